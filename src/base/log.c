@@ -1,0 +1,152 @@
+#include "base/log.h"
+
+#include "base/clock.h"
+
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAX_TEXT = 8192, MAX_SECRETS = 16, MIN_SECRET = 6 };
+
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
+
+static struct {
+  enum tg_log_level level;
+  bool json;
+  char role[32];
+  char *secrets[MAX_SECRETS];
+  int secret_count;
+  void (*before)(void);
+} the_log = {.level = TG_INFO, .role = "tidegate"};
+
+bool tg_log_level_parse(const char *name, enum tg_log_level *level)
+{
+  for (int i = TG_DEBUG; i <= TG_ERROR; i++) {
+    if (strcmp(name, level_names[i]) == 0) {
+      *level = (enum tg_log_level)i;
+      return true;
+    }
+  }
+  return false;
+}
+
+void tg_log_set_level(enum tg_log_level level) { the_log.level = level; }
+enum tg_log_level tg_log_get_level(void) { return the_log.level; }
+void tg_log_set_json(bool json) { the_log.json = json; }
+void tg_log_set_hook(void (*before)(void)) { the_log.before = before; }
+
+void tg_log_set_role(const char *role) { snprintf(the_log.role, sizeof the_log.role, "%s", role); }
+
+void tg_log_secret(const char *secret)
+{
+  if (!secret || strlen(secret) < MIN_SECRET)
+    return;
+  for (int i = 0; i < the_log.secret_count; i++) {
+    if (strcmp(the_log.secrets[i], secret) == 0)
+      return;
+  }
+  if (the_log.secret_count < MAX_SECRETS)
+    the_log.secrets[the_log.secret_count++] = strdup(secret);
+}
+
+static void mask(char *text, const char *secret)
+{
+  size_t length = strlen(secret);
+  for (char *at = text; (at = strstr(at, secret)) != NULL; at += 3) {
+    memcpy(at, "***", 3);
+    memmove(at + 3, at + length, strlen(at + length) + 1);
+  }
+}
+
+static void clean(char *text)
+{
+  for (char *at = text; *at; at++) {
+    if ((unsigned char)*at < 0x20 && *at != '\n' && *at != '\t')
+      *at = '?';
+  }
+}
+
+static void format_time(char *out, size_t size)
+{
+  struct timespec now;
+  struct tm parts;
+  clock_gettime(CLOCK_REALTIME, &now);
+  gmtime_r(&now.tv_sec, &parts);
+  char seconds[32];
+  strftime(seconds, sizeof seconds, "%Y-%m-%dT%H:%M:%S", &parts);
+  snprintf(out, size, "%s.%03ldZ", seconds, now.tv_nsec / 1000000);
+}
+
+/* A log that cannot be written is no reason to stop: there is nobody to tell. */
+static void put(const char *line, size_t length)
+{
+  while (length > 0) {
+    ssize_t n = write(STDERR_FILENO, line, length);
+    if (n <= 0)
+      return;
+    line += n;
+    length -= (size_t)n;
+  }
+}
+
+static void put_json(enum tg_log_level level, int shard_id, const char *time, const char *text)
+{
+  json_t *line = json_pack("{s:s, s:s, s:s}", "time", time, "level", level_names[level], "role", the_log.role);
+  if (!line)
+    return;
+  if (shard_id >= 0)
+    json_object_set_new(line, "shard", json_integer(shard_id));
+  json_t *message = json_string(text);
+  json_object_set_new(line, "message", message ? message : json_string("(text that is not UTF-8)"));
+  char *bytes = json_dumps(line, JSON_COMPACT);
+  json_decref(line);
+  if (!bytes)
+    return;
+  size_t length = strlen(bytes);
+  bytes[length] = '\n'; /* one write a line: lines of several processes do not mix */
+  put(bytes, length + 1);
+  free(bytes);
+}
+
+static void put_text(enum tg_log_level level, int shard_id, const char *time, const char *text)
+{
+  char line[MAX_TEXT + 4096];
+  char shard[32] = "";
+  if (shard_id >= 0)
+    snprintf(shard, sizeof shard, " shard %d", shard_id);
+  size_t n = (size_t)snprintf(line, sizeof line, "%s %-5s %s%s: ", time, level_names[level], the_log.role, shard);
+  for (const char *at = text; *at && n < sizeof line - 4; at++) {
+    line[n++] = *at;
+    if (*at == '\n')
+      line[n++] = ' ', line[n++] = ' ';
+  }
+  line[n++] = '\n';
+  put(line, n);
+}
+
+void tg_log(enum tg_log_level level, int shard_id, const char *format, ...)
+{
+  if (level < the_log.level)
+    return;
+  char text[MAX_TEXT];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  for (int i = 0; i < the_log.secret_count; i++)
+    mask(text, the_log.secrets[i]);
+  clean(text);
+
+  char time[64];
+  format_time(time, sizeof time);
+  if (the_log.before)
+    the_log.before();
+  if (the_log.json)
+    put_json(level, shard_id, time, text);
+  else
+    put_text(level, shard_id, time, text);
+}

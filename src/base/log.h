@@ -1,0 +1,44 @@
+#pragma once
+
+/* Log lines on standard error: text for people, JSON lines for machines.
+ *
+ * One line an event of meaning. Every line carries the time, the level, the
+ * role of the process and, where it is about one, the shard. Words registered
+ * with tg_log_secret() are masked wherever they turn up.
+ *
+ * Loop thread only. Nothing here blocks longer than write(2) to stderr. */
+
+#include <stdbool.h>
+
+enum tg_log_level { TG_DEBUG, TG_INFO, TG_WARN, TG_ERROR };
+
+/* For lines that are about no shard. */
+#define TG_NO_SHARD (-1)
+
+/* Reads "debug", "info", "warn" or "error". False: not a level. */
+bool tg_log_level_parse(const char *name, enum tg_log_level *level);
+
+void tg_log_set_level(enum tg_log_level level);
+enum tg_log_level tg_log_get_level(void);
+
+/* JSON lines from here on (log.format = "json"). */
+void tg_log_set_json(bool json);
+
+/* Names this process in every line: "manager", "worker 0". The text is copied. */
+void tg_log_set_role(const char *role);
+
+/* From here on `secret` is written as "***". Short words (under 6 bytes) are
+ * not masked: they would blank out half of every line. The text is copied. */
+void tg_log_secret(const char *secret);
+
+/* Calls `before` ahead of each line: the progress bar clears itself there. */
+void tg_log_set_hook(void (*before)(void));
+
+/* One line; no newline needed. Texts over 8 KiB are cut. Control characters
+ * other than newline and tab are written as "?"; in text form the lines after
+ * the first (tracebacks) are indented. */
+void tg_log(enum tg_log_level level, int shard_id, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* For work done only to be logged at debug level. */
+static inline bool tg_log_on(enum tg_log_level level) { return level >= tg_log_get_level(); }

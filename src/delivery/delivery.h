@@ -1,0 +1,67 @@
+#pragma once
+
+/* The event path of a worker behind its shards (design section 5): caches,
+ * filters, scripts, and one lane a shard to the event handler (the bot).
+ *
+ *     dispatch -> caches -> filters -> handle_discord_payload -> lane -> POST
+ *                                   -> gateway.on handlers
+ *
+ * Owned by the worker; loop thread only. Lanes keep the order of their shard
+ * and do not wait for each other. */
+
+#include "base/config.h"
+#include "base/hooks.h"
+#include "proto/event.h"
+#include "shard/shard_table.h"
+
+#include <uv.h>
+
+struct tg_delivery;
+struct tg_http;
+
+struct tg_delivery_options {
+  uv_loop_t *loop;
+  const struct tg_config *config;
+  struct tg_hooks *hooks;
+  struct tg_shard_table *table;
+  struct tg_http *http;
+  int worker_id;
+};
+
+struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options);
+
+/* What is still queued is lost here in memory mode: drain first. */
+void tg_delivery_free(struct tg_delivery *delivery);
+
+/* The whole path for one event, called by the shard's owner for every
+ * dispatch of a session, READY and RESUMED included. */
+void tg_delivery_event(struct tg_delivery *delivery, struct tg_shard *shard, struct tg_event *event);
+
+/* The default of delivery.handle_discord_payload: puts the event into the lane
+ * of its shard. Without an event handler the event counts as delivered. */
+void tg_delivery_enqueue(struct tg_delivery *delivery, const struct tg_event *event);
+
+/* The highest sequence of the shard's session up to which every event has been
+ * delivered, dropped by policy or filtered out: where a new process has to
+ * RESUME from. Kept in the shard table, too. */
+uint64_t tg_delivery_settled(struct tg_delivery *delivery, int shard_id);
+
+/* A new session has begun (READY): sequences start again. What waits of the
+ * old epoch is still delivered first. */
+void tg_delivery_new_session(struct tg_delivery *delivery, int shard_id, uint64_t epoch);
+
+/* After a start of the process: the session that will be resumed. */
+void tg_delivery_adopt_session(struct tg_delivery *delivery, int shard_id, uint64_t epoch, uint64_t settled);
+
+/* Calls done(ctx, left) when all lanes are empty or after `deadline` ms, with
+ * the number of events not delivered. No new events are expected meanwhile. */
+void tg_delivery_drain(struct tg_delivery *delivery, tg_ms deadline, void (*done)(void *ctx, uint64_t left),
+                       void *ctx);
+
+/* Called when tg_event.replacement or a cache decision is needed by Lua's
+ * defaults: gateway.cache.guild_create_kind and message_changed. */
+enum tg_guild_create tg_delivery_guild_create_kind(struct tg_delivery *delivery, const struct tg_event *event);
+bool tg_delivery_message_changed(struct tg_delivery *delivery, const struct tg_event *event);
+
+/* The configuration has changed by a reload; takes over what can change live. */
+void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_config *config);

@@ -1,0 +1,53 @@
+#pragma once
+
+/* The manager: gateway information, identify scheduler, supervision of the
+ * worker processes (design sections 2 and 4). One a gateway, in the process
+ * that the user starts. Loop thread only.
+ *
+ * Every method of `gateway.manager` can be called by name with JSON arguments:
+ * by scripts of this process, by workers (MANAGER_CALL), by the control API. */
+
+#include "base/config.h"
+#include "base/error.h"
+#include "base/hooks.h"
+
+#include <uv.h>
+
+struct tg_manager;
+struct tg_http;
+
+struct tg_manager_options {
+  uv_loop_t *loop;
+  const struct tg_config *config;
+  struct tg_hooks *hooks;
+  struct tg_http *http;
+  const char *script_path; /* given to the workers; NULL: none */
+  bool progress;           /* draw the progress bar (standard error is a terminal) */
+  /* The gateway is over; the loop should end with this exit code. */
+  void (*on_exit)(void *ctx, int exit_code);
+  void *ctx;
+};
+
+/* Takes the lock of the state directory. False result (NULL): another gateway
+ * runs there (its pid is in the message), or the directory cannot be used. */
+struct tg_manager *tg_manager_new(const struct tg_manager_options *options, struct tg_error *error);
+
+/* Fetches gateway information, starts workers and shards. */
+void tg_manager_start(struct tg_manager *manager);
+
+/* Stops all workers, then calls on_exit(exit_code). A second call hurries. */
+void tg_manager_stop(struct tg_manager *manager, bool keep_sessions, int exit_code);
+
+void tg_manager_free(struct tg_manager *manager);
+
+/* `value` is borrowed, any JSON or NULL (nil). Called exactly once. */
+typedef void tg_manager_reply(void *ctx, json_t *value, const struct tg_error *error);
+
+/* Runs a method of gateway.manager, the override if there is one. `args` is an
+ * array, borrowed. Methods that do not wait reply before this returns. */
+void tg_manager_call(struct tg_manager *manager, enum tg_method method, const json_t *args,
+                     tg_manager_reply *reply, void *ctx);
+
+/* The same, but always the C default: gateway.default.manager. */
+void tg_manager_call_default(struct tg_manager *manager, enum tg_method method, const json_t *args,
+                             tg_manager_reply *reply, void *ctx);

@@ -1,0 +1,48 @@
+#pragma once
+
+/* One dispatch on its way from a shard to the bot.
+ *
+ * The struct and everything it points to live only while the event is being
+ * handled: whoever wants to keep it copies it. `raw` is the message as it came
+ * from Discord, never re-encoded; the other spans point into it. */
+
+#include "base/json_scan.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* How a GUILD_CREATE is to be understood (design section 6, "guildCreate"). */
+enum tg_guild_create { TG_GUILD_NONE, TG_GUILD_LOADING, TG_GUILD_JOINED, TG_GUILD_AVAILABLE };
+
+/* "loading", "joined", "available"; NULL for TG_GUILD_NONE. */
+const char *tg_guild_create_name(enum tg_guild_create kind);
+
+struct tg_event {
+  uint16_t type;       /* tg_event_type_*(); equal names have equal numbers in one process */
+  int shard_id;
+  uint64_t epoch;      /* which session of that shard */
+  uint64_t sequence;   /* s */
+  struct tg_span name; /* t, without quotes */
+  struct tg_span raw;  /* the whole message */
+  struct tg_span data; /* d, any JSON value */
+  enum tg_guild_create guild_create;
+  bool replayed;       /* came between RESUME and RESUMED */
+
+  /* What a filter or script put in place of the message (the whole
+   * {"t":..,"s":..,"op":0,"d":..} text); .at is NULL when nothing did. Owned
+   * by whoever runs the event path; freed when the event is done. */
+  struct tg_span replacement;
+};
+
+/* The text that goes to the event handler. */
+static inline struct tg_span tg_event_message(const struct tg_event *event)
+{
+  return event->replacement.at ? event->replacement : event->raw;
+}
+
+/* The guild the event belongs to; false: none. GUILD_CREATE, GUILD_UPDATE and
+ * GUILD_DELETE carry it as d.id, the others as d.guild_id (reference, 7). */
+bool tg_event_guild_id(const struct tg_event *event, uint64_t *guild_id);
+
+/* d.id as a number: message, interaction, guild, ... */
+bool tg_event_id(const struct tg_event *event, uint64_t *id);

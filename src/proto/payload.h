@@ -1,0 +1,51 @@
+#pragma once
+
+/* The frames a shard sends (reference, section 2). All functions append one
+ * JSON text to `out`. */
+
+#include "base/buf.h"
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum tg_op {
+  TG_OP_DISPATCH = 0,
+  TG_OP_HEARTBEAT = 1,
+  TG_OP_IDENTIFY = 2,
+  TG_OP_PRESENCE_UPDATE = 3,
+  TG_OP_VOICE_STATE_UPDATE = 4,
+  TG_OP_RESUME = 6,
+  TG_OP_RECONNECT = 7,
+  TG_OP_REQUEST_GUILD_MEMBERS = 8,
+  TG_OP_INVALID_SESSION = 9,
+  TG_OP_HELLO = 10,
+  TG_OP_HEARTBEAT_ACK = 11,
+  TG_OP_REQUEST_SOUNDBOARD_SOUNDS = 31,
+  TG_OP_REQUEST_CHANNEL_INFO = 43,
+};
+
+enum { TG_CLIENT_FRAME_MAX = 4096 }; /* bytes of one client frame (reference 5.5) */
+
+struct tg_identify {
+  const char *token;
+  uint64_t intents;
+  int shard_id, total_shards;
+  int large_threshold;
+  const char *os, *browser, *device;
+  const json_t *presence; /* d of op 3, or NULL */
+};
+
+void tg_payload_identify(struct tg_buf *out, const struct tg_identify *identify);
+void tg_payload_resume(struct tg_buf *out, const char *token, const char *session_id, uint64_t sequence);
+/* has_sequence false: d is null. */
+void tg_payload_heartbeat(struct tg_buf *out, bool has_sequence, uint64_t sequence);
+
+/* Makes d of op 3 out of what users write ({status=, activities=, afk=,
+ * since=}, all optional). NULL and `error`: it is not a presence. */
+json_t *tg_presence_normalise(const json_t *given, struct tg_error *error);
+
+/* Whether `payload` is {"op": 3|4|8|31|43, "d": {...}}, whose text fits a
+ * client frame; the reason when not (never sent, reference 5.5). */
+bool tg_payload_check_command(const json_t *payload, struct tg_error *error);

@@ -1,0 +1,55 @@
+#pragma once
+
+/* The script of a process: a LuaJIT state with the `gateway` table, behind the
+ * hooks. All that the rest of the program may know of Lua is here.
+ *
+ *     script = tg_script_new(TG_ROLE_WORKER, loop, worker_id);
+ *     if (!tg_script_load(script, "bot.lua", &problem)) ...   problem: text with traceback
+ *     config = tg_script_config(script);
+ *     ... make http, worker or manager with tg_script_hooks(script) ...
+ *     tg_script_attach_worker(script, worker);
+ *     tg_script_started(script);                              runs on("load")
+ *
+ * Loop thread only. */
+
+#include "base/config.h"
+#include "base/hooks.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+struct tg_script;
+struct tg_manager;
+struct tg_worker;
+struct tg_http;
+
+enum tg_role { TG_ROLE_MANAGER, TG_ROLE_WORKER };
+
+struct tg_script *tg_script_new(enum tg_role role, uv_loop_t *loop, int worker_id);
+void tg_script_free(struct tg_script *script);
+
+/* Runs the script (NULL: no script, only the environment configures) and
+ * checks its configuration. False: `*problem` (malloc) says all that is wrong,
+ * with traceback or one line a key. */
+bool tg_script_load(struct tg_script *script, const char *path, char **problem);
+
+/* Belongs to the script; replaced, at another address, by a reload. */
+const struct tg_config *tg_script_config(const struct tg_script *script);
+
+/* The same pointer for the life of the script. */
+struct tg_hooks *tg_script_hooks(struct tg_script *script);
+
+void tg_script_attach_http(struct tg_script *script, struct tg_http *http);
+void tg_script_attach_manager(struct tg_script *script, struct tg_manager *manager);
+void tg_script_attach_worker(struct tg_script *script, struct tg_worker *worker);
+void tg_script_started(struct tg_script *script);
+
+/* Reload in two phases (design 7.4). Prepare builds a new state beside the
+ * running one; nothing changes. Then commit swaps, or abort throws it away. */
+bool tg_script_prepare(struct tg_script *script, char **problem);
+void tg_script_commit(struct tg_script *script, int generation);
+void tg_script_abort(struct tg_script *script);
+int tg_script_generation(const struct tg_script *script);
+
+/* For `tidegate check`: overridden methods, filters and handlers as JSON. */
+json_t *tg_script_describe(const struct tg_script *script);

@@ -1,0 +1,108 @@
+#pragma once
+
+/* One shard: a session with Discord and the connection that carries it
+ * (reference, sections 1-6). The state machine lives in shard.c and its
+ * neighbours; this header is what worker and scripts may do with it.
+ *
+ * A shard is owned by the worker, lives on its loop, and never ends the
+ * process. Nothing here blocks. */
+
+#include "base/config.h"
+#include "base/hooks.h"
+#include "proto/close_code.h"
+#include "proto/event.h"
+#include "shard/shard_table.h"
+
+#include <uv.h>
+
+struct tg_shard;
+struct tg_tls;
+
+/* What all shards of a worker share. Owned by the worker. */
+struct tg_shard_env {
+  uv_loop_t *loop;
+  const struct tg_config *config;
+  struct tg_hooks *hooks;
+  struct tg_shard_table *table;
+  struct tg_tls *tls;
+  const char *gateway_url; /* where identifies go */
+  int total_shards;
+  int worker_id;
+  struct tg_buf *text; /* decompressed text, shared by all shards of the loop */
+  int handshakes;      /* connections being set up now; bounded */
+
+  /* Calls to the owner. */
+  void *owner;
+  void (*on_dispatch)(void *owner, struct tg_shard *shard, struct tg_event *event);
+  /* READY came: a new session. Called before READY's own on_dispatch. */
+  void (*on_session)(void *owner, struct tg_shard *shard, uint64_t epoch);
+  /* Ask for an identify slot; the answer is tg_shard_allow_identify(). */
+  void (*request_identify)(void *owner, struct tg_shard *shard);
+  void (*identify_sent)(void *owner, struct tg_shard *shard);
+  /* The grant was not used: too late, or the connection is gone. */
+  void (*identify_unused)(void *owner, struct tg_shard *shard);
+  /* result: "ready", "invalid" (op 9), "closed" (with its code). */
+  void (*identify_done)(void *owner, struct tg_shard *shard, const char *result, int code);
+  /* There is no session (any more): the shard is off, and waits for
+   * tg_shard_start(), which the manager paces. */
+  void (*session_lost)(void *owner, struct tg_shard *shard, const char *reason);
+  void (*on_fatal)(void *owner, struct tg_shard *shard, int code);
+};
+
+struct tg_shard *tg_shard_new(struct tg_shard_env *env, int shard_id);
+
+/* Drops the connection without a word and frees. Not from inside a callback
+ * of the same shard. */
+void tg_shard_free(struct tg_shard *shard);
+
+/* Connects: RESUME when there is a session, else IDENTIFY. Does nothing when
+ * the shard is already on its way. */
+void tg_shard_start(struct tg_shard *shard);
+
+/* The slot is granted: op 2 may leave until `deadline` (tg_now()). */
+void tg_shard_allow_identify(struct tg_shard *shard, tg_ms deadline);
+
+/* Ends: closes with a code that keeps the session (true) or ends it. Calls
+ * done(ctx) once the connection is gone, at most some seconds later. */
+void tg_shard_stop(struct tg_shard *shard, bool keep_session, void (*done)(void *ctx), void *ctx);
+
+int tg_shard_id(const struct tg_shard *shard);
+enum tg_shard_state tg_shard_state(const struct tg_shard *shard);
+const char *tg_shard_session_id(const struct tg_shard *shard); /* "": none */
+uint64_t tg_shard_epoch(const struct tg_shard *shard);
+bool tg_shard_sequence(const struct tg_shard *shard, uint64_t *sequence); /* false: none yet */
+int tg_shard_rtt(const struct tg_shard *shard); /* ms, -1: unknown */
+struct tg_shard_env *tg_shard_env(const struct tg_shard *shard);
+bool tg_shard_is_open(const struct tg_shard *shard); /* READY or RESUMED */
+
+/* How many commands a user may send a minute: 120 less the heartbeats' share. */
+int tg_shard_safe_requests(const struct tg_shard *shard);
+
+/* The steps that scripts may call and override (gateway.shard); these run the
+ * C default. */
+void tg_shard_connect(struct tg_shard *shard);
+void tg_shard_identify(struct tg_shard *shard);
+void tg_shard_resume(struct tg_shard *shard);
+void tg_shard_close(struct tg_shard *shard, int code, const char *reason);
+void tg_shard_heartbeat(struct tg_shard *shard);
+void tg_shard_start_heartbeating(struct tg_shard *shard, tg_ms interval);
+void tg_shard_stop_heartbeating(struct tg_shard *shard);
+void tg_shard_handle_packet(struct tg_shard *shard, const char *text, size_t length);
+
+/* The end of a command: error NULL when its frame was handed to the socket.
+ * Called exactly once. */
+typedef void tg_shard_sent(void *ctx, const struct tg_error *error);
+
+enum tg_send_priority { TG_SEND_LOW, TG_SEND_NORMAL, TG_SEND_HIGH };
+
+/* Sends a command (op 3, 4, 8, 31, 43): waits for READY or RESUMED and for the
+ * send budget, at most `timeout` ms. A presence (op 3) that still waits is
+ * replaced by a newer one. The payload is checked first ("bad_payload",
+ * "too_large"); the queue is bounded ("queue_full"). Borrows `payload`.
+ * `sent` may be NULL, and may be called before this returns. */
+void tg_shard_send(struct tg_shard *shard, const json_t *payload, enum tg_send_priority priority,
+                   tg_ms timeout, tg_shard_sent *sent, void *ctx);
+
+/* The presence for this shard from now on: sent now if the shard is open, and
+ * with each later identify. NULL: back to the configured one. Borrows. */
+void tg_shard_set_presence(struct tg_shard *shard, const json_t *presence);

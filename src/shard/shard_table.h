@@ -1,0 +1,86 @@
+#pragma once
+
+/* The shard table: one row a shard in a memory-mapped file of the state
+ * directory ("shards"), shared by manager and workers (design section 2).
+ *
+ * It makes status free of messages, and lets a replacement worker, or the
+ * whole gateway started again, RESUME. Only the worker that owns a shard
+ * writes its row (the manager does while no worker owns it). Readers of other
+ * processes may see numbers that are a moment old, never a torn session: that
+ * part is guarded by `session_guard`.
+ *
+ * The file outlives kill -9 of anything: it is page cache until the kernel
+ * writes it. After a power cut sessions may be lost; then shards identify. */
+
+#include "base/clock.h"
+#include "base/error.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* As the control API names them: Connected, Connecting, ... */
+enum tg_shard_state {
+  TG_SHARD_OFFLINE,
+  TG_SHARD_DISCONNECTED, /* waits to connect again */
+  TG_SHARD_CONNECTING,
+  TG_SHARD_UNIDENTIFIED, /* connected; waits for HELLO, or for its identify slot */
+  TG_SHARD_IDENTIFYING,
+  TG_SHARD_RESUMING,
+  TG_SHARD_CONNECTED, /* READY or RESUMED: events flow */
+};
+
+const char *tg_shard_state_name(enum tg_shard_state state);
+
+enum { TG_SESSION_ID_MAX = 128, TG_RESUME_URL_MAX = 256 };
+
+struct tg_session {
+  char id[TG_SESSION_ID_MAX]; /* "": none */
+  char resume_url[TG_RESUME_URL_MAX];
+  uint64_t epoch;    /* counts the sessions of this shard, from 1 */
+  uint64_t sequence; /* the durable one: RESUME from here */
+  int64_t seen_at;   /* wall clock of the last sign of life of this session */
+};
+
+struct tg_shard_row {
+  _Atomic uint32_t session_guard; /* odd: being written */
+  struct tg_session session;
+
+  _Atomic int32_t state; /* enum tg_shard_state */
+  _Atomic int32_t worker_id;
+  _Atomic int32_t rtt; /* ms; -1: unknown */
+  _Atomic uint64_t durable_sequence;   /* mirrors session.sequence, written alone */
+  _Atomic uint64_t delivered_sequence; /* the event handler has all up to here */
+  _Atomic uint64_t queued_events, queued_bytes;
+  _Atomic int64_t oldest_queued_at; /* wall clock; 0: nothing waits */
+  _Atomic uint64_t received, filtered, delivered, retried, dropped, dead, replayed, gaps;
+  _Atomic uint64_t reconnects, resumes, identifies;
+  _Atomic int32_t last_close_code;
+  _Atomic uint32_t guilds;
+};
+
+struct tg_shard_table;
+
+/* Opens or makes the table for `total` shards. A table for another bot
+ * (`identity`: a hash of token, intents and total) starts empty, and the log
+ * says why. The manager opens first; workers attach with the same values. */
+struct tg_shard_table *tg_shard_table_open(const char *state_dir, int total, uint64_t identity,
+                                           struct tg_error *error);
+void tg_shard_table_close(struct tg_shard_table *table);
+
+int tg_shard_table_total(const struct tg_shard_table *table);
+struct tg_shard_row *tg_shard_table_row(struct tg_shard_table *table, int shard_id);
+
+/* Reads the session whole. False: the shard has none that could be resumed. */
+bool tg_session_load(struct tg_shard_row *row, struct tg_session *session);
+void tg_session_store(struct tg_shard_row *row, const struct tg_session *session);
+/* Forgets id and URL; the epoch stays. */
+void tg_session_forget(struct tg_shard_row *row);
+
+/* What the manager needs to know before it opens the table: the number of
+ * shards of the table that is there, if it is for the same token and intents
+ * (`bot`). 0: there is none. */
+int tg_shard_table_peek(const char *state_dir, uint64_t bot);
+
+uint64_t tg_identity_bot(const char *token, uint64_t intents);
+uint64_t tg_identity(uint64_t bot, int total_shards);

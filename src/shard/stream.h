@@ -1,0 +1,67 @@
+#pragma once
+
+/* A TCP connection, with TLS or without, on a libuv loop: bytes in, bytes out.
+ * Client side (the shards) and server side (the fake Discord).
+ *
+ *     stream = tg_stream_connect(loop, tls, "gateway.discord.gg", "443", &callbacks, ctx);
+ *
+ * The stream belongs to its maker until tg_stream_close(), which may be called
+ * at any time, also from inside its callbacks; afterwards no callback comes
+ * and the pointer is gone. There are no time-outs here: the owner knows its
+ * deadlines and closes. */
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <uv.h>
+
+/* TLS settings and trust, shared by many streams. TLS 1.2 or newer, ALPN
+ * http/1.1 only (reference, 1.3). */
+struct tg_tls;
+
+/* Verifies peers against `ca_file`, or the system's certificates when NULL. */
+struct tg_tls *tg_tls_client(const char *ca_file, struct tg_error *error);
+struct tg_tls *tg_tls_server(const char *certificate_file, const char *key_file, struct tg_error *error);
+void tg_tls_free(struct tg_tls *tls);
+
+struct tg_stream;
+
+struct tg_stream_callbacks {
+  /* Connected and, with TLS, the peer's certificate and name verified. */
+  void (*on_open)(void *ctx);
+  /* Bytes as they come; borrowed, in pieces of at most 64 KiB. */
+  void (*on_data)(void *ctx, const char *bytes, size_t length);
+  /* It is over: could not connect, end of stream, reset, TLS failure. Call
+   * tg_stream_close() now or later. error->code: "resolve", "refused",
+   * "unreachable", "tls", "reset", "eof" (with or without close_notify). */
+  void (*on_end)(void *ctx, const struct tg_error *error);
+  /* All that was written has gone to the kernel. May be NULL. */
+  void (*on_drain)(void *ctx);
+};
+
+/* Resolves, connects (each address in turn), handshakes with SNI and host name
+ * check. `tls` NULL: plain. Never calls back before it returns. */
+struct tg_stream *tg_stream_connect(uv_loop_t *loop, struct tg_tls *tls, const char *host, const char *port,
+                                    const struct tg_stream_callbacks *callbacks, void *ctx);
+
+/* Takes over the accepted socket `fd`; handshakes as server when `tls`. */
+struct tg_stream *tg_stream_accept(uv_loop_t *loop, struct tg_tls *tls, int fd,
+                                   const struct tg_stream_callbacks *callbacks, void *ctx);
+
+/* Copies and sends as the socket takes it. */
+void tg_stream_write(struct tg_stream *stream, const void *bytes, size_t length);
+size_t tg_stream_unsent(const struct tg_stream *stream);
+
+enum tg_stream_close {
+  TG_STREAM_GRACEFUL, /* send what waits, then close_notify and FIN */
+  TG_STREAM_FIN,      /* FIN at once, no close_notify */
+  TG_STREAM_RESET,    /* RST at once */
+};
+void tg_stream_close(struct tg_stream *stream, enum tg_stream_close how);
+
+/* Stops and starts reading; the kernel's buffers fill meanwhile. */
+void tg_stream_set_reading(struct tg_stream *stream, bool reading);
+
+/* Gives back TLS buffers that stand empty; worth a call when it has been quiet. */
+void tg_stream_trim(struct tg_stream *stream);

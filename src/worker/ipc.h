@@ -1,0 +1,66 @@
+#pragma once
+
+/* Messages between manager and workers: one JSON object a line over a
+ * socketpair, {"type":"IDENTIFY_SHARD","shardId":3}. Rare by design: nothing
+ * here is done per event.
+ *
+ * Manager to worker (names as in discordeno's guide where it has them):
+ *   START            {config of the run: url, totalShards, workerId, ...}, first
+ *   IDENTIFY_SHARD   {shardId}: start this shard (RESUME if it has a session)
+ *   ALLOW_IDENTIFY   {shardId, deadline}: op 2 may leave until then (tg_now())
+ *   SHARD_PAYLOAD    {shardId, data, nonce}: answered by NONCE_REPLY
+ *   GET_SHARD_INFO   {nonce}
+ *   KILL_SHARD       {shardId, nonce}
+ *   PREPARE_RELOAD, COMMIT_RELOAD, ABORT_RELOAD  {generation}
+ *   STOP             {keepSessions, deadline}
+ * Worker to manager:
+ *   HELLO            {workerId, generation}: script loaded, ready for shards
+ *   REQUEST_IDENTIFY {shardId}: connected, has HELLO, wants its slot
+ *   IDENTIFY_SENT    {shardId}: op 2 has left
+ *   IDENTIFY_UNUSED  {shardId}: the grant came too late or the socket is gone
+ *   IDENTIFY_DONE    {shardId, result: "ready"|"invalid"|"closed", code}
+ *   SESSION_LOST     {shardId, reason}: must identify; waits for IDENTIFY_SHARD
+ *   SHARD_FATAL      {shardId, code}
+ *   MANAGER_CALL     {method, args, nonce}: gateway.manager:... called in a worker
+ *   STILL_ALIVE      {}: the loop turns (watchdog)
+ *   STOPPED          {}
+ * Both: NONCE_REPLY  {nonce, data | error: {code, message}} */
+
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <uv.h>
+
+struct tg_ipc;
+
+struct tg_ipc_callbacks {
+  /* `message` is borrowed; `type` is its "type". */
+  void (*on_message)(void *ctx, const char *type, const json_t *message);
+  /* The other side is gone. Free the ipc from here or later. */
+  void (*on_closed)(void *ctx);
+};
+
+/* Takes over the socket `fd`. */
+struct tg_ipc *tg_ipc_new(uv_loop_t *loop, int fd, const struct tg_ipc_callbacks *callbacks, void *ctx);
+
+/* Pending requests end with the error "closed". */
+void tg_ipc_free(struct tg_ipc *ipc);
+
+/* Sends {"type": type, ...fields}; steals `fields` (an object, or NULL). After
+ * the other side has gone it does nothing. */
+void tg_ipc_send(struct tg_ipc *ipc, const char *type, json_t *fields);
+
+/* `data` is borrowed; NULL when `error` is set. Called exactly once. */
+typedef void tg_ipc_reply(void *ctx, const json_t *data, const struct tg_error *error);
+
+/* Sends with a nonce and waits for its NONCE_REPLY, at most `timeout` ms
+ * (error "timeout"). Steals `fields`. */
+void tg_ipc_request(struct tg_ipc *ipc, const char *type, json_t *fields, int64_t timeout,
+                    tg_ipc_reply *reply, void *ctx);
+
+/* Answers `message` if it carries a nonce. Steals `data`; `error` may be NULL. */
+void tg_ipc_answer(struct tg_ipc *ipc, const json_t *message, json_t *data, const struct tg_error *error);
+
+/* Whether all that was sent has been handed to the kernel. */
+bool tg_ipc_flushed(const struct tg_ipc *ipc);

@@ -1,0 +1,40 @@
+#pragma once
+
+/* A worker process: its loop, its shards, its delivery, its line to the
+ * manager. Loop thread only. */
+
+#include "base/config.h"
+#include "base/error.h"
+#include "base/hooks.h"
+#include "base/methods.h"
+
+#include <jansson.h>
+#include <uv.h>
+
+struct tg_worker;
+struct tg_http;
+struct tg_shard;
+struct tg_delivery;
+
+struct tg_worker_options {
+  uv_loop_t *loop;
+  const struct tg_config *config;
+  struct tg_hooks *hooks;
+  struct tg_http *http;
+  int manager_fd; /* the socketpair's end */
+  int worker_id;
+  void (*on_exit)(void *ctx, int exit_code);
+  void *ctx;
+};
+
+struct tg_worker *tg_worker_new(const struct tg_worker_options *options);
+void tg_worker_free(struct tg_worker *worker);
+
+/* NULL: not a shard of this worker. */
+struct tg_shard *tg_worker_shard(struct tg_worker *worker, int shard_id);
+struct tg_delivery *tg_worker_delivery(struct tg_worker *worker);
+
+/* Calls gateway.manager:<method> in the manager (MANAGER_CALL). */
+typedef void tg_worker_reply(void *ctx, const json_t *value, const struct tg_error *error);
+void tg_worker_call_manager(struct tg_worker *worker, enum tg_method method, const json_t *args,
+                            tg_worker_reply *reply, void *ctx);
