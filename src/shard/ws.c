@@ -1,0 +1,310 @@
+#include "shard/ws.h"
+
+#include "base/buf.h"
+#include "shard/upgrade.h"
+
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <wslay/wslay.h>
+
+struct tg_ws {
+  uv_loop_t *loop;
+  struct tg_stream *stream; /* NULL: gone */
+  struct tg_gateway_url url;
+  struct tg_ws_callbacks callbacks;
+  void *ctx;
+  struct tg_upgrade *upgrade; /* while it lasts */
+  wslay_event_context_ptr frames;
+  const char *in; /* what wslay has not taken yet of the bytes at hand */
+  size_t in_length;
+  bool in_data; /* the frame being received carries data, not control */
+  uv_timer_t *close_timer;
+  int close_code; /* the peer's */
+  char close_reason[124];
+  bool ended; /* on_end was called */
+  bool freed; /* tg_ws_free() came while wslay was at work */
+  int busy;
+};
+
+static void free_handle(uv_handle_t *handle) { free(handle); }
+
+static void destroy(struct tg_ws *ws)
+{
+  if (ws->close_timer)
+    uv_close((uv_handle_t *)ws->close_timer, free_handle);
+  if (ws->frames)
+    wslay_event_context_free(ws->frames);
+  free(ws->upgrade);
+  free(ws);
+}
+
+static void finish(struct tg_ws *ws, struct tg_ws_end *end)
+{
+  if (ws->ended)
+    return;
+  ws->ended = true;
+  tg_stream_close(ws->stream, TG_STREAM_GRACEFUL);
+  ws->stream = NULL;
+  if (!end->reason)
+    end->reason = "";
+  ws->callbacks.on_end(ws->ctx, end);
+}
+
+static void finish_with_error(struct tg_ws *ws, const struct tg_error *error)
+{
+  struct tg_ws_end end = {.code = 1006, .retry_after = -1, .error = *error};
+  finish(ws, &end);
+}
+
+/* ---- frames ---- */
+
+static ssize_t on_want_bytes(wslay_event_context_ptr frames, uint8_t *to, size_t size, int flags, void *user)
+{
+  (void)flags;
+  struct tg_ws *ws = user;
+  if (ws->in_length == 0 || ws->freed) {
+    wslay_event_set_error(frames, WSLAY_ERR_WOULDBLOCK);
+    return -1;
+  }
+  if (size > ws->in_length)
+    size = ws->in_length;
+  memcpy(to, ws->in, size);
+  ws->in += size;
+  ws->in_length -= size;
+  return (ssize_t)size;
+}
+
+static ssize_t on_have_bytes(wslay_event_context_ptr frames, const uint8_t *bytes, size_t length, int flags,
+                             void *user)
+{
+  (void)frames, (void)flags;
+  struct tg_ws *ws = user;
+  if (ws->stream)
+    tg_stream_write(ws->stream, bytes, length);
+  return (ssize_t)length;
+}
+
+static int on_want_mask(wslay_event_context_ptr frames, uint8_t *mask, size_t length, void *user)
+{
+  (void)frames, (void)user;
+  return RAND_bytes(mask, (int)length) == 1 ? 0 : -1;
+}
+
+static void on_frame_start(wslay_event_context_ptr frames, const struct wslay_event_on_frame_recv_start_arg *arg,
+                           void *user)
+{
+  (void)frames;
+  struct tg_ws *ws = user;
+  ws->in_data = !wslay_is_ctrl_frame(arg->opcode);
+}
+
+static void on_frame_chunk(wslay_event_context_ptr frames, const struct wslay_event_on_frame_recv_chunk_arg *arg,
+                           void *user)
+{
+  (void)frames;
+  struct tg_ws *ws = user;
+  if (ws->in_data && !ws->freed)
+    ws->callbacks.on_data(ws->ctx, arg->data, arg->data_length);
+}
+
+static void on_message(wslay_event_context_ptr frames, const struct wslay_event_on_msg_recv_arg *arg, void *user)
+{
+  (void)frames;
+  struct tg_ws *ws = user;
+  if (ws->freed)
+    return;
+  if (!wslay_is_ctrl_frame(arg->opcode)) {
+    ws->callbacks.on_message_end(ws->ctx);
+    return;
+  }
+  if (arg->opcode == WSLAY_CONNECTION_CLOSE) {
+    ws->close_code = arg->status_code ? arg->status_code : 1005;
+    if (arg->msg_length > 2)
+      snprintf(ws->close_reason, sizeof ws->close_reason, "%.*s", (int)arg->msg_length - 2,
+               (const char *)arg->msg + 2);
+  }
+}
+
+static const struct wslay_event_callbacks frame_callbacks = {
+    .recv_callback = on_want_bytes,
+    .send_callback = on_have_bytes,
+    .genmask_callback = on_want_mask,
+    .on_frame_recv_start_callback = on_frame_start,
+    .on_frame_recv_chunk_callback = on_frame_chunk,
+    .on_msg_recv_callback = on_message,
+};
+
+/* wslay must not be freed while it calls us; this ends what was put off. */
+static bool leave(struct tg_ws *ws)
+{
+  if (--ws->busy == 0 && ws->freed) {
+    destroy(ws);
+    return false;
+  }
+  return true;
+}
+
+static void send_queued(struct tg_ws *ws)
+{
+  while (ws->stream && wslay_event_want_write(ws->frames)) {
+    if (wslay_event_send(ws->frames) != 0)
+      break;
+  }
+}
+
+static void receive_frames(struct tg_ws *ws, const char *bytes, size_t length)
+{
+  ws->in = bytes;
+  ws->in_length = length;
+  ws->busy++;
+  int result = wslay_event_recv(ws->frames);
+  if (!ws->freed)
+    send_queued(ws); /* pongs, and the answer to a close frame */
+  if (!leave(ws) || ws->ended)
+    return;
+
+  if (wslay_event_get_close_received(ws->frames)) {
+    struct tg_ws_end end = {.code = ws->close_code, .reason = ws->close_reason, .retry_after = -1};
+    finish(ws, &end);
+  } else if (result != 0 || !wslay_event_get_read_enabled(ws->frames)) {
+    struct tg_error error;
+    tg_fail(&error, "protocol", "%s sent something that is not a WebSocket frame", ws->url.host);
+    finish_with_error(ws, &error);
+  }
+}
+
+/* ---- upgrade ---- */
+
+static void on_stream_open(void *ctx)
+{
+  struct tg_ws *ws = ctx;
+  struct tg_buf request = {0};
+  tg_upgrade_request(ws->upgrade, &ws->url, &request);
+  tg_stream_write(ws->stream, request.data, request.length);
+  tg_buf_free(&request);
+}
+
+static bool start_frames(struct tg_ws *ws)
+{
+  if (wslay_event_context_client_init(&ws->frames, &frame_callbacks, ws) != 0)
+    return false;
+  /* Pieces go on as they come; the size of a message is bounded where it is
+   * decompressed. */
+  wslay_event_config_set_no_buffering(ws->frames, 1);
+  wslay_event_config_set_max_recv_msg_length(ws->frames, UINT32_MAX);
+  return true;
+}
+
+static void refuse_upgrade(struct tg_ws *ws)
+{
+  struct tg_ws_end end = {
+      .code = 1006, .http_status = ws->upgrade->status, .retry_after = ws->upgrade->retry_after};
+  tg_fail(&end.error, "refused_upgrade", "%s answered the WebSocket upgrade with HTTP status %d",
+          ws->url.host, ws->upgrade->status);
+  finish(ws, &end);
+}
+
+static void receive_upgrade(struct tg_ws *ws, const char *bytes, size_t length)
+{
+  ssize_t used = tg_upgrade_feed(ws->upgrade, bytes, length);
+  if (used < 0) {
+    struct tg_error error;
+    tg_fail(&error, "protocol", "%s does not speak HTTP", ws->url.host);
+    finish_with_error(ws, &error);
+    return;
+  }
+  if (!ws->upgrade->complete)
+    return;
+  if (!tg_upgrade_done(ws->upgrade) || !start_frames(ws)) {
+    refuse_upgrade(ws);
+    return;
+  }
+  free(ws->upgrade);
+  ws->upgrade = NULL;
+  ws->busy++;
+  ws->callbacks.on_open(ws->ctx);
+  if (leave(ws) && !ws->ended && (size_t)used < length)
+    receive_frames(ws, bytes + used, length - (size_t)used);
+}
+
+static void on_stream_data(void *ctx, const char *bytes, size_t length)
+{
+  struct tg_ws *ws = ctx;
+  if (ws->frames)
+    receive_frames(ws, bytes, length);
+  else
+    receive_upgrade(ws, bytes, length);
+}
+
+static void on_stream_end(void *ctx, const struct tg_error *error)
+{
+  finish_with_error(ctx, error);
+}
+
+struct tg_ws *tg_ws_open(uv_loop_t *loop, struct tg_tls *tls, const struct tg_gateway_url *url,
+                         const struct tg_ws_callbacks *callbacks, void *ctx)
+{
+  static const struct tg_stream_callbacks stream_callbacks = {
+      .on_open = on_stream_open, .on_data = on_stream_data, .on_end = on_stream_end};
+  struct tg_ws *ws = tg_calloc(1, sizeof *ws);
+  ws->loop = loop;
+  ws->url = *url;
+  ws->callbacks = *callbacks;
+  ws->ctx = ctx;
+  ws->upgrade = tg_calloc(1, sizeof *ws->upgrade);
+  ws->stream = tg_stream_connect(loop, url->tls ? tls : NULL, url->host, url->port, &stream_callbacks, ws);
+  return ws;
+}
+
+void tg_ws_send(struct tg_ws *ws, const char *text, size_t length)
+{
+  if (!ws->frames || !ws->stream)
+    return;
+  struct wslay_event_msg message = {WSLAY_TEXT_FRAME, (const uint8_t *)text, length};
+  if (wslay_event_queue_msg(ws->frames, &message) == 0)
+    send_queued(ws);
+}
+
+static void on_close_timeout(uv_timer_t *timer)
+{
+  struct tg_ws *ws = timer->data;
+  struct tg_error error;
+  tg_fail(&error, "timeout", "%s did not answer the close frame", ws->url.host);
+  finish_with_error(ws, &error);
+}
+
+void tg_ws_close(struct tg_ws *ws, int code, const char *reason, tg_ms timeout)
+{
+  if (ws->ended || ws->close_timer)
+    return;
+  if (ws->frames && ws->stream) {
+    wslay_event_queue_close(ws->frames, (uint16_t)code, (const uint8_t *)reason, strlen(reason));
+    send_queued(ws);
+  } else {
+    timeout = 0;
+  }
+  ws->close_timer = tg_calloc(1, sizeof *ws->close_timer);
+  uv_timer_init(ws->loop, ws->close_timer);
+  ws->close_timer->data = ws;
+  uv_timer_start(ws->close_timer, on_close_timeout, (uint64_t)timeout, 0);
+}
+
+void tg_ws_free(struct tg_ws *ws)
+{
+  if (!ws)
+    return;
+  tg_stream_close(ws->stream, TG_STREAM_FIN);
+  ws->stream = NULL;
+  ws->ended = true;
+  ws->freed = true;
+  if (ws->busy == 0)
+    destroy(ws);
+}
+
+void tg_ws_trim(struct tg_ws *ws)
+{
+  if (ws->stream)
+    tg_stream_trim(ws->stream);
+}
