@@ -1,5 +1,6 @@
 #include "base/clock.h"
 
+#include <stdlib.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -35,4 +36,16 @@ tg_ms tg_backoff(int attempt, tg_ms base, tg_ms cap)
   if (limit > cap)
     limit = cap;
   return (tg_ms)tg_random((uint64_t)limit + 1);
+}
+
+tg_ms tg_patience(tg_ms wait)
+{
+  static tg_ms divisor;
+  if (divisor == 0) {
+    const char *hurry = getenv("TIDEGATE_HURRY");
+    divisor = hurry ? strtol(hurry, NULL, 10) : 1;
+    if (divisor < 1)
+      divisor = 1;
+  }
+  return wait / divisor > 0 ? wait / divisor : wait > 0;
 }

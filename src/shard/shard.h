@@ -13,6 +13,7 @@
 #include "proto/event.h"
 #include "shard/shard_table.h"
 
+#include <sys/queue.h>
 #include <uv.h>
 
 struct tg_shard;
@@ -30,6 +31,8 @@ struct tg_shard_env {
   int worker_id;
   struct tg_buf *text; /* decompressed text, shared by all shards of the loop */
   int handshakes;      /* connections being set up now; bounded */
+  TAILQ_HEAD(tg_shard_list, tg_shard) waiting; /* for their turn to connect; TAILQ_INIT it */
+  tg_ms paused_until;  /* nobody connects before: this address is blocked (reference, 1.4) */
 
   /* Calls to the owner. */
   void *owner;
@@ -88,6 +91,14 @@ void tg_shard_heartbeat(struct tg_shard *shard);
 void tg_shard_start_heartbeating(struct tg_shard *shard, tg_ms interval);
 void tg_shard_stop_heartbeating(struct tg_shard *shard);
 void tg_shard_handle_packet(struct tg_shard *shard, const char *text, size_t length);
+
+/* Asks the owner for the identify slot; done(ctx, true) when op 2 may leave,
+ * false when this connection ended before. */
+void tg_shard_request_identify(struct tg_shard *shard, void (*done)(void *ctx, bool allowed), void *ctx);
+
+/* The text of the packet being handled, as the C decompressor made it: what
+ * the default of shard.decompress_packet returns. */
+struct tg_span tg_shard_decompressed(const struct tg_shard *shard);
 
 /* The end of a command: error NULL when its frame was handed to the socket.
  * Called exactly once. */

@@ -66,6 +66,8 @@ struct tg_shard_table;
  * says why. The manager opens first; workers attach with the same values. */
 struct tg_shard_table *tg_shard_table_open(const char *state_dir, int total, uint64_t identity,
                                            struct tg_error *error);
+/* The manager notes whose table it is, for tg_shard_table_peek(). */
+void tg_shard_table_set_bot(struct tg_shard_table *table, uint64_t bot);
 void tg_shard_table_close(struct tg_shard_table *table);
 
 int tg_shard_table_total(const struct tg_shard_table *table);

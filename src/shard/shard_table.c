@@ -1,0 +1,208 @@
+#include "shard/shard_table.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { VERSION = 1, HEADER_SIZE = 4096, ROW_SIZE = 1024 };
+static const char magic[8] = "tg-shard";
+
+struct header {
+  char magic[8];
+  uint32_t version;
+  uint32_t row_size;
+  uint64_t bot;      /* tg_identity_bot() */
+  uint64_t identity; /* tg_identity() */
+  int32_t total;
+};
+
+struct tg_shard_table {
+  char *memory;
+  size_t size;
+  int total;
+};
+
+_Static_assert(sizeof(struct tg_shard_row) <= ROW_SIZE, "a row outgrew its place: raise VERSION");
+
+const char *tg_shard_state_name(enum tg_shard_state state)
+{
+  switch (state) {
+  case TG_SHARD_OFFLINE:
+    return "Offline";
+  case TG_SHARD_DISCONNECTED:
+    return "Disconnected";
+  case TG_SHARD_CONNECTING:
+    return "Connecting";
+  case TG_SHARD_UNIDENTIFIED:
+    return "Unidentified";
+  case TG_SHARD_IDENTIFYING:
+    return "Identifying";
+  case TG_SHARD_RESUMING:
+    return "Resuming";
+  case TG_SHARD_CONNECTED:
+    return "Connected";
+  }
+  return "Offline";
+}
+
+/* FNV-1a: tells one bot from another; nothing secret can be read back. */
+static uint64_t hash(uint64_t state, const void *bytes, size_t length)
+{
+  for (const unsigned char *at = bytes; length > 0; length--)
+    state = (state ^ *at++) * 0x100000001b3u;
+  return state;
+}
+
+uint64_t tg_identity_bot(const char *token, uint64_t intents)
+{
+  uint64_t state = hash(0xcbf29ce484222325u, token, strlen(token));
+  return hash(state, &intents, sizeof intents);
+}
+
+uint64_t tg_identity(uint64_t bot, int total_shards) { return hash(bot, &total_shards, sizeof total_shards); }
+
+static void table_path(char *path, size_t size, const char *state_dir)
+{
+  snprintf(path, size, "%s/shards", state_dir);
+}
+
+static bool is_current(const struct header *header)
+{
+  return memcmp(header->magic, magic, sizeof magic) == 0 && header->version == VERSION &&
+         header->row_size == ROW_SIZE;
+}
+
+int tg_shard_table_peek(const char *state_dir, uint64_t bot)
+{
+  char path[1024];
+  table_path(path, sizeof path, state_dir);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    return 0;
+  struct header header;
+  ssize_t n = read(fd, &header, sizeof header);
+  close(fd);
+  if (n != sizeof header || !is_current(&header) || header.bot != bot || header.total < 0)
+    return 0;
+  return header.total;
+}
+
+static bool begin_empty(int fd, const char *path, int total, uint64_t identity, struct tg_error *error)
+{
+  size_t size = HEADER_SIZE + (size_t)total * ROW_SIZE;
+  struct header header = {.version = VERSION, .row_size = ROW_SIZE, .identity = identity, .total = total};
+  memcpy(header.magic, magic, sizeof magic);
+  /* Room is taken now: a full disk must not turn into a SIGBUS later. */
+  int code = ftruncate(fd, 0) == 0 ? posix_fallocate(fd, 0, (off_t)size) : errno;
+  if (code != 0)
+    return tg_fail(error, "disk", "%s cannot be made (%zu bytes): %s", path, size, strerror(code));
+  if (pwrite(fd, &header, sizeof header, 0) != sizeof header)
+    return tg_fail(error, "disk", "%s cannot be written: %s", path, strerror(errno));
+  return true;
+}
+
+static struct tg_shard_table *map_table(int fd, const char *path, int total, struct tg_error *error)
+{
+  size_t size = HEADER_SIZE + (size_t)total * ROW_SIZE;
+  char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (memory == MAP_FAILED)
+    return tg_fail(error, "disk", "%s cannot be mapped: %s", path, strerror(errno)), NULL;
+  struct tg_shard_table *table = tg_calloc(1, sizeof *table);
+  *table = (struct tg_shard_table){.memory = memory, .size = size, .total = total};
+  return table;
+}
+
+struct tg_shard_table *tg_shard_table_open(const char *state_dir, int total, uint64_t identity,
+                                           struct tg_error *error)
+{
+  char path[1024];
+  table_path(path, sizeof path, state_dir);
+  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0)
+    return tg_fail(error, "disk", "%s cannot be opened: %s", path, strerror(errno)), NULL;
+
+  struct tg_shard_table *table = NULL;
+  struct header header = {0};
+  struct stat status;
+  ssize_t n = pread(fd, &header, sizeof header, 0);
+  bool usable = n == sizeof header && is_current(&header) && header.identity == identity &&
+                header.total == total && fstat(fd, &status) == 0 &&
+                status.st_size >= HEADER_SIZE + (off_t)total * ROW_SIZE;
+  if (!usable && n > 0)
+    tg_log(TG_INFO, TG_NO_SHARD, "the sessions in %s are of another token, intents or number of shards: "
+                                 "all shards identify", path);
+  if (usable || begin_empty(fd, path, total, identity, error))
+    table = map_table(fd, path, total, error);
+  close(fd);
+  if (table && !usable) {
+    for (int i = 0; i < total; i++)
+      atomic_store(&tg_shard_table_row(table, i)->rtt, -1);
+  }
+  return table;
+}
+
+void tg_shard_table_set_bot(struct tg_shard_table *table, uint64_t bot)
+{
+  ((struct header *)table->memory)->bot = bot;
+}
+
+void tg_shard_table_close(struct tg_shard_table *table)
+{
+  if (!table)
+    return;
+  munmap(table->memory, table->size);
+  free(table);
+}
+
+int tg_shard_table_total(const struct tg_shard_table *table) { return table->total; }
+
+struct tg_shard_row *tg_shard_table_row(struct tg_shard_table *table, int shard_id)
+{
+  return (struct tg_shard_row *)(table->memory + HEADER_SIZE + (size_t)shard_id * ROW_SIZE);
+}
+
+bool tg_session_load(struct tg_shard_row *row, struct tg_session *session)
+{
+  for (int tries = 0; tries < 1000; tries++) {
+    uint32_t before = atomic_load(&row->session_guard);
+    *session = row->session;
+    atomic_thread_fence(memory_order_acquire);
+    if ((before & 1) == 0 && before == atomic_load(&row->session_guard)) {
+      session->id[TG_SESSION_ID_MAX - 1] = session->resume_url[TG_RESUME_URL_MAX - 1] = '\0';
+      session->sequence = atomic_load(&row->durable_sequence);
+      return session->id[0] != '\0';
+    }
+  }
+  /* A guard that stays odd was left by a writer that was killed in the middle:
+   * the session cannot be trusted, its epoch can (it is written once, whole). */
+  session->id[0] = '\0';
+  session->sequence = 0;
+  return false;
+}
+
+void tg_session_store(struct tg_shard_row *row, const struct tg_session *session)
+{
+  uint32_t guard = atomic_load(&row->session_guard) | 1;
+  atomic_store(&row->session_guard, guard);
+  row->session = *session;
+  atomic_store(&row->durable_sequence, session->sequence);
+  atomic_store(&row->session_guard, guard + 1);
+}
+
+void tg_session_forget(struct tg_shard_row *row)
+{
+  struct tg_session session;
+  tg_session_load(row, &session);
+  session.id[0] = session.resume_url[0] = '\0';
+  session.sequence = 0;
+  tg_session_store(row, &session);
+}
