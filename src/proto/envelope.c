@@ -1,0 +1,88 @@
+#include "proto/envelope.h"
+
+#include <string.h>
+
+enum { OP_MAX = 0xffff, NAME_MAX_BYTES = 64 };
+
+/* Members that have been met: of equal keys the first one counts. */
+enum { SEEN_OP = 1, SEEN_SEQUENCE = 2, SEEN_NAME = 4, SEEN_DATA = 8 };
+
+/* A number proper: tg_json_uint() also takes numbers in quotes. */
+static bool read_number(struct tg_span value, uint64_t *number)
+{
+  return value.at[0] != '"' && tg_json_uint(value, number);
+}
+
+static void take(struct tg_envelope *envelope, unsigned *seen, struct tg_span key, struct tg_span value)
+{
+  unsigned which = 0;
+  if (key.length == 1)
+    which = key.at[0] == 't'   ? SEEN_NAME
+            : key.at[0] == 's' ? SEEN_SEQUENCE
+            : key.at[0] == 'd' ? SEEN_DATA
+                               : 0;
+  else if (key.length == 2 && key.at[0] == 'o' && key.at[1] == 'p')
+    which = SEEN_OP;
+  if (!which || (*seen & which))
+    return;
+  *seen |= which;
+
+  uint64_t number;
+  struct tg_span name;
+  switch (which) {
+  case SEEN_OP:
+    if (read_number(value, &number) && number <= OP_MAX)
+      envelope->op = (int)number;
+    break;
+  case SEEN_SEQUENCE:
+    envelope->has_sequence = read_number(value, &envelope->sequence);
+    break;
+  case SEEN_NAME:
+    if (tg_json_plain_string(value, &name) && name.length > 0 && name.length <= NAME_MAX_BYTES)
+      envelope->name = name;
+    break;
+  case SEEN_DATA:
+    envelope->data = value;
+    break;
+  }
+}
+
+/* One `"key": value`; returns the byte behind it, NULL when it is none. */
+static const char *scan_member(const char *at, const char *end, struct tg_envelope *envelope, unsigned *seen)
+{
+  if (at >= end || *at != '"')
+    return NULL;
+  const char *behind = tg_json_skip_value(at, end);
+  if (!behind)
+    return NULL;
+  struct tg_span key = {at + 1, (size_t)(behind - at) - 2};
+  at = tg_json_skip_space(behind, end);
+  if (at >= end || *at != ':')
+    return NULL;
+  at = tg_json_skip_space(at + 1, end);
+  const char *last = tg_json_skip_value(at, end);
+  if (last)
+    take(envelope, seen, key, (struct tg_span){at, (size_t)(last - at)});
+  return last;
+}
+
+bool tg_envelope_scan(const char *text, size_t length, struct tg_envelope *envelope)
+{
+  *envelope = (struct tg_envelope){.op = -1};
+  if (length == 0)
+    return false;
+  const char *end = text + length;
+  const char *at = tg_json_skip_space(text, end);
+  if (at >= end || *at != '{')
+    return false;
+  unsigned seen = 0;
+  do {
+    at = scan_member(tg_json_skip_space(at + 1, end), end, envelope, &seen);
+    if (!at)
+      return false;
+    at = tg_json_skip_space(at, end);
+  } while (at < end && *at == ',');
+  if (at >= end || *at != '}' || tg_json_skip_space(at + 1, end) != end)
+    return false;
+  return envelope->op >= 0;
+}

@@ -1,0 +1,36 @@
+#include "proto/event.h"
+
+#include "proto/event_types.h"
+
+#include <stddef.h>
+
+const char *tg_guild_create_name(enum tg_guild_create kind)
+{
+  switch (kind) {
+  case TG_GUILD_LOADING:
+    return "loading";
+  case TG_GUILD_JOINED:
+    return "joined";
+  case TG_GUILD_AVAILABLE:
+    return "available";
+  case TG_GUILD_NONE:
+    break;
+  }
+  return NULL;
+}
+
+static bool data_number(const struct tg_event *event, const char *key, uint64_t *number)
+{
+  struct tg_span value;
+  return event->data.at && tg_json_find(event->data.at, event->data.at + event->data.length, key, &value) &&
+         tg_json_uint(value, number);
+}
+
+bool tg_event_guild_id(const struct tg_event *event, uint64_t *guild_id)
+{
+  bool is_guild = event->type == TG_EVENT_GUILD_CREATE || event->type == TG_EVENT_GUILD_UPDATE ||
+                  event->type == TG_EVENT_GUILD_DELETE;
+  return data_number(event, is_guild ? "id" : "guild_id", guild_id);
+}
+
+bool tg_event_id(const struct tg_event *event, uint64_t *id) { return data_number(event, "id", id); }
