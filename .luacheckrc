@@ -1,0 +1,7 @@
+std = "luajit"
+max_line_length = 110
+cache = false
+exclude_files = { "build*", "**/.luarocks" }
+files["spec"] = { std = "+busted" }
+files["lua/tidegate/meta"] = { ignore = { "211", "212", "213", "241" } } -- declarations without bodies
+files[".busted"] = { std = "luajit" }

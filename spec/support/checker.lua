@@ -1,0 +1,162 @@
+-- Compares what the fake Discord sent with what the bot accepted: lost, doubled, out of order.
+--
+--   checker.assert_complete(bot.events, { guilds = { ["41771983423143937"] = 5000 }, contiguous = true })
+--
+-- Numbered messages: the fake numbers the MESSAGE_CREATEs of a guild 1, 2, 3, ... in d.nonce = "<guild>:<n>".
+-- Sequences: within a session (shard, epoch) s counts every dispatch.
+
+local checker = {}
+
+local function number_of(event)
+  local body = event.body
+  if event.t ~= "MESSAGE_CREATE" then
+    return nil
+  elseif not body then
+    error("the checker needs the bodies of the events: keep_bodies is off", 0)
+  end
+  local guild, n = body:match '"nonce":"(%d+):(%d+)"'
+  return guild, tonumber(n)
+end
+
+local function new_report()
+  return {
+    numbered = 0,
+    lost = {},
+    doubled = {},
+    doubled_with_other_key = {},
+    out_of_order = {},
+    unexpected = {},
+  }
+end
+
+-- The first arrival of each event, in order. A second arrival is a double; with the same key a bot drops it.
+local function first_arrivals(events, report)
+  local seen, first = {}, {}
+  for _, event in ipairs(events) do
+    local guild, n = number_of(event)
+    local name = guild and ("message %s:%d"):format(guild, n)
+      or ("shard %d epoch %d s %d"):format(event.shard, event.epoch, event.s or -1)
+    local earlier = seen[name]
+    if earlier then
+      local same_key = earlier.key ~= nil and earlier.key == event.key
+      local list = same_key and report.doubled or report.doubled_with_other_key
+      list[#list + 1] = ("%s (keys %s and %s)"):format(name, tostring(earlier.key), tostring(event.key))
+    else
+      seen[name] = event
+      first[#first + 1] = event
+    end
+  end
+  return first
+end
+
+local function check_guilds(first, sent, report)
+  local last, got = {}, {}
+  for _, event in ipairs(first) do
+    local guild, n = number_of(event)
+    if guild then
+      report.numbered = report.numbered + 1
+      got[guild] = got[guild] or {}
+      got[guild][n] = true
+      if last[guild] and n < last[guild] then
+        table.insert(report.out_of_order, ("message %s:%d after %d"):format(guild, n, last[guild]))
+      end
+      last[guild] = math.max(last[guild] or 0, n)
+      if sent and n > (sent[guild] or 0) then
+        table.insert(report.unexpected, ("message %s:%d, sent were %d"):format(guild, n, sent[guild] or 0))
+      end
+    end
+  end
+  local names = {}
+  for guild in pairs(sent or got) do
+    names[#names + 1] = guild
+  end
+  table.sort(names)
+  for _, guild in ipairs(names) do
+    for n = 1, sent and sent[guild] or last[guild] do
+      if not (got[guild] and got[guild][n]) then
+        table.insert(report.lost, ("message %s:%d"):format(guild, n))
+      end
+    end
+  end
+end
+
+local function check_sequences(first, contiguous, report)
+  local last = {}
+  for _, event in ipairs(first) do
+    if event.s then
+      local session = event.shard .. "." .. event.epoch
+      local before = last[session]
+      if before and event.s < before then
+        table.insert(report.out_of_order, ("shard %d epoch %d s %d after %d"):format(
+          event.shard, event.epoch, event.s, before))
+      elseif contiguous then
+        for s = (before or 0) + 1, event.s - 1 do
+          table.insert(report.lost, ("shard %d epoch %d s %d"):format(event.shard, event.epoch, s))
+        end
+      end
+      last[session] = math.max(before or 0, event.s)
+    end
+  end
+end
+
+local function check_epochs(first, report)
+  local epochs = {}
+  for _, event in ipairs(first) do
+    local before = epochs[event.shard] or 0
+    if event.epoch < before then
+      local text = ("shard %d epoch %d after %d"):format(event.shard, event.epoch, before)
+      table.insert(report.out_of_order, text)
+    end
+    epochs[event.shard] = math.max(before, event.epoch)
+  end
+end
+
+local function describe(report)
+  local lines = { ("%d numbered messages came"):format(report.numbered) }
+  for _, kind in ipairs { "lost", "doubled_with_other_key", "doubled", "out_of_order", "unexpected" } do
+    local list = report[kind]
+    if #list > 0 then
+      lines[#lines + 1] = ("%d %s: %s%s"):format(#list, (kind:gsub("_", " ")),
+        table.concat(list, "; ", 1, math.min(#list, 10)), #list > 10 and "; ..." or "")
+    end
+  end
+  return table.concat(lines, "\n")
+end
+
+-- sent.guilds: how many numbered messages went out, by guild id (without it, what came tells how many there
+-- must be). sent.contiguous: nothing is filtered, so that each s of a session must have come. The report has
+-- numbered, lost, doubled (equal Idempotency-Key: a bot sorts these out itself), doubled_with_other_key,
+-- out_of_order, unexpected: lists of descriptions; and text.
+function checker.compare(events, sent)
+  sent = sent or {}
+  local report = new_report()
+  local first = first_arrivals(events, report)
+  check_guilds(first, sent.guilds, report)
+  check_sequences(first, sent.contiguous, report)
+  check_epochs(first, report)
+  report.text = describe(report)
+  return report
+end
+
+local function refuse(report, kinds)
+  for _, kind in ipairs(kinds) do
+    if #report[kind] > 0 then
+      error(report.text, 3)
+    end
+  end
+  return report
+end
+
+-- Each event once, in order.
+function checker.assert_complete(events, sent)
+  return refuse(checker.compare(events, sent),
+    { "lost", "doubled", "doubled_with_other_key", "out_of_order", "unexpected" })
+end
+
+-- Each event at least once, in order, doubles only with an equal key: what may be expected after a crash.
+function checker.assert_nothing_lost(events, sent)
+  return refuse(checker.compare(events, sent),
+    { "lost", "doubled_with_other_key", "out_of_order", "unexpected" })
+end
+
+return checker

@@ -1,0 +1,218 @@
+-- The real gateway (`tidegate run`) in front of a fake Discord and a bot.
+--
+--   local gateway = require("spec.support.gateway")
+--   after_each(gateway.teardown)
+--
+--   local g = gateway.start { fake = fake, bot = bot, script = [[ ... Lua ... ]], workers = 2 }
+--   g:wait_ready(4)
+--   g:stop()                  SIGTERM; g.process.exit_code
+--
+-- teardown() stops every gateway of the spec and fails it when a sanitizer has reported something or a secret
+-- stands in a log.
+
+local bot_support = require "spec.support.bot"
+local loop = require "spec.support.loop"
+local paths = require "spec.support.paths"
+local process = require "spec.support.process"
+
+local gateway = {}
+
+local Gateway = {}
+local started = {}
+
+function Gateway:__index(key)
+  if key == "stderr" or key == "stdout" or key == "pid" or key == "exit_code" or key == "signal" then
+    return rawget(self, "process")[key]
+  end
+  return Gateway[key]
+end
+
+local SECRETS = {
+  "DISCORD_TOKEN", "EVENT_HANDLER_SECRET_KEY", "TIDEGATE_CONTROL_SECRET", "REST_AUTHORIZATION",
+}
+
+local function script_path(self, script)
+  if not script then
+    return nil
+  elseif script:find "\n" or script:find "^%s*$" or not script:find "%.lua$" then
+    return paths.write(self.dir .. "/script.lua", script)
+  end
+  return script
+end
+
+local function bot_urls(bots)
+  local urls = {}
+  for i, bot in ipairs(bots) do
+    urls[i] = bot.url
+  end
+  return table.concat(urls, ",")
+end
+
+local function environment(self, options)
+  local fake = options.fake
+  local bots = options.bot and (options.bot.url and { options.bot } or options.bot) or {}
+  local env = {
+    DISCORD_TOKEN = fake and fake.token or "fake-token",
+    REST_URL = fake and fake.rest,
+    TIDEGATE_CA_FILE = fake and fake.ca,
+    INTENTS = options.intents or 33281, -- guilds, guild messages, message content
+    EVENT_HANDLER_URL = #bots > 0 and bot_urls(bots) or nil,
+    EVENT_HANDLER_SECRET_KEY = bots[1] and bots[1].authorization or nil,
+    TIDEGATE_STATE_DIR = self.state_dir,
+    TIDEGATE_CONTROL = "127.0.0.1:0",
+    TOTAL_WORKERS = options.workers,
+    TOTAL_SHARDS = options.shards,
+    SHARDS_PER_WORKER = options.shards_per_worker,
+    SPAWN_SHARD_DELAY = options.spawn_shard_delay or (fake and fake.identify_interval) or 100,
+    LOG_LEVEL = options.log_level or "debug",
+  }
+  for name, value in pairs(options.env or {}) do
+    env[name] = value
+  end
+  return env
+end
+
+-- options: fake (needed for all but start-up errors: rest, ca, token), bot (one or a list), script (Lua text,
+-- or the path of a .lua file), workers, shards, shards_per_worker, spawn_shard_delay, intents, log_level, env
+-- (wins over all of these; false takes a variable away), args (more arguments), state_dir (of an earlier
+-- gateway, to resume).
+function gateway.start(options)
+  local dir = paths.tmp()
+  local self = setmetatable({
+    dir = dir,
+    state_dir = options.state_dir or dir .. "/state",
+  }, Gateway)
+  local argv = { paths.bin "tidegate", "run" }
+  for _, arg in ipairs(options.args or {}) do
+    argv[#argv + 1] = arg
+  end
+  self.script = script_path(self, options.script)
+  argv[#argv + 1] = self.script
+  local env = environment(self, options)
+  self.secrets = {}
+  for _, name in ipairs(SECRETS) do
+    local secret = env[name]
+    if type(secret) == "string" and #secret >= 6 then -- shorter words are not masked
+      self.secrets[#self.secrets + 1] = secret
+    end
+  end
+  self.process = process.start(argv, { env = env, cwd = dir })
+  started[#started + 1] = self
+  return self
+end
+
+-- Waits until something matching the pattern is logged; returns the captures.
+function Gateway:wait_for_log(pattern, timeout)
+  return self.process:wait_for_output(pattern, "stderr", timeout)
+end
+
+-- How many log lines match.
+function Gateway:count_log(pattern)
+  local count = 0
+  for line in self.stderr:gmatch "[^\n]+" do
+    if line:find(pattern) then
+      count = count + 1
+    end
+  end
+  return count
+end
+
+-- How many different shards have said that they are ready or have resumed.
+function Gateway:ready_shards()
+  local shards, count = {}, 0
+  for line in self.stderr:gmatch "[^\n]+" do
+    local shard = line:match "shard (%d+)[^\n]-[Rr]eady" or line:match "shard (%d+)[^\n]-[Rr]esumed"
+    if shard and not shards[shard] then
+      shards[shard] = true
+      count = count + 1
+    end
+  end
+  return count
+end
+
+function Gateway:wait_ready(n, timeout)
+  loop.wait_for(function()
+    return ("%d shards to be ready; %d are. The log ends:\n%s"):format(
+      n, self:ready_shards(), self.stderr:sub(-3000))
+  end, function()
+    return self:ready_shards() >= n or self.process.ended
+  end, timeout, 2)
+  if self.process.ended then
+    error(("the gateway has ended with %s:\n%s"):format(
+      tostring(self.exit_code or self.signal), self.stderr:sub(-3000)), 2)
+  end
+end
+
+function Gateway:worker_pids()
+  return process.children(self.pid)
+end
+
+-- SIGHUP; waits for the line that says how it went. True when the new script runs.
+function Gateway:reload(timeout)
+  local from = #self.stderr
+  self.process:kill "SIGHUP"
+  local outcome
+  loop.wait_for(function()
+    return "the reload; the log ends:\n" .. self.stderr:sub(-2000)
+  end, function()
+    for line in self.stderr:sub(from + 1):gmatch "[^\n]*\n" do
+      local lower = line:lower()
+      if lower:find "reload" and (lower:find "generation" or lower:find "fail" or lower:find "refused"
+          or lower:find "nothing has changed") then
+        outcome = line
+      end
+    end
+    return outcome
+  end, timeout, 2)
+  return outcome:lower():find "generation" ~= nil, outcome
+end
+
+-- Sends the signal (default SIGTERM: sessions are kept) and waits; returns exit code and signal.
+function Gateway:stop(signal, timeout)
+  self.process:kill(signal or "SIGTERM")
+  return self.process:wait(timeout or 15000, 2)
+end
+
+local REPORTS = {
+  "ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "UndefinedBehaviorSanitizer",
+}
+
+local function check_log(self, problems)
+  local log = self.stderr .. self.stdout
+  for _, report in ipairs(REPORTS) do
+    local at = log:find(report, 1, true)
+    if at then
+      problems[#problems + 1] = "a sanitizer has reported:\n" .. log:sub(math.max(1, at - 200), at + 4000)
+      break
+    end
+  end
+  for _, secret in ipairs(self.secrets) do
+    local at = log:find(secret, 1, true)
+    if at then
+      local line = log:sub(1, at):match "[^\n]*$" .. log:sub(at + 1):match "^[^\n]*"
+      problems[#problems + 1] = "a secret stands in the log: " .. line
+    end
+  end
+end
+
+-- For after_each: stops what runs, and judges the logs.
+function gateway.teardown()
+  local problems = {}
+  for _, self in ipairs(started) do
+    if not self.process.ended then
+      local ok, problem = pcall(self.stop, self)
+      if not ok then
+        problems[#problems + 1] = "SIGTERM does not end the gateway: " .. problem
+      end
+    end
+    check_log(self, problems)
+  end
+  started = {}
+  process.cleanup()
+  bot_support.cleanup()
+  if #problems > 0 then
+    error(table.concat(problems, "\n"), 0)
+  end
+end
+
+return gateway
