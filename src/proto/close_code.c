@@ -29,39 +29,32 @@ static const struct close_row rows[] = {
     {4002, TG_CLOSE_RESUME, "Frame that could not be decoded, or over 4096 bytes", NULL},
     {4003, TG_CLOSE_IDENTIFY, "Not identified, or the session was revoked", NULL},
     {4004, TG_CLOSE_STOP, "Authentication failed",
-     "Discord does not accept the token: it was reset or mistyped. Copy the current one from the Developer "
-     "Portal "
-     "(https://discord.com/developers/applications, your application, page \"Bot\", \"Reset Token\") into "
-     "DISCORD_TOKEN, or `token` in gateway.configure, and start again."},
+     "Discord does not accept the token: it was reset or mistyped. Copy the current one from the "
+     "Developer Portal (https://discord.com/developers/applications, your application, page \"Bot\", "
+     "\"Reset Token\") into DISCORD_TOKEN, or `token` in gateway.configure, and start again."},
     {4005, TG_CLOSE_RESUME, "Identified twice", NULL},
     {4006, TG_CLOSE_IDENTIFY, "Session no longer valid", NULL},
     {4007, TG_CLOSE_IDENTIFY, "Invalid sequence in RESUME", NULL},
     {4008, TG_CLOSE_RESUME, "Rate limited: too many frames sent", NULL},
     {4009, TG_CLOSE_RESUME, "Session timed out", NULL},
     {4010, TG_CLOSE_STOP, "Invalid shard",
-     "Discord does not accept these shard numbers: a shard id must be below total_shards, and for a large "
-     "bot "
-     "total_shards must be a multiple of the number that Discord recommends. Leave out total_shards, "
-     "first_shard_id "
-     "and last_shard_id to use what Discord recommends."},
+     "Discord does not accept these shard numbers: a shard id must be below total_shards, and for a "
+     "large bot total_shards must be a multiple of the number that Discord recommends. Leave out "
+     "total_shards, first_shard_id and last_shard_id to use what Discord recommends."},
     {4011, TG_CLOSE_STOP, "Sharding required",
-     "The bot is in too many guilds for so few shards (at most 2500 guilds a shard). Raise total_shards, or "
-     "leave it "
-     "out to use what Discord recommends."},
+     "The bot is in too many guilds for so few shards (at most 2500 guilds a shard). Raise "
+     "total_shards, or leave it out to use what Discord recommends."},
     {4012, TG_CLOSE_STOP, "Invalid API version",
-     "Discord no longer serves version 10 of its gateway, which this program speaks. Update tidegate; if "
-     "GATEWAY_URL or "
-     "`gateway_bot.url` is set, check that it leads to Discord's gateway."},
+     "Discord no longer serves version 10 of its gateway, which this program speaks. Update tidegate; "
+     "if GATEWAY_URL or `gateway_bot.url` is set, check that it leads to Discord's gateway."},
     {4013, TG_CLOSE_STOP, "Invalid intents",
-     "The number in `intents` (INTENTS) has bits that Discord does not know. Write intents by name instead, "
-     "for "
-     "example intents = { \"guilds\", \"guild_messages\" }."},
+     "The number in `intents` (INTENTS) has bits that Discord does not know. Write intents by name "
+     "instead, for example intents = { \"guilds\", \"guild_messages\" }."},
     {4014, TG_CLOSE_STOP, "Disallowed intents",
-     "The bot asks for privileged intents (guild_members, guild_presences, message_content) that are not "
-     "switched on for "
-     "it. Switch them on in the Developer Portal (https://discord.com/developers/applications, your "
-     "application, page "
-     "\"Bot\", section \"Privileged Gateway Intents\"), or remove them from `intents` (INTENTS)."},
+     "The bot asks for privileged intents (guild_members, guild_presences, message_content) that are "
+     "not switched on for it. Switch them on in the Developer Portal "
+     "(https://discord.com/developers/applications, your application, page \"Bot\", section "
+     "\"Privileged Gateway Intents\"), or remove them from `intents` (INTENTS)."},
 };
 
 static const struct close_row *find_row(int code)
