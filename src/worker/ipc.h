@@ -5,14 +5,20 @@
  * here is done per event.
  *
  * Manager to worker (names as in discordeno's guide where it has them):
- *   START            {config of the run: url, totalShards, workerId, ...}, first
+ *   START            {workerId, totalShards, gatewayUrl, maxConcurrency, generation}, first
  *   IDENTIFY_SHARD   {shardId}: start this shard (RESUME if it has a session)
  *   ALLOW_IDENTIFY   {shardId, deadline}: op 2 may leave until then (tg_now())
- *   SHARD_PAYLOAD    {shardId, data, nonce}: answered by NONCE_REPLY
+ *   SHARD_PAYLOAD    {shardId, data, timeout, forwardUntil?, nonce}: answered by
+ *                    NONCE_REPLY when sent. With forwardUntil (tg_now()) `data`
+ *                    is an op 8 whose d.nonce the worker remembers until then:
+ *                    see MEMBERS_CHUNK
+ *   SHARD_PRESENCE   {shardId?, presence: d of op 3 | null, nonce}: of this shard,
+ *                    or of all shards of the worker, from now on
  *   GET_SHARD_INFO   {nonce}
- *   KILL_SHARD       {shardId, nonce}
- *   PREPARE_RELOAD, COMMIT_RELOAD, ABORT_RELOAD  {generation}
- *   STOP             {keepSessions, deadline}
+ *   KILL_SHARD       {shardId, nonce}: ends its session; answered when it is gone
+ *   PREPARE_RELOAD   {generation, nonce}: answered by {problem: text | null}
+ *   COMMIT_RELOAD, ABORT_RELOAD  {generation, nonce}
+ *   STOP             {keepSessions, deadline}; a second one has a shorter deadline
  * Worker to manager:
  *   HELLO            {workerId, generation}: script loaded, ready for shards
  *   REQUEST_IDENTIFY {shardId}: connected, has HELLO, wants its slot
@@ -21,8 +27,12 @@
  *   IDENTIFY_DONE    {shardId, result: "ready"|"invalid"|"closed", code}
  *   SESSION_LOST     {shardId, reason}: must identify; waits for IDENTIFY_SHARD
  *   SHARD_FATAL      {shardId, code}
- *   MANAGER_CALL     {method, args, nonce}: gateway.manager:... called in a worker
- *   STILL_ALIVE      {}: the loop turns (watchdog)
+ *   MEMBERS_CHUNK    {shardId, data}: d of a GUILD_MEMBERS_CHUNK whose d.nonce is
+ *                    remembered
+ *   MEMBERS_LIMITED  {shardId, data}: d of a RATE_LIMITED with such a d.meta.nonce
+ *   MANAGER_CALL     {method, args, default?, nonce}: gateway.manager:<method>
+ *                    called in a worker; default true: the C default of it
+ *   STILL_ALIVE      {}: the loop turns (watchdog); at least twice a second
  *   STOPPED          {}
  * Both: NONCE_REPLY  {nonce, data | error: {code, message}} */
 
@@ -41,17 +51,20 @@ struct tg_ipc_callbacks {
   void (*on_closed)(void *ctx);
 };
 
-/* Takes over the socket `fd`. */
+/* Takes over the socket `fd`, makes it close-on-exec. NULL: it is no socket
+ * (logged). SIGPIPE has to be ignored in this process. */
 struct tg_ipc *tg_ipc_new(uv_loop_t *loop, int fd, const struct tg_ipc_callbacks *callbacks, void *ctx);
 
-/* Pending requests end with the error "closed". */
+/* Pending requests end with the error "closed". What is not flushed yet is
+ * thrown away. The memory goes when the loop has closed the handles. */
 void tg_ipc_free(struct tg_ipc *ipc);
 
 /* Sends {"type": type, ...fields}; steals `fields` (an object, or NULL). After
  * the other side has gone it does nothing. */
 void tg_ipc_send(struct tg_ipc *ipc, const char *type, json_t *fields);
 
-/* `data` is borrowed; NULL when `error` is set. Called exactly once. */
+/* `data` is borrowed; NULL when `error` is set. Called exactly once, perhaps
+ * before tg_ipc_request() returns. */
 typedef void tg_ipc_reply(void *ctx, const json_t *data, const struct tg_error *error);
 
 /* Sends with a nonce and waits for its NONCE_REPLY, at most `timeout` ms
