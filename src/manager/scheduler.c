@@ -1,0 +1,402 @@
+#include "manager/scheduler.h"
+
+#include "base/buf.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct entry {
+  enum tg_identify_state state;
+  enum tg_identify_priority priority;
+  bool elsewhere;
+  int failures;     /* in a row */
+  uint64_t order;   /* of coming */
+  tg_ms since;      /* of the state */
+  tg_ms not_before; /* no try until then */
+  tg_ms ready_at;   /* of the last session; 0: none yet */
+};
+
+struct bucket {
+  int holder;    /* shard whose slot runs; -1: none */
+  bool sent;     /* the holder's op 2 is out */
+  bool assumed;  /* ... as far as we know: it never said */
+  tg_ms at;      /* of op 2 if sent, else the deadline of the grant */
+  tg_ms free_at; /* while nobody holds it */
+};
+
+struct tg_scheduler {
+  int max_concurrency;
+  tg_ms spacing;
+  int allowance;
+  uint64_t orders;
+  struct entry *entries; /* by shard id */
+  int count;
+  struct bucket *buckets;
+};
+
+struct tg_scheduler *tg_scheduler_new(int max_concurrency, tg_ms spacing)
+{
+  struct tg_scheduler *scheduler = tg_calloc(1, sizeof *scheduler);
+  scheduler->max_concurrency = max_concurrency;
+  scheduler->spacing = spacing;
+  scheduler->buckets = tg_calloc((size_t)max_concurrency, sizeof *scheduler->buckets);
+  for (int i = 0; i < max_concurrency; i++)
+    scheduler->buckets[i].holder = -1;
+  return scheduler;
+}
+
+void tg_scheduler_free(struct tg_scheduler *scheduler)
+{
+  if (!scheduler)
+    return;
+  free(scheduler->entries);
+  free(scheduler->buckets);
+  free(scheduler);
+}
+
+int tg_scheduler_bucket(const struct tg_scheduler *scheduler, int shard_id)
+{
+  return shard_id % scheduler->max_concurrency;
+}
+
+static struct entry *entry_of(struct tg_scheduler *scheduler, int shard_id)
+{
+  if (shard_id >= scheduler->count) {
+    int count = scheduler->count ? scheduler->count : 16;
+    while (count <= shard_id)
+      count *= 2;
+    scheduler->entries = tg_realloc(scheduler->entries, (size_t)count * sizeof *scheduler->entries);
+    memset(scheduler->entries + scheduler->count, 0,
+           (size_t)(count - scheduler->count) * sizeof *scheduler->entries);
+    scheduler->count = count;
+  }
+  return &scheduler->entries[shard_id];
+}
+
+static struct bucket *bucket_of(struct tg_scheduler *scheduler, int shard_id)
+{
+  return &scheduler->buckets[tg_scheduler_bucket(scheduler, shard_id)];
+}
+
+static void set_state(struct entry *entry, enum tg_identify_state state, tg_ms now)
+{
+  entry->state = state;
+  entry->since = now;
+}
+
+/* The slot of the holder is resolved; the bucket rests until `free_at`. */
+static void release(struct bucket *bucket, tg_ms free_at)
+{
+  bucket->holder = -1;
+  bucket->sent = bucket->assumed = false;
+  if (free_at > bucket->free_at)
+    bucket->free_at = free_at;
+}
+
+/* What time alone has decided. */
+static void settle(struct tg_scheduler *scheduler, struct bucket *bucket, tg_ms now)
+{
+  if (bucket->holder < 0)
+    return;
+  if (!bucket->sent && now > bucket->at + TG_GRANT_GRACE) {
+    /* Neither sent nor unused was reported: its process may hang right behind
+     * the send. `at`, the deadline, is when it can have left at the latest. */
+    bucket->sent = bucket->assumed = true;
+    set_state(entry_of(scheduler, bucket->holder), TG_IDENTIFY_SENT, now);
+  }
+  if (bucket->sent && now >= bucket->at + TG_SLOT_MAX)
+    release(bucket, bucket->at + scheduler->spacing);
+}
+
+static void note_failure(struct entry *entry, tg_ms now)
+{
+  tg_ms wait = entry->failures < 16 ? (tg_ms)TG_IDENTIFY_RETRY << entry->failures : TG_IDENTIFY_RETRY_MAX;
+  entry->failures++;
+  entry->not_before = now + (wait < TG_IDENTIFY_RETRY_MAX ? wait : TG_IDENTIFY_RETRY_MAX);
+}
+
+/* An idle shard needs an identify. */
+static void take_up(struct tg_scheduler *scheduler, struct entry *entry, enum tg_identify_priority priority,
+                    tg_ms now)
+{
+  if (entry->ready_at && now - entry->ready_at < TG_SESSION_HEALTHY)
+    note_failure(entry, now); /* READY, then lost again: an identify that bought nothing */
+  else if (entry->ready_at)
+    entry->failures = 0;
+  entry->ready_at = 0;
+  entry->priority = priority;
+  entry->order = ++scheduler->orders;
+}
+
+static enum tg_identify_priority natural_priority(const struct entry *entry)
+{
+  return entry->ready_at ? TG_IDENTIFY_LOST : TG_IDENTIFY_FIRST;
+}
+
+void tg_scheduler_hold(struct tg_scheduler *scheduler, int bucket, tg_ms free_at)
+{
+  scheduler->buckets[bucket].free_at = free_at;
+}
+
+void tg_scheduler_set_allowance(struct tg_scheduler *scheduler, int allowance)
+{
+  scheduler->allowance = allowance;
+}
+
+void tg_scheduler_enqueue(struct tg_scheduler *scheduler, int shard_id, enum tg_identify_priority priority,
+                          tg_ms now)
+{
+  struct entry *entry = entry_of(scheduler, shard_id);
+  switch (entry->state) {
+  case TG_IDENTIFY_QUEUED:
+    if (priority < entry->priority)
+      entry->priority = priority;
+    return;
+  case TG_IDENTIFY_GRANTED:
+  case TG_IDENTIFY_SENT:
+    tg_scheduler_done(scheduler, shard_id, false, now);
+    break;
+  case TG_IDENTIFY_STARTED:
+  case TG_IDENTIFY_ASKING:
+    /* Gave up without an identify: not at once again. */
+    if (entry->not_before < now + 1000)
+      entry->not_before = now + 1000;
+    break;
+  case TG_IDENTIFY_IDLE:
+    break;
+  }
+  take_up(scheduler, entry, priority, now);
+  entry->elsewhere = false;
+  set_state(entry, TG_IDENTIFY_QUEUED, now);
+}
+
+void tg_scheduler_started(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+{
+  struct entry *entry = entry_of(scheduler, shard_id);
+  if (entry->state == TG_IDENTIFY_IDLE)
+    take_up(scheduler, entry, natural_priority(entry), now);
+  if (entry->state < TG_IDENTIFY_ASKING)
+    set_state(entry, TG_IDENTIFY_STARTED, now);
+}
+
+void tg_scheduler_ask(struct tg_scheduler *scheduler, int shard_id, bool elsewhere, tg_ms now)
+{
+  struct entry *entry = entry_of(scheduler, shard_id);
+  switch (entry->state) {
+  case TG_IDENTIFY_SENT: /* a new connection: its earlier identify came to nothing */
+    tg_scheduler_done(scheduler, shard_id, false, now);
+    break;
+  case TG_IDENTIFY_GRANTED: /* likewise, but it may have been sent */
+    tg_scheduler_gone(scheduler, shard_id, now);
+    break;
+  default:
+    break;
+  }
+  if (entry->state == TG_IDENTIFY_IDLE)
+    take_up(scheduler, entry, natural_priority(entry), now);
+  entry->elsewhere = elsewhere;
+  if (entry->state != TG_IDENTIFY_ASKING)
+    set_state(entry, TG_IDENTIFY_ASKING, now);
+}
+
+static bool before(const struct entry *a, const struct entry *b)
+{
+  return a->priority != b->priority ? a->priority < b->priority : a->order < b->order;
+}
+
+/* The foremost shard of the bucket in `state` whose time has come; -1: none. */
+static int foremost(const struct tg_scheduler *scheduler, int bucket, enum tg_identify_state state, tg_ms now)
+{
+  int best = -1;
+  for (int id = bucket; id < scheduler->count; id += scheduler->max_concurrency) {
+    const struct entry *entry = &scheduler->entries[id];
+    if (entry->state == state && entry->not_before <= now &&
+        (best < 0 || before(entry, &scheduler->entries[best])))
+      best = id;
+  }
+  return best;
+}
+
+/* On their way to a slot. Those of lower rank do not keep a shard back. */
+static int count_ahead(const struct tg_scheduler *scheduler, int bucket, enum tg_identify_priority rank, tg_ms now)
+{
+  int ahead = 0;
+  for (int id = bucket; id < scheduler->count; id += scheduler->max_concurrency) {
+    const struct entry *entry = &scheduler->entries[id];
+    bool on_its_way = entry->state == TG_IDENTIFY_ASKING || entry->state == TG_IDENTIFY_GRANTED ||
+                      (entry->state == TG_IDENTIFY_STARTED && now - entry->since < TG_START_STALE);
+    ahead += on_its_way && !entry->elsewhere && entry->priority <= rank;
+  }
+  return ahead;
+}
+
+bool tg_scheduler_next_start(struct tg_scheduler *scheduler, tg_ms now, int *shard_id)
+{
+  int ahead_of_all = 0;
+  for (int bucket = 0; bucket < scheduler->max_concurrency; bucket++)
+    ahead_of_all += count_ahead(scheduler, bucket, TG_IDENTIFY_RESHARDING, now);
+  if (ahead_of_all >= scheduler->allowance)
+    return false;
+  for (int bucket = 0; bucket < scheduler->max_concurrency; bucket++) {
+    int best = foremost(scheduler, bucket, TG_IDENTIFY_QUEUED, now);
+    if (best < 0)
+      continue;
+    struct entry *entry = &scheduler->entries[best];
+    if (count_ahead(scheduler, bucket, entry->priority, now) >= TG_CONNECT_AHEAD)
+      continue;
+    set_state(entry, TG_IDENTIFY_STARTED, now);
+    *shard_id = best;
+    return true;
+  }
+  return false;
+}
+
+tg_ms tg_scheduler_grant_anyway(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+{
+  struct entry *entry = entry_of(scheduler, shard_id);
+  struct bucket *bucket = bucket_of(scheduler, shard_id);
+  tg_ms deadline = now + TG_GRANT_VALID;
+  scheduler->allowance--;
+  if (entry->elsewhere) {
+    set_state(entry, TG_IDENTIFY_IDLE, now);
+    entry->elsewhere = false;
+    release(bucket, deadline + scheduler->spacing);
+    return deadline;
+  }
+  bucket->holder = shard_id;
+  bucket->sent = bucket->assumed = false;
+  bucket->at = deadline;
+  set_state(entry, TG_IDENTIFY_GRANTED, now);
+  return deadline;
+}
+
+bool tg_scheduler_next_grant(struct tg_scheduler *scheduler, tg_ms now, int *shard_id, tg_ms *deadline)
+{
+  for (int i = 0; i < scheduler->max_concurrency; i++) {
+    struct bucket *bucket = &scheduler->buckets[i];
+    settle(scheduler, bucket, now);
+    if (bucket->holder >= 0 || now < bucket->free_at || scheduler->allowance <= 0)
+      continue;
+    int best = foremost(scheduler, i, TG_IDENTIFY_ASKING, now);
+    if (best < 0)
+      continue;
+    *shard_id = best;
+    *deadline = tg_scheduler_grant_anyway(scheduler, best, now);
+    return true;
+  }
+  return false;
+}
+
+tg_ms tg_scheduler_deadline(const struct tg_scheduler *scheduler, int shard_id)
+{
+  if (tg_scheduler_state(scheduler, shard_id) != TG_IDENTIFY_GRANTED)
+    return 0;
+  return scheduler->buckets[shard_id % scheduler->max_concurrency].at;
+}
+
+void tg_scheduler_sent(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+{
+  struct bucket *bucket = bucket_of(scheduler, shard_id);
+  if (bucket->holder == shard_id) {
+    bucket->sent = true;
+    bucket->assumed = false;
+    bucket->at = now;
+  } else if (bucket->free_at < now + scheduler->spacing) {
+    bucket->free_at = now + scheduler->spacing; /* without a grant, but Discord has seen it */
+  }
+  set_state(entry_of(scheduler, shard_id), TG_IDENTIFY_SENT, now);
+}
+
+void tg_scheduler_unused(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+{
+  struct bucket *bucket = bucket_of(scheduler, shard_id);
+  if (bucket->holder == shard_id && (!bucket->sent || bucket->assumed)) {
+    release(bucket, 0);
+    scheduler->allowance++;
+  }
+  struct entry *entry = entry_of(scheduler, shard_id);
+  if (entry->state == TG_IDENTIFY_GRANTED || entry->state == TG_IDENTIFY_SENT)
+    set_state(entry, TG_IDENTIFY_STARTED, now);
+}
+
+void tg_scheduler_done(struct tg_scheduler *scheduler, int shard_id, bool ready, tg_ms now)
+{
+  struct entry *entry = entry_of(scheduler, shard_id);
+  struct bucket *bucket = bucket_of(scheduler, shard_id);
+  if (bucket->holder == shard_id)
+    release(bucket, (bucket->sent ? bucket->at : now) + scheduler->spacing);
+  if (ready)
+    entry->ready_at = now;
+  else
+    note_failure(entry, now);
+  set_state(entry, TG_IDENTIFY_IDLE, now);
+}
+
+void tg_scheduler_gone(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+{
+  struct entry *entry = entry_of(scheduler, shard_id);
+  if (entry->state == TG_IDENTIFY_SENT || entry->state == TG_IDENTIFY_GRANTED)
+    tg_scheduler_done(scheduler, shard_id, false, now);
+  entry->elsewhere = false;
+  set_state(entry, TG_IDENTIFY_IDLE, now);
+}
+
+static void sooner(tg_ms *first, tg_ms at, tg_ms now)
+{
+  if (at > now && (*first < 0 || at < *first))
+    *first = at;
+}
+
+tg_ms tg_scheduler_wakeup(struct tg_scheduler *scheduler, tg_ms now)
+{
+  tg_ms first = -1;
+  for (int i = 0; i < scheduler->max_concurrency; i++) {
+    const struct bucket *bucket = &scheduler->buckets[i];
+    if (bucket->holder < 0)
+      continue;
+    sooner(&first, bucket->sent ? bucket->at + TG_SLOT_MAX : bucket->at + TG_GRANT_GRACE + 1, now);
+  }
+  for (int id = 0; id < scheduler->count; id++) {
+    const struct entry *entry = &scheduler->entries[id];
+    const struct bucket *bucket = &scheduler->buckets[id % scheduler->max_concurrency];
+    if (entry->state == TG_IDENTIFY_QUEUED)
+      sooner(&first, entry->not_before, now);
+    else if (entry->state == TG_IDENTIFY_STARTED)
+      sooner(&first, entry->since + TG_START_STALE, now);
+    else if (entry->state == TG_IDENTIFY_ASKING && bucket->holder < 0)
+      sooner(&first, bucket->free_at > entry->not_before ? bucket->free_at : entry->not_before, now);
+  }
+  return first;
+}
+
+static bool waits(const struct entry *entry)
+{
+  return entry->state >= TG_IDENTIFY_QUEUED && entry->state <= TG_IDENTIFY_GRANTED;
+}
+
+tg_ms tg_scheduler_eta(const struct tg_scheduler *scheduler)
+{
+  int longest = 0;
+  for (int bucket = 0; bucket < scheduler->max_concurrency; bucket++) {
+    int length = 0;
+    for (int id = bucket; id < scheduler->count; id += scheduler->max_concurrency)
+      length += waits(&scheduler->entries[id]);
+    if (length > longest)
+      longest = length;
+  }
+  return longest * scheduler->spacing;
+}
+
+enum tg_identify_state tg_scheduler_state(const struct tg_scheduler *scheduler, int shard_id)
+{
+  return shard_id < scheduler->count ? scheduler->entries[shard_id].state : TG_IDENTIFY_IDLE;
+}
+
+int tg_scheduler_waiting(const struct tg_scheduler *scheduler)
+{
+  int waiting = 0;
+  for (int id = 0; id < scheduler->count; id++)
+    waiting += waits(&scheduler->entries[id]);
+  return waiting;
+}
