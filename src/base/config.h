@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/schema.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -19,11 +20,6 @@ enum tg_compression { TG_COMPRESSION_NONE, TG_COMPRESSION_ZLIB, TG_COMPRESSION_Z
 enum tg_durability { TG_DURABILITY_LOG, TG_DURABILITY_MEMORY };
 enum tg_sync { TG_SYNC_NONE, TG_SYNC_INTERVAL, TG_SYNC_BATCH };
 enum tg_message_updates { TG_UPDATES_CONTENT, TG_UPDATES_ALL };
-
-struct tg_strings {
-  char **items;
-  int count;
-};
 
 struct tg_config {
   char *token; /* bare, without "Bot " */
@@ -100,12 +96,6 @@ struct tg_config {
   } tls;
 };
 
-/* Texts of all mistakes found, in the order of the keys. */
-struct tg_problems {
-  char **items; /* "event_handler.urls[1]: expected a URL that starts with http://, ..." */
-  int count;
-};
-
 /* `given` is borrowed; NULL or an empty object means the environment alone
  * decides. `env` looks up a variable (getenv in the program, a table in
  * tests). False: `problems` says why, and `config` is empty. */
@@ -113,7 +103,6 @@ bool tg_config_load(const json_t *given, const char *(*env)(const char *name), s
                     struct tg_problems *problems);
 
 void tg_config_free(struct tg_config *config);
-void tg_problems_free(struct tg_problems *problems);
 
 /* Everything the configuration says, defaults included, secrets as "***":
  * for `tidegate check` and gateway.config. The caller decrefs it. */

@@ -1,0 +1,129 @@
+#include "base/config.h"
+
+#include "base/buf.h"
+#include "base/config_options.h"
+#include "base/config_values.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef const char *env_lookup(const char *name);
+
+static const char *variable(env_lookup *env, const char *name)
+{
+  const char *value = env(name);
+  return value && *value ? value : NULL;
+}
+
+static bool is_reported(const struct tg_problems *problems, const char *path)
+{
+  size_t length = strlen(path);
+  for (int i = 0; i < problems->count; i++) {
+    const char *text = problems->items[i];
+    if (strncmp(text, path, length) == 0 && strchr(":[ ", text[length]))
+      return true;
+  }
+  return false;
+}
+
+static void check_required(const struct tg_config *config, struct tg_problems *problems)
+{
+  if (!config->token && !is_reported(problems, "token"))
+    tg_problem_add(problems, "token: is required; set DISCORD_TOKEN in the environment, or token in "
+                             "gateway.configure");
+  if (config->intents == TG_INTENTS_UNSET)
+    tg_problem_add(problems,
+                   "intents: is required; set intents in gateway.configure, for example { \"guilds\", "
+                   "\"guild_messages\" }, or INTENTS in the environment");
+}
+
+static void check_combinations(const struct tg_config *config, struct tg_problems *problems)
+{
+  int first = config->first_shard_id, last = config->last_shard_id, total = config->total_shards;
+  if (last >= 0 && first > last)
+    tg_problem_add(problems, "first_shard_id: %d is greater than last_shard_id, %d", first, last);
+  if (total > 0 && first >= total)
+    tg_problem_add(problems, "first_shard_id: must be below total_shards, %d; got %d", total, first);
+  if (total > 0 && last >= total)
+    tg_problem_add(problems, "last_shard_id: must be below total_shards, %d; got %d", total, last);
+  if (config->gateway_bot.total > 0 && config->gateway_bot.remaining > config->gateway_bot.total)
+    tg_problem_add(problems, "gateway_bot.session_start_limit.remaining: %d is greater than total, %d",
+                   config->gateway_bot.remaining, config->gateway_bot.total);
+  if (!tg_listen_is_loopback(config->control.listen) && !config->control.authorization &&
+      !is_reported(problems, "control.authorization"))
+    tg_problem_add(
+        problems,
+        "control.authorization: is required because control.listen, %s, can be reached from other machines; "
+        "set it, or TIDEGATE_CONTROL_SECRET",
+        config->control.listen);
+}
+
+/* Where state goes when nobody says: what systemd made for the service, else
+ * the user's own state directory. */
+static char *default_state_dir(env_lookup *env)
+{
+  struct tg_buf path = {0};
+  const char *service = variable(env, "STATE_DIRECTORY");
+  const char *xdg = variable(env, "XDG_STATE_HOME");
+  const char *home = variable(env, "HOME");
+  if (service)
+    tg_buf_append(&path, service, strcspn(service, ":"));
+  else if (xdg && xdg[0] == '/')
+    tg_buf_printf(&path, "%s/tidegate", xdg);
+  else if (home)
+    tg_buf_printf(&path, "%s/.local/state/tidegate", home);
+  else
+    tg_buf_puts(&path, "/var/lib/tidegate");
+  return tg_buf_take(&path);
+}
+
+static void fill_computed(struct tg_config *config, env_lookup *env)
+{
+  if (config->token && !config->rest.authorization) {
+    struct tg_buf text = {0};
+    tg_buf_printf(&text, "Bot %s", config->token);
+    config->rest.authorization = tg_buf_take(&text);
+  }
+  if (!config->state_dir)
+    config->state_dir = default_state_dir(env);
+  for (size_t length = strlen(config->rest.url); length > 0 && config->rest.url[length - 1] == '/';)
+    config->rest.url[--length] = '\0';
+}
+
+bool tg_config_load(const json_t *given, env_lookup *env, struct tg_config *config,
+                    struct tg_problems *problems)
+{
+  *config = (struct tg_config){.intents = TG_INTENTS_UNSET};
+  *problems = (struct tg_problems){0};
+  tg_schema_read(tg_config_options, tg_config_option_count, given, env, config, problems);
+  check_required(config, problems);
+  check_combinations(config, problems);
+  fill_computed(config, env);
+  if (problems->count == 0)
+    return true;
+  tg_config_free(config);
+  return false;
+}
+
+void tg_config_free(struct tg_config *config)
+{
+  tg_schema_release(tg_config_options, tg_config_option_count, config);
+  *config = (struct tg_config){0};
+}
+
+json_t *tg_config_to_json(const struct tg_config *config)
+{
+  return tg_schema_write(tg_config_options, tg_config_option_count, config);
+}
+
+struct tg_problems tg_config_needs_restart(const struct tg_config *old, const struct tg_config *new_config)
+{
+  struct tg_problems keys = {0};
+  for (size_t i = 0; i < tg_config_option_count; i++) {
+    const struct tg_option *option = &tg_config_options[i];
+    if (option->restart && !tg_schema_equal(option, old, new_config))
+      tg_problem_add(&keys, "%s", option->path);
+  }
+  return keys;
+}

@@ -1,0 +1,9 @@
+#pragma once
+
+/* The table behind the configuration: each key with its variable, its type,
+ * its range and its default. For config.c alone. */
+
+#include "base/schema.h"
+
+extern const struct tg_option tg_config_options[];
+extern const size_t tg_config_option_count;

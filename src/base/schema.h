@@ -1,0 +1,104 @@
+#pragma once
+
+/* Options as a table: reading them out of JSON and environment variables into a
+ * struct, with every mistake found and named by the path of its key.
+ *
+ *     static const struct tg_option options[] = {
+ *         {.path = "script.kill_after", .kind = TG_OPTION_MS, .offset = offsetof(struct tg_config, ...),
+ *          .min = 100, .max = 600000, .number = 10000},
+ *     };
+ *
+ * Nested keys are nested tables in the JSON. JSON null, and an environment
+ * variable that is unset or empty, say nothing. What the JSON says wins over
+ * the environment, which wins over the default. */
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct tg_strings {
+  char **items;
+  int count;
+};
+
+/* Texts of all mistakes found. */
+struct tg_problems {
+  char **items; /* "event_handler.urls[1]: expected a URL that starts with http://, ..." */
+  int count;
+};
+
+void tg_strings_add(struct tg_strings *strings, const char *text);
+void tg_strings_free(struct tg_strings *strings);
+void tg_problems_free(struct tg_problems *problems);
+
+enum tg_option_kind {
+  TG_OPTION_BOOL,    /* bool */
+  TG_OPTION_INT,     /* int, min..max */
+  TG_OPTION_MS,      /* tg_ms (int64_t), min..max */
+  TG_OPTION_SIZE,    /* uint64_t bytes, min..max */
+  TG_OPTION_STRING,  /* char *, not empty, without control characters */
+  TG_OPTION_STRINGS, /* struct tg_strings; in the environment separated by commas */
+  TG_OPTION_CHOICE,  /* an enum (or int); `choices`, by their index */
+  TG_OPTION_CUSTOM,  /* as its functions say */
+};
+
+struct tg_option;
+
+/* Where a value came from and where its mistakes go. */
+struct tg_reader {
+  const struct tg_option *option;
+  const char *variable; /* NULL: the value comes from the JSON */
+  struct tg_problems *problems;
+};
+
+struct tg_option {
+  const char *path;
+  enum tg_option_kind kind;
+  const char *env; /* NULL: no variable */
+  size_t offset;   /* of the field in the target struct */
+  int64_t min, max;
+  int64_t number;             /* default of BOOL, INT, MS, SIZE, CHOICE */
+  const char *text;           /* default of STRING; of STRINGS, separated by commas; NULL: none */
+  const char *const *choices; /* ends with NULL */
+  bool unset_is_default;      /* the default number means "not given": left out of the JSON form */
+  bool secret;                /* never shown */
+  bool restart;               /* cannot change while the program runs */
+
+  /* CUSTOM; `value` is a JSON string when it comes from the environment. */
+  void (*read)(const struct tg_reader *reader, const json_t *value, void *field);
+  json_t *(*write)(const void *field); /* NULL: not given */
+  void (*release)(void *field);
+  /* STRING and each of STRINGS: what is wrong with it ("expected a URL ..."), or NULL. */
+  const char *(*check)(const char *text);
+};
+
+/* Reads all options and fills in the defaults; reports keys that no option
+ * has, with a suggestion. `given` may be NULL. `target` is zeroed memory;
+ * problems are added to. */
+void tg_schema_read(const struct tg_option *options, size_t count, const json_t *given,
+                    const char *(*env)(const char *name), void *target, struct tg_problems *problems);
+
+void tg_schema_release(const struct tg_option *options, size_t count, void *target);
+
+/* The target as nested objects; secrets are "***". */
+json_t *tg_schema_write(const struct tg_option *options, size_t count, const void *target);
+
+/* Whether the field has the same value in both. */
+bool tg_schema_equal(const struct tg_option *option, const void *a, const void *b);
+
+/* A problem with the value that is being read; `index` from 1, 0: none. */
+void tg_problem(const struct tg_reader *reader, size_t index, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* A problem in words of its own. */
+void tg_problem_add(struct tg_problems *problems, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* What was given, in words for a message: numbers as they are, text in quotes
+ * and cut, unless the option is secret. */
+enum { TG_DESCRIPTION_SIZE = 64 };
+void tg_describe(const struct tg_reader *reader, const json_t *value, char *text, size_t size);
+
+/* "a string", "a number", ...: what is safe to say of any value. */
+const char *tg_json_kind(const json_t *value);
