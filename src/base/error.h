@@ -10,7 +10,7 @@
  * these; the message says what happened, where, and what to do. `code` is a
  * short word that programs (and scripts, as err.code) may test. */
 
-enum { TG_ERROR_CODE_SIZE = 32, TG_ERROR_MESSAGE_SIZE = 480 };
+enum { TG_ERROR_CODE_SIZE = 32, TG_ERROR_MESSAGE_SIZE = 1500 };
 
 struct tg_error {
   char code[TG_ERROR_CODE_SIZE]; /* "timeout", "refused", ...; "" = no error */

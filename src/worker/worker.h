@@ -1,12 +1,15 @@
 #pragma once
 
 /* A worker process: its loop, its shards, its delivery, its line to the
- * manager. Loop thread only. */
+ * manager (messages: ipc.h). Loop thread only.
+ *
+ * It starts empty: the manager says START with what all shards share, then
+ * IDENTIFY_SHARD for each shard it is to hold. */
 
 #include "base/config.h"
 #include "base/error.h"
 #include "base/hooks.h"
-#include "base/methods.h"
+#include "base/reload.h"
 
 #include <jansson.h>
 #include <uv.h>
@@ -18,23 +21,31 @@ struct tg_delivery;
 
 struct tg_worker_options {
   uv_loop_t *loop;
-  const struct tg_config *config;
+  const struct tg_config *config; /* borrowed; see tg_worker_reconfigure() */
   struct tg_hooks *hooks;
   struct tg_http *http;
-  int manager_fd; /* the socketpair's end */
+  struct tg_reload reload;
+  int manager_fd; /* the socketpair's end; taken over */
   int worker_id;
-  void (*on_exit)(void *ctx, int exit_code);
+  void (*on_exit)(void *ctx, int exit_code); /* the loop should end */
   void *ctx;
 };
 
-struct tg_worker *tg_worker_new(const struct tg_worker_options *options);
+/* NULL: TLS cannot be set up. */
+struct tg_worker *tg_worker_new(const struct tg_worker_options *options, struct tg_error *error);
+
+/* After on_exit; drops every connection. */
 void tg_worker_free(struct tg_worker *worker);
+
+/* A reload has made a new configuration; the old one may be freed afterwards. */
+void tg_worker_reconfigure(struct tg_worker *worker, const struct tg_config *config);
 
 /* NULL: not a shard of this worker. */
 struct tg_shard *tg_worker_shard(struct tg_worker *worker, int shard_id);
 struct tg_delivery *tg_worker_delivery(struct tg_worker *worker);
 
-/* Calls gateway.manager:<method> in the manager (MANAGER_CALL). */
+/* Calls gateway.manager:<method> in the manager (MANAGER_CALL), whatever
+ * override it has there. `args` is an array, borrowed. */
 typedef void tg_worker_reply(void *ctx, const json_t *value, const struct tg_error *error);
 void tg_worker_call_manager(struct tg_worker *worker, enum tg_method method, const json_t *args,
                             tg_worker_reply *reply, void *ctx);

@@ -1,0 +1,18 @@
+#pragma once
+
+/* The commands of the program, a file each. `argv[0]` is the command's name;
+ * the result is the exit code (base/error.h, enum tg_exit). */
+
+struct tg_command_line {
+  const char *name;
+  int (*run)(int argc, char **argv);
+};
+
+int tg_cli_run(int argc, char **argv);
+int tg_cli_check(int argc, char **argv);
+int tg_cli_test(int argc, char **argv);
+int tg_cli_version(int argc, char **argv);
+int tg_cli_help(int argc, char **argv);
+
+/* Not for people: what the manager runs for each worker. */
+int tg_cli_worker(int argc, char **argv);

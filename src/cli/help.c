@@ -1,0 +1,52 @@
+#include "cli/cli.h"
+#include "cli/options.h"
+
+#include "base/error.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char overview[] =
+    "tidegate " TG_VERSION ": holds a bot's connections to Discord; the bot behind it restarts freely\n"
+    "\n"
+    "  tidegate run [SCRIPT]      the gateway; without a script the environment configures it\n"
+    "  tidegate check [SCRIPT]    load without network and show configuration and overrides\n"
+    "  tidegate test [PATH...]    run specs of scripts (busted) inside tidegate's Lua\n"
+    "  tidegate version | help [COMMAND]\n"
+    "\n"
+    "Least that is needed:  DISCORD_TOKEN=... INTENTS=guilds,guild_messages \\\n"
+    "                       EVENT_HANDLER_URL=http://127.0.0.1:8081 tidegate run\n"
+    "\n"
+    "Signals: SIGHUP reloads the script; SIGTERM stops and keeps the sessions (the next start\n"
+    "resumes them); SIGINT (Ctrl-C) stops and ends them.\n"
+    "Exit codes: 0 fine, 1 failed, 64 usage, 69 Discord not reachable at start, 78 configuration\n"
+    "or refused by Discord (token, intents, shards).\n";
+
+static const struct {
+  const char *name, *text;
+} pages[] = {
+    {"run", TG_HELP_RUN},
+    {"check", TG_HELP_CHECK},
+    {"test", TG_HELP_TEST},
+};
+
+int tg_cli_help(int argc, char **argv)
+{
+  if (argc > 1) {
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
+      if (strcmp(pages[i].name, argv[1]) == 0) {
+        fputs(pages[i].text, stdout);
+        return TG_EXIT_OK;
+      }
+    }
+  }
+  fputs(overview, stdout);
+  return TG_EXIT_OK;
+}
+
+int tg_cli_version(int argc, char **argv)
+{
+  (void)argc, (void)argv;
+  puts("tidegate " TG_VERSION);
+  return TG_EXIT_OK;
+}

@@ -1,0 +1,40 @@
+#pragma once
+
+/* Command line words: "--name", "--name VALUE" and paths. */
+
+#include <stdbool.h>
+
+#define TG_HELP_RUN                                                                                          \
+  "tidegate run [--watch] [SCRIPT]\n"                                                                        \
+  "\n"                                                                                                       \
+  "Runs the gateway in the foreground. SCRIPT is a Lua file; without one the environment\n"                  \
+  "variables configure everything (DISCORD_TOKEN, INTENTS, EVENT_HANDLER_URL, ...).\n"                       \
+  "\n"                                                                                                       \
+  "  --watch     reload the script whenever its file changes\n"                                              \
+  "\n"                                                                                                       \
+  "SIGHUP reloads, SIGTERM stops and keeps the sessions, SIGINT stops and ends them.\n"
+#define TG_HELP_CHECK                                                                                        \
+  "tidegate check [--json] [SCRIPT]\n"                                                                       \
+  "\n"                                                                                                       \
+  "Loads SCRIPT in both roles without network and shows the configuration (secrets masked),\n"               \
+  "overridden methods, filters, handlers and search paths. Exit code 0: it would run.\n"                     \
+  "\n"                                                                                                       \
+  "  --json      one JSON object instead of text\n"
+#define TG_HELP_TEST                                                                                         \
+  "tidegate test [PATH...]\n"                                                                                \
+  "\n"                                                                                                       \
+  "Runs busted specs (default: spec) with the test kit: require \"tidegate.test\" loads a script\n"          \
+  "without network, feeds it events and shows what it filtered, sent and called.\n"
+
+struct tg_option {
+  const char *name;   /* "--watch" */
+  bool *flag;         /* set to true; or */
+  const char **value; /* takes the next word */
+};
+
+/* Reads options and at most `max_words` other words into words[]. The list of
+ * options ends with a NULL name. "--" ends the options; "--help" prints `help`.
+ * Returns the number of words, or -1 when the command is over and *exit_code
+ * says how. */
+int tg_options_read(int argc, char **argv, const struct tg_option *options, const char *help,
+                    const char **words, int max_words, int *exit_code);

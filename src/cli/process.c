@@ -1,0 +1,117 @@
+#include "cli/process.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+static void follow_log_settings(const struct tg_config *config)
+{
+  tg_log_set_level(config->log.level);
+  tg_log_set_json(config->log.json);
+  tg_log_secret(config->token);
+  tg_log_secret(config->rest.authorization);
+  tg_log_secret(config->event_handler.authorization);
+  tg_log_secret(config->control.authorization);
+}
+
+/* Until the configuration is known the environment decides, so that its own
+ * errors come in the wanted form. */
+static void first_log_settings(enum tg_role role, int worker_id)
+{
+  char name[32];
+  snprintf(name, sizeof name, role == TG_ROLE_MANAGER ? "manager" : "worker %d", worker_id);
+  tg_log_set_role(name);
+  tg_log_secret(getenv("DISCORD_TOKEN"));
+  const char *format = getenv("LOG_FORMAT");
+  tg_log_set_json(format && strcmp(format, "json") == 0);
+}
+
+/* Each shard is a socket: ask for as many as the system allows. */
+static void raise_file_limit(void)
+{
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static bool prepare(void *ctx, char **problem)
+{
+  struct tg_process *process = ctx;
+  return tg_script_prepare(process->script, problem);
+}
+
+static void commit(void *ctx, int generation)
+{
+  struct tg_process *process = ctx;
+  tg_script_commit(process->script, generation);
+  const struct tg_config *config = tg_script_config(process->script);
+  follow_log_settings(config);
+  if (process->reconfigure)
+    process->reconfigure(process->reconfigure_ctx, config);
+}
+
+static void abort_reload(void *ctx)
+{
+  struct tg_process *process = ctx;
+  tg_script_abort(process->script);
+}
+
+int tg_process_begin(struct tg_process *process, enum tg_role role, int worker_id, const char *script_path)
+{
+  memset(process, 0, sizeof *process);
+  first_log_settings(role, worker_id);
+  raise_file_limit();
+  uv_loop_init(&process->loop);
+  process->script = tg_script_new(role, &process->loop, worker_id);
+  process->reload = (struct tg_reload){process, prepare, commit, abort_reload};
+  char *problem = NULL;
+  if (!tg_script_load(process->script, script_path, &problem)) {
+    tg_log(TG_ERROR, TG_NO_SHARD, "%s", problem ? problem : "the script cannot be loaded");
+    free(problem);
+    return TG_EXIT_CONFIG;
+  }
+  const struct tg_config *config = tg_script_config(process->script);
+  follow_log_settings(config);
+  struct tg_http_options options = {.ca_file = config->tls.ca_file};
+  process->http = tg_http_new(&process->loop, &options);
+  tg_script_attach_http(process->script, process->http);
+  return TG_EXIT_OK;
+}
+
+void tg_process_exit(void *ctx, int exit_code)
+{
+  struct tg_process *process = ctx;
+  process->exit_code = exit_code;
+  process->over = true;
+  uv_stop(&process->loop);
+}
+
+int tg_process_run(struct tg_process *process)
+{
+  while (!process->over && uv_run(&process->loop, UV_RUN_DEFAULT) != 0) {
+  }
+  return process->exit_code;
+}
+
+static void close_handle(uv_handle_t *handle, void *ctx)
+{
+  (void)ctx;
+  if (!uv_is_closing(handle))
+    uv_close(handle, NULL);
+}
+
+void tg_process_end(struct tg_process *process)
+{
+  if (process->script)
+    tg_script_free(process->script);
+  if (process->http)
+    tg_http_free(process->http);
+  uv_walk(&process->loop, close_handle, NULL);
+  for (int i = 0; i < 100 && uv_loop_close(&process->loop) == UV_EBUSY; i++)
+    uv_run(&process->loop, UV_RUN_NOWAIT);
+}

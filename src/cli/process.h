@@ -1,0 +1,37 @@
+#pragma once
+
+/* What `run` and `worker` have in common: a loop, a script, its logging, an
+ * HTTP client, and the wiring of reloads. */
+
+#include "base/reload.h"
+#include "delivery/http.h"
+#include "script/script.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+struct tg_process {
+  uv_loop_t loop;
+  struct tg_script *script;
+  struct tg_http *http;
+  struct tg_reload reload; /* wired to the script */
+  /* Called after a reload's commit, with the new configuration. */
+  void (*reconfigure)(void *ctx, const struct tg_config *config);
+  void *reconfigure_ctx;
+  int exit_code;
+  bool over;
+};
+
+/* Loads the script and the configuration; on failure says why on the log and
+ * returns the exit code of the program, else TG_EXIT_OK. tg_process_end() in
+ * both cases. */
+int tg_process_begin(struct tg_process *process, enum tg_role role, int worker_id, const char *script_path);
+
+/* For on_exit of manager and worker: ends tg_process_run(). */
+void tg_process_exit(void *ctx, int exit_code);
+
+/* Turns the loop until tg_process_exit(). Returns its exit code. */
+int tg_process_run(struct tg_process *process);
+
+/* Lets the handles that are being closed go, and frees. */
+void tg_process_end(struct tg_process *process);

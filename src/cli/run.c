@@ -1,0 +1,110 @@
+#include "cli/cli.h"
+#include "cli/options.h"
+#include "cli/process.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "manager/manager.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+enum { WATCH_INTERVAL = 500 };
+
+struct run {
+  struct tg_process process;
+  struct tg_manager *manager;
+  uv_signal_t reload, terminate, interrupt;
+  uv_fs_poll_t watch;
+};
+
+static void on_reloaded(void *ctx, json_t *value, const struct tg_error *error)
+{
+  (void)ctx, (void)value, (void)error; /* the manager has logged how it went */
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+  struct run *run = handle->data;
+  if (number == SIGHUP) {
+    tg_manager_reload(run->manager, on_reloaded, NULL);
+    return;
+  }
+  bool keep = number == SIGTERM;
+  tg_log(TG_INFO, TG_NO_SHARD, keep ? "stopping; the sessions are kept for the next start"
+                                    : "stopping; the sessions are ended");
+  tg_manager_stop(run->manager, keep, TG_EXIT_OK);
+}
+
+static void listen_to_signal(struct run *run, uv_signal_t *handle, int number)
+{
+  uv_signal_init(&run->process.loop, handle);
+  handle->data = run;
+  uv_signal_start(handle, on_signal, number);
+}
+
+static void on_file_changed(uv_fs_poll_t *handle, int status, const uv_stat_t *before, const uv_stat_t *after)
+{
+  (void)before, (void)after;
+  struct run *run = handle->data;
+  if (status == 0)
+    tg_manager_reload(run->manager, on_reloaded, NULL);
+}
+
+static void watch_script(struct run *run, const char *path)
+{
+  uv_fs_poll_init(&run->process.loop, &run->watch);
+  run->watch.data = run;
+  uv_fs_poll_start(&run->watch, on_file_changed, path, WATCH_INTERVAL);
+}
+
+static int start(struct run *run, const char *script, bool watch)
+{
+  struct tg_process *process = &run->process;
+  struct tg_manager_options options = {
+      .loop = &process->loop,
+      .config = tg_script_config(process->script),
+      .hooks = tg_script_hooks(process->script),
+      .http = process->http,
+      .reload = process->reload,
+      .script_path = script,
+      .progress = isatty(STDERR_FILENO),
+      .on_exit = tg_process_exit,
+      .ctx = process,
+  };
+  struct tg_error error;
+  run->manager = tg_manager_new(&options, &error);
+  if (!run->manager) {
+    tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
+    return TG_EXIT_FAILED;
+  }
+  tg_script_attach_manager(process->script, run->manager);
+  listen_to_signal(run, &run->reload, SIGHUP);
+  listen_to_signal(run, &run->terminate, SIGTERM);
+  listen_to_signal(run, &run->interrupt, SIGINT);
+  if (watch && script)
+    watch_script(run, script);
+  tg_script_started(process->script);
+  tg_manager_start(run->manager);
+  return tg_process_run(process);
+}
+
+int tg_cli_run(int argc, char **argv)
+{
+  bool watch = false;
+  const char *script = NULL;
+  int exit_code;
+  const struct tg_option options[] = {{"--watch", &watch, NULL}, {NULL, NULL, NULL}};
+  if (tg_options_read(argc, argv, options, TG_HELP_RUN, &script, 1, &exit_code) < 0)
+    return exit_code;
+  prctl(PR_SET_NAME, "tidegate");
+  struct run run = {0};
+  exit_code = tg_process_begin(&run.process, TG_ROLE_MANAGER, 0, script);
+  if (exit_code == TG_EXIT_OK)
+    exit_code = start(&run, script, watch);
+  tg_manager_free(run.manager);
+  tg_process_end(&run.process);
+  return exit_code;
+}

@@ -1,0 +1,72 @@
+#include "cli/cli.h"
+#include "cli/options.h"
+#include "cli/process.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "worker/worker.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+/* The manager speaks for the terminal and for systemd: signals to the whole
+ * process group are its business. If it dies, so does the worker. */
+static void follow_the_manager(void)
+{
+  signal(SIGINT, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
+  signal(SIGTERM, SIG_IGN);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  prctl(PR_SET_NAME, "tidegate-worker");
+  if (getppid() == 1)
+    _exit(TG_EXIT_FAILED);
+}
+
+static void reconfigure(void *ctx, const struct tg_config *config) { tg_worker_reconfigure(ctx, config); }
+
+int tg_cli_worker(int argc, char **argv)
+{
+  const char *id = "0", *fd = "3", *script = NULL;
+  const struct tg_option options[] = {{"--id", NULL, &id}, {"--fd", NULL, &fd}, {NULL, NULL, NULL}};
+  int exit_code;
+  if (tg_options_read(argc, argv, options, "tidegate worker: run by the manager, not by people\n", &script, 1,
+                      &exit_code) < 0)
+    return exit_code;
+  follow_the_manager();
+
+  int worker_id = atoi(id);
+  struct tg_process process;
+  struct tg_worker *worker = NULL;
+  exit_code = tg_process_begin(&process, TG_ROLE_WORKER, worker_id, script);
+  if (exit_code == TG_EXIT_OK) {
+    struct tg_worker_options worker_options = {
+        .loop = &process.loop,
+        .config = tg_script_config(process.script),
+        .hooks = tg_script_hooks(process.script),
+        .http = process.http,
+        .reload = process.reload,
+        .manager_fd = atoi(fd),
+        .worker_id = worker_id,
+        .on_exit = tg_process_exit,
+        .ctx = &process,
+    };
+    struct tg_error error;
+    worker = tg_worker_new(&worker_options, &error);
+    if (!worker) {
+      tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
+      exit_code = TG_EXIT_CONFIG;
+    }
+  }
+  if (worker) {
+    process.reconfigure = reconfigure;
+    process.reconfigure_ctx = worker;
+    tg_script_attach_worker(process.script, worker);
+    tg_script_started(process.script);
+    exit_code = tg_process_run(&process);
+  }
+  tg_worker_free(worker);
+  tg_process_end(&process);
+  return exit_code;
+}

@@ -1,0 +1,30 @@
+/* tidegate: argv -> one of the commands in cli/. */
+
+#include "cli/cli.h"
+
+#include "base/error.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct tg_command_line commands[] = {
+    {"run", tg_cli_run},     {"check", tg_cli_check}, {"version", tg_cli_version},
+    {"help", tg_cli_help},   {"worker", tg_cli_worker}, {"test", tg_cli_test},
+};
+
+int main(int argc, char **argv)
+{
+  signal(SIGPIPE, SIG_IGN);
+  const char *name = argc > 1 ? argv[1] : "help";
+  if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+    name = "help";
+  if (strcmp(name, "--version") == 0 || strcmp(name, "-v") == 0)
+    name = "version";
+  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+    if (strcmp(commands[i].name, name) == 0)
+      return commands[i].run(argc > 1 ? argc - 1 : argc, argc > 1 ? argv + 1 : argv);
+  }
+  fprintf(stderr, "tidegate: there is no command \"%s\"; `tidegate help` lists them\n", name);
+  return TG_EXIT_USAGE;
+}

@@ -1,0 +1,78 @@
+/* Heartbeats (reference, 3.1). Each beat is scheduled from the moment the last
+ * one was sent, and judged when the next is due: a shard is a zombie when by
+ * then neither its ACK nor anything else has come. */
+
+#include "base/log.h"
+#include "proto/payload.h"
+#include "shard/shard_impl.h"
+
+static void on_beat(uv_timer_t *timer);
+
+static void schedule(struct tg_shard *shard, tg_ms delay)
+{
+  uv_timer_start(shard->beat_timer, on_beat, (uint64_t)delay, 0);
+}
+
+void tg_shard_start_heartbeating(struct tg_shard *shard, tg_ms interval)
+{
+  shard->beat_interval = interval;
+  schedule(shard, (tg_ms)((double)interval * tg_random_unit()));
+}
+
+void tg_shard_stop_heartbeating(struct tg_shard *shard)
+{
+  uv_timer_stop(shard->beat_timer);
+}
+
+void tg_shard_heartbeat(struct tg_shard *shard)
+{
+  if (!shard->ws)
+    return;
+  struct tg_buf frame = {0};
+  tg_payload_heartbeat(&frame, shard->has_sequence, shard->session.sequence);
+  tg_shard_send_frame(shard, &frame);
+  tg_buf_free(&frame);
+  shard->beat_sent = tg_now();
+  shard->beat_acked = false;
+  shard->heard_since_beat = false;
+  tg_shard_life(shard, TG_LIFE_heartbeat, NULL);
+}
+
+static bool is_zombie(struct tg_shard *shard)
+{
+  if (!shard->beat_sent || shard->beat_acked || shard->heard_since_beat)
+    return false;
+  /* While IDENTIFY or RESUME waits for its answer ACKs may be late. */
+  bool answering = shard->phase == TG_PHASE_IDENTIFYING || shard->phase == TG_PHASE_RESUMING;
+  return !answering || ++shard->beats_before_ready > 2;
+}
+
+static void on_beat(uv_timer_t *timer)
+{
+  struct tg_shard *shard = timer->data;
+  if (is_zombie(shard)) {
+    tg_log(TG_WARN, shard->id, "nothing came since the last heartbeat %lld ms ago: the connection is dead, "
+                               "reconnecting", (long long)(tg_now() - shard->beat_sent));
+    if (shard->phase == TG_PHASE_RESUMING)
+      shard->resume_fails++;
+    tg_shard_leave(shard, 0, "", TG_PLAN_RECONNECT, 0);
+    return;
+  }
+  /* First the next beat: whatever the script does, the heart goes on. */
+  schedule(shard, shard->beat_interval);
+  struct tg_value args[] = {tg_value_shard(shard), tg_value_int(shard->beat_interval)};
+  if (!tg_hook_call(shard->env->hooks, TG_METHOD_shard_heartbeat, args, 2, TG_NIL, NULL))
+    tg_shard_heartbeat(shard);
+  if (shard->ws)
+    tg_ws_trim(shard->ws);
+}
+
+void tg_shard_hello(struct tg_shard *shard, tg_ms interval)
+{
+  shard->beat_sent = 0;
+  shard->beats_before_ready = 0;
+  shard->beat_interval = interval;
+  struct tg_value args[] = {tg_value_shard(shard), tg_value_int(interval)};
+  if (!tg_hook_call(shard->env->hooks, TG_METHOD_shard_start_heartbeating, args, 2, TG_NIL, NULL))
+    tg_shard_start_heartbeating(shard, interval);
+}

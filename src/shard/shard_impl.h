@@ -1,0 +1,171 @@
+#pragma once
+
+/* The inside of a shard, shared by the shard_*.c files of this folder:
+ *
+ *   shard.c          making, starting, stopping, what others may ask
+ *   shard_connect.c  connection, its deadlines, and what follows its end
+ *   shard_packet.c   the opcodes
+ *   shard_identify.c the slot, presence, op 2
+ *   shard_heart.c    heartbeats and liveness
+ *   shard_send.c     the users' commands and their budget
+ *
+ * Phases, and what the shard waits for in each:
+ *
+ *   OFF          tg_shard_start()
+ *   WAITING      the delay before the next try (timer)
+ *   QUEUED       its turn among the handshakes of this process
+ *   CONNECTING   TCP, TLS, upgrade (T_connect)
+ *   HELLO        op 10 (T_hello)
+ *   SLOT         the identify slot; beats meanwhile
+ *   IDENTIFYING  READY (T_ready, only while nothing at all arrives)
+ *   RESUMING     RESUMED (T_resumed, likewise)
+ *   READY        events
+ *   CLOSING      the peer's close frame; `plan` says what comes next */
+
+#include "base/buf.h"
+#include "proto/envelope.h"
+#include "proto/inflate.h"
+#include "shard/limiter.h"
+#include "shard/shard.h"
+#include "shard/ws.h"
+
+enum tg_phase {
+  TG_PHASE_OFF,
+  TG_PHASE_WAITING,
+  TG_PHASE_QUEUED,
+  TG_PHASE_CONNECTING,
+  TG_PHASE_HELLO,
+  TG_PHASE_SLOT,
+  TG_PHASE_IDENTIFYING,
+  TG_PHASE_RESUMING,
+  TG_PHASE_READY,
+  TG_PHASE_CLOSING,
+};
+
+/* What to do when the connection is gone. */
+enum tg_plan {
+  TG_PLAN_RECONNECT, /* with or without a session */
+  TG_PLAN_LOST,      /* tell the owner: an identify is needed */
+  TG_PLAN_STOP,
+};
+
+/* Waits, in milliseconds (reference, 3 and 1.4). */
+enum {
+  TG_T_CONNECT = 20000,
+  TG_T_HELLO = 20000,
+  TG_T_READY = 90000,
+  TG_T_RESUMED = 60000,
+  TG_T_CLOSE = 3000,
+  TG_T_STEADY = 30000, /* a connection that held so long was a good one */
+  TG_BACKOFF_BASE = 1000,
+  TG_BACKOFF_CAP = 60000,
+  TG_BLOCKED_PAUSE = 120000, /* after 403 or 429 without Retry-After */
+};
+
+enum {
+  TG_CLOSE_KEEP = 4000, /* our close codes: this one keeps the session */
+  TG_CLOSE_END = 1000,  /* and this one ends it (reference, 3) */
+  TG_RESUME_FAILS_MAX = 3,
+  TG_URL_FAILS_MAX = 3,
+  TG_MESSAGE_MAX = 64 * 1024 * 1024,
+  TG_HANDSHAKES_MAX = 64, /* a process: a mass reconnect must not stall beats */
+  TG_COMMANDS_MAX = 200,  /* that wait in one shard */
+};
+
+struct tg_command {
+  TAILQ_ENTRY(tg_command) link;
+  int op;
+  char *text;
+  size_t length;
+  tg_ms deadline;
+  tg_shard_sent *sent;
+  void *ctx;
+};
+
+TAILQ_HEAD(tg_command_list, tg_command);
+
+struct tg_shard {
+  struct tg_shard_env *env;
+  int id;
+  struct tg_shard_row *row;
+  enum tg_phase phase;
+  enum tg_plan plan;
+  tg_ms delay; /* before the plan is followed */
+  uv_timer_t *timer; /* deadline of the phase, or its delay */
+  TAILQ_ENTRY(tg_shard) waiting;
+
+  struct tg_session session; /* .id "": none. .sequence: the last received */
+  bool has_sequence;
+  int backoff;      /* tries since a connection last held for TG_T_STEADY */
+  tg_ms settled_at; /* READY or RESUMED of this connection */
+  int resume_fails; /* RESUMEs that ended without an answer */
+  int url_fails;    /* connects to the resume URL that failed */
+  bool on_resume_url;
+  uint64_t resumed_from; /* the sequence op 6 carried */
+  bool first_replayed;   /* the next dispatch is the first of the replay */
+
+  struct tg_ws *ws;
+  bool counted; /* among env->handshakes */
+  struct tg_inflate *inflate;
+  struct tg_buf partial; /* text of a message that is not complete yet */
+  struct tg_buf packet;  /* bytes of the message, when a script decompresses */
+  struct tg_span text;   /* of the packet being handled */
+  bool packets_since_check; /* any, for the deadlines of READY and RESUMED */
+
+  uv_timer_t *beat_timer;
+  tg_ms beat_interval;
+  tg_ms beat_sent; /* 0: none on this connection */
+  bool beat_acked;
+  bool heard_since_beat;
+  int beats_before_ready; /* no zombie verdict for the first two */
+  int rtt;
+
+  enum { TG_SLOT_NONE, TG_SLOT_ASKED, TG_SLOT_GRANTED, TG_SLOT_SENT } slot;
+  tg_ms slot_deadline; /* when granted */
+  void (*slot_done)(void *ctx, bool allowed);
+  void *slot_ctx;
+  json_t *presence;      /* as set by tg_shard_set_presence() */
+  json_t *next_presence; /* what make_presence said for the next identify */
+  unsigned connection;   /* counts connections: late answers of scripts are told apart */
+
+  struct tg_limiter budget, presence_budget;
+  struct tg_command_list commands[3]; /* by priority */
+  int command_count;
+  bool pumping;
+  uv_timer_t *send_timer;
+
+  void (*stopped)(void *ctx);
+  void *stopped_ctx;
+};
+
+/* shard.c */
+void tg_shard_set_phase(struct tg_shard *shard, enum tg_phase phase);
+void tg_shard_set_timer(struct tg_shard *shard, tg_ms delay);
+void tg_shard_forget_session(struct tg_shard *shard);
+void tg_shard_life(struct tg_shard *shard, enum tg_life what, json_t *details); /* steals details */
+
+/* shard_connect.c */
+void tg_shard_begin(struct tg_shard *shard); /* the next connection, through the hook */
+void tg_shard_on_timer(uv_timer_t *timer);
+/* Ends the connection: closes politely (code), or drops it (code 0), and then
+ * follows `plan` after `delay`. */
+void tg_shard_leave(struct tg_shard *shard, int code, const char *reason, enum tg_plan plan, tg_ms delay);
+void tg_shard_drop(struct tg_shard *shard); /* socket and its context, no plan */
+void tg_shard_end_handshake(struct tg_shard *shard); /* the next one in the queue may connect */
+void tg_shard_settled(struct tg_shard *shard); /* READY or RESUMED: the tries start anew */
+void tg_shard_send_frame(struct tg_shard *shard, const struct tg_buf *frame);
+
+/* shard_identify.c */
+void tg_shard_prepare_identify(struct tg_shard *shard); /* HELLO came, no session */
+void tg_shard_slot_expired(struct tg_shard *shard);
+/* The connection is ending, or READY or op 9 came: tells the owner what became
+ * of the slot. `result` NULL: nothing came. */
+void tg_shard_end_slot(struct tg_shard *shard, const char *result, int code);
+
+/* shard_heart.c */
+void tg_shard_hello(struct tg_shard *shard, tg_ms interval);
+
+/* shard_send.c */
+void tg_shard_open_sends(struct tg_shard *shard); /* a new connection: a new budget */
+void tg_shard_pump(struct tg_shard *shard);
+void tg_shard_fail_commands(struct tg_shard *shard, const struct tg_error *error);

@@ -1,0 +1,234 @@
+/* The opcodes that Discord sends, in each phase (reference, 3.2). */
+
+#include "base/log.h"
+#include "proto/event_types.h"
+#include "proto/payload.h"
+#include "shard/shard_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { BEAT_MIN = 100, BEAT_MAX = 600000, BEAT_USUAL = 41250 };
+
+static tg_ms read_interval(struct tg_shard *shard, const struct tg_envelope *packet)
+{
+  struct tg_span value;
+  uint64_t interval;
+  const char *end = packet->data.at + packet->data.length;
+  if (packet->data.at && tg_json_find(packet->data.at, end, "heartbeat_interval", &value) &&
+      tg_json_uint(value, &interval) && interval >= BEAT_MIN && interval <= BEAT_MAX)
+    return (tg_ms)interval;
+  tg_log(TG_WARN, shard->id, "HELLO has no sensible heartbeat_interval: taking %d ms", BEAT_USUAL);
+  return BEAT_USUAL;
+}
+
+static void on_hello(struct tg_shard *shard, const struct tg_envelope *packet)
+{
+  if (shard->phase != TG_PHASE_HELLO)
+    return;
+  tg_shard_end_handshake(shard);
+  tg_shard_hello(shard, read_interval(shard, packet));
+  tg_shard_open_sends(shard);
+  tg_shard_life(shard, TG_LIFE_hello, NULL);
+  if (shard->phase != TG_PHASE_HELLO)
+    return; /* a script has closed */
+  if (!shard->session.id[0]) {
+    tg_shard_prepare_identify(shard);
+    return;
+  }
+  struct tg_value self = tg_value_shard(shard);
+  if (!tg_hook_call(shard->env->hooks, TG_METHOD_shard_resume, &self, 1, TG_NIL, NULL))
+    tg_shard_resume(shard);
+}
+
+void tg_shard_resume(struct tg_shard *shard)
+{
+  if (shard->phase != TG_PHASE_HELLO) {
+    /* Scripts may ask at any time: a fresh connection for the same session. */
+    if (shard->phase == TG_PHASE_READY)
+      tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_RECONNECT, 0);
+    return;
+  }
+  struct tg_buf frame = {0};
+  tg_payload_resume(&frame, shard->env->config->token, shard->session.id, shard->session.sequence);
+  shard->resumed_from = shard->session.sequence;
+  shard->first_replayed = true;
+  shard->packets_since_check = false;
+  shard->beats_before_ready = 0;
+  tg_shard_set_phase(shard, TG_PHASE_RESUMING);
+  tg_shard_set_timer(shard, tg_patience(TG_T_RESUMED));
+  tg_shard_send_frame(shard, &frame);
+  tg_buf_free(&frame);
+  tg_shard_life(shard, TG_LIFE_resuming, NULL);
+}
+
+/* ---- op 0 ---- */
+
+static bool copy_string(const struct tg_envelope *packet, const char *key, char *to, size_t size)
+{
+  struct tg_span value, text;
+  if (!tg_json_find(packet->data.at, packet->data.at + packet->data.length, key, &value) ||
+      !tg_json_plain_string(value, &text) || text.length == 0 || text.length >= size)
+    return false;
+  memcpy(to, text.at, text.length);
+  to[text.length] = '\0';
+  return true;
+}
+
+static bool begin_session(struct tg_shard *shard, const struct tg_envelope *packet)
+{
+  struct tg_session session = {.epoch = shard->session.epoch + 1, .seen_at = tg_wall_clock()};
+  if (!packet->data.at || !copy_string(packet, "session_id", session.id, sizeof session.id)) {
+    tg_log(TG_ERROR, shard->id, "READY has no session_id: reconnecting");
+    tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_LOST, tg_patience(5000));
+    return false;
+  }
+  if (!copy_string(packet, "resume_gateway_url", session.resume_url, sizeof session.resume_url))
+    tg_log(TG_WARN, shard->id, "READY has no resume_gateway_url: resumes go to the main URL");
+  tg_session_store(shard->row, &session);
+  shard->session = session;
+  shard->env->on_session(shard->env->owner, shard, session.epoch);
+  tg_shard_settled(shard);
+  tg_shard_end_slot(shard, "ready", 0);
+  tg_log(TG_INFO, shard->id, "ready: session %llu of this shard", (unsigned long long)session.epoch);
+  tg_shard_life(shard, TG_LIFE_ready, NULL);
+  return true;
+}
+
+static void end_replay(struct tg_shard *shard)
+{
+  atomic_fetch_add(&shard->row->resumes, 1);
+  tg_shard_settled(shard);
+  tg_log(TG_INFO, shard->id, "resumed after event %llu", (unsigned long long)shard->resumed_from);
+  tg_shard_life(shard, TG_LIFE_resumed, NULL);
+}
+
+/* Discord may have thrown away what it should have replayed: never silently. */
+static void check_gap(struct tg_shard *shard, uint64_t sequence)
+{
+  if (!shard->first_replayed)
+    return;
+  shard->first_replayed = false;
+  if (sequence <= shard->resumed_from + 1)
+    return;
+  atomic_fetch_add(&shard->row->gaps, 1);
+  tg_log(TG_WARN, shard->id, "Discord no longer had events %llu to %llu when the session was resumed: they are lost",
+         (unsigned long long)shard->resumed_from + 1, (unsigned long long)sequence - 1);
+}
+
+static void on_dispatch(struct tg_shard *shard, const char *text, size_t length,
+                        const struct tg_envelope *packet)
+{
+  if (shard->phase < TG_PHASE_IDENTIFYING || !packet->has_sequence || !packet->name.at) {
+    tg_log(TG_DEBUG, shard->id, "a dispatch without s, t or session is ignored");
+    return;
+  }
+  struct tg_event event = {
+      .type = tg_event_type(packet->name.at, packet->name.length),
+      .shard_id = shard->id,
+      .sequence = packet->sequence,
+      .name = packet->name,
+      .raw = {text, length},
+      .data = packet->data,
+      .replayed = shard->phase == TG_PHASE_RESUMING,
+  };
+  if (event.type == TG_EVENT_READY && shard->phase == TG_PHASE_IDENTIFYING &&
+      !begin_session(shard, packet))
+    return;
+  if (event.replayed)
+    check_gap(shard, event.sequence);
+  event.epoch = shard->session.epoch;
+  if (event.sequence > shard->session.sequence)
+    shard->session.sequence = event.sequence;
+  shard->has_sequence = true;
+  unsigned connection = shard->connection;
+  shard->env->on_dispatch(shard->env->owner, shard, &event);
+  if (event.type == TG_EVENT_RESUMED && shard->phase == TG_PHASE_RESUMING &&
+      shard->connection == connection)
+    end_replay(shard);
+}
+
+/* ---- op 1, 7, 9, 11 ---- */
+
+static void on_reconnect(struct tg_shard *shard)
+{
+  tg_log(TG_INFO, shard->id, "Discord asks for a reconnect");
+  tg_shard_life(shard, TG_LIFE_requested_reconnect, NULL);
+  bool identifying = shard->phase == TG_PHASE_IDENTIFYING;
+  bool had_hello = shard->phase != TG_PHASE_HELLO;
+  tg_shard_leave(shard, TG_CLOSE_KEEP, "", identifying ? TG_PLAN_LOST : TG_PLAN_RECONNECT,
+                 had_hello ? 0 : tg_patience(1000));
+}
+
+/* The wait before the next try spreads the load (reference, 3.2, notes). */
+static tg_ms invalid_session_wait(void) { return tg_patience(1000 + (tg_ms)tg_random(4000)); }
+
+static void on_invalid_session(struct tg_shard *shard, bool resumable)
+{
+  enum tg_phase phase = shard->phase;
+  if (phase < TG_PHASE_SLOT)
+    return;
+  tg_log(TG_INFO, shard->id, "the session is invalid%s", resumable ? ", but may be resumed" : "");
+  tg_shard_life(shard, TG_LIFE_invalid_session, json_pack("{s:b}", "resumable", resumable));
+  if (phase == TG_PHASE_IDENTIFYING) {
+    tg_shard_end_slot(shard, "invalid", 0);
+    tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_LOST, invalid_session_wait());
+    return;
+  }
+  if (phase == TG_PHASE_RESUMING && resumable && ++shard->resume_fails >= TG_RESUME_FAILS_MAX)
+    resumable = false;
+  if (resumable) {
+    tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_RECONNECT, invalid_session_wait());
+    return;
+  }
+  tg_shard_forget_session(shard);
+  tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_LOST, invalid_session_wait());
+}
+
+static void on_ack(struct tg_shard *shard)
+{
+  if (!shard->beat_sent || shard->beat_acked)
+    return;
+  shard->beat_acked = true;
+  shard->rtt = (int)(tg_now() - shard->beat_sent);
+  atomic_store(&shard->row->rtt, shard->rtt);
+  if (shard->env->hooks->want_life[TG_LIFE_heartbeat_ack])
+    tg_shard_life(shard, TG_LIFE_heartbeat_ack, json_pack("{s:i}", "rtt", shard->rtt));
+}
+
+void tg_shard_handle_packet(struct tg_shard *shard, const char *text, size_t length)
+{
+  struct tg_envelope packet;
+  if (!shard->ws)
+    return;
+  if (!tg_envelope_scan(text, length, &packet)) {
+    tg_log(TG_WARN, shard->id, "Discord sent %zu bytes that are not a gateway message: reconnecting to resume",
+           length);
+    tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_RECONNECT, 0);
+    return;
+  }
+  if (shard->phase == TG_PHASE_CLOSING && packet.op != TG_OP_DISPATCH)
+    return; /* only events still count, the rest comes too late */
+  switch (packet.op) {
+  case TG_OP_DISPATCH:
+    on_dispatch(shard, text, length, &packet);
+    break;
+  case TG_OP_HEARTBEAT:
+    tg_shard_heartbeat(shard);
+    break;
+  case TG_OP_RECONNECT:
+    on_reconnect(shard);
+    break;
+  case TG_OP_INVALID_SESSION:
+    on_invalid_session(shard, tg_json_is(packet.data, "true"));
+    break;
+  case TG_OP_HELLO:
+    on_hello(shard, &packet);
+    break;
+  case TG_OP_HEARTBEAT_ACK:
+    on_ack(shard);
+    break;
+  default:
+    tg_log(TG_DEBUG, shard->id, "op %d is unknown and ignored", packet.op);
+  }
+}

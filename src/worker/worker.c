@@ -1,0 +1,241 @@
+#include "worker/worker_impl.h"
+
+#include "base/log.h"
+#include "shard/stream.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIVE_INTERVAL = 1000 };
+
+static void free_handle(uv_handle_t *handle) { free(handle); }
+
+static void tell(struct tg_worker *worker, const char *type, const struct tg_shard *shard)
+{
+  tg_ipc_send(worker->ipc, type, json_pack("{s:i}", "shardId", tg_shard_id(shard)));
+}
+
+/* ---- what the shards say ---- */
+
+static void on_dispatch(void *owner, struct tg_shard *shard, struct tg_event *event)
+{
+  struct tg_worker *worker = owner;
+  tg_delivery_event(worker->delivery, shard, event);
+}
+
+static void on_session(void *owner, struct tg_shard *shard, uint64_t epoch)
+{
+  struct tg_worker *worker = owner;
+  tg_delivery_new_session(worker->delivery, tg_shard_id(shard), epoch);
+}
+
+static void request_identify(void *owner, struct tg_shard *shard) { tell(owner, "REQUEST_IDENTIFY", shard); }
+static void identify_sent(void *owner, struct tg_shard *shard) { tell(owner, "IDENTIFY_SENT", shard); }
+static void identify_unused(void *owner, struct tg_shard *shard) { tell(owner, "IDENTIFY_UNUSED", shard); }
+
+static void identify_done(void *owner, struct tg_shard *shard, const char *result, int code)
+{
+  struct tg_worker *worker = owner;
+  tg_ipc_send(worker->ipc, "IDENTIFY_DONE",
+              json_pack("{s:i, s:s, s:i}", "shardId", tg_shard_id(shard), "result", result, "code", code));
+}
+
+static void session_lost(void *owner, struct tg_shard *shard, const char *reason)
+{
+  struct tg_worker *worker = owner;
+  tg_ipc_send(worker->ipc, "SESSION_LOST",
+              json_pack("{s:i, s:s}", "shardId", tg_shard_id(shard), "reason", reason));
+}
+
+static void on_fatal(void *owner, struct tg_shard *shard, int code)
+{
+  struct tg_worker *worker = owner;
+  tg_ipc_send(worker->ipc, "SHARD_FATAL", json_pack("{s:i, s:i}", "shardId", tg_shard_id(shard), "code", code));
+}
+
+/* ---- life ---- */
+
+static void exit_now(struct tg_worker *worker, int code)
+{
+  if (worker->exited)
+    return;
+  worker->exited = true;
+  worker->options.on_exit(worker->options.ctx, code);
+}
+
+static void on_manager_gone(void *ctx)
+{
+  struct tg_worker *worker = ctx;
+  if (!worker->stopping)
+    tg_log(TG_ERROR, TG_NO_SHARD, "the manager is gone: this worker ends; the next start resumes its sessions");
+  exit_now(worker, TG_EXIT_FAILED);
+}
+
+static void on_alive(uv_timer_t *timer)
+{
+  struct tg_worker *worker = timer->data;
+  tg_ipc_send(worker->ipc, "STILL_ALIVE", NULL);
+}
+
+struct tg_worker *tg_worker_new(const struct tg_worker_options *options, struct tg_error *error)
+{
+  struct tg_tls *tls = tg_tls_client(options->config->tls.ca_file, error);
+  if (!tls)
+    return NULL;
+  static const struct tg_ipc_callbacks callbacks = {.on_message = tg_worker_on_message,
+                                                    .on_closed = on_manager_gone};
+  struct tg_worker *worker = tg_calloc(1, sizeof *worker);
+  worker->options = *options;
+  worker->tls = tls;
+  worker->ipc = tg_ipc_new(options->loop, options->manager_fd, &callbacks, worker);
+  worker->alive = tg_calloc(1, sizeof *worker->alive);
+  uv_timer_init(options->loop, worker->alive);
+  worker->alive->data = worker;
+  uv_timer_start(worker->alive, on_alive, 0, ALIVE_INTERVAL);
+  return worker;
+}
+
+static void fill_env(struct tg_worker *worker)
+{
+  worker->env = (struct tg_shard_env){
+      .loop = worker->options.loop,
+      .config = worker->options.config,
+      .hooks = worker->options.hooks,
+      .table = worker->table,
+      .tls = worker->tls,
+      .gateway_url = worker->gateway_url,
+      .total_shards = worker->total_shards,
+      .worker_id = worker->options.worker_id,
+      .text = &worker->text,
+      .owner = worker,
+      .on_dispatch = on_dispatch,
+      .on_session = on_session,
+      .request_identify = request_identify,
+      .identify_sent = identify_sent,
+      .identify_unused = identify_unused,
+      .identify_done = identify_done,
+      .session_lost = session_lost,
+      .on_fatal = on_fatal,
+  };
+  TAILQ_INIT(&worker->env.waiting);
+}
+
+bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int total_shards,
+                     struct tg_error *error)
+{
+  const struct tg_config *config = worker->options.config;
+  uint64_t bot = tg_identity_bot(config->token, config->intents);
+  worker->table = tg_shard_table_open(config->state_dir, total_shards, tg_identity(bot, total_shards), error);
+  if (!worker->table)
+    return false;
+  worker->gateway_url = tg_strdup(gateway_url);
+  worker->total_shards = total_shards;
+  worker->shards = tg_calloc((size_t)total_shards, sizeof(struct tg_shard *));
+  struct tg_delivery_options options = {
+      .loop = worker->options.loop,
+      .config = config,
+      .hooks = worker->options.hooks,
+      .table = worker->table,
+      .http = worker->options.http,
+      .worker_id = worker->options.worker_id,
+  };
+  worker->delivery = tg_delivery_new(&options);
+  fill_env(worker);
+  return true;
+}
+
+struct tg_shard *tg_worker_take_shard(struct tg_worker *worker, int shard_id)
+{
+  if (shard_id < 0 || shard_id >= worker->total_shards)
+    return NULL;
+  struct tg_shard *shard = worker->shards[shard_id];
+  if (shard)
+    return shard;
+  struct tg_session session;
+  bool resumable = tg_session_load(tg_shard_table_row(worker->table, shard_id), &session);
+  tg_delivery_adopt_session(worker->delivery, shard_id, session.epoch, resumable ? session.sequence : 0);
+  return worker->shards[shard_id] = tg_shard_new(&worker->env, shard_id);
+}
+
+void tg_worker_free(struct tg_worker *worker)
+{
+  if (!worker)
+    return;
+  for (int i = 0; i < worker->total_shards; i++)
+    tg_shard_free(worker->shards[i]);
+  if (worker->delivery)
+    tg_delivery_free(worker->delivery);
+  uv_close((uv_handle_t *)worker->alive, free_handle);
+  tg_ipc_free(worker->ipc);
+  tg_shard_table_close(worker->table);
+  tg_tls_free(worker->tls);
+  tg_buf_free(&worker->text);
+  free(worker->gateway_url);
+  free(worker->shards);
+  free(worker);
+}
+
+/* ---- stop ---- */
+
+static void on_drained(void *ctx, uint64_t left)
+{
+  struct tg_worker *worker = ctx;
+  if (left > 0)
+    tg_log(TG_WARN, TG_NO_SHARD, "%" PRIu64 " events were not delivered in time; the next start gets them again "
+                                 "from Discord, if it comes soon", left);
+  tg_ipc_send(worker->ipc, "STOPPED", NULL);
+  exit_now(worker, TG_EXIT_OK);
+}
+
+static void drain(struct tg_worker *worker)
+{
+  tg_ms left = worker->stop_deadline - tg_now();
+  if (worker->delivery)
+    tg_delivery_drain(worker->delivery, left > 0 ? left : 0, on_drained, worker);
+  else
+    on_drained(worker, 0);
+}
+
+static void on_shard_stopped(void *ctx)
+{
+  struct tg_worker *worker = ctx;
+  if (--worker->shards_closing == 0)
+    drain(worker);
+}
+
+void tg_worker_stop(struct tg_worker *worker, bool keep_sessions, tg_ms deadline)
+{
+  if (worker->stopping) { /* asked twice: hurry */
+    worker->stop_deadline = tg_now();
+    on_drained(worker, 0);
+    return;
+  }
+  worker->stopping = true;
+  worker->keep_sessions = keep_sessions;
+  worker->stop_deadline = deadline;
+  worker->shards_closing = 1; /* until all have been told */
+  for (int i = 0; i < worker->total_shards; i++) {
+    if (worker->shards[i]) {
+      worker->shards_closing++;
+      tg_shard_stop(worker->shards[i], keep_sessions, on_shard_stopped, worker);
+    }
+  }
+  on_shard_stopped(worker);
+}
+
+/* ---- what others may ask ---- */
+
+void tg_worker_reconfigure(struct tg_worker *worker, const struct tg_config *config)
+{
+  worker->options.config = worker->env.config = config;
+  if (worker->delivery)
+    tg_delivery_reconfigure(worker->delivery, config);
+}
+
+struct tg_shard *tg_worker_shard(struct tg_worker *worker, int shard_id)
+{
+  return shard_id >= 0 && shard_id < worker->total_shards ? worker->shards[shard_id] : NULL;
+}
+
+struct tg_delivery *tg_worker_delivery(struct tg_worker *worker) { return worker->delivery; }

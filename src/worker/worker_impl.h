@@ -1,0 +1,40 @@
+#pragma once
+
+/* The inside of a worker, shared by worker.c (life) and worker_messages.c
+ * (what the manager says). */
+
+#include "base/buf.h"
+#include "delivery/delivery.h"
+#include "shard/shard.h"
+#include "worker/ipc.h"
+#include "worker/worker.h"
+
+struct tg_tls;
+
+struct tg_worker {
+  struct tg_worker_options options;
+  struct tg_ipc *ipc;
+  struct tg_tls *tls;
+  struct tg_shard_table *table; /* NULL until START */
+  struct tg_delivery *delivery;
+  struct tg_shard_env env;
+  struct tg_buf text;
+  char *gateway_url;
+  struct tg_shard **shards; /* by shard id; NULL: not ours */
+  int total_shards;
+  uv_timer_t *alive; /* tells the manager that the loop turns */
+
+  bool stopping, exited;
+  bool keep_sessions;
+  int shards_closing;
+  tg_ms stop_deadline;
+};
+
+/* worker.c */
+bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int total_shards,
+                     struct tg_error *error);
+struct tg_shard *tg_worker_take_shard(struct tg_worker *worker, int shard_id);
+void tg_worker_stop(struct tg_worker *worker, bool keep_sessions, tg_ms deadline);
+
+/* worker_messages.c */
+void tg_worker_on_message(void *ctx, const char *type, const json_t *message);
