@@ -10,6 +10,7 @@
 #include "base/config.h"
 #include "base/error.h"
 #include "base/hooks.h"
+#include "base/reload.h"
 
 #include <uv.h>
 
@@ -21,6 +22,7 @@ struct tg_manager_options {
   const struct tg_config *config;
   struct tg_hooks *hooks;
   struct tg_http *http;
+  struct tg_reload reload; /* of the manager's own script */
   const char *script_path; /* given to the workers; NULL: none */
   bool progress;           /* draw the progress bar (standard error is a terminal) */
   /* The gateway is over; the loop should end with this exit code. */

@@ -1,0 +1,45 @@
+#pragma once
+
+/* The ledger of identifies: how many of the day's session starts are spent,
+ * and when each bucket was last used. Kept in `identify.json` of the state
+ * directory and written before a grant leaves, so that a restart keeps the
+ * spacing and a crash loop cannot burn the token (reference, 5.3: at zero
+ * Discord resets it).
+ *
+ * Discord's own count (session_start_limit) and ours are joined: within a
+ * window the higher one holds. Times are wall clock, in milliseconds. */
+
+#include "base/clock.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct tg_ledger;
+
+/* Never fails: a missing file is an empty ledger; a damaged one, too, but then
+ * every bucket counts as just used (logged). `bot` tells the tokens apart: the
+ * ledger of another bot is not ours. */
+struct tg_ledger *tg_ledger_open(const char *state_dir, uint64_t bot, int max_concurrency, tg_ms now);
+void tg_ledger_close(struct tg_ledger *ledger);
+
+/* What /gateway/bot said at `now`. `reset_after` 0: nothing was spent yet. */
+void tg_ledger_set_limit(struct tg_ledger *ledger, int total, int remaining, tg_ms reset_after, tg_ms now);
+
+/* One identify of this bucket may leave now. Written before this returns. */
+void tg_ledger_take(struct tg_ledger *ledger, int bucket, tg_ms now);
+
+/* It did not: the grant was unused. */
+void tg_ledger_give_back(struct tg_ledger *ledger, int bucket);
+
+/* Identifies left of the window, and how many of them may be used when
+ * `reserve` per cent of the total are kept back; never below 0. */
+int tg_ledger_remaining(struct tg_ledger *ledger, tg_ms now);
+int tg_ledger_allowance(struct tg_ledger *ledger, int reserve, tg_ms now);
+int tg_ledger_total(const struct tg_ledger *ledger);
+
+/* When the window ends; 0: none runs. */
+tg_ms tg_ledger_reset_at(const struct tg_ledger *ledger);
+
+/* How long from `now` until the bucket may be used again, at most `spacing`. */
+tg_ms tg_ledger_rest(const struct tg_ledger *ledger, int bucket, tg_ms spacing, tg_ms now);
