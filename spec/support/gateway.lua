@@ -81,6 +81,8 @@ function gateway.start(options)
   local self = setmetatable({
     dir = dir,
     state_dir = options.state_dir or dir .. "/state",
+    ready = {},
+    ready_count = 0,
   }, Gateway)
   local argv = { paths.bin "tidegate", "run" }
   for _, arg in ipairs(options.args or {}) do
@@ -117,17 +119,37 @@ function Gateway:count_log(pattern)
   return count
 end
 
--- How many different shards have said that they are ready or have resumed.
+-- Whole log lines that have come since the last call with the same mark (a table kept in self).
+local function new_lines(self, mark)
+  local log = self.stderr
+  local from = (self[mark] or 0) + 1
+  local to = from - 1
+  local lines = {}
+  for line, last in log:sub(from):gmatch "([^\n]*)\n()" do
+    lines[#lines + 1] = line
+    to = from + last - 2
+  end
+  self[mark] = to
+  return lines
+end
+
+local SHARD_IS_UP = {
+  "shard (%d+): ready:", "shard (%d+): resumed after",
+  '"shard":(%d+),"message":"ready:', '"shard":(%d+),"message":"resumed after',
+}
+
+-- How many different shards have become ready or have resumed, since the start.
 function Gateway:ready_shards()
-  local shards, count = {}, 0
-  for line in self.stderr:gmatch "[^\n]+" do
-    local shard = line:match "shard (%d+)[^\n]-[Rr]eady" or line:match "shard (%d+)[^\n]-[Rr]esumed"
-    if shard and not shards[shard] then
-      shards[shard] = true
-      count = count + 1
+  for _, line in ipairs(new_lines(self, "ready_mark")) do
+    for _, pattern in ipairs(SHARD_IS_UP) do
+      local shard = line:match(pattern)
+      if shard and not self.ready[shard] then
+        self.ready[shard] = true
+        self.ready_count = self.ready_count + 1
+      end
     end
   end
-  return count
+  return self.ready_count
 end
 
 function Gateway:wait_ready(n, timeout)
