@@ -1,0 +1,142 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "shard/shard_table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char directory[64];
+
+static int make_directory(void **state)
+{
+  (void)state;
+  strcpy(directory, "/tmp/tidegate-table-XXXXXX");
+  return mkdtemp(directory) ? 0 : -1;
+}
+
+static int remove_directory(void **state)
+{
+  (void)state;
+  char path[128];
+  snprintf(path, sizeof path, "%s/shards", directory);
+  unlink(path);
+  return rmdir(directory);
+}
+
+static struct tg_session sample(void)
+{
+  struct tg_session session = {.epoch = 7, .sequence = 42, .seen_at = 1000};
+  strcpy(session.id, "0123456789abcdef");
+  strcpy(session.resume_url, "wss://resume.example");
+  return session;
+}
+
+static void sessions_outlive_the_process(void **state)
+{
+  (void)state;
+  struct tg_error error = {0};
+  struct tg_shard_table *table = tg_shard_table_open(directory, 4, 99, &error);
+  assert_non_null(table);
+  struct tg_session session = sample(), found;
+  assert_false(tg_session_load(tg_shard_table_row(table, 2), &found));
+  tg_session_store(tg_shard_table_row(table, 2), &session);
+  tg_shard_table_close(table);
+
+  table = tg_shard_table_open(directory, 4, 99, &error);
+  assert_true(tg_session_load(tg_shard_table_row(table, 2), &found));
+  assert_string_equal(found.id, session.id);
+  assert_string_equal(found.resume_url, session.resume_url);
+  assert_int_equal(found.epoch, 7);
+  assert_int_equal(found.sequence, 42);
+  assert_false(tg_session_load(tg_shard_table_row(table, 1), &found));
+  tg_shard_table_close(table);
+}
+
+static void the_durable_sequence_is_where_to_resume(void **state)
+{
+  (void)state;
+  struct tg_shard_table *table = tg_shard_table_open(directory, 1, 1, NULL);
+  struct tg_shard_row *row = tg_shard_table_row(table, 0);
+  struct tg_session session = sample(), found;
+  tg_session_store(row, &session);
+  atomic_store(&row->durable_sequence, 50);
+  assert_true(tg_session_load(row, &found));
+  assert_int_equal(found.sequence, 50);
+  tg_session_forget(row);
+  assert_false(tg_session_load(row, &found));
+  assert_int_equal(found.epoch, 7);
+  tg_shard_table_close(table);
+}
+
+static void another_bot_starts_empty(void **state)
+{
+  (void)state;
+  struct tg_shard_table *table = tg_shard_table_open(directory, 2, 1, NULL);
+  struct tg_session session = sample(), found;
+  tg_session_store(tg_shard_table_row(table, 0), &session);
+  tg_shard_table_close(table);
+  table = tg_shard_table_open(directory, 2, 2, NULL);
+  assert_false(tg_session_load(tg_shard_table_row(table, 0), &found));
+  tg_shard_table_close(table);
+}
+
+/* kill -9 in the middle of a write leaves the guard odd. */
+static void a_half_written_session_is_not_used(void **state)
+{
+  (void)state;
+  struct tg_shard_table *table = tg_shard_table_open(directory, 1, 1, NULL);
+  struct tg_shard_row *row = tg_shard_table_row(table, 0);
+  struct tg_session session = sample(), found;
+  tg_session_store(row, &session);
+  atomic_fetch_or(&row->session_guard, 1);
+  assert_false(tg_session_load(row, &found));
+  tg_session_store(row, &session);
+  assert_true(tg_session_load(row, &found));
+  tg_shard_table_close(table);
+}
+
+static void peek_knows_whose_table_it_is(void **state)
+{
+  (void)state;
+  uint64_t bot = tg_identity_bot("token", 513);
+  assert_int_equal(tg_shard_table_peek(directory, bot), 0);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 32, tg_identity(bot, 32), NULL);
+  tg_shard_table_set_bot(table, bot);
+  tg_shard_table_close(table);
+  assert_int_equal(tg_shard_table_peek(directory, bot), 32);
+  assert_int_equal(tg_shard_table_peek(directory, tg_identity_bot("token", 1)), 0);
+}
+
+static void garbage_in_the_file_is_replaced(void **state)
+{
+  (void)state;
+  char path[128];
+  snprintf(path, sizeof path, "%s/shards", directory);
+  FILE *file = fopen(path, "w");
+  for (int i = 0; i < 5000; i++)
+    fputc(i * 31, file);
+  fclose(file);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 3, 5, NULL);
+  struct tg_session found;
+  assert_non_null(table);
+  assert_int_equal(tg_shard_table_total(table), 3);
+  assert_false(tg_session_load(tg_shard_table_row(table, 2), &found));
+  tg_shard_table_close(table);
+}
+
+int main(void)
+{
+#define IN_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
+  const struct CMUnitTest tests[] = {
+      IN_DIRECTORY(sessions_outlive_the_process),    IN_DIRECTORY(the_durable_sequence_is_where_to_resume),
+      IN_DIRECTORY(another_bot_starts_empty),        IN_DIRECTORY(a_half_written_session_is_not_used),
+      IN_DIRECTORY(peek_knows_whose_table_it_is),    IN_DIRECTORY(garbage_in_the_file_is_replaced),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
