@@ -69,10 +69,23 @@ static void skips_values(void **state)
     const char *text;
     int length; /* -1: no value */
   } cases[] = {
-      {"1,", 1},       {"-1.5e+3}", 7}, {"true]", 4},          {"null", 4},     {"\"\"", 2},
-      {"\"a\\\"b\",", 6}, {"\"\\\\\"x", 4}, {"\"open", -1},       {"\"\\\"", -1},  {"{}", 2},
-      {"[]]", 2},      {"{\"}\":1}x", 7}, {"[\"[\",{\"a\":[]}]", 14}, {"", -1},         {",", -1},
-      {"}", -1},       {"[[]", -1},
+      {"1,", 1},
+      {"-1.5e+3}", 7},
+      {"true]", 4},
+      {"null", 4},
+      {"\"\"", 2},
+      {"\"a\\\"b\",", 6},
+      {"\"\\\\\"x", 4},
+      {"\"open", -1},
+      {"\"\\\"", -1},
+      {"{}", 2},
+      {"[]]", 2},
+      {"{\"}\":1}x", 7},
+      {"[\"[\",{\"a\":[]}]", 14},
+      {"", -1},
+      {",", -1},
+      {"}", -1},
+      {"[[]", -1},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     const char *text = cases[i].text;
@@ -97,7 +110,8 @@ static void nests_deeper_than_any_stack(void **state)
 static void finds_keys(void **state)
 {
   (void)state;
-  static const char text[] = " { \"a\" : {\"id\":\"1\"} , \"id\":\"42\",\"id\":\"43\", \"i\":[1, \"two\" ,{\"id\":3}],\"z\":null}";
+  static const char text[] =
+      " { \"a\" : {\"id\":\"1\"} , \"id\":\"42\",\"id\":\"43\", \"i\":[1, \"two\" ,{\"id\":3}],\"z\":null}";
   const char *end = text + sizeof text - 1;
   struct tg_span value;
   uint64_t number;
@@ -135,11 +149,11 @@ static void reads_numbers(void **state)
     bool good;
     uint64_t number;
   } cases[] = {
-      {"0", true, 0},       {"18446744073709551615", true, UINT64_MAX},
-      {"\"7\"", true, 7},   {"18446744073709551616", false, 0},
-      {"-1", false, 0},     {"1.0", false, 0},
-      {"\"\"", false, 0},   {"\"1", false, 0},
-      {"null", false, 0},   {"1e3", false, 0},
+      {"0", true, 0},     {"18446744073709551615", true, UINT64_MAX},
+      {"\"7\"", true, 7}, {"18446744073709551616", false, 0},
+      {"-1", false, 0},   {"1.0", false, 0},
+      {"\"\"", false, 0}, {"\"1", false, 0},
+      {"null", false, 0}, {"1e3", false, 0},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     uint64_t number = 0;
@@ -152,8 +166,10 @@ static void reads_numbers(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(agrees_with_the_slow_way), cmocka_unit_test(skips_values),
-      cmocka_unit_test(nests_deeper_than_any_stack), cmocka_unit_test(finds_keys),
+      cmocka_unit_test(agrees_with_the_slow_way),
+      cmocka_unit_test(skips_values),
+      cmocka_unit_test(nests_deeper_than_any_stack),
+      cmocka_unit_test(finds_keys),
       cmocka_unit_test(reads_numbers),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

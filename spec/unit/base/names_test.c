@@ -18,8 +18,10 @@ static void suggests_what_was_meant(void **state)
   static const struct {
     const char *word, *meant;
   } cases[] = {
-      {"heartbeet", "heartbeat"}, {"HEARTBEAT", "heartbeat"}, {"identfy", "identify"}, {"reusme", "resume"},
-      {"sned", "send"},           {"isopen", "is_open"},      {"banana", NULL},        {"", NULL},
+      {"heartbeet", "heartbeat"}, {"HEARTBEAT", "heartbeat"},
+      {"identfy", "identify"},    {"reusme", "resume"},
+      {"sned", "send"},           {"isopen", "is_open"},
+      {"banana", NULL},           {"", NULL},
       {"connection", NULL},       {"xyz", NULL},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

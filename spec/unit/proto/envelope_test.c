@@ -59,7 +59,8 @@ static void expect_refused(const char *text)
 }
 
 static const char dispatch[] =
-    "{\"t\":\"MESSAGE_CREATE\",\"s\":57,\"op\":0,\"d\":{\"id\":\"1539998278660268047\",\"t\":\"WRONG\",\"s\":1,\"op\":9,"
+    "{\"t\":\"MESSAGE_CREATE\",\"s\":57,\"op\":0,\"d\":{\"id\":\"1539998278660268047\",\"t\":\"WRONG\",\"s\":"
+    "1,\"op\":9,"
     "\"content\":\"a \\\"quoted\\\" } ] { [ \\\\\",\"mentions\":[{\"d\":[]},[[]]],\"author\":{\"bot\":false,"
     "\"username\":\"\\u00e4\\\\\\\"}\"},\"empty\":{},\"n\":-1.5e+3,\"nothing\":null}}";
 
@@ -82,8 +83,9 @@ static void reads_control_messages(void **state)
   (void)state;
   expect("{\"op\":11}", 11, -1, NULL, NULL);
   expect("{\"op\":11,\"d\":null,\"s\":null,\"t\":null}", 11, -1, NULL, "null");
-  expect("{\"t\":null,\"s\":null,\"op\":10,\"d\":{\"heartbeat_interval\":41250,\"_trace\":[\"[\\\"a\\\"]\"]}}", 10,
-         -1, NULL, "{\"heartbeat_interval\":41250,\"_trace\":[\"[\\\"a\\\"]\"]}");
+  expect(
+      "{\"t\":null,\"s\":null,\"op\":10,\"d\":{\"heartbeat_interval\":41250,\"_trace\":[\"[\\\"a\\\"]\"]}}",
+      10, -1, NULL, "{\"heartbeat_interval\":41250,\"_trace\":[\"[\\\"a\\\"]\"]}");
   expect("{\"op\":9,\"d\":false}", 9, -1, NULL, "false");
   expect("{\"op\":9,\"d\":true}", 9, -1, NULL, "true");
   expect("{\"op\":1,\"d\":251}", 1, -1, NULL, "251");
@@ -95,14 +97,16 @@ static void reads_control_messages(void **state)
 static void reads_any_order(void **state)
 {
   (void)state;
-  static const char *const members[] = {"\"t\":\"A_B\"", "\"s\":7", "\"op\":0", "\"d\":{\"s\":[1,{\"op\":3}]}"};
+  static const char *const members[] = {"\"t\":\"A_B\"", "\"s\":7", "\"op\":0",
+                                        "\"d\":{\"s\":[1,{\"op\":3}]}"};
   for (int order = 0; order < 4 * 4 * 4 * 4; order++) {
     int at[] = {order & 3, order >> 2 & 3, order >> 4 & 3, order >> 6 & 3};
     int met = 1 << at[0] | 1 << at[1] | 1 << at[2] | 1 << at[3];
     if (met != 15)
       continue;
     char text[160];
-    snprintf(text, sizeof text, "{%s,%s,%s,%s}", members[at[0]], members[at[1]], members[at[2]], members[at[3]]);
+    snprintf(text, sizeof text, "{%s,%s,%s,%s}", members[at[0]], members[at[1]], members[at[2]],
+             members[at[3]]);
     expect(text, 0, 7, "A_B", "{\"s\":[1,{\"op\":3}]}");
   }
 }
@@ -110,7 +114,8 @@ static void reads_any_order(void **state)
 static void passes_over_other_members_and_space(void **state)
 {
   (void)state;
-  expect(" \r\n\t{ \"_trace\" : [ \"}\" ] , \"op\" : 0 ,\n\"s\":\t3 , \"t\" : \"T\" , \"x\" : {\"op\":5} , \"d\" : [ ] } \n",
+  expect(" \r\n\t{ \"_trace\" : [ \"}\" ] , \"op\" : 0 ,\n\"s\":\t3 , \"t\" : \"T\" , \"x\" : {\"op\":5} , "
+         "\"d\" : [ ] } \n",
          0, 3, "T", "[ ]");
 }
 
@@ -239,7 +244,8 @@ static void survives_random_bytes(void **state)
     size_t length = next_random(&seed) % sizeof text;
     bool from_sample = round % 2 && length > 0;
     for (size_t i = 0; i < length; i++)
-      text[i] = from_sample ? dispatch[i % (sizeof dispatch - 1)] : alphabet[next_random(&seed) % (sizeof alphabet)];
+      text[i] = from_sample ? dispatch[i % (sizeof dispatch - 1)]
+                            : alphabet[next_random(&seed) % (sizeof alphabet)];
     for (int change = 0; from_sample && change < 3; change++)
       text[next_random(&seed) % length] = alphabet[next_random(&seed) % (sizeof alphabet)];
     struct tg_envelope envelope;
