@@ -31,6 +31,7 @@ struct tg_http_request {
   tg_ms timeout;              /* the whole request */
   tg_ms connect_timeout;      /* 0: the same as timeout */
   size_t max_body;            /* of the answer; more fails with "too_large". 0: the body is thrown away */
+  bool cut_body;              /* more than max_body does not fail: the rest is thrown away */
 };
 
 struct tg_http_response {
@@ -50,7 +51,9 @@ typedef void tg_http_done(void *ctx, const struct tg_http_response *response);
 
 struct tg_http *tg_http_new(uv_loop_t *loop, const struct tg_http_options *options);
 
-/* Running requests end with "cancelled". */
+/* Running requests end with "cancelled". Requests that are started from their
+ * callbacks are not run, and get no callback. The memory goes with the loop's
+ * next turn. */
 void tg_http_free(struct tg_http *http);
 
 /* Copies what it needs of the request except the body. Returns a number for

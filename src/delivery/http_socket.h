@@ -1,0 +1,34 @@
+#pragma once
+
+/* libcurl's sockets on a libuv loop: one uv_poll a socket.
+ *
+ * libcurl takes a connection out of its watch list after every answer and puts
+ * it back with the next request. To leave the kernel's list alone meanwhile (a
+ * request would cost four epoll_ctl), sockets of connections stay armed until
+ * they are closed or wake the loop for nothing. */
+
+#include <curl/curl.h>
+#include <uv.h>
+
+struct tg_http_sockets {
+  uv_loop_t *loop;
+  CURLM *multi;
+  void (*acted)(void *ctx); /* after each curl_multi_socket_action() */
+  void (*closed)(void *ctx); /* a uv handle is gone: *open_handles went down */
+  void *ctx;
+  int open_handles;
+  struct tg_http_socket **by_fd;
+  int capacity;
+};
+
+void tg_http_sockets_init(struct tg_http_sockets *sockets, uv_loop_t *loop, CURLM *multi);
+
+/* Sets the callbacks by which a transfer's connections are followed. */
+void tg_http_sockets_attach(struct tg_http_sockets *sockets, CURL *easy);
+
+/* Closes what is left, once libcurl's multi handle is gone; the handles'
+ * memory goes with the loop's next turn. */
+void tg_http_sockets_close(struct tg_http_sockets *sockets);
+
+/* When open_handles is 0. */
+void tg_http_sockets_free(struct tg_http_sockets *sockets);

@@ -1,0 +1,33 @@
+#pragma once
+
+/* The parts of HTTP that are only text: URLs as the configuration writes them,
+ * and Retry-After. No I/O. */
+
+#include "base/clock.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct tg_http_url {
+  char *url;         /* for libcurl: http:// or https:// */
+  char *socket_path; /* NULL: TCP */
+  char *where;       /* for people: scheme, host and port; no user, path or query */
+};
+
+/* http://, https:// and http+unix:///path/to.sock:/url. The caller frees the
+ * result with tg_http_url_free(), also after false. */
+bool tg_http_url_parse(const char *text, struct tg_http_url *url, struct tg_error *error);
+void tg_http_url_free(struct tg_http_url *url);
+
+/* The URL as it may be logged: without user, password and query. The caller
+ * frees it. */
+char *tg_http_url_public(const char *text);
+
+/* The value of a header in the lines of an answer (name without colon, any
+ * case). False: there is none. The last of equal ones wins. */
+bool tg_http_header(const char *headers, const char *name, const char **value, size_t *length);
+
+/* Retry-After in `headers`: seconds (fractions are rounded up) or a date, as
+ * milliseconds from `wall` (tg_wall_clock()). -1: none, or not readable. */
+tg_ms tg_http_retry_after(const char *headers, tg_ms wall);

@@ -1,0 +1,263 @@
+#include "delivery/http_transfer.h"
+
+#include "delivery/http_text.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { HEADERS_MAX = 64 * 1024, KEEP_CAPACITY = 64 * 1024 };
+
+static size_t on_header(char *line, size_t size, size_t count, void *ctx)
+{
+  struct tg_http_transfer *transfer = ctx;
+  size_t length = size * count;
+  if (length >= 5 && memcmp(line, "HTTP/", 5) == 0)
+    tg_buf_reset(&transfer->headers, KEEP_CAPACITY); /* what came before was a 1xx */
+  if (transfer->headers.length + length > HEADERS_MAX) {
+    transfer->too_large = true;
+    return 0;
+  }
+  tg_buf_append(&transfer->headers, line, length);
+  return length;
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *ctx)
+{
+  struct tg_http_transfer *transfer = ctx;
+  size_t length = size * count;
+  size_t room = transfer->max_body - transfer->body.length;
+  if (length > room && transfer->max_body > 0 && !transfer->cut_body) {
+    transfer->too_large = true;
+    return 0;
+  }
+  tg_buf_append(&transfer->body, bytes, length < room ? length : room);
+  return length;
+}
+
+struct tg_http_transfer *tg_http_transfer_new(struct tg_http *http, const char *ca_file)
+{
+  struct tg_http_transfer *transfer = tg_calloc(1, sizeof *transfer);
+  CURL *easy = curl_easy_init();
+  if (!easy)
+    abort();
+  transfer->http = http;
+  transfer->easy = easy;
+  curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+  curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->curl_error);
+  curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 1L);
+  curl_easy_setopt(easy, CURLOPT_PROXY, "");
+  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+  curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+  curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+  curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
+  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+  curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+  if (ca_file)
+    curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file);
+  return transfer;
+}
+
+void tg_http_transfer_free(struct tg_http_transfer *transfer)
+{
+  curl_easy_cleanup(transfer->easy);
+  free(transfer->method);
+  free(transfer->url);
+  free(transfer->where);
+  free(transfer->header_nodes);
+  tg_buf_free(&transfer->header_text);
+  tg_buf_free(&transfer->headers);
+  tg_buf_free(&transfer->body);
+  free(transfer);
+}
+
+static bool set_url(struct tg_http_transfer *transfer, const char *url)
+{
+  if (transfer->url && strcmp(transfer->url, url) == 0)
+    return true;
+  struct tg_http_url parsed;
+  if (!tg_http_url_parse(url, &parsed, &transfer->problem)) {
+    tg_http_url_free(&parsed);
+    return false;
+  }
+  curl_easy_setopt(transfer->easy, CURLOPT_URL, parsed.url);
+  curl_easy_setopt(transfer->easy, CURLOPT_UNIX_SOCKET_PATH, parsed.socket_path);
+  free(transfer->url);
+  transfer->url = tg_strdup(url);
+  free(transfer->where);
+  transfer->where = parsed.where;
+  parsed.where = NULL;
+  tg_http_url_free(&parsed);
+  return true;
+}
+
+static void set_method(struct tg_http_transfer *transfer, const char *method, bool has_body)
+{
+  CURL *easy = transfer->easy;
+  bool post = strcmp(method, "POST") == 0;
+  if (transfer->method && strcmp(transfer->method, method) == 0 && post)
+    return;
+  curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
+  if (strcmp(method, "HEAD") == 0) {
+    curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+  } else {
+    curl_easy_setopt(easy, CURLOPT_NOBODY, 0L);
+    curl_easy_setopt(easy, post || has_body ? CURLOPT_POST : CURLOPT_HTTPGET, 1L);
+    if (!post && strcmp(method, "GET") != 0)
+      curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
+    else if (!post && has_body)
+      curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "GET");
+  }
+  free(transfer->method);
+  transfer->method = tg_strdup(method);
+}
+
+static bool names_header(const char *const *headers, const char *name)
+{
+  size_t length = strlen(name);
+  for (; headers && *headers; headers++)
+    if (strncasecmp(*headers, name, length) == 0 && (*headers)[length] == ':')
+      return true;
+  return false;
+}
+
+/* The list libcurl reads is laid out by hand over our own copy of the lines: a
+ * request that differs in one header from the last costs no allocation. A name
+ * with nothing behind its colon keeps libcurl from adding its own. */
+static void set_headers(struct tg_http_transfer *transfer, const char *const *headers, bool has_body)
+{
+  const char *blank[3];
+  int blanks = 0, count = 0;
+  blank[blanks++] = "Expect:";
+  if (!names_header(headers, "Accept"))
+    blank[blanks++] = "Accept:";
+  if (has_body && !names_header(headers, "Content-Type"))
+    blank[blanks++] = "Content-Type:";
+
+  tg_buf_reset(&transfer->header_text, KEEP_CAPACITY);
+  while (headers && headers[count])
+    count++;
+  for (int i = 0; i < count + blanks; i++) {
+    const char *line = i < count ? headers[i] : blank[i - count];
+    tg_buf_append(&transfer->header_text, line, strlen(line) + 1);
+  }
+  count += blanks;
+  if (count > transfer->header_capacity) {
+    transfer->header_capacity = count + 4;
+    transfer->header_nodes =
+        tg_realloc(transfer->header_nodes, (size_t)transfer->header_capacity * sizeof transfer->header_nodes[0]);
+  }
+  char *text = transfer->header_text.data;
+  for (int i = 0; i < count; i++) {
+    transfer->header_nodes[i] = (struct curl_slist){text, i + 1 < count ? &transfer->header_nodes[i + 1] : NULL};
+    text += strlen(text) + 1;
+  }
+  curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->header_nodes);
+}
+
+bool tg_http_transfer_set(struct tg_http_transfer *transfer, const struct tg_http_request *request)
+{
+  CURL *easy = transfer->easy;
+  bool post = strcmp(request->method, "POST") == 0;
+  bool has_body = request->body.length > 0;
+  transfer->max_body = request->max_body;
+  transfer->cut_body = request->cut_body;
+  transfer->too_large = false;
+  transfer->result = CURLE_OK;
+  transfer->problem = (struct tg_error){0};
+  transfer->curl_error[0] = '\0';
+  transfer->started = uv_hrtime();
+  tg_buf_reset(&transfer->headers, KEEP_CAPACITY);
+  tg_buf_reset(&transfer->body, KEEP_CAPACITY);
+  if (!set_url(transfer, request->url))
+    return false;
+  for (const char *const *header = request->headers; header && *header; header++)
+    if (strpbrk(*header, "\r\n"))
+      return tg_fail(&transfer->problem, "failed", "%s: a header of the request contains a line break",
+                     transfer->where);
+  set_method(transfer, request->method, has_body);
+  if (post || has_body) {
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, has_body ? request->body.at : "");
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.length);
+  }
+  set_headers(transfer, request->headers, post || has_body);
+  curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout);
+  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+                   (long)(request->connect_timeout ? request->connect_timeout : request->timeout));
+  return true;
+}
+
+static void explain(struct tg_http_transfer *transfer, struct tg_error *error)
+{
+  const char *detail = transfer->curl_error[0] ? transfer->curl_error : curl_easy_strerror(transfer->result);
+  const char *where = transfer->where ? transfer->where : "?";
+  long number = 0;
+  if (transfer->too_large) {
+    tg_fail(error, "too_large", "%s: the answer is larger than %zu bytes", where, transfer->max_body);
+    return;
+  }
+  curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &number);
+  switch (transfer->result) {
+  case CURLE_OPERATION_TIMEDOUT:
+    tg_fail(error, "timeout", "%s: %s", where, detail);
+    return;
+  case CURLE_COULDNT_CONNECT:
+    tg_fail(error, number == ETIMEDOUT ? "timeout" : "refused", "%s: cannot connect: %s", where,
+            number ? strerror((int)number) : detail);
+    return;
+  case CURLE_COULDNT_RESOLVE_HOST:
+  case CURLE_COULDNT_RESOLVE_PROXY:
+    tg_fail(error, "resolve", "%s: %s", where, detail);
+    return;
+  case CURLE_SSL_CONNECT_ERROR:
+    tg_fail(error, number == ECONNRESET || number == EPIPE ? "reset" : "tls", "%s: TLS: %s", where, detail);
+    return;
+  case CURLE_PEER_FAILED_VERIFICATION:
+  case CURLE_SSL_CERTPROBLEM:
+  case CURLE_SSL_CIPHER:
+  case CURLE_SSL_CACERT_BADFILE:
+  case CURLE_SSL_ISSUER_ERROR:
+  case CURLE_SSL_CRL_BADFILE:
+  case CURLE_SSL_INVALIDCERTSTATUS:
+  case CURLE_SSL_ENGINE_NOTFOUND:
+  case CURLE_SSL_ENGINE_SETFAILED:
+  case CURLE_SSL_ENGINE_INITFAILED:
+    tg_fail(error, "tls", "%s: TLS: %s", where, detail);
+    return;
+  case CURLE_SEND_ERROR:
+  case CURLE_RECV_ERROR:
+  case CURLE_GOT_NOTHING:
+  case CURLE_PARTIAL_FILE:
+    tg_fail(error, "reset", "%s: the connection broke: %s", where, detail);
+    return;
+  case CURLE_URL_MALFORMAT:
+    tg_fail(error, "bad_url", "%s: %s", where, detail);
+    return;
+  default:
+    tg_fail(error, "failed", "%s: %s", where, detail);
+  }
+}
+
+void tg_http_transfer_result(struct tg_http_transfer *transfer, struct tg_http_response *response)
+{
+  *response = (struct tg_http_response){.retry_after = -1, .headers = ""};
+  response->seconds = (double)(uv_hrtime() - transfer->started) / 1e9;
+  if (transfer->problem.code[0]) {
+    response->error = transfer->problem;
+    return;
+  }
+  if (transfer->result != CURLE_OK) {
+    explain(transfer, &response->error);
+    return;
+  }
+  curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &response->status);
+  response->body = (struct tg_span){transfer->body.data ? transfer->body.data : "", transfer->body.length};
+  *tg_buf_reserve(&transfer->headers, 1) = '\0';
+  response->headers = transfer->headers.data;
+  if (response->status >= 300)
+    response->retry_after = tg_http_retry_after(response->headers, tg_wall_clock());
+}
