@@ -26,11 +26,17 @@ struct tg_delivery_options {
   struct tg_shard_table *table;
   struct tg_http *http;
   int worker_id;
+  /* Finds a shard for life-cycle events that come by a timer; may be NULL, then
+   * such events carry no shard object (details.shard_id is always there). */
+  struct tg_shard *(*find_shard)(void *ctx, int shard_id);
+  void *ctx;
 };
 
 struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options);
 
-/* What is still queued is lost here in memory mode: drain first. */
+/* What is still queued is lost here in memory mode: drain first. Requests in
+ * flight are cancelled, so free this before its tg_http. The memory goes with
+ * the loop's next turn. */
 void tg_delivery_free(struct tg_delivery *delivery);
 
 /* The whole path for one event, called by the shard's owner for every

@@ -1,0 +1,195 @@
+#include "delivery/delivery_internal.h"
+
+#include "base/log.h"
+#include "delivery/dead_letter.h"
+#include "proto/envelope.h"
+
+#include <stdio.h>
+
+/* An answer on its way through the functions below. */
+struct answer {
+  struct tg_lane *lane;
+  struct tg_handler *handler;
+  struct tg_queued *event;
+  const struct tg_http_response *response;
+  char reason[TG_ERROR_MESSAGE_SIZE];
+};
+
+static enum tg_outcome judge(struct answer *answer)
+{
+  struct tg_hooks *hooks = answer->lane->delivery->hooks;
+  const struct tg_http_response *response = answer->response;
+  enum tg_outcome outcome = tg_outcome_of(response->status, response->error.code, response->retry_after);
+  if (response->status == 0 || !tg_hooked(hooks, TG_METHOD_delivery_is_delivered))
+    return outcome;
+  struct tg_value status = tg_value_int(response->status), result;
+  if (!tg_hook_call(hooks, TG_METHOD_delivery_is_delivered, &status, 1, TG_BOOL, &result))
+    return outcome;
+  if (result.boolean)
+    return TG_OUTCOME_DELIVERED;
+  return outcome == TG_OUTCOME_DELIVERED ? TG_OUTCOME_RETRY : outcome;
+}
+
+/* What the script says of the delay before the next attempt; -1: nothing. */
+static tg_ms scripted_delay(struct answer *answer)
+{
+  struct tg_hooks *hooks = answer->lane->delivery->hooks;
+  const struct tg_http_response *response = answer->response;
+  if (!tg_hooked(hooks, TG_METHOD_delivery_retry_delay))
+    return -1;
+  char code[TG_ERROR_CODE_SIZE];
+  snprintf(code, sizeof code, "%s", response->status ? "status" : response->error.code);
+  json_t *err = json_pack("{s:s, s:s, s:I}", "code", code, "message", answer->reason, "status",
+                          (json_int_t)response->status);
+  if (response->retry_after >= 0)
+    json_object_set_new(err, "retry_after", json_integer(response->retry_after));
+  struct tg_value args[] = {tg_value_int(answer->event->attempts), tg_value_json(err)}, result;
+  bool ok = tg_hook_call(hooks, TG_METHOD_delivery_retry_delay, args, 2, TG_INT, &result);
+  json_decref(err);
+  return ok && result.integer >= 0 ? result.integer : -1;
+}
+
+static void send_next(struct tg_lane *lane)
+{
+  if (lane->queue.head && lane->handler)
+    tg_handler_ready(lane->handler, lane);
+}
+
+static void retry_after(struct answer *answer, tg_ms delay)
+{
+  tg_count(&answer->lane->row->retried);
+  if (tg_log_on(TG_DEBUG))
+    tg_log(TG_DEBUG, answer->lane->shard_id, "event %llu.%llu is sent again in %lld ms: %s",
+           (unsigned long long)answer->event->epoch, (unsigned long long)answer->event->sequence,
+           (long long)delay, answer->reason);
+  tg_lane_wait(answer->lane, delay);
+}
+
+static void on_delivered(struct answer *answer)
+{
+  struct tg_handler *handler = answer->handler;
+  tg_count(&answer->lane->row->delivered);
+  tg_window_success(&handler->window, answer->response->seconds * 1000, handler->in_flight + 1);
+  tg_lane_remove(answer->lane, answer->event);
+  tg_handler_succeeded(handler);
+  send_next(answer->lane);
+}
+
+/* The handler is in trouble, and all lanes of it share the trouble: while its
+ * circuit is open the circuit paces them, else each lane its own event. */
+static void on_trouble(struct answer *answer, enum tg_outcome outcome)
+{
+  struct tg_handler *handler = answer->handler;
+  const struct tg_http_response *response = answer->response;
+  bool at_once = outcome != TG_OUTCOME_RETRY;
+  answer->event->attempts++;
+  tg_ms scripted = scripted_delay(answer);
+  tg_ms wait = scripted >= 0 ? scripted : tg_circuit_wait(&handler->circuit, tg_random_unit());
+  if (outcome == TG_OUTCOME_BUSY && scripted < 0)
+    wait = tg_retry_after(response->retry_after, wait);
+  const char *advice = outcome == TG_OUTCOME_MISCONFIGURED
+                           ? tg_outcome_advice(response->status, response->error.code)
+                           : "it is tried again until it answers";
+  tg_window_failure(&handler->window);
+  tg_handler_failed(handler, wait, at_once, answer->reason, advice);
+  if (handler->circuit.state == TG_CIRCUIT_CLOSED || scripted >= 0) {
+    retry_after(answer, scripted >= 0 ? scripted : tg_retry_delay(answer->event->attempts - 1, tg_random_unit()));
+    return;
+  }
+  tg_count(&answer->lane->row->retried);
+  send_next(answer->lane);
+}
+
+static void on_slow_down(struct answer *answer)
+{
+  answer->event->attempts++;
+  tg_handler_succeeded(answer->handler);
+  tg_window_failure(&answer->handler->window);
+  tg_ms scripted = scripted_delay(answer);
+  tg_ms otherwise = tg_retry_delay(answer->event->attempts - 1, tg_random_unit());
+  retry_after(answer, scripted >= 0 ? scripted : tg_retry_after(answer->response->retry_after, otherwise));
+}
+
+static void bury(struct answer *answer)
+{
+  struct tg_lane *lane = answer->lane;
+  struct tg_queued *event = answer->event;
+  struct tg_envelope envelope;
+  struct tg_dead_letter letter = {
+      .shard_id = lane->shard_id,
+      .epoch = event->epoch,
+      .sequence = event->sequence,
+      .name = {"", 0},
+      .status = answer->response->status,
+      .answer = answer->response->body,
+      .message = {event->body + event->message_at, event->message_length},
+  };
+  if (tg_envelope_scan(letter.message.at, letter.message.length, &envelope) && envelope.name.at)
+    letter.name = envelope.name;
+  struct tg_error error = {0};
+  const char *state_dir = lane->delivery->config->state_dir;
+  bool written = state_dir && tg_dead_letter_write(state_dir, &letter, &error);
+  tg_log(TG_WARN, lane->shard_id, "the event handler refused %.*s %llu.%llu %d times (%s); %s%s",
+         (int)letter.name.length, letter.name.at, (unsigned long long)event->epoch,
+         (unsigned long long)event->sequence, event->refusals, answer->reason,
+         written ? "it is in dead.jsonl of the state directory" : "it is lost: ", written ? "" : error.message);
+  tg_count(&lane->row->dead);
+  tg_lane_remove(lane, event);
+}
+
+static void on_refused(struct answer *answer)
+{
+  struct tg_queued *event = answer->event;
+  tg_ms now = tg_delivery_now(answer->lane->delivery), delay;
+  if (event->refusals++ == 0)
+    event->refused_first = now;
+  tg_handler_succeeded(answer->handler);
+  if (tg_refused_for_good(event->refusals, event->refused_first, now, &delay)) {
+    bury(answer);
+    send_next(answer->lane);
+    return;
+  }
+  retry_after(answer, delay);
+}
+
+void tg_lane_answered(void *ctx, const struct tg_http_response *response)
+{
+  struct tg_lane *lane = ctx;
+  struct answer answer = {.lane = lane, .handler = lane->sending, .event = lane->queue.head, .response = response};
+  struct tg_handler *handler = answer.handler;
+  handler->in_flight--;
+  lane->request = 0;
+  lane->sending = NULL;
+  lane->state = TG_LANE_IDLE;
+  answer.event->in_flight = false;
+  if (response->status)
+    snprintf(answer.reason, sizeof answer.reason, "it answered %ld", response->status);
+  else
+    snprintf(answer.reason, sizeof answer.reason, "%s", response->error.message);
+
+  enum tg_outcome outcome = judge(&answer);
+  switch (outcome) {
+  case TG_OUTCOME_DELIVERED:
+    on_delivered(&answer);
+    break;
+  case TG_OUTCOME_RETRY:
+  case TG_OUTCOME_BUSY:
+  case TG_OUTCOME_MISCONFIGURED:
+    on_trouble(&answer, outcome);
+    break;
+  case TG_OUTCOME_SLOW_DOWN:
+    on_slow_down(&answer);
+    break;
+  case TG_OUTCOME_REFUSED:
+    on_refused(&answer);
+    break;
+  case TG_OUTCOME_CANCELLED:
+    break;
+  }
+  if (lane->handler && outcome != TG_OUTCOME_CANCELLED)
+    tg_handler_pump(lane->handler);
+  if (handler->retired)
+    tg_handler_retire(handler);
+  else if (handler != lane->handler && outcome != TG_OUTCOME_CANCELLED)
+    tg_handler_pump(handler);
+}

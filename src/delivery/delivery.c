@@ -1,0 +1,231 @@
+#include "delivery/delivery_internal.h"
+
+#include "base/buf.h"
+#include "base/intents.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- handles and memory ------------------------------------------------------ */
+
+static void free_all(struct tg_delivery *delivery)
+{
+  for (int i = 0; i < delivery->lane_count; i++)
+    if (delivery->lanes[i])
+      tg_lane_free(delivery->lanes[i]);
+  free(delivery->lanes);
+  free(delivery->handlers);
+  free(delivery->authorization);
+  free(delivery->spare_row);
+  tg_message_cache_free(delivery->messages);
+  free(delivery);
+}
+
+void tg_delivery_open_timer(struct tg_delivery *delivery, uv_timer_t *timer, void *owner)
+{
+  uv_timer_init(delivery->loop, timer);
+  timer->data = owner;
+  delivery->open_handles++;
+}
+
+void tg_delivery_handle_closed(struct tg_delivery *delivery)
+{
+  if (--delivery->open_handles == 0 && delivery->stopping)
+    free_all(delivery);
+}
+
+static void on_lane_timer_closed(uv_handle_t *timer)
+{
+  struct tg_lane *lane = timer->data;
+  tg_delivery_handle_closed(lane->delivery);
+}
+
+static void on_own_timer_closed(uv_handle_t *timer) { tg_delivery_handle_closed(timer->data); }
+
+static void on_report(uv_timer_t *timer)
+{
+  struct tg_delivery *delivery = timer->data;
+  delivery->wall_offset = tg_wall_clock() - tg_delivery_now(delivery);
+  tg_delivery_report_drops(delivery);
+}
+
+struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
+{
+  struct tg_delivery *delivery = tg_calloc(1, sizeof *delivery);
+  delivery->loop = options->loop;
+  delivery->hooks = options->hooks;
+  delivery->table = options->table;
+  delivery->http = options->http;
+  delivery->worker_id = options->worker_id;
+  delivery->find_shard = options->find_shard;
+  delivery->ctx = options->ctx;
+  delivery->wall_offset = tg_wall_clock() - tg_delivery_now(delivery);
+  tg_delivery_open_timer(delivery, &delivery->report, delivery);
+  tg_delivery_open_timer(delivery, &delivery->drain, delivery);
+  uv_timer_start(&delivery->report, on_report, TG_REPORT_INTERVAL, TG_REPORT_INTERVAL);
+  uv_unref((uv_handle_t *)&delivery->report);
+  tg_delivery_reconfigure(delivery, options->config);
+  return delivery;
+}
+
+void tg_delivery_free(struct tg_delivery *delivery)
+{
+  if (!delivery || delivery->stopping)
+    return;
+  delivery->stopping = true;
+  tg_delivery_report_drops(delivery);
+  for (int i = 0; i < delivery->lane_count; i++) {
+    struct tg_lane *lane = delivery->lanes[i];
+    if (!lane)
+      continue;
+    if (lane->request) {
+      tg_http_cancel(delivery->http, lane->request);
+      lane->request = 0;
+      lane->sending->in_flight--;
+      if (lane->sending->retired)
+        tg_handler_retire(lane->sending);
+    }
+    uv_close((uv_handle_t *)&lane->retry, on_lane_timer_closed);
+    uv_close((uv_handle_t *)&lane->quiet, on_lane_timer_closed);
+  }
+  for (int i = 0; i < delivery->handler_count; i++)
+    tg_handler_retire(delivery->handlers[i]);
+  uv_close((uv_handle_t *)&delivery->report, on_own_timer_closed);
+  uv_close((uv_handle_t *)&delivery->drain, on_own_timer_closed);
+}
+
+/* --- configuration ------------------------------------------------------------ */
+
+static struct tg_handler *take_handler(struct tg_handler **from, int count, const char *url)
+{
+  for (int i = 0; i < count; i++) {
+    struct tg_handler *handler = from[i];
+    if (!handler || strcmp(handler->url, url) != 0)
+      continue;
+    from[i] = NULL;
+    return handler;
+  }
+  return NULL;
+}
+
+/* Nobody takes events any more: what waits has nowhere to go. */
+static void empty_lane(struct tg_lane *lane)
+{
+  struct tg_queued *event = lane->queue.head, *next;
+  for (; event; event = next) {
+    next = event->next;
+    if (event->in_flight)
+      continue;
+    tg_count(&lane->row->dropped);
+    tg_lane_remove(lane, event);
+  }
+}
+
+static void assign(struct tg_delivery *delivery, struct tg_lane *lane)
+{
+  struct tg_handler *before = lane->handler;
+  lane->handler =
+      delivery->handler_count > 0 ? delivery->handlers[lane->shard_id % delivery->handler_count] : NULL;
+  if (!lane->handler)
+    empty_lane(lane);
+  if (lane->handler == before || lane->state != TG_LANE_READY)
+    return;
+  tg_handler_forget(before, lane);
+  if (lane->handler)
+    tg_handler_ready(lane->handler, lane);
+}
+
+/* Handlers whose URL stays keep their state. */
+static void set_handlers(struct tg_delivery *delivery, const struct tg_strings *urls)
+{
+  struct tg_handler **old = delivery->handlers;
+  int old_count = delivery->handler_count;
+  delivery->handlers = tg_calloc((size_t)urls->count + 1, sizeof delivery->handlers[0]);
+  delivery->handler_count = urls->count;
+  for (int i = 0; i < urls->count; i++) {
+    struct tg_handler *handler = take_handler(old, old_count, urls->items[i]);
+    delivery->handlers[i] = handler ? handler : tg_handler_new(delivery, urls->items[i]);
+  }
+  for (int i = 0; i < delivery->lane_count; i++)
+    if (delivery->lanes[i])
+      assign(delivery, delivery->lanes[i]);
+  for (int i = 0; i < old_count; i++)
+    if (old[i])
+      tg_handler_retire(old[i]);
+  free(old);
+  for (int i = 0; i < delivery->handler_count; i++)
+    tg_handler_pump(delivery->handlers[i]);
+}
+
+void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_config *config)
+{
+  delivery->config = config;
+  delivery->by_content = config->intents & TG_INTENT_MESSAGE_CONTENT;
+  free(delivery->authorization);
+  delivery->authorization = NULL;
+  if (config->event_handler.authorization) {
+    struct tg_buf line = {0};
+    tg_buf_printf(&line, "Authorization: %s", config->event_handler.authorization);
+    delivery->authorization = tg_buf_take(&line);
+  }
+  memset(delivery->drop_first, 0, sizeof delivery->drop_first);
+  for (int i = 0; i < config->queue.drop_first.count; i++) {
+    const char *name = config->queue.drop_first.items[i];
+    delivery->drop_first[tg_event_type(name, strlen(name))] = true;
+  }
+  set_handlers(delivery, &config->event_handler.urls);
+}
+
+/* --- sessions ------------------------------------------------------------------- */
+
+void tg_delivery_enqueue(struct tg_delivery *delivery, const struct tg_event *event)
+{
+  struct tg_lane *lane = tg_lane_of(delivery, event->shard_id);
+  if (lane->handler)
+    tg_lane_push(lane, event);
+  else
+    tg_count(&lane->row->delivered);
+}
+
+uint64_t tg_delivery_settled(struct tg_delivery *delivery, int shard_id)
+{
+  return tg_lane_settled(tg_lane_of(delivery, shard_id));
+}
+
+void tg_delivery_new_session(struct tg_delivery *delivery, int shard_id, uint64_t epoch)
+{
+  struct tg_lane *lane = tg_lane_of(delivery, shard_id);
+  tg_lane_set_session(lane, epoch, 0);
+  tg_guild_cache_reset(&lane->guilds);
+  lane->guilds_loading = false;
+  uv_timer_stop(&lane->quiet);
+  tg_lane_publish(lane);
+}
+
+void tg_delivery_adopt_session(struct tg_delivery *delivery, int shard_id, uint64_t epoch, uint64_t settled)
+{
+  struct tg_lane *lane = tg_lane_of(delivery, shard_id);
+  tg_lane_set_session(lane, epoch, settled);
+  tg_lane_publish(lane);
+}
+
+/* --- the end ---------------------------------------------------------------------- */
+
+static void on_drain(uv_timer_t *timer)
+{
+  struct tg_delivery *delivery = timer->data;
+  void (*done)(void *ctx, uint64_t left) = delivery->drained;
+  delivery->drained = NULL;
+  if (done)
+    done(delivery->drained_ctx, delivery->queued.events);
+}
+
+void tg_delivery_drain(struct tg_delivery *delivery, tg_ms deadline, void (*done)(void *ctx, uint64_t left),
+                       void *ctx)
+{
+  delivery->drained = done;
+  delivery->drained_ctx = ctx;
+  tg_ms wait = delivery->queued.events > 0 ? deadline : 0;
+  uv_timer_start(&delivery->drain, on_drain, (uint64_t)wait, 0);
+}

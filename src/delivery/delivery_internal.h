@@ -1,0 +1,141 @@
+#pragma once
+
+/* What the files of delivery share. Nothing outside of src/delivery includes
+ * this.
+ *
+ *     pipeline.c   one event on its way: caches, filters, scripts
+ *     lane.c       a shard's queue, its sequences, its row of the shard table
+ *     handler.c    one event handler URL: who may send, and when
+ *     answer.c     what an answer does to event, lane and handler
+ *     delivery.c   life and death, configuration, drain */
+
+#include "delivery/circuit.h"
+#include "delivery/delivery.h"
+#include "delivery/guild_cache.h"
+#include "delivery/http.h"
+#include "delivery/lane_queue.h"
+#include "delivery/message_cache.h"
+#include "delivery/outcome.h"
+#include "proto/event_types.h"
+
+enum {
+  TG_GUILDS_QUIET = 15000, /* after READY: so long without a GUILD_CREATE, and loading is over */
+  TG_REPORT_INTERVAL = 60000,
+  TG_CONNECT_TIMEOUT = 5000,
+};
+
+enum tg_lane_state {
+  TG_LANE_IDLE,    /* nothing to send */
+  TG_LANE_READY,   /* in its handler's ring */
+  TG_LANE_SENDING, /* the head of its queue is in flight */
+  TG_LANE_WAITING, /* its retry timer runs */
+};
+
+struct tg_lane {
+  struct tg_delivery *delivery;
+  int shard_id;
+  uint64_t epoch;
+  uint64_t received; /* highest s of that epoch */
+  struct tg_shard_row *row;
+  struct tg_lane_queue queue;
+  struct tg_handler *handler; /* NULL: there is no event handler */
+  struct tg_handler *sending; /* whose request is in flight; may be a retired one */
+  enum tg_lane_state state;
+  struct tg_lane *next_ready;
+  uint64_t request; /* tg_http_start() */
+  uv_timer_t retry;
+  char prefix[80]; /* of the body: {"shardId":3,"epoch":7,"message": */
+  size_t prefix_length;
+
+  struct tg_guild_cache guilds;
+  bool guilds_loading; /* between READY and guilds_loaded */
+  uv_timer_t quiet;
+};
+
+struct tg_handler {
+  struct tg_delivery *delivery;
+  char *url;
+  char *public_url; /* for logs */
+  struct tg_circuit circuit;
+  struct tg_window window;
+  int in_flight;
+  struct tg_lane *ready, *ready_last;
+  uv_timer_t timer; /* the end of the circuit's wait */
+  bool retired;     /* no longer configured; goes with its last answer */
+  tg_ms down_since, alarmed_at;
+};
+
+struct tg_delivery {
+  uv_loop_t *loop;
+  const struct tg_config *config;
+  struct tg_hooks *hooks;
+  struct tg_shard_table *table;
+  struct tg_http *http;
+  int worker_id;
+  struct tg_shard *(*find_shard)(void *ctx, int shard_id);
+  void *ctx;
+
+  struct tg_lane **lanes; /* by shard id */
+  int lane_count;
+  struct tg_handler **handlers; /* as in event_handler.urls */
+  int handler_count;
+  char *authorization; /* the header line, or NULL */
+  struct tg_queue_total queued;
+  struct tg_lane *fullest; /* as of the last look */
+  int drops_until_look;
+  bool drop_first[TG_EVENT_TYPE_MAX];
+  uint64_t dropped_first, dropped_oldest; /* since the last report */
+  bool by_content;                        /* the message content intent is there */
+  struct tg_message_cache *messages;
+  tg_ms wall_offset; /* wall clock - uv_now() */
+  struct tg_shard_row *spare_row; /* for shards without a row */
+
+  uv_timer_t report;
+  uv_timer_t drain;
+  void (*drained)(void *ctx, uint64_t left);
+  void *drained_ctx;
+  bool stopping;
+  int open_handles;
+};
+
+/* delivery.c: uv timers that are counted, so that memory outlives them. */
+void tg_delivery_open_timer(struct tg_delivery *delivery, uv_timer_t *timer, void *owner);
+void tg_delivery_handle_closed(struct tg_delivery *delivery);
+
+/* lane.c */
+struct tg_lane *tg_lane_of(struct tg_delivery *delivery, int shard_id);
+void tg_lane_set_session(struct tg_lane *lane, uint64_t epoch, uint64_t received);
+uint64_t tg_lane_settled(const struct tg_lane *lane);
+/* Writes the lane's numbers into its row. */
+void tg_lane_publish(struct tg_lane *lane);
+void tg_lane_push(struct tg_lane *lane, const struct tg_event *event);
+/* Takes the event out of its lane for good, and frees it. */
+void tg_lane_remove(struct tg_lane *lane, struct tg_queued *event);
+/* Sends again after `delay` ms. */
+void tg_lane_wait(struct tg_lane *lane, tg_ms delay);
+void tg_lane_free(struct tg_lane *lane);
+void tg_delivery_report_drops(struct tg_delivery *delivery);
+
+/* handler.c */
+struct tg_handler *tg_handler_new(struct tg_delivery *delivery, const char *url);
+void tg_handler_retire(struct tg_handler *handler);
+void tg_handler_ready(struct tg_handler *handler, struct tg_lane *lane);
+/* Takes the lane out of the ring, if it is in. */
+void tg_handler_forget(struct tg_handler *handler, struct tg_lane *lane);
+/* Sends what may be sent now. */
+void tg_handler_pump(struct tg_handler *handler);
+/* Counts a request's end for the circuit; logs, and tells the script. */
+void tg_handler_succeeded(struct tg_handler *handler);
+void tg_handler_failed(struct tg_handler *handler, tg_ms wait, bool at_once, const char *reason,
+                       const char *advice);
+
+/* answer.c */
+tg_http_done tg_lane_answered;
+
+/* One writer, so no locked instruction is needed. */
+static inline void tg_count(_Atomic uint64_t *counter)
+{
+  atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+static inline tg_ms tg_delivery_now(const struct tg_delivery *delivery) { return (tg_ms)uv_now(delivery->loop); }

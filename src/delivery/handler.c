@@ -1,0 +1,170 @@
+#include "delivery/delivery_internal.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "delivery/http_text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct tg_handler *tg_handler_new(struct tg_delivery *delivery, const char *url)
+{
+  struct tg_handler *handler = tg_calloc(1, sizeof *handler);
+  handler->delivery = delivery;
+  handler->url = tg_strdup(url);
+  handler->public_url = tg_http_url_public(url);
+  tg_window_init(&handler->window);
+  tg_delivery_open_timer(delivery, &handler->timer, handler);
+  return handler;
+}
+
+static void on_retired(uv_handle_t *timer)
+{
+  struct tg_handler *handler = timer->data;
+  free(handler->url);
+  free(handler->public_url);
+  struct tg_delivery *delivery = handler->delivery;
+  free(handler);
+  tg_delivery_handle_closed(delivery);
+}
+
+void tg_handler_retire(struct tg_handler *handler)
+{
+  handler->retired = true;
+  if (handler->in_flight == 0 && !uv_is_closing((uv_handle_t *)&handler->timer))
+    uv_close((uv_handle_t *)&handler->timer, on_retired);
+}
+
+void tg_handler_ready(struct tg_handler *handler, struct tg_lane *lane)
+{
+  lane->state = TG_LANE_READY;
+  lane->next_ready = NULL;
+  if (handler->ready_last)
+    handler->ready_last->next_ready = lane;
+  else
+    handler->ready = lane;
+  handler->ready_last = lane;
+}
+
+void tg_handler_forget(struct tg_handler *handler, struct tg_lane *lane)
+{
+  struct tg_lane *before = NULL;
+  for (struct tg_lane *at = handler->ready; at; before = at, at = at->next_ready) {
+    if (at != lane)
+      continue;
+    if (before)
+      before->next_ready = at->next_ready;
+    else
+      handler->ready = at->next_ready;
+    if (handler->ready_last == at)
+      handler->ready_last = before;
+    at->state = TG_LANE_IDLE;
+    return;
+  }
+}
+
+/* Whose turn it is. A handler that is being tried gets what has waited longest. */
+static struct tg_lane *next_lane(struct tg_handler *handler)
+{
+  struct tg_lane *lane = handler->ready;
+  if (handler->circuit.state == TG_CIRCUIT_HALF_OPEN)
+    for (struct tg_lane *at = lane; at; at = at->next_ready)
+      if (at->queue.head && (!lane->queue.head || at->queue.head->queued_at < lane->queue.head->queued_at))
+        lane = at;
+  if (lane == handler->ready) {
+    handler->ready = lane->next_ready;
+    if (!handler->ready)
+      handler->ready_last = NULL;
+  } else {
+    tg_handler_forget(handler, lane);
+  }
+  lane->state = TG_LANE_IDLE;
+  return lane;
+}
+
+static void send_head(struct tg_handler *handler, struct tg_lane *lane)
+{
+  struct tg_delivery *delivery = handler->delivery;
+  struct tg_queued *event = lane->queue.head;
+  tg_ms timeout = delivery->config->event_handler.timeout;
+  char key[96];
+  snprintf(key, sizeof key, "Idempotency-Key: %d.%llu.%llu", lane->shard_id, (unsigned long long)event->epoch,
+           (unsigned long long)event->sequence);
+  const char *headers[] = {"Content-Type: application/json", key, delivery->authorization, NULL};
+  struct tg_http_request request = {
+      .method = "POST",
+      .url = handler->url,
+      .headers = headers,
+      .body = {event->body, event->body_length},
+      .timeout = timeout,
+      .connect_timeout = timeout < TG_CONNECT_TIMEOUT ? timeout : TG_CONNECT_TIMEOUT,
+      .max_body = 2048,
+      .cut_body = true,
+  };
+  event->in_flight = true;
+  lane->state = TG_LANE_SENDING;
+  lane->sending = handler;
+  handler->in_flight++;
+  lane->request = tg_http_start(delivery->http, &request, tg_lane_answered, lane);
+}
+
+static void on_wait_over(uv_timer_t *timer) { tg_handler_pump(timer->data); }
+
+void tg_handler_pump(struct tg_handler *handler)
+{
+  struct tg_delivery *delivery = handler->delivery;
+  tg_ms now = tg_delivery_now(delivery);
+  if (delivery->stopping)
+    return;
+  while (handler->ready && handler->in_flight < tg_window_limit(&handler->window) &&
+         tg_circuit_allows(&handler->circuit, now, handler->in_flight)) {
+    struct tg_lane *lane = next_lane(handler);
+    if (lane->queue.head) /* else overflow has emptied it */
+      send_head(handler, lane);
+  }
+  if (handler->ready && handler->circuit.state == TG_CIRCUIT_OPEN && now < handler->circuit.until)
+    uv_timer_start(&handler->timer, on_wait_over, (uint64_t)(handler->circuit.until - now), 0);
+}
+
+static void tell_script(struct tg_handler *handler, enum tg_life what, const char *reason)
+{
+  struct tg_hooks *hooks = handler->delivery->hooks;
+  if (!hooks->want_life[what])
+    return;
+  json_t *details = json_pack("{s:s, s:s}", "url", handler->public_url, "reason", reason);
+  tg_hook_life(hooks, what, NULL, details);
+  json_decref(details);
+}
+
+void tg_handler_succeeded(struct tg_handler *handler)
+{
+  if (!tg_circuit_success(&handler->circuit))
+    return;
+  struct tg_delivery *delivery = handler->delivery;
+  tg_ms seconds = (tg_delivery_now(delivery) - handler->down_since) / 1000;
+  uv_timer_stop(&handler->timer);
+  tg_window_restart(&handler->window);
+  tg_log(TG_INFO, TG_NO_SHARD, "event handler %s is up again after %lld s; %llu events wait", handler->public_url,
+         (long long)seconds, (unsigned long long)delivery->queued.events);
+  tell_script(handler, TG_LIFE_handler_up, "answers again");
+}
+
+void tg_handler_failed(struct tg_handler *handler, tg_ms wait, bool at_once, const char *reason,
+                       const char *advice)
+{
+  struct tg_delivery *delivery = handler->delivery;
+  tg_ms now = tg_delivery_now(delivery);
+  bool opened = tg_circuit_failure(&handler->circuit, now, wait, at_once);
+  if (opened)
+    handler->down_since = now;
+  bool repeat = handler->circuit.state == TG_CIRCUIT_OPEN && now - handler->alarmed_at >= TG_REPORT_INTERVAL;
+  if (opened || repeat) {
+    handler->alarmed_at = now;
+    tg_log(at_once ? TG_ERROR : TG_WARN, TG_NO_SHARD, "event handler %s is down for %lld s: %s; %s. %llu events wait",
+           handler->public_url, (long long)(now - handler->down_since) / 1000, reason, advice,
+           (unsigned long long)delivery->queued.events);
+  }
+  if (opened)
+    tell_script(handler, TG_LIFE_handler_down, reason);
+}

@@ -1,0 +1,82 @@
+#include "delivery/lane_queue.h"
+
+#include "base/buf.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+uint64_t tg_queued_size(size_t body_length) { return sizeof(struct tg_queued) + body_length; }
+
+struct tg_queued *tg_queued_new(struct tg_span prefix, struct tg_span message, struct tg_span suffix)
+{
+  size_t length = prefix.length + message.length + suffix.length;
+  struct tg_queued *event = tg_alloc(sizeof *event + length);
+  memset(event, 0, sizeof *event);
+  memcpy(event->body, prefix.at, prefix.length);
+  memcpy(event->body + prefix.length, message.at, message.length);
+  memcpy(event->body + prefix.length + message.length, suffix.at, suffix.length);
+  event->body_length = (uint32_t)length;
+  event->message_at = (uint32_t)prefix.length;
+  event->message_length = (uint32_t)message.length;
+  return event;
+}
+
+void tg_queued_free(struct tg_queued *event) { free(event); }
+
+void tg_lane_queue_push(struct tg_lane_queue *queue, struct tg_queue_total *total, struct tg_queued *event)
+{
+  uint64_t size = tg_queued_size(event->body_length);
+  event->next = NULL;
+  event->previous = queue->tail;
+  if (queue->tail)
+    queue->tail->next = event;
+  else
+    queue->head = event;
+  queue->tail = event;
+  if (!queue->session)
+    queue->session = event;
+  if (!queue->droppable && !event->keep)
+    queue->droppable = event;
+  queue->events++;
+  queue->bytes += size;
+  total->events++;
+  total->bytes += size;
+}
+
+static struct tg_queued *skip_kept(struct tg_queued *event)
+{
+  while (event && event->keep)
+    event = event->next;
+  return event;
+}
+
+void tg_lane_queue_remove(struct tg_lane_queue *queue, struct tg_queue_total *total, struct tg_queued *event)
+{
+  uint64_t size = tg_queued_size(event->body_length);
+  if (event->previous)
+    event->previous->next = event->next;
+  else
+    queue->head = event->next;
+  if (event->next)
+    event->next->previous = event->previous;
+  else
+    queue->tail = event->previous;
+  if (queue->session == event)
+    queue->session = event->next;
+  if (queue->droppable == event)
+    queue->droppable = skip_kept(event->next);
+  queue->events--;
+  queue->bytes -= size;
+  total->events--;
+  total->bytes -= size;
+}
+
+void tg_lane_queue_new_session(struct tg_lane_queue *queue) { queue->session = NULL; }
+
+struct tg_queued *tg_lane_queue_oldest(const struct tg_lane_queue *queue, bool any)
+{
+  struct tg_queued *event = any ? queue->head : queue->droppable;
+  if (event && event->in_flight)
+    event = any ? event->next : skip_kept(event->next);
+  return event;
+}

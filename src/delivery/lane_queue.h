@@ -1,0 +1,59 @@
+#pragma once
+
+/* What waits for the event handler, one queue a shard, first in, first out.
+ *
+ * This is the queue in memory: one allocation an event, which holds the body of
+ * the POST as it will be sent. Lanes and overflow know it by these functions
+ * alone, so that a log on disk can stand underneath. */
+
+#include "base/clock.h"
+#include "base/json_scan.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct tg_queued {
+  struct tg_queued *next, *previous;
+  uint64_t epoch, sequence;
+  tg_ms queued_at;     /* uv_now() */
+  tg_ms refused_first; /* uv_now() of the first refusal */
+  int attempts;        /* failed so far */
+  int refusals;
+  uint16_t type;
+  bool in_flight; /* its bytes are lent out: it may not be freed */
+  bool keep;      /* is dropped only when nothing else is left (interactions) */
+  uint32_t body_length;
+  uint32_t message_at, message_length; /* the message within the body */
+  char body[];
+};
+
+struct tg_lane_queue {
+  struct tg_queued *head, *tail;
+  struct tg_queued *session;   /* the first event of the session that runs now */
+  struct tg_queued *droppable; /* the first event without `keep` */
+  uint64_t events, bytes;
+};
+
+/* What all queues of a worker hold. */
+struct tg_queue_total {
+  uint64_t events, bytes;
+};
+
+/* Body = prefix + message + suffix. The caller sets the other fields. */
+struct tg_queued *tg_queued_new(struct tg_span prefix, struct tg_span message, struct tg_span suffix);
+void tg_queued_free(struct tg_queued *event);
+
+/* What an event with a body of that length takes of queue.memory_bytes. */
+uint64_t tg_queued_size(size_t body_length);
+
+void tg_lane_queue_push(struct tg_lane_queue *queue, struct tg_queue_total *total, struct tg_queued *event);
+
+/* Takes the event out; the caller frees it. */
+void tg_lane_queue_remove(struct tg_lane_queue *queue, struct tg_queue_total *total, struct tg_queued *event);
+
+/* Events from here on are of a new session. */
+void tg_lane_queue_new_session(struct tg_lane_queue *queue);
+
+/* The oldest event that may be dropped: not in flight, and not one to keep
+ * unless `any`. NULL: none. */
+struct tg_queued *tg_lane_queue_oldest(const struct tg_lane_queue *queue, bool any);

@@ -1,0 +1,220 @@
+#include "delivery/delivery_internal.h"
+
+#include "base/intents.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- guilds: READY, GUILD_CREATE, GUILD_DELETE ----------------------------- */
+
+static void guilds_loaded(struct tg_lane *lane, struct tg_shard *shard)
+{
+  struct tg_delivery *delivery = lane->delivery;
+  lane->guilds_loading = false;
+  uv_timer_stop(&lane->quiet);
+  if (lane->guilds.loading > 0)
+    tg_log(TG_INFO, lane->shard_id, "%u of %u guilds have not come yet", lane->guilds.loading, lane->guilds.count);
+  if (!delivery->hooks->want_life[TG_LIFE_guilds_loaded])
+    return;
+  json_t *details = json_pack("{s:i, s:i, s:i}", "shard_id", lane->shard_id, "guilds", (int)lane->guilds.count,
+                              "missing", (int)lane->guilds.loading);
+  tg_hook_life(delivery->hooks, TG_LIFE_guilds_loaded, shard, details);
+  json_decref(details);
+}
+
+static void on_quiet(uv_timer_t *timer)
+{
+  struct tg_lane *lane = timer->data;
+  struct tg_delivery *delivery = lane->delivery;
+  guilds_loaded(lane, delivery->find_shard ? delivery->find_shard(delivery->ctx, lane->shard_id) : NULL);
+}
+
+/* Without READY's list the row's own count is carried on. */
+static void publish_guilds(struct tg_lane *lane, int change)
+{
+  uint32_t guilds = atomic_load_explicit(&lane->row->guilds, memory_order_relaxed);
+  if (lane->guilds.complete)
+    guilds = lane->guilds.count;
+  else if (change > 0 || guilds > 0)
+    guilds += (uint32_t)change;
+  atomic_store_explicit(&lane->row->guilds, guilds, memory_order_relaxed);
+}
+
+static void on_ready(struct tg_lane *lane, struct tg_event *event)
+{
+  tg_guild_cache_ready(&lane->guilds, event->data);
+  publish_guilds(lane, 0);
+  lane->guilds_loading = true;
+  if (lane->delivery->config->intents & TG_INTENT_GUILDS)
+    uv_timer_start(&lane->quiet, on_quiet, TG_GUILDS_QUIET, 0);
+}
+
+enum tg_guild_create tg_delivery_guild_create_kind(struct tg_delivery *delivery, const struct tg_event *event)
+{
+  if (event->guild_create != TG_GUILD_NONE || event->type != TG_EVENT_GUILD_CREATE)
+    return event->guild_create;
+  return tg_guild_cache_kind(&tg_lane_of(delivery, event->shard_id)->guilds, event->data);
+}
+
+static void ask_script_for_kind(struct tg_delivery *delivery, struct tg_event *event)
+{
+  struct tg_value argument = tg_value_event(event), result;
+  if (!tg_hook_call(delivery->hooks, TG_METHOD_cache_guild_create_kind, &argument, 1, TG_STRING, &result))
+    return;
+  for (int kind = TG_GUILD_LOADING; kind <= TG_GUILD_AVAILABLE; kind++) {
+    const char *name = tg_guild_create_name(kind);
+    if (strlen(name) == result.string.length && memcmp(name, result.string.at, result.string.length) == 0) {
+      event->guild_create = kind;
+      return;
+    }
+  }
+  tg_log(TG_WARN, event->shard_id,
+         "gateway.cache:guild_create_kind returned \"%.*s\"; expected \"loading\", \"joined\" or \"available\"; "
+         "the default is used",
+         (int)(result.string.length < 40 ? result.string.length : 40), result.string.at);
+}
+
+static void on_guild_create(struct tg_lane *lane, struct tg_event *event)
+{
+  event->guild_create = tg_guild_cache_kind(&lane->guilds, event->data);
+  int change = event->guild_create == TG_GUILD_JOINED;
+  if (tg_hooked(lane->delivery->hooks, TG_METHOD_cache_guild_create_kind))
+    ask_script_for_kind(lane->delivery, event);
+  tg_guild_cache_create(&lane->guilds, event->data);
+  publish_guilds(lane, change);
+  if (uv_is_active((uv_handle_t *)&lane->quiet))
+    uv_timer_start(&lane->quiet, on_quiet, TG_GUILDS_QUIET, 0);
+}
+
+static void on_guild_delete(struct tg_lane *lane, struct tg_event *event)
+{
+  publish_guilds(lane, tg_guild_cache_delete(&lane->guilds, event->data) ? -1 : 0);
+}
+
+/* --- messages: message_updates --------------------------------------------- */
+
+static bool changed(struct tg_delivery *delivery, const struct tg_message_facts *facts)
+{
+  if (!delivery->messages)
+    return delivery->by_content || facts->edited > 0;
+  return tg_message_cache_changed(delivery->messages, facts, delivery->by_content);
+}
+
+bool tg_delivery_message_changed(struct tg_delivery *delivery, const struct tg_event *event)
+{
+  struct tg_message_facts facts;
+  return event->type != TG_EVENT_MESSAGE_UPDATE || delivery->config->message_updates == TG_UPDATES_ALL ||
+         !tg_message_facts(event->data, &facts) || changed(delivery, &facts);
+}
+
+/* False: the update changes nothing that is written. */
+static bool on_message(struct tg_delivery *delivery, struct tg_event *event)
+{
+  struct tg_hooks *hooks = delivery->hooks;
+  bool update = event->type == TG_EVENT_MESSAGE_UPDATE;
+  bool keep = true, wanted = delivery->config->message_updates == TG_UPDATES_CONTENT;
+  bool hooked = tg_hooked(hooks, TG_METHOD_cache_message_changed);
+  struct tg_message_facts facts;
+  if (hooks->want[TG_EVENT_MESSAGE_UPDATE] & TG_WANT_DROP)
+    return true;
+  bool read = wanted && tg_message_facts(event->data, &facts);
+  if (update) {
+    struct tg_value argument = tg_value_event(event), result;
+    if (hooked && tg_hook_call(hooks, TG_METHOD_cache_message_changed, &argument, 1, TG_BOOL, &result))
+      keep = result.boolean;
+    else
+      keep = !read || changed(delivery, &facts);
+  }
+  if (read) {
+    if (!delivery->messages)
+      delivery->messages = tg_message_cache_new(TG_MESSAGE_CACHE_SIZE);
+    tg_message_cache_store(delivery->messages, &facts);
+  }
+  return keep;
+}
+
+/* --- the path --------------------------------------------------------------- */
+
+/* False: a cache has found the event to say nothing new. */
+static bool run_caches(struct tg_lane *lane, struct tg_event *event)
+{
+  switch (event->type) {
+  case TG_EVENT_READY:
+    on_ready(lane, event);
+    return true;
+  case TG_EVENT_GUILD_CREATE:
+    on_guild_create(lane, event);
+    return true;
+  case TG_EVENT_GUILD_DELETE:
+    on_guild_delete(lane, event);
+    return true;
+  case TG_EVENT_MESSAGE_CREATE:
+  case TG_EVENT_MESSAGE_UPDATE:
+    return on_message(lane->delivery, event);
+  }
+  return true;
+}
+
+static void run_script(struct tg_delivery *delivery, struct tg_lane *lane, struct tg_shard *shard,
+                       struct tg_event *event, uint8_t want)
+{
+  struct tg_hooks *hooks = delivery->hooks;
+  if ((want & TG_WANT_FILTER) && hooks->filter(hooks->script, event) == TG_DROP) {
+    tg_count(&lane->row->filtered);
+    return;
+  }
+  if (tg_hooked(hooks, TG_METHOD_delivery_handle_discord_payload)) {
+    struct tg_value args[] = {tg_value_shard(shard), tg_value_event(event)};
+    if (!tg_hook_call(hooks, TG_METHOD_delivery_handle_discord_payload, args, 2, TG_NIL, NULL))
+      tg_delivery_enqueue(delivery, event);
+  } else {
+    tg_delivery_enqueue(delivery, event);
+  }
+  if (want & TG_WANT_HANDLER)
+    hooks->dispatch(hooks->script, shard, event);
+}
+
+/* What was received before, and what Discord left out. */
+static bool is_next(struct tg_lane *lane, const struct tg_event *event)
+{
+  if (event->sequence <= lane->received && event->sequence > 0) {
+    tg_count(&lane->row->replayed);
+    return false;
+  }
+  if (lane->received > 0 && event->sequence > lane->received + 1) {
+    tg_count(&lane->row->gaps);
+    tg_log(TG_WARN, lane->shard_id, "events %llu to %llu of this session never came",
+           (unsigned long long)lane->received + 1, (unsigned long long)event->sequence - 1);
+  }
+  if (event->sequence > 0)
+    lane->received = event->sequence;
+  return true;
+}
+
+void tg_delivery_event(struct tg_delivery *delivery, struct tg_shard *shard, struct tg_event *event)
+{
+  struct tg_lane *lane = tg_lane_of(delivery, event->shard_id);
+  uint8_t want = delivery->hooks->want[event->type];
+  if (event->epoch != lane->epoch)
+    tg_delivery_new_session(delivery, event->shard_id, event->epoch);
+  if (!is_next(lane, event))
+    return;
+  tg_count(&lane->row->received);
+  if (!run_caches(lane, event) || (want & TG_WANT_DROP))
+    tg_count(&lane->row->filtered);
+  else if ((want & TG_WANT_FILTER) || tg_hooked(delivery->hooks, TG_METHOD_delivery_handle_discord_payload) ||
+           (want & TG_WANT_HANDLER))
+    run_script(delivery, lane, shard, event, want);
+  else
+    tg_delivery_enqueue(delivery, event);
+
+  tg_lane_publish(lane);
+  if (event->replacement.at) {
+    free((char *)event->replacement.at);
+    event->replacement = (struct tg_span){0};
+  }
+  bool loads = delivery->config->intents & TG_INTENT_GUILDS;
+  if (__builtin_expect(lane->guilds_loading, 0) && (lane->guilds.loading == 0 || !loads))
+    guilds_loaded(lane, shard);
+}
