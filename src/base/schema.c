@@ -42,8 +42,8 @@ static void add_problem(struct tg_problems *problems, struct tg_buf *text)
 }
 
 /* Takes the rest of the message and adds the whole. */
-static void finish_problem(struct tg_problems *problems, struct tg_buf *text, const char *format,
-                           va_list args)
+__attribute__((format(printf, 3, 0))) static void
+finish_problem(struct tg_problems *problems, struct tg_buf *text, const char *format, va_list args)
 {
   char *message = NULL;
   if (vasprintf(&message, format, args) >= 0)

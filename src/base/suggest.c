@@ -38,11 +38,13 @@ const char *tg_suggest(const char *word, const char *const *names, size_t count)
   size_t length = strlen(word);
   if (length == 0 || length > LONGEST)
     return NULL;
+  /* A third of the word may be wrong, and one letter always. */
+  size_t allowed = length >= 6 ? length / 3 : 1;
   const char *best = NULL;
-  size_t best_distance = (size_t)-1;
+  size_t best_distance = allowed + 1;
   for (size_t i = 0; i < count; i++) {
     size_t name_length = strlen(names[i]);
-    if (name_length > LONGEST)
+    if (name_length > LONGEST || name_length + allowed < length || length + allowed < name_length)
       continue;
     size_t edits = distance(word, length, names[i], name_length);
     if (edits < best_distance) {
@@ -50,6 +52,5 @@ const char *tg_suggest(const char *word, const char *const *names, size_t count)
       best_distance = edits;
     }
   }
-  /* A third of the word may be wrong, and one letter always. */
-  return best_distance <= length / 3 || best_distance <= 1 ? best : NULL;
+  return best;
 }
