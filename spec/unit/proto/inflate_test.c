@@ -365,6 +365,25 @@ static void zstd_stream(void **state)
   ZSTD_freeCStream(stream);
 }
 
+/* All input is eaten while most of the text still waits in the decoder. */
+static void zstd_block_larger_than_the_room(void **state)
+{
+  (void)state;
+  for (size_t length = 4000; length < 130000; length += 1777) {
+    ZSTD_CStream *stream = ZSTD_createCStream();
+    struct tg_inflate *inflate = tg_inflate_new(TG_COMPRESSION_ZSTD, LIMIT);
+    char *sample = long_text(length);
+    struct tg_buf text = {0}, packed = pack_zstd(stream, sample);
+    assert_int_equal(receive(inflate, packed.data, packed.length, &text), TG_INFLATE_MESSAGE);
+    assert_text(&text, sample);
+    tg_buf_free(&packed);
+    tg_buf_free(&text);
+    free(sample);
+    tg_inflate_free(inflate);
+    ZSTD_freeCStream(stream);
+  }
+}
+
 static void zstd_refuses_a_huge_window(void **state)
 {
   (void)state;
@@ -397,6 +416,7 @@ int main(void)
       cmocka_unit_test(large_messages_and_the_limit),
       cmocka_unit_test(plain_text),
       cmocka_unit_test(zstd_stream),
+      cmocka_unit_test(zstd_block_larger_than_the_room),
       cmocka_unit_test(zstd_refuses_a_huge_window),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
