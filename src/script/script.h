@@ -26,6 +26,14 @@ struct tg_http;
 enum tg_role { TG_ROLE_MANAGER, TG_ROLE_WORKER };
 
 struct tg_script *tg_script_new(enum tg_role role, uv_loop_t *loop, int worker_id);
+
+/* The end of the process is near: unload handlers run up to their first wait,
+ * then no Lua runs any more and the hooks are empty. Call it before the worker
+ * or manager and the http client are freed. */
+void tg_script_stop(struct tg_script *script);
+
+/* After worker and manager (they hold the hooks). The loop has to turn once
+ * more: closing timers hold memory. */
 void tg_script_free(struct tg_script *script);
 
 /* Runs the script (NULL: no script, only the environment configures) and

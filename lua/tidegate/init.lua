@@ -1,0 +1,74 @@
+-- `require "tidegate"`: puts the gateway table together from what C offers.
+
+local core = require "tidegate.core"
+local guard = require "tidegate.guard"
+
+local log = require "tidegate.log"
+require "tidegate.coroutine"
+require "tidegate.standard"
+
+local http = require "tidegate.http"
+
+local fields = {
+  version = core.version,
+  role = core.role,
+  worker_id = core.worker_id,
+  script = core.script,
+
+  manager = core.manager,
+  shard = core.shard,
+  delivery = core.delivery,
+  cache = core.cache,
+  default = guard.sealed("gateway.default", core.default),
+
+  on = core.on,
+  filter = core.filter,
+
+  spawn = core.spawn,
+  sleep = core.sleep,
+  after = core.after,
+  every = core.every,
+
+  http = guard.sealed("gateway.http", http.http),
+  rest = guard.sealed("gateway.rest", http.rest),
+  log = guard.sealed("gateway.log", log),
+  json = guard.sealed("gateway.json", core.json),
+  metrics = guard.sealed("gateway.metrics", require "tidegate.metrics"),
+  state = core.state,
+}
+
+function fields.configure(given)
+  if type(given) ~= "table" then
+    error("gateway.configure: expected a table, got " .. type(given), 2)
+  end
+  local problem = core.configure(given)
+  if problem then error("gateway.configure: " .. problem, 2) end
+end
+
+-- config appears with the configuration; worker_id and script may be absent.
+local function missing(_, name)
+  if name == "config" then
+    local config = core.config()
+    if not config then
+      error("gateway.config: there is no configuration yet; it comes with gateway.configure, or once the script "
+        .. "is loaded", 2)
+    end
+    fields.config = guard.read_only("gateway.config", config)
+    return fields.config
+  end
+  if name == "worker_id" or name == "script" then return nil end
+  local known = { "config", "worker_id", "script" }
+  for key in pairs(fields) do known[#known + 1] = key end
+  error("gateway has no field '" .. tostring(name) .. "'" .. guard.suggestion(name, known), 2)
+end
+
+local assignable = "gateway.manager, gateway.shard, gateway.delivery and gateway.cache have methods to assign to"
+
+return setmetatable({}, {
+  __index = setmetatable(fields, { __index = missing }),
+  __newindex = function(_, name)
+    if name == "state" then error("gateway.state is a table to put values into; it cannot be replaced", 2) end
+    error(("gateway.%s cannot be assigned; %s"):format(tostring(name), assignable), 2)
+  end,
+  __metatable = "gateway",
+})

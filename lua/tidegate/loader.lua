@@ -1,0 +1,62 @@
+-- Runs the script, and finds its modules. Files of the script's directory share
+-- one environment with strict globals; rocks keep the plain one.
+
+local core = require "tidegate.core"
+local guard = require "tidegate.guard"
+
+local loader = {}
+
+local declared = {}
+
+-- A global is made by assigning to it at the top level of a file. Anything else
+-- is a spelling error, or a local that nobody declared.
+local environment = setmetatable({ _G = false }, {
+  __index = function(_, name)
+    local value = _G[name]
+    if value == nil and not declared[name] then
+      local known = {}
+      for key in pairs(_G) do
+        if type(key) == "string" then known[#known + 1] = key end
+      end
+      for key in pairs(declared) do known[#known + 1] = key end
+      error(("undeclared variable '%s'%s"):format(tostring(name), guard.suggestion(name, known)), 2)
+    end
+    return value
+  end,
+  __newindex = function(self, name, value)
+    local info = debug.getinfo(2, "S")
+    if not declared[name] and info.what ~= "main" and info.what ~= "C" then
+      error(("assignment to the undeclared variable '%s'; write `local %s` where it belongs"):format(
+        tostring(name), tostring(name)), 2)
+    end
+    declared[name] = true
+    rawset(self, name, value)
+  end,
+})
+environment._G = environment
+
+local directory = core.script and (core.script:match "^(.*/)" or "./")
+
+local function load_own(path)
+  local chunk, problem = core.loadfile(path)
+  if chunk then return setfenv(chunk, environment) end
+  return nil, problem
+end
+
+-- The searcher of Lua files: source only, and the script's own are strict.
+package.loaders[2] = function(name)
+  local path, tried = package.searchpath(name, package.path)
+  if not path then return tried end
+  local own = directory and path:sub(1, #directory) == directory
+  local chunk, problem = (own and load_own or core.loadfile)(path)
+  if not chunk then error(("error loading module '%s':\n\t%s"):format(name, problem), 0) end
+  return chunk
+end
+
+function loader.run(path)
+  local chunk, problem = load_own(path)
+  if not chunk then error(problem, 0) end
+  chunk()
+end
+
+return loader

@@ -1,0 +1,59 @@
+-- What of the standard library a gateway cannot have: calls that stop the whole
+-- process until somebody answers, and code that cannot be checked.
+
+local core = require "tidegate.core"
+local log = require "tidegate.log"
+
+local function forbid(library, name, instead)
+  library[name] = function() error(instead, 2) end
+end
+
+local stops = " stops the whole process, heartbeats included; "
+forbid(os, "execute", "os.execute" .. stops .. "ask a service with gateway.http instead")
+forbid(os, "exit", "os.exit would drop every session; use gateway.manager:shutdown(code, reason)")
+forbid(io, "popen", "io.popen" .. stops .. "ask a service with gateway.http instead")
+forbid(io, "read", "io.read" .. stops .. "a gateway has no standard input to read; use gateway.configure or a file")
+
+local lines = io.lines
+function io.lines(name, ...) -- luacheck: ignore 122
+  if name == nil then error("io.lines without a file name reads standard input, which a gateway does not have", 2) end
+  return lines(name, ...)
+end
+
+-- Standard output may be anything; the log is where people look.
+function print(...) -- luacheck: ignore 121
+  local words = {}
+  for i = 1, select("#", ...) do words[i] = tostring((select(i, ...))) end
+  log.info("%s", table.concat(words, "\t"))
+end
+
+-- Source text only: bytecode is neither checked nor portable.
+local load = load
+
+function loadstring(text, name) -- luacheck: ignore 121
+  return load(text, name or text, "t")
+end
+
+_G.load = function(chunk, name, _, ...)
+  if select("#", ...) > 0 then return load(chunk, name, "t", (...)) end
+  return load(chunk, name, "t")
+end
+
+function loadfile(path, _, ...) -- luacheck: ignore 121
+  if path == nil then error("loadfile without a path reads standard input, which a gateway does not have", 2) end
+  local file, problem = io.open(path, "rb")
+  if not file then return nil, "cannot open " .. problem end
+  local text = file:read "*a"
+  file:close()
+  if text:sub(1, 1) == "#" then text = "--" .. text end
+  if select("#", ...) > 0 then return load(text, "@" .. path, "t", (...)) end
+  return load(text, "@" .. path, "t")
+end
+
+function dofile(path) -- luacheck: ignore 121
+  local chunk, problem = loadfile(path)
+  if not chunk then error(problem, 2) end
+  return chunk()
+end
+
+core.loadfile = loadfile

@@ -1,0 +1,207 @@
+/* The table that the Lua half builds `gateway` from: configure, log, roles, and
+ * what the other bind_*.c add. */
+
+#include "script/json.h"
+#include "script/sched.h"
+
+#include "base/suggest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- configuration ---- */
+
+static const char *environment(const char *name) { return getenv(name); }
+
+bool tg_state_take_config(struct tg_state *state, const json_t *given, struct tg_config *config,
+                          struct tg_problems *problems)
+{
+  if (!tg_config_load(given, environment, config, problems))
+    return false;
+  state->config = config;
+  state->memory_limit = config->script.memory;
+  tg_log_secret(config->token);
+  tg_log_secret(config->rest.authorization);
+  tg_log_secret(config->event_handler.authorization);
+  tg_log_secret(config->control.authorization);
+  return true;
+}
+
+/* core.configure(table) -> nil, or the text of all that is wrong with it */
+static int l_configure(lua_State *L)
+{
+  struct tg_state *state = tg_state_of(L);
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  if (state->phase != TG_STATE_LOADING) {
+    lua_pushliteral(L, "it is for the top level of the script: the configuration is settled once it is loaded");
+    return 1;
+  }
+  if (state->config) {
+    lua_pushliteral(L, "it was called before; a script configures once");
+    state->configure_failed = true;
+    return 1;
+  }
+  json_t **box = tg_push_json_box(L);
+  const char *problem;
+  *box = tg_json_take(L, 1, &problem);
+  if (!*box) {
+    state->configure_failed = true;
+    lua_pushfstring(L, "the table contains %s", problem);
+    return 1;
+  }
+  struct tg_problems problems = {0};
+  struct tg_config *config = tg_calloc(1, sizeof *config);
+  if (tg_state_take_config(state, *box, config, &problems)) {
+    tg_problems_free(&problems);
+    state->configured = true;
+    tg_state_set_paths(L, state->script->path, &config->rocks_trees);
+    return 0;
+  }
+  free(config);
+  state->configure_failed = true;
+  struct tg_buf *out = &state->out;
+  out->length = 0;
+  for (int i = 0; i < problems.count; i++)
+    tg_buf_printf(out, "%s%s", i > 0 ? "\n" : "", problems.items[i]);
+  tg_problems_free(&problems);
+  lua_pushlstring(L, out->data, out->length);
+  return 1;
+}
+
+/* core.config() -> a table, or nil while there is none */
+static int l_config(lua_State *L)
+{
+  struct tg_state *state = tg_state_of(L);
+  if (!state->config)
+    return 0;
+  json_t **box = tg_push_json_box(L);
+  *box = tg_config_to_json(state->config);
+  tg_json_push(L, *box);
+  return 1;
+}
+
+/* core.rest() -> url, authorization */
+static int l_rest(lua_State *L)
+{
+  struct tg_state *state = tg_state_of(L);
+  const struct tg_config *config = state->config ? state->config : state->script->previous_config;
+  if (!config)
+    return luaL_error(L, "gateway.rest: there is no configuration yet");
+  lua_pushstring(L, config->rest.url);
+  lua_pushstring(L, config->rest.authorization);
+  return 2;
+}
+
+/* ---- log ---- */
+
+/* core.log(level, text) */
+static int l_log(lua_State *L)
+{
+  struct tg_state *state = tg_state_of(L);
+  int level = (int)luaL_checkinteger(L, 1);
+  const char *text = luaL_checkstring(L, 2);
+  int shard_id = state->running ? state->running->shard_id : TG_NO_SHARD;
+  if (level >= TG_DEBUG && level <= TG_ERROR)
+    tg_log((enum tg_log_level)level, shard_id, "%s", text);
+  return 0;
+}
+
+/* core.log_on(level): whether such a line would be written */
+static int l_log_on(lua_State *L)
+{
+  lua_pushboolean(L, tg_log_on((enum tg_log_level)luaL_checkinteger(L, 1)));
+  return 1;
+}
+
+/* ---- coroutines ---- */
+
+/* coroutine.yield(...): a coroutine of the host has nobody to yield to. */
+static int l_yield(lua_State *L)
+{
+  struct tg_state *state = tg_state_of(L);
+  if (state->running && state->running->L == L)
+    return luaL_error(L, "coroutine.yield outside of a coroutine of the script's own; to wait, use gateway.sleep");
+  return lua_yield(L, lua_gettop(L));
+}
+
+/* core.pass(token): the way of a host's wait through a coroutine of the
+ * script's. Raises when the next one outward cannot yield. */
+static int l_pass(lua_State *L)
+{
+  struct tg_state *state = tg_state_of(L);
+  if (!lua_isyieldable(L))
+    return luaL_error(L, "a coroutine waits, which is impossible where it was resumed: inside %s",
+                      state->what ? state->what : "a function that C calls");
+  lua_settop(L, 1);
+  return lua_yield(L, 1);
+}
+
+static int l_failure(lua_State *L)
+{
+  return tg_push_failure(L, luaL_checkstring(L, 1), "%s", luaL_checkstring(L, 2));
+}
+
+/* core.suggest(word, names) -> the one that was meant, or nil */
+static int l_suggest(lua_State *L)
+{
+  tg_state_of(L);
+  const char *word = luaL_checkstring(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  int count = (int)lua_objlen(L, 2), taken = 0;
+  const char **names = lua_newuserdata(L, ((size_t)count + 1) * sizeof *names);
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(L, 2, i);
+    if (lua_type(L, -1) == LUA_TSTRING)
+      names[taken++] = lua_tostring(L, -1); /* kept alive by the list */
+    lua_pop(L, 1);
+  }
+  lua_pushstring(L, tg_suggest(word, names, (size_t)taken));
+  return 1;
+}
+
+static void set_text(lua_State *L, const char *key, const char *text)
+{
+  lua_pushstring(L, text);
+  lua_setfield(L, -2, key);
+}
+
+int tg_open_core(lua_State *L)
+{
+  static const luaL_Reg functions[] = {
+      {"configure", l_configure}, {"config", l_config}, {"rest", l_rest}, {"log", l_log},
+      {"log_on", l_log_on},       {"yield", l_yield},   {"pass", l_pass}, {"failure", l_failure},
+      {"suggest", l_suggest},     {0}};
+  struct tg_state *state = tg_state_of(L);
+  struct tg_script *script = state->script;
+  lua_newtable(L);
+  luaL_register(L, NULL, functions);
+  set_text(L, "version", TG_VERSION);
+  set_text(L, "role", script->role == TG_ROLE_MANAGER ? "manager" : "worker");
+  if (script->path)
+    set_text(L, "script", script->path);
+  if (script->role == TG_ROLE_WORKER) {
+    lua_pushinteger(L, script->worker_id);
+    lua_setfield(L, -2, "worker_id");
+  }
+  lua_pushlightuserdata(L, tg_wait_token);
+  lua_setfield(L, -2, "token");
+  tg_bind_json(L);
+  lua_setfield(L, -2, "json");
+  lua_newtable(L);
+  lua_pushvalue(L, -1);
+  state->ref_state_table = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_setfield(L, -2, "state");
+  for (int table = 0; table < TG_TABLE_COUNT; table++) {
+    tg_bind_methods(L, state, table);
+    lua_setfield(L, -2, tg_table_names[table]);
+  }
+  tg_bind_default(L, state);
+  lua_setfield(L, -2, "default");
+  tg_bind_subscribe(L, state);
+  tg_bind_timers(L);
+  tg_bind_http(L);
+  tg_bind_metrics(L);
+  return 1;
+}

@@ -1,0 +1,104 @@
+/* The defaults of gateway.delivery and gateway.cache. */
+
+#include "script/state.h"
+
+#include "delivery/delivery.h"
+#include "worker/worker.h"
+
+enum { RETRY_BASE = 250, RETRY_CAP = 30000 };
+
+static const char *name_of(lua_State *L)
+{
+  return tg_methods[lua_tointeger(L, lua_upvalueindex(1))].full;
+}
+
+/* The worker's delivery; NULL: there is none, and nil, err is pushed. */
+static struct tg_delivery *delivery_of(lua_State *L)
+{
+  struct tg_script *script = tg_state_of(L)->script;
+  struct tg_delivery *delivery =
+      script->worker && !script->stopped ? tg_worker_delivery(script->worker) : NULL;
+  if (!delivery)
+    tg_push_failure(L, "unavailable", "%s: only a running worker has a delivery", name_of(L));
+  return delivery;
+}
+
+/* handle_discord_payload(shard, event): into the shard's lane */
+static int l_handle_discord_payload(lua_State *L)
+{
+  struct tg_event *event = tg_check_event(L, 3, false);
+  struct tg_delivery *delivery = delivery_of(L);
+  if (!delivery)
+    return 2;
+  tg_delivery_enqueue(delivery, event);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static lua_Number field(lua_State *L, int index, const char *name, lua_Number otherwise)
+{
+  if (!lua_istable(L, index))
+    return otherwise;
+  lua_getfield(L, index, name);
+  lua_Number value = lua_isnumber(L, -1) ? lua_tonumber(L, -1) : otherwise;
+  lua_pop(L, 1);
+  return value;
+}
+
+/* retry_delay(attempt, err) -> ms: what Retry-After says, else growing with
+ * full jitter */
+static int l_retry_delay(lua_State *L)
+{
+  tg_state_of(L);
+  lua_Integer attempt = luaL_checkinteger(L, 2);
+  lua_Number status = field(L, 3, "status", 0), retry_after = field(L, 3, "retry_after", -1);
+  if ((status == 429 || status == 503) && retry_after >= 0)
+    lua_pushnumber(L, retry_after);
+  else
+    lua_pushnumber(L, (lua_Number)tg_backoff(attempt > 0 ? (int)attempt - 1 : 0, RETRY_BASE, RETRY_CAP));
+  return 1;
+}
+
+/* is_delivered(status): any 2xx */
+static int l_is_delivered(lua_State *L)
+{
+  tg_state_of(L);
+  lua_Integer status = luaL_checkinteger(L, 2);
+  lua_pushboolean(L, status >= 200 && status < 300);
+  return 1;
+}
+
+/* guild_create_kind(event) -> "loading", "joined", "available", or nil */
+static int l_guild_create_kind(lua_State *L)
+{
+  struct tg_event *event = tg_check_event(L, 2, true);
+  struct tg_delivery *delivery = delivery_of(L);
+  if (!delivery)
+    return 2;
+  lua_pushstring(L, tg_guild_create_name(tg_delivery_guild_create_kind(delivery, event)));
+  return 1;
+}
+
+/* message_changed(event) -> whether a MESSAGE_UPDATE changes what is written */
+static int l_message_changed(lua_State *L)
+{
+  struct tg_event *event = tg_check_event(L, 2, true);
+  struct tg_delivery *delivery = delivery_of(L);
+  if (!delivery)
+    return 2;
+  lua_pushboolean(L, tg_delivery_message_changed(delivery, event));
+  return 1;
+}
+
+const luaL_Reg tg_native_delivery[] = {
+    {"handle_discord_payload", l_handle_discord_payload},
+    {"retry_delay", l_retry_delay},
+    {"is_delivered", l_is_delivered},
+    {0},
+};
+
+const luaL_Reg tg_native_cache[] = {
+    {"guild_create_kind", l_guild_create_kind},
+    {"message_changed", l_message_changed},
+    {0},
+};

@@ -1,0 +1,207 @@
+/* The only place where C runs Lua. */
+
+#include "script/sched.h"
+#include "script/watchdog.h"
+
+#include <luajit.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { COLLECT_STEP = 4 * 1024 * 1024 };
+
+/* What was running, to be restored when a call returns. */
+struct frame {
+  struct tg_watch watch;
+  lua_State *now;
+  struct tg_thread *running;
+  const char *what;
+  bool limited;
+};
+
+static tg_ms budget_of(const struct tg_state *state, enum tg_budget budget)
+{
+  static const tg_ms before_configure[] = {0, 5, 50, 500};
+  if (!state->config)
+    return before_configure[budget];
+  switch (budget) {
+  case TG_BUDGET_INLINE:
+    return state->config->script.inline_budget;
+  case TG_BUDGET_SLICE:
+    return state->config->script.slice_budget;
+  case TG_BUDGET_LOAD:
+    return state->config->script.load_budget;
+  case TG_BUDGET_HOST:
+    break;
+  }
+  return 0;
+}
+
+static void enter(struct frame *frame, struct tg_state *state, const char *what, struct tg_thread *running,
+                  enum tg_budget budget)
+{
+  frame->now = state->now;
+  frame->running = state->running;
+  frame->what = state->what;
+  frame->limited = state->limited;
+  state->running = running;
+  if (what)
+    state->what = what;
+  state->limited = budget != TG_BUDGET_HOST;
+  state->depth++;
+  tg_watchdog_enter(&frame->watch, state->L, budget_of(state, budget), &state->hooked);
+}
+
+static void leave(const struct frame *frame, struct tg_state *state)
+{
+  tg_watchdog_leave(&frame->watch);
+  state->now = frame->now;
+  state->running = frame->running;
+  state->what = frame->what;
+  state->limited = frame->limited;
+  if (--state->depth > 0)
+    return;
+  if (state->hooked) {
+    lua_sethook(state->L, NULL, 0, 0);
+    state->hooked = false;
+  }
+  if (state->out_of_memory || state->memory_used > state->memory_after_gc + COLLECT_STEP)
+    tg_collect(state);
+}
+
+/* Every allocation of LuaJIT's may run a slice of its collector; only when the
+ * heap comes near the limit is the whole done at once, so that rubbish does
+ * not count as use. */
+void tg_collect(struct tg_state *state)
+{
+  bool near_limit = state->memory_limit > 0 && state->memory_used > state->memory_limit / 4 * 3;
+  if (!near_limit && !state->out_of_memory)
+    return;
+  state->out_of_memory = false;
+  state->memory_after_gc = state->memory_used; /* no second try inside of this one */
+  lua_rawgeti(state->L, LUA_REGISTRYINDEX, state->ref_collect);
+  if (lua_pcall(state->L, 0, 0, 0) != 0)
+    lua_pop(state->L, 1);
+  state->memory_after_gc = state->memory_used;
+}
+
+/* [string | error object] -> text with traceback. */
+int tg_traceback(lua_State *L)
+{
+  lua_settop(L, 1);
+  if (lua_type(L, 1) != LUA_TSTRING) {
+    if (luaL_callmeta(L, 1, "__tostring") && lua_type(L, -1) == LUA_TSTRING) {
+      lua_replace(L, 1);
+    } else {
+      lua_pushfstring(L, "(an error that is a %s)", luaL_typename(L, 1));
+      lua_replace(L, 1);
+    }
+  }
+  lua_settop(L, 1);
+  luaL_traceback(L, L, lua_tostring(L, 1), 1);
+  return 1;
+}
+
+struct job {
+  tg_body *body;
+  void *ctx;
+};
+
+int tg_trampoline(lua_State *L)
+{
+  struct job *job = lua_touserdata(L, 1);
+  lua_settop(L, 0);
+  return job->body(L, job->ctx);
+}
+
+static void keep_error(struct tg_state *state, lua_State *L, int status)
+{
+  free(state->error);
+  const char *text = lua_tostring(L, -1);
+  if (status == LUA_ERRMEM) {
+    state->out_of_memory = true;
+    struct tg_buf words = {0};
+    tg_buf_printf(&words, "not enough memory: the script's limit (script.memory) is %zu MiB",
+                  state->memory_limit >> 20);
+    state->error = tg_buf_take(&words);
+  } else {
+    state->error = tg_strdup(text ? text : "unknown error");
+  }
+  lua_pop(L, 1);
+}
+
+static bool protect(struct tg_state *state, const char *what, enum tg_budget budget, struct job *job,
+                    int results, lua_State **at)
+{
+  struct frame frame;
+  lua_State *L = state->depth > 0 ? state->now : state->L;
+  *at = L;
+  enter(&frame, state, what, NULL, budget);
+  state->limited = false;
+  lua_checkstack(L, LUA_MINSTACK);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_traceback);
+  int handler = lua_gettop(L);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_trampoline);
+  lua_pushlightuserdata(L, job);
+  state->limited = budget != TG_BUDGET_HOST;
+  int status = lua_pcall(L, 1, results, handler);
+  state->limited = false;
+  if (status != 0)
+    keep_error(state, L, status);
+  lua_remove(L, handler);
+  leave(&frame, state);
+  return status == 0;
+}
+
+bool tg_protect(struct tg_state *state, const char *what, enum tg_budget budget, tg_body *body, void *ctx)
+{
+  struct job job = {body, ctx};
+  lua_State *L;
+  return protect(state, what, budget, &job, 0, &L);
+}
+
+bool tg_protect_results(struct tg_state *state, tg_body *body, void *ctx, lua_State **L, int *count)
+{
+  struct job job = {body, ctx};
+  int top = lua_gettop(state->depth > 0 ? state->now : state->L);
+  bool ok = protect(state, NULL, TG_BUDGET_HOST, &job, LUA_MULTRET, L);
+  *count = ok ? lua_gettop(*L) - top : 0;
+  return ok;
+}
+
+/* A coroutine that failed keeps its stack: the traceback is made from it. */
+static int trace_thread(lua_State *L, void *ctx)
+{
+  struct tg_thread *thread = ctx;
+  lua_State *from = thread->L;
+  const char *text = lua_type(from, -1) == LUA_TSTRING ? lua_tostring(from, -1) : NULL;
+  if (!text) {
+    lua_xmove(from, L, 1);
+    if (!luaL_callmeta(L, -1, "__tostring") || lua_type(L, -1) != LUA_TSTRING)
+      lua_pushfstring(L, "(an error that is a %s)", luaL_typename(L, 1));
+    text = lua_tostring(L, -1);
+  }
+  luaL_traceback(L, from, text, 0);
+  return 1;
+}
+
+int tg_resume(struct tg_thread *thread, int arguments)
+{
+  struct tg_state *state = thread->state;
+  struct frame frame;
+  enter(&frame, state, thread->what, thread, TG_BUDGET_SLICE);
+  int status = lua_resume(thread->L, arguments);
+  leave(&frame, state);
+  if (status == 0 || status == LUA_YIELD)
+    return status;
+  lua_State *L = NULL;
+  int count = 0;
+  if (status == LUA_ERRMEM) {
+    lua_State *from = thread->L;
+    lua_pushnil(from);
+    keep_error(state, from, status);
+  } else if (tg_protect_results(state, trace_thread, thread, &L, &count) && count > 0) {
+    keep_error(state, L, status);
+    lua_pop(L, count - 1);
+  }
+  return status;
+}

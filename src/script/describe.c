@@ -1,0 +1,93 @@
+/* What a script has set up, for `tidegate check`. */
+
+#include "script/state.h"
+
+#include "proto/event_types.h"
+
+static json_t *overrides(const struct tg_state *state)
+{
+  json_t *list = json_array();
+  for (int i = 0; i < TG_METHOD_COUNT; i++) {
+    const struct tg_override *override = &state->override[i];
+    if (override->ref != LUA_NOREF)
+      json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:b, s:b}", "table", tg_methods[i].table, "method",
+                                            tg_methods[i].name, "where", override->where, "used",
+                                            tg_table_is_ours(state->script, tg_methods[i].table_index),
+                                            "switchedOff", override->off));
+  }
+  return list;
+}
+
+static bool is_in(const struct tg_subscriber *list, const struct tg_subscription *subscription, int *priority)
+{
+  for (; list; list = list->next) {
+    if (list->subscription == subscription && !list->removed) {
+      *priority = list->priority;
+      return true;
+    }
+  }
+  return false;
+}
+
+static json_t *describe_subscription(const struct tg_state *state, const struct tg_subscription *subscription)
+{
+  json_t *names = json_array();
+  int priority = 0;
+  for (uint16_t type = 0; type < TG_WANT_SIZE; type++) {
+    if (is_in(subscription->is_filter ? state->filters[type] : state->handlers[type], subscription, &priority))
+      json_array_append_new(names, json_string(tg_event_type_name(type)));
+  }
+  for (int life = 0; !subscription->is_filter && life < TG_LIFE_COUNT; life++) {
+    if (is_in(state->life[life], subscription, &priority))
+      json_array_append_new(names, json_string(tg_life_names[life]));
+  }
+  json_t *made = json_pack("{s:o, s:s, s:i}", "events", names, "where", subscription->where, "priority", priority);
+  if (subscription->is_filter) {
+    bool compiled = subscription->ref == LUA_NOREF;
+    json_object_set_new(made, "compiled", json_boolean(compiled));
+    if (compiled)
+      json_object_set_new(made, "rule", json_boolean(subscription->constant));
+  } else if (subscription->order != TG_UNORDERED) {
+    json_object_set_new(made, "ordered", json_string(subscription->order == TG_BY_SHARD ? "shard" : "guild"));
+  }
+  return made;
+}
+
+static json_t *subscriptions(const struct tg_state *state, bool filters)
+{
+  json_t *list = json_array();
+  for (const struct tg_subscription *at = state->subscriptions; at; at = at->next) {
+    if (at->is_filter == filters && !at->removed)
+      json_array_insert_new(list, 0, describe_subscription(state, at)); /* the list is the newest first */
+  }
+  return list;
+}
+
+struct paths {
+  json_t *path, *cpath;
+};
+
+static int read_paths(lua_State *L, void *ctx)
+{
+  struct paths *paths = ctx;
+  lua_getglobal(L, "package");
+  lua_getfield(L, -1, "path");
+  lua_getfield(L, -2, "cpath");
+  paths->path = json_string(lua_tostring(L, -2));
+  paths->cpath = json_string(lua_tostring(L, -1));
+  return 0;
+}
+
+json_t *tg_script_describe(const struct tg_script *script)
+{
+  struct tg_state *state = script->state;
+  if (!state)
+    return json_null();
+  struct paths paths = {0};
+  tg_protect(state, NULL, TG_BUDGET_HOST, read_paths, &paths);
+  return json_pack("{s:s, s:s?, s:i, s:b, s:o, s:o, s:o, s:o*, s:o*}", "role",
+                   script->role == TG_ROLE_MANAGER ? "manager" : "worker", "script", script->path, "generation",
+                   script->generation, "configured", state->configured, "overrides", overrides(state), "filters",
+                   subscriptions(state, true), "handlers", subscriptions(state, false), "path", paths.path, "cpath",
+                   paths.cpath);
+}

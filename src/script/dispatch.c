@@ -1,0 +1,231 @@
+/* Runs filters and handlers. */
+
+#include "script/json.h"
+#include "script/sched.h"
+
+#include "proto/event_types.h"
+#include "shard/shard.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- filters ---- */
+
+struct filtering {
+  struct tg_state *state;
+  struct tg_event *event;
+  struct tg_subscriber *filter; /* the next to ask; the one that failed */
+  bool drop, replaced;
+};
+
+/* The message with another d: {"t":..,"s":..,"op":0,"d":..}. */
+static void replace(struct tg_event *event, const char *data, size_t length)
+{
+  struct tg_buf text = {0};
+  tg_buf_puts(&text, "{\"t\":\"");
+  tg_buf_append(&text, event->name.at, event->name.length);
+  tg_buf_printf(&text, "\",\"s\":%llu,\"op\":0,\"d\":", (unsigned long long)event->sequence);
+  tg_buf_append(&text, data, length);
+  tg_buf_puts(&text, "}");
+  free((char *)event->replacement.at);
+  event->replacement.length = text.length;
+  event->replacement.at = tg_buf_take(&text);
+}
+
+/* Takes what a filter returned, at the top of the stack. The event's userdata
+ * is at index 1. */
+static void take_verdict(lua_State *L, struct filtering *run)
+{
+  const char *problem = NULL;
+  switch (lua_type(L, -1)) {
+  case LUA_TNIL:
+    return;
+  case LUA_TBOOLEAN:
+    run->drop = !lua_toboolean(L, -1);
+    return;
+  case LUA_TSTRING: {
+    size_t length, offset;
+    const char *text = lua_tolstring(L, -1, &length);
+    if (!tg_json_decode(L, text, length, &problem, &offset))
+      luaL_error(L, "the filter returned a string that is not JSON: %s at byte %d", problem, (int)offset + 1);
+    lua_pop(L, 1);
+    replace(run->event, text, length);
+    break;
+  }
+  case LUA_TTABLE: {
+    struct tg_buf *out = &run->state->out;
+    out->length = 0;
+    if (!tg_json_encode(L, -1, out, &problem))
+      luaL_error(L, "the filter returned a table that JSON cannot carry: it contains %s", problem);
+    replace(run->event, out->data, out->length);
+    break;
+  }
+  default:
+    luaL_error(L, "a filter returns nil, false, a table or a string, not a %s", luaL_typename(L, -1));
+  }
+  run->replaced = true;
+  tg_event_changed(L, 1);
+}
+
+static int run_filters(lua_State *L, void *ctx)
+{
+  struct filtering *run = ctx;
+  tg_push_event(L, run->event);
+  for (; run->filter && !run->drop; run->filter = run->filter->next) {
+    if (run->filter->removed || run->filter->subscription->ref == LUA_NOREF)
+      continue;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, run->filter->subscription->ref);
+    lua_pushvalue(L, 1);
+    lua_call(L, 1, 1);
+    take_verdict(L, run);
+    lua_settop(L, 1);
+  }
+  return 0;
+}
+
+/* A filter that fails has no opinion: those behind it are still asked. */
+enum tg_verdict tg_run_filters(struct tg_script *script, struct tg_event *event)
+{
+  struct tg_state *state = script->state;
+  if (!state || event->type >= TG_WANT_SIZE)
+    return TG_PASS;
+  struct filtering run = {.state = state, .event = event, .filter = state->filters[event->type]};
+  int events = state->live_events;
+  state->walking++;
+  while (run.filter && !run.drop) {
+    if (!tg_protect(state, "a filter", TG_BUDGET_INLINE, run_filters, &run)) {
+      char what[160];
+      snprintf(what, sizeof what, "filter of %.*s (%s)", (int)event->name.length, event->name.at,
+               run.filter->subscription->where);
+      tg_fault_log(state, event->shard_id, what, "the event passes");
+      run.filter = run.filter->next;
+    }
+    state->live_events = events;
+  }
+  state->walking--;
+  tg_subscriptions_sweep(state);
+  if (run.drop)
+    return TG_DROP;
+  return run.replaced ? TG_REPLACED : TG_PASS;
+}
+
+/* ---- handlers of dispatches ---- */
+
+struct dispatch {
+  struct tg_state *state;
+  struct tg_shard *shard;
+  struct tg_event *event;
+  struct tg_subscriber *handler;
+  int event_ref; /* the userdata, for all handlers */
+};
+
+static int make_event(lua_State *L, void *ctx)
+{
+  struct dispatch *run = ctx;
+  tg_push_event(L, run->event);
+  run->event_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  return 0;
+}
+
+static int keep_event(lua_State *L, void *ctx)
+{
+  struct dispatch *run = ctx;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, run->event_ref);
+  tg_keep_event(L, 1);
+  return 0;
+}
+
+static int push_arguments(lua_State *L, void *ctx)
+{
+  struct dispatch *run = ctx;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, run->event_ref);
+  tg_push_shard(L, run->shard);
+  return 2;
+}
+
+static int push_handler(lua_State *L, void *ctx)
+{
+  struct dispatch *run = ctx;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, run->handler->subscription->ref);
+  return 1 + push_arguments(L, ctx);
+}
+
+/* Handlers of the type start in order of priority. All share one userdata,
+ * which copies the event's bytes only when one of them waits. */
+void tg_run_handlers(struct tg_script *script, struct tg_shard *shard, struct tg_event *event)
+{
+  struct tg_state *state = script->state;
+  if (!state || event->type >= TG_WANT_SIZE)
+    return;
+  struct dispatch run = {.state = state, .shard = shard, .event = event, .event_ref = LUA_NOREF};
+  int events = state->live_events;
+  bool kept = false;
+  if (!tg_protect(state, NULL, TG_BUDGET_HOST, make_event, &run)) {
+    tg_fault_log(state, event->shard_id, tg_event_type_name(event->type), "no handler was run");
+    return;
+  }
+  bool keep_before = state->keep_events;
+  state->keep_events = false;
+  state->walking++;
+  for (run.handler = state->handlers[event->type]; run.handler; run.handler = run.handler->next) {
+    if (run.handler->removed)
+      continue;
+    if (run.handler->subscription->order != TG_UNORDERED) {
+      if (!kept)
+        kept = tg_protect(state, NULL, TG_BUDGET_HOST, keep_event, &run);
+      tg_lane_run(state, run.handler, event, shard ? tg_shard_id(shard) : event->shard_id, push_arguments, &run);
+      continue;
+    }
+    struct tg_thread_options options = {.what = tg_event_type_name(event->type), .shard_id = event->shard_id,
+                                        .where = run.handler->subscription->where};
+    bool waits = tg_thread_start(state, &options, push_handler, &run);
+    if ((waits || state->keep_events) && !kept)
+      kept = tg_protect(state, NULL, TG_BUDGET_HOST, keep_event, &run);
+  }
+  state->walking--;
+  state->live_events = events;
+  state->keep_events = keep_before;
+  luaL_unref(state->L, LUA_REGISTRYINDEX, run.event_ref);
+  tg_subscriptions_sweep(state);
+}
+
+/* ---- life-cycle ---- */
+
+struct life {
+  struct tg_state *state;
+  struct tg_shard *shard;
+  const json_t *details;
+  struct tg_subscriber *handler;
+};
+
+static int push_life(lua_State *L, void *ctx)
+{
+  struct life *run = ctx;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, run->handler->subscription->ref);
+  tg_push_shard(L, run->shard);
+  tg_json_push(L, run->details);
+  return 3;
+}
+
+void tg_run_life_on(struct tg_state *state, enum tg_life what, struct tg_shard *shard, const json_t *details,
+                    bool outlives)
+{
+  struct life run = {state, shard, details, state->life[what]};
+  state->walking++;
+  for (; run.handler; run.handler = run.handler->next) {
+    if (run.handler->removed)
+      continue;
+    struct tg_thread_options options = {.what = tg_life_names[what], .outlives = outlives,
+                                        .where = run.handler->subscription->where,
+                                        .shard_id = shard ? tg_shard_id(shard) : TG_NO_SHARD};
+    tg_thread_start(state, &options, push_life, &run);
+  }
+  state->walking--;
+  tg_subscriptions_sweep(state);
+}
+
+void tg_run_life(struct tg_script *script, enum tg_life what, struct tg_shard *shard, const json_t *details)
+{
+  if (script->state)
+    tg_run_life_on(script->state, what, shard, details, false);
+}

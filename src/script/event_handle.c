@@ -1,0 +1,272 @@
+/* The `event` of filters, handlers and methods: a userdata that looks things up
+ * in C's event when it is asked.
+ *
+ * C's event lives only while C handles it. The userdata therefore holds a slot
+ * and a serial number of the state's list of live events, never a pointer that
+ * could dangle; once the slot is given up it answers from its copy, if it was
+ * told to keep one, or raises. What was decoded is kept in its environment. */
+
+#include "script/json.h"
+#include "script/state.h"
+
+#include "proto/event.h"
+#include "proto/event_types.h"
+
+#include <string.h>
+
+struct handle {
+  int slot; /* -1: none */
+  bool has_env;
+  uint64_t serial;
+  struct tg_event *copy; /* in a userdata of the environment */
+};
+
+static struct handle *to_handle(lua_State *L, int index)
+{
+  struct tg_state *state = tg_state_of(L);
+  struct handle *handle = lua_touserdata(L, index);
+  bool ours = false;
+  if (handle && lua_getmetatable(L, index)) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_event_meta);
+    ours = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+  }
+  return ours ? handle : NULL;
+}
+
+static struct tg_event *live_event(struct tg_state *state, const struct handle *handle)
+{
+  if (handle->slot >= 0 && handle->slot < state->live_events &&
+      state->live[handle->slot].serial == handle->serial)
+    return state->live[handle->slot].event;
+  return NULL;
+}
+
+struct tg_event *tg_check_event(lua_State *L, int index, bool copy_will_do)
+{
+  struct handle *handle = to_handle(L, index);
+  if (!handle)
+    luaL_argerror(L, index, lua_pushfstring(L, "expected an event, got %s", luaL_typename(L, index)));
+  struct tg_event *event = live_event(tg_state_of(L), handle);
+  if (!event && copy_will_do)
+    event = handle->copy;
+  if (!event)
+    luaL_argerror(L, index, "this event is over: it can be used only during the call that was given it");
+  return event;
+}
+
+/* [-0, +1] The environment: made with the first thing that is kept. */
+static void push_env(lua_State *L, int index, struct handle *handle)
+{
+  if (handle->has_env) {
+    lua_getfenv(L, index);
+    return;
+  }
+  lua_createtable(L, 0, 2);
+  lua_pushvalue(L, -1);
+  lua_setfenv(L, index);
+  handle->has_env = true;
+}
+
+void tg_push_event(lua_State *L, struct tg_event *event)
+{
+  struct tg_state *state = tg_state_of(L);
+  struct handle *handle = lua_newuserdata(L, sizeof *handle);
+  *handle = (struct handle){.slot = -1, .serial = ++state->event_serial};
+  if (state->live_events < TG_LIVE_EVENTS) {
+    handle->slot = state->live_events++;
+    state->live[handle->slot].serial = handle->serial;
+    state->live[handle->slot].event = event;
+  }
+  lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_event_meta);
+  lua_setmetatable(L, -2);
+}
+
+/* d of the message as it is now. */
+static struct tg_span data_of(const struct tg_event *event)
+{
+  struct tg_span data = event->data;
+  if (event->replacement.at &&
+      !tg_json_find(event->replacement.at, event->replacement.at + event->replacement.length, "d", &data))
+    data = (struct tg_span){0};
+  return data;
+}
+
+void tg_keep_event(lua_State *L, int index)
+{
+  struct handle *handle = to_handle(L, index);
+  struct tg_event *event = handle ? live_event(tg_state_of(L), handle) : NULL;
+  if (!event || handle->copy)
+    return;
+  if (index < 0)
+    index = lua_gettop(L) + 1 + index;
+  struct tg_span message = tg_event_message(event), data = data_of(event);
+  push_env(L, index, handle);
+  struct tg_event *copy = lua_newuserdata(L, sizeof *copy + event->name.length + message.length);
+  char *name = (char *)(copy + 1), *text = name + event->name.length;
+  *copy = *event;
+  if (event->name.length > 0)
+    memcpy(name, event->name.at, event->name.length);
+  memcpy(text, message.at, message.length);
+  copy->name.at = name;
+  copy->raw = (struct tg_span){text, message.length};
+  copy->data = data.at ? (struct tg_span){text + (data.at - message.at), data.length} : data;
+  copy->replacement = (struct tg_span){0};
+  handle->copy = copy;
+  lua_setfield(L, -2, "copy");
+  lua_pop(L, 1);
+}
+
+void tg_event_changed(lua_State *L, int index)
+{
+  struct handle *handle = to_handle(L, index);
+  if (!handle || !handle->has_env)
+    return;
+  push_env(L, index, handle);
+  lua_pushnil(L);
+  lua_setfield(L, -2, "data");
+  lua_pushnil(L);
+  lua_setfield(L, -2, "raw");
+  lua_pop(L, 1);
+}
+
+static void push_id(lua_State *L, bool found, uint64_t id)
+{
+  char text[24];
+  if (!found) {
+    lua_pushnil(L);
+    return;
+  }
+  int length = 0, i = (int)sizeof text;
+  do {
+    text[--i] = (char)('0' + id % 10);
+    length++;
+  } while ((id /= 10) > 0);
+  lua_pushlstring(L, text + i, (size_t)length);
+}
+
+/* raw, data: made once. */
+static int push_kept(lua_State *L, struct handle *handle, const char *field)
+{
+  push_env(L, 1, handle);
+  lua_getfield(L, -1, field);
+  if (!lua_isnil(L, -1))
+    return 1;
+  lua_pop(L, 1);
+  struct tg_event *event = tg_check_event(L, 1, true);
+  if (*field == 'r') {
+    struct tg_span message = tg_event_message(event);
+    lua_pushlstring(L, message.at, message.length);
+  } else {
+    struct tg_span data = data_of(event);
+    const char *problem;
+    size_t offset;
+    if (!data.at)
+      lua_pushnil(L);
+    else if (!tg_json_decode(L, data.at, data.length, &problem, &offset))
+      return luaL_error(L, "event.data: not JSON: %s at byte %d of d", problem, (int)offset + 1);
+  }
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, field);
+  return 1;
+}
+
+enum field { TYPE = 1, SHARD_ID, SEQUENCE, EPOCH, ID, GUILD_ID, SIZE, RAW, DATA, GUILD_CREATE, REPLAYED };
+
+static const char *const field_names[] = {"type", "shard_id", "sequence", "epoch",        "id",      "guild_id",
+                                          "size", "raw",      "data",     "guild_create", "replayed"};
+
+/* upvalues: the fields' numbers by name */
+static int l_index(lua_State *L)
+{
+  struct handle *handle = to_handle(L, 1);
+  if (!handle)
+    return luaL_argerror(L, 1, "expected an event");
+  lua_settop(L, 2);
+  lua_pushvalue(L, 2);
+  lua_rawget(L, lua_upvalueindex(1));
+  int field = (int)lua_tointeger(L, -1);
+  if (field == 0)
+    return luaL_error(L, "an event has no field '%s'", lua_isstring(L, 2) ? lua_tostring(L, 2) : "?");
+  if (field == RAW || field == DATA)
+    return push_kept(L, handle, field == RAW ? "raw" : "data");
+  const struct tg_event *event = tg_check_event(L, 1, true);
+  uint64_t id = 0;
+  switch ((enum field)field) {
+  case TYPE:
+    lua_pushlstring(L, event->name.at, event->name.length);
+    break;
+  case SHARD_ID:
+    lua_pushinteger(L, event->shard_id);
+    break;
+  case SEQUENCE:
+    lua_pushnumber(L, (lua_Number)event->sequence);
+    break;
+  case EPOCH:
+    lua_pushnumber(L, (lua_Number)event->epoch);
+    break;
+  case ID:
+    push_id(L, tg_event_id(event, &id), id);
+    break;
+  case GUILD_ID:
+    push_id(L, tg_event_guild_id(event, &id), id);
+    break;
+  case SIZE:
+    lua_pushinteger(L, (lua_Integer)tg_event_message(event).length);
+    break;
+  case GUILD_CREATE:
+    lua_pushstring(L, tg_guild_create_name(event->guild_create));
+    break;
+  case REPLAYED:
+    lua_pushboolean(L, event->replayed);
+    break;
+  case RAW:
+  case DATA:
+    lua_pushnil(L);
+    break;
+  }
+  return 1;
+}
+
+static int l_newindex(lua_State *L)
+{
+  tg_state_of(L);
+  return luaL_error(L, "an event cannot be changed; to send something else, return the new payload from a "
+                       "gateway.filter");
+}
+
+static int l_tostring(lua_State *L)
+{
+  struct handle *handle = to_handle(L, 1);
+  const struct tg_event *event = handle ? live_event(tg_state_of(L), handle) : NULL;
+  if (!event && handle)
+    event = handle->copy;
+  if (!event) {
+    lua_pushliteral(L, "event (over)");
+    return 1;
+  }
+  lua_pushliteral(L, "event ");
+  lua_pushlstring(L, event->name.at, event->name.length);
+  lua_pushfstring(L, " (shard %d, s %d)", event->shard_id, (int)event->sequence);
+  lua_concat(L, 3);
+  return 1;
+}
+
+void tg_open_event(lua_State *L, struct tg_state *state)
+{
+  lua_createtable(L, 0, 5);
+  lua_newtable(L);
+  for (int i = 0; i < (int)(sizeof field_names / sizeof field_names[0]); i++) {
+    lua_pushinteger(L, i + 1);
+    lua_setfield(L, -2, field_names[i]);
+  }
+  lua_pushcclosure(L, l_index, 1);
+  lua_setfield(L, -2, "__index");
+  lua_pushcfunction(L, l_newindex);
+  lua_setfield(L, -2, "__newindex");
+  lua_pushcfunction(L, l_tostring);
+  lua_setfield(L, -2, "__tostring");
+  lua_pushliteral(L, "event");
+  lua_setfield(L, -2, "__metatable");
+  state->ref_event_meta = luaL_ref(L, LUA_REGISTRYINDEX);
+}

@@ -1,0 +1,119 @@
+/* Errors: the objects that functions return, and what is done about those that
+ * scripts raise. */
+
+#include "script/state.h"
+
+#include "base/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static int l_failure_tostring(lua_State *L)
+{
+  lua_getfield(L, 1, "message");
+  if (!lua_isstring(L, -1))
+    lua_pushliteral(L, "failed");
+  return 1;
+}
+
+void tg_open_failures(lua_State *L)
+{
+  struct tg_state *state = tg_state_of(L);
+  lua_createtable(L, 0, 2);
+  lua_pushcfunction(L, l_failure_tostring);
+  lua_setfield(L, -2, "__tostring");
+  lua_pushliteral(L, "tidegate.failure");
+  lua_setfield(L, -2, "__name");
+  state->ref_failure_meta = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+int tg_push_failure(lua_State *L, const char *code, const char *format, ...)
+{
+  char message[TG_ERROR_MESSAGE_SIZE];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(message, sizeof message, format, args);
+  va_end(args);
+  struct tg_state *state = tg_state_of(L);
+  lua_pushnil(L);
+  lua_createtable(L, 0, 2);
+  lua_pushstring(L, code);
+  lua_setfield(L, -2, "code");
+  lua_pushstring(L, message);
+  lua_setfield(L, -2, "message");
+  lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_failure_meta);
+  lua_setmetatable(L, -2);
+  return 2;
+}
+
+static uint64_t hash_text(uint64_t hash, const char *text, size_t length)
+{
+  for (size_t i = 0; i < length; i++)
+    hash = (hash ^ (unsigned char)text[i]) * 0x100000001b3u;
+  return hash;
+}
+
+/* Whether equal words were logged less than a minute ago. `*more`: how often
+ * they were held back before. */
+static bool heard_already(struct tg_script *script, const char *what, const char *message, unsigned *more)
+{
+  size_t line = strcspn(message, "\n");
+  uint64_t hash = hash_text(hash_text(0xcbf29ce484222325u, what, strlen(what)), message, line);
+  int count = (int)(sizeof script->recent_errors / sizeof script->recent_errors[0]), oldest = 0;
+  tg_ms now = tg_now();
+  *more = 0;
+  for (int i = 0; i < count; i++) {
+    if (script->recent_errors[i].hash == hash && script->recent_errors[i].logged_at != 0) {
+      if (now - script->recent_errors[i].logged_at < 60000) {
+        script->recent_errors[i].more++;
+        return true;
+      }
+      *more = script->recent_errors[i].more;
+      oldest = i;
+      break;
+    }
+    if (script->recent_errors[i].logged_at < script->recent_errors[oldest].logged_at)
+      oldest = i;
+  }
+  script->recent_errors[oldest].hash = hash;
+  script->recent_errors[oldest].logged_at = now;
+  script->recent_errors[oldest].more = 0;
+  return false;
+}
+
+static void log_fault(struct tg_state *state, int shard_id, const char *what, const char *message,
+                      const char *then)
+{
+  unsigned more;
+  if (heard_already(state->script, what, message, &more))
+    return;
+  char repeats[64] = "";
+  if (more > 0)
+    snprintf(repeats, sizeof repeats, " (and %u times more since it was logged last)", more);
+  tg_log(TG_ERROR, shard_id, "%s failed; %s%s\n%s", what, then, repeats, message);
+}
+
+void tg_fault_log(struct tg_state *state, int shard_id, const char *what, const char *then)
+{
+  log_fault(state, shard_id, what, state->error ? state->error : "unknown error", then);
+}
+
+void tg_fault_override(struct tg_state *state, enum tg_method method, int shard_id, const char *message)
+{
+  struct tg_override *override = &state->override[method];
+  char what[160];
+  snprintf(what, sizeof what, "%s (%s)", tg_methods[method].full, override->where);
+  log_fault(state, shard_id, what, message ? message : state->error ? state->error : "unknown error",
+            "the default is used");
+  tg_ms now = tg_now(), *slot = &override->errors[override->next_error];
+  bool too_many = *slot != 0 && now - *slot < TG_ERRORS_WINDOW;
+  *slot = now;
+  override->next_error = (override->next_error + 1) % (TG_ERRORS_TO_SWITCH_OFF - 1);
+  if (!too_many || override->off)
+    return;
+  override->off = true;
+  tg_hooks_fill_method(state, method);
+  tg_log(TG_ERROR, shard_id, "%s failed %d times in a minute and is switched off until the next reload", what,
+         TG_ERRORS_TO_SWITCH_OFF);
+}

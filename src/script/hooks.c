@@ -1,0 +1,328 @@
+/* struct tg_hooks: the core asks, the live state answers. */
+
+#include "script/json.h"
+#include "script/sched.h"
+
+#include "base/buf.h"
+#include "proto/event_types.h"
+#include "shard/shard.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void tg_push_value(lua_State *L, const struct tg_value *value)
+{
+  switch (value->kind) {
+  case TG_NIL:
+    lua_pushnil(L);
+    return;
+  case TG_BOOL:
+    lua_pushboolean(L, value->boolean);
+    return;
+  case TG_INT:
+    lua_pushnumber(L, (lua_Number)value->integer);
+    return;
+  case TG_STRING:
+  case TG_FAILURE:
+    lua_pushlstring(L, value->string.at ? value->string.at : "", value->string.length);
+    return;
+  case TG_JSON:
+    tg_json_push(L, value->json);
+    return;
+  case TG_SHARD:
+    tg_push_shard(L, value->shard);
+    return;
+  case TG_EVENT:
+    tg_push_event(L, value->event);
+    return;
+  }
+}
+
+/* Text for C lives in the table of results, one slot a method, until that
+ * method returns the next text. */
+static void take_string(lua_State *L, int index, enum tg_method method, struct tg_value *result)
+{
+  struct tg_state *state = tg_state_of(L);
+  result->string.at = lua_tolstring(L, index, &result->string.length);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_results);
+  lua_pushvalue(L, index);
+  lua_rawseti(L, -2, (int)method + 1);
+  lua_pop(L, 1);
+}
+
+static enum tg_taken wrong(struct tg_state *state, enum tg_method method, const char *got, const char *expected)
+{
+  struct tg_buf words = {0};
+  tg_buf_printf(&words, "%s returned %s, expected %s", tg_methods[method].full, got, expected);
+  free(state->error);
+  state->error = tg_buf_take(&words);
+  return TG_TAKEN_WRONG;
+}
+
+static enum tg_taken take_failure(lua_State *L, int index, enum tg_method method, struct tg_value *result)
+{
+  result->kind = TG_FAILURE;
+  if (lua_type(L, index) != LUA_TSTRING) {
+    if (!luaL_callmeta(L, index, "__tostring") || lua_type(L, -1) != LUA_TSTRING)
+      lua_pushfstring(L, "an error that is a %s", luaL_typename(L, index));
+    lua_replace(L, index);
+  }
+  take_string(L, index, method, result);
+  return TG_TAKEN;
+}
+
+static enum tg_taken take_json(lua_State *L, int index, enum tg_method method, struct tg_value *result)
+{
+  const char *problem;
+  result->json = tg_json_take(L, index, &problem);
+  return result->json ? TG_TAKEN : wrong(tg_state_of(L), method, problem, "a value that JSON can carry");
+}
+
+enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, enum tg_value_kind expected,
+                            struct tg_value *result)
+{
+  struct tg_state *state = tg_state_of(L);
+  int type = lua_type(L, index);
+  if (type <= LUA_TNIL && tg_methods[method].waits && lua_type(L, index + 1) > LUA_TNIL)
+    return take_failure(L, index + 1, method, result);
+  if (expected == TG_NIL) {
+    result->kind = TG_NIL;
+    return TG_TAKEN;
+  }
+  if (type <= LUA_TNIL)
+    return TG_TAKEN_NOTHING;
+  result->kind = expected;
+  switch (expected) {
+  case TG_BOOL:
+    result->boolean = lua_toboolean(L, index);
+    return type == LUA_TBOOLEAN ? TG_TAKEN : wrong(state, method, luaL_typename(L, index), "true or false");
+  case TG_INT: {
+    if (type != LUA_TNUMBER)
+      return wrong(state, method, luaL_typename(L, index), "a whole number");
+    lua_Number number = lua_tonumber(L, index);
+    if (!(fabs(number) < 9.2e18) || number != floor(number))
+      return wrong(state, method, "a number with a fraction", "a whole number");
+    result->integer = (int64_t)number;
+    return TG_TAKEN;
+  }
+  case TG_STRING:
+    if (type != LUA_TSTRING)
+      return wrong(state, method, luaL_typename(L, index), "a string");
+    take_string(L, index, method, result);
+    return TG_TAKEN;
+  case TG_JSON:
+    return take_json(L, index, method, result);
+  case TG_NIL:
+  case TG_SHARD:
+  case TG_EVENT:
+  case TG_FAILURE:
+    break;
+  }
+  return TG_TAKEN_NOTHING;
+}
+
+/* ---- call: inline ---- */
+
+struct call {
+  struct tg_state *state;
+  enum tg_method method;
+  const struct tg_value *args;
+  int count;
+  enum tg_value_kind expected;
+  struct tg_value *result;
+  enum tg_taken taken;
+};
+
+/* [-0, +n] The function, its self, its arguments. */
+static int push_call(lua_State *L, void *ctx)
+{
+  struct call *call = ctx;
+  struct tg_state *state = call->state;
+  int table = tg_methods[call->method].table_index, n = call->count + 1;
+  luaL_checkstack(L, n + 4, "arguments");
+  lua_rawgeti(L, LUA_REGISTRYINDEX, state->override[call->method].ref);
+  if (table != TG_TABLE_SHARD) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_table[table]);
+    n++;
+  }
+  for (int i = 0; i < call->count; i++) {
+    tg_push_value(L, &call->args[i]);
+    if (call->args[i].kind == TG_EVENT && tg_methods[call->method].waits)
+      tg_keep_event(L, -1);
+  }
+  return n;
+}
+
+static int run_call(lua_State *L, void *ctx)
+{
+  struct call *call = ctx;
+  lua_call(L, push_call(L, ctx) - 1, 2);
+  struct tg_value ignored;
+  call->taken = tg_take_value(L, 1, call->method, call->expected, call->result ? call->result : &ignored);
+  return 0;
+}
+
+static int shard_of(const struct tg_value *args, int count)
+{
+  for (int i = 0; i < count; i++) {
+    if (args[i].kind == TG_SHARD && args[i].shard)
+      return tg_shard_id(args[i].shard);
+    if (args[i].kind == TG_EVENT)
+      return args[i].event->shard_id;
+  }
+  return TG_NO_SHARD;
+}
+
+static bool hook_call(struct tg_script *script, enum tg_method method, const struct tg_value *args, int count,
+                      enum tg_value_kind expected, struct tg_value *result)
+{
+  struct tg_state *state = script->state;
+  struct call call = {state, method, args, count, expected, result, TG_TAKEN_NOTHING};
+  int events = state->live_events;
+  bool ran = tg_protect(state, tg_methods[method].full, TG_BUDGET_INLINE, run_call, &call);
+  state->live_events = events;
+  if (!ran || call.taken == TG_TAKEN_WRONG) {
+    tg_fault_override(state, method, shard_of(args, count), NULL);
+    return false;
+  }
+  return call.taken == TG_TAKEN;
+}
+
+/* ---- start: in a coroutine ---- */
+
+struct started {
+  enum tg_method method;
+  int shard_id;
+  enum tg_value_kind expected;
+  tg_hook_reply *reply;
+  void *ctx;
+};
+
+struct finished {
+  struct tg_thread *thread;
+  int count;
+  enum tg_method method;
+  enum tg_value_kind expected;
+  struct tg_value result;
+  enum tg_taken taken;
+};
+
+static int take_results(lua_State *L, void *ctx)
+{
+  struct finished *end = ctx;
+  if (end->count > 2)
+    lua_settop(end->thread->L, lua_gettop(end->thread->L) - (end->count - 2));
+  luaL_checkstack(L, 8, "results");
+  lua_xmove(end->thread->L, L, end->count < 2 ? end->count : 2);
+  lua_settop(L, 2);
+  end->taken = tg_take_value(L, 1, end->method, end->expected, &end->result);
+  return 0;
+}
+
+static void on_method_done(struct tg_thread *thread, void *ctx, bool ok, int count)
+{
+  struct started *started = ctx;
+  struct tg_state *state = thread->state;
+  if (thread->dropped) {
+    free(started);
+    return;
+  }
+  struct finished end = {.thread = thread, .count = count, .method = started->method,
+                         .expected = started->expected, .taken = TG_TAKEN_WRONG};
+  if (ok)
+    ok = tg_protect(state, NULL, TG_BUDGET_HOST, take_results, &end);
+  bool cancelled = thread->cancelled;
+  if ((!ok || end.taken == TG_TAKEN_WRONG) && !cancelled)
+    tg_fault_override(state, started->method, started->shard_id, NULL);
+  struct tg_value none = {.kind = TG_NIL};
+  bool taken = ok && end.taken == TG_TAKEN;
+  started->reply(started->ctx, taken, taken ? &end.result : &none);
+  if (taken && end.result.kind == TG_JSON)
+    json_decref(end.result.json);
+  free(started);
+}
+
+static void hook_start(struct tg_script *script, enum tg_method method, const struct tg_value *args, int count,
+                       enum tg_value_kind expected, tg_hook_reply *reply, void *ctx)
+{
+  struct tg_state *state = script->state;
+  struct started *started = tg_calloc(1, sizeof *started);
+  *started = (struct started){method, shard_of(args, count), expected, reply, ctx};
+  struct call call = {state, method, args, count, expected, NULL, TG_TAKEN_NOTHING};
+  struct tg_thread_options options = {.what = tg_methods[method].full, .shard_id = started->shard_id,
+                                      .done = on_method_done, .ctx = started};
+  int events = state->live_events;
+  tg_thread_start(state, &options, push_call, &call);
+  state->live_events = events;
+}
+
+/* ---- filling ---- */
+
+static const struct tg_state *live_state(const struct tg_state *state)
+{
+  return tg_state_is_live(state) && !state->script->stopped ? state : NULL;
+}
+
+void tg_hooks_fill_method(struct tg_state *state, enum tg_method method)
+{
+  if (!live_state(state))
+    return;
+  struct tg_override *override = &state->override[method];
+  bool set = override->ref != LUA_NOREF && !override->off &&
+             tg_table_is_ours(state->script, tg_methods[method].table_index);
+  state->script->hooks.method[method] = set ? override : NULL;
+}
+
+void tg_hooks_fill_event(struct tg_state *state, uint16_t type)
+{
+  if (!live_state(state))
+    return;
+  uint8_t want = 0;
+  for (const struct tg_subscriber *filter = state->filters[type]; filter; filter = filter->next) {
+    if (!filter->removed)
+      want |= filter->subscription->ref == LUA_NOREF
+                  ? (filter->subscription->constant ? 0 : TG_WANT_DROP)
+                  : TG_WANT_FILTER;
+  }
+  for (const struct tg_subscriber *handler = state->handlers[type]; handler; handler = handler->next) {
+    if (!handler->removed)
+      want |= TG_WANT_HANDLER;
+  }
+  state->script->hooks.want[type] = want;
+}
+
+void tg_hooks_fill_life(struct tg_state *state, enum tg_life life)
+{
+  if (!live_state(state))
+    return;
+  bool wanted = false;
+  for (const struct tg_subscriber *handler = state->life[life]; handler; handler = handler->next)
+    wanted = wanted || !handler->removed;
+  state->script->hooks.want_life[life] = wanted;
+}
+
+void tg_hooks_fill(struct tg_script *script)
+{
+  memset(script->hooks.method, 0, sizeof script->hooks.method);
+  memset(script->hooks.want, 0, sizeof script->hooks.want);
+  memset(script->hooks.want_life, 0, sizeof script->hooks.want_life);
+  if (!script->state || !live_state(script->state))
+    return;
+  for (int i = 0; i < TG_METHOD_COUNT; i++)
+    tg_hooks_fill_method(script->state, (enum tg_method)i);
+  for (int i = 0; i < TG_WANT_SIZE; i++)
+    tg_hooks_fill_event(script->state, (uint16_t)i);
+  for (int i = 0; i < TG_LIFE_COUNT; i++)
+    tg_hooks_fill_life(script->state, (enum tg_life)i);
+}
+
+void tg_hooks_init(struct tg_script *script)
+{
+  script->hooks.script = script;
+  script->hooks.call = hook_call;
+  script->hooks.start = hook_start;
+  script->hooks.filter = tg_run_filters;
+  script->hooks.dispatch = tg_run_handlers;
+  script->hooks.life = tg_run_life;
+}

@@ -1,0 +1,262 @@
+/* One generation: its lua_State, memory, libraries, search paths. */
+
+#include "script/state.h"
+
+#include "script/embedded.h"
+#include "script/json.h"
+#include "script/sched.h"
+
+#include <glob.h>
+#include <luajit.h>
+#include <lualib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MEMORY_BEFORE_CONFIGURE = 64 * 1024 * 1024 };
+
+/* Counts, and refuses growth beyond the limit while user code runs. What C
+ * pushes on its own is never refused: LuaJIT would end the process. */
+static void *allocate(void *ctx, void *memory, size_t old_size, size_t new_size)
+{
+  struct tg_state *state = ctx;
+  if (new_size == 0) {
+    state->memory_used -= old_size;
+    free(memory);
+    return NULL;
+  }
+  if (state->limited && new_size > old_size && state->memory_limit > 0 &&
+      state->memory_used + (new_size - old_size) > state->memory_limit)
+    return NULL;
+  void *grown = realloc(memory, new_size);
+  if (grown)
+    state->memory_used += new_size - old_size;
+  return grown;
+}
+
+static int l_collect(lua_State *L)
+{
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  return 0;
+}
+
+/* A module of the Lua half. */
+static int l_load_embedded(lua_State *L)
+{
+  tg_state_of(L);
+  const struct tg_embedded_module *module = lua_touserdata(L, lua_upvalueindex(1));
+  if (luaL_loadbuffer(L, module->source, module->size, module->chunk_name) != 0)
+    return lua_error(L);
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 1);
+  return 1;
+}
+
+static void preload(lua_State *L)
+{
+  lua_getglobal(L, "package");
+  lua_getfield(L, -1, "preload");
+  for (const struct tg_embedded_module *module = tg_embedded_modules; module->name; module++) {
+    lua_pushlightuserdata(L, (void *)module);
+    lua_pushcclosure(L, l_load_embedded, 1);
+    lua_setfield(L, -2, module->name);
+  }
+  lua_pushcfunction(L, tg_open_core);
+  lua_setfield(L, -2, "tidegate.core");
+  lua_pop(L, 2);
+}
+
+/* gateway.configure comes after the first require: until then the environment
+ * alone says where rocks are. */
+static struct tg_strings trees_of_environment(void)
+{
+  struct tg_strings trees = {0};
+  const char *at = getenv("TIDEGATE_ROCKS_TREES");
+  while (at && *at) {
+    size_t length = strcspn(at, ",");
+    trees.items = tg_realloc(trees.items, (size_t)(trees.count + 1) * sizeof *trees.items);
+    trees.items[trees.count++] = tg_strndup(at, length);
+    at += length + (at[length] == ',');
+  }
+  return trees;
+}
+
+static void free_trees(struct tg_strings *trees)
+{
+  for (int i = 0; i < trees->count; i++)
+    free(trees->items[i]);
+  free(trees->items);
+}
+
+static int open_state(lua_State *L, void *ctx)
+{
+  struct tg_state *state = ctx;
+  luaL_openlibs(L);
+  tg_json_open(L);
+  tg_open_failures(L);
+  tg_open_event(L, state);
+  tg_open_shard(L, state);
+  lua_newtable(L);
+  state->ref_results = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_pushcfunction(L, l_collect);
+  state->ref_collect = luaL_ref(L, LUA_REGISTRYINDEX);
+  struct tg_strings trees = trees_of_environment();
+  tg_state_set_paths(L, state->script->path, &trees);
+  free_trees(&trees);
+  preload(L);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "tidegate");
+  lua_call(L, 1, 1);
+  state->ref_gateway = luaL_ref(L, LUA_REGISTRYINDEX);
+  return 0;
+}
+
+struct tg_state *tg_state_new(struct tg_script *script, int generation, char **problem)
+{
+  struct tg_state *state = tg_calloc(1, sizeof *state);
+  state->script = script;
+  state->generation = generation;
+  state->phase = TG_STATE_LOADING;
+  state->last_job = &state->jobs;
+  state->memory_limit = MEMORY_BEFORE_CONFIGURE;
+  for (int i = 0; i < TG_METHOD_COUNT; i++)
+    state->override[i].ref = LUA_NOREF;
+  for (int i = 0; i < TG_TABLE_COUNT; i++)
+    state->ref_natives[i] = LUA_NOREF;
+  state->L = state->now = lua_newstate(allocate, state);
+  if (!state->L) {
+    free(state);
+    *problem = tg_strdup("cannot make a Lua state: this LuaJIT is not built for 64-bit memory (GC64)");
+    return NULL;
+  }
+  /* Nothing compiled can be interrupted: loading is always interpreted. */
+  luaJIT_setmode(state->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+  lua_pushcfunction(state->L, tg_traceback);
+  state->ref_traceback = luaL_ref(state->L, LUA_REGISTRYINDEX);
+  lua_pushcfunction(state->L, tg_trampoline);
+  state->ref_trampoline = luaL_ref(state->L, LUA_REGISTRYINDEX);
+  if (!tg_protect(state, "starting", TG_BUDGET_HOST, open_state, state)) {
+    *problem = tg_strdup(state->error);
+    tg_state_free(state);
+    return NULL;
+  }
+  return state;
+}
+
+static void free_handle(uv_handle_t *handle) { free(handle); }
+
+void tg_state_free(struct tg_state *state)
+{
+  if (!state)
+    return;
+  state->phase = TG_STATE_RETIRED;
+  tg_threads_drop(state);
+  tg_timers_close(state);
+  tg_subscriptions_free(state);
+  if (state->deadline)
+    uv_close((uv_handle_t *)state->deadline, free_handle);
+  lua_close(state->L);
+  if (state->config) {
+    tg_config_free(state->config);
+    free(state->config);
+  }
+  tg_buf_free(&state->scratch);
+  tg_buf_free(&state->out);
+  free(state->error);
+  free(state);
+}
+
+/* ---- search paths ---- */
+
+static void add_directory(struct tg_buf *path, const char *directory, int length, const char *const *patterns)
+{
+  for (; *patterns; patterns++)
+    tg_buf_printf(path, "%s%.*s/%s", path->length > 0 ? ";" : "", length, directory, *patterns);
+}
+
+static void set_field(lua_State *L, const char *field, struct tg_buf *value)
+{
+  lua_getglobal(L, "package");
+  lua_pushlstring(L, value->data ? value->data : "", value->length);
+  lua_setfield(L, -2, field);
+  lua_pop(L, 1);
+  tg_buf_free(value);
+}
+
+void tg_state_set_paths(lua_State *L, const char *script_path, const struct tg_strings *rocks_trees)
+{
+  static const char *const lua_files[] = {"?.lua", "?/init.lua", NULL};
+  static const char *const tree_files[] = {"share/lua/5.1/?.lua", "share/lua/5.1/?/init.lua", NULL};
+  static const char *const modules[] = {"?.so", NULL}, *const tree_modules[] = {"lib/lua/5.1/?.so", NULL};
+  struct tg_buf path = {0}, cpath = {0};
+  if (script_path) {
+    const char *slash = strrchr(script_path, '/');
+    add_directory(&path, slash ? script_path : ".", slash ? (int)(slash - script_path) : 1, lua_files);
+  }
+  for (int i = 0; rocks_trees && i < rocks_trees->count; i++) {
+    const char *tree = rocks_trees->items[i];
+    add_directory(&path, tree, (int)strlen(tree), tree_files);
+    add_directory(&cpath, tree, (int)strlen(tree), tree_modules);
+  }
+  glob_t found;
+  if (glob("/usr/lib/*/lua/5.1", GLOB_ONLYDIR, NULL, &found) == 0) {
+    for (size_t i = 0; i < found.gl_pathc; i++)
+      add_directory(&cpath, found.gl_pathv[i], (int)strlen(found.gl_pathv[i]), modules);
+    globfree(&found);
+  }
+  set_field(L, "path", &path);
+  set_field(L, "cpath", &cpath);
+}
+
+/* ---- loading ---- */
+
+static int run_script(lua_State *L, void *ctx)
+{
+  struct tg_state *state = ctx;
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "tidegate.loader");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "run");
+  lua_pushstring(L, state->script->path);
+  lua_call(L, 1, 0);
+  return 0;
+}
+
+static bool settle_config(struct tg_state *state, char **problem)
+{
+  if (state->config)
+    return true;
+  struct tg_problems problems = {0};
+  struct tg_buf text = {0};
+  struct tg_config *config = tg_calloc(1, sizeof *config);
+  if (!tg_state_take_config(state, NULL, config, &problems)) {
+    free(config);
+    tg_buf_puts(&text, state->script->path ? "the script calls no gateway.configure, and the environment says:"
+                                           : "the configuration of the environment is not complete:");
+    for (int i = 0; i < problems.count; i++)
+      tg_buf_printf(&text, "\n%s", problems.items[i]);
+    *problem = tg_buf_take(&text);
+    tg_problems_free(&problems);
+    return false;
+  }
+  tg_problems_free(&problems);
+  return true;
+}
+
+bool tg_state_load(struct tg_state *state, char **problem)
+{
+  if (state->script->path && !tg_protect(state, "the top level of the script", TG_BUDGET_LOAD, run_script, state)) {
+    *problem = tg_strdup(state->error);
+    return false;
+  }
+  if (state->configure_failed) {
+    *problem = tg_strdup("gateway.configure failed, and the script went on without it");
+    return false;
+  }
+  if (!settle_config(state, problem))
+    return false;
+  if (state->script->role == TG_ROLE_WORKER)
+    luaJIT_setmode(state->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_ON);
+  state->phase = TG_STATE_PREPARED;
+  return true;
+}

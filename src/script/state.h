@@ -1,0 +1,323 @@
+#pragma once
+
+/* The inside of the script layer: what its files share.
+ *
+ *   script.c     script.h: the life of a script        reload.c  its next generation
+ *   state.c      lua_State: memory, libraries, paths   watchdog.c  budgets
+ *   call.c       the only pcall and resume             fault.c   errors: objects, counting, log
+ *   override.c   the tables of overridable methods     hooks.c   struct tg_hooks
+ *   subscribe.c  gateway.on and gateway.filter         dispatch.c  runs them; lanes.c in order
+ *   event_handle.c, shard_handle.c                     what scripts hold in their hands
+ *   sched.c      coroutines that wait                  timers.c  sleep, after, every, spawn
+ *   json_*.c     JSON                                  bind_*.c  one Lua table each
+ *
+ * Rules. Lua runs only inside tg_protect() and tg_thread_run(). Whatever may
+ * raise (pushing strings included: a finalizer of the script's may run) is done
+ * inside one of them. C functions that Lua calls hold no memory across lua_*
+ * calls that Lua or the state does not own. */
+
+#include "base/buf.h"
+#include "base/config.h"
+#include "base/hooks.h"
+#include "script/script.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdbool.h>
+#include <uv.h>
+
+/* ---- script: one a process and role ---- */
+
+struct tg_metric;
+
+struct tg_script {
+  enum tg_role role;
+  uv_loop_t *loop;
+  int worker_id;
+  char *path;           /* of the script file; NULL: none */
+  struct tg_hooks hooks;
+  struct tg_state *state; /* the live one */
+  struct tg_state *next;  /* prepared, waits for commit or abort */
+  struct tg_state *old;   /* retired, some of their coroutines still end; linked by `older` */
+  struct tg_config *previous_config; /* kept one reload longer for those who still hold it */
+  int generation;
+  bool stopped;
+
+  struct tg_http *http;
+  struct tg_manager *manager;
+  struct tg_worker *worker;
+  struct tg_metric *metrics;
+
+  struct {
+    uint64_t hash;
+    tg_ms logged_at;
+    unsigned more;
+  } recent_errors[32]; /* equal errors are logged once a minute */
+};
+
+/* ---- state: one generation of the script ---- */
+
+enum tg_phase_of_state {
+  TG_STATE_LOADING,  /* the files run; nothing may wait */
+  TG_STATE_PREPARED, /* loaded, not live */
+  TG_STATE_LIVE,
+  TG_STATE_RETIRED, /* replaced; unload handlers may still wait */
+};
+
+enum { TG_ERRORS_TO_SWITCH_OFF = 10, TG_ERRORS_WINDOW = 60000 };
+
+/* An override, or a method without one (ref LUA_NOREF). */
+struct tg_override {
+  int ref; /* in the registry */
+  bool off; /* failed too often */
+  tg_ms errors[TG_ERRORS_TO_SWITCH_OFF]; /* ring of the times of the last errors */
+  int next_error;
+  char where[80]; /* "bot.lua:12" */
+};
+
+enum tg_order { TG_UNORDERED, TG_BY_SHARD, TG_BY_GUILD };
+
+/* One name of one gateway.on or gateway.filter. */
+struct tg_subscriber {
+  struct tg_subscriber *next; /* in order of priority, then of registration */
+  struct tg_subscription *subscription;
+  int priority;
+  bool removed; /* unlinked as soon as nobody walks the list */
+  struct tg_lane *lanes; /* ordered handlers: those with something to do */
+  uint64_t overflowed;
+  tg_ms overflow_logged_at;
+};
+
+/* What one call of gateway.on or gateway.filter has made. */
+struct tg_subscription {
+  struct tg_subscription *next; /* all of a state */
+  int ref;        /* the function; LUA_NOREF: a constant filter */
+  bool is_filter, constant;
+  enum tg_order order;
+  bool removed;
+  char where[80];
+};
+
+enum { TG_LIVE_EVENTS = 32 };
+
+struct tg_state {
+  struct tg_script *script;
+  struct tg_state *older;
+  enum tg_phase_of_state phase;
+  int generation;
+
+  lua_State *L;   /* the main coroutine */
+  lua_State *now; /* where Lua last called C: nested calls go on from there */
+
+  struct tg_config *config;
+  bool configured, configure_failed;
+
+  size_t memory_used, memory_limit;
+  bool limited; /* the limit holds: user code runs */
+  size_t memory_after_gc;
+
+  int depth;                 /* protected calls and resumes on the C stack */
+  volatile bool hooked;      /* the watchdog's hook is installed */
+  struct tg_thread *running; /* the coroutine of the host that runs; NULL: inline */
+  const char *what;          /* the method, event or phase that runs, for messages */
+  bool out_of_memory;
+
+  int ref_traceback, ref_trampoline, ref_collect, ref_gateway, ref_results, ref_shards, ref_event_meta, ref_shard_meta;
+  int ref_failure_meta, ref_state_table;
+  int ref_table[4];   /* gateway.manager, shard, delivery, cache */
+  int ref_natives[4]; /* their defaults, by name */
+  int ref_methods[4]; /* their current functions, by name */
+  struct tg_override override[TG_METHOD_COUNT];
+
+  struct tg_subscription *subscriptions;
+  struct tg_subscriber *filters[TG_WANT_SIZE];
+  struct tg_subscriber *handlers[TG_WANT_SIZE];
+  struct tg_subscriber *life[TG_LIFE_COUNT];
+  struct {
+    uint64_t serial;
+    struct tg_event *event;
+  } live[TG_LIVE_EVENTS]; /* the events that C is handing to Lua right now, nested */
+  int live_events;
+  uint64_t event_serial;
+  bool keep_events; /* something was set going that may use the event of now later */
+
+  int walking; /* lists being walked */
+  bool sweep;  /* removed subscribers wait to be unlinked */
+
+  struct tg_thread *threads; /* live ones */
+  struct tg_thread *pool;
+  int pooled;
+  struct tg_timer *timers;
+  struct tg_job *jobs, **last_job;
+  uv_timer_t *ready;    /* runs the jobs in the next loop turn */
+  uv_timer_t *deadline; /* a retired state's last hour */
+
+  struct tg_buf scratch, out; /* used within one function only */
+  char *error;                /* of the last failed call, with traceback */
+};
+
+/* The state behind a lua_State (any of its coroutines); also notes that C was
+ * entered there. Every function that Lua calls starts with it. */
+static inline struct tg_state *tg_state_of(lua_State *L)
+{
+  void *state;
+  lua_getallocf(L, &state);
+  ((struct tg_state *)state)->now = L;
+  return state;
+}
+
+/* Makes a state with libraries and the `gateway` table. NULL: `*problem`. */
+struct tg_state *tg_state_new(struct tg_script *script, int generation, char **problem);
+void tg_state_free(struct tg_state *state);
+
+/* Runs the file of the script and settles the configuration. */
+bool tg_state_load(struct tg_state *state, char **problem);
+
+/* Checks `given` (NULL: the environment alone) and makes it the state's
+ * configuration; takes over `config`. False: `problems`. */
+bool tg_state_take_config(struct tg_state *state, const json_t *given, struct tg_config *config,
+                          struct tg_problems *problems);
+
+/* Points package.path and cpath at the script's directory, the rocks trees and
+ * the system's C modules. */
+void tg_state_set_paths(lua_State *L, const char *script_path, const struct tg_strings *rocks_trees);
+
+static inline bool tg_state_is_live(const struct tg_state *state) { return state->phase == TG_STATE_LIVE; }
+
+/* gateway.state moves to the next generation: plain values are copied. */
+void tg_state_copy_values(struct tg_state *from, struct tg_state *to);
+
+/* Ends a state: unload handlers, then everything that waits. */
+void tg_state_retire(struct tg_state *state);
+void tg_state_close_if_idle(struct tg_state *state);
+
+/* ---- call.c ---- */
+
+typedef int tg_body(lua_State *L, void *ctx);
+
+enum tg_budget { TG_BUDGET_HOST, TG_BUDGET_INLINE, TG_BUDGET_SLICE, TG_BUDGET_LOAD };
+
+/* Runs body(L, ctx) in a protected call, as inline code: it may not wait.
+ * False: state->error says why, with traceback (no traceback for HOST, which
+ * has neither budget nor memory limit: for the layer's own pushing). */
+bool tg_protect(struct tg_state *state, const char *what, enum tg_budget budget, tg_body *body, void *ctx);
+
+/* The same; what `body` returns stays on the stack of state->now (or of the
+ * main coroutine), *count values. */
+bool tg_protect_results(struct tg_state *state, tg_body *body, void *ctx, lua_State **L, int *count);
+
+/* Resumes a coroutine whose arguments are pushed. Returns lua_resume()'s. */
+int tg_resume(struct tg_thread *thread, int arguments);
+
+int tg_traceback(lua_State *L);
+int tg_trampoline(lua_State *L);
+
+/* Collects garbage when it has piled up; outside of all calls only. */
+void tg_collect(struct tg_state *state);
+
+/* ---- fault.c ---- */
+
+/* [-0, +2, m] Pushes nil and an error object {code=, message=}; returns 2. */
+int tg_push_failure(lua_State *L, const char *code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void tg_open_failures(lua_State *L);
+
+/* Logs state->error as an error of `what`, unless it was logged just now. */
+void tg_fault_log(struct tg_state *state, int shard_id, const char *what, const char *then);
+
+/* Counts and logs an error of an override; switches it off when it fails too
+ * often. `message` NULL: state->error. */
+void tg_fault_override(struct tg_state *state, enum tg_method method, int shard_id, const char *message);
+
+/* ---- override.c ---- */
+
+struct tg_method_info {
+  const char *table, *name;
+  const char *full; /* "gateway.shard:heartbeat" */
+  bool waits;
+  int table_index; /* into tg_table_names */
+};
+extern const struct tg_method_info tg_methods[TG_METHOD_COUNT];
+
+enum { TG_TABLE_MANAGER, TG_TABLE_SHARD, TG_TABLE_DELIVERY, TG_TABLE_CACHE, TG_TABLE_COUNT };
+extern const char *const tg_table_names[TG_TABLE_COUNT];
+
+/* Whether this process's core asks for the methods of that table. */
+bool tg_table_is_ours(const struct tg_script *script, int table);
+
+/* [-0, +1, e] The proxy table gateway.<table> and its natives. */
+void tg_bind_methods(lua_State *L, struct tg_state *state, int table);
+
+/* [-0, +1, e] gateway.default */
+void tg_bind_default(lua_State *L, struct tg_state *state);
+
+/* The natives: luaL_Reg arrays, in bind_*.c. */
+extern const luaL_Reg tg_native_manager[], tg_native_shard[], tg_native_delivery[], tg_native_cache[];
+
+/* ---- hooks.c ---- */
+
+void tg_hooks_init(struct tg_script *script);
+
+/* Makes script->hooks say what the live state wants: everything, or one. */
+void tg_hooks_fill(struct tg_script *script);
+void tg_hooks_fill_method(struct tg_state *state, enum tg_method method);
+void tg_hooks_fill_event(struct tg_state *state, uint16_t type);
+void tg_hooks_fill_life(struct tg_state *state, enum tg_life life);
+
+/* [-0, +1, m] Pushes an argument. */
+void tg_push_value(lua_State *L, const struct tg_value *value);
+
+/* Reads the values at `index` and above it (value, err) as a result. */
+enum tg_taken { TG_TAKEN, TG_TAKEN_NOTHING, TG_TAKEN_WRONG };
+enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, enum tg_value_kind expected,
+                            struct tg_value *result);
+
+/* ---- subscribe.c, dispatch.c, lanes.c ---- */
+
+void tg_bind_subscribe(lua_State *L, struct tg_state *state); /* adds on, filter to the table on top */
+void tg_subscriptions_sweep(struct tg_state *state);
+void tg_subscriptions_free(struct tg_state *state);
+
+extern const char *const tg_life_names[TG_LIFE_COUNT];
+
+enum tg_verdict tg_run_filters(struct tg_script *script, struct tg_event *event);
+void tg_run_handlers(struct tg_script *script, struct tg_shard *shard, struct tg_event *event);
+void tg_run_life(struct tg_script *script, enum tg_life what, struct tg_shard *shard, const json_t *details);
+/* On this state, live or not. `outlives`: the handlers may wait although the
+ * state is being retired. */
+void tg_run_life_on(struct tg_state *state, enum tg_life what, struct tg_shard *shard, const json_t *details,
+                    bool outlives);
+
+/* Starts the handler for the event, or queues it behind the earlier ones of
+ * its lane. `push_arguments` pushes (event, shard), and the event has been told
+ * to keep its bytes. */
+void tg_lane_run(struct tg_state *state, struct tg_subscriber *handler, const struct tg_event *event,
+                 int shard_id, tg_body *push_arguments, void *ctx);
+void tg_lanes_free(struct tg_state *state, struct tg_subscriber *handler);
+
+/* ---- event_handle.c, shard_handle.c ---- */
+
+void tg_open_event(lua_State *L, struct tg_state *state);
+/* [-0, +1, m] A new userdata for a live event. It holds until the caller sets
+ * state->live_events back to what it was before. */
+void tg_push_event(lua_State *L, struct tg_event *event);
+/* The userdata at `index` takes a copy of the bytes, for coroutines that wait. */
+void tg_keep_event(lua_State *L, int index);
+/* A filter replaced the message: forget what was decoded. */
+void tg_event_changed(lua_State *L, int index);
+/* The event behind the userdata at `index`: the live one or, if `copy_will_do`,
+ * the copy. Raises when it is over. */
+struct tg_event *tg_check_event(lua_State *L, int index, bool copy_will_do);
+
+void tg_open_shard(lua_State *L, struct tg_state *state);
+void tg_push_shard(lua_State *L, struct tg_shard *shard);
+struct tg_shard *tg_check_shard(lua_State *L, int index, const char *method);
+
+/* ---- the tables of lua/tidegate/init.lua ---- */
+
+/* [-0, +1, e] The table that the Lua half is built on ("tidegate.core"). */
+int tg_open_core(lua_State *L);
+void tg_bind_http(lua_State *L);    /* adds http to the table on top */
+void tg_bind_timers(lua_State *L);  /* adds sleep, spawn, after, every */
+void tg_bind_metrics(lua_State *L); /* adds metric */
+void tg_metrics_free(struct tg_metric *metrics);

@@ -1,0 +1,34 @@
+#pragma once
+
+/* Ends Lua calls that take too long (design 7.3).
+ *
+ * Entering Lua costs a few stores. A thread looks every 10 ms; when the same
+ * call has used more processor time than its budget, it signals the Lua
+ * thread, whose handler sets a count hook that raises, and goes on raising
+ * until the outermost call has returned: no pcall can swallow it. Loops that
+ * LuaJIT has compiled do not look at hooks: the manager's watchdog kills the
+ * process then. One Lua thread a process. */
+
+#include "base/clock.h"
+
+#include <lua.h>
+#include <stdbool.h>
+
+/* Counted: each user calls both. */
+void tg_watchdog_start(void);
+void tg_watchdog_stop(void);
+
+/* What ran when Lua was entered again from inside: on the caller's stack. */
+struct tg_watch {
+  lua_State *L;
+  volatile bool *hooked;
+};
+
+/* Before and after Lua runs; they nest, and the outermost budget counts. 0:
+ * none. `hooked` is set by the signal handler with the hook; whoever entered
+ * removes the hook. */
+void tg_watchdog_enter(struct tg_watch *outer, lua_State *L, tg_ms budget, volatile bool *hooked);
+void tg_watchdog_leave(const struct tg_watch *outer);
+
+/* The budget of the call that runs. */
+tg_ms tg_watchdog_budget(void);
