@@ -104,11 +104,6 @@ static uint64_t string_bytes(uint64_t quotes, struct carry *carry)
  * closes the outermost, or BLOCK. */
 static int close_bit(uint64_t opening, uint64_t closing, size_t *depth)
 {
-  size_t closes = (size_t)__builtin_popcountll(closing);
-  if (closes < *depth) {
-    *depth += (size_t)__builtin_popcountll(opening) - closes;
-    return BLOCK;
-  }
   for (uint64_t left = opening | closing; left; left &= left - 1) {
     if (opening & left & -left)
       ++*depth;
@@ -120,8 +115,8 @@ static int close_bit(uint64_t opening, uint64_t closing, size_t *depth)
 
 /* `at` stands on an opening bracket. Brackets are counted, not matched by kind:
  * enough to find the end of text that came from a JSON writer, and harmless on
- * anything else. Works on 64 bytes at once, without a branch on what they are:
- * this runs over every byte of every event. */
+ * anything else. Works on 64 bytes at once: this runs over every byte of every
+ * event. */
 static const char *skip_nested(const char *at, const char *end)
 {
   struct carry carry = {0};
