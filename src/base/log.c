@@ -95,7 +95,8 @@ static void put(const char *line, size_t length)
 
 static void put_json(enum tg_log_level level, int shard_id, const char *time, const char *text)
 {
-  json_t *line = json_pack("{s:s, s:s, s:s}", "time", time, "level", level_names[level], "role", the_log.role);
+  json_t *line =
+      json_pack("{s:s, s:s, s:s}", "time", time, "level", level_names[level], "role", the_log.role);
   if (!line)
     return;
   if (shard_id >= 0)
@@ -118,7 +119,8 @@ static void put_text(enum tg_log_level level, int shard_id, const char *time, co
   char shard[32] = "";
   if (shard_id >= 0)
     snprintf(shard, sizeof shard, " shard %d", shard_id);
-  size_t n = (size_t)snprintf(line, sizeof line, "%s %-5s %s%s: ", time, level_names[level], the_log.role, shard);
+  size_t n = (size_t)snprintf(line, sizeof line, "%s %-5s %s%s: ", time, level_names[level], the_log.role,
+                              shard);
   for (const char *at = text; *at && n < sizeof line - 4; at++) {
     line[n++] = *at;
     if (*at == '\n')
