@@ -1,0 +1,34 @@
+#include "fake_discord/fake.h"
+
+#include "fake_discord/conn.h"
+#include "fake_discord/emit.h"
+#include "fake_discord/faults.h"
+#include "fake_discord/identify.h"
+#include "fake_discord/interactions.h"
+#include "fake_discord/journal.h"
+
+static void end_all(struct tg_fake *fake)
+{
+  while (!LIST_EMPTY(&fake->conns))
+    tg_fake_conn_drop(LIST_FIRST(&fake->conns), TG_STREAM_RESET);
+  while (!LIST_EMPTY(&fake->sessions))
+    tg_fake_session_kill(LIST_FIRST(&fake->sessions), "reset");
+}
+
+void tg_fake_reset(struct tg_fake *fake, const struct tg_fake_what *what)
+{
+  if (what->settings)
+    fake->settings = fake->options->settings;
+  if (what->faults)
+    tg_fake_faults_clear(fake);
+  if (what->sessions) {
+    end_all(fake);
+    tg_fake_limits_clear(fake);
+    tg_fake_interactions_clear(fake->interactions);
+  }
+  if (what->numbers)
+    tg_fake_emitter_reset(fake, true);
+  if (what->history)
+    tg_fake_journal_clear(fake->journal);
+  tg_fake_emit_kick(fake);
+}

@@ -1,0 +1,33 @@
+#pragma once
+
+/* The bot's guilds. Their ids follow from the seed, and consecutive guilds
+ * belong to consecutive shards, whatever the shard count. */
+
+#include "fake_discord/fake.h"
+
+struct tg_fake_guild {
+  uint64_t id;
+  bool left; /* the bot is no longer there */
+  bool unavailable;
+  uint64_t numbered; /* running number of the last numbered event */
+  tg_ms members_asked; /* when op 8 asked for all members; 0: never */
+};
+
+struct tg_fake_guilds {
+  struct tg_fake_guild *all;
+  size_t count;
+};
+
+struct tg_fake_guilds *tg_fake_guilds_new(const struct tg_fake *fake, int count);
+void tg_fake_guilds_free(struct tg_fake_guilds *guilds);
+
+/* Adds one that the bot has joined. */
+struct tg_fake_guild *tg_fake_guild_add(struct tg_fake *fake, uint64_t id);
+
+/* NULL: the bot is not in it. */
+struct tg_fake_guild *tg_fake_guild_find(struct tg_fake *fake, uint64_t id);
+
+/* Walks the guilds of a shard; start with *at = 0; NULL at the end. */
+struct tg_fake_guild *tg_fake_guild_next(struct tg_fake *fake, int shard_id, int total, size_t *at);
+
+size_t tg_fake_guild_count(struct tg_fake *fake, int shard_id, int total);
