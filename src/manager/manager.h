@@ -25,7 +25,8 @@ struct tg_manager_options {
   struct tg_reload reload; /* of the manager's own script */
   const char *script_path; /* given to the workers; NULL: none */
   bool progress;           /* draw the progress bar (standard error is a terminal) */
-  /* The gateway is over; the loop should end with this exit code. */
+  /* The gateway is over; the loop should end with this exit code. Never called
+   * from inside a call to the manager. */
   void (*on_exit)(void *ctx, int exit_code);
   void *ctx;
 };
@@ -34,13 +35,19 @@ struct tg_manager_options {
  * runs there (its pid is in the message), or the directory cannot be used. */
 struct tg_manager *tg_manager_new(const struct tg_manager_options *options, struct tg_error *error);
 
-/* Fetches gateway information, starts workers and shards. */
+/* Fetches gateway information, starts workers and shards. What goes wrong is
+ * logged with what to do, and ends in on_exit. */
 void tg_manager_start(struct tg_manager *manager);
 
 /* Stops all workers, then calls on_exit(exit_code). A second call hurries. */
 void tg_manager_stop(struct tg_manager *manager, bool keep_sessions, int exit_code);
 
+/* After on_exit, or without a start. The loop has to run until it is empty
+ * afterwards: its closing handles hold the memory. */
 void tg_manager_free(struct tg_manager *manager);
+
+/* A reload has made a new configuration; the old one may be freed afterwards. */
+void tg_manager_reconfigure(struct tg_manager *manager, const struct tg_config *config);
 
 /* `value` is borrowed, any JSON or NULL (nil). Called exactly once. */
 typedef void tg_manager_reply(void *ctx, json_t *value, const struct tg_error *error);
@@ -53,3 +60,10 @@ void tg_manager_call(struct tg_manager *manager, enum tg_method method, const js
 /* The same, but always the C default: gateway.default.manager. */
 void tg_manager_call_default(struct tg_manager *manager, enum tg_method method, const json_t *args,
                              tg_manager_reply *reply, void *ctx);
+
+/* Reloads the scripts of all processes in two phases: prepared everywhere, then
+ * committed everywhere; or, if one says no, aborted everywhere and nothing has
+ * changed. Replies {"generation": n} or an error ("reload_failed",
+ * "reload_running"); of a failed script `value` is {"problem": text} with the
+ * whole traceback, which is also in the log. */
+void tg_manager_reload(struct tg_manager *manager, tg_manager_reply *reply, void *ctx);

@@ -316,7 +316,7 @@ void tg_scheduler_unused(struct tg_scheduler *scheduler, int shard_id, tg_ms now
     scheduler->allowance++;
   }
   struct entry *entry = entry_of(scheduler, shard_id);
-  if (entry->state == TG_IDENTIFY_GRANTED || entry->state == TG_IDENTIFY_SENT)
+  if (entry->state >= TG_IDENTIFY_ASKING)
     set_state(entry, TG_IDENTIFY_STARTED, now);
 }
 

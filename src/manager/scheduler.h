@@ -81,6 +81,7 @@ tg_ms tg_scheduler_grant_anyway(struct tg_scheduler *scheduler, int shard_id, tg
 tg_ms tg_scheduler_deadline(const struct tg_scheduler *scheduler, int shard_id);
 
 void tg_scheduler_sent(struct tg_scheduler *scheduler, int shard_id, tg_ms now);
+/* The grant was not used, or the shard no longer asks: its connection is gone. */
 void tg_scheduler_unused(struct tg_scheduler *scheduler, int shard_id, tg_ms now);
 void tg_scheduler_done(struct tg_scheduler *scheduler, int shard_id, bool ready, tg_ms now);
 

@@ -12,11 +12,10 @@
  *                    NONCE_REPLY when sent. With forwardUntil (tg_now()) `data`
  *                    is an op 8 whose d.nonce the worker remembers until then:
  *                    see MEMBERS_CHUNK
- *   SHARD_PRESENCE   {shardId?, presence: d of op 3 | null, nonce}: of this shard,
- *                    or of all shards of the worker, from now on
+ *   SET_PRESENCE     {shardId, presence: d of op 3 | null, nonce}: from now on
  *   GET_SHARD_INFO   {nonce}
  *   KILL_SHARD       {shardId, nonce}: ends its session; answered when it is gone
- *   PREPARE_RELOAD   {generation, nonce}: answered by {problem: text | null}
+ *   PREPARE_RELOAD   {generation, nonce}: answered by true or {problem: text}
  *   COMMIT_RELOAD, ABORT_RELOAD  {generation, nonce}
  *   STOP             {keepSessions, deadline}; a second one has a shorter deadline
  * Worker to manager:
@@ -32,7 +31,7 @@
  *   MEMBERS_LIMITED  {shardId, data}: d of a RATE_LIMITED with such a d.meta.nonce
  *   MANAGER_CALL     {method, args, default?, nonce}: gateway.manager:<method>
  *                    called in a worker; default true: the C default of it
- *   STILL_ALIVE      {}: the loop turns (watchdog); at least twice a second
+ *   STILL_ALIVE      {}: the loop turns (watchdog); at least once a second
  *   STOPPED          {}
  * Both: NONCE_REPLY  {nonce, data | error: {code, message}} */
 

@@ -1,0 +1,154 @@
+#include "manager/gateway_info.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { USUAL_STARTS = 1000, RETRY_AFTER_MAX = 3600 * 1000 };
+
+static bool read_int(const json_t *object, const char *key, json_int_t low, json_int_t high, int *value,
+                     struct tg_error *error)
+{
+  const json_t *field = json_object_get(object, key);
+  json_int_t number = json_is_real(field) && floor(json_real_value(field)) == json_real_value(field)
+                          ? (json_int_t)json_real_value(field) /* Lua has but one kind of number */
+                          : json_integer_value(field);
+  if (!json_is_number(field) || number < low || number > high)
+    return tg_fail(error, "bad_answer", "\"%s\" of the gateway information is not a number from %lld to %lld", key,
+                   (long long)low, (long long)high);
+  *value = (int)number;
+  return true;
+}
+
+bool tg_gateway_info_parse(const json_t *json, struct tg_gateway_info *info, struct tg_error *error)
+{
+  *info = (struct tg_gateway_info){0};
+  if (!json_is_object(json))
+    return tg_fail(error, "bad_answer", "the gateway information is not an object");
+  const char *url = json_string_value(json_object_get(json, "url"));
+  if (!url || (strncmp(url, "wss://", 6) != 0 && strncmp(url, "ws://", 5) != 0) || strlen(url) >= sizeof info->url)
+    return tg_fail(error, "bad_answer", "\"url\" of the gateway information is not a ws:// or wss:// URL");
+  snprintf(info->url, sizeof info->url, "%s", url);
+  const json_t *limit = json_object_get(json, "session_start_limit");
+  if (!json_is_object(limit))
+    return tg_fail(error, "bad_answer", "\"session_start_limit\" of the gateway information is missing");
+  int reset_after = 0;
+  bool good = read_int(json, "shards", 1, TG_MAX_SHARDS, &info->shards, error) &&
+              read_int(limit, "max_concurrency", 1, TG_MAX_CONCURRENCY, &info->max_concurrency, error) &&
+              read_int(limit, "total", 0, INT32_MAX, &info->total, error) &&
+              read_int(limit, "remaining", 0, INT32_MAX, &info->remaining, error) &&
+              read_int(limit, "reset_after", 0, INT32_MAX, &reset_after, error);
+  info->reset_after = reset_after;
+  if (info->remaining > info->total)
+    info->remaining = info->total;
+  return good;
+}
+
+json_t *tg_gateway_info_to_json(const struct tg_gateway_info *info)
+{
+  return json_pack("{s:s, s:i, s:{s:i, s:i, s:I, s:i}}", "url", info->url, "shards", info->shards,
+                   "session_start_limit", "total", info->total, "remaining", info->remaining, "reset_after",
+                   (json_int_t)info->reset_after, "max_concurrency", info->max_concurrency);
+}
+
+bool tg_gateway_info_configured(const struct tg_config *config)
+{
+  return config->gateway_bot.url && (config->gateway_bot.shards > 0 || config->total_shards > 0) &&
+         config->gateway_bot.max_concurrency > 0;
+}
+
+void tg_gateway_info_override(struct tg_gateway_info *info, const struct tg_config *config)
+{
+  if (config->gateway_bot.url)
+    snprintf(info->url, sizeof info->url, "%s", config->gateway_bot.url);
+  if (config->gateway_bot.shards > 0)
+    info->shards = config->gateway_bot.shards;
+  if (config->gateway_bot.max_concurrency > 0)
+    info->max_concurrency = config->gateway_bot.max_concurrency;
+  if (config->gateway_bot.total > 0) {
+    info->total = config->gateway_bot.total;
+    info->remaining = config->gateway_bot.remaining;
+    info->reset_after = config->gateway_bot.reset_after;
+  }
+}
+
+bool tg_gateway_info_complete(struct tg_gateway_info *info, int total_shards)
+{
+  if (info->shards == 0)
+    info->shards = total_shards;
+  if (info->max_concurrency == 0)
+    info->max_concurrency = 1;
+  if (info->total == 0)
+    info->total = info->remaining = USUAL_STARTS;
+  return info->url[0] && info->shards > 0;
+}
+
+/* Seconds as JSON carries them; -1: none. */
+static tg_ms read_retry_after(const json_t *answer, const struct tg_http_response *response)
+{
+  const json_t *field = json_object_get(answer, "retry_after");
+  double seconds = json_number_value(field);
+  tg_ms wait = -1;
+  if (json_is_number(field) && seconds >= 0)
+    wait = seconds < RETRY_AFTER_MAX / 1000.0 ? (tg_ms)ceil(seconds * 1000) : RETRY_AFTER_MAX;
+  if (response->retry_after > wait)
+    wait = response->retry_after;
+  return wait;
+}
+
+static void judge_refusal(const struct tg_http_response *response, const json_t *answer, const char *url,
+                          tg_ms *retry_after, struct tg_error *error)
+{
+  long status = response->status;
+  *retry_after = read_retry_after(answer, response);
+  if (status == 401)
+    tg_fail(error, "unauthorized",
+            "the token was refused (401 from %s). Copy the bot's token again from "
+            "https://discord.com/developers/applications (Bot, Reset Token) into DISCORD_TOKEN; with a REST proxy, "
+            "check rest.authorization",
+            url);
+  else if (status == 403)
+    tg_fail(error, "blocked",
+            "%s refuses this computer (403): Cloudflare, in front of Discord, blocks the address or the client. "
+            "Try again in some minutes, or from another address",
+            url);
+  else if (status == 429 && !answer)
+    tg_fail(error, "blocked",
+            "%s refuses this computer's address for a while (429 without JSON: too many refused requests from "
+            "here). Stop what sends them; the ban lasts up to an hour",
+            url);
+  else if (status == 429)
+    tg_fail(error, "rate_limited", "%s asks to wait %lld ms (429)", url,
+            (long long)(*retry_after >= 0 ? *retry_after : 0));
+  else if (status >= 500)
+    tg_fail(error, "unavailable", "%s answers %ld: it is down or overloaded", url, status);
+  else
+    tg_fail(error, "bad_answer", "%s answers %ld, which Discord's REST API does not. Check rest.url (REST_URL)", url,
+            status);
+}
+
+json_t *tg_gateway_info_judge(const struct tg_http_response *response, const char *url, tg_ms *retry_after,
+                              struct tg_error *error)
+{
+  *retry_after = -1;
+  if (response->status == 0) {
+    tg_fail(error, "unavailable", "%s cannot be reached: %s", url, response->error.message);
+    return NULL;
+  }
+  json_t *answer = json_loadb(response->body.at ? response->body.at : "", response->body.length, 0, NULL);
+  if (response->status != 200) {
+    judge_refusal(response, answer, url, retry_after, error);
+    json_decref(answer);
+    return NULL;
+  }
+  struct tg_gateway_info info;
+  struct tg_error problem = {0};
+  if (!answer)
+    tg_fail(error, "bad_answer", "%s answers with something that is not JSON. Check rest.url (REST_URL)", url);
+  else if (!tg_gateway_info_parse(answer, &info, &problem))
+    tg_fail(error, "bad_answer", "%s: %s. Check rest.url (REST_URL)", url, problem.message);
+  else
+    return answer;
+  json_decref(answer);
+  return NULL;
+}

@@ -1,0 +1,82 @@
+/* How far the start is: a bar on a terminal, a line at each tenth elsewhere. */
+
+#include "base/log.h"
+#include "manager/internal.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { BAR_WIDTH = 30 };
+
+static bool bar_shown; /* of this process's standard error */
+
+static void put(const char *text, size_t length)
+{
+  if (write(STDERR_FILENO, text, length) < 0)
+    bar_shown = false; /* nobody looks */
+}
+
+static void clear_bar(void)
+{
+  static const char clear[] = "\r\033[K";
+  if (!bar_shown)
+    return;
+  bar_shown = false;
+  put(clear, sizeof clear - 1);
+}
+
+static void format_time(tg_ms left, char *text, size_t size)
+{
+  int seconds = (int)((left + 999) / 1000);
+  if (seconds == 0)
+    snprintf(text, size, "nearly there");
+  else if (seconds < 60)
+    snprintf(text, size, "about %d s left", seconds);
+  else if (seconds < 3600)
+    snprintf(text, size, "about %d min %d s left", seconds / 60, seconds % 60);
+  else
+    snprintf(text, size, "about %d h %d min left", seconds / 3600, seconds % 3600 / 60);
+}
+
+static void draw_bar(struct tg_manager *manager, int up, int total)
+{
+  char bar[BAR_WIDTH + 1], left[48], line[160];
+  int filled = up * BAR_WIDTH / total;
+  for (int i = 0; i < BAR_WIDTH; i++)
+    bar[i] = i < filled ? '#' : '.';
+  bar[BAR_WIDTH] = '\0';
+  if (manager->gate_closed)
+    snprintf(left, sizeof left, "identifies are held back");
+  else
+    format_time(tg_scheduler_eta(manager->scheduler), left, sizeof left);
+  /* The cursor goes back to the start: a line of a worker then covers the bar. */
+  int length = snprintf(line, sizeof line, "\r\033[K[%s] %d of %d shards up, %s\r", bar, up, total, left);
+  bar_shown = true;
+  tg_log_set_hook(clear_bar);
+  put(line, (size_t)length);
+}
+
+void tg_progress_draw(struct tg_manager *manager)
+{
+  int total = tg_manager_shard_count(manager);
+  if (!manager->spawned || manager->all_up || tg_manager_stopping(manager) || total == 0)
+    return;
+  int up = tg_spawn_count_up(manager), percent = up * 100 / total;
+  if (manager->options.progress) {
+    draw_bar(manager, up, total);
+  } else if (percent / 10 > manager->shown_percent / 10 && up < total) {
+    char left[48];
+    format_time(tg_scheduler_eta(manager->scheduler), left, sizeof left);
+    tg_log(TG_INFO, TG_NO_SHARD, "%d of %d shards are up (%d %%), %s", up, total, percent, left);
+  }
+  if (percent > manager->shown_percent)
+    manager->shown_percent = percent;
+}
+
+void tg_progress_end(struct tg_manager *manager)
+{
+  (void)manager;
+  clear_bar();
+  tg_log_set_hook(NULL);
+}
