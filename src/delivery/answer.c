@@ -81,7 +81,6 @@ static void on_trouble(struct answer *answer, enum tg_outcome outcome)
 {
   struct tg_handler *handler = answer->handler;
   const struct tg_http_response *response = answer->response;
-  bool at_once = outcome != TG_OUTCOME_RETRY;
   answer->event->attempts++;
   tg_ms scripted = scripted_delay(answer);
   tg_ms wait = scripted >= 0 ? scripted : tg_circuit_wait(&handler->circuit, tg_random_unit());
@@ -91,9 +90,10 @@ static void on_trouble(struct answer *answer, enum tg_outcome outcome)
                            ? tg_outcome_advice(response->status, response->error.code)
                            : "it is tried again until it answers";
   tg_window_failure(&handler->window);
-  tg_handler_failed(handler, wait, at_once, answer->reason, advice);
+  tg_handler_failed(handler, wait, outcome, answer->reason, advice);
   if (handler->circuit.state == TG_CIRCUIT_CLOSED || scripted >= 0) {
-    retry_after(answer, scripted >= 0 ? scripted : tg_retry_delay(answer->event->attempts - 1, tg_random_unit()));
+    retry_after(answer,
+                scripted >= 0 ? scripted : tg_retry_delay(answer->event->attempts - 1, tg_random_unit()));
     return;
   }
   tg_count(&answer->lane->row->retried);
@@ -129,10 +129,11 @@ static void bury(struct answer *answer)
   struct tg_error error = {0};
   const char *state_dir = lane->delivery->config->state_dir;
   bool written = state_dir && tg_dead_letter_write(state_dir, &letter, &error);
-  tg_log(TG_WARN, lane->shard_id, "the event handler refused %.*s %llu.%llu %d times (%s); %s%s",
-         (int)letter.name.length, letter.name.at, (unsigned long long)event->epoch,
-         (unsigned long long)event->sequence, event->refusals, answer->reason,
-         written ? "it is in dead.jsonl of the state directory" : "it is lost: ", written ? "" : error.message);
+  tg_log(
+      TG_WARN, lane->shard_id, "the event handler refused %.*s %llu.%llu %d times (%s); %s%s",
+      (int)letter.name.length, letter.name.at, (unsigned long long)event->epoch,
+      (unsigned long long)event->sequence, event->refusals, answer->reason,
+      written ? "it is in dead.jsonl of the state directory" : "it is lost: ", written ? "" : error.message);
   tg_count(&lane->row->dead);
   tg_lane_remove(lane, event);
 }
@@ -155,7 +156,8 @@ static void on_refused(struct answer *answer)
 void tg_lane_answered(void *ctx, const struct tg_http_response *response)
 {
   struct tg_lane *lane = ctx;
-  struct answer answer = {.lane = lane, .handler = lane->sending, .event = lane->queue.head, .response = response};
+  struct answer answer = {
+      .lane = lane, .handler = lane->sending, .event = lane->queue.head, .response = response};
   struct tg_handler *handler = answer.handler;
   handler->in_flight--;
   lane->request = 0;

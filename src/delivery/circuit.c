@@ -45,9 +45,15 @@ bool tg_circuit_failure(struct tg_circuit *circuit, tg_ms now, tg_ms wait, bool 
   return before == TG_CIRCUIT_CLOSED;
 }
 
-void tg_window_init(struct tg_window *window) { *window = (struct tg_window){.limit = TG_WINDOW_START}; }
+void tg_window_init(struct tg_window *window)
+{
+  *window = (struct tg_window){.limit = TG_WINDOW_START};
+}
 
-int tg_window_limit(const struct tg_window *window) { return (int)window->limit; }
+int tg_window_limit(const struct tg_window *window)
+{
+  return (int)window->limit;
+}
 
 void tg_window_success(struct tg_window *window, double ms, int in_flight)
 {

@@ -65,9 +65,9 @@ bool tg_dead_letter_write(const char *state_dir, const struct tg_dead_letter *le
   struct tg_buf path = {0}, line = {0};
   tg_buf_printf(&path, "%s/dead.jsonl", state_dir);
   *tg_buf_reserve(&path, 1) = '\0';
-  tg_buf_printf(&line, "{\"at\":%lld,\"shard\":%d,\"epoch\":%llu,\"s\":%llu,\"t\":",
-                (long long)tg_wall_clock(), letter->shard_id, (unsigned long long)letter->epoch,
-                (unsigned long long)letter->sequence);
+  tg_buf_printf(&line,
+                "{\"at\":%lld,\"shard\":%d,\"epoch\":%llu,\"s\":%llu,\"t\":", (long long)tg_wall_clock(),
+                letter->shard_id, (unsigned long long)letter->epoch, (unsigned long long)letter->sequence);
   put_string(&line, letter->name);
   tg_buf_printf(&line, ",\"status\":%ld,\"answer\":", letter->status);
   put_string(&line, answer);

@@ -41,7 +41,10 @@ static void on_lane_timer_closed(uv_handle_t *timer)
   tg_delivery_handle_closed(lane->delivery);
 }
 
-static void on_own_timer_closed(uv_handle_t *timer) { tg_delivery_handle_closed(timer->data); }
+static void on_own_timer_closed(uv_handle_t *timer)
+{
+  tg_delivery_handle_closed(timer->data);
+}
 
 static void on_report(uv_timer_t *timer)
 {

@@ -66,7 +66,8 @@ void tg_delivery_drain(struct tg_delivery *delivery, tg_ms deadline, void (*done
 
 /* Called when tg_event.replacement or a cache decision is needed by Lua's
  * defaults: gateway.cache.guild_create_kind and message_changed. */
-enum tg_guild_create tg_delivery_guild_create_kind(struct tg_delivery *delivery, const struct tg_event *event);
+enum tg_guild_create tg_delivery_guild_create_kind(struct tg_delivery *delivery,
+                                                   const struct tg_event *event);
 bool tg_delivery_message_changed(struct tg_delivery *delivery, const struct tg_event *event);
 
 /* The configuration has changed by a reload; takes over what can change live. */

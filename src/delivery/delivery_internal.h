@@ -85,9 +85,10 @@ struct tg_delivery {
   int drops_until_look;
   bool drop_first[TG_EVENT_TYPE_MAX];
   uint64_t dropped_first, dropped_oldest; /* since the last report */
+  bool dropping;                          /* the log has said so */
   bool by_content;                        /* the message content intent is there */
   struct tg_message_cache *messages;
-  tg_ms wall_offset; /* wall clock - uv_now() */
+  tg_ms wall_offset;              /* wall clock - uv_now() */
   struct tg_shard_row *spare_row; /* for shards without a row */
 
   uv_timer_t report;
@@ -126,7 +127,7 @@ void tg_handler_forget(struct tg_handler *handler, struct tg_lane *lane);
 void tg_handler_pump(struct tg_handler *handler);
 /* Counts a request's end for the circuit; logs, and tells the script. */
 void tg_handler_succeeded(struct tg_handler *handler);
-void tg_handler_failed(struct tg_handler *handler, tg_ms wait, bool at_once, const char *reason,
+void tg_handler_failed(struct tg_handler *handler, tg_ms wait, enum tg_outcome outcome, const char *reason,
                        const char *advice);
 
 /* answer.c */
@@ -135,7 +136,11 @@ tg_http_done tg_lane_answered;
 /* One writer, so no locked instruction is needed. */
 static inline void tg_count(_Atomic uint64_t *counter)
 {
-  atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
+  atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                        memory_order_relaxed);
 }
 
-static inline tg_ms tg_delivery_now(const struct tg_delivery *delivery) { return (tg_ms)uv_now(delivery->loop); }
+static inline tg_ms tg_delivery_now(const struct tg_delivery *delivery)
+{
+  return (tg_ms)uv_now(delivery->loop);
+}

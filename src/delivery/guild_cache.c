@@ -6,7 +6,7 @@
 #include <string.h>
 
 enum guild_state {
-  GUILD_LOADING,   /* in READY's list, not seen yet */
+  GUILD_LOADING, /* in READY's list, not seen yet */
   GUILD_AVAILABLE,
   GUILD_OUTAGE,
   GUILD_JOINING, /* unknown before its stub came */
@@ -21,7 +21,10 @@ void tg_guild_cache_free(struct tg_guild_cache *cache)
   *cache = (struct tg_guild_cache){0};
 }
 
-void tg_guild_cache_reset(struct tg_guild_cache *cache) { tg_guild_cache_free(cache); }
+void tg_guild_cache_reset(struct tg_guild_cache *cache)
+{
+  tg_guild_cache_free(cache);
+}
 
 /* The index of `id`, or where it would stand. */
 static uint32_t position(const struct tg_guild_cache *cache, uint64_t id, bool *found)

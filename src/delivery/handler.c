@@ -109,7 +109,10 @@ static void send_head(struct tg_handler *handler, struct tg_lane *lane)
   lane->request = tg_http_start(delivery->http, &request, tg_lane_answered, lane);
 }
 
-static void on_wait_over(uv_timer_t *timer) { tg_handler_pump(timer->data); }
+static void on_wait_over(uv_timer_t *timer)
+{
+  tg_handler_pump(timer->data);
+}
 
 void tg_handler_pump(struct tg_handler *handler)
 {
@@ -145,26 +148,36 @@ void tg_handler_succeeded(struct tg_handler *handler)
   tg_ms seconds = (tg_delivery_now(delivery) - handler->down_since) / 1000;
   uv_timer_stop(&handler->timer);
   tg_window_restart(&handler->window);
-  tg_log(TG_INFO, TG_NO_SHARD, "event handler %s is up again after %lld s; %llu events wait", handler->public_url,
-         (long long)seconds, (unsigned long long)delivery->queued.events);
+  tg_log(TG_INFO, TG_NO_SHARD, "event handler %s is up again after %lld s; %llu events wait",
+         handler->public_url, (long long)seconds, (unsigned long long)delivery->queued.events);
   tell_script(handler, TG_LIFE_handler_up, "answers again");
 }
 
-void tg_handler_failed(struct tg_handler *handler, tg_ms wait, bool at_once, const char *reason,
+static void raise_alarm(struct tg_handler *handler, enum tg_outcome outcome, const char *reason,
+                        const char *advice)
+{
+  struct tg_delivery *delivery = handler->delivery;
+  tg_ms now = tg_delivery_now(delivery);
+  char since[48] = "";
+  if (now > handler->down_since)
+    snprintf(since, sizeof since, " since %lld s", (long long)(now - handler->down_since) / 1000);
+  handler->alarmed_at = now;
+  tg_log(outcome == TG_OUTCOME_MISCONFIGURED ? TG_ERROR : TG_WARN, TG_NO_SHARD,
+         "event handler %s is down%s: %s; %s. %llu events wait", handler->public_url, since, reason, advice,
+         (unsigned long long)delivery->queued.events);
+}
+
+void tg_handler_failed(struct tg_handler *handler, tg_ms wait, enum tg_outcome outcome, const char *reason,
                        const char *advice)
 {
   struct tg_delivery *delivery = handler->delivery;
   tg_ms now = tg_delivery_now(delivery);
-  bool opened = tg_circuit_failure(&handler->circuit, now, wait, at_once);
+  bool opened = tg_circuit_failure(&handler->circuit, now, wait, outcome != TG_OUTCOME_RETRY);
   if (opened)
     handler->down_since = now;
   bool repeat = handler->circuit.state == TG_CIRCUIT_OPEN && now - handler->alarmed_at >= TG_REPORT_INTERVAL;
-  if (opened || repeat) {
-    handler->alarmed_at = now;
-    tg_log(at_once ? TG_ERROR : TG_WARN, TG_NO_SHARD, "event handler %s is down for %lld s: %s; %s. %llu events wait",
-           handler->public_url, (long long)(now - handler->down_since) / 1000, reason, advice,
-           (unsigned long long)delivery->queued.events);
-  }
+  if (opened || repeat)
+    raise_alarm(handler, outcome, reason, advice);
   if (opened)
     tell_script(handler, TG_LIFE_handler_down, reason);
 }

@@ -45,7 +45,10 @@ static void on_timer_closed(uv_handle_t *handle)
   free_when_closed(http);
 }
 
-static void on_socket_closed(void *ctx) { free_when_closed(ctx); }
+static void on_socket_closed(void *ctx)
+{
+  free_when_closed(ctx);
+}
 
 static void push_finished(struct tg_http *http, struct tg_http_transfer *transfer)
 {
@@ -149,7 +152,10 @@ static int on_timeout_wanted(CURLM *multi, long timeout, void *ctx)
   return 0;
 }
 
-static void on_soon(uv_timer_t *timer) { deliver_finished(timer->data); }
+static void on_soon(uv_timer_t *timer)
+{
+  deliver_finished(timer->data);
+}
 
 struct tg_http *tg_http_new(uv_loop_t *loop, const struct tg_http_options *options)
 {
@@ -236,7 +242,8 @@ static struct tg_http_transfer *take(struct tg_http *http)
   return transfer;
 }
 
-uint64_t tg_http_start(struct tg_http *http, const struct tg_http_request *request, tg_http_done *done, void *ctx)
+uint64_t tg_http_start(struct tg_http *http, const struct tg_http_request *request, tg_http_done *done,
+                       void *ctx)
 {
   if (http->closing)
     return UINT64_MAX;

@@ -41,7 +41,7 @@ struct tg_http_response {
   /* code: "timeout", "refused", "resolve", "tls", "reset", "too_large",
    * "cancelled", "bad_url", "failed". Empty when there was an answer. */
   struct tg_error error;
-  double seconds; /* from start to end */
+  double seconds;      /* from start to end */
   const char *headers; /* the header lines as they came, CRLF between; "" if none */
 };
 

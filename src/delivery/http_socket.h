@@ -13,7 +13,7 @@
 struct tg_http_sockets {
   uv_loop_t *loop;
   CURLM *multi;
-  void (*acted)(void *ctx); /* after each curl_multi_socket_action() */
+  void (*acted)(void *ctx);  /* after each curl_multi_socket_action() */
   void (*closed)(void *ctx); /* a uv handle is gone: *open_handles went down */
   void *ctx;
   int open_handles;

@@ -55,7 +55,8 @@ bool tg_http_url_parse(const char *text, struct tg_http_url *url, struct tg_erro
     return parse_unix(text, url, error);
   if (!starts_with(text, "http://") && !starts_with(text, "https://")) {
     char *public = tg_http_url_public(text);
-    tg_fail(error, "bad_url", "\"%s\" is not a URL that starts with http://, https:// or http+unix://", public);
+    tg_fail(error, "bad_url", "\"%s\" is not a URL that starts with http://, https:// or http+unix://",
+            public);
     free(public);
     return false;
   }

@@ -148,12 +148,13 @@ static void set_headers(struct tg_http_transfer *transfer, const char *const *he
   count += blanks;
   if (count > transfer->header_capacity) {
     transfer->header_capacity = count + 4;
-    transfer->header_nodes =
-        tg_realloc(transfer->header_nodes, (size_t)transfer->header_capacity * sizeof transfer->header_nodes[0]);
+    transfer->header_nodes = tg_realloc(transfer->header_nodes,
+                                        (size_t)transfer->header_capacity * sizeof transfer->header_nodes[0]);
   }
   char *text = transfer->header_text.data;
   for (int i = 0; i < count; i++) {
-    transfer->header_nodes[i] = (struct curl_slist){text, i + 1 < count ? &transfer->header_nodes[i + 1] : NULL};
+    transfer->header_nodes[i] =
+        (struct curl_slist){text, i + 1 < count ? &transfer->header_nodes[i + 1] : NULL};
     text += strlen(text) + 1;
   }
   curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->header_nodes);

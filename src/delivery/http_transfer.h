@@ -14,7 +14,7 @@ struct tg_http_transfer {
   struct tg_http *http;
   CURL *easy;
   enum tg_transfer_state state;
-  uint32_t slot, generation; /* make the number that callers hold */
+  uint32_t slot, generation;                /* make the number that callers hold */
   struct tg_http_transfer *previous, *next; /* in the finished or the idle list */
 
   tg_http_done *done;
@@ -26,8 +26,8 @@ struct tg_http_transfer {
   CURLcode result;
   struct tg_error problem; /* of a request that could not be started */
 
-  char *method, *url; /* as set on the handle */
-  char *where;        /* for error messages */
+  char *method, *url;        /* as set on the handle */
+  char *where;               /* for error messages */
   struct tg_buf header_text; /* the lines of the request, NUL between */
   struct curl_slist *header_nodes;
   int header_capacity;

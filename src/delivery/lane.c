@@ -75,8 +75,9 @@ void tg_lane_set_session(struct tg_lane *lane, uint64_t epoch, uint64_t received
   lane->epoch = epoch;
   lane->received = received;
   tg_lane_queue_new_session(&lane->queue);
-  int length = snprintf(lane->prefix, sizeof lane->prefix, "{\"shardId\":%d,\"epoch\":%llu,\"message\":",
-                        lane->shard_id, (unsigned long long)epoch);
+  int length =
+      snprintf(lane->prefix, sizeof lane->prefix,
+               "{\"shardId\":%d,\"epoch\":%llu,\"message\":", lane->shard_id, (unsigned long long)epoch);
   lane->prefix_length = (size_t)length;
 }
 
@@ -142,12 +143,14 @@ static struct tg_queued *choose_victim(struct tg_delivery *delivery, struct tg_l
 
 static void first_drop(struct tg_delivery *delivery)
 {
-  if (delivery->dropped_first + delivery->dropped_oldest == 0)
-    tg_log(TG_WARN, TG_NO_SHARD,
-           "the queue for the event handler is filling up: %llu events, %llu of %llu bytes; events are dropped "
-           "from now on (queue.drop_first above 80 %%, the oldest ones when it is full)",
-           (unsigned long long)delivery->queued.events, (unsigned long long)delivery->queued.bytes,
-           (unsigned long long)delivery->config->queue.memory_bytes);
+  if (delivery->dropping)
+    return;
+  delivery->dropping = true;
+  tg_log(TG_WARN, TG_NO_SHARD,
+         "the queue for the event handler is filling up: %llu events, %llu of %llu bytes; events are dropped "
+         "from now on (queue.drop_first above 80 %%, the oldest ones when it is full)",
+         (unsigned long long)delivery->queued.events, (unsigned long long)delivery->queued.bytes,
+         (unsigned long long)delivery->config->queue.memory_bytes);
 }
 
 /* False: there is no room, and none can be made. */
@@ -207,12 +210,15 @@ void tg_lane_push(struct tg_lane *lane, const struct tg_event *event)
 void tg_delivery_report_drops(struct tg_delivery *delivery)
 {
   uint64_t first = delivery->dropped_first, oldest = delivery->dropped_oldest;
-  if (first + oldest == 0)
+  delivery->dropping = first + oldest > 0;
+  if (!delivery->dropping)
     return;
   delivery->dropped_first = delivery->dropped_oldest = 0;
   tg_log(TG_WARN, TG_NO_SHARD,
-         "dropped %llu events in the last minute, since the event handler takes fewer than come: %llu of types in "
-         "queue.drop_first, %llu oldest ones; %llu events (%llu bytes) wait. A faster handler, more event_handler.urls, "
+         "dropped %llu events in the last minute, since the event handler takes fewer than come: %llu of "
+         "types in "
+         "queue.drop_first, %llu oldest ones; %llu events (%llu bytes) wait. A faster handler, more "
+         "event_handler.urls, "
          "a filter, or a larger queue.memory_bytes helps",
          (unsigned long long)(first + oldest), (unsigned long long)first, (unsigned long long)oldest,
          (unsigned long long)delivery->queued.events, (unsigned long long)delivery->queued.bytes);

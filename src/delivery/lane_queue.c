@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-uint64_t tg_queued_size(size_t body_length) { return sizeof(struct tg_queued) + body_length; }
+uint64_t tg_queued_size(size_t body_length)
+{
+  return sizeof(struct tg_queued) + body_length;
+}
 
 struct tg_queued *tg_queued_new(struct tg_span prefix, struct tg_span message, struct tg_span suffix)
 {
@@ -21,7 +24,10 @@ struct tg_queued *tg_queued_new(struct tg_span prefix, struct tg_span message, s
   return event;
 }
 
-void tg_queued_free(struct tg_queued *event) { free(event); }
+void tg_queued_free(struct tg_queued *event)
+{
+  free(event);
+}
 
 void tg_lane_queue_push(struct tg_lane_queue *queue, struct tg_queue_total *total, struct tg_queued *event)
 {
@@ -71,7 +77,10 @@ void tg_lane_queue_remove(struct tg_lane_queue *queue, struct tg_queue_total *to
   total->bytes -= size;
 }
 
-void tg_lane_queue_new_session(struct tg_lane_queue *queue) { queue->session = NULL; }
+void tg_lane_queue_new_session(struct tg_lane_queue *queue)
+{
+  queue->session = NULL;
+}
 
 struct tg_queued *tg_lane_queue_oldest(const struct tg_lane_queue *queue, bool any)
 {

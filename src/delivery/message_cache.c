@@ -15,7 +15,7 @@ struct entry {
 };
 
 struct tg_message_cache {
-  size_t mask; /* sets - 1 */
+  size_t mask;            /* sets - 1 */
   struct entry entries[]; /* sets of WAYS, the last used first */
 };
 
@@ -29,7 +29,10 @@ struct tg_message_cache *tg_message_cache_new(size_t capacity)
   return cache;
 }
 
-void tg_message_cache_free(struct tg_message_cache *cache) { free(cache); }
+void tg_message_cache_free(struct tg_message_cache *cache)
+{
+  free(cache);
+}
 
 static uint64_t mix(uint64_t a, uint64_t b)
 {
@@ -118,7 +121,7 @@ static void take(struct tg_message_facts *facts, const char *key, size_t length,
     tg_timestamp_parse(text.at, text.length, &facts->edited);
 }
 
-bool tg_message_facts(struct tg_span data, struct tg_message_facts *facts)
+bool tg_message_facts(struct tg_span data, bool created, struct tg_message_facts *facts)
 {
   *facts = (struct tg_message_facts){0};
   if (!data.at)
@@ -141,6 +144,8 @@ bool tg_message_facts(struct tg_span data, struct tg_message_facts *facts)
     if (!last)
       break;
     take(facts, key, (size_t)(behind - 1 - key), (struct tg_span){at, (size_t)(last - at)});
+    if (created && facts->id && facts->content)
+      return true;
     at = tg_json_skip_space(last, end);
     if (at >= end || *at != ',')
       break;

@@ -35,8 +35,9 @@ enum { TG_MESSAGE_CACHE_SIZE = 65536 };
 struct tg_message_cache *tg_message_cache_new(size_t capacity);
 void tg_message_cache_free(struct tg_message_cache *cache);
 
-/* Reads d in one pass. False: no message id. */
-bool tg_message_facts(struct tg_span data, struct tg_message_facts *facts);
+/* Reads d in one pass; with `created` (a MESSAGE_CREATE, which nobody has edited
+ * yet) no further than needed. False: no message id. */
+bool tg_message_facts(struct tg_span data, bool created, struct tg_message_facts *facts);
 
 /* Whether an update changes the message. Changes nothing itself. */
 bool tg_message_cache_changed(const struct tg_message_cache *cache, const struct tg_message_facts *facts,

@@ -21,9 +21,9 @@ enum {
   TG_RETRY_BASE = 250,
   TG_RETRY_CAP = 30000,
   TG_RETRY_AFTER_CAP = 60000,
-  TG_REFUSALS = 3,           /* so often an event is tried ... */
-  TG_REFUSAL_PERIOD = 5000,  /* ... over at least this time ... */
-  TG_REFUSAL_DELAY = 2500,   /* ... before it is given up */
+  TG_REFUSALS = 3,          /* so often an event is tried ... */
+  TG_REFUSAL_PERIOD = 5000, /* ... over at least this time ... */
+  TG_REFUSAL_DELAY = 2500,  /* ... before it is given up */
 };
 
 /* `status` 0: there was no answer, and `error_code` (tg_error.code) says why. */

@@ -14,11 +14,12 @@ static void guilds_loaded(struct tg_lane *lane, struct tg_shard *shard)
   lane->guilds_loading = false;
   uv_timer_stop(&lane->quiet);
   if (lane->guilds.loading > 0)
-    tg_log(TG_INFO, lane->shard_id, "%u of %u guilds have not come yet", lane->guilds.loading, lane->guilds.count);
+    tg_log(TG_INFO, lane->shard_id, "%u of %u guilds have not come yet", lane->guilds.loading,
+           lane->guilds.count);
   if (!delivery->hooks->want_life[TG_LIFE_guilds_loaded])
     return;
-  json_t *details = json_pack("{s:i, s:i, s:i}", "shard_id", lane->shard_id, "guilds", (int)lane->guilds.count,
-                              "missing", (int)lane->guilds.loading);
+  json_t *details = json_pack("{s:i, s:i, s:i}", "shard_id", lane->shard_id, "guilds",
+                              (int)lane->guilds.count, "missing", (int)lane->guilds.loading);
   tg_hook_life(delivery->hooks, TG_LIFE_guilds_loaded, shard, details);
   json_decref(details);
 }
@@ -69,10 +70,11 @@ static void ask_script_for_kind(struct tg_delivery *delivery, struct tg_event *e
       return;
     }
   }
-  tg_log(TG_WARN, event->shard_id,
-         "gateway.cache:guild_create_kind returned \"%.*s\"; expected \"loading\", \"joined\" or \"available\"; "
-         "the default is used",
-         (int)(result.string.length < 40 ? result.string.length : 40), result.string.at);
+  tg_log(
+      TG_WARN, event->shard_id,
+      "gateway.cache:guild_create_kind returned \"%.*s\"; expected \"loading\", \"joined\" or \"available\"; "
+      "the default is used",
+      (int)(result.string.length < 40 ? result.string.length : 40), result.string.at);
 }
 
 static void on_guild_create(struct tg_lane *lane, struct tg_event *event)
@@ -105,7 +107,7 @@ bool tg_delivery_message_changed(struct tg_delivery *delivery, const struct tg_e
 {
   struct tg_message_facts facts;
   return event->type != TG_EVENT_MESSAGE_UPDATE || delivery->config->message_updates == TG_UPDATES_ALL ||
-         !tg_message_facts(event->data, &facts) || changed(delivery, &facts);
+         !tg_message_facts(event->data, false, &facts) || changed(delivery, &facts);
 }
 
 /* False: the update changes nothing that is written. */
@@ -118,7 +120,9 @@ static bool on_message(struct tg_delivery *delivery, struct tg_event *event)
   struct tg_message_facts facts;
   if (hooks->want[TG_EVENT_MESSAGE_UPDATE] & TG_WANT_DROP)
     return true;
-  bool read = wanted && tg_message_facts(event->data, &facts);
+  if (!update && !delivery->by_content) /* it has no time that could be newer than none */
+    return true;
+  bool read = wanted && tg_message_facts(event->data, !update, &facts);
   if (update) {
     struct tg_value argument = tg_value_event(event), result;
     if (hooked && tg_hook_call(hooks, TG_METHOD_cache_message_changed, &argument, 1, TG_BOOL, &result))

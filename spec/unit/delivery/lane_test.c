@@ -1,4 +1,4 @@
-/* Lanes and event handlers: order, retries, the circuit, overflow. */
+/* Lanes and event handlers: order, retries, the circuit. */
 
 #include "fake_world.h"
 
@@ -363,144 +363,6 @@ static void adopts_a_session(void **state)
   assert_string_equal(posts[0].key, "0.9.42");
 }
 
-static void set_memory(uint64_t events) { config.queue.memory_bytes = events * tg_queued_size(1000); }
-
-/* An event of exactly 1000 bytes of body. */
-static void deliver_sized(int shard_id, const char *name)
-{
-  char data[1000];
-  size_t rest = strlen("{\"shardId\":0,\"epoch\":7,\"message\":{\"t\":\"\",\"s\":,\"op\":0,\"d\":{\"x\":\"\"}}}");
-  char digits[16];
-  size_t used = rest + strlen(name) + (size_t)snprintf(digits, sizeof digits, "%d", (int)next_sequence[shard_id] + 1);
-  memset(data, 'x', sizeof data);
-  memcpy(data, "{\"x\":\"", 6);
-  size_t length = 6 + 1000 - used;
-  strcpy(data + length, "\"}");
-  deliver(shard_id, name, data);
-}
-
-static void drop_first_types_go_at_80_percent(void **state)
-{
-  (void)state;
-  set_memory(10);
-  for (int i = 0; i < 8; i++)
-    deliver_sized(0, "GUILD_UPDATE");
-  assert_int_equal(value(&rows[0].dropped), 0);
-  deliver_sized(1, "TYPING_START");
-  deliver_sized(1, "PRESENCE_UPDATE");
-  assert_int_equal(value(&rows[1].dropped), 2);
-  assert_int_equal(tg_delivery_settled(delivery, 1), 2); /* dropped counts as settled */
-  deliver_sized(1, "GUILD_UPDATE");
-  assert_int_equal(value(&rows[1].dropped), 2);
-  assert_int_equal(value(&rows[1].queued_events), 1);
-}
-
-static void when_full_the_fullest_lane_gives(void **state)
-{
-  (void)state;
-  set_memory(10);
-  for (int i = 0; i < 3; i++)
-    deliver_sized(0, "GUILD_UPDATE");
-  deliver_sized(1, "INTERACTION_CREATE");
-  deliver_sized(1, "INTERACTION_CREATE");
-  for (int i = 0; i < 5; i++)
-    deliver_sized(1, "GUILD_UPDATE");
-  deliver_sized(2, "GUILD_UPDATE");
-  assert_int_equal(value(&rows[1].dropped), 1);
-  assert_int_equal(value(&rows[1].queued_events), 6);
-  assert_int_equal(value(&rows[2].queued_events), 1);
-  answer(1, 200); /* interaction 1, then 2, then the GUILD_UPDATEs without the oldest */
-  int post = post_count - 1;
-  assert_string_equal(posts[post].key, "1.7.2");
-  answer(post, 200);
-  post = post_count - 1;
-  assert_string_equal(posts[post].key, "1.7.4");
-  assert_int_equal(tg_delivery_settled(delivery, 1), 3);
-}
-
-static void interactions_go_last(void **state)
-{
-  (void)state;
-  set_memory(4);
-  for (int i = 0; i < 4; i++)
-    deliver_sized(0, "INTERACTION_CREATE");
-  deliver_sized(1, "INTERACTION_CREATE");
-  assert_int_equal(value(&rows[0].dropped), 1);
-  answer(0, 200); /* the first was in flight, so the second went */
-  for (int i = 0; i < post_count; i++)
-    assert_string_not_equal(posts[i].key, "0.7.2");
-}
-
-static void what_is_in_flight_is_never_dropped(void **state)
-{
-  (void)state;
-  set_memory(2);
-  deliver_sized(0, "GUILD_UPDATE");
-  deliver_sized(1, "GUILD_UPDATE");
-  deliver_sized(2, "GUILD_UPDATE"); /* nothing can give: it goes itself */
-  assert_int_equal(value(&rows[2].dropped), 1);
-  assert_int_equal(tg_delivery_settled(delivery, 2), 1);
-  answer(0, 200);
-  answer(1, 200);
-  deliver_sized(2, "GUILD_UPDATE");
-  assert_int_equal(open_posts, 1);
-}
-
-static void one_event_larger_than_the_queue(void **state)
-{
-  (void)state;
-  deliver_sized(0, "GUILD_UPDATE");
-  deliver_sized(0, "GUILD_UPDATE");
-  config.queue.memory_bytes = tg_queued_size(600);
-  deliver_sized(1, "GUILD_UPDATE");
-  assert_int_equal(value(&rows[1].dropped), 1);
-  assert_int_equal(value(&rows[0].dropped), 0); /* and takes nobody with it */
-}
-
-static void drops_are_reported_once_a_minute(void **state)
-{
-  (void)state;
-  set_memory(4);
-  for (int i = 0; i < 30; i++)
-    deliver_sized(0, "GUILD_UPDATE");
-  assert_int_equal(log_lines[TG_WARN], 1);
-  advance(60000);
-  assert_int_equal(log_lines[TG_WARN], 2);
-  assert_non_null(strstr(logged, "dropped 26 events in the last minute"));
-  advance(60000);
-  assert_int_equal(log_lines[TG_WARN], 2);
-}
-
-static void overflow_while_the_circuit_is_open(void **state)
-{
-  (void)state;
-  set_memory(5);
-  for (int shard = 0; shard < 5; shard++)
-    deliver_sized(shard, "GUILD_UPDATE");
-  for (int i = 0; i < 5; i++)
-    fail_with(i, "refused");
-  for (int i = 0; i < 50; i++)
-    deliver_sized(5 + i % 5, "GUILD_UPDATE");
-  uint64_t dropped = 0, waiting = 0;
-  for (int shard = 0; shard < 16; shard++) {
-    dropped += value(&rows[shard].dropped);
-    waiting += value(&rows[shard].queued_events);
-  }
-  assert_int_equal(dropped, 50);
-  assert_int_equal(waiting, 5);
-  advance(40000);
-  while (open_posts > 0) {
-    for (int i = 0; i < post_count; i++)
-      if (posts[i].open)
-        answer(i, 200);
-    advance(30000);
-  }
-  uint64_t delivered = 0;
-  for (int shard = 0; shard < 16; shard++)
-    delivered += value(&rows[shard].delivered);
-  assert_int_equal(delivered, 5);
-}
-
 static uint64_t left_over = 12345;
 
 static void on_drained(void *ctx, uint64_t left)
@@ -621,13 +483,6 @@ int main(void)
       IN_WORLD(reconfigure_takes_lanes_out_of_an_open_circuit),
       IN_WORLD(the_old_session_goes_first),
       IN_WORLD(adopts_a_session),
-      IN_WORLD(drop_first_types_go_at_80_percent),
-      IN_WORLD(when_full_the_fullest_lane_gives),
-      IN_WORLD(interactions_go_last),
-      IN_WORLD(what_is_in_flight_is_never_dropped),
-      IN_WORLD(one_event_larger_than_the_queue),
-      IN_WORLD(drops_are_reported_once_a_minute),
-      IN_WORLD(overflow_while_the_circuit_is_open),
       IN_WORLD(drains),
       IN_WORLD(scripts_decide_on_delay_and_status),
       IN_WORLD(rows_tell_what_waits),

@@ -17,7 +17,7 @@ static struct tg_span span(const char *text) { return (struct tg_span){text, str
 static struct tg_message_facts facts_of(const char *data)
 {
   struct tg_message_facts facts;
-  assert_true(tg_message_facts(span(data), &facts));
+  assert_true(tg_message_facts(span(data), false, &facts));
   return facts;
 }
 
@@ -106,11 +106,15 @@ static void reads_only_the_top_level(void **state)
   assert_true(facts.content == facts_of("{\"id\":\"1\",\"content\":\"a \\\"quoted\\\" word\"}").content);
   assert_true(facts.content != facts_of("{\"id\":\"1\",\"content\":\"a \\\"quoted\\\" wore\"}").content);
   assert_true(facts.content != 0);
+  struct tg_message_facts quick;
+  assert_true(tg_message_facts(span("{\"content\":\"x\",\"id\":\"5\",\"rest\":broken"), true, &quick));
+  assert_int_equal(quick.id, 5);
+  assert_true(quick.content != 0);
   struct tg_message_facts none;
-  assert_false(tg_message_facts(span("[]"), &none));
-  assert_false(tg_message_facts(span("{\"content\":\"x\"}"), &none));
-  assert_false(tg_message_facts(span("{\"content\":\"x"), &none));
-  assert_false(tg_message_facts((struct tg_span){NULL, 0}, &none));
+  assert_false(tg_message_facts(span("[]"), false, &none));
+  assert_false(tg_message_facts(span("{\"content\":\"x\"}"), false, &none));
+  assert_false(tg_message_facts(span("{\"content\":\"x"), false, &none));
+  assert_false(tg_message_facts((struct tg_span){NULL, 0}, false, &none));
 }
 
 static void one_letter_makes_a_difference(void **state)
