@@ -130,10 +130,13 @@ void tg_event_changed(lua_State *L, int index)
   lua_pop(L, 1);
 }
 
-static void push_id(lua_State *L, bool found, uint64_t id)
+/* A snowflake, as a string. */
+static void push_id(lua_State *L, bool (*find)(const struct tg_event *event, uint64_t *id),
+                    const struct tg_event *event)
 {
   char text[24];
-  if (!found) {
+  uint64_t id;
+  if (!find(event, &id)) {
     lua_pushnil(L);
     return;
   }
@@ -191,7 +194,6 @@ static int l_index(lua_State *L)
   if (field == RAW || field == DATA)
     return push_kept(L, handle, field == RAW ? "raw" : "data");
   const struct tg_event *event = tg_check_event(L, 1, true);
-  uint64_t id = 0;
   switch ((enum field)field) {
   case TYPE:
     lua_pushlstring(L, event->name.at, event->name.length);
@@ -206,10 +208,10 @@ static int l_index(lua_State *L)
     lua_pushnumber(L, (lua_Number)event->epoch);
     break;
   case ID:
-    push_id(L, tg_event_id(event, &id), id);
+    push_id(L, tg_event_id, event);
     break;
   case GUILD_ID:
-    push_id(L, tg_event_guild_id(event, &id), id);
+    push_id(L, tg_event_guild_id, event);
     break;
   case SIZE:
     lua_pushinteger(L, (lua_Integer)tg_event_message(event).length);

@@ -115,10 +115,10 @@ static int unknown_name(lua_State *L, const char *function, const char *name, bo
 {
   const char *names[TG_EVENT_KNOWN_COUNT + TG_LIFE_COUNT];
   size_t count = 0;
+  for (int i = 0; with_life && i < TG_LIFE_COUNT; i++) /* case counts for nothing: of equals the first is meant */
+    names[count++] = tg_life_names[i];
   for (size_t i = 0; i < sizeof documented / sizeof documented[0]; i++)
     names[count++] = documented[i];
-  for (int i = 0; with_life && i < TG_LIFE_COUNT; i++)
-    names[count++] = tg_life_names[i];
   const char *meant = tg_suggest(name, names, count);
   return luaL_error(L, "gateway.%s: there is no event '%s'%s%s%s", function, name,
                     meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");

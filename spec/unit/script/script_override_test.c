@@ -235,7 +235,7 @@ static void a_shard_that_is_gone_says_so(void **state)
   assert_contains(logged(), "a shard has no field or method 'colour'");
   fake.shards_gone = true;
   tg_hook_life(tg_script_hooks(script), TG_LIFE_ready, &fake_shards[1], NULL);
-  assert_contains(logged(), "bot.lua:5: gateway.shard:heartbeat: shard 1 is gone");
+  assert_contains(logged(), "bot.lua:6: gateway.shard:heartbeat: shard 1 is gone");
   tg_script_free(script);
 }
 

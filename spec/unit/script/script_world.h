@@ -178,7 +178,7 @@ uint64_t tg_http_start(struct tg_http *http, const struct tg_http_request *reque
 }
 void tg_http_cancel(struct tg_http *http, uint64_t id) { fake.http_cancelled = http ? id : 0; }
 
-static void answer_http(long status, const char *body, const char *headers)
+static inline void answer_http(long status, const char *body, const char *headers)
 {
   struct tg_http_response response = {.status = status, .body = {body, strlen(body)}, .retry_after = -1,
                                       .headers = headers, .seconds = 0.25};
@@ -225,7 +225,7 @@ static int open_world(void **state)
 }
 
 /* What was logged since the test began. */
-static const char *logged(void)
+static inline const char *logged(void)
 {
   static char text[65536];
   int log = open("log", O_RDONLY);
@@ -257,7 +257,7 @@ static int close_world(void **state)
 
 #define HEAD "local gateway = require 'tidegate'\n"
 
-static char *load_problem(enum tg_role role, const char *text)
+static inline char *load_problem(enum tg_role role, const char *text)
 {
   write_file("bot.lua", text);
   struct tg_script *script = tg_script_new(role, &world_loop, 2);
@@ -269,13 +269,15 @@ static char *load_problem(enum tg_role role, const char *text)
 }
 
 /* Loads a script that is right, and attaches everything to it. */
-static struct tg_script *load_as(enum tg_role role, const char *text)
+static inline struct tg_script *load_as(enum tg_role role, const char *text)
 {
   write_file("bot.lua", text);
   struct tg_script *script = tg_script_new(role, &world_loop, 2);
   char *problem = NULL;
-  if (!tg_script_load(script, "bot.lua", &problem))
-    fail_msg("%s", problem);
+  if (!tg_script_load(script, "bot.lua", &problem)) {
+    dprintf(world_stderr, "%s\n", problem);
+    fail();
+  }
   tg_script_attach_http(script, (struct tg_http *)&world_loop);
   if (role == TG_ROLE_MANAGER)
     tg_script_attach_manager(script, (struct tg_manager *)&world_loop);
@@ -285,18 +287,22 @@ static struct tg_script *load_as(enum tg_role role, const char *text)
   return script;
 }
 
-static struct tg_script *load(const char *text) { return load_as(TG_ROLE_WORKER, text); }
+static inline struct tg_script *load(const char *text) { return load_as(TG_ROLE_WORKER, text); }
 
-static void assert_contains(const char *text, const char *part)
+static inline void assert_contains(const char *text, const char *part)
 {
-  if (!text || !strstr(text, part))
-    fail_msg("'%s' is not in: %s", part, text ? text : "(null)");
+  if (text && strstr(text, part))
+    return;
+  dprintf(world_stderr, "'%s' is not in: %s\n", part, text ? text : "(null)");
+  fail();
 }
 
-static void assert_not_contains(const char *text, const char *part)
+static inline void assert_not_contains(const char *text, const char *part)
 {
-  if (strstr(text, part))
-    fail_msg("'%s' is in: %s", part, text);
+  if (!strstr(text, part))
+    return;
+  dprintf(world_stderr, "'%s' is in: %s\n", part, text);
+  fail();
 }
 
 /* Turns the loop until `condition` holds, at most ten seconds. */
@@ -310,7 +316,7 @@ static void assert_not_contains(const char *text, const char *part)
 
 /* ---- events ---- */
 
-static struct tg_event make_event(const char *name, int shard_id, uint64_t sequence, const char *data)
+static inline struct tg_event make_event(const char *name, int shard_id, uint64_t sequence, const char *data)
 {
   static char text[8][8192];
   static int next;
@@ -325,7 +331,7 @@ static struct tg_event make_event(const char *name, int shard_id, uint64_t seque
 }
 
 /* Hands a dispatch to the handlers, as the delivery does. */
-static void dispatch(struct tg_script *script, struct tg_event *event)
+static inline void dispatch(struct tg_script *script, struct tg_event *event)
 {
   struct tg_hooks *hooks = tg_script_hooks(script);
   if (hooks->want[event->type] & TG_WANT_HANDLER)
@@ -333,7 +339,7 @@ static void dispatch(struct tg_script *script, struct tg_event *event)
   memset((char *)event->raw.at, 'x', event->raw.length); /* the bytes are gone afterwards */
 }
 
-static enum tg_verdict run_filter(struct tg_script *script, struct tg_event *event)
+static inline enum tg_verdict run_filter(struct tg_script *script, struct tg_event *event)
 {
   return tg_script_hooks(script)->filter(script, event);
 }
