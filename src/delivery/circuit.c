@@ -47,7 +47,7 @@ bool tg_circuit_failure(struct tg_circuit *circuit, tg_ms now, tg_ms wait, bool 
 
 void tg_window_init(struct tg_window *window)
 {
-  *window = (struct tg_window){.limit = TG_WINDOW_START};
+  *window = (struct tg_window){.limit = TG_WINDOW_START, .answers = TG_WINDOW_START};
 }
 
 int tg_window_limit(const struct tg_window *window)

@@ -329,6 +329,44 @@ static void reconfigure_takes_lanes_out_of_an_open_circuit(void **state)
   answer(2, 200);
 }
 
+static void reconfigure_moves_lanes_between_handlers(void **state)
+{
+  (void)state;
+  set_urls("http://one/", "http://two/");
+  tg_delivery_reconfigure(delivery, &config);
+  deliver(0, "TYPING_START", "{}");
+  answer(0, 401); /* one is down; shards 0 and 2 stand in its ring */
+  deliver(2, "TYPING_START", "{}");
+  assert_int_equal(open_posts, 0);
+  set_urls("http://two/", "http://one/");
+  tg_delivery_reconfigure(delivery, &config);
+  assert_int_equal(open_posts, 2);
+  assert_string_equal(posts[1].url, "http://two/");
+  assert_string_equal(posts[2].url, "http://two/");
+  advance(60000); /* one is not asked with what two has */
+  assert_int_equal(post_count, 3);
+  deliver(1, "TYPING_START", "{}");
+  assert_string_equal(posts[3].url, "http://one/");
+  for (int i = 1; i < 4; i++)
+    answer(i, 200);
+  assert_int_equal(post_count, 4);
+}
+
+static void trouble_means_fewer_at_a_time(void **state)
+{
+  (void)state;
+  for (int shard = 0; shard < 8; shard++)
+    deliver(shard, "TYPING_START", "{}");
+  assert_int_equal(open_posts, 8);
+  for (int i = 0; i < 4; i++)
+    answer_later(i, 429, 60000);
+  for (int i = 4; i < 8; i++)
+    answer(i, i == 7 ? 200 : 500);
+  for (int shard = 8; shard < 16; shard++)
+    deliver(shard, "TYPING_START", "{}");
+  assert_int_equal(open_posts, 2); /* halved by the first, and again a round later */
+}
+
 static void the_old_session_goes_first(void **state)
 {
   (void)state;
@@ -481,6 +519,8 @@ int main(void)
       IN_WORLD(without_a_handler_all_is_delivered),
       IN_WORLD(reconfigure_moves_what_waits),
       IN_WORLD(reconfigure_takes_lanes_out_of_an_open_circuit),
+      IN_WORLD(reconfigure_moves_lanes_between_handlers),
+      IN_WORLD(trouble_means_fewer_at_a_time),
       IN_WORLD(the_old_session_goes_first),
       IN_WORLD(adopts_a_session),
       IN_WORLD(drains),
