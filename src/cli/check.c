@@ -67,8 +67,8 @@ int tg_cli_check(int argc, char **argv)
   bool as_json = false;
   const char *path = NULL;
   int exit_code;
-  const struct tg_option options[] = {{"--json", &as_json, NULL}, {NULL, NULL, NULL}};
-  if (tg_options_read(argc, argv, options, TG_HELP_CHECK, &path, 1, &exit_code) < 0)
+  const struct tg_cli_option options[] = {{"--json", &as_json, NULL}, {NULL, NULL, NULL}};
+  if (tg_cli_options(argc, argv, options, TG_HELP_CHECK, &path, 1, &exit_code) < 0)
     return exit_code;
 
   char *problem = NULL;

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct tg_option *find(const struct tg_option *options, const char *name)
+static const struct tg_cli_option *find(const struct tg_cli_option *options, const char *name)
 {
   for (; options->name; options++) {
     if (strcmp(options->name, name) == 0)
@@ -21,7 +21,7 @@ static int misuse(const char *command, const char *what, const char *word, const
   return -1;
 }
 
-int tg_options_read(int argc, char **argv, const struct tg_option *options, const char *help,
+int tg_cli_options(int argc, char **argv, const struct tg_cli_option *options, const char *help,
                     const char **words, int max_words, int *exit_code)
 {
   int count = 0;
@@ -43,7 +43,7 @@ int tg_options_read(int argc, char **argv, const struct tg_option *options, cons
       *exit_code = TG_EXIT_OK;
       return -1;
     }
-    const struct tg_option *option = find(options, word);
+    const struct tg_cli_option *option = find(options, word);
     if (!option)
       return misuse(argv[0], "unknown option", word, help, exit_code);
     if (option->flag) {

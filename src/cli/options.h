@@ -26,7 +26,7 @@
   "Runs busted specs (default: spec) with the test kit: require \"tidegate.test\" loads a script\n"          \
   "without network, feeds it events and shows what it filtered, sent and called.\n"
 
-struct tg_option {
+struct tg_cli_option {
   const char *name;   /* "--watch" */
   bool *flag;         /* set to true; or */
   const char **value; /* takes the next word */
@@ -36,5 +36,5 @@ struct tg_option {
  * options ends with a NULL name. "--" ends the options; "--help" prints `help`.
  * Returns the number of words, or -1 when the command is over and *exit_code
  * says how. */
-int tg_options_read(int argc, char **argv, const struct tg_option *options, const char *help,
+int tg_cli_options(int argc, char **argv, const struct tg_cli_option *options, const char *help,
                     const char **words, int max_words, int *exit_code);

@@ -96,8 +96,8 @@ int tg_cli_run(int argc, char **argv)
   bool watch = false;
   const char *script = NULL;
   int exit_code;
-  const struct tg_option options[] = {{"--watch", &watch, NULL}, {NULL, NULL, NULL}};
-  if (tg_options_read(argc, argv, options, TG_HELP_RUN, &script, 1, &exit_code) < 0)
+  const struct tg_cli_option options[] = {{"--watch", &watch, NULL}, {NULL, NULL, NULL}};
+  if (tg_cli_options(argc, argv, options, TG_HELP_RUN, &script, 1, &exit_code) < 0)
     return exit_code;
   prctl(PR_SET_NAME, "tidegate");
   struct run run = {0};

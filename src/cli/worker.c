@@ -29,9 +29,9 @@ static void reconfigure(void *ctx, const struct tg_config *config) { tg_worker_r
 int tg_cli_worker(int argc, char **argv)
 {
   const char *id = "0", *fd = "3", *script = NULL;
-  const struct tg_option options[] = {{"--id", NULL, &id}, {"--fd", NULL, &fd}, {NULL, NULL, NULL}};
+  const struct tg_cli_option options[] = {{"--id", NULL, &id}, {"--fd", NULL, &fd}, {NULL, NULL, NULL}};
   int exit_code;
-  if (tg_options_read(argc, argv, options, "tidegate worker: run by the manager, not by people\n", &script, 1,
+  if (tg_cli_options(argc, argv, options, "tidegate worker: run by the manager, not by people\n", &script, 1,
                       &exit_code) < 0)
     return exit_code;
   follow_the_manager();

@@ -21,6 +21,7 @@ static void tell(struct tg_worker *worker, const char *type, const struct tg_sha
 static void on_dispatch(void *owner, struct tg_shard *shard, struct tg_event *event)
 {
   struct tg_worker *worker = owner;
+  tg_worker_forward_members(worker, event);
   tg_delivery_event(worker->delivery, shard, event);
 }
 
@@ -53,6 +54,8 @@ static void on_fatal(void *owner, struct tg_shard *shard, int code)
   struct tg_worker *worker = owner;
   tg_ipc_send(worker->ipc, "SHARD_FATAL", json_pack("{s:i, s:i}", "shardId", tg_shard_id(shard), "code", code));
 }
+
+static struct tg_shard *find_shard(void *ctx, int shard_id) { return tg_worker_shard(ctx, shard_id); }
 
 /* ---- life ---- */
 
@@ -139,6 +142,8 @@ bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int tota
       .table = worker->table,
       .http = worker->options.http,
       .worker_id = worker->options.worker_id,
+      .find_shard = find_shard,
+      .ctx = worker,
   };
   worker->delivery = tg_delivery_new(&options);
   fill_env(worker);
@@ -167,6 +172,7 @@ void tg_worker_free(struct tg_worker *worker)
   if (worker->delivery)
     tg_delivery_free(worker->delivery);
   uv_close((uv_handle_t *)worker->alive, free_handle);
+  tg_worker_forget_members(worker);
   tg_ipc_free(worker->ipc);
   tg_shard_table_close(worker->table);
   tg_tls_free(worker->tls);

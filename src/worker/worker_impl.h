@@ -1,7 +1,7 @@
 #pragma once
 
-/* The inside of a worker, shared by worker.c (life) and worker_messages.c
- * (what the manager says). */
+/* The inside of a worker, shared by worker.c (life), worker_messages.c (what
+ * the manager says) and worker_members.c (answers to request_members). */
 
 #include "base/buf.h"
 #include "delivery/delivery.h"
@@ -22,6 +22,7 @@ struct tg_worker {
   char *gateway_url;
   struct tg_shard **shards; /* by shard id; NULL: not ours */
   int total_shards;
+  struct tg_expected_members *expected_members; /* a list */
   uv_timer_t *alive; /* tells the manager that the loop turns */
 
   bool stopping, exited;
@@ -38,3 +39,8 @@ void tg_worker_stop(struct tg_worker *worker, bool keep_sessions, tg_ms deadline
 
 /* worker_messages.c */
 void tg_worker_on_message(void *ctx, const char *type, const json_t *message);
+
+/* worker_members.c */
+void tg_worker_expect_members(struct tg_worker *worker, const json_t *payload, tg_ms until);
+void tg_worker_forward_members(struct tg_worker *worker, const struct tg_event *event);
+void tg_worker_forget_members(struct tg_worker *worker);

@@ -26,8 +26,7 @@ static void on_start(struct tg_worker *worker, const json_t *message)
   if (worker->table || !url)
     return;
   int generation = int_field(message, "generation", 1);
-  if (worker->options.reload.commit)
-    worker->options.reload.commit(worker->options.reload.ctx, generation);
+  worker->options.reload.commit(worker->options.reload.ctx, generation);
   if (!tg_worker_begin(worker, url, int_field(message, "totalShards", 0), &error)) {
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
     worker->options.on_exit(worker->options.ctx, TG_EXIT_FAILED);
@@ -91,6 +90,9 @@ static void on_shard_payload(struct tg_worker *worker, const json_t *message)
 {
   if (refuse_foreign(worker, message))
     return;
+  const json_t *until = json_object_get(message, "forwardUntil");
+  if (json_is_integer(until))
+    tg_worker_expect_members(worker, json_object_get(message, "data"), json_integer_value(until));
   tg_shard_send(shard_of(worker, message), json_object_get(message, "data"), TG_SEND_NORMAL,
                 int_field(message, "timeout", PAYLOAD_TIMEOUT), on_sent, remember(worker, message));
 }
@@ -131,11 +133,11 @@ static void on_prepare_reload(struct tg_worker *worker, const json_t *message)
 {
   const struct tg_reload *reload = &worker->options.reload;
   char *problem = NULL;
-  struct tg_error error;
-  bool ok = reload->prepare && reload->prepare(reload->ctx, &problem);
-  if (!ok)
-    tg_fail(&error, "script", "%s", problem ? problem : "this worker has no script to reload");
-  tg_ipc_answer(worker->ipc, message, ok ? json_true() : NULL, ok ? NULL : &error);
+  if (reload->prepare(reload->ctx, &problem))
+    tg_ipc_answer(worker->ipc, message, json_true(), NULL);
+  else
+    tg_ipc_answer(worker->ipc, message,
+                  json_pack("{s:s}", "problem", problem ? problem : "the script cannot be loaded"), NULL);
   free(problem);
 }
 

@@ -1,0 +1,137 @@
+local paths = require "spec.support.paths"
+local process = require "spec.support.process"
+
+local function run(args, env)
+  local argv = { paths.bin "tidegate" }
+  for _, arg in ipairs(args) do
+    argv[#argv + 1] = arg
+  end
+  local dir = paths.tmp()
+  env = env or {}
+  env.HOME = dir
+  local p = process.start(argv, { env = env, cwd = dir })
+  p:wait(20000)
+  return p
+end
+
+local function script(text)
+  return paths.write(paths.tmp() .. "/bot.lua", text)
+end
+
+local GOOD = [[
+local gateway = require "tidegate"
+gateway.configure { token = "abc.def.ghi", intents = { "guilds", "guild_messages" } }
+gateway.filter({ "TYPING_START", "PRESENCE_UPDATE" }, false)
+gateway.filter("MESSAGE_CREATE", function(event) return event.size < 100000 end)
+function gateway.manager:calculate_worker_id(shard_id) return shard_id % 2 end
+function gateway.shard:heartbeat(interval) return gateway.default.shard.heartbeat(self, interval) end
+gateway.on("ready", function() end)
+]]
+
+describe("the command line", function()
+  after_each(process.cleanup)
+
+  it("tells its version", function()
+    local p = run { "version" }
+    assert.equal(0, p.exit_code)
+    assert.matches("^tidegate %d+%.%d+%.%d+\n$", p.stdout)
+  end)
+
+  it("has a help page for each command that fits a screen", function()
+    for _, args in ipairs { { "help" }, { "run", "--help" }, { "check", "--help" }, { "test", "--help" }, {} } do
+      local p = run(args)
+      assert.equal(0, p.exit_code)
+      local _, lines = p.stdout:gsub("\n", "")
+      assert.is_true(lines >= 3 and lines <= 24, p.stdout)
+    end
+  end)
+
+  it("refuses unknown commands, options and words with 64", function()
+    for _, args in ipairs { { "rum" }, { "run", "--wach" }, { "check", "a.lua", "b.lua" } } do
+      local p = run(args)
+      assert.equal(64, p.exit_code)
+      assert.matches(args[#args], p.stderr, 1, true)
+    end
+  end)
+
+  describe("check", function()
+    it("shows configuration, overrides, filters and handlers, and no secret", function()
+      local p = run({ "check", script(GOOD) }, { EVENT_HANDLER_SECRET_KEY = "hush-hush-hush" })
+      assert.equal(0, p.exit_code, p.stderr)
+      assert.matches("calculate_worker_id", p.stdout, 1, true)
+      assert.matches("heartbeat", p.stdout, 1, true)
+      assert.matches("TYPING_START", p.stdout, 1, true)
+      assert.is_nil(p.stdout:find("abc.def.ghi", 1, true))
+      assert.is_nil(p.stdout:find("hush-hush-hush", 1, true))
+    end)
+
+    it("prints one JSON object with --json", function()
+      local p = run { "check", "--json", script(GOOD) }
+      assert.equal(0, p.exit_code, p.stderr)
+      local report = require "cjson".decode(p.stdout)
+      assert.equal("***", report.configuration.token)
+      assert.is_table(report.worker)
+      assert.is_table(report.manager)
+    end)
+
+    it("names every mistake of the configuration at once, each with its path", function()
+      local p = run { "check", script [[
+require "tidegate".configure {
+  token = "abc", intents = { "guilds", "guild_mesages" }, spawn_shard_delya = 1,
+  event_handler = { urls = { "ftp://x" }, timeout = "long" },
+}
+]] }
+      assert.equal(1, p.exit_code)
+      for _, part in ipairs { "intents[2]", "guild_messages", "spawn_shard_delya", "spawn_shard_delay",
+        "event_handler.urls[1]", "event_handler.timeout" } do
+        assert.matches(part, p.stderr, 1, true)
+      end
+    end)
+
+    it("shows file, line and traceback of an error in the script", function()
+      local p = run { "check", script "local gateway = require 'tidegate'\nlocal function f() error('oh no') end\nf()\n" }
+      assert.equal(1, p.exit_code)
+      assert.matches("bot.lua:2: oh no", p.stderr, 1, true)
+      assert.matches("traceback", p.stderr, 1, true)
+    end)
+
+    it("suggests the name that was meant", function()
+      local p = run { "check", script [[
+local gateway = require "tidegate"
+gateway.configure { token = "abc", intents = 1 }
+function gateway.shard:hartbeat() end
+]] }
+      assert.equal(1, p.exit_code)
+      assert.matches("heartbeat", p.stderr, 1, true)
+      assert.matches("bot.lua:3", p.stderr, 1, true)
+    end)
+
+    it("says so when the script is not there", function()
+      local p = run { "check", "no-such-file.lua" }
+      assert.equal(1, p.exit_code)
+      assert.matches("no-such-file.lua", p.stderr, 1, true)
+    end)
+  end)
+
+  describe("run", function()
+    it("refuses to start without token and intents, with 78, and names both", function()
+      local p = run { "run" }
+      assert.equal(78, p.exit_code)
+      assert.matches("DISCORD_TOKEN", p.stderr, 1, true)
+      assert.matches("INTENTS", p.stderr, 1, true)
+    end)
+
+    it("ends with 69 when Discord cannot be reached at start", function()
+      local p = run({ "run" }, { DISCORD_TOKEN = "abc.def.ghi", INTENTS = "guilds", TIDEGATE_HURRY = "20",
+        REST_URL = "http://127.0.0.1:9/api/v10" })
+      assert.equal(69, p.exit_code, p.stderr)
+      assert.matches("127.0.0.1:9", p.stderr, 1, true)
+    end)
+
+    it("says what is wrong with a state directory that cannot be used", function()
+      local p = run({ "run" }, { DISCORD_TOKEN = "abc.def.ghi", INTENTS = "guilds", TIDEGATE_STATE_DIR = "/proc/nope" })
+      assert.equal(1, p.exit_code)
+      assert.matches("/proc/nope", p.stderr, 1, true)
+    end)
+  end)
+end)
