@@ -1,0 +1,169 @@
+-- Fake Discord, bot and gateway together, for specs of the whole.
+--
+--   local scene = require "spec.support.scene"
+--   after_each(scene.stop)
+--
+--   local s = scene.start { shards = 4, per_worker = 2, fake = { tls = true }, script = [[ ... ]] }
+--   s.fake, s.bot, s.gateway
+--
+-- stop() ends gateways before the fake they talk to, and fails when one does not end, when a sanitizer has
+-- reported something, when a secret is in a log or when the bot got a body that is not as the design has it.
+
+local bot_support = require "spec.support.bot"
+local fake_discord = require "spec.support.fake_discord"
+local gateway = require "spec.support.gateway"
+local loop = require "spec.support.loop"
+local paths = require "spec.support.paths"
+
+local scene = {}
+
+local Scene = {}
+Scene.__index = Scene
+
+local started = {}
+
+-- options: shards (of fake and gateway, default 1), per_worker, fake (more settings of the fake), bot (options of
+-- the bot, a list of bots, or false for none), ready (false: do not wait until all shards are up; default true),
+-- hurry (TIDEGATE_HURRY), and everything that gateway.start() takes.
+function scene.start(options)
+  local self = setmetatable({ gateways = {}, options = options }, Scene)
+  started[#started + 1] = self
+  local fake_options = { shards = options.shards or 1 }
+  for name, value in pairs(options.fake or {}) do
+    fake_options[name] = value
+  end
+  self.fake = fake_discord.start(fake_options)
+  if options.bot ~= false then
+    self.bots = options.bot and options.bot[1] and options.bot or { bot_support.start(options.bot or nil) }
+    self.bot = self.bots[1]
+  end
+  self:run(options)
+  return self
+end
+
+-- Another gateway in the same scene, with the same options but for those given; on the same state directory
+-- unless state_dir says otherwise.
+function Scene:again(changes)
+  local options = {}
+  for name, value in pairs(self.options) do
+    options[name] = value
+  end
+  options.state_dir = self.gateway.state_dir
+  options.script = self.gateway.script
+  for name, value in pairs(changes or {}) do
+    options[name] = value
+  end
+  return self:run(options)
+end
+
+local OWN = { fake = true, bot = true, shards = true, per_worker = true, ready = true, hurry = true }
+
+function Scene:run(options)
+  local passed = { env = { TIDEGATE_HURRY = options.hurry } }
+  for name, value in pairs(options) do
+    if name == "env" then
+      for variable, text in pairs(value) do
+        passed.env[variable] = text
+      end
+    elseif not OWN[name] then
+      passed[name] = value
+    end
+  end
+  passed.fake, passed.bot = self.fake, self.bots
+  passed.shards_per_worker = options.per_worker
+  self.gateway = gateway.start(passed)
+  self.gateways[#self.gateways + 1] = self.gateway
+  if options.ready ~= false then
+    self.gateway:wait_ready(options.shards or 1)
+  end
+  return self.gateway
+end
+
+-- What the fake has counted: identifies, identifies_ok, resumes, resumes_ok, violations, ...
+function Scene:counters()
+  return self.fake:state("counters").counters
+end
+
+-- One of the fake's lists: "identifies", "resumes", "closes", "violations", ...
+function Scene:list(name)
+  return self.fake:state(name)[name]
+end
+
+-- Waits until all that was to be emitted is at the bot; returns what the checker wants to know.
+function Scene:wait_delivered(timeout)
+  local sent = self.fake:wait_emitted(timeout)
+  local missing, seen = {}, 0
+  for guild, last in pairs(sent) do
+    missing[guild] = { last = last, got = {}, left = last }
+  end
+  local function look()
+    for i = seen + 1, #self.bot.events do
+      local event = self.bot.events[i]
+      local guild, n = event.body:match '"nonce":"(%d+):(%d+)"'
+      local of = guild and missing[guild]
+      n = tonumber(n)
+      if of and not of.got[n] then
+        of.got[n] = true
+        of.left = of.left - 1
+      end
+    end
+    seen = #self.bot.events
+  end
+  loop.wait_for(function()
+    local lines = {}
+    for guild, of in pairs(missing) do
+      if of.left > 0 then
+        lines[#lines + 1] = ("%d of %d of guild %s"):format(of.left, of.last, guild)
+      end
+    end
+    return ("all events at the bot; missing are %s. The log ends:\n%s"):format(
+      table.concat(lines, ", "), self.gateway.stderr:sub(-2000))
+  end, function()
+    look()
+    for _, of in pairs(missing) do
+      if of.left > 0 then
+        return false
+      end
+    end
+    return true
+  end, timeout, 2)
+  return sent
+end
+
+function scene.stop()
+  local problems = {}
+  local function try(fn, ...)
+    local ok, problem = pcall(fn, ...)
+    if not ok then
+      problems[#problems + 1] = tostring(problem)
+    end
+  end
+  for _, self in ipairs(started) do
+    for _, bot in ipairs(self.bots or {}) do
+      bot:answer(nil)
+      if bot.malformed[1] then
+        problems[#problems + 1] = "the bot got a malformed body: " .. bot.malformed[1]:sub(1, 500)
+      end
+    end
+    for _, each in ipairs(self.gateways) do
+      if not each.process.ended then
+        try(each.stop, each)
+      end
+    end
+    try(self.fake.stop, self.fake)
+  end
+  if #problems > 0 and os.getenv "TG_SPEC_LOG" then
+    for i, self in ipairs(started) do
+      for k, each in ipairs(self.gateways) do
+        paths.write(("%s.%d.%d"):format(os.getenv "TG_SPEC_LOG", i, k), each.stderr)
+      end
+    end
+  end
+  started = {}
+  try(gateway.teardown)
+  if #problems > 0 then
+    error(table.concat(problems, "\n"), 0)
+  end
+end
+
+return scene
