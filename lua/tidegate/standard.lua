@@ -27,6 +27,19 @@ function print(...) -- luacheck: ignore 121
   log.info("%s", table.concat(words, "\t"))
 end
 
+-- Loading is always interpreted, so that it can be interrupted.
+local jit_on, jit_off = jit.on, jit.off
+
+function jit.on(...) -- luacheck: ignore 122
+  if select("#", ...) > 0 then return jit_on(...) end
+  core.jit(true)
+end
+
+function jit.off(...) -- luacheck: ignore 122
+  if select("#", ...) > 0 then return jit_off(...) end
+  core.jit(false)
+end
+
 -- Source text only: bytecode is neither checked nor portable.
 local load = load
 

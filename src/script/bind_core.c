@@ -6,6 +6,7 @@
 
 #include "base/suggest.h"
 
+#include <luajit.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,17 @@ static int l_pass(lua_State *L)
   return lua_yield(L, 1);
 }
 
+/* core.jit(on): what jit.on() and jit.off() without a function ask for. It
+ * holds from the end of loading; a manager is never compiled. */
+static int l_jit(lua_State *L)
+{
+  struct tg_state *state = tg_state_of(L);
+  state->compiled = lua_toboolean(L, 1) && state->script->role == TG_ROLE_WORKER;
+  if (state->phase != TG_STATE_LOADING)
+    luaJIT_setmode(state->L, 0, LUAJIT_MODE_ENGINE | (state->compiled ? LUAJIT_MODE_ON : LUAJIT_MODE_OFF));
+  return 0;
+}
+
 static int l_failure(lua_State *L)
 {
   return tg_push_failure(L, luaL_checkstring(L, 1), "%s", luaL_checkstring(L, 2));
@@ -172,7 +184,7 @@ int tg_open_core(lua_State *L)
   static const luaL_Reg functions[] = {
       {"configure", l_configure}, {"config", l_config}, {"rest", l_rest}, {"log", l_log},
       {"log_on", l_log_on},       {"yield", l_yield},   {"pass", l_pass}, {"failure", l_failure},
-      {"suggest", l_suggest},     {0}};
+      {"suggest", l_suggest},     {"jit", l_jit},       {0}};
   struct tg_state *state = tg_state_of(L);
   struct tg_script *script = state->script;
   lua_newtable(L);

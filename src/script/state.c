@@ -91,7 +91,9 @@ static void free_trees(struct tg_strings *trees)
 static int open_state(lua_State *L, void *ctx)
 {
   struct tg_state *state = ctx;
-  luaL_openlibs(L);
+  luaL_openlibs(L); /* turns the compiler on */
+  /* Nothing compiled can be interrupted: loading is always interpreted. */
+  luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
   tg_json_open(L);
   tg_open_failures(L);
   tg_open_event(L, state);
@@ -118,6 +120,7 @@ struct tg_state *tg_state_new(struct tg_script *script, int generation, char **p
   state->generation = generation;
   state->phase = TG_STATE_LOADING;
   state->last_job = &state->jobs;
+  state->compiled = script->role == TG_ROLE_WORKER;
   state->memory_limit = MEMORY_BEFORE_CONFIGURE;
   for (int i = 0; i < TG_METHOD_COUNT; i++)
     state->override[i].ref = LUA_NOREF;
@@ -129,8 +132,6 @@ struct tg_state *tg_state_new(struct tg_script *script, int generation, char **p
     *problem = tg_strdup("cannot make a Lua state: this LuaJIT is not built for 64-bit memory (GC64)");
     return NULL;
   }
-  /* Nothing compiled can be interrupted: loading is always interpreted. */
-  luaJIT_setmode(state->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
   lua_pushcfunction(state->L, tg_traceback);
   state->ref_traceback = luaL_ref(state->L, LUA_REGISTRYINDEX);
   lua_pushcfunction(state->L, tg_trampoline);
@@ -255,7 +256,7 @@ bool tg_state_load(struct tg_state *state, char **problem)
   }
   if (!settle_config(state, problem))
     return false;
-  if (state->script->role == TG_ROLE_WORKER)
+  if (state->compiled)
     luaJIT_setmode(state->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_ON);
   state->phase = TG_STATE_PREPARED;
   return true;

@@ -111,6 +111,7 @@ struct tg_state {
 
   struct tg_config *config;
   bool configured, configure_failed;
+  bool compiled; /* the JIT compiler is on, once loaded */
 
   size_t memory_used, memory_limit;
   bool limited; /* the limit holds: user code runs */

@@ -31,8 +31,14 @@ tg_ms tg_watchdog_budget(void) { return atomic_load_explicit(&the_watchdog.budge
  * script meets it again at its next step. */
 static void stop_script(lua_State *L, lua_Debug *where)
 {
-  (void)where;
-  luaL_error(L, "stopped: it ran longer than its budget of %d ms", (int)tg_watchdog_budget());
+  where->currentline = -1;
+  if (lua_getinfo(L, "Sl", where) && where->currentline > 0)
+    lua_pushfstring(L, "%s:%d: ", where->short_src, where->currentline);
+  else
+    lua_pushliteral(L, "");
+  lua_pushfstring(L, "stopped: it ran longer than its budget of %d ms", (int)tg_watchdog_budget());
+  lua_concat(L, 2);
+  lua_error(L);
 }
 
 /* On the Lua thread, between two of its instructions. */

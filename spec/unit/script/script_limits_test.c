@@ -119,7 +119,8 @@ static void globals_are_strict(void **state)
   assert_contains(problem, "helper.lua:1: undeclared variable 'shared'");
   free(problem);
   write_file("helper.lua", "limit = 5\nreturn { twice = function(n) return n * 2 end }\n");
-  struct tg_script *script = load(HEAD "counter = 0\n"
+  struct tg_script *script = load(HEAD "require 'helper'\n"
+                                       "counter = 0\n"
                                        "local function bump() counter = counter + limit end\n"
                                        "bump()\n"
                                        "assert(counter == 5 and require('helper').twice(4) == 8)\n"
