@@ -40,7 +40,8 @@ static json_t *sessions_json(struct tg_fake *fake)
 {
   json_t *result = json_array();
   struct tg_fake_session *session;
-  LIST_FOREACH(session, &fake->sessions, link) json_array_append_new(result, tg_fake_session_to_json(session));
+  LIST_FOREACH(session, &fake->sessions, link)
+  json_array_append_new(result, tg_fake_session_to_json(session));
   return result;
 }
 
@@ -48,8 +49,9 @@ static json_t *limits_json(struct tg_fake *fake)
 {
   tg_ms reset_after = tg_fake_limits_reset_after(fake);
   return json_pack("{s:I, s:I, s:I, s:I, s:b}", "total", (json_int_t)fake->settings.total, "remaining",
-                   (json_int_t)fake->settings.remaining, "reset_after", (json_int_t)reset_after, "max_concurrency",
-                   (json_int_t)fake->settings.max_concurrency, "token_reset", (int)fake->limits->token_reset);
+                   (json_int_t)fake->settings.remaining, "reset_after", (json_int_t)reset_after,
+                   "max_concurrency", (json_int_t)fake->settings.max_concurrency, "token_reset",
+                   (int)fake->limits->token_reset);
 }
 
 static json_t *get_state(struct tg_fake *fake, const struct tg_fake_request *request, struct tg_error *error)
@@ -104,7 +106,8 @@ static json_t *get_guilds(struct tg_fake *fake, const struct tg_fake_request *re
   return result;
 }
 
-static json_t *get_settings(struct tg_fake *fake, const struct tg_fake_request *request, struct tg_error *error)
+static json_t *get_settings(struct tg_fake *fake, const struct tg_fake_request *request,
+                            struct tg_error *error)
 {
   (void)request;
   (void)error;

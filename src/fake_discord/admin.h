@@ -1,68 +1,81 @@
 #pragma once
 
 /* The admin API: JSON over plain HTTP, on a listener of its own. Keys that are
- * not listed are refused with 400; so are wrong values; where nobody was there
- * to be acted on the answer is 409. An error is {"error": "what and why"}.
+ * not listed are refused with 400, and so are wrong values; where nobody was
+ * there to be acted on the answer is 409. Errors are {"error": "what and why"}.
  *
  * WHO: "shard": 3, "shards": [0, 1] or "all", "connection": 17; none: all.
  *
  * GET /state[?only=name,name]
- *   now, counters, session_start_limit {total, remaining, reset_after, max_concurrency, token_reset}, connections
- *   (live), sessions, guilds (count), faults (rules that wait), and the lists of journal.h: handshakes, identifies,
- *   resumes, closes, heartbeats_missed, commands, callbacks, webhooks, rest, sessions_lost, closed_connections,
- *   violations. "at" is ms since the start.
+ *   now, counters, session_start_limit {total, remaining, reset_after,
+ *   max_concurrency, token_reset}, connections (live), sessions, guilds (count),
+ *   faults (rules that wait), and the lists of journal.h: handshakes, identifies,
+ *   resumes, closes, heartbeats_missed, commands, callbacks, webhooks, rest,
+ *   sessions_lost, closed_connections, violations. "at" is ms since the start.
  *
  * GET /sent[?shard=N]
- *   {events, pending, unwanted, shards: [{shard, first, last, count, pending, sessions: [{session_id, first, last,
- *   count, written, sequence}], guilds: [{id, first, last, count}]}]}. `pending` is what POST /emit still has to
- *   make; `written` is the last numbered event that left for a connection.
+ *   {events, pending, unwanted, shards: [{shard, first, last, count, pending,
+ *   sessions: [{session_id, first, last, count, written, sequence}],
+ *   guilds: [{id, first, last, count}]}]}. `pending` is what POST /emit still has
+ *   to make; `written` is the last numbered event that left for a connection.
  *
- * GET /guilds[?shard=N]       [{id, shard}]
- * GET /settings, POST /settings {"name": value, ...}        settings.h
+ * GET /guilds[?shard=N]   [{id, shard}]
+ * GET /settings, POST /settings {"name": value, ...}   settings.h
  *
  * POST /emit
- *   {"count": 100, "size": 1400, "rate": 50, "guild": "id", WHO}   numbered MESSAGE_CREATE, `count` for each shard;
- *                                                        no rate: as fast as they are taken
- *   {"event": "TYPING_START", "d": {...}, WHO or "guild": "id"}    one event; without WHO by d.guild_id, if any
- *   {"text": "{\"op\":99}", WHO}                          one gateway message as it stands, without s of ours
+ *   {"count": 100, "size": 1400, "rate": 50, "guild": "id", WHO}
+ *       numbered MESSAGE_CREATE, `count` for each shard (or for one guild);
+ *       without rate as fast as they are taken, else so many a second and shard
+ *   {"event": "TYPING_START", "d": {...}, "guild": "id", WHO}
+ *       one event; without WHO and guild by d.guild_id, if there is one
+ *   {"text": "{\"op\":99}", WHO}
+ *       one gateway message as it stands
  *   {"kind": "available" | "joined" | "stub" | "outage" | "left", "guild": "id", "bytes": n, "shard": n}
- *                                                        GUILD_CREATE or GUILD_DELETE; joined without guild: a new one
- *   {"interaction": 2, "count": 1, "guild": "id", "dm": true, "skew": ms, "shard": n}   answers their ids and tokens
+ *       GUILD_CREATE or GUILD_DELETE; "joined" without guild: a new one
+ *   {"interaction": 2, "count": 1, "guild": "id", "dm": true, "skew": ms, "shard": n}
+ *       answers with their ids and tokens
  *
- * POST /fault {"at": "now", "do": ACTION, ..., WHO}                done to live connections at once
- * POST /fault {"at": POINT, "do": ACTION, ..., "count": 1 | "all", "skip": 0, "shard": n}   done when it comes to that
- *   POINT: accept (TCP), upgrade, hello (in its place), identify (in place of READY), resume (in place of the replay),
- *   heartbeat (in place of op 11), rest (with "route": "/gateway/bot", a part of the path). `shard` works where it is
- *   known: identify, resume, heartbeat. "then": "continue" | "instead" says whether what usually comes follows.
+ * POST /fault {"do": ACTION, ..., WHO}
+ *   done to live connections at once.
+ * POST /fault {"at": POINT, "do": ACTION, ..., "count": 1 | "all", "skip": 0, "shard": n}
+ *   done when it comes to that. POINT: accept (TCP), upgrade, hello (in its
+ *   place), identify (in place of READY), resume (in place of the replay),
+ *   heartbeat (in place of op 11), rest (with "route": "/gateway/bot", a part of
+ *   the path). `shard` works where it is known: identify, resume, heartbeat.
+ *   "then": "continue" | "instead" says whether what usually comes follows.
+ *
  *   ACTION:
- *     close {code: 4000, reason}, rst, fin      with "session": "keep" | "kill" (close: by code)
- *     half_open                                 neither reads nor writes any more; TCP stays
- *     withhold {replay: false}                  no HELLO, READY, RESUMED, op 11; replay: the replay, but no RESUMED
- *     delay {ms, replay: false}                 upgrade, rest, hello, identify, resume
- *     hang                                      accept, upgrade, rest: no answer, ever
- *     status {status, headers, body, html, retry_after}   upgrade, rest: that answer
- *     reconnect                                 op 7
- *     invalid_session {resumable, session}      op 9; false kills the session unless session is "keep"
- *     heartbeat_request {times}                 op 1
- *     message {text}                            a gateway message as it stands
- *     bytes {hex, text}                         bytes into the socket, no frame
- *     frame {opcode, fin, rsv, masked, payload} one WebSocket frame
+ *     close {code: 4000, reason}, rst, fin   with "session": "keep" | "kill" (close: by code)
+ *     half_open                              neither reads nor writes any more; TCP stays
+ *     withhold {replay}                      no HELLO, READY, RESUMED, op 11; replay: all but RESUMED
+ *     delay {ms, replay}                     at upgrade, rest, hello, identify, resume
+ *     hang                                   at accept, upgrade, rest: no answer, ever
+ *     status {status, headers, body, html, retry_after}   at upgrade, rest: that answer
+ *     reconnect                              op 7
+ *     invalid_session {resumable, session}   op 9; false kills the session unless session is "keep"
+ *     heartbeat_request {times}              op 1
+ *     message {text}                         a gateway message as it stands
+ *     bytes {hex, text}                      bytes into the socket, no frame
+ *     frame {opcode, fin, rsv, masked, payload}   one WebSocket frame
  *     ping {payload}
- *     wire {wire: {dribble, split, split_walk, fragment, pings, flush_inside, masked, rsv}}     wire.h; lasts
- *     corrupt {times}, truncate {times}         the next messages: wrong bytes; half of the JSON text
- *     withhold_acks {times, dispatches}         lasts; dispatches: true withholds events as well
+ *     wire {wire: {dribble, split, split_walk, fragment, pings, flush_inside, masked, rsv}}
+ *                                            wire.h; lasts
+ *     corrupt {times}, truncate {times}      the next messages: wrong bytes; half of the JSON text
+ *     withhold_acks {times, dispatches}      lasts; dispatches: true withholds events as well
  *   now only:
- *     duplicate {times}, skip {times}           the last events again; numbers that no event has
- *     outage {guilds, times, stays}             GUILD_DELETE and GUILD_CREATE again
- *     big_guild {bytes: 20971520}               one GUILD_CREATE
- *     kill_session                              sessions of WHO; their connections stay
- *     reset_token {code: 4004}                  as after too many identifies
- *     clear                                     all rules, and what lasts on connections
+ *     duplicate {times}, skip {times}        the last events again; numbers that no event has
+ *     outage {guilds, times, stays}          GUILD_DELETE, and GUILD_CREATE again
+ *     big_guild {bytes: 20971520}            one GUILD_CREATE
+ *     kill_session                           sessions of WHO; their connections stay
+ *     reset_token {code: 4004}               as after too many identifies
+ *     clear                                  all rules, and what lasts on connections
  *
  * POST /bulk, GET /bulk, GET /bulk/recording   bulk.h
  *
- * POST /reset {"what": ["history", "faults", "settings", "sessions", "numbers"]}   no body: all of them. "sessions"
- *   also cuts all connections, forgets identify buckets and a reset token; "settings" are again as at the start. */
+ * POST /reset {"what": ["history", "faults", "settings", "sessions", "numbers"]}
+ *   No body: all of them. "sessions" also cuts all connections, forgets identify
+ *   buckets, a reset token, what happened to guilds, and what was still to be
+ *   emitted; "settings" are again as at the start. */
 
 #include "fake_discord/http.h"
 

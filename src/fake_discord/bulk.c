@@ -75,8 +75,8 @@ static void compress_into(z_stream *zlib, const struct tg_buf *text, bool full, 
 }
 
 /* With zlib's usual settings, as a big service would: the reader's cost depends on them. */
-static struct recording *record(struct tg_fake *fake, enum tg_compression compression, uint64_t first, size_t count,
-                                size_t size)
+static struct recording *record(struct tg_fake *fake, enum tg_compression compression, uint64_t first,
+                                size_t count, size_t size)
 {
   struct recording *recording = tg_calloc(1, sizeof *recording);
   recording->references = 1;
@@ -92,11 +92,11 @@ static struct recording *record(struct tg_fake *fake, enum tg_compression compre
     write_text(fake, first + i, i + 1, size, &text);
     if (compression == TG_COMPRESSION_ZLIB) {
       compress_into(&zlib, &text, (i + 1) % GROUP == 0, &packed);
-      tg_fake_frame_write(&recording->wire, (struct tg_fake_head){.opcode = TG_WS_BINARY, .fin = true}, packed.data,
-                          packed.length);
+      tg_fake_frame_write(&recording->wire, (struct tg_fake_head){.opcode = TG_WS_BINARY, .fin = true},
+                          packed.data, packed.length);
     } else {
-      tg_fake_frame_write(&recording->wire, (struct tg_fake_head){.opcode = TG_WS_TEXT, .fin = true}, text.data,
-                          text.length);
+      tg_fake_frame_write(&recording->wire, (struct tg_fake_head){.opcode = TG_WS_TEXT, .fin = true},
+                          text.data, text.length);
     }
     recording->ends[i] = recording->wire.length;
   }
@@ -226,7 +226,8 @@ static bool is_ready(const struct tg_fake_conn *conn)
 }
 
 /* All connections that match, brought to the same s. 0: `error` says why. */
-static uint64_t line_up(struct tg_fake *fake, const struct tg_fake_target *target, int *count, struct tg_error *error)
+static uint64_t line_up(struct tg_fake *fake, const struct tg_fake_target *target, int *count,
+                        struct tg_error *error)
 {
   uint64_t last = 0;
   struct tg_fake_conn *conn;
@@ -236,8 +237,9 @@ static uint64_t line_up(struct tg_fake *fake, const struct tg_fake_target *targe
     ++*count;
   }
   if (*count == 0)
-    return (uint64_t)tg_fail(error, "none", "no connection matches that has a session, uses zlib-stream or plain "
-                                            "text, and is not being fed already");
+    return (uint64_t)tg_fail(error, "none",
+                             "no connection matches that has a session, uses zlib-stream or plain "
+                             "text, and is not being fed already");
   struct tg_fake_event *filler = tg_fake_event_new("TYPING_START", "{}", 2);
   LIST_FOREACH(conn, &fake->conns, link)
   {
@@ -248,7 +250,8 @@ static uint64_t line_up(struct tg_fake *fake, const struct tg_fake_target *targe
       tg_fake_session_append(conn->session, filler);
     if (far || !conn->session || conn->next <= conn->session->sequence) {
       tg_fake_event_unref(filler);
-      return (uint64_t)tg_fail(error, "busy", "shard %d still has events to be written, or is far behind the others",
+      return (uint64_t)tg_fail(error, "busy",
+                               "shard %d still has events to be written, or is far behind the others",
                                conn->shard_id);
     }
   }
@@ -269,8 +272,8 @@ static void start_pump(struct tg_fake_conn *conn, struct recording *recording, b
   tg_fake_session_reserve(conn->session, recording->count);
 }
 
-static void start_all(struct tg_fake *fake, const struct tg_fake_target *target, uint64_t first, size_t events,
-                      size_t size, bool one_by_one)
+static void start_all(struct tg_fake *fake, const struct tg_fake_target *target, uint64_t first,
+                      size_t events, size_t size, bool one_by_one)
 {
   struct tg_fake_bulk *bulk = fake->bulk;
   struct recording *recordings[2] = {NULL, NULL};
@@ -302,12 +305,14 @@ json_t *tg_fake_bulk_start(struct tg_fake *fake, const json_t *request, struct t
     return tg_fail(error, "type", "expected a JSON object"), NULL;
   if (!tg_fake_check_keys(request, keys, error) || !tg_fake_target_parse(request, &target, error))
     return NULL;
-  if (json_unpack((json_t *)(uintptr_t)request, "{s:I, s?I, s?s, s?F}", "events", &events, "size", &size, "writes",
-                  &writes, "rate", &rate) != 0 ||
+  if (json_unpack((json_t *)(uintptr_t)request, "{s:I, s?I, s?s, s?F}", "events", &events, "size", &size,
+                  "writes", &writes, "rate", &rate) != 0 ||
       events < 1 || events > EVENTS_MAX || size < 0 || size > 1024 * 1024 || rate < 0 ||
       (strcmp(writes, "event") != 0 && strcmp(writes, "bulk") != 0))
-    return tg_fail(error, "type", "expected events (1 to %d), perhaps size, rate, and writes: \"event\" or \"bulk\"",
-                   EVENTS_MAX), NULL;
+    return tg_fail(error, "type",
+                   "expected events (1 to %d), perhaps size, rate, and writes: \"event\" or \"bulk\"",
+                   EVENTS_MAX),
+           NULL;
   if (!TAILQ_EMPTY(&bulk->pumps))
     return tg_fail(error, "busy", "connections are being fed already"), NULL;
   int count = 0;
@@ -326,8 +331,8 @@ json_t *tg_fake_bulk_start(struct tg_fake *fake, const json_t *request, struct t
     next = TAILQ_NEXT(pump, link);
     tg_fake_pump_run(pump);
   }
-  return json_pack("{s:i, s:I, s:I, s:I}", "connections", count, "events", (json_int_t)count * events, "first",
-                   (json_int_t)first, "bytes", (json_int_t)bulk->last->wire.length);
+  return json_pack("{s:i, s:I, s:I, s:I}", "connections", count, "events", (json_int_t)count * events,
+                   "first", (json_int_t)first, "bytes", (json_int_t)bulk->last->wire.length);
 }
 
 json_t *tg_fake_bulk_to_json(const struct tg_fake *fake)
@@ -357,7 +362,10 @@ struct tg_fake_bulk *tg_fake_bulk_new(struct tg_fake *fake)
   return bulk;
 }
 
-static void on_closed(uv_handle_t *handle) { free(handle->data); }
+static void on_closed(uv_handle_t *handle)
+{
+  free(handle->data);
+}
 
 void tg_fake_bulk_free(struct tg_fake *fake)
 {

@@ -1,10 +1,10 @@
 #include "fake_discord/commands.h"
 
+#include "base/intents.h"
 #include "fake_discord/guilds.h"
 #include "fake_discord/journal.h"
 #include "fake_discord/payloads.h"
 #include "fake_discord/session.h"
-#include "base/intents.h"
 #include "proto/payload.h"
 
 #include <inttypes.h>
@@ -74,9 +74,10 @@ static const char *judge_presence(const json_t *d)
     return "op 3: unknown status";
   size_t i;
   json_t *activity;
-  json_array_foreach(activities, i, activity)
-  if (!json_is_string(json_object_get(activity, "name")) || !json_is_integer(json_object_get(activity, "type")))
-    return "op 3: an activity needs name and type";
+  json_array_foreach(activities, i,
+                     activity) if (!json_is_string(json_object_get(activity, "name")) ||
+                                   !json_is_integer(json_object_get(
+                                       activity, "type"))) return "op 3: an activity needs name and type";
   return NULL;
 }
 
@@ -90,8 +91,9 @@ static void on_presence(struct tg_fake_conn *conn, const json_t *d)
                     settings->presence_window;
   record(conn, TG_OP_PRESENCE_UPDATE, d, excess ? "dropped" : "ok");
   if (excess) {
-    tg_fake_violation(conn->fake, conn, "presence_limit", "dropped", "more than %" PRId64 " in %" PRId64 " ms",
-                      settings->presence_limit, settings->presence_window);
+    tg_fake_violation(conn->fake, conn, "presence_limit", "dropped",
+                      "more than %" PRId64 " in %" PRId64 " ms", settings->presence_limit,
+                      settings->presence_window);
     return;
   }
   conn->presences_at[conn->presences++ % TG_FAKE_PRESENCES_KEPT] = now;
@@ -104,8 +106,8 @@ static const char *judge_voice(const json_t *d)
   uint64_t id;
   const json_t *channel = json_object_get(d, "channel_id");
   if (!json_is_object(d) || !read_id(json_object_get(d, "guild_id"), &id) ||
-      !(json_is_null(channel) || read_id(channel, &id)) || !json_is_boolean(json_object_get(d, "self_mute")) ||
-      !json_is_boolean(json_object_get(d, "self_deaf")))
+      !(json_is_null(channel) || read_id(channel, &id)) ||
+      !json_is_boolean(json_object_get(d, "self_mute")) || !json_is_boolean(json_object_get(d, "self_deaf")))
     return "op 4 needs guild_id, channel_id, self_mute and self_deaf";
   return NULL;
 }
@@ -154,7 +156,8 @@ static const char *judge_members(const json_t *d)
     return "op 8: more than 100 user_ids";
   size_t i;
   json_t *value;
-  json_array_foreach(ids, i, value) if (!read_id(value, &id)) return "op 8: user_ids has something that is no id";
+  json_array_foreach(ids, i,
+                     value) if (!read_id(value, &id)) return "op 8: user_ids has something that is no id";
   return NULL;
 }
 
@@ -181,8 +184,8 @@ static void send_chunks(struct tg_fake_conn *conn, const json_t *d, json_t *memb
     json_t *part = json_array();
     for (size_t i = chunk * CHUNK; i < total && i < (chunk + 1) * CHUNK; i++)
       json_array_append(part, json_array_get(members, i));
-    json_t *answer = json_pack("{s:O, s:o, s:i, s:i}", "guild_id", json_object_get(d, "guild_id"), "members", part,
-                               "chunk_index", (int)chunk, "chunk_count", (int)chunks);
+    json_t *answer = json_pack("{s:O, s:o, s:i, s:i}", "guild_id", json_object_get(d, "guild_id"), "members",
+                               part, "chunk_index", (int)chunk, "chunk_count", (int)chunks);
     if (json_array_size(not_found) > 0)
       json_object_set(answer, "not_found", not_found);
     if (presences)
@@ -256,7 +259,8 @@ static const char *judge_sounds(const json_t *d)
     return "op 31 needs guild_ids";
   size_t i;
   json_t *value;
-  json_array_foreach(ids, i, value) if (!read_id(value, &id)) return "op 31: guild_ids has something that is no id";
+  json_array_foreach(ids, i,
+                     value) if (!read_id(value, &id)) return "op 31: guild_ids has something that is no id";
   return NULL;
 }
 
@@ -296,8 +300,8 @@ static void on_channel_info(struct tg_fake_conn *conn, const json_t *d)
   char channel[24];
   snprintf(channel, sizeof channel, "%" PRIu64, id + 4);
   dispatch(conn, "CHANNEL_INFO",
-           json_pack("{s:O, s:[{s:s, s:s, s:i}]}", "guild_id", json_object_get(d, "guild_id"), "channels", "id",
-                     channel, "status", "at anchor", "voice_start_time", 1787234100));
+           json_pack("{s:O, s:[{s:s, s:s, s:i}]}", "guild_id", json_object_get(d, "guild_id"), "channels",
+                     "id", channel, "status", "at anchor", "voice_start_time", 1787234100));
 }
 
 /* ---- all ---- */

@@ -25,7 +25,8 @@ struct tg_fake_encoder *tg_fake_encoder_new(enum tg_compression compression, int
   encoder->compression = compression;
   if (compression == TG_COMPRESSION_ZLIB) {
     /* Raw, so that tg_fake_encoder_forget() does not write a second header. */
-    if (deflateInit2(&encoder->zlib, level, Z_DEFLATED, -WINDOW_BITS, MEMORY_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK)
+    if (deflateInit2(&encoder->zlib, level, Z_DEFLATED, -WINDOW_BITS, MEMORY_LEVEL, Z_DEFAULT_STRATEGY) !=
+        Z_OK)
       abort();
   } else if (compression == TG_COMPRESSION_ZSTD) {
     encoder->zstd = ZSTD_createCCtx();
@@ -46,7 +47,10 @@ void tg_fake_encoder_free(struct tg_fake_encoder *encoder)
   free(encoder);
 }
 
-bool tg_fake_encoder_begun(const struct tg_fake_encoder *encoder) { return encoder->begun; }
+bool tg_fake_encoder_begun(const struct tg_fake_encoder *encoder)
+{
+  return encoder->begun;
+}
 
 static void encode_zlib(struct tg_fake_encoder *encoder, const void *text, size_t length, struct tg_buf *out)
 {

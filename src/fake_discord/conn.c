@@ -52,7 +52,8 @@ void tg_fake_conn_send_op(struct tg_fake_conn *conn, int op, const char *d)
 void tg_fake_conn_hello(struct tg_fake_conn *conn)
 {
   char d[120];
-  snprintf(d, sizeof d, "{\"heartbeat_interval\":%" PRId64 ",\"_trace\":[\"[\\\"fake\\\",{\\\"micros\\\":0.0}]\"]}",
+  snprintf(d, sizeof d,
+           "{\"heartbeat_interval\":%" PRId64 ",\"_trace\":[\"[\\\"fake\\\",{\\\"micros\\\":0.0}]\"]}",
            conn->fake->settings.heartbeat_interval);
   tg_fake_conn_send_op(conn, TG_OP_HELLO, d);
   if (conn->state == TG_FAKE_CONNECTED)
@@ -90,7 +91,8 @@ void tg_fake_conn_expect_beat(struct tg_fake_conn *conn)
 
 /* ---- the end ---- */
 
-static void record_end(struct tg_fake_conn *conn, const char *by, const char *how, int code, const char *reason)
+static void record_end(struct tg_fake_conn *conn, const char *by, const char *how, int code,
+                       const char *reason)
 {
   json_t *text = json_string(reason ? reason : "");
   tg_fake_note(conn->fake, TG_FAKE_LIST_closes,
@@ -207,7 +209,8 @@ static void on_wrong_frame(struct tg_fake_conn *conn, const struct tg_fake_frame
 {
   char verdict[8];
   snprintf(verdict, sizeof verdict, "%d", frame->code);
-  tg_fake_violation(conn->fake, conn, frame->code == 4002 ? "frame_size" : "websocket", verdict, "%s", frame->reason);
+  tg_fake_violation(conn->fake, conn, frame->code == 4002 ? "frame_size" : "websocket", verdict, "%s",
+                    frame->reason);
   tg_fake_conn_close(conn, frame->code, frame->reason);
 }
 
@@ -259,7 +262,8 @@ static void on_drain(void *ctx)
 
 /* ---- the beginning ---- */
 
-static const struct tg_stream_callbacks callbacks = {.on_data = on_data, .on_end = on_end, .on_drain = on_drain};
+static const struct tg_stream_callbacks callbacks = {
+    .on_data = on_data, .on_end = on_end, .on_drain = on_drain};
 
 struct tg_fake_conn *tg_fake_conn_new(struct tg_fake *fake, struct tg_fake_http *http, const char *host,
                                       int version, enum tg_compression compression, const char *head)
@@ -292,9 +296,9 @@ json_t *tg_fake_conn_to_json(const struct tg_fake_conn *conn)
                                            d < 0 ? json_null() : json_integer(d), "acked",
                                            conn->beats.last[i % TG_FAKE_BEATS_KEPT].acked));
   }
-  return json_pack("{s:i, s:o, s:i, s:s, s:s, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:o, s:I, s:b}", "connection",
-                   (int)conn->id, "shard", tg_fake_conn_shard_json(conn), "total", conn->total, "state",
-                   tg_fake_state_name(conn->state), "host", conn->host, "compress",
+  return json_pack("{s:i, s:o, s:i, s:s, s:s, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:o, s:I, s:b}",
+                   "connection", (int)conn->id, "shard", tg_fake_conn_shard_json(conn), "total", conn->total,
+                   "state", tg_fake_state_name(conn->state), "host", conn->host, "compress",
                    compressions[conn->compression], "opened_at", (json_int_t)conn->opened_at, "session_id",
                    conn->session ? json_string(conn->session->id) : json_null(), "frames",
                    (json_int_t)conn->frames, "dispatches", (json_int_t)conn->dispatches, "heartbeats",

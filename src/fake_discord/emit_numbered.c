@@ -1,11 +1,11 @@
 #include "fake_discord/emit_numbered.h"
 
 #include "base/buf.h"
+#include "base/intents.h"
 #include "fake_discord/emit.h"
 #include "fake_discord/guilds.h"
 #include "fake_discord/payloads.h"
 #include "fake_discord/session.h"
-#include "base/intents.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -200,7 +200,8 @@ void tg_fake_emit_kick(struct tg_fake *fake)
 
 /* ---- requests ---- */
 
-static struct job *new_job(struct tg_fake_emitter *emitter, int shard, uint64_t count, size_t size, double rate)
+static struct job *new_job(struct tg_fake_emitter *emitter, int shard, uint64_t count, size_t size,
+                           double rate)
 {
   struct job *job = tg_calloc(1, sizeof *job);
   job->shard = shard;
@@ -231,8 +232,8 @@ static bool fill_job(struct tg_fake *fake, struct job *job, struct tg_error *err
   return tg_fail(error, "none", "shard %d has no guilds; start with more --guilds", shard);
 }
 
-static json_t *emit_for_guild(struct tg_fake *fake, const char *text, uint64_t count, size_t size, double rate,
-                              struct tg_error *error)
+static json_t *emit_for_guild(struct tg_fake *fake, const char *text, uint64_t count, size_t size,
+                              double rate, struct tg_error *error)
 {
   struct tg_fake_guild *guild = tg_fake_guild_find(fake, strtoull(text, NULL, 10));
   if (!guild)
@@ -244,8 +245,8 @@ static json_t *emit_for_guild(struct tg_fake *fake, const char *text, uint64_t c
   return json_pack("{s:I}", "events", (json_int_t)count);
 }
 
-json_t *tg_fake_emit_numbered(struct tg_fake *fake, const json_t *request, const struct tg_fake_target *target,
-                              struct tg_error *error)
+json_t *tg_fake_emit_numbered(struct tg_fake *fake, const json_t *request,
+                              const struct tg_fake_target *target, struct tg_error *error)
 {
   static const char *const keys[] = {"count", "size", "rate", "guild", NULL};
   if (!tg_fake_check_keys(request, keys, error))
@@ -253,11 +254,12 @@ json_t *tg_fake_emit_numbered(struct tg_fake *fake, const json_t *request, const
   json_int_t count = 0, size = fake->settings.message_size;
   double rate = 0;
   const char *guild = NULL;
-  if (json_unpack((json_t *)(uintptr_t)request, "{s:I, s?I, s?F, s?s}", "count", &count, "size", &size, "rate",
-                  &rate, "guild", &guild) != 0 ||
+  if (json_unpack((json_t *)(uintptr_t)request, "{s:I, s?I, s?F, s?s}", "count", &count, "size", &size,
+                  "rate", &rate, "guild", &guild) != 0 ||
       count < 1 || size < 0 || size > 64 * 1024 * 1024 || rate < 0)
-    return tg_fail(error, "type", "expected count (from 1, for each shard), perhaps size in bytes, rate in "
-                                  "events a second and shard, and guild as a text"),
+    return tg_fail(error, "type",
+                   "expected count (from 1, for each shard), perhaps size in bytes, rate in "
+                   "events a second and shard, and guild as a text"),
            NULL;
   if (guild)
     return emit_for_guild(fake, guild, (uint64_t)count, (size_t)size, rate, error);
@@ -286,8 +288,9 @@ static json_t *sent_guilds(struct tg_fake *fake, int shard)
     char id[24];
     snprintf(id, sizeof id, "%" PRIu64, guild->id);
     if (guild->numbered > 0)
-      json_array_append_new(result, json_pack("{s:s, s:i, s:I, s:I}", "id", id, "first", 1, "last",
-                                              (json_int_t)guild->numbered, "count", (json_int_t)guild->numbered));
+      json_array_append_new(result,
+                            json_pack("{s:s, s:i, s:I, s:I}", "id", id, "first", 1, "last",
+                                      (json_int_t)guild->numbered, "count", (json_int_t)guild->numbered));
   }
   return result;
 }
@@ -300,9 +303,9 @@ static json_t *sent_sessions(struct tg_fake *fake, int shard)
   if (session->identify.shard_id == shard && session->identify.total == fake->emitter->total)
     json_array_append_new(
         result, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "session_id", session->id, "first",
-                          (json_int_t)session->numbered_first, "last", (json_int_t)session->numbered_last, "count",
-                          (json_int_t)session->numbered_count, "written", (json_int_t)session->numbered_written,
-                          "sequence", (json_int_t)session->sequence));
+                          (json_int_t)session->numbered_first, "last", (json_int_t)session->numbered_last,
+                          "count", (json_int_t)session->numbered_count, "written",
+                          (json_int_t)session->numbered_written, "sequence", (json_int_t)session->sequence));
   return result;
 }
 
@@ -327,13 +330,14 @@ json_t *tg_fake_sent(struct tg_fake *fake, int shard)
     json_int_t here = pending_of(fake, i);
     events += emitter->numbers[i];
     pending += (uint64_t)here;
-    json_array_append_new(shards, json_pack("{s:i, s:i, s:I, s:I, s:I, s:o, s:o}", "shard", i, "first",
-                                            emitter->numbers[i] ? 1 : 0, "last", (json_int_t)emitter->numbers[i],
-                                            "count", (json_int_t)emitter->numbers[i], "pending", here, "sessions",
-                                            sent_sessions(fake, i), "guilds", sent_guilds(fake, i)));
+    json_array_append_new(shards,
+                          json_pack("{s:i, s:i, s:I, s:I, s:I, s:o, s:o}", "shard", i, "first",
+                                    emitter->numbers[i] ? 1 : 0, "last", (json_int_t)emitter->numbers[i],
+                                    "count", (json_int_t)emitter->numbers[i], "pending", here, "sessions",
+                                    sent_sessions(fake, i), "guilds", sent_guilds(fake, i)));
   }
-  return json_pack("{s:I, s:I, s:I, s:o}", "events", (json_int_t)events, "pending", (json_int_t)pending, "unwanted",
-                   (json_int_t)emitter->unwanted, "shards", shards);
+  return json_pack("{s:I, s:I, s:I, s:o}", "events", (json_int_t)events, "pending", (json_int_t)pending,
+                   "unwanted", (json_int_t)emitter->unwanted, "shards", shards);
 }
 
 /* ---- life ---- */
@@ -364,7 +368,10 @@ void tg_fake_emitter_reset(struct tg_fake *fake, bool numbers)
     fake->guilds->all[i].numbered = 0;
 }
 
-static void on_timer_closed(uv_handle_t *handle) { free(handle->data); }
+static void on_timer_closed(uv_handle_t *handle)
+{
+  free(handle->data);
+}
 
 static void on_idle_closed(uv_handle_t *handle)
 {

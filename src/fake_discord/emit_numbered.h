@@ -8,5 +8,5 @@
 
 #include <jansson.h>
 
-json_t *tg_fake_emit_numbered(struct tg_fake *fake, const json_t *request, const struct tg_fake_target *target,
-                              struct tg_error *error);
+json_t *tg_fake_emit_numbered(struct tg_fake *fake, const json_t *request,
+                              const struct tg_fake_target *target, struct tg_error *error);

@@ -3,6 +3,7 @@
 #include "fake_discord/conn.h"
 #include "fake_discord/emit.h"
 #include "fake_discord/faults.h"
+#include "fake_discord/guilds.h"
 #include "fake_discord/identify.h"
 #include "fake_discord/interactions.h"
 #include "fake_discord/journal.h"
@@ -23,6 +24,8 @@ void tg_fake_reset(struct tg_fake *fake, const struct tg_fake_what *what)
     tg_fake_faults_clear(fake);
   if (what->sessions) {
     end_all(fake);
+    tg_fake_emitter_reset(fake, false); /* it holds places in the list of guilds */
+    tg_fake_guilds_reset(fake);
     tg_fake_limits_clear(fake);
     tg_fake_interactions_clear(fake->interactions);
   }

@@ -193,13 +193,14 @@ static void do_outage(struct tg_fake_conn *conn, const json_t *request)
   bool stays = json_is_true(json_object_get(request, "stays"));
   size_t at = 0;
   struct tg_fake_guild *guild;
-  while (conn->session && guilds-- > 0 && (guild = tg_fake_guild_next(fake, conn->shard_id, conn->total, &at)))
+  while (conn->session && guilds-- > 0 &&
+         (guild = tg_fake_guild_next(fake, conn->shard_id, conn->total, &at)))
     for (json_int_t i = 0; i < times * 2 && conn->session; i++) {
       if (stays && i == times * 2 - 1)
         break;
       guild->unavailable = i % 2 == 0;
-      struct tg_fake_event *event = tg_fake_make_guild(
-          fake, guild, guild->unavailable ? TG_FAKE_GUILD_OUTAGE : TG_FAKE_GUILD_LAZY, 0);
+      struct tg_fake_event *event =
+          tg_fake_make_guild(fake, guild, guild->unavailable ? TG_FAKE_GUILD_OUTAGE : TG_FAKE_GUILD_LAZY, 0);
       tg_fake_session_append(conn->session, event);
       tg_fake_event_unref(event);
     }
@@ -227,9 +228,9 @@ static void do_big_guild(struct tg_fake_conn *conn, const json_t *request)
 static const struct action {
   const char *name;
   unsigned points;
-  bool goes_on; /* what usually comes follows */
+  bool goes_on;                                                  /* what usually comes follows */
   void (*run)(struct tg_fake_conn *conn, const json_t *request); /* NULL: not done to connections */
-  const char *format; /* of its arguments, for json_unpack */
+  const char *format;                                            /* of its arguments, for json_unpack */
   const char *keys[6];
 } actions[] = {
     {"close", AT_FRAMES, false, do_close, "iss", {"code", "reason", "session"}},
@@ -237,9 +238,19 @@ static const struct action {
     {"fin", AT_ALL, false, do_fin, "s", {"session"}},
     {"half_open", AT_FRAMES, false, do_half_open, "", {0}},
     {"withhold", AT_FRAMES & ~AT(now), false, do_withhold, "b", {"replay"}},
-    {"delay", AT(upgrade) | AT(rest) | AT(hello) | AT(identify) | AT(resume), false, NULL, "ib", {"ms", "replay"}},
+    {"delay",
+     AT(upgrade) | AT(rest) | AT(hello) | AT(identify) | AT(resume),
+     false,
+     NULL,
+     "ib",
+     {"ms", "replay"}},
     {"hang", AT(accept) | AT(upgrade) | AT(rest), false, NULL, "", {0}},
-    {"status", AT(upgrade) | AT(rest), false, NULL, "ioobo", {"status", "headers", "body", "html", "retry_after"}},
+    {"status",
+     AT(upgrade) | AT(rest),
+     false,
+     NULL,
+     "ioobo",
+     {"status", "headers", "body", "html", "retry_after"}},
     {"reconnect", AT_FRAMES, false, do_reconnect, "", {0}},
     {"invalid_session", AT_FRAMES, false, do_invalid_session, "bs", {"resumable", "session"}},
     {"heartbeat_request", AT_FRAMES, true, do_heartbeat_request, "i", {"times"}},
@@ -271,15 +282,17 @@ static const struct action *find(const json_t *request, struct tg_error *error)
     names[i] = actions[i].name;
   }
   const char *near = name ? tg_suggest(name, names, ACTIONS) : NULL;
-  tg_fail(error, "unknown", "do: there is no action \"%s\"%s%s%s", name ? name : "", near ? "; did you mean \"" : "",
-          near ? near : "", near ? "\"?" : "");
+  tg_fail(error, "unknown", "do: there is no action \"%s\"%s%s%s", name ? name : "",
+          near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
   return NULL;
 }
 
 static bool has_type(const json_t *value, char type)
 {
-  return type == 'i' ? json_is_integer(value) : type == 's' ? json_is_string(value)
-         : type == 'b' ? json_is_boolean(value)            : true;
+  return type == 'i'   ? json_is_integer(value)
+         : type == 's' ? json_is_string(value)
+         : type == 'b' ? json_is_boolean(value)
+                       : true;
 }
 
 bool tg_fake_action_check(const json_t *request, enum tg_fake_point point, struct tg_error *error)
@@ -307,8 +320,9 @@ bool tg_fake_action_check(const json_t *request, enum tg_fake_point point, struc
     return tg_fail(error, "type", "then: expected \"continue\" or \"instead\"");
   struct tg_fake_wire wire;
   if (action->run == do_wire && !tg_fake_wire_parse(json_object_get(request, "wire"), &wire))
-    return tg_fail(error, "type", "wire: expected an object of dribble, split, split_walk, fragment, pings, "
-                                  "flush_inside, masked, rsv");
+    return tg_fail(error, "type",
+                   "wire: expected an object of dribble, split, split_walk, fragment, pings, "
+                   "flush_inside, masked, rsv");
   if (action->run == do_message && !json_object_get(request, "text"))
     return tg_fail(error, "type", "text is missing");
   if (strcmp(action->name, "status") == 0 && !json_object_get(request, "status"))

@@ -15,12 +15,16 @@ static bool is(const json_t *request, const char *action)
   return strcmp(json_string_value(json_object_get(request, "do")), action) == 0;
 }
 
-static tg_ms delay_of(const json_t *request) { return json_integer_value(json_object_get(request, "ms")); }
+static tg_ms delay_of(const json_t *request)
+{
+  return json_integer_value(json_object_get(request, "ms"));
+}
 
 /* ---- HTTP ---- */
 
-static const char blocked[] = "<!DOCTYPE html>\n<html><head><title>Error</title></head><body>"
-                              "<h1>Error</h1><p>The web server reported an error. Ray ID: 0000</p></body></html>\n";
+static const char blocked[] =
+    "<!DOCTYPE html>\n<html><head><title>Error</title></head><body>"
+    "<h1>Error</h1><p>The web server reported an error. Ray ID: 0000</p></body></html>\n";
 
 static void append_headers(const json_t *request, struct tg_buf *out)
 {
@@ -29,9 +33,8 @@ static void append_headers(const json_t *request, struct tg_buf *out)
     tg_buf_printf(out, "Retry-After: %g\r\n", json_number_value(retry_after));
   const char *name;
   json_t *value;
-  json_object_foreach(json_object_get(request, "headers"), name, value)
-  if (json_is_string(value))
-    tg_buf_printf(out, "%s: %s\r\n", name, json_string_value(value));
+  json_object_foreach(json_object_get(request, "headers"), name, value) if (json_is_string(value))
+      tg_buf_printf(out, "%s: %s\r\n", name, json_string_value(value));
   *tg_buf_reserve(out, 1) = '\0';
 }
 
@@ -45,8 +48,8 @@ static void reply(struct tg_fake_http *http, const json_t *request)
   if (json_is_true(json_object_get(request, "html")))
     tg_fake_http_reply(http, status, "text/html", headers.data, blocked, sizeof blocked - 1);
   else if (text)
-    tg_fake_http_reply(http, status, json_is_string(body) ? "text/plain" : "application/json", headers.data, text,
-                       strlen(text));
+    tg_fake_http_reply(http, status, json_is_string(body) ? "text/plain" : "application/json", headers.data,
+                       text, strlen(text));
   else
     tg_fake_http_reply(http, status, NULL, headers.data, "", 0);
   free(text);
@@ -57,8 +60,8 @@ enum tg_fake_outcome tg_fake_fault_http(struct tg_fake *fake, struct tg_fake_htt
                                         const struct tg_fake_request *request, bool upgrade,
                                         void (*go_on)(void *http))
 {
-  json_t *fault =
-      tg_fake_fault_take(fake, upgrade ? TG_FAKE_AT_upgrade : TG_FAKE_AT_rest, -1, upgrade ? NULL : request->path);
+  json_t *fault = tg_fake_fault_take(fake, upgrade ? TG_FAKE_AT_upgrade : TG_FAKE_AT_rest, -1,
+                                     upgrade ? NULL : request->path);
   if (!fault)
     return TG_FAKE_GO_ON;
   json_t *entry = json_pack("{s:s, s:s, s:o, s:O}", upgrade ? "target" : "path", request->target, "method",
@@ -82,7 +85,10 @@ enum tg_fake_outcome tg_fake_fault_http(struct tg_fake *fake, struct tg_fake_htt
 
 /* ---- hello ---- */
 
-static void hello_delayed(void *ctx) { tg_fake_conn_hello(ctx); }
+static void hello_delayed(void *ctx)
+{
+  tg_fake_conn_hello(ctx);
+}
 
 enum tg_fake_outcome tg_fake_fault_hello(struct tg_fake_conn *conn)
 {
@@ -106,7 +112,8 @@ static void identify_delayed(void *ctx)
   tg_fake_identify_finish(conn, conn->pending_identify);
 }
 
-enum tg_fake_outcome tg_fake_fault_identify(struct tg_fake_conn *conn, const struct tg_fake_identify *identify)
+enum tg_fake_outcome tg_fake_fault_identify(struct tg_fake_conn *conn,
+                                            const struct tg_fake_identify *identify)
 {
   json_t *fault = tg_fake_fault_take(conn->fake, TG_FAKE_AT_identify, identify->shard_id, NULL);
   if (!fault)
@@ -154,7 +161,8 @@ enum tg_fake_outcome tg_fake_fault_resume(struct tg_fake_conn *conn, const char 
   if (replay)
     tg_fake_resume_finish(conn, session_id, seq, false);
   if (is(fault, "delay"))
-    tg_fake_after(conn->fake, &conn->delayed, delay_of(fault), replay ? resumed_delayed : resume_delayed, conn);
+    tg_fake_after(conn->fake, &conn->delayed, delay_of(fault), replay ? resumed_delayed : resume_delayed,
+                  conn);
   else
     outcome = tg_fake_action_run(conn, fault);
   json_decref(fault);

@@ -118,8 +118,8 @@ json_t *tg_fake_faults_to_json(const struct tg_fake *fake)
   struct rule *rule;
   TAILQ_FOREACH(rule, &fake->faults->rules, link)
   json_array_append_new(result, json_pack("{s:s, s:O, s:I, s:I}", "at", point_names[rule->point], "do",
-                                          json_object_get(rule->request, "do"), "left", (json_int_t)rule->left,
-                                          "skip", (json_int_t)rule->skip));
+                                          json_object_get(rule->request, "do"), "left",
+                                          (json_int_t)rule->left, "skip", (json_int_t)rule->skip));
   return result;
 }
 
@@ -130,13 +130,15 @@ static bool read_rule(const json_t *request, struct rule *rule, struct tg_error 
   bool all = json_is_string(count) && strcmp(json_string_value(count), "all") == 0;
   if ((count && !all && (!json_is_integer(count) || json_integer_value(count) < 1)) ||
       (skip && (!json_is_integer(skip) || json_integer_value(skip) < 0)) || (route && !json_is_string(route)))
-    return tg_fail(error, "type", "count: expected a number from 1 or \"all\"; skip: a number; route: a text");
+    return tg_fail(error, "type",
+                   "count: expected a number from 1 or \"all\"; skip: a number; route: a text");
   rule->left = all ? -1 : count ? json_integer_value(count) : 1;
   rule->skip = json_integer_value(skip);
   return true;
 }
 
-static json_t *arm(struct tg_fake *fake, enum tg_fake_point point, const json_t *request, struct tg_error *error)
+static json_t *arm(struct tg_fake *fake, enum tg_fake_point point, const json_t *request,
+                   struct tg_error *error)
 {
   struct rule read = {.point = point};
   struct tg_fake_target target;

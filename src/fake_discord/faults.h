@@ -40,7 +40,8 @@ enum tg_fake_outcome tg_fake_fault_http(struct tg_fake *fake, struct tg_fake_htt
                                         const struct tg_fake_request *request, bool upgrade,
                                         void (*go_on)(void *http));
 enum tg_fake_outcome tg_fake_fault_hello(struct tg_fake_conn *conn);
-enum tg_fake_outcome tg_fake_fault_identify(struct tg_fake_conn *conn, const struct tg_fake_identify *identify);
+enum tg_fake_outcome tg_fake_fault_identify(struct tg_fake_conn *conn,
+                                            const struct tg_fake_identify *identify);
 enum tg_fake_outcome tg_fake_fault_resume(struct tg_fake_conn *conn, const char *session_id, uint64_t seq);
 bool tg_fake_fault_beat(struct tg_fake_conn *conn); /* whether op 11 is sent */
 

@@ -19,6 +19,16 @@ struct tg_fake_guilds *tg_fake_guilds_new(const struct tg_fake *fake, int count)
   return guilds;
 }
 
+void tg_fake_guilds_reset(struct tg_fake *fake)
+{
+  struct tg_fake_guilds *guilds = fake->guilds;
+  guilds->count = (size_t)fake->options->guilds;
+  for (size_t i = 0; i < guilds->count; i++) {
+    struct tg_fake_guild *guild = &guilds->all[i];
+    *guild = (struct tg_fake_guild){.id = guild->id, .numbered = guild->numbered};
+  }
+}
+
 void tg_fake_guilds_free(struct tg_fake_guilds *guilds)
 {
   free(guilds->all);

@@ -21,6 +21,9 @@ struct tg_fake_guilds {
 struct tg_fake_guilds *tg_fake_guilds_new(const struct tg_fake *fake, int count);
 void tg_fake_guilds_free(struct tg_fake_guilds *guilds);
 
+/* As at the start: who joined or left, outages and requests are forgotten. */
+void tg_fake_guilds_reset(struct tg_fake *fake);
+
 /* Adds one that the bot has joined. */
 struct tg_fake_guild *tg_fake_guild_add(struct tg_fake *fake, uint64_t id);
 

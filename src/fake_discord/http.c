@@ -31,9 +31,10 @@ struct tg_fake_http {
   struct tg_stream *stream;
   http_parser parser;
   struct tg_fake_request request;
-  bool value_begun;   /* header callbacks come in pieces */
-  bool waiting;       /* a request is being handled */
+  bool value_begun; /* header callbacks come in pieces */
+  bool waiting;     /* a request is being handled */
   bool gone;
+  bool counted; /* not one of the admin API */
   struct tg_fake_timer *later;
   void (*run_later)(void *http);
   const struct tg_stream_callbacks *taken_over; /* after an upgrade */
@@ -162,7 +163,8 @@ bool tg_fake_request_param(const struct tg_fake_request *request, const char *na
 static void on_open(void *ctx)
 {
   struct tg_fake_http *http = ctx;
-  http->fake->journal->counters.handshakes++;
+  if (http->counted)
+    http->fake->journal->counters.handshakes++;
 }
 
 static void on_data(void *ctx, const char *bytes, size_t length)
@@ -218,6 +220,7 @@ static void accept_one(struct tg_fake_listener *listener, int fd)
   struct tg_fake_http *http = tg_calloc(1, sizeof *http);
   http->fake = fake;
   http->handler = listener->handler;
+  http->counted = listener == fake->gateway_listener;
   http_parser_init(&http->parser, HTTP_REQUEST);
   http->parser.data = http;
   LIST_INSERT_HEAD(&fake->https, http, link);
@@ -270,8 +273,14 @@ void tg_fake_http_later(struct tg_fake_http *http, tg_ms delay, void (*run)(void
   tg_fake_after(http->fake, &http->later, delay, run_later, http);
 }
 
-const struct tg_fake_request *tg_fake_http_request(struct tg_fake_http *http) { return &http->request; }
-struct tg_fake *tg_fake_http_fake(struct tg_fake_http *http) { return http->fake; }
+const struct tg_fake_request *tg_fake_http_request(struct tg_fake_http *http)
+{
+  return &http->request;
+}
+struct tg_fake *tg_fake_http_fake(struct tg_fake_http *http)
+{
+  return http->fake;
+}
 
 void tg_fake_http_reply(struct tg_fake_http *http, int status, const char *type, const char *headers,
                         const void *body, size_t length)
@@ -280,8 +289,8 @@ void tg_fake_http_reply(struct tg_fake_http *http, int status, const char *type,
     return;
   bool keep = !http->request.upgrade && http_should_keep_alive(&http->parser);
   struct tg_buf out = {0};
-  const char *reason = status == 520 ? "Web Server Returned an Unknown Error"
-                                     : http_status_str((enum http_status)status);
+  const char *reason =
+      status == 520 ? "Web Server Returned an Unknown Error" : http_status_str((enum http_status)status);
   tg_buf_printf(&out, "HTTP/1.1 %d %s\r\n%s", status, reason, headers ? headers : "");
   if (type)
     tg_buf_printf(&out, "Content-Type: %s\r\n", type);
@@ -370,7 +379,10 @@ struct tg_fake_listener *tg_fake_listen(struct tg_fake *fake, const char *addres
   return listener;
 }
 
-static void on_listener_closed(uv_handle_t *handle) { free(handle->data); }
+static void on_listener_closed(uv_handle_t *handle)
+{
+  free(handle->data);
+}
 
 void tg_fake_listener_close(struct tg_fake_listener *listener)
 {

@@ -1,10 +1,10 @@
 #include "fake_discord/identify.h"
 
 #include "base/buf.h"
+#include "base/intents.h"
 #include "fake_discord/faults.h"
 #include "fake_discord/guilds.h"
 #include "fake_discord/journal.h"
-#include "base/intents.h"
 #include "proto/payload.h"
 
 #include <stdio.h>
@@ -97,7 +97,8 @@ static const char *bare(const char *token)
   return token && strncmp(token, "Bot ", 4) == 0 ? token + 4 : token;
 }
 
-static struct verdict judge_shape(const struct tg_fake *fake, const json_t *d, struct tg_fake_identify *identify)
+static struct verdict judge_shape(const struct tg_fake *fake, const json_t *d,
+                                  struct tg_fake_identify *identify)
 {
   static const struct verdict bad = {4002, "identify_shape", NULL};
   struct verdict verdict = bad;
@@ -126,7 +127,8 @@ static struct verdict judge_shape(const struct tg_fake *fake, const json_t *d, s
   return verdict;
 }
 
-static struct verdict judge_intents(const struct tg_fake *fake, const json_t *d, struct tg_fake_identify *identify)
+static struct verdict judge_intents(const struct tg_fake *fake, const json_t *d,
+                                    struct tg_fake_identify *identify)
 {
   const json_t *intents = json_object_get(d, "intents");
   json_int_t bits = json_integer_value(intents);
@@ -187,7 +189,8 @@ static struct verdict judge(struct tg_fake_conn *conn, const json_t *d, struct t
   if (conn->version != 10 && strcmp(fake->settings.bad_version, "identify") == 0)
     return (struct verdict){4012, "version", "v is not 10"};
   struct verdict verdict = judge_shape(fake, d, identify);
-  if (verdict.code == 0 && !tg_fake_token_is_right(fake, bare(json_string_value(json_object_get(d, "token")))))
+  if (verdict.code == 0 &&
+      !tg_fake_token_is_right(fake, bare(json_string_value(json_object_get(d, "token")))))
     verdict = (struct verdict){4004, "token", "the token is wrong"};
   if (verdict.code == 0)
     verdict = judge_intents(fake, d, identify);

@@ -30,7 +30,10 @@ struct tg_fake_interactions *tg_fake_interactions_new(void)
   return tg_calloc(1, sizeof(struct tg_fake_interactions));
 }
 
-void tg_fake_interactions_clear(struct tg_fake_interactions *interactions) { interactions->count = 0; }
+void tg_fake_interactions_clear(struct tg_fake_interactions *interactions)
+{
+  interactions->count = 0;
+}
 
 void tg_fake_interactions_free(struct tg_fake_interactions *interactions)
 {
@@ -53,8 +56,8 @@ static struct interaction *new_interaction(struct tg_fake *fake, int type, tg_ms
   snprintf(interaction->id, sizeof interaction->id, "%" PRIu64,
            ms << 22 | ((interactions->count + (fake->options->seed << 12)) & 0x3fffff));
   uint64_t a = tg_fake_random(fake), b = tg_fake_random(fake);
-  snprintf(interaction->token, sizeof interaction->token, "aW50ZXJhY3Rpb246%016" PRIx64 "%016" PRIx64 "%016" PRIx64, a,
-           b, a * b);
+  snprintf(interaction->token, sizeof interaction->token,
+           "aW50ZXJhY3Rpb246%016" PRIx64 "%016" PRIx64 "%016" PRIx64, a, b, a * b);
   return interaction;
 }
 
@@ -87,10 +90,11 @@ json_t *tg_fake_emit_interaction(struct tg_fake *fake, const json_t *request,
   int type = 0, count = 1, dm = 0;
   json_int_t skew = 0;
   const char *guild = NULL;
-  if (json_unpack((json_t *)(uintptr_t)request, "{s:i, s?i, s?b, s?I, s?s}", "interaction", &type, "count", &count,
-                  "dm", &dm, "skew", &skew, "guild", &guild) != 0 ||
+  if (json_unpack((json_t *)(uintptr_t)request, "{s:i, s?i, s?b, s?I, s?s}", "interaction", &type, "count",
+                  &count, "dm", &dm, "skew", &skew, "guild", &guild) != 0 ||
       type < 2 || type > 5 || count < 1 || count > COUNT_MAX)
-    return tg_fail(error, "type", "interaction: expected a type from 2 to 5; count: 1 to %d", COUNT_MAX), NULL;
+    return tg_fail(error, "type", "interaction: expected a type from 2 to 5; count: 1 to %d", COUNT_MAX),
+           NULL;
   uint64_t guild_id;
   if (!choose_guild(fake, request, target, &guild_id, error))
     return NULL;
@@ -117,7 +121,8 @@ static struct interaction *find_by_token(struct tg_fake *fake, const char *token
 {
   struct tg_fake_interactions *interactions = fake->interactions;
   for (size_t i = interactions->count; i-- > 0;)
-    if (strlen(interactions->all[i].token) == length && memcmp(interactions->all[i].token, token, length) == 0)
+    if (strlen(interactions->all[i].token) == length &&
+        memcmp(interactions->all[i].token, token, length) == 0)
       return &interactions->all[i];
   return NULL;
 }
@@ -137,8 +142,8 @@ struct answer {
   const char *message;
 };
 
-static struct answer judge(struct tg_fake *fake, struct interaction *interaction, const char *id, size_t id_length,
-                           const json_t *body, int callback)
+static struct answer judge(struct tg_fake *fake, struct interaction *interaction, const char *id,
+                           size_t id_length, const json_t *body, int callback)
 {
   const struct tg_fake_settings *settings = &fake->settings;
   if (!interaction || strlen(interaction->id) != id_length || memcmp(interaction->id, id, id_length) != 0 ||
@@ -172,15 +177,16 @@ void tg_fake_interaction_callback(struct tg_fake *fake, struct tg_fake_http *htt
   }
   tg_fake_note(fake, TG_FAKE_LIST_callbacks,
                json_pack("{s:s%, s:o, s:i, s:o, s:i, s:i, s:O?}", "id", rest, id_length, "type",
-                         interaction ? json_integer(interaction->type) : json_null(), "callback", callback, "age",
-                         interaction ? json_integer(tg_fake_at(fake) - interaction->at) : json_null(), "status",
-                         answer.status, "code", answer.code, "body", body));
+                         interaction ? json_integer(interaction->type) : json_null(), "callback", callback,
+                         "age", interaction ? json_integer(tg_fake_at(fake) - interaction->at) : json_null(),
+                         "status", answer.status, "code", answer.code, "body", body));
   json_decref(body);
   if (answer.status == 204)
     tg_fake_http_reply(http, 204, NULL, NULL, "", 0);
   else if (answer.status == 200)
-    tg_fake_http_reply_json(http, 200, json_pack("{s:{s:s%, s:i}}", "interaction", "id", rest, id_length, "type",
-                                                 interaction->type));
+    tg_fake_http_reply_json(
+        http, 200,
+        json_pack("{s:{s:s%, s:i}}", "interaction", "id", rest, id_length, "type", interaction->type));
   else
     tg_fake_http_reply_json(http, answer.status,
                             json_pack("{s:s, s:i}", "message", answer.message, "code", answer.code));
@@ -198,14 +204,16 @@ void tg_fake_webhook(struct tg_fake *fake, struct tg_fake_http *http, const stru
   else if (tg_fake_at(fake) - interaction->at > fake->settings.webhook_deadline)
     answer = (struct answer){401, 50027, "Invalid Webhook Token"};
   json_t *body = json_loadb(request->body.data, request->body.length, 0, NULL);
-  tg_fake_note(fake, TG_FAKE_LIST_webhooks, json_pack("{s:s, s:s, s:i, s:O?}", "method", request->method, "path",
-                                                      request->path, "status", answer.status, "body", body));
+  tg_fake_note(fake, TG_FAKE_LIST_webhooks,
+               json_pack("{s:s, s:s, s:i, s:O?}", "method", request->method, "path", request->path, "status",
+                         answer.status, "body", body));
   if (answer.status == 204)
     tg_fake_http_reply(http, 204, NULL, NULL, "", 0);
   else if (answer.status == 200)
     tg_fake_http_reply_json(http, 200,
-                            json_pack("{s:s, s:i, s:O?, s:s}", "id", "1189000000000000501", "type", 0, "content",
-                                      json_object_get(body, "content"), "application_id", TG_FAKE_APPLICATION_ID));
+                            json_pack("{s:s, s:i, s:O?, s:s}", "id", "1189000000000000501", "type", 0,
+                                      "content", json_object_get(body, "content"), "application_id",
+                                      TG_FAKE_APPLICATION_ID));
   else
     tg_fake_http_reply_json(http, answer.status,
                             json_pack("{s:s, s:i}", "message", answer.message, "code", answer.code));

@@ -11,7 +11,7 @@
   X(handshakes)  /* upgrade requests: connection, status, target, host, user_agent */                       \
   X(identifies)  /* connection, shard, total, bucket, since_last (ms, null), verdict */                     \
   X(resumes)     /* connection, shard, session_id, seq, current, replayed, result */                        \
-  X(closes)      /* connection, shard, by ("client", "server"), how ("close", "fin", "reset"), code, reason */ \
+  X(closes)      /* connection, shard, by (client, server), how (close, fin, reset), code, reason */ \
   X(heartbeats_missed)                                                                                       \
   X(commands)    /* connection, shard, op, d, result */                                                     \
   X(callbacks)   /* interaction answers: id, type, callback, age, status, code */                           \

@@ -61,7 +61,8 @@ static void name_urls(struct tg_fake *fake, const char *bound, const char *admin
   else
     snprintf(fake->host, sizeof fake->host, "%s", bound);
   snprintf(fake->gateway_url, sizeof fake->gateway_url, "%s://%.100s", fake->tls ? "wss" : "ws", fake->host);
-  snprintf(fake->rest_url, sizeof fake->rest_url, "%s://%.90s/api/v10", fake->tls ? "https" : "http", fake->host);
+  snprintf(fake->rest_url, sizeof fake->rest_url, "%s://%.90s/api/v10", fake->tls ? "https" : "http",
+           fake->host);
   snprintf(fake->admin_url, sizeof fake->admin_url, "http://%.100s", admin);
 }
 
@@ -84,8 +85,8 @@ static void announce(const struct tg_fake *fake)
 {
   char ca[600];
   snprintf(ca, sizeof ca, "%s/ca.pem", fake->options->tls_dir);
-  json_t *line = json_pack("{s:s, s:s, s:s, s:o}", "gateway", fake->gateway_url, "rest", fake->rest_url, "admin",
-                           fake->admin_url, "ca", fake->tls ? json_string(ca) : json_null());
+  json_t *line = json_pack("{s:s, s:s, s:s, s:o}", "gateway", fake->gateway_url, "rest", fake->rest_url,
+                           "admin", fake->admin_url, "ca", fake->tls ? json_string(ca) : json_null());
   json_dumpf(line, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
   json_decref(line);
   fputc('\n', stdout);

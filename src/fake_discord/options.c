@@ -9,7 +9,8 @@
 #include <string.h>
 
 static const char help[] =
-    "tidegate-fake-discord " TG_VERSION ": Discord's gateway and REST API for trying things without a token.\n"
+    "tidegate-fake-discord " TG_VERSION
+    ": Discord's gateway and REST API for trying things without a token.\n"
     "\n"
     "  --listen ADDRESS:PORT      gateway and REST (127.0.0.1:0, 0 = any free port)\n"
     "  --admin ADDRESS:PORT       admin API, plain HTTP (127.0.0.1:0)\n"
@@ -28,12 +29,14 @@ static const char help[] =
     "\n"
     "Prints one line of JSON with its addresses once it listens; ends on SIGTERM and SIGINT.\n"
     "\n"
-    "Admin API (JSON; described in src/fake_discord/admin.h):\n"
-    "  GET /state[?only=a,b]  what clients did, and every rule they broke    GET /sent[?shard=N]  events sent\n"
-    "  GET|POST /settings     strictness, limits, intervals                  POST /emit           send events\n"
-    "  POST /fault            do something to a connection, now or at its    POST /bulk           one recording\n"
-    "                         next connect, identify, resume, ...                                 to all shards\n"
-    "  POST /reset            forget                                         GET /bulk/recording  its bytes\n";
+    "Admin API, described in src/fake_discord/admin.h:\n"
+    "  GET /state[?only=a,b]   what clients did, and every rule they broke\n"
+    "  GET /sent[?shard=N]     numbered events sent, by shard and guild\n"
+    "  POST /settings          strictness, limits, intervals; GET shows them\n"
+    "  POST /emit              send events\n"
+    "  POST /fault             spoil a connection, now or at its next connect, identify, resume, ...\n"
+    "  POST /bulk              send one recording to all shards; GET /bulk/recording has its bytes\n"
+    "  POST /reset             forget\n";
 
 /* Options that set a setting of another name. */
 static const struct {
@@ -49,8 +52,11 @@ static const struct {
 };
 
 static const char *const all_options[] = {
-    "--listen", "--admin",     "--tls",          "--token",  "--shards",       "--max-concurrency", "--remaining",
-    "--guilds", "--heartbeat-interval", "--rate", "--seed", "--message-size", "--set", "--parent-death", "--help",
+    "--listen",    "--admin",        "--tls",
+    "--token",     "--shards",       "--max-concurrency",
+    "--remaining", "--guilds",       "--heartbeat-interval",
+    "--rate",      "--seed",         "--message-size",
+    "--set",       "--parent-death", "--help",
 };
 
 static bool read_number(const char *text, uint64_t max, uint64_t *number)

@@ -27,11 +27,12 @@ static struct tg_fake_event *take(const char *name, struct tg_buf *data)
 static void write_user(const struct tg_fake *fake, uint64_t index, struct tg_buf *out)
 {
   uint64_t id = tg_fake_user_id(fake, index), avatar = tg_fake_mix(fake, id);
-  tg_buf_printf(out,
-                "{\"id\":\"%" PRIu64 "\",\"username\":\"sailor_%" PRIu64 "\",\"discriminator\":\"0\","
-                "\"global_name\":\"Sailor %" PRIu64 "\",\"avatar\":\"%016" PRIx64 "%016" PRIx64 "\","
-                "\"public_flags\":0,\"avatar_decoration_data\":null,\"collectibles\":null,\"primary_guild\":null}",
-                id, index, index, avatar, avatar * 31);
+  tg_buf_printf(
+      out,
+      "{\"id\":\"%" PRIu64 "\",\"username\":\"sailor_%" PRIu64 "\",\"discriminator\":\"0\","
+      "\"global_name\":\"Sailor %" PRIu64 "\",\"avatar\":\"%016" PRIx64 "%016" PRIx64 "\","
+      "\"public_flags\":0,\"avatar_decoration_data\":null,\"collectibles\":null,\"primary_guild\":null}",
+      id, index, index, avatar, avatar * 31);
 }
 
 static void write_member_fields(const struct tg_fake *fake, uint64_t index, struct tg_buf *out)
@@ -105,19 +106,20 @@ static void write_guild(struct tg_fake *fake, const struct tg_fake_guild *guild,
                         struct tg_buf *out)
 {
   uint64_t id = guild->id;
-  tg_buf_printf(out,
-                "{\"id\":\"%" PRIu64 "\",\"name\":\"Harbour %" PRIu64 "\",\"icon\":null,\"splash\":null,"
-                "\"owner_id\":\"%" PRIu64 "\",\"region\":\"deprecated\",\"afk_timeout\":300,"
-                "\"verification_level\":1,\"default_message_notifications\":1,\"explicit_content_filter\":2,"
-                "\"roles\":[{\"version\":1755000000000,\"unicode_emoji\":null,\"tags\":{},\"position\":0,"
-                "\"permissions\":\"2248473465835073\",\"name\":\"@everyone\",\"mentionable\":false,"
-                "\"managed\":false,\"id\":\"%" PRIu64 "\",\"icon\":null,\"hoist\":false,\"flags\":0,\"color\":0}],"
-                "\"emojis\":[],\"features\":[\"COMMUNITY\"],\"mfa_level\":0,\"system_channel_id\":\"%" PRIu64
-                "\",\"max_members\":25000000,\"premium_tier\":0,\"preferred_locale\":\"en-US\",\"nsfw_level\":0,"
-                "\"stickers\":[],\"joined_at\":\"2025-06-01T10:00:00.412000+00:00\",\"large\":false,\"lazy\":true,"
-                "%s\"member_count\":%" PRId64 ",\"version\":1755000000000,\"voice_states\":[],",
-                id, (id >> 22) % 100000, tg_fake_user_id(fake, 0), id, id + 2,
-                lazy ? "\"unavailable\":false," : "", fake->settings.members);
+  tg_buf_printf(
+      out,
+      "{\"id\":\"%" PRIu64 "\",\"name\":\"Harbour %" PRIu64 "\",\"icon\":null,\"splash\":null,"
+      "\"owner_id\":\"%" PRIu64 "\",\"region\":\"deprecated\",\"afk_timeout\":300,"
+      "\"verification_level\":1,\"default_message_notifications\":1,\"explicit_content_filter\":2,"
+      "\"roles\":[{\"version\":1755000000000,\"unicode_emoji\":null,\"tags\":{},\"position\":0,"
+      "\"permissions\":\"2248473465835073\",\"name\":\"@everyone\",\"mentionable\":false,"
+      "\"managed\":false,\"id\":\"%" PRIu64 "\",\"icon\":null,\"hoist\":false,\"flags\":0,\"color\":0}],"
+      "\"emojis\":[],\"features\":[\"COMMUNITY\"],\"mfa_level\":0,\"system_channel_id\":\"%" PRIu64
+      "\",\"max_members\":25000000,\"premium_tier\":0,\"preferred_locale\":\"en-US\",\"nsfw_level\":0,"
+      "\"stickers\":[],\"joined_at\":\"2025-06-01T10:00:00.412000+00:00\",\"large\":false,\"lazy\":true,"
+      "%s\"member_count\":%" PRId64 ",\"version\":1755000000000,\"voice_states\":[],",
+      id, (id >> 22) % 100000, tg_fake_user_id(fake, 0), id, id + 2, lazy ? "\"unavailable\":false," : "",
+      fake->settings.members);
   write_channels(id, out);
   tg_buf_puts(out, "\"members\":[{\"user\":");
   write_bot(out);
@@ -173,10 +175,38 @@ json_t *tg_fake_make_member(struct tg_fake *fake, uint64_t index)
 
 /* With what a parser of JSON has to get right. */
 static const char *const words[] = {
-    "tide",   "gate",   "the",     "harbour", "at",        "dawn",   "we",      "moored",
-    "and",    "caf\xc3\xa9", "of", "anchors", "\\\"aye\\\"", "wind", "north",   "a",
-    "sail",   "with",   "\\ud83c\\udf0a", "swell", "under", "keel",  "lantern", "to",
-    "rope",   "https://example.com/tides?day=1", "low", "high", "\\n- ", "water", "\xe2\x9a\x93", "crew",
+    "tide",
+    "gate",
+    "the",
+    "harbour",
+    "at",
+    "dawn",
+    "we",
+    "moored",
+    "and",
+    "caf\xc3\xa9",
+    "of",
+    "anchors",
+    "\\\"aye\\\"",
+    "wind",
+    "north",
+    "a",
+    "sail",
+    "with",
+    "\\ud83c\\udf0a",
+    "swell",
+    "under",
+    "keel",
+    "lantern",
+    "to",
+    "rope",
+    "https://example.com/tides?day=1",
+    "low",
+    "high",
+    "\\n- ",
+    "water",
+    "\xe2\x9a\x93",
+    "crew",
 };
 
 _Static_assert(sizeof words / sizeof *words == 32, "five random bits choose a word");
@@ -214,7 +244,8 @@ void tg_fake_write_message(struct tg_fake *fake, const struct tg_fake_message *m
   write_time(message->number, out);
   tg_buf_printf(out,
                 ",\"pinned\":false,\"mentions\":[],\"mention_roles\":[],\"mention_everyone\":false,"
-                "\"id\":\"%" PRIu64 "\",\"flags\":0,\"embeds\":[],\"edited_timestamp\":null,\"components\":[],"
+                "\"id\":\"%" PRIu64
+                "\",\"flags\":0,\"embeds\":[],\"edited_timestamp\":null,\"components\":[],"
                 "\"channel_type\":0,\"channel_id\":\"%" PRIu64 "\",\"author\":",
                 id << 22 | (random >> 42), message->guild_id + 2);
   write_user(fake, author, out);
@@ -284,8 +315,9 @@ struct tg_fake_event *tg_fake_make_interaction(struct tg_fake *fake, int type, u
     write_member_fields(fake, 1, &out);
     tg_buf_puts(&out, ",\"permissions\":\"2248473465835073\"}");
   } else {
-    tg_buf_puts(&out, "\"channel_id\":\"1189000000000000201\",\"authorizing_integration_owners\":{\"0\":\"0\"},"
-                      "\"user\":");
+    tg_buf_puts(&out,
+                "\"channel_id\":\"1189000000000000201\",\"authorizing_integration_owners\":{\"0\":\"0\"},"
+                "\"user\":");
     write_user(fake, 1, &out);
   }
   if (type == 3 || type == 5)

@@ -29,31 +29,33 @@ static void gateway(struct tg_fake *fake, struct tg_fake_http *http, const struc
   tg_fake_http_reply_json(http, 200, json_pack("{s:s}", "url", url_of(fake)));
 }
 
-static void gateway_bot(struct tg_fake *fake, struct tg_fake_http *http, const struct tg_fake_request *request,
-                        const char *rest)
+static void gateway_bot(struct tg_fake *fake, struct tg_fake_http *http,
+                        const struct tg_fake_request *request, const char *rest)
 {
   (void)request;
   (void)rest;
   const struct tg_fake_settings *settings = &fake->settings;
   tg_ms reset_after = tg_fake_limits_reset_after(fake);
-  tg_fake_http_reply_json(
-      http, 200,
-      json_pack("{s:s, s:I, s:{s:I, s:I, s:I, s:I}}", "url", url_of(fake), "shards", (json_int_t)settings->shards,
-                "session_start_limit", "total", (json_int_t)settings->total, "remaining",
-                (json_int_t)settings->remaining, "reset_after", (json_int_t)reset_after, "max_concurrency",
-                (json_int_t)settings->max_concurrency));
+  tg_fake_http_reply_json(http, 200,
+                          json_pack("{s:s, s:I, s:{s:I, s:I, s:I, s:I}}", "url", url_of(fake), "shards",
+                                    (json_int_t)settings->shards, "session_start_limit", "total",
+                                    (json_int_t)settings->total, "remaining", (json_int_t)settings->remaining,
+                                    "reset_after", (json_int_t)reset_after, "max_concurrency",
+                                    (json_int_t)settings->max_concurrency));
 }
 
 /* Flags 12 to 19, even bits: the approved privileged intents (reference, 2). */
-static void application(struct tg_fake *fake, struct tg_fake_http *http, const struct tg_fake_request *request,
-                        const char *rest)
+static void application(struct tg_fake *fake, struct tg_fake_http *http,
+                        const struct tg_fake_request *request, const char *rest)
 {
   (void)request;
   (void)rest;
   int64_t intents = fake->settings.privileged_intents;
-  int flags = (intents & 0x100 ? 1 << 12 : 0) | (intents & 2 ? 1 << 14 : 0) | (intents & 0x8000 ? 1 << 18 : 0);
-  tg_fake_http_reply_json(http, 200, json_pack("{s:s, s:s, s:i}", "id", TG_FAKE_APPLICATION_ID, "name",
-                                               TG_FAKE_BOT_NAME, "flags", flags));
+  int flags =
+      (intents & 0x100 ? 1 << 12 : 0) | (intents & 2 ? 1 << 14 : 0) | (intents & 0x8000 ? 1 << 18 : 0);
+  tg_fake_http_reply_json(
+      http, 200,
+      json_pack("{s:s, s:s, s:i}", "id", TG_FAKE_APPLICATION_ID, "name", TG_FAKE_BOT_NAME, "flags", flags));
 }
 
 static const struct route {
@@ -116,15 +118,16 @@ static void answer(struct tg_fake *fake, struct tg_fake_http *http, const struct
     status = 401;
   json_t *body = json_loadb(request->body.data ? request->body.data : "", request->body.length, 0, NULL);
   tg_fake_note(fake, TG_FAKE_LIST_rest,
-               json_pack("{s:s, s:s, s:i, s:b, s:O?}", "method", request->method, "path", request->target, "status",
-                         status, "authorized", (int)authorized, "body", body));
+               json_pack("{s:s, s:s, s:i, s:b, s:O?}", "method", request->method, "path", request->target,
+                         "status", status, "authorized", (int)authorized, "body", body));
   json_decref(body);
   if (status == 403) {
     tg_fake_violation(fake, NULL, "user_agent", "403", "User-Agent of %s %s is not DiscordBot (url, version)",
                       request->method, request->path);
     tg_fake_http_reply(http, 403, "text/html", NULL, blocked, sizeof blocked - 1);
   } else if (status == 401) {
-    tg_fake_violation(fake, NULL, "authorization", "401", "%s %s with a wrong token", request->method, request->path);
+    tg_fake_violation(fake, NULL, "authorization", "401", "%s %s with a wrong token", request->method,
+                      request->path);
     reply_error(http, 401, "401: Unauthorized");
   } else if (status == 404) {
     reply_error(http, 404, "404: Not Found");

@@ -62,8 +62,9 @@ void tg_fake_resume(struct tg_fake_conn *conn, const json_t *d)
   const char *token = NULL, *session_id = NULL;
   json_int_t seq = -1;
   fake->journal->counters.resumes++;
-  if (json_unpack((json_t *)(uintptr_t)d, "{s:s, s:s, s:I}", "token", &token, "session_id", &session_id, "seq",
-                  &seq) != 0 || seq < 0) {
+  if (json_unpack((json_t *)(uintptr_t)d, "{s:s, s:s, s:I}", "token", &token, "session_id", &session_id,
+                  "seq", &seq) != 0 ||
+      seq < 0) {
     tg_fake_violation(fake, conn, "resume_shape", "4001", "op 6 needs token, session_id and seq");
     tg_fake_conn_close(conn, 4001, "Unknown opcode.");
     return;

@@ -27,7 +27,10 @@ static uint64_t first_of(const struct tg_fake_session *session)
   return session->sequence + 1 - session->count;
 }
 
-uint64_t tg_fake_session_oldest(const struct tg_fake_session *session) { return first_of(session) - 1; }
+uint64_t tg_fake_session_oldest(const struct tg_fake_session *session)
+{
+  return first_of(session) - 1;
+}
 
 static struct tg_fake_entry *entry_at(const struct tg_fake_session *session, uint64_t s)
 {
@@ -206,18 +209,21 @@ static void append_ready(struct tg_fake_session *session)
     return;
   size_t at = 0;
   struct tg_fake_guild *guild;
-  while ((guild = tg_fake_guild_next(session->fake, session->identify.shard_id, session->identify.total, &at))) {
+  while (
+      (guild = tg_fake_guild_next(session->fake, session->identify.shard_id, session->identify.total, &at))) {
     enum tg_fake_guild_kind kind = strcmp(settings->guild_create, "stub") == 0     ? TG_FAKE_GUILD_STUB
                                    : strcmp(settings->guild_create, "outage") == 0 ? TG_FAKE_GUILD_OUTAGE
                                    : guild->unavailable                            ? TG_FAKE_GUILD_OUTAGE
                                                                                    : TG_FAKE_GUILD_LAZY;
-    struct tg_fake_event *event = tg_fake_make_guild(session->fake, guild, kind, (size_t)settings->guild_size);
+    struct tg_fake_event *event =
+        tg_fake_make_guild(session->fake, guild, kind, (size_t)settings->guild_size);
     tg_fake_session_append(session, event);
     tg_fake_event_unref(event);
   }
 }
 
-struct tg_fake_session *tg_fake_session_new(struct tg_fake_conn *conn, const struct tg_fake_identify *identify)
+struct tg_fake_session *tg_fake_session_new(struct tg_fake_conn *conn,
+                                            const struct tg_fake_identify *identify)
 {
   struct tg_fake *fake = conn->fake;
   struct tg_fake_session *session = tg_calloc(1, sizeof *session);
@@ -289,7 +295,10 @@ static void leave_conn(struct tg_fake_session *session)
   tg_fake_pump_free(conn);
 }
 
-static void on_expired(void *ctx) { tg_fake_session_kill(ctx, "expired"); }
+static void on_expired(void *ctx)
+{
+  tg_fake_session_kill(ctx, "expired");
+}
 
 void tg_fake_session_detach(struct tg_fake_session *session)
 {
@@ -297,7 +306,8 @@ void tg_fake_session_detach(struct tg_fake_session *session)
     return;
   leave_conn(session);
   trim(session);
-  tg_fake_after(session->fake, &session->expiry, session->fake->settings.session_timeout, on_expired, session);
+  tg_fake_after(session->fake, &session->expiry, session->fake->settings.session_timeout, on_expired,
+                session);
   tg_fake_emit_kick(session->fake);
 }
 

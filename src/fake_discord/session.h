@@ -50,7 +50,8 @@ struct tg_fake_session {
 };
 
 /* Makes a session and attaches it. READY and what follows it go into the log. */
-struct tg_fake_session *tg_fake_session_new(struct tg_fake_conn *conn, const struct tg_fake_identify *identify);
+struct tg_fake_session *tg_fake_session_new(struct tg_fake_conn *conn,
+                                            const struct tg_fake_identify *identify);
 struct tg_fake_session *tg_fake_session_find(struct tg_fake *fake, const char *id);
 
 /* `next` is the sequence to begin with. Cuts an older connection if settings

@@ -142,7 +142,9 @@ bool tg_fake_settings_set_text(struct tg_fake_settings *settings, const char *na
   if (row->kind == KIND_TEXT) {
     json = json_string(value);
   } else if (row->kind == KIND_FLAG) {
-    json = strcmp(value, "true") == 0 ? json_true() : strcmp(value, "false") == 0 ? json_false() : json_null();
+    json = strcmp(value, "true") == 0    ? json_true()
+           : strcmp(value, "false") == 0 ? json_false()
+                                         : json_null();
   } else {
     char *end;
     long long number = strtoll(value, &end, 10);

@@ -11,7 +11,8 @@ bool tg_fake_target_parse(const json_t *request, struct tg_fake_target *target, 
   *target = (struct tg_fake_target){.connection = -1, .shard = -1};
   if ((shard && !json_is_integer(shard)) || (connection && !json_is_integer(connection)))
     return tg_fail(error, "type", "shard and connection are whole numbers");
-  if (shards && !json_is_array(shards) && !(json_is_string(shards) && strcmp(json_string_value(shards), "all") == 0))
+  if (shards && !json_is_array(shards) &&
+      !(json_is_string(shards) && strcmp(json_string_value(shards), "all") == 0))
     return tg_fail(error, "type", "shards: expected a list of numbers, or \"all\"");
   if (shard)
     target->shard = json_integer_value(shard);
@@ -29,9 +30,8 @@ bool tg_fake_target_has_shard(const struct tg_fake_target *target, int shard_id)
     return true;
   size_t i;
   json_t *value;
-  json_array_foreach(target->shards, i, value)
-  if (json_is_integer(value) && json_integer_value(value) == shard_id)
-    return true;
+  json_array_foreach(target->shards, i,
+                     value) if (json_is_integer(value) && json_integer_value(value) == shard_id) return true;
   return false;
 }
 

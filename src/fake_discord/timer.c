@@ -12,7 +12,10 @@ struct tg_fake_timer {
   void *ctx;
 };
 
-static void on_closed(uv_handle_t *handle) { free(handle->data); }
+static void on_closed(uv_handle_t *handle)
+{
+  free(handle->data);
+}
 
 static void on_time(uv_timer_t *handle)
 {

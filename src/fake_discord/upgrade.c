@@ -63,9 +63,10 @@ static void record_handshake(struct tg_fake *fake, const struct tg_fake_request 
   const char *extensions = tg_fake_request_header(request, "Sec-WebSocket-Extensions");
   tg_fake_note(fake, TG_FAKE_LIST_handshakes,
                json_pack("{s:o, s:i, s:s, s:s?, s:s?, s:s?, s:b}", "connection",
-                         status == 101 ? json_integer(fake->next_conn_id + 1) : json_null(), "status", status, "target",
-                         request->target, "host", host, "user_agent", agent, "extensions", extensions,
-                         "authorization", tg_fake_request_header(request, "Authorization") != NULL));
+                         status == 101 ? json_integer(fake->next_conn_id + 1) : json_null(), "status", status,
+                         "target", request->target, "host", host, "user_agent", agent, "extensions",
+                         extensions, "authorization",
+                         tg_fake_request_header(request, "Authorization") != NULL));
 }
 
 void tg_fake_conn_upgrade(struct tg_fake *fake, struct tg_fake_http *http,
@@ -96,7 +97,8 @@ void tg_fake_conn_upgrade(struct tg_fake *fake, struct tg_fake_http *http,
            accept);
   record_handshake(fake, request, 101);
   const char *host = tg_fake_request_header(request, "Host");
-  struct tg_fake_conn *conn = tg_fake_conn_new(fake, http, host ? host : "", query.version, query.compression, head);
+  struct tg_fake_conn *conn =
+      tg_fake_conn_new(fake, http, host ? host : "", query.version, query.compression, head);
   if (query.problem && strcmp(fake->settings.bad_query, "4002") == 0) {
     tg_fake_violation(fake, conn, "query", "4002", "%s", query.problem);
     tg_fake_conn_close(conn, 4002, query.problem);

@@ -151,7 +151,8 @@ enum tg_fake_read tg_fake_reader_next(struct tg_fake_reader *reader, struct tg_f
     unmask(payload, at + head.size - 4, (size_t)head.length);
     reader->used += head.size + (size_t)head.length;
     if (head.opcode >= TG_WS_CLOSE) {
-      *frame = (struct tg_fake_frame){.opcode = head.opcode, .payload = payload, .length = (size_t)head.length};
+      *frame =
+          (struct tg_fake_frame){.opcode = head.opcode, .payload = payload, .length = (size_t)head.length};
       return TG_FAKE_READ_CONTROL;
     }
     enum tg_fake_read result = take_data(reader, frame, &head, payload);

@@ -78,7 +78,8 @@ static void append_message(struct tg_fake_conn *conn, const char *bytes, size_t 
     if (at < first && at + piece > first)
       piece = first - at;
     bool last = at + piece == length;
-    tg_fake_frame_write(out, head_of(conn, at ? TG_WS_CONTINUATION : opcode_of(conn), last), bytes + at, piece);
+    tg_fake_frame_write(out, head_of(conn, at ? TG_WS_CONTINUATION : opcode_of(conn), last), bytes + at,
+                        piece);
     at += piece;
     if (!last && conn->wire.pings)
       tg_fake_frame_write(out, head_of(conn, TG_WS_PING, true), "between", 7);

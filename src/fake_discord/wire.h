@@ -14,9 +14,9 @@ struct tg_fake_conn;
 /* All off: one gateway message = one WebSocket message = one frame = one write. */
 struct tg_fake_wire {
   bool dribble;     /* each byte in a write of its own */
-  bool split_walk;  /* each message in two WebSocket messages, cut one byte further each time (zlib only) */
+  bool split_walk;  /* two WebSocket messages for each, cut one byte further each time (zlib only) */
   bool pings;       /* a ping between fragments */
-  bool flush_inside; /* a flush, so 00 00 FF FF, in the middle of each message's bytes, where a fragment ends */
+  bool flush_inside; /* 00 00 FF FF also in the middle of each message, where a fragment ends */
   bool masked;      /* frames are masked: wrong for a server */
   int split;        /* WebSocket messages of at most so many bytes (zlib only: else fragments) */
   int fragment;     /* frames of at most so many bytes */
