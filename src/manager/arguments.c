@@ -4,7 +4,6 @@
 #include "manager/internal.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,8 +69,8 @@ void tg_arg_bad(const struct tg_args *args, const char *format, ...)
 
 static const char *kind(const json_t *value)
 {
-  static const char *const names[] = {"a table", "a list", "a string", "an integer", "a number",
-                                      "true",    "false",  "nil"};
+  static const char *const names[] = {"a table",  "a list", "a string", "an integer",
+                                      "a number", "true",   "false",    "nil"};
   return value ? names[json_typeof(value)] : "nothing";
 }
 
@@ -82,10 +81,10 @@ static bool read_integer(const json_t *value, json_int_t *number)
     return true;
   }
   double real = json_real_value(value); /* Lua has but one kind of number */
-  if (!json_is_real(value) || floor(real) != real || fabs(real) > EXACT_MAX)
+  if (!json_is_real(value) || !(real >= -EXACT_MAX && real <= EXACT_MAX))
     return false;
   *number = (json_int_t)real;
-  return true;
+  return (double)*number == real;
 }
 
 bool tg_arg_int(const struct tg_args *args, size_t index, const char *name, json_int_t low, json_int_t high,
@@ -98,8 +97,10 @@ bool tg_arg_int(const struct tg_args *args, size_t index, const char *name, json
     return false;
   }
   if (number < low || number > high) {
-    tg_arg_bad(args, "%s (argument %zu) is %" JSON_INTEGER_FORMAT ", but has to be from %" JSON_INTEGER_FORMAT
-                     " to %" JSON_INTEGER_FORMAT, name, index + 1, number, low, high);
+    tg_arg_bad(args,
+               "%s (argument %zu) is %" JSON_INTEGER_FORMAT ", but has to be from %" JSON_INTEGER_FORMAT
+               " to %" JSON_INTEGER_FORMAT,
+               name, index + 1, number, low, high);
     return false;
   }
   *value = (int)number;
@@ -121,8 +122,8 @@ bool tg_arg_shard(const struct tg_args *args, size_t index, struct tg_manager *m
   *shard = tg_manager_shard(manager, id);
   if (!*shard)
     tg_reply_error(args->reply, args->ctx, "no_shard",
-                   "gateway.manager:%s: shard %d is not run by this gateway: it has %d to %d", args->method, id,
-                   manager->range.first, manager->range.last);
+                   "gateway.manager:%s: shard %d is not run by this gateway: it has %d to %d", args->method,
+                   id, manager->range.first, manager->range.last);
   return *shard != NULL;
 }
 
@@ -147,8 +148,10 @@ bool tg_arg_id(const struct tg_args *args, size_t index, const char *name, uint6
   const json_t *given = json_array_get(args->list, index);
   if (tg_read_id(given, id))
     return true;
-  tg_arg_bad(args, "%s (argument %zu) has to be an id as a string of digits (as a number it would lose some), not %s",
-             name, index + 1, json_is_string(given) ? json_string_value(given) : kind(given));
+  tg_arg_bad(
+      args,
+      "%s (argument %zu) has to be an id as a string of digits (as a number it would lose some), not %s",
+      name, index + 1, json_is_string(given) ? json_string_value(given) : kind(given));
   return false;
 }
 
@@ -157,7 +160,8 @@ bool tg_arg_options(const struct tg_args *args, size_t index, const json_t **opt
   const json_t *given = json_array_get(args->list, index);
   *options = json_is_object(given) ? given : NULL;
   /* An empty table of Lua may arrive as a list. */
-  if (!given || json_is_null(given) || json_is_object(given) || (json_is_array(given) && !json_array_size(given)))
+  if (!given || json_is_null(given) || json_is_object(given) ||
+      (json_is_array(given) && !json_array_size(given)))
     return true;
   tg_arg_bad(args, "argument %zu has to be a table of options, not %s", index + 1, kind(given));
   return false;

@@ -2,7 +2,10 @@
 
 enum { LARGE_BOT_SHARDS = 150, USUAL_MULTIPLE = 16 };
 
-static int at_most(int value, int limit) { return value < limit ? value : limit; }
+static int at_most(int value, int limit)
+{
+  return value < limit ? value : limit;
+}
 
 int tg_worker_count(const struct tg_config *config, const struct tg_shard_range *range, int cores)
 {
@@ -18,7 +21,8 @@ int tg_worker_count(const struct tg_config *config, const struct tg_shard_range 
   return at_most(count, TG_MAX_WORKERS);
 }
 
-int tg_worker_of(const struct tg_config *config, const struct tg_shard_range *range, int workers, int shard_id)
+int tg_worker_of(const struct tg_config *config, const struct tg_shard_range *range, int workers,
+                 int shard_id)
 {
   int index = shard_id - range->first;
   if (config->spread_shards_in_round_robin)
@@ -34,4 +38,7 @@ int tg_total_shards_of(int recommended, int max_concurrency)
   return (recommended + multiple - 1) / multiple * multiple;
 }
 
-int tg_shard_of_guild(uint64_t guild_id, int total) { return (int)((guild_id >> 22) % (uint64_t)total); }
+int tg_shard_of_guild(uint64_t guild_id, int total)
+{
+  return (int)((guild_id >> 22) % (uint64_t)total);
+}

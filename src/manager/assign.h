@@ -20,7 +20,8 @@ enum { TG_MAX_WORKERS = 256 };
 int tg_worker_count(const struct tg_config *config, const struct tg_shard_range *range, int cores);
 
 /* Blocks of shards_per_worker, the last worker takes the rest; or round robin. */
-int tg_worker_of(const struct tg_config *config, const struct tg_shard_range *range, int workers, int shard_id);
+int tg_worker_of(const struct tg_config *config, const struct tg_shard_range *range, int workers,
+                 int shard_id);
 
 /* What Discord recommends; from 150 shards on (where bots are large, and
  * Discord refuses other numbers: reference, section 8) rounded up to a multiple

@@ -36,13 +36,14 @@ static void on_answer(void *ctx, const json_t *data, const struct tg_error *erro
     tg_reply_value(sending.reply, sending.ctx, json_true());
 }
 
-static void ask_worker(struct tg_manager *manager, struct tg_managed_shard *shard, const char *type, json_t *fields,
-                       tg_ms timeout, tg_manager_reply *reply, void *ctx)
+static void ask_worker(struct tg_manager *manager, struct tg_managed_shard *shard, const char *type,
+                       json_t *fields, tg_ms timeout, tg_manager_reply *reply, void *ctx)
 {
   struct tg_managed_worker *worker = tg_worker_of_shard(manager, shard);
   if (!worker->ipc || worker->state != TG_WORKER_READY || tg_manager_stopping(manager)) {
     json_decref(fields);
-    tg_reply_error(reply, ctx, "worker_down", "worker %d, which runs shard %d, is not up", worker->id, shard->id);
+    tg_reply_error(reply, ctx, "worker_down", "worker %d, which runs shard %d, is not up", worker->id,
+                   shard->id);
     return;
   }
   struct sending *sending = tg_alloc(sizeof *sending);
@@ -50,8 +51,8 @@ static void ask_worker(struct tg_manager *manager, struct tg_managed_shard *shar
   tg_ipc_request(worker->ipc, type, fields, timeout, on_answer, sending);
 }
 
-void tg_command_send(struct tg_manager *manager, struct tg_managed_shard *shard, json_t *payload, tg_ms timeout,
-                     tg_ms forward_until, tg_manager_reply *reply, void *ctx)
+void tg_command_send(struct tg_manager *manager, struct tg_managed_shard *shard, json_t *payload,
+                     tg_ms timeout, tg_ms forward_until, tg_manager_reply *reply, void *ctx)
 {
   struct tg_error error = {0};
   if (!tg_payload_check_command(payload, &error)) {
@@ -59,14 +60,15 @@ void tg_command_send(struct tg_manager *manager, struct tg_managed_shard *shard,
     reply(ctx, NULL, &error);
     return;
   }
-  json_t *fields = json_pack("{s:i, s:o, s:I}", "shardId", shard->id, "data", payload, "timeout",
-                             (json_int_t)timeout);
+  json_t *fields =
+      json_pack("{s:i, s:o, s:I}", "shardId", shard->id, "data", payload, "timeout", (json_int_t)timeout);
   if (forward_until)
     json_object_set_new(fields, "forwardUntil", json_integer(forward_until));
   ask_worker(manager, shard, "SHARD_PAYLOAD", fields, timeout + ANSWER_MARGIN, reply, ctx);
 }
 
-void tg_command_send_payload(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply, void *ctx)
+void tg_command_send_payload(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply,
+                             void *ctx)
 {
   struct tg_args args = {list, "send_payload", reply, ctx};
   struct tg_managed_shard *shard;
@@ -127,7 +129,8 @@ static void set_presence(struct tg_manager *manager, struct tg_managed_shard *sh
                          void *ctx)
 {
   json_t *presence = shard->presence ? shard->presence : manager->presence;
-  json_t *fields = json_pack("{s:i, s:O}", "shardId", shard->id, "presence", presence ? presence : json_null());
+  json_t *fields =
+      json_pack("{s:i, s:O}", "shardId", shard->id, "presence", presence ? presence : json_null());
   if (reply)
     ask_worker(manager, shard, "SET_PRESENCE", fields, ANSWER_MARGIN, reply, ctx);
   else
@@ -175,7 +178,8 @@ void tg_command_bot_status(struct tg_manager *manager, const json_t *list, tg_ma
   on_part(gathering, NULL, NULL);
 }
 
-void tg_command_shard_status(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply, void *ctx)
+void tg_command_shard_status(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply,
+                             void *ctx)
 {
   struct tg_args args = {list, "edit_shard_status", reply, ctx};
   struct tg_managed_shard *shard;
@@ -210,8 +214,8 @@ struct tg_managed_shard *tg_command_guild_shard(const struct tg_args *args, stru
   struct tg_managed_shard *shard = tg_manager_shard(manager, id);
   if (!shard)
     tg_reply_error(args->reply, args->ctx, "no_shard",
-                   "gateway.manager:%s: guild %s is on shard %d, which another gateway host runs", args->method, text,
-                   id);
+                   "gateway.manager:%s: guild %s is on shard %d, which another gateway host runs",
+                   args->method, text, id);
   return shard;
 }
 
@@ -222,21 +226,22 @@ static json_t *id_text(uint64_t id)
   return json_string(text);
 }
 
-static void send_voice(struct tg_manager *manager, const struct tg_args *args, uint64_t guild_id, json_t *channel,
-                       bool self_mute, bool self_deaf)
+static void send_voice(struct tg_manager *manager, const struct tg_args *args, uint64_t guild_id,
+                       json_t *channel, bool self_mute, bool self_deaf)
 {
   struct tg_managed_shard *shard = tg_command_guild_shard(args, manager, guild_id);
   if (!shard) {
     json_decref(channel);
     return;
   }
-  json_t *payload = json_pack("{s:i, s:{s:o, s:o, s:b, s:b}}", "op", TG_OP_VOICE_STATE_UPDATE, "d", "guild_id",
-                              id_text(guild_id), "channel_id", channel, "self_mute", self_mute, "self_deaf",
-                              self_deaf);
+  json_t *payload =
+      json_pack("{s:i, s:{s:o, s:o, s:b, s:b}}", "op", TG_OP_VOICE_STATE_UPDATE, "d", "guild_id",
+                id_text(guild_id), "channel_id", channel, "self_mute", self_mute, "self_deaf", self_deaf);
   tg_command_send(manager, shard, payload, SEND_TIMEOUT, 0, args->reply, args->ctx);
 }
 
-static bool read_flag(const struct tg_args *args, const json_t *options, const char *name, bool usual, bool *flag)
+static bool read_flag(const struct tg_args *args, const json_t *options, const char *name, bool usual,
+                      bool *flag)
 {
   const json_t *given = json_object_get(options, name);
   *flag = given ? json_is_true(given) : usual;
@@ -258,7 +263,8 @@ void tg_command_join_voice(struct tg_manager *manager, const json_t *list, tg_ma
     send_voice(manager, &args, guild_id, id_text(channel_id), self_mute, self_deaf);
 }
 
-void tg_command_leave_voice(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply, void *ctx)
+void tg_command_leave_voice(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply,
+                            void *ctx)
 {
   struct tg_args args = {list, "leave_voice_channel", reply, ctx};
   uint64_t guild_id;
@@ -266,7 +272,8 @@ void tg_command_leave_voice(struct tg_manager *manager, const json_t *list, tg_m
     send_voice(manager, &args, guild_id, json_null(), false, false);
 }
 
-static void send_soundboard(struct tg_manager *manager, int shard_id, json_t *ids, struct gathering *gathering)
+static void send_soundboard(struct tg_manager *manager, int shard_id, json_t *ids,
+                            struct gathering *gathering)
 {
   gathering->left++;
   tg_command_send(manager, tg_manager_shard(manager, shard_id),
@@ -326,12 +333,13 @@ static json_t *describe_shard(struct tg_manager *manager, const struct tg_manage
   struct tg_shard_row *row = tg_shard_table_row(manager->table, shard->id);
   struct tg_session session;
   bool live = tg_session_load(row, &session);
-  json_t *info = json_pack(
-      "{s:i, s:i, s:i, s:s, s:I, s:I, s:I, s:i}", "shard_id", shard->id, "worker_id", shard->worker_id, "rtt",
-      (int)atomic_load(&row->rtt), "state", tg_shard_state_name((enum tg_shard_state)atomic_load(&row->state)),
-      "sequence", (json_int_t)(live ? session.sequence : 0), "delivered",
-      (json_int_t)atomic_load(&row->delivered_sequence), "queued", (json_int_t)atomic_load(&row->queued_events),
-      "generation", manager->workers[shard->worker_id].generation);
+  json_t *info = json_pack("{s:i, s:i, s:i, s:s, s:I, s:I, s:I, s:i}", "shard_id", shard->id, "worker_id",
+                           shard->worker_id, "rtt", (int)atomic_load(&row->rtt), "state",
+                           tg_shard_state_name((enum tg_shard_state)atomic_load(&row->state)), "sequence",
+                           (json_int_t)(live ? session.sequence : 0), "delivered",
+                           (json_int_t)atomic_load(&row->delivered_sequence), "queued",
+                           (json_int_t)atomic_load(&row->queued_events), "generation",
+                           manager->workers[shard->worker_id].generation);
   if (live)
     json_object_set_new(info, "session_id", json_string(session.id));
   return info;
@@ -358,7 +366,8 @@ void tg_command_kill(struct tg_manager *manager, const json_t *list, tg_manager_
   tg_slots_gone(manager, shard, "the shard was killed");
   tg_log(TG_INFO, shard->id, "killed by request; it stays down until tell_worker_to_identify");
   if (runs) {
-    ask_worker(manager, shard, "KILL_SHARD", json_pack("{s:i}", "shardId", shard->id), KILL_TIMEOUT, reply, ctx);
+    ask_worker(manager, shard, "KILL_SHARD", json_pack("{s:i}", "shardId", shard->id), KILL_TIMEOUT, reply,
+               ctx);
   } else {
     tg_session_forget(tg_shard_table_row(manager->table, shard->id));
     tg_reply_value(reply, ctx, json_true());
@@ -379,8 +388,9 @@ void tg_command_shutdown(struct tg_manager *manager, const json_t *list, tg_mana
   }
   /* As with Discord's own close codes: 1000 and 1001 end the sessions. */
   bool keep = code != 1000 && code != 1001;
-  tg_log(TG_INFO, TG_NO_SHARD, "shutting down by request%s%s; the sessions are %s", json_is_string(reason) ? ": " : "",
-         json_is_string(reason) ? json_string_value(reason) : "", keep ? "kept" : "ended");
+  tg_log(TG_INFO, TG_NO_SHARD, "shutting down by request%s%s; the sessions are %s",
+         json_is_string(reason) ? ": " : "", json_is_string(reason) ? json_string_value(reason) : "",
+         keep ? "kept" : "ended");
   tg_reply_value(reply, ctx, json_true());
   tg_manager_stop(manager, keep, TG_EXIT_OK);
 }

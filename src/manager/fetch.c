@@ -25,7 +25,8 @@ enum {
 
 static const char file_name[] = "gateway_bot.json";
 
-struct try {
+struct
+try {
   struct tg_manager *manager;
   uint64_t number;
 };
@@ -91,7 +92,8 @@ static void on_response(void *ctx, const struct tg_http_response *response)
   tg_manager_reply *reply = request->reply;
   void *reply_ctx = request->ctx;
   struct tg_error error = {0};
-  json_t *answer = tg_gateway_info_judge(response, request->url, &request->manager->fetch.retry_after, &error);
+  json_t *answer =
+      tg_gateway_info_judge(response, request->url, &request->manager->fetch.retry_after, &error);
   free_request(request);
   if (answer)
     tg_reply_value(reply, reply_ctx, answer);
@@ -190,10 +192,11 @@ static void stand_in(struct tg_manager *manager, const char *why)
   if (total == 0)
     total = tg_shard_table_peek(manager->state_dir, manager->bot_with_intents);
   if (!tg_gateway_info_complete(&info, total)) {
-    tg_manager_fail(manager, TG_EXIT_UNAVAILABLE,
-                    "the gateway cannot start: %s. (Without an answer it starts only with gateway_bot configured, or "
-                    "where it has run before)",
-                    why);
+    tg_manager_fail(
+        manager, TG_EXIT_UNAVAILABLE,
+        "the gateway cannot start: %s. (Without an answer it starts only with gateway_bot configured, or "
+        "where it has run before)",
+        why);
     return;
   }
   tg_log(TG_WARN, TG_NO_SHARD, "%s. Starting with %s", why,
@@ -289,7 +292,8 @@ void tg_fetch_on_timer(uv_timer_t *timer)
     return;
   }
   struct tg_error error;
-  tg_fail(&error, "unavailable", "gateway.manager:fetch_gateway_bot has not answered within %d s", CALL_TIMEOUT / 1000);
+  tg_fail(&error, "unavailable", "gateway.manager:fetch_gateway_bot has not answered within %d s",
+          CALL_TIMEOUT / 1000);
   failed(manager, &error);
 }
 

@@ -1,6 +1,5 @@
 #include "manager/gateway_info.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,12 +9,10 @@ static bool read_int(const json_t *object, const char *key, json_int_t low, json
                      struct tg_error *error)
 {
   const json_t *field = json_object_get(object, key);
-  json_int_t number = json_is_real(field) && floor(json_real_value(field)) == json_real_value(field)
-                          ? (json_int_t)json_real_value(field) /* Lua has but one kind of number */
-                          : json_integer_value(field);
-  if (!json_is_number(field) || number < low || number > high)
-    return tg_fail(error, "bad_answer", "\"%s\" of the gateway information is not a number from %lld to %lld", key,
-                   (long long)low, (long long)high);
+  double number = json_number_value(field); /* Lua has but one kind of number */
+  if (!json_is_number(field) || !(number >= (double)low && number <= (double)high))
+    return tg_fail(error, "bad_answer", "\"%s\" of the gateway information is not a number from %lld to %lld",
+                   key, (long long)low, (long long)high);
   *value = (int)number;
   return true;
 }
@@ -26,7 +23,8 @@ bool tg_gateway_info_parse(const json_t *json, struct tg_gateway_info *info, str
   if (!json_is_object(json))
     return tg_fail(error, "bad_answer", "the gateway information is not an object");
   const char *url = json_string_value(json_object_get(json, "url"));
-  if (!url || (strncmp(url, "wss://", 6) != 0 && strncmp(url, "ws://", 5) != 0) || strlen(url) >= sizeof info->url)
+  if (!url || (strncmp(url, "wss://", 6) != 0 && strncmp(url, "ws://", 5) != 0) ||
+      strlen(url) >= sizeof info->url)
     return tg_fail(error, "bad_answer", "\"url\" of the gateway information is not a ws:// or wss:// URL");
   snprintf(info->url, sizeof info->url, "%s", url);
   const json_t *limit = json_object_get(json, "session_start_limit");
@@ -90,7 +88,7 @@ static tg_ms read_retry_after(const json_t *answer, const struct tg_http_respons
   double seconds = json_number_value(field);
   tg_ms wait = -1;
   if (json_is_number(field) && seconds >= 0)
-    wait = seconds < RETRY_AFTER_MAX / 1000.0 ? (tg_ms)ceil(seconds * 1000) : RETRY_AFTER_MAX;
+    wait = seconds < RETRY_AFTER_MAX / 1000.0 ? (tg_ms)(seconds * 1000) + 1 : RETRY_AFTER_MAX;
   if (response->retry_after > wait)
     wait = response->retry_after;
   return wait;
@@ -104,27 +102,30 @@ static void judge_refusal(const struct tg_http_response *response, const json_t 
   if (status == 401)
     tg_fail(error, "unauthorized",
             "the token was refused (401 from %s). Copy the bot's token again from "
-            "https://discord.com/developers/applications (Bot, Reset Token) into DISCORD_TOKEN; with a REST proxy, "
+            "https://discord.com/developers/applications (Bot, Reset Token) into DISCORD_TOKEN; with a REST "
+            "proxy, "
             "check rest.authorization",
             url);
   else if (status == 403)
-    tg_fail(error, "blocked",
-            "%s refuses this computer (403): Cloudflare, in front of Discord, blocks the address or the client. "
-            "Try again in some minutes, or from another address",
-            url);
+    tg_fail(
+        error, "blocked",
+        "%s refuses this computer (403): Cloudflare, in front of Discord, blocks the address or the client. "
+        "Try again in some minutes, or from another address",
+        url);
   else if (status == 429 && !answer)
-    tg_fail(error, "blocked",
-            "%s refuses this computer's address for a while (429 without JSON: too many refused requests from "
-            "here). Stop what sends them; the ban lasts up to an hour",
-            url);
+    tg_fail(
+        error, "blocked",
+        "%s refuses this computer's address for a while (429 without JSON: too many refused requests from "
+        "here). Stop what sends them; the ban lasts up to an hour",
+        url);
   else if (status == 429)
     tg_fail(error, "rate_limited", "%s asks to wait %lld ms (429)", url,
             (long long)(*retry_after >= 0 ? *retry_after : 0));
   else if (status >= 500)
     tg_fail(error, "unavailable", "%s answers %ld: it is down or overloaded", url, status);
   else
-    tg_fail(error, "bad_answer", "%s answers %ld, which Discord's REST API does not. Check rest.url (REST_URL)", url,
-            status);
+    tg_fail(error, "bad_answer",
+            "%s answers %ld, which Discord's REST API does not. Check rest.url (REST_URL)", url, status);
 }
 
 json_t *tg_gateway_info_judge(const struct tg_http_response *response, const char *url, tg_ms *retry_after,
@@ -144,7 +145,8 @@ json_t *tg_gateway_info_judge(const struct tg_http_response *response, const cha
   struct tg_gateway_info info;
   struct tg_error problem = {0};
   if (!answer)
-    tg_fail(error, "bad_answer", "%s answers with something that is not JSON. Check rest.url (REST_URL)", url);
+    tg_fail(error, "bad_answer", "%s answers with something that is not JSON. Check rest.url (REST_URL)",
+            url);
   else if (!tg_gateway_info_parse(answer, &info, &problem))
     tg_fail(error, "bad_answer", "%s: %s. Check rest.url (REST_URL)", url, problem.message);
   else

@@ -13,8 +13,8 @@
 enum { TG_GATEWAY_URL_SIZE = 256, TG_MAX_SHARDS = 65535, TG_MAX_CONCURRENCY = 4096 };
 
 struct tg_gateway_info {
-  char url[TG_GATEWAY_URL_SIZE]; /* "": not known */
-  int shards;                    /* recommended; 0: not known */
+  char url[TG_GATEWAY_URL_SIZE];         /* "": not known */
+  int shards;                            /* recommended; 0: not known */
   int total, remaining, max_concurrency; /* session_start_limit; max_concurrency 0: not known */
   tg_ms reset_after;
 };

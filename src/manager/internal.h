@@ -48,13 +48,13 @@ struct tg_waiter {
 struct tg_managed_shard {
   int id;
   int worker_id;
-  bool told;       /* its worker was told to start it */
-  bool wanted;     /* is to run: started once, and not killed since */
-  bool was_up;     /* READY or RESUMED, ever */
-  bool had_session; /* when it was told to start */
-  bool requesting; /* REQUEST_IDENTIFY is being worked on */
-  tg_ms still_since; /* stands still without a reason; 0: does not */
-  json_t *presence;  /* d of op 3; NULL: as the whole bot */
+  bool told;                       /* its worker was told to start it */
+  bool wanted;                     /* is to run: started once, and not killed since */
+  bool was_up;                     /* READY or RESUMED, ever */
+  bool had_session;                /* when it was told to start */
+  bool requesting;                 /* REQUEST_IDENTIFY is being worked on */
+  tg_ms still_since;               /* stands still without a reason; 0: does not */
+  json_t *presence;                /* d of op 3; NULL: as the whole bot */
   struct tg_waiter *start_waiters; /* tell_worker_to_identify: READY or failed */
   struct tg_waiter *slot_waiters;  /* request_identify: granted */
 };
@@ -80,9 +80,9 @@ struct tg_managed_worker {
   int prepared;          /* generation it has ready beside that; 0: none */
   int failures;          /* starts in a row that did not last */
   tg_ms started_at;
-  tg_ms ready_at;  /* 0: not yet */
-  tg_ms heard_at;  /* last sign of life */
-  tg_ms cut_at;    /* the line broke while the process still ran; 0: not so */
+  tg_ms ready_at;       /* 0: not yet */
+  tg_ms heard_at;       /* last sign of life */
+  tg_ms cut_at;         /* the line broke while the process still ran; 0: not so */
   const char *shot_for; /* why we killed it; NULL: we did not */
   uv_timer_t *restart;
 };
@@ -127,7 +127,7 @@ struct tg_manager {
   struct tg_shard_table *table;
   struct tg_managed_shard *shards; /* of the range */
   struct tg_managed_worker *workers;
-  int worker_count; /* places; shards choose among them */
+  int worker_count;  /* places; shards choose among them */
   int usual_workers; /* how many the default of calculate_worker_id deals with */
 
   struct tg_scheduler *scheduler;
@@ -136,8 +136,8 @@ struct tg_manager {
   bool gate_closed; /* below the reserve, until the window has ended and was asked for again */
   struct tg_host_waiter *host_waiters; /* slots for shards of other gateway hosts */
 
-  tg_ms pulse_at;      /* of the last one */
-  tg_ms loading_until; /* workers that have not loaded by then start later */
+  tg_ms pulse_at;                  /* of the last one */
+  tg_ms loading_until;             /* workers that have not loaded by then start later */
   struct tg_waiter *spawn_waiters; /* spawn_shards: all up */
   bool spawned, all_up;
   tg_ms spawned_at;
@@ -209,12 +209,14 @@ void tg_slots_end(struct tg_manager *manager, const char *why);
 void tg_slots_pump(struct tg_manager *manager);
 void tg_slots_info_changed(struct tg_manager *manager);
 void tg_slots_refreshed(struct tg_manager *manager); /* a refresh has ended, with an answer or not */
-void tg_slots_asked(struct tg_manager *manager, struct tg_managed_worker *worker, struct tg_managed_shard *shard);
+void tg_slots_asked(struct tg_manager *manager, struct tg_managed_worker *worker,
+                    struct tg_managed_shard *shard);
 void tg_slots_sent(struct tg_manager *manager, struct tg_managed_shard *shard);
 void tg_slots_unused(struct tg_manager *manager, struct tg_managed_shard *shard);
 void tg_slots_done(struct tg_manager *manager, struct tg_managed_shard *shard, bool ready);
 void tg_slots_gone(struct tg_manager *manager, struct tg_managed_shard *shard, const char *why);
-void tg_slots_request_default(struct tg_manager *manager, const json_t *args, tg_manager_reply *reply, void *ctx);
+void tg_slots_request_default(struct tg_manager *manager, const json_t *args, tg_manager_reply *reply,
+                              void *ctx);
 void tg_slots_on_timer(uv_timer_t *timer);
 void tg_slots_on_gate_timer(uv_timer_t *timer);
 
@@ -232,8 +234,10 @@ void tg_spawn_session_lost(struct tg_manager *manager, struct tg_managed_shard *
 void tg_spawn_look(struct tg_manager *manager);
 int tg_spawn_count_up(struct tg_manager *manager);
 void tg_spawn_default(struct tg_manager *manager, const json_t *args, tg_manager_reply *reply, void *ctx);
-void tg_spawn_tell_default(struct tg_manager *manager, const json_t *args, tg_manager_reply *reply, void *ctx);
-void tg_spawn_prepare_default(struct tg_manager *manager, const json_t *args, tg_manager_reply *reply, void *ctx);
+void tg_spawn_tell_default(struct tg_manager *manager, const json_t *args, tg_manager_reply *reply,
+                           void *ctx);
+void tg_spawn_prepare_default(struct tg_manager *manager, const json_t *args, tg_manager_reply *reply,
+                              void *ctx);
 
 /* ---- workers.c ---- */
 
@@ -241,9 +245,11 @@ void tg_workers_start(struct tg_manager *manager);
 void tg_workers_watch(struct tg_manager *manager, tg_ms now);
 bool tg_workers_loading(const struct tg_manager *manager);
 int tg_workers_running(const struct tg_manager *manager);
-struct tg_managed_worker *tg_worker_of_shard(struct tg_manager *manager, const struct tg_managed_shard *shard);
+struct tg_managed_worker *tg_worker_of_shard(struct tg_manager *manager,
+                                             const struct tg_managed_shard *shard);
 void tg_worker_shoot(struct tg_managed_worker *worker, const char *why);
-void tg_workers_exit_default(struct tg_manager *manager, const json_t *args, tg_manager_reply *reply, void *ctx);
+void tg_workers_exit_default(struct tg_manager *manager, const json_t *args, tg_manager_reply *reply,
+                             void *ctx);
 void tg_workers_free(struct tg_manager *manager);
 
 /* ---- messages.c ---- */
@@ -284,8 +290,8 @@ bool tg_read_id(const json_t *value, uint64_t *id);
 
 /* Sends a command to the worker of the shard; replies when it was sent. Steals
  * `payload`. `forward_until`: replies by events are wanted until then; or 0. */
-void tg_command_send(struct tg_manager *manager, struct tg_managed_shard *shard, json_t *payload, tg_ms timeout,
-                     tg_ms forward_until, tg_manager_reply *reply, void *ctx);
+void tg_command_send(struct tg_manager *manager, struct tg_managed_shard *shard, json_t *payload,
+                     tg_ms timeout, tg_ms forward_until, tg_manager_reply *reply, void *ctx);
 /* The presence that `shard` should have, to its worker. */
 void tg_command_restore_presence(struct tg_manager *manager, struct tg_managed_shard *shard);
 struct tg_managed_shard *tg_command_guild_shard(const struct tg_args *args, struct tg_manager *manager,

@@ -59,7 +59,8 @@ static void read_file(struct tg_ledger *ledger, tg_ms now)
   if (!content) {
     if (strcmp(error.code, "missing") == 0)
       return;
-    tg_log(TG_WARN, TG_NO_SHARD, "the ledger of identifies is lost: %s. Counting starts again from what Discord says",
+    tg_log(TG_WARN, TG_NO_SHARD,
+           "the ledger of identifies is lost: %s. Counting starts again from what Discord says",
            error.message);
     for (int i = 0; i < ledger->max_concurrency; i++)
       ledger->buckets[i].last = now;
@@ -112,10 +113,11 @@ static void write_file(struct tg_ledger *ledger)
   bool written = tg_state_file_write(ledger->state_dir, file_name, content, &error);
   json_decref(content);
   if (!written && !ledger->failing)
-    tg_log(TG_ERROR, TG_NO_SHARD,
-           "the ledger of identifies cannot be kept: %s. A restart will not know what was spent; make room or "
-           "mend the permissions",
-           error.message);
+    tg_log(
+        TG_ERROR, TG_NO_SHARD,
+        "the ledger of identifies cannot be kept: %s. A restart will not know what was spent; make room or "
+        "mend the permissions",
+        error.message);
   ledger->failing = !written;
 }
 
@@ -176,8 +178,14 @@ int tg_ledger_allowance(struct tg_ledger *ledger, int reserve, tg_ms now)
   return allowance > 0 ? allowance : 0;
 }
 
-int tg_ledger_total(const struct tg_ledger *ledger) { return ledger->total; }
-tg_ms tg_ledger_reset_at(const struct tg_ledger *ledger) { return ledger->reset_at; }
+int tg_ledger_total(const struct tg_ledger *ledger)
+{
+  return ledger->total;
+}
+tg_ms tg_ledger_reset_at(const struct tg_ledger *ledger)
+{
+  return ledger->reset_at;
+}
 
 tg_ms tg_ledger_rest(const struct tg_ledger *ledger, int bucket, tg_ms spacing, tg_ms now)
 {

@@ -21,10 +21,11 @@ static bool make_directories(const char *path, struct tg_error *error)
     char end = *at;
     *at = '\0';
     if (mkdir(part, 0700) != 0 && errno != EEXIST)
-      return tg_fail(error, "state_dir",
-                     "the state directory %s cannot be made: %s: %s. Name one that can be written: state_dir, or "
-                     "TIDEGATE_STATE_DIR",
-                     path, part, strerror(errno));
+      return tg_fail(
+          error, "state_dir",
+          "the state directory %s cannot be made: %s: %s. Name one that can be written: state_dir, or "
+          "TIDEGATE_STATE_DIR",
+          path, part, strerror(errno));
     if (end == '\0')
       return true;
     *at = end;
@@ -46,14 +47,16 @@ int tg_lock_state_dir(const char *state_dir, struct tg_error *error)
   snprintf(path, sizeof path, "%s/lock", state_dir);
   int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) {
-    tg_fail(error, "state_dir", "%s cannot be opened: %s. The state directory has to be writable for this user", path,
+    tg_fail(error, "state_dir",
+            "%s cannot be opened: %s. The state directory has to be writable for this user", path,
             strerror(errno));
     return -1;
   }
   if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
     if (errno == EWOULDBLOCK)
       tg_fail(error, "locked",
-              "another gateway (pid %ld) runs with the state directory %s. Stop it first, or give this one another "
+              "another gateway (pid %ld) runs with the state directory %s. Stop it first, or give this one "
+              "another "
               "state_dir",
               read_pid(fd), state_dir);
     else

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 enum {
-  PULSE_BUSY = 250,  /* ms, while shards come up */
+  PULSE_BUSY = 250, /* ms, while shards come up */
   PULSE_CALM = 1000,
   LOADING_TIME = 10000, /* ms the first start waits for slow workers, on top of the script's own time */
 };
@@ -95,14 +95,15 @@ static int choose_total(struct tg_manager *manager)
   json_t *args = json_array();
   json_array_append_new(args, tg_gateway_info_to_json(&manager->info));
   int usual = tg_total_shards_of(manager->info.shards, manager->info.max_concurrency);
-  int total = tg_manager_ask_int(manager, TG_METHOD_manager_calculate_total_shards, args, 1, TG_MAX_SHARDS, usual);
+  int total =
+      tg_manager_ask_int(manager, TG_METHOD_manager_calculate_total_shards, args, 1, TG_MAX_SHARDS, usual);
   json_decref(args);
   /* Sessions that live are worth more than a better number: identifies are scarce. */
   int before = tg_shard_table_peek(manager->state_dir, manager->bot_with_intents);
   if (before > 0 && before != total && !tg_hooked(manager->hooks, TG_METHOD_manager_calculate_total_shards) &&
       sessions_kept(manager, before)) {
-    tg_log(TG_INFO, TG_NO_SHARD, "keeping %d shard%s, whose sessions can be resumed; %d are recommended now", before,
-           before == 1 ? "" : "s", total);
+    tg_log(TG_INFO, TG_NO_SHARD, "keeping %d shard%s, whose sessions can be resumed; %d are recommended now",
+           before, before == 1 ? "" : "s", total);
     return before;
   }
   return total;
@@ -117,10 +118,11 @@ static bool choose_range(struct tg_manager *manager)
   range->last = config->last_shard_id >= 0 ? config->last_shard_id : range->total - 1;
   if (range->first <= range->last && range->last < range->total)
     return true;
-  tg_manager_fail(manager, TG_EXIT_CONFIG,
-                  "first_shard_id %d and last_shard_id %d do not fit %d shards (they count from 0). Set total_shards, "
-                  "or leave the two out",
-                  range->first, range->last, range->total);
+  tg_manager_fail(
+      manager, TG_EXIT_CONFIG,
+      "first_shard_id %d and last_shard_id %d do not fit %d shards (they count from 0). Set total_shards, "
+      "or leave the two out",
+      range->first, range->last, range->total);
   return false;
 }
 
@@ -135,9 +137,10 @@ static void assign_workers(struct tg_manager *manager)
     struct tg_managed_shard *shard = &manager->shards[i];
     shard->id = range->first + i;
     json_t *args = json_pack("[i]", shard->id);
-    shard->worker_id = tg_manager_ask_int(manager, TG_METHOD_manager_calculate_worker_id, args, 0,
-                                          free_choice ? TG_MAX_WORKERS - 1 : manager->usual_workers - 1,
-                                          tg_worker_of(manager->config, range, manager->usual_workers, shard->id));
+    shard->worker_id =
+        tg_manager_ask_int(manager, TG_METHOD_manager_calculate_worker_id, args, 0,
+                           free_choice ? TG_MAX_WORKERS - 1 : manager->usual_workers - 1,
+                           tg_worker_of(manager->config, range, manager->usual_workers, shard->id));
     json_decref(args);
     if (shard->worker_id >= manager->worker_count)
       manager->worker_count = shard->worker_id + 1;
@@ -165,8 +168,8 @@ void tg_manager_begin(struct tg_manager *manager)
   assign_workers(manager);
   tg_slots_begin(manager);
   int count = tg_manager_shard_count(manager);
-  tg_log(TG_INFO, TG_NO_SHARD, "%d shard%s (%d to %d of %d) in %d worker%s, at %s", count, count == 1 ? "" : "s",
-         manager->range.first, manager->range.last, total, manager->worker_count,
+  tg_log(TG_INFO, TG_NO_SHARD, "%d shard%s (%d to %d of %d) in %d worker%s, at %s", count,
+         count == 1 ? "" : "s", manager->range.first, manager->range.last, total, manager->worker_count,
          manager->worker_count == 1 ? "" : "s", manager->info.url);
   manager->phase = TG_MANAGER_LOADING;
   manager->loading_until = tg_now() + LOADING_TIME + manager->config->script.load_budget;

@@ -9,7 +9,6 @@
 #include "proto/payload.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,10 +27,10 @@ struct tg_members_request {
   struct tg_manager *manager;
   int shard_id;
   char guild_id[24];
-  char *query;   /* NULL: by ids */
-  json_t *ids;   /* strings */
-  size_t done;   /* ids of earlier parts */
-  size_t asked;  /* ids of this part */
+  char *query;  /* NULL: by ids */
+  json_t *ids;  /* strings */
+  size_t done;  /* ids of earlier parts */
+  size_t asked; /* ids of this part */
   int limit;
   bool presences;
   tg_ms deadline;
@@ -139,7 +138,8 @@ static void send_part(struct tg_members_request *request)
   free(request->seen);
   request->seen = NULL;
   /* Unlike any other of this bot, also of an earlier run: chunks may be replayed. */
-  snprintf(request->nonce, sizeof request->nonce, "%" PRIx64 "-%" PRIx64, ++manager->nonces, tg_random(UINT64_MAX));
+  snprintf(request->nonce, sizeof request->nonce, "%" PRIx64 "-%" PRIx64, ++manager->nonces,
+           tg_random(UINT64_MAX));
   struct part *part = tg_alloc(sizeof *part);
   part->manager = manager;
   memcpy(part->nonce, request->nonce, sizeof part->nonce);
@@ -194,7 +194,7 @@ void tg_members_limited(struct tg_manager *manager, const json_t *data)
   if (!request)
     return;
   double seconds = json_number_value(json_object_get(data, "retry_after"));
-  tg_ms wait = seconds > 0 && seconds < 3600 ? (tg_ms)ceil(seconds * 1000) : 30000;
+  tg_ms wait = seconds > 0 && seconds < 3600 ? (tg_ms)(seconds * 1000) + 1 : 30000;
   request->retry_at = tg_now() + wait + (tg_ms)tg_random(RETRY_JITTER);
   tg_log(TG_INFO, request->shard_id, "members of guild %s: Discord asks to wait %lld ms", request->guild_id,
          (long long)wait);
@@ -256,8 +256,8 @@ static bool check_names(const struct tg_args *args, const json_t *options)
     if (i < COUNT)
       continue;
     const char *like = tg_suggest(key, names, COUNT);
-    tg_arg_bad(args, "there is no option \"%s\"%s%s%s", key, like ? "; did you mean \"" : "", like ? like : "",
-               like ? "\"?" : "");
+    tg_arg_bad(args, "there is no option \"%s\"%s%s%s", key, like ? "; did you mean \"" : "",
+               like ? like : "", like ? "\"?" : "");
     return false;
   }
   return true;
@@ -281,8 +281,8 @@ static bool read_ids(const struct tg_args *args, const json_t *given, json_t *id
   return count > 0;
 }
 
-static bool read_number(const struct tg_args *args, const json_t *options, const char *name, int low, int high,
-                        int *number)
+static bool read_number(const struct tg_args *args, const json_t *options, const char *name, int low,
+                        int high, int *number)
 {
   const json_t *given = json_object_get(options, name);
   if (!given)

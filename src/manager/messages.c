@@ -29,7 +29,10 @@ static void on_stopped(struct tg_managed_worker *worker, const json_t *message)
   worker->state = TG_WORKER_STOPPED;
 }
 
-static void on_alive(struct tg_managed_worker *worker, const json_t *message) { (void)worker, (void)message; }
+static void on_alive(struct tg_managed_worker *worker, const json_t *message)
+{
+  (void)worker, (void)message;
+}
 
 /* ---- shards ---- */
 
@@ -74,14 +77,16 @@ static void on_identify_done(struct tg_managed_worker *worker, struct tg_managed
     tg_spawn_look(worker->manager);
 }
 
-static void on_session_lost(struct tg_managed_worker *worker, struct tg_managed_shard *shard, const json_t *message)
+static void on_session_lost(struct tg_managed_worker *worker, struct tg_managed_shard *shard,
+                            const json_t *message)
 {
   const char *reason = json_string_value(json_object_get(message, "reason"));
   tg_spawn_session_lost(worker->manager, shard, reason ? reason : "session lost");
 }
 
 /* The same configuration cannot succeed: all shards stop (reference, section 4). */
-static void on_shard_fatal(struct tg_managed_worker *worker, struct tg_managed_shard *shard, const json_t *message)
+static void on_shard_fatal(struct tg_managed_worker *worker, struct tg_managed_shard *shard,
+                           const json_t *message)
 {
   struct tg_manager *manager = worker->manager;
   int code = (int)json_integer_value(json_object_get(message, "code"));
@@ -89,10 +94,11 @@ static void on_shard_fatal(struct tg_managed_worker *worker, struct tg_managed_s
     return; /* said already, for another shard */
   const char *advice = tg_close_advice(code);
   if (advice)
-    tg_log(TG_ERROR, shard->id, "Discord closed with %d, %s: %s. All shards stop", code, tg_close_meaning(code), advice);
+    tg_log(TG_ERROR, shard->id, "Discord closed with %d, %s: %s All shards stop", code,
+           tg_close_meaning(code), advice);
   else
-    tg_log(TG_ERROR, shard->id, "stopped by the script's shard.handle_close (code %d, %s). All shards stop", code,
-           tg_close_meaning(code));
+    tg_log(TG_ERROR, shard->id, "stopped by the script's shard.handle_close (code %d, %s). All shards stop",
+           code, tg_close_meaning(code));
   tg_session_forget(tg_shard_table_row(manager->table, shard->id));
   /* With the token all sessions are gone. With the wrong number of shards they
    * are of no use either: the next start has to take the number that is
@@ -162,7 +168,8 @@ static void on_manager_call(struct tg_managed_worker *worker, const json_t *mess
 static const struct {
   const char *type;
   void (*about_worker)(struct tg_managed_worker *worker, const json_t *message);
-  void (*about_shard)(struct tg_managed_worker *worker, struct tg_managed_shard *shard, const json_t *message);
+  void (*about_shard)(struct tg_managed_worker *worker, struct tg_managed_shard *shard,
+                      const json_t *message);
 } handlers[] = {
     {"STILL_ALIVE", on_alive, NULL},
     {"REQUEST_IDENTIFY", NULL, on_request_identify},
@@ -186,8 +193,8 @@ static void about_shard(struct tg_managed_worker *worker, size_t handler, const 
   if (shard && shard->worker_id == worker->id)
     handlers[handler].about_shard(worker, shard, message);
   else
-    tg_log(TG_WARN, TG_NO_SHARD, "worker %d spoke about a shard that is not its own: %s is ignored", worker->id,
-           handlers[handler].type);
+    tg_log(TG_WARN, TG_NO_SHARD, "worker %d spoke about a shard that is not its own: %s is ignored",
+           worker->id, handlers[handler].type);
 }
 
 static void on_message(void *ctx, const char *type, const json_t *message)

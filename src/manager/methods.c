@@ -13,7 +13,8 @@ typedef void default_of(struct tg_manager *manager, const json_t *args, tg_manag
 
 /* ---- defaults that only compute ---- */
 
-static void total_shards_default(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply, void *ctx)
+static void total_shards_default(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply,
+                                 void *ctx)
 {
   struct tg_args args = {list, "calculate_total_shards", reply, ctx};
   struct tg_gateway_info info = manager->info;
@@ -30,16 +31,19 @@ static void total_shards_default(struct tg_manager *manager, const json_t *list,
   tg_reply_value(reply, ctx, json_integer(tg_total_shards_of(info.shards, info.max_concurrency)));
 }
 
-static void worker_id_default(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply, void *ctx)
+static void worker_id_default(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply,
+                              void *ctx)
 {
   struct tg_args args = {list, "calculate_worker_id", reply, ctx};
   struct tg_managed_shard *shard;
   if (tg_arg_shard(&args, 0, manager, &shard))
-    tg_reply_value(reply, ctx,
-                   json_integer(tg_worker_of(manager->config, &manager->range, manager->usual_workers, shard->id)));
+    tg_reply_value(
+        reply, ctx,
+        json_integer(tg_worker_of(manager->config, &manager->range, manager->usual_workers, shard->id)));
 }
 
-static void shard_id_default(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply, void *ctx)
+static void shard_id_default(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply,
+                             void *ctx)
 {
   struct tg_args args = {list, "calculate_shard_id", reply, ctx};
   uint64_t guild_id;
@@ -205,8 +209,8 @@ static void on_hook_reply(void *ctx, bool ok, const struct tg_value *result)
   free(call);
 }
 
-static void start_override(struct tg_manager *manager, enum tg_method method, json_t *args, tg_manager_reply *reply,
-                           void *ctx)
+static void start_override(struct tg_manager *manager, enum tg_method method, json_t *args,
+                           tg_manager_reply *reply, void *ctx)
 {
   struct tg_pending_call *call = tg_alloc(sizeof *call);
   *call = (struct tg_pending_call){manager->calls, manager, method, json_incref(args), reply, ctx};
@@ -216,8 +220,8 @@ static void start_override(struct tg_manager *manager, enum tg_method method, js
   tg_hook_start(manager->hooks, method, values, count, methods[method].expected, on_hook_reply, call);
 }
 
-static void call_override(struct tg_manager *manager, enum tg_method method, json_t *args, tg_manager_reply *reply,
-                          void *ctx)
+static void call_override(struct tg_manager *manager, enum tg_method method, json_t *args,
+                          tg_manager_reply *reply, void *ctx)
 {
   struct tg_value values[MAX_ARGS], result = {.kind = TG_NIL};
   int count = to_values(args, values);

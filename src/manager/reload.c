@@ -13,12 +13,12 @@ enum { ANSWER_TIMEOUT = 5000 };
 struct tg_reload_run {
   struct tg_manager *manager; /* NULL: the gateway is stopping */
   int generation;
-  bool prepared;           /* in this process */
+  bool prepared; /* in this process */
   bool committing;
-  int asked;               /* workers that have not answered yet, and one for the asking itself */
-  struct tg_buf problem;   /* why not; "" so far all is well */
+  int asked;             /* workers that have not answered yet, and one for the asking itself */
+  struct tg_buf problem; /* why not; "" so far all is well */
   struct tg_waiter *waiters;
-  struct tg_waiter *next;  /* they asked meanwhile: the script may have changed again */
+  struct tg_waiter *next; /* they asked meanwhile: the script may have changed again */
   tg_ms began;
 };
 
@@ -91,7 +91,8 @@ static void on_committed(void *ctx, const json_t *data, const struct tg_error *e
   if (worker && !error)
     worker->generation = question.run->generation;
   else if (worker)
-    tg_log(TG_ERROR, TG_NO_SHARD, "worker %d did not confirm the reload: %s", question.worker_id, error->message);
+    tg_log(TG_ERROR, TG_NO_SHARD, "worker %d did not confirm the reload: %s", question.worker_id,
+           error->message);
   answered(question.run);
 }
 
@@ -107,8 +108,7 @@ static struct tg_managed_worker *next_worker(struct tg_reload_run *run, int *ind
   struct tg_manager *manager = run->manager;
   while (*index < manager->worker_count) {
     struct tg_managed_worker *worker = &manager->workers[(*index)++];
-    if (worker->ipc && worker->state == TG_WORKER_READY &&
-        (worker->prepared == run->generation) == prepared)
+    if (worker->ipc && worker->state == TG_WORKER_READY && (worker->prepared == run->generation) == prepared)
       return worker;
   }
   return NULL;
@@ -186,8 +186,8 @@ static void abort_run(struct tg_reload_run *run)
   int index = 0;
   for (struct tg_managed_worker *worker; (worker = next_worker(run, &index, true));) {
     worker->prepared = 0;
-    tg_ipc_request(worker->ipc, "ABORT_RELOAD", json_pack("{s:i}", "generation", run->generation), ANSWER_TIMEOUT,
-                   on_aborted, NULL);
+    tg_ipc_request(worker->ipc, "ABORT_RELOAD", json_pack("{s:i}", "generation", run->generation),
+                   ANSWER_TIMEOUT, on_aborted, NULL);
   }
   tg_log(TG_ERROR, TG_NO_SHARD, "the reload failed, nothing has changed:\n%s", run->problem.data);
   finish(run);
@@ -210,8 +210,11 @@ static void answered(struct tg_reload_run *run)
 static void begin(struct tg_manager *manager, struct tg_waiter *waiters)
 {
   struct tg_reload_run *run = tg_calloc(1, sizeof *run);
-  *run = (struct tg_reload_run){.manager = manager, .generation = manager->generation + 1, .asked = 1,
-                                .waiters = waiters, .began = tg_now()};
+  *run = (struct tg_reload_run){.manager = manager,
+                                .generation = manager->generation + 1,
+                                .asked = 1,
+                                .waiters = waiters,
+                                .began = tg_now()};
   manager->reload = run;
   char *problem = NULL;
   run->prepared = manager->options.reload.prepare(manager->options.reload.ctx, &problem);
@@ -280,8 +283,9 @@ static void on_prepared_alone(void *ctx, const json_t *data, const struct tg_err
     free(question);
     return;
   }
-  tg_ipc_request(worker->ipc, "COMMIT_RELOAD", json_pack("{s:i}", "generation", question->manager->generation),
-                 ANSWER_TIMEOUT, on_caught_up, question);
+  tg_ipc_request(worker->ipc, "COMMIT_RELOAD",
+                 json_pack("{s:i}", "generation", question->manager->generation), ANSWER_TIMEOUT,
+                 on_caught_up, question);
 }
 
 void tg_reload_catch_up(struct tg_manager *manager, struct tg_managed_worker *worker)
@@ -291,6 +295,6 @@ void tg_reload_catch_up(struct tg_manager *manager, struct tg_managed_worker *wo
     return;
   struct question *question = tg_alloc(sizeof *question);
   *question = (struct question){NULL, manager, worker->id, worker->incarnation};
-  tg_ipc_request(worker->ipc, "PREPARE_RELOAD", json_pack("{s:i}", "generation", manager->generation), ANSWER_TIMEOUT,
-                 on_prepared_alone, question);
+  tg_ipc_request(worker->ipc, "PREPARE_RELOAD", json_pack("{s:i}", "generation", manager->generation),
+                 ANSWER_TIMEOUT, on_prepared_alone, question);
 }

@@ -219,7 +219,8 @@ static int foremost(const struct tg_scheduler *scheduler, int bucket, enum tg_id
 }
 
 /* On their way to a slot. Those of lower rank do not keep a shard back. */
-static int count_ahead(const struct tg_scheduler *scheduler, int bucket, enum tg_identify_priority rank, tg_ms now)
+static int count_ahead(const struct tg_scheduler *scheduler, int bucket, enum tg_identify_priority rank,
+                       tg_ms now)
 {
   int ahead = 0;
   for (int id = bucket; id < scheduler->count; id += scheduler->max_concurrency) {

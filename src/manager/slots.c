@@ -62,7 +62,8 @@ static void close_gate(struct tg_manager *manager)
   gmtime_r(&until, &parts);
   strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", &parts);
   tg_log(TG_WARN, TG_NO_SHARD,
-         "identifies are held back until %s: %d of %d session starts are left, and %d %% are the reserve. Sessions "
+         "identifies are held back until %s: %d of %d session starts are left, and %d %% are the reserve. "
+         "Sessions "
          "that live go on and resume; %d shard%s wait%s. (Spent starts would make Discord reset the token)",
          text, tg_ledger_remaining(manager->ledger, wall), tg_ledger_total(manager->ledger),
          manager->config->resharding.identify_reserve, tg_scheduler_waiting(manager->scheduler),
@@ -73,7 +74,10 @@ static void close_gate(struct tg_manager *manager)
   uv_timer_start(&manager->gate_timer, tg_slots_on_gate_timer, (uint64_t)wait, 0);
 }
 
-void tg_slots_on_gate_timer(uv_timer_t *timer) { tg_fetch_refresh(timer->data); }
+void tg_slots_on_gate_timer(uv_timer_t *timer)
+{
+  tg_fetch_refresh(timer->data);
+}
 
 void tg_slots_refreshed(struct tg_manager *manager)
 {
@@ -156,7 +160,10 @@ void tg_slots_pump(struct tg_manager *manager)
   uv_timer_start(&manager->slot_timer, tg_slots_on_timer, (uint64_t)(wakeup - now), 0);
 }
 
-void tg_slots_on_timer(uv_timer_t *timer) { tg_slots_pump(timer->data); }
+void tg_slots_on_timer(uv_timer_t *timer)
+{
+  tg_slots_pump(timer->data);
+}
 
 /* ---- request_identify ---- */
 
@@ -219,7 +226,8 @@ static void on_slot(void *ctx, json_t *value, const struct tg_error *error)
   ask_scheduler(manager, shard, asking);
 }
 
-void tg_slots_asked(struct tg_manager *manager, struct tg_managed_worker *worker, struct tg_managed_shard *shard)
+void tg_slots_asked(struct tg_manager *manager, struct tg_managed_worker *worker,
+                    struct tg_managed_shard *shard)
 {
   if (shard->requesting) {
     if (shard->slot_waiters) { /* asks again, with its next connection */
@@ -236,7 +244,8 @@ void tg_slots_asked(struct tg_manager *manager, struct tg_managed_worker *worker
   json_decref(args);
 }
 
-void tg_slots_request_default(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply, void *ctx)
+void tg_slots_request_default(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply,
+                              void *ctx)
 {
   struct tg_args args = {list, "request_identify", reply, ctx};
   int id;
@@ -297,8 +306,11 @@ void tg_slots_gone(struct tg_manager *manager, struct tg_managed_shard *shard, c
 
 void tg_slots_end(struct tg_manager *manager, const char *why)
 {
-  for (int i = 0; i < tg_manager_shard_count(manager); i++)
-    tg_slots_gone(manager, &manager->shards[i], why);
+  /* Slots that are out are still counted by what becomes of them. */
+  for (int i = 0; i < tg_manager_shard_count(manager); i++) {
+    manager->shards[i].requesting = false;
+    tg_waiters_end(&manager->shards[i].slot_waiters, "closed", why);
+  }
   while (manager->host_waiters) {
     struct tg_host_waiter *waiter = manager->host_waiters;
     manager->host_waiters = waiter->next;

@@ -53,8 +53,8 @@ void tg_spawn_tell(struct tg_manager *manager, struct tg_managed_shard *shard)
   *telling = (struct telling){manager, shard->id};
   shard->told = false;
   shard->wanted = true;
-  json_t *args = json_pack("[i, i, i]", shard->worker_id, shard->id,
-                           tg_scheduler_bucket(manager->scheduler, shard->id));
+  json_t *args =
+      json_pack("[i, i, i]", shard->worker_id, shard->id, tg_scheduler_bucket(manager->scheduler, shard->id));
   tg_manager_call(manager, TG_METHOD_manager_tell_worker_to_identify, args, on_told, telling);
   json_decref(args);
 }
@@ -78,7 +78,8 @@ void tg_spawn_tell_default(struct tg_manager *manager, const json_t *list, tg_ma
   struct tg_managed_worker *worker = tg_worker_of_shard(manager, shard);
   shard->wanted = true;
   if (!worker->ipc || worker->state != TG_WORKER_READY || tg_manager_stopping(manager)) {
-    tg_reply_error(reply, ctx, "worker_down", "worker %d is not up; shard %d starts when it is", worker->id, shard->id);
+    tg_reply_error(reply, ctx, "worker_down", "worker %d is not up; shard %d starts when it is", worker->id,
+                   shard->id);
     return;
   }
   if (state_of(manager, shard) == TG_SHARD_CONNECTED) {
@@ -156,11 +157,13 @@ static json_t *bucket_workers(struct tg_manager *manager, int bucket)
   return workers;
 }
 
-void tg_spawn_prepare_default(struct tg_manager *manager, const json_t *args, tg_manager_reply *reply, void *ctx)
+void tg_spawn_prepare_default(struct tg_manager *manager, const json_t *args, tg_manager_reply *reply,
+                              void *ctx)
 {
   (void)args;
   if (!manager->scheduler) {
-    tg_reply_error(reply, ctx, "not_ready", "the buckets are not known yet: gateway information is being fetched");
+    tg_reply_error(reply, ctx, "not_ready",
+                   "the buckets are not known yet: gateway information is being fetched");
     return;
   }
   json_t *buckets = json_array();
@@ -184,7 +187,8 @@ static bool read_queue(struct tg_manager *manager, const json_t *queue, int buck
   json_array_foreach((json_t *)queue, index, value) {
     json_int_t id = json_number_value(value) >= 0 ? (json_int_t)json_number_value(value) : -1;
     struct tg_managed_shard *shard = json_is_number(value) ? tg_manager_shard(manager, id) : NULL;
-    if (!shard || seen[id - manager->range.first] || tg_scheduler_bucket(manager->scheduler, (int)id) != bucket)
+    if (!shard || seen[id - manager->range.first] ||
+        tg_scheduler_bucket(manager->scheduler, (int)id) != bucket)
       return false;
     seen[id - manager->range.first] = true;
     order[(*count)++] = (int)id;
@@ -236,7 +240,8 @@ void tg_spawn_default(struct tg_manager *manager, const json_t *args, tg_manager
   tg_manager_call(manager, TG_METHOD_manager_prepare_buckets, NULL, on_buckets, &order);
   if (!order.good) {
     tg_log(TG_ERROR, TG_NO_SHARD,
-           "gateway.manager:prepare_buckets returned no list of {id, workers = {{id, queue = {shard ids}}}} that names "
+           "gateway.manager:prepare_buckets returned no list of {id, workers = {{id, queue = {shard ids}}}} "
+           "that names "
            "each shard once in bucket shard_id %% max_concurrency: the usual order is taken");
     for (int i = 0; i < count; i++)
       order.ids[i] = manager->range.first + i;

@@ -42,7 +42,8 @@ static bool write_all(int fd, const char *text, size_t length)
   return true;
 }
 
-bool tg_state_file_write(const char *state_dir, const char *name, const json_t *content, struct tg_error *error)
+bool tg_state_file_write(const char *state_dir, const char *name, const json_t *content,
+                         struct tg_error *error)
 {
   char path[PATH_MAX], next[PATH_MAX];
   snprintf(path, sizeof path, "%s/%s", state_dir, name);

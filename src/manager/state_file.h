@@ -13,4 +13,5 @@
 json_t *tg_state_file_read(const char *state_dir, const char *name, struct tg_error *error);
 
 /* Readable by the owner alone. Borrows `content`. */
-bool tg_state_file_write(const char *state_dir, const char *name, const json_t *content, struct tg_error *error);
+bool tg_state_file_write(const char *state_dir, const char *name, const json_t *content,
+                         struct tg_error *error);

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 
 enum {
-  WORKER_TIME = 8000,  /* ms a worker has to stop */
-  KILL_TIME = 10000,   /* ms until it is killed */
-  HURRY_TIME = 500,    /* the same, asked twice */
+  WORKER_TIME = 8000, /* ms a worker has to stop */
+  KILL_TIME = 10000,  /* ms until it is killed */
+  HURRY_TIME = 500,   /* the same, asked twice */
   HURRY_KILL_TIME = 1500,
 };
 
@@ -28,8 +28,9 @@ static void tell_to_stop(struct tg_manager *manager, tg_ms deadline)
     if (!worker->process)
       continue;
     if (worker->ipc && worker->state == TG_WORKER_READY)
-      tg_ipc_send(worker->ipc, "STOP",
-                  json_pack("{s:b, s:I}", "keepSessions", manager->keep_sessions, "deadline", (json_int_t)deadline));
+      tg_ipc_send(
+          worker->ipc, "STOP",
+          json_pack("{s:b, s:I}", "keepSessions", manager->keep_sessions, "deadline", (json_int_t)deadline));
     else if (worker->state == TG_WORKER_LOADING)
       tg_worker_shoot(worker, "the gateway stops, and it has not begun");
   }

@@ -16,15 +16,18 @@ enum {
   WORKER_FD = 3,
   RESTART_BASE = 250, /* ms, doubling */
   RESTART_CAP = 30000,
-  HEALTHY = 60000,    /* ms up until earlier failures are forgiven */
+  HEALTHY = 60000,       /* ms up until earlier failures are forgiven */
   LOAD_PATIENCE = 10000, /* ms on top of the script's own time to load */
   EXIT_PATIENCE = 2000,  /* ms between the end of the line and the end of the process */
-  STALL = 3000,       /* ms late: then it was us who stood still */
+  STALL = 3000,          /* ms late: then it was us who stood still */
 };
 
 static void spawn(struct tg_managed_worker *worker);
 
-static void free_handle(uv_handle_t *handle) { free(handle); }
+static void free_handle(uv_handle_t *handle)
+{
+  free(handle);
+}
 
 struct tg_managed_worker *tg_worker_of_shard(struct tg_manager *manager, const struct tg_managed_shard *shard)
 {
@@ -81,13 +84,13 @@ static void mourn(struct tg_managed_worker *worker, int64_t status, int number)
   char reason[160];
   describe_exit(worker, status, number, reason, sizeof reason);
   if (status == TG_EXIT_CONFIG && number == 0 && !worker->was_ready && manager->phase <= TG_MANAGER_LOADING) {
-    tg_manager_fail(manager, TG_EXIT_CONFIG, "worker %d could not load the script; its own lines above say why",
-                    worker->id);
+    tg_manager_fail(manager, TG_EXIT_CONFIG,
+                    "worker %d could not load the script; its own lines above say why", worker->id);
     return;
   }
   int shards = count_shards(worker);
-  tg_log(TG_ERROR, TG_NO_SHARD, "worker %d has ended (%s)%s%s; its %d shard%s go on when it is back", worker->id,
-         reason, manager->script_path && number != 0 ? ", script " : "",
+  tg_log(TG_ERROR, TG_NO_SHARD, "worker %d has ended (%s)%s%s; its %d shard%s go on when it is back",
+         worker->id, reason, manager->script_path && number != 0 ? ", script " : "",
          manager->script_path && number != 0 ? manager->script_path : "", shards, shards == 1 ? "" : "s");
   if (worker->ready_at && tg_now() - worker->ready_at >= HEALTHY)
     worker->failures = 0;
@@ -138,7 +141,8 @@ static void on_restart(uv_timer_t *timer)
     spawn(worker);
 }
 
-void tg_workers_exit_default(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply, void *ctx)
+void tg_workers_exit_default(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply,
+                             void *ctx)
 {
   struct tg_args args = {list, "handle_worker_exit", reply, ctx};
   int id;
@@ -231,9 +235,9 @@ static void spawn(struct tg_managed_worker *worker)
     return;
   }
   tg_ipc_send(worker->ipc, "START",
-              json_pack("{s:i, s:i, s:s, s:i, s:i}", "workerId", worker->id, "totalShards", manager->range.total,
-                        "gatewayUrl", manager->info.url, "maxConcurrency", manager->info.max_concurrency,
-                        "generation", manager->generation));
+              json_pack("{s:i, s:i, s:s, s:i, s:i}", "workerId", worker->id, "totalShards",
+                        manager->range.total, "gatewayUrl", manager->info.url, "maxConcurrency",
+                        manager->info.max_concurrency, "generation", manager->generation));
 }
 
 void tg_workers_start(struct tg_manager *manager)
@@ -264,14 +268,15 @@ static void watch(struct tg_managed_worker *worker, tg_ms now)
       tg_worker_shoot(worker, "it closed its line to the manager, but did not end");
   } else if (worker->state == TG_WORKER_LOADING) {
     if (now - worker->started_at > kill_after + config->script.load_budget + LOAD_PATIENCE) {
-      tg_log(TG_ERROR, TG_NO_SHARD, "worker %d has been loading the script %s for %lld ms: it is killed", worker->id,
-             worker->manager->script_path ? worker->manager->script_path : "(none)",
+      tg_log(TG_ERROR, TG_NO_SHARD, "worker %d has been loading the script %s for %lld ms: it is killed",
+             worker->id, worker->manager->script_path ? worker->manager->script_path : "(none)",
              (long long)(now - worker->started_at));
       tg_worker_shoot(worker, "it did not finish loading its script");
     }
   } else if (worker->state == TG_WORKER_READY && now - worker->heard_at > kill_after) {
     tg_log(TG_ERROR, TG_NO_SHARD,
-           "the loop of worker %d has not turned for %lld ms (script.kill_after): a call of the script %s that does "
+           "the loop of worker %d has not turned for %lld ms (script.kill_after): a call of the script %s "
+           "that does "
            "not return? It is killed; its shards resume",
            worker->id, (long long)(now - worker->heard_at),
            worker->manager->script_path ? worker->manager->script_path : "(none)");

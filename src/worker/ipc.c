@@ -31,7 +31,7 @@ struct tg_ipc {
   struct tg_ipc_callbacks callbacks;
   void *ctx;
   struct tg_buf in;
-  size_t scanned; /* bytes of `in` known to hold no newline */
+  size_t scanned;          /* bytes of `in` known to hold no newline */
   struct pending *pending; /* oldest first */
   json_int_t last_nonce;
   bool closed; /* the other side is gone */
@@ -141,7 +141,8 @@ static void take_line(struct tg_ipc *ipc, const char *line, size_t length)
   json_t *message = json_loadb(line, length, JSON_DECODE_ANY, &problem);
   const char *type = json_string_value(json_object_get(message, "type"));
   if (!type)
-    tg_log(TG_WARN, TG_NO_SHARD, "a message between manager and worker was not understood (%s); it is ignored",
+    tg_log(TG_WARN, TG_NO_SHARD,
+           "a message between manager and worker was not understood (%s); it is ignored",
            message ? "it has no type" : problem.text);
   else if (strcmp(type, "NONCE_REPLY") == 0)
     take_reply(ipc, message);
@@ -215,7 +216,8 @@ struct tg_ipc *tg_ipc_new(uv_loop_t *loop, int fd, const struct tg_ipc_callbacks
   else
     failed = uv_read_start((uv_stream_t *)&ipc->pipe, on_alloc, on_read);
   if (failed != 0) {
-    tg_log(TG_ERROR, TG_NO_SHARD, "the line between manager and worker cannot be opened: %s", uv_strerror(failed));
+    tg_log(TG_ERROR, TG_NO_SHARD, "the line between manager and worker cannot be opened: %s",
+           uv_strerror(failed));
     tg_ipc_free(ipc);
     return NULL;
   }
@@ -267,8 +269,8 @@ void tg_ipc_send(struct tg_ipc *ipc, const char *type, json_t *fields)
     on_written(&outgoing->request, 0);
 }
 
-void tg_ipc_request(struct tg_ipc *ipc, const char *type, json_t *fields, int64_t timeout, tg_ipc_reply *reply,
-                    void *ctx)
+void tg_ipc_request(struct tg_ipc *ipc, const char *type, json_t *fields, int64_t timeout,
+                    tg_ipc_reply *reply, void *ctx)
 {
   struct pending *pending = tg_calloc(1, sizeof *pending);
   pending->reply = reply;

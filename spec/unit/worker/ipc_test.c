@@ -75,7 +75,10 @@ static void on_reply(void *ctx, const json_t *data, const struct tg_error *error
     answer->error = *error;
 }
 
-static void make_pair(int fds[2]) { assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0); }
+static void make_pair(int fds[2])
+{
+  assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+}
 
 static void open_sides(struct side *a, struct side *b)
 {
@@ -93,8 +96,14 @@ static void drop(struct side *side)
     json_decref(side->messages[i]);
 }
 
-static void on_tick(uv_timer_t *timer) { (void)timer; }
-static void on_tick_closed(uv_handle_t *timer) { free(timer); }
+static void on_tick(uv_timer_t *timer)
+{
+  (void)timer;
+}
+static void on_tick_closed(uv_handle_t *timer)
+{
+  free(timer);
+}
 
 /* Turns the loop until `*value` has reached `wanted`. */
 static void run_until(const int *value, int wanted)

@@ -1,0 +1,170 @@
+/* Judging what GET /gateway/bot answers (reference, 1.1). */
+
+#include "manager/gateway_info.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char url[] = "http://rest.test/gateway/bot";
+static const char good[] =
+    "{\"url\":\"wss://gateway.discord.gg\",\"shards\":4,\"session_start_limit\":{\"total\":1000,"
+    "\"remaining\":996,\"reset_after\":14400000,\"max_concurrency\":1}}";
+
+static json_t *judge(long status, const char *body, tg_ms header, tg_ms *retry_after, struct tg_error *error)
+{
+  struct tg_http_response response = {.status = status, .body = {body, strlen(body)}, .retry_after = header};
+  memset(error, 0, sizeof *error);
+  return tg_gateway_info_judge(&response, url, retry_after, error);
+}
+
+static void expect_code(long status, const char *body, const char *code, const char *words)
+{
+  struct tg_error error;
+  tg_ms retry_after;
+  assert_null(judge(status, body, -1, &retry_after, &error));
+  assert_string_equal(error.code, code);
+  assert_non_null(strstr(error.message, words));
+}
+
+static void a_good_answer_is_taken(void **state)
+{
+  (void)state;
+  struct tg_error error;
+  tg_ms retry_after;
+  struct tg_gateway_info info;
+  json_t *answer = judge(200, good, -1, &retry_after, &error);
+  assert_non_null(answer);
+  assert_true(tg_gateway_info_parse(answer, &info, &error));
+  json_decref(answer);
+  assert_string_equal(info.url, "wss://gateway.discord.gg");
+  assert_int_equal(info.shards, 4);
+  assert_int_equal(info.total, 1000);
+  assert_int_equal(info.remaining, 996);
+  assert_int_equal(info.max_concurrency, 1);
+  assert_true(info.reset_after == 14400000);
+  json_t *again = tg_gateway_info_to_json(&info);
+  struct tg_gateway_info same;
+  assert_true(tg_gateway_info_parse(again, &same, &error));
+  json_decref(again);
+  assert_memory_equal(&same, &info, sizeof info);
+}
+
+static void each_refusal_has_its_code(void **state)
+{
+  (void)state;
+  expect_code(401, "{\"message\":\"401: Unauthorized\",\"code\":0}", "unauthorized", "DISCORD_TOKEN");
+  expect_code(403, "<html>error 1020</html>", "blocked", "Cloudflare");
+  expect_code(429, "<html>error 1015</html>", "blocked", "an hour");
+  expect_code(429, "{\"message\":\"...\",\"retry_after\":1.5,\"global\":false}", "rate_limited", "1501 ms");
+  expect_code(502, "bad gateway", "unavailable", "502");
+  expect_code(503, "", "unavailable", "503");
+  expect_code(404, "{}", "bad_answer", "rest.url");
+  expect_code(301, "", "bad_answer", "301");
+}
+
+static void the_longer_wait_holds(void **state)
+{
+  (void)state;
+  struct tg_error error;
+  tg_ms retry_after;
+  judge(429, "{\"retry_after\":1.5}", 3000, &retry_after, &error);
+  assert_true(retry_after == 3000);
+  judge(429, "{\"retry_after\":1e300}", -1, &retry_after, &error);
+  assert_true(retry_after == 3600000);
+  judge(429, "{\"retry_after\":\"soon\"}", -1, &retry_after, &error);
+  assert_true(retry_after == -1);
+  json_decref(judge(200, good, -1, &retry_after, &error));
+  assert_true(retry_after == -1);
+}
+
+static void garbage_is_named(void **state)
+{
+  (void)state;
+  expect_code(200, "", "bad_answer", "not JSON");
+  expect_code(200, "<html>", "bad_answer", "not JSON");
+  expect_code(200, "[1]", "bad_answer", "not an object");
+  expect_code(200, "{}", "bad_answer", "url");
+  expect_code(200, "{\"url\":\"https://x\"}", "bad_answer", "wss://");
+  expect_code(200, "{\"url\":\"wss://x\",\"shards\":1}", "bad_answer", "session_start_limit");
+  static const char *const fields[] = {"\"shards\":4", "\"max_concurrency\":1", "\"total\":1000"};
+  static const char *const wrong[] = {"\"shards\":0", "\"max_concurrency\":0", "\"total\":\"x\""};
+  for (size_t i = 0; i < 3; i++) {
+    char text[512];
+    const char *at = strstr(good, fields[i]);
+    snprintf(text, sizeof text, "%.*s%s%s", (int)(at - good), good, wrong[i], at + strlen(fields[i]));
+    expect_code(200, text, "bad_answer", "number");
+  }
+}
+
+static void no_answer_may_be_tried_again(void **state)
+{
+  (void)state;
+  struct tg_http_response response = {.status = 0, .retry_after = -1};
+  struct tg_error error = {0};
+  tg_ms retry_after;
+  tg_fail(&response.error, "refused", "connection refused");
+  assert_null(tg_gateway_info_judge(&response, url, &retry_after, &error));
+  assert_string_equal(error.code, "unavailable");
+  assert_non_null(strstr(error.message, "connection refused"));
+}
+
+static void numbers_of_scripts_are_taken(void **state)
+{
+  (void)state;
+  struct tg_gateway_info info;
+  struct tg_error error;
+  json_t *json = json_pack("{s:s, s:f, s:{s:f, s:f, s:f, s:f}}", "url", "ws://127.0.0.1:1", "shards", 2.0,
+                           "session_start_limit", "total", 1000.0, "remaining", 1200.0, "reset_after", 0.0,
+                           "max_concurrency", 16.0);
+  assert_true(tg_gateway_info_parse(json, &info, &error));
+  json_decref(json);
+  assert_int_equal(info.shards, 2);
+  assert_int_equal(info.remaining, 1000); /* never more than the total */
+}
+
+static void the_configuration_wins_and_completes(void **state)
+{
+  (void)state;
+  struct tg_config config = {0};
+  char configured[] = "wss://configured";
+  config.gateway_bot.url = configured;
+  struct tg_gateway_info info = {.url = "wss://fetched", .shards = 3, .max_concurrency = 2, .total = 5};
+  assert_false(tg_gateway_info_configured(&config)); /* GATEWAY_URL alone: the rest is fetched */
+  tg_gateway_info_override(&info, &config);
+  assert_string_equal(info.url, "wss://configured");
+  assert_int_equal(info.shards, 3);
+
+  info = (struct tg_gateway_info){0};
+  assert_false(tg_gateway_info_complete(&info, 4)); /* no URL */
+  info = (struct tg_gateway_info){0};
+  tg_gateway_info_override(&info, &config);
+  assert_false(tg_gateway_info_complete(&info, 0)); /* no number of shards */
+  assert_true(tg_gateway_info_complete(&info, 4));
+  assert_int_equal(info.shards, 4);
+  assert_int_equal(info.max_concurrency, 1);
+  assert_int_equal(info.remaining, 1000);
+
+  config.gateway_bot.shards = 8;
+  config.gateway_bot.max_concurrency = 16;
+  assert_true(tg_gateway_info_configured(&config));
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_good_answer_is_taken),
+      cmocka_unit_test(each_refusal_has_its_code),
+      cmocka_unit_test(the_longer_wait_holds),
+      cmocka_unit_test(garbage_is_named),
+      cmocka_unit_test(no_answer_may_be_tried_again),
+      cmocka_unit_test(numbers_of_scripts_are_taken),
+      cmocka_unit_test(the_configuration_wins_and_completes),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
