@@ -96,6 +96,19 @@ int tg_shard_table_peek(const char *state_dir, uint64_t bot)
   return header.total;
 }
 
+/* The highest epoch of the table that is there, whosever it is. */
+static uint64_t last_epoch(int fd)
+{
+  struct header header;
+  struct tg_shard_row row;
+  uint64_t epoch = 0;
+  if (pread(fd, &header, sizeof header, 0) != sizeof header || !is_current(&header))
+    return 0;
+  for (int i = 0; pread(fd, &row, sizeof row, HEADER_SIZE + (off_t)i * ROW_SIZE) == sizeof row; i++)
+    epoch = row.session.epoch > epoch ? row.session.epoch : epoch;
+  return epoch;
+}
+
 static bool begin_empty(int fd, const char *path, int total, uint64_t identity, struct tg_error *error)
 {
   size_t size = HEADER_SIZE + (size_t)total * ROW_SIZE;
@@ -133,6 +146,7 @@ struct tg_shard_table *tg_shard_table_open(const char *state_dir, int total, uin
   struct tg_shard_table *table = NULL;
   struct header header = {0};
   struct stat status;
+  uint64_t epoch = 0;
   ssize_t n = pread(fd, &header, sizeof header, 0);
   bool usable = n == sizeof header && is_current(&header) && header.identity == identity &&
                 header.total == total && fstat(fd, &status) == 0 &&
@@ -140,12 +154,17 @@ struct tg_shard_table *tg_shard_table_open(const char *state_dir, int total, uin
   if (!usable && n > 0)
     tg_log(TG_INFO, TG_NO_SHARD, "the sessions in %s are of another token, intents or number of shards: "
                                  "all shards identify", path);
+  if (!usable)
+    epoch = last_epoch(fd);
   if (usable || begin_empty(fd, path, total, identity, error))
     table = map_table(fd, path, total, error);
   close(fd);
   if (table && !usable) {
-    for (int i = 0; i < total; i++)
-      atomic_store(&tg_shard_table_row(table, i)->rtt, -1);
+    for (int i = 0; i < total; i++) {
+      struct tg_shard_row *row = tg_shard_table_row(table, i);
+      atomic_store(&row->rtt, -1);
+      row->session.epoch = epoch; /* goes on: the bot knows the lower ones */
+    }
   }
   return table;
 }

@@ -63,7 +63,9 @@ struct tg_shard_table;
 
 /* Opens or makes the table for `total` shards. A table for another bot
  * (`identity`: a hash of token, intents and total) starts empty, and the log
- * says why. The manager opens first; workers attach with the same values. */
+ * says why; but epochs go on from the highest that was used, so that they name
+ * a session for ever. The manager opens first; workers attach with the same
+ * values. */
 struct tg_shard_table *tg_shard_table_open(const char *state_dir, int total, uint64_t identity,
                                            struct tg_error *error);
 /* The manager notes whose table it is, for tg_shard_table_peek(). */

@@ -86,6 +86,22 @@ static void another_bot_starts_empty(void **state)
   tg_shard_table_close(table);
 }
 
+/* The bot drops what it knows by (shard, epoch, s): a lower epoch would be dropped whole. */
+static void epochs_go_on_in_an_empty_table(void **state)
+{
+  (void)state;
+  struct tg_shard_table *table = tg_shard_table_open(directory, 2, 1, NULL);
+  struct tg_session session = sample(), found;
+  tg_session_store(tg_shard_table_row(table, 1), &session);
+  tg_shard_table_close(table);
+  table = tg_shard_table_open(directory, 3, 2, NULL);
+  for (int i = 0; i < 3; i++) {
+    assert_false(tg_session_load(tg_shard_table_row(table, i), &found));
+    assert_int_equal(found.epoch, 7);
+  }
+  tg_shard_table_close(table);
+}
+
 /* kill -9 in the middle of a write leaves the guard odd. */
 static void a_half_written_session_is_not_used(void **state)
 {
@@ -137,6 +153,7 @@ int main(void)
       IN_DIRECTORY(sessions_outlive_the_process),    IN_DIRECTORY(the_durable_sequence_is_where_to_resume),
       IN_DIRECTORY(another_bot_starts_empty),        IN_DIRECTORY(a_half_written_session_is_not_used),
       IN_DIRECTORY(peek_knows_whose_table_it_is),    IN_DIRECTORY(garbage_in_the_file_is_replaced),
+      IN_DIRECTORY(epochs_go_on_in_an_empty_table),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
