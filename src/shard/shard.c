@@ -93,6 +93,8 @@ void tg_shard_set_timer(struct tg_shard *shard, tg_ms delay)
   uv_timer_start(shard->timer, tg_shard_on_timer, (uint64_t)delay, 0);
 }
 
+bool tg_shard_has_session(const struct tg_shard *shard) { return shard->session.id[0] != '\0'; }
+
 void tg_shard_forget_session(struct tg_shard *shard)
 {
   shard->session.id[0] = shard->session.resume_url[0] = '\0';

@@ -3,10 +3,12 @@
 /* The inside of a shard, shared by the shard_*.c files of this folder:
  *
  *   shard.c          making, starting, stopping, what others may ask
- *   shard_connect.c  connection, its deadlines, and what follows its end
+ *   shard_connect.c  when and where to connect
+ *   shard_receive.c  from bytes to packets
  *   shard_packet.c   the opcodes
  *   shard_identify.c the slot, presence, op 2
  *   shard_heart.c    heartbeats and liveness
+ *   shard_end.c      the end of a connection, deadlines, and what follows
  *   shard_send.c     the users' commands and their budget
  *
  * Phases, and what the shard waits for in each:
@@ -141,19 +143,27 @@ struct tg_shard {
 /* shard.c */
 void tg_shard_set_phase(struct tg_shard *shard, enum tg_phase phase);
 void tg_shard_set_timer(struct tg_shard *shard, tg_ms delay);
+bool tg_shard_has_session(const struct tg_shard *shard);
 void tg_shard_forget_session(struct tg_shard *shard);
 void tg_shard_life(struct tg_shard *shard, enum tg_life what, json_t *details); /* steals details */
 
 /* shard_connect.c */
 void tg_shard_begin(struct tg_shard *shard); /* the next connection, through the hook */
-void tg_shard_on_timer(uv_timer_t *timer);
-/* Ends the connection: closes politely (code), or drops it (code 0), and then
- * follows `plan` after `delay`. */
-void tg_shard_leave(struct tg_shard *shard, int code, const char *reason, enum tg_plan plan, tg_ms delay);
 void tg_shard_drop(struct tg_shard *shard); /* socket and its context, no plan */
 void tg_shard_end_handshake(struct tg_shard *shard); /* the next one in the queue may connect */
 void tg_shard_settled(struct tg_shard *shard); /* READY or RESUMED: the tries start anew */
 void tg_shard_send_frame(struct tg_shard *shard, const struct tg_buf *frame);
+
+/* shard_receive.c: callbacks of the WebSocket. */
+void tg_shard_on_data(void *ctx, const void *bytes, size_t length);
+void tg_shard_on_message_end(void *ctx);
+
+/* shard_end.c */
+void tg_shard_on_end(void *ctx, const struct tg_ws_end *end); /* callback of the WebSocket */
+void tg_shard_on_timer(uv_timer_t *timer);
+/* Ends the connection: closes politely (code), or drops it (code 0), and then
+ * follows `plan` after `delay`. */
+void tg_shard_leave(struct tg_shard *shard, int code, const char *reason, enum tg_plan plan, tg_ms delay);
 
 /* shard_identify.c */
 void tg_shard_prepare_identify(struct tg_shard *shard); /* HELLO came, no session */

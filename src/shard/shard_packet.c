@@ -32,7 +32,7 @@ static void on_hello(struct tg_shard *shard, const struct tg_envelope *packet)
   tg_shard_life(shard, TG_LIFE_hello, NULL);
   if (shard->phase != TG_PHASE_HELLO)
     return; /* a script has closed */
-  if (!shard->session.id[0]) {
+  if (!tg_shard_has_session(shard)) {
     tg_shard_prepare_identify(shard);
     return;
   }

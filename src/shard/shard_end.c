@@ -1,0 +1,266 @@
+/* The end of a connection, and what follows it (reference, 3.2 and 4). */
+
+#include "base/log.h"
+#include "shard/shard_impl.h"
+
+#include <string.h>
+
+static void report_fatal(struct tg_shard *shard, int code)
+{
+  tg_shard_set_phase(shard, TG_PHASE_OFF);
+  shard->env->on_fatal(shard->env->owner, shard, code);
+}
+
+/* The connection is gone and its traces are cleared: what `plan` says. */
+static void follow_plan(struct tg_shard *shard)
+{
+  tg_shard_drop(shard);
+  if (shard->plan == TG_PLAN_STOP) {
+    void (*stopped)(void *ctx) = shard->stopped;
+    shard->stopped = NULL;
+    tg_shard_set_phase(shard, TG_PHASE_OFF);
+    if (stopped)
+      stopped(shard->stopped_ctx);
+    return;
+  }
+  tg_shard_set_phase(shard, TG_PHASE_WAITING);
+  tg_shard_set_timer(shard, shard->delay);
+}
+
+/* No way back: without a session the owner has to be asked. */
+static void plan(struct tg_shard *shard, enum tg_plan what, tg_ms delay)
+{
+  if (shard->plan == TG_PLAN_STOP)
+    return;
+  shard->plan = what;
+  shard->delay = delay;
+}
+
+/* The delay before the next try; grows with each one that did not last. */
+static tg_ms next_delay(struct tg_shard *shard)
+{
+  if (shard->backoff++ == 0)
+    return 0;
+  return tg_backoff(shard->backoff - 2, tg_patience(TG_BACKOFF_BASE), tg_patience(TG_BACKOFF_CAP));
+}
+
+static void tell_disconnected(struct tg_shard *shard, int code, const char *reason)
+{
+  if (!shard->env->hooks->want_life[TG_LIFE_disconnected])
+    return;
+  json_t *text = json_string(reason);
+  tg_shard_life(shard, TG_LIFE_disconnected,
+                json_pack("{s:i, s:o}", "code", code, "reason", text ? text : json_string("")));
+}
+
+void tg_shard_leave(struct tg_shard *shard, int code, const char *reason, enum tg_plan what, tg_ms delay)
+{
+  if (what == TG_PLAN_STOP)
+    shard->plan = TG_PLAN_STOP;
+  else
+    plan(shard, what, delay);
+  if (shard->phase == TG_PHASE_CLOSING)
+    return;
+  bool polite = code != 0 && shard->ws && shard->phase > TG_PHASE_CONNECTING;
+  if (shard->ws)
+    tell_disconnected(shard, code, reason);
+  if (!polite) {
+    follow_plan(shard);
+    return;
+  }
+  tg_shard_end_slot(shard, NULL, 0);
+  tg_shard_end_handshake(shard);
+  uv_timer_stop(shard->beat_timer);
+  tg_shard_set_phase(shard, TG_PHASE_CLOSING);
+  tg_shard_set_timer(shard, tg_patience(TG_T_CLOSE) + 1000);
+  struct tg_value args[] = {tg_value_shard(shard), tg_value_int(code),
+                            tg_value_string(reason, strlen(reason))};
+  if (!tg_hook_call(shard->env->hooks, TG_METHOD_shard_close, args, 3, TG_NIL, NULL))
+    tg_shard_close(shard, code, reason);
+}
+
+void tg_shard_close(struct tg_shard *shard, int code, const char *reason)
+{
+  if (!shard->ws)
+    return;
+  if (shard->phase == TG_PHASE_CLOSING) {
+    tg_ws_close(shard->ws, code, reason, tg_patience(TG_T_CLOSE));
+    return;
+  }
+  /* A script closes: 1000 and 1001 end the session (reference, 3). */
+  if (code == 1000 || code == 1001)
+    tg_shard_forget_session(shard);
+  plan(shard, tg_shard_has_session(shard) ? TG_PLAN_RECONNECT : TG_PLAN_LOST, 0);
+  tell_disconnected(shard, code, reason);
+  tg_shard_end_slot(shard, NULL, 0);
+  tg_shard_end_handshake(shard);
+  uv_timer_stop(shard->beat_timer);
+  tg_shard_set_phase(shard, TG_PHASE_CLOSING);
+  tg_shard_set_timer(shard, tg_patience(TG_T_CLOSE) + 1000);
+  tg_ws_close(shard->ws, code, reason, tg_patience(TG_T_CLOSE));
+}
+
+static void pause_everybody(struct tg_shard *shard, const struct tg_ws_end *end)
+{
+  tg_ms pause = end->retry_after > 0 ? end->retry_after : tg_patience(TG_BLOCKED_PAUSE);
+  tg_ms until = tg_now() + pause;
+  if (until > shard->env->paused_until)
+    shard->env->paused_until = until;
+  tg_log(TG_ERROR, shard->id, "%s: this address is blocked for a while; no shard of this worker connects "
+                              "for the next %lld s", end->error.message, (long long)((pause + 999) / 1000));
+}
+
+static void connect_failed(struct tg_shard *shard, const struct tg_ws_end *end)
+{
+  if (shard->on_resume_url && ++shard->url_fails == TG_URL_FAILS_MAX)
+    tg_log(TG_WARN, shard->id, "the resume URL has failed %d times: resuming over the main URL", TG_URL_FAILS_MAX);
+  shard->backoff += shard->backoff == 0;
+  tg_ms delay = next_delay(shard);
+  if (end->http_status == 429 || end->http_status == 403) {
+    pause_everybody(shard, end);
+  } else {
+    tg_log(end->http_status == 400 ? TG_ERROR : TG_WARN, shard->id,
+           "connecting failed (try %d): %s; next try in %lld ms%s", shard->backoff - 1, end->error.message,
+           (long long)delay, tg_shard_has_session(shard) ? ", the session is kept" : "");
+  }
+  plan(shard, TG_PLAN_RECONNECT, delay);
+  follow_plan(shard);
+}
+
+static enum tg_close_action decide(struct tg_shard *shard, int code, const char *reason)
+{
+  enum tg_close_action action = tg_close_action(code);
+  struct tg_value args[] = {tg_value_shard(shard), tg_value_int(code),
+                            tg_value_string(reason, strlen(reason))};
+  struct tg_value result;
+  if (tg_hook_call(shard->env->hooks, TG_METHOD_shard_handle_close, args, 3, TG_STRING, &result)) {
+    char name[16] = "";
+    if (result.string.length < sizeof name)
+      memcpy(name, result.string.at, result.string.length);
+    if (!tg_close_action_parse(name, &action))
+      tg_log(TG_ERROR, shard->id, "shard.handle_close returned \"%.*s\"; expected \"resume\", \"identify\" "
+             "or \"stop\": taking \"%s\"", (int)result.string.length, result.string.at,
+             tg_close_action_name(action));
+  }
+  return action;
+}
+
+/* A RESUME that ends without an answer, three times: the session is bricked. */
+static bool resume_is_hopeless(struct tg_shard *shard)
+{
+  return shard->phase == TG_PHASE_RESUMING && ++shard->resume_fails >= TG_RESUME_FAILS_MAX;
+}
+
+static void session_ended_by_close(struct tg_shard *shard, const char *why)
+{
+  tg_log(TG_WARN, shard->id, "%s: the session is given up, a new one will be identified", why);
+  tg_shard_forget_session(shard);
+}
+
+static void lost_connection(struct tg_shard *shard, const struct tg_ws_end *end)
+{
+  enum tg_close_action action = decide(shard, end->code, end->reason);
+  tg_log(TG_INFO, shard->id, "disconnected: %s (%d%s%s); %s",
+         end->error.code[0] ? end->error.message : tg_close_meaning(end->code), end->code,
+         end->reason[0] ? ", " : "", end->reason, tg_close_action_name(action));
+  atomic_store(&shard->row->last_close_code, end->code);
+  tg_shard_end_slot(shard, "closed", end->code);
+  if (action == TG_CLOSE_STOP) {
+    tg_shard_drop(shard);
+    report_fatal(shard, end->code);
+    return;
+  }
+  bool waited_for_ready = shard->phase == TG_PHASE_IDENTIFYING;
+  bool hopeless = resume_is_hopeless(shard);
+  if (shard->phase == TG_PHASE_READY && tg_now() - shard->settled_at > tg_patience(TG_T_STEADY))
+    shard->backoff = 0;
+  tg_ms delay = next_delay(shard);
+  if (tg_close_wants_pause(end->code))
+    delay += tg_patience(2000 + (tg_ms)tg_random(3000));
+  if (action == TG_CLOSE_IDENTIFY)
+    session_ended_by_close(shard, tg_close_meaning(end->code));
+  else if (hopeless)
+    session_ended_by_close(shard, "three RESUMEs in a row were cut off");
+  bool lost = action == TG_CLOSE_IDENTIFY || hopeless || waited_for_ready;
+  plan(shard, lost ? TG_PLAN_LOST : TG_PLAN_RECONNECT, delay);
+  follow_plan(shard);
+}
+
+void tg_shard_on_end(void *ctx, const struct tg_ws_end *end)
+{
+  struct tg_shard *shard = ctx;
+  enum tg_phase phase = shard->phase;
+  if (phase == TG_PHASE_CLOSING) {
+    follow_plan(shard);
+    return;
+  }
+  tell_disconnected(shard, end->code, end->reason);
+  if (phase == TG_PHASE_CONNECTING)
+    connect_failed(shard, end);
+  else
+    lost_connection(shard, end);
+}
+
+/* ---- deadlines ---- */
+
+static void deadline_passed(struct tg_shard *shard, const char *what)
+{
+  struct tg_ws_end end = {.code = TG_CLOSE_NONE, .reason = "", .retry_after = -1};
+  tg_fail(&end.error, "timeout", "%s", what);
+  tg_shard_on_end(shard, &end);
+}
+
+/* Discord may be slow in bad hours: READY and RESUMED are given up only when
+ * nothing at all arrives (reference, 3.2). */
+static bool still_talking(struct tg_shard *shard, tg_ms wait)
+{
+  if (!shard->packets_since_check)
+    return false;
+  shard->packets_since_check = false;
+  tg_shard_set_timer(shard, tg_patience(wait));
+  return true;
+}
+
+static void end_of_delay(struct tg_shard *shard)
+{
+  if (shard->plan == TG_PLAN_RECONNECT) {
+    tg_shard_begin(shard);
+    return;
+  }
+  tg_shard_set_phase(shard, TG_PHASE_OFF);
+  shard->env->session_lost(shard->env->owner, shard, "session lost");
+}
+
+void tg_shard_on_timer(uv_timer_t *timer)
+{
+  struct tg_shard *shard = timer->data;
+  switch (shard->phase) {
+  case TG_PHASE_WAITING:
+    end_of_delay(shard);
+    break;
+  case TG_PHASE_CONNECTING:
+    deadline_passed(shard, "no connection within the time allowed");
+    break;
+  case TG_PHASE_HELLO:
+    deadline_passed(shard, "connected, but no HELLO came");
+    break;
+  case TG_PHASE_SLOT:
+    tg_shard_slot_expired(shard);
+    break;
+  case TG_PHASE_IDENTIFYING:
+    if (!still_talking(shard, TG_T_READY))
+      deadline_passed(shard, "no READY came");
+    break;
+  case TG_PHASE_RESUMING:
+    if (!still_talking(shard, TG_T_RESUMED))
+      deadline_passed(shard, "no RESUMED came");
+    break;
+  case TG_PHASE_CLOSING:
+    follow_plan(shard);
+    break;
+  case TG_PHASE_OFF:
+  case TG_PHASE_QUEUED:
+  case TG_PHASE_READY:
+    break;
+  }
+}
