@@ -1,0 +1,140 @@
+/* The yardstick of scripts/bench: what it costs to inflate a recording that is
+ * in memory already, with nothing around it.
+ *
+ *     inflate_limit RECORDING CONTEXTS     prints CPU microseconds an event
+ *
+ * RECORDING holds WebSocket frames, one an event, as GET /bulk/recording of
+ * the fake Discord gives them; their payloads are one raw deflate stream. It is
+ * fed in pieces of 16 KiB. With many contexts each gets the same piece in turn,
+ * as connections that receive the same do, so that their windows push each
+ * other out of the cache here as well. */
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <zlib.h>
+
+enum { PIECE = 16 * 1024, ROOM = 64 * 1024, CONTEXTS_MAX = 10000 };
+
+static const double LEAST = 0.4; /* seconds of CPU */
+
+struct recording {
+  unsigned char *bytes; /* first the frames, then the payloads alone */
+  size_t length;
+  size_t events;
+};
+
+static void give_up(const char *what)
+{
+  fprintf(stderr, "inflate_limit: %s\n", what);
+  exit(1);
+}
+
+static void *allocate(size_t size)
+{
+  void *memory = malloc(size);
+  if (!memory)
+    give_up("out of memory");
+  return memory;
+}
+
+static struct recording read_file(const char *path)
+{
+  struct recording recording = {0};
+  FILE *file = fopen(path, "rb");
+  if (!file || fseek(file, 0, SEEK_END) != 0)
+    give_up("the recording cannot be read");
+  recording.length = (size_t)ftell(file);
+  rewind(file);
+  recording.bytes = allocate(recording.length + 1);
+  if (fread(recording.bytes, 1, recording.length, file) != recording.length)
+    give_up("the recording cannot be read");
+  fclose(file);
+  return recording;
+}
+
+/* A server's frames have no mask: two bytes, and perhaps a longer length. */
+static void strip_frames(struct recording *recording)
+{
+  unsigned char *to = recording->bytes;
+  const unsigned char *at = to, *end = to + recording->length;
+  while (at < end) {
+    uint64_t length = at[1] & 0x7f;
+    int wide = length == 126 ? 2 : length == 127 ? 8 : 0;
+    at += 2;
+    if (wide > 0)
+      length = 0;
+    for (int i = 0; i < wide; i++)
+      length = length << 8 | *at++;
+    if (length > (size_t)(end - at))
+      give_up("the recording ends inside a frame");
+    memmove(to, at, length);
+    to += length;
+    at += length;
+    recording->events++;
+  }
+  recording->length = (size_t)(to - recording->bytes);
+}
+
+static double cpu(void)
+{
+  struct timespec now;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void feed(z_stream *zlib, unsigned char *piece, size_t length)
+{
+  static unsigned char room[ROOM];
+  zlib->next_in = piece;
+  zlib->avail_in = (unsigned)length;
+  do {
+    zlib->next_out = room;
+    zlib->avail_out = sizeof room;
+    int result = inflate(zlib, Z_SYNC_FLUSH);
+    if (result != Z_OK && result != Z_BUF_ERROR)
+      give_up("the recording is not a deflate stream");
+  } while (zlib->avail_out == 0);
+}
+
+static void inflate_once(const struct recording *recording, z_stream *contexts, int count)
+{
+  for (int i = 0; i < count; i++)
+    inflateReset(&contexts[i]);
+  for (size_t at = 0; at < recording->length; at += PIECE) {
+    size_t left = recording->length - at;
+    for (int i = 0; i < count; i++)
+      feed(&contexts[i], recording->bytes + at, left < PIECE ? left : PIECE);
+  }
+}
+
+int main(int argc, char **argv)
+{
+  int count = argc == 3 ? atoi(argv[2]) : 0;
+  if (count < 1 || count > CONTEXTS_MAX)
+    give_up("usage: inflate_limit RECORDING CONTEXTS");
+  struct recording recording = read_file(argv[1]);
+  strip_frames(&recording);
+  z_stream *contexts = calloc((size_t)count, sizeof *contexts);
+  for (int i = 0; i < count; i++)
+    if (!contexts || inflateInit2(&contexts[i], -MAX_WBITS) != Z_OK)
+      give_up("out of memory");
+
+  inflate_once(&recording, contexts, count); /* memory is touched, caches are warm */
+  double start = cpu(), used;
+  int passes = 0;
+  do {
+    inflate_once(&recording, contexts, count);
+    passes++;
+    used = cpu() - start;
+  } while (used < LEAST);
+  printf("%.4f\n", used * 1e6 / ((double)passes * count * (double)recording.events));
+
+  for (int i = 0; i < count; i++)
+    inflateEnd(&contexts[i]);
+  free(contexts);
+  free(recording.bytes);
+  return 0;
+}

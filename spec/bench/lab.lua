@@ -1,0 +1,245 @@
+-- A real gateway with one worker in front of a fake Discord, and instruments at it.
+--
+--   local set_up = lab.start { shards = 100, tls = true, handler = lab.silent_handler() }
+--   local us = set_up:burst { events = 60000, writes = "event" }     CPU of the worker an event
+--   local limit = set_up:inflate_limit()                             of the bytes of the last burst
+--   set_up:stop()
+--
+-- CPU time is what the kernel's scheduler has counted for all threads of the worker, in nanoseconds, user and
+-- system together; it is read while the worker has nothing to do.
+
+local cjson = require "cjson"
+local fake_discord = require "spec.support.fake_discord"
+local gateway = require "spec.support.gateway"
+local http = require "spec.support.http"
+local loop = require "spec.support.loop"
+local paths = require "spec.support.paths"
+local process = require "spec.support.process"
+local uv = require "luv"
+
+local lab = {}
+
+local SetUp = {}
+SetUp.__index = SetUp
+
+local LOOK_EVERY = 20 -- ms
+local PATIENCE = 60000
+local INTENTS = 33281 -- guilds, guild messages, message content
+
+-- ---- numbers ----
+
+function lab.median(values)
+  table.sort(values)
+  local middle = (#values + 1) / 2
+  return (values[math.floor(middle)] + values[math.ceil(middle)]) / 2
+end
+
+-- Microseconds.
+function lab.cpu(pid)
+  local sum = 0
+  local tasks = ("/proc/%d/task"):format(pid)
+  local scan = assert(uv.fs_scandir(tasks))
+  for name in function() return (uv.fs_scandir_next(scan)) end do
+    local text = assert(paths.read(("%s/%s/schedstat"):format(tasks, name)))
+    sum = sum + tonumber(text:match "^%d+")
+  end
+  return sum / 1000
+end
+
+-- Bytes of the process that no other process uses as well.
+function lab.memory(pid)
+  local kilobytes = 0
+  for line in paths.read(("/proc/%d/smaps_rollup"):format(pid)):gmatch "[^\n]+" do
+    kilobytes = kilobytes + tonumber(line:match "^Private_%a+: *(%d+) kB" or 0)
+  end
+  return kilobytes * 1024
+end
+
+local function pause(ms)
+  local over = loop.now() + ms
+  loop.wait_for("a moment to pass", function() return loop.now() >= over end)
+end
+
+-- Looks until predicate() is true.
+function lab.wait_until(description, predicate)
+  local deadline = loop.now() + PATIENCE
+  while not predicate() do
+    if loop.now() > deadline then
+      error("waited in vain for " .. (type(description) == "function" and description() or description), 2)
+    end
+    pause(LOOK_EVERY)
+  end
+end
+
+-- ---- event handlers ----
+
+-- Accepts connections and takes requests, and never answers: what is queued stays queued.
+function lab.silent_handler()
+  local server = http.serve(function() end)
+  return { url = server.url, stop = function() server:close() end }
+end
+
+local NGINX = [[
+daemon off;
+worker_processes 1;
+pid %s/nginx.pid;
+error_log %s/error.log;
+events { worker_connections 1024; }
+http {
+  access_log off;
+  client_body_temp_path %s/body;
+  proxy_temp_path %s/proxy;
+  fastcgi_temp_path %s/fastcgi;
+  uwsgi_temp_path %s/uwsgi;
+  scgi_temp_path %s/scgi;
+  server {
+    listen 127.0.0.1:%d;
+    keepalive_requests 1000000000;
+    keepalive_timeout 1h;
+    location / { return 204; }
+  }
+}
+]]
+
+local function free_port()
+  local socket = uv.new_tcp()
+  assert(socket:bind("127.0.0.1", 0))
+  local port = socket:getsockname().port
+  socket:close()
+  return port
+end
+
+-- An nginx of our own that answers 204 to everything.
+function lab.nginx()
+  local dir, port = paths.tmp(), free_port()
+  local config = paths.write(dir .. "/nginx.conf", (NGINX:gsub("%%s", dir):gsub("%%d", tostring(port))))
+  local server = process.start({ "nginx", "-p", dir, "-e", dir .. "/error.log", "-c", config },
+    { env = { PATH = os.getenv "PATH" .. ":/usr/sbin:/sbin" } })
+  local url = ("http://127.0.0.1:%d"):format(port)
+  lab.wait_until(function() return "nginx; it said: " .. server.stderr end, function()
+    local answer = http.request("GET", url .. "/")
+    return answer and answer.status == 204
+  end)
+  return {
+    url = url,
+    stop = function()
+      server:kill "SIGTERM"
+      server:wait()
+    end,
+  }
+end
+
+-- ---- set-ups ----
+
+-- options: shards, tls, handler (of those above; without it events only reach Lua), script (Lua text),
+-- env (for the gateway).
+function lab.start(options)
+  local fake = fake_discord.start {
+    tls = options.tls,
+    shards = options.shards,
+    max_concurrency = options.shards,
+    identify_window = 0,
+    total = 1000000,
+    remaining = 1000000,
+  }
+  local configure = [[
+local gateway = require "tidegate"
+gateway.configure {
+  event_handler = { timeout = 3600000 },
+  queue = { memory_bytes = 64 * 1024 * 1024 * 1024, durability = "%s" },
+}
+]]
+  local self = setmetatable({ fake = fake, shards = options.shards }, SetUp)
+  self.head = configure:format(lab.durability)
+  self.gateway = gateway.start {
+    fake = fake,
+    bot = options.handler and { url = options.handler.url, authorization = "bench-secret" },
+    script = self.head .. (options.script or ""),
+    shards = options.shards,
+    shards_per_worker = options.shards,
+    workers = 1,
+    spawn_shard_delay = 0,
+    intents = INTENTS,
+    log_level = "info",
+    env = options.env,
+  }
+  self.gateway:wait_ready(options.shards, PATIENCE)
+  self.worker = self.gateway:worker_pids()[1]
+  return self
+end
+
+lab.durability = "memory"
+
+function SetUp:stop()
+  self.gateway:stop "SIGKILL" -- there is nothing to be kept, and gigabytes may be queued
+  self.fake.process:kill "SIGKILL"
+  self.fake.process:wait()
+end
+
+-- Puts another script in place of the one that runs; the sessions stay.
+function SetUp:reload(script)
+  paths.write(self.gateway.script, self.head .. script)
+  local ok, line = self.gateway:reload()
+  if not ok then
+    error("the script cannot be loaded: " .. line, 2)
+  end
+end
+
+function SetUp:counts()
+  local counts = {}
+  local run = process.run { paths.bin "bench/shard_counts", self.gateway.state_dir, self.fake.token, INTENTS,
+    self.shards }
+  for name, value in run.stdout:gmatch "(%a+)=(%d+)" do
+    counts[name] = tonumber(value)
+  end
+  return assert(counts.received and counts, run.stderr)
+end
+
+local function start_bulk(self, request)
+  local answer
+  lab.wait_until("the connections to be ready for a burst", function()
+    local response = assert(http.request("POST", self.fake.admin .. "/bulk", { json = request, timeout = PATIENCE }))
+    answer = cjson.decode(response.body)
+    if response.status ~= 200 and response.status ~= 409 then
+      error("the fake Discord refuses a burst: " .. answer.error)
+    end
+    return response.status == 200
+  end)
+  return answer
+end
+
+-- Sends events, as fast as they are taken, and waits until the worker is done with them.
+-- options: events (over all shards), writes ("event": each is a write and TLS record of its own, "bulk": up to
+-- 16 KiB in one), delivered (until the handler has accepted them all). Returns CPU microseconds an event.
+function SetUp:burst(options)
+  local before = self:counts()
+  local each = math.max(1, math.floor(options.events / self.shards))
+  local cpu = lab.cpu(self.worker)
+  local sent = start_bulk(self, { events = each, writes = options.writes }).events
+  local last
+  lab.wait_until(function() return "the worker, which has come to " .. cjson.encode(last) end, function()
+    local now = self:counts()
+    local quiet = last and last.received == now.received and last.delivered == now.delivered
+    last = now
+    return quiet and now.received - before.received >= sent and (not options.delivered or now.queued == 0)
+  end)
+  cpu = lab.cpu(self.worker) - cpu
+  for _, loss in ipairs { "dropped", "retried", "gaps" } do
+    if last[loss] > before[loss] then
+      error(("this burst is no measure: %d events %s"):format(last[loss] - before[loss], loss))
+    end
+  end
+  return cpu / (last.received - before.received)
+end
+
+-- CPU microseconds an event of inflating the bytes of the last burst, by as many streams.
+function SetUp:inflate_limit()
+  if not self.recording then
+    local response = assert(http.request("GET", self.fake.admin .. "/bulk/recording", { timeout = PATIENCE }))
+    self.recording = paths.write(paths.tmp() .. "/recording", response.body)
+  end
+  local run = process.run({ paths.bin "bench/inflate_limit", self.recording, self.shards }, { timeout = PATIENCE })
+  return assert(tonumber(run.stdout), run.stderr)
+end
+
+return lab
