@@ -24,7 +24,9 @@ for _, name in ipairs(option_names) do is_option[name] = true end
 
 local function check_options(name, options)
   if options == nil then return {} end
-  if type(options) ~= "table" then error(("%s: expected a table of options, got %s"):format(name, type(options)), 4) end
+  if type(options) ~= "table" then
+    error(("%s: expected a table of options, got %s"):format(name, type(options)), 4)
+  end
   for key in pairs(options) do
     if not is_option[key] then
       error(("%s: unknown option '%s'%s"):format(name, tostring(key), guard.suggestion(key, option_names)), 4)
@@ -107,13 +109,15 @@ local http, rest = {}, {}
 
 function http.request(options)
   if type(options) ~= "table" then error("gateway.http.request: expected a table of options", 2) end
-  local response, err = request("gateway.http.request", (options.method or "GET"):upper(), options.url, options)
+  local method = (options.method or "GET"):upper()
+  local response, err = request("gateway.http.request", method, options.url, options)
   return response, err
 end
 
 local function failure_of(name, response)
   local data = response.data
-  local words = type(data) == "table" and type(data.message) == "string" and data.message or response.body:sub(1, 200)
+  local words = type(data) == "table" and data.message
+  if type(words) ~= "string" then words = response.body:sub(1, 200) end
   local _, err = core.failure(response.status == 429 and "rate_limited" or "status",
     ("%s: answered %d: %s"):format(name, response.status, words))
   err.status, err.data, err.retry_after = response.status, data, response.retry_after

@@ -50,8 +50,8 @@ local function missing(_, name)
   if name == "config" then
     local config = core.config()
     if not config then
-      error("gateway.config: there is no configuration yet; it comes with gateway.configure, or once the script "
-        .. "is loaded", 2)
+      error("gateway.config: there is no configuration yet; it comes with gateway.configure, or once "
+        .. "the script is loaded", 2)
     end
     fields.config = guard.read_only("gateway.config", config)
     return fields.config
@@ -62,12 +62,14 @@ local function missing(_, name)
   error("gateway has no field '" .. tostring(name) .. "'" .. guard.suggestion(name, known), 2)
 end
 
-local assignable = "gateway.manager, gateway.shard, gateway.delivery and gateway.cache have methods to assign to"
+local assignable = "the tables with methods to assign to are gateway.manager, shard, delivery and cache"
 
 return setmetatable({}, {
   __index = setmetatable(fields, { __index = missing }),
   __newindex = function(_, name)
-    if name == "state" then error("gateway.state is a table to put values into; it cannot be replaced", 2) end
+    if name == "state" then
+      error("gateway.state is a table to put values into; it cannot be replaced", 2)
+    end
     error(("gateway.%s cannot be assigned; %s"):format(tostring(name), assignable), 2)
   end,
   __metatable = "gateway",

@@ -1,6 +1,6 @@
 -- gateway.metrics: counters, gauges and histograms that live through reloads.
 --
---   local seen = gateway.metrics.counter("messages_seen", { help = "Messages seen.", labels = { kind = "text" } })
+--   local seen = gateway.metrics.counter("seen", { help = "Messages seen.", labels = { kind = "a" } })
 --   seen:add()      gauge:set(3)      histogram:observe(12.5)
 
 local core = require "tidegate.core"

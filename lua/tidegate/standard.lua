@@ -12,11 +12,13 @@ local stops = " stops the whole process, heartbeats included; "
 forbid(os, "execute", "os.execute" .. stops .. "ask a service with gateway.http instead")
 forbid(os, "exit", "os.exit would drop every session; use gateway.manager:shutdown(code, reason)")
 forbid(io, "popen", "io.popen" .. stops .. "ask a service with gateway.http instead")
-forbid(io, "read", "io.read" .. stops .. "a gateway has no standard input to read; use gateway.configure or a file")
+forbid(io, "read", "io.read" .. stops .. "a gateway has no standard input; use gateway.configure or a file")
 
 local lines = io.lines
 function io.lines(name, ...) -- luacheck: ignore 122
-  if name == nil then error("io.lines without a file name reads standard input, which a gateway does not have", 2) end
+  if name == nil then
+    error("io.lines without a file name reads standard input, which a gateway does not have", 2)
+  end
   return lines(name, ...)
 end
 
@@ -53,7 +55,9 @@ _G.load = function(chunk, name, _, ...)
 end
 
 function loadfile(path, _, ...) -- luacheck: ignore 121
-  if path == nil then error("loadfile without a path reads standard input, which a gateway does not have", 2) end
+  if path == nil then
+    error("loadfile without a path reads standard input, which a gateway does not have", 2)
+  end
   local file, problem = io.open(path, "rb")
   if not file then return nil, "cannot open " .. problem end
   local text = file:read "*a"

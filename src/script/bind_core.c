@@ -13,7 +13,10 @@
 
 /* ---- configuration ---- */
 
-static const char *environment(const char *name) { return getenv(name); }
+static const char *environment(const char *name)
+{
+  return getenv(name);
+}
 
 bool tg_state_take_config(struct tg_state *state, const json_t *given, struct tg_config *config,
                           struct tg_problems *problems)
@@ -36,7 +39,8 @@ static int l_configure(lua_State *L)
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   if (state->phase != TG_STATE_LOADING) {
-    lua_pushliteral(L, "it is for the top level of the script: the configuration is settled once it is loaded");
+    lua_pushliteral(L,
+                    "it belongs to the top level of the script: once loaded, the configuration is settled");
     return 1;
   }
   if (state->config) {
@@ -123,7 +127,8 @@ static int l_yield(lua_State *L)
 {
   struct tg_state *state = tg_state_of(L);
   if (state->running && state->running->L == L)
-    return luaL_error(L, "coroutine.yield outside of a coroutine of the script's own; to wait, use gateway.sleep");
+    return luaL_error(L, "coroutine.yield outside of a coroutine of the script's own; to wait, "
+                         "use gateway.sleep");
   return lua_yield(L, lua_gettop(L));
 }
 
@@ -181,10 +186,17 @@ static void set_text(lua_State *L, const char *key, const char *text)
 
 int tg_open_core(lua_State *L)
 {
-  static const luaL_Reg functions[] = {
-      {"configure", l_configure}, {"config", l_config}, {"rest", l_rest}, {"log", l_log},
-      {"log_on", l_log_on},       {"yield", l_yield},   {"pass", l_pass}, {"failure", l_failure},
-      {"suggest", l_suggest},     {"jit", l_jit},       {0}};
+  static const luaL_Reg functions[] = {{"configure", l_configure},
+                                       {"config", l_config},
+                                       {"rest", l_rest},
+                                       {"log", l_log},
+                                       {"log_on", l_log_on},
+                                       {"yield", l_yield},
+                                       {"pass", l_pass},
+                                       {"failure", l_failure},
+                                       {"suggest", l_suggest},
+                                       {"jit", l_jit},
+                                       {0}};
   struct tg_state *state = tg_state_of(L);
   struct tg_script *script = state->script;
   lua_newtable(L);

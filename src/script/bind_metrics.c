@@ -94,14 +94,19 @@ static int l_metric(lua_State *L)
   struct tg_metric *metric = find(script->metrics, name, text, &series);
   if (!metric && series >= MAX_SERIES) {
     free(text);
-    return luaL_error(L, "metric %s: too many series (%d); labels must not have endless values", name, series);
+    return luaL_error(L, "metric %s: too many series (%d); labels must not have endless values", name,
+                      series);
   }
   if (metric) {
     free(text);
   } else {
     metric = tg_calloc(1, sizeof *metric);
-    *metric = (struct tg_metric){.next = script->metrics, .kind = kind, .name = tg_strdup(name),
-                                 .help = tg_strdup(help), .labels = text, .bucket_count = buckets};
+    *metric = (struct tg_metric){.next = script->metrics,
+                                 .kind = kind,
+                                 .name = tg_strdup(name),
+                                 .help = tg_strdup(help),
+                                 .labels = text,
+                                 .bucket_count = buckets};
     if (buckets > 0)
       memcpy(metric->limits, limits, (size_t)buckets * sizeof limits[0]);
     script->metrics = metric;

@@ -16,7 +16,10 @@ static const char *name_of(lua_State *L)
   return tg_methods[lua_tointeger(L, lua_upvalueindex(1))].full;
 }
 
-static struct tg_shard *self(lua_State *L) { return tg_check_shard(L, 1, name_of(L)); }
+static struct tg_shard *self(lua_State *L)
+{
+  return tg_check_shard(L, 1, name_of(L));
+}
 
 static int done(lua_State *L)
 {

@@ -10,8 +10,8 @@ static json_t *overrides(const struct tg_state *state)
   for (int i = 0; i < TG_METHOD_COUNT; i++) {
     const struct tg_override *override = &state->override[i];
     if (override->ref != LUA_NOREF)
-      json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:b, s:b}", "table", tg_methods[i].table, "method",
-                                            tg_methods[i].name, "where", override->where, "used",
+      json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:b, s:b}", "table", tg_methods[i].table,
+                                            "method", tg_methods[i].name, "where", override->where, "used",
                                             tg_table_is_ours(state->script, tg_methods[i].table_index),
                                             "switchedOff", override->off));
   }
@@ -34,14 +34,16 @@ static json_t *describe_subscription(const struct tg_state *state, const struct 
   json_t *names = json_array();
   int priority = 0;
   for (uint16_t type = 0; type < TG_WANT_SIZE; type++) {
-    if (is_in(subscription->is_filter ? state->filters[type] : state->handlers[type], subscription, &priority))
+    if (is_in(subscription->is_filter ? state->filters[type] : state->handlers[type], subscription,
+              &priority))
       json_array_append_new(names, json_string(tg_event_type_name(type)));
   }
   for (int life = 0; !subscription->is_filter && life < TG_LIFE_COUNT; life++) {
     if (is_in(state->life[life], subscription, &priority))
       json_array_append_new(names, json_string(tg_life_names[life]));
   }
-  json_t *made = json_pack("{s:o, s:s, s:i}", "events", names, "where", subscription->where, "priority", priority);
+  json_t *made =
+      json_pack("{s:o, s:s, s:i}", "events", names, "where", subscription->where, "priority", priority);
   if (subscription->is_filter) {
     bool compiled = subscription->ref == LUA_NOREF;
     json_object_set_new(made, "compiled", json_boolean(compiled));
@@ -86,8 +88,8 @@ json_t *tg_script_describe(const struct tg_script *script)
   struct paths paths = {0};
   tg_protect(state, NULL, TG_BUDGET_HOST, read_paths, &paths);
   return json_pack("{s:s, s:s?, s:i, s:b, s:o, s:o, s:o, s:o*, s:o*}", "role",
-                   script->role == TG_ROLE_MANAGER ? "manager" : "worker", "script", script->path, "generation",
-                   script->generation, "configured", state->configured, "overrides", overrides(state), "filters",
-                   subscriptions(state, true), "handlers", subscriptions(state, false), "path", paths.path, "cpath",
-                   paths.cpath);
+                   script->role == TG_ROLE_MANAGER ? "manager" : "worker", "script", script->path,
+                   "generation", script->generation, "configured", state->configured, "overrides",
+                   overrides(state), "filters", subscriptions(state, true), "handlers",
+                   subscriptions(state, false), "path", paths.path, "cpath", paths.cpath);
 }

@@ -173,10 +173,11 @@ void tg_run_handlers(struct tg_script *script, struct tg_shard *shard, struct tg
     if (run.handler->subscription->order != TG_UNORDERED) {
       if (!kept)
         kept = tg_protect(state, NULL, TG_BUDGET_HOST, keep_event, &run);
-      tg_lane_run(state, run.handler, event, shard ? tg_shard_id(shard) : event->shard_id, push_arguments, &run);
+      tg_lane_run(state, run.handler, event, event->shard_id, push_arguments, &run);
       continue;
     }
-    struct tg_thread_options options = {.what = tg_event_type_name(event->type), .shard_id = event->shard_id,
+    struct tg_thread_options options = {.what = tg_event_type_name(event->type),
+                                        .shard_id = event->shard_id,
                                         .where = run.handler->subscription->where};
     bool waits = tg_thread_start(state, &options, push_handler, &run);
     if ((waits || state->keep_events) && !kept)
@@ -215,7 +216,8 @@ void tg_run_life_on(struct tg_state *state, enum tg_life what, struct tg_shard *
   for (; run.handler; run.handler = run.handler->next) {
     if (run.handler->removed)
       continue;
-    struct tg_thread_options options = {.what = tg_life_names[what], .outlives = outlives,
+    struct tg_thread_options options = {.what = tg_life_names[what],
+                                        .outlives = outlives,
                                         .where = run.handler->subscription->where,
                                         .shard_id = shard ? tg_shard_id(shard) : TG_NO_SHARD};
     tg_thread_start(state, &options, push_life, &run);

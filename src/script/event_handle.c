@@ -176,8 +176,9 @@ static int push_kept(lua_State *L, struct handle *handle, const char *field)
 
 enum field { TYPE = 1, SHARD_ID, SEQUENCE, EPOCH, ID, GUILD_ID, SIZE, RAW, DATA, GUILD_CREATE, REPLAYED };
 
-static const char *const field_names[] = {"type", "shard_id", "sequence", "epoch",        "id",      "guild_id",
-                                          "size", "raw",      "data",     "guild_create", "replayed"};
+static const char *const field_names[] = {"type", "shard_id",     "sequence", "epoch",
+                                          "id",   "guild_id",     "size",     "raw",
+                                          "data", "guild_create", "replayed"};
 
 /* upvalues: the fields' numbers by name */
 static int l_index(lua_State *L)

@@ -104,7 +104,10 @@ void tg_fault_override(struct tg_state *state, enum tg_method method, int shard_
   struct tg_override *override = &state->override[method];
   char what[160];
   snprintf(what, sizeof what, "%s (%s)", tg_methods[method].full, override->where);
-  log_fault(state, shard_id, what, message ? message : state->error ? state->error : "unknown error",
+  log_fault(state, shard_id, what,
+            message        ? message
+            : state->error ? state->error
+                           : "unknown error",
             "the default is used");
   tg_ms now = tg_now(), *slot = &override->errors[override->next_error];
   bool too_many = *slot != 0 && now - *slot < TG_ERRORS_WINDOW;

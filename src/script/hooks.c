@@ -51,7 +51,8 @@ static void take_string(lua_State *L, int index, enum tg_method method, struct t
   lua_pop(L, 1);
 }
 
-static enum tg_taken wrong(struct tg_state *state, enum tg_method method, const char *got, const char *expected)
+static enum tg_taken wrong(struct tg_state *state, enum tg_method method, const char *got,
+                           const char *expected)
 {
   struct tg_buf words = {0};
   tg_buf_printf(&words, "%s returned %s, expected %s", tg_methods[method].full, got, expected);
@@ -228,8 +229,11 @@ static void on_method_done(struct tg_thread *thread, void *ctx, bool ok, int cou
     free(started);
     return;
   }
-  struct finished end = {.thread = thread, .count = count, .method = started->method,
-                         .expected = started->expected, .taken = TG_TAKEN_WRONG};
+  struct finished end = {.thread = thread,
+                         .count = count,
+                         .method = started->method,
+                         .expected = started->expected,
+                         .taken = TG_TAKEN_WRONG};
   if (ok)
     ok = tg_protect(state, NULL, TG_BUDGET_HOST, take_results, &end);
   bool cancelled = thread->cancelled;
@@ -243,15 +247,15 @@ static void on_method_done(struct tg_thread *thread, void *ctx, bool ok, int cou
   free(started);
 }
 
-static void hook_start(struct tg_script *script, enum tg_method method, const struct tg_value *args, int count,
-                       enum tg_value_kind expected, tg_hook_reply *reply, void *ctx)
+static void hook_start(struct tg_script *script, enum tg_method method, const struct tg_value *args,
+                       int count, enum tg_value_kind expected, tg_hook_reply *reply, void *ctx)
 {
   struct tg_state *state = script->state;
   struct started *started = tg_calloc(1, sizeof *started);
   *started = (struct started){method, shard_of(args, count), expected, reply, ctx};
   struct call call = {state, method, args, count, expected, NULL, TG_TAKEN_NOTHING};
-  struct tg_thread_options options = {.what = tg_methods[method].full, .shard_id = started->shard_id,
-                                      .done = on_method_done, .ctx = started};
+  struct tg_thread_options options = {
+      .what = tg_methods[method].full, .shard_id = started->shard_id, .done = on_method_done, .ctx = started};
   int events = state->live_events;
   tg_thread_start(state, &options, push_call, &call);
   state->live_events = events;
@@ -281,9 +285,8 @@ void tg_hooks_fill_event(struct tg_state *state, uint16_t type)
   uint8_t want = 0;
   for (const struct tg_subscriber *filter = state->filters[type]; filter; filter = filter->next) {
     if (!filter->removed)
-      want |= filter->subscription->ref == LUA_NOREF
-                  ? (filter->subscription->constant ? 0 : TG_WANT_DROP)
-                  : TG_WANT_FILTER;
+      want |= filter->subscription->ref == LUA_NOREF ? (filter->subscription->constant ? 0 : TG_WANT_DROP)
+                                                     : TG_WANT_FILTER;
   }
   for (const struct tg_subscriber *handler = state->handlers[type]; handler; handler = handler->next) {
     if (!handler->removed)

@@ -155,8 +155,8 @@ static bool number(struct reader *r)
   if (r->at == digits || (*digits == '0' && r->at - digits > 1))
     return fail(r, "not a number");
   bool exact = r->at - digits < 17;
-  while (r->at < r->end && (*r->at == '.' || *r->at == 'e' || *r->at == 'E' || *r->at == '+' || *r->at == '-' ||
-                            (*r->at >= '0' && *r->at <= '9'))) {
+  while (r->at < r->end && (*r->at == '.' || *r->at == 'e' || *r->at == 'E' || *r->at == '+' ||
+                            *r->at == '-' || (*r->at >= '0' && *r->at <= '9'))) {
     whole = false;
     r->at++;
   }

@@ -14,9 +14,9 @@ char tg_json_array_key[1];
 
 /* Names under which Discord and the configuration always want a list. */
 static const char *const list_names[] = {
-    "activities", "attachments", "choices",   "components",  "drop_first", "embeds",
-    "fields",     "guild_ids",   "intents",   "options",     "parse",      "rocks_trees",
-    "roles",      "sticker_ids", "urls",      "user_ids",    "users",
+    "activities", "attachments", "choices", "components", "drop_first", "embeds",
+    "fields",     "guild_ids",   "intents", "options",    "parse",      "rocks_trees",
+    "roles",      "sticker_ids", "urls",    "user_ids",   "users",
 };
 
 struct writer {

@@ -110,8 +110,8 @@ static void on_done(struct tg_thread *thread, void *ctx, bool ok, int count)
 
 static void start(struct tg_lane *lane, tg_body *push, void *ctx)
 {
-  struct tg_thread_options options = {.what = lane->what, .shard_id = lane->shard_id, .done = on_done,
-                                      .ctx = lane};
+  struct tg_thread_options options = {
+      .what = lane->what, .shard_id = lane->shard_id, .done = on_done, .ctx = lane};
   lane->busy = true;
   tg_thread_start(lane->state, &options, push, ctx);
 }
@@ -142,9 +142,10 @@ static void overflow(struct tg_lane *lane)
   if (handler->overflow_logged_at != 0 && now - handler->overflow_logged_at < LOG_EVERY)
     return;
   handler->overflow_logged_at = now;
-  tg_log(TG_WARN, lane->shard_id, "the ordered handler of %s (%s) is too slow: %d events wait for it, %llu were "
-         "not handed to it (their delivery is not affected)", lane->what, handler->subscription->where,
-         LANE_EVENTS, (unsigned long long)handler->overflowed);
+  tg_log(TG_WARN, lane->shard_id,
+         "the ordered handler of %s (%s) is too slow: %d events wait for it, %llu were "
+         "not handed to it (their delivery is not affected)",
+         lane->what, handler->subscription->where, LANE_EVENTS, (unsigned long long)handler->overflowed);
 }
 
 void tg_lane_run(struct tg_state *state, struct tg_subscriber *handler, const struct tg_event *event,
@@ -157,8 +158,12 @@ void tg_lane_run(struct tg_state *state, struct tg_subscriber *handler, const st
   struct push push = {.arguments = push_arguments, .ctx = ctx};
   if (!lane) {
     lane = tg_calloc(1, sizeof *lane);
-    *lane = (struct tg_lane){.next = handler->lanes, .state = state, .handler = handler, .key = key,
-                             .what = tg_event_type_name(event->type), .shard_id = shard_id};
+    *lane = (struct tg_lane){.next = handler->lanes,
+                             .state = state,
+                             .handler = handler,
+                             .key = key,
+                             .what = tg_event_type_name(event->type),
+                             .shard_id = shard_id};
     lane->last = &lane->first;
     handler->lanes = lane;
     push.lane = lane;

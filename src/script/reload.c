@@ -190,6 +190,9 @@ void tg_state_copy_values(struct tg_state *from, struct tg_state *to)
   if (!ok)
     tg_log(TG_ERROR, TG_NO_SHARD, "gateway.state did not survive the reload: %s", to->error);
   else if (copy.lost[0])
-    tg_log(TG_WARN, TG_NO_SHARD, "gateway.state: '%s' did not survive the reload; only numbers, strings, booleans "
-           "and tables of them (not containing themselves) do", copy.lost);
+    tg_log(
+        TG_WARN, TG_NO_SHARD,
+        "gateway.state: '%s' did not survive the reload; only numbers, strings, booleans and tables of them "
+        "(not containing themselves) do",
+        copy.lost);
 }

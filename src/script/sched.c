@@ -140,7 +140,8 @@ static void not_started(struct tg_state *state, const struct tg_thread_options *
     tg_fault_log(state, options->shard_id, options->what, "it was not run");
 }
 
-bool tg_thread_start(struct tg_state *state, const struct tg_thread_options *options, tg_body *body, void *ctx)
+bool tg_thread_start(struct tg_state *state, const struct tg_thread_options *options, tg_body *body,
+                     void *ctx)
 {
   struct start start = {.state = state, .body = body, .ctx = ctx};
   if (!tg_protect(state, options->what, TG_BUDGET_HOST, prepare, &start)) {
@@ -166,15 +167,19 @@ bool tg_wait_allowed(lua_State *L, const char *name)
   struct tg_state *state = tg_state_of(L);
   struct tg_thread *thread = state->running;
   if (state->phase == TG_STATE_LOADING)
-    luaL_error(L, "%s waits, which is impossible while the script is being loaded; do it in gateway.on(\"load\", "
-                  "function() ... end) or gateway.spawn(function() ... end)", name);
+    luaL_error(
+        L,
+        "%s waits, which is impossible while the script is being loaded; do it in gateway.on(\"load\", "
+        "function() ... end) or gateway.spawn(function() ... end)",
+        name);
   if (!thread)
     luaL_error(L, "%s waits, which is impossible inside %s; do it in gateway.spawn(function() ... end)", name,
                state->what ? state->what : "this function");
   if (!lua_isyieldable(L))
-    luaL_error(L, "%s waits, which is impossible in a function that C calls (the comparison of table.sort, the "
-                  "replacement of string.gsub, the top level of a required file), here inside %s", name,
-               state->what ? state->what : "a handler");
+    luaL_error(L,
+               "%s waits, which is impossible in a function that C calls (the comparison of table.sort, the "
+               "replacement of string.gsub, the top level of a required file), here inside %s",
+               name, state->what ? state->what : "a handler");
   return !thread->cancelled || thread->outlives;
 }
 

@@ -62,7 +62,8 @@ struct tg_thread_options {
 
 /* Runs what `body` pushes (a function and its arguments; it returns how many
  * values) in a coroutine until it waits or ends. True: it still waits. */
-bool tg_thread_start(struct tg_state *state, const struct tg_thread_options *options, tg_body *body, void *ctx);
+bool tg_thread_start(struct tg_state *state, const struct tg_thread_options *options, tg_body *body,
+                     void *ctx);
 
 /* Raises, naming `name` and what to do, where waiting is impossible. False: the
  * coroutine was cancelled and has been told: return tg_wait_park(L). */

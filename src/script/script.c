@@ -85,11 +85,26 @@ const struct tg_config *tg_script_config(const struct tg_script *script)
   return script->state ? script->state->config : NULL;
 }
 
-struct tg_hooks *tg_script_hooks(struct tg_script *script) { return &script->hooks; }
-int tg_script_generation(const struct tg_script *script) { return script->generation; }
+struct tg_hooks *tg_script_hooks(struct tg_script *script)
+{
+  return &script->hooks;
+}
+int tg_script_generation(const struct tg_script *script)
+{
+  return script->generation;
+}
 
-void tg_script_attach_http(struct tg_script *script, struct tg_http *http) { script->http = http; }
+void tg_script_attach_http(struct tg_script *script, struct tg_http *http)
+{
+  script->http = http;
+}
 
-void tg_script_attach_manager(struct tg_script *script, struct tg_manager *manager) { script->manager = manager; }
+void tg_script_attach_manager(struct tg_script *script, struct tg_manager *manager)
+{
+  script->manager = manager;
+}
 
-void tg_script_attach_worker(struct tg_script *script, struct tg_worker *worker) { script->worker = worker; }
+void tg_script_attach_worker(struct tg_script *script, struct tg_worker *worker)
+{
+  script->worker = worker;
+}

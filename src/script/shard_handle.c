@@ -130,8 +130,14 @@ static const struct {
   const char *name;
   int (*get)(lua_State *L, struct tg_shard *shard);
 } fields[] = {
-    {"id", get_id},   {"state", get_state}, {"session_id", get_session_id}, {"sequence", get_sequence},
-    {"epoch", get_epoch}, {"rtt", get_rtt}, {"worker_id", get_worker_id},   {"total_shards", get_total_shards},
+    {"id", get_id},
+    {"state", get_state},
+    {"session_id", get_session_id},
+    {"sequence", get_sequence},
+    {"epoch", get_epoch},
+    {"rtt", get_rtt},
+    {"worker_id", get_worker_id},
+    {"total_shards", get_total_shards},
 };
 
 enum { FIELD_COUNT = sizeof fields / sizeof fields[0] };
@@ -179,8 +185,9 @@ static int l_index(lua_State *L)
 static int l_newindex(lua_State *L)
 {
   tg_state_of(L);
-  return luaL_error(L, "a shard's fields cannot be set; to keep something for a shard use a table with shard.id "
-                       "as key");
+  return luaL_error(L,
+                    "a shard's fields cannot be set; to keep something for a shard use a table with shard.id "
+                    "as key");
 }
 
 static int l_tostring(lua_State *L)

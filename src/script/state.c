@@ -144,7 +144,10 @@ struct tg_state *tg_state_new(struct tg_script *script, int generation, char **p
   return state;
 }
 
-static void free_handle(uv_handle_t *handle) { free(handle); }
+static void free_handle(uv_handle_t *handle)
+{
+  free(handle);
+}
 
 void tg_state_free(struct tg_state *state)
 {
@@ -232,8 +235,9 @@ static bool settle_config(struct tg_state *state, char **problem)
   struct tg_config *config = tg_calloc(1, sizeof *config);
   if (!tg_state_take_config(state, NULL, config, &problems)) {
     free(config);
-    tg_buf_puts(&text, state->script->path ? "the script calls no gateway.configure, and the environment says:"
-                                           : "the configuration of the environment is not complete:");
+    tg_buf_puts(&text, state->script->path
+                           ? "the script calls no gateway.configure, and the environment says:"
+                           : "the configuration of the environment is not complete:");
     for (int i = 0; i < problems.count; i++)
       tg_buf_printf(&text, "\n%s", problems.items[i]);
     *problem = tg_buf_take(&text);
@@ -246,7 +250,8 @@ static bool settle_config(struct tg_state *state, char **problem)
 
 bool tg_state_load(struct tg_state *state, char **problem)
 {
-  if (state->script->path && !tg_protect(state, "the top level of the script", TG_BUDGET_LOAD, run_script, state)) {
+  if (state->script->path &&
+      !tg_protect(state, "the top level of the script", TG_BUDGET_LOAD, run_script, state)) {
     *problem = tg_strdup(state->error);
     return false;
   }

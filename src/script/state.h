@@ -123,8 +123,9 @@ struct tg_state {
   const char *what;          /* the method, event or phase that runs, for messages */
   bool out_of_memory;
 
-  int ref_traceback, ref_trampoline, ref_collect, ref_gateway, ref_results, ref_shards, ref_event_meta, ref_shard_meta;
-  int ref_failure_meta, ref_state_table;
+  /* references into the registry */
+  int ref_traceback, ref_trampoline, ref_collect, ref_gateway, ref_results, ref_shards;
+  int ref_event_meta, ref_shard_meta, ref_failure_meta, ref_state_table;
   int ref_table[4];   /* gateway.manager, shard, delivery, cache */
   int ref_natives[4]; /* their defaults, by name */
   int ref_methods[4]; /* their current functions, by name */

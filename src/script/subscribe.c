@@ -115,7 +115,8 @@ static int unknown_name(lua_State *L, const char *function, const char *name, bo
 {
   const char *names[TG_EVENT_KNOWN_COUNT + TG_LIFE_COUNT];
   size_t count = 0;
-  for (int i = 0; with_life && i < TG_LIFE_COUNT; i++) /* case counts for nothing: of equals the first is meant */
+  for (int i = 0; with_life && i < TG_LIFE_COUNT;
+       i++) /* case counts for nothing: of equals the first is meant */
     names[count++] = tg_life_names[i];
   for (size_t i = 0; i < sizeof documented / sizeof documented[0]; i++)
     names[count++] = documented[i];
@@ -243,8 +244,11 @@ static int subscribe(lua_State *L, bool is_filter)
   luaL_getmetatable(L, subscription_type);
   lua_setmetatable(L, -2);
   struct tg_subscription *made = tg_calloc(1, sizeof *made);
-  *made = (struct tg_subscription){.next = state->subscriptions, .ref = LUA_NOREF, .is_filter = is_filter,
-                                   .constant = constant && lua_toboolean(L, 2), .order = options.order};
+  *made = (struct tg_subscription){.next = state->subscriptions,
+                                   .ref = LUA_NOREF,
+                                   .is_filter = is_filter,
+                                   .constant = constant && lua_toboolean(L, 2),
+                                   .order = options.order};
   state->subscriptions = *holder = made;
   lua_Debug info;
   if (lua_getstack(L, 1, &info) && lua_getinfo(L, "Sl", &info))
@@ -269,8 +273,14 @@ static int subscribe(lua_State *L, bool is_filter)
   return 1;
 }
 
-static int l_on(lua_State *L) { return subscribe(L, false); }
-static int l_filter(lua_State *L) { return subscribe(L, true); }
+static int l_on(lua_State *L)
+{
+  return subscribe(L, false);
+}
+static int l_filter(lua_State *L)
+{
+  return subscribe(L, true);
+}
 
 void tg_bind_subscribe(lua_State *L, struct tg_state *state)
 {

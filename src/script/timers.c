@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void free_handle(uv_handle_t *handle) { free(handle); }
+static void free_handle(uv_handle_t *handle)
+{
+  free(handle);
+}
 
 /* ---- spawn: functions that start in the next loop turn ---- */
 
@@ -173,7 +176,8 @@ static void on_timer_done(struct tg_thread *thread, void *ctx, bool ok, int coun
   (void)count;
   struct tg_timer *timer = ctx;
   if (!ok && !thread->cancelled && !thread->dropped)
-    tg_fault_log(timer->state, TG_NO_SHARD, thread->what, timer->repeats ? "it will run again" : "it has ended");
+    tg_fault_log(timer->state, TG_NO_SHARD, thread->what,
+                 timer->repeats ? "it will run again" : "it has ended");
   timer->running = false;
   if (timer->repeats && !timer->cancelled && !thread->dropped && timer->state->phase == TG_STATE_LIVE)
     uv_timer_start(timer->handle, on_timer, timer->ms, 0);
@@ -185,7 +189,9 @@ static void on_timer(uv_timer_t *handle)
 {
   struct tg_timer *timer = handle->data;
   struct tg_thread_options options = {.what = timer->repeats ? "gateway.every" : "gateway.after",
-                                      .shard_id = TG_NO_SHARD, .done = on_timer_done, .ctx = timer};
+                                      .shard_id = TG_NO_SHARD,
+                                      .done = on_timer_done,
+                                      .ctx = timer};
   timer->running = true;
   tg_thread_start(timer->state, &options, push_timer_function, timer);
 }
@@ -220,8 +226,14 @@ static int make_timer(lua_State *L, bool repeats)
   lua_pushvalue(L, 2);
   int ref = luaL_ref(L, LUA_REGISTRYINDEX);
   struct tg_timer *timer = tg_calloc(1, sizeof *timer);
-  *timer = (struct tg_timer){.state = state, .holder = holder, .holder_ref = holder_ref, .ref = ref, .ms = ms,
-                             .repeats = repeats, .next = state->timers, .link = &state->timers};
+  *timer = (struct tg_timer){.state = state,
+                             .holder = holder,
+                             .holder_ref = holder_ref,
+                             .ref = ref,
+                             .ms = ms,
+                             .repeats = repeats,
+                             .next = state->timers,
+                             .link = &state->timers};
   if (timer->next)
     timer->next->link = &timer->next;
   state->timers = timer;
@@ -236,8 +248,14 @@ static int make_timer(lua_State *L, bool repeats)
 }
 
 /* gateway.after(ms, fn), gateway.every(ms, fn) */
-static int l_after(lua_State *L) { return make_timer(L, false); }
-static int l_every(lua_State *L) { return make_timer(L, true); }
+static int l_after(lua_State *L)
+{
+  return make_timer(L, false);
+}
+static int l_every(lua_State *L)
+{
+  return make_timer(L, true);
+}
 
 void tg_timers_start(struct tg_state *state)
 {

@@ -25,7 +25,10 @@ static struct {
   _Atomic int64_t budget;
 } the_watchdog = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
-tg_ms tg_watchdog_budget(void) { return atomic_load_explicit(&the_watchdog.budget, memory_order_relaxed); }
+tg_ms tg_watchdog_budget(void)
+{
+  return atomic_load_explicit(&the_watchdog.budget, memory_order_relaxed);
+}
 
 /* Stays installed until the outermost call returns, so that a pcall in the
  * script meets it again at its next step. */

@@ -29,15 +29,15 @@ static void constant_filters_are_compiled(void **state)
 static void filters_pass_drop_and_replace(void **state)
 {
   (void)state;
-  struct tg_script *script = load(
-      HEAD "gateway.filter('MESSAGE_CREATE', function(event)\n"
-           "  local content = event.data.content\n"
-           "  if content == 'pass' then return true end\n"
-           "  if content == 'drop' then return false end\n"
-           "  if content == 'text' then return '{\"short\":1}' end\n"
-           "  if content == 'table' then event.data.content = 'changed' return event.data end\n"
-           "  if content == 'bad' then return '{' end\n"
-           "end)\n");
+  struct tg_script *script =
+      load(HEAD "gateway.filter('MESSAGE_CREATE', function(event)\n"
+                "  local content = event.data.content\n"
+                "  if content == 'pass' then return true end\n"
+                "  if content == 'drop' then return false end\n"
+                "  if content == 'text' then return '{\"short\":1}' end\n"
+                "  if content == 'table' then event.data.content = 'changed' return event.data end\n"
+                "  if content == 'bad' then return '{' end\n"
+                "end)\n");
   struct tg_event event = make_event("MESSAGE_CREATE", 1, 9, "{\"content\":\"pass\"}");
   assert_int_equal(run_filter(script, &event), TG_PASS);
   event = make_event("MESSAGE_CREATE", 1, 9, "{\"content\":\"other\"}");
@@ -47,9 +47,11 @@ static void filters_pass_drop_and_replace(void **state)
   event = make_event("MESSAGE_CREATE", 1, 9, "{\"content\":\"text\"}");
   assert_int_equal(run_filter(script, &event), TG_REPLACED);
   assert_int_equal(event.replacement.length, strlen(event.replacement.at));
-  assert_string_equal(event.replacement.at, "{\"t\":\"MESSAGE_CREATE\",\"s\":9,\"op\":0,\"d\":{\"short\":1}}");
+  assert_string_equal(event.replacement.at,
+                      "{\"t\":\"MESSAGE_CREATE\",\"s\":9,\"op\":0,\"d\":{\"short\":1}}");
   free((char *)event.replacement.at);
-  event = make_event("MESSAGE_CREATE", 1, 9, "{\"content\":\"table\",\"mentions\":[],\"nonce\":1234567890123456789012}");
+  event = make_event("MESSAGE_CREATE", 1, 9,
+                     "{\"content\":\"table\",\"mentions\":[],\"nonce\":1234567890123456789012}");
   assert_int_equal(run_filter(script, &event), TG_REPLACED);
   assert_contains(event.replacement.at, "\"content\":\"changed\"");
   assert_contains(event.replacement.at, "\"mentions\":[]"); /* not {} */
@@ -63,17 +65,17 @@ static void filters_pass_drop_and_replace(void **state)
 static void filters_run_by_priority_and_see_what_the_one_before_made(void **state)
 {
   (void)state;
-  struct tg_script *script = load(
-      HEAD "local order = {}\n"
-           "gateway.filter('MESSAGE_CREATE', function(event)\n"
-           "  order[#order + 1] = 'late ' .. event.data.n\n"
-           "  gateway.log.info('%s', table.concat(order, ', '))\n"
-           "  return { n = event.data.n + 1 }\n"
-           "end, { priority = -5 })\n"
-           "gateway.filter('MESSAGE_CREATE', function() error 'in the middle' end)\n"
-           "gateway.filter('MESSAGE_CREATE', function(event)\n"
-           "  order[#order + 1] = 'first ' .. event.data.n return { n = 10 }\n"
-           "end, { priority = 3 })\n");
+  struct tg_script *script =
+      load(HEAD "local order = {}\n"
+                "gateway.filter('MESSAGE_CREATE', function(event)\n"
+                "  order[#order + 1] = 'late ' .. event.data.n\n"
+                "  gateway.log.info('%s', table.concat(order, ', '))\n"
+                "  return { n = event.data.n + 1 }\n"
+                "end, { priority = -5 })\n"
+                "gateway.filter('MESSAGE_CREATE', function() error 'in the middle' end)\n"
+                "gateway.filter('MESSAGE_CREATE', function(event)\n"
+                "  order[#order + 1] = 'first ' .. event.data.n return { n = 10 }\n"
+                "end, { priority = 3 })\n");
   struct tg_event event = make_event("MESSAGE_CREATE", 1, 3, "{\"n\":1}");
   assert_int_equal(run_filter(script, &event), TG_REPLACED);
   assert_string_equal(event.replacement.at, "{\"t\":\"MESSAGE_CREATE\",\"s\":3,\"op\":0,\"d\":{\"n\":11}}");
@@ -86,18 +88,18 @@ static void filters_run_by_priority_and_see_what_the_one_before_made(void **stat
 static void event_fields(void **state)
 {
   (void)state;
-  struct tg_script *script = load(
-      HEAD "gateway.on('GUILD_CREATE', function(event, shard)\n"
-           "  assert(event.type == 'GUILD_CREATE' and event.shard_id == 3 and event.sequence == 12)\n"
-           "  assert(event.id == '1184467440737095516' and event.guild_id == event.id)\n"
-           "  assert(event.size == #event.raw and event.raw:sub(1, 5) == '{\"t\":')\n"
-           "  assert(event.data.name == 'x\"\\n' and event.data == event.data)\n"
-           "  assert(event.guild_create == 'joined' and event.epoch == 4 and event.replayed == false)\n"
-           "  assert(shard.id == 3 and tostring(event) == 'event GUILD_CREATE (shard 3, s 12)')\n"
-           "  assert(not pcall(function() return event.colour end))\n"
-           "  assert(not pcall(function() event.type = 1 end))\n"
-           "  gateway.log.info 'all right'\n"
-           "end)\n");
+  struct tg_script *script =
+      load(HEAD "gateway.on('GUILD_CREATE', function(event, shard)\n"
+                "  assert(event.type == 'GUILD_CREATE' and event.shard_id == 3 and event.sequence == 12)\n"
+                "  assert(event.id == '1184467440737095516' and event.guild_id == event.id)\n"
+                "  assert(event.size == #event.raw and event.raw:sub(1, 5) == '{\"t\":')\n"
+                "  assert(event.data.name == 'x\"\\n' and event.data == event.data)\n"
+                "  assert(event.guild_create == 'joined' and event.epoch == 4 and event.replayed == false)\n"
+                "  assert(shard.id == 3 and tostring(event) == 'event GUILD_CREATE (shard 3, s 12)')\n"
+                "  assert(not pcall(function() return event.colour end))\n"
+                "  assert(not pcall(function() event.type = 1 end))\n"
+                "  gateway.log.info 'all right'\n"
+                "end)\n");
   struct tg_event event =
       make_event("GUILD_CREATE", 3, 12, "{\"id\":\"1184467440737095516\",\"name\":\"x\\\"\\n\"}");
   event.guild_create = TG_GUILD_JOINED;
@@ -147,10 +149,11 @@ static void handlers_that_wait_keep_the_event(void **state)
 static void handlers_can_be_removed_while_they_run(void **state)
 {
   (void)state;
-  struct tg_script *script = load(
-      HEAD "local first, second\n"
-           "first = gateway.on('MESSAGE_CREATE', function() gateway.log.info 'once' first:remove() second:remove() end)\n"
-           "second = gateway.on('MESSAGE_CREATE', function() gateway.log.info 'never' end)\n");
+  struct tg_script *script =
+      load(HEAD "local first, second\n"
+                "first = gateway.on('MESSAGE_CREATE', function() gateway.log.info 'once' first:remove() "
+                "second:remove() end)\n"
+                "second = gateway.on('MESSAGE_CREATE', function() gateway.log.info 'never' end)\n");
   struct tg_event event = make_event("MESSAGE_CREATE", 0, 1, "{}");
   dispatch(script, &event);
   assert_int_equal(want(script, "MESSAGE_CREATE"), 0);
@@ -162,13 +165,13 @@ static void handlers_can_be_removed_while_they_run(void **state)
 static void ordered_handlers_take_one_event_at_a_time(void **state)
 {
   (void)state;
-  struct tg_script *script = load(
-      HEAD "gateway.on('MESSAGE_CREATE', function(event)\n"
-           "  if event.sequence % 2 == 1 then gateway.sleep(3) end\n"
-           "  local line = gateway.state[event.guild_id] or ''\n"
-           "  gateway.state[event.guild_id] = line .. event.sequence .. ' '\n"
-           "  if event.data.last then gateway.log.info('guild %s: %s.', event.guild_id, gateway.state[event.guild_id]) end\n"
-           "end, { ordered = 'guild' })\n");
+  struct tg_script *script = load(HEAD "gateway.on('MESSAGE_CREATE', function(event)\n"
+                                       "  if event.sequence % 2 == 1 then gateway.sleep(3) end\n"
+                                       "  local line = gateway.state[event.guild_id] or ''\n"
+                                       "  gateway.state[event.guild_id] = line .. event.sequence .. ' '\n"
+                                       "  if event.data.last then gateway.log.info('guild %s: %s.', "
+                                       "event.guild_id, gateway.state[event.guild_id]) end\n"
+                                       "end, { ordered = 'guild' })\n");
   for (int i = 1; i <= 6; i++) {
     for (int guild = 7; guild <= 8; guild++) {
       char data[64];
@@ -203,7 +206,8 @@ static void event_names_are_checked(void **state)
 {
   (void)state;
   char *problem = load_problem(TG_ROLE_WORKER, HEAD "gateway.on('MESAGE_CREATE', print)\n");
-  assert_contains(problem, "bot.lua:2: gateway.on: there is no event 'MESAGE_CREATE'; did you mean 'MESSAGE_CREATE'?");
+  assert_contains(problem,
+                  "bot.lua:2: gateway.on: there is no event 'MESAGE_CREATE'; did you mean 'MESSAGE_CREATE'?");
   free(problem);
   problem = load_problem(TG_ROLE_WORKER, HEAD "gateway.on('redy', print)\n");
   assert_contains(problem, "there is no event 'redy'; did you mean 'ready'?");
@@ -215,7 +219,8 @@ static void event_names_are_checked(void **state)
   assert_contains(problem, "gateway.on: bad option 'orderd'");
   free(problem);
   problem = load_problem(TG_ROLE_WORKER, HEAD "gateway.filter('READY', 'no')\n");
-  assert_contains(problem, "gateway.filter: expected a function, true or false as second argument, got string");
+  assert_contains(problem,
+                  "gateway.filter: expected a function, true or false as second argument, got string");
   free(problem);
   struct tg_script *script = load(HEAD "gateway.filter('GUILD_QUITE_NEW_THING', false)\n");
   assert_int_equal(want(script, "GUILD_QUITE_NEW_THING"), TG_WANT_DROP);
@@ -225,11 +230,12 @@ static void event_names_are_checked(void **state)
 static void life_events_carry_shard_and_details(void **state)
 {
   (void)state;
-  struct tg_script *script = load(
-      HEAD "gateway.on('disconnected', function(shard, close)\n"
-           "  gateway.log.warn('shard %d closed with %d %s', shard.id, close.code, close.reason)\n"
-           "end)\n"
-           "gateway.on('handler_down', function(shard, details) assert(shard == nil and details == nil) error 'x' end)\n");
+  struct tg_script *script =
+      load(HEAD "gateway.on('disconnected', function(shard, close)\n"
+                "  gateway.log.warn('shard %d closed with %d %s', shard.id, close.code, close.reason)\n"
+                "end)\n"
+                "gateway.on('handler_down', function(shard, details) assert(shard == nil and details == nil) "
+                "error 'x' end)\n");
   json_t *details = json_pack("{s:i, s:s}", "code", 4000, "reason", "why");
   tg_hook_life(tg_script_hooks(script), TG_LIFE_disconnected, &fake_shards[2], details);
   json_decref(details);
@@ -243,13 +249,13 @@ static void life_events_carry_shard_and_details(void **state)
 static void handle_discord_payload_may_call_its_default(void **state)
 {
   (void)state;
-  struct tg_script *script = load(
-      HEAD "local default = gateway.delivery.handle_discord_payload\n"
-           "function gateway.delivery:handle_discord_payload(shard, event)\n"
-           "  assert(self == gateway.delivery and shard.id == event.shard_id)\n"
-           "  if event.sequence > 1 then return default(self, shard, event) end\n"
-           "end\n"
-           "function gateway.cache:guild_create_kind(event) return gateway.default.cache.guild_create_kind(self, event) end\n");
+  struct tg_script *script = load(HEAD "local default = gateway.delivery.handle_discord_payload\n"
+                                       "function gateway.delivery:handle_discord_payload(shard, event)\n"
+                                       "  assert(self == gateway.delivery and shard.id == event.shard_id)\n"
+                                       "  if event.sequence > 1 then return default(self, shard, event) end\n"
+                                       "end\n"
+                                       "function gateway.cache:guild_create_kind(event) return "
+                                       "gateway.default.cache.guild_create_kind(self, event) end\n");
   struct tg_hooks *hooks = tg_script_hooks(script);
   for (int i = 1; i <= 2; i++) {
     struct tg_event event = make_event("MESSAGE_CREATE", 1, (uint64_t)i, "{}");

@@ -22,8 +22,8 @@ static void endless_loops_are_stopped(void **state)
   };
   for (size_t i = 0; i < sizeof loops / sizeof loops[0]; i++) {
     char text[512];
-    snprintf(text, sizeof text, HEAD "jit.off()\nfunction gateway.shard:heartbeat(i)\n  if i == 1 then %s end\nend\n",
-             loops[i]);
+    snprintf(text, sizeof text,
+             HEAD "jit.off()\nfunction gateway.shard:heartbeat(i)\n  if i == 1 then %s end\nend\n", loops[i]);
     struct tg_script *script = load(text);
     tg_ms start = tg_now();
     assert_false(heartbeat(script));
@@ -38,8 +38,9 @@ static void endless_loops_are_stopped(void **state)
 static void a_slice_of_a_coroutine_has_a_budget(void **state)
 {
   (void)state;
-  struct tg_script *script = load(HEAD "jit.off()\n"
-                                       "gateway.on('ready', function() gateway.sleep(1) while true do end end)\n");
+  struct tg_script *script =
+      load(HEAD "jit.off()\n"
+                "gateway.on('ready', function() gateway.sleep(1) while true do end end)\n");
   tg_hook_life(tg_script_hooks(script), TG_LIFE_ready, NULL, NULL);
   TURN_UNTIL(strstr(logged(), "budget of 50 ms"));
   assert_contains(logged(), "ready (bot.lua:3) failed; it has ended");
@@ -61,7 +62,8 @@ static void a_manager_is_never_compiled(void **state)
                                                            "  local x = 0 while true do x = x + 1 end\n"
                                                            "end\n");
   struct tg_value arg = tg_value_int(1), result;
-  assert_false(tg_hook_call(tg_script_hooks(script), TG_METHOD_manager_calculate_worker_id, &arg, 1, TG_INT, &result));
+  assert_false(
+      tg_hook_call(tg_script_hooks(script), TG_METHOD_manager_calculate_worker_id, &arg, 1, TG_INT, &result));
   assert_contains(logged(), "stopped: it ran longer");
   tg_script_free(script);
 }
@@ -70,7 +72,8 @@ static void memory_is_limited_and_comes_back(void **state)
 {
   (void)state;
   struct tg_script *script = load(
-      HEAD "gateway.configure { script = { memory = 8 * 1024 * 1024, inline_budget = 2000, slice_budget = 2000 } }\n"
+      HEAD "gateway.configure { script = { memory = 8 * 1024 * 1024, inline_budget = 2000, slice_budget = "
+           "2000 } }\n"
            "function gateway.shard:heartbeat(i)\n"
            "  local t = {} for n = 1, 1e9 do t[n] = ('x'):rep(1000) .. n end\n"
            "end\n"
@@ -91,12 +94,12 @@ static void memory_is_limited_and_comes_back(void **state)
 static void rubbish_does_not_count(void **state)
 {
   (void)state;
-  struct tg_script *script = load(
-      HEAD "gateway.configure { script = { memory = 8 * 1024 * 1024, inline_budget = 2000 } }\n"
-           "local n = 0\n"
-           "function gateway.shard:heartbeat(i)\n"
-           "  local t = {} for j = 1, 1000 do n = n + 1 t[j] = ('x'):rep(1000) .. n end\n"
-           "end\n");
+  struct tg_script *script =
+      load(HEAD "gateway.configure { script = { memory = 8 * 1024 * 1024, inline_budget = 2000 } }\n"
+                "local n = 0\n"
+                "function gateway.shard:heartbeat(i)\n"
+                "  local t = {} for j = 1, 1000 do n = n + 1 t[j] = ('x'):rep(1000) .. n end\n"
+                "end\n");
   for (int i = 0; i < 200; i++)
     assert_true(heartbeat(script));
   tg_script_free(script);
@@ -132,8 +135,9 @@ static void blocking_calls_name_the_alternative(void **state)
 {
   (void)state;
   static const char *const calls[][2] = {
-      {"os.execute 'ls'", "bot.lua:2: os.execute stops the whole process, heartbeats included; ask a service with "
-                          "gateway.http"},
+      {"os.execute 'ls'",
+       "bot.lua:2: os.execute stops the whole process, heartbeats included; ask a service with "
+       "gateway.http"},
       {"io.popen 'ls'", "bot.lua:2: io.popen stops the whole process"},
       {"os.exit(1)", "bot.lua:2: os.exit would drop every session; use gateway.manager:shutdown"},
       {"io.read()", "bot.lua:2: io.read stops the whole process"},
@@ -169,7 +173,8 @@ static void ambient_search_paths_are_ignored(void **state)
 static void the_configuration_is_checked_with_its_line(void **state)
 {
   (void)state;
-  char *problem = load_problem(TG_ROLE_WORKER, HEAD "\ngateway.configure {\n  tokn = 'x',\n  shards_per_worker = 'many',\n}\n");
+  char *problem = load_problem(TG_ROLE_WORKER, HEAD
+                               "\ngateway.configure {\n  tokn = 'x',\n  shards_per_worker = 'many',\n}\n");
   assert_contains(problem, "bot.lua:3: gateway.configure: ");
   assert_contains(problem, "tokn");
   assert_contains(problem, "shards_per_worker");
@@ -190,16 +195,16 @@ static void the_configuration_is_checked_with_its_line(void **state)
 static void the_configuration_can_be_read(void **state)
 {
   (void)state;
-  struct tg_script *script = load(
-      HEAD "assert(not pcall(function() return gateway.config end))\n"
-           "gateway.configure { shards_per_worker = 7, queue = { drop_first = {} },\n"
-           "  event_handler = { urls = { 'http://127.0.0.1:1' } } }\n"
-           "assert(gateway.config.shards_per_worker == 7 and #gateway.config.event_handler.urls == 1)\n"
-           "assert(gateway.config.token == '***')\n"
-           "local ok, problem = pcall(function() gateway.config.shards_per_worker = 1 end)\n"
-           "assert(not ok and problem:find 'gateway.config.shards_per_worker cannot be assigned')\n"
-           "assert(gateway.version and gateway.role == 'worker' and gateway.worker_id == 2)\n"
-           "gateway.log.info('the token is %s', 'secret-token-of-the-test')\n");
+  struct tg_script *script =
+      load(HEAD "assert(not pcall(function() return gateway.config end))\n"
+                "gateway.configure { shards_per_worker = 7, queue = { drop_first = {} },\n"
+                "  event_handler = { urls = { 'http://127.0.0.1:1' } } }\n"
+                "assert(gateway.config.shards_per_worker == 7 and #gateway.config.event_handler.urls == 1)\n"
+                "assert(gateway.config.token == '***')\n"
+                "local ok, problem = pcall(function() gateway.config.shards_per_worker = 1 end)\n"
+                "assert(not ok and problem:find 'gateway.config.shards_per_worker cannot be assigned')\n"
+                "assert(gateway.version and gateway.role == 'worker' and gateway.worker_id == 2)\n"
+                "gateway.log.info('the token is %s', 'secret-token-of-the-test')\n");
   assert_int_equal(tg_script_config(script)->shards_per_worker, 7);
   assert_int_equal(tg_script_config(script)->queue.drop_first.count, 0);
   assert_contains(logged(), "the token is ***");

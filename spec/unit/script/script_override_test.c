@@ -66,10 +66,13 @@ static void misspelt_methods_are_refused_with_a_suggestion(void **state)
   assert_contains(problem, "bot.lua:2: gateway.shard has no method 'heartbaet'; did you mean 'heartbeat'?");
   free(problem);
   problem = load_problem(TG_ROLE_WORKER, HEAD "local f = gateway.manager.send_payloda\n");
-  assert_contains(problem, "bot.lua:2: gateway.manager has no method 'send_payloda'; did you mean 'send_payload'?");
+  assert_contains(problem,
+                  "bot.lua:2: gateway.manager has no method 'send_payloda'; did you mean 'send_payload'?");
   free(problem);
   problem = load_problem(TG_ROLE_WORKER, HEAD "gateway.shard.heartbeat = 3\n");
-  assert_contains(problem, "bot.lua:2: gateway.shard:heartbeat: expected a function (or nil for the default), got number");
+  assert_contains(
+      problem,
+      "bot.lua:2: gateway.shard:heartbeat: expected a function (or nil for the default), got number");
   free(problem);
   problem = load_problem(TG_ROLE_WORKER, HEAD "gateway.default.shard.heartbeat = print\n");
   assert_contains(problem, "bot.lua:2: gateway.default cannot be changed");
@@ -88,15 +91,16 @@ static void each_process_hooks_its_own_methods(void **state)
   assert_false(tg_hooked(tg_script_hooks(worker), TG_METHOD_manager_calculate_worker_id));
   assert_true(tg_hooked(tg_script_hooks(worker), TG_METHOD_delivery_is_delivered));
   struct tg_value status = tg_value_int(299), result;
-  assert_true(tg_hook_call(tg_script_hooks(worker), TG_METHOD_delivery_is_delivered, &status, 1, TG_BOOL, &result));
+  assert_true(
+      tg_hook_call(tg_script_hooks(worker), TG_METHOD_delivery_is_delivered, &status, 1, TG_BOOL, &result));
   assert_true(result.boolean);
   tg_script_free(worker);
 
   struct tg_script *manager = load_as(TG_ROLE_MANAGER, text);
   assert_false(tg_hooked(tg_script_hooks(manager), TG_METHOD_delivery_is_delivered));
   struct tg_value shard = tg_value_int(6);
-  assert_true(
-      tg_hook_call(tg_script_hooks(manager), TG_METHOD_manager_calculate_worker_id, &shard, 1, TG_INT, &result));
+  assert_true(tg_hook_call(tg_script_hooks(manager), TG_METHOD_manager_calculate_worker_id, &shard, 1, TG_INT,
+                           &result));
   assert_int_equal(result.integer, 7);
   tg_script_free(manager);
 }
@@ -104,11 +108,10 @@ static void each_process_hooks_its_own_methods(void **state)
 static void results_are_checked(void **state)
 {
   (void)state;
-  struct tg_script *script = load_as(TG_ROLE_MANAGER,
-                                     HEAD "local answer\n"
-                                          "function gateway.manager:calculate_worker_id(i)\n"
-                                          "  return ({ 'one', 1.5, nil, 4 })[i]\n"
-                                          "end\n");
+  struct tg_script *script = load_as(TG_ROLE_MANAGER, HEAD "local answer\n"
+                                                           "function gateway.manager:calculate_worker_id(i)\n"
+                                                           "  return ({ 'one', 1.5, nil, 4 })[i]\n"
+                                                           "end\n");
   struct tg_hooks *hooks = tg_script_hooks(script);
   struct tg_value result;
   for (int i = 1; i <= 3; i++) {
@@ -127,8 +130,9 @@ static void results_are_checked(void **state)
 static void text_results_outlive_other_calls(void **state)
 {
   (void)state;
-  struct tg_script *script = load(HEAD "function gateway.shard:decompress_packet(bytes) return bytes:upper() end\n"
-                                       "function gateway.shard:handle_close() collectgarbage() return 'stop' end\n");
+  struct tg_script *script =
+      load(HEAD "function gateway.shard:decompress_packet(bytes) return bytes:upper() end\n"
+                "function gateway.shard:handle_close() collectgarbage() return 'stop' end\n");
   struct tg_hooks *hooks = tg_script_hooks(script);
   struct tg_value args[] = {tg_value_shard(&fake_shards[1]), tg_value_string("a\0b", 3)}, text, action;
   assert_true(tg_hook_call(hooks, TG_METHOD_shard_decompress_packet, args, 2, TG_STRING, &text));
@@ -182,7 +186,8 @@ static void the_defaults_are_the_core(void **state)
            "  assert(shard:is_open() and shard:calculate_safe_requests() == 111)\n"
            "  assert(shard:handle_close(4004) == 'stop' and shard:handle_close(4000) == 'resume')\n"
            "  assert(shard.id == 1 and shard.state == 'Connected' and shard.session_id == 'session')\n"
-           "  assert(shard.sequence == 77 and shard.rtt == 42 and shard.worker_id == 2 and shard.total_shards == 4)\n"
+           "  assert(shard.sequence == 77 and shard.rtt == 42 and shard.worker_id == 2 and "
+           "shard.total_shards == 4)\n"
            "  assert(gateway.delivery:is_delivered(204) and not gateway.delivery:is_delivered(404))\n"
            "  assert(gateway.delivery:retry_delay(1, { status = 429, retry_after = 700 }) == 700)\n"
            "  assert(gateway.delivery:retry_delay(1, { status = 500 }) <= 250)\n"

@@ -69,18 +69,20 @@ static void a_broken_script_changes_nothing(void **state)
 static void state_survives_and_life_handlers_run(void **state)
 {
   (void)state;
-  struct tg_script *script = load(
-      HEAD "gateway.state.count = 41\n"
-           "gateway.state.nested = { a = { true, 'x' }, [3] = 4.5 }\n"
-           "gateway.state.lost = print\n"
-           "gateway.on('unload', function() gateway.state.count = gateway.state.count + 1 gateway.log.info 'unloaded' end)\n");
+  struct tg_script *script = load(HEAD "gateway.state.count = 41\n"
+                                       "gateway.state.nested = { a = { true, 'x' }, [3] = 4.5 }\n"
+                                       "gateway.state.lost = print\n"
+                                       "gateway.on('unload', function() gateway.state.count = "
+                                       "gateway.state.count + 1 gateway.log.info 'unloaded' end)\n");
   prepare(script, HEAD "gateway.state.count = gateway.state.count or 0\n"
                        "gateway.state.mine = 'new'\n"
                        "gateway.on('load', function()\n"
                        "  local s = gateway.state\n"
-                       "  gateway.log.info('%d %s %s %s %s', s.count, s.mine, tostring(s.nested.a[1]), s.nested.a[2], s.nested[3])\n"
+                       "  gateway.log.info('%d %s %s %s %s', s.count, s.mine, tostring(s.nested.a[1]), "
+                       "s.nested.a[2], s.nested[3])\n"
                        "end)\n"
-                       "gateway.on('reload', function(_, details) gateway.log.info('generation %d', details.generation) end)\n");
+                       "gateway.on('reload', function(_, details) gateway.log.info('generation %d', "
+                       "details.generation) end)\n");
   tg_script_commit(script, 7);
   assert_contains(logged(), "unloaded");
   assert_contains(logged(), "42 new true x 4.5");
@@ -100,19 +102,19 @@ static void on_reply(void *ctx, bool ok, const struct tg_value *result)
 static void what_waits_in_the_old_script_is_cancelled(void **state)
 {
   (void)state;
-  struct tg_script *script = load(
-      HEAD "gateway.on('ready', function()\n"
-           "  local ok, err = gateway.sleep(60000)\n"
-           "  gateway.log.info('sleep: %s %s', tostring(ok), err.code)\n"
-           "  while true do gateway.sleep(60000) end\n"
-           "end)\n"
-           "gateway.on('hello', function()\n"
-           "  local response = gateway.http.get 'http://x'\n"
-           "  gateway.log.info('http: %d', response.status)\n"
-           "end)\n"
-           "gateway.every(1, function() gateway.log.info 'old beat' end)\n"
-           "function gateway.shard:make_presence() gateway.manager:kill(1) return gateway.sleep(5) end\n"
-           "gateway.on('unload', function() gateway.sleep(2) gateway.log.info 'late goodbye' end)\n");
+  struct tg_script *script =
+      load(HEAD "gateway.on('ready', function()\n"
+                "  local ok, err = gateway.sleep(60000)\n"
+                "  gateway.log.info('sleep: %s %s', tostring(ok), err.code)\n"
+                "  while true do gateway.sleep(60000) end\n"
+                "end)\n"
+                "gateway.on('hello', function()\n"
+                "  local response = gateway.http.get 'http://x'\n"
+                "  gateway.log.info('http: %d', response.status)\n"
+                "end)\n"
+                "gateway.every(1, function() gateway.log.info 'old beat' end)\n"
+                "function gateway.shard:make_presence() gateway.manager:kill(1) return gateway.sleep(5) end\n"
+                "gateway.on('unload', function() gateway.sleep(2) gateway.log.info 'late goodbye' end)\n");
   fake.worker_holds = true;
   struct tg_hooks *hooks = tg_script_hooks(script);
   tg_hook_life(hooks, TG_LIFE_ready, NULL, NULL);
@@ -195,14 +197,15 @@ static void check_describes_the_script(void **state)
   json_object_del(described, "cpath");
   char *text = json_dumps(described, JSON_COMPACT);
   assert_string_equal(
-      text, "{\"role\":\"worker\",\"script\":\"bot.lua\",\"generation\":1,\"configured\":false,\"overrides\":["
-            "{\"table\":\"manager\",\"method\":\"calculate_worker_id\",\"where\":\"bot.lua:6\",\"used\":false,"
-            "\"switchedOff\":false},{\"table\":\"shard\",\"method\":\"heartbeat\",\"where\":\"bot.lua:7\","
-            "\"used\":true,\"switchedOff\":false}],\"filters\":[{\"events\":[\"PRESENCE_UPDATE\",\"TYPING_START\"],"
-            "\"where\":\"bot.lua:2\",\"priority\":0,\"compiled\":true,\"rule\":false},{\"events\":["
-            "\"MESSAGE_CREATE\"],\"where\":\"bot.lua:3\",\"priority\":4,\"compiled\":false}],\"handlers\":["
-            "{\"events\":[\"GUILD_CREATE\"],\"where\":\"bot.lua:4\",\"priority\":0,\"ordered\":\"guild\"},"
-            "{\"events\":[\"ready\"],\"where\":\"bot.lua:5\",\"priority\":0}]}");
+      text,
+      "{\"role\":\"worker\",\"script\":\"bot.lua\",\"generation\":1,\"configured\":false,\"overrides\":["
+      "{\"table\":\"manager\",\"method\":\"calculate_worker_id\",\"where\":\"bot.lua:6\",\"used\":false,"
+      "\"switchedOff\":false},{\"table\":\"shard\",\"method\":\"heartbeat\",\"where\":\"bot.lua:7\","
+      "\"used\":true,\"switchedOff\":false}],\"filters\":[{\"events\":[\"PRESENCE_UPDATE\",\"TYPING_START\"],"
+      "\"where\":\"bot.lua:2\",\"priority\":0,\"compiled\":true,\"rule\":false},{\"events\":["
+      "\"MESSAGE_CREATE\"],\"where\":\"bot.lua:3\",\"priority\":4,\"compiled\":false}],\"handlers\":["
+      "{\"events\":[\"GUILD_CREATE\"],\"where\":\"bot.lua:4\",\"priority\":0,\"ordered\":\"guild\"},"
+      "{\"events\":[\"ready\"],\"where\":\"bot.lua:5\",\"priority\":0}]}");
   free(text);
   json_decref(described);
   tg_script_free(script);

@@ -5,22 +5,22 @@
 static void spawn_sleep_after_every(void **state)
 {
   (void)state;
-  struct tg_script *script = load(
-      HEAD "gateway.spawn(function(a, b)\n"
-           "  gateway.log.info('spawned %s %s', a, tostring(b))\n"
-           "  assert(gateway.sleep(2) == true)\n"
-           "  gateway.log.info 'slept'\n"
-           "end, 'x', nil)\n"
-           "gateway.after(1, function() gateway.log.info 'after' end)\n"
-           "gateway.after(1, function() gateway.log.info 'cancelled timer' end):cancel()\n"
-           "local n, timer = 0, nil\n"
-           "timer = gateway.every(1, function()\n"
-           "  n = n + 1\n"
-           "  gateway.sleep(2)\n"
-           "  gateway.log.info('every %d', n)\n"
-           "  if n == 2 then error 'beat' end\n"
-           "  if n == 3 then timer:cancel() timer:cancel() gateway.log.info 'cancelled' end\n"
-           "end)\n");
+  struct tg_script *script =
+      load(HEAD "gateway.spawn(function(a, b)\n"
+                "  gateway.log.info('spawned %s %s', a, tostring(b))\n"
+                "  assert(gateway.sleep(2) == true)\n"
+                "  gateway.log.info 'slept'\n"
+                "end, 'x', nil)\n"
+                "gateway.after(1, function() gateway.log.info 'after' end)\n"
+                "gateway.after(1, function() gateway.log.info 'cancelled timer' end):cancel()\n"
+                "local n, timer = 0, nil\n"
+                "timer = gateway.every(1, function()\n"
+                "  n = n + 1\n"
+                "  gateway.sleep(2)\n"
+                "  gateway.log.info('every %d', n)\n"
+                "  if n == 2 then error 'beat' end\n"
+                "  if n == 3 then timer:cancel() timer:cancel() gateway.log.info 'cancelled' end\n"
+                "end)\n");
   TURN_UNTIL(strstr(logged(), "cancelled\n") && strstr(logged(), "slept") && strstr(logged(), "after"));
   assert_contains(logged(), "spawned x nil");
   assert_contains(logged(), "gateway.every failed; it will run again");
@@ -32,15 +32,18 @@ static void spawn_sleep_after_every(void **state)
 static void http_answers_and_fails(void **state)
 {
   (void)state;
-  struct tg_script *script = load(
-      HEAD "gateway.on('load', function()\n"
-           "  local response = gateway.http.post('http://bot/x', { json = { a = 1 }, headers = { ['X-Y'] = 'z' },\n"
-           "    query = { q = 'a b' } })\n"
-           "  gateway.log.info('%d %s %s %s', response.status, response.body, response.headers['x-a'], response.data[1])\n"
-           "  local none, err = gateway.http.get 'http://bot/y'\n"
-           "  gateway.log.info('%s %s %s', tostring(none), err.code, tostring(err))\n"
-           "end)\n");
-  assert_string_equal(fake.http_text, "POST http://bot/x?q=a%20b|X-Y: z|Content-Type: application/json|{\"a\":1}");
+  struct tg_script *script =
+      load(HEAD "gateway.on('load', function()\n"
+                "  local response = gateway.http.post('http://bot/x', { json = { a = 1 }, headers = { "
+                "['X-Y'] = 'z' },\n"
+                "    query = { q = 'a b' } })\n"
+                "  gateway.log.info('%d %s %s %s', response.status, response.body, response.headers['x-a'], "
+                "response.data[1])\n"
+                "  local none, err = gateway.http.get 'http://bot/y'\n"
+                "  gateway.log.info('%s %s %s', tostring(none), err.code, tostring(err))\n"
+                "end)\n");
+  assert_string_equal(fake.http_text,
+                      "POST http://bot/x?q=a%20b|X-Y: z|Content-Type: application/json|{\"a\":1}");
   answer_http(201, "[\"one\"]", "HTTP/1.1 201 Created\r\nX-A: b\r\n");
   assert_contains(logged(), "201 [\"one\"] b one");
   assert_string_equal(fake.http_text, "GET http://bot/y|");
@@ -53,18 +56,19 @@ static void http_answers_and_fails(void **state)
 static void rest_decodes_and_says_what_was_refused(void **state)
 {
   (void)state;
-  struct tg_script *script = load(
-      HEAD "gateway.spawn(function()\n"
-           "  local user, response = gateway.rest.get('/users/@me')\n"
-           "  gateway.log.info('%s %d', user.name, response.status)\n"
-           "  local ok = gateway.rest.delete('/channels/5')\n"
-           "  gateway.log.info('%s', tostring(ok))\n"
-           "  local none, err = gateway.rest.post('/x', { json = { type = 4 } })\n"
-           "  gateway.log.info('%s %s %d %s', tostring(none), err.code, err.status, err.message)\n"
-           "end)\n");
+  struct tg_script *script =
+      load(HEAD "gateway.spawn(function()\n"
+                "  local user, response = gateway.rest.get('/users/@me')\n"
+                "  gateway.log.info('%s %d', user.name, response.status)\n"
+                "  local ok = gateway.rest.delete('/channels/5')\n"
+                "  gateway.log.info('%s', tostring(ok))\n"
+                "  local none, err = gateway.rest.post('/x', { json = { type = 4 } })\n"
+                "  gateway.log.info('%s %s %d %s', tostring(none), err.code, err.status, err.message)\n"
+                "end)\n");
   TURN_UNTIL(fake.http_done);
-  assert_string_equal(fake.http_text,
-                      "GET https://discord.com/api/v10/users/@me|Authorization: Bot secret-token-of-the-test|");
+  assert_string_equal(
+      fake.http_text,
+      "GET https://discord.com/api/v10/users/@me|Authorization: Bot secret-token-of-the-test|");
   answer_http(200, "{\"name\":\"me\"}", "");
   assert_contains(logged(), "me 200");
   answer_http(204, "", "");
@@ -77,24 +81,24 @@ static void rest_decodes_and_says_what_was_refused(void **state)
 static void waiting_works_across_pcall_and_the_scripts_own_coroutines(void **state)
 {
   (void)state;
-  struct tg_script *script = load(
-      HEAD "gateway.spawn(function()\n"
-           "  local ok, value = pcall(function() gateway.sleep(1) return 'through pcall' end)\n"
-           "  gateway.log.info('%s', value)\n"
-           "  local co = coroutine.wrap(function(a)\n"
-           "    local b = coroutine.yield(a + 1)\n"
-           "    gateway.sleep(1)\n"
-           "    local inner = coroutine.create(function() gateway.sleep(1) return 'inner' end)\n"
-           "    local _, word = coroutine.resume(inner)\n"
-           "    coroutine.yield(word .. b)\n"
-           "    error('out', 0)\n"
-           "  end)\n"
-           "  gateway.log.info('%s %s', co(1), co ' with b')\n"
-           "  local fine, problem = pcall(co)\n"
-           "  gateway.log.info('%s %s', tostring(fine), problem)\n"
-           "  local yielded, why = pcall(coroutine.yield, 1)\n"
-           "  gateway.log.info('%s', why)\n"
-           "end)\n");
+  struct tg_script *script =
+      load(HEAD "gateway.spawn(function()\n"
+                "  local ok, value = pcall(function() gateway.sleep(1) return 'through pcall' end)\n"
+                "  gateway.log.info('%s', value)\n"
+                "  local co = coroutine.wrap(function(a)\n"
+                "    local b = coroutine.yield(a + 1)\n"
+                "    gateway.sleep(1)\n"
+                "    local inner = coroutine.create(function() gateway.sleep(1) return 'inner' end)\n"
+                "    local _, word = coroutine.resume(inner)\n"
+                "    coroutine.yield(word .. b)\n"
+                "    error('out', 0)\n"
+                "  end)\n"
+                "  gateway.log.info('%s %s', co(1), co ' with b')\n"
+                "  local fine, problem = pcall(co)\n"
+                "  gateway.log.info('%s %s', tostring(fine), problem)\n"
+                "  local yielded, why = pcall(coroutine.yield, 1)\n"
+                "  gateway.log.info('%s', why)\n"
+                "end)\n");
   TURN_UNTIL(strstr(logged(), "use gateway.sleep"));
   assert_contains(logged(), "through pcall");
   assert_contains(logged(), "2 inner with b");
@@ -108,17 +112,17 @@ static void where_waiting_is_impossible_the_error_says_so(void **state)
   char *problem = load_problem(TG_ROLE_WORKER, HEAD "gateway.http.get 'http://x'\n");
   assert_contains(problem, "gateway.http.get waits, which is impossible while the script is being loaded");
   free(problem);
-  struct tg_script *script = load(
-      HEAD "function gateway.shard:heartbeat() gateway.sleep(1) end\n"
-           "gateway.filter('MESSAGE_CREATE', function() gateway.rest.get '/x' end)\n"
-           "gateway.on('hello', function()\n"
-           "  table.sort({ 1, 2, 3 }, function(a, b) gateway.sleep(1) return a < b end)\n"
-           "end)\n"
-           "gateway.on('ready', function()\n"
-           "  local co = coroutine.create(function() gateway.sleep(60000) end)\n"
-           "  table.sort({ 1, 2, 3 }, function(a, b) coroutine.resume(co) return a < b end)\n"
-           "end)\n"
-           "gateway.on('resumed', function() coroutine.wrap(function() require 'waits' end)() end)\n");
+  struct tg_script *script =
+      load(HEAD "function gateway.shard:heartbeat() gateway.sleep(1) end\n"
+                "gateway.filter('MESSAGE_CREATE', function() gateway.rest.get '/x' end)\n"
+                "gateway.on('hello', function()\n"
+                "  table.sort({ 1, 2, 3 }, function(a, b) gateway.sleep(1) return a < b end)\n"
+                "end)\n"
+                "gateway.on('ready', function()\n"
+                "  local co = coroutine.create(function() gateway.sleep(60000) end)\n"
+                "  table.sort({ 1, 2, 3 }, function(a, b) coroutine.resume(co) return a < b end)\n"
+                "end)\n"
+                "gateway.on('resumed', function() coroutine.wrap(function() require 'waits' end)() end)\n");
   write_file("waits.lua", "require('tidegate').sleep(1)\n");
   struct tg_hooks *hooks = tg_script_hooks(script);
   struct tg_value args[] = {tg_value_shard(&fake_shards[1]), tg_value_int(1)};
@@ -160,13 +164,14 @@ static void methods_that_wait_reply_once(void **state)
 {
   (void)state;
   struct tg_script *script = load(
-      HEAD "function gateway.shard:make_presence()\n"
-           "  local response, err = gateway.http.get 'http://presence'\n"
-           "  if not response then return nil, err end\n"
-           "  if response.status == 500 then error 'five hundred' end\n"
-           "  return response.status\n"
-           "end\n"
-           "function gateway.shard:request_identify() return gateway.default.shard.request_identify(self) end\n");
+      HEAD
+      "function gateway.shard:make_presence()\n"
+      "  local response, err = gateway.http.get 'http://presence'\n"
+      "  if not response then return nil, err end\n"
+      "  if response.status == 500 then error 'five hundred' end\n"
+      "  return response.status\n"
+      "end\n"
+      "function gateway.shard:request_identify() return gateway.default.shard.request_identify(self) end\n");
   struct tg_hooks *hooks = tg_script_hooks(script);
   struct tg_value self = tg_value_shard(&fake_shards[1]);
   struct reply reply = {0};
@@ -219,10 +224,11 @@ static void manager_methods_from_a_worker_and_in_the_manager(void **state)
   tg_script_free(script);
 
   memset(&fake, 0, sizeof fake);
-  script = load_as(TG_ROLE_MANAGER, HEAD "gateway.on('load', function()\n"
-                                         "  gateway.log.info('at once %s', gateway.manager:calculate_worker_id(5))\n"
-                                         "  gateway.log.info('waited %s', tostring(gateway.manager:kill(5)))\n"
-                                         "end)\n");
+  script = load_as(TG_ROLE_MANAGER,
+                   HEAD "gateway.on('load', function()\n"
+                        "  gateway.log.info('at once %s', gateway.manager:calculate_worker_id(5))\n"
+                        "  gateway.log.info('waited %s', tostring(gateway.manager:kill(5)))\n"
+                        "end)\n");
   assert_contains(logged(), "at once 100");
   assert_contains(logged(), "waited 100");
   fake.manager_holds = true;
@@ -236,11 +242,12 @@ static void nothing_is_left_when_the_script_is_freed(void **state)
 {
   (void)state;
   struct reply reply = {0};
-  struct tg_script *script = load(HEAD "function gateway.shard:make_presence() gateway.http.get 'http://x' end\n"
-                                       "gateway.every(1000, function() end)\n"
-                                       "gateway.on('MESSAGE_CREATE', function() gateway.sleep(60000) end,\n"
-                                       "  { ordered = 'shard' })\n"
-                                       "gateway.on('unload', function() gateway.log.info 'goodbye' end)\n");
+  struct tg_script *script =
+      load(HEAD "function gateway.shard:make_presence() gateway.http.get 'http://x' end\n"
+                "gateway.every(1000, function() end)\n"
+                "gateway.on('MESSAGE_CREATE', function() gateway.sleep(60000) end,\n"
+                "  { ordered = 'shard' })\n"
+                "gateway.on('unload', function() gateway.log.info 'goodbye' end)\n");
   struct tg_value self = tg_value_shard(&fake_shards[1]);
   tg_hook_start(tg_script_hooks(script), TG_METHOD_shard_make_presence, &self, 1, TG_NIL, on_reply, &reply);
   for (int i = 0; i < 3; i++) {

@@ -64,25 +64,67 @@ static void __attribute__((format(printf, 1, 2))) note(const char *format, ...)
   va_end(args);
 }
 
-int tg_shard_id(const struct tg_shard *shard) { return shard->id; }
-enum tg_shard_state tg_shard_state(const struct tg_shard *shard) { return shard ? TG_SHARD_CONNECTED : 0; }
-const char *tg_shard_state_name(enum tg_shard_state state) { return state ? "Connected" : "Offline"; }
-const char *tg_shard_session_id(const struct tg_shard *shard) { return shard->id == 1 ? "session" : ""; }
-uint64_t tg_shard_epoch(const struct tg_shard *shard) { return (uint64_t)shard->id + 5; }
-int tg_shard_rtt(const struct tg_shard *shard) { return shard->id == 1 ? 42 : -1; }
-struct tg_shard_env *tg_shard_env(const struct tg_shard *shard) { return shard ? &fake_env : NULL; }
-bool tg_shard_is_open(const struct tg_shard *shard) { return shard->id == 1; }
-int tg_shard_safe_requests(const struct tg_shard *shard) { return 110 + shard->id; }
+int tg_shard_id(const struct tg_shard *shard)
+{
+  return shard->id;
+}
+enum tg_shard_state tg_shard_state(const struct tg_shard *shard)
+{
+  return shard ? TG_SHARD_CONNECTED : 0;
+}
+const char *tg_shard_state_name(enum tg_shard_state state)
+{
+  return state ? "Connected" : "Offline";
+}
+const char *tg_shard_session_id(const struct tg_shard *shard)
+{
+  return shard->id == 1 ? "session" : "";
+}
+uint64_t tg_shard_epoch(const struct tg_shard *shard)
+{
+  return (uint64_t)shard->id + 5;
+}
+int tg_shard_rtt(const struct tg_shard *shard)
+{
+  return shard->id == 1 ? 42 : -1;
+}
+struct tg_shard_env *tg_shard_env(const struct tg_shard *shard)
+{
+  return shard ? &fake_env : NULL;
+}
+bool tg_shard_is_open(const struct tg_shard *shard)
+{
+  return shard->id == 1;
+}
+int tg_shard_safe_requests(const struct tg_shard *shard)
+{
+  return 110 + shard->id;
+}
 bool tg_shard_sequence(const struct tg_shard *shard, uint64_t *sequence)
 {
   *sequence = 77;
   return shard->id == 1;
 }
-void tg_shard_connect(struct tg_shard *shard) { note("connect %d;", shard->id); }
-void tg_shard_identify(struct tg_shard *shard) { note("identify %d;", shard->id); }
-void tg_shard_resume(struct tg_shard *shard) { note("resume %d;", shard->id); }
-void tg_shard_heartbeat(struct tg_shard *shard) { note("heartbeat %d;", shard->id); }
-void tg_shard_stop_heartbeating(struct tg_shard *shard) { note("stop_heartbeating %d;", shard->id); }
+void tg_shard_connect(struct tg_shard *shard)
+{
+  note("connect %d;", shard->id);
+}
+void tg_shard_identify(struct tg_shard *shard)
+{
+  note("identify %d;", shard->id);
+}
+void tg_shard_resume(struct tg_shard *shard)
+{
+  note("resume %d;", shard->id);
+}
+void tg_shard_heartbeat(struct tg_shard *shard)
+{
+  note("heartbeat %d;", shard->id);
+}
+void tg_shard_stop_heartbeating(struct tg_shard *shard)
+{
+  note("stop_heartbeating %d;", shard->id);
+}
 void tg_shard_close(struct tg_shard *shard, int code, const char *reason)
 {
   note("close %d %d %s;", shard->id, code, reason);
@@ -105,8 +147,8 @@ void tg_shard_request_identify(struct tg_shard *shard, void (*done)(void *ctx, b
   fake.slot = done;
   fake.slot_ctx = ctx;
 }
-void tg_shard_send(struct tg_shard *shard, const json_t *payload, enum tg_send_priority priority, tg_ms timeout,
-                   tg_shard_sent *sent, void *ctx)
+void tg_shard_send(struct tg_shard *shard, const json_t *payload, enum tg_send_priority priority,
+                   tg_ms timeout, tg_shard_sent *sent, void *ctx)
 {
   note("send %d %d %d;", shard->id, (int)priority, (int)timeout);
   json_decref(fake.payload);
@@ -121,7 +163,10 @@ struct tg_shard *tg_worker_shard(struct tg_worker *worker, int shard_id)
 {
   return worker && !fake.shards_gone && shard_id >= 0 && shard_id < 4 ? &fake_shards[shard_id] : NULL;
 }
-struct tg_delivery *tg_worker_delivery(struct tg_worker *worker) { return (struct tg_delivery *)worker; }
+struct tg_delivery *tg_worker_delivery(struct tg_worker *worker)
+{
+  return (struct tg_delivery *)worker;
+}
 void tg_worker_call_manager(struct tg_worker *worker, enum tg_method method, const json_t *args,
                             tg_worker_reply *reply, void *ctx)
 {
@@ -165,7 +210,8 @@ bool tg_delivery_message_changed(struct tg_delivery *delivery, const struct tg_e
   return delivery && event;
 }
 
-uint64_t tg_http_start(struct tg_http *http, const struct tg_http_request *request, tg_http_done *done, void *ctx)
+uint64_t tg_http_start(struct tg_http *http, const struct tg_http_request *request, tg_http_done *done,
+                       void *ctx)
 {
   size_t at = (size_t)snprintf(fake.http_text, sizeof fake.http_text, "%s %s", request->method, request->url);
   for (const char *const *header = request->headers; header && *header; header++)
@@ -176,12 +222,15 @@ uint64_t tg_http_start(struct tg_http *http, const struct tg_http_request *reque
   fake.http_ctx = ctx;
   return http ? 9 : 0;
 }
-void tg_http_cancel(struct tg_http *http, uint64_t id) { fake.http_cancelled = http ? id : 0; }
+void tg_http_cancel(struct tg_http *http, uint64_t id)
+{
+  fake.http_cancelled = http ? id : 0;
+}
 
 static inline void answer_http(long status, const char *body, const char *headers)
 {
-  struct tg_http_response response = {.status = status, .body = {body, strlen(body)}, .retry_after = -1,
-                                      .headers = headers, .seconds = 0.25};
+  struct tg_http_response response = {
+      .status = status, .body = {body, strlen(body)}, .retry_after = -1, .headers = headers, .seconds = 0.25};
   tg_http_done *done = fake.http_done;
   fake.http_done = NULL;
   done(fake.http_ctx, &response);
@@ -287,7 +336,10 @@ static inline struct tg_script *load_as(enum tg_role role, const char *text)
   return script;
 }
 
-static inline struct tg_script *load(const char *text) { return load_as(TG_ROLE_WORKER, text); }
+static inline struct tg_script *load(const char *text)
+{
+  return load_as(TG_ROLE_WORKER, text);
+}
 
 static inline void assert_contains(const char *text, const char *part)
 {
@@ -324,8 +376,12 @@ static inline struct tg_event make_event(const char *name, int shard_id, uint64_
   int head = snprintf(at, sizeof text[0], "{\"t\":\"%s\",\"s\":%llu,\"op\":0,\"d\":", name,
                       (unsigned long long)sequence);
   int length = head + snprintf(at + head, sizeof text[0] - (size_t)head, "%s}", data);
-  struct tg_event event = {.type = tg_event_type(name, strlen(name)), .shard_id = shard_id, .epoch = 4,
-                           .sequence = sequence, .name = {at + 6, strlen(name)}, .raw = {at, (size_t)length},
+  struct tg_event event = {.type = tg_event_type(name, strlen(name)),
+                           .shard_id = shard_id,
+                           .epoch = 4,
+                           .sequence = sequence,
+                           .name = {at + 6, strlen(name)},
+                           .raw = {at, (size_t)length},
                            .data = {at + head, strlen(data)}};
   return event;
 }
