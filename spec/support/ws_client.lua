@@ -58,7 +58,7 @@ inflaters["zlib-stream"] = function()
       parts[#parts + 1] = ffi.string(room, ROOM - stream.avail_out)
     until stream.avail_out > 0
     return table.concat(parts)
-  end, function(bytes) return bytes:sub(-4) == "\0\0\255\255" end
+  end, function(tail) return tail == "\0\0\255\255" end
 end
 
 inflaters["zstd-stream"] = function()
@@ -142,7 +142,8 @@ local function take_message(self, bytes)
     return
   end
   self.text = self.text .. text
-  if not self.is_complete(bytes) then
+  self.tail = (self.tail .. bytes):sub(-4) -- the end may be in pieces, too
+  if not self.is_complete(self.tail) then
     return
   end
   local ok, message = pcall(cjson.decode, self.text)
@@ -253,7 +254,7 @@ function ws_client.open(url, options)
   local target = http.parse_url((url:gsub("^ws", "http")))
   local compress = (options.query or ""):match "compress=([%w%-]+)"
   local self = setmetatable({
-    messages = {}, frames = {}, pieces = {}, parts = {}, buffer = "", text = "", bytes = 0,
+    messages = {}, frames = {}, pieces = {}, parts = {}, buffer = "", text = "", tail = "", bytes = 0,
     silent = options.silent,
   }, Client)
   self.inflate, self.is_complete = (inflaters[compress] or plain)()

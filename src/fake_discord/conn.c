@@ -219,6 +219,11 @@ static void on_data(void *ctx, const char *bytes, size_t length)
   struct tg_fake_conn *conn = ctx;
   if (conn->deaf || conn->peer_closed)
     return;
+  if (conn->reader.broken) { /* its Close cannot be read any more; that it answered is enough */
+    conn->peer_closed = true;
+    finish_if_closed(conn);
+    return;
+  }
   tg_fake_reader_feed(&conn->reader, bytes, length);
   for (;;) {
     struct tg_fake_frame frame;
