@@ -48,6 +48,12 @@ local function add_query(url, query)
   return url .. (url:find("?", 1, true) and "&" or "?") .. table.concat(parts, "&")
 end
 
+-- Discord refuses requests that do not name the library of a bot in this form.
+local agents = {
+  http = "tidegate/" .. core.version,
+  rest = ("DiscordBot (https://github.com/tidegate/tidegate, %s)"):format(core.version),
+}
+
 local function header_lines(name, headers, with_json, authorization)
   local lines, has = {}, {}
   for key, value in pairs(headers or {}) do
@@ -58,6 +64,9 @@ local function header_lines(name, headers, with_json, authorization)
   end
   if with_json and not has["content-type"] then lines[#lines + 1] = "Content-Type: application/json" end
   if authorization and not has.authorization then lines[#lines + 1] = "Authorization: " .. authorization end
+  if not has["user-agent"] then
+    lines[#lines + 1] = "User-Agent: " .. (authorization and agents.rest or agents.http)
+  end
   return lines
 end
 
@@ -117,7 +126,7 @@ end
 local function failure_of(name, response)
   local data = response.data
   local words = type(data) == "table" and data.message
-  if type(words) ~= "string" then words = response.body:sub(1, 200) end
+  if type(words) ~= "string" then words = response.body:match("^[^\r\n]*"):sub(1, 200) end
   local _, err = core.failure(response.status == 429 and "rate_limited" or "status",
     ("%s: answered %d: %s"):format(name, response.status, words))
   err.status, err.data, err.retry_after = response.status, data, response.retry_after

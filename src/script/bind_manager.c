@@ -8,6 +8,7 @@
 #include "worker/worker.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct manager_call {
   struct tg_wait wait;
@@ -15,6 +16,7 @@ struct manager_call {
   bool replied;  /* before the C function could wait */
   json_t *value; /* of the reply, held for the push */
   struct tg_error error;
+  uv_timer_t *late;
 };
 
 static int push_reply(lua_State *L, void *ctx)
@@ -49,9 +51,41 @@ static void on_manager_reply(void *ctx, json_t *value, const struct tg_error *er
   on_reply(ctx, value, error);
 }
 
+static void free_timer(uv_handle_t *handle)
+{
+  free(handle);
+}
+
+static void cancel_late(struct tg_wait *wait)
+{
+  struct manager_call *call = (struct manager_call *)wait;
+  uv_close((uv_handle_t *)call->late, free_timer);
+  free(call);
+}
+
+static void reply_late(uv_timer_t *timer)
+{
+  struct manager_call *call = timer->data;
+  uv_close((uv_handle_t *)timer, free_timer);
+  on_reply(call, NULL, &call->error);
+}
+
+/* "closed" may mean that the worker is being torn down, with nothing left that
+ * a script could call: its coroutine goes on in the next loop turn, if there is
+ * one. */
 static void on_worker_reply(void *ctx, const json_t *value, const struct tg_error *error)
 {
-  on_reply(ctx, (json_t *)value, error);
+  struct manager_call *call = ctx;
+  if (!error || strcmp(error->code, "closed") != 0 || !call->wait.yielded || !call->wait.thread) {
+    on_reply(call, (json_t *)value, error);
+    return;
+  }
+  call->error = *error;
+  call->late = tg_alloc(sizeof *call->late);
+  uv_timer_init(call->wait.thread->state->script->loop, call->late);
+  call->late->data = call;
+  uv_timer_start(call->late, reply_late, 0, 0);
+  call->wait.cancel = cancel_late;
 }
 
 static void start(struct tg_script *script, enum tg_method method, json_t *args, struct manager_call *call)

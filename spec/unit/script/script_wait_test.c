@@ -42,11 +42,13 @@ static void http_answers_and_fails(void **state)
                 "  local none, err = gateway.http.get 'http://bot/y'\n"
                 "  gateway.log.info('%s %s %s', tostring(none), err.code, tostring(err))\n"
                 "end)\n");
-  assert_string_equal(fake.http_text,
-                      "POST http://bot/x?q=a%20b|X-Y: z|Content-Type: application/json|{\"a\":1}");
+  assert_string_equal(
+      fake.http_text,
+      "POST http://bot/x?q=a%20b|X-Y: z|Content-Type: application/json|User-Agent: tidegate/" TG_VERSION
+      "|{\"a\":1}");
   answer_http(201, "[\"one\"]", "HTTP/1.1 201 Created\r\nX-A: b\r\n");
   assert_contains(logged(), "201 [\"one\"] b one");
-  assert_string_equal(fake.http_text, "GET http://bot/y|");
+  assert_string_equal(fake.http_text, "GET http://bot/y|User-Agent: tidegate/" TG_VERSION "|");
   struct tg_http_response failed = {.error = {.code = "refused", .message = "nobody listens"}};
   fake.http_done(fake.http_ctx, &failed);
   assert_contains(logged(), "nil refused nobody listens");
@@ -66,9 +68,9 @@ static void rest_decodes_and_says_what_was_refused(void **state)
                 "  gateway.log.info('%s %s %d %s', tostring(none), err.code, err.status, err.message)\n"
                 "end)\n");
   TURN_UNTIL(fake.http_done);
-  assert_string_equal(
-      fake.http_text,
-      "GET https://discord.com/api/v10/users/@me|Authorization: Bot secret-token-of-the-test|");
+  assert_string_equal(fake.http_text,
+                      "GET https://discord.com/api/v10/users/@me|Authorization: Bot secret-token-of-the-test|"
+                      "User-Agent: DiscordBot (https://github.com/tidegate/tidegate, " TG_VERSION ")|");
   answer_http(200, "{\"name\":\"me\"}", "");
   assert_contains(logged(), "me 200");
   answer_http(204, "", "");
@@ -238,6 +240,26 @@ static void manager_methods_from_a_worker_and_in_the_manager(void **state)
   tg_script_free(script);
 }
 
+/* The worker is freed before the script: nothing of it may be touched. */
+static void a_line_that_closes_wakes_nobody_up_any_more(void **state)
+{
+  (void)state;
+  fake.worker_holds = true;
+  struct tg_script *script = load(HEAD "gateway.on('load', function()\n"
+                                       "  local _, err = gateway.manager:kill(1)\n"
+                                       "  gateway.log.info('kill: %s', err.code)\n"
+                                       "  gateway.manager:kill(2)\n"
+                                       "  gateway.log.info('gone on')\n"
+                                       "end)\n");
+  struct tg_error error = {0};
+  tg_fail(&error, "closed", "gone");
+  fake.worker_reply(fake.worker_ctx, NULL, &error);
+  TURN_UNTIL(strstr(logged(), "kill: closed"));
+  fake.worker_reply(fake.worker_ctx, NULL, &error);
+  tg_script_free(script);
+  assert_not_contains(logged(), "gone on");
+}
+
 static void nothing_is_left_when_the_script_is_freed(void **state)
 {
   (void)state;
@@ -272,6 +294,7 @@ int main(void)
       WORLD_TEST(where_waiting_is_impossible_the_error_says_so),
       WORLD_TEST(methods_that_wait_reply_once),
       WORLD_TEST(manager_methods_from_a_worker_and_in_the_manager),
+      WORLD_TEST(a_line_that_closes_wakes_nobody_up_any_more),
       WORLD_TEST(nothing_is_left_when_the_script_is_freed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
