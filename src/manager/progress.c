@@ -49,7 +49,7 @@ static void draw_bar(struct tg_manager *manager, int up, int total)
   if (manager->gate_closed)
     snprintf(left, sizeof left, "identifies are held back");
   else
-    format_time(tg_scheduler_eta(manager->scheduler), left, sizeof left);
+    format_time(tg_scheduler_eta(manager->scheduler, tg_now()), left, sizeof left);
   /* The cursor goes back to the start: a line of a worker then covers the bar. */
   int length = snprintf(line, sizeof line, "\r\033[K[%s] %d of %d shards up, %s\r", bar, up, total, left);
   bar_shown = true;
@@ -67,7 +67,7 @@ void tg_progress_draw(struct tg_manager *manager)
     draw_bar(manager, up, total);
   } else if (percent / 10 > manager->shown_percent / 10 && up < total) {
     char left[48];
-    format_time(tg_scheduler_eta(manager->scheduler), left, sizeof left);
+    format_time(tg_scheduler_eta(manager->scheduler, tg_now()), left, sizeof left);
     tg_log(TG_INFO, TG_NO_SHARD, "%d of %d shards are up (%d %%), %s", up, total, percent, left);
   }
   if (percent > manager->shown_percent)

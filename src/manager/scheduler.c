@@ -10,6 +10,7 @@ struct entry {
   enum tg_identify_state state;
   enum tg_identify_priority priority;
   bool elsewhere;
+  bool fresh;       /* has not had a grant since it was told to connect */
   int failures;     /* in a row */
   uint64_t order;   /* of coming */
   tg_ms since;      /* of the state */
@@ -247,6 +248,7 @@ bool tg_scheduler_next_start(struct tg_scheduler *scheduler, tg_ms now, int *sha
     if (count_ahead(scheduler, bucket, entry->priority, now) >= TG_CONNECT_AHEAD)
       continue;
     set_state(entry, TG_IDENTIFY_STARTED, now);
+    entry->fresh = true;
     *shard_id = best;
     return true;
   }
@@ -272,6 +274,20 @@ tg_ms tg_scheduler_grant_anyway(struct tg_scheduler *scheduler, int shard_id, tg
   return deadline;
 }
 
+/* Until when the slot is kept for a shard that comes before `best` and is about
+ * to have its HELLO: Discord wants shards to start in order; 0: for none. */
+static tg_ms kept_until(const struct tg_scheduler *scheduler, int bucket, int best)
+{
+  tg_ms until = 0;
+  for (int id = bucket; id < scheduler->count; id += scheduler->max_concurrency) {
+    const struct entry *entry = &scheduler->entries[id];
+    if (entry->state == TG_IDENTIFY_STARTED && entry->fresh && before(entry, &scheduler->entries[best]) &&
+        entry->since + TG_START_ORDER > until)
+      until = entry->since + TG_START_ORDER;
+  }
+  return until;
+}
+
 bool tg_scheduler_next_grant(struct tg_scheduler *scheduler, tg_ms now, int *shard_id, tg_ms *deadline)
 {
   for (int i = 0; i < scheduler->max_concurrency; i++) {
@@ -280,7 +296,7 @@ bool tg_scheduler_next_grant(struct tg_scheduler *scheduler, tg_ms now, int *sha
     if (bucket->holder >= 0 || now < bucket->free_at || scheduler->allowance <= 0)
       continue;
     int best = foremost(scheduler, i, TG_IDENTIFY_ASKING, now);
-    if (best < 0)
+    if (best < 0 || now < kept_until(scheduler, i, best))
       continue;
     *shard_id = best;
     *deadline = tg_scheduler_grant_anyway(scheduler, best, now);
@@ -319,6 +335,7 @@ void tg_scheduler_unused(struct tg_scheduler *scheduler, int shard_id, tg_ms now
   struct entry *entry = entry_of(scheduler, shard_id);
   if (entry->state >= TG_IDENTIFY_ASKING)
     set_state(entry, TG_IDENTIFY_STARTED, now);
+  entry->fresh = false;
 }
 
 void tg_scheduler_done(struct tg_scheduler *scheduler, int shard_id, bool ready, tg_ms now)
@@ -364,7 +381,8 @@ tg_ms tg_scheduler_wakeup(struct tg_scheduler *scheduler, tg_ms now)
     if (entry->state == TG_IDENTIFY_QUEUED)
       sooner(&first, entry->not_before, now);
     else if (entry->state == TG_IDENTIFY_STARTED)
-      sooner(&first, entry->since + TG_START_STALE, now);
+      sooner(&first, entry->since + (now < entry->since + TG_START_ORDER ? TG_START_ORDER : TG_START_STALE),
+             now);
     else if (entry->state == TG_IDENTIFY_ASKING && bucket->holder < 0)
       sooner(&first, bucket->free_at > entry->not_before ? bucket->free_at : entry->not_before, now);
   }
@@ -376,17 +394,22 @@ static bool waits(const struct entry *entry)
   return entry->state >= TG_IDENTIFY_QUEUED && entry->state <= TG_IDENTIFY_GRANTED;
 }
 
-tg_ms tg_scheduler_eta(const struct tg_scheduler *scheduler)
+tg_ms tg_scheduler_eta(const struct tg_scheduler *scheduler, tg_ms now)
 {
-  int longest = 0;
-  for (int bucket = 0; bucket < scheduler->max_concurrency; bucket++) {
+  tg_ms longest = 0;
+  for (int i = 0; i < scheduler->max_concurrency; i++) {
+    const struct bucket *bucket = &scheduler->buckets[i];
     int length = 0;
-    for (int id = bucket; id < scheduler->count; id += scheduler->max_concurrency)
+    for (int id = i; id < scheduler->count; id += scheduler->max_concurrency)
       length += waits(&scheduler->entries[id]);
-    if (length > longest)
-      longest = length;
+    if (length == 0)
+      continue;
+    tg_ms free_at = bucket->holder >= 0 ? bucket->at + scheduler->spacing : bucket->free_at;
+    tg_ms left = (free_at > now ? free_at - now : 0) + (length - 1) * scheduler->spacing;
+    if (left > longest)
+      longest = left;
   }
-  return longest * scheduler->spacing;
+  return longest;
 }
 
 enum tg_identify_state tg_scheduler_state(const struct tg_scheduler *scheduler, int shard_id)

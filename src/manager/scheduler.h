@@ -37,6 +37,7 @@ enum {
   TG_GRANT_VALID = 400,       /* ms */
   TG_GRANT_GRACE = 1000,      /* ms more until a silent grant counts as used */
   TG_SLOT_MAX = 15000,        /* ms that a slow READY may hold its bucket */
+  TG_START_ORDER = 1000,      /* ms that a slot waits for a shard whose turn comes first to have its HELLO */
   TG_START_STALE = 30000,     /* ms until a shard without HELLO no longer keeps others back */
   TG_SESSION_HEALTHY = 60000, /* ms that a session must live to count as a success */
   TG_IDENTIFY_RETRY = 2000,   /* ms before the second try, doubling ... */
@@ -93,7 +94,7 @@ void tg_scheduler_gone(struct tg_scheduler *scheduler, int shard_id, tg_ms now);
 tg_ms tg_scheduler_wakeup(struct tg_scheduler *scheduler, tg_ms now);
 
 /* About how long until every shard that waits now has had its slot. */
-tg_ms tg_scheduler_eta(const struct tg_scheduler *scheduler);
+tg_ms tg_scheduler_eta(const struct tg_scheduler *scheduler, tg_ms now);
 
 enum tg_identify_state tg_scheduler_state(const struct tg_scheduler *scheduler, int shard_id);
 int tg_scheduler_waiting(const struct tg_scheduler *scheduler); /* QUEUED to GRANTED */

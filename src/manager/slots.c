@@ -48,7 +48,20 @@ static int allowance(struct tg_manager *manager)
   return tg_ledger_allowance(manager->ledger, manager->config->resharding.identify_reserve, tg_wall_clock());
 }
 
-static void close_gate(struct tg_manager *manager)
+/* Shards whose identify does not go out while the gate is closed. */
+static int count_held_back(struct tg_manager *manager)
+{
+  int count = 0;
+  for (int i = 0; i < tg_manager_shard_count(manager); i++) {
+    enum tg_identify_state state = tg_scheduler_state(manager->scheduler, manager->shards[i].id);
+    count += state >= TG_IDENTIFY_QUEUED && state <= TG_IDENTIFY_ASKING;
+  }
+  for (const struct tg_host_waiter *waiter = manager->host_waiters; waiter; waiter = waiter->next)
+    count++;
+  return count;
+}
+
+static void close_gate(struct tg_manager *manager, int held_back)
 {
   tg_ms wall = tg_wall_clock(), reset_at = tg_ledger_reset_at(manager->ledger);
   tg_ms wait = reset_at - wall + 1000;
@@ -63,12 +76,11 @@ static void close_gate(struct tg_manager *manager)
   strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", &parts);
   tg_log(TG_WARN, TG_NO_SHARD,
          "identifies are held back until %s: %d of %d session starts are left, and %d %% are the reserve. "
-         "Sessions "
-         "that live go on and resume; %d shard%s wait%s. (Spent starts would make Discord reset the token)",
+         "Sessions that live go on and resume; %d shard%s wait%s. (Spent starts would make Discord reset the "
+         "token)",
          text, tg_ledger_remaining(manager->ledger, wall), tg_ledger_total(manager->ledger),
-         manager->config->resharding.identify_reserve, tg_scheduler_waiting(manager->scheduler),
-         tg_scheduler_waiting(manager->scheduler) == 1 ? "" : "s",
-         tg_scheduler_waiting(manager->scheduler) == 1 ? "s" : "");
+         manager->config->resharding.identify_reserve, held_back, held_back == 1 ? "" : "s",
+         held_back == 1 ? "s" : "");
   manager->gate_closed = true;
   uv_update_time(manager->loop);
   uv_timer_start(&manager->gate_timer, tg_slots_on_gate_timer, (uint64_t)wait, 0);
@@ -135,8 +147,11 @@ static void pump_once(struct tg_manager *manager)
   }
   while (tg_scheduler_next_grant(scheduler, tg_now(), &shard_id, &deadline))
     grant(manager, shard_id);
-  if (!manager->gate_closed && tg_scheduler_waiting(scheduler) > 0 && allowance(manager) == 0)
-    close_gate(manager);
+  if (manager->gate_closed || allowance(manager) > 0)
+    return;
+  int held_back = count_held_back(manager);
+  if (held_back > 0)
+    close_gate(manager, held_back);
 }
 
 void tg_slots_pump(struct tg_manager *manager)

@@ -127,9 +127,9 @@ static void a_bounded_number_connects_ahead(void **state)
   assert_int_equal(starts(scheduler, 0, ids), 2 * TG_CONNECT_AHEAD);
   assert_int_equal(starts(scheduler, 10, ids), 0);
   assert_int_equal(tg_scheduler_waiting(scheduler), 16);
-  assert_true(tg_scheduler_eta(scheduler) == 8 * SPACING);
+  assert_true(tg_scheduler_eta(scheduler, 10) == 7 * SPACING);
   /* One that never gets its HELLO does not keep the others back for good. */
-  assert_true(tg_scheduler_wakeup(scheduler, 10) == TG_START_STALE);
+  assert_true(tg_scheduler_wakeup(scheduler, 2000) == TG_START_STALE);
   assert_int_equal(starts(scheduler, TG_START_STALE, ids), 2 * TG_CONNECT_AHEAD);
   tg_scheduler_free(scheduler);
 }
@@ -160,6 +160,28 @@ static void lost_sessions_go_first(void **state)
   }
   assert_int_equal(starts(scheduler, now, ids), 1);
   assert_int_equal(ids[0], 0);
+  tg_scheduler_free(scheduler);
+}
+
+static void the_order_of_starts_is_kept(void **state)
+{
+  (void)state;
+  struct tg_scheduler *scheduler = make(4);
+  int ids[MAX_SHARDS];
+  for (int id = 0; id < 8; id++)
+    tg_scheduler_enqueue(scheduler, id, TG_IDENTIFY_FIRST, 0);
+  assert_int_equal(starts(scheduler, 0, ids), 8);
+  for (int id = 4; id < 8; id++)
+    tg_scheduler_ask(scheduler, id, false, 10); /* their worker is the quicker one */
+  assert_int_equal(grants(scheduler, 10, ids), 0);
+  for (int id = 1; id < 4; id++)
+    tg_scheduler_ask(scheduler, id, false, 20);
+  assert_int_equal(grants(scheduler, 20, ids), 3);
+  for (int i = 0; i < 3; i++)
+    assert_int_equal(ids[i], i + 1);
+  assert_true(tg_scheduler_wakeup(scheduler, 20) == TG_START_ORDER); /* shard 0 has trouble to connect */
+  assert_int_equal(grants(scheduler, TG_START_ORDER, ids), 1);
+  assert_int_equal(ids[0], 4);
   tg_scheduler_free(scheduler);
 }
 
@@ -388,6 +410,7 @@ int main(void)
       cmocka_unit_test(a_slow_ready_holds_the_bucket_but_not_for_ever),
       cmocka_unit_test(a_bounded_number_connects_ahead),
       cmocka_unit_test(lost_sessions_go_first),
+      cmocka_unit_test(the_order_of_starts_is_kept),
       cmocka_unit_test(queueing_twice_raises_the_priority_only),
       cmocka_unit_test(an_unused_grant_is_free_at_once),
       cmocka_unit_test(a_silent_grant_counts_as_used),
