@@ -112,16 +112,17 @@ static void settle(struct tg_scheduler *scheduler, struct bucket *bucket, tg_ms 
 
 static void note_failure(struct entry *entry, tg_ms now)
 {
-  tg_ms wait = entry->failures < 16 ? (tg_ms)TG_IDENTIFY_RETRY << entry->failures : TG_IDENTIFY_RETRY_MAX;
+  tg_ms most = tg_patience(TG_IDENTIFY_RETRY_MAX);
+  tg_ms wait = entry->failures < 16 ? tg_patience(TG_IDENTIFY_RETRY) << entry->failures : most;
   entry->failures++;
-  entry->not_before = now + (wait < TG_IDENTIFY_RETRY_MAX ? wait : TG_IDENTIFY_RETRY_MAX);
+  entry->not_before = now + (wait < most ? wait : most);
 }
 
 /* An idle shard needs an identify. */
 static void take_up(struct tg_scheduler *scheduler, struct entry *entry, enum tg_identify_priority priority,
                     tg_ms now)
 {
-  if (entry->ready_at && now - entry->ready_at < TG_SESSION_HEALTHY)
+  if (entry->ready_at && now - entry->ready_at < tg_patience(TG_SESSION_HEALTHY))
     note_failure(entry, now); /* READY, then lost again: an identify that bought nothing */
   else if (entry->ready_at)
     entry->failures = 0;
@@ -161,8 +162,8 @@ void tg_scheduler_enqueue(struct tg_scheduler *scheduler, int shard_id, enum tg_
   case TG_IDENTIFY_STARTED:
   case TG_IDENTIFY_ASKING:
     /* Gave up without an identify: not at once again. */
-    if (entry->not_before < now + 1000)
-      entry->not_before = now + 1000;
+    if (entry->not_before < now + tg_patience(TG_GAVE_UP_WAIT))
+      entry->not_before = now + tg_patience(TG_GAVE_UP_WAIT);
     break;
   case TG_IDENTIFY_IDLE:
     break;

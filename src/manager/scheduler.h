@@ -15,7 +15,8 @@
  * op 9 or close, at most TG_SLOT_MAX. Within a bucket lost sessions go before
  * first starts, those before resharding, equals in order of their coming. A
  * bounded number connects ahead. A shard whose identifies keep failing waits
- * longer and longer, so that nothing burns the day's identifies in a loop. */
+ * longer and longer, so that nothing burns the day's identifies in a loop
+ * (these waits are hurried by tg_patience(), what Discord measures is not). */
 
 #include "base/clock.h"
 
@@ -42,6 +43,7 @@ enum {
   TG_SESSION_HEALTHY = 60000, /* ms that a session must live to count as a success */
   TG_IDENTIFY_RETRY = 2000,   /* ms before the second try, doubling ... */
   TG_IDENTIFY_RETRY_MAX = 600000,
+  TG_GAVE_UP_WAIT = 1000, /* ms before a shard that left without identifying is told to connect again */
   TG_SCHEDULED_SHARD_MAX = 65535,
 };
 
