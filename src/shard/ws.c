@@ -9,6 +9,8 @@
 #include <string.h>
 #include <wslay/wslay.h>
 
+enum { CLOSE_MAX = 125 }; /* bytes of a control frame's payload */
+
 struct tg_ws {
   uv_loop_t *loop;
   struct tg_stream *stream; /* NULL: gone */
@@ -19,10 +21,12 @@ struct tg_ws {
   wslay_event_context_ptr frames;
   const char *in; /* what wslay has not taken yet of the bytes at hand */
   size_t in_length;
+  uint64_t received;
   bool in_data; /* the frame being received carries data, not control */
+  bool in_close, close_seen;
+  uint64_t close_length;
+  struct tg_buf close; /* payload of the peer's close frame */
   uv_timer_t *close_timer;
-  int close_code; /* the peer's */
-  char close_reason[124];
   bool ended; /* on_end was called */
   bool freed; /* tg_ws_free() came while wslay was at work */
   int busy;
@@ -36,6 +40,7 @@ static void destroy(struct tg_ws *ws)
     uv_close((uv_handle_t *)ws->close_timer, free_handle);
   if (ws->frames)
     wslay_event_context_free(ws->frames);
+  tg_buf_free(&ws->close);
   free(ws->upgrade);
   free(ws);
 }
@@ -98,6 +103,11 @@ static void on_frame_start(wslay_event_context_ptr frames, const struct wslay_ev
   (void)frames;
   struct tg_ws *ws = user;
   ws->in_data = !wslay_is_ctrl_frame(arg->opcode);
+  ws->in_close = arg->opcode == WSLAY_CONNECTION_CLOSE;
+  if (ws->in_close) {
+    ws->close_seen = true;
+    ws->close_length = arg->payload_length;
+  }
 }
 
 static void on_frame_chunk(wslay_event_context_ptr frames, const struct wslay_event_on_frame_recv_chunk_arg *arg,
@@ -107,6 +117,8 @@ static void on_frame_chunk(wslay_event_context_ptr frames, const struct wslay_ev
   struct tg_ws *ws = user;
   if (ws->in_data && !ws->freed)
     ws->callbacks.on_data(ws->ctx, arg->data, arg->data_length);
+  else if (ws->in_close && ws->close.length < CLOSE_MAX)
+    tg_buf_append(&ws->close, arg->data, arg->data_length);
 }
 
 static void on_message(wslay_event_context_ptr frames, const struct wslay_event_on_msg_recv_arg *arg, void *user)
@@ -115,16 +127,8 @@ static void on_message(wslay_event_context_ptr frames, const struct wslay_event_
   struct tg_ws *ws = user;
   if (ws->freed)
     return;
-  if (!wslay_is_ctrl_frame(arg->opcode)) {
+  if (!wslay_is_ctrl_frame(arg->opcode))
     ws->callbacks.on_message_end(ws->ctx);
-    return;
-  }
-  if (arg->opcode == WSLAY_CONNECTION_CLOSE) {
-    ws->close_code = arg->status_code ? arg->status_code : 1005;
-    if (arg->msg_length > 2)
-      snprintf(ws->close_reason, sizeof ws->close_reason, "%.*s", (int)arg->msg_length - 2,
-               (const char *)arg->msg + 2);
-  }
 }
 
 static const struct wslay_event_callbacks frame_callbacks = {
@@ -146,6 +150,25 @@ static bool leave(struct tg_ws *ws)
   return true;
 }
 
+/* The close frame is read here, not by wslay: that refuses codes 1012 to 1014
+ * and reasons that are not UTF-8, and then says nothing about what came. */
+static bool close_received(const struct tg_ws *ws)
+{
+  return ws->close_seen && ws->close.length == ws->close_length && ws->close_length != 1;
+}
+
+static void finish_with_close(struct tg_ws *ws)
+{
+  const unsigned char *payload = (const unsigned char *)ws->close.data;
+  char reason[CLOSE_MAX] = "";
+  struct tg_ws_end end = {.code = 1005, .reason = reason, .retry_after = -1};
+  if (ws->close.length >= 2) {
+    end.code = payload[0] << 8 | payload[1];
+    snprintf(reason, sizeof reason, "%.*s", (int)ws->close.length - 2, ws->close.data + 2);
+  }
+  finish(ws, &end);
+}
+
 static void send_queued(struct tg_ws *ws)
 {
   while (ws->stream && wslay_event_want_write(ws->frames)) {
@@ -165,9 +188,8 @@ static void receive_frames(struct tg_ws *ws, const char *bytes, size_t length)
   if (!leave(ws) || ws->ended)
     return;
 
-  if (wslay_event_get_close_received(ws->frames)) {
-    struct tg_ws_end end = {.code = ws->close_code, .reason = ws->close_reason, .retry_after = -1};
-    finish(ws, &end);
+  if (close_received(ws)) {
+    finish_with_close(ws);
   } else if (result != 0 || !wslay_event_get_read_enabled(ws->frames)) {
     struct tg_error error;
     tg_fail(&error, "protocol", "%s sent something that is not a WebSocket frame", ws->url.host);
@@ -232,6 +254,7 @@ static void receive_upgrade(struct tg_ws *ws, const char *bytes, size_t length)
 static void on_stream_data(void *ctx, const char *bytes, size_t length)
 {
   struct tg_ws *ws = ctx;
+  ws->received += length;
   if (ws->frames)
     receive_frames(ws, bytes, length);
   else
@@ -302,6 +325,8 @@ void tg_ws_free(struct tg_ws *ws)
   if (ws->busy == 0)
     destroy(ws);
 }
+
+uint64_t tg_ws_received(const struct tg_ws *ws) { return ws->received; }
 
 void tg_ws_trim(struct tg_ws *ws)
 {

@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <uv.h>
 
 struct tg_ws;
@@ -48,6 +49,9 @@ void tg_ws_close(struct tg_ws *ws, int code, const char *reason, tg_ms timeout);
 
 /* Drops the connection at once, without a close frame. No callback follows. */
 void tg_ws_free(struct tg_ws *ws);
+
+/* How many bytes have come so far, of whatever kind: who hears more is alive. */
+uint64_t tg_ws_received(const struct tg_ws *ws);
 
 /* Gives back buffers that stand empty. */
 void tg_ws_trim(struct tg_ws *ws);
