@@ -16,13 +16,22 @@ static void append_text(char *to, size_t size, const char *at, size_t length)
   to[used + length] = '\0';
 }
 
+/* Seconds; more than an hour is an accident of whoever answers. */
+static tg_ms read_retry_after(const char *value)
+{
+  enum { SECONDS_MAX = 3600 };
+  if (value[0] < '0' || value[0] > '9')
+    return -1;
+  double seconds = strtod(value, NULL);
+  return (tg_ms)((seconds < SECONDS_MAX ? seconds : SECONDS_MAX) * 1000);
+}
+
 static void header_is_whole(struct tg_upgrade *upgrade)
 {
   if (strcasecmp(upgrade->field, "sec-websocket-accept") == 0)
     upgrade->accepted = strcmp(upgrade->value, upgrade->accept) == 0;
-  else if (strcasecmp(upgrade->field, "retry-after") == 0 && upgrade->value[0] >= '0' &&
-           upgrade->value[0] <= '9')
-    upgrade->retry_after = (tg_ms)(strtod(upgrade->value, NULL) * 1000);
+  else if (strcasecmp(upgrade->field, "retry-after") == 0)
+    upgrade->retry_after = read_retry_after(upgrade->value);
 }
 
 static int on_field(http_parser *parser, const char *at, size_t length)
