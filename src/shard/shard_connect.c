@@ -65,11 +65,23 @@ void tg_shard_begin(struct tg_shard *shard)
 
 /* Identify always goes to the main URL; so does a RESUME once its own URL has
  * failed again and again. */
-static const char *choose_url(struct tg_shard *shard)
+static bool choose_url(struct tg_shard *shard, struct tg_gateway_url *url)
 {
+  enum tg_compression compression = shard->env->config->transport_compression;
+  struct tg_error error;
   shard->on_resume_url =
       tg_shard_has_session(shard) && shard->session.resume_url[0] && shard->url_fails < TG_URL_FAILS_MAX;
-  return shard->on_resume_url ? shard->session.resume_url : shard->env->gateway_url;
+  if (shard->on_resume_url) {
+    if (tg_gateway_url_parse(shard->session.resume_url, compression, url, &error))
+      return true;
+    tg_log(TG_WARN, shard->id, "the resume URL is unusable, taking the main one: %s", error.message);
+    shard->url_fails = TG_URL_FAILS_MAX;
+    shard->on_resume_url = false;
+  }
+  if (tg_gateway_url_parse(shard->env->gateway_url, compression, url, &error))
+    return true;
+  tg_log(TG_ERROR, shard->id, "cannot connect: %s", error.message);
+  return false;
 }
 
 static void on_open(void *ctx)
@@ -92,14 +104,8 @@ void tg_shard_connect(struct tg_shard *shard)
   if (shard->ws || shard->phase != TG_PHASE_CONNECTING)
     return;
   struct tg_gateway_url url;
-  struct tg_error error;
-  const char *base = choose_url(shard);
-  if (!tg_gateway_url_parse(base, env->config->transport_compression, &url, &error) && shard->on_resume_url) {
-    tg_log(TG_WARN, shard->id, "the resume URL is unusable, taking the main one: %s", error.message);
-    shard->url_fails = TG_URL_FAILS_MAX;
-    base = choose_url(shard);
-    tg_gateway_url_parse(base, env->config->transport_compression, &url, &error);
-  }
+  if (!choose_url(shard, &url))
+    return;
   tg_log(TG_DEBUG, shard->id, "connecting to %s:%s to %s", url.host, url.port,
          tg_shard_has_session(shard) ? "resume" : "identify");
   shard->inflate = tg_inflate_new(env->config->transport_compression, TG_MESSAGE_MAX);

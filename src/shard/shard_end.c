@@ -14,6 +14,8 @@ static void report_fatal(struct tg_shard *shard, int code)
 /* The connection is gone and its traces are cleared: what `plan` says. */
 static void follow_plan(struct tg_shard *shard)
 {
+  if (shard->ws && shard->phase > TG_PHASE_CONNECTING && shard->plan != TG_PLAN_STOP)
+    atomic_fetch_add(&shard->row->reconnects, 1);
   tg_shard_drop(shard);
   if (shard->plan == TG_PLAN_STOP) {
     void (*stopped)(void *ctx) = shard->stopped;
@@ -36,9 +38,10 @@ static void plan(struct tg_shard *shard, enum tg_plan what, tg_ms delay)
   shard->delay = delay;
 }
 
-/* The delay before the next try; grows with each one that did not last. */
-static tg_ms next_delay(struct tg_shard *shard)
+tg_ms tg_shard_next_delay(struct tg_shard *shard)
 {
+  if (shard->phase == TG_PHASE_READY && tg_now() - shard->settled_at > tg_patience(TG_T_STEADY))
+    shard->backoff = 0;
   if (shard->backoff++ == 0)
     return 0;
   return tg_backoff(shard->backoff - 2, tg_patience(TG_BACKOFF_BASE), tg_patience(TG_BACKOFF_CAP));
@@ -110,12 +113,18 @@ static void pause_everybody(struct tg_shard *shard, const struct tg_ws_end *end)
                               "for the next %lld s", end->error.message, (long long)((pause + 999) / 1000));
 }
 
-static void connect_failed(struct tg_shard *shard, const struct tg_ws_end *end)
+/* Nothing but a HELLO shows that the resume URL leads to Discord. */
+static void count_url_fail(struct tg_shard *shard)
 {
   if (shard->on_resume_url && ++shard->url_fails == TG_URL_FAILS_MAX)
     tg_log(TG_WARN, shard->id, "the resume URL has failed %d times: resuming over the main URL", TG_URL_FAILS_MAX);
+}
+
+static void connect_failed(struct tg_shard *shard, const struct tg_ws_end *end)
+{
+  count_url_fail(shard);
   shard->backoff += shard->backoff == 0;
-  tg_ms delay = next_delay(shard);
+  tg_ms delay = tg_shard_next_delay(shard);
   if (end->http_status == 429 || end->http_status == 403) {
     pause_everybody(shard, end);
   } else {
@@ -151,10 +160,22 @@ static bool resume_is_hopeless(struct tg_shard *shard)
   return shard->phase == TG_PHASE_RESUMING && ++shard->resume_fails >= TG_RESUME_FAILS_MAX;
 }
 
-static void session_ended_by_close(struct tg_shard *shard, const char *why)
+static void give_session_up(struct tg_shard *shard, const char *why)
 {
   tg_log(TG_WARN, shard->id, "%s: the session is given up, a new one will be identified", why);
   tg_shard_forget_session(shard);
+}
+
+void tg_shard_give_up(struct tg_shard *shard, int code)
+{
+  if (shard->phase == TG_PHASE_CLOSING)
+    return;
+  bool lost = shard->phase == TG_PHASE_IDENTIFYING;
+  if (resume_is_hopeless(shard)) {
+    give_session_up(shard, "three RESUMEs in a row came to nothing");
+    lost = true;
+  }
+  tg_shard_leave(shard, code, "", lost ? TG_PLAN_LOST : TG_PLAN_RECONNECT, tg_shard_next_delay(shard));
 }
 
 static void lost_connection(struct tg_shard *shard, const struct tg_ws_end *end)
@@ -172,15 +193,15 @@ static void lost_connection(struct tg_shard *shard, const struct tg_ws_end *end)
   }
   bool waited_for_ready = shard->phase == TG_PHASE_IDENTIFYING;
   bool hopeless = resume_is_hopeless(shard);
-  if (shard->phase == TG_PHASE_READY && tg_now() - shard->settled_at > tg_patience(TG_T_STEADY))
-    shard->backoff = 0;
-  tg_ms delay = next_delay(shard);
+  if (shard->phase == TG_PHASE_HELLO)
+    count_url_fail(shard);
+  tg_ms delay = tg_shard_next_delay(shard);
   if (tg_close_wants_pause(end->code))
     delay += tg_patience(2000 + (tg_ms)tg_random(3000));
   if (action == TG_CLOSE_IDENTIFY)
-    session_ended_by_close(shard, tg_close_meaning(end->code));
+    give_session_up(shard, tg_close_meaning(end->code));
   else if (hopeless)
-    session_ended_by_close(shard, "three RESUMEs in a row were cut off");
+    give_session_up(shard, "three RESUMEs in a row were cut off");
   bool lost = action == TG_CLOSE_IDENTIFY || hopeless || waited_for_ready;
   plan(shard, lost ? TG_PLAN_LOST : TG_PLAN_RECONNECT, delay);
   follow_plan(shard);
@@ -210,13 +231,23 @@ static void deadline_passed(struct tg_shard *shard, const char *what)
   tg_shard_on_end(shard, &end);
 }
 
-/* Discord may be slow in bad hours: READY and RESUMED are given up only when
- * nothing at all arrives (reference, 3.2). */
+void tg_shard_await(struct tg_shard *shard, enum tg_phase phase, tg_ms wait)
+{
+  shard->received_at_check = tg_ws_received(shard->ws);
+  shard->checks = 0;
+  shard->beats_before_ready = 0;
+  tg_shard_set_phase(shard, phase);
+  tg_shard_set_timer(shard, tg_patience(wait));
+}
+
+/* Discord may be slow in bad hours: READY and RESUMED are given up when nothing
+ * at all arrives (reference, 3.2), or nothing but ACKs for very long. */
 static bool still_talking(struct tg_shard *shard, tg_ms wait)
 {
-  if (!shard->packets_since_check)
+  uint64_t received = tg_ws_received(shard->ws);
+  if (received == shard->received_at_check || ++shard->checks >= TG_CHECKS_MAX)
     return false;
-  shard->packets_since_check = false;
+  shard->received_at_check = received;
   tg_shard_set_timer(shard, tg_patience(wait));
   return true;
 }

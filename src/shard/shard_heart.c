@@ -34,13 +34,27 @@ void tg_shard_heartbeat(struct tg_shard *shard)
   tg_buf_free(&frame);
   shard->beat_sent = tg_now();
   shard->beat_acked = false;
-  shard->heard_since_beat = false;
+  shard->received_at_beat = tg_ws_received(shard->ws);
   tg_shard_life(shard, TG_LIFE_heartbeat, NULL);
+}
+
+/* The next beat is due an interval after this one, or it would be judged
+ * before its answer can be there. */
+void tg_shard_answer_heartbeat(struct tg_shard *shard)
+{
+  if (!tg_shard_may_answer_heartbeat(shard)) {
+    tg_log(TG_DEBUG, shard->id, "Discord asks for more heartbeats than the send limit allows");
+    return;
+  }
+  if (uv_is_active((uv_handle_t *)shard->beat_timer))
+    schedule(shard, shard->beat_interval);
+  tg_shard_heartbeat(shard);
 }
 
 static bool is_zombie(struct tg_shard *shard)
 {
-  if (!shard->beat_sent || shard->beat_acked || shard->heard_since_beat)
+  bool heard = shard->ws && tg_ws_received(shard->ws) != shard->received_at_beat;
+  if (!shard->beat_sent || shard->beat_acked || heard)
     return false;
   /* While IDENTIFY or RESUME waits for its answer ACKs may be late. */
   bool answering = shard->phase == TG_PHASE_IDENTIFYING || shard->phase == TG_PHASE_RESUMING;
@@ -53,9 +67,7 @@ static void on_beat(uv_timer_t *timer)
   if (is_zombie(shard)) {
     tg_log(TG_WARN, shard->id, "nothing came since the last heartbeat %lld ms ago: the connection is dead, "
                                "reconnecting", (long long)(tg_now() - shard->beat_sent));
-    if (shard->phase == TG_PHASE_RESUMING)
-      shard->resume_fails++;
-    tg_shard_leave(shard, 0, "", TG_PLAN_RECONNECT, 0);
+    tg_shard_give_up(shard, 0);
     return;
   }
   /* First the next beat: whatever the script does, the heart goes on. */

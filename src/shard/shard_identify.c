@@ -212,11 +212,8 @@ void tg_shard_identify(struct tg_shard *shard)
   struct tg_buf frame = {0};
   write_identify(shard, &frame);
   shard->has_sequence = false;
-  shard->packets_since_check = false;
-  shard->beats_before_ready = 0;
   shard->slot = TG_SLOT_SENT;
-  tg_shard_set_phase(shard, TG_PHASE_IDENTIFYING);
-  tg_shard_set_timer(shard, tg_patience(TG_T_READY));
+  tg_shard_await(shard, TG_PHASE_IDENTIFYING, TG_T_READY);
   tg_shard_send_frame(shard, &frame);
   tg_buf_free(&frame);
   atomic_fetch_add(&shard->row->identifies, 1);

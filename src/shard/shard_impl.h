@@ -59,6 +59,7 @@ enum {
   TG_T_RESUMED = 60000,
   TG_T_CLOSE = 3000,
   TG_T_STEADY = 30000, /* a connection that held so long was a good one */
+  TG_T_EMPTY = 1000,   /* after an op 7 in place of HELLO */
   TG_BACKOFF_BASE = 1000,
   TG_BACKOFF_CAP = 60000,
   TG_BLOCKED_PAUSE = 120000, /* after 403 or 429 without Retry-After */
@@ -72,6 +73,7 @@ enum {
   TG_MESSAGE_MAX = 64 * 1024 * 1024,
   TG_HANDSHAKES_MAX = 64, /* a process: a mass reconnect must not stall beats */
   TG_COMMANDS_MAX = 200,  /* that wait in one shard */
+  TG_CHECKS_MAX = 10,     /* times T_ready and T_resumed begin anew while bytes come, but no event */
 };
 
 struct tg_command {
@@ -104,7 +106,6 @@ struct tg_shard {
   int url_fails;    /* connects to the resume URL that failed */
   bool on_resume_url;
   uint64_t resumed_from; /* the sequence op 6 carried */
-  bool first_replayed;   /* the next dispatch is the first of the replay */
 
   struct tg_ws *ws;
   bool counted; /* among env->handshakes */
@@ -112,13 +113,15 @@ struct tg_shard {
   struct tg_buf partial; /* text of a message that is not complete yet */
   struct tg_buf packet;  /* bytes of the message, when a script decompresses */
   struct tg_span text;   /* of the packet being handled */
-  bool packets_since_check; /* any, for the deadlines of READY and RESUMED */
+  uint64_t received_at_check; /* of tg_ws_received(), for the deadlines of READY and RESUMED */
+  int checks;
 
   uv_timer_t *beat_timer;
   tg_ms beat_interval;
   tg_ms beat_sent; /* 0: none on this connection */
   bool beat_acked;
-  bool heard_since_beat;
+  uint64_t received_at_beat; /* of tg_ws_received() */
+  tg_ms asked_beats[2];      /* when the last ones went that Discord had asked for */
   int beats_before_ready; /* no zombie verdict for the first two */
   int rtt;
 
@@ -154,9 +157,11 @@ void tg_shard_end_handshake(struct tg_shard *shard); /* the next one in the queu
 void tg_shard_settled(struct tg_shard *shard); /* READY or RESUMED: the tries start anew */
 void tg_shard_send_frame(struct tg_shard *shard, const struct tg_buf *frame);
 
-/* shard_receive.c: callbacks of the WebSocket. */
-void tg_shard_on_data(void *ctx, const void *bytes, size_t length);
+/* shard_receive.c */
+void tg_shard_on_data(void *ctx, const void *bytes, size_t length); /* callbacks of the WebSocket */
 void tg_shard_on_message_end(void *ctx);
+/* What came cannot be read: nothing that follows on this connection counts. */
+void tg_shard_break_off(struct tg_shard *shard, const char *what);
 
 /* shard_end.c */
 void tg_shard_on_end(void *ctx, const struct tg_ws_end *end); /* callback of the WebSocket */
@@ -164,6 +169,13 @@ void tg_shard_on_timer(uv_timer_t *timer);
 /* Ends the connection: closes politely (code), or drops it (code 0), and then
  * follows `plan` after `delay`. */
 void tg_shard_leave(struct tg_shard *shard, int code, const char *reason, enum tg_plan plan, tg_ms delay);
+/* The connection is no good: leaves it for another one, by RESUME if there is a
+ * session that has not failed again and again, in growing intervals. */
+void tg_shard_give_up(struct tg_shard *shard, int code);
+/* The delay before the next try; grows with each connection that did not hold. */
+tg_ms tg_shard_next_delay(struct tg_shard *shard);
+/* IDENTIFY or RESUME has been sent: waits for the answer. */
+void tg_shard_await(struct tg_shard *shard, enum tg_phase phase, tg_ms wait);
 
 /* shard_identify.c */
 void tg_shard_prepare_identify(struct tg_shard *shard); /* HELLO came, no session */
@@ -174,8 +186,10 @@ void tg_shard_end_slot(struct tg_shard *shard, const char *result, int code);
 
 /* shard_heart.c */
 void tg_shard_hello(struct tg_shard *shard, tg_ms interval);
+void tg_shard_answer_heartbeat(struct tg_shard *shard); /* op 1 came */
 
 /* shard_send.c */
 void tg_shard_open_sends(struct tg_shard *shard); /* a new connection: a new budget */
 void tg_shard_pump(struct tg_shard *shard);
+bool tg_shard_may_answer_heartbeat(struct tg_shard *shard); /* and counts it */
 void tg_shard_fail_commands(struct tg_shard *shard, const struct tg_error *error);

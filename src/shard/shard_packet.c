@@ -52,11 +52,7 @@ void tg_shard_resume(struct tg_shard *shard)
   struct tg_buf frame = {0};
   tg_payload_resume(&frame, shard->env->config->token, shard->session.id, shard->session.sequence);
   shard->resumed_from = shard->session.sequence;
-  shard->first_replayed = true;
-  shard->packets_since_check = false;
-  shard->beats_before_ready = 0;
-  tg_shard_set_phase(shard, TG_PHASE_RESUMING);
-  tg_shard_set_timer(shard, tg_patience(TG_T_RESUMED));
+  tg_shard_await(shard, TG_PHASE_RESUMING, TG_T_RESUMED);
   tg_shard_send_frame(shard, &frame);
   tg_buf_free(&frame);
   tg_shard_life(shard, TG_LIFE_resuming, NULL);
@@ -103,23 +99,12 @@ static void end_replay(struct tg_shard *shard)
   tg_shard_life(shard, TG_LIFE_resumed, NULL);
 }
 
-/* Discord may have thrown away what it should have replayed: never silently. */
-static void check_gap(struct tg_shard *shard, uint64_t sequence)
-{
-  if (!shard->first_replayed)
-    return;
-  shard->first_replayed = false;
-  if (sequence <= shard->resumed_from + 1)
-    return;
-  atomic_fetch_add(&shard->row->gaps, 1);
-  tg_log(TG_WARN, shard->id, "Discord no longer had events %llu to %llu when the session was resumed: they are lost",
-         (unsigned long long)shard->resumed_from + 1, (unsigned long long)sequence - 1);
-}
-
 static void on_dispatch(struct tg_shard *shard, const char *text, size_t length,
                         const struct tg_envelope *packet)
 {
-  if (shard->phase < TG_PHASE_IDENTIFYING || !packet->has_sequence || !packet->name.at) {
+  bool begins = shard->phase == TG_PHASE_IDENTIFYING;
+  bool has_place = begins || (shard->phase > TG_PHASE_IDENTIFYING && tg_shard_has_session(shard));
+  if (!has_place || !packet->has_sequence || !packet->name.at) {
     tg_log(TG_DEBUG, shard->id, "a dispatch without s, t or session is ignored");
     return;
   }
@@ -132,11 +117,10 @@ static void on_dispatch(struct tg_shard *shard, const char *text, size_t length,
       .data = packet->data,
       .replayed = shard->phase == TG_PHASE_RESUMING,
   };
-  if (event.type == TG_EVENT_READY && shard->phase == TG_PHASE_IDENTIFYING &&
-      !begin_session(shard, packet))
+  if (begins && (event.type != TG_EVENT_READY || !begin_session(shard, packet)))
     return;
-  if (event.replayed)
-    check_gap(shard, event.sequence);
+  if (event.replayed) /* the session lives, whatever cuts this replay off */
+    shard->resume_fails = shard->checks = 0;
   event.epoch = shard->session.epoch;
   if (event.sequence > shard->session.sequence)
     shard->session.sequence = event.sequence;
@@ -155,9 +139,10 @@ static void on_reconnect(struct tg_shard *shard)
   tg_log(TG_INFO, shard->id, "Discord asks for a reconnect");
   tg_shard_life(shard, TG_LIFE_requested_reconnect, NULL);
   bool identifying = shard->phase == TG_PHASE_IDENTIFYING;
-  bool had_hello = shard->phase != TG_PHASE_HELLO;
-  tg_shard_leave(shard, TG_CLOSE_KEEP, "", identifying ? TG_PLAN_LOST : TG_PLAN_RECONNECT,
-                 had_hello ? 0 : tg_patience(1000));
+  tg_ms delay = tg_shard_next_delay(shard);
+  if (shard->phase == TG_PHASE_HELLO)
+    delay += tg_patience(TG_T_EMPTY);
+  tg_shard_leave(shard, TG_CLOSE_KEEP, "", identifying ? TG_PLAN_LOST : TG_PLAN_RECONNECT, delay);
 }
 
 /* The wait before the next try spreads the load (reference, 3.2, notes). */
@@ -202,9 +187,9 @@ void tg_shard_handle_packet(struct tg_shard *shard, const char *text, size_t len
   if (!shard->ws)
     return;
   if (!tg_envelope_scan(text, length, &packet)) {
-    tg_log(TG_WARN, shard->id, "Discord sent %zu bytes that are not a gateway message: reconnecting to resume",
-           length);
-    tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_RECONNECT, 0);
+    char what[80];
+    snprintf(what, sizeof what, "Discord sent %zu bytes that are not a gateway message", length);
+    tg_shard_break_off(shard, what);
     return;
   }
   if (shard->phase == TG_PHASE_CLOSING && packet.op != TG_OP_DISPATCH)
@@ -214,7 +199,7 @@ void tg_shard_handle_packet(struct tg_shard *shard, const char *text, size_t len
     on_dispatch(shard, text, length, &packet);
     break;
   case TG_OP_HEARTBEAT:
-    tg_shard_heartbeat(shard);
+    tg_shard_answer_heartbeat(shard);
     break;
   case TG_OP_RECONNECT:
     on_reconnect(shard);

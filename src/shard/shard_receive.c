@@ -5,18 +5,22 @@
 
 enum { SPARE_TEXT_MAX = 1024 * 1024 };
 
-static void break_off(struct tg_shard *shard, const char *what)
+void tg_shard_break_off(struct tg_shard *shard, const char *what)
 {
-  tg_log(TG_WARN, shard->id, "%s: reconnecting to resume", what);
-  tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_RECONNECT, 0);
+  tg_log(TG_WARN, shard->id, "%s: this connection is given up", what);
+  /* An event that came after the broken one would move the sequence past it,
+   * and the RESUME would leave it out. */
+  tg_inflate_free(shard->inflate);
+  shard->inflate = NULL;
+  tg_shard_give_up(shard, TG_CLOSE_KEEP);
 }
 
 static bool inflate_ok(struct tg_shard *shard, enum tg_inflate_result result)
 {
   if (result == TG_INFLATE_CORRUPT)
-    break_off(shard, "the compressed stream is corrupt");
+    tg_shard_break_off(shard, "the compressed stream is corrupt");
   else if (result == TG_INFLATE_TOO_LARGE)
-    break_off(shard, "a message is larger than 64 MiB");
+    tg_shard_break_off(shard, "a message is larger than 64 MiB");
   else
     return true;
   return false;
@@ -45,7 +49,6 @@ static void give_back_text_buffer(struct tg_shard_env *env, struct tg_buf *text)
 void tg_shard_on_data(void *ctx, const void *bytes, size_t length)
 {
   struct tg_shard *shard = ctx;
-  shard->heard_since_beat = shard->packets_since_check = true;
   if (!shard->inflate)
     return;
   take_text_buffer(shard);

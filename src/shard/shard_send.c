@@ -35,7 +35,23 @@ void tg_shard_open_sends(struct tg_shard *shard)
       result.integer >= 0 && result.integer <= FRAMES_A_WINDOW)
     limit = (int)result.integer;
   tg_limiter_init(&shard->budget, limit, WINDOW);
+  memset(shard->asked_beats, 0, sizeof shard->asked_beats);
   tg_limiter_init(&shard->presence_budget, PRESENCES, PRESENCE_WINDOW);
+}
+
+/* Two a minute are always left over; more of them use up what users may send. */
+bool tg_shard_may_answer_heartbeat(struct tg_shard *shard)
+{
+  tg_ms now = tg_now();
+  if (shard->asked_beats[0] == 0 || now - shard->asked_beats[0] >= WINDOW) {
+    shard->asked_beats[0] = shard->asked_beats[1];
+    shard->asked_beats[1] = now;
+    return true;
+  }
+  if (tg_limiter_wait(&shard->budget, now) > 0)
+    return false;
+  tg_limiter_take(&shard->budget, now);
+  return true;
 }
 
 static void finish(struct tg_shard *shard, int priority, struct tg_command *command, const struct tg_error *error)
