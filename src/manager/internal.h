@@ -146,6 +146,7 @@ struct tg_manager {
   json_t *presence; /* d of op 3 for all shards; NULL: as configured */
   int generation;
   struct tg_reload_run *reload;
+  json_t *needs_restart; /* keys that the last reload could not change; NULL: none */
   struct tg_pending_call *calls; /* overrides that wait, and requests under way */
   struct tg_request *requests;
   struct tg_members_request *members;

@@ -70,7 +70,15 @@ void tg_manager_fail(struct tg_manager *manager, int exit_code, const char *form
 
 void tg_manager_reconfigure(struct tg_manager *manager, const struct tg_config *config)
 {
+  struct tg_problems keys = tg_config_needs_restart(manager->config, config);
   manager->config = config;
+  json_decref(manager->needs_restart);
+  manager->needs_restart = json_array();
+  for (int i = 0; i < keys.count; i++) {
+    tg_log(TG_WARN, TG_NO_SHARD, "%s has changed, and needs a restart to take effect", keys.items[i]);
+    json_array_append_new(manager->needs_restart, json_string(keys.items[i]));
+  }
+  tg_problems_free(&keys);
 }
 
 /* ---- start: which shards, in which workers ---- */
@@ -232,6 +240,7 @@ void tg_manager_free(struct tg_manager *manager)
   }
   tg_waiters_end(&manager->spawn_waiters, "stopping", "the gateway is gone");
   json_decref(manager->presence);
+  json_decref(manager->needs_restart);
   free(manager->shards);
   tg_scheduler_free(manager->scheduler);
   tg_ledger_close(manager->ledger);

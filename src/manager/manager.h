@@ -46,7 +46,8 @@ void tg_manager_stop(struct tg_manager *manager, bool keep_sessions, int exit_co
  * afterwards: its closing handles hold the memory. */
 void tg_manager_free(struct tg_manager *manager);
 
-/* A reload has made a new configuration; the old one may be freed afterwards. */
+/* A reload has made a new configuration; the old one may be freed afterwards.
+ * What of it needs a restart is logged, key by key. */
 void tg_manager_reconfigure(struct tg_manager *manager, const struct tg_config *config);
 
 /* `value` is borrowed, any JSON or NULL (nil). Called exactly once. */
@@ -63,7 +64,7 @@ void tg_manager_call_default(struct tg_manager *manager, enum tg_method method, 
 
 /* Reloads the scripts of all processes in two phases: prepared everywhere, then
  * committed everywhere; or, if one says no, aborted everywhere and nothing has
- * changed. Replies {"generation": n} or an error ("reload_failed",
+ * changed. Replies {"generation": n, "needs_restart": [keys]} or an error ("reload_failed",
  * "reload_running"); of a failed script `value` is {"problem": text} with the
  * whole traceback, which is also in the log. */
 void tg_manager_reload(struct tg_manager *manager, tg_manager_reply *reply, void *ctx);

@@ -137,7 +137,9 @@ static void reply_success(struct tg_reload_run *run)
   while (run->waiters) {
     struct tg_waiter *waiter = run->waiters;
     run->waiters = waiter->next;
-    tg_reply_value(waiter->reply, waiter->ctx, json_pack("{s:i}", "generation", run->generation));
+    json_t *keys = run->manager->needs_restart;
+    tg_reply_value(waiter->reply, waiter->ctx,
+                   json_pack("{s:i, s:O}", "generation", run->generation, "needs_restart", keys));
     free(waiter);
   }
 }
@@ -168,7 +170,9 @@ static void commit(struct tg_reload_run *run)
   int index = 0;
   for (struct tg_managed_worker *worker; (worker = next_worker(run, &index, true));)
     ask_worker(run, worker, "COMMIT_RELOAD", on_committed);
-  manager->options.reload.commit(manager->options.reload.ctx, run->generation);
+  json_decref(manager->needs_restart);
+  manager->needs_restart = json_array();
+  manager->options.reload.commit(manager->options.reload.ctx, run->generation); /* may reconfigure us */
   tg_log(TG_INFO, TG_NO_SHARD, "reloaded in %lld ms: generation %d", (long long)(tg_now() - run->began),
          run->generation);
   index = 0;

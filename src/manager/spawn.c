@@ -257,6 +257,8 @@ void tg_spawn_default(struct tg_manager *manager, const json_t *args, tg_manager
     }
   }
   free(order.ids);
+  if (manager->all_up) /* by an earlier call */
+    tg_waiters_end(&manager->spawn_waiters, NULL, NULL);
 }
 
 static void on_spawned(void *ctx, json_t *value, const struct tg_error *error)

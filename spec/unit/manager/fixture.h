@@ -240,6 +240,7 @@ static struct {
   uv_timer_t tick;
   char dir[64];
   struct tg_config config;
+  struct tg_config next_config; /* after a reload; zeroed: stays the same */
   struct tg_hooks hooks;
   struct tg_manager *manager;
   int exits, exit_code;
@@ -283,6 +284,8 @@ static inline void on_commit(void *ctx, int generation)
   (void)ctx;
   fixture.committed++;
   fixture.generation = generation;
+  if (fixture.next_config.token)
+    tg_manager_reconfigure(fixture.manager, &fixture.next_config);
 }
 
 static inline void on_abort(void *ctx)

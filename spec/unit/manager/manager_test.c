@@ -225,11 +225,16 @@ static void a_reload_commits_everywhere(void **state)
   (void)state;
   begin("plain");
   wait_for(shards_up() == 4);
+  fixture.next_config = fixture.config;
+  fixture.next_config.intents = 3;
   struct reply reply = {0};
   tg_manager_reload(fixture.manager, on_reply, &reply);
   wait_for(reply.count == 1);
   assert_string_equal(reply.error.code, "");
   assert_int_equal(json_integer_value(json_object_get(reply.value, "generation")), 2);
+  const json_t *keys = json_object_get(reply.value, "needs_restart");
+  assert_int_equal(json_array_size(keys), 1);
+  assert_string_equal(json_string_value(json_array_get(keys, 0)), "intents");
   json_decref(reply.value);
   assert_int_equal(fixture.committed, 1);
   assert_int_equal(fixture.generation, 2);
