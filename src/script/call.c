@@ -133,21 +133,28 @@ static bool protect(struct tg_state *state, const char *what, enum tg_budget bud
                     int results, lua_State **at)
 {
   struct frame frame;
-  lua_State *L = state->depth > 0 ? state->now : state->L;
+  bool outermost = state->depth == 0;
+  lua_State *L = outermost ? state->L : state->now;
   *at = L;
   enter(&frame, state, what, NULL, budget);
   state->limited = false;
-  lua_checkstack(L, LUA_MINSTACK);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_traceback);
-  int handler = lua_gettop(L);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_trampoline);
+  int handler = TG_STACK_TRACEBACK;
+  if (outermost) {
+    lua_pushvalue(L, TG_STACK_TRAMPOLINE);
+  } else {
+    lua_checkstack(L, LUA_MINSTACK);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_traceback);
+    handler = lua_gettop(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_trampoline);
+  }
   lua_pushlightuserdata(L, job);
   state->limited = budget != TG_BUDGET_HOST;
   int status = lua_pcall(L, 1, results, handler);
   state->limited = false;
   if (status != 0)
     keep_error(state, L, status);
-  lua_remove(L, handler);
+  if (!outermost)
+    lua_remove(L, handler);
   leave(&frame, state);
   return status == 0;
 }

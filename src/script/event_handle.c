@@ -9,29 +9,28 @@
 #include "script/json.h"
 #include "script/state.h"
 
+#include "base/suggest.h"
 #include "proto/event.h"
 #include "proto/event_types.h"
 
 #include <string.h>
 
 struct handle {
-  int slot; /* -1: none */
+  const void *kind; /* &handle_kind: no other userdata of this size begins so */
+  int slot;         /* -1: none */
   bool has_env;
   uint64_t serial;
   struct tg_event *copy; /* in a userdata of the environment */
 };
 
+static const char handle_kind;
+
 static struct handle *to_handle(lua_State *L, int index)
 {
-  struct tg_state *state = tg_state_of(L);
+  if (lua_type(L, index) != LUA_TUSERDATA || lua_objlen(L, index) != sizeof(struct handle))
+    return NULL;
   struct handle *handle = lua_touserdata(L, index);
-  bool ours = false;
-  if (handle && lua_getmetatable(L, index)) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_event_meta);
-    ours = lua_rawequal(L, -1, -2);
-    lua_pop(L, 2);
-  }
-  return ours ? handle : NULL;
+  return handle->kind == &handle_kind ? handle : NULL;
 }
 
 static struct tg_event *live_event(struct tg_state *state, const struct handle *handle)
@@ -72,7 +71,7 @@ void tg_push_event(lua_State *L, struct tg_event *event)
 {
   struct tg_state *state = tg_state_of(L);
   struct handle *handle = lua_newuserdata(L, sizeof *handle);
-  *handle = (struct handle){.slot = -1, .serial = ++state->event_serial};
+  *handle = (struct handle){.kind = &handle_kind, .slot = -1, .serial = ++state->event_serial};
   if (state->live_events < TG_LIVE_EVENTS) {
     handle->slot = state->live_events++;
     state->live[handle->slot].serial = handle->serial;
@@ -180,21 +179,41 @@ static const char *const field_names[] = {"type", "shard_id",     "sequence", "e
                                           "id",   "guild_id",     "size",     "raw",
                                           "data", "guild_create", "replayed"};
 
-/* upvalues: the fields' numbers by name */
+enum { FIELD_COUNT = sizeof field_names / sizeof field_names[0] };
+_Static_assert((int)FIELD_COUNT == (int)TG_EVENT_FIELDS, "state->event_fields has one place a field");
+
+/* Equal strings of a lua_State are one string: its address tells the field. */
+static int find_field(const struct tg_state *state, const char *name)
+{
+  for (int i = 0; i < FIELD_COUNT; i++) {
+    if (state->event_fields[i] == name)
+      return i + 1;
+  }
+  return 0;
+}
+
+static int no_such_field(lua_State *L)
+{
+  const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?";
+  const char *meant = tg_suggest(name, field_names, FIELD_COUNT);
+  return luaL_error(L, "an event has no field '%s'%s%s%s", name, meant ? "; did you mean '" : "",
+                    meant ? meant : "", meant ? "'?" : "");
+}
+
 static int l_index(lua_State *L)
 {
+  struct tg_state *state = tg_state_of(L);
   struct handle *handle = to_handle(L, 1);
   if (!handle)
     return luaL_argerror(L, 1, "expected an event");
-  lua_settop(L, 2);
-  lua_pushvalue(L, 2);
-  lua_rawget(L, lua_upvalueindex(1));
-  int field = (int)lua_tointeger(L, -1);
+  int field = lua_type(L, 2) == LUA_TSTRING ? find_field(state, lua_tostring(L, 2)) : 0;
   if (field == 0)
-    return luaL_error(L, "an event has no field '%s'", lua_isstring(L, 2) ? lua_tostring(L, 2) : "?");
+    return no_such_field(L);
   if (field == RAW || field == DATA)
     return push_kept(L, handle, field == RAW ? "raw" : "data");
-  const struct tg_event *event = tg_check_event(L, 1, true);
+  const struct tg_event *event = live_event(state, handle);
+  if (!event)
+    event = tg_check_event(L, 1, true);
   switch ((enum field)field) {
   case TYPE:
     lua_pushlstring(L, event->name.at, event->name.length);
@@ -257,13 +276,13 @@ static int l_tostring(lua_State *L)
 
 void tg_open_event(lua_State *L, struct tg_state *state)
 {
-  lua_createtable(L, 0, 5);
-  lua_newtable(L);
-  for (int i = 0; i < (int)(sizeof field_names / sizeof field_names[0]); i++) {
-    lua_pushinteger(L, i + 1);
-    lua_setfield(L, -2, field_names[i]);
+  lua_createtable(L, FIELD_COUNT, 5);
+  for (int i = 0; i < FIELD_COUNT; i++) {
+    lua_pushstring(L, field_names[i]);
+    state->event_fields[i] = lua_tostring(L, -1); /* kept alive by the metatable */
+    lua_rawseti(L, -2, i + 1);
   }
-  lua_pushcclosure(L, l_index, 1);
+  lua_pushcfunction(L, l_index);
   lua_setfield(L, -2, "__index");
   lua_pushcfunction(L, l_newindex);
   lua_setfield(L, -2, "__newindex");

@@ -132,9 +132,11 @@ struct tg_state *tg_state_new(struct tg_script *script, int generation, char **p
     *problem = tg_strdup("cannot make a Lua state: this LuaJIT is not built for 64-bit memory (GC64)");
     return NULL;
   }
-  lua_pushcfunction(state->L, tg_traceback);
+  lua_pushcfunction(state->L, tg_traceback); /* TG_STACK_TRACEBACK */
+  lua_pushvalue(state->L, -1);
   state->ref_traceback = luaL_ref(state->L, LUA_REGISTRYINDEX);
-  lua_pushcfunction(state->L, tg_trampoline);
+  lua_pushcfunction(state->L, tg_trampoline); /* TG_STACK_TRAMPOLINE */
+  lua_pushvalue(state->L, -1);
   state->ref_trampoline = luaL_ref(state->L, LUA_REGISTRYINDEX);
   if (!tg_protect(state, "starting", TG_BUDGET_HOST, open_state, state)) {
     *problem = tg_strdup(state->error);

@@ -98,7 +98,10 @@ struct tg_subscription {
   char where[80];
 };
 
-enum { TG_LIVE_EVENTS = 32 };
+/* At the bottom of the main coroutine's stack, for calls from the loop. */
+enum { TG_STACK_TRACEBACK = 1, TG_STACK_TRAMPOLINE };
+
+enum { TG_LIVE_EVENTS = 32, TG_EVENT_FIELDS = 11 };
 
 struct tg_state {
   struct tg_script *script;
@@ -106,7 +109,7 @@ struct tg_state {
   enum tg_phase_of_state phase;
   int generation;
 
-  lua_State *L;   /* the main coroutine */
+  lua_State *L;   /* the main coroutine; its stack holds, always, TG_STACK_* */
   lua_State *now; /* where Lua last called C: nested calls go on from there */
 
   struct tg_config *config;
@@ -141,6 +144,7 @@ struct tg_state {
   } live[TG_LIVE_EVENTS]; /* the events that C is handing to Lua right now, nested */
   int live_events;
   uint64_t event_serial;
+  const char *event_fields[TG_EVENT_FIELDS]; /* addresses of the names */
   bool keep_events; /* something was set going that may use the event of now later */
 
   int walking; /* lists being walked */
