@@ -9,15 +9,8 @@ local path = require "spec.bench.path"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
 
-local SECTIONS = {
-  { "receive", path.receive },
-  { "delivery", path.delivery },
-  { "memory", memory.measure },
-  { "lua", hooks.measure },
-}
-
 local function parse(arguments)
-  local options = { rounds = 5, scale = 1 }
+  local options = { rounds = 3, scale = 1 }
   local chosen = {}
   for _, argument in ipairs(arguments) do
     if argument == "--quick" then
@@ -28,19 +21,26 @@ local function parse(arguments)
       chosen[argument] = true
     end
   end
+  if not next(chosen) then
+    chosen = { receive = true, delivery = true, memory = true, lua = true }
+  end
+  options.delivery = chosen.delivery
   return options, chosen
 end
 
 local function main(arguments)
   local options, chosen = parse(arguments)
   io.stdout:setvbuf "line"
-  local results = {}
-  for _, section in ipairs(SECTIONS) do
-    local name, measure = section[1], section[2]
-    if chosen[name] or not next(chosen) then
-      measure(options, results)
-      print()
-    end
+  if chosen.receive or chosen.delivery then
+    path.measure(options)
+    print()
+  end
+  if chosen.memory then
+    memory.measure()
+    print()
+  end
+  if chosen.lua then
+    hooks.measure(options)
   end
 end
 

@@ -4,10 +4,12 @@
  *     inflate_limit RECORDING CONTEXTS     prints CPU microseconds an event
  *
  * RECORDING holds WebSocket frames, one an event, as GET /bulk/recording of
- * the fake Discord gives them; their payloads are one raw deflate stream. It is
- * fed in pieces of 16 KiB. With many contexts each gets the same piece in turn,
- * as connections that receive the same do, so that their windows push each
- * other out of the cache here as well. */
+ * the fake Discord gives them; their payloads are one raw deflate stream that
+ * looks back no further than to the last 64th event. It is fed in pieces of
+ * 16 KiB. Many contexts take turns piece by piece, so that their windows push
+ * each other out of the cache as those of connections do, and each begins at
+ * another place: pieces that follow each other and are the same would teach the
+ * branch predictor all of their symbols. */
 
 #include <stdint.h>
 #include <stdio.h>
@@ -16,7 +18,7 @@
 #include <time.h>
 #include <zlib.h>
 
-enum { PIECE = 16 * 1024, ROOM = 64 * 1024, CONTEXTS_MAX = 10000 };
+enum { PIECE = 16 * 1024, ROOM = 64 * 1024, CONTEXTS_MAX = 10000, GROUP = 64, GROUPS_MAX = 100000 };
 
 static const double LEAST = 0.4; /* seconds of CPU */
 
@@ -24,6 +26,13 @@ struct recording {
   unsigned char *bytes; /* first the frames, then the payloads alone */
   size_t length;
   size_t events;
+  size_t begins[GROUPS_MAX]; /* where a stream can begin */
+  size_t groups;
+};
+
+struct context {
+  z_stream zlib;
+  size_t begin;
 };
 
 static void give_up(const char *what)
@@ -40,19 +49,17 @@ static void *allocate(size_t size)
   return memory;
 }
 
-static struct recording read_file(const char *path)
+static void read_file(const char *path, struct recording *recording)
 {
-  struct recording recording = {0};
   FILE *file = fopen(path, "rb");
   if (!file || fseek(file, 0, SEEK_END) != 0)
     give_up("the recording cannot be read");
-  recording.length = (size_t)ftell(file);
+  recording->length = (size_t)ftell(file);
   rewind(file);
-  recording.bytes = allocate(recording.length + 1);
-  if (fread(recording.bytes, 1, recording.length, file) != recording.length)
+  recording->bytes = allocate(recording->length + 1);
+  if (fread(recording->bytes, 1, recording->length, file) != recording->length)
     give_up("the recording cannot be read");
   fclose(file);
-  return recording;
 }
 
 /* A server's frames have no mask: two bytes, and perhaps a longer length. */
@@ -70,6 +77,8 @@ static void strip_frames(struct recording *recording)
       length = length << 8 | *at++;
     if (length > (size_t)(end - at))
       give_up("the recording ends inside a frame");
+    if (recording->events % GROUP == 0 && recording->groups < GROUPS_MAX)
+      recording->begins[recording->groups++] = (size_t)(to - recording->bytes);
     memmove(to, at, length);
     to += length;
     at += length;
@@ -99,28 +108,43 @@ static void feed(z_stream *zlib, unsigned char *piece, size_t length)
   } while (zlib->avail_out == 0);
 }
 
-static void inflate_once(const struct recording *recording, z_stream *contexts, int count)
+static void inflate_once(const struct recording *recording, struct context *contexts, int count)
 {
   for (int i = 0; i < count; i++)
-    inflateReset(&contexts[i]);
-  for (size_t at = 0; at < recording->length; at += PIECE) {
-    size_t left = recording->length - at;
-    for (int i = 0; i < count; i++)
-      feed(&contexts[i], recording->bytes + at, left < PIECE ? left : PIECE);
+    inflateReset(&contexts[i].zlib);
+  for (size_t done = 0; done < recording->length; done += PIECE) {
+    size_t wanted = recording->length - done < PIECE ? recording->length - done : PIECE;
+    for (int i = 0; i < count; i++) {
+      size_t at = (contexts[i].begin + done) % recording->length, left = recording->length - at;
+      feed(&contexts[i].zlib, recording->bytes + at, wanted < left ? wanted : left);
+      if (wanted > left)
+        feed(&contexts[i].zlib, recording->bytes, wanted - left);
+    }
   }
+}
+
+static struct context *begin_contexts(const struct recording *recording, int count)
+{
+  struct context *contexts = calloc((size_t)count, sizeof *contexts);
+  for (int i = 0; i < count; i++) {
+    if (!contexts || inflateInit2(&contexts[i].zlib, -MAX_WBITS) != Z_OK)
+      give_up("out of memory");
+    contexts[i].begin = recording->begins[(size_t)i % recording->groups];
+  }
+  return contexts;
 }
 
 int main(int argc, char **argv)
 {
+  static struct recording recording;
   int count = argc == 3 ? atoi(argv[2]) : 0;
   if (count < 1 || count > CONTEXTS_MAX)
     give_up("usage: inflate_limit RECORDING CONTEXTS");
-  struct recording recording = read_file(argv[1]);
+  read_file(argv[1], &recording);
   strip_frames(&recording);
-  z_stream *contexts = calloc((size_t)count, sizeof *contexts);
-  for (int i = 0; i < count; i++)
-    if (!contexts || inflateInit2(&contexts[i], -MAX_WBITS) != Z_OK)
-      give_up("out of memory");
+  if (recording.events == 0)
+    give_up("the recording is empty");
+  struct context *contexts = begin_contexts(&recording, count);
 
   inflate_once(&recording, contexts, count); /* memory is touched, caches are warm */
   double start = cpu(), used;
@@ -133,7 +157,7 @@ int main(int argc, char **argv)
   printf("%.4f\n", used * 1e6 / ((double)passes * count * (double)recording.events));
 
   for (int i = 0; i < count; i++)
-    inflateEnd(&contexts[i]);
+    inflateEnd(&contexts[i].zlib);
   free(contexts);
   free(recording.bytes);
   return 0;

@@ -1,6 +1,6 @@
 -- A real gateway with one worker in front of a fake Discord, and instruments at it.
 --
---   local set_up = lab.start { shards = 100, tls = true, handler = lab.silent_handler() }
+--   local set_up = lab.start { shards = 100, tls = true, handler = lab.nginx() }
 --   local us = set_up:burst { events = 60000, writes = "event" }     CPU of the worker an event
 --   local limit = set_up:inflate_limit()                             of the bytes of the last burst
 --   set_up:stop()
@@ -24,6 +24,7 @@ SetUp.__index = SetUp
 
 local LOOK_EVERY = 20 -- ms
 local PATIENCE = 60000
+local GUILDS_A_SHARD = 4
 local INTENTS = 33281 -- guilds, guild messages, message content
 
 -- ---- numbers ----
@@ -71,17 +72,11 @@ function lab.wait_until(description, predicate)
   end
 end
 
--- ---- event handlers ----
-
--- Accepts connections and takes requests, and never answers: what is queued stays queued.
-function lab.silent_handler()
-  local server = http.serve(function() end)
-  return { url = server.url, stop = function() server:close() end }
-end
+-- ---- the event handler ----
 
 local NGINX = [[
 daemon off;
-worker_processes 1;
+master_process off;
 pid %s/nginx.pid;
 error_log %s/error.log;
 events { worker_connections 1024; }
@@ -109,24 +104,25 @@ local function free_port()
   return port
 end
 
--- An nginx of our own that answers 204 to everything.
+-- An nginx of our own that answers 204 to everything. Paused, it takes connections and requests, since the
+-- kernel does, and answers when it goes on.
 function lab.nginx()
   local dir, port = paths.tmp(), free_port()
   local config = paths.write(dir .. "/nginx.conf", (NGINX:gsub("%%s", dir):gsub("%%d", tostring(port))))
   local server = process.start({ "nginx", "-p", dir, "-e", dir .. "/error.log", "-c", config },
     { env = { PATH = os.getenv "PATH" .. ":/usr/sbin:/sbin" } })
-  local url = ("http://127.0.0.1:%d"):format(port)
+  local handler = { url = ("http://127.0.0.1:%d"):format(port) }
   lab.wait_until(function() return "nginx; it said: " .. server.stderr end, function()
-    local answer = http.request("GET", url .. "/")
+    local answer = http.request("GET", handler.url .. "/")
     return answer and answer.status == 204
   end)
-  return {
-    url = url,
-    stop = function()
-      server:kill "SIGTERM"
-      server:wait()
-    end,
-  }
+  function handler.pause() server:kill "SIGSTOP" end
+  function handler.go_on() server:kill "SIGCONT" end
+  function handler.stop()
+    server:kill "SIGTERM"
+    server:wait()
+  end
+  return handler
 end
 
 -- ---- set-ups ----
@@ -137,11 +133,18 @@ function lab.start(options)
   local fake = fake_discord.start {
     tls = options.tls,
     shards = options.shards,
+    guilds = options.shards * GUILDS_A_SHARD,
     max_concurrency = options.shards,
     identify_window = 0,
     total = 1000000,
     remaining = 1000000,
   }
+  -- What a burst has queued is used again for the next one, as it is when events come and go one by one;
+  -- otherwise malloc gives it back, and the kernel's clearing of new pages would be a quarter of the figures.
+  local env = { MALLOC_TRIM_THRESHOLD_ = 2000000000 }
+  for name, value in pairs(options.env or {}) do
+    env[name] = value
+  end
   local configure = [[
 local gateway = require "tidegate"
 gateway.configure {
@@ -161,7 +164,7 @@ gateway.configure {
     spawn_shard_delay = 0,
     intents = INTENTS,
     log_level = "info",
-    env = options.env,
+    env = env,
   }
   self.gateway:wait_ready(options.shards, PATIENCE)
   self.worker = self.gateway:worker_pids()[1]
@@ -208,6 +211,28 @@ local function start_bulk(self, request)
   return answer
 end
 
+-- Waits until the worker has received `wanted` events and stands still. Returns what it has counted.
+local function settle(self, wanted, queued)
+  local last
+  lab.wait_until(function() return "the worker, which has come to " .. cjson.encode(last) end, function()
+    local now = self:counts()
+    local quiet = last and last.received == now.received and last.delivered == now.delivered
+    last = now
+    return quiet and now.received >= wanted and (not queued or now.queued <= queued)
+  end)
+  return last
+end
+
+-- Waits until all shards have had READY and a GUILD_CREATE for each guild.
+function SetUp:wait_guilds()
+  settle(self, self.shards * (1 + GUILDS_A_SHARD))
+end
+
+-- Waits until the handler has accepted everything.
+function SetUp:drain()
+  return settle(self, 0, 0)
+end
+
 -- Sends events, as fast as they are taken, and waits until the worker is done with them.
 -- options: events (over all shards), writes ("event": each is a write and TLS record of its own, "bulk": up to
 -- 16 KiB in one), delivered (until the handler has accepted them all). Returns CPU microseconds an event.
@@ -216,20 +241,14 @@ function SetUp:burst(options)
   local each = math.max(1, math.floor(options.events / self.shards))
   local cpu = lab.cpu(self.worker)
   local sent = start_bulk(self, { events = each, writes = options.writes }).events
-  local last
-  lab.wait_until(function() return "the worker, which has come to " .. cjson.encode(last) end, function()
-    local now = self:counts()
-    local quiet = last and last.received == now.received and last.delivered == now.delivered
-    last = now
-    return quiet and now.received - before.received >= sent and (not options.delivered or now.queued == 0)
-  end)
+  local after = settle(self, before.received + sent, options.delivered and 0)
   cpu = lab.cpu(self.worker) - cpu
   for _, loss in ipairs { "dropped", "retried", "gaps" } do
-    if last[loss] > before[loss] then
-      error(("this burst is no measure: %d events %s"):format(last[loss] - before[loss], loss))
+    if after[loss] > before[loss] then
+      error(("this burst is no measure: %d events %s"):format(after[loss] - before[loss], loss))
     end
   end
-  return cpu / (last.received - before.received)
+  return cpu / (after.received - before.received)
 end
 
 -- CPU microseconds an event of inflating the bytes of the last burst, by as many streams.

@@ -11,13 +11,7 @@ local AIM = 80 -- KB
 
 local function idle(shards)
   local set_up = lab.start { shards = shards, tls = true }
-  local count = set_up:counts()
-  -- READY, and a GUILD_CREATE for each guild.
-  lab.wait_until(function() return ("the guilds; %d events came"):format(count.received) end, function()
-    local before = count.received
-    count = set_up:counts()
-    return count.received >= shards * (1 + set_up.guilds_a_shard) and count.received == before
-  end)
+  set_up:wait_guilds()
   local bytes = lab.memory(set_up.worker)
   set_up:stop()
   return bytes

@@ -1,9 +1,9 @@
 -- CPU time of the worker for an event's way, at the speed of memory: the fake Discord writes a recording of
--- numbered MESSAGE_CREATE events of about 1.4 KB (370 bytes compressed) as fast as the worker takes it.
+-- numbered MESSAGE_CREATE events of about 1.4 KB (240 bytes compressed) as fast as the worker takes it.
 --
 -- "receive" is all that happens to an event until it is in its lane: reading the socket, TLS, frames, inflate,
--- envelope, sequence, the cache of messages, filters (none), and the copy into the queue of an event handler
--- that takes requests and never answers, so that the queue grows by every event, in memory that is new.
+-- envelope, sequence, the cache of messages, filters (there are none), and the copy into the queue. The event
+-- handler takes requests and does not answer meanwhile, so that all events of a burst are in the queue at its end.
 -- "delivery" is the same and a POST for each event, one after the other in each lane, to an nginx that answers
 -- 204, until all are accepted.
 --
@@ -20,64 +20,55 @@ local WAYS = {
   { "TLS, a record an event", true, "event", 2.1 },
   { "TLS, bulk writes", true, "bulk" },
 }
-local CONNECTIONS = { 1, 100 }
 local POST_AIM = 20 -- us on top
-
-local RECEIVE_EVENTS, DELIVERY_EVENTS = 60000, 30000
+local CONNECTIONS = { 1, 100 }
+local EVENTS = { [1] = 30000, [100] = 64000 } -- a burst, over all connections
 
 local function judge(value, aim)
   return aim and ("%s <= %g"):format(value <= aim and "ok  " or "MISS", aim) or ""
 end
 
-local function each_cell(run)
-  for _, connections in ipairs(CONNECTIONS) do
-    for _, way in ipairs(WAYS) do
-      run(connections, way, ("%d/%s"):format(connections, way[1]))
-    end
-  end
-end
-
-local function measure(options, connections, way, handler, burst)
+-- Returns CPU microseconds an event: of inflate alone, of receiving, of all with delivery.
+local function measure(options, connections, way, handler)
   local set_up = lab.start { shards = connections, tls = way[2], handler = handler }
-  local costs, limits = {}, {}
-  burst.writes = way[3]
-  set_up:burst(burst) -- warms caches, allocator, buffers
-  for round = 1, options.rounds do
-    costs[round] = set_up:burst(burst)
+  local burst = { events = EVENTS[connections] * options.scale, writes = way[3] }
+  local whole = { events = burst.events, writes = way[3], delivered = true }
+  local limits, receive, delivery = {}, {}, {}
+  for round = 0, options.rounds do -- 0 is to warm up, and not counted
+    handler.pause()
+    receive[round] = set_up:burst(burst)
+    handler.go_on()
+    set_up:drain()
+    if options.delivery then
+      delivery[round] = set_up:burst(whole)
+    end
     limits[round] = set_up:inflate_limit()
   end
   set_up:stop()
-  return lab.median(costs), lab.median(limits)
+  return lab.median(limits), lab.median(receive), options.delivery and lab.median(delivery)
 end
 
-local HEAD = "  %4s  %-24s %9s %9s %7s  %s"
-local ROW = "  %4d  %-24s %9.2f %9.2f %7.2f  %s"
+local HEAD = "  %4s  %-23s %8s %8s %6s %-12s %9s %6s %7s"
+local ROW = "  %4d  %-23s %8.2f %8.2f %6.2f %-12s"
+local MORE = " %9.2f %6.2f %7.2f %s"
 
-function path.receive(options, results)
-  print "Receive + inflate + envelope + filter + queue, CPU microseconds an event:"
-  print(HEAD:format("conn", "", "inflate", "receive", "ratio", "aim (ratio)"))
-  local handler = lab.silent_handler()
-  results.receive = {}
-  each_cell(function(connections, way, key)
-    local cost, limit = measure(options, connections, way, handler, { events = RECEIVE_EVENTS * options.scale })
-    results.receive[key] = cost
-    print(ROW:format(connections, way[1], limit, cost, cost / limit, judge(cost / limit, way[4])))
-  end)
-  handler.stop()
-end
-
--- What receiving costs is known when that section has run before.
-function path.delivery(options, results)
-  print "The same with delivery, one POST an event to an nginx answering 204, CPU microseconds an event:"
-  print(HEAD:format("conn", "", "inflate", "delivery", "ratio", "on top of receiving; aim"))
+-- options.delivery: with the columns of delivery.
+function path.measure(options)
+  print "CPU microseconds an event; receive = read + TLS + frames + inflate + envelope + caches + filters + queue:"
+  print(HEAD:format("conn", "", "inflate", "receive", "ratio", "aim", "delivery", "ratio", "on top"))
   local handler = lab.nginx()
-  each_cell(function(connections, way, key)
-    local cost, limit = measure(options, connections, way, handler,
-      { events = DELIVERY_EVENTS * options.scale, delivered = true })
-    local receive = results.receive and results.receive[key]
-    local on_top = receive and ("%5.2f  %s"):format(cost - receive, judge(cost - receive, POST_AIM)) or "?"
-    print(ROW:format(connections, way[1], limit, cost, cost / limit, on_top))
-  end)
+  for _, connections in ipairs(CONNECTIONS) do
+    for _, way in ipairs(WAYS) do
+      local limit, receive, delivery = measure(options, connections, way, handler)
+      local ratio = receive / limit
+      io.write(ROW:format(connections, way[1], limit, receive, ratio, judge(ratio, way[4])))
+      if delivery then
+        local on_top = delivery - receive
+        io.write(MORE:format(delivery, delivery / limit, on_top, judge(on_top, POST_AIM)))
+      end
+      print()
+    end
+  end
   handler.stop()
 end
 
