@@ -38,7 +38,8 @@ describe("the command line", function()
   end)
 
   it("has a help page for each command that fits a screen", function()
-    for _, args in ipairs { { "help" }, { "run", "--help" }, { "check", "--help" }, { "test", "--help" }, {} } do
+    local pages = { { "help" }, { "run", "--help" }, { "check", "--help" }, { "test", "--help" }, {} }
+    for _, args in ipairs(pages) do
       local p = run(args)
       assert.equal(0, p.exit_code)
       local _, lines = p.stdout:gsub("\n", "")
@@ -89,7 +90,7 @@ require "tidegate".configure {
     end)
 
     it("shows file, line and traceback of an error in the script", function()
-      local p = run { "check", script "local gateway = require 'tidegate'\nlocal function f() error('oh no') end\nf()\n" }
+      local p = run { "check", script "require 'tidegate'\nlocal function f() error('oh no') end\nf()\n" }
       assert.equal(1, p.exit_code)
       assert.matches("bot.lua:2: oh no", p.stderr, 1, true)
       assert.matches("traceback", p.stderr, 1, true)
@@ -129,7 +130,9 @@ function gateway.shard:hartbeat() end
     end)
 
     it("says what is wrong with a state directory that cannot be used", function()
-      local p = run({ "run" }, { DISCORD_TOKEN = "abc.def.ghi", INTENTS = "guilds", TIDEGATE_STATE_DIR = "/proc/nope" })
+      local p = run({ "run" }, {
+        DISCORD_TOKEN = "abc.def.ghi", INTENTS = "guilds", TIDEGATE_STATE_DIR = "/proc/nope",
+      })
       assert.equal(1, p.exit_code)
       assert.matches("/proc/nope", p.stderr, 1, true)
     end)

@@ -14,7 +14,8 @@
 static const char runner[] =
     "local ok, run = pcall(require, 'busted.runner')\n"
     "if not ok then\n"
-    "  io.stderr:write('tidegate test needs busted (Debian: lua-busted): ', tostring(run):match('[^\\n]*'), '\\n')\n"
+    "  io.stderr:write('tidegate test needs busted (Debian: lua-busted): ',\n"
+    "    tostring(run):match('[^\\n]*'), '\\n')\n"
     "  os.exit(1)\n"
     "end\n"
     "run({ standalone = false })\n";

@@ -52,7 +52,8 @@ static void session_lost(void *owner, struct tg_shard *shard, const char *reason
 static void on_fatal(void *owner, struct tg_shard *shard, int code)
 {
   struct tg_worker *worker = owner;
-  tg_ipc_send(worker->ipc, "SHARD_FATAL", json_pack("{s:i, s:i}", "shardId", tg_shard_id(shard), "code", code));
+  tg_ipc_send(worker->ipc, "SHARD_FATAL",
+              json_pack("{s:i, s:i}", "shardId", tg_shard_id(shard), "code", code));
 }
 
 static struct tg_shard *find_shard(void *ctx, int shard_id) { return tg_worker_shard(ctx, shard_id); }
@@ -71,7 +72,8 @@ static void on_manager_gone(void *ctx)
 {
   struct tg_worker *worker = ctx;
   if (!worker->stopping)
-    tg_log(TG_ERROR, TG_NO_SHARD, "the manager is gone: this worker ends; the next start resumes its sessions");
+    tg_log(TG_ERROR, TG_NO_SHARD,
+           "the manager is gone: this worker ends; the next start resumes its sessions");
   exit_now(worker, TG_EXIT_FAILED);
 }
 
@@ -188,8 +190,10 @@ static void on_drained(void *ctx, uint64_t left)
 {
   struct tg_worker *worker = ctx;
   if (left > 0)
-    tg_log(TG_WARN, TG_NO_SHARD, "%" PRIu64 " events were not delivered in time; the next start gets them again "
-                                 "from Discord, if it comes soon", left);
+    tg_log(TG_WARN, TG_NO_SHARD,
+           "%" PRIu64 " events were not delivered in time; the next start gets them again from Discord, if it "
+           "comes soon",
+           left);
   tg_ipc_send(worker->ipc, "STOPPED", NULL);
   exit_now(worker, TG_EXIT_OK);
 }

@@ -73,7 +73,10 @@ static void answer(struct pending_answer *pending, json_t *data, const struct tg
   free(pending);
 }
 
-static void on_sent(void *ctx, const struct tg_error *error) { answer(ctx, error ? NULL : json_true(), error); }
+static void on_sent(void *ctx, const struct tg_error *error)
+{
+  answer(ctx, error ? NULL : json_true(), error);
+}
 
 static bool refuse_foreign(struct tg_worker *worker, const json_t *message)
 {
