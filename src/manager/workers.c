@@ -89,9 +89,10 @@ static void mourn(struct tg_managed_worker *worker, int64_t status, int number)
     return;
   }
   int shards = count_shards(worker);
-  tg_log(TG_ERROR, TG_NO_SHARD, "worker %d has ended (%s)%s%s; its %d shard%s go on when it is back",
-         worker->id, reason, manager->script_path && number != 0 ? ", script " : "",
-         manager->script_path && number != 0 ? manager->script_path : "", shards, shards == 1 ? "" : "s");
+  tg_log(TG_ERROR, TG_NO_SHARD, "worker %d has ended (%s)%s%s; its %d shard%s on when it is back", worker->id,
+         reason, manager->script_path && number != 0 ? ", script " : "",
+         manager->script_path && number != 0 ? manager->script_path : "", shards,
+         shards == 1 ? " goes" : "s go");
   if (worker->ready_at && tg_now() - worker->ready_at >= HEALTHY)
     worker->failures = 0;
   worker->failures++;
