@@ -57,11 +57,13 @@ int tg_window_limit(const struct tg_window *window)
 
 void tg_window_success(struct tg_window *window, double ms, int in_flight)
 {
-  window->smoothed = window->smoothed > 0 ? window->smoothed * 0.8 + ms * 0.2 : ms;
-  if (window->baseline <= 0 || ms < window->baseline)
-    window->baseline = ms;
+  window->smoothed = window->smoothed > 0 ? window->smoothed * 0.9 + ms * 0.1 : ms;
+  if (window->baseline <= 0 || window->smoothed < window->baseline)
+    window->baseline = window->smoothed;
+  else if (in_flight <= 1) /* it is not us who slow it down: that is what it takes by now */
+    window->baseline += (window->smoothed - window->baseline) * 0.25;
   else
-    window->baseline += (ms - window->baseline) * 0.002; /* a handler may become slower for good */
+    window->baseline += (window->smoothed - window->baseline) * 0.002;
   window->answers++;
 
   /* 2 ms of grace: below that the clock and the loop measure themselves. */

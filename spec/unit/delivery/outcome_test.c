@@ -152,12 +152,41 @@ static void window_shrinks_when_answers_take_longer(void **state)
   struct tg_window window;
   tg_window_init(&window);
   tg_window_success(&window, 10, 1);
-  for (int i = 0; i < 200; i++)
+  int sum = 0;
+  for (int i = 0; i < 400; i++) {
+    sum += tg_window_limit(&window);
     tg_window_success(&window, 10.0 * tg_window_limit(&window), tg_window_limit(&window)); /* one at a time */
-  assert_in_range(tg_window_limit(&window), 1, 4);
+  }
+  assert_in_range(sum / 400, 1, 6);
   for (int i = 0; i < 100000; i++)
     tg_window_success(&window, 1000, 1);
   assert_in_range(tg_window_limit(&window), 1, 32);
+}
+
+/* A handler that takes its time, whatever we do, is pressed as hard as a quick one. */
+static void window_gets_used_to_slow_answers(void **state)
+{
+  (void)state;
+  struct tg_window window;
+  tg_window_init(&window);
+  for (int i = 0; i < 50; i++)
+    tg_window_success(&window, 1, 1);
+  for (int i = 0; i < 300; i++)
+    tg_window_success(&window, 30, tg_window_limit(&window));
+  assert_in_range(tg_window_limit(&window), 12, 32);
+}
+
+static void window_bears_quick_and_slow_answers_mixed(void **state)
+{
+  (void)state;
+  struct tg_window window;
+  tg_window_init(&window);
+  int sum = 0;
+  for (int i = 0; i < 1000; i++) {
+    tg_window_success(&window, i % 2 ? 30 : 1, tg_window_limit(&window));
+    sum += tg_window_limit(&window);
+  }
+  assert_in_range(sum / 1000, 8, 32);
 }
 
 static void window_halves_once_a_round(void **state)
@@ -194,6 +223,8 @@ int main(void)
       cmocka_unit_test(circuit_waits_longer_each_time),
       cmocka_unit_test(window_grows_while_answers_keep_pace),
       cmocka_unit_test(window_shrinks_when_answers_take_longer),
+      cmocka_unit_test(window_gets_used_to_slow_answers),
+      cmocka_unit_test(window_bears_quick_and_slow_answers_mixed),
       cmocka_unit_test(window_halves_once_a_round),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
