@@ -82,8 +82,8 @@ describe("identifies", function()
       end
     end
     assert.equal(3, #at)
-    assert.is_true(at[2] - at[1] >= 2000, at[2] - at[1])
-    assert.is_true(at[3] - at[2] >= 4000, at[3] - at[2])
+    assert.is_true(at[2] - at[1] >= 2000, tostring(at[2] - at[1]))
+    assert.is_true(at[3] - at[2] >= 4000, tostring(at[3] - at[2]))
     local order = identifies(s)
     assert.same({ 0, 1, 2 }, { order[1], order[2], order[3] })
     assert.same({}, s:list "violations")
@@ -167,7 +167,7 @@ gateway.on("identifying", function() require("ffi").cast("int *", 0)[0] = 1 end)
     assert.is_true(#list <= 3)
     assert.same({}, s:list "violations")
     for i = 2, #list do -- 2, 4, 8 ... s
-      assert.is_true(list[i].at - list[i - 1].at >= 2 ^ (i - 1) * 1000, list[i].at - list[i - 1].at)
+      assert.is_true(list[i].at - list[i - 1].at >= 2 ^ (i - 1) * 1000, tostring(list[i].at - list[i - 1].at))
     end
   end)
 end)
