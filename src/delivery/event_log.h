@@ -7,7 +7,7 @@
  *     tg_event_log_flush(log, &error);                      // once a loop turn: they are durable
  *     ...
  *     while ((position = tg_event_log_next(log, shard_id, 0, &entry)) != 0) {
- *       tg_event_log_read(log, position, &record, &error);  // if no longer in memory
+ *       tg_event_log_read(log, shard_id, position, &record, &error);  // if no longer in memory
  *       ...                                                 // POST
  *       tg_event_log_ack(log, shard_id, position);
  *     }
@@ -194,11 +194,12 @@ struct tg_log_record {
   struct tg_span payload;
 };
 
-/* `record` is valid until the next call of append, flush, mark or read. Reads
- * ahead: cheapest in the order of positions. False: the record cannot be read
- * or is damaged (code "log_damaged"): tell the gap, then ack it. */
-bool tg_event_log_read(struct tg_event_log *log, tg_log_position position, struct tg_log_record *record,
-                       struct tg_error *error);
+/* Reads a record that waits. `record` is valid until the next call of append,
+ * flush, mark or read. Reads ahead: cheapest when lanes are close together.
+ * False: it cannot be read or is damaged (code "log_damaged"), or does not wait:
+ * tell the gap, then ack it. */
+bool tg_event_log_read(struct tg_event_log *log, int shard_id, tg_log_position position,
+                       struct tg_log_record *record, struct tg_error *error);
 
 /* Sets the record's marks, which mean what the caller wants ("answered by the
  * interaction fallback") and outlive kill -9 as records do. */
