@@ -133,7 +133,6 @@ describe("Retry-After", function()
 
   it("of 503 is obeyed for all shards", function()
     local s = scene.start { shards = 2, fake = { max_concurrency = 2 } }
-    s:wait_delivered()
     local refused_at, next_at
     s.bot:answer(function(_, event)
       if not refused_at and event.t == "MESSAGE_CREATE" then

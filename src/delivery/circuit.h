@@ -39,7 +39,8 @@ tg_ms tg_circuit_wait(const struct tg_circuit *circuit, double unit);
  * come: then one may. `in_flight` counts requests that run. */
 bool tg_circuit_allows(struct tg_circuit *circuit, tg_ms now, int in_flight);
 
-/* True: this success closed the circuit. */
+/* True: this success closed the circuit. While it is open only a request that
+ * left before can succeed, and that changes nothing. */
 bool tg_circuit_success(struct tg_circuit *circuit);
 
 /* A failure; with `at_once` the first one opens. `wait`: how long to stay open,

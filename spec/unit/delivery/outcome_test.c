@@ -98,6 +98,7 @@ static void circuit_opens_after_five(void **state)
   assert_true(tg_circuit_failure(&circuit, 100, 1000, false));
   assert_false(tg_circuit_failure(&circuit, 600, 1000, false)); /* an older request ends */
   assert_int_equal(circuit.until, 1100);
+  assert_false(tg_circuit_success(&circuit)); /* likewise: a handler that asked to wait means it */
   assert_false(tg_circuit_allows(&circuit, 1099, 0));
 }
 
