@@ -25,6 +25,8 @@ static void on_reloaded(void *ctx, json_t *value, const struct tg_error *error)
   (void)ctx, (void)value, (void)error; /* the manager has logged how it went */
 }
 
+static void reconfigure(void *ctx, const struct tg_config *config) { tg_manager_reconfigure(ctx, config); }
+
 static void on_signal(uv_signal_t *handle, int number)
 {
   struct run *run = handle->data;
@@ -80,6 +82,8 @@ static int start(struct run *run, const char *script, bool watch)
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
     return TG_EXIT_FAILED;
   }
+  process->reconfigure = reconfigure;
+  process->reconfigure_ctx = run->manager;
   tg_script_attach_manager(process->script, run->manager);
   listen_to_signal(run, &run->reload, SIGHUP);
   listen_to_signal(run, &run->terminate, SIGTERM);
