@@ -17,7 +17,7 @@ static struct tg_delivery *delivery_of(lua_State *L)
 {
   struct tg_script *script = tg_state_of(L)->script;
   struct tg_delivery *delivery =
-      script->worker && !script->stopped ? tg_worker_delivery(script->worker) : NULL;
+      script->worker && !script->stopped ? script->core->worker_delivery(script->worker) : NULL;
   if (!delivery)
     tg_push_failure(L, "unavailable", "%s: only a running worker has a delivery", name_of(L));
   return delivery;
@@ -30,7 +30,7 @@ static int l_handle_discord_payload(lua_State *L)
   struct tg_delivery *delivery = delivery_of(L);
   if (!delivery)
     return 2;
-  tg_delivery_enqueue(delivery, event);
+  tg_core_of(L)->delivery_enqueue(delivery, event);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -75,7 +75,7 @@ static int l_guild_create_kind(lua_State *L)
   struct tg_delivery *delivery = delivery_of(L);
   if (!delivery)
     return 2;
-  lua_pushstring(L, tg_guild_create_name(tg_delivery_guild_create_kind(delivery, event)));
+  lua_pushstring(L, tg_guild_create_name(tg_core_of(L)->delivery_guild_create_kind(delivery, event)));
   return 1;
 }
 
@@ -86,7 +86,7 @@ static int l_message_changed(lua_State *L)
   struct tg_delivery *delivery = delivery_of(L);
   if (!delivery)
     return 2;
-  lua_pushboolean(L, tg_delivery_message_changed(delivery, event));
+  lua_pushboolean(L, tg_core_of(L)->delivery_message_changed(delivery, event));
   return 1;
 }
 

@@ -10,7 +10,7 @@
 
 struct request {
   struct tg_wait wait;
-  struct tg_http *http;
+  struct tg_script *script;
   uint64_t id;
   char *body;
 };
@@ -24,7 +24,7 @@ static void free_request(struct request *request)
 static void cancel_request(struct tg_wait *wait)
 {
   struct request *request = (struct request *)wait;
-  tg_http_cancel(request->http, request->id);
+  request->script->core->http_cancel(request->script->http, request->id);
   free_request(request);
 }
 
@@ -80,14 +80,14 @@ static int l_http(lua_State *L)
       .max_body = (size_t)luaL_checknumber(L, 8),
   };
   struct request *request = tg_calloc(1, sizeof *request);
-  request->http = script->http;
+  request->script = script;
   if (body) {
     request->body = tg_alloc(length + 1);
     memcpy(request->body, body, length);
     options.body = (struct tg_span){request->body, length};
   }
   tg_wait_init(&request->wait, L, cancel_request);
-  request->id = tg_http_start(script->http, &options, on_done, request);
+  request->id = script->core->http_start(script->http, &options, on_done, request);
   return tg_wait_yield(L, &request->wait);
 }
 

@@ -16,7 +16,7 @@ struct manager_call {
   bool replied;  /* before the C function could wait */
   json_t *value; /* of the reply, held for the push */
   struct tg_error error;
-  uv_timer_t *late;
+  struct tg_alarm *late;
 };
 
 static int push_reply(lua_State *L, void *ctx)
@@ -51,22 +51,17 @@ static void on_manager_reply(void *ctx, json_t *value, const struct tg_error *er
   on_reply(ctx, value, error);
 }
 
-static void free_timer(uv_handle_t *handle)
-{
-  free(handle);
-}
-
 static void cancel_late(struct tg_wait *wait)
 {
   struct manager_call *call = (struct manager_call *)wait;
-  uv_close((uv_handle_t *)call->late, free_timer);
+  tg_alarm_free(call->late);
   free(call);
 }
 
-static void reply_late(uv_timer_t *timer)
+static void reply_late(void *ctx)
 {
-  struct manager_call *call = timer->data;
-  uv_close((uv_handle_t *)timer, free_timer);
+  struct manager_call *call = ctx;
+  tg_alarm_free(call->late);
   on_reply(call, NULL, &call->error);
 }
 
@@ -81,19 +76,17 @@ static void on_worker_reply(void *ctx, const json_t *value, const struct tg_erro
     return;
   }
   call->error = *error;
-  call->late = tg_alloc(sizeof *call->late);
-  uv_timer_init(call->wait.thread->state->script->loop, call->late);
-  call->late->data = call;
-  uv_timer_start(call->late, reply_late, 0, 0);
+  call->late = tg_alarm_new(call->wait.thread->state->script, reply_late, call);
+  tg_alarm_set(call->late, 0);
   call->wait.cancel = cancel_late;
 }
 
 static void start(struct tg_script *script, enum tg_method method, json_t *args, struct manager_call *call)
 {
   if (script->role == TG_ROLE_MANAGER)
-    tg_manager_call_default(script->manager, method, args, on_manager_reply, call);
+    script->core->manager_call_default(script->manager, method, args, on_manager_reply, call);
   else
-    tg_worker_call_manager(script->worker, method, args, on_worker_reply, call);
+    script->core->worker_call_manager(script->worker, method, args, on_worker_reply, call);
 }
 
 /* A method that does not wait, in the manager: its reply comes at once. */

@@ -29,19 +29,19 @@ static int done(lua_State *L)
 
 static int l_connect(lua_State *L)
 {
-  tg_shard_connect(self(L));
+  tg_core_of(L)->shard_connect(self(L));
   return done(L);
 }
 
 static int l_identify(lua_State *L)
 {
-  tg_shard_identify(self(L));
+  tg_core_of(L)->shard_identify(self(L));
   return done(L);
 }
 
 static int l_resume(lua_State *L)
 {
-  tg_shard_resume(self(L));
+  tg_core_of(L)->shard_resume(self(L));
   return done(L);
 }
 
@@ -52,13 +52,13 @@ static int l_close(lua_State *L)
   int code = (int)luaL_optinteger(L, 2, CLOSE_AND_KEEP);
   luaL_argcheck(L, code == 1000 || code == 1001 || (code >= 3000 && code < 5000), 2,
                 "a close code is 1000, 1001 or 3000 to 4999");
-  tg_shard_close(shard, code, luaL_optstring(L, 3, ""));
+  tg_core_of(L)->shard_close(shard, code, luaL_optstring(L, 3, ""));
   return done(L);
 }
 
 static int l_shutdown(lua_State *L)
 {
-  tg_shard_close(self(L), CLOSE_AND_END, "");
+  tg_core_of(L)->shard_close(self(L), CLOSE_AND_END, "");
   return done(L);
 }
 
@@ -86,7 +86,7 @@ static int l_request_identify(lua_State *L)
     return tg_wait_park(L);
   struct tg_wait *wait = tg_alloc(sizeof *wait);
   tg_wait_init(wait, L, NULL);
-  tg_shard_request_identify(shard, on_slot, wait);
+  tg_core_of(L)->shard_request_identify(shard, on_slot, wait);
   return tg_wait_yield(L, wait);
 }
 
@@ -142,7 +142,7 @@ static int l_send(lua_State *L)
   if (!*payload)
     return luaL_error(L, "%s: the payload contains %s", name_of(L), problem);
   struct sending *sending = tg_calloc(1, sizeof *sending);
-  tg_shard_send(shard, *payload, priority, timeout, on_sent, sending);
+  tg_core_of(L)->shard_send(shard, *payload, priority, timeout, on_sent, sending);
   if (!sending->sent) {
     sending->returned = true;
     return done(L);
@@ -156,13 +156,13 @@ static int l_send(lua_State *L)
 
 static int l_is_open(lua_State *L)
 {
-  lua_pushboolean(L, tg_shard_is_open(self(L)));
+  lua_pushboolean(L, tg_core_of(L)->shard_is_open(self(L)));
   return 1;
 }
 
 static int l_calculate_safe_requests(lua_State *L)
 {
-  lua_pushinteger(L, tg_shard_safe_requests(self(L)));
+  lua_pushinteger(L, tg_core_of(L)->shard_safe_requests(self(L)));
   return 1;
 }
 
@@ -177,7 +177,7 @@ static int l_make_presence(lua_State *L)
 
 static int l_heartbeat(lua_State *L)
 {
-  tg_shard_heartbeat(self(L));
+  tg_core_of(L)->shard_heartbeat(self(L));
   return done(L);
 }
 
@@ -186,20 +186,20 @@ static int l_start_heartbeating(lua_State *L)
   struct tg_shard *shard = self(L);
   lua_Integer interval = luaL_checkinteger(L, 2);
   luaL_argcheck(L, interval > 0, 2, "expected milliseconds");
-  tg_shard_start_heartbeating(shard, interval);
+  tg_core_of(L)->shard_start_heartbeating(shard, interval);
   return done(L);
 }
 
 static int l_stop_heartbeating(lua_State *L)
 {
-  tg_shard_stop_heartbeating(self(L));
+  tg_core_of(L)->shard_stop_heartbeating(self(L));
   return done(L);
 }
 
 /* decompress_packet(bytes) -> the text that C has made of these bytes */
 static int l_decompress_packet(lua_State *L)
 {
-  struct tg_span text = tg_shard_decompressed(self(L));
+  struct tg_span text = tg_core_of(L)->shard_decompressed(self(L));
   if (!text.at)
     return tg_push_failure(L, "unavailable", "%s: no packet is being handled", name_of(L));
   lua_pushlstring(L, text.at, text.length);
@@ -222,7 +222,7 @@ static int l_handle_packet(lua_State *L)
   }
   size_t length;
   const char *text = luaL_checklstring(L, 2, &length);
-  tg_shard_handle_packet(shard, text, length);
+  tg_core_of(L)->shard_handle_packet(shard, text, length);
   return done(L);
 }
 

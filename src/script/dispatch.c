@@ -212,6 +212,7 @@ void tg_run_life_on(struct tg_state *state, enum tg_life what, struct tg_shard *
                     bool outlives)
 {
   struct life run = {state, shard, details, state->life[what]};
+  int shard_id = shard ? state->script->core->shard_id(shard) : TG_NO_SHARD;
   state->walking++;
   for (; run.handler; run.handler = run.handler->next) {
     if (run.handler->removed)
@@ -219,7 +220,7 @@ void tg_run_life_on(struct tg_state *state, enum tg_life what, struct tg_shard *
     struct tg_thread_options options = {.what = tg_life_names[what],
                                         .outlives = outlives,
                                         .where = run.handler->subscription->where,
-                                        .shard_id = shard ? tg_shard_id(shard) : TG_NO_SHARD};
+                                        .shard_id = shard_id};
     tg_thread_start(state, &options, push_life, &run);
   }
   state->walking--;

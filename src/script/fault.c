@@ -61,7 +61,7 @@ static bool heard_already(struct tg_script *script, const char *what, const char
   size_t line = strcspn(message, "\n");
   uint64_t hash = hash_text(hash_text(0xcbf29ce484222325u, what, strlen(what)), message, line);
   int count = (int)(sizeof script->recent_errors / sizeof script->recent_errors[0]), oldest = 0;
-  tg_ms now = tg_now();
+  tg_ms now = tg_script_now(script);
   *more = 0;
   for (int i = 0; i < count; i++) {
     if (script->recent_errors[i].hash == hash && script->recent_errors[i].logged_at != 0) {
@@ -85,8 +85,11 @@ static bool heard_already(struct tg_script *script, const char *what, const char
 static void log_fault(struct tg_state *state, int shard_id, const char *what, const char *message,
                       const char *then)
 {
+  struct tg_script *script = state->script;
   unsigned more;
-  if (heard_already(state->script, what, message, &more))
+  if (script->core->fault)
+    script->core->fault(script, what, message);
+  if (heard_already(script, what, message, &more))
     return;
   char repeats[64] = "";
   if (more > 0)
@@ -109,7 +112,7 @@ void tg_fault_override(struct tg_state *state, enum tg_method method, int shard_
             : state->error ? state->error
                            : "unknown error",
             "the default is used");
-  tg_ms now = tg_now(), *slot = &override->errors[override->next_error];
+  tg_ms now = tg_script_now(state->script), *slot = &override->errors[override->next_error];
   bool too_many = *slot != 0 && now - *slot < TG_ERRORS_WINDOW;
   *slot = now;
   override->next_error = (override->next_error + 1) % (TG_ERRORS_TO_SWITCH_OFF - 1);

@@ -164,11 +164,11 @@ static int run_call(lua_State *L, void *ctx)
   return 0;
 }
 
-static int shard_of(const struct tg_value *args, int count)
+static int shard_of(const struct tg_core *core, const struct tg_value *args, int count)
 {
   for (int i = 0; i < count; i++) {
     if (args[i].kind == TG_SHARD && args[i].shard)
-      return tg_shard_id(args[i].shard);
+      return core->shard_id(args[i].shard);
     if (args[i].kind == TG_EVENT)
       return args[i].event->shard_id;
   }
@@ -184,7 +184,7 @@ static bool hook_call(struct tg_script *script, enum tg_method method, const str
   bool ran = tg_protect(state, tg_methods[method].full, TG_BUDGET_INLINE, run_call, &call);
   state->live_events = events;
   if (!ran || call.taken == TG_TAKEN_WRONG) {
-    tg_fault_override(state, method, shard_of(args, count), NULL);
+    tg_fault_override(state, method, shard_of(script->core, args, count), NULL);
     return false;
   }
   return call.taken == TG_TAKEN;
@@ -252,7 +252,7 @@ static void hook_start(struct tg_script *script, enum tg_method method, const st
 {
   struct tg_state *state = script->state;
   struct started *started = tg_calloc(1, sizeof *started);
-  *started = (struct started){method, shard_of(args, count), expected, reply, ctx};
+  *started = (struct started){method, shard_of(script->core, args, count), expected, reply, ctx};
   struct call call = {state, method, args, count, expected, NULL, TG_TAKEN_NOTHING};
   struct tg_thread_options options = {
       .what = tg_methods[method].full, .shard_id = started->shard_id, .done = on_method_done, .ctx = started};

@@ -138,7 +138,7 @@ static void overflow(struct tg_lane *lane)
 {
   struct tg_subscriber *handler = lane->handler;
   handler->overflowed++;
-  tg_ms now = tg_now();
+  tg_ms now = tg_script_now(lane->state->script);
   if (handler->overflow_logged_at != 0 && now - handler->overflow_logged_at < LOG_EVERY)
     return;
   handler->overflow_logged_at = now;

@@ -53,9 +53,9 @@ void tg_script_commit(struct tg_script *script, int generation)
 
 /* ---- the end of a state ---- */
 
-static void close_state(uv_timer_t *timer)
+static void close_state(void *ctx)
 {
-  struct tg_state *state = timer->data;
+  struct tg_state *state = ctx;
   struct tg_script *script = state->script;
   tg_threads_cancel(state, false);
   struct tg_state **link = &script->old;
@@ -72,10 +72,8 @@ void tg_state_retire(struct tg_state *state)
   state->phase = TG_STATE_RETIRED;
   state->older = script->old;
   script->old = state;
-  state->deadline = tg_alloc(sizeof *state->deadline);
-  uv_timer_init(script->loop, state->deadline);
-  state->deadline->data = state;
-  uv_timer_start(state->deadline, close_state, UNLOAD_DEADLINE, 0);
+  state->deadline = tg_alarm_new(script, close_state, state);
+  tg_alarm_set(state->deadline, UNLOAD_DEADLINE);
   tg_timers_close(state);
   tg_threads_cancel(state, true);
   /* Whoever still holds the old configuration has it until the next reload. */
@@ -92,7 +90,7 @@ void tg_state_retire(struct tg_state *state)
 void tg_state_close_if_idle(struct tg_state *state)
 {
   if (state->phase == TG_STATE_RETIRED && !state->threads && state->deadline)
-    uv_timer_start(state->deadline, close_state, 0, 0);
+    tg_alarm_set(state->deadline, 0);
 }
 
 /* ---- gateway.state ---- */

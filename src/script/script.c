@@ -12,6 +12,7 @@ struct tg_script *tg_script_new(enum tg_role role, uv_loop_t *loop, int worker_i
   script->role = role;
   script->loop = loop;
   script->worker_id = worker_id;
+  script->core = &tg_core_real;
   tg_hooks_init(script);
   tg_watchdog_start();
   return script;

@@ -37,7 +37,9 @@ struct tg_shard *tg_check_shard(lua_State *L, int index, const char *method)
     return NULL;
   }
   struct tg_script *script = tg_state_of(L)->script;
-  struct tg_shard *shard = script->worker ? tg_worker_shard(script->worker, handle->id) : handle->shard;
+  struct tg_shard *shard = handle->shard;
+  if (script->worker)
+    shard = script->core->worker_shard(script->worker, handle->id);
   if (!shard)
     luaL_error(L, "%s: shard %d is gone", method, handle->id);
   return shard;
@@ -52,7 +54,7 @@ void tg_push_shard(lua_State *L, struct tg_shard *shard)
     lua_pushnil(L);
     return;
   }
-  int id = tg_shard_id(shard);
+  int id = state->script->core->shard_id(shard);
   lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_shards);
   lua_rawgeti(L, -1, id + 1);
   struct handle *handle = lua_touserdata(L, -1);
@@ -71,19 +73,19 @@ void tg_push_shard(lua_State *L, struct tg_shard *shard)
 
 static int get_id(lua_State *L, struct tg_shard *shard)
 {
-  lua_pushinteger(L, tg_shard_id(shard));
+  lua_pushinteger(L, tg_core_of(L)->shard_id(shard));
   return 1;
 }
 
 static int get_state(lua_State *L, struct tg_shard *shard)
 {
-  lua_pushstring(L, tg_shard_state_name(tg_shard_state(shard)));
+  lua_pushstring(L, tg_shard_state_name(tg_core_of(L)->shard_state(shard)));
   return 1;
 }
 
 static int get_session_id(lua_State *L, struct tg_shard *shard)
 {
-  const char *id = tg_shard_session_id(shard);
+  const char *id = tg_core_of(L)->shard_session_id(shard);
   if (id && *id)
     lua_pushstring(L, id);
   else
@@ -94,7 +96,7 @@ static int get_session_id(lua_State *L, struct tg_shard *shard)
 static int get_sequence(lua_State *L, struct tg_shard *shard)
 {
   uint64_t sequence;
-  if (tg_shard_sequence(shard, &sequence))
+  if (tg_core_of(L)->shard_sequence(shard, &sequence))
     lua_pushnumber(L, (lua_Number)sequence);
   else
     lua_pushnil(L);
@@ -103,13 +105,13 @@ static int get_sequence(lua_State *L, struct tg_shard *shard)
 
 static int get_epoch(lua_State *L, struct tg_shard *shard)
 {
-  lua_pushnumber(L, (lua_Number)tg_shard_epoch(shard));
+  lua_pushnumber(L, (lua_Number)tg_core_of(L)->shard_epoch(shard));
   return 1;
 }
 
 static int get_rtt(lua_State *L, struct tg_shard *shard)
 {
-  lua_pushinteger(L, tg_shard_rtt(shard));
+  lua_pushinteger(L, tg_core_of(L)->shard_rtt(shard));
   return 1;
 }
 
@@ -122,7 +124,7 @@ static int get_worker_id(lua_State *L, struct tg_shard *shard)
 
 static int get_total_shards(lua_State *L, struct tg_shard *shard)
 {
-  lua_pushinteger(L, tg_shard_env(shard)->total_shards);
+  lua_pushinteger(L, tg_core_of(L)->shard_env(shard)->total_shards);
   return 1;
 }
 

@@ -146,11 +146,6 @@ struct tg_state *tg_state_new(struct tg_script *script, int generation, char **p
   return state;
 }
 
-static void free_handle(uv_handle_t *handle)
-{
-  free(handle);
-}
-
 void tg_state_free(struct tg_state *state)
 {
   if (!state)
@@ -159,8 +154,7 @@ void tg_state_free(struct tg_state *state)
   tg_threads_drop(state);
   tg_timers_close(state);
   tg_subscriptions_free(state);
-  if (state->deadline)
-    uv_close((uv_handle_t *)state->deadline, free_handle);
+  tg_alarm_free(state->deadline);
   lua_close(state->L);
   if (state->config) {
     tg_config_free(state->config);

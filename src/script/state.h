@@ -9,6 +9,7 @@
  *   subscribe.c  gateway.on and gateway.filter         dispatch.c  runs them; lanes.c in order
  *   event_handle.c, shard_handle.c                     what scripts hold in their hands
  *   sched.c      coroutines that wait                  timers.c  sleep, after, every, spawn
+ *   core.h       what is asked of the core             alarm.c   time
  *   json_*.c     JSON                                  bind_*.c  one Lua table each
  *
  * Rules. Lua runs only inside tg_protect() and tg_thread_run(). Whatever may
@@ -19,6 +20,8 @@
 #include "base/buf.h"
 #include "base/config.h"
 #include "base/hooks.h"
+#include "script/alarm.h"
+#include "script/core.h"
 #include "script/script.h"
 
 #include <lauxlib.h>
@@ -47,6 +50,9 @@ struct tg_script {
   struct tg_manager *manager;
   struct tg_worker *worker;
   struct tg_metric *metrics;
+
+  const struct tg_core *core;
+  struct tg_clock *clock; /* NULL: the time of the world */
 
   struct {
     uint64_t hash;
@@ -155,8 +161,8 @@ struct tg_state {
   int pooled;
   struct tg_timer *timers;
   struct tg_job *jobs, **last_job;
-  uv_timer_t *ready;    /* runs the jobs in the next loop turn */
-  uv_timer_t *deadline; /* a retired state's last hour */
+  struct tg_alarm *ready;    /* runs the jobs in the next loop turn */
+  struct tg_alarm *deadline; /* a retired state's last hour */
 
   struct tg_buf scratch, out; /* used within one function only */
   char *error;                /* of the last failed call, with traceback */
@@ -171,6 +177,8 @@ static inline struct tg_state *tg_state_of(lua_State *L)
   ((struct tg_state *)state)->now = L;
   return state;
 }
+
+static inline const struct tg_core *tg_core_of(lua_State *L) { return tg_state_of(L)->script->core; }
 
 /* Makes a state with libraries and the `gateway` table. NULL: `*problem`. */
 struct tg_state *tg_state_new(struct tg_script *script, int generation, char **problem);

@@ -5,11 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void free_handle(uv_handle_t *handle)
-{
-  free(handle);
-}
-
 /* ---- spawn: functions that start in the next loop turn ---- */
 
 struct tg_job {
@@ -31,9 +26,9 @@ static int push_job(lua_State *L, void *ctx)
   return count;
 }
 
-static void run_jobs(uv_timer_t *timer)
+static void run_jobs(void *ctx)
 {
-  struct tg_state *state = timer->data;
+  struct tg_state *state = ctx;
   struct tg_job *job = state->jobs;
   state->jobs = NULL;
   state->last_job = &state->jobs;
@@ -52,12 +47,9 @@ void tg_jobs_start(struct tg_state *state)
 {
   if (!state->jobs || state->phase != TG_STATE_LIVE)
     return;
-  if (!state->ready) {
-    state->ready = tg_alloc(sizeof *state->ready);
-    uv_timer_init(state->script->loop, state->ready);
-    state->ready->data = state;
-  }
-  uv_timer_start(state->ready, run_jobs, 0, 0);
+  if (!state->ready)
+    state->ready = tg_alarm_new(state->script, run_jobs, state);
+  tg_alarm_set(state->ready, 0);
 }
 
 /* gateway.spawn(fn, ...) */
@@ -89,13 +81,13 @@ static int l_spawn(lua_State *L)
 
 struct nap {
   struct tg_wait wait;
-  uv_timer_t *timer;
+  struct tg_alarm *alarm;
 };
 
 static void cancel_nap(struct tg_wait *wait)
 {
   struct nap *nap = (struct nap *)wait;
-  uv_close((uv_handle_t *)nap->timer, free_handle);
+  tg_alarm_free(nap->alarm);
   free(nap);
 }
 
@@ -106,32 +98,30 @@ static int push_true(lua_State *L, void *ctx)
   return 1;
 }
 
-static void wake(uv_timer_t *timer)
+static void wake(void *ctx)
 {
-  struct nap *nap = timer->data;
-  uv_close((uv_handle_t *)timer, free_handle);
+  struct nap *nap = ctx;
+  tg_alarm_free(nap->alarm);
   tg_wait_finish(&nap->wait, push_true, NULL);
   free(nap);
 }
 
-static uint64_t check_ms(lua_State *L, int index)
+static tg_ms check_ms(lua_State *L, int index)
 {
   lua_Number ms = luaL_checknumber(L, index);
   luaL_argcheck(L, ms >= 0 && ms < 1e12, index, "expected milliseconds (0 or more)");
-  return (uint64_t)ms;
+  return (tg_ms)ms;
 }
 
 /* gateway.sleep(ms) */
 static int l_sleep(lua_State *L)
 {
-  uint64_t ms = check_ms(L, 1);
+  tg_ms ms = check_ms(L, 1);
   if (!tg_wait_allowed(L, "gateway.sleep"))
     return tg_wait_park(L);
   struct nap *nap = tg_alloc(sizeof *nap);
-  nap->timer = tg_alloc(sizeof *nap->timer);
-  uv_timer_init(tg_state_of(L)->script->loop, nap->timer);
-  nap->timer->data = nap;
-  uv_timer_start(nap->timer, wake, ms, 0);
+  nap->alarm = tg_alarm_new(tg_state_of(L)->script, wake, nap);
+  tg_alarm_set(nap->alarm, ms);
   tg_wait_init(&nap->wait, L, cancel_nap);
   return tg_wait_yield(L, &nap->wait);
 }
@@ -141,14 +131,12 @@ static int l_sleep(lua_State *L)
 struct tg_timer {
   struct tg_timer *next, **link;
   struct tg_state *state;
-  uv_timer_t *handle;
+  struct tg_alarm *alarm;
   struct tg_timer **holder; /* the userdata that scripts see; empty once this is gone */
   int holder_ref, ref;
-  uint64_t ms;
+  tg_ms ms;
   bool repeats, running, cancelled;
 };
-
-static void on_timer(uv_timer_t *handle);
 
 static void free_timer(struct tg_timer *timer)
 {
@@ -158,7 +146,7 @@ static void free_timer(struct tg_timer *timer)
   *timer->holder = NULL;
   luaL_unref(timer->state->L, LUA_REGISTRYINDEX, timer->ref);
   luaL_unref(timer->state->L, LUA_REGISTRYINDEX, timer->holder_ref);
-  uv_close((uv_handle_t *)timer->handle, free_handle);
+  tg_alarm_free(timer->alarm);
   free(timer);
 }
 
@@ -180,14 +168,14 @@ static void on_timer_done(struct tg_thread *thread, void *ctx, bool ok, int coun
                  timer->repeats ? "it will run again" : "it has ended");
   timer->running = false;
   if (timer->repeats && !timer->cancelled && !thread->dropped && timer->state->phase == TG_STATE_LIVE)
-    uv_timer_start(timer->handle, on_timer, timer->ms, 0);
+    tg_alarm_set(timer->alarm, timer->ms);
   else
     free_timer(timer);
 }
 
-static void on_timer(uv_timer_t *handle)
+static void on_timer(void *ctx)
 {
-  struct tg_timer *timer = handle->data;
+  struct tg_timer *timer = ctx;
   struct tg_thread_options options = {.what = timer->repeats ? "gateway.every" : "gateway.after",
                                       .shard_id = TG_NO_SHARD,
                                       .done = on_timer_done,
@@ -211,7 +199,7 @@ static int l_timer_cancel(lua_State *L)
 static int make_timer(lua_State *L, bool repeats)
 {
   struct tg_state *state = tg_state_of(L);
-  uint64_t ms = check_ms(L, 1);
+  tg_ms ms = check_ms(L, 1);
   luaL_argcheck(L, !repeats || ms > 0, 1, "expected at least 1 millisecond");
   luaL_checktype(L, 2, LUA_TFUNCTION);
   if (state->phase == TG_STATE_RETIRED)
@@ -238,12 +226,10 @@ static int make_timer(lua_State *L, bool repeats)
     timer->next->link = &timer->next;
   state->timers = timer;
   *holder = timer;
-  timer->handle = tg_alloc(sizeof *timer->handle);
-  uv_timer_init(state->script->loop, timer->handle);
-  timer->handle->data = timer;
+  timer->alarm = tg_alarm_new(state->script, on_timer, timer);
   state->keep_events = true;
   if (state->phase == TG_STATE_LIVE)
-    uv_timer_start(timer->handle, on_timer, ms, 0);
+    tg_alarm_set(timer->alarm, ms);
   return 1;
 }
 
@@ -260,7 +246,7 @@ static int l_every(lua_State *L)
 void tg_timers_start(struct tg_state *state)
 {
   for (struct tg_timer *timer = state->timers; timer; timer = timer->next)
-    uv_timer_start(timer->handle, on_timer, timer->ms, 0);
+    tg_alarm_set(timer->alarm, timer->ms);
 }
 
 /* Those whose function runs right now end with it. */
@@ -280,8 +266,7 @@ void tg_timers_close(struct tg_state *state)
     free(job);
   }
   state->last_job = &state->jobs;
-  if (state->ready)
-    uv_close((uv_handle_t *)state->ready, free_handle);
+  tg_alarm_free(state->ready);
   state->ready = NULL;
 }
 
