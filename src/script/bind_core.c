@@ -107,7 +107,7 @@ static int l_log(lua_State *L)
   struct tg_state *state = tg_state_of(L);
   int level = (int)luaL_checkinteger(L, 1);
   const char *text = luaL_checkstring(L, 2);
-  int shard_id = state->running ? state->running->shard_id : TG_NO_SHARD;
+  int shard_id = state->running ? state->running->shard_id : state->shard_id;
   if (level >= TG_DEBUG && level <= TG_ERROR)
     tg_log((enum tg_log_level)level, shard_id, "%s", text);
   return 0;

@@ -90,7 +90,8 @@ enum tg_verdict tg_run_filters(struct tg_script *script, struct tg_event *event)
   if (!state || event->type >= TG_WANT_SIZE)
     return TG_PASS;
   struct filtering run = {.state = state, .event = event, .filter = state->filters[event->type]};
-  int events = state->live_events;
+  int events = state->live_events, shard_before = state->shard_id;
+  state->shard_id = event->shard_id;
   state->walking++;
   while (run.filter && !run.drop) {
     if (!tg_protect(state, "a filter", TG_BUDGET_INLINE, run_filters, &run)) {
@@ -103,6 +104,7 @@ enum tg_verdict tg_run_filters(struct tg_script *script, struct tg_event *event)
     state->live_events = events;
   }
   state->walking--;
+  state->shard_id = shard_before;
   tg_subscriptions_sweep(state);
   if (run.drop)
     return TG_DROP;

@@ -180,11 +180,13 @@ static bool hook_call(struct tg_script *script, enum tg_method method, const str
 {
   struct tg_state *state = script->state;
   struct call call = {state, method, args, count, expected, result, TG_TAKEN_NOTHING};
-  int events = state->live_events;
+  int events = state->live_events, shard_before = state->shard_id;
+  int shard_id = state->shard_id = shard_of(script->core, args, count);
   bool ran = tg_protect(state, tg_methods[method].full, TG_BUDGET_INLINE, run_call, &call);
   state->live_events = events;
+  state->shard_id = shard_before;
   if (!ran || call.taken == TG_TAKEN_WRONG) {
-    tg_fault_override(state, method, shard_of(script->core, args, count), NULL);
+    tg_fault_override(state, method, shard_id, NULL);
     return false;
   }
   return call.taken == TG_TAKEN;

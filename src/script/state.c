@@ -120,6 +120,7 @@ struct tg_state *tg_state_new(struct tg_script *script, int generation, char **p
   state->generation = generation;
   state->phase = TG_STATE_LOADING;
   state->last_job = &state->jobs;
+  state->shard_id = TG_NO_SHARD;
   state->compiled = script->role == TG_ROLE_WORKER;
   state->memory_limit = MEMORY_BEFORE_CONFIGURE;
   for (int i = 0; i < TG_METHOD_COUNT; i++)

@@ -130,6 +130,7 @@ struct tg_state {
   volatile bool hooked;      /* the watchdog's hook is installed */
   struct tg_thread *running; /* the coroutine of the host that runs; NULL: inline */
   const char *what;          /* the method, event or phase that runs, for messages */
+  int shard_id;              /* that inline code works for, for the log */
   bool out_of_memory;
 
   /* references into the registry */

@@ -38,7 +38,7 @@ static void an_override_runs_and_calls_what_was_there(void **state)
                                        "end\n");
   assert_true(call_heartbeat(script, 3));
   assert_string_equal(fake.calls, "heartbeat 3;");
-  assert_contains(logged(), "second 3 after 41250");
+  assert_contains(logged(), "shard 3: second 3 after 41250");
   tg_script_free(script);
 }
 
