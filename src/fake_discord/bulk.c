@@ -11,7 +11,14 @@
 #include <string.h>
 #include <zlib.h>
 
-enum { GROUP = 64, CHUNK = 16 * 1024, TICK = 1, EVENTS_MAX = 2000000, BEHIND_MAX = 10000 };
+enum {
+  QUANTUM = 128 * 1024, /* bytes for a connection, then it is the next one's turn */
+  GROUP = 64,
+  CHUNK = 16 * 1024,
+  TICK = 1,
+  EVENTS_MAX = 2000000,
+  BEHIND_MAX = 10000
+};
 
 struct recording {
   int references;
@@ -43,6 +50,7 @@ struct tg_fake_bulk {
   double rate, due;
   uint64_t ticked_at;
   uv_timer_t timer;
+  uv_idle_t idle; /* runs while connections take what they are given */
 };
 
 /* ---- recording ---- */
@@ -171,17 +179,21 @@ static size_t next_stop(const struct tg_fake_pump *pump)
   return stop;
 }
 
-void tg_fake_pump_run(struct tg_fake_pump *pump)
+/* True: it has more to send, and may. */
+static bool run(struct tg_fake_pump *pump)
 {
   struct tg_fake_conn *conn = pump->conn;
   const struct recording *recording = pump->recording;
+  size_t begin = end_of(recording, pump->written);
   /* A stream that has nothing unsent makes a record of each write. */
   while (conn->session && !conn->deaf && tg_stream_unsent(conn->stream) == 0) {
     if (pump->written % GROUP == 0)
       release_held(pump);
     size_t stop = next_stop(pump), from = end_of(recording, pump->written);
     if (stop == pump->written)
-      return;
+      return false;
+    if (from - begin >= QUANTUM)
+      return true;
     tg_fake_wire_bytes(conn, recording->wire.data + from, end_of(recording, stop) - from);
     size_t events = stop - pump->written;
     pump->written = stop;
@@ -193,9 +205,30 @@ void tg_fake_pump_run(struct tg_fake_pump *pump)
     if (pump->written == recording->count) {
       tg_fake_pump_free(conn);
       tg_fake_session_pump(conn->session);
-      return;
+      return false;
     }
   }
+  return false;
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+  struct tg_fake_bulk *bulk = idle->data;
+  bool more = false;
+  struct tg_fake_pump *pump, *next;
+  for (pump = TAILQ_FIRST(&bulk->pumps); pump; pump = next) {
+    next = TAILQ_NEXT(pump, link);
+    more = run(pump) || more;
+  }
+  if (!more)
+    uv_idle_stop(idle);
+}
+
+void tg_fake_pump_run(struct tg_fake_pump *pump)
+{
+  struct tg_fake_bulk *bulk = pump->conn->fake->bulk;
+  if (run(pump))
+    uv_idle_start(&bulk->idle, on_idle);
 }
 
 /* ---- the clock ---- */
@@ -326,11 +359,8 @@ json_t *tg_fake_bulk_start(struct tg_fake *fake, const json_t *request, struct t
   bulk->ticked_at = uv_now(fake->loop);
   if (rate > 0)
     uv_timer_start(&bulk->timer, on_tick, TICK, TICK);
-  struct tg_fake_pump *pump, *next;
-  for (pump = TAILQ_FIRST(&bulk->pumps); pump && rate <= 0; pump = next) {
-    next = TAILQ_NEXT(pump, link);
-    tg_fake_pump_run(pump);
-  }
+  else
+    uv_idle_start(&bulk->idle, on_idle);
   return json_pack("{s:i, s:I, s:I, s:I}", "connections", count, "events", (json_int_t)count * events,
                    "first", (json_int_t)first, "bytes", (json_int_t)bulk->last->wire.length);
 }
@@ -358,17 +388,24 @@ struct tg_fake_bulk *tg_fake_bulk_new(struct tg_fake *fake)
   bulk->fake = fake;
   TAILQ_INIT(&bulk->pumps);
   uv_timer_init(fake->loop, &bulk->timer);
-  bulk->timer.data = bulk;
+  uv_idle_init(fake->loop, &bulk->idle);
+  bulk->timer.data = bulk->idle.data = bulk;
   return bulk;
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_timer_closed(uv_handle_t *handle)
 {
   free(handle->data);
+}
+
+static void on_idle_closed(uv_handle_t *handle)
+{
+  struct tg_fake_bulk *bulk = handle->data;
+  uv_close((uv_handle_t *)&bulk->timer, on_timer_closed);
 }
 
 void tg_fake_bulk_free(struct tg_fake *fake)
 {
   unref(fake->bulk->last);
-  uv_close((uv_handle_t *)&fake->bulk->timer, on_closed);
+  uv_close((uv_handle_t *)&fake->bulk->idle, on_idle_closed);
 }
