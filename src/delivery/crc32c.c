@@ -29,8 +29,8 @@ uint32_t tg_crc32c_portable(uint32_t crc, const void *bytes, size_t length)
   crc = ~crc;
   for (; length >= SLICES; at += SLICES, length -= SLICES) {
     crc ^= (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
-    crc = tables[7][crc & 0xff] ^ tables[6][crc >> 8 & 0xff] ^ tables[5][crc >> 16 & 0xff] ^ tables[4][crc >> 24] ^
-          tables[3][at[4]] ^ tables[2][at[5]] ^ tables[1][at[6]] ^ tables[0][at[7]];
+    crc = tables[7][crc & 0xff] ^ tables[6][crc >> 8 & 0xff] ^ tables[5][crc >> 16 & 0xff] ^
+          tables[4][crc >> 24] ^ tables[3][at[4]] ^ tables[2][at[5]] ^ tables[1][at[6]] ^ tables[0][at[7]];
   }
   for (; length > 0; at++, length--)
     crc = crc >> 8 ^ tables[0][(crc ^ *at) & 0xff];
@@ -39,7 +39,7 @@ uint32_t tg_crc32c_portable(uint32_t crc, const void *bytes, size_t length)
 
 #ifdef __x86_64__
 __attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t start, const unsigned char *at,
-                                                                  size_t length)
+                                                                 size_t length)
 {
   uint64_t crc = ~start;
   for (; length >= 8; at += 8, length -= 8) {

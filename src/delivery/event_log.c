@@ -184,10 +184,12 @@ static bool check(const struct tg_event_log *log, const struct tg_log_event *eve
   if (log->mode != TG_LOG_WRITE)
     return tg_fail(error, "misuse", "%s is only open to be drained", log->directory);
   if (length == 0 || length > TG_LOG_PAYLOAD_MAX)
-    return tg_fail(error, "too_large", "an event of %" PRIu64 " bytes cannot be put into the log (1 to %d bytes)",
-                   length, TG_LOG_PAYLOAD_MAX);
+    return tg_fail(error, "too_large",
+                   "an event of %" PRIu64 " bytes cannot be put into the log (1 to %d bytes)", length,
+                   TG_LOG_PAYLOAD_MAX);
   if (event->epoch > UINT32_MAX || event->sequence > UINT32_MAX || event->shard_id < 0 || event->at < 0)
-    return tg_fail(error, "misuse", "shard %d, epoch %" PRIu64 ", sequence %" PRIu64 " do not fit into the log",
+    return tg_fail(error, "misuse",
+                   "shard %d, epoch %" PRIu64 ", sequence %" PRIu64 " do not fit into the log",
                    event->shard_id, event->epoch, event->sequence);
   return true;
 }
@@ -258,7 +260,10 @@ static bool write_pending(struct tg_event_log *log, struct tg_error *error)
   return true;
 }
 
-bool tg_event_log_unflushed(const struct tg_event_log *log) { return log->pending.length > 0; }
+bool tg_event_log_unflushed(const struct tg_event_log *log)
+{
+  return log->pending.length > 0;
+}
 
 bool tg_event_log_flush(struct tg_event_log *log, struct tg_error *error)
 {
@@ -319,8 +324,8 @@ void tg_log_finish(struct tg_event_log *log, struct tg_log_shard *shard, uint64_
 }
 
 /* The shard, if the record did wait; then *segment is where it stands. */
-static struct tg_log_shard *finish(struct tg_event_log *log, int shard_id, tg_log_position position, bool dropped,
-                                   struct tg_log_segment **segment)
+static struct tg_log_shard *finish(struct tg_event_log *log, int shard_id, tg_log_position position,
+                                   bool dropped, struct tg_log_segment **segment)
 {
   struct tg_log_shard *shard = tg_log_find_shard(log, shard_id);
   uint64_t ordinal = shard ? tg_index_find(&shard->index, position) : TG_NO_ENTRY;

@@ -16,7 +16,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { VERSION = 1, HEADER_SIZE = 4096, PLACE_SIZE = 128, FIRST_PLACES = 96, FILE_MAX = 64 << 20, BOOT_SIZE = 40 };
+enum {
+  VERSION = 1,
+  HEADER_SIZE = 4096,
+  PLACE_SIZE = 128,
+  FIRST_PLACES = 96,
+  FILE_MAX = 64 << 20,
+  BOOT_SIZE = 40
+};
 static const char magic[8] = "tg-curs1";
 
 struct file_header {
@@ -68,7 +75,8 @@ static bool is_cursor(const char *bytes, size_t size)
 {
   struct file_header expected;
   fill_header(&expected);
-  return size >= HEADER_SIZE + PLACE_SIZE && memcmp(bytes, &expected, offsetof(struct file_header, unused)) == 0;
+  return size >= HEADER_SIZE + PLACE_SIZE &&
+         memcmp(bytes, &expected, offsetof(struct file_header, unused)) == 0;
 }
 
 /* --- places ------------------------------------------------------------------ */
@@ -135,8 +143,8 @@ void tg_log_cursor_put(struct tg_log_cursor *cursor, uint32_t place, const struc
 static bool fail(const struct tg_log_cursor *cursor, const char *verb, int code, struct tg_error *error)
 {
   bool full = code == ENOSPC || code == EDQUOT;
-  return tg_fail(error, full ? "disk_full" : "disk", "%s cannot be %s: %s%s", cursor->path, verb, strerror(code),
-                 full ? ". Give the state directory more room" : "");
+  return tg_fail(error, full ? "disk_full" : "disk", "%s cannot be %s: %s%s", cursor->path, verb,
+                 strerror(code), full ? ". Give the state directory more room" : "");
 }
 
 static bool map(struct tg_log_cursor *cursor, size_t size, struct tg_error *error)
@@ -208,8 +216,8 @@ static int open_existing(struct tg_log_cursor *cursor, int directory_fd, const c
   return -1;
 }
 
-bool tg_log_cursor_open(struct tg_log_cursor *cursor, int directory_fd, const char *directory, const char *name,
-                        struct tg_error *error)
+bool tg_log_cursor_open(struct tg_log_cursor *cursor, int directory_fd, const char *directory,
+                        const char *name, struct tg_error *error)
 {
   struct tg_error problem = {0};
   size_t size = HEADER_SIZE + FIRST_PLACES * PLACE_SIZE;
@@ -221,8 +229,8 @@ bool tg_log_cursor_open(struct tg_log_cursor *cursor, int directory_fd, const ch
       *error = problem;
     return false;
   }
-  cursor->fresh = cursor->fd < 0;
-  if (cursor->fresh)
+  bool fresh = cursor->fd < 0;
+  if (fresh)
     cursor->fd = create(cursor, directory_fd, name, error);
   if (cursor->fd < 0 || !map(cursor, size, error)) {
     tg_log_cursor_close(cursor);
@@ -234,7 +242,7 @@ bool tg_log_cursor_open(struct tg_log_cursor *cursor, int directory_fd, const ch
     if (cursor->generations[i] != 0)
       cursor->used = i + 1;
   }
-  cursor->rebooted = !cursor->fresh && was_rebooted(cursor->memory);
+  cursor->rebooted = !fresh && was_rebooted(cursor->memory);
   read_boot(((struct file_header *)cursor->memory)->boot);
   return true;
 }
@@ -265,8 +273,8 @@ bool tg_log_cursor_add(struct tg_log_cursor *cursor, uint32_t *place, struct tg_
   return true;
 }
 
-bool tg_log_cursor_scan(int directory_fd, const char *name, void (*each)(void *ctx, const struct tg_log_state *),
-                        void *ctx, bool *rebooted)
+bool tg_log_cursor_scan(int directory_fd, const char *name,
+                        void (*each)(void *ctx, const struct tg_log_state *), void *ctx, bool *rebooted)
 {
   struct stat status;
   struct tg_buf bytes = {0};

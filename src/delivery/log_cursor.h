@@ -31,18 +31,17 @@ struct tg_log_cursor {
   char *memory;
   size_t size;
   int fd;
-  uint32_t used;     /* places taken */
+  uint32_t used; /* places taken */
   uint32_t capacity;
   uint32_t *generations;
-  bool fresh;    /* there was none, or it was damaged */
   bool rebooted; /* the machine was started anew since it was last open */
   char path[1024];
 };
 
 /* Opens or makes the file `name` in the directory. One that is damaged as a
  * whole is replaced, with a line in the log. */
-bool tg_log_cursor_open(struct tg_log_cursor *cursor, int directory_fd, const char *directory, const char *name,
-                        struct tg_error *error);
+bool tg_log_cursor_open(struct tg_log_cursor *cursor, int directory_fd, const char *directory,
+                        const char *name, struct tg_error *error);
 void tg_log_cursor_close(struct tg_log_cursor *cursor);
 
 /* A place for a shard. False: no room on the disk. */
@@ -55,5 +54,5 @@ void tg_log_cursor_put(struct tg_log_cursor *cursor, uint32_t place, const struc
 /* Reads another cursor file of the directory (somebody may be writing it) and
  * calls `each` for every shard. Sets `*rebooted` if the machine was started
  * anew since. False: it is no cursor. */
-bool tg_log_cursor_scan(int directory_fd, const char *name, void (*each)(void *ctx, const struct tg_log_state *),
-                        void *ctx, bool *rebooted);
+bool tg_log_cursor_scan(int directory_fd, const char *name,
+                        void (*each)(void *ctx, const struct tg_log_state *), void *ctx, bool *rebooted);

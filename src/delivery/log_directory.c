@@ -49,7 +49,8 @@ int tg_log_directory_open(const char *directory, bool make, struct tg_error *err
     code = errno;
   tg_fail(error, code == ENOENT ? "missing" : "disk", "the log directory %s cannot be %s: %s. %s", directory,
           make ? "made" : "opened", strerror(code),
-          make ? "The state directory has to be writable for this user (state_dir, or TIDEGATE_STATE_DIR)" : "");
+          make ? "The state directory has to be writable for this user (state_dir, or TIDEGATE_STATE_DIR)"
+               : "");
   return -1;
 }
 
@@ -74,8 +75,8 @@ static int open_lock(int directory_fd, const char *directory, struct tg_error *e
 static bool is_current(int directory_fd, int fd)
 {
   struct stat held, named;
-  return fstat(fd, &held) == 0 && fstatat(directory_fd, "lock", &named, 0) == 0 && held.st_ino == named.st_ino &&
-         held.st_dev == named.st_dev;
+  return fstat(fd, &held) == 0 && fstatat(directory_fd, "lock", &named, 0) == 0 &&
+         held.st_ino == named.st_ino && held.st_dev == named.st_dev;
 }
 
 int tg_log_directory_lock(int directory_fd, const char *directory, bool shared, struct tg_error *error)
@@ -87,7 +88,8 @@ int tg_log_directory_lock(int directory_fd, const char *directory, bool shared, 
     if (flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
       int code = errno;
       if (code == EWOULDBLOCK)
-        tg_fail(error, "locked", "the log %s is in use by another process (pid %ld)", directory, read_pid(fd));
+        tg_fail(error, "locked", "the log %s is in use by another process (pid %ld)", directory,
+                read_pid(fd));
       else
         tg_fail(error, "disk", "%s/lock cannot be locked: %s", directory, strerror(code));
       close(fd);
@@ -125,7 +127,8 @@ void tg_log_each_reader_cursor(int directory_fd, void (*each)(void *ctx, const c
   if (!walk)
     return;
   for (struct dirent *entry; (entry = readdir(walk)) != NULL;)
-    if (strncmp(entry->d_name, cursor_prefix, sizeof cursor_prefix - 1) == 0 && !ends_with(entry->d_name, unfinished))
+    if (strncmp(entry->d_name, cursor_prefix, sizeof cursor_prefix - 1) == 0 &&
+        !ends_with(entry->d_name, unfinished))
       each(ctx, entry->d_name);
   closedir(walk);
 }

@@ -28,8 +28,14 @@ static inline tg_log_position tg_log_position_of(uint32_t segment, uint32_t offs
 {
   return (uint64_t)segment << 32 | offset;
 }
-static inline uint32_t tg_log_segment_of(tg_log_position position) { return (uint32_t)(position >> 32); }
-static inline uint32_t tg_log_offset_of(tg_log_position position) { return (uint32_t)position; }
+static inline uint32_t tg_log_segment_of(tg_log_position position)
+{
+  return (uint32_t)(position >> 32);
+}
+static inline uint32_t tg_log_offset_of(tg_log_position position)
+{
+  return (uint32_t)position;
+}
 
 /* What a record of that payload takes. */
 static inline uint64_t tg_record_size(uint32_t length)
@@ -39,8 +45,8 @@ static inline uint64_t tg_record_size(uint32_t length)
 
 /* Writes the header for the payload that stands, or will stand, behind it.
  * `payload` may be NULL with TG_LOG_SKIP. */
-void tg_record_encode(char *header, const struct tg_log_record *record, uint8_t kind, tg_log_position previous,
-                      const char *payload, uint32_t length);
+void tg_record_encode(char *header, const struct tg_log_record *record, uint8_t kind,
+                      tg_log_position previous, const char *payload, uint32_t length);
 
 enum tg_record_state {
   TG_RECORD_WHOLE,
@@ -52,7 +58,8 @@ enum tg_record_state {
 
 /* Reads the record at `bytes`; its payload points into them. `previous` may be NULL. */
 enum tg_record_state tg_record_decode(const char *bytes, size_t available, tg_log_position position,
-                                      struct tg_log_record *record, tg_log_position *previous, uint64_t *size);
+                                      struct tg_log_record *record, tg_log_position *previous,
+                                      uint64_t *size);
 
 /* Whether a record may begin here: cheap, without CRC; needs TG_RECORD_HEADER bytes. */
 bool tg_record_plausible(const char *bytes);

@@ -34,7 +34,10 @@ static inline struct tg_index_entry *tg_index_at(const struct tg_log_index *inde
 {
   return &index->ring[ordinal & (index->capacity - 1)];
 }
-static inline uint64_t tg_index_end(const struct tg_log_index *index) { return index->first + index->count; }
+static inline uint64_t tg_index_end(const struct tg_log_index *index)
+{
+  return index->first + index->count;
+}
 
 void tg_index_push(struct tg_log_index *index, const struct tg_index_entry *entry);
 

@@ -28,15 +28,15 @@ struct tg_log_shard {
   int id;
   uint32_t place; /* in the cursor, or TG_NO_PLACE */
   struct tg_log_index index;
-  uint64_t events, bytes; /* that wait */
+  uint64_t events, bytes;      /* that wait */
   struct tg_log_point passed;  /* the last one that left the index at its front ... */
   struct tg_log_point settled; /* ... and the last of these that was acked, not dropped */
   tg_log_position dropped;     /* the highest one dropped */
-  struct tg_log_point last;   /* the highest that is in the log */
-  tg_log_position chain;      /* `previous` of the next record */
-  struct tg_log_state state;  /* as in the cursor */
-  bool known;                 /* the cursor knew it at open */
-  bool touched;               /* appended to since the last flush */
+  struct tg_log_point last;    /* the highest that is in the log */
+  tg_log_position chain;       /* `previous` of the next record */
+  struct tg_log_state state;   /* as in the cursor */
+  bool known;                  /* the cursor knew it at open */
+  bool touched;                /* appended to since the last flush */
   struct tg_log_shard *next_touched;
 };
 
@@ -46,7 +46,7 @@ struct tg_log_window {
   uint32_t capacity, length;
   tg_log_position position;
   uint64_t useful; /* bytes of records that were read out of it */
-  uint64_t used; /* for "longest not used" */
+  uint64_t used;   /* for "longest not used" */
 };
 
 struct tg_log_sync; /* the running job */
@@ -70,7 +70,7 @@ struct tg_event_log {
   uint32_t highest;                /* number that has been in use */
   struct tg_buf pending;           /* goes to current->end with the next flush */
   struct tg_log_shard *touched;
-  tg_ms retry_at; /* tg_now(): not before this a segment is tried again */
+  tg_ms retry_at;          /* tg_now(): not before this a segment is tried again */
   struct tg_error refusal; /* why that failed */
 
   struct tg_log_shard **shards; /* in order of arrival */

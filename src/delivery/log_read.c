@@ -42,7 +42,8 @@ static enum tg_record_state decode(const struct tg_log_window *window, tg_log_po
 }
 
 /* Reads up to `length` bytes from the window's position on, behind what it holds already. */
-static bool fill(struct tg_event_log *log, struct tg_log_window *window, uint32_t length, struct tg_error *error)
+static bool fill(struct tg_event_log *log, struct tg_log_window *window, uint32_t length,
+                 struct tg_error *error)
 {
   struct tg_log_segment *segment = tg_segments_find(&log->segments, tg_log_segment_of(window->position));
   uint32_t offset = tg_log_offset_of(window->position);
@@ -55,8 +56,8 @@ static bool fill(struct tg_event_log *log, struct tg_log_window *window, uint32_
   }
   if (length <= window->length)
     return true;
-  ssize_t got = tg_segment_read(&log->segments, segment, offset + window->length, window->bytes + window->length,
-                                length - window->length, error);
+  ssize_t got = tg_segment_read(&log->segments, segment, offset + window->length,
+                                window->bytes + window->length, length - window->length, error);
   if (got > 0)
     window->length += (uint32_t)got;
   return got >= 0;
@@ -130,15 +131,17 @@ bool tg_event_log_read(struct tg_event_log *log, int shard_id, tg_log_position p
     return damaged(log, position, error);
   const char *bytes = in_buffer(log, position);
   if (bytes)
-    return tg_record_decode(bytes, log->pending.length - (size_t)(bytes - log->pending.data), position, record,
-                            NULL, &size) == TG_RECORD_WHOLE ||
+    return tg_record_decode(bytes, log->pending.length - (size_t)(bytes - log->pending.data), position,
+                            record, NULL, &size) == TG_RECORD_WHOLE ||
            damaged(log, position, error);
   if (read_from_file(log, position, tg_index_at(&shard->index, ordinal)->length, record, &problem))
     return true;
-  return problem.code[0] ? tg_fail(error, "log_damaged", "%s", problem.message) : damaged(log, position, error);
+  return problem.code[0] ? tg_fail(error, "log_damaged", "%s", problem.message)
+                         : damaged(log, position, error);
 }
 
-bool tg_event_log_mark(struct tg_event_log *log, tg_log_position position, uint16_t marks, struct tg_error *error)
+bool tg_event_log_mark(struct tg_event_log *log, tg_log_position position, uint16_t marks,
+                       struct tg_error *error)
 {
   const char bytes[2] = {(char)(marks & 0xff), (char)(marks >> 8)};
   char *buffered = in_buffer(log, position);

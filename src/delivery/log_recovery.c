@@ -33,7 +33,8 @@ static void merge(void *ctx, const struct tg_log_state *state)
 {
   struct recovery *recovery = ctx;
   struct tg_event_log *log = recovery->log;
-  uint32_t acked = tg_log_segment_of(state->acked.position), written = tg_log_segment_of(state->written.position);
+  uint32_t acked = tg_log_segment_of(state->acked.position),
+           written = tg_log_segment_of(state->written.position);
   uint32_t highest = acked > written ? acked : written;
   if (highest > log->highest)
     log->highest = highest; /* positions must never be used twice */
@@ -111,16 +112,25 @@ static void add_gaps(struct recovery *recovery, struct tg_log_shard *shard, cons
                      uint64_t next_epoch, uint64_t next_sequence, tg_log_position before, uint64_t lost)
 {
   if (last->epoch == next_epoch) {
-    add_gap(recovery, shard, (struct tg_log_gap){.epoch = next_epoch, .from = last->sequence + 1,
-                                                 .to = next_sequence - 1, .count = lost, .before = before});
+    add_gap(recovery, shard,
+            (struct tg_log_gap){.epoch = next_epoch,
+                                .from = last->sequence + 1,
+                                .to = next_sequence - 1,
+                                .count = lost,
+                                .before = before});
     return;
   }
   if (last->epoch != 0)
-    add_gap(recovery, shard, (struct tg_log_gap){.epoch = last->epoch, .from = last->sequence + 1,
-                                                 .count = lost, .before = before});
+    add_gap(recovery, shard,
+            (struct tg_log_gap){
+                .epoch = last->epoch, .from = last->sequence + 1, .count = lost, .before = before});
   if (next_sequence > 1 || last->epoch == 0)
-    add_gap(recovery, shard, (struct tg_log_gap){.epoch = next_epoch, .from = 1, .to = next_sequence - 1,
-                                                 .count = last->epoch ? 0 : lost, .before = before});
+    add_gap(recovery, shard,
+            (struct tg_log_gap){.epoch = next_epoch,
+                                .from = 1,
+                                .to = next_sequence - 1,
+                                .count = last->epoch ? 0 : lost,
+                                .before = before});
 }
 
 static void take(struct recovery *recovery, const struct tg_log_record *record, tg_log_position previous)
@@ -171,13 +181,15 @@ static size_t view(struct recovery *recovery, uint32_t offset, uint64_t need, co
   if (need > size - offset)
     need = size - offset;
   if (offset < recovery->start || offset + need > recovery->start + recovery->length) {
-    size_t want = need > READ_AHEAD ? (size_t)need : READ_AHEAD;
+    uint64_t want = size - offset < READ_AHEAD ? size - offset : READ_AHEAD;
+    want = need > want ? need : want;
     if (want > recovery->capacity) {
       recovery->bytes = tg_realloc(recovery->bytes, want);
       recovery->capacity = want;
     }
     struct tg_error error = {0};
-    ssize_t got = tg_segment_read(&recovery->log->segments, recovery->segment, offset, recovery->bytes, want, &error);
+    ssize_t got =
+        tg_segment_read(&recovery->log->segments, recovery->segment, offset, recovery->bytes, want, &error);
     recovery->start = offset;
     recovery->length = got > 0 ? (size_t)got : 0;
     if (got < 0) {
@@ -215,6 +227,18 @@ static uint32_t skip_hole(struct recovery *recovery, uint32_t offset)
   return data >= recovery->segment->size ? recovery->segment->size : (uint32_t)data & ~(uint32_t)7;
 }
 
+/* How many of the bytes are zeros, in steps of 8: no record begins there. */
+static size_t count_zeros(const char *bytes, size_t available)
+{
+  size_t count = 0;
+  for (uint64_t word; count + sizeof word + TG_RECORD_HEADER <= available; count += sizeof word) {
+    memcpy(&word, bytes + count, sizeof word);
+    if (word != 0)
+      break;
+  }
+  return count;
+}
+
 /* The next whole record behind damage at `offset`, or the end of the file. */
 static uint32_t find_record(struct recovery *recovery, uint32_t offset)
 {
@@ -222,9 +246,12 @@ static uint32_t find_record(struct recovery *recovery, uint32_t offset)
   uint64_t size, end = recovery->segment->size;
   for (uint64_t at = (uint64_t)offset + 8; at + TG_RECORD_HEADER <= end; at += 8) {
     const char *bytes;
-    if (view(recovery, (uint32_t)at, TG_RECORD_HEADER, &bytes) < TG_RECORD_HEADER)
+    size_t available = view(recovery, (uint32_t)at, TG_RECORD_HEADER, &bytes);
+    if (available < TG_RECORD_HEADER)
       break;
-    if (!tg_record_plausible(bytes))
+    size_t zeros = count_zeros(bytes, available);
+    at += zeros;
+    if (!tg_record_plausible(bytes + zeros))
       continue;
     enum tg_record_state state = decode(recovery, (uint32_t)at, &record, NULL, &size);
     if (state == TG_RECORD_WHOLE || state == TG_RECORD_SKIP)
@@ -288,8 +315,8 @@ static void tell(struct recovery *recovery)
   const struct tg_log_gap *gaps = (const struct tg_log_gap *)recovery->gaps.data;
   int count = (int)(recovery->gaps.length / sizeof *gaps);
   if (log->events > 0)
-    tg_log(TG_INFO, TG_NO_SHARD, "the log %s holds %" PRIu64 " events that wait (%" PRIu64 " KiB)", log->directory,
-           log->events, log->bytes / 1024);
+    tg_log(TG_INFO, TG_NO_SHARD, "the log %s holds %" PRIu64 " events that wait (%" PRIu64 " KiB)",
+           log->directory, log->events, log->bytes / 1024);
   if (recovery->damaged > 0 || count > 0)
     tg_log(TG_WARN, TG_NO_SHARD, "the log %s has %d damaged places%s and %d gaps", log->directory,
            recovery->damaged, recovery->rebooted ? " (the machine was restarted)" : "", count);

@@ -170,7 +170,8 @@ static bool drop_oldest(struct tg_event_log *log, enum tg_log_loss reason)
   tg_log_release(log, segment);
   if (sweep.records > 0)
     tg_log(TG_WARN, TG_NO_SHARD,
-           "%s: dropped the oldest %" PRIu64 " events of %d shards (%" PRIu64 " KiB) from the log %s. The event "
+           "%s: dropped the oldest %" PRIu64 " events of %d shards (%" PRIu64
+           " KiB) from the log %s. The event "
            "handler is too slow or down",
            reason == TG_LOSS_DISK_FULL ? "the disk is full" : "queue.disk_bytes is reached", sweep.records,
            sweep.shards, (before - log->segments.disk) / 1024, log->directory);
@@ -178,9 +179,15 @@ static bool drop_oldest(struct tg_event_log *log, enum tg_log_loss reason)
   return true;
 }
 
-bool tg_event_log_drop_oldest(struct tg_event_log *log) { return drop_oldest(log, TG_LOSS_OVERFLOW); }
+bool tg_event_log_drop_oldest(struct tg_event_log *log)
+{
+  return drop_oldest(log, TG_LOSS_OVERFLOW);
+}
 
-static bool is_older(const struct tg_index_entry *entry, uint64_t limit) { return entry->at < limit; }
+static bool is_older(const struct tg_index_entry *entry, uint64_t limit)
+{
+  return entry->at < limit;
+}
 
 uint64_t tg_event_log_expire(struct tg_event_log *log, tg_ms now)
 {
@@ -227,7 +234,8 @@ static struct tg_log_segment *make_segment(struct tg_event_log *log, uint64_t ne
       tg_fail(&problem, "disk", "the log %s has used up its numbers: remove the directory", log->directory);
       break;
     }
-    struct tg_log_segment *segment = tg_segments_create(&log->segments, ++log->highest, (uint32_t)size, &problem);
+    struct tg_log_segment *segment =
+        tg_segments_create(&log->segments, ++log->highest, (uint32_t)size, &problem);
     if (segment)
       return segment;
     if (strcmp(problem.code, "disk_full") != 0)

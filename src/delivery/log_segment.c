@@ -26,8 +26,9 @@ static bool fail(const struct tg_log_segments *segments, uint32_t number, const 
   char name[NAME_SIZE];
   make_name(name, number);
   bool full = code == ENOSPC || code == EDQUOT;
-  return tg_fail(error, full ? "disk_full" : "disk", "%s/%s cannot be %s: %s%s", segments->directory, name, verb,
-                 strerror(code), full ? ". Give the state directory more room, or lower queue.disk_bytes" : "");
+  return tg_fail(error, full ? "disk_full" : "disk", "%s/%s cannot be %s: %s%s", segments->directory, name,
+                 verb, strerror(code),
+                 full ? ". Give the state directory more room, or lower queue.disk_bytes" : "");
 }
 
 /* The last number is never used, so that there is always a next one. */
@@ -59,7 +60,8 @@ static struct tg_log_segment *add(struct tg_log_segments *segments, uint32_t num
 
 static int by_number(const void *one, const void *two)
 {
-  uint32_t a = (*(struct tg_log_segment *const *)one)->number, b = (*(struct tg_log_segment *const *)two)->number;
+  uint32_t a = (*(struct tg_log_segment *const *)one)->number,
+           b = (*(struct tg_log_segment *const *)two)->number;
   return (a > b) - (a < b);
 }
 

@@ -7,21 +7,21 @@
 
 struct tg_log_segment {
   uint32_t number;
-  int fd;        /* -1: not open now */
-  uint32_t size; /* of the file: room for records */
-  uint32_t end;  /* behind the last record that is written */
-  uint64_t disk; /* what it takes on the disk */
-  uint32_t live; /* records that wait */
-  tg_ms created; /* 0: not known */
-  bool sealed;   /* nothing is written to it any more */
-  bool thinned;  /* what was dropped in it has been given back */
+  int fd;          /* -1: not open now */
+  uint32_t size;   /* of the file: room for records */
+  uint32_t end;    /* behind the last record that is written */
+  uint64_t disk;   /* what it takes on the disk */
+  uint32_t live;   /* records that wait */
+  tg_ms created;   /* 0: not known */
+  bool sealed;     /* nothing is written to it any more */
+  bool thinned;    /* what was dropped in it has been given back */
   bool unreadable; /* in part, or as a whole */
-  bool unsynced; /* was written since the last fdatasync */
+  bool unsynced;   /* was written since the last fdatasync */
 };
 
 struct tg_log_segments {
   int directory_fd;
-  const char *directory; /* for messages */
+  const char *directory;      /* for messages */
   struct tg_log_segment **at; /* by number */
   size_t count, capacity;
   uint64_t disk; /* of all */

@@ -67,7 +67,10 @@ static void note_failure(struct tg_event_log *log, struct tg_log_sync *job, stru
   tg_fail(error, "disk", "the log %s cannot be synced: %s", log->directory, strerror(job->code));
 }
 
-static void run(uv_work_t *work) { sync_files(work->data); }
+static void run(uv_work_t *work)
+{
+  sync_files(work->data);
+}
 
 static void start(struct tg_event_log *log, struct tg_log_sync *job);
 
