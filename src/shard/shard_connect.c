@@ -43,7 +43,7 @@ void tg_shard_begin(struct tg_shard *shard)
   tg_ms pause = env->paused_until - tg_now();
   if (pause > 0) {
     tg_shard_set_phase(shard, TG_PHASE_WAITING);
-    tg_shard_set_timer(shard, pause + (tg_ms)tg_random(1000));
+    tg_shard_set_timer(shard, pause + tg_patience((tg_ms)tg_random(1000)));
     return;
   }
   if (env->handshakes >= TG_HANDSHAKES_MAX) {

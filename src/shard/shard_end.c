@@ -241,7 +241,8 @@ void tg_shard_await(struct tg_shard *shard, enum tg_phase phase, tg_ms wait)
 }
 
 /* Discord may be slow in bad hours: READY and RESUMED are given up when nothing
- * at all arrives (reference, 3.2), or nothing but ACKs for very long. */
+ * at all arrives (reference, 3.2), or when what arrives is still not the answer
+ * after very long. */
 static bool still_talking(struct tg_shard *shard, tg_ms wait)
 {
   uint64_t received = tg_ws_received(shard->ws);

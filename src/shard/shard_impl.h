@@ -73,7 +73,7 @@ enum {
   TG_MESSAGE_MAX = 64 * 1024 * 1024,
   TG_HANDSHAKES_MAX = 64, /* a process: a mass reconnect must not stall beats */
   TG_COMMANDS_MAX = 200,  /* that wait in one shard */
-  TG_CHECKS_MAX = 10,     /* times T_ready and T_resumed begin anew while bytes come, but no event */
+  TG_CHECKS_MAX = 10,     /* times that T_ready and T_resumed begin anew while anything comes */
 };
 
 struct tg_command {

@@ -120,7 +120,7 @@ static void on_dispatch(struct tg_shard *shard, const char *text, size_t length,
   if (begins && (event.type != TG_EVENT_READY || !begin_session(shard, packet)))
     return;
   if (event.replayed) /* the session lives, whatever cuts this replay off */
-    shard->resume_fails = shard->checks = 0;
+    shard->resume_fails = 0;
   event.epoch = shard->session.epoch;
   if (event.sequence > shard->session.sequence)
     shard->session.sequence = event.sequence;
