@@ -127,8 +127,10 @@ void tg_spawn_worker_shards(struct tg_manager *manager, struct tg_managed_worker
 void tg_spawn_session_lost(struct tg_manager *manager, struct tg_managed_shard *shard, const char *reason)
 {
   tg_log(TG_INFO, shard->id, "%s: waits for its turn to identify", reason);
-  shard->told = false;
+  /* Before `told` is taken back: on_told() must not think that a script chose not to start it, or the pause
+   * before the next try would be forgotten. */
   tg_waiters_end(&shard->start_waiters, "session_lost", "the shard has to identify anew");
+  shard->told = false;
   if (!shard->wanted || tg_manager_stopping(manager))
     return;
   /* Counts move when other processes use the token, too. */

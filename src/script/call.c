@@ -84,20 +84,35 @@ void tg_collect(struct tg_state *state)
   state->memory_after_gc = state->memory_used;
 }
 
+void tg_push_error_text(lua_State *L, int index)
+{
+  if (index < 0)
+    index = lua_gettop(L) + 1 + index;
+  if (lua_type(L, index) == LUA_TSTRING) {
+    lua_pushvalue(L, index);
+    return;
+  }
+  if (luaL_callmeta(L, index, "__tostring")) {
+    if (lua_type(L, -1) == LUA_TSTRING)
+      return;
+    lua_pop(L, 1);
+  }
+  if (lua_istable(L, index)) {
+    lua_pushliteral(L, "message");
+    lua_rawget(L, index);
+    if (lua_type(L, -1) == LUA_TSTRING)
+      return;
+    lua_pop(L, 1);
+  }
+  lua_pushfstring(L, "(an error that is a %s)", luaL_typename(L, index));
+}
+
 /* [string | error object] -> text with traceback. */
 int tg_traceback(lua_State *L)
 {
   lua_settop(L, 1);
-  if (lua_type(L, 1) != LUA_TSTRING) {
-    if (luaL_callmeta(L, 1, "__tostring") && lua_type(L, -1) == LUA_TSTRING) {
-      lua_replace(L, 1);
-    } else {
-      lua_pushfstring(L, "(an error that is a %s)", luaL_typename(L, 1));
-      lua_replace(L, 1);
-    }
-  }
-  lua_settop(L, 1);
-  luaL_traceback(L, L, lua_tostring(L, 1), 1);
+  tg_push_error_text(L, 1);
+  luaL_traceback(L, L, lua_tostring(L, -1), 1);
   return 1;
 }
 
@@ -180,14 +195,9 @@ static int trace_thread(lua_State *L, void *ctx)
 {
   struct tg_thread *thread = ctx;
   lua_State *from = thread->L;
-  const char *text = lua_type(from, -1) == LUA_TSTRING ? lua_tostring(from, -1) : NULL;
-  if (!text) {
-    lua_xmove(from, L, 1);
-    if (!luaL_callmeta(L, -1, "__tostring") || lua_type(L, -1) != LUA_TSTRING)
-      lua_pushfstring(L, "(an error that is a %s)", luaL_typename(L, 1));
-    text = lua_tostring(L, -1);
-  }
-  luaL_traceback(L, from, text, 0);
+  lua_xmove(from, L, 1);
+  tg_push_error_text(L, -1);
+  luaL_traceback(L, from, lua_tostring(L, -1), 0);
   return 1;
 }
 

@@ -64,11 +64,8 @@ static enum tg_taken wrong(struct tg_state *state, enum tg_method method, const 
 static enum tg_taken take_failure(lua_State *L, int index, enum tg_method method, struct tg_value *result)
 {
   result->kind = TG_FAILURE;
-  if (lua_type(L, index) != LUA_TSTRING) {
-    if (!luaL_callmeta(L, index, "__tostring") || lua_type(L, -1) != LUA_TSTRING)
-      lua_pushfstring(L, "an error that is a %s", luaL_typename(L, index));
-    lua_replace(L, index);
-  }
+  tg_push_error_text(L, index);
+  lua_replace(L, index);
   take_string(L, index, method, result);
   return TG_TAKEN;
 }

@@ -224,6 +224,9 @@ bool tg_protect_results(struct tg_state *state, tg_body *body, void *ctx, lua_St
 /* Resumes a coroutine whose arguments are pushed. Returns lua_resume()'s. */
 int tg_resume(struct tg_thread *thread, int arguments);
 
+/* [-0, +1] What a script raised or returned as its error, as text: a string as it is, what __tostring makes
+ * of it, the `message` of a table. */
+void tg_push_error_text(lua_State *L, int index);
 int tg_traceback(lua_State *L);
 int tg_trampoline(lua_State *L);
 
