@@ -30,7 +30,8 @@ int tg_process_begin(struct tg_process *process, enum tg_role role, int worker_i
 /* For on_exit of manager and worker: ends tg_process_run(). */
 void tg_process_exit(void *ctx, int exit_code);
 
-/* Turns the loop until tg_process_exit(). Returns its exit code. */
+/* Turns the loop until tg_process_exit(), then ends the script. Returns the
+ * exit code. */
 int tg_process_run(struct tg_process *process);
 
 /* Lets the handles that are being closed go, and frees. */

@@ -1,0 +1,37 @@
+-- One script, run in the manager and in each worker: what it sees of the other processes, and of the end.
+
+local scene = require "spec.support.scene"
+
+local function start(script, options)
+  options = options or {}
+  options.script = 'local gateway = require "tidegate"\n' .. script
+  if options.bot == nil then
+    options.bot = false
+  end
+  return scene.start(options)
+end
+
+describe("the end of a process", function()
+  after_each(scene.stop)
+
+  it("runs unload handlers while the shards are still there, up to their first wait", function()
+    local s = start [[
+local first
+gateway.on("ready", function(shard) first = shard end)
+gateway.on("unload", function()
+  if gateway.role == "worker" then
+    gateway.log.info("unload: shard %d had session %s", first.id, first.session_id)
+  else
+    gateway.log.info("unload in the manager")
+  end
+  gateway.sleep(1)
+  gateway.log.error("somebody turned the loop once more")
+end)
+]]
+    local session = s:list("sessions")[1]
+    assert.equal(0, (s.gateway:stop()))
+    s.gateway:wait_for_log("unload: shard 0 had session " .. session.session_id)
+    s.gateway:wait_for_log "unload in the manager"
+    assert.equal(0, s.gateway:count_log "once more")
+  end)
+end)
