@@ -416,6 +416,10 @@ static void flush(struct tg_stream *stream)
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
   struct tg_stream *stream = poll->data;
+  /* libuv has stopped polling, and the bytes that came before a reset may be
+   * all that is read now: watch() has to begin anew to learn of the rest. */
+  if (status < 0)
+    stream->events = 0;
   switch (stream->state) {
   case CONNECTING:
     connected(stream);
