@@ -35,3 +35,23 @@ end)
     assert.equal(0, s.gateway:count_log "once more")
   end)
 end)
+
+describe("gateway.manager in a worker", function()
+  after_each(scene.stop)
+
+  it("runs the manager's override, gateway.default.manager the default", function()
+    local s = start [[
+function gateway.manager:calculate_shard_id(guild_id, total)
+  return 41
+end
+
+gateway.on("ready", function()
+  gateway.log.info("override: %d", gateway.manager:calculate_shard_id("41771983423143937", 16))
+  gateway.log.info("default: %d", gateway.default.manager.calculate_shard_id(gateway.manager, "41771983423143937",
+    16))
+end)
+]]
+    s.gateway:wait_for_log "worker 0.*: override: 41\n"
+    s.gateway:wait_for_log "worker 0.*: default: 6\n"
+  end)
+end)

@@ -1,5 +1,6 @@
 /* The defaults of gateway.manager: in the manager its C, in a worker the line
- * to the manager. */
+ * to it. In a worker the same functions, told so by their second upvalue, are
+ * gateway.manager itself: what the manager has for that method is run there. */
 
 #include "script/json.h"
 #include "script/sched.h"
@@ -81,12 +82,13 @@ static void on_worker_reply(void *ctx, const json_t *value, const struct tg_erro
   call->wait.cancel = cancel_late;
 }
 
-static void start(struct tg_script *script, enum tg_method method, json_t *args, struct manager_call *call)
+static void start(struct tg_script *script, enum tg_method method, bool use_default, json_t *args,
+                  struct manager_call *call)
 {
   if (script->role == TG_ROLE_MANAGER)
     script->core->manager_call_default(script->manager, method, args, on_manager_reply, call);
   else
-    script->core->worker_call_manager(script->worker, method, args, on_worker_reply, call);
+    script->core->worker_call_manager(script->worker, method, use_default, args, on_worker_reply, call);
 }
 
 /* A method that does not wait, in the manager: its reply comes at once. */
@@ -94,7 +96,7 @@ static int call_inline(lua_State *L, struct tg_script *script, enum tg_method me
 {
   struct manager_call *call = lua_newuserdata(L, sizeof *call);
   *call = (struct manager_call){0};
-  start(script, method, *args, call);
+  start(script, method, true, *args, call);
   if (!call->replied)
     return luaL_error(L, "%s: no answer came", tg_methods[method].full);
   json_decref(*args);
@@ -113,6 +115,7 @@ static int l_manager(lua_State *L)
   if (!lua_rawequal(L, 1, -1))
     return luaL_error(L, "call it with a colon: %s(...)", info->full);
   lua_pop(L, 1);
+  bool use_default = !lua_toboolean(L, lua_upvalueindex(2));
   bool in_manager = script->role == TG_ROLE_MANAGER, waits = info->waits || !in_manager;
   if (waits && !tg_wait_allowed(L, info->full))
     return tg_wait_park(L);
@@ -135,7 +138,7 @@ static int l_manager(lua_State *L)
   call->waits = true;
   tg_wait_init(&call->wait, L, NULL);
   struct tg_wait *wait = &call->wait;
-  start(script, method, *args, call);
+  start(script, method, use_default, *args, call);
   return tg_wait_yield(L, wait);
 }
 

@@ -5,7 +5,8 @@
  * so that reading costs what a table costs; its __newindex checks the name,
  * stores the function and tells the hooks. A process reads and replaces only
  * the methods its own core asks for: in a worker, gateway.manager:f() is
- * always the line to the manager, where the script's own f is run. */
+ * always the line to the manager, where the script's own f is run, and
+ * gateway.default.manager.f the line to the C default there. */
 
 #include "base/error.h"
 #include "base/suggest.h"
@@ -85,6 +86,11 @@ static int l_assign(lua_State *L)
   if (!lua_isnil(L, 3) && !lua_isfunction(L, 3))
     return luaL_error(L, "%s: expected a function (or nil for the default), got %s", tg_methods[method].full,
                       luaL_typename(L, 3));
+  bool ours = tg_table_is_ours(state->script, table);
+  lua_pushvalue(L, 2);
+  lua_rawget(L, lua_upvalueindex(2));
+  if (!ours && lua_rawequal(L, 3, -1))
+    return 0; /* the line to the manager, assigned back */
   lua_pushvalue(L, 2);
   lua_rawget(L, lua_upvalueindex(3));
   bool reset = lua_isnil(L, 3) || lua_rawequal(L, 3, -1); /* the default, assigned back */
@@ -99,7 +105,7 @@ static int l_assign(lua_State *L)
     lua_pushvalue(L, 3);
     override->ref = luaL_ref(L, LUA_REGISTRYINDEX);
   }
-  if (tg_table_is_ours(state->script, table)) {
+  if (ours) {
     lua_pushvalue(L, 2);
     if (reset)
       lua_rawget(L, lua_upvalueindex(3));
@@ -169,17 +175,38 @@ static void push_natives(lua_State *L, struct tg_state *state, int table)
   state->ref_natives[table] = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+/* [-0, +1] A worker's gateway.manager: the natives once more, but to ask for
+ * the manager's override. */
+static void push_lines(lua_State *L)
+{
+  lua_newtable(L);
+  for (const luaL_Reg *native = tg_native_manager; native->name; native++) {
+    lua_pushinteger(L, find_method(TG_TABLE_MANAGER, native->name));
+    lua_pushboolean(L, 1);
+    lua_pushcclosure(L, native->func, 2);
+    lua_setfield(L, -2, native->name);
+  }
+}
+
+static void push_copy(lua_State *L, int source)
+{
+  lua_newtable(L);
+  for (lua_pushnil(L); lua_next(L, source);) {
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, -4);
+  }
+}
+
 void tg_bind_methods(lua_State *L, struct tg_state *state, int table)
 {
   push_natives(L, state, table); /* kept as defaults */
   int natives = lua_gettop(L);
-  lua_newtable(L); /* the current ones */
+  if (table == TG_TABLE_MANAGER && !tg_table_is_ours(state->script, table))
+    push_lines(L);
+  else
+    push_copy(L, natives);
   int current = lua_gettop(L);
-  for (lua_pushnil(L); lua_next(L, natives);) {
-    lua_pushvalue(L, -2);
-    lua_insert(L, -2);
-    lua_rawset(L, current);
-  }
   set_missing(L, table);
   lua_pushvalue(L, current);
   state->ref_methods[table] = luaL_ref(L, LUA_REGISTRYINDEX);

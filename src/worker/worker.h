@@ -44,8 +44,9 @@ void tg_worker_reconfigure(struct tg_worker *worker, const struct tg_config *con
 struct tg_shard *tg_worker_shard(struct tg_worker *worker, int shard_id);
 struct tg_delivery *tg_worker_delivery(struct tg_worker *worker);
 
-/* Calls gateway.manager:<method> in the manager (MANAGER_CALL), whatever
- * override it has there. `args` is an array, borrowed. */
+/* Calls gateway.manager:<method> in the manager (MANAGER_CALL): whatever
+ * override it has there, or with `use_default` the C default. `args` is an
+ * array, borrowed. */
 typedef void tg_worker_reply(void *ctx, const json_t *value, const struct tg_error *error);
-void tg_worker_call_manager(struct tg_worker *worker, enum tg_method method, const json_t *args,
-                            tg_worker_reply *reply, void *ctx);
+void tg_worker_call_manager(struct tg_worker *worker, enum tg_method method, bool use_default,
+                            const json_t *args, tg_worker_reply *reply, void *ctx);

@@ -215,12 +215,13 @@ static const char *method_name(enum tg_method method)
   return names[method];
 }
 
-void tg_worker_call_manager(struct tg_worker *worker, enum tg_method method, const json_t *args,
-                            tg_worker_reply *reply, void *ctx)
+void tg_worker_call_manager(struct tg_worker *worker, enum tg_method method, bool use_default,
+                            const json_t *args, tg_worker_reply *reply, void *ctx)
 {
   struct manager_call *call = tg_alloc(sizeof *call);
   *call = (struct manager_call){reply, ctx};
-  tg_ipc_request(worker->ipc, "MANAGER_CALL",
-                 json_pack("{s:s, s:O}", "method", method_name(method), "args", (json_t *)args), CALL_TIMEOUT,
-                 on_call_answered, call);
+  json_t *fields = json_pack("{s:s, s:O}", "method", method_name(method), "args", (json_t *)args);
+  if (use_default)
+    json_object_set_new(fields, "default", json_true());
+  tg_ipc_request(worker->ipc, "MANAGER_CALL", fields, CALL_TIMEOUT, on_call_answered, call);
 }

@@ -167,11 +167,11 @@ struct tg_delivery *tg_worker_delivery(struct tg_worker *worker)
 {
   return (struct tg_delivery *)worker;
 }
-void tg_worker_call_manager(struct tg_worker *worker, enum tg_method method, const json_t *args,
-                            tg_worker_reply *reply, void *ctx)
+void tg_worker_call_manager(struct tg_worker *worker, enum tg_method method, bool use_default,
+                            const json_t *args, tg_worker_reply *reply, void *ctx)
 {
   char *text = json_dumps(args, JSON_COMPACT);
-  note("call_manager %d %s;", worker ? (int)method : -1, text);
+  note("call_manager %d%s %s;", worker ? (int)method : -1, use_default ? " default" : "", text);
   free(text);
   if (fake.worker_holds) {
     fake.worker_reply = reply;
