@@ -94,6 +94,31 @@ end
     end
   end)
 
+  it(":make_presence starts from the presence that was set last", function()
+    local s = start [[
+gateway.configure { presence = { status = "idle", afk = false, activities = {} } }
+local make = gateway.shard.make_presence
+function gateway.shard:make_presence()
+  local presence = make(self)
+  presence.activities[1] = { name = "was " .. presence.status, type = 0 }
+  return presence
+end
+local first = true
+gateway.on("ready", function(shard)
+  if first then
+    first = false
+    assert(gateway.manager:edit_shard_status(shard.id, { status = "dnd", afk = false, activities = {} }))
+    shard:shutdown() -- the next one identifies
+  end
+end)
+]]
+    wait_counter(s, "identifies_ok", 2, 15000)
+    local identifies = s:list "identifies"
+    assert.equal("was idle", identifies[1].presence.activities[1].name)
+    assert.equal("was dnd", identifies[2].presence.activities[1].name)
+    assert.equal("dnd", identifies[2].presence.status)
+  end)
+
   it(":heartbeat decides whether a beat is sent", function()
     local s = start([[
 local heartbeat = gateway.shard.heartbeat

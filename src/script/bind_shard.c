@@ -166,12 +166,10 @@ static int l_calculate_safe_requests(lua_State *L)
   return 1;
 }
 
-/* make_presence() -> the configured presence, or nil */
+/* make_presence() -> the presence last set, else the configured one, or nil */
 static int l_make_presence(lua_State *L)
 {
-  struct tg_state *state = tg_state_of(L);
-  self(L);
-  tg_json_push(L, state->config ? state->config->presence : NULL);
+  tg_json_push(L, tg_core_of(L)->shard_presence(self(L)));
   return 1;
 }
 

@@ -31,6 +31,7 @@
   X(shard_handle_packet)                                                                                     \
   X(shard_request_identify)                                                                                  \
   X(shard_decompressed)                                                                                      \
+  X(shard_presence)                                                                                          \
   X(shard_send)                                                                                              \
   X(worker_shard)                                                                                            \
   X(worker_delivery)                                                                                         \

@@ -117,3 +117,7 @@ void tg_shard_send(struct tg_shard *shard, const json_t *payload, enum tg_send_p
 /* The presence for this shard from now on: sent now if the shard is open, and
  * with each later identify. NULL: back to the configured one. Borrows. */
 void tg_shard_set_presence(struct tg_shard *shard, const json_t *presence);
+
+/* What an identify carries unless a script makes something else of it: the
+ * presence last set, or the configured one. Borrowed; NULL: none. */
+const json_t *tg_shard_presence(const struct tg_shard *shard);

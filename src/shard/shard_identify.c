@@ -154,19 +154,16 @@ void tg_shard_slot_expired(struct tg_shard *shard)
   ask_for_slot(shard);
 }
 
-static const json_t *choose_presence(const struct tg_shard *shard)
+const json_t *tg_shard_presence(const struct tg_shard *shard)
 {
-  if (shard->next_presence)
-    return shard->next_presence;
   return shard->presence ? shard->presence : shard->env->config->presence;
 }
 
 static void write_identify(struct tg_shard *shard, struct tg_buf *frame)
 {
   const struct tg_config *config = shard->env->config;
-  json_t *presence = NULL;
-  if (choose_presence(shard))
-    presence = tg_presence_normalise(choose_presence(shard), NULL);
+  const json_t *given = shard->next_presence ? shard->next_presence : tg_shard_presence(shard);
+  json_t *presence = given ? tg_presence_normalise(given, NULL) : NULL;
   struct tg_identify identify = {
       .token = config->token,
       .intents = config->intents,

@@ -141,6 +141,11 @@ struct tg_span tg_shard_decompressed(const struct tg_shard *shard)
 {
   return shard->id == 1 ? (struct tg_span){"plain", 5} : (struct tg_span){0};
 }
+const json_t *tg_shard_presence(const struct tg_shard *shard)
+{
+  (void)shard;
+  return NULL;
+}
 void tg_shard_request_identify(struct tg_shard *shard, void (*done)(void *ctx, bool allowed), void *ctx)
 {
   note("request_identify %d;", shard->id);
