@@ -20,17 +20,13 @@ describe("a shard", function()
     fault { ["do"] = "rst" }
   end
 
-  local function last_close()
-    local closes = t.scene:list "closes"
-    return closes[#closes]
-  end
-
   describe("that is told to reconnect (op 7)", function()
     it("when READY resumes at once, and keeps the session by its close code", function()
       t:survives({ resumes = 1, attempts = 1, connections = 1 }, function()
         fault { ["do"] = "reconnect" }
       end)
-      assert.same({ "client", 4000 }, { last_close().by, last_close().code })
+      local close = t:last_close()
+      assert.same({ "client", 4000 }, { close.by, close.code })
     end)
 
     it("while it resumes, resumes again", function()

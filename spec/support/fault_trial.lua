@@ -172,35 +172,17 @@ function Trial:await_good_standing()
   end, healthy + 1000)
 end
 
--- Nothing happens to the connection: the fault is taken in stride.
-function Trial:unmoved(fault)
-  local connection = self.fake:state("connections").connections[1].connection
-  local log = self:survives({ connections = 0 }, fault)
-  assert(self.fake:state("connections").connections[1].connection == connection)
-  return log
-end
-
 -- The only connection, as the fake sees it.
 function Trial:connection()
   return self.fake:state("connections").connections[1]
 end
 
--- The connections that have ended, the last one first.
-function Trial:ended()
-  local list = self.fake:state("closed_connections").closed_connections
-  local reversed = {}
-  for i = #list, 1, -1 do
-    reversed[#reversed + 1] = list[i]
-  end
-  return reversed
+function Trial:last_close()
+  local closes = self.scene:list "closes"
+  return closes[#closes]
 end
 
--- Waits until `n` more events have come.
-function Trial:wait_more(n)
-  self.bot:wait_for_events(#self.bot.events + n)
-end
-
--- The fault is known to be over when so many heartbeats were sent (over all connections).
+-- Waits for so many more heartbeats, on whatever connection.
 function Trial:wait_heartbeats(n)
   local from = self.fake:state("counters").counters.heartbeats
   self.fake:wait_for(n .. " heartbeats", function(state)
@@ -208,8 +190,8 @@ function Trial:wait_heartbeats(n)
   end, { only = "counters" })
 end
 
--- Turns the loop for so long; for what must NOT happen meanwhile.
-function Trial:watch(ms)
+-- Lets so much time pass; for faults that need their moment.
+function Trial.pass(_, ms)
   local deadline = loop.now() + ms
   loop.wait_for("the time to pass", function() return loop.now() >= deadline end, ms + 10000)
 end
