@@ -1,7 +1,8 @@
 #pragma once
 
 /* The table behind the configuration: each key with its variable, its type,
- * its range and its default. For config.c alone. */
+ * its range and its default. For config.c and the test kit, which keeps the
+ * variables of the tester's own environment out. */
 
 #include "base/schema.h"
 

@@ -21,6 +21,8 @@ static struct {
   char *secrets[MAX_SECRETS];
   int secret_count;
   void (*before)(void);
+  tg_log_sink *sink;
+  void *sink_ctx;
 } the_log = {.level = TG_INFO, .role = "tidegate"};
 
 bool tg_log_level_parse(const char *name, enum tg_log_level *level)
@@ -38,6 +40,12 @@ void tg_log_set_level(enum tg_log_level level) { the_log.level = level; }
 enum tg_log_level tg_log_get_level(void) { return the_log.level; }
 void tg_log_set_json(bool json) { the_log.json = json; }
 void tg_log_set_hook(void (*before)(void)) { the_log.before = before; }
+
+void tg_log_set_sink(tg_log_sink *sink, void *ctx)
+{
+  the_log.sink = sink;
+  the_log.sink_ctx = ctx;
+}
 
 void tg_log_set_role(const char *role) { snprintf(the_log.role, sizeof the_log.role, "%s", role); }
 
@@ -143,6 +151,10 @@ void tg_log(enum tg_log_level level, int shard_id, const char *format, ...)
     mask(text, the_log.secrets[i]);
   clean(text);
 
+  if (the_log.sink) {
+    the_log.sink(the_log.sink_ctx, level, shard_id, text);
+    return;
+  }
   char time[64];
   format_time(time, sizeof time);
   if (the_log.before)

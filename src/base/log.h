@@ -34,6 +34,10 @@ void tg_log_secret(const char *secret);
 /* Calls `before` ahead of each line: the progress bar clears itself there. */
 void tg_log_set_hook(void (*before)(void));
 
+/* From here on lines go to `sink` instead of standard error; NULL: back there. */
+typedef void tg_log_sink(void *ctx, enum tg_log_level level, int shard_id, const char *text);
+void tg_log_set_sink(tg_log_sink *sink, void *ctx);
+
 /* One line; no newline needed. Texts over 8 KiB are cut. Control characters
  * other than newline and tab are written as "?"; in text form the lines after
  * the first (tracebacks) are indented. */

@@ -21,10 +21,15 @@
   "\n"                                                                                                       \
   "  --json      one JSON object instead of text\n"
 #define TG_HELP_TEST                                                                                         \
-  "tidegate test [PATH...]\n"                                                                                \
+  "tidegate test [PATH...] [busted's options]\n"                                                             \
   "\n"                                                                                                       \
   "Runs busted specs (default: spec) with the test kit: require \"tidegate.test\" loads a script\n"          \
-  "without network, feeds it events and shows what it filtered, sent and called.\n"
+  "without network, feeds it events and shows what it filtered, sent and called.\n"                          \
+  "\n"                                                                                                       \
+  "  --filter=PATTERN    only tests whose names match\n"                                                     \
+  "  -o TAP              another form of report\n"                                                           \
+  "\n"                                                                                                       \
+  "The README has an example under \"Testing your script\".\n"
 
 struct tg_cli_option {
   const char *name;   /* "--watch" */

@@ -178,6 +178,13 @@ static int l_suggest(lua_State *L)
   return 1;
 }
 
+/* core.clock() -> ms since the start of a test; only there when time stands still */
+static int l_clock(lua_State *L)
+{
+  lua_pushnumber(L, (lua_Number)tg_script_now(tg_state_of(L)->script));
+  return 1;
+}
+
 static void set_text(lua_State *L, const char *key, const char *text)
 {
   lua_pushstring(L, text);
@@ -208,6 +215,10 @@ int tg_open_core(lua_State *L)
   if (script->role == TG_ROLE_WORKER) {
     lua_pushinteger(L, script->worker_id);
     lua_setfield(L, -2, "worker_id");
+  }
+  if (script->clock) {
+    lua_pushcfunction(L, l_clock);
+    lua_setfield(L, -2, "clock");
   }
   lua_pushlightuserdata(L, tg_wait_token);
   lua_setfield(L, -2, "token");

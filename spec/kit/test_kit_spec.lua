@@ -1,0 +1,401 @@
+-- The test kit itself; run by `tidegate test`, through spec/functional/test_kit_spec.lua.
+
+local test = require "tidegate.test"
+
+local HEAD = 'local gateway = require "tidegate"\n'
+
+local function script(text, options)
+  return test.script(HEAD .. text, options)
+end
+
+local function raises(part, fn)
+  local ok, problem = pcall(fn)
+  assert.is_false(ok)
+  assert.matches(part, tostring(problem), 1, true)
+end
+
+local function message(fields)
+  local data = { id = "5", channel_id = "6", content = "hi", author = { id = "7" }, embeds = {} }
+  for name, value in pairs(fields or {}) do data[name] = value end
+  return data
+end
+
+describe("loading", function()
+  it("shows the configuration, with the secrets masked", function()
+    local kit = script 'gateway.configure { intents = { "guilds" }, large_threshold = 100 }'
+    assert.equal(100, kit.config.large_threshold)
+    assert.equal("***", kit.config.token)
+  end)
+
+  it("gives the script the environment of the test, and not the tester's", function()
+    local kit = script('gateway.log.info("%s %s", os.getenv "BLOCKED", os.getenv "EVENT_HANDLER_URL")',
+      { env = { BLOCKED = "17", SPAWN_SHARD_DELAY = 1000 } })
+    assert.equal("17 nil", kit:log("info")[1].text)
+    assert.equal(1000, kit.config.spawn_shard_delay)
+    assert.is_nil(os.getenv "BLOCKED")
+  end)
+
+  it("raises what is wrong with the script", function()
+    raises("did you mean 'heartbeat'", function() script "gateway.shard.hartbeat = print" end)
+    raises("DISCORD_TOKEN", function() script('', { env = { DISCORD_TOKEN = false } }) end)
+    raises("no-such-file.lua", function() test.load "no-such-file.lua" end)
+    raises("did you mean 'role'", function() script("", { rolle = "worker" }) end)
+  end)
+
+  it("loads in either role", function()
+    local text = 'gateway.log.info("%s %s", gateway.role, tostring(gateway.worker_id))'
+    assert.equal("worker 3", script(text, { worker_id = 3 }):log("info")[1].text)
+    assert.equal("manager nil", script(text, { role = "manager" }):log("info")[1].text)
+  end)
+
+  it("keeps several scripts apart", function()
+    local a, b = script "gateway.state.name = 'a'", script "gateway.state.name = 'b'"
+    assert.equal("a", a:eval "return gateway.state.name")
+    assert.equal("b", b:eval "return gateway.state.name")
+  end)
+
+  it("describes what the script has set up", function()
+    local kit = script 'function gateway.shard:heartbeat() end gateway.filter("TYPING_START", false)'
+    assert.equal("heartbeat", kit:describe().overrides[1].method)
+    assert.is_true(kit:describe().filters[1].compiled)
+  end)
+end)
+
+describe("events", function()
+  it("are passed on as the bot would get them", function()
+    local kit = script ""
+    local result = kit:event("MESSAGE_CREATE", message())
+    assert.equal("passed", result.outcome)
+    assert.same({
+      shardId = 0,
+      epoch = 1,
+      message = { t = "MESSAGE_CREATE", s = 1, op = 0, d = message() },
+    }, result.body)
+    kit:event("CHANNEL_CREATE", { id = "9" })
+    assert.equal(2, #kit:delivered())
+    assert.equal(2, kit:delivered("CHANNEL_CREATE")[1].message.s)
+  end)
+
+  it("are dropped and replaced by filters", function()
+    local kit = script [[
+      gateway.filter("TYPING_START", false)
+      gateway.filter("MESSAGE_CREATE", function(event)
+        if event.data.author.bot then return false end
+        if event.data.content == "secret" then return { content = "***" } end
+      end)
+    ]]
+    assert.same({ outcome = "dropped", sequence = 1 }, kit:event("TYPING_START"))
+    assert.equal("dropped", kit:event("MESSAGE_CREATE", message { author = { bot = true } }).outcome)
+    local result = kit:event("MESSAGE_CREATE", message { content = "secret" })
+    assert.equal("replaced", result.outcome)
+    assert.same({ content = "***" }, result.body.message.d)
+    assert.equal("passed", kit:event("MESSAGE_CREATE", message()).outcome)
+  end)
+
+  it("reach an override of handle_discord_payload, which may keep them", function()
+    local kit = script [[
+      local default = gateway.delivery.handle_discord_payload
+      function gateway.delivery:handle_discord_payload(shard, event)
+        if event.type == "MESSAGE_CREATE" then return default(self, shard, event) end
+        gateway.state.kept = event.type .. " of shard " .. shard.id
+        return true
+      end
+    ]]
+    assert.truthy(kit:event("MESSAGE_CREATE", message()).body)
+    assert.same({ outcome = "passed", sequence = 2 }, kit:event("CHANNEL_CREATE"))
+    assert.equal("CHANNEL_CREATE of shard 0", kit:eval "return gateway.state.kept")
+  end)
+
+  it("pass the caches of the gateway", function()
+    local kit = script ""
+    kit:event("READY", { guilds = { { id = "100", unavailable = true } } })
+    assert.equal("loading", kit:event("GUILD_CREATE", { id = "100" }).body.guildCreate)
+    assert.equal("joined", kit:event("GUILD_CREATE", { id = "200" }).body.guildCreate)
+    kit:event("MESSAGE_CREATE", message { edited_timestamp = test.null })
+    assert.equal("dropped", kit:event("MESSAGE_UPDATE", message { edited_timestamp = test.null }).outcome)
+  end)
+
+  it("run the handlers, which may wait", function()
+    local kit = script [[
+      gateway.on("MESSAGE_CREATE", function(event, shard)
+        gateway.sleep(1000)
+        gateway.log.info("shard %d: %s", shard.id, event.data.content)
+      end)
+    ]]
+    kit:event("MESSAGE_CREATE", message())
+    kit:advance(999)
+    assert.same({}, kit:log "info")
+    kit:advance(1)
+    assert.same({ { level = "info", shard_id = 0, text = "shard 0: hi", at = 1000 } }, kit:log "info")
+  end)
+
+  it("come to the shard that the test names", function()
+    local kit = script("", { shards = 4 })
+    assert.equal(3, kit:event("CHANNEL_CREATE", {}, { shard = 3, sequence = 70, epoch = 2 }).body.shardId)
+    assert.equal(70, kit:shard(3) and kit:delivered()[1].message.s)
+    assert.equal("dropped", kit:event("CHANNEL_CREATE", {}, { shard = 3, sequence = 70 }).outcome)
+    raises("no shard 4", function() kit:event("CHANNEL_CREATE", {}, { shard = 4 }) end)
+  end)
+
+  it("are for workers only", function()
+    local kit = script("", { role = "manager" })
+    raises("manager is given no events", function() kit:event "READY" end)
+  end)
+
+  it("of the life cycle are fired by the test", function()
+    local kit = script [[
+      gateway.on("handler_down", function(shard, details)
+        gateway.log.warn("%s %s", tostring(shard), details.url)
+      end)
+    ]]
+    kit:fire("handler_down", { url = "http://bot" })
+    assert.equal("nil http://bot", kit:log("warn")[1].text)
+    raises("did you mean 'handler_down'", function() kit:fire "handler_dwon" end)
+  end)
+end)
+
+describe("errors of the script", function()
+  local TEXT = 'gateway.on("MESSAGE_CREATE", function() error "oh no" end)'
+
+  it("fail the test", function()
+    local kit = script(TEXT)
+    raises("oh no", function() kit:event("MESSAGE_CREATE", message()) end)
+  end)
+
+  it("are kept for the test to look at", function()
+    local kit = script(TEXT, { keep_errors = true })
+    kit:event("MESSAGE_CREATE", message())
+    assert.equal(1, #kit:errors())
+    assert.matches("oh no", kit:errors()[1].message, 1, true)
+    assert.matches("traceback", kit:log("error")[1].text, 1, true)
+  end)
+
+  it("in a method that the test calls are raised there, with their traceback", function()
+    local kit = script "function gateway.shard:handle_close(code) error('code ' .. code) end"
+    raises("code 4000", function() kit:shard(0):handle_close(4000) end)
+  end)
+
+  it("that never come to rest are seen", function()
+    local kit = script [[
+      local function again() gateway.spawn(again) end
+      gateway.on("MESSAGE_CREATE", again)
+    ]]
+    raises("again and again", function() kit:event("MESSAGE_CREATE", message()) end)
+  end)
+end)
+
+describe("calls", function()
+  it("of overrides and defaults return what they return", function()
+    local kit = script [[
+      local handle_close = gateway.shard.handle_close
+      function gateway.shard:handle_close(code, reason)
+        if reason == "nap" then return "stop" end
+        return handle_close(self, code, reason)
+      end
+      function gateway.delivery:retry_delay(attempt, err) return attempt * err.status, nil, { attempt } end
+    ]]
+    assert.equal("stop", kit:shard(0):handle_close(4000, "nap"))
+    assert.equal("resume", kit:shard(0):handle_close(4000))
+    assert.same({ 1006, nil, { 2 } }, { kit.delivery:retry_delay(2, { status = 503 }) })
+    assert.is_true(kit.delivery:is_delivered(204))
+    raises("did you mean 'retry_delay'", function() return kit.delivery.retry_dely end)
+  end)
+
+  it("may be given events and shards", function()
+    local kit = script [[
+      function gateway.cache:message_changed(event) return event.data.content ~= "same" end
+      function gateway.delivery:handle_discord_payload(shard, event) return shard.id .. event.type end
+    ]]
+    assert.is_false(kit.cache:message_changed(test.event("MESSAGE_UPDATE", { content = "same" })))
+    assert.equal("0MESSAGE_CREATE",
+      kit.delivery:handle_discord_payload(test.shard(0), test.event("MESSAGE_CREATE")))
+  end)
+
+  it("move the time on when they wait", function()
+    local kit = script([[
+      local tell = gateway.manager.tell_worker_to_identify
+      function gateway.manager:tell_worker_to_identify(worker_id, shard_id, bucket_id)
+        gateway.sleep(shard_id * 1000)
+        return tell(self, worker_id, shard_id, bucket_id)
+      end
+    ]], { role = "manager", shards = 4 })
+    kit.manager:tell_worker_to_identify(0, 3, 1)
+    assert.same({ { name = "manager:tell_worker_to_identify", args = { 0, 3, 1 }, at = 3000 } }, kit:calls())
+  end)
+
+  it("that wait for ever are reported", function()
+    local kit = script "function gateway.shard:make_presence() while true do gateway.sleep(1000) end end"
+    raises("make_presence still waits", function() kit:shard(0):make_presence() end)
+    kit:advance(5000)
+  end)
+
+  it("of the script's are recorded, and answered by the test", function()
+    local kit = script [[
+      gateway.on("MESSAGE_CREATE", function(event, shard)
+        local ok, err = gateway.manager:send_payload(2, { op = 4, d = {} })
+        gateway.state.outcome = ok and "sent" or err.code
+        shard:send({ op = 3, d = { status = "idle", since = gateway.json.null, activities = {}, afk = false } })
+      end)
+    ]]
+    kit:event("MESSAGE_CREATE", message())
+    assert.equal("sent", kit:eval "return gateway.state.outcome")
+    assert.same({ 2, { op = 4, d = {} } }, kit:calls("manager:send_payload")[1].args)
+    assert.equal("idle", kit:calls("shard:send")[1].args[1].d.status)
+    kit:answer("manager:send_payload", function(shard_id) return nil, { code = "shard_" .. shard_id } end)
+    kit:event("MESSAGE_CREATE", message())
+    assert.equal("shard_2", kit:eval "return gateway.state.outcome")
+    assert.equal(2, #kit:calls "shard:send")
+    raises("did you mean 'shard:send'", function() kit:calls "shard:sent" end)
+  end)
+
+  it("refuse what the gateway would refuse", function()
+    local kit = script [[
+      gateway.on("MESSAGE_CREATE", function(event, shard)
+        local _, err = shard:send { op = 2, d = {} }
+        gateway.state.code = err.code
+      end)
+    ]]
+    kit:event("MESSAGE_CREATE", message())
+    assert.equal("bad_payload", kit:eval "return gateway.state.code")
+    assert.same({}, kit:calls())
+  end)
+
+  it("answer like a small gateway when the test says nothing", function()
+    local kit = script("", { role = "manager", shards = 30 })
+    assert.equal(1, kit.manager:calculate_worker_id(29))
+    assert.equal(160, kit.manager:calculate_total_shards { shards = 150 })
+    assert.equal(24, kit.manager:calculate_shard_id("41771983423143937", 30))
+    assert.equal(30, #kit.manager:get_shard_info())
+    assert.equal(30, kit.manager:fetch_gateway_bot().shards)
+  end)
+
+  it("see the shard as the test has set it", function()
+    local kit = script "function gateway.shard:make_presence() return { status = self.state .. self.rtt } end"
+    kit:shard(0):set { state = "Resuming", rtt = 12 }
+    assert.same({ status = "Resuming12" }, kit:shard(0):make_presence())
+    assert.is_false(kit:shard(0):is_open())
+  end)
+end)
+
+describe("requests", function()
+  local TEXT = [[
+    gateway.on("GUILD_CREATE", function(event)
+      local response, err = gateway.http.post("http://counter/joined?x=1", { json = { id = event.data.id } })
+      gateway.state.outcome = err and err.code or response.status .. " " .. response.body
+    end)
+  ]]
+
+  it("are recorded, and answered by the test", function()
+    local kit = script(TEXT)
+    kit:answer_http("POST http://counter/", { status = 201, json = { total = 4 } })
+    kit:event("GUILD_CREATE", { id = "100" })
+    assert.equal('201 {"total":4}', kit:eval "return gateway.state.outcome")
+    local request = kit:requests("/joined")[1]
+    assert.equal("POST", request.method)
+    assert.same({ id = "100" }, request.json)
+    assert.equal("application/json", request.headers["content-type"])
+    assert.is_true(request.answered)
+  end)
+
+  it("wait for an answer, and time out without one", function()
+    local kit = script(TEXT)
+    kit:event("GUILD_CREATE", { id = "100" })
+    assert.is_false(kit:requests()[1].answered)
+    kit:answer_http("counter", { status = 204, delay = 500 })
+    kit:advance(499)
+    assert.is_nil(kit:eval "return gateway.state.outcome")
+    kit:advance(1)
+    assert.equal("204 ", kit:eval "return gateway.state.outcome")
+    kit = script(TEXT)
+    kit:event("GUILD_CREATE", { id = "100" })
+    kit:advance(10000)
+    assert.equal("timeout", kit:eval "return gateway.state.outcome")
+  end)
+
+  it("fail as the test says; the newest answer counts", function()
+    local kit = script(TEXT)
+    kit:answer_http("counter", { status = 500 })
+    kit:answer_http("counter", "refused")
+    kit:event("GUILD_CREATE", { id = "100" })
+    assert.equal("refused", kit:eval "return gateway.state.outcome")
+    kit:answer_http("counter", function(request) return { body = request.json.id } end)
+    kit:event("GUILD_CREATE", { id = "200" })
+    assert.equal("200 200", kit:eval "return gateway.state.outcome")
+  end)
+
+  it("to rest carry the bot's authorization", function()
+    local kit = script "gateway.spawn(function() gateway.state.me = gateway.rest.get('/users/@me').name end)"
+    kit:answer_http("GET https://discord.com/api/v10/users/@me", { json = { name = "tide" } })
+    assert.equal("tide", kit:eval "return gateway.state.me")
+    assert.equal("Bot token-of-the-test", kit:requests()[1].headers.authorization)
+  end)
+end)
+
+describe("time", function()
+  it("stands still until the test moves it", function()
+    local kit = script [[
+      local times = {}
+      gateway.state.times = times
+      gateway.every(1000, function() times[#times + 1] = os.time() end)
+      gateway.after(500, function() gateway.log.info "half" end)
+    ]]
+    kit:advance(3500)
+    assert.equal(3500, kit:now())
+    local times = kit:eval "return gateway.state.times"
+    assert.equal(3, #times)
+    assert.equal(2, times[3] - times[1])
+    assert.equal(500, kit:log("half")[1].at)
+  end)
+end)
+
+describe("reload", function()
+  it("runs the new text, and keeps gateway.state", function()
+    local kit = script "gateway.state.n = 1 function gateway.delivery:is_delivered() return false end"
+    assert.is_false(kit.delivery:is_delivered(200))
+    assert.is_true(kit:reload(HEAD .. "gateway.on('reload', function() gateway.log.info 'again' end)"))
+    assert.equal(1, kit:eval "return gateway.state.n")
+    assert.is_true(kit.delivery:is_delivered(200))
+    assert.equal("again", kit:log("info")[1].text)
+  end)
+
+  it("that fails changes nothing, and says why", function()
+    local kit = script "function gateway.delivery:is_delivered() return false end"
+    local reloaded, problem = kit:reload "this is no Lua"
+    assert.is_nil(reloaded)
+    assert.matches("'=' expected near 'is'", problem, 1, true)
+    assert.is_false(kit.delivery:is_delivered(200))
+  end)
+end)
+
+describe("a kit", function()
+  it("that is closed says so", function()
+    local kit = script ""
+    kit:close()
+    kit:close()
+    raises("closed", function() kit:event "READY" end)
+  end)
+
+  it("names what it has not", function()
+    local kit = script ""
+    raises("did you mean 'advance'", function() kit:advnce(1) end)
+  end)
+
+  it("may be used while another one answers", function()
+    local inner = script "function gateway.delivery:retry_delay() return 7 end"
+    local outer = script "gateway.spawn(function() gateway.state.x = gateway.http.get('http://a/').body end)"
+    outer:answer_http("http://a/", function()
+      return { body = tostring(inner.delivery:retry_delay(1, {})) }
+    end)
+    assert.equal("7", outer:eval "return gateway.state.x")
+  end)
+
+  it("raises errors of the test's own answers", function()
+    local kit = script "gateway.on('MESSAGE_CREATE', function() gateway.manager:kill(0) end)"
+    kit:answer("manager:kill", function() error "mistake in the spec" end)
+    raises("mistake in the spec", function() kit:event("MESSAGE_CREATE", message()) end)
+  end)
+end)
+
+it("there is no gateway in a spec", function()
+  raises("there is no gateway in a spec", function() require "tidegate" end)
+end)
