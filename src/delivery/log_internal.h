@@ -21,6 +21,7 @@ enum {
   TG_LOG_BUFFER_KEPT = 1 << 20,
   TG_LOG_WINDOWS = 16,
   TG_LOG_RETRY = 1000, /* after a failure to make a segment */
+  TG_LOG_DROPS_LOGGED = 60000,
 };
 #define TG_NO_PLACE UINT32_MAX
 
@@ -72,6 +73,8 @@ struct tg_event_log {
   struct tg_log_shard *touched;
   tg_ms retry_at;          /* tg_now(): not before this a segment is tried again */
   struct tg_error refusal; /* why that failed */
+  uint64_t dropped;        /* not yet in the program's log */
+  tg_ms drops_logged_at;   /* tg_now(): again from then on */
 
   struct tg_log_shard **shards; /* in order of arrival */
   int shard_count, shard_capacity;

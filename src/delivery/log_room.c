@@ -14,7 +14,6 @@ struct sweep {
   enum tg_log_loss reason;
   struct tg_buf gaps; /* of struct tg_log_gap */
   uint64_t records;
-  int shards;
 };
 
 static void note_gap(struct sweep *sweep, size_t first_of_shard, const struct tg_log_shard *shard,
@@ -61,7 +60,6 @@ static void sweep_shard(struct sweep *sweep, struct tg_log_shard *shard, uint64_
     return;
   tg_log_count_lost(log, shard, records, sweep->reason);
   sweep->records += records;
-  sweep->shards++;
   for (; first < sweep->gaps.length; first += sizeof(struct tg_log_gap)) {
     struct tg_log_gap *gap = (struct tg_log_gap *)(sweep->gaps.data + first);
     gap->before = tg_event_log_next(log, shard->id, gap->before, NULL);
@@ -157,24 +155,33 @@ static struct tg_log_segment *choose_victim(const struct tg_event_log *log)
   return thinned;
 }
 
+/* At once, then once a minute as long as it goes on. */
+static void log_drops(struct tg_event_log *log, enum tg_log_loss reason)
+{
+  tg_ms now = tg_now();
+  if (log->dropped == 0 || now < log->drops_logged_at)
+    return;
+  const char *why = "queue.disk_bytes is reached: the event handler is too slow or down";
+  if (reason == TG_LOSS_DISK_FULL)
+    why = "the disk is full: give the state directory more room, or lower queue.disk_bytes";
+  tg_log(TG_WARN, TG_NO_SHARD, "dropped the oldest %" PRIu64 " events from the log %s. %s", log->dropped,
+         log->directory, why);
+  log->dropped = 0;
+  log->drops_logged_at = now + TG_LOG_DROPS_LOGGED;
+}
+
 static bool drop_oldest(struct tg_event_log *log, enum tg_log_loss reason)
 {
   struct tg_log_segment *segment = log->shared ? NULL : choose_victim(log);
   if (!segment)
     return false;
   struct sweep sweep = {.log = log, .reason = reason};
-  uint64_t before = log->segments.disk;
   sweep_segment(&sweep, segment->number, !segment->thinned);
   if (segment->live > 0 && !thin(log, segment))
     sweep_segment(&sweep, segment->number, false);
   tg_log_release(log, segment);
-  if (sweep.records > 0)
-    tg_log(TG_WARN, TG_NO_SHARD,
-           "%s: dropped the oldest %" PRIu64 " events of %d shards (%" PRIu64
-           " KiB) from the log %s. The event "
-           "handler is too slow or down",
-           reason == TG_LOSS_DISK_FULL ? "the disk is full" : "queue.disk_bytes is reached", sweep.records,
-           sweep.shards, (before - log->segments.disk) / 1024, log->directory);
+  log->dropped += sweep.records;
+  log_drops(log, reason);
   report(&sweep);
   return true;
 }
@@ -201,8 +208,8 @@ uint64_t tg_event_log_expire(struct tg_event_log *log, tg_ms now)
     tg_log_release(log, log->segments.at[i]);
   if (sweep.records > 0)
     tg_log(TG_WARN, TG_NO_SHARD,
-           "dropped %" PRIu64 " events of %d shards from the log %s: they are older than queue.max_age",
-           sweep.records, sweep.shards, log->directory);
+           "dropped %" PRIu64 " events from the log %s: they are older than queue.max_age", sweep.records,
+           log->directory);
   report(&sweep);
   return sweep.records;
 }

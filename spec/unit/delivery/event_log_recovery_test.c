@@ -185,6 +185,23 @@ static void empty_and_foreign_files_do_no_harm(void **state)
   assert_int_equal(access(path, F_OK), -1);
 }
 
+static void a_block_in_the_wrong_place_is_no_record(void **state)
+{
+  struct log_test *test = *state;
+  tg_log_position at[11];
+  char path[128], other[128], command[300];
+  fill(test, 10, at);
+  ack(test, 0, 10);
+  path_of(test, segment_of(at[1]), path);
+  path_of(test, segment_of(at[1]) + 1, other);
+  snprintf(command, sizeof command, "cp '%s' '%s'", path, other);
+  assert_int_equal(system(command), 0);
+  log_reopen(test);
+  assert_int_equal(first_of(test, 0), 0);
+  expect_waiting(test, 1, 1, 1, 10);
+  assert_int_equal(test->gap_count, 0);
+}
+
 static void without_its_cursor_all_comes_again(void **state)
 {
   struct log_test *test = *state;
@@ -205,21 +222,20 @@ static void without_its_cursor_all_comes_again(void **state)
 static void one_copy_of_a_place_is_enough(void **state)
 {
   struct log_test *test = *state;
-  tg_log_position at[11];
-  fill(test, 10, at);
+  tg_log_position at[31];
+  fill(test, 30, at);
   for (int copy = 0; copy < 2; copy++) {
-    ack(test, 0, 1); /* the copies are written in turn */
-    ack(test, 1, 1);
+    ack(test, 0, 10); /* the copies are written in turn */
+    ack(test, 1, 10);
+    uint64_t waiting = count_waiting(test);
     for (int place = 0; place < 2; place++)
       scribble(test, 0, 4096 + place * 128 + copy * 64 + 20, "####", 4);
     log_reopen(test);
     assert_int_equal(test->gap_count, 0);
-    uint64_t waiting = count_waiting(test);
-    assert_true(waiting >= 20 - 2 * (uint64_t)(copy + 1) && waiting <= 20);
+    assert_true(count_waiting(test) >= waiting && count_waiting(test) <= waiting + 2);
+    while (count_waiting(test) > waiting) /* the last ack of each, at most, was only there */
+      ack(test, first_of(test, 0) < first_of(test, 1) ? 0 : 1, 1);
   }
-  struct tg_log_entry entry;
-  assert_true(tg_event_log_next(test->log, 0, 0, &entry) != 0);
-  assert_true(entry.sequence <= 3);
 }
 
 /* After a power cut the cursor may be older than the removal of segments. */
@@ -343,6 +359,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(a_missing_segment_is_reported_by_shard, log_begin, log_end),
       cmocka_unit_test_setup_teardown(all_segments_missing_is_a_gap_too, log_begin, log_end),
       cmocka_unit_test_setup_teardown(empty_and_foreign_files_do_no_harm, log_begin, log_end),
+      cmocka_unit_test_setup_teardown(a_block_in_the_wrong_place_is_no_record, log_begin, log_end),
       cmocka_unit_test_setup_teardown(without_its_cursor_all_comes_again, log_begin, log_end),
       cmocka_unit_test_setup_teardown(one_copy_of_a_place_is_enough, log_begin, log_end),
       cmocka_unit_test_setup_teardown(a_reboot_explains_missing_files, log_begin, log_end),

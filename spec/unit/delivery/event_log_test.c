@@ -124,6 +124,12 @@ static void a_segment_goes_as_soon_as_nothing_in_it_waits(void **state)
   expect_waiting(test, 0, 1, 1, 1);
   expect_waiting(test, 1, 1, sequence, sequence);
   assert_int_equal(test->gap_count, 0);
+  ack(test, 1, 1);
+  log_reopen(test);
+  log_reopen(test); /* of the shard's events only the oldest is still in a file */
+  uint64_t epoch, last;
+  assert_true(tg_event_log_last(test->log, 1, &epoch, &last));
+  assert_int_equal(last, sequence);
 }
 
 static void acks_out_of_order_wait_for_those_before(void **state)
