@@ -116,7 +116,7 @@ describe("a MESSAGE_UPDATE", function()
       fields.guild_id, fields.nonce = guild, tag
       s.fake:emit { event = name, d = message(id, fields), guild = guild }
     end
-    s.fake:emit { event = "TYPING_START", d = { user_id = "1", channel_id = "1", timestamp = 1 }, guild = guild }
+    s:type()
     s.bot:wait_for_events(1, "TYPING_START")
     local tags = {}
     for i, event in ipairs(s.bot:select "MESSAGE_UPDATE") do
@@ -128,11 +128,11 @@ describe("a MESSAGE_UPDATE", function()
   local T1, T2 = "2026-01-01T10:00:00.000000+00:00", "2026-01-01T10:00:05.000000+00:00"
   local UPDATES = {
     { "MESSAGE_CREATE", "create", "500", { content = "hello https://example.com" } },
-    { "MESSAGE_UPDATE", "preview", "500", { content = "hello https://example.com", embeds = { { type = "link" } } } },
+    { "MESSAGE_UPDATE", "preview", "500", { content = "hello https://example.com", embeds = { {} } } },
     { "MESSAGE_UPDATE", "edit", "500", { content = "good day", edited_timestamp = T1 } },
     { "MESSAGE_UPDATE", "pin", "500", { content = "good day", edited_timestamp = T1, pinned = true } },
     { "MESSAGE_UPDATE", "edit again", "500", { content = "good night", edited_timestamp = T2 } },
-    { "MESSAGE_UPDATE", "unknown message", "501", { content = "was said before we came", edited_timestamp = T1 } },
+    { "MESSAGE_UPDATE", "unknown message", "501", { content = "we were not there", edited_timestamp = T1 } },
   }
 
   it("that changes nothing but embeds does not reach the bot", function()

@@ -57,8 +57,10 @@ describe("identifies", function()
   end)
 
   it("of lost sessions go before first starts", function()
-    local s = scene.start { shards = 5, ready = false, fake = { identify_window = 50 }, bot = false, hurry = 20 }
-    s.fake:fault { at = "identify", ["do"] = "delay", ms = 3500, shard = 1 }
+    local s = scene.start {
+      shards = 5, ready = false, fake = { identify_window = 50 }, bot = false, hurry = 20,
+    }
+    s.fake:fault { at = "identify", ["do"] = "delay", ms = 1500, shard = 1 }
     s.fake:wait_for("the identify of shard 1", function(state)
       return #state.identifies == 2
     end, { only = "identifies" })
@@ -71,7 +73,9 @@ describe("identifies", function()
   end)
 
   it("of a shard that is refused pause longer each time, and the others go on", function()
-    local s = scene.start { shards = 3, ready = false, fake = { identify_window = 50 }, bot = false, hurry = 20 }
+    local s = scene.start {
+      shards = 3, ready = false, fake = { identify_window = 50 }, bot = false, hurry = 4,
+    }
     s.fake:fault { at = "identify", ["do"] = "invalid_session", resumable = false, shard = 0, count = 2 }
     s.gateway:wait_ready(2)
     s.gateway:wait_ready(3, 15000)
@@ -82,8 +86,8 @@ describe("identifies", function()
       end
     end
     assert.equal(3, #at)
-    assert.is_true(at[2] - at[1] >= 2000, tostring(at[2] - at[1]))
-    assert.is_true(at[3] - at[2] >= 4000, tostring(at[3] - at[2]))
+    assert.is_true(at[2] - at[1] >= 500, tostring(at[2] - at[1]))
+    assert.is_true(at[3] - at[2] >= 1000, tostring(at[3] - at[2]))
     local order = identifies(s)
     assert.same({ 0, 1, 2 }, { order[1], order[2], order[3] })
     assert.same({}, s:list "violations")
@@ -104,7 +108,7 @@ describe("the budget of session starts", function()
     assert.is_true(#until_when > 0)
     assert.matches("2 shards wait", s.gateway.stderr, 1, true)
     s.fake:fault { ["do"] = "close", code = 4000, shard = 0 }
-    s.fake:wait_for("a resume", function(state) return state.counters.resumes_ok == 1 end, { only = "counters" })
+    s:wait_counter("resumes_ok", 1)
     s.fake:emit { count = 10, shard = 0 }
     s:wait_delivered()
     assert.equal(2, s:counters().identifies)
@@ -140,9 +144,7 @@ describe("the budget of session starts", function()
     s.fake:fault { at = "identify", ["do"] = "withhold", count = "all" }
     local began = loop.now()
     for i = 1, 4 do
-      s.fake:wait_for("an identify", function(state)
-        return state.counters.identifies >= i
-      end, { only = "counters" })
+      s:wait_counter("identifies", i)
       s.gateway:stop "SIGKILL"
       s:again { ready = false }
     end
@@ -156,18 +158,18 @@ describe("the budget of session starts", function()
 
   it("is not burned by a worker that crashes again and again", function()
     local s = scene.start {
-      shards = 1, ready = false, bot = false, fake = { identify_window = 50 }, script = [[
+      shards = 1, ready = false, bot = false, fake = { identify_window = 50 }, hurry = 4, script = [[
 local gateway = require "tidegate"
 gateway.on("identifying", function() require("ffi").cast("int *", 0)[0] = 1 end)
 ]] }
-    loop.wait_for("two crashes", function()
-      return s.gateway:count_log "worker 0 has ended %(signal 11" >= 2
+    loop.wait_for("three crashes", function()
+      return s.gateway:count_log "worker 0 has ended %(signal 11" >= 3
     end, 20000)
     local list = s:list "identifies"
     assert.is_true(#list <= 3)
     assert.same({}, s:list "violations")
-    for i = 2, #list do -- 2, 4, 8 ... s
-      assert.is_true(list[i].at - list[i - 1].at >= 2 ^ (i - 1) * 1000, tostring(list[i].at - list[i - 1].at))
+    for i = 2, #list do -- 2, 4, 8 ... s, four times quicker
+      assert.is_true(list[i].at - list[i - 1].at >= 2 ^ (i - 1) * 250, tostring(list[i].at - list[i - 1].at))
     end
   end)
 end)

@@ -171,8 +171,9 @@ end)
 
   it("tells the life of a shard by names in lower case", function()
     local s = start([[
-for _, name in ipairs { "connecting", "connected", "hello", "identifying", "ready", "guilds_loaded", "heartbeat",
-    "heartbeat_ack", "disconnected", "resuming", "resumed", "requested_reconnect", "invalid_session" } do
+for _, name in ipairs { "connecting", "connected", "hello", "identifying", "ready", "guilds_loaded",
+    "heartbeat", "heartbeat_ack", "disconnected", "resuming", "resumed", "requested_reconnect",
+    "invalid_session" } do
   gateway.on(name, function(shard, details)
     gateway.log.info("life: %s of shard %d %s", name, shard.id, details and details.code or "")
   end)
@@ -186,9 +187,7 @@ gateway.on("unload", function() gateway.log.info("life: unload in %s", gateway.r
     s.gateway:wait_for_log "life: resumed of shard 0"
     s.fake:fault { ["do"] = "reconnect" }
     s.gateway:wait_for_log "life: requested_reconnect of shard 0"
-    s.fake:wait_for("the second resume", function(state)
-      return state.counters.resumes_ok == 2
-    end, { only = "counters" })
+    s:wait_counter("resumes_ok", 2)
     s.fake:fault { ["do"] = "invalid_session", resumable = false }
     s.gateway:wait_for_log "life: invalid_session of shard 0"
     s.gateway:stop()
@@ -213,8 +212,8 @@ gateway.on("unload", function() gateway.log.info("life: unload in %s", gateway.r
 gateway.on("MESSAGE_CREATE", function(event)
   assert(event.raw:find('"op":0', 1, true) and #event.raw == event.size)
   assert(event.data.guild_id == event.guild_id and event.data == event.data)
-  gateway.log.info("fields: %s %d %d %s %s %s", event.type, event.shard_id, event.sequence, event.id, event.guild_id,
-    tostring(event.guild_create))
+  gateway.log.info("fields: %s %d %d %s %s %s", event.type, event.shard_id, event.sequence, event.id,
+    event.guild_id, tostring(event.guild_create))
   local ok, problem = pcall(function() return event.gild_id end)
   gateway.log.info("misspelt: %s", problem)
 end)

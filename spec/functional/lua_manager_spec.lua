@@ -200,6 +200,6 @@ end
 ]]
     require("luv").kill(s.gateway:worker_pids()[1], "sigkill")
     s.gateway:wait_for_log "worker 0 is mourned: signal 9"
-    s.fake:wait_for("a resume", function(state) return state.counters.resumes_ok == 1 end, { only = "counters" })
+    s:wait_counter("resumes_ok", 1)
   end)
 end)

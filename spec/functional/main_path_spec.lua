@@ -7,8 +7,10 @@ local scene = require "spec.support.scene"
 describe("the main path", function()
   after_each(scene.stop)
 
-  it("brings 20,000 events of 4 shards in 2 workers over TLS and zlib to the bot, each once, in order", function()
-    local s = scene.start { shards = 4, per_worker = 2, workers = 2, fake = { tls = true }, log_level = "info" }
+  it("brings 20,000 events of 4 shards in 2 workers to the bot, over TLS and zlib, once, in order", function()
+    local s = scene.start {
+      shards = 4, per_worker = 2, workers = 2, fake = { tls = true }, log_level = "info",
+    }
     assert.equal(2, #s.gateway:worker_pids())
     s.fake:emit { count = 5000, size = 300 }
     s.bot:wait_for_events(20000, "MESSAGE_CREATE", 40000)

@@ -29,12 +29,6 @@ local function worker_pid(gateway, number)
   end
 end
 
-local function wait_up(s, resumes)
-  s.fake:wait_for(resumes .. " resumes", function(state)
-    return state.counters.resumes_ok >= resumes
-  end, { only = "counters" })
-end
-
 describe("shards spread over workers", function()
   after_each(scene.stop)
 
@@ -90,7 +84,7 @@ describe("a process that dies", function()
     uv.kill(victim, "sigkill")
     s.gateway:wait_for_log "worker 1 has ended %(signal 9"
     s.gateway:wait_for_log "worker 1 is started again in %d+ ms"
-    wait_up(s, 2)
+    s:wait_counter("resumes_ok", 2)
     local sent = s:wait_delivered(20000)
 
     checker.assert_nothing_lost(s.bot.events, { guilds = sent, contiguous = true })
@@ -122,7 +116,7 @@ describe("a process that dies", function()
       end
       assert.is_true(pause > last, ("%d after %d"):format(pause, last))
       last = pause
-      wait_up(s, i)
+      s:wait_counter("resumes_ok", i)
     end
     assert.equal(1, s:counters().identifies)
   end)
@@ -146,7 +140,9 @@ describe("a process that dies", function()
   end)
 
   it("a script's crash through FFI takes down a worker only", function()
-    local s = scene.start { shards = 2, per_worker = 1, workers = 2, fake = { max_concurrency = 2 }, script = [[
+    local s = scene.start {
+      shards = 2, per_worker = 1, workers = 2, fake = { max_concurrency = 2 },
+      script = [[
 local gateway = require "tidegate"
 local ffi = require "ffi"
 gateway.on("TYPING_START", function(event)
@@ -154,11 +150,12 @@ gateway.on("TYPING_START", function(event)
   io.open("crashed", "w"):close()
   ffi.cast("int *", 0)[0] = 1
 end)
-]] }
+]],
+    }
     s.fake:emit { count = 200, rate = 400 }
-    s.fake:emit { event = "TYPING_START", d = { user_id = "1", channel_id = "1", timestamp = 1 }, shard = 1 }
+    s:type("1", 1)
     s.gateway:wait_for_log "worker 1 has ended %(signal 11[^\n]*script%.lua"
-    wait_up(s, 1)
+    s:wait_counter("resumes_ok", 1)
     local sent = s:wait_delivered()
     checker.assert_nothing_lost(s.bot.events, { guilds = sent })
     assert.equal(2, s:counters().identifies)
@@ -176,7 +173,7 @@ gateway.on("TYPING_START", function(event)
   while true do x = (x + 1) % 1000003 end
 end)
 ]] }
-    s.fake:emit { event = "TYPING_START", d = { user_id = "1", channel_id = "1", timestamp = 1 }, shard = 0 }
+    s:type "1"
     s.gateway:wait_for_log("loop of worker 0 has not turned for %d+ ms[^\n]*script%.lua", 15000)
     s.gateway:wait_for_log "worker 0 has ended %(killed"
     s.fake:emit { count = 50 }
@@ -255,7 +252,7 @@ describe("a stop", function()
     s.bot:hang()
     s.fake:emit { count = 20 }
     s.fake:wait_emitted()
-    loop.wait_for("a request at the bot", function() return next(s.bot.in_flight) and s.bot.in_flight[0] == 1 end)
+    loop.wait_for("a request at the bot", function() return s.bot.in_flight[0] == 1 end)
     local began = loop.now()
     s.gateway.process:kill "SIGTERM"
     s.gateway:wait_for_log "stopping"

@@ -22,9 +22,9 @@ Scene.__index = Scene
 
 local started = {}
 
--- options: shards (of fake and gateway, default 1), per_worker, fake (more settings of the fake), bot (options of
--- the bot, a list of bots, or false for none), ready (false: do not wait until all shards are up; default true),
--- hurry (TIDEGATE_HURRY), and everything that gateway.start() takes.
+-- options: shards (of fake and gateway, default 1), per_worker, fake (more of its settings), bot (options
+-- of the bot, a list of bots, or false for none), ready (false: do not wait until all shards are up; default
+-- true), hurry (TIDEGATE_HURRY), and everything that gateway.start() takes.
 function scene.start(options)
   local self = setmetatable({ gateways = {}, options = options }, Scene)
   started[#started + 1] = self
@@ -82,6 +82,21 @@ end
 -- What the fake has counted: identifies, identifies_ok, resumes, resumes_ok, violations, ...
 function Scene:counters()
   return self.fake:state("counters").counters
+end
+
+-- Waits until one of these counters is at least n.
+function Scene:wait_counter(name, n, timeout)
+  return self.fake:wait_for(n .. " " .. name, function(state)
+    return state.counters[name] >= n
+  end, { only = "counters", timeout = timeout })
+end
+
+-- One TYPING_START, to tell one moment from another: of a user, in a shard (default 0).
+function Scene:type(user, shard)
+  self.fake:emit {
+    event = "TYPING_START", shard = shard or 0,
+    d = { user_id = user or "1", channel_id = "1", timestamp = 1 },
+  }
 end
 
 -- One of the fake's lists: "identifies", "resumes", "closes", "violations", ...
