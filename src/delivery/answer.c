@@ -5,6 +5,7 @@
 #include "proto/envelope.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* An answer on its way through the functions below. */
 struct answer {
@@ -68,7 +69,8 @@ static void retry_after(struct answer *answer, tg_ms delay)
 static void on_delivered(struct answer *answer)
 {
   struct tg_handler *handler = answer->handler;
-  tg_count(&answer->lane->row->delivered);
+  if (!answer->event->marker)
+    tg_count(&answer->lane->row->delivered);
   tg_window_success(&handler->window, answer->response->seconds * 1000, handler->in_flight + 1);
   tg_lane_remove(answer->lane, answer->event);
   tg_handler_succeeded(handler);
@@ -110,6 +112,19 @@ static void on_slow_down(struct answer *answer)
   retry_after(answer, scripted >= 0 ? scripted : tg_retry_after(answer->response->retry_after, otherwise));
 }
 
+/* The message in the body; of a marker all of it. */
+static struct tg_span message_of(const struct tg_lane *lane, const struct tg_queued *event)
+{
+  struct tg_span message = {event->body, event->body_length};
+  if (event->gap)
+    message = (struct tg_span){lane->marker, strlen(lane->marker)};
+  else if (event->message_length > 0 && !event->marker)
+    message = (struct tg_span){event->body + event->message_at, event->message_length};
+  else
+    tg_json_find(message.at, message.at + message.length, "message", &message);
+  return message;
+}
+
 static void bury(struct answer *answer)
 {
   struct tg_lane *lane = answer->lane;
@@ -122,7 +137,7 @@ static void bury(struct answer *answer)
       .name = {"", 0},
       .status = answer->response->status,
       .answer = answer->response->body,
-      .message = {event->body + event->message_at, event->message_length},
+      .message = message_of(lane, event),
   };
   if (tg_envelope_scan(letter.message.at, letter.message.length, &envelope) && envelope.name.at)
     letter.name = envelope.name;

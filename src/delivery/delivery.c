@@ -51,6 +51,18 @@ static void on_report(uv_timer_t *timer)
   struct tg_delivery *delivery = timer->data;
   delivery->wall_offset = tg_wall_clock() - tg_delivery_now(delivery);
   tg_delivery_report_drops(delivery);
+  tg_backlog_tend(delivery);
+}
+
+bool tg_delivery_open_log(struct tg_delivery *delivery, bool (*wanted)(void *ctx, int shard_id),
+                          uint64_t stamp, struct tg_error *error)
+{
+  return tg_backlog_open(delivery, wanted, stamp, error);
+}
+
+bool tg_delivery_has_log(const struct tg_delivery *delivery)
+{
+  return delivery->own != NULL;
 }
 
 struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
@@ -92,6 +104,7 @@ void tg_delivery_free(struct tg_delivery *delivery)
     uv_close((uv_handle_t *)&lane->retry, on_lane_timer_closed);
     uv_close((uv_handle_t *)&lane->quiet, on_lane_timer_closed);
   }
+  tg_backlog_close(delivery);
   for (int i = 0; i < delivery->handler_count; i++)
     tg_handler_retire(delivery->handlers[i]);
   uv_close((uv_handle_t *)&delivery->report, on_own_timer_closed);
@@ -115,11 +128,8 @@ static struct tg_handler *take_handler(struct tg_handler **from, int count, cons
 /* Nobody takes events any more: what waits has nowhere to go. */
 static void empty_lane(struct tg_lane *lane)
 {
-  struct tg_queued *event = lane->queue.head, *next;
-  for (; event; event = next) {
-    next = event->next;
-    if (event->in_flight)
-      continue;
+  struct tg_queued *event;
+  while ((event = tg_lane_queue_oldest(&lane->queue, true)) != NULL) {
     tg_count(&lane->row->dropped);
     tg_lane_remove(lane, event);
   }
@@ -177,6 +187,7 @@ void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_confi
     const char *name = config->queue.drop_first.items[i];
     delivery->drop_first[tg_event_type(name, strlen(name))] = true;
   }
+  tg_backlog_reconfigure(delivery);
   set_handlers(delivery, &config->event_handler.urls);
 }
 
@@ -196,9 +207,28 @@ uint64_t tg_delivery_settled(struct tg_delivery *delivery, int shard_id)
   return tg_lane_settled(tg_lane_of(delivery, shard_id));
 }
 
+bool tg_delivery_durable(struct tg_delivery *delivery, int shard_id, uint64_t *sequence)
+{
+  if (!delivery->own)
+    return false;
+  struct tg_lane *lane = tg_lane_of(delivery, shard_id);
+  bool in_memory = lane->first_unlogged || delivery->log_alarmed_at != 0;
+  uint64_t safe = in_memory ? lane->received : lane->durable;
+  if (safe > lane->announced)
+    lane->announced = safe;
+  *sequence = lane->announced;
+  return true;
+}
+
 void tg_delivery_new_session(struct tg_delivery *delivery, int shard_id, uint64_t epoch)
 {
   struct tg_lane *lane = tg_lane_of(delivery, shard_id);
+  if (lane->epoch > 0 && epoch > lane->epoch) {
+    struct tg_gap lost = {.epoch = lane->epoch,
+                          .from = lane->received > 0 ? lane->received + 1 : 0,
+                          .reason = "session_lost"};
+    tg_lane_missed(lane, &lost);
+  }
   tg_lane_set_session(lane, epoch, 0);
   tg_guild_cache_reset(&lane->guilds);
   lane->guilds_loading = false;
@@ -209,19 +239,37 @@ void tg_delivery_new_session(struct tg_delivery *delivery, int shard_id, uint64_
 void tg_delivery_adopt_session(struct tg_delivery *delivery, int shard_id, uint64_t epoch, uint64_t settled)
 {
   struct tg_lane *lane = tg_lane_of(delivery, shard_id);
+  if (delivery->own)
+    settled = tg_lane_heal(lane, epoch, settled);
   tg_lane_set_session(lane, epoch, settled);
   tg_lane_publish(lane);
 }
 
 /* --- the end ---------------------------------------------------------------------- */
 
+/* With a log nothing is lost by not waiting for a handler that is down. */
+static bool is_hopeless(const struct tg_delivery *delivery)
+{
+  bool hope = delivery->own == NULL;
+  for (int i = 0; i < delivery->handler_count && !hope; i++)
+    hope = delivery->handlers[i]->circuit.state == TG_CIRCUIT_CLOSED;
+  return !hope;
+}
+
 static void on_drain(uv_timer_t *timer)
 {
   struct tg_delivery *delivery = timer->data;
+  uint64_t left = tg_delivery_waiting(delivery);
+  tg_ms now = tg_delivery_now(delivery);
+  if (left > 0 && now < delivery->drain_until && !is_hopeless(delivery)) {
+    tg_ms wait = delivery->drain_until - now;
+    uv_timer_start(timer, on_drain, (uint64_t)(wait < TG_DRAIN_LOOK ? wait : TG_DRAIN_LOOK), 0);
+    return;
+  }
   void (*done)(void *ctx, uint64_t left) = delivery->drained;
   delivery->drained = NULL;
   if (done)
-    done(delivery->drained_ctx, delivery->queued.events);
+    done(delivery->drained_ctx, left);
 }
 
 void tg_delivery_drain(struct tg_delivery *delivery, tg_ms deadline, void (*done)(void *ctx, uint64_t left),
@@ -229,6 +277,6 @@ void tg_delivery_drain(struct tg_delivery *delivery, tg_ms deadline, void (*done
 {
   delivery->drained = done;
   delivery->drained_ctx = ctx;
-  tg_ms wait = delivery->queued.events > 0 ? deadline : 0;
-  uv_timer_start(&delivery->drain, on_drain, (uint64_t)wait, 0);
+  delivery->drain_until = tg_delivery_now(delivery) + deadline;
+  uv_timer_start(&delivery->drain, on_drain, 0, 0);
 }

@@ -34,6 +34,13 @@ struct tg_delivery_options {
 
 struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options);
 
+/* With queue.durability = "log": opens the worker's log in <state_dir>/log, and
+ * takes over what earlier processes left there for the shards that `wanted`
+ * names (called with options.ctx; NULL: all). Before any event. `stamp` tells
+ * this run of the gateway from others. False: the log cannot be written. */
+bool tg_delivery_open_log(struct tg_delivery *delivery, bool (*wanted)(void *ctx, int shard_id),
+                          uint64_t stamp, struct tg_error *error);
+
 /* What is still queued is lost here in memory mode: drain first. Requests in
  * flight are cancelled, so free this before its tg_http. The memory goes with
  * the loop's next turn. */
@@ -47,10 +54,16 @@ void tg_delivery_event(struct tg_delivery *delivery, struct tg_shard *shard, str
  * of its shard. Without an event handler the event counts as delivered. */
 void tg_delivery_enqueue(struct tg_delivery *delivery, const struct tg_event *event);
 
-/* The highest sequence of the shard's session up to which every event has been
- * delivered, dropped by policy or filtered out: where a new process has to
- * RESUME from. Kept in the shard table, too. */
+/* The highest sequence of the shard's session up to which every event is in the
+ * flushed log, dropped by policy or filtered out: where a new process has to
+ * RESUME from. Without a log: delivered, dropped or filtered out. Kept in the
+ * shard table, too. */
 uint64_t tg_delivery_settled(struct tg_delivery *delivery, int shard_id);
+
+/* What heartbeats and a RESUME of this process carry: as above, but what the log
+ * refuses and memory holds counts as well, since it cannot wait for ever without
+ * the session being lost. False: there is no log, take what was received. */
+bool tg_delivery_durable(struct tg_delivery *delivery, int shard_id, uint64_t *sequence);
 
 /* A new session has begun (READY): sequences start again. What waits of the
  * old epoch is still delivered first. */
@@ -60,9 +73,13 @@ void tg_delivery_new_session(struct tg_delivery *delivery, int shard_id, uint64_
 void tg_delivery_adopt_session(struct tg_delivery *delivery, int shard_id, uint64_t epoch, uint64_t settled);
 
 /* Calls done(ctx, left) when all lanes are empty or after `deadline` ms, with
- * the number of events not delivered. No new events are expected meanwhile. */
+ * the number of events not delivered; with a log as soon as the event handlers
+ * are known to be down, since what is left stays there. No new events are
+ * expected meanwhile. */
 void tg_delivery_drain(struct tg_delivery *delivery, tg_ms deadline, void (*done)(void *ctx, uint64_t left),
                        void *ctx);
+
+bool tg_delivery_has_log(const struct tg_delivery *delivery);
 
 /* Called when tg_event.replacement or a cache decision is needed by Lua's
  * defaults: gateway.cache.guild_create_kind and message_changed. */

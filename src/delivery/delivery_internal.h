@@ -5,10 +5,13 @@
  *
  *     pipeline.c   one event on its way: caches, filters, scripts
  *     lane.c       a shard's queue, its sequences, its row of the shard table
+ *     backlog.h    the logs underneath, and their files
  *     handler.c    one event handler URL: who may send, and when
  *     answer.c     what an answer does to event, lane and handler
  *     delivery.c   life and death, configuration, drain */
 
+#include "base/buf.h"
+#include "delivery/backlog.h"
 #include "delivery/circuit.h"
 #include "delivery/delivery.h"
 #include "delivery/guild_cache.h"
@@ -22,6 +25,7 @@ enum {
   TG_GUILDS_QUIET = 15000, /* after READY: so long without a GUILD_CREATE, and loading is over */
   TG_REPORT_INTERVAL = 60000,
   TG_CONNECT_TIMEOUT = 5000,
+  TG_DRAIN_LOOK = 100,
 };
 
 enum tg_lane_state {
@@ -38,6 +42,28 @@ struct tg_lane {
   uint64_t received; /* highest s of that epoch */
   struct tg_shard_row *row;
   struct tg_lane_queue queue;
+
+  /* With a log underneath. What waits of the shard: the queue, and then, if
+   * `spilled`, what is in the logs alone, from `source` and `after` on. */
+  bool spilled;
+  struct tg_source *source;
+  tg_log_position after;
+  uint64_t spilled_events, spilled_bytes;
+  struct tg_lane_queue late;        /* spilled, but refused by the log: `position` says where it belongs */
+  tg_log_position last_position;    /* the shard's last one in the own log */
+  struct tg_pending_gap *gaps;      /* in front of what is spilled; in order */
+  int gaps_queued;                  /* markers in the queue */
+  struct tg_gap lost_tail;          /* .epoch 0: none; until the session is adopted */
+  int lost_tail_order;
+  struct tg_queued *first_unlogged; /* of this session: it would die with the process */
+  uint64_t durable;                 /* s of this session */
+  uint64_t announced;               /* the highest s of this session that Discord was told is durable */
+  uint64_t delivered;               /* the last s that left the queue */
+  bool touched;
+  struct tg_lane *next_touched, *next_synced;
+  uint64_t synced_safe, synced_epoch; /* what is durable when the sync is done */
+  char marker[TG_MARKER_MAX];         /* in flight */
+
   struct tg_handler *handler; /* NULL: there is no event handler */
   struct tg_handler *sending; /* whose request is in flight; may be a retired one */
   enum tg_lane_state state;
@@ -80,7 +106,23 @@ struct tg_delivery {
   struct tg_handler **handlers; /* as in event_handler.urls */
   int handler_count;
   char *authorization; /* the header line, or NULL */
-  struct tg_queue_total queued;
+  struct tg_queue_total queued;  /* in memory */
+  struct tg_queue_total spilled; /* in the logs alone */
+  int live_lanes;
+
+  struct tg_source *sources; /* oldest first; NULL: queue.durability = "memory" */
+  struct tg_source *own;     /* the last of them */
+  bool (*wanted)(void *ctx, int shard_id);
+  uv_prepare_t prepare;
+  uv_check_t check;
+  struct tg_lane *touched, *synced;
+  struct tg_buf noted_gaps;
+  uint64_t own_bound; /* bytes */
+  bool tight;         /* four fifths of it are taken */
+  bool source_done;   /* one of them may be empty */
+  bool syncing, unsynced;
+  tg_ms flush_retry_at, log_alarmed_at, synced_at; /* uv_now() */
+
   struct tg_lane *fullest; /* as of the last look */
   int drops_until_look;
   bool drop_first[TG_EVENT_TYPE_MAX];
@@ -93,6 +135,7 @@ struct tg_delivery {
 
   uv_timer_t report;
   uv_timer_t drain;
+  tg_ms drain_until; /* uv_now() */
   void (*drained)(void *ctx, uint64_t left);
   void *drained_ctx;
   bool stopping;
@@ -110,6 +153,7 @@ uint64_t tg_lane_settled(const struct tg_lane *lane);
 /* Writes the lane's numbers into its row. */
 void tg_lane_publish(struct tg_lane *lane);
 void tg_lane_push(struct tg_lane *lane, const struct tg_event *event);
+void tg_lane_put(struct tg_lane *lane, const struct tg_item *item);
 /* Takes the event out of its lane for good, and frees it. */
 void tg_lane_remove(struct tg_lane *lane, struct tg_queued *event);
 /* Sends again after `delay` ms. */
@@ -138,6 +182,18 @@ static inline void tg_count(_Atomic uint64_t *counter)
 {
   atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
                         memory_order_relaxed);
+}
+
+static inline void tg_count_by(_Atomic uint64_t *counter, uint64_t count)
+{
+  atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + count,
+                        memory_order_relaxed);
+}
+
+/* How many events wait, in memory and in the logs. */
+static inline uint64_t tg_delivery_waiting(const struct tg_delivery *delivery)
+{
+  return delivery->queued.events + delivery->spilled.events;
 }
 
 static inline tg_ms tg_delivery_now(const struct tg_delivery *delivery)

@@ -454,3 +454,14 @@ int tg_event_log_shard_at(const struct tg_event_log *log, int index)
 {
   return index >= 0 && index < log->shard_count ? log->shards[index]->id : -1;
 }
+
+uint64_t tg_event_log_disk(const struct tg_event_log *log)
+{
+  return log->segments.disk;
+}
+
+void tg_event_log_set_bounds(struct tg_event_log *log, uint64_t disk_bytes, tg_ms max_age)
+{
+  log->disk_bytes = disk_bytes;
+  log->max_age = max_age;
+}

@@ -245,5 +245,11 @@ void tg_event_log_figures(const struct tg_event_log *log, struct tg_log_figures 
 /* The same of one shard; disk_bytes and segments are 0. */
 void tg_event_log_shard_figures(const struct tg_event_log *log, int shard_id, struct tg_log_figures *figures);
 
+/* What the segments take, alone. */
+uint64_t tg_event_log_disk(const struct tg_event_log *log);
+
+/* Takes over bounds that have changed; they hold from the next segment on. */
+void tg_event_log_set_bounds(struct tg_event_log *log, uint64_t disk_bytes, tg_ms max_age);
+
 /* The shards the log knows, for walks: index from 0; -1: no more. */
 int tg_event_log_shard_at(const struct tg_event_log *log, int index);

@@ -89,14 +89,20 @@ static void send_head(struct tg_handler *handler, struct tg_lane *lane)
   struct tg_queued *event = lane->queue.head;
   tg_ms timeout = delivery->config->event_handler.timeout;
   char key[96];
-  snprintf(key, sizeof key, "Idempotency-Key: %d.%llu.%llu", lane->shard_id, (unsigned long long)event->epoch,
-           (unsigned long long)event->sequence);
+  snprintf(key, sizeof key, "Idempotency-Key: %d.%llu.%s%llu", lane->shard_id,
+           (unsigned long long)event->epoch, event->marker ? "gap-" : "", (unsigned long long)event->sequence);
+  struct tg_span body = {event->body, event->body_length};
+  if (event->gap) {
+    struct tg_gap gap;
+    memcpy(&gap, event->body, sizeof gap);
+    body = (struct tg_span){lane->marker, tg_gap_write(lane->marker, lane->shard_id, &gap)};
+  }
   const char *headers[] = {"Content-Type: application/json", key, delivery->authorization, NULL};
   struct tg_http_request request = {
       .method = "POST",
       .url = handler->url,
       .headers = headers,
-      .body = {event->body, event->body_length},
+      .body = body,
       .timeout = timeout,
       .connect_timeout = timeout < TG_CONNECT_TIMEOUT ? timeout : TG_CONNECT_TIMEOUT,
       .max_body = 2048,
@@ -149,7 +155,7 @@ void tg_handler_succeeded(struct tg_handler *handler)
   uv_timer_stop(&handler->timer);
   tg_window_restart(&handler->window);
   tg_log(TG_INFO, TG_NO_SHARD, "event handler %s is up again after %lld s; %llu events wait",
-         handler->public_url, (long long)seconds, (unsigned long long)delivery->queued.events);
+         handler->public_url, (long long)seconds, (unsigned long long)tg_delivery_waiting(delivery));
   tell_script(handler, TG_LIFE_handler_up, "answers again");
 }
 
@@ -164,7 +170,7 @@ static void raise_alarm(struct tg_handler *handler, enum tg_outcome outcome, con
   handler->alarmed_at = now;
   tg_log(outcome == TG_OUTCOME_MISCONFIGURED ? TG_ERROR : TG_WARN, TG_NO_SHARD,
          "event handler %s is down%s: %s; %s. %llu events wait", handler->public_url, since, reason, advice,
-         (unsigned long long)delivery->queued.events);
+         (unsigned long long)tg_delivery_waiting(delivery));
 }
 
 void tg_handler_failed(struct tg_handler *handler, tg_ms wait, enum tg_outcome outcome, const char *reason,

@@ -30,7 +30,8 @@ static struct tg_lane *new_lane(struct tg_delivery *delivery, int shard_id)
   struct tg_lane *lane = tg_calloc(1, sizeof *lane);
   lane->delivery = delivery;
   lane->shard_id = shard_id;
-  lane->row = delivery->table ? tg_shard_table_row(delivery->table, shard_id) : NULL;
+  bool has_row = delivery->table && shard_id < tg_shard_table_total(delivery->table);
+  lane->row = has_row ? tg_shard_table_row(delivery->table, shard_id) : NULL;
   if (!lane->row) {
     if (!delivery->spare_row)
       delivery->spare_row = tg_calloc(1, sizeof *delivery->spare_row);
@@ -41,6 +42,7 @@ static struct tg_lane *new_lane(struct tg_delivery *delivery, int shard_id)
   tg_delivery_open_timer(delivery, &lane->retry, lane);
   tg_delivery_open_timer(delivery, &lane->quiet, lane);
   tg_lane_set_session(lane, 0, 0);
+  delivery->live_lanes++;
   return lane;
 }
 
@@ -66,6 +68,7 @@ void tg_lane_free(struct tg_lane *lane)
     tg_lane_queue_remove(&lane->queue, &lane->delivery->queued, event);
     tg_queued_free(event);
   }
+  tg_lane_forget_backlog(lane);
   tg_guild_cache_free(&lane->guilds);
   free(lane);
 }
@@ -73,31 +76,39 @@ void tg_lane_free(struct tg_lane *lane)
 void tg_lane_set_session(struct tg_lane *lane, uint64_t epoch, uint64_t received)
 {
   lane->epoch = epoch;
-  lane->received = received;
-  tg_lane_queue_new_session(&lane->queue);
+  lane->received = lane->durable = received;
+  lane->delivered = lane->announced = 0;
+  lane->first_unlogged = NULL;
+  tg_lane_queue_new_session(&lane->queue, epoch);
   int length =
       snprintf(lane->prefix, sizeof lane->prefix,
                "{\"shardId\":%d,\"epoch\":%llu,\"message\":", lane->shard_id, (unsigned long long)epoch);
   lane->prefix_length = (size_t)length;
 }
 
-uint64_t tg_lane_settled(const struct tg_lane *lane)
+static uint64_t delivered(const struct tg_lane *lane)
 {
   const struct tg_queued *first = lane->queue.session;
   if (!first)
-    return lane->received;
+    return lane->spilled ? lane->delivered : lane->received;
   return first->sequence > 0 ? first->sequence - 1 : 0;
+}
+
+uint64_t tg_lane_settled(const struct tg_lane *lane)
+{
+  return lane->delivery->own ? lane->durable : delivered(lane);
 }
 
 void tg_lane_publish(struct tg_lane *lane)
 {
   struct tg_shard_row *row = lane->row;
-  uint64_t settled = tg_lane_settled(lane);
   const struct tg_queued *head = lane->queue.head;
-  atomic_store_explicit(&row->durable_sequence, settled, memory_order_relaxed);
-  atomic_store_explicit(&row->delivered_sequence, settled, memory_order_relaxed);
-  atomic_store_explicit(&row->queued_events, lane->queue.events, memory_order_relaxed);
-  atomic_store_explicit(&row->queued_bytes, lane->queue.bytes, memory_order_relaxed);
+  atomic_store_explicit(&row->durable_sequence, tg_lane_settled(lane), memory_order_relaxed);
+  atomic_store_explicit(&row->delivered_sequence, delivered(lane), memory_order_relaxed);
+  atomic_store_explicit(&row->queued_events, lane->queue.events + lane->late.events + lane->spilled_events,
+                        memory_order_relaxed);
+  atomic_store_explicit(&row->queued_bytes, lane->queue.bytes + lane->late.bytes + lane->spilled_bytes,
+                        memory_order_relaxed);
   atomic_store_explicit(&row->oldest_queued_at, head ? head->queued_at + lane->delivery->wall_offset : 0,
                         memory_order_relaxed);
 }
@@ -105,10 +116,13 @@ void tg_lane_publish(struct tg_lane *lane)
 void tg_lane_remove(struct tg_lane *lane, struct tg_queued *event)
 {
   struct tg_delivery *delivery = lane->delivery;
+  tg_lane_settle(lane, event);
   tg_lane_queue_remove(&lane->queue, &delivery->queued, event);
   tg_queued_free(event);
+  if (lane->spilled)
+    tg_lane_refill(lane);
   tg_lane_publish(lane);
-  if (delivery->drained && delivery->queued.events == 0)
+  if (delivery->drained && tg_delivery_waiting(delivery) == 0)
     uv_timer_start(&delivery->drain, delivery->drain.timer_cb, 0, 0);
 }
 
@@ -141,16 +155,26 @@ static struct tg_queued *choose_victim(struct tg_delivery *delivery, struct tg_l
   return event;
 }
 
+static const char *bound(const struct tg_delivery *delivery)
+{
+  return delivery->own ? "disk_bytes" : "memory_bytes";
+}
+
 static void first_drop(struct tg_delivery *delivery)
 {
   if (delivery->dropping)
     return;
   delivery->dropping = true;
+  uint64_t bytes = delivery->queued.bytes, limit = delivery->config->queue.memory_bytes;
+  if (delivery->own) {
+    bytes = tg_event_log_disk(delivery->own->log);
+    limit = delivery->own_bound;
+  }
   tg_log(TG_WARN, TG_NO_SHARD,
-         "the queue for the event handler is filling up: %llu events, %llu of %llu bytes; events are dropped "
-         "from now on (queue.drop_first above 80 %%, the oldest ones when it is full)",
-         (unsigned long long)delivery->queued.events, (unsigned long long)delivery->queued.bytes,
-         (unsigned long long)delivery->config->queue.memory_bytes);
+         "the queue for the event handler is filling up: %llu events, %llu of %llu bytes (queue.%s); events are "
+         "dropped from now on (queue.drop_first above 80 %%, the oldest ones when it is full)",
+         (unsigned long long)tg_delivery_waiting(delivery), (unsigned long long)bytes,
+         (unsigned long long)limit, bound(delivery));
 }
 
 /* False: there is no room, and none can be made. */
@@ -170,41 +194,90 @@ static bool make_room(struct tg_delivery *delivery, uint64_t size)
   return true;
 }
 
-void tg_lane_push(struct tg_lane *lane, const struct tg_event *event)
+static void count_drop(struct tg_lane *lane, bool early)
 {
   struct tg_delivery *delivery = lane->delivery;
-  struct tg_span message = tg_event_message(event);
-  struct tg_span prefix = {lane->prefix, lane->prefix_length}, suffix = {"}", 1};
-  char kind[40];
-  const char *name = tg_guild_create_name(event->guild_create);
-  if (__builtin_expect(name != NULL, 0)) {
-    suffix.length = (size_t)snprintf(kind, sizeof kind, ",\"guildCreate\":\"%s\"}", name);
-    suffix.at = kind;
-  }
+  first_drop(delivery);
+  delivery->dropped_first += early;
+  delivery->dropped_oldest += !early;
+  tg_count(&lane->row->dropped);
+}
 
-  uint64_t size = tg_queued_size(prefix.length + message.length + suffix.length);
+/* For an event that no log holds. False: there is no room for it. */
+static bool may_queue(struct tg_lane *lane, const struct tg_item *item, uint64_t size)
+{
+  struct tg_delivery *delivery = lane->delivery;
   uint64_t limit = delivery->config->queue.memory_bytes;
-  if (__builtin_expect(delivery->queued.bytes + size > limit - limit / 5, 0)) {
-    bool early = delivery->drop_first[event->type];
-    if (early || !make_room(delivery, size)) {
-      first_drop(delivery);
-      delivery->dropped_first += early;
-      delivery->dropped_oldest += !early;
-      tg_count(&lane->row->dropped);
-      return;
-    }
-  }
-  struct tg_queued *queued = tg_queued_new(prefix, message, suffix);
-  queued->epoch = event->epoch;
-  queued->sequence = event->sequence;
-  queued->type = event->type;
+  if (__builtin_expect(delivery->queued.bytes + size <= limit - limit / 5, 1))
+    return true;
+  bool early = delivery->drop_first[item->type];
+  if (!early && make_room(delivery, size))
+    return true;
+  count_drop(lane, early);
+  return false;
+}
+
+static void queue_item(struct tg_lane *lane, const struct tg_item *item, tg_log_position position)
+{
+  struct tg_delivery *delivery = lane->delivery;
+  struct tg_queued *queued = tg_queued_new(item->parts[0], item->parts[1], item->parts[2]);
+  queued->epoch = item->epoch;
+  queued->sequence = item->sequence;
+  queued->type = item->type;
   queued->queued_at = tg_delivery_now(delivery);
-  queued->keep = event->type == TG_EVENT_INTERACTION_CREATE;
-  tg_lane_queue_push(&lane->queue, &delivery->queued, queued);
-  if (lane->state == TG_LANE_IDLE) {
+  queued->keep = item->keep;
+  queued->marker = item->marker;
+  queued->logged = position != 0;
+  queued->source = position != 0 ? delivery->own : NULL;
+  queued->position = lane->last_position;
+  tg_lane_queue_push(lane->spilled ? &lane->late : &lane->queue, &delivery->queued, queued);
+  if (position == 0 && !lane->first_unlogged && item->epoch == lane->epoch)
+    lane->first_unlogged = queued;
+  if (lane->state == TG_LANE_IDLE && lane->queue.head) {
     tg_handler_ready(lane->handler, lane);
     tg_handler_pump(lane->handler);
   }
+}
+
+void tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
+{
+  struct tg_delivery *delivery = lane->delivery;
+  uint64_t length = item->parts[0].length + item->parts[1].length + item->parts[2].length;
+  uint64_t size = tg_queued_size(length);
+  tg_log_position position = 0;
+  if (delivery->own) {
+    if (__builtin_expect(delivery->tight, 0) && delivery->drop_first[item->type]) {
+      count_drop(lane, true);
+      return;
+    }
+    position = tg_backlog_append(delivery, lane->shard_id, item);
+    if (position != 0)
+      lane->last_position = position;
+  }
+  if (position != 0 && !tg_lane_has_window(lane, size))
+    tg_lane_spill(lane, position, length);
+  else if (position != 0 || may_queue(lane, item, size))
+    queue_item(lane, item, position);
+  if (__builtin_expect(delivery->noted_gaps.length > 0, 0))
+    tg_backlog_take_gaps(delivery);
+}
+
+void tg_lane_push(struct tg_lane *lane, const struct tg_event *event)
+{
+  struct tg_item item = {
+      .epoch = event->epoch,
+      .sequence = event->sequence,
+      .type = event->type,
+      .keep = event->type == TG_EVENT_INTERACTION_CREATE,
+      .parts = {{lane->prefix, lane->prefix_length}, tg_event_message(event), {"}", 1}},
+  };
+  char kind[40];
+  const char *name = tg_guild_create_name(event->guild_create);
+  if (__builtin_expect(name != NULL, 0)) {
+    item.parts[2].length = (size_t)snprintf(kind, sizeof kind, ",\"guildCreate\":\"%s\"}", name);
+    item.parts[2].at = kind;
+  }
+  tg_lane_put(lane, &item);
 }
 
 void tg_delivery_report_drops(struct tg_delivery *delivery)
@@ -216,10 +289,9 @@ void tg_delivery_report_drops(struct tg_delivery *delivery)
   delivery->dropped_first = delivery->dropped_oldest = 0;
   tg_log(TG_WARN, TG_NO_SHARD,
          "dropped %llu events in the last minute, since the event handler takes fewer than come: %llu of "
-         "types in "
-         "queue.drop_first, %llu oldest ones; %llu events (%llu bytes) wait. A faster handler, more "
-         "event_handler.urls, "
-         "a filter, or a larger queue.memory_bytes helps",
+         "types in queue.drop_first, %llu oldest ones; %llu events (%llu bytes) wait. A faster handler, more "
+         "event_handler.urls, a filter, or a larger queue.%s helps",
          (unsigned long long)(first + oldest), (unsigned long long)first, (unsigned long long)oldest,
-         (unsigned long long)delivery->queued.events, (unsigned long long)delivery->queued.bytes);
+         (unsigned long long)tg_delivery_waiting(delivery),
+         (unsigned long long)(delivery->queued.bytes + delivery->spilled.bytes), bound(delivery));
 }

@@ -39,10 +39,27 @@ void tg_lane_queue_push(struct tg_lane_queue *queue, struct tg_queue_total *tota
   else
     queue->head = event;
   queue->tail = event;
-  if (!queue->session)
+  if (!queue->session && event->epoch == queue->epoch)
     queue->session = event;
   if (!queue->droppable && !event->keep)
     queue->droppable = event;
+  queue->events++;
+  queue->bytes += size;
+  total->events++;
+  total->bytes += size;
+}
+
+void tg_lane_queue_insert(struct tg_lane_queue *queue, struct tg_queue_total *total, struct tg_queued *event,
+                          struct tg_queued *place)
+{
+  uint64_t size = tg_queued_size(event->body_length);
+  event->next = place;
+  event->previous = place->previous;
+  if (place->previous)
+    place->previous->next = event;
+  else
+    queue->head = event;
+  place->previous = event;
   queue->events++;
   queue->bytes += size;
   total->events++;
@@ -77,9 +94,10 @@ void tg_lane_queue_remove(struct tg_lane_queue *queue, struct tg_queue_total *to
   total->bytes -= size;
 }
 
-void tg_lane_queue_new_session(struct tg_lane_queue *queue)
+void tg_lane_queue_new_session(struct tg_lane_queue *queue, uint64_t epoch)
 {
   queue->session = NULL;
+  queue->epoch = epoch;
 }
 
 struct tg_queued *tg_lane_queue_oldest(const struct tg_lane_queue *queue, bool any)

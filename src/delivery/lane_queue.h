@@ -3,11 +3,12 @@
 /* What waits for the event handler, one queue a shard, first in, first out.
  *
  * This is the queue in memory: one allocation an event, which holds the body of
- * the POST as it will be sent. Lanes and overflow know it by these functions
- * alone, so that a log on disk can stand underneath. */
+ * the POST as it will be sent. With a log underneath (backlog.h) it is a window
+ * on what waits: the first events of the shard, or all if they fit. */
 
 #include "base/clock.h"
 #include "base/json_scan.h"
+#include "delivery/event_log.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,6 +22,11 @@ struct tg_queued {
   int refusals;
   uint16_t type;
   bool in_flight; /* its bytes are lent out: it may not be freed */
+  bool marker;    /* tells of a gap */
+  bool gap;       /* a marker that was not in a log: its body is a struct tg_gap */
+  bool logged;    /* outlives this process, or did until the log lost it */
+  struct tg_source *source; /* the log it waits in; NULL: none */
+  tg_log_position position; /* there. Without a source: the shard's last one before it in the own log */
   bool keep;      /* is dropped only when nothing else is left (interactions) */
   uint32_t body_length;
   uint32_t message_at, message_length; /* the message within the body */
@@ -32,6 +38,7 @@ struct tg_lane_queue {
   struct tg_queued *session;   /* the first event of the session that runs now */
   struct tg_queued *droppable; /* the first event without `keep` */
   uint64_t events, bytes;
+  uint64_t epoch; /* of the session that runs now */
 };
 
 /* What all queues of a worker hold. */
@@ -51,8 +58,12 @@ void tg_lane_queue_push(struct tg_lane_queue *queue, struct tg_queue_total *tota
 /* Takes the event out; the caller frees it. */
 void tg_lane_queue_remove(struct tg_lane_queue *queue, struct tg_queue_total *total, struct tg_queued *event);
 
-/* Events from here on are of a new session. */
-void tg_lane_queue_new_session(struct tg_lane_queue *queue);
+/* Like push, but in front of `place`. */
+void tg_lane_queue_insert(struct tg_lane_queue *queue, struct tg_queue_total *total, struct tg_queued *event,
+                          struct tg_queued *place);
+
+/* A new session: events of other epochs do not count for `session`. */
+void tg_lane_queue_new_session(struct tg_lane_queue *queue, uint64_t epoch);
 
 /* The oldest event that may be dropped: not in flight, and not one to keep
  * unless `any`. NULL: none. */

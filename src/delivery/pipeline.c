@@ -187,7 +187,12 @@ static bool is_next(struct tg_lane *lane, const struct tg_event *event)
     return false;
   }
   if (lane->received > 0 && event->sequence > lane->received + 1) {
-    tg_count(&lane->row->gaps);
+    struct tg_gap gap = {.epoch = lane->epoch,
+                         .from = lane->received + 1,
+                         .to = event->sequence - 1,
+                         .count = event->sequence - lane->received - 1,
+                         .reason = "skipped"};
+    tg_lane_missed(lane, &gap);
     tg_log(TG_WARN, lane->shard_id, "events %llu to %llu of this session never came",
            (unsigned long long)lane->received + 1, (unsigned long long)event->sequence - 1);
   }
@@ -214,6 +219,7 @@ void tg_delivery_event(struct tg_delivery *delivery, struct tg_shard *shard, str
     tg_delivery_enqueue(delivery, event);
 
   tg_lane_publish(lane);
+  tg_lane_touch(lane);
   if (event->replacement.at) {
     free((char *)event->replacement.at);
     event->replacement = (struct tg_span){0};

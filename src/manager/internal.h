@@ -112,6 +112,7 @@ struct tg_manager {
   char *state_dir;
   uint64_t bot, bot_with_intents; /* which bot the files of the state directory are for */
   int lock_fd;
+  int64_t stamp; /* wall clock of this start: tells the logs of this run from older ones */
   enum tg_manager_phase phase;
   int handles; /* not closed yet; the memory goes with the last */
   bool freed;

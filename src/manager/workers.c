@@ -85,7 +85,7 @@ static void mourn(struct tg_managed_worker *worker, int64_t status, int number)
   describe_exit(worker, status, number, reason, sizeof reason);
   if (status == TG_EXIT_CONFIG && number == 0 && !worker->was_ready && manager->phase <= TG_MANAGER_LOADING) {
     tg_manager_fail(manager, TG_EXIT_CONFIG,
-                    "worker %d could not load the script; its own lines above say why", worker->id);
+                    "worker %d could not begin; its own lines above say why", worker->id);
     return;
   }
   int shards = count_shards(worker);
@@ -235,10 +235,14 @@ static void spawn(struct tg_managed_worker *worker)
     tg_worker_shoot(worker, "no line to it");
     return;
   }
+  json_t *owners = json_array();
+  for (int i = manager->range.first; i <= manager->range.last; i++)
+    json_array_append_new(owners, json_integer(manager->shards[i - manager->range.first].worker_id));
   tg_ipc_send(worker->ipc, "START",
-              json_pack("{s:i, s:i, s:s, s:i, s:i}", "workerId", worker->id, "totalShards",
+              json_pack("{s:i, s:i, s:s, s:i, s:i, s:I, s:i, s:o}", "workerId", worker->id, "totalShards",
                         manager->range.total, "gatewayUrl", manager->info.url, "maxConcurrency",
-                        manager->info.max_concurrency, "generation", manager->generation));
+                        manager->info.max_concurrency, "generation", manager->generation, "stamp",
+                        (json_int_t)manager->stamp, "firstShard", manager->range.first, "owners", owners));
 }
 
 void tg_workers_start(struct tg_manager *manager)

@@ -159,3 +159,12 @@ bool tg_shard_sequence(const struct tg_shard *shard, uint64_t *sequence)
   *sequence = shard->session.sequence;
   return shard->has_sequence;
 }
+
+bool tg_shard_durable_sequence(const struct tg_shard *shard, uint64_t *sequence)
+{
+  const struct tg_shard_env *env = shard->env;
+  *sequence = shard->session.sequence;
+  if (shard->has_sequence && env->durable_sequence)
+    env->durable_sequence(env->owner, shard, sequence);
+  return shard->has_sequence && *sequence > 0;
+}

@@ -39,6 +39,9 @@ struct tg_shard_env {
   void (*on_dispatch)(void *owner, struct tg_shard *shard, struct tg_event *event);
   /* READY came: a new session. Called before READY's own on_dispatch. */
   void (*on_session)(void *owner, struct tg_shard *shard, uint64_t epoch);
+  /* The highest sequence that outlives this process, for heartbeats and RESUME.
+   * False, or a NULL pointer: take the one received last. */
+  bool (*durable_sequence)(void *owner, const struct tg_shard *shard, uint64_t *sequence);
   /* Ask for an identify slot; the answer is tg_shard_allow_identify(). */
   void (*request_identify)(void *owner, struct tg_shard *shard);
   void (*identify_sent)(void *owner, struct tg_shard *shard);

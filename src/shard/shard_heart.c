@@ -29,7 +29,9 @@ void tg_shard_heartbeat(struct tg_shard *shard)
   if (!shard->ws)
     return;
   struct tg_buf frame = {0};
-  tg_payload_heartbeat(&frame, shard->has_sequence, shard->session.sequence);
+  uint64_t sequence;
+  bool known = tg_shard_durable_sequence(shard, &sequence);
+  tg_payload_heartbeat(&frame, known, sequence);
   tg_shard_send_frame(shard, &frame);
   tg_buf_free(&frame);
   shard->beat_sent = tg_now();

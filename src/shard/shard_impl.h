@@ -147,6 +147,8 @@ struct tg_shard {
 void tg_shard_set_phase(struct tg_shard *shard, enum tg_phase phase);
 void tg_shard_set_timer(struct tg_shard *shard, tg_ms delay);
 bool tg_shard_has_session(const struct tg_shard *shard);
+/* What heartbeats and RESUME say was received. False: nothing yet. */
+bool tg_shard_durable_sequence(const struct tg_shard *shard, uint64_t *sequence);
 void tg_shard_forget_session(struct tg_shard *shard);
 void tg_shard_life(struct tg_shard *shard, enum tg_life what, json_t *details); /* steals details */
 

@@ -50,8 +50,10 @@ void tg_shard_resume(struct tg_shard *shard)
     return;
   }
   struct tg_buf frame = {0};
-  tg_payload_resume(&frame, shard->env->config->token, shard->session.id, shard->session.sequence);
-  shard->resumed_from = shard->session.sequence;
+  uint64_t sequence;
+  tg_shard_durable_sequence(shard, &sequence);
+  tg_payload_resume(&frame, shard->env->config->token, shard->session.id, sequence);
+  shard->resumed_from = sequence;
   tg_shard_await(shard, TG_PHASE_RESUMING, TG_T_RESUMED);
   tg_shard_send_frame(shard, &frame);
   tg_buf_free(&frame);

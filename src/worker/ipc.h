@@ -5,7 +5,8 @@
  * here is done per event.
  *
  * Manager to worker (names as in discordeno's guide where it has them):
- *   START            {workerId, totalShards, gatewayUrl, maxConcurrency, generation}, first
+ *   START            {workerId, totalShards, gatewayUrl, maxConcurrency, generation, stamp,
+ *                    firstShard, owners: the worker of each shard from that one on}, first
  *   IDENTIFY_SHARD   {shardId}: start this shard (RESUME if it has a session)
  *   ALLOW_IDENTIFY   {shardId, deadline}: op 2 may leave until then (tg_now())
  *   SHARD_PAYLOAD    {shardId, data, timeout, forwardUntil?, nonce}: answered by

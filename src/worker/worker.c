@@ -101,6 +101,52 @@ struct tg_worker *tg_worker_new(const struct tg_worker_options *options, struct 
   return worker;
 }
 
+/* ---- whose events are in the logs of earlier processes ---- */
+
+void tg_worker_set_owners(struct tg_worker *worker, int first_shard, const json_t *owners, uint64_t stamp)
+{
+  worker->first_owned = first_shard;
+  worker->owned_count = (int)json_array_size(owners);
+  worker->owners = tg_calloc((size_t)worker->owned_count + 1, sizeof *worker->owners);
+  worker->stamp = stamp;
+  for (int i = 0; i < worker->owned_count; i++)
+    worker->owners[i] = (int)json_integer_value(json_array_get(owners, (size_t)i));
+}
+
+/* Shards that nobody has any more (there are fewer now) go to the first worker. */
+static bool is_wanted(void *ctx, int shard_id)
+{
+  const struct tg_worker *worker = ctx;
+  int at = shard_id - worker->first_owned, lowest = worker->options.worker_id;
+  if (at >= 0 && at < worker->owned_count)
+    return worker->owners[at] == worker->options.worker_id;
+  for (int i = 0; i < worker->owned_count; i++)
+    if (worker->owners[i] < lowest)
+      lowest = worker->owners[i];
+  return lowest == worker->options.worker_id;
+}
+
+static bool is_alone(const struct tg_worker *worker)
+{
+  for (int i = 0; i < worker->owned_count; i++)
+    if (worker->owners[i] != worker->options.worker_id)
+      return false;
+  return worker->owned_count > 0;
+}
+
+static bool open_log(struct tg_worker *worker, struct tg_error *error)
+{
+  if (worker->options.config->queue.durability != TG_DURABILITY_LOG)
+    return true;
+  return tg_delivery_open_log(worker->delivery, is_alone(worker) ? NULL : is_wanted, worker->stamp, error);
+}
+
+static bool durable_sequence(void *owner, const struct tg_shard *shard, uint64_t *sequence)
+{
+  struct tg_worker *worker = owner;
+  return tg_delivery_durable(worker->delivery, tg_shard_id(shard), sequence);
+}
+
 static void fill_env(struct tg_worker *worker)
 {
   worker->env = (struct tg_shard_env){
@@ -116,6 +162,7 @@ static void fill_env(struct tg_worker *worker)
       .owner = worker,
       .on_dispatch = on_dispatch,
       .on_session = on_session,
+      .durable_sequence = durable_sequence,
       .request_identify = request_identify,
       .identify_sent = identify_sent,
       .identify_unused = identify_unused,
@@ -149,7 +196,7 @@ bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int tota
   };
   worker->delivery = tg_delivery_new(&options);
   fill_env(worker);
-  return true;
+  return open_log(worker, error);
 }
 
 struct tg_shard *tg_worker_take_shard(struct tg_worker *worker, int shard_id)
@@ -181,6 +228,7 @@ void tg_worker_free(struct tg_worker *worker)
   tg_buf_free(&worker->text);
   free(worker->gateway_url);
   free(worker->shards);
+  free(worker->owners);
   free(worker);
 }
 
@@ -189,7 +237,9 @@ void tg_worker_free(struct tg_worker *worker)
 static void on_drained(void *ctx, uint64_t left)
 {
   struct tg_worker *worker = ctx;
-  if (left > 0)
+  if (left > 0 && worker->delivery && tg_delivery_has_log(worker->delivery))
+    tg_log(TG_INFO, TG_NO_SHARD, "%" PRIu64 " events stay in the log; the next start delivers them", left);
+  else if (left > 0)
     tg_log(TG_WARN, TG_NO_SHARD,
            "%" PRIu64 " events were not delivered in time; the next start gets them again from Discord, if it "
            "comes soon",

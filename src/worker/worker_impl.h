@@ -22,6 +22,9 @@ struct tg_worker {
   char *gateway_url;
   struct tg_shard **shards; /* by shard id; NULL: not ours */
   int total_shards;
+  int first_owned, owned_count; /* of the shards that the manager has dealt out ... */
+  int *owners;                  /* ... the worker of each */
+  uint64_t stamp;               /* of this run of the gateway */
   struct tg_expected_members *expected_members; /* a list */
   uv_timer_t *alive; /* tells the manager that the loop turns */
 
@@ -32,6 +35,8 @@ struct tg_worker {
 };
 
 /* worker.c */
+/* Which worker has which shard, before tg_worker_begin(). */
+void tg_worker_set_owners(struct tg_worker *worker, int first_shard, const json_t *owners, uint64_t stamp);
 bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int total_shards,
                      struct tg_error *error);
 struct tg_shard *tg_worker_take_shard(struct tg_worker *worker, int shard_id);

@@ -27,9 +27,11 @@ static void on_start(struct tg_worker *worker, const json_t *message)
     return;
   int generation = int_field(message, "generation", 1);
   worker->options.reload.commit(worker->options.reload.ctx, generation);
+  tg_worker_set_owners(worker, int_field(message, "firstShard", 0), json_object_get(message, "owners"),
+                       (uint64_t)json_integer_value(json_object_get(message, "stamp")));
   if (!tg_worker_begin(worker, url, int_field(message, "totalShards", 0), &error)) {
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
-    worker->options.on_exit(worker->options.ctx, TG_EXIT_FAILED);
+    worker->options.on_exit(worker->options.ctx, TG_EXIT_CONFIG);
     return;
   }
   tg_ipc_send(worker->ipc, "HELLO",

@@ -1,0 +1,236 @@
+#include "delivery/delivery_internal.h"
+
+#include "base/log.h"
+
+#include <stdlib.h>
+
+void tg_lane_touch(struct tg_lane *lane)
+{
+  struct tg_delivery *delivery = lane->delivery;
+  if (lane->touched || !delivery->own)
+    return;
+  lane->touched = true;
+  lane->next_touched = delivery->touched;
+  delivery->touched = lane;
+}
+
+uint64_t tg_lane_safe(const struct tg_lane *lane)
+{
+  const struct tg_queued *first = lane->first_unlogged;
+  if (!first)
+    return lane->received;
+  return first->sequence > 0 ? first->sequence - 1 : 0;
+}
+
+/* Memory is shared out evenly, so that the sum is bounded and no lane starves. */
+static uint64_t window(const struct tg_delivery *delivery)
+{
+  int lanes = delivery->live_lanes > 0 ? delivery->live_lanes : 1;
+  return delivery->config->queue.memory_bytes / (uint64_t)lanes;
+}
+
+bool tg_lane_has_window(const struct tg_lane *lane, uint64_t size)
+{
+  return !lane->spilled && (!lane->queue.head || lane->queue.bytes + size <= window(lane->delivery));
+}
+
+static void count_spilled(struct tg_lane *lane, uint64_t events, uint64_t bytes)
+{
+  struct tg_delivery *delivery = lane->delivery;
+  delivery->spilled.events += events - lane->spilled_events;
+  delivery->spilled.bytes += bytes - lane->spilled_bytes;
+  lane->spilled_events = events;
+  lane->spilled_bytes = bytes;
+}
+
+void tg_lane_spill(struct tg_lane *lane, tg_log_position position, uint64_t length)
+{
+  if (!lane->spilled) {
+    lane->spilled = true;
+    lane->source = lane->delivery->own;
+    lane->after = position - 1;
+  }
+  count_spilled(lane, lane->spilled_events + 1, lane->spilled_bytes + length);
+}
+
+void tg_lane_recount(struct tg_lane *lane)
+{
+  uint64_t events = 0, bytes = 0;
+  for (struct tg_source *source = lane->delivery->sources; source; source = source->next) {
+    struct tg_log_figures figures;
+    tg_event_log_shard_figures(source->log, lane->shard_id, &figures);
+    events += figures.events;
+    bytes += figures.bytes;
+  }
+  for (const struct tg_queued *event = lane->queue.head; event; event = event->next) {
+    if (!event->source)
+      continue;
+    events -= events > 0;
+    bytes -= event->body_length < bytes ? event->body_length : bytes;
+  }
+  count_spilled(lane, events, bytes);
+}
+
+void tg_lanes_begin(struct tg_delivery *delivery, struct tg_source *source)
+{
+  for (int i = 0, id; (id = tg_event_log_shard_at(source->log, i)) >= 0; i++) {
+    struct tg_log_figures figures;
+    tg_event_log_shard_figures(source->log, id, &figures);
+    if (figures.events == 0)
+      continue;
+    struct tg_lane *lane = tg_lane_of(delivery, id);
+    if (!lane->spilled) {
+      lane->spilled = true;
+      lane->source = source;
+      lane->after = 0;
+    }
+    tg_lane_recount(lane);
+  }
+}
+
+/* --- reading back --------------------------------------------------------------- */
+
+/* Of what came while the log could not be written, the first, if it is its turn. */
+static bool take_late(struct tg_lane *lane, tg_log_position next)
+{
+  struct tg_queued *late = lane->late.head;
+  if (!late || lane->source != lane->delivery->own || (next != 0 && late->position >= next))
+    return false;
+  tg_lane_pass_gaps(lane, lane->source->order, late->position);
+  tg_lane_queue_remove(&lane->late, &lane->delivery->queued, late);
+  tg_lane_queue_push(&lane->queue, &lane->delivery->queued, late);
+  return true;
+}
+
+static void damaged(struct tg_lane *lane, tg_log_position position, const struct tg_log_entry *entry,
+                    const struct tg_error *error)
+{
+  struct tg_gap gap = {.epoch = entry->epoch,
+                       .from = entry->sequence,
+                       .to = entry->sequence,
+                       .count = 1,
+                       .reason = tg_log_loss_name(TG_LOSS_DAMAGED)};
+  tg_log(TG_ERROR, lane->shard_id, "event %llu.%llu is lost: %s", (unsigned long long)entry->epoch,
+         (unsigned long long)entry->sequence, error->message);
+  tg_count(&lane->row->dropped);
+  tg_event_log_ack(lane->source->log, lane->shard_id, position);
+  tg_lane_add_gap(lane, lane->source->order, position, &gap);
+}
+
+static void read_back(struct tg_lane *lane, tg_log_position position, const struct tg_log_entry *entry)
+{
+  struct tg_delivery *delivery = lane->delivery;
+  struct tg_log_record record;
+  struct tg_error error = {0};
+  lane->after = position;
+  uint64_t bytes = entry->length < lane->spilled_bytes ? entry->length : lane->spilled_bytes;
+  count_spilled(lane, lane->spilled_events - (lane->spilled_events > 0), lane->spilled_bytes - bytes);
+  if (!tg_event_log_read(lane->source->log, lane->shard_id, position, &record, &error)) {
+    damaged(lane, position, entry, &error);
+    return;
+  }
+  struct tg_span nothing = {NULL, 0};
+  struct tg_queued *event = tg_queued_new(nothing, record.payload, nothing);
+  event->message_length = 0; /* to be found when it is asked for */
+  event->epoch = record.epoch;
+  event->sequence = record.sequence;
+  event->queued_at = record.at - delivery->wall_offset;
+  event->keep = record.flags & TG_LOG_KEEP;
+  event->marker = record.kind == TG_LOG_MARKER;
+  event->logged = true;
+  event->source = lane->source;
+  event->position = position;
+  tg_lane_queue_push(&lane->queue, &delivery->queued, event);
+}
+
+void tg_lane_refill(struct tg_lane *lane)
+{
+  struct tg_delivery *delivery = lane->delivery;
+  uint64_t limit = window(delivery);
+  for (int i = 0; lane->spilled && (!lane->queue.head || (i < TG_REFILL_MAX && lane->queue.bytes < limit)); i++) {
+    struct tg_log_entry entry;
+    struct tg_source *source = lane->source;
+    tg_log_position next = tg_event_log_next(source->log, lane->shard_id, lane->after, &entry);
+    if (take_late(lane, next))
+      continue;
+    if (next != 0) {
+      tg_lane_pass_gaps(lane, source->order, next);
+      read_back(lane, next, &entry);
+      continue;
+    }
+    tg_lane_pass_gaps(lane, source->order, UINT64_MAX);
+    if (source != delivery->own)
+      delivery->source_done = true;
+    lane->source = source->next;
+    lane->after = 0;
+    if (!lane->source) {
+      lane->spilled = false;
+      count_spilled(lane, 0, 0);
+    }
+  }
+  if (lane->queue.head && lane->handler && lane->state == TG_LANE_IDLE && !delivery->stopping)
+    tg_handler_ready(lane->handler, lane);
+}
+
+/* --- events that are done -------------------------------------------------------- */
+
+static void next_unlogged(struct tg_lane *lane, const struct tg_queued *event)
+{
+  struct tg_queued *next = event->next;
+  while (next && next->logged)
+    next = next->next;
+  lane->first_unlogged = next ? next : lane->late.head;
+  tg_lane_touch(lane);
+}
+
+void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event)
+{
+  struct tg_delivery *delivery = lane->delivery;
+  if (event == lane->first_unlogged)
+    next_unlogged(lane, event);
+  if (event->epoch == lane->epoch && !event->gap)
+    lane->delivered = event->sequence;
+  if (event->gap && --lane->gaps_queued == 0 && !lane->gaps)
+    for (struct tg_source *source = delivery->sources; source; source = source->next)
+      tg_event_log_told(source->log, lane->shard_id);
+  struct tg_source *source = event->source;
+  if (!source)
+    return;
+  tg_event_log_ack(source->log, lane->shard_id, event->position);
+  if (source == delivery->own)
+    return;
+  struct tg_log_figures figures;
+  tg_event_log_shard_figures(source->log, lane->shard_id, &figures);
+  if (figures.events > 0)
+    return;
+  tg_event_log_told(source->log, lane->shard_id);
+  delivery->source_done = true;
+}
+
+void tg_lane_forget_backlog(struct tg_lane *lane)
+{
+  while (lane->gaps) {
+    struct tg_pending_gap *first = lane->gaps;
+    lane->gaps = first->next;
+    free(first);
+  }
+  while (lane->late.head) {
+    struct tg_queued *event = lane->late.head;
+    tg_lane_queue_remove(&lane->late, &lane->delivery->queued, event);
+    tg_queued_free(event);
+  }
+}
+
+void tg_lane_leave_source(struct tg_lane *lane, struct tg_source *source)
+{
+  for (struct tg_queued *event = lane->queue.head; event; event = event->next)
+    if (event->source == source)
+      event->source = NULL; /* in flight, and gone meanwhile */
+  if (!lane->spilled || lane->source != source)
+    return;
+  lane->source = source->next;
+  lane->after = 0;
+  tg_lane_refill(lane);
+  if (lane->handler)
+    tg_handler_pump(lane->handler);
+}

@@ -1,0 +1,220 @@
+#include "delivery/delivery_internal.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+size_t tg_gap_write(char body[TG_MARKER_MAX], int shard_id, const struct tg_gap *gap)
+{
+  const struct {
+    const char *name;
+    uint64_t value;
+  } numbers[] = {{"from", gap->from}, {"to", gap->to}, {"count", gap->count}};
+  int length = snprintf(body, TG_MARKER_MAX, "{\"shardId\":%d,\"epoch\":%llu,\"gap\":{", shard_id,
+                        (unsigned long long)gap->epoch);
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+    if (numbers[i].value > 0)
+      length += snprintf(body + length, TG_MARKER_MAX - (size_t)length, "\"%s\":%llu,", numbers[i].name,
+                         (unsigned long long)numbers[i].value);
+  length +=
+      snprintf(body + length, TG_MARKER_MAX - (size_t)length, "\"reason\":\"%s\"}}", gap->reason);
+  return (size_t)length;
+}
+
+/* --- where a marker stands ------------------------------------------------------ */
+
+/* Whether the event comes behind that place in the logs. */
+static bool is_behind(const struct tg_queued *event, int order, tg_log_position point)
+{
+  if (event->gap)
+    return false;
+  int own_order = event->source ? event->source->order : TG_ORDER_LAST;
+  return own_order > order || (own_order == order && event->position >= point);
+}
+
+static bool same_hole(const struct tg_gap *gap, const struct tg_gap *next)
+{
+  return gap->epoch == next->epoch && strcmp(gap->reason, next->reason) == 0 && gap->to != 0 &&
+         next->from > gap->to;
+}
+
+static void widen(struct tg_gap *gap, const struct tg_gap *next)
+{
+  gap->to = next->to;
+  gap->count = gap->count && next->count ? gap->count + next->count : 0;
+}
+
+static void queue_marker(struct tg_lane *lane, const struct tg_gap *gap, struct tg_queued *place)
+{
+  struct tg_delivery *delivery = lane->delivery;
+  struct tg_queued *before = place ? place->previous : lane->queue.tail;
+  struct tg_gap known;
+  if (before && before->gap && !before->in_flight) {
+    memcpy(&known, before->body, sizeof known);
+    if (same_hole(&known, gap)) {
+      widen(&known, gap);
+      memcpy(before->body, &known, sizeof known);
+      return;
+    }
+  }
+  struct tg_span nothing = {NULL, 0}, body = {(const char *)gap, sizeof *gap};
+  struct tg_queued *marker = tg_queued_new(nothing, body, nothing);
+  marker->epoch = gap->epoch;
+  marker->sequence = gap->to ? gap->to : gap->from;
+  marker->queued_at = tg_delivery_now(delivery);
+  marker->keep = marker->marker = marker->gap = marker->logged = true;
+  if (place)
+    tg_lane_queue_insert(&lane->queue, &delivery->queued, marker, place);
+  else
+    tg_lane_queue_push(&lane->queue, &delivery->queued, marker);
+  lane->gaps_queued++;
+}
+
+static void keep_pending(struct tg_lane *lane, int order, tg_log_position point, const struct tg_gap *gap)
+{
+  struct tg_pending_gap **at = &lane->gaps, *last = NULL;
+  while (*at && ((*at)->order < order || ((*at)->order == order && (*at)->point <= point))) {
+    last = *at;
+    at = &last->next;
+  }
+  struct tg_source *source = lane->delivery->sources;
+  while (source && source->order != order)
+    source = source->next;
+  /* What stood between the two may be gone by now. */
+  if (last && last->order == order && same_hole(&last->gap, gap) && source &&
+      (last->point == point || !tg_event_log_waits(source->log, lane->shard_id, last->point))) {
+    widen(&last->gap, gap);
+    last->point = point;
+    return;
+  }
+  struct tg_pending_gap *pending = tg_alloc(sizeof *pending);
+  *pending = (struct tg_pending_gap){.next = *at, .order = order, .point = point, .gap = *gap};
+  *at = pending;
+}
+
+void tg_lane_add_gap(struct tg_lane *lane, int order, tg_log_position point, const struct tg_gap *gap)
+{
+  if (!lane->delivery->config->event_handler.markers)
+    return;
+  struct tg_queued *place = lane->queue.head;
+  while (place && !is_behind(place, order, point))
+    place = place->next;
+  if (place && place->in_flight)
+    place = place->next; /* too late: right behind it */
+  bool unread = lane->spilled && (lane->source->order < order ||
+                                  (lane->source->order == order && lane->after < point));
+  if (place || !unread)
+    queue_marker(lane, gap, place);
+  else
+    keep_pending(lane, order, point, gap);
+}
+
+void tg_lane_pass_gaps(struct tg_lane *lane, int order, tg_log_position position)
+{
+  while (lane->gaps &&
+         (lane->gaps->order < order || (lane->gaps->order == order && lane->gaps->point <= position))) {
+    struct tg_pending_gap *first = lane->gaps;
+    lane->gaps = first->next;
+    queue_marker(lane, &first->gap, NULL);
+    free(first);
+  }
+}
+
+/* --- what is lost ----------------------------------------------------------------- */
+
+/* What the log no longer has is not delivered from memory either: the marker
+ * says that it is gone. */
+static void forget_lost(struct tg_lane *lane, struct tg_source *source, tg_log_position before)
+{
+  struct tg_queued *event = lane->queue.head, *next;
+  for (; event; event = next) {
+    next = event->next;
+    if (event->source != source || tg_event_log_waits(source->log, lane->shard_id, event->position))
+      continue;
+    if (before != 0 && event->position >= before)
+      break;
+    if (event->in_flight) {
+      event->source = NULL;
+      continue;
+    }
+    tg_lane_queue_remove(&lane->queue, &lane->delivery->queued, event);
+    tg_queued_free(event);
+  }
+}
+
+static void report(struct tg_lane *lane, const struct tg_gap *gap)
+{
+  tg_count(&lane->row->gaps);
+  tg_count_by(&lane->row->dropped, gap->count);
+  tg_log(TG_WARN, lane->shard_id, "events %llu to %llu of session %llu are lost: %s",
+         (unsigned long long)gap->from, (unsigned long long)gap->to, (unsigned long long)gap->epoch,
+         gap->reason);
+}
+
+void tg_lane_lost(struct tg_lane *lane, struct tg_source *source, const struct tg_log_gap *lost)
+{
+  struct tg_delivery *delivery = lane->delivery;
+  struct tg_gap gap = {.epoch = lost->epoch,
+                       .from = lost->from,
+                       .to = lost->to,
+                       .count = lost->count,
+                       .reason = tg_log_loss_name(lost->reason)};
+  tg_log_position point = lost->before;
+  if (point == 0)
+    point = source == delivery->own ? lane->last_position + 1 : UINT64_MAX;
+  forget_lost(lane, source, lost->before);
+  tg_lane_recount(lane);
+  if (source != delivery->own && lost->reason == TG_LOSS_DAMAGED && lost->before == 0 && lost->from > 0) {
+    lane->lost_tail = gap; /* Discord may still have it: tg_lane_heal() */
+    lane->lost_tail_order = source->order;
+  } else {
+    report(lane, &gap);
+    tg_lane_add_gap(lane, source->order, point, &gap);
+    if (!delivery->config->event_handler.markers)
+      tg_event_log_told(source->log, lane->shard_id);
+  }
+  tg_lane_refill(lane);
+  tg_lane_publish(lane);
+}
+
+uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled)
+{
+  struct tg_gap tail = lane->lost_tail;
+  lane->lost_tail = (struct tg_gap){0};
+  uint64_t last = tg_backlog_last(lane->delivery, lane->shard_id, epoch, 0);
+  if (tail.epoch == 0)
+    return settled > last ? settled : last;
+  bool resumable = tail.epoch == epoch && settled > 0;
+  if (resumable && last >= tail.from)
+    return settled > last ? settled : last; /* a newer log has it */
+  if (resumable && settled >= tail.from) {
+    tg_log(TG_INFO, lane->shard_id, "the log has lost the events from %llu on: Discord is asked for them again",
+           (unsigned long long)tail.from);
+    return tail.from - 1;
+  }
+  if (tail.epoch != epoch || settled == 0) {
+    report(lane, &tail);
+    tg_lane_add_gap(lane, lane->lost_tail_order, UINT64_MAX, &tail);
+    tg_lane_refill(lane);
+  }
+  return settled;
+}
+
+void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap)
+{
+  char body[TG_MARKER_MAX];
+  tg_count(&lane->row->gaps);
+  if (!lane->delivery->config->event_handler.markers || !lane->handler)
+    return;
+  struct tg_item item = {
+      .epoch = gap->epoch,
+      .sequence = gap->to ? gap->to : gap->from > 0 ? gap->from - 1 : 0,
+      .keep = true,
+      .marker = true,
+      .parts = {{NULL, 0}, {body, tg_gap_write(body, lane->shard_id, gap)}, {NULL, 0}},
+  };
+  tg_lane_put(lane, &item);
+}
