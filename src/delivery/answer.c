@@ -52,7 +52,7 @@ static tg_ms scripted_delay(struct answer *answer)
 
 static void send_next(struct tg_lane *lane)
 {
-  if (lane->queue.head && lane->handler)
+  if (lane->queue.head && lane->handler && lane->state == TG_LANE_IDLE)
     tg_handler_ready(lane->handler, lane);
 }
 

@@ -313,7 +313,7 @@ static void remove_drained(struct tg_delivery *delivery)
         tg_lane_leave_source(delivery->lanes[i], source);
     *at = source->next;
     if (tg_event_log_remove(source->log, &error))
-      tg_log(TG_INFO, TG_NO_SHARD, "everything in the log %s is delivered", source->directory);
+      tg_log(TG_INFO, TG_NO_SHARD, "nothing waits in the log %s any more: it is removed", source->directory);
     else if (strcmp(error.code, "disk") == 0)
       tg_log(TG_WARN, TG_NO_SHARD, "%s", error.message);
     free_source(source);
@@ -370,7 +370,7 @@ static void begin_lanes(struct tg_delivery *delivery)
 {
   for (struct tg_source *source = delivery->sources; source; source = source->next)
     tg_lanes_begin(delivery, source);
-  tg_backlog_take_gaps(delivery);
+  tg_backlog_tend(delivery);
   for (int i = 0; i < delivery->lane_count; i++)
     if (delivery->lanes[i]) {
       tg_lane_refill(delivery->lanes[i]);

@@ -103,8 +103,10 @@ void tg_lane_publish(struct tg_lane *lane)
 {
   struct tg_shard_row *row = lane->row;
   const struct tg_queued *head = lane->queue.head;
-  atomic_store_explicit(&row->durable_sequence, tg_lane_settled(lane), memory_order_relaxed);
-  atomic_store_explicit(&row->delivered_sequence, delivered(lane), memory_order_relaxed);
+  if (lane->epoch > 0) { /* else the row still tells what is to be adopted */
+    atomic_store_explicit(&row->durable_sequence, tg_lane_settled(lane), memory_order_relaxed);
+    atomic_store_explicit(&row->delivered_sequence, delivered(lane), memory_order_relaxed);
+  }
   atomic_store_explicit(&row->queued_events, lane->queue.events + lane->late.events + lane->spilled_events,
                         memory_order_relaxed);
   atomic_store_explicit(&row->queued_bytes, lane->queue.bytes + lane->late.bytes + lane->spilled_bytes,

@@ -178,6 +178,8 @@ void tg_lane_lost(struct tg_lane *lane, struct tg_source *source, const struct t
   }
   tg_lane_refill(lane);
   tg_lane_publish(lane);
+  if (lane->handler)
+    tg_handler_pump(lane->handler);
 }
 
 uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled)
