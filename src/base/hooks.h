@@ -35,7 +35,7 @@ enum tg_value_kind {
   TG_JSON,    /* any Lua value that JSON can carry; result: a new reference */
   TG_SHARD,   /* argument only: the shard object, as `self` or first argument */
   TG_EVENT,   /* argument only */
-  TG_FAILURE, /* result of a waiting call: `nil, err`; string = err as text */
+  TG_FAILURE, /* result of a waiting call, or of shard.send: `nil, err`; string = err as text */
 };
 
 struct tg_value {
@@ -48,6 +48,7 @@ struct tg_value {
     struct tg_shard *shard;
     struct tg_event *event;
   };
+  struct tg_span code; /* of TG_FAILURE: err.code; valid like a string */
 };
 
 /* The end of a waiting call. `ok` false: the script failed, run the default.

@@ -12,7 +12,8 @@
  *                    NONCE_REPLY when sent. With forwardUntil (tg_now()) `data`
  *                    is an op 8 whose d.nonce the worker remembers until then:
  *                    see MEMBERS_CHUNK
- *   SET_PRESENCE     {shardId, presence: d of op 3 | null, nonce}: from now on
+ *   SET_PRESENCE     {shardId, presence: d of op 3 | null, fresh, nonce}: from now
+ *                    on; fresh: has not gone out yet. Answered when it has
  *   GET_SHARD_INFO   {nonce}
  *   KILL_SHARD       {shardId, nonce}: ends its session; answered when it is gone
  *   PREPARE_RELOAD   {generation, nonce}: answered by true or {problem: text}

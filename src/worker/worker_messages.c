@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAYLOAD_TIMEOUT = 10000, CALL_TIMEOUT = 120000 };
+enum { PAYLOAD_TIMEOUT = 10000, CALL_TIMEOUT = 3600000 /* the manager answers each once */ };
 
 static int int_field(const json_t *message, const char *key, int otherwise)
 {
@@ -96,8 +96,8 @@ static void on_shard_payload(struct tg_worker *worker, const json_t *message)
   const json_t *until = json_object_get(message, "forwardUntil");
   if (json_is_integer(until))
     tg_worker_expect_members(worker, json_object_get(message, "data"), json_integer_value(until));
-  tg_shard_send(shard_of(worker, message), json_object_get(message, "data"), TG_SEND_NORMAL,
-                int_field(message, "timeout", PAYLOAD_TIMEOUT), on_sent, remember(worker, message));
+  tg_shard_command(shard_of(worker, message), json_object_get(message, "data"), TG_SEND_NORMAL,
+                   int_field(message, "timeout", PAYLOAD_TIMEOUT), on_sent, remember(worker, message));
 }
 
 static void on_set_presence(struct tg_worker *worker, const json_t *message)
@@ -105,8 +105,8 @@ static void on_set_presence(struct tg_worker *worker, const json_t *message)
   if (refuse_foreign(worker, message))
     return;
   const json_t *presence = json_object_get(message, "presence");
-  tg_shard_set_presence(shard_of(worker, message), json_is_null(presence) ? NULL : presence);
-  tg_ipc_answer(worker->ipc, message, json_true(), NULL);
+  tg_shard_set_presence(shard_of(worker, message), json_is_null(presence) ? NULL : presence,
+                        json_is_true(json_object_get(message, "fresh")), on_sent, remember(worker, message));
 }
 
 static void on_killed(void *ctx) { answer(ctx, json_true(), NULL); }
