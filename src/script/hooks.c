@@ -341,4 +341,5 @@ void tg_hooks_init(struct tg_script *script)
   script->hooks.filter = tg_run_filters;
   script->hooks.dispatch = tg_run_handlers;
   script->hooks.life = tg_run_life;
+  script->hooks.broadcast = tg_broadcast_arrived;
 }

@@ -156,6 +156,14 @@ static void on_abort_reload(struct tg_worker *worker, const json_t *message)
   tg_ipc_answer(worker->ipc, message, json_true(), NULL);
 }
 
+static void on_broadcast(struct tg_worker *worker, const json_t *message)
+{
+  const char *topic = json_string_value(json_object_get(message, "topic"));
+  if (topic)
+    tg_hook_broadcast(worker->options.hooks, topic, json_object_get(message, "value"),
+                      int_field(message, "from", TG_FROM_MANAGER));
+}
+
 static void on_stop(struct tg_worker *worker, const json_t *message)
 {
   bool keep = json_is_true(json_object_get(message, "keepSessions"));
@@ -176,6 +184,7 @@ static const struct {
     {"PREPARE_RELOAD", on_prepare_reload},
     {"COMMIT_RELOAD", on_commit_reload},
     {"ABORT_RELOAD", on_abort_reload},
+    {"BROADCAST", on_broadcast},
     {"STOP", on_stop},
 };
 
@@ -213,6 +222,11 @@ static const char *method_name(enum tg_method method)
 #undef X
   };
   return names[method];
+}
+
+void tg_worker_broadcast(struct tg_worker *worker, const char *topic, json_t *value)
+{
+  tg_ipc_send(worker->ipc, "BROADCAST", json_pack("{s:s, s:O}", "topic", topic, "value", value));
 }
 
 void tg_worker_call_manager(struct tg_worker *worker, enum tg_method method, bool use_default,
