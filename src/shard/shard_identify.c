@@ -84,9 +84,10 @@ static void ask_for_slot(struct tg_shard *shard)
 {
   tg_shard_set_phase(shard, TG_PHASE_SLOT);
   struct tg_value self = tg_value_shard(shard);
+  struct question *question = ask(shard);
   if (!tg_hook_start(shard->env->hooks, TG_METHOD_shard_request_identify, &self, 1, TG_NIL, on_slot_by_hook,
-                     ask(shard)))
-    tg_shard_request_identify(shard, on_slot, ask(shard));
+                     question))
+    tg_shard_request_identify(shard, on_slot, question);
 }
 
 static void on_presence(void *ctx, bool ok, const struct tg_value *result)
