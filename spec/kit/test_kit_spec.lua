@@ -252,7 +252,10 @@ describe("calls", function()
       gateway.on("MESSAGE_CREATE", function(event, shard)
         local ok, err = gateway.manager:send_payload(2, { op = 4, d = {} })
         gateway.state.outcome = ok and "sent" or err.code
-        shard:send({ op = 3, d = { status = "idle", since = gateway.json.null, activities = {}, afk = false } })
+        shard:send {
+          op = 3,
+          d = { status = "idle", since = gateway.json.null, activities = {}, afk = false },
+        }
       end)
     ]]
     kit:event("MESSAGE_CREATE", message())
