@@ -12,7 +12,7 @@ local function read(path)
   return text
 end
 
--- classes[name] = { fields = { name = type }, functions = { name = ":" or "." } }; aliases[name] = { word, .. }
+-- classes[name] = { fields = { name = type }, functions = { name = ":" or "." } }; aliases[name] = { word }
 local classes, aliases = {}, {}
 
 local function parse(text)
@@ -36,7 +36,8 @@ local function parse(text)
     local variable = line:match "^local ([%w_]+) = {}$"
     if variable then variables[variable] = class end
     local owner, separator, method = line:match "^function ([%w_]+)([.:])([%w_]+)%("
-    if owner then variables[owner].functions[method] = separator end
+    local target = owner and variables[owner]
+    if target then target.functions[method] = separator end
   end
 end
 
@@ -153,7 +154,7 @@ it("every name of an event is declared, and nothing else", function()
   end
   assert.same(dispatch, aliases["tidegate.DispatchName"])
   local life = {}
-  local list = read("src/base/methods.h"):match "TG_LIFE_EVENTS%(X%).-\n\n.-\n"
+  local list = read("src/base/methods.h"):match "TG_LIFE_EVENTS%(X%).-enum"
   for name in list:gmatch "\n  X%((%l[%l_]+)%)" do life[#life + 1] = name end
   assert.same(life, aliases["tidegate.LifeName"])
 end)

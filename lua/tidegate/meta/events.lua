@@ -119,3 +119,4 @@
 ---| "resharding"
 ---| "reload"
 ---| "load"
+---| "unload"
