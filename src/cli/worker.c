@@ -9,10 +9,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <unistd.h>
 
 /* The manager speaks for the terminal and for systemd: signals to the whole
- * process group are its business. If it dies, so does the worker. */
+ * process group are its business. If it dies, so does the worker:
+ * by the kernel's word or, should that have come too early, at the end of the
+ * line. */
 static void follow_the_manager(void)
 {
   signal(SIGINT, SIG_IGN);
@@ -20,8 +21,6 @@ static void follow_the_manager(void)
   signal(SIGTERM, SIG_IGN);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   prctl(PR_SET_NAME, "tidegate-worker");
-  if (getppid() == 1)
-    _exit(TG_EXIT_FAILED);
 }
 
 static void reconfigure(void *ctx, const struct tg_config *config) { tg_worker_reconfigure(ctx, config); }
