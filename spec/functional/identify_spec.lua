@@ -158,7 +158,8 @@ describe("the budget of session starts", function()
 
   it("is not burned by a worker that crashes again and again", function()
     local s = scene.start {
-      shards = 1, ready = false, bot = false, fake = { identify_window = 50 }, hurry = 4, script = [[
+      shards = 1, ready = false, bot = false, fake = { identify_window = 50 }, hurry = 4, env = scene.crashes,
+      script = [[
 local gateway = require "tidegate"
 gateway.on("identifying", function() require("ffi").cast("int *", 0)[0] = 1 end)
 ]] }

@@ -141,7 +141,7 @@ describe("a process that dies", function()
 
   it("a script's crash through FFI takes down a worker only", function()
     local s = scene.start {
-      shards = 2, per_worker = 1, workers = 2, fake = { max_concurrency = 2 },
+      shards = 2, per_worker = 1, workers = 2, fake = { max_concurrency = 2 }, env = scene.crashes,
       script = [[
 local gateway = require "tidegate"
 local ffi = require "ffi"
