@@ -200,6 +200,7 @@ local function open(path, options, where)
     path = path,
     role = role,
     keeps_errors = options.keep_errors == true,
+    has_text = false, -- the path is of a file that is gone
     recorded_calls = {}, recorded_requests = {}, bodies = {}, lines = {}, faults = {}, reported = 0,
     sent = {}, answers = {}, http_answers = {}, shards = {},
   }, Kit)
