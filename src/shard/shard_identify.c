@@ -68,7 +68,8 @@ static void on_slot_by_hook(void *ctx, bool ok, const struct tg_value *result)
     return;
   }
   if (result->kind == TG_FAILURE || (result->kind == TG_BOOL && !result->boolean)) {
-    tg_log(TG_WARN, shard->id, "shard.request_identify refused the slot; asking again with the next connection");
+    tg_log(TG_WARN, shard->id,
+           "shard.request_identify refused the slot; asking again with the next connection");
     tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_RECONNECT, tg_patience(5000));
     return;
   }

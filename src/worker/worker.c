@@ -191,7 +191,8 @@ static void on_drained(void *ctx, uint64_t left)
   struct tg_worker *worker = ctx;
   if (left > 0)
     tg_log(TG_WARN, TG_NO_SHARD,
-           "%" PRIu64 " events were not delivered in time; the next start gets them again from Discord, if it "
+           "%" PRIu64
+           " events were not delivered in time; the next start gets them again from Discord, if it "
            "comes soon",
            left);
   tg_ipc_send(worker->ipc, "STOPPED", NULL);
