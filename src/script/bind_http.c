@@ -60,8 +60,9 @@ static void on_done(void *ctx, const struct tg_http_response *response)
 static int push_late(lua_State *L, void *ctx)
 {
   const struct request *request = ctx;
-  return tg_push_failure(L, "timeout", "no connection was free within %lld ms: too many requests to this host "
-                                       "are under way", (long long)request->timeout);
+  return tg_push_failure(
+      L, "timeout", "no connection was free within %lld ms: too many requests to this host are under way",
+      (long long)request->timeout);
 }
 
 static void on_late(void *ctx)

@@ -42,8 +42,9 @@ void tg_shard_limit_sends(struct tg_shard *shard)
     if (result.integer >= 0 && result.integer <= FRAMES_A_WINDOW)
       limit = (int)result.integer;
     else
-      tg_log(TG_ERROR, shard->id, "gateway.shard:calculate_safe_requests returned %lld, but has to return 0 to "
-                                  "%d: %d is taken", (long long)result.integer, FRAMES_A_WINDOW, limit);
+      tg_log(TG_ERROR, shard->id,
+             "gateway.shard:calculate_safe_requests returned %lld, but has to return 0 to %d: %d is taken",
+             (long long)result.integer, FRAMES_A_WINDOW, limit);
   }
   tg_limiter_init(&shard->budget, limit, WINDOW);
 }
@@ -63,7 +64,8 @@ bool tg_shard_may_answer_heartbeat(struct tg_shard *shard)
   return true;
 }
 
-static void finish(struct tg_shard *shard, int priority, struct tg_command *command, const struct tg_error *error)
+static void finish(struct tg_shard *shard, int priority, struct tg_command *command,
+                   const struct tg_error *error)
 {
   TAILQ_REMOVE(&shard->commands[priority], command, link);
   shard->command_count--;
@@ -109,11 +111,13 @@ static void expire(struct tg_shard *shard, int priority, struct tg_command *comm
 {
   struct tg_error error;
   if (held_back)
-    tg_fail(&error, "timeout", "shard %d could not send op %d in time: the script's gateway.shard:is_open held "
-                               "it back", shard->id, command->op);
+    tg_fail(&error, "timeout",
+            "shard %d could not send op %d in time: the script's gateway.shard:is_open held it back",
+            shard->id, command->op);
   else if (shard->phase == TG_PHASE_READY)
-    tg_fail(&error, "timeout", "shard %d could not send op %d in time: its send budget (%d a minute) is used up",
-            shard->id, command->op, shard->budget.limit);
+    tg_fail(&error, "timeout",
+            "shard %d could not send op %d in time: its send budget (%d a minute) is used up", shard->id,
+            command->op, shard->budget.limit);
   else
     tg_fail(&error, "timeout", "shard %d could not send op %d in time: it is %s", shard->id, command->op,
             tg_shard_state_name(tg_shard_state(shard)));
@@ -127,7 +131,8 @@ static bool is_held_back(struct tg_shard *shard)
 {
   struct tg_value self = tg_value_shard(shard), result;
   return shard->command_count > 0 && shard->phase == TG_PHASE_READY &&
-         tg_hook_call(shard->env->hooks, TG_METHOD_shard_is_open, &self, 1, TG_BOOL, &result) && !result.boolean;
+         tg_hook_call(shard->env->hooks, TG_METHOD_shard_is_open, &self, 1, TG_BOOL, &result) &&
+         !result.boolean;
 }
 
 /* Callers may send or be failed from inside a callback: the list is walked anew
