@@ -170,7 +170,7 @@ gateway.on("identifying", function() require("ffi").cast("int *", 0)[0] = 1 end)
     assert.is_true(#list <= 3)
     assert.same({}, s:list "violations")
     for i = 2, #list do -- 2, 4, 8 ... s, four times quicker
-      assert.is_true(list[i].at - list[i - 1].at >= 2 ^ (i - 1) * 250, tostring(list[i].at - list[i - 1].at))
+      assert.is_true(list[i].at - list[i - 1].at >= 2 ^ (i - 1) * 240, tostring(list[i].at - list[i - 1].at))
     end
   end)
 end)
