@@ -1,4 +1,4 @@
--- Every script in examples/ loads in both roles, passes its own spec, and does with the fake Discord what it says.
+-- Every script in examples/ loads in both roles, passes its own spec, and does what it says with the fake.
 
 local http = require "spec.support.http"
 local loop = require "spec.support.loop"
