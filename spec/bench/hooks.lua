@@ -9,7 +9,7 @@ local hooks = {}
 local EVENTS, WARM_UP = 40000, 5000
 local ROUNDS = 3 -- for each of the other measures': these are small differences
 
-local NOISE = 0.05 -- us: nothing that is measured is exactly 0
+local NOISE = 0.05 -- us: taken for 0, which nothing that is measured is
 
 local EMPTY = ""
 
@@ -58,7 +58,7 @@ function hooks.measure(options)
   print(("  %-36s %7.2f"):format("(the event itself, empty script)", lab.median(base)))
   for i, script in ipairs(SCRIPTS) do
     local name, aim, cost = script[1], script[2], lab.median(costs[i])
-    print(("  %-36s %+7.2f   %s <= %g"):format(name, cost, cost <= aim + NOISE and "ok  " or "MISS", aim))
+    print(("  %-36s %+7.2f   %s <= %g"):format(name, cost, cost <= math.max(aim, NOISE) and "ok  " or "MISS", aim))
   end
 end
 
