@@ -58,7 +58,8 @@ function hooks.measure(options)
   print(("  %-36s %7.2f"):format("(the event itself, empty script)", lab.median(base)))
   for i, script in ipairs(SCRIPTS) do
     local name, aim, cost = script[1], script[2], lab.median(costs[i])
-    print(("  %-36s %+7.2f   %s <= %g"):format(name, cost, cost <= math.max(aim, NOISE) and "ok  " or "MISS", aim))
+    local verdict = cost <= math.max(aim, NOISE) and "ok  " or "MISS"
+    print(("  %-36s %+7.2f   %s <= %g"):format(name, cost, verdict, aim))
   end
 end
 
