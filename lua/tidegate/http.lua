@@ -22,14 +22,20 @@ local option_names = {
 local is_option = {}
 for _, name in ipairs(option_names) do is_option[name] = true end
 
+local is_number = { timeout = 1, connect_timeout = 1, max_body = 0 } -- and the least that makes sense
+
 local function check_options(name, options)
   if options == nil then return {} end
   if type(options) ~= "table" then
     error(("%s: expected a table of options, got %s"):format(name, type(options)), 4)
   end
-  for key in pairs(options) do
+  for key, value in pairs(options) do
     if not is_option[key] then
       error(("%s: unknown option '%s'%s"):format(name, tostring(key), guard.suggestion(key, option_names)), 4)
+    end
+    local least = is_number[key]
+    if least and (type(value) ~= "number" or value < least or value > 2 ^ 31 - 1) then
+      error(("%s: %s has to be a number from %d on"):format(name, key, least), 4)
     end
   end
   return options

@@ -23,6 +23,8 @@ local fields = {
 
   on = core.on,
   filter = core.filter,
+  broadcast = core.broadcast,
+  on_broadcast = core.on_broadcast,
 
   spawn = core.spawn,
   sleep = core.sleep,

@@ -156,6 +156,10 @@ local function watchers(self)
     return { value = value == nil and json.null or value }
   end
 
+  function watch.broadcast(topic, value)
+    self.sent[#self.sent + 1] = { topic = topic, value = value, at = now(self) }
+  end
+
   function watch.http(id, request)
     request.id, request.at, request.answered = id, now(self), false
     request.headers = read_headers(request.headers)
@@ -196,8 +200,9 @@ local function open(path, options, where)
     path = path,
     role = role,
     keeps_errors = options.keep_errors == true,
+    has_text = false, -- the path is of a file that is gone
     recorded_calls = {}, recorded_requests = {}, bodies = {}, lines = {}, faults = {}, reported = 0,
-    answers = {}, http_answers = {}, shards = {},
+    sent = {}, answers = {}, http_answers = {}, shards = {},
   }, Kit)
   for table_name in pairs(host.methods) do
     if table_name ~= "shard" then
@@ -279,6 +284,12 @@ function Kit:fire(name, details, options)
       suggestion(name, host.life)), 2)
   end
   self.host:life(name, options.shard, details)
+  return finish(self)
+end
+
+function Kit:broadcast(topic, value, options)
+  options = check_options("kit:broadcast", options, { "worker_id" })
+  self.host:broadcast(topic, value, options.worker_id)
   return finish(self)
 end
 
@@ -395,6 +406,10 @@ end
 function Kit:calls(name)
   if name ~= nil then check_method("kit:calls", name) end
   return selected(self.recorded_calls, function(item) return name == nil or item.name == name end)
+end
+
+function Kit:broadcasts(topic)
+  return selected(self.sent, function(item) return topic == nil or item.topic == topic end)
 end
 
 function Kit:requests(pattern)

@@ -190,8 +190,8 @@ end
 
 function SetUp:counts()
   local counts = {}
-  local run = process.run { paths.bin "bench/shard_counts", self.gateway.state_dir, self.fake.token, INTENTS,
-    self.shards }
+  local program = paths.bin "bench/shard_counts"
+  local run = process.run { program, self.gateway.state_dir, self.fake.token, INTENTS, self.shards }
   for name, value in run.stdout:gmatch "(%a+)=(%d+)" do
     counts[name] = tonumber(value)
   end
@@ -201,7 +201,8 @@ end
 local function start_bulk(self, request)
   local answer
   lab.wait_until("the connections to be ready for a burst", function()
-    local response = assert(http.request("POST", self.fake.admin .. "/bulk", { json = request, timeout = PATIENCE }))
+    local options = { json = request, timeout = PATIENCE }
+    local response = assert(http.request("POST", self.fake.admin .. "/bulk", options))
     answer = cjson.decode(response.body)
     if response.status ~= 200 and response.status ~= 409 then
       error("the fake Discord refuses a burst: " .. answer.error)
@@ -234,8 +235,8 @@ function SetUp:drain()
 end
 
 -- Sends events, as fast as they are taken, and waits until the worker is done with them.
--- options: events (over all shards), writes ("event": each is a write and TLS record of its own, "bulk": up to
--- 16 KiB in one), delivered (until the handler has accepted them all). Returns CPU microseconds an event.
+-- options: events (over all shards), writes ("event": each is a write and TLS record of its own, "bulk": up
+-- to 16 KiB in one), delivered (until the handler has accepted them all). Returns CPU microseconds an event.
 function SetUp:burst(options)
   local before = self:counts()
   local each = math.max(1, math.floor(options.events / self.shards))
@@ -257,7 +258,8 @@ function SetUp:inflate_limit()
     local response = assert(http.request("GET", self.fake.admin .. "/bulk/recording", { timeout = PATIENCE }))
     self.recording = paths.write(paths.tmp() .. "/recording", response.body)
   end
-  local run = process.run({ paths.bin "bench/inflate_limit", self.recording, self.shards }, { timeout = PATIENCE })
+  local argv = { paths.bin "bench/inflate_limit", self.recording, self.shards }
+  local run = process.run(argv, { timeout = PATIENCE })
   return assert(tonumber(run.stdout), run.stderr)
 end
 

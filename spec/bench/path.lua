@@ -1,11 +1,12 @@
 -- CPU time of the worker for an event's way, at the speed of memory: the fake Discord writes a recording of
 -- numbered MESSAGE_CREATE events of about 1.4 KB (240 bytes compressed) as fast as the worker takes it.
 --
--- "receive" is all that happens to an event until it is in its lane: reading the socket, TLS, frames, inflate,
--- envelope, sequence, the cache of messages, filters (there are none), and the copy into the queue. The event
--- handler takes requests and does not answer meanwhile, so that all events of a burst are in the queue at its end.
--- "delivery" is the same and a POST for each event, one after the other in each lane, to an nginx that answers
--- 204, until all are accepted.
+-- "receive" is all that happens to an event until it is in its lane: reading the socket, TLS, frames,
+-- inflate, envelope, sequence, the cache of messages, filters (there are none), and the copy into the queue.
+-- The event handler takes requests and does not answer meanwhile, so that all events of a burst are in the
+-- queue at its end.
+-- "delivery" is the same and a POST for each event, one after the other in each lane, to an nginx that
+-- answers 204, until all are accepted.
 --
 -- The ratio is to inflating the same bytes from memory with as many zlib streams (inflate_limit.c), in turns
 -- with the measured bursts.
@@ -54,7 +55,7 @@ local MORE = " %9.2f %6.2f %7.2f %s"
 
 -- options.delivery: with the columns of delivery.
 function path.measure(options)
-  print "CPU microseconds an event; receive = read + TLS + frames + inflate + envelope + caches + filters + queue:"
+  print "CPU microseconds an event (receive: read, TLS, frames, inflate, envelope, caches, filters, queue):"
   print(HEAD:format("conn", "", "inflate", "receive", "ratio", "aim", "delivery", "ratio", "on top"))
   local handler = lab.nginx()
   for _, connections in ipairs(CONNECTIONS) do

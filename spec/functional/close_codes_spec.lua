@@ -1,5 +1,5 @@
--- Each row of the table of close codes (reference, section 4): which of RESUME and IDENTIFY follows, or the end
--- of the program with an advice.
+-- Each row of the table of close codes (reference, section 4): which of RESUME and IDENTIFY follows, or the
+-- end of the program with an advice.
 
 local scene = require "spec.support.scene"
 local trial = require "spec.support.fault_trial"

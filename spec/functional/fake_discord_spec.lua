@@ -98,6 +98,21 @@ describe("a frame", function()
     end)
   end
 
+  it("that claims to have 2^64-1 bytes closes with 4002", function()
+    local client = connect()
+    client:wait_op(10)
+    client.stream:write("\129\255" .. ("\255"):rep(8) .. "\0\0\0\0{}")
+    assert_closed(client, 4002, "frame_size")
+  end)
+
+  it("over 4096 bytes in pieces closes with 4002", function()
+    local client = connect()
+    client:wait_op(10)
+    client:send_frame(1, ("x"):rep(3000), { fin = false })
+    client:send_frame(0, ("x"):rep(1097))
+    assert_closed(client, 4002, "frame_size")
+  end)
+
   it("of exactly 4096 bytes is fine, also in pieces, with pings between", function()
     local client = connect()
     client:wait_op(10)

@@ -158,7 +158,8 @@ describe("the budget of session starts", function()
 
   it("is not burned by a worker that crashes again and again", function()
     local s = scene.start {
-      shards = 1, ready = false, bot = false, fake = { identify_window = 50 }, hurry = 4, script = [[
+      shards = 1, ready = false, bot = false, fake = { identify_window = 50 }, hurry = 4, env = scene.crashes,
+      script = [[
 local gateway = require "tidegate"
 gateway.on("identifying", function() require("ffi").cast("int *", 0)[0] = 1 end)
 ]] }
@@ -169,7 +170,7 @@ gateway.on("identifying", function() require("ffi").cast("int *", 0)[0] = 1 end)
     assert.is_true(#list <= 3)
     assert.same({}, s:list "violations")
     for i = 2, #list do -- 2, 4, 8 ... s, four times quicker
-      assert.is_true(list[i].at - list[i - 1].at >= 2 ^ (i - 1) * 250, tostring(list[i].at - list[i - 1].at))
+      assert.is_true(list[i].at - list[i - 1].at >= 2 ^ (i - 1) * 240, tostring(list[i].at - list[i - 1].at))
     end
   end)
 end)

@@ -83,7 +83,7 @@ describe("a shard that waits in vain", function()
   it("for the close frame of a peer that no longer answers, ends without it", function()
     t:mend()
     fault { ["do"] = "half_open" }
-    t.broken = true
+    t.broken = "stopped"
     local before = loop.now()
     assert.equal(0, t.gateway:stop())
     assert.is_true(loop.now() - before < 3000 * paths.slow)
@@ -103,7 +103,7 @@ describe("a shard that waits for READY", function()
   end)
 
   it("does not wait for ever, whatever comes", function()
-    local hurry = 1000 / paths.slow
+    local hurry = 500 / paths.slow
     local s = scene.start { ready = false, hurry = hurry, fake = {
       heartbeat_interval = 100, send_limit = 100000,
     } }
@@ -190,8 +190,8 @@ describe("a shard that beats", function()
 
   it("does not judge a beat that was asked for before its time", function()
     t:survives({ connections = 0, quiet = true }, function()
-      -- Just before a beat is due another one is asked for, whose ACK does not come, and then an event: whoever
-      -- takes this beat for the last regular one sees a dead connection when the regular one is due.
+      -- Just before a beat is due another one is asked for, whose ACK does not come, and then an event:
+      -- whoever takes this beat for the last regular one sees a dead connection when the next is due.
       fault { ["do"] = "clear" }
       t:wait_heartbeats(1)
       t:pass(INTERVAL * 0.7)
@@ -291,7 +291,8 @@ describe("the end of the transport", function()
 
       it("after a close frame is no loss", function()
         local log = t:survives({ resumes = 1, connections = 1 }, function()
-          t.fake:fault { ["do"] = "close", code = 1001, reason = "Discord WebSocket requesting client reconnect." }
+          local reason = "Discord WebSocket requesting client reconnect."
+          t.fake:fault { ["do"] = "close", code = 1001, reason = reason }
         end)
         assert.matches("%(1001, Discord WebSocket", log)
       end)

@@ -2,6 +2,7 @@
 
 local bot_support = require "spec.support.bot"
 local checker = require "spec.support.checker"
+local paths = require "spec.support.paths"
 local scene = require "spec.support.scene"
 
 describe("the main path", function()
@@ -89,6 +90,12 @@ describe("the main path", function()
       assert.equal(compression ~= "false" and compression or nil, compressed)
     end)
   end
+
+  it("reaches a bot on a unix socket", function()
+    local s = scene.start { bot = { unix = paths.tmp() .. "/bot.sock" } }
+    s.fake:emit { count = 200 }
+    checker.assert_complete(s.bot.events, { guilds = s:wait_delivered(), contiguous = true })
+  end)
 
   it("runs a script without an event handler", function()
     local s = scene.start { bot = false, script = [[

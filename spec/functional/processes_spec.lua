@@ -2,6 +2,7 @@
 
 local checker = require "spec.support.checker"
 local loop = require "spec.support.loop"
+local paths = require "spec.support.paths"
 local process = require "spec.support.process"
 local scene = require "spec.support.scene"
 local uv = require "luv"
@@ -78,8 +79,9 @@ describe("a process that dies", function()
 
   it("worker: started again, its shards resume, nothing is lost", function()
     local s = scene.start { shards = 4, per_worker = 2, workers = 2, fake = { max_concurrency = 4 } }
-    s.fake:emit { count = 1500, rate = 1500 }
-    s.bot:wait_for_events(1000, "MESSAGE_CREATE")
+    s.bot:delay(3) -- so that events wait in the worker when it dies
+    s.fake:emit { count = 500, rate = 600 }
+    s.bot:wait_for_events(300, "MESSAGE_CREATE")
     local victim = worker_pid(s.gateway, 1)
     uv.kill(victim, "sigkill")
     s.gateway:wait_for_log "worker 1 has ended %(signal 9"
@@ -141,7 +143,7 @@ describe("a process that dies", function()
 
   it("a script's crash through FFI takes down a worker only", function()
     local s = scene.start {
-      shards = 2, per_worker = 1, workers = 2, fake = { max_concurrency = 2 },
+      shards = 2, per_worker = 1, workers = 2, fake = { max_concurrency = 2 }, env = scene.crashes,
       script = [[
 local gateway = require "tidegate"
 local ffi = require "ffi"
@@ -245,6 +247,34 @@ describe("a stop", function()
     checker.assert_nothing_lost(s.bot.events, { guilds = sent, contiguous = true })
     assert.equal(1, s:counters().identifies)
   end)
+
+  for what, moment in pairs {
+    ["while Discord's REST does not answer"] = function(s)
+      s.fake:wait_for("the request", function(state) return #state.rest == 1 end, { only = "rest" })
+    end,
+    ["while the workers load"] = function(s)
+      s.gateway:wait_for_log "1 shard %(0 to 0 of 1%) in 1 worker"
+    end,
+    ["while an identify is under way"] = function(s)
+      s:wait_counter("identifies", 1)
+    end,
+  } do
+    it("comes to an end " .. what, function()
+      local s = scene.start { ready = false, bot = false }
+      s.gateway:stop "SIGKILL"
+      s.fake:reset { "history", "sessions" }
+      s.fake:fault { at = "identify", ["do"] = "withhold" }
+      if what:find "REST" then
+        s.fake:fault { at = "rest", ["do"] = "hang" }
+      end
+      s:again { ready = false }
+      moment(s)
+      local began = loop.now()
+      assert.equal(0, s.gateway:stop())
+      assert.is_true(loop.now() - began < 3000 * paths.slow)
+      assert.is_true(s:counters().identifies <= 1)
+    end)
+  end
 
   it("comes to an end when the bot does not answer, and loses nothing", function()
     local s = scene.start { shards = 1 }

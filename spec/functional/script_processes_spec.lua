@@ -46,9 +46,9 @@ function gateway.manager:calculate_shard_id(guild_id, total)
 end
 
 gateway.on("ready", function()
-  gateway.log.info("override: %d", gateway.manager:calculate_shard_id("41771983423143937", 16))
-  gateway.log.info("default: %d", gateway.default.manager.calculate_shard_id(gateway.manager, "41771983423143937",
-    16))
+  local id, manager = "41771983423143937", gateway.manager
+  gateway.log.info("override: %d", manager:calculate_shard_id(id, 16))
+  gateway.log.info("default: %d", gateway.default.manager.calculate_shard_id(manager, id, 16))
 end)
 ]]
     s.gateway:wait_for_log "worker 0.*: override: 41\n"

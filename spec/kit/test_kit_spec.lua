@@ -154,6 +154,24 @@ describe("events", function()
   end)
 end)
 
+describe("broadcasts", function()
+  it("come from the test, and go to the script itself and to the test", function()
+    local kit = script [[
+      gateway.on_broadcast("count", function(n, from)
+        gateway.log.info("%d from %s %s", n, from.role, tostring(from.worker_id))
+        if n < 2 then gateway.broadcast("count", n + 1) end
+      end)
+    ]]
+    kit:broadcast("count", 1)
+    kit:broadcast("count", 5, { worker_id = 3 })
+    local texts = {}
+    for i, line in ipairs(kit:log "info") do texts[i] = line.text end
+    assert.same({ "1 from manager nil", "2 from worker 0", "5 from worker 3" }, texts)
+    assert.same({ { topic = "count", value = 2, at = 0 } }, kit:broadcasts "count")
+    assert.same({}, kit:broadcasts "another")
+  end)
+end)
+
 describe("errors of the script", function()
   local TEXT = 'gateway.on("MESSAGE_CREATE", function() error "oh no" end)'
 
@@ -234,7 +252,10 @@ describe("calls", function()
       gateway.on("MESSAGE_CREATE", function(event, shard)
         local ok, err = gateway.manager:send_payload(2, { op = 4, d = {} })
         gateway.state.outcome = ok and "sent" or err.code
-        shard:send({ op = 3, d = { status = "idle", since = gateway.json.null, activities = {}, afk = false } })
+        shard:send {
+          op = 3,
+          d = { status = "idle", since = gateway.json.null, activities = {}, afk = false },
+        }
       end)
     ]]
     kit:event("MESSAGE_CREATE", message())

@@ -22,6 +22,9 @@ Scene.__index = Scene
 
 local started = {}
 
+-- For gateways that are to crash: a sanitizer would report it and exit in the place of the signal.
+scene.crashes = { ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":handle_segv=0" }
+
 -- options: shards (of fake and gateway, default 1), per_worker, fake (more of its settings), bot (options
 -- of the bot, a list of bots, or false for none), ready (false: do not wait until all shards are up; default
 -- true), hurry (TIDEGATE_HURRY), and everything that gateway.start() takes.

@@ -59,6 +59,8 @@ void tg_buf_printf(struct tg_buf *buf, const char *format, ...)
 
 void tg_buf_consume(struct tg_buf *buf, size_t length)
 {
+  if (length == 0)
+    return;
   memmove(buf->data, buf->data + length, buf->length - length);
   buf->length -= length;
 }

@@ -35,7 +35,7 @@ enum tg_value_kind {
   TG_JSON,    /* any Lua value that JSON can carry; result: a new reference */
   TG_SHARD,   /* argument only: the shard object, as `self` or first argument */
   TG_EVENT,   /* argument only */
-  TG_FAILURE, /* result of a waiting call: `nil, err`; string = err as text */
+  TG_FAILURE, /* result of a waiting call, or of shard.send: `nil, err`; string = err as text */
 };
 
 struct tg_value {
@@ -48,6 +48,7 @@ struct tg_value {
     struct tg_shard *shard;
     struct tg_event *event;
   };
+  struct tg_span code; /* of TG_FAILURE: err.code; valid like a string */
 };
 
 /* The end of a waiting call. `ok` false: the script failed, run the default.
@@ -66,6 +67,9 @@ enum {
 
 enum { TG_WANT_SIZE = 512 }; /* = TG_EVENT_TYPE_MAX */
 
+/* The sender of a broadcast: the number of a worker, or this. */
+enum { TG_FROM_MANAGER = -1 };
+
 struct tg_hooks {
   struct tg_script *script; /* NULL: there is no script */
   struct tg_override *method[TG_METHOD_COUNT];
@@ -83,6 +87,9 @@ struct tg_hooks {
   /* `details` becomes the second argument of the handler (a table); borrowed,
    * may be NULL. `shard` may be NULL. */
   void (*life)(struct tg_script *script, enum tg_life what, struct tg_shard *shard, const json_t *details);
+  /* Has the gateway.on_broadcast handlers of the topic run, in the order of the
+   * calls, but not before this returns. Borrows `value`. */
+  void (*broadcast)(struct tg_script *script, const char *topic, json_t *value, int from);
 };
 
 static inline struct tg_value tg_value_int(int64_t integer)
@@ -129,6 +136,12 @@ static inline bool tg_hook_start(struct tg_hooks *hooks, enum tg_method method, 
     return false;
   hooks->start(hooks->script, method, args, count, expected, reply, ctx);
   return true;
+}
+
+static inline void tg_hook_broadcast(struct tg_hooks *hooks, const char *topic, json_t *value, int from)
+{
+  if (hooks->broadcast)
+    hooks->broadcast(hooks->script, topic, value, from);
 }
 
 static inline void tg_hook_life(struct tg_hooks *hooks, enum tg_life what, struct tg_shard *shard,

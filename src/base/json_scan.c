@@ -5,13 +5,6 @@
 #include <immintrin.h>
 #endif
 
-const char *tg_json_skip_space(const char *at, const char *end)
-{
-  while (at < end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
-    at++;
-  return at;
-}
-
 static const char *skip_long_string(const char *at, const char *end)
 {
   for (;;) {
@@ -271,18 +264,20 @@ bool tg_json_plain_string(struct tg_span value, struct tg_span *content)
 
 bool tg_json_uint(struct tg_span value, uint64_t *number)
 {
+  enum { NEVER_OVERFLOWS = 19 }; /* digits */
   struct tg_span digits = value;
-  if (value.length && value.at[0] == '"' && !tg_json_plain_string(value, &digits))
-    return false;
+  if (value.length >= 2 && value.at[0] == '"' && value.at[value.length - 1] == '"')
+    digits = (struct tg_span){value.at + 1, value.length - 2};
   if (digits.length == 0)
     return false;
   uint64_t result = 0;
   for (size_t i = 0; i < digits.length; i++) {
-    char c = digits.at[i];
-    if (c < '0' || c > '9')
+    unsigned digit = (unsigned char)digits.at[i] - (unsigned)'0';
+    if (digit > 9)
       return false;
-    if (__builtin_mul_overflow(result, 10, &result) ||
-        __builtin_add_overflow(result, (uint64_t)(c - '0'), &result))
+    if (i < NEVER_OVERFLOWS)
+      result = result * 10 + digit;
+    else if (__builtin_mul_overflow(result, 10, &result) || __builtin_add_overflow(result, digit, &result))
       return false;
   }
   *number = result;

@@ -16,7 +16,12 @@ struct tg_span {
   size_t length;
 };
 
-const char *tg_json_skip_space(const char *at, const char *end);
+static inline const char *tg_json_skip_space(const char *at, const char *end)
+{
+  while (at < end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
+    at++;
+  return at;
+}
 
 /* `at` stands on the first byte of a value; returns the byte behind it. */
 const char *tg_json_skip_value(const char *at, const char *end);

@@ -1,12 +1,37 @@
+#include "cli/check_text.h"
 #include "cli/cli.h"
 #include "cli/options.h"
 
 #include "base/error.h"
+#include "delivery/http_text.h"
 #include "script/script.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <uv.h>
+
+/* Users, passwords and queries of URLs are as secret as tokens. */
+static void mask_url(json_t *object, const char *key)
+{
+  const char *url = json_string_value(json_object_get(object, key));
+  char *masked = url ? tg_http_url_public(url) : NULL;
+  if (masked)
+    json_object_set_new(object, key, json_string(masked));
+  free(masked);
+}
+
+static json_t *masked_configuration(const struct tg_config *config)
+{
+  json_t *configuration = tg_config_to_json(config);
+  json_t *urls = json_object_get(json_object_get(configuration, "event_handler"), "urls");
+  mask_url(json_object_get(configuration, "rest"), "url");
+  for (size_t i = 0; i < json_array_size(urls); i++) {
+    char *masked = tg_http_url_public(json_string_value(json_array_get(urls, i)));
+    json_array_set_new(urls, i, json_string(masked));
+    free(masked);
+  }
+  return configuration;
+}
 
 /* What the script makes of one role; NULL: it does not load, `problem` says why. */
 static json_t *describe(enum tg_role role, const char *path, char **problem)
@@ -17,45 +42,18 @@ static json_t *describe(enum tg_role role, const char *path, char **problem)
   json_t *result = NULL;
   if (tg_script_load(script, path, problem))
     result = json_pack("{s:o, s:o}", "script", tg_script_describe(script), "configuration",
-                       tg_config_to_json(tg_script_config(script)));
+                       masked_configuration(tg_script_config(script)));
   tg_script_free(script);
   for (int i = 0; i < 100 && uv_loop_close(&loop) == UV_EBUSY; i++)
     uv_run(&loop, UV_RUN_NOWAIT);
   return result;
 }
 
-static void print_value(const char *path, const json_t *value)
-{
-  if (json_is_object(value) && json_object_size(value) > 0) {
-    const char *key;
-    json_t *child;
-    json_object_foreach((json_t *)value, key, child) {
-      char below[256];
-      snprintf(below, sizeof below, "%s%s%s", path, path[0] ? "." : "", key);
-      print_value(below, child);
-    }
-    return;
-  }
-  char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-  printf("  %-40s %s\n", path, text ? text : "");
-  free(text);
-}
-
-static void print_text(const json_t *worker, const json_t *manager)
-{
-  puts("configuration (secrets are masked):");
-  print_value("", json_object_get(worker, "configuration"));
-  puts("\nin the workers:");
-  print_value("", json_object_get(worker, "script"));
-  puts("\nin the manager:");
-  print_value("", json_object_get(manager, "script"));
-}
-
 static void print_json(const json_t *worker, const json_t *manager)
 {
-  json_t *all = json_pack("{s:O, s:O, s:O}", "configuration", json_object_get(worker, "configuration"),
-                          "worker", json_object_get(worker, "script"), "manager",
-                          json_object_get(manager, "script"));
+  json_t *all =
+      json_pack("{s:O, s:O, s:O}", "configuration", json_object_get(worker, "configuration"), "worker",
+                json_object_get(worker, "script"), "manager", json_object_get(manager, "script"));
   char *text = json_dumps(all, JSON_INDENT(2));
   puts(text);
   free(text);
@@ -87,7 +85,8 @@ int tg_cli_check(int argc, char **argv)
   } else if (as_json) {
     print_json(worker, manager);
   } else {
-    print_text(worker, manager);
+    tg_check_print(json_object_get(worker, "configuration"), json_object_get(manager, "script"),
+                   json_object_get(worker, "script"));
   }
   exit_code = worker ? TG_EXIT_OK : TG_EXIT_FAILED;
   free(problem);

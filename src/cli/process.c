@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
+enum { SCRIPT_CONNECTIONS = 16 }; /* to one host; further requests wait for their turn */
+
 static void follow_log_settings(const struct tg_config *config)
 {
   tg_log_set_level(config->log.level);
@@ -79,7 +81,9 @@ int tg_process_begin(struct tg_process *process, enum tg_role role, int worker_i
   follow_log_settings(config);
   struct tg_http_options options = {.ca_file = config->tls.ca_file};
   process->http = tg_http_new(&process->loop, &options);
-  tg_script_attach_http(process->script, process->http);
+  options.connections_per_host = SCRIPT_CONNECTIONS;
+  process->script_http = tg_http_new(&process->loop, &options);
+  tg_script_attach_http(process->script, process->script_http);
   return TG_EXIT_OK;
 }
 
@@ -110,8 +114,8 @@ void tg_process_end(struct tg_process *process)
 {
   if (process->script)
     tg_script_free(process->script);
-  if (process->http)
-    tg_http_free(process->http);
+  tg_http_free(process->script_http);
+  tg_http_free(process->http);
   uv_walk(&process->loop, close_handle, NULL);
   for (int i = 0; i < 100 && uv_loop_close(&process->loop) == UV_EBUSY; i++)
     uv_run(&process->loop, UV_RUN_NOWAIT);

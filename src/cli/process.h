@@ -1,7 +1,7 @@
 #pragma once
 
-/* What `run` and `worker` have in common: a loop, a script, its logging, an
- * HTTP client, and the wiring of reloads. */
+/* What `run` and `worker` have in common: a loop, a script, its logging, HTTP
+ * clients, and the wiring of reloads. */
 
 #include "base/reload.h"
 #include "delivery/http.h"
@@ -13,7 +13,8 @@
 struct tg_process {
   uv_loop_t loop;
   struct tg_script *script;
-  struct tg_http *http;
+  struct tg_http *http;        /* the program's own: events to the bot, gateway information */
+  struct tg_http *script_http; /* requests of scripts, bounded a host */
   struct tg_reload reload; /* wired to the script */
   /* Called after a reload's commit, with the new configuration. */
   void (*reconfigure)(void *ctx, const struct tg_config *config);

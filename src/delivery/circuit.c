@@ -23,7 +23,8 @@ bool tg_circuit_allows(struct tg_circuit *circuit, tg_ms now, int in_flight)
 
 bool tg_circuit_success(struct tg_circuit *circuit)
 {
-  /* It was under way when the circuit opened: the wait, perhaps one that the handler asked for, still holds. */
+  /* It was under way when the circuit opened: the wait, perhaps one that the handler asked for, still holds.
+   */
   if (circuit->state == TG_CIRCUIT_OPEN)
     return false;
   bool closed = circuit->state != TG_CIRCUIT_CLOSED;

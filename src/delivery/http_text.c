@@ -21,10 +21,10 @@ static bool parse_unix(const char *text, struct tg_http_url *url, struct tg_erro
   const char *path = text + strlen(unix_scheme);
   const char *colon = strchr(path, ':');
   size_t length = colon ? (size_t)(colon - path) : strlen(path);
-  if (path[0] != '/' || length < 2 || (colon && colon[1] != '/'))
+  if (path[0] != '/' || length < 2 || (colon && colon[1] && colon[1] != '/'))
     return tg_fail(error, "bad_url", "\"%s\" is not of the form http+unix:///path/to.sock:/url", text);
   struct tg_buf rest = {0};
-  tg_buf_printf(&rest, "http://localhost%s", colon ? colon + 1 : "/");
+  tg_buf_printf(&rest, "http://localhost%s", colon && colon[1] ? colon + 1 : "/");
   url->url = tg_buf_take(&rest);
   url->socket_path = tg_strndup(path, length);
   tg_buf_printf(&rest, "unix socket %s", url->socket_path);

@@ -137,7 +137,8 @@ enum tg_fake_read tg_fake_reader_next(struct tg_fake_reader *reader, struct tg_f
     const char *problem = judge_head(reader, &head);
     if (problem)
       return wrong(reader, frame, 1002, problem);
-    if (head.length + reader->message.length * (head.opcode == TG_WS_CONTINUATION) > TG_CLIENT_FRAME_MAX) {
+    size_t before = head.opcode == TG_WS_CONTINUATION ? reader->message.length : 0;
+    if (head.length > TG_CLIENT_FRAME_MAX - before) {
       reader->used += head.size;
       reader->skip = head.length;
       reader->opcode = 0;

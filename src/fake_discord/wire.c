@@ -33,7 +33,7 @@ bool tg_fake_wire_is_plain(const struct tg_fake_wire *wire)
 
 void tg_fake_wire_bytes(struct tg_fake_conn *conn, const void *bytes, size_t length)
 {
-  if (conn->deaf || conn->state == TG_FAKE_GONE)
+  if (conn->deaf || conn->state == TG_FAKE_GONE || length == 0)
     return;
   conn->fake->journal->counters.bytes_sent += length;
   if (!conn->wire.dribble) {

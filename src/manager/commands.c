@@ -13,6 +13,7 @@
 
 enum {
   SEND_TIMEOUT = 30000, /* ms a command waits for READY and the send budget */
+  PRESENCE_TIMEOUT = 60000, /* likewise; five are allowed in 20 s */
   ANSWER_MARGIN = 5000, /* ms more for the worker's answer */
   KILL_TIMEOUT = 10000,
   SOUNDBOARD_GUILDS = 100, /* a frame: 4096 bytes hold them */
@@ -125,22 +126,26 @@ static void on_part(void *ctx, json_t *value, const struct tg_error *error)
 
 /* ---- presence ---- */
 
+static json_t *presence_fields(struct tg_manager *manager, const struct tg_managed_shard *shard, bool fresh)
+{
+  json_t *presence = shard->presence ? shard->presence : manager->presence;
+  return json_pack("{s:i, s:O, s:b}", "shardId", shard->id, "presence", presence ? presence : json_null(),
+                   "fresh", fresh);
+}
+
 static void set_presence(struct tg_manager *manager, struct tg_managed_shard *shard, tg_manager_reply *reply,
                          void *ctx)
 {
-  json_t *presence = shard->presence ? shard->presence : manager->presence;
-  json_t *fields =
-      json_pack("{s:i, s:O}", "shardId", shard->id, "presence", presence ? presence : json_null());
-  if (reply)
-    ask_worker(manager, shard, "SET_PRESENCE", fields, ANSWER_MARGIN, reply, ctx);
-  else
-    tg_ipc_send(tg_worker_of_shard(manager, shard)->ipc, "SET_PRESENCE", fields);
+  ask_worker(manager, shard, "SET_PRESENCE", presence_fields(manager, shard, true),
+             PRESENCE_TIMEOUT + ANSWER_MARGIN, reply, ctx);
 }
 
 void tg_command_restore_presence(struct tg_manager *manager, struct tg_managed_shard *shard)
 {
-  if (shard->presence || manager->presence)
-    set_presence(manager, shard, NULL, NULL);
+  if (shard->presence || manager->presence || shard->presence_due)
+    tg_ipc_send(tg_worker_of_shard(manager, shard)->ipc, "SET_PRESENCE",
+                presence_fields(manager, shard, shard->presence_due));
+  shard->presence_due = false;
 }
 
 /* nil: back to the configured one. */
@@ -170,8 +175,9 @@ void tg_command_bot_status(struct tg_manager *manager, const json_t *list, tg_ma
     struct tg_managed_shard *shard = &manager->shards[i];
     json_decref(shard->presence);
     shard->presence = NULL;
+    shard->presence_due = !shard->told; /* then it gets it with its start */
     if (!shard->told)
-      continue; /* it gets it with its start */
+      continue;
     gathering->left++;
     set_presence(manager, shard, on_part, gathering);
   }
@@ -188,6 +194,7 @@ void tg_command_shard_status(struct tg_manager *manager, const json_t *list, tg_
     return;
   json_decref(shard->presence);
   shard->presence = presence;
+  shard->presence_due = !shard->told;
   if (shard->told)
     set_presence(manager, shard, reply, ctx);
   else

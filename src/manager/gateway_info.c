@@ -133,8 +133,8 @@ json_t *tg_gateway_info_judge(const struct tg_http_response *response, const cha
 {
   *retry_after = -1;
   if (response->status == 0) {
-    tg_fail(error, "unavailable", "gateway information cannot be fetched: %s (GET %s)", response->error.message,
-            url);
+    tg_fail(error, "unavailable", "gateway information cannot be fetched: %s (GET %s)",
+            response->error.message, url);
     return NULL;
   }
   json_t *answer = json_loadb(response->body.at ? response->body.at : "", response->body.length, 0, NULL);

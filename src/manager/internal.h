@@ -55,6 +55,7 @@ struct tg_managed_shard {
   bool requesting;                 /* REQUEST_IDENTIFY is being worked on */
   tg_ms still_since;               /* stands still without a reason; 0: does not */
   json_t *presence;                /* d of op 3; NULL: as the whole bot */
+  bool presence_due;               /* was changed while it did not run */
   struct tg_waiter *start_waiters; /* tell_worker_to_identify: READY or failed */
   struct tg_waiter *slot_waiters;  /* request_identify: granted */
 };

@@ -62,6 +62,11 @@ void tg_manager_call(struct tg_manager *manager, enum tg_method method, const js
 void tg_manager_call_default(struct tg_manager *manager, enum tg_method method, const json_t *args,
                              tg_manager_reply *reply, void *ctx);
 
+/* gateway.broadcast: to the scripts of all workers that run and of this process.
+ * `from`: a worker, or TG_FROM_MANAGER. All processes get all broadcasts in one
+ * order. Borrows `value`. */
+void tg_manager_broadcast(struct tg_manager *manager, const char *topic, json_t *value, int from);
+
 /* Reloads the scripts of all processes in two phases: prepared everywhere, then
  * committed everywhere; or, if one says no, aborted everywhere and nothing has
  * changed. Replies {"generation": n, "needs_restart": [keys]} or an error ("reload_failed",

@@ -163,6 +163,27 @@ static void on_manager_call(struct tg_managed_worker *worker, const json_t *mess
     tg_manager_call(worker->manager, method, args, on_called, answering);
 }
 
+/* ---- broadcasts ---- */
+
+void tg_manager_broadcast(struct tg_manager *manager, const char *topic, json_t *value, int from)
+{
+  for (int i = 0; i < manager->worker_count; i++) {
+    struct tg_managed_worker *worker = &manager->workers[i];
+    if (worker->ipc)
+      tg_ipc_send(worker->ipc, "BROADCAST",
+                  json_pack("{s:s, s:O, s:i}", "topic", topic, "value", value, "from", from));
+  }
+  tg_hook_broadcast(manager->hooks, topic, value, from);
+}
+
+static void on_broadcast(struct tg_managed_worker *worker, const json_t *message)
+{
+  const char *topic = json_string_value(json_object_get(message, "topic"));
+  json_t *value = json_object_get(message, "value");
+  if (topic && value)
+    tg_manager_broadcast(worker->manager, topic, value, worker->id);
+}
+
 /* ---- by type ---- */
 
 static const struct {
@@ -181,6 +202,7 @@ static const struct {
     {"MEMBERS_CHUNK", NULL, on_members_chunk},
     {"MEMBERS_LIMITED", NULL, on_members_limited},
     {"MANAGER_CALL", on_manager_call, NULL},
+    {"BROADCAST", on_broadcast, NULL},
     {"HELLO", on_hello, NULL},
     {"STOPPED", on_stopped, NULL},
 };

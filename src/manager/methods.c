@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "manager/internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -200,7 +201,9 @@ static void on_hook_reply(void *ctx, bool ok, const struct tg_value *result)
     if (!ok) {
       tg_manager_call_default(manager, call->method, call->args, call->reply, call->ctx);
     } else if (result && result->kind == TG_FAILURE) {
-      tg_reply_error(call->reply, call->ctx, "failed", "%.*s", (int)result->string.length, result->string.at);
+      char code[TG_ERROR_CODE_SIZE];
+      snprintf(code, sizeof code, "%.*s", (int)result->code.length, result->code.at);
+      tg_reply_error(call->reply, call->ctx, code, "%.*s", (int)result->string.length, result->string.at);
     } else {
       tg_reply_value(call->reply, call->ctx, result ? to_json(result) : NULL);
     }

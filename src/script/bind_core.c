@@ -236,6 +236,7 @@ int tg_open_core(lua_State *L)
   lua_setfield(L, -2, "default");
   tg_bind_subscribe(L, state);
   tg_bind_timers(L);
+  tg_bind_broadcast(L);
   tg_bind_http(L);
   tg_bind_metrics(L);
   return 1;

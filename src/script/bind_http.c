@@ -8,15 +8,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The client looks at the time only of requests that have a connection; those
+ * that still wait for their turn are ended here. */
+enum { LATE = 50 };
+
 struct request {
   struct tg_wait wait;
   struct tg_script *script;
   uint64_t id;
   char *body;
+  tg_ms timeout;
+  struct tg_alarm *late;
 };
 
 static void free_request(struct request *request)
 {
+  tg_alarm_free(request->late);
   free(request->body);
   free(request);
 }
@@ -47,6 +54,22 @@ static void on_done(void *ctx, const struct tg_http_response *response)
 {
   struct request *request = ctx;
   tg_wait_finish(&request->wait, push_response, (void *)response);
+  free_request(request);
+}
+
+static int push_late(lua_State *L, void *ctx)
+{
+  const struct request *request = ctx;
+  return tg_push_failure(
+      L, "timeout", "no connection was free within %lld ms: too many requests to this host are under way",
+      (long long)request->timeout);
+}
+
+static void on_late(void *ctx)
+{
+  struct request *request = ctx;
+  request->script->core->http_cancel(request->script->http, request->id);
+  tg_wait_finish(&request->wait, push_late, request);
   free_request(request);
 }
 
@@ -87,6 +110,9 @@ static int l_http(lua_State *L)
     options.body = (struct tg_span){request->body, length};
   }
   tg_wait_init(&request->wait, L, cancel_request);
+  request->timeout = options.timeout;
+  request->late = tg_alarm_new(script, on_late, request);
+  tg_alarm_set(request->late, options.timeout + LATE);
   request->id = script->core->http_start(script->http, &options, on_done, request);
   return tg_wait_yield(L, &request->wait);
 }

@@ -36,7 +36,9 @@
   X(worker_shard)                                                                                            \
   X(worker_delivery)                                                                                         \
   X(worker_call_manager)                                                                                     \
+  X(worker_broadcast)                                                                                        \
   X(manager_call_default)                                                                                    \
+  X(manager_broadcast)                                                                                       \
   X(delivery_enqueue)                                                                                        \
   X(delivery_guild_create_kind)                                                                              \
   X(delivery_message_changed)                                                                                \

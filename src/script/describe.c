@@ -33,6 +33,10 @@ static json_t *describe_subscription(const struct tg_state *state, const struct 
 {
   json_t *names = json_array();
   int priority = 0;
+  if (is_in(state->listeners, subscription, &priority)) {
+    json_t *topic = json_string(subscription->topic);
+    json_array_append_new(names, json_pack("{s:o}", "broadcast", topic ? topic : json_null()));
+  }
   for (uint16_t type = 0; type < TG_WANT_SIZE; type++) {
     if (is_in(subscription->is_filter ? state->filters[type] : state->handlers[type], subscription,
               &priority))

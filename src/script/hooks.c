@@ -39,16 +39,21 @@ void tg_push_value(lua_State *L, const struct tg_value *value)
   }
 }
 
-/* Text for C lives in the table of results, one slot a method, until that
- * method returns the next text. */
-static void take_string(lua_State *L, int index, enum tg_method method, struct tg_value *result)
+/* Text for C lives in the table of results, one slot a method (and one for its
+ * err.code), until that method returns the next text. */
+static void take_text(lua_State *L, int index, int slot, struct tg_span *text)
 {
   struct tg_state *state = tg_state_of(L);
-  result->string.at = lua_tolstring(L, index, &result->string.length);
+  text->at = lua_tolstring(L, index, &text->length);
   lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_results);
   lua_pushvalue(L, index);
-  lua_rawseti(L, -2, (int)method + 1);
+  lua_rawseti(L, -2, slot);
   lua_pop(L, 1);
+}
+
+static void take_string(lua_State *L, int index, enum tg_method method, struct tg_value *result)
+{
+  take_text(L, index, (int)method + 1, &result->string);
 }
 
 static enum tg_taken wrong(struct tg_state *state, enum tg_method method, const char *got,
@@ -64,6 +69,14 @@ static enum tg_taken wrong(struct tg_state *state, enum tg_method method, const 
 static enum tg_taken take_failure(lua_State *L, int index, enum tg_method method, struct tg_value *result)
 {
   result->kind = TG_FAILURE;
+  result->code = (struct tg_span){"failed", strlen("failed")};
+  if (lua_istable(L, index)) {
+    lua_pushliteral(L, "code");
+    lua_rawget(L, index);
+    if (lua_type(L, -1) == LUA_TSTRING)
+      take_text(L, lua_gettop(L), (int)method + 1 + TG_METHOD_COUNT, &result->code);
+    lua_pop(L, 1);
+  }
   tg_push_error_text(L, index);
   lua_replace(L, index);
   take_string(L, index, method, result);
@@ -82,7 +95,8 @@ enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, enum
 {
   struct tg_state *state = tg_state_of(L);
   int type = lua_type(L, index);
-  if (type <= LUA_TNIL && tg_methods[method].waits && lua_type(L, index + 1) > LUA_TNIL)
+  bool may_fail = tg_methods[method].waits || method == TG_METHOD_shard_send;
+  if (type <= LUA_TNIL && may_fail && lua_type(L, index + 1) > LUA_TNIL)
     return take_failure(L, index + 1, method, result);
   if (expected == TG_NIL) {
     result->kind = TG_NIL;
@@ -327,4 +341,5 @@ void tg_hooks_init(struct tg_script *script)
   script->hooks.filter = tg_run_filters;
   script->hooks.dispatch = tg_run_handlers;
   script->hooks.life = tg_run_life;
+  script->hooks.broadcast = tg_broadcast_arrived;
 }

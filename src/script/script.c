@@ -13,6 +13,7 @@ struct tg_script *tg_script_new(enum tg_role role, uv_loop_t *loop, int worker_i
   script->loop = loop;
   script->worker_id = worker_id;
   script->core = &tg_core_real;
+  script->last_broadcast = &script->broadcasts;
   tg_hooks_init(script);
   tg_watchdog_start();
   return script;
@@ -51,6 +52,7 @@ void tg_script_stop(struct tg_script *script)
     return;
   script->stopped = true;
   tg_hooks_fill(script);
+  tg_broadcasts_drop(script);
   if (!script->state)
     return;
   tg_run_life_on(script->state, TG_LIFE_unload, NULL, NULL, false);

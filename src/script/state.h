@@ -7,6 +7,7 @@
  *   call.c       the only pcall and resume             fault.c   errors: objects, counting, log
  *   override.c   the tables of overridable methods     hooks.c   struct tg_hooks
  *   subscribe.c  gateway.on and gateway.filter         dispatch.c  runs them; lanes.c in order
+ *   broadcast.c  gateway.broadcast, between processes
  *   event_handle.c, shard_handle.c                     what scripts hold in their hands
  *   sched.c      coroutines that wait                  timers.c  sleep, after, every, spawn
  *   core.h       what is asked of the core             alarm.c   time
@@ -32,6 +33,7 @@
 /* ---- script: one a process and role ---- */
 
 struct tg_metric;
+struct tg_broadcast;
 
 struct tg_script {
   enum tg_role role;
@@ -50,6 +52,8 @@ struct tg_script {
   struct tg_manager *manager;
   struct tg_worker *worker;
   struct tg_metric *metrics;
+  struct tg_broadcast *broadcasts, **last_broadcast; /* wait for the next loop turn */
+  struct tg_alarm *broadcast_alarm;
 
   const struct tg_core *core;
   struct tg_clock *clock; /* NULL: the time of the world */
@@ -94,12 +98,13 @@ struct tg_subscriber {
   tg_ms overflow_logged_at;
 };
 
-/* What one call of gateway.on or gateway.filter has made. */
+/* What one call of gateway.on, on_broadcast or filter has made. */
 struct tg_subscription {
   struct tg_subscription *next; /* all of a state */
   int ref;        /* the function; LUA_NOREF: a constant filter */
   bool is_filter, constant;
   enum tg_order order;
+  char *topic; /* of gateway.on_broadcast; else NULL */
   bool removed;
   char where[80];
 };
@@ -145,6 +150,7 @@ struct tg_state {
   struct tg_subscriber *filters[TG_WANT_SIZE];
   struct tg_subscriber *handlers[TG_WANT_SIZE];
   struct tg_subscriber *life[TG_LIFE_COUNT];
+  struct tg_subscriber *listeners; /* to broadcasts, of all topics */
   struct {
     uint64_t serial;
     struct tg_event *event;
@@ -292,7 +298,8 @@ enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, enum
 
 /* ---- subscribe.c, dispatch.c, lanes.c ---- */
 
-void tg_bind_subscribe(lua_State *L, struct tg_state *state); /* adds on, filter to the table on top */
+/* Adds on, on_broadcast and filter to the table on top. */
+void tg_bind_subscribe(lua_State *L, struct tg_state *state);
 void tg_subscriptions_sweep(struct tg_state *state);
 void tg_subscriptions_free(struct tg_state *state);
 
@@ -312,6 +319,11 @@ void tg_run_life_on(struct tg_state *state, enum tg_life what, struct tg_shard *
 void tg_lane_run(struct tg_state *state, struct tg_subscriber *handler, const struct tg_event *event,
                  int shard_id, tg_body *push_arguments, void *ctx);
 void tg_lanes_free(struct tg_state *state, struct tg_subscriber *handler);
+
+/* ---- broadcast.c ---- */
+
+void tg_broadcast_arrived(struct tg_script *script, const char *topic, json_t *value, int from);
+void tg_broadcasts_drop(struct tg_script *script);
 
 /* ---- event_handle.c, shard_handle.c ---- */
 
@@ -337,5 +349,6 @@ struct tg_shard *tg_check_shard(lua_State *L, int index, const char *method);
 int tg_open_core(lua_State *L);
 void tg_bind_http(lua_State *L);    /* adds http to the table on top */
 void tg_bind_timers(lua_State *L);  /* adds sleep, spawn, after, every */
+void tg_bind_broadcast(lua_State *L); /* adds broadcast */
 void tg_bind_metrics(lua_State *L); /* adds metric */
 void tg_metrics_free(struct tg_metric *metrics);

@@ -1,4 +1,4 @@
-/* gateway.on and gateway.filter: who wants which events. */
+/* gateway.on, gateway.on_broadcast and gateway.filter: who wants what. */
 
 #include "script/state.h"
 
@@ -56,6 +56,7 @@ static void sweep(struct tg_state *state, bool all)
   }
   for (int i = 0; i < TG_LIFE_COUNT; i++)
     sweep_list(state, &state->life[i], all);
+  sweep_list(state, &state->listeners, all);
   state->sweep = false;
 }
 
@@ -71,6 +72,7 @@ void tg_subscriptions_free(struct tg_state *state)
   while (state->subscriptions) {
     struct tg_subscription *subscription = state->subscriptions;
     state->subscriptions = subscription->next;
+    free(subscription->topic);
     free(subscription);
   }
 }
@@ -183,6 +185,7 @@ static void remove_subscription(struct tg_state *state, struct tg_subscription *
     mark_list(state->life[i], subscription);
     tg_hooks_fill_life(state, (enum tg_life)i);
   }
+  mark_list(state->listeners, subscription);
   state->sweep = true;
   tg_subscriptions_sweep(state);
 }
@@ -225,6 +228,26 @@ static struct options check_options(lua_State *L, int index, const char *functio
   return options;
 }
 
+/* [-0, +1] Pushes the userdata of a new subscription, whose rule is the
+ * function at index 2, or nothing. */
+static struct tg_subscription *make(lua_State *L, struct tg_state *state)
+{
+  struct tg_subscription **holder = lua_newuserdata(L, sizeof(struct tg_subscription *));
+  luaL_getmetatable(L, subscription_type);
+  lua_setmetatable(L, -2);
+  struct tg_subscription *made = tg_calloc(1, sizeof *made);
+  *made = (struct tg_subscription){.next = state->subscriptions, .ref = LUA_NOREF};
+  state->subscriptions = *holder = made;
+  lua_Debug info;
+  if (lua_getstack(L, 1, &info) && lua_getinfo(L, "Sl", &info))
+    snprintf(made->where, sizeof made->where, "%s:%d", info.short_src, info.currentline);
+  if (lua_isfunction(L, 2)) {
+    lua_pushvalue(L, 2);
+    made->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  }
+  return made;
+}
+
 /* [name or names, function or constant, options] -> subscription */
 static int subscribe(lua_State *L, bool is_filter)
 {
@@ -240,23 +263,10 @@ static int subscribe(lua_State *L, bool is_filter)
   struct options options = check_options(L, 3, function, !is_filter);
   lua_settop(L, 2);
 
-  struct tg_subscription **holder = lua_newuserdata(L, sizeof(struct tg_subscription *));
-  luaL_getmetatable(L, subscription_type);
-  lua_setmetatable(L, -2);
-  struct tg_subscription *made = tg_calloc(1, sizeof *made);
-  *made = (struct tg_subscription){.next = state->subscriptions,
-                                   .ref = LUA_NOREF,
-                                   .is_filter = is_filter,
-                                   .constant = constant && lua_toboolean(L, 2),
-                                   .order = options.order};
-  state->subscriptions = *holder = made;
-  lua_Debug info;
-  if (lua_getstack(L, 1, &info) && lua_getinfo(L, "Sl", &info))
-    snprintf(made->where, sizeof made->where, "%s:%d", info.short_src, info.currentline);
-  if (!constant) {
-    lua_pushvalue(L, 2);
-    made->ref = luaL_ref(L, LUA_REGISTRYINDEX);
-  }
+  struct tg_subscription *made = make(L, state);
+  made->is_filter = is_filter;
+  made->constant = constant && lua_toboolean(L, 2);
+  made->order = options.order;
   if (lua_type(L, 1) == LUA_TSTRING) {
     add(L, state, made, lua_tostring(L, 1), options.priority);
     return 1;
@@ -270,6 +280,26 @@ static int subscribe(lua_State *L, bool is_filter)
     add(L, state, made, lua_tostring(L, -1), options.priority);
     lua_pop(L, 1);
   }
+  return 1;
+}
+
+/* on_broadcast(topic, fn, {priority=}) -> subscription */
+static int l_on_broadcast(lua_State *L)
+{
+  struct tg_state *state = tg_state_of(L);
+  if (lua_type(L, 1) != LUA_TSTRING)
+    return luaL_error(L, "gateway.on_broadcast: expected a topic (a string), got %s", luaL_typename(L, 1));
+  if (!lua_isfunction(L, 2))
+    return luaL_error(L, "gateway.on_broadcast: expected a function as second argument, got %s",
+                      luaL_typename(L, 2));
+  struct options options = check_options(L, 3, "on_broadcast", false);
+  lua_settop(L, 2);
+  struct tg_subscription *made = make(L, state);
+  made->topic = tg_strdup(lua_tostring(L, 1));
+  struct tg_subscriber *subscriber = tg_calloc(1, sizeof *subscriber);
+  subscriber->subscription = made;
+  subscriber->priority = options.priority;
+  insert(&state->listeners, subscriber);
   return 1;
 }
 
@@ -295,6 +325,8 @@ void tg_bind_subscribe(lua_State *L, struct tg_state *state)
   lua_pop(L, 1);
   lua_pushcfunction(L, l_on);
   lua_setfield(L, -2, "on");
+  lua_pushcfunction(L, l_on_broadcast);
+  lua_setfield(L, -2, "on_broadcast");
   lua_pushcfunction(L, l_filter);
   lua_setfield(L, -2, "filter");
 }

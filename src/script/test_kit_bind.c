@@ -58,6 +58,20 @@ static int l_life(lua_State *T)
   return 0;
 }
 
+/* kit:broadcast(topic, value, worker_id or nil): another process has sent it */
+static int l_broadcast(lua_State *T)
+{
+  struct tg_kit *kit = tg_check_kit(T);
+  const char *topic = luaL_checkstring(T, 2);
+  int from = (int)luaL_optinteger(T, 4, TG_FROM_MANAGER);
+  json_t *value = (json_t *)tg_check_json(T, 3, json_null());
+  struct tg_visit visit;
+  tg_kit_enter(&visit, T, kit, 1);
+  tg_hook_broadcast(tg_script_hooks(kit->script), topic, value, from);
+  tg_kit_settle(&visit, T);
+  return 0;
+}
+
 /* Pushes what a call returned. */
 static int push_results(lua_State *T, const json_t *results)
 {
@@ -234,7 +248,8 @@ int tg_open_test_kit(lua_State *T)
   static const luaL_Reg methods[] = {
       {"close", tg_kit_close}, {"reload", tg_kit_reopen},  {"event", l_event},       {"life", l_life},
       {"call", l_call},        {"eval", l_eval},           {"advance", l_advance},   {"now", l_now},
-      {"answer", l_answer},    {"set_shard", l_set_shard}, {"describe", l_describe}, {0}};
+      {"answer", l_answer},    {"set_shard", l_set_shard}, {"describe", l_describe},
+      {"broadcast", l_broadcast}, {0}};
   luaL_newmetatable(T, TG_KIT_TYPE);
   lua_newtable(T);
   luaL_register(T, NULL, methods);

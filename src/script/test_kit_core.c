@@ -298,6 +298,24 @@ static void worker_call_manager(struct tg_worker *worker, enum tg_method method,
   call_manager((struct tg_kit *)worker, method, args, pass_on, &passed);
 }
 
+/* Told to the test, and back to the script as the manager would send it. */
+static void broadcast(struct tg_kit *kit, const char *topic, json_t *value, int from)
+{
+  json_decref(tg_kit_tell(kit, "broadcast", json_pack("[s, O]", topic, value)));
+  tg_hook_broadcast(tg_script_hooks(kit->script), topic, value, from);
+}
+
+static void worker_broadcast(struct tg_worker *worker, const char *topic, json_t *value)
+{
+  struct tg_kit *kit = (struct tg_kit *)worker;
+  broadcast(kit, topic, value, kit->env.worker_id);
+}
+
+static void manager_broadcast(struct tg_manager *manager, const char *topic, json_t *value, int from)
+{
+  broadcast((struct tg_kit *)manager, topic, value, from);
+}
+
 /* ---- HTTP ---- */
 
 struct tg_kit_request {

@@ -117,9 +117,17 @@ enum tg_send_priority { TG_SEND_LOW, TG_SEND_NORMAL, TG_SEND_HIGH };
 void tg_shard_send(struct tg_shard *shard, const json_t *payload, enum tg_send_priority priority,
                    tg_ms timeout, tg_shard_sent *sent, void *ctx);
 
-/* The presence for this shard from now on: sent now if the shard is open, and
- * with each later identify. NULL: back to the configured one. Borrows. */
-void tg_shard_set_presence(struct tg_shard *shard, const json_t *presence);
+/* The same for what was not asked for by a script of this worker: the way of
+ * gateway.shard:send. */
+void tg_shard_command(struct tg_shard *shard, const json_t *payload, enum tg_send_priority priority,
+                      tg_ms timeout, tg_shard_sent *sent, void *ctx);
+
+/* The presence for this shard from now on. NULL: back to the configured one.
+ * Borrows. It goes out with each later identify and, if it is `fresh`, now: as
+ * a command when the shard is open or resumes. `sent` is told when the command
+ * was sent, or at once when there is none to wait for. */
+void tg_shard_set_presence(struct tg_shard *shard, const json_t *presence, bool fresh, tg_shard_sent *sent,
+                           void *ctx);
 
 /* What an identify carries unless a script makes something else of it: the
  * presence last set, or the configured one. Borrowed; NULL: none. */

@@ -117,7 +117,8 @@ static void pause_everybody(struct tg_shard *shard, const struct tg_ws_end *end)
 static void count_url_fail(struct tg_shard *shard)
 {
   if (shard->on_resume_url && ++shard->url_fails == TG_URL_FAILS_MAX)
-    tg_log(TG_WARN, shard->id, "the resume URL has failed %d times: resuming over the main URL", TG_URL_FAILS_MAX);
+    tg_log(TG_WARN, shard->id, "the resume URL has failed %d times: resuming over the main URL",
+           TG_URL_FAILS_MAX);
 }
 
 static void connect_failed(struct tg_shard *shard, const struct tg_ws_end *end)

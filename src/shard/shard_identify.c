@@ -68,7 +68,8 @@ static void on_slot_by_hook(void *ctx, bool ok, const struct tg_value *result)
     return;
   }
   if (result->kind == TG_FAILURE || (result->kind == TG_BOOL && !result->boolean)) {
-    tg_log(TG_WARN, shard->id, "shard.request_identify refused the slot; asking again with the next connection");
+    tg_log(TG_WARN, shard->id,
+           "shard.request_identify refused the slot; asking again with the next connection");
     tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_RECONNECT, tg_patience(5000));
     return;
   }
@@ -84,9 +85,10 @@ static void ask_for_slot(struct tg_shard *shard)
 {
   tg_shard_set_phase(shard, TG_PHASE_SLOT);
   struct tg_value self = tg_value_shard(shard);
+  struct question *question = ask(shard);
   if (!tg_hook_start(shard->env->hooks, TG_METHOD_shard_request_identify, &self, 1, TG_NIL, on_slot_by_hook,
-                     ask(shard)))
-    tg_shard_request_identify(shard, on_slot, ask(shard));
+                     question))
+    tg_shard_request_identify(shard, on_slot, question);
 }
 
 static void on_presence(void *ctx, bool ok, const struct tg_value *result)
@@ -208,6 +210,7 @@ void tg_shard_identify(struct tg_shard *shard)
   }
   struct tg_buf frame = {0};
   write_identify(shard, &frame);
+  shard->presence_due = false;
   shard->has_sequence = false;
   shard->slot = TG_SLOT_SENT;
   tg_shard_await(shard, TG_PHASE_IDENTIFYING, TG_T_READY);

@@ -9,7 +9,8 @@
  *   shard_identify.c the slot, presence, op 2
  *   shard_heart.c    heartbeats and liveness
  *   shard_end.c      the end of a connection, deadlines, and what follows
- *   shard_send.c     the users' commands and their budget
+ *   shard_command.c  commands by the way of gateway.shard:send, the presence
+ *   shard_send.c     the queue of commands and its budget
  *
  * Phases, and what the shard waits for in each:
  *
@@ -130,10 +131,12 @@ struct tg_shard {
   void (*slot_done)(void *ctx, bool allowed);
   void *slot_ctx;
   json_t *presence;      /* as set by tg_shard_set_presence() */
+  bool presence_due;     /* it has not gone out yet; RESUME does not carry it */
   json_t *next_presence; /* what make_presence said for the next identify */
   unsigned connection;   /* counts connections: late answers of scripts are told apart */
 
   struct tg_limiter budget, presence_budget;
+  struct tg_asked *asked; /* the command that gateway.shard:send is deciding on */
   struct tg_command_list commands[3]; /* by priority */
   int command_count;
   bool pumping;
@@ -190,8 +193,16 @@ void tg_shard_end_slot(struct tg_shard *shard, const char *result, int code);
 void tg_shard_hello(struct tg_shard *shard, tg_ms interval);
 void tg_shard_answer_heartbeat(struct tg_shard *shard); /* op 1 came */
 
+/* shard_command.c */
+struct tg_asked;
+/* A frame is about to be queued: the first one that gateway.shard:send makes of
+ * a command answers whoever asked for it, too. */
+void tg_shard_answer_asked(struct tg_shard *shard, tg_shard_sent **sent, void **ctx);
+void tg_shard_send_presence(struct tg_shard *shard); /* resumed: if it is due */
+
 /* shard_send.c */
 void tg_shard_open_sends(struct tg_shard *shard); /* a new connection: a new budget */
+void tg_shard_limit_sends(struct tg_shard *shard); /* HELLO has told the beat: what is left to users */
 void tg_shard_pump(struct tg_shard *shard);
 bool tg_shard_may_answer_heartbeat(struct tg_shard *shard); /* and counts it */
 void tg_shard_fail_commands(struct tg_shard *shard, const struct tg_error *error);

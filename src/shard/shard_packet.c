@@ -28,7 +28,7 @@ static void on_hello(struct tg_shard *shard, const struct tg_envelope *packet)
     return;
   tg_shard_end_handshake(shard);
   tg_shard_hello(shard, read_interval(shard, packet));
-  tg_shard_open_sends(shard);
+  tg_shard_limit_sends(shard);
   tg_shard_life(shard, TG_LIFE_hello, NULL);
   if (shard->phase != TG_PHASE_HELLO)
     return; /* a script has closed */
@@ -98,6 +98,7 @@ static void end_replay(struct tg_shard *shard)
   atomic_fetch_add(&shard->row->resumes, 1);
   tg_shard_settled(shard);
   tg_log(TG_INFO, shard->id, "resumed after event %llu", (unsigned long long)shard->resumed_from);
+  tg_shard_send_presence(shard);
   tg_shard_life(shard, TG_LIFE_resumed, NULL);
 }
 

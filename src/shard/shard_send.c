@@ -1,6 +1,6 @@
-/* The users' commands: they wait for READY or RESUMED and for the send budget,
- * by priority, and fail to their caller when their time is up. Heartbeats,
- * IDENTIFY and RESUME pass outside of the budget (reference, 5.1). */
+/* The queue of the users' commands: they wait for READY or RESUMED and for the
+ * send budget, by priority, and fail to their caller when their time is up.
+ * Heartbeats, IDENTIFY and RESUME pass outside of the budget (reference, 5.1). */
 
 #include "base/log.h"
 #include "proto/payload.h"
@@ -14,6 +14,7 @@ enum {
   FRAMES_A_WINDOW = 120,
   PRESENCES = 5, /* in 20 s (reference, 5.4) */
   PRESENCE_WINDOW = 20000,
+  HELD_BACK = 250, /* until a script that holds commands back is asked again */
 };
 
 static int default_safe_requests(const struct tg_shard *shard)
@@ -28,15 +29,24 @@ int tg_shard_safe_requests(const struct tg_shard *shard) { return default_safe_r
 
 void tg_shard_open_sends(struct tg_shard *shard)
 {
-  int limit = default_safe_requests(shard);
-  struct tg_value self = tg_value_shard(shard);
-  struct tg_value result;
-  if (tg_hook_call(shard->env->hooks, TG_METHOD_shard_calculate_safe_requests, &self, 1, TG_INT, &result) &&
-      result.integer >= 0 && result.integer <= FRAMES_A_WINDOW)
-    limit = (int)result.integer;
-  tg_limiter_init(&shard->budget, limit, WINDOW);
+  tg_limiter_init(&shard->budget, default_safe_requests(shard), WINDOW);
   memset(shard->asked_beats, 0, sizeof shard->asked_beats);
   tg_limiter_init(&shard->presence_budget, PRESENCES, PRESENCE_WINDOW);
+}
+
+void tg_shard_limit_sends(struct tg_shard *shard)
+{
+  int limit = default_safe_requests(shard);
+  struct tg_value self = tg_value_shard(shard), result;
+  if (tg_hook_call(shard->env->hooks, TG_METHOD_shard_calculate_safe_requests, &self, 1, TG_INT, &result)) {
+    if (result.integer >= 0 && result.integer <= FRAMES_A_WINDOW)
+      limit = (int)result.integer;
+    else
+      tg_log(TG_ERROR, shard->id,
+             "gateway.shard:calculate_safe_requests returned %lld, but has to return 0 to %d: %d is taken",
+             (long long)result.integer, FRAMES_A_WINDOW, limit);
+  }
+  tg_limiter_init(&shard->budget, limit, WINDOW);
 }
 
 /* Two a minute are always left over; more of them use up what users may send. */
@@ -54,7 +64,8 @@ bool tg_shard_may_answer_heartbeat(struct tg_shard *shard)
   return true;
 }
 
-static void finish(struct tg_shard *shard, int priority, struct tg_command *command, const struct tg_error *error)
+static void finish(struct tg_shard *shard, int priority, struct tg_command *command,
+                   const struct tg_error *error)
 {
   TAILQ_REMOVE(&shard->commands[priority], command, link);
   shard->command_count--;
@@ -96,12 +107,17 @@ static void send_command(struct tg_shard *shard, int priority, struct tg_command
   finish(shard, priority, command, NULL);
 }
 
-static void expire(struct tg_shard *shard, int priority, struct tg_command *command)
+static void expire(struct tg_shard *shard, int priority, struct tg_command *command, bool held_back)
 {
   struct tg_error error;
-  if (shard->phase == TG_PHASE_READY)
-    tg_fail(&error, "timeout", "shard %d could not send op %d in time: its send budget (%d a minute) is used up",
-            shard->id, command->op, shard->budget.limit);
+  if (held_back)
+    tg_fail(&error, "timeout",
+            "shard %d could not send op %d in time: the script's gateway.shard:is_open held it back",
+            shard->id, command->op);
+  else if (shard->phase == TG_PHASE_READY)
+    tg_fail(&error, "timeout",
+            "shard %d could not send op %d in time: its send budget (%d a minute) is used up", shard->id,
+            command->op, shard->budget.limit);
   else
     tg_fail(&error, "timeout", "shard %d could not send op %d in time: it is %s", shard->id, command->op,
             tg_shard_state_name(tg_shard_state(shard)));
@@ -110,15 +126,26 @@ static void expire(struct tg_shard *shard, int priority, struct tg_command *comm
 
 static void on_send_timer(uv_timer_t *timer) { tg_shard_pump(timer->data); }
 
+/* A script may hold commands back, but never send them before READY. */
+static bool is_held_back(struct tg_shard *shard)
+{
+  struct tg_value self = tg_value_shard(shard), result;
+  return shard->command_count > 0 && shard->phase == TG_PHASE_READY &&
+         tg_hook_call(shard->env->hooks, TG_METHOD_shard_is_open, &self, 1, TG_BOOL, &result) &&
+         !result.boolean;
+}
+
 /* Callers may send or be failed from inside a callback: the list is walked anew
  * after each one, and a pump inside a pump leaves the work to the outer one. */
-static struct tg_command *next_ready(struct tg_shard *shard, int *priority, bool *may_send, tg_ms now, tg_ms *wake)
+static struct tg_command *next_ready(struct tg_shard *shard, bool held_back, int *priority, bool *may_send,
+                                     tg_ms now, tg_ms *wake)
 {
-  *wake = INT64_MAX;
+  *wake = held_back ? HELD_BACK : INT64_MAX;
+  bool open = shard->phase == TG_PHASE_READY && shard->ws && !held_back;
   for (*priority = TG_SEND_HIGH; *priority >= TG_SEND_LOW; --*priority) {
     struct tg_command *command;
     TAILQ_FOREACH(command, &shard->commands[*priority], link) {
-      tg_ms wait = shard->phase == TG_PHASE_READY && shard->ws ? wait_of(shard, command, now) : INT64_MAX;
+      tg_ms wait = open ? wait_of(shard, command, now) : INT64_MAX;
       tg_ms left = command->deadline - now;
       *may_send = wait == 0;
       if (wait == 0 || left <= 0)
@@ -140,12 +167,13 @@ void tg_shard_pump(struct tg_shard *shard)
   struct tg_command *command;
   int priority;
   bool may_send;
+  bool held_back = is_held_back(shard);
   tg_ms wake, now = tg_now();
-  while ((command = next_ready(shard, &priority, &may_send, now, &wake))) {
+  while ((command = next_ready(shard, held_back, &priority, &may_send, now, &wake))) {
     if (may_send)
       send_command(shard, priority, command, now);
     else
-      expire(shard, priority, command);
+      expire(shard, priority, command, held_back);
   }
   shard->pumping = false;
   if (shard->command_count == 0)
@@ -170,30 +198,11 @@ static void replace_waiting_presence(struct tg_shard *shard)
   }
 }
 
-static void refuse(tg_shard_sent *sent, void *ctx, const struct tg_error *error)
+static void enqueue(struct tg_shard *shard, const json_t *payload, enum tg_send_priority priority,
+                    tg_ms timeout, tg_shard_sent *sent, void *ctx)
 {
-  if (sent)
-    sent(ctx, error);
-}
-
-void tg_shard_send(struct tg_shard *shard, const json_t *payload, enum tg_send_priority priority,
-                   tg_ms timeout, tg_shard_sent *sent, void *ctx)
-{
-  struct tg_error error;
-  if (!tg_payload_check_command(payload, &error)) {
-    refuse(sent, ctx, &error);
-    return;
-  }
-  int op = (int)json_integer_value(json_object_get(payload, "op"));
-  if (op == TG_OP_PRESENCE_UPDATE)
-    replace_waiting_presence(shard);
-  if (shard->command_count >= TG_COMMANDS_MAX) {
-    tg_fail(&error, "queue_full", "%d commands wait for shard %d already", TG_COMMANDS_MAX, shard->id);
-    refuse(sent, ctx, &error);
-    return;
-  }
   struct tg_command *command = tg_calloc(1, sizeof *command);
-  command->op = op;
+  command->op = (int)json_integer_value(json_object_get(payload, "op"));
   command->text = json_dumps(payload, JSON_COMPACT);
   command->length = strlen(command->text);
   command->deadline = tg_now() + timeout;
@@ -204,16 +213,23 @@ void tg_shard_send(struct tg_shard *shard, const json_t *payload, enum tg_send_p
   tg_shard_pump(shard);
 }
 
-void tg_shard_set_presence(struct tg_shard *shard, const json_t *presence)
+void tg_shard_send(struct tg_shard *shard, const json_t *payload, enum tg_send_priority priority,
+                   tg_ms timeout, tg_shard_sent *sent, void *ctx)
 {
-  json_decref(shard->presence);
-  shard->presence = presence ? json_deep_copy(presence) : NULL;
-  if (!presence || shard->phase != TG_PHASE_READY)
+  struct tg_error error;
+  tg_shard_answer_asked(shard, &sent, &ctx);
+  if (!tg_payload_check_command(payload, &error)) {
+    if (sent)
+      sent(ctx, &error);
     return;
-  json_t *normal = tg_presence_normalise(presence, NULL);
-  if (!normal)
+  }
+  if (json_integer_value(json_object_get(payload, "op")) == TG_OP_PRESENCE_UPDATE)
+    replace_waiting_presence(shard);
+  if (shard->command_count < TG_COMMANDS_MAX) {
+    enqueue(shard, payload, priority, timeout, sent, ctx);
     return;
-  json_t *payload = json_pack("{s:i, s:o}", "op", TG_OP_PRESENCE_UPDATE, "d", normal);
-  tg_shard_send(shard, payload, TG_SEND_LOW, WINDOW, NULL, NULL);
-  json_decref(payload);
+  }
+  tg_fail(&error, "queue_full", "%d commands wait for shard %d already", TG_COMMANDS_MAX, shard->id);
+  if (sent)
+    sent(ctx, &error);
 }

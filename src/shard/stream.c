@@ -1,62 +1,28 @@
-#include "shard/stream.h"
-
-#include "base/buf.h"
-#include "shard/tls.h"
+#include "shard/stream_impl.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* The way of a client: RESOLVING > CONNECTING (each address in turn) >
- * HANDSHAKING (TLS only) > OPEN > ENDED (on_end was called) or LINGERING (the
- * owner has closed, bytes still wait). A server's stream starts at CONNECTING.
- *
- * The handles are allocated apart, because libuv needs them for a moment after
- * the stream itself is gone. */
-enum state { RESOLVING, CONNECTING, HANDSHAKING, OPEN, ENDED, LINGERING };
-
 enum {
   READ_SIZE = 64 * 1024,
   READS_A_TURN = 16, /* then the other connections of the loop have their turn */
-  NEXT_ADDRESS_AFTER = 3000,
   LINGER = 2000,
 };
 
-struct tg_stream {
-  uv_loop_t *loop;
-  struct tg_tls *tls;
-  SSL *ssl;
-  struct tg_stream_callbacks callbacks;
-  void *ctx;
-  enum state state;
-  char host[256];
-  uv_getaddrinfo_t *resolving;
-  struct addrinfo *addresses, *address;
-  uv_timer_t *timer; /* next address, or linger */
-  uv_poll_t *poll;
-  int fd;
-  int events;
-  bool reading;
-  bool more_to_read; /* OpenSSL holds bytes that no poll event will announce */
-  struct tg_buf out;
-};
-
 static void on_poll(uv_poll_t *poll, int status, int events);
-static void try_next_address(struct tg_stream *stream, const struct tg_error *last);
 
 /* The bytes of whichever stream reads now: one loop thread, no recursion. */
 static char read_buffer[READ_SIZE];
 
 static void free_handle(uv_handle_t *handle) { free(handle); }
 
-static void stop_timer(struct tg_stream *stream)
+void tg_stream_stop_timer(struct tg_stream *stream)
 {
   if (!stream->timer)
     return;
@@ -64,18 +30,18 @@ static void stop_timer(struct tg_stream *stream)
   stream->timer = NULL;
 }
 
-static void start_timer(struct tg_stream *stream, uint64_t timeout, uv_timer_cb callback)
+void tg_stream_start_timer(struct tg_stream *stream, uint64_t timeout, uv_timer_cb callback)
 {
-  stop_timer(stream);
+  tg_stream_stop_timer(stream);
   stream->timer = tg_calloc(1, sizeof *stream->timer);
   uv_timer_init(stream->loop, stream->timer);
   stream->timer->data = stream;
   uv_timer_start(stream->timer, callback, timeout, 0);
 }
 
-static void drop_socket(struct tg_stream *stream)
+void tg_stream_drop_socket(struct tg_stream *stream)
 {
-  stop_timer(stream);
+  tg_stream_stop_timer(stream);
   if (stream->ssl) {
     SSL_free(stream->ssl);
     stream->ssl = NULL;
@@ -90,33 +56,33 @@ static void drop_socket(struct tg_stream *stream)
   }
 }
 
-static void destroy(struct tg_stream *stream)
+void tg_stream_destroy(struct tg_stream *stream)
 {
-  drop_socket(stream);
+  tg_stream_drop_socket(stream);
   if (stream->addresses)
     uv_freeaddrinfo(stream->addresses);
   tg_buf_free(&stream->out);
   free(stream);
 }
 
-static void end(struct tg_stream *stream, const struct tg_error *error)
+void tg_stream_end(struct tg_stream *stream, const struct tg_error *error)
 {
-  if (stream->state == LINGERING) {
-    destroy(stream);
+  if (stream->state == TG_STREAM_LINGERING) {
+    tg_stream_destroy(stream);
     return;
   }
-  stream->state = ENDED;
-  drop_socket(stream);
+  stream->state = TG_STREAM_ENDED;
+  tg_stream_drop_socket(stream);
   stream->callbacks.on_end(stream->ctx, error);
 }
 
-static void watch(struct tg_stream *stream)
+void tg_stream_watch(struct tg_stream *stream)
 {
   int events = 0;
-  bool wants_write = stream->out.length > 0 || stream->more_to_read || stream->state == CONNECTING;
-  if (stream->state == HANDSHAKING)
+  bool wants_write = stream->out.length > 0 || stream->more_to_read || stream->state == TG_STREAM_CONNECTING;
+  if (stream->state == TG_STREAM_HANDSHAKING)
     wants_write = SSL_want_write(stream->ssl);
-  if (stream->state == HANDSHAKING || (stream->state == OPEN && stream->reading))
+  if (stream->state == TG_STREAM_HANDSHAKING || (stream->state == TG_STREAM_OPEN && stream->reading))
     events |= UV_READABLE;
   if (wants_write)
     events |= UV_WRITABLE;
@@ -129,7 +95,7 @@ static void watch(struct tg_stream *stream)
     uv_poll_stop(stream->poll);
 }
 
-static bool adopt_socket(struct tg_stream *stream, int fd)
+bool tg_stream_adopt(struct tg_stream *stream, int fd)
 {
   stream->fd = fd;
   stream->events = 0;
@@ -137,174 +103,25 @@ static bool adopt_socket(struct tg_stream *stream, int fd)
   if (uv_poll_init(stream->loop, stream->poll, fd) != 0) {
     free(stream->poll);
     stream->poll = NULL;
-    drop_socket(stream);
+    tg_stream_drop_socket(stream);
     return false;
   }
   stream->poll->data = stream;
   int on = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-  stream->state = CONNECTING;
-  watch(stream);
+  stream->state = TG_STREAM_CONNECTING;
+  tg_stream_watch(stream);
   return true;
 }
 
-/* ---- connecting ---- */
-
-static void explain_errno(const char *host, int code, struct tg_error *error)
+void tg_stream_explain_errno(const char *host, int code, struct tg_error *error)
 {
   const char *word = code == ECONNREFUSED ? "refused" : code == ECONNRESET ? "reset" : "unreachable";
   tg_fail(error, word, "%s: %s", host, strerror(code));
 }
 
-static void on_slow_address(uv_timer_t *timer)
-{
-  struct tg_stream *stream = timer->data;
-  struct tg_error error;
-  tg_fail(&error, "unreachable", "%s does not answer", stream->host);
-  try_next_address(stream, &error);
-}
-
-static void try_next_address(struct tg_stream *stream, const struct tg_error *last)
-{
-  struct tg_error error = *last;
-  drop_socket(stream);
-  while (stream->address) {
-    struct addrinfo *address = stream->address;
-    stream->address = address->ai_next;
-    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-      explain_errno(stream->host, errno, &error);
-      continue;
-    }
-    if (connect(fd, address->ai_addr, address->ai_addrlen) != 0 && errno != EINPROGRESS) {
-      explain_errno(stream->host, errno, &error);
-      close(fd);
-      continue;
-    }
-    if (!adopt_socket(stream, fd)) {
-      tg_fail(&error, "unreachable", "%s: the socket cannot be watched", stream->host);
-      continue;
-    }
-    if (stream->address)
-      start_timer(stream, NEXT_ADDRESS_AFTER, on_slow_address);
-    return;
-  }
-  end(stream, &error);
-}
-
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses)
-{
-  struct tg_stream *stream = request->data;
-  free(request);
-  if (!stream) { /* closed meanwhile */
-    uv_freeaddrinfo(addresses);
-    return;
-  }
-  stream->resolving = NULL;
-  struct tg_error error;
-  tg_fail(&error, "resolve", "the name %s cannot be resolved: %s", stream->host,
-          status ? uv_strerror(status) : "it has no address");
-  stream->addresses = stream->address = addresses;
-  try_next_address(stream, &error);
-}
-
-static struct tg_stream *new_stream(uv_loop_t *loop, struct tg_tls *tls, const char *host,
-                                    const struct tg_stream_callbacks *callbacks, void *ctx)
-{
-  struct tg_stream *stream = tg_calloc(1, sizeof *stream);
-  stream->loop = loop;
-  stream->tls = tls;
-  stream->callbacks = *callbacks;
-  stream->ctx = ctx;
-  stream->fd = -1;
-  stream->reading = true;
-  snprintf(stream->host, sizeof stream->host, "%s", host);
-  return stream;
-}
-
-struct tg_stream *tg_stream_connect(uv_loop_t *loop, struct tg_tls *tls, const char *host, const char *port,
-                                    const struct tg_stream_callbacks *callbacks, void *ctx)
-{
-  struct tg_stream *stream = new_stream(loop, tls, host, callbacks, ctx);
-  stream->resolving = tg_calloc(1, sizeof *stream->resolving);
-  stream->resolving->data = stream;
-  struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-  if (uv_getaddrinfo(loop, stream->resolving, on_resolved, host, port, &hints) != 0) {
-    /* Only a name that is no name fails at once; say so from the loop. */
-    uv_getaddrinfo(loop, stream->resolving, on_resolved, "invalid.", port, &hints);
-  }
-  return stream;
-}
-
-struct tg_stream *tg_stream_accept(uv_loop_t *loop, struct tg_tls *tls, int fd,
-                                   const struct tg_stream_callbacks *callbacks, void *ctx)
-{
-  struct tg_stream *stream = new_stream(loop, tls, "the client", callbacks, ctx);
-  if (!adopt_socket(stream, fd)) {
-    destroy(stream);
-    return NULL;
-  }
-  return stream;
-}
-
-/* ---- open ---- */
-
-static void opened(struct tg_stream *stream)
-{
-  stream->state = OPEN;
-  /* The first bytes may have come along with the end of the handshake. */
-  stream->more_to_read = stream->ssl != NULL;
-  watch(stream);
-  stream->callbacks.on_open(stream->ctx);
-}
-
-static void handshake(struct tg_stream *stream)
-{
-  struct tg_error error;
-  ERR_clear_error();
-  int result = SSL_do_handshake(stream->ssl);
-  if (result == 1) {
-    opened(stream);
-    return;
-  }
-  switch (SSL_get_error(stream->ssl, result)) {
-  case SSL_ERROR_WANT_READ:
-  case SSL_ERROR_WANT_WRITE:
-    watch(stream);
-    return;
-  case SSL_ERROR_SYSCALL:
-    explain_errno(stream->host, errno ? errno : ECONNRESET, &error);
-    break;
-  case SSL_ERROR_ZERO_RETURN:
-    tg_fail(&error, "eof", "%s closed the connection during the TLS handshake", stream->host);
-    break;
-  default:
-    tg_tls_explain(stream->ssl, stream->host, &error);
-  }
-  end(stream, &error);
-}
-
-static void connected(struct tg_stream *stream)
-{
-  int code = 0;
-  socklen_t size = sizeof code;
-  getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &code, &size);
-  if (code != 0) {
-    struct tg_error error;
-    explain_errno(stream->host, code, &error);
-    try_next_address(stream, &error);
-    return;
-  }
-  stop_timer(stream);
-  if (!stream->tls) {
-    opened(stream);
-    return;
-  }
-  stream->ssl = tg_tls_connection(stream->tls, stream->fd, stream->host);
-  stream->state = HANDSHAKING;
-  handshake(stream);
-}
+/* ---- bytes in and out ---- */
 
 /* Bytes read; 0: none now; -1: the end, `error` is filled. */
 static ssize_t read_some(struct tg_stream *stream, struct tg_error *error)
@@ -318,7 +135,7 @@ static ssize_t read_some(struct tg_stream *stream, struct tg_error *error)
     if (n == 0)
       tg_fail(error, "eof", "%s closed the connection", stream->host);
     else
-      explain_errno(stream->host, errno, error);
+      tg_stream_explain_errno(stream->host, errno, error);
     return -1;
   }
   ERR_clear_error();
@@ -333,7 +150,7 @@ static ssize_t read_some(struct tg_stream *stream, struct tg_error *error)
     tg_fail(error, "eof", "%s closed the connection", stream->host);
     return -1;
   case SSL_ERROR_SYSCALL:
-    explain_errno(stream->host, errno ? errno : ECONNRESET, error);
+    tg_stream_explain_errno(stream->host, errno ? errno : ECONNRESET, error);
     return -1;
   default:
     tg_tls_explain(stream->ssl, stream->host, error);
@@ -357,7 +174,7 @@ static void read_all(struct tg_stream *stream)
     ssize_t n = read_some(stream, &error);
     if (n < 0) {
       reading_stream = NULL;
-      end(stream, &error);
+      tg_stream_end(stream, &error);
       return;
     }
     if (n == 0)
@@ -370,14 +187,14 @@ static void read_all(struct tg_stream *stream)
       break;
   }
   reading_stream = NULL;
-  watch(stream);
+  tg_stream_watch(stream);
 }
 
 static void finish_lingering(struct tg_stream *stream)
 {
   if (stream->ssl)
     SSL_shutdown(stream->ssl);
-  destroy(stream);
+  tg_stream_destroy(stream);
 }
 
 /* Hands over as much as the socket takes. Errors are left to the reading side,
@@ -417,30 +234,30 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
   struct tg_stream *stream = poll->data;
   /* libuv has stopped polling, and the bytes that came before a reset may be
-   * all that is read now: watch() has to begin anew to learn of the rest. */
+   * all that is read now: tg_stream_watch() has to begin anew to learn of the rest. */
   if (status < 0)
     stream->events = 0;
   switch (stream->state) {
-  case CONNECTING:
-    connected(stream);
+  case TG_STREAM_CONNECTING:
+    tg_stream_connected(stream);
     return;
-  case HANDSHAKING:
-    handshake(stream);
+  case TG_STREAM_HANDSHAKING:
+    tg_stream_handshake(stream);
     return;
-  case LINGERING:
+  case TG_STREAM_LINGERING:
     flush(stream);
     if (stream->out.length == 0 || status < 0)
       finish_lingering(stream);
     return;
-  case OPEN:
+  case TG_STREAM_OPEN:
     break;
-  case RESOLVING:
-  case ENDED:
+  case TG_STREAM_RESOLVING:
+  case TG_STREAM_ENDED:
     return;
   }
   if ((events & UV_WRITABLE) && stream->out.length > 0) {
     flush(stream);
-    watch(stream);
+    tg_stream_watch(stream);
     if (stream->out.length == 0 && stream->callbacks.on_drain) {
       reading_stream = stream;
       stream->callbacks.on_drain(stream->ctx);
@@ -454,13 +271,13 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 void tg_stream_write(struct tg_stream *stream, const void *bytes, size_t length)
 {
-  if (stream->state != OPEN)
+  if (stream->state != TG_STREAM_OPEN)
     return;
   bool idle = stream->out.length == 0;
   tg_buf_append(&stream->out, bytes, length);
   if (idle)
     flush(stream);
-  watch(stream);
+  tg_stream_watch(stream);
 }
 
 size_t tg_stream_unsent(const struct tg_stream *stream) { return stream->out.length; }
@@ -481,31 +298,31 @@ void tg_stream_close(struct tg_stream *stream, enum tg_stream_close how)
     struct linger reset = {.l_onoff = 1, .l_linger = 0};
     setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
   }
-  if (how != TG_STREAM_GRACEFUL || stream->state != OPEN) {
-    destroy(stream);
+  if (how != TG_STREAM_GRACEFUL || stream->state != TG_STREAM_OPEN) {
+    tg_stream_destroy(stream);
     return;
   }
-  stream->state = LINGERING;
+  stream->state = TG_STREAM_LINGERING;
   if (stream->out.length == 0) {
     finish_lingering(stream);
     return;
   }
-  watch(stream);
-  start_timer(stream, LINGER, on_linger);
+  tg_stream_watch(stream);
+  tg_stream_start_timer(stream, LINGER, on_linger);
 }
 
 void tg_stream_set_reading(struct tg_stream *stream, bool reading)
 {
   stream->reading = reading;
-  if (stream->state != OPEN)
+  if (stream->state != TG_STREAM_OPEN)
     return;
   /* What OpenSSL holds already is not announced by the socket again. */
   stream->more_to_read = reading && stream->ssl && SSL_has_pending(stream->ssl);
-  watch(stream);
+  tg_stream_watch(stream);
 }
 
 void tg_stream_trim(struct tg_stream *stream)
 {
-  if (stream->ssl && stream->state == OPEN)
+  if (stream->ssl && stream->state == TG_STREAM_OPEN)
     SSL_free_buffers(stream->ssl);
 }

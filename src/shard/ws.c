@@ -97,8 +97,8 @@ static int on_want_mask(wslay_event_context_ptr frames, uint8_t *mask, size_t le
   return RAND_bytes(mask, (int)length) == 1 ? 0 : -1;
 }
 
-static void on_frame_start(wslay_event_context_ptr frames, const struct wslay_event_on_frame_recv_start_arg *arg,
-                           void *user)
+static void on_frame_start(wslay_event_context_ptr frames,
+                           const struct wslay_event_on_frame_recv_start_arg *arg, void *user)
 {
   (void)frames;
   struct tg_ws *ws = user;
@@ -110,8 +110,8 @@ static void on_frame_start(wslay_event_context_ptr frames, const struct wslay_ev
   }
 }
 
-static void on_frame_chunk(wslay_event_context_ptr frames, const struct wslay_event_on_frame_recv_chunk_arg *arg,
-                           void *user)
+static void on_frame_chunk(wslay_event_context_ptr frames,
+                           const struct wslay_event_on_frame_recv_chunk_arg *arg, void *user)
 {
   (void)frames;
   struct tg_ws *ws = user;
@@ -121,7 +121,8 @@ static void on_frame_chunk(wslay_event_context_ptr frames, const struct wslay_ev
     tg_buf_append(&ws->close, arg->data, arg->data_length);
 }
 
-static void on_message(wslay_event_context_ptr frames, const struct wslay_event_on_msg_recv_arg *arg, void *user)
+static void on_message(wslay_event_context_ptr frames, const struct wslay_event_on_msg_recv_arg *arg,
+                       void *user)
 {
   (void)frames;
   struct tg_ws *ws = user;

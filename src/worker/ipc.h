@@ -13,12 +13,15 @@
  *                    NONCE_REPLY when sent. With forwardUntil (tg_now()) `data`
  *                    is an op 8 whose d.nonce the worker remembers until then:
  *                    see MEMBERS_CHUNK
- *   SET_PRESENCE     {shardId, presence: d of op 3 | null, nonce}: from now on
+ *   SET_PRESENCE     {shardId, presence: d of op 3 | null, fresh, nonce}: from now
+ *                    on; fresh: has not gone out yet. Answered when it has
  *   GET_SHARD_INFO   {nonce}
  *   KILL_SHARD       {shardId, nonce}: ends its session; answered when it is gone
  *   PREPARE_RELOAD   {generation, nonce}: answered by true or {problem: text}
  *   COMMIT_RELOAD, ABORT_RELOAD  {generation, nonce}
  *   STOP             {keepSessions, deadline}; a second one has a shorter deadline
+ *   BROADCAST        {topic, value, from}: for the scripts' gateway.on_broadcast;
+ *                    from: the worker that sent it, -1: the manager
  * Worker to manager:
  *   HELLO            {workerId, generation}: script loaded, ready for shards
  *   REQUEST_IDENTIFY {shardId}: connected, has HELLO, wants its slot
@@ -32,6 +35,8 @@
  *   MEMBERS_LIMITED  {shardId, data}: d of a RATE_LIMITED with such a d.meta.nonce
  *   MANAGER_CALL     {method, args, default?, nonce}: gateway.manager:<method>
  *                    called in a worker; default true: the C default of it
+ *   BROADCAST        {topic, value}: the manager sends it on to all workers, this
+ *                    one too
  *   STILL_ALIVE      {}: the loop turns (watchdog); at least once a second
  *   STOPPED          {}
  * Both: NONCE_REPLY  {nonce, data | error: {code, message}} */

@@ -241,7 +241,8 @@ static void on_drained(void *ctx, uint64_t left)
     tg_log(TG_INFO, TG_NO_SHARD, "%" PRIu64 " events stay in the log; the next start delivers them", left);
   else if (left > 0)
     tg_log(TG_WARN, TG_NO_SHARD,
-           "%" PRIu64 " events were not delivered in time; the next start gets them again from Discord, if it "
+           "%" PRIu64
+           " events were not delivered in time; the next start gets them again from Discord, if it "
            "comes soon",
            left);
   tg_ipc_send(worker->ipc, "STOPPED", NULL);

@@ -44,6 +44,10 @@ void tg_worker_reconfigure(struct tg_worker *worker, const struct tg_config *con
 struct tg_shard *tg_worker_shard(struct tg_worker *worker, int shard_id);
 struct tg_delivery *tg_worker_delivery(struct tg_worker *worker);
 
+/* gateway.broadcast: goes to the scripts of all processes, this one's too, once
+ * it comes back from the manager. Borrows `value`; both are UTF-8. */
+void tg_worker_broadcast(struct tg_worker *worker, const char *topic, json_t *value);
+
 /* Calls gateway.manager:<method> in the manager (MANAGER_CALL): whatever
  * override it has there, or with `use_default` the C default. `args` is an
  * array, borrowed. */

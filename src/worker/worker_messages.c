@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAYLOAD_TIMEOUT = 10000, CALL_TIMEOUT = 120000 };
+enum { PAYLOAD_TIMEOUT = 10000, CALL_TIMEOUT = 3600000 /* the manager answers each once */ };
 
 static int int_field(const json_t *message, const char *key, int otherwise)
 {
@@ -98,8 +98,8 @@ static void on_shard_payload(struct tg_worker *worker, const json_t *message)
   const json_t *until = json_object_get(message, "forwardUntil");
   if (json_is_integer(until))
     tg_worker_expect_members(worker, json_object_get(message, "data"), json_integer_value(until));
-  tg_shard_send(shard_of(worker, message), json_object_get(message, "data"), TG_SEND_NORMAL,
-                int_field(message, "timeout", PAYLOAD_TIMEOUT), on_sent, remember(worker, message));
+  tg_shard_command(shard_of(worker, message), json_object_get(message, "data"), TG_SEND_NORMAL,
+                   int_field(message, "timeout", PAYLOAD_TIMEOUT), on_sent, remember(worker, message));
 }
 
 static void on_set_presence(struct tg_worker *worker, const json_t *message)
@@ -107,8 +107,8 @@ static void on_set_presence(struct tg_worker *worker, const json_t *message)
   if (refuse_foreign(worker, message))
     return;
   const json_t *presence = json_object_get(message, "presence");
-  tg_shard_set_presence(shard_of(worker, message), json_is_null(presence) ? NULL : presence);
-  tg_ipc_answer(worker->ipc, message, json_true(), NULL);
+  tg_shard_set_presence(shard_of(worker, message), json_is_null(presence) ? NULL : presence,
+                        json_is_true(json_object_get(message, "fresh")), on_sent, remember(worker, message));
 }
 
 static void on_killed(void *ctx) { answer(ctx, json_true(), NULL); }
@@ -158,6 +158,14 @@ static void on_abort_reload(struct tg_worker *worker, const json_t *message)
   tg_ipc_answer(worker->ipc, message, json_true(), NULL);
 }
 
+static void on_broadcast(struct tg_worker *worker, const json_t *message)
+{
+  const char *topic = json_string_value(json_object_get(message, "topic"));
+  if (topic)
+    tg_hook_broadcast(worker->options.hooks, topic, json_object_get(message, "value"),
+                      int_field(message, "from", TG_FROM_MANAGER));
+}
+
 static void on_stop(struct tg_worker *worker, const json_t *message)
 {
   bool keep = json_is_true(json_object_get(message, "keepSessions"));
@@ -178,6 +186,7 @@ static const struct {
     {"PREPARE_RELOAD", on_prepare_reload},
     {"COMMIT_RELOAD", on_commit_reload},
     {"ABORT_RELOAD", on_abort_reload},
+    {"BROADCAST", on_broadcast},
     {"STOP", on_stop},
 };
 
@@ -215,6 +224,11 @@ static const char *method_name(enum tg_method method)
 #undef X
   };
   return names[method];
+}
+
+void tg_worker_broadcast(struct tg_worker *worker, const char *topic, json_t *value)
+{
+  tg_ipc_send(worker->ipc, "BROADCAST", json_pack("{s:s, s:O}", "topic", topic, "value", value));
 }
 
 void tg_worker_call_manager(struct tg_worker *worker, enum tg_method method, bool use_default,

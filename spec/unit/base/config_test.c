@@ -151,7 +151,7 @@ static const struct row {
     {"properties.browser", "\"tidegate\"", "\"b\"", NULL, NULL, NULL, "7", "a string", NULL},
     {"properties.device", "\"tidegate\"", "\"d\"", NULL, NULL, NULL, "[]", "a string", NULL},
     {"large_threshold", "50", "250", NULL, NULL, NULL, "251", "from 50 to 250, got 251", NULL},
-    {"event_handler.urls", "[]", "[\"http://a\",\"https://b/x\",\"http+unix://%2Frun%2Fbot.sock/\"]",
+    {"event_handler.urls", "[]", "[\"http://a\",\"https://b/x\",\"http+unix:///run/bot.sock:/events\"]",
      "EVENT_HANDLER_URL", " http://a , http://b,", "[\"http://a\",\"http://b\"]", "5", "a list of strings",
      "localhost:80"},
     {"event_handler.authorization", NULL, "\"secret\"", "EVENT_HANDLER_SECRET_KEY", "secret", "\"***\"", "5",

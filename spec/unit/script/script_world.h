@@ -202,6 +202,20 @@ void tg_manager_call_default(struct tg_manager *manager, enum tg_method method, 
   json_decref(value);
 }
 
+void tg_worker_broadcast(struct tg_worker *worker, const char *topic, json_t *value)
+{
+  char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+  note("worker_broadcast %d %s %s;", worker != NULL, topic, text);
+  free(text);
+}
+
+void tg_manager_broadcast(struct tg_manager *manager, const char *topic, json_t *value, int from)
+{
+  char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+  note("manager_broadcast %d %s %s %d;", manager != NULL, topic, text, from);
+  free(text);
+}
+
 void tg_delivery_enqueue(struct tg_delivery *delivery, const struct tg_event *event)
 {
   note("enqueue %d;", delivery ? (int)event->sequence : -1);

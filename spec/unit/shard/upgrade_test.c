@@ -102,6 +102,24 @@ static void reads_status_and_retry_after_of_a_refusal(void **state)
   assert_int_equal(upgrade.retry_after, 2500);
 }
 
+static void bounds_retry_after(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *text;
+    tg_ms expected;
+  } rows[] = {{"0", 0}, {"3600", 3600000}, {"86400", 3600000}, {"9e999", 3600000}, {"99999999999999999999", 3600000},
+              {"-5", -1}, {"Wed, 21 Oct 2026 07:28:00 GMT", -1}, {"", -1}};
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    struct tg_upgrade upgrade;
+    begin(&upgrade);
+    char text[200];
+    snprintf(text, sizeof text, "HTTP/1.1 429 Too Many Requests\r\nRetry-After: %s\r\n\r\n", rows[i].text);
+    tg_upgrade_feed(&upgrade, text, strlen(text));
+    assert_int_equal(upgrade.retry_after, rows[i].expected);
+  }
+}
+
 static void refuses_what_is_not_http(void **state)
 {
   (void)state;
@@ -118,6 +136,7 @@ int main(void)
       cmocka_unit_test(accepts_it_byte_by_byte),
       cmocka_unit_test(refuses_a_wrong_proof),
       cmocka_unit_test(reads_status_and_retry_after_of_a_refusal),
+      cmocka_unit_test(bounds_retry_after),
       cmocka_unit_test(refuses_what_is_not_http),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

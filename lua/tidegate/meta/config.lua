@@ -1,0 +1,121 @@
+---@meta
+
+-- What gateway.configure takes. Durations are milliseconds. What is left out comes from the environment or
+-- has a default: see the README.
+
+---@class tidegate.Config
+---@field token? string The bot's, bare or with "Bot " before it.
+---@field intents? integer|tidegate.Intent[] Required.
+---@field rest? tidegate.Config.rest
+---@field gateway_bot? tidegate.Config.gateway_bot
+---@field total_shards? integer Recommended by Discord if left out.
+---@field first_shard_id? integer
+---@field last_shard_id? integer
+---@field shards_per_worker? integer
+---@field total_workers? integer
+---@field spread_shards_in_round_robin? boolean
+---@field spawn_shard_delay? integer ms, at least between two identifies of a bucket.
+---@field transport_compression? "zlib-stream"|"zstd-stream"|false Default "zlib-stream".
+---@field presence? tidegate.Presence
+---@field properties? tidegate.Config.properties
+---@field large_threshold? integer
+---@field event_handler? tidegate.Config.event_handler
+---@field queue? tidegate.Config.queue
+---@field interaction? tidegate.Config.interaction
+---@field message_updates? "content"|"all" "content" drops updates that change nothing but embeds.
+---@field resharding? tidegate.Config.resharding
+---@field control? tidegate.Config.control
+---@field state_dir? string
+---@field script? tidegate.Config.script
+---@field rocks_trees? string[]
+---@field log? tidegate.Config.log
+---@field tls? tidegate.Config.tls
+
+---@class tidegate.Config.rest
+---@field url? string
+---@field authorization? string
+
+---@class tidegate.Config.gateway_bot
+---@field url? string
+---@field shards? integer
+---@field session_start_limit? tidegate.Config.gateway_bot.session_start_limit
+
+---@class tidegate.Config.gateway_bot.session_start_limit
+---@field total? integer
+---@field remaining? integer
+---@field reset_after? integer
+---@field max_concurrency? integer
+
+---@class tidegate.Config.properties
+---@field os? string
+---@field browser? string
+---@field device? string
+
+---@class tidegate.Config.event_handler
+---@field urls? string[] None: events only reach Lua.
+---@field authorization? string
+---@field timeout? integer
+---@field batch? boolean
+---@field markers? boolean
+
+---@class tidegate.Config.queue
+---@field memory_bytes? integer Of each worker.
+---@field disk_bytes? integer
+---@field max_age? integer
+---@field durability? "log"|"memory"
+---@field sync? "none"|"interval"|"batch"
+---@field drop_first? string[]
+
+---@class tidegate.Config.interaction
+---@field grace? integer
+---@field fallback? boolean
+
+---@class tidegate.Config.resharding
+---@field enabled? boolean
+---@field shards_full_percentage? integer
+---@field check_interval? integer
+---@field identify_reserve? integer
+
+---@class tidegate.Config.control
+---@field listen? string
+---@field authorization? string
+
+---@class tidegate.Config.script
+---@field inline_budget? integer
+---@field slice_budget? integer
+---@field load_budget? integer
+---@field kill_after? integer
+---@field memory? integer bytes
+
+---@class tidegate.Config.log
+---@field level? "debug"|"info"|"warn"|"error"
+---@field format? "text"|"json"
+
+---@class tidegate.Config.tls
+---@field ca_file? string
+
+---The configuration that holds: the same keys, with everything filled in.
+---@alias tidegate.EffectiveConfig tidegate.Config
+
+---@alias tidegate.Intent
+---| "guilds"
+---| "guild_members"
+---| "guild_moderation"
+---| "guild_expressions"
+---| "guild_integrations"
+---| "guild_webhooks"
+---| "guild_invites"
+---| "guild_voice_states"
+---| "guild_presences"
+---| "guild_messages"
+---| "guild_message_reactions"
+---| "guild_message_typing"
+---| "direct_messages"
+---| "direct_message_reactions"
+---| "direct_message_typing"
+---| "message_content"
+---| "guild_scheduled_events"
+---| "auto_moderation_configuration"
+---| "auto_moderation_execution"
+---| "guild_message_polls"
+---| "direct_message_polls"

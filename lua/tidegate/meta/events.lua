@@ -1,0 +1,122 @@
+---@meta
+
+-- What events are, and what they are called.
+
+---A dispatch on its way. It looks things up when they are asked for: `data` decodes the event at the first
+---touch, the others do not. An event cannot be changed; a filter may return something else instead.
+---@class tidegate.Event
+---@field type tidegate.DispatchName
+---@field shard_id integer
+---@field sequence integer
+---@field epoch integer Which session of the shard: (shard_id, epoch, sequence) names an event for ever.
+---@field id? string d.id
+---@field guild_id? string
+---@field size integer bytes
+---@field raw string The message as it came: {"t":...,"s":...,"op":0,"d":...}
+---@field data any d, decoded
+---@field guild_create? "loading"|"joined"|"available" Of a GUILD_CREATE.
+---@field replayed boolean Whether it was sent again after a RESUME.
+
+---The documented ones; others that Discord sends can be named, too.
+---@alias tidegate.DispatchName string
+---| "APPLICATION_COMMAND_PERMISSIONS_UPDATE"
+---| "AUTO_MODERATION_ACTION_EXECUTION"
+---| "AUTO_MODERATION_RULE_CREATE"
+---| "AUTO_MODERATION_RULE_DELETE"
+---| "AUTO_MODERATION_RULE_UPDATE"
+---| "CHANNEL_CREATE"
+---| "CHANNEL_DELETE"
+---| "CHANNEL_INFO"
+---| "CHANNEL_PINS_UPDATE"
+---| "CHANNEL_UPDATE"
+---| "ENTITLEMENT_CREATE"
+---| "ENTITLEMENT_DELETE"
+---| "ENTITLEMENT_UPDATE"
+---| "GUILD_AUDIT_LOG_ENTRY_CREATE"
+---| "GUILD_BAN_ADD"
+---| "GUILD_BAN_REMOVE"
+---| "GUILD_CREATE"
+---| "GUILD_DELETE"
+---| "GUILD_EMOJIS_UPDATE"
+---| "GUILD_INTEGRATIONS_UPDATE"
+---| "GUILD_MEMBERS_CHUNK"
+---| "GUILD_MEMBER_ADD"
+---| "GUILD_MEMBER_REMOVE"
+---| "GUILD_MEMBER_UPDATE"
+---| "GUILD_ROLE_CREATE"
+---| "GUILD_ROLE_DELETE"
+---| "GUILD_ROLE_UPDATE"
+---| "GUILD_SCHEDULED_EVENT_CREATE"
+---| "GUILD_SCHEDULED_EVENT_DELETE"
+---| "GUILD_SCHEDULED_EVENT_UPDATE"
+---| "GUILD_SCHEDULED_EVENT_USER_ADD"
+---| "GUILD_SCHEDULED_EVENT_USER_REMOVE"
+---| "GUILD_SOUNDBOARD_SOUNDS_UPDATE"
+---| "GUILD_SOUNDBOARD_SOUND_CREATE"
+---| "GUILD_SOUNDBOARD_SOUND_DELETE"
+---| "GUILD_SOUNDBOARD_SOUND_UPDATE"
+---| "GUILD_STICKERS_UPDATE"
+---| "GUILD_UPDATE"
+---| "INTEGRATION_CREATE"
+---| "INTEGRATION_DELETE"
+---| "INTEGRATION_UPDATE"
+---| "INTERACTION_CREATE"
+---| "INVITE_CREATE"
+---| "INVITE_DELETE"
+---| "MESSAGE_CREATE"
+---| "MESSAGE_DELETE"
+---| "MESSAGE_DELETE_BULK"
+---| "MESSAGE_POLL_VOTE_ADD"
+---| "MESSAGE_POLL_VOTE_REMOVE"
+---| "MESSAGE_REACTION_ADD"
+---| "MESSAGE_REACTION_REMOVE"
+---| "MESSAGE_REACTION_REMOVE_ALL"
+---| "MESSAGE_REACTION_REMOVE_EMOJI"
+---| "MESSAGE_UPDATE"
+---| "PRESENCE_UPDATE"
+---| "RATE_LIMITED"
+---| "READY"
+---| "RESUMED"
+---| "SOUNDBOARD_SOUNDS"
+---| "STAGE_INSTANCE_CREATE"
+---| "STAGE_INSTANCE_DELETE"
+---| "STAGE_INSTANCE_UPDATE"
+---| "SUBSCRIPTION_CREATE"
+---| "SUBSCRIPTION_DELETE"
+---| "SUBSCRIPTION_UPDATE"
+---| "THREAD_CREATE"
+---| "THREAD_DELETE"
+---| "THREAD_LIST_SYNC"
+---| "THREAD_MEMBERS_UPDATE"
+---| "THREAD_MEMBER_UPDATE"
+---| "THREAD_UPDATE"
+---| "TYPING_START"
+---| "USER_UPDATE"
+---| "VOICE_CHANNEL_EFFECT_SEND"
+---| "VOICE_CHANNEL_START_TIME_UPDATE"
+---| "VOICE_CHANNEL_STATUS_UPDATE"
+---| "VOICE_SERVER_UPDATE"
+---| "VOICE_STATE_UPDATE"
+---| "WEBHOOKS_UPDATE"
+
+---Handlers of these get (shard, details); some are about no shard.
+---@alias tidegate.LifeName
+---| "connecting"
+---| "connected"
+---| "hello"
+---| "identifying"
+---| "ready"
+---| "resuming"
+---| "resumed"
+---| "disconnected"
+---| "invalid_session"
+---| "requested_reconnect"
+---| "heartbeat"
+---| "heartbeat_ack"
+---| "guilds_loaded"
+---| "handler_down"
+---| "handler_up"
+---| "resharding"
+---| "reload"
+---| "load"
+---| "unload"

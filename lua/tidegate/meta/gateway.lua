@@ -1,0 +1,127 @@
+---@meta tidegate
+
+-- Types of the `gateway` table for editors (LuaCATS: lua-language-server and others). Nothing here is run.
+-- Durations are milliseconds, snowflakes are strings.
+
+---@class tidegate.Gateway
+---@field version string
+---@field role "manager"|"worker" Which process this is: the same script is loaded in each.
+---@field worker_id? integer Only in a worker.
+---@field script? string The path of the script.
+---@field config tidegate.EffectiveConfig What holds, defaults included; read only. Secrets are "***".
+---@field state table Lives through reloads of this process: numbers, strings, booleans and tables of them.
+---@field manager tidegate.Manager
+---@field shard tidegate.Shard
+---@field delivery tidegate.Delivery
+---@field cache tidegate.Cache
+---@field default tidegate.Default The original methods, whatever the script has assigned.
+---@field http tidegate.Http
+---@field rest tidegate.Rest
+---@field log tidegate.Log
+---@field json tidegate.Json
+---@field metrics tidegate.Metrics
+local gateway = {}
+
+---@class tidegate.Default
+---@field manager tidegate.Manager
+---@field shard tidegate.Shard
+---@field delivery tidegate.Delivery
+---@field cache tidegate.Cache
+
+---What went wrong, as the second result of a call that returned nil. tostring() gives the message.
+---@class tidegate.Error
+---@field code string A short word for programs: "timeout", "refused", "cancelled", ...
+---@field message string
+---@field status? integer Of an answer to a request that counts as failed.
+---@field data? any Its body, decoded.
+---@field retry_after? integer ms
+
+---Settles the configuration. Once, at the top level of the script; mistakes are raised, all at once.
+---@param config tidegate.Config
+function gateway.configure(config) end
+
+---Decides which events go on to the bot. `false` drops them at no cost. A function is asked for each event:
+---nil = no opinion, false = drop, a table or JSON text = what is delivered instead of `d`. It may not wait.
+---@param names tidegate.DispatchName|tidegate.DispatchName[]
+---@param rule boolean|fun(event: tidegate.Event): (false|table|string|nil)
+---@param options? { priority?: integer } Higher is asked first.
+---@return tidegate.Subscription
+function gateway.filter(names, rule, options) end
+
+---Runs beside delivery, may wait, and can no longer change the event. `ordered` keeps the events of a shard
+---or guild one behind the other, whatever the function waits for.
+---@param names tidegate.DispatchName|tidegate.DispatchName[]
+---@param handler fun(event: tidegate.Event, shard: tidegate.Shard)
+---@param options? { priority?: integer, ordered?: "shard"|"guild" }
+---@return tidegate.Subscription
+---@overload fun(names: tidegate.LifeNames, handler: tidegate.LifeHandler): tidegate.Subscription
+function gateway.on(names, handler, options) end
+
+---Hands a value to the on_broadcast handlers of all processes that run, this one too. Everywhere all values
+---come in one and the same order.
+---@param topic string
+---@param value any What JSON can carry, up to 1 MiB.
+---@return true|nil sent
+---@return tidegate.Error? err "too_large", "unavailable"
+function gateway.broadcast(topic, value) end
+
+---@param topic string
+---@param handler fun(value: any, from: { role: "manager"|"worker", worker_id?: integer }) It may wait.
+---@param options? { priority?: integer }
+---@return tidegate.Subscription
+function gateway.on_broadcast(topic, handler, options) end
+
+---@alias tidegate.LifeNames tidegate.LifeName|tidegate.LifeName[]
+---@alias tidegate.LifeHandler fun(shard?: tidegate.Shard, details?: table)
+
+---Hands a value that JSON can carry (up to 1 MiB) to the functions that gateway.on_broadcast has registered,
+---in all processes that run, this one too. All get all values in one and the same order.
+---@param topic string
+---@param value any
+---@return true|nil
+---@return tidegate.Error? err
+function gateway.broadcast(topic, value) end
+
+---@param topic string
+---@param handler fun(value: any, from: { role: "manager"|"worker", worker_id?: integer }) may wait
+---@param options? { priority?: integer }
+---@return tidegate.Subscription
+function gateway.on_broadcast(topic, handler, options) end
+
+---@class tidegate.Subscription
+local subscription = {}
+
+function subscription:remove() end
+
+---Starts `body` in a coroutine of its own, in the next turn of the loop.
+---@param body function
+---@param ... any its arguments
+---@return true|nil started
+---@return tidegate.Error? err
+function gateway.spawn(body, ...) end
+
+---Waits. Only where waiting is possible: handlers, waiting methods, spawn, after, every.
+---@param ms number
+---@return true|nil
+---@return tidegate.Error? err "cancelled" when the script was reloaded meanwhile
+function gateway.sleep(ms) end
+
+---@param ms number
+---@param body function
+---@return tidegate.Timer|nil
+---@return tidegate.Error? err
+function gateway.after(ms, body) end
+
+---The next run comes `ms` after the last one has ended.
+---@param ms number
+---@param body function
+---@return tidegate.Timer|nil
+---@return tidegate.Error? err
+function gateway.every(ms, body) end
+
+---@class tidegate.Timer
+local timer = {}
+
+function timer:cancel() end
+
+return gateway

@@ -1,0 +1,101 @@
+---@meta
+
+-- gateway.http and gateway.rest: both wait.
+
+---@class tidegate.Http
+local http = {}
+
+---@class tidegate.HttpOptions
+---@field method? string
+---@field url? string
+---@field headers? table<string, string>
+---@field body? string
+---@field json? any Encoded as the body, with its Content-Type.
+---@field timeout? integer
+---@field connect_timeout? integer
+---@field max_body? integer bytes
+---@field query? table<string, any>
+
+---@class tidegate.HttpResponse
+---@field status integer
+---@field body string
+---@field data any The body, decoded when it is first asked for.
+---@field headers table<string, string> Names in lower case.
+---@field retry_after? integer ms
+---@field seconds number
+
+---@param options tidegate.HttpOptions
+---@return tidegate.HttpResponse|nil
+---@return tidegate.Error? err
+function http.request(options) end
+
+---@param url string
+---@param options? tidegate.HttpOptions
+---@return tidegate.HttpResponse|nil
+---@return tidegate.Error? err
+function http.get(url, options) end
+
+---@param url string
+---@param options? tidegate.HttpOptions
+---@return tidegate.HttpResponse|nil
+---@return tidegate.Error? err
+function http.post(url, options) end
+
+---@param url string
+---@param options? tidegate.HttpOptions
+---@return tidegate.HttpResponse|nil
+---@return tidegate.Error? err
+function http.put(url, options) end
+
+---@param url string
+---@param options? tidegate.HttpOptions
+---@return tidegate.HttpResponse|nil
+---@return tidegate.Error? err
+function http.patch(url, options) end
+
+---@param url string
+---@param options? tidegate.HttpOptions
+---@return tidegate.HttpResponse|nil
+---@return tidegate.Error? err
+function http.delete(url, options) end
+
+---Discord's API, with the bot's authorization. A status other than 2xx is nil, err.
+---@class tidegate.Rest
+local rest = {}
+
+---@param method string
+---@param path string from "/" on, as in "/users/@me"
+---@param options? tidegate.HttpOptions
+---@return any data the answer, decoded; true if it was empty
+---@return tidegate.HttpResponse|tidegate.Error
+function rest.request(method, path, options) end
+
+---@param path string
+---@param options? tidegate.HttpOptions
+---@return any data
+---@return tidegate.HttpResponse|tidegate.Error
+function rest.get(path, options) end
+
+---@param path string
+---@param options? tidegate.HttpOptions
+---@return any data
+---@return tidegate.HttpResponse|tidegate.Error
+function rest.post(path, options) end
+
+---@param path string
+---@param options? tidegate.HttpOptions
+---@return any data
+---@return tidegate.HttpResponse|tidegate.Error
+function rest.put(path, options) end
+
+---@param path string
+---@param options? tidegate.HttpOptions
+---@return any data
+---@return tidegate.HttpResponse|tidegate.Error
+function rest.patch(path, options) end
+
+---@param path string
+---@param options? tidegate.HttpOptions
+---@return any data
+---@return tidegate.HttpResponse|tidegate.Error
+function rest.delete(path, options) end

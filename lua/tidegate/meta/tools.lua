@@ -1,0 +1,80 @@
+---@meta
+
+-- gateway.log, gateway.json, gateway.metrics.
+
+---One line each; with arguments, `text` is a format as of string.format.
+---@class tidegate.Log
+local log = {}
+
+---@param text any
+---@param ... any
+function log.debug(text, ...) end
+
+---@param text any
+---@param ... any
+function log.info(text, ...) end
+
+---@param text any
+---@param ... any
+function log.warn(text, ...) end
+
+---@param text any
+---@param ... any
+function log.error(text, ...) end
+
+---@class tidegate.Json
+---@field null lightuserdata JSON's null, which is not nil: it keeps its key.
+local json = {}
+
+---@param value any
+---@return string
+function json.encode(value) end
+
+---@param text string
+---@return any
+---@return tidegate.Error? err
+function json.decode(text) end
+
+---Marks a table as a list: an empty one is written as [].
+---@param list? table
+---@return table
+function json.array(list) end
+
+---Values that live through reloads. Equal names and labels are the same metric.
+---@class tidegate.Metrics
+local metrics = {}
+
+---@class tidegate.MetricOptions
+---@field help? string
+---@field labels? table<string, string>
+---@field buckets? number[] The ascending limits of a histogram.
+
+---@class tidegate.Metric
+local metric = {}
+
+---@param n? number 1 if left out; a counter only grows
+function metric:add(n) end
+
+---@param n number
+function metric:set(n) end
+
+---@param n number
+function metric:observe(n) end
+
+---@return number value of a histogram the number of observations
+function metric:value() end
+
+---@param name string
+---@param options? tidegate.MetricOptions
+---@return tidegate.Metric
+function metrics.counter(name, options) end
+
+---@param name string
+---@param options? tidegate.MetricOptions
+---@return tidegate.Metric
+function metrics.gauge(name, options) end
+
+---@param name string
+---@param options? tidegate.MetricOptions
+---@return tidegate.Metric
+function metrics.histogram(name, options) end

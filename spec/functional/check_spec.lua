@@ -1,0 +1,186 @@
+-- What `tidegate check` tells: for people as tables, for programs as JSON.
+
+local cjson = require "cjson"
+local paths = require "spec.support.paths"
+local process = require "spec.support.process"
+
+after_each(process.cleanup)
+
+local HEAD = [[
+local gateway = require "tidegate"
+gateway.configure { token = "abc.def.ghi", intents = 513, queue = { memory_bytes = 2 ^ 20 } }
+]]
+
+-- Line 3 is the first of `text`.
+local function check(text, options)
+  options = options or {}
+  local dir = paths.tmp()
+  paths.write(dir .. "/bot.lua", HEAD .. text)
+  local argv = { paths.bin "tidegate", "check", "bot.lua" }
+  argv[#argv + 1] = options.json and "--json" or nil
+  local run = process.run(argv, { cwd = dir, env = options.env })
+  assert.equal(options.exit_code or 0, run.exit_code, run.stdout .. run.stderr)
+  return run.stdout, run.stderr
+end
+
+-- The lines under a heading, without what aligns them.
+local function section(output, title)
+  local text = ("\n" .. output .. "\n"):match("\n" .. title .. "\n(.-)\n\n") or ""
+  local lines = {}
+  for line in (text .. "\n"):gmatch "([^\n]+)\n" do
+    lines[#lines + 1] = line:gsub("^%s+", ""):gsub("%s%s+", " | ")
+  end
+  return lines
+end
+
+local function has(lines, wanted)
+  for _, line in ipairs(lines) do
+    if line == wanted then
+      return true
+    end
+  end
+  return false, table.concat(lines, "\n")
+end
+
+describe("the configuration", function()
+  it("is told in the units of people, what differs from the defaults first", function()
+    local output = check ""
+    local set, default = section(output, "Configuration"), section(output, "By default")
+    assert.same({
+      "token | ***",
+      "intents | guilds, guild_messages (513)",
+      "queue.memory_bytes | 1 MiB",
+    }, set)
+    assert(has(default, "spawn_shard_delay | 5300 ms"))
+    assert(has(default, "event_handler.timeout | 10 s"))
+    assert(has(default, "resharding.check_interval | 8 h"))
+    assert(has(default, "queue.disk_bytes | 1 GiB"))
+    assert(has(default, "queue.drop_first | TYPING_START, PRESENCE_UPDATE"))
+    assert(has(default, "event_handler.urls | none: events only reach Lua"))
+  end)
+
+  it("shows what the environment has set, and no secret", function()
+    local output = check("", {
+      env = {
+        EVENT_HANDLER_URL = "http://user:hidden-word@127.0.0.1:81/events?key=hidden-word",
+        EVENT_HANDLER_SECRET_KEY = "hidden-word",
+        REST_AUTHORIZATION = "Bot hidden-word",
+        LOG_LEVEL = "debug",
+      },
+    })
+    local set = section(output, "Configuration")
+    assert(has(set, "event_handler.urls | http://127.0.0.1:81/events"))
+    assert(has(set, "event_handler.authorization | ***"))
+    assert(has(set, "log.level | debug"))
+    assert.is_nil(output:find("hidden", 1, true))
+    assert.is_nil(output:find("abc.def", 1, true))
+  end)
+
+  it("is told without a script, too", function()
+    local run = process.run({ paths.bin "tidegate", "check" }, {
+      env = { DISCORD_TOKEN = "abc.def.ghi", INTENTS = "guilds" },
+    })
+    assert.equal(0, run.exit_code, run.stderr)
+    assert.matches("^No script: the environment alone", run.stdout)
+    assert(has(section(run.stdout, "Configuration"), "intents | guilds (1)"))
+  end)
+end)
+
+describe("the script", function()
+  it("is told to load in both roles", function()
+    assert.matches("^bot.lua loads in the manager and in the workers%.\n", check "")
+  end)
+
+  it("has overridden methods, told with who calls them", function()
+    local output = check [[
+function gateway.manager:calculate_worker_id(shard_id) return shard_id % 2 end
+function gateway.shard:heartbeat(interval) return gateway.default.shard.heartbeat(self, interval) end
+if gateway.role == "manager" then function gateway.cache:message_changed() return true end end
+if gateway.role == "worker" then function gateway.manager:kill() end end
+]]
+    assert.same({
+      "bot.lua:3 | manager | gateway.manager:calculate_worker_id",
+      "bot.lua:5 | gateway.cache:message_changed (only assigned in the manager: never called)",
+      "bot.lua:6 | gateway.manager:kill (only assigned in the workers: never called)",
+      "bot.lua:4 | workers | gateway.shard:heartbeat",
+    }, section(output, "Overridden methods"))
+  end)
+
+  it("has filters, told with those that are compiled", function()
+    local output = check [[
+gateway.filter({ "TYPING_START", "PRESENCE_UPDATE" }, false)
+gateway.filter("MESSAGE_CREATE", function(event) return event.size < 100000 end, { priority = 3 })
+gateway.filter("GUILD_CREATE", true)
+]]
+    assert.same({
+      "bot.lua:3 | drops, compiled | PRESENCE_UPDATE, TYPING_START",
+      "bot.lua:4 | asks a function | MESSAGE_CREATE (priority 3)",
+      "bot.lua:5 | lets pass, compiled | GUILD_CREATE",
+    }, section(output, "Filters"))
+  end)
+
+  it("has handlers, told with where they run", function()
+    local output = check [[
+gateway.on("MESSAGE_CREATE", function() end, { ordered = "guild" })
+gateway.on({ "ready", "resumed" }, function() end)
+gateway.on("reload", function() end)
+gateway.on_broadcast("settings", function() end)
+if gateway.role == "manager" then gateway.on("load", function() end) end
+if gateway.role == "manager" then gateway.on("GUILD_CREATE", function() end) end
+]]
+    assert.same({
+      "bot.lua:3 | workers | MESSAGE_CREATE (in order of each guild)",
+      "bot.lua:4 | workers | ready, resumed",
+      "bot.lua:5 | both | reload",
+      'bot.lua:6 | both | broadcasts of "settings"',
+      "bot.lua:7 | manager | load",
+      "bot.lua:8 | GUILD_CREATE (only registered in the manager: never called)",
+    }, section(output, "Handlers"))
+  end)
+
+  it("is not told to have what it has not", function()
+    local output = check ""
+    for _, title in ipairs { "Overridden methods", "Filters", "Handlers" } do
+      assert.is_nil(output:find(title, 1, true))
+    end
+  end)
+
+  it("looks for modules where it says", function()
+    local output = check("", { env = { TIDEGATE_ROCKS_TREES = "/opt/rocks" } })
+    local lines = section(output, "Where modules are looked for")
+    assert.equal("Lua | ./?.lua", lines[1])
+    assert(has(lines, "/opt/rocks/share/lua/5.1/?.lua"))
+  end)
+
+  it("never makes lines that do not fit, nor shows JSON", function()
+    local output = check [[
+gateway.filter({ "TYPING_START", "PRESENCE_UPDATE", "CHANNEL_PINS_UPDATE", "GUILD_MEMBER_ADD",
+  "VOICE_STATE_UPDATE", "GUILD_MEMBER_REMOVE", "GUILD_MEMBER_UPDATE", "GUILD_ROLE_CREATE" }, false)
+]]
+    for line in output:gmatch "[^\n]+" do
+      assert.is_true(#line <= 100, line)
+    end
+    assert.is_nil(output:find '[{}"]')
+  end)
+end)
+
+describe("--json", function()
+  it("has it all as one object", function()
+    local report = cjson.decode((check([[
+function gateway.manager:calculate_worker_id(shard_id) return shard_id % 2 end
+gateway.filter("TYPING_START", false)
+]], { json = true, env = { EVENT_HANDLER_URL = "http://user:hidden-word@127.0.0.1:81/" } })))
+    assert.equal("***", report.configuration.token)
+    assert.equal("http://127.0.0.1:81/", report.configuration.event_handler.urls[1])
+    assert.equal(1048576, report.configuration.queue.memory_bytes)
+    assert.same({ table = "manager", method = "calculate_worker_id", where = "bot.lua:3", used = true,
+      switchedOff = false }, report.manager.overrides[1])
+    assert.is_false(report.worker.overrides[1].used)
+    assert.is_true(report.worker.filters[1].compiled)
+  end)
+
+  it("tells what is wrong, with exit code 1", function()
+    local output = check("error 'oh no'\n", { json = true, exit_code = 1 })
+    assert.matches("bot.lua:3: oh no", cjson.decode(output).problem, 1, true)
+  end)
+end)

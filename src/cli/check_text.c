@@ -1,0 +1,357 @@
+#include "cli/check_text.h"
+
+#include "base/buf.h"
+#include "base/config.h"
+#include "base/config_options.h"
+#include "base/intents.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WIDTH = 100, CELL_MAX = 44 };
+
+/* ---- tables: columns as wide as they need, the last one wrapped ---- */
+
+struct row {
+  char *cells[3];
+};
+
+struct table {
+  struct row *rows;
+  int count;
+};
+
+static void add_row(struct table *table, const char *first, const char *second, const char *third)
+{
+  table->rows = tg_realloc(table->rows, (size_t)(table->count + 1) * sizeof *table->rows);
+  table->rows[table->count++] = (struct row){{tg_strdup(first), tg_strdup(second), tg_strdup(third)}};
+}
+
+static int width_of(const struct table *table, int column)
+{
+  int width = 0;
+  for (int i = 0; i < table->count; i++) {
+    int length = (int)strlen(table->rows[i].cells[column]);
+    if (length > width && length <= CELL_MAX)
+      width = length;
+  }
+  return width > 0 ? width + 2 : 0;
+}
+
+/* Breaks between words; lines but the first begin at `indent`. */
+static void print_wrapped(const char *text, int indent)
+{
+  for (int at = indent; *text;) {
+    int length = (int)strcspn(text, " ");
+    if (at > indent && at + 1 + length > WIDTH) {
+      printf("\n%*s", indent, "");
+      at = indent;
+    } else if (at > indent) {
+      putchar(' ');
+      at++;
+    }
+    printf("%.*s", length, text);
+    at += length;
+    text += length;
+    text += strspn(text, " ");
+  }
+  putchar('\n');
+}
+
+static void print_table(struct table *table, const char *title)
+{
+  int first = width_of(table, 0), second = width_of(table, 1);
+  if (table->count > 0)
+    printf("\n%s\n", title);
+  for (int i = 0; i < table->count; i++) {
+    char **cells = table->rows[i].cells;
+    printf("  %-*s%-*s", first, cells[0], second, cells[1]);
+    if ((int)strlen(cells[0]) >= first && first > 0)
+      printf("  ");
+    print_wrapped(cells[2], 2 + first + second);
+    for (int column = 0; column < 3; column++)
+      free(cells[column]);
+  }
+  free(table->rows);
+  *table = (struct table){0};
+}
+
+/* ---- configuration ---- */
+
+static const json_t *at_path(const json_t *object, const char *path)
+{
+  for (const char *dot; object && (dot = strchr(path, '.')); path = dot + 1) {
+    char *key = tg_strndup(path, (size_t)(dot - path));
+    object = json_object_get(object, key);
+    free(key);
+  }
+  return json_object_get(object, path);
+}
+
+struct unit {
+  int64_t size;
+  const char *name;
+};
+
+/* In the largest unit that leaves no fraction. */
+static void print_number(struct tg_buf *out, int64_t number, const struct unit *units)
+{
+  while (units->size > 1 && (number == 0 || number % units->size != 0))
+    units++;
+  tg_buf_printf(out, "%lld %s", (long long)(number / units->size), units->name);
+}
+
+static void value_text(struct tg_buf *out, const struct tg_option *option, const json_t *value)
+{
+  static const struct unit times[] = {
+      {86400000, "d"}, {3600000, "h"}, {60000, "min"}, {1000, "s"}, {1, "ms"}};
+  static const struct unit sizes[] = {{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}, {1, "bytes"}};
+  if (strcmp(option->path, "intents") == 0) {
+    char names[1024];
+    tg_intents_format((uint64_t)json_integer_value(value), names, sizeof names);
+    tg_buf_printf(out, "%s (%lld)", names[0] ? names : "none", (long long)json_integer_value(value));
+  } else if (json_is_integer(value) && (option->kind == TG_OPTION_MS || option->kind == TG_OPTION_SIZE)) {
+    print_number(out, json_integer_value(value), option->kind == TG_OPTION_MS ? times : sizes);
+  } else if (json_is_string(value)) {
+    tg_buf_puts(out, json_string_value(value));
+  } else if (json_is_array(value) && option->kind == TG_OPTION_STRINGS) {
+    for (size_t i = 0; i < json_array_size(value); i++)
+      tg_buf_printf(out, "%s%s", i > 0 ? ", " : "", json_string_value(json_array_get(value, i)));
+    if (json_array_size(value) == 0)
+      tg_buf_puts(out,
+                  strcmp(option->path, "event_handler.urls") == 0 ? "none: events only reach Lua" : "none");
+  } else {
+    char *text = json_dumps(value, JSON_ENCODE_ANY);
+    tg_buf_puts(out, text ? text : "");
+    free(text);
+  }
+}
+
+/* The environment without our own variables: what the defaults depend on. */
+static const char *plain_environment(const char *name)
+{
+  for (size_t i = 0; i < tg_config_option_count; i++) {
+    if (tg_config_options[i].env && strcmp(tg_config_options[i].env, name) == 0)
+      return NULL;
+  }
+  return getenv(name);
+}
+
+static json_t *defaults(void)
+{
+  struct tg_config config = {0};
+  struct tg_problems problems = {0};
+  json_t *given = json_pack("{s:s, s:i}", "token", "none", "intents", 0), *result = NULL;
+  if (tg_config_load(given, plain_environment, &config, &problems)) {
+    result = tg_config_to_json(&config);
+    tg_config_free(&config);
+  }
+  tg_problems_free(&problems);
+  json_decref(given);
+  return result;
+}
+
+static bool is_required(const char *path)
+{
+  return strcmp(path, "token") == 0 || strcmp(path, "intents") == 0;
+}
+
+static void print_configuration(const json_t *configuration)
+{
+  json_t *usual = defaults();
+  struct table set = {0}, rest = {0};
+  for (size_t i = 0; i < tg_config_option_count; i++) {
+    const struct tg_option *option = &tg_config_options[i];
+    const json_t *value = at_path(configuration, option->path), *otherwise = at_path(usual, option->path);
+    if (!value)
+      continue;
+    struct tg_buf text = {0};
+    value_text(&text, option, value);
+    char *words = tg_buf_take(&text);
+    bool told = is_required(option->path) || !json_equal(value, otherwise);
+    add_row(told ? &set : &rest, option->path, "", words);
+    free(words);
+  }
+  json_decref(usual);
+  print_table(&set, "Configuration");
+  print_table(&rest, "By default");
+}
+
+/* ---- what the script has set up ---- */
+
+static const char *text_at(const json_t *object, const char *key)
+{
+  const char *text = json_string_value(json_object_get(object, key));
+  return text ? text : "";
+}
+
+static bool same_events(const json_t *item, const json_t *other)
+{
+  const json_t *mine = json_object_get(item, "events"), *its = json_object_get(other, "events");
+  return (!mine && !its) || json_equal(mine, its);
+}
+
+static bool contains(const json_t *list, const json_t *item)
+{
+  size_t i;
+  json_t *other;
+  json_array_foreach((json_t *)list, i, other)
+  {
+    if (strcmp(text_at(item, "where"), text_at(other, "where")) == 0 && same_events(item, other) &&
+        strcmp(text_at(item, "method"), text_at(other, "method")) == 0)
+      return true;
+  }
+  return false;
+}
+
+/* A method counts where the gateway asks for it; elsewhere it is never called. */
+static void print_overrides(const json_t *manager, const json_t *worker)
+{
+  const struct {
+    const json_t *own, *other;
+    const char *name, *elsewhere;
+  } roles[] = {{manager, worker, "manager", "only assigned in the workers: never called"},
+               {worker, manager, "workers", "only assigned in the manager: never called"}};
+  struct table table = {0};
+  for (int i = 0; i < 2; i++) {
+    const json_t *own = json_object_get(roles[i].own, "overrides");
+    const json_t *other = json_object_get(roles[i].other, "overrides");
+    size_t k;
+    json_t *item;
+    json_array_foreach((json_t *)own, k, item)
+    {
+      bool used = json_is_true(json_object_get(item, "used"));
+      if (!used && contains(other, item))
+        continue; /* told with the role that calls it */
+      struct tg_buf name = {0};
+      tg_buf_printf(&name, "gateway.%s:%s", text_at(item, "table"), text_at(item, "method"));
+      if (!used)
+        tg_buf_printf(&name, " (%s)", roles[1 - i].elsewhere);
+      char *words = tg_buf_take(&name);
+      add_row(&table, text_at(item, "where"), used ? roles[i].name : "", words);
+      free(words);
+    }
+  }
+  print_table(&table, "Overridden methods");
+}
+
+static char *event_names(const json_t *item)
+{
+  struct tg_buf names = {0};
+  const json_t *priority = json_object_get(item, "priority");
+  size_t i;
+  json_t *event;
+  json_array_foreach(json_object_get(item, "events"), i, event)
+  {
+    const char *topic = json_string_value(json_object_get(event, "broadcast"));
+    tg_buf_puts(&names, i > 0 ? ", " : "");
+    if (topic)
+      tg_buf_printf(&names, "broadcasts of \"%s\"", topic);
+    else
+      tg_buf_puts(&names, json_is_string(event) ? json_string_value(event) : "?");
+  }
+  if (json_integer_value(priority) != 0)
+    tg_buf_printf(&names, " (priority %lld)", (long long)json_integer_value(priority));
+  if (json_object_get(item, "ordered"))
+    tg_buf_printf(&names, " (in order of each %s)", text_at(item, "ordered"));
+  return tg_buf_take(&names);
+}
+
+static void print_filters(const json_t *worker)
+{
+  struct table table = {0};
+  size_t i;
+  json_t *item;
+  json_array_foreach(json_object_get(worker, "filters"), i, item)
+  {
+    char *names = event_names(item);
+    const char *rule = "asks a function";
+    if (json_is_true(json_object_get(item, "compiled")))
+      rule = json_is_true(json_object_get(item, "rule")) ? "lets pass, compiled" : "drops, compiled";
+    add_row(&table, text_at(item, "where"), rule, names);
+    free(names);
+  }
+  print_table(&table, "Filters");
+}
+
+/* Whether these come in workers alone. */
+static bool is_workers_own(const json_t *item)
+{
+  static const char *const elsewhere[] = {"load", "unload", "reload", "resharding"};
+  size_t i;
+  json_t *event;
+  json_array_foreach(json_object_get(item, "events"), i, event)
+  {
+    if (!json_is_string(event))
+      return false;
+    for (size_t k = 0; k < sizeof elsewhere / sizeof *elsewhere; k++) {
+      if (strcmp(elsewhere[k], json_string_value(event)) == 0)
+        return false;
+    }
+  }
+  return true;
+}
+
+static void add_handler(struct table *table, const json_t *item, const char *role, const char *remark)
+{
+  char *names = event_names(item);
+  struct tg_buf words = {0};
+  tg_buf_printf(&words, "%s%s", names, remark);
+  char *text = tg_buf_take(&words);
+  add_row(table, text_at(item, "where"), role, text);
+  free(text);
+  free(names);
+}
+
+static void print_handlers(const json_t *manager, const json_t *worker)
+{
+  const json_t *in_manager = json_object_get(manager, "handlers");
+  const json_t *in_worker = json_object_get(worker, "handlers");
+  struct table table = {0};
+  size_t i;
+  json_t *item;
+  json_array_foreach((json_t *)in_worker, i, item)
+  {
+    bool both = !is_workers_own(item) && contains(in_manager, item);
+    add_handler(&table, item, both ? "both" : "workers", "");
+  }
+  json_array_foreach((json_t *)in_manager, i, item)
+  {
+    if (contains(in_worker, item))
+      continue;
+    bool in_vain = is_workers_own(item);
+    add_handler(&table, item, in_vain ? "" : "manager",
+                in_vain ? " (only registered in the manager: never called)" : "");
+  }
+  print_table(&table, "Handlers");
+}
+
+static void add_paths(struct table *table, const char *what, const char *paths)
+{
+  while (*paths) {
+    size_t length = strcspn(paths, ";");
+    char *path = tg_strndup(paths, length);
+    add_row(table, what, "", path);
+    free(path);
+    paths += length + (paths[length] == ';');
+    what = "";
+  }
+}
+
+void tg_check_print(const json_t *configuration, const json_t *manager, const json_t *worker)
+{
+  const char *script = text_at(worker, "script");
+  if (*script)
+    printf("%s loads in the manager and in the workers.\n", script);
+  else
+    puts("No script: the environment alone configures the gateway.");
+  print_configuration(configuration);
+  print_overrides(manager, worker);
+  print_filters(worker);
+  print_handlers(manager, worker);
+  struct table paths = {0};
+  add_paths(&paths, "Lua", text_at(worker, "path"));
+  add_paths(&paths, "C", text_at(worker, "cpath"));
+  print_table(&paths, "Where modules are looked for");
+}

@@ -1,0 +1,9 @@
+#pragma once
+
+/* What `tidegate check` prints for a person. */
+
+#include <jansson.h>
+
+/* `configuration` as of tg_config_to_json(), the others as of
+ * tg_script_describe(). All are borrowed. */
+void tg_check_print(const json_t *configuration, const json_t *manager, const json_t *worker);
