@@ -1,5 +1,5 @@
--- The bot, a worker, the gateway or the disk fails: nothing is lost, nothing is out of order, and what had to go
--- is told.
+-- The bot, a worker, the gateway or the disk fails: nothing is lost, nothing is out of order, and what had
+-- to go is told.
 
 local checker = require "spec.support.checker"
 local loop = require "spec.support.loop"
@@ -14,25 +14,22 @@ local function pile_up(s, options)
   return s.fake:wait_emitted(30000)
 end
 
--- The bytes of all segments in the state directory.
-local function segments(s)
+local function lines_of(command)
   local found = {}
-  local pipe = assert(io.popen(("find %s/log -name '*.segment' 2>/dev/null | sort"):format(s.gateway.state_dir)))
-  for path in pipe:lines() do
-    found[#found + 1] = path
+  local pipe = assert(io.popen(command))
+  for line in pipe:lines() do
+    found[#found + 1] = line
   end
   pipe:close()
   return found
 end
 
+local function segments(s)
+  return lines_of(("find %s/log -name '*.segment' | sort"):format(s.gateway.state_dir))
+end
+
 local function logs(s)
-  local found = {}
-  local pipe = assert(io.popen(("ls %s/log 2>/dev/null"):format(s.gateway.state_dir)))
-  for name in pipe:lines() do
-    found[#found + 1] = name
-  end
-  pipe:close()
-  return found
+  return lines_of(("ls %s/log 2>/dev/null"):format(s.gateway.state_dir))
 end
 
 -- The manager and with it all of the gateway is gone from one moment to the next.
@@ -76,7 +73,8 @@ describe("with a log", function()
   end)
 
   it("memory holds a window, the rest is read back", function()
-    local s = scene.start { shards = 2, fake = { max_concurrency = 2 }, script = script "queue = { memory_bytes = 16384 }" }
+    local s = scene.start { shards = 2, fake = { max_concurrency = 2 },
+      script = script "queue = { memory_bytes = 16384 }" }
     s.bot:wait_for_events(2, "READY")
     pile_up(s, { count = 1500, rate = 5000 })
     s.bot:up()
@@ -278,6 +276,48 @@ describe("a log directory that cannot be written", function()
     loop.wait_for("the end", function() return s.gateway.process.ended end)
     assert.equal(78, s.gateway.exit_code)
     s.gateway:wait_for_log "the log directory [^\n]* cannot be made"
+  end)
+end)
+
+describe("a full disk", function()
+  local mounted
+
+  after_each(function()
+    scene.stop()
+    if mounted then
+      os.execute("umount " .. mounted)
+      mounted = nil
+    end
+  end)
+
+  it("does not stop the shards, and the oldest events go first", function()
+    local dir = paths.tmp() .. "/state"
+    os.execute("mkdir -p " .. dir)
+    if os.execute("mount -t tmpfs -o size=3m tmpfs " .. dir .. " 2>/dev/null") ~= 0 then
+      pending "a small file system can only be mounted by root"
+      return
+    end
+    mounted = dir
+    local s = scene.start { state_dir = dir, script = script "event_handler = { markers = true }" }
+    s.bot:wait_for_events(1, "READY")
+    pile_up(s, { count = 3000, rate = 5000 })
+    s.gateway:wait_for_log "the disk is full"
+    s.bot:up()
+    s.fake:emit { count = 5 }
+    local sent = s.fake:wait_emitted()
+    local guild, last = next(sent)
+    s.bot:wait_for_events(1, function(event)
+      return event.t == "MESSAGE_CREATE" and event.body:find(('"nonce":"%s:%d"'):format(guild, last), 1, true)
+    end, 30000)
+    local expected
+    for _, event in ipairs(s.bot.events) do
+      local from = event.gap and event.gap.from or event.s
+      assert.equal(expected or from, from)
+      expected = (event.gap and event.gap.to or event.s) + 1
+    end
+    assert.equal("disk_full", gaps(s)[1].gap.reason)
+    assert.equal(1, s:counters().identifies)
+    assert.equal(0, s:counters().resumes)
   end)
 end)
 

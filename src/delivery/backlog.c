@@ -50,6 +50,7 @@ struct opening {
   char *stamp; /* of this run of the gateway, as in the directories' names */
   struct tg_source **last;
   int count;
+  int waited; /* ms for locks, in all */
 };
 
 static bool is_wanted(void *ctx, int shard_id)
@@ -71,12 +72,14 @@ static bool is_current(const struct opening *opening, const char *name)
   return dot && strncmp(dot, opening->stamp, strlen(opening->stamp)) == 0;
 }
 
-static struct tg_event_log *open_patiently(struct opening *opening, const struct tg_event_log_options *options,
-                                           const char *name, struct tg_error *error)
+static struct tg_event_log *open_patiently(struct opening *opening,
+                                           const struct tg_event_log_options *options, const char *name,
+                                           struct tg_error *error)
 {
-  for (int waited = 0;; waited += LOCK_STEP) {
+  for (;; opening->waited += LOCK_STEP) {
     struct tg_event_log *log = tg_event_log_open(options, error);
-    if (log || strcmp(error->code, "locked") != 0 || is_current(opening, name) || waited >= LOCK_PATIENCE)
+    if (log || strcmp(error->code, "locked") != 0 || is_current(opening, name) ||
+        opening->waited >= LOCK_PATIENCE)
       return log;
     usleep(LOCK_STEP * 1000);
   }
@@ -291,7 +294,6 @@ static bool flush(struct tg_delivery *delivery, bool at_once)
     delivery->flush_retry_at = tg_delivery_now(delivery) + FLUSH_RETRY;
     refused(delivery, &error);
   }
-  delivery->tight = tg_event_log_disk(log) > delivery->own_bound - delivery->own_bound / 5;
   delivery->unsynced = true;
   return done;
 }
@@ -325,6 +327,8 @@ static void end_turn(struct tg_delivery *delivery, bool at_once)
 {
   if (delivery->noted_gaps.length > 0)
     tg_backlog_take_gaps(delivery);
+  if (delivery->touched)
+    delivery->tight = tg_event_log_disk(delivery->own->log) > delivery->own_bound - delivery->own_bound / 5;
   if (delivery->touched && flush(delivery, at_once)) {
     if (delivery->config->queue.sync == TG_SYNC_BATCH && !at_once)
       sync_touched(delivery);

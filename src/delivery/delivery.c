@@ -142,10 +142,9 @@ static void assign(struct tg_delivery *delivery, struct tg_lane *lane)
       delivery->handler_count > 0 ? delivery->handlers[lane->shard_id % delivery->handler_count] : NULL;
   if (!lane->handler)
     empty_lane(lane);
-  if (lane->handler == before || lane->state != TG_LANE_READY)
-    return;
-  tg_handler_forget(before, lane);
-  if (lane->handler)
+  if (lane->handler != before && lane->state == TG_LANE_READY)
+    tg_handler_forget(before, lane);
+  if (lane->handler && lane->state == TG_LANE_IDLE && lane->queue.head)
     tg_handler_ready(lane->handler, lane);
 }
 

@@ -90,7 +90,8 @@ static void send_head(struct tg_handler *handler, struct tg_lane *lane)
   tg_ms timeout = delivery->config->event_handler.timeout;
   char key[96];
   snprintf(key, sizeof key, "Idempotency-Key: %d.%llu.%s%llu", lane->shard_id,
-           (unsigned long long)event->epoch, event->marker ? "gap-" : "", (unsigned long long)event->sequence);
+           (unsigned long long)event->epoch, event->marker ? "gap-" : "",
+           (unsigned long long)event->sequence);
   struct tg_span body = {event->body, event->body_length};
   if (event->gap) {
     struct tg_gap gap;

@@ -173,8 +173,8 @@ static void first_drop(struct tg_delivery *delivery)
     limit = delivery->own_bound;
   }
   tg_log(TG_WARN, TG_NO_SHARD,
-         "the queue for the event handler is filling up: %llu events, %llu of %llu bytes (queue.%s); events are "
-         "dropped from now on (queue.drop_first above 80 %%, the oldest ones when it is full)",
+         "the queue for the event handler is filling up: %llu events, %llu of %llu bytes (queue.%s); events "
+         "are dropped from now on (queue.drop_first above 80 %%, the oldest ones when it is full)",
          (unsigned long long)tg_delivery_waiting(delivery), (unsigned long long)bytes,
          (unsigned long long)limit, bound(delivery));
 }

@@ -147,7 +147,9 @@ void tg_lane_refill(struct tg_lane *lane)
 {
   struct tg_delivery *delivery = lane->delivery;
   uint64_t limit = window(delivery);
-  for (int i = 0; lane->spilled && (!lane->queue.head || (i < TG_REFILL_MAX && lane->queue.bytes < limit)); i++) {
+  for (int i = 0; lane->spilled; i++) {
+    if (lane->queue.head && (i >= TG_REFILL_MAX || lane->queue.bytes >= limit))
+      break;
     struct tg_log_entry entry;
     struct tg_source *source = lane->source;
     tg_log_position next = tg_event_log_next(source->log, lane->shard_id, lane->after, &entry);

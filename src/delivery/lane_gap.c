@@ -193,7 +193,8 @@ uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled)
   if (resumable && last >= tail.from)
     return settled > last ? settled : last; /* a newer log has it */
   if (resumable && settled >= tail.from) {
-    tg_log(TG_INFO, lane->shard_id, "the log has lost the events from %llu on: Discord is asked for them again",
+    tg_log(TG_INFO, lane->shard_id,
+           "the log has lost the events from %llu on: Discord is asked for them again",
            (unsigned long long)tail.from);
     return tail.from - 1;
   }

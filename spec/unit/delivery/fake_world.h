@@ -98,7 +98,8 @@ void uv_unref(uv_handle_t *handle) { (void)handle; }
 void uv_close(uv_handle_t *handle, uv_close_cb callback)
 {
   assert_false(uv_is_closing(handle));
-  timer_of((uv_timer_t *)handle)->active = false;
+  if (handle->type == UV_UNKNOWN_HANDLE)
+    timer_of((uv_timer_t *)handle)->active = false;
   closing[closing_count].handle = handle;
   closing[closing_count++].callback = callback;
 }
@@ -108,10 +109,45 @@ static inline void run_closes(void)
 {
   while (closing_count > 0) {
     uv_handle_t *handle = closing[--closing_count].handle;
-    memset(timer_of((uv_timer_t *)handle), 0, sizeof timers[0]);
+    if (handle->type == UV_UNKNOWN_HANDLE)
+      memset(timer_of((uv_timer_t *)handle), 0, sizeof timers[0]);
     closing[closing_count].callback(handle);
   }
 }
+
+/* What is to be called once a turn of the loop. */
+static uv_check_t *turn;
+
+int uv_prepare_init(uv_loop_t *loop, uv_prepare_t *prepare)
+{
+  (void)loop;
+  memset(prepare, 0, sizeof *prepare);
+  prepare->type = UV_PREPARE;
+  return 0;
+}
+
+int uv_prepare_start(uv_prepare_t *prepare, uv_prepare_cb callback)
+{
+  prepare->prepare_cb = callback;
+  return 0;
+}
+
+int uv_check_init(uv_loop_t *loop, uv_check_t *check)
+{
+  (void)loop;
+  memset(check, 0, sizeof *check);
+  check->type = UV_CHECK;
+  turn = check;
+  return 0;
+}
+
+int uv_check_start(uv_check_t *check, uv_check_cb callback)
+{
+  check->check_cb = callback;
+  return 0;
+}
+
+static inline void end_turn(void) { turn->check_cb(turn); }
 
 /* Lets time pass, timer by timer. */
 static inline void advance(uint64_t ms)

@@ -1,0 +1,268 @@
+/* The log under the lanes: what is durable when, what is read back, what a new
+ * process takes over. */
+
+#include "fake_world.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static void open_log(void)
+{
+  struct tg_error error = {0};
+  if (!tg_delivery_open_log(delivery, NULL, 1, &error))
+    fail_msg("%s", error.message);
+}
+
+static int begin_logged(void **state)
+{
+  begin_world(state);
+  config.queue.disk_bytes = 8 << 20;
+  open_log();
+  return 0;
+}
+
+static int end_logged(void **state)
+{
+  char command[128];
+  snprintf(command, sizeof command, "rm -rf %s/log", state_dir);
+  tg_delivery_free(delivery);
+  assert_int_equal(system(command), 0);
+  return end_world(state);
+}
+
+/* The process dies, and another one takes over. */
+static void restart(void)
+{
+  end_turn();
+  tg_delivery_free(delivery);
+  run_closes();
+  now += 10;
+  struct tg_delivery_options options = {
+      .config = &config,
+      .hooks = &hooks,
+      .table = (struct tg_shard_table *)rows,
+      .http = (struct tg_http *)rows,
+  };
+  delivery = tg_delivery_new(&options);
+  open_log();
+}
+
+static void answer_all(int from, int count)
+{
+  for (int i = from; i < from + count; i++) {
+    answer(i, 200);
+    end_turn();
+  }
+}
+
+static void assert_key(int post, const char *key) { assert_string_equal(posts[post].key, key); }
+
+static uint64_t durable(int shard_id)
+{
+  uint64_t sequence;
+  assert_true(tg_delivery_durable(delivery, shard_id, &sequence));
+  return sequence;
+}
+
+static void an_event_is_durable_when_the_turn_ends(void **state)
+{
+  (void)state;
+  deliver(1, "MESSAGE_DELETE", "{}");
+  assert_int_equal(tg_delivery_settled(delivery, 1), 0);
+  assert_int_equal(durable(1), 0);
+  end_turn();
+  assert_int_equal(tg_delivery_settled(delivery, 1), 1);
+  assert_int_equal(durable(1), 1);
+  assert_int_equal(value(&rows[1].durable_sequence), 1);
+  assert_int_equal(value(&rows[1].delivered_sequence), 0);
+  answer(the_open_post(), 200);
+  assert_int_equal(value(&rows[1].delivered_sequence), 1);
+}
+
+static void filtered_events_are_durable(void **state)
+{
+  (void)state;
+  hooks.want[TG_EVENT_TYPING_START] = TG_WANT_DROP;
+  deliver(1, "TYPING_START", "{}");
+  deliver(1, "TYPING_START", "{}");
+  end_turn();
+  assert_int_equal(tg_delivery_settled(delivery, 1), 2);
+  assert_int_equal(open_posts, 0);
+}
+
+static void a_new_session_begins_at_nothing(void **state)
+{
+  (void)state;
+  deliver(1, "MESSAGE_DELETE", "{}");
+  end_turn();
+  tg_delivery_new_session(delivery, 1, 8);
+  assert_int_equal(durable(1), 0);
+  assert_int_equal(value(&rows[1].durable_sequence), 0);
+}
+
+static void memory_is_a_window(void **state)
+{
+  (void)state;
+  config.queue.memory_bytes = 16 * 2000;
+  for (int i = 0; i < 200; i++)
+    deliver(i % 2, "MESSAGE_DELETE", "{\"id\":\"1\"}");
+  end_turn();
+  assert_int_equal(value(&rows[0].queued_events), 100);
+  assert_int_equal(tg_delivery_settled(delivery, 0), 100);
+  for (int i = 0; i < 200; i++) {
+    char key[32];
+    snprintf(key, sizeof key, "%d.7.%d", i % 2, i / 2 + 1);
+    assert_key(i, key);
+    if (i == 100) /* in between more comes: behind all the rest */
+      deliver(0, "MESSAGE_UPDATE", "{}");
+    answer_all(i, 1);
+  }
+  assert_key(200, "0.7.101");
+  answer(200, 200);
+  assert_int_equal(open_posts, 0);
+  assert_int_equal(value(&rows[0].queued_events), 0);
+  assert_int_equal(value(&rows[0].queued_bytes), 0);
+}
+
+static void a_new_process_takes_over(void **state)
+{
+  (void)state;
+  for (int i = 0; i < 5; i++)
+    deliver(3, "MESSAGE_DELETE", "{ \"id\" : \"1\" }");
+  answer_all(0, 2);
+  restart();
+  int first = the_open_post();
+  tg_delivery_adopt_session(delivery, 3, 7, 4); /* a moment old */
+  assert_int_equal(tg_delivery_settled(delivery, 3), 5);
+  assert_string_equal(posts[first].body,
+                      "{\"shardId\":3,\"epoch\":7,\"message\":"
+                      "{\"t\":\"MESSAGE_DELETE\",\"s\":3,\"op\":0,\"d\":{ \"id\" : \"1\" }}}");
+  assert_key(first, "3.7.3");
+  deliver_as(3, 5, "{\"t\":\"MESSAGE_DELETE\",\"s\":5,\"op\":0,\"d\":{}}"); /* a replay of what is there */
+  assert_int_equal(value(&rows[3].replayed), 1);
+  deliver(3, "MESSAGE_DELETE", "{}");
+  answer_all(first, 4);
+  assert_key(first + 3, "3.7.6");
+  assert_int_equal(open_posts, 0);
+  assert_int_equal(value(&rows[3].delivered), 6);
+}
+
+static void takes_over_twice(void **state)
+{
+  (void)state;
+  deliver(3, "MESSAGE_DELETE", "{}");
+  restart();
+  tg_delivery_adopt_session(delivery, 3, 7, 1);
+  deliver(3, "MESSAGE_DELETE", "{}");
+  restart();
+  tg_delivery_adopt_session(delivery, 3, 7, 2);
+  deliver(3, "MESSAGE_DELETE", "{}");
+  int first = the_open_post();
+  answer_all(first, 3);
+  assert_key(first, "3.7.1");
+  assert_key(first + 1, "3.7.2");
+  assert_key(first + 2, "3.7.3");
+  assert_int_equal(open_posts, 0);
+}
+
+static void dead_letters_of_what_was_read_back(void **state)
+{
+  (void)state;
+  char path[128], text[400] = "";
+  deliver(3, "MESSAGE_DELETE", "{\"id\":\"7\"}");
+  restart();
+  for (int i = 0; i < 3; i++) {
+    answer(the_open_post(), 400);
+    advance(10000);
+  }
+  snprintf(path, sizeof path, "%s/dead.jsonl", state_dir);
+  FILE *file = fopen(path, "r");
+  assert_non_null(file);
+  assert_non_null(fgets(text, sizeof text, file));
+  fclose(file);
+  assert_non_null(strstr(text, "\"s\":1"));
+  assert_non_null(strstr(text, "{\"id\":\"7\"}"));
+}
+
+static void a_lost_session_is_told(void **state)
+{
+  (void)state;
+  config.event_handler.markers = true;
+  deliver(2, "MESSAGE_DELETE", "{}");
+  tg_delivery_new_session(delivery, 2, epochs[2] = 8);
+  next_sequence[2] = 0;
+  deliver(2, "READY", "{}");
+  answer_all(0, 3);
+  assert_key(0, "2.7.1");
+  assert_string_equal(posts[1].body,
+                      "{\"shardId\":2,\"epoch\":7,\"gap\":{\"from\":2,\"reason\":\"session_lost\"}}");
+  assert_key(1, "2.7.gap-1");
+  assert_key(2, "2.8.1");
+}
+
+static void what_never_came_is_told(void **state)
+{
+  (void)state;
+  config.event_handler.markers = true;
+  deliver(2, "MESSAGE_DELETE", "{}");
+  deliver_as(2, 5, "{\"t\":\"MESSAGE_DELETE\",\"s\":5,\"op\":0,\"d\":{}}");
+  answer_all(0, 3);
+  assert_string_equal(
+      posts[1].body,
+      "{\"shardId\":2,\"epoch\":7,\"gap\":{\"from\":2,\"to\":4,\"count\":3,\"reason\":\"skipped\"}}");
+  assert_key(2, "2.7.5");
+}
+
+/* The log refuses to grow, as a full disk makes it. */
+static void set_file_size(rlim_t size)
+{
+  struct rlimit limit;
+  getrlimit(RLIMIT_FSIZE, &limit);
+  limit.rlim_cur = size;
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void what_the_log_refuses_stays_in_memory(void **state)
+{
+  (void)state;
+  signal(SIGXFSZ, SIG_IGN);
+  deliver(1, "MESSAGE_DELETE", "{}");
+  end_turn();
+  set_file_size(1);
+  for (int i = 0; i < 3; i++) {
+    deliver(1, "MESSAGE_DELETE", "{}");
+    end_turn();
+  }
+  assert_non_null(strstr(logged, "the log cannot be written"));
+  assert_int_equal(tg_delivery_settled(delivery, 1), 1); /* what the next process would know */
+  assert_int_equal(durable(1), 4);                       /* what this one can stand for */
+  answer(0, 200);
+  assert_key(1, "1.7.2");
+  set_file_size(RLIM_INFINITY);
+  advance(2000);
+  end_turn();
+  assert_non_null(strstr(logged, "the log is written again"));
+  assert_int_equal(tg_delivery_settled(delivery, 1), 4);
+  answer_all(1, 3);
+  assert_int_equal(open_posts, 0);
+}
+
+#define LOGGED(test) cmocka_unit_test_setup_teardown(test, begin_logged, end_logged)
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      LOGGED(an_event_is_durable_when_the_turn_ends),
+      LOGGED(filtered_events_are_durable),
+      LOGGED(a_new_session_begins_at_nothing),
+      LOGGED(memory_is_a_window),
+      LOGGED(a_new_process_takes_over),
+      LOGGED(takes_over_twice),
+      LOGGED(dead_letters_of_what_was_read_back),
+      LOGGED(a_lost_session_is_told),
+      LOGGED(what_never_came_is_told),
+      LOGGED(what_the_log_refuses_stays_in_memory),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
