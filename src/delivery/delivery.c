@@ -46,12 +46,40 @@ static void on_own_timer_closed(uv_handle_t *timer)
   tg_delivery_handle_closed(timer->data);
 }
 
+static void report_waiting(const struct tg_delivery *delivery)
+{
+  uint64_t delivered = 0, retried = 0, dropped = 0, dead = 0;
+  int64_t oldest = 0;
+  if (tg_delivery_waiting(delivery) == 0)
+    return;
+  for (int i = 0; i < delivery->lane_count; i++) {
+    if (!delivery->lanes[i])
+      continue;
+    struct tg_shard_row *row = delivery->lanes[i]->row;
+    int64_t since = atomic_load(&row->oldest_queued_at);
+    if (since != 0 && (oldest == 0 || since < oldest))
+      oldest = since;
+    delivered += atomic_load(&row->delivered);
+    retried += atomic_load(&row->retried);
+    dropped += atomic_load(&row->dropped);
+    dead += atomic_load(&row->dead);
+  }
+  uint64_t bytes = delivery->queued.bytes + delivery->spilled.bytes;
+  tg_log(TG_INFO, TG_NO_SHARD,
+         "%llu events wait for the event handler (%llu KiB, the oldest for %lld s); so far %llu are delivered, "
+         "%llu were sent again, %llu dropped, %llu dead letters",
+         (unsigned long long)tg_delivery_waiting(delivery), (unsigned long long)bytes / 1024,
+         oldest ? (long long)(tg_wall_clock() - oldest) / 1000 : 0, (unsigned long long)delivered,
+         (unsigned long long)retried, (unsigned long long)dropped, (unsigned long long)dead);
+}
+
 static void on_report(uv_timer_t *timer)
 {
   struct tg_delivery *delivery = timer->data;
   delivery->wall_offset = tg_wall_clock() - tg_delivery_now(delivery);
   tg_delivery_report_drops(delivery);
   tg_backlog_tend(delivery);
+  report_waiting(delivery);
 }
 
 bool tg_delivery_open_log(struct tg_delivery *delivery, bool (*wanted)(void *ctx, int shard_id),

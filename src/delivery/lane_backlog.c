@@ -129,7 +129,7 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
     damaged(lane, position, entry, &error);
     return;
   }
-  struct tg_span nothing = {NULL, 0};
+  struct tg_span nothing = {"", 0};
   struct tg_queued *event = tg_queued_new(nothing, record.payload, nothing);
   event->message_length = 0; /* to be found when it is asked for */
   event->epoch = record.epoch;

@@ -60,7 +60,7 @@ static void queue_marker(struct tg_lane *lane, const struct tg_gap *gap, struct 
       return;
     }
   }
-  struct tg_span nothing = {NULL, 0}, body = {(const char *)gap, sizeof *gap};
+  struct tg_span nothing = {"", 0}, body = {(const char *)gap, sizeof *gap};
   struct tg_queued *marker = tg_queued_new(nothing, body, nothing);
   marker->epoch = gap->epoch;
   marker->sequence = gap->to ? gap->to : gap->from;
@@ -217,7 +217,7 @@ void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap)
       .sequence = gap->to ? gap->to : gap->from > 0 ? gap->from - 1 : 0,
       .keep = true,
       .marker = true,
-      .parts = {{NULL, 0}, {body, tg_gap_write(body, lane->shard_id, gap)}, {NULL, 0}},
+      .parts = {{"", 0}, {body, tg_gap_write(body, lane->shard_id, gap)}, {"", 0}},
   };
   tg_lane_put(lane, &item);
 }
