@@ -71,10 +71,8 @@ function loadfile(path, _, ...) -- luacheck: ignore 121
   if path == nil then
     error("loadfile without a path reads standard input, which a gateway does not have", 2)
   end
-  local file, problem = io.open(path, "rb")
-  if not file then return nil, "cannot open " .. problem end
-  local text = file:read "*a"
-  file:close()
+  local text, problem = core.read_source(path)
+  if not text then return nil, problem end
   if text:sub(1, 1) == "#" then text = "--" .. text end
   if select("#", ...) > 0 then return load(text, "@" .. path, "t", (...)) end
   return load(text, "@" .. path, "t")

@@ -1,6 +1,9 @@
 -- One script, run in the manager and in each worker: what it sees of the other processes, and of the end.
 
+local loop = require "spec.support.loop"
+local paths = require "spec.support.paths"
 local scene = require "spec.support.scene"
+local uv = require "luv"
 
 local function start(script, options)
   options = options or {}
@@ -53,5 +56,78 @@ end)
 ]]
     s.gateway:wait_for_log "worker 0.*: override: 41\n"
     s.gateway:wait_for_log "worker 0.*: default: 6\n"
+  end)
+end)
+
+describe("a worker that is started again", function()
+  after_each(scene.stop)
+
+  local function write(s, name, text)
+    paths.write(s.gateway.dir .. "/" .. name .. ".lua", text)
+  end
+
+  -- Everybody says what code it runs; workers have a module of their own.
+  local function write_all(s, version)
+    write(s, "script", ([[
+local gateway = require "tidegate"
+local shared = require "shared"
+local own = gateway.role == "worker" and require "own" or "-"
+local function tell()
+  gateway.log.info("runs VERSION, %s, %s", shared, own)
+end
+gateway.on("load", tell)
+]]):gsub("VERSION", version))
+    write(s, "shared", ("return 'shared %s'"):format(version))
+    write(s, "own", ("return 'own %s'"):format(version))
+  end
+
+  local function kill_worker(s)
+    local pid = s.gateway:worker_pids()[1]
+    local log = #s.gateway.stderr
+    uv.kill(pid, "sigkill")
+    loop.wait_for("another worker", function()
+      return s.gateway.stderr:find("resumed after", log, true)
+    end)
+    return s.gateway.stderr:sub(log + 1)
+  end
+
+  local function scene_of_files()
+    local dir = paths.tmp()
+    local s = { gateway = { dir = dir } }
+    write_all(s, "one")
+    s = scene.start { script = dir .. "/script.lua", bot = false }
+    s.gateway.dir = dir
+    s.gateway:wait_for_log "worker 0: runs one, shared one, own one\n"
+    return s
+  end
+
+  it("runs the code of the others, not what the files have become", function()
+    local s = scene_of_files()
+    write_all(s, "two")
+    local log = kill_worker(s)
+    assert.matches("worker 0: runs one, shared one, own one\n", log, 1, true)
+    assert.matches("worker 0 is ready (generation 1)", log, 1, true)
+    os.remove(s.gateway.dir .. "/own.lua")
+    assert.matches("worker 0: runs one, shared one, own one\n", kill_worker(s), 1, true)
+
+    write_all(s, "three")
+    assert.is_true((s.gateway:reload()))
+    s.gateway:wait_for_log "manager: runs three, shared three, %-\n"
+    s.gateway:wait_for_log "worker 0: runs three, shared three, own three\n"
+    write_all(s, "four")
+    log = kill_worker(s)
+    assert.matches("worker 0: runs three, shared three, own three\n", log, 1, true)
+    assert.matches("worker 0 is ready (generation 2)", log, 1, true)
+    assert.is_true((s.gateway:reload()))
+    s.gateway:wait_for_log "worker 0: runs four, shared four, own four\n"
+  end)
+
+  it("runs the code of before when a reload has failed", function()
+    local s = scene_of_files()
+    write_all(s, "two")
+    write(s, "own", "return +")
+    local ok = s.gateway:reload()
+    assert.is_false(ok)
+    assert.matches("worker 0: runs one, shared one, own one\n", kill_worker(s), 1, true)
   end)
 end)

@@ -63,14 +63,25 @@ static void abort_reload(void *ctx)
   tg_script_abort(process->script);
 }
 
-int tg_process_begin(struct tg_process *process, enum tg_role role, int worker_id, const char *script_path)
+static int sources(void *ctx) { return tg_script_sources(((struct tg_process *)ctx)->script); }
+static json_t *files(void *ctx) { return tg_script_files(((struct tg_process *)ctx)->script); }
+
+static void note_files(void *ctx, int generation, const json_t *list)
+{
+  tg_script_note_files(((struct tg_process *)ctx)->script, generation, list);
+}
+
+int tg_process_begin(struct tg_process *process, enum tg_role role, int worker_id, const char *script_path,
+                     int sources_fd)
 {
   memset(process, 0, sizeof *process);
   first_log_settings(role, worker_id);
   raise_file_limit();
   uv_loop_init(&process->loop);
   process->script = tg_script_new(role, &process->loop, worker_id);
-  process->reload = (struct tg_reload){process, prepare, commit, abort_reload};
+  if (sources_fd >= 0)
+    tg_script_give_sources(process->script, sources_fd);
+  process->reload = (struct tg_reload){process, prepare, commit, abort_reload, sources, files, note_files};
   char *problem = NULL;
   if (!tg_script_load(process->script, script_path, &problem)) {
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", problem ? problem : "the script cannot be loaded");

@@ -105,7 +105,7 @@ int tg_cli_run(int argc, char **argv)
     return exit_code;
   prctl(PR_SET_NAME, "tidegate");
   struct run run = {0};
-  exit_code = tg_process_begin(&run.process, TG_ROLE_MANAGER, 0, script);
+  exit_code = tg_process_begin(&run.process, TG_ROLE_MANAGER, 0, script, -1);
   if (exit_code == TG_EXIT_OK)
     exit_code = start(&run, script, watch);
   tg_manager_free(run.manager);

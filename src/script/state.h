@@ -24,6 +24,7 @@
 #include "script/alarm.h"
 #include "script/core.h"
 #include "script/script.h"
+#include "script/sources.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -47,6 +48,8 @@ struct tg_script {
   struct tg_config *previous_config; /* kept one reload longer for those who still hold it */
   int generation;
   bool stopped;
+  struct tg_sources given; /* for the first load */
+  struct tg_sources tried; /* of a generation that did not come to life; empty after a commit */
 
   struct tg_http *http;
   struct tg_manager *manager;
@@ -119,6 +122,7 @@ struct tg_state {
   struct tg_state *older;
   enum tg_phase_of_state phase;
   int generation;
+  struct tg_sources sources; /* what was read while loading */
 
   lua_State *L;   /* the main coroutine; its stack holds, always, TG_STACK_* */
   lua_State *now; /* where Lua last called C: nested calls go on from there */
