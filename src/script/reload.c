@@ -3,6 +3,7 @@
 
 #include "script/json.h"
 #include "script/sched.h"
+#include "script/watchdog.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,6 +58,7 @@ void tg_script_commit(struct tg_script *script, int generation)
   }
   script->state = next;
   next->phase = TG_STATE_LIVE;
+  tg_watchdog_set_patience(next->config->script.kill_after / 2);
   tg_hooks_fill(script);
   if (old)
     tg_state_retire(old);

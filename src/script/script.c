@@ -35,6 +35,7 @@ bool tg_script_load(struct tg_script *script, const char *path, char **problem)
   script->state = state;
   script->generation = 1;
   state->phase = TG_STATE_LIVE;
+  tg_watchdog_set_patience(state->config->script.kill_after / 2);
   tg_hooks_fill(script);
   return true;
 }
