@@ -131,3 +131,63 @@ gateway.on("load", tell)
     assert.matches("worker 0: runs one, shared one, own one\n", kill_worker(s), 1, true)
   end)
 end)
+
+describe("run --watch", function()
+  after_each(scene.stop)
+
+  local MAIN = [[
+local gateway = require "tidegate"
+local shared = require "shared"
+local own = gateway.role == "worker" and require "own" or "-"
+gateway.on("load", function() gateway.log.info("runs %s, %s, VERSION", shared, own) end)
+]]
+  local s, dir
+
+  local function write(name, text)
+    paths.write(dir .. "/new", text)
+    assert(os.rename(dir .. "/new", ("%s/%s.lua"):format(dir, name))) -- as editors do
+  end
+
+  before_each(function()
+    dir = paths.tmp()
+    write("script", MAIN)
+    write("shared", "return 'shared one'")
+    write("own", "return 'own one'")
+    s = scene.start { script = dir .. "/script.lua", args = { "--watch" }, bot = false }
+    s.gateway:wait_for_log "worker 0: runs shared one, own one, VERSION\n"
+  end)
+
+  it("reloads for the script and for each module, whichever process requires it", function()
+    write("shared", "return 'shared two'")
+    s.gateway:wait_for_log "shared%.lua has changed: reloading\n"
+    s.gateway:wait_for_log "worker 0: runs shared two, own one, VERSION\n"
+    write("own", "return 'own two'")
+    s.gateway:wait_for_log "own%.lua has changed: reloading\n"
+    s.gateway:wait_for_log "worker 0: runs shared two, own two, VERSION\n"
+    write("script", (MAIN:gsub("VERSION", "last")))
+    s.gateway:wait_for_log "script%.lua has changed: reloading\n"
+    s.gateway:wait_for_log "worker 0: runs shared two, own two, last\n"
+  end)
+
+  it("waits until the files have come to rest", function()
+    write("shared", "return 'shared two'")
+    write("own", "return 'own two'")
+    write("script", (MAIN:gsub("VERSION", "two")))
+    s.gateway:wait_for_log "worker 0: runs shared two, own two, two\n"
+    assert.equal(1, s.gateway:count_log "has changed: reloading")
+  end)
+
+  it("tries again when what was broken has changed", function()
+    write("own", "return +")
+    s.gateway:wait_for_log "nothing has changed:\n  worker 0: [^\n]*\n[^\n]*own.lua:1: "
+    write("own", "return 'own two'")
+    s.gateway:wait_for_log "worker 0: runs shared one, own two, VERSION\n"
+    write("script", "require 'shared' require 'nowhere'")
+    s.gateway:wait_for_log "nothing has changed:\n  manager: [^\n]*nowhere"
+    write("shared", "return 'shared two'")
+    loop.wait_for("a second try", function()
+      return s.gateway:count_log "nothing has changed" == 3
+    end)
+    assert.equal(4, s.gateway:count_log "has changed: reloading")
+  end)
+end)

@@ -11,6 +11,7 @@
  *   event_handle.c, shard_handle.c                     what scripts hold in their hands
  *   sched.c      coroutines that wait                  timers.c  sleep, after, every, spawn
  *   core.h       what is asked of the core             alarm.c   time
+ *   sources.c    the files of a generation
  *   json_*.c     JSON                                  bind_*.c  one Lua table each
  *
  * Rules. Lua runs only inside tg_protect() and tg_thread_run(). Whatever may
