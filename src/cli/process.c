@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum { SCRIPT_CONNECTIONS = 16 }; /* to one host; further requests wait for their turn */
 
@@ -19,6 +20,12 @@ static void follow_log_settings(const struct tg_config *config)
   tg_log_secret(config->control.authorization);
 }
 
+bool tg_process_on_terminal(void)
+{
+  const char *kind = getenv("TERM");
+  return isatty(STDERR_FILENO) && kind && *kind && strcmp(kind, "dumb") != 0;
+}
+
 /* Until the configuration is known the environment decides, so that its own
  * errors come in the wanted form. */
 static void first_log_settings(enum tg_role role, int worker_id)
@@ -26,6 +33,7 @@ static void first_log_settings(enum tg_role role, int worker_id)
   char name[32];
   snprintf(name, sizeof name, role == TG_ROLE_MANAGER ? "manager" : "worker %d", worker_id);
   tg_log_set_role(name);
+  tg_log_set_terminal(tg_process_on_terminal());
   tg_log_secret(getenv("DISCORD_TOKEN"));
   const char *format = getenv("LOG_FORMAT");
   tg_log_set_json(format && strcmp(format, "json") == 0);

@@ -29,6 +29,9 @@ struct tg_process {
 int tg_process_begin(struct tg_process *process, enum tg_role role, int worker_id, const char *script_path,
                      int sources_fd);
 
+/* Standard error is a terminal that can wipe a line. */
+bool tg_process_on_terminal(void);
+
 /* For on_exit of manager and worker: ends tg_process_run(). */
 void tg_process_exit(void *ctx, int exit_code);
 

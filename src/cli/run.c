@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <unistd.h>
 
 struct run {
   struct tg_process process;
@@ -63,7 +62,7 @@ static int start(struct run *run, const char *script, bool watch)
       .http = process->http,
       .reload = process->reload,
       .script_path = script,
-      .progress = isatty(STDERR_FILENO),
+      .progress = tg_process_on_terminal(),
       .on_exit = tg_process_exit,
       .ctx = process,
   };
