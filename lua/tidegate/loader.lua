@@ -43,9 +43,19 @@ local function load_own(path)
   return nil, problem
 end
 
+-- A file that belongs to this generation is taken even if it is gone from disk.
+local function search(name)
+  local file = name:gsub("%.", "/")
+  for pattern in package.path:gmatch "[^;]+" do
+    local path = pattern:gsub("%?", (file:gsub("%%", "%%%%")))
+    if core.has_source(path) then return path end
+  end
+  return package.searchpath(name, package.path)
+end
+
 -- The searcher of Lua files: source only, and the script's own are strict.
 package.loaders[2] = function(name)
-  local path, tried = package.searchpath(name, package.path)
+  local path, tried = search(name)
   if not path then return tried end
   local own = directory and path:sub(1, #directory) == directory
   local chunk, problem = (own and load_own or core.loadfile)(path)

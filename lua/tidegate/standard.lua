@@ -14,6 +14,11 @@ forbid(os, "exit", "os.exit would drop every session; use gateway.manager:shutdo
 forbid(io, "popen", "io.popen" .. stops .. "ask a service with gateway.http instead")
 forbid(io, "read", "io.read" .. stops .. "a gateway has no standard input; use gateway.configure or a file")
 
+-- The standard input of a worker is empty, that of a manager may be a terminal.
+local no_input = "a gateway has no standard input; open a file with io.open"
+forbid(io, "input", no_input)
+rawset(io, "stdin", setmetatable({}, { __index = function() error(no_input, 2) end, __metatable = "file" }))
+
 local lines = io.lines
 function io.lines(name, ...) -- luacheck: ignore 122
   if name == nil then
@@ -71,10 +76,8 @@ function loadfile(path, _, ...) -- luacheck: ignore 121
   if path == nil then
     error("loadfile without a path reads standard input, which a gateway does not have", 2)
   end
-  local file, problem = io.open(path, "rb")
-  if not file then return nil, "cannot open " .. problem end
-  local text = file:read "*a"
-  file:close()
+  local text, problem = core.read_source(path)
+  if not text then return nil, problem end
   if text:sub(1, 1) == "#" then text = "--" .. text end
   if select("#", ...) > 0 then return load(text, "@" .. path, "t", (...)) end
   return load(text, "@" .. path, "t")

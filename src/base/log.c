@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,7 +21,7 @@ static struct {
   char role[32];
   char *secrets[MAX_SECRETS];
   int secret_count;
-  void (*before)(void);
+  bool terminal;
   tg_log_sink *sink;
   void *sink_ctx;
 } the_log = {.level = TG_INFO, .role = "tidegate"};
@@ -39,7 +40,7 @@ bool tg_log_level_parse(const char *name, enum tg_log_level *level)
 void tg_log_set_level(enum tg_log_level level) { the_log.level = level; }
 enum tg_log_level tg_log_get_level(void) { return the_log.level; }
 void tg_log_set_json(bool json) { the_log.json = json; }
-void tg_log_set_hook(void (*before)(void)) { the_log.before = before; }
+void tg_log_set_terminal(bool terminal) { the_log.terminal = terminal; }
 
 void tg_log_set_sink(tg_log_sink *sink, void *ctx)
 {
@@ -89,15 +90,20 @@ static void format_time(char *out, size_t size)
   snprintf(out, size, "%s.%03ldZ", seconds, now.tv_nsec / 1000000);
 }
 
-/* A log that cannot be written is no reason to stop: there is nobody to tell. */
-static void put(const char *line, size_t length)
+/* One write a line: lines of several processes do not mix. A log that cannot be
+ * written is no reason to stop: there is nobody to tell. */
+static void put(char *line, size_t length)
 {
-  while (length > 0) {
-    ssize_t n = write(STDERR_FILENO, line, length);
+  static char wipe[] = "\r\033[K";
+  size_t before = the_log.terminal ? sizeof wipe - 1 : 0;
+  struct iovec parts[] = {{wipe, before}, {line, length}};
+  ssize_t n = writev(STDERR_FILENO, parts, 2);
+  if (n < (ssize_t)before)
+    return;
+  for (size_t done = (size_t)n - before; done < length; done += (size_t)n) {
+    n = write(STDERR_FILENO, line + done, length - done);
     if (n <= 0)
       return;
-    line += n;
-    length -= (size_t)n;
   }
 }
 
@@ -116,7 +122,7 @@ static void put_json(enum tg_log_level level, int shard_id, const char *time, co
   if (!bytes)
     return;
   size_t length = strlen(bytes);
-  bytes[length] = '\n'; /* one write a line: lines of several processes do not mix */
+  bytes[length] = '\n'; /* in the place of the NUL, which nobody needs */
   put(bytes, length + 1);
   free(bytes);
 }
@@ -157,8 +163,6 @@ void tg_log(enum tg_log_level level, int shard_id, const char *format, ...)
   }
   char time[64];
   format_time(time, sizeof time);
-  if (the_log.before)
-    the_log.before();
   if (the_log.json)
     put_json(level, shard_id, time, text);
   else

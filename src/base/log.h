@@ -31,8 +31,9 @@ void tg_log_set_role(const char *role);
  * not masked: they would blank out half of every line. The text is copied. */
 void tg_log_secret(const char *secret);
 
-/* Calls `before` ahead of each line: the progress bar clears itself there. */
-void tg_log_set_hook(void (*before)(void));
+/* Standard error is a terminal, where some process of the gateway may have left
+ * its progress bar: each line wipes what stands in its place. */
+void tg_log_set_terminal(bool terminal);
 
 /* From here on lines go to `sink` instead of standard error; NULL: back there. */
 typedef void tg_log_sink(void *ctx, enum tg_log_level level, int shard_id, const char *text);

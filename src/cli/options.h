@@ -10,7 +10,7 @@
   "Runs the gateway in the foreground. SCRIPT is a Lua file; without one the environment\n"                  \
   "variables configure everything (DISCORD_TOKEN, INTENTS, EVENT_HANDLER_URL, ...).\n"                       \
   "\n"                                                                                                       \
-  "  --watch     reload the script whenever its file changes\n"                                              \
+  "  --watch     reload the script whenever it, or a module that it requires, changes\n"                     \
   "\n"                                                                                                       \
   "SIGHUP reloads, SIGTERM stops and keeps the sessions, SIGINT stops and ends them.\n"
 #define TG_HELP_CHECK                                                                                        \

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum { SCRIPT_CONNECTIONS = 16 }; /* to one host; further requests wait for their turn */
 
@@ -19,6 +20,12 @@ static void follow_log_settings(const struct tg_config *config)
   tg_log_secret(config->control.authorization);
 }
 
+bool tg_process_on_terminal(void)
+{
+  const char *kind = getenv("TERM");
+  return isatty(STDERR_FILENO) && kind && *kind && strcmp(kind, "dumb") != 0;
+}
+
 /* Until the configuration is known the environment decides, so that its own
  * errors come in the wanted form. */
 static void first_log_settings(enum tg_role role, int worker_id)
@@ -26,6 +33,7 @@ static void first_log_settings(enum tg_role role, int worker_id)
   char name[32];
   snprintf(name, sizeof name, role == TG_ROLE_MANAGER ? "manager" : "worker %d", worker_id);
   tg_log_set_role(name);
+  tg_log_set_terminal(tg_process_on_terminal());
   tg_log_secret(getenv("DISCORD_TOKEN"));
   const char *format = getenv("LOG_FORMAT");
   tg_log_set_json(format && strcmp(format, "json") == 0);
@@ -63,14 +71,25 @@ static void abort_reload(void *ctx)
   tg_script_abort(process->script);
 }
 
-int tg_process_begin(struct tg_process *process, enum tg_role role, int worker_id, const char *script_path)
+static int sources(void *ctx) { return tg_script_sources(((struct tg_process *)ctx)->script); }
+static json_t *files(void *ctx) { return tg_script_files(((struct tg_process *)ctx)->script); }
+
+static void note_files(void *ctx, int generation, const json_t *list)
+{
+  tg_script_note_files(((struct tg_process *)ctx)->script, generation, list);
+}
+
+int tg_process_begin(struct tg_process *process, enum tg_role role, int worker_id, const char *script_path,
+                     int sources_fd)
 {
   memset(process, 0, sizeof *process);
   first_log_settings(role, worker_id);
   raise_file_limit();
   uv_loop_init(&process->loop);
   process->script = tg_script_new(role, &process->loop, worker_id);
-  process->reload = (struct tg_reload){process, prepare, commit, abort_reload};
+  if (sources_fd >= 0)
+    tg_script_give_sources(process->script, sources_fd);
+  process->reload = (struct tg_reload){process, prepare, commit, abort_reload, sources, files, note_files};
   char *problem = NULL;
   if (!tg_script_load(process->script, script_path, &problem)) {
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", problem ? problem : "the script cannot be loaded");

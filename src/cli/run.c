@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "cli/process.h"
+#include "cli/watch.h"
 
 #include "base/error.h"
 #include "base/log.h"
@@ -9,15 +10,12 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <unistd.h>
-
-enum { WATCH_INTERVAL = 500 };
 
 struct run {
   struct tg_process process;
   struct tg_manager *manager;
   uv_signal_t reload, terminate, interrupt;
-  uv_fs_poll_t watch;
+  struct tg_watch watch;
 };
 
 static void on_reloaded(void *ctx, json_t *value, const struct tg_error *error)
@@ -47,19 +45,11 @@ static void listen_to_signal(struct run *run, uv_signal_t *handle, int number)
   uv_signal_start(handle, on_signal, number);
 }
 
-static void on_file_changed(uv_fs_poll_t *handle, int status, const uv_stat_t *before, const uv_stat_t *after)
+static void on_file_changed(void *ctx, const char *path)
 {
-  (void)before, (void)after;
-  struct run *run = handle->data;
-  if (status == 0)
-    tg_manager_reload(run->manager, on_reloaded, NULL);
-}
-
-static void watch_script(struct run *run, const char *path)
-{
-  uv_fs_poll_init(&run->process.loop, &run->watch);
-  run->watch.data = run;
-  uv_fs_poll_start(&run->watch, on_file_changed, path, WATCH_INTERVAL);
+  struct run *run = ctx;
+  tg_log(TG_INFO, TG_NO_SHARD, "%s has changed: reloading", path);
+  tg_manager_reload(run->manager, on_reloaded, NULL);
 }
 
 static int start(struct run *run, const char *script, bool watch)
@@ -72,7 +62,7 @@ static int start(struct run *run, const char *script, bool watch)
       .http = process->http,
       .reload = process->reload,
       .script_path = script,
-      .progress = isatty(STDERR_FILENO),
+      .progress = tg_process_on_terminal(),
       .on_exit = tg_process_exit,
       .ctx = process,
   };
@@ -89,7 +79,9 @@ static int start(struct run *run, const char *script, bool watch)
   listen_to_signal(run, &run->terminate, SIGTERM);
   listen_to_signal(run, &run->interrupt, SIGINT);
   if (watch && script)
-    watch_script(run, script);
+    tg_watch_start(&run->watch, &process->loop, process->script, on_file_changed, run);
+  else if (watch)
+    tg_log(TG_WARN, TG_NO_SHARD, "--watch without a script has nothing to look at");
   tg_script_started(process->script);
   tg_manager_start(run->manager);
   return tg_process_run(process);
@@ -105,7 +97,7 @@ int tg_cli_run(int argc, char **argv)
     return exit_code;
   prctl(PR_SET_NAME, "tidegate");
   struct run run = {0};
-  exit_code = tg_process_begin(&run.process, TG_ROLE_MANAGER, 0, script);
+  exit_code = tg_process_begin(&run.process, TG_ROLE_MANAGER, 0, script, -1);
   if (exit_code == TG_EXIT_OK)
     exit_code = start(&run, script, watch);
   tg_manager_free(run.manager);

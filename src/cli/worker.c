@@ -32,8 +32,9 @@ static void reconfigure(void *ctx, const struct tg_config *config) { tg_worker_r
 
 int tg_cli_worker(int argc, char **argv)
 {
-  const char *id = "0", *fd = "3", *script = NULL;
-  const struct tg_cli_option options[] = {{"--id", NULL, &id}, {"--fd", NULL, &fd}, {NULL, NULL, NULL}};
+  const char *id = "0", *fd = "3", *sources = "-1", *script = NULL;
+  const struct tg_cli_option options[] = {
+      {"--id", NULL, &id}, {"--fd", NULL, &fd}, {"--sources", NULL, &sources}, {NULL, NULL, NULL}};
   int exit_code;
   if (tg_cli_options(argc, argv, options, "tidegate worker: run by the manager, not by people\n", &script, 1,
                       &exit_code) < 0)
@@ -44,7 +45,7 @@ int tg_cli_worker(int argc, char **argv)
   int worker_id = atoi(id);
   struct tg_process process;
   struct tg_worker *worker = NULL;
-  exit_code = tg_process_begin(&process, TG_ROLE_WORKER, worker_id, script);
+  exit_code = tg_process_begin(&process, TG_ROLE_WORKER, worker_id, script, atoi(sources));
   if (exit_code == TG_EXIT_OK) {
     struct tg_worker_options worker_options = {
         .loop = &process.loop,

@@ -321,6 +321,8 @@ void tg_members_end(struct tg_manager *manager);
 
 /* ---- reload.c ---- */
 
+/* `from` carries the files that a worker has read for that generation. */
+void tg_reload_note_files(struct tg_manager *manager, int generation, const json_t *from);
 /* A worker with another script than the rest, or one that said HELLO during a reload. */
 void tg_reload_catch_up(struct tg_manager *manager, struct tg_managed_worker *worker);
 void tg_reload_end(struct tg_manager *manager);

@@ -14,6 +14,7 @@
 enum {
   PULSE_BUSY = 250, /* ms, while shards come up */
   PULSE_CALM = 1000,
+  BEATS_MISSED = 20000, /* ms late: Discord closes, and the session is gone (reference, 3.1) */
   LOADING_TIME = 10000, /* ms the first start waits for slow workers, on top of the script's own time */
 };
 
@@ -216,6 +217,11 @@ static void on_pulse(uv_timer_t *timer)
 void tg_manager_start(struct tg_manager *manager)
 {
   manager->phase = TG_MANAGER_FETCHING;
+  if (manager->config->script.kill_after > BEATS_MISSED)
+    tg_log(TG_WARN, TG_NO_SHARD,
+           "script.kill_after is %lld ms: when a worker hangs for more than %d s its shards miss heartbeats, "
+           "and Discord ends their sessions",
+           (long long)manager->config->script.kill_after, BEATS_MISSED / 1000);
   uv_timer_start(&manager->pulse, on_pulse, PULSE_BUSY, PULSE_BUSY);
   tg_fetch_at_start(manager);
 }

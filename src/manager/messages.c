@@ -15,6 +15,7 @@ static void on_hello(struct tg_managed_worker *worker, const json_t *message)
   worker->was_ready = true;
   worker->ready_at = tg_now();
   worker->generation = (int)json_integer_value(json_object_get(message, "generation"));
+  tg_reload_note_files(manager, worker->generation, message);
   tg_log(TG_DEBUG, TG_NO_SHARD, "worker %d is ready (generation %d)", worker->id, worker->generation);
   tg_reload_catch_up(manager, worker);
   if (manager->phase == TG_MANAGER_LOADING)

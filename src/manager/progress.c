@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum { BAR_WIDTH = 30 };
@@ -17,13 +18,11 @@ static void put(const char *text, size_t length)
     bar_shown = false; /* nobody looks */
 }
 
-static void clear_bar(void)
+/* A bar that goes over the edge could not be wiped again. */
+static size_t width_of_terminal(void)
 {
-  static const char clear[] = "\r\033[K";
-  if (!bar_shown)
-    return;
-  bar_shown = false;
-  put(clear, sizeof clear - 1);
+  struct winsize size;
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 static void format_time(tg_ms left, char *text, size_t size)
@@ -41,7 +40,7 @@ static void format_time(tg_ms left, char *text, size_t size)
 
 static void draw_bar(struct tg_manager *manager, int up, int total)
 {
-  char bar[BAR_WIDTH + 1], left[48], line[160];
+  char bar[BAR_WIDTH + 1], left[48], text[160], line[200];
   int filled = up * BAR_WIDTH / total;
   for (int i = 0; i < BAR_WIDTH; i++)
     bar[i] = i < filled ? '#' : '.';
@@ -50,10 +49,11 @@ static void draw_bar(struct tg_manager *manager, int up, int total)
     snprintf(left, sizeof left, "identifies are held back");
   else
     format_time(tg_scheduler_eta(manager->scheduler, tg_now()), left, sizeof left);
-  /* The cursor goes back to the start: a line of a worker then covers the bar. */
-  int length = snprintf(line, sizeof line, "\r\033[K[%s] %d of %d shards up, %s\r", bar, up, total, left);
+  snprintf(text, sizeof text, "[%s] %d of %d shards up, %s", bar, up, total, left);
+  /* The cursor goes back to the start: the next line, whoever writes it, takes
+   * the place of the bar. */
+  int length = snprintf(line, sizeof line, "\r\033[K%.*s\r", (int)width_of_terminal() - 1, text);
   bar_shown = true;
-  tg_log_set_hook(clear_bar);
   put(line, (size_t)length);
 }
 
@@ -76,7 +76,9 @@ void tg_progress_draw(struct tg_manager *manager)
 
 void tg_progress_end(struct tg_manager *manager)
 {
+  static const char wipe[] = "\r\033[K";
   (void)manager;
-  clear_bar();
-  tg_log_set_hook(NULL);
+  if (bar_shown)
+    put(wipe, sizeof wipe - 1);
+  bar_shown = false;
 }

@@ -67,6 +67,13 @@ static const char *refusal(const json_t *data, const struct tg_error *error)
   return json_string_value(json_object_get(data, "problem"));
 }
 
+void tg_reload_note_files(struct tg_manager *manager, int generation, const json_t *from)
+{
+  const struct tg_reload *reload = &manager->options.reload;
+  if (reload->note_files)
+    reload->note_files(reload->ctx, generation, json_object_get(from, "files"));
+}
+
 static void on_prepared(void *ctx, const json_t *data, const struct tg_error *error)
 {
   struct question question = *(struct question *)ctx;
@@ -74,6 +81,8 @@ static void on_prepared(void *ctx, const json_t *data, const struct tg_error *er
   const char *problem = refusal(data, error);
   struct tg_manager *manager = question.run->manager;
   struct tg_managed_worker *worker = manager && !error ? worker_of(manager, &question) : NULL;
+  if (worker)
+    tg_reload_note_files(manager, question.run->generation, data);
   if (problem)
     add_problem(question.run, question.worker_id, problem);
   else if (worker)
@@ -281,6 +290,8 @@ static void on_prepared_alone(void *ctx, const json_t *data, const struct tg_err
   struct question *question = ctx;
   struct tg_managed_worker *worker = error ? NULL : worker_of(question->manager, question);
   const char *problem = refusal(data, error);
+  if (worker)
+    tg_reload_note_files(question->manager, question->manager->generation, data);
   if (problem)
     tg_log(TG_ERROR, TG_NO_SHARD, "worker %d does not follow the reload: %s", question->worker_id, problem);
   if (!worker || problem) {

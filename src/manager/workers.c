@@ -14,6 +14,7 @@
 
 enum {
   WORKER_FD = 3,
+  SOURCES_FD = 4,
   RESTART_BASE = 250, /* ms, doubling */
   RESTART_CAP = 30000,
   HEALTHY = 60000,       /* ms up until earlier failures are forgiven */
@@ -165,28 +166,35 @@ void tg_workers_exit_default(struct tg_manager *manager, const json_t *list, tg_
 
 /* ---- spawning ---- */
 
-static int spawn_process(struct tg_managed_worker *worker, int fd)
+static int spawn_process(struct tg_managed_worker *worker, int fd, int sources)
 {
-  char id[16], number[16];
+  char id[16], number[16], sources_number[16];
   snprintf(id, sizeof id, "%d", worker->id);
   snprintf(number, sizeof number, "%d", WORKER_FD);
-  const char *args[] = {"tidegate", "worker", "--id", id, "--fd", number, NULL, NULL, NULL};
-  if (worker->manager->script_path) {
-    args[6] = "--";
-    args[7] = worker->manager->script_path;
+  snprintf(sources_number, sizeof sources_number, "%d", SOURCES_FD);
+  const char *args[11] = {"tidegate", "worker", "--id", id, "--fd", number};
+  int count = 6;
+  if (sources >= 0) {
+    args[count++] = "--sources";
+    args[count++] = sources_number;
   }
-  uv_stdio_container_t stdio[WORKER_FD + 1] = {
+  if (worker->manager->script_path) {
+    args[count++] = "--";
+    args[count++] = worker->manager->script_path;
+  }
+  uv_stdio_container_t stdio[] = {
       {.flags = UV_IGNORE},
       {.flags = UV_INHERIT_FD, .data.fd = STDOUT_FILENO},
       {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
-      {.flags = UV_INHERIT_FD, .data.fd = fd},
+      [WORKER_FD] = {.flags = UV_INHERIT_FD, .data.fd = fd},
+      [SOURCES_FD] = {.flags = UV_INHERIT_FD, .data.fd = sources},
   };
   uv_process_options_t options = {
       .file = "/proc/self/exe", /* this binary, even if its file was replaced meanwhile */
       .args = (char **)args,
       .exit_cb = on_exit_of_process,
       .stdio = stdio,
-      .stdio_count = WORKER_FD + 1,
+      .stdio_count = sources >= 0 ? SOURCES_FD + 1 : WORKER_FD + 1,
   };
   uv_process_t *process = tg_calloc(1, sizeof *process);
   process->data = worker;
@@ -217,8 +225,12 @@ static void spawn(struct tg_managed_worker *worker)
     not_spawned(worker, strerror(errno));
     return;
   }
-  int failed = spawn_process(worker, fds[1]);
+  const struct tg_reload *reload = &manager->options.reload;
+  int sources = reload->sources ? reload->sources(reload->ctx) : -1;
+  int failed = spawn_process(worker, fds[1], sources);
   close(fds[1]);
+  if (sources >= 0)
+    close(sources);
   if (failed != 0) {
     close(fds[0]);
     not_spawned(worker, uv_strerror(failed));

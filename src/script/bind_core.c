@@ -6,6 +6,7 @@
 
 #include "base/suggest.h"
 
+#include <errno.h>
 #include <luajit.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,6 +98,42 @@ static int l_rest(lua_State *L)
   lua_pushstring(L, config->rest.url);
   lua_pushstring(L, config->rest.authorization);
   return 2;
+}
+
+/* ---- files ---- */
+
+/* core.read_source(path) -> text; or nil and why. While the script loads, the
+ * text is that of its generation. */
+static int l_read_source(lua_State *L)
+{
+  struct tg_state *state = tg_state_of(L);
+  const char *path = luaL_checkstring(L, 1);
+  bool loading = state->phase == TG_STATE_LOADING;
+  struct tg_sources own = {0};
+  const struct tg_source *source = tg_sources_read(loading ? &state->sources : &own, path);
+  if (!source) {
+    lua_pushnil(L);
+    lua_pushfstring(L, "cannot open %s: %s", path, strerror(errno));
+    return 2;
+  }
+  if (loading) {
+    lua_pushlstring(L, source->bytes, source->length);
+    return 1;
+  }
+  state->out.length = 0; /* what the state owns is not lost when Lua has no memory left */
+  tg_buf_append(&state->out, source->bytes, source->length);
+  tg_sources_free(&own);
+  lua_pushlstring(L, state->out.length > 0 ? state->out.data : "", state->out.length);
+  return 1;
+}
+
+/* core.has_source(path): whether the generation has it, whatever is on disk */
+static int l_has_source(lua_State *L)
+{
+  struct tg_state *state = tg_state_of(L);
+  const char *path = luaL_checkstring(L, 1);
+  lua_pushboolean(L, state->phase == TG_STATE_LOADING && tg_sources_find(&state->sources, path));
+  return 1;
 }
 
 /* ---- log ---- */
@@ -196,6 +233,8 @@ int tg_open_core(lua_State *L)
   static const luaL_Reg functions[] = {{"configure", l_configure},
                                        {"config", l_config},
                                        {"rest", l_rest},
+                                       {"read_source", l_read_source},
+                                       {"has_source", l_has_source},
                                        {"log", l_log},
                                        {"log_on", l_log_on},
                                        {"yield", l_yield},

@@ -48,7 +48,7 @@ static void enter(struct frame *frame, struct tg_state *state, const char *what,
     state->what = what;
   state->limited = budget != TG_BUDGET_HOST;
   state->depth++;
-  tg_watchdog_enter(&frame->watch, state->L, budget_of(state, budget), &state->hooked);
+  tg_watchdog_enter(&frame->watch, state, budget_of(state, budget));
 }
 
 static void leave(const struct frame *frame, struct tg_state *state)

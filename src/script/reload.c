@@ -3,11 +3,21 @@
 
 #include "script/json.h"
 #include "script/sched.h"
+#include "script/watchdog.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { UNLOAD_DEADLINE = 5000 };
+
+/* What was tried is remembered: --watch waits for one of its files to change. */
+static void give_up(struct tg_script *script, struct tg_state *state)
+{
+  tg_sources_free(&script->tried);
+  script->tried = state->sources;
+  state->sources = (struct tg_sources){0};
+  tg_state_free(state);
+}
 
 bool tg_script_prepare(struct tg_script *script, char **problem)
 {
@@ -16,25 +26,31 @@ bool tg_script_prepare(struct tg_script *script, char **problem)
   if (!state)
     return false;
   if (!tg_state_load(state, problem)) {
-    tg_state_free(state);
+    give_up(script, state);
     return false;
   }
+  tg_sources_free(&script->tried);
   script->next = state;
   return true;
 }
 
 void tg_script_abort(struct tg_script *script)
 {
-  tg_state_free(script->next);
+  if (script->next)
+    give_up(script, script->next);
   script->next = NULL;
 }
 
 void tg_script_commit(struct tg_script *script, int generation)
 {
   struct tg_state *old = script->state, *next = script->next;
-  if (!next)
+  script->generation = generation;
+  if (!next) {
+    if (old)
+      old->generation = generation;
     return;
-  next->generation = script->generation = generation;
+  }
+  next->generation = generation;
   script->next = NULL;
   if (old) {
     tg_run_life_on(old, TG_LIFE_unload, NULL, NULL, true);
@@ -42,6 +58,7 @@ void tg_script_commit(struct tg_script *script, int generation)
   }
   script->state = next;
   next->phase = TG_STATE_LIVE;
+  tg_watchdog_set_patience(next->config->script.kill_after / 2);
   tg_hooks_fill(script);
   if (old)
     tg_state_retire(old);

@@ -3,6 +3,7 @@
 #include "script/sched.h"
 #include "script/watchdog.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,8 @@ bool tg_script_load(struct tg_script *script, const char *path, char **problem)
   struct tg_state *state = tg_state_new(script, 1, problem);
   if (!state)
     return false;
+  state->sources = script->given;
+  script->given = (struct tg_sources){0};
   if (!tg_state_load(state, problem)) {
     tg_state_free(state);
     return false;
@@ -32,6 +35,7 @@ bool tg_script_load(struct tg_script *script, const char *path, char **problem)
   script->state = state;
   script->generation = 1;
   state->phase = TG_STATE_LIVE;
+  tg_watchdog_set_patience(state->config->script.kill_after / 2);
   tg_hooks_fill(script);
   return true;
 }
@@ -78,6 +82,8 @@ void tg_script_free(struct tg_script *script)
     free(script->previous_config);
   }
   tg_metrics_free(script->metrics);
+  tg_sources_free(&script->given);
+  tg_sources_free(&script->tried);
   free(script->path);
   free(script);
   tg_watchdog_stop();
@@ -110,4 +116,64 @@ void tg_script_attach_manager(struct tg_script *script, struct tg_manager *manag
 void tg_script_attach_worker(struct tg_script *script, struct tg_worker *worker)
 {
   script->worker = worker;
+}
+
+/* ---- sources ---- */
+
+void tg_script_give_sources(struct tg_script *script, int fd)
+{
+  if (!tg_sources_take_fd(&script->given, fd))
+    tg_log(TG_WARN, TG_NO_SHARD, "the manager's copy of the script cannot be read; it is read from disk");
+}
+
+int tg_script_sources(const struct tg_script *script)
+{
+  if (!script->path || !script->state)
+    return -1;
+  int fd = tg_sources_to_fd(&script->state->sources);
+  if (fd < 0)
+    tg_log(TG_WARN, TG_NO_SHARD, "no copy of the script can be made for a worker (%s): it reads from disk",
+           strerror(errno));
+  return fd;
+}
+
+static const struct tg_sources *newest(const struct tg_script *script)
+{
+  static const struct tg_sources none;
+  if (script->next)
+    return &script->next->sources;
+  if (script->tried.count > 0)
+    return &script->tried;
+  return script->state ? &script->state->sources : &none;
+}
+
+json_t *tg_script_files(const struct tg_script *script)
+{
+  const struct tg_sources *sources = newest(script);
+  json_t *files = json_array();
+  for (int i = 0; i < sources->count; i++) {
+    json_t *path = sources->items[i].given ? NULL : json_string(sources->items[i].path);
+    if (path)
+      json_array_append_new(files, path);
+  }
+  return files;
+}
+
+void tg_script_note_files(struct tg_script *script, int generation, const json_t *files)
+{
+  struct tg_state *state = script->state;
+  if (script->next && script->next->generation == generation)
+    state = script->next;
+  if (!state || state->generation != generation)
+    return;
+  for (size_t i = 0; i < json_array_size(files); i++) {
+    const char *path = json_string_value(json_array_get(files, i));
+    if (path)
+      tg_sources_read(&state->sources, path);
+  }
+}
+
+const char *tg_script_changed_file(const struct tg_script *script, uint64_t *sum)
+{
+  return tg_sources_changed(newest(script), sum);
 }

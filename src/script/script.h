@@ -36,6 +36,10 @@ void tg_script_stop(struct tg_script *script);
  * more: closing timers hold memory. */
 void tg_script_free(struct tg_script *script);
 
+/* Before the load: the file that tg_script_sources() of another process has
+ * made. What the load finds there is not read from disk. Closes it. */
+void tg_script_give_sources(struct tg_script *script, int fd);
+
 /* Runs the script (NULL: no script, only the environment configures) and
  * checks its configuration. False: `*problem` (malloc) says all that is wrong,
  * with traceback or one line a key. */
@@ -55,9 +59,20 @@ void tg_script_started(struct tg_script *script);
 /* Reload in two phases (design 7.4). Prepare builds a new state beside the
  * running one; nothing changes. Then commit swaps, or abort throws it away. */
 bool tg_script_prepare(struct tg_script *script, char **problem);
-void tg_script_commit(struct tg_script *script, int generation);
+void tg_script_commit(struct tg_script *script, int generation); /* nothing prepared: only the number */
 void tg_script_abort(struct tg_script *script);
 int tg_script_generation(const struct tg_script *script);
+
+/* The Lua files a generation was loaded from (base/reload.h says what for). The
+ * newest generation is the prepared one; else the one that could not be
+ * prepared, or was aborted, since the last commit; else the live one. */
+int tg_script_sources(const struct tg_script *script); /* of the live one; -1: none */
+json_t *tg_script_files(const struct tg_script *script);
+void tg_script_note_files(struct tg_script *script, int generation, const json_t *files);
+
+/* A file of the newest generation that is another one on disk by now; NULL:
+ * none. `*sum` changes whenever any of its files does. */
+const char *tg_script_changed_file(const struct tg_script *script, uint64_t *sum);
 
 /* For `tidegate check`: overridden methods, filters and handlers as JSON. */
 json_t *tg_script_describe(const struct tg_script *script);

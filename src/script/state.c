@@ -163,6 +163,7 @@ void tg_state_free(struct tg_state *state)
   }
   tg_buf_free(&state->scratch);
   tg_buf_free(&state->out);
+  tg_sources_free(&state->sources);
   free(state->error);
   free(state);
 }

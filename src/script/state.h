@@ -11,6 +11,7 @@
  *   event_handle.c, shard_handle.c                     what scripts hold in their hands
  *   sched.c      coroutines that wait                  timers.c  sleep, after, every, spawn
  *   core.h       what is asked of the core             alarm.c   time
+ *   sources.c    the files of a generation
  *   json_*.c     JSON                                  bind_*.c  one Lua table each
  *
  * Rules. Lua runs only inside tg_protect() and tg_thread_run(). Whatever may
@@ -24,6 +25,7 @@
 #include "script/alarm.h"
 #include "script/core.h"
 #include "script/script.h"
+#include "script/sources.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -47,6 +49,8 @@ struct tg_script {
   struct tg_config *previous_config; /* kept one reload longer for those who still hold it */
   int generation;
   bool stopped;
+  struct tg_sources given; /* for the first load */
+  struct tg_sources tried; /* of a generation that did not come to life; empty after a commit */
 
   struct tg_http *http;
   struct tg_manager *manager;
@@ -119,6 +123,7 @@ struct tg_state {
   struct tg_state *older;
   enum tg_phase_of_state phase;
   int generation;
+  struct tg_sources sources; /* what was read while loading */
 
   lua_State *L;   /* the main coroutine; its stack holds, always, TG_STACK_* */
   lua_State *now; /* where Lua last called C: nested calls go on from there */

@@ -1,13 +1,20 @@
 #include "script/watchdog.h"
 
-#include <lauxlib.h>
+#include "script/sched.h"
+
+#include "base/log.h"
+
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <time.h>
 
 /* SIGURG is ignored by default, and nothing here uses out-of-band data. */
-enum { SIGNAL = SIGURG, TICK = 10, IDLE_TICK = 50, IDLE_AFTER = 100 };
+enum { SIGNAL = SIGURG, TICK = 10, IDLE_TICK = 50, IDLE_AFTER = 100, PATIENCE = 1000 };
+
+/* What the signal asks of the Lua thread. */
+enum { TELL = 1, STOP = 2 };
 
 static struct {
   int users;
@@ -17,13 +24,18 @@ static struct {
   bool stop;
 
   int depth; /* of the Lua thread alone, as is what follows */
-  lua_State *volatile L;
-  volatile bool *volatile hooked;
+  struct tg_state *volatile state;
 
   /* What the watcher sees: which call runs, and its budget; 0: none. */
   _Atomic uint64_t call;
   _Atomic int64_t budget;
-} the_watchdog = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+
+  _Atomic int orders;    /* TELL, STOP */
+  _Atomic uint64_t told; /* the call that `name` is of */
+  char name[200];        /* of what ran when the Lua thread was asked */
+  _Atomic int64_t patience;
+} the_watchdog = {
+    .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .patience = PATIENCE};
 
 tg_ms tg_watchdog_budget(void)
 {
@@ -44,15 +56,83 @@ static void stop_script(lua_State *L, lua_Debug *where)
   lua_error(L);
 }
 
+static void add(char *out, size_t size, const char *text)
+{
+  size_t at = strlen(out), length = strlen(text);
+  if (length > size - 1 - at)
+    length = size - 1 - at;
+  memcpy(out + at, text, length);
+  out[at + length] = '\0';
+}
+
+/* Where the function that runs was written; NULL: not known. */
+static const char *where_of(const struct tg_state *state)
+{
+  if (state->running && state->running->where)
+    return state->running->where;
+  for (int i = 0; state->what && i < TG_METHOD_COUNT; i++) {
+    if (state->what == tg_methods[i].full && state->override[i].where[0])
+      return state->override[i].where;
+  }
+  return state->script->path;
+}
+
+/* On the Lua thread, in a signal handler: copies, and nothing else. */
+static void name_it(const struct tg_state *state, char *out, size_t size)
+{
+  const char *where = where_of(state);
+  out[0] = '\0';
+  add(out, size, state->what ? state->what : "the script");
+  if (!where)
+    return;
+  add(out, size, " (");
+  add(out, size, where);
+  add(out, size, ")");
+}
+
 /* On the Lua thread, between two of its instructions. */
 static void on_signal(int number)
 {
   (void)number;
-  lua_State *L = the_watchdog.L;
-  if (!L || tg_watchdog_budget() == 0)
+  struct tg_state *state = the_watchdog.state;
+  int orders = atomic_exchange(&the_watchdog.orders, 0);
+  if (!state || tg_watchdog_budget() == 0)
     return;
-  *the_watchdog.hooked = true;
-  lua_sethook(L, stop_script, LUA_MASKCOUNT, 1);
+  if (orders & TELL) {
+    name_it(state, the_watchdog.name, sizeof the_watchdog.name);
+    atomic_store(&the_watchdog.told, atomic_load(&the_watchdog.call));
+  }
+  if (orders & STOP) {
+    state->hooked = true;
+    lua_sethook(state->L, stop_script, LUA_MASKCOUNT, 1);
+  }
+}
+
+/* What crashed is as good as ended: whatever a line of the log may do to it. */
+static void on_crash(int number)
+{
+  struct tg_state *state = the_watchdog.state;
+  if (state && pthread_equal(pthread_self(), the_watchdog.lua_thread)) {
+    char name[sizeof the_watchdog.name];
+    name_it(state, name, sizeof name);
+    tg_log(TG_ERROR, state->running ? state->running->shard_id : state->shard_id, "crashed (%s) inside of %s",
+           strsignal(number), name);
+  }
+  raise(number); /* now with its usual end */
+}
+
+/* The sanitizers tell more of a crash than we could. */
+static void listen_to_crashes(void)
+{
+#if !defined(__SANITIZE_ADDRESS__)
+  static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+  static char stack[64 * 1024]; /* the usual one may be used up */
+  stack_t other = {.ss_sp = stack, .ss_size = sizeof stack};
+  sigaltstack(&other, NULL);
+  struct sigaction action = {.sa_handler = on_crash, .sa_flags = SA_RESETHAND | SA_ONSTACK};
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+    sigaction(numbers[i], &action, NULL);
+#endif
 }
 
 static int64_t cpu_time(clockid_t clock)
@@ -73,6 +153,29 @@ static void pause_for(int ms)
   pthread_cond_timedwait(&the_watchdog.wake, &the_watchdog.lock, &until);
 }
 
+static void order(int what)
+{
+  atomic_fetch_or(&the_watchdog.orders, what);
+  pthread_kill(the_watchdog.lua_thread, SIGNAL);
+}
+
+/* The call `number` began at `began`: asks what it is, then says so, once. The
+ * loop thread, whose log it is, does not get to it. */
+static void tell_of_long_call(uint64_t number, tg_ms began)
+{
+  static uint64_t asked, logged;
+  if (tg_now() - began < atomic_load(&the_watchdog.patience))
+    return;
+  if (asked != number) {
+    asked = number;
+    order(TELL);
+  } else if (logged != number && atomic_load(&the_watchdog.told) == number) {
+    logged = number;
+    tg_log(TG_WARN, TG_NO_SHARD, "%s has not returned for %lld ms; everything else waits for it",
+           the_watchdog.name, (long long)(tg_now() - began));
+  }
+}
+
 /* Processor time, not the wall clock: on a busy machine a call that merely
  * waits for its turn has done nothing wrong. */
 static void *watch(void *ctx)
@@ -82,6 +185,7 @@ static void *watch(void *ctx)
   pthread_getcpuclockid(the_watchdog.lua_thread, &clock);
   uint64_t seen = 0;
   int64_t since = 0;
+  tg_ms began = 0;
   int idle = 0;
   pthread_mutex_lock(&the_watchdog.lock);
   while (!the_watchdog.stop) {
@@ -91,11 +195,14 @@ static void *watch(void *ctx)
     if (call != seen) {
       seen = call;
       since = cpu_time(clock);
+      began = tg_now();
       idle = 0;
     } else if (budget == 0) {
       idle++;
-    } else if (cpu_time(clock) - since >= budget * 1000) {
-      pthread_kill(the_watchdog.lua_thread, SIGNAL);
+    } else {
+      if (cpu_time(clock) - since >= budget * 1000)
+        order(STOP);
+      tell_of_long_call(call, began);
     }
   }
   pthread_mutex_unlock(&the_watchdog.lock);
@@ -108,6 +215,7 @@ void tg_watchdog_start(void)
     return;
   struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
   sigaction(SIGNAL, &action, NULL);
+  listen_to_crashes();
   the_watchdog.lua_thread = pthread_self();
   the_watchdog.stop = false;
   sigset_t all, before;
@@ -129,12 +237,15 @@ void tg_watchdog_stop(void)
   pthread_join(the_watchdog.watcher, NULL);
 }
 
-void tg_watchdog_enter(struct tg_watch *outer, lua_State *L, tg_ms budget, volatile bool *hooked)
+void tg_watchdog_set_patience(tg_ms patience)
 {
-  outer->L = the_watchdog.L;
-  outer->hooked = the_watchdog.hooked;
-  the_watchdog.hooked = hooked;
-  the_watchdog.L = L;
+  atomic_store(&the_watchdog.patience, patience < PATIENCE ? patience : PATIENCE);
+}
+
+void tg_watchdog_enter(struct tg_watch *outer, struct tg_state *state, tg_ms budget)
+{
+  outer->state = the_watchdog.state;
+  the_watchdog.state = state;
   if (the_watchdog.depth++ > 0)
     return;
   uint64_t call = atomic_load_explicit(&the_watchdog.call, memory_order_relaxed);
@@ -146,6 +257,5 @@ void tg_watchdog_leave(const struct tg_watch *outer)
 {
   if (--the_watchdog.depth == 0)
     atomic_store_explicit(&the_watchdog.budget, 0, memory_order_relaxed);
-  the_watchdog.L = outer->L;
-  the_watchdog.hooked = outer->hooked;
+  the_watchdog.state = outer->state;
 }

@@ -7,27 +7,32 @@
  * thread, whose handler sets a count hook that raises, and goes on raising
  * until the outermost call has returned: no pcall can swallow it. Loops that
  * LuaJIT has compiled do not look at hooks: the manager's watchdog kills the
- * process then. One Lua thread a process. */
+ * process then. Before that, the thread says in the log which call it is that
+ * does not return; and so does a handler when Lua or what it calls crashes.
+ * One Lua thread a process. */
 
 #include "base/clock.h"
 
-#include <lua.h>
 #include <stdbool.h>
+
+struct tg_state;
 
 /* Counted: each user calls both. */
 void tg_watchdog_start(void);
 void tg_watchdog_stop(void);
 
+/* How long a call may stand still (by the clock) before the log tells of it. */
+void tg_watchdog_set_patience(tg_ms patience);
+
 /* What ran when Lua was entered again from inside: on the caller's stack. */
 struct tg_watch {
-  lua_State *L;
-  volatile bool *hooked;
+  struct tg_state *state;
 };
 
 /* Before and after Lua runs; they nest, and the outermost budget counts. 0:
- * none. `hooked` is set by the signal handler with the hook; whoever entered
+ * none. The signal handler sets state->hooked with the hook; whoever entered
  * removes the hook. */
-void tg_watchdog_enter(struct tg_watch *outer, lua_State *L, tg_ms budget, volatile bool *hooked);
+void tg_watchdog_enter(struct tg_watch *outer, struct tg_state *state, tg_ms budget);
 void tg_watchdog_leave(const struct tg_watch *outer);
 
 /* The budget of the call that runs. */

@@ -44,7 +44,7 @@ struct tg_stream {
 };
 
 /* stream.c */
-void tg_stream_end(struct tg_stream *stream, const struct tg_error *error); /* on_end, or the end of lingering */
+void tg_stream_end(struct tg_stream *stream, const struct tg_error *error); /* on_end, or no more lingering */
 void tg_stream_drop_socket(struct tg_stream *stream);
 void tg_stream_destroy(struct tg_stream *stream);
 void tg_stream_watch(struct tg_stream *stream); /* polls for what is wanted now */

@@ -17,13 +17,14 @@
  *                    on; fresh: has not gone out yet. Answered when it has
  *   GET_SHARD_INFO   {nonce}
  *   KILL_SHARD       {shardId, nonce}: ends its session; answered when it is gone
- *   PREPARE_RELOAD   {generation, nonce}: answered by true or {problem: text}
+ *   PREPARE_RELOAD   {generation, nonce}: answered by {problem?: text, files}
  *   COMMIT_RELOAD, ABORT_RELOAD  {generation, nonce}
  *   STOP             {keepSessions, deadline}; a second one has a shorter deadline
  *   BROADCAST        {topic, value, from}: for the scripts' gateway.on_broadcast;
  *                    from: the worker that sent it, -1: the manager
  * Worker to manager:
- *   HELLO            {workerId, generation}: script loaded, ready for shards
+ *   HELLO            {workerId, generation, files}: script loaded, ready for
+ *                    shards; files: what it has read from disk for that
  *   REQUEST_IDENTIFY {shardId}: connected, has HELLO, wants its slot
  *   IDENTIFY_SENT    {shardId}: op 2 has left
  *   IDENTIFY_UNUSED  {shardId}: the grant came too late or the socket is gone

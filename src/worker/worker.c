@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIVE_INTERVAL = 1000 };
+enum { ALIVE_INTERVAL = 1000, ALIVE_INTERVAL_MIN = 20, ALIVE_EVERY = 7 /* a mask */ };
 
 static void free_handle(uv_handle_t *handle) { free(handle); }
 
@@ -18,9 +18,19 @@ static void tell(struct tg_worker *worker, const char *type, const struct tg_sha
 
 /* ---- what the shards say ---- */
 
+static void say_alive(struct tg_worker *worker)
+{
+  worker->alive_at = tg_now();
+  tg_ipc_send(worker->ipc, "STILL_ALIVE", NULL);
+}
+
 static void on_dispatch(void *owner, struct tg_shard *shard, struct tg_event *event)
 {
   struct tg_worker *worker = owner;
+  /* One turn of the loop may bring thousands of events to slow handlers: who
+   * works them off is not dead. */
+  if ((++worker->dispatched & ALIVE_EVERY) == 0 && tg_now() - worker->alive_at >= worker->alive_interval)
+    say_alive(worker);
   tg_worker_forward_members(worker, event);
   tg_delivery_event(worker->delivery, shard, event);
 }
@@ -79,8 +89,17 @@ static void on_manager_gone(void *ctx)
 
 static void on_alive(uv_timer_t *timer)
 {
-  struct tg_worker *worker = timer->data;
-  tg_ipc_send(worker->ipc, "STILL_ALIVE", NULL);
+  say_alive(timer->data);
+}
+
+/* Often enough for the manager not to take a worker for dead that is not. */
+static void begin_alive(struct tg_worker *worker)
+{
+  tg_ms interval = worker->options.config->script.kill_after / 4;
+  interval = interval > ALIVE_INTERVAL ? ALIVE_INTERVAL : interval;
+  interval = interval < ALIVE_INTERVAL_MIN ? ALIVE_INTERVAL_MIN : interval;
+  worker->alive_interval = interval;
+  uv_timer_start(worker->alive, on_alive, 0, (uint64_t)interval);
 }
 
 struct tg_worker *tg_worker_new(const struct tg_worker_options *options, struct tg_error *error)
@@ -97,7 +116,7 @@ struct tg_worker *tg_worker_new(const struct tg_worker_options *options, struct 
   worker->alive = tg_calloc(1, sizeof *worker->alive);
   uv_timer_init(options->loop, worker->alive);
   worker->alive->data = worker;
-  uv_timer_start(worker->alive, on_alive, 0, ALIVE_INTERVAL);
+  begin_alive(worker);
   return worker;
 }
 
@@ -290,6 +309,7 @@ void tg_worker_stop(struct tg_worker *worker, bool keep_sessions, tg_ms deadline
 void tg_worker_reconfigure(struct tg_worker *worker, const struct tg_config *config)
 {
   worker->options.config = worker->env.config = config;
+  begin_alive(worker);
   if (worker->delivery)
     tg_delivery_reconfigure(worker->delivery, config);
 }

@@ -27,6 +27,8 @@ struct tg_worker {
   uint64_t stamp;               /* of this run of the gateway */
   struct tg_expected_members *expected_members; /* a list */
   uv_timer_t *alive; /* tells the manager that the loop turns */
+  tg_ms alive_at, alive_interval;
+  unsigned dispatched; /* events, so far */
 
   bool stopping, exited;
   bool keep_sessions;

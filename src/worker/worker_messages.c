@@ -19,6 +19,13 @@ static struct tg_shard *shard_of(struct tg_worker *worker, const json_t *message
   return tg_worker_shard(worker, int_field(message, "shardId", -1));
 }
 
+/* For the manager, whose own script may have read others. */
+static json_t *files_read(struct tg_worker *worker)
+{
+  const struct tg_reload *reload = &worker->options.reload;
+  return reload->files ? reload->files(reload->ctx) : NULL;
+}
+
 static void on_start(struct tg_worker *worker, const json_t *message)
 {
   const char *url = json_string_value(json_object_get(message, "gatewayUrl"));
@@ -35,7 +42,8 @@ static void on_start(struct tg_worker *worker, const json_t *message)
     return;
   }
   tg_ipc_send(worker->ipc, "HELLO",
-              json_pack("{s:i, s:i}", "workerId", worker->options.worker_id, "generation", generation));
+              json_pack("{s:i, s:i, s:o*}", "workerId", worker->options.worker_id, "generation", generation,
+                        "files", files_read(worker)));
 }
 
 static void on_identify_shard(struct tg_worker *worker, const json_t *message)
@@ -138,11 +146,13 @@ static void on_prepare_reload(struct tg_worker *worker, const json_t *message)
 {
   const struct tg_reload *reload = &worker->options.reload;
   char *problem = NULL;
-  if (reload->prepare(reload->ctx, &problem))
-    tg_ipc_answer(worker->ipc, message, json_true(), NULL);
-  else
-    tg_ipc_answer(worker->ipc, message,
-                  json_pack("{s:s}", "problem", problem ? problem : "the script cannot be loaded"), NULL);
+  json_t *answer = json_object();
+  if (!reload->prepare(reload->ctx, &problem)) {
+    json_t *text = json_string(problem ? problem : "the script cannot be loaded");
+    json_object_set_new(answer, "problem", text ? text : json_string("(text that is not UTF-8)"));
+  }
+  json_object_set_new(answer, "files", files_read(worker));
+  tg_ipc_answer(worker->ipc, message, answer, NULL);
   free(problem);
 }
 

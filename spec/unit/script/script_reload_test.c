@@ -59,8 +59,9 @@ static void a_broken_script_changes_nothing(void **state)
   assert_contains(problem, "bot.lua:2: broken");
   assert_contains(problem, "stack traceback");
   free(problem);
-  tg_script_commit(script, 9); /* there is nothing to commit */
   assert_int_equal(tg_script_generation(script), 1);
+  tg_script_commit(script, 9); /* there is nothing to commit but the number */
+  assert_int_equal(tg_script_generation(script), 9);
   heartbeat(script);
   assert_contains(logged(), "one");
   tg_script_free(script);
