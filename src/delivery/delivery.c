@@ -66,8 +66,8 @@ static void report_waiting(const struct tg_delivery *delivery)
   }
   uint64_t bytes = delivery->queued.bytes + delivery->spilled.bytes;
   tg_log(TG_INFO, TG_NO_SHARD,
-         "%llu events wait for the event handler (%llu KiB, the oldest for %lld s); so far %llu are delivered, "
-         "%llu were sent again, %llu dropped, %llu dead letters",
+         "%llu events wait for the event handler (%llu KiB, the oldest for %lld s); so far %llu are "
+         "delivered, %llu were sent again, %llu dropped, %llu dead letters",
          (unsigned long long)tg_delivery_waiting(delivery), (unsigned long long)bytes / 1024,
          oldest ? (long long)(tg_wall_clock() - oldest) / 1000 : 0, (unsigned long long)delivered,
          (unsigned long long)retried, (unsigned long long)dropped, (unsigned long long)dead);
