@@ -173,4 +173,28 @@ describe("on the wire", function()
     end)
     assert.equal(0, #s.bot.events)
   end)
+
+  it("interaction_fallback.lua answers while the bot is down, and leaves it to the bot otherwise", function()
+    local s = start("interaction_fallback.lua", { hurry = 20 })
+    s.bot:down()
+    s.fake:emit { event = "TYPING_START", d = {}, shard = 0 }
+    s.gateway:wait_for_log "is down"
+    for kind = 2, 5 do
+      s.fake:emit { interaction = kind }
+    end
+    s.fake:wait_for("four answers", function(state)
+      return #state.callbacks == 4
+    end)
+    local verdicts = {}
+    for _, callback in ipairs(s:list "callbacks") do
+      verdicts[callback.type] = { callback.callback, callback.status }
+    end
+    assert.same({ [2] = { 4, 204 }, [3] = { 4, 204 }, [4] = { 8, 204 }, [5] = { 4, 204 } }, verdicts)
+
+    s.bot:up()
+    s.gateway:wait_for_log "is up again"
+    s.fake:emit { interaction = 2 }
+    s.bot:wait_for_events(1, "INTERACTION_CREATE")
+    assert.equal(4, #s:list "callbacks")
+  end)
 end)

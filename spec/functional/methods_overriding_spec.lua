@@ -44,7 +44,7 @@ gateway.on("heartbeat", function() count = count + 1 gateway.log.info("beat %d",
 describe("a method", function()
   after_each(scene.stop)
 
-  it("is overridden by assignment, and what was there can be called: twice makes two, twice of it four", function()
+  it("is overridden by assignment, and what was there can be called: twice two makes four", function()
     local s = start(COUNT .. TWICE:gsub("%%d", "1") .. TWICE:gsub("%%d", "2") .. [[
 gateway.on("ready", function(shard) shard:heartbeat(1) end)
 ]])
@@ -119,7 +119,9 @@ gateway.on("TYPING_START", function() gateway.manager:leave_voice_channel("41943
     s.fake:fault { ["do"] = "close", code = 4000, shard = 0 }
     s:wait_counter("resumes_ok", 1)
     s:type()
-    s.fake:wait_for("the command", function(state) return state.commands[1] end, { only = "commands" })
+    s.fake:wait_for("the command", function(state)
+      return state.commands[1]
+    end, { only = "commands" })
     for method, words in pairs {
       ["manager:calculate_total_shards"] = "returned string, expected a whole number",
       ["manager:calculate_shard_id"] = "returned table, expected a whole number",
@@ -128,8 +130,8 @@ gateway.on("TYPING_START", function() gateway.manager:leave_voice_channel("41943
       ["cache:guild_create_kind"] = "returned boolean, expected a string",
       ["delivery:is_delivered"] = "returned number, expected true or false",
     } do
-      s.gateway:wait_for_log("gateway%." .. method .. " %([^\n]*script%.lua:%d+%) failed; the default is used\n"
-        .. "[^\n]*gateway%." .. method .. " " .. words)
+      s.gateway:wait_for_log("gateway%." .. method .. " %([^\n]*script%.lua:%d+%) failed; "
+        .. "the default is used\n[^\n]*gateway%." .. method .. " " .. words)
     end
     assert.equal(2, s:counters().identifies)
   end)

@@ -78,13 +78,17 @@ static char *default_state_dir(env_lookup *env)
   return tg_buf_take(&path);
 }
 
+static char *usual_authorization(const char *token)
+{
+  struct tg_buf text = {0};
+  tg_buf_printf(&text, "Bot %s", token);
+  return tg_buf_take(&text);
+}
+
 static void fill_computed(struct tg_config *config, env_lookup *env)
 {
-  if (config->token && !config->rest.authorization) {
-    struct tg_buf text = {0};
-    tg_buf_printf(&text, "Bot %s", config->token);
-    config->rest.authorization = tg_buf_take(&text);
-  }
+  if (config->token && !config->rest.authorization)
+    config->rest.authorization = usual_authorization(config->token);
   if (!config->state_dir)
     config->state_dir = default_state_dir(env);
   for (size_t length = strlen(config->rest.url); length > 0 && config->rest.url[length - 1] == '/';)
@@ -126,4 +130,19 @@ struct tg_problems tg_config_needs_restart(const struct tg_config *old, const st
       tg_problem_add(&keys, "%s", option->path);
   }
   return keys;
+}
+
+void tg_config_carry_over(struct tg_config *running, struct tg_config *next)
+{
+  char *usual = usual_authorization(next->token);
+  bool is_usual = strcmp(next->rest.authorization, usual) == 0;
+  free(usual);
+  for (size_t i = 0; i < tg_config_option_count; i++) {
+    if (tg_config_options[i].restart)
+      tg_schema_swap(&tg_config_options[i], running, next);
+  }
+  if (!is_usual)
+    return;
+  free(next->rest.authorization);
+  next->rest.authorization = usual_authorization(next->token);
 }

@@ -113,5 +113,10 @@ json_t *tg_config_to_json(const struct tg_config *config);
  * holds their paths; the caller frees it with tg_problems_free(). */
 struct tg_problems tg_config_needs_restart(const struct tg_config *old, const struct tg_config *new_config);
 
+/* A reload takes `next` for `running`: the values that cannot change change
+ * places, so that `next` is what runs from now on, and `running` has what was
+ * wanted instead (tg_config_needs_restart() goes on telling them apart). */
+void tg_config_carry_over(struct tg_config *running, struct tg_config *next);
+
 /* The key paths, in order, for documentation checks. Ends with NULL. */
 extern const char *const tg_config_keys[];

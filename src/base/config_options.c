@@ -5,7 +5,7 @@
 
 #include <limits.h>
 
-#define FIELD(name) .offset = offsetof(struct tg_config, name)
+#define FIELD(name) .offset = offsetof(struct tg_config, name), .size = sizeof((struct tg_config *)0)->name
 #define BOOL(name, default) FIELD(name), .kind = TG_OPTION_BOOL, .number = (default)
 #define RANGE(name, type, from, to, default)                                                                 \
   FIELD(name), .kind = TG_OPTION_##type, .min = (from), .max = (to), .number = (default)

@@ -35,9 +35,11 @@ const char *tg_check_gateway_url(const char *text)
 const char *tg_check_handler_url(const char *text)
 {
   static const char unix_socket[] = "http+unix:///";
-  if (strncasecmp(text, unix_socket, strlen(unix_socket)) == 0 && text[strlen(unix_socket)] && !has_space(text))
+  if (strncasecmp(text, unix_socket, strlen(unix_socket)) == 0 && text[strlen(unix_socket)] &&
+      !has_space(text))
     return NULL;
-  return tg_check_http_url(text) ? "expected a URL that starts with http://, https:// or http+unix:///" : NULL;
+  return tg_check_http_url(text) ? "expected a URL that starts with http://, https:// or http+unix:///"
+                                 : NULL;
 }
 
 const char *tg_check_event_name(const char *text)

@@ -57,6 +57,7 @@ struct tg_option {
   enum tg_option_kind kind;
   const char *env; /* NULL: no variable */
   size_t offset;   /* of the field in the target struct */
+  size_t size;     /* of the field; only tg_schema_swap() needs it */
   int64_t min, max;
   int64_t number;             /* default of BOOL, INT, MS, SIZE, CHOICE */
   const char *text;           /* default of STRING; of STRINGS, separated by commas; NULL: none */
@@ -86,6 +87,9 @@ json_t *tg_schema_write(const struct tg_option *options, size_t count, const voi
 
 /* Whether the field has the same value in both. */
 bool tg_schema_equal(const struct tg_option *option, const void *a, const void *b);
+
+/* Exchanges the field's values. */
+void tg_schema_swap(const struct tg_option *option, void *a, void *b);
 
 /* A problem with the value that is being read; `index` from 1, 0: none. */
 void tg_problem(const struct tg_reader *reader, size_t index, const char *format, ...)

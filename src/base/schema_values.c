@@ -103,6 +103,16 @@ bool tg_schema_equal(const struct tg_option *option, const void *a, const void *
   return equal;
 }
 
+void tg_schema_swap(const struct tg_option *option, void *a, void *b)
+{
+  char *at_a = (char *)a + option->offset, *at_b = (char *)b + option->offset;
+  for (size_t i = 0; i < option->size; i++) {
+    char byte = at_a[i];
+    at_a[i] = at_b[i];
+    at_b[i] = byte;
+  }
+}
+
 void tg_schema_release(const struct tg_option *options, size_t count, void *target)
 {
   for (size_t i = 0; i < count; i++) {

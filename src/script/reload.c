@@ -1,11 +1,9 @@
 /* The next generation of a script (design 7.4): a whole new state is built
  * beside the running one; then one function without a wait swaps them. */
 
-#include "script/json.h"
 #include "script/sched.h"
 #include "script/watchdog.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 enum { UNLOAD_DEADLINE = 5000 };
@@ -25,6 +23,8 @@ bool tg_script_prepare(struct tg_script *script, char **problem)
   struct tg_state *state = tg_state_new(script, script->generation + 1, problem);
   if (!state)
     return false;
+  if (script->state)
+    tg_state_show_values(script->state, state);
   if (!tg_state_load(state, problem)) {
     give_up(script, state);
     return false;
@@ -54,7 +54,8 @@ void tg_script_commit(struct tg_script *script, int generation)
   script->next = NULL;
   if (old) {
     tg_run_life_on(old, TG_LIFE_unload, NULL, NULL, true);
-    tg_state_copy_values(old, next);
+    tg_state_take_values(old, next);
+    tg_config_carry_over(old->config, next->config);
   }
   script->state = next;
   next->phase = TG_STATE_LIVE;
@@ -108,106 +109,4 @@ void tg_state_close_if_idle(struct tg_state *state)
 {
   if (state->phase == TG_STATE_RETIRED && !state->threads && state->deadline)
     tg_alarm_set(state->deadline, 0);
-}
-
-/* ---- gateway.state ---- */
-
-enum { DEPTH = 64 };
-
-struct copy {
-  struct tg_state *from, *to;
-  lua_State *F;
-  char lost[64]; /* the first key whose value could not be taken along */
-  int depth;
-};
-
-static bool copy_value(lua_State *T, struct copy *copy, int index);
-
-static void note_lost(struct copy *copy, int key_index)
-{
-  if (copy->lost[0])
-    return;
-  const char *key = lua_type(copy->F, key_index) == LUA_TSTRING ? lua_tostring(copy->F, key_index) : "?";
-  snprintf(copy->lost, sizeof copy->lost, "%s", key);
-}
-
-/* [-0, +0] From the table at `index` of F into the one on top of T. */
-static void copy_pairs(lua_State *T, struct copy *copy, int index)
-{
-  lua_State *F = copy->F;
-  for (lua_pushnil(F); lua_next(F, index); lua_pop(F, 1)) {
-    int key = lua_gettop(F) - 1;
-    if (!copy_value(T, copy, key)) {
-      note_lost(copy, key);
-      continue;
-    }
-    if (!copy_value(T, copy, key + 1)) {
-      note_lost(copy, key);
-      lua_pop(T, 1);
-      continue;
-    }
-    lua_rawset(T, -3);
-  }
-}
-
-/* [-0, +1 on T] False: not a plain value, and nothing was pushed. */
-static bool copy_value(lua_State *T, struct copy *copy, int index)
-{
-  lua_State *F = copy->F;
-  switch (lua_type(F, index)) {
-  case LUA_TBOOLEAN:
-    lua_pushboolean(T, lua_toboolean(F, index));
-    return true;
-  case LUA_TNUMBER:
-    lua_pushnumber(T, lua_tonumber(F, index));
-    return true;
-  case LUA_TSTRING: {
-    size_t length;
-    const char *text = lua_tolstring(F, index, &length);
-    lua_pushlstring(T, text, length);
-    return true;
-  }
-  case LUA_TLIGHTUSERDATA:
-    if (lua_touserdata(F, index))
-      return false;
-    lua_pushlightuserdata(T, NULL);
-    return true;
-  case LUA_TTABLE:
-    if (copy->depth == DEPTH || !lua_checkstack(F, 8))
-      return false;
-    luaL_checkstack(T, 8, "gateway.state");
-    copy->depth++;
-    lua_newtable(T);
-    copy_pairs(T, copy, index);
-    copy->depth--;
-    return true;
-  default:
-    return false;
-  }
-}
-
-/* Into the table that the new script made, whose own keys give way. */
-static int copy_into(lua_State *T, void *ctx)
-{
-  struct copy *copy = ctx;
-  lua_rawgeti(T, LUA_REGISTRYINDEX, copy->to->ref_state_table);
-  lua_rawgeti(copy->F, LUA_REGISTRYINDEX, copy->from->ref_state_table);
-  copy_pairs(T, copy, lua_gettop(copy->F));
-  return 0;
-}
-
-void tg_state_copy_values(struct tg_state *from, struct tg_state *to)
-{
-  struct copy copy = {.from = from, .to = to, .F = from->L};
-  int top = lua_gettop(from->L);
-  bool ok = tg_protect(to, NULL, TG_BUDGET_HOST, copy_into, &copy);
-  lua_settop(from->L, top);
-  if (!ok)
-    tg_log(TG_ERROR, TG_NO_SHARD, "gateway.state did not survive the reload: %s", to->error);
-  else if (copy.lost[0])
-    tg_log(
-        TG_WARN, TG_NO_SHARD,
-        "gateway.state: '%s' did not survive the reload; only numbers, strings, booleans and tables of them "
-        "(not containing themselves) do",
-        copy.lost);
 }

@@ -145,7 +145,8 @@ struct tg_state {
 
   /* references into the registry */
   int ref_traceback, ref_trampoline, ref_collect, ref_gateway, ref_results, ref_shards;
-  int ref_event_meta, ref_shard_meta, ref_failure_meta, ref_state_table;
+  int ref_event_meta, ref_shard_meta, ref_failure_meta;
+  int ref_state_table, ref_state_base; /* gateway.state, and what of it was there before the script loaded */
   int ref_table[4];   /* gateway.manager, shard, delivery, cache */
   int ref_natives[4]; /* their defaults, by name */
   int ref_methods[4]; /* their current functions, by name */
@@ -210,8 +211,10 @@ void tg_state_set_paths(lua_State *L, const char *script_path, const struct tg_s
 
 static inline bool tg_state_is_live(const struct tg_state *state) { return state->phase == TG_STATE_LIVE; }
 
-/* gateway.state moves to the next generation: plain values are copied. */
-void tg_state_copy_values(struct tg_state *from, struct tg_state *to);
+/* gateway.state of the next generation (plain values are copied): as it is
+ * before that loads, and as it is when this one has ended. */
+void tg_state_show_values(struct tg_state *from, struct tg_state *to);
+void tg_state_take_values(struct tg_state *from, struct tg_state *to);
 
 /* Ends a state: unload handlers, then everything that waits. */
 void tg_state_retire(struct tg_state *state);

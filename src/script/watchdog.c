@@ -121,10 +121,17 @@ static void on_crash(int number)
   raise(number); /* now with its usual end */
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
 /* The sanitizers tell more of a crash than we could. */
 static void listen_to_crashes(void)
 {
-#if !defined(__SANITIZE_ADDRESS__)
+  if (SANITIZED)
+    return;
   static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
   static char stack[64 * 1024]; /* the usual one may be used up */
   stack_t other = {.ss_sp = stack, .ss_size = sizeof stack};
@@ -132,7 +139,6 @@ static void listen_to_crashes(void)
   struct sigaction action = {.sa_handler = on_crash, .sa_flags = SA_RESETHAND | SA_ONSTACK};
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
     sigaction(numbers[i], &action, NULL);
-#endif
 }
 
 static int64_t cpu_time(clockid_t clock)

@@ -330,6 +330,32 @@ static void what_needs_a_restart(void **state)
   tg_config_free(&other);
 }
 
+static void what_needs_a_restart_stays(void **state)
+{
+  (void)state;
+  struct tg_config running = expect("{\"token\":\"t\",\"intents\":1}", NULL);
+  struct tg_config next =
+      expect("{\"token\":\"u\",\"intents\":3,\"total_shards\":2,\"state_dir\":\"/x\",\"large_threshold\":77}", NULL);
+  tg_config_carry_over(&running, &next);
+  assert_string_equal(next.token, "t");
+  assert_string_equal(next.rest.authorization, "Bot t");
+  assert_int_equal(next.intents, 1);
+  assert_int_equal(next.total_shards, 0);
+  assert_string_not_equal(next.state_dir, "/x");
+  assert_int_equal(next.large_threshold, 77);
+  struct tg_problems keys = tg_config_needs_restart(&running, &next);
+  assert_int_equal(keys.count, 4);
+  tg_problems_free(&keys);
+  struct tg_config own =
+      expect("{\"token\":\"v\",\"intents\":1,\"rest\":{\"authorization\":\"Bearer w\"}}", NULL);
+  tg_config_carry_over(&next, &own);
+  assert_string_equal(own.token, "t");
+  assert_string_equal(own.rest.authorization, "Bearer w");
+  tg_config_free(&running);
+  tg_config_free(&next);
+  tg_config_free(&own);
+}
+
 static void long_and_odd_texts(void **state)
 {
   (void)state;
@@ -366,6 +392,7 @@ int main(void)
       cmocka_unit_test(presence_is_a_copy),
       cmocka_unit_test(what_is_shown_can_be_read_again),
       cmocka_unit_test(what_needs_a_restart),
+      cmocka_unit_test(what_needs_a_restart_stays),
       cmocka_unit_test(long_and_odd_texts),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

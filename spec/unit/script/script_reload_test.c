@@ -25,7 +25,7 @@ static void nothing_changes_before_commit(void **state)
   (void)state;
   struct tg_script *script = load(HEAD "function gateway.shard:heartbeat() gateway.log.info 'one' end\n");
   const struct tg_config *config = tg_script_config(script);
-  prepare(script, HEAD "gateway.configure { shards_per_worker = 3 }\n"
+  prepare(script, HEAD "gateway.configure { large_threshold = 77 }\n"
                        "function gateway.shard:heartbeat() gateway.log.info 'two' end\n"
                        "gateway.filter('TYPING_START', false)\n"
                        "gateway.every(1, function() gateway.log.info 'early' end)\n"
@@ -37,14 +37,14 @@ static void nothing_changes_before_commit(void **state)
   tg_script_abort(script);
   uv_run(&world_loop, UV_RUN_NOWAIT);
   assert_not_contains(logged(), "early");
-  prepare(script, HEAD "gateway.configure { shards_per_worker = 3 }\n"
+  prepare(script, HEAD "gateway.configure { large_threshold = 77 }\n"
                        "function gateway.shard:heartbeat() gateway.log.info 'two' end\n"
                        "gateway.filter('TYPING_START', false)\n");
   tg_script_commit(script, 2);
   heartbeat(script);
   assert_contains(logged(), "two");
   assert_int_equal(tg_script_hooks(script)->want[TG_EVENT_TYPING_START], TG_WANT_DROP);
-  assert_int_equal(tg_script_config(script)->shards_per_worker, 3);
+  assert_int_equal(tg_script_config(script)->large_threshold, 77);
   assert_int_equal(tg_script_generation(script), 2);
   tg_script_free(script);
 }
@@ -89,6 +89,38 @@ static void state_survives_and_life_handlers_run(void **state)
   assert_contains(logged(), "42 new true x 4.5");
   assert_contains(logged(), "generation 7");
   assert_contains(logged(), "gateway.state: 'lost' did not survive");
+  tg_script_free(script);
+}
+
+/* What a script reads of gateway.state while it loads is what it keeps. */
+static void state_can_be_used_while_loading(void **state)
+{
+  (void)state;
+  static const char text[] =
+      HEAD "local s = gateway.state\n"
+           "s.loads = (s.loads or 0) + 1\n"
+           "s.cache = s.cache or { hits = 0 }\n"
+           "local cache = s.cache\n"
+           "s.fixed = 5\n"
+           "s.gone = s.gone == nil and s.loads == 1 or s.gone\n"
+           "function gateway.shard:heartbeat() cache.hits = cache.hits + 1 s.late = cache.hits end\n"
+           "gateway.on('unload', function()\n"
+           "  cache.hits, s.gone, cache.last = cache.hits + 10, nil, 'words' end)\n"
+           "gateway.on('reload', function()\n"
+           "  assert(cache == s.cache)\n"
+           "  gateway.log.info('loads %d, hits %d, fixed %d, gone %s, late %d, last %s', s.loads, cache.hits,\n"
+           "    s.fixed, tostring(s.gone), s.late, cache.last) end)\n";
+  struct tg_script *script = load(text);
+  heartbeat(script);
+  prepare(script, text);
+  heartbeat(script); /* between the phases */
+  tg_script_commit(script, 2);
+  assert_contains(logged(), "loads 2, hits 12, fixed 5, gone nil, late 2, last words");
+  prepare(script, text);
+  tg_script_abort(script);
+  prepare(script, text);
+  tg_script_commit(script, 3);
+  assert_contains(logged(), "loads 3, hits 22, fixed 5, gone nil, late 2, last words");
   tg_script_free(script);
 }
 
@@ -218,6 +250,7 @@ int main(void)
       WORLD_TEST(nothing_changes_before_commit),
       WORLD_TEST(a_broken_script_changes_nothing),
       WORLD_TEST(state_survives_and_life_handlers_run),
+      WORLD_TEST(state_can_be_used_while_loading),
       WORLD_TEST(what_waits_in_the_old_script_is_cancelled),
       WORLD_TEST(two_hundred_reloads_leave_memory_flat),
       WORLD_TEST(check_describes_the_script),
