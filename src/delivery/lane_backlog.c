@@ -56,6 +56,8 @@ void tg_lane_spill(struct tg_lane *lane, tg_log_position position, uint64_t leng
 void tg_lane_recount(struct tg_lane *lane)
 {
   uint64_t events = 0, bytes = 0;
+  if (!lane->spilled)
+    return; /* all of it is in the queue */
   for (struct tg_source *source = lane->delivery->sources; source; source = source->next) {
     struct tg_log_figures figures;
     tg_event_log_shard_figures(source->log, lane->shard_id, &figures);

@@ -132,10 +132,10 @@ static void forget_lost(struct tg_lane *lane, struct tg_source *source, tg_log_p
   struct tg_queued *event = lane->queue.head, *next;
   for (; event; event = next) {
     next = event->next;
+    if (event->source == source && before != 0 && event->position >= before)
+      break;
     if (event->source != source || tg_event_log_waits(source->log, lane->shard_id, event->position))
       continue;
-    if (before != 0 && event->position >= before)
-      break;
     if (event->in_flight) {
       event->source = NULL;
       continue;
