@@ -65,21 +65,23 @@ static void free_source(struct tg_source *source)
   free(source);
 }
 
-/* Of another worker of this run, which writes to it. */
-static bool is_current(const struct opening *opening, const char *name)
+/* Of another worker of this run: shards stay with their worker as long as the
+ * manager lives, so none of ours are in it. */
+static bool is_of_another(const struct opening *opening, const char *name)
 {
   const char *dot = strrchr(name, '.');
-  return dot && strncmp(dot, opening->stamp, strlen(opening->stamp)) == 0;
+  int id;
+  return dot && strncmp(dot, opening->stamp, strlen(opening->stamp)) == 0 &&
+         sscanf(name, "worker-%d.", &id) == 1 && id != opening->delivery->worker_id;
 }
 
 static struct tg_event_log *open_patiently(struct opening *opening,
-                                           const struct tg_event_log_options *options, const char *name,
+                                           const struct tg_event_log_options *options,
                                            struct tg_error *error)
 {
   for (;; opening->waited += LOCK_STEP) {
     struct tg_event_log *log = tg_event_log_open(options, error);
-    if (log || strcmp(error->code, "locked") != 0 || is_current(opening, name) ||
-        opening->waited >= LOCK_PATIENCE)
+    if (log || strcmp(error->code, "locked") != 0 || opening->waited >= LOCK_PATIENCE)
       return log;
     usleep(LOCK_STEP * 1000);
   }
@@ -106,10 +108,10 @@ static void take_over(struct opening *opening, const char *name)
       .reader = reader,
   };
   struct tg_error error = {0};
-  source->log = open_patiently(opening, &options, name, &error);
+  source->log = open_patiently(opening, &options, &error);
   if (!source->log) {
-    bool usual = strcmp(error.code, "missing") == 0 || is_current(opening, name);
-    tg_log(usual ? TG_DEBUG : TG_ERROR, TG_NO_SHARD, "%s; its events wait for the next start", error.message);
+    bool removed = strcmp(error.code, "missing") == 0; /* by another worker, just now */
+    tg_log(removed ? TG_DEBUG : TG_ERROR, TG_NO_SHARD, "%s; its events wait for the next start", error.message);
     free_source(source);
     return;
   }
@@ -397,7 +399,8 @@ bool tg_backlog_open(struct tg_delivery *delivery, bool (*wanted)(void *ctx, int
   delivery->wanted = wanted;
   char **names = tg_event_log_list(opening.parent);
   for (size_t i = 0; names && names[i]; i++)
-    take_over(&opening, names[i]);
+    if (!is_of_another(&opening, names[i]))
+      take_over(&opening, names[i]);
   tg_event_log_list_free(names);
   bool done = begin_own(&opening, error);
   free(opening.parent);
