@@ -204,9 +204,12 @@ static void two_hundred_reloads_leave_memory_flat(void **state)
     if (i == 50)
       before = resident();
   }
-#ifndef __SANITIZE_ADDRESS__
-  assert_true(resident() - before < 3000);
+#ifdef __SANITIZE_ADDRESS__
+  long slack = 1 << 20; /* its quarantine keeps what was freed; the leak check at exit judges instead */
+#else
+  long slack = 3000;
 #endif
+  assert_true(resident() - before < slack);
   assert_not_contains(logged(), "failed");
   json_t *metrics = tg_script_metrics(script);
   assert_int_equal(json_array_size(metrics), 1);
