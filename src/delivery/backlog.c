@@ -111,7 +111,8 @@ static void take_over(struct opening *opening, const char *name)
   source->log = open_patiently(opening, &options, &error);
   if (!source->log) {
     bool removed = strcmp(error.code, "missing") == 0; /* by another worker, just now */
-    tg_log(removed ? TG_DEBUG : TG_ERROR, TG_NO_SHARD, "%s; its events wait for the next start", error.message);
+    tg_log(removed ? TG_DEBUG : TG_ERROR, TG_NO_SHARD, "%s; its events wait for the next start",
+           error.message);
     free_source(source);
     return;
   }
