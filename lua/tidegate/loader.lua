@@ -63,9 +63,10 @@ package.loaders[2] = function(name)
   return chunk
 end
 
+-- What is wrong with the file itself is returned: no traceback says more.
 function loader.run(path)
   local chunk, problem = load_own(path)
-  if not chunk then error(problem, 0) end
+  if not chunk then return problem end
   chunk()
 end
 

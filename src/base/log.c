@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include "base/clock.h"
+#include "base/log_limit.h"
 
 #include <jansson.h>
 #include <stdarg.h>
@@ -22,6 +23,7 @@ static struct {
   char *secrets[MAX_SECRETS];
   int secret_count;
   bool terminal;
+  struct tg_log_limit limit;
   tg_log_sink *sink;
   void *sink_ctx;
 } the_log = {.level = TG_INFO, .role = "tidegate"};
@@ -144,6 +146,16 @@ static void put_text(enum tg_log_level level, int shard_id, const char *time, co
   put(line, n);
 }
 
+static void put_line(enum tg_log_level level, int shard_id, const char *text)
+{
+  char time[64];
+  format_time(time, sizeof time);
+  if (the_log.json)
+    put_json(level, shard_id, time, text);
+  else
+    put_text(level, shard_id, time, text);
+}
+
 void tg_log(enum tg_log_level level, int shard_id, const char *format, ...)
 {
   if (level < the_log.level)
@@ -161,10 +173,18 @@ void tg_log(enum tg_log_level level, int shard_id, const char *format, ...)
     the_log.sink(the_log.sink_ctx, level, shard_id, text);
     return;
   }
-  char time[64];
-  format_time(time, sizeof time);
-  if (the_log.json)
-    put_json(level, shard_id, time, text);
-  else
-    put_text(level, shard_id, time, text);
+  tg_log_tick();
+  bool of_a_kind = level >= TG_WARN && the_log.level > TG_DEBUG && strcmp(format, "%s") != 0;
+  if (!of_a_kind || tg_log_limit_pass(&the_log.limit, format, (int)level, shard_id, text, tg_now()))
+    put_line(level, shard_id, text);
+}
+
+void tg_log_tick(void)
+{
+  const struct tg_log_kind *over;
+  while ((over = tg_log_limit_over(&the_log.limit, tg_now()))) {
+    char text[MAX_TEXT];
+    snprintf(text, sizeof text, "%u more like this were not shown: %s", over->held, over->text);
+    put_line((enum tg_log_level)over->level, over->shard_id, text);
+  }
 }

@@ -39,7 +39,11 @@ void tg_log_set_terminal(bool terminal);
 typedef void tg_log_sink(void *ctx, enum tg_log_level level, int shard_id, const char *text);
 void tg_log_set_sink(tg_log_sink *sink, void *ctx);
 
-/* One line; no newline needed. Texts over 8 KiB are cut. Control characters
+/* Shows what was held back once its time is over; to be called now and then. */
+void tg_log_tick(void);
+
+/* One line; no newline needed. Warnings and errors of one format are held back
+ * when they come in masses (log_limit.h), but at debug level. Texts over 8 KiB are cut. Control characters
  * other than newline and tab are written as "?"; in text form the lines after
  * the first (tracebacks) are indented. */
 void tg_log(enum tg_log_level level, int shard_id, const char *format, ...)

@@ -1,6 +1,7 @@
 #include "cli/options.h"
 
 #include "base/error.h"
+#include "base/suggest.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,17 @@ static const struct tg_cli_option *find(const struct tg_cli_option *options, con
       return options;
   }
   return NULL;
+}
+
+/* " (did you mean --watch?)", or nothing */
+static void suggest(const struct tg_cli_option *options, const char *word, char *text, size_t size)
+{
+  const char *names[16] = {"--help"};
+  size_t count = 1;
+  for (; options->name && count < sizeof names / sizeof names[0]; options++)
+    names[count++] = options->name;
+  const char *meant = tg_suggest(word, names, count);
+  snprintf(text, size, meant ? "%s (did you mean %s?)" : "%s", word, meant);
 }
 
 static int misuse(const char *command, const char *what, const char *word, const char *help, int *exit_code)
@@ -44,8 +56,11 @@ int tg_cli_options(int argc, char **argv, const struct tg_cli_option *options, c
       return -1;
     }
     const struct tg_cli_option *option = find(options, word);
-    if (!option)
-      return misuse(argv[0], "unknown option", word, help, exit_code);
+    if (!option) {
+      char text[160];
+      suggest(options, word, text, sizeof text);
+      return misuse(argv[0], "unknown option", text, help, exit_code);
+    }
     if (option->flag) {
       *option->flag = true;
     } else if (i + 1 < argc) {

@@ -6,10 +6,13 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "manager/manager.h"
+#include "shard/stream.h"
 
+#include <errno.h>
 #include <signal.h>
-#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 struct run {
   struct tg_process process;
@@ -87,6 +90,28 @@ static int start(struct run *run, const char *script, bool watch)
   return tg_process_run(process);
 }
 
+/* Better now, in one line, than by each worker and each request. */
+static int check_certificates(const struct tg_config *config)
+{
+  const char *path = config->tls.ca_file;
+  struct tg_error error;
+  if (!path)
+    return TG_EXIT_OK;
+  struct tg_tls *tls = NULL;
+  if (access(path, R_OK) != 0)
+    tg_fail(&error, "tls", "certificates to trust cannot be read from %s: %s", path, strerror(errno));
+  else
+    tls = tg_tls_client(path, &error);
+  tg_tls_free(tls);
+  if (tls)
+    return TG_EXIT_OK;
+  tg_log(TG_ERROR, TG_NO_SHARD,
+         "%s. tls.ca_file (TIDEGATE_CA_FILE) has to name a file of PEM certificates; without it the system's "
+         "are trusted",
+         error.message);
+  return TG_EXIT_CONFIG;
+}
+
 int tg_cli_run(int argc, char **argv)
 {
   bool watch = false;
@@ -96,8 +121,11 @@ int tg_cli_run(int argc, char **argv)
   if (tg_cli_options(argc, argv, options, TG_HELP_RUN, &script, 1, &exit_code) < 0)
     return exit_code;
   prctl(PR_SET_NAME, "tidegate");
+  signal(SIGHUP, SIG_IGN); /* one that comes too early for a reload must not end the program */
   struct run run = {0};
   exit_code = tg_process_begin(&run.process, TG_ROLE_MANAGER, 0, script, -1);
+  if (exit_code == TG_EXIT_OK)
+    exit_code = check_certificates(tg_script_config(run.process.script));
   if (exit_code == TG_EXIT_OK)
     exit_code = start(&run, script, watch);
   tg_manager_free(run.manager);

@@ -228,8 +228,10 @@ static void failed_at_start(struct tg_manager *manager, const struct tg_error *e
     stand_in(manager, error->message);
     return;
   }
-  tg_log(TG_WARN, TG_NO_SHARD, "%s. Try %d of %d, the next in %lld ms", error->message, fetch->tries, TRIES,
-         (long long)delay);
+  bool again = strcmp(fetch->said, error->message) == 0;
+  snprintf(fetch->said, sizeof fetch->said, "%s", error->message);
+  tg_log(TG_WARN, TG_NO_SHARD, "%s. Try %d of %d, the next in %lld ms", again ? "the same again" : error->message,
+         fetch->tries, TRIES, (long long)delay);
   retry_in(manager, delay);
 }
 

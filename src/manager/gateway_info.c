@@ -133,8 +133,9 @@ json_t *tg_gateway_info_judge(const struct tg_http_response *response, const cha
 {
   *retry_after = -1;
   if (response->status == 0) {
-    tg_fail(error, "unavailable", "gateway information cannot be fetched: %s (GET %s)",
-            response->error.message, url);
+    bool tls = strcmp(response->error.code, "tls") == 0;
+    tg_fail(error, "unavailable", "gateway information cannot be fetched: %s%s", response->error.message,
+            tls ? " (tls.ca_file, TIDEGATE_CA_FILE, names the certificates to trust)" : "");
     return NULL;
   }
   json_t *answer = json_loadb(response->body.at ? response->body.at : "", response->body.length, 0, NULL);

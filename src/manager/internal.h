@@ -94,6 +94,7 @@ struct tg_fetch {
   uint64_t number; /* of the try; late answers of earlier ones are ignored */
   int tries;
   tg_ms began;
+  char said[TG_ERROR_MESSAGE_SIZE]; /* why the last try failed, as it was logged */
   tg_ms retry_after; /* what the last default attempt was told; -1: nothing */
   tg_ms fetched_at;  /* tg_now() of the last good answer; 0: none */
 };

@@ -213,15 +213,22 @@ void tg_state_set_paths(lua_State *L, const char *script_path, const struct tg_s
 
 /* ---- loading ---- */
 
+struct loading {
+  struct tg_state *state;
+  char *problem; /* the file cannot be read, or is not Lua */
+};
+
 static int run_script(lua_State *L, void *ctx)
 {
-  struct tg_state *state = ctx;
+  struct loading *loading = ctx;
   lua_getglobal(L, "require");
   lua_pushliteral(L, "tidegate.loader");
   lua_call(L, 1, 1);
   lua_getfield(L, -1, "run");
-  lua_pushstring(L, state->script->path);
-  lua_call(L, 1, 0);
+  lua_pushstring(L, loading->state->script->path);
+  lua_call(L, 1, 1);
+  if (lua_isstring(L, -1))
+    loading->problem = tg_strdup(lua_tostring(L, -1));
   return 0;
 }
 
@@ -236,7 +243,7 @@ static bool settle_config(struct tg_state *state, char **problem)
     free(config);
     tg_buf_puts(&text, state->script->path
                            ? "the script calls no gateway.configure, and the environment says:"
-                           : "the configuration of the environment is not complete:");
+                           : "there is no script, and the environment says:");
     for (int i = 0; i < problems.count; i++)
       tg_buf_printf(&text, "\n%s", problems.items[i]);
     *problem = tg_buf_take(&text);
@@ -249,9 +256,11 @@ static bool settle_config(struct tg_state *state, char **problem)
 
 bool tg_state_load(struct tg_state *state, char **problem)
 {
-  if (state->script->path &&
-      !tg_protect(state, "the top level of the script", TG_BUDGET_LOAD, run_script, state)) {
-    *problem = tg_strdup(state->error);
+  struct loading loading = {state, NULL};
+  bool ran = !state->script->path ||
+             tg_protect(state, "the top level of the script", TG_BUDGET_LOAD, run_script, &loading);
+  if (!ran || loading.problem) {
+    *problem = ran ? loading.problem : tg_strdup(state->error);
     return false;
   }
   if (state->configure_failed) {

@@ -22,6 +22,7 @@ static void say_alive(struct tg_worker *worker)
 {
   worker->alive_at = tg_now();
   tg_ipc_send(worker->ipc, "STILL_ALIVE", NULL);
+  tg_log_tick();
 }
 
 static void on_dispatch(void *owner, struct tg_shard *shard, struct tg_event *event)

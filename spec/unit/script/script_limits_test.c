@@ -222,7 +222,7 @@ static void no_script_at_all(void **state)
   unsetenv("INTENTS");
   script = tg_script_new(TG_ROLE_WORKER, &world_loop, 0);
   assert_false(tg_script_load(script, NULL, &problem));
-  assert_contains(problem, "the configuration of the environment is not complete");
+  assert_contains(problem, "there is no script, and the environment says");
   assert_contains(problem, "intents");
   free(problem);
   tg_script_free(script);

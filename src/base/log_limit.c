@@ -1,0 +1,64 @@
+#include "base/log_limit.h"
+
+#include <string.h>
+
+/* A place that is free or, when none is, that of the oldest kind that holds
+ * nothing back. NULL: all are busy. */
+static struct tg_log_kind *find(struct tg_log_limit *limit, const void *key)
+{
+  struct tg_log_kind *place = NULL;
+  for (int i = 0; i < TG_LOG_KINDS; i++) {
+    struct tg_log_kind *kind = &limit->kinds[i];
+    if (kind->key == key)
+      return kind;
+    if (!kind->key || (kind->held == 0 && (!place || (place->key && kind->since < place->since))))
+      place = kind;
+  }
+  return place;
+}
+
+/* Never ends in the middle of a UTF-8 sequence. */
+static void keep_text(struct tg_log_kind *kind, const char *text)
+{
+  size_t length = strnlen(text, sizeof kind->text);
+  if (length == sizeof kind->text) {
+    length--;
+    while (length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80)
+      length--;
+  }
+  memcpy(kind->text, text, length);
+  kind->text[length] = '\0';
+}
+
+bool tg_log_limit_pass(struct tg_log_limit *limit, const void *key, int level, int shard_id, const char *text,
+                       tg_ms now)
+{
+  struct tg_log_kind *kind = find(limit, key);
+  if (!kind)
+    return true;
+  if (kind->key != key || now - kind->since >= TG_LOG_WHILE)
+    *kind = (struct tg_log_kind){.key = key, .since = now};
+  if (kind->passed < TG_LOG_BURST) {
+    kind->passed++;
+    return true;
+  }
+  kind->held++;
+  kind->level = level;
+  kind->shard_id = shard_id;
+  keep_text(kind, text);
+  return false;
+}
+
+const struct tg_log_kind *tg_log_limit_over(struct tg_log_limit *limit, tg_ms now)
+{
+  static struct tg_log_kind over;
+  for (int i = 0; i < TG_LOG_KINDS; i++) {
+    struct tg_log_kind *kind = &limit->kinds[i];
+    if (!kind->key || kind->held == 0 || now - kind->since < TG_LOG_WHILE)
+      continue;
+    over = *kind;
+    *kind = (struct tg_log_kind){0};
+    return &over;
+  }
+  return NULL;
+}

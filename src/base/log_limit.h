@@ -1,0 +1,31 @@
+#pragma once
+
+/* Holds back log lines of a kind that comes again and again: a thousand shards
+ * that lose their connection at once say the same thing a thousand times. Of
+ * each kind some lines pass in a while; the others are counted, and the last
+ * of them is shown with their number when the while is over. */
+
+#include "base/clock.h"
+
+#include <stdbool.h>
+
+enum { TG_LOG_KINDS = 32, TG_LOG_BURST = 30, TG_LOG_WHILE = 10000 };
+
+struct tg_log_limit {
+  struct tg_log_kind {
+    const void *key; /* NULL: free */
+    tg_ms since;
+    unsigned passed, held;
+    int level, shard_id;  /* of the last line held back */
+    char text[300];
+  } kinds[TG_LOG_KINDS];
+};
+
+/* Whether the line may be written now. `key` tells kinds apart: the address of
+ * the format. */
+bool tg_log_limit_pass(struct tg_log_limit *limit, const void *key, int level, int shard_id, const char *text,
+                       tg_ms now);
+
+/* A kind whose while is over and of which lines were held back; it begins anew.
+ * NULL: none. The result holds until the next call. */
+const struct tg_log_kind *tg_log_limit_over(struct tg_log_limit *limit, tg_ms now);
