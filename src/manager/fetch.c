@@ -230,8 +230,8 @@ static void failed_at_start(struct tg_manager *manager, const struct tg_error *e
   }
   bool again = strcmp(fetch->said, error->message) == 0;
   snprintf(fetch->said, sizeof fetch->said, "%s", error->message);
-  tg_log(TG_WARN, TG_NO_SHARD, "%s. Try %d of %d, the next in %lld ms", again ? "the same again" : error->message,
-         fetch->tries, TRIES, (long long)delay);
+  tg_log(TG_WARN, TG_NO_SHARD, "%s. Try %d of %d, the next in %lld ms",
+         again ? "the same again" : error->message, fetch->tries, TRIES, (long long)delay);
   retry_in(manager, delay);
 }
 
