@@ -58,7 +58,7 @@ end)
   end)
 
   it("comes in one order everywhere, each sender's values in the order they were sent", function()
-    local s = start [[
+    local s = start([[
 local heard, last, count = {}, {}, 0
 gateway.on_broadcast("go", function()
   for i = 1, 200 do gateway.broadcast("count", i) end
@@ -76,7 +76,7 @@ gateway.on_broadcast("up", function()
   if up == 2 and me == "manager" then gateway.broadcast("go") end
 end)
 gateway.on("ready", function() gateway.broadcast("up") end)
-]]
+]], { reload = false })
     local orders = {}
     for _, process in ipairs(PROCESSES) do
       orders[process] = s.gateway:wait_for_log(process .. ": order: (%w+)%.")
@@ -88,7 +88,7 @@ gateway.on("ready", function() gateway.broadcast("up") end)
   end)
 
   it("runs handlers by priority, which may wait, until they are removed", function()
-    local s = start [[
+    local s = start([[
 local once
 once = gateway.on_broadcast("beat", function(i)
   gateway.log.info("first %d", i)
@@ -105,7 +105,7 @@ gateway.on("ready", function(shard)
     for i = 1, 3 do gateway.broadcast("beat", i) end
   end
 end)
-]]
+]], { reload = false })
     for _, process in ipairs(PROCESSES) do
       s.gateway:wait_for_log(process .. ": later 3\n")
       s.gateway:wait_for_log(process .. ": gateway.on_broadcast [^\n]*failed; it has ended\n[^\n]*on purpose")
@@ -120,7 +120,7 @@ end)
 gateway.on_broadcast("news", function(value) gateway.log.info("GENERATION hears %s", value) end)
 gateway.on("reload", function() if me == "worker 0" then gateway.broadcast("news", "GENERATION") end end)
 ]]
-    local s = start((script:gsub("GENERATION", "one")))
+    local s = start((script:gsub("GENERATION", "one")), { reload = false })
     paths.write(s.gateway.script, HEAD .. script:gsub("GENERATION", "two"))
     assert.is_true((s.gateway:reload()))
     for _, process in ipairs(PROCESSES) do

@@ -42,6 +42,7 @@ end
   options.shards = options.shards or 2
   options.per_worker, options.workers = 1, options.shards
   options.bot = options.bot or false
+  options.reload = false -- it ends functions that wait for their command
   options.fake = options.fake or {}
   options.fake.max_concurrency = options.fake.max_concurrency or 4
   local s = scene.start(options)
@@ -351,7 +352,7 @@ end)
   end)
 
   it("that is changed too often: the newest counts, those in between hear of it", function()
-    local s = scene.start { bot = false, script = SCRIPT }
+    local s = scene.start { bot = false, script = SCRIPT, reload = false }
     for i = 1, 5 do
       s:type("number " .. i)
     end

@@ -79,7 +79,7 @@ describe("on the wire", function()
       alerts[#alerts + 1] = request.body
       return 204
     end)
-    local s = start("queue_policy.lua", { env = { ALERT_URL = chat.url .. "/hook" } })
+    local s = start("queue_policy.lua", { reload = false, env = { ALERT_URL = chat.url .. "/hook" } })
     local refused = 0
     s.bot:answer(function()
       refused = refused + 1
@@ -175,7 +175,7 @@ describe("on the wire", function()
   end)
 
   it("interaction_fallback.lua answers while the bot is down, and leaves it to the bot otherwise", function()
-    local s = start("interaction_fallback.lua", { hurry = 20 })
+    local s = start("interaction_fallback.lua", { reload = false, hurry = 20 })
     s.bot:down()
     s.fake:emit { event = "TYPING_START", d = {}, shard = 0 }
     s.gateway:wait_for_log "is down"

@@ -117,7 +117,7 @@ gateway.on("ready", function(shard)
     gateway.log.info("both are sent")
   end
 end)
-]], { shards = 2, fake = { max_concurrency = 2 } })
+]], { reload = false, shards = 2, fake = { max_concurrency = 2 } })
     s.gateway:wait_for_log "both are sent"
     local commands = s.fake:wait_for("both commands", function(state)
       return #state.commands == 2 and state.commands

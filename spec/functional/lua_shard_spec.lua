@@ -51,7 +51,7 @@ end
   end)
 
   it(":resume may choose a new session instead", function()
-    local s = start [[
+    local s = start([[
 local resume = gateway.shard.resume
 local tries = 0
 function gateway.shard:resume()
@@ -62,7 +62,7 @@ function gateway.shard:resume()
   end
   return resume(self)
 end
-]]
+]], { reload = false })
     s.fake:fault { ["do"] = "close", code = 4000 }
     s:wait_counter("resumes_ok", 1)
     local session = s:list("resumes")[1].session_id

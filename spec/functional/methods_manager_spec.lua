@@ -11,6 +11,9 @@ local function start(script, options)
   if options.bot == nil then
     options.bot = false
   end
+  if script:find('gateway.on("ready"', 1, true) then
+    options.reload = false -- it would end the handler, which waits
+  end
   return scene.start(options)
 end
 
@@ -158,7 +161,7 @@ function gateway.manager:shutdown(code, reason)
 end
 ]] .. once_up [[
   gateway.manager:shutdown(1000, "done")
-]])
+]], { reload = false })
     assert.equal(0, (s.gateway.process:wait()))
     assert.matches("asked to end with 1000, done", s.gateway.stderr, 1, true)
     local close = s:list("closes")[1]

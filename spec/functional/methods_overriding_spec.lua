@@ -82,7 +82,7 @@ gateway.on("TYPING_START", function(event)
   end
   gateway.log.info("typed %s", event.data.user_id)
 end)
-]], { bot = {} })
+]], { reload = false, bot = {} })
     s:type "1"
     s.gateway:wait_for_log "typed 1"
     s.fake:emit { count = 5 }

@@ -318,7 +318,8 @@ end
   end)
 
   it(":handle_packet that fails is done by C", function()
-    local s = start("function gateway.shard:handle_packet() error 'no hands' end\n", { bot = {} })
+    local s = start("function gateway.shard:handle_packet() error 'no hands' end\n",
+      { reload = false, bot = {} })
     s.fake:emit { count = 5 }
     s:wait_delivered()
     loop.wait_for("the override to be switched off", function()

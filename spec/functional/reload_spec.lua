@@ -11,6 +11,7 @@ local HEAD = 'local gateway = require "tidegate"\n'
 local function start(script, options)
   options = options or {}
   options.script = HEAD .. script
+  options.reload = false -- here each one is looked at
   return scene.start(options)
 end
 

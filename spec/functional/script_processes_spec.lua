@@ -18,7 +18,7 @@ describe("the end of a process", function()
   after_each(scene.stop)
 
   it("runs unload handlers while the shards are still there, up to their first wait", function()
-    local s = start [[
+    local s = start([[
 local first
 gateway.on("ready", function(shard) first = shard end)
 gateway.on("unload", function()
@@ -30,7 +30,7 @@ gateway.on("unload", function()
   gateway.sleep(1)
   gateway.log.error("somebody turned the loop once more")
 end)
-]]
+]], { reload = false })
     local session = s:list("sessions")[1]
     assert.equal(0, (s.gateway:stop()))
     s.gateway:wait_for_log("unload: shard 0 had session " .. session.session_id)
@@ -43,7 +43,7 @@ describe("gateway.manager in a worker", function()
   after_each(scene.stop)
 
   it("runs the manager's override, gateway.default.manager the default", function()
-    local s = start [[
+    local s = start([[
 function gateway.manager:calculate_shard_id(guild_id, total)
   return 41
 end
@@ -53,7 +53,7 @@ gateway.on("ready", function()
   gateway.log.info("override: %d", manager:calculate_shard_id(id, 16))
   gateway.log.info("default: %d", gateway.default.manager.calculate_shard_id(manager, id, 16))
 end)
-]]
+]], { reload = false })
     s.gateway:wait_for_log "worker 0.*: override: 41\n"
     s.gateway:wait_for_log "worker 0.*: default: 6\n"
   end)
@@ -95,7 +95,7 @@ gateway.on("load", tell)
     local dir = paths.tmp()
     local s = { gateway = { dir = dir } }
     write_all(s, "one")
-    s = scene.start { script = dir .. "/script.lua", bot = false }
+    s = scene.start { script = dir .. "/script.lua", bot = false, reload = false }
     s.gateway.dir = dir
     s.gateway:wait_for_log "worker 0: runs one, shared one, own one\n"
     return s

@@ -28,6 +28,7 @@ local function start(script, options)
   if options.bot == nil then
     options.bot = false
   end
+  options.reload = false -- it ends what waits
   return scene.start(options)
 end
 

@@ -216,6 +216,7 @@ end
 
 -- Waits until at least n events are accepted (of a name or kind, as select() takes it); returns them.
 function Bot:wait_for_events(n, which, timeout)
+  loop.step()
   local seen, count = 0, 0
   local match = which
   if type(which) == "string" then

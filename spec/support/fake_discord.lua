@@ -90,10 +90,12 @@ function Fake:settings(settings)
 end
 
 function Fake:emit(what)
+  loop.step()
   return (ask(self, "POST", "/emit", what))
 end
 
 function Fake:fault(what)
+  loop.step()
   return (ask(self, "POST", "/fault", what))
 end
 

@@ -7,6 +7,10 @@
 --   g:wait_ready(4)
 --   g:stop()                  SIGTERM; g.process.exit_code
 --
+-- With TG_SPEC_RELOAD=1 the script is reloaded when the gateway is up, and again before each step of the spec
+-- (loop.step). Specs whose script keeps something that a reload ends (local variables, functions that wait)
+-- say reload = false.
+--
 -- teardown() stops every gateway of the spec and fails it when a sanitizer has reported something or a secret
 -- stands in a log.
 
@@ -19,6 +23,7 @@ local gateway = {}
 
 local Gateway = {}
 local started = {}
+local RELOADS = os.getenv "TG_SPEC_RELOAD" == "1"
 
 function Gateway:__index(key)
   if key == "stderr" or key == "stdout" or key == "pid" or key == "exit_code" or key == "signal" then
@@ -75,7 +80,7 @@ end
 -- options: fake (needed for all but start-up errors: rest, ca, token), bot (one or a list), script (Lua text,
 -- or the path of a .lua file), workers, shards, shards_per_worker, spawn_shard_delay, intents, log_level, env
 -- (wins over all of these; false takes a variable away), args (more arguments), state_dir (of an earlier
--- gateway, to resume).
+-- gateway, to resume), reload (false: not in steps).
 function gateway.start(options)
   local dir = paths.tmp()
   local self = setmetatable({
@@ -91,6 +96,7 @@ function gateway.start(options)
   self.script = script_path(self, options.script)
   argv[#argv + 1] = self.script
   local env = environment(self, options)
+  self.reloads = RELOADS and options.reload ~= false and env.LOG_LEVEL ~= "warn" and env.LOG_LEVEL ~= "error"
   self.secrets = {}
   for _, name in ipairs(SECRETS) do
     local secret = env[name]
@@ -163,6 +169,7 @@ function Gateway:wait_ready(n, timeout)
     error(("the gateway has ended with %s:\n%s"):format(
       tostring(self.exit_code or self.signal), self.stderr:sub(-3000)), 2)
   end
+  loop.step()
 end
 
 function Gateway:worker_pids()
@@ -178,19 +185,37 @@ function Gateway:reload(timeout)
     return "the reload; the log ends:\n" .. self.stderr:sub(-2000)
   end, function()
     for line in self.stderr:sub(from + 1):gmatch "[^\n]*\n" do
-      local lower = line:lower()
-      if lower:find "reload" and (lower:find "generation" or lower:find "fail" or lower:find "refused"
-          or lower:find "nothing has changed") then
+      if line:find "reloaded in %d+ ms: generation" or line:find "the reload failed" then
         outcome = line
       end
     end
     return outcome
   end, timeout, 2)
-  return outcome:lower():find "generation" ~= nil, outcome
+  return outcome:find "generation" ~= nil, outcome
+end
+
+-- A reload as part of a step; not while the gateway starts or stops.
+function Gateway:step()
+  if not self.reloads or self.process.ended or self.stopping or self:ready_shards() == 0 then
+    return
+  end
+  local ok, line = self:reload(20000)
+  if not ok then
+    error("the reload before a step of the spec has failed: " .. line, 0)
+  end
+end
+
+if RELOADS then
+  function loop.before_step()
+    for _, self in ipairs(started) do
+      self:step()
+    end
+  end
 end
 
 -- Sends the signal (default SIGTERM: sessions are kept) and waits; returns exit code and signal.
 function Gateway:stop(signal, timeout)
+  self.stopping = true
   self.process:kill(signal or "SIGTERM")
   return self.process:wait(timeout or 15000, 2)
 end

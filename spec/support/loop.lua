@@ -79,6 +79,14 @@ function loop.turn()
   uv.run "nowait"
 end
 
+-- Specs go in steps: something is made to happen, or waited for at the bot. Whoever sets loop.before_step is
+-- called before each.
+function loop.step()
+  if loop.before_step then
+    loop.before_step()
+  end
+end
+
 -- Milliseconds from any start, for measuring.
 function loop.now()
   return uv.hrtime() / 1e6

@@ -109,6 +109,7 @@ end
 
 -- Waits until all that was to be emitted is at the bot; returns what the checker wants to know.
 function Scene:wait_delivered(timeout)
+  loop.step()
   local sent = self.fake:wait_emitted(timeout)
   local missing, seen = {}, 0
   for guild, last in pairs(sent) do
