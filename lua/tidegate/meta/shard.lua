@@ -53,16 +53,19 @@ function shard:shutdown() end
 ---@return tidegate.Error? err
 function shard:request_identify() end
 
----True when sent or queued.
+---True when sent or queued. An override is asked about each command for the shard: true has seen to it, false
+---or nil, err refuses it, without an opinion it is sent.
 ---@param payload tidegate.Payload
 ---@param options? { timeout?: integer, priority?: "low"|"normal"|"high" }
 ---@return true|nil
 ---@return tidegate.Error? err
 function shard:send(payload, options) end
 
+---An override's false holds commands back.
 ---@return boolean
 function shard:is_open() end
 
+---How many commands a minute may leave; asked at HELLO.
 ---@return integer
 function shard:calculate_safe_requests() end
 
