@@ -156,6 +156,16 @@ static void put_line(enum tg_log_level level, int shard_id, const char *text)
     put_text(level, shard_id, time, text);
 }
 
+static void show_held_back(tg_ms now)
+{
+  const struct tg_log_kind *over;
+  while ((over = tg_log_limit_over(&the_log.limit, now))) {
+    char text[MAX_TEXT];
+    snprintf(text, sizeof text, "%u more like this were not shown: %s", over->held, over->text);
+    put_line((enum tg_log_level)over->level, over->shard_id, text);
+  }
+}
+
 void tg_log(enum tg_log_level level, int shard_id, const char *format, ...)
 {
   if (level < the_log.level)
@@ -179,12 +189,5 @@ void tg_log(enum tg_log_level level, int shard_id, const char *format, ...)
     put_line(level, shard_id, text);
 }
 
-void tg_log_tick(void)
-{
-  const struct tg_log_kind *over;
-  while ((over = tg_log_limit_over(&the_log.limit, tg_now()))) {
-    char text[MAX_TEXT];
-    snprintf(text, sizeof text, "%u more like this were not shown: %s", over->held, over->text);
-    put_line((enum tg_log_level)over->level, over->shard_id, text);
-  }
-}
+void tg_log_tick(void) { show_held_back(tg_now()); }
+void tg_log_flush(void) { show_held_back(tg_now() + TG_LOG_WHILE); }

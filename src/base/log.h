@@ -42,6 +42,9 @@ void tg_log_set_sink(tg_log_sink *sink, void *ctx);
 /* Shows what was held back once its time is over; to be called now and then. */
 void tg_log_tick(void);
 
+/* Shows all that is held back: the process ends. */
+void tg_log_flush(void);
+
 /* One line; no newline needed. Warnings and errors of one format are held back
  * when they come in masses (log_limit.h), but at debug level. Texts over 8 KiB are cut. Control characters
  * other than newline and tab are written as "?"; in text form the lines after

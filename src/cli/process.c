@@ -118,6 +118,7 @@ int tg_process_run(struct tg_process *process)
 {
   while (!process->over && uv_run(&process->loop, UV_RUN_DEFAULT) != 0) {
   }
+  tg_log_flush();
   tg_script_stop(process->script); /* what its handlers look at is still there */
   return process->exit_code;
 }
