@@ -4,6 +4,7 @@ package.path = "./?.lua;" .. package.path
 
 local hooks = require "spec.bench.hooks"
 local lab = require "spec.bench.lab"
+local log = require "spec.bench.log"
 local memory = require "spec.bench.memory"
 local path = require "spec.bench.path"
 local paths = require "spec.support.paths"
@@ -22,7 +23,7 @@ local function parse(arguments)
     end
   end
   if not next(chosen) then
-    chosen = { receive = true, delivery = true, memory = true, lua = true }
+    chosen = { receive = true, delivery = true, log = true, memory = true, lua = true }
   end
   options.delivery = chosen.delivery
   return options, chosen
@@ -33,6 +34,10 @@ local function main(arguments)
   io.stdout:setvbuf "line"
   if chosen.receive or chosen.delivery then
     path.measure(options)
+    print()
+  end
+  if chosen.log then
+    log.measure(options)
     print()
   end
   if chosen.memory then
