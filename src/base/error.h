@@ -27,6 +27,7 @@ enum tg_exit {
   TG_EXIT_OK = 0,
   TG_EXIT_FAILED = 1,
   TG_EXIT_USAGE = 64,
-  TG_EXIT_UNAVAILABLE = 69, /* Discord or REST not reachable at start */
-  TG_EXIT_CONFIG = 78,      /* configuration, or a fatal close code */
+  TG_EXIT_UNAVAILABLE = 69,   /* Discord or REST not reachable at start; of ctl: no gateway */
+  TG_EXIT_NO_PERMISSION = 77, /* ctl: not authorized */
+  TG_EXIT_CONFIG = 78,        /* configuration, or a fatal close code */
 };

@@ -11,6 +11,7 @@ static const char overview[] =
     "\n"
     "  tidegate run [SCRIPT]      the gateway; without a script the environment configures it\n"
     "  tidegate check [SCRIPT]    load without network and show configuration and overrides\n"
+    "  tidegate ctl COMMAND       status, reload, shards, ... of the running gateway\n"
     "  tidegate test [PATH...]    run specs of scripts (busted) inside tidegate's Lua\n"
     "  tidegate version | help [COMMAND]\n"
     "\n"
@@ -27,6 +28,7 @@ static const struct {
 } pages[] = {
     {"run", TG_HELP_RUN},
     {"check", TG_HELP_CHECK},
+    {"ctl", TG_HELP_CTL},
     {"test", TG_HELP_TEST},
 };
 

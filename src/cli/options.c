@@ -40,7 +40,7 @@ int tg_cli_options(int argc, char **argv, const struct tg_cli_option *options, c
   bool only_words = false;
   for (int i = 1; i < argc; i++) {
     const char *word = argv[i];
-    if (only_words || word[0] != '-') {
+    if (only_words || word[0] != '-' || word[1] == '\0') {
       if (count == max_words)
         return misuse(argv[0], "too many words, starting at", word, help, exit_code);
       words[count++] = word;

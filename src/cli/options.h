@@ -31,6 +31,27 @@
   "\n"                                                                                                       \
   "The README has an example under \"Testing your script\".\n"
 
+#define TG_HELP_CTL                                                                                          \
+  "tidegate ctl COMMAND\n"                                                                                   \
+  "\n"                                                                                                       \
+  "Asks, or tells, the running gateway.\n"                                                                   \
+  "\n"                                                                                                       \
+  "  status                  shards, identifies, queue, workers, event handlers\n"                           \
+  "  shards                  a line a shard\n"                                                               \
+  "  reload                  reload the script; what is wrong with it goes to standard error\n"              \
+  "  reshard N               change over to N shards while events flow\n"                                    \
+  "  payload SHARD JSON      send {\"op\":..., ...} over a shard (or: all, guild:ID); - reads stdin\n"       \
+  "  identify-budget         how many identifies are left, and until when\n"                                 \
+  "  shutdown                stop the gateway and end its sessions\n"                                        \
+  "\n"                                                                                                       \
+  "  --json, --table         form of the answer; without it a table on a terminal, else JSON\n"              \
+  "  --wait                  status: come back when all shards are up\n"                                     \
+  "  --timeout MS            wait no longer than that\n"                                                     \
+  "\n"                                                                                                       \
+  "TIDEGATE_CONTROL (127.0.0.1:8377, or unix:/path) and TIDEGATE_CONTROL_SECRET tell where the\n"            \
+  "gateway is. Exit codes: 0 fine, 1 refused or failed, 64 usage, 69 gateway not reachable,\n"               \
+  "77 not authorized.\n"
+
 struct tg_cli_option {
   const char *name;   /* "--watch" */
   bool *flag;         /* set to true; or */
@@ -38,8 +59,8 @@ struct tg_cli_option {
 };
 
 /* Reads options and at most `max_words` other words into words[]. The list of
- * options ends with a NULL name. "--" ends the options; "--help" prints `help`.
- * Returns the number of words, or -1 when the command is over and *exit_code
+ * options ends with a NULL name. "--" ends the options; "-" is a word;
+ * "--help" prints `help`. Returns the number of words, or -1 when the command is over and *exit_code
  * says how. */
 int tg_cli_options(int argc, char **argv, const struct tg_cli_option *options, const char *help,
-                    const char **words, int max_words, int *exit_code);
+                   const char **words, int max_words, int *exit_code);

@@ -1,5 +1,6 @@
 /* How far the start is: a bar on a terminal, a line at each tenth elsewhere. */
 
+#include "base/human.h"
 #include "base/log.h"
 #include "manager/internal.h"
 
@@ -25,22 +26,17 @@ static size_t width_of_terminal(void)
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
-static void format_time(tg_ms left, char *text, size_t size)
+static void format_left(struct tg_manager *manager, char *text, size_t size)
 {
-  int seconds = (int)((left + 999) / 1000);
-  if (seconds == 0)
-    snprintf(text, size, "nearly there");
-  else if (seconds < 60)
-    snprintf(text, size, "about %d s left", seconds);
-  else if (seconds < 3600)
-    snprintf(text, size, "about %d min %d s left", seconds / 60, seconds % 60);
-  else
-    snprintf(text, size, "about %d h %d min left", seconds / 3600, seconds % 3600 / 60);
+  char time[TG_HUMAN_SIZE];
+  tg_ms left = tg_scheduler_eta(manager->scheduler, tg_now());
+  tg_human_seconds(left, time, sizeof time);
+  snprintf(text, size, left > 0 ? "about %s left" : "nearly there", time);
 }
 
 static void draw_bar(struct tg_manager *manager, int up, int total)
 {
-  char bar[BAR_WIDTH + 1], left[48], text[160], line[200];
+  char bar[BAR_WIDTH + 1], left[80], text[160], line[200];
   int filled = up * BAR_WIDTH / total;
   for (int i = 0; i < BAR_WIDTH; i++)
     bar[i] = i < filled ? '#' : '.';
@@ -48,7 +44,7 @@ static void draw_bar(struct tg_manager *manager, int up, int total)
   if (manager->gate_closed)
     snprintf(left, sizeof left, "identifies are held back");
   else
-    format_time(tg_scheduler_eta(manager->scheduler, tg_now()), left, sizeof left);
+    format_left(manager, left, sizeof left);
   snprintf(text, sizeof text, "[%s] %d of %d shards up, %s", bar, up, total, left);
   /* The cursor goes back to the start: the next line, whoever writes it, takes
    * the place of the bar. */
@@ -66,8 +62,8 @@ void tg_progress_draw(struct tg_manager *manager)
   if (manager->options.progress) {
     draw_bar(manager, up, total);
   } else if (percent / 10 > manager->shown_percent / 10 && up < total) {
-    char left[48];
-    format_time(tg_scheduler_eta(manager->scheduler, tg_now()), left, sizeof left);
+    char left[80];
+    format_left(manager, left, sizeof left);
     tg_log(TG_INFO, TG_NO_SHARD, "%d of %d shards are up (%d %%), %s", up, total, percent, left);
   }
   if (percent > manager->shown_percent)

@@ -1,0 +1,370 @@
+-- `tidegate ctl` against servers that answer as the spec wants it. What a real gateway answers:
+-- ctl_gateway_spec.lua.
+
+local cjson = require "cjson"
+local http = require "spec.support.http"
+local paths = require "spec.support.paths"
+local process = require "spec.support.process"
+local uv = require "luv"
+
+local STATUS = {
+  version = "0.1.0", generation = 3, pid = 4711, uptime = 7380000, phase = "ready", ready = true,
+  progress = { ready = 16, total = 16, eta = cjson.null },
+  shards = { total = 32, first = 0, last = 15, states = { Connected = 15, Resuming = 1, Offline = 0 } },
+  guilds = 31234,
+  workers = {
+    { workerId = 0, pid = 4712, state = "running", shards = 8, restarts = 0, generation = 3,
+      memory = 2 ^ 25 },
+    { workerId = 1, pid = 4713, state = "restarting", shards = 8, restarts = 2, generation = 3,
+      memory = cjson.null },
+  },
+  identify = {
+    total = 1000, remaining = 950, resetAfter = 18180000, maxConcurrency = 1, reserve = 100, waiting = 0,
+  },
+  handlers = { { url = "http://127.0.0.1:8081", state = "down", inFlight = 3, since = 65000 } },
+  queue = { events = 1234, bytes = 3355443, oldest = 4000, delivered = 123456, retried = 1, dropped = 0,
+    dead = 0, replayed = 2, gaps = 0, spool = 4194304 },
+  resharding = cjson.null,
+}
+
+local function copy(changes)
+  local result = {}
+  for key, value in pairs(STATUS) do result[key] = value end
+  for key, value in pairs(changes) do result[key] = value end
+  return result
+end
+
+local STARTING = copy {
+  phase = "starting", ready = false, progress = { ready = 4, total = 16, eta = 62000 },
+}
+
+describe("tidegate ctl", function()
+  local server, seen
+
+  -- answers: "GET /status" -> {status, body} or a function(request)
+  local function serve(answers, options)
+    seen = {}
+    server = http.serve(function(request)
+      local key = request.method .. " " .. request.path
+      seen[#seen + 1] = { key = key, body = request.body, authorization = request.headers.authorization }
+      local answer = answers[key]
+      if type(answer) == "function" then
+        return answer(request)
+      elseif answer then
+        return answer[1], nil, answer[2]
+      end
+      return 404, nil, { error = "there is no such route" }
+    end, options)
+  end
+
+  local function environment(env)
+    local result = { TERM = "xterm" }
+    if server then
+      result.TIDEGATE_CONTROL = server.unix and "unix:" .. server.unix or "127.0.0.1:" .. server.port
+    end
+    for name, value in pairs(env or {}) do result[name] = value end
+    return result
+  end
+
+  local function ctl(args, env)
+    return process.run({ paths.bin "tidegate", "ctl", unpack(args) }, { env = environment(env) })
+  end
+
+  -- On a terminal; stdout and stderr are one.
+  local function ctl_on_terminal(args, env)
+    local words = {}
+    for i, arg in ipairs(args) do words[i] = "'" .. arg .. "'" end
+    local command = paths.bin "tidegate" .. " ctl " .. table.concat(words, " ")
+    return process.run({ "script", "-qec", command, "/dev/null" }, { env = environment(env) })
+  end
+
+  after_each(function()
+    process.cleanup()
+    if server then server:close() end
+    server = nil
+  end)
+
+  describe("asks for", function()
+    it("each command what the control API has for it", function()
+      local ok = { 200, {} }
+      serve {
+        ["GET /status"] = { 200, STATUS }, ["GET /shards"] = { 200, { { shardId = 0 } } },
+        ["POST /reload"] = ok, ["POST /reshard"] = ok, ["POST /shards/3/payload"] = ok,
+        ["POST /payload"] = ok,
+        ["POST /guilds/4177198342314/payload"] = ok, ["GET /identify"] = ok, ["POST /shutdown"] = ok,
+      }
+      local payload = '{"op":3,"d":{"since":null,"afk":false,"status":"idle","activities":[]}}'
+      for _, case in ipairs {
+        { { "status" }, "GET /status" }, { { "shards" }, "GET /shards" }, { { "reload" }, "POST /reload" },
+        { { "reshard", "64" }, "POST /reshard", '{"totalShards":64}' },
+        { { "payload", "3", payload }, "POST /shards/3/payload", payload },
+        { { "payload", "all", payload }, "POST /payload", payload },
+        { { "payload", "guild:4177198342314", payload },
+          "POST /guilds/4177198342314/payload", payload },
+        { { "identify-budget" }, "GET /identify" }, { { "shutdown" }, "POST /shutdown" },
+      } do
+        local p = ctl(case[1], { TIDEGATE_CONTROL_SECRET = "hush hush" })
+        assert.equal(0, p.exit_code, p.stderr)
+        assert.equal(case[2], seen[#seen].key)
+        assert.equal(case[3] or "", seen[#seen].body)
+        assert.equal("hush hush", seen[#seen].authorization)
+      end
+    end)
+
+    it("the gateway on a unix socket, without a secret, whatever proxy there is", function()
+      serve({ ["GET /status"] = { 200, STATUS } }, { unix = paths.tmp() .. "/control.sock" })
+      local p = ctl({ "status" }, { http_proxy = "http://127.0.0.1:9", TIDEGATE_CONTROL_SECRET = "" })
+      assert.equal(0, p.exit_code, p.stderr)
+      assert.is_nil(seen[1].authorization)
+    end)
+
+    it("a payload on standard input", function()
+      serve { ["POST /shards/0/payload"] = { 200, {} } }
+      local file = paths.write(paths.tmp() .. "/payload.json", '{"op":8,\n"d":{}}')
+      local command = ("exec %s ctl payload 0 - <%s"):format(paths.bin "tidegate", file)
+      local p = process.run({ "sh", "-c", command }, { env = environment() })
+      assert.equal(0, p.exit_code, p.stderr)
+      assert.equal('{"op":8,\n"d":{}}', seen[1].body)
+    end)
+  end)
+
+  describe("shows", function()
+    it("JSON in one line where nobody looks", function()
+      serve { ["GET /status"] = { 200, STATUS }, ["POST /shutdown"] = { 204 } }
+      local p = ctl { "status" }
+      assert.equal(1, #p:lines())
+      assert.same(STATUS, cjson.decode(p.stdout))
+      assert.equal("{}\n", ctl { "shutdown" }.stdout)
+    end)
+
+    it("a table with --table, in columns, without colours", function()
+      serve { ["GET /status"] = { 200, STATUS } }
+      local p = ctl { "status", "--table" }
+      assert.equal(0, p.exit_code, p.stderr)
+      assert.equal([[
+tidegate 0.1.0, pid 4711, up 2 h 3 min, generation 3: ready
+
+Shards      0 to 15 of 32: Connected 15, Resuming 1
+Guilds      31,234
+Identifies  950 of 1,000 left, the window ends in 5 h 3 min; 100 kept in reserve, 0 wait
+Queue       1,234 events wait (3.2 MiB), the oldest for 4 s; log 4.0 MiB
+Events      123,456 delivered, 1 retried, 2 replayed; 0 dropped, 0 dead letters, 0 gaps
+
+Worker   Pid  State       Shards  Restarts    Memory  Generation
+     0  4712  running          8         0  32.0 MiB           3
+     1  4713  restarting       8         2         -           3
+
+Event handler          State        For  In flight
+http://127.0.0.1:8081  down   1 min 5 s          3
+]], (p.stdout:gsub("Resuming 1, Connected 15", "Connected 15, Resuming 1")))
+    end)
+
+    it("the shards", function()
+      serve { ["GET /shards"] = { 200, {
+        { workerId = 0, shardId = 9, rtt = 42, state = "Connected", sequence = 1234567,
+          delivered = 1234560, queued = 7 },
+        { workerId = 1, shardId = 10, rtt = -1, state = "Connecting", sequence = 0,
+          delivered = 0, queued = 0 },
+      } } }
+      assert.equal([[
+Shard  Worker  State         RTT   Sequence  Delivered  Queued
+    9       0  Connected   42 ms  1,234,567  1,234,560       7
+   10       1  Connecting      -          0          0       0
+]], ctl { "shards", "--table" }.stdout)
+    end)
+
+    it("the identify budget", function()
+      serve { ["GET /identify"] = { 200, STATUS.identify } }
+      assert.equal([[
+Left     Of  Reserve  Window ends in  At a time  Waiting
+ 950  1,000      100       5 h 3 min          1        0
+]], ctl { "identify-budget", "--table" }.stdout)
+    end)
+
+    it("figures that are missing as such", function()
+      serve { ["GET /status"] = { 200, { phase = "ready" } }, ["GET /identify"] = { 200, {} } }
+      for _, command in ipairs { "status", "identify-budget" } do
+        local p = ctl { command, "--table" }
+        assert.equal(0, p.exit_code, p.stderr)
+        assert.matches("-", p.stdout, 1, true)
+      end
+    end)
+
+    it("how far the start is, and when it will be over", function()
+      serve { ["GET /status"] = { 200, STARTING } }
+      assert.matches("[#######.......................] 4 of 16 shards up, about 1 min 2 s left\n",
+        ctl { "status", "--table" }.stdout, 1, true)
+    end)
+
+    it("what a reload has come to", function()
+      serve { ["POST /reload"] = { 200, { generation = 4, needsRestart = { "token", "intents" } } } }
+      assert.equal("reloaded: generation 4\nchanged, but needs a restart: token, intents\n",
+        ctl { "reload", "--table" }.stdout)
+    end)
+  end)
+
+  describe("on a terminal", function()
+    it("shows tables with colours, unless they are not wanted", function()
+      serve { ["GET /status"] = { 200, STATUS } }
+      assert.matches("\27[32mready\27[0m", ctl_on_terminal { "status" }.stdout, 1, true)
+      local p = ctl_on_terminal({ "status" }, { NO_COLOR = "1" })
+      assert.matches("generation 3: ready", p.stdout, 1, true)
+      assert.is_nil(p.stdout:find "\27")
+      assert.is_nil(ctl_on_terminal({ "status" }, { TERM = "dumb" }).stdout:find "\27")
+    end)
+
+    it("shows readable JSON with --json", function()
+      serve { ["GET /status"] = { 200, STATUS } }
+      local p = ctl_on_terminal { "status", "--json" }
+      assert.matches('\n  "generation": 3', p.stdout, 1, true)
+      assert.same(STATUS, cjson.decode(p.stdout))
+    end)
+
+    it("lets nobody write on it", function()
+      local evil = "\27]0;owned\7\194\155[2J\226\128\174\r\nx"
+      serve {
+        ["GET /status"] = { 200, copy {
+          version = evil, phase = evil, shards = { states = { [evil] = 1 } },
+          handlers = { { url = evil, state = evil } },
+        } },
+        ["GET /shards"] = { 200, { { state = evil } } },
+        ["POST /reload"] = { 409, { error = evil, problem = evil .. evil } },
+        ["POST /shutdown"] = { 200, "{" .. evil },
+      }
+      for _, args in ipairs {
+        { "status" }, { "status", "--json" }, { "shards" }, { "reload" }, { "shutdown" },
+      } do
+        local p = ctl_on_terminal(args, { NO_COLOR = "1" })
+        assert.is_nil(p.stdout:find "[%z\1-\8\11\12\14-\31\127]", p.stdout)
+        assert.is_nil(p.stdout:find("\194\155", 1, true))
+        assert.is_nil(p.stdout:find("\226\128\174", 1, true))
+        if #args == 1 and args[1] ~= "shutdown" then
+          assert.matches("\\u001b]0;owned", p.stdout, 1, true)
+        end
+      end
+    end)
+
+    it("draws how far the start is until it is over", function()
+      local answers = 0
+      serve { ["GET /status"] = function()
+        answers = answers + 1
+        return 200, nil, answers < 4 and STARTING or STATUS
+      end }
+      local p = ctl_on_terminal { "status", "--wait" }
+      assert.equal(0, p.exit_code)
+      assert.matches("\r\27[K[#######", p.stdout, 1, true)
+      assert.matches("\27[32mready", p.stdout, 1, true)
+    end)
+  end)
+
+  describe("--wait", function()
+    it("comes back when all shards are up, even of a gateway that is not there yet", function()
+      serve { ["GET /status"] = function()
+        return 200, nil, #seen < 3 and STARTING or STATUS
+      end }
+      local port = server.port
+      server:close()
+      local p = process.start({ paths.bin "tidegate", "ctl", "status", "--wait" },
+        { env = environment { TIDEGATE_CONTROL = "127.0.0.1:" .. port } })
+      local timer = uv.new_timer()
+      timer:start(300, 0, function() timer:close() server:listen() end)
+      p:wait(20000)
+      assert.equal(0, p.exit_code, p.stderr)
+      assert.equal("ready", cjson.decode(p.stdout).phase)
+      assert.equal(3, #seen)
+    end)
+
+    it("gives up at its time-out", function()
+      serve { ["GET /status"] = { 200, STARTING } }
+      local p = ctl { "status", "--wait", "--timeout", "300" }
+      assert.equal(1, p.exit_code)
+      assert.matches("not all shards are up after 300 ms", p.stderr, 1, true)
+      server:close()
+      assert.equal(69, ctl { "status", "--wait", "--timeout", "300" }.exit_code)
+    end)
+  end)
+
+  describe("says what is wrong:", function()
+    local function check(code, part, args, env)
+      local p = ctl(args, env)
+      assert.equal(code, p.exit_code, p.stderr)
+      assert.equal("", p.stdout)
+      assert.matches("^tidegate ctl: ", p.stderr)
+      assert.matches(part, p.stderr, 1, true)
+      return p
+    end
+
+    it("no gateway", function()
+      serve {}
+      server:close()
+      check(69, "nothing listens on 127.0.0.1:" .. server.port, { "status" })
+    end)
+
+    it("no socket, an old one, or one of another user", function()
+      local path = paths.tmp() .. "/control.sock"
+      local env = { TIDEGATE_CONTROL = "unix:" .. path }
+      check(69, "there is no socket " .. path, { "status" }, env)
+      local pipe = uv.new_pipe(false)
+      assert(pipe:bind(path))
+      assert(os.rename(path, path .. ".old")) -- closing a pipe removes its path
+      pipe:close()
+      env.TIDEGATE_CONTROL = env.TIDEGATE_CONTROL .. ".old"
+      check(69, "left over from a gateway that has ended", { "status" }, env)
+    end)
+
+    it("a gateway that does not answer", function()
+      serve { ["POST /reload"] = function() end }
+      check(69, "has not answered within 200 ms", { "reload", "--timeout", "200" })
+    end)
+
+    it("something else that listens", function()
+      serve { ["GET /status"] = function(request) request:reset() end, ["GET /shards"] = { 200, "<html>" } }
+      check(69, "does not answer as a gateway does", { "status" })
+      check(1, "is it a gateway?", { "shards" })
+    end)
+
+    it("a secret that is wrong, or missing", function()
+      serve { ["GET /status"] = { 401, { error = "no" } } }
+      check(77, "asks for a secret", { "status" })
+      local p = check(77, "refuses the secret", { "status" }, { TIDEGATE_CONTROL_SECRET = "not-it-not-it" })
+      assert.is_nil(p.stderr:find("not-it-not-it", 1, true))
+    end)
+
+    it("the gateway's own words", function()
+      serve {
+        ["POST /shards/99/payload"] = { 404, { error = "there is no shard 99" } },
+        ["POST /reload"] = { 409, { error = "the reload failed",
+          problem = "bot.lua:2: oh no\nstack traceback:\n\tbot.lua:2: in main chunk" .. ("x"):rep(5000) } },
+        ["GET /status"] = { 500 }, ["GET /identify"] = { 404 },
+      }
+      check(1, "there is no shard 99", { "payload", "99", '{"op":3}' })
+      local p = check(1, ": the reload failed\nbot.lua:2: oh no\nstack traceback:\n\tbot", { "reload" })
+      assert.matches("xxx\n$", p.stderr)
+      check(1, "answers GET /status with 500", { "status" })
+      check(1, "does not know GET /identify", { "identify-budget" })
+    end)
+
+    it("misuse, before anybody is asked", function()
+      for _, case in ipairs {
+        { "a command is missing" },
+        { '"stauts" (did you mean status?)', "stauts" },
+        { "one word too many", "status", "now" },
+        { "needs the new number", "reshard" },
+        { "expected the new number of shards", "reshard", "0" },
+        { "expected the new number of shards", "reshard", "64x" },
+        { "needs a shard and the JSON", "payload", "3" },
+        { "expected a shard's number", "payload", "guild:x", "{}" },
+        { "line 1, column", "payload", "3", '{"op":3' },
+        { "expected an object", "payload", "3", "[]" },
+        { "not both", "status", "--json", "--table" },
+        { "has no --wait", "shards", "--wait" },
+        { "takes milliseconds", "status", "--timeout", "soon" },
+      } do
+        check(64, case[1], { unpack(case, 2) }, { TIDEGATE_CONTROL = "127.0.0.1:9" })
+      end
+      check(64, "a port that the system chooses", { "status" }, { TIDEGATE_CONTROL = "127.0.0.1:0" })
+      check(64, 'TIDEGATE_CONTROL is "8377"', { "status" }, { TIDEGATE_CONTROL = "8377" })
+      check(64, "line break", { "status" }, { TIDEGATE_CONTROL_SECRET = "a\r\nX: b" })
+    end)
+  end)
+end)
