@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "shard/stats.h"
 #include "worker/worker.h"
 
 #include <malloc.h>
@@ -28,19 +29,32 @@ static void follow_the_manager(void)
   prctl(PR_SET_NAME, "tidegate-worker");
 }
 
+/* Before the script loads, which may count, too. Without the page the worker
+ * does its work all the same. */
+static void attach_stats(int fd)
+{
+  struct tg_error error;
+  if (fd >= 0 && !tg_stats_attach(fd, &error))
+    tg_log(TG_WARN, TG_NO_SHARD, "%s: this worker is missing from the metrics", error.message);
+}
+
 static void reconfigure(void *ctx, const struct tg_config *config) { tg_worker_reconfigure(ctx, config); }
 
 int tg_cli_worker(int argc, char **argv)
 {
-  const char *id = "0", *fd = "3", *sources = "-1", *script = NULL;
-  const struct tg_cli_option options[] = {
-      {"--id", NULL, &id}, {"--fd", NULL, &fd}, {"--sources", NULL, &sources}, {NULL, NULL, NULL}};
+  const char *id = "0", *fd = "3", *stats = "-1", *sources = "-1", *script = NULL;
+  const struct tg_cli_option options[] = {{"--id", NULL, &id},
+                                          {"--fd", NULL, &fd},
+                                          {"--stats", NULL, &stats},
+                                          {"--sources", NULL, &sources},
+                                          {NULL, NULL, NULL}};
   int exit_code;
   if (tg_cli_options(argc, argv, options, "tidegate worker: run by the manager, not by people\n", &script, 1,
                       &exit_code) < 0)
     return exit_code;
   follow_the_manager();
   keep_some_memory();
+  attach_stats(atoi(stats));
 
   int worker_id = atoi(id);
   struct tg_process process;

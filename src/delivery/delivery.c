@@ -125,7 +125,7 @@ void tg_delivery_free(struct tg_delivery *delivery)
     if (lane->request) {
       tg_http_cancel(delivery->http, lane->request);
       lane->request = 0;
-      lane->sending->in_flight--;
+      tg_handler_in_flight(lane->sending, -1);
       if (lane->sending->retired)
         tg_handler_retire(lane->sending);
     }
@@ -223,10 +223,25 @@ void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_confi
 void tg_delivery_enqueue(struct tg_delivery *delivery, const struct tg_event *event)
 {
   struct tg_lane *lane = tg_lane_of(delivery, event->shard_id);
-  if (lane->handler)
+  if (lane->handler) {
     tg_lane_push(lane, event);
-  else
+  } else {
     tg_count(&lane->row->delivered);
+    tg_count(&tg_stats_type(event->type)->delivered);
+  }
+}
+
+void tg_delivery_publish(const struct tg_delivery *delivery)
+{
+  int64_t bytes = 0;
+  for (const struct tg_source *source = delivery->sources; source; source = source->next) {
+    struct tg_log_figures figures;
+    tg_event_log_figures(source->log, &figures); /* of logs that others read, too: what this process reads */
+    bytes += (int64_t)(source == delivery->own ? figures.disk_bytes : figures.bytes);
+  }
+  struct tg_stats *stats = tg_stats();
+  atomic_store_explicit(&stats->log_bytes, delivery->own ? bytes : -1, memory_order_relaxed);
+  atomic_store_explicit(&stats->memory_bytes, delivery->queued.bytes, memory_order_relaxed);
 }
 
 uint64_t tg_delivery_settled(struct tg_delivery *delivery, int shard_id)

@@ -81,6 +81,9 @@ void tg_delivery_drain(struct tg_delivery *delivery, tg_ms deadline, void (*done
 
 bool tg_delivery_has_log(const struct tg_delivery *delivery);
 
+/* Writes what is only looked at now and then into the statistics page. */
+void tg_delivery_publish(const struct tg_delivery *delivery);
+
 /* Called when tg_event.replacement or a cache decision is needed by Lua's
  * defaults: gateway.cache.guild_create_kind and message_changed. */
 enum tg_guild_create tg_delivery_guild_create_kind(struct tg_delivery *delivery,

@@ -20,6 +20,7 @@
 #include "delivery/message_cache.h"
 #include "delivery/outcome.h"
 #include "proto/event_types.h"
+#include "shard/stats.h"
 
 enum {
   TG_GUILDS_QUIET = 15000, /* after READY: so long without a GUILD_CREATE, and loading is over */
@@ -34,6 +35,8 @@ enum tg_lane_state {
   TG_LANE_SENDING, /* the head of its queue is in flight */
   TG_LANE_WAITING, /* its retry timer runs */
 };
+
+_Static_assert((int)TG_OUTCOME_CANCELLED < (int)TG_STATS_OUTCOMES, "each has its counter in the page");
 
 struct tg_lane {
   struct tg_delivery *delivery;
@@ -84,6 +87,7 @@ struct tg_handler {
   char *public_url; /* for logs */
   struct tg_circuit circuit;
   struct tg_window window;
+  struct tg_stats_handler *stats; /* of its URL */
   int in_flight;
   struct tg_lane *ready, *ready_last;
   uv_timer_t timer; /* the end of the circuit's wait */
@@ -152,6 +156,8 @@ void tg_lane_set_session(struct tg_lane *lane, uint64_t epoch, uint64_t received
 uint64_t tg_lane_settled(const struct tg_lane *lane);
 /* Writes the lane's numbers into its row. */
 void tg_lane_publish(struct tg_lane *lane);
+/* The event handler has accepted the event. */
+void tg_lane_count_delivered(struct tg_lane *lane, const struct tg_queued *event);
 void tg_lane_push(struct tg_lane *lane, const struct tg_event *event);
 void tg_lane_put(struct tg_lane *lane, const struct tg_item *item);
 /* Takes the event out of its lane for good, and frees it. */
@@ -164,6 +170,8 @@ void tg_delivery_report_drops(struct tg_delivery *delivery);
 /* handler.c */
 struct tg_handler *tg_handler_new(struct tg_delivery *delivery, const char *url);
 void tg_handler_retire(struct tg_handler *handler);
+/* A request leaves (1) or has ended (-1). */
+void tg_handler_in_flight(struct tg_handler *handler, int change);
 void tg_handler_ready(struct tg_handler *handler, struct tg_lane *lane);
 /* Takes the lane out of the ring, if it is in. */
 void tg_handler_forget(struct tg_handler *handler, struct tg_lane *lane);
@@ -176,19 +184,6 @@ void tg_handler_failed(struct tg_handler *handler, tg_ms wait, enum tg_outcome o
 
 /* answer.c */
 tg_http_done tg_lane_answered;
-
-/* One writer, so no locked instruction is needed. */
-static inline void tg_count(_Atomic uint64_t *counter)
-{
-  atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
-                        memory_order_relaxed);
-}
-
-static inline void tg_count_by(_Atomic uint64_t *counter, uint64_t count)
-{
-  atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + count,
-                        memory_order_relaxed);
-}
 
 /* How many events wait, in memory and in the logs. */
 static inline uint64_t tg_delivery_waiting(const struct tg_delivery *delivery)

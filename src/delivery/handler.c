@@ -8,6 +8,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void change_gauge(_Atomic int32_t *gauge, int change)
+{
+  atomic_store_explicit(gauge, atomic_load_explicit(gauge, memory_order_relaxed) + change,
+                        memory_order_relaxed);
+}
+
+static void publish_down(struct tg_handler *handler, int change)
+{
+  change_gauge(&handler->stats->down, change);
+  atomic_store(&handler->stats->since, tg_wall_clock());
+}
+
+void tg_handler_in_flight(struct tg_handler *handler, int change)
+{
+  handler->in_flight += change;
+  change_gauge(&handler->stats->in_flight, change);
+}
+
 struct tg_handler *tg_handler_new(struct tg_delivery *delivery, const char *url)
 {
   struct tg_handler *handler = tg_calloc(1, sizeof *handler);
@@ -15,6 +33,8 @@ struct tg_handler *tg_handler_new(struct tg_delivery *delivery, const char *url)
   handler->url = tg_strdup(url);
   handler->public_url = tg_http_url_public(url);
   tg_window_init(&handler->window);
+  handler->stats = tg_stats_handler(handler->public_url);
+  change_gauge(&handler->stats->users, 1);
   tg_delivery_open_timer(delivery, &handler->timer, handler);
   return handler;
 }
@@ -31,6 +51,11 @@ static void on_retired(uv_handle_t *timer)
 
 void tg_handler_retire(struct tg_handler *handler)
 {
+  if (!handler->retired) {
+    change_gauge(&handler->stats->users, -1);
+    if (handler->circuit.state != TG_CIRCUIT_CLOSED)
+      publish_down(handler, -1);
+  }
   handler->retired = true;
   if (handler->in_flight == 0 && !uv_is_closing((uv_handle_t *)&handler->timer))
     uv_close((uv_handle_t *)&handler->timer, on_retired);
@@ -112,7 +137,7 @@ static void send_head(struct tg_handler *handler, struct tg_lane *lane)
   event->in_flight = true;
   lane->state = TG_LANE_SENDING;
   lane->sending = handler;
-  handler->in_flight++;
+  tg_handler_in_flight(handler, 1);
   lane->request = tg_http_start(delivery->http, &request, tg_lane_answered, lane);
 }
 
@@ -154,6 +179,8 @@ void tg_handler_succeeded(struct tg_handler *handler)
   struct tg_delivery *delivery = handler->delivery;
   tg_ms seconds = (tg_delivery_now(delivery) - handler->down_since) / 1000;
   uv_timer_stop(&handler->timer);
+  if (!handler->retired)
+    publish_down(handler, -1);
   tg_window_restart(&handler->window);
   tg_log(TG_INFO, TG_NO_SHARD, "event handler %s is up again after %lld s; %llu events wait",
          handler->public_url, (long long)seconds, (unsigned long long)tg_delivery_waiting(delivery));
@@ -180,8 +207,11 @@ void tg_handler_failed(struct tg_handler *handler, tg_ms wait, enum tg_outcome o
   struct tg_delivery *delivery = handler->delivery;
   tg_ms now = tg_delivery_now(delivery);
   bool opened = tg_circuit_failure(&handler->circuit, now, wait, outcome != TG_OUTCOME_RETRY);
-  if (opened)
+  if (opened) {
     handler->down_since = now;
+    if (!handler->retired)
+      publish_down(handler, 1);
+  }
   bool repeat = handler->circuit.state == TG_CIRCUIT_OPEN && now - handler->alarmed_at >= TG_REPORT_INTERVAL;
   if (opened || repeat)
     raise_alarm(handler, outcome, reason, advice);

@@ -115,6 +115,15 @@ void tg_lane_publish(struct tg_lane *lane)
                         memory_order_relaxed);
 }
 
+void tg_lane_count_delivered(struct tg_lane *lane, const struct tg_queued *event)
+{
+  if (event->marker)
+    return;
+  tg_count(&lane->row->delivered);
+  tg_count(&tg_stats_type(event->type)->delivered);
+  tg_stats_latency(tg_delivery_now(lane->delivery) - event->queued_at);
+}
+
 void tg_lane_remove(struct tg_lane *lane, struct tg_queued *event)
 {
   struct tg_delivery *delivery = lane->delivery;

@@ -3,6 +3,7 @@
 #include "base/log.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 void tg_lane_touch(struct tg_lane *lane)
 {
@@ -119,6 +120,19 @@ static void damaged(struct tg_lane *lane, tg_log_position position, const struct
   tg_lane_add_gap(lane, lane->source->order, position, &gap);
 }
 
+/* The type of an event as it stands in its body, for the counters. */
+static uint16_t type_of(struct tg_span body)
+{
+  static const char key[] = "\"message\":";
+  enum { KEY = sizeof key - 1, PREFIX_MAX = 80 };
+  struct tg_span value, name;
+  const char *message = memmem(body.at, body.length < PREFIX_MAX ? body.length : PREFIX_MAX, key, KEY);
+  if (!message || !tg_json_find(message + KEY, body.at + body.length, "t", &value) ||
+      !tg_json_plain_string(value, &name))
+    return TG_EVENT_OTHER;
+  return tg_event_type(name.at, name.length);
+}
+
 static void read_back(struct tg_lane *lane, tg_log_position position, const struct tg_log_entry *entry)
 {
   struct tg_delivery *delivery = lane->delivery;
@@ -136,6 +150,7 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
   event->message_length = 0; /* to be found when it is asked for */
   event->epoch = record.epoch;
   event->sequence = record.sequence;
+  event->type = type_of(record.payload);
   event->queued_at = record.at - delivery->wall_offset;
   event->keep = record.flags & TG_LOG_KEEP;
   event->marker = record.kind == TG_LOG_MARKER;

@@ -54,6 +54,13 @@ bool tg_refused_for_good(int refusals, tg_ms first, tg_ms now, tg_ms *delay)
   return false;
 }
 
+const char *tg_outcome_name(enum tg_outcome outcome)
+{
+  static const char *const names[] = {"delivered", "retry",         "slow_down", "busy",
+                                      "refused",   "misconfigured", "cancelled"};
+  return (size_t)outcome < sizeof names / sizeof *names ? names[outcome] : "other";
+}
+
 const char *tg_outcome_advice(long status, const char *error_code)
 {
   if (status == 401 || status == 403)

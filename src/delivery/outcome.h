@@ -40,5 +40,8 @@ tg_ms tg_retry_after(tg_ms retry_after, tg_ms otherwise);
  * whether it is given up; else when to try again. */
 bool tg_refused_for_good(int refusals, tg_ms first, tg_ms now, tg_ms *delay);
 
+/* "delivered", "retry", ...: as the metrics have it. */
+const char *tg_outcome_name(enum tg_outcome outcome);
+
 /* What to tell the operator when a handler is wrongly set up. */
 const char *tg_outcome_advice(long status, const char *error_code);

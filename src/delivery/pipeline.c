@@ -160,12 +160,26 @@ static bool run_caches(struct tg_lane *lane, struct tg_event *event)
   return true;
 }
 
+static void count_received(struct tg_lane *lane, const struct tg_event *event)
+{
+  struct tg_stats_type *counts = tg_stats_type(event->type);
+  tg_count(&lane->row->received);
+  tg_count(&counts->received);
+  tg_count_by(&counts->bytes, event->raw.length);
+}
+
+static void count_filtered(struct tg_lane *lane, const struct tg_event *event)
+{
+  tg_count(&lane->row->filtered);
+  tg_count(&tg_stats_type(event->type)->filtered);
+}
+
 static void run_script(struct tg_delivery *delivery, struct tg_lane *lane, struct tg_shard *shard,
                        struct tg_event *event, uint8_t want)
 {
   struct tg_hooks *hooks = delivery->hooks;
   if ((want & TG_WANT_FILTER) && hooks->filter(hooks->script, event) == TG_DROP) {
-    tg_count(&lane->row->filtered);
+    count_filtered(lane, event);
     return;
   }
   if (tg_hooked(hooks, TG_METHOD_delivery_handle_discord_payload)) {
@@ -209,9 +223,9 @@ void tg_delivery_event(struct tg_delivery *delivery, struct tg_shard *shard, str
     tg_delivery_new_session(delivery, event->shard_id, event->epoch);
   if (!is_next(lane, event))
     return;
-  tg_count(&lane->row->received);
+  count_received(lane, event);
   if (!run_caches(lane, event) || (want & TG_WANT_DROP))
-    tg_count(&lane->row->filtered);
+    count_filtered(lane, event);
   else if ((want & TG_WANT_FILTER) || tg_hooked(delivery->hooks, TG_METHOD_delivery_handle_discord_payload) ||
            (want & TG_WANT_HANDLER))
     run_script(delivery, lane, shard, event, want);

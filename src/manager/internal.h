@@ -24,6 +24,7 @@
 #include "manager/manager.h"
 #include "manager/scheduler.h"
 #include "shard/shard_table.h"
+#include "shard/stats.h"
 #include "worker/ipc.h"
 
 #include <jansson.h>
@@ -76,6 +77,8 @@ struct tg_managed_worker {
   unsigned incarnation;  /* counts its processes */
   uv_process_t *process; /* NULL: none runs */
   struct tg_ipc *ipc;    /* NULL: the line is cut */
+  struct tg_stats *stats; /* what its processes count, one after the other; NULL: none yet */
+  int stats_fd;
   bool was_ready;        /* some process of this place was */
   int generation;        /* of the script it runs */
   int prepared;          /* generation it has ready beside that; 0: none */

@@ -14,7 +14,8 @@
 
 enum {
   WORKER_FD = 3,
-  SOURCES_FD = 4,
+  STATS_FD = 4,
+  SOURCES_FD = 5,
   RESTART_BASE = 250, /* ms, doubling */
   RESTART_CAP = 30000,
   HEALTHY = 60000,       /* ms up until earlier failures are forgiven */
@@ -110,6 +111,7 @@ static void on_exit_of_process(uv_process_t *process, int64_t status, int number
     return; /* the manager is gone */
   struct tg_manager *manager = worker->manager;
   worker->process = NULL;
+  tg_stats_clear_gauges(worker->stats);
   tg_ipc_free(worker->ipc);
   worker->ipc = NULL;
   worker->state = TG_WORKER_DOWN;
@@ -168,12 +170,13 @@ void tg_workers_exit_default(struct tg_manager *manager, const json_t *list, tg_
 
 static int spawn_process(struct tg_managed_worker *worker, int fd, int sources)
 {
-  char id[16], number[16], sources_number[16];
+  char id[16], number[16], stats_number[16], sources_number[16];
   snprintf(id, sizeof id, "%d", worker->id);
   snprintf(number, sizeof number, "%d", WORKER_FD);
+  snprintf(stats_number, sizeof stats_number, "%d", STATS_FD);
   snprintf(sources_number, sizeof sources_number, "%d", SOURCES_FD);
-  const char *args[11] = {"tidegate", "worker", "--id", id, "--fd", number};
-  int count = 6;
+  const char *args[13] = {"tidegate", "worker", "--id", id, "--fd", number, "--stats", stats_number};
+  int count = 8;
   if (sources >= 0) {
     args[count++] = "--sources";
     args[count++] = sources_number;
@@ -187,6 +190,7 @@ static int spawn_process(struct tg_managed_worker *worker, int fd, int sources)
       {.flags = UV_INHERIT_FD, .data.fd = STDOUT_FILENO},
       {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
       [WORKER_FD] = {.flags = UV_INHERIT_FD, .data.fd = fd},
+      [STATS_FD] = {.flags = UV_INHERIT_FD, .data.fd = worker->stats_fd},
       [SOURCES_FD] = {.flags = UV_INHERIT_FD, .data.fd = sources},
   };
   uv_process_options_t options = {
@@ -194,7 +198,7 @@ static int spawn_process(struct tg_managed_worker *worker, int fd, int sources)
       .args = (char **)args,
       .exit_cb = on_exit_of_process,
       .stdio = stdio,
-      .stdio_count = sources >= 0 ? SOURCES_FD + 1 : WORKER_FD + 1,
+      .stdio_count = sources >= 0 ? SOURCES_FD + 1 : STATS_FD + 1,
   };
   uv_process_t *process = tg_calloc(1, sizeof *process);
   process->data = worker;
@@ -221,6 +225,11 @@ static void spawn(struct tg_managed_worker *worker)
 {
   struct tg_manager *manager = worker->manager;
   int fds[2];
+  struct tg_error error;
+  if (!worker->stats && !(worker->stats = tg_stats_make(&worker->stats_fd, &error))) {
+    not_spawned(worker, error.message);
+    return;
+  }
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
     not_spawned(worker, strerror(errno));
     return;
@@ -341,6 +350,10 @@ void tg_workers_free(struct tg_manager *manager)
     }
     tg_ipc_free(worker->ipc);
     worker->ipc = NULL;
+    if (worker->stats) {
+      tg_stats_unmap(worker->stats);
+      close(worker->stats_fd);
+    }
     if (worker->restart)
       uv_close((uv_handle_t *)worker->restart, free_handle);
   }

@@ -1,52 +1,27 @@
 /* gateway.metrics: core.metric(kind, name, help, labels, buckets) -> handle,
  * whose methods add(n), set(n) and observe(n) lua/tidegate/metrics.lua gives
- * names to. */
-
-#include "script/metrics.h"
+ * names to. What they count is in the statistics page: reloads keep it, and so
+ * does the death of a worker. */
 
 #include "script/json.h"
 #include "script/state.h"
+#include "shard/series.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SERIES = 10000, MAX_BUCKETS = 32 };
+enum { MAX_LABELS = 32 };
 
-enum kind { COUNTER, GAUGE, HISTOGRAM };
 static const char *const kinds[] = {"counter", "gauge", "histogram", NULL};
 
-struct tg_metric {
-  struct tg_metric *next;
-  enum kind kind;
-  char *name, *help;
-  char *labels; /* JSON text with sorted keys: equal labels are equal text */
-  double value; /* of a histogram the sum */
-  double count;
-  int bucket_count;
-  double limits[MAX_BUCKETS], buckets[MAX_BUCKETS];
-};
-
-static struct tg_metric *find(struct tg_metric *list, const char *name, const char *labels, int *series)
+static bool is_name(const char *name, const char *more)
 {
-  for (*series = 0; list; list = list->next, ++*series) {
-    if (strcmp(list->name, name) == 0 && strcmp(list->labels, labels) == 0)
-      return list;
-  }
-  return NULL;
-}
-
-static const struct tg_metric *find_name(const struct tg_metric *list, const char *name)
-{
-  while (list && strcmp(list->name, name) != 0)
-    list = list->next;
-  return list;
-}
-
-static bool is_name(const char *name)
-{
-  size_t letters = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:");
-  return name[0] && !(name[0] >= '0' && name[0] <= '9') && name[letters] == '\0';
+  for (const char *at = name; *at; at++)
+    if (!((*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || *at == '_' || strchr(more, *at) ||
+          (*at >= '0' && *at <= '9' && at > name)))
+      return false;
+  return name[0] != '\0';
 }
 
 /* Reads the ascending limits at `index`. */
@@ -59,7 +34,7 @@ static int check_buckets(lua_State *L, int index, double *limits)
   }
   luaL_checktype(L, index, LUA_TTABLE);
   int count = (int)lua_objlen(L, index);
-  luaL_argcheck(L, count > 0 && count <= MAX_BUCKETS, index, "expected 1 to 32 bucket limits");
+  luaL_argcheck(L, count > 0 && count <= TG_SERIES_LIMITS_MAX, index, "expected 1 to 32 bucket limits");
   for (int i = 0; i < count; i++) {
     lua_rawgeti(L, index, i + 1);
     limits[i] = luaL_checknumber(L, -1);
@@ -70,55 +45,113 @@ static int check_buckets(lua_State *L, int index, double *limits)
   return count;
 }
 
+/* ---- labels: sorted, as Prometheus's text has them, so that equal ones are equal ---- */
+
+static int by_name(const void *a, const void *b)
+{
+  return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* NULL: fine. Some names are the gateway's own to give. */
+static const char *bad_label(const char *name, enum tg_series_kind kind)
+{
+  if (!is_name(name, "") || strncmp(name, "__", 2) == 0)
+    return "a label's name has letters, digits and _, and does not begin with __";
+  if (strcmp(name, "worker") == 0)
+    return "the label \"worker\" is the gateway's own: it says whose gauge it is";
+  if (kind == TG_SERIES_HISTOGRAM && strcmp(name, "le") == 0)
+    return "the label \"le\" is the one of a histogram's buckets";
+  return NULL;
+}
+
+static void write_value(struct tg_buf *out, const json_t *value)
+{
+  if (json_is_boolean(value))
+    tg_buf_puts(out, json_is_true(value) ? "true" : "false");
+  else if (json_is_number(value))
+    tg_buf_printf(out, "%.14g", json_number_value(value));
+  for (const char *at = json_string_value(value); at && *at; at++) {
+    if (*at == '\n')
+      tg_buf_puts(out, "\\n");
+    else if (*at == '"' || *at == '\\')
+      tg_buf_append(out, (char[]){'\\', *at}, 2);
+    else
+      tg_buf_append(out, at, 1);
+  }
+}
+
+/* Into the state's scratch buffer, with a NUL. Returns what is wrong, or NULL. */
+static const char *write_labels(json_t *labels, enum tg_series_kind kind, struct tg_buf *out)
+{
+  const char *names[MAX_LABELS], *name, *problem = NULL;
+  json_t *value;
+  int count = 0;
+  out->length = 0;
+  if (json_object_size(labels) > MAX_LABELS)
+    return "there are more than 32 of them";
+  json_object_foreach(labels, name, value) {
+    problem = problem ? problem : bad_label(name, kind);
+    if (json_is_object(value) || json_is_array(value) || json_is_null(value))
+      problem = "a label's value is a string, a number or a boolean";
+    names[count++] = name;
+  }
+  qsort(names, (size_t)count, sizeof names[0], by_name);
+  for (int i = 0; i < count && !problem; i++) {
+    tg_buf_printf(out, "%s%s=\"", i > 0 ? "," : "", names[i]);
+    write_value(out, json_object_get(labels, names[i]));
+    tg_buf_puts(out, "\"");
+  }
+  tg_buf_append(out, "", 1);
+  return problem;
+}
+
+/* ---- making one ---- */
+
+static void check_name(lua_State *L, const struct tg_stats *stats, const char *name, enum tg_series_kind kind)
+{
+  enum tg_series_kind other;
+  luaL_argcheck(L, is_name(name, ":"), 2, "a metric's name has letters, digits and _");
+  if (strncmp(name, "tidegate_", strlen("tidegate_")) == 0)
+    luaL_error(L, "metric %s: names that begin with tidegate_ are the gateway's own", name);
+  if (tg_series_kind(stats, name, &other) && other != kind)
+    luaL_error(L, "metric %s is a %s already", name, kinds[other]);
+}
+
 static int l_metric(lua_State *L)
 {
-  struct tg_script *script = tg_state_of(L)->script;
-  enum kind kind = (enum kind)luaL_checkoption(L, 1, NULL, kinds);
+  struct tg_state *state = tg_state_of(L);
+  struct tg_stats *stats = state->script->stats;
+  enum tg_series_kind kind = (enum tg_series_kind)luaL_checkoption(L, 1, NULL, kinds);
   const char *name = luaL_checkstring(L, 2), *help = luaL_optstring(L, 3, ""), *problem = "";
-  luaL_argcheck(L, is_name(name), 2, "a metric's name has letters, digits and _");
-  double limits[MAX_BUCKETS];
-  int buckets = kind == HISTOGRAM ? check_buckets(L, 5, limits) : 0;
+  check_name(L, stats, name, kind);
+  double limits[TG_SERIES_LIMITS_MAX];
+  int limit_count = kind == TG_SERIES_HISTOGRAM ? check_buckets(L, 5, limits) : 0;
   json_t **labels = tg_push_json_box(L);
   *labels = lua_istable(L, 4) ? tg_json_take(L, 4, &problem) : json_object();
   if (!json_is_object(*labels))
     return luaL_error(L, "metric %s: labels are a table of names and values %s", name, problem);
-  const struct tg_metric *namesake = find_name(script->metrics, name);
-  if (namesake && namesake->kind != kind)
-    return luaL_error(L, "metric %s is a %s already", name, kinds[namesake->kind]);
-
-  struct tg_metric **handle = lua_newuserdata(L, sizeof *handle);
+  struct tg_series **handle = lua_newuserdata(L, sizeof *handle);
   luaL_getmetatable(L, "tidegate.metric");
   lua_setmetatable(L, -2);
-  char *text = json_dumps(*labels, JSON_COMPACT | JSON_SORT_KEYS);
-  int series;
-  struct tg_metric *metric = find(script->metrics, name, text, &series);
-  if (!metric && series >= MAX_SERIES) {
-    free(text);
-    return luaL_error(L, "metric %s: too many series (%d); labels must not have endless values", name,
-                      series);
-  }
-  if (metric) {
-    free(text);
-  } else {
-    metric = tg_calloc(1, sizeof *metric);
-    *metric = (struct tg_metric){.next = script->metrics,
-                                 .kind = kind,
-                                 .name = tg_strdup(name),
-                                 .help = tg_strdup(help),
-                                 .labels = text,
-                                 .bucket_count = buckets};
-    if (buckets > 0)
-      memcpy(metric->limits, limits, (size_t)buckets * sizeof limits[0]);
-    script->metrics = metric;
-  }
-  *handle = metric;
+  problem = write_labels(*labels, kind, &state->scratch);
+  if (problem)
+    return luaL_error(L, "metric %s: labels: %s", name, problem);
+  struct tg_series_text text = {name, state->scratch.data, help};
+  *handle = tg_series(stats, kind, &text, limits, limit_count);
+  if (!*handle)
+    return luaL_error(L,
+                      "metric %s: there are too many series (%d), or its texts are too long (%d bytes); "
+                      "labels must not have endless values",
+                      name, TG_SERIES_MAX, TG_SERIES_TEXT_MAX);
   return 1;
 }
 
-static struct tg_metric *self(lua_State *L, lua_Number *number)
+/* ---- the handle ---- */
+
+static struct tg_series *self(lua_State *L, lua_Number *number)
 {
   tg_state_of(L);
-  struct tg_metric **handle = luaL_checkudata(L, 1, "tidegate.metric");
+  struct tg_series **handle = luaL_checkudata(L, 1, "tidegate.metric");
   *number = luaL_optnumber(L, 2, 1);
   luaL_argcheck(L, isfinite(*number), 2, "expected a finite number");
   return *handle;
@@ -127,71 +160,36 @@ static struct tg_metric *self(lua_State *L, lua_Number *number)
 static int l_add(lua_State *L)
 {
   lua_Number number;
-  struct tg_metric *metric = self(L, &number);
-  luaL_argcheck(L, metric->kind != COUNTER || number >= 0, 2, "a counter only grows");
-  metric->value += number;
+  struct tg_series *series = self(L, &number);
+  luaL_argcheck(L, series->kind != TG_SERIES_HISTOGRAM, 1, "a histogram is given values with observe()");
+  luaL_argcheck(L, series->kind != TG_SERIES_COUNTER || number >= 0, 2, "a counter only grows");
+  tg_series_add(series, number);
   return 0;
 }
 
 static int l_set(lua_State *L)
 {
   lua_Number number;
-  self(L, &number)->value = number;
+  struct tg_series *series = self(L, &number);
+  luaL_argcheck(L, series->kind == TG_SERIES_GAUGE, 1, "only a gauge can be set");
+  tg_series_set(series, number);
   return 0;
 }
 
 static int l_observe(lua_State *L)
 {
   lua_Number number;
-  struct tg_metric *metric = self(L, &number);
-  metric->value += number;
-  metric->count++;
-  for (int i = 0; i < metric->bucket_count; i++) {
-    if (number <= metric->limits[i])
-      metric->buckets[i]++;
-  }
+  struct tg_series *series = self(L, &number);
+  luaL_argcheck(L, series->kind == TG_SERIES_HISTOGRAM, 1, "only a histogram observes");
+  tg_series_observe(series, number);
   return 0;
 }
 
 static int l_value(lua_State *L)
 {
   lua_Number number;
-  struct tg_metric *metric = self(L, &number);
-  lua_pushnumber(L, metric->kind == HISTOGRAM ? metric->count : metric->value);
+  lua_pushnumber(L, tg_series_value(self(L, &number)));
   return 1;
-}
-
-json_t *tg_script_metrics(const struct tg_script *script)
-{
-  json_t *all = json_array();
-  for (const struct tg_metric *metric = script->metrics; metric; metric = metric->next) {
-    json_t *one = json_pack("{s:s, s:s, s:s, s:o}", "name", metric->name, "kind", kinds[metric->kind], "help",
-                            metric->help, "labels", json_loads(metric->labels, 0, NULL));
-    if (metric->kind != HISTOGRAM) {
-      json_object_set_new(one, "value", json_real(metric->value));
-    } else {
-      json_t *buckets = json_array();
-      for (int i = 0; i < metric->bucket_count; i++)
-        json_array_append_new(buckets, json_pack("[f, f]", metric->limits[i], metric->buckets[i]));
-      json_object_set_new(one, "sum", json_real(metric->value));
-      json_object_set_new(one, "count", json_real(metric->count));
-      json_object_set_new(one, "buckets", buckets);
-    }
-    json_array_insert_new(all, 0, one); /* in order of their making */
-  }
-  return all;
-}
-
-void tg_metrics_free(struct tg_metric *metrics)
-{
-  while (metrics) {
-    struct tg_metric *next = metrics->next;
-    free(metrics->name);
-    free(metrics->help);
-    free(metrics->labels);
-    free(metrics);
-    metrics = next;
-  }
 }
 
 void tg_bind_metrics(lua_State *L)

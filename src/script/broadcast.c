@@ -52,8 +52,10 @@ static void run_listeners(struct tg_state *state, const struct tg_broadcast *bro
     const struct tg_subscription *subscription = run.listener->subscription;
     if (run.listener->removed || strcmp(subscription->topic, broadcast->topic) != 0)
       continue;
-    struct tg_thread_options options = {
-        .what = "gateway.on_broadcast", .where = subscription->where, .shard_id = TG_NO_SHARD};
+    struct tg_thread_options options = {.group = TG_LUA_broadcast,
+                                        .what = "gateway.on_broadcast",
+                                        .where = subscription->where,
+                                        .shard_id = TG_NO_SHARD};
     tg_thread_start(state, &options, push_listener, &run);
   }
   state->walking--;

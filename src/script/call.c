@@ -1,5 +1,6 @@
 /* The only place where C runs Lua. */
 
+#include "script/measure.h"
 #include "script/sched.h"
 #include "script/watchdog.h"
 
@@ -60,6 +61,7 @@ static void leave(const struct frame *frame, struct tg_state *state)
   state->limited = frame->limited;
   if (--state->depth > 0)
     return;
+  atomic_store_explicit(&state->script->stats->lua_memory, state->memory_used, memory_order_relaxed);
   if (state->hooked) {
     lua_sethook(state->L, NULL, 0, 0);
     state->hooked = false;
@@ -181,6 +183,17 @@ bool tg_protect(struct tg_state *state, const char *what, enum tg_budget budget,
   return protect(state, what, budget, &job, 0, &L);
 }
 
+bool tg_protect_call(struct tg_state *state, enum tg_lua_group group, const char *what, enum tg_budget budget,
+                     tg_body *body, void *ctx)
+{
+  struct tg_measure measure;
+  tg_count(&state->script->stats->lua[group].calls);
+  tg_measure_begin(&measure, state, group);
+  bool ok = tg_protect(state, what, budget, body, ctx);
+  tg_measure_end(&measure);
+  return ok;
+}
+
 bool tg_protect_results(struct tg_state *state, tg_body *body, void *ctx, lua_State **L, int *count)
 {
   struct job job = {body, ctx};
@@ -205,9 +218,12 @@ int tg_resume(struct tg_thread *thread, int arguments)
 {
   struct tg_state *state = thread->state;
   struct frame frame;
+  struct tg_measure measure;
+  tg_measure_begin(&measure, state, thread->group);
   enter(&frame, state, thread->what, thread, TG_BUDGET_SLICE);
   int status = lua_resume(thread->L, arguments);
   leave(&frame, state);
+  tg_measure_end(&measure);
   if (status == 0 || status == LUA_YIELD)
     return status;
   lua_State *L = NULL;

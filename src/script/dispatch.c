@@ -94,11 +94,11 @@ enum tg_verdict tg_run_filters(struct tg_script *script, struct tg_event *event)
   state->shard_id = event->shard_id;
   state->walking++;
   while (run.filter && !run.drop) {
-    if (!tg_protect(state, "a filter", TG_BUDGET_INLINE, run_filters, &run)) {
+    if (!tg_protect_call(state, TG_LUA_filter, "a filter", TG_BUDGET_INLINE, run_filters, &run)) {
       char what[160];
       snprintf(what, sizeof what, "filter of %.*s (%s)", (int)event->name.length, event->name.at,
                run.filter->subscription->where);
-      tg_fault_log(state, event->shard_id, what, "the event passes");
+      tg_fault_log(state, TG_LUA_filter, event->shard_id, what, "the event passes");
       run.filter = run.filter->next;
     }
     state->live_events = events;
@@ -163,7 +163,8 @@ void tg_run_handlers(struct tg_script *script, struct tg_shard *shard, struct tg
   int events = state->live_events;
   bool kept = false;
   if (!tg_protect(state, NULL, TG_BUDGET_HOST, make_event, &run)) {
-    tg_fault_log(state, event->shard_id, tg_event_type_name(event->type), "no handler was run");
+    tg_fault_log(state, TG_LUA_handler, event->shard_id, tg_event_type_name(event->type),
+                 "no handler was run");
     return;
   }
   bool keep_before = state->keep_events;
@@ -178,7 +179,8 @@ void tg_run_handlers(struct tg_script *script, struct tg_shard *shard, struct tg
       tg_lane_run(state, run.handler, event, event->shard_id, push_arguments, &run);
       continue;
     }
-    struct tg_thread_options options = {.what = tg_event_type_name(event->type),
+    struct tg_thread_options options = {.group = TG_LUA_handler,
+                                        .what = tg_event_type_name(event->type),
                                         .shard_id = event->shard_id,
                                         .where = run.handler->subscription->where};
     bool waits = tg_thread_start(state, &options, push_handler, &run);
@@ -219,7 +221,8 @@ void tg_run_life_on(struct tg_state *state, enum tg_life what, struct tg_shard *
   for (; run.handler; run.handler = run.handler->next) {
     if (run.handler->removed)
       continue;
-    struct tg_thread_options options = {.what = tg_life_names[what],
+    struct tg_thread_options options = {.group = TG_LUA_life_cycle,
+                                        .what = tg_life_names[what],
                                         .outlives = outlives,
                                         .where = run.handler->subscription->where,
                                         .shard_id = shard_id};

@@ -82,11 +82,12 @@ static bool heard_already(struct tg_script *script, const char *what, const char
   return false;
 }
 
-static void log_fault(struct tg_state *state, int shard_id, const char *what, const char *message,
-                      const char *then)
+static void log_fault(struct tg_state *state, enum tg_lua_group group, int shard_id, const char *what,
+                      const char *message, const char *then)
 {
   struct tg_script *script = state->script;
   unsigned more;
+  tg_count(&script->stats->lua[group].errors);
   if (script->core->fault)
     script->core->fault(script, what, message);
   if (heard_already(script, what, message, &more))
@@ -97,9 +98,10 @@ static void log_fault(struct tg_state *state, int shard_id, const char *what, co
   tg_log(TG_ERROR, shard_id, "%s failed; %s%s\n%s", what, then, repeats, message);
 }
 
-void tg_fault_log(struct tg_state *state, int shard_id, const char *what, const char *then)
+void tg_fault_log(struct tg_state *state, enum tg_lua_group group, int shard_id, const char *what,
+                  const char *then)
 {
-  log_fault(state, shard_id, what, state->error ? state->error : "unknown error", then);
+  log_fault(state, group, shard_id, what, state->error ? state->error : "unknown error", then);
 }
 
 void tg_fault_override(struct tg_state *state, enum tg_method method, int shard_id, const char *message)
@@ -107,7 +109,7 @@ void tg_fault_override(struct tg_state *state, enum tg_method method, int shard_
   struct tg_override *override = &state->override[method];
   char what[160];
   snprintf(what, sizeof what, "%s (%s)", tg_methods[method].full, override->where);
-  log_fault(state, shard_id, what,
+  log_fault(state, tg_methods[method].group, shard_id, what,
             message        ? message
             : state->error ? state->error
                            : "unknown error",
@@ -119,6 +121,7 @@ void tg_fault_override(struct tg_state *state, enum tg_method method, int shard_
   if (!too_many || override->off)
     return;
   override->off = true;
+  atomic_fetch_add(&state->script->stats->lua_switched_off, 1);
   tg_hooks_fill_method(state, method);
   tg_log(TG_ERROR, shard_id, "%s failed %d times in a minute and is switched off until the next reload", what,
          TG_ERRORS_TO_SWITCH_OFF);

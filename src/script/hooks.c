@@ -193,7 +193,8 @@ static bool hook_call(struct tg_script *script, enum tg_method method, const str
   struct call call = {state, method, args, count, expected, result, TG_TAKEN_NOTHING};
   int events = state->live_events, shard_before = state->shard_id;
   int shard_id = state->shard_id = shard_of(script->core, args, count);
-  bool ran = tg_protect(state, tg_methods[method].full, TG_BUDGET_INLINE, run_call, &call);
+  bool ran = tg_protect_call(state, tg_methods[method].group, tg_methods[method].full, TG_BUDGET_INLINE,
+                             run_call, &call);
   state->live_events = events;
   state->shard_id = shard_before;
   if (!ran || call.taken == TG_TAKEN_WRONG) {
@@ -267,8 +268,11 @@ static void hook_start(struct tg_script *script, enum tg_method method, const st
   struct started *started = tg_calloc(1, sizeof *started);
   *started = (struct started){method, shard_of(script->core, args, count), expected, reply, ctx};
   struct call call = {state, method, args, count, expected, NULL, TG_TAKEN_NOTHING};
-  struct tg_thread_options options = {
-      .what = tg_methods[method].full, .shard_id = started->shard_id, .done = on_method_done, .ctx = started};
+  struct tg_thread_options options = {.group = tg_methods[method].group,
+                                      .what = tg_methods[method].full,
+                                      .shard_id = started->shard_id,
+                                      .done = on_method_done,
+                                      .ctx = started};
   int events = state->live_events;
   tg_thread_start(state, &options, push_call, &call);
   state->live_events = events;

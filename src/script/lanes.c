@@ -100,7 +100,7 @@ static void on_done(struct tg_thread *thread, void *ctx, bool ok, int count)
   (void)count;
   struct tg_lane *lane = ctx;
   if (!ok && !thread->cancelled && !thread->dropped)
-    tg_fault_log(lane->state, lane->shard_id, lane->what, "it has ended");
+    tg_fault_log(lane->state, TG_LUA_handler, lane->shard_id, lane->what, "it has ended");
   lane->busy = false;
   if (thread->dropped)
     remove_lane(lane);
@@ -110,8 +110,11 @@ static void on_done(struct tg_thread *thread, void *ctx, bool ok, int count)
 
 static void start(struct tg_lane *lane, tg_body *push, void *ctx)
 {
-  struct tg_thread_options options = {
-      .what = lane->what, .shard_id = lane->shard_id, .done = on_done, .ctx = lane};
+  struct tg_thread_options options = {.group = TG_LUA_handler,
+                                      .what = lane->what,
+                                      .shard_id = lane->shard_id,
+                                      .done = on_done,
+                                      .ctx = lane};
   lane->busy = true;
   tg_thread_start(lane->state, &options, push, ctx);
 }
@@ -176,7 +179,7 @@ void tg_lane_run(struct tg_state *state, struct tg_subscriber *handler, const st
     return;
   }
   if (!tg_protect(state, NULL, TG_BUDGET_HOST, store, &push)) {
-    tg_fault_log(state, shard_id, lane->what, "an ordered handler did not get it");
+    tg_fault_log(state, TG_LUA_handler, shard_id, lane->what, "an ordered handler did not get it");
     return;
   }
   struct waiting *waiting = tg_alloc(sizeof *waiting);

@@ -23,7 +23,8 @@ const char *const tg_table_names[TG_TABLE_COUNT] = {"manager", "shard", "deliver
 #define TABLE_cache TG_TABLE_CACHE
 
 const struct tg_method_info tg_methods[TG_METHOD_COUNT] = {
-#define X(table, method, waits) {#table, #method, "gateway." #table ":" #method, waits, TABLE_##table},
+#define X(table, method, waits)                                                                              \
+  {#table, #method, "gateway." #table ":" #method, waits, TABLE_##table, TG_LUA_##table},
     TG_METHODS(X)
 #undef X
 };

@@ -45,6 +45,7 @@ void tg_script_commit(struct tg_script *script, int generation)
 {
   struct tg_state *old = script->state, *next = script->next;
   script->generation = generation;
+  atomic_store(&script->stats->generation, generation);
   if (!next) {
     if (old)
       old->generation = generation;
@@ -58,6 +59,7 @@ void tg_script_commit(struct tg_script *script, int generation)
     tg_config_carry_over(old->config, next->config);
   }
   script->state = next;
+  atomic_store(&script->stats->lua_switched_off, 0);
   next->phase = TG_STATE_LIVE;
   tg_watchdog_set_patience(next->config->script.kill_after / 2);
   tg_hooks_fill(script);

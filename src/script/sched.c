@@ -103,7 +103,7 @@ static void end(struct tg_thread *thread, bool ok)
   } else if (!ok && !thread->cancelled) { /* a cancelled one may stumble over the nil that it got */
     char what[160];
     snprintf(what, sizeof what, thread->where ? "%s (%s)" : "%s", thread->what, thread->where);
-    tg_fault_log(thread->state, thread->shard_id, what, "it has ended");
+    tg_fault_log(thread->state, thread->group, thread->shard_id, what, "it has ended");
   }
   recycle(thread, ok);
 }
@@ -137,7 +137,7 @@ static void not_started(struct tg_state *state, const struct tg_thread_options *
   if (options->done)
     options->done(&nobody, options->ctx, false, 0);
   else
-    tg_fault_log(state, options->shard_id, options->what, "it was not run");
+    tg_fault_log(state, options->group, options->shard_id, options->what, "it was not run");
 }
 
 bool tg_thread_start(struct tg_state *state, const struct tg_thread_options *options, tg_body *body,
@@ -151,6 +151,8 @@ bool tg_thread_start(struct tg_state *state, const struct tg_thread_options *opt
     return false;
   }
   struct tg_thread *thread = start.thread;
+  tg_count(&state->script->stats->lua[options->group].calls);
+  thread->group = options->group;
   thread->what = options->what;
   thread->where = options->where;
   thread->shard_id = options->shard_id;

@@ -38,6 +38,7 @@ struct tg_thread {
   struct tg_state *state;
   lua_State *L;
   int ref;
+  enum tg_lua_group group;
   const char *what;  /* static text */
   const char *where; /* "bot.lua:12", or NULL */
   int shard_id;     /* for the log; TG_NO_SHARD */
@@ -53,6 +54,7 @@ struct tg_thread {
 };
 
 struct tg_thread_options {
+  enum tg_lua_group group;
   const char *what, *where;
   int shard_id;
   bool outlives;

@@ -14,6 +14,7 @@ struct tg_script *tg_script_new(enum tg_role role, uv_loop_t *loop, int worker_i
   script->loop = loop;
   script->worker_id = worker_id;
   script->core = &tg_core_real;
+  script->stats = tg_stats();
   script->last_broadcast = &script->broadcasts;
   tg_hooks_init(script);
   tg_watchdog_start();
@@ -34,6 +35,7 @@ bool tg_script_load(struct tg_script *script, const char *path, char **problem)
   }
   script->state = state;
   script->generation = 1;
+  atomic_store(&script->stats->generation, 1);
   state->phase = TG_STATE_LIVE;
   tg_watchdog_set_patience(state->config->script.kill_after / 2);
   tg_hooks_fill(script);
@@ -81,7 +83,6 @@ void tg_script_free(struct tg_script *script)
     tg_config_free(script->previous_config);
     free(script->previous_config);
   }
-  tg_metrics_free(script->metrics);
   tg_sources_free(&script->given);
   tg_sources_free(&script->tried);
   free(script->path);

@@ -258,8 +258,10 @@ bool tg_state_load(struct tg_state *state, char **problem)
 {
   struct loading loading = {state, NULL};
   bool ran = !state->script->path ||
-             tg_protect(state, "the top level of the script", TG_BUDGET_LOAD, run_script, &loading);
+             tg_protect_call(state, TG_LUA_load, "the top level of the script", TG_BUDGET_LOAD,
+                             run_script, &loading);
   if (!ran || loading.problem) {
+    tg_count(&state->script->stats->lua[TG_LUA_load].errors);
     *problem = ran ? loading.problem : tg_strdup(state->error);
     return false;
   }

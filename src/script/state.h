@@ -26,6 +26,7 @@
 #include "script/core.h"
 #include "script/script.h"
 #include "script/sources.h"
+#include "shard/stats.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -34,7 +35,6 @@
 
 /* ---- script: one a process and role ---- */
 
-struct tg_metric;
 struct tg_broadcast;
 
 struct tg_script {
@@ -55,7 +55,7 @@ struct tg_script {
   struct tg_http *http;
   struct tg_manager *manager;
   struct tg_worker *worker;
-  struct tg_metric *metrics;
+  struct tg_stats *stats; /* where its own metrics are */
   struct tg_broadcast *broadcasts, **last_broadcast; /* wait for the next loop turn */
   struct tg_alarm *broadcast_alarm;
 
@@ -164,6 +164,7 @@ struct tg_state {
   int live_events;
   uint64_t event_serial;
   const char *event_fields[TG_EVENT_FIELDS]; /* addresses of the names */
+  uint32_t entries[TG_LUA_GROUP_COUNT]; /* into Lua, by whom: measure.h */
   bool keep_events; /* something was set going that may use the event of now later */
 
   int walking; /* lists being walked */
@@ -230,6 +231,9 @@ enum tg_budget { TG_BUDGET_HOST, TG_BUDGET_INLINE, TG_BUDGET_SLICE, TG_BUDGET_LO
  * False: state->error says why, with traceback (no traceback for HOST, which
  * has neither budget nor memory limit: for the layer's own pushing). */
 bool tg_protect(struct tg_state *state, const char *what, enum tg_budget budget, tg_body *body, void *ctx);
+/* The same, on the account of `group`. */
+bool tg_protect_call(struct tg_state *state, enum tg_lua_group group, const char *what, enum tg_budget budget,
+                     tg_body *body, void *ctx);
 
 /* The same; what `body` returns stays on the stack of state->now (or of the
  * main coroutine), *count values. */
@@ -254,8 +258,10 @@ int tg_push_failure(lua_State *L, const char *code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void tg_open_failures(lua_State *L);
 
-/* Logs state->error as an error of `what`, unless it was logged just now. */
-void tg_fault_log(struct tg_state *state, int shard_id, const char *what, const char *then);
+/* Counts state->error as an error of `what`, and logs it unless that was done
+ * just now. */
+void tg_fault_log(struct tg_state *state, enum tg_lua_group group, int shard_id, const char *what,
+                  const char *then);
 
 /* Counts and logs an error of an override; switches it off when it fails too
  * often. `message` NULL: state->error. */
@@ -268,6 +274,7 @@ struct tg_method_info {
   const char *full; /* "gateway.shard:heartbeat" */
   bool waits;
   int table_index; /* into tg_table_names */
+  enum tg_lua_group group;
 };
 extern const struct tg_method_info tg_methods[TG_METHOD_COUNT];
 
@@ -359,4 +366,3 @@ void tg_bind_http(lua_State *L);    /* adds http to the table on top */
 void tg_bind_timers(lua_State *L);  /* adds sleep, spawn, after, every */
 void tg_bind_broadcast(lua_State *L); /* adds broadcast */
 void tg_bind_metrics(lua_State *L); /* adds metric */
-void tg_metrics_free(struct tg_metric *metrics);

@@ -144,6 +144,7 @@ static void close_kit(struct tg_kit *kit)
   for (int i = 0; i < 100 && uv_loop_close(&kit->loop) == UV_EBUSY; i++)
     uv_run(&kit->loop, UV_RUN_NOWAIT);
   json_decref(kit->variables);
+  free(kit->stats);
   free(kit->shards);
   free(kit);
 }
@@ -177,6 +178,7 @@ static struct tg_kit *make_kit(enum tg_role role, int worker_id, int shards, con
   uv_loop_init(&kit->loop);
   struct tg_script *script = tg_script_new(role, &kit->loop, worker_id);
   script->core = &tg_kit_core;
+  script->stats = kit->stats = tg_calloc(1, sizeof *kit->stats); /* each test counts from 0 */
   script->clock = &kit->clock;
   kit->script = script;
   tg_script_attach_http(script, (struct tg_http *)kit);

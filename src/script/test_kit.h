@@ -24,6 +24,7 @@ struct tg_kit_request;
 
 struct tg_kit {
   struct tg_script *script;
+  struct tg_stats *stats; /* the script's */
   struct tg_clock clock;
   uv_loop_t loop;               /* the delivery's; turned only to close its timers */
   struct tg_config config;      /* the script's, but for where events go; owns nothing */

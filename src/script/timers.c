@@ -34,7 +34,8 @@ static void run_jobs(void *ctx)
   state->last_job = &state->jobs;
   while (job) {
     struct tg_job *next = job->next;
-    struct tg_thread_options options = {.what = "gateway.spawn", .shard_id = TG_NO_SHARD};
+    struct tg_thread_options options = {
+        .group = TG_LUA_timer, .what = "gateway.spawn", .shard_id = TG_NO_SHARD};
     if (state->phase == TG_STATE_LIVE)
       tg_thread_start(state, &options, push_job, job);
     luaL_unref(state->L, LUA_REGISTRYINDEX, job->ref);
@@ -164,7 +165,7 @@ static void on_timer_done(struct tg_thread *thread, void *ctx, bool ok, int coun
   (void)count;
   struct tg_timer *timer = ctx;
   if (!ok && !thread->cancelled && !thread->dropped)
-    tg_fault_log(timer->state, TG_NO_SHARD, thread->what,
+    tg_fault_log(timer->state, TG_LUA_timer, TG_NO_SHARD, thread->what,
                  timer->repeats ? "it will run again" : "it has ended");
   timer->running = false;
   if (timer->repeats && !timer->cancelled && !thread->dropped && timer->state->phase == TG_STATE_LIVE)
@@ -176,7 +177,8 @@ static void on_timer_done(struct tg_thread *thread, void *ctx, bool ok, int coun
 static void on_timer(void *ctx)
 {
   struct tg_timer *timer = ctx;
-  struct tg_thread_options options = {.what = timer->repeats ? "gateway.every" : "gateway.after",
+  struct tg_thread_options options = {.group = TG_LUA_timer,
+                                      .what = timer->repeats ? "gateway.every" : "gateway.after",
                                       .shard_id = TG_NO_SHARD,
                                       .done = on_timer_done,
                                       .ctx = timer};

@@ -186,6 +186,7 @@ static void lost_connection(struct tg_shard *shard, const struct tg_ws_end *end)
          end->error.code[0] ? end->error.message : tg_close_meaning(end->code), end->code,
          end->reason[0] ? ", " : "", end->reason, tg_close_action_name(action));
   atomic_store(&shard->row->last_close_code, end->code);
+  atomic_fetch_add(&shard->row->closes[tg_close_place(end->code)], 1);
   tg_shard_end_slot(shard, "closed", end->code);
   if (action == TG_CLOSE_STOP) {
     tg_shard_drop(shard);

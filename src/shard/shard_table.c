@@ -54,6 +54,24 @@ const char *tg_shard_state_name(enum tg_shard_state state)
   return "Offline";
 }
 
+enum { LOW_CODES = 16, LOW = 1000, HIGH = 4000 };
+
+int tg_close_place(int code)
+{
+  if (code >= LOW && code < LOW + LOW_CODES)
+    return code - LOW;
+  if (code >= HIGH && code < HIGH + LOW_CODES)
+    return LOW_CODES + code - HIGH;
+  return TG_CLOSE_CODES - 1;
+}
+
+int tg_close_code(int place)
+{
+  if (place == TG_CLOSE_CODES - 1)
+    return 0;
+  return place < LOW_CODES ? LOW + place : HIGH + place - LOW_CODES;
+}
+
 /* FNV-1a: tells one bot from another; nothing secret can be read back. */
 static uint64_t hash(uint64_t state, const void *bytes, size_t length)
 {

@@ -34,6 +34,12 @@ const char *tg_shard_state_name(enum tg_shard_state state);
 
 enum { TG_SESSION_ID_MAX = 128, TG_RESUME_URL_MAX = 256 };
 
+/* Close codes that are counted one by one: 1000 to 1015, 4000 to 4015; the last
+ * place is for all others. */
+enum { TG_CLOSE_CODES = 33 };
+int tg_close_place(int code);
+int tg_close_code(int place); /* 0: the others */
+
 struct tg_session {
   char id[TG_SESSION_ID_MAX]; /* "": none */
   char resume_url[TG_RESUME_URL_MAX];
@@ -42,6 +48,7 @@ struct tg_session {
   int64_t seen_at;   /* wall clock of the last sign of life of this session */
 };
 
+/* New fields go to the end: in a file of an older version they are 0. */
 struct tg_shard_row {
   _Atomic uint32_t session_guard; /* odd: being written */
   struct tg_session session;
@@ -57,6 +64,7 @@ struct tg_shard_row {
   _Atomic uint64_t reconnects, resumes, identifies;
   _Atomic int32_t last_close_code;
   _Atomic uint32_t guilds;
+  _Atomic uint32_t closes[TG_CLOSE_CODES]; /* connections that Discord or the network has ended */
 };
 
 struct tg_shard_table;

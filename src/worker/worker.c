@@ -1,6 +1,7 @@
 #include "worker/worker_impl.h"
 
 #include "base/log.h"
+#include "shard/stats.h"
 #include "shard/stream.h"
 
 #include <inttypes.h>
@@ -21,6 +22,9 @@ static void tell(struct tg_worker *worker, const char *type, const struct tg_sha
 static void say_alive(struct tg_worker *worker)
 {
   worker->alive_at = tg_now();
+  atomic_store(&tg_stats()->alive_at, worker->alive_at);
+  if (worker->delivery)
+    tg_delivery_publish(worker->delivery);
   tg_ipc_send(worker->ipc, "STILL_ALIVE", NULL);
   tg_log_tick();
 }
@@ -90,7 +94,11 @@ static void on_manager_gone(void *ctx)
 
 static void on_alive(uv_timer_t *timer)
 {
-  say_alive(timer->data);
+  struct tg_worker *worker = timer->data;
+  tg_ms late = worker->alive_at ? tg_now() - worker->alive_due : 0;
+  atomic_store(&tg_stats()->loop_lag, (int32_t)(late > 0 ? late : 0));
+  say_alive(worker);
+  worker->alive_due = worker->alive_at + worker->alive_interval;
 }
 
 /* Often enough for the manager not to take a worker for dead that is not. */
@@ -100,6 +108,7 @@ static void begin_alive(struct tg_worker *worker)
   interval = interval > ALIVE_INTERVAL ? ALIVE_INTERVAL : interval;
   interval = interval < ALIVE_INTERVAL_MIN ? ALIVE_INTERVAL_MIN : interval;
   worker->alive_interval = interval;
+  worker->alive_due = tg_now();
   uv_timer_start(worker->alive, on_alive, 0, (uint64_t)interval);
 }
 

@@ -2,7 +2,8 @@
 
 #include "script_world.h"
 
-#include "script/metrics.h"
+#include "shard/series.h"
+
 
 static bool heartbeat(struct tg_script *script)
 {
@@ -211,10 +212,12 @@ static void two_hundred_reloads_leave_memory_flat(void **state)
 #endif
   assert_true(resident() - before < slack);
   assert_not_contains(logged(), "failed");
-  json_t *metrics = tg_script_metrics(script);
-  assert_int_equal(json_array_size(metrics), 1);
-  assert_int_equal((int)json_number_value(json_object_get(json_array_get(metrics, 0), "value")), 200);
-  json_decref(metrics);
+  struct tg_series_view seen;
+  size_t offset = 0;
+  assert_true(tg_series_next(tg_stats(), &offset, &seen));
+  assert_string_equal(seen.text.name, "seen");
+  assert_true(seen.value == 200);
+  assert_false(tg_series_next(tg_stats(), &offset, &seen));
   tg_script_free(script);
 }
 

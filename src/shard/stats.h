@@ -1,0 +1,164 @@
+#pragma once
+
+/* The statistics page of a process: what it counts for the metrics and the
+ * status, in memory that the manager shares with its worker.
+ *
+ *     tg_stats_type(event->type)->received            one of these is written per event,
+ *     tg_count(&tg_stats()->interactions.answered)    with plain stores: no lock, no call
+ *
+ * The manager makes one page for the place of each worker (a memfd, inherited
+ * by the worker's processes one after the other), so that counters outlive the
+ * death of a worker and go on. Only the worker writes; the manager reads at any
+ * time, however the worker is, and may see numbers that are a moment apart.
+ * Until tg_stats_attach() a process has a page of its own: the manager always,
+ * and C units.
+ *
+ * A reader believes nothing it finds in the page of another process: scripts
+ * may have scribbled over it. Counters only grow; gauges are cleared when the
+ * process ends. Loop thread only. */
+
+#include "base/error.h"
+#include "proto/event_types.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+  TG_STATS_HANDLERS = 64, /* further URLs share the last place */
+  TG_STATS_URL_SIZE = 512,
+  TG_STATS_NAME_SIZE = 64,
+  TG_STATS_OUTCOMES = 8, /* of a request: enum tg_outcome fits */
+  TG_STATS_SERIES_BYTES = 8 << 20,
+};
+
+/* What of a script is called. X(name) */
+#define TG_LUA_GROUPS(X)                                                                                     \
+  X(manager)    /* methods of gateway.manager, ... */                                                        \
+  X(shard)                                                                                                   \
+  X(delivery)                                                                                                \
+  X(cache)                                                                                                   \
+  X(filter)     /* gateway.filter: once an event */                                                          \
+  X(handler)    /* gateway.on: dispatches, */                                                                \
+  X(life_cycle) /* and the rest */                                                                           \
+  X(broadcast)                                                                                               \
+  X(timer) /* after, every, spawn */                                                                         \
+  X(load)  /* the top level of the script */
+
+enum tg_lua_group {
+#define X(name) TG_LUA_##name,
+  TG_LUA_GROUPS(X)
+#undef X
+      TG_LUA_GROUP_COUNT
+};
+
+extern const char *const tg_lua_group_names[TG_LUA_GROUP_COUNT];
+
+/* Limits of the buckets of delivery latency, in milliseconds; one more bucket
+ * takes the rest. */
+#define TG_LATENCY_LIMITS 1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000
+enum { TG_LATENCY_COUNT = 15 };
+extern const int tg_latency_limits[TG_LATENCY_COUNT];
+
+struct tg_stats_type {
+  _Atomic uint64_t received, filtered, delivered; /* events */
+  _Atomic uint64_t bytes;                         /* of the messages received, inflated */
+};
+
+struct tg_stats_handler {
+  char url[TG_STATS_URL_SIZE]; /* without user information; "": a free place */
+  _Atomic int32_t users;       /* gauge: the worker has so many handlers of that URL, 0 or 1 as a rule */
+  _Atomic int32_t down;        /* gauge: so many of them count as down */
+  _Atomic int32_t in_flight;   /* gauge: requests */
+  _Atomic int64_t since;       /* wall clock of the last change between up and down; 0: not yet */
+  _Atomic uint64_t requests[TG_STATS_OUTCOMES]; /* answered or failed, by enum tg_outcome */
+  _Atomic uint64_t microseconds;                /* that they took */
+};
+
+struct tg_stats_lua {
+  _Atomic uint64_t calls, errors;
+  _Atomic uint64_t nanoseconds; /* of filters and handlers estimated from a sample */
+};
+
+struct tg_stats {
+  struct tg_stats_type types[TG_EVENT_TYPE_MAX];
+  /* Of the types from TG_EVENT_KNOWN_COUNT on; places differ from the numbers
+   * of the process. */
+  char type_names[TG_EVENT_TYPE_MAX - TG_EVENT_KNOWN_COUNT][TG_STATS_NAME_SIZE];
+
+  /* From the arrival of an event to the handler's acceptance. */
+  struct {
+    _Atomic uint64_t counts[TG_LATENCY_COUNT + 1]; /* not cumulative */
+    _Atomic uint64_t milliseconds;
+  } latency;
+  struct tg_stats_handler handlers[TG_STATS_HANDLERS];
+  /* The interaction fallback: answered in place of the bot, failed to, too old
+   * to be delivered late, sent ahead of a backlog. */
+  struct {
+    _Atomic uint64_t answered, failed, expired, express;
+  } interactions;
+
+  struct tg_stats_lua lua[TG_LUA_GROUP_COUNT];
+  _Atomic uint64_t lua_memory;      /* gauge: bytes */
+  _Atomic int32_t lua_switched_off; /* gauge: overrides that failed too often */
+
+  _Atomic int32_t generation; /* of the script */
+  _Atomic int64_t alive_at;   /* tg_now() of the last beat of the loop */
+  _Atomic int32_t loop_lag;   /* gauge: ms that the last beat came late */
+  _Atomic int64_t log_bytes;     /* gauge: of the event logs on disk; -1: there is none */
+  _Atomic uint64_t memory_bytes; /* gauge: queued for event handlers in memory */
+
+  /* What scripts count: series.h. */
+  _Atomic uint32_t series_used, series_count;
+  _Alignas(8) char series[TG_STATS_SERIES_BYTES];
+};
+
+/* ---- the page ---- */
+
+/* For the manager: a page that a worker may attach to. Returns its address, and
+ * in *fd what is to be inherited (close-on-exec; belongs to the caller). */
+struct tg_stats *tg_stats_make(int *fd, struct tg_error *error);
+void tg_stats_unmap(struct tg_stats *stats); /* NULL is fine */
+
+/* For the worker, before anything is counted: counts in that page from now on.
+ * Closes `fd`. */
+bool tg_stats_attach(int fd, struct tg_error *error);
+
+/* The process is gone, or begins: what gauges say is void. */
+void tg_stats_clear_gauges(struct tg_stats *stats);
+
+/* This process's own. */
+extern struct tg_stats *tg_stats_page;
+static inline struct tg_stats *tg_stats(void) { return tg_stats_page; }
+
+/* ---- counting ---- */
+
+/* One writer, so no locked instruction is needed. */
+static inline void tg_count_by(_Atomic uint64_t *counter, uint64_t count)
+{
+  atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + count,
+                        memory_order_relaxed);
+}
+
+static inline void tg_count(_Atomic uint64_t *counter) { tg_count_by(counter, 1); }
+
+/* By the number of the type in this process. */
+extern struct tg_stats_type *tg_stats_types[TG_EVENT_TYPE_MAX];
+struct tg_stats_type *tg_stats_find_type(uint16_t type);
+static inline struct tg_stats_type *tg_stats_type(uint16_t type)
+{
+  struct tg_stats_type *row = tg_stats_types[type];
+  return __builtin_expect(row != NULL, 1) ? row : tg_stats_find_type(type);
+}
+
+/* Arrival to acceptance, in milliseconds. */
+void tg_stats_latency(int64_t ms);
+
+/* The place of that URL (without user information), found or taken. */
+struct tg_stats_handler *tg_stats_handler(const char *url);
+
+/* ---- reading ---- */
+
+/* The name of types[place]: NULL, nothing was counted there. `buffer` may hold it. */
+const char *tg_stats_type_name(const struct tg_stats *stats, int place, char buffer[TG_STATS_NAME_SIZE]);
