@@ -44,6 +44,12 @@ end)
     assert.equal(0, run.exit_code, run.stdout .. run.stderr)
   end)
 
+  it("the manual is there", function()
+    for _, name in ipairs { "tidegate", "tidegate-fake-discord" } do
+      assert.matches("^.*%.TH ", paths.read(("%s/share/man/man1/%s.1"):format(prefix, name)))
+    end
+  end)
+
   it("the types for editors are there", function()
     assert.matches("^%-%-%-@meta tidegate\n", paths.read(prefix .. "/share/tidegate/meta/gateway.lua"))
   end)

@@ -1,0 +1,18 @@
+#!/bin/sh
+# manpage.sh PROGRAM OUTPUT: the manual page of a program from what its own help says, so that the two cannot
+# differ. Of a program with commands, `PROGRAM help` lists them and `PROGRAM help COMMAND` has more.
+set -eu
+program=$1
+output=$2
+here=$(dirname "$0")
+overview=$("$program" --help)
+name=$(basename "$program")
+text=$overview
+for command in $(printf '%s\n' "$overview" | awk -v name="$name" '/^  / && $1 == name { print $2 }'); do
+  page=$("$program" help "$command")
+  if [ "$page" != "$overview" ]; then # it has no page of its own
+    text=$(printf '%s\n\f%s' "$text" "$page")
+  fi
+done
+printf '%s\n' "$text" | awk -f "$here/manpage.awk" >"$output.new"
+mv "$output.new" "$output"
