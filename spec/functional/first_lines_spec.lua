@@ -51,10 +51,11 @@ describe("the gateway that cannot start", function()
   it("says what to do about a certificate that is not trusted", function()
     local fake = fake_discord.start { tls = true }
     local log = said({ fake = fake, env = { TIDEGATE_CA_FILE = false } }, 69)
-    assert.matches("^warn  manager: [^\n]*certificate[^\n]*tls.ca_file, TIDEGATE_CA_FILE", log)
+    assert.matches("^info  manager: the control API is at [^\n]*\n"
+      .. "warn  manager: [^\n]*certificate[^\n]*tls.ca_file, TIDEGATE_CA_FILE", log)
     assert.matches("\nwarn  manager: the same again. Try 2 of 5, the next in %d+ ms\n", log)
     assert.matches("\nerror manager: the gateway cannot start: [^\n]*certificate[^\n]*\n$", log)
-    assert.equal(5, select(2, log:gsub("\n", "")))
+    assert.equal(6, select(2, log:gsub("\n", "")))
   end)
 end)
 

@@ -5,6 +5,7 @@
 --
 --   local g = gateway.start { fake = fake, bot = bot, script = [[ ... Lua ... ]], workers = 2 }
 --   g:wait_ready(4)
+--   g:control("POST", "/reload").status
 --   g:stop()                  SIGTERM; g.process.exit_code
 --
 -- With TG_SPEC_RELOAD=1 the script is reloaded when the gateway is up, and again before each step of the spec
@@ -15,6 +16,7 @@
 -- stands in a log.
 
 local bot_support = require "spec.support.bot"
+local http = require "spec.support.http"
 local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
@@ -97,6 +99,7 @@ function gateway.start(options)
   argv[#argv + 1] = self.script
   local env = environment(self, options)
   self.reloads = RELOADS and options.reload ~= false and env.LOG_LEVEL ~= "warn" and env.LOG_LEVEL ~= "error"
+  self.control_secret = env.TIDEGATE_CONTROL_SECRET
   self.secrets = {}
   for _, name in ipairs(SECRETS) do
     local secret = env[name]
@@ -211,6 +214,32 @@ if RELOADS then
       self:step()
     end
   end
+end
+
+-- Where the control API listens: "http://127.0.0.1:8377", or as http.parse_url() takes a unix socket.
+function Gateway:control_url()
+  if not self.control_at then
+    local at = self:wait_for_log "the control API is at ([^%s\"]+)"
+    self.control_at = at:gsub("^unix:(.*)", "http+unix://%1:")
+  end
+  return self.control_at
+end
+
+-- A request to the control API; options as in http.request(). The secret of the gateway's environment is sent
+-- along, unless options.secret is another one, or false.
+function Gateway:control(method, path, options)
+  options = options or {}
+  local headers = {}
+  for name, value in pairs(options.headers or {}) do
+    headers[name] = value
+  end
+  local secret = options.secret
+  if secret == nil then
+    secret = self.control_secret
+  end
+  headers.Authorization = headers.Authorization or secret or nil
+  local passed = { headers = headers, json = options.json, body = options.body, timeout = options.timeout }
+  return http.request(method, self:control_url() .. path, passed)
 end
 
 -- Sends the signal (default SIGTERM: sessions are kept) and waits; returns exit code and signal.

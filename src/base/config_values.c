@@ -51,7 +51,13 @@ const char *tg_check_event_name(const char *text)
 
 const char *tg_check_listen(const char *text)
 {
-  static const char fault[] = "expected an address and a port, like 127.0.0.1:8377 or [::1]:8377";
+  static const char fault[] =
+      "expected an address and a port, like 127.0.0.1:8377 or [::1]:8377, or unix:/path, or off";
+  static const char unix_socket[] = "unix:";
+  if (strcmp(text, "off") == 0)
+    return NULL;
+  if (strncmp(text, unix_socket, sizeof unix_socket - 1) == 0)
+    return text[sizeof unix_socket - 1] == '/' && text[sizeof unix_socket] ? NULL : fault;
   const char *colon = strrchr(text, ':');
   if (!colon || colon == text || has_space(text))
     return fault;
@@ -64,8 +70,9 @@ const char *tg_check_listen(const char *text)
 
 bool tg_listen_is_loopback(const char *listen)
 {
-  return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "localhost:", 10) == 0 ||
-         strncmp(listen, "[::1]:", 6) == 0;
+  return (strncmp(listen, "127.", 4) == 0 && listen[strspn(listen, "0123456789.")] == ':') ||
+         strncmp(listen, "localhost:", 10) == 0 || strncmp(listen, "[::1]:", 6) == 0 ||
+         strncmp(listen, "unix:", 5) == 0 || strcmp(listen, "off") == 0;
 }
 
 void tg_read_token(const struct tg_reader *reader, const json_t *value, void *field)

@@ -1,7 +1,8 @@
 #pragma once
 
 /* How the values of the configuration that are more than a number or a text
- * are read, checked and shown. For config_options.c alone. */
+ * are read, checked and shown. For config_options.c, and
+ * for whoever has to judge an address. */
 
 #include "base/schema.h"
 
@@ -12,7 +13,7 @@ const char *tg_check_handler_url(const char *text);
 const char *tg_check_event_name(const char *text);
 const char *tg_check_listen(const char *text);
 
-/* Whether host:port stays on this machine. */
+/* Whether what control.listen says (an address, unix:/path, off) stays on this machine. */
 bool tg_listen_is_loopback(const char *listen);
 
 void tg_read_token(const struct tg_reader *reader, const json_t *value, void *field);

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "control/control.h"
 #include "manager/manager.h"
 #include "shard/stream.h"
 
@@ -17,6 +18,7 @@
 struct run {
   struct tg_process process;
   struct tg_manager *manager;
+  struct tg_control *control;
   uv_signal_t reload, terminate, interrupt;
   struct tg_watch watch;
 };
@@ -26,7 +28,12 @@ static void on_reloaded(void *ctx, json_t *value, const struct tg_error *error)
   (void)ctx, (void)value, (void)error; /* the manager has logged how it went */
 }
 
-static void reconfigure(void *ctx, const struct tg_config *config) { tg_manager_reconfigure(ctx, config); }
+static void reconfigure(void *ctx, const struct tg_config *config)
+{
+  struct run *run = ctx;
+  tg_manager_reconfigure(run->manager, config);
+  tg_control_reconfigure(run->control, config);
+}
 
 static void on_signal(uv_signal_t *handle, int number)
 {
@@ -75,8 +82,12 @@ static int start(struct run *run, const char *script, bool watch)
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
     return TG_EXIT_FAILED;
   }
+  if (!tg_control_start(&run->control, &process->loop, run->manager, options.config, &error)) {
+    tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
+    return TG_EXIT_CONFIG;
+  }
   process->reconfigure = reconfigure;
-  process->reconfigure_ctx = run->manager;
+  process->reconfigure_ctx = run;
   tg_script_attach_manager(process->script, run->manager);
   listen_to_signal(run, &run->reload, SIGHUP);
   listen_to_signal(run, &run->terminate, SIGTERM);
@@ -129,6 +140,7 @@ int tg_cli_run(int argc, char **argv)
   if (exit_code == TG_EXIT_OK)
     exit_code = start(&run, script, watch);
   tg_manager_free(run.manager);
+  tg_control_free(run.control);
   tg_process_end(&run.process);
   return exit_code;
 }

@@ -67,8 +67,8 @@ static bool read_kept_answer(struct tg_manager *manager, struct tg_gateway_info 
 
 /* ---- one request: the default of fetch_gateway_bot ---- */
 
-struct tg_request {
-  struct tg_request *next;
+struct tg_fetch_request {
+  struct tg_fetch_request *next;
   struct tg_manager *manager;
   uint64_t id;
   char *url;
@@ -76,9 +76,9 @@ struct tg_request {
   void *ctx;
 };
 
-static void free_request(struct tg_request *request)
+static void free_request(struct tg_fetch_request *request)
 {
-  struct tg_request **at = &request->manager->requests;
+  struct tg_fetch_request **at = &request->manager->requests;
   while (*at != request)
     at = &(*at)->next;
   *at = request->next;
@@ -88,7 +88,7 @@ static void free_request(struct tg_request *request)
 
 static void on_response(void *ctx, const struct tg_http_response *response)
 {
-  struct tg_request *request = ctx;
+  struct tg_fetch_request *request = ctx;
   tg_manager_reply *reply = request->reply;
   void *reply_ctx = request->ctx;
   struct tg_error error = {0};
@@ -109,11 +109,11 @@ void tg_fetch_default(struct tg_manager *manager, const json_t *args, tg_manager
     tg_reply_error(reply, ctx, "unavailable", "there is no HTTP client to ask with");
     return;
   }
-  struct tg_request *request = tg_calloc(1, sizeof *request);
+  struct tg_fetch_request *request = tg_calloc(1, sizeof *request);
   struct tg_buf url = {0}, authorization = {0};
   tg_buf_printf(&url, "%s/gateway/bot", manager->config->rest.url);
   tg_buf_printf(&authorization, "Authorization: %s", manager->config->rest.authorization);
-  *request = (struct tg_request){manager->requests, manager, 0, tg_buf_take(&url), reply, ctx};
+  *request = (struct tg_fetch_request){manager->requests, manager, 0, tg_buf_take(&url), reply, ctx};
   manager->requests = request;
   char *secret = tg_buf_take(&authorization);
   const char *const headers[] = {
@@ -139,7 +139,7 @@ void tg_fetch_cancel(struct tg_manager *manager)
   manager->fetch.running = false;
   manager->fetch.number++;
   while (manager->requests) {
-    struct tg_request *request = manager->requests;
+    struct tg_fetch_request *request = manager->requests;
     tg_manager_reply *reply = request->reply;
     void *ctx = request->ctx;
     tg_http_cancel(manager->options.http, request->id);

@@ -14,7 +14,8 @@
  *   members.c       request_members
  *   reload.c        the two phases of a reload
  *   stop.c          the end
- *   progress.c      the bar while shards come up */
+ *   progress.c      the bar while shards come up
+ *   status.c        figures for the control API and metrics */
 
 #include "base/config.h"
 #include "base/hooks.h"
@@ -104,7 +105,7 @@ struct tg_fetch {
 
 struct tg_pending_call;
 struct tg_host_waiter;
-struct tg_request;
+struct tg_fetch_request;
 struct tg_members_request;
 struct tg_reload_run;
 
@@ -117,6 +118,7 @@ struct tg_manager {
   char *state_dir;
   uint64_t bot, bot_with_intents; /* which bot the files of the state directory are for */
   int lock_fd;
+  tg_ms began;
   int64_t stamp; /* wall clock of this start: tells the logs of this run from older ones */
   enum tg_manager_phase phase;
   int handles; /* not closed yet; the memory goes with the last */
@@ -154,7 +156,7 @@ struct tg_manager {
   struct tg_reload_run *reload;
   json_t *needs_restart; /* keys that the last reload could not change; NULL: none */
   struct tg_pending_call *calls; /* overrides that wait, and requests under way */
-  struct tg_request *requests;
+  struct tg_fetch_request *requests;
   struct tg_members_request *members;
   uint64_t nonces;
 

@@ -171,10 +171,14 @@ int tg_ledger_remaining(struct tg_ledger *ledger, tg_ms now)
   return ledger->used < ledger->total ? ledger->total - ledger->used : 0;
 }
 
+int tg_ledger_reserve(const struct tg_ledger *ledger, int percent)
+{
+  return (int)(((int64_t)ledger->total * percent + 99) / 100);
+}
+
 int tg_ledger_allowance(struct tg_ledger *ledger, int reserve, tg_ms now)
 {
-  int kept = (int)(((int64_t)ledger->total * reserve + 99) / 100);
-  int allowance = tg_ledger_remaining(ledger, now) - kept;
+  int allowance = tg_ledger_remaining(ledger, now) - tg_ledger_reserve(ledger, reserve);
   return allowance > 0 ? allowance : 0;
 }
 

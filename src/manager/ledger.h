@@ -36,6 +36,8 @@ void tg_ledger_give_back(struct tg_ledger *ledger, int bucket);
  * `reserve` per cent of the total are kept back; never below 0. */
 int tg_ledger_remaining(struct tg_ledger *ledger, tg_ms now);
 int tg_ledger_allowance(struct tg_ledger *ledger, int reserve, tg_ms now);
+/* So many are these per cent of the total. */
+int tg_ledger_reserve(const struct tg_ledger *ledger, int percent);
 int tg_ledger_total(const struct tg_ledger *ledger);
 
 /* When the window ends; 0: none runs. */

@@ -47,6 +47,7 @@ struct tg_manager *tg_manager_new(const struct tg_manager_options *options, stru
   manager->bot = tg_identity_bot(options->config->token, 0);
   manager->bot_with_intents = tg_identity_bot(options->config->token, options->config->intents);
   manager->lock_fd = lock_fd;
+  manager->began = tg_now();
   manager->stamp = tg_wall_clock();
   manager->generation = 1;
   init_timer(manager, &manager->pulse);

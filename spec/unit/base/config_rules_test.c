@@ -179,19 +179,25 @@ static void combinations(void **state)
 static void control_off_loopback_needs_a_secret(void **state)
 {
   (void)state;
-  static const char *const outside[] = {"0.0.0.0:8377", "[::]:8377", "10.0.0.1:80", "gateway.example:80"};
-  static const char *const inside[] = {"127.0.0.1:8377", "127.1.2.3:1", "localhost:8377", "[::1]:8377"};
-  for (int i = 0; i < 4; i++) {
+  static const char *const outside[] = {"0.0.0.0:8377", "[::]:8377", "10.0.0.1:80", "gateway.example:80",
+                                        "127.example:80"};
+  static const char *const inside[] = {"127.0.0.1:8377", "127.1.2.3:1", "localhost:8377",
+                                       "[::1]:8377",     "unix:/run/x/s", "off"};
+  for (size_t i = 0; i < sizeof outside / sizeof *outside; i++) {
     const char *const *env = ENV("DISCORD_TOKEN", "t", "INTENTS", "1", "TIDEGATE_CONTROL", outside[i]);
     expect_problems("{}", env, PROBLEMS("control.authorization: is required because control.listen"));
     struct tg_config config = expect("{\"control\":{\"authorization\":\"s\"}}", env);
     tg_config_free(&config);
-    config = expect("{}", ENV("DISCORD_TOKEN", "t", "INTENTS", "1", "TIDEGATE_CONTROL", inside[i]));
+  }
+  for (size_t i = 0; i < sizeof inside / sizeof *inside; i++) {
+    struct tg_config config =
+        expect("{}", ENV("DISCORD_TOKEN", "t", "INTENTS", "1", "TIDEGATE_CONTROL", inside[i]));
     assert_string_equal(config.control.listen, inside[i]);
     tg_config_free(&config);
   }
   static const char *const bad[] = {"8377",        ":8377",           "localhost", "localhost:",
-                                    "localhost:x", "localhost:65536", "::1:8377",  "local host:1"};
+                                    "localhost:x", "localhost:65536", "::1:8377",  "local host:1",
+                                    "unix:",       "unix:/",          "unix:run"};
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
     expect_problems(
         "{}", ENV("DISCORD_TOKEN", "t", "INTENTS", "1", "TIDEGATE_CONTROL", bad[i]),

@@ -1,0 +1,28 @@
+#pragma once
+
+/* A client of the control API: one request after the other, each within its
+ * deadlines. What the next requests already sent waits until the answer to
+ * this one has left, so that a connection holds one request and one answer.
+ * Loop thread only. */
+
+#include "control/request.h"
+
+#include <uv.h>
+
+struct tg_connection;
+struct tg_server;
+
+/* Takes the client that waits at the listener. `full`: it gets 503. */
+void tg_connection_accept(struct tg_server *server, uv_stream_t *listener, bool full);
+
+/* The answer to its request; see tg_respond(). */
+void tg_connection_answer(struct tg_connection *connection, int status, const char *type, const char *headers,
+                          const void *body, size_t length);
+
+/* Since when it waits for a request; 0: it does not. */
+uint64_t tg_connection_idle_since(const struct tg_connection *connection);
+
+/* Ends it at once. */
+void tg_connection_close(struct tg_connection *connection);
+/* The same, without telling the route of its request: the program ends. */
+void tg_connection_forget(struct tg_connection *connection);

@@ -1,0 +1,134 @@
+#include "control/control.h"
+
+#include "base/config_values.h"
+#include "base/log.h"
+#include "control/routes.h"
+#include "control/server.h"
+
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+struct tg_control {
+  struct tg_manager *manager;
+  struct tg_server *server;
+  char *secret; /* NULL: none */
+  bool loopback;
+};
+
+/* ---- who may ask ---- */
+
+static bool knows_secret(const struct tg_control *control, const struct tg_request *request)
+{
+  const char *given = tg_request_header(request, "authorization");
+  size_t length = strlen(control->secret);
+  return given && strlen(given) == length && CRYPTO_memcmp(given, control->secret, length) == 0;
+}
+
+static bool names_this_machine(const char *host)
+{
+  size_t length = strcspn(host, ":");
+  return (length == 9 && strncasecmp(host, "localhost", 9) == 0) || strncmp(host, "127.", 4) == 0 ||
+         strncmp(host, "[::1]", 5) == 0;
+}
+
+/* Without a secret every program of this machine may ask, but not the pages of
+ * a browser that runs on it: those send an Origin, or came by a name. */
+static bool is_browser(const struct tg_control *control, const struct tg_request *request)
+{
+  const char *host = tg_request_header(request, "host");
+  return tg_request_header(request, "origin") ||
+         (control->loopback && host && *host && !names_this_machine(host));
+}
+
+static bool allowed(const struct tg_control *control, struct tg_request *request)
+{
+  if (request->route->open)
+    return true;
+  if (control->secret && !knows_secret(control, request)) {
+    static const char body[] = "{\"error\":\"the header Authorization has to be the secret of control."
+                               "authorization (TIDEGATE_CONTROL_SECRET)\",\"code\":\"unauthorized\"}";
+    tg_respond(request, 401, "application/json", "WWW-Authenticate: Secret\r\n", body, sizeof body - 1);
+    return false;
+  }
+  if (control->secret || !is_browser(control, request))
+    return true;
+  tg_respond_error(request, 403,
+                   "without control.authorization (TIDEGATE_CONTROL_SECRET) requests of web pages, and such "
+                   "to another Host than localhost, 127.0.0.1 or [::1], are refused");
+  return false;
+}
+
+/* ---- requests ---- */
+
+static bool admit(void *ctx, struct tg_request *request)
+{
+  struct tg_control *control = ctx;
+  request->manager = control->manager;
+  return tg_route_find(request) && allowed(control, request);
+}
+
+static void handle(void *ctx, struct tg_request *request)
+{
+  (void)ctx;
+  if (tg_route_read_body(request))
+    request->route->handle(request);
+}
+
+/* ---- life ---- */
+
+static void set_secret(struct tg_control *control, const char *secret)
+{
+  char *old = control->secret;
+  control->secret = secret ? tg_strdup(secret) : NULL;
+  if (old)
+    OPENSSL_cleanse(old, strlen(old));
+  free(old);
+}
+
+bool tg_control_start(struct tg_control **result, uv_loop_t *loop, struct tg_manager *manager,
+                      const struct tg_config *config, struct tg_error *error)
+{
+  *result = NULL;
+  if (strcmp(config->control.listen, "off") == 0) {
+    tg_log(TG_INFO, TG_NO_SHARD, "the control API is off");
+    return true;
+  }
+  struct tg_control *control = tg_calloc(1, sizeof *control);
+  struct tg_server_options options = {
+      .loop = loop, .listen = config->control.listen, .admit = admit, .handle = handle, .ctx = control};
+  control->manager = manager;
+  control->loopback = tg_listen_is_loopback(config->control.listen);
+  control->server = tg_server_new(&options, error);
+  if (!control->server) {
+    free(control);
+    return false;
+  }
+  set_secret(control, config->control.authorization);
+  tg_log(TG_INFO, TG_NO_SHARD, "the control API is at %s", tg_server_address(control->server));
+  *result = control;
+  return true;
+}
+
+void tg_control_reconfigure(struct tg_control *control, const struct tg_config *config)
+{
+  if (!control)
+    return;
+  /* The address that was wanted instead may need none, but that is not where we are. */
+  if (config->control.authorization || control->loopback)
+    set_secret(control, config->control.authorization);
+  else
+    tg_log(TG_WARN, TG_NO_SHARD,
+           "control.authorization is kept until the restart: the control API can be reached from other "
+           "machines");
+}
+
+void tg_control_free(struct tg_control *control)
+{
+  if (!control)
+    return;
+  tg_server_free(control->server);
+  set_secret(control, NULL);
+  free(control);
+}

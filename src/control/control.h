@@ -1,0 +1,24 @@
+#pragma once
+
+/* The control API (design section 11), in the manager's process: routes over
+ * HTTP/1.1 at control.listen. Loop thread only. */
+
+#include "base/config.h"
+#include "base/error.h"
+
+#include <uv.h>
+
+struct tg_control;
+struct tg_manager;
+
+/* Listens and logs where. False: `error` says why it cannot and what to do.
+ * With control.listen = "off" there is nothing: true, and *control is NULL. */
+bool tg_control_start(struct tg_control **control, uv_loop_t *loop, struct tg_manager *manager,
+                      const struct tg_config *config, struct tg_error *error);
+
+/* After a reload: the secret may have changed. The address stays. */
+void tg_control_reconfigure(struct tg_control *control, const struct tg_config *config);
+
+/* After tg_manager_free(), so that who still waits hears how it ended. The
+ * memory goes when the loop has closed the handles. */
+void tg_control_free(struct tg_control *control);

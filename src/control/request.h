@@ -1,0 +1,73 @@
+#pragma once
+
+/* One request of the control API, as its routes see it.
+ *
+ * A route is a function that gets a request and answers it once, at once or
+ * later, with one of the tg_respond functions; these free the request. The
+ * request outlives its client: an answer to one that has gone is thrown away.
+ * Loop thread only. */
+
+#include "base/buf.h"
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+
+enum {
+  TG_REQUEST_PARAMS_MAX = 2,
+  TG_REQUEST_HEADERS_MAX = 64,
+  TG_REQUEST_HEAD_MAX = 16 * 1024, /* bytes of target, header names and values */
+  TG_REQUEST_BODY_MAX = 1024 * 1024,
+};
+
+struct tg_manager;
+struct tg_connection;
+struct tg_route;
+
+struct tg_request {
+  const char *method;                  /* "GET"; HEAD comes as GET, its answer goes out without body */
+  const char *path;                    /* as it came: "/shards/3/payload" */
+  const char *query;                   /* what stands behind the "?"; "" */
+  struct tg_buf body;                  /* NUL-terminated behind its length */
+  json_t *json;                        /* the body, an object, for routes that take JSON; else NULL */
+  char *params[TG_REQUEST_PARAMS_MAX]; /* what stands for the {} of the route's path */
+  struct tg_manager *manager;
+
+  /* Called once when the client goes before it is answered; may be NULL. The
+   * request still has to be answered, and may be from inside. */
+  void (*on_gone)(struct tg_request *request);
+  void *ctx; /* the route's own */
+
+  struct tg_connection *connection; /* NULL: the client has gone */
+  const struct tg_route *route;
+  int header_count;
+  struct {
+    const char *name, *value;
+  } headers[TG_REQUEST_HEADERS_MAX];
+  char *texts; /* holds path, query, headers */
+  bool has_body, expects_continue;
+};
+
+/* NULL: no such header. Case does not matter. */
+const char *tg_request_header(const struct tg_request *request, const char *name);
+
+/* A parameter of the query, into `value`, cut to `size`. False: it is not there. */
+bool tg_request_query(const struct tg_request *request, const char *name, char *value, size_t size);
+
+/* `type` is the Content-Type; `headers` are more lines, each with its \r\n, or
+ * NULL. The body is copied. */
+void tg_respond(struct tg_request *request, int status, const char *type, const char *headers,
+                const void *body, size_t length);
+/* Steals `json`. */
+void tg_respond_json(struct tg_request *request, int status, json_t *json);
+/* {"error": "..."} */
+void tg_respond_error(struct tg_request *request, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* {"error": "...", "code": "..."}, the status by the code (see tg_status_of()). */
+void tg_respond_failure(struct tg_request *request, const struct tg_error *error);
+
+/* The HTTP status for an error of the manager. */
+int tg_status_of(const char *code);
+
+/* Without an answer; for the server. */
+void tg_request_free(struct tg_request *request);

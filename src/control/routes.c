@@ -1,0 +1,99 @@
+#include "control/routes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct tg_route routes[] = {
+    {"GET", "/healthz", tg_route_healthz, .open = true},
+    {"GET", "/readyz", tg_route_readyz, .open = true},
+};
+
+enum { ROUTES = sizeof routes / sizeof *routes };
+
+/* ---- which route ---- */
+
+/* The parts of `path` that stand for {} go to `at` and `length`; -1: no match. */
+static int match(const char *pattern, const char *path, const char *at[], size_t length[])
+{
+  int params = 0;
+  while (*pattern) {
+    if (strncmp(pattern, "{}", 2) != 0) {
+      if (*pattern++ != *path++)
+        return -1;
+      continue;
+    }
+    at[params] = path;
+    length[params] = strcspn(path, "/");
+    if (length[params] == 0)
+      return -1;
+    path += length[params++];
+    pattern += 2;
+  }
+  return *path ? -1 : params;
+}
+
+static void refuse_method(struct tg_request *request, const char *methods)
+{
+  struct tg_buf body = {0}, headers = {0};
+  tg_buf_printf(&body, "{\"error\":\"%s takes %s\"}", request->route->path, methods);
+  tg_buf_printf(&headers, "Allow: %s\r\n", methods);
+  char *lines = tg_buf_take(&headers);
+  tg_respond(request, 405, "application/json", lines, body.data, body.length);
+  tg_buf_free(&body);
+  free(lines);
+}
+
+bool tg_route_find(struct tg_request *request)
+{
+  struct tg_buf methods = {0};
+  const char *at[TG_REQUEST_PARAMS_MAX];
+  size_t length[TG_REQUEST_PARAMS_MAX];
+  for (size_t i = 0; i < ROUTES; i++) {
+    const struct tg_route *route = &routes[i];
+    int params = match(route->path, request->path, at, length);
+    if (params < 0)
+      continue;
+    request->route = route;
+    if (strcmp(route->method, request->method) != 0) {
+      tg_buf_printf(&methods, "%s%s%s", methods.length ? ", " : "", route->method,
+                    strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
+      continue;
+    }
+    for (int k = 0; k < params; k++)
+      request->params[k] = tg_strndup(at[k], length[k]);
+    tg_buf_free(&methods);
+    return true;
+  }
+  if (methods.length > 0) {
+    char *list = tg_buf_take(&methods);
+    refuse_method(request, list);
+    free(list);
+  } else {
+    tg_respond_error(request, 404, "there is nothing at %s", request->path);
+  }
+  return false;
+}
+
+/* ---- its body ---- */
+
+bool tg_route_read_body(struct tg_request *request)
+{
+  const struct tg_buf *body = &request->body;
+  enum tg_route_body wanted = request->route->body;
+  if (wanted == TG_BODY_UNUSED || (wanted == TG_BODY_OPTIONAL && body->length == 0))
+    return true;
+  if (body->length == 0) {
+    tg_respond_error(request, 400, "%s %s needs a body of JSON", request->method, request->route->path);
+    return false;
+  }
+  json_error_t error;
+  request->json = json_loadb(body->data, body->length, JSON_REJECT_DUPLICATES, &error);
+  if (json_is_object(request->json))
+    return true;
+  if (request->json)
+    tg_respond_error(request, 400, "the body has to be an object, {...}, not a list");
+  else
+    tg_respond_error(request, 400, "the body is not JSON: line %d, column %d: %s", error.line, error.column,
+                     error.text);
+  return false;
+}

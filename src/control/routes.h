@@ -1,0 +1,30 @@
+#pragma once
+
+/* The routes of the control API, each one function; see request.h for how it
+ * answers. To add one: a line here, a line in the table of routes.c. */
+
+#include "control/request.h"
+
+enum tg_route_body {
+  TG_BODY_UNUSED,
+  TG_BODY_JSON,     /* request->json is an object */
+  TG_BODY_OPTIONAL, /* the same, or NULL for an empty body */
+};
+
+struct tg_route {
+  const char *method;
+  const char *path; /* "{}" stands for one part of the path: request->params */
+  void (*handle)(struct tg_request *request);
+  enum tg_route_body body;
+  bool open; /* needs no secret */
+};
+
+/* Fills request->route and ->params. False: answered with 404 or 405. */
+bool tg_route_find(struct tg_request *request);
+
+/* Fills request->json. False: answered with 400. */
+bool tg_route_read_body(struct tg_request *request);
+
+/* routes_status.c */
+void tg_route_healthz(struct tg_request *request);
+void tg_route_readyz(struct tg_request *request);

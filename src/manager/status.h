@@ -1,0 +1,49 @@
+#pragma once
+
+/* How the gateway is, for the control API and metrics: figures that are at
+ * hand, without messages to the workers. Loop thread of the manager only. */
+
+#include "base/clock.h"
+#include "shard/shard_table.h"
+
+#include <stdbool.h>
+
+struct tg_manager;
+
+struct tg_gateway_status {
+  const char *phase; /* "starting", "ready" (all shards were up once), "stopping" */
+  int generation;    /* of the script */
+  tg_ms uptime;
+  int total, first, last; /* shards: of the bot, and those of this gateway; total 0: not known yet */
+  int up;                 /* of ours, Connected now */
+  tg_ms eta;              /* about how long until all have identified; -1: not known */
+  int workers;            /* places of workers */
+};
+
+void tg_gateway_status(struct tg_manager *manager, struct tg_gateway_status *status);
+
+/* NULL: not a shard of this gateway, or they are not known yet. */
+struct tg_shard_row *tg_gateway_shard(struct tg_manager *manager, int shard_id);
+
+struct tg_worker_status {
+  int pid;           /* 0: no process runs */
+  const char *state; /* "running", "starting", "restarting", "stopped" */
+  int shards;
+  int restarts;
+  int generation; /* of its script */
+};
+
+/* `worker` from 0 to workers - 1. */
+void tg_gateway_worker(struct tg_manager *manager, int worker, struct tg_worker_status *status);
+
+/* The identify budget. All but max_concurrency are 0 before the shards are known. */
+struct tg_identify_status {
+  int total, remaining; /* session starts of the window */
+  tg_ms reset_after;    /* the rest of the window; 0: none runs */
+  int max_concurrency;
+  int reserve;    /* session starts that are kept back */
+  int waiting;    /* shards that wait for their slot */
+  bool held_back; /* the reserve is reached: only resumes go out */
+};
+
+void tg_gateway_identifies(struct tg_manager *manager, struct tg_identify_status *status);
