@@ -8,13 +8,14 @@
 -- Requests without the right Authorization get 401 and are counted in bot.unauthorized. How it answers is a
 -- policy:
 --
---   bot:answer(function(request, event) return 503, { ["Retry-After"] = "1" } end)   nil: back to 204
+--   bot:answer(function(request, event, events) return 503, { ["Retry-After"] = "1" } end)   nil: back to 204
 --   bot:hang()        takes requests and never answers, until bot:answer(...)
 --   bot:delay(ms)     answers later, by the policy of then
 --   bot:down()        nobody listens, all connections broken; bot:up() listens on the same port again
 --   bot:reset_connections()
 --
--- A policy function may also return "hang" or "reset".
+-- A policy function may also return "hang" or "reset"; `events` are all of the request. The events of a batch
+-- are recorded one by one, as if each had come alone, with their `position` in it; bot.batches has the sizes.
 
 local cjson = require "cjson"
 local http = require "spec.support.http"
@@ -36,6 +37,14 @@ end
 
 function Event:data()
   return self:message().d
+end
+
+-- The body that the event would have alone.
+function Event:text()
+  return cjson.encode {
+    shardId = self.shard, epoch = self.epoch, message = self.decoded, guildCreate = self.guild_create,
+    deferred = self.deferred, gap = self.gap,
+  }
 end
 
 local function from_table(value)
@@ -62,17 +71,37 @@ local function parse(body)
     return { setmetatable(event, Event) }
   end
   local value = cjson.decode(body)
+  if not value[1] then
+    return { from_table(value) }
+  end
   local events = {}
-  for i, item in ipairs(value[1] and value or { value }) do
+  for i, item in ipairs(value) do
     events[i] = from_table(item)
+    events[i].position = i
   end
   return events
 end
 
+-- Of an event in a batch: the key that it would have alone.
+local function key_of(event)
+  local gap = event.gap
+  local s = gap and ("gap-%d"):format(gap.to or gap.from and gap.from - 1 or 0) or event.s
+  return ("%d.%d.%s"):format(event.shard, event.epoch, s)
+end
+
+-- The key of a batch is made of its first and its last event.
+local function key_of_batch(events)
+  local first, last = key_of(events[1]), key_of(events[#events])
+  return #events == 1 and first or first .. "-" .. last:match "[^.]+$"
+end
+
 local function record(self, request, events)
+  if events[1].position then
+    self.batches[#self.batches + 1] = #events
+  end
   for _, event in ipairs(events) do
-    event.key = request.headers["idempotency-key"]
-    event.body = self.keep_bodies and request.body or nil
+    event.key = event.position and key_of(event) or request.headers["idempotency-key"]
+    event.body = self.keep_bodies and (event.position and event:text() or request.body) or nil
     self.events[#self.events + 1] = event
     local shard = self.by_shard[event.shard]
     if not shard then
@@ -90,7 +119,7 @@ end
 local function answer(self, request, events)
   local status, headers, body = 204, nil, nil
   if self.policy then
-    status, headers, body = self.policy(request, events[1])
+    status, headers, body = self.policy(request, events[1], events)
   end
   if status == "hang" then
     return
@@ -117,11 +146,12 @@ local function handle(self, request)
     return 401
   end
   local ok, events = pcall(parse, request.body)
-  if not ok or not events[1] or not events[1].shard then
+  local key = request.headers["idempotency-key"]
+  if not ok or not events[1] or not events[1].shard
+    or (events[1].position and key ~= key_of_batch(events)) then
     self.malformed[#self.malformed + 1] = request.body
     return 400
   end
-  local key = request.headers["idempotency-key"]
   if key then
     self.attempts[key] = (self.attempts[key] or 0) + 1
   end
@@ -159,6 +189,7 @@ function bot.start(options)
     refused = 0,      -- answered with an error by policy
     unauthorized = 0,
     malformed = {},   -- bodies that are not as the design has them
+    batches = {},     -- how many events each accepted one had
     attempts = {},    -- by Idempotency-Key
     in_flight = {},   -- by shard; of a batch the shard of its first event
     max_in_flight = {},
@@ -239,7 +270,7 @@ function Bot:wait_for_events(n, which, timeout)
 end
 
 function Bot:forget()
-  self.events, self.by_shard, self.attempts = {}, {}, {}
+  self.events, self.by_shard, self.attempts, self.batches = {}, {}, {}, {}
   self.requests, self.refused, self.unauthorized = 0, 0, 0
 end
 

@@ -11,7 +11,8 @@
 struct answer {
   struct tg_lane *lane;
   struct tg_handler *handler;
-  struct tg_queued *event;
+  struct tg_queued *event; /* the first one that was sent */
+  int count;               /* ... and how many were */
   const struct tg_http_response *response;
   char reason[TG_ERROR_MESSAGE_SIZE];
 };
@@ -58,20 +59,23 @@ static void send_next(struct tg_lane *lane)
 
 static void retry_after(struct answer *answer, tg_ms delay)
 {
-  tg_count(&answer->lane->row->retried);
+  tg_count_by(&answer->lane->row->retried, (uint64_t)answer->count);
   if (tg_log_on(TG_DEBUG))
-    tg_log(TG_DEBUG, answer->lane->shard_id, "event %llu.%llu is sent again in %lld ms: %s",
-           (unsigned long long)answer->event->epoch, (unsigned long long)answer->event->sequence,
-           (long long)delay, answer->reason);
+    tg_log(TG_DEBUG, answer->lane->shard_id, "%d events from %llu.%llu on are sent again in %lld ms: %s",
+           answer->count, (unsigned long long)answer->event->epoch,
+           (unsigned long long)answer->event->sequence, (long long)delay, answer->reason);
   tg_lane_wait(answer->lane, delay);
 }
 
 static void on_delivered(struct answer *answer)
 {
   struct tg_handler *handler = answer->handler;
-  tg_lane_count_delivered(answer->lane, answer->event);
-  tg_window_success(&handler->window, answer->response->seconds * 1000, handler->in_flight + 1);
-  tg_lane_remove(answer->lane, answer->event);
+  const struct tg_queued *event = answer->event;
+  for (int i = 0; i < answer->count; i++, event = event->next)
+    tg_lane_count_delivered(answer->lane, event);
+  tg_window_success(&handler->window, answer->response->seconds * 1000, handler->in_flight + 1,
+                    answer->count);
+  tg_lane_remove_first(answer->lane, answer->count);
   tg_handler_succeeded(handler);
   send_next(answer->lane);
 }
@@ -97,7 +101,7 @@ static void on_trouble(struct answer *answer, enum tg_outcome outcome)
                 scripted >= 0 ? scripted : tg_retry_delay(answer->event->attempts - 1, tg_random_unit()));
     return;
   }
-  tg_count(&answer->lane->row->retried);
+  tg_count_by(&answer->lane->row->retried, (uint64_t)answer->count);
   send_next(answer->lane);
 }
 
@@ -112,11 +116,12 @@ static void on_slow_down(struct answer *answer)
 }
 
 /* The message in the body; of a marker all of it. */
-static struct tg_span message_of(const struct tg_lane *lane, const struct tg_queued *event)
+static struct tg_span message_of(const struct tg_lane *lane, const struct tg_queued *event,
+                                 char marker[TG_MARKER_MAX])
 {
   struct tg_span message = {event->body, event->body_length};
   if (event->gap)
-    message = (struct tg_span){lane->marker, strlen(lane->marker)};
+    message = (struct tg_span){marker, tg_gap_text(marker, lane->shard_id, event)};
   else if (event->message_length > 0 && !event->marker)
     message = (struct tg_span){event->body + event->message_at, event->message_length};
   else
@@ -129,6 +134,7 @@ static void bury(struct answer *answer)
   struct tg_lane *lane = answer->lane;
   struct tg_queued *event = answer->event;
   struct tg_envelope envelope;
+  char marker[TG_MARKER_MAX];
   struct tg_dead_letter letter = {
       .shard_id = lane->shard_id,
       .epoch = event->epoch,
@@ -136,7 +142,7 @@ static void bury(struct answer *answer)
       .name = {"", 0},
       .status = answer->response->status,
       .answer = answer->response->body,
-      .message = message_of(lane, event),
+      .message = message_of(lane, event, marker),
   };
   if (tg_envelope_scan(letter.message.at, letter.message.length, &envelope) && envelope.name.at)
     letter.name = envelope.name;
@@ -152,9 +158,25 @@ static void bury(struct answer *answer)
   tg_lane_remove(lane, event);
 }
 
+static void split(struct answer *answer)
+{
+  if (tg_log_on(TG_DEBUG))
+    tg_log(TG_DEBUG, answer->lane->shard_id, "%d events from %llu.%llu on are refused together: %s",
+           answer->count, (unsigned long long)answer->event->epoch,
+           (unsigned long long)answer->event->sequence, answer->reason);
+  tg_count_by(&answer->lane->row->retried, (uint64_t)answer->count);
+  tg_handler_succeeded(answer->handler);
+  tg_batch_split(answer->lane, answer->count);
+  send_next(answer->lane);
+}
+
 static void on_refused(struct answer *answer)
 {
   struct tg_queued *event = answer->event;
+  if (answer->count > 1) {
+    split(answer);
+    return;
+  }
   tg_ms now = tg_delivery_now(answer->lane->delivery), delay;
   if (event->refusals++ == 0)
     event->refused_first = now;
@@ -177,7 +199,7 @@ void tg_lane_answered(void *ctx, const struct tg_http_response *response)
   lane->request = 0;
   lane->sending = NULL;
   lane->state = TG_LANE_IDLE;
-  answer.event->in_flight = false;
+  answer.count = tg_batch_take_back(lane);
   if (response->status)
     snprintf(answer.reason, sizeof answer.reason, "it answered %ld", response->status);
   else

@@ -106,3 +106,5 @@ uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled);
 /* The marker's body; `length` bytes were written. */
 enum { TG_MARKER_MAX = 320 };
 size_t tg_gap_write(char body[TG_MARKER_MAX], int shard_id, const struct tg_gap *gap);
+/* The same of an event that is a gap. */
+size_t tg_gap_text(char body[TG_MARKER_MAX], int shard_id, const struct tg_queued *event);

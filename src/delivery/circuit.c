@@ -59,19 +59,31 @@ int tg_window_limit(const struct tg_window *window)
   return (int)window->limit;
 }
 
-void tg_window_success(struct tg_window *window, double ms, int in_flight)
+/* A batch takes longer than an event: each is compared with its like. */
+static struct tg_pace *pace_of(struct tg_window *window, int events)
 {
-  window->smoothed = window->smoothed > 0 ? window->smoothed * 0.9 + ms * 0.1 : ms;
-  if (window->baseline <= 0 || window->smoothed < window->baseline)
-    window->baseline = window->smoothed;
+  int at = 0;
+  while (events > 1 && at < TG_WINDOW_PACES - 1) {
+    events /= 2;
+    at++;
+  }
+  return &window->paces[at];
+}
+
+void tg_window_success(struct tg_window *window, double ms, int in_flight, int events)
+{
+  struct tg_pace *pace = pace_of(window, events);
+  pace->smoothed = pace->smoothed > 0 ? pace->smoothed * 0.9 + ms * 0.1 : ms;
+  if (pace->baseline <= 0 || pace->smoothed < pace->baseline)
+    pace->baseline = pace->smoothed;
   else if (in_flight <= 1) /* it is not us who slow it down: that is what it takes by now */
-    window->baseline += (window->smoothed - window->baseline) * 0.25;
+    pace->baseline += (pace->smoothed - pace->baseline) * 0.25;
   else
-    window->baseline += (window->smoothed - window->baseline) * 0.002;
+    pace->baseline += (pace->smoothed - pace->baseline) * 0.002;
   window->answers++;
 
   /* 2 ms of grace: below that the clock and the loop measure themselves. */
-  bool slow = window->smoothed > 2 * window->baseline + 2;
+  bool slow = pace->smoothed > 2 * pace->baseline + 2;
   if (slow) {
     if (window->answers >= (int)window->limit) {
       window->limit = window->limit * 0.75 > TG_WINDOW_MIN ? window->limit * 0.75 : TG_WINDOW_MIN;

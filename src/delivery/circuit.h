@@ -23,6 +23,7 @@ enum {
   TG_WINDOW_MIN = 1,
   TG_WINDOW_START = 8,
   TG_WINDOW_MAX = 32,
+  TG_WINDOW_PACES = 7,
 };
 
 struct tg_circuit {
@@ -49,8 +50,10 @@ bool tg_circuit_failure(struct tg_circuit *circuit, tg_ms now, tg_ms wait, bool 
 
 struct tg_window {
   double limit;    /* requests in flight */
-  double baseline; /* ms: what an answer takes when little else runs; 0: not known */
-  double smoothed; /* ms: what answers take now */
+  struct tg_pace {
+    double baseline; /* ms: what an answer takes when little else runs; 0: not known */
+    double smoothed; /* ms: what answers take now */
+  } paces[TG_WINDOW_PACES]; /* of single events, batches of up to 3, 7, 15, ... */
   int answers;     /* since the limit was last cut */
   bool ramp;       /* growing back after an outage */
 };
@@ -58,10 +61,10 @@ struct tg_window {
 void tg_window_init(struct tg_window *window);
 int tg_window_limit(const struct tg_window *window);
 
-/* An answer after `ms`; `in_flight` counts it, too. Grows by one a round while
+/* An answer after `ms` to `events` events; `in_flight` counts it, too. Grows by one a round while
  * answers keep their pace and the window is in use, shrinks when they take
  * more than twice the usual. */
-void tg_window_success(struct tg_window *window, double ms, int in_flight);
+void tg_window_success(struct tg_window *window, double ms, int in_flight, int events);
 
 /* Halves, at most once a round. */
 void tg_window_failure(struct tg_window *window);

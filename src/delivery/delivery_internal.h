@@ -6,6 +6,7 @@
  *     pipeline.c   one event on its way: caches, filters, scripts
  *     lane.c       a shard's queue, its sequences, its row of the shard table
  *     backlog.h    the logs underneath, and their files
+ *     batch.c      what goes in one request
  *     handler.c    one event handler URL: who may send, and when
  *     answer.c     what an answer does to event, lane and handler
  *     delivery.c   life and death, configuration, drain */
@@ -27,12 +28,15 @@ enum {
   TG_REPORT_INTERVAL = 60000,
   TG_CONNECT_TIMEOUT = 5000,
   TG_DRAIN_LOOK = 100,
+  TG_BATCH_EVENTS = 64,
+  TG_BATCH_BYTES = 256 << 10, /* but an event that is larger goes alone */
+  TG_BATCH_KEY = 128,
 };
 
 enum tg_lane_state {
   TG_LANE_IDLE,    /* nothing to send */
   TG_LANE_READY,   /* in its handler's ring */
-  TG_LANE_SENDING, /* the head of its queue is in flight */
+  TG_LANE_SENDING, /* the first of its queue are in flight */
   TG_LANE_WAITING, /* its retry timer runs */
 };
 
@@ -65,13 +69,14 @@ struct tg_lane {
   bool touched;
   struct tg_lane *next_touched, *next_synced;
   uint64_t synced_safe, synced_epoch; /* what is durable when the sync is done */
-  char marker[TG_MARKER_MAX];         /* in flight */
 
   struct tg_handler *handler; /* NULL: there is no event handler */
   struct tg_handler *sending; /* whose request is in flight; may be a retired one */
   enum tg_lane_state state;
   struct tg_lane *next_ready;
   uint64_t request; /* tg_http_start() */
+  int in_flight;    /* so many of the first events are in it */
+  struct tg_buf body; /* of it, unless the event's own bytes are */
   uv_timer_t retry;
   char prefix[80]; /* of the body: {"shardId":3,"epoch":7,"message": */
   size_t prefix_length;
@@ -162,10 +167,25 @@ void tg_lane_push(struct tg_lane *lane, const struct tg_event *event);
 void tg_lane_put(struct tg_lane *lane, const struct tg_item *item);
 /* Takes the event out of its lane for good, and frees it. */
 void tg_lane_remove(struct tg_lane *lane, struct tg_queued *event);
+/* The same for the first `count` ones. */
+void tg_lane_remove_first(struct tg_lane *lane, int count);
 /* Sends again after `delay` ms. */
 void tg_lane_wait(struct tg_lane *lane, tg_ms delay);
 void tg_lane_free(struct tg_lane *lane);
 void tg_delivery_report_drops(struct tg_delivery *delivery);
+
+/* batch.c: each works on the first `count` events of the lane. */
+/* Says how many go in the next request; there is at least one event. */
+int tg_batch_choose(struct tg_lane *lane);
+/* Holds until tg_batch_take_back(). */
+struct tg_span tg_batch_body(struct tg_lane *lane, int count);
+/* The header line. A batch is named by its first and its last event. */
+void tg_batch_key(char key[TG_BATCH_KEY], const struct tg_lane *lane, int count);
+void tg_batch_lend(struct tg_lane *lane, int count);
+/* Returns how many were in flight. */
+int tg_batch_take_back(struct tg_lane *lane);
+/* They were refused together: the next request has half of them. */
+void tg_batch_split(struct tg_lane *lane, int count);
 
 /* handler.c */
 struct tg_handler *tg_handler_new(struct tg_delivery *delivery, const char *url);

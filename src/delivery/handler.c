@@ -108,33 +108,25 @@ static struct tg_lane *next_lane(struct tg_handler *handler)
   return lane;
 }
 
-static void send_head(struct tg_handler *handler, struct tg_lane *lane)
+static void send_first(struct tg_handler *handler, struct tg_lane *lane)
 {
   struct tg_delivery *delivery = handler->delivery;
-  struct tg_queued *event = lane->queue.head;
   tg_ms timeout = delivery->config->event_handler.timeout;
-  char key[96];
-  snprintf(key, sizeof key, "Idempotency-Key: %d.%llu.%s%llu", lane->shard_id,
-           (unsigned long long)event->epoch, event->marker ? "gap-" : "",
-           (unsigned long long)event->sequence);
-  struct tg_span body = {event->body, event->body_length};
-  if (event->gap) {
-    struct tg_gap gap;
-    memcpy(&gap, event->body, sizeof gap);
-    body = (struct tg_span){lane->marker, tg_gap_write(lane->marker, lane->shard_id, &gap)};
-  }
+  int count = tg_batch_choose(lane);
+  char key[TG_BATCH_KEY];
+  tg_batch_key(key, lane, count);
   const char *headers[] = {"Content-Type: application/json", key, delivery->authorization, NULL};
   struct tg_http_request request = {
       .method = "POST",
       .url = handler->url,
       .headers = headers,
-      .body = body,
+      .body = tg_batch_body(lane, count),
       .timeout = timeout,
       .connect_timeout = timeout < TG_CONNECT_TIMEOUT ? timeout : TG_CONNECT_TIMEOUT,
       .max_body = 2048,
       .cut_body = true,
   };
-  event->in_flight = true;
+  tg_batch_lend(lane, count);
   lane->state = TG_LANE_SENDING;
   lane->sending = handler;
   tg_handler_in_flight(handler, 1);
@@ -156,7 +148,7 @@ void tg_handler_pump(struct tg_handler *handler)
          tg_circuit_allows(&handler->circuit, now, handler->in_flight)) {
     struct tg_lane *lane = next_lane(handler);
     if (lane->queue.head) /* else overflow has emptied it */
-      send_head(handler, lane);
+      send_first(handler, lane);
   }
   if (handler->ready && handler->circuit.state == TG_CIRCUIT_OPEN && now < handler->circuit.until)
     uv_timer_start(&handler->timer, on_wait_over, (uint64_t)(handler->circuit.until - now), 0);

@@ -69,6 +69,7 @@ void tg_lane_free(struct tg_lane *lane)
     tg_queued_free(event);
   }
   tg_lane_forget_backlog(lane);
+  tg_buf_free(&lane->body);
   tg_guild_cache_free(&lane->guilds);
   free(lane);
 }
@@ -124,17 +125,34 @@ void tg_lane_count_delivered(struct tg_lane *lane, const struct tg_queued *event
   tg_stats_latency(tg_delivery_now(lane->delivery) - event->queued_at);
 }
 
-void tg_lane_remove(struct tg_lane *lane, struct tg_queued *event)
+static void take_out(struct tg_lane *lane, struct tg_queued *event)
+{
+  tg_lane_settle(lane, event);
+  tg_lane_queue_remove(&lane->queue, &lane->delivery->queued, event);
+  tg_queued_free(event);
+}
+
+static void has_shrunk(struct tg_lane *lane)
 {
   struct tg_delivery *delivery = lane->delivery;
-  tg_lane_settle(lane, event);
-  tg_lane_queue_remove(&lane->queue, &delivery->queued, event);
-  tg_queued_free(event);
   if (lane->spilled)
     tg_lane_refill(lane);
   tg_lane_publish(lane);
   if (delivery->drained && tg_delivery_waiting(delivery) == 0)
     uv_timer_start(&delivery->drain, delivery->drain.timer_cb, 0, 0);
+}
+
+void tg_lane_remove(struct tg_lane *lane, struct tg_queued *event)
+{
+  take_out(lane, event);
+  has_shrunk(lane);
+}
+
+void tg_lane_remove_first(struct tg_lane *lane, int count)
+{
+  while (count-- > 0)
+    take_out(lane, lane->queue.head);
+  has_shrunk(lane);
 }
 
 static struct tg_lane *find_fullest(struct tg_delivery *delivery, bool any)

@@ -24,6 +24,21 @@ size_t tg_gap_write(char body[TG_MARKER_MAX], int shard_id, const struct tg_gap 
   return (size_t)length;
 }
 
+size_t tg_gap_text(char body[TG_MARKER_MAX], int shard_id, const struct tg_queued *event)
+{
+  struct tg_gap gap;
+  memcpy(&gap, event->body, sizeof gap);
+  return tg_gap_write(body, shard_id, &gap);
+}
+
+/* Of its key, and in the log: not beyond what was received. */
+static uint64_t sequence_of(const struct tg_gap *gap)
+{
+  if (gap->to > 0)
+    return gap->to;
+  return gap->from > 0 ? gap->from - 1 : 0;
+}
+
 /* --- where a marker stands ------------------------------------------------------ */
 
 /* Whether the event comes behind that place in the logs. */
@@ -52,10 +67,11 @@ static void queue_marker(struct tg_lane *lane, const struct tg_gap *gap, struct 
   struct tg_delivery *delivery = lane->delivery;
   struct tg_queued *before = place ? place->previous : lane->queue.tail;
   struct tg_gap known;
-  if (before && before->gap && !before->in_flight) {
+  if (before && before->gap && !before->in_flight && !before->trying) {
     memcpy(&known, before->body, sizeof known);
     if (same_hole(&known, gap)) {
       widen(&known, gap);
+      before->sequence = known.to;
       memcpy(before->body, &known, sizeof known);
       return;
     }
@@ -63,13 +79,16 @@ static void queue_marker(struct tg_lane *lane, const struct tg_gap *gap, struct 
   struct tg_span nothing = {"", 0}, body = {(const char *)gap, sizeof *gap};
   struct tg_queued *marker = tg_queued_new(nothing, body, nothing);
   marker->epoch = gap->epoch;
-  marker->sequence = gap->to ? gap->to : gap->from;
+  marker->sequence = sequence_of(gap);
   marker->queued_at = tg_delivery_now(delivery);
   marker->keep = marker->marker = marker->gap = marker->logged = true;
-  if (place)
+  if (place) {
+    marker->trying = place->trying; /* in the middle of a batch: part of it */
+    marker->suspect = place->suspect;
     tg_lane_queue_insert(&lane->queue, &delivery->queued, marker, place);
-  else
+  } else {
     tg_lane_queue_push(&lane->queue, &delivery->queued, marker);
+  }
   lane->gaps_queued++;
 }
 
@@ -102,7 +121,7 @@ void tg_lane_add_gap(struct tg_lane *lane, int order, tg_log_position point, con
   struct tg_queued *place = lane->queue.head;
   while (place && !is_behind(place, order, point))
     place = place->next;
-  if (place && place->in_flight)
+  while (place && place->in_flight)
     place = place->next; /* too late: right behind it */
   bool unread = lane->spilled && (lane->source->order < order ||
                                   (lane->source->order == order && lane->after < point));
@@ -214,7 +233,7 @@ void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap)
     return;
   struct tg_item item = {
       .epoch = gap->epoch,
-      .sequence = gap->to ? gap->to : gap->from > 0 ? gap->from - 1 : 0,
+      .sequence = sequence_of(gap),
       .keep = true,
       .marker = true,
       .parts = {{"", 0}, {body, tg_gap_write(body, lane->shard_id, gap)}, {"", 0}},

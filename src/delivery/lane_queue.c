@@ -103,7 +103,7 @@ void tg_lane_queue_new_session(struct tg_lane_queue *queue, uint64_t epoch)
 struct tg_queued *tg_lane_queue_oldest(const struct tg_lane_queue *queue, bool any)
 {
   struct tg_queued *event = any ? queue->head : queue->droppable;
-  if (event && event->in_flight)
+  while (event && event->in_flight)
     event = any ? event->next : skip_kept(event->next);
   return event;
 }

@@ -140,10 +140,10 @@ static void window_grows_while_answers_keep_pace(void **state)
   tg_window_init(&window);
   assert_int_equal(tg_window_limit(&window), 8);
   for (int i = 0; i < 100; i++)
-    tg_window_success(&window, 10, 3); /* not in use: no reason to grow */
+    tg_window_success(&window, 10, 3, 1); /* not in use: no reason to grow */
   assert_int_equal(tg_window_limit(&window), 8);
   for (int i = 0; i < 2000; i++)
-    tg_window_success(&window, 10, tg_window_limit(&window));
+    tg_window_success(&window, 10, tg_window_limit(&window), 1);
   assert_int_equal(tg_window_limit(&window), 32);
 }
 
@@ -152,15 +152,15 @@ static void window_shrinks_when_answers_take_longer(void **state)
   (void)state;
   struct tg_window window;
   tg_window_init(&window);
-  tg_window_success(&window, 10, 1);
+  tg_window_success(&window, 10, 1, 1);
   int sum = 0;
   for (int i = 0; i < 400; i++) {
     sum += tg_window_limit(&window);
-    tg_window_success(&window, 10.0 * tg_window_limit(&window), tg_window_limit(&window)); /* one at a time */
+    tg_window_success(&window, 10.0 * tg_window_limit(&window), tg_window_limit(&window), 1); /* one at a time */
   }
   assert_in_range(sum / 400, 1, 6);
   for (int i = 0; i < 100000; i++)
-    tg_window_success(&window, 1000, 1);
+    tg_window_success(&window, 1000, 1, 1);
   assert_in_range(tg_window_limit(&window), 1, 32);
 }
 
@@ -171,9 +171,9 @@ static void window_gets_used_to_slow_answers(void **state)
   struct tg_window window;
   tg_window_init(&window);
   for (int i = 0; i < 50; i++)
-    tg_window_success(&window, 1, 1);
+    tg_window_success(&window, 1, 1, 1);
   for (int i = 0; i < 300; i++)
-    tg_window_success(&window, 30, tg_window_limit(&window));
+    tg_window_success(&window, 30, tg_window_limit(&window), 1);
   assert_in_range(tg_window_limit(&window), 12, 32);
 }
 
@@ -184,7 +184,7 @@ static void window_bears_quick_and_slow_answers_mixed(void **state)
   tg_window_init(&window);
   int sum = 0;
   for (int i = 0; i < 1000; i++) {
-    tg_window_success(&window, i % 2 ? 30 : 1, tg_window_limit(&window));
+    tg_window_success(&window, i % 2 ? 30 : 1, tg_window_limit(&window), 1);
     sum += tg_window_limit(&window);
   }
   assert_in_range(sum / 1000, 8, 32);
@@ -207,7 +207,7 @@ static void window_halves_once_a_round(void **state)
   int limits[] = {1, 2, 3, 4, 5, 6, 7, 8, 8};
   for (int i = 0; i < 9; i++) {
     assert_int_equal(tg_window_limit(&window), limits[i]);
-    tg_window_success(&window, 10, tg_window_limit(&window));
+    tg_window_success(&window, 10, tg_window_limit(&window), 1);
   }
 }
 

@@ -1,0 +1,117 @@
+#include "delivery/delivery_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What goes to the event handler in one request: the first event of a lane, or,
+ * with event_handler.batch, the first ones. An event that was sent without
+ * success comes again in the same batch (`trying`): a batch may shrink meanwhile,
+ * since policy drops events, but never grows, so that its key stands for no more
+ * than it did. After a refusal the events of the batch are `suspect`: at least one
+ * of them is to blame, and half of them are tried at a time. */
+
+/* How many of the first events hold one that was refused, as far as is known. */
+static int suspects(const struct tg_queued *head)
+{
+  int count = 0;
+  for (; head && head->suspect; head = head->next)
+    count++;
+  return count;
+}
+
+static size_t length_of(const struct tg_queued *event)
+{
+  return event->gap ? TG_MARKER_MAX : event->body_length;
+}
+
+int tg_batch_choose(struct tg_lane *lane)
+{
+  struct tg_queued *head = lane->queue.head, *event = head;
+  bool batches = lane->delivery->config->event_handler.batch;
+  bool again = head->trying;
+  int limit = batches ? TG_BATCH_EVENTS : 1, count = 0;
+  size_t bytes = 0;
+  if (batches && head->suspect)
+    limit = (suspects(head) + 1) / 2;
+  for (; event && count < limit; event = event->next, count++) {
+    bytes += length_of(event) + 1;
+    if (event != head && (again ? !event->trying : event->epoch != head->epoch || bytes > TG_BATCH_BYTES))
+      break;
+    event->trying = true;
+  }
+  for (; event && event->trying; event = event->next)
+    event->trying = false;
+  return count;
+}
+
+static void write_event(struct tg_lane *lane, const struct tg_queued *event)
+{
+  if (event->gap)
+    lane->body.length += tg_gap_text(tg_buf_reserve(&lane->body, TG_MARKER_MAX), lane->shard_id, event);
+  else
+    tg_buf_append(&lane->body, event->body, event->body_length);
+}
+
+struct tg_span tg_batch_body(struct tg_lane *lane, int count)
+{
+  const struct tg_queued *event = lane->queue.head;
+  bool batches = lane->delivery->config->event_handler.batch;
+  if (!batches && !event->gap)
+    return (struct tg_span){event->body, event->body_length};
+  for (int i = 0; i < count; i++, event = event->next) {
+    if (batches)
+      tg_buf_puts(&lane->body, i == 0 ? "[" : ",");
+    write_event(lane, event);
+  }
+  if (batches)
+    tg_buf_puts(&lane->body, "]");
+  return (struct tg_span){lane->body.data, lane->body.length};
+}
+
+static const char *kind_of(const struct tg_queued *event)
+{
+  return event->marker ? "gap-" : "";
+}
+
+void tg_batch_key(char key[TG_BATCH_KEY], const struct tg_lane *lane, int count)
+{
+  const struct tg_queued *first = lane->queue.head, *last = first;
+  int length = snprintf(key, TG_BATCH_KEY, "Idempotency-Key: %d.%llu.%s%llu", lane->shard_id,
+                        (unsigned long long)first->epoch, kind_of(first), (unsigned long long)first->sequence);
+  for (int i = 1; i < count; i++)
+    last = last->next;
+  if (last != first)
+    snprintf(key + length, TG_BATCH_KEY - (size_t)length, "-%s%llu", kind_of(last),
+             (unsigned long long)last->sequence);
+}
+
+void tg_batch_lend(struct tg_lane *lane, int count)
+{
+  struct tg_queued *event = lane->queue.head;
+  lane->in_flight = count;
+  for (; count > 0; count--, event = event->next)
+    event->in_flight = true;
+}
+
+int tg_batch_take_back(struct tg_lane *lane)
+{
+  struct tg_queued *event = lane->queue.head;
+  int count = lane->in_flight;
+  lane->in_flight = 0;
+  for (int i = 0; i < count; i++, event = event->next)
+    event->in_flight = false;
+  tg_buf_free(&lane->body);
+  return count;
+}
+
+void tg_batch_split(struct tg_lane *lane, int count)
+{
+  struct tg_queued *event = lane->queue.head;
+  for (; count > 0; count--, event = event->next) {
+    event->suspect = true;
+    event->trying = false;
+  }
+  /* The refused half may be all there is to blame: nothing is known of those behind it. */
+  for (; event && event->suspect; event = event->next)
+    event->suspect = false;
+}
