@@ -76,8 +76,9 @@ static const char *kind_of(const struct tg_queued *event)
 void tg_batch_key(char key[TG_BATCH_KEY], const struct tg_lane *lane, int count)
 {
   const struct tg_queued *first = lane->queue.head, *last = first;
-  int length = snprintf(key, TG_BATCH_KEY, "Idempotency-Key: %d.%llu.%s%llu", lane->shard_id,
-                        (unsigned long long)first->epoch, kind_of(first), (unsigned long long)first->sequence);
+  int length =
+      snprintf(key, TG_BATCH_KEY, "Idempotency-Key: %d.%llu.%s%llu", lane->shard_id,
+               (unsigned long long)first->epoch, kind_of(first), (unsigned long long)first->sequence);
   for (int i = 1; i < count; i++)
     last = last->next;
   if (last != first)
