@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 enum { MAX_TEXT = 8192, MAX_SECRETS = 16, MIN_SECRET = 6 };
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
+static const char *const priorities[] = {"<7>", "<6>", "<4>", "<3>"}; /* of syslog */
 
 static struct {
   enum tg_log_level level;
@@ -23,6 +25,7 @@ static struct {
   char *secrets[MAX_SECRETS];
   int secret_count;
   bool terminal;
+  bool journal;
   struct tg_log_limit limit;
   tg_log_sink *sink;
   void *sink_ctx;
@@ -43,6 +46,8 @@ void tg_log_set_level(enum tg_log_level level) { the_log.level = level; }
 enum tg_log_level tg_log_get_level(void) { return the_log.level; }
 void tg_log_set_json(bool json) { the_log.json = json; }
 void tg_log_set_terminal(bool terminal) { the_log.terminal = terminal; }
+
+void tg_log_set_journal(bool journal) { the_log.journal = journal; }
 
 void tg_log_set_sink(tg_log_sink *sink, void *ctx)
 {
@@ -92,17 +97,22 @@ static void format_time(char *out, size_t size)
   snprintf(out, size, "%s.%03ldZ", seconds, now.tv_nsec / 1000000);
 }
 
+static ssize_t put_parts(const char *before, const char *line, size_t length)
+{
+  struct iovec parts[] = {{(void *)(uintptr_t)before, strlen(before)}, {(void *)(uintptr_t)line, length}};
+  return writev(STDERR_FILENO, parts, 2);
+}
+
 /* One write a line: lines of several processes do not mix. A log that cannot be
  * written is no reason to stop: there is nobody to tell. */
-static void put(char *line, size_t length)
+static void put(enum tg_log_level level, const char *line, size_t length)
 {
-  static char wipe[] = "\r\033[K";
-  size_t before = the_log.terminal ? sizeof wipe - 1 : 0;
-  struct iovec parts[] = {{wipe, before}, {line, length}};
-  ssize_t n = writev(STDERR_FILENO, parts, 2);
-  if (n < (ssize_t)before)
+  const char *before = the_log.journal ? priorities[level] : the_log.terminal ? "\r\033[K" : "";
+  size_t ahead = strlen(before);
+  ssize_t n = put_parts(before, line, length);
+  if (n < (ssize_t)ahead)
     return;
-  for (size_t done = (size_t)n - before; done < length; done += (size_t)n) {
+  for (size_t done = (size_t)n - ahead; done < length; done += (size_t)n) {
     n = write(STDERR_FILENO, line + done, length - done);
     if (n <= 0)
       return;
@@ -125,7 +135,7 @@ static void put_json(enum tg_log_level level, int shard_id, const char *time, co
     return;
   size_t length = strlen(bytes);
   bytes[length] = '\n'; /* in the place of the NUL, which nobody needs */
-  put(bytes, length + 1);
+  put(level, bytes, length + 1);
   free(bytes);
 }
 
@@ -135,15 +145,22 @@ static void put_text(enum tg_log_level level, int shard_id, const char *time, co
   char shard[32] = "";
   if (shard_id >= 0)
     snprintf(shard, sizeof shard, " shard %d", shard_id);
-  size_t n = (size_t)snprintf(line, sizeof line, "%s %-5s %s%s: ", time, level_names[level], the_log.role,
-                              shard);
-  for (const char *at = text; *at && n < sizeof line - 4; at++) {
+  size_t n = 0;
+  if (!the_log.journal)
+    n = (size_t)snprintf(line, sizeof line, "%s ", time);
+  n += (size_t)snprintf(line + n, sizeof line - n, "%-5s %s%s: ", level_names[level], the_log.role, shard);
+  for (const char *at = text; *at && n < sizeof line - 8; at++) {
     line[n++] = *at;
-    if (*at == '\n')
-      line[n++] = ' ', line[n++] = ' ';
+    if (*at != '\n')
+      continue;
+    if (the_log.journal) { /* an entry of its own there */
+      memcpy(line + n, priorities[level], 3);
+      n += 3;
+    }
+    line[n++] = ' ', line[n++] = ' ';
   }
   line[n++] = '\n';
-  put(line, n);
+  put(level, line, n);
 }
 
 static void put_line(enum tg_log_level level, int shard_id, const char *text)

@@ -35,6 +35,11 @@ void tg_log_secret(const char *secret);
  * its progress bar: each line wipes what stands in its place. */
 void tg_log_set_terminal(bool terminal);
 
+/* Standard error goes to systemd's journal: each line begins with its priority
+ * ("<6>", sd-daemon(3)), which the journal takes off and files, and text has no
+ * time of its own, as the journal knows it. */
+void tg_log_set_journal(bool journal);
+
 /* From here on lines go to `sink` instead of standard error; NULL: back there. */
 typedef void tg_log_sink(void *ctx, enum tg_log_level level, int shard_id, const char *text);
 void tg_log_set_sink(tg_log_sink *sink, void *ctx);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { SCRIPT_CONNECTIONS = 16 }; /* to one host; further requests wait for their turn */
@@ -26,6 +27,17 @@ bool tg_process_on_terminal(void)
   return isatty(STDERR_FILENO) && kind && *kind && strcmp(kind, "dumb") != 0;
 }
 
+/* systemd names the device and inode of the stream that leads to its journal. A
+ * child whose standard error was led elsewhere has the variable, too. */
+static bool on_journal(void)
+{
+  const char *stream = getenv("JOURNAL_STREAM");
+  struct stat status;
+  unsigned long long device, inode;
+  return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &status) == 0 &&
+         status.st_dev == device && status.st_ino == inode;
+}
+
 /* Until the configuration is known the environment decides, so that its own
  * errors come in the wanted form. */
 static void first_log_settings(enum tg_role role, int worker_id)
@@ -34,6 +46,7 @@ static void first_log_settings(enum tg_role role, int worker_id)
   snprintf(name, sizeof name, role == TG_ROLE_MANAGER ? "manager" : "worker %d", worker_id);
   tg_log_set_role(name);
   tg_log_set_terminal(tg_process_on_terminal());
+  tg_log_set_journal(on_journal());
   tg_log_secret(getenv("DISCORD_TOKEN"));
   const char *format = getenv("LOG_FORMAT");
   tg_log_set_json(format && strcmp(format, "json") == 0);

@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "cli/process.h"
+#include "cli/service.h"
 #include "cli/watch.h"
 
 #include "base/error.h"
@@ -17,6 +18,7 @@
 
 struct run {
   struct tg_process process;
+  struct tg_service service;
   struct tg_manager *manager;
   struct tg_control *control;
   uv_signal_t reload, terminate, interrupt;
@@ -33,6 +35,18 @@ static void reconfigure(void *ctx, const struct tg_config *config)
   struct run *run = ctx;
   tg_manager_reconfigure(run->manager, config);
   tg_control_reconfigure(run->control, config);
+}
+
+static void on_news(void *ctx, enum tg_manager_news news)
+{
+  struct run *run = ctx;
+  tg_service_news(&run->service, news);
+}
+
+static void on_exit_of_manager(void *ctx, int exit_code)
+{
+  struct run *run = ctx;
+  tg_process_exit(&run->process, exit_code);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -73,8 +87,9 @@ static int start(struct run *run, const char *script, bool watch)
       .reload = process->reload,
       .script_path = script,
       .progress = tg_process_on_terminal(),
-      .on_exit = tg_process_exit,
-      .ctx = process,
+      .on_exit = on_exit_of_manager,
+      .on_news = on_news,
+      .ctx = run,
   };
   struct tg_error error;
   run->manager = tg_manager_new(&options, &error);
@@ -96,6 +111,7 @@ static int start(struct run *run, const char *script, bool watch)
     tg_watch_start(&run->watch, &process->loop, process->script, on_file_changed, run);
   else if (watch)
     tg_log(TG_WARN, TG_NO_SHARD, "--watch without a script has nothing to look at");
+  tg_service_attach(&run->service, &process->loop, run->manager);
   tg_script_started(process->script);
   tg_manager_start(run->manager);
   return tg_process_run(process);
@@ -134,11 +150,13 @@ int tg_cli_run(int argc, char **argv)
   prctl(PR_SET_NAME, "tidegate");
   signal(SIGHUP, SIG_IGN); /* one that comes too early for a reload must not end the program */
   struct run run = {0};
+  tg_service_begin(&run.service);
   exit_code = tg_process_begin(&run.process, TG_ROLE_MANAGER, 0, script, -1);
   if (exit_code == TG_EXIT_OK)
     exit_code = check_certificates(tg_script_config(run.process.script));
   if (exit_code == TG_EXIT_OK)
     exit_code = start(&run, script, watch);
+  tg_service_end(&run.service);
   tg_manager_free(run.manager);
   tg_control_free(run.control);
   tg_process_end(&run.process);

@@ -201,6 +201,8 @@ void tg_manager_fail(struct tg_manager *manager, int exit_code, const char *form
 void tg_manager_begin(struct tg_manager *manager);
 void tg_manager_worker_loaded(struct tg_manager *manager);
 
+void tg_manager_tell(struct tg_manager *manager, enum tg_manager_news news);
+
 /* ---- fetch.c ---- */
 
 void tg_fetch_at_start(struct tg_manager *manager);

@@ -187,10 +187,18 @@ void tg_manager_begin(struct tg_manager *manager)
   tg_workers_start(manager);
 }
 
+void tg_manager_tell(struct tg_manager *manager, enum tg_manager_news news)
+{
+  if (manager->options.on_news)
+    manager->options.on_news(manager->options.ctx, news);
+}
+
 static void run(struct tg_manager *manager)
 {
   manager->phase = TG_MANAGER_RUNNING;
   tg_spawn(manager);
+  if (!tg_manager_stopping(manager))
+    tg_manager_tell(manager, TG_MANAGER_IS_RUNNING);
 }
 
 void tg_manager_worker_loaded(struct tg_manager *manager)

@@ -17,6 +17,15 @@
 struct tg_manager;
 struct tg_http;
 
+/* What the program around the manager may want to tell others. */
+enum tg_manager_news {
+  TG_MANAGER_IS_RUNNING, /* workers have loaded, the shards begin to start */
+  TG_MANAGER_RELOADING,  /* followed by one of the next two, unless the end comes first */
+  TG_MANAGER_RELOADED,
+  TG_MANAGER_RELOAD_FAILED,
+  TG_MANAGER_IS_STOPPING,
+};
+
 struct tg_manager_options {
   uv_loop_t *loop;
   const struct tg_config *config;
@@ -28,6 +37,7 @@ struct tg_manager_options {
   /* The gateway is over; the loop should end with this exit code. Never called
    * from inside a call to the manager. */
   void (*on_exit)(void *ctx, int exit_code);
+  void (*on_news)(void *ctx, enum tg_manager_news news); /* NULL: nobody asks */
   void *ctx;
 };
 
@@ -41,6 +51,9 @@ void tg_manager_start(struct tg_manager *manager);
 
 /* Stops all workers, then calls on_exit(exit_code). A second call hurries. */
 void tg_manager_stop(struct tg_manager *manager, bool keep_sessions, int exit_code);
+
+/* How far things are, in words for one line: "12 of 40 shards up, about 35 s left". */
+void tg_manager_status_text(struct tg_manager *manager, char *text, size_t size);
 
 /* After on_exit, or without a start. The loop has to run until it is empty
  * afterwards: its closing handles hold the memory. */

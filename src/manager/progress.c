@@ -31,7 +31,10 @@ static void format_left(struct tg_manager *manager, char *text, size_t size)
   char time[TG_HUMAN_SIZE];
   tg_ms left = tg_scheduler_eta(manager->scheduler, tg_now());
   tg_human_seconds(left, time, sizeof time);
-  snprintf(text, size, left > 0 ? "about %s left" : "nearly there", time);
+  if (manager->gate_closed)
+    snprintf(text, size, "identifies are held back");
+  else
+    snprintf(text, size, left > 0 ? "about %s left" : "nearly there", time);
 }
 
 static void draw_bar(struct tg_manager *manager, int up, int total)
@@ -41,10 +44,7 @@ static void draw_bar(struct tg_manager *manager, int up, int total)
   for (int i = 0; i < BAR_WIDTH; i++)
     bar[i] = i < filled ? '#' : '.';
   bar[BAR_WIDTH] = '\0';
-  if (manager->gate_closed)
-    snprintf(left, sizeof left, "identifies are held back");
-  else
-    format_left(manager, left, sizeof left);
+  format_left(manager, left, sizeof left);
   snprintf(text, sizeof text, "[%s] %d of %d shards up, %s", bar, up, total, left);
   /* The cursor goes back to the start: the next line, whoever writes it, takes
    * the place of the bar. */
@@ -68,6 +68,35 @@ void tg_progress_draw(struct tg_manager *manager)
   }
   if (percent > manager->shown_percent)
     manager->shown_percent = percent;
+}
+
+void tg_manager_status_text(struct tg_manager *manager, char *text, size_t size)
+{
+  int total = tg_manager_shard_count(manager);
+  int up = total > 0 ? tg_spawn_count_up(manager) : 0;
+  char left[80];
+  switch (manager->phase) {
+  case TG_MANAGER_NEW:
+  case TG_MANAGER_FETCHING:
+    snprintf(text, size, "asking Discord where and how to connect");
+    break;
+  case TG_MANAGER_LOADING:
+    snprintf(text, size, "%d worker%s load%s", manager->worker_count, manager->worker_count == 1 ? "" : "s",
+             manager->worker_count == 1 ? "s" : "");
+    break;
+  case TG_MANAGER_RUNNING:
+    format_left(manager, left, sizeof left);
+    if (manager->all_up && !manager->gate_closed)
+      snprintf(text, size, "%d of %d shard%s up", up, total, total == 1 ? "" : "s");
+    else
+      snprintf(text, size, "%d of %d shard%s up, %s", up, total, total == 1 ? "" : "s", left);
+    break;
+  case TG_MANAGER_STOPPING:
+  case TG_MANAGER_OVER:
+    snprintf(text, size, "stopping; the sessions are %s",
+             manager->keep_sessions ? "kept for the next start" : "ended");
+    break;
+  }
 }
 
 void tg_progress_end(struct tg_manager *manager)

@@ -159,6 +159,7 @@ static void finish(struct tg_reload_run *run)
   struct tg_waiter *next = run->next;
   if (manager) {
     manager->reload = NULL;
+    tg_manager_tell(manager, run->problem.length > 0 ? TG_MANAGER_RELOAD_FAILED : TG_MANAGER_RELOADED);
     if (run->problem.length > 0)
       reply_failure(run);
     else
@@ -229,6 +230,7 @@ static void begin(struct tg_manager *manager, struct tg_waiter *waiters)
                                 .waiters = waiters,
                                 .began = tg_now()};
   manager->reload = run;
+  tg_manager_tell(manager, TG_MANAGER_RELOADING);
   char *problem = NULL;
   run->prepared = manager->options.reload.prepare(manager->options.reload.ctx, &problem);
   int index = 0;

@@ -90,6 +90,7 @@ void tg_manager_stop(struct tg_manager *manager, bool keep_sessions, int exit_co
   manager->phase = TG_MANAGER_STOPPING;
   manager->keep_sessions = keep_sessions;
   manager->exit_code = exit_code;
+  tg_manager_tell(manager, TG_MANAGER_IS_STOPPING);
   tg_progress_end(manager);
   tg_fetch_cancel(manager);
   tg_reload_end(manager);
