@@ -47,6 +47,8 @@ struct tg_lane {
   int shard_id;
   uint64_t epoch;
   uint64_t received; /* highest s of that epoch */
+  uint64_t resumed;  /* s of a RESUMED that is not durable yet; 0: none */
+  uint32_t heard;    /* of the row's `unheard`, those that it settles */
   struct tg_shard_row *row;
   struct tg_lane_queue queue;
 

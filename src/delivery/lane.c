@@ -78,7 +78,7 @@ void tg_lane_set_session(struct tg_lane *lane, uint64_t epoch, uint64_t received
 {
   lane->epoch = epoch;
   lane->received = lane->durable = received;
-  lane->delivered = lane->announced = 0;
+  lane->delivered = lane->announced = lane->resumed = 0;
   lane->first_unlogged = NULL;
   tg_lane_queue_new_session(&lane->queue, epoch);
   int length =
@@ -100,6 +100,15 @@ uint64_t tg_lane_settled(const struct tg_lane *lane)
   return lane->delivery->own ? lane->durable : delivered(lane);
 }
 
+/* From here on another process would not be sent that RESUMED's number either. */
+static void settle_resumed(struct tg_lane *lane)
+{
+  uint32_t unheard = atomic_load_explicit(&lane->row->unheard, memory_order_relaxed);
+  unheard = unheard > lane->heard ? unheard - lane->heard : 0;
+  atomic_store_explicit(&lane->row->unheard, unheard, memory_order_relaxed);
+  lane->resumed = 0;
+}
+
 void tg_lane_publish(struct tg_lane *lane)
 {
   struct tg_shard_row *row = lane->row;
@@ -107,6 +116,8 @@ void tg_lane_publish(struct tg_lane *lane)
   if (lane->epoch > 0) { /* else the row still tells what is to be adopted */
     atomic_store_explicit(&row->durable_sequence, tg_lane_settled(lane), memory_order_relaxed);
     atomic_store_explicit(&row->delivered_sequence, delivered(lane), memory_order_relaxed);
+    if (__builtin_expect(lane->resumed != 0, 0) && tg_lane_settled(lane) >= lane->resumed)
+      settle_resumed(lane);
   }
   atomic_store_explicit(&row->queued_events, lane->queue.events + lane->late.events + lane->spilled_events,
                         memory_order_relaxed);

@@ -95,7 +95,7 @@ static void mourn(struct tg_managed_worker *worker, int64_t status, int number)
          reason, manager->script_path && number != 0 ? ", script " : "",
          manager->script_path && number != 0 ? manager->script_path : "", shards,
          shards == 1 ? " goes" : "s go");
-  if (worker->ready_at && tg_now() - worker->ready_at >= HEALTHY)
+  if (worker->ready_at && tg_now() - worker->ready_at >= tg_patience(HEALTHY))
     worker->failures = 0;
   worker->failures++;
   json_t *args = json_pack("[i, s]", worker->id, reason);
@@ -157,8 +157,7 @@ void tg_workers_exit_default(struct tg_manager *manager, const json_t *list, tg_
       !tg_manager_stopping(manager)) {
     int doublings = worker->failures > 1 ? worker->failures - 1 : 0;
     tg_ms delay = doublings < 10 ? (tg_ms)RESTART_BASE << doublings : RESTART_CAP;
-    if (delay > RESTART_CAP)
-      delay = RESTART_CAP;
+    delay = tg_patience(delay < RESTART_CAP ? delay : RESTART_CAP);
     tg_log(TG_INFO, TG_NO_SHARD, "worker %d is started again in %lld ms", id, (long long)delay);
     uv_update_time(manager->loop);
     uv_timer_start(worker->restart, on_restart, (uint64_t)delay, 0);

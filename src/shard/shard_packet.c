@@ -54,6 +54,7 @@ void tg_shard_resume(struct tg_shard *shard)
   tg_shard_durable_sequence(shard, &sequence);
   tg_payload_resume(&frame, shard->env->config->token, shard->session.id, sequence);
   shard->resumed_from = sequence;
+  atomic_fetch_add(&shard->row->unheard, 1);
   tg_shard_await(shard, TG_PHASE_RESUMING, TG_T_RESUMED);
   tg_shard_send_frame(shard, &frame);
   tg_buf_free(&frame);
@@ -84,6 +85,7 @@ static bool begin_session(struct tg_shard *shard, const struct tg_envelope *pack
   if (!copy_string(packet, "resume_gateway_url", session.resume_url, sizeof session.resume_url))
     tg_log(TG_WARN, shard->id, "READY has no resume_gateway_url: resumes go to the main URL");
   tg_session_store(shard->row, &session);
+  atomic_store(&shard->row->unheard, 0);
   shard->session = session;
   shard->env->on_session(shard->env->owner, shard, session.epoch);
   tg_shard_settled(shard);

@@ -56,6 +56,7 @@ struct tg_shard_row {
   _Atomic int32_t state; /* enum tg_shard_state */
   _Atomic int32_t worker_id;
   _Atomic int32_t rtt; /* ms; -1: unknown */
+  _Atomic uint32_t unheard; /* op 6 of this session whose RESUMED is not durable */
   _Atomic uint64_t durable_sequence;   /* mirrors session.sequence, written alone */
   _Atomic uint64_t delivered_sequence; /* the event handler has all up to here */
   _Atomic uint64_t queued_events, queued_bytes;

@@ -214,6 +214,33 @@ static void what_never_came_is_told(void **state)
   assert_key(2, "2.7.5");
 }
 
+static void replay(int shard_id, uint64_t sequence, const char *text)
+{
+  struct tg_event event;
+  make_event(&event, shard_id, sequence, text);
+  event.replayed = true;
+  tg_delivery_event(delivery, NULL, &event);
+}
+
+/* The number of a RESUMED that never came is missing from the next replay. */
+static void a_resumed_that_was_cut_off_is_no_gap(void **state)
+{
+  (void)state;
+  deliver(2, "MESSAGE_DELETE", "{}");
+  atomic_store(&rows[2].unheard, 3); /* two of them were cut off, and one is under way */
+  replay(2, 4, "{\"t\":\"MESSAGE_DELETE\",\"s\":4,\"op\":0,\"d\":{}}");
+  assert_int_equal(value(&rows[2].gaps), 0);
+  assert_int_equal(atomic_load(&rows[2].unheard), 1);
+  replay(2, 6, "{\"t\":\"MESSAGE_DELETE\",\"s\":6,\"op\":0,\"d\":{}}"); /* this one's is still to come */
+  assert_int_equal(value(&rows[2].gaps), 1);
+  replay(2, 7, "{\"t\":\"RESUMED\",\"s\":7,\"op\":0,\"d\":{}}");
+  assert_int_equal(atomic_load(&rows[2].unheard), 1);
+  end_turn();
+  assert_int_equal(atomic_load(&rows[2].unheard), 0);
+  deliver_as(2, 9, "{\"t\":\"MESSAGE_DELETE\",\"s\":9,\"op\":0,\"d\":{}}");
+  assert_int_equal(value(&rows[2].gaps), 2);
+}
+
 /* The log refuses to grow, as a full disk makes it. */
 static void set_file_size(rlim_t size)
 {
@@ -262,6 +289,7 @@ int main(void)
       LOGGED(dead_letters_of_what_was_read_back),
       LOGGED(a_lost_session_is_told),
       LOGGED(what_never_came_is_told),
+      LOGGED(a_resumed_that_was_cut_off_is_no_gap),
       LOGGED(what_the_log_refuses_stays_in_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
