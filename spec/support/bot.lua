@@ -219,7 +219,7 @@ function Bot:reset_connections()
 end
 
 function Bot:down()
-  self.server:close()
+  self.server:pause()
 end
 
 function Bot:up()

@@ -256,8 +256,9 @@ function Server:listen()
     assert(self.listener:bind(self.unix))
     self.url = ("http+unix://%s:"):format(self.unix)
   else
-    self.listener = uv.new_tcp()
-    assert(self.listener:bind("127.0.0.1", self.port))
+    self.listener = self.kept or uv.new_tcp()
+    assert(self.kept or self.listener:bind("127.0.0.1", self.port))
+    self.kept = nil
   end
   assert(self.listener:listen(1024, on_connection))
   if not self.unix then
@@ -273,8 +274,25 @@ function Server:reset_connections()
   end
 end
 
--- The listener and all connections; listen() opens the same address again.
+-- Nobody listens, and all connections are broken; listen() opens the same address again. Meanwhile the port is
+-- kept: nobody else gets it.
+function Server:pause()
+  if not self.listener then
+    return
+  end
+  self:close()
+  if self.port then
+    self.kept = uv.new_tcp()
+    assert(self.kept:bind("127.0.0.1", self.port))
+  end
+end
+
+-- The listener and all connections.
 function Server:close()
+  if self.kept then
+    self.kept:close()
+    self.kept = nil
+  end
   if self.listener then
     self.listener:close()
     self.listener = nil

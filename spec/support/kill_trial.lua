@@ -112,6 +112,12 @@ function Trial:await_events(n)
   end, function() return #self.bot.events >= count end, 30000, 2)
 end
 
+-- Waits until Discord has sent so many more.
+function Trial:await_emitted(n)
+  local count = self:counters().dispatches + n
+  self:wait_counter("dispatches", count, 30000)
+end
+
 function Trial:assert_nothing_lost(expected)
   return tally.assert_nothing_lost(self.scene, expected)
 end
