@@ -23,8 +23,9 @@ double tg_random_unit(void);
 /* Full jitter: uniform in [0, min(cap, base * 2^attempt)], attempt from 0. */
 tg_ms tg_backoff(int attempt, tg_ms base, tg_ms cap);
 
-/* How long the protocol's waits really take: `wait`, divided by the variable
- * TIDEGATE_HURRY of the environment (a whole number, 1 if unset). The specs
- * set it, so that a deadline of a minute can be tested in one second. Not for
- * what Discord measures: heartbeats and identify spacing. */
+/* How long the protocol's waits, and the pauses before something is tried again,
+ * really take: `wait`, divided by the variable TIDEGATE_HURRY of the
+ * environment (a whole number, 1 if unset). The specs set it, so that a
+ * deadline of a minute can be tested in one second. Not for what Discord
+ * measures (heartbeats, identify spacing), nor for Retry-After. */
 tg_ms tg_patience(tg_ms wait);

@@ -57,6 +57,11 @@ static void send_next(struct tg_lane *lane)
     tg_handler_ready(lane->handler, lane);
 }
 
+static tg_ms usual_delay(const struct tg_queued *event)
+{
+  return tg_patience(tg_retry_delay(event->attempts - 1, tg_random_unit()));
+}
+
 static void retry_after(struct answer *answer, tg_ms delay)
 {
   tg_count_by(&answer->lane->row->retried, (uint64_t)answer->count);
@@ -88,7 +93,7 @@ static void on_trouble(struct answer *answer, enum tg_outcome outcome)
   const struct tg_http_response *response = answer->response;
   answer->event->attempts++;
   tg_ms scripted = scripted_delay(answer);
-  tg_ms wait = scripted >= 0 ? scripted : tg_circuit_wait(&handler->circuit, tg_random_unit());
+  tg_ms wait = scripted >= 0 ? scripted : tg_patience(tg_circuit_wait(&handler->circuit, tg_random_unit()));
   if (outcome == TG_OUTCOME_BUSY && scripted < 0)
     wait = tg_retry_after(response->retry_after, wait);
   const char *advice = outcome == TG_OUTCOME_MISCONFIGURED
@@ -97,8 +102,7 @@ static void on_trouble(struct answer *answer, enum tg_outcome outcome)
   tg_window_failure(&handler->window);
   tg_handler_failed(handler, wait, outcome, answer->reason, advice);
   if (handler->circuit.state == TG_CIRCUIT_CLOSED || scripted >= 0) {
-    retry_after(answer,
-                scripted >= 0 ? scripted : tg_retry_delay(answer->event->attempts - 1, tg_random_unit()));
+    retry_after(answer, scripted >= 0 ? scripted : usual_delay(answer->event));
     return;
   }
   tg_count_by(&answer->lane->row->retried, (uint64_t)answer->count);
@@ -111,7 +115,7 @@ static void on_slow_down(struct answer *answer)
   tg_handler_succeeded(answer->handler);
   tg_window_failure(&answer->handler->window);
   tg_ms scripted = scripted_delay(answer);
-  tg_ms otherwise = tg_retry_delay(answer->event->attempts - 1, tg_random_unit());
+  tg_ms otherwise = usual_delay(answer->event);
   retry_after(answer, scripted >= 0 ? scripted : tg_retry_after(answer->response->retry_after, otherwise));
 }
 
