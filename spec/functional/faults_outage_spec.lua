@@ -26,7 +26,9 @@ require "tidegate".configure { event_handler = { markers = true }, queue = { mem
     local took = loop.now() - began
     assert.is_true(took >= (SECONDS - 1) * 1000, took)
     s.bot:up()
-    local report = tally.assert_nothing_lost(s, { name = "bot down 30 s", identifies = SHARDS, timeout = 120000 })
+    local report = tally.assert_nothing_lost(s, {
+      name = "bot down 30 s", identifies = SHARDS, timeout = 120000,
+    })
     assert.equal(SECONDS * RATE, report.numbered)
     assert.equal(0, #report.doubled)
     assert.equal(0, s:counters().resumes)

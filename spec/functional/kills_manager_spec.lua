@@ -1,5 +1,5 @@
--- 20 x kill -9 of the manager, and 10 x of the whole process group, at random instants, under load, with a bot
--- that is killed and started in between.
+-- 20 x kill -9 of the manager, and 10 x of the whole process group, at random instants, under load, with a
+-- bot that is killed and started in between.
 
 local trial = require "spec.support.kill_trial"
 

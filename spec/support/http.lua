@@ -274,8 +274,8 @@ function Server:reset_connections()
   end
 end
 
--- Nobody listens, and all connections are broken; listen() opens the same address again. Meanwhile the port is
--- kept: nobody else gets it.
+-- Nobody listens, and all connections are broken; listen() opens the same address again. Meanwhile the port
+-- is kept: nobody else gets it.
 function Server:pause()
   if not self.listener then
     return

@@ -45,7 +45,9 @@ function trial.start(options)
     given[name] = value
   end
   given.rate, given.size = nil, nil
-  given.fake = { max_concurrency = given.shards, guilds = given.shards * 3, message_size = options.size or 300 }
+  given.fake = {
+    max_concurrency = given.shards, guilds = given.shards * 3, message_size = options.size or 300,
+  }
   for name, value in pairs(options.fake or {}) do
     given.fake[name] = value
   end

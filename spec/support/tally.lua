@@ -101,10 +101,12 @@ local function describe_gaps(gaps)
   return table.concat(lines, "\n")
 end
 
--- Stops the flow of events, waits until all are at the bot, and fails unless each came at least once, in order
--- within its shard, repeated only with an equal key, no gap was told, no rule of Discord's was broken, and no
--- identify but `identifies` was spent. Prints the count, for whoever runs the spec by hand.
--- options: name (of the count), identifies, timeout (ms; default 60,000).
+local SUM = "# %s: %d events, %d numbered, 0 lost, %d repeated, 0 out of order, %d identifies, %d resumes"
+
+-- Stops the flow of events, waits until all are at the bot, and fails unless each came at least once, in
+-- order within its shard, repeated only with an equal key, no gap was told, no rule of Discord's was broken,
+-- and no identify but `identifies` was spent. Prints the sum, for whoever runs the spec by hand.
+-- options: name, identifies, timeout (ms; default 60,000).
 function tally.assert_nothing_lost(s, options)
   local timeout = options.timeout or 60000
   s.fake:settings { rate = 0 }
@@ -113,8 +115,8 @@ function tally.assert_nothing_lost(s, options)
   local events, gaps = without_gaps(s.bot.events)
   local report = checker.assert_nothing_lost(events, { guilds = sent })
   local counters = s:counters()
-  print(("# %s: %d events, %d numbered, 0 lost, %d repeated, 0 out of order, %d identifies, %d resumes"):format(
-    options.name or "sum", #events, report.numbered, #report.doubled, counters.identifies, counters.resumes_ok))
+  print(SUM:format(options.name, #events, report.numbered, #report.doubled, counters.identifies,
+    counters.resumes_ok))
   if problem or #gaps > 0 then
     error((problem or "") .. describe_gaps(gaps), 2)
   end
