@@ -127,8 +127,8 @@ end
 
 -- ---- set-ups ----
 
--- options: shards, tls, handler (of those above; without it events only reach Lua), script (Lua text),
--- env (for the gateway).
+-- options: shards, tls, handler (of those above; without it events only reach Lua), batch (true: as lists),
+-- script (Lua text), env (for the gateway).
 function lab.start(options)
   local fake = fake_discord.start {
     tls = options.tls,
@@ -148,12 +148,12 @@ function lab.start(options)
   local configure = [[
 local gateway = require "tidegate"
 gateway.configure {
-  event_handler = { timeout = 3600000 },
+  event_handler = { timeout = 3600000, batch = %s },
   queue = { memory_bytes = 64 * 1024 * 1024 * 1024, durability = "%s" },
 }
 ]]
   local self = setmetatable({ fake = fake, shards = options.shards }, SetUp)
-  self.head = configure:format(lab.durability)
+  self.head = configure:format(options.batch or false, lab.durability)
   self.gateway = gateway.start {
     fake = fake,
     bot = options.handler and { url = options.handler.url, authorization = "bench-secret" },

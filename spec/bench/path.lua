@@ -6,7 +6,7 @@
 -- The event handler takes requests and does not answer meanwhile, so that all events of a burst are in the
 -- queue at its end.
 -- "delivery" is the same and a POST for each event, one after the other in each lane, to an nginx that
--- answers 204, until all are accepted.
+-- answers 204, until all are accepted; or, in batches, a POST for what has collected in a lane (up to 64).
 --
 -- The ratio is to inflating the same bytes from memory with as many zlib streams (inflate_limit.c), in turns
 -- with the measured bursts.
@@ -15,13 +15,13 @@ local lab = require "spec.bench.lab"
 
 local path = {}
 
--- name, TLS, writes, aim for receive as a ratio
+-- aim: for receive, as a ratio; on_top: for delivery, in us
 local WAYS = {
-  { "plain", false, "event", 1.5 },
-  { "TLS, a record an event", true, "event", 2.1 },
-  { "TLS, bulk writes", true, "bulk" },
+  { name = "plain", writes = "event", aim = 1.5, on_top = 20 },
+  { name = "plain, batches", writes = "event", batch = true, on_top = 1.5 },
+  { name = "TLS, a record an event", tls = true, writes = "event", aim = 2.1, on_top = 20 },
+  { name = "TLS, bulk writes", tls = true, writes = "bulk", on_top = 20 },
 }
-local POST_AIM = 20 -- us on top
 local CONNECTIONS = { 1, 100 }
 local EVENTS = { [1] = 30000, [100] = 64000 } -- a burst, over all connections
 
@@ -31,9 +31,9 @@ end
 
 -- Returns CPU microseconds an event: of inflate alone, of receiving, of all with delivery.
 local function measure(options, connections, way, handler)
-  local set_up = lab.start { shards = connections, tls = way[2], handler = handler }
-  local burst = { events = EVENTS[connections] * options.scale, writes = way[3] }
-  local whole = { events = burst.events, writes = way[3], delivered = true }
+  local set_up = lab.start { shards = connections, tls = way.tls, handler = handler, batch = way.batch }
+  local burst = { events = EVENTS[connections] * options.scale, writes = way.writes }
+  local whole = { events = burst.events, writes = way.writes, delivered = true }
   local limits, receive, delivery = {}, {}, {}
   for round = 0, options.rounds do -- 0 is to warm up, and not counted
     handler.pause()
@@ -62,10 +62,10 @@ function path.measure(options)
     for _, way in ipairs(WAYS) do
       local limit, receive, delivery = measure(options, connections, way, handler)
       local ratio = receive / limit
-      io.write(ROW:format(connections, way[1], limit, receive, ratio, judge(ratio, way[4])))
+      io.write(ROW:format(connections, way.name, limit, receive, ratio, judge(ratio, way.aim)))
       if delivery then
         local on_top = delivery - receive
-        io.write(MORE:format(delivery, delivery / limit, on_top, judge(on_top, POST_AIM)))
+        io.write(MORE:format(delivery, delivery / limit, on_top, judge(on_top, way.on_top)))
       end
       print()
     end
