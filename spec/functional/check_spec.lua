@@ -76,6 +76,26 @@ describe("the configuration", function()
     assert.is_nil(output:find("abc.def", 1, true))
   end)
 
+  it("tells which files secrets come from", function()
+    local dir = paths.tmp()
+    local file = paths.write(dir .. "/secret", "hidden-word\n")
+    paths.write(dir .. "/rest_authorization", "Bot hidden-word\n")
+    local env = { EVENT_HANDLER_SECRET_KEY_FILE = file, CREDENTIALS_DIRECTORY = dir }
+    local output = check("", { env = env })
+    local set = section(output, "Configuration")
+    assert(has(set, "event_handler.authorization | *** from " .. file))
+    assert(has(set, "rest.authorization | *** from " .. dir .. "/rest_authorization"))
+    assert.is_nil(output:find("hidden-word", 1, true))
+    assert.same({
+      ["event_handler.authorization"] = file, ["rest.authorization"] = dir .. "/rest_authorization",
+    }, cjson.decode((check("", { env = env, json = true }))).secretFiles)
+
+    env.CREDENTIALS_DIRECTORY, env.EVENT_HANDLER_SECRET_KEY_FILE = nil, dir .. "/nothing"
+    local _, problem = check("", { env = env, exit_code = 1 })
+    assert.matches("event_handler.authorization (environment variable EVENT_HANDLER_SECRET_KEY_FILE): cannot read "
+      .. dir .. "/nothing: No such file or directory", problem, 1, true)
+  end)
+
   it("is told without a script, too", function()
     local run = process.run({ paths.bin "tidegate", "check" }, {
       env = { DISCORD_TOKEN = "abc.def.ghi", INTENTS = "guilds" },

@@ -111,6 +111,20 @@ describe("tidegate ctl", function()
       end
     end)
 
+    it("the gateway, with a secret that stands in a file", function()
+      serve { ["GET /status"] = { 200, STATUS } }
+      local dir = paths.tmp()
+      local file = paths.write(dir .. "/tidegate_control_secret", "hush hush\n")
+      for _, env in ipairs { { TIDEGATE_CONTROL_SECRET_FILE = file }, { CREDENTIALS_DIRECTORY = dir } } do
+        local p = ctl({ "status" }, env)
+        assert.equal(0, p.exit_code, p.stderr)
+        assert.equal("hush hush", seen[#seen].authorization)
+      end
+      local p = ctl({ "status" }, { TIDEGATE_CONTROL_SECRET_FILE = dir .. "/nothing" })
+      assert.equal(64, p.exit_code)
+      assert.matches("TIDEGATE_CONTROL_SECRET_FILE: cannot read " .. dir .. "/nothing: No such file", p.stderr, 1, true)
+    end)
+
     it("the gateway on a unix socket, without a secret, whatever proxy there is", function()
       serve({ ["GET /status"] = { 200, STATUS } }, { unix = paths.tmp() .. "/control.sock" })
       local p = ctl({ "status" }, { http_proxy = "http://127.0.0.1:9", TIDEGATE_CONTROL_SECRET = "" })

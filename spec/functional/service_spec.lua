@@ -179,6 +179,33 @@ end)
   end)
 end)
 
+describe("secrets in files", function()
+  after_each(scene.stop)
+
+  it("reach manager and workers, and no log", function()
+    local bot = { authorization = "the-bots-own-secret" }
+    local dir = paths.tmp()
+    local s = scene.start { bot = bot, ready = false, env = {
+      DISCORD_TOKEN = false, EVENT_HANDLER_SECRET_KEY = false,
+    } }
+    assert.equal(78, (s.gateway.process:wait()))
+    assert.matches("token: is required; set DISCORD_TOKEN in the environment, or DISCORD_TOKEN_FILE",
+      s.gateway.stderr, 1, true)
+
+    paths.write(dir .. "/event_handler_secret_key", bot.authorization .. "\n")
+    local g = s:again { ready = true, env = {
+      DISCORD_TOKEN = false, DISCORD_TOKEN_FILE = paths.write(dir .. "/token", s.fake.token .. "\n"),
+      EVENT_HANDLER_SECRET_KEY = false, CREDENTIALS_DIRECTORY = dir,
+    } }
+    s.fake:emit { count = 3 }
+    s.bot:wait_for_events(3, "MESSAGE_CREATE") -- it refuses those without its secret
+    g:stop()
+    for _, secret in ipairs { s.fake.token, bot.authorization } do
+      assert.is_nil(g.stderr:find(secret, 1, true))
+    end
+  end)
+end)
+
 describe("with the journal on standard error", function()
   after_each(scene.stop)
 

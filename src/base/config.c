@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/config_options.h"
 #include "base/config_values.h"
+#include "base/secret.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,8 +31,8 @@ static bool is_reported(const struct tg_problems *problems, const char *path)
 static void check_required(const struct tg_config *config, struct tg_problems *problems)
 {
   if (!config->token && !is_reported(problems, "token"))
-    tg_problem_add(problems, "token: is required; set DISCORD_TOKEN in the environment, or token in "
-                             "gateway.configure");
+    tg_problem_add(problems, "token: is required; set DISCORD_TOKEN in the environment, or DISCORD_TOKEN_FILE to "
+                             "the path of a file that holds it, or token in gateway.configure");
   if (config->intents == TG_INTENTS_UNSET)
     tg_problem_add(problems,
                    "intents: is required; set intents in gateway.configure, for example { \"guilds\", "
@@ -85,6 +86,22 @@ static char *usual_authorization(const char *token)
   return tg_buf_take(&text);
 }
 
+static void note_secret_files(struct tg_config *config, const json_t *given, env_lookup *env)
+{
+  config->secret_files = json_object();
+  for (size_t i = 0; i < tg_config_option_count; i++) {
+    const struct tg_option *option = &tg_config_options[i];
+    char named_by[TG_SECRET_NAME];
+    if (!option->secret || !option->env || tg_schema_find(given, option->path) ||
+        variable(env, option->env))
+      continue;
+    char *path = tg_secret_path(option->env, env, named_by);
+    if (path)
+      json_object_set_new(config->secret_files, option->path, json_string(path));
+    free(path);
+  }
+}
+
 static void fill_computed(struct tg_config *config, env_lookup *env)
 {
   if (config->token && !config->rest.authorization)
@@ -104,6 +121,7 @@ bool tg_config_load(const json_t *given, env_lookup *env, struct tg_config *conf
   check_required(config, problems);
   check_combinations(config, problems);
   fill_computed(config, env);
+  note_secret_files(config, given, env);
   if (problems->count == 0)
     return true;
   tg_config_free(config);
@@ -113,6 +131,7 @@ bool tg_config_load(const json_t *given, env_lookup *env, struct tg_config *conf
 void tg_config_free(struct tg_config *config)
 {
   tg_schema_release(tg_config_options, tg_config_option_count, config);
+  json_decref(config->secret_files);
   *config = (struct tg_config){0};
 }
 

@@ -94,6 +94,7 @@ struct tg_config {
   struct {
     char *ca_file; /* NULL: the system's */
   } tls;
+  json_t *secret_files; /* {"token": path}: where the secrets stand that come from files */
 };
 
 /* `given` is borrowed; NULL or an empty object means the environment alone

@@ -4,6 +4,7 @@
 #include "base/config_values.h"
 
 #include <limits.h>
+#include <stdio.h>
 
 #define FIELD(name) .offset = offsetof(struct tg_config, name), .size = sizeof((struct tg_config *)0)->name
 #define BOOL(name, default) FIELD(name), .kind = TG_OPTION_BOOL, .number = (default)
@@ -110,3 +111,18 @@ const char *const tg_config_keys[] = {OPTIONS(X) NULL};
 #undef X
 
 const size_t tg_config_option_count = sizeof tg_config_options / sizeof tg_config_options[0];
+
+bool tg_config_variable(size_t index, char name[TG_VARIABLE_NAME])
+{
+  for (size_t i = 0; i < tg_config_option_count; i++) {
+    const struct tg_option *option = &tg_config_options[i];
+    size_t names = !option->env ? 0 : option->secret ? 2 : 1;
+    if (index < names) {
+      snprintf(name, TG_VARIABLE_NAME, "%s%s", option->env, index == 1 ? "_FILE" : "");
+      return true;
+    }
+    index -= names;
+  }
+  snprintf(name, TG_VARIABLE_NAME, "CREDENTIALS_DIRECTORY");
+  return index == 0;
+}

@@ -8,3 +8,9 @@
 
 extern const struct tg_option tg_config_options[];
 extern const size_t tg_config_option_count;
+
+enum { TG_VARIABLE_NAME = 64 };
+
+/* The names of all environment variables that configure something, those for
+ * secrets in files included, one an index. False: there are no more. */
+bool tg_config_variable(size_t index, char name[TG_VARIABLE_NAME]);

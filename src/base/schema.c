@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/schema_keys.h"
+#include "base/secret.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -344,7 +345,7 @@ static void set_default(const struct tg_option *option, void *field)
   tg_problems_free(&none);
 }
 
-static const json_t *find_value(const json_t *given, const char *path)
+const json_t *tg_schema_find(const json_t *given, const char *path)
 {
   for (;;) {
     size_t length = strcspn(path, ".");
@@ -357,6 +358,37 @@ static const json_t *find_value(const json_t *given, const char *path)
   }
 }
 
+static void read_text(const struct tg_reader *reader, const char *text, void *field)
+{
+  json_t *string = json_string(text);
+  if (string)
+    read_value(reader, string, field);
+  else
+    tg_problem(reader, 0, "is not UTF-8 text");
+  json_decref(string);
+}
+
+static void read_secret(struct tg_reader *reader, const char *(*env)(const char *name), void *field)
+{
+  char named_by[TG_SECRET_NAME];
+  struct tg_error error;
+  char *path = tg_secret_path(reader->option->env, env, named_by);
+  bool given = reader->variable; /* by the variable itself */
+  bool by_file = path && strcmp(named_by, "CREDENTIALS_DIRECTORY") != 0;
+  reader->variable = named_by;
+  if (given && by_file) {
+    tg_problem(reader, 0, "%s is set, too; only one of the two can count", reader->option->env);
+  } else if (path && !given) {
+    char *text = tg_secret_read(path, &error);
+    if (text)
+      read_text(reader, text, field);
+    else
+      tg_problem(reader, 0, "%s", error.message);
+    free(text);
+  }
+  free(path);
+}
+
 void tg_schema_read(const struct tg_option *options, size_t count, const json_t *given,
                     const char *(*env)(const char *name), void *target, struct tg_problems *problems)
 {
@@ -365,19 +397,16 @@ void tg_schema_read(const struct tg_option *options, size_t count, const json_t 
     void *field = (char *)target + option->offset;
     struct tg_reader reader = {.option = option, .problems = problems};
     set_default(option, field);
-    const json_t *value = find_value(given, option->path);
+    const json_t *value = tg_schema_find(given, option->path);
     const char *text = !value && option->env ? env(option->env) : NULL;
     if (value) {
       read_value(&reader, value, field);
     } else if (text && *text) {
       reader.variable = option->env;
-      json_t *string = json_string(text);
-      if (string)
-        read_value(&reader, string, field);
-      else
-        tg_problem(&reader, 0, "is not UTF-8 text");
-      json_decref(string);
+      read_text(&reader, text, field);
     }
+    if (!value && option->env && option->secret)
+      read_secret(&reader, env, field);
   }
   tg_schema_unknown_keys(options, count, given, problems);
 }

@@ -10,7 +10,8 @@
  *
  * Nested keys are nested tables in the JSON. JSON null, and an environment
  * variable that is unset or empty, say nothing. What the JSON says wins over
- * the environment, which wins over the default. */
+ * the environment, which wins over the default. Secrets may stand in files
+ * (base/secret.h). */
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -79,6 +80,9 @@ struct tg_option {
  * problems are added to. */
 void tg_schema_read(const struct tg_option *options, size_t count, const json_t *given,
                     const char *(*env)(const char *name), void *target, struct tg_problems *problems);
+
+/* The value of a key in nested objects; NULL: none, or null. `given` may be NULL. */
+const json_t *tg_schema_find(const json_t *given, const char *path);
 
 void tg_schema_release(const struct tg_option *options, size_t count, void *target);
 

@@ -41,8 +41,9 @@ static json_t *describe(enum tg_role role, const char *path, char **problem)
   struct tg_script *script = tg_script_new(role, &loop, 0);
   json_t *result = NULL;
   if (tg_script_load(script, path, problem))
-    result = json_pack("{s:o, s:o}", "script", tg_script_describe(script), "configuration",
-                       masked_configuration(tg_script_config(script)));
+    result = json_pack("{s:o, s:o, s:O}", "script", tg_script_describe(script), "configuration",
+                       masked_configuration(tg_script_config(script)), "secretFiles",
+                       tg_script_config(script)->secret_files);
   tg_script_free(script);
   for (int i = 0; i < 100 && uv_loop_close(&loop) == UV_EBUSY; i++)
     uv_run(&loop, UV_RUN_NOWAIT);
@@ -52,7 +53,8 @@ static json_t *describe(enum tg_role role, const char *path, char **problem)
 static void print_json(const json_t *worker, const json_t *manager)
 {
   json_t *all =
-      json_pack("{s:O, s:O, s:O}", "configuration", json_object_get(worker, "configuration"), "worker",
+      json_pack("{s:O, s:O, s:O, s:O}", "configuration", json_object_get(worker, "configuration"),
+                "secretFiles", json_object_get(worker, "secretFiles"), "worker",
                 json_object_get(worker, "script"), "manager", json_object_get(manager, "script"));
   char *text = json_dumps(all, JSON_INDENT(2));
   puts(text);
@@ -85,8 +87,8 @@ int tg_cli_check(int argc, char **argv)
   } else if (as_json) {
     print_json(worker, manager);
   } else {
-    tg_check_print(json_object_get(worker, "configuration"), json_object_get(manager, "script"),
-                   json_object_get(worker, "script"));
+    tg_check_print(json_object_get(worker, "configuration"), json_object_get(worker, "secretFiles"),
+                   json_object_get(manager, "script"), json_object_get(worker, "script"));
   }
   exit_code = worker ? TG_EXIT_OK : TG_EXIT_FAILED;
   free(problem);

@@ -131,8 +131,9 @@ static void value_text(struct tg_buf *out, const struct tg_option *option, const
 /* The environment without our own variables: what the defaults depend on. */
 static const char *plain_environment(const char *name)
 {
-  for (size_t i = 0; i < tg_config_option_count; i++) {
-    if (tg_config_options[i].env && strcmp(tg_config_options[i].env, name) == 0)
+  char own[TG_VARIABLE_NAME];
+  for (size_t i = 0; tg_config_variable(i, own); i++) {
+    if (strcmp(own, name) == 0)
       return NULL;
   }
   return getenv(name);
@@ -157,7 +158,7 @@ static bool is_required(const char *path)
   return strcmp(path, "token") == 0 || strcmp(path, "intents") == 0;
 }
 
-static void print_configuration(const json_t *configuration)
+static void print_configuration(const json_t *configuration, const json_t *secret_files)
 {
   json_t *usual = defaults();
   struct table set = {0}, rest = {0};
@@ -168,8 +169,11 @@ static void print_configuration(const json_t *configuration)
       continue;
     struct tg_buf text = {0};
     value_text(&text, option, value);
+    const char *file = json_string_value(json_object_get(secret_files, option->path));
+    if (file)
+      tg_buf_printf(&text, " from %s", file);
     char *words = tg_buf_take(&text);
-    bool told = is_required(option->path) || !json_equal(value, otherwise);
+    bool told = file || is_required(option->path) || !json_equal(value, otherwise);
     add_row(told ? &set : &rest, option->path, "", words);
     free(words);
   }
@@ -339,14 +343,14 @@ static void add_paths(struct table *table, const char *what, const char *paths)
   }
 }
 
-void tg_check_print(const json_t *configuration, const json_t *manager, const json_t *worker)
+void tg_check_print(const json_t *configuration, const json_t *secret_files, const json_t *manager, const json_t *worker)
 {
   const char *script = text_at(worker, "script");
   if (*script)
     printf("%s loads in the manager and in the workers.\n", script);
   else
     puts("No script: the environment alone configures the gateway.");
-  print_configuration(configuration);
+  print_configuration(configuration, secret_files);
   print_overrides(manager, worker);
   print_filters(worker);
   print_handlers(manager, worker);

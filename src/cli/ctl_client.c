@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/config_values.h"
+#include "base/secret.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -61,19 +62,40 @@ static bool find_gateway(struct tg_ctl_client *client, struct tg_error *error)
   return true;
 }
 
+/* From where the gateway would have it, too. NULL: there is none. */
+static bool find_secret(char **secret, struct tg_error *error)
+{
+  static const char name[] = "TIDEGATE_CONTROL_SECRET";
+  const char *given = variable(name);
+  char named_by[TG_SECRET_NAME];
+  struct tg_error why;
+  *secret = given ? tg_strdup(given) : NULL;
+  char *path = given ? NULL : tg_secret_path(name, variable, named_by);
+  if (!path)
+    return true;
+  *secret = tg_secret_read(path, &why);
+  free(path);
+  return *secret || tg_fail(error, "usage", "%s: %s", named_by, why.message);
+}
+
 static bool add_secret(struct tg_ctl_client *client, struct tg_error *error)
 {
-  const char *secret = variable("TIDEGATE_CONTROL_SECRET");
+  char *secret;
+  if (!find_secret(&secret, error))
+    return false;
   client->has_secret = secret != NULL;
   if (!secret)
     return true;
-  if (strpbrk(secret, "\r\n"))
+  if (strpbrk(secret, "\r\n")) {
+    free(secret);
     return tg_fail(error, "usage", "TIDEGATE_CONTROL_SECRET has a line break in it");
+  }
   struct tg_buf header = {0};
   tg_buf_printf(&header, "Authorization: %s", secret);
   char *text = tg_buf_take(&header);
   client->headers = curl_slist_append(client->headers, text);
   free(text);
+  free(secret);
   return true;
 }
 

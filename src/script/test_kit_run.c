@@ -33,11 +33,12 @@ static void put_variable(const char *name, const char *value)
 static struct saved *replace_environment(const json_t *variables)
 {
   size_t count = 0;
-  struct saved *saved = tg_calloc(tg_config_option_count + json_object_size(variables) + 1, sizeof *saved);
-  for (size_t i = 0; i < tg_config_option_count; i++) {
-    const char *name = tg_config_options[i].env;
-    if (!name)
-      continue;
+  char name[TG_VARIABLE_NAME];
+  while (tg_config_variable(count, name))
+    count++;
+  struct saved *saved = tg_calloc(count + json_object_size(variables) + 1, sizeof *saved);
+  count = 0;
+  while (tg_config_variable(count, name)) {
     const char *value = getenv(name);
     saved[count++] = (struct saved){tg_strdup(name), value ? tg_strdup(value) : NULL};
     unsetenv(name);
