@@ -92,8 +92,8 @@ describe("the configuration", function()
 
     env.CREDENTIALS_DIRECTORY, env.EVENT_HANDLER_SECRET_KEY_FILE = nil, dir .. "/nothing"
     local _, problem = check("", { env = env, exit_code = 1 })
-    assert.matches("event_handler.authorization (environment variable EVENT_HANDLER_SECRET_KEY_FILE): cannot read "
-      .. dir .. "/nothing: No such file or directory", problem, 1, true)
+    assert.matches("event_handler.authorization (environment variable EVENT_HANDLER_SECRET_KEY_FILE): "
+      .. "cannot read " .. dir .. "/nothing: No such file or directory", problem, 1, true)
   end)
 
   it("is told without a script, too", function()

@@ -31,8 +31,9 @@ static bool is_reported(const struct tg_problems *problems, const char *path)
 static void check_required(const struct tg_config *config, struct tg_problems *problems)
 {
   if (!config->token && !is_reported(problems, "token"))
-    tg_problem_add(problems, "token: is required; set DISCORD_TOKEN in the environment, or DISCORD_TOKEN_FILE to "
-                             "the path of a file that holds it, or token in gateway.configure");
+    tg_problem_add(problems,
+                   "token: is required; set DISCORD_TOKEN in the environment, or DISCORD_TOKEN_FILE to the "
+                   "path of a file that holds it, or token in gateway.configure");
   if (config->intents == TG_INTENTS_UNSET)
     tg_problem_add(problems,
                    "intents: is required; set intents in gateway.configure, for example { \"guilds\", "

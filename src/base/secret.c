@@ -24,7 +24,8 @@ static char *credential_path(const char *directory, const char *variable)
   return tg_buf_take(&path);
 }
 
-char *tg_secret_path(const char *variable, const char *(*env)(const char *name), char named_by[TG_SECRET_NAME])
+char *tg_secret_path(const char *variable, const char *(*env)(const char *name),
+                     char named_by[TG_SECRET_NAME])
 {
   snprintf(named_by, TG_SECRET_NAME, "%s_FILE", variable);
   const char *path = env(named_by);

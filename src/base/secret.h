@@ -16,7 +16,8 @@ enum { TG_SECRET_NAME = 64 }; /* bytes of a variable's name */
 /* The file for the variable; NULL: there is none. The caller frees it.
  * `named_by`: the variable that led to it. A credential that is not there is
  * none; a file that DISCORD_TOKEN_FILE names is one in any case. */
-char *tg_secret_path(const char *variable, const char *(*env)(const char *name), char named_by[TG_SECRET_NAME]);
+char *tg_secret_path(const char *variable, const char *(*env)(const char *name),
+                     char named_by[TG_SECRET_NAME]);
 
 /* Its content, at least one byte; the caller frees it. NULL: `error` says why. */
 char *tg_secret_read(const char *path, struct tg_error *error);

@@ -343,7 +343,8 @@ static void add_paths(struct table *table, const char *what, const char *paths)
   }
 }
 
-void tg_check_print(const json_t *configuration, const json_t *secret_files, const json_t *manager, const json_t *worker)
+void tg_check_print(const json_t *configuration, const json_t *secret_files, const json_t *manager,
+                    const json_t *worker)
 {
   const char *script = text_at(worker, "script");
   if (*script)
