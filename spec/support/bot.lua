@@ -13,9 +13,11 @@
 --   bot:delay(ms)     answers later, by the policy of then
 --   bot:down()        nobody listens, all connections broken; bot:up() listens on the same port again
 --   bot:reset_connections()
+--   bot:reset_bodies(function(headers) return true end)   breaks connections before the body is read
 --
--- A policy function may also return "hang" or "reset"; `events` are all of the request. The events of a batch
--- are recorded one by one, as if each had come alone, with their `position` in it; bot.batches has the sizes.
+-- A policy function may also return "hang", "reset", or "half": the events are accepted, and the connection
+-- breaks in the midst of the answer. `events` are all of the request. The events of a batch are recorded one
+-- by one, as if each had come alone, with their `position` in it; bot.batches has the sizes.
 
 local cjson = require "cjson"
 local http = require "spec.support.http"
@@ -128,6 +130,10 @@ local function answer(self, request, events)
   if status == "reset" then
     request:reset()
     return
+  elseif status == "half" then
+    record(self, request, events)
+    request:respond_half(200)
+    return
   end
   status = status or 204
   -- What the other side can no longer hear about is not accepted: it will come again.
@@ -212,6 +218,10 @@ end
 
 function Bot:delay(ms)
   self.latency = ms
+end
+
+function Bot:reset_bodies(which)
+  self.server.on_head = which
 end
 
 function Bot:reset_connections()

@@ -6,8 +6,10 @@
 --   local server = http.serve(function(request) return 200, { ["X-Name"] = "value" }, "body" end)
 --
 -- URLs are http://127.0.0.1:8080/path or http+unix:///path/to.sock:/path. A handler that returns nothing
--- answers later with request:respond(status, headers, body), or breaks the connection with request:reset().
--- Requests of one connection are handled one after the other.
+-- answers later with request:respond(status, headers, body), or breaks the connection with request:reset(),
+-- or in the midst of its answer with request:respond_half(status). Requests of one connection are handled one
+-- after the other. server.on_head(headers), if set, is asked before the body is read: true breaks the
+-- connection.
 
 local cjson = require "cjson"
 local http_reader = require "spec.support.http_reader"
@@ -166,6 +168,18 @@ function Request:reset()
   self.connection.reader:wake()
 end
 
+-- Ends the connection in the midst of the answer.
+function Request:respond_half(status)
+  self.answered = true
+  local connection = self.connection
+  if not connection.closed then
+    connection.stream:write(("HTTP/1.1 %d %s\r\nContent-Length: 100\r\n\r\nhalf"):format(
+      status, REASONS[status] or "Status"))
+    connection:close()
+  end
+  connection.reader:wake()
+end
+
 function Request:json()
   return cjson.decode(self.body)
 end
@@ -202,6 +216,9 @@ local function serve_connection(self, reader)
     local method, path = start:match "^(%u+) (%S+) HTTP/1%.[01]$"
     if not method then
       self.stream:write(answer_text(400, { Connection = "close" }))
+      break
+    elseif self.server.on_head and self.server.on_head(headers) then
+      self:close(true)
       break
     end
     if headers.expect and headers.expect:lower() == "100-continue" then

@@ -7,10 +7,12 @@
 --   t:kill_worker(pid)  t:kill_manager()  t:kill_group()
 --   t:again()                              the next start, on the same state directory
 --   t:assert_nothing_lost { name = "...", identifies = 8 }
+--   t:endure("the bot is down", function() t.bot:down() end, function() t.bot:up() end)
 --
 -- Everything of the scene (s.fake, s.bot, s.gateway, s:counters()) is at hand in t, too. Restarts of workers
 -- and reconnects are hurried. The gateway is asked for markers, so that a gap would be seen.
 
+local assert = require "luassert"
 local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
@@ -51,7 +53,7 @@ function trial.start(options)
   for name, value in pairs(options.fake or {}) do
     given.fake[name] = value
   end
-  local self = setmetatable({ random = random.new() }, Trial)
+  local self = setmetatable({ random = random.new(), shards = given.shards }, Trial)
   self.scene = scene.start(given)
   self.bot:wait_for_events(given.shards, "READY")
   self.fake:settings { rate = options.rate or 500 }
@@ -122,6 +124,20 @@ end
 
 function Trial:assert_nothing_lost(expected)
   return tally.assert_nothing_lost(self.scene, expected)
+end
+
+-- All is well; then begin(t), a fault, for some hundred events, and a worker dies in the middle of it; then
+-- finish(t), and all is well again.
+function Trial:endure(name, begin, finish)
+  self:await_events(50)
+  begin(self)
+  self:await_emitted(250)
+  self:kill_worker(self.random:one_of(self.gateway:worker_pids()))
+  self:await_emitted(250)
+  finish(self)
+  local report = self:assert_nothing_lost { name = name, identifies = self.shards }
+  assert.is_nil(paths.read(self.gateway.state_dir .. "/dead.jsonl"))
+  return report
 end
 
 return trial
