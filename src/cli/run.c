@@ -1,4 +1,5 @@
 #include "cli/cli.h"
+#include "cli/init.h"
 #include "cli/options.h"
 #include "cli/process.h"
 #include "cli/service.h"
@@ -147,6 +148,7 @@ int tg_cli_run(int argc, char **argv)
   const struct tg_cli_option options[] = {{"--watch", &watch, NULL}, {NULL, NULL, NULL}};
   if (tg_cli_options(argc, argv, options, TG_HELP_RUN, &script, 1, &exit_code) < 0)
     return exit_code;
+  tg_init_if_first();
   prctl(PR_SET_NAME, "tidegate");
   signal(SIGHUP, SIG_IGN); /* one that comes too early for a reload must not end the program */
   struct run run = {0};
