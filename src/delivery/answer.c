@@ -139,6 +139,9 @@ static void bury(struct answer *answer)
   struct tg_queued *event = answer->event;
   struct tg_envelope envelope;
   char marker[TG_MARKER_MAX];
+  const struct tg_config *config = lane->delivery->config;
+  const char *secrets[] = {config->event_handler.authorization ? config->event_handler.authorization : "",
+                           config->token ? config->token : "", NULL};
   struct tg_dead_letter letter = {
       .shard_id = lane->shard_id,
       .epoch = event->epoch,
@@ -147,12 +150,13 @@ static void bury(struct answer *answer)
       .status = answer->response->status,
       .answer = answer->response->body,
       .message = message_of(lane, event, marker),
+      .secrets = secrets,
   };
   if (tg_envelope_scan(letter.message.at, letter.message.length, &envelope) && envelope.name.at)
     letter.name = envelope.name;
   struct tg_error error = {0};
-  const char *state_dir = lane->delivery->config->state_dir;
-  bool written = state_dir && tg_dead_letter_write(state_dir, &letter, &error);
+  bool written =
+      config->state_dir && tg_dead_letter_write(config->state_dir, TG_DEAD_FILE_BYTES, &letter, &error);
   tg_log(
       TG_WARN, lane->shard_id, "the event handler refused %.*s %llu.%llu %d times (%s); %s%s",
       (int)letter.name.length, letter.name.at, (unsigned long long)event->epoch,

@@ -416,6 +416,23 @@ bool tg_backlog_open(struct tg_delivery *delivery, bool (*wanted)(void *ctx, int
   return true;
 }
 
+void tg_delivery_ignore_logs(const struct tg_delivery *delivery)
+{
+  struct tg_buf parent = {0};
+  tg_buf_printf(&parent, "%s/log", delivery->config->state_dir);
+  char *directory = tg_buf_take(&parent), **names = tg_event_log_list(directory);
+  int count = 0;
+  while (names && names[count])
+    count++;
+  tg_event_log_list_free(names);
+  if (count > 0)
+    tg_log(TG_WARN, TG_NO_SHARD,
+           "queue.durability is \"memory\", but %d logs with events of earlier runs are in %s: these events are "
+           "not delivered. Start once with \"log\" to deliver them, or remove the directory",
+           count, directory);
+  free(directory);
+}
+
 static void on_turn_closed(uv_handle_t *handle) { tg_delivery_handle_closed(handle->data); }
 
 void tg_backlog_close(struct tg_delivery *delivery)

@@ -96,6 +96,8 @@ void tg_lane_forget_backlog(struct tg_lane *lane);
 void tg_lane_lost(struct tg_lane *lane, struct tg_source *source, const struct tg_log_gap *lost);
 /* Puts the marker in front of that place; nothing without event_handler.markers. */
 void tg_lane_add_gap(struct tg_lane *lane, int order, tg_log_position point, const struct tg_gap *gap);
+/* The same, in front of that event of the queue; NULL: behind all of it. */
+void tg_lane_queue_marker(struct tg_lane *lane, const struct tg_gap *gap, struct tg_queued *place);
 /* Pending gaps in front of that place go into the queue. */
 void tg_lane_pass_gaps(struct tg_lane *lane, int order, tg_log_position position);
 /* Events that never came: the marker goes through the log, as events do. */

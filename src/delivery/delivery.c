@@ -77,7 +77,8 @@ static void on_report(uv_timer_t *timer)
 {
   struct tg_delivery *delivery = timer->data;
   delivery->wall_offset = tg_wall_clock() - tg_delivery_now(delivery);
-  tg_delivery_report_drops(delivery);
+  tg_overflow_report(delivery);
+  tg_overflow_expire(delivery);
   tg_backlog_tend(delivery);
   report_waiting(delivery);
 }
@@ -117,7 +118,7 @@ void tg_delivery_free(struct tg_delivery *delivery)
   if (!delivery || delivery->stopping)
     return;
   delivery->stopping = true;
-  tg_delivery_report_drops(delivery);
+  tg_overflow_report(delivery);
   for (int i = 0; i < delivery->lane_count; i++) {
     struct tg_lane *lane = delivery->lanes[i];
     if (!lane)

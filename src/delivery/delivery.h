@@ -41,6 +41,9 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options);
 bool tg_delivery_open_log(struct tg_delivery *delivery, bool (*wanted)(void *ctx, int shard_id),
                           uint64_t stamp, struct tg_error *error);
 
+/* With queue.durability = "memory": says so if earlier processes have left logs. */
+void tg_delivery_ignore_logs(const struct tg_delivery *delivery);
+
 /* What is still queued is lost here in memory mode: drain first. Requests in
  * flight are cancelled, so free this before its tg_http. The memory goes with
  * the loop's next turn. */

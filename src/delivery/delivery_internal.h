@@ -7,6 +7,7 @@
  *     lane.c       a shard's queue, its sequences, its row of the shard table
  *     backlog.h    the logs underneath, and their files
  *     batch.c      what goes in one request
+ *     overflow.c   bounds: what is not queued, what is dropped, and who hears of it
  *     handler.c    one event handler URL: who may send, and when
  *     answer.c     what an answer does to event, lane and handler
  *     delivery.c   life and death, configuration, drain */
@@ -42,6 +43,22 @@ enum tg_lane_state {
 
 _Static_assert((int)TG_OUTCOME_CANCELLED < (int)TG_STATS_OUTCOMES, "each has its counter in the page");
 
+/* Why policy drops an event. */
+enum tg_drop {
+  TG_DROP_FIRST,   /* queue.drop_first, from 80 % of the bound on */
+  TG_DROP_OLDEST,  /* the bound is reached */
+  TG_DROP_SCRIPT,  /* a script has said so */
+  TG_DROP_EXPIRED, /* queue.max_age */
+  TG_DROP_REASONS,
+};
+
+/* Gaps that the program's log has not told of yet. */
+struct tg_losses {
+  uint64_t gaps, events;
+  const char *reason; /* of the last one */
+  tg_ms told_at;      /* uv_now(); 0: never */
+};
+
 struct tg_lane {
   struct tg_delivery *delivery;
   int shard_id;
@@ -62,6 +79,8 @@ struct tg_lane {
   tg_log_position last_position;    /* the shard's last one in the own log */
   struct tg_pending_gap *gaps;      /* in front of what is spilled; in order */
   int gaps_queued;                  /* markers in the queue */
+  struct tg_gap refused;            /* events that were not queued, and of which no marker tells yet */
+  tg_ms refused_since;              /* uv_now() */
   struct tg_gap lost_tail;          /* .epoch 0: none; until the session is adopted */
   int lost_tail_order;
   struct tg_queued *first_unlogged; /* of this session: it would die with the process */
@@ -137,8 +156,9 @@ struct tg_delivery {
   struct tg_lane *fullest; /* as of the last look */
   int drops_until_look;
   bool drop_first[TG_EVENT_TYPE_MAX];
-  uint64_t dropped_first, dropped_oldest; /* since the last report */
-  bool dropping;                          /* the log has said so */
+  uint64_t drops[TG_DROP_REASONS];    /* since the last report */
+  bool dropping;                      /* the program's log has said so */
+  struct tg_losses losses;
   bool by_content;                        /* the message content intent is there */
   struct tg_message_cache *messages;
   tg_ms wall_offset;              /* wall clock - uv_now() */
@@ -174,7 +194,22 @@ void tg_lane_remove_first(struct tg_lane *lane, int count);
 /* Sends again after `delay` ms. */
 void tg_lane_wait(struct tg_lane *lane, tg_ms delay);
 void tg_lane_free(struct tg_lane *lane);
-void tg_delivery_report_drops(struct tg_delivery *delivery);
+
+/* overflow.c */
+/* Whether an event that no log holds may be queued: makes room for it, if need be. */
+bool tg_overflow_admit(struct tg_lane *lane, const struct tg_item *item, uint64_t size);
+/* The event is not queued. */
+void tg_overflow_refuse(struct tg_lane *lane, const struct tg_item *item, enum tg_drop reason);
+/* Queues a marker for what was refused, if it was a second ago or more, or `at_once`. */
+void tg_overflow_tell(struct tg_lane *lane, bool at_once);
+/* Policy drops an event that waits in the lane's memory, and that is not in flight. */
+void tg_overflow_drop(struct tg_lane *lane, struct tg_queued *event, enum tg_drop reason);
+/* Once a minute: events in memory alone that are older than queue.max_age. */
+void tg_overflow_expire(struct tg_delivery *delivery);
+/* What was lost, for the program's log: the first is told at once, the others once a minute. */
+void tg_overflow_lost(struct tg_lane *lane, const struct tg_gap *gap);
+/* Once a minute, and at the end. */
+void tg_overflow_report(struct tg_delivery *delivery);
 
 /* batch.c: each works on the first `count` events of the lane. */
 /* Says how many go in the next request; there is at least one event. */

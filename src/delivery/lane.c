@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DROPS_A_LOOK = 32 };
-
 static void on_retry(uv_timer_t *timer)
 {
   struct tg_lane *lane = timer->data;
@@ -166,97 +164,6 @@ void tg_lane_remove_first(struct tg_lane *lane, int count)
   has_shrunk(lane);
 }
 
-static struct tg_lane *find_fullest(struct tg_delivery *delivery, bool any)
-{
-  struct tg_lane *fullest = NULL;
-  for (int i = 0; i < delivery->lane_count; i++) {
-    struct tg_lane *lane = delivery->lanes[i];
-    if (lane && (!fullest || lane->queue.bytes > fullest->queue.bytes) &&
-        tg_lane_queue_oldest(&lane->queue, any))
-      fullest = lane;
-  }
-  return fullest;
-}
-
-/* The lane to take from is looked for once in a while only: under overflow
- * every event drops another. */
-static struct tg_queued *choose_victim(struct tg_delivery *delivery, struct tg_lane **from)
-{
-  struct tg_queued *event = NULL;
-  if (delivery->fullest && delivery->drops_until_look-- > 0)
-    event = tg_lane_queue_oldest(&delivery->fullest->queue, false);
-  for (int any = 0; any < 2 && !event; any++) {
-    delivery->fullest = find_fullest(delivery, any);
-    delivery->drops_until_look = DROPS_A_LOOK;
-    if (delivery->fullest)
-      event = tg_lane_queue_oldest(&delivery->fullest->queue, any);
-  }
-  *from = delivery->fullest;
-  return event;
-}
-
-static const char *bound(const struct tg_delivery *delivery)
-{
-  return delivery->own ? "disk_bytes" : "memory_bytes";
-}
-
-static void first_drop(struct tg_delivery *delivery)
-{
-  if (delivery->dropping)
-    return;
-  delivery->dropping = true;
-  uint64_t bytes = delivery->queued.bytes, limit = delivery->config->queue.memory_bytes;
-  if (delivery->own) {
-    bytes = tg_event_log_disk(delivery->own->log);
-    limit = delivery->own_bound;
-  }
-  tg_log(TG_WARN, TG_NO_SHARD,
-         "the queue for the event handler is filling up: %llu events, %llu of %llu bytes (queue.%s); events "
-         "are dropped from now on (queue.drop_first above 80 %%, the oldest ones when it is full)",
-         (unsigned long long)tg_delivery_waiting(delivery), (unsigned long long)bytes,
-         (unsigned long long)limit, bound(delivery));
-}
-
-/* False: there is no room, and none can be made. */
-static bool make_room(struct tg_delivery *delivery, uint64_t size)
-{
-  uint64_t limit = delivery->config->queue.memory_bytes;
-  while (delivery->queued.bytes + size > limit) {
-    struct tg_lane *lane;
-    struct tg_queued *event = size <= limit ? choose_victim(delivery, &lane) : NULL;
-    if (!event)
-      return false;
-    first_drop(delivery);
-    delivery->dropped_oldest++;
-    tg_count(&lane->row->dropped);
-    tg_lane_remove(lane, event);
-  }
-  return true;
-}
-
-static void count_drop(struct tg_lane *lane, bool early)
-{
-  struct tg_delivery *delivery = lane->delivery;
-  first_drop(delivery);
-  delivery->dropped_first += early;
-  delivery->dropped_oldest += !early;
-  tg_count(&lane->row->dropped);
-}
-
-/* For an event that no log holds. False: there is no room for it. */
-static bool may_queue(struct tg_lane *lane, const struct tg_item *item, uint64_t size)
-{
-  struct tg_delivery *delivery = lane->delivery;
-  uint64_t limit = delivery->config->queue.memory_bytes;
-  if (__builtin_expect(delivery->queued.bytes + size <= limit - limit / 5, 1))
-    return true;
-  bool early = delivery->drop_first[item->type];
-  if (!early && make_room(delivery, size))
-    return true;
-  count_drop(lane, early);
-  return false;
-}
-
 static void queue_item(struct tg_lane *lane, const struct tg_item *item, tg_log_position position)
 {
   struct tg_delivery *delivery = lane->delivery;
@@ -285,9 +192,11 @@ void tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
   uint64_t length = item->parts[0].length + item->parts[1].length + item->parts[2].length;
   uint64_t size = tg_queued_size(length);
   tg_log_position position = 0;
+  if (__builtin_expect(lane->refused.count > 0, 0) && !item->marker)
+    tg_overflow_tell(lane, false);
   if (delivery->own) {
     if (__builtin_expect(delivery->tight, 0) && delivery->drop_first[item->type]) {
-      count_drop(lane, true);
+      tg_overflow_refuse(lane, item, TG_DROP_FIRST);
       return;
     }
     position = tg_backlog_append(delivery, lane->shard_id, item);
@@ -296,7 +205,7 @@ void tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
   }
   if (position != 0 && !tg_lane_has_window(lane, size))
     tg_lane_spill(lane, position, length);
-  else if (position != 0 || may_queue(lane, item, size))
+  else if (position != 0 || tg_overflow_admit(lane, item, size))
     queue_item(lane, item, position);
   if (__builtin_expect(delivery->noted_gaps.length > 0, 0))
     tg_backlog_take_gaps(delivery);
@@ -318,20 +227,4 @@ void tg_lane_push(struct tg_lane *lane, const struct tg_event *event)
     item.parts[2].at = kind;
   }
   tg_lane_put(lane, &item);
-}
-
-void tg_delivery_report_drops(struct tg_delivery *delivery)
-{
-  uint64_t first = delivery->dropped_first, oldest = delivery->dropped_oldest;
-  delivery->dropping = first + oldest > 0;
-  if (!delivery->dropping)
-    return;
-  delivery->dropped_first = delivery->dropped_oldest = 0;
-  tg_log(TG_WARN, TG_NO_SHARD,
-         "dropped %llu events in the last minute, since the event handler takes fewer than come: %llu of "
-         "types in queue.drop_first, %llu oldest ones; %llu events (%llu bytes) wait. A faster handler, more "
-         "event_handler.urls, a filter, or a larger queue.%s helps",
-         (unsigned long long)(first + oldest), (unsigned long long)first, (unsigned long long)oldest,
-         (unsigned long long)tg_delivery_waiting(delivery),
-         (unsigned long long)(delivery->queued.bytes + delivery->spilled.bytes), bound(delivery));
 }

@@ -62,7 +62,7 @@ static void widen(struct tg_gap *gap, const struct tg_gap *next)
   gap->count = gap->count && next->count ? gap->count + next->count : 0;
 }
 
-static void queue_marker(struct tg_lane *lane, const struct tg_gap *gap, struct tg_queued *place)
+void tg_lane_queue_marker(struct tg_lane *lane, const struct tg_gap *gap, struct tg_queued *place)
 {
   struct tg_delivery *delivery = lane->delivery;
   struct tg_queued *before = place ? place->previous : lane->queue.tail;
@@ -126,7 +126,7 @@ void tg_lane_add_gap(struct tg_lane *lane, int order, tg_log_position point, con
   bool unread = lane->spilled && (lane->source->order < order ||
                                   (lane->source->order == order && lane->after < point));
   if (place || !unread)
-    queue_marker(lane, gap, place);
+    tg_lane_queue_marker(lane, gap, place);
   else
     keep_pending(lane, order, point, gap);
 }
@@ -137,7 +137,7 @@ void tg_lane_pass_gaps(struct tg_lane *lane, int order, tg_log_position position
          (lane->gaps->order < order || (lane->gaps->order == order && lane->gaps->point <= position))) {
     struct tg_pending_gap *first = lane->gaps;
     lane->gaps = first->next;
-    queue_marker(lane, &first->gap, NULL);
+    tg_lane_queue_marker(lane, &first->gap, NULL);
     free(first);
   }
 }
@@ -146,7 +146,8 @@ void tg_lane_pass_gaps(struct tg_lane *lane, int order, tg_log_position position
 
 /* What the log no longer has is not delivered from memory either: the marker
  * says that it is gone. */
-static void forget_lost(struct tg_lane *lane, struct tg_source *source, tg_log_position before)
+static void forget_lost(struct tg_lane *lane, struct tg_source *source, tg_log_position before,
+                        struct tg_gap *gap)
 {
   struct tg_queued *event = lane->queue.head, *next;
   for (; event; event = next) {
@@ -155,22 +156,17 @@ static void forget_lost(struct tg_lane *lane, struct tg_source *source, tg_log_p
       break;
     if (event->source != source || tg_event_log_waits(source->log, lane->shard_id, event->position))
       continue;
-    if (event->in_flight) {
+    if (event->in_flight) { /* it may still arrive: not part of what is lost */
       event->source = NULL;
+      if (event->epoch == gap->epoch && gap->to > 0 && event->sequence >= gap->from) {
+        gap->from = event->sequence + 1;
+        gap->count -= gap->count > 0 && !event->marker;
+      }
       continue;
     }
     tg_lane_queue_remove(&lane->queue, &lane->delivery->queued, event);
     tg_queued_free(event);
   }
-}
-
-static void report(struct tg_lane *lane, const struct tg_gap *gap)
-{
-  tg_count(&lane->row->gaps);
-  tg_count_by(&lane->row->dropped, gap->count);
-  tg_log(TG_WARN, lane->shard_id, "events %llu to %llu of session %llu are lost: %s",
-         (unsigned long long)gap->from, (unsigned long long)gap->to, (unsigned long long)gap->epoch,
-         gap->reason);
 }
 
 void tg_lane_lost(struct tg_lane *lane, struct tg_source *source, const struct tg_log_gap *lost)
@@ -184,13 +180,13 @@ void tg_lane_lost(struct tg_lane *lane, struct tg_source *source, const struct t
   tg_log_position point = lost->before;
   if (point == 0)
     point = source == delivery->own ? lane->last_position + 1 : UINT64_MAX;
-  forget_lost(lane, source, lost->before);
+  forget_lost(lane, source, lost->before, &gap);
   tg_lane_recount(lane);
   if (source != delivery->own && lost->reason == TG_LOSS_DAMAGED && lost->before == 0 && lost->from > 0) {
     lane->lost_tail = gap; /* Discord may still have it: tg_lane_heal() */
     lane->lost_tail_order = source->order;
-  } else {
-    report(lane, &gap);
+  } else if (gap.to == 0 || gap.from <= gap.to) {
+    tg_overflow_lost(lane, &gap);
     tg_lane_add_gap(lane, source->order, point, &gap);
     if (!delivery->config->event_handler.markers)
       tg_event_log_told(source->log, lane->shard_id);
@@ -218,7 +214,7 @@ uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled)
     return tail.from - 1;
   }
   if (tail.epoch != epoch || settled == 0) {
-    report(lane, &tail);
+    tg_overflow_lost(lane, &tail);
     tg_lane_add_gap(lane, lane->lost_tail_order, UINT64_MAX, &tail);
     tg_lane_refill(lane);
   }

@@ -145,6 +145,103 @@ static void overflow_while_the_circuit_is_open(void **state)
   assert_int_equal(delivered, 5);
 }
 
+/* Takes what goes to the bot from now on: keys, of markers their bodies, one a line. */
+static const char *take_all(int from)
+{
+  static char bodies[65536];
+  size_t length = 0;
+  for (int i = from; open_posts > 0; i++) {
+    bool marker = strstr(posts[i].body, "\"gap\"") != NULL;
+    length += (size_t)snprintf(bodies + length, sizeof bodies - length, "%s\n",
+                               marker ? posts[i].body : posts[i].key);
+    answer(i, 200);
+  }
+  bodies[length] = '\0';
+  return bodies;
+}
+
+static void markers_tell_of_the_oldest(void **state)
+{
+  (void)state;
+  config.event_handler.markers = true;
+  deliver_sized(0, "GUILD_UPDATE"); /* in flight */
+  deliver_sized(0, "GUILD_UPDATE");
+  deliver_sized(0, "INTERACTION_CREATE");
+  for (int i = 0; i < 6; i++)
+    deliver_sized(0, "GUILD_UPDATE");
+  set_memory(6);
+  deliver_sized(0, "GUILD_UPDATE");
+  assert_int_equal(value(&rows[0].dropped), 5); /* four and one for the markers */
+  assert_string_equal(take_all(0),
+                      "0.7.1\n"
+                      "{\"shardId\":0,\"epoch\":7,\"gap\":{\"from\":2,\"to\":2,\"count\":1,\"reason\":\"overflow\"}}\n"
+                      "0.7.3\n"
+                      "{\"shardId\":0,\"epoch\":7,\"gap\":{\"from\":4,\"to\":7,\"count\":4,\"reason\":\"overflow\"}}\n"
+                      "0.7.8\n0.7.9\n0.7.10\n");
+  assert_int_equal(tg_delivery_settled(delivery, 0), 10);
+}
+
+static void markers_tell_of_what_is_not_queued(void **state)
+{
+  (void)state;
+  config.event_handler.markers = true;
+  set_memory(10);
+  for (int i = 0; i < 8; i++)
+    deliver_sized(0, "GUILD_UPDATE");
+  for (int i = 0; i < 3; i++)
+    deliver_sized(0, "TYPING_START"); /* 9, 10, 11 */
+  deliver_sized(0, "GUILD_UPDATE");   /* 12 */
+  deliver_sized(0, "PRESENCE_UPDATE");
+  assert_int_equal(value(&rows[0].dropped), 4);
+  assert_int_equal(value(&rows[0].gaps), 0); /* one marker for all of them */
+  advance(1000);
+  answer(0, 200);
+  answer(1, 200);
+  deliver_sized(0, "GUILD_UPDATE"); /* 14 */
+  assert_int_equal(value(&rows[0].gaps), 1);
+  assert_string_equal(take_all(2),
+                      "0.7.3\n0.7.4\n0.7.5\n0.7.6\n0.7.7\n0.7.8\n0.7.12\n"
+                      "{\"shardId\":0,\"epoch\":7,\"gap\":{\"from\":9,\"to\":13,\"count\":4,\"reason\":\"overflow\"}}\n"
+                      "0.7.14\n");
+}
+
+static void a_minute_is_the_longest_until_a_marker_tells(void **state)
+{
+  (void)state;
+  config.event_handler.markers = true;
+  set_memory(5);
+  for (int i = 0; i < 4; i++)
+    deliver_sized(0, "GUILD_UPDATE");
+  deliver_sized(1, "TYPING_START");
+  advance(59999);
+  assert_int_equal(value(&rows[1].gaps), 0);
+  advance(1);
+  assert_int_equal(value(&rows[1].gaps), 1);
+  tg_delivery_new_session(delivery, 1, 8);
+  assert_int_equal(value(&rows[1].gaps), 2); /* session_lost */
+  answer(0, 200);
+}
+
+static void without_a_log_old_events_expire(void **state)
+{
+  (void)state;
+  config.queue.max_age = 90000;
+  config.event_handler.markers = true;
+  deliver_sized(0, "GUILD_UPDATE");
+  for (int i = 0; i < 3; i++)
+    deliver_sized(0, "GUILD_UPDATE");
+  advance(40000);
+  deliver_sized(0, "GUILD_UPDATE");
+  advance(80000);
+  assert_int_equal(value(&rows[0].dropped), 3); /* not what is in flight, and not the youngest */
+  assert_string_equal(take_all(0),
+                      "0.7.1\n"
+                      "{\"shardId\":0,\"epoch\":7,\"gap\":{\"from\":2,\"to\":4,\"count\":3,\"reason\":\"expired\"}}\n"
+                      "0.7.5\n");
+  advance(60000);
+  assert_non_null(strstr(logged, "3 older than queue.max_age"));
+}
+
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, begin_world, end_world)
 
 int main(void)
@@ -157,6 +254,10 @@ int main(void)
       IN_WORLD(one_event_larger_than_the_queue),
       IN_WORLD(drops_are_reported_once_a_minute),
       IN_WORLD(overflow_while_the_circuit_is_open),
+      IN_WORLD(markers_tell_of_the_oldest),
+      IN_WORLD(markers_tell_of_what_is_not_queued),
+      IN_WORLD(a_minute_is_the_longest_until_a_marker_tells),
+      IN_WORLD(without_a_log_old_events_expire),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,237 @@
+#include "delivery/delivery_internal.h"
+
+#include "base/log.h"
+
+enum {
+  DROPS_A_LOOK = 32,
+  TELL_AFTER = 1000, /* a marker for what is not queued comes once in so long: there may be thousands */
+};
+
+/* --- what is told of it ---------------------------------------------------------- */
+
+static const char *bound(const struct tg_delivery *delivery)
+{
+  return delivery->own ? "disk_bytes" : "memory_bytes";
+}
+
+static void first_drop(struct tg_delivery *delivery)
+{
+  delivery->dropping = true;
+  uint64_t bytes = delivery->queued.bytes, limit = delivery->config->queue.memory_bytes;
+  if (delivery->own) {
+    bytes = tg_event_log_disk(delivery->own->log);
+    limit = delivery->own_bound;
+  }
+  tg_log(TG_WARN, TG_NO_SHARD,
+         "the queue for the event handler is filling up: %llu events, %llu of %llu bytes (queue.%s); events "
+         "are dropped from now on (queue.drop_first above 80 %%, the oldest ones when it is full)",
+         (unsigned long long)tg_delivery_waiting(delivery), (unsigned long long)bytes,
+         (unsigned long long)limit, bound(delivery));
+}
+
+static void count(struct tg_lane *lane, enum tg_drop reason)
+{
+  struct tg_delivery *delivery = lane->delivery;
+  if (!delivery->dropping && (reason == TG_DROP_FIRST || reason == TG_DROP_OLDEST))
+    first_drop(delivery);
+  delivery->drops[reason]++;
+  tg_count(&lane->row->dropped);
+}
+
+static const char *reason_of(enum tg_drop reason)
+{
+  return tg_log_loss_name(reason == TG_DROP_EXPIRED ? TG_LOSS_EXPIRED : TG_LOSS_OVERFLOW);
+}
+
+static void report_drops(struct tg_delivery *delivery)
+{
+  uint64_t drops[TG_DROP_REASONS], all = 0;
+  for (int i = 0; i < TG_DROP_REASONS; i++) {
+    all += drops[i] = delivery->drops[i];
+    delivery->drops[i] = 0;
+  }
+  delivery->dropping = all > 0;
+  if (all == 0)
+    return;
+  tg_log(TG_WARN, TG_NO_SHARD,
+         "dropped %llu events in the last minute: %llu of types in queue.drop_first, %llu oldest ones, %llu by "
+         "the script, %llu older than queue.max_age; %llu events (%llu bytes) wait, since the event handler "
+         "takes fewer than come. A faster handler, more event_handler.urls, a filter, or a larger queue.%s "
+         "helps",
+         (unsigned long long)all, (unsigned long long)drops[TG_DROP_FIRST],
+         (unsigned long long)drops[TG_DROP_OLDEST], (unsigned long long)drops[TG_DROP_SCRIPT],
+         (unsigned long long)drops[TG_DROP_EXPIRED], (unsigned long long)tg_delivery_waiting(delivery),
+         (unsigned long long)(delivery->queued.bytes + delivery->spilled.bytes), bound(delivery));
+}
+
+static void report_losses(struct tg_delivery *delivery)
+{
+  struct tg_losses *losses = &delivery->losses;
+  if (losses->gaps == 0)
+    return;
+  tg_log(TG_WARN, TG_NO_SHARD, "since the last such line %llu events more are lost, in %llu places: %s",
+         (unsigned long long)losses->events, (unsigned long long)losses->gaps, losses->reason);
+  *losses = (struct tg_losses){.told_at = tg_delivery_now(delivery)};
+}
+
+void tg_overflow_report(struct tg_delivery *delivery)
+{
+  for (int i = 0; i < delivery->lane_count; i++)
+    if (delivery->lanes[i] && !delivery->stopping)
+      tg_overflow_tell(delivery->lanes[i], true);
+  report_drops(delivery);
+  report_losses(delivery);
+}
+
+void tg_overflow_lost(struct tg_lane *lane, const struct tg_gap *gap)
+{
+  struct tg_losses *losses = &lane->delivery->losses;
+  tg_ms now = tg_delivery_now(lane->delivery);
+  tg_count(&lane->row->gaps);
+  tg_count_by(&lane->row->dropped, gap->count);
+  if (losses->told_at != 0 && now - losses->told_at < TG_REPORT_INTERVAL) {
+    losses->gaps++;
+    losses->events += gap->count;
+    losses->reason = gap->reason;
+    return;
+  }
+  losses->told_at = now ? now : 1;
+  tg_log(TG_WARN, lane->shard_id, "events %llu to %llu of session %llu are lost: %s",
+         (unsigned long long)gap->from, (unsigned long long)gap->to, (unsigned long long)gap->epoch,
+         gap->reason);
+}
+
+/* --- events that are not queued ---------------------------------------------------- */
+
+void tg_overflow_refuse(struct tg_lane *lane, const struct tg_item *item, enum tg_drop reason)
+{
+  struct tg_gap *gap = &lane->refused;
+  if (item->marker)
+    return;
+  count(lane, reason);
+  if (!lane->delivery->config->event_handler.markers)
+    return;
+  if (gap->count > 0 && gap->epoch != item->epoch)
+    tg_overflow_tell(lane, true);
+  if (gap->count == 0) {
+    *gap = (struct tg_gap){.epoch = item->epoch, .from = item->sequence, .reason = reason_of(reason)};
+    lane->refused_since = tg_delivery_now(lane->delivery);
+  }
+  gap->to = item->sequence;
+  gap->count++;
+}
+
+void tg_overflow_tell(struct tg_lane *lane, bool at_once)
+{
+  struct tg_gap gap = lane->refused;
+  if (gap.count == 0)
+    return;
+  if (!at_once && gap.epoch == lane->epoch &&
+      tg_delivery_now(lane->delivery) - lane->refused_since < TELL_AFTER)
+    return;
+  lane->refused.count = 0;
+  tg_lane_missed(lane, &gap);
+}
+
+/* --- events that are dropped ------------------------------------------------------- */
+
+/* In a log: who is to be told hears of it again, should the process die. */
+static void settle_in_log(struct tg_lane *lane, struct tg_queued *event)
+{
+  if (!event->source || !lane->delivery->config->event_handler.markers)
+    return;
+  tg_event_log_drop(event->source->log, lane->shard_id, event->position);
+}
+
+void tg_overflow_drop(struct tg_lane *lane, struct tg_queued *event, enum tg_drop reason)
+{
+  struct tg_gap gap = {.epoch = event->epoch,
+                       .from = event->sequence,
+                       .to = event->sequence,
+                       .count = 1,
+                       .reason = reason_of(reason)};
+  if (!event->marker) {
+    count(lane, reason);
+    if (lane->delivery->config->event_handler.markers)
+      tg_lane_queue_marker(lane, &gap, event); /* joins that of the one before */
+  }
+  settle_in_log(lane, event);
+  tg_lane_remove(lane, event);
+}
+
+static struct tg_lane *find_fullest(struct tg_delivery *delivery, bool any)
+{
+  struct tg_lane *fullest = NULL;
+  for (int i = 0; i < delivery->lane_count; i++) {
+    struct tg_lane *lane = delivery->lanes[i];
+    if (lane && (!fullest || lane->queue.bytes > fullest->queue.bytes) &&
+        tg_lane_queue_oldest(&lane->queue, any))
+      fullest = lane;
+  }
+  return fullest;
+}
+
+/* The lane to take from is looked for once in a while only: under overflow
+ * every event drops another. */
+static struct tg_queued *choose_victim(struct tg_delivery *delivery, struct tg_lane **from)
+{
+  struct tg_queued *event = NULL;
+  if (delivery->fullest && delivery->drops_until_look-- > 0)
+    event = tg_lane_queue_oldest(&delivery->fullest->queue, false);
+  for (int any = 0; any < 2 && !event; any++) {
+    delivery->fullest = find_fullest(delivery, any);
+    delivery->drops_until_look = DROPS_A_LOOK;
+    if (delivery->fullest)
+      event = tg_lane_queue_oldest(&delivery->fullest->queue, any);
+  }
+  *from = delivery->fullest;
+  return event;
+}
+
+/* False: there is no room, and none can be made. */
+static bool make_room(struct tg_delivery *delivery, uint64_t size)
+{
+  uint64_t limit = delivery->config->queue.memory_bytes;
+  while (delivery->queued.bytes + size > limit) {
+    struct tg_lane *lane;
+    struct tg_queued *event = size <= limit ? choose_victim(delivery, &lane) : NULL;
+    if (!event)
+      return false;
+    tg_overflow_drop(lane, event, TG_DROP_OLDEST);
+  }
+  return true;
+}
+
+bool tg_overflow_admit(struct tg_lane *lane, const struct tg_item *item, uint64_t size)
+{
+  struct tg_delivery *delivery = lane->delivery;
+  uint64_t limit = delivery->config->queue.memory_bytes;
+  if (__builtin_expect(delivery->queued.bytes + size <= limit - limit / 5, 1))
+    return true;
+  bool early = delivery->drop_first[item->type];
+  if (!early && make_room(delivery, size))
+    return true;
+  tg_overflow_refuse(lane, item, early ? TG_DROP_FIRST : TG_DROP_OLDEST);
+  return false;
+}
+
+/* What is in a log is looked after there. */
+static void expire_lane(struct tg_lane *lane, tg_ms limit)
+{
+  struct tg_queued *event = lane->queue.head, *next;
+  for (; event && event->queued_at < limit; event = next) {
+    next = event->next;
+    if (!event->in_flight && !event->source && !event->gap)
+      tg_overflow_drop(lane, event, TG_DROP_EXPIRED);
+  }
+}
+
+void tg_overflow_expire(struct tg_delivery *delivery)
+{
+  tg_ms limit = tg_delivery_now(delivery) - delivery->config->queue.max_age;
+  if (delivery->config->queue.max_age <= 0)
+    return;
+  for (int i = 0; i < delivery->lane_count; i++)
+    if (delivery->lanes[i])
+      expire_lane(delivery->lanes[i], limit);
+}
