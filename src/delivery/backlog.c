@@ -427,8 +427,8 @@ void tg_delivery_ignore_logs(const struct tg_delivery *delivery)
   tg_event_log_list_free(names);
   if (count > 0)
     tg_log(TG_WARN, TG_NO_SHARD,
-           "queue.durability is \"memory\", but %d logs with events of earlier runs are in %s: these events are "
-           "not delivered. Start once with \"log\" to deliver them, or remove the directory",
+           "queue.durability is \"memory\", but %d logs with events of earlier runs are in %s: these are not "
+           "delivered. Start once with \"log\" to deliver them, or remove the directory",
            count, directory);
   free(directory);
 }

@@ -135,7 +135,8 @@ static bool append(const char *state_dir, uint64_t file_bytes, const struct tg_b
   int directory = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   int fd = directory < 0 ? -1 : open_file(directory);
   struct stat now;
-  if (fd >= 0 && fstat(fd, &now) == 0 && now.st_size > 0 && (uint64_t)now.st_size + line->length > file_bytes) {
+  if (fd >= 0 && fstat(fd, &now) == 0 && now.st_size > 0 &&
+      (uint64_t)now.st_size + line->length > file_bytes) {
     close(fd);
     rotate(directory, file_bytes, line->length);
     fd = open_file(directory);

@@ -54,10 +54,10 @@ static void report_drops(struct tg_delivery *delivery)
   if (all == 0)
     return;
   tg_log(TG_WARN, TG_NO_SHARD,
-         "dropped %llu events in the last minute: %llu of types in queue.drop_first, %llu oldest ones, %llu by "
-         "the script, %llu older than queue.max_age; %llu events (%llu bytes) wait, since the event handler "
-         "takes fewer than come. A faster handler, more event_handler.urls, a filter, or a larger queue.%s "
-         "helps",
+         "dropped %llu events in the last minute: %llu of types in queue.drop_first, %llu oldest ones, %llu "
+         "by the script, %llu older than queue.max_age; %llu events (%llu bytes) wait, since the event "
+         "handler takes fewer than come. A faster handler, more event_handler.urls, a filter, or a larger "
+         "queue.%s helps",
          (unsigned long long)all, (unsigned long long)drops[TG_DROP_FIRST],
          (unsigned long long)drops[TG_DROP_OLDEST], (unsigned long long)drops[TG_DROP_SCRIPT],
          (unsigned long long)drops[TG_DROP_EXPIRED], (unsigned long long)tg_delivery_waiting(delivery),
