@@ -203,7 +203,7 @@ void tg_lane_answered(void *ctx, const struct tg_http_response *response)
   struct answer answer = {
       .lane = lane, .handler = lane->sending, .event = lane->queue.head, .response = response};
   struct tg_handler *handler = answer.handler;
-  handler->in_flight--;
+  tg_handler_in_flight(handler, -1);
   lane->request = 0;
   lane->sending = NULL;
   lane->state = TG_LANE_IDLE;
@@ -214,6 +214,8 @@ void tg_lane_answered(void *ctx, const struct tg_http_response *response)
     snprintf(answer.reason, sizeof answer.reason, "%s", response->error.message);
 
   enum tg_outcome outcome = judge(&answer);
+  tg_count(&handler->stats->requests[outcome]);
+  tg_count_by(&handler->stats->microseconds, (uint64_t)(response->seconds * 1e6));
   switch (outcome) {
   case TG_OUTCOME_DELIVERED:
     on_delivered(&answer);
