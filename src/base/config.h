@@ -69,6 +69,7 @@ struct tg_config {
   struct {
     tg_ms grace;
     bool fallback;
+    bool express;
   } interaction;
   enum tg_message_updates message_updates;
   struct {

@@ -82,6 +82,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
     .check = tg_check_event_name)                                                                            \
   X("interaction.grace", RANGE(interaction.grace, MS, 0, 2900, 1500))                                        \
   X("interaction.fallback", BOOL(interaction.fallback, true))                                                \
+  X("interaction.express", BOOL(interaction.express, false))                                                 \
   X("message_updates", CHOICE(message_updates, message_updates, TG_UPDATES_CONTENT))                         \
   X("resharding.enabled", BOOL(resharding.enabled, true))                                                    \
   X("resharding.shards_full_percentage", RANGE(resharding.shards_full_percentage, INT, 1, 100, 80))          \

@@ -33,6 +33,7 @@ enum tg_value_kind {
   TG_INT,
   TG_STRING,
   TG_JSON,    /* any Lua value that JSON can carry; result: a new reference */
+  TG_BOOL_OR_NIL, /* expected only: the result is TG_BOOL, or TG_NIL for nil */
   TG_SHARD,   /* argument only: the shard object, as `self` or first argument */
   TG_EVENT,   /* argument only */
   TG_FAILURE, /* result of a waiting call, or of shard.send: `nil, err`; string = err as text */

@@ -377,6 +377,7 @@ static void begin_lanes(struct tg_delivery *delivery)
 {
   for (struct tg_source *source = delivery->sources; source; source = source->next)
     tg_lanes_begin(delivery, source);
+  tg_interactions_recover(delivery);
   tg_backlog_tend(delivery);
   for (int i = 0; i < delivery->lane_count; i++)
     if (delivery->lanes[i]) {

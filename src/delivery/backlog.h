@@ -79,6 +79,8 @@ bool tg_lane_has_window(const struct tg_lane *lane, uint64_t size);
 void tg_lane_spill(struct tg_lane *lane, tg_log_position position, uint64_t length);
 /* Reads back what fits. Afterwards the queue is only empty if nothing waits. */
 void tg_lane_refill(struct tg_lane *lane);
+/* An event that is in the log alone, of `length` bytes, is not wanted any more. */
+void tg_lane_skip(struct tg_lane *lane, struct tg_source *source, tg_log_position position, uint64_t length);
 /* The event has left the queue for good; before it is freed. */
 void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event);
 /* Nothing waits in the source any more, and it goes. */
@@ -100,6 +102,8 @@ void tg_lane_add_gap(struct tg_lane *lane, int order, tg_log_position point, con
 void tg_lane_queue_marker(struct tg_lane *lane, const struct tg_gap *gap, struct tg_queued *place);
 /* Pending gaps in front of that place go into the queue. */
 void tg_lane_pass_gaps(struct tg_lane *lane, int order, tg_log_position position);
+/* The event is of no use any more: goes, with a marker in its place. */
+void tg_lane_drop(struct tg_lane *lane, struct tg_queued *event, const char *reason);
 /* Events that never came: the marker goes through the log, as events do. */
 void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap);
 /* A session is adopted: is what the log has lost at its end still to be had from

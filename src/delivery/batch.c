@@ -44,20 +44,21 @@ int tg_batch_choose(struct tg_lane *lane)
   return count;
 }
 
-static void write_event(struct tg_lane *lane, const struct tg_queued *event)
+static void write_event(struct tg_lane *lane, struct tg_queued *event)
 {
+  struct tg_span body = tg_queued_body(event);
   if (event->gap)
     lane->body.length += tg_gap_text(tg_buf_reserve(&lane->body, TG_MARKER_MAX), lane->shard_id, event);
   else
-    tg_buf_append(&lane->body, event->body, event->body_length);
+    tg_buf_append(&lane->body, body.at, body.length);
 }
 
 struct tg_span tg_batch_body(struct tg_lane *lane, int count)
 {
-  const struct tg_queued *event = lane->queue.head;
+  struct tg_queued *event = lane->queue.head;
   bool batches = lane->delivery->config->event_handler.batch;
   if (!batches && !event->gap)
-    return (struct tg_span){event->body, event->body_length};
+    return tg_queued_body(event);
   for (int i = 0; i < count; i++, event = event->next) {
     if (batches)
       tg_buf_puts(&lane->body, i == 0 ? "[" : ",");

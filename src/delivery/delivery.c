@@ -79,6 +79,7 @@ static void on_report(uv_timer_t *timer)
   delivery->wall_offset = tg_wall_clock() - tg_delivery_now(delivery);
   tg_overflow_report(delivery);
   tg_overflow_expire(delivery);
+  tg_interactions_report(delivery);
   tg_backlog_tend(delivery);
   report_waiting(delivery);
 }
@@ -107,6 +108,7 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
   delivery->wall_offset = tg_wall_clock() - tg_delivery_now(delivery);
   tg_delivery_open_timer(delivery, &delivery->report, delivery);
   tg_delivery_open_timer(delivery, &delivery->drain, delivery);
+  tg_interactions_begin(delivery);
   uv_timer_start(&delivery->report, on_report, TG_REPORT_INTERVAL, TG_REPORT_INTERVAL);
   uv_unref((uv_handle_t *)&delivery->report);
   tg_delivery_reconfigure(delivery, options->config);
@@ -119,6 +121,8 @@ void tg_delivery_free(struct tg_delivery *delivery)
     return;
   delivery->stopping = true;
   tg_overflow_report(delivery);
+  tg_interactions_report(delivery);
+  tg_interactions_end(delivery);
   for (int i = 0; i < delivery->lane_count; i++) {
     struct tg_lane *lane = delivery->lanes[i];
     if (!lane)
@@ -304,7 +308,8 @@ static void on_drain(uv_timer_t *timer)
   struct tg_delivery *delivery = timer->data;
   uint64_t left = tg_delivery_waiting(delivery);
   tg_ms now = tg_delivery_now(delivery);
-  if (left > 0 && now < delivery->drain_until && !is_hopeless(delivery)) {
+  bool goes_on = (left > 0 && !is_hopeless(delivery)) || tg_interactions_busy(delivery);
+  if (goes_on && now < delivery->drain_until) {
     tg_ms wait = delivery->drain_until - now;
     uv_timer_start(timer, on_drain, (uint64_t)(wait < TG_DRAIN_LOOK ? wait : TG_DRAIN_LOOK), 0);
     return;

@@ -18,6 +18,10 @@
 
 struct tg_delivery;
 struct tg_http;
+struct tg_callback;
+struct tg_interaction_facts; /* interaction_facts.h */
+
+typedef void tg_interaction_answered(void *ctx, bool taken, const char *reason);
 
 struct tg_delivery_options {
   uv_loop_t *loop;
@@ -92,6 +96,23 @@ void tg_delivery_publish(const struct tg_delivery *delivery);
 enum tg_guild_create tg_delivery_guild_create_kind(struct tg_delivery *delivery,
                                                    const struct tg_event *event);
 bool tg_delivery_message_changed(struct tg_delivery *delivery, const struct tg_event *event);
+
+/* The default of delivery.handle_interaction_queueing: defers the interaction
+ * through REST, or answers it with nothing if it cannot be deferred. `done` is
+ * called once, never from within this; `reason` says why it is not taken. */
+struct tg_callback *tg_delivery_answer_interaction(struct tg_delivery *delivery,
+                                                   const struct tg_interaction_facts *facts,
+                                                   tg_interaction_answered *done, void *ctx);
+/* Before that: it ends, and `done` is not called. */
+void tg_delivery_cancel_answer(struct tg_callback *answer);
+
+/* Since the start of the process. */
+struct tg_interaction_figures {
+  uint64_t deferred; /* answered in the place of the event handler */
+  uint64_t failed;   /* that could not be */
+  uint64_t expired;  /* dropped: nobody could answer them any more */
+};
+void tg_delivery_interactions(const struct tg_delivery *delivery, struct tg_interaction_figures *figures);
 
 /* The configuration has changed by a reload; takes over what can change live. */
 void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_config *config);

@@ -10,6 +10,7 @@
  *     overflow.c   bounds: what is not queued, what is dropped, and who hears of it
  *     handler.c    one event handler URL: who may send, and when
  *     answer.c     what an answer does to event, lane and handler
+ *     interaction.h  interactions that the event handler does not answer in time
  *     delivery.c   life and death, configuration, drain */
 
 #include "base/buf.h"
@@ -18,6 +19,7 @@
 #include "delivery/delivery.h"
 #include "delivery/guild_cache.h"
 #include "delivery/http.h"
+#include "delivery/interaction.h"
 #include "delivery/lane_queue.h"
 #include "delivery/message_cache.h"
 #include "delivery/outcome.h"
@@ -102,6 +104,8 @@ struct tg_lane {
   char prefix[80]; /* of the body: {"shardId":3,"epoch":7,"message": */
   size_t prefix_length;
 
+  LIST_HEAD(, tg_interaction) interactions; /* that are watched */
+
   struct tg_guild_cache guilds;
   bool guilds_loading; /* between READY and guilds_loaded */
   uv_timer_t quiet;
@@ -161,6 +165,8 @@ struct tg_delivery {
   struct tg_losses losses;
   bool by_content;                        /* the message content intent is there */
   struct tg_message_cache *messages;
+  struct tg_interactions interactions;
+  struct tg_callbacks callbacks;
   tg_ms wall_offset;              /* wall clock - uv_now() */
   struct tg_shard_row *spare_row; /* for shards without a row */
 

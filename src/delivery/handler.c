@@ -147,7 +147,8 @@ void tg_handler_pump(struct tg_handler *handler)
   while (handler->ready && handler->in_flight < tg_window_limit(&handler->window) &&
          tg_circuit_allows(&handler->circuit, now, handler->in_flight)) {
     struct tg_lane *lane = next_lane(handler);
-    if (lane->queue.head) /* else overflow has emptied it */
+    tg_interactions_expire(lane);
+    if (lane->queue.head && lane->state == TG_LANE_IDLE) /* else it was emptied, or is in the ring again */
       send_first(handler, lane);
   }
   if (handler->ready && handler->circuit.state == TG_CIRCUIT_OPEN && now < handler->circuit.until)
@@ -209,4 +210,6 @@ void tg_handler_failed(struct tg_handler *handler, tg_ms wait, enum tg_outcome o
     raise_alarm(handler, outcome, reason, advice);
   if (opened)
     tell_script(handler, TG_LIFE_handler_down, reason);
+  if (handler->circuit.state != TG_CIRCUIT_CLOSED)
+    tg_interactions_handler_down(handler);
 }

@@ -226,5 +226,8 @@ void tg_lane_push(struct tg_lane *lane, const struct tg_event *event)
     item.parts[2].length = (size_t)snprintf(kind, sizeof kind, ",\"guildCreate\":\"%s\"}", name);
     item.parts[2].at = kind;
   }
+  tg_log_position before = lane->last_position;
   tg_lane_put(lane, &item);
+  if (item.keep)
+    tg_interaction_arrived(lane, event, lane->last_position != before ? lane->last_position : 0);
 }

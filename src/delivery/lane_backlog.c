@@ -157,7 +157,20 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
   event->logged = true;
   event->source = lane->source;
   event->position = position;
+  if (event->keep && !event->marker)
+    tg_interaction_read_back(lane, event, record.marks);
   tg_lane_queue_push(&lane->queue, &delivery->queued, event);
+}
+
+void tg_lane_skip(struct tg_lane *lane, struct tg_source *source, tg_log_position position, uint64_t length)
+{
+  if (!tg_event_log_waits(source->log, lane->shard_id, position))
+    return;
+  uint64_t bytes = length < lane->spilled_bytes ? length : lane->spilled_bytes;
+  count_spilled(lane, lane->spilled_events - (lane->spilled_events > 0), lane->spilled_bytes - bytes);
+  tg_event_log_ack(source->log, lane->shard_id, position);
+  lane->delivery->source_done = true;
+  tg_lane_publish(lane);
 }
 
 void tg_lane_refill(struct tg_lane *lane)
@@ -242,6 +255,7 @@ void tg_lane_forget_backlog(struct tg_lane *lane)
 
 void tg_lane_leave_source(struct tg_lane *lane, struct tg_source *source)
 {
+  tg_interactions_leave_source(lane, source);
   for (struct tg_queued *event = lane->queue.head; event; event = event->next)
     if (event->source == source)
       event->source = NULL; /* in flight, and gone meanwhile */

@@ -1,9 +1,13 @@
 #include "delivery/lane_queue.h"
 
 #include "base/buf.h"
+#include "delivery/interaction.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+/* Takes the place of the body's last byte. Each event has room for it. */
+static const char deferred[] = ",\"deferred\":true}";
 
 uint64_t tg_queued_size(size_t body_length)
 {
@@ -13,7 +17,7 @@ uint64_t tg_queued_size(size_t body_length)
 struct tg_queued *tg_queued_new(struct tg_span prefix, struct tg_span message, struct tg_span suffix)
 {
   size_t length = prefix.length + message.length + suffix.length;
-  struct tg_queued *event = tg_alloc(sizeof *event + length);
+  struct tg_queued *event = tg_alloc(sizeof *event + length + sizeof deferred);
   memset(event, 0, sizeof *event);
   memcpy(event->body, prefix.at, prefix.length);
   memcpy(event->body + prefix.length, message.at, message.length);
@@ -24,8 +28,22 @@ struct tg_queued *tg_queued_new(struct tg_span prefix, struct tg_span message, s
   return event;
 }
 
+struct tg_span tg_queued_body(struct tg_queued *event)
+{
+  size_t length = event->body_length;
+  if (event->deferred) {
+    length += sizeof deferred - 2;
+    if (!event->told)
+      memcpy(event->body + event->body_length - 1, deferred, sizeof deferred - 1);
+    event->told = true;
+  }
+  return (struct tg_span){event->body, length};
+}
+
 void tg_queued_free(struct tg_queued *event)
 {
+  if (event->interaction)
+    tg_interaction_gone(event->interaction);
   free(event);
 }
 

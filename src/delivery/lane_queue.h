@@ -13,8 +13,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct tg_interaction;
+
 struct tg_queued {
   struct tg_queued *next, *previous;
+  struct tg_interaction *interaction; /* that watches over it; NULL: none */
   uint64_t epoch, sequence;
   tg_ms queued_at;     /* uv_now() */
   tg_ms refused_first; /* uv_now() of the first refusal */
@@ -30,6 +33,8 @@ struct tg_queued {
   struct tg_source *source; /* the log it waits in; NULL: none */
   tg_log_position position; /* there. Without a source: the shard's last one before it in the own log */
   bool keep;      /* is dropped only when nothing else is left (interactions) */
+  bool deferred;  /* answered in the place of the event handler, which is to know it ... */
+  bool told;      /* ... and its body says so */
   uint32_t body_length;
   uint32_t message_at, message_length; /* the message within the body */
   char body[];
@@ -51,6 +56,9 @@ struct tg_queue_total {
 /* Body = prefix + message + suffix. The caller sets the other fields. */
 struct tg_queued *tg_queued_new(struct tg_span prefix, struct tg_span message, struct tg_span suffix);
 void tg_queued_free(struct tg_queued *event);
+
+/* The body as it is to be sent now. Not while it is in flight: its bytes may change. */
+struct tg_span tg_queued_body(struct tg_queued *event);
 
 /* What an event with a body of that length takes of queue.memory_bytes. */
 uint64_t tg_queued_size(size_t body_length);

@@ -37,6 +37,8 @@ struct tg_fake_http {
   bool counted; /* not one of the admin API */
   struct tg_fake_timer *later;
   void (*run_later)(void *http);
+  int later_status; /* of an answer that is delayed */
+  json_t *later_json;
   const struct tg_stream_callbacks *taken_over; /* after an upgrade */
   void *taken_ctx;
 };
@@ -241,6 +243,7 @@ void tg_fake_http_drop(struct tg_fake_http *http, enum tg_stream_close how)
   tg_stream_close(http->stream, how);
   http->stream = NULL;
   clear_request(&http->request);
+  json_decref(http->later_json);
   tg_fake_bury(http->fake, http);
 }
 
@@ -311,6 +314,27 @@ void tg_fake_http_reply_json(struct tg_fake_http *http, int status, json_t *json
   json_decref(json);
   tg_fake_http_reply(http, status, "application/json", NULL, text, strlen(text));
   free(text);
+}
+
+static void reply_now(void *ctx)
+{
+  struct tg_fake_http *http = ctx;
+  json_t *json = http->later_json;
+  http->later_json = NULL;
+  if (json)
+    tg_fake_http_reply_json(http, http->later_status, json);
+  else
+    tg_fake_http_reply(http, http->later_status, NULL, NULL, "", 0);
+}
+
+void tg_fake_http_reply_later(struct tg_fake_http *http, tg_ms delay, int status, json_t *json)
+{
+  http->later_status = status;
+  http->later_json = json;
+  if (delay > 0)
+    tg_fake_http_later(http, delay, reply_now);
+  else
+    reply_now(http);
 }
 
 /* ---- listening ---- */

@@ -49,6 +49,9 @@ void tg_fake_http_reply(struct tg_fake_http *http, int status, const char *type,
 /* Takes `json` over. */
 void tg_fake_http_reply_json(struct tg_fake_http *http, int status, json_t *json);
 
+/* The same after `delay`; 0: at once. `json` NULL: no body. */
+void tg_fake_http_reply_later(struct tg_fake_http *http, tg_ms delay, int status, json_t *json);
+
 /* Calls run(http) after `delay`; not if the connection ends before. */
 void tg_fake_http_later(struct tg_fake_http *http, tg_ms delay, void (*run)(void *http));
 const struct tg_fake_request *tg_fake_http_request(struct tg_fake_http *http);

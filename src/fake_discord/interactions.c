@@ -181,15 +181,12 @@ void tg_fake_interaction_callback(struct tg_fake *fake, struct tg_fake_http *htt
                          "age", interaction ? json_integer(tg_fake_at(fake) - interaction->at) : json_null(),
                          "status", answer.status, "code", answer.code, "body", body));
   json_decref(body);
-  if (answer.status == 204)
-    tg_fake_http_reply(http, 204, NULL, NULL, "", 0);
-  else if (answer.status == 200)
-    tg_fake_http_reply_json(
-        http, 200,
-        json_pack("{s:{s:s%, s:i}}", "interaction", "id", rest, id_length, "type", interaction->type));
-  else
-    tg_fake_http_reply_json(http, answer.status,
-                            json_pack("{s:s, s:i}", "message", answer.message, "code", answer.code));
+  json_t *reply = NULL;
+  if (answer.status == 200)
+    reply = json_pack("{s:{s:s%, s:i}}", "interaction", "id", rest, id_length, "type", interaction->type);
+  else if (answer.status != 204)
+    reply = json_pack("{s:s, s:i}", "message", answer.message, "code", answer.code);
+  tg_fake_http_reply_later(http, fake->settings.callback_delay, answer.status, reply);
 }
 
 void tg_fake_webhook(struct tg_fake *fake, struct tg_fake_http *http, const struct tg_fake_request *request,

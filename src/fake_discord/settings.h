@@ -63,6 +63,7 @@
   FLAG(require_user_agent, true)                                                                             \
   FLAG(strict_callbacks, true)                                                                               \
   NUMBER(callback_deadline, 3000, 1, 3600000)                                                                \
+  NUMBER(callback_delay, 0, 0, 3600000)     /* an interaction callback is judged at once, answered later */  \
   NUMBER(webhook_deadline, 900000, 1, 86400000)                                                              \
   /* events and the wire */                                                                                  \
   NUMBER(rate, 0, 0, 10000000)              /* numbered events a second over all shards */                  \

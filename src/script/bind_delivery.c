@@ -1,9 +1,12 @@
 /* The defaults of gateway.delivery and gateway.cache. */
 
-#include "script/state.h"
+#include "script/sched.h"
 
 #include "delivery/delivery.h"
+#include "delivery/interaction_facts.h"
 #include "worker/worker.h"
+
+#include <stdlib.h>
 
 enum { RETRY_BASE = 250, RETRY_CAP = 30000 };
 
@@ -68,6 +71,66 @@ static int l_is_delivered(lua_State *L)
   return 1;
 }
 
+/* ---- handle_interaction_queueing: waits for REST ---- */
+
+struct answering {
+  struct tg_wait wait;
+  const struct tg_core *core;
+  struct tg_callback *answer;
+  bool deferred; /* not just answered: the event handler is to get it */
+};
+
+struct answered {
+  bool taken, deferred;
+  const char *reason;
+};
+
+static int push_answered(lua_State *L, void *ctx)
+{
+  const struct answered *answered = ctx;
+  if (!answered->taken)
+    return tg_push_failure(L, "not_answered", "the interaction could not be answered: %s", answered->reason);
+  lua_pushboolean(L, answered->deferred);
+  return 1;
+}
+
+static void on_answered(void *ctx, bool taken, const char *reason)
+{
+  struct answering *answering = ctx;
+  struct answered answered = {taken, answering->deferred, reason};
+  tg_wait_finish(&answering->wait, push_answered, &answered);
+  free(answering);
+}
+
+static void cancel_answer(struct tg_wait *wait)
+{
+  struct answering *answering = (struct answering *)wait;
+  answering->core->delivery_cancel_answer(answering->answer);
+  free(answering);
+}
+
+/* handle_interaction_queueing(event) -> true: deferred; false: answered, and the
+ * bot is not to get it; or nil, err */
+static int l_handle_interaction_queueing(lua_State *L)
+{
+  struct tg_interaction_facts facts;
+  struct tg_event *event = tg_check_event(L, 2, true);
+  if (!tg_wait_allowed(L, name_of(L)))
+    return tg_wait_park(L);
+  struct tg_delivery *delivery = delivery_of(L);
+  if (!delivery)
+    return 2;
+  if (!tg_interaction_read(event->data, &facts))
+    return tg_push_failure(L, "not_answered", "%s: the event is no interaction of type 2 to 5, with id and token",
+                           name_of(L));
+  struct answering *answering = tg_calloc(1, sizeof *answering);
+  answering->core = tg_core_of(L);
+  answering->deferred = facts.type != TG_INTERACTION_AUTOCOMPLETE;
+  answering->answer = answering->core->delivery_answer_interaction(delivery, &facts, on_answered, answering);
+  tg_wait_init(&answering->wait, L, cancel_answer);
+  return tg_wait_yield(L, &answering->wait);
+}
+
 /* guild_create_kind(event) -> "loading", "joined", "available", or nil */
 static int l_guild_create_kind(lua_State *L)
 {
@@ -92,6 +155,7 @@ static int l_message_changed(lua_State *L)
 
 const luaL_Reg tg_native_delivery[] = {
     {"handle_discord_payload", l_handle_discord_payload},
+    {"handle_interaction_queueing", l_handle_interaction_queueing},
     {"retry_delay", l_retry_delay},
     {"is_delivered", l_is_delivered},
     {0},

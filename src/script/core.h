@@ -42,6 +42,8 @@
   X(delivery_enqueue)                                                                                        \
   X(delivery_guild_create_kind)                                                                              \
   X(delivery_message_changed)                                                                                \
+  X(delivery_answer_interaction)                                                                             \
+  X(delivery_cancel_answer)                                                                                  \
   X(http_start)                                                                                              \
   X(http_cancel)
 

@@ -15,6 +15,7 @@ void tg_push_value(lua_State *L, const struct tg_value *value)
 {
   switch (value->kind) {
   case TG_NIL:
+  case TG_BOOL_OR_NIL:
     lua_pushnil(L);
     return;
   case TG_BOOL:
@@ -98,10 +99,12 @@ enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, enum
   bool may_fail = tg_methods[method].waits || method == TG_METHOD_shard_send;
   if (type <= LUA_TNIL && may_fail && lua_type(L, index + 1) > LUA_TNIL)
     return take_failure(L, index + 1, method, result);
-  if (expected == TG_NIL) {
+  if (expected == TG_NIL || (expected == TG_BOOL_OR_NIL && type <= LUA_TNIL)) {
     result->kind = TG_NIL;
     return TG_TAKEN;
   }
+  if (expected == TG_BOOL_OR_NIL)
+    expected = TG_BOOL;
   if (type <= LUA_TNIL)
     return TG_TAKEN_NOTHING;
   result->kind = expected;
@@ -126,6 +129,7 @@ enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, enum
   case TG_JSON:
     return take_json(L, index, method, result);
   case TG_NIL:
+  case TG_BOOL_OR_NIL:
   case TG_SHARD:
   case TG_EVENT:
   case TG_FAILURE:
@@ -254,7 +258,9 @@ static void on_method_done(struct tg_thread *thread, void *ctx, bool ok, int cou
   if ((!ok || end.taken == TG_TAKEN_WRONG) && !cancelled)
     tg_fault_override(state, started->method, started->shard_id, NULL);
   struct tg_value none = {.kind = TG_NIL};
-  bool taken = ok && end.taken == TG_TAKEN;
+  /* What it waited for was cut off: whether it did its work nobody knows. */
+  bool cut_off = cancelled && started->expected == TG_BOOL_OR_NIL;
+  bool taken = ok && end.taken == TG_TAKEN && !cut_off;
   started->reply(started->ctx, taken, taken ? &end.result : &none);
   if (taken && end.result.kind == TG_JSON)
     json_decref(end.result.json);

@@ -2,6 +2,7 @@
 
 #include "script/test_kit.h"
 
+#include "delivery/interaction_facts.h"
 #include "manager/assign.h"
 #include "proto/payload.h"
 
@@ -429,6 +430,63 @@ void tg_kit_free_requests(struct tg_kit *kit)
 {
   while (kit->requests)
     free_request(&kit->requests);
+}
+
+/* ---- answers to interactions: a single request ---- */
+
+struct kit_answer {
+  struct tg_kit *kit;
+  uint64_t request;
+  char *url;
+  tg_interaction_answered *done;
+  void *ctx;
+};
+
+static void free_answer(struct kit_answer *answer)
+{
+  free(answer->url);
+  free(answer);
+}
+
+static void on_callback_answered(void *ctx, const struct tg_http_response *response)
+{
+  struct kit_answer *answer = ctx;
+  tg_ms wait;
+  char reason[64];
+  enum tg_callback_verdict verdict =
+      tg_callback_judge(response->status, response->body, response->retry_after, &wait);
+  bool taken = verdict == TG_CALLBACK_TAKEN || verdict == TG_CALLBACK_TAKEN_BEFORE;
+  snprintf(reason, sizeof reason, "REST answered %ld", response->status);
+  answer->done(answer->ctx, taken, taken ? "" : reason);
+  free_answer(answer);
+}
+
+static struct tg_callback *delivery_answer_interaction(struct tg_delivery *delivery,
+                                                       const struct tg_interaction_facts *facts,
+                                                       tg_interaction_answered *done, void *ctx)
+{
+  struct tg_kit *kit = (struct tg_kit *)delivery;
+  struct kit_answer *answer = tg_calloc(1, sizeof *answer);
+  struct tg_buf url = {0};
+  const char *body = tg_interaction_deferral(facts->type);
+  tg_buf_printf(&url, "%s/interactions/%llu/%.*s/callback", tg_script_config(kit->script)->rest.url,
+                (unsigned long long)facts->id, (int)facts->token.length, facts->token.at);
+  *answer = (struct kit_answer){.kit = kit, .url = tg_buf_take(&url), .done = done, .ctx = ctx};
+  static const char *const headers[] = {"Content-Type: application/json", NULL};
+  struct tg_http_request request = {.method = "POST",
+                                    .url = answer->url,
+                                    .headers = headers,
+                                    .body = {body, strlen(body)},
+                                    .timeout = TG_INTERACTION_LIFE};
+  answer->request = http_start((struct tg_http *)kit, &request, on_callback_answered, answer);
+  return (struct tg_callback *)answer;
+}
+
+static void delivery_cancel_answer(struct tg_callback *callback)
+{
+  struct kit_answer *answer = (struct kit_answer *)callback;
+  http_cancel((struct tg_http *)answer->kit, answer->request);
+  free_answer(answer);
 }
 
 /* ---- errors ---- */

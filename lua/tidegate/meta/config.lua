@@ -69,6 +69,7 @@
 ---@class tidegate.Config.interaction
 ---@field grace? integer
 ---@field fallback? boolean
+---@field express? boolean
 
 ---@class tidegate.Config.resharding
 ---@field enabled? boolean

@@ -170,6 +170,7 @@ static const struct row {
      "[\"typing_start\"]", "in capitals", NULL},
     {"interaction.grace", "1500", "2000", NULL, NULL, NULL, "3000", "to 2900", NULL},
     {"interaction.fallback", "true", "false", NULL, NULL, NULL, "0", "true or false", NULL},
+    {"interaction.express", "false", "true", NULL, NULL, NULL, "0", "true or false", NULL},
     {"message_updates", "\"content\"", "\"all\"", NULL, NULL, NULL, "\"none\"", "\"content\", \"all\"", NULL},
     {"resharding.enabled", "true", "false", NULL, NULL, NULL, "\"no\"", "true or false", NULL},
     {"resharding.shards_full_percentage", "80", "90", NULL, NULL, NULL, "101", "from 1 to 100", NULL},

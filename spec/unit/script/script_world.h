@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "delivery/interaction_facts.h"
 #include "delivery/delivery.h"
 #include "delivery/http.h"
 #include "manager/manager.h"
@@ -39,6 +40,8 @@ static struct {
   const char *send_error;
   bool shards_gone;
   tg_http_done *http_done;
+  tg_interaction_answered *answered;
+  void *answered_ctx;
   void *http_ctx;
   char http_text[4096]; /* of the last request: "POST url|header|...|body" */
   uint64_t http_cancelled;
@@ -227,6 +230,21 @@ enum tg_guild_create tg_delivery_guild_create_kind(struct tg_delivery *delivery,
 bool tg_delivery_message_changed(struct tg_delivery *delivery, const struct tg_event *event)
 {
   return delivery && event;
+}
+
+struct tg_callback *tg_delivery_answer_interaction(struct tg_delivery *delivery,
+                                                   const struct tg_interaction_facts *facts,
+                                                   tg_interaction_answered *done, void *ctx)
+{
+  note("answer %llu %.*s %d;", (unsigned long long)facts->id, (int)facts->token.length, facts->token.at,
+       facts->type);
+  fake.answered = done;
+  fake.answered_ctx = ctx;
+  return (struct tg_callback *)delivery;
+}
+void tg_delivery_cancel_answer(struct tg_callback *answer)
+{
+  note("cancel_answer %d;", answer != NULL);
 }
 
 uint64_t tg_http_start(struct tg_http *http, const struct tg_http_request *request, tg_http_done *done,

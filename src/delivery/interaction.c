@@ -1,0 +1,274 @@
+#include "delivery/interaction.h"
+
+#include "base/log.h"
+#include "delivery/delivery_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOOK_AGAIN = 5 /* at what is not durable yet */ };
+
+static struct tg_interaction_list *list_of(struct tg_interaction *interaction)
+{
+  struct tg_interactions *all = &interaction->delivery->interactions;
+  struct tg_interaction_list *const lists[] = {&all->grace, &all->due, &all->answering};
+  return lists[interaction->watch];
+}
+
+/* --- life and death ------------------------------------------------------------------ */
+
+void tg_interaction_leave_lane(struct tg_interaction *interaction)
+{
+  if (!interaction->lane)
+    return;
+  LIST_REMOVE(interaction, in_lane);
+  if (interaction->queued)
+    interaction->queued->interaction = NULL;
+  interaction->queued = NULL;
+  interaction->source = NULL;
+  interaction->lane = NULL;
+}
+
+void tg_interaction_forget(struct tg_interaction *interaction)
+{
+  tg_interaction_leave_lane(interaction);
+  if (interaction->callback)
+    tg_callback_cancel(interaction->callback);
+  TAILQ_REMOVE(list_of(interaction), interaction, link);
+  free(interaction);
+}
+
+void tg_interaction_gone(struct tg_interaction *interaction)
+{
+  tg_interaction_leave_lane(interaction);
+  if (interaction->watch != TG_WATCH_ANSWERING)
+    tg_interaction_forget(interaction);
+}
+
+void tg_interactions_leave_source(struct tg_lane *lane, const struct tg_source *source)
+{
+  struct tg_interaction *interaction;
+  LIST_FOREACH(interaction, &lane->interactions, in_lane)
+  {
+    if (interaction->source == source)
+      interaction->source = NULL;
+  }
+}
+
+struct tg_interaction *tg_interaction_find(const struct tg_lane *lane, uint64_t epoch, uint64_t sequence)
+{
+  struct tg_interaction *interaction;
+  LIST_FOREACH(interaction, &lane->interactions, in_lane)
+  {
+    if (interaction->epoch == epoch && interaction->sequence == sequence)
+      return interaction;
+  }
+  return NULL;
+}
+
+void tg_interaction_link(struct tg_interaction *interaction, struct tg_queued *queued)
+{
+  interaction->queued = queued;
+  queued->interaction = interaction;
+}
+
+struct tg_interaction *tg_interaction_new(struct tg_lane *lane, struct tg_span message,
+                                          const struct tg_interaction_facts *facts)
+{
+  struct tg_interaction *interaction =
+      tg_calloc(1, sizeof *interaction + message.length + facts->token.length);
+  interaction->delivery = lane->delivery;
+  interaction->lane = lane;
+  interaction->shard_id = lane->shard_id;
+  interaction->length = message.length;
+  interaction->facts = *facts;
+  interaction->facts.token.at = interaction->message + message.length;
+  memcpy(interaction->message, message.at, message.length);
+  memcpy(interaction->message + message.length, facts->token.at, facts->token.length);
+  LIST_INSERT_HEAD(&lane->interactions, interaction, in_lane);
+  return interaction;
+}
+
+/* --- time ------------------------------------------------------------------------------ */
+
+static void tend(struct tg_delivery *delivery);
+
+static void on_timer(uv_timer_t *timer) { tend(timer->data); }
+
+static void wake(struct tg_delivery *delivery)
+{
+  uv_timer_start(&delivery->interactions.timer, on_timer, 0, 0);
+}
+
+static void set_timer(struct tg_delivery *delivery)
+{
+  struct tg_interactions *all = &delivery->interactions;
+  const struct tg_interaction *first = TAILQ_FIRST(&all->grace);
+  tg_ms now = tg_delivery_now(delivery), wait = first && first->due > now ? first->due - now : 0;
+  if (!TAILQ_EMPTY(&all->due) && (!first || wait > LOOK_AGAIN))
+    wait = LOOK_AGAIN;
+  else if (!first)
+    return;
+  uv_timer_start(&all->timer, on_timer, (uint64_t)wait, 0);
+}
+
+void tg_interaction_move(struct tg_interaction *interaction, enum tg_watch watch)
+{
+  TAILQ_REMOVE(list_of(interaction), interaction, link);
+  interaction->watch = watch;
+  TAILQ_INSERT_TAIL(list_of(interaction), interaction, link);
+}
+
+void tg_interaction_watch(struct tg_interaction *interaction, bool due)
+{
+  struct tg_interactions *all = &interaction->delivery->interactions;
+  if (due) {
+    interaction->watch = TG_WATCH_DUE;
+    TAILQ_INSERT_TAIL(&all->due, interaction, link);
+    wake(interaction->delivery);
+    return;
+  }
+  struct tg_interaction *before = TAILQ_LAST(&all->grace, tg_interaction_list);
+  while (before && before->due > interaction->due)
+    before = TAILQ_PREV(before, tg_interaction_list, link);
+  if (before)
+    TAILQ_INSERT_AFTER(&all->grace, before, interaction, link);
+  else
+    TAILQ_INSERT_HEAD(&all->grace, interaction, link);
+  if (!before && TAILQ_EMPTY(&all->due)) /* else it is set already */
+    set_timer(interaction->delivery);
+}
+
+/* Whether its event would outlive this process by now, or never will. */
+static bool is_durable(const struct tg_interaction *interaction)
+{
+  const struct tg_delivery *delivery = interaction->delivery;
+  const struct tg_lane *lane = interaction->lane;
+  return interaction->source != delivery->own || !interaction->source || lane->epoch != interaction->epoch ||
+         lane->durable >= interaction->sequence || lane->first_unlogged || delivery->log_alarmed_at != 0;
+}
+
+static struct tg_interaction *first_to_answer(const struct tg_interactions *all)
+{
+  struct tg_interaction *interaction;
+  TAILQ_FOREACH(interaction, &all->due, link)
+  {
+    if (is_durable(interaction))
+      return interaction;
+  }
+  return NULL;
+}
+
+static void tend(struct tg_delivery *delivery)
+{
+  struct tg_interactions *all = &delivery->interactions;
+  struct tg_interaction *interaction;
+  tg_ms now = tg_delivery_now(delivery);
+  while ((interaction = TAILQ_FIRST(&all->grace)) && interaction->due <= now)
+    tg_interaction_move(interaction, TG_WATCH_DUE);
+  while ((interaction = first_to_answer(all)))
+    tg_interaction_answer(interaction);
+  set_timer(delivery);
+}
+
+/* --- what happens to it --------------------------------------------------------------------- */
+
+/* It stands at the end, but for markers of what had to go for it. */
+static struct tg_queued *last_queued(const struct tg_lane_queue *queue, const struct tg_event *event)
+{
+  struct tg_queued *last = queue->tail;
+  while (last && last->gap)
+    last = last->previous;
+  return last && last->epoch == event->epoch && last->sequence == event->sequence && !last->marker ? last
+                                                                                                   : NULL;
+}
+
+static bool is_down(const struct tg_handler *handler)
+{
+  return handler->circuit.state != TG_CIRCUIT_CLOSED;
+}
+
+/* What comes live has come without delay, whatever our clock says, and shows by
+ * how much that is off; only what is replayed can be old. */
+static tg_ms time_left(struct tg_interactions *all, const struct tg_event *event, uint64_t id)
+{
+  tg_ms since = tg_wall_clock() - tg_interaction_made_at(id);
+  if (!event->replayed)
+    all->behind = since;
+  return since > all->behind ? TG_INTERACTION_LIFE - (since - all->behind) : TG_INTERACTION_LIFE;
+}
+
+void tg_interaction_arrived(struct tg_lane *lane, const struct tg_event *event, tg_log_position position)
+{
+  struct tg_delivery *delivery = lane->delivery;
+  struct tg_interaction_facts facts;
+  struct tg_queued *queued = last_queued(lane->spilled ? &lane->late : &lane->queue, event);
+  if (!delivery->config->interaction.fallback || (!queued && position == 0) ||
+      !tg_interaction_read(event->data, &facts))
+    return;
+  tg_ms now = tg_delivery_now(delivery), grace = delivery->config->interaction.grace;
+  tg_ms left = time_left(&delivery->interactions, event, facts.id);
+  if (left <= 0)
+    return;
+  if (event->replayed && grace > left / 2)
+    grace = left / 2;
+  struct tg_interaction *interaction = tg_interaction_new(lane, tg_event_message(event), &facts);
+  interaction->source = position != 0 ? delivery->own : NULL;
+  interaction->position = position;
+  interaction->epoch = event->epoch;
+  interaction->sequence = event->sequence;
+  interaction->replayed = event->replayed;
+  interaction->due = now + grace;
+  interaction->until = now + left;
+  if (queued)
+    tg_interaction_link(interaction, queued);
+  tg_interaction_watch(interaction, is_down(lane->handler) && !(queued && queued->in_flight));
+}
+
+void tg_interactions_handler_down(struct tg_handler *handler)
+{
+  struct tg_interactions *all = &handler->delivery->interactions;
+  struct tg_interaction *interaction, *next;
+  for (interaction = TAILQ_FIRST(&all->grace); interaction; interaction = next) {
+    next = TAILQ_NEXT(interaction, link);
+    if (interaction->lane->handler != handler || (interaction->queued && interaction->queued->in_flight))
+      continue;
+    tg_interaction_move(interaction, TG_WATCH_DUE);
+    wake(handler->delivery);
+  }
+}
+
+/* --- the whole ------------------------------------------------------------------------------------ */
+
+bool tg_interactions_busy(const struct tg_delivery *delivery)
+{
+  return !TAILQ_EMPTY(&delivery->interactions.due) || !TAILQ_EMPTY(&delivery->interactions.answering);
+}
+
+void tg_interactions_begin(struct tg_delivery *delivery)
+{
+  struct tg_interactions *all = &delivery->interactions;
+  TAILQ_INIT(&all->grace);
+  TAILQ_INIT(&all->due);
+  TAILQ_INIT(&all->answering);
+  tg_delivery_open_timer(delivery, &all->timer, delivery);
+  tg_callbacks_begin(delivery);
+}
+
+static void on_closed(uv_handle_t *timer) { tg_delivery_handle_closed(timer->data); }
+
+static void forget_all(struct tg_interaction_list *list)
+{
+  while (!TAILQ_EMPTY(list))
+    tg_interaction_forget(TAILQ_FIRST(list));
+}
+
+void tg_interactions_end(struct tg_delivery *delivery)
+{
+  struct tg_interactions *all = &delivery->interactions;
+  forget_all(&all->grace);
+  forget_all(&all->due);
+  forget_all(&all->answering);
+  tg_callbacks_end(delivery);
+  uv_close((uv_handle_t *)&all->timer, on_closed);
+}

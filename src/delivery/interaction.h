@@ -1,0 +1,113 @@
+#pragma once
+
+/* Interactions cannot wait for the bot: unless somebody answers within 3 s the
+ * person is told that the application did not respond. This watches each
+ * INTERACTION_CREATE that goes into a lane (design section 6):
+ *
+ *     arrived --acked by the event handler--> forgotten
+ *     arrived --interaction.grace is over, or the handler is down--> due
+ *     due --durable--> answered: by handle_interaction_queueing, or deferred
+ *                      through REST (interaction_callback.h)
+ *
+ * What was answered stays in its lane, and has "deferred":true in its body from
+ * then on; a mark in the log says so after a restart, too. Autocompletion, for
+ * which only an answer at once is of use, leaves its lane.
+ *
+ * Internal to src/delivery; loop thread only. Times are uv_now(). */
+
+#include "delivery/backlog.h"
+#include "delivery/interaction_callback.h"
+#include "proto/event.h"
+
+#include <sys/queue.h>
+#include <uv.h>
+
+struct tg_handler;
+
+/* Marks of a record in the log (tg_event_log_mark()), for ever. */
+enum { TG_MARK_DEFERRED = 1 };
+
+TAILQ_HEAD(tg_interaction_list, tg_interaction);
+
+/* What a delivery holds of them. */
+struct tg_interactions {
+  struct tg_interaction_list grace;     /* by the end of their grace */
+  struct tg_interaction_list due;       /* perhaps not yet durable */
+  struct tg_interaction_list answering; /* by the script or through REST */
+  uv_timer_t timer;
+  tg_ms behind; /* the wall clock less that of Discord, and the way from there */
+  struct tg_interaction_figures figures, reported; /* the latter: of these, in the program's log */
+  bool told_failed, told_expired;                  /* there at once, since the last report */
+};
+
+enum tg_watch { TG_WATCH_GRACE, TG_WATCH_DUE, TG_WATCH_ANSWERING };
+
+struct tg_interaction {
+  TAILQ_ENTRY(tg_interaction) link;   /* in the list of its `watch` */
+  LIST_ENTRY(tg_interaction) in_lane; /* while `lane` is set */
+  struct tg_delivery *delivery;
+  struct tg_lane *lane;     /* NULL: the event is delivered or dropped */
+  struct tg_queued *queued; /* NULL: not in memory */
+  struct tg_source *source; /* the log that it is in; NULL: none */
+  tg_log_position position;
+  int shard_id;
+  uint64_t epoch, sequence;
+  enum tg_watch watch;
+  tg_ms due;   /* the end of its grace */
+  tg_ms until; /* when Discord no longer waits */
+  struct tg_callback *callback; /* while it is answered through REST */
+  struct tg_interaction_facts facts; /* the token stands behind the message */
+  bool replayed;
+  size_t length;
+  char message[];
+};
+
+/* interaction.c */
+void tg_interactions_begin(struct tg_delivery *delivery);
+/* Before the logs are closed: nothing is answered any more. */
+void tg_interactions_end(struct tg_delivery *delivery);
+
+/* The event has just been put into its lane; `position`: in the own log, 0: it
+ * is not in it. */
+void tg_interaction_arrived(struct tg_lane *lane, const struct tg_event *event, tg_log_position position);
+
+/* The event has left memory, delivered or dropped. */
+void tg_interaction_gone(struct tg_interaction *interaction);
+
+/* The log that it is in goes. */
+void tg_interactions_leave_source(struct tg_lane *lane, const struct tg_source *source);
+
+/* Nobody knows when this handler will answer again. */
+void tg_interactions_handler_down(struct tg_handler *handler);
+
+/* Whether answers are under way that are worth waiting for. */
+bool tg_interactions_busy(const struct tg_delivery *delivery);
+
+/* For the other two: */
+struct tg_interaction *tg_interaction_find(const struct tg_lane *lane, uint64_t epoch, uint64_t sequence);
+/* The caller sets what is not in the arguments, and calls tg_interaction_watch(). */
+struct tg_interaction *tg_interaction_new(struct tg_lane *lane, struct tg_span message,
+                                          const struct tg_interaction_facts *facts);
+void tg_interaction_watch(struct tg_interaction *interaction, bool due);
+void tg_interaction_move(struct tg_interaction *interaction, enum tg_watch watch);
+void tg_interaction_link(struct tg_interaction *interaction, struct tg_queued *queued);
+void tg_interaction_leave_lane(struct tg_interaction *interaction);
+void tg_interaction_forget(struct tg_interaction *interaction);
+
+/* interaction_answer.c */
+/* Its time has come, and its event is durable. */
+void tg_interaction_answer(struct tg_interaction *interaction);
+
+/* interaction_backlog.c */
+/* The logs of earlier processes are open: what they left unanswered may still
+ * be in time. Before anything is read back. */
+void tg_interactions_recover(struct tg_delivery *delivery);
+
+/* The event was read back from a log, with its marks there. */
+void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uint16_t marks);
+
+/* The lane is about to send: takes away what is of no use to the bot any more. */
+void tg_interactions_expire(struct tg_lane *lane);
+
+/* Once a minute. */
+void tg_interactions_report(struct tg_delivery *delivery);

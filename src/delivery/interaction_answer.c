@@ -1,0 +1,156 @@
+#include "delivery/interaction.h"
+
+#include "base/log.h"
+#include "delivery/delivery_internal.h"
+#include "proto/envelope.h"
+
+/* --- what becomes of it ------------------------------------------------------------------ */
+
+static bool still_waits(const struct tg_interaction *interaction)
+{
+  return interaction->queued ||
+         (interaction->source && tg_event_log_waits(interaction->source->log, interaction->shard_id,
+                                                    interaction->position));
+}
+
+static void note_failure(struct tg_interaction *interaction, const char *reason)
+{
+  struct tg_interactions *all = &interaction->delivery->interactions;
+  all->figures.failed++;
+  if (all->told_failed)
+    return;
+  all->told_failed = true;
+  all->reported.failed++;
+  tg_log(TG_WARN, interaction->shard_id,
+         "interaction %llu could not be answered in the place of the event handler: %s. The person sees that "
+         "the application did not respond; the event handler gets the interaction all the same",
+         (unsigned long long)interaction->facts.id, reason);
+}
+
+/* From now on the event handler is told, by this process or by a later one. */
+static void note_deferred(struct tg_interaction *interaction)
+{
+  struct tg_error error = {0};
+  interaction->delivery->interactions.figures.deferred++;
+  if (interaction->queued)
+    interaction->queued->deferred = true;
+  if (interaction->source && still_waits(interaction) &&
+      !tg_event_log_mark(interaction->source->log, interaction->position, TG_MARK_DEFERRED, &error))
+    tg_log(TG_WARN, interaction->shard_id, "that interaction %llu was answered is not in the log: %s",
+           (unsigned long long)interaction->facts.id, error.message);
+}
+
+/* The event handler is not to get it, unless it is getting it right now. */
+static void unqueue(struct tg_interaction *interaction)
+{
+  struct tg_lane *lane = interaction->lane;
+  struct tg_queued *queued = interaction->queued;
+  if (!lane || (queued && queued->in_flight))
+    return;
+  tg_log_position position = interaction->position;
+  struct tg_source *source = interaction->source;
+  size_t length = interaction->length;
+  tg_count(&lane->row->filtered);
+  tg_interaction_leave_lane(interaction);
+  if (queued)
+    tg_lane_remove(lane, queued);
+  else if (source)
+    tg_lane_skip(lane, source, position, length);
+}
+
+static void end_answer(struct tg_interaction *interaction, bool taken, const char *reason)
+{
+  if (taken)
+    note_deferred(interaction);
+  else
+    note_failure(interaction, reason);
+  tg_interaction_forget(interaction);
+}
+
+static void on_callback(void *ctx, bool taken, const char *reason)
+{
+  struct tg_interaction *interaction = ctx;
+  interaction->callback = NULL;
+  end_answer(interaction, taken, reason);
+}
+
+static void answer_by_rest(struct tg_interaction *interaction)
+{
+  interaction->callback = tg_callback_start(interaction->delivery, &interaction->facts, interaction->until,
+                                            on_callback, interaction);
+}
+
+/* --- the script's way ---------------------------------------------------------------------- */
+
+static void on_script_done(void *ctx, bool ok, const struct tg_value *result)
+{
+  struct tg_interaction *interaction = ctx;
+  if (ok && result->kind == TG_FAILURE) {
+    tg_log(TG_WARN, interaction->shard_id,
+           "gateway.delivery:handle_interaction_queueing failed: %.*s; the default answers",
+           (int)result->string.length, result->string.at);
+    ok = false;
+  }
+  if (!ok) {
+    answer_by_rest(interaction);
+    return;
+  }
+  bool keep = result->kind != TG_BOOL || result->boolean;
+  if (!keep)
+    unqueue(interaction);
+  end_answer(interaction, true, "");
+}
+
+static bool answer_by_script(struct tg_interaction *interaction)
+{
+  struct tg_envelope envelope;
+  if (!tg_hooked(interaction->delivery->hooks, TG_METHOD_delivery_handle_interaction_queueing) ||
+      !tg_envelope_scan(interaction->message, interaction->length, &envelope))
+    return false;
+  struct tg_event event = {
+      .type = TG_EVENT_INTERACTION_CREATE,
+      .shard_id = interaction->shard_id,
+      .epoch = interaction->epoch,
+      .sequence = interaction->sequence,
+      .name = envelope.name,
+      .raw = {interaction->message, interaction->length},
+      .data = envelope.data,
+      .replayed = interaction->replayed,
+  };
+  struct tg_value argument = tg_value_event(&event);
+  return tg_hook_start(interaction->delivery->hooks, TG_METHOD_delivery_handle_interaction_queueing,
+                       &argument, 1, TG_BOOL_OR_NIL, on_script_done, interaction);
+}
+
+void tg_interaction_answer(struct tg_interaction *interaction)
+{
+  struct tg_delivery *delivery = interaction->delivery;
+  if (!delivery->config->interaction.fallback || !interaction->lane->handler || !still_waits(interaction)) {
+    tg_interaction_forget(interaction);
+    return;
+  }
+  tg_interaction_move(interaction, TG_WATCH_ANSWERING);
+  if (interaction->facts.type == TG_INTERACTION_AUTOCOMPLETE)
+    unqueue(interaction);
+  if (tg_delivery_now(delivery) >= interaction->until)
+    end_answer(interaction, false, "there was no time left for it");
+  else if (!answer_by_script(interaction))
+    answer_by_rest(interaction);
+}
+
+
+struct tg_callback *tg_delivery_answer_interaction(struct tg_delivery *delivery,
+                                                   const struct tg_interaction_facts *facts,
+                                                   tg_interaction_answered *done, void *ctx)
+{
+  tg_ms until = tg_delivery_now(delivery) + TG_INTERACTION_LIFE;
+  const struct tg_interaction *interaction;
+  TAILQ_FOREACH(interaction, &delivery->interactions.answering, link)
+  {
+    if (interaction->facts.id == facts->id)
+      until = interaction->until;
+  }
+  return tg_callback_start(delivery, facts, until, done, ctx);
+}
+
+void tg_delivery_cancel_answer(struct tg_callback *answer) { tg_callback_cancel(answer); }

@@ -1,0 +1,143 @@
+#include "delivery/interaction.h"
+
+#include "base/log.h"
+#include "delivery/delivery_internal.h"
+#include "proto/envelope.h"
+
+void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uint16_t marks)
+{
+  event->deferred = marks & TG_MARK_DEFERRED;
+  struct tg_interaction *interaction = tg_interaction_find(lane, event->epoch, event->sequence);
+  if (interaction)
+    tg_interaction_link(interaction, event);
+}
+
+/* --- what an earlier process has left ---------------------------------------------------------- */
+
+static struct tg_span data_of(struct tg_span message)
+{
+  struct tg_envelope envelope;
+  if (!tg_envelope_scan(message.at, message.length, &envelope))
+    return (struct tg_span){0};
+  return envelope.data;
+}
+
+static void recover(struct tg_lane *lane, struct tg_source *source, const struct tg_log_record *record)
+{
+  struct tg_delivery *delivery = lane->delivery;
+  struct tg_interaction_facts facts;
+  struct tg_span body = record->payload, message;
+  if ((record->marks & TG_MARK_DEFERRED) ||
+      !tg_json_find(body.at, body.at + body.length, "message", &message) ||
+      !tg_interaction_read(data_of(message), &facts))
+    return;
+  tg_ms arrived = record->at - delivery->wall_offset;
+  struct tg_interaction *interaction = tg_interaction_new(lane, message, &facts);
+  interaction->source = source;
+  interaction->position = record->position;
+  interaction->epoch = record->epoch;
+  interaction->sequence = record->sequence;
+  interaction->due = arrived + delivery->config->interaction.grace;
+  interaction->until = arrived + TG_INTERACTION_LIFE;
+  tg_interaction_watch(interaction, false);
+}
+
+static void recover_shard(struct tg_source *source, int shard_id, tg_ms since)
+{
+  struct tg_log_entry entry;
+  struct tg_log_record record;
+  struct tg_error error;
+  tg_log_position position = 0;
+  while ((position = tg_event_log_next(source->log, shard_id, position, &entry)) != 0) {
+    bool fresh = entry.at >= since && (entry.flags & TG_LOG_KEEP) && entry.kind == TG_LOG_EVENT;
+    if (fresh && tg_event_log_read(source->log, shard_id, position, &record, &error))
+      recover(tg_lane_of(source->delivery, shard_id), source, &record);
+  }
+}
+
+void tg_interactions_recover(struct tg_delivery *delivery)
+{
+  if (!delivery->config->interaction.fallback || delivery->handler_count == 0)
+    return;
+  tg_ms since = tg_wall_clock() - TG_INTERACTION_LIFE - 1000; /* entries have whole seconds */
+  for (struct tg_source *source = delivery->sources; source != delivery->own; source = source->next)
+    for (int i = 0, id; (id = tg_event_log_shard_at(source->log, i)) >= 0; i++)
+      recover_shard(source, id, since);
+}
+
+/* --- what is too old ---------------------------------------------------------------------------- */
+
+static bool is_autocomplete(const struct tg_queued *event)
+{
+  struct tg_interaction_facts facts;
+  struct tg_span message;
+  return tg_json_find(event->body, event->body + event->body_length, "message", &message) &&
+         tg_interaction_read(data_of(message), &facts) && facts.type == TG_INTERACTION_AUTOCOMPLETE;
+}
+
+static void expire(struct tg_lane *lane, struct tg_queued *event)
+{
+  struct tg_interactions *all = &lane->delivery->interactions;
+  all->figures.expired++;
+  if (!all->told_expired) {
+    all->told_expired = true;
+    all->reported.expired++;
+    tg_log(TG_WARN, lane->shard_id,
+           "interaction event %llu.%llu has waited for more than 15 minutes: nobody can answer it any more, "
+           "and it is dropped",
+           (unsigned long long)event->epoch, (unsigned long long)event->sequence);
+  }
+  tg_lane_drop(lane, event, "interaction_expired");
+}
+
+void tg_interactions_expire(struct tg_lane *lane)
+{
+  struct tg_delivery *delivery = lane->delivery;
+  if (!delivery->config->interaction.fallback)
+    return;
+  for (;;) {
+    struct tg_queued *event = lane->queue.head;
+    while (event && event->gap)
+      event = event->next;
+    if (!event || !event->keep || event->marker)
+      return;
+    tg_ms age = tg_delivery_now(delivery) - event->queued_at;
+    if (age > tg_patience(TG_INTERACTION_TOKEN_LIFE)) {
+      expire(lane, event);
+    } else if (age > TG_INTERACTION_LIFE && is_autocomplete(event)) {
+      tg_count(&lane->row->filtered);
+      tg_lane_remove(lane, event);
+    } else {
+      return;
+    }
+  }
+}
+
+/* --- what is told ------------------------------------------------------------------- */
+
+void tg_interactions_report(struct tg_delivery *delivery)
+{
+  struct tg_interactions *all = &delivery->interactions;
+  uint64_t deferred = all->figures.deferred - all->reported.deferred,
+           failed = all->figures.failed - all->reported.failed,
+           expired = all->figures.expired - all->reported.expired;
+  if (deferred > 0)
+    tg_log(TG_INFO, TG_NO_SHARD,
+           "%llu interactions were answered in the place of the event handler in the last minute",
+           (unsigned long long)deferred);
+  if (failed > 0)
+    tg_log(TG_WARN, TG_NO_SHARD, "%llu more interactions could not be answered in the last minute",
+           (unsigned long long)failed);
+  if (expired > 0)
+    tg_log(TG_WARN, TG_NO_SHARD,
+           "%llu more interactions were dropped in the last minute: they had waited for 15 minutes",
+           (unsigned long long)expired);
+  all->told_failed = failed > 0;
+  all->told_expired = expired > 0;
+  all->reported = all->figures;
+}
+
+void tg_delivery_interactions(const struct tg_delivery *delivery, struct tg_interaction_figures *figures)
+{
+  *figures = delivery->interactions.figures;
+}
