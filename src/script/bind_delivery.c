@@ -121,7 +121,7 @@ static int l_handle_interaction_queueing(lua_State *L)
   if (!delivery)
     return 2;
   if (!tg_interaction_read(event->data, &facts))
-    return tg_push_failure(L, "not_answered", "%s: the event is no interaction of type 2 to 5, with id and token",
+    return tg_push_failure(L, "not_answered", "%s: expected an interaction of type 2 to 5, with id and token",
                            name_of(L));
   struct answering *answering = tg_calloc(1, sizeof *answering);
   answering->core = tg_core_of(L);
