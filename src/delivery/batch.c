@@ -46,11 +46,12 @@ int tg_batch_choose(struct tg_lane *lane)
 
 static void write_event(struct tg_lane *lane, struct tg_queued *event)
 {
-  struct tg_span body = tg_queued_body(event);
-  if (event->gap)
+  if (event->gap) {
     lane->body.length += tg_gap_text(tg_buf_reserve(&lane->body, TG_MARKER_MAX), lane->shard_id, event);
-  else
-    tg_buf_append(&lane->body, body.at, body.length);
+    return;
+  }
+  struct tg_span body = tg_queued_body(event);
+  tg_buf_append(&lane->body, body.at, body.length);
 }
 
 struct tg_span tg_batch_body(struct tg_lane *lane, int count)

@@ -106,13 +106,5 @@ struct tg_callback *tg_delivery_answer_interaction(struct tg_delivery *delivery,
 /* Before that: it ends, and `done` is not called. */
 void tg_delivery_cancel_answer(struct tg_callback *answer);
 
-/* Since the start of the process. */
-struct tg_interaction_figures {
-  uint64_t deferred; /* answered in the place of the event handler */
-  uint64_t failed;   /* that could not be */
-  uint64_t expired;  /* dropped: nobody could answer them any more */
-};
-void tg_delivery_interactions(const struct tg_delivery *delivery, struct tg_interaction_figures *figures);
-
 /* The configuration has changed by a reload; takes over what can change live. */
 void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_config *config);

@@ -36,8 +36,10 @@ struct tg_interactions {
   struct tg_interaction_list answering; /* by the script or through REST */
   uv_timer_t timer;
   tg_ms behind; /* the wall clock less that of Discord, and the way from there */
-  struct tg_interaction_figures figures, reported; /* the latter: of these, in the program's log */
-  bool told_failed, told_expired;                  /* there at once, since the last report */
+  struct {
+    uint64_t answered, failed, expired;
+  } lately; /* and not in the program's log yet */
+  bool told_failed, told_expired; /* there at once, since the last report */
 };
 
 enum tg_watch { TG_WATCH_GRACE, TG_WATCH_DUE, TG_WATCH_ANSWERING };
@@ -97,6 +99,9 @@ void tg_interaction_forget(struct tg_interaction *interaction);
 /* interaction_answer.c */
 /* Its time has come, and its event is durable. */
 void tg_interaction_answer(struct tg_interaction *interaction);
+
+/* The event handler is not going to get it. */
+void tg_interaction_count_unqueued(struct tg_lane *lane);
 
 /* interaction_backlog.c */
 /* The logs of earlier processes are open: what they left unanswered may still

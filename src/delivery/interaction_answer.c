@@ -16,11 +16,12 @@ static bool still_waits(const struct tg_interaction *interaction)
 static void note_failure(struct tg_interaction *interaction, const char *reason)
 {
   struct tg_interactions *all = &interaction->delivery->interactions;
-  all->figures.failed++;
-  if (all->told_failed)
+  tg_count(&tg_stats()->interactions.failed);
+  if (all->told_failed) {
+    all->lately.failed++;
     return;
+  }
   all->told_failed = true;
-  all->reported.failed++;
   tg_log(TG_WARN, interaction->shard_id,
          "interaction %llu could not be answered in the place of the event handler: %s. The person sees that "
          "the application did not respond; the event handler gets the interaction all the same",
@@ -31,13 +32,20 @@ static void note_failure(struct tg_interaction *interaction, const char *reason)
 static void note_deferred(struct tg_interaction *interaction)
 {
   struct tg_error error = {0};
-  interaction->delivery->interactions.figures.deferred++;
+  interaction->delivery->interactions.lately.answered++;
+  tg_count(&tg_stats()->interactions.answered);
   if (interaction->queued)
     interaction->queued->deferred = true;
   if (interaction->source && still_waits(interaction) &&
       !tg_event_log_mark(interaction->source->log, interaction->position, TG_MARK_DEFERRED, &error))
     tg_log(TG_WARN, interaction->shard_id, "that interaction %llu was answered is not in the log: %s",
            (unsigned long long)interaction->facts.id, error.message);
+}
+
+void tg_interaction_count_unqueued(struct tg_lane *lane)
+{
+  tg_count(&lane->row->filtered);
+  tg_count(&tg_stats_type(TG_EVENT_INTERACTION_CREATE)->filtered);
 }
 
 /* The event handler is not to get it, unless it is getting it right now. */
@@ -50,7 +58,7 @@ static void unqueue(struct tg_interaction *interaction)
   tg_log_position position = interaction->position;
   struct tg_source *source = interaction->source;
   size_t length = interaction->length;
-  tg_count(&lane->row->filtered);
+  tg_interaction_count_unqueued(lane);
   tg_interaction_leave_lane(interaction);
   if (queued)
     tg_lane_remove(lane, queued);

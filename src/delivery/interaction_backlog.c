@@ -4,6 +4,8 @@
 #include "delivery/delivery_internal.h"
 #include "proto/envelope.h"
 
+#include <string.h>
+
 void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uint16_t marks)
 {
   event->deferred = marks & TG_MARK_DEFERRED;
@@ -78,15 +80,15 @@ static bool is_autocomplete(const struct tg_queued *event)
 static void expire(struct tg_lane *lane, struct tg_queued *event)
 {
   struct tg_interactions *all = &lane->delivery->interactions;
-  all->figures.expired++;
-  if (!all->told_expired) {
-    all->told_expired = true;
-    all->reported.expired++;
+  tg_count(&tg_stats()->interactions.expired);
+  if (all->told_expired)
+    all->lately.expired++;
+  else
     tg_log(TG_WARN, lane->shard_id,
            "interaction event %llu.%llu has waited for more than 15 minutes: nobody can answer it any more, "
            "and it is dropped",
            (unsigned long long)event->epoch, (unsigned long long)event->sequence);
-  }
+  all->told_expired = true;
   tg_lane_drop(lane, event, "interaction_expired");
 }
 
@@ -105,7 +107,7 @@ void tg_interactions_expire(struct tg_lane *lane)
     if (age > tg_patience(TG_INTERACTION_TOKEN_LIFE)) {
       expire(lane, event);
     } else if (age > TG_INTERACTION_LIFE && is_autocomplete(event)) {
-      tg_count(&lane->row->filtered);
+      tg_interaction_count_unqueued(lane);
       tg_lane_remove(lane, event);
     } else {
       return;
@@ -118,26 +120,18 @@ void tg_interactions_expire(struct tg_lane *lane)
 void tg_interactions_report(struct tg_delivery *delivery)
 {
   struct tg_interactions *all = &delivery->interactions;
-  uint64_t deferred = all->figures.deferred - all->reported.deferred,
-           failed = all->figures.failed - all->reported.failed,
-           expired = all->figures.expired - all->reported.expired;
-  if (deferred > 0)
+  if (all->lately.answered > 0)
     tg_log(TG_INFO, TG_NO_SHARD,
            "%llu interactions were answered in the place of the event handler in the last minute",
-           (unsigned long long)deferred);
-  if (failed > 0)
+           (unsigned long long)all->lately.answered);
+  if (all->lately.failed > 0)
     tg_log(TG_WARN, TG_NO_SHARD, "%llu more interactions could not be answered in the last minute",
-           (unsigned long long)failed);
-  if (expired > 0)
+           (unsigned long long)all->lately.failed);
+  if (all->lately.expired > 0)
     tg_log(TG_WARN, TG_NO_SHARD,
            "%llu more interactions were dropped in the last minute: they had waited for 15 minutes",
-           (unsigned long long)expired);
-  all->told_failed = failed > 0;
-  all->told_expired = expired > 0;
-  all->reported = all->figures;
-}
-
-void tg_delivery_interactions(const struct tg_delivery *delivery, struct tg_interaction_figures *figures)
-{
-  *figures = delivery->interactions.figures;
+           (unsigned long long)all->lately.expired);
+  all->told_failed = all->lately.failed > 0;
+  all->told_expired = all->lately.expired > 0;
+  memset(&all->lately, 0, sizeof all->lately);
 }

@@ -181,8 +181,6 @@ tg_ms tg_backoff(int attempt, tg_ms base, tg_ms cap)
   return base;
 }
 
-tg_ms tg_patience(tg_ms wait) { return wait; }
-
 /* --- log -------------------------------------------------------------------------- */
 
 static char logged[1 << 16];
