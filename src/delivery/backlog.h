@@ -102,8 +102,6 @@ void tg_lane_add_gap(struct tg_lane *lane, int order, tg_log_position point, con
 void tg_lane_queue_marker(struct tg_lane *lane, const struct tg_gap *gap, struct tg_queued *place);
 /* Pending gaps in front of that place go into the queue. */
 void tg_lane_pass_gaps(struct tg_lane *lane, int order, tg_log_position position);
-/* The event is of no use any more: goes, with a marker in its place. */
-void tg_lane_drop(struct tg_lane *lane, struct tg_queued *event, const char *reason);
 /* Events that never came: the marker goes through the log, as events do. */
 void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap);
 /* A session is adopted: is what the log has lost at its end still to be had from

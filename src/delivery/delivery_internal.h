@@ -51,6 +51,7 @@ enum tg_drop {
   TG_DROP_OLDEST,  /* the bound is reached */
   TG_DROP_SCRIPT,  /* a script has said so */
   TG_DROP_EXPIRED, /* queue.max_age */
+  TG_DROP_INTERACTION, /* nobody could answer it any more */
   TG_DROP_REASONS,
 };
 
@@ -192,7 +193,8 @@ void tg_lane_publish(struct tg_lane *lane);
 /* The event handler has accepted the event. */
 void tg_lane_count_delivered(struct tg_lane *lane, const struct tg_queued *event);
 void tg_lane_push(struct tg_lane *lane, const struct tg_event *event);
-void tg_lane_put(struct tg_lane *lane, const struct tg_item *item);
+/* Returns its position in the own log; 0: it is not there. */
+tg_log_position tg_lane_put(struct tg_lane *lane, const struct tg_item *item);
 /* Takes the event out of its lane for good, and frees it. */
 void tg_lane_remove(struct tg_lane *lane, struct tg_queued *event);
 /* The same for the first `count` ones. */

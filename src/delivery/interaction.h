@@ -37,9 +37,9 @@ struct tg_interactions {
   uv_timer_t timer;
   tg_ms behind; /* the wall clock less that of Discord, and the way from there */
   struct {
-    uint64_t answered, failed, expired;
-  } lately; /* and not in the program's log yet */
-  bool told_failed, told_expired; /* there at once, since the last report */
+    uint64_t answered, failed;
+  } lately;         /* and not in the program's log yet */
+  bool told_failed; /* there at once, since the last report */
 };
 
 enum tg_watch { TG_WATCH_GRACE, TG_WATCH_DUE, TG_WATCH_ANSWERING };

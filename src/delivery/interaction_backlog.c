@@ -4,8 +4,6 @@
 #include "delivery/delivery_internal.h"
 #include "proto/envelope.h"
 
-#include <string.h>
-
 void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uint16_t marks)
 {
   event->deferred = marks & TG_MARK_DEFERRED;
@@ -77,21 +75,6 @@ static bool is_autocomplete(const struct tg_queued *event)
          tg_interaction_read(data_of(message), &facts) && facts.type == TG_INTERACTION_AUTOCOMPLETE;
 }
 
-static void expire(struct tg_lane *lane, struct tg_queued *event)
-{
-  struct tg_interactions *all = &lane->delivery->interactions;
-  tg_count(&tg_stats()->interactions.expired);
-  if (all->told_expired)
-    all->lately.expired++;
-  else
-    tg_log(TG_WARN, lane->shard_id,
-           "interaction event %llu.%llu has waited for more than 15 minutes: nobody can answer it any more, "
-           "and it is dropped",
-           (unsigned long long)event->epoch, (unsigned long long)event->sequence);
-  all->told_expired = true;
-  tg_lane_drop(lane, event, "interaction_expired");
-}
-
 void tg_interactions_expire(struct tg_lane *lane)
 {
   struct tg_delivery *delivery = lane->delivery;
@@ -105,7 +88,8 @@ void tg_interactions_expire(struct tg_lane *lane)
       return;
     tg_ms age = tg_delivery_now(delivery) - event->queued_at;
     if (age > tg_patience(TG_INTERACTION_TOKEN_LIFE)) {
-      expire(lane, event);
+      tg_count(&tg_stats()->interactions.expired);
+      tg_overflow_drop(lane, event, TG_DROP_INTERACTION);
     } else if (age > TG_INTERACTION_LIFE && is_autocomplete(event)) {
       tg_interaction_count_unqueued(lane);
       tg_lane_remove(lane, event);
@@ -127,11 +111,6 @@ void tg_interactions_report(struct tg_delivery *delivery)
   if (all->lately.failed > 0)
     tg_log(TG_WARN, TG_NO_SHARD, "%llu more interactions could not be answered in the last minute",
            (unsigned long long)all->lately.failed);
-  if (all->lately.expired > 0)
-    tg_log(TG_WARN, TG_NO_SHARD,
-           "%llu more interactions were dropped in the last minute: they had waited for 15 minutes",
-           (unsigned long long)all->lately.expired);
   all->told_failed = all->lately.failed > 0;
-  all->told_expired = all->lately.expired > 0;
-  memset(&all->lately, 0, sizeof all->lately);
+  all->lately.answered = all->lately.failed = 0;
 }

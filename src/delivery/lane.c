@@ -186,7 +186,7 @@ static void queue_item(struct tg_lane *lane, const struct tg_item *item, tg_log_
   }
 }
 
-void tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
+tg_log_position tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
 {
   struct tg_delivery *delivery = lane->delivery;
   uint64_t length = item->parts[0].length + item->parts[1].length + item->parts[2].length;
@@ -197,7 +197,7 @@ void tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
   if (delivery->own) {
     if (__builtin_expect(delivery->tight, 0) && delivery->drop_first[item->type]) {
       tg_overflow_refuse(lane, item, TG_DROP_FIRST);
-      return;
+      return 0;
     }
     position = tg_backlog_append(delivery, lane->shard_id, item);
     if (position != 0)
@@ -209,6 +209,7 @@ void tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
     queue_item(lane, item, position);
   if (__builtin_expect(delivery->noted_gaps.length > 0, 0))
     tg_backlog_take_gaps(delivery);
+  return position;
 }
 
 void tg_lane_push(struct tg_lane *lane, const struct tg_event *event)
@@ -226,8 +227,7 @@ void tg_lane_push(struct tg_lane *lane, const struct tg_event *event)
     item.parts[2].length = (size_t)snprintf(kind, sizeof kind, ",\"guildCreate\":\"%s\"}", name);
     item.parts[2].at = kind;
   }
-  tg_log_position before = lane->last_position;
-  tg_lane_put(lane, &item);
+  tg_log_position position = tg_lane_put(lane, &item);
   if (item.keep)
-    tg_interaction_arrived(lane, event, lane->last_position != before ? lane->last_position : 0);
+    tg_interaction_arrived(lane, event, position);
 }

@@ -197,24 +197,6 @@ void tg_lane_lost(struct tg_lane *lane, struct tg_source *source, const struct t
     tg_handler_pump(lane->handler);
 }
 
-void tg_lane_drop(struct tg_lane *lane, struct tg_queued *event, const char *reason)
-{
-  struct tg_delivery *delivery = lane->delivery;
-  struct tg_gap gap = {
-      .epoch = event->epoch, .from = event->sequence, .to = event->sequence, .count = 1, .reason = reason};
-  tg_count(&lane->row->gaps);
-  tg_count(&lane->row->dropped);
-  if (delivery->config->event_handler.markers) {
-    queue_marker(lane, &gap, event);
-    if (event->source) { /* should this process die now, the next one has to tell */
-      tg_event_log_drop(event->source->log, lane->shard_id, event->position);
-      event->source = NULL;
-      delivery->source_done = true;
-    }
-  }
-  tg_lane_remove(lane, event);
-}
-
 uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled)
 {
   struct tg_gap tail = lane->lost_tail;

@@ -40,6 +40,8 @@ static void count(struct tg_lane *lane, enum tg_drop reason)
 
 static const char *reason_of(enum tg_drop reason)
 {
+  if (reason == TG_DROP_INTERACTION)
+    return "interaction_expired";
   return tg_log_loss_name(reason == TG_DROP_EXPIRED ? TG_LOSS_EXPIRED : TG_LOSS_OVERFLOW);
 }
 
@@ -55,12 +57,13 @@ static void report_drops(struct tg_delivery *delivery)
     return;
   tg_log(TG_WARN, TG_NO_SHARD,
          "dropped %llu events in the last minute: %llu of types in queue.drop_first, %llu oldest ones, %llu "
-         "by the script, %llu older than queue.max_age; %llu events (%llu bytes) wait, since the event "
-         "handler takes fewer than come. A faster handler, more event_handler.urls, a filter, or a larger "
-         "queue.%s helps",
+         "by the script, %llu older than queue.max_age, %llu interactions nobody could answer any more; "
+         "%llu events (%llu bytes) wait, since the event handler takes fewer than come. A faster handler, "
+         "more event_handler.urls, a filter, or a larger queue.%s helps",
          (unsigned long long)all, (unsigned long long)drops[TG_DROP_FIRST],
          (unsigned long long)drops[TG_DROP_OLDEST], (unsigned long long)drops[TG_DROP_SCRIPT],
-         (unsigned long long)drops[TG_DROP_EXPIRED], (unsigned long long)tg_delivery_waiting(delivery),
+         (unsigned long long)drops[TG_DROP_EXPIRED], (unsigned long long)drops[TG_DROP_INTERACTION],
+         (unsigned long long)tg_delivery_waiting(delivery),
          (unsigned long long)(delivery->queued.bytes + delivery->spilled.bytes), bound(delivery));
 }
 
