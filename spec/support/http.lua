@@ -264,6 +264,9 @@ local Server = {}
 Server.__index = Server
 
 function Server:listen()
+  if self.listener then
+    return
+  end
   local on_connection = loop.callback(function(problem)
     assert(not problem, problem)
     accept(self)

@@ -81,6 +81,11 @@ void tg_lane_spill(struct tg_lane *lane, tg_log_position position, uint64_t leng
 void tg_lane_refill(struct tg_lane *lane);
 /* An event that is in the log alone, of `length` bytes, is not wanted any more. */
 void tg_lane_skip(struct tg_lane *lane, struct tg_source *source, tg_log_position position, uint64_t length);
+/* Drops a part of the window that is in a log, too: it is read again when its
+ * turn comes. False: there is none. */
+bool tg_lane_unload(struct tg_lane *lane);
+/* Takes an event out of `late` for good, and frees it. */
+void tg_lane_remove_late(struct tg_lane *lane, struct tg_queued *event);
 /* The event has left the queue for good; before it is freed. */
 void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event);
 /* Nothing waits in the source any more, and it goes. */
@@ -98,8 +103,9 @@ void tg_lane_forget_backlog(struct tg_lane *lane);
 void tg_lane_lost(struct tg_lane *lane, struct tg_source *source, const struct tg_log_gap *lost);
 /* Puts the marker in front of that place; nothing without event_handler.markers. */
 void tg_lane_add_gap(struct tg_lane *lane, int order, tg_log_position point, const struct tg_gap *gap);
-/* The same, in front of that event of the queue; NULL: behind all of it. */
-void tg_lane_queue_marker(struct tg_lane *lane, const struct tg_gap *gap, struct tg_queued *place);
+/* The same, in the place of an event of that queue (the lane's, or `late`) that is about to be dropped. */
+void tg_lane_mark_drop(struct tg_lane *lane, struct tg_lane_queue *queue, struct tg_queued *event,
+                       const struct tg_gap *gap);
 /* Pending gaps in front of that place go into the queue. */
 void tg_lane_pass_gaps(struct tg_lane *lane, int order, tg_log_position position);
 /* Events that never came: the marker goes through the log, as events do. */
@@ -112,3 +118,5 @@ enum { TG_MARKER_MAX = 320 };
 size_t tg_gap_write(char body[TG_MARKER_MAX], int shard_id, const struct tg_gap *gap);
 /* The same of an event that is a gap. */
 size_t tg_gap_text(char body[TG_MARKER_MAX], int shard_id, const struct tg_queued *event);
+/* What an event that is a gap stands for. */
+struct tg_gap tg_gap_of(const struct tg_queued *event);

@@ -161,8 +161,12 @@ static struct tg_handler *take_handler(struct tg_handler **from, int count, cons
 /* Nobody takes events any more: what waits has nowhere to go. */
 static void empty_lane(struct tg_lane *lane)
 {
-  struct tg_queued *event;
-  while ((event = tg_lane_queue_oldest(&lane->queue, true)) != NULL) {
+  for (;;) {
+    struct tg_queued *event = lane->queue.head;
+    while (event && event->in_flight)
+      event = event->next;
+    if (!event)
+      return;
     tg_count(&lane->row->dropped);
     tg_lane_remove(lane, event);
   }

@@ -159,7 +159,7 @@ struct tg_delivery {
   tg_ms flush_retry_at, log_alarmed_at, synced_at; /* uv_now() */
 
   struct tg_lane *fullest; /* as of the last look */
-  int drops_until_look;
+  int drops_until_look, drops_until_unload;
   bool drop_first[TG_EVENT_TYPE_MAX];
   uint64_t drops[TG_DROP_REASONS];    /* since the last report */
   bool dropping;                      /* the program's log has said so */

@@ -20,7 +20,8 @@ uint64_t tg_lane_safe(const struct tg_lane *lane)
   const struct tg_queued *first = lane->first_unlogged;
   if (!first)
     return lane->received;
-  return first->sequence > 0 ? first->sequence - 1 : 0;
+  uint64_t sequence = first->gap ? tg_gap_of(first).from : first->sequence;
+  return sequence > 0 ? sequence - 1 : 0;
 }
 
 /* Memory is shared out evenly, so that the sum is bounded and no lane starves. */
@@ -178,7 +179,8 @@ void tg_lane_refill(struct tg_lane *lane)
   struct tg_delivery *delivery = lane->delivery;
   uint64_t limit = window(delivery);
   for (int i = 0; lane->spilled; i++) {
-    if (lane->queue.head && (i >= TG_REFILL_MAX || lane->queue.bytes >= limit))
+    if (lane->queue.head && (i >= TG_REFILL_MAX || lane->queue.bytes >= limit ||
+                             delivery->queued.bytes >= delivery->config->queue.memory_bytes))
       break;
     struct tg_log_entry entry;
     struct tg_source *source = lane->source;
@@ -204,15 +206,77 @@ void tg_lane_refill(struct tg_lane *lane)
     tg_handler_ready(lane->handler, lane);
 }
 
+/* --- giving memory back ---------------------------------------------------------- */
+
+static bool may_leave(const struct tg_lane *lane, const struct tg_queued *event)
+{
+  return event != lane->queue.head && !event->in_flight && !event->trying && !event->suspect && !event->gap;
+}
+
+static void make_late(struct tg_lane *lane, struct tg_queued *event)
+{
+  struct tg_queue_total *total = &lane->delivery->queued;
+  tg_lane_queue_remove(&lane->queue, total, event);
+  if (lane->late.head)
+    tg_lane_queue_insert(&lane->late, total, event, lane->late.head);
+  else
+    tg_lane_queue_push(&lane->late, total, event);
+}
+
+static void unload(struct tg_lane *lane, struct tg_queued *event)
+{
+  lane->spilled = true;
+  lane->source = event->source;
+  lane->after = event->position - 1;
+  count_spilled(lane, lane->spilled_events + 1, lane->spilled_bytes + event->body_length);
+  if (event->interaction) /* is found again when the event is read back */
+    event->interaction->queued = NULL;
+  event->interaction = NULL;
+  tg_lane_queue_remove(&lane->queue, &lane->delivery->queued, event);
+  tg_queued_free(event);
+}
+
+bool tg_lane_unload(struct tg_lane *lane)
+{
+  struct tg_queued *event = lane->queue.tail;
+  uint64_t enough = lane->queue.bytes / 2;
+  while (event && may_leave(lane, event) && !event->source)
+    event = event->previous;
+  if (!event || !may_leave(lane, event))
+    return false;
+  while (!lane->queue.tail->source)
+    make_late(lane, lane->queue.tail);
+  do
+    unload(lane, lane->queue.tail);
+  while (lane->queue.bytes > enough && may_leave(lane, lane->queue.tail) && lane->queue.tail->source);
+  return true;
+}
+
 /* --- events that are done -------------------------------------------------------- */
+
+static struct tg_queued *skip_logged(struct tg_queued *event)
+{
+  while (event && event->logged)
+    event = event->next;
+  return event;
+}
 
 static void next_unlogged(struct tg_lane *lane, const struct tg_queued *event)
 {
-  struct tg_queued *next = event->next;
-  while (next && next->logged)
-    next = next->next;
-  lane->first_unlogged = next ? next : lane->late.head;
+  struct tg_queued *next = skip_logged(event->next);
+  lane->first_unlogged = next ? next : skip_logged(lane->late.head);
   tg_lane_touch(lane);
+}
+
+void tg_lane_remove_late(struct tg_lane *lane, struct tg_queued *event)
+{
+  bool first = event == lane->first_unlogged;
+  tg_lane_queue_remove(&lane->late, &lane->delivery->queued, event);
+  tg_queued_free(event);
+  if (first)
+    lane->first_unlogged = skip_logged(lane->late.head);
+  tg_lane_touch(lane);
+  tg_lane_publish(lane);
 }
 
 void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event)

@@ -26,9 +26,15 @@ size_t tg_gap_write(char body[TG_MARKER_MAX], int shard_id, const struct tg_gap 
 
 size_t tg_gap_text(char body[TG_MARKER_MAX], int shard_id, const struct tg_queued *event)
 {
+  struct tg_gap gap = tg_gap_of(event);
+  return tg_gap_write(body, shard_id, &gap);
+}
+
+struct tg_gap tg_gap_of(const struct tg_queued *event)
+{
   struct tg_gap gap;
   memcpy(&gap, event->body, sizeof gap);
-  return tg_gap_write(body, shard_id, &gap);
+  return gap;
 }
 
 /* Of its key, and in the log: not beyond what was received. */
@@ -62,18 +68,19 @@ static void widen(struct tg_gap *gap, const struct tg_gap *next)
   gap->count = gap->count && next->count ? gap->count + next->count : 0;
 }
 
-void tg_lane_queue_marker(struct tg_lane *lane, const struct tg_gap *gap, struct tg_queued *place)
+/* In front of `place`, or behind all. `logged`: that the events are gone is known to a log, too. */
+static struct tg_queued *put_marker(struct tg_lane *lane, struct tg_lane_queue *queue,
+                                    const struct tg_gap *gap, struct tg_queued *place, bool logged)
 {
   struct tg_delivery *delivery = lane->delivery;
-  struct tg_queued *before = place ? place->previous : lane->queue.tail;
-  struct tg_gap known;
-  if (before && before->gap && !before->in_flight && !before->trying) {
-    memcpy(&known, before->body, sizeof known);
+  struct tg_queued *before = place ? place->previous : queue->tail;
+  if (before && before->gap && before->logged == logged && !before->in_flight && !before->trying) {
+    struct tg_gap known = tg_gap_of(before);
     if (same_hole(&known, gap)) {
       widen(&known, gap);
       before->sequence = known.to;
       memcpy(before->body, &known, sizeof known);
-      return;
+      return before;
     }
   }
   struct tg_span nothing = {"", 0}, body = {(const char *)gap, sizeof *gap};
@@ -81,15 +88,32 @@ void tg_lane_queue_marker(struct tg_lane *lane, const struct tg_gap *gap, struct
   marker->epoch = gap->epoch;
   marker->sequence = sequence_of(gap);
   marker->queued_at = tg_delivery_now(delivery);
-  marker->keep = marker->marker = marker->gap = marker->logged = true;
+  marker->keep = marker->marker = marker->gap = true;
+  marker->logged = logged;
   if (place) {
+    marker->position = place->position;
     marker->trying = place->trying; /* in the middle of a batch: part of it */
     marker->suspect = place->suspect;
-    tg_lane_queue_insert(&lane->queue, &delivery->queued, marker, place);
+    tg_lane_queue_insert(queue, &delivery->queued, marker, place);
   } else {
-    tg_lane_queue_push(&lane->queue, &delivery->queued, marker);
+    tg_lane_queue_push(queue, &delivery->queued, marker);
   }
   lane->gaps_queued++;
+  return marker;
+}
+
+static void queue_marker(struct tg_lane *lane, const struct tg_gap *gap, struct tg_queued *place)
+{
+  put_marker(lane, &lane->queue, gap, place, true);
+}
+
+void tg_lane_mark_drop(struct tg_lane *lane, struct tg_lane_queue *queue, struct tg_queued *event,
+                       const struct tg_gap *gap)
+{
+  struct tg_queued *marker = put_marker(lane, queue, gap, event, event->logged || !lane->delivery->own);
+  /* The events are asked for again, should the process die before it has told of them. */
+  if (event == lane->first_unlogged && !marker->logged)
+    lane->first_unlogged = marker;
 }
 
 static void keep_pending(struct tg_lane *lane, int order, tg_log_position point, const struct tg_gap *gap)
@@ -126,7 +150,7 @@ void tg_lane_add_gap(struct tg_lane *lane, int order, tg_log_position point, con
   bool unread = lane->spilled && (lane->source->order < order ||
                                   (lane->source->order == order && lane->after < point));
   if (place || !unread)
-    tg_lane_queue_marker(lane, gap, place);
+    queue_marker(lane, gap, place);
   else
     keep_pending(lane, order, point, gap);
 }
@@ -137,7 +161,7 @@ void tg_lane_pass_gaps(struct tg_lane *lane, int order, tg_log_position position
          (lane->gaps->order < order || (lane->gaps->order == order && lane->gaps->point <= position))) {
     struct tg_pending_gap *first = lane->gaps;
     lane->gaps = first->next;
-    tg_lane_queue_marker(lane, &first->gap, NULL);
+    queue_marker(lane, &first->gap, NULL);
     free(first);
   }
 }

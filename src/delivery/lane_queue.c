@@ -67,6 +67,13 @@ void tg_lane_queue_push(struct tg_lane_queue *queue, struct tg_queue_total *tota
   total->bytes += size;
 }
 
+static struct tg_queued *skip_kept(struct tg_queued *event)
+{
+  while (event && event->keep)
+    event = event->next;
+  return event;
+}
+
 void tg_lane_queue_insert(struct tg_lane_queue *queue, struct tg_queue_total *total, struct tg_queued *event,
                           struct tg_queued *place)
 {
@@ -78,17 +85,12 @@ void tg_lane_queue_insert(struct tg_lane_queue *queue, struct tg_queue_total *to
   else
     queue->head = event;
   place->previous = event;
+  if (!event->keep && skip_kept(place) == queue->droppable)
+    queue->droppable = event;
   queue->events++;
   queue->bytes += size;
   total->events++;
   total->bytes += size;
-}
-
-static struct tg_queued *skip_kept(struct tg_queued *event)
-{
-  while (event && event->keep)
-    event = event->next;
-  return event;
 }
 
 void tg_lane_queue_remove(struct tg_lane_queue *queue, struct tg_queue_total *total, struct tg_queued *event)
@@ -121,7 +123,7 @@ void tg_lane_queue_new_session(struct tg_lane_queue *queue, uint64_t epoch)
 struct tg_queued *tg_lane_queue_oldest(const struct tg_lane_queue *queue, bool any)
 {
   struct tg_queued *event = any ? queue->head : queue->droppable;
-  while (event && event->in_flight)
+  while (event && (event->in_flight || event->marker))
     event = any ? event->next : skip_kept(event->next);
   return event;
 }

@@ -75,6 +75,6 @@ void tg_lane_queue_insert(struct tg_lane_queue *queue, struct tg_queue_total *to
 /* A new session: events of other epochs do not count for `session`. */
 void tg_lane_queue_new_session(struct tg_lane_queue *queue, uint64_t epoch);
 
-/* The oldest event that may be dropped: not in flight, and not one to keep
- * unless `any`. NULL: none. */
+/* The oldest event that may be dropped: not in flight, no marker, and not one to
+ * keep unless `any`. NULL: none. */
 struct tg_queued *tg_lane_queue_oldest(const struct tg_lane_queue *queue, bool any);

@@ -146,7 +146,8 @@ static void settle_in_log(struct tg_lane *lane, struct tg_queued *event)
   tg_event_log_drop(event->source->log, lane->shard_id, event->position);
 }
 
-void tg_overflow_drop(struct tg_lane *lane, struct tg_queued *event, enum tg_drop reason)
+static void drop(struct tg_lane *lane, struct tg_lane_queue *queue, struct tg_queued *event,
+                 enum tg_drop reason)
 {
   struct tg_gap gap = {.epoch = event->epoch,
                        .from = event->sequence,
@@ -156,10 +157,26 @@ void tg_overflow_drop(struct tg_lane *lane, struct tg_queued *event, enum tg_dro
   if (!event->marker) {
     count(lane, reason);
     if (lane->delivery->config->event_handler.markers)
-      tg_lane_queue_marker(lane, &gap, event); /* joins that of the one before */
+      tg_lane_mark_drop(lane, queue, event, &gap); /* joins that of the one before */
+  }
+  if (queue == &lane->late) {
+    tg_lane_remove_late(lane, event);
+    return;
   }
   settle_in_log(lane, event);
   tg_lane_remove(lane, event);
+}
+
+void tg_overflow_drop(struct tg_lane *lane, struct tg_queued *event, enum tg_drop reason)
+{
+  drop(lane, &lane->queue, event, reason);
+}
+
+/* Memory is given back by dropping what no log has: the rest of a lane that is
+ * read from a log would only be read on. */
+static struct tg_lane_queue *victims(struct tg_lane *lane)
+{
+  return lane->spilled ? &lane->late : &lane->queue;
 }
 
 static struct tg_lane *find_fullest(struct tg_delivery *delivery, bool any)
@@ -167,8 +184,8 @@ static struct tg_lane *find_fullest(struct tg_delivery *delivery, bool any)
   struct tg_lane *fullest = NULL;
   for (int i = 0; i < delivery->lane_count; i++) {
     struct tg_lane *lane = delivery->lanes[i];
-    if (lane && (!fullest || lane->queue.bytes > fullest->queue.bytes) &&
-        tg_lane_queue_oldest(&lane->queue, any))
+    if (lane && (!fullest || victims(lane)->bytes > victims(fullest)->bytes) &&
+        tg_lane_queue_oldest(victims(lane), any))
       fullest = lane;
   }
   return fullest;
@@ -180,15 +197,28 @@ static struct tg_queued *choose_victim(struct tg_delivery *delivery, struct tg_l
 {
   struct tg_queued *event = NULL;
   if (delivery->fullest && delivery->drops_until_look-- > 0)
-    event = tg_lane_queue_oldest(&delivery->fullest->queue, false);
+    event = tg_lane_queue_oldest(victims(delivery->fullest), false);
   for (int any = 0; any < 2 && !event; any++) {
     delivery->fullest = find_fullest(delivery, any);
     delivery->drops_until_look = DROPS_A_LOOK;
     if (delivery->fullest)
-      event = tg_lane_queue_oldest(&delivery->fullest->queue, any);
+      event = tg_lane_queue_oldest(victims(delivery->fullest), any);
   }
   *from = delivery->fullest;
   return event;
+}
+
+/* What a log has, too, need not be in memory. */
+static bool unload(struct tg_delivery *delivery)
+{
+  bool done = false;
+  if (!delivery->own || delivery->drops_until_unload-- > 0)
+    return false;
+  for (int i = 0; i < delivery->lane_count; i++)
+    if (delivery->lanes[i] && tg_lane_unload(delivery->lanes[i]))
+      done = true;
+  delivery->drops_until_unload = done ? 0 : DROPS_A_LOOK;
+  return done;
 }
 
 /* False: there is no room, and none can be made. */
@@ -197,10 +227,12 @@ static bool make_room(struct tg_delivery *delivery, uint64_t size)
   uint64_t limit = delivery->config->queue.memory_bytes;
   while (delivery->queued.bytes + size > limit) {
     struct tg_lane *lane;
+    if (size <= limit && unload(delivery))
+      continue;
     struct tg_queued *event = size <= limit ? choose_victim(delivery, &lane) : NULL;
     if (!event)
       return false;
-    tg_overflow_drop(lane, event, TG_DROP_OLDEST);
+    drop(lane, victims(lane), event, TG_DROP_OLDEST);
   }
   return true;
 }

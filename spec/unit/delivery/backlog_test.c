@@ -275,6 +275,58 @@ static void what_the_log_refuses_stays_in_memory(void **state)
   assert_int_equal(open_posts, 0);
 }
 
+/* Answers everything, in order; what a marker names counts as told. Returns how many events were told. */
+static int take_all(int shard_id)
+{
+  uint64_t expected = 1, from, to, told = 0;
+  set_file_size(RLIM_INFINITY);
+  advance(2000);
+  for (int post = 0; open_posts > 0; post++) {
+    char key[32];
+    const char *gap = strstr(posts[post].body, "\"gap\":{\"from\":");
+    if (gap) {
+      assert_int_equal(sscanf(gap, "\"gap\":{\"from\":%lu,\"to\":%lu", &from, &to), 2);
+      assert_int_equal(from, expected);
+      told += to - from + 1;
+      expected = to + 1;
+    } else {
+      snprintf(key, sizeof key, "%d.7.%d", shard_id, (int)expected++);
+      assert_key(post, key);
+    }
+    answer_all(post, 1);
+  }
+  assert_int_equal(expected, next_sequence[shard_id] + 1);
+  return (int)told;
+}
+
+/* A full memory is no reason to lose what is in the log already. */
+static void a_window_is_given_back_before_anything_is_dropped(void **state)
+{
+  (void)state;
+  char data[1100];
+  snprintf(data, sizeof data, "{\"id\":\"%0*d\"}", 1000, 1);
+  signal(SIGXFSZ, SIG_IGN);
+  config.queue.disk_bytes = 1 << 20;
+  config.queue.memory_bytes = 60000;
+  config.event_handler.markers = true;
+  restart();
+  for (int i = 0; i < 100; i++)
+    deliver(1, "MESSAGE_DELETE", data);
+  end_turn();
+  assert_int_equal(tg_delivery_settled(delivery, 1), 100);
+  set_file_size(1);
+  while (!strstr(logged, "the log cannot be written"))
+    deliver(1, "MESSAGE_DELETE", data);
+  for (int i = 0; i < 20; i++)
+    deliver(1, "MESSAGE_DELETE", data);
+  assert_int_equal(value(&rows[1].dropped), 0);
+  for (int i = 0; i < 60; i++)
+    deliver(1, "MESSAGE_DELETE", data);
+  int dropped = (int)value(&rows[1].dropped);
+  assert_in_range(dropped, 20, 60);
+  assert_int_equal(take_all(1), dropped);
+}
+
 #define LOGGED(test) cmocka_unit_test_setup_teardown(test, begin_logged, end_logged)
 
 int main(void)
@@ -291,6 +343,7 @@ int main(void)
       LOGGED(what_never_came_is_told),
       LOGGED(a_resumed_that_was_cut_off_is_no_gap),
       LOGGED(what_the_log_refuses_stays_in_memory),
+      LOGGED(a_window_is_given_back_before_anything_is_dropped),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
