@@ -28,3 +28,6 @@ bool tg_route_read_body(struct tg_request *request);
 /* routes_status.c */
 void tg_route_healthz(struct tg_request *request);
 void tg_route_readyz(struct tg_request *request);
+
+/* metrics.c */
+void tg_route_metrics(struct tg_request *request);

@@ -15,17 +15,18 @@
  *   reload.c        the two phases of a reload
  *   stop.c          the end
  *   progress.c      the bar while shards come up
- *   status.c        figures for the control API and metrics */
+ *   status.c        figures for the control API and metrics
+ *   figures.c       what the processes count and use */
 
 #include "base/config.h"
 #include "base/hooks.h"
 #include "manager/assign.h"
+#include "manager/figures.h"
 #include "manager/gateway_info.h"
 #include "manager/ledger.h"
 #include "manager/manager.h"
 #include "manager/scheduler.h"
 #include "shard/shard_table.h"
-#include "shard/stats.h"
 #include "worker/ipc.h"
 
 #include <jansson.h>
@@ -80,6 +81,7 @@ struct tg_managed_worker {
   struct tg_ipc *ipc;    /* NULL: the line is cut */
   struct tg_stats *stats; /* what its processes count, one after the other; NULL: none yet */
   int stats_fd;
+  struct tg_process_usage usage;
   bool was_ready;        /* some process of this place was */
   int generation;        /* of the script it runs */
   int prepared;          /* generation it has ready beside that; 0: none */
@@ -153,6 +155,8 @@ struct tg_manager {
 
   json_t *presence; /* d of op 3 for all shards; NULL: as configured */
   int generation;
+  struct tg_process_usage usage; /* its own */
+  struct tg_reload_counts reloads;
   struct tg_reload_run *reload;
   json_t *needs_restart; /* keys that the last reload could not change; NULL: none */
   struct tg_pending_call *calls; /* overrides that wait, and requests under way */
@@ -262,6 +266,12 @@ void tg_worker_shoot(struct tg_managed_worker *worker, const char *why);
 void tg_workers_exit_default(struct tg_manager *manager, const json_t *args, tg_manager_reply *reply,
                              void *ctx);
 void tg_workers_free(struct tg_manager *manager);
+
+/* ---- figures.c ---- */
+
+/* Asks the kernel what the processes use. */
+void tg_figures_look(struct tg_manager *manager);
+void tg_figures_worker_gone(struct tg_managed_worker *worker);
 
 /* ---- messages.c ---- */
 

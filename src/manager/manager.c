@@ -219,6 +219,7 @@ static void on_pulse(uv_timer_t *timer)
   tg_spawn_look(manager);
   tg_progress_draw(manager);
   tg_members_tick(manager, now);
+  tg_figures_look(manager);
   tg_log_tick();
   manager->pulse_at = now;
   uv_timer_set_repeat(timer, manager->all_up ? PULSE_CALM : PULSE_BUSY);

@@ -183,6 +183,7 @@ static void commit(struct tg_reload_run *run)
   json_decref(manager->needs_restart);
   manager->needs_restart = json_array();
   manager->options.reload.commit(manager->options.reload.ctx, run->generation); /* may reconfigure us */
+  manager->reloads.done++;
   tg_log(TG_INFO, TG_NO_SHARD, "reloaded in %lld ms: generation %d", (long long)(tg_now() - run->began),
          run->generation);
   index = 0;
@@ -203,6 +204,7 @@ static void abort_run(struct tg_reload_run *run)
     tg_ipc_request(worker->ipc, "ABORT_RELOAD", json_pack("{s:i}", "generation", run->generation),
                    ANSWER_TIMEOUT, on_aborted, NULL);
   }
+  run->manager->reloads.failed++;
   tg_log(TG_ERROR, TG_NO_SHARD, "the reload failed, nothing has changed:\n%s", run->problem.data);
   finish(run);
 }

@@ -111,7 +111,7 @@ static void on_exit_of_process(uv_process_t *process, int64_t status, int number
     return; /* the manager is gone */
   struct tg_manager *manager = worker->manager;
   worker->process = NULL;
-  tg_stats_clear_gauges(worker->stats);
+  tg_figures_worker_gone(worker);
   tg_ipc_free(worker->ipc);
   worker->ipc = NULL;
   worker->state = TG_WORKER_DOWN;

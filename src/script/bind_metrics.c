@@ -107,6 +107,27 @@ static const char *write_labels(json_t *labels, enum tg_series_kind kind, struct
 
 /* ---- making one ---- */
 
+/* The name of a histogram's samples must not be that of another metric. */
+static bool is_taken(lua_State *L, const struct tg_stats *stats, const char *name, enum tg_series_kind kind)
+{
+  static const char *const suffixes[] = {"_bucket", "_sum", "_count"};
+  size_t length = strlen(name);
+  enum tg_series_kind other;
+  bool taken = false;
+  for (int i = 0; i < 3 && !taken; i++) {
+    size_t tail = strlen(suffixes[i]);
+    if (length > tail && strcmp(name + length - tail, suffixes[i]) == 0) {
+      lua_pushlstring(L, name, length - tail);
+      taken = tg_series_kind(stats, lua_tostring(L, -1), &other) && other == TG_SERIES_HISTOGRAM;
+      lua_pop(L, 1);
+    }
+    lua_pushfstring(L, "%s%s", name, suffixes[i]);
+    taken = taken || (kind == TG_SERIES_HISTOGRAM && tg_series_kind(stats, lua_tostring(L, -1), &other));
+    lua_pop(L, 1);
+  }
+  return taken;
+}
+
 static void check_name(lua_State *L, const struct tg_stats *stats, const char *name, enum tg_series_kind kind)
 {
   enum tg_series_kind other;
@@ -115,6 +136,9 @@ static void check_name(lua_State *L, const struct tg_stats *stats, const char *n
     luaL_error(L, "metric %s: names that begin with tidegate_ are the gateway's own", name);
   if (tg_series_kind(stats, name, &other) && other != kind)
     luaL_error(L, "metric %s is a %s already", name, kinds[other]);
+  if (is_taken(L, stats, name, kind))
+    luaL_error(L, "metric %s: a histogram has samples of its own name with _bucket, _sum and _count, which "
+                  "another metric must not have", name);
 }
 
 static int l_metric(lua_State *L)
@@ -136,7 +160,7 @@ static int l_metric(lua_State *L)
   problem = write_labels(*labels, kind, &state->scratch);
   if (problem)
     return luaL_error(L, "metric %s: labels: %s", name, problem);
-  struct tg_series_text text = {name, state->scratch.data, help};
+  struct tg_series_text text = {.name = name, .labels = state->scratch.data, .help = help};
   *handle = tg_series(stats, kind, &text, limits, limit_count);
   if (!*handle)
     return luaL_error(L,

@@ -164,6 +164,9 @@ static bool read_series(const struct tg_series *series, size_t size, struct tg_s
   memcpy(view->limits, limits_of(series), (size_t)view->limit_count * sizeof(double));
   for (int i = 0; histogram && i <= view->limit_count; i++)
     view->counts[i] = atomic_load_explicit(&counts[i], memory_order_relaxed);
+  view->text.name_length = head.name_length;
+  view->text.labels_length = head.label_length;
+  view->text.help_length = head.help_length;
   view->text.name = take_text(&at, &left, head.name_length);
   view->text.labels = view->text.name ? take_text(&at, &left, head.label_length) : NULL;
   view->text.help = view->text.labels ? take_text(&at, &left, head.help_length) : NULL;

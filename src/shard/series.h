@@ -32,6 +32,7 @@ struct tg_series {
 
 struct tg_series_text {
   const char *name, *labels, *help;
+  size_t name_length, labels_length, help_length; /* of a view */
 };
 
 /* Finds or makes. NULL: there is no room for more, or a text is too long.
@@ -47,7 +48,8 @@ void tg_series_set(struct tg_series *series, double value);
 void tg_series_observe(struct tg_series *series, double value);
 double tg_series_value(const struct tg_series *series); /* of a histogram the number of observations */
 
-/* A series as somebody else reads it; the texts are in the page. */
+/* A series as somebody else reads it. The texts are in the page, and end where
+ * they are said to only as long as nobody breaks it. */
 struct tg_series_view {
   enum tg_series_kind kind;
   bool live; /* false only of gauges */

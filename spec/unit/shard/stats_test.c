@@ -134,7 +134,7 @@ static const double limits[] = {1, 10};
 
 static struct tg_series *make(enum tg_series_kind kind, const char *name, const char *labels)
 {
-  struct tg_series_text text = {name, labels, "What it is."};
+  struct tg_series_text text = {.name = name, .labels = labels, .help = "What it is."};
   return tg_series(tg_stats(), kind, &text, limits, 2);
 }
 

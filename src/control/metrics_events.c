@@ -1,0 +1,262 @@
+/* Metrics of events by their type, of event handlers, of the interaction
+ * fallback and of calls into Lua: from the statistics pages. */
+
+#include "control/metrics.h"
+#include "delivery/outcome.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- events by type, all workers together ---- */
+
+struct total {
+  char name[TG_STATS_NAME_SIZE];
+  struct {
+    uint64_t received, filtered, delivered, bytes;
+  } counts;
+};
+
+struct totals {
+  struct total items[TG_EVENT_TYPE_MAX];
+  int count;
+};
+
+static struct total *total_of(struct totals *totals, const char *name)
+{
+  for (int i = 0; i < totals->count; i++)
+    if (strcmp(totals->items[i].name, name) == 0)
+      return &totals->items[i];
+  if (totals->count == TG_EVENT_TYPE_MAX)
+    return &totals->items[0];
+  struct total *total = &totals->items[totals->count++];
+  snprintf(total->name, sizeof total->name, "%s", name);
+  return total;
+}
+
+static void add_page(struct totals *totals, const struct tg_stats *stats)
+{
+  char buffer[TG_STATS_NAME_SIZE];
+  for (int place = 0; place < TG_EVENT_TYPE_MAX; place++) {
+    const char *name = tg_stats_type_name(stats, place, buffer);
+    if (!name)
+      continue;
+    const struct tg_stats_type *row = &stats->types[place];
+    struct total *total = total_of(totals, name);
+    total->counts.received += tg_load(&row->received);
+    total->counts.filtered += tg_load(&row->filtered);
+    total->counts.delivered += tg_load(&row->delivered);
+    total->counts.bytes += tg_load(&row->bytes);
+  }
+}
+
+static void write_types(struct tg_exposition *exposition, struct tg_manager *manager)
+{
+#define FIELD(field) offsetof(struct total, counts.field)
+  static const struct {
+    const char *name, *help;
+    size_t offset; /* of a uint64_t */
+  } families[] = {
+      {"tidegate_events_received_total", "Events received, replayed ones left out.", FIELD(received)},
+      {"tidegate_events_filtered_total", "Events dropped by filters and caches.", FIELD(filtered)},
+      {"tidegate_events_delivered_total", "Events the event handler has accepted.", FIELD(delivered)},
+      {"tidegate_events_received_bytes_total", "Bytes of the events received, inflated.", FIELD(bytes)},
+  };
+#undef FIELD
+  struct totals *totals = tg_calloc(1, sizeof *totals);
+  TG_EACH_PAGE(manager, 0, worker, stats)
+    add_page(totals, stats);
+  for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+    tg_family(exposition, families[i].name, "counter", families[i].help);
+    for (int k = 0; k < totals->count; k++) {
+      uint64_t value;
+      memcpy(&value, (const char *)&totals->items[k] + families[i].offset, sizeof value);
+      tg_label(exposition, "type", totals->items[k].name);
+      tg_sample_uint(exposition, value);
+    }
+  }
+  free(totals);
+}
+
+static void write_latency(struct tg_exposition *exposition, struct tg_manager *manager)
+{
+  uint64_t counts[TG_LATENCY_COUNT + 1] = {0}, milliseconds = 0;
+  double limits[TG_LATENCY_COUNT];
+  for (int i = 0; i < TG_LATENCY_COUNT; i++)
+    limits[i] = tg_latency_limits[i] / 1000.0;
+  TG_EACH_PAGE(manager, 0, worker, stats)
+  {
+    milliseconds += tg_load(&stats->latency.milliseconds);
+    for (int i = 0; i <= TG_LATENCY_COUNT; i++)
+      counts[i] += tg_load(&stats->latency.counts[i]);
+  }
+  tg_family(exposition, "tidegate_delivery_latency_seconds", "histogram",
+            "From the arrival of an event to its acceptance by the event handler.");
+  tg_histogram(exposition, "", limits, counts, TG_LATENCY_COUNT, (double)milliseconds / 1000);
+}
+
+/* ---- event handlers ---- */
+
+/* A handler as one worker sees it. */
+struct view {
+  int worker;
+  const struct tg_stats_handler *handler;
+  bool used; /* now; else only its counters say something */
+  char url[TG_STATS_URL_SIZE];
+};
+
+struct views {
+  struct view *items;
+  int count;
+};
+
+static void add_views(struct views *views, const struct tg_stats *stats, int worker)
+{
+  for (int i = 0; i < TG_STATS_HANDLERS && stats->handlers[i].url[0]; i++) {
+    const struct tg_stats_handler *handler = &stats->handlers[i];
+    views->items = tg_realloc(views->items, (size_t)(views->count + 1) * sizeof *views->items);
+    struct view *view = &views->items[views->count++];
+    view->worker = worker;
+    view->handler = handler;
+    view->used = atomic_load(&handler->users) > 0;
+    memcpy(view->url, handler->url, sizeof view->url);
+    view->url[sizeof view->url - 1] = '\0';
+  }
+}
+
+static void label_view(struct tg_exposition *exposition, const struct view *view)
+{
+  tg_label(exposition, "url", view->url);
+  tg_label_process(exposition, view->worker);
+}
+
+static void write_handler_states(struct tg_exposition *exposition, const struct view *views, int count)
+{
+  tg_family(exposition, "tidegate_handler_up", "gauge", "0 when the event handler counts as down.");
+  for (int i = 0; i < count; i++) {
+    if (!views[i].used)
+      continue;
+    label_view(exposition, &views[i]);
+    tg_sample_uint(exposition, atomic_load(&views[i].handler->down) <= 0);
+  }
+  tg_family(exposition, "tidegate_handler_changed_timestamp_seconds", "gauge",
+            "When the event handler last went down or came up again.");
+  for (int i = 0; i < count; i++) {
+    int64_t since = atomic_load(&views[i].handler->since);
+    if (!views[i].used || since <= 0)
+      continue;
+    label_view(exposition, &views[i]);
+    tg_sample_ms(exposition, since);
+  }
+  tg_family(exposition, "tidegate_handler_requests_in_flight", "gauge",
+            "Requests that wait for their answer.");
+  for (int i = 0; i < count; i++) {
+    int32_t in_flight = atomic_load(&views[i].handler->in_flight);
+    if (!views[i].used)
+      continue;
+    label_view(exposition, &views[i]);
+    tg_sample_uint(exposition, in_flight > 0 ? (uint64_t)in_flight : 0);
+  }
+}
+
+static void write_handler_requests(struct tg_exposition *exposition, const struct view *views, int count)
+{
+  tg_family(exposition, "tidegate_handler_requests_total", "counter",
+            "Requests to the event handler, by what became of them.");
+  for (int i = 0; i < count; i++) {
+    for (int outcome = 0; outcome <= TG_OUTCOME_CANCELLED; outcome++) {
+      uint64_t requests = tg_load(&views[i].handler->requests[outcome]);
+      if (requests == 0 && outcome != TG_OUTCOME_DELIVERED)
+        continue;
+      label_view(exposition, &views[i]);
+      tg_label(exposition, "outcome", tg_outcome_name((enum tg_outcome)outcome));
+      tg_sample_uint(exposition, requests);
+    }
+  }
+  tg_family(exposition, "tidegate_handler_request_seconds_total", "counter",
+            "Time that requests to the event handler took.");
+  for (int i = 0; i < count; i++) {
+    label_view(exposition, &views[i]);
+    tg_sample_double(exposition, (double)tg_load(&views[i].handler->microseconds) / 1e6);
+  }
+}
+
+static void write_interactions(struct tg_exposition *exposition, struct tg_manager *manager)
+{
+  uint64_t answered = 0, failed = 0, expired = 0, express = 0;
+  TG_EACH_PAGE(manager, 0, worker, stats)
+  {
+    answered += tg_load(&stats->interactions.answered);
+    failed += tg_load(&stats->interactions.failed);
+    expired += tg_load(&stats->interactions.expired);
+    express += tg_load(&stats->interactions.express);
+  }
+  tg_family(exposition, "tidegate_interactions_total", "counter",
+            "Interactions: answered in place of the bot, not answered (failed), dropped since they were too "
+            "old (expired), sent ahead of a backlog (express).");
+  tg_label(exposition, "result", "answered");
+  tg_sample_uint(exposition, answered);
+  tg_label(exposition, "result", "failed");
+  tg_sample_uint(exposition, failed);
+  tg_label(exposition, "result", "expired");
+  tg_sample_uint(exposition, expired);
+  tg_label(exposition, "result", "express");
+  tg_sample_uint(exposition, express);
+}
+
+void tg_metrics_events(struct tg_exposition *exposition, struct tg_manager *manager)
+{
+  struct views views = {0};
+  TG_EACH_PAGE(manager, 0, worker, stats)
+    add_views(&views, stats, worker);
+  write_types(exposition, manager);
+  write_latency(exposition, manager);
+  write_handler_states(exposition, views.items, views.count);
+  write_handler_requests(exposition, views.items, views.count);
+  write_interactions(exposition, manager);
+  free(views.items);
+}
+
+/* ---- calls into Lua ---- */
+
+void tg_metrics_lua(struct tg_exposition *exposition, struct tg_manager *manager)
+{
+  static const struct {
+    const char *name, *help;
+  } families[] = {
+      {"tidegate_lua_calls_total", "Calls of the script's functions, by what they are."},
+      {"tidegate_lua_errors_total", "Errors of the script's functions."},
+      {"tidegate_lua_seconds_total", "Time in the script's functions; of those called per event by sample."},
+  };
+  for (int i = 0; i < 3; i++) {
+    tg_family(exposition, families[i].name, "counter", families[i].help);
+    TG_EACH_PAGE(manager, TG_MANAGER_ITSELF, worker, stats)
+    {
+      for (int group = 0; group < TG_LUA_GROUP_COUNT; group++) {
+        const struct tg_stats_lua *lua = &stats->lua[group];
+        if (tg_load(&lua->calls) == 0)
+          continue;
+        tg_label_process(exposition, worker);
+        tg_label(exposition, "group", tg_lua_group_names[group]);
+        if (i == 2)
+          tg_sample_double(exposition, (double)tg_load(&lua->nanoseconds) / 1e9);
+        else
+          tg_sample_uint(exposition, tg_load(i == 0 ? &lua->calls : &lua->errors));
+      }
+    }
+  }
+  tg_family(exposition, "tidegate_lua_memory_bytes", "gauge", "Memory of the Lua state, of script.memory.");
+  TG_EACH_PAGE(manager, TG_MANAGER_ITSELF, worker, stats)
+  {
+    tg_label_process(exposition, worker);
+    tg_sample_uint(exposition, tg_load(&stats->lua_memory));
+  }
+  tg_family(exposition, "tidegate_lua_methods_switched_off", "gauge",
+            "Overrides that failed too often and wait for a reload.");
+  TG_EACH_PAGE(manager, TG_MANAGER_ITSELF, worker, stats)
+  {
+    int32_t count = atomic_load(&stats->lua_switched_off);
+    tg_label_process(exposition, worker);
+    tg_sample_uint(exposition, count > 0 ? (uint64_t)count : 0);
+  }
+}
