@@ -103,3 +103,50 @@ end)
     end)
   end)
 end)
+
+describe("the Dockerfile", function()
+  local text = paths.read(paths.root .. "/examples/Dockerfile"):gsub("\n#[^\n]*", ""):gsub("\\\n", "")
+
+  local function instructions(name)
+    local found = {}
+    for arguments in text:gmatch("\n" .. name .. " ([^\n]+)") do
+      found[#found + 1] = arguments
+    end
+    return found
+  end
+
+  it("takes only what is there", function()
+    for _, arguments in ipairs(instructions "COPY") do
+      local source = arguments:match "^(%S+) %S+$"
+      if source then
+        assert.is_truthy(uv.fs_stat(paths.root .. "/" .. source), arguments)
+      else
+        assert.matches("^%-%-from=build /usr/local/ /usr/local/$", arguments)
+      end
+    end
+  end)
+
+  it("goes the way of the README: dependencies, build, installation", function()
+    local commands = table.concat(instructions "RUN", "\n")
+    local readme = paths.read(paths.root .. "/README.md")
+    local build = "cmake -G Ninja -B build && cmake --build build"
+    assert.matches(build, readme, 1, true)
+    assert.matches(build, commands:gsub(" %-S %.", ""), 1, true)
+    local help = process.run({ "scripts/install-deps", "--help" }).stdout
+    for option in commands:gmatch "install%-deps (%-%-[%l-]+)" do
+      assert.matches("scripts/install-deps " .. option .. " ", help, 1, true)
+    end
+    local _, calls = commands:gsub("install%-deps %-%-", "")
+    assert.equal(2, calls)
+    assert.matches("cmake --install build --prefix /usr/local", commands, 1, true)
+  end)
+
+  it("runs as nobody's root, with the end that keeps the sessions, and asks how the gateway is", function()
+    assert.same({ "tidegate" }, instructions "USER")
+    assert.same({ "SIGTERM" }, instructions "STOPSIGNAL")
+    assert.same({ '["tidegate"]' }, instructions "ENTRYPOINT")
+    assert.matches('CMD %["tidegate", "ctl", "status"%]$', instructions "HEALTHCHECK"[1])
+    assert.same({ "TIDEGATE_STATE_DIR=/var/lib/tidegate" }, instructions "ENV")
+    assert.same({ "/var/lib/tidegate" }, instructions "VOLUME")
+  end)
+end)

@@ -50,6 +50,21 @@ end)
     end
   end)
 
+  it("the unit of the service names the program that is there", function()
+    local unit = paths.read(prefix .. "/lib/systemd/system/tidegate.service")
+    assert.matches("\nExecStart=" .. prefix .. "/bin/tidegate run /etc/tidegate/gateway.lua\n", unit, 1, true)
+    local example = paths.read(paths.root .. "/examples/tidegate.service")
+    assert.equal(example, (unit:gsub(prefix:gsub("%p", "%%%0") .. "/bin", "/usr/bin")))
+  end)
+
+  it("manual, README and examples are there", function()
+    for _, path in ipairs {
+      "man/man1/tidegate.1", "doc/tidegate/README.md", "doc/tidegate/examples/first.lua",
+    } do
+      assert.is_truthy(paths.read(prefix .. "/share/" .. path), path)
+    end
+  end)
+
   it("the types for editors are there", function()
     assert.matches("^%-%-%-@meta tidegate\n", paths.read(prefix .. "/share/tidegate/meta/gateway.lua"))
   end)
