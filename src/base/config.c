@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 typedef const char *env_lookup(const char *name);
 
@@ -61,6 +62,33 @@ static void check_combinations(const struct tg_config *config, struct tg_problem
         config->control.listen);
 }
 
+/* Whether the URL leads to the address that this gateway listens on itself; as
+ * far as their texts tell. */
+static bool leads_to(const char *url, const char *listen)
+{
+  const char *host = strstr(url, "://");
+  if (!host || strncasecmp(url, "http", 4) != 0)
+    return false;
+  host += 3;
+  size_t length = strcspn(host, "/?#");
+  return strlen(listen) == length && strncasecmp(host, listen, length) == 0;
+}
+
+static void check_broker(const struct tg_config *config, struct tg_problems *problems)
+{
+  const char *url = config->identify.url;
+  if (!url)
+    return;
+  if (leads_to(url, config->control.listen))
+    tg_problem_add(problems,
+                   "identify.url: %s is this gateway's own control.listen; the broker itself is configured "
+                   "without identify.url, all other hosts with the broker's address",
+                   url);
+  if (config->total_shards == 0 && !is_reported(problems, "total_shards"))
+    tg_problem_add(problems, "total_shards: is required with identify.url, because all gateway hosts have to "
+                             "agree on it; set it, or TOTAL_SHARDS");
+}
+
 /* Where state goes when nobody says: what systemd made for the service, else
  * the user's own state directory. */
 static char *default_state_dir(env_lookup *env)
@@ -103,14 +131,20 @@ static void note_secret_files(struct tg_config *config, const json_t *given, env
   }
 }
 
+static void cut_slashes(char *url)
+{
+  for (size_t length = url ? strlen(url) : 0; length > 0 && url[length - 1] == '/';)
+    url[--length] = '\0';
+}
+
 static void fill_computed(struct tg_config *config, env_lookup *env)
 {
   if (config->token && !config->rest.authorization)
     config->rest.authorization = usual_authorization(config->token);
   if (!config->state_dir)
     config->state_dir = default_state_dir(env);
-  for (size_t length = strlen(config->rest.url); length > 0 && config->rest.url[length - 1] == '/';)
-    config->rest.url[--length] = '\0';
+  cut_slashes(config->rest.url);
+  cut_slashes(config->identify.url);
 }
 
 bool tg_config_load(const json_t *given, env_lookup *env, struct tg_config *config,
@@ -121,6 +155,7 @@ bool tg_config_load(const json_t *given, env_lookup *env, struct tg_config *conf
   tg_schema_read(tg_config_options, tg_config_option_count, given, env, config, problems);
   check_required(config, problems);
   check_combinations(config, problems);
+  check_broker(config, problems);
   fill_computed(config, env);
   note_secret_files(config, given, env);
   if (problems->count == 0)

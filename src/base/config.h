@@ -82,6 +82,10 @@ struct tg_config {
     char *listen;
     char *authorization;
   } control;
+  struct {
+    char *url; /* of the broker's control API, no slash at the end; NULL: this gateway decides by itself */
+    char *authorization; /* NULL: no header */
+  } identify;
   char *state_dir;
   struct {
     tg_ms inline_budget, slice_budget, load_budget, kill_after;

@@ -92,6 +92,10 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
     .check = tg_check_listen, .restart = true)                                                               \
   X("control.authorization", STRING(control.authorization), .env = "TIDEGATE_CONTROL_SECRET",                \
     .secret = true)                                                                                          \
+  X("identify.url", STRING(identify.url), .env = "TIDEGATE_IDENTIFY_URL", .check = tg_check_handler_url,     \
+    .restart = true)                                                                                         \
+  X("identify.authorization", STRING(identify.authorization), .env = "TIDEGATE_IDENTIFY_SECRET",             \
+    .secret = true)                                                                                          \
   X("state_dir", STRING(state_dir), .env = "TIDEGATE_STATE_DIR", .restart = true)                            \
   X("script.inline_budget", RANGE(script.inline_budget, MS, 1, HOUR, 5))                                     \
   X("script.slice_budget", RANGE(script.slice_budget, MS, 1, HOUR, 50))                                      \

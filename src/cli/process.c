@@ -19,6 +19,7 @@ static void follow_log_settings(const struct tg_config *config)
   tg_log_secret(config->rest.authorization);
   tg_log_secret(config->event_handler.authorization);
   tg_log_secret(config->control.authorization);
+  tg_log_secret(config->identify.authorization);
 }
 
 bool tg_process_on_terminal(void)

@@ -7,6 +7,7 @@ static const struct tg_route routes[] = {
     {"GET", "/healthz", tg_route_healthz, .open = true},
     {"GET", "/readyz", tg_route_readyz, .open = true},
     {"GET", "/metrics", tg_route_metrics, .body = TG_BODY_UNUSED},
+    {"POST", "/identify/{}", tg_route_identify, .body = TG_BODY_OPTIONAL},
 };
 
 enum { ROUTES = sizeof routes / sizeof *routes };

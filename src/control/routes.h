@@ -31,3 +31,6 @@ void tg_route_readyz(struct tg_request *request);
 
 /* metrics.c */
 void tg_route_metrics(struct tg_request *request);
+
+/* routes_identify.c */
+void tg_route_identify(struct tg_request *request);

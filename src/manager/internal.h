@@ -5,6 +5,8 @@
  *   manager.c       its life: start, the pulse, free
  *   fetch.c         gateway information: asking, retrying, standing in for it
  *   slots.c         the identify scheduler and its ledger, wired to the workers
+ *   slots_broker.c  ... to other gateway hosts, which have their slots from here
+ *   slots_client.c  ... to the broker, where this gateway has its slots from
  *   spawn.c         which shard starts when and where
  *   workers.c       worker processes: spawning, watching, restarting
  *   messages.c      what workers say
@@ -21,6 +23,8 @@
 #include "base/config.h"
 #include "base/hooks.h"
 #include "manager/assign.h"
+#include "manager/broker.h"
+#include "manager/broker_client.h"
 #include "manager/figures.h"
 #include "manager/gateway_info.h"
 #include "manager/ledger.h"
@@ -106,7 +110,8 @@ struct tg_fetch {
 };
 
 struct tg_pending_call;
-struct tg_host_waiter;
+struct tg_identify_poll;
+struct tg_slot_request;
 struct tg_fetch_request;
 struct tg_members_request;
 struct tg_reload_run;
@@ -144,7 +149,14 @@ struct tg_manager {
   struct tg_ledger *ledger;
   bool pumping, pump_again;
   bool gate_closed; /* below the reserve, until the window has ended and was asked for again */
-  struct tg_host_waiter *host_waiters; /* slots for shards of other gateway hosts */
+  char host_name[20];               /* of this run, among gateway hosts */
+  struct tg_broker *broker;         /* NULL: this gateway has its slots from another host */
+  struct tg_identify_poll *polls;   /* who waits for slots of shards of other hosts */
+  uint64_t poll_count;
+  struct tg_broker_client *client;  /* NULL: it decides by itself */
+  struct tg_slot_request *slot_requests;
+  bool broker_lost;                 /* ... and the log has said so, */
+  tg_ms broker_said_at;
 
   tg_ms pulse_at;                  /* of the last one */
   tg_ms loading_until;             /* workers that have not loaded by then start later */
@@ -223,6 +235,8 @@ void tg_slots_end(struct tg_manager *manager, const char *why);
 /* Lets go what may go now. */
 void tg_slots_pump(struct tg_manager *manager);
 void tg_slots_info_changed(struct tg_manager *manager);
+/* No identify goes out for now: below the reserve, or the broker cannot be asked. */
+bool tg_slots_held_back(const struct tg_manager *manager);
 void tg_slots_refreshed(struct tg_manager *manager); /* a refresh has ended, with an answer or not */
 void tg_slots_asked(struct tg_manager *manager, struct tg_managed_worker *worker,
                     struct tg_managed_shard *shard);
@@ -234,6 +248,24 @@ void tg_slots_request_default(struct tg_manager *manager, const json_t *args, tg
                               void *ctx);
 void tg_slots_on_timer(uv_timer_t *timer);
 void tg_slots_on_gate_timer(uv_timer_t *timer);
+
+/* ---- slots_broker.c ---- */
+
+void tg_slots_broker_begin(struct tg_manager *manager);
+/* A slot for a shard of a host that reports nothing; answered when it is there. */
+void tg_slots_broker_ask(struct tg_manager *manager, int shard_id, tg_identify_answer *answer, void *ctx);
+int tg_slots_broker_count(const struct tg_manager *manager);
+
+/* ---- slots_client.c: all but begin and pump do nothing without identify.url ---- */
+
+void tg_slots_client_begin(struct tg_manager *manager);
+void tg_slots_client_pump(struct tg_manager *manager);
+/* The shard wants no slot any more, or has not used it. */
+void tg_slots_client_left(struct tg_manager *manager, int shard_id);
+void tg_slots_client_sent(struct tg_manager *manager, int shard_id);
+void tg_slots_client_done(struct tg_manager *manager, int shard_id, bool ready);
+void tg_slots_client_gone(struct tg_manager *manager, int shard_id);
+void tg_slots_client_end(struct tg_manager *manager);
 
 /* ---- spawn.c ---- */
 

@@ -9,12 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_TOTAL = 1000, DAY = 24 * 60 * 60 * 1000 };
+enum {
+  DEFAULT_TOTAL = 1000,
+  DAY = 24 * 60 * 60 * 1000,
+  LATEST_AHEAD = 1000, /* ms that a grant is valid at most */
+};
 
 static const char file_name[] = "identify.json";
 
 struct use {
-  tg_ms last;     /* wall clock; 0: never */
+  tg_ms last;     /* wall clock; when it left at the latest; 0: never */
   tg_ms previous; /* what `last` was before, for give_back */
 };
 
@@ -145,7 +149,7 @@ void tg_ledger_set_limit(struct tg_ledger *ledger, int total, int remaining, tg_
   write_file(ledger);
 }
 
-void tg_ledger_take(struct tg_ledger *ledger, int bucket, tg_ms now)
+void tg_ledger_take(struct tg_ledger *ledger, int bucket, tg_ms now, tg_ms latest)
 {
   roll(ledger, now);
   if (!ledger->reset_at)
@@ -153,7 +157,7 @@ void tg_ledger_take(struct tg_ledger *ledger, int bucket, tg_ms now)
   ledger->used++;
   struct use *use = &ledger->buckets[bucket];
   use->previous = use->last;
-  use->last = now;
+  use->last = latest;
   write_file(ledger);
 }
 
@@ -196,6 +200,6 @@ tg_ms tg_ledger_rest(const struct tg_ledger *ledger, int bucket, tg_ms spacing, 
   tg_ms last = ledger->buckets[bucket].last;
   if (last == 0 || last + spacing <= now)
     return 0;
-  tg_ms rest = last + spacing - now;
-  return rest < spacing ? rest : spacing; /* the clock was set back */
+  tg_ms rest = last + spacing - now, most = spacing + LATEST_AHEAD;
+  return rest < most ? rest : most; /* the clock was set back */
 }

@@ -26,8 +26,9 @@ void tg_ledger_close(struct tg_ledger *ledger);
 /* What /gateway/bot said at `now`. `reset_after` 0: nothing was spent yet. */
 void tg_ledger_set_limit(struct tg_ledger *ledger, int total, int remaining, tg_ms reset_after, tg_ms now);
 
-/* One identify of this bucket may leave now. Written before this returns. */
-void tg_ledger_take(struct tg_ledger *ledger, int bucket, tg_ms now);
+/* One identify of this bucket may leave from now on, at `latest` at the latest.
+ * Written before this returns. */
+void tg_ledger_take(struct tg_ledger *ledger, int bucket, tg_ms now, tg_ms latest);
 
 /* It did not: the grant was unused. */
 void tg_ledger_give_back(struct tg_ledger *ledger, int bucket);
@@ -43,5 +44,6 @@ int tg_ledger_total(const struct tg_ledger *ledger);
 /* When the window ends; 0: none runs. */
 tg_ms tg_ledger_reset_at(const struct tg_ledger *ledger);
 
-/* How long from `now` until the bucket may be used again, at most `spacing`. */
+/* How long from `now` until the bucket may be used again: at most `spacing` after a
+ * grant that was used at its end. */
 tg_ms tg_ledger_rest(const struct tg_ledger *ledger, int bucket, tg_ms spacing, tg_ms now);

@@ -49,6 +49,8 @@ struct tg_manager *tg_manager_new(const struct tg_manager_options *options, stru
   manager->lock_fd = lock_fd;
   manager->began = tg_now();
   manager->stamp = tg_wall_clock();
+  snprintf(manager->host_name, sizeof manager->host_name, "%08x%08x", (unsigned)tg_random(UINT32_MAX),
+           (unsigned)tg_random(UINT32_MAX));
   manager->generation = 1;
   init_timer(manager, &manager->pulse);
   init_timer(manager, &manager->slot_timer);
@@ -260,6 +262,8 @@ void tg_manager_free(struct tg_manager *manager)
   json_decref(manager->presence);
   json_decref(manager->needs_restart);
   free(manager->shards);
+  tg_broker_free(manager->broker);
+  tg_broker_client_free(manager->client);
   tg_scheduler_free(manager->scheduler);
   tg_ledger_close(manager->ledger);
   tg_shard_table_close(manager->table);

@@ -86,3 +86,16 @@ void tg_manager_broadcast(struct tg_manager *manager, const char *topic, json_t 
  * "reload_running"); of a failed script `value` is {"problem": text} with the
  * whole traceback, which is also in the log. */
 void tg_manager_reload(struct tg_manager *manager, tg_manager_reply *reply, void *ctx);
+
+/* POST /identify/{shard_id}: another gateway host wants a slot for its shard, or
+ * says what became of one (manager/broker_wire.h has the words). `body` is
+ * borrowed, NULL: empty. Answered exactly once, perhaps before this returns,
+ * with the status, what Retry-After should say (ms; -1: nothing) and a body,
+ * borrowed. Returns a number for tg_manager_identify_gone(); 0: was answered. */
+typedef void tg_identify_answer(void *ctx, int status, tg_ms retry_after, json_t *body);
+uint64_t tg_manager_identify(struct tg_manager *manager, int shard_id, const json_t *body,
+                             tg_identify_answer *answer, void *ctx);
+
+/* Nobody waits for that answer any more: there will be none. Unknown numbers
+ * are ignored. */
+void tg_manager_identify_gone(struct tg_manager *manager, uint64_t id);

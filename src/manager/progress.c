@@ -31,8 +31,8 @@ static void format_left(struct tg_manager *manager, char *text, size_t size)
   char time[TG_HUMAN_SIZE];
   tg_ms left = tg_scheduler_eta(manager->scheduler, tg_now());
   tg_human_seconds(left, time, sizeof time);
-  if (manager->gate_closed)
-    snprintf(text, size, "identifies are held back");
+  if (tg_slots_held_back(manager))
+    snprintf(text, size, manager->client ? "waiting for the identify broker" : "identifies are held back");
   else
     snprintf(text, size, left > 0 ? "about %s left" : "nearly there", time);
 }
@@ -86,7 +86,7 @@ void tg_manager_status_text(struct tg_manager *manager, char *text, size_t size)
     break;
   case TG_MANAGER_RUNNING:
     format_left(manager, left, sizeof left);
-    if (manager->all_up && !manager->gate_closed)
+    if (manager->all_up && !tg_slots_held_back(manager))
       snprintf(text, size, "%d of %d shard%s up", up, total, total == 1 ? "" : "s");
     else
       snprintf(text, size, "%d of %d shard%s up, %s", up, total, total == 1 ? "" : "s", left);

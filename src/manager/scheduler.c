@@ -9,7 +9,8 @@
 struct entry {
   enum tg_identify_state state;
   enum tg_identify_priority priority;
-  bool elsewhere;
+  bool away;        /* of another gateway host, as it asked last */
+  bool reports;     /* ... which says what becomes of a grant */
   bool fresh;       /* has not had a grant since it was told to connect */
   int failures;     /* in a row */
   uint64_t order;   /* of coming */
@@ -22,6 +23,7 @@ struct bucket {
   int holder;    /* shard whose slot runs; -1: none */
   bool sent;     /* the holder's op 2 is out */
   bool assumed;  /* ... as far as we know: it never said */
+  tg_ms granted_at;
   tg_ms at;      /* of op 2 if sent, else the deadline of the grant */
   tg_ms free_at; /* while nobody holds it */
 };
@@ -95,6 +97,14 @@ static void release(struct bucket *bucket, tg_ms free_at)
     bucket->free_at = free_at;
 }
 
+/* How long a slot may run without a word of READY, op 9 or close. Of a host
+ * that has not even said whether it sent, no more is to be expected. */
+static tg_ms slot_limit(const struct tg_scheduler *scheduler, const struct bucket *bucket)
+{
+  bool silent = bucket->assumed && scheduler->entries[bucket->holder].away;
+  return silent && scheduler->spacing < TG_SLOT_MAX ? scheduler->spacing : TG_SLOT_MAX;
+}
+
 /* What time alone has decided. */
 static void settle(struct tg_scheduler *scheduler, struct bucket *bucket, tg_ms now)
 {
@@ -106,7 +116,7 @@ static void settle(struct tg_scheduler *scheduler, struct bucket *bucket, tg_ms 
     bucket->sent = bucket->assumed = true;
     set_state(entry_of(scheduler, bucket->holder), TG_IDENTIFY_SENT, now);
   }
-  if (bucket->sent && now >= bucket->at + TG_SLOT_MAX)
+  if (bucket->sent && now >= bucket->at + slot_limit(scheduler, bucket))
     release(bucket, bucket->at + scheduler->spacing);
 }
 
@@ -169,7 +179,7 @@ void tg_scheduler_enqueue(struct tg_scheduler *scheduler, int shard_id, enum tg_
     break;
   }
   take_up(scheduler, entry, priority, now);
-  entry->elsewhere = false;
+  entry->away = false;
   set_state(entry, TG_IDENTIFY_QUEUED, now);
 }
 
@@ -182,7 +192,7 @@ void tg_scheduler_started(struct tg_scheduler *scheduler, int shard_id, tg_ms no
     set_state(entry, TG_IDENTIFY_STARTED, now);
 }
 
-void tg_scheduler_ask(struct tg_scheduler *scheduler, int shard_id, bool elsewhere, tg_ms now)
+static struct entry *ask(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
 {
   struct entry *entry = entry_of(scheduler, shard_id);
   switch (entry->state) {
@@ -197,9 +207,24 @@ void tg_scheduler_ask(struct tg_scheduler *scheduler, int shard_id, bool elsewhe
   }
   if (entry->state == TG_IDENTIFY_IDLE)
     take_up(scheduler, entry, natural_priority(entry), now);
-  entry->elsewhere = elsewhere;
   if (entry->state != TG_IDENTIFY_ASKING)
     set_state(entry, TG_IDENTIFY_ASKING, now);
+  return entry;
+}
+
+void tg_scheduler_ask(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+{
+  ask(scheduler, shard_id, now)->away = false;
+}
+
+void tg_scheduler_ask_away(struct tg_scheduler *scheduler, int shard_id, enum tg_identify_priority priority,
+                           bool reports, tg_ms now)
+{
+  struct entry *entry = ask(scheduler, shard_id, now);
+  entry->away = true;
+  entry->reports = reports;
+  entry->fresh = false; /* its own host tells it to connect */
+  entry->priority = priority;
 }
 
 static bool before(const struct entry *a, const struct entry *b)
@@ -229,7 +254,7 @@ static int count_ahead(const struct tg_scheduler *scheduler, int bucket, enum tg
     const struct entry *entry = &scheduler->entries[id];
     bool on_its_way = entry->state == TG_IDENTIFY_ASKING || entry->state == TG_IDENTIFY_GRANTED ||
                       (entry->state == TG_IDENTIFY_STARTED && now - entry->since < TG_START_STALE);
-    ahead += on_its_way && !entry->elsewhere && entry->priority <= rank;
+    ahead += on_its_way && !entry->away && entry->priority <= rank;
   }
   return ahead;
 }
@@ -249,6 +274,7 @@ bool tg_scheduler_next_start(struct tg_scheduler *scheduler, tg_ms now, int *sha
     if (count_ahead(scheduler, bucket, entry->priority, now) >= TG_CONNECT_AHEAD)
       continue;
     set_state(entry, TG_IDENTIFY_STARTED, now);
+    entry->order = ++scheduler->orders; /* shards of other hosts have come meanwhile */
     entry->fresh = true;
     *shard_id = best;
     return true;
@@ -256,23 +282,42 @@ bool tg_scheduler_next_start(struct tg_scheduler *scheduler, tg_ms now, int *sha
   return false;
 }
 
-tg_ms tg_scheduler_grant_anyway(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+void tg_scheduler_grant_until(struct tg_scheduler *scheduler, int shard_id, tg_ms deadline, tg_ms now)
 {
   struct entry *entry = entry_of(scheduler, shard_id);
   struct bucket *bucket = bucket_of(scheduler, shard_id);
-  tg_ms deadline = now + TG_GRANT_VALID;
   scheduler->allowance--;
-  if (entry->elsewhere) {
+  if (entry->away && !entry->reports) {
     set_state(entry, TG_IDENTIFY_IDLE, now);
-    entry->elsewhere = false;
+    entry->away = false;
     release(bucket, deadline + scheduler->spacing);
-    return deadline;
+    return;
   }
   bucket->holder = shard_id;
   bucket->sent = bucket->assumed = false;
+  bucket->granted_at = now;
   bucket->at = deadline;
   set_state(entry, TG_IDENTIFY_GRANTED, now);
+}
+
+tg_ms tg_scheduler_grant_anyway(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+{
+  bool away = entry_of(scheduler, shard_id)->away;
+  tg_ms deadline = now + (away ? TG_GRANT_VALID_AWAY : TG_GRANT_VALID);
+  tg_scheduler_grant_until(scheduler, shard_id, deadline, now);
   return deadline;
+}
+
+bool tg_scheduler_busy(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+{
+  struct bucket *bucket = bucket_of(scheduler, shard_id);
+  settle(scheduler, bucket, now);
+  return bucket->holder >= 0 || now < bucket->free_at;
+}
+
+bool tg_scheduler_ripe(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+{
+  return !tg_scheduler_busy(scheduler, shard_id, now) && entry_of(scheduler, shard_id)->not_before <= now;
 }
 
 /* Until when the slot is kept for a shard that comes before `best` and is about
@@ -313,23 +358,31 @@ tg_ms tg_scheduler_deadline(const struct tg_scheduler *scheduler, int shard_id)
   return scheduler->buckets[shard_id % scheduler->max_concurrency].at;
 }
 
-void tg_scheduler_sent(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+void tg_scheduler_note_use(struct tg_scheduler *scheduler, int shard_id, tg_ms at)
+{
+  struct bucket *bucket = bucket_of(scheduler, shard_id);
+  if (bucket->free_at < at + scheduler->spacing)
+    bucket->free_at = at + scheduler->spacing;
+}
+
+void tg_scheduler_sent(struct tg_scheduler *scheduler, int shard_id, tg_ms at)
 {
   struct bucket *bucket = bucket_of(scheduler, shard_id);
   if (bucket->holder == shard_id) {
     bucket->sent = true;
     bucket->assumed = false;
-    bucket->at = now;
-  } else if (bucket->free_at < now + scheduler->spacing) {
-    bucket->free_at = now + scheduler->spacing; /* without a grant, but Discord has seen it */
+    bucket->at = at > bucket->granted_at ? at : bucket->granted_at;
+  } else {
+    tg_scheduler_note_use(scheduler, shard_id, at); /* without a grant, but Discord has seen it */
   }
-  set_state(entry_of(scheduler, shard_id), TG_IDENTIFY_SENT, now);
+  set_state(entry_of(scheduler, shard_id), TG_IDENTIFY_SENT, at);
 }
 
-void tg_scheduler_unused(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+bool tg_scheduler_unused(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
 {
   struct bucket *bucket = bucket_of(scheduler, shard_id);
-  if (bucket->holder == shard_id && (!bucket->sent || bucket->assumed)) {
+  bool held = bucket->holder == shard_id && (!bucket->sent || bucket->assumed);
+  if (held) {
     release(bucket, 0);
     scheduler->allowance++;
   }
@@ -337,14 +390,18 @@ void tg_scheduler_unused(struct tg_scheduler *scheduler, int shard_id, tg_ms now
   if (entry->state >= TG_IDENTIFY_ASKING)
     set_state(entry, TG_IDENTIFY_STARTED, now);
   entry->fresh = false;
+  return held;
 }
 
 void tg_scheduler_done(struct tg_scheduler *scheduler, int shard_id, bool ready, tg_ms now)
 {
   struct entry *entry = entry_of(scheduler, shard_id);
   struct bucket *bucket = bucket_of(scheduler, shard_id);
-  if (bucket->holder == shard_id)
-    release(bucket, (bucket->sent ? bucket->at : now) + scheduler->spacing);
+  if (bucket->holder == shard_id) {
+    /* Of another host it is not known whether it will still send: at the deadline at the latest. */
+    bool known = bucket->sent || entry->away;
+    release(bucket, (known ? bucket->at : now) + scheduler->spacing);
+  }
   if (ready)
     entry->ready_at = now;
   else
@@ -357,7 +414,6 @@ void tg_scheduler_gone(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
   struct entry *entry = entry_of(scheduler, shard_id);
   if (entry->state == TG_IDENTIFY_SENT || entry->state == TG_IDENTIFY_GRANTED)
     tg_scheduler_done(scheduler, shard_id, false, now);
-  entry->elsewhere = false;
   set_state(entry, TG_IDENTIFY_IDLE, now);
 }
 
@@ -374,7 +430,8 @@ tg_ms tg_scheduler_wakeup(struct tg_scheduler *scheduler, tg_ms now)
     const struct bucket *bucket = &scheduler->buckets[i];
     if (bucket->holder < 0)
       continue;
-    sooner(&first, bucket->sent ? bucket->at + TG_SLOT_MAX : bucket->at + TG_GRANT_GRACE + 1, now);
+    tg_ms at = bucket->at + (bucket->sent ? slot_limit(scheduler, bucket) : TG_GRANT_GRACE + 1);
+    sooner(&first, at, now);
   }
   for (int id = 0; id < scheduler->count; id++) {
     const struct entry *entry = &scheduler->entries[id];
@@ -416,6 +473,11 @@ tg_ms tg_scheduler_eta(const struct tg_scheduler *scheduler, tg_ms now)
 enum tg_identify_state tg_scheduler_state(const struct tg_scheduler *scheduler, int shard_id)
 {
   return shard_id < scheduler->count ? scheduler->entries[shard_id].state : TG_IDENTIFY_IDLE;
+}
+
+enum tg_identify_priority tg_scheduler_priority(const struct tg_scheduler *scheduler, int shard_id)
+{
+  return shard_id < scheduler->count ? scheduler->entries[shard_id].priority : TG_IDENTIFY_FIRST;
 }
 
 int tg_scheduler_waiting(const struct tg_scheduler *scheduler)

@@ -13,10 +13,16 @@
  *
  * A slot runs from when op 2 was sent: at least `spacing`, and until READY,
  * op 9 or close, at most TG_SLOT_MAX. Within a bucket lost sessions go before
- * first starts, those before resharding, equals in order of their coming. A
+ * first starts, those before resharding, equals in order of their coming: of
+ * being told to connect, or of asking for those that other hosts tell. A
  * bounded number connects ahead. A shard whose identifies keep failing waits
  * longer and longer, so that nothing burns the day's identifies in a loop
- * (these waits are hurried by tg_patience(), what Discord measures is not). */
+ * (these waits are hurried by tg_patience(), what Discord measures is not).
+ *
+ * Shards of other gateway hosts (manager/broker.h) only ask; their own hosts
+ * start them. A gateway whose slots come from a broker uses no next_grant():
+ * it asks the broker for each shard that is ASKING, and enters what it gets
+ * with tg_scheduler_grant_until(). */
 
 #include "base/clock.h"
 
@@ -36,6 +42,7 @@ enum tg_identify_state {
 enum {
   TG_CONNECT_AHEAD = 2,       /* shards of a bucket on their way to their slot */
   TG_GRANT_VALID = 400,       /* ms */
+  TG_GRANT_VALID_AWAY = 1000, /* ms for another host: the way there and back is part of it */
   TG_GRANT_GRACE = 1000,      /* ms more until a silent grant counts as used */
   TG_SLOT_MAX = 15000,        /* ms that a slow READY may hold its bucket */
   TG_START_ORDER = 1000,      /* ms that a slot waits for a shard whose turn comes first to have its HELLO */
@@ -67,9 +74,13 @@ void tg_scheduler_enqueue(struct tg_scheduler *scheduler, int shard_id, enum tg_
 /* The shard was told to connect, or tries again to. */
 void tg_scheduler_started(struct tg_scheduler *scheduler, int shard_id, tg_ms now);
 
-/* The shard has its HELLO and wants its slot. `elsewhere`: it belongs to
- * another gateway host that reports nothing back; its grant counts as used. */
-void tg_scheduler_ask(struct tg_scheduler *scheduler, int shard_id, bool elsewhere, tg_ms now);
+/* The shard has its HELLO and wants its slot. */
+void tg_scheduler_ask(struct tg_scheduler *scheduler, int shard_id, tg_ms now);
+
+/* The same for a shard of another gateway host. `reports`: that host will say
+ * what became of the grant; else it counts as used at its deadline. */
+void tg_scheduler_ask_away(struct tg_scheduler *scheduler, int shard_id, enum tg_identify_priority priority,
+                           bool reports, tg_ms now);
 
 /* The next shard to be told to connect; it counts as started. Call until false. */
 bool tg_scheduler_next_start(struct tg_scheduler *scheduler, tg_ms now, int *shard_id);
@@ -80,12 +91,25 @@ bool tg_scheduler_next_grant(struct tg_scheduler *scheduler, tg_ms now, int *sha
 /* Somebody else decided that this shard may identify now. Returns the deadline. */
 tg_ms tg_scheduler_grant_anyway(struct tg_scheduler *scheduler, int shard_id, tg_ms now);
 
+/* The broker has granted: op 2 may leave until `deadline`. */
+void tg_scheduler_grant_until(struct tg_scheduler *scheduler, int shard_id, tg_ms deadline, tg_ms now);
+
+/* Whether the bucket of the shard rests or is in use, as of what this scheduler
+ * knows; and whether the shard itself need not wait any longer, either. */
+bool tg_scheduler_busy(struct tg_scheduler *scheduler, int shard_id, tg_ms now);
+bool tg_scheduler_ripe(struct tg_scheduler *scheduler, int shard_id, tg_ms now);
+
 /* Until when the shard may send; 0: it holds no grant. */
 tg_ms tg_scheduler_deadline(const struct tg_scheduler *scheduler, int shard_id);
 
-void tg_scheduler_sent(struct tg_scheduler *scheduler, int shard_id, tg_ms now);
-/* The grant was not used, or the shard no longer asks: its connection is gone. */
-void tg_scheduler_unused(struct tg_scheduler *scheduler, int shard_id, tg_ms now);
+/* An op 2 for this shard left at `at`, of which this scheduler knew nothing. */
+void tg_scheduler_note_use(struct tg_scheduler *scheduler, int shard_id, tg_ms at);
+
+/* Op 2 left at `at`, which another host may tell some time after. */
+void tg_scheduler_sent(struct tg_scheduler *scheduler, int shard_id, tg_ms at);
+/* The grant was not used, or the shard no longer asks: its connection is gone.
+ * True: it held its slot, which is free again. */
+bool tg_scheduler_unused(struct tg_scheduler *scheduler, int shard_id, tg_ms now);
 void tg_scheduler_done(struct tg_scheduler *scheduler, int shard_id, bool ready, tg_ms now);
 
 /* The shard's process has died, or the shard was stopped. A grant it held
@@ -99,5 +123,6 @@ tg_ms tg_scheduler_wakeup(struct tg_scheduler *scheduler, tg_ms now);
 tg_ms tg_scheduler_eta(const struct tg_scheduler *scheduler, tg_ms now);
 
 enum tg_identify_state tg_scheduler_state(const struct tg_scheduler *scheduler, int shard_id);
+enum tg_identify_priority tg_scheduler_priority(const struct tg_scheduler *scheduler, int shard_id);
 int tg_scheduler_waiting(const struct tg_scheduler *scheduler); /* QUEUED to GRANTED */
 int tg_scheduler_bucket(const struct tg_scheduler *scheduler, int shard_id);

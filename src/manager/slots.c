@@ -4,18 +4,12 @@
 #include "base/log.h"
 #include "manager/internal.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 enum { GATE_WAIT_MIN = 10000, GATE_WAIT_MAX = 24 * 60 * 60 * 1000 };
-
-struct tg_host_waiter {
-  struct tg_host_waiter *next;
-  int shard_id;
-  tg_manager_reply *reply;
-  void *ctx;
-};
 
 void tg_slots_begin(struct tg_manager *manager)
 {
@@ -30,6 +24,10 @@ void tg_slots_begin(struct tg_manager *manager)
       tg_scheduler_hold(manager->scheduler, i, tg_now() + rest);
   }
   tg_slots_info_changed(manager);
+  if (config->identify.url)
+    tg_slots_client_begin(manager);
+  else
+    tg_slots_broker_begin(manager);
 }
 
 void tg_slots_info_changed(struct tg_manager *manager)
@@ -43,9 +41,16 @@ void tg_slots_info_changed(struct tg_manager *manager)
 
 static int allowance(struct tg_manager *manager)
 {
+  if (manager->client) /* the broker counts for all hosts */
+    return tg_slots_held_back(manager) ? 0 : INT_MAX;
   if (manager->gate_closed)
     return 0;
   return tg_ledger_allowance(manager->ledger, manager->config->resharding.identify_reserve, tg_wall_clock());
+}
+
+bool tg_slots_held_back(const struct tg_manager *manager)
+{
+  return manager->client ? !tg_broker_client_open(manager->client, tg_now()) : manager->gate_closed;
 }
 
 /* Shards whose identify does not go out while the gate is closed. */
@@ -56,9 +61,7 @@ static int count_held_back(struct tg_manager *manager)
     enum tg_identify_state state = tg_scheduler_state(manager->scheduler, manager->shards[i].id);
     count += state >= TG_IDENTIFY_QUEUED && state <= TG_IDENTIFY_ASKING;
   }
-  for (const struct tg_host_waiter *waiter = manager->host_waiters; waiter; waiter = waiter->next)
-    count++;
-  return count;
+  return count + tg_slots_broker_count(manager);
 }
 
 static void close_gate(struct tg_manager *manager, int held_back)
@@ -103,41 +106,25 @@ void tg_slots_refreshed(struct tg_manager *manager)
 
 /* ---- letting go ---- */
 
-static void grant_to_host(struct tg_manager *manager, int shard_id)
-{
-  for (struct tg_host_waiter **at = &manager->host_waiters; *at;) {
-    struct tg_host_waiter *waiter = *at;
-    if (waiter->shard_id != shard_id) {
-      at = &waiter->next;
-      continue;
-    }
-    *at = waiter->next;
-    tg_log(TG_INFO, shard_id, "the slot to identify goes to another gateway host");
-    tg_reply_value(waiter->reply, waiter->ctx, json_true());
-    free(waiter);
-    return;
-  }
-}
-
-static void grant(struct tg_manager *manager, int shard_id)
+static void grant(struct tg_manager *manager, int shard_id, tg_ms deadline)
 {
   struct tg_managed_shard *shard = tg_manager_shard(manager, shard_id);
+  tg_ms now = tg_now(), wall = tg_wall_clock();
   /* Written before anybody hears of it. */
-  tg_ledger_take(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard_id), tg_wall_clock());
+  tg_ledger_take(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard_id), wall,
+                 wall + deadline - now);
   if (!shard)
-    grant_to_host(manager, shard_id);
+    tg_broker_granted(manager->broker, shard_id, deadline, now);
   else if (shard->slot_waiters)
     tg_waiters_end(&shard->slot_waiters, NULL, NULL);
   else
     tg_slots_unused(manager, shard); /* whoever asked is gone */
 }
 
-static void pump_once(struct tg_manager *manager)
+static void start_shards(struct tg_manager *manager)
 {
   struct tg_scheduler *scheduler = manager->scheduler;
   int shard_id;
-  tg_ms deadline;
-  tg_scheduler_set_allowance(scheduler, allowance(manager));
   while (tg_scheduler_next_start(scheduler, tg_now(), &shard_id)) {
     struct tg_managed_shard *shard = tg_manager_shard(manager, shard_id);
     if (shard)
@@ -145,13 +132,41 @@ static void pump_once(struct tg_manager *manager)
     else
       tg_scheduler_gone(scheduler, shard_id, tg_now());
   }
-  while (tg_scheduler_next_grant(scheduler, tg_now(), &shard_id, &deadline))
-    grant(manager, shard_id);
-  if (manager->gate_closed || allowance(manager) > 0)
+}
+
+static void grant_slots(struct tg_manager *manager)
+{
+  int shard_id;
+  tg_ms deadline;
+  tg_broker_tick(manager->broker, tg_now());
+  while (tg_scheduler_next_grant(manager->scheduler, tg_now(), &shard_id, &deadline))
+    grant(manager, shard_id, deadline);
+  if (allowance(manager) > 0)
     return;
-  int held_back = count_held_back(manager);
+  int held_back = manager->gate_closed ? 0 : count_held_back(manager);
   if (held_back > 0)
     close_gate(manager, held_back);
+  if (manager->gate_closed)
+    tg_broker_hold_back(manager->broker, (tg_ms)uv_timer_get_due_in(&manager->gate_timer), tg_now());
+}
+
+static void pump_once(struct tg_manager *manager)
+{
+  tg_scheduler_set_allowance(manager->scheduler, allowance(manager));
+  start_shards(manager);
+  if (manager->client)
+    tg_slots_client_pump(manager);
+  else
+    grant_slots(manager);
+}
+
+/* When something can become due by time alone; -1: never. */
+static tg_ms next_wakeup(struct tg_manager *manager, tg_ms now)
+{
+  tg_ms own = tg_scheduler_wakeup(manager->scheduler, now);
+  tg_ms other = manager->client ? tg_broker_client_wakeup(manager->client, now)
+                                : tg_broker_wakeup(manager->broker);
+  return own < 0 || (other >= 0 && other < own) ? other : own;
 }
 
 void tg_slots_pump(struct tg_manager *manager)
@@ -167,12 +182,13 @@ void tg_slots_pump(struct tg_manager *manager)
     pump_once(manager);
   }
   manager->pumping = false;
-  tg_ms now = tg_now(), wakeup = tg_scheduler_wakeup(manager->scheduler, now);
+  tg_ms now = tg_now(), wakeup = next_wakeup(manager, now);
   uv_timer_stop(&manager->slot_timer);
   if (wakeup < 0 || tg_manager_stopping(manager))
     return;
   uv_update_time(manager->loop);
-  uv_timer_start(&manager->slot_timer, tg_slots_on_timer, (uint64_t)(wakeup - now), 0);
+  uv_timer_start(&manager->slot_timer, tg_slots_on_timer, wakeup > now ? (uint64_t)(wakeup - now) : 0,
+                 0);
 }
 
 void tg_slots_on_timer(uv_timer_t *timer)
@@ -210,8 +226,10 @@ static void allow(struct tg_manager *manager, struct tg_managed_shard *shard, st
     return;
   }
   if (deadline == 0) {
+    tg_ms wall = tg_wall_clock();
     deadline = tg_scheduler_grant_anyway(manager->scheduler, shard->id, now);
-    tg_ledger_take(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard->id), tg_wall_clock());
+    tg_ledger_take(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard->id), wall,
+                   wall + deadline - now);
   }
   struct tg_managed_worker *worker = &manager->workers[asking->worker_id];
   free(asking);
@@ -246,7 +264,7 @@ void tg_slots_asked(struct tg_manager *manager, struct tg_managed_worker *worker
 {
   if (shard->requesting) {
     if (shard->slot_waiters) { /* asks again, with its next connection */
-      tg_scheduler_ask(manager->scheduler, shard->id, false, tg_now());
+      tg_scheduler_ask(manager->scheduler, shard->id, tg_now());
       tg_slots_pump(manager);
     }
     return;
@@ -257,6 +275,39 @@ void tg_slots_asked(struct tg_manager *manager, struct tg_managed_worker *worker
   json_t *args = json_pack("[i]", shard->id);
   tg_manager_call(manager, TG_METHOD_manager_request_identify, args, on_slot, asking);
   json_decref(args);
+}
+
+struct host_asking {
+  tg_manager_reply *reply;
+  void *ctx;
+};
+
+static void on_host_answer(void *ctx, int status, tg_ms retry_after, json_t *body)
+{
+  (void)retry_after;
+  struct host_asking asking = *(struct host_asking *)ctx;
+  free(ctx);
+  const char *problem = json_string_value(json_object_get(body, "error"));
+  if (status == 200)
+    tg_reply_value(asking.reply, asking.ctx, json_true());
+  else
+    tg_reply_error(asking.reply, asking.ctx, "closed", "%s", problem ? problem : "there is no slot");
+}
+
+/* A script asks for a shard of another gateway host. */
+static void request_for_host(const struct tg_args *args, struct tg_manager *manager, int shard_id)
+{
+  if (!manager->broker) {
+    tg_arg_bad(args,
+               "shard_id: shard %d is of another gateway host, and this one has its slots from a broker, too "
+               "(identify.url)",
+               shard_id);
+    return;
+  }
+  struct host_asking *asking = tg_alloc(sizeof *asking);
+  *asking = (struct host_asking){args->reply, args->ctx};
+  tg_slots_broker_ask(manager, shard_id, on_host_answer, asking);
+  tg_slots_pump(manager);
 }
 
 void tg_slots_request_default(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply,
@@ -272,14 +323,12 @@ void tg_slots_request_default(struct tg_manager *manager, const json_t *list, tg
     return;
   }
   struct tg_managed_shard *shard = tg_manager_shard(manager, id);
-  if (shard) {
-    tg_waiter_add(&shard->slot_waiters, reply, ctx);
-  } else {
-    struct tg_host_waiter *waiter = tg_alloc(sizeof *waiter);
-    *waiter = (struct tg_host_waiter){manager->host_waiters, id, reply, ctx};
-    manager->host_waiters = waiter;
+  if (!shard) {
+    request_for_host(&args, manager, id);
+    return;
   }
-  tg_scheduler_ask(manager->scheduler, id, !shard, tg_now());
+  tg_waiter_add(&shard->slot_waiters, reply, ctx);
+  tg_scheduler_ask(manager->scheduler, id, tg_now());
   tg_slots_pump(manager);
 }
 
@@ -290,24 +339,26 @@ void tg_slots_sent(struct tg_manager *manager, struct tg_managed_shard *shard)
   enum tg_identify_state before = tg_scheduler_state(manager->scheduler, shard->id);
   if (before != TG_IDENTIFY_GRANTED && before != TG_IDENTIFY_SENT) {
     tg_log(TG_WARN, shard->id, "identified without a slot (a script's decision); it counts");
-    tg_ledger_take(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard->id), tg_wall_clock());
+    tg_ms wall = tg_wall_clock();
+    tg_ledger_take(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard->id), wall, wall);
   }
   tg_scheduler_sent(manager->scheduler, shard->id, tg_now());
+  tg_slots_client_sent(manager, shard->id);
   tg_slots_pump(manager);
 }
 
 void tg_slots_unused(struct tg_manager *manager, struct tg_managed_shard *shard)
 {
-  enum tg_identify_state before = tg_scheduler_state(manager->scheduler, shard->id);
-  if (before == TG_IDENTIFY_GRANTED || before == TG_IDENTIFY_SENT)
+  if (tg_scheduler_unused(manager->scheduler, shard->id, tg_now()))
     tg_ledger_give_back(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard->id));
-  tg_scheduler_unused(manager->scheduler, shard->id, tg_now());
+  tg_slots_client_left(manager, shard->id);
   tg_slots_pump(manager);
 }
 
 void tg_slots_done(struct tg_manager *manager, struct tg_managed_shard *shard, bool ready)
 {
   tg_scheduler_done(manager->scheduler, shard->id, ready, tg_now());
+  tg_slots_client_done(manager, shard->id, ready);
   tg_slots_pump(manager);
 }
 
@@ -316,6 +367,7 @@ void tg_slots_gone(struct tg_manager *manager, struct tg_managed_shard *shard, c
   shard->requesting = false;
   if (manager->scheduler)
     tg_scheduler_gone(manager->scheduler, shard->id, tg_now());
+  tg_slots_client_gone(manager, shard->id);
   tg_waiters_end(&shard->slot_waiters, "closed", why);
 }
 
@@ -326,12 +378,9 @@ void tg_slots_end(struct tg_manager *manager, const char *why)
     manager->shards[i].requesting = false;
     tg_waiters_end(&manager->shards[i].slot_waiters, "closed", why);
   }
-  while (manager->host_waiters) {
-    struct tg_host_waiter *waiter = manager->host_waiters;
-    manager->host_waiters = waiter->next;
-    tg_reply_error(waiter->reply, waiter->ctx, "closed", "%s", why);
-    free(waiter);
-  }
+  if (manager->broker)
+    tg_broker_end(manager->broker, why);
+  tg_slots_client_end(manager);
   uv_timer_stop(&manager->slot_timer);
   uv_timer_stop(&manager->gate_timer);
 }

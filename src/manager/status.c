@@ -29,7 +29,7 @@ void tg_gateway_status(struct tg_manager *manager, struct tg_gateway_status *sta
     return;
   }
   status->up = tg_spawn_count_up(manager);
-  if (manager->spawned && !manager->gate_closed)
+  if (manager->spawned && !tg_slots_held_back(manager))
     status->eta = tg_scheduler_eta(manager->scheduler, tg_now());
 }
 
@@ -73,5 +73,5 @@ void tg_gateway_identifies(struct tg_manager *manager, struct tg_identify_status
   status->reset_after = reset_at > now ? reset_at - now : 0;
   status->reserve = tg_ledger_reserve(manager->ledger, manager->config->resharding.identify_reserve);
   status->waiting = tg_scheduler_waiting(manager->scheduler);
-  status->held_back = manager->gate_closed;
+  status->held_back = tg_slots_held_back(manager);
 }

@@ -30,6 +30,7 @@ bool tg_state_take_config(struct tg_state *state, const json_t *given, struct tg
   tg_log_secret(config->rest.authorization);
   tg_log_secret(config->event_handler.authorization);
   tg_log_secret(config->control.authorization);
+  tg_log_secret(config->identify.authorization);
   return true;
 }
 

@@ -25,6 +25,7 @@
 ---@field message_updates? "content"|"all" "content" drops updates that change nothing but embeds.
 ---@field resharding? tidegate.Config.resharding
 ---@field control? tidegate.Config.control
+---@field identify? tidegate.Config.identify
 ---@field state_dir? string
 ---@field script? tidegate.Config.script
 ---@field rocks_trees? string[]
@@ -80,6 +81,10 @@
 ---@class tidegate.Config.control
 ---@field listen? string
 ---@field authorization? string
+
+---@class tidegate.Config.identify
+---@field url? string Control API of the gateway host that grants the identifies of all hosts.
+---@field authorization? string That host's control.authorization.
 
 ---@class tidegate.Config.script
 ---@field inline_budget? integer

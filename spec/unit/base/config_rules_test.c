@@ -382,6 +382,26 @@ static void long_and_odd_texts(void **state)
                   PROBLEMS("state_dir (environment variable TIDEGATE_STATE_DIR): is not UTF-8"));
 }
 
+static void a_broker_needs_all_hosts_to_agree(void **state)
+{
+  (void)state;
+  const char *const *env = ENV("DISCORD_TOKEN", "t", "INTENTS", "1");
+  expect_problems("{\"identify\":{\"url\":\"http://10.0.0.1:8377\"}}", env,
+                  PROBLEMS("total_shards: is required with identify.url"));
+  static const char *const own[] = {"http://127.0.0.1:9000", "HTTP://127.0.0.1:9000/", "https://127.0.0.1:9000"};
+  for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+    char given[200];
+    snprintf(given, sizeof given,
+             "{\"total_shards\":4,\"control\":{\"listen\":\"127.0.0.1:9000\"},\"identify\":{\"url\":\"%s\"}}",
+             own[i]);
+    expect_problems(given, env, PROBLEMS("identify.url: "));
+  }
+  struct tg_config config =
+      expect("{\"total_shards\":4,\"identify\":{\"url\":\"http://127.0.0.1:9000//\"}}", env);
+  assert_string_equal(config.identify.url, "http://127.0.0.1:9000");
+  tg_config_free(&config);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -400,6 +420,7 @@ int main(void)
       cmocka_unit_test(what_needs_a_restart),
       cmocka_unit_test(what_needs_a_restart_stays),
       cmocka_unit_test(long_and_odd_texts),
+      cmocka_unit_test(a_broker_needs_all_hosts_to_agree),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

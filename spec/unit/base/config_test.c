@@ -76,6 +76,9 @@ static void add_required(json_t *given)
     json_object_set_new(given, "token", json_string("FAKE.TOKEN"));
   if (!json_object_get(given, "intents"))
     json_object_set_new(given, "intents", json_integer(1));
+  bool broker = member(given, "identify.url") || *(look_up("TIDEGATE_IDENTIFY_URL") ?: "");
+  if (broker && !json_object_get(given, "total_shards"))
+    json_object_set_new(given, "total_shards", json_integer(4));
 }
 
 /* Loads `given` (stolen), expects success, and compares one key of the result. */
@@ -179,6 +182,10 @@ static const struct row {
     {"control.listen", "\"127.0.0.1:8377\"", "\"[::1]:80\"", "TIDEGATE_CONTROL", "localhost:0",
      "\"localhost:0\"", "8377", "a string", "127.0.0.1"},
     {"control.authorization", NULL, "\"secret\"", "TIDEGATE_CONTROL_SECRET", "secret", "\"***\"", "\"\"",
+     "is empty", "a\nb"},
+    {"identify.url", NULL, "\"http://10.0.0.1:8377\"", "TIDEGATE_IDENTIFY_URL", "https://broker/",
+     "\"https://broker\"", "\"10.0.0.1:8377\"", "http://", "broker"},
+    {"identify.authorization", NULL, "\"secret\"", "TIDEGATE_IDENTIFY_SECRET", "secret", "\"***\"", "\"\"",
      "is empty", "a\nb"},
     {"state_dir", "\"/var/lib/tidegate\"", "\"/srv/tidegate\"", "TIDEGATE_STATE_DIR", "/tmp/t", "\"/tmp/t\"",
      "5", "a string", NULL},

@@ -65,7 +65,7 @@ static void a_restart_keeps_count_and_spacing(void **state)
   struct tg_ledger *ledger = tg_ledger_open(dir, BOT, 16, now);
   tg_ledger_set_limit(ledger, 1000, 1000, 0, now);
   for (int i = 0; i < 7; i++)
-    tg_ledger_take(ledger, i, now + i);
+    tg_ledger_take(ledger, i, now + i, now + i);
   tg_ledger_close(ledger);
 
   ledger = tg_ledger_open(dir, BOT, 16, now + 1000);
@@ -73,6 +73,10 @@ static void a_restart_keeps_count_and_spacing(void **state)
   assert_true(tg_ledger_rest(ledger, 6, SPACING, now + 1000) == SPACING - 994);
   assert_true(tg_ledger_rest(ledger, 7, SPACING, now + 1000) == 0);
   assert_true(tg_ledger_rest(ledger, 6, SPACING, now + 10000) == 0);
+  tg_ledger_take(ledger, 8, now + 1000, now + 1400);
+  assert_true(tg_ledger_rest(ledger, 8, SPACING, now + 1000) == SPACING + 400);
+  tg_ledger_give_back(ledger, 8);
+  assert_true(tg_ledger_rest(ledger, 8, SPACING, now + 1000) == 0);
   /* Discord's answer may lag behind (or come from a cache): the higher count holds. */
   tg_ledger_set_limit(ledger, 1000, 1000, 0, now + 1000);
   assert_int_equal(tg_ledger_remaining(ledger, now + 1000), 993);
@@ -89,7 +93,7 @@ static void a_crash_loop_meets_the_reserve(void **state)
     struct tg_ledger *ledger = tg_ledger_open(dir, BOT, 1, now + start * 6000);
     tg_ledger_set_limit(ledger, 100, 100, 0, now + start * 6000); /* as configured: never counts down */
     if (tg_ledger_allowance(ledger, 10, now + start * 6000) > 0) {
-      tg_ledger_take(ledger, 0, now + start * 6000);
+      tg_ledger_take(ledger, 0, now + start * 6000, now + start * 6000);
       identifies++;
     }
     tg_ledger_close(ledger);
@@ -101,8 +105,8 @@ static void unused_grants_are_given_back(void **state)
 {
   (void)state;
   struct tg_ledger *ledger = tg_ledger_open(dir, BOT, 1, now);
-  tg_ledger_take(ledger, 0, now - 60000);
-  tg_ledger_take(ledger, 0, now);
+  tg_ledger_take(ledger, 0, now - 60000, now - 60000);
+  tg_ledger_take(ledger, 0, now, now);
   assert_int_equal(tg_ledger_remaining(ledger, now), 998);
   tg_ledger_give_back(ledger, 0);
   tg_ledger_close(ledger);
@@ -118,13 +122,13 @@ static void the_reserve_is_kept_until_the_window_ends(void **state)
   struct tg_ledger *ledger = tg_ledger_open(dir, BOT, 1, now);
   tg_ledger_set_limit(ledger, 1000, 101, HOUR, now);
   assert_int_equal(tg_ledger_allowance(ledger, 10, now), 1);
-  tg_ledger_take(ledger, 0, now);
+  tg_ledger_take(ledger, 0, now, now);
   assert_int_equal(tg_ledger_allowance(ledger, 10, now), 0);
   tg_ledger_set_limit(ledger, 1000, 0, HOUR, now);
   assert_int_equal(tg_ledger_allowance(ledger, 10, now), 0);
   assert_int_equal(tg_ledger_allowance(ledger, 10, now + HOUR - 1), 0);
   assert_int_equal(tg_ledger_allowance(ledger, 10, now + HOUR), 900);
-  tg_ledger_take(ledger, 0, now + HOUR);
+  tg_ledger_take(ledger, 0, now + HOUR, now + HOUR);
   assert_true(tg_ledger_reset_at(ledger) == now + 25 * HOUR);
   assert_int_equal(tg_ledger_remaining(ledger, now + HOUR), 999);
   tg_ledger_close(ledger);
@@ -134,7 +138,7 @@ static void the_earlier_end_of_the_window_holds(void **state)
 {
   (void)state;
   struct tg_ledger *ledger = tg_ledger_open(dir, BOT, 1, now);
-  tg_ledger_take(ledger, 0, now); /* by itself: a day */
+  tg_ledger_take(ledger, 0, now, now); /* by itself: a day */
   tg_ledger_set_limit(ledger, 1000, 900, 2 * HOUR, now);
   assert_true(tg_ledger_reset_at(ledger) == now + 2 * HOUR);
   tg_ledger_set_limit(ledger, 1000, 900, 2 * HOUR, now + HOUR); /* an answer that does not count down */
@@ -167,7 +171,7 @@ static void odd_values_do_no_harm(void **state)
   put_file("{\"bot\":\"000000000000004d\",\"total\":1000,\"used\":990,\"resetAt\":1990000000000,"
            "\"buckets\":[1990000000000,0]}");
   ledger = tg_ledger_open(dir, BOT, 2, now);
-  assert_true(tg_ledger_rest(ledger, 0, SPACING, now) == SPACING);
+  assert_true(tg_ledger_rest(ledger, 0, SPACING, now) == SPACING + 1000); /* a grant counts from its end */
   assert_true(tg_ledger_reset_at(ledger) == now + 24 * HOUR);
   tg_ledger_close(ledger);
 }
@@ -176,7 +180,7 @@ static void another_bot_has_its_own(void **state)
 {
   (void)state;
   struct tg_ledger *ledger = tg_ledger_open(dir, BOT, 1, now);
-  tg_ledger_take(ledger, 0, now);
+  tg_ledger_take(ledger, 0, now, now);
   tg_ledger_close(ledger);
   ledger = tg_ledger_open(dir, OTHER_BOT, 1, now);
   assert_int_equal(tg_ledger_remaining(ledger, now), 1000);
@@ -188,7 +192,7 @@ static void other_buckets_than_before_all_wait(void **state)
 {
   (void)state;
   struct tg_ledger *ledger = tg_ledger_open(dir, BOT, 2, now);
-  tg_ledger_take(ledger, 1, now);
+  tg_ledger_take(ledger, 1, now, now);
   tg_ledger_close(ledger);
   ledger = tg_ledger_open(dir, BOT, 16, now + 300);
   for (int i = 0; i < 16; i++)
@@ -200,7 +204,7 @@ static void the_file_is_for_its_owner_alone(void **state)
 {
   (void)state;
   struct tg_ledger *ledger = tg_ledger_open(dir, BOT, 1, now);
-  tg_ledger_take(ledger, 0, now);
+  tg_ledger_take(ledger, 0, now, now);
   tg_ledger_close(ledger);
   char path[128];
   snprintf(path, sizeof path, "%s/identify.json", dir);

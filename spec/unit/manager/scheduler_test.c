@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum { SPACING = 5300, RULE = 5000, PLENTY = 1000, MAX_SHARDS = 64 };
+enum { SPACING = 5300, RULE = 5000, PLENTY = 1000, MAX_SHARDS = 64, AWAY = 1000 /* ids of other hosts' shards */ };
 
 /* Lets every shard that may start or identify do so; returns how many may identify. */
 static int starts(struct tg_scheduler *scheduler, tg_ms now, int *ids)
@@ -27,7 +27,7 @@ static int grants(struct tg_scheduler *scheduler, tg_ms now, int *ids)
   int count = 0;
   tg_ms deadline;
   while (tg_scheduler_next_grant(scheduler, now, &ids[count], &deadline)) {
-    assert_true(deadline == now + TG_GRANT_VALID);
+    assert_true(deadline == now + (ids[count] < AWAY ? TG_GRANT_VALID : TG_GRANT_VALID_AWAY));
     count++;
   }
   return count;
@@ -63,7 +63,7 @@ static tg_ms simulate(int max_concurrency, int shards, tg_ms connect, tg_ms use,
       send_at[ids[i]] = now + use;
     for (int id = 0; id < shards; id++) {
       if (hello_at[id] == now)
-        tg_scheduler_ask(scheduler, id, false, now);
+        tg_scheduler_ask(scheduler, id, now);
       if (send_at[id] == now) {
         assert_true(now - last_sent[id % max_concurrency] >= RULE);
         last_sent[id % max_concurrency] = now;
@@ -149,7 +149,7 @@ static void lost_sessions_go_first(void **state)
   assert_int_equal(starts(scheduler, 0, ids), 1); /* those of lower rank do not keep it back */
   assert_int_equal(ids[0], 3);
   for (int id = 1; id <= 3; id++)
-    tg_scheduler_ask(scheduler, id, false, id);
+    tg_scheduler_ask(scheduler, id, id);
   tg_ms now = 10;
   static const int order[] = {3, 1, 2};
   for (int i = 0; i < 3; i++, now += SPACING) {
@@ -172,10 +172,10 @@ static void the_order_of_starts_is_kept(void **state)
     tg_scheduler_enqueue(scheduler, id, TG_IDENTIFY_FIRST, 0);
   assert_int_equal(starts(scheduler, 0, ids), 8);
   for (int id = 4; id < 8; id++)
-    tg_scheduler_ask(scheduler, id, false, 10); /* their worker is the quicker one */
+    tg_scheduler_ask(scheduler, id, 10); /* their worker is the quicker one */
   assert_int_equal(grants(scheduler, 10, ids), 0);
   for (int id = 1; id < 4; id++)
-    tg_scheduler_ask(scheduler, id, false, 20);
+    tg_scheduler_ask(scheduler, id, 20);
   assert_int_equal(grants(scheduler, 20, ids), 3);
   for (int i = 0; i < 3; i++)
     assert_int_equal(ids[i], i + 1);
@@ -205,8 +205,8 @@ static void an_unused_grant_is_free_at_once(void **state)
   struct tg_scheduler *scheduler = make(1);
   int ids[MAX_SHARDS];
   tg_scheduler_set_allowance(scheduler, 1);
-  tg_scheduler_ask(scheduler, 0, false, 0);
-  tg_scheduler_ask(scheduler, 1, false, 0);
+  tg_scheduler_ask(scheduler, 0, 0);
+  tg_scheduler_ask(scheduler, 1, 0);
   assert_int_equal(grants(scheduler, 0, ids), 1);
   assert_int_equal(ids[0], 0);
   tg_scheduler_unused(scheduler, 0, 100);
@@ -221,8 +221,8 @@ static void a_silent_grant_counts_as_used(void **state)
   (void)state;
   struct tg_scheduler *scheduler = make(1);
   int ids[MAX_SHARDS];
-  tg_scheduler_ask(scheduler, 0, false, 0);
-  tg_scheduler_ask(scheduler, 1, false, 0);
+  tg_scheduler_ask(scheduler, 0, 0);
+  tg_scheduler_ask(scheduler, 1, 0);
   assert_int_equal(grants(scheduler, 0, ids), 1);
   tg_ms now = 0;
   while (grants(scheduler, now, ids) == 0) {
@@ -235,8 +235,8 @@ static void a_silent_grant_counts_as_used(void **state)
 
   /* The word that it was not used may come late. */
   scheduler = make(1);
-  tg_scheduler_ask(scheduler, 0, false, 0);
-  tg_scheduler_ask(scheduler, 1, false, 0);
+  tg_scheduler_ask(scheduler, 0, 0);
+  tg_scheduler_ask(scheduler, 1, 0);
   assert_int_equal(grants(scheduler, 0, ids), 1);
   assert_int_equal(grants(scheduler, 3000, ids), 0);
   tg_scheduler_unused(scheduler, 0, 3100);
@@ -250,7 +250,7 @@ static void a_death_is_taken_for_an_identify(void **state)
   struct tg_scheduler *scheduler = make(1);
   int ids[MAX_SHARDS];
   for (int id = 0; id < 4; id++)
-    tg_scheduler_ask(scheduler, id, false, id);
+    tg_scheduler_ask(scheduler, id, id);
   assert_int_equal(grants(scheduler, 10, ids), 1);
   tg_scheduler_gone(scheduler, 0, 200); /* held a grant: it may have left just before */
   tg_scheduler_gone(scheduler, 1, 200); /* only asked: costs nothing */
@@ -277,7 +277,7 @@ static void without_allowance_nothing_leaves(void **state)
     tg_scheduler_enqueue(scheduler, id, TG_IDENTIFY_FIRST, 0);
   assert_int_equal(starts(scheduler, 0, ids), 3); /* no use in connecting more */
   for (int id = 0; id < 8; id++)
-    tg_scheduler_ask(scheduler, id, false, 0);
+    tg_scheduler_ask(scheduler, id, 0);
   assert_int_equal(grants(scheduler, 0, ids), 3);
   for (int i = 0; i < 3; i++) {
     tg_scheduler_sent(scheduler, ids[i], 0);
@@ -298,7 +298,7 @@ static int identifies_in(tg_ms duration, bool ready_first)
   tg_scheduler_enqueue(scheduler, 0, TG_IDENTIFY_FIRST, 0);
   for (tg_ms now = 0; now < duration; now += 100) {
     if (starts(scheduler, now, ids))
-      tg_scheduler_ask(scheduler, 0, false, now);
+      tg_scheduler_ask(scheduler, 0, now);
     if (grants(scheduler, now, ids)) {
       count++;
       tg_scheduler_sent(scheduler, 0, now);
@@ -327,7 +327,7 @@ static void a_healthy_session_forgives(void **state)
   int ids[MAX_SHARDS];
   tg_ms now = 0;
   for (int i = 0; i < 6; i++) {
-    tg_scheduler_ask(scheduler, 0, false, now);
+    tg_scheduler_ask(scheduler, 0, now);
     while (!grants(scheduler, now, ids))
       now += 100;
     tg_scheduler_sent(scheduler, 0, now);
@@ -336,7 +336,7 @@ static void a_healthy_session_forgives(void **state)
   now += TG_SESSION_HEALTHY;
   tg_scheduler_enqueue(scheduler, 0, TG_IDENTIFY_LOST, now);
   assert_int_equal(starts(scheduler, now, ids), 1);
-  tg_scheduler_ask(scheduler, 0, false, now);
+  tg_scheduler_ask(scheduler, 0, now);
   assert_int_equal(grants(scheduler, now, ids), 1);
   tg_scheduler_free(scheduler);
 }
@@ -346,12 +346,12 @@ static void a_failing_shard_does_not_hold_up_its_bucket(void **state)
   (void)state;
   struct tg_scheduler *scheduler = make(1);
   int ids[MAX_SHARDS];
-  tg_scheduler_ask(scheduler, 0, false, 0);
-  tg_scheduler_ask(scheduler, 1, false, 1);
+  tg_scheduler_ask(scheduler, 0, 0);
+  tg_scheduler_ask(scheduler, 1, 1);
   assert_int_equal(grants(scheduler, 1, ids), 1);
   tg_scheduler_sent(scheduler, 0, 1);
   tg_scheduler_done(scheduler, 0, false, 2);
-  tg_scheduler_ask(scheduler, 0, false, 3);
+  tg_scheduler_ask(scheduler, 0, 3);
   assert_int_equal(grants(scheduler, 1 + SPACING, ids), 1);
   assert_int_equal(ids[0], 1);
   tg_scheduler_free(scheduler);
@@ -363,8 +363,8 @@ static void a_restart_keeps_the_spacing(void **state)
   struct tg_scheduler *scheduler = make(2);
   int ids[MAX_SHARDS];
   tg_scheduler_hold(scheduler, 1, 4000);
-  tg_scheduler_ask(scheduler, 0, false, 0);
-  tg_scheduler_ask(scheduler, 1, false, 0);
+  tg_scheduler_ask(scheduler, 0, 0);
+  tg_scheduler_ask(scheduler, 1, 0);
   assert_int_equal(grants(scheduler, 0, ids), 1);
   assert_int_equal(ids[0], 0);
   assert_int_equal(grants(scheduler, 3999, ids), 0);
@@ -378,13 +378,13 @@ static void slots_for_other_hosts_count(void **state)
   (void)state;
   struct tg_scheduler *scheduler = make(16);
   int ids[MAX_SHARDS];
-  tg_scheduler_ask(scheduler, 1000, true, 0);
+  tg_scheduler_ask_away(scheduler, 1000, TG_IDENTIFY_FIRST, false, 0);
   assert_int_equal(grants(scheduler, 0, ids), 1);
   assert_int_equal(ids[0], 1000);
   assert_int_equal(tg_scheduler_state(scheduler, 1000), TG_IDENTIFY_IDLE);
-  tg_scheduler_ask(scheduler, 1000 % 16, false, 0);
+  tg_scheduler_ask(scheduler, 1000 % 16, 0);
   assert_int_equal(grants(scheduler, SPACING, ids), 0); /* it may have sent at its deadline */
-  assert_int_equal(grants(scheduler, SPACING + TG_GRANT_VALID, ids), 1);
+  assert_int_equal(grants(scheduler, SPACING + TG_GRANT_VALID_AWAY, ids), 1);
   tg_scheduler_free(scheduler);
 }
 
@@ -393,9 +393,9 @@ static void a_second_connection_ends_the_earlier_try(void **state)
   (void)state;
   struct tg_scheduler *scheduler = make(1);
   int ids[MAX_SHARDS];
-  tg_scheduler_ask(scheduler, 0, false, 0);
+  tg_scheduler_ask(scheduler, 0, 0);
   assert_int_equal(grants(scheduler, 0, ids), 1);
-  tg_scheduler_ask(scheduler, 0, false, 50); /* never said what became of the grant */
+  tg_scheduler_ask(scheduler, 0, 50); /* never said what became of the grant */
   assert_int_equal(grants(scheduler, RULE, ids), 0);
   assert_int_equal(grants(scheduler, 50 + SPACING, ids), 1);
   tg_scheduler_free(scheduler);
