@@ -156,8 +156,8 @@ static void tell_trouble(struct tg_manager *manager, bool refused, const char *w
            name, why, waiting, waiting == 1 ? "s" : "", pause);
   else
     tg_log(TG_WARN, TG_NO_SHARD,
-           "the identify broker, %s, does not answer: %s. No shard identifies meanwhile (%d wait%s); sessions "
-           "that live go on and resume. Asking again in %.1f s, then in growing intervals",
+           "the identify broker, %s, does not answer: %s. No shard identifies meanwhile (%d wait%s); "
+           "sessions that live go on and resume. Asking again in %.1f s, then in growing intervals",
            name, why, waiting, waiting == 1 ? "s" : "", pause);
   manager->broker_lost = true;
   manager->broker_said_at = now;
