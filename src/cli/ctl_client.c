@@ -50,6 +50,8 @@ static bool find_gateway(struct tg_ctl_client *client, struct tg_error *error)
     client->base = tg_strdup("http://localhost");
     return true;
   }
+  if (strcmp(client->where, "off") == 0)
+    return tg_fail(error, "usage", "TIDEGATE_CONTROL is \"off\": such a gateway cannot be asked");
   const char *fault = tg_check_listen(client->where);
   if (fault)
     return tg_fail(error, "usage", "TIDEGATE_CONTROL is \"%s\": %s", client->where, fault);

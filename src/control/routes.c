@@ -4,10 +4,22 @@
 #include <string.h>
 
 static const struct tg_route routes[] = {
-    {"GET", "/healthz", tg_route_healthz, .open = true},
-    {"GET", "/readyz", tg_route_readyz, .open = true},
-    {"GET", "/metrics", tg_route_metrics, .body = TG_BODY_UNUSED},
-    {"POST", "/identify/{}", tg_route_identify, .body = TG_BODY_OPTIONAL},
+    {"GET", "/healthz", .handle = tg_route_healthz, .open = true},
+    {"GET", "/readyz", .handle = tg_route_readyz, .open = true},
+    {"GET", "/status", .handle = tg_route_status},
+    {"GET", "/metrics", .handle = tg_route_metrics},
+    {"GET", "/shards", .handle = tg_route_shards},
+    {"GET", "/gateway/bot", .handle = tg_route_gateway_bot},
+    {"GET", "/identify", .handle = tg_route_identify_budget},
+    {"POST", "/identify/{}", .handle = tg_route_identify, .body = TG_BODY_OPTIONAL},
+    {"POST", "/shards/{}/payload", .handle = tg_route_shard_payload, .body = TG_BODY_JSON},
+    {"POST", "/payload", .handle = tg_route_all_payload, .body = TG_BODY_JSON},
+    {"POST", "/guilds/{}/payload", .handle = tg_route_guild_payload, .body = TG_BODY_JSON},
+    {"POST", "/reload", .handle = tg_route_reload},
+    {"POST", "/reshard", .handle = tg_route_reshard, .body = TG_BODY_JSON},
+    {"POST", "/shutdown", .handle = tg_route_shutdown},
+    {"POST", "/", .handle = tg_route_template, .body = TG_BODY_JSON},
+    {"GET", "/timecheck", .handle = tg_route_timecheck},
 };
 
 enum { ROUTES = sizeof routes / sizeof *routes };

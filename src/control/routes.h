@@ -28,6 +28,29 @@ bool tg_route_read_body(struct tg_request *request);
 /* routes_status.c */
 void tg_route_healthz(struct tg_request *request);
 void tg_route_readyz(struct tg_request *request);
+void tg_route_status(struct tg_request *request);
+
+/* routes_shards.c */
+void tg_route_shards(struct tg_request *request);
+
+/* routes_gateway.c */
+void tg_route_gateway_bot(struct tg_request *request);
+void tg_route_identify_budget(struct tg_request *request);
+json_t *tg_identify_json(struct tg_manager *manager); /* of /identify and /status */
+
+/* routes_process.c */
+void tg_route_reload(struct tg_request *request);
+void tg_route_reshard(struct tg_request *request);
+void tg_route_shutdown(struct tg_request *request);
+
+/* routes_payload.c */
+void tg_route_shard_payload(struct tg_request *request);
+void tg_route_all_payload(struct tg_request *request);
+void tg_route_guild_payload(struct tg_request *request);
+
+/* routes_template.c */
+void tg_route_template(struct tg_request *request);
+void tg_route_timecheck(struct tg_request *request);
 
 /* metrics.c */
 void tg_route_metrics(struct tg_request *request);

@@ -1,9 +1,12 @@
-/* How the gateway is: GET /healthz, /readyz. */
+/* How the gateway is: GET /healthz, /readyz, /status. */
 
 #include "control/routes.h"
+#include "manager/figures.h"
 #include "manager/status.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The loop of the manager turns, or this would not be answered. */
 void tg_route_healthz(struct tg_request *request)
@@ -11,9 +14,14 @@ void tg_route_healthz(struct tg_request *request)
   tg_respond_json(request, 200, json_pack("{s:s}", "status", "ok"));
 }
 
+static int shard_count(const struct tg_gateway_status *status)
+{
+  return status->last - status->first + 1;
+}
+
 static bool is_ready(const struct tg_gateway_status *status)
 {
-  int count = status->last - status->first + 1;
+  int count = shard_count(status);
   return count > 0 && status->up == count && strcmp(status->phase, "stopping") != 0;
 }
 
@@ -23,8 +31,135 @@ void tg_route_readyz(struct tg_request *request)
   tg_gateway_status(request->manager, &status);
   bool ready = is_ready(&status);
   json_t *body = json_pack("{s:b, s:s, s:{s:i, s:i}}", "ready", ready, "phase", status.phase, "progress",
-                           "ready", status.up, "total", status.last - status.first + 1);
+                           "ready", status.up, "total", shard_count(&status));
   if (!ready)
     json_object_set_new(body, "error", json_string("not all shards are ready"));
   tg_respond_json(request, ready ? 200 : 503, body);
+}
+
+/* ---- GET /status ---- */
+
+static json_t *or_null(bool known, json_int_t number)
+{
+  return known ? json_integer(number) : json_null();
+}
+
+/* Sums over the rows of all shards. */
+struct sums {
+  int states[TG_SHARD_CONNECTED + 1];
+  json_int_t guilds;
+  json_int_t events, bytes, delivered, retried, dropped, dead, replayed, gaps;
+  tg_ms oldest; /* wall clock; 0: nothing waits */
+};
+
+static void add_row(struct sums *sums, struct tg_shard_row *row)
+{
+  int state = (int)atomic_load(&row->state);
+  if (state >= 0 && state <= TG_SHARD_CONNECTED)
+    sums->states[state]++;
+  sums->guilds += atomic_load(&row->guilds);
+  sums->events += (json_int_t)atomic_load(&row->queued_events);
+  sums->bytes += (json_int_t)atomic_load(&row->queued_bytes);
+  sums->delivered += (json_int_t)atomic_load(&row->delivered);
+  sums->retried += (json_int_t)atomic_load(&row->retried);
+  sums->dropped += (json_int_t)atomic_load(&row->dropped);
+  sums->dead += (json_int_t)atomic_load(&row->dead);
+  sums->replayed += (json_int_t)atomic_load(&row->replayed);
+  sums->gaps += (json_int_t)atomic_load(&row->gaps);
+  tg_ms oldest = atomic_load(&row->oldest_queued_at);
+  if (oldest > 0 && (sums->oldest == 0 || oldest < sums->oldest))
+    sums->oldest = oldest;
+}
+
+static json_t *describe_shards(const struct tg_gateway_status *status, const struct sums *sums)
+{
+  json_t *states = json_object();
+  for (int state = 0; state <= TG_SHARD_CONNECTED; state++)
+    json_object_set_new(states, tg_shard_state_name((enum tg_shard_state)state),
+                        json_integer(sums->states[state]));
+  bool known = status->total > 0;
+  return json_pack("{s:o, s:o, s:o, s:o}", "total", or_null(known, status->total), "first",
+                   or_null(known, status->first), "last", or_null(known, status->last), "states", states);
+}
+
+static json_t *describe_workers(struct tg_manager *manager, int count)
+{
+  json_t *list = json_array();
+  for (int id = 0; id < count; id++) {
+    struct tg_worker_status worker;
+    struct tg_process_usage usage;
+    tg_gateway_worker(manager, id, &worker);
+    tg_gateway_usage(manager, id, &usage);
+    json_array_append_new(list, json_pack("{s:i, s:o, s:s, s:i, s:i, s:i, s:o}", "workerId", id, "pid",
+                                          or_null(worker.pid > 0, worker.pid), "state", worker.state,
+                                          "shards", worker.shards, "restarts", worker.restarts, "generation",
+                                          worker.generation, "memory",
+                                          or_null(usage.memory > 0, (json_int_t)usage.memory)));
+  }
+  return list;
+}
+
+static json_t *describe_handlers(struct tg_manager *manager)
+{
+  struct tg_handler_status *handlers = tg_alloc(TG_STATS_HANDLERS * sizeof *handlers);
+  int count = tg_gateway_handlers(manager, handlers, TG_STATS_HANDLERS);
+  json_t *list = json_array();
+  tg_ms now = tg_wall_clock();
+  for (int i = 0; i < count && i < TG_STATS_HANDLERS; i++) {
+    const struct tg_handler_status *handler = &handlers[i];
+    json_t *url = json_string(handler->url);
+    json_array_append_new(list, json_pack("{s:o, s:s, s:i, s:o}", "url", url ? url : json_null(), "state",
+                                          handler->down ? "down" : "up", "inFlight", handler->in_flight,
+                                          "since", or_null(handler->since > 0, now - handler->since)));
+  }
+  free(handlers);
+  return list;
+}
+
+/* Bytes of the event logs on disk; -1: there are none. */
+static json_int_t spool_of(struct tg_manager *manager, int workers)
+{
+  json_int_t spool = -1;
+  for (int id = 0; id < workers; id++) {
+    const struct tg_stats *page = tg_gateway_stats(manager, id);
+    json_int_t bytes = page ? atomic_load(&page->log_bytes) : -1;
+    if (bytes >= 0)
+      spool = (spool < 0 ? 0 : spool) + bytes;
+  }
+  return spool;
+}
+
+static json_t *describe_queue(const struct sums *sums, json_int_t spool)
+{
+  tg_ms age = tg_wall_clock() - sums->oldest;
+  return json_pack("{s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "events", sums->events, "bytes",
+                   sums->bytes, "oldest", or_null(sums->oldest > 0, age > 0 ? age : 0), "delivered",
+                   sums->delivered, "retried", sums->retried, "dropped", sums->dropped, "dead", sums->dead,
+                   "replayed", sums->replayed, "gaps", sums->gaps, "spool", or_null(spool >= 0, spool));
+}
+
+void tg_route_status(struct tg_request *request)
+{
+  struct tg_manager *manager = request->manager;
+  struct tg_gateway_status status;
+  struct sums sums = {0};
+  tg_gateway_status(manager, &status);
+  for (int id = status.first; id <= status.last; id++) {
+    struct tg_shard_row *row = tg_gateway_shard(manager, id);
+    if (row)
+      add_row(&sums, row);
+  }
+  json_t *body = json_pack("{s:s, s:i, s:i, s:I, s:s, s:b, s:{s:i, s:i, s:o}}", "version", TG_VERSION,
+                           "generation", status.generation, "pid", (int)getpid(), "uptime",
+                           (json_int_t)status.uptime, "phase", status.phase, "ready", is_ready(&status),
+                           "progress", "ready", status.up, "total", shard_count(&status), "eta",
+                           or_null(status.eta >= 0 && status.up < shard_count(&status), status.eta));
+  json_object_set_new(body, "shards", describe_shards(&status, &sums));
+  json_object_set_new(body, "guilds", or_null(status.up > 0, sums.guilds));
+  json_object_set_new(body, "workers", describe_workers(manager, status.workers));
+  json_object_set_new(body, "identify", tg_identify_json(manager));
+  json_object_set_new(body, "handlers", describe_handlers(manager));
+  json_object_set_new(body, "queue", describe_queue(&sums, spool_of(manager, status.workers)));
+  json_object_set_new(body, "resharding", json_null());
+  tg_respond_json(request, 200, body);
 }

@@ -19,6 +19,8 @@ enum {
   SOUNDBOARD_GUILDS = 100, /* a frame: 4096 bytes hold them */
 };
 
+static const struct tg_send_options usual_options = {.timeout = SEND_TIMEOUT, .priority = TG_SEND_NORMAL};
+
 /* ---- one command ---- */
 
 struct sending {
@@ -41,7 +43,12 @@ static void ask_worker(struct tg_manager *manager, struct tg_managed_shard *shar
                        json_t *fields, tg_ms timeout, tg_manager_reply *reply, void *ctx)
 {
   struct tg_managed_worker *worker = tg_worker_of_shard(manager, shard);
-  if (!worker->ipc || worker->state != TG_WORKER_READY || tg_manager_stopping(manager)) {
+  if (tg_manager_stopping(manager)) {
+    json_decref(fields);
+    tg_reply_error(reply, ctx, "stopping", "the gateway is stopping");
+    return;
+  }
+  if (!worker->ipc || worker->state != TG_WORKER_READY) {
     json_decref(fields);
     tg_reply_error(reply, ctx, "worker_down", "worker %d, which runs shard %d, is not up", worker->id,
                    shard->id);
@@ -52,20 +59,22 @@ static void ask_worker(struct tg_manager *manager, struct tg_managed_shard *shar
   tg_ipc_request(worker->ipc, type, fields, timeout, on_answer, sending);
 }
 
-void tg_command_send(struct tg_manager *manager, struct tg_managed_shard *shard, json_t *payload,
-                     tg_ms timeout, tg_ms forward_until, tg_manager_reply *reply, void *ctx)
+static bool read_send_options(const struct tg_args *args, const json_t *given,
+                              struct tg_send_options *options)
 {
-  struct tg_error error = {0};
-  if (!tg_payload_check_command(payload, &error)) {
-    json_decref(payload);
-    reply(ctx, NULL, &error);
-    return;
+  const json_t *timeout = json_object_get(given, "timeout"), *priority = json_object_get(given, "priority");
+  *options = (struct tg_send_options){.timeout = SEND_TIMEOUT, .priority = TG_SEND_NORMAL};
+  if (priority && !tg_send_priority_parse(json_string_value(priority), &options->priority)) {
+    tg_arg_bad(args, "priority has to be \"low\", \"normal\" or \"high\"");
+    return false;
   }
-  json_t *fields =
-      json_pack("{s:i, s:o, s:I}", "shardId", shard->id, "data", payload, "timeout", (json_int_t)timeout);
-  if (forward_until)
-    json_object_set_new(fields, "forwardUntil", json_integer(forward_until));
-  ask_worker(manager, shard, "SHARD_PAYLOAD", fields, timeout + ANSWER_MARGIN, reply, ctx);
+  if (!timeout)
+    return true;
+  options->timeout = (tg_ms)json_number_value(timeout);
+  if (json_is_number(timeout) && options->timeout >= 1 && options->timeout <= 600000)
+    return true;
+  tg_arg_bad(args, "timeout has to be from 1 to 600000 (ms)");
+  return false;
 }
 
 void tg_command_send_payload(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply,
@@ -73,24 +82,15 @@ void tg_command_send_payload(struct tg_manager *manager, const json_t *list, tg_
 {
   struct tg_args args = {list, "send_payload", reply, ctx};
   struct tg_managed_shard *shard;
-  const json_t *options;
-  int timeout = SEND_TIMEOUT;
-  if (!tg_arg_shard(&args, 0, manager, &shard) || !tg_arg_options(&args, 2, &options))
+  const json_t *given;
+  struct tg_send_options options;
+  if (!tg_arg_shard(&args, 0, manager, &shard) || !tg_arg_options(&args, 2, &given))
     return;
   json_t *payload = json_array_get(list, 1);
-  if (!json_is_object(payload)) {
+  if (!json_is_object(payload))
     tg_arg_bad(&args, "payload (argument 2) has to be a table like {op = 3, d = {...}}");
-    return;
-  }
-  const json_t *given = json_object_get(options, "timeout");
-  if (given) {
-    timeout = (int)json_number_value(given);
-    if (!json_is_number(given) || timeout < 1 || timeout > 600000) {
-      tg_arg_bad(&args, "timeout has to be from 1 to 600000 (ms)");
-      return;
-    }
-  }
-  tg_command_send(manager, shard, json_incref(payload), timeout, 0, reply, ctx);
+  else if (read_send_options(&args, given, &options))
+    tg_command_send(manager, shard, json_incref(payload), &options, reply, ctx);
 }
 
 /* ---- several at once: one reply, with the first error ---- */
@@ -133,11 +133,34 @@ static json_t *presence_fields(struct tg_manager *manager, const struct tg_manag
                    "fresh", fresh);
 }
 
+struct setting {
+  struct tg_manager *manager;
+  int shard_id;
+  tg_manager_reply *reply;
+  void *ctx;
+};
+
+/* It is kept: without its worker the shard gets it when it is started again. */
+static void on_set(void *ctx, json_t *value, const struct tg_error *error)
+{
+  struct setting setting = *(struct setting *)ctx;
+  free(ctx);
+  bool died = error && (strcmp(error->code, "closed") == 0 || strcmp(error->code, "worker_down") == 0);
+  if (died && !tg_manager_stopping(setting.manager)) {
+    tg_manager_shard(setting.manager, setting.shard_id)->presence_due = true;
+    tg_reply_value(setting.reply, setting.ctx, json_true());
+  } else {
+    setting.reply(setting.ctx, value, error);
+  }
+}
+
 static void set_presence(struct tg_manager *manager, struct tg_managed_shard *shard, tg_manager_reply *reply,
                          void *ctx)
 {
+  struct setting *setting = tg_alloc(sizeof *setting);
+  *setting = (struct setting){manager, shard->id, reply, ctx};
   ask_worker(manager, shard, "SET_PRESENCE", presence_fields(manager, shard, true),
-             PRESENCE_TIMEOUT + ANSWER_MARGIN, reply, ctx);
+             PRESENCE_TIMEOUT + ANSWER_MARGIN, on_set, setting);
 }
 
 void tg_command_restore_presence(struct tg_manager *manager, struct tg_managed_shard *shard)
@@ -244,7 +267,7 @@ static void send_voice(struct tg_manager *manager, const struct tg_args *args, u
   json_t *payload =
       json_pack("{s:i, s:{s:o, s:o, s:b, s:b}}", "op", TG_OP_VOICE_STATE_UPDATE, "d", "guild_id",
                 id_text(guild_id), "channel_id", channel, "self_mute", self_mute, "self_deaf", self_deaf);
-  tg_command_send(manager, shard, payload, SEND_TIMEOUT, 0, args->reply, args->ctx);
+  tg_command_send(manager, shard, payload, &usual_options, args->reply, args->ctx);
 }
 
 static bool read_flag(const struct tg_args *args, const json_t *options, const char *name, bool usual,
@@ -285,7 +308,7 @@ static void send_soundboard(struct tg_manager *manager, int shard_id, json_t *id
   gathering->left++;
   tg_command_send(manager, tg_manager_shard(manager, shard_id),
                   json_pack("{s:i, s:{s:O}}", "op", TG_OP_REQUEST_SOUNDBOARD_SOUNDS, "d", "guild_ids", ids),
-                  SEND_TIMEOUT, 0, on_part, gathering);
+                  &usual_options, on_part, gathering);
 }
 
 void tg_command_soundboard(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply, void *ctx)

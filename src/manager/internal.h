@@ -13,6 +13,7 @@
  *   methods.c       gateway.manager: overrides and defaults
  *   arguments.c     what methods are given, and how they reply
  *   commands.c      the defaults that send something to Discord
+ *   sending.c       commands on their way to their worker
  *   members.c       request_members
  *   reload.c        the two phases of a reload
  *   stop.c          the end
@@ -30,6 +31,7 @@
 #include "manager/ledger.h"
 #include "manager/manager.h"
 #include "manager/scheduler.h"
+#include "shard/shard.h"
 #include "shard/shard_table.h"
 #include "worker/ipc.h"
 
@@ -114,6 +116,7 @@ struct tg_identify_poll;
 struct tg_slot_request;
 struct tg_fetch_request;
 struct tg_members_request;
+struct tg_sending;
 struct tg_reload_run;
 
 struct tg_manager {
@@ -134,6 +137,7 @@ struct tg_manager {
   uv_timer_t slot_timer;  /* the scheduler's next moment */
   uv_timer_t fetch_timer; /* the next try, or the end of patience with this one */
   uv_timer_t gate_timer;  /* the end of the identify window */
+  uv_timer_t send_timer;  /* deadlines of commands that wait for their worker */
   uv_timer_t end_timer;   /* deadlines of the end */
 
   struct tg_gateway_info info;
@@ -174,6 +178,7 @@ struct tg_manager {
   struct tg_pending_call *calls; /* overrides that wait, and requests under way */
   struct tg_fetch_request *requests;
   struct tg_members_request *members;
+  struct tg_sending *sendings; /* commands, in the order they came */
   uint64_t nonces;
 
   int exit_code;
@@ -339,12 +344,26 @@ void tg_arg_bad(const struct tg_args *args, const char *format, ...) __attribute
 /* A snowflake: a string of digits, or a number small enough to be exact. */
 bool tg_read_id(const json_t *value, uint64_t *id);
 
+/* ---- sending.c ---- */
+
+struct tg_send_options {
+  tg_ms timeout;
+  enum tg_send_priority priority;
+  tg_ms forward_until; /* replies by events are wanted until then; 0: they are not */
+};
+
+/* Sends a command to the worker of the shard, when both are there; replies when
+ * it was sent, or could not be in time. Steals `payload`. */
+void tg_command_send(struct tg_manager *manager, struct tg_managed_shard *shard, json_t *payload,
+                     const struct tg_send_options *options, tg_manager_reply *reply, void *ctx);
+/* Its worker was told to start it: what waits for that goes. */
+void tg_sendings_go(struct tg_manager *manager, struct tg_managed_shard *shard);
+void tg_sendings_on_timer(uv_timer_t *timer);
+void tg_sendings_stop(struct tg_manager *manager);
+bool tg_send_priority_parse(const char *name, enum tg_send_priority *priority);
+
 /* ---- commands.c ---- */
 
-/* Sends a command to the worker of the shard; replies when it was sent. Steals
- * `payload`. `forward_until`: replies by events are wanted until then; or 0. */
-void tg_command_send(struct tg_manager *manager, struct tg_managed_shard *shard, json_t *payload,
-                     tg_ms timeout, tg_ms forward_until, tg_manager_reply *reply, void *ctx);
 /* The presence that `shard` should have, to its worker. */
 void tg_command_restore_presence(struct tg_manager *manager, struct tg_managed_shard *shard);
 struct tg_managed_shard *tg_command_guild_shard(const struct tg_args *args, struct tg_manager *manager,

@@ -56,6 +56,7 @@ struct tg_manager *tg_manager_new(const struct tg_manager_options *options, stru
   init_timer(manager, &manager->slot_timer);
   init_timer(manager, &manager->fetch_timer);
   init_timer(manager, &manager->gate_timer);
+  init_timer(manager, &manager->send_timer);
   init_timer(manager, &manager->end_timer);
   return manager;
 }
@@ -252,6 +253,7 @@ void tg_manager_free(struct tg_manager *manager)
   tg_fetch_cancel(manager);
   tg_slots_end(manager, "the gateway is gone");
   tg_members_end(manager);
+  tg_sendings_stop(manager);
   tg_methods_end(manager);
   tg_workers_free(manager);
   for (int i = 0; i < tg_manager_shard_count(manager); i++) {
@@ -274,5 +276,6 @@ void tg_manager_free(struct tg_manager *manager)
   uv_close((uv_handle_t *)&manager->slot_timer, free_when_closed);
   uv_close((uv_handle_t *)&manager->fetch_timer, free_when_closed);
   uv_close((uv_handle_t *)&manager->gate_timer, free_when_closed);
+  uv_close((uv_handle_t *)&manager->send_timer, free_when_closed);
   uv_close((uv_handle_t *)&manager->end_timer, free_when_closed);
 }

@@ -35,6 +35,7 @@ struct tg_members_request {
   bool presences;
   tg_ms deadline;
   tg_ms retry_at; /* after RATE_LIMITED; 0: a part is under way */
+  bool sent;      /* that part, by its shard */
   char nonce[NONCE_SIZE];
   bool *seen; /* chunks of this part */
   int chunk_count, chunks_seen;
@@ -103,10 +104,10 @@ static void on_part_sent(void *ctx, json_t *value, const struct tg_error *error)
   (void)value;
   struct part part = *(struct part *)ctx;
   free(ctx);
-  if (!error)
-    return;
   struct tg_members_request *request = find(part.manager, part.nonce);
   if (request)
+    request->sent = true;
+  if (request && error)
     fail(request, error->code, error->message);
 }
 
@@ -134,6 +135,7 @@ static void send_part(struct tg_members_request *request)
   size_t left = json_array_size(request->ids) - request->done;
   request->asked = left < IDS_PER_REQUEST ? left : IDS_PER_REQUEST;
   request->retry_at = 0;
+  request->sent = false;
   request->chunk_count = request->chunks_seen = 0;
   free(request->seen);
   request->seen = NULL;
@@ -143,8 +145,11 @@ static void send_part(struct tg_members_request *request)
   struct part *part = tg_alloc(sizeof *part);
   part->manager = manager;
   memcpy(part->nonce, request->nonce, sizeof part->nonce);
-  tg_command_send(manager, tg_manager_shard(manager, request->shard_id), make_payload(request),
-                  request->deadline - tg_now(), request->deadline, on_part_sent, part);
+  struct tg_send_options options = {.timeout = request->deadline - tg_now(),
+                                    .priority = TG_SEND_NORMAL,
+                                    .forward_until = request->deadline};
+  tg_command_send(manager, tg_manager_shard(manager, request->shard_id), make_payload(request), &options,
+                  on_part_sent, part);
 }
 
 /* ---- answers ---- */
@@ -226,7 +231,7 @@ void tg_members_worker_gone(struct tg_manager *manager, int worker_id)
   struct tg_members_request *request = manager->members;
   while (request) {
     struct tg_managed_shard *shard = tg_manager_shard(manager, request->shard_id);
-    if (shard->worker_id == worker_id) {
+    if (shard->worker_id == worker_id && request->sent && !request->retry_at) {
       fail(request, "closed", "the worker of its shard has ended");
       request = manager->members;
     } else {

@@ -84,6 +84,7 @@ void tg_spawn_tell_default(struct tg_manager *manager, const json_t *list, tg_ma
   }
   if (state_of(manager, shard) == TG_SHARD_CONNECTED) {
     shard->told = true;
+    tg_sendings_go(manager, shard);
     tg_reply_value(reply, ctx, json_true());
     return;
   }
@@ -95,6 +96,7 @@ void tg_spawn_tell_default(struct tg_manager *manager, const json_t *list, tg_ma
     tg_scheduler_started(manager->scheduler, shard->id, tg_now());
   tg_ipc_send(worker->ipc, "IDENTIFY_SHARD", json_pack("{s:i}", "shardId", shard->id));
   tg_command_restore_presence(manager, shard);
+  tg_sendings_go(manager, shard);
 }
 
 /* ---- one shard, or those of a worker ---- */

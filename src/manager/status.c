@@ -2,8 +2,6 @@
 
 #include "manager/internal.h"
 
-#include <string.h>
-
 static const char *phase_name(const struct tg_manager *manager)
 {
   if (tg_manager_stopping(manager))
@@ -36,6 +34,12 @@ void tg_gateway_status(struct tg_manager *manager, struct tg_gateway_status *sta
 struct tg_shard_row *tg_gateway_shard(struct tg_manager *manager, int shard_id)
 {
   return tg_manager_shard(manager, shard_id) ? tg_shard_table_row(manager->table, shard_id) : NULL;
+}
+
+void tg_gateway_shard_place(struct tg_manager *manager, int shard_id, int *worker, int *generation)
+{
+  *worker = tg_manager_shard(manager, shard_id)->worker_id;
+  *generation = manager->workers[*worker].generation;
 }
 
 static const char *worker_state(const struct tg_managed_worker *worker)
@@ -74,4 +78,19 @@ void tg_gateway_identifies(struct tg_manager *manager, struct tg_identify_status
   status->reserve = tg_ledger_reserve(manager->ledger, manager->config->resharding.identify_reserve);
   status->waiting = tg_scheduler_waiting(manager->scheduler);
   status->held_back = tg_slots_held_back(manager);
+}
+
+json_t *tg_gateway_bot(struct tg_manager *manager)
+{
+  struct tg_gateway_info info = manager->info;
+  struct tg_identify_status identifies;
+  if (!info.url[0])
+    return NULL;
+  tg_gateway_identifies(manager, &identifies);
+  if (manager->ledger) {
+    info.total = identifies.total;
+    info.remaining = identifies.remaining;
+    info.reset_after = identifies.reset_after;
+  }
+  return tg_gateway_info_to_json(&info);
 }

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "shard/shard_table.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 
 struct tg_manager;
@@ -24,6 +25,8 @@ void tg_gateway_status(struct tg_manager *manager, struct tg_gateway_status *sta
 
 /* NULL: not a shard of this gateway, or they are not known yet. */
 struct tg_shard_row *tg_gateway_shard(struct tg_manager *manager, int shard_id);
+/* Where such a shard runs: the worker, and the generation of its script. */
+void tg_gateway_shard_place(struct tg_manager *manager, int shard_id, int *worker, int *generation);
 
 struct tg_worker_status {
   int pid;           /* 0: no process runs */
@@ -47,3 +50,7 @@ struct tg_identify_status {
 };
 
 void tg_gateway_identifies(struct tg_manager *manager, struct tg_identify_status *status);
+
+/* As Discord's GET /gateway/bot, with what is left of the identifies by our own
+ * count. NULL: it is still being fetched. */
+json_t *tg_gateway_bot(struct tg_manager *manager);

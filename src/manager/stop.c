@@ -99,6 +99,7 @@ void tg_manager_stop(struct tg_manager *manager, bool keep_sessions, int exit_co
     tg_waiters_end(&manager->shards[i].start_waiters, "stopping", "the gateway is stopping");
   tg_waiters_end(&manager->spawn_waiters, "stopping", "the gateway is stopping");
   tg_members_end(manager);
+  tg_sendings_stop(manager);
   tell_to_stop(manager, tg_now() + WORKER_TIME);
   arm(manager, tg_workers_running(manager) > 0 ? KILL_TIME : 0);
 }

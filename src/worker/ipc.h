@@ -9,7 +9,7 @@
  *                    firstShard, owners: the worker of each shard from that one on}, first
  *   IDENTIFY_SHARD   {shardId}: start this shard (RESUME if it has a session)
  *   ALLOW_IDENTIFY   {shardId, deadline}: op 2 may leave until then (tg_now())
- *   SHARD_PAYLOAD    {shardId, data, timeout, forwardUntil?, nonce}: answered by
+ *   SHARD_PAYLOAD    {shardId, data, timeout, priority, forwardUntil?, nonce}: answered by
  *                    NONCE_REPLY when sent. With forwardUntil (tg_now()) `data`
  *                    is an op 8 whose d.nonce the worker remembers until then:
  *                    see MEMBERS_CHUNK

@@ -63,7 +63,7 @@ function manager:request_identify(shard_id) end
 ---Returns when it is sent.
 ---@param shard_id integer
 ---@param payload tidegate.Payload
----@param options? { timeout?: integer }
+---@param options? { timeout?: integer, priority?: "low"|"normal"|"high" }
 ---@return true|nil
 ---@return tidegate.Error? err
 function manager:send_payload(shard_id, payload, options) end

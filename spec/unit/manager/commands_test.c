@@ -71,6 +71,8 @@ static void wrong_arguments_are_named(void **state)
   expect_error(TG_METHOD_manager_send_payload, json_pack("[i]", 0), "bad_argument", "payload");
   expect_error(TG_METHOD_manager_send_payload, json_pack("[i, {s:i, s:{}}]", 0, "op", 2, "d"), "bad_payload",
                NULL);
+  expect_error(TG_METHOD_manager_send_payload, json_pack("[i, {}, {s:s}]", 0, "priority", "urgent"),
+               "bad_argument", "priority");
   expect_error(TG_METHOD_manager_tell_worker_to_identify, json_pack("[i, i, i]", 1, 0, 0), "bad_argument",
                "belongs to worker 0");
   expect_error(TG_METHOD_manager_request_identify, json_pack("[i]", -1), "bad_argument", "shard_id");
@@ -113,11 +115,64 @@ static void presences_are_kept_for_later_starts(void **state)
   expect_true(TG_METHOD_manager_edit_shard_status, json_pack("[i, {s:s}]", 2, "status", "dnd"));
   assert_int_equal(journal_count("presence", 2), 2);
   mark("die", true);
-  expect_error(TG_METHOD_manager_send_payload, some_payload(0), "closed", NULL);
-  mark("die", false);
+  expect_true(TG_METHOD_manager_send_payload, some_payload(0)); /* by the next one */
   wait_for(journal_count("presence", 0) == 2 && journal_count("presence", 1) == 2);
   expect_true(TG_METHOD_manager_edit_bot_status, NULL);
   assert_int_equal(journal_count("no-presence", -1), 4);
+  stop(true);
+}
+
+static void a_command_waits_for_its_worker(void **state)
+{
+  (void)state;
+  begin_plain();
+  mark("die", true);
+  struct reply replies[3] = {0};
+  for (int i = 0; i < 3; i++) { /* the first dies with the worker, the others are in its line or wait */
+    json_t *args = some_payload(1);
+    tg_manager_call(fixture.manager, TG_METHOD_manager_send_payload, args, on_reply, &replies[i]);
+    json_decref(args);
+  }
+  wait_for(replies[0].count && replies[1].count && replies[2].count);
+  for (int i = 0; i < 3; i++) {
+    assert_string_equal(replies[i].error.code, "");
+    json_decref(replies[i].value);
+  }
+  assert_int_equal(journal_count("payload", 31), 3);
+  /* One that is never up does not keep it for ever. */
+  expect_true(TG_METHOD_manager_kill, json_pack("[i]", 1));
+  json_t *late = some_payload(1);
+  json_array_append_new(late, json_pack("{s:i}", "timeout", 100));
+  expect_error(TG_METHOD_manager_send_payload, late, "timeout", "it is Offline");
+  stop(true);
+}
+
+static void a_command_that_kills_its_worker_is_given_up(void **state)
+{
+  (void)state;
+  begin_plain();
+  mark("deadly", true);
+  expect_error(TG_METHOD_manager_send_payload, some_payload(0), "closed", NULL);
+  mark("deadly", false);
+  wait_for(shards_up() == 4);
+  assert_int_equal(journal_count("resume", 0), 2);
+  stop(true);
+}
+
+static void commands_that_wait_hear_of_the_end(void **state)
+{
+  (void)state;
+  begin_plain();
+  expect_true(TG_METHOD_manager_kill, json_pack("[i]", 1));
+  struct reply waits = {0};
+  json_t *args = some_payload(1);
+  tg_manager_call(fixture.manager, TG_METHOD_manager_send_payload, args, on_reply, &waits);
+  tg_manager_stop(fixture.manager, true, 0);
+  assert_string_equal(waits.error.code, "stopping");
+  struct reply late = {0};
+  tg_manager_call(fixture.manager, TG_METHOD_manager_send_payload, args, on_reply, &late);
+  assert_string_equal(late.error.code, "stopping");
+  json_decref(args);
   stop(true);
 }
 
@@ -129,8 +184,7 @@ static void a_killed_shard_stays_down_until_told(void **state)
   assert_int_equal(journal_count("kill", 1), 1);
   assert_int_equal(shards_up(), 3);
   mark("die", true);
-  expect_error(TG_METHOD_manager_send_payload, some_payload(0), "closed", NULL);
-  mark("die", false);
+  expect_true(TG_METHOD_manager_send_payload, some_payload(0)); /* by the next one */
   wait_for(journal_count("resume", 0) == 1);
   assert_int_equal(shards_up(), 3);
   expect_true(TG_METHOD_manager_tell_worker_to_identify, json_pack("[i, i, i]", 0, 1, 1));
@@ -225,7 +279,6 @@ static void members_are_checked_and_end_in_time(void **state)
                json_pack("[s, {s:s, s:i}]", GUILD, "query", "a", "timeout", 1000), "timeout", GUILD);
   mark("die", true);
   expect_error(TG_METHOD_manager_request_members, members_args(1), "closed", GUILD);
-  mark("die", false);
   mark("mute", false);
   stop(true);
 }
@@ -320,8 +373,7 @@ static void a_failing_override_runs_the_default(void **state)
   assert_int_equal(script.calls[TG_METHOD_manager_request_identify], 4);
   expect_true(TG_METHOD_manager_send_payload, some_payload(3));
   mark("die", true);
-  expect_error(TG_METHOD_manager_send_payload, some_payload(0), "closed", NULL);
-  mark("die", false);
+  expect_true(TG_METHOD_manager_send_payload, some_payload(0)); /* by the next one */
   wait_for(journal_count("resume", -1) == 2);
   assert_int_equal(script.calls[TG_METHOD_manager_handle_worker_exit], 1);
   stop(true);
@@ -397,6 +449,9 @@ int main(int argc, char **argv)
       MANAGER_TEST(wrong_arguments_are_named),
       MANAGER_TEST(commands_reach_the_shard),
       MANAGER_TEST(presences_are_kept_for_later_starts),
+      MANAGER_TEST(a_command_waits_for_its_worker),
+      MANAGER_TEST(a_command_that_kills_its_worker_is_given_up),
+      MANAGER_TEST(commands_that_wait_hear_of_the_end),
       MANAGER_TEST(a_killed_shard_stays_down_until_told),
       MANAGER_TEST(shutdown_ends_the_gateway),
       MANAGER_TEST(other_hosts_get_slots),

@@ -55,6 +55,13 @@ static inline bool marked(const char *name)
   return access(path, F_OK) == 0;
 }
 
+static inline bool take_mark(const char *name)
+{
+  char path[PATH_MAX];
+  snprintf(path, sizeof path, "%s/%s", getenv("TG_TEST_DIR"), name);
+  return unlink(path) == 0;
+}
+
 /* ---- the worker ---- */
 
 static struct {
@@ -115,10 +122,7 @@ static inline void play_members(int shard_id, const json_t *message)
     abort();
   if (marked("mute"))
     return;
-  if (marked("limited")) {
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/limited", getenv("TG_TEST_DIR"));
-    unlink(path);
+  if (take_mark("limited")) {
     tg_ipc_send(played.ipc, "MEMBERS_LIMITED",
                 json_pack("{s:i, s:{s:f, s:i, s:{s:O}}}", "shardId", shard_id, "data", "retry_after", 0.2,
                           "opcode", 8, "meta", "nonce", json_object_get(d, "nonce")));
@@ -140,9 +144,11 @@ static inline void play_payload(int shard_id, const json_t *message)
 {
   const json_t *payload = json_object_get(message, "data");
   int op = (int)json_integer_value(json_object_get(payload, "op"));
-  if (marked("die"))
+  if (take_mark("die") || marked("deadly"))
     raise(SIGSEGV);
-  while (marked("hang")) {
+  if (take_mark("hang")) {
+    for (;;)
+      pause();
   }
   write_journal("payload", op);
   tg_ipc_answer(played.ipc, message, json_true(), NULL);

@@ -1,0 +1,52 @@
+/* GET /shards: straight from the shard table into one text, for it is polled. */
+
+#include "control/routes.h"
+#include "manager/status.h"
+
+#include <inttypes.h>
+
+/* Discord's session ids are plain; whatever else one may be is not shown. */
+static bool is_plain(const char *text)
+{
+  for (; *text; text++) {
+    if (*text < ' ' || *text > '~' || *text == '"' || *text == '\\')
+      return false;
+  }
+  return true;
+}
+
+static void put_shard(struct tg_buf *out, struct tg_manager *manager, int shard_id, struct tg_shard_row *row)
+{
+  struct tg_session session;
+  int worker_id, generation;
+  tg_gateway_shard_place(manager, shard_id, &worker_id, &generation);
+  bool live = tg_session_load(row, &session);
+  tg_buf_printf(out, "{\"workerId\":%d,\"shardId\":%d,\"rtt\":%d,\"state\":\"%s\"", worker_id, shard_id,
+                (int)atomic_load(&row->rtt),
+                tg_shard_state_name((enum tg_shard_state)atomic_load(&row->state)));
+  if (live && is_plain(session.id))
+    tg_buf_printf(out, ",\"sessionId\":\"%s\"", session.id);
+  tg_buf_printf(
+      out, ",\"sequence\":%" PRIu64 ",\"delivered\":%" PRIu64 ",\"queued\":%" PRIu64 ",\"generation\":%d}",
+      live ? session.sequence : 0, (uint64_t)atomic_load(&row->delivered_sequence),
+      (uint64_t)atomic_load(&row->queued_events), generation);
+}
+
+void tg_route_shards(struct tg_request *request)
+{
+  struct tg_gateway_status gateway;
+  struct tg_buf out = {0};
+  tg_gateway_status(request->manager, &gateway);
+  tg_buf_puts(&out, "[");
+  for (int id = gateway.first; id <= gateway.last; id++) {
+    struct tg_shard_row *row = tg_gateway_shard(request->manager, id);
+    if (!row)
+      continue;
+    if (out.length > 1)
+      tg_buf_puts(&out, ",");
+    put_shard(&out, request->manager, id, row);
+  }
+  tg_buf_puts(&out, "]");
+  tg_respond(request, 200, "application/json", NULL, out.data, out.length);
+  tg_buf_free(&out);
+}
