@@ -1,5 +1,5 @@
--- The event log alone (event_log.c): CPU microseconds an event of appending and reading back, beside the limit,
--- a bare write of the same bytes; and what of it reaches the disk while the event handler keeps up.
+-- The event log alone (event_log.c): CPU microseconds an event of appending and reading back, beside the
+-- limit, a bare write of the same bytes; and what of it reaches the disk while the event handler keeps up.
 
 local lab = require "spec.bench.lab"
 local paths = require "spec.support.paths"
@@ -39,8 +39,8 @@ function log.measure(options)
     return lab.median(values)
   end
   local limit = median "write"
-  print(("The event log, CPU microseconds an event of 1.4 KB at %d a turn (a bare write of them: %.2f):"):format(
-    PER_TURN, limit))
+  local head = "The event log, CPU microseconds an event of 1.4 KB at %d a turn (a bare write of them: %.2f):"
+  print(head:format(PER_TURN, limit))
   for _, row in ipairs(ROWS) do
     local value, aim = median(row[1]), AIMS[row[1]]
     print(("  %-40s %6.2f  ratio %5.2f   %s"):format(row[2], value, value / limit,
