@@ -229,6 +229,22 @@ describe("calls", function()
       kit.delivery:handle_discord_payload(test.shard(0), test.event("MESSAGE_CREATE")))
   end)
 
+  it("of handle_interaction_queueing answer through REST", function()
+    local kit = script ""
+    local function interaction(kind)
+      return test.event("INTERACTION_CREATE", { id = "11", token = "secret-token", type = kind })
+    end
+    kit:answer_http("/interactions/11/secret-token/callback", { status = 204 })
+    assert.is_true(kit.delivery:handle_interaction_queueing(interaction(3)))
+    assert.is_false(kit.delivery:handle_interaction_queueing(interaction(4)))
+    assert.same({ type = 6 }, kit:requests()[1].json)
+    kit:answer_http("/interactions/", { status = 400, json = { code = 40060 } })
+    assert.is_true(kit.delivery:handle_interaction_queueing(interaction(2)))
+    kit:answer_http("/interactions/", { status = 500 })
+    local queued, err = kit.delivery:handle_interaction_queueing(interaction(5))
+    assert.same({ nil, "not_answered" }, { queued, err.code })
+  end)
+
   it("move the time on when they wait", function()
     local kit = script([[
       local tell = gateway.manager.tell_worker_to_identify
