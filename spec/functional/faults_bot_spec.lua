@@ -73,7 +73,7 @@ describe("nothing is lost when the bot answers", function()
     loop.wait_for(function() return "all but one at the bot: " .. report.text end, function()
       report = checker.compare(t.bot.events, { guilds = sent })
       return #report.lost <= 1
-    end)
+    end, 60000)
     assert.same({ ("message %s:5"):format(guild) }, report.lost)
     assert.same({}, report.doubled)
     assert.same({}, report.out_of_order)
