@@ -272,7 +272,7 @@ static void be_born(int host)
       if (sim.latest[i] + SPACING > sim.now)
         tg_scheduler_hold(me->scheduler, i, now + sim.latest[i] + SPACING - sim.now);
   } else {
-    char name[16];
+    char name[40];
     snprintf(name, sizeof name, "host-%d-%d", host, me->lives);
     const struct tg_broker_client_options options = {name, "bot", host * PER_HOST, PER_HOST, SHARDS, BUCKETS};
     me->client = tg_broker_client_new(&options, now);
