@@ -51,7 +51,7 @@ describe("a service", function()
 
   it("tells of a status only when it has changed, once a second at most", function()
     local began = loop.now()
-    start { shards = 8, per_worker = 4, fake = { max_concurrency = 8 } }
+    start { shards = 8, per_worker = 4, reload = false, fake = { max_concurrency = 8 } }
     socket:wait_for "STATUS=8 of 8 shards up"
     local last, alone = nil, 0
     for _, message in ipairs(socket.messages) do
