@@ -1,8 +1,8 @@
 -- What a service starts with: the .deb puts this file at /etc/tidegate/gateway.lua.
 --
--- The token and the bot's address stand in /etc/tidegate/tidegate.env. After a change here:
+-- The token and the bot's address stand in /etc/tidegate/tidegate.env. After a change here, as root:
 --
---   tidegate check /etc/tidegate/gateway.lua      with the environment's settings
+--   (set -a; . /etc/tidegate/tidegate.env; tidegate check /etc/tidegate/gateway.lua)
 --   systemctl reload tidegate                     no connection is dropped
 
 local gateway = require "tidegate"
