@@ -208,9 +208,8 @@ function Gateway:step()
   if not self.reloads or self.process.ended or self.stopping or self:ready_shards() == 0 then
     return
   end
-  local ok, line = self:reload(20000)
-  if not ok then
-    error("the reload before a step of the spec has failed: " .. line, 0)
+  if not self:reload(20000) then
+    error("the reload before a step of the spec has failed. The log ends:\n" .. self.stderr:sub(-2000), 0)
   end
 end
 

@@ -16,11 +16,12 @@ struct sweep {
   uint64_t records;
 };
 
+/* `apart`: something that stays lies between it and what was dropped before. */
 static void note_gap(struct sweep *sweep, size_t first_of_shard, const struct tg_log_shard *shard,
-                     const struct tg_index_entry *entry)
+                     const struct tg_index_entry *entry, bool apart)
 {
   struct tg_log_gap *last = NULL;
-  if (sweep->gaps.length > first_of_shard)
+  if (sweep->gaps.length > first_of_shard && !apart)
     last = (struct tg_log_gap *)(sweep->gaps.data + sweep->gaps.length) - 1;
   if (!last || last->epoch != entry->epoch) {
     last = (struct tg_log_gap *)tg_buf_reserve(&sweep->gaps, sizeof *last);
@@ -45,13 +46,19 @@ static void sweep_shard(struct sweep *sweep, struct tg_log_shard *shard, uint64_
   struct tg_event_log *log = sweep->log;
   size_t first = sweep->gaps.length;
   uint64_t records = 0;
+  bool apart = false;
   for (; ordinal < tg_index_end(&shard->index); ordinal++) {
     const struct tg_index_entry *entry = tg_index_at(&shard->index, ordinal);
     if (!goes_on(entry, limit))
       break;
-    if (entry->done || (spare_kept && entry->keep))
+    if (entry->done)
       continue;
-    note_gap(sweep, first, shard, entry);
+    if (spare_kept && entry->keep) {
+      apart = true;
+      continue;
+    }
+    note_gap(sweep, first, shard, entry, apart);
+    apart = false;
     tg_segments_find(&log->segments, tg_log_segment_of(entry->position))->live--;
     tg_log_finish(log, shard, ordinal, true);
     records++;

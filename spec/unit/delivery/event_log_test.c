@@ -62,6 +62,24 @@ static void a_record_is_read_as_it_was_appended(void **state)
   assert_int_equal(tg_event_log_next(test->log, 4, 0, &entry), 0);
 }
 
+/* What is kept is in front of what was dropped behind it: a gap does not span it. */
+static void gaps_end_at_what_is_kept(void **state)
+{
+  struct log_test *test = *state;
+  test->options.disk_bytes = 8 * SEGMENT;
+  log_open(test);
+  put(test, 0, 1);
+  put_as(test, 0, 1, 2, TG_LOG_EVENT, TG_LOG_KEEP, 1700000000000);
+  for (uint64_t sequence = 3; test->gap_count == 0; sequence++) {
+    put(test, 0, sequence);
+    flush(test);
+  }
+  assert_true(test->gap_count >= 2);
+  expect_gap(&test->gaps[0], 0, 1, 1, 1, 1, TG_LOSS_OVERFLOW);
+  assert_int_equal(test->gaps[0].before, first_of(test, 0));
+  expect_gap(&test->gaps[1], 0, 1, 3, test->gaps[1].to, test->gaps[1].to - 2, TG_LOSS_OVERFLOW);
+}
+
 static void only_a_flush_makes_durable(void **state)
 {
   struct log_test *test = *state;
@@ -520,6 +538,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(a_record_is_read_as_it_was_appended, begin, log_end),
       cmocka_unit_test_setup_teardown(only_a_flush_makes_durable, begin, log_end),
+      cmocka_unit_test_setup_teardown(gaps_end_at_what_is_kept, begin, log_end),
       cmocka_unit_test_setup_teardown(shards_go_at_their_own_pace, begin, log_end),
       cmocka_unit_test_setup_teardown(a_segment_goes_as_soon_as_nothing_in_it_waits, begin, log_end),
       cmocka_unit_test_setup_teardown(acks_out_of_order_wait_for_those_before, begin, log_end),
