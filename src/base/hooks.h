@@ -36,6 +36,8 @@ enum tg_value_kind {
   TG_BOOL_OR_NIL, /* expected only: the result is TG_BOOL, or TG_NIL for nil */
   TG_SHARD,   /* argument only: the shard object, as `self` or first argument */
   TG_EVENT,   /* argument only */
+  TG_EVENTS,  /* argument only: a list of events, which keep their bytes */
+  TG_QUEUE,   /* argument only: the queue of the shard `integer`; TG_ALL_SHARDS: of the worker */
   TG_FAILURE, /* result of a waiting call, or of shard.send: `nil, err`; string = err as text */
 };
 
@@ -48,8 +50,15 @@ struct tg_value {
     json_t *json;
     struct tg_shard *shard;
     struct tg_event *event;
+    struct {
+      struct tg_event *at;
+      int count;
+    } events;
   };
-  struct tg_span code; /* of TG_FAILURE: err.code; valid like a string */
+  /* Of TG_FAILURE: err.code, valid like a string; err.status and err.retry_after, 0 and -1 if absent. */
+  struct tg_span code;
+  long status;
+  tg_ms retry_after;
 };
 
 /* The end of a waiting call. `ok` false: the script failed, run the default.
@@ -65,6 +74,9 @@ enum {
   TG_WANT_FILTER = 2,  /* a computed filter is to be asked */
   TG_WANT_HANDLER = 4, /* gateway.on handlers are to be run */
 };
+
+/* In place of a shard's id. */
+enum { TG_ALL_SHARDS = -1 };
 
 enum { TG_WANT_SIZE = 512 }; /* = TG_EVENT_TYPE_MAX */
 
@@ -112,6 +124,15 @@ static inline struct tg_value tg_value_shard(struct tg_shard *shard)
 static inline struct tg_value tg_value_event(struct tg_event *event)
 {
   return (struct tg_value){.kind = TG_EVENT, .event = event};
+}
+
+static inline struct tg_value tg_value_events(struct tg_event *events, int count)
+{
+  return (struct tg_value){.kind = TG_EVENTS, .events = {events, count}};
+}
+static inline struct tg_value tg_value_queue(int shard_id)
+{
+  return (struct tg_value){.kind = TG_QUEUE, .integer = shard_id};
 }
 
 static inline bool tg_hooked(const struct tg_hooks *hooks, enum tg_method method)

@@ -17,10 +17,9 @@ struct answer {
   char reason[TG_ERROR_MESSAGE_SIZE];
 };
 
-static enum tg_outcome judge(struct answer *answer)
+enum tg_outcome tg_judge(struct tg_delivery *delivery, const struct tg_http_response *response)
 {
-  struct tg_hooks *hooks = answer->lane->delivery->hooks;
-  const struct tg_http_response *response = answer->response;
+  struct tg_hooks *hooks = delivery->hooks;
   enum tg_outcome outcome = tg_outcome_of(response->status, response->error.code, response->retry_after);
   if (response->status == 0 || !tg_hooked(hooks, TG_METHOD_delivery_is_delivered))
     return outcome;
@@ -197,9 +196,40 @@ static void on_refused(struct answer *answer)
   retry_after(answer, delay);
 }
 
-void tg_lane_answered(void *ctx, const struct tg_http_response *response)
+void tg_lane_unsend(struct tg_lane *lane)
 {
-  struct tg_lane *lane = ctx;
+  struct tg_handler *handler = lane->sending;
+  tg_batch_take_back(lane);
+  lane->request = 0;
+  lane->sending = NULL;
+  lane->state = TG_LANE_IDLE;
+  tg_handler_release(handler);
+}
+
+static void act(struct answer *answer, enum tg_outcome outcome)
+{
+  switch (outcome) {
+  case TG_OUTCOME_DELIVERED:
+    on_delivered(answer);
+    break;
+  case TG_OUTCOME_RETRY:
+  case TG_OUTCOME_BUSY:
+  case TG_OUTCOME_MISCONFIGURED:
+    on_trouble(answer, outcome);
+    break;
+  case TG_OUTCOME_SLOW_DOWN:
+    on_slow_down(answer);
+    break;
+  case TG_OUTCOME_REFUSED:
+    on_refused(answer);
+    break;
+  case TG_OUTCOME_CANCELLED:
+    break;
+  }
+}
+
+static void end_request(struct tg_lane *lane, const struct tg_http_response *response, bool accepted)
+{
   struct answer answer = {
       .lane = lane, .handler = lane->sending, .event = lane->queue.head, .response = response};
   struct tg_handler *handler = answer.handler;
@@ -208,36 +238,29 @@ void tg_lane_answered(void *ctx, const struct tg_http_response *response)
   lane->sending = NULL;
   lane->state = TG_LANE_IDLE;
   answer.count = tg_batch_take_back(lane);
-  if (response->status)
+  if (response->status && !response->error.message[0])
     snprintf(answer.reason, sizeof answer.reason, "it answered %ld", response->status);
   else
     snprintf(answer.reason, sizeof answer.reason, "%s", response->error.message);
 
-  enum tg_outcome outcome = judge(&answer);
+  enum tg_outcome outcome = accepted ? TG_OUTCOME_DELIVERED : tg_judge(lane->delivery, response);
   tg_count(&handler->stats->requests[outcome]);
   tg_count_by(&handler->stats->microseconds, (uint64_t)(response->seconds * 1e6));
-  switch (outcome) {
-  case TG_OUTCOME_DELIVERED:
-    on_delivered(&answer);
-    break;
-  case TG_OUTCOME_RETRY:
-  case TG_OUTCOME_BUSY:
-  case TG_OUTCOME_MISCONFIGURED:
-    on_trouble(&answer, outcome);
-    break;
-  case TG_OUTCOME_SLOW_DOWN:
-    on_slow_down(&answer);
-    break;
-  case TG_OUTCOME_REFUSED:
-    on_refused(&answer);
-    break;
-  case TG_OUTCOME_CANCELLED:
-    break;
-  }
+  act(&answer, outcome);
   if (lane->handler && outcome != TG_OUTCOME_CANCELLED)
     tg_handler_pump(lane->handler);
   if (handler->retired)
     tg_handler_retire(handler);
   else if (handler != lane->handler && outcome != TG_OUTCOME_CANCELLED)
     tg_handler_pump(handler);
+}
+
+void tg_lane_answered(void *ctx, const struct tg_http_response *response)
+{
+  end_request(ctx, response, false);
+}
+
+void tg_lane_delivered(struct tg_lane *lane, bool accepted, const struct tg_http_response *response)
+{
+  end_request(lane, response, accepted);
 }

@@ -31,7 +31,7 @@ static void on_gap(void *ctx, const struct tg_log_gap *gap)
 
 void tg_backlog_take_gaps(struct tg_delivery *delivery)
 {
-  while (delivery->noted_gaps.length > 0) {
+  while (delivery->noted_gaps.length > 0 && delivery->walking == 0) {
     struct tg_buf noted = delivery->noted_gaps;
     delivery->noted_gaps = (struct tg_buf){0};
     const struct noted_gap *gaps = (const struct noted_gap *)noted.data;

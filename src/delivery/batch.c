@@ -70,22 +70,24 @@ struct tg_span tg_batch_body(struct tg_lane *lane, int count)
   return (struct tg_span){lane->body.data, lane->body.length};
 }
 
-static const char *kind_of(const struct tg_queued *event)
+void tg_batch_key_of(char key[TG_BATCH_KEY], int shard_id, uint64_t epoch, struct tg_batch_end first,
+                     struct tg_batch_end last)
 {
-  return event->marker ? "gap-" : "";
+  int length =
+      snprintf(key, TG_BATCH_KEY, "Idempotency-Key: %d.%llu.%s%llu", shard_id, (unsigned long long)epoch,
+               first.marker ? "gap-" : "", (unsigned long long)first.sequence);
+  if (last.sequence != first.sequence || last.marker != first.marker)
+    snprintf(key + length, TG_BATCH_KEY - (size_t)length, "-%s%llu", last.marker ? "gap-" : "",
+             (unsigned long long)last.sequence);
 }
 
 void tg_batch_key(char key[TG_BATCH_KEY], const struct tg_lane *lane, int count)
 {
   const struct tg_queued *first = lane->queue.head, *last = first;
-  int length =
-      snprintf(key, TG_BATCH_KEY, "Idempotency-Key: %d.%llu.%s%llu", lane->shard_id,
-               (unsigned long long)first->epoch, kind_of(first), (unsigned long long)first->sequence);
   for (int i = 1; i < count; i++)
     last = last->next;
-  if (last != first)
-    snprintf(key + length, TG_BATCH_KEY - (size_t)length, "-%s%llu", kind_of(last),
-             (unsigned long long)last->sequence);
+  tg_batch_key_of(key, lane->shard_id, first->epoch, (struct tg_batch_end){first->sequence, first->marker},
+                  (struct tg_batch_end){last->sequence, last->marker});
 }
 
 void tg_batch_lend(struct tg_lane *lane, int count)

@@ -127,16 +127,17 @@ void tg_delivery_free(struct tg_delivery *delivery)
     struct tg_lane *lane = delivery->lanes[i];
     if (!lane)
       continue;
-    if (lane->request) {
+    if (lane->request)
       tg_http_cancel(delivery->http, lane->request);
-      lane->request = 0;
-      tg_handler_in_flight(lane->sending, -1);
-      if (lane->sending->retired)
-        tg_handler_retire(lane->sending);
-    }
+    lane->request = 0;
+    if (lane->sending)
+      tg_handler_release(lane->sending);
+    lane->sending = NULL;
     uv_close((uv_handle_t *)&lane->retry, on_lane_timer_closed);
     uv_close((uv_handle_t *)&lane->quiet, on_lane_timer_closed);
   }
+  tg_scripted_free(delivery);
+  tg_posts_free(delivery);
   tg_backlog_close(delivery);
   for (int i = 0; i < delivery->handler_count; i++)
     tg_handler_retire(delivery->handlers[i]);
@@ -207,6 +208,12 @@ static void set_handlers(struct tg_delivery *delivery, const struct tg_strings *
     tg_handler_pump(delivery->handlers[i]);
 }
 
+static bool script_delivers(const struct tg_delivery *delivery)
+{
+  return tg_hooked(delivery->hooks, TG_METHOD_delivery_deliver) ||
+         tg_hooked(delivery->hooks, TG_METHOD_delivery_handle_queue);
+}
+
 void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_config *config)
 {
   delivery->config = config;
@@ -224,7 +231,10 @@ void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_confi
     delivery->drop_first[tg_event_type(name, strlen(name))] = true;
   }
   tg_backlog_reconfigure(delivery);
-  set_handlers(delivery, &config->event_handler.urls);
+  char *items[] = {(char *)TG_SCRIPT_URL};
+  struct tg_strings script = {items, 1};
+  bool scripted = config->event_handler.urls.count == 0 && script_delivers(delivery);
+  set_handlers(delivery, scripted ? &script : &config->event_handler.urls);
 }
 
 /* --- sessions ------------------------------------------------------------------- */
@@ -232,6 +242,8 @@ void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_confi
 void tg_delivery_enqueue(struct tg_delivery *delivery, const struct tg_event *event)
 {
   struct tg_lane *lane = tg_lane_of(delivery, event->shard_id);
+  if (!lane->handler && script_delivers(delivery)) /* since a moment ago */
+    tg_delivery_reconfigure(delivery, delivery->config);
   if (lane->handler) {
     tg_lane_push(lane, event);
   } else {

@@ -9,6 +9,7 @@
  * Owned by the worker; loop thread only. Lanes keep the order of their shard
  * and do not wait for each other. */
 
+#include "base/buf.h"
 #include "base/config.h"
 #include "base/hooks.h"
 #include "proto/event.h"
@@ -18,6 +19,7 @@
 
 struct tg_delivery;
 struct tg_http;
+struct tg_http_response;
 struct tg_callback;
 struct tg_interaction_facts; /* interaction_facts.h */
 
@@ -105,6 +107,58 @@ struct tg_callback *tg_delivery_answer_interaction(struct tg_delivery *delivery,
                                                    tg_interaction_answered *done, void *ctx);
 /* Before that: it ends, and `done` is not called. */
 void tg_delivery_cancel_answer(struct tg_callback *answer);
+
+/* --- for scripts: queues and deliveries of their own ------------------------------- */
+
+/* What waits of a shard, or, with TG_ALL_SHARDS, of all of the worker. */
+struct tg_queue_figures {
+  uint64_t events, bytes; /* in memory and in the logs */
+  tg_ms age;              /* ms since the oldest was received; 0: none waits */
+};
+void tg_delivery_queue_figures(struct tg_delivery *delivery, int shard_id, struct tg_queue_figures *figures);
+
+/* The next shard behind `after` (-1: the first) of which something waits; -1: none. */
+int tg_delivery_queue_next_shard(struct tg_delivery *delivery, int after);
+
+enum tg_queue_verdict { TG_QUEUE_KEEP, TG_QUEUE_DROP, TG_QUEUE_STOP };
+typedef enum tg_queue_verdict tg_queue_visit(void *ctx, struct tg_event *event);
+
+/* Shows the shard's (or all shards') events to `visit`, those that are at hand in
+ * memory and not in flight, the oldest of a shard first, and drops what it says,
+ * with markers and counts. The event lives only during the call. Nothing leaves
+ * a queue while this runs. Returns how many were dropped. */
+uint64_t tg_delivery_queue_walk(struct tg_delivery *delivery, int shard_id, tg_queue_visit *visit, void *ctx);
+
+/* Drops the oldest `count` events, interactions last, also those that are in a
+ * log alone; of all shards: of the fullest. Returns how many were there. */
+uint64_t tg_delivery_queue_drop(struct tg_delivery *delivery, int shard_id, uint64_t count);
+
+/* The event, as a walk has shown it, is delivered. False: it does not wait any more. */
+bool tg_delivery_queue_ack(struct tg_delivery *delivery, const struct tg_event *event);
+
+/* The default of delivery.queue_overflow: the oldest goes, of the fullest shard. */
+void tg_delivery_queue_overflow(struct tg_delivery *delivery);
+
+/* The default of delivery.deliver: POSTs events of one shard, in order, to its
+ * event handler, as the lane would. Copies what it needs. `done` is called once,
+ * perhaps from in here (then NULL is returned): `response` NULL: all are
+ * accepted; else the answer to the first that was not, and `delivered` were
+ * before it. */
+struct tg_post;
+typedef void tg_posted(void *ctx, const struct tg_http_response *response, int delivered);
+struct tg_post *tg_delivery_post(struct tg_delivery *delivery, const struct tg_event *events, int count,
+                                 tg_posted *done, void *ctx);
+/* `done` is not called. */
+void tg_delivery_cancel_post(struct tg_post *post);
+
+/* The default of delivery.handle_queue: the lane drains the shard's queue itself;
+ * done(ctx) when nothing waits any more, perhaps from in here (then false). */
+bool tg_delivery_drain_queue(struct tg_delivery *delivery, int shard_id, void (*done)(void *ctx), void *ctx);
+/* `done` is not called. */
+void tg_delivery_forget_drain(struct tg_delivery *delivery, void *ctx);
+
+/* The body of the event's POST, as tg_delivery_enqueue() would make it. */
+void tg_event_write_body(const struct tg_event *event, struct tg_buf *body);
 
 /* The configuration has changed by a reload; takes over what can change live. */
 void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_config *config);

@@ -11,6 +11,9 @@
  *     handler.c    one event handler URL: who may send, and when
  *     answer.c     what an answer does to event, lane and handler
  *     interaction.h  interactions that the event handler does not answer in time
+ *     scripted.c   deliver and handle_queue of a script in the place of the above
+ *     post.c       the default of deliver, for scripts
+ *     queue.c      what scripts see of a queue, and do to it
  *     delivery.c   life and death, configuration, drain */
 
 #include "base/buf.h"
@@ -36,11 +39,15 @@ enum {
   TG_BATCH_KEY = 128,
 };
 
+/* In place of event_handler.urls when there are none, but a script delivers. */
+#define TG_SCRIPT_URL "script"
+
 enum tg_lane_state {
   TG_LANE_IDLE,    /* nothing to send */
   TG_LANE_READY,   /* in its handler's ring */
   TG_LANE_SENDING, /* the first of its queue are in flight */
   TG_LANE_WAITING, /* its retry timer runs */
+  TG_LANE_SCRIPT,  /* a script's handle_queue has it */
 };
 
 _Static_assert((int)TG_OUTCOME_CANCELLED < (int)TG_STATS_OUTCOMES, "each has its counter in the page");
@@ -98,7 +105,12 @@ struct tg_lane {
   struct tg_handler *sending; /* whose request is in flight; may be a retired one */
   enum tg_lane_state state;
   struct tg_lane *next_ready;
-  uint64_t request; /* tg_http_start() */
+  struct tg_call *call;       /* of the script's, that works for the lane */
+  struct tg_drainer *drainers; /* who wait until it is empty */
+  bool by_default;             /* until it is empty, whatever the script has */
+  int idle_drains;             /* calls of handle_queue in a row that took nothing */
+  uint64_t taken;              /* events that have left the queue, ever */
+  uint64_t request;            /* tg_http_start() */
   int in_flight;    /* so many of the first events are in it */
   struct tg_buf body; /* of it, unless the event's own bytes are */
   uv_timer_t retry;
@@ -171,6 +183,11 @@ struct tg_delivery {
   tg_ms wall_offset;              /* wall clock - uv_now() */
   struct tg_shard_row *spare_row; /* for shards without a row */
 
+  struct tg_call *calls; /* into the script that have not ended */
+  struct tg_post *posts;
+  int walking; /* queues are being looked at by a script: nothing may leave them */
+  bool asking; /* queue_overflow */
+
   uv_timer_t report;
   uv_timer_t drain;
   tg_ms drain_until; /* uv_now() */
@@ -212,6 +229,14 @@ void tg_overflow_refuse(struct tg_lane *lane, const struct tg_item *item, enum t
 void tg_overflow_tell(struct tg_lane *lane, bool at_once);
 /* Policy drops an event that waits in the lane's memory, and that is not in flight. */
 void tg_overflow_drop(struct tg_lane *lane, struct tg_queued *event, enum tg_drop reason);
+/* The script's queue_overflow, before `size` bytes more come into the log. */
+void tg_overflow_ask_for_log(struct tg_delivery *delivery, uint64_t size);
+/* The oldest one goes, an interaction last; of the fullest lane. False: there is none. */
+bool tg_overflow_drop_oldest(struct tg_delivery *delivery, enum tg_drop reason);
+/* Counts `count` more; with a log nothing else is to be done. */
+void tg_overflow_count(struct tg_lane *lane, enum tg_drop reason, uint64_t count);
+/* The same of an event in lane->late. */
+void tg_overflow_drop_late(struct tg_lane *lane, struct tg_queued *event, enum tg_drop reason);
 /* Once a minute: events in memory alone that are older than queue.max_age. */
 void tg_overflow_expire(struct tg_delivery *delivery);
 /* What was lost, for the program's log: the first is told at once, the others once a minute. */
@@ -226,6 +251,12 @@ int tg_batch_choose(struct tg_lane *lane);
 struct tg_span tg_batch_body(struct tg_lane *lane, int count);
 /* The header line. A batch is named by its first and its last event. */
 void tg_batch_key(char key[TG_BATCH_KEY], const struct tg_lane *lane, int count);
+struct tg_batch_end {
+  uint64_t sequence;
+  bool marker;
+};
+void tg_batch_key_of(char key[TG_BATCH_KEY], int shard_id, uint64_t epoch, struct tg_batch_end first,
+                     struct tg_batch_end last);
 void tg_batch_lend(struct tg_lane *lane, int count);
 /* Returns how many were in flight. */
 int tg_batch_take_back(struct tg_lane *lane);
@@ -238,6 +269,15 @@ void tg_handler_retire(struct tg_handler *handler);
 /* A request leaves (1) or has ended (-1). */
 void tg_handler_in_flight(struct tg_handler *handler, int change);
 void tg_handler_ready(struct tg_handler *handler, struct tg_lane *lane);
+/* Has the event handler POST the first ones of the lane, which are lent out. */
+void tg_handler_post_first(struct tg_handler *handler, struct tg_lane *lane);
+/* POSTs a body. `key`: the header line. */
+uint64_t tg_handler_post(struct tg_handler *handler, const char *key, struct tg_span body, tg_http_done *done,
+                         void *ctx);
+/* There is no URL, but a script takes events. */
+bool tg_handler_is_script(const struct tg_handler *handler);
+/* A request that the handler had is over. */
+void tg_handler_release(struct tg_handler *handler);
 /* Takes the lane out of the ring, if it is in. */
 void tg_handler_forget(struct tg_handler *handler, struct tg_lane *lane);
 /* Sends what may be sent now. */
@@ -249,6 +289,30 @@ void tg_handler_failed(struct tg_handler *handler, tg_ms wait, enum tg_outcome o
 
 /* answer.c */
 tg_http_done tg_lane_answered;
+/* The same for what a script's deliver has said; `accepted`: it has the events. */
+void tg_lane_delivered(struct tg_lane *lane, bool accepted, const struct tg_http_response *response);
+/* What was sent is to be sent again as if it had not been. */
+void tg_lane_unsend(struct tg_lane *lane);
+enum tg_outcome tg_judge(struct tg_delivery *delivery, const struct tg_http_response *response);
+
+/* scripted.c */
+enum { TG_SCRIPT_PATIENCE = 6 }; /* times event_handler.timeout */
+/* Hands what was lent out to the script's deliver. False: there is none. */
+bool tg_scripted_deliver(struct tg_lane *lane);
+/* Hands the queue to the script's handle_queue. False: there is none, or the default is at work. */
+bool tg_scripted_drain(struct tg_lane *lane);
+/* The default has emptied the queue. */
+void tg_scripted_rest(struct tg_lane *lane);
+/* Whoever works for the lane in the script has looked at its queue. */
+void tg_scripted_touch(struct tg_lane *lane);
+void tg_scripted_free(struct tg_delivery *delivery);
+
+/* post.c */
+void tg_posts_free(struct tg_delivery *delivery);
+
+/* queue.c: an event as scripts see it. `marker`: room for the text of one. */
+void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char marker[TG_MARKER_MAX],
+                     struct tg_event *event);
 
 /* How many events wait, in memory and in the logs. */
 static inline uint64_t tg_delivery_waiting(const struct tg_delivery *delivery)

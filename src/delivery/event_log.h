@@ -233,6 +233,14 @@ uint64_t tg_event_log_expire(struct tg_event_log *log, tg_ms now);
  * that is being written. */
 bool tg_event_log_drop_oldest(struct tg_event_log *log);
 
+/* Whether `size` bytes more, or the next segment, which is prepared in time, do
+ * not fit into disk_bytes: now is the time to drop something by choice. */
+bool tg_event_log_wants_room(const struct tg_event_log *log, uint64_t size);
+
+/* Gives back to the disk the room of what was dropped or acked in segments in
+ * which other records still wait. */
+void tg_event_log_reclaim(struct tg_event_log *log);
+
 struct tg_log_figures {
   uint64_t events, bytes; /* records that wait, and their payloads */
   tg_ms oldest_at;        /* whole seconds; 0: nothing waits */

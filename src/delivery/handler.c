@@ -31,7 +31,7 @@ struct tg_handler *tg_handler_new(struct tg_delivery *delivery, const char *url)
   struct tg_handler *handler = tg_calloc(1, sizeof *handler);
   handler->delivery = delivery;
   handler->url = tg_strdup(url);
-  handler->public_url = tg_http_url_public(url);
+  handler->public_url = tg_handler_is_script(handler) ? tg_strdup("gateway.delivery") : tg_http_url_public(url);
   tg_window_init(&handler->window);
   handler->stats = tg_stats_handler(handler->public_url);
   change_gauge(&handler->stats->users, 1);
@@ -61,8 +61,15 @@ void tg_handler_retire(struct tg_handler *handler)
     uv_close((uv_handle_t *)&handler->timer, on_retired);
 }
 
+bool tg_handler_is_script(const struct tg_handler *handler)
+{
+  return strcmp(handler->url, TG_SCRIPT_URL) == 0;
+}
+
 void tg_handler_ready(struct tg_handler *handler, struct tg_lane *lane)
 {
+  if (tg_scripted_drain(lane))
+    return;
   lane->state = TG_LANE_READY;
   lane->next_ready = NULL;
   if (handler->ready_last)
@@ -108,29 +115,48 @@ static struct tg_lane *next_lane(struct tg_handler *handler)
   return lane;
 }
 
-static void send_first(struct tg_handler *handler, struct tg_lane *lane)
+uint64_t tg_handler_post(struct tg_handler *handler, const char *key, struct tg_span body, tg_http_done *done,
+                         void *ctx)
 {
   struct tg_delivery *delivery = handler->delivery;
   tg_ms timeout = delivery->config->event_handler.timeout;
-  int count = tg_batch_choose(lane);
-  char key[TG_BATCH_KEY];
-  tg_batch_key(key, lane, count);
   const char *headers[] = {"Content-Type: application/json", key, delivery->authorization, NULL};
   struct tg_http_request request = {
       .method = "POST",
       .url = handler->url,
       .headers = headers,
-      .body = tg_batch_body(lane, count),
+      .body = body,
       .timeout = timeout,
       .connect_timeout = timeout < TG_CONNECT_TIMEOUT ? timeout : TG_CONNECT_TIMEOUT,
       .max_body = 2048,
       .cut_body = true,
   };
-  tg_batch_lend(lane, count);
+  return tg_http_start(delivery->http, &request, done, ctx);
+}
+
+void tg_handler_post_first(struct tg_handler *handler, struct tg_lane *lane)
+{
+  char key[TG_BATCH_KEY];
+  tg_batch_key(key, lane, lane->in_flight);
+  struct tg_span body = tg_batch_body(lane, lane->in_flight);
+  lane->request = tg_handler_post(handler, key, body, tg_lane_answered, lane);
+}
+
+static void send_first(struct tg_handler *handler, struct tg_lane *lane)
+{
+  tg_batch_lend(lane, tg_batch_choose(lane));
   lane->state = TG_LANE_SENDING;
   lane->sending = handler;
   tg_handler_in_flight(handler, 1);
-  lane->request = tg_http_start(delivery->http, &request, tg_lane_answered, lane);
+  if (!tg_scripted_deliver(lane))
+    tg_handler_post_first(handler, lane);
+}
+
+void tg_handler_release(struct tg_handler *handler)
+{
+  tg_handler_in_flight(handler, -1);
+  if (handler->retired)
+    tg_handler_retire(handler);
 }
 
 static void on_wait_over(uv_timer_t *timer)
@@ -150,6 +176,8 @@ void tg_handler_pump(struct tg_handler *handler)
     tg_interactions_expire(lane);
     if (lane->queue.head && lane->state == TG_LANE_IDLE) /* else it was emptied, or is in the ring again */
       send_first(handler, lane);
+    else if (lane->by_default) /* overflow has emptied it */
+      tg_scripted_rest(lane);
   }
   if (handler->ready && handler->circuit.state == TG_CIRCUIT_OPEN && now < handler->circuit.until)
     uv_timer_start(&handler->timer, on_wait_over, (uint64_t)(handler->circuit.until - now), 0);

@@ -11,7 +11,9 @@ static void on_retry(uv_timer_t *timer)
 {
   struct tg_lane *lane = timer->data;
   lane->state = TG_LANE_IDLE;
-  if (!lane->handler || !lane->queue.head)
+  if (!lane->queue.head && lane->by_default)
+    tg_scripted_rest(lane);
+  if (!lane->handler || !lane->queue.head || lane->state != TG_LANE_IDLE)
     return;
   tg_handler_ready(lane->handler, lane);
   tg_handler_pump(lane->handler);
@@ -139,6 +141,7 @@ static void take_out(struct tg_lane *lane, struct tg_queued *event)
   tg_lane_settle(lane, event);
   tg_lane_queue_remove(&lane->queue, &lane->delivery->queued, event);
   tg_queued_free(event);
+  lane->taken++;
 }
 
 static void has_shrunk(struct tg_lane *lane)
@@ -147,6 +150,8 @@ static void has_shrunk(struct tg_lane *lane)
   if (lane->spilled)
     tg_lane_refill(lane);
   tg_lane_publish(lane);
+  if (__builtin_expect(lane->by_default, 0) && !lane->queue.head && lane->state == TG_LANE_IDLE)
+    tg_lane_wait(lane, 0); /* tg_scripted_rest(), not from in here */
   if (delivery->drained && tg_delivery_waiting(delivery) == 0)
     uv_timer_start(&delivery->drain, delivery->drain.timer_cb, 0, 0);
 }
@@ -199,6 +204,8 @@ tg_log_position tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
       tg_overflow_refuse(lane, item, TG_DROP_FIRST);
       return 0;
     }
+    if (tg_hooked(delivery->hooks, TG_METHOD_delivery_queue_overflow))
+      tg_overflow_ask_for_log(delivery, size);
     position = tg_backlog_append(delivery, lane->shard_id, item);
     if (position != 0)
       lane->last_position = position;

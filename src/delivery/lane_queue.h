@@ -27,6 +27,7 @@ struct tg_queued {
   bool in_flight; /* its bytes are lent out: it may not be freed */
   bool trying;    /* of what was sent last, without success */
   bool suspect;   /* of a batch that was refused */
+  bool chosen;    /* a script wants to drop it */
   bool marker;    /* tells of a gap */
   bool gap;       /* a marker that was not in a log: its body is a struct tg_gap */
   bool logged;    /* outlives this process, or did until the log lost it */

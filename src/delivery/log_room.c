@@ -198,6 +198,18 @@ bool tg_event_log_drop_oldest(struct tg_event_log *log)
   return drop_oldest(log, TG_LOSS_OVERFLOW);
 }
 
+void tg_event_log_reclaim(struct tg_event_log *log)
+{
+  for (size_t i = 0; i < log->segments.count && !log->shared; i++) {
+    struct tg_log_segment *segment = log->segments.at[i];
+    if (!segment->sealed || segment == log->current)
+      continue;
+    bool thinned = segment->thinned; /* that is: all but what is to be kept was dropped */
+    thin(log, segment);
+    segment->thinned = thinned;
+  }
+}
+
 static bool is_older(const struct tg_index_entry *entry, uint64_t limit)
 {
   return entry->at < limit;
@@ -230,6 +242,13 @@ static uint32_t choose_size(const struct tg_event_log *log)
     if (log->segments.at[i]->sealed && log->segments.at[i]->live > 0)
       return log->large_segment;
   return log->small_segment;
+}
+
+bool tg_event_log_wants_room(const struct tg_event_log *log, uint64_t size)
+{
+  uint64_t end = log->current->end + log->pending.length + size;
+  return log->disk_bytes > 0 && !log->prepared && end > log->current->size / 4 * 3 &&
+         log->segments.disk + choose_size(log) > log->disk_bytes;
 }
 
 static struct tg_log_segment *make_segment(struct tg_event_log *log, uint64_t need, struct tg_error *error)

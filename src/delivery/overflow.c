@@ -29,13 +29,13 @@ static void first_drop(struct tg_delivery *delivery)
          (unsigned long long)limit, bound(delivery));
 }
 
-static void count(struct tg_lane *lane, enum tg_drop reason)
+void tg_overflow_count(struct tg_lane *lane, enum tg_drop reason, uint64_t count)
 {
   struct tg_delivery *delivery = lane->delivery;
   if (!delivery->dropping && (reason == TG_DROP_FIRST || reason == TG_DROP_OLDEST))
     first_drop(delivery);
-  delivery->drops[reason]++;
-  tg_count(&lane->row->dropped);
+  delivery->drops[reason] += count;
+  tg_count_by(&lane->row->dropped, count);
 }
 
 static const char *reason_of(enum tg_drop reason)
@@ -111,7 +111,7 @@ void tg_overflow_refuse(struct tg_lane *lane, const struct tg_item *item, enum t
   struct tg_gap *gap = &lane->refused;
   if (item->marker)
     return;
-  count(lane, reason);
+  tg_overflow_count(lane, reason, 1);
   if (!lane->delivery->config->event_handler.markers)
     return;
   if (gap->count > 0 && gap->epoch != item->epoch)
@@ -155,7 +155,7 @@ static void drop(struct tg_lane *lane, struct tg_lane_queue *queue, struct tg_qu
                        .count = 1,
                        .reason = reason_of(reason)};
   if (!event->marker) {
-    count(lane, reason);
+    tg_overflow_count(lane, reason, 1);
     if (lane->delivery->config->event_handler.markers)
       tg_lane_mark_drop(lane, queue, event, &gap); /* joins that of the one before */
   }
@@ -170,6 +170,11 @@ static void drop(struct tg_lane *lane, struct tg_lane_queue *queue, struct tg_qu
 void tg_overflow_drop(struct tg_lane *lane, struct tg_queued *event, enum tg_drop reason)
 {
   drop(lane, &lane->queue, event, reason);
+}
+
+void tg_overflow_drop_late(struct tg_lane *lane, struct tg_queued *event, enum tg_drop reason)
+{
+  drop(lane, &lane->late, event, reason);
 }
 
 /* Memory is given back by dropping what no log has: the rest of a lane that is
@@ -221,18 +226,53 @@ static bool unload(struct tg_delivery *delivery)
   return done;
 }
 
+bool tg_overflow_drop_oldest(struct tg_delivery *delivery, enum tg_drop reason)
+{
+  struct tg_lane *lane;
+  struct tg_queued *event = choose_victim(delivery, &lane);
+  if (!event)
+    return false;
+  drop(lane, victims(lane), event, reason);
+  return true;
+}
+
+/* The script decides what goes; what it leaves is the default's. */
+static void ask(struct tg_delivery *delivery)
+{
+  if (delivery->asking) /* it queues something itself */
+    return;
+  struct tg_value argument = tg_value_queue(TG_ALL_SHARDS);
+  delivery->asking = true;
+  tg_hook_call(delivery->hooks, TG_METHOD_delivery_queue_overflow, &argument, 1, TG_NIL, NULL);
+  delivery->asking = false;
+}
+
+void tg_overflow_ask_for_log(struct tg_delivery *delivery, uint64_t size)
+{
+  struct tg_event_log *log = delivery->own->log;
+  if (delivery->walking > 0 || delivery->asking || !tg_event_log_wants_room(log, size))
+    return;
+  uint64_t before = delivery->drops[TG_DROP_SCRIPT];
+  ask(delivery);
+  if (delivery->drops[TG_DROP_SCRIPT] != before)
+    tg_event_log_reclaim(log);
+}
+
 /* False: there is no room, and none can be made. */
 static bool make_room(struct tg_delivery *delivery, uint64_t size)
 {
   uint64_t limit = delivery->config->queue.memory_bytes;
+  if (delivery->walking > 0 || size > limit)
+    return size <= limit;
+  bool hooked = tg_hooked(delivery->hooks, TG_METHOD_delivery_queue_overflow);
   while (delivery->queued.bytes + size > limit) {
-    struct tg_lane *lane;
-    if (size <= limit && unload(delivery))
+    if (unload(delivery))
       continue;
-    struct tg_queued *event = size <= limit ? choose_victim(delivery, &lane) : NULL;
-    if (!event)
+    if (hooked)
+      ask(delivery);
+    else if (!tg_overflow_drop_oldest(delivery, TG_DROP_OLDEST))
       return false;
-    drop(lane, victims(lane), event, TG_DROP_OLDEST);
+    hooked = false; /* it was asked */
   }
   return true;
 }

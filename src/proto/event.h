@@ -28,6 +28,11 @@ struct tg_event {
   enum tg_guild_create guild_create;
   bool replayed;       /* came between RESUME and RESUMED */
 
+  /* Of an event out of a queue: the body of its POST, into which the spans above
+   * point. A marker tells of a gap: its name is GATEWAY_GAP, its data the gap. */
+  struct tg_span body;
+  bool marker;
+
   /* What a filter or script put in place of the message (the whole
    * {"t":..,"s":..,"op":0,"d":..} text); .at is NULL when nothing did. Owned
    * by whoever runs the event path; freed when the event is done. */

@@ -3,6 +3,7 @@
 #include "script/sched.h"
 
 #include "delivery/delivery.h"
+#include "delivery/http.h"
 #include "delivery/interaction_facts.h"
 #include "worker/worker.h"
 
@@ -131,6 +132,148 @@ static int l_handle_interaction_queueing(lua_State *L)
   return tg_wait_yield(L, &answering->wait);
 }
 
+/* ---- deliver: waits for the answers ---- */
+
+struct delivering {
+  struct tg_wait wait;
+  const struct tg_core *core;
+  struct tg_post *post; /* NULL: it has ended */
+};
+
+struct posted {
+  const struct tg_http_response *response; /* NULL: all are accepted */
+  int delivered;
+};
+
+/* true; or nil, err with err.status, err.retry_after and err.delivered */
+static int push_posted(lua_State *L, void *ctx)
+{
+  const struct posted *posted = ctx;
+  const struct tg_http_response *response = posted->response;
+  if (!response) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  if (response->status)
+    tg_push_failure(L, "status", "the event handler answered %ld", response->status);
+  else
+    tg_push_failure(L, response->error.code, "%s", response->error.message);
+  lua_pushinteger(L, (lua_Integer)response->status);
+  lua_setfield(L, -2, "status");
+  lua_pushinteger(L, posted->delivered);
+  lua_setfield(L, -2, "delivered");
+  if (response->retry_after >= 0) {
+    lua_pushnumber(L, (lua_Number)response->retry_after);
+    lua_setfield(L, -2, "retry_after");
+  }
+  return 2;
+}
+
+static void on_posted(void *ctx, const struct tg_http_response *response, int delivered)
+{
+  struct delivering *delivering = ctx;
+  struct posted posted = {response, delivered};
+  delivering->post = NULL;
+  tg_wait_finish(&delivering->wait, push_posted, &posted);
+  free(delivering);
+}
+
+static void cancel_delivering(struct tg_wait *wait)
+{
+  struct delivering *delivering = (struct delivering *)wait;
+  if (delivering->post)
+    delivering->core->delivery_cancel_post(delivering->post);
+  free(delivering);
+}
+
+static void check_one_shard(lua_State *L, const struct tg_event *events, int count)
+{
+  luaL_argcheck(L, count > 0, 2, "expected at least one event");
+  for (int i = 1; i < count; i++)
+    luaL_argcheck(L, events[i].shard_id == events[0].shard_id, 2, "expected events of one shard");
+}
+
+/* deliver(events): POSTs them to the event handler of their shard */
+static int l_deliver(lua_State *L)
+{
+  if (!tg_wait_allowed(L, name_of(L)))
+    return tg_wait_park(L);
+  struct tg_delivery *delivery = delivery_of(L);
+  if (!delivery)
+    return 2;
+  int count;
+  const struct tg_event *events = tg_check_events(L, 2, &count);
+  check_one_shard(L, events, count);
+  struct delivering *delivering = tg_calloc(1, sizeof *delivering);
+  delivering->core = tg_core_of(L);
+  tg_wait_init(&delivering->wait, L, cancel_delivering);
+  struct tg_wait *wait = &delivering->wait;
+  struct tg_post *post = delivering->core->delivery_post(delivery, events, count, on_posted, delivering);
+  if (post)
+    delivering->post = post;
+  return tg_wait_yield(L, wait);
+}
+
+/* ---- handle_queue, queue_overflow ---- */
+
+struct draining {
+  struct tg_wait wait;
+  const struct tg_core *core;
+  struct tg_delivery *delivery;
+};
+
+static int push_drained(lua_State *L, void *ctx)
+{
+  (void)ctx;
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static void on_drained(void *ctx)
+{
+  struct draining *draining = ctx;
+  tg_wait_finish(&draining->wait, push_drained, NULL);
+  free(draining);
+}
+
+static void cancel_draining(struct tg_wait *wait)
+{
+  struct draining *draining = (struct draining *)wait;
+  draining->core->delivery_forget_drain(draining->delivery, draining);
+  free(draining);
+}
+
+/* handle_queue(queue): the lane drains it itself -> true when it is empty */
+static int l_handle_queue(lua_State *L)
+{
+  if (!tg_wait_allowed(L, name_of(L)))
+    return tg_wait_park(L);
+  struct tg_delivery *delivery = delivery_of(L);
+  int shard_id = tg_check_queue(L, 2);
+  luaL_argcheck(L, shard_id != TG_ALL_SHARDS, 2, "expected the queue of one shard");
+  if (!delivery)
+    return 2;
+  struct draining *draining = tg_calloc(1, sizeof *draining);
+  draining->core = tg_core_of(L);
+  draining->delivery = delivery;
+  tg_wait_init(&draining->wait, L, cancel_draining);
+  struct tg_wait *wait = &draining->wait;
+  draining->core->delivery_drain_queue(delivery, shard_id, on_drained, draining);
+  return tg_wait_yield(L, wait);
+}
+
+/* queue_overflow(queue): the oldest goes, interactions last */
+static int l_queue_overflow(lua_State *L)
+{
+  tg_state_of(L);
+  struct tg_delivery *delivery = delivery_of(L);
+  if (!delivery)
+    return 2;
+  tg_core_of(L)->delivery_queue_overflow(delivery);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 /* guild_create_kind(event) -> "loading", "joined", "available", or nil */
 static int l_guild_create_kind(lua_State *L)
 {
@@ -158,6 +301,9 @@ const luaL_Reg tg_native_delivery[] = {
     {"handle_interaction_queueing", l_handle_interaction_queueing},
     {"retry_delay", l_retry_delay},
     {"is_delivered", l_is_delivered},
+    {"deliver", l_deliver},
+    {"handle_queue", l_handle_queue},
+    {"queue_overflow", l_queue_overflow},
     {0},
 };
 

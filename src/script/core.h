@@ -11,6 +11,19 @@
 #include "shard/shard.h"
 #include "worker/worker.h"
 
+/* Of queues; the test kit has them in a file of their own. */
+#define TG_CORE_QUEUE_FUNCTIONS(X)                                                                           \
+  X(delivery_queue_figures)                                                                                  \
+  X(delivery_queue_next_shard)                                                                               \
+  X(delivery_queue_walk)                                                                                     \
+  X(delivery_queue_drop)                                                                                     \
+  X(delivery_queue_ack)                                                                                      \
+  X(delivery_queue_overflow)                                                                                 \
+  X(delivery_post)                                                                                           \
+  X(delivery_cancel_post)                                                                                    \
+  X(delivery_drain_queue)                                                                                    \
+  X(delivery_forget_drain)
+
 #define TG_CORE_FUNCTIONS(X)                                                                                 \
   X(shard_id)                                                                                                \
   X(shard_state)                                                                                             \
@@ -50,6 +63,7 @@
 struct tg_core {
 #define X(name) __typeof__(tg_##name) *name;
   TG_CORE_FUNCTIONS(X)
+  TG_CORE_QUEUE_FUNCTIONS(X)
 #undef X
   /* Tells of each error of the script, before it is logged; may be NULL. */
   void (*fault)(struct tg_script *script, const char *what, const char *message);

@@ -67,18 +67,25 @@ static void push_env(lua_State *L, int index, struct handle *handle)
   handle->has_env = true;
 }
 
-void tg_push_event(lua_State *L, struct tg_event *event)
+static struct handle *push_handle(lua_State *L)
 {
   struct tg_state *state = tg_state_of(L);
   struct handle *handle = lua_newuserdata(L, sizeof *handle);
   *handle = (struct handle){.kind = &handle_kind, .slot = -1, .serial = ++state->event_serial};
-  if (state->live_events < TG_LIVE_EVENTS) {
-    handle->slot = state->live_events++;
-    state->live[handle->slot].serial = handle->serial;
-    state->live[handle->slot].event = event;
-  }
   lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_event_meta);
   lua_setmetatable(L, -2);
+  return handle;
+}
+
+void tg_push_event(lua_State *L, struct tg_event *event)
+{
+  struct tg_state *state = tg_state_of(L);
+  struct handle *handle = push_handle(L);
+  if (state->live_events >= TG_LIVE_EVENTS)
+    return;
+  handle->slot = state->live_events++;
+  state->live[handle->slot].serial = handle->serial;
+  state->live[handle->slot].event = event;
 }
 
 /* d of the message as it is now. */
@@ -91,29 +98,45 @@ static struct tg_span data_of(const struct tg_event *event)
   return data;
 }
 
-void tg_keep_event(lua_State *L, int index)
+/* A span of `from`, in the copy of it. */
+static struct tg_span moved(struct tg_span span, struct tg_span from, const char *copy)
 {
-  struct handle *handle = to_handle(L, index);
-  struct tg_event *event = handle ? live_event(tg_state_of(L), handle) : NULL;
-  if (!event || handle->copy)
-    return;
-  if (index < 0)
-    index = lua_gettop(L) + 1 + index;
+  return span.at ? (struct tg_span){copy + (span.at - from.at), span.length} : span;
+}
+
+static void keep_copy(lua_State *L, int index, struct handle *handle, const struct tg_event *event)
+{
   struct tg_span message = tg_event_message(event), data = data_of(event);
+  struct tg_span whole = event->body.at && !event->replacement.at ? event->body : message;
   push_env(L, index, handle);
-  struct tg_event *copy = lua_newuserdata(L, sizeof *copy + event->name.length + message.length);
+  struct tg_event *copy = lua_newuserdata(L, sizeof *copy + event->name.length + whole.length);
   char *name = (char *)(copy + 1), *text = name + event->name.length;
   *copy = *event;
   if (event->name.length > 0)
     memcpy(name, event->name.at, event->name.length);
-  memcpy(text, message.at, message.length);
+  memcpy(text, whole.at, whole.length);
   copy->name.at = name;
-  copy->raw = (struct tg_span){text, message.length};
-  copy->data = data.at ? (struct tg_span){text + (data.at - message.at), data.length} : data;
+  copy->raw = moved(message, whole, text);
+  copy->data = moved(data, whole, text);
+  copy->body = event->body.at && !event->replacement.at ? moved(whole, whole, text) : (struct tg_span){0};
   copy->replacement = (struct tg_span){0};
   handle->copy = copy;
   lua_setfield(L, -2, "copy");
   lua_pop(L, 1);
+}
+
+void tg_keep_event(lua_State *L, int index)
+{
+  struct handle *handle = to_handle(L, index);
+  struct tg_event *event = handle ? live_event(tg_state_of(L), handle) : NULL;
+  if (event && !handle->copy)
+    keep_copy(L, index < 0 ? lua_gettop(L) + 1 + index : index, handle, event);
+}
+
+void tg_push_kept_event(lua_State *L, const struct tg_event *event)
+{
+  struct handle *handle = push_handle(L);
+  keep_copy(L, lua_gettop(L), handle, event);
 }
 
 void tg_event_changed(lua_State *L, int index)
@@ -173,11 +196,11 @@ static int push_kept(lua_State *L, struct handle *handle, const char *field)
   return 1;
 }
 
-enum field { TYPE = 1, SHARD_ID, SEQUENCE, EPOCH, ID, GUILD_ID, SIZE, RAW, DATA, GUILD_CREATE, REPLAYED };
+enum field { TYPE = 1, SHARD_ID, SEQUENCE, EPOCH, ID, GUILD_ID, SIZE, RAW, DATA, GUILD_CREATE, REPLAYED, BODY };
 
 static const char *const field_names[] = {"type", "shard_id",     "sequence", "epoch",
                                           "id",   "guild_id",     "size",     "raw",
-                                          "data", "guild_create", "replayed"};
+                                          "data", "guild_create", "replayed", "body"};
 
 enum { FIELD_COUNT = sizeof field_names / sizeof field_names[0] };
 _Static_assert((int)FIELD_COUNT == (int)TG_EVENT_FIELDS, "state->event_fields has one place a field");
@@ -242,6 +265,13 @@ static int l_index(lua_State *L)
   case REPLAYED:
     lua_pushboolean(L, event->replayed);
     break;
+  case BODY: {
+    struct tg_buf *body = &state->scratch;
+    body->length = 0;
+    tg_event_write_body(event, body);
+    lua_pushlstring(L, body->data, body->length);
+    break;
+  }
   case RAW:
   case DATA:
     lua_pushnil(L);

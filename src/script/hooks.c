@@ -37,6 +37,16 @@ void tg_push_value(lua_State *L, const struct tg_value *value)
   case TG_EVENT:
     tg_push_event(L, value->event);
     return;
+  case TG_EVENTS:
+    lua_createtable(L, value->events.count, 0);
+    for (int i = 0; i < value->events.count; i++) {
+      tg_push_kept_event(L, &value->events.at[i]);
+      lua_rawseti(L, -2, i + 1);
+    }
+    return;
+  case TG_QUEUE:
+    tg_push_queue(L, (int)value->integer);
+    return;
   }
 }
 
@@ -67,10 +77,24 @@ static enum tg_taken wrong(struct tg_state *state, enum tg_method method, const 
   return TG_TAKEN_WRONG;
 }
 
+/* A number of an error object. */
+static lua_Number field(lua_State *L, int index, const char *name, lua_Number otherwise)
+{
+  if (!lua_istable(L, index))
+    return otherwise;
+  lua_pushstring(L, name);
+  lua_rawget(L, index);
+  lua_Number value = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : otherwise;
+  lua_pop(L, 1);
+  return value >= -1 && value < 1e15 ? value : otherwise;
+}
+
 static enum tg_taken take_failure(lua_State *L, int index, enum tg_method method, struct tg_value *result)
 {
   result->kind = TG_FAILURE;
   result->code = (struct tg_span){"failed", strlen("failed")};
+  result->status = (long)field(L, index, "status", 0);
+  result->retry_after = (tg_ms)field(L, index, "retry_after", -1);
   if (lua_istable(L, index)) {
     lua_pushliteral(L, "code");
     lua_rawget(L, index);
@@ -132,6 +156,8 @@ enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, enum
   case TG_BOOL_OR_NIL:
   case TG_SHARD:
   case TG_EVENT:
+  case TG_EVENTS:
+  case TG_QUEUE:
   case TG_FAILURE:
     break;
   }
@@ -186,6 +212,10 @@ static int shard_of(const struct tg_core *core, const struct tg_value *args, int
       return core->shard_id(args[i].shard);
     if (args[i].kind == TG_EVENT)
       return args[i].event->shard_id;
+    if (args[i].kind == TG_EVENTS && args[i].events.count > 0)
+      return args[i].events.at[0].shard_id;
+    if (args[i].kind == TG_QUEUE && args[i].integer != TG_ALL_SHARDS)
+      return (int)args[i].integer;
   }
   return TG_NO_SHARD;
 }
@@ -239,6 +269,11 @@ static int take_results(lua_State *L, void *ctx)
   return 0;
 }
 
+static bool is_of_queues(enum tg_method method)
+{
+  return method == TG_METHOD_delivery_deliver || method == TG_METHOD_delivery_handle_queue;
+}
+
 static void on_method_done(struct tg_thread *thread, void *ctx, bool ok, int count)
 {
   struct started *started = ctx;
@@ -261,6 +296,12 @@ static void on_method_done(struct tg_thread *thread, void *ctx, bool ok, int cou
   /* What it waited for was cut off: whether it did its work nobody knows. */
   bool cut_off = cancelled && started->expected == TG_BOOL_OR_NIL;
   bool taken = ok && end.taken == TG_TAKEN && !cut_off;
+  if (cancelled && is_of_queues(started->method)) {
+    /* Whatever it made of the end of its waits: events are not taken for delivered by it. */
+    none = (struct tg_value){.kind = TG_FAILURE, .string = {"cancelled", 9}, .code = {"cancelled", 9}};
+    taken = ok = true;
+    end.result = none;
+  }
   started->reply(started->ctx, taken, taken ? &end.result : &none);
   if (taken && end.result.kind == TG_JSON)
     json_decref(end.result.json);

@@ -98,6 +98,7 @@ static int open_state(lua_State *L, void *ctx)
   tg_open_failures(L);
   tg_open_event(L, state);
   tg_open_shard(L, state);
+  tg_open_queue(L, state);
   lua_newtable(L);
   state->ref_results = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_pushcfunction(L, l_collect);

@@ -8,7 +8,7 @@
  *   override.c   the tables of overridable methods     hooks.c   struct tg_hooks
  *   subscribe.c  gateway.on and gateway.filter         dispatch.c  runs them; lanes.c in order
  *   broadcast.c  gateway.broadcast, between processes
- *   event_handle.c, shard_handle.c                     what scripts hold in their hands
+ *   event_handle.c, shard_handle.c, queue_handle.c     what scripts hold in their hands
  *   sched.c      coroutines that wait                  timers.c  sleep, after, every, spawn
  *   core.h       what is asked of the core             alarm.c   time
  *   sources.c    the files of a generation
@@ -116,7 +116,7 @@ struct tg_subscription {
 /* At the bottom of the main coroutine's stack, for calls from the loop. */
 enum { TG_STACK_TRACEBACK = 1, TG_STACK_TRAMPOLINE };
 
-enum { TG_LIVE_EVENTS = 32, TG_EVENT_FIELDS = 11 };
+enum { TG_LIVE_EVENTS = 32, TG_EVENT_FIELDS = 12 };
 
 struct tg_state {
   struct tg_script *script;
@@ -145,7 +145,7 @@ struct tg_state {
 
   /* references into the registry */
   int ref_traceback, ref_trampoline, ref_collect, ref_gateway, ref_results, ref_shards;
-  int ref_event_meta, ref_shard_meta, ref_failure_meta;
+  int ref_event_meta, ref_shard_meta, ref_queue_meta, ref_failure_meta;
   int ref_state_table, ref_state_base; /* gateway.state, and what of it was there before the script loaded */
   int ref_table[4];   /* gateway.manager, shard, delivery, cache */
   int ref_natives[4]; /* their defaults, by name */
@@ -348,6 +348,8 @@ void tg_open_event(lua_State *L, struct tg_state *state);
 void tg_push_event(lua_State *L, struct tg_event *event);
 /* The userdata at `index` takes a copy of the bytes, for coroutines that wait. */
 void tg_keep_event(lua_State *L, int index);
+/* [-0, +1, m] A userdata that has its own copy of the bytes. */
+void tg_push_kept_event(lua_State *L, const struct tg_event *event);
 /* A filter replaced the message: forget what was decoded. */
 void tg_event_changed(lua_State *L, int index);
 /* The event behind the userdata at `index`: the live one or, if `copy_will_do`,
@@ -355,6 +357,14 @@ void tg_event_changed(lua_State *L, int index);
 struct tg_event *tg_check_event(lua_State *L, int index, bool copy_will_do);
 
 void tg_open_shard(lua_State *L, struct tg_state *state);
+/* The queue of a shard, or of the worker: queue_handle.c. */
+void tg_open_queue(lua_State *L, struct tg_state *state);
+void tg_push_queue(lua_State *L, int shard_id);
+/* Raises when it is not one. */
+int tg_check_queue(lua_State *L, int index);
+/* [-0, +0, e] The events in the list at `index` (or the one there), which stay
+ * Lua's; the array is a new userdata on the stack ([-0, +1]). */
+struct tg_event *tg_check_events(lua_State *L, int index, int *count);
 void tg_push_shard(lua_State *L, struct tg_shard *shard);
 struct tg_shard *tg_check_shard(lua_State *L, int index, const char *method);
 

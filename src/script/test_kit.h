@@ -18,6 +18,7 @@ struct tg_kit_shard {
   char session_id[TG_SESSION_ID_MAX];
   uint64_t epoch, sequence; /* sequence 0: none yet */
   int rtt, safe_requests;
+  struct tg_kit_waiting *waiting; /* in its queue: test_kit_queue.c */
 };
 
 struct tg_kit_request;
@@ -52,6 +53,20 @@ json_t *tg_kit_tell(struct tg_kit *kit, const char *name, json_t *args);
 
 extern const struct tg_core tg_kit_core;
 
+/* "shard:heartbeat", its shard (or TG_NO_SHARD), its arguments (stolen; NULL:
+ * none). Returns the test's answer. */
+json_t *tg_kit_called(struct tg_kit *kit, const char *name, int shard_id, json_t *args);
+/* {"error": {"code":, "message":}}. False: it is something else. */
+bool tg_kit_read_error(const json_t *answer, struct tg_error *error);
+
+/* test_kit_queue.c: events that wait, and the core's functions for them. */
+void tg_kit_queue_push(struct tg_kit *kit, int shard_id, const char *name, const json_t *data);
+json_t *tg_kit_queued(const struct tg_kit *kit, int shard_id); /* [{"type":, "sequence":, "data":}, ..] */
+void tg_kit_free_queues(struct tg_kit *kit);
+#define X(name) __typeof__(tg_##name) tg_kit_##name;
+TG_CORE_QUEUE_FUNCTIONS(X)
+#undef X
+
 /* The default of handle_discord_payload: the event would go to the bot. */
 void tg_kit_deliver(struct tg_kit *kit, const struct tg_event *event);
 
@@ -68,6 +83,9 @@ bool tg_kit_reload(struct tg_kit *kit, char **problem);
 /* Events and calls, on their way into the script: test_kit_run.c. Results are
  * new references; NULL: `*problem` (malloc) is the error with its traceback. */
 void tg_kit_begin(struct tg_kit *kit); /* makes the delivery; after the load */
+/* A dispatch made from its parts; the text is the caller's to free. */
+struct tg_event tg_kit_make_event(int shard_id, uint64_t epoch, uint64_t sequence, const char *name,
+                                  const json_t *data, struct tg_buf *text);
 /* "dropped", "passed" or "replaced". */
 const char *tg_kit_event(struct tg_kit *kit, int shard_id, uint64_t epoch, uint64_t sequence,
                          const char *name, const json_t *data);

@@ -15,8 +15,7 @@ static struct tg_kit_shard *of(const struct tg_shard *shard)
   return (struct tg_kit_shard *)shard;
 }
 
-/* "shard:heartbeat", its shard, its arguments (stolen; NULL: none). */
-static json_t *called(struct tg_kit *kit, const char *name, int shard_id, json_t *args)
+json_t *tg_kit_called(struct tg_kit *kit, const char *name, int shard_id, json_t *args)
 {
   json_t *shard = shard_id == TG_NO_SHARD ? json_null() : json_integer(shard_id);
   return tg_kit_tell(kit, "call", json_pack("[s, o, o]", name, shard, args ? args : json_array()));
@@ -24,11 +23,10 @@ static json_t *called(struct tg_kit *kit, const char *name, int shard_id, json_t
 
 static void shard_called(struct tg_shard *shard, const char *name, json_t *args)
 {
-  json_decref(called(of(shard)->kit, name, of(shard)->id, args));
+  json_decref(tg_kit_called(of(shard)->kit, name, of(shard)->id, args));
 }
 
-/* {"error": {"code":, "message":}}. False: it is something else. */
-static bool read_error(const json_t *answer, struct tg_error *error)
+bool tg_kit_read_error(const json_t *answer, struct tg_error *error)
 {
   const json_t *given = json_object_get(answer, "error");
   if (!given)
@@ -123,8 +121,8 @@ static struct tg_span shard_decompressed(const struct tg_shard *shard)
 static void shard_request_identify(struct tg_shard *shard, void (*done)(void *ctx, bool allowed), void *ctx)
 {
   struct tg_error error;
-  json_t *answer = called(of(shard)->kit, "shard:request_identify", of(shard)->id, NULL);
-  bool allowed = !read_error(answer, &error);
+  json_t *answer = tg_kit_called(of(shard)->kit, "shard:request_identify", of(shard)->id, NULL);
+  bool allowed = !tg_kit_read_error(answer, &error);
   json_decref(answer);
   done(ctx, allowed);
 }
@@ -143,8 +141,8 @@ static void shard_send(struct tg_shard *shard, const json_t *payload, enum tg_se
     json_t *options =
         json_pack("{s:s, s:I}", "priority", priorities[priority], "timeout", (json_int_t)timeout);
     json_t *args = json_pack("[O, o]", payload, options);
-    json_t *answer = called(of(shard)->kit, "shard:send", of(shard)->id, args);
-    refused = read_error(answer, &error);
+    json_t *answer = tg_kit_called(of(shard)->kit, "shard:send", of(shard)->id, args);
+    refused = tg_kit_read_error(answer, &error);
     json_decref(answer);
   }
   if (sent)
@@ -262,8 +260,8 @@ static void call_manager(struct tg_kit *kit, enum tg_method method, const json_t
   char name[64];
   snprintf(name, sizeof name, "manager:%s", tg_methods[method].name);
   struct tg_error error = {0};
-  json_t *answer = called(kit, name, TG_NO_SHARD, json_deep_copy(args));
-  if (read_error(answer, &error)) {
+  json_t *answer = tg_kit_called(kit, name, TG_NO_SHARD, json_deep_copy(args));
+  if (tg_kit_read_error(answer, &error)) {
     reply(ctx, NULL, &error);
   } else {
     json_t *value =
@@ -370,7 +368,7 @@ static void end_request(void *ctx)
   };
   if (!answer)
     tg_fail(&response.error, "timeout", "no answer within %lld ms", (long long)request->timeout);
-  else if (read_error(answer, &response.error))
+  else if (tg_kit_read_error(answer, &response.error))
     response.status = 0;
   free_request(find_request(request->kit, request->id));
   done(done_ctx, &response);
@@ -501,6 +499,9 @@ static void fault(struct tg_script *script, const char *what, const char *messag
 const struct tg_core tg_kit_core = {
 #define X(name) .name = name,
     TG_CORE_FUNCTIONS(X)
+#undef X
+#define X(name) .name = tg_kit_##name,
+        TG_CORE_QUEUE_FUNCTIONS(X)
 #undef X
         .fault = fault,
 };

@@ -147,6 +147,8 @@ static void watch_hooks(struct tg_kit *kit)
   kit->hooks = *tg_script_hooks(kit->script);
   kit->hooks.script = (struct tg_script *)kit;
   kit->hooks.method[TG_METHOD_delivery_handle_discord_payload] = &there;
+  /* The kit has queues of its own. */
+  kit->hooks.method[TG_METHOD_delivery_deliver] = kit->hooks.method[TG_METHOD_delivery_handle_queue] = NULL;
   kit->hooks.call = watched_call;
   kit->hooks.filter = watched_filter;
   kit->hooks.dispatch = watched_dispatch;
@@ -161,8 +163,7 @@ void tg_kit_begin(struct tg_kit *kit)
   kit->delivery = tg_delivery_new(&options);
 }
 
-/* A dispatch made from its parts; the text is the caller's to free. */
-static struct tg_event make_event(int shard_id, uint64_t epoch, uint64_t sequence, const char *name,
+struct tg_event tg_kit_make_event(int shard_id, uint64_t epoch, uint64_t sequence, const char *name,
                                   const json_t *data, struct tg_buf *text)
 {
   char *d = json_dumps(data, JSON_COMPACT | JSON_ENCODE_ANY);
@@ -183,7 +184,7 @@ const char *tg_kit_event(struct tg_kit *kit, int shard_id, uint64_t epoch, uint6
                          const char *name, const json_t *data)
 {
   struct tg_buf text = {0};
-  struct tg_event event = make_event(shard_id, epoch, sequence, name, data, &text);
+  struct tg_event event = tg_kit_make_event(shard_id, epoch, sequence, name, data, &text);
   watch_hooks(kit);
   kit->arrived = kit->replaced = false;
   tg_delivery_event(kit->delivery, (struct tg_shard *)&kit->shards[shard_id], &event);
@@ -234,7 +235,7 @@ static void push_argument(lua_State *L, struct called *called, int i, const json
   } else if (described) {
     int id = integer(described, "shard", 0);
     shard_at(kit, L, id);
-    called->events[i] = make_event(id, kit->shards[id].epoch, (uint64_t)integer(described, "sequence", 1),
+    called->events[i] = tg_kit_make_event(id, kit->shards[id].epoch, (uint64_t)integer(described, "sequence", 1),
                                    json_string_value(json_object_get(described, "name")),
                                    json_object_get(described, "data"), &called->texts[i]);
     tg_push_event(L, &called->events[i]);

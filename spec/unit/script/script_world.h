@@ -53,6 +53,10 @@ static struct {
   bool worker_holds;
   void (*slot)(void *ctx, bool allowed);
   void *slot_ctx;
+  tg_posted *posted;
+  void *posted_ctx;
+  void (*drained)(void *ctx);
+  void *drained_ctx;
 } fake;
 
 static struct tg_shard fake_shards[4] = {{0}, {1}, {2}, {3}};
@@ -245,6 +249,79 @@ struct tg_callback *tg_delivery_answer_interaction(struct tg_delivery *delivery,
 void tg_delivery_cancel_answer(struct tg_callback *answer)
 {
   note("cancel_answer %d;", answer != NULL);
+}
+
+/* Queues: of shard 1, with what a test has put there. */
+static struct tg_event fake_waiting[8];
+static int fake_waiting_count;
+
+void tg_delivery_queue_figures(struct tg_delivery *delivery, int shard_id, struct tg_queue_figures *figures)
+{
+  (void)delivery;
+  bool any = shard_id == 1 || shard_id == TG_ALL_SHARDS;
+  *figures = (struct tg_queue_figures){any ? (uint64_t)fake_waiting_count : 0, any ? 4096 : 0, any ? 1500 : 0};
+}
+int tg_delivery_queue_next_shard(struct tg_delivery *delivery, int after)
+{
+  return delivery && after < 1 && fake_waiting_count > 0 ? 1 : -1;
+}
+uint64_t tg_delivery_queue_walk(struct tg_delivery *delivery, int shard_id, tg_queue_visit *visit, void *ctx)
+{
+  uint64_t dropped = 0;
+  for (int i = 0; delivery && i < fake_waiting_count; i++) {
+    enum tg_queue_verdict verdict = visit(ctx, &fake_waiting[i]);
+    if (verdict == TG_QUEUE_STOP)
+      break;
+    if (verdict == TG_QUEUE_DROP) {
+      dropped++;
+      note("drop %d of %d;", (int)fake_waiting[i].sequence, shard_id);
+    }
+  }
+  return dropped;
+}
+uint64_t tg_delivery_queue_drop(struct tg_delivery *delivery, int shard_id, uint64_t count)
+{
+  note("drop the oldest %d of %d;", (int)count, shard_id);
+  return delivery ? count : 0;
+}
+bool tg_delivery_queue_ack(struct tg_delivery *delivery, const struct tg_event *event)
+{
+  note("ack %d;", (int)event->sequence);
+  return delivery != NULL;
+}
+void tg_delivery_queue_overflow(struct tg_delivery *delivery)
+{
+  note("overflow%s;", delivery ? "" : " nowhere");
+}
+struct tg_post *tg_delivery_post(struct tg_delivery *delivery, const struct tg_event *events, int count,
+                                 tg_posted *done, void *ctx)
+{
+  note("post %d from %d on;", count, (int)events[0].sequence);
+  fake.posted = done;
+  fake.posted_ctx = ctx;
+  return (struct tg_post *)delivery;
+}
+void tg_delivery_cancel_post(struct tg_post *post)
+{
+  note("cancel the post%s;", post ? "" : " that is none");
+  fake.posted = NULL;
+}
+bool tg_delivery_drain_queue(struct tg_delivery *delivery, int shard_id, void (*done)(void *ctx), void *ctx)
+{
+  note("drain %d;", shard_id);
+  fake.drained = done;
+  fake.drained_ctx = ctx;
+  return delivery != NULL;
+}
+void tg_delivery_forget_drain(struct tg_delivery *delivery, void *ctx)
+{
+  (void)ctx;
+  note("forget the drain%s;", delivery ? "" : " of nobody");
+  fake.drained = NULL;
+}
+void tg_event_write_body(const struct tg_event *event, struct tg_buf *body)
+{
+  tg_buf_printf(body, "body of %d", (int)event->sequence);
 }
 
 uint64_t tg_http_start(struct tg_http *http, const struct tg_http_request *request, tg_http_done *done,

@@ -1,0 +1,287 @@
+#include "delivery/delivery_internal.h"
+
+#include "base/log.h"
+#include "proto/envelope.h"
+
+#include <string.h>
+
+/* --- events ---------------------------------------------------------------------- */
+
+static enum tg_guild_create guild_create_of(struct tg_span body)
+{
+  struct tg_span value, name;
+  if (tg_json_find(body.at, body.at + body.length, "guildCreate", &value) && tg_json_plain_string(value, &name))
+    for (int kind = TG_GUILD_LOADING; kind <= TG_GUILD_AVAILABLE; kind++) {
+      const char *known = tg_guild_create_name((enum tg_guild_create)kind);
+      if (strlen(known) == name.length && memcmp(known, name.at, name.length) == 0)
+        return (enum tg_guild_create)kind;
+    }
+  return TG_GUILD_NONE;
+}
+
+void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char marker[TG_MARKER_MAX],
+                     struct tg_event *event)
+{
+  static const char gap_name[] = "GATEWAY_GAP";
+  struct tg_span body = tg_queued_body(queued);
+  struct tg_envelope envelope;
+  if (queued->gap)
+    body = (struct tg_span){marker, tg_gap_text(marker, lane->shard_id, queued)};
+  *event = (struct tg_event){
+      .type = queued->type,
+      .shard_id = lane->shard_id,
+      .epoch = queued->epoch,
+      .sequence = queued->sequence,
+      .body = body,
+      .marker = queued->marker,
+      .raw = body,
+  };
+  if (queued->marker) {
+    event->name = (struct tg_span){gap_name, sizeof gap_name - 1};
+    tg_json_find(body.at, body.at + body.length, "gap", &event->data);
+    return;
+  }
+  if (queued->message_length > 0)
+    event->raw = (struct tg_span){body.at + queued->message_at, queued->message_length};
+  else
+    tg_json_find(body.at, body.at + body.length, "message", &event->raw);
+  if (tg_envelope_scan(event->raw.at, event->raw.length, &envelope)) {
+    event->name = envelope.name;
+    event->data = envelope.data;
+  }
+  if (queued->type == TG_EVENT_GUILD_CREATE)
+    event->guild_create = guild_create_of(body);
+}
+
+/* --- looking ----------------------------------------------------------------------- */
+
+static struct tg_lane *lane_at(const struct tg_delivery *delivery, int shard_id)
+{
+  return shard_id >= 0 && shard_id < delivery->lane_count ? delivery->lanes[shard_id] : NULL;
+}
+
+static uint64_t waiting(const struct tg_lane *lane)
+{
+  return lane->queue.events + lane->late.events + lane->spilled_events;
+}
+
+static void add_figures(const struct tg_lane *lane, struct tg_queue_figures *figures)
+{
+  const struct tg_queued *head = lane->queue.head;
+  figures->events += waiting(lane);
+  figures->bytes += lane->queue.bytes + lane->late.bytes + lane->spilled_bytes;
+  tg_ms age = head ? tg_delivery_now(lane->delivery) - head->queued_at : 0;
+  if (age > figures->age)
+    figures->age = age;
+}
+
+void tg_delivery_queue_figures(struct tg_delivery *delivery, int shard_id, struct tg_queue_figures *figures)
+{
+  *figures = (struct tg_queue_figures){0};
+  for (int i = 0; i < delivery->lane_count; i++) {
+    struct tg_lane *lane = delivery->lanes[i];
+    if (!lane || (shard_id != TG_ALL_SHARDS && i != shard_id))
+      continue;
+    add_figures(lane, figures);
+    if (i == shard_id)
+      tg_scripted_touch(lane);
+  }
+}
+
+int tg_delivery_queue_next_shard(struct tg_delivery *delivery, int after)
+{
+  for (int i = after + 1; i < delivery->lane_count; i++)
+    if (delivery->lanes[i] && waiting(delivery->lanes[i]) > 0)
+      return i;
+  return -1;
+}
+
+/* --- a walk -------------------------------------------------------------------------- */
+
+/* Marks what is to go; nothing does while scripts look on. False: it has been stopped. */
+static bool walk_lane(struct tg_lane *lane, tg_queue_visit *visit, void *ctx)
+{
+  char marker[TG_MARKER_MAX];
+  struct tg_event event;
+  for (struct tg_queued *queued = lane->queue.head; queued; queued = queued->next) {
+    if (queued->in_flight)
+      continue;
+    tg_queued_event(lane, queued, marker, &event);
+    enum tg_queue_verdict verdict = visit(ctx, &event);
+    if (verdict == TG_QUEUE_STOP)
+      return false;
+    queued->chosen = verdict == TG_QUEUE_DROP && !queued->marker;
+  }
+  return true;
+}
+
+static uint64_t drop_chosen(struct tg_lane *lane)
+{
+  uint64_t dropped = 0;
+  for (struct tg_queued *queued = lane->queue.head, *next; queued; queued = next) {
+    next = queued->next;
+    if (!queued->chosen || queued->in_flight)
+      continue;
+    tg_overflow_drop(lane, queued, TG_DROP_SCRIPT);
+    dropped++;
+  }
+  return dropped;
+}
+
+uint64_t tg_delivery_queue_walk(struct tg_delivery *delivery, int shard_id, tg_queue_visit *visit, void *ctx)
+{
+  uint64_t dropped = 0;
+  bool goes_on = true;
+  delivery->walking++;
+  for (int i = 0; i < delivery->lane_count && goes_on; i++)
+    if (delivery->lanes[i] && (shard_id == TG_ALL_SHARDS || i == shard_id)) {
+      tg_scripted_touch(delivery->lanes[i]);
+      goes_on = walk_lane(delivery->lanes[i], visit, ctx);
+    }
+  delivery->walking--;
+  for (int i = 0; i < delivery->lane_count && delivery->walking == 0; i++)
+    if (delivery->lanes[i] && (shard_id == TG_ALL_SHARDS || i == shard_id))
+      dropped += drop_chosen(delivery->lanes[i]);
+  return dropped;
+}
+
+/* --- taking out ------------------------------------------------------------------------ */
+
+/* Those in memory, first come first; `any`: interactions, too. */
+static uint64_t drop_at_hand(struct tg_lane *lane, struct tg_lane_queue *queue, uint64_t count, bool any)
+{
+  uint64_t dropped = 0;
+  for (struct tg_queued *queued = queue->head, *next; queued && dropped < count; queued = next) {
+    next = queued->next;
+    if (queued->in_flight || queued->marker || (queued->keep && !any))
+      continue;
+    if (queue == &lane->late)
+      tg_overflow_drop_late(lane, queued, TG_DROP_SCRIPT);
+    else
+      tg_overflow_drop(lane, queued, TG_DROP_SCRIPT);
+    dropped++;
+  }
+  return dropped;
+}
+
+static void tell_gap(struct tg_lane *lane, const struct tg_source *source, tg_log_position before,
+                     struct tg_gap *gap)
+{
+  if (gap->count > 0)
+    tg_lane_add_gap(lane, source->order, before, gap);
+  gap->count = 0;
+}
+
+/* Those that are in one log alone. */
+static uint64_t drop_in_log(struct tg_lane *lane, struct tg_source *source, tg_log_position after,
+                            uint64_t count, bool any)
+{
+  struct tg_log_entry entry;
+  struct tg_gap gap = {.reason = tg_log_loss_name(TG_LOSS_OVERFLOW)};
+  uint64_t dropped = 0;
+  bool markers = lane->delivery->config->event_handler.markers;
+  while ((after = tg_event_log_next(source->log, lane->shard_id, after, &entry)) != 0 && dropped < count) {
+    bool goes = entry.kind == TG_LOG_EVENT && (any || !(entry.flags & TG_LOG_KEEP));
+    if (!goes || gap.epoch != entry.epoch)
+      tell_gap(lane, source, after, &gap);
+    if (!goes)
+      continue;
+    if (gap.count == 0) {
+      gap.epoch = entry.epoch;
+      gap.from = entry.sequence;
+    }
+    gap.to = entry.sequence;
+    gap.count++;
+    dropped++;
+    if (markers)
+      tg_event_log_drop(source->log, lane->shard_id, after);
+    else
+      tg_event_log_ack(source->log, lane->shard_id, after);
+  }
+  tg_log_position end = source == lane->delivery->own ? lane->last_position + 1 : UINT64_MAX;
+  tell_gap(lane, source, after != 0 ? after : end, &gap);
+  return dropped;
+}
+
+static uint64_t drop_spilled(struct tg_lane *lane, uint64_t count, bool any)
+{
+  uint64_t dropped = 0;
+  tg_log_position after = lane->after;
+  for (struct tg_source *source = lane->spilled ? lane->source : NULL; source && dropped < count;
+       source = source->next) {
+    dropped += drop_in_log(lane, source, after, count - dropped, any);
+    after = 0;
+  }
+  tg_overflow_count(lane, TG_DROP_SCRIPT, dropped);
+  return dropped;
+}
+
+static uint64_t drop_of_lane(struct tg_lane *lane, uint64_t count)
+{
+  uint64_t dropped = 0;
+  for (int any = 0; any < 2 && dropped < count; any++) {
+    dropped += drop_at_hand(lane, &lane->queue, count - dropped, any);
+    dropped += drop_spilled(lane, count - dropped, any);
+    dropped += drop_at_hand(lane, &lane->late, count - dropped, any);
+    tg_lane_recount(lane);
+    tg_lane_refill(lane);
+  }
+  tg_lane_publish(lane);
+  return dropped;
+}
+
+static struct tg_lane *fullest(const struct tg_delivery *delivery)
+{
+  struct tg_lane *found = NULL;
+  for (int i = 0; i < delivery->lane_count; i++)
+    if (delivery->lanes[i] && (!found || waiting(delivery->lanes[i]) > waiting(found)))
+      found = delivery->lanes[i];
+  return found;
+}
+
+uint64_t tg_delivery_queue_drop(struct tg_delivery *delivery, int shard_id, uint64_t count)
+{
+  enum { DROPS_A_LOOK = 64 };
+  uint64_t dropped = 0;
+  struct tg_lane *lane = lane_at(delivery, shard_id);
+  if (delivery->walking > 0)
+    return 0;
+  if (shard_id != TG_ALL_SHARDS) {
+    dropped = lane ? drop_of_lane(lane, count) : 0;
+    if (lane)
+      tg_scripted_touch(lane);
+  }
+  while (shard_id == TG_ALL_SHARDS && dropped < count && (lane = fullest(delivery)) != NULL) {
+    uint64_t left = count - dropped;
+    uint64_t of_lane = drop_of_lane(lane, left < DROPS_A_LOOK ? left : DROPS_A_LOOK);
+    if (of_lane == 0)
+      break;
+    dropped += of_lane;
+  }
+  return dropped;
+}
+
+bool tg_delivery_queue_ack(struct tg_delivery *delivery, const struct tg_event *event)
+{
+  struct tg_lane *lane = lane_at(delivery, event->shard_id);
+  struct tg_queued *queued = lane && delivery->walking == 0 ? lane->queue.head : NULL;
+  while (queued && (queued->epoch != event->epoch || queued->sequence != event->sequence ||
+                    queued->marker != event->marker))
+    queued = queued->next;
+  if (!queued || queued->in_flight)
+    return false;
+  tg_scripted_touch(lane);
+  tg_lane_count_delivered(lane, queued);
+  tg_lane_remove(lane, queued);
+  return true;
+}
+
+void tg_delivery_queue_overflow(struct tg_delivery *delivery)
+{
+  if (delivery->walking > 0)
+    return;
+  if (delivery->own)
+    tg_event_log_drop_oldest(delivery->own->log);
+  else
+    tg_overflow_drop_oldest(delivery, TG_DROP_OLDEST);
+}
