@@ -151,7 +151,11 @@ local function watchers(self)
     end
     if value == nil and err ~= nil then
       if type(err) ~= "table" then err = { code = tostring(err) } end
-      return { error = { code = err.code, message = err.message } }
+      return {
+        error = {
+          code = err.code, message = err.message, status = err.status, retry_after = err.retry_after,
+        },
+      }
     end
     return { value = value == nil and json.null or value }
   end
@@ -251,8 +255,19 @@ function test.event(name, data, options)
   }
 end
 
+function test.events(list)
+  if type(list) ~= "table" or list[1] == nil then
+    error("test.events: expected a list of what test.event() returns", 2)
+  end
+  return { ["$events"] = list }
+end
+
 function test.shard(id)
   return { ["$shard"] = id }
+end
+
+function test.queue(id)
+  return { ["$queue"] = id == nil and json.null or id }
 end
 
 -- ---- the kit ----
@@ -370,6 +385,22 @@ function Kit:shard(id)
   id = id or 0
   self.shards[id] = self.shards[id] or setmetatable({ kit = self, id = id }, Shard)
   return self.shards[id]
+end
+
+-- ---- queues ----
+
+function Kit:fill_queue(shard_id, list)
+  if type(list) ~= "table" then
+    error("kit:fill_queue: expected a list of what test.event() returns, got " .. type(list), 2)
+  end
+  for _, item in ipairs(list) do
+    local event = item["$event"]
+    self.host:fill_queue(shard_id, event.name, event.data)
+  end
+end
+
+function Kit:queued(shard_id)
+  return self.host:queued(shard_id or 0)
 end
 
 -- ---- answering ----

@@ -436,3 +436,87 @@ end)
 it("there is no gateway in a spec", function()
   raises("there is no gateway in a spec", function() require "tidegate" end)
 end)
+
+describe("queues", function()
+  it("are there for methods that look at them", function()
+    local kit = script([[
+      function gateway.delivery:queue_overflow(queue)
+        gateway.log.info("%s: %d events, %d ms", tostring(queue), #queue, queue:age())
+        for _, of_shard in ipairs(queue:shards()) do
+          gateway.log.info("%s %d: %d of %d bytes", of_shard:peek()[1].type, of_shard.shard_id,
+            of_shard:length(), of_shard:bytes())
+        end
+        return queue:drop "TYPING_START", queue:drop(function(event) return event.data.old end), queue:drop(1)
+      end
+    ]], { shards = 2 })
+    kit:fill_queue(0, { test.event "TYPING_START", test.event("INTERACTION_CREATE", { type = 2 }) })
+    kit:fill_queue(1, { test.event("MESSAGE_CREATE", { old = true }), test.event "GUILD_CREATE" })
+    kit:advance(250)
+    local typing, old, oldest = kit.delivery:queue_overflow(test.queue())
+    assert.same({ 1, 1, 1 }, { typing, old, oldest })
+    assert.equal("queue of the worker: 4 events, 250 ms", kit:log("info")[1].text)
+    assert.matches("^TYPING_START 0: 2 of %d+ bytes$", kit:log("info")[2].text)
+    assert.same({ "INTERACTION_CREATE" }, { kit:queued(0)[1].type, kit:queued(1)[1] })
+  end)
+
+  it("are drained by handle_queue, through deliver", function()
+    local kit = script [[
+      function gateway.delivery:handle_queue(queue)
+        while #queue > 0 do
+          local events = queue:peek(2)
+          local ok, err = self:deliver(events)
+          if not ok then
+            return nil, err
+          end
+          assert(queue:ack(events) == #events)
+        end
+        return "empty"
+      end
+    ]]
+    kit:fill_queue(0, { test.event("A", { n = 1 }), test.event("B", { n = 2 }), test.event("C", { n = 3 }) })
+    local busy = { code = "status", status = 503, retry_after = 700, message = "busy" }
+    kit:answer("delivery:deliver", nil, busy)
+    local ok, err = kit.delivery:handle_queue(test.queue(0))
+    assert.is_nil(ok)
+    assert.same({ 503, 700, 0 }, { err.status, err.retry_after, err.delivered })
+    assert.equal(3, #kit:queued())
+    kit:answer("delivery:deliver", true)
+    assert.equal("empty", kit.delivery:handle_queue(test.queue(0)))
+    assert.same({}, kit:queued(0))
+    local bodies = kit:delivered()
+    assert.equal(3, #bodies)
+    assert.equal(3, bodies[3].message.d.n)
+  end)
+
+  it("are emptied by the defaults", function()
+    local kit = script ""
+    kit:fill_queue(0, { test.event "A", test.event "INTERACTION_CREATE", test.event "B" })
+    assert.is_true(kit.delivery:queue_overflow(test.queue()))
+    assert.equal("INTERACTION_CREATE", kit:queued()[1].type)
+    assert.is_true(kit.delivery:handle_queue(test.queue(0)))
+    assert.equal(2, #kit:delivered())
+    assert.is_true(kit.delivery:deliver(test.events { test.event("C", { x = 1 }) }))
+    assert.equal(1, kit:delivered("C")[1].message.d.x)
+    assert.equal(2, #kit:calls "delivery:deliver" + #kit:calls "delivery:handle_queue")
+  end)
+
+  it("say what is wrong", function()
+    for part, text in pairs {
+      ["did you mean 'length'"] = "return queue.lenght",
+      ["peek looks at the queue of one shard"] = "return all:peek()",
+      ["expected a number from 1 to 1000"] = "return queue:peek(0)",
+      ["expected a number, event types, a function or events"] = "return queue:drop(true)",
+      ["no luck"] = "return queue:drop(function() error 'no luck' end)",
+      ["the fields of a queue cannot be set"] = "queue.shard_id = 3",
+    } do
+      local kit = script(([[
+        function gateway.delivery:queue_overflow(all)
+          local queue = all:shards()[1]
+          %s
+        end
+      ]]):format(text))
+      kit:fill_queue(0, { test.event "A" })
+      raises(part, function() kit.delivery:queue_overflow(test.queue()) end)
+    end
+  end)
+end)

@@ -31,7 +31,8 @@ struct tg_handler *tg_handler_new(struct tg_delivery *delivery, const char *url)
   struct tg_handler *handler = tg_calloc(1, sizeof *handler);
   handler->delivery = delivery;
   handler->url = tg_strdup(url);
-  handler->public_url = tg_handler_is_script(handler) ? tg_strdup("gateway.delivery") : tg_http_url_public(url);
+  bool script = tg_handler_is_script(handler);
+  handler->public_url = script ? tg_strdup("gateway.delivery") : tg_http_url_public(url);
   tg_window_init(&handler->window);
   handler->stats = tg_stats_handler(handler->public_url);
   change_gauge(&handler->stats->users, 1);

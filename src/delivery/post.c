@@ -18,7 +18,7 @@ struct tg_post {
     size_t at, length; /* in text */
     uint64_t epoch;
     struct tg_batch_end name;
-  } *parts;
+  } * parts;
   int count;
   int sent, sending;  /* events that are accepted, and that are in flight behind them */
   struct tg_buf body; /* in flight */

@@ -10,7 +10,8 @@
 static enum tg_guild_create guild_create_of(struct tg_span body)
 {
   struct tg_span value, name;
-  if (tg_json_find(body.at, body.at + body.length, "guildCreate", &value) && tg_json_plain_string(value, &name))
+  if (tg_json_find(body.at, body.at + body.length, "guildCreate", &value) &&
+      tg_json_plain_string(value, &name))
     for (int kind = TG_GUILD_LOADING; kind <= TG_GUILD_AVAILABLE; kind++) {
       const char *known = tg_guild_create_name((enum tg_guild_create)kind);
       if (strlen(known) == name.length && memcmp(known, name.at, name.length) == 0)

@@ -14,9 +14,9 @@ struct tg_call {
   struct tg_delivery *delivery;
   struct tg_lane *lane; /* NULL: given up, nobody waits for the end */
   bool is_deliver, done;
-  bool ok;        /* the script has not failed ... */
-  bool accepted;  /* ... and says that it has the events, or that the queue is seen to */
-  bool cancelled; /* by a reload */
+  bool ok;                          /* the script has not failed ... */
+  bool accepted;                    /* ... and says that it has the events, or that the queue is seen to */
+  bool cancelled;                   /* by a reload */
   struct tg_http_response response; /* what else it said */
   tg_ms began, touched;             /* uv_now() */
   uint64_t taken;                   /* lane->taken when it began */

@@ -196,7 +196,20 @@ static int push_kept(lua_State *L, struct handle *handle, const char *field)
   return 1;
 }
 
-enum field { TYPE = 1, SHARD_ID, SEQUENCE, EPOCH, ID, GUILD_ID, SIZE, RAW, DATA, GUILD_CREATE, REPLAYED, BODY };
+enum field {
+  TYPE = 1,
+  SHARD_ID,
+  SEQUENCE,
+  EPOCH,
+  ID,
+  GUILD_ID,
+  SIZE,
+  RAW,
+  DATA,
+  GUILD_CREATE,
+  REPLAYED,
+  BODY
+};
 
 static const char *const field_names[] = {"type", "shard_id",     "sequence", "epoch",
                                           "id",   "guild_id",     "size",     "raw",

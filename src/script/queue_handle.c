@@ -148,7 +148,7 @@ static int l_peek(lua_State *L)
 struct choice {
   lua_State *L;
   bool failed;
-  const bool *types; /* by number; NULL: the function at index 2 decides */
+  const bool *types;             /* by number; NULL: the function at index 2 decides */
   const struct tg_event *events; /* these; NULL: types or function */
   int count;
 };
@@ -218,8 +218,8 @@ static int drop_types(lua_State *L, struct tg_delivery *delivery, int shard_id)
   }
   if (count == 0)
     check_type(L, 2, types);
-  lua_pushnumber(
-      L, (lua_Number)tg_core_of(L)->delivery_queue_walk(delivery, shard_id, choose_listed, &choice));
+  lua_pushnumber(L,
+                 (lua_Number)tg_core_of(L)->delivery_queue_walk(delivery, shard_id, choose_listed, &choice));
   return 1;
 }
 
@@ -244,8 +244,7 @@ static int l_drop(lua_State *L)
   if (lua_type(L, 2) == LUA_TNUMBER) {
     lua_Number count = lua_tonumber(L, 2);
     luaL_argcheck(L, count >= 0 && count < 1e15, 2, "expected a number of events");
-    lua_pushnumber(L,
-                   (lua_Number)tg_core_of(L)->delivery_queue_drop(delivery, shard_id, (uint64_t)count));
+    lua_pushnumber(L, (lua_Number)tg_core_of(L)->delivery_queue_drop(delivery, shard_id, (uint64_t)count));
     return 1;
   }
   struct choice choice = {.L = L};
@@ -294,8 +293,9 @@ struct tg_event *tg_check_events(lua_State *L, int index, int *count)
 
 /* ---- the object ---- */
 
-static const luaL_Reg methods[] = {{"length", l_length}, {"bytes", l_bytes}, {"age", l_age}, {"shards", l_shards},
-                                   {"peek", l_peek},     {"drop", l_drop},   {"ack", l_ack}, {0}};
+static const luaL_Reg methods[] = {
+    {"length", l_length}, {"bytes", l_bytes}, {"age", l_age}, {"shards", l_shards},
+    {"peek", l_peek},     {"drop", l_drop},   {"ack", l_ack}, {0}};
 
 static int no_such_field(lua_State *L, const char *name)
 {

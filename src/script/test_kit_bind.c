@@ -58,6 +58,27 @@ static int l_life(lua_State *T)
   return 0;
 }
 
+/* kit:fill_queue(shard_id, name, data): one more event waits */
+static int l_fill_queue(lua_State *T)
+{
+  struct tg_kit *kit = tg_check_kit(T);
+  const struct tg_kit_shard *shard = check_shard(T, kit, 2);
+  const char *name = luaL_checkstring(T, 3);
+  tg_kit_queue_push(kit, shard->id, name, tg_check_json(T, 4, json_object()));
+  return 0;
+}
+
+/* kit:queued(shard_id) -> what waits */
+static int l_queued(lua_State *T)
+{
+  struct tg_kit *kit = tg_check_kit(T);
+  const struct tg_kit_shard *shard = check_shard(T, kit, 2);
+  json_t **box = tg_push_json_box(T);
+  *box = tg_kit_queued(kit, shard->id);
+  tg_json_push(T, *box);
+  return 1;
+}
+
 /* kit:broadcast(topic, value, worker_id or nil): another process has sent it */
 static int l_broadcast(lua_State *T)
 {
@@ -249,7 +270,7 @@ int tg_open_test_kit(lua_State *T)
       {"close", tg_kit_close}, {"reload", tg_kit_reopen},  {"event", l_event},       {"life", l_life},
       {"call", l_call},        {"eval", l_eval},           {"advance", l_advance},   {"now", l_now},
       {"answer", l_answer},    {"set_shard", l_set_shard}, {"describe", l_describe},
-      {"broadcast", l_broadcast}, {0}};
+      {"broadcast", l_broadcast}, {"fill_queue", l_fill_queue}, {"queued", l_queued}, {0}};
   luaL_newmetatable(T, TG_KIT_TYPE);
   lua_newtable(T);
   luaL_register(T, NULL, methods);

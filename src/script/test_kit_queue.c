@@ -58,10 +58,10 @@ json_t *tg_kit_queued(const struct tg_kit *kit, int shard_id)
   json_t *list = json_array();
   for (const struct tg_kit_waiting *waiting = *first_of(kit, shard_id); waiting; waiting = waiting->next) {
     const struct tg_event *event = &waiting->event;
-    json_array_append_new(list, json_pack("{s:s%, s:I, s:o}", "type", event->name.at, event->name.length,
-                                          "sequence", (json_int_t)event->sequence, "data",
-                                          json_loadb(event->data.at, event->data.length, JSON_DECODE_ANY,
-                                                     NULL)));
+    json_array_append_new(list,
+                          json_pack("{s:s%, s:I, s:o}", "type", event->name.at, event->name.length,
+                                    "sequence", (json_int_t)event->sequence, "data",
+                                    json_loadb(event->data.at, event->data.length, JSON_DECODE_ANY, NULL)));
   }
   return list;
 }
@@ -73,7 +73,8 @@ static bool is_of(int shard_id, int wanted)
   return wanted == TG_ALL_SHARDS || wanted == shard_id;
 }
 
-void tg_kit_delivery_queue_figures(struct tg_delivery *delivery, int shard_id, struct tg_queue_figures *figures)
+void tg_kit_delivery_queue_figures(struct tg_delivery *delivery, int shard_id,
+                                   struct tg_queue_figures *figures)
 {
   struct tg_kit *kit = kit_of(delivery);
   *figures = (struct tg_queue_figures){0};
@@ -110,7 +111,8 @@ static uint64_t drop_chosen(struct tg_kit *kit)
   return dropped;
 }
 
-uint64_t tg_kit_delivery_queue_walk(struct tg_delivery *delivery, int shard_id, tg_queue_visit *visit, void *ctx)
+uint64_t tg_kit_delivery_queue_walk(struct tg_delivery *delivery, int shard_id, tg_queue_visit *visit,
+                                    void *ctx)
 {
   struct tg_kit *kit = kit_of(delivery);
   bool goes_on = true;
@@ -160,7 +162,7 @@ void tg_kit_delivery_queue_overflow(struct tg_delivery *delivery)
 
 /* Where the answers to deliver come from: kit:answer("delivery:deliver", ...). */
 struct tg_post *tg_kit_delivery_post(struct tg_delivery *delivery, const struct tg_event *events, int count,
-                            tg_posted *done, void *ctx)
+                                     tg_posted *done, void *ctx)
 {
   struct tg_kit *kit = kit_of(delivery);
   struct tg_http_response response = {.retry_after = -1};
@@ -182,7 +184,8 @@ void tg_kit_delivery_cancel_post(struct tg_post *post)
   (void)post; /* each has ended when it began */
 }
 
-bool tg_kit_delivery_drain_queue(struct tg_delivery *delivery, int shard_id, void (*done)(void *ctx), void *ctx)
+bool tg_kit_delivery_drain_queue(struct tg_delivery *delivery, int shard_id, void (*done)(void *ctx),
+                                 void *ctx)
 {
   struct tg_kit *kit = kit_of(delivery);
   json_decref(tg_kit_called(kit, "delivery:handle_queue", shard_id, NULL));

@@ -225,21 +225,50 @@ static struct tg_shard *shard_at(struct tg_kit *kit, lua_State *L, int id)
   return (struct tg_shard *)&kit->shards[id];
 }
 
-/* {"$event": {"name":, "data":, "shard":, "sequence":}}, {"$shard": id}, or a value. */
+static struct tg_event describe_event(struct tg_kit *kit, const json_t *described, int id,
+                                      struct tg_buf *text)
+{
+  return tg_kit_make_event(id, kit->shards[id].epoch, (uint64_t)integer(described, "sequence", 1),
+                           json_string_value(json_object_get(described, "name")),
+                           json_object_get(described, "data"), text);
+}
+
+static void push_events(lua_State *L, struct called *called, int i, const json_t *list)
+{
+  lua_createtable(L, (int)json_array_size(list), 0);
+  for (size_t at = 0; at < json_array_size(list); at++) {
+    const json_t *described = json_object_get(json_array_get(list, at), "$event");
+    int id = integer(described, "shard", 0);
+    shard_at(called->kit, L, id);
+    called->texts[i].length = 0;
+    struct tg_event event = describe_event(called->kit, described, id, &called->texts[i]);
+    tg_push_kept_event(L, &event);
+    lua_rawseti(L, -2, (int)at + 1);
+  }
+}
+
+/* {"$event": {"name":, "data":, "shard":, "sequence":}}, {"$events": [..]},
+ * {"$shard": id}, {"$queue": id or null}, or a value. */
 static void push_argument(lua_State *L, struct called *called, int i, const json_t *arg)
 {
   struct tg_kit *kit = called->kit;
   const json_t *described = json_object_get(arg, "$event"), *shard = json_object_get(arg, "$shard");
+  const json_t *events = json_object_get(arg, "$events"), *queue = json_object_get(arg, "$queue");
   if (shard) {
     tg_push_shard(L, shard_at(kit, L, (int)json_number_value(shard)));
   } else if (described) {
     int id = integer(described, "shard", 0);
     shard_at(kit, L, id);
-    called->events[i] = tg_kit_make_event(id, kit->shards[id].epoch, (uint64_t)integer(described, "sequence", 1),
-                                   json_string_value(json_object_get(described, "name")),
-                                   json_object_get(described, "data"), &called->texts[i]);
+    called->events[i] = describe_event(kit, described, id, &called->texts[i]);
     tg_push_event(L, &called->events[i]);
     tg_keep_event(L, -1);
+  } else if (events) {
+    push_events(L, called, i, events);
+  } else if (queue) {
+    bool all = json_is_null(queue);
+    if (!all)
+      shard_at(kit, L, (int)json_number_value(queue));
+    tg_push_queue(L, all ? TG_ALL_SHARDS : (int)json_number_value(queue));
   } else if (json_is_null(arg)) {
     lua_pushnil(L);
   } else {

@@ -13,10 +13,19 @@ local delivery = {}
 ---@return tidegate.Error? err
 function delivery:handle_discord_payload(shard, event) end
 
----@param events table[]
----@return true|nil
----@return tidegate.Error? err
+---Takes the first events of a shard's queue: one, or with event_handler.batch what goes in one request. The
+---default POSTs them; called from a script it takes any number of events of one shard. An override has six
+---times event_handler.timeout to return; nil alone leaves the events to the default. A failure counts as the
+---answer `err.status` (without one: as no answer); `err.retry_after` in ms is obeyed.
+---@param events tidegate.Event[] They can be kept. A gap comes as GATEWAY_GAP, with the gap as data.
+---@return boolean|nil
+---@return tidegate.DeliveryError? err
 function delivery:deliver(events) end
+
+---@class tidegate.DeliveryError: tidegate.Error
+---@field status? integer 0: no answer
+---@field retry_after? integer ms
+---@field delivered? integer Of the default: so many of the events were accepted before the failure.
 
 ---@param attempt integer from 1
 ---@param err { code: string, message: string, status: integer, retry_after?: integer } status 0: no answer
@@ -27,7 +36,9 @@ function delivery:retry_delay(attempt, err) end
 ---@return boolean|nil
 function delivery:is_delivered(status) end
 
----@param queue table
+---The queue is full (queue.disk_bytes, or queue.memory_bytes without a log). The default drops the oldest, of
+---the shard with most of it, interactions last; so it goes on after an override that made too little room.
+---@param queue tidegate.Queue of the worker
 function delivery:queue_overflow(queue) end
 
 ---An interaction that the bot does not answer in time, or cannot since it is down. It is safe in the queue
@@ -37,8 +48,44 @@ function delivery:queue_overflow(queue) end
 ---@return tidegate.Error? err nil, err: it is not answered yet, the default is tried
 function delivery:handle_interaction_queueing(event) end
 
----@param queue table
+---Drains the queue of a shard, in which something waits. The default returns when nothing does any more. An
+---override is called again while something waits; one that has not looked at its queue for six times
+---event_handler.timeout has lost it to the default, until it is empty.
+---@param queue tidegate.Queue
 function delivery:handle_queue(queue) end
+
+---What waits of a shard, or of all shards of the worker. #queue is queue:length().
+---@class tidegate.Queue
+---@field shard_id? integer nil: of the worker
+local queue = {}
+
+---@return integer events In memory and in the log.
+function queue:length() end
+
+---@return integer
+function queue:bytes() end
+
+---@return integer ms Since the oldest was received.
+function queue:age() end
+
+---@return tidegate.Queue[] shards In which something waits.
+function queue:shards() end
+
+---The oldest events, of one shard. Those that are in the log alone come when these are gone.
+---@param count? integer default 1, 1000 at most
+---@return tidegate.Event[]
+function queue:peek(count) end
+
+---These are delivered: they leave the queue.
+---@param events tidegate.Event|tidegate.Event[] as peek() returned them
+---@return integer acked How many were still there.
+function queue:ack(events) end
+
+---Drops events by policy: they are counted, and with event_handler.markers the bot is told. A number: the
+---oldest so many, interactions last. The others look only at what is in memory, and not at what is in flight.
+---@param which integer|string|string[]|tidegate.Event|tidegate.Event[]|fun(event: tidegate.Event): boolean?
+---@return integer dropped
+function queue:drop(which) end
 
 ---@class tidegate.Cache
 local cache = {}

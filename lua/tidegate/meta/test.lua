@@ -32,6 +32,16 @@ function test.script(text, options) end
 ---@return table
 function test.event(name, data, options) end
 
+---Events as argument of a method: kit.delivery:deliver(test.events { test.event("READY"), ... })
+---@param list table[] of what test.event() returns
+---@return table
+function test.events(list) end
+
+---A queue as argument of a method, of a shard or, without one, of the worker: see kit:fill_queue().
+---@param shard_id? integer
+---@return table
+function test.queue(shard_id) end
+
 ---A shard as argument of a method.
 ---@param id integer
 ---@return table
@@ -114,6 +124,17 @@ function kit:advance(ms) end
 
 ---@return integer ms since the script was loaded
 function kit:now() end
+
+---Lets events wait in the queue of a shard, behind those that do already. Nothing is sent by itself: they are
+---there for methods that look at queues. What the defaults of deliver and handle_queue take is delivered.
+---@param shard_id integer
+---@param list table[] of what test.event() returns
+function kit:fill_queue(shard_id, list) end
+
+---What waits in the queue of a shard.
+---@param shard_id? integer default 0
+---@return { type: string, sequence: integer, data: any }[]
+function kit:queued(shard_id) end
 
 ---What the defaults return to the script: a value, nil and an error, or a function of their arguments (of the
 ---shard's id first, for those of a shard). Without it they answer like a small gateway where all goes well.
