@@ -12,6 +12,7 @@ enum {                     /* ms */
        BODY_TIME = 30000,  /* from the end of the head */
        IDLE_TIME = 60000,  /* between two requests */
        WRITE_TIME = 30000, /* until the client has taken the answer */
+       TURN_TIME = 5,      /* spent on requests that came all at once, before others have their turn */
        LINGER_TIME = 2000, /* for what it still sends after the last answer, so that it sees this one */
 };
 
@@ -21,6 +22,7 @@ enum phase {
   IDLE, /* no byte of a request is there */
   HEAD,
   BODY,
+  YIELDING,  /* more requests are there, but others have their turn */
   ANSWERING, /* by its route */
   WRITING,
   LINGERING, /* the last answer is out; waits for the client to close */
@@ -43,9 +45,10 @@ struct tg_connection {
   struct tg_request *request; /* with its route */
   struct tg_buf in;           /* not looked at yet */
   bool advancing;
-  bool ended;  /* the client sends no more */
-  bool last;   /* no request after this one */
-  bool paused; /* enough is there to read: it is not listened to */
+  bool ended;    /* the client sends no more */
+  bool last;     /* no request after this one */
+  bool paused;   /* enough is there to read: it is not listened to */
+  tg_ms turn_at; /* when its turn has begun */
   struct tg_buf out;
   uv_write_t write;
   uv_shutdown_t shutdown;
@@ -133,6 +136,19 @@ static void linger(struct tg_connection *connection)
   listen_again(connection);
 }
 
+static void go_on(struct tg_connection *connection)
+{
+  enter_idle(connection);
+  advance(connection);
+  listen_again(connection);
+}
+
+static void take_turn(struct tg_connection *connection)
+{
+  connection->turn_at = tg_now();
+  go_on(connection);
+}
+
 static void written(struct tg_connection *connection)
 {
   tg_buf_reset(&connection->out, 4096);
@@ -140,9 +156,12 @@ static void written(struct tg_connection *connection)
     linger(connection);
     return;
   }
-  enter_idle(connection);
-  advance(connection);
-  listen_again(connection);
+  if (connection->in.length > 0 && tg_now() - connection->turn_at >= TURN_TIME) {
+    connection->phase = YIELDING;
+    uv_timer_start(&connection->timer, on_late, 1, 0);
+    return;
+  }
+  go_on(connection);
 }
 
 static void on_written(uv_write_t *write, int status)
@@ -295,6 +314,8 @@ static void on_late(uv_timer_t *timer)
     refuse(connection, 408, "the head of the request did not come in time");
   else if (connection->phase == BODY)
     refuse(connection, 408, "the body of the request did not come in time");
+  else if (connection->phase == YIELDING)
+    take_turn(connection);
   else
     tg_connection_close(connection);
 }
@@ -310,7 +331,8 @@ static void on_end(struct tg_connection *connection)
 {
   connection->ended = true;
   uv_read_stop(&connection->stream);
-  bool answers = connection->phase == ANSWERING || connection->phase == WRITING;
+  enum phase phase = connection->phase;
+  bool answers = phase == ANSWERING || phase == WRITING || phase == YIELDING;
   if (!answers) {
     tg_connection_close(connection);
     return;
@@ -333,6 +355,7 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *bytes)
   if (length <= 0 || connection->phase == LINGERING)
     return;
   tg_buf_append(&connection->in, bytes->base, (size_t)length);
+  connection->turn_at = tg_now();
   advance(connection);
   if (connection->phase == CLOSING || connection->in.length <= READ_AHEAD)
     return;

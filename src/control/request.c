@@ -17,21 +17,6 @@ const char *tg_request_header(const struct tg_request *request, const char *name
   return NULL;
 }
 
-bool tg_request_query(const struct tg_request *request, const char *name, char *value, size_t size)
-{
-  size_t length = strlen(name);
-  for (const char *at = request->query; *at;) {
-    size_t here = strcspn(at, "&");
-    if (here >= length && strncmp(at, name, length) == 0 && (here == length || at[length] == '=')) {
-      size_t skip = here == length ? length : length + 1;
-      snprintf(value, size, "%.*s", (int)(here - skip), at + skip);
-      return true;
-    }
-    at += here + (at[here] == '&');
-  }
-  return false;
-}
-
 void tg_request_free(struct tg_request *request)
 {
   if (!request)
@@ -97,8 +82,8 @@ int tg_status_of(const char *code)
       {"replaced", 409},     {"killed", 409},        {"refused", 409},      {"reload_running", 409},
       {"no_script", 409},    {"reload_failed", 422}, {"rate_limited", 429}, {"queue_full", 429},
       {"unavailable", 501},  {"bad_answer", 502},    {"not_ready", 503},    {"worker_down", 503},
-      {"worker_exit", 503},  {"closed", 503},        {"stopping", 503},     {"cancelled", 503},
-      {"timeout", 504},
+      {"worker_exit", 503},  {"closed", 503},        {"gone", 503},         {"stopping", 503},
+      {"cancelled", 503},    {"timeout", 504},
   };
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
     if (strcmp(known[i].code, code) == 0)

@@ -51,9 +51,6 @@ struct tg_request {
 /* NULL: no such header. Case does not matter. */
 const char *tg_request_header(const struct tg_request *request, const char *name);
 
-/* A parameter of the query, into `value`, cut to `size`. False: it is not there. */
-bool tg_request_query(const struct tg_request *request, const char *name, char *value, size_t size);
-
 /* `type` is the Content-Type; `headers` are more lines, each with its \r\n, or
  * NULL. The body is copied. */
 void tg_respond(struct tg_request *request, int status, const char *type, const char *headers,
