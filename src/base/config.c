@@ -66,12 +66,14 @@ static void check_combinations(const struct tg_config *config, struct tg_problem
  * far as their texts tell. */
 static bool leads_to(const char *url, const char *listen)
 {
-  const char *host = strstr(url, "://");
-  if (!host || strncasecmp(url, "http", 4) != 0)
+  static const char unix_url[] = "http+unix://", unix_socket[] = "unix:";
+  const char *at = strstr(url, "://");
+  bool to_socket = strncasecmp(url, unix_url, strlen(unix_url)) == 0;
+  if (!at || to_socket != (strncmp(listen, unix_socket, strlen(unix_socket)) == 0))
     return false;
-  host += 3;
-  size_t length = strcspn(host, "/?#");
-  return strlen(listen) == length && strncasecmp(host, listen, length) == 0;
+  const char *own = to_socket ? listen + strlen(unix_socket) : listen;
+  size_t length = strcspn(at + 3, to_socket ? ":" : "/?#");
+  return strlen(own) == length && strncasecmp(at + 3, own, length) == 0;
 }
 
 static void check_broker(const struct tg_config *config, struct tg_problems *problems)

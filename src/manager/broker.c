@@ -110,17 +110,17 @@ static void keep_place(struct tg_broker *broker, int shard_id, struct record *re
 
 /* ---- asks ---- */
 
+static bool same_host(const struct record *record, const struct tg_broker_message *message)
+{
+  return strcmp(record->host, message->host) == 0;
+}
+
 static void take_back(struct tg_broker *broker, int shard_id, struct record *record, tg_ms now)
 {
   record->reported = record->done = true;
   record->kept_until = now + TG_BROKER_PLACE_KEPT;
   if (tg_scheduler_unused(broker->scheduler, shard_id, now))
     broker->callbacks.taken_back(broker->ctx, shard_id);
-}
-
-static bool same_host(const struct record *record, const struct tg_broker_message *message)
-{
-  return strcmp(record->host, message->host) == 0;
 }
 
 /* The same request once more, by whatever lies between: it changes nothing.
@@ -138,6 +138,16 @@ static bool repeated(struct tg_broker *broker, struct record *record, void *poll
   return true;
 }
 
+static void displaced(struct tg_broker *broker, void *poll, int shard_id)
+{
+  char why[160];
+  snprintf(why, sizeof why,
+           "another gateway host asks for shard %d, too. Check first_shard_id and last_shard_id: each shard "
+           "belongs to one host",
+           shard_id);
+  answer_poll(broker, poll, TG_BROKER_NO_SHARD, why);
+}
+
 /* A new ask: what the shard was granted before is settled by it. */
 static void take_over(struct tg_broker *broker, struct record *record,
                       const struct tg_broker_message *message, tg_ms now)
@@ -152,15 +162,25 @@ static void take_over(struct tg_broker *broker, struct record *record,
   strcpy(record->host, message->host);
   if (!earlier)
     return;
-  char why[160];
-  snprintf(why, sizeof why,
-           "another gateway host asks for shard %d, too. Check first_shard_id and last_shard_id: each shard "
-           "belongs to one host",
-           message->shard_id);
   if (same && message->host[0])
     stale(broker, earlier);
   else
-    answer_poll(broker, earlier, TG_BROKER_NO_SHARD, why);
+    displaced(broker, earlier, message->shard_id);
+}
+
+void tg_broker_check(struct tg_broker *broker, const struct tg_broker_message *message, tg_ms now)
+{
+  int first = message->first_shard_id > 0 ? message->first_shard_id : 0;
+  for (int id = first; id <= message->last_shard_id && id < broker->count; id++) {
+    struct record *record = broker->records[id];
+    if (!record || same_host(record, message) || !record->host[0])
+      continue;
+    if (record->poll)
+      displaced(broker, detach(record), id);
+    if (tg_scheduler_state(broker->scheduler, id) != TG_IDENTIFY_IDLE)
+      tg_scheduler_gone(broker->scheduler, id, now); /* of a grant the worst is assumed */
+    *record = (struct record){0};
+  }
 }
 
 void tg_broker_ask(struct tg_broker *broker, const struct tg_broker_message *message, void *poll, tg_ms now)

@@ -37,6 +37,10 @@ struct tg_broker *tg_broker_new(struct tg_scheduler *scheduler, const struct tg_
 void tg_broker_end(struct tg_broker *broker, const char *why);
 void tg_broker_free(struct tg_broker *broker);
 
+/* TG_WORD_CHECK. Earlier lives of the host, which had these shards, are over:
+ * they will report nothing more. */
+void tg_broker_check(struct tg_broker *broker, const struct tg_broker_message *message, tg_ms now);
+
 /* TG_WORD_ASK. The poll may be answered before this returns. */
 void tg_broker_ask(struct tg_broker *broker, const struct tg_broker_message *message, void *poll, tg_ms now);
 

@@ -161,6 +161,7 @@ struct tg_manager {
   struct tg_slot_request *slot_requests;
   bool broker_lost;                 /* ... and the log has said so, */
   tg_ms broker_said_at;
+  int broker_said_waiting;          /* ... and how many shards wait for it */
 
   tg_ms pulse_at;                  /* of the last one */
   tg_ms loading_until;             /* workers that have not loaded by then start later */

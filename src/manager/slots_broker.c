@@ -185,6 +185,7 @@ static void check(struct tg_manager *manager, const struct tg_broker_message *me
                   struct tg_broker_answer *answer)
 {
   answer->max_concurrency = manager->info.max_concurrency;
+  tg_broker_check(manager->broker, message, tg_now());
   tg_log(TG_INFO, TG_NO_SHARD,
          "another gateway host, %s, with shards %d to %d, has its slots to identify from here", message->host,
          message->first_shard_id, message->last_shard_id);

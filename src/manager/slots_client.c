@@ -131,7 +131,7 @@ static void tell_up(struct tg_manager *manager, const struct tg_broker_answer *a
 {
   char *name = broker_name(manager);
   if (manager->broker_lost)
-    tg_log(TG_INFO, TG_NO_SHARD, "the identify broker, %s, answers after %.1f s: identifies go on", name,
+    tg_log(TG_INFO, TG_NO_SHARD, "the identify broker, %s, is back after %.1f s: identifies go on", name,
            (double)(now - tg_broker_client_since(manager->client)) / 1000);
   else
     tg_log(TG_INFO, TG_NO_SHARD, "identifies are granted by the broker, %s", name);
@@ -156,11 +156,12 @@ static void tell_trouble(struct tg_manager *manager, bool refused, const char *w
            name, why, waiting, waiting == 1 ? "s" : "", pause);
   else
     tg_log(TG_WARN, TG_NO_SHARD,
-           "the identify broker, %s, does not answer: %s. No shard identifies meanwhile (%d wait%s); "
-           "sessions that live go on and resume. Asking again in %.1f s, then in growing intervals",
+           "the identify broker, %s, is away: %s. No shard identifies meanwhile (%d wait%s); sessions that "
+           "live go on and resume. Asking again in %.1f s, then in growing intervals",
            name, why, waiting, waiting == 1 ? "s" : "", pause);
   manager->broker_lost = true;
   manager->broker_said_at = now;
+  manager->broker_said_waiting = waiting;
   free(name);
 }
 
@@ -187,7 +188,8 @@ static void tell(struct tg_manager *manager, const struct tg_broker_message *mes
     tell_trouble(manager, news == TG_CLIENT_WAS_REFUSED, answer->why, now);
     break;
   case TG_CLIENT_STAYS_DOWN:
-    if (now - manager->broker_said_at >= SAY_AGAIN)
+    if (now - manager->broker_said_at >= SAY_AGAIN ||
+        (manager->broker_said_waiting == 0 && count_waiting(manager) > 0))
       tell_trouble(manager, false, answer->why, now);
     break;
   case TG_CLIENT_WAS_HELD_BACK:

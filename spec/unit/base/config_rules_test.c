@@ -388,12 +388,16 @@ static void a_broker_needs_all_hosts_to_agree(void **state)
   const char *const *env = ENV("DISCORD_TOKEN", "t", "INTENTS", "1");
   expect_problems("{\"identify\":{\"url\":\"http://10.0.0.1:8377\"}}", env,
                   PROBLEMS("total_shards: is required with identify.url"));
-  static const char *const own[] = {"http://127.0.0.1:9000", "HTTP://127.0.0.1:9000/", "https://127.0.0.1:9000"};
+  static const char *const own[][2] = {
+      {"127.0.0.1:9000", "http://127.0.0.1:9000"},      {"127.0.0.1:9000", "HTTP://127.0.0.1:9000/"},
+      {"127.0.0.1:9000", "https://127.0.0.1:9000"},     {"unix:/run/t", "http+unix:///run/t"},
+      {"unix:/run/t", "http+unix:///run/t:/"},
+  };
   for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
     char given[200];
     snprintf(given, sizeof given,
-             "{\"total_shards\":4,\"control\":{\"listen\":\"127.0.0.1:9000\"},\"identify\":{\"url\":\"%s\"}}",
-             own[i]);
+             "{\"total_shards\":4,\"control\":{\"listen\":\"%s\"},\"identify\":{\"url\":\"%s\"}}", own[i][0],
+             own[i][1]);
     expect_problems(given, env, PROBLEMS("identify.url: "));
   }
   struct tg_config config =

@@ -325,7 +325,9 @@ static void at_broker(const struct packet *packet)
     tg_broker_ask(sim.broker, &packet->message, poll, clock_of(0));
     return;
   }
-  if (packet->message.word != TG_WORD_CHECK)
+  if (packet->message.word == TG_WORD_CHECK)
+    tg_broker_check(sim.broker, &packet->message, clock_of(0));
+  else
     tg_broker_report(sim.broker, &packet->message, clock_of(0));
   back.content = (struct tg_broker_answer){.verdict = TG_BROKER_NOTED, .retry_after = -1};
   post_lossy(back);

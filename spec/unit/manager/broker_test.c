@@ -238,6 +238,33 @@ static void a_host_that_starts_again_does_not_vouch_for_its_former_life(void **s
   expect(2, TG_BROKER_GRANTED);
 }
 
+static void a_host_that_starts_again_ends_what_its_former_life_left(void **state)
+{
+  (void)state;
+  ask(1, 40, "a", 8, 0);
+  ask(2, 41, "a", 9, 0);
+  ask(3, 60, "c", 1, 0);
+  ask(4, 42, "a", 10, 0);
+  tg_scheduler_hold(it.scheduler, 2, 5000);
+  assert_int_equal(pump(0), 2); /* 60 waits behind 40, 42 for its bucket */
+  report(TG_WORD_SENT, 40, "a", 8, 0, 100);
+  struct tg_broker_message check = say(TG_WORD_CHECK, 40, "b", 0);
+  check.first_shard_id = 40;
+  check.last_shard_id = 47;
+  tg_broker_check(it.broker, &check, 1200);
+  expect(4, TG_BROKER_NO_SHARD);
+  ask(5, 45, "b", 1, 1300);
+  assert_int_equal(pump(100 + SPACING - 1), 0); /* what was sent counts, READY is not waited for */
+  assert_int_equal(pump(100 + SPACING), 1);
+  expect(3, TG_BROKER_GRANTED);
+  assert_int_equal(pump(TG_GRANT_VALID_AWAY + SPACING - 1), 0); /* 41 may have been sent */
+  assert_int_equal(pump(TG_GRANT_VALID_AWAY + SPACING), 1);
+  expect(5, TG_BROKER_GRANTED);
+  tg_broker_check(it.broker, &check, 7000); /* after trouble: its own asks stay */
+  report(TG_WORD_UNUSED, 45, "b", 1, 0, 7000);
+  assert_int_equal(it.taken_back, 1);
+}
+
 static void no_host_can_free_a_bucket_early(void **state)
 {
   (void)state;
@@ -419,6 +446,7 @@ int main(void)
       TEST(what_comes_late_or_twice_changes_nothing),
       TEST(a_request_that_repeats_while_it_waits_is_answered_once_more),
       TEST(a_host_that_starts_again_does_not_vouch_for_its_former_life),
+      TEST(a_host_that_starts_again_ends_what_its_former_life_left),
       TEST(no_host_can_free_a_bucket_early),
       TEST(reports_from_before_a_restart_keep_the_bucket_quiet),
       TEST(a_poll_ends_and_the_place_is_kept),
