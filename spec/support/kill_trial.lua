@@ -53,7 +53,9 @@ function trial.start(options)
   for name, value in pairs(options.fake or {}) do
     given.fake[name] = value
   end
-  local self = setmetatable({ random = random.new(), shards = given.shards }, Trial)
+  local self = setmetatable({
+    random = random.new(), shards = given.shards, per_worker = given.per_worker,
+  }, Trial)
   self.scene = scene.start(given)
   self.bot:wait_for_events(given.shards, "READY")
   self.fake:settings { rate = options.rate or 500 }
@@ -124,6 +126,37 @@ end
 
 function Trial:assert_nothing_lost(expected)
   return tally.assert_nothing_lost(self.scene, expected)
+end
+
+function Trial:await_worker()
+  local pids
+  loop.wait_for("a worker", function()
+    pids = self.gateway:worker_pids()
+    return #pids > 0
+  end)
+  return self.random:one_of(pids)
+end
+
+-- Kills random workers at random instants, and lets the bot come and go. Mostly the next one dies under way,
+-- sometimes before this one is back.
+function Trial:kill_workers(times)
+  local up = true
+  for _ = 1, times do
+    local resumed = self:counters().resumes_ok
+    self:kill_worker(self:await_worker())
+    if self.random:chance(0.2) then
+      up = not up
+      self.bot[up and "up" or "down"](self.bot)
+    end
+    if self.random:chance(0.75) then
+      self:wait_counter("resumes_ok", resumed + self.per_worker, 30000)
+      if up then
+        self:await_events(self.random:between(1, 60))
+      end
+    end
+    self:pass(self.random:between(0, 100))
+  end
+  self.bot:up()
 end
 
 -- All is well; then begin(t), a fault, for some hundred events, and a worker dies in the middle of it; then

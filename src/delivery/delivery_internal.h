@@ -76,6 +76,7 @@ struct tg_lane {
   uint64_t received; /* highest s of that epoch */
   uint64_t resumed;  /* s of a RESUMED that is not durable yet; 0: none */
   uint32_t heard;    /* of the row's `unheard`, those that it settles */
+  uint32_t holes;    /* of the row's `unheard`, those that were found missing */
   struct tg_shard_row *row;
   struct tg_lane_queue queue;
 

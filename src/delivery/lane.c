@@ -78,7 +78,7 @@ void tg_lane_set_session(struct tg_lane *lane, uint64_t epoch, uint64_t received
 {
   lane->epoch = epoch;
   lane->received = lane->durable = received;
-  lane->delivered = lane->announced = lane->resumed = 0;
+  lane->delivered = lane->announced = lane->resumed = lane->holes = 0;
   lane->first_unlogged = NULL;
   tg_lane_queue_new_session(&lane->queue, epoch);
   int length =
@@ -106,7 +106,7 @@ static void settle_resumed(struct tg_lane *lane)
   uint32_t unheard = atomic_load_explicit(&lane->row->unheard, memory_order_relaxed);
   unheard = unheard > lane->heard ? unheard - lane->heard : 0;
   atomic_store_explicit(&lane->row->unheard, unheard, memory_order_relaxed);
-  lane->resumed = 0;
+  lane->resumed = lane->holes = 0;
 }
 
 void tg_lane_publish(struct tg_lane *lane)

@@ -199,9 +199,9 @@ static void run_script(struct tg_delivery *delivery, struct tg_lane *lane, struc
 static bool was_resumed(struct tg_lane *lane, const struct tg_event *event, uint64_t missing)
 {
   uint32_t unheard = atomic_load_explicit(&lane->row->unheard, memory_order_relaxed);
-  if (!event->replayed || missing >= unheard)
+  if (!event->replayed || lane->holes + missing >= unheard)
     return false;
-  atomic_store_explicit(&lane->row->unheard, unheard - (uint32_t)missing, memory_order_relaxed);
+  lane->holes += (uint32_t)missing;
   return true;
 }
 

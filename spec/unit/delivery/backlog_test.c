@@ -230,11 +230,11 @@ static void a_resumed_that_was_cut_off_is_no_gap(void **state)
   atomic_store(&rows[2].unheard, 3); /* two of them were cut off, and one is under way */
   replay(2, 4, "{\"t\":\"MESSAGE_DELETE\",\"s\":4,\"op\":0,\"d\":{}}");
   assert_int_equal(value(&rows[2].gaps), 0);
-  assert_int_equal(atomic_load(&rows[2].unheard), 1);
+  assert_int_equal(atomic_load(&rows[2].unheard), 3); /* the next process may find them missing, too */
   replay(2, 6, "{\"t\":\"MESSAGE_DELETE\",\"s\":6,\"op\":0,\"d\":{}}"); /* this one's is still to come */
   assert_int_equal(value(&rows[2].gaps), 1);
   replay(2, 7, "{\"t\":\"RESUMED\",\"s\":7,\"op\":0,\"d\":{}}");
-  assert_int_equal(atomic_load(&rows[2].unheard), 1);
+  assert_int_equal(atomic_load(&rows[2].unheard), 3);
   end_turn();
   assert_int_equal(atomic_load(&rows[2].unheard), 0);
   deliver_as(2, 9, "{\"t\":\"MESSAGE_DELETE\",\"s\":9,\"op\":0,\"d\":{}}");
