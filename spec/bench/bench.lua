@@ -2,6 +2,7 @@
 
 package.path = "./?.lua;" .. package.path
 
+local control = require "spec.bench.control"
 local hooks = require "spec.bench.hooks"
 local lab = require "spec.bench.lab"
 local log = require "spec.bench.log"
@@ -23,7 +24,7 @@ local function parse(arguments)
     end
   end
   if not next(chosen) then
-    chosen = { receive = true, delivery = true, log = true, memory = true, lua = true }
+    chosen = { receive = true, delivery = true, log = true, memory = true, lua = true, control = true }
   end
   options.delivery = chosen.delivery
   return options, chosen
@@ -46,6 +47,10 @@ local function main(arguments)
   end
   if chosen.lua then
     hooks.measure(options)
+    print()
+  end
+  if chosen.control then
+    control.measure(options)
   end
 end
 

@@ -18,17 +18,19 @@ struct total {
 };
 
 struct totals {
-  struct total items[TG_EVENT_TYPE_MAX];
+  struct total items[TG_EVENT_TYPE_MAX + 1];
   int count;
 };
 
+/* Names that come when the table is full share that of the types without one. */
 static struct total *total_of(struct totals *totals, const char *name)
 {
+  const char *others = tg_event_type_name(TG_EVENT_OTHER);
   for (int i = 0; i < totals->count; i++)
     if (strcmp(totals->items[i].name, name) == 0)
       return &totals->items[i];
-  if (totals->count == TG_EVENT_TYPE_MAX)
-    return &totals->items[0];
+  if (totals->count >= TG_EVENT_TYPE_MAX && strcmp(name, others) != 0)
+    return total_of(totals, others);
   struct total *total = &totals->items[totals->count++];
   snprintf(total->name, sizeof total->name, "%s", name);
   return total;

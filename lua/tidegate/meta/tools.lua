@@ -40,24 +40,29 @@ function json.decode(text) end
 ---@return table
 function json.array(list) end
 
----Values that live through reloads. Equal names and labels are the same metric.
+---Values that live through reloads and the death of a worker, for GET /metrics. Equal names and labels are
+---the same metric. Counters and histograms are added up over all processes; a gauge shows for each process,
+---once it was set.
 ---@class tidegate.Metrics
 local metrics = {}
 
 ---@class tidegate.MetricOptions
 ---@field help? string
----@field labels? table<string, string>
+---@field labels? table<string, string|number|boolean> At most 32, of few values.
 ---@field buckets? number[] The ascending limits of a histogram.
 
 ---@class tidegate.Metric
 local metric = {}
 
+---For counters and gauges.
 ---@param n? number 1 if left out; a counter only grows
 function metric:add(n) end
 
+---For gauges.
 ---@param n number
 function metric:set(n) end
 
+---For histograms.
 ---@param n number
 function metric:observe(n) end
 
