@@ -214,7 +214,8 @@ end
 
   it("that refuses a host is not asked again and again; the host says what to mend", function()
     local s = start { hosts = 2, each = 4, hurry = 1 }
-    host(s, 2, { env = { TIDEGATE_IDENTIFY_SECRET = "another-secret" } })
+    local secret = paths.write(paths.tmp() .. "/secret", "another-secret\n")
+    host(s, 2, { env = { TIDEGATE_IDENTIFY_SECRET = false, TIDEGATE_IDENTIFY_SECRET_FILE = secret } })
     s.hosts[2]:wait_for_log(
       "error [^\n]*does not serve this gateway: it refuses the secret %(401%)[^\n]*%(4 wait%)[^\n]*in %d%d%.")
     host(s, 3, { env = { TOTAL_SHARDS = 16, FIRST_SHARD_ID = 8, LAST_SHARD_ID = 11 } })
@@ -224,6 +225,10 @@ end
     assert.equal(1, s.hosts[2]:count_log "does not serve")
     assert.equal(1, s.hosts[3]:count_log "does not serve")
     assert.equal(4, #judge(s))
+    paths.write(secret, SECRET) -- mended: a reload reads it
+    assert.is_true(s.hosts[2]:reload())
+    s.hosts[2]:wait_ready(4)
+    assert.equal(8, #judge(s))
   end)
 end)
 

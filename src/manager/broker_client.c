@@ -160,6 +160,27 @@ static void begin(struct shard *shard, int64_t number, tg_ms now)
   shard->began = now;
 }
 
+/* The bucket serves one after the other: one ask stands for the others. */
+static bool is_represented(const struct tg_broker_client *client, int shard_id)
+{
+  const struct shard *shard = shard_of(client, shard_id);
+  int index = shard_id - client->first;
+  for (int i = index % client->max_concurrency; i < client->count; i += client->max_concurrency) {
+    const struct shard *other = &client->shards[i];
+    bool asks = other->busy && other->asked > 0 && other->flight == other->asked;
+    if (i != index && asks && other->priority <= shard->priority)
+      return true;
+  }
+  return false;
+}
+
+static bool may_ask(const struct tg_broker_client *client, int shard_id, tg_ms now)
+{
+  const struct shard *shard = shard_of(client, shard_id);
+  return shard->wants && !shard->holds && now >= shard->not_before && now >= client->held_until &&
+         !is_represented(client, shard_id);
+}
+
 static bool next_of(struct tg_broker_client *client, int shard_id, tg_ms now,
                     struct tg_broker_message *request)
 {
@@ -169,8 +190,8 @@ static bool next_of(struct tg_broker_client *client, int shard_id, tg_ms now,
     return false;
   if (due->due && now - due->since > TG_CLIENT_REPORT_KEPT)
     due->due = false;
-  bool may_ask = shard->wants && !shard->holds && now >= shard->not_before && now >= client->held_until;
-  if (due->due && due->word == TG_WORD_UNUSED && may_ask)
+  bool asks = may_ask(client, shard_id, now);
+  if (due->due && due->word == TG_WORD_UNUSED && asks)
     due->due = false; /* the ask says so, too */
   if (due->due) {
     *request = message_of(client, due->word, shard_id);
@@ -179,13 +200,20 @@ static bool next_of(struct tg_broker_client *client, int shard_id, tg_ms now,
     begin(shard, -1, now);
     return true;
   }
-  if (!may_ask)
+  if (!asks)
     return false;
   *request = message_of(client, TG_WORD_ASK, shard_id);
   request->number = shard->asked = ++client->numbers;
   request->priority = shard->priority;
   begin(shard, shard->asked, now);
   return true;
+}
+
+void tg_broker_client_retry(struct tg_broker_client *client, tg_ms now)
+{
+  client->next_try = client->held_until = now;
+  for (int i = 0; i < client->count; i++)
+    client->shards[i].not_before = now;
 }
 
 bool tg_broker_client_next(struct tg_broker_client *client, tg_ms now, struct tg_broker_message *request)
@@ -250,10 +278,9 @@ static enum tg_client_news check_answered(struct tg_broker_client *client,
   return TG_CLIENT_CAME_UP;
 }
 
-static enum tg_client_news granted(struct tg_broker_client *client, struct shard *shard, int64_t number,
-                                   const struct tg_broker_answer *answer, tg_ms now)
+static enum tg_client_news granted(struct shard *shard, int64_t number, const struct tg_broker_answer *answer,
+                                   tg_ms now)
 {
-  (void)client;
   shard->asked = 0;
   shard->deadline = shard->began + answer->waited + answer->valid_for;
   if (shard->wants && now < shard->deadline) {
@@ -271,7 +298,7 @@ static enum tg_client_news ask_answered(struct tg_broker_client *client, struct 
 {
   switch (answer->verdict) {
   case TG_BROKER_GRANTED:
-    return granted(client, shard, request->number, answer, now);
+    return granted(shard, request->number, answer, now);
   case TG_BROKER_HELD_BACK: {
     bool news = now >= client->held_until;
     tg_ms wait = answer->retry_after > 0 ? answer->retry_after : tg_patience(TG_CLIENT_BACKOFF_MAX);

@@ -10,6 +10,7 @@
  *   - the first word, and the first after trouble, is a check; until it is
  *     answered well nothing is asked
  *   - a grant counts from the moment before its request began to be sent
+ *   - of a bucket one shard asks, and besides only such as go before it
  *   - what became of a grant is told before the shard asks again, again and
  *     again until it is heard (or so old that the broker has taken it for used)
  *   - after a failure everything waits, longer each time; much longer when the
@@ -63,6 +64,9 @@ void tg_broker_client_done(struct tg_broker_client *client, int shard_id, bool r
 bool tg_broker_client_gone(struct tg_broker_client *client, int shard_id, tg_ms now);
 
 /* ---- requests and answers ---- */
+
+/* Something was mended: what waits for the broker to be tried again is due now. */
+void tg_broker_client_retry(struct tg_broker_client *client, tg_ms now);
 
 /* The next request to be sent; it counts as under way. Call until false. */
 bool tg_broker_client_next(struct tg_broker_client *client, tg_ms now, struct tg_broker_message *request);

@@ -271,6 +271,8 @@ void tg_slots_client_left(struct tg_manager *manager, int shard_id);
 void tg_slots_client_sent(struct tg_manager *manager, int shard_id);
 void tg_slots_client_done(struct tg_manager *manager, int shard_id, bool ready);
 void tg_slots_client_gone(struct tg_manager *manager, int shard_id);
+/* After a reload, which may have brought another secret. */
+void tg_slots_client_reconfigured(struct tg_manager *manager);
 void tg_slots_client_end(struct tg_manager *manager);
 
 /* ---- spawn.c ---- */

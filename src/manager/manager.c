@@ -85,6 +85,7 @@ void tg_manager_reconfigure(struct tg_manager *manager, const struct tg_config *
     json_array_append_new(manager->needs_restart, json_string(keys.items[i]));
   }
   tg_problems_free(&keys);
+  tg_slots_client_reconfigured(manager);
 }
 
 /* ---- start: which shards, in which workers ---- */

@@ -58,8 +58,7 @@ static bool serves_host(struct tg_manager *manager, const struct tg_broker_messa
                   "one bot");
   if (!manager->broker || tg_manager_stopping(manager))
     return refuse(answer, TG_BROKER_DOWN, "the broker is %s", manager->broker ? "stopping" : "starting");
-  if (message->total_shards > 0 && message->total_shards != range->total &&
-      message->priority != TG_IDENTIFY_RESHARDING)
+  if (message->total_shards > 0 && message->total_shards != range->total)
     return refuse(answer, TG_BROKER_REFUSED,
                   "its total_shards (TOTAL_SHARDS) is %d here and %d there: all hosts need the same",
                   range->total, message->total_shards);
@@ -77,11 +76,10 @@ static bool serves(struct tg_manager *manager, const struct tg_broker_message *m
   if (!serves_host(manager, message, answer))
     return false;
   const struct tg_shard_range *range = &manager->range;
-  bool within = message->shard_id < range->total || message->priority == TG_IDENTIFY_RESHARDING;
-  if (!within)
+  if (message->shard_id >= range->total)
     return refuse(answer, TG_BROKER_NO_SHARD, "there is no shard %d: total_shards is %d", message->shard_id,
                   range->total);
-  if (message->priority != TG_IDENTIFY_RESHARDING && tg_manager_shard(manager, message->shard_id))
+  if (tg_manager_shard(manager, message->shard_id))
     return refuse(answer, TG_BROKER_NO_SHARD,
                   "shard %d is the broker's own (it has %d to %d). Check first_shard_id and last_shard_id",
                   message->shard_id, range->first, range->last);

@@ -281,6 +281,14 @@ void tg_slots_client_gone(struct tg_manager *manager, int shard_id)
     cancel_request(manager, shard_id);
 }
 
+void tg_slots_client_reconfigured(struct tg_manager *manager)
+{
+  if (!manager->client)
+    return;
+  tg_broker_client_retry(manager->client, tg_now());
+  tg_slots_pump(manager);
+}
+
 void tg_slots_client_end(struct tg_manager *manager)
 {
   while (manager->slot_requests) {

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum { FIRST = 16, COUNT = 8, SHARD = 17, OTHER = 18 };
+enum { FIRST = 16, COUNT = 8, SHARD = 17, OTHER = 18, NEIGHBOUR = 21 /* in the bucket of SHARD */ };
 
 static struct tg_broker_client *client;
 static struct tg_broker_message request;
@@ -284,6 +284,38 @@ static void one_shard_that_is_refused_does_not_stop_the_others(void **state)
   assert_true(next(2010 + TG_CLIENT_REFUSED));
 }
 
+static void one_ask_stands_for_its_bucket(void **state)
+{
+  (void)state;
+  come_up();
+  struct tg_broker_message ask = asking(2000);
+  tg_broker_client_ask(client, NEIGHBOUR, TG_IDENTIFY_FIRST);
+  tg_broker_client_ask(client, OTHER, TG_IDENTIFY_FIRST);
+  assert_true(next(2000));
+  assert_int_equal(request.shard_id, OTHER);
+  assert_false(next(2000));
+  tg_broker_client_ask(client, NEIGHBOUR, TG_IDENTIFY_LOST); /* goes before it */
+  assert_true(next(2000));
+  assert_int_equal(request.shard_id, NEIGHBOUR);
+  struct tg_broker_message lost = request;
+  assert_int_equal(answer(&ask, TG_BROKER_WAITING, 3000), TG_CLIENT_NO_NEWS);
+  assert_false(next(3000));
+  assert_int_equal(grant(&lost, 1000, 3050), TG_CLIENT_GRANTED);
+  assert_true(next(3050));
+  assert_int_equal(request.shard_id, SHARD);
+}
+
+static void what_was_mended_is_tried_at_once(void **state)
+{
+  (void)state;
+  assert_true(next(1000));
+  assert_int_equal(answer(&request, TG_BROKER_REFUSED, 1010), TG_CLIENT_WAS_REFUSED);
+  assert_false(next(2000));
+  tg_broker_client_retry(client, 2000);
+  assert_true(next(2000));
+  assert_int_equal(request.word, TG_WORD_CHECK);
+}
+
 static void held_back_means_later(void **state)
 {
   (void)state;
@@ -332,6 +364,8 @@ int main(void)
       TEST(a_broker_that_is_down_is_asked_less_and_less),
       TEST(a_refusal_is_not_hammered_at),
       TEST(one_shard_that_is_refused_does_not_stop_the_others),
+      TEST(one_ask_stands_for_its_bucket),
+      TEST(what_was_mended_is_tried_at_once),
       TEST(held_back_means_later),
       TEST(a_poll_that_ends_is_followed_by_the_next),
   };
