@@ -64,6 +64,7 @@ describe("the control API", function()
       assert.equal(401, s.gateway:control("POST", "/shutdown", { secret = wrong, body = "{}" }).status)
     end
     assert.equal(200, s.gateway:control("GET", "/shards").status)
+    s.gateway:wait_for_log "control API: POST /shutdown was refused"
   end)
 
   it("lists the shards", function()

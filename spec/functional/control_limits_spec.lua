@@ -277,7 +277,7 @@ describe("the control API", function()
       loop.turn()
       assert(uv.fs_rename(copy, path))
       start { env = { TIDEGATE_CONTROL = "unix:" .. path } }
-      assert.equal(200, s.gateway:control("GET", "/healthz").status)
+      assert.equal(200, s.gateway:control("GET", "/shards", { headers = { Host = "gateway" } }).status)
       local status = uv.fs_stat(path)
       assert.same({ "socket", 384 }, { status.type, status.mode % 512 }) -- 0600
       local log = ends({ fake = s.fake, env = { TIDEGATE_CONTROL = "unix:" .. path } }, 78)
@@ -325,7 +325,8 @@ describe("the control API", function()
       s.fake:fault { ["do"] = "close", code = 4000, shard = 1 }
       s.gateway:wait_for_log "shard 1: [^\n]*4000"
       local client = connect()
-      client:write(get "/timecheck" .. post("/shards/1/payload", SOUNDS:format(1)))
+      client:write(get "/timecheck" .. post("/shards/1/payload", SOUNDS:format(1)) .. get "/status"
+        .. post("/shutdown", ""))
       client:wait_for '"message"'
       assert.equal(0, (s.gateway:stop()))
       assert.matches("HTTP/1.1 503 ", client:wait_closed())

@@ -159,6 +159,7 @@ int tg_cli_run(int argc, char **argv)
   if (exit_code == TG_EXIT_OK)
     exit_code = start(&run, script, watch);
   tg_service_end(&run.service);
+  tg_control_close(run.control);
   tg_manager_free(run.manager);
   tg_control_free(run.control);
   tg_process_end(&run.process);

@@ -13,8 +13,9 @@
 struct tg_control {
   struct tg_manager *manager;
   struct tg_server *server;
-  char *secret; /* NULL: none */
-  bool loopback;
+  char *secret;  /* NULL: none */
+  bool loopback; /* only this machine can reach it */
+  bool web;      /* and so can the pages of its browsers: it is TCP */
 };
 
 /* ---- who may ask ---- */
@@ -38,8 +39,7 @@ static bool names_this_machine(const char *host)
 static bool is_browser(const struct tg_control *control, const struct tg_request *request)
 {
   const char *host = tg_request_header(request, "host");
-  return tg_request_header(request, "origin") ||
-         (control->loopback && host && *host && !names_this_machine(host));
+  return tg_request_header(request, "origin") || (control->web && host && *host && !names_this_machine(host));
 }
 
 static bool allowed(const struct tg_control *control, struct tg_request *request)
@@ -49,6 +49,8 @@ static bool allowed(const struct tg_control *control, struct tg_request *request
   if (control->secret && !knows_secret(control, request)) {
     static const char body[] = "{\"error\":\"the header Authorization has to be the secret of control."
                                "authorization (TIDEGATE_CONTROL_SECRET)\",\"code\":\"unauthorized\"}";
+    tg_log(TG_WARN, TG_NO_SHARD, "control API: %s %s was refused: no or a wrong secret", request->method,
+           request->path);
     tg_respond(request, 401, "application/json", "WWW-Authenticate: Secret\r\n", body, sizeof body - 1);
     return false;
   }
@@ -62,17 +64,23 @@ static bool allowed(const struct tg_control *control, struct tg_request *request
 
 /* ---- requests ---- */
 
+static bool refuse_late(const struct tg_control *control, struct tg_request *request)
+{
+  if (control->closed)
+    tg_respond_error(request, 503, "the gateway is stopping");
+  return control->closed;
+}
+
 static bool admit(void *ctx, struct tg_request *request)
 {
   struct tg_control *control = ctx;
   request->manager = control->manager;
-  return tg_route_find(request) && allowed(control, request);
+  return !refuse_late(control, request) && tg_route_find(request) && allowed(control, request);
 }
 
 static void handle(void *ctx, struct tg_request *request)
 {
-  (void)ctx;
-  if (tg_route_read_body(request))
+  if (!refuse_late(ctx, request) && tg_route_read_body(request))
     request->route->handle(request);
 }
 
@@ -100,6 +108,7 @@ bool tg_control_start(struct tg_control **result, uv_loop_t *loop, struct tg_man
       .loop = loop, .listen = config->control.listen, .admit = admit, .handle = handle, .ctx = control};
   control->manager = manager;
   control->loopback = tg_listen_is_loopback(config->control.listen);
+  control->web = control->loopback && strncmp(config->control.listen, "unix:", 5) != 0;
   control->server = tg_server_new(&options, error);
   if (!control->server) {
     free(control);
@@ -122,6 +131,12 @@ void tg_control_reconfigure(struct tg_control *control, const struct tg_config *
     tg_log(TG_WARN, TG_NO_SHARD,
            "control.authorization is kept until the restart: the control API can be reached from other "
            "machines");
+}
+
+void tg_control_close(struct tg_control *control)
+{
+  if (control)
+    control->closed = true;
 }
 
 void tg_control_free(struct tg_control *control)

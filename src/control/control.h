@@ -19,6 +19,9 @@ bool tg_control_start(struct tg_control **control, uv_loop_t *loop, struct tg_ma
 /* After a reload: the secret may have changed. The address stays. */
 void tg_control_reconfigure(struct tg_control *control, const struct tg_config *config);
 
+/* Before tg_manager_free(): requests that come from here on get 503. */
+void tg_control_close(struct tg_control *control);
+
 /* After tg_manager_free(), so that who still waits hears how it ended. The
  * memory goes when the loop has closed the handles. */
 void tg_control_free(struct tg_control *control);
