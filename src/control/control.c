@@ -14,6 +14,7 @@ struct tg_control {
   struct tg_manager *manager;
   struct tg_server *server;
   char *secret;  /* NULL: none */
+  bool closed;   /* the manager is not to be asked any more */
   bool loopback; /* only this machine can reach it */
   bool web;      /* and so can the pages of its browsers: it is TCP */
 };
