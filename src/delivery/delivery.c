@@ -256,9 +256,10 @@ void tg_delivery_publish(const struct tg_delivery *delivery)
 {
   int64_t bytes = 0;
   for (const struct tg_source *source = delivery->sources; source; source = source->next) {
-    struct tg_log_figures figures;
-    tg_event_log_figures(source->log, &figures); /* of logs that others read, too: what this process reads */
-    bytes += (int64_t)(source == delivery->own ? figures.disk_bytes : figures.bytes);
+    struct tg_log_figures left = {.bytes = 0}; /* of a log that others may read, too: its own share */
+    if (source != delivery->own)
+      tg_event_log_figures(source->log, &left);
+    bytes += (int64_t)(source == delivery->own ? tg_event_log_disk(source->log) : left.bytes);
   }
   struct tg_stats *stats = tg_stats();
   atomic_store_explicit(&stats->log_bytes, delivery->own ? bytes : -1, memory_order_relaxed);

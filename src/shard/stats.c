@@ -13,7 +13,8 @@ const char *const tg_lua_group_names[TG_LUA_GROUP_COUNT] = {
 #undef X
 };
 
-const int tg_latency_limits[TG_LATENCY_COUNT] = {TG_LATENCY_LIMITS};
+const int tg_latency_limits[TG_LATENCY_COUNT] = {1,   2,    5,    10,   25,    50,    100,  250,
+                                                 500, 1000, 2500, 5000, 10000, 30000, 60000};
 
 static struct tg_stats the_own; /* mostly never touched, and so no memory */
 struct tg_stats *tg_stats_page = &the_own;

@@ -40,11 +40,11 @@ enum {
   X(delivery)                                                                                                \
   X(cache)                                                                                                   \
   X(filter)     /* gateway.filter: once an event */                                                          \
-  X(handler)    /* gateway.on: dispatches, */                                                                \
-  X(life_cycle) /* and the rest */                                                                           \
+  X(handler)    /* gateway.on: dispatches, ... */                                                            \
+  X(life_cycle) /* ... and life-cycle events */                                                              \
   X(broadcast)                                                                                               \
-  X(timer) /* after, every, spawn */                                                                         \
-  X(load)  /* the top level of the script */
+  X(timer)      /* gateway.after, every, spawn */                                                            \
+  X(load)       /* the top level of the script */
 
 enum tg_lua_group {
 #define X(name) TG_LUA_##name,
@@ -57,7 +57,6 @@ extern const char *const tg_lua_group_names[TG_LUA_GROUP_COUNT];
 
 /* Limits of the buckets of delivery latency, in milliseconds; one more bucket
  * takes the rest. */
-#define TG_LATENCY_LIMITS 1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000
 enum { TG_LATENCY_COUNT = 15 };
 extern const int tg_latency_limits[TG_LATENCY_COUNT];
 
