@@ -152,20 +152,12 @@ static void displaced(struct tg_broker *broker, void *poll, int shard_id)
 static void take_over(struct tg_broker *broker, struct record *record,
                       const struct tg_broker_message *message, tg_ms now)
 {
-  bool same = same_host(record, message);
-  void *earlier = detach(record);
-  if (same && record->granted && !record->reported)
+  if (same_host(record, message) && record->granted && !record->reported)
     take_back(broker, message->shard_id, record, now);
   record->granted = 0; /* another host's, that was not settled: the scheduler takes it for used */
   record->number = message->number;
   record->over = false;
   strcpy(record->host, message->host);
-  if (!earlier)
-    return;
-  if (same && message->host[0])
-    stale(broker, earlier);
-  else
-    displaced(broker, earlier, message->shard_id);
 }
 
 void tg_broker_check(struct tg_broker *broker, const struct tg_broker_message *message, tg_ms now)
@@ -194,6 +186,8 @@ void tg_broker_ask(struct tg_broker *broker, const struct tg_broker_message *mes
   bool again = known && reports && same_host(record, message) && message->number == record->number;
   if (again && repeated(broker, record, poll, now))
     return;
+  void *earlier = detach(record);
+  bool own = reports && same_host(record, message);
   if (!again)
     take_over(broker, record, message, now);
   if (!reports)
@@ -203,6 +197,10 @@ void tg_broker_ask(struct tg_broker *broker, const struct tg_broker_message *mes
   record->poll_until = message->wait == TG_BROKER_FOR_EVER ? INT64_MAX : now + message->wait;
   record->kept_until = 0;
   tg_scheduler_ask_away(broker->scheduler, message->shard_id, message->priority, reports, now);
+  if (earlier && own)
+    stale(broker, earlier);
+  else if (earlier)
+    displaced(broker, earlier, message->shard_id);
 }
 
 void tg_broker_granted(struct tg_broker *broker, int shard_id, tg_ms deadline, tg_ms now)
