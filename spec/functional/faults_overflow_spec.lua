@@ -99,3 +99,41 @@ for where, queue in pairs(BOUNDS) do
     end)
   end)
 end
+
+describe("a bot that is down for too long, while the gateway is killed and stopped", function()
+  after_each(trial.stop)
+
+  it("gets the newest, and markers for all that is gone", function()
+    local t = trial.start {
+      shards = 4, workers = 2, per_worker = 2, rate = 3000, size = 600,
+      script = [[
+require "tidegate".configure {
+  event_handler = { markers = true }, queue = { disk_bytes = 1048576, memory_bytes = 65536 },
+}
+]],
+    }
+    t.bot:down()
+    for _ = 1, 8 do
+      t:await_emitted(t.random:between(300, 1500))
+      if t.random:chance(0.5) then
+        t:kill_group()
+      else
+        t.gateway:stop()
+      end
+      local workers = t.random:one_of { 1, 2, 4 }
+      t:again { workers = workers, per_worker = 4 / workers }
+      if t.random:chance(0.3) then
+        t.bot:up()
+        t:pass(t.random:between(0, 100))
+        t.bot:down()
+      end
+    end
+    t.fake:settings { rate = 0 }
+    t.fake:wait_emitted()
+    t.bot:up()
+    local told = accounts.await(t, 60000)
+    print(("# overflow and kills: %d events came, %d are named by markers"):format(#t.bot.events, told))
+    assert.is_true(told > 0)
+    assert.equal(4, t:counters().identifies)
+  end)
+end)

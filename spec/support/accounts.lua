@@ -22,9 +22,11 @@ local function read(events)
     local session = by_name[name] or new_session()
     by_name[name] = session
     local gap = event.gap
-    if gap then
+    local marker = gap and ("%s from %s"):format(event.key, tostring(gap.from))
+    if gap and not session.seen[marker] then
+      session.seen[marker] = true -- it may come again, as events may
       table.insert(session.list, { from = gap.from or 1, to = gap.to or math.huge, reason = gap.reason })
-    elseif not session.seen[event.s] then
+    elseif not gap and not session.seen[event.s] then
       session.seen[event.s] = true
       table.insert(session.list, { from = event.s, to = event.s })
       session.resumed = session.resumed + (event.t == "RESUMED" and 1 or 0)

@@ -202,6 +202,16 @@ void tg_log_note_last(struct tg_log_shard *shard, const struct tg_log_point *poi
     *last = *point;
 }
 
+/* What was before its first record is not this log's affair: no gap begins there. */
+static void note_first(struct tg_log_shard *shard, const struct tg_log_event *event)
+{
+  struct tg_log_point *acked = &shard->state.acked;
+  if (shard->chain != 0 || acked->epoch != 0)
+    return;
+  acked->epoch = event->epoch;
+  acked->sequence = event->sequence > 0 ? event->sequence - 1 : 0;
+}
+
 tg_log_position tg_event_log_append(struct tg_event_log *log, const struct tg_log_event *event,
                                     struct tg_error *error)
 {
@@ -240,6 +250,7 @@ tg_log_position tg_event_log_append(struct tg_event_log *log, const struct tg_lo
   log->pending.length += size;
 
   tg_log_enter(log, shard, log->current, &record);
+  note_first(shard, event);
   shard->chain = record.position;
   tg_log_note_last(shard, &(struct tg_log_point){record.position, event->epoch, event->sequence});
   if (!shard->touched) {

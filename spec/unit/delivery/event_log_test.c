@@ -346,13 +346,30 @@ static void a_gap_is_reported_for_each_epoch(void **state)
   assert_int_equal(test->gaps[2].shard_id, 1);
   assert_false(tg_event_log_drop_oldest(test->log)); /* only the one being written is left */
   log_reopen(test);
-  assert_int_equal(test->gap_count, 2); /* again, as far as the cursor knows it */
+  assert_int_equal(test->gap_count, 3); /* again, as far as the cursor knows it */
   assert_int_equal(test->gaps[0].shard_id, 1);
-  expect_gap(&test->gaps[1], 0, 2, 1, 3, 8, TG_LOSS_OVERFLOW);
+  expect_gap(&test->gaps[1], 0, 1, 11, 0, 8, TG_LOSS_OVERFLOW);
+  expect_gap(&test->gaps[2], 0, 2, 1, 3, 0, TG_LOSS_OVERFLOW);
   tg_event_log_told(test->log, 0);
   ack(test, 1, 1);
   log_reopen(test);
   assert_int_equal(test->gap_count, 0);
+}
+
+/* A log that another one went before does not begin at 1, nor do its gaps. */
+static void a_gap_begins_where_the_log_does(void **state)
+{
+  struct log_test *test = *state;
+  test->options.disk_bytes = 8 * SEGMENT;
+  log_open(test);
+  for (uint64_t sequence = 172; test->gap_count == 0; sequence++) {
+    put(test, 0, sequence);
+    flush(test);
+  }
+  uint64_t to = test->gaps[test->gap_count - 1].to;
+  log_reopen(test);
+  assert_int_equal(test->gap_count, 1);
+  expect_gap(&test->gaps[0], 0, 1, 172, to, to - 171, TG_LOSS_OVERFLOW);
 }
 
 static void a_policy_drops_single_records(void **state)
@@ -549,6 +566,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(at_the_bound_the_oldest_go_and_are_reported, begin, log_end),
       cmocka_unit_test_setup_teardown(what_is_kept_goes_when_nothing_else_is_left, begin, log_end),
       cmocka_unit_test_setup_teardown(a_gap_is_reported_for_each_epoch, begin, log_end),
+      cmocka_unit_test_setup_teardown(a_gap_begins_where_the_log_does, begin, log_end),
       cmocka_unit_test_setup_teardown(a_policy_drops_single_records, begin, log_end),
       cmocka_unit_test_setup_teardown(what_is_too_old_goes, begin, log_end),
       cmocka_unit_test_setup_teardown(a_full_disk_takes_the_oldest_first, begin, log_end),
