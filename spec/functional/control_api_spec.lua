@@ -16,6 +16,7 @@ describe("the control API", function()
   local function start(options)
     options = options or {}
     options.shards = options.shards or 2
+    options.reload = false -- the generation is looked at
     options.fake = options.fake or { max_concurrency = 2 }
     return scene.start(options)
   end
@@ -171,7 +172,7 @@ describe("the control API", function()
   end)
 
   it("reloads the script, or says what is wrong with it", function()
-    local s = start { script = "local gateway = require 'tidegate'\n", reload = false }
+    local s = start { script = "local gateway = require 'tidegate'\n" }
     local answer = s.gateway:control("POST", "/reload")
     assert.same({ 200, 2, {} }, { answer.status, answer:json().generation, answer:json().needsRestart })
     paths.write(s.gateway.script, "local gateway = require 'tidegate'\ngateway.configure { intents = 1, "
@@ -186,7 +187,7 @@ describe("the control API", function()
   end)
 
   it("takes a new secret with a reload", function()
-    local s = start { reload = false, script = [[
+    local s = start { script = [[
 local gateway = require "tidegate"
 gateway.configure { control = { authorization = "the first secret" } }
 ]] }

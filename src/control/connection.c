@@ -249,8 +249,8 @@ static void take_head(struct tg_connection *connection)
   connection->reader.request = request;
   connection->request = NULL;
   enter(connection, BODY, BODY_TIME);
-  static char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-  uv_buf_t text = uv_buf_init(go_on, sizeof go_on - 1);
+  static char proceed[] = "HTTP/1.1 100 Continue\r\n\r\n";
+  uv_buf_t text = uv_buf_init(proceed, sizeof proceed - 1);
   bool body_came = connection->in.length > 1; /* the head's own last byte is not used yet */
   if (request->expects_continue && !body_came)
     uv_try_write(&connection->stream, &text, 1); /* nothing else is under way: it fits */

@@ -363,7 +363,6 @@ void tg_command_send(struct tg_manager *manager, struct tg_managed_shard *shard,
 void tg_sendings_go(struct tg_manager *manager, struct tg_managed_shard *shard);
 void tg_sendings_on_timer(uv_timer_t *timer);
 void tg_sendings_stop(struct tg_manager *manager);
-bool tg_send_priority_parse(const char *name, enum tg_send_priority *priority);
 
 /* ---- commands.c ---- */
 

@@ -30,19 +30,6 @@ struct tg_sending {
   void *ctx;
 };
 
-static const char *const priorities[] = {"low", "normal", "high"};
-
-bool tg_send_priority_parse(const char *name, enum tg_send_priority *priority)
-{
-  for (int i = 0; i <= TG_SEND_HIGH; i++) {
-    if (name && strcmp(name, priorities[i]) == 0) {
-      *priority = (enum tg_send_priority)i;
-      return true;
-    }
-  }
-  return false;
-}
-
 /* ---- the end of one ---- */
 
 static void take_out(struct tg_sending *sending)
@@ -143,7 +130,7 @@ static void ask(struct tg_sending *sending, struct tg_managed_worker *worker)
     timeout = 1;
   json_t *fields =
       json_pack("{s:i, s:O, s:I, s:s}", "shardId", sending->shard_id, "data", sending->payload, "timeout",
-                (json_int_t)timeout, "priority", priorities[sending->options.priority]);
+                (json_int_t)timeout, "priority", tg_send_priority_name(sending->options.priority));
   if (sending->options.forward_until)
     json_object_set_new(fields, "forwardUntil", json_integer(sending->options.forward_until));
   sending->asked = true;

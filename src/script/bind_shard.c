@@ -112,13 +112,10 @@ static void on_sent(void *ctx, const struct tg_error *error)
 
 static enum tg_send_priority check_priority(lua_State *L, const char *name)
 {
-  if (strcmp(name, "low") == 0)
-    return TG_SEND_LOW;
-  if (strcmp(name, "high") == 0)
-    return TG_SEND_HIGH;
-  if (strcmp(name, "normal") != 0)
+  enum tg_send_priority priority;
+  if (!tg_send_priority_parse(name, &priority))
     luaL_error(L, "%s: priority is \"low\", \"normal\" or \"high\"", name_of(L));
-  return TG_SEND_NORMAL;
+  return priority;
 }
 
 /* send(payload, {timeout=, priority=}) -> true when sent or queued, or nil, err */

@@ -109,6 +109,10 @@ typedef void tg_shard_sent(void *ctx, const struct tg_error *error);
 
 enum tg_send_priority { TG_SEND_LOW, TG_SEND_NORMAL, TG_SEND_HIGH };
 
+/* "low", "normal", "high". False: another name, or NULL. */
+const char *tg_send_priority_name(enum tg_send_priority priority);
+bool tg_send_priority_parse(const char *name, enum tg_send_priority *priority);
+
 /* Sends a command (op 3, 4, 8, 31, 43): waits for READY or RESUMED and for the
  * send budget, at most `timeout` ms. A presence (op 3) that still waits is
  * replaced by a newer one. The payload is checked first ("bad_payload",

@@ -7,8 +7,29 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { PRESENCE_TIMEOUT = 60000 };
+
+/* ---- priorities ---- */
+
+static const char *const priorities[] = {"low", "normal", "high"};
+
+const char *tg_send_priority_name(enum tg_send_priority priority)
+{
+  return priorities[priority];
+}
+
+bool tg_send_priority_parse(const char *name, enum tg_send_priority *priority)
+{
+  for (int i = 0; name && i <= TG_SEND_HIGH; i++) {
+    if (strcmp(name, priorities[i]) == 0) {
+      *priority = (enum tg_send_priority)i;
+      return true;
+    }
+  }
+  return false;
+}
 
 /* ---- gateway.shard:send ---- */
 
@@ -67,14 +88,14 @@ static void answer(tg_shard_sent *sent, void *ctx, int op, const struct tg_value
 void tg_shard_command(struct tg_shard *shard, const json_t *payload, enum tg_send_priority priority,
                       tg_ms timeout, tg_shard_sent *sent, void *ctx)
 {
-  static const char *const priorities[] = {"low", "normal", "high"};
   struct tg_hooks *hooks = shard->env->hooks;
   if (!tg_hooked(hooks, TG_METHOD_shard_send)) {
     tg_shard_send(shard, payload, priority, timeout, sent, ctx);
     return;
   }
   struct tg_asked asked = {.outer = shard->asked, .sent = sent, .ctx = ctx};
-  json_t *options = json_pack("{s:I, s:s}", "timeout", (json_int_t)timeout, "priority", priorities[priority]);
+  json_t *options =
+      json_pack("{s:I, s:s}", "timeout", (json_int_t)timeout, "priority", tg_send_priority_name(priority));
   struct tg_value args[] = {tg_value_shard(shard), tg_value_json((json_t *)payload), tg_value_json(options)};
   struct tg_value result;
   shard->asked = &asked;

@@ -99,22 +99,16 @@ static bool refuse_foreign(struct tg_worker *worker, const json_t *message)
   return true;
 }
 
-static enum tg_send_priority priority_of(const json_t *message)
-{
-  const char *name = json_string_value(json_object_get(message, "priority"));
-  if (name && strcmp(name, "low") == 0)
-    return TG_SEND_LOW;
-  return name && strcmp(name, "high") == 0 ? TG_SEND_HIGH : TG_SEND_NORMAL;
-}
-
 static void on_shard_payload(struct tg_worker *worker, const json_t *message)
 {
   if (refuse_foreign(worker, message))
     return;
   const json_t *until = json_object_get(message, "forwardUntil");
+  enum tg_send_priority priority = TG_SEND_NORMAL;
+  tg_send_priority_parse(json_string_value(json_object_get(message, "priority")), &priority);
   if (json_is_integer(until))
     tg_worker_expect_members(worker, json_object_get(message, "data"), json_integer_value(until));
-  tg_shard_command(shard_of(worker, message), json_object_get(message, "data"), priority_of(message),
+  tg_shard_command(shard_of(worker, message), json_object_get(message, "data"), priority,
                    int_field(message, "timeout", PAYLOAD_TIMEOUT), on_sent, remember(worker, message));
 }
 
@@ -127,7 +121,10 @@ static void on_set_presence(struct tg_worker *worker, const json_t *message)
                         json_is_true(json_object_get(message, "fresh")), on_sent, remember(worker, message));
 }
 
-static void on_killed(void *ctx) { answer(ctx, json_true(), NULL); }
+static void on_killed(void *ctx)
+{
+  answer(ctx, json_true(), NULL);
+}
 
 static void on_kill_shard(struct tg_worker *worker, const json_t *message)
 {
