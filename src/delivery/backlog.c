@@ -301,6 +301,12 @@ static bool flush(struct tg_delivery *delivery, bool at_once)
   return done;
 }
 
+void tg_backlog_write(struct tg_delivery *delivery)
+{
+  if (delivery->own)
+    flush(delivery, false);
+}
+
 static void remove_drained(struct tg_delivery *delivery)
 {
   delivery->source_done = false;
@@ -328,6 +334,7 @@ static void remove_drained(struct tg_delivery *delivery)
 
 static void end_turn(struct tg_delivery *delivery, bool at_once)
 {
+  delivery->asked = false;
   if (delivery->noted_gaps.length > 0)
     tg_backlog_take_gaps(delivery);
   if (delivery->touched)

@@ -62,6 +62,8 @@ bool tg_backlog_open(struct tg_delivery *delivery, bool (*wanted)(void *ctx, int
 void tg_backlog_close(struct tg_delivery *delivery);
 /* Appends to the own log; 0: it is refused, the event stays in memory alone. */
 tg_log_position tg_backlog_append(struct tg_delivery *delivery, int shard_id, const struct tg_item *item);
+/* Writes what was appended so far, in the middle of a turn. */
+void tg_backlog_write(struct tg_delivery *delivery);
 /* The highest sequence of that session in any log; `settled` if none is higher. */
 uint64_t tg_backlog_last(const struct tg_delivery *delivery, int shard_id, uint64_t epoch, uint64_t settled);
 /* Once a minute: what is too old goes. */

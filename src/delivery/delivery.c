@@ -306,6 +306,8 @@ void tg_delivery_adopt_session(struct tg_delivery *delivery, int shard_id, uint6
   if (delivery->own)
     settled = tg_lane_heal(lane, epoch, settled);
   tg_lane_set_session(lane, epoch, settled);
+  if (atomic_load(&lane->row->handled_epoch) == epoch)
+    lane->handled = atomic_load(&lane->row->handled_sequence);
   tg_lane_publish(lane);
 }
 

@@ -74,6 +74,7 @@ struct tg_lane {
   int shard_id;
   uint64_t epoch;
   uint64_t received; /* highest s of that epoch */
+  uint64_t handled;  /* up to here an earlier process has started the handlers of that epoch */
   uint64_t resumed;  /* s of a RESUMED that is not durable yet; 0: none */
   uint32_t heard;    /* of the row's `unheard`, those that it settles */
   uint32_t holes;    /* of the row's `unheard`, those that were found missing */
@@ -188,6 +189,7 @@ struct tg_delivery {
   struct tg_post *posts;
   int walking; /* queues are being looked at by a script: nothing may leave them */
   bool asking; /* queue_overflow */
+  bool asked;  /* ... for the log, in this turn */
 
   uv_timer_t report;
   uv_timer_t drain;

@@ -78,6 +78,7 @@ void tg_lane_set_session(struct tg_lane *lane, uint64_t epoch, uint64_t received
 {
   lane->epoch = epoch;
   lane->received = lane->durable = received;
+  lane->handled = 0;
   lane->delivered = lane->announced = lane->resumed = lane->holes = 0;
   lane->first_unlogged = NULL;
   tg_lane_queue_new_session(&lane->queue, epoch);

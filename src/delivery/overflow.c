@@ -250,8 +250,9 @@ static void ask(struct tg_delivery *delivery)
 void tg_overflow_ask_for_log(struct tg_delivery *delivery, uint64_t size)
 {
   struct tg_event_log *log = delivery->own->log;
-  if (delivery->walking > 0 || delivery->asking || !tg_event_log_wants_room(log, size))
+  if (delivery->walking > 0 || delivery->asking || delivery->asked || !tg_event_log_wants_room(log, size))
     return;
+  delivery->asked = true;
   uint64_t before = delivery->drops[TG_DROP_SCRIPT];
   ask(delivery);
   if (delivery->drops[TG_DROP_SCRIPT] != before)

@@ -174,6 +174,19 @@ static void count_filtered(struct tg_lane *lane, const struct tg_event *event)
   tg_count(&tg_stats_type(event->type)->filtered);
 }
 
+/* A handler may be the end of the process. The event is safe by then, and what is
+ * sent again does not meet the handlers again: it is delivered without them. */
+static void run_handlers(struct tg_delivery *delivery, struct tg_lane *lane, struct tg_shard *shard,
+                         struct tg_event *event)
+{
+  if (event->sequence > 0 && event->sequence <= lane->handled)
+    return;
+  tg_backlog_write(delivery);
+  atomic_store_explicit(&lane->row->handled_epoch, lane->epoch, memory_order_relaxed);
+  atomic_store_explicit(&lane->row->handled_sequence, event->sequence, memory_order_relaxed);
+  delivery->hooks->dispatch(delivery->hooks->script, shard, event);
+}
+
 static void run_script(struct tg_delivery *delivery, struct tg_lane *lane, struct tg_shard *shard,
                        struct tg_event *event, uint8_t want)
 {
@@ -190,7 +203,7 @@ static void run_script(struct tg_delivery *delivery, struct tg_lane *lane, struc
     tg_delivery_enqueue(delivery, event);
   }
   if (want & TG_WANT_HANDLER)
-    hooks->dispatch(hooks->script, shard, event);
+    run_handlers(delivery, lane, shard, event);
 }
 
 /* A RESUMED takes a number, but is no part of the next replay: where a

@@ -235,6 +235,9 @@ void tg_scripted_free(struct tg_delivery *delivery)
 {
   while (delivery->calls)
     forget(delivery->calls);
+  for (int i = 0; i < delivery->lane_count; i++)
+    while (delivery->lanes[i] && delivery->lanes[i]->drainers)
+      tg_delivery_forget_drain(delivery, delivery->lanes[i]->drainers->ctx);
 }
 
 /* --- the default of handle_queue ----------------------------------------------------- */

@@ -66,6 +66,9 @@ struct tg_shard_row {
   _Atomic int32_t last_close_code;
   _Atomic uint32_t guilds;
   _Atomic uint32_t closes[TG_CLOSE_CODES]; /* connections that Discord or the network has ended */
+  /* Handlers of the script were started for all events up to here, of this session:
+   * if that was the end of the worker, they are not started for these again. */
+  _Atomic uint64_t handled_epoch, handled_sequence;
 };
 
 struct tg_shard_table;

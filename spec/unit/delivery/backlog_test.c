@@ -5,6 +5,7 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void open_log(void)
@@ -327,6 +328,75 @@ static void a_window_is_given_back_before_anything_is_dropped(void **state)
   assert_int_equal(take_all(1), dropped);
 }
 
+/* The process ends in a handler. */
+static void die(struct tg_script *script, struct tg_shard *shard, struct tg_event *event)
+{
+  (void)script;
+  (void)shard;
+  if (event->sequence == 2)
+    _exit(42);
+}
+
+static int handled;
+
+static void count_handled(struct tg_script *script, struct tg_shard *shard, struct tg_event *event)
+{
+  (void)script;
+  (void)shard;
+  (void)event;
+  handled++;
+}
+
+static void an_event_is_in_the_log_before_its_handlers_run(void **state)
+{
+  (void)state;
+  int status;
+  hooks.want[TG_EVENT_MESSAGE_DELETE] = TG_WANT_HANDLER;
+  hooks.dispatch = die;
+  deliver(1, "MESSAGE_DELETE", "{}");
+  end_turn();
+  pid_t pid = fork();
+  assert_true(pid >= 0);
+  if (pid == 0)
+    deliver(1, "MESSAGE_DELETE", "{}");
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_int_equal(WEXITSTATUS(status), 42);
+  hooks.dispatch = count_handled;
+  handled = 0;
+  next_sequence[1] = 2;
+  answer(the_open_post(), 500);
+  restart();
+  tg_delivery_adopt_session(delivery, 1, 7, 1); /* what the table knows; the log knows more */
+  assert_int_equal(tg_delivery_settled(delivery, 1), 2);
+  deliver(1, "MESSAGE_DELETE", "{}");
+  assert_int_equal(handled, 1);
+}
+
+static void what_comes_again_does_not_meet_the_handlers_again(void **state)
+{
+  (void)state;
+  hooks.want[TG_EVENT_MESSAGE_DELETE] = TG_WANT_HANDLER;
+  hooks.dispatch = count_handled;
+  handled = 0;
+  for (int i = 0; i < 3; i++)
+    deliver(1, "MESSAGE_DELETE", "{}");
+  end_turn();
+  assert_int_equal(handled, 3);
+  tg_delivery_adopt_session(delivery, 2, 7, 0);
+  atomic_store(&rows[2].handled_epoch, 7);
+  atomic_store(&rows[2].handled_sequence, 2);
+  tg_delivery_adopt_session(delivery, 2, 7, 0);
+  for (int i = 0; i < 3; i++)
+    deliver(2, "MESSAGE_DELETE", "{}");
+  assert_int_equal(handled, 4);
+  assert_int_equal(value(&rows[2].queued_events), 3); /* but they are delivered */
+  atomic_store(&rows[3].handled_epoch, 6); /* of an earlier session */
+  atomic_store(&rows[3].handled_sequence, 2);
+  tg_delivery_adopt_session(delivery, 3, 7, 0);
+  deliver(3, "MESSAGE_DELETE", "{}");
+  assert_int_equal(handled, 5);
+}
+
 #define LOGGED(test) cmocka_unit_test_setup_teardown(test, begin_logged, end_logged)
 
 int main(void)
@@ -344,6 +414,8 @@ int main(void)
       LOGGED(a_resumed_that_was_cut_off_is_no_gap),
       LOGGED(what_the_log_refuses_stays_in_memory),
       LOGGED(a_window_is_given_back_before_anything_is_dropped),
+      LOGGED(an_event_is_in_the_log_before_its_handlers_run),
+      LOGGED(what_comes_again_does_not_meet_the_handlers_again),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
