@@ -21,7 +21,7 @@ local text = os.getenv "MAINTENANCE_TEXT" or "I am being restarted. Please try a
 
 function gateway.delivery:handle_interaction_queueing(event)
   local interaction = event.data
-  if interaction.type == AUTOCOMPLETE then -- while somebody types only a list is allowed: the default's is empty
+  if interaction.type == AUTOCOMPLETE then -- only a list is allowed here: that of the default is empty
     return gateway.default.delivery.handle_interaction_queueing(self, event)
   end
   local path = ("/interactions/%s/%s/callback"):format(interaction.id, interaction.token)
