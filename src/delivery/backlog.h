@@ -81,8 +81,8 @@ bool tg_lane_has_window(const struct tg_lane *lane, uint64_t size);
 void tg_lane_spill(struct tg_lane *lane, tg_log_position position, uint64_t length);
 /* Reads back what fits. Afterwards the queue is only empty if nothing waits. */
 void tg_lane_refill(struct tg_lane *lane);
-/* An event that is in the log alone, of `length` bytes, is not wanted any more. */
-void tg_lane_skip(struct tg_lane *lane, struct tg_source *source, tg_log_position position, uint64_t length);
+/* An event that is in the log alone is delivered, or not wanted any more. */
+void tg_lane_skip(struct tg_lane *lane, struct tg_source *source, tg_log_position position);
 /* Drops a part of the window that is in a log, too: it is read again when its
  * turn comes. False: there is none. */
 bool tg_lane_unload(struct tg_lane *lane);

@@ -35,6 +35,8 @@ int tg_batch_choose(struct tg_lane *lane)
     limit = (suspects(head) + 1) / 2;
   for (; event && count < limit; event = event->next, count++) {
     bytes += length_of(event) + 1;
+    if (event->in_flight) /* beside the lane */
+      break;
     if (event != head && (again ? !event->trying : event->epoch != head->epoch || bytes > TG_BATCH_BYTES))
       break;
     event->trying = true;

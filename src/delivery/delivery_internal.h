@@ -134,6 +134,8 @@ struct tg_handler {
   struct tg_window window;
   struct tg_stats_handler *stats; /* of its URL */
   int in_flight;
+  TAILQ_HEAD(, tg_interaction) express; /* that wait to pass their lanes */
+  int express_waiting, express_in_flight;
   struct tg_lane *ready, *ready_last;
   uv_timer_t timer; /* the end of the circuit's wait */
   bool retired;     /* no longer configured; goes with its last answer */

@@ -34,6 +34,7 @@ struct tg_handler *tg_handler_new(struct tg_delivery *delivery, const char *url)
   bool script = tg_handler_is_script(handler);
   handler->public_url = script ? tg_strdup("gateway.delivery") : tg_http_url_public(url);
   tg_window_init(&handler->window);
+  TAILQ_INIT(&handler->express);
   handler->stats = tg_stats_handler(handler->public_url);
   change_gauge(&handler->stats->users, 1);
   tg_delivery_open_timer(delivery, &handler->timer, handler);
@@ -58,6 +59,7 @@ void tg_handler_retire(struct tg_handler *handler)
       publish_down(handler, -1);
   }
   handler->retired = true;
+  tg_express_close(handler);
   if (handler->in_flight == 0 && !uv_is_closing((uv_handle_t *)&handler->timer))
     uv_close((uv_handle_t *)&handler->timer, on_retired);
 }
@@ -171,11 +173,15 @@ void tg_handler_pump(struct tg_handler *handler)
   tg_ms now = tg_delivery_now(delivery);
   if (delivery->stopping)
     return;
-  while (handler->ready && handler->in_flight < tg_window_limit(&handler->window) &&
+  tg_express_pump(handler);
+  while (handler->ready &&
+         handler->in_flight - handler->express_in_flight < tg_window_limit(&handler->window) &&
          tg_circuit_allows(&handler->circuit, now, handler->in_flight)) {
     struct tg_lane *lane = next_lane(handler);
     tg_interactions_expire(lane);
-    if (lane->queue.head && lane->state == TG_LANE_IDLE) /* else it was emptied, or is in the ring again */
+    if (lane->state != TG_LANE_IDLE) /* it is in the ring again */
+      continue;
+    if (lane->queue.head && !lane->queue.head->in_flight) /* else it was emptied, or it is sent beside the lane */
       send_first(handler, lane);
     else if (lane->by_default) /* overflow has emptied it */
       tg_scripted_rest(lane);

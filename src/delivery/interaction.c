@@ -29,20 +29,47 @@ void tg_interaction_leave_lane(struct tg_interaction *interaction)
   interaction->lane = NULL;
 }
 
-void tg_interaction_forget(struct tg_interaction *interaction)
+void tg_interaction_release(struct tg_interaction *interaction)
 {
+  if (interaction->watch != TG_WATCH_NONE || interaction->express != TG_EXPRESS_NONE)
+    return;
   tg_interaction_leave_lane(interaction);
+  free(interaction->body);
+  free(interaction);
+}
+
+void tg_interaction_unwatch(struct tg_interaction *interaction)
+{
+  if (interaction->watch != TG_WATCH_NONE)
+    TAILQ_REMOVE(list_of(interaction), interaction, link);
   if (interaction->callback)
     tg_callback_cancel(interaction->callback);
-  TAILQ_REMOVE(list_of(interaction), interaction, link);
-  free(interaction);
+  interaction->callback = NULL;
+  interaction->watch = TG_WATCH_NONE;
+  tg_interaction_release(interaction);
 }
 
 void tg_interaction_gone(struct tg_interaction *interaction)
 {
+  bool waits = interaction->express == TG_EXPRESS_WAITING;
   tg_interaction_leave_lane(interaction);
-  if (interaction->watch != TG_WATCH_ANSWERING)
-    tg_interaction_forget(interaction);
+  if (interaction->watch == TG_WATCH_GRACE || interaction->watch == TG_WATCH_DUE)
+    tg_interaction_unwatch(interaction);
+  if (waits)
+    tg_express_return(interaction);
+}
+
+bool tg_interaction_mark(struct tg_interaction *interaction, uint16_t mark)
+{
+  struct tg_error error = {0};
+  interaction->marks |= mark;
+  if (!interaction->source ||
+      !tg_event_log_waits(interaction->source->log, interaction->shard_id, interaction->position) ||
+      tg_event_log_mark(interaction->source->log, interaction->position, interaction->marks, &error))
+    return true;
+  tg_log(TG_WARN, interaction->shard_id, "what became of interaction %llu cannot be noted in the log: %s",
+         (unsigned long long)interaction->facts.id, error.message);
+  return false;
 }
 
 void tg_interactions_leave_source(struct tg_lane *lane, const struct tg_source *source)
@@ -68,6 +95,7 @@ struct tg_interaction *tg_interaction_find(const struct tg_lane *lane, uint64_t 
 
 void tg_interaction_link(struct tg_interaction *interaction, struct tg_queued *queued)
 {
+  queued->in_flight |= interaction->express == TG_EXPRESS_SENDING;
   interaction->queued = queued;
   queued->interaction = interaction;
 }
@@ -80,6 +108,7 @@ struct tg_interaction *tg_interaction_new(struct tg_lane *lane, struct tg_span m
   interaction->delivery = lane->delivery;
   interaction->lane = lane;
   interaction->shard_id = lane->shard_id;
+  interaction->watch = TG_WATCH_NONE;
   interaction->length = message.length;
   interaction->facts = *facts;
   interaction->facts.token.at = interaction->message + message.length;
@@ -203,13 +232,11 @@ void tg_interaction_arrived(struct tg_lane *lane, const struct tg_event *event, 
   struct tg_delivery *delivery = lane->delivery;
   struct tg_interaction_facts facts;
   struct tg_queued *queued = last_queued(lane->spilled ? &lane->late : &lane->queue, event);
-  if (!delivery->config->interaction.fallback || (!queued && position == 0) ||
-      !tg_interaction_read(event->data, &facts))
+  bool fallback = delivery->config->interaction.fallback, express = delivery->config->interaction.express;
+  if ((!fallback && !express) || (!queued && position == 0) || !tg_interaction_read(event->data, &facts))
     return;
   tg_ms now = tg_delivery_now(delivery), grace = delivery->config->interaction.grace;
   tg_ms left = time_left(&delivery->interactions, event, facts.id);
-  if (left <= 0)
-    return;
   if (event->replayed && grace > left / 2)
     grace = left / 2;
   struct tg_interaction *interaction = tg_interaction_new(lane, tg_event_message(event), &facts);
@@ -218,11 +245,16 @@ void tg_interaction_arrived(struct tg_lane *lane, const struct tg_event *event, 
   interaction->epoch = event->epoch;
   interaction->sequence = event->sequence;
   interaction->replayed = event->replayed;
+  interaction->arrived = now;
   interaction->due = now + grace;
   interaction->until = now + left;
   if (queued)
     tg_interaction_link(interaction, queued);
-  tg_interaction_watch(interaction, is_down(lane->handler) && !(queued && queued->in_flight));
+  if (fallback && left > 0)
+    tg_interaction_watch(interaction, is_down(lane->handler) && !(queued && queued->in_flight));
+  if (express)
+    tg_express_offer(interaction);
+  tg_interaction_release(interaction);
 }
 
 void tg_interactions_handler_down(struct tg_handler *handler)
@@ -231,7 +263,8 @@ void tg_interactions_handler_down(struct tg_handler *handler)
   struct tg_interaction *interaction, *next;
   for (interaction = TAILQ_FIRST(&all->grace); interaction; interaction = next) {
     next = TAILQ_NEXT(interaction, link);
-    if (interaction->lane->handler != handler || (interaction->queued && interaction->queued->in_flight))
+    if (interaction->lane->handler != handler || interaction->express == TG_EXPRESS_SENDING ||
+        (interaction->queued && interaction->queued->in_flight))
       continue;
     tg_interaction_move(interaction, TG_WATCH_DUE);
     wake(handler->delivery);
@@ -251,24 +284,26 @@ void tg_interactions_begin(struct tg_delivery *delivery)
   TAILQ_INIT(&all->grace);
   TAILQ_INIT(&all->due);
   TAILQ_INIT(&all->answering);
+  TAILQ_INIT(&all->express);
   tg_delivery_open_timer(delivery, &all->timer, delivery);
   tg_callbacks_begin(delivery);
 }
 
 static void on_closed(uv_handle_t *timer) { tg_delivery_handle_closed(timer->data); }
 
-static void forget_all(struct tg_interaction_list *list)
+static void unwatch_all(struct tg_interaction_list *list)
 {
   while (!TAILQ_EMPTY(list))
-    tg_interaction_forget(TAILQ_FIRST(list));
+    tg_interaction_unwatch(TAILQ_FIRST(list));
 }
 
 void tg_interactions_end(struct tg_delivery *delivery)
 {
   struct tg_interactions *all = &delivery->interactions;
-  forget_all(&all->grace);
-  forget_all(&all->due);
-  forget_all(&all->answering);
+  unwatch_all(&all->grace);
+  unwatch_all(&all->due);
+  unwatch_all(&all->answering);
+  tg_express_end(delivery);
   tg_callbacks_end(delivery);
   uv_close((uv_handle_t *)&all->timer, on_closed);
 }

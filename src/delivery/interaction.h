@@ -25,7 +25,10 @@
 struct tg_handler;
 
 /* Marks of a record in the log (tg_event_log_mark()), for ever. */
-enum { TG_MARK_DEFERRED = 1 };
+enum {
+  TG_MARK_DEFERRED = 1,
+  TG_MARK_DELIVERED = 2, /* before others of its shard that wait: the cursor cannot say so */
+};
 
 TAILQ_HEAD(tg_interaction_list, tg_interaction);
 
@@ -34,6 +37,7 @@ struct tg_interactions {
   struct tg_interaction_list grace;     /* by the end of their grace */
   struct tg_interaction_list due;       /* perhaps not yet durable */
   struct tg_interaction_list answering; /* by the script or through REST */
+  TAILQ_HEAD(, tg_interaction) express; /* in flight to an event handler, beside their lanes */
   uv_timer_t timer;
   tg_ms behind; /* the wall clock less that of Discord, and the way from there */
   struct {
@@ -42,10 +46,13 @@ struct tg_interactions {
   bool told_failed; /* there at once, since the last report */
 };
 
-enum tg_watch { TG_WATCH_GRACE, TG_WATCH_DUE, TG_WATCH_ANSWERING };
+enum tg_watch { TG_WATCH_GRACE, TG_WATCH_DUE, TG_WATCH_ANSWERING, TG_WATCH_NONE };
+enum tg_express { TG_EXPRESS_NONE, TG_EXPRESS_WAITING, TG_EXPRESS_SENDING };
 
+/* Is there as long as it is watched or has a ticket for the express lane. */
 struct tg_interaction {
   TAILQ_ENTRY(tg_interaction) link;   /* in the list of its `watch` */
+  TAILQ_ENTRY(tg_interaction) ticket; /* in the handler's list, or among those in flight */
   LIST_ENTRY(tg_interaction) in_lane; /* while `lane` is set */
   struct tg_delivery *delivery;
   struct tg_lane *lane;     /* NULL: the event is delivered or dropped */
@@ -54,10 +61,16 @@ struct tg_interaction {
   tg_log_position position;
   int shard_id;
   uint64_t epoch, sequence;
+  uint16_t marks; /* of its record */
   enum tg_watch watch;
+  tg_ms arrived;
   tg_ms due;   /* the end of its grace */
   tg_ms until; /* when Discord no longer waits */
   struct tg_callback *callback; /* while it is answered through REST */
+  enum tg_express express;
+  struct tg_handler *handler; /* of the express lane */
+  uint64_t request;           /* to it */
+  char *body;                 /* of that */
   struct tg_interaction_facts facts; /* the token stands behind the message */
   bool replayed;
   size_t length;
@@ -85,7 +98,7 @@ void tg_interactions_handler_down(struct tg_handler *handler);
 /* Whether answers are under way that are worth waiting for. */
 bool tg_interactions_busy(const struct tg_delivery *delivery);
 
-/* For the other two: */
+/* For the other files: */
 struct tg_interaction *tg_interaction_find(const struct tg_lane *lane, uint64_t epoch, uint64_t sequence);
 /* The caller sets what is not in the arguments, and calls tg_interaction_watch(). */
 struct tg_interaction *tg_interaction_new(struct tg_lane *lane, struct tg_span message,
@@ -94,7 +107,11 @@ void tg_interaction_watch(struct tg_interaction *interaction, bool due);
 void tg_interaction_move(struct tg_interaction *interaction, enum tg_watch watch);
 void tg_interaction_link(struct tg_interaction *interaction, struct tg_queued *queued);
 void tg_interaction_leave_lane(struct tg_interaction *interaction);
-void tg_interaction_forget(struct tg_interaction *interaction);
+/* The watch is over. */
+void tg_interaction_unwatch(struct tg_interaction *interaction);
+/* Frees it if nobody needs it any more. */
+void tg_interaction_release(struct tg_interaction *interaction);
+bool tg_interaction_mark(struct tg_interaction *interaction, uint16_t mark);
 
 /* interaction_answer.c */
 /* Its time has come, and its event is durable. */
@@ -102,6 +119,17 @@ void tg_interaction_answer(struct tg_interaction *interaction);
 
 /* The event handler is not going to get it. */
 void tg_interaction_count_unqueued(struct tg_lane *lane);
+
+/* interaction_express.c */
+/* If interaction.express says so, and others are in front of it. */
+void tg_express_offer(struct tg_interaction *interaction);
+/* It takes its turn in the lane's order. */
+void tg_express_return(struct tg_interaction *interaction);
+/* Sends what may be sent now. */
+void tg_express_pump(struct tg_handler *handler);
+/* The handler goes: those that wait take their turn. */
+void tg_express_close(struct tg_handler *handler);
+void tg_express_end(struct tg_delivery *delivery);
 
 /* interaction_backlog.c */
 /* The logs of earlier processes are open: what they left unanswered may still

@@ -31,15 +31,11 @@ static void note_failure(struct tg_interaction *interaction, const char *reason)
 /* From now on the event handler is told, by this process or by a later one. */
 static void note_deferred(struct tg_interaction *interaction)
 {
-  struct tg_error error = {0};
   interaction->delivery->interactions.lately.answered++;
   tg_count(&tg_stats()->interactions.answered);
   if (interaction->queued)
     interaction->queued->deferred = true;
-  if (interaction->source && still_waits(interaction) &&
-      !tg_event_log_mark(interaction->source->log, interaction->position, TG_MARK_DEFERRED, &error))
-    tg_log(TG_WARN, interaction->shard_id, "that interaction %llu was answered is not in the log: %s",
-           (unsigned long long)interaction->facts.id, error.message);
+  tg_interaction_mark(interaction, TG_MARK_DEFERRED);
 }
 
 void tg_interaction_count_unqueued(struct tg_lane *lane)
@@ -53,17 +49,18 @@ static void unqueue(struct tg_interaction *interaction)
 {
   struct tg_lane *lane = interaction->lane;
   struct tg_queued *queued = interaction->queued;
-  if (!lane || (queued && queued->in_flight))
+  if (!lane || (queued && queued->in_flight) || interaction->express == TG_EXPRESS_SENDING)
     return;
   tg_log_position position = interaction->position;
   struct tg_source *source = interaction->source;
-  size_t length = interaction->length;
   tg_interaction_count_unqueued(lane);
   tg_interaction_leave_lane(interaction);
   if (queued)
     tg_lane_remove(lane, queued);
   else if (source)
-    tg_lane_skip(lane, source, position, length);
+    tg_lane_skip(lane, source, position);
+  if (interaction->express == TG_EXPRESS_WAITING)
+    tg_express_return(interaction);
 }
 
 static void end_answer(struct tg_interaction *interaction, bool taken, const char *reason)
@@ -72,7 +69,7 @@ static void end_answer(struct tg_interaction *interaction, bool taken, const cha
     note_deferred(interaction);
   else
     note_failure(interaction, reason);
-  tg_interaction_forget(interaction);
+  tg_interaction_unwatch(interaction);
 }
 
 static void on_callback(void *ctx, bool taken, const char *reason)
@@ -134,7 +131,7 @@ void tg_interaction_answer(struct tg_interaction *interaction)
 {
   struct tg_delivery *delivery = interaction->delivery;
   if (!delivery->config->interaction.fallback || !interaction->lane->handler || !still_waits(interaction)) {
-    tg_interaction_forget(interaction);
+    tg_interaction_unwatch(interaction);
     return;
   }
   tg_interaction_move(interaction, TG_WATCH_ANSWERING);

@@ -27,18 +27,18 @@ static void recover(struct tg_lane *lane, struct tg_source *source, const struct
   struct tg_delivery *delivery = lane->delivery;
   struct tg_interaction_facts facts;
   struct tg_span body = record->payload, message;
-  if ((record->marks & TG_MARK_DEFERRED) ||
+  if (record->marks != 0 ||
       !tg_json_find(body.at, body.at + body.length, "message", &message) ||
       !tg_interaction_read(data_of(message), &facts))
     return;
-  tg_ms arrived = record->at - delivery->wall_offset;
   struct tg_interaction *interaction = tg_interaction_new(lane, message, &facts);
+  interaction->arrived = record->at - delivery->wall_offset;
   interaction->source = source;
   interaction->position = record->position;
   interaction->epoch = record->epoch;
   interaction->sequence = record->sequence;
-  interaction->due = arrived + delivery->config->interaction.grace;
-  interaction->until = arrived + TG_INTERACTION_LIFE;
+  interaction->due = interaction->arrived + delivery->config->interaction.grace;
+  interaction->until = interaction->arrived + TG_INTERACTION_LIFE;
   tg_interaction_watch(interaction, false);
 }
 
@@ -84,7 +84,7 @@ void tg_interactions_expire(struct tg_lane *lane)
     struct tg_queued *event = lane->queue.head;
     while (event && event->gap)
       event = event->next;
-    if (!event || !event->keep || event->marker)
+    if (!event || !event->keep || event->marker || event->in_flight)
       return;
     tg_ms age = tg_delivery_now(delivery) - event->queued_at;
     if (age > tg_patience(TG_INTERACTION_TOKEN_LIFE)) {

@@ -146,6 +146,10 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
     damaged(lane, position, entry, &error);
     return;
   }
+  if (record.marks & TG_MARK_DELIVERED) {
+    tg_event_log_ack(lane->source->log, lane->shard_id, position);
+    return;
+  }
   struct tg_span nothing = {"", 0};
   struct tg_queued *event = tg_queued_new(nothing, record.payload, nothing);
   event->message_length = 0; /* to be found when it is asked for */
@@ -163,11 +167,12 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
   tg_lane_queue_push(&lane->queue, &delivery->queued, event);
 }
 
-void tg_lane_skip(struct tg_lane *lane, struct tg_source *source, tg_log_position position, uint64_t length)
+void tg_lane_skip(struct tg_lane *lane, struct tg_source *source, tg_log_position position)
 {
-  if (!tg_event_log_waits(source->log, lane->shard_id, position))
+  struct tg_log_entry entry;
+  if (tg_event_log_next(source->log, lane->shard_id, position - 1, &entry) != position)
     return;
-  uint64_t bytes = length < lane->spilled_bytes ? length : lane->spilled_bytes;
+  uint64_t bytes = entry.length < lane->spilled_bytes ? entry.length : lane->spilled_bytes;
   count_spilled(lane, lane->spilled_events - (lane->spilled_events > 0), lane->spilled_bytes - bytes);
   tg_event_log_ack(source->log, lane->shard_id, position);
   lane->delivery->source_done = true;
