@@ -181,9 +181,10 @@ void tg_handler_pump(struct tg_handler *handler)
     tg_interactions_expire(lane);
     if (lane->state != TG_LANE_IDLE) /* it is in the ring again */
       continue;
-    if (lane->queue.head && !lane->queue.head->in_flight) /* else it was emptied, or it is sent beside the lane */
+    const struct tg_queued *head = lane->queue.head;
+    if (head && !head->in_flight) /* else it is sent beside the lane */
       send_first(handler, lane);
-    else if (lane->by_default) /* overflow has emptied it */
+    else if (!head && lane->by_default) /* overflow has emptied it */
       tg_scripted_rest(lane);
   }
   if (handler->ready && handler->circuit.state == TG_CIRCUIT_OPEN && now < handler->circuit.until)

@@ -151,8 +151,8 @@ void tg_interaction_move(struct tg_interaction *interaction, enum tg_watch watch
 void tg_interaction_watch(struct tg_interaction *interaction, bool due)
 {
   struct tg_interactions *all = &interaction->delivery->interactions;
+  interaction->watch = due ? TG_WATCH_DUE : TG_WATCH_GRACE;
   if (due) {
-    interaction->watch = TG_WATCH_DUE;
     TAILQ_INSERT_TAIL(&all->due, interaction, link);
     wake(interaction->delivery);
     return;

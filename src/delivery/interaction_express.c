@@ -161,7 +161,7 @@ static bool is_wanted(const struct tg_interaction *interaction)
          age < tg_patience(TG_INTERACTION_TOKEN_LIFE) && may_offer(interaction);
 }
 
-static void send(struct tg_handler *handler, struct tg_interaction *interaction)
+static void send_ahead(struct tg_handler *handler, struct tg_interaction *interaction)
 {
   bool batch = handler->delivery->config->event_handler.batch;
   struct tg_buf body = {0};
@@ -194,7 +194,7 @@ void tg_express_pump(struct tg_handler *handler)
          handler->express_waiting > 0 && !handler->delivery->stopping) {
     struct tg_interaction *first = TAILQ_FIRST(&handler->express);
     if (is_wanted(first))
-      send(handler, first);
+      send_ahead(handler, first);
     else
       tg_express_return(first);
   }

@@ -64,7 +64,7 @@ static int sent(const char *key)
   return count;
 }
 
-static void accept(const char *key)
+static void take(const char *key)
 {
   int post = flying(key);
   if (post < 0)
@@ -87,9 +87,9 @@ static void passes_what_waits(void **state)
   assert_int_equal(value(&rows[0].delivered), 1);
   assert_int_equal(tg_delivery_settled(delivery, 0), 0);
   deliver(0, "TYPING_START", "{}");
-  accept("0.7.1");
-  accept("0.7.2");
-  accept("0.7.4");
+  take("0.7.1");
+  take("0.7.2");
+  take("0.7.4");
   assert_int_equal(open_posts, 0);
   assert_int_equal(sent("0.7.3"), 1);
   assert_int_equal(tg_delivery_settled(delivery, 0), 4);
@@ -113,10 +113,10 @@ static void the_lane_waits_for_it(void **state)
   deliver(0, "TYPING_START", "{}");
   interact(0, 2);
   deliver(0, "TYPING_START", "{}");
-  accept("0.7.1");
+  take("0.7.1");
   assert_int_equal(open_posts, 1); /* what stands in front of the third is in flight */
-  accept("0.7.2");
-  accept("0.7.3");
+  take("0.7.2");
+  take("0.7.3");
   assert_int_equal(sent("0.7.2"), 1);
   assert_int_equal(tg_delivery_settled(delivery, 0), 3);
 }
@@ -128,8 +128,8 @@ static void refused_it_takes_its_turn(void **state)
   interact(0, 2);
   answer(flying("0.7.2"), 400);
   assert_int_equal(open_posts, 1);
-  accept("0.7.1");
-  accept("0.7.2");
+  take("0.7.1");
+  take("0.7.2");
   assert_int_equal(open_posts, 0);
   assert_int_equal(tg_delivery_settled(delivery, 0), 2);
 }
@@ -139,9 +139,9 @@ static void failed_at_the_head_of_its_lane_it_is_sent_again(void **state)
   (void)state;
   deliver(0, "TYPING_START", "{}");
   interact(0, 2);
-  accept("0.7.1");
+  take("0.7.1");
   answer(flying("0.7.2"), 500);
-  accept("0.7.2");
+  take("0.7.2");
   assert_int_equal(sent("0.7.2"), 2);
 }
 
@@ -152,7 +152,7 @@ static void a_few_at_a_time(void **state)
   for (int i = 0; i < 10; i++)
     interact(0, 2);
   assert_int_equal(open_posts, 1 + IN_FLIGHT_MAX);
-  accept("0.7.3");
+  take("0.7.3");
   assert_int_equal(open_posts, 1 + IN_FLIGHT_MAX);
   assert_true(flying("0.7.6") >= 0);
 }
@@ -200,9 +200,9 @@ static void accepted_while_it_is_answered(void **state)
   interact(0, 2);
   advance(1500);
   assert_int_equal(open_posts, 3);
-  accept("0.7.2");
+  take("0.7.2");
   answer(post_count - 1, 204);
-  accept("0.7.1");
+  take("0.7.1");
   assert_int_equal(open_posts, 0);
   assert_int_equal(tg_delivery_settled(delivery, 0), 2);
 }
@@ -216,11 +216,11 @@ static void batches_leave_it_alone(void **state)
   interact(0, 2);
   deliver(0, "TYPING_START", "{}");
   assert_int_equal(posts[flying("0.7.3")].body[0], '[');
-  accept("0.7.1");
+  take("0.7.1");
   assert_true(flying("0.7.2") >= 0); /* not "0.7.2-4" */
-  accept("0.7.3");
-  accept("0.7.2");
-  accept("0.7.4");
+  take("0.7.3");
+  take("0.7.2");
+  take("0.7.4");
 }
 
 static void another_handler_by_a_reload(void **state)
@@ -235,12 +235,12 @@ static void another_handler_by_a_reload(void **state)
   for (int i = 2; i <= 5; i++) {
     char key[16];
     snprintf(key, sizeof key, "0.7.%d", i);
-    accept(key);
+    take(key);
   }
-  accept("0.7.1");
+  take("0.7.1");
   assert_string_equal(posts[flying("0.7.6")].url, "http://other/");
-  accept("0.7.6");
-  accept("0.7.7");
+  take("0.7.6");
+  take("0.7.7");
   assert_int_equal(tg_delivery_settled(delivery, 0), 7);
 }
 
@@ -265,13 +265,13 @@ static void what_is_in_the_log_alone_passes_too(void **state)
   deliver(0, "TYPING_START", "{}");
   end_turn();
   assert_int_equal(value(&rows[0].queued_events), 22);
-  accept("0.7.21");
+  take("0.7.21");
   assert_int_equal(value(&rows[0].queued_events), 21);
   for (int i = 1; i <= 22; i++) {
     char key[16];
     snprintf(key, sizeof key, "0.7.%d", i);
     if (i != 21)
-      accept(key);
+      take(key);
     end_turn();
   }
   assert_int_equal(open_posts, 0);
@@ -304,11 +304,11 @@ static void a_new_process_knows_what_has_passed(void **state)
   interact(0, 2);
   deliver(0, "TYPING_START", "{}");
   end_turn();
-  accept("0.7.2");
+  take("0.7.2");
   restart(); /* what was in flight comes again */
-  accept("0.7.1");
-  accept("0.7.3");
-  accept("0.7.4");
+  take("0.7.1");
+  take("0.7.3");
+  take("0.7.4");
   assert_int_equal(open_posts, 0);
   assert_int_equal(sent("0.7.2"), 1);
   assert_int_equal(sent("0.7.3"), 2);
