@@ -16,13 +16,19 @@ enum {
   WAITING_MAX = 1000,
 };
 
+static bool is_scripted(const struct tg_lane *lane)
+{
+  const struct tg_hooks *hooks = lane->delivery->hooks;
+  return tg_handler_is_script(lane->handler) || tg_hooked(hooks, TG_METHOD_delivery_deliver) ||
+         tg_hooked(hooks, TG_METHOD_delivery_handle_queue);
+}
+
+/* What is first in its lane, or on its way, is not late. */
 static bool may_offer(const struct tg_interaction *interaction)
 {
   const struct tg_lane *lane = interaction->lane;
-  const struct tg_hooks *hooks = lane->delivery->hooks;
   const struct tg_queued *queued = interaction->queued;
-  return lane->handler && !tg_handler_is_script(lane->handler) &&
-         !tg_hooked(hooks, TG_METHOD_delivery_deliver) && !tg_hooked(hooks, TG_METHOD_delivery_handle_queue) &&
+  return lane->handler && !is_scripted(lane) &&
          !(queued && (queued->in_flight || queued == lane->queue.head));
 }
 
@@ -165,8 +171,8 @@ static void send_ahead(struct tg_handler *handler, struct tg_interaction *intera
 {
   bool batch = handler->delivery->config->event_handler.batch;
   struct tg_buf body = {0};
-  tg_buf_printf(&body, "%s{\"shardId\":%d,\"epoch\":%llu,\"message\":", batch ? "[" : "", interaction->shard_id,
-                (unsigned long long)interaction->epoch);
+  tg_buf_printf(&body, "%s{\"shardId\":%d,\"epoch\":%llu,\"message\":", batch ? "[" : "",
+                interaction->shard_id, (unsigned long long)interaction->epoch);
   tg_buf_append(&body, interaction->message, interaction->length);
   tg_buf_printf(&body, "%s}%s", interaction->marks & TG_MARK_DEFERRED ? ",\"deferred\":true" : "",
                 batch ? "]" : "");
