@@ -334,7 +334,6 @@ static void remove_drained(struct tg_delivery *delivery)
 
 static void end_turn(struct tg_delivery *delivery, bool at_once)
 {
-  delivery->asked = false;
   if (delivery->noted_gaps.length > 0)
     tg_backlog_take_gaps(delivery);
   if (delivery->touched)

@@ -139,6 +139,7 @@ struct tg_handler {
   struct tg_lane *ready, *ready_last;
   uv_timer_t timer; /* the end of the circuit's wait */
   bool retired;     /* no longer configured; goes with its last answer */
+  bool is_script;   /* there is no URL, but a script takes events */
   tg_ms down_since, alarmed_at;
 };
 
@@ -191,7 +192,7 @@ struct tg_delivery {
   struct tg_post *posts;
   int walking; /* queues are being looked at by a script: nothing may leave them */
   bool asking; /* queue_overflow */
-  bool asked;  /* ... for the log, in this turn */
+  uint32_t asked_for; /* the segment of the log for which it was asked last */
 
   uv_timer_t report;
   uv_timer_t drain;
@@ -279,8 +280,6 @@ void tg_handler_post_first(struct tg_handler *handler, struct tg_lane *lane);
 /* POSTs a body. `key`: the header line. */
 uint64_t tg_handler_post(struct tg_handler *handler, const char *key, struct tg_span body, tg_http_done *done,
                          void *ctx);
-/* There is no URL, but a script takes events. */
-bool tg_handler_is_script(const struct tg_handler *handler);
 /* A request that the handler had is over. */
 void tg_handler_release(struct tg_handler *handler);
 /* Takes the lane out of the ring, if it is in. */

@@ -233,9 +233,10 @@ uint64_t tg_event_log_expire(struct tg_event_log *log, tg_ms now);
  * that is being written. */
 bool tg_event_log_drop_oldest(struct tg_event_log *log);
 
-/* Whether `size` bytes more, or the next segment, which is prepared in time, do
- * not fit into disk_bytes: now is the time to drop something by choice. */
-bool tg_event_log_wants_room(const struct tg_event_log *log, uint64_t size);
+/* If with `size` bytes more the next segment is due, and does not fit into
+ * disk_bytes, now is the time to drop something by choice: the number of the
+ * segment that is filling up. Else 0. */
+uint32_t tg_event_log_wants_room(const struct tg_event_log *log, uint64_t size);
 
 /* Gives back to the disk the room of what was dropped or acked in segments in
  * which other records still wait. */

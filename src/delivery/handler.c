@@ -31,8 +31,8 @@ struct tg_handler *tg_handler_new(struct tg_delivery *delivery, const char *url)
   struct tg_handler *handler = tg_calloc(1, sizeof *handler);
   handler->delivery = delivery;
   handler->url = tg_strdup(url);
-  bool script = tg_handler_is_script(handler);
-  handler->public_url = script ? tg_strdup("gateway.delivery") : tg_http_url_public(url);
+  handler->is_script = strcmp(url, TG_SCRIPT_URL) == 0;
+  handler->public_url = handler->is_script ? tg_strdup("gateway.delivery") : tg_http_url_public(url);
   tg_window_init(&handler->window);
   TAILQ_INIT(&handler->express);
   handler->stats = tg_stats_handler(handler->public_url);
@@ -62,11 +62,6 @@ void tg_handler_retire(struct tg_handler *handler)
   tg_express_close(handler);
   if (handler->in_flight == 0 && !uv_is_closing((uv_handle_t *)&handler->timer))
     uv_close((uv_handle_t *)&handler->timer, on_retired);
-}
-
-bool tg_handler_is_script(const struct tg_handler *handler)
-{
-  return strcmp(handler->url, TG_SCRIPT_URL) == 0;
 }
 
 void tg_handler_ready(struct tg_handler *handler, struct tg_lane *lane)

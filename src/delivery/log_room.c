@@ -244,11 +244,11 @@ static uint32_t choose_size(const struct tg_event_log *log)
   return log->small_segment;
 }
 
-bool tg_event_log_wants_room(const struct tg_event_log *log, uint64_t size)
+uint32_t tg_event_log_wants_room(const struct tg_event_log *log, uint64_t size)
 {
   uint64_t end = log->current->end + log->pending.length + size;
-  return log->disk_bytes > 0 && !log->prepared && end > log->current->size / 4 * 3 &&
-         log->segments.disk + choose_size(log) > log->disk_bytes;
+  bool due = log->disk_bytes > 0 && !log->prepared && end > log->current->size / 4 * 3;
+  return due && log->segments.disk + choose_size(log) > log->disk_bytes ? log->current->number : 0;
 }
 
 static struct tg_log_segment *make_segment(struct tg_event_log *log, uint64_t need, struct tg_error *error)

@@ -250,9 +250,10 @@ static void ask(struct tg_delivery *delivery)
 void tg_overflow_ask_for_log(struct tg_delivery *delivery, uint64_t size)
 {
   struct tg_event_log *log = delivery->own->log;
-  if (delivery->walking > 0 || delivery->asking || delivery->asked || !tg_event_log_wants_room(log, size))
+  uint32_t segment = tg_event_log_wants_room(log, size);
+  if (segment == 0 || segment == delivery->asked_for || delivery->walking > 0 || delivery->asking)
     return;
-  delivery->asked = true;
+  delivery->asked_for = segment;
   uint64_t before = delivery->drops[TG_DROP_SCRIPT];
   ask(delivery);
   if (delivery->drops[TG_DROP_SCRIPT] != before)

@@ -144,7 +144,7 @@ struct tg_post *tg_delivery_post(struct tg_delivery *delivery, const struct tg_e
                                  tg_posted *done, void *ctx)
 {
   struct tg_lane *lane = count > 0 ? tg_lane_of(delivery, events[0].shard_id) : NULL;
-  if (!lane || !lane->handler || tg_handler_is_script(lane->handler) || delivery->stopping) {
+  if (!lane || !lane->handler || lane->handler->is_script || delivery->stopping) {
     struct tg_http_response response = {.retry_after = -1};
     tg_fail(&response.error, "unavailable", "there are no event_handler.urls");
     done(ctx, lane ? &response : NULL, 0);

@@ -67,7 +67,7 @@ static void go_on(struct tg_lane *lane)
 
 static void deliver_by_default(struct tg_lane *lane)
 {
-  if (!tg_handler_is_script(lane->sending)) {
+  if (!lane->sending->is_script) {
     tg_handler_post_first(lane->sending, lane);
     return;
   }
@@ -190,7 +190,7 @@ bool tg_scripted_deliver(struct tg_lane *lane)
 {
   struct tg_hooks *hooks = lane->delivery->hooks;
   if (!tg_hooked(hooks, TG_METHOD_delivery_deliver)) {
-    if (!tg_handler_is_script(lane->sending))
+    if (!lane->sending->is_script)
       return false;
     begin(lane, true)->done = true; /* as if it had failed */
     uv_timer_start(&lane->retry, on_call, 0, 0);

@@ -397,6 +397,45 @@ static void what_comes_again_does_not_meet_the_handlers_again(void **state)
   assert_int_equal(handled, 5);
 }
 
+static void a_flood_of_losses_is_a_line_a_minute(void **state)
+{
+  (void)state;
+  struct tg_buf data = {0};
+  tg_buf_puts(&data, "\"");
+  for (int i = 0; i < 200; i++)
+    tg_buf_puts(&data, "0123456789");
+  tg_buf_append(&data, "\"", 2);
+  config.queue.disk_bytes = 512 << 10;
+  config.queue.memory_bytes = 64 << 10;
+  tg_delivery_reconfigure(delivery, &config);
+  for (int i = 0; i < 2000; i++) {
+    deliver(i % 4, "MESSAGE_DELETE", data.data);
+    if (i % 16 == 0)
+      end_turn();
+  }
+  tg_buf_free(&data);
+  end_turn();
+  int lines = 0;
+  for (const char *at = logged; (at = strstr(at, "are lost: overflow")) != NULL; at++)
+    lines++;
+  assert_int_equal(lines, 1);
+  uint64_t lost = 0, gaps = 0;
+  for (int i = 0; i < 4; i++) {
+    lost += value(&rows[i].dropped);
+    gaps += value(&rows[i].gaps);
+  }
+  assert_in_range(lost, 1000, 2000);
+  assert_in_range(gaps, 5, 2000);
+  clear_log();
+  advance(60000);
+  char expected[64];
+  snprintf(expected, sizeof expected, "events more are lost, in %d places: overflow", (int)gaps - 1);
+  assert_non_null(strstr(logged, expected));
+  clear_log();
+  advance(120000);
+  assert_null(strstr(logged, "are lost"));
+}
+
 #define LOGGED(test) cmocka_unit_test_setup_teardown(test, begin_logged, end_logged)
 
 int main(void)
@@ -414,6 +453,7 @@ int main(void)
       LOGGED(a_resumed_that_was_cut_off_is_no_gap),
       LOGGED(what_the_log_refuses_stays_in_memory),
       LOGGED(a_window_is_given_back_before_anything_is_dropped),
+      LOGGED(a_flood_of_losses_is_a_line_a_minute),
       LOGGED(an_event_is_in_the_log_before_its_handlers_run),
       LOGGED(what_comes_again_does_not_meet_the_handlers_again),
   };
