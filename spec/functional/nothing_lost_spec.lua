@@ -404,4 +404,18 @@ describe("queue.durability = \"memory\"", function()
     checker.assert_nothing_lost(s.bot.events, { guilds = sent, contiguous = true })
     assert.equal(1, s:counters().identifies)
   end)
+
+  it("says so at the start when logs of earlier runs are there; they wait for a start with a log", function()
+    local s = scene.start { script = script "" }
+    s.bot:wait_for_events(1, "READY")
+    pile_up(s, { count = 50 })
+    kill_gateway(s)
+    s:again { script = script 'queue = { durability = "memory" }' }
+    s.gateway:wait_for_log "warn [^\n]*queue.durability is \"memory\", but logs of earlier runs %(1%) are in"
+    s.gateway:stop()
+    s.bot:up()
+    s:again { script = script "" }
+    local sent = s:wait_delivered(30000)
+    checker.assert_nothing_lost(s.bot.events, { guilds = sent })
+  end)
 end)

@@ -434,7 +434,7 @@ void tg_delivery_ignore_logs(const struct tg_delivery *delivery)
   tg_event_log_list_free(names);
   if (count > 0)
     tg_log(TG_WARN, TG_NO_SHARD,
-           "queue.durability is \"memory\", but %d logs with events of earlier runs are in %s: these are not "
+           "queue.durability is \"memory\", but logs of earlier runs (%d) are in %s: their events are not "
            "delivered. Start once with \"log\" to deliver them, or remove the directory",
            count, directory);
   free(directory);

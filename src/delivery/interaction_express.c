@@ -19,7 +19,7 @@ enum {
 static bool is_scripted(const struct tg_lane *lane)
 {
   const struct tg_hooks *hooks = lane->delivery->hooks;
-  return tg_handler_is_script(lane->handler) || tg_hooked(hooks, TG_METHOD_delivery_deliver) ||
+  return lane->handler->is_script || tg_hooked(hooks, TG_METHOD_delivery_deliver) ||
          tg_hooked(hooks, TG_METHOD_delivery_handle_queue);
 }
 
