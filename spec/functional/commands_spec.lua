@@ -230,7 +230,7 @@ describe("gateway.manager:request_members", function()
 ]], { fake = { members_window = 1500 } })
     s.gateway:wait_for_log "first: 3 members"
     s.gateway:wait_for_log "short of time: nil, rate_limited"
-    s.gateway:wait_for_log "Discord asks to wait %d+ ms"
+    s.gateway:wait_for_log "Discord asks to wait delay=%d+"
     s.gateway:wait_for_log "second: 3 members"
     local results = {}
     for i, command in ipairs(commands(s, 4)) do

@@ -62,7 +62,7 @@ describe("process 1", function()
     if not s then return end
     assert.matches("NSpid:%s+%d+%s+1\n", paths.read(("/proc/%d/status"):format(init)))
     uv.kill(init, "sighup")
-    s.gateway:wait_for_log "reloaded in"
+    s.gateway:wait_for_log "manager: reloaded generation="
     uv.kill(init, "sigterm")
     assert.equal(0, (s.gateway.process:wait()))
     assert.equal(1, s.gateway:count_log "stopping; the sessions are kept")

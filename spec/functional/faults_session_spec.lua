@@ -156,7 +156,7 @@ describe("SIGTERM", function()
       t:await_events(20)
       assert.equal(0, t.gateway:stop(nil, 20000))
       if i == 1 then
-        t.gateway:wait_for_log "%d+ events stay in the log"
+        t.gateway:wait_for_log "events stay in the log"
         t.bot:delay(nil)
       end
       t:again()

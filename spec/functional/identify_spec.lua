@@ -124,7 +124,7 @@ describe("the budget of session starts", function()
 
   it("says nothing of it when nobody waits", function()
     local s = scene.start { bot = false, fake = { total = 100, remaining = 11, reset_after = 3600000 } }
-    s.gateway:wait_for_log "shard is up after"
+    s.gateway:wait_for_log "all shards are up"
     assert.equal(0, s.gateway:count_log "held back")
   end)
 
@@ -164,7 +164,7 @@ local gateway = require "tidegate"
 gateway.on("identifying", function() require("ffi").cast("int *", 0)[0] = 1 end)
 ]] }
     loop.wait_for("three crashes", function()
-      return s.gateway:count_log "worker 0 has ended %(signal 11" >= 3
+      return s.gateway:count_log 'a worker has ended[^\n]* worker=0 reason="signal 11' >= 3
     end, 20000)
     local list = s:list "identifies"
     assert.is_true(#list <= 3)

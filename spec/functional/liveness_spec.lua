@@ -57,7 +57,7 @@ describe("a shard that waits in vain", function()
       fault { at = "resume", ["do"] = "delay", ms = 3 * 60000 / t.given.hurry, replay = true }
       cut()
       t.fake:wait_for("RESUMED", function(state)
-        return state.counters.resumes_ok and t.gateway.stderr:find "resumed after[^\n]*\n$"
+        return state.counters.resumes_ok and t.gateway.stderr:find ": resumed epoch=[^\n]*\n$"
       end, { only = "counters" })
     end)
   end)
@@ -294,7 +294,7 @@ describe("the end of the transport", function()
           local reason = "Discord WebSocket requesting client reconnect."
           t.fake:fault { ["do"] = "close", code = 1001, reason = reason }
         end)
-        assert.matches("%(1001, Discord WebSocket", log)
+        assert.matches('code=1001 reason="Discord WebSocket', log)
       end)
     end)
   end

@@ -72,7 +72,7 @@ function gateway.manager:fetch_gateway_bot()
 end
 ]], { hurry = 20 })
     assert.matches("no luck today", s.gateway.stderr, 1, true)
-    assert.matches('"url" of the gateway information', s.gateway.stderr, 1, true)
+    assert.matches('url\\" of the gateway information', s.gateway.stderr, 1, true)
   end)
 
   it(":calculate_total_shards decides how many shards there are", function()

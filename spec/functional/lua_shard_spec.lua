@@ -180,7 +180,7 @@ end
     local s = start "function gateway.shard:handle_close(code) return code == 4000 and 'stop' end\n"
     s.fake:fault { ["do"] = "close", code = 4000 }
     assert.equal(1, (s.gateway.process:wait()))
-    assert.matches("stopped by the script's shard.handle_close", s.gateway.stderr, 1, true)
+    assert.matches("stopped by the script. All shards stop", s.gateway.stderr, 1, true)
   end)
 
   it(":request_identify may be granted by a script alone", function()

@@ -297,7 +297,7 @@ end
     assert.same({}, s.gateway:worker_pids())
     s.gateway:wait_for_log "enough"
     s:wait_counter("resumes_ok", 1)
-    assert.equal(1, s.gateway:count_log "worker 0 is started again")
+    assert.equal(1, s.gateway:count_log "a worker is started again worker=0")
   end)
 
   it(":handle_worker_exit that fails is done by C", function()

@@ -124,9 +124,9 @@ describe("with a log", function()
     local s = scene.start { shards = 2, fake = { max_concurrency = 2 } }
     s.bot:wait_for_events(2, "READY")
     pile_up(s, { count = 500, rate = 3000 })
-    s.gateway:wait_for_log "event handler [^\n]* is down"
+    s.gateway:wait_for_log "the event handler is down"
     assert.equal(0, s.gateway:stop())
-    s.gateway:wait_for_log "%d+ events stay in the log"
+    s.gateway:wait_for_log "events stay in the log"
     s:again()
     s.bot:up()
     local sent = s:wait_delivered(60000)
@@ -315,7 +315,7 @@ describe("bounds of the log", function()
       end
     end
     assert.is_true(told > 500, tostring(told))
-    assert.is_true(s.gateway:count_log "dropped the oldest %d+ events" >= 1)
+    assert.is_true(s.gateway:count_log "dropped the oldest events from the log" >= 1)
   end)
 
   it("max_age: what is older goes", function()
@@ -326,7 +326,7 @@ describe("bounds of the log", function()
     local aged = loop.now() + 2500
     loop.wait_for("the events to be old", function() return loop.now() >= aged end)
     s:again()
-    s.gateway:wait_for_log "they are older than queue.max_age"
+    s.gateway:wait_for_log "they are too old [^\n]*key=queue.max_age"
     s.bot:up()
     s.bot:wait_for_events(1, function(event) return event.gap end, 30000)
     assert.equal("expired", gaps(s)[1].gap.reason)

@@ -84,8 +84,8 @@ describe("a process that dies", function()
     s.bot:wait_for_events(300, "MESSAGE_CREATE")
     local victim = worker_pid(s.gateway, 1)
     uv.kill(victim, "sigkill")
-    s.gateway:wait_for_log "worker 1 has ended %(signal 9"
-    s.gateway:wait_for_log "worker 1 is started again in %d+ ms"
+    s.gateway:wait_for_log 'a worker has ended[^\n]* worker=1 reason="signal 9'
+    s.gateway:wait_for_log "a worker is started again worker=1 attempt=1 delay=%d+"
     s:wait_counter("resumes_ok", 2)
     local sent = s:wait_delivered(20000)
 
@@ -110,10 +110,10 @@ describe("a process that dies", function()
       end)
       uv.kill(pid, "sigkill")
       loop.wait_for("its restart to be announced", function()
-        return s.gateway:count_log "worker 0 is started again in" == i
+        return s.gateway:count_log "a worker is started again worker=0" == i
       end)
       local pause
-      for ms in s.gateway.stderr:gmatch "worker 0 is started again in (%d+) ms" do
+      for ms in s.gateway.stderr:gmatch "a worker is started again worker=0 [^\n]*delay=(%d+)" do
         pause = tonumber(ms)
       end
       assert.is_true(pause > last, ("%d after %d"):format(pause, last))
@@ -156,7 +156,7 @@ end)
     }
     s.fake:emit { count = 200, rate = 400 }
     s:type("1", 1)
-    s.gateway:wait_for_log "worker 1 has ended %(signal 11[^\n]*script%.lua"
+    s.gateway:wait_for_log 'a worker has ended[^\n]* worker=1 reason="signal 11[^\n]* script=[^\n]*%.lua'
     s:wait_counter("resumes_ok", 1)
     local sent = s:wait_delivered()
     checker.assert_nothing_lost(s.bot.events, { guilds = sent })
@@ -176,8 +176,9 @@ gateway.on("TYPING_START", function(event)
 end)
 ]] }
     s:type "1"
-    s.gateway:wait_for_log("loop of worker 0 has not turned for %d+ ms[^\n]*script%.lua", 15000)
-    s.gateway:wait_for_log "worker 0 has ended %(killed"
+    s.gateway:wait_for_log("the loop of a worker has not turned [^\n]* worker=0 script=[^\n]*script%.lua "
+      .. "duration=%d+", 15000)
+    s.gateway:wait_for_log 'a worker has ended[^\n]* worker=0 reason="killed'
     s.fake:emit { count = 50 }
     local sent = s:wait_delivered(15000)
     checker.assert_nothing_lost(s.bot.events, { guilds = sent })
@@ -324,7 +325,7 @@ describe("a state directory", function()
     s.gateway:stop()
     s.fake:settings { shards = 2 }
     s:again()
-    s.gateway:wait_for_log "keeping 1 shard, whose sessions can be resumed; 2 are recommended now"
+    s.gateway:wait_for_log "keeping the number of shards, whose sessions can be resumed; 2 [^\n]* shards=1"
     assert.equal(1, s:counters().identifies)
     assert.equal(1, s:counters().resumes_ok)
   end)

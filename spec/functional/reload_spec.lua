@@ -58,7 +58,7 @@ describe("a reload", function()
     s:type("1", 2)
     loop.wait_for("both workers", function() return s.gateway:count_log "version two" == 2 end)
     assert.equal(0, s.gateway:count_log "version one")
-    assert.matches("reloaded in %d+ ms: generation 2", s.gateway.stderr)
+    assert.matches("manager: reloaded generation=2 duration=%d+\n", s.gateway.stderr)
     assert.same({}, s:list "closes")
     assert.equal(4, s:counters().identifies)
   end)
@@ -187,7 +187,7 @@ end)
   it("while a worker is down reaches it when it is back", function()
     local s = start(version "one", two_workers())
     kill_worker(s, 1)
-    s.gateway:wait_for_log "worker 1 has ended"
+    s.gateway:wait_for_log "a worker has ended[^\n]* worker=1"
     rewrite(s, version "two")
     assert.is_true((s.gateway:reload()))
     s:wait_counter("resumes_ok", 1)
@@ -195,7 +195,7 @@ end)
     s:type("1", 1)
     loop.wait_for("both workers", function() return s.gateway:count_log "version two" == 2 end)
     assert.equal(0, s.gateway:count_log "version one")
-    s.gateway:wait_for_log "worker 1 is ready %(generation 2%)"
+    s.gateway:wait_for_log "a worker is ready worker=1 generation=2"
   end)
 
   it("shows its generation in get_shard_info", function()

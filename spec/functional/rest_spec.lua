@@ -170,7 +170,7 @@ describe("while REST is down", function()
     s.fake:fault { at = "rest", ["do"] = "status", status = 503, count = "all" }
     s.fake:emit { count = 20 }
     s:again { hurry = 20 }
-    s.gateway:wait_for_log "503[^\n]*Starting with the answer of an earlier start"
+    s.gateway:wait_for_log "starting with the answer of an earlier start reason=[^\n]*503"
     s:wait_delivered()
     assert.equal(2, s:counters().resumes_ok)
     assert.equal(2, s:counters().identifies)

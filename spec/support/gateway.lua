@@ -106,6 +106,7 @@ function gateway.start(options)
   local env = environment(self, options)
   self.reloads = RELOADS and options.reload ~= false and env.LOG_LEVEL ~= "warn" and env.LOG_LEVEL ~= "error"
   self.control_secret = env.TIDEGATE_CONTROL_SECRET
+  self.holds_back = env.LOG_LEVEL ~= "debug"
   self.secrets = {}
   for _, name in ipairs(SECRETS) do
     local secret = env[name]
@@ -149,8 +150,13 @@ local function new_lines(self, mark)
 end
 
 local SHARD_IS_UP = {
-  "shard (%d+): ready:", "shard (%d+): resumed after",
-  '"shard":(%d+),"message":"ready:', '"shard":(%d+),"message":"resumed after',
+  "shard (%d+): ready:", "shard (%d+): resumed epoch=",
+  '"shard":(%d+),"message":"ready:', '"shard":(%d+),"message":"resumed"',
+}
+
+-- Of many shards at once some lines are held back, but at debug level.
+local ALL_ARE_UP = {
+  "manager: all shards are up shards=(%d+)", '"message":"all shards are up","shards":(%d+)',
 }
 
 -- How many different shards have become ready or have resumed, since the start.
@@ -162,6 +168,9 @@ function Gateway:ready_shards()
         self.ready[shard] = true
         self.ready_count = self.ready_count + 1
       end
+    end
+    for _, pattern in ipairs(self.holds_back and ALL_ARE_UP or {}) do
+      self.ready_count = math.max(self.ready_count, tonumber(line:match(pattern)) or 0)
     end
   end
   return self.ready_count
@@ -194,13 +203,14 @@ function Gateway:reload(timeout)
     return "the reload; the log ends:\n" .. self.stderr:sub(-2000)
   end, function()
     for line in self.stderr:sub(from + 1):gmatch "[^\n]*\n" do
-      if line:find "reloaded in %d+ ms: generation" or line:find "the reload failed" then
+      if line:find "manager: reloaded generation=" or line:find '"message":"reloaded"'
+        or line:find "the reload failed" then
         outcome = line
       end
     end
     return outcome
   end, timeout, 2)
-  return outcome:find "generation" ~= nil, outcome
+  return not outcome:find "the reload failed", outcome
 end
 
 -- A reload as part of a step; not while the gateway starts or stops.

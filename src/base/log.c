@@ -2,8 +2,8 @@
 
 #include "base/clock.h"
 #include "base/log_limit.h"
+#include "base/log_line.h"
 
-#include <jansson.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,15 +13,15 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_TEXT = 8192, MAX_SECRETS = 16, MIN_SECRET = 6 };
+enum { MAX_SECRETS = 16, MIN_SECRET = 6, FIELD_TEXTS = 4096 };
 
-static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static const char *const priorities[] = {"<7>", "<6>", "<4>", "<3>"}; /* of syslog */
 
 static struct {
   enum tg_log_level level;
   bool json;
   char role[32];
+  int worker_id;
   char *secrets[MAX_SECRETS];
   int secret_count;
   bool terminal;
@@ -29,12 +29,12 @@ static struct {
   struct tg_log_limit limit;
   tg_log_sink *sink;
   void *sink_ctx;
-} the_log = {.level = TG_INFO, .role = "tidegate"};
+} the_log = {.level = TG_INFO, .role = "tidegate", .worker_id = -1, .limit = {.processes = 1}};
 
 bool tg_log_level_parse(const char *name, enum tg_log_level *level)
 {
   for (int i = TG_DEBUG; i <= TG_ERROR; i++) {
-    if (strcmp(name, level_names[i]) == 0) {
+    if (strcmp(name, tg_log_level_name((enum tg_log_level)i)) == 0) {
       *level = (enum tg_log_level)i;
       return true;
     }
@@ -42,12 +42,27 @@ bool tg_log_level_parse(const char *name, enum tg_log_level *level)
   return false;
 }
 
-void tg_log_set_level(enum tg_log_level level) { the_log.level = level; }
-enum tg_log_level tg_log_get_level(void) { return the_log.level; }
-void tg_log_set_json(bool json) { the_log.json = json; }
-void tg_log_set_terminal(bool terminal) { the_log.terminal = terminal; }
+void tg_log_set_level(enum tg_log_level level)
+{
+  the_log.level = level;
+}
+enum tg_log_level tg_log_get_level(void)
+{
+  return the_log.level;
+}
+void tg_log_set_json(bool json)
+{
+  the_log.json = json;
+}
+void tg_log_set_terminal(bool terminal)
+{
+  the_log.terminal = terminal;
+}
 
-void tg_log_set_journal(bool journal) { the_log.journal = journal; }
+void tg_log_set_journal(bool journal)
+{
+  the_log.journal = journal;
+}
 
 void tg_log_set_sink(tg_log_sink *sink, void *ctx)
 {
@@ -55,7 +70,16 @@ void tg_log_set_sink(tg_log_sink *sink, void *ctx)
   the_log.sink_ctx = ctx;
 }
 
-void tg_log_set_role(const char *role) { snprintf(the_log.role, sizeof the_log.role, "%s", role); }
+void tg_log_set_role(const char *role, int worker_id)
+{
+  snprintf(the_log.role, sizeof the_log.role, "%s", role);
+  the_log.worker_id = worker_id;
+}
+
+void tg_log_set_processes(int processes)
+{
+  the_log.limit.processes = processes > 0 ? (unsigned)processes : 1;
+}
 
 void tg_log_secret(const char *secret)
 {
@@ -78,12 +102,22 @@ static void mask(char *text, const char *secret)
   }
 }
 
+/* C1 controls, too: "\u009b" is what ESC [ is. */
 static void clean(char *text)
 {
-  for (char *at = text; *at; at++) {
-    if ((unsigned char)*at < 0x20 && *at != '\n' && *at != '\t')
+  for (unsigned char *at = (unsigned char *)text; *at; at++) {
+    if ((*at < 0x20 && *at != '\n' && *at != '\t') || *at == 0x7f)
       *at = '?';
+    else if (at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0)
+      at[0] = at[1] = '?';
   }
+}
+
+static void make_safe(char *text)
+{
+  for (int i = 0; i < the_log.secret_count; i++)
+    mask(text, the_log.secrets[i]);
+  clean(text);
 }
 
 static void format_time(char *out, size_t size)
@@ -119,92 +153,131 @@ static void put(enum tg_log_level level, const char *line, size_t length)
   }
 }
 
-static void put_json(enum tg_log_level level, int shard_id, const char *time, const char *text)
+static void put_line(const struct tg_log_line *line)
 {
-  json_t *line =
-      json_pack("{s:s, s:s, s:s}", "time", time, "level", level_names[level], "role", the_log.role);
-  if (!line)
-    return;
-  if (shard_id >= 0)
-    json_object_set_new(line, "shard", json_integer(shard_id));
-  json_t *message = json_string(text);
-  json_object_set_new(line, "message", message ? message : json_string("(text that is not UTF-8)"));
-  char *bytes = json_dumps(line, JSON_COMPACT);
-  json_decref(line);
-  if (!bytes)
-    return;
-  size_t length = strlen(bytes);
-  bytes[length] = '\n'; /* in the place of the NUL, which nobody needs */
-  put(level, bytes, length + 1);
-  free(bytes);
-}
-
-static void put_text(enum tg_log_level level, int shard_id, const char *time, const char *text)
-{
-  char line[MAX_TEXT + 4096];
-  char shard[32] = "";
-  if (shard_id >= 0)
-    snprintf(shard, sizeof shard, " shard %d", shard_id);
-  size_t n = 0;
-  if (!the_log.journal)
-    n = (size_t)snprintf(line, sizeof line, "%s ", time);
-  n += (size_t)snprintf(line + n, sizeof line - n, "%-5s %s%s: ", level_names[level], the_log.role, shard);
-  for (const char *at = text; *at && n < sizeof line - 8; at++) {
-    line[n++] = *at;
-    if (*at != '\n')
-      continue;
-    if (the_log.journal) { /* an entry of its own there */
-      memcpy(line + n, priorities[level], 3);
-      n += 3;
-    }
-    line[n++] = ' ', line[n++] = ' ';
-  }
-  line[n++] = '\n';
-  put(level, line, n);
-}
-
-static void put_line(enum tg_log_level level, int shard_id, const char *text)
-{
-  char time[64];
+  char time[64], text[TG_LOG_LINE_MAX], indent[8];
+  size_t length;
   format_time(time, sizeof time);
-  if (the_log.json)
-    put_json(level, shard_id, time, text);
-  else
-    put_text(level, shard_id, time, text);
+  if (the_log.json) {
+    char *json = tg_log_line_json(line, time, &length);
+    if (json)
+      put(line->level, json, length);
+    free(json);
+    return;
+  }
+  /* In the journal each line is an entry of its own, and has its time there. */
+  snprintf(indent, sizeof indent, "%s  ", the_log.journal ? priorities[line->level] : "");
+  length = tg_log_line_text(line, the_log.journal ? NULL : time, indent, text, sizeof text);
+  put(line->level, text, length);
 }
 
 static void show_held_back(tg_ms now)
 {
   const struct tg_log_kind *over;
   while ((over = tg_log_limit_over(&the_log.limit, now))) {
-    char text[MAX_TEXT];
-    snprintf(text, sizeof text, "%u more like this were not shown: %s", over->held, over->text);
-    put_line((enum tg_log_level)over->level, over->shard_id, text);
+    char text[TG_LOG_TEXT_MAX];
+    snprintf(text, sizeof text, "more like this were not shown: %s", over->text);
+    put_line(&(struct tg_log_line){
+        .level = (enum tg_log_level)over->level,
+        .role = the_log.role,
+        .worker_id = the_log.worker_id,
+        .shard_id = over->shard_id,
+        .text = text,
+        .fields = TG_WITH(TG_NUMBER(HELD, over->held)),
+    });
   }
+}
+
+/* A secret that is cut in two would not be found. */
+static void cut(char *text, size_t size)
+{
+  size_t longest = 0;
+  for (int i = 0; i < the_log.secret_count; i++) {
+    size_t length = strlen(the_log.secrets[i]);
+    longest = length > longest ? length : longest;
+  }
+  text[longest < size ? size - 1 - longest : 0] = '\0';
+}
+
+/* Copies the fields with texts that are safe to be written. `texts` holds them. */
+static void copy_fields(const struct tg_log_field *given, struct tg_log_field *fields, char *texts,
+                        size_t size)
+{
+  int count = 0;
+  for (; given->key != TG_KEY_END && count < TG_LOG_FIELDS_MAX; given++) {
+    struct tg_log_field *field = &fields[count++];
+    *field = *given;
+    if (!given->text || !tg_log_key_is_text(given->key) || size < 2)
+      continue;
+    if ((size_t)snprintf(texts, size, "%s", given->text) >= size)
+      cut(texts, size);
+    make_safe(texts);
+    field->text = texts;
+    size_t length = strlen(texts) + 1;
+    texts += length;
+    size -= length;
+  }
+  fields[count].key = TG_KEY_END;
+}
+
+/* Information comes in masses about shards alone. */
+static bool may_pass(const struct tg_log_line *line, const char *format)
+{
+  if (the_log.level == TG_DEBUG || (line->level <= TG_INFO && line->shard_id < 0) ||
+      strcmp(format, "%s") == 0)
+    return true;
+  char message[TG_LOG_LINE_MAX];
+  tg_log_line_message(line, message, sizeof message);
+  return tg_log_limit_pass(&the_log.limit, format, (int)line->level, line->shard_id, message, tg_now());
+}
+
+static void write_line(enum tg_log_level level, int shard_id, const struct tg_log_field *given,
+                       const char *format, va_list args)
+{
+  char text[TG_LOG_TEXT_MAX], texts[FIELD_TEXTS];
+  struct tg_log_field fields[TG_LOG_FIELDS_MAX + 1];
+  if ((size_t)vsnprintf(text, sizeof text, format, args) >= sizeof text)
+    cut(text, sizeof text);
+  make_safe(text);
+  copy_fields(given, fields, texts, sizeof texts);
+  struct tg_log_line line = {level, the_log.role, the_log.worker_id, shard_id, text, fields};
+  if (the_log.sink) {
+    char message[TG_LOG_LINE_MAX];
+    tg_log_line_message(&line, message, sizeof message);
+    the_log.sink(the_log.sink_ctx, level, shard_id, message);
+    return;
+  }
+  tg_log_tick();
+  if (may_pass(&line, format))
+    put_line(&line);
 }
 
 void tg_log(enum tg_log_level level, int shard_id, const char *format, ...)
 {
   if (level < the_log.level)
     return;
-  char text[MAX_TEXT];
   va_list args;
   va_start(args, format);
-  vsnprintf(text, sizeof text, format, args);
+  write_line(level, shard_id, TG_WITH(TG_NONE), format, args);
   va_end(args);
-  for (int i = 0; i < the_log.secret_count; i++)
-    mask(text, the_log.secrets[i]);
-  clean(text);
-
-  if (the_log.sink) {
-    the_log.sink(the_log.sink_ctx, level, shard_id, text);
-    return;
-  }
-  tg_log_tick();
-  bool of_a_kind = level >= TG_WARN && the_log.level > TG_DEBUG && strcmp(format, "%s") != 0;
-  if (!of_a_kind || tg_log_limit_pass(&the_log.limit, format, (int)level, shard_id, text, tg_now()))
-    put_line(level, shard_id, text);
 }
 
-void tg_log_tick(void) { show_held_back(tg_now()); }
-void tg_log_flush(void) { show_held_back(tg_now() + TG_LOG_WHILE); }
+void tg_log_with(enum tg_log_level level, int shard_id, const struct tg_log_field *fields, const char *format,
+                 ...)
+{
+  if (level < the_log.level)
+    return;
+  va_list args;
+  va_start(args, format);
+  write_line(level, shard_id, fields, format, args);
+  va_end(args);
+}
+
+void tg_log_tick(void)
+{
+  show_held_back(tg_now());
+}
+void tg_log_flush(void)
+{
+  show_held_back(tg_now() + TG_LOG_WHILE);
+}

@@ -8,6 +8,8 @@
  *
  * Loop thread only. Nothing here blocks longer than write(2) to stderr. */
 
+#include "base/log_field.h"
+
 #include <stdbool.h>
 
 enum tg_log_level { TG_DEBUG, TG_INFO, TG_WARN, TG_ERROR };
@@ -24,8 +26,12 @@ enum tg_log_level tg_log_get_level(void);
 /* JSON lines from here on (log.format = "json"). */
 void tg_log_set_json(bool json);
 
-/* Names this process in every line: "manager", "worker 0". The text is copied. */
-void tg_log_set_role(const char *role);
+/* Names this process in every line: "manager", "worker" with its number (-1: it
+ * has none). The text is copied. */
+void tg_log_set_role(const char *role, int worker_id);
+
+/* How many processes share what a kind of line may take (log_limit.h). */
+void tg_log_set_processes(int processes);
 
 /* From here on `secret` is written as "***". Short words (under 6 bytes) are
  * not masked: they would blank out half of every line. The text is copied. */
@@ -50,12 +56,17 @@ void tg_log_tick(void);
 /* Shows all that is held back: the process ends. */
 void tg_log_flush(void);
 
-/* One line; no newline needed. Warnings and errors of one format are held back
- * when they come in masses (log_limit.h), but at debug level. Texts over 8 KiB are cut. Control characters
- * other than newline and tab are written as "?"; in text form the lines after
- * the first (tracebacks) are indented. */
+/* One line; no newline needed. Lines of one format are held back when they
+ * come in masses (log_limit.h), but at debug level; information only where it
+ * is about a shard. Texts over 8 KiB are cut.
+ * Control characters other than newline and tab are written as "?"; in text
+ * form the lines after the first (tracebacks) are indented. */
 void tg_log(enum tg_log_level level, int shard_id, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* The same with fields: TG_WITH() of log_field.h. */
+void tg_log_with(enum tg_log_level level, int shard_id, const struct tg_log_field *fields, const char *format,
+                 ...) __attribute__((format(printf, 4, 5)));
 
 /* For work done only to be logged at debug level. */
 static inline bool tg_log_on(enum tg_log_level level) { return level >= tg_log_get_level(); }

@@ -1,5 +1,7 @@
 #include "base/log_limit.h"
 
+#include "base/log.h"
+
 #include <string.h>
 
 /* A place that is free or, when none is, that of the oldest kind that holds
@@ -30,6 +32,14 @@ static void keep_text(struct tg_log_kind *kind, const char *text)
   kind->text[length] = '\0';
 }
 
+static unsigned burst(const struct tg_log_limit *limit, int level)
+{
+  unsigned processes = limit->processes ? limit->processes : 1;
+  unsigned all = level <= TG_INFO ? TG_LOG_BURST_INFO : TG_LOG_BURST;
+  unsigned least = level <= TG_INFO ? TG_LOG_BURST_INFO_LEAST : TG_LOG_BURST_LEAST;
+  return all / processes > least ? all / processes : least;
+}
+
 bool tg_log_limit_pass(struct tg_log_limit *limit, const void *key, int level, int shard_id, const char *text,
                        tg_ms now)
 {
@@ -38,7 +48,7 @@ bool tg_log_limit_pass(struct tg_log_limit *limit, const void *key, int level, i
     return true;
   if (kind->key != key || now - kind->since >= TG_LOG_WHILE)
     *kind = (struct tg_log_kind){.key = key, .since = now};
-  if (kind->passed < TG_LOG_BURST) {
+  if (kind->passed < burst(limit, level)) {
     kind->passed++;
     return true;
   }

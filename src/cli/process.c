@@ -43,9 +43,8 @@ static bool on_journal(void)
  * errors come in the wanted form. */
 static void first_log_settings(enum tg_role role, int worker_id)
 {
-  char name[32];
-  snprintf(name, sizeof name, role == TG_ROLE_MANAGER ? "manager" : "worker %d", worker_id);
-  tg_log_set_role(name);
+  bool manager = role == TG_ROLE_MANAGER;
+  tg_log_set_role(manager ? "manager" : "worker", manager ? -1 : worker_id);
   tg_log_set_terminal(tg_process_on_terminal());
   tg_log_set_journal(on_journal());
   tg_log_secret(getenv("DISCORD_TOKEN"));

@@ -73,7 +73,7 @@ static void listen_to_signal(struct run *run, uv_signal_t *handle, int number)
 static void on_file_changed(void *ctx, const char *path)
 {
   struct run *run = ctx;
-  tg_log(TG_INFO, TG_NO_SHARD, "%s has changed: reloading", path);
+  tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_TOLD(PATH, path)), "%s has changed: reloading", path);
   tg_manager_reload(run->manager, on_reloaded, NULL);
 }
 

@@ -65,9 +65,11 @@ static void retry_after(struct answer *answer, tg_ms delay)
 {
   tg_count_by(&answer->lane->row->retried, (uint64_t)answer->count);
   if (tg_log_on(TG_DEBUG))
-    tg_log(TG_DEBUG, answer->lane->shard_id, "%d events from %llu.%llu on are sent again in %lld ms: %s",
-           answer->count, (unsigned long long)answer->event->epoch,
-           (unsigned long long)answer->event->sequence, (long long)delay, answer->reason);
+    tg_log_with(TG_DEBUG, answer->lane->shard_id,
+                TG_WITH(TG_NUMBER(EPOCH, answer->event->epoch), TG_NUMBER(SEQUENCE, answer->event->sequence),
+                        TG_NUMBER(EVENTS, answer->count), TG_NUMBER(ATTEMPT, answer->event->attempts),
+                        TG_NUMBER(DELAY, delay), TG_TEXT(REASON, answer->reason)),
+                "not delivered: sent again");
   tg_lane_wait(answer->lane, delay);
 }
 
@@ -156,11 +158,14 @@ static void bury(struct answer *answer)
   struct tg_error error = {0};
   bool written =
       config->state_dir && tg_dead_letter_write(config->state_dir, TG_DEAD_FILE_BYTES, &letter, &error);
-  tg_log(
-      TG_WARN, lane->shard_id, "the event handler refused %.*s %llu.%llu %d times (%s); %s%s",
-      (int)letter.name.length, letter.name.at, (unsigned long long)event->epoch,
-      (unsigned long long)event->sequence, event->refusals, answer->reason,
-      written ? "it is in dead.jsonl of the state directory" : "it is lost: ", written ? "" : error.message);
+  char type[40];
+  snprintf(type, sizeof type, "%.*s", (int)letter.name.length, letter.name.at);
+  tg_log_with(TG_WARN, lane->shard_id,
+              TG_WITH(TG_TEXT(EVENT, type), TG_NUMBER(EPOCH, event->epoch),
+                      TG_NUMBER(SEQUENCE, event->sequence), TG_NUMBER(ATTEMPT, event->refusals),
+                      TG_NUMBER(CODE, letter.status), TG_TEXT(REASON, answer->reason)),
+              "the event handler refuses this event: %s%s",
+              written ? "it is in dead.jsonl of the state directory" : "it is lost: ", error.message);
   tg_count(&lane->row->dead);
   tg_lane_remove(lane, event);
 }
@@ -168,9 +173,10 @@ static void bury(struct answer *answer)
 static void split(struct answer *answer)
 {
   if (tg_log_on(TG_DEBUG))
-    tg_log(TG_DEBUG, answer->lane->shard_id, "%d events from %llu.%llu on are refused together: %s",
-           answer->count, (unsigned long long)answer->event->epoch,
-           (unsigned long long)answer->event->sequence, answer->reason);
+    tg_log_with(TG_DEBUG, answer->lane->shard_id,
+                TG_WITH(TG_NUMBER(EPOCH, answer->event->epoch), TG_NUMBER(SEQUENCE, answer->event->sequence),
+                        TG_NUMBER(EVENTS, answer->count), TG_TEXT(REASON, answer->reason)),
+                "events are refused together");
   tg_count_by(&answer->lane->row->retried, (uint64_t)answer->count);
   tg_handler_succeeded(answer->handler);
   tg_batch_split(answer->lane, answer->count);

@@ -189,10 +189,9 @@ static void refused(struct tg_delivery *delivery, const struct tg_error *error)
   if (delivery->log_alarmed_at != 0 && now - delivery->log_alarmed_at < TG_REPORT_INTERVAL)
     return;
   delivery->log_alarmed_at = now ? now : 1;
-  tg_log(TG_ERROR, TG_NO_SHARD,
-         "the log cannot be written: %s. Events are kept in memory alone (queue.memory_bytes) until it can, "
-         "and would be lost if this process ended",
-         error->message);
+  tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_TEXT(REASON, error->message)),
+              "the log cannot be written: events are kept in memory alone (queue.memory_bytes) until it can, "
+              "and would be lost if this process ended");
 }
 
 static void accepted(struct tg_delivery *delivery)
@@ -324,7 +323,8 @@ static void remove_drained(struct tg_delivery *delivery)
         tg_lane_leave_source(delivery->lanes[i], source);
     *at = source->next;
     if (tg_event_log_remove(source->log, &error))
-      tg_log(TG_INFO, TG_NO_SHARD, "nothing waits in the log %s any more: it is removed", source->directory);
+      tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_TEXT(PATH, source->directory)),
+                  "nothing waits in this log any more: it is removed");
     else if (strcmp(error.code, "disk") == 0)
       tg_log(TG_WARN, TG_NO_SHARD, "%s", error.message);
     free_source(source);

@@ -65,12 +65,13 @@ static void report_waiting(const struct tg_delivery *delivery)
     dead += atomic_load(&row->dead);
   }
   uint64_t bytes = delivery->queued.bytes + delivery->spilled.bytes;
-  tg_log(TG_INFO, TG_NO_SHARD,
-         "%llu events wait for the event handler (%llu KiB, the oldest for %lld s); so far %llu are "
-         "delivered, %llu were sent again, %llu dropped, %llu dead letters",
-         (unsigned long long)tg_delivery_waiting(delivery), (unsigned long long)bytes / 1024,
-         oldest ? (long long)(tg_wall_clock() - oldest) / 1000 : 0, (unsigned long long)delivered,
-         (unsigned long long)retried, (unsigned long long)dropped, (unsigned long long)dead);
+  tg_log_with(TG_INFO, TG_NO_SHARD,
+              TG_WITH(TG_NUMBER(EVENTS, tg_delivery_waiting(delivery)), TG_NUMBER(BYTES, bytes),
+                      TG_NUMBER(DURATION, oldest ? tg_wall_clock() - oldest : 0)),
+              "events wait for the event handler; so far %llu are delivered, %llu were sent again, %llu "
+              "dropped, %llu dead letters",
+              (unsigned long long)delivered, (unsigned long long)retried, (unsigned long long)dropped,
+              (unsigned long long)dead);
 }
 
 static void on_report(uv_timer_t *timer)

@@ -201,13 +201,15 @@ void tg_handler_succeeded(struct tg_handler *handler)
   if (!tg_circuit_success(&handler->circuit))
     return;
   struct tg_delivery *delivery = handler->delivery;
-  tg_ms seconds = (tg_delivery_now(delivery) - handler->down_since) / 1000;
+  tg_ms down_for = tg_delivery_now(delivery) - handler->down_since;
   uv_timer_stop(&handler->timer);
   if (!handler->retired)
     publish_down(handler, -1);
   tg_window_restart(&handler->window);
-  tg_log(TG_INFO, TG_NO_SHARD, "event handler %s is up again after %lld s; %llu events wait",
-         handler->public_url, (long long)seconds, (unsigned long long)tg_delivery_waiting(delivery));
+  tg_log_with(TG_INFO, TG_NO_SHARD,
+              TG_WITH(TG_TEXT(URL, handler->public_url), TG_NUMBER(DURATION, down_for),
+                      TG_NUMBER(EVENTS, tg_delivery_waiting(delivery))),
+              "the event handler is up again");
   tell_script(handler, TG_LIFE_handler_up, "answers again");
 }
 
@@ -216,13 +218,12 @@ static void raise_alarm(struct tg_handler *handler, enum tg_outcome outcome, con
 {
   struct tg_delivery *delivery = handler->delivery;
   tg_ms now = tg_delivery_now(delivery);
-  char since[48] = "";
-  if (now > handler->down_since)
-    snprintf(since, sizeof since, " since %lld s", (long long)(now - handler->down_since) / 1000);
   handler->alarmed_at = now;
-  tg_log(outcome == TG_OUTCOME_MISCONFIGURED ? TG_ERROR : TG_WARN, TG_NO_SHARD,
-         "event handler %s is down%s: %s; %s. %llu events wait", handler->public_url, since, reason, advice,
-         (unsigned long long)tg_delivery_waiting(delivery));
+  tg_log_with(outcome == TG_OUTCOME_MISCONFIGURED ? TG_ERROR : TG_WARN, TG_NO_SHARD,
+              TG_WITH(TG_TEXT(URL, handler->public_url), TG_TEXT(REASON, reason),
+                      TG_NUMBER(DURATION, now - handler->down_since),
+                      TG_NUMBER(EVENTS, tg_delivery_waiting(delivery))),
+              "the event handler is down: %s", advice);
 }
 
 void tg_handler_failed(struct tg_handler *handler, tg_ms wait, enum tg_outcome outcome, const char *reason,

@@ -114,8 +114,10 @@ static void damaged(struct tg_lane *lane, tg_log_position position, const struct
                        .to = entry->sequence,
                        .count = 1,
                        .reason = tg_log_loss_name(TG_LOSS_DAMAGED)};
-  tg_log(TG_ERROR, lane->shard_id, "event %llu.%llu is lost: %s", (unsigned long long)entry->epoch,
-         (unsigned long long)entry->sequence, error->message);
+  tg_log_with(TG_ERROR, lane->shard_id,
+              TG_WITH(TG_NUMBER(EPOCH, entry->epoch), TG_NUMBER(SEQUENCE, entry->sequence),
+                      TG_TEXT(REASON, error->message)),
+              "an event is lost");
   tg_count(&lane->row->dropped);
   tg_event_log_ack(lane->source->log, lane->shard_id, position);
   tg_lane_add_gap(lane, lane->source->order, position, &gap);

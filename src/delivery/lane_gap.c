@@ -232,9 +232,9 @@ uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled)
   if (resumable && last >= tail.from)
     return settled > last ? settled : last; /* a newer log has it */
   if (resumable && settled >= tail.from) {
-    tg_log(TG_INFO, lane->shard_id,
-           "the log has lost the events from %llu on: Discord is asked for them again",
-           (unsigned long long)tail.from);
+    tg_log_with(TG_INFO, lane->shard_id,
+                TG_WITH(TG_NUMBER(EPOCH, tail.epoch), TG_NUMBER(SEQUENCE, tail.from)),
+                "the log has lost its last events: Discord is asked for them again");
     return tail.from - 1;
   }
   if (tail.epoch != epoch || settled == 0) {

@@ -315,11 +315,14 @@ static void tell(struct recovery *recovery)
   const struct tg_log_gap *gaps = (const struct tg_log_gap *)recovery->gaps.data;
   int count = (int)(recovery->gaps.length / sizeof *gaps);
   if (log->events > 0)
-    tg_log(TG_INFO, TG_NO_SHARD, "the log %s holds %" PRIu64 " events that wait (%" PRIu64 " KiB)",
-           log->directory, log->events, log->bytes / 1024);
+    tg_log_with(
+        TG_INFO, TG_NO_SHARD,
+        TG_WITH(TG_NUMBER(EVENTS, log->events), TG_NUMBER(BYTES, log->bytes), TG_TEXT(PATH, log->directory)),
+        "the log holds events that wait");
   if (recovery->damaged > 0 || count > 0)
-    tg_log(TG_WARN, TG_NO_SHARD, "the log %s has %d damaged places%s and %d gaps", log->directory,
-           recovery->damaged, recovery->rebooted ? " (the machine was restarted)" : "", count);
+    tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TEXT(PATH, log->directory)),
+                "the log has %d damaged places%s and %d gaps", recovery->damaged,
+                recovery->rebooted ? " (the machine was restarted)" : "", count);
   for (int i = 0; log->on_gap && i < count; i++)
     log->on_gap(log->ctx, &gaps[i]);
 }

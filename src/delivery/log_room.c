@@ -171,8 +171,8 @@ static void log_drops(struct tg_event_log *log, enum tg_log_loss reason)
   const char *why = "queue.disk_bytes is reached: the event handler is too slow or down";
   if (reason == TG_LOSS_DISK_FULL)
     why = "the disk is full: give the state directory more room, or lower queue.disk_bytes";
-  tg_log(TG_WARN, TG_NO_SHARD, "dropped the oldest %" PRIu64 " events from the log %s. %s", log->dropped,
-         log->directory, why);
+  tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(EVENTS, log->dropped), TG_TEXT(PATH, log->directory)),
+              "dropped the oldest events from the log. %s", why);
   log->dropped = 0;
   log->drops_logged_at = now + TG_LOG_DROPS_LOGGED;
 }
@@ -226,9 +226,10 @@ uint64_t tg_event_log_expire(struct tg_event_log *log, tg_ms now)
   for (size_t i = log->segments.count; sweep.records > 0 && i-- > 0;)
     tg_log_release(log, log->segments.at[i]);
   if (sweep.records > 0)
-    tg_log(TG_WARN, TG_NO_SHARD,
-           "dropped %" PRIu64 " events from the log %s: they are older than queue.max_age", sweep.records,
-           log->directory);
+    tg_log_with(TG_WARN, TG_NO_SHARD,
+                TG_WITH(TG_NUMBER(EVENTS, sweep.records), TG_TEXT(PATH, log->directory),
+                        TG_TEXT(KEY, "queue.max_age")),
+                "dropped events from the log: they are too old");
   report(&sweep);
   return sweep.records;
 }

@@ -11,7 +11,7 @@ enum {
 
 static const char *bound(const struct tg_delivery *delivery)
 {
-  return delivery->own ? "disk_bytes" : "memory_bytes";
+  return delivery->own ? "queue.disk_bytes" : "queue.memory_bytes";
 }
 
 static void first_drop(struct tg_delivery *delivery)
@@ -22,11 +22,12 @@ static void first_drop(struct tg_delivery *delivery)
     bytes = tg_event_log_disk(delivery->own->log);
     limit = delivery->own_bound;
   }
-  tg_log(TG_WARN, TG_NO_SHARD,
-         "the queue for the event handler is filling up: %llu events, %llu of %llu bytes (queue.%s); events "
-         "are dropped from now on (queue.drop_first above 80 %%, the oldest ones when it is full)",
-         (unsigned long long)tg_delivery_waiting(delivery), (unsigned long long)bytes,
-         (unsigned long long)limit, bound(delivery));
+  tg_log_with(TG_WARN, TG_NO_SHARD,
+              TG_WITH(TG_NUMBER(EVENTS, tg_delivery_waiting(delivery)), TG_NUMBER(BYTES, bytes),
+                      TG_TEXT(KEY, bound(delivery))),
+              "the queue for the event handler is filling up: events are dropped from now on "
+              "(queue.drop_first above 80 %% of its %llu bytes, the oldest ones when it is full)",
+              (unsigned long long)limit);
 }
 
 void tg_overflow_count(struct tg_lane *lane, enum tg_drop reason, uint64_t count)
@@ -59,7 +60,7 @@ static void report_drops(struct tg_delivery *delivery)
          "dropped %llu events in the last minute: %llu of types in queue.drop_first, %llu oldest ones, %llu "
          "by the script, %llu older than queue.max_age, %llu interactions nobody could answer any more; "
          "%llu events (%llu bytes) wait, since the event handler takes fewer than come. A faster handler, "
-         "more event_handler.urls, a filter, or a larger queue.%s helps",
+         "more event_handler.urls, a filter, or a larger %s helps",
          (unsigned long long)all, (unsigned long long)drops[TG_DROP_FIRST],
          (unsigned long long)drops[TG_DROP_OLDEST], (unsigned long long)drops[TG_DROP_SCRIPT],
          (unsigned long long)drops[TG_DROP_EXPIRED], (unsigned long long)drops[TG_DROP_INTERACTION],
@@ -72,8 +73,9 @@ static void report_losses(struct tg_delivery *delivery)
   struct tg_losses *losses = &delivery->losses;
   if (losses->gaps == 0)
     return;
-  tg_log(TG_WARN, TG_NO_SHARD, "since the last such line %llu events more are lost, in %llu places: %s",
-         (unsigned long long)losses->events, (unsigned long long)losses->gaps, losses->reason);
+  tg_log_with(
+      TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(EVENTS, losses->events), TG_TEXT(REASON, losses->reason)),
+      "since the last such line more events are lost, in %llu places", (unsigned long long)losses->gaps);
   *losses = (struct tg_losses){.told_at = tg_delivery_now(delivery)};
 }
 
@@ -99,9 +101,10 @@ void tg_overflow_lost(struct tg_lane *lane, const struct tg_gap *gap)
     return;
   }
   losses->told_at = now ? now : 1;
-  tg_log(TG_WARN, lane->shard_id, "events %llu to %llu of session %llu are lost: %s",
-         (unsigned long long)gap->from, (unsigned long long)gap->to, (unsigned long long)gap->epoch,
-         gap->reason);
+  tg_log_with(TG_WARN, lane->shard_id,
+              TG_WITH(TG_NUMBER(EPOCH, gap->epoch), TG_NUMBER(SEQUENCE, gap->from), TG_NUMBER(LAST, gap->to),
+                      TG_NUMBER(EVENTS, gap->count), TG_TEXT(REASON, gap->reason)),
+              "events are lost");
 }
 
 /* --- events that are not queued ---------------------------------------------------- */

@@ -14,8 +14,8 @@ static void guilds_loaded(struct tg_lane *lane, struct tg_shard *shard)
   lane->guilds_loading = false;
   uv_timer_stop(&lane->quiet);
   if (lane->guilds.loading > 0)
-    tg_log(TG_INFO, lane->shard_id, "%u of %u guilds have not come yet", lane->guilds.loading,
-           lane->guilds.count);
+    tg_log_with(TG_INFO, lane->shard_id, TG_WITH(TG_TOLD_NUMBER(GUILDS, lane->guilds.loading)),
+                "%u of %u guilds have not come yet", lane->guilds.loading, lane->guilds.count);
   if (!delivery->hooks->want_life[TG_LIFE_guilds_loaded])
     return;
   json_t *details = json_pack("{s:i, s:i, s:i}", "shard_id", lane->shard_id, "guilds",
@@ -234,8 +234,10 @@ static void note_missing(struct tg_lane *lane, const struct tg_event *event)
   if (was_resumed(lane, event, gap.count))
     return;
   tg_lane_missed(lane, &gap);
-  tg_log(TG_WARN, lane->shard_id, "events %llu to %llu of this session never came",
-         (unsigned long long)gap.from, (unsigned long long)gap.to);
+  tg_log_with(TG_WARN, lane->shard_id,
+              TG_WITH(TG_NUMBER(EPOCH, gap.epoch), TG_NUMBER(SEQUENCE, gap.from), TG_NUMBER(LAST, gap.to),
+                      TG_NUMBER(EVENTS, gap.count)),
+              "events of this session never came");
 }
 
 /* What was received before, and what Discord left out. */

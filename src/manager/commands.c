@@ -418,9 +418,9 @@ void tg_command_shutdown(struct tg_manager *manager, const json_t *list, tg_mana
   }
   /* As with Discord's own close codes: 1000 and 1001 end the sessions. */
   bool keep = code != 1000 && code != 1001;
-  tg_log(TG_INFO, TG_NO_SHARD, "shutting down by request%s%s; the sessions are %s",
-         json_is_string(reason) ? ": " : "", json_is_string(reason) ? json_string_value(reason) : "",
-         keep ? "kept" : "ended");
+  tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_TEXT(REASON, json_string_value(reason))),
+              keep ? "shutting down by request; the sessions are kept"
+                   : "shutting down by request; the sessions are ended");
   tg_reply_value(reply, ctx, json_true());
   tg_manager_stop(manager, keep, TG_EXIT_OK);
 }

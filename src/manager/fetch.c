@@ -199,8 +199,8 @@ static void stand_in(struct tg_manager *manager, const char *why)
         why);
     return;
   }
-  tg_log(TG_WARN, TG_NO_SHARD, "%s. Starting with %s", why,
-         kept ? "the answer of an earlier start" : "what is configured");
+  tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TEXT(REASON, why)), "no gateway information: starting with %s",
+              kept ? "the answer of an earlier start" : "what is configured");
   manager->info = info;
   tg_manager_begin(manager);
 }
@@ -230,8 +230,10 @@ static void failed_at_start(struct tg_manager *manager, const struct tg_error *e
   }
   bool again = strcmp(fetch->said, error->message) == 0;
   snprintf(fetch->said, sizeof fetch->said, "%s", error->message);
-  tg_log(TG_WARN, TG_NO_SHARD, "%s. Try %d of %d, the next in %lld ms",
-         again ? "the same again" : error->message, fetch->tries, TRIES, (long long)delay);
+  tg_log_with(TG_WARN, TG_NO_SHARD,
+              TG_WITH(TG_NUMBER(ATTEMPT, fetch->tries), TG_NUMBER(DELAY, delay),
+                      TG_TEXT(REASON, again ? "the same again" : error->message)),
+              "no gateway information yet");
   retry_in(manager, delay);
 }
 
@@ -239,8 +241,9 @@ static void failed_later(struct tg_manager *manager, const struct tg_error *erro
 {
   struct tg_fetch *fetch = &manager->fetch;
   bool refused = strcmp(error->code, "unauthorized") == 0 || strcmp(error->code, "blocked") == 0;
-  tg_log(refused ? TG_ERROR : TG_WARN, TG_NO_SHARD,
-         "gateway information could not be refreshed: %s. The sessions go on", error->message);
+  tg_log_with(refused ? TG_ERROR : TG_WARN, TG_NO_SHARD,
+              TG_WITH(TG_NUMBER(ATTEMPT, fetch->tries), TG_TEXT(REASON, error->message)),
+              "gateway information could not be refreshed; the sessions go on");
   if (fetch->tries >= TRIES) {
     tg_slots_refreshed(manager);
     return;

@@ -81,7 +81,8 @@ void tg_manager_reconfigure(struct tg_manager *manager, const struct tg_config *
   json_decref(manager->needs_restart);
   manager->needs_restart = json_array();
   for (int i = 0; i < keys.count; i++) {
-    tg_log(TG_WARN, TG_NO_SHARD, "%s has changed, and needs a restart to take effect", keys.items[i]);
+    tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TOLD(KEY, keys.items[i])),
+                "%s has changed, and needs a restart to take effect", keys.items[i]);
     json_array_append_new(manager->needs_restart, json_string(keys.items[i]));
   }
   tg_problems_free(&keys);
@@ -117,8 +118,8 @@ static int choose_total(struct tg_manager *manager)
   int before = tg_shard_table_peek(manager->state_dir, manager->bot_with_intents);
   if (before > 0 && before != total && !tg_hooked(manager->hooks, TG_METHOD_manager_calculate_total_shards) &&
       sessions_kept(manager, before)) {
-    tg_log(TG_INFO, TG_NO_SHARD, "keeping %d shard%s, whose sessions can be resumed; %d are recommended now",
-           before, before == 1 ? "" : "s", total);
+    tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_NUMBER(SHARDS, before)),
+                "keeping the number of shards, whose sessions can be resumed; %d are recommended now", total);
     return before;
   }
   return total;

@@ -201,8 +201,8 @@ void tg_members_limited(struct tg_manager *manager, const json_t *data)
   double seconds = json_number_value(json_object_get(data, "retry_after"));
   tg_ms wait = seconds > 0 && seconds < 3600 ? (tg_ms)(seconds * 1000) + 1 : 30000;
   request->retry_at = tg_now() + wait + (tg_ms)tg_random(RETRY_JITTER);
-  tg_log(TG_INFO, request->shard_id, "members of guild %s: Discord asks to wait %lld ms", request->guild_id,
-         (long long)wait);
+  tg_log_with(TG_INFO, request->shard_id, TG_WITH(TG_NUMBER(DELAY, wait)),
+              "members of guild %s: Discord asks to wait", request->guild_id);
   if (request->retry_at > request->deadline)
     fail(request, "rate_limited", "Discord asks to wait longer than the time that is left");
 }

@@ -16,7 +16,9 @@ static void on_hello(struct tg_managed_worker *worker, const json_t *message)
   worker->ready_at = tg_now();
   worker->generation = (int)json_integer_value(json_object_get(message, "generation"));
   tg_reload_note_files(manager, worker->generation, message);
-  tg_log(TG_DEBUG, TG_NO_SHARD, "worker %d is ready (generation %d)", worker->id, worker->generation);
+  tg_log_with(TG_DEBUG, TG_NO_SHARD,
+              TG_WITH(TG_NUMBER(WORKER, worker->id), TG_NUMBER(GENERATION, worker->generation)),
+              "a worker is ready");
   tg_reload_catch_up(manager, worker);
   if (manager->phase == TG_MANAGER_LOADING)
     tg_manager_worker_loaded(manager);
@@ -67,10 +69,13 @@ static void on_identify_done(struct tg_managed_worker *worker, struct tg_managed
     shard->was_up = true;
     tg_waiters_end(&shard->start_waiters, NULL, NULL);
   } else {
-    tg_log(TG_WARN, shard->id, "the identify failed: %s",
-           result && strcmp(result, "invalid") == 0
-               ? "Discord refused the session (op 9)"
-               : tg_close_meaning((int)json_integer_value(json_object_get(message, "code"))));
+    bool refused = result && strcmp(result, "invalid") == 0;
+    int code = (int)json_integer_value(json_object_get(message, "code"));
+    tg_log_with(
+        TG_WARN, shard->id,
+        TG_WITH(TG_NUMBER_IF(!refused, CODE, code),
+                TG_TEXT(REASON, refused ? "Discord refused the session (op 9)" : tg_close_meaning(code))),
+        "the identify failed");
     tg_waiters_end(&shard->start_waiters, "identify_failed", result ? result : "closed");
   }
   tg_slots_done(worker->manager, shard, ready);
@@ -95,11 +100,13 @@ static void on_shard_fatal(struct tg_managed_worker *worker, struct tg_managed_s
     return; /* said already, for another shard */
   const char *advice = tg_close_advice(code);
   if (advice)
-    tg_log(TG_ERROR, shard->id, "Discord closed with %d, %s: %s All shards stop", code,
-           tg_close_meaning(code), advice);
+    tg_log_with(TG_ERROR, shard->id, TG_WITH(TG_NUMBER(CODE, code), TG_TEXT(REASON, tg_close_meaning(code))),
+                "Discord refuses the gateway: %s All shards stop", advice);
   else
-    tg_log(TG_ERROR, shard->id, "stopped by the script's shard.handle_close (code %d, %s). All shards stop",
-           code, tg_close_meaning(code));
+    tg_log_with(TG_ERROR, shard->id,
+                TG_WITH(TG_NUMBER(CODE, code), TG_TEXT(REASON, tg_close_meaning(code)),
+                        TG_TEXT(METHOD, "gateway.shard:handle_close")),
+                "stopped by the script. All shards stop");
   tg_session_forget(tg_shard_table_row(manager->table, shard->id));
   /* With the token all sessions are gone. With the wrong number of shards they
    * are of no use either: the next start has to take the number that is
@@ -216,8 +223,8 @@ static void about_shard(struct tg_managed_worker *worker, size_t handler, const 
   if (shard && shard->worker_id == worker->id)
     handlers[handler].about_shard(worker, shard, message);
   else
-    tg_log(TG_WARN, TG_NO_SHARD, "worker %d spoke about a shard that is not its own: %s is ignored",
-           worker->id, handlers[handler].type);
+    tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, worker->id)),
+                "a worker spoke about a shard that is not its own: %s is ignored", handlers[handler].type);
 }
 
 static void on_message(void *ctx, const char *type, const json_t *message)
@@ -233,7 +240,8 @@ static void on_message(void *ctx, const char *type, const json_t *message)
       about_shard(worker, i, message);
     return;
   }
-  tg_log(TG_WARN, TG_NO_SHARD, "worker %d sent \"%s\", which the manager does not know", worker->id, type);
+  tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, worker->id)),
+              "a worker sent \"%s\", which the manager does not know", type);
 }
 
 static void on_closed(void *ctx)

@@ -100,8 +100,9 @@ static void on_committed(void *ctx, const json_t *data, const struct tg_error *e
   if (worker && !error)
     worker->generation = question.run->generation;
   else if (worker)
-    tg_log(TG_ERROR, TG_NO_SHARD, "worker %d did not confirm the reload: %s", question.worker_id,
-           error->message);
+    tg_log_with(TG_ERROR, TG_NO_SHARD,
+                TG_WITH(TG_NUMBER(WORKER, question.worker_id), TG_TEXT(REASON, error->message)),
+                "a worker did not confirm the reload");
   answered(question.run);
 }
 
@@ -184,8 +185,9 @@ static void commit(struct tg_reload_run *run)
   manager->needs_restart = json_array();
   manager->options.reload.commit(manager->options.reload.ctx, run->generation); /* may reconfigure us */
   manager->reloads.done++;
-  tg_log(TG_INFO, TG_NO_SHARD, "reloaded in %lld ms: generation %d", (long long)(tg_now() - run->began),
-         run->generation);
+  tg_log_with(TG_INFO, TG_NO_SHARD,
+              TG_WITH(TG_NUMBER(GENERATION, run->generation), TG_NUMBER(DURATION, tg_now() - run->began)),
+              "reloaded");
   index = 0;
   for (struct tg_managed_worker *worker; (worker = next_worker(run, &index, false));)
     tg_reload_catch_up(manager, worker);
@@ -204,8 +206,9 @@ static void abort_run(struct tg_reload_run *run)
     tg_ipc_request(worker->ipc, "ABORT_RELOAD", json_pack("{s:i}", "generation", run->generation),
                    ANSWER_TIMEOUT, on_aborted, NULL);
   }
-  run->manager->reloads.failed++;
-  tg_log(TG_ERROR, TG_NO_SHARD, "the reload failed, nothing has changed:\n%s", run->problem.data);
+  manager->reloads.failed++;
+  tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_TOLD_NUMBER(GENERATION, manager->generation)),
+              "the reload failed, nothing has changed:\n%s", run->problem.data);
   finish(run);
 }
 
@@ -297,7 +300,8 @@ static void on_prepared_alone(void *ctx, const json_t *data, const struct tg_err
   if (worker)
     tg_reload_note_files(question->manager, question->manager->generation, data);
   if (problem)
-    tg_log(TG_ERROR, TG_NO_SHARD, "worker %d does not follow the reload: %s", question->worker_id, problem);
+    tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, question->worker_id)),
+                "a worker does not follow the reload:\n%s", problem);
   if (!worker || problem) {
     free(question);
     return;

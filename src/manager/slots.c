@@ -254,8 +254,10 @@ static void on_slot(void *ctx, json_t *value, const struct tg_error *error)
     allow(manager, shard, asking);
     return;
   }
-  tg_log(TG_WARN, shard->id, "gateway.manager:request_identify failed (%s); the identify scheduler decides",
-         error ? error->message : "it returned false");
+  tg_log_with(TG_WARN, shard->id,
+              TG_WITH(TG_TEXT(METHOD, "gateway.manager:request_identify"),
+                      TG_TEXT(REASON, error ? error->message : "it returned false")),
+              "the script gave no slot to identify; the identify scheduler decides");
   ask_scheduler(manager, shard, asking);
 }
 

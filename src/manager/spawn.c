@@ -128,7 +128,7 @@ void tg_spawn_worker_shards(struct tg_manager *manager, struct tg_managed_worker
 
 void tg_spawn_session_lost(struct tg_manager *manager, struct tg_managed_shard *shard, const char *reason)
 {
-  tg_log(TG_INFO, shard->id, "%s: waits for its turn to identify", reason);
+  tg_log_with(TG_INFO, shard->id, TG_WITH(TG_TEXT(REASON, reason)), "waits for its turn to identify");
   /* Before `told` is taken back: on_told() must not think that a script chose not to start it, or the pause
    * before the next try would be forgotten. */
   tg_waiters_end(&shard->start_waiters, "session_lost", "the shard has to identify anew");
@@ -270,7 +270,9 @@ static void on_spawned(void *ctx, json_t *value, const struct tg_error *error)
   (void)value;
   struct tg_manager *manager = ctx;
   if (error && !tg_manager_stopping(manager))
-    tg_log(TG_ERROR, TG_NO_SHARD, "gateway.manager:spawn_shards failed: %s", error->message);
+    tg_log_with(TG_ERROR, TG_NO_SHARD,
+                TG_WITH(TG_TEXT(METHOD, "gateway.manager:spawn_shards"), TG_TEXT(REASON, error->message)),
+                "the shards could not all be started");
 }
 
 void tg_spawn(struct tg_manager *manager)
@@ -308,8 +310,9 @@ static void look_at(struct tg_manager *manager, struct tg_managed_shard *shard, 
   } else if (!shard->still_since) {
     shard->still_since = now;
   } else if (now - shard->still_since > STILL_PATIENCE) {
-    tg_log(TG_WARN, shard->id, "stands still for %d s without a word from its worker: starting it again",
-           STILL_PATIENCE / 1000);
+    tg_log_with(TG_WARN, shard->id,
+                TG_WITH(TG_NUMBER(WORKER, shard->worker_id), TG_NUMBER(DURATION, now - shard->still_since)),
+                "stands still without a word from its worker: starting it again");
     shard->still_since = 0;
     tg_spawn_shard(manager, shard);
   }
@@ -330,7 +333,8 @@ void tg_spawn_look(struct tg_manager *manager)
     return;
   manager->all_up = true;
   tg_progress_end(manager);
-  tg_log(TG_INFO, TG_NO_SHARD, "%s %d shard%s up after %.1f s", up == 1 ? "the" : "all", up,
-         up == 1 ? " is" : "s are", (double)(now - manager->spawned_at) / 1000);
+  tg_log_with(TG_INFO, TG_NO_SHARD,
+              TG_WITH(TG_NUMBER(SHARDS, up), TG_NUMBER(DURATION, now - manager->spawned_at)),
+              "all shards are up");
   tg_waiters_end(&manager->spawn_waiters, NULL, NULL);
 }

@@ -64,7 +64,8 @@ void tg_stop_on_timer(uv_timer_t *timer)
     struct tg_managed_worker *worker = &manager->workers[i];
     if (!worker->process || worker->shot_for)
       continue;
-    tg_log(TG_WARN, TG_NO_SHARD, "worker %d did not stop in time: it is killed", worker->id);
+    tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, worker->id)),
+                "a worker did not stop in time: it is killed");
     tg_worker_shoot(worker, "it did not stop in time");
   }
 }

@@ -90,11 +90,11 @@ static void mourn(struct tg_managed_worker *worker, int64_t status, int number)
                     "worker %d could not begin; its own lines above say why", worker->id);
     return;
   }
-  int shards = count_shards(worker);
-  tg_log(TG_ERROR, TG_NO_SHARD, "worker %d has ended (%s)%s%s; its %d shard%s on when it is back", worker->id,
-         reason, manager->script_path && number != 0 ? ", script " : "",
-         manager->script_path && number != 0 ? manager->script_path : "", shards,
-         shards == 1 ? " goes" : "s go");
+  tg_log_with(TG_ERROR, TG_NO_SHARD,
+              TG_WITH(TG_NUMBER(WORKER, worker->id), TG_TEXT(REASON, reason),
+                      TG_TEXT_IF(number != 0, SCRIPT, manager->script_path),
+                      TG_NUMBER(SHARDS, count_shards(worker))),
+              "a worker has ended; its shards go on when it is back");
   if (worker->ready_at && tg_now() - worker->ready_at >= tg_patience(HEALTHY))
     worker->failures = 0;
   worker->failures++;
@@ -158,7 +158,9 @@ void tg_workers_exit_default(struct tg_manager *manager, const json_t *list, tg_
     int doublings = worker->failures > 1 ? worker->failures - 1 : 0;
     tg_ms delay = doublings < 10 ? (tg_ms)RESTART_BASE << doublings : RESTART_CAP;
     delay = tg_patience(delay < RESTART_CAP ? delay : RESTART_CAP);
-    tg_log(TG_INFO, TG_NO_SHARD, "worker %d is started again in %lld ms", id, (long long)delay);
+    tg_log_with(TG_INFO, TG_NO_SHARD,
+                TG_WITH(TG_NUMBER(WORKER, id), TG_NUMBER(ATTEMPT, worker->failures), TG_NUMBER(DELAY, delay)),
+                "a worker is started again");
     uv_update_time(manager->loop);
     uv_timer_start(worker->restart, on_restart, (uint64_t)delay, 0);
   }
@@ -213,7 +215,8 @@ static int spawn_process(struct tg_managed_worker *worker, int fd, int sources)
 
 static void not_spawned(struct tg_managed_worker *worker, const char *why)
 {
-  tg_log(TG_ERROR, TG_NO_SHARD, "worker %d cannot be started: %s", worker->id, why);
+  tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, worker->id), TG_TEXT(REASON, why)),
+              "a worker cannot be started");
   worker->failures++;
   json_t *args = json_pack("[i, s]", worker->id, why);
   tg_manager_call_default(worker->manager, TG_METHOD_manager_handle_worker_exit, args, ignore_reply, NULL);
@@ -293,18 +296,18 @@ static void watch(struct tg_managed_worker *worker, tg_ms now)
       tg_worker_shoot(worker, "it closed its line to the manager, but did not end");
   } else if (worker->state == TG_WORKER_LOADING) {
     if (now - worker->started_at > kill_after + config->script.load_budget + LOAD_PATIENCE) {
-      tg_log(TG_ERROR, TG_NO_SHARD, "worker %d has been loading the script %s for %lld ms: it is killed",
-             worker->id, worker->manager->script_path ? worker->manager->script_path : "(none)",
-             (long long)(now - worker->started_at));
+      tg_log_with(TG_ERROR, TG_NO_SHARD,
+                  TG_WITH(TG_NUMBER(WORKER, worker->id), TG_TEXT(SCRIPT, worker->manager->script_path),
+                          TG_NUMBER(DURATION, now - worker->started_at)),
+                  "a worker does not finish loading its script: it is killed");
       tg_worker_shoot(worker, "it did not finish loading its script");
     }
   } else if (worker->state == TG_WORKER_READY && now - worker->heard_at > kill_after) {
-    tg_log(TG_ERROR, TG_NO_SHARD,
-           "the loop of worker %d has not turned for %lld ms (script.kill_after): a call of the script %s "
-           "that does "
-           "not return? It is killed; its shards resume",
-           worker->id, (long long)(now - worker->heard_at),
-           worker->manager->script_path ? worker->manager->script_path : "(none)");
+    tg_log_with(TG_ERROR, TG_NO_SHARD,
+                TG_WITH(TG_NUMBER(WORKER, worker->id), TG_TEXT(SCRIPT, worker->manager->script_path),
+                        TG_NUMBER(DURATION, now - worker->heard_at)),
+                "the loop of a worker has not turned for longer than script.kill_after: a call of the script "
+                "that does not return? It is killed; its shards resume");
     tg_worker_shoot(worker, "its loop did not turn");
   }
 }

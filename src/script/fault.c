@@ -92,10 +92,8 @@ static void log_fault(struct tg_state *state, enum tg_lua_group group, int shard
     script->core->fault(script, what, message);
   if (heard_already(script, what, message, &more))
     return;
-  char repeats[64] = "";
-  if (more > 0)
-    snprintf(repeats, sizeof repeats, " (and %u times more since it was logged last)", more);
-  tg_log(TG_ERROR, shard_id, "%s failed; %s%s\n%s", what, then, repeats, message);
+  tg_log_with(TG_ERROR, shard_id, TG_WITH(TG_TOLD(METHOD, what), TG_NUMBER_IF(more > 0, HELD, more)),
+              "%s failed; %s\n%s", what, then, message);
 }
 
 void tg_fault_log(struct tg_state *state, enum tg_lua_group group, int shard_id, const char *what,
@@ -123,6 +121,7 @@ void tg_fault_override(struct tg_state *state, enum tg_method method, int shard_
   override->off = true;
   atomic_fetch_add(&state->script->stats->lua_switched_off, 1);
   tg_hooks_fill_method(state, method);
-  tg_log(TG_ERROR, shard_id, "%s failed %d times in a minute and is switched off until the next reload", what,
-         TG_ERRORS_TO_SWITCH_OFF);
+  tg_log_with(TG_ERROR, shard_id, TG_WITH(TG_TOLD(METHOD, what)),
+              "%s failed %d times in a minute and is switched off until the next reload", what,
+              TG_ERRORS_TO_SWITCH_OFF);
 }

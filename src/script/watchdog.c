@@ -115,8 +115,9 @@ static void on_crash(int number)
   if (state && pthread_equal(pthread_self(), the_watchdog.lua_thread)) {
     char name[sizeof the_watchdog.name];
     name_it(state, name, sizeof name);
-    tg_log(TG_ERROR, state->running ? state->running->shard_id : state->shard_id, "crashed (%s) inside of %s",
-           strsignal(number), name);
+    tg_log_with(TG_ERROR, state->running ? state->running->shard_id : state->shard_id,
+                TG_WITH(TG_TOLD(METHOD, name), TG_TOLD(REASON, strsignal(number))),
+                "crashed (%s) inside of %s", strsignal(number), name);
   }
   raise(number); /* now with its usual end */
 }
@@ -177,8 +178,9 @@ static void tell_of_long_call(uint64_t number, tg_ms began)
     order(TELL);
   } else if (logged != number && atomic_load(&the_watchdog.told) == number) {
     logged = number;
-    tg_log(TG_WARN, TG_NO_SHARD, "%s has not returned for %lld ms; everything else waits for it",
-           the_watchdog.name, (long long)(tg_now() - began));
+    tg_log_with(TG_WARN, TG_NO_SHARD,
+                TG_WITH(TG_TOLD(METHOD, the_watchdog.name), TG_NUMBER(DURATION, tg_now() - began)),
+                "%s has not returned; everything else waits for it", the_watchdog.name);
   }
 }
 

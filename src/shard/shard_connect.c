@@ -106,8 +106,9 @@ void tg_shard_connect(struct tg_shard *shard)
   struct tg_gateway_url url;
   if (!choose_url(shard, &url))
     return;
-  tg_log(TG_DEBUG, shard->id, "connecting to %s:%s to %s", url.host, url.port,
-         tg_shard_has_session(shard) ? "resume" : "identify");
+  tg_log_with(TG_DEBUG, shard->id,
+              TG_WITH(TG_TEXT(NEXT, tg_shard_has_session(shard) ? "resume" : "identify")),
+              "connecting to %s:%s", url.host, url.port);
   shard->inflate = tg_inflate_new(env->config->transport_compression, TG_MESSAGE_MAX);
   shard->ws = tg_ws_open(env->loop, env->tls, &url, &callbacks, shard);
   tg_shard_life(shard, TG_LIFE_connecting, NULL);

@@ -109,16 +109,18 @@ static void pause_everybody(struct tg_shard *shard, const struct tg_ws_end *end)
   tg_ms until = tg_now() + pause;
   if (until > shard->env->paused_until)
     shard->env->paused_until = until;
-  tg_log(TG_ERROR, shard->id, "%s: this address is blocked for a while; no shard of this worker connects "
-                              "for the next %lld s", end->error.message, (long long)((pause + 999) / 1000));
+  tg_log_with(TG_ERROR, shard->id,
+              TG_WITH(TG_NUMBER(CODE, end->http_status), TG_NUMBER(DELAY, pause),
+                      TG_TEXT(REASON, end->error.message)),
+              "this address is blocked for a while; no shard of this worker connects until then");
 }
 
 /* Nothing but a HELLO shows that the resume URL leads to Discord. */
 static void count_url_fail(struct tg_shard *shard)
 {
   if (shard->on_resume_url && ++shard->url_fails == TG_URL_FAILS_MAX)
-    tg_log(TG_WARN, shard->id, "the resume URL has failed %d times: resuming over the main URL",
-           TG_URL_FAILS_MAX);
+    tg_log_with(TG_WARN, shard->id, TG_WITH(TG_NUMBER(ATTEMPT, TG_URL_FAILS_MAX)),
+                "the resume URL has failed too often: resuming over the main URL");
 }
 
 static void connect_failed(struct tg_shard *shard, const struct tg_ws_end *end)
@@ -129,9 +131,12 @@ static void connect_failed(struct tg_shard *shard, const struct tg_ws_end *end)
   if (end->http_status == 429 || end->http_status == 403) {
     pause_everybody(shard, end);
   } else {
-    tg_log(end->http_status == 400 ? TG_ERROR : TG_WARN, shard->id,
-           "connecting failed (try %d): %s; next try in %lld ms%s", shard->backoff - 1, end->error.message,
-           (long long)delay, tg_shard_has_session(shard) ? ", the session is kept" : "");
+    tg_log_with(end->http_status == 400 ? TG_ERROR : TG_WARN, shard->id,
+                TG_WITH(TG_NUMBER_IF(end->http_status, CODE, end->http_status),
+                        TG_NUMBER(ATTEMPT, shard->backoff - 1), TG_NUMBER(DELAY, delay),
+                        TG_TEXT(NEXT, tg_shard_has_session(shard) ? "resume" : "identify"),
+                        TG_TEXT(REASON, end->error.message)),
+                "connecting failed");
   }
   plan(shard, TG_PLAN_RECONNECT, delay);
   follow_plan(shard);
@@ -163,7 +168,8 @@ static bool resume_is_hopeless(struct tg_shard *shard)
 
 static void give_session_up(struct tg_shard *shard, const char *why)
 {
-  tg_log(TG_WARN, shard->id, "%s: the session is given up, a new one will be identified", why);
+  tg_log_with(TG_WARN, shard->id, TG_WITH(TG_TEXT(NEXT, "identify"), TG_TEXT(REASON, why)),
+              "the session is given up");
   tg_shard_forget_session(shard);
 }
 
@@ -182,9 +188,10 @@ void tg_shard_give_up(struct tg_shard *shard, int code)
 static void lost_connection(struct tg_shard *shard, const struct tg_ws_end *end)
 {
   enum tg_close_action action = decide(shard, end->code, end->reason);
-  tg_log(TG_INFO, shard->id, "disconnected: %s (%d%s%s); %s",
-         end->error.code[0] ? end->error.message : tg_close_meaning(end->code), end->code,
-         end->reason[0] ? ", " : "", end->reason, tg_close_action_name(action));
+  tg_log_with(TG_INFO, shard->id,
+              TG_WITH(TG_NUMBER(CODE, end->code), TG_TEXT(REASON, end->reason),
+                      TG_TEXT(NEXT, tg_close_action_name(action))),
+              "disconnected: %s", end->error.code[0] ? end->error.message : tg_close_meaning(end->code));
   atomic_store(&shard->row->last_close_code, end->code);
   atomic_fetch_add(&shard->row->closes[tg_close_place(end->code)], 1);
   tg_shard_end_slot(shard, "closed", end->code);

@@ -67,8 +67,8 @@ static void on_beat(uv_timer_t *timer)
 {
   struct tg_shard *shard = timer->data;
   if (is_zombie(shard)) {
-    tg_log(TG_WARN, shard->id, "nothing came since the last heartbeat %lld ms ago: the connection is dead, "
-                               "reconnecting", (long long)(tg_now() - shard->beat_sent));
+    tg_log_with(TG_WARN, shard->id, TG_WITH(TG_NUMBER(DURATION, tg_now() - shard->beat_sent)),
+                "nothing came since the last heartbeat: the connection is dead, reconnecting");
     tg_shard_give_up(shard, 0);
     return;
   }

@@ -68,8 +68,8 @@ static void on_slot_by_hook(void *ctx, bool ok, const struct tg_value *result)
     return;
   }
   if (result->kind == TG_FAILURE || (result->kind == TG_BOOL && !result->boolean)) {
-    tg_log(TG_WARN, shard->id,
-           "shard.request_identify refused the slot; asking again with the next connection");
+    tg_log_with(TG_WARN, shard->id, TG_WITH(TG_TEXT(METHOD, "gateway.shard:request_identify")),
+                "the script refused the slot to identify; asking again with the next connection");
     tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_RECONNECT, tg_patience(5000));
     return;
   }
@@ -218,5 +218,6 @@ void tg_shard_identify(struct tg_shard *shard)
   tg_buf_free(&frame);
   atomic_fetch_add(&shard->row->identifies, 1);
   shard->env->identify_sent(shard->env->owner, shard);
+  tg_log(TG_DEBUG, shard->id, "identifying");
   tg_shard_life(shard, TG_LIFE_identifying, NULL);
 }

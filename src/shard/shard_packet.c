@@ -58,6 +58,8 @@ void tg_shard_resume(struct tg_shard *shard)
   tg_shard_await(shard, TG_PHASE_RESUMING, TG_T_RESUMED);
   tg_shard_send_frame(shard, &frame);
   tg_buf_free(&frame);
+  tg_log_with(TG_DEBUG, shard->id,
+              TG_WITH(TG_NUMBER(EPOCH, shard->session.epoch), TG_NUMBER(SEQUENCE, sequence)), "resuming");
   tg_shard_life(shard, TG_LIFE_resuming, NULL);
 }
 
@@ -90,7 +92,7 @@ static bool begin_session(struct tg_shard *shard, const struct tg_envelope *pack
   shard->env->on_session(shard->env->owner, shard, session.epoch);
   tg_shard_settled(shard);
   tg_shard_end_slot(shard, "ready", 0);
-  tg_log(TG_INFO, shard->id, "ready: session %llu of this shard", (unsigned long long)session.epoch);
+  tg_log_with(TG_INFO, shard->id, TG_WITH(TG_NUMBER(EPOCH, session.epoch)), "ready: a new session");
   tg_shard_life(shard, TG_LIFE_ready, NULL);
   return true;
 }
@@ -99,7 +101,9 @@ static void end_replay(struct tg_shard *shard)
 {
   atomic_fetch_add(&shard->row->resumes, 1);
   tg_shard_settled(shard);
-  tg_log(TG_INFO, shard->id, "resumed after event %llu", (unsigned long long)shard->resumed_from);
+  tg_log_with(TG_INFO, shard->id,
+              TG_WITH(TG_NUMBER(EPOCH, shard->session.epoch), TG_NUMBER(SEQUENCE, shard->resumed_from)),
+              "resumed");
   tg_shard_send_presence(shard);
   tg_shard_life(shard, TG_LIFE_resumed, NULL);
 }
@@ -158,7 +162,8 @@ static void on_invalid_session(struct tg_shard *shard, bool resumable)
   enum tg_phase phase = shard->phase;
   if (phase < TG_PHASE_SLOT)
     return;
-  tg_log(TG_INFO, shard->id, "the session is invalid%s", resumable ? ", but may be resumed" : "");
+  tg_log_with(TG_INFO, shard->id, TG_WITH(TG_TEXT(NEXT, resumable ? "resume" : "identify")),
+              "the session is invalid");
   tg_shard_life(shard, TG_LIFE_invalid_session, json_pack("{s:b}", "resumable", resumable));
   if (phase == TG_PHASE_IDENTIFYING) {
     tg_shard_end_slot(shard, "invalid", 0);

@@ -7,7 +7,7 @@ enum { SPARE_TEXT_MAX = 1024 * 1024 };
 
 void tg_shard_break_off(struct tg_shard *shard, const char *what)
 {
-  tg_log(TG_WARN, shard->id, "%s: this connection is given up", what);
+  tg_log_with(TG_WARN, shard->id, TG_WITH(TG_TEXT(REASON, what)), "this connection is given up");
   /* An event that came after the broken one would move the sequence past it,
    * and the RESUME would leave it out. */
   tg_inflate_free(shard->inflate);

@@ -270,13 +270,12 @@ static void on_drained(void *ctx, uint64_t left)
 {
   struct tg_worker *worker = ctx;
   if (left > 0 && worker->delivery && tg_delivery_has_log(worker->delivery))
-    tg_log(TG_INFO, TG_NO_SHARD, "%" PRIu64 " events stay in the log; the next start delivers them", left);
+    tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_NUMBER(EVENTS, left)),
+                "events stay in the log; the next start delivers them");
   else if (left > 0)
-    tg_log(TG_WARN, TG_NO_SHARD,
-           "%" PRIu64
-           " events were not delivered in time; the next start gets them again from Discord, if it "
-           "comes soon",
-           left);
+    tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(EVENTS, left)),
+                "events were not delivered in time; the next start gets them again from Discord, if it comes "
+                "soon");
   tg_ipc_send(worker->ipc, "STOPPED", NULL);
   exit_now(worker, TG_EXIT_OK);
 }

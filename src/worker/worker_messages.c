@@ -26,12 +26,27 @@ static json_t *files_read(struct tg_worker *worker)
   return reload->files ? reload->files(reload->ctx) : NULL;
 }
 
+/* How many workers there are: the log is shared by all of them. */
+static int count_workers(const json_t *owners)
+{
+  int last = 0;
+  size_t i;
+  json_t *owner;
+  json_array_foreach(owners, i, owner)
+  {
+    if (json_integer_value(owner) > last)
+      last = (int)json_integer_value(owner);
+  }
+  return last + 1;
+}
+
 static void on_start(struct tg_worker *worker, const json_t *message)
 {
   const char *url = json_string_value(json_object_get(message, "gatewayUrl"));
   struct tg_error error;
   if (worker->table || !url)
     return;
+  tg_log_set_processes(count_workers(json_object_get(message, "owners")));
   int generation = int_field(message, "generation", 1);
   worker->options.reload.commit(worker->options.reload.ctx, generation);
   tg_worker_set_owners(worker, int_field(message, "firstShard", 0), json_object_get(message, "owners"),

@@ -1,3 +1,4 @@
+#include "base/log.h"
 #include "base/log_limit.h"
 
 #include <setjmp.h>
@@ -49,6 +50,27 @@ static void slow_lines_always_pass(void **state)
   assert_null(tg_log_limit_over(&limit, INT64_MAX));
 }
 
+static void processes_share_what_may_pass(void **state)
+{
+  (void)state;
+  limit.processes = 10;
+  for (int i = 0; i < TG_LOG_BURST / 10; i++)
+    assert_true(pass("kind", "text", 1000));
+  assert_false(pass("kind", "text", 1000));
+  limit.processes = 1000; /* each of them says something */
+  for (int i = 0; i < TG_LOG_BURST_LEAST; i++)
+    assert_true(pass("another", "text", 1000));
+  assert_false(pass("another", "text", 1000));
+}
+
+static void information_has_more_room(void **state)
+{
+  (void)state;
+  for (int i = 0; i < TG_LOG_BURST_INFO; i++)
+    assert_true(tg_log_limit_pass(&limit, "kind", TG_INFO, 7, "text", 1000));
+  assert_false(tg_log_limit_pass(&limit, "kind", TG_INFO, 7, "text", 1000));
+}
+
 static void kinds_do_not_disturb_each_other(void **state)
 {
   (void)state;
@@ -90,6 +112,8 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(a_burst_passes_and_the_rest_is_counted, begin),
       cmocka_unit_test_setup(slow_lines_always_pass, begin),
+      cmocka_unit_test_setup(processes_share_what_may_pass, begin),
+      cmocka_unit_test_setup(information_has_more_room, begin),
       cmocka_unit_test_setup(kinds_do_not_disturb_each_other, begin),
       cmocka_unit_test_setup(when_all_places_are_busy_lines_pass, begin),
       cmocka_unit_test_setup(long_texts_are_cut_between_characters, begin),

@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/log_line.h"
 #include "delivery/delivery.h"
 #include "delivery/http.h"
 #include "delivery/lane_queue.h"
@@ -186,16 +187,33 @@ tg_ms tg_backoff(int attempt, tg_ms base, tg_ms cap)
 static char logged[1 << 16];
 static int log_lines[TG_ERROR + 1];
 
-void tg_log(enum tg_log_level level, int shard_id, const char *format, ...)
+static void note_line(enum tg_log_level level, int shard_id, const struct tg_log_field *fields,
+                      const char *format, va_list args)
 {
-  char line[2048];
-  va_list args;
-  va_start(args, format);
-  vsnprintf(line, sizeof line, format, args);
-  va_end(args);
+  char text[2048], message[4096];
+  vsnprintf(text, sizeof text, format, args);
+  struct tg_log_line line = {level, "test", -1, shard_id, text, fields};
+  tg_log_line_message(&line, message, sizeof message);
   log_lines[level]++;
   size_t length = strlen(logged);
-  snprintf(logged + length, sizeof logged - length, "[%d] %s\n", shard_id, line);
+  snprintf(logged + length, sizeof logged - length, "[%d] %s\n", shard_id, message);
+}
+
+void tg_log(enum tg_log_level level, int shard_id, const char *format, ...)
+{
+  va_list args;
+  va_start(args, format);
+  note_line(level, shard_id, TG_WITH(TG_NONE), format, args);
+  va_end(args);
+}
+
+void tg_log_with(enum tg_log_level level, int shard_id, const struct tg_log_field *fields, const char *format,
+                 ...)
+{
+  va_list args;
+  va_start(args, format);
+  note_line(level, shard_id, fields, format, args);
+  va_end(args);
 }
 
 enum tg_log_level tg_log_get_level(void) { return TG_INFO; }
