@@ -210,6 +210,21 @@ Left     Of  Reserve  Window ends in  At a time  Waiting
         ctl { "status", "--table" }.stdout, 1, true)
     end)
 
+    it("what became of a payload", function()
+      serve {
+        ["POST /payload"] = { 200, { sent = 1, failed = 1, results = {
+          { shardId = 0, sent = true }, { shardId = 1, sent = false, error = "not in time" },
+        } } },
+        ["POST /shards/0/payload"] = { 200, { sent = true } },
+        ["POST /guilds/1/payload"] = { 200, { members = { { nick = "x" } } } },
+      }
+      assert.equal("sent\n", ctl { "payload", "0", "{}", "--table" }.stdout)
+      assert.matches('^{.*"members":', ctl { "payload", "guild:1", "{}", "--table" }.stdout)
+      local p = ctl { "payload", "all", "{}", "--table" }
+      assert.same({ 1, "sent over 1 shards\n", "tidegate ctl: shard 1: not in time\n" },
+        { p.exit_code, p.stdout, p.stderr })
+    end)
+
     it("what a reload has come to", function()
       serve { ["POST /reload"] = { 200, { generation = 4, needsRestart = { "token", "intents" } } } }
       assert.equal("reloaded: generation 4\nchanged, but needs a restart: token, intents\n",
@@ -337,6 +352,11 @@ Left     Of  Reserve  Window ends in  At a time  Waiting
       check(1, "is it a gateway?", { "shards" })
     end)
 
+    it("a request that the gateway does not take from here", function()
+      serve { ["GET /status"] = { 403, { error = "without a secret only this machine may ask" } } }
+      check(77, "only this machine may ask", { "status" })
+    end)
+
     it("a secret that is wrong, or missing", function()
       serve { ["GET /status"] = { 401, { error = "no" } } }
       check(77, "asks for a secret", { "status" })
@@ -347,12 +367,12 @@ Left     Of  Reserve  Window ends in  At a time  Waiting
     it("the gateway's own words", function()
       serve {
         ["POST /shards/99/payload"] = { 404, { error = "there is no shard 99" } },
-        ["POST /reload"] = { 409, { error = "the reload failed",
+        ["POST /reload"] = { 422, { error = "the reload failed, nothing has changed: bot.lua:2",
           problem = "bot.lua:2: oh no\nstack traceback:\n\tbot.lua:2: in main chunk" .. ("x"):rep(5000) } },
         ["GET /status"] = { 500 }, ["GET /identify"] = { 404 },
       }
       check(1, "there is no shard 99", { "payload", "99", '{"op":3}' })
-      local p = check(1, ": the reload failed\nbot.lua:2: oh no\nstack traceback:\n\tbot", { "reload" })
+      local p = check(1, "nothing has changed:\nbot.lua:2: oh no\nstack traceback:\n\tbot", { "reload" })
       assert.matches("xxx\n$", p.stderr)
       check(1, "answers GET /status with 500", { "status" })
       check(1, "does not know GET /identify", { "identify-budget" })

@@ -21,6 +21,7 @@ enum {
   MAX_BODY = 1 << 20, /* as the control API has it */
   SOON = 10000,       /* what the manager knows itself */
   LATER = 60000,      /* what shards or workers have to do first */
+  DAY = 86400000,
   POLL = 250,
   APPEAR = 30000, /* --wait: a gateway that has just been started is not there yet */
 };
@@ -35,6 +36,7 @@ struct ask {
   const char *method;
   char *path;
   char *body; /* NULL: none */
+  tg_ms more; /* than the command usually gets */
 };
 
 /* ---- what is asked ---- */
@@ -132,11 +134,22 @@ static bool ask_payload(const char **words, struct ask *ask, struct tg_error *er
     return tg_fail(error, "usage", "payload: the JSON is wrong at line %d, column %d: %s", problem.line,
                    problem.column, problem.text);
   bool is_object = json_is_object(payload);
+  json_int_t timeout = json_integer_value(json_object_get(payload, "timeout"));
+  ask->more = timeout > 0 && timeout < DAY ? timeout : 0; /* the gateway waits that long for the shard */
   json_decref(payload);
   return is_object || tg_fail(error, "usage", "payload: expected an object like {\"op\":3,\"d\":{...}}");
 }
 
 /* ---- what is shown ---- */
+
+/* On a terminal nothing but ASCII: a name of somebody else cannot write on it. */
+static void show_json(const json_t *answer)
+{
+  size_t flags = isatty(STDOUT_FILENO) ? JSON_INDENT(2) | JSON_ENSURE_ASCII : JSON_COMPACT;
+  char *text = answer ? json_dumps(answer, flags | JSON_ENCODE_ANY) : NULL;
+  puts(text ? text : "{}");
+  free(text);
+}
 
 static void show_reshard(const json_t *answer)
 {
@@ -144,10 +157,16 @@ static void show_reshard(const json_t *answer)
   puts("resharding has begun; `tidegate ctl status` shows how far it is");
 }
 
+/* To one shard, to all of them, or an op 8 whose answer is the members. */
 static void show_payload(const json_t *answer)
 {
-  (void)answer;
-  puts("sent");
+  const json_t *sent = json_object_get(answer, "sent");
+  if (json_is_integer(sent))
+    printf("sent over %lld shards\n", (long long)json_integer_value(sent));
+  else if (json_is_array(json_object_get(answer, "members")))
+    show_json(answer);
+  else
+    puts("sent");
 }
 
 static void show_shutdown(const json_t *answer)
@@ -181,15 +200,6 @@ static bool terminal_takes_colours(void)
   return isatty(STDOUT_FILENO) && term && strcmp(term, "dumb") != 0 && !(refused && *refused);
 }
 
-/* On a terminal nothing but ASCII: a name of somebody else cannot write on it. */
-static void show_json(const json_t *answer)
-{
-  size_t flags = isatty(STDOUT_FILENO) ? JSON_INDENT(2) | JSON_ENSURE_ASCII : JSON_COMPACT;
-  char *text = answer ? json_dumps(answer, flags | JSON_ENCODE_ANY) : NULL;
-  puts(text ? text : "{}");
-  free(text);
-}
-
 static enum tg_exit show(const struct ctl *ctl, const struct command *command, const json_t *answer)
 {
   bool table = ctl->as_table || (!ctl->as_json && isatty(STDOUT_FILENO));
@@ -203,34 +213,58 @@ static enum tg_exit show(const struct ctl *ctl, const struct command *command, c
   return TG_EXIT_FAILED;
 }
 
-/* The gateway's own words, if it has said some: an error, and of a reload that
- * fails what is wrong with the script. */
+/* The gateway's own words, if it has said some: an error, or of a reload that
+ * fails all that is wrong with the script. */
 static void complain(const struct tg_error *error, const json_t *answer)
 {
   const char *said = json_string_value(json_object_get(answer, "error"));
   const char *problem = json_string_value(json_object_get(answer, "problem"));
   struct tg_buf text = {0};
   bool own = strcmp(error->code, "refused") == 0 && said;
-  tg_human_safe(&text, own ? said : error->message, true);
-  if (own && problem && !strstr(said, problem)) {
-    tg_buf_puts(&text, "\n");
-    tg_human_safe(&text, problem, true);
+  if (own && problem) {
+    tg_buf_puts(&text, "the reload failed, nothing has changed:\n");
+    said = problem;
   }
+  tg_human_safe(&text, own ? said : error->message, true);
   char *words = tg_buf_take(&text);
   fprintf(stderr, "tidegate ctl: %s\n", words);
   free(words);
+}
+
+/* Of a payload to all shards some may have failed. */
+static enum tg_exit tell_failures(const json_t *answer)
+{
+  size_t i;
+  json_t *each;
+  enum tg_exit result = TG_EXIT_OK;
+  json_array_foreach(json_object_get(answer, "results"), i, each)
+  {
+    const char *said = json_string_value(json_object_get(each, "error"));
+    if (!said)
+      continue;
+    struct tg_buf text = {0};
+    tg_human_safe(&text, said, true);
+    char *words = tg_buf_take(&text);
+    fprintf(stderr, "tidegate ctl: shard %lld: %s\n",
+            (long long)json_integer_value(json_object_get(each, "shardId")), words);
+    free(words);
+    result = TG_EXIT_FAILED;
+  }
+  return result;
 }
 
 static enum tg_exit ask_once(const struct ctl *ctl, const struct command *command, const struct ask *ask)
 {
   struct tg_error error = {0};
   struct tg_ctl_answer answer;
-  tg_ms timeout = ctl->timeout ? ctl->timeout : command->timeout;
+  tg_ms timeout = ctl->timeout ? ctl->timeout : command->timeout + ask->more;
   enum tg_exit result = tg_ctl_ask(ctl->client, ask->method, ask->path, ask->body, timeout, &answer, &error);
-  if (result == TG_EXIT_OK)
-    result = show(ctl, command, answer.body);
-  else
+  if (result == TG_EXIT_OK) {
+    enum tg_exit shown = show(ctl, command, answer.body), failures = tell_failures(answer.body);
+    result = shown ? shown : failures;
+  } else {
     complain(&error, answer.body);
+  }
   json_decref(answer.body);
   return result;
 }

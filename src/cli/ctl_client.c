@@ -189,7 +189,11 @@ static enum tg_exit explain_failure(const struct tg_ctl_client *client, CURLcode
 static enum tg_exit judge(const struct tg_ctl_client *client, const char *method, const char *path,
                           const struct tg_ctl_answer *answer, size_t length, struct tg_error *error)
 {
-  if (answer->status == 401 || answer->status == 403) {
+  if (answer->status == 403) {
+    tg_fail(error, "refused", "the gateway at %s refuses to be asked like this", client->where);
+    return TG_EXIT_NO_PERMISSION;
+  }
+  if (answer->status == 401) {
     tg_fail(error, "forbidden",
             client->has_secret
                 ? "the gateway at %s refuses the secret in TIDEGATE_CONTROL_SECRET: it has to be its "

@@ -178,8 +178,7 @@ static void add_queue(struct tg_table *table, const json_t *queue)
 
 static void add_identifies(struct tg_table *table, const json_t *identify)
 {
-  int64_t remaining;
-  bool spent = figure(identify, "remaining", &remaining) && remaining <= number(identify, "reserve");
+  bool spent = json_is_true(json_object_get(identify, "heldBack"));
   tg_table_cell(table, TG_BOLD, "Identifies");
   tg_table_cell(table, spent ? TG_BAD : TG_PLAIN,
                 "%s of %s left, the window ends in %s; %s kept in reserve, %s wait",
@@ -322,6 +321,8 @@ void tg_ctl_show_budget(const json_t *identify)
   tg_table_cell(&table, TG_PLAIN, "%s", count(identify, "maxConcurrency"));
   tg_table_cell(&table, TG_PLAIN, "%s", count(identify, "waiting"));
   tg_table_print(&table, stdout);
+  if (json_is_true(json_object_get(identify, "heldBack")))
+    puts("Only the reserve is left: identifies are held back until the window ends. Resumes go on.");
 }
 
 void tg_ctl_show_reload(const json_t *answer)

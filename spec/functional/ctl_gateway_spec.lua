@@ -1,0 +1,146 @@
+-- `tidegate ctl` and a real gateway. What it makes of answers of all kinds: ctl_spec.lua.
+
+local cjson = require "cjson"
+local paths = require "spec.support.paths"
+local process = require "spec.support.process"
+local scene = require "spec.support.scene"
+
+describe("tidegate ctl asks a gateway", function()
+  after_each(scene.stop)
+
+  local SECRET = "open-sesame"
+
+  local function start(options)
+    options = options or {}
+    options.reload = false -- the generation is looked at
+    options.shards = options.shards or 2
+    options.fake = options.fake or { max_concurrency = 2 }
+    options.env = options.env or {}
+    options.env.TIDEGATE_CONTROL_SECRET = SECRET
+    return scene.start(options)
+  end
+
+  local function environment(s, env)
+    local result = {
+      TIDEGATE_CONTROL = s.gateway:control_url():gsub("^http%+unix://(.*):$", "unix:%1"):gsub("^http://", ""),
+      TIDEGATE_CONTROL_SECRET = SECRET,
+    }
+    for name, value in pairs(env or {}) do result[name] = value end
+    return result
+  end
+
+  local function ctl(s, args, env)
+    return process.run({ paths.bin "tidegate", "ctl", unpack(args) }, { env = environment(s, env) })
+  end
+
+  local function json(s, ...)
+    local p = ctl(s, { ... })
+    assert.equal(0, p.exit_code, p.stderr)
+    return cjson.decode(p.stdout)
+  end
+
+  it("how it is: status, shards and identify budget", function()
+    local s = start { bot = {} }
+    local status = json(s, "status")
+    assert.same({ "ready", true, 2, s.gateway.pid },
+      { status.phase, status.ready, status.shards.states.Connected, status.pid })
+    local shards = json(s, "shards")
+    assert.same({ 0, 1 }, { shards[1].shardId, shards[2].shardId })
+    assert.equal(998, json(s, "identify-budget").remaining)
+    local table = ctl(s, { "status", "--table" }).stdout
+    assert.matches("^tidegate [%d.]+, pid " .. s.gateway.pid .. ", up [^\n]+, generation 1: ready\n", table)
+    assert.matches("\nShards +0 to 1 of 2: Connected 2\n", table)
+    assert.matches("\nIdentifies +998 of 1,000 left", table)
+    assert.matches("\n +0 +%d+ +running +2 +0 +%d+%.%d MiB +1\n", table)
+    assert.matches("\n" .. s.bot.url .. " +up +", table)
+    assert.matches("^Shard +Worker +State +RTT +Sequence +Delivered +Queued\n +0 +0 +Connected ",
+      ctl(s, { "shards", "--table" }).stdout)
+    assert.matches("^Left +Of +Reserve .*\n +998 +1,000 ", ctl(s, { "identify-budget", "--table" }).stdout)
+  end)
+
+  it("on a unix socket", function()
+    local path = paths.tmp() .. "/control.sock"
+    local s = start { bot = false, env = { TIDEGATE_CONTROL = "unix:" .. path } }
+    assert.equal("unix:" .. path, environment(s).TIDEGATE_CONTROL)
+    assert.is_true(json(s, "status").ready)
+    s.gateway:stop()
+    local p = ctl(s, { "status" }, { TIDEGATE_CONTROL = "unix:" .. path })
+    assert.equal(69, p.exit_code, p.stderr)
+  end)
+
+  it("while it starts: progress, and --wait until it is ready", function()
+    local s = start { bot = false, shards = 4, fake = { identify_window = 400 }, ready = false }
+    local p = process.start({ paths.bin "tidegate", "ctl", "status", "--wait" }, { env = environment(s) })
+    local early = ctl(s, { "status", "--table" }).stdout
+    assert.matches("generation %d: starting\n%[[#.]+%] %d of 4 shards up", early)
+    assert.equal(0, (p:wait(20000)))
+    assert.equal(4, cjson.decode(p.stdout).shards.states.Connected)
+  end)
+
+  it("to reload: what has changed, or all that is wrong", function()
+    local s = start { bot = false, script = "require 'tidegate'.configure { large_threshold = 100 }" }
+    local answer = json(s, "reload")
+    assert.same({ 2, {} }, { answer.generation, answer.needsRestart })
+    paths.write(s.gateway.script, "require 'tidegate'.configure { state_dir = 'elsewhere' }")
+    assert.equal("reloaded: generation 3\nchanged, but needs a restart: state_dir\n",
+      ctl(s, { "reload", "--table" }).stdout)
+    paths.write(s.gateway.script, "require 'tidegate'\nlocal function f() error 'oh no' end\nf()\n")
+    local p = ctl(s, { "reload" })
+    assert.same({ 1, "" }, { p.exit_code, p.stdout })
+    assert.matches("^tidegate ctl: the reload failed, nothing has changed:\n[^\n]*script.lua:2: oh no\n"
+      .. "stack traceback:\n", p.stderr)
+    assert.equal(3, json(s, "status").generation)
+  end)
+
+  it("to send payloads", function()
+    local s = start { bot = false }
+    local presence = '{"op":3,"d":{"since":null,"afk":false,"status":"idle","activities":[]}}'
+    assert.equal("sent\n", ctl(s, { "payload", "1", presence, "--table" }).stdout)
+    assert.equal("sent over 2 shards\n", ctl(s, { "payload", "all", presence, "--table" }).stdout)
+    s:wait_counter("identifies_ok", 2)
+    for _, case in ipairs {
+      { { "payload", "7", presence }, "7" },
+      { { "payload", "0", '{"op":2,"d":{}}' }, "op" },
+      { { "reshard", "4" }, "reshard" },
+    } do
+      local p = ctl(s, case[1])
+      assert.same({ 1, "" }, { p.exit_code, p.stdout })
+      assert.matches("^tidegate ctl: [^\n]*" .. case[2], p.stderr)
+    end
+  end)
+
+  it("with a wrong secret in vain, and never says it", function()
+    local s = start { bot = false }
+    for _, secret in ipairs { "wrong-wrong-wrong", false } do
+      local p = ctl(s, { "status" }, { TIDEGATE_CONTROL_SECRET = secret })
+      assert.equal(77, p.exit_code, p.stderr)
+      assert.is_nil(p.stderr:find("wrong-wrong-wrong", 1, true))
+    end
+  end)
+
+  it("that hangs, no longer than it is patient", function()
+    local s = start { bot = false }
+    local env = environment(s)
+    s.gateway.process:kill "SIGSTOP"
+    local p = process.run({ paths.bin "tidegate", "ctl", "status", "--timeout", "300" }, { env = env })
+    s.gateway.process:kill "SIGCONT"
+    assert.equal(69, p.exit_code)
+    assert.matches("has not answered within 300 ms", p.stderr, 1, true)
+  end)
+
+  it("to end, with its sessions", function()
+    local s = start { bot = false }
+    local env = environment(s)
+    local said = ctl(s, { "shutdown", "--table" }).stdout
+    assert.equal("the gateway is stopping; its sessions are ended\n", said)
+    assert.equal(0, (s.gateway.process:wait(15000)))
+    local state = s.fake:wait_for("two closes", function(now)
+      return #now.closes == 2 and now
+    end, { only = "closes" })
+    for _, close in ipairs(state.closes) do
+      assert.equal(1000, close.code)
+    end
+    local p = process.run({ paths.bin "tidegate", "ctl", "status" }, { env = env })
+    assert.equal(69, p.exit_code)
+  end)
+end)
