@@ -22,9 +22,12 @@ local function pile_up(s, what)
   return s.fake:wait_emitted(30000)
 end
 
--- Each event once, and no other than those of the first bot: order is kept over both.
-local function check(s, sent, contiguous)
-  checker.assert_complete(s.bot.events, { guilds = sent, contiguous = contiguous ~= false })
+-- A reload cuts off what the script is doing: that comes again.
+local RELOADS = os.getenv "TG_SPEC_RELOAD" == "1"
+
+local function check(s, sent)
+  local assert_all = RELOADS and checker.assert_nothing_lost or checker.assert_complete
+  assert_all(s.bot.events, { guilds = sent, contiguous = true })
 end
 
 describe("deliver", function()
@@ -62,7 +65,9 @@ end
     local elsewhere = bot_support.start { authorization = false }
     local s = start(([[
 function gateway.delivery:deliver(events)
-  local response, err = gateway.http.post(%q, { body = events[1].body })
+  local event = events[1]
+  local key = ("%%d.%%d.%%d"):format(event.shard_id, event.epoch, event.sequence)
+  local response, err = gateway.http.post(%q, { body = event.body, headers = { ["Idempotency-Key"] = key } })
   return response and true, err
 end
 ]]):format(elsewhere.url), { bot = false })
@@ -235,7 +240,7 @@ end
   end)
 
   it("may leave it to the default when it likes", function()
-    local s = start [[
+    local s = start([[
 local handle_queue = gateway.delivery.handle_queue
 local open = false
 gateway.on("TYPING_START", function() open = true end)
@@ -245,7 +250,7 @@ function gateway.delivery:handle_queue(queue)
   end
   gateway.log.info("the default has drained: %s", handle_queue(self, queue))
 end
-]]
+]], { reload = false })
     s.fake:emit { count = 20 }
     s.fake:wait_emitted()
     assert.equal(0, #s.bot.events)
@@ -256,7 +261,7 @@ end
   end)
 
   it("that does nothing is asked again, and less and less often", function()
-    local s = start [[
+    local s = start([[
 local calls = 0
 function gateway.delivery:handle_queue(queue)
   calls = calls + 1
@@ -265,7 +270,7 @@ function gateway.delivery:handle_queue(queue)
     return gateway.default.delivery:handle_queue(queue)
   end
 end
-]]
+]], { reload = false })
     s.fake:emit { count = 20 }
     s.gateway:wait_for_log "asked four times"
     local sent = s:wait_delivered()

@@ -107,7 +107,8 @@ struct tg_lane {
   struct tg_handler *sending; /* whose request is in flight; may be a retired one */
   enum tg_lane_state state;
   struct tg_lane *next_ready;
-  struct tg_call *call;       /* of the script's, that works for the lane */
+  struct tg_call *delivering; /* a call of the script's deliver, for what is in flight */
+  struct tg_call *draining;   /* ... of its handle_queue */
   struct tg_drainer *drainers; /* who wait until it is empty */
   bool by_default;             /* until it is empty, whatever the script has */
   int idle_drains;             /* calls of handle_queue in a row that took nothing */
@@ -191,6 +192,7 @@ struct tg_delivery {
   struct tg_call *calls; /* into the script that have not ended */
   struct tg_post *posts;
   int walking; /* queues are being looked at by a script: nothing may leave them */
+  uint64_t chosen; /* events that are to be dropped then */
   bool asking; /* queue_overflow */
   uint32_t asked_for; /* the segment of the log for which it was asked last */
 

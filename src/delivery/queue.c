@@ -111,27 +111,31 @@ static bool walk_lane(struct tg_lane *lane, tg_queue_visit *visit, void *ctx)
     enum tg_queue_verdict verdict = visit(ctx, &event);
     if (verdict == TG_QUEUE_STOP)
       return false;
-    queued->chosen = verdict == TG_QUEUE_DROP && !queued->marker;
+    if (verdict == TG_QUEUE_DROP && !queued->marker && !queued->chosen) {
+      queued->chosen = true;
+      lane->delivery->chosen++;
+    }
   }
   return true;
 }
 
-static uint64_t drop_chosen(struct tg_lane *lane)
+static void drop_chosen(struct tg_lane *lane)
 {
-  uint64_t dropped = 0;
-  for (struct tg_queued *queued = lane->queue.head, *next; queued; queued = next) {
+  struct tg_delivery *delivery = lane->delivery;
+  for (struct tg_queued *queued = lane->queue.head, *next; queued && delivery->chosen > 0; queued = next) {
     next = queued->next;
-    if (!queued->chosen || queued->in_flight)
+    if (!queued->chosen)
       continue;
-    tg_overflow_drop(lane, queued, TG_DROP_SCRIPT);
-    dropped++;
+    delivery->chosen--;
+    queued->chosen = false;
+    if (!queued->in_flight)
+      tg_overflow_drop(lane, queued, TG_DROP_SCRIPT);
   }
-  return dropped;
 }
 
 uint64_t tg_delivery_queue_walk(struct tg_delivery *delivery, int shard_id, tg_queue_visit *visit, void *ctx)
 {
-  uint64_t dropped = 0;
+  uint64_t before = delivery->chosen;
   bool goes_on = true;
   delivery->walking++;
   for (int i = 0; i < delivery->lane_count && goes_on; i++)
@@ -140,10 +144,11 @@ uint64_t tg_delivery_queue_walk(struct tg_delivery *delivery, int shard_id, tg_q
       goes_on = walk_lane(delivery->lanes[i], visit, ctx);
     }
   delivery->walking--;
-  for (int i = 0; i < delivery->lane_count && delivery->walking == 0; i++)
-    if (delivery->lanes[i] && (shard_id == TG_ALL_SHARDS || i == shard_id))
-      dropped += drop_chosen(delivery->lanes[i]);
-  return dropped;
+  uint64_t chosen = delivery->chosen - before;
+  for (int i = 0; i < delivery->lane_count && delivery->walking == 0 && delivery->chosen > 0; i++)
+    if (delivery->lanes[i])
+      drop_chosen(delivery->lanes[i]);
+  return chosen;
 }
 
 /* --- taking out ------------------------------------------------------------------------ */

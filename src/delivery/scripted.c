@@ -34,14 +34,23 @@ static tg_ms patience(const struct tg_delivery *delivery)
   return TG_SCRIPT_PATIENCE * delivery->config->event_handler.timeout;
 }
 
+/* Nobody waits for its end any more. */
+static void leave(struct tg_call *call)
+{
+  if (call->lane && call->is_deliver)
+    call->lane->delivering = NULL;
+  else if (call->lane)
+    call->lane->draining = NULL;
+  call->lane = NULL;
+}
+
 static void forget(struct tg_call *call)
 {
   struct tg_call **at = &call->delivery->calls;
   while (*at != call)
     at = &(*at)->next;
   *at = call->next;
-  if (call->lane)
-    call->lane->call = NULL;
+  leave(call);
   free(call);
 }
 
@@ -51,8 +60,7 @@ static void give_up(struct tg_call *call, const char *then)
   tg_log(TG_ERROR, lane->shard_id, "gateway.delivery:%s has not %s for %lld s; %s",
          call->is_deliver ? "deliver" : "handle_queue", call->is_deliver ? "returned" : "looked at its queue",
          (long long)patience(lane->delivery) / 1000, then);
-  call->lane = NULL;
-  lane->call = NULL;
+  leave(call);
 }
 
 static void go_on(struct tg_lane *lane)
@@ -76,12 +84,12 @@ static void deliver_by_default(struct tg_lane *lane)
   tg_lane_delivered(lane, false, &response);
 }
 
-static void end_deliver(struct tg_lane *lane, const struct tg_call *call)
+static void end_deliver(struct tg_lane *lane, struct tg_call *call)
 {
   struct tg_http_response response = call->response;
   bool ok = call->ok, accepted = call->accepted, cancelled = call->cancelled;
   response.seconds = (double)(tg_delivery_now(lane->delivery) - call->began) / 1000;
-  forget(lane->call);
+  forget(call);
   if (cancelled) {
     tg_lane_unsend(lane);
     go_on(lane);
@@ -94,10 +102,10 @@ static void end_deliver(struct tg_lane *lane, const struct tg_call *call)
 
 /* --- handle_queue -------------------------------------------------------------------- */
 
-static void end_drain(struct tg_lane *lane, const struct tg_call *call)
+static void end_drain(struct tg_lane *lane, struct tg_call *call)
 {
   bool taken = lane->taken != call->taken, failed = !call->ok, cancelled = call->cancelled;
-  forget(lane->call);
+  forget(call);
   lane->state = TG_LANE_IDLE;
   lane->by_default = failed && lane->queue.head;
   if (taken || cancelled || !lane->queue.head)
@@ -114,7 +122,7 @@ static void end_drain(struct tg_lane *lane, const struct tg_call *call)
 static void on_call(uv_timer_t *timer)
 {
   struct tg_lane *lane = timer->data;
-  struct tg_call *call = lane->call;
+  struct tg_call *call = lane->state == TG_LANE_SENDING ? lane->delivering : lane->draining;
   tg_ms now = tg_delivery_now(lane->delivery), until = call->touched + patience(lane->delivery);
   if (lane->delivery->stopping)
     return;
@@ -177,8 +185,8 @@ static struct tg_call *begin(struct tg_lane *lane, bool is_deliver)
   call->next = delivery->calls;
   delivery->calls = call;
   call->lane = lane;
-  lane->call = call;
   call->is_deliver = is_deliver;
+  *(is_deliver ? &lane->delivering : &lane->draining) = call;
   call->response.retry_after = -1;
   call->began = call->touched = tg_delivery_now(delivery);
   call->taken = lane->taken;
@@ -215,7 +223,8 @@ bool tg_scripted_drain(struct tg_lane *lane)
   if (!tg_hooked(hooks, TG_METHOD_delivery_handle_queue) || lane->by_default || lane->delivery->stopping)
     return false;
   lane->state = TG_LANE_SCRIPT;
-  if (lane->call) { /* it has called the default, and is about to end */
+  if (lane->draining) { /* it has called the default, and is about to end */
+    lane->draining->touched = tg_delivery_now(lane->delivery);
     uv_timer_start(&lane->retry, on_call, (uint64_t)patience(lane->delivery), 0);
     return true;
   }
@@ -227,8 +236,8 @@ bool tg_scripted_drain(struct tg_lane *lane)
 
 void tg_scripted_touch(struct tg_lane *lane)
 {
-  if (lane->call)
-    lane->call->touched = tg_delivery_now(lane->delivery);
+  if (lane->draining)
+    lane->draining->touched = tg_delivery_now(lane->delivery);
 }
 
 void tg_scripted_free(struct tg_delivery *delivery)

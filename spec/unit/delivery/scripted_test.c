@@ -396,6 +396,43 @@ static void the_default_of_handle_queue(void **state)
   assert_int_equal(drained, 2);
 }
 
+static void both_are_the_scripts(void **state)
+{
+  (void)state;
+  drained = 0;
+  hook(TG_METHOD_delivery_handle_queue);
+  hook(TG_METHOD_delivery_deliver);
+  deliver(0, "TYPING_START", "{}");
+  deliver(0, "TYPING_START", "{}");
+  assert_call(0, "queue 0");
+  assert_true(tg_delivery_drain_queue(delivery, 0, on_empty, &drained));
+  advance(0);
+  assert_call(1, "TYPING_START 1");
+  say_nothing(0); /* it has not waited for the default, which goes on */
+  say(1, true);
+  assert_call(2, "TYPING_START 2");
+  say(2, true);
+  assert_int_equal(drained, 1);
+  assert_int_equal(value(&rows[0].delivered), 2);
+  deliver(0, "TYPING_START", "{}");
+  assert_call(3, "queue 0");
+  assert_true(tg_delivery_drain_queue(delivery, 0, on_empty, &drained));
+  advance(0);
+  assert_call(4, "TYPING_START 3");
+  advance(6000); /* deliver does not return; that handle_queue does not either is its good right */
+  answer(the_open_post(), 204);
+  advance(0);
+  assert_int_equal(drained, 2);
+  deliver(0, "TYPING_START", "{}");
+  say_nothing(3);
+  assert_call(5, "queue 0");
+  ack_first(0, 1);
+  say_nothing(5);
+  say(4, true);
+  assert_int_equal(value(&rows[0].delivered), 4);
+  assert_null(strstr(logged, "handle_queue has not looked"));
+}
+
 /* --- the default of deliver ------------------------------------------------------------ */
 
 static char posted[256];
@@ -576,6 +613,7 @@ int main(void)
       SCRIPTED(the_default_drains_what_a_failure_leaves),
       SCRIPTED(who_does_not_look_loses_the_queue),
       SCRIPTED(the_default_of_handle_queue),
+      SCRIPTED(both_are_the_scripts),
       SCRIPTED(events_are_posted_one_by_one),
       SCRIPTED(or_as_batches),
       SCRIPTED(the_handler_is_known_to_be_down),
