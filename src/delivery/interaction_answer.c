@@ -22,10 +22,11 @@ static void note_failure(struct tg_interaction *interaction, const char *reason)
     return;
   }
   all->told_failed = true;
-  tg_log(TG_WARN, interaction->shard_id,
-         "interaction %llu could not be answered in the place of the event handler: %s. The person sees that "
-         "the application did not respond; the event handler gets the interaction all the same",
-         (unsigned long long)interaction->facts.id, reason);
+  tg_log_with(
+      TG_WARN, interaction->shard_id, TG_WITH(TG_TEXT(REASON, reason)),
+      "interaction %llu could not be answered in the place of the event handler: the person sees that the "
+      "application did not respond; the event handler gets the interaction all the same",
+      (unsigned long long)interaction->facts.id);
 }
 
 /* From now on the event handler is told, by this process or by a later one. */
@@ -91,9 +92,10 @@ static void on_script_done(void *ctx, bool ok, const struct tg_value *result)
 {
   struct tg_interaction *interaction = ctx;
   if (ok && result->kind == TG_FAILURE) {
-    tg_log(TG_WARN, interaction->shard_id,
-           "gateway.delivery:handle_interaction_queueing failed: %.*s; the default answers",
-           (int)result->string.length, result->string.at);
+    tg_log_with(TG_WARN, interaction->shard_id,
+                TG_WITH(TG_TOLD(METHOD, "gateway.delivery:handle_interaction_queueing")),
+                "gateway.delivery:handle_interaction_queueing failed: %.*s; the default answers",
+                (int)result->string.length, result->string.at);
     ok = false;
   }
   if (!ok) {

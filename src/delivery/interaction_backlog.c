@@ -105,12 +105,13 @@ void tg_interactions_report(struct tg_delivery *delivery)
 {
   struct tg_interactions *all = &delivery->interactions;
   if (all->lately.answered > 0)
-    tg_log(TG_INFO, TG_NO_SHARD,
-           "%llu interactions were answered in the place of the event handler in the last minute",
-           (unsigned long long)all->lately.answered);
+    tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_TOLD_NUMBER(EVENTS, all->lately.answered)),
+                "%llu interactions were answered in the place of the event handler in the last minute",
+                (unsigned long long)all->lately.answered);
   if (all->lately.failed > 0)
-    tg_log(TG_WARN, TG_NO_SHARD, "%llu more interactions could not be answered in the last minute",
-           (unsigned long long)all->lately.failed);
+    tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TOLD_NUMBER(EVENTS, all->lately.failed)),
+                "%llu more interactions could not be answered in the last minute",
+                (unsigned long long)all->lately.failed);
   all->told_failed = all->lately.failed > 0;
   all->lately.answered = all->lately.failed = 0;
 }
