@@ -63,5 +63,4 @@ enum { TG_LOG_FIELDS_MAX = 12 };
 #define TG_TEXT_IF(condition, name, value) {.key = TG_KEY_##name, .text = (condition) ? (value) : NULL}
 #define TG_NONE {.key = TG_KEY_NONE}
 
-const char *tg_log_key_name(enum tg_log_key key);
 bool tg_log_key_is_text(enum tg_log_key key);

@@ -17,7 +17,6 @@ const char *tg_log_level_name(enum tg_log_level level)
 {
   return level_names[level];
 }
-const char *tg_log_key_name(enum tg_log_key key)
 {
   return keys[key].name;
 }
