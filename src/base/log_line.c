@@ -17,9 +17,6 @@ const char *tg_log_level_name(enum tg_log_level level)
 {
   return level_names[level];
 }
-{
-  return keys[key].name;
-}
 bool tg_log_key_is_text(enum tg_log_key key)
 {
   return keys[key].is_text;
