@@ -17,6 +17,7 @@ const char *tg_log_level_name(enum tg_log_level level)
 {
   return level_names[level];
 }
+
 bool tg_log_key_is_text(enum tg_log_key key)
 {
   return keys[key].is_text;
