@@ -66,8 +66,8 @@ gateway.on("handler_up", function(_, details) gateway.log.info("back: %s", detai
     over_unix:answer(function() return 403 end)
     s.fake:emit { count = 50 }
     local sent = s.fake:wait_emitted()
-    s.gateway:wait_for_log "error [^\n]*event handler http%+unix://[^\n]* is down: it answered 403"
-    assert.equal(0, s.gateway:count_log("event handler " .. over_tcp.url:gsub("%p", "%%%0") .. " is down"))
+    s.gateway:wait_for_log "error [^\n]*the event handler is down: [^\n]*url=http%+unix://[^\n]*answered 403"
+    assert.equal(0, s.gateway:count_log("is down: .*url=" .. over_tcp.url:gsub("%p", "%%%0")))
     paths.write(s.gateway.script, ([[
 require "tidegate".configure { event_handler = { urls = { %q } } }
 ]]):format(over_tcp.url))
@@ -144,7 +144,7 @@ http {
   it("with a certificate of others counts as down, with an alarm that says what to do", function()
     local others = fake_discord.start { tls = true }
     local s = start { tls = others.ca:match "^(.*)/" }
-    s.gateway:wait_for_log "error [^\n]*event handler https://localhost[^\n]* is down[^\n]*tls.ca_file"
+    s.gateway:wait_for_log "error [^\n]*the event handler is down: [^\n]*tls.ca_file[^\n]*url=https://localhost"
     assert.equal(0, #s.bot.events)
     others:stop()
   end)
