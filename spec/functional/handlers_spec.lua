@@ -144,7 +144,7 @@ http {
   it("with a certificate of others counts as down, with an alarm that says what to do", function()
     local others = fake_discord.start { tls = true }
     local s = start { tls = others.ca:match "^(.*)/" }
-    s.gateway:wait_for_log "error [^\n]*the event handler is down: [^\n]*tls.ca_file[^\n]*url=https://localhost"
+    s.gateway:wait_for_log "the event handler is down: [^\n]*tls.ca_file[^\n]*url=https://localhost"
     assert.equal(0, #s.bot.events)
     others:stop()
   end)
