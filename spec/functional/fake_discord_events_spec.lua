@@ -191,6 +191,17 @@ describe("an interaction", function()
     assert.equal(10062, response:json().code)
   end)
 
+  it("takes an answer at once, and says so later", function()
+    local event = one { interaction = 2 }
+    fake:settings { callback_delay = 150 }
+    local began = loop.now()
+    assert.equal(204, answer(event, { type = 5 }).status)
+    assert.is_true(loop.now() - began >= 149)
+    assert.equal(40060, answer(event, { type = 5 }):json().code)
+    local seen = fake:state("callbacks").callbacks
+    assert.is_true(seen[1].age < seen[2].age - 100)
+  end)
+
   it("answers with a body when asked, and lets the webhook follow", function()
     local event = one { interaction = 2 }
     local hook = ("/webhooks/%s/%s"):format(event.d.application_id, event.d.token)

@@ -49,27 +49,32 @@ void tg_interaction_unwatch(struct tg_interaction *interaction)
   tg_interaction_release(interaction);
 }
 
+/* Not between two attempts: who has the event now may want to answer it himself. */
+static bool is_being_answered(const struct tg_interaction *interaction)
+{
+  return interaction->watch == TG_WATCH_ANSWERING &&
+         (!interaction->callback || tg_callback_in_flight(interaction->callback));
+}
+
 void tg_interaction_gone(struct tg_interaction *interaction)
 {
   bool waits = interaction->express == TG_EXPRESS_WAITING;
   tg_interaction_leave_lane(interaction);
-  if (interaction->watch == TG_WATCH_GRACE || interaction->watch == TG_WATCH_DUE)
+  if (!is_being_answered(interaction) && interaction->watch != TG_WATCH_NONE)
     tg_interaction_unwatch(interaction);
   if (waits)
     tg_express_return(interaction);
 }
 
-bool tg_interaction_mark(struct tg_interaction *interaction, uint16_t mark)
+void tg_interaction_mark(struct tg_interaction *interaction, uint16_t mark)
 {
   struct tg_error error = {0};
+  struct tg_source *source = interaction->source;
   interaction->marks |= mark;
-  if (!interaction->source ||
-      !tg_event_log_waits(interaction->source->log, interaction->shard_id, interaction->position) ||
-      tg_event_log_mark(interaction->source->log, interaction->position, interaction->marks, &error))
-    return true;
-  tg_log(TG_WARN, interaction->shard_id, "what became of interaction %llu cannot be noted in the log: %s",
-         (unsigned long long)interaction->facts.id, error.message);
-  return false;
+  if (source && tg_event_log_waits(source->log, interaction->shard_id, interaction->position) &&
+      !tg_event_log_mark(source->log, interaction->position, interaction->marks, &error))
+    tg_log(TG_WARN, interaction->shard_id, "what became of interaction %llu cannot be noted in the log: %s",
+           (unsigned long long)interaction->facts.id, error.message);
 }
 
 void tg_interactions_leave_source(struct tg_lane *lane, const struct tg_source *source)
@@ -275,7 +280,13 @@ void tg_interactions_handler_down(struct tg_handler *handler)
 
 bool tg_interactions_busy(const struct tg_delivery *delivery)
 {
-  return !TAILQ_EMPTY(&delivery->interactions.due) || !TAILQ_EMPTY(&delivery->interactions.answering);
+  const struct tg_interaction *interaction;
+  TAILQ_FOREACH(interaction, &delivery->interactions.answering, link)
+  {
+    if (interaction->until > tg_delivery_now(delivery)) /* else only a script still works on it */
+      return true;
+  }
+  return !TAILQ_EMPTY(&delivery->interactions.due);
 }
 
 void tg_interactions_begin(struct tg_delivery *delivery)

@@ -111,7 +111,8 @@ void tg_interaction_leave_lane(struct tg_interaction *interaction);
 void tg_interaction_unwatch(struct tg_interaction *interaction);
 /* Frees it if nobody needs it any more. */
 void tg_interaction_release(struct tg_interaction *interaction);
-bool tg_interaction_mark(struct tg_interaction *interaction, uint16_t mark);
+/* In its record, if that still waits. */
+void tg_interaction_mark(struct tg_interaction *interaction, uint16_t mark);
 
 /* interaction_answer.c */
 /* Its time has come, and its event is durable. */

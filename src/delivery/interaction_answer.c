@@ -4,7 +4,7 @@
 #include "delivery/delivery_internal.h"
 #include "proto/envelope.h"
 
-/* --- what becomes of it ------------------------------------------------------------------ */
+#include <string.h>
 
 static bool still_waits(const struct tg_interaction *interaction)
 {
@@ -88,15 +88,29 @@ static void answer_by_rest(struct tg_interaction *interaction)
 
 /* --- the script's way ---------------------------------------------------------------------- */
 
+/* What a proxy has said may contain the path, and with it the token. */
+static void log_failure(const struct tg_interaction *interaction, struct tg_span words)
+{
+  static const char left_out[] = "its words are left out, since they contain the token";
+  const struct tg_span *token = &interaction->facts.token;
+  if (memmem(words.at, words.length, token->at, token->length))
+    words = (struct tg_span){left_out, sizeof left_out - 1};
+  tg_log(TG_WARN, interaction->shard_id,
+         "gateway.delivery:handle_interaction_queueing failed: %.*s; the default answers", (int)words.length,
+         words.at);
+}
+
 static void on_script_done(void *ctx, bool ok, const struct tg_value *result)
 {
   struct tg_interaction *interaction = ctx;
   if (ok && result->kind == TG_FAILURE) {
-    tg_log_with(TG_WARN, interaction->shard_id,
-                TG_WITH(TG_TOLD(METHOD, "gateway.delivery:handle_interaction_queueing")),
-                "gateway.delivery:handle_interaction_queueing failed: %.*s; the default answers",
-                (int)result->string.length, result->string.at);
+    log_failure(interaction, result->string);
     ok = false;
+  }
+  bool accepted = !interaction->lane && interaction->facts.type != TG_INTERACTION_AUTOCOMPLETE;
+  if (!ok && accepted) { /* by the event handler, meanwhile */
+    tg_interaction_unwatch(interaction);
+    return;
   }
   if (!ok) {
     answer_by_rest(interaction);
@@ -144,7 +158,6 @@ void tg_interaction_answer(struct tg_interaction *interaction)
   else if (!answer_by_script(interaction))
     answer_by_rest(interaction);
 }
-
 
 struct tg_callback *tg_delivery_answer_interaction(struct tg_delivery *delivery,
                                                    const struct tg_interaction_facts *facts,

@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum {
-  IN_FLIGHT_MAX = 32,
+  IN_FLIGHT_MAX = 64,
   ATTEMPT_TIME = 1000, /* a connection that hangs must not take all the time there is */
   ATTEMPT_LEAST = 20,  /* less is not worth a request */
   AGAIN_BASE = 100,
@@ -199,6 +199,8 @@ struct tg_callback *tg_callback_start(struct tg_delivery *delivery, const struct
   uv_timer_start(&delivery->callbacks.timer, on_timer, 0, 0);
   return callback;
 }
+
+bool tg_callback_in_flight(const struct tg_callback *callback) { return callback->request != 0; }
 
 void tg_callback_cancel(struct tg_callback *callback)
 {

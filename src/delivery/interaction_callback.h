@@ -33,5 +33,7 @@ void tg_callbacks_end(struct tg_delivery *delivery);
  * within; `reason` lives only during its call. */
 struct tg_callback *tg_callback_start(struct tg_delivery *delivery, const struct tg_interaction_facts *facts,
                                       tg_ms until, tg_interaction_answered *done, void *ctx);
+/* Whether Discord may be taking it right now. */
+bool tg_callback_in_flight(const struct tg_callback *callback);
 /* Ends it; nobody is told. */
 void tg_callback_cancel(struct tg_callback *callback);

@@ -302,6 +302,19 @@ static void somebody_else_was_first(void **state)
   assert_int_equal(failed(), 0);
 }
 
+/* Who has it by then answers it himself. */
+static void accepted_between_two_attempts_it_is_not_tried_again(void **state)
+{
+  (void)state;
+  interact(0, 2);
+  advance(GRACE);
+  answer(the_callback(), 503);
+  answer(0, 204);
+  advance(3000);
+  assert_int_equal(count_callbacks(), 1);
+  assert_int_equal(failed(), 0);
+}
+
 static void what_discord_does_not_know_is_given_up(void **state)
 {
   (void)state;
@@ -485,6 +498,7 @@ int main(void)
       IN_WORLD(a_hanging_request_is_not_all_there_is),
       IN_WORLD(a_rate_limit_is_obeyed),
       IN_WORLD(somebody_else_was_first),
+      IN_WORLD(accepted_between_two_attempts_it_is_not_tried_again),
       IN_WORLD(what_discord_does_not_know_is_given_up),
       IN_WORLD(failures_are_told_once_and_then_counted),
       IN_WORLD(what_is_dropped_is_not_answered),
