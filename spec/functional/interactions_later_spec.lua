@@ -215,7 +215,7 @@ return event.data.type ~= 3
     with [[return nil, "I would rather not"]]
     world.emit(world.MODAL)
     assert.equal(5, world.wait_callbacks(1)[1].callback)
-    s.gateway:wait_for_log "handle_interaction_queueing failed: I would rather not"
+    s.gateway:wait_for_log "handle_interaction_queueing[^\n]*I would rather not"
     got_deferred(1)
   end)
 

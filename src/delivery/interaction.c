@@ -73,8 +73,9 @@ void tg_interaction_mark(struct tg_interaction *interaction, uint16_t mark)
   interaction->marks |= mark;
   if (source && tg_event_log_waits(source->log, interaction->shard_id, interaction->position) &&
       !tg_event_log_mark(source->log, interaction->position, interaction->marks, &error))
-    tg_log(TG_WARN, interaction->shard_id, "what became of interaction %llu cannot be noted in the log: %s",
-           (unsigned long long)interaction->facts.id, error.message);
+    tg_log_with(TG_WARN, interaction->shard_id, TG_WITH(TG_TEXT(REASON, error.message)),
+                "what became of interaction %llu cannot be noted in the log",
+                (unsigned long long)interaction->facts.id);
 }
 
 void tg_interactions_leave_source(struct tg_lane *lane, const struct tg_source *source)

@@ -23,7 +23,9 @@ static void note_failure(struct tg_interaction *interaction, const char *reason)
   }
   all->told_failed = true;
   tg_log_with(
-      TG_WARN, interaction->shard_id, TG_WITH(TG_TEXT(REASON, reason)),
+      TG_WARN, interaction->shard_id,
+      TG_WITH(TG_NUMBER(EPOCH, interaction->epoch), TG_NUMBER(SEQUENCE, interaction->sequence),
+              TG_TEXT(REASON, reason)),
       "interaction %llu could not be answered in the place of the event handler: the person sees that the "
       "application did not respond; the event handler gets the interaction all the same",
       (unsigned long long)interaction->facts.id);
@@ -95,9 +97,10 @@ static void log_failure(const struct tg_interaction *interaction, struct tg_span
   const struct tg_span *token = &interaction->facts.token;
   if (memmem(words.at, words.length, token->at, token->length))
     words = (struct tg_span){left_out, sizeof left_out - 1};
-  tg_log(TG_WARN, interaction->shard_id,
-         "gateway.delivery:handle_interaction_queueing failed: %.*s; the default answers", (int)words.length,
-         words.at);
+  tg_log_with(TG_WARN, interaction->shard_id,
+              TG_WITH(TG_TOLD(METHOD, "gateway.delivery:handle_interaction_queueing")),
+              "gateway.delivery:handle_interaction_queueing failed: %.*s; the default answers",
+              (int)words.length, words.at);
 }
 
 static void on_script_done(void *ctx, bool ok, const struct tg_value *result)
