@@ -154,3 +154,29 @@ describe("the next start finds", function()
     end)
   end
 end)
+
+describe("the running gateway", function()
+  after_each(trial.stop)
+
+  it("names what it can no longer read back, and goes on", function()
+    local t = trial.start { shards = SHARDS, workers = 1, rate = 6000, script = SCRIPT }
+    t:await_events(20)
+    t.bot:down()
+    t:await_emitted(3000)
+    t.fake:settings { rate = 0 }
+    t.fake:wait_emitted()
+    local log = find_log(t)
+    assert.is_true(#log.segments >= 3)
+    for i = 1, 3 do
+      flip_bits(t, log.segments[i], 10)
+    end
+    t.bot:up()
+    t.fake:emit { count = 20 }
+    t.fake:wait_emitted()
+    local told = accounts.await(t)
+    print(("# flipped while it runs: %d events came, %d are named by markers"):format(#t.bot.events, told))
+    assert.is_true(told > 0)
+    assert.same({ SHARDS, 0 }, { t:counters().identifies, t:counters().resumes })
+    assert.equal(0, t.gateway:count_log "a worker has ended[^\n]* worker=0")
+  end)
+end)
