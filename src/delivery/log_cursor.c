@@ -175,6 +175,7 @@ static int create(struct tg_log_cursor *cursor, int directory_fd, const char *na
   struct file_header header;
   snprintf(next, sizeof next, "%s.next", name);
   fill_header(&header);
+  read_boot(header.boot); /* others may read it as soon as it has its name */
   int fd = openat(directory_fd, next, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0)
     return fail(cursor, "made", errno, error), -1;
@@ -243,7 +244,8 @@ bool tg_log_cursor_open(struct tg_log_cursor *cursor, int directory_fd, const ch
       cursor->used = i + 1;
   }
   cursor->rebooted = !fresh && was_rebooted(cursor->memory);
-  read_boot(((struct file_header *)cursor->memory)->boot);
+  if (cursor->rebooted) /* else it stands there: who reads the file meanwhile must not see it come and go */
+    read_boot(((struct file_header *)cursor->memory)->boot);
   return true;
 }
 

@@ -2,6 +2,12 @@
 
 #include "event_log_fixture.h"
 
+#include "delivery/log_cursor.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+
 struct taker {
   struct log_test *test;
   int lowest;
@@ -170,6 +176,40 @@ static void logs_are_listed_oldest_first(void **state)
   assert_null(tg_event_log_list("/nowhere"));
 }
 
+/* Makes or opens its cursor again and again, until it is killed. */
+static void open_for_ever(int directory_fd, const char *directory)
+{
+  for (int i = 0;; i++) {
+    struct tg_log_cursor cursor;
+    if (i % 2 == 0)
+      unlinkat(directory_fd, "cursor.worker-1", 0);
+    if (tg_log_cursor_open(&cursor, directory_fd, directory, "cursor.worker-1", NULL))
+      tg_log_cursor_close(&cursor);
+  }
+}
+
+static void nothing(void *ctx, const struct tg_log_state *state) { (void)ctx, (void)state; }
+
+/* Who reads it at any moment must not think that the machine was restarted: he would take what is missing for
+ * delivered, and tell nobody. */
+static void a_cursor_names_its_boot_from_the_first_moment(void **state)
+{
+  struct log_test *test = *state;
+  int fd = open(test->parent, O_RDONLY | O_DIRECTORY);
+  pid_t child = fork();
+  if (child == 0)
+    open_for_ever(fd, test->parent);
+  bool rebooted = false;
+  int found = 0;
+  for (int i = 0; !rebooted && i < 1000000 && found < 20000; i++)
+    found += tg_log_cursor_scan(fd, "cursor.worker-1", nothing, NULL, &rebooted);
+  kill(child, SIGKILL);
+  waitpid(child, NULL, 0);
+  close(fd);
+  assert_int_equal(found, 20000);
+  assert_false(rebooted);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -179,6 +219,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(the_last_one_removes_it, log_begin, log_end),
       cmocka_unit_test_setup_teardown(its_writer_takes_over_what_others_delivered, log_begin, log_end),
       cmocka_unit_test_setup_teardown(logs_are_listed_oldest_first, log_begin, log_end),
+      cmocka_unit_test_setup_teardown(a_cursor_names_its_boot_from_the_first_moment, log_begin, log_end),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
