@@ -30,6 +30,7 @@ struct tg_ledger {
   tg_ms reset_at;
   int max_concurrency;
   struct use *buckets;
+  bool unsaved;
   bool failing; /* the file could not be written; said once */
 };
 
@@ -97,17 +98,11 @@ struct tg_ledger *tg_ledger_open(const char *state_dir, uint64_t bot, int max_co
   return ledger;
 }
 
-void tg_ledger_close(struct tg_ledger *ledger)
+void tg_ledger_save(struct tg_ledger *ledger)
 {
-  if (!ledger)
+  if (!ledger->unsaved)
     return;
-  free(ledger->state_dir);
-  free(ledger->buckets);
-  free(ledger);
-}
-
-static void write_file(struct tg_ledger *ledger)
-{
+  ledger->unsaved = false;
   json_t *buckets = json_array();
   for (int i = 0; i < ledger->max_concurrency; i++)
     json_array_append_new(buckets, json_integer(ledger->buckets[i].last));
@@ -123,6 +118,16 @@ static void write_file(struct tg_ledger *ledger)
         "mend the permissions",
         error.message);
   ledger->failing = !written;
+}
+
+void tg_ledger_close(struct tg_ledger *ledger)
+{
+  if (!ledger)
+    return;
+  tg_ledger_save(ledger);
+  free(ledger->state_dir);
+  free(ledger->buckets);
+  free(ledger);
 }
 
 /* A window that has ended is forgotten; the next identify begins a new one. */
@@ -146,7 +151,8 @@ void tg_ledger_set_limit(struct tg_ledger *ledger, int total, int remaining, tg_
     if (!ledger->reset_at || reset_at < ledger->reset_at)
       ledger->reset_at = reset_at;
   }
-  write_file(ledger);
+  ledger->unsaved = true;
+  tg_ledger_save(ledger);
 }
 
 void tg_ledger_take(struct tg_ledger *ledger, int bucket, tg_ms now, tg_ms latest)
@@ -158,7 +164,7 @@ void tg_ledger_take(struct tg_ledger *ledger, int bucket, tg_ms now, tg_ms lates
   struct use *use = &ledger->buckets[bucket];
   use->previous = use->last;
   use->last = latest;
-  write_file(ledger);
+  ledger->unsaved = true;
 }
 
 void tg_ledger_give_back(struct tg_ledger *ledger, int bucket)
@@ -166,7 +172,7 @@ void tg_ledger_give_back(struct tg_ledger *ledger, int bucket)
   if (ledger->used > 0)
     ledger->used--;
   ledger->buckets[bucket].last = ledger->buckets[bucket].previous;
-  write_file(ledger);
+  ledger->unsaved = true;
 }
 
 int tg_ledger_remaining(struct tg_ledger *ledger, tg_ms now)

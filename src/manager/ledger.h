@@ -2,7 +2,7 @@
 
 /* The ledger of identifies: how many of the day's session starts are spent,
  * and when each bucket was last used. Kept in `identify.json` of the state
- * directory and written before a grant leaves, so that a restart keeps the
+ * directory and saved before a grant leaves, so that a restart keeps the
  * spacing and a crash loop cannot burn the token (reference, 5.3: at zero
  * Discord resets it).
  *
@@ -21,17 +21,23 @@ struct tg_ledger;
  * every bucket counts as just used (logged). `bot` tells the tokens apart: the
  * ledger of another bot is not ours. */
 struct tg_ledger *tg_ledger_open(const char *state_dir, uint64_t bot, int max_concurrency, tg_ms now);
+/* Saves. */
 void tg_ledger_close(struct tg_ledger *ledger);
 
 /* What /gateway/bot said at `now`. `reset_after` 0: nothing was spent yet. */
 void tg_ledger_set_limit(struct tg_ledger *ledger, int total, int remaining, tg_ms reset_after, tg_ms now);
 
-/* One identify of this bucket may leave from now on, at `latest` at the latest.
- * Written before this returns. */
+/* One identify of this bucket may leave once tg_ledger_save() has been called,
+ * at `latest` at the latest. */
 void tg_ledger_take(struct tg_ledger *ledger, int bucket, tg_ms now, tg_ms latest);
 
-/* It did not: the grant was unused. */
+/* It did not: the grant was unused. Whether that is saved before a crash does
+ * not matter: the file then knows of one identify too many. */
 void tg_ledger_give_back(struct tg_ledger *ledger, int bucket);
+
+/* Writes what was taken and given back. Once for all grants that leave
+ * together: putting a file in another's place waits for the disk. */
+void tg_ledger_save(struct tg_ledger *ledger);
 
 /* Identifies left of the window, and how many of them may be used when
  * `reserve` per cent of the total are kept back; never below 0. */

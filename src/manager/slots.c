@@ -106,19 +106,43 @@ void tg_slots_refreshed(struct tg_manager *manager)
 
 /* ---- letting go ---- */
 
-static void grant(struct tg_manager *manager, int shard_id, tg_ms deadline)
+struct grant {
+  int shard_id;
+  tg_ms deadline;
+};
+
+static void take(struct tg_manager *manager, int shard_id, tg_ms deadline)
 {
-  struct tg_managed_shard *shard = tg_manager_shard(manager, shard_id);
-  tg_ms now = tg_now(), wall = tg_wall_clock();
-  /* Written before anybody hears of it. */
+  tg_ms wall = tg_wall_clock();
   tg_ledger_take(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard_id), wall,
-                 wall + deadline - now);
+                 wall + deadline - tg_now());
+}
+
+static void tell(struct tg_manager *manager, const struct grant *grant, tg_ms now)
+{
+  struct tg_managed_shard *shard = tg_manager_shard(manager, grant->shard_id);
   if (!shard)
-    tg_broker_granted(manager->broker, shard_id, deadline, now);
+    tg_broker_granted(manager->broker, grant->shard_id, grant->deadline, now);
   else if (shard->slot_waiters)
     tg_waiters_end(&shard->slot_waiters, NULL, NULL);
   else
     tg_slots_unused(manager, shard); /* whoever asked is gone */
+}
+
+static void let_go(struct tg_manager *manager)
+{
+  struct tg_buf grants = {0};
+  struct grant grant;
+  tg_ms now = tg_now();
+  while (tg_scheduler_next_grant(manager->scheduler, now, &grant.shard_id, &grant.deadline)) {
+    take(manager, grant.shard_id, grant.deadline);
+    tg_buf_append(&grants, &grant, sizeof grant);
+  }
+  if (grants.length > 0)
+    tg_ledger_save(manager->ledger); /* before anybody hears of it */
+  for (size_t at = 0; at < grants.length; at += sizeof grant)
+    tell(manager, (const struct grant *)(grants.data + at), now);
+  tg_buf_free(&grants);
 }
 
 static void start_shards(struct tg_manager *manager)
@@ -136,11 +160,8 @@ static void start_shards(struct tg_manager *manager)
 
 static void grant_slots(struct tg_manager *manager)
 {
-  int shard_id;
-  tg_ms deadline;
   tg_broker_tick(manager->broker, tg_now());
-  while (tg_scheduler_next_grant(manager->scheduler, tg_now(), &shard_id, &deadline))
-    grant(manager, shard_id, deadline);
+  let_go(manager);
   if (allowance(manager) > 0)
     return;
   int held_back = manager->gate_closed ? 0 : count_held_back(manager);
@@ -226,10 +247,9 @@ static void allow(struct tg_manager *manager, struct tg_managed_shard *shard, st
     return;
   }
   if (deadline == 0) {
-    tg_ms wall = tg_wall_clock();
     deadline = tg_scheduler_grant_anyway(manager->scheduler, shard->id, now);
-    tg_ledger_take(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard->id), wall,
-                   wall + deadline - now);
+    take(manager, shard->id, deadline);
+    tg_ledger_save(manager->ledger);
   }
   struct tg_managed_worker *worker = &manager->workers[asking->worker_id];
   free(asking);
@@ -343,6 +363,7 @@ void tg_slots_sent(struct tg_manager *manager, struct tg_managed_shard *shard)
     tg_log(TG_WARN, shard->id, "identified without a slot (a script's decision); it counts");
     tg_ms wall = tg_wall_clock();
     tg_ledger_take(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard->id), wall, wall);
+    tg_ledger_save(manager->ledger);
   }
   tg_scheduler_sent(manager->scheduler, shard->id, tg_now());
   tg_slots_client_sent(manager, shard->id);

@@ -150,6 +150,7 @@ static void on_identified(void *ctx, int shard_id)
   tg_ms wall = tg_wall_clock();
   tg_log(TG_WARN, shard_id, "was identified by another gateway host without a slot; it counts");
   tg_ledger_take(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard_id), wall, wall);
+  tg_ledger_save(manager->ledger);
 }
 
 void tg_slots_broker_begin(struct tg_manager *manager)

@@ -101,6 +101,21 @@ static void a_crash_loop_meets_the_reserve(void **state)
   assert_int_equal(identifies, 90);
 }
 
+static void what_is_saved_outlives_a_crash(void **state)
+{
+  (void)state;
+  struct tg_ledger *ledger = tg_ledger_open(dir, BOT, 2, now), *next;
+  tg_ledger_take(ledger, 0, now, now);
+  tg_ledger_take(ledger, 1, now, now);
+  tg_ledger_save(ledger);
+  tg_ledger_give_back(ledger, 1);
+  next = tg_ledger_open(dir, BOT, 2, now);
+  assert_int_equal(tg_ledger_remaining(next, now), 998); /* one too many, never one too few */
+  assert_true(tg_ledger_rest(next, 0, SPACING, now) == SPACING);
+  tg_ledger_close(next);
+  tg_ledger_close(ledger);
+}
+
 static void unused_grants_are_given_back(void **state)
 {
   (void)state;
@@ -217,6 +232,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   const struct CMUnitTest tests[] = {
+      TEST(what_is_saved_outlives_a_crash),
       TEST(a_restart_keeps_count_and_spacing),
       TEST(a_crash_loop_meets_the_reserve),
       TEST(unused_grants_are_given_back),
