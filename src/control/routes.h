@@ -4,6 +4,7 @@
  * answers. To add one: a line here, a line in the table of routes.c. */
 
 #include "control/request.h"
+#include "manager/manager.h"
 
 enum tg_route_body {
   TG_BODY_UNUSED,
@@ -47,6 +48,7 @@ void tg_route_shutdown(struct tg_request *request);
 void tg_route_shard_payload(struct tg_request *request);
 void tg_route_all_payload(struct tg_request *request);
 void tg_route_guild_payload(struct tg_request *request);
+tg_manager_reply tg_route_on_sent; /* {"sent":true}, or why not; `ctx` is the request */
 
 /* routes_template.c */
 void tg_route_template(struct tg_request *request);

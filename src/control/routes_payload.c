@@ -84,7 +84,7 @@ static bool read_number(const char *text, int most, int *number)
 
 /* ---- to one shard ---- */
 
-static void on_sent(void *ctx, json_t *value, const struct tg_error *error)
+void tg_route_on_sent(void *ctx, json_t *value, const struct tg_error *error)
 {
   (void)value;
   struct tg_request *request = ctx;
@@ -100,7 +100,7 @@ void tg_route_shard_payload(struct tg_request *request)
   if (!read_number(request->params[0], 65535, &shard_id))
     tg_respond_error(request, 404, "\"%s\" is not the number of a shard", request->params[0]);
   else if (check_names(request) && refuse_join(request) && check_frame(request))
-    send_to(request, shard_id, on_sent, request);
+    send_to(request, shard_id, tg_route_on_sent, request);
 }
 
 /* ---- to all shards ---- */
@@ -174,7 +174,7 @@ static void on_shard_found(void *ctx, json_t *value, const struct tg_error *erro
   if (error)
     tg_respond_failure(request, error);
   else
-    send_to(request, (int)json_integer_value(value), on_sent, request);
+    send_to(request, (int)json_integer_value(value), tg_route_on_sent, request);
 }
 
 static void on_members(void *ctx, json_t *value, const struct tg_error *error)

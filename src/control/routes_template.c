@@ -9,16 +9,6 @@
 
 #include <string.h>
 
-static void on_done(void *ctx, json_t *value, const struct tg_error *error)
-{
-  (void)value;
-  struct tg_request *request = ctx;
-  if (error)
-    tg_respond_failure(request, error);
-  else
-    tg_respond_json(request, 200, json_pack("{s:b}", "sent", true));
-}
-
 static void call(struct tg_request *request, enum tg_method method, json_t *args, tg_manager_reply *reply)
 {
   tg_manager_call(request->manager, method, args, reply, request);
@@ -36,14 +26,14 @@ static void shard_payload(struct tg_request *request)
   }
   json_t *frame =
       json_pack("{s:O*, s:O*}", "op", json_object_get(payload, "op"), "d", json_object_get(payload, "d"));
-  call(request, TG_METHOD_manager_send_payload, json_pack("[O, o]", id, frame), on_done);
+  call(request, TG_METHOD_manager_send_payload, json_pack("[O, o]", id, frame), tg_route_on_sent);
 }
 
 static void edit_presence(struct tg_request *request)
 {
   json_t *payload = json_object_get(request->json, "payload");
   if (json_is_object(payload))
-    call(request, TG_METHOD_manager_edit_bot_status, json_pack("[O]", payload), on_done);
+    call(request, TG_METHOD_manager_edit_bot_status, json_pack("[O]", payload), tg_route_on_sent);
   else
     tg_respond_error(request, 400, "EditShardsPresence needs payload, a presence: {\"status\":\"idle\",...}");
 }
