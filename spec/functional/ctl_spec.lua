@@ -311,6 +311,17 @@ Left     Of  Reserve  Window ends in  At a time  Waiting
       server:close()
       assert.equal(69, ctl { "status", "--wait", "--timeout", "300" }.exit_code)
     end)
+
+    it("does not blame the gateway for an answer that its time-out cuts off", function()
+      serve { ["GET /status"] = function()
+        if #seen == 1 then
+          return 200, nil, STARTING
+        end -- the second one is never answered
+      end }
+      local p = ctl { "status", "--wait", "--timeout", "900" }
+      assert.equal(1, p.exit_code, p.stderr)
+      assert.matches("not all shards are up after 900 ms", p.stderr, 1, true)
+    end)
   end)
 
   describe("says what is wrong:", function()

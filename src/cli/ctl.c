@@ -274,8 +274,15 @@ static enum tg_exit ask_once(const struct ctl *ctl, const struct command *comman
 struct waiting {
   tg_ms deadline;  /* INT64_MAX: none */
   tg_ms last_seen; /* when the gateway has last answered, or the start */
+  bool answered;   /* the last time it was asked */
   bool draws;
 };
+
+static enum tg_exit not_ready(const struct ctl *ctl)
+{
+  fprintf(stderr, "tidegate ctl: not all shards are up after %lld ms\n", (long long)ctl->timeout);
+  return TG_EXIT_FAILED;
+}
 
 /* False: it is not ready, and to be asked again. */
 static bool ask_ready(const struct ctl *ctl, const struct command *command, const struct ask *ask,
@@ -292,15 +299,17 @@ static bool ask_ready(const struct ctl *ctl, const struct command *command, cons
   bool ready = json_is_true(json_object_get(answer.body, "ready"));
   bool absent = *result == TG_EXIT_UNAVAILABLE && tg_now() - waiting->last_seen < APPEAR;
   bool goes_on = (*result == TG_EXIT_OK ? !ready : absent) && tg_now() < waiting->deadline;
-  if (*result == TG_EXIT_OK)
+  bool cut_off = *result == TG_EXIT_UNAVAILABLE && waiting->answered && left < SOON;
+  waiting->answered = *result == TG_EXIT_OK;
+  if (waiting->answered)
     waiting->last_seen = tg_now();
   if (waiting->draws)
     tg_ctl_show_progress(goes_on && answer.body ? answer.body : NULL);
   if (!goes_on && *result == TG_EXIT_OK) {
     enum tg_exit shown = show(ctl, command, answer.body);
-    *result = ready ? shown : TG_EXIT_FAILED;
-    if (!ready)
-      fprintf(stderr, "tidegate ctl: not all shards are up after %lld ms\n", (long long)ctl->timeout);
+    *result = ready ? shown : not_ready(ctl);
+  } else if (!goes_on && cut_off) { /* by the deadline, not by the gateway */
+    *result = not_ready(ctl);
   } else if (!goes_on) {
     complain(&error, answer.body);
   }
