@@ -13,6 +13,7 @@ local fake_discord = require "spec.support.fake_discord"
 local gateway = require "spec.support.gateway"
 local http = require "spec.support.http"
 local loop = require "spec.support.loop"
+local nginx = require "spec.support.nginx"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
 local uv = require "luv"
@@ -74,43 +75,14 @@ end
 
 -- ---- the event handler ----
 
-local NGINX = [[
-daemon off;
-master_process off;
-pid %s/nginx.pid;
-error_log %s/error.log;
-events { worker_connections 1024; }
-http {
-  access_log off;
-  client_body_temp_path %s/body;
-  proxy_temp_path %s/proxy;
-  fastcgi_temp_path %s/fastcgi;
-  uwsgi_temp_path %s/uwsgi;
-  scgi_temp_path %s/scgi;
-  server {
-    listen 127.0.0.1:%d;
-    keepalive_requests 1000000000;
-    keepalive_timeout 1h;
-    location / { return 204; }
-  }
-}
-]]
-
-local function free_port()
-  local socket = uv.new_tcp()
-  assert(socket:bind("127.0.0.1", 0))
-  local port = socket:getsockname().port
-  socket:close()
-  return port
-end
-
 -- An nginx of our own that answers 204 to everything. Paused, it takes connections and requests, since the
 -- kernel does, and answers when it goes on.
 function lab.nginx()
-  local dir, port = paths.tmp(), free_port()
-  local config = paths.write(dir .. "/nginx.conf", (NGINX:gsub("%%s", dir):gsub("%%d", tostring(port))))
-  local server = process.start({ "nginx", "-p", dir, "-e", dir .. "/error.log", "-c", config },
-    { env = { PATH = os.getenv "PATH" .. ":/usr/sbin:/sbin" } })
+  local port = nginx.free_port()
+  local server = nginx.start(port, [[
+    keepalive_requests 1000000000;
+    keepalive_timeout 1h;
+    location / { return 204; }]])
   local handler = { url = ("http://127.0.0.1:%d"):format(port) }
   lab.wait_until(function() return "nginx; it said: " .. server.stderr end, function()
     local answer = http.request("GET", handler.url .. "/")

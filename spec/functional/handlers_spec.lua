@@ -4,10 +4,9 @@ local bot_support = require "spec.support.bot"
 local checker = require "spec.support.checker"
 local fake_discord = require "spec.support.fake_discord"
 local loop = require "spec.support.loop"
+local nginx = require "spec.support.nginx"
 local paths = require "spec.support.paths"
-local process = require "spec.support.process"
 local scene = require "spec.support.scene"
-local uv = require "luv"
 
 describe("several event handlers", function()
   after_each(scene.stop)
@@ -86,51 +85,25 @@ end)
 describe("an event handler behind TLS", function()
   after_each(scene.stop)
 
-  local NGINX = [[
-daemon off;
-master_process off;
-pid %s/nginx.pid;
-error_log %s/error.log;
-events { worker_connections 64; }
-http {
-  access_log off;
-  client_body_temp_path %s/body;
-  proxy_temp_path %s/proxy;
-  fastcgi_temp_path %s/fastcgi;
-  uwsgi_temp_path %s/uwsgi;
-  scgi_temp_path %s/scgi;
-  server {
-    listen 127.0.0.1:%d ssl;
+  local SERVER = [[
     ssl_certificate %s/cert.pem;
     ssl_certificate_key %s/key.pem;
     location / {
       proxy_pass %s;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
-    }
-  }
-}
-]]
-
-  local function free_port()
-    local socket = uv.new_tcp()
-    assert(socket:bind("127.0.0.1", 0))
-    local port = socket:getsockname().port
-    socket:close()
-    return port
-  end
+    }]]
 
   -- The bot speaks plain HTTP; in front of it stands an nginx with a certificate of the fake's own authority.
   local function start(options)
     local bot = bot_support.start()
-    local port = free_port()
+    local port = nginx.free_port()
     local s = scene.start {
       fake = { tls = true }, bot = { bot },
       env = { EVENT_HANDLER_URL = ("https://localhost:%d/"):format(port) },
     }
-    local dir, tls = paths.tmp(), options.tls or s.fake.ca:match "^(.*)/"
-    local config = NGINX:format(dir, dir, dir, dir, dir, dir, dir, port, tls, tls, bot.url)
-    process.start { "/usr/sbin/nginx", "-c", paths.write(dir .. "/nginx.conf", config), "-p", dir }
+    local tls = options.tls or s.fake.ca:match "^(.*)/"
+    nginx.start(port, SERVER:format(tls, tls, bot.url), "ssl")
     return s
   end
 

@@ -110,7 +110,8 @@ void tg_event_log_close(struct tg_event_log *log);
  * do it), "waiting" (there is something left, for shards nobody wanted), "disk". */
 bool tg_event_log_remove(struct tg_event_log *log, struct tg_error *error);
 
-/* The logs below `parent` (<state_dir>/log), oldest first, as names; for each
+/* The logs below `parent` (<state_dir>/log), and what is left of those that were
+ * being made or removed when a process was killed; oldest first, as names. For each
  * shard deliver the older before the newer, and all before the own one. Ends
  * with NULL; free with tg_event_log_list_free(). NULL: there is none. */
 char **tg_event_log_list(const char *parent);

@@ -19,6 +19,12 @@ static bool ends_with(const char *name, const char *end)
   return length >= tail && strcmp(name + length - tail, end) == 0;
 }
 
+/* The log's own, a reader's, or one that was being made. */
+static bool is_cursor(const char *name)
+{
+  return strncmp(name, "cursor", 6) == 0;
+}
+
 /* --- open and lock --------------------------------------------------------------- */
 
 static int make_directories(const char *path)
@@ -138,10 +144,41 @@ struct found {
   tg_ms age;
 };
 
+/* What a directory has of a log in it. */
+struct content {
+  char first[NAME_MAX + 1]; /* segment; "": none */
+  bool own, foreign;        /* files */
+};
+
+static struct content look_into(DIR *walk)
+{
+  struct content content = {0};
+  for (struct dirent *entry; (entry = readdir(walk)) != NULL;) {
+    const char *name = entry->d_name;
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+      continue;
+    bool segment = ends_with(name, segment_suffix);
+    if (segment || is_cursor(name) || strcmp(name, "lock") == 0)
+      content.own = true;
+    else
+      content.foreign = true;
+    if (segment && (content.first[0] == '\0' || strcmp(name, content.first) < 0))
+      snprintf(content.first, sizeof content.first, "%s", name);
+  }
+  return content;
+}
+
+/* A process that is killed while it makes or removes its log leaves some of
+ * its files, or none: that has to be found, too, or nobody would ever remove it. */
+static bool is_log(const char *name, const struct content *content)
+{
+  return content->own || (!content->foreign && strncmp(name, "worker-", 7) == 0);
+}
+
 /* When the log's first segment was made; without one, when it was last used. False: it is no log. */
 static bool read_age(int parent_fd, const char *name, tg_ms *age)
 {
-  char first[NAME_MAX + 1] = "", header[TG_SEGMENT_HEADER];
+  char header[TG_SEGMENT_HEADER];
   int directory_fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR *walk = directory_fd < 0 ? NULL : fdopendir(directory_fd);
   if (!walk) {
@@ -149,23 +186,22 @@ static bool read_age(int parent_fd, const char *name, tg_ms *age)
       close(directory_fd);
     return false;
   }
-  for (struct dirent *entry; (entry = readdir(walk)) != NULL;)
-    if (ends_with(entry->d_name, segment_suffix) && (first[0] == '\0' || strcmp(entry->d_name, first) < 0))
-      snprintf(first, sizeof first, "%s", entry->d_name);
-  int fd = first[0] ? openat(directory_fd, first, O_RDONLY | O_CLOEXEC) : -1;
+  struct content content = look_into(walk);
+  int fd = content.first[0] ? openat(directory_fd, content.first, O_RDONLY | O_CLOEXEC) : -1;
   ssize_t length = fd < 0 ? -1 : pread(fd, header, sizeof header, 0);
-  uint32_t number = (uint32_t)strtoul(first, NULL, 10);
-  struct stat status = {0};
-  bool is_log = first[0] || fstatat(directory_fd, "cursor", &status, 0) == 0;
+  uint32_t number = (uint32_t)strtoul(content.first, NULL, 10);
   if (length != sizeof header || !tg_segment_header_decode(header, number, age)) {
+    struct stat status = {0};
     if (fd >= 0)
       fstat(fd, &status);
+    else if (fstatat(directory_fd, "cursor", &status, 0) != 0)
+      fstat(directory_fd, &status);
     *age = (tg_ms)status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1000000;
   }
   if (fd >= 0)
     close(fd);
   closedir(walk);
-  return is_log;
+  return is_log(name, &content);
 }
 
 static int by_age(const void *one, const void *two)
@@ -218,7 +254,7 @@ static bool remove_files(const char *directory, int directory_fd)
     return false;
   for (struct dirent *entry; (entry = readdir(walk)) != NULL;) {
     const char *name = entry->d_name;
-    if (ends_with(name, segment_suffix) || strncmp(name, "cursor", 6) == 0)
+    if (ends_with(name, segment_suffix) || is_cursor(name))
       unlinkat(directory_fd, name, 0);
   }
   closedir(walk);

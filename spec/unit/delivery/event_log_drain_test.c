@@ -176,6 +176,53 @@ static void logs_are_listed_oldest_first(void **state)
   assert_null(tg_event_log_list("/nowhere"));
 }
 
+/* What a process leaves that was killed while it made or removed its log. */
+static void remains_are_found_and_removed(void **state)
+{
+  struct log_test *test = *state;
+  const char *const remains[] = {NULL, "lock", "cursor.worker-3", "cursor.next", "0000000001.segment"};
+  const size_t count = sizeof remains / sizeof *remains;
+  char path[200];
+  for (size_t i = 0; i < count; i++) {
+    snprintf(path, sizeof path, "%s/worker-%zu", test->parent, i);
+    assert_int_equal(mkdir(path, 0700), 0);
+    if (!remains[i])
+      continue;
+    snprintf(path, sizeof path, "%s/worker-%zu/%s", test->parent, i, remains[i]);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+  }
+  char **names = tg_event_log_list(test->parent);
+  assert_non_null(names);
+  test->options.mode = TG_LOG_DRAIN;
+  test->options.directory = path;
+  for (size_t i = 0; i < count; i++) {
+    assert_non_null(names[i]);
+    snprintf(path, sizeof path, "%s/%s", test->parent, names[i]);
+    log_open(test);
+    assert_true(tg_event_log_remove(test->log, &test->error));
+    test->log = NULL;
+    assert_int_equal(access(path, F_OK), -1);
+  }
+  assert_null(names[count]);
+  tg_event_log_list_free(names);
+  assert_null(tg_event_log_list(test->parent));
+}
+
+static void what_is_of_others_is_no_log(void **state)
+{
+  struct log_test *test = *state;
+  char path[200];
+  snprintf(path, sizeof path, "%s/worker-7", test->parent);
+  assert_int_equal(mkdir(path, 0700), 0);
+  snprintf(path, sizeof path, "%s/worker-7/notes.txt", test->parent);
+  int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+  assert_true(fd >= 0);
+  close(fd);
+  assert_null(tg_event_log_list(test->parent));
+}
+
 /* Makes or opens its cursor again and again, until it is killed. */
 static void open_for_ever(int directory_fd, const char *directory)
 {
@@ -219,6 +266,8 @@ int main(void)
       cmocka_unit_test_setup_teardown(the_last_one_removes_it, log_begin, log_end),
       cmocka_unit_test_setup_teardown(its_writer_takes_over_what_others_delivered, log_begin, log_end),
       cmocka_unit_test_setup_teardown(logs_are_listed_oldest_first, log_begin, log_end),
+      cmocka_unit_test_setup_teardown(remains_are_found_and_removed, log_begin, log_end),
+      cmocka_unit_test_setup_teardown(what_is_of_others_is_no_log, log_begin, log_end),
       cmocka_unit_test_setup_teardown(a_cursor_names_its_boot_from_the_first_moment, log_begin, log_end),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
