@@ -2,6 +2,8 @@
 
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
+local scene = require "spec.support.scene"
+local uv = require "luv"
 
 local function run(...)
   local p = process.run { ... }
@@ -54,6 +56,11 @@ describe("the manual page of", function()
         check(page, help)
       end
     end
+    for _, topic in ipairs { "environment", "files" } do
+      assert.matches("|" .. topic, overview, 1, true)
+      assert.matches(" " .. topic:upper() .. " ", page, 1, true)
+      check(page, run(paths.bin "tidegate", "help", topic).stdout)
+    end
   end)
 
   it("tidegate-fake-discord has what its help says", function()
@@ -61,5 +68,32 @@ describe("the manual page of", function()
       return pending "groff is not installed"
     end
     check(words(render "tidegate-fake-discord"), run(paths.bin "tidegate-fake-discord", "--help").stdout)
+  end)
+end)
+
+describe("the page of", function()
+  after_each(scene.stop)
+
+  it("files names all that a gateway leaves in its state directory", function()
+    local s = scene.start { bot = {} }
+    s.bot:answer(function() return 400 end)
+    s.fake:emit { count = 1 }
+    s.gateway:wait_for_log "is in dead%.jsonl"
+    s.gateway:stop()
+    local page = run(paths.bin "tidegate", "help", "files").stdout
+    local count = 0
+    local directory = assert(uv.fs_scandir(s.gateway.state_dir))
+    for name in uv.fs_scandir_next, directory do
+      assert.matches("STATE_DIR/" .. name, page, 1, true)
+      count = count + 1
+    end
+    assert.is_true(count >= 5, tostring(count))
+  end)
+
+  it("the environment names what the gateway asks for", function()
+    local page = run(paths.bin "tidegate", "help", "environment").stdout
+    for variable in paths.read(paths.root .. "/src/base/config_options.c"):gmatch '%.env = "([%u_]+)"' do
+      assert.matches("\n  " .. variable .. " ", page, 1, true)
+    end
   end)
 end)

@@ -93,11 +93,19 @@ describe("the unit", function()
     assert.same({ "mixed" }, unit(text, "KillMode"))
   end)
 
-  it("names credentials as the gateway looks for them", function()
-    for _, credential in ipairs(unit(text, "LoadCredential")) do
-      local variable = credential:match "^([%l_]+):tidegate%.[%l_]+$":upper()
-      assert.matches("`" .. variable .. "`", paths.read(paths.root .. "/README.md"), 1, true)
+  it("has a credential for each secret, named as the gateway looks for it", function()
+    local secrets, credentials = {}, {}
+    for variable in paths.read(paths.root .. "/src/base/config_options.c")
+      :gsub("\\%s*\n", " "):gsub("\n?  X%(", "\n"):gmatch '%.env = "([%u_]+)",[^\n]-%.secret = true' do
+      secrets[#secrets + 1] = variable:lower()
     end
+    for _, credential in ipairs(unit(text, "LoadCredential")) do
+      local name, file = credential:match "^([%l_]+):(tidegate%.[%l_]+)$"
+      assert.matches(file, paths.read(paths.root .. "/README.md"), 1, true)
+      credentials[#credentials + 1] = name
+    end
+    assert.is_true(#secrets >= 5)
+    assert.same(secrets, credentials)
   end)
 end)
 

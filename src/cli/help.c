@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "cli/topics.h"
 
 #include "base/error.h"
 
@@ -13,7 +14,7 @@ static const char overview[] =
     "  tidegate check [SCRIPT]    load without network and show configuration and overrides\n"
     "  tidegate ctl COMMAND       status, reload, shards, ... of the running gateway\n"
     "  tidegate test [PATH...]    run specs of scripts (busted) inside tidegate's Lua\n"
-    "  tidegate version | help [COMMAND]\n"
+    "  tidegate version | help [COMMAND|environment|files]\n"
     "\n"
     "Least that is needed:  DISCORD_TOKEN=... INTENTS=guilds,guild_messages \\\n"
     "                       EVENT_HANDLER_URL=http://127.0.0.1:8081 tidegate run\n"
@@ -24,12 +25,15 @@ static const char overview[] =
     "or refused by Discord (token, intents, shards).\n";
 
 static const struct {
-  const char *name, *text;
+  const char *name, *text; /* or */
+  void (*print)(void);
 } pages[] = {
-    {"run", TG_HELP_RUN},
-    {"check", TG_HELP_CHECK},
-    {"ctl", TG_HELP_CTL},
-    {"test", TG_HELP_TEST},
+    {"run", TG_HELP_RUN, NULL},
+    {"check", TG_HELP_CHECK, NULL},
+    {"ctl", TG_HELP_CTL, NULL},
+    {"test", TG_HELP_TEST, NULL},
+    {"environment", NULL, tg_topic_environment},
+    {"files", NULL, tg_topic_files},
 };
 
 int tg_cli_help(int argc, char **argv)
@@ -37,7 +41,10 @@ int tg_cli_help(int argc, char **argv)
   if (argc > 1) {
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
       if (strcmp(pages[i].name, argv[1]) == 0) {
-        fputs(pages[i].text, stdout);
+        if (pages[i].print)
+          pages[i].print();
+        else
+          fputs(pages[i].text, stdout);
         return TG_EXIT_OK;
       }
     }

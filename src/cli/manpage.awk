@@ -1,5 +1,5 @@
 # Help texts to a manual page (man(7)). The first page begins with "NAME VERSION: what it is"; each further one,
-# after a form feed, with how a command is called. What a page is made of:
+# after a form feed, with how a command is called, or with the "Title:" of a section. What a page is made of:
 #
 #     a line of text                              filled paragraphs
 #       --option VALUE    what it does            a list
@@ -71,6 +71,20 @@ function paragraph(text,    lines, count, i) {
   fresh = 1
 }
 
+# "Files:\n..." -> "Files"; "" for the page of a command.
+function title_of(text) {
+  return match(text, /^[A-Z][a-z ]*:\n/) ? substr(text, 1, RLENGTH - 2) : ""
+}
+
+function body(text,    parts, count, k) {
+  count = split(text, parts, /\n\n+/)
+  for (k = 2; k <= count; k++) {
+    sub(/\n+$/, "", parts[k])
+    if (parts[k] != "")
+      paragraph(parts[k])
+  }
+}
+
 { texts = texts $0 "\n" }
 
 END {
@@ -86,26 +100,25 @@ END {
   section("NAME")
   print escape(title[1]) " \\- " escape(what)
   section("SYNOPSIS")
-  for (i = 2; i <= total; i++) {
+  synopsis = total == 1 ? "\\fB" escape(title[1]) "\\fR [\\fIOPTIONS\\fR]" : ""
+  for (i = 2; i <= total && title_of(page[i]) == ""; i++) {
     match(page[i], /^[^\n]*/)
-    print call(substr(page[i], 1, RLENGTH)) (i < total ? "\n.br" : "")
+    synopsis = synopsis (i > 2 ? "\n.br\n" : "") call(substr(page[i], 1, RLENGTH))
   }
-  if (total == 1)
-    print "\\fB" escape(title[1]) "\\fR [\\fIOPTIONS\\fR]"
+  print synopsis
   section("DESCRIPTION")
-  for (i = 1; i <= total; i++) {
-    count = split(page[i], parts, /\n\n+/)
-    if (i == 2)
-      section("COMMANDS")
-    if (i > 1) {
-      print ".SS " call(parts[1])
+  body(page[1])
+  for (i = 2; i <= total; i++) {
+    if (title_of(page[i]) != "") {
+      section(toupper(title_of(page[i])))
+    } else {
+      if (i == 2)
+        section("COMMANDS")
+      match(page[i], /^[^\n]*/)
+      print ".SS " call(substr(page[i], 1, RLENGTH))
       fresh = 0
     }
-    for (k = 2; k <= count; k++) {
-      sub(/\n+$/, "", parts[k])
-      if (parts[k] != "")
-        paragraph(parts[k])
-    }
+    body(page[i])
   }
   section("SEE ALSO")
   print other(title[1])

@@ -1,6 +1,7 @@
 #!/bin/sh
 # manpage.sh PROGRAM OUTPUT: the manual page of a program from what its own help says, so that the two cannot
-# differ. Of a program with commands, `PROGRAM help` lists them and `PROGRAM help COMMAND` has more.
+# differ. Of a program with commands, `PROGRAM help` lists them and `PROGRAM help COMMAND` has more; what
+# `help [COMMAND|TOPIC|...]` names beside them are topics, which have pages, too.
 set -eu
 program=$1
 output=$2
@@ -8,7 +9,9 @@ here=$(dirname "$0")
 overview=$("$program" --help)
 name=$(basename "$program")
 text=$overview
-for command in $(printf '%s\n' "$overview" | awk -v name="$name" '/^  / && $1 == name { print $2 }'); do
+commands=$(printf '%s\n' "$overview" | awk -v name="$name" '/^  / && $1 == name { print $2 }')
+topics=$(printf '%s\n' "$overview" | sed -n 's/.* help \[COMMAND|\(.*\)\].*/\1/p' | tr '|' ' ')
+for command in $commands $topics; do
   page=$("$program" help "$command")
   if [ "$page" != "$overview" ]; then # it has no page of its own
     text=$(printf '%s\n\f%s' "$text" "$page")

@@ -100,6 +100,30 @@
 ---| "VOICE_STATE_UPDATE"
 ---| "WEBHOOKS_UPDATE"
 
+-- What handlers of life-cycle events get as `details`; those that are not here get none.
+
+---@class tidegate.Disconnected
+---@field code integer Of the close; 1006: cut off.
+---@field reason string
+
+---@class tidegate.InvalidSession
+---@field resumable boolean
+
+---@class tidegate.HeartbeatAck
+---@field rtt integer ms
+
+---@class tidegate.GuildsLoaded
+---@field shard_id integer
+---@field guilds integer Of READY.
+---@field missing integer Of these, have not come.
+
+---@class tidegate.HandlerChange
+---@field url string Without user, password and query.
+---@field reason string
+
+---@class tidegate.Reload
+---@field generation integer This one is live now.
+
 ---Handlers of these get (shard, details); some are about no shard.
 ---@alias tidegate.LifeName
 ---| "connecting"

@@ -2,6 +2,7 @@
 
 -- Types of the `gateway` table for editors (LuaCATS: lua-language-server and others). Nothing here is run.
 -- Durations are milliseconds, snowflakes are strings.
+-- luacheck: no max comment line length
 
 ---@class tidegate.Gateway
 ---@field version string
@@ -54,7 +55,13 @@ function gateway.filter(names, rule, options) end
 ---@param handler fun(event: tidegate.Event, shard: tidegate.Shard)
 ---@param options? { priority?: integer, ordered?: "shard"|"guild" }
 ---@return tidegate.Subscription
----@overload fun(names: tidegate.LifeNames, handler: tidegate.LifeHandler): tidegate.Subscription
+---@overload fun(name: "disconnected", handler: fun(shard: tidegate.Shard, details: tidegate.Disconnected), options?: tidegate.LifeOptions): tidegate.Subscription
+---@overload fun(name: "invalid_session", handler: fun(shard: tidegate.Shard, details: tidegate.InvalidSession), options?: tidegate.LifeOptions): tidegate.Subscription
+---@overload fun(name: "heartbeat_ack", handler: fun(shard: tidegate.Shard, details: tidegate.HeartbeatAck), options?: tidegate.LifeOptions): tidegate.Subscription
+---@overload fun(name: "guilds_loaded", handler: fun(shard: tidegate.Shard, details: tidegate.GuildsLoaded), options?: tidegate.LifeOptions): tidegate.Subscription
+---@overload fun(name: "handler_down"|"handler_up", handler: fun(shard: nil, details: tidegate.HandlerChange), options?: tidegate.LifeOptions): tidegate.Subscription
+---@overload fun(name: "reload", handler: fun(shard: nil, details: tidegate.Reload), options?: tidegate.LifeOptions): tidegate.Subscription
+---@overload fun(names: tidegate.LifeNames, handler: tidegate.LifeHandler, options?: tidegate.LifeOptions): tidegate.Subscription
 function gateway.on(names, handler, options) end
 
 ---Hands a value to the on_broadcast handlers of all processes that run, this one too. Everywhere all values
@@ -71,26 +78,16 @@ function gateway.broadcast(topic, value) end
 ---@return tidegate.Subscription
 function gateway.on_broadcast(topic, handler, options) end
 
+---@class tidegate.LifeOptions
+---@field priority? integer Higher is started first.
+
 ---@alias tidegate.LifeNames tidegate.LifeName|tidegate.LifeName[]
 ---@alias tidegate.LifeHandler fun(shard?: tidegate.Shard, details?: table)
-
----Hands a value that JSON can carry (up to 1 MiB) to the functions that gateway.on_broadcast has registered,
----in all processes that run, this one too. All get all values in one and the same order.
----@param topic string
----@param value any
----@return true|nil
----@return tidegate.Error? err
-function gateway.broadcast(topic, value) end
-
----@param topic string
----@param handler fun(value: any, from: { role: "manager"|"worker", worker_id?: integer }) may wait
----@param options? { priority?: integer }
----@return tidegate.Subscription
-function gateway.on_broadcast(topic, handler, options) end
 
 ---@class tidegate.Subscription
 local subscription = {}
 
+---From the next event on it is not asked any more; what it has begun goes on.
 function subscription:remove() end
 
 ---Starts `body` in a coroutine of its own, in the next turn of the loop.

@@ -7,7 +7,7 @@ local http = {}
 
 ---@class tidegate.HttpOptions
 ---@field method? string
----@field url? string
+---@field url? string Of gateway.http.request. http://, https://, http+unix:///path/to.sock:/url
 ---@field headers? table<string, string>
 ---@field body? string
 ---@field json? any Encoded as the body, with its Content-Type.
@@ -24,6 +24,7 @@ local http = {}
 ---@field retry_after? integer ms
 ---@field seconds number
 
+---All in one table, `url` among it; `method` is "GET" if left out. Redirects are not followed.
 ---@param options tidegate.HttpOptions
 ---@return tidegate.HttpResponse|nil
 ---@return tidegate.Error? err
