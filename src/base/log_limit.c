@@ -1,6 +1,7 @@
 #include "base/log_limit.h"
 
 #include "base/log.h"
+#include "base/utf8.h"
 
 #include <string.h>
 
@@ -22,12 +23,7 @@ static struct tg_log_kind *find(struct tg_log_limit *limit, const void *key)
 /* Never ends in the middle of a UTF-8 sequence. */
 static void keep_text(struct tg_log_kind *kind, const char *text)
 {
-  size_t length = strnlen(text, sizeof kind->text);
-  if (length == sizeof kind->text) {
-    length--;
-    while (length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80)
-      length--;
-  }
+  size_t length = tg_utf8_cut(text, strlen(text), sizeof kind->text - 1);
   memcpy(kind->text, text, length);
   kind->text[length] = '\0';
 }

@@ -1,6 +1,7 @@
 #include "base/log_line.h"
 
-#include <jansson.h>
+#include "base/utf8.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -117,12 +118,6 @@ size_t tg_log_line_text(const struct tg_log_line *line, const char *time, const 
 
 /* ---- JSON ---- */
 
-static json_t *text_value(const char *text)
-{
-  json_t *value = json_string(text);
-  return value ? value : json_string("(text that is not UTF-8)");
-}
-
 char *tg_log_line_json(const struct tg_log_line *line, const char *time, size_t *length)
 {
   json_t *object =
@@ -132,11 +127,11 @@ char *tg_log_line_json(const struct tg_log_line *line, const char *time, size_t 
     json_object_set_new(object, "worker", json_integer(line->worker_id));
   if (line->shard_id >= 0)
     json_object_set_new(object, "shard", json_integer(line->shard_id));
-  json_object_set_new(object, "message", text_value(line->text));
+  json_object_set_new(object, "message", tg_json_text(line->text));
   for (const struct tg_log_field *field = line->fields; field->key != TG_KEY_END; field++) {
     if (!is_left_out(field))
       json_object_set_new(object, keys[field->key].name,
-                          keys[field->key].is_text ? text_value(field->text) : json_integer(field->number));
+                          keys[field->key].is_text ? tg_json_text(field->text) : json_integer(field->number));
   }
   char *bytes = object ? json_dumps(object, JSON_COMPACT) : NULL;
   json_decref(object);

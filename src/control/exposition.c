@@ -1,49 +1,27 @@
 #include "control/exposition.h"
 
+#include "base/utf8.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 /* ---- text ---- */
 
-/* The bytes of the UTF-8 character at `at`, up to its NUL; 0: there is none. */
-static int character_length(const unsigned char *at)
-{
-  if (at[0] < 0x80)
-    return 1;
-  int length = at[0] >= 0xf0 && at[0] < 0xf5 ? 4 : at[0] >= 0xe0 ? 3 : 2;
-  if (at[0] < 0xc2 || at[0] > 0xf4)
-    return 0;
-  for (int i = 1; i < length; i++)
-    if ((at[i] & 0xc0) != 0x80)
-      return 0;
-  bool overlong = (at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xf0 && at[1] < 0x90);
-  bool beyond = (at[0] == 0xed && at[1] > 0x9f) || (at[0] == 0xf4 && at[1] > 0x8f);
-  return overlong || beyond ? 0 : length;
-}
-
-bool tg_is_utf8(const char *text)
-{
-  for (int length; *text; text += length)
-    if ((length = character_length((const unsigned char *)text)) == 0)
-      return false;
-  return true;
-}
-
 static void put_escaped(struct tg_buf *out, const char *text, bool quotes)
 {
-  for (const char *at = text; *at;) {
-    int length = character_length((const unsigned char *)at);
-    if (*at == '\n')
+  struct tg_buf mended = {0};
+  tg_utf8_mend(&mended, text, strlen(text));
+  for (size_t i = 0; i < mended.length; i++) {
+    char c = mended.data[i];
+    if (c == '\n')
       tg_buf_append(out, "\\n", 2);
-    else if (*at == '\\' || (*at == '"' && quotes))
-      tg_buf_append(out, (char[]){'\\', *at}, 2);
-    else if (length == 0)
-      tg_buf_append(out, "\xef\xbf\xbd", 3);
+    else if (c == '\\' || (c == '"' && quotes))
+      tg_buf_append(out, (char[]){'\\', c}, 2);
     else
-      tg_buf_append(out, at, (size_t)length);
-    at += length > 0 ? length : 1;
+      tg_buf_append(out, &c, 1);
   }
+  tg_buf_free(&mended);
 }
 
 static void put_uint(struct tg_buf *out, uint64_t value)

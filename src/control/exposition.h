@@ -40,8 +40,6 @@ void tg_sample_uint(struct tg_exposition *exposition, uint64_t value);
 void tg_sample_ms(struct tg_exposition *exposition, int64_t ms); /* in seconds */
 void tg_sample_double(struct tg_exposition *exposition, double value);
 
-bool tg_is_utf8(const char *text);
-
 /* A histogram's samples, under `labels`: counts[limit_count + 1], not
  * cumulative. */
 void tg_histogram(struct tg_exposition *exposition, const char *labels, const double *limits,

@@ -3,6 +3,8 @@
  * says stands under its `worker`. */
 
 #include "control/metrics.h"
+
+#include "base/utf8.h"
 #include "shard/series.h"
 
 #include <math.h>
@@ -58,7 +60,9 @@ static bool are_labels(const char *at)
 static bool is_sound(const struct tg_series_text *text)
 {
   const char *end = skip_name(text->name, true);
-  return end > text->name && !*end && are_labels(text->labels) && tg_is_utf8(text->labels);
+  size_t length = strlen(text->labels);
+  return end > text->name && !*end && are_labels(text->labels) &&
+         tg_utf8_valid(text->labels, length) == length;
 }
 
 static char *copy_text(char **to, const char *text, size_t length)

@@ -1,5 +1,6 @@
 #include "control/request.h"
 
+#include "base/utf8.h"
 #include "control/connection.h"
 
 #include <stdarg.h>
@@ -49,13 +50,6 @@ void tg_respond_json(struct tg_request *request, int status, json_t *json)
   free(text);
 }
 
-/* Text from scripts and clients may be anything. */
-static json_t *text_of(const char *text)
-{
-  json_t *json = json_string(text);
-  return json ? json : json_string("(text that is not UTF-8)");
-}
-
 void tg_respond_error(struct tg_request *request, int status, const char *format, ...)
 {
   char text[TG_ERROR_MESSAGE_SIZE];
@@ -63,13 +57,14 @@ void tg_respond_error(struct tg_request *request, int status, const char *format
   va_start(list, format);
   vsnprintf(text, sizeof text, format, list);
   va_end(list);
-  tg_respond_json(request, status, json_pack("{s:o}", "error", text_of(text)));
+  tg_respond_json(request, status, json_pack("{s:o}", "error", tg_json_text(text)));
 }
 
 void tg_respond_failure(struct tg_request *request, const struct tg_error *error)
 {
   tg_respond_json(request, tg_status_of(error->code),
-                  json_pack("{s:o, s:o}", "error", text_of(error->message), "code", text_of(error->code)));
+                  json_pack("{s:o, s:o}", "error", tg_json_text(error->message), "code",
+                            tg_json_text(error->code)));
 }
 
 int tg_status_of(const char *code)

@@ -3,6 +3,7 @@
  * beside it, and for a guild's op 8 "join". */
 
 #include "base/suggest.h"
+#include "base/utf8.h"
 #include "control/routes.h"
 #include "manager/manager.h"
 #include "manager/status.h"
@@ -135,9 +136,8 @@ static void on_part(void *ctx, json_t *value, const struct tg_error *error)
   bool sent = !error;
   json_t *result = json_pack("{s:i, s:b}", "shardId", part.shard_id, "sent", sent);
   if (error) {
-    json_t *text = json_string(error->message);
-    json_object_set_new(result, "error", text ? text : json_string("(text that is not UTF-8)"));
-    json_object_set_new(result, "code", json_string(error->code));
+    json_object_set_new(result, "error", tg_json_text(error->message));
+    json_object_set_new(result, "code", tg_json_text(error->code));
   }
   json_array_append_new(gathering->results, result);
   gathering->sent += sent;

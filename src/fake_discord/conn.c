@@ -1,5 +1,6 @@
 #include "fake_discord/conn.h"
 
+#include "base/utf8.h"
 #include "fake_discord/bulk.h"
 #include "fake_discord/emit.h"
 #include "fake_discord/journal.h"
@@ -187,7 +188,7 @@ static void on_client_close(struct tg_fake_conn *conn, const struct tg_fake_fram
     snprintf(reason, sizeof reason, "%.*s", (int)frame->length - 2, frame->payload + 2);
   record_end(conn, "client", "close", code, reason);
   bool wrong = frame->length == 1 || (code && !tg_fake_close_code_is_legal(code)) ||
-               !tg_fake_is_utf8(reason, strlen(reason));
+               tg_utf8_valid(reason, strlen(reason)) < strlen(reason);
   if (wrong)
     tg_fake_violation(conn->fake, conn, "close_frame", "1002", "Close frame with code %d", code);
   /* Our own 1000 or 1001 ends the session (reference, section 3). */

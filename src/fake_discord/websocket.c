@@ -1,5 +1,6 @@
 #include "fake_discord/websocket.h"
 
+#include "base/utf8.h"
 #include "proto/payload.h"
 
 #include <stdio.h>
@@ -117,7 +118,7 @@ static enum tg_fake_read take_data(struct tg_fake_reader *reader, struct tg_fake
   *frame = (struct tg_fake_frame){
       .opcode = reader->opcode, .payload = reader->message.data, .length = reader->message.length};
   reader->opcode = 0;
-  if (frame->opcode == TG_WS_TEXT && !tg_fake_is_utf8(frame->payload, frame->length))
+  if (frame->opcode == TG_WS_TEXT && tg_utf8_valid(frame->payload, frame->length) < frame->length)
     return wrong(reader, frame, 1007, "the text is not UTF-8");
   return TG_FAKE_READ_MESSAGE;
 }
@@ -195,25 +196,4 @@ bool tg_fake_close_code_is_legal(int code)
   if (code >= 3000)
     return code < 5000;
   return code >= 1000 && code <= 1014 && code != 1004 && code != 1005 && code != 1006;
-}
-
-bool tg_fake_is_utf8(const char *text, size_t length)
-{
-  const unsigned char *at = (const unsigned char *)text, *end = at + length;
-  while (at < end) {
-    unsigned char first = *at++;
-    if (first < 0x80)
-      continue;
-    int more = first >= 0xf0 && first <= 0xf4 ? 3 : first >= 0xe0 ? 2 : first >= 0xc2 ? 1 : 0;
-    if (more == 0 || first > 0xf4 || end - at < more)
-      return false;
-    unsigned char low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-    unsigned char high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-    for (int i = 0; i < more; i++, low = 0x80, high = 0xbf)
-      if (*at < low || *at > high)
-        return false;
-      else
-        at++;
-  }
-  return true;
 }

@@ -61,4 +61,3 @@ size_t tg_fake_close_payload(char *buffer, int code, const char *reason);
 /* Whether `code` may stand in a Close frame. */
 bool tg_fake_close_code_is_legal(int code);
 
-bool tg_fake_is_utf8(const char *text, size_t length);

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "manager/internal.h"
 
 #include <stdlib.h>
@@ -130,8 +131,7 @@ static void reply_failure(struct tg_reload_run *run)
 {
   struct tg_error error;
   tg_fail(&error, "reload_failed", "the reload failed, nothing has changed: %s", run->problem.data);
-  json_t *text = json_string(run->problem.data);
-  json_t *value = json_pack("{s:o}", "problem", text ? text : json_string("(text that is not UTF-8)"));
+  json_t *value = json_pack("{s:o}", "problem", tg_json_text(run->problem.data));
   while (run->waiters) {
     struct tg_waiter *waiter = run->waiters;
     run->waiters = waiter->next;

@@ -2,6 +2,7 @@
 
 #include "script/test_kit.h"
 
+#include "base/utf8.h"
 #include "script/json.h"
 
 #include <stdio.h>
@@ -57,8 +58,7 @@ static void on_log(void *ctx, enum tg_log_level level, int shard_id, const char 
 {
   static const char *const levels[] = {"debug", "info", "warn", "error"};
   json_t *shard = shard_id == TG_NO_SHARD ? json_null() : json_integer(shard_id);
-  json_t *line = json_string(text);
-  json_t *args = json_pack("[s, o, o]", levels[level], shard, line ? line : json_string("(not UTF-8)"));
+  json_t *args = json_pack("[s, o, o]", levels[level], shard, tg_json_text(text));
   json_decref(tg_kit_tell(ctx, "log", args));
 }
 

@@ -2,6 +2,7 @@
 
 #include "script/test_kit.h"
 
+#include "base/utf8.h"
 #include "delivery/interaction_facts.h"
 #include "manager/assign.h"
 #include "proto/payload.h"
@@ -493,7 +494,7 @@ static void fault(struct tg_script *script, const char *what, const char *messag
 {
   struct tg_kit *kit = (struct tg_kit *)script->http;
   if (kit)
-    json_decref(tg_kit_tell(kit, "fault", json_pack("[s, s]", what, message)));
+    json_decref(tg_kit_tell(kit, "fault", json_pack("[o, o]", tg_json_text(what), tg_json_text(message))));
 }
 
 const struct tg_core tg_kit_core = {

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/utf8.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -303,10 +304,9 @@ void tg_ipc_answer(struct tg_ipc *ipc, const json_t *message, json_t *data, cons
   json_t *fields = json_pack("{s:O}", "nonce", nonce);
   if (error && error->code[0]) {
     json_decref(data);
-    json_t *text = json_string(error->message);
     json_object_set_new(fields, "error",
-                        json_pack("{s:s, s:o}", "code", error->code, "message",
-                                  text ? text : json_string("(text that is not UTF-8)")));
+                        json_pack("{s:o, s:o}", "code", tg_json_text(error->code), "message",
+                                  tg_json_text(error->message)));
   } else {
     json_object_set_new(fields, "data", data ? data : json_null());
   }

@@ -1,6 +1,7 @@
 /* What the manager says to a worker (the list is in ipc.h). */
 
 #include "base/log.h"
+#include "base/utf8.h"
 #include "worker/worker_impl.h"
 
 #include <stdlib.h>
@@ -167,10 +168,8 @@ static void on_prepare_reload(struct tg_worker *worker, const json_t *message)
   const struct tg_reload *reload = &worker->options.reload;
   char *problem = NULL;
   json_t *answer = json_object();
-  if (!reload->prepare(reload->ctx, &problem)) {
-    json_t *text = json_string(problem ? problem : "the script cannot be loaded");
-    json_object_set_new(answer, "problem", text ? text : json_string("(text that is not UTF-8)"));
-  }
+  if (!reload->prepare(reload->ctx, &problem))
+    json_object_set_new(answer, "problem", tg_json_text(problem ? problem : "the script cannot be loaded"));
   json_object_set_new(answer, "files", files_read(worker));
   tg_ipc_answer(worker->ipc, message, answer, NULL);
   free(problem);

@@ -117,9 +117,9 @@ static void long_lines_are_cut_with_their_newline(void **state)
 static void bytes_that_are_no_text_do_not_cost_the_line(void **state)
 {
   (void)state;
-  struct tg_log_line given = line("m", TG_WITH(TG_TEXT(REASON, "\xff"), TG_NUMBER(CODE, 1)));
+  struct tg_log_line given = line("m", TG_WITH(TG_TEXT(REASON, "\xff torn \xe2\x82"), TG_NUMBER(CODE, 1)));
   check_json(&given, "{\"time\":\"now\",\"level\":\"warn\",\"role\":\"worker\",\"worker\":2,\"shard\":7,"
-                     "\"message\":\"m\",\"reason\":\"(text that is not UTF-8)\",\"code\":1}\n");
+                     "\"message\":\"m\",\"reason\":\"\xef\xbf\xbd torn \xef\xbf\xbd\",\"code\":1}\n");
 }
 
 int main(void)
