@@ -7,6 +7,7 @@ local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
 local uv = require "luv"
+local wall_clock = require "spec.support.wall_clock"
 
 after_each(function()
   bot_support.cleanup()
@@ -73,6 +74,45 @@ describe("process", function()
   it("says what happened when output does not come", function()
     local p = process.start { "sh", "-c", "echo broken >&2; exit 1" }
     assert.error_matches(function() p:wait_for_output "ready" end, "broken")
+  end)
+end)
+
+describe("wall_clock", function()
+  it("moves what programs and their scripts see, while they run", function()
+    local clock = wall_clock.new()
+    clock:set(86400000)
+    local date = process.run({ "date", "-u", "+%F" }, { env = clock:env() })
+    assert.equal("1970-01-02\n", date.stdout)
+    local script = paths.write(paths.tmp() .. "/script.lua",
+      'require("tidegate").configure { token = "a-token", intents = 1 } print("it is", os.date "!%F")')
+    clock:step(300 * wall_clock.DAY)
+    clock:step(-wall_clock.DAY)
+    local check = process.run({ paths.bin "tidegate", "check", script }, { env = clock:env() })
+    assert.equal(0, check.exit_code, check.stderr)
+    assert.matches("1970%-10%-28T[^\n]*: it is\t1970%-10%-28\n", check.stderr)
+    assert.is_true(math.abs(clock:now() - 300 * wall_clock.DAY) < 60000 * paths.slow)
+  end)
+
+  it("leaves the monotonic clock alone", function()
+    local clock = wall_clock.new()
+    local program = [[
+      local uv = require "luv"
+      io.stdout:setvbuf "line"
+      print(uv.hrtime(), (uv.gettimeofday()))
+      io.read()
+      print(uv.hrtime(), (uv.gettimeofday()))
+    ]]
+    local fifo = paths.tmp() .. "/go"
+    local p = process.start({ "sh", "-c", 'mkfifo "$1" && exec luajit -e "$2" <>"$1"', "sh", fifo, program },
+      { env = clock:env { LUA_PATH = package.path, LUA_CPATH = package.cpath } })
+    p:wait_for_output("\n", "stdout")
+    clock:step(-3 * wall_clock.DAY)
+    paths.write(fifo, "\n")
+    p:wait()
+    local before, wall_before, after, wall_after = p.stdout:match "(%S+)%s+(%d+)%s+(%S+)%s+(%d+)"
+    local passed = (tonumber(after) - tonumber(before)) / 1e9
+    assert.is_true(passed >= 0 and passed < 60 * paths.slow, p.stdout)
+    assert.is_true(math.abs(wall_after - wall_before - passed + 3 * 86400) < 5, p.stdout)
   end)
 end)
 
