@@ -157,8 +157,7 @@ gateway.filter("GUILD_CREATE", function(event) gateway.log.info("filtered as %s"
     for _, name in ipairs { "MESSAGE_CREATE", "MESSAGE_UPDATE" } do
       s.fake:emit { event = name, d = {
         id = id, guild_id = guild, channel_id = "1", content = content or "ahoy", author = { id = "1" },
-        edited_timestamp = name == "MESSAGE_UPDATE" and "2026-01-01T00:00:00.000000+00:00" or nil,
-        embeds = {},
+        embeds = name == "MESSAGE_UPDATE" and { {} } or nil,
       } }
     end
   end

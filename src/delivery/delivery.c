@@ -218,7 +218,6 @@ static bool script_delivers(const struct tg_delivery *delivery)
 void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_config *config)
 {
   delivery->config = config;
-  delivery->by_content = config->intents & TG_INTENT_MESSAGE_CONTENT;
   free(delivery->authorization);
   delivery->authorization = NULL;
   if (config->event_handler.authorization) {

@@ -182,7 +182,6 @@ struct tg_delivery {
   uint64_t drops[TG_DROP_REASONS];    /* since the last report */
   bool dropping;                      /* the program's log has said so */
   struct tg_losses losses;
-  bool by_content;                        /* the message content intent is there */
   struct tg_message_cache *messages;
   struct tg_interactions interactions;
   struct tg_callbacks callbacks;

@@ -96,36 +96,32 @@ static void on_guild_delete(struct tg_lane *lane, struct tg_event *event)
 
 /* --- messages: message_updates --------------------------------------------- */
 
-static bool changed(struct tg_delivery *delivery, const struct tg_message_facts *facts)
+static bool changed(const struct tg_delivery *delivery, const struct tg_message_facts *facts)
 {
-  if (!delivery->messages)
-    return delivery->by_content || facts->edited > 0;
-  return tg_message_cache_changed(delivery->messages, facts, delivery->by_content);
+  return !delivery->messages || tg_message_cache_changed(delivery->messages, facts);
 }
 
 bool tg_delivery_message_changed(struct tg_delivery *delivery, const struct tg_event *event)
 {
   struct tg_message_facts facts;
   return event->type != TG_EVENT_MESSAGE_UPDATE || delivery->config->message_updates == TG_UPDATES_ALL ||
-         !tg_message_facts(event->data, false, &facts) || changed(delivery, &facts);
+         !tg_message_facts(event->data, &facts) || changed(delivery, &facts);
 }
 
-/* False: the update changes nothing that is written. */
+/* False: the update changes nothing that anybody did to the message. */
 static bool on_message(struct tg_delivery *delivery, struct tg_event *event)
 {
   struct tg_hooks *hooks = delivery->hooks;
-  bool update = event->type == TG_EVENT_MESSAGE_UPDATE;
-  bool keep = true, wanted = delivery->config->message_updates == TG_UPDATES_CONTENT;
-  bool hooked = tg_hooked(hooks, TG_METHOD_cache_message_changed);
+  bool keep = true;
   struct tg_message_facts facts;
   if (hooks->want[TG_EVENT_MESSAGE_UPDATE] & TG_WANT_DROP)
     return true;
-  if (!update && !delivery->by_content) /* it has no time that could be newer than none */
-    return true;
-  bool read = wanted && tg_message_facts(event->data, !update, &facts);
-  if (update) {
+  bool read =
+      delivery->config->message_updates == TG_UPDATES_CONTENT && tg_message_facts(event->data, &facts);
+  if (event->type == TG_EVENT_MESSAGE_UPDATE) {
     struct tg_value argument = tg_value_event(event), result;
-    if (hooked && tg_hook_call(hooks, TG_METHOD_cache_message_changed, &argument, 1, TG_BOOL, &result))
+    if (tg_hooked(hooks, TG_METHOD_cache_message_changed) &&
+        tg_hook_call(hooks, TG_METHOD_cache_message_changed, &argument, 1, TG_BOOL, &result))
       keep = result.boolean;
     else
       keep = !read || changed(delivery, &facts);

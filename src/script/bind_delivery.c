@@ -285,7 +285,7 @@ static int l_guild_create_kind(lua_State *L)
   return 1;
 }
 
-/* message_changed(event) -> whether a MESSAGE_UPDATE changes what is written */
+/* message_changed(event) -> whether a MESSAGE_UPDATE changes the message */
 static int l_message_changed(lua_State *L)
 {
   struct tg_event *event = tg_check_event(L, 2, true);

@@ -22,7 +22,7 @@
 ---@field event_handler? tidegate.Config.event_handler
 ---@field queue? tidegate.Config.queue
 ---@field interaction? tidegate.Config.interaction
----@field message_updates? "content"|"all" "content" drops updates that change nothing but embeds.
+---@field message_updates? "content"|"all" "content" drops those in which nobody did anything.
 ---@field resharding? tidegate.Config.resharding
 ---@field control? tidegate.Config.control
 ---@field identify? tidegate.Config.identify

@@ -77,7 +77,8 @@ static void computed_filters_decide(void **state)
   assert_non_null(strstr(posts[0].body, "{\"old\":1}"));
   verdict = TG_REPLACED;
   deliver(1, "CHANNEL_UPDATE", "{\"old\":1}");
-  assert_non_null(strstr(posts[1].body, "\"message\":{\"t\":\"CHANNEL_UPDATE\",\"s\":1,\"op\":0,\"d\":{\"new\":1}}}"));
+  assert_non_null(
+      strstr(posts[1].body, "\"message\":{\"t\":\"CHANNEL_UPDATE\",\"s\":1,\"op\":0,\"d\":{\"new\":1}}}"));
   calls[0] = '\0';
   verdict = TG_DROP;
   deliver(2, "CHANNEL_UPDATE", "{}");
@@ -154,7 +155,8 @@ static void scripts_take_over_delivery(void **state)
 static void guild_creates_are_told_apart(void **state)
 {
   (void)state;
-  deliver(0, "READY", "{\"guilds\":[{\"id\":\"10\",\"unavailable\":true},{\"id\":\"11\",\"unavailable\":true}]}");
+  deliver(0, "READY",
+          "{\"guilds\":[{\"id\":\"10\",\"unavailable\":true},{\"id\":\"11\",\"unavailable\":true}]}");
   answer(0, 200);
   assert_int_equal(atomic_load(&rows[0].guilds), 2);
   deliver(0, "GUILD_CREATE", "{\"id\":\"10\",\"unavailable\":false}");
@@ -274,30 +276,35 @@ static void message_updates_without_news_are_dropped(void **state)
 {
   (void)state;
   deliver(0, "MESSAGE_CREATE", "{\"id\":\"1\",\"content\":\"hello\",\"edited_timestamp\":null}");
-  deliver(0, "MESSAGE_UPDATE", "{\"id\":\"1\",\"content\":\"hello\",\"edited_timestamp\":null,\"embeds\":[{}]}");
+  deliver(0, "MESSAGE_UPDATE",
+          "{\"id\":\"1\",\"content\":\"hello\",\"edited_timestamp\":null,\"embeds\":[{}]}");
   assert_int_equal(value(&rows[0].filtered), 1);
   deliver(0, "MESSAGE_UPDATE",
           "{\"id\":\"1\",\"content\":\"hullo\",\"edited_timestamp\":\"2026-08-20T14:04:02.766123+00:00\"}");
   assert_int_equal(value(&rows[0].filtered), 1);
-  deliver(1, "MESSAGE_UPDATE", "{\"id\":\"1\",\"content\":\"hullo\",\"edited_timestamp\":null}"); /* one cache */
+  deliver(1, "MESSAGE_UPDATE",
+          "{\"id\":\"1\",\"content\":\"hullo\",\"edited_timestamp\":null}"); /* one cache */
   assert_int_equal(value(&rows[1].filtered), 1);
   answer(0, 200);
   answer(1, 200);
   assert_int_equal(tg_delivery_settled(delivery, 0), 3);
 }
 
-static void message_updates_by_time_without_contents(void **state)
+static void message_updates_without_contents(void **state)
 {
   (void)state;
+  static const char created[] = "{\"id\":\"1\",\"content\":\"\",\"edited_timestamp\":null}";
+  static const char edited[] =
+      "{\"id\":\"1\",\"content\":\"\",\"edited_timestamp\":\"2026-08-20T14:04:02.766123+00:00\"}";
   config.intents = 0x201;
   tg_delivery_reconfigure(delivery, &config);
-  deliver(0, "MESSAGE_UPDATE", "{\"id\":\"1\",\"content\":\"\",\"edited_timestamp\":null}");
+  deliver(0, "MESSAGE_CREATE", created);
+  deliver(0, "MESSAGE_UPDATE", created);
   assert_int_equal(value(&rows[0].filtered), 1);
-  for (int i = 0; i < 2; i++)
-    deliver(0, "MESSAGE_UPDATE",
-            "{\"id\":\"1\",\"content\":\"\",\"edited_timestamp\":\"2026-08-20T14:04:02.766123+00:00\"}");
+  deliver(0, "MESSAGE_UPDATE", edited);
+  assert_int_equal(value(&rows[0].filtered), 1);
+  deliver(0, "MESSAGE_UPDATE", edited);
   assert_int_equal(value(&rows[0].filtered), 2);
-  assert_int_equal(post_count, 1);
 }
 
 static void all_message_updates_pass_if_wanted(void **state)
@@ -375,7 +382,7 @@ int main(void)
       IN_WORLD(guilds_loaded_at_once_without_guilds),
       IN_WORLD(scripts_may_name_the_kind),
       IN_WORLD(message_updates_without_news_are_dropped),
-      IN_WORLD(message_updates_by_time_without_contents),
+      IN_WORLD(message_updates_without_contents),
       IN_WORLD(all_message_updates_pass_if_wanted),
       IN_WORLD(scripts_may_judge_updates),
       IN_WORLD(messages_without_id_pass),
