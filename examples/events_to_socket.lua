@@ -4,7 +4,7 @@
 --
 -- Whoever listens there accepts one connection from each worker and reads lines such as
 --
---   {"shardId":0,"epoch":7,"message":{"t":"MESSAGE_CREATE","s":42,"op":0,"d":{...}}}
+--   {"shardId":0,"epoch":1798761607,"message":{"t":"MESSAGE_CREATE","s":42,"op":0,"d":{...}}}
 --
 -- There are no answers: an event counts as delivered once it is written. While nobody listens, events wait
 -- in memory, up to LIMIT; after that new ones are dropped and counted. Where none may ever be lost use an

@@ -103,8 +103,8 @@ end)
     local log = s.gateway.stderr
     for _, line in ipairs {
       "info  worker 0 shard 0: disconnected: [^\n]* code=4000 reason=\"A reason.\" next=resume\n",
-      "info  worker 0 shard 0: resumed epoch=1 sequence=%d+\n",
-      "info  worker 0 shard 1: ready: a new session epoch=2\n",
+      "info  worker 0 shard 0: resumed epoch=%d+ sequence=%d+\n",
+      "info  worker 0 shard 1: ready: a new session epoch=%d+\n",
       "error worker 0 shard 0: TYPING_START %([^\n]*script.lua:%d+%) failed; it has ended\n",
       "error worker 0: the event handler is down: [^\n]* url=http://127.0.0.1:%d+ reason=\"[^\n]*401",
       "info  worker 0: the event handler is up again url=http://127.0.0.1:%d+ duration=%d+ events=%d+\n",

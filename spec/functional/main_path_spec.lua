@@ -50,9 +50,10 @@ describe("the main path", function()
     local event = s.bot:wait_for_events(1, "SOMETHING_NEW")[1]
 
     assert.equal(1, event.shard)
-    assert.equal(1, event.epoch)
-    assert.equal(('{"shardId":1,"epoch":1,"message":%s}'):format(text), event.body)
-    assert.equal("1.1." .. sequence, event.key)
+    local epoch = s.bot:first_epoch(1)
+    assert.equal(epoch, event.epoch)
+    assert.equal(('{"shardId":1,"epoch":%d,"message":%s}'):format(epoch, text), event.body)
+    assert.equal(("1.%d.%d"):format(epoch, sequence), event.key)
     local request = requests[#requests]
     assert.equal("POST", request.method)
     assert.equal("secret-of-the-bot", request.headers.authorization)
@@ -63,7 +64,7 @@ describe("the main path", function()
     local readies = s.bot:select "READY"
     assert.equal(2, #readies)
     for _, ready in ipairs(readies) do
-      assert.equal(("%d.1.1"):format(ready.shard), ready.key)
+      assert.equal(("%d.%d.1"):format(ready.shard, ready.epoch), ready.key)
     end
   end)
 

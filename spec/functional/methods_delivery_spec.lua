@@ -104,9 +104,17 @@ end
       return request.headers["idempotency-key"]:find "%.2$" and event.t == "GUILD_CREATE" and 202 or nil
     end } })
     s.gateway:wait_ready(1)
-    loop.wait_for("the second event, again", function() return (s.bot.attempts["0.1.2"] or 0) >= 2 end)
-    assert.equal(1, s.bot.attempts["0.1.1"])
-    assert.is_nil(s.bot.attempts["0.1.3"]) -- order is kept
+    local function attempts(sequence)
+      for key, count in pairs(s.bot.attempts) do
+        if key:find("^0%.%d+%." .. sequence .. "$") then
+          return count
+        end
+      end
+      return 0
+    end
+    loop.wait_for("the second event, again", function() return attempts(2) >= 2 end)
+    assert.equal(1, attempts(1))
+    assert.equal(0, attempts(3)) -- order is kept
     s.bot:answer(nil)
     s.fake:emit { count = 5 }
     s:wait_delivered()

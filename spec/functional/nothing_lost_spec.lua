@@ -149,7 +149,7 @@ describe("with a log", function()
     local list = gaps(s)
     assert.equal(1, #list)
     assert.equal("session_lost", list[1].gap.reason)
-    assert.equal(1, list[1].epoch)
+    assert.equal(s.bot:first_epoch(), list[1].epoch)
   end)
 end)
 

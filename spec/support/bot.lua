@@ -255,6 +255,11 @@ function Bot:select(which)
   return found
 end
 
+-- The epoch of the shard's first session: a time, of which no spec knows more than that.
+function Bot:first_epoch(shard)
+  return self.by_shard[shard or 0][1].epoch
+end
+
 -- Waits until at least n events are accepted (of a name or kind, as select() takes it); returns them.
 function Bot:wait_for_events(n, which, timeout)
   loop.step()

@@ -76,9 +76,20 @@ static bool copy_string(const struct tg_envelope *packet, const char *key, char 
   return true;
 }
 
+static uint64_t next_epoch(const struct tg_shard *shard)
+{
+  tg_ms now = tg_wall_clock();
+  if (shard->session.epoch == 0 && !tg_clock_is_sane(now))
+    tg_log(TG_WARN, shard->id,
+           "the clock of this machine is wrong: it says %lld seconds since 1970. A bot that has seen later "
+           "epochs than those that begin now takes new events for old ones",
+           (long long)(now / 1000));
+  return tg_next_epoch(shard->session.epoch, now);
+}
+
 static bool begin_session(struct tg_shard *shard, const struct tg_envelope *packet)
 {
-  struct tg_session session = {.epoch = shard->session.epoch + 1, .seen_at = tg_wall_clock()};
+  struct tg_session session = {.epoch = next_epoch(shard), .seen_at = tg_wall_clock()};
   if (!packet->data.at || !copy_string(packet, "session_id", session.id, sizeof session.id)) {
     tg_log(TG_ERROR, shard->id, "READY has no session_id: reconnecting");
     tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_LOST, tg_patience(5000));

@@ -72,6 +72,18 @@ int tg_close_code(int place)
   return place < LOW_CODES ? LOW + place : HIGH + place - LOW_CODES;
 }
 
+/* Unix seconds. The event log gives an epoch 32 bits. */
+static const tg_ms in_2026 = 1767225600, in_2089 = 3755289600;
+
+bool tg_clock_is_sane(tg_ms now) { return now / 1000 >= in_2026 && now / 1000 < in_2089; }
+
+uint64_t tg_next_epoch(uint64_t last, tg_ms now)
+{
+  if (last > 0)
+    return last + 1;
+  return (uint64_t)(tg_clock_is_sane(now) ? now / 1000 : in_2026);
+}
+
 /* FNV-1a: tells one bot from another; nothing secret can be read back. */
 static uint64_t hash(uint64_t state, const void *bytes, size_t length)
 {

@@ -43,7 +43,7 @@ int tg_close_code(int place); /* 0: the others */
 struct tg_session {
   char id[TG_SESSION_ID_MAX]; /* "": none */
   char resume_url[TG_RESUME_URL_MAX];
-  uint64_t epoch;    /* counts the sessions of this shard, from 1 */
+  uint64_t epoch;    /* counts the sessions of this shard: tg_next_epoch(); 0: there was none yet */
   uint64_t sequence; /* the durable one: RESUME from here */
   int64_t seen_at;   /* wall clock of the last sign of life of this session */
 };
@@ -70,6 +70,15 @@ struct tg_shard_row {
    * if that was the end of the worker, they are not started for these again. */
   _Atomic uint64_t handled_epoch, handled_sequence;
 };
+
+/* The epoch of the session that follows the one of epoch `last`. Where nothing is
+ * known of an earlier one (0) it is the time in Unix seconds, `now` being
+ * tg_wall_clock(): a state directory that was lost must not take the epochs back
+ * below those that the bot has seen, or it would drop all that comes. A clock that
+ * cannot be right is not believed (tg_clock_is_sane()). */
+uint64_t tg_next_epoch(uint64_t last, tg_ms now);
+/* Whether the wall clock is where it can be while this program is in use. */
+bool tg_clock_is_sane(tg_ms now);
 
 struct tg_shard_table;
 

@@ -17,7 +17,7 @@
 ---@field state tidegate.ShardState
 ---@field session_id? string
 ---@field sequence? integer
----@field epoch integer Counts the sessions of this shard.
+---@field epoch integer Counts the sessions of this shard; the first one has the time in Unix seconds.
 ---@field rtt integer ms; -1: unknown
 ---@field worker_id integer
 ---@field total_shards integer

@@ -102,6 +102,23 @@ static void epochs_go_on_in_an_empty_table(void **state)
   tg_shard_table_close(table);
 }
 
+static void an_epoch_follows_the_last_one_or_is_the_time(void **state)
+{
+  (void)state;
+  enum { IN_2026 = 1767225600 };
+  static const struct {
+    uint64_t last;
+    tg_ms now;
+    uint64_t next;
+  } rows[] = {
+      {0, 1790000000999, 1790000000}, {7, 1790000000999, 8},   {1790000000, 1780000000000, 1790000001},
+      {0, 0, IN_2026},                {0, 4294967296, IN_2026}, /* a clock that began at 1970 */
+      {0, 4102444800000, IN_2026},    {0, -1000, IN_2026},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    assert_int_equal(tg_next_epoch(rows[i].last, rows[i].now), rows[i].next);
+}
+
 /* kill -9 in the middle of a write leaves the guard odd. */
 static void a_half_written_session_is_not_used(void **state)
 {
@@ -154,6 +171,7 @@ int main(void)
       IN_DIRECTORY(another_bot_starts_empty),        IN_DIRECTORY(a_half_written_session_is_not_used),
       IN_DIRECTORY(peek_knows_whose_table_it_is),    IN_DIRECTORY(garbage_in_the_file_is_replaced),
       IN_DIRECTORY(epochs_go_on_in_an_empty_table),
+      cmocka_unit_test(an_epoch_follows_the_last_one_or_is_the_time),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
