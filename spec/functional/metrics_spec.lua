@@ -311,6 +311,26 @@ gateway.on("TYPING_START", function() while true do end end)
     s:wait_counter("resumes_ok", 2)
   end)
 
+  -- The script stands still once, in each process, and the beats after that are on time.
+  it("show a stall that was over when they were asked", function()
+    local s = scene.start { bot = false, reload = false, script = HEAD .. [[
+gateway.configure { script = { slice_budget = 60000, kill_after = 60000 } }
+gateway.after(1, function()
+  local now = os.clock()
+  while os.clock() - now < 0.7 do end
+  gateway.sleep(2500)
+  gateway.log.info "stood still, long ago"
+end)
+]] }
+    s.gateway:wait_for_log "manager: stood still, long ago"
+    s.gateway:wait_for_log "worker 0: stood still, long ago"
+    local metrics = scrape(s)
+    for _, worker in ipairs { "manager", "0" } do
+      local lag = metrics:value("tidegate_worker_loop_lag_seconds", { worker = worker })
+      assert(lag >= 0.69, ("%s: %g"):format(worker, lag))
+    end
+  end)
+
   -- What follows what in the names of an expression is not looked at, only whether they are there.
   it("are all there that the examples use", function()
     local metrics = full_scrape()

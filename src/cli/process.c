@@ -1,6 +1,7 @@
 #include "cli/process.h"
 
 #include "base/log.h"
+#include "shard/loop_lag.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,6 +100,7 @@ int tg_process_begin(struct tg_process *process, enum tg_role role, int worker_i
   first_log_settings(role, worker_id);
   raise_file_limit();
   uv_loop_init(&process->loop);
+  tg_loop_lag_watch(&process->loop);
   process->script = tg_script_new(role, &process->loop, worker_id);
   if (sources_fd >= 0)
     tg_script_give_sources(process->script, sources_fd);
@@ -129,6 +131,7 @@ void tg_process_exit(void *ctx, int exit_code)
 
 int tg_process_run(struct tg_process *process)
 {
+  tg_loop_lag_begin();
   while (!process->over && uv_run(&process->loop, UV_RUN_DEFAULT) != 0) {
   }
   tg_log_flush();

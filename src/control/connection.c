@@ -1,6 +1,6 @@
 #include "control/connection.h"
 
-#include "base/clock.h"
+#include "base/timer.h"
 #include "control/request_reader.h"
 #include "control/server.h"
 
@@ -103,8 +103,7 @@ static void enter(struct tg_connection *connection, enum phase phase, tg_ms time
     uv_timer_stop(&connection->timer);
     return;
   }
-  uv_update_time(connection->timer.loop);
-  uv_timer_start(&connection->timer, on_late, (uint64_t)tg_patience(time), 0);
+  tg_timer_start(&connection->timer, on_late, tg_patience(time));
 }
 
 static void enter_idle(struct tg_connection *connection)

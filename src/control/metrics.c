@@ -102,8 +102,9 @@ static void write_workers(struct tg_exposition *exposition, struct tg_manager *m
     tg_sample_uint(exposition, (uint64_t)atomic_load(&stats->generation));
   }
   tg_family(exposition, "tidegate_worker_loop_lag_seconds", "gauge",
-            "How late the last beat of the worker's event loop came, or how long the next one is overdue.");
-  TG_EACH_PAGE(manager, 0, i, stats)
+            "The longest time that the event loop was busy at a stretch, since the last scrape and of the "
+            "last minute.");
+  TG_EACH_PAGE(manager, TG_MANAGER_ITSELF, i, stats)
   {
     (void)stats;
     tg_label_process(exposition, i);

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/timer.h"
 #include "manager/internal.h"
 #include "manager/state_file.h"
 
@@ -207,8 +208,7 @@ static void stand_in(struct tg_manager *manager, const char *why)
 
 static void retry_in(struct tg_manager *manager, tg_ms delay)
 {
-  uv_update_time(manager->loop);
-  uv_timer_start(&manager->fetch_timer, tg_fetch_on_timer, delay > 0 ? (uint64_t)delay : 1, 0);
+  tg_timer_start(&manager->fetch_timer, tg_fetch_on_timer, delay > 0 ? delay : 1);
 }
 
 static void failed_at_start(struct tg_manager *manager, const struct tg_error *error)

@@ -1,6 +1,7 @@
 #include "manager/figures.h"
 
 #include "manager/internal.h"
+#include "shard/loop_lag.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -44,22 +45,6 @@ static void look_at(struct tg_process_usage *usage, int pid)
   uint64_t cpu;
   if (pid > 0 && read_usage(pid, &cpu, &usage->memory))
     usage->cpu = usage->cpu_earlier + cpu;
-}
-
-void tg_figures_look(struct tg_manager *manager)
-{
-  look_at(&manager->usage, getpid());
-  for (int i = 0; i < manager->worker_count; i++) {
-    struct tg_managed_worker *worker = &manager->workers[i];
-    look_at(&worker->usage, worker->process ? worker->process->pid : 0);
-  }
-}
-
-void tg_figures_worker_gone(struct tg_managed_worker *worker)
-{
-  tg_stats_clear_gauges(worker->stats);
-  worker->usage.cpu_earlier = worker->usage.cpu;
-  worker->usage.memory = 0;
 }
 
 void tg_gateway_usage(struct tg_manager *manager, int worker, struct tg_process_usage *usage)
@@ -119,12 +104,50 @@ int tg_gateway_handlers(const struct tg_manager *manager, struct tg_handler_stat
 
 struct tg_reload_counts tg_gateway_reloads(const struct tg_manager *manager) { return manager->reloads; }
 
-int64_t tg_gateway_loop_lag(const struct tg_manager *manager, int worker)
+/* ---- lag ---- */
+
+/* A loop that turns says so at least once in BEAT; 0: it does, or there is none. */
+static tg_ms overdue(const struct tg_stats *stats, tg_ms now)
 {
-  const struct tg_stats *stats = tg_gateway_stats(manager, worker);
-  int64_t alive_at = stats ? atomic_load(&stats->alive_at) : 0;
-  if (alive_at == 0)
-    return 0;
-  int64_t late = tg_now() - alive_at - BEAT, last = atomic_load(&stats->loop_lag);
-  return late > last ? late : last;
+  tg_ms alive_at = atomic_load(&stats->alive_at);
+  return alive_at > 0 && now - alive_at > BEAT ? now - alive_at - BEAT : 0;
+}
+
+static void note_lag(const struct tg_stats *stats, tg_ms now, int64_t *lag)
+{
+  tg_ms longest = stats ? tg_loop_lag_longest(stats, now) : 0, late = stats ? overdue(stats, now) : 0;
+  longest = late > longest ? late : longest;
+  if (longest > *lag)
+    *lag = longest;
+}
+
+int64_t tg_gateway_loop_lag(struct tg_manager *manager, int worker)
+{
+  int64_t *lag = worker == TG_MANAGER_ITSELF ? &manager->lag : &manager->workers[worker].lag;
+  note_lag(tg_gateway_stats(manager, worker), tg_now(), lag);
+  int64_t longest = *lag;
+  *lag = 0;
+  return longest;
+}
+
+void tg_figures_look(struct tg_manager *manager)
+{
+  tg_ms now = tg_now();
+  look_at(&manager->usage, getpid());
+  note_lag(tg_stats(), now, &manager->lag);
+  for (int i = 0; i < manager->worker_count; i++) {
+    struct tg_managed_worker *worker = &manager->workers[i];
+    look_at(&worker->usage, worker->process ? worker->process->pid : 0);
+    note_lag(worker->stats, now, &worker->lag);
+  }
+}
+
+/* It may have been killed for standing still: that was its longest turn. */
+void tg_figures_worker_gone(struct tg_managed_worker *worker)
+{
+  tg_ms now = tg_now();
+  tg_loop_lag_note(worker->stats, overdue(worker->stats, now), now);
+  tg_stats_clear_gauges(worker->stats);
+  worker->usage.cpu_earlier = worker->usage.cpu;
+  worker->usage.memory = 0;
 }

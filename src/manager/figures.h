@@ -45,6 +45,7 @@ struct tg_reload_counts {
 
 struct tg_reload_counts tg_gateway_reloads(const struct tg_manager *manager);
 
-/* ms since the loop of that worker was last heard of, beyond what is usual; the
- * lateness of its last beat, if that is more. */
-int64_t tg_gateway_loop_lag(const struct tg_manager *manager, int worker);
+/* The longest time, in ms, that the loop of that process was busy at a stretch,
+ * since the last call and of the last minute (so that several who ask see it,
+ * too); what it is busy with right now counts. */
+int64_t tg_gateway_loop_lag(struct tg_manager *manager, int worker);

@@ -88,6 +88,7 @@ struct tg_managed_worker {
   struct tg_stats *stats; /* what its processes count, one after the other; NULL: none yet */
   int stats_fd;
   struct tg_process_usage usage;
+  int64_t lag;           /* figures.c */
   bool was_ready;        /* some process of this place was */
   int generation;        /* of the script it runs */
   int prepared;          /* generation it has ready beside that; 0: none */
@@ -173,6 +174,7 @@ struct tg_manager {
   json_t *presence; /* d of op 3 for all shards; NULL: as configured */
   int generation;
   struct tg_process_usage usage; /* its own */
+  int64_t lag;                   /* likewise */
   struct tg_reload_counts reloads;
   struct tg_reload_run *reload;
   json_t *needs_restart; /* keys that the last reload could not change; NULL: none */

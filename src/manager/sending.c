@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/timer.h"
 #include "manager/internal.h"
 #include "proto/payload.h"
 
@@ -84,8 +85,7 @@ static void arm(struct tg_manager *manager)
   uv_timer_stop(&manager->send_timer);
   if (first == INT64_MAX || tg_manager_stopping(manager))
     return;
-  uv_update_time(manager->loop);
-  uv_timer_start(&manager->send_timer, tg_sendings_on_timer, first > now ? (uint64_t)(first - now) : 0, 0);
+  tg_timer_start(&manager->send_timer, tg_sendings_on_timer, first - now);
 }
 
 /* Whoever is told may send again: the list is walked anew after each. */

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/timer.h"
 #include "manager/internal.h"
 
 #include <limits.h>
@@ -85,8 +86,7 @@ static void close_gate(struct tg_manager *manager, int held_back)
          manager->config->resharding.identify_reserve, held_back, held_back == 1 ? "" : "s",
          held_back == 1 ? "s" : "");
   manager->gate_closed = true;
-  uv_update_time(manager->loop);
-  uv_timer_start(&manager->gate_timer, tg_slots_on_gate_timer, (uint64_t)wait, 0);
+  tg_timer_start(&manager->gate_timer, tg_slots_on_gate_timer, wait);
 }
 
 void tg_slots_on_gate_timer(uv_timer_t *timer)
@@ -207,9 +207,7 @@ void tg_slots_pump(struct tg_manager *manager)
   uv_timer_stop(&manager->slot_timer);
   if (wakeup < 0 || tg_manager_stopping(manager))
     return;
-  uv_update_time(manager->loop);
-  uv_timer_start(&manager->slot_timer, tg_slots_on_timer, wakeup > now ? (uint64_t)(wakeup - now) : 0,
-                 0);
+  tg_timer_start(&manager->slot_timer, tg_slots_on_timer, wakeup - now);
 }
 
 void tg_slots_on_timer(uv_timer_t *timer)

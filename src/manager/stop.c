@@ -2,6 +2,7 @@
  * killed when their time is up. */
 
 #include "base/log.h"
+#include "base/timer.h"
 #include "manager/internal.h"
 
 #include <stdlib.h>
@@ -15,8 +16,7 @@ enum {
 
 static void arm(struct tg_manager *manager, tg_ms wait)
 {
-  uv_update_time(manager->loop);
-  uv_timer_start(&manager->end_timer, tg_stop_on_timer, (uint64_t)wait, 0);
+  tg_timer_start(&manager->end_timer, tg_stop_on_timer, wait);
 }
 
 static void tell_to_stop(struct tg_manager *manager, tg_ms deadline)

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/timer.h"
 #include "manager/internal.h"
 
 #include <errno.h>
@@ -161,8 +162,7 @@ void tg_workers_exit_default(struct tg_manager *manager, const json_t *list, tg_
     tg_log_with(TG_INFO, TG_NO_SHARD,
                 TG_WITH(TG_NUMBER(WORKER, id), TG_NUMBER(ATTEMPT, worker->failures), TG_NUMBER(DELAY, delay)),
                 "a worker is started again");
-    uv_update_time(manager->loop);
-    uv_timer_start(worker->restart, on_restart, (uint64_t)delay, 0);
+    tg_timer_start(worker->restart, on_restart, delay);
   }
   tg_reply_value(reply, ctx, json_true());
 }

@@ -162,7 +162,6 @@ void tg_stats_clear_gauges(struct tg_stats *stats)
   atomic_store(&stats->lua_memory, 0);
   atomic_store(&stats->lua_switched_off, 0);
   atomic_store(&stats->alive_at, 0);
-  atomic_store(&stats->loop_lag, 0);
   atomic_store(&stats->log_bytes, -1);
   atomic_store(&stats->memory_bytes, 0);
   tg_series_begin(stats);

@@ -29,6 +29,7 @@ enum {
   TG_STATS_HANDLERS = 64, /* further URLs share the last place */
   TG_STATS_URL_SIZE = 512,
   TG_STATS_NAME_SIZE = 64,
+  TG_LAG_SLOTS = 7, /* a minute, and what has begun of the next */
   TG_STATS_OUTCOMES = 8, /* of a request: enum tg_outcome fits */
   TG_STATS_SERIES_BYTES = 8 << 20,
 };
@@ -80,6 +81,12 @@ struct tg_stats_lua {
   _Atomic uint64_t nanoseconds; /* of filters and handlers estimated from a sample */
 };
 
+/* The longest turn of the event loop in ten seconds. */
+struct tg_stats_lag {
+  _Atomic int64_t slot;    /* tg_now() / 10000; 0: none */
+  _Atomic int64_t longest; /* ms */
+};
+
 struct tg_stats {
   struct tg_stats_type types[TG_EVENT_TYPE_MAX];
   /* Of the types from TG_EVENT_KNOWN_COUNT on; places differ from the numbers
@@ -104,7 +111,7 @@ struct tg_stats {
 
   _Atomic int32_t generation; /* of the script */
   _Atomic int64_t alive_at;   /* tg_now() of the last beat of the loop */
-  _Atomic int32_t loop_lag;   /* gauge: ms that the last beat came late */
+  struct tg_stats_lag lag[TG_LAG_SLOTS]; /* gauge: loop_lag.h */
   _Atomic int64_t log_bytes;     /* gauge: of the event logs on disk; -1: there is none */
   _Atomic uint64_t memory_bytes; /* gauge: queued for event handlers in memory */
 

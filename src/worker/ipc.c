@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/timer.h"
 #include "base/utf8.h"
 
 #include <fcntl.h>
@@ -110,8 +111,7 @@ static void arm_timer(struct tg_ipc *ipc)
       first = pending->deadline;
   }
   tg_ms wait = first - tg_now();
-  uv_update_time(ipc->timer.loop);
-  uv_timer_start(&ipc->timer, on_timer, wait > 0 ? (uint64_t)wait : 1, 0);
+  tg_timer_start(&ipc->timer, on_timer, wait > 0 ? wait : 1);
 }
 
 static void take_reply(struct tg_ipc *ipc, const json_t *message)

@@ -83,22 +83,13 @@ static void exit_now(struct tg_worker *worker, int code)
   worker->options.on_exit(worker->options.ctx, code);
 }
 
-static void on_manager_gone(void *ctx)
-{
-  struct tg_worker *worker = ctx;
-  if (!worker->stopping)
-    tg_log(TG_ERROR, TG_NO_SHARD,
-           "the manager is gone: this worker ends; the next start resumes its sessions");
-  exit_now(worker, TG_EXIT_FAILED);
-}
+/* Only if the manager died before this process could ask the kernel to let it
+ * die with it. */
+static void on_manager_gone(void *ctx) { exit_now(ctx, TG_EXIT_FAILED); }
 
 static void on_alive(uv_timer_t *timer)
 {
-  struct tg_worker *worker = timer->data;
-  tg_ms late = worker->alive_at ? tg_now() - worker->alive_due : 0;
-  atomic_store(&tg_stats()->loop_lag, (int32_t)(late > 0 ? late : 0));
-  say_alive(worker);
-  worker->alive_due = worker->alive_at + worker->alive_interval;
+  say_alive(timer->data);
 }
 
 /* Often enough for the manager not to take a worker for dead that is not. */
@@ -108,7 +99,6 @@ static void begin_alive(struct tg_worker *worker)
   interval = interval > ALIVE_INTERVAL ? ALIVE_INTERVAL : interval;
   interval = interval < ALIVE_INTERVAL_MIN ? ALIVE_INTERVAL_MIN : interval;
   worker->alive_interval = interval;
-  worker->alive_due = tg_now();
   uv_timer_start(worker->alive, on_alive, 0, (uint64_t)interval);
 }
 

@@ -27,7 +27,7 @@ struct tg_worker {
   uint64_t stamp;               /* of this run of the gateway */
   struct tg_expected_members *expected_members; /* a list */
   uv_timer_t *alive; /* tells the manager that the loop turns */
-  tg_ms alive_at, alive_interval, alive_due; /* the last beat, between two, and the next */
+  tg_ms alive_at, alive_interval; /* the last beat, and between two */
   unsigned dispatched; /* events, so far */
 
   bool stopping, exited;
