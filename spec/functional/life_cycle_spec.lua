@@ -51,7 +51,7 @@ describe("life-cycle events", function()
   it("have the details that the manual and the types name", function()
     local s = scene.start {
       script = SCRIPT:format('"' .. table.concat(names, '", "') .. '"'),
-      reload = false, fake = { heartbeat_interval = 400 }, hurry = 20,
+      reload = false, fake = { heartbeat_interval = 400 * paths.slow }, hurry = 20,
     }
     local function await(name)
       local shard, fields = s.gateway:wait_for_log("worker 0[^\n]*life: " .. name .. ": (%S+): ([^\n]*)%.")

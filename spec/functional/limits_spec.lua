@@ -30,7 +30,7 @@ function gateway.shard:heartbeat(interval)
   gateway.log.info("call %d", calls)
   return heartbeat(self, interval)
 end
-]], { fake = { heartbeat_interval = 300 } })
+]], { fake = { heartbeat_interval = 300 * paths.slow } })
     s.gateway:wait_for_log("gateway%.shard:heartbeat %([^\n]*script%.lua:5%) failed; the default is used\n"
       .. "[^\n]*script%.lua:%d+: stopped: it ran longer than its budget of 5 ms")
     s.gateway:wait_for_log "call 3"
@@ -214,7 +214,7 @@ end)
 gateway.on("load", function()
   if gateway.role == "manager" and io.open "go" then require("ffi").cast("int *", 8)[0] = 1 end
 end)
-]])
+]], { env = scene.crashes })
     s.bot:wait_for_events(1, "READY")
     local workers = s.gateway:worker_pids()
     paths.write(s.gateway.dir .. "/go", "")

@@ -2,6 +2,7 @@
 
 local checker = require "spec.support.checker"
 local loop = require "spec.support.loop"
+local paths = require "spec.support.paths"
 local scene = require "spec.support.scene"
 
 local function start(script, options)
@@ -181,7 +182,7 @@ for _, name in ipairs { "connecting", "connected", "hello", "identifying", "read
 end
 gateway.on("load", function() gateway.log.info("life: load in %s", gateway.role) end)
 gateway.on("unload", function() gateway.log.info("life: unload in %s", gateway.role) end)
-]], { reload = false, fake = { heartbeat_interval = 400 }, hurry = 20 })
+]], { reload = false, fake = { heartbeat_interval = 400 * paths.slow }, hurry = 20 })
     s.gateway:wait_for_log "life: heartbeat of shard 0"
     s.gateway:wait_for_log "life: heartbeat_ack of shard 0"
     s.fake:fault { ["do"] = "close", code = 4000 }

@@ -1,5 +1,6 @@
 -- gateway.shard: each method overridden, and what that changes on the wire.
 
+local paths = require "spec.support.paths"
 local scene = require "spec.support.scene"
 
 local function start(script, options)
@@ -124,14 +125,14 @@ function gateway.shard:heartbeat(interval)
   heartbeat(self, interval)
   return heartbeat(self, interval) -- one more than is due
 end
-]], { fake = { heartbeat_interval = 300 } })
-    s.gateway:wait_for_log "beat 3, every 300 ms"
+]], { fake = { heartbeat_interval = 300 * paths.slow } })
+    s.gateway:wait_for_log(("beat 3, every %d ms"):format(300 * paths.slow))
     s:wait_counter("heartbeats", 6)
   end)
 
   it(":heartbeat that keeps silent is missed by Discord", function()
     local s = start("function gateway.shard:heartbeat() end\n", {
-      ready = false, fake = { heartbeat_interval = 300 },
+      ready = false, fake = { heartbeat_interval = 300 * paths.slow },
     })
     s.fake:wait_for("a missed heartbeat", function(state)
       return #state.heartbeats_missed > 0
@@ -141,7 +142,7 @@ end
 
   it(":heartbeat that fails is done by C", function()
     local s = start("function gateway.shard:heartbeat() error 'no heart' end\n", {
-      fake = { heartbeat_interval = 300 },
+      fake = { heartbeat_interval = 300 * paths.slow },
     })
     s:wait_counter("heartbeats", 4)
     assert.matches("no heart\n  stack traceback:", s.gateway.stderr, 1, true)

@@ -1,5 +1,6 @@
 -- How methods are overridden: stacked, reset, by the original, and what is done about mistakes.
 
+local paths = require "spec.support.paths"
 local scene = require "spec.support.scene"
 
 local function start(script, options)
@@ -100,7 +101,7 @@ end)
 function gateway.shard:heartbeat(interval) return gateway.default.shard.heartbeat(self, interval) end
 local ok, err = pcall(function() gateway.default.shard.heartbeat = print end)
 gateway.log.info("%s: %s", ok, err)
-]], { fake = { heartbeat_interval = 200 } })
+]], { fake = { heartbeat_interval = 200 * paths.slow } })
     s.gateway:wait_for_log "beat 3"
     s.gateway:wait_for_log "false: [^\n]*script%.lua:%d+: gateway%.default cannot be changed"
     assert.same({}, s:list "heartbeats_missed")

@@ -226,7 +226,7 @@ end
 
   it(":start_heartbeating that fails is done by C", function()
     local s = start("function gateway.shard:start_heartbeating() error 'no start' end\n", {
-      fake = { heartbeat_interval = 200 },
+      fake = { heartbeat_interval = 200 * paths.slow },
     })
     s:wait_counter("heartbeats", 3)
   end)
@@ -239,7 +239,7 @@ function gateway.shard:stop_heartbeating()
   if self.state ~= "Connected" then return stop(self) end
 end
 gateway.on("ready", function(shard) shard:stop_heartbeating() end)
-]], { fake = { heartbeat_interval = 200 } })
+]], { fake = { heartbeat_interval = 200 * paths.slow } })
     s.gateway:wait_for_log "to be stopped while Connected"
     s:wait_counter("heartbeats", 4)
     s.fake:fault { ["do"] = "reconnect" }
@@ -251,7 +251,7 @@ gateway.on("ready", function(shard) shard:stop_heartbeating() end)
   it(":stop_heartbeating by default stops the heart, and Discord notices", function()
     local s = start([[
 gateway.on("ready", function(shard) assert(shard:stop_heartbeating()) end)
-]], { ready = false, fake = { heartbeat_interval = 300 } })
+]], { ready = false, fake = { heartbeat_interval = 300 * paths.slow } })
     wait_list(s, "heartbeats_missed", 1)
   end)
 
@@ -305,7 +305,7 @@ function gateway.shard:handle_packet(packet)
   end
   return handle(self, packet)
 end
-]], { bot = {}, fake = { heartbeat_interval = 300 } })
+]], { bot = {}, fake = { heartbeat_interval = 300 * paths.slow } })
     s.gateway:wait_for_log "op 10"
     s.gateway:wait_for_log "op 0 READY"
     s.gateway:wait_for_log "op 11"

@@ -59,7 +59,8 @@ end
 
 -- A scrape with something behind each name.
 local function full_scrape()
-  local s = two_workers("", { fake = { max_concurrency = 4, heartbeat_interval = 150 }, hurry = 20 })
+  local beating = { max_concurrency = 4, heartbeat_interval = 150 * paths.slow }
+  local s = two_workers("", { fake = beating, hurry = 20 })
   s.fake:fault { ["do"] = "close", code = 4000, shard = 1 }
   s:wait_counter("resumes_ok", 1)
   s.bot:answer(function() return 404 end)
@@ -93,6 +94,7 @@ describe("the metrics", function()
 gateway.filter("TYPING_START", false)
 gateway.filter("MESSAGE_CREATE", function() end)
 ]]
+    s.bot:wait_for_events(#s.fake:guilds(), "GUILD_CREATE")
     local before = scrape(s)
     s.fake:emit { count = 25 }
     for shard = 0, 3 do

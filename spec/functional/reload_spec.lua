@@ -234,7 +234,7 @@ gateway.every(5, function() end)
   it("lose, double and reorder nothing, and delay no heartbeat", function()
     local s = start(BUSY, {
       shards = 4, per_worker = 2, workers = 2, log_level = "info", bot = { keep_bodies = true },
-      fake = { max_concurrency = 4, heartbeat_interval = 400, message_size = 600 },
+      fake = { max_concurrency = 4, heartbeat_interval = 400 * paths.slow, message_size = 600 },
     })
     s.fake:emit { count = 5000, rate = 1250 } -- 5,000 a second, if the machine can
     local reloads = 0

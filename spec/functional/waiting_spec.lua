@@ -4,6 +4,7 @@
 local checker = require "spec.support.checker"
 local http = require "spec.support.http"
 local loop = require "spec.support.loop"
+local paths = require "spec.support.paths"
 local scene = require "spec.support.scene"
 
 local servers = {}
@@ -247,7 +248,7 @@ gateway.on("TYPING_START", function()
   try("sort", table.sort, { 3, 1, 2 }, function(a, b) gateway.sleep(1) return a < b end)
   try("gsub", string.gsub, "a", "a", function() gateway.sleep(1) end)
 end)
-]], { fake = { heartbeat_interval = 300 } })
+]], { fake = { heartbeat_interval = 300 * paths.slow } })
     s.gateway:wait_for_log("loading: [^\n]*gateway%.sleep waits, which is impossible while the script is "
       .. "being loaded; do it in gateway%.on%(\"load\"")
     s.gateway:wait_for_log "loading http: [^\n]*gateway%.http%.get waits"
