@@ -35,6 +35,7 @@ local fields = {
   rest = guard.sealed("gateway.rest", http.rest),
   log = guard.sealed("gateway.log", log),
   json = guard.sealed("gateway.json", core.json),
+  utf8 = guard.sealed("gateway.utf8", core.utf8),
   metrics = guard.sealed("gateway.metrics", require "tidegate.metrics"),
   state = core.state,
 }

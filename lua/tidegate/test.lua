@@ -20,7 +20,7 @@ if not ok then error("tidegate.test works in specs that `tidegate test` runs", 2
 
 local json = host.json
 
-local test = { null = json.null, array = json.array }
+local test = { null = json.null, array = json.array, object = json.object }
 
 local Kit, Shard, Methods = {}, {}, {}
 

@@ -279,5 +279,6 @@ int tg_open_core(lua_State *L)
   tg_bind_broadcast(L);
   tg_bind_http(L);
   tg_bind_metrics(L);
+  tg_bind_utf8(L);
   return 1;
 }

@@ -3,6 +3,7 @@
 #include "script/json.h"
 #include "script/sched.h"
 
+#include "base/utf8.h"
 #include "proto/event_types.h"
 #include "shard/shard.h"
 
@@ -37,6 +38,7 @@ static void replace(struct tg_event *event, const char *data, size_t length)
 static void take_verdict(lua_State *L, struct filtering *run)
 {
   const char *problem = NULL;
+  struct tg_buf *out = &run->state->out;
   switch (lua_type(L, -1)) {
   case LUA_TNIL:
     return;
@@ -49,20 +51,22 @@ static void take_verdict(lua_State *L, struct filtering *run)
     if (!tg_json_decode(L, text, length, &problem, &offset))
       luaL_error(L, "the filter returned a string that is not JSON: %s at byte %d", problem, (int)offset + 1);
     lua_pop(L, 1);
-    replace(run->event, text, length);
+    out->length = 0;
+    run->state->json.path[0] = '\0';
+    run->state->json.torn = tg_utf8_mend(out, text, length) > 0;
     break;
   }
   case LUA_TTABLE: {
-    struct tg_buf *out = &run->state->out;
     out->length = 0;
     if (!tg_json_encode(L, -1, out, &problem))
       luaL_error(L, "the filter returned a table that JSON cannot carry: it contains %s", problem);
-    replace(run->event, out->data, out->length);
     break;
   }
   default:
     luaL_error(L, "a filter returns nil, false, a table or a string, not a %s", luaL_typename(L, -1));
   }
+  tg_json_tell_torn(L, run->filter->subscription->where);
+  replace(run->event, out->data, out->length);
   run->replaced = true;
   tg_event_changed(L, 1);
 }

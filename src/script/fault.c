@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { HEARD_FOR = 60000 };
+
 static int l_failure_tostring(lua_State *L)
 {
   lua_getfield(L, 1, "message");
@@ -54,31 +56,23 @@ static uint64_t hash_text(uint64_t hash, const char *text, size_t length)
   return hash;
 }
 
-/* Whether equal words were logged less than a minute ago. `*more`: how often
- * they were held back before. */
-static bool heard_already(struct tg_script *script, const char *what, const char *message, unsigned *more)
+bool tg_fault_heard(struct tg_script *script, const char *what, const char *message, unsigned *more)
 {
   size_t line = strcspn(message, "\n");
-  uint64_t hash = hash_text(hash_text(0xcbf29ce484222325u, what, strlen(what)), message, line);
-  int count = (int)(sizeof script->recent_errors / sizeof script->recent_errors[0]), oldest = 0;
+  uint64_t hash = hash_text(hash_text(0xcbf29ce484222325u, what, strlen(what)), message, line) | 1;
+  struct tg_heard *heard = script->heard, *end = heard + TG_HEARD, *place = heard;
   tg_ms now = tg_script_now(script);
-  *more = 0;
-  for (int i = 0; i < count; i++) {
-    if (script->recent_errors[i].hash == hash && script->recent_errors[i].logged_at != 0) {
-      if (now - script->recent_errors[i].logged_at < 60000) {
-        script->recent_errors[i].more++;
-        return true;
-      }
-      *more = script->recent_errors[i].more;
-      oldest = i;
-      break;
-    }
-    if (script->recent_errors[i].logged_at < script->recent_errors[oldest].logged_at)
-      oldest = i;
+  for (; heard < end && heard->hash != hash; heard++) {
+    if (place->hash != 0 && (heard->hash == 0 || heard->logged_at < place->logged_at))
+      place = heard;
   }
-  script->recent_errors[oldest].hash = hash;
-  script->recent_errors[oldest].logged_at = now;
-  script->recent_errors[oldest].more = 0;
+  bool known = heard < end;
+  if (known && now - heard->logged_at < HEARD_FOR) {
+    heard->more++;
+    return true;
+  }
+  *more = known ? heard->more : 0;
+  *(known ? heard : place) = (struct tg_heard){.hash = hash, .logged_at = now};
   return false;
 }
 
@@ -90,7 +84,7 @@ static void log_fault(struct tg_state *state, enum tg_lua_group group, int shard
   tg_count(&script->stats->lua[group].errors);
   if (script->core->fault)
     script->core->fault(script, what, message);
-  if (heard_already(script, what, message, &more))
+  if (tg_fault_heard(script, what, message, &more))
     return;
   tg_log_with(TG_ERROR, shard_id, TG_WITH(TG_TOLD(METHOD, what), TG_NUMBER_IF(more > 0, HELD, more)),
               "%s failed; %s\n%s", what, then, message);

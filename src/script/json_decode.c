@@ -6,6 +6,7 @@
 #include "script/state.h"
 
 #include <lauxlib.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,7 @@ struct reader {
   const char *start, *at, *end;
   const char *problem;
   struct tg_buf *scratch;
-  int array_mark; /* stack index of the arrays' metatable */
+  int marks; /* stack index of the first of the marks' metatables */
   int depth;
 };
 
@@ -141,46 +142,73 @@ static bool string(struct reader *r)
   return true;
 }
 
+static bool digits(struct reader *r)
+{
+  const char *from = r->at;
+  while (r->at < r->end && *r->at >= '0' && *r->at <= '9')
+    r->at++;
+  return r->at > from || fail(r, "a number lacks a digit");
+}
+
+static bool one_of(struct reader *r, const char *letters)
+{
+  bool is = r->at < r->end && *r->at && strchr(letters, *r->at);
+  r->at += is;
+  return is;
+}
+
+static bool real(struct reader *r, const char *from)
+{
+  r->scratch->length = 0;
+  tg_buf_append(r->scratch, from, (size_t)(r->at - from));
+  tg_buf_append(r->scratch, "", 1);
+  double number = strtod(r->scratch->data, NULL);
+  if (isinf(number)) {
+    r->at = from;
+    return fail(r, "a number is too large (1.8e308 is the largest)");
+  }
+  lua_pushnumber(r->L, number);
+  return true;
+}
+
 static bool number(struct reader *r)
 {
   const char *from = r->at;
-  bool negative = *r->at == '-', whole = true;
-  int64_t integer = 0;
-  r->at += negative;
-  const char *digits = r->at;
-  for (; r->at < r->end && *r->at >= '0' && *r->at <= '9'; r->at++) {
-    if (r->at - digits < 17)
-      integer = integer * 10 + (*r->at - '0');
+  bool negative = one_of(r, "-");
+  const char *first = r->at;
+  if (r->at == r->end || *r->at < '0' || *r->at > '9')
+    return fail(r, negative ? "a number lacks a digit" : "expected a value");
+  digits(r);
+  size_t count = (size_t)(r->at - first);
+  if (*first == '0' && count > 1) {
+    r->at = first;
+    return fail(r, "a number begins with 0");
   }
-  if (r->at == digits || (*digits == '0' && r->at - digits > 1))
-    return fail(r, "not a number");
-  bool exact = r->at - digits < 17;
-  while (r->at < r->end && (*r->at == '.' || *r->at == 'e' || *r->at == 'E' || *r->at == '+' ||
-                            *r->at == '-' || (*r->at >= '0' && *r->at <= '9'))) {
+  bool whole = true;
+  if (one_of(r, ".")) {
     whole = false;
-    r->at++;
+    if (!digits(r))
+      return false;
   }
-  if (whole && exact) {
-    lua_pushnumber(r->L, (lua_Number)(negative ? -integer : integer));
-    return true;
+  if (one_of(r, "eE")) {
+    whole = false;
+    one_of(r, "+-");
+    if (!digits(r))
+      return false;
   }
-  char text[64], *stop;
-  size_t length = (size_t)(r->at - from);
-  if (length >= sizeof text)
-    return fail(r, "a number is too long");
-  memcpy(text, from, length);
-  text[length] = '\0';
-  double real = strtod(text, &stop);
-  if (*stop)
-    return fail(r, "not a number");
-  lua_pushnumber(r->L, real);
+  if (!whole || count > 16)
+    return real(r, from);
+  int64_t integer = 0;
+  for (const char *at = first; at < r->at; at++)
+    integer = integer * 10 + (*at - '0');
+  lua_pushnumber(r->L, (lua_Number)(negative ? -integer : integer));
   return true;
 }
 
 static bool array(struct reader *r)
 {
   lua_newtable(r->L);
-  lua_pushvalue(r->L, r->array_mark);
+  lua_pushvalue(r->L, r->marks + TG_JSON_ARRAY);
   lua_setmetatable(r->L, -2);
   r->at++;
   skip_space(r);
@@ -203,6 +231,8 @@ static bool array(struct reader *r)
 static bool object(struct reader *r)
 {
   lua_newtable(r->L);
+  lua_pushvalue(r->L, r->marks + TG_JSON_OBJECT);
+  lua_setmetatable(r->L, -2);
   r->at++;
   skip_space(r);
   if (r->at < r->end && *r->at == '}') {
@@ -234,7 +264,7 @@ static bool literal(struct reader *r, const char *word)
 {
   size_t length = strlen(word);
   if ((size_t)(r->end - r->at) < length || memcmp(r->at, word, length) != 0)
-    return fail(r, "unknown word");
+    return fail(r, "expected a value");
   r->at += length;
   return true;
 }
@@ -279,9 +309,9 @@ bool tg_json_decode(lua_State *L, const char *text, size_t length, const char **
 {
   int top = lua_gettop(L);
   luaL_checkstack(L, 8, "JSON");
-  lua_pushlightuserdata(L, tg_json_array_key);
-  lua_rawget(L, LUA_REGISTRYINDEX);
-  struct reader r = {.L = L, .start = text, .at = text, .end = text + length, .array_mark = top + 1};
+  for (int mark = 0; mark < TG_JSON_MARKS; mark++)
+    tg_json_push_mark(L, (enum tg_json_mark)mark);
+  struct reader r = {.L = L, .start = text, .at = text, .end = text + length, .marks = top + 1};
   r.scratch = &tg_state_of(L)->scratch;
   bool ok = value(&r);
   if (ok) {
@@ -296,5 +326,6 @@ bool tg_json_decode(lua_State *L, const char *text, size_t length, const char **
     return false;
   }
   lua_replace(L, top + 1);
+  lua_settop(L, top + 1);
   return true;
 }

@@ -1,7 +1,8 @@
-/* Lua values to JSON text, the way to jansson and back, and gateway.json. */
+/* Lua values to JSON text. */
 
 #include "script/json.h"
 
+#include "base/utf8.h"
 #include "script/json_impl.h"
 #include "script/state.h"
 
@@ -10,60 +11,111 @@
 #include <stdlib.h>
 #include <string.h>
 
-char tg_json_array_key[1];
+/* Doubles hold every whole number up to here. */
+static const lua_Number EXACT_MAX = 9007199254740992.0; /* 2^53 */
 
-/* Names under which Discord and the configuration always want a list. */
-static const char *const list_names[] = {
-    "activities", "attachments", "choices", "components", "drop_first", "embeds",
-    "fields",     "guild_ids",   "intents", "options",    "parse",      "rocks_trees",
-    "roles",      "sticker_ids", "urls",    "user_ids",   "users",
+/* A step of the way to the value that is being written. */
+struct step {
+  const char *name; /* a key; NULL: a place in a list, or a key that is a number */
+  lua_Number number;
 };
 
 struct writer {
   lua_State *L;
   struct tg_buf *out;
-  const char *problem;
-  int array_mark;
+  struct tg_json_words *words;
+  int marks; /* stack index of the first of the marks' metatables */
   int depth;
+  struct step steps[TG_JSON_DEPTH];
 };
 
-static bool value(struct writer *w, int index, const char *name);
+static bool value(struct writer *w, int index);
+
+/* ---- where a value stands ---- */
+
+static bool is_plain_name(const char *name)
+{
+  static const char letters[] = "_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+  return *name && strlen(name) <= 60 && name[strspn(name, letters)] == '\0';
+}
+
+/* "embeds[1].title". What does not fit is left out at the end. */
+static void write_path(const struct writer *w, char *out, size_t size)
+{
+  size_t at = 0;
+  out[0] = '\0';
+  for (int i = 0; i < w->depth && at < size; i++) {
+    const struct step *step = &w->steps[i];
+    int n;
+    if (!step->name)
+      n = snprintf(out + at, size - at, "[%.14g]", step->number);
+    else if (is_plain_name(step->name))
+      n = snprintf(out + at, size - at, "%s%s", i > 0 ? "." : "", step->name);
+    else
+      n = snprintf(out + at, size - at, "[\"%.40s\"]", step->name);
+    at += (size_t)n;
+  }
+}
 
 static bool fail(struct writer *w, const char *problem)
 {
-  w->problem = problem;
+  char path[sizeof w->words->path];
+  write_path(w, path, sizeof path);
+  snprintf(w->words->problem, sizeof w->words->problem, "%s%s%s", problem, path[0] ? " at " : "", path);
   return false;
 }
 
-static void string(struct writer *w, const char *text, size_t length)
+static void note_torn(struct writer *w)
+{
+  if (!w->words->torn)
+    write_path(w, w->words->path, sizeof w->words->path);
+  w->words->torn = true;
+}
+
+/* ---- scalars ---- */
+
+static void put_string(struct tg_buf *out, const char *text, size_t length)
 {
   static const char hex[] = "0123456789abcdef";
-  tg_buf_append(w->out, "\"", 1);
+  tg_buf_append(out, "\"", 1);
   const char *from = text, *end = text + length;
   for (const char *at = text; at < end; at++) {
     unsigned char c = (unsigned char)*at;
     if (c >= 0x20 && c != '"' && c != '\\')
       continue;
-    tg_buf_append(w->out, from, (size_t)(at - from));
+    tg_buf_append(out, from, (size_t)(at - from));
     from = at + 1;
     if (c == '"' || c == '\\') {
-      tg_buf_append(w->out, (char[]){'\\', (char)c}, 2);
+      tg_buf_append(out, (char[]){'\\', (char)c}, 2);
     } else if (c == '\n') {
-      tg_buf_append(w->out, "\\n", 2);
+      tg_buf_append(out, "\\n", 2);
     } else {
       char escape[] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
-      tg_buf_append(w->out, escape, sizeof escape);
+      tg_buf_append(out, escape, sizeof escape);
     }
   }
-  tg_buf_append(w->out, from, (size_t)(end - from));
-  tg_buf_append(w->out, "\"", 1);
+  tg_buf_append(out, from, (size_t)(end - from));
+  tg_buf_append(out, "\"", 1);
+}
+
+static void string(struct writer *w, const char *text, size_t length)
+{
+  if (tg_utf8_valid(text, length) == length) {
+    put_string(w->out, text, length);
+    return;
+  }
+  struct tg_buf mended = {0};
+  tg_utf8_mend(&mended, text, length);
+  put_string(w->out, mended.data, mended.length);
+  tg_buf_free(&mended);
+  note_torn(w);
 }
 
 static bool number(struct writer *w, lua_Number n)
 {
   if (isnan(n) || isinf(n))
-    return fail(w, "a number that is not finite");
-  if (n == floor(n) && fabs(n) < 1e15) {
+    return fail(w, isnan(n) ? "a number that is not a number (nan)" : "an infinite number");
+  if (n == floor(n) && fabs(n) <= EXACT_MAX) {
     tg_buf_printf(w->out, "%lld", (long long)n);
     return true;
   }
@@ -76,6 +128,8 @@ static bool number(struct writer *w, lua_Number n)
   tg_buf_puts(w->out, text);
   return true;
 }
+
+/* ---- tables ---- */
 
 enum shape { ARRAY, OBJECT, HOLES, EMPTY };
 
@@ -106,94 +160,107 @@ static enum shape table_shape(lua_State *L, int index, int *count)
   return (lua_Number)n == highest ? ARRAY : HOLES;
 }
 
-static bool is_marked(struct writer *w, int index)
+/* Whether the table that is being written, and is empty, is a list: by its
+ * mark, else by the name under which it stands. */
+static bool is_empty_list(const struct writer *w, int index)
 {
-  if (!lua_getmetatable(w->L, index))
-    return false;
-  bool marked = lua_rawequal(w->L, -1, w->array_mark);
-  lua_pop(w->L, 1);
-  return marked;
-}
-
-static bool is_list_name(const char *name)
-{
-  for (size_t i = 0; name && i < sizeof list_names / sizeof list_names[0]; i++) {
-    if (strcmp(name, list_names[i]) == 0)
-      return true;
+  if (lua_getmetatable(w->L, index)) {
+    bool array = lua_rawequal(w->L, -1, w->marks + TG_JSON_ARRAY);
+    bool object = lua_rawequal(w->L, -1, w->marks + TG_JSON_OBJECT);
+    lua_pop(w->L, 1);
+    if (array || object)
+      return array;
   }
-  return false;
+  const struct step *own = w->depth > 0 ? &w->steps[w->depth - 1] : NULL;
+  const struct step *outer = w->depth > 1 ? own - 1 : NULL;
+  if (!own || !own->name || (outer && outer->name && tg_json_is_name_of_maps(outer->name)))
+    return false;
+  return tg_json_is_list_name(own->name);
 }
 
 static bool array(struct writer *w, int index, int count)
 {
+  struct step *step = &w->steps[w->depth++];
+  step->name = NULL;
   tg_buf_append(w->out, "[", 1);
   for (int i = 1; i <= count; i++) {
     if (i > 1)
       tg_buf_append(w->out, ",", 1);
+    step->number = i;
     lua_rawgeti(w->L, index, i);
-    bool ok = value(w, lua_gettop(w->L), NULL);
-    lua_pop(w->L, 1);
-    if (!ok)
+    if (!value(w, lua_gettop(w->L)))
       return false;
+    lua_pop(w->L, 1);
   }
   tg_buf_append(w->out, "]", 1);
+  w->depth--;
   return true;
+}
+
+/* The key at the top of the stack, as the next step of the way. */
+static bool key(struct writer *w, struct step *step)
+{
+  char text[40];
+  size_t length;
+  switch (lua_type(w->L, -1)) {
+  case LUA_TSTRING:
+    step->name = lua_tolstring(w->L, -1, &length);
+    string(w, step->name, length);
+    return true;
+  case LUA_TNUMBER:
+    step->name = NULL;
+    step->number = lua_tonumber(w->L, -1);
+    length = (size_t)snprintf(text, sizeof text, "%.17g", step->number);
+    if (isfinite(step->number) && fabs(step->number) <= EXACT_MAX && step->number == floor(step->number))
+      length = (size_t)snprintf(text, sizeof text, "%lld", (long long)step->number);
+    put_string(w->out, text, length);
+    return true;
+  default:
+    w->depth--; /* it is no step of any way */
+    return fail(w, "a key that is neither string nor number");
+  }
 }
 
 static bool object(struct writer *w, int index)
 {
   lua_State *L = w->L;
+  struct step *step = &w->steps[w->depth++];
   bool first = true;
   tg_buf_append(w->out, "{", 1);
   lua_pushnil(L);
   while (lua_next(L, index)) {
-    const char *name = NULL;
-    char text[40];
-    size_t length = 0;
-    if (lua_type(L, -2) == LUA_TSTRING) {
-      name = lua_tolstring(L, -2, &length);
-    } else if (lua_type(L, -2) == LUA_TNUMBER) {
-      length = (size_t)snprintf(text, sizeof text, "%.14g", lua_tonumber(L, -2));
-    }
-    if (length == 0 && !name) {
-      lua_pop(L, 2);
-      return fail(w, "a key that is neither string nor number");
-    }
+    lua_insert(L, -2); /* value, key: the key stays on the stack, and with it the step's name */
     if (!first)
       tg_buf_append(w->out, ",", 1);
     first = false;
-    string(w, name ? name : text, length);
-    tg_buf_append(w->out, ":", 1);
-    bool ok = value(w, lua_gettop(L), name);
-    lua_pop(L, ok ? 1 : 2);
-    if (!ok)
+    if (!key(w, step))
       return false;
+    tg_buf_append(w->out, ":", 1);
+    if (!value(w, lua_gettop(L) - 1))
+      return false;
+    lua_remove(L, -2);
   }
   tg_buf_append(w->out, "}", 1);
+  w->depth--;
   return true;
 }
 
-static bool table(struct writer *w, int index, const char *name)
+static bool table(struct writer *w, int index)
 {
   if (w->depth == TG_JSON_DEPTH)
-    return fail(w, "a table that is nested too deeply, or contains itself");
+    return fail(w, "a table that is nested too deeply, or contains itself,");
   if (!lua_checkstack(w->L, 6))
     return fail(w, "a table that is nested too deeply");
-  w->depth++;
-  bool marked = is_marked(w, index), ok;
   int count = 0;
   enum shape shape = table_shape(w->L, index, &count);
   if (shape == HOLES)
-    ok = fail(w, "a list with holes (use gateway.json.null for them)");
-  else if (shape == ARRAY || (shape == EMPTY && (marked || is_list_name(name))))
-    ok = array(w, index, count);
-  else
-    ok = object(w, index);
-  w->depth--;
-  return ok;
+    return fail(w, "a list with holes (use gateway.json.null for them)");
+  if (shape == ARRAY || (shape == EMPTY && is_empty_list(w, index)))
+    return array(w, index, count);
+  return object(w, index);
 }
 
-static bool value(struct writer *w, int index, const char *name)
+static bool value(struct writer *w, int index)
 {
   size_t length;
   switch (lua_type(w->L, index)) {
@@ -211,7 +278,7 @@ static bool value(struct writer *w, int index, const char *name)
     return true;
   }
   case LUA_TTABLE:
-    return table(w, index, name);
+    return table(w, index);
   case LUA_TLIGHTUSERDATA:
     if (!lua_touserdata(w->L, index)) {
       tg_buf_puts(w->out, "null");
@@ -222,8 +289,10 @@ static bool value(struct writer *w, int index, const char *name)
     return fail(w, "a function");
   case LUA_TTHREAD:
     return fail(w, "a coroutine");
-  default:
+  case LUA_TUSERDATA:
     return fail(w, "a userdata");
+  default:
+    return fail(w, "a value of the ffi (a cdata)");
   }
 }
 
@@ -233,116 +302,14 @@ bool tg_json_encode(lua_State *L, int index, struct tg_buf *out, const char **pr
   if (index < 0)
     index = top + 1 + index;
   luaL_checkstack(L, 8, "JSON");
-  lua_pushlightuserdata(L, tg_json_array_key);
-  lua_rawget(L, LUA_REGISTRYINDEX);
-  struct writer w = {.L = L, .out = out, .array_mark = top + 1};
-  bool ok = value(&w, index, NULL);
+  for (int mark = 0; mark < TG_JSON_MARKS; mark++)
+    tg_json_push_mark(L, (enum tg_json_mark)mark);
+  struct tg_json_words *words = &tg_state_of(L)->json;
+  words->torn = false;
+  struct writer w;
+  w.L = L, w.out = out, w.words = words, w.marks = top + 1, w.depth = 0;
+  bool ok = value(&w, index);
   lua_settop(L, top);
-  *problem = w.problem;
+  *problem = words->problem;
   return ok;
-}
-
-void tg_json_push(lua_State *L, const json_t *value_)
-{
-  if (!value_) {
-    lua_pushnil(L);
-    return;
-  }
-  /* The text lives in a Lua string while it is read, so that an error in Lua
-   * leaves nothing behind. */
-  char *text = json_dumps(value_, JSON_COMPACT | JSON_ENCODE_ANY);
-  struct tg_buf *out = &tg_state_of(L)->out;
-  out->length = 0;
-  tg_buf_puts(out, text ? text : "null");
-  free(text);
-  lua_pushlstring(L, out->data, out->length);
-  size_t length, offset;
-  const char *problem, *copy = lua_tolstring(L, -1, &length);
-  if (!tg_json_decode(L, copy, length, &problem, &offset))
-    lua_pushnil(L);
-  lua_remove(L, -2);
-}
-
-json_t *tg_json_take(lua_State *L, int index, const char **problem)
-{
-  struct tg_buf *out = &tg_state_of(L)->out;
-  out->length = 0;
-  if (!tg_json_encode(L, index, out, problem))
-    return NULL;
-  json_t *taken = json_loadb(out->data, out->length, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-  if (!taken)
-    *problem = "text that is not UTF-8";
-  return taken;
-}
-
-static int l_free_json(lua_State *L)
-{
-  json_t **box = lua_touserdata(L, 1);
-  json_decref(*box);
-  *box = NULL;
-  return 0;
-}
-
-json_t **tg_push_json_box(lua_State *L)
-{
-  json_t **box = lua_newuserdata(L, sizeof *box);
-  *box = NULL;
-  if (luaL_newmetatable(L, "tidegate.json_box")) {
-    lua_pushcfunction(L, l_free_json);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
-  return box;
-}
-
-static int l_decode(lua_State *L)
-{
-  size_t length, offset;
-  const char *problem, *text = luaL_checklstring(L, 1, &length);
-  if (tg_json_decode(L, text, length, &problem, &offset))
-    return 1;
-  return tg_push_failure(L, "bad_json", "not JSON: %s at byte %d", problem, (int)offset + 1);
-}
-
-static int l_encode(lua_State *L)
-{
-  luaL_checkany(L, 1);
-  const char *problem;
-  struct tg_buf *out = &tg_state_of(L)->out;
-  out->length = 0;
-  if (!tg_json_encode(L, 1, out, &problem))
-    return luaL_error(L, "gateway.json.encode: JSON cannot carry %s", problem);
-  lua_pushlstring(L, out->data, out->length);
-  tg_buf_reset(out, 256 * 1024);
-  return 1;
-}
-
-static int l_array(lua_State *L)
-{
-  if (lua_isnoneornil(L, 1)) {
-    lua_settop(L, 0);
-    lua_newtable(L);
-  }
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 1);
-  lua_pushlightuserdata(L, tg_json_array_key);
-  lua_rawget(L, LUA_REGISTRYINDEX);
-  lua_setmetatable(L, 1);
-  return 1;
-}
-
-void tg_json_open(lua_State *L)
-{
-  lua_pushlightuserdata(L, tg_json_array_key);
-  lua_newtable(L);
-  lua_rawset(L, LUA_REGISTRYINDEX);
-}
-
-void tg_bind_json(lua_State *L)
-{
-  static const luaL_Reg functions[] = {{"encode", l_encode}, {"decode", l_decode}, {"array", l_array}, {0}};
-  lua_newtable(L);
-  luaL_register(L, NULL, functions);
-  lua_pushlightuserdata(L, NULL);
-  lua_setfield(L, -2, "null");
 }

@@ -37,6 +37,8 @@
 
 struct tg_broadcast;
 
+enum { TG_HEARD = 32 };
+
 struct tg_script {
   enum tg_role role;
   uv_loop_t *loop;
@@ -62,11 +64,11 @@ struct tg_script {
   const struct tg_core *core;
   struct tg_clock *clock; /* NULL: the time of the world */
 
-  struct {
-    uint64_t hash;
+  struct tg_heard {
+    uint64_t hash; /* 0: free */
     tg_ms logged_at;
     unsigned more;
-  } recent_errors[32]; /* equal errors are logged once a minute */
+  } heard[TG_HEARD]; /* equal words are logged once a minute */
 };
 
 /* ---- state: one generation of the script ---- */
@@ -117,6 +119,13 @@ struct tg_subscription {
 enum { TG_STACK_TRACEBACK = 1, TG_STACK_TRAMPOLINE };
 
 enum { TG_LIVE_EVENTS = 32, TG_EVENT_FIELDS = 12 };
+
+/* What there was to say about the value that was last written as JSON. */
+struct tg_json_words {
+  bool torn;         /* it had bytes that are not UTF-8 ... */
+  char path[160];    /* ... here, at first */
+  char problem[320]; /* why it could not be written */
+};
 
 struct tg_state {
   struct tg_script *script;
@@ -179,6 +188,7 @@ struct tg_state {
   struct tg_alarm *deadline; /* a retired state's last hour */
 
   struct tg_buf scratch, out; /* used within one function only */
+  struct tg_json_words json;
   char *error;                /* of the last failed call, with traceback */
 };
 
@@ -257,6 +267,10 @@ void tg_collect(struct tg_state *state);
 int tg_push_failure(lua_State *L, const char *code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void tg_open_failures(lua_State *L);
+
+/* Whether equal words were logged less than a minute ago: then they are only
+ * counted. `*more`: how often they were held back before. */
+bool tg_fault_heard(struct tg_script *script, const char *what, const char *message, unsigned *more);
 
 /* Counts state->error as an error of `what`, and logs it unless that was done
  * just now. */
@@ -376,3 +390,4 @@ void tg_bind_http(lua_State *L);    /* adds http to the table on top */
 void tg_bind_timers(lua_State *L);  /* adds sleep, spawn, after, every */
 void tg_bind_broadcast(lua_State *L); /* adds broadcast */
 void tg_bind_metrics(lua_State *L); /* adds metric */
+void tg_bind_utf8(lua_State *L);    /* adds utf8 */

@@ -5,6 +5,7 @@
 #include "script/state.h"
 
 #include "base/log.h"
+#include "script/json.h"
 
 #include <stdio.h>
 
@@ -75,6 +76,7 @@ static bool copy_value(lua_State *T, struct copy *copy, int index)
     luaL_checkstack(T, 8, "gateway.state");
     copy->depth++;
     lua_newtable(T);
+    tg_json_copy_mark(F, index, T);
     copy_pairs(T, copy, index);
     copy->depth--;
     return true;

@@ -20,6 +20,7 @@
 ---@field rest tidegate.Rest
 ---@field log tidegate.Log
 ---@field json tidegate.Json
+---@field utf8 tidegate.Utf8
 ---@field metrics tidegate.Metrics
 local gateway = {}
 

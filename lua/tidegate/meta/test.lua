@@ -52,6 +52,11 @@ function test.shard(id) end
 ---@return table
 function test.array(list) end
 
+---Marks a table as an object: an empty one becomes {}, whatever its name.
+---@param object? table
+---@return table
+function test.object(object) end
+
 ---A script under test. Its methods are called through manager, delivery, cache and kit:shard(id): overrides
 ---or defaults, with what they return. A call that waits moves the time on until it has ended.
 ---@class tidegate.Kit

@@ -1,6 +1,6 @@
 ---@meta
 
--- gateway.log, gateway.json, gateway.metrics.
+-- gateway.log, gateway.json, gateway.utf8, gateway.metrics.
 
 ---One line each; with arguments, `text` is a format as of string.format.
 ---@class tidegate.Log
@@ -23,22 +23,45 @@ function log.warn(text, ...) end
 function log.error(text, ...) end
 
 ---@class tidegate.Json
----@field null lightuserdata JSON's null, which is not nil: it keeps its key.
+---@field null lightuserdata JSON's null, which is not nil: it keeps its key. It is cjson's, too.
 local json = {}
 
+---What is written is UTF-8: torn bytes become U+FFFD, and the log says where they came from. What JSON cannot
+---carry (functions, nan, lists with holes, ...) is raised with its path.
 ---@param value any
 ---@return string
 function json.encode(value) end
 
----@param text string
+---@param text string JSON as RFC 8259 has it, and nothing else.
 ---@return any
 ---@return tidegate.Error? err
 function json.decode(text) end
 
----Marks a table as a list: an empty one is written as [].
+---Marks a table as a list: an empty one is written as []. Lists that come from JSON are marked, and empty
+---tables under names that are lists at Discord ("embeds", "mentions", ...) need no mark.
 ---@param list? table
 ---@return table
 function json.array(list) end
+
+---Marks a table as an object: an empty one is written as {}, whatever its name. Objects that come from JSON
+---are marked.
+---@param object? table
+---@return table
+function json.object(object) end
+
+---@class tidegate.Utf8
+local utf8 = {}
+
+---The longest beginning of at most `bytes` bytes that does not end inside of a character.
+---@param text string
+---@param bytes integer
+---@return string
+function utf8.cut(text, bytes) end
+
+---Whether all of it is UTF-8.
+---@param text string
+---@return boolean
+function utf8.valid(text) end
 
 ---Values that live through reloads and the death of a worker, for GET /metrics. Equal names and labels are
 ---the same metric. Counters and histograms are added up over all processes; a gauge shows for each process,

@@ -42,9 +42,19 @@ static void whole_text_stays(void **state)
 {
   (void)state;
   static const char *const whole[] = {
-      "plain ascii, long enough", "\x7F",         "\xC2\x80",         "\xDF\xBF",         "\xE0\xA0\x80",
-      "\xED\x9F\xBF",             "\xEE\x80\x80", "\xEF\xBF\xBF",     "\xF0\x90\x80\x80", "\xF4\x8F\xBF\xBF",
-      "\xE2\x82\xAC",             FFFD,           "\xF0\x9F\x8C\x8A",
+      "plain ascii, long enough",
+      "\x7F",
+      "\xC2\x80",
+      "\xDF\xBF",
+      "\xE0\xA0\x80",
+      "\xED\x9F\xBF",
+      "\xEE\x80\x80",
+      "\xEF\xBF\xBF",
+      "\xF0\x90\x80\x80",
+      "\xF4\x8F\xBF\xBF",
+      "\xE2\x82\xAC",
+      FFFD,
+      "\xF0\x9F\x8C\x8A",
   };
   for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
     check(whole[i], strlen(whole[i]), whole[i]);
@@ -74,7 +84,9 @@ static void torn_text_is_mended(void **state)
       {"\xF0\x8F\xBF\xBF", FFFD FFFD FFFD FFFD},
       {"\xF4\x90\x80\x80", FFFD FFFD FFFD FFFD},
       {"\xF5\x80\x80\x80", FFFD FFFD FFFD FFFD},
-      {"M\xFC" "nchen", "M" FFFD "nchen"},
+      {"M\xFC"
+       "nchen",
+       "M" FFFD "nchen"},
   };
   for (size_t i = 0; i < sizeof torn / sizeof *torn; i++) {
     /* What begins a sequence is looked at alone: the letters around it end it. */
@@ -117,8 +129,10 @@ static void json_is_made_of_any_text(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(whole_text_stays),         cmocka_unit_test(torn_text_is_mended),
-      cmocka_unit_test(cuts_between_code_points), cmocka_unit_test(json_is_made_of_any_text),
+      cmocka_unit_test(whole_text_stays),
+      cmocka_unit_test(torn_text_is_mended),
+      cmocka_unit_test(cuts_between_code_points),
+      cmocka_unit_test(json_is_made_of_any_text),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
