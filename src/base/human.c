@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum { SECOND = 1000 };
 
@@ -24,6 +25,14 @@ void tg_human_duration(tg_ms duration, char *text, size_t size)
     snprintf(text, size, "%lld ms", (long long)duration);
   else
     tg_human_seconds(duration / SECOND * SECOND, text, size);
+}
+
+void tg_human_moment(tg_ms wall, char *text, size_t size)
+{
+  time_t seconds = (time_t)(wall / SECOND);
+  struct tm parts;
+  gmtime_r(&seconds, &parts);
+  strftime(text, size, "%Y-%m-%d %H:%M:%S UTC", &parts);
 }
 
 void tg_human_bytes(uint64_t bytes, char *text, size_t size)

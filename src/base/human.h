@@ -18,6 +18,9 @@ void tg_human_duration(tg_ms duration, char *text, size_t size);
 /* The same in whole seconds, rounded up: of times that are an estimate. */
 void tg_human_seconds(tg_ms duration, char *text, size_t size);
 
+/* "2026-03-04 05:06:07 UTC", of a moment in tg_wall_clock()'s time. */
+void tg_human_moment(tg_ms wall, char *text, size_t size);
+
 /* "512 bytes", "3.2 MiB". */
 void tg_human_bytes(uint64_t bytes, char *text, size_t size);
 

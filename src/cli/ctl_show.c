@@ -126,7 +126,11 @@ static void show_head(const json_t *status)
          duration(status, "uptime"), number(status, "generation"), tg_colour_start(colour));
   put_safe(phase);
   printf("%s\n", tg_colour_end(colour));
-  if (strcmp(phase, "starting") == 0) {
+  const char *waiting = json_string_value(json_object_get(json_object_get(status, "waiting"), "reason"));
+  if (waiting) {
+    put_safe(waiting);
+    putchar('\n');
+  } else if (strcmp(phase, "starting") == 0) {
     struct tg_buf bar = {0};
     bar_text(json_object_get(status, "progress"), &bar);
     char *text = tg_buf_take(&bar);

@@ -1,6 +1,7 @@
 #include "cli/service.h"
 
 #include "base/log.h"
+#include "manager/status.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -96,6 +97,17 @@ static void send_state(struct tg_service *service, const char *state)
   send_text(service, text, 0);
 }
 
+/* Put off by Discord, for longer than the service manager grants a start: ended
+ * and started anew, the gateway would ask too early again and again. */
+static void ask_for_time(struct tg_service *service)
+{
+  char text[TG_SERVICE_TEXT];
+  tg_ms left;
+  if (!service->ready && !service->stopping &&
+      tg_gateway_waits(service->manager, text, sizeof text, &left))
+    send_text(service, "EXTEND_TIMEOUT_USEC=60000000", MSG_DONTWAIT);
+}
+
 static void look(struct tg_service *service)
 {
   char before[TG_SERVICE_TEXT], text[TG_SERVICE_TEXT + 16];
@@ -107,7 +119,11 @@ static void look(struct tg_service *service)
   send_text(service, text, MSG_DONTWAIT);
 }
 
-static void on_look(uv_timer_t *timer) { look(timer->data); }
+static void on_look(uv_timer_t *timer)
+{
+  look(timer->data);
+  ask_for_time(timer->data);
+}
 
 static void on_beat(uv_timer_t *timer) { send_text(timer->data, "WATCHDOG=1", MSG_DONTWAIT); }
 

@@ -8,6 +8,8 @@
  *                 begin to start. Not when all are up: that takes a big bot 20
  *                 minutes, and STATUS tells of it
  *   STATUS=       how many shards are up, when it changes, once a second at most
+ *   EXTEND_TIMEOUT_USEC=
+ *                 while Discord has put the start off
  *   RELOADING=1   with MONOTONIC_USEC; READY=1 again when it is over, for better
  *                 or worse
  *   STOPPING=1

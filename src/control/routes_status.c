@@ -8,10 +8,17 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { TEXT_SIZE = 200 };
+
 /* The loop of the manager turns, or this would not be answered. */
 void tg_route_healthz(struct tg_request *request)
 {
-  tg_respond_json(request, 200, json_pack("{s:s}", "status", "ok"));
+  char text[TEXT_SIZE];
+  tg_ms left;
+  json_t *body = json_pack("{s:s}", "status", "ok");
+  if (tg_gateway_waits(request->manager, text, sizeof text, &left))
+    json_object_set_new(body, "waiting", json_string(text));
+  tg_respond_json(request, 200, body);
 }
 
 static int shard_count(const struct tg_gateway_status *status)
@@ -32,8 +39,11 @@ void tg_route_readyz(struct tg_request *request)
   bool ready = is_ready(&status);
   json_t *body = json_pack("{s:b, s:s, s:{s:i, s:i}}", "ready", ready, "phase", status.phase, "progress",
                            "ready", status.up, "total", shard_count(&status));
+  char text[TEXT_SIZE] = "not all shards are ready";
+  tg_ms left;
+  tg_gateway_waits(request->manager, text, sizeof text, &left);
   if (!ready)
-    json_object_set_new(body, "error", json_string("not all shards are ready"));
+    json_object_set_new(body, "error", json_string(text));
   tg_respond_json(request, ready ? 200 : 503, body);
 }
 
@@ -138,6 +148,15 @@ static json_t *describe_queue(const struct sums *sums, json_int_t spool)
                    "replayed", sums->replayed, "gaps", sums->gaps, "spool", or_null(spool >= 0, spool));
 }
 
+static json_t *describe_waiting(struct tg_manager *manager)
+{
+  char text[TEXT_SIZE];
+  tg_ms left;
+  if (!tg_gateway_waits(manager, text, sizeof text, &left))
+    return json_null();
+  return json_pack("{s:s, s:I}", "reason", text, "left", (json_int_t)left);
+}
+
 void tg_route_status(struct tg_request *request)
 {
   struct tg_manager *manager = request->manager;
@@ -154,6 +173,7 @@ void tg_route_status(struct tg_request *request)
                            (json_int_t)status.uptime, "phase", status.phase, "ready", is_ready(&status),
                            "progress", "ready", status.up, "total", shard_count(&status), "eta",
                            or_null(status.eta >= 0 && status.up < shard_count(&status), status.eta));
+  json_object_set_new(body, "waiting", describe_waiting(manager));
   json_object_set_new(body, "shards", describe_shards(&status, &sums));
   json_object_set_new(body, "guilds", or_null(status.up > 0, sums.guilds));
   json_object_set_new(body, "workers", describe_workers(manager, status.workers));

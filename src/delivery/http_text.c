@@ -1,9 +1,9 @@
 #include "delivery/http_text.h"
 
 #include "base/buf.h"
+#include "base/retry_after.h"
 
 #include <ctype.h>
-#include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,22 +120,6 @@ tg_ms tg_http_retry_after(const char *headers, tg_ms wall)
 {
   const char *value;
   size_t length;
-  char text[64];
-  if (!tg_http_header(headers, "Retry-After", &value, &length) || length == 0 || length >= sizeof text)
-    return -1;
-  memcpy(text, value, length);
-  text[length] = '\0';
-  if (isdigit((unsigned char)text[0])) {
-    char *end;
-    double seconds = strtod(text, &end);
-    if (*end || !(seconds >= 0 && seconds < 1e9))
-      return -1;
-    tg_ms whole = (tg_ms)(seconds * 1000);
-    return (double)whole < seconds * 1000 ? whole + 1 : whole;
-  }
-  time_t date = curl_getdate(text, NULL);
-  if (date == -1)
-    return -1;
-  tg_ms left = (tg_ms)date * 1000 - wall;
-  return left > 0 ? left : 0;
+  return tg_http_header(headers, "Retry-After", &value, &length) ? tg_read_retry_after(value, length, wall)
+                                                                 : -1;
 }

@@ -72,7 +72,10 @@ static void try_again(struct tg_callback *callback, tg_ms wait)
 static void describe(struct tg_callback *callback, const struct tg_http_response *response)
 {
   const char *advice = "";
-  if (response->status == 401 || response->status == 403)
+  bool own_words = response->body.length > 0 && response->body.at[0] == '{';
+  if ((response->status == 403 || response->status == 429) && !own_words)
+    advice = " without Discord's own words: it refuses this computer's address for a while";
+  else if (response->status == 401 || response->status == 403)
     advice = "; check rest.url and rest.authorization (REST_URL, REST_AUTHORIZATION)";
   else if (response->status == 404)
     advice = ": it does not know the interaction (any more)";

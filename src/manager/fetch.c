@@ -2,6 +2,7 @@
  * (reference, section 1.1). */
 
 #include "base/buf.h"
+#include "base/human.h"
 #include "base/log.h"
 #include "base/timer.h"
 #include "manager/internal.h"
@@ -20,7 +21,7 @@ enum {
   BACKOFF_BASE = 250,   /* ms, doubling */
   REFRESH_BASE = 1000,
   REFRESH_CAP = 60000,
-  BLOCKED_PAUSE = 300000,
+  UNAUTHORIZED_PAUSE = 300000,
   BODY_MAX = 64 * 1024,
 };
 
@@ -138,6 +139,7 @@ void tg_fetch_cancel(struct tg_manager *manager)
 {
   uv_timer_stop(&manager->fetch_timer);
   manager->fetch.running = false;
+  manager->fetch.wait_until = 0;
   manager->fetch.number++;
   while (manager->requests) {
     struct tg_fetch_request *request = manager->requests;
@@ -161,6 +163,7 @@ static void log_info(const struct tg_gateway_info *info)
 static void succeeded(struct tg_manager *manager, const struct tg_gateway_info *info)
 {
   manager->fetch.fetched_at = tg_now();
+  manager->fetch.refusals = 0;
   keep_answer(manager, info);
   struct tg_gateway_info known = *info;
   tg_gateway_info_override(&known, manager->config);
@@ -182,8 +185,13 @@ static void succeeded(struct tg_manager *manager, const struct tg_gateway_info *
   tg_slots_refreshed(manager);
 }
 
-/* What is known without Discord's answer of today. */
-static void stand_in(struct tg_manager *manager, const char *why)
+static void retry_in(struct tg_manager *manager, tg_ms delay)
+{
+  tg_timer_start(&manager->fetch_timer, tg_fetch_on_timer, delay > 0 ? delay : 1);
+}
+
+/* What is known without Discord's answer of today. False: too little. */
+static bool stand_in(struct tg_manager *manager, const char *why)
 {
   struct tg_gateway_info info = {0};
   const struct tg_config *config = manager->config;
@@ -192,24 +200,67 @@ static void stand_in(struct tg_manager *manager, const char *why)
   int total = config->total_shards;
   if (total == 0)
     total = tg_shard_table_peek(manager->state_dir, manager->bot_with_intents);
-  if (!tg_gateway_info_complete(&info, total)) {
-    tg_manager_fail(
-        manager, TG_EXIT_UNAVAILABLE,
-        "the gateway cannot start: %s. (Without an answer it starts only with gateway_bot configured, or "
-        "where it has run before)",
-        why);
-    return;
-  }
+  if (!tg_gateway_info_complete(&info, total))
+    return false;
   tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TEXT(REASON, why)), "no gateway information: starting with %s",
               kept ? "the answer of an earlier start" : "what is configured");
+  manager->fetch.at_start = false;
   manager->info = info;
   tg_manager_begin(manager);
+  return true;
 }
 
-static void retry_in(struct tg_manager *manager, tg_ms delay)
+/* ---- put off: Discord says when to come again, or coming again soon makes it worse ---- */
+
+static const char *reason_to_wait(const char *code)
 {
-  tg_timer_start(&manager->fetch_timer, tg_fetch_on_timer, delay > 0 ? delay : 1);
+  if (strcmp(code, "blocked") == 0)
+    return "it refuses this computer's address for a while";
+  return strcmp(code, "rate_limited") == 0 ? "its rate limit is reached" : "it is down or overloaded";
 }
+
+static void put_off(struct tg_manager *manager, const struct tg_error *error, tg_ms wait)
+{
+  struct tg_fetch *fetch = &manager->fetch;
+  wait += (tg_ms)tg_random(fetch->at_start ? 50 : 1000);
+  fetch->tries = 0;
+  fetch->refusals++;
+  fetch->waits_for = reason_to_wait(error->code);
+  fetch->wait_until = tg_now() + wait;
+  fetch->wait_until_shown = tg_wall_clock() + wait;
+  char until[TG_HUMAN_SIZE];
+  tg_human_moment(fetch->wait_until_shown, until, sizeof until);
+  tg_log_with(
+      strcmp(error->code, "blocked") == 0 ? TG_ERROR : TG_WARN, TG_NO_SHARD,
+      TG_WITH(TG_NUMBER(ATTEMPT, fetch->refusals), TG_NUMBER(DELAY, wait), TG_TEXT(REASON, error->message)),
+      manager->phase == TG_MANAGER_FETCHING
+          ? "no gateway information yet: waiting until %s, then asking again"
+          : "gateway information could not be refreshed; the sessions go on. Asking again at %s",
+      until);
+  retry_in(manager, wait);
+}
+
+bool tg_fetch_is_put_off(struct tg_manager *manager, char *text, size_t size)
+{
+  enum { SAME = 2000 }; /* the text is not to flicker between two seconds */
+  struct tg_fetch *fetch = &manager->fetch;
+  if (fetch->wait_until == 0)
+    return false;
+  tg_ms moment = tg_wall_clock() + fetch->wait_until - tg_now();
+  if (moment > fetch->wait_until_shown + SAME || moment < fetch->wait_until_shown - SAME)
+    fetch->wait_until_shown = moment; /* somebody has set the clock */
+  char until[TG_HUMAN_SIZE];
+  tg_human_moment(fetch->wait_until_shown, until, sizeof until);
+  snprintf(text, size, "waiting until %s to ask Discord again: %s", until, fetch->waits_for);
+  return true;
+}
+
+static tg_ms wait_after(const struct tg_manager *manager, const struct tg_error *error)
+{
+  return tg_gateway_info_wait(error->code, manager->fetch.retry_after, manager->fetch.refusals);
+}
+
+/* ---- what follows a failure ---- */
 
 static void failed_at_start(struct tg_manager *manager, const struct tg_error *error)
 {
@@ -218,14 +269,23 @@ static void failed_at_start(struct tg_manager *manager, const struct tg_error *e
     tg_manager_fail(manager, TG_EXIT_CONFIG, "%s", error->message);
     return;
   }
+  tg_ms wait = wait_after(manager, error);
+  if (wait >= 0) {
+    if (wait >= tg_patience(START_PATIENCE))
+      stand_in(manager, error->message);
+    if (!tg_manager_stopping(manager))
+      put_off(manager, error, wait);
+    return;
+  }
   tg_ms half = tg_patience((tg_ms)BACKOFF_BASE << (fetch->tries - 1)) / 2;
   tg_ms delay = half + (tg_ms)tg_random((uint64_t)half + 1);
-  if (strcmp(error->code, "rate_limited") == 0 && fetch->retry_after >= 0)
-    delay = fetch->retry_after + (tg_ms)tg_random(50);
-  bool hopeless = strcmp(error->code, "blocked") == 0 || fetch->tries >= TRIES ||
-                  tg_now() - fetch->began + delay >= START_PATIENCE;
-  if (hopeless) {
-    stand_in(manager, error->message);
+  if (fetch->tries >= TRIES || tg_now() - fetch->began + delay >= START_PATIENCE) {
+    if (!stand_in(manager, error->message))
+      tg_manager_fail(
+          manager, TG_EXIT_UNAVAILABLE,
+          "the gateway cannot start: %s. (Without an answer it starts only with gateway_bot configured, or "
+          "where it has run before)",
+          error->message);
     return;
   }
   bool again = strcmp(fetch->said, error->message) == 0;
@@ -240,7 +300,14 @@ static void failed_at_start(struct tg_manager *manager, const struct tg_error *e
 static void failed_later(struct tg_manager *manager, const struct tg_error *error)
 {
   struct tg_fetch *fetch = &manager->fetch;
-  bool refused = strcmp(error->code, "unauthorized") == 0 || strcmp(error->code, "blocked") == 0;
+  tg_ms wait = wait_after(manager, error);
+  if (wait >= 0) {
+    put_off(manager, error, wait);
+    if (wait >= tg_patience(REFRESH_CAP))
+      tg_slots_refreshed(manager); /* our own count has to do */
+    return;
+  }
+  bool refused = strcmp(error->code, "unauthorized") == 0;
   tg_log_with(refused ? TG_ERROR : TG_WARN, TG_NO_SHARD,
               TG_WITH(TG_NUMBER(ATTEMPT, fetch->tries), TG_TEXT(REASON, error->message)),
               "gateway information could not be refreshed; the sessions go on");
@@ -249,9 +316,7 @@ static void failed_later(struct tg_manager *manager, const struct tg_error *erro
     return;
   }
   if (refused)
-    retry_in(manager, tg_patience(BLOCKED_PAUSE));
-  else if (fetch->retry_after >= 0)
-    retry_in(manager, fetch->retry_after + (tg_ms)tg_random(1000));
+    retry_in(manager, tg_patience(UNAUTHORIZED_PAUSE));
   else
     retry_in(manager, tg_backoff(fetch->tries, tg_patience(REFRESH_BASE), tg_patience(REFRESH_CAP)));
 }
@@ -305,6 +370,9 @@ void tg_fetch_on_timer(uv_timer_t *timer)
 static void attempt(struct tg_manager *manager)
 {
   struct tg_fetch *fetch = &manager->fetch;
+  if (fetch->wait_until)
+    fetch->began = tg_now();
+  fetch->wait_until = 0;
   fetch->running = true;
   fetch->tries++;
   fetch->retry_after = -1;
@@ -331,6 +399,8 @@ void tg_fetch_at_start(struct tg_manager *manager)
 
 void tg_fetch_refresh(struct tg_manager *manager)
 {
+  if (manager->fetch.wait_until - tg_now() >= tg_patience(REFRESH_CAP))
+    tg_slots_refreshed(manager); /* our own count has to do */
   if (manager->fetch.running || uv_is_active((uv_handle_t *)&manager->fetch_timer))
     return;
   if (tg_gateway_info_configured(manager->config) &&

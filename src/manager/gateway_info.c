@@ -3,7 +3,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { USUAL_STARTS = 1000, RETRY_AFTER_MAX = 3600 * 1000 };
+enum {
+  USUAL_STARTS = 1000,
+  TOLD_MAX = 24 * 3600 * 1000, /* ms; a longer Retry-After is not meant */
+  TOLD_LEAST = 250,            /* doubling: who says "now" again and again is not heeded */
+  TOLD_LEAST_CAP = 60 * 1000,
+  UNTOLD_BASE = 300 * 1000,
+  UNTOLD_CAP = 3600 * 1000, /* without a Retry-After */
+};
 
 static bool read_int(const json_t *object, const char *key, json_int_t low, json_int_t high, int *value,
                      struct tg_error *error)
@@ -81,24 +88,23 @@ bool tg_gateway_info_complete(struct tg_gateway_info *info, int total_shards)
   return info->url[0] && info->shards > 0;
 }
 
-/* Seconds as JSON carries them; -1: none. */
+/* -1: none that can be meant. The body is exacter than the header. */
 static tg_ms read_retry_after(const json_t *answer, const struct tg_http_response *response)
 {
-  const json_t *field = json_object_get(answer, "retry_after");
-  double seconds = json_number_value(field);
+  const json_t *field = json_object_get(answer, "retry_after"); /* seconds */
+  double told = json_number_value(field) * 1000;
   tg_ms wait = -1;
-  if (json_is_number(field) && seconds >= 0)
-    wait = seconds < RETRY_AFTER_MAX / 1000.0 ? (tg_ms)(seconds * 1000) + 1 : RETRY_AFTER_MAX;
-  if (response->retry_after > wait)
+  if (json_is_number(field) && told >= 0 && told <= TOLD_MAX)
+    wait = (tg_ms)told + 1;
+  if (response->retry_after > wait && response->retry_after <= TOLD_MAX)
     wait = response->retry_after;
   return wait;
 }
 
 static void judge_refusal(const struct tg_http_response *response, const json_t *answer, const char *url,
-                          tg_ms *retry_after, struct tg_error *error)
+                          tg_ms retry_after, struct tg_error *error)
 {
   long status = response->status;
-  *retry_after = read_retry_after(answer, response);
   if (status == 401)
     tg_fail(error, "unauthorized",
             "the token was refused (401 from %s). Copy the bot's token again from "
@@ -107,25 +113,43 @@ static void judge_refusal(const struct tg_http_response *response, const json_t 
             "check rest.authorization",
             url);
   else if (status == 403)
+    tg_fail(error, "blocked",
+            "%s refuses this computer (403): Cloudflare, in front of Discord, blocks the address or the "
+            "client",
+            url);
+  else if (status == 429 && !json_is_object(answer))
     tg_fail(
         error, "blocked",
-        "%s refuses this computer (403): Cloudflare, in front of Discord, blocks the address or the client. "
-        "Try again in some minutes, or from another address",
+        "%s refuses this computer's address for a while (429, and not in Discord's own words: too many "
+        "refused requests came from here). Whatever sends them has to stop; such a ban lasts up to an hour",
         url);
-  else if (status == 429 && !answer)
-    tg_fail(
-        error, "blocked",
-        "%s refuses this computer's address for a while (429 without JSON: too many refused requests from "
-        "here). Stop what sends them; the ban lasts up to an hour",
-        url);
+  else if (status == 429 && retry_after >= 0)
+    tg_fail(error, "rate_limited", "%s asks to wait %lld ms (429)", url, (long long)retry_after);
   else if (status == 429)
-    tg_fail(error, "rate_limited", "%s asks to wait %lld ms (429)", url,
-            (long long)(*retry_after >= 0 ? *retry_after : 0));
+    tg_fail(error, "rate_limited", "%s asks to wait (429)", url);
   else if (status >= 500)
     tg_fail(error, "unavailable", "%s answers %ld: it is down or overloaded", url, status);
+  else if (status >= 300 && status < 400)
+    tg_fail(
+        error, "bad_answer",
+        "%s answers %ld and leads elsewhere, which Discord's REST API does not: a login page of the network "
+        "may be in the way. Check rest.url (REST_URL)",
+        url, status);
   else
     tg_fail(error, "bad_answer",
             "%s answers %ld, which Discord's REST API does not. Check rest.url (REST_URL)", url, status);
+}
+
+tg_ms tg_gateway_info_wait(const char *code, tg_ms retry_after, int before)
+{
+  bool refused = strcmp(code, "blocked") == 0 || strcmp(code, "rate_limited") == 0;
+  bool told = retry_after >= 0 && (refused || (retry_after > 0 && strcmp(code, "unavailable") == 0));
+  int doublings = before < 16 ? before : 16;
+  if (!told && !refused)
+    return -1;
+  tg_ms base = told ? TOLD_LEAST : UNTOLD_BASE, cap = told ? TOLD_LEAST_CAP : UNTOLD_CAP;
+  tg_ms wait = base << doublings < cap ? base << doublings : cap;
+  return told && retry_after > tg_patience(wait) ? retry_after : tg_patience(wait);
 }
 
 json_t *tg_gateway_info_judge(const struct tg_http_response *response, const char *url, tg_ms *retry_after,
@@ -140,15 +164,19 @@ json_t *tg_gateway_info_judge(const struct tg_http_response *response, const cha
   }
   json_t *answer = json_loadb(response->body.at ? response->body.at : "", response->body.length, 0, NULL);
   if (response->status != 200) {
-    judge_refusal(response, answer, url, retry_after, error);
+    *retry_after = read_retry_after(answer, response);
+    judge_refusal(response, answer, url, *retry_after, error);
     json_decref(answer);
     return NULL;
   }
   struct tg_gateway_info info;
   struct tg_error problem = {0};
   if (!answer)
-    tg_fail(error, "bad_answer", "%s answers with something that is not JSON. Check rest.url (REST_URL)",
-            url);
+    tg_fail(
+        error, "bad_answer",
+        "%s answers with something that is not JSON: a login page of the network may be in the way. Check "
+        "rest.url (REST_URL)",
+        url);
   else if (!tg_gateway_info_parse(answer, &info, &problem))
     tg_fail(error, "bad_answer", "%s: %s. Check rest.url (REST_URL)", url, problem.message);
   else

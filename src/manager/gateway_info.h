@@ -38,9 +38,17 @@ bool tg_gateway_info_complete(struct tg_gateway_info *info, int total_shards);
 
 /* Judges an answer. NULL: error->code is
  *   "unauthorized"  401: the token is refused; do not ask again
- *   "blocked"       403, or 429 without JSON: this address is refused; not for minutes
- *   "rate_limited"  429: after *retry_after ms
+ *   "blocked"       403, or 429 that is not Discord's own: this address is refused, and waiting helps
+ *   "rate_limited"  429
  *   "bad_answer"    something else than Discord answers
- *   "unavailable"   no answer, or 5xx: back off and ask again */
+ *   "unavailable"   no answer, or 5xx: back off and ask again
+ * `*retry_after`: what the answer asks to wait, in ms; -1: nothing, or nothing
+ * that can be meant (more than a day). */
 json_t *tg_gateway_info_judge(const struct tg_http_response *response, const char *url, tg_ms *retry_after,
                               struct tg_error *error);
+
+/* How long to wait after an answer with that code that says when to come again,
+ * or after which coming again soon makes it worse: as it was told; else five
+ * minutes, doubled with each such answer in a row (`before`: how many there
+ * were), up to an hour. -1: the answer is none of these. */
+tg_ms tg_gateway_info_wait(const char *code, tg_ms retry_after, int before);

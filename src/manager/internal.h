@@ -105,8 +105,12 @@ struct tg_fetch {
   bool running;    /* an answer is awaited */
   bool at_start;   /* without an answer there is no start */
   uint64_t number; /* of the try; late answers of earlier ones are ignored */
-  int tries;
+  int tries;   /* in a row, that nobody asked to be put off */
+  int refusals; /* by answers that put off, since the last good one */
   tg_ms began;
+  tg_ms wait_until;                 /* put off until then; 0: it is not */
+  tg_ms wait_until_shown;           /* the same by the wall clock */
+  const char *waits_for;            /* and why, in a few words */
   char said[TG_ERROR_MESSAGE_SIZE]; /* why the last try failed, as it was logged */
   tg_ms retry_after; /* what the last default attempt was told; -1: nothing */
   tg_ms fetched_at;  /* tg_now() of the last good answer; 0: none */
@@ -235,6 +239,8 @@ void tg_fetch_refresh(struct tg_manager *manager);
 void tg_fetch_default(struct tg_manager *manager, const json_t *args, tg_manager_reply *reply, void *ctx);
 void tg_fetch_on_timer(uv_timer_t *timer);
 void tg_fetch_cancel(struct tg_manager *manager);
+/* Discord has put us off: what is waited for, and until when. False: nothing is. */
+bool tg_fetch_is_put_off(struct tg_manager *manager, char *text, size_t size);
 
 /* ---- slots.c ---- */
 

@@ -78,7 +78,8 @@ void tg_manager_status_text(struct tg_manager *manager, char *text, size_t size)
   switch (manager->phase) {
   case TG_MANAGER_NEW:
   case TG_MANAGER_FETCHING:
-    snprintf(text, size, "asking Discord where and how to connect");
+    if (!tg_fetch_is_put_off(manager, text, size))
+      snprintf(text, size, "asking Discord where and how to connect");
     break;
   case TG_MANAGER_LOADING:
     snprintf(text, size, "%d worker%s load%s", manager->worker_count, manager->worker_count == 1 ? "" : "s",

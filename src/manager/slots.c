@@ -1,6 +1,7 @@
 /* The identify scheduler and its ledger, wired to the workers. */
 
 #include "base/buf.h"
+#include "base/human.h"
 #include "base/log.h"
 #include "base/timer.h"
 #include "manager/internal.h"
@@ -8,7 +9,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { GATE_WAIT_MIN = 10000, GATE_WAIT_MAX = 24 * 60 * 60 * 1000 };
 
@@ -69,20 +69,17 @@ static void close_gate(struct tg_manager *manager, int held_back)
 {
   tg_ms wall = tg_wall_clock(), reset_at = tg_ledger_reset_at(manager->ledger);
   tg_ms wait = reset_at - wall + 1000;
-  if (wait < GATE_WAIT_MIN)
-    wait = GATE_WAIT_MIN;
+  if (wait < tg_patience(GATE_WAIT_MIN))
+    wait = tg_patience(GATE_WAIT_MIN);
   if (wait > GATE_WAIT_MAX)
     wait = GATE_WAIT_MAX;
-  time_t until = (time_t)((wall + wait) / 1000);
-  struct tm parts;
-  char text[40];
-  gmtime_r(&until, &parts);
-  strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", &parts);
+  char until[TG_HUMAN_SIZE];
+  tg_human_moment(wall + wait, until, sizeof until);
   tg_log(TG_WARN, TG_NO_SHARD,
          "identifies are held back until %s: %d of %d session starts are left, and %d %% are the reserve. "
          "Sessions that live go on and resume; %d shard%s wait%s. (Spent starts would make Discord reset the "
          "token)",
-         text, tg_ledger_remaining(manager->ledger, wall), tg_ledger_total(manager->ledger),
+         until, tg_ledger_remaining(manager->ledger, wall), tg_ledger_total(manager->ledger),
          manager->config->resharding.identify_reserve, held_back, held_back == 1 ? "" : "s",
          held_back == 1 ? "s" : "");
   manager->gate_closed = true;

@@ -2,6 +2,7 @@
  * whom it answers (broker.h says how). Every gateway without identify.url is one. */
 
 #include "base/buf.h"
+#include "base/human.h"
 #include "base/log.h"
 #include "manager/internal.h"
 
@@ -56,6 +57,9 @@ static bool serves_host(struct tg_manager *manager, const struct tg_broker_messa
     return refuse(answer, TG_BROKER_REFUSED,
                   "its token (DISCORD_TOKEN) is another one than this host's. A broker serves the hosts of "
                   "one bot");
+  char waiting[TG_HUMAN_SIZE * 4];
+  if (!manager->broker && tg_fetch_is_put_off(manager, waiting, sizeof waiting))
+    return refuse(answer, TG_BROKER_DOWN, "the broker starts later; it is %s", waiting);
   if (!manager->broker || tg_manager_stopping(manager))
     return refuse(answer, TG_BROKER_DOWN, "the broker is %s", manager->broker ? "stopping" : "starting");
   if (message->total_shards > 0 && message->total_shards != range->total)

@@ -31,6 +31,15 @@ void tg_gateway_status(struct tg_manager *manager, struct tg_gateway_status *sta
     status->eta = tg_scheduler_eta(manager->scheduler, tg_now());
 }
 
+bool tg_gateway_waits(struct tg_manager *manager, char *text, size_t size, tg_ms *left)
+{
+  if (manager->phase != TG_MANAGER_FETCHING || !tg_fetch_is_put_off(manager, text, size))
+    return false;
+  tg_ms rest = manager->fetch.wait_until - tg_now();
+  *left = rest > 0 ? rest : 0;
+  return true;
+}
+
 struct tg_shard_row *tg_gateway_shard(struct tg_manager *manager, int shard_id)
 {
   return tg_manager_shard(manager, shard_id) ? tg_shard_table_row(manager->table, shard_id) : NULL;

@@ -23,6 +23,10 @@ struct tg_gateway_status {
 
 void tg_gateway_status(struct tg_manager *manager, struct tg_gateway_status *status);
 
+/* The start waits until it may ask Discord again where to connect: for what, and
+ * the ms left. False: it does not. */
+bool tg_gateway_waits(struct tg_manager *manager, char *text, size_t size, tg_ms *left);
+
 /* NULL: not a shard of this gateway, or they are not known yet. */
 struct tg_shard_row *tg_gateway_shard(struct tg_manager *manager, int shard_id);
 /* Where such a shard runs: the worker, and the generation of its script. */

@@ -1,5 +1,7 @@
 #include "shard/upgrade.h"
 
+#include "base/retry_after.h"
+
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <stdio.h>
@@ -16,14 +18,12 @@ static void append_text(char *to, size_t size, const char *at, size_t length)
   to[used + length] = '\0';
 }
 
-/* Seconds; more than an hour is an accident of whoever answers. */
+/* More than an hour is an accident of whoever answers. */
 static tg_ms read_retry_after(const char *value)
 {
-  enum { SECONDS_MAX = 3600 };
-  if (value[0] < '0' || value[0] > '9')
-    return -1;
-  double seconds = strtod(value, NULL);
-  return (tg_ms)((seconds < SECONDS_MAX ? seconds : SECONDS_MAX) * 1000);
+  enum { LONGEST = 3600 * 1000 };
+  tg_ms wait = tg_read_retry_after(value, strlen(value), tg_wall_clock());
+  return wait < LONGEST ? wait : LONGEST;
 }
 
 static void header_is_whole(struct tg_upgrade *upgrade)

@@ -75,6 +75,18 @@ static void counts_are_grouped(void **state)
   }
 }
 
+static void moments(void **state)
+{
+  (void)state;
+  char text[TG_HUMAN_SIZE];
+  tg_human_moment(INT64_C(1772600767999), text, sizeof text);
+  assert_string_equal(text, "2026-03-04 05:06:07 UTC");
+  tg_human_moment(0, text, sizeof text);
+  assert_string_equal(text, "1970-01-01 00:00:00 UTC");
+  tg_human_moment(INT64_MAX, text, sizeof text);
+  assert_string_equal(text, "292278994-08-17 07:12:55 UTC");
+}
+
 static void check_safe(const char *given, bool lines, const char *expected)
 {
   struct tg_buf out = {0};
@@ -110,6 +122,7 @@ int main(void)
       cmocka_unit_test(durations_have_two_units),
       cmocka_unit_test(sizes_have_a_fraction),
       cmocka_unit_test(counts_are_grouped),
+      cmocka_unit_test(moments),
       cmocka_unit_test(foreign_text_cannot_act),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

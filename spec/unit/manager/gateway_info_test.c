@@ -64,7 +64,14 @@ static void each_refusal_has_its_code(void **state)
   expect_code(429, "{\"message\":\"...\",\"retry_after\":1.5,\"global\":false}", "rate_limited", "1501 ms");
   expect_code(502, "bad gateway", "unavailable", "502");
   expect_code(503, "", "unavailable", "503");
+  expect_code(403, "{\"message\":\"internal network error\",\"code\":40333}", "blocked", "Cloudflare");
+  expect_code(429, "", "blocked", "an hour");
+  expect_code(429, "[]", "blocked", "an hour");
+  expect_code(429, "1015", "blocked", "an hour");
+  expect_code(429, "{}", "rate_limited", "asks to wait (429)");
+  expect_code(520, "<html>", "unavailable", "520");
   expect_code(404, "{}", "bad_answer", "rest.url");
+  expect_code(302, "<html>", "bad_answer", "login page");
   expect_code(301, "", "bad_answer", "301");
 }
 
@@ -75,12 +82,59 @@ static void the_longer_wait_holds(void **state)
   tg_ms retry_after;
   judge(429, "{\"retry_after\":1.5}", 3000, &retry_after, &error);
   assert_true(retry_after == 3000);
+  judge(429, "<html>", 3000, &retry_after, &error);
+  assert_true(retry_after == 3000);
+  judge(503, "", 3000, &retry_after, &error);
+  assert_true(retry_after == 3000);
+  judge(429, "{\"retry_after\":86400}", -1, &retry_after, &error);
+  assert_true(retry_after == 86400 * 1000 + 1);
   judge(429, "{\"retry_after\":1e300}", -1, &retry_after, &error);
-  assert_true(retry_after == 3600000);
+  assert_true(retry_after == -1);
+  judge(429, "{\"retry_after\":-1}", -1, &retry_after, &error);
+  assert_true(retry_after == -1);
+  judge(429, "", INT64_C(1000000000000), &retry_after, &error);
+  assert_true(retry_after == -1);
   judge(429, "{\"retry_after\":\"soon\"}", -1, &retry_after, &error);
   assert_true(retry_after == -1);
   json_decref(judge(200, good, -1, &retry_after, &error));
   assert_true(retry_after == -1);
+}
+
+static void a_refusal_is_waited_for(void **state)
+{
+  (void)state;
+  enum { MINUTE = 60 * 1000, HOUR = 60 * MINUTE };
+  static const struct {
+    const char *code;
+    tg_ms told;
+    int before;
+    tg_ms expected;
+  } rows[] = {
+      {"blocked", -1, 0, 5 * MINUTE},
+      {"blocked", -1, 1, 10 * MINUTE},
+      {"blocked", -1, 3, 40 * MINUTE},
+      {"blocked", -1, 4, HOUR},
+      {"blocked", -1, 1000000, HOUR},
+      {"blocked", 2 * HOUR, 0, 2 * HOUR},
+      {"blocked", 7 * MINUTE, 9, 7 * MINUTE},
+      {"blocked", 0, 0, 250},
+      {"blocked", 0, 3, 2000},
+      {"blocked", 0, 1000000, MINUTE}, /* "at once", for ever */
+      {"rate_limited", 1500, 0, 1500},
+      {"rate_limited", -1, 0, 5 * MINUTE},
+      {"unavailable", 30000, 0, 30000},
+      {"unavailable", 0, 0, -1},
+      {"unavailable", -1, 0, -1},
+      {"unauthorized", 5000, 0, -1},
+      {"bad_answer", 5000, 0, -1},
+      {"of a script", -1, 0, -1},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    tg_ms wait = tg_gateway_info_wait(rows[i].code, rows[i].told, rows[i].before);
+    if (wait != rows[i].expected)
+      fail_msg("%s, told %lld, %d before: %lld", rows[i].code, (long long)rows[i].told, rows[i].before,
+               (long long)wait);
+  }
 }
 
 static void garbage_is_named(void **state)
@@ -161,6 +215,7 @@ int main(void)
       cmocka_unit_test(a_good_answer_is_taken),
       cmocka_unit_test(each_refusal_has_its_code),
       cmocka_unit_test(the_longer_wait_holds),
+      cmocka_unit_test(a_refusal_is_waited_for),
       cmocka_unit_test(garbage_is_named),
       cmocka_unit_test(no_answer_may_be_tried_again),
       cmocka_unit_test(numbers_of_scripts_are_taken),

@@ -108,8 +108,9 @@ static void bounds_retry_after(void **state)
   static const struct {
     const char *text;
     tg_ms expected;
-  } rows[] = {{"0", 0}, {"3600", 3600000}, {"86400", 3600000}, {"9e999", 3600000}, {"99999999999999999999", 3600000},
-              {"-5", -1}, {"Wed, 21 Oct 2026 07:28:00 GMT", -1}, {"", -1}};
+  } rows[] = {{"0", 0}, {"3600", 3600000}, {"86400", 3600000}, {"9e999", -1}, {"99999999999999999999", 3600000},
+              {"-5", -1}, {"Wed, 21 Oct 2015 07:28:00 GMT", 0}, {"Wed, 21 Oct 2099 07:28:00 GMT", 3600000},
+              {"", -1}};
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     struct tg_upgrade upgrade;
     begin(&upgrade);

@@ -1,0 +1,84 @@
+-- Reports from the field: what stands between the gateway and Discord. Each case is a row of a table.
+
+local bot_support = require "spec.support.bot"
+local fake_discord = require "spec.support.fake_discord"
+local gateway = require "spec.support.gateway"
+local rest_server = require "spec.support.rest_server"
+
+local HTML = "<!DOCTYPE html><html><head><title>Access denied</title></head><body>error 1015</body></html>"
+local JSON = '{"message":"You are being rate limited.","retry_after":%s,"global":%s}'
+local UNTOLD = 300000 / 20 -- ms: five minutes, and TIDEGATE_HURRY
+
+-- The date of HTTP for so many seconds from now.
+local function date(seconds)
+  return os.date("!%a, %d %b %Y %H:%M:%S GMT", os.time() + seconds)
+end
+
+-- GET /gateway/bot is answered with `status`, `body` and, if given, `retry_after`. Then either
+--   waits   it waits at least so many ms, asks again, is answered and starts; or
+--   told    it says in the log that it waits about so many ms, and ends with 0 by SIGTERM; or
+--   exit    it ends with this code; then `says` stands in the log
+local REST = {
+  { "1015 with Retry-After", status = 429, body = HTML, retry_after = 1, waits = 1000 },
+  { "1015 with Retry-After as a date", status = 429, body = HTML, retry_after = date, waits = 500 },
+  { "1015 with an empty body", status = 429, body = "", retry_after = 1, waits = 1000 },
+  { "1020 with Retry-After", status = 403, body = HTML, retry_after = 1, waits = 1000 },
+  { "a 503 page with Retry-After", status = 503, body = HTML, retry_after = 1, waits = 1000 },
+  { "Cloudflare's 520 with Retry-After", status = 520, body = HTML, retry_after = 1, waits = 1000 },
+  { "the global limit", status = 429, body = JSON:format("1.2", "true"), waits = 1200 },
+  { "a limit longer than a start's patience", status = 429, body = JSON:format("40", "true"), told = 40000 },
+  { "a limit told by the header", status = 429, body = "{}", retry_after = 40, told = 40000 },
+  { "1015 for two hours", status = 429, body = HTML, retry_after = 7200, told = 7200000 },
+  { "1015 without Retry-After", status = 429, body = HTML, told = UNTOLD },
+  { "1020 without Retry-After", status = 403, body = HTML, told = UNTOLD },
+  { "1020 in JSON", status = 403, body = '{"message":"internal network error","code":40333}', told = UNTOLD },
+  { "429 with a list for a body", status = 429, body = "[]", told = UNTOLD },
+  { "429 with a bare number for a body", status = 429, body = "1015", told = UNTOLD },
+  { "Retry-After: -5", status = 429, body = HTML, retry_after = -5, told = UNTOLD },
+  { "Retry-After: NaN", status = 429, body = HTML, retry_after = "NaN", told = UNTOLD },
+  { "Retry-After of 32,000 years", status = 429, body = HTML, retry_after = "1000000000000", told = UNTOLD },
+  { "retry_after of 32,000 years", status = 429, body = JSON:format("1e12", "false"), told = UNTOLD },
+  { "negative retry_after", status = 429, body = JSON:format("-1", "false"), told = UNTOLD },
+  { "a captive portal", status = 200, body = HTML, exit = 69, says = "a login page of the network" },
+  { "a captive portal's redirect", status = 302, body = HTML, exit = 69, says = "a login page of the" },
+  { "a 5xx page", status = 502, body = HTML, exit = 69, says = "502" },
+  { "an empty 200", status = 200, body = "", exit = 69, says = "REST_URL" },
+}
+
+describe("GET /gateway/bot is answered by", function()
+  local rest
+  after_each(function()
+    rest:close()
+    gateway.teardown()
+  end)
+
+  for _, row in ipairs(REST) do
+    it(row[1], function()
+      local fake = fake_discord.start { shards = 1 }
+      local retry_after = row.retry_after
+      if type(retry_after) == "function" then
+        retry_after = retry_after(2)
+      end
+      local refusal = { row.status, { ["Retry-After"] = retry_after }, row.body }
+      rest = rest_server.start(row.waits and { refusal, rest_server.info(fake) } or { refusal })
+      local g = gateway.start {
+        fake = fake, bot = bot_support.start(), env = { REST_URL = rest.url, TIDEGATE_HURRY = 20 },
+      }
+      if row.waits then
+        g:wait_ready(1)
+        assert.matches("waiting until %d+%-%d+%-%d+ %d+:%d+:%d+ UTC, then asking again", g.stderr)
+        assert.equal(2, #rest.requests)
+        assert.is_true(rest.requests[2].at - rest.requests[1].at >= row.waits)
+      elseif row.told then
+        local delay = g:wait_for_log "waiting until [^\n]*, then asking again attempt=1 delay=(%d+)"
+        assert.is_true(delay - row.told >= 0 and delay - row.told <= 100, delay)
+        assert.equal(0, (g:stop()))
+        assert.equal(1, #rest.requests)
+        assert.equal(0, fake:state("counters").counters.handshakes)
+      else
+        assert.equal(row.exit, (g.process:wait()))
+        assert.matches(row.says, g.stderr, 1, true)
+      end
+    end)
+  end
+end)
