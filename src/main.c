@@ -3,8 +3,8 @@
 #include "cli/cli.h"
 
 #include "base/error.h"
+#include "base/program.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,18 +13,25 @@ static const struct tg_command_line commands[] = {
     {"worker", tg_cli_worker}, {"test", tg_cli_test},   {"ctl", tg_cli_ctl},
 };
 
+static int run(const char *name, int argc, char **argv)
+{
+  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+    if (strcmp(commands[i].name, name) == 0)
+      return commands[i].run(argc, argv);
+  }
+  char meant[80];
+  fprintf(stderr, "tidegate: there is no command \"%s\"%s; `tidegate help` lists them\n", name,
+          tg_cli_meant(name, meant, sizeof meant));
+  return TG_EXIT_USAGE;
+}
+
 int main(int argc, char **argv)
 {
-  signal(SIGPIPE, SIG_IGN);
+  tg_program_begin();
   const char *name = argc > 1 ? argv[1] : "help";
   if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
     name = "help";
   if (strcmp(name, "--version") == 0 || strcmp(name, "-v") == 0)
     name = "version";
-  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-    if (strcmp(commands[i].name, name) == 0)
-      return commands[i].run(argc > 1 ? argc - 1 : argc, argc > 1 ? argv + 1 : argv);
-  }
-  fprintf(stderr, "tidegate: there is no command \"%s\"; `tidegate help` lists them\n", name);
-  return TG_EXIT_USAGE;
+  return tg_program_end("tidegate", run(name, argc > 1 ? argc - 1 : argc, argc > 1 ? argv + 1 : argv));
 }

@@ -1,5 +1,6 @@
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
+local uv = require "luv"
 
 local function run(args, env)
   local argv = { paths.bin "tidegate" }
@@ -49,10 +50,30 @@ describe("the command line", function()
   end)
 
   it("refuses unknown commands, options and words with 64", function()
-    for _, args in ipairs { { "rum" }, { "run", "--wach" }, { "check", "a.lua", "b.lua" } } do
+    for _, args in ipairs {
+      { "rum" }, { "run", "--wach" }, { "check", "a.lua", "b.lua" }, { "help", "nope" },
+      { "help", "run", "x" }, { "help", "--all" }, { "version", "x" }, { "--version", "x" },
+    } do
       local p = run(args)
       assert.equal(64, p.exit_code)
       assert.matches(args[#args], p.stderr, 1, true)
+      assert.equal("", p.stdout)
+    end
+  end)
+
+  it("says which command was meant", function()
+    for _, args in ipairs { { "rum" }, { "help", "rum" } } do
+      assert.matches('did you mean "run"?', run(args).stderr, 1, true)
+    end
+    assert.matches('did you mean "environment"?', run({ "help", "environmnet" }).stderr, 1, true)
+  end)
+
+  it("fails when what it says cannot be written", function()
+    for _, command in ipairs { "version", "help", "help run", "check --json" } do
+      local p = process.run({ "sh", "-c", ("exec %s %s >/dev/full"):format(paths.bin "tidegate", command) },
+        { env = { DISCORD_TOKEN = "abc.def.ghi", INTENTS = "guilds" } })
+      assert.equal(1, p.exit_code, command)
+      assert.matches("standard output cannot be written: No space left", p.stderr, 1, true)
     end
   end)
 
@@ -130,12 +151,56 @@ function gateway.shard:hartbeat() end
       assert.matches("127.0.0.1:9", p.stderr, 1, true)
     end)
 
-    it("says what is wrong with a state directory that cannot be used", function()
-      local p = run({ "run" }, {
-        DISCORD_TOKEN = "abc.def.ghi", INTENTS = "guilds", TIDEGATE_STATE_DIR = "/proc/nope",
-      })
-      assert.equal(1, p.exit_code)
-      assert.matches("/proc/nope", p.stderr, 1, true)
-    end)
+    -- What is at $1, who runs "$@", and what the log has to say.
+    local UNUSABLE = {
+      ["that cannot be made"] = {
+        at = "/proc/nope", says = "cannot be made: /proc/nope: .*TIDEGATE_STATE_DIR",
+      },
+      ["that is a file"] = { before = 'touch "$1"', says = "Not a directory.*has to name a directory" },
+      ["in a file"] = {
+        before = 'touch "${1%/*}"', at = "f/state", says = "cannot be made: .*Not a directory",
+      },
+      ["that is a link to nowhere"] = { before = 'ln -s nowhere "$1"', says = "No such file" },
+      ["whose lock is a directory"] = {
+        before = 'mkdir -p "$1/lock"', says = "lock cannot be opened: Is a directory",
+      },
+      ["of another user"] = {
+        root = true, before = 'mkdir "$1"', by = "setpriv --reuid 65534 --regid 65534 --clear-groups",
+        says = "Permission denied.*has to be writable for this user",
+      },
+      ["on a file system that is read only"] = {
+        root = true, before = 'mkdir "$1"; mount -t tmpfs -o ro tmpfs "$1"', by = "", mounts = true,
+        says = "Read%-only file system.*TIDEGATE_STATE_DIR",
+      },
+      ["that has no room"] = {
+        root = true, before = 'mkdir "$1"; mount -t tmpfs -o nr_inodes=1 tmpfs "$1"', by = "", mounts = true,
+        says = "No space left on device", code = 1, -- that may be otherwise the next time
+      },
+    }
+    for which, case in pairs(UNUSABLE) do
+      it("ends with " .. (case.code or 78) .. " for a state directory " .. which, function()
+        if case.root and uv.getuid() ~= 0 then
+          pending "needs root"
+          return
+        end
+        local dir = paths.tmp()
+        uv.fs_chmod(dir, 493)
+        local at = (case.at or "state"):gsub("^[^/]", dir .. "/%0")
+        local command = ('%s; shift; exec %s "$@"'):format(case.before or ":", case.by or "")
+        local argv = { "sh", "-c", command, "sh", at, paths.bin "tidegate", "run" }
+        if case.mounts then
+          table.insert(argv, 1, "--mount")
+          table.insert(argv, 1, "unshare")
+        end
+        local p = process.run(argv, {
+          env = { DISCORD_TOKEN = "abc.def.ghi", INTENTS = "guilds", TIDEGATE_STATE_DIR = at,
+            TIDEGATE_CONTROL = "127.0.0.1:0", REST_URL = "http://127.0.0.1:9/api/v10" },
+          cwd = "/", timeout = 20000,
+        })
+        assert.equal(case.code or 78, p.exit_code, p.stderr)
+        assert.matches("error manager: [^\n]*" .. case.says, p.stderr)
+        assert.matches(at, p.stderr, 1, true)
+      end)
+    end
   end)
 end)

@@ -355,15 +355,23 @@ describe("a state directory", function()
     assert.equal(0, s:counters().resumes)
   end)
 
-  it("serves one gateway only: the second names the pid of the first and ends with 1", function()
+  it("serves one gateway only: the second names the pid of the first and ends with 78", function()
     local s = scene.start { shards = 1 }
     local first = s.gateway
     local second = s:again { ready = false }
-    assert.equal(1, (second.process:wait()))
+    assert.equal(78, (second.process:wait()))
     assert.matches(("pid %d"):format(first.pid), second.stderr, 1, true)
     assert.matches(first.state_dir, second.stderr, 1, true)
     s.fake:emit { count = 10 }
     s:wait_delivered()
     assert.equal(1, s:counters().identifies)
+  end)
+
+  it("in which the shard table cannot be opened ends the gateway with 78", function()
+    local state_dir = paths.tmp()
+    assert(uv.fs_mkdir(state_dir .. "/shards", 448))
+    local s = scene.start { ready = false, state_dir = state_dir, bot = false }
+    assert.equal(78, (s.gateway.process:wait()))
+    assert.matches("error manager: [^\n]*/shards cannot be opened: Is a directory", s.gateway.stderr)
   end)
 end)

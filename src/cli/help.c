@@ -3,6 +3,7 @@
 #include "cli/topics.h"
 
 #include "base/error.h"
+#include "base/suggest.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -21,8 +22,8 @@ static const char overview[] =
     "\n"
     "Signals: SIGHUP reloads the script; SIGTERM stops and keeps the sessions (the next start\n"
     "resumes them); SIGINT (Ctrl-C) stops and ends them.\n"
-    "Exit codes: 0 fine, 1 failed, 64 usage, 69 Discord not reachable at start, 78 configuration\n"
-    "or refused by Discord (token, intents, shards).\n";
+    "Exit codes: 0 fine, 1 failed, 64 usage, 69 Discord not reachable at start, 78 configuration,\n"
+    "state directory unusable or in use, or refused by Discord (token, intents, shards).\n";
 
 static const struct {
   const char *name, *text; /* or */
@@ -34,28 +35,51 @@ static const struct {
     {"test", TG_HELP_TEST, NULL},
     {"environment", NULL, tg_topic_environment},
     {"files", NULL, tg_topic_files},
+    {"version", overview, NULL},
+    {"help", overview, NULL},
 };
+
+enum { PAGES = sizeof pages / sizeof *pages };
+
+/* Neither `help` nor `version` has options of its own. */
+static const struct tg_cli_option no_options[] = {{NULL, NULL, NULL}};
+
+const char *tg_cli_meant(const char *word, char *text, size_t size)
+{
+  const char *names[PAGES];
+  for (int i = 0; i < PAGES; i++)
+    names[i] = pages[i].name;
+  const char *meant = tg_suggest(word, names, PAGES);
+  snprintf(text, size, meant ? " (did you mean \"%s\"?)" : "", meant);
+  return text;
+}
 
 int tg_cli_help(int argc, char **argv)
 {
-  if (argc > 1) {
-    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
-      if (strcmp(pages[i].name, argv[1]) == 0) {
-        if (pages[i].print)
-          pages[i].print();
-        else
-          fputs(pages[i].text, stdout);
-        return TG_EXIT_OK;
-      }
-    }
+  const char *word = "help";
+  int exit_code;
+  if (tg_cli_options(argc, argv, no_options, overview, &word, 1, &exit_code) < 0)
+    return exit_code;
+  for (int i = 0; i < PAGES; i++) {
+    if (strcmp(pages[i].name, word) != 0)
+      continue;
+    if (pages[i].print)
+      pages[i].print();
+    else
+      fputs(pages[i].text, stdout);
+    return TG_EXIT_OK;
   }
-  fputs(overview, stdout);
-  return TG_EXIT_OK;
+  char meant[80];
+  fprintf(stderr, "tidegate help: there is no page for \"%s\"%s; `tidegate help` lists them\n", word,
+          tg_cli_meant(word, meant, sizeof meant));
+  return TG_EXIT_USAGE;
 }
 
 int tg_cli_version(int argc, char **argv)
 {
-  (void)argc, (void)argv;
+  int exit_code;
+  if (tg_cli_options(argc, argv, no_options, overview, NULL, 0, &exit_code) < 0)
+    return exit_code;
   puts("tidegate " TG_VERSION);
   return TG_EXIT_OK;
 }

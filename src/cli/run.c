@@ -7,7 +7,9 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/program.h"
 #include "control/control.h"
+#include "manager/lock.h"
 #include "manager/manager.h"
 #include "shard/stream.h"
 
@@ -96,7 +98,7 @@ static int start(struct run *run, const char *script, bool watch)
   run->manager = tg_manager_new(&options, &error);
   if (!run->manager) {
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
-    return TG_EXIT_FAILED;
+    return tg_state_dir_exit(&error);
   }
   if (!tg_control_start(&run->control, &process->loop, run->manager, options.config, &error)) {
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
@@ -142,6 +144,7 @@ static int check_certificates(const struct tg_config *config)
 
 int tg_cli_run(int argc, char **argv)
 {
+  tg_program_serves();
   bool watch = false;
   const char *script = NULL;
   int exit_code;

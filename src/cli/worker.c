@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/program.h"
 #include "shard/stats.h"
 #include "worker/worker.h"
 
@@ -42,6 +43,8 @@ static void reconfigure(void *ctx, const struct tg_config *config) { tg_worker_r
 
 int tg_cli_worker(int argc, char **argv)
 {
+  tg_program_serves();
+  follow_the_manager();
   const char *id = "0", *fd = "3", *stats = "-1", *sources = "-1", *script = NULL;
   const struct tg_cli_option options[] = {{"--id", NULL, &id},
                                           {"--fd", NULL, &fd},
@@ -52,7 +55,6 @@ int tg_cli_worker(int argc, char **argv)
   if (tg_cli_options(argc, argv, options, "tidegate worker: run by the manager, not by people\n", &script, 1,
                       &exit_code) < 0)
     return exit_code;
-  follow_the_manager();
   keep_some_memory();
   attach_stats(atoi(stats));
 

@@ -1,4 +1,5 @@
 #include "base/log.h"
+#include "base/program.h"
 #include "fake_discord/admin.h"
 #include "fake_discord/bulk.h"
 #include "fake_discord/certificates.h"
@@ -152,11 +153,12 @@ static void serve(struct tg_fake *fake)
 
 int main(int argc, char **argv)
 {
+  tg_program_begin();
+  tg_program_serves();
   struct tg_fake_options options;
   int code = tg_fake_options_parse(argc, argv, &options);
   if (code >= 0)
-    return code;
-  signal(SIGPIPE, SIG_IGN);
+    return tg_program_end("tidegate-fake-discord", code);
   raise_descriptor_limit();
   if (!follow_parent(&options))
     return TG_EXIT_OK;

@@ -177,7 +177,7 @@ void tg_manager_begin(struct tg_manager *manager)
   manager->table =
       tg_shard_table_open(manager->state_dir, total, tg_identity(manager->bot_with_intents, total), &error);
   if (!manager->table) {
-    tg_manager_fail(manager, TG_EXIT_FAILED, "%s", error.message);
+    tg_manager_fail(manager, tg_state_dir_exit(&error), "%s", error.message);
     return;
   }
   tg_shard_table_set_bot(manager->table, manager->bot_with_intents);

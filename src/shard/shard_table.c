@@ -147,7 +147,8 @@ static bool begin_empty(int fd, const char *path, int total, uint64_t identity, 
   /* Room is taken now: a full disk must not turn into a SIGBUS later. */
   int code = ftruncate(fd, 0) == 0 ? posix_fallocate(fd, 0, (off_t)size) : errno;
   if (code != 0)
-    return tg_fail(error, "disk", "%s cannot be made (%zu bytes): %s", path, size, strerror(code));
+    return tg_fail(error, code == ENOSPC || code == EDQUOT ? "disk_full" : "disk",
+                   "%s cannot be made (%zu bytes): %s", path, size, strerror(code));
   if (pwrite(fd, &header, sizeof header, 0) != sizeof header)
     return tg_fail(error, "disk", "%s cannot be written: %s", path, strerror(errno));
   return true;

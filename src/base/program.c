@@ -1,0 +1,50 @@
+#include "base/program.h"
+
+#include "base/error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The lowest free descriptor is the one that is opened. Where there is no
+ * /dev/null any directory keeps the place: what is written to it is refused, as
+ * it was before. */
+static void open_standard_descriptors(void)
+{
+  int fd;
+  do {
+    fd = open("/dev/null", O_RDWR);
+    if (fd < 0)
+      fd = open("/", O_RDONLY | O_DIRECTORY);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd > STDERR_FILENO)
+    close(fd);
+}
+
+void tg_program_begin(void)
+{
+  open_standard_descriptors();
+  signal(SIGPIPE, SIG_IGN);
+}
+
+void tg_program_serves(void)
+{
+  static const int numbers[] = {SIGUSR1, SIGUSR2, SIGXFSZ, SIGTTOU};
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+    signal(numbers[i], SIG_IGN);
+}
+
+int tg_program_end(const char *program, int exit_code)
+{
+  errno = 0;
+  bool written = fflush(stdout) == 0 && !ferror(stdout);
+  if (written || exit_code != TG_EXIT_OK)
+    return exit_code;
+  fprintf(stderr, "%s: standard output cannot be written: %s\n", program,
+          errno ? strerror(errno) : "a part of it is lost");
+  return TG_EXIT_FAILED;
+}

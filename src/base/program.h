@@ -1,0 +1,27 @@
+#pragma once
+
+/* What each of our programs does first of all, and last.
+ *
+ *     int main(int argc, char **argv)
+ *     {
+ *       tg_program_begin();
+ *       ...
+ *       return tg_program_end("tidegate", exit_code);
+ *     } */
+
+/* Before anything else, threads and descriptors above all:
+ * - Standard descriptors that are closed are opened on /dev/null, or the next
+ *   socket would take their place, and get what was meant for people.
+ * - SIGPIPE is ignored: who has gone is told by the write that fails. */
+void tg_program_begin(void);
+
+/* For programs that run for good: signals that mean nothing here, but would end
+ * the process or stop it, are ignored from here on. SIGUSR1 and SIGUSR2; SIGXFSZ
+ * (a file has reached its limit: the write fails, that is enough); SIGTTOU (a
+ * background job writes to a terminal that is set to stop those). */
+void tg_program_serves(void);
+
+/* What stands in stdout's buffer goes out. Returns `exit_code`; but when that
+ * was 0, and not all of the output could be written, says so on standard error
+ * in the name of `program`, and returns TG_EXIT_FAILED. */
+int tg_program_end(const char *program, int exit_code);
