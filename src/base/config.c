@@ -178,6 +178,13 @@ json_t *tg_config_to_json(const struct tg_config *config)
   return tg_schema_write(tg_config_options, tg_config_option_count, config);
 }
 
+struct tg_strings tg_config_secrets(const struct tg_config *config)
+{
+  struct tg_strings secrets = {0};
+  tg_schema_secrets(tg_config_options, tg_config_option_count, config, &secrets);
+  return secrets;
+}
+
 struct tg_problems tg_config_needs_restart(const struct tg_config *old, const struct tg_config *new_config)
 {
   struct tg_problems keys = {0};

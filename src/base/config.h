@@ -114,6 +114,10 @@ void tg_config_free(struct tg_config *config);
  * for `tidegate check` and gateway.config. The caller decrefs it. */
 json_t *tg_config_to_json(const struct tg_config *config);
 
+/* Every text in it that must not be seen, in the log or in files. The caller
+ * frees it with tg_strings_free(). */
+struct tg_strings tg_config_secrets(const struct tg_config *config);
+
 /* The keys whose values differ and cannot change while the program runs
  * (token, intents, shard numbers, state directory, addresses). The result
  * holds their paths; the caller frees it with tg_problems_free(). */

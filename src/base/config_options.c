@@ -33,10 +33,10 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
     .restart = true)                                                                                         \
   X("intents", CUSTOM(intents, intents), .env = "INTENTS", .restart = true)                                  \
   X("rest.url", STRING(rest.url), .text = "https://discord.com/api/v10", .env = "REST_URL",                  \
-    .check = tg_check_http_url)                                                                              \
+    .check = tg_check_http_url, .url = true)                                                                 \
   X("rest.authorization", STRING(rest.authorization), .env = "REST_AUTHORIZATION", .secret = true)           \
   X("gateway_bot.url", STRING(gateway_bot.url), .env = "GATEWAY_URL", .check = tg_check_gateway_url,         \
-    .restart = true)                                                                                         \
+    .url = true, .restart = true)                                                                            \
   X("gateway_bot.shards", RANGE(gateway_bot.shards, INT, 1, SHARDS_MAX, 0), .unset_is_default = true,        \
     .restart = true)                                                                                         \
   X("gateway_bot.session_start_limit.total", RANGE(gateway_bot.total, INT, 1, INT_MAX, 0),                   \
@@ -67,7 +67,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
   X("properties.device", STRING(properties.device), .text = "tidegate")                                      \
   X("large_threshold", RANGE(large_threshold, INT, 50, 250, 50))                                             \
   X("event_handler.urls", STRINGS(event_handler.urls), .env = "EVENT_HANDLER_URL",                           \
-    .check = tg_check_handler_url)                                                                           \
+    .check = tg_check_handler_url, .url = true)                                                              \
   X("event_handler.authorization", STRING(event_handler.authorization), .env = "EVENT_HANDLER_SECRET_KEY",   \
     .secret = true)                                                                                          \
   X("event_handler.timeout", RANGE(event_handler.timeout, MS, 1, HOUR, 10000))                               \
@@ -93,7 +93,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
   X("control.authorization", STRING(control.authorization), .env = "TIDEGATE_CONTROL_SECRET",                \
     .secret = true)                                                                                          \
   X("identify.url", STRING(identify.url), .env = "TIDEGATE_IDENTIFY_URL", .check = tg_check_handler_url,     \
-    .restart = true)                                                                                         \
+    .url = true, .restart = true)                                                                            \
   X("identify.authorization", STRING(identify.authorization), .env = "TIDEGATE_IDENTIFY_SECRET",             \
     .secret = true)                                                                                          \
   X("state_dir", STRING(state_dir), .env = "TIDEGATE_STATE_DIR", .restart = true)                            \

@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log_limit.h"
 #include "base/log_line.h"
@@ -13,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_SECRETS = 16, MIN_SECRET = 6, FIELD_TEXTS = 4096 };
+enum { MIN_SECRET = 6, FIELD_TEXTS = 4096 };
 
 static const char *const priorities[] = {"<7>", "<6>", "<4>", "<3>"}; /* of syslog */
 
@@ -22,7 +23,7 @@ static struct {
   bool json;
   char role[32];
   int worker_id;
-  char *secrets[MAX_SECRETS];
+  char **secrets; /* the longest first: one may be part of another */
   int secret_count;
   bool terminal;
   bool journal;
@@ -85,12 +86,16 @@ void tg_log_secret(const char *secret)
 {
   if (!secret || strlen(secret) < MIN_SECRET)
     return;
+  int at = 0;
   for (int i = 0; i < the_log.secret_count; i++) {
     if (strcmp(the_log.secrets[i], secret) == 0)
       return;
+    at += strlen(the_log.secrets[i]) >= strlen(secret);
   }
-  if (the_log.secret_count < MAX_SECRETS)
-    the_log.secrets[the_log.secret_count++] = strdup(secret);
+  the_log.secrets = tg_realloc(the_log.secrets, (size_t)(the_log.secret_count + 1) * sizeof(char *));
+  memmove(&the_log.secrets[at + 1], &the_log.secrets[at],
+          (size_t)(the_log.secret_count++ - at) * sizeof(char *));
+  the_log.secrets[at] = tg_strdup(secret);
 }
 
 static void mask(char *text, const char *secret)

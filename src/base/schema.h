@@ -65,6 +65,7 @@ struct tg_option {
   const char *const *choices; /* ends with NULL */
   bool unset_is_default;      /* the default number means "not given": left out of the JSON form */
   bool secret;                /* never shown */
+  bool url;                   /* may have a password or a key in it: shown without */
   bool restart;               /* cannot change while the program runs */
 
   /* CUSTOM; `value` is a JSON string when it comes from the environment. */
@@ -85,6 +86,10 @@ void tg_schema_read(const struct tg_option *options, size_t count, const json_t 
 const json_t *tg_schema_find(const json_t *given, const char *path);
 
 void tg_schema_release(const struct tg_option *options, size_t count, void *target);
+
+/* Adds every text that a secret option holds. */
+void tg_schema_secrets(const struct tg_option *options, size_t count, const void *target,
+                       struct tg_strings *secrets);
 
 /* The target as nested objects; secrets are "***". */
 json_t *tg_schema_write(const struct tg_option *options, size_t count, const void *target);

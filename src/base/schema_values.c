@@ -79,6 +79,29 @@ static void set_value(json_t *object, const char *path, json_t *value)
     json_object_set_new(object, path, value);
 }
 
+/* Secrets may be lists, or tables of headers. */
+static void add_texts(const json_t *value, struct tg_strings *texts)
+{
+  const char *key;
+  json_t *member;
+  if (json_is_string(value))
+    tg_strings_add(texts, json_string_value(value));
+  for (size_t i = 0; i < json_array_size(value); i++)
+    add_texts(json_array_get(value, i), texts);
+  json_object_foreach((json_t *)value, key, member) add_texts(member, texts);
+}
+
+void tg_schema_secrets(const struct tg_option *options, size_t count, const void *target,
+                       struct tg_strings *secrets)
+{
+  for (size_t i = 0; i < count; i++) {
+    json_t *value = options[i].secret ? value_of(&options[i], field_of(&options[i], target)) : NULL;
+    if (value)
+      add_texts(value, secrets);
+    json_decref(value);
+  }
+}
+
 json_t *tg_schema_write(const struct tg_option *options, size_t count, const void *target)
 {
   json_t *object = json_object();

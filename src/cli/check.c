@@ -2,33 +2,41 @@
 #include "cli/cli.h"
 #include "cli/options.h"
 
+#include "base/buf.h"
+#include "base/config_options.h"
 #include "base/error.h"
 #include "delivery/http_text.h"
 #include "script/script.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <uv.h>
 
-/* Users, passwords and queries of URLs are as secret as tokens. */
-static void mask_url(json_t *object, const char *key)
+static json_t *public_url(const json_t *url)
 {
-  const char *url = json_string_value(json_object_get(object, key));
-  char *masked = url ? tg_http_url_public(url) : NULL;
-  if (masked)
-    json_object_set_new(object, key, json_string(masked));
-  free(masked);
+  char *text = tg_http_url_public(json_string_value(url));
+  json_t *masked = json_string(text);
+  free(text);
+  return masked;
 }
 
+/* Users, passwords and queries of URLs are as secret as tokens. */
 static json_t *masked_configuration(const struct tg_config *config)
 {
   json_t *configuration = tg_config_to_json(config);
-  json_t *urls = json_object_get(json_object_get(configuration, "event_handler"), "urls");
-  mask_url(json_object_get(configuration, "rest"), "url");
-  for (size_t i = 0; i < json_array_size(urls); i++) {
-    char *masked = tg_http_url_public(json_string_value(json_array_get(urls, i)));
-    json_array_set_new(urls, i, json_string(masked));
-    free(masked);
+  for (size_t i = 0; i < tg_config_option_count; i++) {
+    const char *path = tg_config_options[i].path, *dot = strrchr(path, '.');
+    json_t *value = (json_t *)tg_schema_find(configuration, path);
+    if (!tg_config_options[i].url || !value)
+      continue;
+    for (size_t k = 0; k < json_array_size(value); k++)
+      json_array_set_new(value, k, public_url(json_array_get(value, k)));
+    if (json_is_string(value)) {
+      char *table = tg_strndup(path, (size_t)(dot - path));
+      json_object_set_new((json_t *)tg_schema_find(configuration, table), dot + 1, public_url(value));
+      free(table);
+    }
   }
   return configuration;
 }
@@ -52,10 +60,9 @@ static json_t *describe(enum tg_role role, const char *path, char **problem)
 
 static void print_json(const json_t *worker, const json_t *manager)
 {
-  json_t *all =
-      json_pack("{s:O, s:O, s:O, s:O}", "configuration", json_object_get(worker, "configuration"),
-                "secretFiles", json_object_get(worker, "secretFiles"), "worker",
-                json_object_get(worker, "script"), "manager", json_object_get(manager, "script"));
+  json_t *all = json_pack("{s:O, s:O, s:O, s:O}", "configuration", json_object_get(worker, "configuration"),
+                          "secretFiles", json_object_get(worker, "secretFiles"), "worker",
+                          json_object_get(worker, "script"), "manager", json_object_get(manager, "script"));
   char *text = json_dumps(all, JSON_INDENT(2));
   puts(text);
   free(text);

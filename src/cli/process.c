@@ -1,5 +1,6 @@
 #include "cli/process.h"
 
+#include "base/config_options.h"
 #include "base/log.h"
 #include "shard/loop_lag.h"
 
@@ -16,11 +17,6 @@ static void follow_log_settings(const struct tg_config *config)
 {
   tg_log_set_level(config->log.level);
   tg_log_set_json(config->log.json);
-  tg_log_secret(config->token);
-  tg_log_secret(config->rest.authorization);
-  tg_log_secret(config->event_handler.authorization);
-  tg_log_secret(config->control.authorization);
-  tg_log_secret(config->identify.authorization);
 }
 
 bool tg_process_on_terminal(void)
@@ -48,7 +44,9 @@ static void first_log_settings(enum tg_role role, int worker_id)
   tg_log_set_role(manager ? "manager" : "worker", manager ? -1 : worker_id);
   tg_log_set_terminal(tg_process_on_terminal());
   tg_log_set_journal(on_journal());
-  tg_log_secret(getenv("DISCORD_TOKEN"));
+  for (size_t i = 0; i < tg_config_option_count; i++)
+    if (tg_config_options[i].secret && tg_config_options[i].env)
+      tg_log_secret(getenv(tg_config_options[i].env));
   const char *format = getenv("LOG_FORMAT");
   tg_log_set_json(format && strcmp(format, "json") == 0);
 }

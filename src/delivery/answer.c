@@ -141,8 +141,7 @@ static void bury(struct answer *answer)
   struct tg_envelope envelope;
   char marker[TG_MARKER_MAX];
   const struct tg_config *config = lane->delivery->config;
-  const char *secrets[] = {config->event_handler.authorization ? config->event_handler.authorization : "",
-                           config->token ? config->token : "", NULL};
+  struct tg_strings secrets = tg_config_secrets(config);
   struct tg_dead_letter letter = {
       .shard_id = lane->shard_id,
       .epoch = event->epoch,
@@ -151,13 +150,14 @@ static void bury(struct answer *answer)
       .status = answer->response->status,
       .answer = answer->response->body,
       .message = message_of(lane, event, marker),
-      .secrets = secrets,
+      .secrets = &secrets,
   };
   if (tg_envelope_scan(letter.message.at, letter.message.length, &envelope) && envelope.name.at)
     letter.name = envelope.name;
   struct tg_error error = {0};
   bool written =
       config->state_dir && tg_dead_letter_write(config->state_dir, TG_DEAD_FILE_BYTES, &letter, &error);
+  tg_strings_free(&secrets);
   char type[40];
   snprintf(type, sizeof type, "%.*s", (int)letter.name.length, letter.name.at);
   tg_log_with(TG_WARN, lane->shard_id,

@@ -84,8 +84,8 @@ static void put_answer(struct tg_buf *line, const struct tg_dead_letter *letter,
   struct tg_buf answer = {0};
   tg_buf_append(&answer, letter->answer.at, letter->answer.length);
   mask(&answer, token.at, token.length);
-  for (const char *const *secret = letter->secrets; secret && *secret; secret++)
-    mask(&answer, *secret, strlen(*secret));
+  for (int i = 0; letter->secrets && i < letter->secrets->count; i++)
+    mask(&answer, letter->secrets->items[i], strlen(letter->secrets->items[i]));
   struct tg_span shown = {answer.data, answer.length};
   if (shown.length > TG_DEAD_ANSWER_MAX)
     shown.length = TG_DEAD_ANSWER_MAX;

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/json_scan.h"
+#include "base/schema.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,9 +28,9 @@ struct tg_dead_letter {
   uint64_t epoch, sequence;
   struct tg_span name; /* t */
   long status;
-  struct tg_span answer;      /* any bytes; cut */
-  struct tg_span message;     /* JSON */
-  const char *const *secrets; /* ends with NULL; or NULL. Empty ones are fine */
+  struct tg_span answer;            /* any bytes; cut */
+  struct tg_span message;           /* JSON */
+  const struct tg_strings *secrets; /* or NULL */
 };
 
 /* `file_bytes`: a file takes no more, but for a line that is longer alone.

@@ -26,11 +26,10 @@ bool tg_state_take_config(struct tg_state *state, const json_t *given, struct tg
     return false;
   state->config = config;
   state->memory_limit = config->script.memory;
-  tg_log_secret(config->token);
-  tg_log_secret(config->rest.authorization);
-  tg_log_secret(config->event_handler.authorization);
-  tg_log_secret(config->control.authorization);
-  tg_log_secret(config->identify.authorization);
+  struct tg_strings secrets = tg_config_secrets(config);
+  for (int i = 0; i < secrets.count; i++)
+    tg_log_secret(secrets.items[i]);
+  tg_strings_free(&secrets);
   return true;
 }
 

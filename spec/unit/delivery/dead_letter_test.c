@@ -51,8 +51,8 @@ static const char *read_file(const char *name)
 
 static struct tg_span span(const char *text) { return (struct tg_span){text, strlen(text)}; }
 
-static bool write_letter(int number, const char *message, const char *answer, const char *const *secrets,
-                         uint64_t file_bytes)
+static bool write_letter(int number, const char *message, const char *answer,
+                         const struct tg_strings *secrets, uint64_t file_bytes)
 {
   struct tg_error error = {0};
   struct tg_dead_letter letter = {
@@ -71,13 +71,17 @@ static bool write_letter(int number, const char *message, const char *answer, co
 static void secrets_stay_out(void **state)
 {
   (void)state;
-  const char *const secrets[] = {"the-secret", "", "bot.token", NULL};
+  struct tg_strings secrets = {0};
+  tg_strings_add(&secrets, "the-secret");
+  tg_strings_add(&secrets, "");
+  tg_strings_add(&secrets, "bot.token");
   assert_true(write_letter(1, "{\"t\":\"INTERACTION_CREATE\",\"s\":1,\"op\":0,\"d\":{\"id\":\"5\",\"token\":\"aW50ZXI\","
                               "\"x\":{\"token\":1}}}",
-                           "no: aW50ZXI the-secret Bot bot.token the-secret", secrets, 1 << 20));
+                           "no: aW50ZXI the-secret Bot bot.token the-secret", &secrets, 1 << 20));
   assert_true(write_letter(2, "{\"t\":\"VOICE_SERVER_UPDATE\",\"s\":1,\"op\":0,\"d\":{\"token\":\"a\\\"b\"}}", "", NULL,
                            1 << 20));
   assert_true(write_letter(3, "{\"op\":0,\"d\":{\"token\":7}}", "7", NULL, 1 << 20));
+  tg_strings_free(&secrets);
   const char *text = read_file("dead.jsonl");
   assert_null(strstr(text, "aW50ZXI"));
   assert_null(strstr(text, "the-secret"));
