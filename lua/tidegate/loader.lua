@@ -63,6 +63,12 @@ package.loaders[2] = function(name)
   return chunk
 end
 
+-- Asked last. What runs the gateway brings lua-cjson along, unless it was copied there by hand.
+package.loaders[#package.loaders + 1] = function(name)
+  if name ~= "cjson" and name ~= "cjson.safe" then return nil end
+  return "\n\tlua-cjson is not installed (on Debian: apt-get install lua-cjson); gateway.json does without"
+end
+
 -- What is wrong with the file itself is returned: no traceback says more.
 function loader.run(path)
   local chunk, problem = load_own(path)

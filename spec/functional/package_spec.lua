@@ -56,6 +56,16 @@ describe("the package", function()
     assert.same(brought, needed)
   end)
 
+  it("needs what scripts and TLS find at run time", function()
+    local depends = run("dpkg-deb", "-f", deb, "Depends")
+    local count = 0
+    for name in paths.read(paths.root .. "/scripts/install-deps"):match "\nrun=%((.-)%)":gmatch "%S+" do
+      assert.matches("%f[%w]" .. name:gsub("%-", "%%-") .. "%f[^%w-]", depends)
+      count = count + 1
+    end
+    assert.equal(2, count)
+  end)
+
   it("keeps the settings of the operator, and secrets from other users", function()
     local conffiles = run("dpkg-deb", "-I", deb, "conffiles")
     assert.equal("/etc/tidegate/gateway.lua\n/etc/tidegate/tidegate.env\n", conffiles)

@@ -194,14 +194,17 @@ void tg_state_set_paths(lua_State *L, const char *script_path, const struct tg_s
   static const char *const modules[] = {"?.so", NULL}, *const tree_modules[] = {"lib/lua/5.1/?.so", NULL};
   struct tg_buf path = {0}, cpath = {0};
   if (script_path) {
-    const char *slash = strrchr(script_path, '/');
-    add_directory(&path, slash ? script_path : ".", slash ? (int)(slash - script_path) : 1, lua_files);
+    const char *slash = strrchr(script_path, '/'), *directory = slash ? script_path : ".";
+    int length = slash ? (int)(slash - script_path) : 1;
+    add_directory(&path, directory, length, lua_files);
+    add_directory(&cpath, directory, length, modules);
   }
   for (int i = 0; rocks_trees && i < rocks_trees->count; i++) {
     const char *tree = rocks_trees->items[i];
     add_directory(&path, tree, (int)strlen(tree), tree_files);
     add_directory(&cpath, tree, (int)strlen(tree), tree_modules);
   }
+  add_directory(&path, "/usr", strlen("/usr"), tree_files); /* Debian's packages lua-* */
   glob_t found;
   if (glob("/usr/lib/*/lua/5.1", GLOB_ONLYDIR, NULL, &found) == 0) {
     for (size_t i = 0; i < found.gl_pathc; i++)

@@ -217,7 +217,7 @@ bool tg_state_take_config(struct tg_state *state, const json_t *given, struct tg
                           struct tg_problems *problems);
 
 /* Points package.path and cpath at the script's directory, the rocks trees and
- * the system's C modules. */
+ * the system's modules for Lua 5.1, in this order. */
 void tg_state_set_paths(lua_State *L, const char *script_path, const struct tg_strings *rocks_trees);
 
 static inline bool tg_state_is_live(const struct tg_state *state) { return state->phase == TG_STATE_LIVE; }
