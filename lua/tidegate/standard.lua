@@ -27,6 +27,16 @@ function io.lines(name, ...) -- luacheck: ignore 122
   return lines(name, ...)
 end
 
+-- Without the addresses of functions in C, as in the log.
+debug.traceback = core.traceback -- luacheck: ignore 122
+
+-- Numbers in JSON and elsewhere need the dot of the "C" locale.
+local setlocale = os.setlocale
+function os.setlocale(locale, ...) -- luacheck: ignore 122
+  if locale ~= nil then error("os.setlocale would change how the whole process writes numbers", 2) end
+  return setlocale(nil, ...)
+end
+
 -- Standard output may be anything; the log is where people look.
 function print(...) -- luacheck: ignore 121
   local words = {}

@@ -222,6 +222,16 @@ static int l_clock(lua_State *L)
   return 1;
 }
 
+/* [-0, +1] Its keys may be collected. */
+static void push_weak_table(lua_State *L)
+{
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "k");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+}
+
 static void set_text(lua_State *L, const char *key, const char *text)
 {
   lua_pushstring(L, text);
@@ -242,6 +252,7 @@ int tg_open_core(lua_State *L)
                                        {"failure", l_failure},
                                        {"suggest", l_suggest},
                                        {"jit", l_jit},
+                                       {"traceback", tg_debug_traceback},
                                        {0}};
   struct tg_state *state = tg_state_of(L);
   struct tg_script *script = state->script;
@@ -261,6 +272,10 @@ int tg_open_core(lua_State *L)
   }
   lua_pushlightuserdata(L, tg_wait_token);
   lua_setfield(L, -2, "token");
+  push_weak_table(L);
+  lua_pushvalue(L, -1);
+  state->ref_coroutines = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_setfield(L, -2, "coroutines");
   tg_bind_json(L);
   lua_setfield(L, -2, "json");
   lua_newtable(L);

@@ -86,38 +86,6 @@ void tg_collect(struct tg_state *state)
   state->memory_after_gc = state->memory_used;
 }
 
-void tg_push_error_text(lua_State *L, int index)
-{
-  if (index < 0)
-    index = lua_gettop(L) + 1 + index;
-  if (lua_type(L, index) == LUA_TSTRING) {
-    lua_pushvalue(L, index);
-    return;
-  }
-  if (luaL_callmeta(L, index, "__tostring")) {
-    if (lua_type(L, -1) == LUA_TSTRING)
-      return;
-    lua_pop(L, 1);
-  }
-  if (lua_istable(L, index)) {
-    lua_pushliteral(L, "message");
-    lua_rawget(L, index);
-    if (lua_type(L, -1) == LUA_TSTRING)
-      return;
-    lua_pop(L, 1);
-  }
-  lua_pushfstring(L, "(an error that is a %s)", luaL_typename(L, index));
-}
-
-/* [string | error object] -> text with traceback. */
-int tg_traceback(lua_State *L)
-{
-  lua_settop(L, 1);
-  tg_push_error_text(L, 1);
-  luaL_traceback(L, L, lua_tostring(L, -1), 1);
-  return 1;
-}
-
 struct job {
   tg_body *body;
   void *ctx;
@@ -206,12 +174,8 @@ bool tg_protect_results(struct tg_state *state, tg_body *body, void *ctx, lua_St
 /* A coroutine that failed keeps its stack: the traceback is made from it. */
 static int trace_thread(lua_State *L, void *ctx)
 {
-  struct tg_thread *thread = ctx;
-  lua_State *from = thread->L;
-  lua_xmove(from, L, 1);
-  tg_push_error_text(L, -1);
-  luaL_traceback(L, from, lua_tostring(L, -1), 0);
-  return 1;
+  const struct tg_thread *thread = ctx;
+  return tg_trace_thread(L, thread->L);
 }
 
 int tg_resume(struct tg_thread *thread, int arguments)

@@ -68,6 +68,11 @@ static int prepare(lua_State *L, void *ctx)
     state->pooled--;
   } else {
     lua_State *made = lua_newthread(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_coroutines);
+    lua_pushvalue(L, -2);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
     int ref = luaL_ref(L, LUA_REGISTRYINDEX);
     thread = tg_calloc(1, sizeof *thread);
     thread->L = made;

@@ -5,6 +5,7 @@
  *   script.c     script.h: the life of a script        reload.c  its next generation
  *   state.c      lua_State: memory, libraries, paths   watchdog.c  budgets
  *   call.c       the only pcall and resume             fault.c   errors: objects, counting, log
+ *   traceback.c  errors as text
  *   override.c   the tables of overridable methods     hooks.c   struct tg_hooks
  *   subscribe.c  gateway.on and gateway.filter         dispatch.c  runs them; lanes.c in order
  *   broadcast.c  gateway.broadcast, between processes
@@ -155,6 +156,7 @@ struct tg_state {
   /* references into the registry */
   int ref_traceback, ref_trampoline, ref_collect, ref_gateway, ref_results, ref_shards;
   int ref_event_meta, ref_shard_meta, ref_queue_meta, ref_failure_meta;
+  int ref_coroutines; /* the set of the host's coroutines */
   int ref_state_table, ref_state_base; /* gateway.state, and what of it was there before the script loaded */
   int ref_table[4];   /* gateway.manager, shard, delivery, cache */
   int ref_natives[4]; /* their defaults, by name */
@@ -252,14 +254,26 @@ bool tg_protect_results(struct tg_state *state, tg_body *body, void *ctx, lua_St
 /* Resumes a coroutine whose arguments are pushed. Returns lua_resume()'s. */
 int tg_resume(struct tg_thread *thread, int arguments);
 
-/* [-0, +1] What a script raised or returned as its error, as text: a string as it is, what __tostring makes
- * of it, the `message` of a table. */
-void tg_push_error_text(lua_State *L, int index);
-int tg_traceback(lua_State *L);
 int tg_trampoline(lua_State *L);
 
 /* Collects garbage when it has piled up; outside of all calls only. */
 void tg_collect(struct tg_state *state);
+
+/* ---- traceback.c ---- */
+
+/* [-0, +1] What a script raised or returned as its error, as text: a string as it is, what __tostring makes
+ * of it, the `message` of a table, else its fields. */
+void tg_push_error_text(lua_State *L, int index);
+
+/* [-0, +1, m] `message` (may be NULL) and how `from` came to where it is, from that level on. */
+void tg_push_traceback(lua_State *L, lua_State *from, const char *message, int level);
+
+/* [-1, +1, m] The handler of errors: what was raised becomes text, with the fields of a table, and the
+ * traceback. tg_trace_thread() takes what a coroutine has failed with. */
+int tg_traceback(lua_State *L);
+int tg_trace_thread(lua_State *L, lua_State *from);
+
+int tg_debug_traceback(lua_State *L); /* for scripts */
 
 /* ---- fault.c ---- */
 

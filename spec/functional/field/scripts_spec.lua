@@ -5,6 +5,7 @@
 --   script      the text of a script, `gateway` is there already
 --   refused     what its refusal says, if it is not to be loaded; the rest is not looked at then
 --   event       { name, data } of a dispatch; `delivers` is d as the bot gets it, false: nothing
+--   wait        so many ms pass
 --   run, gives  Lua that is run inside of the script, and what it returns (errors by their words)
 --   raises      or what it raises
 --   asks        the body of the request that was made
@@ -153,9 +154,95 @@ local ROWS = {
       local text = "Zoë"
       return gateway.utf8.valid(text), gateway.utf8.valid(text:sub(1, 3)),
         gateway.utf8.valid(gateway.utf8.cut(text, 3))]], gives = { true, false, true } },
+  { "error { ... } at the top level shows its fields", script = 'error { code = "no token" }',
+    refused = '{code = "no token"}\nstack traceback:\n\t[C]: in function \'error\'' },
+  { "debug.traceback has no addresses, and its arguments as ever", run = [[
+      local text = select(2, xpcall(function() table.sort({ 2, 1 }, function() error "no order" end) end,
+        debug.traceback))
+      local own = debug.traceback("words", 1):match "^words\nstack traceback:\n\t(%S+) in"
+      local of = debug.traceback(coroutine.create(print), "of another")
+      return text:find(": at 0x", 1, true), own, of, debug.traceback(7):match "^7\n", debug.traceback(true)]],
+    gives = { nil, "kit:eval:3:", "of another\nstack traceback:", "7\n", true } },
+  { "os.setlocale is refused, and asked", run = "return os.setlocale()", gives = { "C" } },
+  { "os.setlocale cannot change the numbers in JSON", run = "return os.setlocale 'C.UTF-8'",
+    raises = "os.setlocale would change how the whole process writes numbers" },
+
+  { "a foreign resume of a handler that sleeps is refused", event = { "X", {} }, wait = 10, script = [[
+      gateway.on("X", function()
+        local co = coroutine.running()
+        gateway.spawn(function() gateway.log.info("resume: %s %s", coroutine.resume(co, "stolen")) end)
+        gateway.log.info("slept: %s", tostring(gateway.sleep(10)))
+      end)]],
+    logs = { "resume: false cannot resume a coroutine of the gateway's", "slept: true" } },
+  { "a foreign resume of a coroutine that sleeps is refused", event = { "X", {} }, wait = 10, script = [[
+      gateway.on("X", function()
+        local co = coroutine.create(function() return gateway.sleep(10) end)
+        gateway.spawn(function() gateway.log.info("resume: %s %s", coroutine.resume(co, "stolen")) end)
+        gateway.log.info("slept: %s %s", coroutine.resume(co))
+        gateway.log.info("then: %s %s", coroutine.resume(co))
+      end)]],
+    logs = {
+      "resume: false cannot resume a coroutine that waits for the gateway", "slept: true true",
+      "then: false cannot resume dead coroutine",
+    } },
+  { "so is a foreign call of a wrapped one, and of one that is further in", event = { "X", {} }, wait = 10,
+    script = [[
+      gateway.on("X", function()
+        local inner = coroutine.create(function() return gateway.sleep(10) end)
+        local outer = coroutine.wrap(function() return select(2, coroutine.resume(inner)) end)
+        gateway.spawn(function()
+          gateway.log.info("inner: %s %s", coroutine.resume(inner))
+          gateway.log.info("outer: %s %s", pcall(outer, "stolen"))
+        end)
+        gateway.log.info("slept: %s", tostring(outer()))
+      end)]],
+    logs = {
+      "inner: false cannot resume a coroutine that waits for the gateway",
+      "outer: false cannot resume a coroutine that waits for the gateway", "slept: true",
+    } },
+  { "what is resumed by its own goes on as ever", run = [[
+      local co = coroutine.wrap(function(a)
+        local b = coroutine.yield(a + 1)
+        gateway.sleep(5)
+        return b * 2
+      end)
+      return co(1), co(10)]], gives = { 2, 20 } },
+
   { "a negative number of bytes is refused", run = [[return gateway.utf8.cut("a", -1)]],
     raises = "expected a number of bytes (0 or more)" },
 }
+
+-- What is raised, and how the log tells it.
+local RAISED = {
+  { '{ code = "E1", shard = 3, list = { 1, 2, x = true } }',
+    '{code = "E1", list = {1, 2, x = true}, shard = 3}\nstack traceback:' },
+  { '{ message = "no room", code = 7 }', "no room {code = 7}\nstack traceback:" },
+  { '{ message = "no room" }', "no room\nstack traceback:" },
+  { "{}", "(an error that is an empty table)\nstack traceback:" },
+  { '{ a = { b = { c = { d = 1 } } }, f = print, n = gateway.json.null, s = "x\\n\\"y" }',
+    '{a = {b = {c = {...}}}, f = function, n = null, s = "x\\n\\"y"}\nstack traceback:' },
+  { "setmetatable({ code = 1 }, { __tostring = function() return 'by itself' end })",
+    "by itself\nstack traceback:" },
+  { "function() end", "(an error that is a function)\nstack traceback:" },
+  { "select(2, gateway.json.decode '1.')", "not JSON: a number lacks a digit at byte 3\nstack traceback:" },
+}
+for _, case in ipairs(RAISED) do
+  ROWS[#ROWS + 1] = {
+    "error(" .. case[1] .. ") in a handler", keep_errors = true, event = { "X", {} }, logs = { case[2] },
+    script = ('gateway.on("X", function() error(%s) end)'):format(case[1]),
+  }
+end
+for where, script in pairs {
+  ["a filter"] = 'gateway.filter("X", function() error { code = 7 } end)',
+  ["an override"] = "function gateway.delivery:handle_discord_payload() error { code = 7 } end",
+  ["a timer"] = 'gateway.on("X", function() gateway.after(5, function() error { code = 7 } end) end)',
+  ["a coroutine"] = 'gateway.on("X", function() coroutine.wrap(function() error { code = 7 } end)() end)',
+} do
+  ROWS[#ROWS + 1] = {
+    "error { code = 7 } in " .. where, keep_errors = true, event = { "X", {} }, wait = 5, script = script,
+    logs = { "{code = 7}\nstack traceback:\n" },
+  }
+end
 
 for _, case in ipairs(NO_JSON) do
   ROWS[#ROWS + 1] = {
@@ -219,6 +306,7 @@ local function check(row)
   if row.refused then
     assert.is_false(loaded)
     assert.matches(row.refused, tostring(kit), 1, true)
+    assert.is_nil(kit:find(": at 0x", 1, true), kit)
     return
   end
   assert(loaded, kit)
@@ -228,11 +316,13 @@ local function check(row)
       assert.same(row.delivers, result.body and result.body.message.d or false)
     end
   end
+  if row.wait then kit:advance(row.wait) end
   if row.run then check_run(row, kit) end
   if row.asks then assert.equal(row.asks, kit:requests()[1].body) end
   for _, part in ipairs(row.logs or {}) do
     assert(kit:log(part)[1], part .. " is not in " .. all_lines(kit))
   end
+  assert(not kit:log(": at 0x")[1], all_lines(kit)) -- an address is another one in each run
   for _, part in ipairs(row.silent or {}) do
     assert(not kit:log(part)[1], part .. " is in " .. all_lines(kit))
   end
