@@ -290,10 +290,16 @@ describe("calls", function()
       gateway.on("MESSAGE_CREATE", function(event, shard)
         local _, err = shard:send { op = 2, d = {} }
         gateway.state.code = err.code
+        _, err = gateway.manager:edit_bot_status { status = "busy" }
+        gateway.state.status = err.code .. " " .. err.message
+        _, err = gateway.manager:edit_shard_status(0, { activities = { { nmae = "the tide" } } })
+        gateway.state.activity = err.message
       end)
     ]]
     kit:event("MESSAGE_CREATE", message())
     assert.equal("bad_payload", kit:eval "return gateway.state.code")
+    assert.matches("^bad_argument [^\n]*presence%.status must be", kit:eval "return gateway.state.status")
+    assert.matches("argument 2: presence%.activities%[1%]%.", kit:eval "return gateway.state.activity")
     assert.same({}, kit:calls())
   end)
 

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/config.h"
 #include "base/intents.h"
+#include "base/presence.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -209,13 +210,15 @@ json_t *tg_write_compression(const void *field)
 void tg_read_presence(const struct tg_reader *reader, const json_t *value, void *field)
 {
   json_t **presence = field;
-  bool empty_list = json_is_array(value) && json_array_size(value) == 0;
-  if (!json_is_object(value) && !empty_list) {
-    tg_problem(reader, 0, "expected a table like {status = \"idle\"}, got %s", tg_json_kind(value));
+  struct tg_presence_fault fault;
+  json_t *normal = tg_presence_normalise(value, &fault);
+  if (!normal) {
+    tg_problem_add(reader->problems, "%s%s: %s", reader->option->path, fault.path, fault.text);
     return;
   }
+  json_decref(normal);
   json_decref(*presence);
-  *presence = empty_list ? json_object() : json_deep_copy(value);
+  *presence = json_is_array(value) ? json_object() : json_deep_copy(value);
 }
 
 json_t *tg_write_presence(const void *field) { return json_incref(*(json_t *const *)field); }

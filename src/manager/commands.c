@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/presence.h"
 #include "manager/internal.h"
 #include "proto/payload.h"
 
@@ -175,13 +176,13 @@ void tg_command_restore_presence(struct tg_manager *manager, struct tg_managed_s
 static bool read_presence(const struct tg_args *args, size_t index, json_t **presence)
 {
   const json_t *given = json_array_get(args->list, index);
-  struct tg_error error = {0};
+  struct tg_presence_fault fault;
   *presence = NULL;
   if (!given || json_is_null(given))
     return true;
-  *presence = tg_presence_normalise(given, &error);
+  *presence = tg_presence_normalise(given, &fault);
   if (!*presence)
-    tg_arg_bad(args, "presence (argument %zu): %s", index + 1, error.message);
+    tg_arg_bad(args, "argument %zu: presence%s %s", index + 1, fault.path, fault.text);
   return *presence != NULL;
 }
 

@@ -3,7 +3,8 @@
  * at all, so that it must fail here, to its caller. */
 
 #include "proto/payload.h"
-#include "proto/presence.h"
+
+#include "base/presence.h"
 
 #include <string.h>
 
@@ -44,23 +45,11 @@ static bool has_guild_id(const json_t *d, int op, struct tg_error *error)
 
 static bool check_presence(const json_t *d, struct tg_error *error)
 {
-  const json_t *since = json_object_get(d, "since");
-  const json_t *activities = json_object_get(d, "activities");
-  if (!json_is_null(since) && !json_is_integer(since))
-    return refuse(error, 3, "d.since must be a time in milliseconds, or null");
-  if (!json_is_array(activities))
-    return refuse(error, 3, "d.activities must be a list, empty for none");
-  for (size_t i = 0; i < json_array_size(activities); i++) {
-    const json_t *activity = json_array_get(activities, i);
-    if (!json_is_string(json_object_get(activity, "name")) ||
-        !json_is_integer(json_object_get(activity, "type")))
-      return refuse(error, 3, "each of d.activities needs a name (string) and a type (number)");
-  }
-  if (!tg_presence_is_status(json_object_get(d, "status")))
-    return refuse(error, 3, "d.status must be one of online, idle, dnd, invisible, offline");
-  if (!json_is_boolean(json_object_get(d, "afk")))
-    return refuse(error, 3, "d.afk must be true or false");
-  return true;
+  struct tg_presence_fault fault;
+  if (tg_presence_is_complete(d, &fault))
+    return true;
+  tg_fail(error, "bad_payload", "op %d: d%s %s", TG_OP_PRESENCE_UPDATE, fault.path, fault.text);
+  return false;
 }
 
 static bool check_voice_state(const json_t *d, struct tg_error *error)

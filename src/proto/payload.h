@@ -42,10 +42,6 @@ void tg_payload_resume(struct tg_buf *out, const char *token, const char *sessio
 /* has_sequence false: d is null. */
 void tg_payload_heartbeat(struct tg_buf *out, bool has_sequence, uint64_t sequence);
 
-/* Makes d of op 3 out of what users write ({status=, activities=, afk=,
- * since=}, all optional). NULL and `error`: it is not a presence. */
-json_t *tg_presence_normalise(const json_t *given, struct tg_error *error);
-
 /* Whether `payload` is {"op": 3|4|8|31|43, "d": {...}}, whose text fits a
  * client frame; the reason when not (never sent, reference 5.5). */
 bool tg_payload_check_command(const json_t *payload, struct tg_error *error);

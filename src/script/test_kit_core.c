@@ -2,6 +2,7 @@
 
 #include "script/test_kit.h"
 
+#include "base/presence.h"
 #include "base/utf8.h"
 #include "delivery/interaction_facts.h"
 #include "manager/assign.h"
@@ -254,6 +255,22 @@ static json_t *manager_default(struct tg_kit *kit, enum tg_method method, const 
   }
 }
 
+/* Whether a gateway would refuse the presence among the arguments. */
+static bool is_refused(enum tg_method method, const json_t *args, struct tg_error *error)
+{
+  size_t index = method == TG_METHOD_manager_edit_shard_status;
+  const json_t *given = json_array_get(args, index);
+  struct tg_presence_fault fault;
+  if ((method != TG_METHOD_manager_edit_bot_status && index == 0) || !given || json_is_null(given))
+    return false;
+  json_t *normal = tg_presence_normalise(given, &fault);
+  if (!normal)
+    tg_fail(error, "bad_argument", "gateway.manager:%s: argument %zu: presence%s %s", tg_methods[method].name,
+            index + 1, fault.path, fault.text);
+  json_decref(normal);
+  return !normal;
+}
+
 /* The test's answer {"value": ...} or {"error": ...}, or else the default. */
 static void call_manager(struct tg_kit *kit, enum tg_method method, const json_t *args,
                          tg_manager_reply *reply, void *ctx)
@@ -261,8 +278,9 @@ static void call_manager(struct tg_kit *kit, enum tg_method method, const json_t
   char name[64];
   snprintf(name, sizeof name, "manager:%s", tg_methods[method].name);
   struct tg_error error = {0};
-  json_t *answer = tg_kit_called(kit, name, TG_NO_SHARD, json_deep_copy(args));
-  if (tg_kit_read_error(answer, &error)) {
+  bool refused = is_refused(method, args, &error);
+  json_t *answer = refused ? NULL : tg_kit_called(kit, name, TG_NO_SHARD, json_deep_copy(args));
+  if (refused || tg_kit_read_error(answer, &error)) {
     reply(ctx, NULL, &error);
   } else {
     json_t *value =

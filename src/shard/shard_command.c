@@ -2,6 +2,7 @@
  * presence. */
 
 #include "base/log.h"
+#include "base/presence.h"
 #include "proto/payload.h"
 #include "shard/shard_impl.h"
 

@@ -2,6 +2,7 @@
  * The slot is asked for last, when all else is ready, and used at once. */
 
 #include "base/log.h"
+#include "base/presence.h"
 #include "proto/payload.h"
 #include "shard/shard_impl.h"
 
@@ -97,11 +98,13 @@ static void on_presence(void *ctx, bool ok, const struct tg_value *result)
   if (!shard || (shard->phase != TG_PHASE_HELLO && shard->phase != TG_PHASE_SLOT))
     return;
   if (ok && result->kind == TG_JSON) {
-    struct tg_error error;
+    struct tg_presence_fault fault;
     json_decref(shard->next_presence);
-    shard->next_presence = tg_presence_normalise(result->json, &error);
+    shard->next_presence = tg_presence_normalise(result->json, &fault);
     if (!shard->next_presence)
-      tg_log(TG_ERROR, shard->id, "shard.make_presence returned no presence: %s", error.message);
+      tg_log(TG_ERROR, shard->id,
+             "shard.make_presence returned no presence, the default is used: presence%s %s", fault.path,
+             fault.text);
   }
   ask_for_slot(shard);
 }

@@ -2,6 +2,8 @@
 
 local cjson = require "cjson"
 local http = require "spec.support.http"
+local paths = require "spec.support.paths"
+local process = require "spec.support.process"
 local scene = require "spec.support.scene"
 
 local null = cjson.null
@@ -175,4 +177,107 @@ describe("a MESSAGE_UPDATE that brings", function()
       assert.same(outcomes(scene.start { intents = intents }))
     end)
   end
+end)
+
+-- As JSON; the path of the mistake, and words that are said of it.
+local PRESENCES = {
+  { '{"status":"busy"}', ".status", "online, idle, dnd, invisible, offline; got \"busy\"" },
+  { '{"status":true}', ".status", "must be one of" },
+  { '{"activites":[]}', ".activites", "did you mean \"activities\"?" },
+  { '{"game":{"name":"chess"}}', ".game", "is not known" },
+  { '{"afk":"yes"}', ".afk", "true or false" },
+  { '{"since":"now"}', ".since", "milliseconds" },
+  { '{"activities":{"name":"chess"}}', ".activities", "a list" },
+  { '{"activities":["chess"]}', ".activities[1]", "a table" },
+  { '{"activities":[{"name":"chess"},{"type":3}]}', ".activities[2].name", "is required" },
+  { '{"activities":[{"name":"chess","type":9}]}', ".activities[1].type", "5 (competing)" },
+  { '{"activities":[{"name":"chess","type":"playing"}]}', ".activities[1].type", "0 (playing)" },
+  { '{"activities":[{"name":"chess","details":"mate"}]}', ".activities[1].details", "bots may set no more" },
+  { '{"activities":[{"name":"chess","sate":"mate"}]}', ".activities[1].sate", "did you mean \"state\"?" },
+  { '{"activities":[{"name":"' .. ("x"):rep(4000) .. '"}]}', "", "is over 3072 bytes",
+    kept = true }, -- where it goes into an IDENTIFY
+}
+
+describe("a presence with a mistake is refused with its path", function()
+  after_each(scene.stop)
+  after_each(process.cleanup)
+
+  it("in the configuration, by check", function()
+    local dir = paths.tmp()
+    for _, row in ipairs(PRESENCES) do
+      paths.write(dir .. "/bot.lua", ([[
+local gateway = require "tidegate"
+gateway.configure { token = "t", intents = 1, presence = gateway.json.decode(%q) }
+]]):format(row[1]))
+      local run = process.run({ paths.bin "tidegate", "check", "bot.lua" }, { cwd = dir })
+      assert.equal(1, run.exit_code, row[1])
+      assert.matches("presence" .. row[2] .. ": ", run.stderr, 1, true)
+      assert.matches(row[3], run.stderr, 1, true)
+    end
+  end)
+
+  it("by the control API: in EditShardsPresence, and in a payload to all or one", function()
+    local s = scene.start { bot = false }
+    local function post(path, body)
+      local answer = s.gateway:control("POST", path, { body = body })
+      return answer.status, answer.body
+    end
+    for _, row in ipairs(PRESENCES) do
+      local said = row[3]:gsub('"', '\\"')
+      local op = ('{"op":3,"d":%s}'):format(row[1])
+      for i, answer in ipairs {
+        { post("/", ('{"type":"EditShardsPresence","payload":%s}'):format(row[1])) },
+        not row.kept and { post("/payload", op) } or nil,
+        not row.kept and { post("/shards/0/payload", op) } or nil,
+      } do
+        assert.equal(400, answer[1], row[1])
+        assert.matches((i == 1 and "presence" or "d") .. row[2] .. " ", answer[2], 1, true)
+        assert.matches(said, answer[2], 1, true)
+      end
+    end
+    assert.same({}, s:list "commands")
+  end)
+
+  it("by the methods that take one, and by make_presence", function()
+    local lines = {}
+    for i, row in ipairs(PRESENCES) do
+      lines[i] = ("%q"):format(row[1])
+    end
+    local s = scene.start { bot = false, shards = #lines, fake = { max_concurrency = #lines }, script = [[
+local gateway = require "tidegate"
+local list = { ]] .. table.concat(lines, ", ") .. [[ }
+function gateway.shard:make_presence() return gateway.json.decode(list[self.id + 1]) end
+gateway.on("TYPING_START", function(event, shard)
+  for i, text in ipairs(list) do
+    local presence = gateway.json.decode(text)
+    for name, call in pairs {
+      bot = function() return gateway.manager:edit_bot_status(presence) end,
+      shard = function() return gateway.manager:edit_shard_status(0, presence) end,
+      send = function() return shard:send { op = 3, d = presence } end,
+      payload = function() return gateway.manager:send_payload(0, { op = 3, d = presence }) end,
+    } do
+      local ok, err = call()
+      gateway.log.info("said %s %d: %s %s", name, i, ok, err and err.message)
+    end
+  end
+  gateway.log.info("that was all")
+end)
+]] }
+    s:type()
+    s.gateway:wait_for_log "that was all"
+    local log = s.gateway.stderr
+    for i, row in ipairs(PRESENCES) do
+      for name, where in pairs { bot = "presence", shard = "presence", send = "d", payload = "d" } do
+        local line = log:match(("said %s %d: ([^\n]*)"):format(name, i))
+        if where == "presence" or not row.kept then
+          assert.matches(("nil .*%s%s "):format(where, row[2]:gsub("%p", "%%%0")), line)
+          assert.matches(row[3], line, 1, true)
+        end
+      end
+      local said = log:match(("shard %d: shard.make_presence returned no presence([^\n]*)"):format(i - 1))
+      assert.matches("presence" .. row[2] .. " ", said, 1, true)
+      assert.matches(row[3], said, 1, true)
+    end
+    assert.same({}, s:list "commands")
+  end)
 end)
