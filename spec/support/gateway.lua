@@ -20,6 +20,7 @@ local http = require "spec.support.http"
 local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
+local raw_bot = require "spec.support.raw_bot"
 
 local gateway = {}
 
@@ -304,6 +305,7 @@ function gateway.teardown()
   started = {}
   process.cleanup()
   bot_support.cleanup()
+  raw_bot.cleanup()
   if #problems > 0 then
     error(table.concat(problems, "\n"), 0)
   end

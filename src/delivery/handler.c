@@ -127,7 +127,7 @@ uint64_t tg_handler_post(struct tg_handler *handler, const char *key, struct tg_
       .timeout = timeout,
       .connect_timeout = timeout < TG_CONNECT_TIMEOUT ? timeout : TG_CONNECT_TIMEOUT,
       .max_body = 2048,
-      .cut_body = true,
+      .by_head = true,
   };
   return tg_http_start(delivery->http, &request, done, ctx);
 }

@@ -6,7 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IDLE_MAX = 64, CACHED_CONNECTIONS = 128 };
+enum {
+  IDLE_MAX = 64,
+  CACHED_CONNECTIONS = 128,
+  REST_TIME = 1000, /* ms for a body behind a head that has decided ... */
+  RESTING_MAX = 32, /* ... and so many of them at once */
+};
+
+TAILQ_HEAD(headed_list, tg_http_transfer);
 
 /* libcurl must not be entered from its own callbacks, so answers are collected
  * in `finished` and handed out when curl_multi_socket_action() has returned. */
@@ -17,6 +24,7 @@ struct tg_http {
   struct tg_http_sockets sockets;
   uv_timer_t timer; /* libcurl's */
   uv_timer_t soon;  /* answers that are known without the network */
+  uv_timer_t rest;  /* bodies that nobody needs do not go on for ever */
   int open_timers;
   bool delivering, closing, freed;
 
@@ -24,6 +32,8 @@ struct tg_http {
   uint32_t slot_count;
   uint32_t generation;
   struct tg_http_transfer *finished, *finished_last;
+  struct headed_list headed; /* requests by_head, from the end of the head to that of the body */
+  int resting;               /* of these, those that are answered */
   struct tg_http_transfer *idle;
   int idle_count;
 };
@@ -80,8 +90,21 @@ static void release_slot(struct tg_http *http, struct tg_http_transfer *transfer
   transfer->state = TG_TRANSFER_IDLE;
 }
 
+/* libcurl lets go of it; a connection in the middle of something is closed. */
+static void detach(struct tg_http *http, struct tg_http_transfer *transfer)
+{
+  if (transfer->attached)
+    curl_multi_remove_handle(http->multi, transfer->easy);
+  if (transfer->headed)
+    TAILQ_REMOVE(&http->headed, transfer, link);
+  transfer->attached = transfer->headed = false;
+}
+
 static void recycle(struct tg_http *http, struct tg_http_transfer *transfer)
 {
+  detach(http, transfer);
+  http->resting -= transfer->state == TG_TRANSFER_RESTING;
+  transfer->state = TG_TRANSFER_IDLE;
   if (http->closing || http->idle_count >= IDLE_MAX) {
     tg_http_transfer_free(transfer);
     return;
@@ -91,7 +114,21 @@ static void recycle(struct tg_http *http, struct tg_http_transfer *transfer)
   http->idle_count++;
 }
 
+/* --- answers ---------------------------------------------------------------------- */
+
 static void close_now(struct tg_http *http);
+
+/* Its answer is handed out, and its connection is still at work. */
+static void rest(struct tg_http *http, struct tg_http_transfer *transfer)
+{
+  struct tg_http_transfer *oldest = TAILQ_FIRST(&http->headed);
+  transfer->state = TG_TRANSFER_RESTING;
+  if (++http->resting <= RESTING_MAX)
+    return;
+  while (oldest->state != TG_TRANSFER_RESTING)
+    oldest = TAILQ_NEXT(oldest, link);
+  recycle(http, oldest);
+}
 
 static void deliver_finished(struct tg_http *http)
 {
@@ -105,30 +142,85 @@ static void deliver_finished(struct tg_http *http)
     release_slot(http, transfer);
     tg_http_transfer_result(transfer, &response);
     transfer->done(transfer->ctx, &response);
-    recycle(http, transfer);
+    if (transfer->attached && !http->closing)
+      rest(http, transfer);
+    else
+      recycle(http, transfer);
   }
   http->delivering = false;
   if (http->closing && !http->freed)
     close_now(http);
 }
 
-static void on_acted(void *ctx)
+static void read_results(struct tg_http *http)
 {
-  struct tg_http *http = ctx;
   CURLMsg *message;
   int left;
   while ((message = curl_multi_info_read(http->multi, &left))) {
     if (message->msg != CURLMSG_DONE)
       continue;
     struct tg_http_transfer *transfer;
-    CURL *easy = message->easy_handle;
     CURLcode result = message->data.result;
-    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
-    curl_multi_remove_handle(http->multi, easy); /* `message` is gone after this */
-    transfer->result = result;
-    push_finished(http, transfer);
+    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
+    detach(http, transfer); /* `message` is gone after this */
+    if (transfer->state == TG_TRANSFER_RESTING) {
+      recycle(http, transfer);
+    } else if (transfer->state == TG_TRANSFER_RUNNING) {
+      transfer->result = result;
+      push_finished(http, transfer);
+    }
   }
+}
+
+/* It is known what the answer is, though more of it may come. */
+static void answer_early(struct tg_http *http, struct tg_http_transfer *transfer)
+{
+  if (tg_http_transfer_sends(transfer)) /* from memory that is the caller's, and gone with the answer */
+    detach(http, transfer);
+  push_finished(http, transfer);
+}
+
+static void on_rest_over(uv_timer_t *timer);
+
+static void watch_headed(struct tg_http *http)
+{
+  struct tg_http_transfer *transfer, *next;
+  uint64_t now = uv_now(http->loop);
+  for (transfer = TAILQ_FIRST(&http->headed); transfer; transfer = next) {
+    next = TAILQ_NEXT(transfer, link);
+    bool over = now >= transfer->rest_until;
+    if (transfer->state == TG_TRANSFER_RUNNING && (over || tg_http_transfer_answered(transfer)))
+      answer_early(http, transfer);
+    if (over && transfer->state == TG_TRANSFER_RESTING)
+      recycle(http, transfer);
+    else if (over)
+      detach(http, transfer);
+  }
+  transfer = TAILQ_FIRST(&http->headed);
+  if (transfer && !uv_is_active((uv_handle_t *)&http->rest))
+    uv_timer_start(&http->rest, on_rest_over, transfer->rest_until - now, 0);
+}
+
+void tg_http_head_came(struct tg_http_transfer *transfer)
+{
+  struct tg_http *http = transfer->http;
+  transfer->rest_until = uv_now(http->loop) + REST_TIME;
+  transfer->headed = true;
+  TAILQ_INSERT_TAIL(&http->headed, transfer, link);
+}
+
+static void on_acted(void *ctx)
+{
+  struct tg_http *http = ctx;
+  read_results(http);
+  if (!TAILQ_EMPTY(&http->headed))
+    watch_headed(http);
   deliver_finished(http);
+}
+
+static void on_rest_over(uv_timer_t *timer)
+{
+  on_acted(timer->data);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -175,12 +267,13 @@ struct tg_http *tg_http_new(uv_loop_t *loop, const struct tg_http_options *optio
   curl_multi_setopt(http->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
   if (options && options->connections_per_host > 0)
     curl_multi_setopt(http->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)options->connections_per_host);
+  TAILQ_INIT(&http->headed);
   tg_http_sockets_init(&http->sockets, loop, http->multi);
   http->sockets.acted = on_acted;
   http->sockets.closed = on_socket_closed;
   http->sockets.ctx = http;
-  uv_timer_t *timers[] = {&http->timer, &http->soon};
-  for (int i = 0; i < 2; i++) {
+  uv_timer_t *timers[] = {&http->timer, &http->soon, &http->rest};
+  for (int i = 0; i < 3; i++) {
     uv_timer_init(loop, timers[i]);
     timers[i]->data = http;
     http->open_timers++;
@@ -196,10 +289,13 @@ static void close_now(struct tg_http *http)
     http->idle = transfer->next;
     tg_http_transfer_free(transfer);
   }
+  while (!TAILQ_EMPTY(&http->headed))
+    recycle(http, TAILQ_FIRST(&http->headed));
   curl_multi_cleanup(http->multi);
   tg_http_sockets_close(&http->sockets);
   uv_close((uv_handle_t *)&http->timer, on_timer_closed);
   uv_close((uv_handle_t *)&http->soon, on_timer_closed);
+  uv_close((uv_handle_t *)&http->rest, on_timer_closed);
 }
 
 void tg_http_free(struct tg_http *http)
@@ -211,7 +307,7 @@ void tg_http_free(struct tg_http *http)
     struct tg_http_transfer *transfer = http->slots[i];
     if (!transfer || transfer->state != TG_TRANSFER_RUNNING)
       continue;
-    curl_multi_remove_handle(http->multi, transfer->easy);
+    detach(http, transfer);
     tg_fail(&transfer->problem, "cancelled", "%s: the program is stopping", transfer->where);
     push_finished(http, transfer);
   }
@@ -253,6 +349,7 @@ uint64_t tg_http_start(struct tg_http *http, const struct tg_http_request *reque
   if (tg_http_transfer_set(transfer, request)) {
     transfer->state = TG_TRANSFER_RUNNING;
     CURLMcode code = curl_multi_add_handle(http->multi, transfer->easy);
+    transfer->attached = code == CURLM_OK;
     if (code != CURLM_OK)
       tg_fail(&transfer->problem, "failed", "%s: %s", transfer->where, curl_multi_strerror(code));
   }
@@ -271,9 +368,7 @@ void tg_http_cancel(struct tg_http *http, uint64_t id)
   struct tg_http_transfer *transfer = http->slots[slot];
   if (transfer->generation != (uint32_t)(id - 1))
     return;
-  if (transfer->state == TG_TRANSFER_RUNNING)
-    curl_multi_remove_handle(http->multi, transfer->easy);
-  else
+  if (transfer->state == TG_TRANSFER_FINISHED)
     remove_finished(http, transfer);
   release_slot(http, transfer);
   recycle(http, transfer);

@@ -31,7 +31,13 @@ struct tg_http_request {
   tg_ms timeout;              /* the whole request */
   tg_ms connect_timeout;      /* 0: the same as timeout */
   size_t max_body;            /* of the answer; more fails with "too_large". 0: the body is thrown away */
-  bool cut_body;              /* more than max_body does not fail: the rest is thrown away */
+
+  /* The status is what matters. A whole head with a 2xx is the answer, whatever
+   * comes of its body; with any other status it is a whole head and what has come
+   * of the body, up to max_body, a second later at the latest. The rest of a body
+   * is read beside, so that the connection can be used again, but neither longer
+   * than that second nor more than 64 KiB: then the connection is closed. */
+  bool by_head;
 };
 
 struct tg_http_response {
@@ -61,5 +67,6 @@ void tg_http_free(struct tg_http *http);
 uint64_t tg_http_start(struct tg_http *http, const struct tg_http_request *request, tg_http_done *done,
                        void *ctx);
 
-/* The request ends now; its callback is not called. Unknown numbers are ignored. */
+/* The request ends now; its callback is not called. Unknown numbers are ignored,
+ * those of requests that have been answered are unknown. */
 void tg_http_cancel(struct tg_http *http, uint64_t id);

@@ -7,7 +7,19 @@
 #include <string.h>
 #include <strings.h>
 
-enum { HEADERS_MAX = 64 * 1024, KEEP_CAPACITY = 64 * 1024 };
+enum {
+  HEADERS_MAX = 64 * 1024,
+  KEEP_CAPACITY = 64 * 1024,
+  RESULT_TOO_LARGE = 100, /* CURLE_TOO_LARGE, from libcurl 8.6 on */
+};
+
+static void note_head(struct tg_http_transfer *transfer)
+{
+  curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &transfer->status);
+  transfer->head_whole = transfer->status >= 200;
+  if (transfer->head_whole && transfer->by_head)
+    tg_http_head_came(transfer);
+}
 
 static size_t on_header(char *line, size_t size, size_t count, void *ctx)
 {
@@ -15,11 +27,15 @@ static size_t on_header(char *line, size_t size, size_t count, void *ctx)
   size_t length = size * count;
   if (length >= 5 && memcmp(line, "HTTP/", 5) == 0)
     tg_buf_reset(&transfer->headers, KEEP_CAPACITY); /* what came before was a 1xx */
-  if (transfer->headers.length + length > HEADERS_MAX) {
+  bool fits = transfer->headers.length + length <= HEADERS_MAX;
+  if (!fits && !transfer->by_head) {
     transfer->too_large = true;
     return 0;
   }
-  tg_buf_append(&transfer->headers, line, length);
+  if (fits)
+    tg_buf_append(&transfer->headers, line, length);
+  if (!transfer->head_whole && length <= 2 && (line[0] == '\r' || line[0] == '\n'))
+    note_head(transfer);
   return length;
 }
 
@@ -28,7 +44,10 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *ctx)
   struct tg_http_transfer *transfer = ctx;
   size_t length = size * count;
   size_t room = transfer->max_body - transfer->body.length;
-  if (length > room && transfer->max_body > 0 && !transfer->cut_body) {
+  transfer->came += length;
+  if (transfer->by_head && transfer->came > TG_TRANSFER_REST_MAX)
+    return 0;
+  if (length > room && transfer->max_body > 0 && !transfer->by_head) {
     transfer->too_large = true;
     return 0;
   }
@@ -57,6 +76,8 @@ struct tg_http_transfer *tg_http_transfer_new(struct tg_http *http, const char *
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+  /* What a proxy answers to CONNECT is not the answer. */
+  curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   if (ca_file)
     curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file);
   return transfer;
@@ -166,8 +187,11 @@ bool tg_http_transfer_set(struct tg_http_transfer *transfer, const struct tg_htt
   bool post = strcmp(request->method, "POST") == 0;
   bool has_body = request->body.length > 0;
   transfer->max_body = request->max_body;
-  transfer->cut_body = request->cut_body;
-  transfer->too_large = false;
+  transfer->request_length = request->body.length;
+  transfer->by_head = request->by_head;
+  transfer->too_large = transfer->head_whole = false;
+  transfer->status = 0;
+  transfer->came = 0;
   transfer->result = CURLE_OK;
   transfer->problem = (struct tg_error){0};
   transfer->curl_error[0] = '\0';
@@ -192,6 +216,80 @@ bool tg_http_transfer_set(struct tg_http_transfer *transfer, const struct tg_htt
   return true;
 }
 
+/* --- how it ended ------------------------------------------------------------------ */
+
+bool tg_http_transfer_sends(const struct tg_http_transfer *transfer)
+{
+  curl_off_t sent = 0;
+  curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+  return (uint64_t)sent < transfer->request_length;
+}
+
+static bool is_accepted(const struct tg_http_transfer *transfer)
+{
+  return transfer->status >= 200 && transfer->status < 300;
+}
+
+bool tg_http_transfer_answered(const struct tg_http_transfer *transfer)
+{
+  return transfer->by_head && transfer->head_whole &&
+         (is_accepted(transfer) || transfer->body.length >= transfer->max_body);
+}
+
+/* A 2xx of which libcurl does not like one of the header lines, and so does not
+ * read on: it would be no other the next time. */
+static bool is_accepted_oddly(const struct tg_http_transfer *transfer)
+{
+  long status = 0;
+  curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+  bool odd = transfer->result == CURLE_WEIRD_SERVER_REPLY || transfer->result == CURLE_BAD_CONTENT_ENCODING;
+  return transfer->by_head && odd && status >= 200 && status < 300;
+}
+
+/* What was still missing when the time was over. */
+static void name_missing(const struct tg_http_transfer *transfer, char *text, size_t size)
+{
+  CURL *easy = transfer->easy;
+  curl_off_t resolved = 0, ready = 0, sent = 0;
+  char *address = NULL;
+  curl_easy_getinfo(easy, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
+  curl_easy_getinfo(easy, CURLINFO_PRIMARY_IP, &address); /* of a connection that stands */
+  curl_easy_getinfo(easy, CURLINFO_PRETRANSFER_TIME_T, &ready);
+  curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+  if (ready == 0 && resolved == 0)
+    snprintf(text, size, "its name was not resolved");
+  else if (ready == 0 && !(address && *address))
+    snprintf(text, size, "there was no connection");
+  else if (ready == 0)
+    snprintf(text, size, "the TLS handshake did not end");
+  else if ((uint64_t)sent < transfer->request_length)
+    snprintf(text, size, "it did not take the whole request (%lld of %zu bytes of the body)", (long long)sent,
+             transfer->request_length);
+  else if (transfer->headers.length == 0)
+    snprintf(text, size, "no answer came");
+  else if (!transfer->head_whole)
+    snprintf(text, size, "the head of its answer did not end");
+  else
+    snprintf(text, size, "the body of its answer did not end (%llu bytes came)",
+             (unsigned long long)transfer->came);
+}
+
+static void explain_timeout(const struct tg_http_transfer *transfer, struct tg_error *error)
+{
+  char missing[160];
+  name_missing(transfer, missing, sizeof missing);
+  tg_fail(error, "timeout", "%s: %s within %llu ms", transfer->where, missing,
+          (unsigned long long)((uv_hrtime() - transfer->started) / 1000000));
+}
+
+/* libcurl has bounds of its own, and no code for them. */
+static bool has_large_head(const struct tg_http_transfer *transfer)
+{
+  return !transfer->head_whole && transfer->headers.length > 0 &&
+         (transfer->result == CURLE_OUT_OF_MEMORY || (int)transfer->result == RESULT_TOO_LARGE ||
+          strstr(transfer->curl_error, "Too large response headers"));
+}
+
 static void explain(struct tg_http_transfer *transfer, struct tg_error *error)
 {
   const char *detail = transfer->curl_error[0] ? transfer->curl_error : curl_easy_strerror(transfer->result);
@@ -201,10 +299,17 @@ static void explain(struct tg_http_transfer *transfer, struct tg_error *error)
     tg_fail(error, "too_large", "%s: the answer is larger than %zu bytes", where, transfer->max_body);
     return;
   }
+  if (has_large_head(transfer)) {
+    tg_fail(error, "too_large", "%s: the head of the answer is too large", where);
+    return;
+  }
   curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &number);
   switch (transfer->result) {
+  case CURLE_OK: /* libcurl takes half a head for an answer */
+    tg_fail(error, "reset", "%s: the connection broke: the head of its answer did not end", where);
+    return;
   case CURLE_OPERATION_TIMEDOUT:
-    tg_fail(error, "timeout", "%s: %s", where, detail);
+    explain_timeout(transfer, error);
     return;
   case CURLE_COULDNT_CONNECT:
     tg_fail(error, number == ETIMEDOUT ? "timeout" : "refused", "%s: cannot connect: %s", where,
@@ -235,6 +340,10 @@ static void explain(struct tg_http_transfer *transfer, struct tg_error *error)
   case CURLE_PARTIAL_FILE:
     tg_fail(error, "reset", "%s: the connection broke: %s", where, detail);
     return;
+  case CURLE_UNSUPPORTED_PROTOCOL:
+    tg_fail(error, "failed", "%s: what answers there does not speak HTTP, or wants https://: %s", where,
+            detail);
+    return;
   case CURLE_URL_MALFORMAT:
     tg_fail(error, "bad_url", "%s: %s", where, detail);
     return;
@@ -251,7 +360,8 @@ void tg_http_transfer_result(struct tg_http_transfer *transfer, struct tg_http_r
     response->error = transfer->problem;
     return;
   }
-  if (transfer->result != CURLE_OK) {
+  bool answered = transfer->head_whole && (transfer->result == CURLE_OK || transfer->by_head);
+  if (!answered && !is_accepted_oddly(transfer)) {
     explain(transfer, &response->error);
     return;
   }

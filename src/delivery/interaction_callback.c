@@ -132,7 +132,7 @@ static void attempt(struct tg_callback *callback, tg_ms now)
       .timeout = timeout,
       .connect_timeout = timeout,
       .max_body = ANSWER_MAX,
-      .cut_body = true,
+      .by_head = true,
   };
   callback->attempts++;
   callback->next_at = now + timeout + ATTEMPT_LEAST;

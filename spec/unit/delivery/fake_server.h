@@ -201,6 +201,8 @@ static inline void fake_accept(uv_stream_t *stream, int status)
   connection->next = server->connections;
   server->connections = connection;
   assert_int_equal(uv_accept(stream, &connection->stream), 0);
+  if (!server->is_pipe)
+    uv_tcp_nodelay(&connection->tcp, 1);
   uv_read_start(&connection->stream, fake_alloc, fake_read);
 }
 

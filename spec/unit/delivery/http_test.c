@@ -1,103 +1,10 @@
 /* The HTTP client against a server on the same loop. */
 
-#include "fake_server.h"
+#include "http_fixture.h"
 
-#include "delivery/http.h"
 #include "delivery/http_text.h"
 
 #include <unistd.h>
-
-struct answer {
-  struct tg_http *http;
-  int calls;
-  long status;
-  char code[TG_ERROR_CODE_SIZE], message[TG_ERROR_MESSAGE_SIZE];
-  char body[4096], headers[4096];
-  tg_ms retry_after;
-  uint64_t cancel; /* in the callback */
-  bool free_http;
-  const struct tg_http_request *again;
-};
-
-struct test {
-  struct fake_loop base;
-  struct fake_server server;
-  struct tg_http *http;
-  struct answer answers[64];
-};
-
-static void on_done(void *ctx, const struct tg_http_response *response)
-{
-  struct answer *answer = ctx;
-  answer->calls++;
-  answer->status = response->status;
-  answer->retry_after = response->retry_after;
-  snprintf(answer->code, sizeof answer->code, "%s", response->error.code);
-  snprintf(answer->message, sizeof answer->message, "%s", response->error.message);
-  snprintf(answer->body, sizeof answer->body, "%.*s", (int)response->body.length, response->body.at);
-  snprintf(answer->headers, sizeof answer->headers, "%s", response->headers);
-  if (answer->cancel)
-    tg_http_cancel(answer->http, answer->cancel);
-  if (answer->again) {
-    const struct tg_http_request *request = answer->again;
-    answer->again = NULL;
-    tg_http_start(answer->http, request, on_done, answer);
-  }
-  if (answer->free_http)
-    tg_http_free(answer->http);
-}
-
-static void answer_204(struct fake_server *server, struct fake_request *request)
-{
-  (void)server;
-  fake_answer(request->on, 204, "", "");
-}
-
-static int begin(void **state)
-{
-  struct test *test = calloc(1, sizeof *test);
-  struct tg_http_options options = {0};
-  fake_loop_begin(&test->base);
-  fake_listen(&test->server, &test->base.loop);
-  test->server.handle_request = answer_204;
-  test->server.ctx = test;
-  test->http = tg_http_new(&test->base.loop, &options);
-  for (int i = 0; i < 64; i++)
-    test->answers[i].http = test->http;
-  *state = test;
-  return 0;
-}
-
-static int end(void **state)
-{
-  struct test *test = *state;
-  tg_http_free(test->http);
-  fake_stop(&test->server);
-  fake_loop_end(&test->base);
-  fake_free_requests(&test->server);
-  free(test);
-  return 0;
-}
-
-static struct tg_http_request post(struct test *test, const char *body)
-{
-  return (struct tg_http_request){.method = "POST",
-                                  .url = test->server.url,
-                                  .body = {body, strlen(body)},
-                                  .timeout = 5000,
-                                  .max_body = 1000};
-}
-
-static uint64_t start(struct test *test, const struct tg_http_request *request, int number)
-{
-  return tg_http_start(test->http, request, on_done, &test->answers[number]);
-}
-
-static struct answer *finish(struct test *test, int number)
-{
-  WAIT_UNTIL(&test->base, test->answers[number].calls > 0);
-  return &test->answers[number];
-}
 
 static void sends_what_it_was_given(void **state)
 {
@@ -225,12 +132,11 @@ static void bounds_the_answer(void **state)
   struct answer *answer = finish(test, 0);
   assert_int_equal(answer->status, 0);
   assert_string_equal(answer->code, "too_large");
-  request.cut_body = true;
+  request.by_head = true;
   start(test, &request, 1);
   assert_int_equal(finish(test, 1)->status, 200);
-  assert_string_equal(test->answers[1].body, "01234");
   request.max_body = 0;
-  request.cut_body = false;
+  request.by_head = false;
   start(test, &request, 2);
   assert_int_equal(finish(test, 2)->status, 200);
   assert_string_equal(test->answers[2].body, "");
@@ -251,12 +157,6 @@ static void says_refused(void **state)
   assert_string_equal(answer->code, "refused");
   assert_non_null(strstr(answer->message, "http://127.0.0.1:"));
   assert_non_null(strstr(answer->message, "Connection refused"));
-}
-
-static void do_nothing(struct fake_server *server, struct fake_request *request)
-{
-  (void)server;
-  (void)request;
 }
 
 static void says_timeout(void **state)
@@ -559,8 +459,6 @@ static void public_urls_hide_secrets(void **state)
   assert_string_equal(url.url, "http://localhost/");
   tg_http_url_free(&url);
 }
-
-#define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
 {
