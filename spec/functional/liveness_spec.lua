@@ -41,7 +41,7 @@ describe("a shard that waits in vain", function()
       fault { at = "identify", ["do"] = "withhold" }
       fault { ["do"] = "close", code = 4006 }
     end)
-    assert.matches("no READY came", log)
+    assert.matches("warn [^\n]*no READY came code=1006 next=identify delay=%d+\n", log)
   end)
 
   it("for RESUMED, while nothing comes, resumes again", function()
@@ -49,7 +49,18 @@ describe("a shard that waits in vain", function()
       fault { at = "resume", ["do"] = "withhold" }
       cut()
     end)
-    assert.matches("no RESUMED came", log)
+    assert.matches("warn [^\n]*no RESUMED came code=1006 next=resume delay=%d+\n", log)
+  end)
+
+  it("for RESUMED, in vain three times, gives the session up and identifies", function()
+    local log = t:survives({ resumes = 3, identifies = 1, connections = 4, quiet = true }, function()
+      fault { at = "resume", ["do"] = "withhold", count = 3 }
+      cut()
+    end)
+    local _, waited = log:gsub("no RESUMED came", "")
+    assert.equal(3, waited)
+    assert.matches("no RESUMED came code=1006 next=identify", log)
+    assert.matches("given up", log)
   end)
 
   it("for RESUMED, while events come, goes on waiting", function()
@@ -90,30 +101,42 @@ describe("a shard that waits in vain", function()
   end)
 end)
 
-describe("a shard that waits for READY", function()
-  after_each(scene.stop)
+-- ACKs and pings show that somebody is there, not that anybody works on the answer.
+describe("a shard that waits for an answer while only heartbeats are acknowledged", function()
+  after_each(trial.stop)
 
-  it("goes on waiting while anything comes", function()
-    local s = scene.start { ready = false, hurry = trial.HURRY / paths.slow, fake = {
-      heartbeat_interval = 100 * paths.slow, send_limit = 100000, rate = 50,
-    } }
-    s.fake:fault { at = "identify", ["do"] = "delay", ms = 2 * 90000 / trial.HURRY * paths.slow }
-    s.gateway:wait_ready(1)
-    assert.same({ 1, 1 }, { s:counters().identifies, s:counters().upgrades })
+  it("does not wait longer for RESUMED than without them", function()
+    local t = trial.start { fake = { heartbeat_interval = 100 * paths.slow, send_limit = 100000 } }
+    local resumes = #t.scene:list "resumes"
+    local log = t:survives({ resumes = 2, connections = 2 }, function()
+      t.fake:fault { at = "resume", ["do"] = "withhold" }
+      t.fake:fault { ["do"] = "rst" }
+    end)
+    assert.matches("no RESUMED came", log)
+    local list = t.scene:list "resumes"
+    local waited, due = list[resumes + 2].at - list[resumes + 1].at, 60000 / t.given.hurry
+    assert.is_true(waited >= due and waited < 5 * due, ("waited for %d ms, not %d"):format(waited, due))
+    local closed = t.scene:list "closed_connections"
+    assert.is_true(closed[#closed].heartbeats_acked > 1)
   end)
 
-  it("does not wait for ever, whatever comes", function()
-    local hurry = 500 / paths.slow
-    local s = scene.start { ready = false, hurry = hurry, fake = {
-      heartbeat_interval = 100, send_limit = 100000,
+  it("waits for READY, longer each time, as an IDENTIFY is worth more than the time", function()
+    local due = 120000 / trial.HURRY * paths.slow
+    local s = scene.start { ready = false, hurry = trial.HURRY / paths.slow, fake = {
+      heartbeat_interval = 100 * paths.slow, send_limit = 100000,
     } }
-    s.fake:fault { at = "identify", ["do"] = "withhold" }
-    s.gateway:wait_ready(1)
-    local state = s.fake:state "identifies,closed_connections,counters"
-    assert.equal(2, state.counters.identifies)
-    local lived = state.identifies[2].at - state.identifies[1].at
-    assert.is_true(lived > 5 * 90000 / hurry, "gave up after " .. lived)
-    assert.is_true(state.closed_connections[1].heartbeats_acked > 3)
+    s.fake:fault { at = "identify", ["do"] = "withhold", count = 2 }
+    s.fake:fault { at = "identify", ["do"] = "delay", ms = 2 * due }
+    s.gateway:wait_ready(1, 30000)
+    local closed = s:list "closed_connections"
+    local lived = {}
+    for i = 1, 2 do
+      lived[i] = closed[i].at - s:list("identifies")[i].at
+      assert.is_true(closed[i].heartbeats_acked > 1)
+      assert.is_true(lived[i] >= i * due and lived[i] < 4 * i * due, ("waited for %d ms"):format(lived[i]))
+    end
+    assert.equal(3, s:counters().identifies)
+    assert.equal(2, s.gateway:count_log "no READY came")
   end)
 end)
 
@@ -138,23 +161,34 @@ describe("a shard that beats", function()
     end
   end)
 
-  it("stays while ACKs are withheld, but events come", function()
+  it("stays while two ACKs are withheld, but events come", function()
     t:survives({ connections = 0 }, function()
-      fault { ["do"] = "withhold_acks" }
-      t:wait_heartbeats(5)
-      fault { ["do"] = "clear" }
+      fault { ["do"] = "withhold_acks", times = 2 }
+      t:wait_heartbeats(6)
     end)
   end)
 
-  it("stays while ACKs are withheld, but pings come", function()
+  it("stays while two ACKs are withheld, but pings come", function()
     t:survives({ connections = 0, quiet = true }, function()
-      fault { ["do"] = "withhold_acks" }
+      fault { ["do"] = "withhold_acks", times = 2 }
       for _ = 1, 4 do
         t:wait_heartbeats(1)
         fault { ["do"] = "ping", payload = "still there?" }
       end
-      fault { ["do"] = "clear" }
     end)
+  end)
+
+  it("resumes when no ACK has come for three intervals, though events come", function()
+    local beats = t:connection().heartbeats
+    local log = t:survives({ resumes = 1, connections = 1 }, function()
+      fault { ["do"] = "withhold_acks" }
+    end)
+    assert.matches("heartbeats are no longer acknowledged, whatever else comes: reconnecting "
+      .. "duration=%d+ delay=0\n", log)
+    local closes = t.scene:list "closed_connections"
+    local closed = closes[#closes]
+    assert.is_true(closed.heartbeats - closed.heartbeats_acked == 3, "after " .. closed.heartbeats - beats)
+    assert.equal("fin", t:last_close().how)
   end)
 
   it("drops a connection on which neither ACKs nor events come, and resumes", function()

@@ -102,7 +102,7 @@ end)
     assert_silent(s, tokens, sessions)
     local log = s.gateway.stderr
     for _, line in ipairs {
-      "info  worker 0 shard 0: disconnected: [^\n]* code=4000 reason=\"A reason.\" next=resume\n",
+      "info  worker 0 shard 0: disconnected: [^\n]* code=4000 reason=\"A reason.\" next=resume delay=%d+\n",
       "info  worker 0 shard 0: resumed epoch=%d+ sequence=%d+\n",
       "info  worker 0 shard 1: ready: a new session epoch=%d+\n",
       "error worker 0 shard 0: TYPING_START %([^\n]*script.lua:%d+%) failed; it has ended\n",

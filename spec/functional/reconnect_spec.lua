@@ -22,9 +22,10 @@ describe("a shard", function()
 
   describe("that is told to reconnect (op 7)", function()
     it("when READY resumes at once, and keeps the session by its close code", function()
-      t:survives({ resumes = 1, attempts = 1, connections = 1 }, function()
+      local log = t:survives({ resumes = 1, attempts = 1, connections = 1 }, function()
         fault { ["do"] = "reconnect" }
       end)
+      assert.matches("Discord asks for a reconnect delay=0\n", log)
       local close = t:last_close()
       assert.same({ "client", 4000 }, { close.by, close.code })
     end)
@@ -264,6 +265,71 @@ describe("a shard", function()
   end)
 end)
 
+describe("the delay before a shard resumes", function()
+  local t
+
+  setup(function() t = trial.start { hurry = 30 } end)
+  teardown(trial.stop)
+
+  local STEADY, BASE = 30000, 1000
+
+  -- All that the log says of delays.
+  local function delays(log)
+    local list = {}
+    for delay in log:gmatch(" delay=(%d+)\n") do
+      list[#list + 1] = tonumber(delay)
+    end
+    return list
+  end
+
+  local WAYS = { { ["do"] = "rst" }, { ["do"] = "reconnect" }, { ["do"] = "close", code = 4000 } }
+
+  it("is none after RESUMED, whatever it took to get there", function()
+    t:survives({ resumes = 1, attempts = 1, connections = 1 }, function()
+      t.fake:fault { at = "upgrade", ["do"] = "status", status = 503, count = 4 }
+      t.fake:fault { ["do"] = "rst" }
+    end)
+    local log = t:survives({ resumes = 1, attempts = 1, connections = 1 }, function()
+      t.fake:fault { ["do"] = "rst" }
+    end)
+    assert.same({ 0 }, delays(log))
+  end)
+
+  it("grows when sessions are cut off as soon as they run, and is none for one that has held", function()
+    local hurry = t.given.hurry
+    local from = #t.gateway.stderr
+    local function cut(how)
+      t:survives({ resumes = 1, attempts = 1, connections = 1 }, function() t.fake:fault(how) end)
+    end
+    t:pass(STEADY / hurry + 100) -- the last one has
+    for i = 1, 7 do
+      cut(WAYS[i % #WAYS + 1])
+    end
+    local list, sum = delays(t.gateway.stderr:sub(from + 1)), 0
+    assert.equal(7, #list)
+    for i, delay in ipairs(list) do
+      sum = sum + delay
+      local most = i > 4 and 2 ^ (i - 5) * BASE / hurry or 0 -- TG_FLAPS_MAX are free, and jitter is full
+      assert.is_true(delay <= most, ("no. %d is %d ms"):format(i, delay))
+    end
+    assert.is_true(sum > 0)
+    t:pass(STEADY / hurry + 100)
+    from = #t.gateway.stderr
+    cut(WAYS[1])
+    assert.same({ 0 }, delays(t.gateway.stderr:sub(from + 1)))
+  end)
+
+  it("is in what the log says of op 9, and of what cannot be read", function()
+    for what, fault in pairs {
+      ["the session is invalid next=resume"] = { ["do"] = "invalid_session", resumable = true },
+      ['this connection is given up reason="the compressed stream is corrupt"'] = { ["do"] = "corrupt" },
+    } do
+      local log = t:survives({ resumes = 1 }, function() t.fake:fault(fault) end)
+      assert.matches(what .. " delay=%d+\n", log)
+    end
+  end)
+end)
+
 describe("a hundred reconnects", function()
   teardown(trial.stop)
 
@@ -286,7 +352,11 @@ describe("a hundred reconnects", function()
   it("leave no memory, no descriptor and no connection behind", function()
     -- A sanitizer keeps what was freed for a while: less than usual here, and it looks for leaks at the end.
     local asan = (os.getenv "ASAN_OPTIONS" or "") .. ":quarantine_size_mb=4"
-    local t = trial.start { hurry = 500, shards = 2, fake = { tls = true }, env = { ASAN_OPTIONS = asan } }
+    -- What is remembered of messages fills for as long as any come: not here.
+    local t = trial.start {
+      hurry = 500, shards = 2, fake = { tls = true }, env = { ASAN_OPTIONS = asan },
+      script = 'require "tidegate".configure { message_updates = "all" }\n',
+    }
     local worker = process.children(t.gateway.pid)[1]
     local function descriptors()
       local n = 0

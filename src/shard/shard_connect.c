@@ -119,7 +119,8 @@ void tg_shard_settled(struct tg_shard *shard)
   tg_shard_set_phase(shard, TG_PHASE_READY);
   tg_shard_end_handshake(shard);
   shard->settled_at = tg_now();
-  shard->resume_fails = shard->url_fails = 0;
+  shard->unacked_since = 0; /* what went before may have been taken late, or never */
+  shard->backoff = shard->unanswered = shard->resume_fails = shard->url_fails = 0;
   tg_shard_pump(shard);
 }
 

@@ -40,11 +40,17 @@ static void plan(struct tg_shard *shard, enum tg_plan what, tg_ms delay)
 
 tg_ms tg_shard_next_delay(struct tg_shard *shard)
 {
-  if (shard->phase == TG_PHASE_READY && tg_now() - shard->settled_at > tg_patience(TG_T_STEADY))
-    shard->backoff = 0;
-  if (shard->backoff++ == 0)
+  if (shard->phase == TG_PHASE_CLOSING) /* it is decided already */
+    return shard->delay;
+  int failures = shard->backoff++;
+  if (shard->phase == TG_PHASE_READY) {
+    bool held = tg_now() - shard->settled_at > tg_patience(TG_T_STEADY);
+    shard->flaps = held ? 0 : shard->flaps + 1;
+    failures = shard->flaps - TG_FLAPS_MAX;
+  }
+  if (failures <= 0)
     return 0;
-  return tg_backoff(shard->backoff - 2, tg_patience(TG_BACKOFF_BASE), tg_patience(TG_BACKOFF_CAP));
+  return tg_backoff(failures - 1, tg_patience(TG_BACKOFF_BASE), tg_patience(TG_BACKOFF_CAP));
 }
 
 static void tell_disconnected(struct tg_shard *shard, int code, const char *reason)
@@ -173,7 +179,7 @@ static void give_session_up(struct tg_shard *shard, const char *why)
   tg_shard_forget_session(shard);
 }
 
-void tg_shard_give_up(struct tg_shard *shard, int code)
+void tg_shard_give_up(struct tg_shard *shard, int code, tg_ms delay)
 {
   if (shard->phase == TG_PHASE_CLOSING)
     return;
@@ -182,36 +188,48 @@ void tg_shard_give_up(struct tg_shard *shard, int code)
     give_session_up(shard, "three RESUMEs in a row came to nothing");
     lost = true;
   }
-  tg_shard_leave(shard, code, "", lost ? TG_PLAN_LOST : TG_PLAN_RECONNECT, tg_shard_next_delay(shard));
+  tg_shard_leave(shard, code, "", lost ? TG_PLAN_LOST : TG_PLAN_RECONNECT, delay);
+}
+
+static void count_close(struct tg_shard *shard, int code)
+{
+  atomic_store(&shard->row->last_close_code, code);
+  atomic_fetch_add(&shard->row->closes[tg_close_place(code)], 1);
 }
 
 static void lost_connection(struct tg_shard *shard, const struct tg_ws_end *end)
 {
   enum tg_close_action action = decide(shard, end->code, end->reason);
-  tg_log_with(TG_INFO, shard->id,
-              TG_WITH(TG_NUMBER(CODE, end->code), TG_TEXT(REASON, end->reason),
-                      TG_TEXT(NEXT, tg_close_action_name(action))),
-              "disconnected: %s", end->error.code[0] ? end->error.message : tg_close_meaning(end->code));
-  atomic_store(&shard->row->last_close_code, end->code);
-  atomic_fetch_add(&shard->row->closes[tg_close_place(end->code)], 1);
-  tg_shard_end_slot(shard, "closed", end->code);
+  const char *meaning = tg_close_meaning(end->code);
+  const char *what = end->error.code[0] ? end->error.message : meaning;
+  count_close(shard, end->code);
   if (action == TG_CLOSE_STOP) {
+    tg_log_with(TG_INFO, shard->id,
+                TG_WITH(TG_NUMBER(CODE, end->code), TG_TEXT(REASON, end->reason), TG_TEXT(NEXT, "stop")),
+                "disconnected: %s", what);
+    tg_shard_end_slot(shard, "closed", end->code);
     tg_shard_drop(shard);
     report_fatal(shard, end->code);
     return;
   }
-  bool waited_for_ready = shard->phase == TG_PHASE_IDENTIFYING;
   bool hopeless = resume_is_hopeless(shard);
-  if (shard->phase == TG_PHASE_HELLO)
-    count_url_fail(shard);
+  bool lost = action == TG_CLOSE_IDENTIFY || hopeless || shard->phase == TG_PHASE_IDENTIFYING;
+  bool resumes = !lost && tg_shard_has_session(shard);
   tg_ms delay = tg_shard_next_delay(shard);
   if (tg_close_wants_pause(end->code))
     delay += tg_patience(2000 + (tg_ms)tg_random(3000));
+  /* An answer that did not come is worth a warning: shards that wait for one get no events. */
+  tg_log_with(strcmp(end->error.code, "timeout") == 0 ? TG_WARN : TG_INFO, shard->id,
+              TG_WITH(TG_NUMBER(CODE, end->code), TG_TEXT(REASON, end->reason),
+                      TG_TEXT(NEXT, resumes ? "resume" : "identify"), TG_NUMBER(DELAY, delay)),
+              "disconnected: %s", what);
+  tg_shard_end_slot(shard, "closed", end->code);
+  if (shard->phase == TG_PHASE_HELLO)
+    count_url_fail(shard);
   if (action == TG_CLOSE_IDENTIFY)
-    give_session_up(shard, tg_close_meaning(end->code));
+    give_session_up(shard, meaning);
   else if (hopeless)
-    give_session_up(shard, "three RESUMEs in a row were cut off");
-  bool lost = action == TG_CLOSE_IDENTIFY || hopeless || waited_for_ready;
+    give_session_up(shard, "three RESUMEs in a row came to nothing");
   plan(shard, lost ? TG_PLAN_LOST : TG_PLAN_RECONNECT, delay);
   follow_plan(shard);
 }
@@ -240,26 +258,43 @@ static void deadline_passed(struct tg_shard *shard, const char *what)
   tg_shard_on_end(shard, &end);
 }
 
-void tg_shard_await(struct tg_shard *shard, enum tg_phase phase, tg_ms wait)
+/* Only events show that a RESUME is being answered: ACKs and pings come from a
+ * Discord that has forgotten it, too. Before READY there are no events, and Discord
+ * may be slow with it in bad hours; so one IDENTIFY gets a fair time, and the next
+ * ones more and more, as each of them costs one of the day's. */
+static tg_ms answer_due(const struct tg_shard *shard)
 {
-  shard->received_at_check = tg_ws_received(shard->ws);
-  shard->checks = 0;
-  shard->beats_before_ready = 0;
-  tg_shard_set_phase(shard, phase);
-  tg_shard_set_timer(shard, tg_patience(wait));
+  if (shard->phase == TG_PHASE_IDENTIFYING) {
+    int doublings = shard->unanswered < 3 ? shard->unanswered : 3;
+    tg_ms wait = (tg_ms)TG_T_READY << doublings;
+    return shard->asked_at + tg_patience(wait < TG_T_READY_MAX ? wait : TG_T_READY_MAX);
+  }
+  tg_ms quiet = shard->event_at + tg_patience(TG_T_RESUMED);
+  tg_ms last = shard->asked_at + tg_patience(TG_T_REPLAY_MAX);
+  return quiet < last ? quiet : last;
 }
 
-/* Discord may be slow in bad hours: READY and RESUMED are given up when nothing
- * at all arrives (reference, 3.2), or when what arrives is still not the answer
- * after very long. */
-static bool still_talking(struct tg_shard *shard, tg_ms wait)
+void tg_shard_await(struct tg_shard *shard, enum tg_phase phase)
 {
-  uint64_t received = tg_ws_received(shard->ws);
-  if (received == shard->received_at_check || ++shard->checks >= TG_CHECKS_MAX)
-    return false;
-  shard->received_at_check = received;
-  tg_shard_set_timer(shard, tg_patience(wait));
-  return true;
+  shard->asked_at = shard->event_at = tg_now();
+  shard->beats_before_ready = 0;
+  shard->overdue = false;
+  tg_shard_set_phase(shard, phase);
+  tg_shard_set_timer(shard, answer_due(shard) - shard->asked_at);
+}
+
+static void look_for_answer(struct tg_shard *shard)
+{
+  tg_ms left = answer_due(shard) - tg_now();
+  if (left <= 0 && shard->overdue) {
+    bool resuming = shard->phase == TG_PHASE_RESUMING;
+    shard->unanswered += !resuming;
+    deadline_passed(shard, resuming ? "no RESUMED came" : "no READY came");
+    return;
+  }
+  /* It may be this loop that is late: what has come meanwhile is read first. */
+  shard->overdue = left <= 0;
+  tg_shard_set_timer(shard, left > 0 ? left : 1);
 }
 
 static void end_of_delay(struct tg_shard *shard)
@@ -289,12 +324,8 @@ void tg_shard_on_timer(uv_timer_t *timer)
     tg_shard_slot_expired(shard);
     break;
   case TG_PHASE_IDENTIFYING:
-    if (!still_talking(shard, TG_T_READY))
-      deadline_passed(shard, "no READY came");
-    break;
   case TG_PHASE_RESUMING:
-    if (!still_talking(shard, TG_T_RESUMED))
-      deadline_passed(shard, "no RESUMED came");
+    look_for_answer(shard);
     break;
   case TG_PHASE_CLOSING:
     follow_plan(shard);

@@ -1,6 +1,8 @@
 /* Heartbeats (reference, 3.1). Each beat is scheduled from the moment the last
  * one was sent, and judged when the next is due: a shard is a zombie when by
- * then neither its ACK nor anything else has come. */
+ * then neither its ACK nor anything else has come. On a busy connection ACKs stand
+ * behind megabytes of events; but when none has come for three intervals, whoever
+ * acknowledges is gone, and events from such a session are not to be relied on. */
 
 #include "base/log.h"
 #include "proto/payload.h"
@@ -36,6 +38,8 @@ void tg_shard_heartbeat(struct tg_shard *shard)
   tg_buf_free(&frame);
   shard->beat_sent = tg_now();
   shard->beat_acked = false;
+  if (!shard->unacked_since)
+    shard->unacked_since = shard->beat_sent;
   shard->received_at_beat = tg_ws_received(shard->ws);
   tg_shard_life(shard, TG_LIFE_heartbeat, NULL);
 }
@@ -63,13 +67,41 @@ static bool is_zombie(struct tg_shard *shard)
   return !answering || ++shard->beats_before_ready > 2;
 }
 
+/* Beats go out an interval apart, but for some ms. */
+static bool is_unacknowledged(const struct tg_shard *shard)
+{
+  return shard->phase == TG_PHASE_READY && shard->unacked_since &&
+         2 * (tg_now() - shard->unacked_since) >= (2 * TG_UNACKED_MAX - 1) * shard->beat_interval;
+}
+
+/* True: it is done for, and has been left. */
+static bool is_dead(struct tg_shard *shard)
+{
+  bool zombie = is_zombie(shard), dead = zombie || is_unacknowledged(shard);
+  bool sure = dead && shard->suspect;
+  shard->suspect = dead;
+  if (!sure)
+    return false;
+  tg_ms delay = tg_shard_next_delay(shard), now = tg_now();
+  if (zombie)
+    tg_log_with(TG_WARN, shard->id,
+                TG_WITH(TG_NUMBER(DURATION, now - shard->beat_sent), TG_NUMBER(DELAY, delay)),
+                "nothing came since the last heartbeat: the connection is dead, reconnecting");
+  else
+    tg_log_with(TG_WARN, shard->id,
+                TG_WITH(TG_NUMBER(DURATION, now - shard->unacked_since), TG_NUMBER(DELAY, delay)),
+                "heartbeats are no longer acknowledged, whatever else comes: reconnecting");
+  tg_shard_give_up(shard, 0, delay);
+  return true;
+}
+
 static void on_beat(uv_timer_t *timer)
 {
   struct tg_shard *shard = timer->data;
-  if (is_zombie(shard)) {
-    tg_log_with(TG_WARN, shard->id, TG_WITH(TG_NUMBER(DURATION, tg_now() - shard->beat_sent)),
-                "nothing came since the last heartbeat: the connection is dead, reconnecting");
-    tg_shard_give_up(shard, 0);
+  if (is_dead(shard))
+    return;
+  if (shard->suspect) { /* or is this loop late? What has come meanwhile is read first */
+    schedule(shard, 1);
     return;
   }
   /* First the next beat: whatever the script does, the heart goes on. */
@@ -83,7 +115,8 @@ static void on_beat(uv_timer_t *timer)
 
 void tg_shard_hello(struct tg_shard *shard, tg_ms interval)
 {
-  shard->beat_sent = 0;
+  shard->beat_sent = shard->unacked_since = 0;
+  shard->suspect = false;
   shard->beats_before_ready = 0;
   shard->beat_interval = interval;
   struct tg_value args[] = {tg_value_shard(shard), tg_value_int(interval)};

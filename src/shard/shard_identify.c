@@ -69,9 +69,11 @@ static void on_slot_by_hook(void *ctx, bool ok, const struct tg_value *result)
     return;
   }
   if (result->kind == TG_FAILURE || (result->kind == TG_BOOL && !result->boolean)) {
-    tg_log_with(TG_WARN, shard->id, TG_WITH(TG_TEXT(METHOD, "gateway.shard:request_identify")),
+    tg_ms delay = tg_patience(TG_REFUSED_PAUSE);
+    tg_log_with(TG_WARN, shard->id,
+                TG_WITH(TG_TEXT(METHOD, "gateway.shard:request_identify"), TG_NUMBER(DELAY, delay)),
                 "the script refused the slot to identify; asking again with the next connection");
-    tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_RECONNECT, tg_patience(5000));
+    tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_RECONNECT, delay);
     return;
   }
   /* The script granted by itself, without asking the manager. */
@@ -216,7 +218,7 @@ void tg_shard_identify(struct tg_shard *shard)
   shard->presence_due = false;
   shard->has_sequence = false;
   shard->slot = TG_SLOT_SENT;
-  tg_shard_await(shard, TG_PHASE_IDENTIFYING, TG_T_READY);
+  tg_shard_await(shard, TG_PHASE_IDENTIFYING);
   tg_shard_send_frame(shard, &frame);
   tg_buf_free(&frame);
   atomic_fetch_add(&shard->row->identifies, 1);

@@ -20,8 +20,8 @@
  *   CONNECTING   TCP, TLS, upgrade (T_connect)
  *   HELLO        op 10 (T_hello)
  *   SLOT         the identify slot; beats meanwhile
- *   IDENTIFYING  READY (T_ready, only while nothing at all arrives)
- *   RESUMING     RESUMED (T_resumed, likewise)
+ *   IDENTIFYING  READY (T_ready, longer after each IDENTIFY that was not answered)
+ *   RESUMING     RESUMED (T_resumed after the last event of the replay)
  *   READY        events
  *   CLOSING      the peer's close frame; `plan` says what comes next */
 
@@ -56,14 +56,17 @@ enum tg_plan {
 enum {
   TG_T_CONNECT = 20000,
   TG_T_HELLO = 20000,
-  TG_T_READY = 90000,
+  TG_T_READY = 120000,
+  TG_T_READY_MAX = 900000,
   TG_T_RESUMED = 60000,
+  TG_T_REPLAY_MAX = 600000, /* for RESUMED, however many events come */
   TG_T_CLOSE = 3000,
   TG_T_STEADY = 30000, /* a connection that held so long was a good one */
   TG_T_EMPTY = 1000,   /* after an op 7 in place of HELLO */
   TG_BACKOFF_BASE = 1000,
   TG_BACKOFF_CAP = 60000,
   TG_BLOCKED_PAUSE = 120000, /* after 403 or 429 without Retry-After */
+  TG_REFUSED_PAUSE = 5000,   /* after a slot that the script has refused */
 };
 
 enum {
@@ -74,7 +77,8 @@ enum {
   TG_MESSAGE_MAX = 64 * 1024 * 1024,
   TG_HANDSHAKES_MAX = 64, /* a process: a mass reconnect must not stall beats */
   TG_COMMANDS_MAX = 200,  /* that wait in one shard */
-  TG_CHECKS_MAX = 10,     /* times that T_ready and T_resumed begin anew while anything comes */
+  TG_UNACKED_MAX = 3,     /* intervals without an ACK, whatever else comes */
+  TG_FLAPS_MAX = 3,       /* sessions in a row that were cut off soon and are resumed at once */
 };
 
 struct tg_command {
@@ -101,8 +105,10 @@ struct tg_shard {
 
   struct tg_session session; /* .id "": none. .sequence: the last received */
   bool has_sequence;
-  int backoff;      /* tries since a connection last held for TG_T_STEADY */
+  int backoff;      /* connections since the last READY or RESUMED */
+  int flaps;        /* connections in a row that did not hold for TG_T_STEADY after it */
   tg_ms settled_at; /* READY or RESUMED of this connection */
+  int unanswered;   /* IDENTIFYs in a row that got no answer */
   int resume_fails; /* RESUMEs that ended without an answer */
   int url_fails;    /* connects to the resume URL that failed */
   bool on_resume_url;
@@ -114,13 +120,16 @@ struct tg_shard {
   struct tg_buf partial; /* text of a message that is not complete yet */
   struct tg_buf packet;  /* bytes of the message, when a script decompresses */
   struct tg_span text;   /* of the packet being handled */
-  uint64_t received_at_check; /* of tg_ws_received(), for the deadlines of READY and RESUMED */
-  int checks;
+  tg_ms asked_at; /* when IDENTIFY or RESUME was sent */
+  tg_ms event_at; /* ... or the last event of the replay came */
+  bool overdue;   /* their answer was, at the last look */
 
   uv_timer_t *beat_timer;
   tg_ms beat_interval;
   tg_ms beat_sent; /* 0: none on this connection */
   bool beat_acked;
+  tg_ms unacked_since; /* the first beat that no ACK has followed; 0: none */
+  bool suspect;        /* the connection seemed dead at the last look */
   uint64_t received_at_beat; /* of tg_ws_received() */
   tg_ms asked_beats[2];      /* when the last ones went that Discord had asked for */
   int beats_before_ready; /* no zombie verdict for the first two */
@@ -174,13 +183,16 @@ void tg_shard_on_timer(uv_timer_t *timer);
 /* Ends the connection: closes politely (code), or drops it (code 0), and then
  * follows `plan` after `delay`. */
 void tg_shard_leave(struct tg_shard *shard, int code, const char *reason, enum tg_plan plan, tg_ms delay);
-/* The connection is no good: leaves it for another one, by RESUME if there is a
- * session that has not failed again and again, in growing intervals. */
-void tg_shard_give_up(struct tg_shard *shard, int code);
-/* The delay before the next try; grows with each connection that did not hold. */
+/* The connection is no good: leaves it for another one after `delay`, by RESUME
+ * if there is a session that has not failed again and again. */
+void tg_shard_give_up(struct tg_shard *shard, int code, tg_ms delay);
+/* The delay before the next try, of which this is counted as the end. None after a
+ * session that has run (op 7 comes every few hours, and to many shards at once);
+ * growing with each connection that gets neither READY nor RESUMED, and with
+ * sessions that are cut off again and again as soon as they run. */
 tg_ms tg_shard_next_delay(struct tg_shard *shard);
 /* IDENTIFY or RESUME has been sent: waits for the answer. */
-void tg_shard_await(struct tg_shard *shard, enum tg_phase phase, tg_ms wait);
+void tg_shard_await(struct tg_shard *shard, enum tg_phase phase);
 
 /* shard_identify.c */
 void tg_shard_prepare_identify(struct tg_shard *shard); /* HELLO came, no session */

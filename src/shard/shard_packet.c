@@ -55,7 +55,7 @@ void tg_shard_resume(struct tg_shard *shard)
   tg_payload_resume(&frame, shard->env->config->token, shard->session.id, sequence);
   shard->resumed_from = sequence;
   atomic_fetch_add(&shard->row->unheard, 1);
-  tg_shard_await(shard, TG_PHASE_RESUMING, TG_T_RESUMED);
+  tg_shard_await(shard, TG_PHASE_RESUMING);
   tg_shard_send_frame(shard, &frame);
   tg_buf_free(&frame);
   tg_log_with(TG_DEBUG, shard->id,
@@ -139,8 +139,10 @@ static void on_dispatch(struct tg_shard *shard, const char *text, size_t length,
   };
   if (begins && (event.type != TG_EVENT_READY || !begin_session(shard, packet)))
     return;
-  if (event.replayed) /* the session lives, whatever cuts this replay off */
+  if (event.replayed) { /* the session lives, whatever cuts this replay off */
     shard->resume_fails = 0;
+    shard->event_at = tg_now();
+  }
   event.epoch = shard->session.epoch;
   if (event.sequence > shard->session.sequence)
     shard->session.sequence = event.sequence;
@@ -156,12 +158,12 @@ static void on_dispatch(struct tg_shard *shard, const char *text, size_t length,
 
 static void on_reconnect(struct tg_shard *shard)
 {
-  tg_log(TG_INFO, shard->id, "Discord asks for a reconnect");
-  tg_shard_life(shard, TG_LIFE_requested_reconnect, NULL);
-  bool identifying = shard->phase == TG_PHASE_IDENTIFYING;
   tg_ms delay = tg_shard_next_delay(shard);
   if (shard->phase == TG_PHASE_HELLO)
     delay += tg_patience(TG_T_EMPTY);
+  tg_log_with(TG_INFO, shard->id, TG_WITH(TG_NUMBER(DELAY, delay)), "Discord asks for a reconnect");
+  tg_shard_life(shard, TG_LIFE_requested_reconnect, NULL);
+  bool identifying = shard->phase == TG_PHASE_IDENTIFYING;
   tg_shard_leave(shard, TG_CLOSE_KEEP, "", identifying ? TG_PLAN_LOST : TG_PLAN_RECONNECT, delay);
 }
 
@@ -173,22 +175,19 @@ static void on_invalid_session(struct tg_shard *shard, bool resumable)
   enum tg_phase phase = shard->phase;
   if (phase < TG_PHASE_SLOT)
     return;
-  tg_log_with(TG_INFO, shard->id, TG_WITH(TG_TEXT(NEXT, resumable ? "resume" : "identify")),
+  bool identifying = phase == TG_PHASE_IDENTIFYING, resumes = resumable && tg_shard_has_session(shard);
+  if (phase == TG_PHASE_RESUMING && resumable && ++shard->resume_fails >= TG_RESUME_FAILS_MAX)
+    resumes = false;
+  tg_ms delay = invalid_session_wait();
+  tg_log_with(TG_INFO, shard->id,
+              TG_WITH(TG_TEXT(NEXT, resumes ? "resume" : "identify"), TG_NUMBER(DELAY, delay)),
               "the session is invalid");
   tg_shard_life(shard, TG_LIFE_invalid_session, json_pack("{s:b}", "resumable", resumable));
-  if (phase == TG_PHASE_IDENTIFYING) {
+  if (identifying)
     tg_shard_end_slot(shard, "invalid", 0);
-    tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_LOST, invalid_session_wait());
-    return;
-  }
-  if (phase == TG_PHASE_RESUMING && resumable && ++shard->resume_fails >= TG_RESUME_FAILS_MAX)
-    resumable = false;
-  if (resumable) {
-    tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_RECONNECT, invalid_session_wait());
-    return;
-  }
-  tg_shard_forget_session(shard);
-  tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_LOST, invalid_session_wait());
+  else if (!resumes)
+    tg_shard_forget_session(shard);
+  tg_shard_leave(shard, TG_CLOSE_KEEP, "", resumes ? TG_PLAN_RECONNECT : TG_PLAN_LOST, delay);
 }
 
 static void on_ack(struct tg_shard *shard)
@@ -196,6 +195,7 @@ static void on_ack(struct tg_shard *shard)
   if (!shard->beat_sent || shard->beat_acked)
     return;
   shard->beat_acked = true;
+  shard->unacked_since = 0;
   shard->rtt = (int)(tg_now() - shard->beat_sent);
   atomic_store(&shard->row->rtt, shard->rtt);
   if (shard->env->hooks->want_life[TG_LIFE_heartbeat_ack])

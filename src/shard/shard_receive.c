@@ -7,12 +7,14 @@ enum { SPARE_TEXT_MAX = 1024 * 1024 };
 
 void tg_shard_break_off(struct tg_shard *shard, const char *what)
 {
-  tg_log_with(TG_WARN, shard->id, TG_WITH(TG_TEXT(REASON, what)), "this connection is given up");
+  tg_ms delay = tg_shard_next_delay(shard);
+  tg_log_with(TG_WARN, shard->id, TG_WITH(TG_TEXT(REASON, what), TG_NUMBER(DELAY, delay)),
+              "this connection is given up");
   /* An event that came after the broken one would move the sequence past it,
    * and the RESUME would leave it out. */
   tg_inflate_free(shard->inflate);
   shard->inflate = NULL;
-  tg_shard_give_up(shard, TG_CLOSE_KEEP);
+  tg_shard_give_up(shard, TG_CLOSE_KEEP, delay);
 }
 
 static bool inflate_ok(struct tg_shard *shard, enum tg_inflate_result result)
