@@ -12,6 +12,15 @@ enum { FIRST_ROOM = 4096, ZLIB_HEADER = 2, ZSTD_WINDOW_LOG_MAX = 23, LARGEST_LIM
 /* The end of a Z_SYNC_FLUSH: an empty stored block (reference 6.1). */
 static const uint32_t FLUSH_MARKER = 0x0000ffff;
 
+/* How far a text has been looked through for the end of its object. Each byte is looked at once, in however
+ * many messages the text comes: the other side may send as many, and as small ones, as it likes. */
+struct outline {
+  size_t seen;
+  int depth;
+  bool in_string, escaped;
+  bool over; /* the object has ended, and was not the whole text */
+};
+
 struct tg_inflate {
   enum tg_compression compression;
   size_t limit;
@@ -22,6 +31,7 @@ struct tg_inflate {
   unsigned header_length; /* bytes of the zlib header that have come */
   unsigned char header[ZLIB_HEADER];
   uint32_t tail; /* the last four compressed bytes */
+  struct outline outline;
 
   ZSTD_DStream *zstd;
 };
@@ -161,9 +171,29 @@ enum tg_inflate_result tg_inflate_feed(struct tg_inflate *context, const void *b
   return result;
 }
 
-static bool is_whole_object(const struct tg_buf *text)
+/* Whether the text ends with the end of what it began with. */
+static bool ends_here(struct outline *outline, const struct tg_buf *text)
 {
-  if (text->length == 0 || text->data[text->length - 1] != '}')
+  while (outline->seen < text->length && !outline->over) {
+    char c = text->data[outline->seen++];
+    if (outline->in_string) {
+      outline->in_string = outline->escaped || c != '"';
+      outline->escaped = !outline->escaped && c == '\\';
+    } else if (c == '"') {
+      outline->in_string = true;
+    } else if (c == '{' || c == '[') {
+      outline->depth++;
+    } else if (c == '}' || c == ']') {
+      outline->depth--;
+      outline->over = outline->depth <= 0;
+    }
+  }
+  return outline->over && outline->depth == 0 && outline->seen == text->length;
+}
+
+static bool is_whole_object(struct outline *outline, const struct tg_buf *text)
+{
+  if (outline->over || !ends_here(outline, text))
     return false;
   const char *end = text->data + text->length;
   const char *at = tg_json_skip_space(text->data, end);
@@ -187,7 +217,8 @@ enum tg_inflate_result tg_inflate_end_of_message(struct tg_inflate *context, str
   /* No text: the marker of a message that was complete without it. */
   if (text->length == 0)
     return TG_INFLATE_MORE;
-  if (at_flush(context) || is_whole_object(text))
-    return TG_INFLATE_MESSAGE;
-  return TG_INFLATE_MORE;
+  if (!at_flush(context) && !is_whole_object(&context->outline, text))
+    return TG_INFLATE_MORE;
+  context->outline = (struct outline){0};
+  return TG_INFLATE_MESSAGE;
 }

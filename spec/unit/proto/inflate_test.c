@@ -214,6 +214,48 @@ static void whole_object_without_marker(void **state)
   deflateEnd(&sender.zlib);
 }
 
+/* With each of them looked at from the start again, this takes hours. */
+static void many_messages_of_one_text(void **state)
+{
+  (void)state;
+  enum { MESSAGES = 200000 };
+  static const char *const begins[] = {
+      "{\"d\":[",  /* goes on for ever */
+      "{\"d\":1}", /* has ended long ago */
+      "{\"d\":]}", /* is no JSON when it ends */
+  };
+  static const char piece[] = "{\"name\":\"a } of \\\"many\\\" \\\\\",\"list\":[1,[2],{\"n\":{}}]}, {}";
+  for (size_t i = 0; i < sizeof begins / sizeof begins[0]; i++) {
+    struct sender sender;
+    open_sender(&sender, 1);
+    struct tg_inflate *inflate = tg_inflate_new(TG_COMPRESSION_ZLIB, LIMIT);
+    struct tg_buf text = {0};
+    for (int n = 0; n < MESSAGES; n++) {
+      const char *next = n == 0 ? begins[i] : piece;
+      struct tg_buf packed = pack_until(&sender, next, strlen(next), Z_PARTIAL_FLUSH);
+      enum tg_inflate_result result = receive(inflate, packed.data, packed.length, &text);
+      tg_buf_free(&packed);
+      if (i == 1 && n == 0) { /* more of it comes, although it seemed complete */
+        assert_int_equal(result, TG_INFLATE_MESSAGE);
+        continue;
+      }
+      assert_int_equal(result, TG_INFLATE_MORE);
+    }
+    /* The next one that is complete is found all the same. */
+    struct tg_buf packed = pack(&sender, "]}");
+    assert_int_equal(receive(inflate, packed.data, packed.length, &text), TG_INFLATE_MESSAGE);
+    text.length = 0;
+    tg_buf_free(&packed);
+    packed = pack_until(&sender, event, strlen(event), Z_PARTIAL_FLUSH);
+    assert_int_equal(receive(inflate, packed.data, packed.length, &text), TG_INFLATE_MESSAGE);
+    assert_text(&text, event);
+    tg_buf_free(&packed);
+    tg_buf_free(&text);
+    tg_inflate_free(inflate);
+    deflateEnd(&sender.zlib);
+  }
+}
+
 static void wrong_headers(void **state)
 {
   (void)state;
@@ -410,6 +452,7 @@ int main(void)
       cmocka_unit_test(marker_as_data_at_the_cut),
       cmocka_unit_test(marker_cut_in_two),
       cmocka_unit_test(whole_object_without_marker),
+      cmocka_unit_test(many_messages_of_one_text),
       cmocka_unit_test(wrong_headers),
       cmocka_unit_test(corrupt_bytes),
       cmocka_unit_test(a_stream_that_ends_is_corrupt),
