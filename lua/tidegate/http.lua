@@ -1,5 +1,5 @@
 -- gateway.http and gateway.rest. Both wait; both return nil, err when no answer
--- came (err.code: "timeout", "refused", "resolve", "tls", "reset", ...).
+-- came (err.code: "timeout", "queue_timeout", "refused", "resolve", "tls", "reset", ...).
 --
 --   local response, err = gateway.http.post(url, { json = { text = "hello" } })
 --   response.status, response.body, response.headers["content-type"], response.data
@@ -7,22 +7,25 @@
 --   local user, err = gateway.rest.get("/users/@me")     decoded; any status but 2xx is nil, err
 --
 -- Options: headers = {Name = value}, body = string or json = value, timeout,
--- connect_timeout (ms), max_body (bytes), query = {name = value}.
+-- connect_timeout, queue_timeout (ms), max_body (bytes), query = {name = value}.
 
 local core = require "tidegate.core"
 local guard = require "tidegate.guard"
 local json = core.json
 
 local timeout_default = 10000
+local queue_timeout_default = 30000
 local body_default = 8 * 1024 * 1024
 
 local option_names = {
-  "method", "url", "headers", "body", "json", "timeout", "connect_timeout", "max_body", "query",
+  "method", "url", "headers", "body", "json", "query",
+  "timeout", "connect_timeout", "queue_timeout", "max_body",
 }
 local is_option = {}
 for _, name in ipairs(option_names) do is_option[name] = true end
 
-local is_number = { timeout = 1, connect_timeout = 1, max_body = 0 } -- and the least that makes sense
+-- And the least that makes sense.
+local is_number = { timeout = 1, connect_timeout = 1, queue_timeout = 0, max_body = 0 }
 
 local function check_options(name, options)
   if options == nil then return {} end
@@ -109,7 +112,8 @@ local function request(name, method, url, options, authorization)
   local timeout = options.timeout or timeout_default
   local status, answer, head, retry_after, seconds = core.http(name, method, add_query(url, options.query),
     header_lines(name, options.headers, options.json ~= nil, authorization), body, timeout,
-    options.connect_timeout or timeout, options.max_body or body_default)
+    options.connect_timeout or timeout, options.max_body or body_default,
+    options.queue_timeout or queue_timeout_default)
   if not status then return nil, answer end
   return setmetatable({
     status = status,

@@ -83,7 +83,7 @@ gateway.log.info("enough: %%d", #gateway.http.get("%s/", { max_body = 5000 }).bo
     s.gateway:wait_for_log "enough: 5000"
   end)
 
-  it("opens at most 16 connections to a host; who waits for one runs out of time as said", function()
+  it("has at most 16 under way to a host; the time of others begins with their turn, or never", function()
     local now, most, held = 0, 0, {}
     local server = serve(function(request)
       now = now + 1
@@ -93,13 +93,15 @@ gateway.log.info("enough: %%d", #gateway.http.get("%s/", { max_body = 5000 }).bo
     local s = run(([[
 for i = 1, 40 do
   gateway.spawn(function()
-    local response, err = gateway.http.get("%s/" .. i, { timeout = i > 30 and 200 or 20000 })
+    local response, err = gateway.http.get("%s/" .. i, {
+      timeout = i > 16 and 2000 or 20000, queue_timeout = i > 30 and 2500 or 20000,
+    })
     gateway.log.info("request %%d: %%s", i, response and response.status or err.code)
   end)
 end
 ]]):format(server.url))
     loop.wait_for("the first requests", function() return #held == 16 end)
-    s.gateway:wait_for_log "request 40: timeout"
+    s.gateway:wait_for_log "request 40: queue_timeout"
     loop.wait_for("all the others", function()
       for _, request in ipairs(held) do
         now = now - 1
@@ -109,7 +111,7 @@ end
       return s.gateway:count_log "request %d+: 204" == 30
     end)
     assert.equal(16, most)
-    assert.equal(10, s.gateway:count_log "request %d+: timeout")
+    assert.equal(10, s.gateway:count_log "request %d+: queue_timeout")
   end)
 
   it("does not take connections away from the delivery of events", function()

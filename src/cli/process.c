@@ -11,8 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SCRIPT_CONNECTIONS = 16 }; /* to one host; further requests wait for their turn */
-
 static void follow_log_settings(const struct tg_config *config)
 {
   tg_log_set_level(config->log.level);
@@ -113,7 +111,6 @@ int tg_process_begin(struct tg_process *process, enum tg_role role, int worker_i
   follow_log_settings(config);
   struct tg_http_options options = {.ca_file = config->tls.ca_file};
   process->http = tg_http_new(&process->loop, &options);
-  options.connections_per_host = SCRIPT_CONNECTIONS;
   process->script_http = tg_http_new(&process->loop, &options);
   tg_script_attach_http(process->script, process->script_http);
   return TG_EXIT_OK;

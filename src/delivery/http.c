@@ -265,8 +265,6 @@ struct tg_http *tg_http_new(uv_loop_t *loop, const struct tg_http_options *optio
   curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
   curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, (long)CACHED_CONNECTIONS);
   curl_multi_setopt(http->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
-  if (options && options->connections_per_host > 0)
-    curl_multi_setopt(http->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)options->connections_per_host);
   TAILQ_INIT(&http->headed);
   tg_http_sockets_init(&http->sockets, loop, http->multi);
   http->sockets.acted = on_acted;

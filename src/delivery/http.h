@@ -19,8 +19,7 @@
 struct tg_http;
 
 struct tg_http_options {
-  const char *ca_file;      /* NULL: the system's */
-  int connections_per_host; /* 0: no limit */
+  const char *ca_file; /* NULL: the system's */
 };
 
 struct tg_http_request {

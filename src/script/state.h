@@ -32,6 +32,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdbool.h>
+#include <sys/queue.h>
 #include <uv.h>
 
 /* ---- script: one a process and role ---- */
@@ -56,6 +57,7 @@ struct tg_script {
   struct tg_sources tried; /* of a generation that did not come to life; empty after a commit */
 
   struct tg_http *http;
+  LIST_HEAD(, tg_http_host) http_hosts; /* with requests under way: http_slots.h */
   struct tg_manager *manager;
   struct tg_worker *worker;
   struct tg_stats *stats; /* where its own metrics are */

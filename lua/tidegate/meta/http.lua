@@ -11,8 +11,9 @@ local http = {}
 ---@field headers? table<string, string>
 ---@field body? string
 ---@field json? any Encoded as the body, with its Content-Type.
----@field timeout? integer
+---@field timeout? integer From when the request starts; 10000 if left out.
 ---@field connect_timeout? integer
+---@field queue_timeout? integer How long it may wait for its turn: 16 at a time to a host. 30000 if left out.
 ---@field max_body? integer bytes
 ---@field query? table<string, any>
 

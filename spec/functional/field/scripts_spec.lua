@@ -8,7 +8,7 @@
 --   wait        so many ms pass
 --   run, gives  Lua that is run inside of the script, and what it returns (errors by their words)
 --   raises      or what it raises
---   asks        the body of the request that was made
+--   asks        the body of the request that was made, the first or the one that is named by `which`
 --   logs        parts of lines that have to be in the log; `silent`: of lines that must not be there
 
 local LARGE, DEEP = "a number is too large (1.8e308 is the largest)", ("["):rep(257) .. ("]"):rep(257)
@@ -208,6 +208,30 @@ local ROWS = {
       end)
       return co(1), co(10)]], gives = { 2, 20 } },
 
+  { "the time of a request begins with its turn, also in the test kit", event = { "X", {} }, wait = 3000,
+    script = [[
+      gateway.on("X", function()
+        for i = 1, 18 do
+          gateway.spawn(function()
+            local options = { timeout = 1000, queue_timeout = i == 18 and 500 or nil }
+            local _, err = gateway.http.get("http://HOST:80/", options)
+            gateway.log.info("%d: %s", i, tostring(err))
+          end)
+        end
+      end)]],
+    logs = {
+      "16: no answer within 1000 ms", "17: no answer within 1000 ms",
+      "18: http://host:80: the turn of a request did not come within 500 ms (queue_timeout): "
+        .. "16 are under way, 2 wait",
+    } },
+  { "16 requests go to a host at a time, those to others do not wait for them", event = { "X", {} },
+    script = [[
+      gateway.on("X", function()
+        for i = 1, 17 do gateway.spawn(gateway.http.get, i % 2 == 0 and "http://one/" or "HTTP://One/x") end
+        gateway.spawn(gateway.http.post, "http://other/", { body = "to another" })
+      end)]], asks = "to another", which = 17 },
+  { "a NUL in a URL is refused", run = 'return gateway.http.get "http://x/\\0y"',
+    raises = 'a NUL in "http://x/"' },
   { "a negative number of bytes is refused", run = [[return gateway.utf8.cut("a", -1)]],
     raises = "expected a number of bytes (0 or more)" },
 }
@@ -318,7 +342,7 @@ local function check(row)
   end
   if row.wait then kit:advance(row.wait) end
   if row.run then check_run(row, kit) end
-  if row.asks then assert.equal(row.asks, kit:requests()[1].body) end
+  if row.asks then assert.equal(row.asks, kit:requests()[row.which or 1].body) end
   for _, part in ipairs(row.logs or {}) do
     assert(kit:log(part)[1], part .. " is not in " .. all_lines(kit))
   end

@@ -384,20 +384,6 @@ static void runs_many_at_once(void **state)
   assert_int_equal(test->server.connection_count, 4);
 }
 
-static void limits_connections(void **state)
-{
-  struct test *test = *state;
-  tg_http_free(test->http);
-  struct tg_http_options options = {.connections_per_host = 2};
-  test->http = tg_http_new(&test->base.loop, &options);
-  struct tg_http_request request = post(test, "x");
-  for (int i = 0; i < 20; i++)
-    start(test, &request, i);
-  for (int i = 0; i < 20; i++)
-    assert_int_equal(finish(test, i)->status, 204);
-  assert_true(test->server.connection_count <= 2);
-}
-
 static void answer_garbage(struct fake_server *server, struct fake_request *request)
 {
   (void)server;
@@ -485,7 +471,6 @@ int main(void)
       WITH_SERVER(free_ends_what_runs),
       WITH_SERVER(free_from_inside_a_callback),
       WITH_SERVER(runs_many_at_once),
-      WITH_SERVER(limits_connections),
       WITH_SERVER(garbage_is_an_error),
       cmocka_unit_test(retry_after_texts),
       cmocka_unit_test(public_urls_hide_secrets),
