@@ -102,21 +102,6 @@ describe("the control API", function()
         assert.matches(wanted, answer_to(text), nil, text)
       end
     end)
-
-    it("web pages, when there is no secret", function()
-      start()
-      local function status(headers, path)
-        return s.gateway:control("POST", path or "/reload", { headers = headers }).status
-      end
-      assert.equal(403, status { Origin = "https://example.com" })
-      local client = connect()
-      client:write "GET /shards HTTP/1.1\r\nHost: rebound.example:80\r\nConnection: close\r\n\r\n"
-      assert.matches("^HTTP/1.1 403 ", client:wait_closed())
-      assert.equal(200, http.request("GET", s.gateway:control_url():gsub("127.0.0.1", "localhost")
-        .. "/shards").status)
-      assert.equal(200, http.request("GET", s.gateway:control_url() .. "/healthz",
-        { headers = { Origin = "https://example.com" } }).status)
-    end)
   end)
 
   describe("ends", function()

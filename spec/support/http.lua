@@ -75,8 +75,9 @@ local function request_text(method, target, options)
   if body or method ~= "GET" then
     headers["Content-Length"] = #(body or "")
   end
-  return ("%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s\r\n%s"):format(
-    method, target.path, target.name, header_lines(headers), body or "")
+  headers.Host = headers.Host or target.name
+  return ("%s %s HTTP/1.1\r\nConnection: close\r\n%s\r\n%s"):format(
+    method, target.path, header_lines(headers), body or "")
 end
 
 local function decode_body(response)

@@ -5,6 +5,8 @@
 #include "control/routes.h"
 #include "control/server.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,19 +30,39 @@ static bool knows_secret(const struct tg_control *control, const struct tg_reque
   return given && strlen(given) == length && CRYPTO_memcmp(given, control->secret, length) == 0;
 }
 
+/* "localhost" or a loopback address, each with or without a port. Names that only begin like one lead
+ * wherever their owner wants, so nothing but the whole will do. */
 static bool names_this_machine(const char *host)
 {
+  static const char v6[] = "[::1]";
+  char name[INET_ADDRSTRLEN];
+  struct in_addr address;
+  if (strncmp(host, v6, sizeof v6 - 1) == 0)
+    return host[sizeof v6 - 1] == '\0' || host[sizeof v6 - 1] == ':';
   size_t length = strcspn(host, ":");
-  return (length == 9 && strncasecmp(host, "localhost", 9) == 0) || strncmp(host, "127.", 4) == 0 ||
-         strncmp(host, "[::1]", 5) == 0;
+  if (length >= sizeof name)
+    return false;
+  memcpy(name, host, length);
+  name[length] = '\0';
+  if (strcasecmp(name, "localhost") == 0)
+    return true;
+  return inet_pton(AF_INET, name, &address) == 1 && ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
+/* What a browser says of who has made it ask; it cannot be changed by a page. "none": the user. */
+static bool asked_by_another_page(const struct tg_request *request)
+{
+  const char *site = tg_request_header(request, "sec-fetch-site");
+  return site && strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0;
 }
 
 /* Without a secret every program of this machine may ask, but not the pages of
  * a browser that runs on it: those send an Origin, or came by a name. */
-static bool is_browser(const struct tg_control *control, const struct tg_request *request)
+static bool is_web_page(const struct tg_control *control, const struct tg_request *request)
 {
   const char *host = tg_request_header(request, "host");
-  return tg_request_header(request, "origin") || (control->web && host && *host && !names_this_machine(host));
+  return tg_request_header(request, "origin") || asked_by_another_page(request) ||
+         (control->web && host && *host && !names_this_machine(host));
 }
 
 static bool allowed(const struct tg_control *control, struct tg_request *request)
@@ -55,7 +77,8 @@ static bool allowed(const struct tg_control *control, struct tg_request *request
     tg_respond(request, 401, "application/json", "WWW-Authenticate: Secret\r\n", body, sizeof body - 1);
     return false;
   }
-  if (control->secret || !is_browser(control, request))
+  request->has_secret = control->secret;
+  if (control->secret || !is_web_page(control, request))
     return true;
   tg_respond_error(request, 403,
                    "without control.authorization (TIDEGATE_CONTROL_SECRET) requests of web pages, and such "

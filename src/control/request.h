@@ -46,6 +46,7 @@ struct tg_request {
   } headers[TG_REQUEST_HEADERS_MAX];
   char *texts; /* holds path, query, headers */
   bool has_body, expects_continue;
+  bool has_secret; /* the client has shown that it knows the secret */
 };
 
 /* NULL: no such header. Case does not matter. */

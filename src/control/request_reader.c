@@ -91,6 +91,15 @@ static void give_texts(struct tg_request_reader *reader)
     *query = '\0';
 }
 
+/* Two programs that read such a request need not mean the same one of them. */
+static bool names_two_hosts(const struct tg_request *request)
+{
+  int hosts = 0;
+  for (int i = 0; i < request->header_count; i++)
+    hosts += strcasecmp(request->headers[i].name, "host") == 0;
+  return hosts > 1;
+}
+
 static int on_headers_complete(http_parser *parser)
 {
   struct tg_request_reader *reader = parser->data;
@@ -101,6 +110,8 @@ static int on_headers_complete(http_parser *parser)
   reader->head_done = true;
   reader->keep_alive = http_should_keep_alive(parser) && parser->method != HTTP_CONNECT;
   give_texts(reader);
+  if (names_two_hosts(request))
+    return fail(reader, 400, "the request has more than one Host"), -1;
   bool chunked = parser->flags & F_CHUNKED;
   bool sized = parser->content_length != ULLONG_MAX;
   reader->head_only = parser->method == HTTP_HEAD;

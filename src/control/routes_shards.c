@@ -15,7 +15,10 @@ static bool is_plain(const char *text)
   return true;
 }
 
-static void put_shard(struct tg_buf *out, struct tg_manager *manager, int shard_id, struct tg_shard_row *row)
+/* With the id of a session and the token anybody can go on with it, so that it is shown only to who knows the
+ * secret. */
+static void put_shard(struct tg_buf *out, struct tg_manager *manager, int shard_id, struct tg_shard_row *row,
+                      bool with_session)
 {
   struct tg_session session;
   int worker_id, generation;
@@ -24,7 +27,7 @@ static void put_shard(struct tg_buf *out, struct tg_manager *manager, int shard_
   tg_buf_printf(out, "{\"workerId\":%d,\"shardId\":%d,\"rtt\":%d,\"state\":\"%s\"", worker_id, shard_id,
                 (int)atomic_load(&row->rtt),
                 tg_shard_state_name((enum tg_shard_state)atomic_load(&row->state)));
-  if (live && is_plain(session.id))
+  if (with_session && live && is_plain(session.id))
     tg_buf_printf(out, ",\"sessionId\":\"%s\"", session.id);
   tg_buf_printf(
       out, ",\"sequence\":%" PRIu64 ",\"delivered\":%" PRIu64 ",\"queued\":%" PRIu64 ",\"generation\":%d}",
@@ -44,7 +47,7 @@ void tg_route_shards(struct tg_request *request)
       continue;
     if (out.length > 1)
       tg_buf_puts(&out, ",");
-    put_shard(&out, request->manager, id, row);
+    put_shard(&out, request->manager, id, row, request->has_secret);
   }
   tg_buf_puts(&out, "]");
   tg_respond(request, 200, "application/json", NULL, out.data, out.length);
