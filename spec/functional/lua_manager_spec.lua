@@ -141,6 +141,21 @@ end
     assert.same({ 2, 0 }, identified(s))
   end)
 
+  it(":spawn_shards that does nothing is told", function()
+    local s = start("function gateway.manager:spawn_shards() end\n", { shards = 2, ready = false })
+    s.gateway:wait_for_log "warn +manager: .*spawn_shards has ended and told no shard to identify"
+    assert.same({}, identified(s))
+  end)
+
+  it(":spawn_shards that calls the default starts all, and nothing is told", function()
+    local s = start([[
+local spawn = gateway.manager.spawn_shards
+function gateway.manager:spawn_shards() return spawn(self) end
+]], { shards = 2 })
+    assert.equal(2, #identified(s))
+    assert.equal(0, s.gateway:count_log "told no shard")
+  end)
+
   it(":tell_worker_to_identify decides when a shard starts", function()
     local s = start([[
 local tell = gateway.manager.tell_worker_to_identify
@@ -186,7 +201,7 @@ end
 ]], { shards = 2 })
     assert.equal(2, s:counters().identifies)
     assert.same({}, s:list "violations")
-    assert.matches("out of order\n  stack traceback:", s.gateway.stderr, 1, true)
+    assert.matches('out of order {code = "lost"}\n  stack traceback:', s.gateway.stderr, 1, true)
     assert.matches("not today", s.gateway.stderr, 1, true)
   end)
 

@@ -265,14 +265,29 @@ void tg_spawn_default(struct tg_manager *manager, const json_t *args, tg_manager
     tg_waiters_end(&manager->spawn_waiters, NULL, NULL);
 }
 
+static bool any_wanted(const struct tg_manager *manager)
+{
+  for (int i = 0; i < tg_manager_shard_count(manager); i++) {
+    if (manager->shards[i].wanted)
+      return true;
+  }
+  return false;
+}
+
 static void on_spawned(void *ctx, json_t *value, const struct tg_error *error)
 {
   (void)value;
   struct tg_manager *manager = ctx;
-  if (error && !tg_manager_stopping(manager))
+  if (tg_manager_stopping(manager))
+    return;
+  if (error)
     tg_log_with(TG_ERROR, TG_NO_SHARD,
                 TG_WITH(TG_TEXT(METHOD, "gateway.manager:spawn_shards"), TG_TEXT(REASON, error->message)),
                 "the shards could not all be started");
+  else if (!any_wanted(manager)) /* only a script can leave it at that */
+    tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TOLD(METHOD, "gateway.manager:spawn_shards")),
+                "gateway.manager:spawn_shards has ended and told no shard to identify: none starts until the "
+                "script calls gateway.default.manager.spawn_shards(self) or tell_worker_to_identify");
 }
 
 void tg_spawn(struct tg_manager *manager)
