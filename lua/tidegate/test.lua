@@ -248,7 +248,14 @@ function test.script(text, options)
   return kit
 end
 
+-- Names that Discord may have added since pass; typing errors are raised where the test has made them.
+local function check_event(what, name)
+  local good, problem = pcall(host.check_event, what, name)
+  if not good then error(problem, 3) end
+end
+
 function test.event(name, data, options)
+  check_event("test.event", name)
   options = check_options("test.event", options, { "shard", "sequence" })
   return {
     ["$event"] = { name = name, data = data or {}, shard = options.shard, sequence = options.sequence },
@@ -283,6 +290,10 @@ end
 local event_options = { "shard", "sequence", "epoch" }
 
 function Kit:event(name, data, options)
+  check_event("kit:event", name)
+  if not self.host:expects(name) then
+    error(("kit:event: there is no event '%s', and the script does not ask for it"):format(name), 2)
+  end
   options = check_options("kit:event", options, event_options)
   self.last_body = false
   local outcome, sequence = self.host:event(options.shard or 0, name, data or {}, options.sequence,
@@ -448,6 +459,7 @@ function Kit:requests(pattern)
 end
 
 function Kit:delivered(event_type)
+  if event_type ~= nil then check_event("kit:delivered", event_type) end
   return selected(self.bodies, function(body) return event_type == nil or body.message.t == event_type end)
 end
 

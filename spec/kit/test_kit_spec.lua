@@ -92,6 +92,28 @@ describe("events", function()
     assert.equal("passed", kit:event("MESSAGE_CREATE", message()).outcome)
   end)
 
+  it("have names that there are, or that the script asks for", function()
+    local kit = script [[
+      gateway.on("FERRY_CREATE", function() end)
+      gateway.filter("FERRY_DELETE", false)
+    ]]
+    kit:event "FERRY_CREATE"
+    kit:event "FERRY_DELETE"
+    assert.equal(1, #kit:delivered "FERRY_CREATE")
+    for name, said in pairs {
+      MESSAGE_CRAETE = "there is no event 'MESSAGE_CRAETE'; did you mean 'MESSAGE_CREATE'?",
+      message_create = "there is no event 'message_create'; did you mean 'MESSAGE_CREATE'?",
+      FERRY_UPDATE = "there is no event 'FERRY_UPDATE', and the script does not ask for it",
+    } do
+      raises(": kit:event: " .. said, function() kit:event(name) end)
+    end
+    raises("test_kit_spec.lua:", function() kit:event "MESSAGE_CRAETE" end)
+    local words = "there is no event 'TYPING_STRAT'; did you mean 'TYPING_START'?"
+    raises(": test.event: " .. words, function() test.event "TYPING_STRAT" end)
+    raises(": kit:delivered: " .. words, function() kit:delivered "TYPING_STRAT" end)
+    script("function gateway.delivery:handle_discord_payload() end"):event "FERRY_UPDATE"
+  end)
+
   it("reach an override of handle_discord_payload, which may keep them", function()
     local kit = script [[
       local default = gateway.delivery.handle_discord_payload
@@ -512,6 +534,7 @@ describe("queues", function()
       ["peek looks at the queue of one shard"] = "return all:peek()",
       ["expected a number from 1 to 1000"] = "return queue:peek(0)",
       ["expected a number, event types, a function or events"] = "return queue:drop(true)",
+      ["no event 'TYPING_STRAT'; did you mean 'TYPING_START'?"] = "return queue:drop 'TYPING_STRAT'",
       ["no luck"] = "return queue:drop(function() error 'no luck' end)",
       ["the fields of a queue cannot be set"] = "queue.shard_id = 3",
     } do

@@ -1,7 +1,6 @@
 #include "proto/event_types.h"
 
 #include "base/buf.h"
-#include "base/suggest.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -87,14 +86,4 @@ uint16_t tg_event_type_count(void)
   if (the_types.count == 0)
     fill();
   return the_types.count;
-}
-
-const char *tg_event_type_suggest(const char *name)
-{
-  static const char *const names[] = {
-#define X(name) #name,
-      TG_EVENT_NAMES(X)
-#undef X
-  };
-  return tg_suggest(name, names, sizeof names / sizeof names[0]);
 }

@@ -198,12 +198,10 @@ static enum tg_queue_verdict ask_predicate(void *ctx, struct tg_event *event)
 
 static void check_type(lua_State *L, int index, bool types[TG_EVENT_TYPE_MAX])
 {
-  size_t length;
   if (lua_type(L, index) != LUA_TSTRING)
     luaL_error(L, "queue:drop: expected a number, event types, a function or events, got %s",
                luaL_typename(L, index));
-  const char *name = lua_tolstring(L, index, &length);
-  types[tg_event_type(name, length)] = true;
+  types[tg_check_event_type(L, "queue:drop", lua_tostring(L, index), false)] = true;
 }
 
 static int drop_types(lua_State *L, struct tg_delivery *delivery, int shard_id)

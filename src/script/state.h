@@ -386,6 +386,11 @@ void tg_event_changed(lua_State *L, int index);
  * the copy. Raises when it is over. */
 struct tg_event *tg_check_event(lua_State *L, int index, bool copy_will_do);
 
+/* The type of that name. Names that Discord may have added since pass; typing
+ * errors raise, in the name of `function`. `with_life`: life-cycle names may be
+ * meant, too. */
+uint16_t tg_check_event_type(lua_State *L, const char *function, const char *name, bool with_life);
+
 void tg_open_shard(lua_State *L, struct tg_state *state);
 /* The queue of a shard, or of the worker: queue_handle.c. */
 void tg_open_queue(lua_State *L, struct tg_state *state);
@@ -407,4 +412,3 @@ void tg_bind_timers(lua_State *L);  /* adds sleep, spawn, after, every */
 void tg_bind_broadcast(lua_State *L); /* adds broadcast */
 void tg_bind_metrics(lua_State *L); /* adds metric */
 void tg_bind_utf8(lua_State *L);    /* adds utf8 */
-void tg_bind_crypto(lua_State *L);  /* adds crypto */

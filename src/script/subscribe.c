@@ -16,12 +16,6 @@ const char *const tg_life_names[TG_LIFE_COUNT] = {
 #undef X
 };
 
-static const char *const documented[] = {
-#define X(name) #name,
-    TG_EVENT_NAMES(X)
-#undef X
-};
-
 static const char subscription_type[] = "tidegate.subscription";
 
 /* ---- lists ---- */
@@ -79,18 +73,6 @@ void tg_subscriptions_free(struct tg_state *state)
 
 /* ---- names ---- */
 
-/* One or two wrong letters side by side. */
-static bool nearly_equal(const char *a, const char *b)
-{
-  size_t a_length = strlen(a), b_length = strlen(b), head = 0, tail = 0;
-  size_t shorter = a_length < b_length ? a_length : b_length, longer = a_length + b_length - shorter;
-  while (head < shorter && a[head] == b[head])
-    head++;
-  while (tail < shorter - head && a[a_length - 1 - tail] == b[b_length - 1 - tail])
-    tail++;
-  return longer - head - tail <= 2;
-}
-
 static bool is_life_name(const char *name, int *life)
 {
   for (int i = 0; i < TG_LIFE_COUNT; i++) {
@@ -115,31 +97,27 @@ static bool is_upper(const char *name)
 
 static int unknown_name(lua_State *L, const char *function, const char *name, bool with_life)
 {
-  const char *names[TG_EVENT_KNOWN_COUNT + TG_LIFE_COUNT];
+  /* Case counts for nothing: of equals the first is meant. */
+  const char *names[2];
   size_t count = 0;
-  for (int i = 0; with_life && i < TG_LIFE_COUNT;
-       i++) /* case counts for nothing: of equals the first is meant */
-    names[count++] = tg_life_names[i];
-  for (size_t i = 0; i < sizeof documented / sizeof documented[0]; i++)
-    names[count++] = documented[i];
+  const char *life = with_life ? tg_suggest(name, tg_life_names, TG_LIFE_COUNT) : NULL;
+  const char *dispatch = tg_event_name_suggest(name);
+  if (life)
+    names[count++] = life;
+  if (dispatch)
+    names[count++] = dispatch;
   const char *meant = tg_suggest(name, names, count);
-  return luaL_error(L, "gateway.%s: there is no event '%s'%s%s%s", function, name,
-                    meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
+  return luaL_error(L, "%s: there is no event '%s'%s%s%s", function, name, meant ? "; did you mean '" : "",
+                    meant ? meant : "", meant ? "'?" : "");
 }
 
-/* Names that Discord may have added since pass; typing errors do not. */
-static uint16_t check_type(lua_State *L, const char *function, const char *name, bool with_life)
+uint16_t tg_check_event_type(lua_State *L, const char *function, const char *name, bool with_life)
 {
-  bool known = false, typo = false;
-  for (size_t i = 0; i < sizeof documented / sizeof documented[0]; i++) {
-    known = known || strcmp(documented[i], name) == 0;
-    typo = typo || nearly_equal(documented[i], name);
-  }
-  if (!known && (typo || !is_upper(name)))
+  if (!tg_event_name_is_documented(name) && (tg_event_name_misspelt(name) || !is_upper(name)))
     unknown_name(L, function, name, with_life);
   uint16_t type = tg_event_type(name, strlen(name));
   if (type == TG_EVENT_OTHER)
-    luaL_error(L, "gateway.%s: '%s' is one event name too many", function, name);
+    luaL_error(L, "%s: '%s' is one event name too many", function, name);
   return type;
 }
 
@@ -148,12 +126,12 @@ static uint16_t check_type(lua_State *L, const char *function, const char *name,
 static void add(lua_State *L, struct tg_state *state, struct tg_subscription *subscription, const char *name,
                 int priority)
 {
-  const char *function = subscription->is_filter ? "filter" : "on";
+  const char *function = subscription->is_filter ? "gateway.filter" : "gateway.on";
   int life = 0;
   bool is_life = !subscription->is_filter && is_life_name(name, &life);
   if (is_life && subscription->order != TG_UNORDERED)
     luaL_error(L, "gateway.on: 'ordered' is for dispatches, not for '%s'", name);
-  uint16_t type = is_life ? 0 : check_type(L, function, name, !subscription->is_filter);
+  uint16_t type = is_life ? 0 : tg_check_event_type(L, function, name, !subscription->is_filter);
   struct tg_subscriber *subscriber = tg_calloc(1, sizeof *subscriber);
   subscriber->subscription = subscription;
   subscriber->priority = priority;

@@ -16,6 +16,17 @@ static struct tg_kit_shard *check_shard(lua_State *T, struct tg_kit *kit, int in
   return &kit->shards[id];
 }
 
+/* kit:expects(name): Discord adds events; those that the script names may come,
+ * and any when it takes whatever it is. */
+static int l_expects(lua_State *T)
+{
+  const struct tg_hooks *hooks = tg_script_hooks(tg_check_kit(T)->script);
+  const char *name = luaL_checkstring(T, 2);
+  lua_pushboolean(T, tg_event_name_is_documented(name) || hooks->want[tg_event_type(name, strlen(name))] ||
+                         tg_hooked(hooks, TG_METHOD_delivery_handle_discord_payload));
+  return 1;
+}
+
 /* kit:event(shard_id, name, data, sequence or nil, epoch or nil) -> outcome, sequence */
 static int l_event(lua_State *T)
 {
@@ -24,8 +35,6 @@ static int l_event(lua_State *T)
   const char *name = luaL_checkstring(T, 3);
   lua_Number sequence = luaL_optnumber(T, 5, (lua_Number)shard->sequence + 1);
   lua_Number epoch = luaL_optnumber(T, 6, (lua_Number)shard->epoch);
-  luaL_argcheck(T, name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] == '\0', 3,
-                "expected the name of a dispatch in capitals");
   if (!kit->delivery)
     return luaL_error(T, "a manager is given no events; load the script as a worker");
   const json_t *data = tg_check_json(T, 4, json_object());
@@ -223,6 +232,13 @@ static int l_describe(lua_State *T)
 
 /* ---- the module ---- */
 
+/* check_event(function, name): raises when it is a typing error */
+static int l_check_event(lua_State *T)
+{
+  tg_check_event_type(T, luaL_checkstring(T, 1), luaL_checkstring(T, 2), false);
+  return 0;
+}
+
 /* suggest(word, names) -> the one that was meant, or nil */
 static int l_suggest(lua_State *T)
 {
@@ -266,11 +282,22 @@ static void push_life_names(lua_State *T)
 
 int tg_open_test_kit(lua_State *T)
 {
-  static const luaL_Reg methods[] = {
-      {"close", tg_kit_close}, {"reload", tg_kit_reopen},  {"event", l_event},       {"life", l_life},
-      {"call", l_call},        {"eval", l_eval},           {"advance", l_advance},   {"now", l_now},
-      {"answer", l_answer},    {"set_shard", l_set_shard}, {"describe", l_describe},
-      {"broadcast", l_broadcast}, {"fill_queue", l_fill_queue}, {"queued", l_queued}, {0}};
+  static const luaL_Reg methods[] = {{"close", tg_kit_close},
+                                     {"reload", tg_kit_reopen},
+                                     {"event", l_event},
+                                     {"expects", l_expects},
+                                     {"life", l_life},
+                                     {"call", l_call},
+                                     {"eval", l_eval},
+                                     {"advance", l_advance},
+                                     {"now", l_now},
+                                     {"answer", l_answer},
+                                     {"set_shard", l_set_shard},
+                                     {"describe", l_describe},
+                                     {"broadcast", l_broadcast},
+                                     {"fill_queue", l_fill_queue},
+                                     {"queued", l_queued},
+                                     {0}};
   luaL_newmetatable(T, TG_KIT_TYPE);
   lua_newtable(T);
   luaL_register(T, NULL, methods);
@@ -282,6 +309,8 @@ int tg_open_test_kit(lua_State *T)
   lua_setfield(T, -2, "open");
   lua_pushcfunction(T, l_suggest);
   lua_setfield(T, -2, "suggest");
+  lua_pushcfunction(T, l_check_event);
+  lua_setfield(T, -2, "check_event");
   tg_bind_json(T);
   lua_setfield(T, -2, "json");
   push_names(T);

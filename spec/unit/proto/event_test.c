@@ -65,9 +65,9 @@ static void new_names_get_numbers_until_the_table_is_full(void **state)
 static void suggests_names(void **state)
 {
   (void)state;
-  assert_string_equal(tg_event_type_suggest("MESAGE_CREATE"), "MESSAGE_CREATE");
-  assert_string_equal(tg_event_type_suggest("message_create"), "MESSAGE_CREATE");
-  assert_null(tg_event_type_suggest("something else"));
+  assert_string_equal(tg_event_name_suggest("MESAGE_CREATE"), "MESSAGE_CREATE");
+  assert_string_equal(tg_event_name_suggest("message_create"), "MESSAGE_CREATE");
+  assert_null(tg_event_name_suggest("something else"));
 }
 
 static struct tg_event read_event(const char *raw)
