@@ -1,5 +1,6 @@
 #include "base/config.h"
 
+#include "base/address.h"
 #include "base/buf.h"
 #include "base/config_options.h"
 #include "base/config_values.h"

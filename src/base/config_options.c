@@ -1,7 +1,9 @@
 #include "base/config_options.h"
 
+#include "base/address.h"
 #include "base/config.h"
 #include "base/config_values.h"
+#include "base/event_names.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -33,7 +35,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
     .restart = true)                                                                                         \
   X("intents", CUSTOM(intents, intents), .env = "INTENTS", .restart = true)                                  \
   X("rest.url", STRING(rest.url), .text = "https://discord.com/api/v10", .env = "REST_URL",                  \
-    .check = tg_check_http_url, .url = true)                                                                 \
+    .check = tg_check_rest_url, .url = true)                                                                 \
   X("rest.authorization", STRING(rest.authorization), .env = "REST_AUTHORIZATION", .secret = true)           \
   X("gateway_bot.url", STRING(gateway_bot.url), .env = "GATEWAY_URL", .check = tg_check_gateway_url,         \
     .url = true, .restart = true)                                                                            \
@@ -79,7 +81,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
   X("queue.durability", CHOICE(queue.durability, durabilities, TG_DURABILITY_LOG), .restart = true)          \
   X("queue.sync", CHOICE(queue.sync, syncs, TG_SYNC_NONE))                                                   \
   X("queue.drop_first", STRINGS(queue.drop_first), .text = "TYPING_START,PRESENCE_UPDATE",                   \
-    .check = tg_check_event_name)                                                                            \
+    .check = tg_check_event_name, .meant = tg_event_name_misspelt)                                           \
   X("interaction.grace", RANGE(interaction.grace, MS, 0, 2900, 1500))                                        \
   X("interaction.fallback", BOOL(interaction.fallback, true))                                                \
   X("interaction.express", BOOL(interaction.express, false))                                                 \
@@ -92,7 +94,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
     .check = tg_check_listen, .restart = true)                                                               \
   X("control.authorization", STRING(control.authorization), .env = "TIDEGATE_CONTROL_SECRET",                \
     .secret = true)                                                                                          \
-  X("identify.url", STRING(identify.url), .env = "TIDEGATE_IDENTIFY_URL", .check = tg_check_handler_url,     \
+  X("identify.url", STRING(identify.url), .env = "TIDEGATE_IDENTIFY_URL", .check = tg_check_broker_url,      \
     .url = true, .restart = true)                                                                            \
   X("identify.authorization", STRING(identify.authorization), .env = "TIDEGATE_IDENTIFY_SECRET",             \
     .secret = true)                                                                                          \
@@ -102,7 +104,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
   X("script.load_budget", RANGE(script.load_budget, MS, 1, HOUR, 500))                                       \
   X("script.kill_after", RANGE(script.kill_after, MS, 100, HOUR, 10000))                                     \
   X("script.memory", RANGE(script.memory, SIZE, MIB, 64 * GIB, 64 * MIB))                                    \
-  X("rocks_trees", STRINGS(rocks_trees), .env = "TIDEGATE_ROCKS_TREES")                                      \
+  X("rocks_trees", STRINGS(rocks_trees), .env = "TIDEGATE_ROCKS_TREES", .check = tg_check_tree)              \
   X("log.level", CHOICE(log.level, log_levels, TG_INFO), .env = "LOG_LEVEL")                                 \
   X("log.format", CUSTOM(log.json, log_format), .env = "LOG_FORMAT")                                         \
   X("tls.ca_file", STRING(tls.ca_file), .env = "TIDEGATE_CA_FILE", .restart = true)

@@ -5,43 +5,12 @@
 #include "base/intents.h"
 #include "base/presence.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 enum { BITS_MAX = 53 }; /* what a script's numbers and JSON's readers can hold */
-
-static bool has_scheme(const char *url, const char *scheme)
-{
-  size_t length = strlen(scheme);
-  return strncasecmp(url, scheme, length) == 0 && url[length] != '\0' && url[length] != '/';
-}
-
-static bool has_space(const char *text) { return text[strcspn(text, " \t")] != '\0'; }
-
-const char *tg_check_http_url(const char *text)
-{
-  if ((has_scheme(text, "http://") || has_scheme(text, "https://")) && !has_space(text))
-    return NULL;
-  return "expected a URL that starts with http:// or https://";
-}
-
-const char *tg_check_gateway_url(const char *text)
-{
-  if ((has_scheme(text, "wss://") || has_scheme(text, "ws://")) && !has_space(text))
-    return NULL;
-  return "expected a URL that starts with wss:// or ws://";
-}
-
-const char *tg_check_handler_url(const char *text)
-{
-  static const char unix_socket[] = "http+unix:///";
-  if (strncasecmp(text, unix_socket, strlen(unix_socket)) == 0 && text[strlen(unix_socket)] &&
-      !has_space(text))
-    return NULL;
-  return tg_check_http_url(text) ? "expected a URL that starts with http://, https:// or http+unix:///"
-                                 : NULL;
-}
 
 const char *tg_check_event_name(const char *text)
 {
@@ -50,30 +19,11 @@ const char *tg_check_event_name(const char *text)
   return "expected the name of a dispatch in capitals, like TYPING_START";
 }
 
-const char *tg_check_listen(const char *text)
+const char *tg_check_tree(const char *text)
 {
-  static const char fault[] =
-      "expected an address and a port, like 127.0.0.1:8377 or [::1]:8377, or unix:/path, or off";
-  static const char unix_socket[] = "unix:";
-  if (strcmp(text, "off") == 0)
-    return NULL;
-  if (strncmp(text, unix_socket, sizeof unix_socket - 1) == 0)
-    return text[sizeof unix_socket - 1] == '/' && text[sizeof unix_socket] ? NULL : fault;
-  const char *colon = strrchr(text, ':');
-  if (!colon || colon == text || has_space(text))
-    return fault;
-  bool bracketed = text[0] == '[' && colon[-1] == ']' && colon - text > 2;
-  if (!bracketed && memchr(text, ':', (size_t)(colon - text)))
-    return fault;
-  size_t digits = strspn(colon + 1, "0123456789");
-  return digits > 0 && digits <= 5 && colon[1 + digits] == '\0' && atoi(colon + 1) <= 65535 ? NULL : fault;
-}
-
-bool tg_listen_is_loopback(const char *listen)
-{
-  return (strncmp(listen, "127.", 4) == 0 && listen[strspn(listen, "0123456789.")] == ':') ||
-         strncmp(listen, "localhost:", 10) == 0 || strncmp(listen, "[::1]:", 6) == 0 ||
-         strncmp(listen, "unix:", 5) == 0 || strcmp(listen, "off") == 0;
+  if (text[0] != '/')
+    return "expected a path that begins with /; one with blanks has to stand in a list";
+  return strpbrk(text, ";?") ? "must not contain ; or ?, which mean something in Lua's search paths" : NULL;
 }
 
 void tg_read_token(const struct tg_reader *reader, const json_t *value, void *field)
@@ -112,6 +62,8 @@ static void add_intent(const struct tg_reader *reader, size_t index, const char 
   const char *meant = tg_intent_suggest(name);
   if (tg_intent_parse(name, &bit))
     *intents |= bit;
+  else if (strpbrk(name, TG_LIST_SEPARATORS))
+    tg_problem(reader, index, "\"%.60s\" is more than one name; each needs a string of its own", name);
   else if (meant)
     tg_problem(reader, index, "no intent is called \"%.60s\"; did you mean %s?", name, meant);
   else
@@ -119,28 +71,25 @@ static void add_intent(const struct tg_reader *reader, size_t index, const char 
                name);
 }
 
+/* Flags are written with | between them, too. */
 static void read_intent_list(const struct tg_reader *reader, const char *text, uint64_t *intents)
 {
-  char *end;
-  if (text[strspn(text, "0123456789 ")] == '\0' && *text) {
-    unsigned long long number = strtoull(text, &end, 10);
-    if (*end || number >> BITS_MAX)
+  struct tg_strings names = {0};
+  tg_strings_split(&names, text, TG_LIST_SEPARATORS "|");
+  bool number = names.count == 1 && names.items[0][strspn(names.items[0], "0123456789")] == '\0';
+  if (names.count == 0) {
+    tg_problem(reader, 0, "names no intent; expected names like guilds,guild_messages, or a number");
+  } else if (number) {
+    errno = 0;
+    unsigned long long value = strtoull(names.items[0], NULL, 10);
+    if (errno || value >> BITS_MAX)
       tg_problem(reader, 0, "expected a number below 2^53 or names like guilds,guild_messages");
     else
-      *intents = number;
-    return;
+      *intents = value;
   }
-  char *copy = tg_strdup(text), *rest = copy;
-  size_t index = 0;
-  for (char *name; (name = strsep(&rest, ",")) != NULL;) {
-    name += strspn(name, " ");
-    name[strcspn(name, " ")] = '\0';
-    if (*name)
-      add_intent(reader, ++index, name, intents);
-  }
-  if (index == 0)
-    tg_problem(reader, 0, "names no intent; expected names like guilds,guild_messages, or a number");
-  free(copy);
+  for (int i = 0; i < names.count && !number; i++)
+    add_intent(reader, (size_t)i + 1, names.items[i], intents);
+  tg_strings_free(&names);
 }
 
 void tg_read_intents(const struct tg_reader *reader, const json_t *value, void *field)

@@ -1,20 +1,13 @@
 #pragma once
 
-/* How the values of the configuration that are more than a number or a text
- * are read, checked and shown. For config_options.c, and
- * for whoever has to judge an address. */
+/* How the values of the configuration that are more than a number, a text or
+ * an address are read, checked and shown. For config_options.c. */
 
 #include "base/schema.h"
 
 /* A check returns what is wrong with the text, or NULL. */
-const char *tg_check_http_url(const char *text);
-const char *tg_check_gateway_url(const char *text);
-const char *tg_check_handler_url(const char *text);
 const char *tg_check_event_name(const char *text);
-const char *tg_check_listen(const char *text);
-
-/* Whether what control.listen says (an address, unix:/path, off) stays on this machine. */
-bool tg_listen_is_loopback(const char *listen);
+const char *tg_check_tree(const char *text); /* of rocks_trees */
 
 void tg_read_token(const struct tg_reader *reader, const json_t *value, void *field);
 json_t *tg_write_token(const void *field);

@@ -4,11 +4,14 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <string.h>
 
-static const struct {
+struct intent {
   const char *name;
   int bit;
-} intents_table[] = {
+};
+
+static const struct intent intents_table[] = {
     {"guilds", 0},
     {"guild_members", 1},
     {"guild_moderation", 2},
@@ -32,7 +35,17 @@ static const struct {
     {"direct_message_polls", 25},
 };
 
-enum { INTENT_COUNT = sizeof intents_table / sizeof intents_table[0] };
+/* What some of them were called before: understood, and never said. */
+static const struct intent former_names[] = {
+    {"guild_bans", 2},
+    {"guild_emojis", 3},
+    {"guild_emojis_and_stickers", 3},
+};
+
+enum {
+  INTENT_COUNT = sizeof intents_table / sizeof intents_table[0],
+  FORMER_COUNT = sizeof former_names / sizeof former_names[0],
+};
 
 static bool same_name(const char *given, const char *name)
 {
@@ -48,15 +61,23 @@ static bool same_name(const char *given, const char *name)
   }
 }
 
+static const struct intent *find(const struct intent *intents, size_t count, const char *name)
+{
+  for (size_t i = 0; i < count; i++) {
+    if (same_name(name, intents[i].name))
+      return &intents[i];
+  }
+  return NULL;
+}
+
 bool tg_intent_parse(const char *name, uint64_t *bit)
 {
-  for (size_t i = 0; i < INTENT_COUNT; i++) {
-    if (same_name(name, intents_table[i].name)) {
-      *bit = UINT64_C(1) << intents_table[i].bit;
-      return true;
-    }
-  }
-  return false;
+  const struct intent *intent = find(intents_table, INTENT_COUNT, name);
+  if (!intent)
+    intent = find(former_names, FORMER_COUNT, name);
+  if (intent)
+    *bit = UINT64_C(1) << intent->bit;
+  return intent != NULL;
 }
 
 const char *tg_intent_suggest(const char *name)
@@ -64,7 +85,8 @@ const char *tg_intent_suggest(const char *name)
   const char *names[INTENT_COUNT];
   for (size_t i = 0; i < INTENT_COUNT; i++)
     names[i] = intents_table[i].name;
-  return tg_suggest(name, names, INTENT_COUNT);
+  const char *dot = strrchr(name, '.'); /* GatewayIntentBits.Guilds */
+  return tg_suggest(dot ? dot + 1 : name, names, INTENT_COUNT);
 }
 
 void tg_intents_format(uint64_t intents, char *text, size_t size)

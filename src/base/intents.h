@@ -1,6 +1,6 @@
 #pragma once
 
-/* Intent names and bits (reference, section 2). Here, and not in proto/,
+/* Intent names and bits. Here, and not in proto/,
  * because the configuration names them. */
 
 #include <stdbool.h>
@@ -16,8 +16,8 @@ enum {
   TG_INTENTS_ALL = 0x331FFFF,
 };
 
-/* "guild_messages" -> its bit; case and underscores do not matter ("GuildMessages").
- * False: no such name. */
+/* "guild_messages" -> its bit; case and underscores do not matter ("GuildMessages"),
+ * and names that Discord has replaced are known. False: no such name. */
 bool tg_intent_parse(const char *name, uint64_t *bit);
 
 /* The name most like a misspelt one, or NULL. */

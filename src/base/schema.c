@@ -12,10 +12,22 @@
 #include <string.h>
 #include <strings.h>
 
+static const char blanks[] = " \t\r\n\v\f";
+
 void tg_strings_add(struct tg_strings *strings, const char *text)
 {
   strings->items = tg_realloc(strings->items, ((size_t)strings->count + 1) * sizeof *strings->items);
   strings->items[strings->count++] = tg_strdup(text);
+}
+
+void tg_strings_split(struct tg_strings *strings, const char *text, const char *separators)
+{
+  for (size_t length; *(text += strspn(text, separators)); text += length) {
+    length = strcspn(text, separators);
+    char *part = tg_strndup(text, length);
+    tg_strings_add(strings, part);
+    free(part);
+  }
 }
 
 void tg_strings_free(struct tg_strings *strings)
@@ -234,40 +246,24 @@ static void read_string(const struct tg_reader *reader, const json_t *value, cha
 static void add_checked(const struct tg_reader *reader, size_t index, const char *text,
                         struct tg_strings *strings)
 {
-  const char *fault = *text ? text_fault(reader->option, text) : "is empty";
+  const struct tg_option *option = reader->option;
+  const char *fault = *text ? text_fault(option, text) : "is empty";
+  const char *meant = !fault && option->meant ? option->meant(text) : NULL;
   if (fault)
     tg_problem(reader, index, "%s", fault);
+  else if (meant)
+    tg_problem(reader, index, "there is no \"%.60s\"; did you mean %s?", text, meant);
   else
     tg_strings_add(strings, text);
-}
-
-/* Separated by commas; spaces around the parts and empty parts do not count. */
-static void split(const struct tg_reader *reader, const char *text, struct tg_strings *strings)
-{
-  size_t index = 1;
-  for (const char *at = text;; at++) {
-    at += strspn(at, " ");
-    size_t length = strcspn(at, ",");
-    const char *comma = at + length;
-    while (length > 0 && at[length - 1] == ' ')
-      length--;
-    if (length > 0) {
-      char *part = tg_strndup(at, length);
-      add_checked(reader, index++, part, strings);
-      free(part);
-    }
-    at = comma;
-    if (!*at)
-      return;
-  }
 }
 
 static void read_strings(const struct tg_reader *reader, const json_t *value, struct tg_strings *field)
 {
   struct tg_strings strings = {0};
   bool empty_table = json_is_object(value) && json_object_size(value) == 0;
+  struct tg_strings parts = {0};
   if (json_is_string(value)) {
-    split(reader, json_string_value(value), &strings);
+    tg_strings_split(&parts, json_string_value(value), TG_LIST_SEPARATORS);
   } else if (!json_is_array(value) && !empty_table) {
     expected(reader, 0, "a list of strings", value);
     return;
@@ -279,6 +275,9 @@ static void read_strings(const struct tg_reader *reader, const json_t *value, st
     else
       expected(reader, i + 1, "a string", item);
   }
+  for (int i = 0; i < parts.count; i++)
+    add_checked(reader, (size_t)i + 1, parts.items[i], &strings);
+  tg_strings_free(&parts);
   tg_strings_free(field);
   *field = strings;
 }
@@ -332,7 +331,7 @@ static void set_default(const struct tg_option *option, void *field)
     break;
   case TG_OPTION_STRINGS:
     if (option->text)
-      split(&reader, option->text, field);
+      tg_strings_split(field, option->text, TG_LIST_SEPARATORS);
     break;
   case TG_OPTION_CUSTOM:
     if (option->text) {
@@ -358,9 +357,17 @@ const json_t *tg_schema_find(const json_t *given, const char *path)
   }
 }
 
+/* Blanks around a value do not belong to it: files of variables leave them
+ * there. In a secret they may be meant. */
 static void read_text(const struct tg_reader *reader, const char *text, void *field)
 {
-  json_t *string = json_string(text);
+  size_t length = strlen(text);
+  if (!reader->option->secret && text[strspn(text, blanks)]) {
+    text += strspn(text, blanks);
+    for (length = strlen(text); strchr(blanks, text[length - 1]);)
+      length--;
+  }
+  json_t *string = json_stringn(text, length);
   if (string)
     read_value(reader, string, field);
   else

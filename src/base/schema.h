@@ -29,7 +29,12 @@ struct tg_problems {
   int count;
 };
 
+/* What separates the parts of a list that is written as one text. */
+#define TG_LIST_SEPARATORS ", \t\r\n\v\f"
+
 void tg_strings_add(struct tg_strings *strings, const char *text);
+/* Adds the parts of the text between the separators; empty ones do not count. */
+void tg_strings_split(struct tg_strings *strings, const char *text, const char *separators);
 void tg_strings_free(struct tg_strings *strings);
 void tg_problems_free(struct tg_problems *problems);
 
@@ -39,7 +44,7 @@ enum tg_option_kind {
   TG_OPTION_MS,      /* tg_ms (int64_t), min..max */
   TG_OPTION_SIZE,    /* uint64_t bytes, min..max */
   TG_OPTION_STRING,  /* char *, not empty, without control characters */
-  TG_OPTION_STRINGS, /* struct tg_strings; in the environment separated by commas */
+  TG_OPTION_STRINGS, /* struct tg_strings; as one text separated by commas or blanks */
   TG_OPTION_CHOICE,  /* an enum (or int); `choices`, by their index */
   TG_OPTION_CUSTOM,  /* as its functions say */
 };
@@ -74,6 +79,8 @@ struct tg_option {
   void (*release)(void *field);
   /* STRING and each of STRINGS: what is wrong with it ("expected a URL ..."), or NULL. */
   const char *(*check)(const char *text);
+  /* The same: what a misspelt text was meant to be, or NULL. */
+  const char *(*meant)(const char *text);
 };
 
 /* Reads all options and fills in the defaults; reports keys that no option

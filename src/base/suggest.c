@@ -33,6 +33,12 @@ static size_t distance(const char *a, size_t a_length, const char *b, size_t b_l
   return above[b_length];
 }
 
+size_t tg_suggest_distance(const char *a, const char *b)
+{
+  size_t a_length = strlen(a), b_length = strlen(b);
+  return a_length > LONGEST || b_length > LONGEST ? LONGEST : distance(a, a_length, b, b_length);
+}
+
 const char *tg_suggest(const char *word, const char *const *names, size_t count)
 {
   size_t length = strlen(word);

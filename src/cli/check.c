@@ -1,10 +1,13 @@
+#include "cli/advice.h"
 #include "cli/check_text.h"
 #include "cli/cli.h"
 #include "cli/options.h"
 
 #include "base/buf.h"
 #include "base/config_options.h"
+#include "base/config_warnings.h"
 #include "base/error.h"
+#include "base/utf8.h"
 #include "delivery/http_text.h"
 #include "script/script.h"
 
@@ -41,32 +44,89 @@ static json_t *masked_configuration(const struct tg_config *config)
   return configuration;
 }
 
-/* What the script makes of one role; NULL: it does not load, `problem` says why. */
+static json_t *warnings_about(const struct tg_config *config)
+{
+  struct tg_problems warnings = tg_config_warnings(config, environ);
+  if (config)
+    tg_config_warn_delay(config, config->gateway_bot.url, &warnings);
+  json_t *list = json_array();
+  for (int i = 0; i < warnings.count; i++)
+    json_array_append_new(list, tg_json_text(warnings.items[i]));
+  tg_problems_free(&warnings);
+  return list;
+}
+
+static json_t *describe_script(struct tg_script *script, char **problem)
+{
+  const struct tg_config *config = tg_script_config(script);
+  struct tg_error error;
+  if (!tg_advice_certificates(config, &error)) {
+    *problem = tg_strdup(error.message);
+    return NULL;
+  }
+  return json_pack("{s:o, s:o, s:O, s:o}", "script", tg_script_describe(script), "configuration",
+                   masked_configuration(config), "secretFiles", config->secret_files, "warnings",
+                   warnings_about(config));
+}
+
+/* What the script makes of one role; NULL: it cannot run, `problem` says why. */
 static json_t *describe(enum tg_role role, const char *path, char **problem)
 {
   uv_loop_t loop;
   uv_loop_init(&loop);
   struct tg_script *script = tg_script_new(role, &loop, 0);
-  json_t *result = NULL;
-  if (tg_script_load(script, path, problem))
-    result = json_pack("{s:o, s:o, s:O}", "script", tg_script_describe(script), "configuration",
-                       masked_configuration(tg_script_config(script)), "secretFiles",
-                       tg_script_config(script)->secret_files);
+  json_t *result = tg_script_load(script, path, problem) ? describe_script(script, problem) : NULL;
   tg_script_free(script);
   for (int i = 0; i < 100 && uv_loop_close(&loop) == UV_EBUSY; i++)
     uv_run(&loop, UV_RUN_NOWAIT);
   return result;
 }
 
-static void print_json(const json_t *worker, const json_t *manager)
+static void put_json(json_t *value)
 {
-  json_t *all = json_pack("{s:O, s:O, s:O, s:O}", "configuration", json_object_get(worker, "configuration"),
-                          "secretFiles", json_object_get(worker, "secretFiles"), "worker",
-                          json_object_get(worker, "script"), "manager", json_object_get(manager, "script"));
-  char *text = json_dumps(all, JSON_INDENT(2));
+  char *text = json_dumps(value, JSON_INDENT(2));
   puts(text);
   free(text);
-  json_decref(all);
+  json_decref(value);
+}
+
+static void print_json(const json_t *worker, const json_t *manager)
+{
+  put_json(json_pack("{s:O, s:O, s:O, s:O, s:O}", "configuration", json_object_get(worker, "configuration"),
+                     "secretFiles", json_object_get(worker, "secretFiles"), "warnings",
+                     json_object_get(worker, "warnings"), "worker", json_object_get(worker, "script"),
+                     "manager", json_object_get(manager, "script")));
+}
+
+static void print_text(const json_t *worker, const json_t *manager)
+{
+  tg_check_print(json_object_get(worker, "configuration"), json_object_get(worker, "secretFiles"),
+                 json_object_get(manager, "script"), json_object_get(worker, "script"));
+  if (json_array_size(json_object_get(worker, "warnings")) > 0)
+    puts("");
+  fflush(stdout);
+}
+
+static void print_warnings(const json_t *warnings)
+{
+  size_t i;
+  json_t *warning;
+  json_array_foreach((json_t *)warnings, i, warning)
+  {
+    fprintf(stderr, "tidegate check: warning: %s\n", json_string_value(warning));
+  }
+}
+
+static void print_problem(const char *problem, bool as_json)
+{
+  json_t *warnings = warnings_about(NULL);
+  if (as_json) {
+    put_json(json_pack("{s:s, s:O}", "problem", problem, "warnings", warnings));
+  } else {
+    fprintf(stderr, "tidegate check: %s\n", problem);
+    print_warnings(warnings);
+  }
+  json_decref(warnings);
 }
 
 int tg_cli_check(int argc, char **argv)
@@ -82,20 +142,12 @@ int tg_cli_check(int argc, char **argv)
   json_t *manager = describe(TG_ROLE_MANAGER, path, &problem);
   json_t *worker = manager ? describe(TG_ROLE_WORKER, path, &problem) : NULL;
   if (!worker) {
-    if (as_json) {
-      json_t *report = json_pack("{s:s}", "problem", problem ? problem : "the script cannot be loaded");
-      char *text = json_dumps(report, JSON_INDENT(2));
-      puts(text);
-      free(text);
-      json_decref(report);
-    } else {
-      fprintf(stderr, "tidegate check: %s\n", problem ? problem : "the script cannot be loaded");
-    }
+    print_problem(problem ? problem : "the script cannot be loaded", as_json);
   } else if (as_json) {
     print_json(worker, manager);
   } else {
-    tg_check_print(json_object_get(worker, "configuration"), json_object_get(worker, "secretFiles"),
-                   json_object_get(manager, "script"), json_object_get(worker, "script"));
+    print_text(worker, manager);
+    print_warnings(json_object_get(worker, "warnings"));
   }
   exit_code = worker ? TG_EXIT_OK : TG_EXIT_FAILED;
   free(problem);

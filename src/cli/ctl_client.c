@@ -1,7 +1,7 @@
 #include "cli/ctl_client.h"
 
+#include "base/address.h"
 #include "base/buf.h"
-#include "base/config_values.h"
 #include "base/secret.h"
 
 #include <curl/curl.h>

@@ -1,3 +1,4 @@
+#include "cli/advice.h"
 #include "cli/cli.h"
 #include "cli/init.h"
 #include "cli/options.h"
@@ -26,6 +27,7 @@ struct run {
   struct tg_control *control;
   uv_signal_t reload, terminate, interrupt;
   struct tg_watch watch;
+  struct tg_problems warned;
 };
 
 static void on_reloaded(void *ctx, json_t *value, const struct tg_error *error)
@@ -38,6 +40,7 @@ static void reconfigure(void *ctx, const struct tg_config *config)
   struct run *run = ctx;
   tg_manager_reconfigure(run->manager, config);
   tg_control_reconfigure(run->control, config);
+  tg_advice_log(config, &run->warned);
 }
 
 static void on_news(void *ctx, enum tg_manager_news news)
@@ -82,6 +85,12 @@ static void on_file_changed(void *ctx, const char *path)
 static int start(struct run *run, const char *script, bool watch)
 {
   struct tg_process *process = &run->process;
+  struct tg_error error;
+  if (!tg_advice_certificates(tg_script_config(process->script), &error)) {
+    tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
+    return TG_EXIT_CONFIG;
+  }
+  tg_advice_log(tg_script_config(process->script), &run->warned);
   struct tg_manager_options options = {
       .loop = &process->loop,
       .config = tg_script_config(process->script),
@@ -94,7 +103,6 @@ static int start(struct run *run, const char *script, bool watch)
       .on_news = on_news,
       .ctx = run,
   };
-  struct tg_error error;
   run->manager = tg_manager_new(&options, &error);
   if (!run->manager) {
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
@@ -120,28 +128,6 @@ static int start(struct run *run, const char *script, bool watch)
   return tg_process_run(process);
 }
 
-/* Better now, in one line, than by each worker and each request. */
-static int check_certificates(const struct tg_config *config)
-{
-  const char *path = config->tls.ca_file;
-  struct tg_error error;
-  if (!path)
-    return TG_EXIT_OK;
-  struct tg_tls *tls = NULL;
-  if (access(path, R_OK) != 0)
-    tg_fail(&error, "tls", "certificates to trust cannot be read from %s: %s", path, strerror(errno));
-  else
-    tls = tg_tls_client(path, &error);
-  tg_tls_free(tls);
-  if (tls)
-    return TG_EXIT_OK;
-  tg_log(TG_ERROR, TG_NO_SHARD,
-         "%s. tls.ca_file (TIDEGATE_CA_FILE) has to name a file of PEM certificates; without it the system's "
-         "are trusted",
-         error.message);
-  return TG_EXIT_CONFIG;
-}
-
 int tg_cli_run(int argc, char **argv)
 {
   tg_program_serves();
@@ -158,13 +144,14 @@ int tg_cli_run(int argc, char **argv)
   tg_service_begin(&run.service);
   exit_code = tg_process_begin(&run.process, TG_ROLE_MANAGER, 0, script, -1);
   if (exit_code == TG_EXIT_OK)
-    exit_code = check_certificates(tg_script_config(run.process.script));
-  if (exit_code == TG_EXIT_OK)
     exit_code = start(&run, script, watch);
+  else
+    tg_advice_log(NULL, &run.warned);
   tg_service_end(&run.service);
   tg_control_close(run.control);
   tg_manager_free(run.manager);
   tg_control_free(run.control);
   tg_process_end(&run.process);
+  tg_problems_free(&run.warned);
   return exit_code;
 }

@@ -14,7 +14,7 @@ void tg_topic_environment(void)
   puts("Environment:\n"
        "\n"
        "Of each variable the key of gateway.configure that it stands for. What a script configures\n"
-       "wins over it; an empty one is as if unset; lists are separated by commas.\n");
+       "wins over it; an empty one is as if unset; commas or blanks separate a list.\n");
   for (size_t i = 0; i < tg_config_option_count; i++) {
     const struct tg_option *option = &tg_config_options[i];
     char what[96];

@@ -1,6 +1,6 @@
 #include "control/control.h"
 
-#include "base/config_values.h"
+#include "base/address.h"
 #include "base/log.h"
 #include "control/routes.h"
 #include "control/server.h"

@@ -1,6 +1,7 @@
 #include "manager/manager.h"
 
 #include "base/buf.h"
+#include "base/config_warnings.h"
 #include "base/log.h"
 #include "manager/internal.h"
 #include "manager/lock.h"
@@ -14,7 +15,6 @@
 enum {
   PULSE_BUSY = 250, /* ms, while shards come up */
   PULSE_CALM = 1000,
-  BEATS_MISSED = 20000, /* ms late: Discord closes, and the session is gone (reference, 3.1) */
   LOADING_TIME = 10000, /* ms the first start waits for slow workers, on top of the script's own time */
 };
 
@@ -168,6 +168,15 @@ static void assign_workers(struct tg_manager *manager)
   manager->workers = tg_calloc((size_t)manager->worker_count, sizeof *manager->workers);
 }
 
+static void warn_delay(const struct tg_manager *manager)
+{
+  struct tg_problems warnings = {0};
+  tg_config_warn_delay(manager->config, manager->info.url, &warnings);
+  for (int i = 0; i < warnings.count; i++)
+    tg_log(TG_WARN, TG_NO_SHARD, "%s", warnings.items[i]);
+  tg_problems_free(&warnings);
+}
+
 void tg_manager_begin(struct tg_manager *manager)
 {
   if (tg_manager_stopping(manager) || !choose_range(manager))
@@ -187,6 +196,7 @@ void tg_manager_begin(struct tg_manager *manager)
   tg_log(TG_INFO, TG_NO_SHARD, "%d shard%s (%d to %d of %d) in %d worker%s, at %s", count,
          count == 1 ? "" : "s", manager->range.first, manager->range.last, total, manager->worker_count,
          manager->worker_count == 1 ? "" : "s", manager->info.url);
+  warn_delay(manager);
   manager->phase = TG_MANAGER_LOADING;
   manager->loading_until = tg_now() + LOADING_TIME + manager->config->script.load_budget;
   tg_workers_start(manager);
@@ -233,11 +243,6 @@ static void on_pulse(uv_timer_t *timer)
 void tg_manager_start(struct tg_manager *manager)
 {
   manager->phase = TG_MANAGER_FETCHING;
-  if (manager->config->script.kill_after > BEATS_MISSED)
-    tg_log(TG_WARN, TG_NO_SHARD,
-           "script.kill_after is %lld ms: when a worker hangs for more than %d s its shards miss heartbeats, "
-           "and Discord ends their sessions",
-           (long long)manager->config->script.kill_after, BEATS_MISSED / 1000);
   uv_timer_start(&manager->pulse, on_pulse, PULSE_BUSY, PULSE_BUSY);
   tg_fetch_at_start(manager);
 }

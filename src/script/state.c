@@ -71,21 +71,10 @@ static void preload(lua_State *L)
 static struct tg_strings trees_of_environment(void)
 {
   struct tg_strings trees = {0};
-  const char *at = getenv("TIDEGATE_ROCKS_TREES");
-  while (at && *at) {
-    size_t length = strcspn(at, ",");
-    trees.items = tg_realloc(trees.items, (size_t)(trees.count + 1) * sizeof *trees.items);
-    trees.items[trees.count++] = tg_strndup(at, length);
-    at += length + (at[length] == ',');
-  }
+  const char *text = getenv("TIDEGATE_ROCKS_TREES");
+  if (text)
+    tg_strings_split(&trees, text, TG_LIST_SEPARATORS);
   return trees;
-}
-
-static void free_trees(struct tg_strings *trees)
-{
-  for (int i = 0; i < trees->count; i++)
-    free(trees->items[i]);
-  free(trees->items);
 }
 
 static int open_state(lua_State *L, void *ctx)
@@ -105,7 +94,7 @@ static int open_state(lua_State *L, void *ctx)
   state->ref_collect = luaL_ref(L, LUA_REGISTRYINDEX);
   struct tg_strings trees = trees_of_environment();
   tg_state_set_paths(L, state->script->path, &trees);
-  free_trees(&trees);
+  tg_strings_free(&trees);
   preload(L);
   lua_getglobal(L, "require");
   lua_pushliteral(L, "tidegate");

@@ -132,6 +132,15 @@ static void intents(void **state)
       {"{}", "guilds, guild_messages", 513},
       {"{}", "Guilds,GuildMessages,", 513},
       {"{}", "53608447", TG_INTENTS_ALL},
+      {"{}", "guilds guild_messages", 513},
+      {"{}", " guilds\tguild_messages\n", 513},
+      {"{}", "guilds\r\nguild_messages\r\n", 513},
+      {"{}", "GUILDS | GUILD_MESSAGES", 513},
+      {"{}", "guilds|guild_messages", 513},
+      {"{}", "guilds , guild_messages", 513},
+      {"{}", " 513\n", 513},
+      {"{\"intents\":\"guilds guild_messages\"}", NULL, 513},
+      {"{}", "GUILD_BANS GUILD_EMOJIS_AND_STICKERS", 12},
   };
   for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
     struct tg_config config = expect(good[i].given, ENV("DISCORD_TOKEN", "t", "INTENTS", good[i].env));
@@ -150,6 +159,11 @@ static void intents(void **state)
       {"{\"intents\":[\"guilds\",5]}", "intents[2]: expected a name"},
       {"{\"intents\":[\"guilds\",\"guild_mesages\"]}",
        "intents[2]: no intent is called \"guild_mesages\"; did you mean guild_messages?"},
+      {"{\"intents\":[\"guilds guild_messages\"]}",
+       "intents[1]: \"guilds guild_messages\" is more than one name"},
+      {"{\"intents\":\"guilds;guild_messages\"}",
+       "intents[1]: no intent is called \"guilds;guild_messages\""},
+      {"{\"intents\":\"1 guilds\"}", "intents[1]: no intent is called \"1\""},
       {"{\"intents\":[\"everything\"]}",
        "intents[1]: no intent is called \"everything\"; they are named like"},
   };
@@ -158,6 +172,14 @@ static void intents(void **state)
   expect_problems(
       "{}", ENV("DISCORD_TOKEN", "t", "INTENTS", "guilds,guild_mesages"),
       PROBLEMS("intents[2] (environment variable INTENTS): no intent is called \"guild_mesages\""));
+}
+
+static void event_names(void **state)
+{
+  (void)state;
+  const char *const *env = ENV("DISCORD_TOKEN", "t", "INTENTS", "1");
+  expect_problems("{\"queue\":{\"drop_first\":[\"TYPING_START\",\"TYPING_STRAT\",\"FERRY_CREATE\"]}}", env,
+                  PROBLEMS("queue.drop_first[2]: there is no \"TYPING_STRAT\"; did you mean TYPING_START?"));
 }
 
 static void combinations(void **state)
@@ -413,6 +435,7 @@ int main(void)
       cmocka_unit_test(what_is_required),
       cmocka_unit_test(tokens),
       cmocka_unit_test(intents),
+      cmocka_unit_test(event_names),
       cmocka_unit_test(combinations),
       cmocka_unit_test(control_off_loopback_needs_a_secret),
       cmocka_unit_test(state_directory),

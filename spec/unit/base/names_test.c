@@ -73,6 +73,10 @@ static void names_all_intents(void **state)
       {"direct_message_polls", 25},
       {"GUILD_MESSAGES", 9},
       {"GuildMessages", 9},
+      {"guild_bans", 2},
+      {"GuildBans", 2},
+      {"GUILD_EMOJIS", 3},
+      {"GUILD_EMOJIS_AND_STICKERS", 3},
   };
   uint64_t all = 0, bit;
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -86,6 +90,7 @@ static void names_all_intents(void **state)
   assert_false(tg_intent_parse("guildss", &bit));
   assert_false(tg_intent_parse("", &bit));
   assert_string_equal(tg_intent_suggest("guild_mesages"), "guild_messages");
+  assert_string_equal(tg_intent_suggest("GatewayIntentBits.Guilds"), "guilds");
   assert_null(tg_intent_suggest("everything"));
 }
 

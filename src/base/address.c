@@ -1,0 +1,184 @@
+#include "base/address.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/un.h>
+
+static const char no_blanks[] = "must not contain blanks, quotes, < > \\ ^ ` { | }";
+static const char no_port[] = "has no valid port; it is a number from 1 to 65535";
+static const char no_host[] = "has no valid host name";
+static const char several[] = "holds more than one URL; separate them with commas or blanks";
+static const char no_query[] = "must not have a ? or a #: paths are put behind it";
+static const char long_socket[] = "has a path too long for a unix socket, which may have 107 bytes";
+
+enum { PORT_MAX = 65535 };
+
+static bool starts(const char *text, const char *with)
+{
+  return strncasecmp(text, with, strlen(with)) == 0;
+}
+
+/* Written as digits. */
+static bool is_port(const char *text, size_t length, long least)
+{
+  enum { DIGITS_MAX = 5 };
+  char digits[DIGITS_MAX + 1] = {0};
+  if (length == 0 || length > DIGITS_MAX || strspn(text, "0123456789") < length)
+    return false;
+  memcpy(digits, text, length);
+  long port = strtol(digits, NULL, 10);
+  return port >= least && port <= PORT_MAX;
+}
+
+/* Letters of any language, digits, dots, hyphens; in brackets an IPv6 address,
+ * maybe with its zone. */
+static bool is_host(const char *text, size_t length, bool bracketed)
+{
+  for (size_t i = 0; i < length; i++) {
+    unsigned char c = (unsigned char)text[i];
+    bool common = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
+                  c == '-' || c == '_';
+    if (!common && (bracketed ? c != ':' && c != '%' : c < 0x80))
+      return false;
+  }
+  return length > 0;
+}
+
+/* host[:port] or [address][:port] */
+static const char *check_host(const char *host, const char *end)
+{
+  bool bracketed = host < end && *host == '[';
+  const char *from = host + bracketed;
+  const char *to = memchr(from, bracketed ? ']' : ':', (size_t)(end - from));
+  if (!to && bracketed)
+    return no_host;
+  if (!to)
+    to = end;
+  if (!is_host(from, (size_t)(to - from), bracketed))
+    return no_host;
+  const char *port = to + bracketed;
+  if (port == end)
+    return NULL;
+  return *port == ':' && is_port(port + 1, (size_t)(end - port - 1), 1) ? NULL : no_port;
+}
+
+/* A second URL behind a separator that is none of ours. */
+static bool has_another(const char *text)
+{
+  for (const char *at = text; (at = strpbrk(at, ";,|")) != NULL; at++)
+    if (starts(at + 1, "http://") || starts(at + 1, "https://") || starts(at + 1, "http+unix://"))
+      return true;
+  return false;
+}
+
+static const char *check_url(const char *text)
+{
+  const char *host = strstr(text, "://") + 3;
+  const char *end = host + strcspn(host, "/?#");
+  for (const char *at = host; at < end; at++) /* behind user:password@ */
+    if (*at == '@')
+      host = at + 1;
+  if (has_another(text))
+    return several;
+  if (text[strcspn(text, " \t\"<>\\^`{|}")])
+    return no_blanks;
+  return check_host(host, end);
+}
+
+static bool fits_socket(const char *path, size_t length)
+{
+  return length < sizeof((struct sockaddr_un *)NULL)->sun_path && path[0] == '/' && length > 1;
+}
+
+static bool is_http(const char *text)
+{
+  return starts(text, "http://") || starts(text, "https://");
+}
+
+static bool has_query(const char *text)
+{
+  return text[strcspn(text, "?#")] != '\0';
+}
+
+const char *tg_check_rest_url(const char *text)
+{
+  if (!is_http(text))
+    return "expected a URL that starts with http:// or https://";
+  return has_query(text) ? no_query : check_url(text);
+}
+
+const char *tg_check_gateway_url(const char *text)
+{
+  if (!starts(text, "ws://") && !starts(text, "wss://"))
+    return "expected a URL that starts with wss:// or ws://";
+  return check_url(text);
+}
+
+const char *tg_check_handler_url(const char *text)
+{
+  static const char unix_socket[] = "http+unix://";
+  const char *path = text + strlen(unix_socket);
+  if (is_http(text))
+    return check_url(text);
+  if (!starts(text, unix_socket) || *path != '/' || !path[1])
+    return "expected a URL that starts with http://, https:// or http+unix:///";
+  if (has_another(text))
+    return several;
+  if (text[strcspn(text, " \t\"<>\\^`{|}")])
+    return no_blanks;
+  const char *colon = strchr(path, ':');
+  if (colon && colon[1] && colon[1] != '/')
+    return "expected the path of the request behind the second colon, like :/events";
+  return fits_socket(path, strcspn(path, ":")) ? NULL : long_socket;
+}
+
+const char *tg_check_broker_url(const char *text)
+{
+  const char *fault = tg_check_handler_url(text);
+  return !fault && has_query(text) ? no_query : fault;
+}
+
+const char *tg_check_listen(const char *text)
+{
+  static const char fault[] =
+      "expected an address and a port, like 127.0.0.1:8377 or [::1]:8377, or unix:/path, or off";
+  static const char unix_socket[] = "unix:";
+  const char *path = text + strlen(unix_socket), *colon = strrchr(text, ':');
+  if (strcmp(text, "off") == 0)
+    return NULL;
+  if (strncmp(text, unix_socket, strlen(unix_socket)) == 0) {
+    if (*path != '/' || !path[1])
+      return fault;
+    return fits_socket(path, strlen(path)) ? NULL : long_socket;
+  }
+  if (!colon || colon == text || text[strcspn(text, " \t")])
+    return fault;
+  bool bracketed = text[0] == '[' && colon[-1] == ']' && colon - text > 2;
+  if (!bracketed && memchr(text, ':', (size_t)(colon - text)))
+    return fault;
+  return is_port(colon + 1, strlen(colon + 1), 0) ? NULL : fault;
+}
+
+bool tg_listen_is_loopback(const char *listen)
+{
+  return (strncmp(listen, "127.", 4) == 0 && listen[strspn(listen, "0123456789.")] == ':') ||
+         strncmp(listen, "localhost:", 10) == 0 || strncmp(listen, "[::1]:", 6) == 0 ||
+         strncmp(listen, "unix:", 5) == 0 || strcmp(listen, "off") == 0;
+}
+
+bool tg_url_is_discord(const char *url)
+{
+  static const char *const names[] = {"discord.gg", "discord.com", "discordapp.com"};
+  const char *host = strstr(url, "://");
+  host = host ? host + 3 : url;
+  size_t length = strcspn(host, ":/?#");
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    size_t name = strlen(names[i]);
+    if (length >= name && strncasecmp(host + length - name, names[i], name) == 0 &&
+        (length == name || host[length - name - 1] == '.'))
+      return true;
+  }
+  return false;
+}

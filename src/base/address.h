@@ -1,0 +1,27 @@
+#pragma once
+
+/* Addresses in the configuration: what is wrong with them, as far as their
+ * text tells. Each function returns that in words, or NULL. */
+
+#include <stdbool.h>
+
+/* http:// or https://; paths are put behind it. */
+const char *tg_check_rest_url(const char *text);
+
+/* ws:// or wss:// */
+const char *tg_check_gateway_url(const char *text);
+
+/* http://, https://, or http+unix:///path/of/socket, with :/path of the request */
+const char *tg_check_handler_url(const char *text);
+
+/* The same, but paths are put behind it. */
+const char *tg_check_broker_url(const char *text);
+
+/* An address and a port, unix:/path, or off. */
+const char *tg_check_listen(const char *text);
+
+/* Whether what control.listen says stays on this machine. */
+bool tg_listen_is_loopback(const char *listen);
+
+/* Whether the URL leads to Discord's own machines. */
+bool tg_url_is_discord(const char *url);

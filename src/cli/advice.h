@@ -1,0 +1,16 @@
+#pragma once
+
+/* What is said of a configuration that can be read: by run, before anything
+ * starts, and by check. */
+
+#include "base/config.h"
+#include "base/error.h"
+
+/* Better now, in one line, than by each worker and each request. False:
+ * tls.ca_file has no certificates. */
+bool tg_advice_certificates(const struct tg_config *config, struct tg_error *error);
+
+/* Logs what is most likely not meant (base/config_warnings.h; `config` may be
+ * NULL), but for what was `said` before; `said` is what was found now. Zeroed
+ * for the first time; the caller frees it with tg_problems_free(). */
+void tg_advice_log(const struct tg_config *config, struct tg_problems *said);
