@@ -151,29 +151,6 @@ describe("the control API", function()
       end
     end)
 
-    it("512, and takes the place of an idle one for more; the rest gets 503", function()
-      start()
-      local clients = { connect() }
-      clients[1]:write(get "/healthz")
-      clients[1]:wait_for "ok"
-      for i = 2, 513 do
-        clients[i] = connect()
-        clients[i]:write(get "/timecheck" .. "GET /heal") -- what has begun does not make room
-      end
-      for i = 2, 513 do
-        clients[i]:wait_for '"message"'
-      end
-      clients[1]:wait_closed()
-      local one_more = connect()
-      assert.matches("^HTTP/1.1 503 .*too many connections", one_more:wait_closed())
-      for i = 2, 513 do
-        clients[i]:write "thz HTTP/1.1\r\n\r\n"
-      end
-      for i = 2, 513 do
-        clients[i]:wait_for '"ok"'
-      end
-    end)
-
     it("requests that come all at once, in order, however long one takes", function()
       start { hurry = 1 }
       local client = connect()

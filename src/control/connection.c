@@ -40,7 +40,7 @@ struct tg_connection {
   uv_timer_t timer;
   int handles; /* not closed yet */
   enum phase phase;
-  uint64_t idle_since;
+  struct tg_standing standing;
   struct tg_request_reader reader;
   struct tg_request *request; /* with its route */
   struct tg_buf in;           /* not looked at yet */
@@ -96,9 +96,30 @@ void tg_connection_close(struct tg_connection *connection)
     request->on_gone(request);
 }
 
+static enum tg_use use_of(enum phase phase)
+{
+  switch (phase) {
+  case IDLE:
+    return TG_USE_NONE;
+  case HEAD:
+  case BODY:
+    return TG_USE_BEGUN;
+  case YIELDING:
+  case ANSWERING:
+  case WRITING:
+    return TG_USE_SERVED;
+  case LINGERING:
+  case CLOSING:
+    break;
+  }
+  return TG_USE_OVER;
+}
+
 static void enter(struct tg_connection *connection, enum phase phase, tg_ms time)
 {
   connection->phase = phase;
+  connection->standing.use = use_of(phase);
+  connection->standing.since = tg_now();
   if (time == 0) {
     uv_timer_stop(&connection->timer);
     return;
@@ -106,15 +127,9 @@ static void enter(struct tg_connection *connection, enum phase phase, tg_ms time
   tg_timer_start(&connection->timer, on_late, tg_patience(time));
 }
 
-static void enter_idle(struct tg_connection *connection)
+const struct tg_standing *tg_connection_standing(const struct tg_connection *connection)
 {
-  connection->idle_since = uv_now(connection->timer.loop);
-  enter(connection, IDLE, IDLE_TIME);
-}
-
-uint64_t tg_connection_idle_since(const struct tg_connection *connection)
-{
-  return connection->phase == IDLE ? connection->idle_since : 0;
+  return &connection->standing;
 }
 
 /* ---- answers ---- */
@@ -137,7 +152,7 @@ static void linger(struct tg_connection *connection)
 
 static void go_on(struct tg_connection *connection)
 {
-  enter_idle(connection);
+  enter(connection, IDLE, IDLE_TIME);
   advance(connection);
   listen_again(connection);
 }
@@ -156,7 +171,7 @@ static void written(struct tg_connection *connection)
     return;
   }
   if (connection->in.length > 0 && tg_now() - connection->turn_at >= TURN_TIME) {
-    connection->phase = YIELDING;
+    enter(connection, YIELDING, 0);
     uv_timer_start(&connection->timer, on_late, 1, 0);
     return;
   }
@@ -236,7 +251,10 @@ static bool admit(struct tg_connection *connection, struct tg_request *request)
   const struct tg_server_options *options = tg_server_options_of(connection->server);
   request->connection = connection;
   connection->request = request;
-  return options->admit(options->ctx, request);
+  if (!options->admit(options->ctx, request))
+    return false;
+  connection->standing.known |= request->has_secret;
+  return true;
 }
 
 static void take_head(struct tg_connection *connection)
@@ -371,7 +389,17 @@ static void listen_again(struct tg_connection *connection)
     tg_connection_close(connection);
 }
 
-void tg_connection_accept(struct tg_server *server, uv_stream_t *listener, bool full)
+/* An address that cannot be told is that of a unix socket, or of somebody who has gone. */
+static void find_peer(struct tg_connection *connection)
+{
+  struct sockaddr_storage peer = {.ss_family = AF_UNIX};
+  int size = sizeof peer;
+  if (connection->handle.type == UV_TCP)
+    uv_tcp_getpeername(&connection->tcp, (struct sockaddr *)&peer, &size);
+  tg_standing_at(&connection->standing, (struct sockaddr *)&peer);
+}
+
+struct tg_connection *tg_connection_accept(struct tg_server *server, uv_stream_t *listener)
 {
   struct tg_connection *connection = tg_calloc(1, sizeof *connection);
   connection->server = server;
@@ -386,14 +414,19 @@ void tg_connection_accept(struct tg_server *server, uv_stream_t *listener, bool 
   tg_server_joined(server, connection);
   if (uv_accept(listener, &connection->stream) != 0) {
     tg_connection_close(connection);
-    return;
+    return NULL;
   }
   if (listener->type == UV_TCP)
     uv_tcp_nodelay(&connection->tcp, 1);
-  connection->idle_since = uv_now(listener->loop);
+  find_peer(connection);
   enter(connection, IDLE, HEAD_TIME);
-  if (uv_read_start(&connection->stream, give_room, on_read) != 0)
-    tg_connection_close(connection);
-  else if (full)
-    refuse(connection, 503, "too many connections");
+  if (uv_read_start(&connection->stream, give_room, on_read) == 0)
+    return connection;
+  tg_connection_close(connection);
+  return NULL;
+}
+
+void tg_connection_turn_away(struct tg_connection *connection)
+{
+  refuse(connection, 503, "too many connections");
 }

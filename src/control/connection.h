@@ -5,6 +5,7 @@
  * this one has left, so that a connection holds one request and one answer.
  * Loop thread only. */
 
+#include "control/crowd.h"
 #include "control/request.h"
 
 #include <uv.h>
@@ -12,15 +13,17 @@
 struct tg_connection;
 struct tg_server;
 
-/* Takes the client that waits at the listener. `full`: it gets 503. */
-void tg_connection_accept(struct tg_server *server, uv_stream_t *listener, bool full);
+/* Takes the client that waits at the listener. NULL: it has gone. */
+struct tg_connection *tg_connection_accept(struct tg_server *server, uv_stream_t *listener);
+
+/* There is no place for it: it gets 503. */
+void tg_connection_turn_away(struct tg_connection *connection);
 
 /* The answer to its request; see tg_respond(). */
 void tg_connection_answer(struct tg_connection *connection, int status, const char *type, const char *headers,
                           const void *body, size_t length);
 
-/* Since when it waits for a request; 0: it does not. */
-uint64_t tg_connection_idle_since(const struct tg_connection *connection);
+const struct tg_standing *tg_connection_standing(const struct tg_connection *connection);
 
 /* Ends it at once. */
 void tg_connection_close(struct tg_connection *connection);

@@ -40,18 +40,50 @@ void tg_server_left(struct tg_server *server, struct tg_connection *connection)
   }
 }
 
-/* Whoever keeps a connection open without a use for it goes before others have to wait. */
-static void make_room(struct tg_server *server)
+/* Closes whoever goes first of all, or of those who stand together with the newcomer. False: nobody may. */
+static bool make_room(struct tg_server *server, const struct tg_connection *newcomer, bool of_its_place)
 {
-  struct tg_connection *oldest = NULL;
+  const struct tg_standing *place = tg_connection_standing(newcomer);
+  struct tg_connection *first = NULL;
+  tg_ms now = tg_now();
   for (int i = 0; i < server->count; i++) {
     struct tg_connection *connection = server->connections[i];
-    uint64_t since = tg_connection_idle_since(connection);
-    if (since && (!oldest || since < tg_connection_idle_since(oldest)))
-      oldest = connection;
+    const struct tg_standing *standing = tg_connection_standing(connection);
+    if (connection == newcomer || !tg_standing_may_go(standing, now) ||
+        (of_its_place && !tg_standing_together(standing, place)))
+      continue;
+    if (!first || tg_standing_goes_before(standing, tg_connection_standing(first)))
+      first = connection;
   }
-  if (oldest)
-    tg_connection_close(oldest);
+  if (first)
+    tg_connection_close(first);
+  return first;
+}
+
+static int count_of_place(const struct tg_server *server, const struct tg_connection *newcomer)
+{
+  const struct tg_standing *place = tg_connection_standing(newcomer);
+  int count = 0;
+  for (int i = 0; i < server->count; i++)
+    count += tg_standing_together(tg_connection_standing(server->connections[i]), place);
+  return count;
+}
+
+static int places_taken(const struct tg_server *server)
+{
+  int taken = 0;
+  for (int i = 0; i < server->count; i++)
+    taken += tg_connection_standing(server->connections[i])->use != TG_USE_OVER;
+  return taken;
+}
+
+/* The newcomer counts already. */
+static bool find_place(struct tg_server *server, const struct tg_connection *newcomer)
+{
+  if (count_of_place(server, newcomer) > TG_CLIENTS_OF_A_PLACE && !make_room(server, newcomer, true))
+    return false;
+  int places = TG_CLIENTS_MAX - (tg_connection_standing(newcomer)->local ? 0 : TG_CLIENTS_LOCAL);
+  return places_taken(server) <= places || make_room(server, newcomer, false);
 }
 
 static void on_connection(uv_stream_t *stream, int status)
@@ -59,11 +91,13 @@ static void on_connection(uv_stream_t *stream, int status)
   struct tg_server *server = stream->data;
   if (status != 0)
     return; /* the kernel has lost it again */
-  if (server->count >= TG_CLIENTS_MAX)
-    make_room(server);
-  tg_connection_accept(server, stream, server->count >= TG_CLIENTS_MAX);
+  struct tg_connection *connection = tg_connection_accept(server, stream);
+  if (!connection || find_place(server, connection))
+    return;
   if (server->count > CONNECTIONS_MAX)
-    tg_connection_close(server->connections[CONNECTIONS_MAX]);
+    tg_connection_close(connection);
+  else
+    tg_connection_turn_away(connection);
 }
 
 struct tg_server *tg_server_new(const struct tg_server_options *options, struct tg_error *error)

@@ -10,8 +10,10 @@
 #include <uv.h>
 
 enum {
-  TG_CLIENTS_MAX = 512,     /* more get 503, unless an idle one can make room */
-  TG_CLIENTS_REFUSED = 128, /* of those at a time; more are just closed */
+  TG_CLIENTS_MAX = 512,        /* more get 503, unless one of which nothing is under way can make room */
+  TG_CLIENTS_LOCAL = 64,       /* of these, kept for clients on this machine */
+  TG_CLIENTS_OF_A_PLACE = 128, /* of one place elsewhere (control/crowd.h), without the secret */
+  TG_CLIENTS_REFUSED = 128,    /* of those at a time; more are just closed */
 };
 
 struct tg_server_options {
