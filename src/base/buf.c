@@ -1,5 +1,7 @@
 #include "base/buf.h"
 
+#include "base/log_writer.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +10,9 @@
 static void *require(void *memory, size_t size)
 {
   if (!memory && size > 0) {
-    fprintf(stderr, "tidegate: out of memory (%zu bytes)\n", size);
+    char text[80];
+    int length = snprintf(text, sizeof text, "tidegate: out of memory (%zu bytes)\n", size);
+    tg_log_writer_put(1, "", text, (size_t)length);
     abort();
   }
   return memory;

@@ -4,17 +4,20 @@
 #include "base/clock.h"
 #include "base/log_limit.h"
 #include "base/log_line.h"
+#include "base/log_writer.h"
 
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <time.h>
-#include <unistd.h>
 
-enum { MIN_SECRET = 6, FIELD_TEXTS = 4096 };
+enum {
+  MIN_SECRET = 6,
+  FIELD_TEXTS = 4096,
+  DRAWINGS_BEHIND = 16, /* lines that wait: then nobody sees how things are at the moment */
+};
 
 static const char *const priorities[] = {"<7>", "<6>", "<4>", "<3>"}; /* of syslog */
 
@@ -136,29 +139,14 @@ static void format_time(char *out, size_t size)
   snprintf(out, size, "%s.%03ldZ", seconds, now.tv_nsec / 1000000);
 }
 
-static ssize_t put_parts(const char *before, const char *line, size_t length)
-{
-  struct iovec parts[] = {{(void *)(uintptr_t)before, strlen(before)}, {(void *)(uintptr_t)line, length}};
-  return writev(STDERR_FILENO, parts, 2);
-}
-
-/* One write a line: lines of several processes do not mix. A log that cannot be
- * written is no reason to stop: there is nobody to tell. */
-static void put(enum tg_log_level level, const char *line, size_t length)
+/* What was lost on the way stands for so many lines. */
+static void put(enum tg_log_level level, unsigned lines, const char *line, size_t length)
 {
   const char *before = the_log.journal ? priorities[level] : the_log.terminal ? "\r\033[K" : "";
-  size_t ahead = strlen(before);
-  ssize_t n = put_parts(before, line, length);
-  if (n < (ssize_t)ahead)
-    return;
-  for (size_t done = (size_t)n - ahead; done < length; done += (size_t)n) {
-    n = write(STDERR_FILENO, line + done, length - done);
-    if (n <= 0)
-      return;
-  }
+  tg_log_writer_put(lines, before, line, length);
 }
 
-static void put_line(const struct tg_log_line *line)
+static void put_line(const struct tg_log_line *line, unsigned lines)
 {
   char time[64], text[TG_LOG_LINE_MAX], indent[8];
   size_t length;
@@ -166,14 +154,35 @@ static void put_line(const struct tg_log_line *line)
   if (the_log.json) {
     char *json = tg_log_line_json(line, time, &length);
     if (json)
-      put(line->level, json, length);
+      put(line->level, lines, json, length);
     free(json);
     return;
   }
   /* In the journal each line is an entry of its own, and has its time there. */
   snprintf(indent, sizeof indent, "%s  ", the_log.journal ? priorities[line->level] : "");
   length = tg_log_line_text(line, the_log.journal ? NULL : time, indent, text, sizeof text);
-  put(line->level, text, length);
+  put(line->level, lines, text, length);
+}
+
+/* Where lines are missing that nobody has read in time, or that could not be
+ * written; if this one gets lost, too, its number is told later. */
+static void show_lost(void)
+{
+  int code;
+  uint64_t lost = tg_log_writer_lost(&code);
+  if (lost == 0)
+    return;
+  put_line(
+      &(struct tg_log_line){
+          .level = TG_WARN,
+          .role = the_log.role,
+          .worker_id = the_log.worker_id,
+          .shard_id = TG_NO_SHARD,
+          .text = "lines of the log are missing here",
+          .fields = TG_WITH(TG_TEXT(REASON, code ? strerror(code) : "nobody has read them in time"),
+                            TG_NUMBER(HELD, (int64_t)lost)),
+      },
+      lost < UINT32_MAX ? (unsigned)lost : UINT32_MAX);
 }
 
 static void show_held_back(tg_ms now)
@@ -182,14 +191,16 @@ static void show_held_back(tg_ms now)
   while ((over = tg_log_limit_over(&the_log.limit, now))) {
     char text[TG_LOG_TEXT_MAX];
     snprintf(text, sizeof text, "more like this were not shown: %s", over->text);
-    put_line(&(struct tg_log_line){
-        .level = (enum tg_log_level)over->level,
-        .role = the_log.role,
-        .worker_id = the_log.worker_id,
-        .shard_id = over->shard_id,
-        .text = text,
-        .fields = TG_WITH(TG_NUMBER(HELD, over->held)),
-    });
+    put_line(
+        &(struct tg_log_line){
+            .level = (enum tg_log_level)over->level,
+            .role = the_log.role,
+            .worker_id = the_log.worker_id,
+            .shard_id = over->shard_id,
+            .text = text,
+            .fields = TG_WITH(TG_NUMBER(HELD, over->held)),
+        },
+        1);
   }
 }
 
@@ -254,7 +265,7 @@ static void write_line(enum tg_log_level level, int shard_id, const struct tg_lo
   }
   tg_log_tick();
   if (may_pass(&line, format))
-    put_line(&line);
+    put_line(&line, 1);
 }
 
 void tg_log(enum tg_log_level level, int shard_id, const char *format, ...)
@@ -280,9 +291,16 @@ void tg_log_with(enum tg_log_level level, int shard_id, const struct tg_log_fiel
 
 void tg_log_tick(void)
 {
+  show_lost();
   show_held_back(tg_now());
 }
 void tg_log_flush(void)
 {
+  show_lost();
   show_held_back(tg_now() + TG_LOG_WHILE);
+}
+
+bool tg_log_draw(const char *text)
+{
+  return tg_log_writer_behind() < DRAWINGS_BEHIND && tg_log_writer_put(0, "", text, strlen(text));
 }

@@ -6,7 +6,11 @@
  * role of the process and, where it is about one, the shard. Words registered
  * with tg_log_secret() are masked wherever they turn up.
  *
- * Loop thread only. Nothing here blocks longer than write(2) to stderr. */
+ * In programs that run for good nobody waits for standard error (log_writer.h).
+ * Lines that were lost over that are counted, and told by one with the field
+ * "held" in their place.
+ *
+ * Loop thread only. */
 
 #include "base/log_field.h"
 
@@ -55,6 +59,10 @@ void tg_log_tick(void);
 
 /* Shows all that is held back: the process ends. */
 void tg_log_flush(void);
+
+/* Text that only shows how things are at the moment, such as a progress bar.
+ * False: whoever reads standard error is behind, and it was left out. */
+bool tg_log_draw(const char *text);
 
 /* One line; no newline needed. Lines of one format are held back when they
  * come in masses (log_limit.h), but at debug level; information only where it

@@ -38,7 +38,7 @@
   X(METHOD, "method", true)          /* what of a script was called */                                       \
   X(KEY, "key", true)                /* of the configuration */                                              \
   X(PATH, "path", true)              /* of a file or directory */                                            \
-  X(HELD, "held", false)             /* how many lines like this were not shown */
+  X(HELD, "held", false)             /* how many lines were not shown */
 
 #define X(key, name, is_text) TG_KEY_##key,
 enum tg_log_key { TG_KEY_NONE, TG_LOG_KEYS(X) TG_KEY_END };

@@ -1,6 +1,7 @@
 #include "base/program.h"
 
 #include "base/error.h"
+#include "base/log_writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,9 +43,13 @@ int tg_program_end(const char *program, int exit_code)
 {
   errno = 0;
   bool written = fflush(stdout) == 0 && !ferror(stdout);
-  if (written || exit_code != TG_EXIT_OK)
-    return exit_code;
-  fprintf(stderr, "%s: standard output cannot be written: %s\n", program,
-          errno ? strerror(errno) : "a part of it is lost");
-  return TG_EXIT_FAILED;
+  if (!written && exit_code == TG_EXIT_OK) {
+    char text[200];
+    int length = snprintf(text, sizeof text, "%s: standard output cannot be written: %s\n", program,
+                          errno ? strerror(errno) : "a part of it is lost");
+    tg_log_writer_put(1, "", text, (size_t)length);
+    exit_code = TG_EXIT_FAILED;
+  }
+  tg_log_writer_drain();
+  return exit_code;
 }

@@ -21,7 +21,8 @@ void tg_program_begin(void);
  * background job writes to a terminal that is set to stop those). */
 void tg_program_serves(void);
 
-/* What stands in stdout's buffer goes out. Returns `exit_code`; but when that
- * was 0, and not all of the output could be written, says so on standard error
- * in the name of `program`, and returns TG_EXIT_FAILED. */
+/* What stands in stdout's buffer, and in the log's, goes out (log_writer.h).
+ * Returns `exit_code`; but when that was 0, and not all of stdout could be
+ * written, says so on standard error in the name of `program`, and returns
+ * TG_EXIT_FAILED. */
 int tg_program_end(const char *program, int exit_code);

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/log_writer.h"
 #include "base/program.h"
 #include "control/control.h"
 #include "manager/lock.h"
@@ -138,6 +139,7 @@ int tg_cli_run(int argc, char **argv)
   if (tg_cli_options(argc, argv, options, TG_HELP_RUN, &script, 1, &exit_code) < 0)
     return exit_code;
   tg_init_if_first();
+  tg_log_writer_start(STDERR_FILENO);
   prctl(PR_SET_NAME, "tidegate");
   signal(SIGHUP, SIG_IGN); /* one that comes too early for a reload must not end the program */
   struct run run = {0};

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/log_writer.h"
 #include "base/program.h"
 #include "shard/stats.h"
 #include "worker/worker.h"
@@ -12,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 /* Queues fill and drain in bursts: memory that goes back to the kernel between
  * two of them comes back as new pages, which cost more than the events. */
@@ -45,6 +47,7 @@ int tg_cli_worker(int argc, char **argv)
 {
   tg_program_serves();
   follow_the_manager();
+  tg_log_writer_start(STDERR_FILENO);
   const char *id = "0", *fd = "3", *stats = "-1", *sources = "-1", *script = NULL;
   const struct tg_cli_option options[] = {{"--id", NULL, &id},
                                           {"--fd", NULL, &fd},

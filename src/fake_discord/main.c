@@ -1,4 +1,5 @@
 #include "base/log.h"
+#include "base/log_writer.h"
 #include "base/program.h"
 #include "fake_discord/admin.h"
 #include "fake_discord/bulk.h"
@@ -162,6 +163,7 @@ int main(int argc, char **argv)
   raise_descriptor_limit();
   if (!follow_parent(&options))
     return TG_EXIT_OK;
+  tg_log_writer_start(STDERR_FILENO);
   uv_loop_t loop;
   uv_loop_init(&loop);
   struct tg_fake fake = {.loop = &loop,
@@ -173,9 +175,10 @@ int main(int argc, char **argv)
   make_parts(&fake);
   if (prepare_tls(&fake, &error) && listen_on(&fake, &error)) {
     serve(&fake);
-    return TG_EXIT_OK;
+    return tg_program_end("tidegate-fake-discord", TG_EXIT_OK);
   }
-  fprintf(stderr, "tidegate-fake-discord: %s\n", error.message);
+  tg_log_writer_put(1, "tidegate-fake-discord: ", error.message, strlen(error.message));
+  tg_log_writer_put(1, "", "\n", 1);
   free_parts(&fake);
-  return TG_EXIT_FAILED;
+  return tg_program_end("tidegate-fake-discord", TG_EXIT_FAILED);
 }

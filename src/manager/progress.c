@@ -13,12 +13,6 @@ enum { BAR_WIDTH = 30 };
 
 static bool bar_shown; /* of this process's standard error */
 
-static void put(const char *text, size_t length)
-{
-  if (write(STDERR_FILENO, text, length) < 0)
-    bar_shown = false; /* nobody looks */
-}
-
 /* A bar that goes over the edge could not be wiped again. */
 static size_t width_of_terminal(void)
 {
@@ -48,9 +42,9 @@ static void draw_bar(struct tg_manager *manager, int up, int total)
   snprintf(text, sizeof text, "[%s] %d of %d shards up, %s", bar, up, total, left);
   /* The cursor goes back to the start: the next line, whoever writes it, takes
    * the place of the bar. */
-  int length = snprintf(line, sizeof line, "\r\033[K%.*s\r", (int)width_of_terminal() - 1, text);
-  bar_shown = true;
-  put(line, (size_t)length);
+  snprintf(line, sizeof line, "\r\033[K%.*s\r", (int)width_of_terminal() - 1, text);
+  if (tg_log_draw(line))
+    bar_shown = true;
 }
 
 void tg_progress_draw(struct tg_manager *manager)
@@ -102,9 +96,8 @@ void tg_manager_status_text(struct tg_manager *manager, char *text, size_t size)
 
 void tg_progress_end(struct tg_manager *manager)
 {
-  static const char wipe[] = "\r\033[K";
   (void)manager;
   if (bar_shown)
-    put(wipe, sizeof wipe - 1);
+    tg_log_draw("\r\033[K");
   bar_shown = false;
 }

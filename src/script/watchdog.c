@@ -3,6 +3,7 @@
 #include "script/sched.h"
 
 #include "base/log.h"
+#include "base/log_writer.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -119,6 +120,7 @@ static void on_crash(int number)
                 TG_WITH(TG_TOLD(METHOD, name), TG_TOLD(REASON, strsignal(number))),
                 "crashed (%s) inside of %s", strsignal(number), name);
   }
+  tg_log_writer_drain();
   raise(number); /* now with its usual end */
 }
 

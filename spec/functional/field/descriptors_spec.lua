@@ -1,11 +1,14 @@
 -- What the gateway is started with, and what is done to it from outside: standard descriptors that are
 -- closed, outputs that nobody reads, signals. A report from the field is a row.
 
+local fake_discord = require "spec.support.fake_discord"
 local http = require "spec.support.http"
 local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
+local raw_client = require "spec.support.raw_client"
 local scene = require "spec.support.scene"
+local unread = require "spec.support.unread"
 local uv = require "luv"
 
 -- A scene whose gateway needs no log to be talked to.
@@ -115,4 +118,200 @@ describe("signals that mean nothing", function()
       assert.is_true(sent > 0)
     end)
   end
+end)
+
+describe("a log that nobody reads:", function()
+  after_each(scene.stop)
+
+  -- The user's number says how many lines; MANY are more than any buffer has room for.
+  local MANY, FEW = 700, 20
+  local SCRIPT = [[
+local gateway = require "tidegate"
+local text = ("x"):rep(3000)
+gateway.on("TYPING_START", function(event)
+  for i = 1, event.data.user_id do gateway.log.warn("%s", ("line %d %s"):format(i, text)) end
+end)
+]]
+
+  -- All that a gateway does goes on: beats, events, a reload, a worker's death, its end.
+  local function live(s)
+    local g = s.gateway
+    s:type(MANY)
+    s.fake:emit { count = 20 }
+    s:wait_delivered()
+    local beats = s:counters().heartbeats
+    s:wait_counter("heartbeats", beats + 5)
+    assert.equal(200, g:control("GET", "/healthz").status)
+    assert.equal(2, g:control("POST", "/reload"):json().generation)
+    uv.kill(g:control("GET", "/status"):json().workers[1].pid, "sigkill")
+    s:wait_counter("resumes_ok", 1)
+    s.fake:emit { count = 20 }
+    s:wait_delivered()
+    s:type(MANY)
+    s.fake:emit { count = 1 }
+    s:wait_delivered()
+  end
+
+  local function begin(words)
+    return start {
+      wrap = words, script = SCRIPT, hurry = 10, workers = 1, reload = false,
+      fake = { heartbeat_interval = 300 * paths.slow },
+    }
+  end
+
+  local function stop(s)
+    local began = loop.now()
+    assert.equal(0, (s.gateway:stop()))
+    assert.is_true(loop.now() - began < 8000 * paths.slow)
+  end
+
+  for _, kind in ipairs { "pipe", "nonblocking", "socket", "pty" } do
+    it("a " .. kind .. " keeps nothing waiting, and what is missing is counted", function()
+      local output = unread.new(kind)
+      local s = begin(output:words())
+      live(s)
+      output:read()
+      local told = 'warn  worker 0: lines of the log are missing here reason="nobody has read them in time" '
+      loop.wait_for("what is missing", function() return output:text():find(told, 1, true) end)
+      s:type(FEW)
+      loop.wait_for("lines again", function() return output:text():find("line " .. FEW .. " x") end)
+      stop(s)
+      -- Those of the worker that was killed are gone with it; those of the next one are there, or counted.
+      local written, missing = 0, 0
+      for line in output:text():gmatch "[^\n]+" do
+        written = written + (line:find "worker 0 shard 0: line %d+ x+$" and 1 or 0)
+        missing = missing + (line:find(told, 1, true) and line:match "held=(%d+)$" or 0)
+      end
+      assert.is_true(missing > 0 and missing < 2 * MANY, missing)
+      assert.is_true(written > FEW and written + missing >= MANY + FEW, written)
+    end)
+  end
+
+  for _, kind in ipairs { "pipe", "socket", "pty", "gone" } do
+    it("a mistake ends the start with 78 though its words have no reader: " .. kind, function()
+      local words = unread.new(kind):words()
+      words[#words + 1] = paths.bin "tidegate"
+      words[#words + 1] = "run"
+      local began = loop.now()
+      local p = process.run(words, { env = { INTENTS = "guilds" } })
+      assert.equal(78, p.exit_code)
+      assert.is_true(loop.now() - began < 5000 * paths.slow)
+    end)
+  end
+
+  it("a pipe whose reader has gone keeps nothing waiting", function()
+    local s = begin(unread.new("gone"):words())
+    live(s)
+    stop(s)
+  end)
+
+  it("a full disk keeps nothing waiting, and the log goes on when there is room again", function()
+    if uv.getuid() ~= 0 then
+      pending "needs root"
+      return
+    end
+    local disk = paths.tmp()
+    local s = begin { "unshare", "--mount", "sh", "-c", [[
+      mount -t tmpfs -o size=256k tmpfs "$0"
+      head -c 256k /dev/zero >"$0/filler"
+      exec "$@" 2>>"$0/log"
+    ]], disk }
+    local there = ("/proc/%d/root%s"):format(s.gateway.pid, disk)
+    live(s)
+    assert.equal("", paths.read(there .. "/log"))
+    assert(uv.fs_unlink(there .. "/filler"))
+    local told = "worker 0: lines of the log are missing here reason=\"No space left on device\" held=%d+\n"
+    loop.wait_for("the log", function() return paths.read(there .. "/log"):find(told) end)
+    s:type(MANY) -- more than the disk has room for: it is full again
+    s.fake:emit { count = 20 }
+    s:wait_delivered()
+    for line in paths.read(there .. "/log"):gmatch "([^\n]*)\n" do assert.matches("^%d+%-%d+%-%d+T", line) end
+    stop(s)
+  end)
+
+  -- What ends a worker at once, in a handler, behind a hundred lines.
+  local ENDS = { ["abort()"] = "ffi.C.abort()", ["a crash"] = "ffi.cast('int *', 8)[0] = 1" }
+
+  for what, statement in pairs(ENDS) do
+    it("lines in front of " .. what .. " come out when somebody reads", function()
+      local s = scene.start {
+        env = scene.crashes, hurry = 10, reload = false, script = ([[
+local gateway = require "tidegate"
+local ffi = require "ffi"
+ffi.cdef "void abort(void);"
+gateway.on("TYPING_START", function()
+  for i = 1, 100 do gateway.log.warn("%%s", "line " .. i) end
+  %s
+end)
+]]):format(statement) }
+      s:type()
+      s.gateway:wait_for_log "a worker has ended"
+      for i = 1, 100 do assert.equal(1, s.gateway:count_log("worker 0 shard 0: line " .. i .. "$"), i) end
+      s:wait_counter("resumes_ok", 1)
+    end)
+  end
+
+  it("a background job goes on though its terminal stops those that write", function()
+    local fake = fake_discord.start { shards = 1 }
+    local command = ("stty tostop; set -m; %s run & wait"):format(paths.bin "tidegate")
+    local p = process.start({ "script", "-qec", ("sh -c '%s'"):format(command), "/dev/null" }, { env = {
+      DISCORD_TOKEN = fake.token, REST_URL = fake.rest, INTENTS = 1, TERM = "dumb", TOTAL_WORKERS = 1,
+      TIDEGATE_CONTROL = "127.0.0.1:0", TIDEGATE_STATE_DIR = paths.tmp() .. "/state",
+    } })
+    p:wait_for_output("all shards are up", "stdout")
+    fake:stop()
+  end)
+end)
+
+describe("what the control API says, and nobody reads,", function()
+  after_each(function()
+    raw_client.cleanup()
+    scene.stop()
+  end)
+
+  it("holds up nobody else, and not for ever", function()
+    local s = start { hurry = 20 }
+    local g = s.gateway
+    local function sockets()
+      local count = 0
+      for name in uv.fs_scandir_next, assert(uv.fs_scandir(("/proc/%d/fd"):format(g.pid))) do
+        local link = uv.fs_readlink(("/proc/%d/fd/%s"):format(g.pid, name))
+        count = count + (link and link:find "^socket:" and 1 or 0)
+      end
+      return count
+    end
+    local before = sockets()
+    for _ = 1, 20 do
+      local client = raw_client.connect(g:control_url())
+      client.stream:read_stop()
+      client:write(("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"):rep(200))
+    end
+    assert.is_true(sockets() > before)
+    assert.equal(200, g:control("GET", "/readyz").status)
+    s.fake:emit { count = 5 }
+    s:wait_delivered()
+    loop.wait_for("the gateway to give them up", function() return sockets() <= before end)
+  end)
+
+  it("is printed by ctl when somebody reads, or fails when nobody ever will", function()
+    local s = start {}
+    local env = { TIDEGATE_CONTROL = "unix:" .. s.gateway.control_at:match "//(.*):" }
+    local function ctl(output)
+      local words = output:words(1)
+      for _, word in ipairs { paths.bin "tidegate", "ctl", "status" } do words[#words + 1] = word end
+      return process.start(words, { env = env })
+    end
+    local output = unread.new "pipe"
+    local waits = ctl(output)
+    s.fake:emit { count = 5 }
+    s:wait_delivered()
+    assert.equal(200, s.gateway:control("GET", "/readyz").status)
+    assert.is_nil(waits.exit_code)
+    output:read()
+    assert.equal(0, (waits:wait()))
+    loop.wait_for("the answer", function() return output:text():find '"version"' end)
+    local fails = ctl(unread.new "gone")
+    assert.equal(1, (fails:wait()))
+    assert.matches("standard output: Broken pipe", fails.stderr)
+  end)
 end)
