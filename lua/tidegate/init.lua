@@ -9,6 +9,11 @@ require "tidegate.standard"
 
 local http = require "tidegate.http"
 
+local crypto = core.crypto
+for _, name in ipairs { "hex", "base64", "base64url" } do
+  crypto[name] = guard.sealed("gateway.crypto." .. name, crypto[name])
+end
+
 local fields = {
   version = core.version,
   role = core.role,
@@ -26,6 +31,7 @@ local fields = {
   broadcast = core.broadcast,
   on_broadcast = core.on_broadcast,
 
+  now = core.now,
   spawn = core.spawn,
   sleep = core.sleep,
   after = core.after,
@@ -36,6 +42,7 @@ local fields = {
   log = guard.sealed("gateway.log", log),
   json = guard.sealed("gateway.json", core.json),
   utf8 = guard.sealed("gateway.utf8", core.utf8),
+  crypto = guard.sealed("gateway.crypto", crypto),
   metrics = guard.sealed("gateway.metrics", require "tidegate.metrics"),
   state = core.state,
 }

@@ -91,7 +91,7 @@ it("every function and table of gateway is declared, and nothing else", function
   for name, kind in pairs(there.gateway) do
     assert.equal(kind == "function", gateway.functions[name] ~= nil, name)
   end
-  for _, name in ipairs { "http", "rest", "log", "json", "utf8", "metrics" } do
+  for _, name in ipairs { "http", "rest", "log", "json", "utf8", "crypto", "metrics" } do
     assert.same(both(class_of(name).fields, class_of(name).functions), sorted(there[name]), name)
   end
   assert.same(sorted(classes["tidegate.Default"].fields), sorted(there.default))

@@ -215,6 +215,15 @@ static int l_suggest(lua_State *L)
   return 1;
 }
 
+/* core.now() -> the wall clock and the monotonic one, ms */
+static int l_now(lua_State *L)
+{
+  tg_state_of(L);
+  lua_pushnumber(L, (lua_Number)tg_wall_clock());
+  lua_pushnumber(L, (lua_Number)tg_now());
+  return 2;
+}
+
 /* core.clock() -> ms since the start of a test; only there when time stands still */
 static int l_clock(lua_State *L)
 {
@@ -252,6 +261,7 @@ int tg_open_core(lua_State *L)
                                        {"failure", l_failure},
                                        {"suggest", l_suggest},
                                        {"jit", l_jit},
+                                       {"now", l_now},
                                        {"traceback", tg_debug_traceback},
                                        {0}};
   struct tg_state *state = tg_state_of(L);
@@ -294,5 +304,6 @@ int tg_open_core(lua_State *L)
   tg_bind_http(L);
   tg_bind_metrics(L);
   tg_bind_utf8(L);
+  tg_bind_crypto(L);
   return 1;
 }

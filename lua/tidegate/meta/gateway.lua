@@ -21,6 +21,7 @@
 ---@field log tidegate.Log
 ---@field json tidegate.Json
 ---@field utf8 tidegate.Utf8
+---@field crypto tidegate.Crypto
 ---@field metrics tidegate.Metrics
 local gateway = {}
 
@@ -90,6 +91,11 @@ local subscription = {}
 
 ---From the next event on it is not asked any more; what it has begun goes on.
 function subscription:remove() end
+
+---The time, in ms: since 1970, and of a clock that nobody sets, for durations. In the test kit both stand still.
+---@return integer wall
+---@return integer monotonic
+function gateway.now() end
 
 ---Starts `body` in a coroutine of its own, in the next turn of the loop.
 ---@param body function

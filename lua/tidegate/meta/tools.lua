@@ -1,6 +1,6 @@
 ---@meta
 
--- gateway.log, gateway.json, gateway.utf8, gateway.metrics.
+-- gateway.log, gateway.json, gateway.utf8, gateway.crypto, gateway.metrics.
 
 ---One line each; with arguments, `text` is a format as of string.format.
 ---@class tidegate.Log
@@ -62,6 +62,46 @@ function utf8.cut(text, bytes) end
 ---@param text string
 ---@return boolean
 function utf8.valid(text) end
+
+---Bytes are strings; hex and base64 make text of them.
+---@class tidegate.Crypto
+---@field hex tidegate.Codec
+---@field base64 tidegate.Codec With padding.
+---@field base64url tidegate.Codec The letters of URLs, without padding.
+local crypto = {}
+
+---@class tidegate.Codec
+local codec = {}
+
+---@param bytes string
+---@return string text
+function codec.encode(bytes) end
+
+---@param text string
+---@return string|nil bytes
+---@return tidegate.Error? err "bad_hex", "bad_base64"
+function codec.decode(text) end
+
+---@param algorithm "sha1"|"sha256"|"sha384"|"sha512"
+---@param key string
+---@param text string
+---@return string bytes
+function crypto.hmac(algorithm, key, text) end
+
+---@param text string
+---@return string bytes 32 of them
+function crypto.sha256(text) end
+
+---Bytes that nobody can foresee.
+---@param count integer
+---@return string bytes
+function crypto.random(count) end
+
+---Whether they are equal, in a time that does not tell where they differ: for signatures and secrets.
+---@param a string
+---@param b string
+---@return boolean
+function crypto.equal(a, b) end
 
 ---Values that live through reloads and the death of a worker, for GET /metrics. Equal names and labels are
 ---the same metric. Counters and histograms are added up over all processes; a gauge shows for each process,

@@ -232,6 +232,59 @@ local ROWS = {
       end)]], asks = "to another", which = 17 },
   { "a NUL in a URL is refused", run = 'return gateway.http.get "http://x/\\0y"',
     raises = 'a NUL in "http://x/"' },
+  { "a request can be signed", run = [[
+      local c = gateway.crypto
+      local function hex(...) return c.hex.encode(c.hmac(...)) end
+      local fox = "The quick brown fox jumps over the lazy dog"
+      return hex("sha256", "key", fox), hex("sha1", "key", fox), #c.hmac("sha384", "", ""),
+        #c.hmac("sha512", "", ""), c.hex.encode(c.sha256 ""), c.base64.encode(c.hmac("sha256", "key", fox))]],
+    gives = {
+      "f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8",
+      "de7c9b85b8b78aa6bc8a7a36f70a90701c9db4d9", 48, 64,
+      "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+      "97yD9DBThCSxMpjmqm+xQ+9NWaFJRhdZl0edvC0aPNg=",
+    } },
+  { "base64 is written and read", run = [[
+      local c, all = gateway.crypto, {}
+      for _, text in ipairs { "", "f", "fo", "foo", "foob", "\251\239\190\0" } do
+        local plain, url = c.base64.encode(text), c.base64url.encode(text)
+        assert(c.base64.decode(plain) == text and c.base64url.decode(url) == text, text)
+        all[#all + 1] = plain .. " " .. url
+      end
+      return table.concat(all, " "), c.base64url.decode "Zg==", c.hex.decode "00fFa0" == "\0\255\160"]],
+    gives = { "  Zg== Zg Zm8= Zm8 Zm9v Zm9v Zm9vYg== Zm9vYg ++++AA== ----AA", "f", true } },
+  { "a key that is no base64 is nil, err", run = [[
+      local c, all = gateway.crypto, {}
+      for _, text in ipairs {
+        "Z", "Zg", "Zg=", "Zg===", "=", "====", "Zm9v====", "Zm 9v", "Zm9v\n", "Zm-_", "Zm9v\0",
+      } do
+        local bytes, err = c.base64.decode(text)
+        all[#all + 1] = bytes and "taken: " .. text or err.code .. tostring(err):match "byte (%d+)"
+      end
+      local _, url = c.base64url.decode "Zm+/"
+      local _, hex = c.hex.decode "0g"
+      local _, odd = c.hex.decode "123"
+      return table.concat(all, " "):gsub("bad_base64", ""), tostring(url), tostring(hex), tostring(odd)]],
+    gives = {
+      "2 3 3 3 1 1 5 3 5 3 5", "not base64 for URLs from byte 3 on",
+      "not pairs of hexadecimal digits from byte 1 on", "not pairs of hexadecimal digits from byte 3 on",
+    } },
+  { "a misspelt algorithm is refused", run = "return gateway.crypto.hmac('sha-256', 'k', '')",
+    raises = "unknown algorithm 'sha-256'; did you mean 'sha256'?" },
+  { "signatures are compared, and random bytes are others each time", run = [[
+      local c = gateway.crypto
+      return c.equal("abc", "abc"), c.equal("abc", "abd"), c.equal("abc", "ab"), c.equal("", ""),
+        #c.random(0), #c.random(33), c.random(16) == c.random(16)]],
+    gives = { true, false, false, true, 0, 33, false } },
+  { "a misspelt name of gateway.crypto is refused", run = "return gateway.crypto.base64.encoed",
+    raises = "gateway.crypto.base64 has no 'encoed'; did you mean 'encode'?" },
+  { "gateway.now follows the time of the test", wait = 1500, script = [[
+      local wall, monotonic = gateway.now()
+      function gateway.state.passed()
+        local later, then_ = gateway.now()
+        return later - wall, then_ - monotonic, math.floor(later / 1000) == os.time()
+      end]], run = "return gateway.state.passed()", gives = { 1500, 1500, true } },
+
   { "a negative number of bytes is refused", run = [[return gateway.utf8.cut("a", -1)]],
     raises = "expected a number of bytes (0 or more)" },
 }

@@ -29,6 +29,20 @@ static void spawn_sleep_after_every(void **state)
   tg_script_free(script);
 }
 
+static void the_time_is_told_twice(void **state)
+{
+  (void)state;
+  tg_ms before = tg_now();
+  struct tg_script *script = load(HEAD "local wall, monotonic = gateway.now()\n"
+                                       "assert(math.abs(wall / 1000 - os.time()) < 10)\n"
+                                       "assert(wall % 1 == 0 and monotonic % 1 == 0)\n"
+                                       "gateway.log.info('at %d', monotonic)\n");
+  long long told = 0;
+  assert_int_equal(sscanf(strstr(logged(), "at "), "at %lld", &told), 1);
+  assert_true(told >= before && told <= tg_now());
+  tg_script_free(script);
+}
+
 static void http_answers_and_fails(void **state)
 {
   (void)state;
@@ -288,6 +302,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       WORLD_TEST(spawn_sleep_after_every),
+      WORLD_TEST(the_time_is_told_twice),
       WORLD_TEST(http_answers_and_fails),
       WORLD_TEST(rest_decodes_and_says_what_was_refused),
       WORLD_TEST(waiting_works_across_pcall_and_the_scripts_own_coroutines),
