@@ -179,8 +179,11 @@ local function watchers(self)
     self.last_body = body
   end
 
-  function watch.log(level, shard_id, text)
-    self.lines[#self.lines + 1] = { level = level, shard_id = shard_id, text = text, at = now(self) }
+  function watch.log(level, shard_id, text, fields)
+    if next(fields) == nil then fields = nil end
+    self.lines[#self.lines + 1] = {
+      level = level, shard_id = shard_id, text = text, fields = fields, at = now(self),
+    }
   end
 
   function watch.fault(what, message)

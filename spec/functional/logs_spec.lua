@@ -154,6 +154,36 @@ end)
     assert.same({}, listed)
   end)
 
+  it("has the fields of scripts, as JSON and as text, and no secret in them", function()
+    local script = [[
+local gateway = require "tidegate"
+gateway.on("TYPING_START", function(event)
+  local token = os.getenv "DISCORD_TOKEN"
+  gateway.log.info("user %s", event.data.user_id, {
+    shard = 1, guild = "7", rtt = 1.5, count = 3, late = true, words = "two words \255", token = token,
+    code = 4000, empty = "", none = gateway.json.null,
+  })
+  gateway.log.info("a field alone", { token = ("x"):rep(4090) .. token, z = token })
+end)
+]]
+    local s = scene.start { bot = false, script = script, env = { LOG_FORMAT = "json" }, reload = false }
+    s:type "5"
+    s.gateway:wait_for_log "a field alone[^\n]*\n"
+    local line = cjson.decode(s.gateway.stderr:match '({[^\n]*"message":"user 5"[^\n]*})\n')
+    line.time = nil
+    assert.same({
+      level = "info", role = "worker", worker = 0, shard = 1, message = "user 5", guild = "7", rtt = 1.5,
+      count = 3, late = true, words = "two words \239\191\189", token = "***", code = 4000, empty = "",
+    }, line)
+    s.gateway:stop()
+    s:again { env = { LOG_FORMAT = false } }
+    s:type "6"
+    s.gateway:wait_for_log(table.concat {
+      'worker 0 shard 1: user 6 code=4000 count=3 empty="" guild=7 late=true rtt=1.5 ',
+      'token=%*%*%* words="two words [^"]+"\n',
+    })
+  end)
+
   it("follows the level and the form that a reload sets", function()
     local function script(level, format)
       return ([[

@@ -223,8 +223,11 @@ static void copy_fields(const struct tg_log_field *given, struct tg_log_field *f
   for (; given->key != TG_KEY_END && count < TG_LOG_FIELDS_MAX; given++) {
     struct tg_log_field *field = &fields[count++];
     *field = *given;
-    if (!given->text || !tg_log_key_is_text(given->key) || size < 2)
+    if (!given->text || !tg_log_key_is_text(given->key))
       continue;
+    field->text = "";
+    if (size < 2)
+      continue; /* never the given text, which may have secrets in it */
     if ((size_t)snprintf(texts, size, "%s", given->text) >= size)
       cut(texts, size);
     make_safe(texts);
@@ -260,7 +263,7 @@ static void write_line(enum tg_log_level level, int shard_id, const struct tg_lo
   if (the_log.sink) {
     char message[TG_LOG_LINE_MAX];
     tg_log_line_message(&line, message, sizeof message);
-    the_log.sink(the_log.sink_ctx, level, shard_id, message);
+    the_log.sink(the_log.sink_ctx, level, shard_id, message, fields);
     return;
   }
   tg_log_tick();

@@ -51,7 +51,8 @@ void tg_log_set_terminal(bool terminal);
 void tg_log_set_journal(bool journal);
 
 /* From here on lines go to `sink` instead of standard error; NULL: back there. */
-typedef void tg_log_sink(void *ctx, enum tg_log_level level, int shard_id, const char *text);
+typedef void tg_log_sink(void *ctx, enum tg_log_level level, int shard_id, const char *text,
+                         const struct tg_log_field *fields);
 void tg_log_set_sink(tg_log_sink *sink, void *ctx);
 
 /* Shows what was held back once its time is over; to be called now and then. */

@@ -41,7 +41,7 @@
   X(HELD, "held", false)             /* how many lines were not shown */
 
 #define X(key, name, is_text) TG_KEY_##key,
-enum tg_log_key { TG_KEY_NONE, TG_LOG_KEYS(X) TG_KEY_END };
+enum tg_log_key { TG_KEY_NONE, TG_LOG_KEYS(X) TG_KEY_NAMED, TG_KEY_END };
 #undef X
 
 struct tg_log_field {
@@ -49,6 +49,10 @@ struct tg_log_field {
   int64_t number;
   const char *text;
   bool told; /* the message has it already: a field in JSON alone */
+
+  /* Of TG_KEY_NAMED, which a script has named itself; its value is the text. */
+  const char *name; /* lower-case letters, digits and _ */
+  bool plain;       /* the text is a number, true or false: JSON as it stands */
 };
 
 enum { TG_LOG_FIELDS_MAX = 12 };
@@ -64,3 +68,6 @@ enum { TG_LOG_FIELDS_MAX = 12 };
 #define TG_NONE {.key = TG_KEY_NONE}
 
 bool tg_log_key_is_text(enum tg_log_key key);
+
+/* Of a field; NULL: TG_KEY_NONE, TG_KEY_NAMED. */
+const char *tg_log_key_name(enum tg_log_key key);

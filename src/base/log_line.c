@@ -21,12 +21,24 @@ const char *tg_log_level_name(enum tg_log_level level)
 
 bool tg_log_key_is_text(enum tg_log_key key)
 {
-  return keys[key].is_text;
+  return key == TG_KEY_NAMED || keys[key].is_text;
+}
+
+const char *tg_log_key_name(enum tg_log_key key)
+{
+  return key == TG_KEY_NAMED ? NULL : keys[key].name;
+}
+
+static const char *name_of(const struct tg_log_field *field)
+{
+  return field->key == TG_KEY_NAMED ? field->name : keys[field->key].name;
 }
 
 static bool is_left_out(const struct tg_log_field *field)
 {
-  return field->key == TG_KEY_NONE || (keys[field->key].is_text && (!field->text || !*field->text));
+  if (field->key == TG_KEY_NONE || field->key == TG_KEY_NAMED)
+    return field->key == TG_KEY_NONE;
+  return keys[field->key].is_text && (!field->text || !*field->text);
 }
 
 /* ---- text ---- */
@@ -48,7 +60,7 @@ static void put(struct place *place, const char *text, size_t length)
 static void put_value(struct place *place, const char *text)
 {
   static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/+@%*()[],";
-  if (text[strspn(text, plain)] == '\0') {
+  if (*text && text[strspn(text, plain)] == '\0') {
     put(place, text, strlen(text));
     return;
   }
@@ -71,10 +83,10 @@ static void put_fields(struct place *place, const struct tg_log_field *field)
     if (is_left_out(field) || field->told)
       continue;
     put(place, " ", 1);
-    put(place, keys[field->key].name, strlen(keys[field->key].name));
+    put(place, name_of(field), strlen(name_of(field)));
     put(place, "=", 1);
     snprintf(number, sizeof number, "%lld", (long long)field->number);
-    if (keys[field->key].is_text)
+    if (tg_log_key_is_text(field->key))
       put_value(place, field->text);
     else
       put(place, number, strlen(number));
@@ -118,6 +130,15 @@ size_t tg_log_line_text(const struct tg_log_line *line, const char *time, const 
 
 /* ---- JSON ---- */
 
+static json_t *value_of(const struct tg_log_field *field)
+{
+  json_t *plain =
+      field->key == TG_KEY_NAMED && field->plain ? json_loads(field->text, JSON_DECODE_ANY, NULL) : NULL;
+  if (plain) /* else it was masked */
+    return plain;
+  return tg_log_key_is_text(field->key) ? tg_json_text(field->text) : json_integer(field->number);
+}
+
 char *tg_log_line_json(const struct tg_log_line *line, const char *time, size_t *length)
 {
   json_t *object =
@@ -130,8 +151,7 @@ char *tg_log_line_json(const struct tg_log_line *line, const char *time, size_t 
   json_object_set_new(object, "message", tg_json_text(line->text));
   for (const struct tg_log_field *field = line->fields; field->key != TG_KEY_END; field++) {
     if (!is_left_out(field))
-      json_object_set_new(object, keys[field->key].name,
-                          keys[field->key].is_text ? tg_json_text(field->text) : json_integer(field->number));
+      json_object_set_new(object, name_of(field), value_of(field));
   }
   char *bytes = object ? json_dumps(object, JSON_COMPACT) : NULL;
   json_decref(object);

@@ -136,27 +136,6 @@ static int l_has_source(lua_State *L)
   return 1;
 }
 
-/* ---- log ---- */
-
-/* core.log(level, text) */
-static int l_log(lua_State *L)
-{
-  struct tg_state *state = tg_state_of(L);
-  int level = (int)luaL_checkinteger(L, 1);
-  const char *text = luaL_checkstring(L, 2);
-  int shard_id = state->running ? state->running->shard_id : state->shard_id;
-  if (level >= TG_DEBUG && level <= TG_ERROR)
-    tg_log((enum tg_log_level)level, shard_id, "%s", text);
-  return 0;
-}
-
-/* core.log_on(level): whether such a line would be written */
-static int l_log_on(lua_State *L)
-{
-  lua_pushboolean(L, tg_log_on((enum tg_log_level)luaL_checkinteger(L, 1)));
-  return 1;
-}
-
 /* ---- coroutines ---- */
 
 /* coroutine.yield(...): a coroutine of the host has nobody to yield to. */
@@ -254,8 +233,6 @@ int tg_open_core(lua_State *L)
                                        {"rest", l_rest},
                                        {"read_source", l_read_source},
                                        {"has_source", l_has_source},
-                                       {"log", l_log},
-                                       {"log_on", l_log_on},
                                        {"yield", l_yield},
                                        {"pass", l_pass},
                                        {"failure", l_failure},
@@ -303,6 +280,7 @@ int tg_open_core(lua_State *L)
   tg_bind_broadcast(L);
   tg_bind_http(L);
   tg_bind_metrics(L);
+  tg_bind_log(L);
   tg_bind_utf8(L);
   tg_bind_crypto(L);
   return 1;

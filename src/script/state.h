@@ -411,5 +411,6 @@ void tg_bind_http(lua_State *L);    /* adds http to the table on top */
 void tg_bind_timers(lua_State *L);  /* adds sleep, spawn, after, every */
 void tg_bind_broadcast(lua_State *L); /* adds broadcast */
 void tg_bind_metrics(lua_State *L); /* adds metric */
+void tg_bind_log(lua_State *L);     /* adds log, log_on, log_fields */
 void tg_bind_utf8(lua_State *L);    /* adds utf8 */
 void tg_bind_crypto(lua_State *L);  /* adds crypto */

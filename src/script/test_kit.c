@@ -54,11 +54,26 @@ json_t *tg_kit_tell(struct tg_kit *kit, const char *name, json_t *args)
   return telling.answer;
 }
 
-static void on_log(void *ctx, enum tg_log_level level, int shard_id, const char *text)
+/* Those that the script has named: numbers and booleans are JSON as they stand. */
+static json_t *named_fields(const struct tg_log_field *field)
+{
+  json_t *named = json_object();
+  for (; field->key != TG_KEY_END; field++) {
+    if (field->key != TG_KEY_NAMED)
+      continue;
+    json_t *plain = field->plain ? json_loads(field->text, JSON_DECODE_ANY, NULL) : NULL;
+    json_object_set_new(named, field->name, plain ? plain : tg_json_text(field->text));
+  }
+  return named;
+}
+
+static void on_log(void *ctx, enum tg_log_level level, int shard_id, const char *text,
+                   const struct tg_log_field *fields)
 {
   static const char *const levels[] = {"debug", "info", "warn", "error"};
   json_t *shard = shard_id == TG_NO_SHARD ? json_null() : json_integer(shard_id);
-  json_t *args = json_pack("[s, o, o]", levels[level], shard, tg_json_text(text));
+  json_t *args =
+      json_pack("[s, o, o, o]", levels[level], shard, tg_json_text(text), named_fields(fields));
   json_decref(tg_kit_tell(ctx, "log", args));
 }
 

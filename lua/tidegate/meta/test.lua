@@ -205,7 +205,8 @@ function kit:broadcasts(topic) end
 ---@class tidegate.KitLine
 ---@field level "debug"|"info"|"warn"|"error"
 ---@field shard_id? integer
----@field text string
+---@field text string As in the log, with its fields.
+---@field fields? table<string, string|number|boolean> Those that the script has given, but `shard`.
 ---@field at integer
 
 ---The lines of the log: all, those of a level, or those that contain `part`.

@@ -2,7 +2,9 @@
 
 -- gateway.log, gateway.json, gateway.utf8, gateway.crypto, gateway.metrics.
 
----One line each; with arguments, `text` is a format as of string.format.
+---One line each; with arguments, `text` is a format as of string.format. A table behind them gives fields:
+---names of lower-case letters, digits and _, with strings, numbers or booleans; `shard` is the shard that the
+---line is about.
 ---@class tidegate.Log
 local log = {}
 

@@ -9,6 +9,7 @@
 --   run, gives  Lua that is run inside of the script, and what it returns (errors by their words)
 --   raises      or what it raises
 --   asks        the body of the request that was made, the first or the one that is named by `which`
+--   fields      those of the first line of the log
 --   logs        parts of lines that have to be in the log; `silent`: of lines that must not be there
 
 local LARGE, DEEP = "a number is too large (1.8e308 is the largest)", ("["):rep(257) .. ("]"):rep(257)
@@ -285,6 +286,32 @@ local ROWS = {
         return later - wall, then_ - monotonic, math.floor(later / 1000) == os.time()
       end]], run = "return gateway.state.passed()", gives = { 1500, 1500, true } },
 
+  { "a line has the fields of the table behind its arguments", run = [[
+      gateway.log.info("text", { user = "a b", n = 2 })
+      gateway.log.info("shard %d of %s", 7, "x", { shard = 7, share = 0.25, new = true })
+      gateway.log.info("100% done", { n = 2 ^ 53 })
+      gateway.log.info("%s", setmetatable({}, { __tostring = function() return "own words" end }))
+      gateway.log.info("as decoded", gateway.json.decode '{"a":"b","c":null}')]],
+    logs = {
+      'text n=2 user="a b"', "shard 7 of x new=true share=0.25", "100% done n=9007199254740992", "own words",
+      "as decoded a=b",
+    }, lines = 5, fields = { user = "a b", n = 2 } },
+  { "a field with a wrong name is refused",
+    run = "gateway.log.info('x', { ['two words'] = 1 })",
+    raises = "gateway.log.info: the field 'two words' needs a name of lower-case letters, digits and _" },
+  { "a field with a name of the line's is refused", run = "gateway.log.warn('x', { message = 'y' })",
+    raises = "gateway.log.warn: the field 'message' is the gateway's own; take another name" },
+  { "a field with the name of one of the gateway's keeps its type",
+    run = "gateway.log.info('x', { code = 'y' })",
+    raises = "the field 'code' is a number, as in the gateway's own lines, not a string" },
+  { "a field that is a table is refused", run = "gateway.log.info('x', { a = {} })",
+    raises = "the field 'a' is a table; fields are strings, numbers, true or false" },
+  { "a list is refused as fields", run = "gateway.log.info('x', { 'a' })",
+    raises = "the field '1' needs a name of lower-case letters, digits and _" },
+  { "more than 12 fields are refused", run = [[
+      local fields = {}
+      for i = 1, 13 do fields["f" .. i] = i end
+      gateway.log.info("x", fields)]], raises = "13 fields; 12 are the most" },
   { "a negative number of bytes is refused", run = [[return gateway.utf8.cut("a", -1)]],
     raises = "expected a number of bytes (0 or more)" },
 }
@@ -403,6 +430,7 @@ local function check(row)
   for _, part in ipairs(row.silent or {}) do
     assert(not kit:log(part)[1], part .. " is in " .. all_lines(kit))
   end
+  if row.fields then assert.same(row.fields, kit:log()[1].fields) end
   if row.lines then assert.equal(row.lines, #kit:log(), all_lines(kit)) end
 end
 

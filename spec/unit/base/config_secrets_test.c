@@ -23,9 +23,10 @@ static const char *no_environment(const char *name)
 
 static char logged[4096];
 
-static void keep_log(void *ctx, enum tg_log_level level, int shard_id, const char *text)
+static void keep_log(void *ctx, enum tg_log_level level, int shard_id, const char *text,
+                     const struct tg_log_field *fields)
 {
-  (void)ctx, (void)level, (void)shard_id;
+  (void)ctx, (void)level, (void)shard_id, (void)fields;
   snprintf(logged, sizeof logged, "%s", text);
 }
 

@@ -45,6 +45,23 @@ static void fields_follow_the_message(void **state)
              "\"message\":\"disconnected\",\"code\":4000,\"reason\":\"Unknown error\",\"delay\":-1}\n");
 }
 
+static void scripts_name_their_own_fields(void **state)
+{
+  (void)state;
+  const struct tg_log_field fields[] = {{.key = TG_KEY_NAMED, .name = "user", .text = "a b"},
+                                        {.key = TG_KEY_NAMED, .name = "share", .text = "0.5", .plain = true},
+                                        {.key = TG_KEY_NAMED, .name = "new", .text = "true", .plain = true},
+                                        {.key = TG_KEY_NAMED, .name = "none", .text = ""},
+                                        {.key = TG_KEY_NAMED, .name = "masked", .text = "***", .plain = true},
+                                        {.key = TG_KEY_END}};
+  struct tg_log_line given = line("m", fields);
+  check_text(&given, "now", "  ",
+             "now warn  worker 2 shard 7: m user=\"a b\" share=0.5 new=true none=\"\" masked=***\n");
+  check_json(&given, "{\"time\":\"now\",\"level\":\"warn\",\"role\":\"worker\",\"worker\":2,\"shard\":7,"
+                     "\"message\":\"m\",\"user\":\"a b\",\"share\":0.5,\"new\":true,\"none\":\"\","
+                     "\"masked\":\"***\"}\n");
+}
+
 static void fields_stand_in_the_first_line(void **state)
 {
   (void)state;
@@ -126,6 +143,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(fields_follow_the_message),
+      cmocka_unit_test(scripts_name_their_own_fields),
       cmocka_unit_test(fields_stand_in_the_first_line),
       cmocka_unit_test(what_is_told_is_in_json_alone),
       cmocka_unit_test(what_is_missing_is_left_out),
