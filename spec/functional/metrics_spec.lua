@@ -142,6 +142,51 @@ gateway.filter("MESSAGE_CREATE", function() end)
     end
   end)
 
+  it("begin at the start of the gateway, all of them, and go on when a worker is replaced", function()
+    local s = two_workers("", { reload = false })
+    local guilds = #s.fake:guilds()
+    s.fake:emit { count = 10 }
+    s:wait_delivered()
+    local all = guilds + 4 + 40 -- a READY each
+    wait_for(s, "what was delivered", function(metrics)
+      return metrics:sum "tidegate_shard_delivered_total" == all
+    end)
+    uv.kill(s.gateway:worker_pids()[1], "sigkill")
+    s:wait_counter("resumes_ok", 2)
+    local metrics = wait_for(s, "the worker to be back", function(now)
+      return now:sum "tidegate_shard_resumes_total" == 2 and now:sum "tidegate_shard_queue_events" == 0
+    end)
+    for _, of in ipairs { "shard", "events" } do
+      assert.is_true(metrics:sum(("tidegate_%s_received_total"):format(of)) >= all)
+      assert.is_true(metrics:sum(("tidegate_%s_delivered_total"):format(of)) >= all)
+    end
+    assert.equal(4, metrics:sum "tidegate_shard_identifies_total")
+
+    s.bot:answer(function() return 503 end)
+    s.fake:emit { count = 3, shard = 0 }
+    wait_for(s, "what waits", function(now) return now:sum "tidegate_shard_queue_events" == 3 end)
+    s.gateway:stop()
+    s.bot:answer(nil)
+    s:again()
+    s:wait_delivered()
+    metrics = wait_for(s, "the rest", function(now)
+      return now:sum "tidegate_shard_resumes_total" == 4 and now:sum "tidegate_shard_queue_events" == 0
+    end)
+    local received = metrics:sum "tidegate_shard_received_total"
+    local delivered = metrics:sum "tidegate_shard_delivered_total"
+    local recovered = metrics:value("tidegate_shard_recovered_total", { shard = 0 })
+    assert.equal(3, recovered)
+    assert.is_true(received < all)
+    assert.equal(received + recovered, delivered)
+    assert.equal(received, metrics:sum "tidegate_events_received_total")
+    assert.equal(delivered, metrics:sum "tidegate_events_delivered_total")
+    assert.equal(delivered, s.gateway:control("GET", "/status"):json().queue.delivered)
+    for _, name in ipairs { "identifies", "reconnects", "dropped", "dead", "gaps" } do
+      assert.equal(0, metrics:sum(("tidegate_shard_%s_total"):format(name)), name)
+    end
+    assert.is_nil(metrics:value("tidegate_shard_closes_total", { shard = 0, code = 1006 }))
+  end)
+
   it("count closes by their code", function()
     local s = two_workers ""
     for times, code in ipairs { 4000, 4999 } do

@@ -13,6 +13,8 @@ static const struct {
 } counters[] = {
 #define FIELD(field) offsetof(struct tg_shard_row, field)
     {"tidegate_shard_received_total", "Events received, replayed ones left out.", FIELD(received)},
+    {"tidegate_shard_recovered_total", "Events received before the start that waited in the logs then.",
+     FIELD(recovered)},
     {"tidegate_shard_filtered_total", "Events dropped by filters and caches.", FIELD(filtered)},
     {"tidegate_shard_delivered_total", "Events the event handler has accepted.", FIELD(delivered)},
     {"tidegate_shard_retried_total", "Deliveries that failed and were tried again.", FIELD(retried)},

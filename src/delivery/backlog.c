@@ -96,6 +96,7 @@ static void take_over(struct opening *opening, const char *name)
   source->delivery = delivery;
   source->directory = tg_buf_take(&path);
   source->order = opening->count++;
+  source->older = strstr(name, opening->stamp) == NULL;
   char reader[32];
   snprintf(reader, sizeof reader, "worker-%d", delivery->worker_id);
   struct tg_event_log_options options = {
@@ -379,10 +380,27 @@ static void watch_turns(struct tg_delivery *delivery)
   delivery->open_handles += 2;
 }
 
+/* Once: a worker that takes the place of another finds again what is left of it. */
+static void count_recovered(struct tg_lane *lane)
+{
+  uint64_t events = 0;
+  for (struct tg_source *source = lane->delivery->sources; source; source = source->next) {
+    struct tg_log_figures figures = {.events = 0};
+    if (source->older)
+      tg_event_log_shard_figures(source->log, lane->shard_id, &figures);
+    events += figures.events;
+  }
+  if (atomic_load(&lane->row->recovered) == 0)
+    tg_count_by(&lane->row->recovered, events);
+}
+
 static void begin_lanes(struct tg_delivery *delivery)
 {
   for (struct tg_source *source = delivery->sources; source; source = source->next)
     tg_lanes_begin(delivery, source);
+  for (int i = 0; i < delivery->lane_count; i++)
+    if (delivery->lanes[i])
+      count_recovered(delivery->lanes[i]);
   tg_interactions_recover(delivery);
   tg_backlog_tend(delivery);
   for (int i = 0; i < delivery->lane_count; i++)

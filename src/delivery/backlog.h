@@ -24,7 +24,8 @@ struct tg_source {
   struct tg_delivery *delivery;
   struct tg_event_log *log;
   char *directory;
-  int order; /* grows from old to new */
+  int order;  /* grows from old to new */
+  bool older; /* than this run of the gateway */
 };
 
 /* Events that are lost, for the row, the program's log and the event handler. */

@@ -190,6 +190,7 @@ void tg_manager_begin(struct tg_manager *manager)
     return;
   }
   tg_shard_table_set_bot(manager->table, manager->bot_with_intents);
+  tg_shard_table_clear_counters(manager->table);
   assign_workers(manager);
   tg_slots_begin(manager);
   int count = tg_manager_shard_count(manager);

@@ -205,6 +205,20 @@ void tg_shard_table_set_bot(struct tg_shard_table *table, uint64_t bot)
   ((struct header *)table->memory)->bot = bot;
 }
 
+void tg_shard_table_clear_counters(struct tg_shard_table *table)
+{
+  for (int i = 0; i < table->total; i++) {
+    struct tg_shard_row *row = tg_shard_table_row(table, i);
+    _Atomic uint64_t *const counters[] = {
+        &row->received, &row->filtered, &row->delivered, &row->retried,    &row->dropped,    &row->dead,
+        &row->replayed, &row->gaps,     &row->resumes,   &row->reconnects, &row->identifies, &row->recovered};
+    for (size_t k = 0; k < sizeof counters / sizeof counters[0]; k++)
+      atomic_store(counters[k], 0);
+    for (int place = 0; place < TG_CLOSE_CODES; place++)
+      atomic_store(&row->closes[place], 0);
+  }
+}
+
 void tg_shard_table_close(struct tg_shard_table *table)
 {
   if (!table)

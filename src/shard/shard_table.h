@@ -61,6 +61,7 @@ struct tg_shard_row {
   _Atomic uint64_t delivered_sequence; /* the event handler has all up to here */
   _Atomic uint64_t queued_events, queued_bytes;
   _Atomic int64_t oldest_queued_at; /* wall clock; 0: nothing waits */
+  /* Counters, these and the next: since the start of the gateway. */
   _Atomic uint64_t received, filtered, delivered, retried, dropped, dead, replayed, gaps;
   _Atomic uint64_t reconnects, resumes, identifies;
   _Atomic int32_t last_close_code;
@@ -69,6 +70,7 @@ struct tg_shard_row {
   /* Handlers of the script were started for all events up to here, of this session:
    * if that was the end of the worker, they are not started for these again. */
   _Atomic uint64_t handled_epoch, handled_sequence;
+  _Atomic uint64_t recovered; /* counter: events of earlier runs that were in the logs */
 };
 
 /* The epoch of the session that follows the one of epoch `last`. Where nothing is
@@ -91,6 +93,9 @@ struct tg_shard_table *tg_shard_table_open(const char *state_dir, int total, uin
                                            struct tg_error *error);
 /* The manager notes whose table it is, for tg_shard_table_peek(). */
 void tg_shard_table_set_bot(struct tg_shard_table *table, uint64_t bot);
+/* The gateway starts: all counters begin at 0. For the manager, while no worker
+ * runs; those that come later go on counting. */
+void tg_shard_table_clear_counters(struct tg_shard_table *table);
 void tg_shard_table_close(struct tg_shard_table *table);
 
 int tg_shard_table_total(const struct tg_shard_table *table);

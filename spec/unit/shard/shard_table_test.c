@@ -134,6 +134,41 @@ static void a_half_written_session_is_not_used(void **state)
   tg_shard_table_close(table);
 }
 
+/* They begin with the gateway; what the next start needs stays. */
+static void counters_are_cleared(void **state)
+{
+  (void)state;
+  struct tg_shard_table *table = tg_shard_table_open(directory, 2, 7, NULL);
+  struct tg_shard_row *row = tg_shard_table_row(table, 1);
+  _Atomic uint64_t *const counters[] = {&row->received, &row->filtered,   &row->delivered,  &row->retried,
+                                        &row->dropped,  &row->dead,       &row->replayed,   &row->gaps,
+                                        &row->resumes,  &row->reconnects, &row->identifies, &row->recovered};
+  enum { COUNTERS = sizeof counters / sizeof counters[0] };
+  for (int i = 0; i < COUNTERS; i++)
+    atomic_store(counters[i], 5);
+  atomic_store(&row->closes[tg_close_place(4000)], 5);
+  atomic_store(&row->guilds, 5);
+  atomic_store(&row->unheard, 5);
+  atomic_store(&row->handled_epoch, 5);
+  atomic_store(&row->handled_sequence, 5);
+  atomic_store(&row->delivered_sequence, 5);
+  struct tg_session session = {.id = "abc", .epoch = 5, .sequence = 5}, found;
+  tg_session_store(row, &session);
+  tg_shard_table_clear_counters(table);
+  for (int i = 0; i < COUNTERS; i++)
+    assert_int_equal(atomic_load(counters[i]), 0);
+  for (int place = 0; place < TG_CLOSE_CODES; place++)
+    assert_int_equal(atomic_load(&row->closes[place]), 0);
+  assert_int_equal(atomic_load(&row->guilds), 5);
+  assert_int_equal(atomic_load(&row->unheard), 5);
+  assert_int_equal(atomic_load(&row->handled_epoch), 5);
+  assert_int_equal(atomic_load(&row->handled_sequence), 5);
+  assert_int_equal(atomic_load(&row->delivered_sequence), 5);
+  assert_true(tg_session_load(row, &found));
+  assert_int_equal(found.sequence, 5);
+  tg_shard_table_close(table);
+}
+
 static void peek_knows_whose_table_it_is(void **state)
 {
   (void)state;
@@ -167,9 +202,12 @@ int main(void)
 {
 #define IN_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
   const struct CMUnitTest tests[] = {
-      IN_DIRECTORY(sessions_outlive_the_process),    IN_DIRECTORY(the_durable_sequence_is_where_to_resume),
-      IN_DIRECTORY(another_bot_starts_empty),        IN_DIRECTORY(a_half_written_session_is_not_used),
-      IN_DIRECTORY(peek_knows_whose_table_it_is),    IN_DIRECTORY(garbage_in_the_file_is_replaced),
+      IN_DIRECTORY(sessions_outlive_the_process),
+      IN_DIRECTORY(the_durable_sequence_is_where_to_resume),
+      IN_DIRECTORY(another_bot_starts_empty),
+      IN_DIRECTORY(a_half_written_session_is_not_used),
+      IN_DIRECTORY(counters_are_cleared),            IN_DIRECTORY(peek_knows_whose_table_it_is),
+      IN_DIRECTORY(garbage_in_the_file_is_replaced),
       IN_DIRECTORY(epochs_go_on_in_an_empty_table),
       cmocka_unit_test(an_epoch_follows_the_last_one_or_is_the_time),
   };
