@@ -222,6 +222,17 @@ describe("gateway.manager:request_members", function()
     s.gateway:wait_for_log "ids: 0 members, 2 not found"
   end)
 
+  it("fails at RATE_LIMITED that does not say which request it means; others go on", function()
+    local s = members([[
+  request("first", guild, { query = "", limit = 0 })
+  gateway.spawn(function() request("limited", guild, { query = "", limit = 0 }) end)
+  request("ids", guild, { user_ids = { "9" } })
+]], { fake = { limited_nonce = false } })
+    s.gateway:wait_for_log "first: 3 members"
+    s.gateway:wait_for_log "limited: nil, rate_limited"
+    s.gateway:wait_for_log "ids: 0 members, 1 not found"
+  end)
+
   it("obeys RATE_LIMITED, when there is time", function()
     local s = members([[
   request("first", guild, { query = "", limit = 0 })

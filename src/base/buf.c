@@ -61,6 +61,21 @@ void tg_buf_printf(struct tg_buf *buf, const char *format, ...)
   va_end(again);
 }
 
+void tg_buf_put_json(struct tg_buf *buf, const char *text, size_t length)
+{
+  tg_buf_puts(buf, "\"");
+  for (const char *at = text, *end = text + length; at < end; at++) {
+    unsigned char c = (unsigned char)*at;
+    if (c == '"' || c == '\\')
+      tg_buf_printf(buf, "\\%c", c);
+    else if (c < 0x20)
+      tg_buf_printf(buf, "\\u%04x", c);
+    else
+      tg_buf_append(buf, at, 1);
+  }
+  tg_buf_puts(buf, "\"");
+}
+
 void tg_buf_consume(struct tg_buf *buf, size_t length)
 {
   if (length == 0)

@@ -28,6 +28,8 @@ char *tg_buf_reserve(struct tg_buf *buf, size_t extra);
 void tg_buf_append(struct tg_buf *buf, const void *bytes, size_t length);
 void tg_buf_puts(struct tg_buf *buf, const char *text);
 void tg_buf_printf(struct tg_buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The text as a JSON string, with quotes and escapes. */
+void tg_buf_put_json(struct tg_buf *buf, const char *text, size_t length);
 
 /* Removes the first `length` bytes. */
 void tg_buf_consume(struct tg_buf *buf, size_t length);

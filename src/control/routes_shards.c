@@ -4,16 +4,7 @@
 #include "manager/status.h"
 
 #include <inttypes.h>
-
-/* Discord's session ids are plain; whatever else one may be is not shown. */
-static bool is_plain(const char *text)
-{
-  for (; *text; text++) {
-    if (*text < ' ' || *text > '~' || *text == '"' || *text == '\\')
-      return false;
-  }
-  return true;
-}
+#include <string.h>
 
 /* With the id of a session and the token anybody can go on with it, so that it is shown only to who knows the
  * secret. */
@@ -27,8 +18,10 @@ static void put_shard(struct tg_buf *out, struct tg_manager *manager, int shard_
   tg_buf_printf(out, "{\"workerId\":%d,\"shardId\":%d,\"rtt\":%d,\"state\":\"%s\"", worker_id, shard_id,
                 (int)atomic_load(&row->rtt),
                 tg_shard_state_name((enum tg_shard_state)atomic_load(&row->state)));
-  if (with_session && live && is_plain(session.id))
-    tg_buf_printf(out, ",\"sessionId\":\"%s\"", session.id);
+  if (with_session && live) {
+    tg_buf_puts(out, ",\"sessionId\":");
+    tg_buf_put_json(out, session.id, strlen(session.id));
+  }
   tg_buf_printf(
       out, ",\"sequence\":%" PRIu64 ",\"delivered\":%" PRIu64 ",\"queued\":%" PRIu64 ",\"generation\":%d}",
       live ? session.sequence : 0, (uint64_t)atomic_load(&row->delivered_sequence),

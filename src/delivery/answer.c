@@ -139,7 +139,7 @@ static void bury(struct answer *answer)
   struct tg_lane *lane = answer->lane;
   struct tg_queued *event = answer->event;
   struct tg_envelope envelope;
-  char marker[TG_MARKER_MAX];
+  char marker[TG_MARKER_MAX], name[TG_MARKER_MAX];
   const struct tg_config *config = lane->delivery->config;
   struct tg_strings secrets = tg_config_secrets(config);
   struct tg_dead_letter letter = {
@@ -152,8 +152,8 @@ static void bury(struct answer *answer)
       .message = message_of(lane, event, marker),
       .secrets = &secrets,
   };
-  if (tg_envelope_scan(letter.message.at, letter.message.length, &envelope) && envelope.name.at)
-    letter.name = envelope.name;
+  if (tg_envelope_scan(letter.message.at, letter.message.length, &envelope))
+    letter.name = tg_envelope_name(&envelope, name, sizeof name);
   struct tg_error error = {0};
   bool written =
       config->state_dir && tg_dead_letter_write(config->state_dir, TG_DEAD_FILE_BYTES, &letter, &error);

@@ -315,8 +315,9 @@ void tg_scripted_free(struct tg_delivery *delivery);
 /* post.c */
 void tg_posts_free(struct tg_delivery *delivery);
 
-/* queue.c: an event as scripts see it. `marker`: room for the text of one. */
-void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char marker[TG_MARKER_MAX],
+/* queue.c: an event as scripts see it. `text`: room for what does not stand in its bytes,
+ * the text of a marker or a name that has escapes. */
+void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char text[TG_MARKER_MAX],
                      struct tg_event *event);
 
 /* How many events wait, in memory and in the logs. */

@@ -20,14 +20,14 @@ static enum tg_guild_create guild_create_of(struct tg_span body)
   return TG_GUILD_NONE;
 }
 
-void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char marker[TG_MARKER_MAX],
+void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char text[TG_MARKER_MAX],
                      struct tg_event *event)
 {
   static const char gap_name[] = "GATEWAY_GAP";
   struct tg_span body = tg_queued_body(queued);
   struct tg_envelope envelope;
   if (queued->gap)
-    body = (struct tg_span){marker, tg_gap_text(marker, lane->shard_id, queued)};
+    body = (struct tg_span){text, tg_gap_text(text, lane->shard_id, queued)};
   *event = (struct tg_event){
       .type = queued->type,
       .shard_id = lane->shard_id,
@@ -47,7 +47,7 @@ void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char 
   else
     tg_json_find(body.at, body.at + body.length, "message", &event->raw);
   if (tg_envelope_scan(event->raw.at, event->raw.length, &envelope)) {
-    event->name = envelope.name;
+    event->name = tg_envelope_name(&envelope, text, TG_MARKER_MAX);
     event->data = envelope.data;
   }
   if (queued->type == TG_EVENT_GUILD_CREATE)

@@ -26,8 +26,9 @@
  *   {"count": 100, "size": 1400, "rate": 50, "guild": "id", WHO}
  *       numbered MESSAGE_CREATE, `count` for each shard (or for one guild);
  *       without rate as fast as they are taken, else so many a second and shard
- *   {"event": "TYPING_START", "d": {...}, "guild": "id", WHO}
- *       one event; without WHO and guild by d.guild_id, if there is one
+ *   {"event": "TYPING_START", "d": {...}, "guild": "id", "t": "JSON", WHO}
+ *       one event; without WHO and guild by d.guild_id, if there is one. "t": what it says in the
+ *       place of its name, as JSON text
  *   {"text": "{\"op\":99}", WHO}
  *       one gateway message as it stands
  *   {"kind": "available" | "joined" | "stub" | "outage" | "left", "guild": "id", "bytes": n, "shard": n}

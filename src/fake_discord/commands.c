@@ -201,7 +201,7 @@ static void send_chunks(struct tg_fake_conn *conn, const json_t *d, json_t *memb
 static void send_rate_limited(struct tg_fake_conn *conn, const json_t *d, tg_ms left)
 {
   json_t *meta = json_pack("{s:O}", "guild_id", json_object_get(d, "guild_id"));
-  if (json_object_get(d, "nonce"))
+  if (json_object_get(d, "nonce") && conn->fake->settings.limited_nonce)
     json_object_set(meta, "nonce", json_object_get(d, "nonce"));
   dispatch(conn, "RATE_LIMITED",
            json_pack("{s:f, s:i, s:o}", "retry_after", (double)left / 1000, "opcode", 8, "meta", meta));

@@ -74,7 +74,7 @@ struct tg_fake_conn {
   /* A step that a fault has put off. */
   struct tg_fake_timer *delayed;
   struct tg_fake_identify *pending_identify;
-  char pending_session[40];
+  char pending_session[TG_FAKE_SESSION_ID_MAX + 1];
   uint64_t pending_seq;
 
   struct tg_fake_timer *closing; /* deadline of the close handshake, or time to cut */

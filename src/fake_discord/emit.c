@@ -45,7 +45,7 @@ static bool read_guild_id(const json_t *value, uint64_t *id)
 static json_t *emit_event(struct tg_fake *fake, const json_t *request, const struct tg_fake_target *target,
                           struct tg_error *error)
 {
-  static const char *const keys[] = {"event", "d", "guild", NULL};
+  static const char *const keys[] = {"event", "t", "d", "guild", NULL};
   const char *name = json_string_value(json_object_get(request, "event"));
   if (!tg_fake_check_keys(request, keys, error))
     return NULL;
@@ -53,7 +53,8 @@ static json_t *emit_event(struct tg_fake *fake, const json_t *request, const str
     return tg_fail(error, "type", "event: expected the name of an event"), NULL;
   const json_t *d = json_object_get(request, "d");
   char *text = d ? json_dumps(d, JSON_COMPACT | JSON_ENCODE_ANY) : strdup("{}");
-  struct tg_fake_event *event = tg_fake_event_new(name, text, strlen(text));
+  const char *t = json_string_value(json_object_get(request, "t"));
+  struct tg_fake_event *event = tg_fake_event_new_as(name, t, text, strlen(text));
   free(text);
   uint64_t guild_id;
   int count = 0;

@@ -6,13 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct tg_fake_event *tg_fake_event_new(const char *name, const char *data, size_t length)
+struct tg_fake_event *tg_fake_event_new_as(const char *name, const char *t, const char *data, size_t length)
 {
-  struct tg_fake_event *event = tg_alloc(sizeof *event + length);
+  size_t extra = t ? strlen(t) + 1 : 0;
+  struct tg_fake_event *event = tg_alloc(sizeof *event + length + extra);
   *event = (struct tg_fake_event){.references = 1, .length = length};
   snprintf(event->name, sizeof event->name, "%s", name);
   memcpy(event->data, data, length);
+  if (t)
+    event->t = memcpy(event->data + length, t, extra);
   return event;
+}
+
+struct tg_fake_event *tg_fake_event_new(const char *name, const char *data, size_t length)
+{
+  return tg_fake_event_new_as(name, NULL, data, length);
 }
 
 struct tg_fake_event *tg_fake_event_ref(struct tg_fake_event *event)

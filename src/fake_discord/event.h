@@ -12,12 +12,14 @@ struct tg_fake_event {
   bool once; /* READY and RESUMED are not replayed */
   char name[64];
   uint64_t number; /* running number of its shard; 0: not a numbered event */
+  const char *t;   /* as JSON text; NULL: the name in quotes */
   size_t length;
-  char data[]; /* d as JSON text */
+  char data[]; /* d as JSON text, and what `t` points to */
 };
 
 /* Copies; the caller holds the first reference. */
 struct tg_fake_event *tg_fake_event_new(const char *name, const char *data, size_t length);
+struct tg_fake_event *tg_fake_event_new_as(const char *name, const char *t, const char *data, size_t length);
 struct tg_fake_event *tg_fake_event_ref(struct tg_fake_event *event);
 void tg_fake_event_unref(struct tg_fake_event *event);
 

@@ -52,6 +52,16 @@ static void write_bot(struct tg_buf *out)
                    "\"discriminator\":\"1177\",\"bot\":true,\"avatar\":null}");
 }
 
+static void write_text(const struct tg_fake *fake, struct tg_buf *out, const char *key, const char *value)
+{
+  json_t *text = json_string(value);
+  char *written = json_dumps(text, JSON_ENCODE_ANY |
+                                       (fake->settings.escapes ? JSON_ESCAPE_SLASH | JSON_ENSURE_ASCII : 0));
+  tg_buf_printf(out, ",\"%s\":%s", key, written);
+  free(written);
+  json_decref(text);
+}
+
 struct tg_fake_event *tg_fake_make_ready(struct tg_fake_session *session)
 {
   struct tg_fake *fake = session->fake;
@@ -60,10 +70,11 @@ struct tg_fake_event *tg_fake_make_ready(struct tg_fake_session *session)
   tg_buf_puts(&out, "{\"v\":10,\"user_settings\":{},\"user\":");
   write_bot(&out);
   const char *url = fake->settings.resume_url[0] ? fake->settings.resume_url : fake->gateway_url;
-  tg_buf_printf(&out,
-                ",\"session_type\":\"normal\",\"session_id\":\"%s\",\"resume_gateway_url\":\"%s\","
-                "\"relationships\":[],\"private_channels\":[],\"presences\":[],\"guilds\":[",
-                session->id, url);
+  tg_buf_puts(&out, ",\"session_type\":\"normal\"");
+  if (fake->settings.session_id_size > 0)
+    write_text(fake, &out, "session_id", session->id);
+  write_text(fake, &out, "resume_gateway_url", url);
+  tg_buf_puts(&out, ",\"relationships\":[],\"private_channels\":[],\"presences\":[],\"guilds\":[");
   size_t at = 0;
   struct tg_fake_guild *guild;
   while ((guild = tg_fake_guild_next(fake, identify->shard_id, identify->total, &at)))

@@ -111,7 +111,10 @@ void tg_fake_resume_finish(struct tg_fake_conn *conn, const char *session_id, ui
     return;
   }
   tg_fake_session_attach(session, conn, seq + 1);
-  if (resumed) {
+  if (resumed && !conn->fake->settings.number_resumed) {
+    static const char text[] = "{\"t\":\"RESUMED\",\"s\":null,\"op\":0,\"d\":{}}";
+    tg_fake_conn_send(conn, text, sizeof text - 1);
+  } else if (resumed) {
     struct tg_fake_event *event = tg_fake_make_resumed();
     tg_fake_session_append(session, event);
     tg_fake_event_unref(event);

@@ -123,7 +123,14 @@ static void write_event(struct tg_fake_session *session, uint64_t s, struct tg_b
     return;
   struct tg_buf *text = &session->fake->text;
   text->length = 0;
-  tg_buf_printf(text, "{\"t\":\"%s\",\"s\":%" PRIu64 ",\"op\":0,\"d\":", event->name, s);
+  if (event->t)
+    tg_buf_printf(text, "{\"t\":%s,\"s\":", event->t);
+  else
+    tg_buf_printf(text, "{\"t\":\"%s\",\"s\":", event->name);
+  if (s == 1 && !session->fake->settings.number_ready)
+    tg_buf_puts(text, "null,\"op\":0,\"d\":");
+  else
+    tg_buf_printf(text, "%" PRIu64 ",\"op\":0,\"d\":", s);
   tg_buf_append(text, event->data, event->length);
   tg_buf_append(text, "}", 1);
   if (frames)
@@ -222,6 +229,19 @@ static void append_ready(struct tg_fake_session *session)
   }
 }
 
+/* Hex digits; with `escapes` there are some bytes in front that JSON may, or has to, escape. */
+static void make_id(struct tg_fake_session *session)
+{
+  const struct tg_fake_settings *settings = &session->fake->settings;
+  size_t size = settings->session_id_size > 0 ? (size_t)settings->session_id_size : 32;
+  size_t length = (size_t)snprintf(session->id, sizeof session->id, "%s",
+                                   settings->escapes ? "a/b\"c\\d\xc3\xa9" : "");
+  while (length < size)
+    length += (size_t)snprintf(session->id + length, size + 1 - length, "%016" PRIx64,
+                               tg_fake_random(session->fake));
+  session->id[size] = '\0';
+}
+
 struct tg_fake_session *tg_fake_session_new(struct tg_fake_conn *conn,
                                             const struct tg_fake_identify *identify)
 {
@@ -231,8 +251,7 @@ struct tg_fake_session *tg_fake_session_new(struct tg_fake_conn *conn,
   session->identify = *identify;
   session->version = conn->version;
   session->created_at = tg_fake_at(fake);
-  snprintf(session->id, sizeof session->id, "%016" PRIx64 "%016" PRIx64, tg_fake_random(fake),
-           tg_fake_random(fake));
+  make_id(session);
   const char *url = fake->settings.resume_url[0] ? fake->settings.resume_url : fake->gateway_url;
   host_of(url, session->resume_host, sizeof session->resume_host);
   LIST_INSERT_HEAD(&fake->sessions, session, link);

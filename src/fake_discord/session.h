@@ -27,7 +27,7 @@ struct tg_fake_session {
   LIST_ENTRY(tg_fake_session) link;
   LIST_ENTRY(tg_fake_session) route;
   struct tg_fake *fake;
-  char id[33];
+  char id[TG_FAKE_SESSION_ID_MAX + 1];
   struct tg_fake_identify identify;
   int version;
   char resume_host[128]; /* "host:port" of the URL that READY named */

@@ -42,8 +42,13 @@
   NUMBER(presence_limit, 5, 1, 64)                                                                       \
   NUMBER(presence_window, 20000, 1, 3600000)                                                                 \
   NUMBER(members_window, 30000, 1, 3600000) /* op 8 for all members: once a guild */                        \
+  FLAG(limited_nonce, true)                 /* RATE_LIMITED says whose request it means */                   \
   /* sessions */                                                                                             \
   NUMBER(session_timeout, 180000, 1, 86400000)                                                               \
+  NUMBER(session_id_size, 32, 0, 2000)      /* bytes of READY's session_id; 0: it has none */                \
+  FLAG(escapes, false)                      /* READY's session_id and URL need escapes, and have them */     \
+  FLAG(number_ready, true)                  /* READY says its s */                                           \
+  FLAG(number_resumed, true)                /* RESUMED takes an s */                                         \
   NUMBER(replay_events, 20000, 0, 10000000) /* kept a session; 0 = max(100, min(3500, 75 a guild)) */       \
   NUMBER(replay_bytes, 67108864, 0, 4294967296)                                                              \
   FLAG(detach_old, true)                    /* a resume cuts the session's older connection */              \
@@ -72,7 +77,7 @@
   FLAG(coalesce, false)                     /* several gateway messages a write (and TLS record) */         \
   FLAG(close_notify, false)                 /* say close_notify at the end of a connection */
 
-enum { TG_FAKE_TEXT_SIZE = 256 };
+enum { TG_FAKE_TEXT_SIZE = 256, TG_FAKE_SESSION_ID_MAX = 2000 };
 
 struct tg_fake_settings {
 #define NUMBER(name, initial, minimum, maximum) int64_t name;

@@ -393,7 +393,7 @@ void tg_command_leave_voice(struct tg_manager *, const json_t *, tg_manager_repl
 
 void tg_members_default(struct tg_manager *, const json_t *, tg_manager_reply *, void *);
 void tg_members_chunk(struct tg_manager *manager, const json_t *data);
-void tg_members_limited(struct tg_manager *manager, const json_t *data);
+void tg_members_limited(struct tg_manager *manager, int shard_id, const json_t *data);
 void tg_members_worker_gone(struct tg_manager *manager, int worker_id);
 void tg_members_tick(struct tg_manager *manager, tg_ms now);
 void tg_members_end(struct tg_manager *manager);

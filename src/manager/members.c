@@ -192,10 +192,43 @@ void tg_members_chunk(struct tg_manager *manager, const json_t *data)
     succeed(request);
 }
 
-void tg_members_limited(struct tg_manager *manager, const json_t *data)
+/* One that waits for the answer to what it has sent, of the guild (NULL: of any);
+ * `all`: for all members, which is what Discord limits. */
+static struct tg_members_request *find_unanswered(struct tg_manager *manager, int shard_id,
+                                                  const char *guild_id, bool all)
 {
-  const json_t *meta = json_object_get(data, "meta");
-  struct tg_members_request *request = find(manager, json_string_value(json_object_get(meta, "nonce")));
+  struct tg_members_request *request = manager->members;
+  while (request) {
+    bool waits = request->shard_id == shard_id && request->sent && !request->retry_at && !request->seen;
+    bool asks_all = request->query && !request->query[0] && request->limit == 0;
+    if (waits && (!all || asks_all) && (!guild_id || strcmp(request->guild_id, guild_id) == 0))
+      break;
+    request = request->next;
+  }
+  return request;
+}
+
+/* It may mean the commands of others; but who waits on after it may wait in vain. */
+static void limited_without_nonce(struct tg_manager *manager, int shard_id, const json_t *data)
+{
+  const json_t *opcode = json_object_get(data, "opcode"), *meta = json_object_get(data, "meta");
+  const char *guild_id = json_string_value(json_object_get(meta, "guild_id"));
+  if (opcode && json_integer_value(opcode) != TG_OP_REQUEST_GUILD_MEMBERS)
+    return;
+  struct tg_members_request *request;
+  bool all = find_unanswered(manager, shard_id, guild_id, true) != NULL;
+  while ((request = find_unanswered(manager, shard_id, guild_id, all)))
+    fail(request, "rate_limited", "Discord asks to wait, and does not say for which request");
+}
+
+void tg_members_limited(struct tg_manager *manager, int shard_id, const json_t *data)
+{
+  const json_t *nonce = json_object_get(json_object_get(data, "meta"), "nonce");
+  if (!json_is_string(nonce)) {
+    limited_without_nonce(manager, shard_id, data);
+    return;
+  }
+  struct tg_members_request *request = find(manager, json_string_value(nonce));
   if (!request)
     return;
   double seconds = json_number_value(json_object_get(data, "retry_after"));

@@ -125,8 +125,7 @@ static void on_members_chunk(struct tg_managed_worker *worker, struct tg_managed
 static void on_members_limited(struct tg_managed_worker *worker, struct tg_managed_shard *shard,
                                const json_t *message)
 {
-  (void)shard;
-  tg_members_limited(worker->manager, json_object_get(message, "data"));
+  tg_members_limited(worker->manager, shard->id, json_object_get(message, "data"));
 }
 
 /* ---- calls ---- */

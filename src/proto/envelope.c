@@ -1,8 +1,9 @@
 #include "proto/envelope.h"
 
+#include <jansson.h>
 #include <string.h>
 
-enum { OP_MAX = 0xffff, NAME_MAX_BYTES = 64 };
+enum { OP_MAX = 0xffff };
 
 /* Members that have been met: of equal keys the first one counts. */
 enum { SEEN_OP = 1, SEEN_SEQUENCE = 2, SEEN_NAME = 4, SEEN_DATA = 8 };
@@ -28,7 +29,6 @@ static void take(struct tg_envelope *envelope, unsigned *seen, struct tg_span ke
   *seen |= which;
 
   uint64_t number;
-  struct tg_span name;
   switch (which) {
   case SEEN_OP:
     if (read_number(value, &number) && number <= OP_MAX)
@@ -38,8 +38,10 @@ static void take(struct tg_envelope *envelope, unsigned *seen, struct tg_span ke
     envelope->has_sequence = read_number(value, &envelope->sequence);
     break;
   case SEEN_NAME:
-    if (tg_json_plain_string(value, &name) && name.length > 0 && name.length <= NAME_MAX_BYTES)
-      envelope->name = name;
+    if (value.at[0] != '"')
+      break;
+    envelope->name = (struct tg_span){value.at + 1, value.length - 2};
+    envelope->name_escaped = memchr(value.at, '\\', value.length) != NULL;
     break;
   case SEEN_DATA:
     envelope->data = value;
@@ -85,4 +87,21 @@ bool tg_envelope_scan(const char *text, size_t length, struct tg_envelope *envel
   if (at >= end || *at != '}' || tg_json_skip_space(at + 1, end) != end)
     return false;
   return envelope->op >= 0;
+}
+
+struct tg_span tg_envelope_name(const struct tg_envelope *envelope, char *buffer, size_t size)
+{
+  struct tg_span name = envelope->name;
+  if (!name.at)
+    return (struct tg_span){"", 0};
+  if (!envelope->name_escaped)
+    return name;
+  json_t *text = json_loadb(name.at - 1, name.length + 2, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+  size_t length = json_string_length(text);
+  if (text && length <= size) {
+    memcpy(buffer, json_string_value(text), length);
+    name = (struct tg_span){buffer, length};
+  }
+  json_decref(text);
+  return name;
 }

@@ -16,9 +16,15 @@ struct tg_envelope {
   int op;             /* -1: no op, or not a small whole number */
   bool has_sequence;  /* s is a number */
   uint64_t sequence;
-  struct tg_span name; /* t without its quotes; .at NULL: absent or null */
+  struct tg_span name; /* t without its quotes, as it stands; .at NULL: absent, or no text */
+  bool name_escaped;   /* there are backslashes in it */
   struct tg_span data; /* d; .at NULL: absent */
 };
 
 /* False: not a JSON object, or one without a usable op. */
 bool tg_envelope_scan(const char *text, size_t length, struct tg_envelope *envelope);
+
+/* The name in plain text: it points into the envelope's text, or into `buffer` if
+ * it has escapes (what is too long for that stays as it stands). Empty, and never
+ * NULL, when there is none. */
+struct tg_span tg_envelope_name(const struct tg_envelope *envelope, char *buffer, size_t size);

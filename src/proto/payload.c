@@ -3,25 +3,10 @@
 #include <inttypes.h>
 #include <string.h>
 
-static void put_escaped(struct tg_buf *out, const char *text)
-{
-  tg_buf_puts(out, "\"");
-  for (const char *at = text; *at; at++) {
-    unsigned char c = (unsigned char)*at;
-    if (c == '"' || c == '\\')
-      tg_buf_printf(out, "\\%c", c);
-    else if (c < 0x20)
-      tg_buf_printf(out, "\\u%04x", c);
-    else
-      tg_buf_append(out, at, 1);
-  }
-  tg_buf_puts(out, "\"");
-}
-
 static void put_member(struct tg_buf *out, const char *before, const char *text)
 {
   tg_buf_puts(out, before);
-  put_escaped(out, text);
+  tg_buf_put_json(out, text, strlen(text));
 }
 
 static int put_chunk(const char *bytes, size_t length, void *out)

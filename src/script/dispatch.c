@@ -23,9 +23,9 @@ struct filtering {
 static void replace(struct tg_event *event, const char *data, size_t length)
 {
   struct tg_buf text = {0};
-  tg_buf_puts(&text, "{\"t\":\"");
-  tg_buf_append(&text, event->name.at, event->name.length);
-  tg_buf_printf(&text, "\",\"s\":%llu,\"op\":0,\"d\":", (unsigned long long)event->sequence);
+  tg_buf_puts(&text, "{\"t\":");
+  tg_buf_put_json(&text, event->name.at, event->name.length);
+  tg_buf_printf(&text, ",\"s\":%llu,\"op\":0,\"d\":", (unsigned long long)event->sequence);
   tg_buf_append(&text, data, length);
   tg_buf_puts(&text, "}");
   free((char *)event->replacement.at);

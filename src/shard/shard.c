@@ -95,11 +95,16 @@ void tg_shard_set_timer(struct tg_shard *shard, tg_ms delay)
 
 bool tg_shard_has_session(const struct tg_shard *shard) { return shard->session.id[0] != '\0'; }
 
+bool tg_shard_needs_identify(const struct tg_shard *shard)
+{
+  return shard->phase == TG_PHASE_IDENTIFYING || (shard->in_session && !tg_shard_has_session(shard));
+}
+
 void tg_shard_forget_session(struct tg_shard *shard)
 {
   shard->session.id[0] = shard->session.resume_url[0] = '\0';
   shard->session.sequence = 0;
-  shard->has_sequence = false;
+  shard->has_sequence = shard->in_session = false;
   shard->resume_fails = shard->url_fails = 0;
   tg_session_forget(shard->row);
 }

@@ -109,6 +109,7 @@ void tg_shard_connect(struct tg_shard *shard)
   tg_log_with(TG_DEBUG, shard->id,
               TG_WITH(TG_TEXT(NEXT, tg_shard_has_session(shard) ? "resume" : "identify")),
               "connecting to %s:%s", url.host, url.port);
+  shard->in_session = shard->told_unnamed = false;
   shard->inflate = tg_inflate_new(env->config->transport_compression, TG_MESSAGE_MAX);
   shard->ws = tg_ws_open(env->loop, env->tls, &url, &callbacks, shard);
   tg_shard_life(shard, TG_LIFE_connecting, NULL);

@@ -183,7 +183,7 @@ void tg_shard_give_up(struct tg_shard *shard, int code, tg_ms delay)
 {
   if (shard->phase == TG_PHASE_CLOSING)
     return;
-  bool lost = shard->phase == TG_PHASE_IDENTIFYING;
+  bool lost = tg_shard_needs_identify(shard);
   if (resume_is_hopeless(shard)) {
     give_session_up(shard, "three RESUMEs in a row came to nothing");
     lost = true;
@@ -213,7 +213,7 @@ static void lost_connection(struct tg_shard *shard, const struct tg_ws_end *end)
     return;
   }
   bool hopeless = resume_is_hopeless(shard);
-  bool lost = action == TG_CLOSE_IDENTIFY || hopeless || shard->phase == TG_PHASE_IDENTIFYING;
+  bool lost = action == TG_CLOSE_IDENTIFY || hopeless || tg_shard_needs_identify(shard);
   bool resumes = !lost && tg_shard_has_session(shard);
   tg_ms delay = tg_shard_next_delay(shard);
   if (tg_close_wants_pause(end->code))

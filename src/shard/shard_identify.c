@@ -216,7 +216,7 @@ void tg_shard_identify(struct tg_shard *shard)
   struct tg_buf frame = {0};
   write_identify(shard, &frame);
   shard->presence_due = false;
-  shard->has_sequence = false;
+  shard->has_sequence = shard->in_session = false;
   shard->slot = TG_SLOT_SENT;
   tg_shard_await(shard, TG_PHASE_IDENTIFYING);
   tg_shard_send_frame(shard, &frame);

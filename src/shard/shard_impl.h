@@ -105,6 +105,8 @@ struct tg_shard {
 
   struct tg_session session; /* .id "": none. .sequence: the last received */
   bool has_sequence;
+  bool in_session;   /* events of this connection are that session's */
+  bool told_unnamed; /* the log has told of an event that nothing can name */
   int backoff;      /* connections since the last READY or RESUMED */
   int flaps;        /* connections in a row that did not hold for TG_T_STEADY after it */
   tg_ms settled_at; /* READY or RESUMED of this connection */
@@ -158,7 +160,9 @@ struct tg_shard {
 /* shard.c */
 void tg_shard_set_phase(struct tg_shard *shard, enum tg_phase phase);
 void tg_shard_set_timer(struct tg_shard *shard, tg_ms delay);
-bool tg_shard_has_session(const struct tg_shard *shard);
+bool tg_shard_has_session(const struct tg_shard *shard); /* that can be resumed */
+/* What this connection has, or waits for, ends with it: an identify has to follow. */
+bool tg_shard_needs_identify(const struct tg_shard *shard);
 /* What heartbeats and RESUME say was received. False: nothing yet. */
 bool tg_shard_durable_sequence(const struct tg_shard *shard, uint64_t *sequence);
 void tg_shard_forget_session(struct tg_shard *shard);

@@ -46,7 +46,8 @@ void tg_shard_resume(struct tg_shard *shard)
   if (shard->phase != TG_PHASE_HELLO) {
     /* Scripts may ask at any time: a fresh connection for the same session. */
     if (shard->phase == TG_PHASE_READY)
-      tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_RECONNECT, 0);
+      tg_shard_leave(shard, TG_CLOSE_KEEP, "",
+                     tg_shard_needs_identify(shard) ? TG_PLAN_LOST : TG_PLAN_RECONNECT, 0);
     return;
   }
   struct tg_buf frame = {0};
@@ -54,6 +55,7 @@ void tg_shard_resume(struct tg_shard *shard)
   tg_shard_durable_sequence(shard, &sequence);
   tg_payload_resume(&frame, shard->env->config->token, shard->session.id, sequence);
   shard->resumed_from = sequence;
+  shard->in_session = true;
   atomic_fetch_add(&shard->row->unheard, 1);
   tg_shard_await(shard, TG_PHASE_RESUMING);
   tg_shard_send_frame(shard, &frame);
@@ -65,15 +67,23 @@ void tg_shard_resume(struct tg_shard *shard)
 
 /* ---- op 0 ---- */
 
-static bool copy_string(const struct tg_envelope *packet, const char *key, char *to, size_t size)
+/* Reads a text of READY's d. One that is not there, or that `to` cannot hold, is
+ * left empty; the log says so, and what it means. */
+static void read_text(struct tg_shard *shard, const struct tg_envelope *packet, const char *key, char *to,
+                      size_t size, const char *meaning)
 {
-  struct tg_span value, text;
-  if (!tg_json_find(packet->data.at, packet->data.at + packet->data.length, key, &value) ||
-      !tg_json_plain_string(value, &text) || text.length == 0 || text.length >= size)
-    return false;
-  memcpy(to, text.at, text.length);
-  to[text.length] = '\0';
-  return true;
+  struct tg_span value = {0};
+  if (packet->data.at)
+    tg_json_find(packet->data.at, packet->data.at + packet->data.length, key, &value);
+  json_t *text = value.at ? json_loadb(value.at, value.length, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
+  size_t length = json_string_length(text);
+  bool fits = length < size && (length == 0 || strlen(json_string_value(text)) == length);
+  if (length == 0 || !fits)
+    tg_log(TG_WARN, shard->id, "READY has %s %s: %s", fits ? "no" : "too long or too strange a", key,
+           meaning);
+  else
+    memcpy(to, json_string_value(text), length + 1);
+  json_decref(text);
 }
 
 static uint64_t next_epoch(const struct tg_shard *shard)
@@ -87,29 +97,28 @@ static uint64_t next_epoch(const struct tg_shard *shard)
   return tg_next_epoch(shard->session.epoch, now);
 }
 
-static bool begin_session(struct tg_shard *shard, const struct tg_envelope *packet)
+static void begin_session(struct tg_shard *shard, const struct tg_envelope *packet)
 {
   struct tg_session session = {.epoch = next_epoch(shard), .seen_at = tg_wall_clock()};
-  if (!packet->data.at || !copy_string(packet, "session_id", session.id, sizeof session.id)) {
-    tg_log(TG_ERROR, shard->id, "READY has no session_id: reconnecting");
-    tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_LOST, tg_patience(5000));
-    return false;
-  }
-  if (!copy_string(packet, "resume_gateway_url", session.resume_url, sizeof session.resume_url))
-    tg_log(TG_WARN, shard->id, "READY has no resume_gateway_url: resumes go to the main URL");
+  read_text(shard, packet, "session_id", session.id, sizeof session.id,
+            "this session cannot be resumed, when its connection ends the shard identifies");
+  read_text(shard, packet, "resume_gateway_url", session.resume_url, sizeof session.resume_url,
+            "resumes go to the main URL");
   tg_session_store(shard->row, &session);
   atomic_store(&shard->row->unheard, 0);
   shard->session = session;
+  shard->in_session = true;
   shard->env->on_session(shard->env->owner, shard, session.epoch);
   tg_shard_settled(shard);
   tg_shard_end_slot(shard, "ready", 0);
   tg_log_with(TG_INFO, shard->id, TG_WITH(TG_NUMBER(EPOCH, session.epoch)), "ready: a new session");
   tg_shard_life(shard, TG_LIFE_ready, NULL);
-  return true;
 }
 
-static void end_replay(struct tg_shard *shard)
+static void end_replay(struct tg_shard *shard, bool numbered)
 {
+  if (!numbered) /* nothing will be missing where it stood */
+    atomic_fetch_sub(&shard->row->unheard, 1);
   atomic_fetch_add(&shard->row->resumes, 1);
   tg_shard_settled(shard);
   tg_log_with(TG_INFO, shard->id,
@@ -119,39 +128,67 @@ static void end_replay(struct tg_shard *shard)
   tg_shard_life(shard, TG_LIFE_resumed, NULL);
 }
 
+/* Once a connection: whoever sends one such event may send them all like that. */
+static void tell_unnamed(struct tg_shard *shard, const struct tg_event *event, const char *what)
+{
+  if (shard->told_unnamed)
+    return;
+  shard->told_unnamed = true;
+  char type[48];
+  snprintf(type, sizeof type, "%.*s", (int)event->name.length, event->name.at);
+  tg_log_with(TG_WARN, shard->id, TG_WITH(TG_TEXT(EVENT, type), TG_TEXT(REASON, what)),
+              "Discord has sent an event that nothing can name: it does not reach the bot");
+}
+
+/* Hands it on. What has no number is no part of the session's stream: it cannot be
+ * told from another one, nor be acknowledged. But READY is always the first. */
+static void take_event(struct tg_shard *shard, struct tg_event *event, const struct tg_envelope *packet)
+{
+  event->epoch = shard->session.epoch;
+  event->sequence = packet->has_sequence ? packet->sequence : 0;
+  if (event->sequence == 0 && event->type == TG_EVENT_READY)
+    event->sequence = 1;
+  if (event->sequence == 0) {
+    tell_unnamed(shard, event, "it has no sequence");
+    return;
+  }
+  if (event->sequence > shard->session.sequence)
+    shard->session.sequence = event->sequence;
+  shard->has_sequence = true;
+  shard->env->on_dispatch(shard->env->owner, shard, event);
+}
+
+enum { NAME_MAX_BYTES = 256 };
+
 static void on_dispatch(struct tg_shard *shard, const char *text, size_t length,
                         const struct tg_envelope *packet)
 {
-  bool begins = shard->phase == TG_PHASE_IDENTIFYING;
-  bool has_place = begins || (shard->phase > TG_PHASE_IDENTIFYING && tg_shard_has_session(shard));
-  if (!has_place || !packet->has_sequence || !packet->name.at) {
-    tg_log(TG_DEBUG, shard->id, "a dispatch without s, t or session is ignored");
-    return;
-  }
+  char name[NAME_MAX_BYTES];
   struct tg_event event = {
-      .type = tg_event_type(packet->name.at, packet->name.length),
       .shard_id = shard->id,
-      .sequence = packet->sequence,
-      .name = packet->name,
+      .name = tg_envelope_name(packet, name, sizeof name),
       .raw = {text, length},
       .data = packet->data,
       .replayed = shard->phase == TG_PHASE_RESUMING,
   };
-  if (begins && (event.type != TG_EVENT_READY || !begin_session(shard, packet)))
+  event.type = tg_event_type(event.name.at, event.name.length);
+  bool begins = shard->phase == TG_PHASE_IDENTIFYING && event.type == TG_EVENT_READY;
+  if (!begins && !shard->in_session) {
+    if (shard->phase != TG_PHASE_CLOSING) /* late ones of a session that is no more */
+      tell_unnamed(shard, &event, "there is no session");
     return;
+  }
+  if (begins)
+    begin_session(shard, packet);
   if (event.replayed) { /* the session lives, whatever cuts this replay off */
     shard->resume_fails = 0;
     shard->event_at = tg_now();
   }
-  event.epoch = shard->session.epoch;
-  if (event.sequence > shard->session.sequence)
-    shard->session.sequence = event.sequence;
-  shard->has_sequence = true;
   unsigned connection = shard->connection;
-  shard->env->on_dispatch(shard->env->owner, shard, &event);
+  take_event(shard, &event, packet);
   if (event.type == TG_EVENT_RESUMED && shard->phase == TG_PHASE_RESUMING &&
       shard->connection == connection)
-    end_replay(shard);
+    end_replay(shard, event.sequence > 0);
 }
 
 /* ---- op 1, 7, 9, 11 ---- */
@@ -163,8 +200,8 @@ static void on_reconnect(struct tg_shard *shard)
     delay += tg_patience(TG_T_EMPTY);
   tg_log_with(TG_INFO, shard->id, TG_WITH(TG_NUMBER(DELAY, delay)), "Discord asks for a reconnect");
   tg_shard_life(shard, TG_LIFE_requested_reconnect, NULL);
-  bool identifying = shard->phase == TG_PHASE_IDENTIFYING;
-  tg_shard_leave(shard, TG_CLOSE_KEEP, "", identifying ? TG_PLAN_LOST : TG_PLAN_RECONNECT, delay);
+  enum tg_plan plan = tg_shard_needs_identify(shard) ? TG_PLAN_LOST : TG_PLAN_RECONNECT;
+  tg_shard_leave(shard, TG_CLOSE_KEEP, "", plan, delay);
 }
 
 /* The wait before the next try spreads the load (reference, 3.2, notes). */

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { VERSION = 1, HEADER_SIZE = 4096, ROW_SIZE = 1024 };
+enum { VERSION = 1, HEADER_SIZE = 4096, ROW_SIZE = 2048, FIRST_ROW_SIZE = 1024 };
 static const char magic[8] = "tg-shard";
 
 struct header {
@@ -31,7 +31,7 @@ struct tg_shard_table {
   int total;
 };
 
-_Static_assert(sizeof(struct tg_shard_row) <= ROW_SIZE, "a row outgrew its place: raise VERSION");
+_Static_assert(sizeof(struct tg_shard_row) <= ROW_SIZE, "a row outgrew its place: see widen()");
 
 const char *tg_shard_state_name(enum tg_shard_state state)
 {
@@ -108,7 +108,20 @@ static void table_path(char *path, size_t size, const char *state_dir)
 static bool is_current(const struct header *header)
 {
   return memcmp(header->magic, magic, sizeof magic) == 0 && header->version == VERSION &&
-         header->row_size == ROW_SIZE;
+         (header->row_size == ROW_SIZE || header->row_size == FIRST_ROW_SIZE);
+}
+
+static off_t place_of(const struct header *header, int row)
+{
+  return HEADER_SIZE + (off_t)row * header->row_size;
+}
+
+/* What a row of the file lacks is 0. False: it is not there. */
+static bool read_row(int fd, const struct header *header, int i, struct tg_shard_row *row)
+{
+  size_t size = header->row_size < sizeof *row ? header->row_size : sizeof *row;
+  memset(row, 0, sizeof *row);
+  return pread(fd, row, size, place_of(header, i)) == (ssize_t)size;
 }
 
 int tg_shard_table_peek(const char *state_dir, uint64_t bot)
@@ -134,7 +147,7 @@ static uint64_t last_epoch(int fd)
   uint64_t epoch = 0;
   if (pread(fd, &header, sizeof header, 0) != sizeof header || !is_current(&header))
     return 0;
-  for (int i = 0; pread(fd, &row, sizeof row, HEADER_SIZE + (off_t)i * ROW_SIZE) == sizeof row; i++)
+  for (int i = 0; read_row(fd, &header, i, &row); i++)
     epoch = row.session.epoch > epoch ? row.session.epoch : epoch;
   return epoch;
 }
@@ -151,6 +164,34 @@ static bool begin_empty(int fd, const char *path, int total, uint64_t identity, 
                    "%s cannot be made (%zu bytes): %s", path, size, strerror(code));
   if (pwrite(fd, &header, sizeof header, 0) != sizeof header)
     return tg_fail(error, "disk", "%s cannot be written: %s", path, strerror(errno));
+  return true;
+}
+
+/* A table of an earlier version has shorter rows. Its sessions go on: all is written
+ * anew, and takes the place of the old file whole. */
+static bool widen(int *fd, const char *path, const struct header *old, struct tg_error *error)
+{
+  char fresh[1100];
+  snprintf(fresh, sizeof fresh, "%s.new", path);
+  int to = open(fresh, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (to < 0)
+    return tg_fail(error, "disk", "%s cannot be made: %s", fresh, strerror(errno));
+  bool made = begin_empty(to, fresh, old->total, old->identity, error), ok = made;
+  struct header header = *old;
+  struct tg_shard_row row;
+  header.row_size = ROW_SIZE;
+  for (int i = 0; ok && i < old->total && read_row(*fd, old, i, &row); i++)
+    ok = pwrite(to, &row, sizeof row, place_of(&header, i)) == sizeof row;
+  ok = ok && pwrite(to, &header, sizeof header, 0) == sizeof header && rename(fresh, path) == 0;
+  if (!ok) {
+    if (made)
+      tg_fail(error, "disk", "%s cannot be written: %s", fresh, strerror(errno));
+    unlink(fresh);
+    close(to);
+    return false;
+  }
+  close(*fd);
+  *fd = to;
   return true;
 }
 
@@ -181,13 +222,16 @@ struct tg_shard_table *tg_shard_table_open(const char *state_dir, int total, uin
   ssize_t n = pread(fd, &header, sizeof header, 0);
   bool usable = n == sizeof header && is_current(&header) && header.identity == identity &&
                 header.total == total && fstat(fd, &status) == 0 &&
-                status.st_size >= HEADER_SIZE + (off_t)total * ROW_SIZE;
+                status.st_size >= place_of(&header, total);
   if (!usable && n > 0)
     tg_log(TG_INFO, TG_NO_SHARD, "the sessions in %s are of another token, intents or number of shards: "
                                  "all shards identify", path);
   if (!usable)
     epoch = last_epoch(fd);
-  if (usable || begin_empty(fd, path, total, identity, error))
+  bool ready = !usable                        ? begin_empty(fd, path, total, identity, error)
+               : header.row_size != ROW_SIZE ? widen(&fd, path, &header, error)
+                                              : true;
+  if (ready)
     table = map_table(fd, path, total, error);
   close(fd);
   if (table && !usable) {
@@ -238,10 +282,14 @@ bool tg_session_load(struct tg_shard_row *row, struct tg_session *session)
 {
   for (int tries = 0; tries < 1000; tries++) {
     uint32_t before = atomic_load(&row->session_guard);
-    *session = row->session;
+    snprintf(session->id, sizeof session->id, "%.*s%.*s", TG_SHORT_ID_MAX - 1, row->session.id,
+             (int)sizeof row->id_rest - 1, row->id_rest);
+    memcpy(session->resume_url, row->session.resume_url, sizeof session->resume_url);
+    session->epoch = row->session.epoch;
+    session->seen_at = row->session.seen_at;
     atomic_thread_fence(memory_order_acquire);
     if ((before & 1) == 0 && before == atomic_load(&row->session_guard)) {
-      session->id[TG_SESSION_ID_MAX - 1] = session->resume_url[TG_RESUME_URL_MAX - 1] = '\0';
+      session->resume_url[TG_RESUME_URL_MAX - 1] = '\0';
       session->sequence = atomic_load(&row->durable_sequence);
       return session->id[0] != '\0';
     }
@@ -256,8 +304,15 @@ bool tg_session_load(struct tg_shard_row *row, struct tg_session *session)
 void tg_session_store(struct tg_shard_row *row, const struct tg_session *session)
 {
   uint32_t guard = atomic_load(&row->session_guard) | 1;
+  size_t length = strlen(session->id), first = length < TG_SHORT_ID_MAX ? length : TG_SHORT_ID_MAX - 1;
   atomic_store(&row->session_guard, guard);
-  row->session = *session;
+  memset(row->session.id, 0, sizeof row->session.id);
+  memcpy(row->session.id, session->id, first);
+  memcpy(row->id_rest, session->id + first, length - first + 1);
+  memcpy(row->session.resume_url, session->resume_url, sizeof row->session.resume_url);
+  row->session.epoch = session->epoch;
+  row->session.sequence = session->sequence;
+  row->session.seen_at = session->seen_at;
   atomic_store(&row->durable_sequence, session->sequence);
   atomic_store(&row->session_guard, guard + 1);
 }

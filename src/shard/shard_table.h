@@ -32,7 +32,7 @@ enum tg_shard_state {
 
 const char *tg_shard_state_name(enum tg_shard_state state);
 
-enum { TG_SESSION_ID_MAX = 128, TG_RESUME_URL_MAX = 256 };
+enum { TG_SESSION_ID_MAX = 1024, TG_RESUME_URL_MAX = 256 };
 
 /* Close codes that are counted one by one: 1000 to 1015, 4000 to 4015; the last
  * place is for all others. */
@@ -48,10 +48,17 @@ struct tg_session {
   int64_t seen_at;   /* wall clock of the last sign of life of this session */
 };
 
+enum { TG_SHORT_ID_MAX = 128 };
+
 /* New fields go to the end: in a file of an older version they are 0. */
 struct tg_shard_row {
   _Atomic uint32_t session_guard; /* odd: being written */
-  struct tg_session session;
+  struct {
+    char id[TG_SHORT_ID_MAX]; /* all of it, or its beginning; the rest is in `id_rest` */
+    char resume_url[TG_RESUME_URL_MAX];
+    uint64_t epoch, sequence;
+    int64_t seen_at;
+  } session;
 
   _Atomic int32_t state; /* enum tg_shard_state */
   _Atomic int32_t worker_id;
@@ -71,6 +78,7 @@ struct tg_shard_row {
    * if that was the end of the worker, they are not started for these again. */
   _Atomic uint64_t handled_epoch, handled_sequence;
   _Atomic uint64_t recovered; /* counter: events of earlier runs that were in the logs */
+  char id_rest[TG_SESSION_ID_MAX - TG_SHORT_ID_MAX + 1]; /* of the session's id; mostly "" */
 };
 
 /* The epoch of the session that follows the one of epoch `last`. Where nothing is

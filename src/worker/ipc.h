@@ -33,7 +33,8 @@
  *   SHARD_FATAL      {shardId, code}
  *   MEMBERS_CHUNK    {shardId, data}: d of a GUILD_MEMBERS_CHUNK whose d.nonce is
  *                    remembered
- *   MEMBERS_LIMITED  {shardId, data}: d of a RATE_LIMITED with such a d.meta.nonce
+ *   MEMBERS_LIMITED  {shardId, data}: d of a RATE_LIMITED with such a d.meta.nonce,
+ *                    or with none, while any is remembered
  *   MANAGER_CALL     {method, args, default?, nonce}: gateway.manager:<method>
  *                    called in a worker; default true: the C default of it
  *   BROADCAST        {topic, value}: the manager sends it on to all workers, this

@@ -1,6 +1,7 @@
 /* Answers to the manager's request_members: of all GUILD_MEMBERS_CHUNK and
  * RATE_LIMITED events only those with a nonce the manager waits for are sent
- * on to it. They go their usual way to the bot as well. */
+ * on to it, and, while it waits for any, RATE_LIMITED that do not say whose they
+ * are. They go their usual way to the bot as well. */
 
 #include "proto/event_types.h"
 #include "worker/worker_impl.h"
@@ -28,8 +29,8 @@ void tg_worker_expect_members(struct tg_worker *worker, const json_t *payload, t
   worker->expected_members = expected;
 }
 
-/* Also forgets those whose time is over. */
-static bool is_expected(struct tg_worker *worker, struct tg_span nonce)
+/* NULL: whether any is. Also forgets those whose time is over. */
+static bool is_expected(struct tg_worker *worker, const struct tg_span *nonce)
 {
   bool found = false;
   tg_ms now = tg_now();
@@ -41,7 +42,8 @@ static bool is_expected(struct tg_worker *worker, struct tg_span nonce)
       free(expected);
       continue;
     }
-    found |= strlen(expected->nonce) == nonce.length && memcmp(expected->nonce, nonce.at, nonce.length) == 0;
+    found |= !nonce || (strlen(expected->nonce) == nonce->length &&
+                        memcmp(expected->nonce, nonce->at, nonce->length) == 0);
     at = &expected->next;
   }
   return found;
@@ -52,14 +54,23 @@ static bool find_in(struct tg_span object, const char *key, struct tg_span *valu
   return object.at && tg_json_find(object.at, object.at + object.length, key, value);
 }
 
+static bool is_answer(struct tg_worker *worker, struct tg_span holder, bool limited)
+{
+  struct tg_span nonce, text;
+  if (!find_in(holder, "nonce", &nonce) || tg_json_is(nonce, "null"))
+    return limited && is_expected(worker, NULL);
+  return tg_json_plain_string(nonce, &text) && is_expected(worker, &text);
+}
+
 void tg_worker_forward_members(struct tg_worker *worker, const struct tg_event *event)
 {
   bool limited = event->type == TG_EVENT_RATE_LIMITED;
   if (!worker->expected_members || (event->type != TG_EVENT_GUILD_MEMBERS_CHUNK && !limited))
     return;
-  struct tg_span holder = event->data, nonce, text;
-  if ((limited && !find_in(event->data, "meta", &holder)) || !find_in(holder, "nonce", &nonce) ||
-      !tg_json_plain_string(nonce, &text) || !is_expected(worker, text))
+  struct tg_span holder = event->data;
+  if (limited && !find_in(event->data, "meta", &holder))
+    holder = (struct tg_span){0};
+  if (!is_answer(worker, holder, limited))
     return;
   json_t *data = json_loadb(event->data.at, event->data.length, 0, NULL);
   if (data)

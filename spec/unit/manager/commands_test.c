@@ -258,6 +258,17 @@ static void members_obey_rate_limited(void **state)
   stop(true);
 }
 
+static void members_limited_without_a_nonce_fail_at_once(void **state)
+{
+  (void)state;
+  begin_plain();
+  mark("limited without nonce", true);
+  tg_ms began = tg_now();
+  expect_error(TG_METHOD_manager_request_members, members_args(3), "rate_limited", GUILD);
+  assert_true(tg_now() - began < 20000);
+  stop(true);
+}
+
 static void members_are_checked_and_end_in_time(void **state)
 {
   (void)state;
@@ -457,6 +468,7 @@ int main(int argc, char **argv)
       MANAGER_TEST(other_hosts_get_slots),
       MANAGER_TEST(members_come_in_parts_and_chunks),
       MANAGER_TEST(members_obey_rate_limited),
+      MANAGER_TEST(members_limited_without_a_nonce_fail_at_once),
       MANAGER_TEST(members_are_checked_and_end_in_time),
       MANAGER_TEST(an_override_assigns_workers),
       MANAGER_TEST(a_wrong_result_falls_back),

@@ -128,6 +128,12 @@ static inline void play_members(int shard_id, const json_t *message)
                           "opcode", 8, "meta", "nonce", json_object_get(d, "nonce")));
     return;
   }
+  if (take_mark("limited without nonce")) {
+    tg_ipc_send(played.ipc, "MEMBERS_LIMITED",
+                json_pack("{s:i, s:{s:f, s:i, s:{s:O}}}", "shardId", shard_id, "data", "retry_after", 30.0,
+                          "opcode", 8, "meta", "guild_id", json_object_get(d, "guild_id")));
+    return;
+  }
   for (int i = 0; i < 3; i++) {
     int index = i == 0 ? 1 : 0;
     json_t *members = json_array();

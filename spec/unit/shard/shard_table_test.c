@@ -119,6 +119,93 @@ static void an_epoch_follows_the_last_one_or_is_the_time(void **state)
     assert_int_equal(tg_next_epoch(rows[i].last, rows[i].now), rows[i].next);
 }
 
+static void ids_of_any_length_are_kept(void **state)
+{
+  (void)state;
+  static const size_t lengths[] = {1, 126, 127, 128, 129, 500, TG_SESSION_ID_MAX - 1};
+  struct tg_shard_table *table = tg_shard_table_open(directory, 1, 1, NULL);
+  struct tg_session session = sample(), found;
+  for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+    memset(session.id, 0, sizeof session.id);
+    memset(session.id, 'a' + (int)i, lengths[i]);
+    tg_session_store(tg_shard_table_row(table, 0), &session);
+    tg_shard_table_close(table);
+    table = tg_shard_table_open(directory, 1, 1, NULL);
+    assert_true(tg_session_load(tg_shard_table_row(table, 0), &found));
+    assert_string_equal(found.id, session.id);
+    assert_string_equal(found.resume_url, session.resume_url);
+  }
+  session = sample(); /* nothing is left of a longer one */
+  tg_session_store(tg_shard_table_row(table, 0), &session);
+  assert_true(tg_session_load(tg_shard_table_row(table, 0), &found));
+  assert_string_equal(found.id, session.id);
+  tg_shard_table_close(table);
+}
+
+/* As earlier versions wrote it: rows of 1024 bytes behind a header of 4096. */
+static void write_first_table(int total, uint64_t identity, uint64_t bot)
+{
+  struct {
+    char magic[8];
+    uint32_t version, row_size;
+    uint64_t bot, identity;
+    int32_t total;
+  } header = {"tg-shard", 1, 1024, bot, identity, total};
+  struct {
+    uint32_t guard, gap;
+    char id[128], resume_url[256];
+    uint64_t epoch, sequence;
+    int64_t seen_at;
+    int32_t state, worker_id, rtt;
+    uint32_t unheard;
+    uint64_t durable_sequence;
+  } row = {.guard = 2, .id = "of-before", .resume_url = "wss://resume.example", .rtt = -1};
+  char path[128], *file = calloc(1, 4096 + (size_t)total * 1024);
+  memcpy(file, &header, sizeof header);
+  for (int i = 0; i < total; i++) {
+    row.epoch = 70 + (uint64_t)i;
+    row.durable_sequence = row.sequence = 1000 + (uint64_t)i;
+    memcpy(file + 4096 + i * 1024, &row, sizeof row);
+  }
+  snprintf(path, sizeof path, "%s/shards", directory);
+  FILE *out = fopen(path, "w");
+  assert_int_equal(fwrite(file, 4096 + (size_t)total * 1024, 1, out), 1);
+  fclose(out);
+  free(file);
+}
+
+static void a_table_of_shorter_rows_goes_on(void **state)
+{
+  (void)state;
+  uint64_t bot = tg_identity_bot("token", 513), identity = tg_identity(bot, 3);
+  write_first_table(3, identity, bot);
+  assert_int_equal(tg_shard_table_peek(directory, bot), 3);
+  for (int round = 0; round < 2; round++) {
+    struct tg_shard_table *table = tg_shard_table_open(directory, 3, identity, NULL);
+    for (int i = 0; i < 3; i++) {
+      struct tg_session found;
+      assert_true(tg_session_load(tg_shard_table_row(table, i), &found));
+      assert_string_equal(found.id, "of-before");
+      assert_int_equal(found.epoch, 70 + i);
+      assert_int_equal(found.sequence, 1000 + i);
+      assert_int_equal(tg_shard_table_row(table, i)->rtt, -1);
+    }
+    tg_shard_table_close(table);
+    assert_int_equal(tg_shard_table_peek(directory, bot), 3);
+  }
+}
+
+static void epochs_of_a_table_of_shorter_rows_go_on(void **state)
+{
+  (void)state;
+  write_first_table(3, 1, 1);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 4, 2, NULL);
+  struct tg_session found;
+  assert_false(tg_session_load(tg_shard_table_row(table, 3), &found));
+  assert_int_equal(found.epoch, 72);
+  tg_shard_table_close(table);
+}
+
 /* kill -9 in the middle of a write leaves the guard odd. */
 static void a_half_written_session_is_not_used(void **state)
 {
@@ -209,6 +296,8 @@ int main(void)
       IN_DIRECTORY(counters_are_cleared),            IN_DIRECTORY(peek_knows_whose_table_it_is),
       IN_DIRECTORY(garbage_in_the_file_is_replaced),
       IN_DIRECTORY(epochs_go_on_in_an_empty_table),
+      IN_DIRECTORY(ids_of_any_length_are_kept),      IN_DIRECTORY(a_table_of_shorter_rows_goes_on),
+      IN_DIRECTORY(epochs_of_a_table_of_shorter_rows_go_on),
       cmocka_unit_test(an_epoch_follows_the_last_one_or_is_the_time),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
