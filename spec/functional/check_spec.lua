@@ -141,7 +141,7 @@ gateway.filter("GUILD_CREATE", true)
 
   it("has handlers, told with where they run", function()
     local output = check [[
-gateway.on("MESSAGE_CREATE", function() end, { ordered = "guild" })
+gateway.on("MESSAGE_CREATE", function() end, { ordered = "guild", concurrency = 7 })
 gateway.on({ "ready", "resumed" }, function() end)
 gateway.on("reload", function() end)
 gateway.on_broadcast("settings", function() end)
@@ -149,7 +149,7 @@ if gateway.role == "manager" then gateway.on("load", function() end) end
 if gateway.role == "manager" then gateway.on("GUILD_CREATE", function() end) end
 ]]
     assert.same({
-      "bot.lua:3 | workers | MESSAGE_CREATE (in order of each guild)",
+      "bot.lua:3 | workers | MESSAGE_CREATE (in order of each guild) (7 at once)",
       "bot.lua:4 | workers | ready, resumed",
       "bot.lua:5 | both | reload",
       'bot.lua:6 | both | broadcasts of "settings"',

@@ -234,9 +234,9 @@ end)
 describe("memory", function()
   after_each(scene.stop)
 
-  it("is limited: the call fails, nothing else does, and what it took comes back", function()
-    local s = start [[
-gateway.configure { script = { memory = 8 * 1024 * 1024, inline_budget = 1000, slice_budget = 1000 } }
+  it("is limited: a call that takes it all is stopped, and what it took comes back", function()
+    local s = start([[
+gateway.configure { script = { memory = 8 * 1024 * 1024, inline_budget = 20000, slice_budget = 20000 } }
 local rows = {}
 gateway.on("TYPING_START", function()
   local mine = {}
@@ -249,17 +249,20 @@ gateway.filter("TYPING_START", function(event)
   end
 end)
 gateway.on("MESSAGE_CREATE", function(event) rows[1] = event.data.content end)
-]]
+]], { reload = false })
     for i = 1, 3 do
       s:type(tostring(i))
     end
-    s.gateway:wait_for_log("TYPING_START %([^\n]*script%.lua:4%) failed; it has ended\n[^\n]*"
-      .. "not enough memory: the script's limit %(script%.memory%) is 8 MiB")
+    local stopped = "stopped: it took more than script%.memory %(8%.0 MiB%) for itself"
+    s.gateway:wait_for_log("TYPING_START %([^\n]*script%.lua:4%) failed; it has ended\n[^\n]*" .. stopped)
+    s.gateway:wait_for_log("filter of TYPING_START %([^\n]*script%.lua:8%) failed; the event passes\n[^\n]*"
+      .. stopped)
     s.bot:wait_for_events(3, "TYPING_START")
     s.fake:emit { count = 200, size = 4000 }
     s:wait_delivered()
     assert.equal(0, s.gateway:count_log "a worker has ended")
     assert.equal(0, s.gateway:count_log "MESSAGE_CREATE [^\n]*failed")
+    assert.equal(0, s.gateway:count_log "script%.memory%), which no collection brings back")
   end)
 
   it("ends a script that takes too much while it loads", function()
@@ -269,8 +272,19 @@ local all = {}
 for n = 1, 1e9 do all[n] = ("x"):rep(1000) .. n end
 ]], { ready = false })
     assert.equal(78, (s.gateway.process:wait()))
-    assert.matches("not enough memory: the script's limit (script.memory) is 4 MiB", s.gateway.stderr, 1,
-      true)
+    assert.matches("script%.lua:4: stopped: it took more than script%.memory %(4%.0 MiB%) for itself",
+      s.gateway.stderr)
+  end)
+
+  it("ends a script that holds so much once it is loaded that no handler could start", function()
+    local s = start([[
+gateway.configure { script = { memory = 4 * 1024 * 1024, load_budget = 10000 } }
+all = {}
+for n = 1, 3500 do all[n] = ("x"):rep(1000) .. n end
+]], { ready = false })
+    assert.equal(78, (s.gateway.process:wait()))
+    assert.matches("once it is loaded the script holds 3%.%d MiB, and script%.memory is 4%.0 MiB[^\n]*"
+      .. "In use by: the top level of the script 3%.%d MiB", s.gateway.stderr)
   end)
 end)
 

@@ -302,14 +302,37 @@ gateway.on("MESSAGE_CREATE", in_order "guild", { ordered = "guild" })
     assert.equal(0, s.gateway:count_log "error")
   end)
 
-  it("bounds what waits for an ordered handler; delivery goes on", function()
+  it("runs a handler no more often at once than it asks for; the rest wait in order", function()
     local s = start([[
-gateway.on("MESSAGE_CREATE", function() gateway.sleep(100000) end, { ordered = "shard" })
-]], { bot = {} })
-    s.fake:emit { count = 1300 }
-    s.gateway:wait_for_log("the ordered handler of MESSAGE_CREATE %([^\n]*script%.lua:2%) is too slow: "
-      .. "1000 events wait for it")
+local now, most, last = 0, 0, 0
+gateway.on("MESSAGE_CREATE", function(event)
+  now, most = now + 1, math.max(most, now + 1)
+  local n = tonumber(event.data.nonce:match "(%d+)$")
+  if n ~= last + 1 then gateway.log.error("%d after %d", n, last) end
+  last = n
+  gateway.sleep(math.random(0, 2))
+  now = now - 1
+  if n == 200 then gateway.log.info("all are started, at most %d at once", most) end
+end, { concurrency = 3 })
+]], { fake = { guilds = 1 }, bot = {}, reload = false })
+    s.fake:emit { count = 200 }
+    s.gateway:wait_for_log "all are started, at most 3 at once"
     s:wait_delivered()
+    assert.equal(0, s.gateway:count_log "error")
+  end)
+
+  it("bounds what waits for a handler; delivery goes on", function()
+    local s = start([[
+gateway.configure { script = { memory = 1024 * 1024 } }
+gateway.on("MESSAGE_CREATE", function() gateway.sleep(100000) end, { ordered = "shard" })
+]], { bot = {}, reload = false })
+    s.fake:emit { count = 700, size = 8000 }
+    s.gateway:wait_for_log("the handler of MESSAGE_CREATE %([^\n]*script%.lua:3%) is too slow: the events "
+      .. "that wait for handlers take 4%.0 MiB")
+    s:wait_delivered()
+    local metrics = s.gateway:control("GET", "/metrics").body
+    local skipped = metrics:match "tidegate_lua_events_skipped_total{[^\n]*} (%d+)"
+    assert.is_true(tonumber(skipped) > 50)
   end)
 
   it("ends with nil, cancelled when the script is reloaded; what comes later is dropped", function()

@@ -259,6 +259,8 @@ static char *event_names(const json_t *item)
     tg_buf_printf(&names, " (priority %lld)", (long long)json_integer_value(priority));
   if (json_object_get(item, "ordered"))
     tg_buf_printf(&names, " (in order of each %s)", text_at(item, "ordered"));
+  if (json_object_get(item, "concurrency"))
+    tg_buf_printf(&names, " (%d at once)", (int)json_integer_value(json_object_get(item, "concurrency")));
   return tg_buf_take(&names);
 }
 

@@ -221,6 +221,52 @@ void tg_metrics_events(struct tg_exposition *exposition, struct tg_manager *mana
 
 /* ---- calls into Lua ---- */
 
+static void write_lua_states(struct tg_exposition *exposition, struct tg_manager *manager)
+{
+  tg_family(exposition, "tidegate_lua_memory_bytes", "gauge", "Memory of the Lua state, of script.memory.");
+  TG_EACH_PAGE(manager, TG_MANAGER_ITSELF, worker, stats)
+  {
+    tg_label_process(exposition, worker);
+    tg_sample_uint(exposition, tg_load(&stats->lua_memory));
+  }
+  tg_family(exposition, "tidegate_lua_states_replaced_total", "counter",
+            "Lua states that were at script.memory, and were replaced by a fresh one.");
+  TG_EACH_PAGE(manager, TG_MANAGER_ITSELF, worker, stats)
+  {
+    tg_label_process(exposition, worker);
+    tg_sample_uint(exposition, tg_load(&stats->lua_renewed));
+  }
+  tg_family(exposition, "tidegate_lua_groups_switched_off", "gauge",
+            "Kinds of functions that are off until a reload, since the script came back to script.memory.");
+  TG_EACH_PAGE(manager, TG_MANAGER_ITSELF, worker, stats)
+  {
+    tg_label_process(exposition, worker);
+    tg_sample_uint(exposition, (uint64_t)__builtin_popcount(atomic_load(&stats->lua_off)));
+  }
+  tg_family(exposition, "tidegate_lua_events_waiting", "gauge",
+            "Events that wait for handlers of gateway.on, counted for each handler.");
+  TG_EACH_PAGE(manager, 0, worker, stats)
+  {
+    tg_label_process(exposition, worker);
+    tg_sample_uint(exposition, tg_load(&stats->lua_waiting));
+  }
+  tg_family(exposition, "tidegate_lua_events_skipped_total", "counter",
+            "Events that were not handed to a handler of gateway.on: too much waited, or it has gone.");
+  TG_EACH_PAGE(manager, 0, worker, stats)
+  {
+    tg_label_process(exposition, worker);
+    tg_sample_uint(exposition, tg_load(&stats->lua_skipped));
+  }
+  tg_family(exposition, "tidegate_lua_methods_switched_off", "gauge",
+            "Overrides that failed too often and wait for a reload.");
+  TG_EACH_PAGE(manager, TG_MANAGER_ITSELF, worker, stats)
+  {
+    int32_t count = atomic_load(&stats->lua_switched_off);
+    tg_label_process(exposition, worker);
+    tg_sample_uint(exposition, count > 0 ? (uint64_t)count : 0);
+  }
+}
+
 void tg_metrics_lua(struct tg_exposition *exposition, struct tg_manager *manager)
 {
   static const struct {
@@ -247,18 +293,5 @@ void tg_metrics_lua(struct tg_exposition *exposition, struct tg_manager *manager
       }
     }
   }
-  tg_family(exposition, "tidegate_lua_memory_bytes", "gauge", "Memory of the Lua state, of script.memory.");
-  TG_EACH_PAGE(manager, TG_MANAGER_ITSELF, worker, stats)
-  {
-    tg_label_process(exposition, worker);
-    tg_sample_uint(exposition, tg_load(&stats->lua_memory));
-  }
-  tg_family(exposition, "tidegate_lua_methods_switched_off", "gauge",
-            "Overrides that failed too often and wait for a reload.");
-  TG_EACH_PAGE(manager, TG_MANAGER_ITSELF, worker, stats)
-  {
-    int32_t count = atomic_load(&stats->lua_switched_off);
-    tg_label_process(exposition, worker);
-    tg_sample_uint(exposition, count > 0 ? (uint64_t)count : 0);
-  }
+  write_lua_states(exposition, manager);
 }

@@ -92,6 +92,18 @@ static json_t *describe_shards(const struct tg_gateway_status *status, const str
                    or_null(known, status->first), "last", or_null(known, status->last), "states", states);
 }
 
+/* Kinds of the script's functions. */
+static json_t *switched_off(const struct tg_manager *manager, int worker)
+{
+  const struct tg_stats *page = tg_gateway_stats(manager, worker);
+  uint32_t off = page ? atomic_load(&page->lua_off) : 0;
+  json_t *list = json_array();
+  for (int group = 0; group < TG_LUA_GROUP_COUNT; group++)
+    if (off & 1u << group)
+      json_array_append_new(list, json_string(tg_lua_group_names[group]));
+  return list;
+}
+
 static json_t *describe_workers(struct tg_manager *manager, int count)
 {
   json_t *list = json_array();
@@ -100,11 +112,12 @@ static json_t *describe_workers(struct tg_manager *manager, int count)
     struct tg_process_usage usage;
     tg_gateway_worker(manager, id, &worker);
     tg_gateway_usage(manager, id, &usage);
-    json_array_append_new(list, json_pack("{s:i, s:o, s:s, s:i, s:i, s:i, s:o}", "workerId", id, "pid",
+    json_array_append_new(list, json_pack("{s:i, s:o, s:s, s:i, s:i, s:i, s:o, s:o}", "workerId", id, "pid",
                                           or_null(worker.pid > 0, worker.pid), "state", worker.state,
                                           "shards", worker.shards, "restarts", worker.restarts, "generation",
                                           worker.generation, "memory",
-                                          or_null(usage.memory > 0, (json_int_t)usage.memory)));
+                                          or_null(usage.memory > 0, (json_int_t)usage.memory), "switchedOff",
+                                          switched_off(manager, id)));
   }
   return list;
 }

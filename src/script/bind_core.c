@@ -25,7 +25,7 @@ bool tg_state_take_config(struct tg_state *state, const json_t *given, struct tg
   if (!tg_config_load(given, environment, config, problems))
     return false;
   state->config = config;
-  state->memory_limit = config->script.memory;
+  tg_memory_set_limit(state, config->script.memory);
   struct tg_strings secrets = tg_config_secrets(config);
   for (int i = 0; i < secrets.count; i++)
     tg_log_secret(secrets.items[i]);
@@ -88,11 +88,21 @@ static int l_config(lua_State *L)
   return 1;
 }
 
+/* A retired state has given its configuration away: to a fresh one of its
+ * generation, or to be kept. */
+static const struct tg_config *config_of(const struct tg_state *state)
+{
+  const struct tg_script *script = state->script;
+  if (state->config || !script->state)
+    return state->config;
+  return script->state->generation == state->generation ? script->state->config : script->previous_config;
+}
+
 /* core.rest() -> url, authorization */
 static int l_rest(lua_State *L)
 {
   struct tg_state *state = tg_state_of(L);
-  const struct tg_config *config = state->config ? state->config : state->script->previous_config;
+  const struct tg_config *config = config_of(state);
   if (!config)
     return luaL_error(L, "gateway.rest: there is no configuration yet");
   lua_pushstring(L, config->rest.url);
@@ -120,7 +130,7 @@ static int l_read_source(lua_State *L)
     lua_pushlstring(L, source->bytes, source->length);
     return 1;
   }
-  state->out.length = 0; /* what the state owns is not lost when Lua has no memory left */
+  state->out.length = 0; /* what the state owns is not lost when Lua raises */
   tg_buf_append(&state->out, source->bytes, source->length);
   tg_sources_free(&own);
   lua_pushlstring(L, state->out.length > 0 ? state->out.data : "", state->out.length);

@@ -55,6 +55,7 @@ static void run_listeners(struct tg_state *state, const struct tg_broadcast *bro
     struct tg_thread_options options = {.group = TG_LUA_broadcast,
                                         .what = "gateway.on_broadcast",
                                         .where = subscription->where,
+                                        .owner = subscription->owner,
                                         .shard_id = TG_NO_SHARD};
     tg_thread_start(state, &options, push_listener, &run);
   }
@@ -77,7 +78,7 @@ static void deliver(void *ctx)
   script->last_broadcast = &script->broadcasts;
   while (broadcast) {
     struct tg_broadcast *next = broadcast->next;
-    if (script->state && !script->stopped)
+    if (script->state && !script->stopped && !tg_is_off(script, TG_LUA_broadcast))
       run_listeners(script->state, broadcast);
     free_broadcast(broadcast);
     broadcast = next;

@@ -8,15 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { COLLECT_STEP = 4 * 1024 * 1024 };
-
 /* What was running, to be restored when a call returns. */
 struct frame {
   struct tg_watch watch;
   lua_State *now;
   struct tg_thread *running;
   const char *what;
-  bool limited;
+  uint32_t owner;
 };
 
 static tg_ms budget_of(const struct tg_state *state, enum tg_budget budget)
@@ -43,12 +41,14 @@ static void enter(struct frame *frame, struct tg_state *state, const char *what,
   frame->now = state->now;
   frame->running = state->running;
   frame->what = state->what;
-  frame->limited = state->limited;
+  frame->owner = state->memory.owner;
   state->running = running;
   if (what)
     state->what = what;
-  state->limited = budget != TG_BUDGET_HOST;
-  state->depth++;
+  if (state->depth++ == 0) {
+    state->memory.stop = budget == TG_BUDGET_HOST ? SIZE_MAX : state->memory.used + state->memory.limit;
+    state->memory.stopping = false;
+  }
   tg_watchdog_enter(&frame->watch, state, budget_of(state, budget));
 }
 
@@ -58,32 +58,18 @@ static void leave(const struct frame *frame, struct tg_state *state)
   state->now = frame->now;
   state->running = frame->running;
   state->what = frame->what;
-  state->limited = frame->limited;
+  state->memory.owner = frame->owner;
   if (--state->depth > 0)
     return;
-  atomic_store_explicit(&state->script->stats->lua_memory, state->memory_used, memory_order_relaxed);
+  state->memory.stop = SIZE_MAX;
+  if (state->phase == TG_STATE_LIVE)
+    atomic_store_explicit(&state->script->stats->lua_memory, state->memory.used, memory_order_relaxed);
   if (state->hooked) {
     lua_sethook(state->L, NULL, 0, 0);
     state->hooked = false;
   }
-  if (state->out_of_memory || state->memory_used > state->memory_after_gc + COLLECT_STEP)
-    tg_collect(state);
-}
-
-/* Every allocation of LuaJIT's may run a slice of its collector; only when the
- * heap comes near the limit is the whole done at once, so that rubbish does
- * not count as use. */
-void tg_collect(struct tg_state *state)
-{
-  bool near_limit = state->memory_limit > 0 && state->memory_used > state->memory_limit / 4 * 3;
-  if (!near_limit && !state->out_of_memory)
-    return;
-  state->out_of_memory = false;
-  state->memory_after_gc = state->memory_used; /* no second try inside of this one */
-  lua_rawgeti(state->L, LUA_REGISTRYINDEX, state->ref_collect);
-  if (lua_pcall(state->L, 0, 0, 0) != 0)
-    lua_pop(state->L, 1);
-  state->memory_after_gc = state->memory_used;
+  if (__builtin_expect(state->memory.used >= state->memory.look, 0))
+    tg_memory_look(state);
 }
 
 struct job {
@@ -98,19 +84,11 @@ int tg_trampoline(lua_State *L)
   return job->body(L, job->ctx);
 }
 
-static void keep_error(struct tg_state *state, lua_State *L, int status)
+static void keep_error(struct tg_state *state, lua_State *L)
 {
   free(state->error);
   const char *text = lua_tostring(L, -1);
-  if (status == LUA_ERRMEM) {
-    state->out_of_memory = true;
-    struct tg_buf words = {0};
-    tg_buf_printf(&words, "not enough memory: the script's limit (script.memory) is %zu MiB",
-                  state->memory_limit >> 20);
-    state->error = tg_buf_take(&words);
-  } else {
-    state->error = tg_strdup(text ? text : "unknown error");
-  }
+  state->error = tg_strdup(text ? text : "unknown error");
   lua_pop(L, 1);
 }
 
@@ -122,7 +100,6 @@ static bool protect(struct tg_state *state, const char *what, enum tg_budget bud
   lua_State *L = outermost ? state->L : state->now;
   *at = L;
   enter(&frame, state, what, NULL, budget);
-  state->limited = false;
   int handler = TG_STACK_TRACEBACK;
   if (outermost) {
     lua_pushvalue(L, TG_STACK_TRAMPOLINE);
@@ -133,11 +110,9 @@ static bool protect(struct tg_state *state, const char *what, enum tg_budget bud
     lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_trampoline);
   }
   lua_pushlightuserdata(L, job);
-  state->limited = budget != TG_BUDGET_HOST;
   int status = lua_pcall(L, 1, results, handler);
-  state->limited = false;
   if (status != 0)
-    keep_error(state, L, status);
+    keep_error(state, L);
   if (!outermost)
     lua_remove(L, handler);
   leave(&frame, state);
@@ -185,6 +160,7 @@ int tg_resume(struct tg_thread *thread, int arguments)
   struct tg_measure measure;
   tg_measure_begin(&measure, state, thread->group);
   enter(&frame, state, thread->what, thread, TG_BUDGET_SLICE);
+  state->memory.owner = thread->owner;
   int status = lua_resume(thread->L, arguments);
   leave(&frame, state);
   tg_measure_end(&measure);
@@ -192,12 +168,8 @@ int tg_resume(struct tg_thread *thread, int arguments)
     return status;
   lua_State *L = NULL;
   int count = 0;
-  if (status == LUA_ERRMEM) {
-    lua_State *from = thread->L;
-    lua_pushnil(from);
-    keep_error(state, from, status);
-  } else if (tg_protect_results(state, trace_thread, thread, &L, &count) && count > 0) {
-    keep_error(state, L, status);
+  if (tg_protect_results(state, trace_thread, thread, &L, &count) && count > 0) {
+    keep_error(state, L);
     lua_pop(L, count - 1);
   }
   return status;

@@ -56,6 +56,8 @@ static json_t *describe_subscription(const struct tg_state *state, const struct 
   } else if (subscription->order != TG_UNORDERED) {
     json_object_set_new(made, "ordered", json_string(subscription->order == TG_BY_SHARD ? "shard" : "guild"));
   }
+  if (subscription->concurrency > 0)
+    json_object_set_new(made, "concurrency", json_integer(subscription->concurrency));
   return made;
 }
 

@@ -78,6 +78,7 @@ static int run_filters(lua_State *L, void *ctx)
   for (; run->filter && !run->drop; run->filter = run->filter->next) {
     if (run->filter->removed || run->filter->subscription->ref == LUA_NOREF)
       continue;
+    run->state->memory.owner = run->filter->subscription->owner;
     lua_rawgeti(L, LUA_REGISTRYINDEX, run->filter->subscription->ref);
     lua_pushvalue(L, 1);
     lua_call(L, 1, 1);
@@ -122,7 +123,10 @@ struct dispatch {
   struct tg_shard *shard;
   struct tg_event *event;
   struct tg_subscriber *handler;
-  int event_ref; /* the userdata, for all handlers */
+  int event_ref; /* the userdata, for all handlers; LUA_NOREF: not yet */
+  bool kept;     /* it has its copy */
+  int live_events;
+  bool keep_before;
 };
 
 static int make_event(lua_State *L, void *ctx)
@@ -141,61 +145,83 @@ static int keep_event(lua_State *L, void *ctx)
   return 0;
 }
 
-static int push_arguments(lua_State *L, void *ctx)
-{
-  struct dispatch *run = ctx;
-  lua_rawgeti(L, LUA_REGISTRYINDEX, run->event_ref);
-  tg_push_shard(L, run->shard);
-  return 2;
-}
-
 static int push_handler(lua_State *L, void *ctx)
 {
   struct dispatch *run = ctx;
   lua_rawgeti(L, LUA_REGISTRYINDEX, run->handler->subscription->ref);
-  return 1 + push_arguments(L, ctx);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, run->event_ref);
+  tg_push_shard(L, run->shard);
+  return 3;
 }
 
-/* Handlers of the type start in order of priority. All share one userdata,
- * which copies the event's bytes only when one of them waits. */
+static void begin_dispatch(struct dispatch *run)
+{
+  run->event_ref = LUA_NOREF;
+  run->kept = false;
+  run->live_events = run->state->live_events;
+  run->keep_before = run->state->keep_events;
+  run->state->keep_events = false;
+  run->state->walking++;
+}
+
+static void run_handler(struct dispatch *run, struct tg_subscriber *handler, struct tg_line *line)
+{
+  struct tg_state *state = run->state;
+  run->handler = handler;
+  if (run->event_ref == LUA_NOREF && !tg_protect(state, NULL, TG_BUDGET_HOST, make_event, run)) {
+    tg_fault_log(state, TG_LUA_handler, run->event->shard_id, tg_event_type_name(run->event->type),
+                 "the handler was not run");
+    return;
+  }
+  bool waits = tg_waiting_start(state, line, run->event, push_handler, run);
+  if ((waits || state->keep_events) && !run->kept)
+    run->kept = tg_protect(state, NULL, TG_BUDGET_HOST, keep_event, run);
+}
+
+static void end_dispatch(struct dispatch *run)
+{
+  struct tg_state *state = run->state;
+  state->walking--;
+  state->live_events = run->live_events;
+  state->keep_events = run->keep_before;
+  luaL_unref(state->L, LUA_REGISTRYINDEX, run->event_ref);
+  tg_subscriptions_sweep(state);
+}
+
+/* Handlers of the type start in order of priority, but those for which earlier
+ * events wait. All share one userdata, which copies the event's bytes only when
+ * one of them waits. */
 void tg_run_handlers(struct tg_script *script, struct tg_shard *shard, struct tg_event *event)
 {
   struct tg_state *state = script->state;
   if (!state || event->type >= TG_WANT_SIZE)
     return;
-  struct dispatch run = {.state = state, .shard = shard, .event = event, .event_ref = LUA_NOREF};
-  int events = state->live_events;
-  bool kept = false;
-  if (!tg_protect(state, NULL, TG_BUDGET_HOST, make_event, &run)) {
-    tg_fault_log(state, TG_LUA_handler, event->shard_id, tg_event_type_name(event->type),
-                 "no handler was run");
-    return;
-  }
-  bool keep_before = state->keep_events;
-  state->keep_events = false;
-  state->walking++;
-  for (run.handler = state->handlers[event->type]; run.handler; run.handler = run.handler->next) {
-    if (run.handler->removed)
+  struct dispatch run = {.state = state, .shard = shard, .event = event};
+  struct tg_kept *kept = NULL;
+  begin_dispatch(&run);
+  for (struct tg_subscriber *handler = state->handlers[event->type]; handler; handler = handler->next) {
+    if (handler->removed)
       continue;
-    if (run.handler->subscription->order != TG_UNORDERED) {
-      if (!kept)
-        kept = tg_protect(state, NULL, TG_BUDGET_HOST, keep_event, &run);
-      tg_lane_run(state, run.handler, event, event->shard_id, push_arguments, &run);
-      continue;
-    }
-    struct tg_thread_options options = {.group = TG_LUA_handler,
-                                        .what = tg_event_type_name(event->type),
-                                        .shard_id = event->shard_id,
-                                        .where = run.handler->subscription->where};
-    bool waits = tg_thread_start(state, &options, push_handler, &run);
-    if ((waits || state->keep_events) && !kept)
-      kept = tg_protect(state, NULL, TG_BUDGET_HOST, keep_event, &run);
+    struct tg_line *line = tg_waiting_line(state, handler, event);
+    if (line)
+      run_handler(&run, handler, line);
+    else
+      tg_waiting_add(state, handler, event, &kept);
   }
-  state->walking--;
-  state->live_events = events;
-  state->keep_events = keep_before;
-  luaL_unref(state->L, LUA_REGISTRYINDEX, run.event_ref);
-  tg_subscriptions_sweep(state);
+  end_dispatch(&run);
+  tg_kept_release(script, kept);
+}
+
+void tg_run_waiting(struct tg_state *state, struct tg_subscriber *handler, struct tg_line *line,
+                    struct tg_event *event)
+{
+  struct tg_script *script = state->script;
+  struct tg_shard *shard =
+      script->worker ? script->core->worker_shard(script->worker, event->shard_id) : NULL;
+  struct dispatch run = {.state = state, .shard = shard, .event = event};
+  begin_dispatch(&run);
+  run_handler(&run, handler, line);
+  end_dispatch(&run);
 }
 
 /* ---- life-cycle ---- */
@@ -229,6 +255,7 @@ void tg_run_life_on(struct tg_state *state, enum tg_life what, struct tg_shard *
                                         .what = tg_life_names[what],
                                         .outlives = outlives,
                                         .where = run.handler->subscription->where,
+                                        .owner = run.handler->subscription->owner,
                                         .shard_id = shard_id};
     tg_thread_start(state, &options, push_life, &run);
   }

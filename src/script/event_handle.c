@@ -104,13 +104,22 @@ static struct tg_span moved(struct tg_span span, struct tg_span from, const char
   return span.at ? (struct tg_span){copy + (span.at - from.at), span.length} : span;
 }
 
-static void keep_copy(lua_State *L, int index, struct handle *handle, const struct tg_event *event)
+/* What the event's spans point into, but for its name. */
+static struct tg_span whole_of(const struct tg_event *event)
 {
-  struct tg_span message = tg_event_message(event), data = data_of(event);
-  struct tg_span whole = event->body.at && !event->replacement.at ? event->body : message;
-  push_env(L, index, handle);
-  struct tg_event *copy = lua_newuserdata(L, sizeof *copy + event->name.length + whole.length);
-  char *name = (char *)(copy + 1), *text = name + event->name.length;
+  return event->body.at && !event->replacement.at ? event->body : tg_event_message(event);
+}
+
+size_t tg_event_text_size(const struct tg_event *event)
+{
+  return event->name.length + whole_of(event).length;
+}
+
+void tg_event_copy(struct tg_event *copy, const struct tg_event *event, char *text)
+{
+  struct tg_span message = tg_event_message(event), data = data_of(event), whole = whole_of(event);
+  char *name = text;
+  text += event->name.length;
   *copy = *event;
   if (event->name.length > 0)
     memcpy(name, event->name.at, event->name.length);
@@ -120,6 +129,13 @@ static void keep_copy(lua_State *L, int index, struct handle *handle, const stru
   copy->data = moved(data, whole, text);
   copy->body = event->body.at && !event->replacement.at ? moved(whole, whole, text) : (struct tg_span){0};
   copy->replacement = (struct tg_span){0};
+}
+
+static void keep_copy(lua_State *L, int index, struct handle *handle, const struct tg_event *event)
+{
+  push_env(L, index, handle);
+  struct tg_event *copy = lua_newuserdata(L, sizeof *copy + tg_event_text_size(event));
+  tg_event_copy(copy, event, (char *)(copy + 1));
   handle->copy = copy;
   lua_setfield(L, -2, "copy");
   lua_pop(L, 1);

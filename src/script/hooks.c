@@ -182,6 +182,7 @@ static int push_call(lua_State *L, void *ctx)
   struct call *call = ctx;
   struct tg_state *state = call->state;
   int table = tg_methods[call->method].table_index, n = call->count + 1;
+  state->memory.owner = state->override[call->method].owner;
   luaL_checkstack(L, n + 4, "arguments");
   lua_rawgeti(L, LUA_REGISTRYINDEX, state->override[call->method].ref);
   if (table != TG_TABLE_SHARD) {
@@ -317,6 +318,7 @@ static void hook_start(struct tg_script *script, enum tg_method method, const st
   struct call call = {state, method, args, count, expected, NULL, TG_TAKEN_NOTHING};
   struct tg_thread_options options = {.group = tg_methods[method].group,
                                       .what = tg_methods[method].full,
+                                      .owner = state->override[method].owner,
                                       .shard_id = started->shard_id,
                                       .done = on_method_done,
                                       .ctx = started};
@@ -332,12 +334,17 @@ static const struct tg_state *live_state(const struct tg_state *state)
   return tg_state_is_live(state) && !state->script->stopped ? state : NULL;
 }
 
+static bool is_off(const struct tg_state *state, enum tg_lua_group group)
+{
+  return tg_is_off(state->script, group) || state->memory.dry;
+}
+
 void tg_hooks_fill_method(struct tg_state *state, enum tg_method method)
 {
   if (!live_state(state))
     return;
   struct tg_override *override = &state->override[method];
-  bool set = override->ref != LUA_NOREF && !override->off &&
+  bool set = override->ref != LUA_NOREF && !override->off && !is_off(state, tg_methods[method].group) &&
              tg_table_is_ours(state->script, tg_methods[method].table_index);
   state->script->hooks.method[method] = set ? override : NULL;
 }
@@ -348,12 +355,13 @@ void tg_hooks_fill_event(struct tg_state *state, uint16_t type)
     return;
   uint8_t want = 0;
   for (const struct tg_subscriber *filter = state->filters[type]; filter; filter = filter->next) {
-    if (!filter->removed)
-      want |= filter->subscription->ref == LUA_NOREF ? (filter->subscription->constant ? 0 : TG_WANT_DROP)
-                                                     : TG_WANT_FILTER;
+    bool compiled = filter->subscription->ref == LUA_NOREF;
+    if (filter->removed || (!compiled && is_off(state, TG_LUA_filter)))
+      continue;
+    want |= !compiled ? TG_WANT_FILTER : filter->subscription->constant ? 0 : TG_WANT_DROP;
   }
   for (const struct tg_subscriber *handler = state->handlers[type]; handler; handler = handler->next) {
-    if (!handler->removed)
+    if (!handler->removed && !tg_is_off(state->script, TG_LUA_handler)) /* they wait, if they have to */
       want |= TG_WANT_HANDLER;
   }
   state->script->hooks.want[type] = want;
@@ -366,7 +374,7 @@ void tg_hooks_fill_life(struct tg_state *state, enum tg_life life)
   bool wanted = false;
   for (const struct tg_subscriber *handler = state->life[life]; handler; handler = handler->next)
     wanted = wanted || !handler->removed;
-  state->script->hooks.want_life[life] = wanted;
+  state->script->hooks.want_life[life] = wanted && !is_off(state, TG_LUA_life_cycle);
 }
 
 void tg_hooks_fill(struct tg_script *script)

@@ -105,6 +105,7 @@ static int l_assign(lua_State *L)
     note_where(L, 3, override->where, sizeof override->where);
     lua_pushvalue(L, 3);
     override->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    override->owner = tg_owner_of_function(L, 3, tg_methods[method].group, tg_methods[method].full);
   }
   if (ours) {
     lua_pushvalue(L, 2);

@@ -52,6 +52,7 @@ static void recycle(struct tg_thread *thread, bool reusable)
 
 struct start {
   struct tg_state *state;
+  uint32_t owner;
   tg_body *body;
   void *ctx;
   struct tg_thread *thread;
@@ -83,6 +84,7 @@ static int prepare(lua_State *L, void *ctx)
   *thread = (struct tg_thread){.state = state, .L = to, .ref = ref, .shard_id = TG_NO_SHARD};
   link_thread(thread);
   start->thread = thread;
+  state->memory.owner = start->owner;
   start->count = start->body(L, start->ctx);
   lua_checkstack(to, start->count + LUA_MINSTACK);
   lua_xmove(L, to, start->count);
@@ -98,6 +100,13 @@ static void abandon(struct tg_wait *wait)
     wait->cancel(wait);
 }
 
+void tg_thread_tell(struct tg_thread *thread)
+{
+  char what[160];
+  snprintf(what, sizeof what, thread->where ? "%s (%s)" : "%s", thread->what, thread->where);
+  tg_fault_log(thread->state, thread->group, thread->shard_id, what, "it has ended");
+}
+
 static void end(struct tg_thread *thread, bool ok)
 {
   if (thread->starting)
@@ -106,9 +115,7 @@ static void end(struct tg_thread *thread, bool ok)
   if (thread->done) {
     thread->done(thread, thread->ctx, ok, ok ? lua_gettop(thread->L) : 0);
   } else if (!ok && !thread->cancelled) { /* a cancelled one may stumble over the nil that it got */
-    char what[160];
-    snprintf(what, sizeof what, thread->where ? "%s (%s)" : "%s", thread->what, thread->where);
-    tg_fault_log(thread->state, thread->group, thread->shard_id, what, "it has ended");
+    tg_thread_tell(thread);
   }
   recycle(thread, ok);
 }
@@ -138,7 +145,11 @@ static bool run(struct tg_thread *thread, int arguments)
 
 static void not_started(struct tg_state *state, const struct tg_thread_options *options)
 {
-  struct tg_thread nobody = {.state = state, .what = options->what, .shard_id = options->shard_id};
+  struct tg_thread nobody = {.state = state,
+                             .group = options->group,
+                             .what = options->what,
+                             .where = options->where,
+                             .shard_id = options->shard_id};
   if (options->done)
     options->done(&nobody, options->ctx, false, 0);
   else
@@ -148,7 +159,7 @@ static void not_started(struct tg_state *state, const struct tg_thread_options *
 bool tg_thread_start(struct tg_state *state, const struct tg_thread_options *options, tg_body *body,
                      void *ctx)
 {
-  struct start start = {.state = state, .body = body, .ctx = ctx};
+  struct start start = {.state = state, .owner = options->owner, .body = body, .ctx = ctx};
   if (!tg_protect(state, options->what, TG_BUDGET_HOST, prepare, &start)) {
     if (start.thread)
       recycle(start.thread, false);
@@ -160,6 +171,7 @@ bool tg_thread_start(struct tg_state *state, const struct tg_thread_options *opt
   thread->group = options->group;
   thread->what = options->what;
   thread->where = options->where;
+  thread->owner = options->owner;
   thread->shard_id = options->shard_id;
   thread->outlives = options->outlives;
   thread->done = options->done;
@@ -230,6 +242,7 @@ struct finish {
 static int push_finish(lua_State *L, void *ctx)
 {
   struct finish *finish = ctx;
+  finish->thread->state->memory.owner = finish->thread->owner;
   finish->count = finish->push(L, finish->ctx);
   lua_checkstack(finish->thread->L, finish->count + LUA_MINSTACK);
   lua_xmove(L, finish->thread->L, finish->count);

@@ -41,6 +41,7 @@ struct tg_thread {
   enum tg_lua_group group;
   const char *what;  /* static text */
   const char *where; /* "bot.lua:12", or NULL */
+  uint32_t owner;   /* of what it allocates */
   int shard_id;     /* for the log; TG_NO_SHARD */
   struct tg_wait *wait;
   struct tg_wait *starting; /* made by the C function that runs now */
@@ -56,6 +57,7 @@ struct tg_thread {
 struct tg_thread_options {
   enum tg_lua_group group;
   const char *what, *where;
+  uint32_t owner; /* memory.h */
   int shard_id;
   bool outlives;
   tg_thread_done *done; /* NULL: an error is logged, results are dropped */
@@ -66,6 +68,9 @@ struct tg_thread_options {
  * values) in a coroutine until it waits or ends. True: it still waits. */
 bool tg_thread_start(struct tg_state *state, const struct tg_thread_options *options, tg_body *body,
                      void *ctx);
+
+/* Logs the error with which it ended, as is done for one without `done`. */
+void tg_thread_tell(struct tg_thread *thread);
 
 /* Raises, naming `name` and what to do, where waiting is impossible. False: the
  * coroutine was cancelled and has been told: return tg_wait_park(L). */

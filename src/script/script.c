@@ -36,6 +36,7 @@ bool tg_script_load(struct tg_script *script, const char *path, char **problem)
   script->state = state;
   script->generation = 1;
   atomic_store(&script->stats->generation, 1);
+  atomic_store(&script->stats->lua_memory, state->memory.used);
   state->phase = TG_STATE_LIVE;
   tg_watchdog_set_patience(state->config->script.kill_after / 2);
   tg_hooks_fill(script);
@@ -47,9 +48,14 @@ void tg_script_started(struct tg_script *script)
   struct tg_state *state = script->state;
   if (!state || script->stopped)
     return;
-  tg_timers_start(state);
-  tg_jobs_start(state);
-  tg_run_life_on(state, TG_LIFE_load, NULL, NULL, false);
+  if (tg_is_off(script, TG_LUA_timer)) {
+    tg_timers_close(state);
+  } else {
+    tg_timers_start(state);
+    tg_jobs_start(state);
+  }
+  if (!tg_is_off(script, TG_LUA_life_cycle))
+    tg_run_life_on(state, TG_LIFE_load, NULL, NULL, false);
 }
 
 void tg_script_stop(struct tg_script *script)
@@ -61,6 +67,7 @@ void tg_script_stop(struct tg_script *script)
   tg_broadcasts_drop(script);
   if (!script->state)
     return;
+  tg_waiting_drop(script->state, "the gateway ends");
   tg_run_life_on(script->state, TG_LIFE_unload, NULL, NULL, false);
   tg_threads_drop(script->state);
   tg_timers_close(script->state);

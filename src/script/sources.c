@@ -87,6 +87,18 @@ void tg_sources_free(struct tg_sources *sources)
   *sources = (struct tg_sources){0};
 }
 
+void tg_sources_copy(struct tg_sources *to, const struct tg_sources *from)
+{
+  for (int i = 0; i < from->count; i++) {
+    const struct tg_source *source = &from->items[i];
+    struct tg_buf bytes = {0};
+    tg_buf_append(&bytes, source->bytes, source->length);
+    struct tg_source *copy = add(to, tg_strdup(source->path), &bytes);
+    copy->given = source->given;
+    copy->stamp = source->stamp;
+  }
+}
+
 static uint64_t mix(uint64_t sum, uint64_t value)
 {
   sum = (sum ^ value) * 0x9e3779b97f4a7c15u;

@@ -38,6 +38,9 @@ const struct tg_source *tg_sources_read(struct tg_sources *sources, const char *
 
 void tg_sources_free(struct tg_sources *sources);
 
+/* `to` is empty. */
+void tg_sources_copy(struct tg_sources *to, const struct tg_sources *from);
+
 /* A new file in memory that tg_sources_take_fd() can read in another process.
  * -1: errno says why not. */
 int tg_sources_to_fd(const struct tg_sources *sources);

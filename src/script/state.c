@@ -15,31 +15,6 @@
 
 enum { MEMORY_BEFORE_CONFIGURE = 64 * 1024 * 1024 };
 
-/* Counts, and refuses growth beyond the limit while user code runs. What C
- * pushes on its own is never refused: LuaJIT would end the process. */
-static void *allocate(void *ctx, void *memory, size_t old_size, size_t new_size)
-{
-  struct tg_state *state = ctx;
-  if (new_size == 0) {
-    state->memory_used -= old_size;
-    free(memory);
-    return NULL;
-  }
-  if (state->limited && new_size > old_size && state->memory_limit > 0 &&
-      state->memory_used + (new_size - old_size) > state->memory_limit)
-    return NULL;
-  void *grown = realloc(memory, new_size);
-  if (grown)
-    state->memory_used += new_size - old_size;
-  return grown;
-}
-
-static int l_collect(lua_State *L)
-{
-  lua_gc(L, LUA_GCCOLLECT, 0);
-  return 0;
-}
-
 /* A module of the Lua half. */
 static int l_load_embedded(lua_State *L)
 {
@@ -90,8 +65,6 @@ static int open_state(lua_State *L, void *ctx)
   tg_open_queue(L, state);
   lua_newtable(L);
   state->ref_results = luaL_ref(L, LUA_REGISTRYINDEX);
-  lua_pushcfunction(L, l_collect);
-  state->ref_collect = luaL_ref(L, LUA_REGISTRYINDEX);
   struct tg_strings trees = trees_of_environment();
   tg_state_set_paths(L, state->script->path, &trees);
   tg_strings_free(&trees);
@@ -112,13 +85,13 @@ struct tg_state *tg_state_new(struct tg_script *script, int generation, char **p
   state->last_job = &state->jobs;
   state->shard_id = TG_NO_SHARD;
   state->compiled = script->role == TG_ROLE_WORKER;
-  state->memory_limit = MEMORY_BEFORE_CONFIGURE;
+  tg_memory_init(state, MEMORY_BEFORE_CONFIGURE);
   for (int i = 0; i < TG_METHOD_COUNT; i++)
     state->override[i].ref = LUA_NOREF;
   for (int i = 0; i < TG_TABLE_COUNT; i++)
     state->ref_natives[i] = LUA_NOREF;
   state->ref_state_base = LUA_NOREF;
-  state->L = state->now = lua_newstate(allocate, state);
+  state->L = state->now = lua_newstate(tg_memory_allocate, state);
   if (!state->L) {
     free(state);
     *problem = tg_strdup("cannot make a Lua state: this LuaJIT is not built for 64-bit memory (GC64)");
@@ -138,15 +111,72 @@ struct tg_state *tg_state_new(struct tg_script *script, int generation, char **p
   return state;
 }
 
+static void forget_all(struct tg_state *state)
+{
+  tg_threads_drop(state);
+  tg_timers_close(state);
+  tg_subscriptions_free(state);
+}
+
+/* [-1, +0] */
+static void clear_table(lua_State *L)
+{
+  for (lua_pushnil(L); lua_next(L, -2);) {
+    lua_pop(L, 1);
+    lua_pushvalue(L, -1);
+    lua_pushnil(L);
+    lua_rawset(L, -4);
+  }
+  lua_pop(L, 1);
+}
+
+/* Everything by which the script's values are reached. What finalizers may
+ * still use of ours stays where it is. */
+static int drop_roots(lua_State *L, void *ctx)
+{
+  const struct tg_state *state = ctx;
+  for (lua_pushnil(L); lua_next(L, LUA_REGISTRYINDEX); lua_pop(L, 1)) {
+    int key = lua_type(L, -2) == LUA_TNUMBER ? (int)lua_tointeger(L, -2) : 0;
+    if (key <= 0 || !lua_isfunction(L, -1) || key == state->ref_traceback || key == state->ref_trampoline)
+      continue;
+    lua_pushnil(L);
+    lua_rawseti(L, LUA_REGISTRYINDEX, key);
+  }
+  for (int i = 0; i < TG_TABLE_COUNT; i++) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_methods[i]);
+    clear_table(L);
+  }
+  const int refs[] = {state->ref_results, state->ref_state_table};
+  for (size_t i = 0; i < sizeof refs / sizeof *refs; i++) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, refs[i]);
+    clear_table(L);
+  }
+  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+  clear_table(L);
+  lua_pushvalue(L, LUA_GLOBALSINDEX);
+  clear_table(L);
+  luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_FLUSH);
+  return 0;
+}
+
+void tg_state_empty(struct tg_state *state)
+{
+  struct tg_memory *memory = &state->memory;
+  state->emptied = true;
+  forget_all(state);
+  tg_protect(state, NULL, TG_BUDGET_HOST, drop_roots, state);
+  memory->at_limit = false;
+  memory->cycles = 2; /* one may be under way */
+}
+
 void tg_state_free(struct tg_state *state)
 {
   if (!state)
     return;
   state->phase = TG_STATE_RETIRED;
-  tg_threads_drop(state);
-  tg_timers_close(state);
-  tg_subscriptions_free(state);
+  forget_all(state);
   tg_alarm_free(state->deadline);
+  tg_memory_free(state);
   lua_close(state->L);
   if (state->config) {
     tg_config_free(state->config);
@@ -214,6 +244,7 @@ struct loading {
 static int run_script(lua_State *L, void *ctx)
 {
   struct loading *loading = ctx;
+  loading->state->memory.owner = TG_OWNER_LOAD;
   lua_getglobal(L, "require");
   lua_pushliteral(L, "tidegate.loader");
   lua_call(L, 1, 1);
@@ -262,7 +293,7 @@ bool tg_state_load(struct tg_state *state, char **problem)
     *problem = tg_strdup("gateway.configure failed, and the script went on without it");
     return false;
   }
-  if (!settle_config(state, problem))
+  if (!settle_config(state, problem) || !tg_memory_suffices(state, problem))
     return false;
   if (state->compiled)
     luaJIT_setmode(state->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_ON);

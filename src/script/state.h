@@ -3,11 +3,12 @@
 /* The inside of the script layer: what its files share.
  *
  *   script.c     script.h: the life of a script        reload.c  its next generation
- *   state.c      lua_State: memory, libraries, paths   watchdog.c  budgets
+ *   state.c      lua_State: libraries, paths, loading  watchdog.c  budgets
+ *   memory.c     what a state takes, and who           collect.c   watches it
  *   call.c       the only pcall and resume             fault.c   errors: objects, counting, log
  *   traceback.c  errors as text
  *   override.c   the tables of overridable methods     hooks.c   struct tg_hooks
- *   subscribe.c  gateway.on and gateway.filter         dispatch.c  runs them; lanes.c in order
+ *   subscribe.c  gateway.on and gateway.filter         dispatch.c  runs them; waiting.c later
  *   broadcast.c  gateway.broadcast, between processes
  *   event_handle.c, shard_handle.c, queue_handle.c     what scripts hold in their hands
  *   sched.c      coroutines that wait                  timers.c  sleep, after, every, spawn
@@ -25,6 +26,7 @@
 #include "base/hooks.h"
 #include "script/alarm.h"
 #include "script/core.h"
+#include "script/memory.h"
 #include "script/script.h"
 #include "script/sources.h"
 #include "shard/stats.h"
@@ -38,6 +40,8 @@
 /* ---- script: one a process and role ---- */
 
 struct tg_broadcast;
+struct tg_line;
+struct tg_kept;
 
 enum { TG_HEARD = 32 };
 
@@ -53,6 +57,17 @@ struct tg_script {
   struct tg_config *previous_config; /* kept one reload longer for those who still hold it */
   int generation;
   bool stopped;
+
+  /* What is off until the next reload, since the script's states came back to
+   * their limit again and again: bits, 1 << enum tg_lua_group. */
+  uint32_t off;
+  int renewals;     /* states replaced, each within a minute of the one before */
+  tg_ms renewed_at; /* 0: none was */
+  struct {
+    uint64_t events, serial; /* an event that waits for two handlers counts twice */
+    size_t bytes;
+  } waiting; /* for handlers of gateway.on */
+
   struct tg_sources given; /* for the first load */
   struct tg_sources tried; /* of a generation that did not come to life; empty after a commit */
 
@@ -88,6 +103,7 @@ enum { TG_ERRORS_TO_SWITCH_OFF = 10, TG_ERRORS_WINDOW = 60000 };
 /* An override, or a method without one (ref LUA_NOREF). */
 struct tg_override {
   int ref; /* in the registry */
+  uint32_t owner; /* of what it allocates: memory.h */
   bool off; /* failed too often */
   tg_ms errors[TG_ERRORS_TO_SWITCH_OFF]; /* ring of the times of the last errors */
   int next_error;
@@ -102,17 +118,26 @@ struct tg_subscriber {
   struct tg_subscription *subscription;
   int priority;
   bool removed; /* unlinked as soon as nobody walks the list */
-  struct tg_lane *lanes; /* ordered handlers: those with something to do */
-  uint64_t overflowed;
-  tg_ms overflow_logged_at;
+
+  /* Handlers of dispatches: waiting.c */
+  int running;            /* coroutines of it */
+  bool gone;              /* unlinked; the end of the last coroutine frees it */
+  struct tg_line **lines; /* the events that it takes one after the other; NULL: none yet */
+  struct tg_line *ready, **last_ready; /* those whose first event only waits for the handler */
+  bool listed;                         /* in state->waiting, */
+  struct tg_subscriber *next_waiting;  /* as all that have such lines */
+  uint64_t skipped;                    /* events that it did not get */
+  tg_ms skipped_logged_at;
 };
 
 /* What one call of gateway.on, on_broadcast or filter has made. */
 struct tg_subscription {
   struct tg_subscription *next; /* all of a state */
   int ref;        /* the function; LUA_NOREF: a constant filter */
+  uint32_t owner; /* of what it allocates: memory.h */
   bool is_filter, constant;
   enum tg_order order;
+  int concurrency; /* how often at once; 0: the default */
   char *topic; /* of gateway.on_broadcast; else NULL */
   bool removed;
   char where[80];
@@ -144,19 +169,16 @@ struct tg_state {
   bool configured, configure_failed;
   bool compiled; /* the JIT compiler is on, once loaded */
 
-  size_t memory_used, memory_limit;
-  bool limited; /* the limit holds: user code runs */
-  size_t memory_after_gc;
+  struct tg_memory memory;
 
   int depth;                 /* protected calls and resumes on the C stack */
   volatile bool hooked;      /* the watchdog's hook is installed */
   struct tg_thread *running; /* the coroutine of the host that runs; NULL: inline */
   const char *what;          /* the method, event or phase that runs, for messages */
   int shard_id;              /* that inline code works for, for the log */
-  bool out_of_memory;
 
   /* references into the registry */
-  int ref_traceback, ref_trampoline, ref_collect, ref_gateway, ref_results, ref_shards;
+  int ref_traceback, ref_trampoline, ref_gateway, ref_results, ref_shards;
   int ref_event_meta, ref_shard_meta, ref_queue_meta, ref_failure_meta;
   int ref_coroutines; /* the set of the host's coroutines */
   int ref_state_table, ref_state_base; /* gateway.state, and what of it was there before the script loaded */
@@ -170,6 +192,10 @@ struct tg_state {
   struct tg_subscriber *handlers[TG_WANT_SIZE];
   struct tg_subscriber *life[TG_LIFE_COUNT];
   struct tg_subscriber *listeners; /* to broadcasts, of all topics */
+  struct tg_subscriber *waiting;   /* handlers of dispatches for which events wait */
+  bool pumping;                    /* those are being started */
+  int handlers_running, handlers_ended; /* coroutines now; since memory was last looked after */
+  tg_ms handler_ended_at;               /* while events waited */
   struct {
     uint64_t serial;
     struct tg_event *event;
@@ -190,6 +216,7 @@ struct tg_state {
   struct tg_job *jobs, **last_job;
   struct tg_alarm *ready;    /* runs the jobs in the next loop turn */
   struct tg_alarm *deadline; /* a retired state's last hour */
+  bool emptied;              /* nothing of it is used any more */
 
   struct tg_buf scratch, out; /* used within one function only */
   struct tg_json_words json;
@@ -212,6 +239,9 @@ static inline const struct tg_core *tg_core_of(lua_State *L) { return tg_state_o
 struct tg_state *tg_state_new(struct tg_script *script, int generation, char **problem);
 void tg_state_free(struct tg_state *state);
 
+/* Of a retired one: from now on all it holds is garbage. */
+void tg_state_empty(struct tg_state *state);
+
 /* Runs the file of the script and settles the configuration. */
 bool tg_state_load(struct tg_state *state, char **problem);
 
@@ -226,10 +256,23 @@ void tg_state_set_paths(lua_State *L, const char *script_path, const struct tg_s
 
 static inline bool tg_state_is_live(const struct tg_state *state) { return state->phase == TG_STATE_LIVE; }
 
+enum { TG_ALL_OFF = (1 << TG_LUA_GROUP_COUNT) - 1 };
+
+static inline bool tg_is_off(const struct tg_script *script, enum tg_lua_group group)
+{
+  return script->off & 1u << group;
+}
+
 /* gateway.state of the next generation (plain values are copied): as it is
- * before that loads, and as it is when this one has ended. */
-void tg_state_show_values(struct tg_state *from, struct tg_state *to);
-void tg_state_take_values(struct tg_state *from, struct tg_state *to);
+ * before that loads, and as it is when this one has ended. False: `to` would
+ * use more than `most` bytes; before the load it may have a part of them then,
+ * afterwards nothing was taken. */
+bool tg_state_show_values(struct tg_state *from, struct tg_state *to, size_t most);
+bool tg_state_take_values(struct tg_state *from, struct tg_state *to, size_t most);
+
+/* reload.c: the live state has no memory left. A fresh one of the same
+ * generation takes its place. Outside of all calls only. */
+void tg_script_renew(struct tg_script *script);
 
 /* Ends a state: unload handlers, then everything that waits. */
 void tg_state_retire(struct tg_state *state);
@@ -243,7 +286,7 @@ enum tg_budget { TG_BUDGET_HOST, TG_BUDGET_INLINE, TG_BUDGET_SLICE, TG_BUDGET_LO
 
 /* Runs body(L, ctx) in a protected call, as inline code: it may not wait.
  * False: state->error says why, with traceback (no traceback for HOST, which
- * has neither budget nor memory limit: for the layer's own pushing). */
+ * has no bounds: for the layer's own pushing). */
 bool tg_protect(struct tg_state *state, const char *what, enum tg_budget budget, tg_body *body, void *ctx);
 /* The same, on the account of `group`. */
 bool tg_protect_call(struct tg_state *state, enum tg_lua_group group, const char *what, enum tg_budget budget,
@@ -257,9 +300,6 @@ bool tg_protect_results(struct tg_state *state, tg_body *body, void *ctx, lua_St
 int tg_resume(struct tg_thread *thread, int arguments);
 
 int tg_trampoline(lua_State *L);
-
-/* Collects garbage when it has piled up; outside of all calls only. */
-void tg_collect(struct tg_state *state);
 
 /* ---- traceback.c ---- */
 
@@ -341,7 +381,7 @@ enum tg_taken { TG_TAKEN, TG_TAKEN_NOTHING, TG_TAKEN_WRONG };
 enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, enum tg_value_kind expected,
                             struct tg_value *result);
 
-/* ---- subscribe.c, dispatch.c, lanes.c ---- */
+/* ---- subscribe.c, dispatch.c, waiting.c ---- */
 
 /* Adds on, on_broadcast and filter to the table on top. */
 void tg_bind_subscribe(lua_State *L, struct tg_state *state);
@@ -358,12 +398,29 @@ void tg_run_life(struct tg_script *script, enum tg_life what, struct tg_shard *s
 void tg_run_life_on(struct tg_state *state, enum tg_life what, struct tg_shard *shard, const json_t *details,
                     bool outlives);
 
-/* Starts the handler for the event, or queues it behind the earlier ones of
- * its lane. `push_arguments` pushes (event, shard), and the event has been told
- * to keep its bytes. */
-void tg_lane_run(struct tg_state *state, struct tg_subscriber *handler, const struct tg_event *event,
-                 int shard_id, tg_body *push_arguments, void *ctx);
-void tg_lanes_free(struct tg_state *state, struct tg_subscriber *handler);
+/* The handler for an event that has waited. */
+void tg_run_waiting(struct tg_state *state, struct tg_subscriber *handler, struct tg_line *line,
+                    struct tg_event *event);
+
+/* The line of the handler in which the event may go ahead now. NULL: it waits. */
+struct tg_line *tg_waiting_line(struct tg_state *state, struct tg_subscriber *handler,
+                                const struct tg_event *event);
+/* Runs the handler for it; like tg_thread_start(). */
+bool tg_waiting_start(struct tg_state *state, struct tg_line *line, const struct tg_event *event,
+                      tg_body *push, void *ctx);
+/* The event waits for the handler. All handlers of the event share *kept, NULL
+ * at first, which the caller releases. */
+void tg_waiting_add(struct tg_state *state, struct tg_subscriber *handler, const struct tg_event *event,
+                    struct tg_kept **kept);
+void tg_kept_release(struct tg_script *script, struct tg_kept *kept);
+/* Starts what may start, for a few milliseconds. */
+void tg_waiting_pump(struct tg_state *state);
+bool tg_waiting_is_ready(const struct tg_state *state);
+/* What waits goes to the handlers that stand in the same place of the next state. */
+void tg_waiting_hand_over(struct tg_state *from, struct tg_state *to);
+/* No handler will get what waits now. */
+void tg_waiting_drop(struct tg_state *state, const char *why);
+void tg_subscriber_free(struct tg_state *state, struct tg_subscriber *subscriber);
 
 /* ---- broadcast.c ---- */
 
@@ -378,6 +435,9 @@ void tg_open_event(lua_State *L, struct tg_state *state);
 void tg_push_event(lua_State *L, struct tg_event *event);
 /* The userdata at `index` takes a copy of the bytes, for coroutines that wait. */
 void tg_keep_event(lua_State *L, int index);
+/* A copy with its texts at `text`, which has room for so many bytes. */
+size_t tg_event_text_size(const struct tg_event *event);
+void tg_event_copy(struct tg_event *copy, const struct tg_event *event, char *text);
 /* [-0, +1, m] A userdata that has its own copy of the bytes. */
 void tg_push_kept_event(lua_State *L, const struct tg_event *event);
 /* A filter replaced the message: forget what was decoded. */

@@ -15,6 +15,7 @@ struct copy {
   struct tg_state *from, *to;
   lua_State *F;
   bool last; /* the old script has run for the last time */
+  size_t most; /* bytes that `to` may use */
   char lost[64]; /* the first key whose value could not be taken along */
   int depth;
 };
@@ -52,6 +53,8 @@ static void copy_pairs(lua_State *T, struct copy *copy, int index)
 static bool copy_value(lua_State *T, struct copy *copy, int index)
 {
   lua_State *F = copy->F;
+  if (copy->to->memory.used > copy->most)
+    luaL_error(T, "too large");
   switch (lua_type(F, index)) {
   case LUA_TBOOLEAN:
     lua_pushboolean(T, lua_toboolean(F, index));
@@ -117,12 +120,14 @@ static int transfer(lua_State *T, void *ctx)
   return 0;
 }
 
-static void run(struct copy *copy)
+static bool run(struct copy *copy)
 {
   copy->F = copy->from->L;
   int top = lua_gettop(copy->F);
   bool ok = tg_protect(copy->to, NULL, TG_BUDGET_HOST, transfer, copy);
   lua_settop(copy->F, top);
+  if (!ok && copy->to->memory.used > copy->most)
+    return false;
   if (!ok)
     tg_log(TG_ERROR, TG_NO_SHARD, "gateway.state did not survive the reload: %s", copy->to->error);
   else if (copy->last && copy->lost[0])
@@ -130,16 +135,17 @@ static void run(struct copy *copy)
            "gateway.state: '%s' did not survive the reload; only numbers, strings, booleans and tables of "
            "them (not containing themselves) do",
            copy->lost);
+  return true;
 }
 
-void tg_state_show_values(struct tg_state *from, struct tg_state *to)
+bool tg_state_show_values(struct tg_state *from, struct tg_state *to, size_t most)
 {
-  struct copy copy = {.from = from, .to = to};
-  run(&copy);
+  struct copy copy = {.from = from, .to = to, .most = most};
+  return run(&copy);
 }
 
-void tg_state_take_values(struct tg_state *from, struct tg_state *to)
+bool tg_state_take_values(struct tg_state *from, struct tg_state *to, size_t most)
 {
-  struct copy copy = {.from = from, .to = to, .last = true};
-  run(&copy);
+  struct copy copy = {.from = from, .to = to, .most = most, .last = true};
+  return run(&copy);
 }

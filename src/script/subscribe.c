@@ -18,6 +18,8 @@ const char *const tg_life_names[TG_LIFE_COUNT] = {
 
 static const char subscription_type[] = "tidegate.subscription";
 
+enum { CONCURRENCY_MAX = 1000000 };
+
 /* ---- lists ---- */
 
 static void insert(struct tg_subscriber **list, struct tg_subscriber *subscriber)
@@ -37,8 +39,7 @@ static void sweep_list(struct tg_state *state, struct tg_subscriber **list, bool
       continue;
     }
     *list = subscriber->next;
-    tg_lanes_free(state, subscriber);
-    free(subscriber);
+    tg_subscriber_free(state, subscriber);
   }
 }
 
@@ -123,6 +124,15 @@ uint16_t tg_check_event_type(lua_State *L, const char *function, const char *nam
 
 /* ---- registration ---- */
 
+static struct tg_subscriber *new_subscriber(struct tg_subscription *subscription, int priority)
+{
+  struct tg_subscriber *subscriber = tg_calloc(1, sizeof *subscriber);
+  subscriber->subscription = subscription;
+  subscriber->priority = priority;
+  subscriber->last_ready = &subscriber->ready;
+  return subscriber;
+}
+
 static void add(lua_State *L, struct tg_state *state, struct tg_subscription *subscription, const char *name,
                 int priority)
 {
@@ -131,11 +141,12 @@ static void add(lua_State *L, struct tg_state *state, struct tg_subscription *su
   bool is_life = !subscription->is_filter && is_life_name(name, &life);
   if (is_life && subscription->order != TG_UNORDERED)
     luaL_error(L, "gateway.on: 'ordered' is for dispatches, not for '%s'", name);
+  if (is_life && subscription->concurrency > 0)
+    luaL_error(L, "gateway.on: 'concurrency' is for dispatches, not for '%s'", name);
   uint16_t type = is_life ? 0 : tg_check_event_type(L, function, name, !subscription->is_filter);
-  struct tg_subscriber *subscriber = tg_calloc(1, sizeof *subscriber);
-  subscriber->subscription = subscription;
-  subscriber->priority = priority;
+  struct tg_subscriber *subscriber = new_subscriber(subscription, priority);
   if (is_life) {
+    state->memory.owners[subscription->owner].group = TG_LUA_life_cycle;
     insert(&state->life[life], subscriber);
     tg_hooks_fill_life(state, (enum tg_life)life);
   } else {
@@ -181,9 +192,18 @@ static int l_remove(lua_State *L)
 struct options {
   int priority;
   enum tg_order order;
+  int concurrency; /* 0: not given */
 };
 
-static struct options check_options(lua_State *L, int index, const char *function, bool may_order)
+static int check_concurrency(lua_State *L, int index)
+{
+  lua_Number n = lua_tonumber(L, index);
+  if (!(n >= 1 && n <= CONCURRENCY_MAX) || n != (int)n)
+    luaL_error(L, "gateway.on: concurrency is a whole number from 1 to %d", CONCURRENCY_MAX);
+  return (int)n;
+}
+
+static struct options check_options(lua_State *L, int index, const char *function, bool of_events)
 {
   struct options options = {0};
   if (lua_isnoneornil(L, index))
@@ -193,22 +213,26 @@ static struct options check_options(lua_State *L, int index, const char *functio
     const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
     if (strcmp(key, "priority") == 0 && lua_type(L, -1) == LUA_TNUMBER) {
       options.priority = (int)lua_tointeger(L, -1);
-    } else if (may_order && strcmp(key, "ordered") == 0 && lua_type(L, -1) == LUA_TSTRING) {
+    } else if (of_events && strcmp(key, "concurrency") == 0 && lua_type(L, -1) == LUA_TNUMBER) {
+      options.concurrency = check_concurrency(L, lua_gettop(L));
+    } else if (of_events && strcmp(key, "ordered") == 0 && lua_type(L, -1) == LUA_TSTRING) {
       const char *order = lua_tostring(L, -1);
       if (strcmp(order, "shard") != 0 && strcmp(order, "guild") != 0)
         luaL_error(L, "gateway.on: ordered is \"shard\" or \"guild\", not \"%s\"", order);
       options.order = *order == 's' ? TG_BY_SHARD : TG_BY_GUILD;
     } else {
       luaL_error(L, "gateway.%s: bad option '%s' (known: %s)", function, key,
-                 may_order ? "priority, a number; ordered, \"shard\" or \"guild\"" : "priority, a number");
+                 of_events ? "priority, a number; ordered, \"shard\" or \"guild\"; concurrency, a number"
+                           : "priority, a number");
     }
   }
   return options;
 }
 
 /* [-0, +1] Pushes the userdata of a new subscription, whose rule is the
- * function at index 2, or nothing. */
-static struct tg_subscription *make(lua_State *L, struct tg_state *state)
+ * function at index 2, or nothing. `what` names it to people. */
+static struct tg_subscription *make(lua_State *L, struct tg_state *state, enum tg_lua_group group,
+                                    const char *what)
 {
   struct tg_subscription **holder = lua_newuserdata(L, sizeof(struct tg_subscription *));
   luaL_getmetatable(L, subscription_type);
@@ -216,12 +240,13 @@ static struct tg_subscription *make(lua_State *L, struct tg_state *state)
   struct tg_subscription *made = tg_calloc(1, sizeof *made);
   *made = (struct tg_subscription){.next = state->subscriptions, .ref = LUA_NOREF};
   state->subscriptions = *holder = made;
-  lua_Debug info;
+  lua_Debug info = {0};
   if (lua_getstack(L, 1, &info) && lua_getinfo(L, "Sl", &info))
     snprintf(made->where, sizeof made->where, "%s:%d", info.short_src, info.currentline);
   if (lua_isfunction(L, 2)) {
     lua_pushvalue(L, 2);
     made->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    made->owner = tg_owner(state, group, what, info.short_src, info.currentline);
   }
   return made;
 }
@@ -241,10 +266,12 @@ static int subscribe(lua_State *L, bool is_filter)
   struct options options = check_options(L, 3, function, !is_filter);
   lua_settop(L, 2);
 
-  struct tg_subscription *made = make(L, state);
+  struct tg_subscription *made = is_filter ? make(L, state, TG_LUA_filter, "gateway.filter")
+                                           : make(L, state, TG_LUA_handler, "gateway.on");
   made->is_filter = is_filter;
   made->constant = constant && lua_toboolean(L, 2);
   made->order = options.order;
+  made->concurrency = options.concurrency;
   if (lua_type(L, 1) == LUA_TSTRING) {
     add(L, state, made, lua_tostring(L, 1), options.priority);
     return 1;
@@ -272,12 +299,9 @@ static int l_on_broadcast(lua_State *L)
                       luaL_typename(L, 2));
   struct options options = check_options(L, 3, "on_broadcast", false);
   lua_settop(L, 2);
-  struct tg_subscription *made = make(L, state);
+  struct tg_subscription *made = make(L, state, TG_LUA_broadcast, "gateway.on_broadcast");
   made->topic = tg_strdup(lua_tostring(L, 1));
-  struct tg_subscriber *subscriber = tg_calloc(1, sizeof *subscriber);
-  subscriber->subscription = made;
-  subscriber->priority = options.priority;
-  insert(&state->listeners, subscriber);
+  insert(&state->listeners, new_subscriber(made, options.priority));
   return 1;
 }
 

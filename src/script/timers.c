@@ -10,6 +10,7 @@
 struct tg_job {
   struct tg_job *next;
   int ref; /* a table {n = count, function, arguments...} */
+  uint32_t owner;
 };
 
 static int push_job(lua_State *L, void *ctx)
@@ -35,7 +36,7 @@ static void run_jobs(void *ctx)
   while (job) {
     struct tg_job *next = job->next;
     struct tg_thread_options options = {
-        .group = TG_LUA_timer, .what = "gateway.spawn", .shard_id = TG_NO_SHARD};
+        .group = TG_LUA_timer, .what = "gateway.spawn", .owner = job->owner, .shard_id = TG_NO_SHARD};
     if (state->phase == TG_STATE_LIVE)
       tg_thread_start(state, &options, push_job, job);
     luaL_unref(state->L, LUA_REGISTRYINDEX, job->ref);
@@ -53,13 +54,26 @@ void tg_jobs_start(struct tg_state *state)
   tg_alarm_set(state->ready, 0);
 }
 
+/* What begins later does not begin any more: nil, err. */
+static int never_begins(lua_State *L, struct tg_state *state, const char *name)
+{
+  if (state->phase == TG_STATE_RETIRED)
+    return tg_push_failure(L, "cancelled", "cancelled: the script was reloaded");
+  if (tg_is_off(state->script, TG_LUA_timer))
+    return tg_push_failure(L, "switched_off", "%s: timers are off until the next reload (script.memory)",
+                           name);
+  return 0;
+}
+
 /* gateway.spawn(fn, ...) */
 static int l_spawn(lua_State *L)
 {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   struct tg_state *state = tg_state_of(L);
-  if (state->phase == TG_STATE_RETIRED)
-    return tg_push_failure(L, "cancelled", "cancelled: the script was reloaded");
+  int refused = never_begins(L, state, "gateway.spawn");
+  if (refused)
+    return refused;
+  uint32_t owner = tg_owner_of_function(L, 1, TG_LUA_timer, "gateway.spawn");
   int count = lua_gettop(L);
   lua_createtable(L, count, 1);
   lua_insert(L, 1);
@@ -69,7 +83,7 @@ static int l_spawn(lua_State *L)
   lua_setfield(L, 1, "n");
   int ref = luaL_ref(L, LUA_REGISTRYINDEX);
   struct tg_job *job = tg_alloc(sizeof *job);
-  *job = (struct tg_job){.ref = ref};
+  *job = (struct tg_job){.ref = ref, .owner = owner};
   *state->last_job = job;
   state->last_job = &job->next;
   state->keep_events = true; /* the function may use an event of now */
@@ -135,6 +149,7 @@ struct tg_timer {
   struct tg_alarm *alarm;
   struct tg_timer **holder; /* the userdata that scripts see; empty once this is gone */
   int holder_ref, ref;
+  uint32_t owner;
   tg_ms ms;
   bool repeats, running, cancelled;
 };
@@ -174,11 +189,14 @@ static void on_timer_done(struct tg_thread *thread, void *ctx, bool ok, int coun
     free_timer(timer);
 }
 
+static const char *name_of(bool repeats) { return repeats ? "gateway.every" : "gateway.after"; }
+
 static void on_timer(void *ctx)
 {
   struct tg_timer *timer = ctx;
   struct tg_thread_options options = {.group = TG_LUA_timer,
-                                      .what = timer->repeats ? "gateway.every" : "gateway.after",
+                                      .what = name_of(timer->repeats),
+                                      .owner = timer->owner,
                                       .shard_id = TG_NO_SHARD,
                                       .done = on_timer_done,
                                       .ctx = timer};
@@ -204,9 +222,11 @@ static int make_timer(lua_State *L, bool repeats)
   tg_ms ms = check_ms(L, 1);
   luaL_argcheck(L, !repeats || ms > 0, 1, "expected at least 1 millisecond");
   luaL_checktype(L, 2, LUA_TFUNCTION);
-  if (state->phase == TG_STATE_RETIRED)
-    return tg_push_failure(L, "cancelled", "cancelled: the script was reloaded");
+  int refused = never_begins(L, state, name_of(repeats));
+  if (refused)
+    return refused;
   lua_settop(L, 2);
+  uint32_t owner = tg_owner_of_function(L, 2, TG_LUA_timer, name_of(repeats));
   struct tg_timer **holder = lua_newuserdata(L, sizeof *holder);
   *holder = NULL;
   luaL_getmetatable(L, "tidegate.timer");
@@ -220,6 +240,7 @@ static int make_timer(lua_State *L, bool repeats)
                              .holder = holder,
                              .holder_ref = holder_ref,
                              .ref = ref,
+                             .owner = owner,
                              .ms = ms,
                              .repeats = repeats,
                              .next = state->timers,

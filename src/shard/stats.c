@@ -160,6 +160,8 @@ void tg_stats_clear_gauges(struct tg_stats *stats)
     atomic_store(&handler->since, 0);
   }
   atomic_store(&stats->lua_memory, 0);
+  atomic_store(&stats->lua_off, 0);
+  atomic_store(&stats->lua_waiting, 0);
   atomic_store(&stats->lua_switched_off, 0);
   atomic_store(&stats->alive_at, 0);
   atomic_store(&stats->log_bytes, -1);

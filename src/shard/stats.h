@@ -108,6 +108,10 @@ struct tg_stats {
   struct tg_stats_lua lua[TG_LUA_GROUP_COUNT];
   _Atomic uint64_t lua_memory;      /* gauge: bytes */
   _Atomic int32_t lua_switched_off; /* gauge: overrides that failed too often */
+  _Atomic uint32_t lua_off;         /* gauge: what script.memory has switched off; bits, 1 << tg_lua_group */
+  _Atomic uint64_t lua_waiting;     /* gauge: events that wait for handlers of gateway.on, for each one */
+  _Atomic uint64_t lua_skipped;     /* such events that were never handed to their handler */
+  _Atomic uint64_t lua_renewed;     /* states that were replaced, being at script.memory */
 
   _Atomic int32_t generation; /* of the script */
   _Atomic int64_t alive_at;   /* tg_now() of the last beat of the loop */

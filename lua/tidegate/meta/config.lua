@@ -91,7 +91,7 @@
 ---@field slice_budget? integer
 ---@field load_budget? integer
 ---@field kill_after? integer
----@field memory? integer bytes
+---@field memory? integer Bytes in each process. From four fifths on the handlers of gateway.on wait.
 
 ---@class tidegate.Config.log
 ---@field level? "debug"|"info"|"warn"|"error"

@@ -52,10 +52,11 @@ function gateway.configure(config) end
 function gateway.filter(names, rule, options) end
 
 ---Runs beside delivery, may wait, and can no longer change the event. `ordered` keeps the events of a shard
----or guild one behind the other, whatever the function waits for.
+---or guild one behind the other, whatever the function waits for. `concurrency` bounds how many events the
+---function works on at once in a worker; the others wait, in order.
 ---@param names tidegate.DispatchName|tidegate.DispatchName[]
 ---@param handler fun(event: tidegate.Event, shard: tidegate.Shard)
----@param options? { priority?: integer, ordered?: "shard"|"guild" }
+---@param options? { priority?: integer, ordered?: "shard"|"guild", concurrency?: integer } 256 at once.
 ---@return tidegate.Subscription
 ---@overload fun(name: "disconnected", handler: fun(shard: tidegate.Shard, details: tidegate.Disconnected), options?: tidegate.LifeOptions): tidegate.Subscription
 ---@overload fun(name: "invalid_session", handler: fun(shard: tidegate.Shard, details: tidegate.InvalidSession), options?: tidegate.LifeOptions): tidegate.Subscription

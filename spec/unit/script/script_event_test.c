@@ -2,6 +2,8 @@
 
 #include "script_world.h"
 
+#include "shard/stats.h"
+
 static uint8_t want(struct tg_script *script, const char *name)
 {
   return tg_script_hooks(script)->want[tg_event_type(name, strlen(name))];
@@ -184,21 +186,95 @@ static void ordered_handlers_take_one_event_at_a_time(void **state)
   tg_script_free(script);
 }
 
-static void ordered_lanes_are_bounded(void **state)
+static void a_handler_runs_so_often_at_once_as_it_may(void **state)
 {
   (void)state;
-  struct tg_script *script = load(HEAD "local done = 0\n"
-                                       "gateway.on('MESSAGE_CREATE', function(event)\n"
-                                       "  if event.sequence == 1 then gateway.sleep(1) end\n"
-                                       "  done = done + 1\n"
-                                       "  if done == 1001 then gateway.log.info 'emptied' end\n"
-                                       "end, { ordered = 'shard' })\n");
-  for (int i = 1; i <= 1100; i++) {
+  struct tg_script *script = load(HEAD "local now, most, order = 0, 0, ''\n"
+                                       "gateway.on('MESSAGE_CREATE', function(event, shard)\n"
+                                       "  now = now + 1\n"
+                                       "  most = math.max(most, now)\n"
+                                       "  order = order .. event.sequence .. event.data.word .. shard.id .. ' '\n"
+                                       "  gateway.sleep(1)\n"
+                                       "  now = now - 1\n"
+                                       "  if event.sequence == 9 then gateway.log.info('%d: %s.', most, order) end\n"
+                                       "end, { concurrency = 2 })\n");
+  for (int i = 1; i <= 9; i++) {
+    struct tg_event event = make_event("MESSAGE_CREATE", 1, (uint64_t)i, "{\"word\":\"x\"}");
+    dispatch(script, &event);
+  }
+  TURN_UNTIL(strstr(logged(), "2: 1x1 2x1 3x1 4x1 5x1 6x1 7x1 8x1 9x1 ."));
+  tg_script_free(script);
+}
+
+static void without_a_word_it_is_256(void **state)
+{
+  (void)state;
+  struct tg_script *script = load(HEAD "local runs = 0\n"
+                                       "gateway.on('MESSAGE_CREATE', function()\n"
+                                       "  runs = runs + 1\n"
+                                       "  gateway.log.info('run %d of it', runs)\n"
+                                       "  gateway.sleep(60000)\n"
+                                       "end)\n");
+  for (int i = 1; i <= 300; i++) {
     struct tg_event event = make_event("MESSAGE_CREATE", 1, (uint64_t)i, "{}");
     dispatch(script, &event);
   }
-  assert_contains(logged(), "the ordered handler of MESSAGE_CREATE (bot.lua:3) is too slow");
-  TURN_UNTIL(strstr(logged(), "emptied"));
+  assert_contains(logged(), "run 256 of it");
+  assert_not_contains(logged(), "run 257 of it");
+  assert_int_equal(atomic_load(&tg_stats()->lua_waiting), 44);
+  tg_script_stop(script);
+  assert_contains(logged(), "are not handed to them; their delivery is not affected events=44");
+  tg_script_free(script);
+}
+
+static void what_waits_for_handlers_is_bounded(void **state)
+{
+  (void)state;
+  uint64_t skipped = atomic_load(&tg_stats()->lua_skipped);
+  struct tg_script *script = load(HEAD "gateway.configure { script = { memory = 1024 * 1024 } }\n"
+                                       "local done = 0\n"
+                                       "gateway.on('MESSAGE_CREATE', function(event)\n"
+                                       "  if event.sequence == 1 then gateway.sleep(1) end\n"
+                                       "  done = done + 1\n"
+                                       "  if event.data.last then gateway.log.info('%d are done', done) end\n"
+                                       "end, { ordered = 'shard' })\n");
+  char data[6100];
+  for (int i = 1; i <= 800; i++) { /* 6 KB each: more than 4 MiB */
+    snprintf(data, sizeof data, "{\"text\":\"%06000d\"}", i);
+    struct tg_event event = make_event("MESSAGE_CREATE", 1, (uint64_t)i, data);
+    dispatch(script, &event);
+  }
+  assert_contains(logged(), "the handler of MESSAGE_CREATE (bot.lua:4) is too slow: the events that wait for "
+                            "handlers take 4.0 MiB");
+  uint64_t lost = atomic_load(&tg_stats()->lua_skipped) - skipped;
+  assert_true(lost > 50 && lost < 200);
+  TURN_UNTIL(atomic_load(&tg_stats()->lua_waiting) == 0);
+  struct tg_event last = make_event("MESSAGE_CREATE", 1, 801, "{\"last\":true}");
+  dispatch(script, &last);
+  char words[32];
+  snprintf(words, sizeof words, "%d are done", 801 - (int)lost);
+  TURN_UNTIL(strstr(logged(), words));
+  tg_script_free(script);
+}
+
+static void a_handler_that_is_removed_forgets_what_waits(void **state)
+{
+  (void)state;
+  struct tg_script *script = load(HEAD "local runs, it = 0\n"
+                                       "it = gateway.on('MESSAGE_CREATE', function(event)\n"
+                                       "  runs = runs + 1\n"
+                                       "  gateway.sleep(1)\n"
+                                       "  if event.sequence == 1 then it:remove() end\n"
+                                       "  gateway.log.info('run %d ends', runs)\n"
+                                       "end, { concurrency = 2 })\n");
+  for (int i = 1; i <= 5; i++) {
+    struct tg_event event = make_event("MESSAGE_CREATE", 1, (uint64_t)i, "{}");
+    dispatch(script, &event);
+  }
+  TURN_UNTIL(atomic_load(&tg_stats()->lua_waiting) == 0);
+  for (int i = 0; i < 20; i++)
+    uv_run(&world_loop, UV_RUN_NOWAIT);
+  assert_not_contains(logged(), "run 3 ends");
   tg_script_free(script);
 }
 
@@ -208,6 +284,12 @@ static void event_names_are_checked(void **state)
   char *problem = load_problem(TG_ROLE_WORKER, HEAD "gateway.on('MESAGE_CREATE', print)\n");
   assert_contains(problem,
                   "bot.lua:2: gateway.on: there is no event 'MESAGE_CREATE'; did you mean 'MESSAGE_CREATE'?");
+  free(problem);
+  problem = load_problem(TG_ROLE_WORKER, HEAD "gateway.on('ready', print, { concurrency = 2 })\n");
+  assert_contains(problem, "gateway.on: 'concurrency' is for dispatches, not for 'ready'");
+  free(problem);
+  problem = load_problem(TG_ROLE_WORKER, HEAD "gateway.on('MESSAGE_CREATE', print, { concurrency = 0.5 })\n");
+  assert_contains(problem, "bot.lua:2: gateway.on: concurrency is a whole number from 1 to 1000000");
   free(problem);
   problem = load_problem(TG_ROLE_WORKER, HEAD "gateway.on('redy', print)\n");
   assert_contains(problem, "there is no event 'redy'; did you mean 'ready'?");
@@ -281,7 +363,10 @@ int main(void)
       WORLD_TEST(handlers_that_wait_keep_the_event),
       WORLD_TEST(handlers_can_be_removed_while_they_run),
       WORLD_TEST(ordered_handlers_take_one_event_at_a_time),
-      WORLD_TEST(ordered_lanes_are_bounded),
+      WORLD_TEST(a_handler_runs_so_often_at_once_as_it_may),
+      WORLD_TEST(without_a_word_it_is_256),
+      WORLD_TEST(what_waits_for_handlers_is_bounded),
+      WORLD_TEST(a_handler_that_is_removed_forgets_what_waits),
       WORLD_TEST(event_names_are_checked),
       WORLD_TEST(life_events_carry_shard_and_details),
       WORLD_TEST(handle_discord_payload_may_call_its_default),

@@ -3,6 +3,8 @@
 
 #include "script_world.h"
 
+#include "shard/stats.h"
+
 static bool heartbeat(struct tg_script *script)
 {
   struct tg_value args[] = {tg_value_shard(&fake_shards[1]), tg_value_int(1)};
@@ -68,26 +70,65 @@ static void a_manager_is_never_compiled(void **state)
   tg_script_free(script);
 }
 
-static void memory_is_limited_and_comes_back(void **state)
+/* Interpreted or compiled: allocating is where both can be stopped. */
+static void a_call_that_takes_too_much_memory_is_stopped(void **state)
 {
   (void)state;
   struct tg_script *script = load(
-      HEAD "gateway.configure { script = { memory = 8 * 1024 * 1024, inline_budget = 2000, slice_budget = "
-           "2000 } }\n"
+      HEAD "gateway.configure { script = { memory = 8 * 1024 * 1024, inline_budget = 20000, slice_budget = "
+           "20000 } }\n"
+           "local kept\n"
            "function gateway.shard:heartbeat(i)\n"
            "  local t = {} for n = 1, 1e9 do t[n] = ('x'):rep(1000) .. n end\n"
            "end\n"
            "gateway.on('ready', function() gateway.sleep(1) local s = 'x' while true do s = s .. s end end)\n"
-           "gateway.on('hello', function() local t = {} for i = 1, 1000 do t[i] = ('y'):rep(1000) .. i end\n"
-           "  gateway.log.info('fine') end)\n");
+           "gateway.on('hello', function() while true do kept = { kept } end end)\n"
+           "gateway.on('resumed', function() gateway.log.info(kept and 'old' or 'fine') end)\n");
   for (int i = 0; i < 3; i++)
     assert_false(heartbeat(script));
-  assert_contains(logged(), "not enough memory: the script's limit (script.memory) is 8 MiB");
+  assert_contains(logged(), "stopped: it took more than script.memory (8.0 MiB) for itself");
   tg_hook_life(tg_script_hooks(script), TG_LIFE_ready, NULL, NULL);
-  TURN_UNTIL(strstr(logged(), "ready (bot.lua:6) failed"));
+  TURN_UNTIL(strstr(logged(), "ready (bot.lua:7) failed"));
+  TURN_UNTIL(atomic_load(&tg_stats()->lua_memory) < 8 * 1024 * 1024 && /* the garbage has gone */
+             tg_script_hooks(script)->want_life[TG_LIFE_hello]);
   tg_hook_life(tg_script_hooks(script), TG_LIFE_hello, NULL, NULL);
+  assert_contains(logged(), "hello (bot.lua:8) failed"); /* and left it behind */
+  TURN_UNTIL(strstr(logged(), "a fresh state of it takes over"));
+  assert_contains(logged(), "In use by: gateway.on (bot.lua:8)");
+  tg_hook_life(tg_script_hooks(script), TG_LIFE_resumed, NULL, NULL);
   assert_contains(logged(), "fine");
   tg_script_free(script);
+}
+
+/* The collector that a script has stopped goes on when it is needed. */
+static void who_stops_the_collector_is_stopped_all_the_same(void **state)
+{
+  (void)state;
+  struct tg_script *script =
+      load(HEAD "gateway.configure { script = { memory = 8 * 1024 * 1024, inline_budget = 20000 } }\n"
+                "function gateway.shard:heartbeat(i)\n"
+                "  collectgarbage 'stop'\n"
+                "  local t while true do t = { t } end\n"
+                "end\n");
+  assert_false(heartbeat(script));
+  assert_contains(logged(), "stopped: it took more than script.memory (8.0 MiB) for itself");
+  tg_script_free(script);
+}
+
+static void loading_has_a_limit(void **state)
+{
+  (void)state;
+  char *problem = load_problem(
+      TG_ROLE_WORKER, HEAD "gateway.configure { script = { memory = 4 * 1024 * 1024, load_budget = 20000 } }\n"
+                           "local t = {} for n = 1, 1e9 do t[n] = { n } end\n");
+  assert_contains(problem, "bot.lua:3: stopped: it took more than script.memory (4.0 MiB) for itself");
+  free(problem);
+  problem = load_problem(
+      TG_ROLE_WORKER, HEAD "gateway.configure { script = { memory = 4 * 1024 * 1024, load_budget = 20000 } }\n"
+                           "kept = {} for n = 1, 3500 do kept[n] = ('x'):rep(990) .. n end\n");
+  assert_contains(problem, "once it is loaded the script holds 3.6 MiB, and script.memory is 4.0 MiB");
+  assert_contains(problem, "In use by: the top level of the script 3.5 MiB");
+  free(problem);
 }
 
 /* Rubbish that piles up over many calls is no use of memory. */
@@ -249,7 +290,9 @@ int main(void)
       WORLD_TEST(a_slice_of_a_coroutine_has_a_budget),
       WORLD_TEST(loading_has_a_budget),
       WORLD_TEST(a_manager_is_never_compiled),
-      WORLD_TEST(memory_is_limited_and_comes_back),
+      WORLD_TEST(a_call_that_takes_too_much_memory_is_stopped),
+      WORLD_TEST(who_stops_the_collector_is_stopped_all_the_same),
+      WORLD_TEST(loading_has_a_limit),
       WORLD_TEST(rubbish_does_not_count),
       WORLD_TEST(globals_are_strict),
       WORLD_TEST(blocking_calls_name_the_alternative),
