@@ -250,8 +250,9 @@ static bool may_pass(const struct tg_log_line *line, const char *format)
   return tg_log_limit_pass(&the_log.limit, format, (int)line->level, line->shard_id, message, tg_now());
 }
 
-static void write_line(enum tg_log_level level, int shard_id, const struct tg_log_field *given,
-                       const char *format, va_list args)
+__attribute__((format(printf, 4, 0))) static void write_line(enum tg_log_level level, int shard_id,
+                                                             const struct tg_log_field *given,
+                                                             const char *format, va_list args)
 {
   char text[TG_LOG_TEXT_MAX], texts[FIELD_TEXTS];
   struct tg_log_field fields[TG_LOG_FIELDS_MAX + 1];

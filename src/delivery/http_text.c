@@ -32,11 +32,17 @@ static bool parse_unix(const char *text, struct tg_http_url *url, struct tg_erro
   return true;
 }
 
+/* Behind "https://", if it stands there. */
+static const char *behind_scheme(const char *text)
+{
+  size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
+  return starts_with(text + length, "://") ? text + length + 3 : text;
+}
+
 /* Where the host begins, past a user and password. */
 static const char *host_of(const char *text, size_t *length)
 {
-  const char *host = strstr(text, "://");
-  host = host ? host + 3 : text;
+  const char *host = behind_scheme(text);
   size_t all = strcspn(host, "/?#");
   for (size_t i = all; i > 0; i--)
     if (host[i - 1] == '@') {
@@ -82,12 +88,11 @@ void tg_http_url_free(struct tg_http_url *url)
 char *tg_http_url_public(const char *text)
 {
   struct tg_buf result = {0};
-  const char *scheme = strstr(text, "://");
   const char *rest = text;
-  if (scheme && !starts_with(text, unix_scheme)) {
+  if (!starts_with(text, unix_scheme)) {
     size_t length;
     rest = host_of(text, &length);
-    tg_buf_append(&result, text, (size_t)(scheme + 3 - text));
+    tg_buf_append(&result, text, (size_t)(behind_scheme(text) - text));
   }
   tg_buf_append(&result, rest, strcspn(rest, "?#"));
   return tg_buf_take(&result);

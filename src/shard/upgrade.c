@@ -49,6 +49,8 @@ static int on_field(http_parser *parser, const char *at, size_t length)
 static int on_value(http_parser *parser, const char *at, size_t length)
 {
   struct tg_upgrade *upgrade = parser->data;
+  if (memchr(at, '\0', length))
+    return -1; /* nothing that HTTP allows, and the end of our text */
   upgrade->value_begun = true;
   append_text(upgrade->value, sizeof upgrade->value, at, length);
   return 0;

@@ -130,7 +130,8 @@ static void take_reply(struct tg_ipc *ipc, const json_t *message)
     const char *text = json_string_value(json_object_get(error, "message"));
     end_pending(pending, NULL, code ? code : "failed", text ? text : "no reason given");
   } else {
-    end_pending(pending, json_object_get(message, "data"), NULL, NULL);
+    const json_t *data = json_object_get(message, "data");
+    end_pending(pending, data ? data : json_null(), NULL, NULL);
   }
   if (!ipc->freed)
     arm_timer(ipc);

@@ -187,8 +187,9 @@ tg_ms tg_backoff(int attempt, tg_ms base, tg_ms cap)
 static char logged[1 << 16];
 static int log_lines[TG_ERROR + 1];
 
-static void note_line(enum tg_log_level level, int shard_id, const struct tg_log_field *fields,
-                      const char *format, va_list args)
+__attribute__((format(printf, 4, 0))) static void note_line(enum tg_log_level level, int shard_id,
+                                                            const struct tg_log_field *fields,
+                                                            const char *format, va_list args)
 {
   char text[2048], message[4096];
   vsnprintf(text, sizeof text, format, args);
@@ -336,7 +337,7 @@ static uint64_t value(_Atomic uint64_t *counter) { return atomic_load(counter); 
 static struct tg_hooks hooks;
 static char calls[4096]; /* what the script was asked */
 
-static inline void note_call(const char *format, ...)
+__attribute__((format(printf, 1, 2))) static inline void note_call(const char *format, ...)
 {
   size_t length = strlen(calls);
   va_list args;

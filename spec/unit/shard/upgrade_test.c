@@ -127,6 +127,9 @@ static void refuses_what_is_not_http(void **state)
   struct tg_upgrade upgrade;
   begin(&upgrade);
   assert_int_equal(tg_upgrade_feed(&upgrade, "SSH-2.0-OpenSSH\r\n", 17), -1);
+  static const char nul[] = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\0000000\r\n\r\n";
+  begin(&upgrade);
+  assert_int_equal(tg_upgrade_feed(&upgrade, nul, sizeof nul - 1), -1);
 }
 
 int main(void)

@@ -211,6 +211,24 @@ static void requests_are_answered_by_nonce(void **state)
   drop(&b);
 }
 
+static void an_answer_without_anything_is_null(void **state)
+{
+  (void)state;
+  struct side a = {0};
+  struct answer answer = {0};
+  static const char text[] = "{\"type\":\"NONCE_REPLY\",\"nonce\":1}\n";
+  int fds[2];
+  make_pair(fds);
+  a.ipc = tg_ipc_new(&loop, fds[0], &callbacks, &a);
+  tg_ipc_request(a.ipc, "GET_SHARD_INFO", NULL, PATIENCE, on_reply, &answer);
+  assert_int_equal(write(fds[1], text, sizeof text - 1), sizeof text - 1);
+  run_until(&answer.count, 1);
+  assert_true(json_is_null(answer.data));
+  assert_string_equal(answer.error.code, "");
+  close(fds[1]);
+  drop(&a);
+}
+
 static void messages_without_nonce_are_not_answered(void **state)
 {
   (void)state;
@@ -316,6 +334,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(rubbish_is_passed_over, set_up, tear_down),
       cmocka_unit_test_setup_teardown(large_messages_pass, set_up, tear_down),
       cmocka_unit_test_setup_teardown(requests_are_answered_by_nonce, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(an_answer_without_anything_is_null, set_up, tear_down),
       cmocka_unit_test_setup_teardown(messages_without_nonce_are_not_answered, set_up, tear_down),
       cmocka_unit_test_setup_teardown(requests_time_out_alone, set_up, tear_down),
       cmocka_unit_test_setup_teardown(the_end_of_the_other_side_is_noticed, set_up, tear_down),
