@@ -203,6 +203,25 @@ return event.data.type ~= 3
     assert.equal(world.COMMAND, s.bot:select("INTERACTION_CREATE")[1]:data().type)
   end)
 
+  it("may leave it to the bot: nobody answers, and it comes as ever, also an autocompletion", function()
+    with [[
+gateway.log.info("waits: %d", event.data.type)
+return "wait"
+]]
+    world.emit(world.COMMAND)
+    world.emit(world.AUTOCOMPLETE)
+    s.gateway:wait_for_log "waits: 2"
+    s.gateway:wait_for_log "waits: 4"
+    s.bot:up()
+    local types = {}
+    for i, event in ipairs(world.interactions(2)) do
+      assert.is_nil(event.deferred)
+      types[i] = event:data().type
+    end
+    assert.same({ 2, 4 }, types)
+    assert.same({}, s:list "callbacks")
+  end)
+
   it("may fail: the default answers, and the log says so", function()
     with [[error "no idea"]]
     world.emit(world.COMMAND)

@@ -33,7 +33,7 @@ enum tg_value_kind {
   TG_INT,
   TG_STRING,
   TG_JSON,    /* any Lua value that JSON can carry; result: a new reference */
-  TG_BOOL_OR_NIL, /* expected only: the result is TG_BOOL, or TG_NIL for nil */
+  TG_ANSWER, /* expected only, to an interaction: the result is TG_BOOL, TG_NIL, or TG_STRING for "wait" */
   TG_SHARD,   /* argument only: the shard object, as `self` or first argument */
   TG_EVENT,   /* argument only */
   TG_EVENTS,  /* argument only: a list of events, which keep their bytes */

@@ -82,8 +82,16 @@ static void on_callback(void *ctx, bool taken, const char *reason)
   end_answer(interaction, taken, reason);
 }
 
+/* Of no use to the bot any more: only an answer at once is. */
+static bool is_autocompletion(const struct tg_interaction *interaction)
+{
+  return interaction->facts.type == TG_INTERACTION_AUTOCOMPLETE;
+}
+
 static void answer_by_rest(struct tg_interaction *interaction)
 {
+  if (is_autocompletion(interaction))
+    unqueue(interaction);
   interaction->callback = tg_callback_start(interaction->delivery, &interaction->facts, interaction->until,
                                             on_callback, interaction);
 }
@@ -110,8 +118,9 @@ static void on_script_done(void *ctx, bool ok, const struct tg_value *result)
     log_failure(interaction, result->string);
     ok = false;
   }
-  bool accepted = !interaction->lane && interaction->facts.type != TG_INTERACTION_AUTOCOMPLETE;
-  if (!ok && accepted) { /* by the event handler, meanwhile */
+  bool waits = ok && result->kind == TG_STRING; /* nobody has answered, and nobody is to do so here */
+  bool accepted = !ok && !interaction->lane;    /* by the event handler, meanwhile */
+  if (waits || accepted) {
     tg_interaction_unwatch(interaction);
     return;
   }
@@ -119,7 +128,7 @@ static void on_script_done(void *ctx, bool ok, const struct tg_value *result)
     answer_by_rest(interaction);
     return;
   }
-  bool keep = result->kind != TG_BOOL || result->boolean;
+  bool keep = (result->kind != TG_BOOL || result->boolean) && !is_autocompletion(interaction);
   if (!keep)
     unqueue(interaction);
   end_answer(interaction, true, "");
@@ -143,7 +152,7 @@ static bool answer_by_script(struct tg_interaction *interaction)
   };
   struct tg_value argument = tg_value_event(&event);
   return tg_hook_start(interaction->delivery->hooks, TG_METHOD_delivery_handle_interaction_queueing,
-                       &argument, 1, TG_BOOL_OR_NIL, on_script_done, interaction);
+                       &argument, 1, TG_ANSWER, on_script_done, interaction);
 }
 
 void tg_interaction_answer(struct tg_interaction *interaction)
@@ -154,11 +163,13 @@ void tg_interaction_answer(struct tg_interaction *interaction)
     return;
   }
   tg_interaction_move(interaction, TG_WATCH_ANSWERING);
-  if (interaction->facts.type == TG_INTERACTION_AUTOCOMPLETE)
-    unqueue(interaction);
-  if (tg_delivery_now(delivery) >= interaction->until)
+  if (tg_delivery_now(delivery) >= interaction->until) {
+    if (is_autocompletion(interaction))
+      unqueue(interaction);
     end_answer(interaction, false, "there was no time left for it");
-  else if (!answer_by_script(interaction))
+    return;
+  }
+  if (!answer_by_script(interaction))
     answer_by_rest(interaction);
 }
 

@@ -15,7 +15,7 @@ void tg_push_value(lua_State *L, const struct tg_value *value)
 {
   switch (value->kind) {
   case TG_NIL:
-  case TG_BOOL_OR_NIL:
+  case TG_ANSWER:
     lua_pushnil(L);
     return;
   case TG_BOOL:
@@ -115,6 +115,24 @@ static enum tg_taken take_json(lua_State *L, int index, enum tg_method method, s
   return result->json ? TG_TAKEN : wrong(tg_state_of(L), method, problem, "a value that JSON can carry");
 }
 
+/* What has become of an interaction. */
+static enum tg_taken take_answer(lua_State *L, int index, enum tg_method method, struct tg_value *result)
+{
+  static const char expected[] = "true, false, \"wait\" or nothing";
+  int type = lua_type(L, index);
+  result->kind = type <= LUA_TNIL ? TG_NIL : type == LUA_TBOOLEAN ? TG_BOOL : TG_STRING;
+  if (type == LUA_TBOOLEAN)
+    result->boolean = lua_toboolean(L, index);
+  if (type <= LUA_TNIL || type == LUA_TBOOLEAN)
+    return TG_TAKEN;
+  if (type != LUA_TSTRING)
+    return wrong(tg_state_of(L), method, luaL_typename(L, index), expected);
+  if (strcmp(lua_tostring(L, index), "wait") != 0)
+    return wrong(tg_state_of(L), method, lua_pushfstring(L, "\"%s\"", lua_tostring(L, index)), expected);
+  take_string(L, index, method, result);
+  return TG_TAKEN;
+}
+
 enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, enum tg_value_kind expected,
                             struct tg_value *result)
 {
@@ -123,12 +141,12 @@ enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, enum
   bool may_fail = tg_methods[method].waits || method == TG_METHOD_shard_send;
   if (type <= LUA_TNIL && may_fail && lua_type(L, index + 1) > LUA_TNIL)
     return take_failure(L, index + 1, method, result);
-  if (expected == TG_NIL || (expected == TG_BOOL_OR_NIL && type <= LUA_TNIL)) {
+  if (expected == TG_ANSWER)
+    return take_answer(L, index, method, result);
+  if (expected == TG_NIL) {
     result->kind = TG_NIL;
     return TG_TAKEN;
   }
-  if (expected == TG_BOOL_OR_NIL)
-    expected = TG_BOOL;
   if (type <= LUA_TNIL)
     return TG_TAKEN_NOTHING;
   result->kind = expected;
@@ -153,7 +171,7 @@ enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, enum
   case TG_JSON:
     return take_json(L, index, method, result);
   case TG_NIL:
-  case TG_BOOL_OR_NIL:
+  case TG_ANSWER:
   case TG_SHARD:
   case TG_EVENT:
   case TG_EVENTS:
@@ -295,7 +313,7 @@ static void on_method_done(struct tg_thread *thread, void *ctx, bool ok, int cou
     tg_fault_override(state, started->method, started->shard_id, NULL);
   struct tg_value none = {.kind = TG_NIL};
   /* What it waited for was cut off: whether it did its work nobody knows. */
-  bool cut_off = cancelled && started->expected == TG_BOOL_OR_NIL;
+  bool cut_off = cancelled && started->expected == TG_ANSWER;
   bool taken = ok && end.taken == TG_TAKEN && !cut_off;
   if (cancelled && is_of_queues(started->method)) {
     /* Whatever it made of the end of its waits: events are not taken for delivered by it. */

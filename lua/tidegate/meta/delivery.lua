@@ -42,9 +42,10 @@ function delivery:is_delivered(status) end
 function delivery:queue_overflow(queue) end
 
 ---An interaction that the bot does not answer in time, or cannot since it is down. It is safe in the queue
----already; what has to be done is to answer it through REST, within 3 s of its arrival.
+---already; what has to be done is to answer it through REST, within 3 s of its arrival. "wait" leaves it
+---alone: nobody answers, and the bot gets it in its turn as if nothing had been.
 ---@param event tidegate.Event an INTERACTION_CREATE
----@return boolean|nil queued false: the bot is not to get it any more. Else it does, with "deferred": true.
+---@return boolean|"wait"|nil queued false: the bot does not get it; else it does, with "deferred": true.
 ---@return tidegate.Error? err nil, err: it is not answered yet, the default is tried
 function delivery:handle_interaction_queueing(event) end
 

@@ -27,7 +27,7 @@ static void ask(struct tg_script *script, const char *d)
   struct tg_value argument = tg_value_event(&event);
   calls = 0;
   assert_true(tg_hook_start(tg_script_hooks(script), TG_METHOD_delivery_handle_interaction_queueing, &argument, 1,
-                            TG_BOOL_OR_NIL, on_reply, NULL));
+                            TG_ANSWER, on_reply, NULL));
 }
 
 static struct tg_script *load_method(const char *body)
@@ -50,7 +50,8 @@ static void true_false_and_nothing_are_told_apart(void **state)
       {"return true", true, TG_BOOL, true},   {"return false", true, TG_BOOL, false},
       {"", true, TG_NIL, false},              {"return nil", true, TG_NIL, false},
       {"return nil, 'no'", true, TG_FAILURE, false}, {"return 7", false, TG_NIL, false},
-      {"error 'no'", false, TG_NIL, false},
+      {"error 'no'", false, TG_NIL, false},   {"return 'wait'", true, TG_STRING, false},
+      {"return 'weight'", false, TG_NIL, false},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct tg_script *script = load_method(cases[i].body);
@@ -61,6 +62,8 @@ static void true_false_and_nothing_are_told_apart(void **state)
       assert_int_equal(result.kind, cases[i].kind);
     if (ok && result.kind == TG_BOOL)
       assert_int_equal(result.boolean, cases[i].boolean);
+    if (strstr(cases[i].body, "weight"))
+      assert_contains(logged(), "returned \"weight\", expected true, false, \"wait\" or nothing");
     tg_script_free(script);
   }
 }
