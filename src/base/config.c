@@ -70,11 +70,24 @@ static bool leads_to(const char *url, const char *listen)
   static const char unix_url[] = "http+unix://", unix_socket[] = "unix:";
   const char *at = strstr(url, "://");
   bool to_socket = strncasecmp(url, unix_url, strlen(unix_url)) == 0;
-  if (!at || to_socket != (strncmp(listen, unix_socket, strlen(unix_socket)) == 0))
+  if (!at || strcmp(listen, "off") == 0 ||
+      to_socket != (strncmp(listen, unix_socket, strlen(unix_socket)) == 0))
     return false;
   const char *own = to_socket ? listen + strlen(unix_socket) : listen;
   size_t length = strcspn(at + 3, to_socket ? ":" : "/?#");
   return strlen(own) == length && strncasecmp(at + 3, own, length) == 0;
+}
+
+/* What it would answer to events is no bot's answer. */
+static void check_handlers(const struct tg_config *config, struct tg_problems *problems)
+{
+  for (int i = 0; i < config->event_handler.urls.count; i++)
+    if (leads_to(config->event_handler.urls.items[i], config->control.listen))
+      tg_problem_add(
+          problems,
+          "event_handler.urls[%d]: leads to %s, this gateway's own control.listen; events need the "
+          "address of the bot",
+          i + 1, config->control.listen);
 }
 
 static void check_broker(const struct tg_config *config, struct tg_problems *problems)
@@ -158,6 +171,7 @@ bool tg_config_load(const json_t *given, env_lookup *env, struct tg_config *conf
   tg_schema_read(tg_config_options, tg_config_option_count, given, env, config, problems);
   check_required(config, problems);
   check_combinations(config, problems);
+  check_handlers(config, problems);
   check_broker(config, problems);
   fill_computed(config, env);
   note_secret_files(config, given, env);

@@ -5,6 +5,7 @@
 #include "shard/tls.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -27,6 +28,14 @@ bool tg_advice_certificates(const struct tg_config *config, struct tg_error *err
             "system's are trusted",
             why.message);
   return good;
+}
+
+void tg_advice_print(const char *program)
+{
+  struct tg_problems warnings = tg_config_warnings(NULL, environ);
+  for (int i = 0; i < warnings.count; i++)
+    fprintf(stderr, "%s: warning: %s\n", program, warnings.items[i]);
+  tg_problems_free(&warnings);
 }
 
 static bool is_among(const struct tg_problems *problems, const char *text)

@@ -1,5 +1,6 @@
 /* tidegate ctl: asks, or tells, the running gateway over its control API. */
 
+#include "cli/advice.h"
 #include "cli/cli.h"
 #include "cli/ctl_client.h"
 #include "cli/ctl_show.h"
@@ -411,5 +412,8 @@ int tg_cli_ctl(int argc, char **argv)
     return misuse("--timeout takes milliseconds, not \"%s\"", timeout);
   ctl.timeout = timeout ? atoi(timeout) : 0;
   tg_table_set_colours(terminal_takes_colours());
-  return run(&ctl, command, words + 1);
+  exit_code = run(&ctl, command, words + 1);
+  if (exit_code == TG_EXIT_UNAVAILABLE || exit_code == TG_EXIT_NO_PERMISSION)
+    tg_advice_print("tidegate ctl");
+  return exit_code;
 }

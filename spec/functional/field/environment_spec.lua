@@ -92,6 +92,7 @@ local ROWS = {
   { REST_URL = "http://proxy/api?key=1", refused = { "rest.url", "must not have a ?" } },
   { GATEWAY_URL = "ws://127.0.0.1:99999", refused = { "gateway_bot.url", "has no valid port" } },
   { TIDEGATE_CONTROL = "127.0.0.1:99999", refused = { "control.listen", "expected an address and a port" } },
+  { EVENT_HANDLER_URL = "http://127.0.0.1:8377/", refused = "own control.listen; events need the address" },
   { TIDEGATE_ROCKS_TREES = "/srv/a /srv/b", force = { rocks_trees = "/srv/a,/srv/b" } },
   { TIDEGATE_ROCKS_TREES = "/srv/my rocks", refused = { "rocks_trees[2]", "a path that begins with /" } },
   { TOTAL_SHARDS = "16\n", force = { total_shards = 16 } },
@@ -166,6 +167,15 @@ describe("check says of the environment", function()
     assert.equal(0, run.exit_code)
     assert.matches("^tidegate check: warning: environment variable TIDEGATE_CONTROLL: [^\n]*\n$", run.stderr)
   end)
+end)
+
+it("ctl says what may be misspelt when it finds no gateway", function()
+  local run = process.run({ paths.bin "tidegate", "ctl", "status" }, {
+    env = { TIDEGATE_CONTROLL = "unix:/run/here", TIDEGATE_CONTROL = "unix:/run/nothing-here" },
+  })
+  assert.equal(69, run.exit_code)
+  assert.matches("tidegate ctl: warning: environment variable TIDEGATE_CONTROLL: it means nothing here; "
+    .. "did you mean TIDEGATE_CONTROL?", run.stderr, 1, true)
 end)
 
 describe("run says of the environment", function()

@@ -404,6 +404,24 @@ static void long_and_odd_texts(void **state)
                   PROBLEMS("state_dir (environment variable TIDEGATE_STATE_DIR): is not UTF-8"));
 }
 
+static void events_do_not_go_to_the_gateway_itself(void **state)
+{
+  (void)state;
+  static const char *const own[][2] = {
+      {"127.0.0.1:8377", "http://127.0.0.1:8377"},
+      {"127.0.0.1:8377", "http://127.0.0.1:8377/events"},
+      {"unix:/run/t", "http+unix:///run/t:/"},
+  };
+  for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+    expect_problems("{}",
+                    ENV("DISCORD_TOKEN", "t", "INTENTS", "1", "TIDEGATE_CONTROL", own[i][0],
+                        "EVENT_HANDLER_URL", own[i][1]),
+                    PROBLEMS("event_handler.urls[1]: leads to"));
+  struct tg_config config = expect("{}", ENV("DISCORD_TOKEN", "t", "INTENTS", "1", "TIDEGATE_CONTROL",
+                                             "127.0.0.1:0", "EVENT_HANDLER_URL", "http://127.0.0.1:8377"));
+  tg_config_free(&config);
+}
+
 static void a_broker_needs_all_hosts_to_agree(void **state)
 {
   (void)state;
@@ -447,6 +465,7 @@ int main(void)
       cmocka_unit_test(what_needs_a_restart),
       cmocka_unit_test(what_needs_a_restart_stays),
       cmocka_unit_test(long_and_odd_texts),
+      cmocka_unit_test(events_do_not_go_to_the_gateway_itself),
       cmocka_unit_test(a_broker_needs_all_hosts_to_agree),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
