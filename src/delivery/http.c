@@ -152,6 +152,18 @@ static void deliver_finished(struct tg_http *http)
     close_now(http);
 }
 
+/* It could not connect because the only addresses there are have been mute
+ * lately: better those than none. */
+static bool try_all_addresses(struct tg_http *http, struct tg_http_transfer *transfer, CURLcode result)
+{
+  struct tg_http_avoidance *avoidance = &transfer->avoidance;
+  if (result != CURLE_COULDNT_CONNECT || !avoidance->avoided || avoidance->off)
+    return false;
+  avoidance->off = true;
+  transfer->attached = curl_multi_add_handle(http->multi, transfer->easy) == CURLM_OK;
+  return transfer->attached;
+}
+
 static void read_results(struct tg_http *http)
 {
   CURLMsg *message;
@@ -165,7 +177,7 @@ static void read_results(struct tg_http *http)
     detach(http, transfer); /* `message` is gone after this */
     if (transfer->state == TG_TRANSFER_RESTING) {
       recycle(http, transfer);
-    } else if (transfer->state == TG_TRANSFER_RUNNING) {
+    } else if (transfer->state == TG_TRANSFER_RUNNING && !try_all_addresses(http, transfer, result)) {
       transfer->result = result;
       push_finished(http, transfer);
     }
@@ -320,7 +332,7 @@ static struct tg_http_transfer *take(struct tg_http *http)
     http->idle_count--;
   } else {
     transfer = tg_http_transfer_new(http, http->ca_file);
-    tg_http_sockets_attach(&http->sockets, transfer->easy);
+    tg_http_sockets_attach(&http->sockets, transfer->easy, &transfer->avoidance);
   }
   uint32_t slot = 0;
   while (slot < http->slot_count && http->slots[slot])

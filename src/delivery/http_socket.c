@@ -12,11 +12,15 @@ struct tg_http_socket {
   uv_poll_t poll; /* first: the uv handle is the socket */
   struct tg_http_sockets *owner;
   curl_socket_t fd;
-  int wanted;      /* by libcurl */
-  int armed;       /* in the kernel; a superset of wanted */
-  bool connection; /* opened by open_connection() */
-  bool answered;   /* the peer has sent something: it is connected */
+  int wanted;                /* by libcurl */
+  int armed;                 /* in the kernel; a superset of wanted */
+  bool connection;           /* opened by open_connection() */
+  bool answered;             /* the peer has sent something: it is connected */
+  struct tg_address address; /* of a connection over TCP */
+  tg_ms opened_at;
 };
+
+enum { MUTE_AFTER = 500 }; /* ms; who loses a race of addresses is closed before */
 
 static void on_handle_closed(uv_handle_t *handle)
 {
@@ -30,6 +34,9 @@ static void on_handle_closed(uv_handle_t *handle)
 
 static void forget(struct tg_http_socket *socket)
 {
+  tg_ms now = tg_now();
+  if (socket->address.size > 0 && !socket->answered && now - socket->opened_at >= MUTE_AFTER)
+    tg_address_failed(&socket->owner->memory, &socket->address, now);
   socket->owner->by_fd[socket->fd] = NULL;
   uv_poll_stop(&socket->poll);
   uv_close((uv_handle_t *)&socket->poll, on_handle_closed);
@@ -90,7 +97,10 @@ static void on_event(uv_poll_t *poll, int status, int events)
   events &= socket->wanted;
   if (!events)
     return;
-  socket->answered |= (events & UV_READABLE) != 0;
+  if ((events & UV_READABLE) && !socket->answered) {
+    socket->answered = true;
+    tg_address_worked(&owner->memory, &socket->address);
+  }
   flags |= (events & UV_READABLE ? CURL_CSELECT_IN : 0) | (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
   int running;
   curl_multi_socket_action(owner->multi, fd, flags, &running);
@@ -125,19 +135,29 @@ static int on_wanted(CURL *easy, curl_socket_t fd, int what, void *ctx, void *so
 
 static curl_socket_t open_connection(void *ctx, curlsocktype purpose, struct curl_sockaddr *address)
 {
-  struct tg_http_sockets *sockets = ctx;
+  struct tg_http_avoidance *avoidance = ctx;
+  struct tg_http_sockets *sockets = avoidance->sockets;
+  struct tg_address where;
+  bool known = tg_address_set(&where, &address->addr, address->addrlen);
   if (purpose != CURLSOCKTYPE_IPCXN)
     return CURL_SOCKET_BAD;
+  if (known && !avoidance->off && tg_address_is_bad(&sockets->memory, &where, tg_now())) {
+    avoidance->avoided = true;
+    return CURL_SOCKET_BAD;
+  }
   curl_socket_t fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
   if (fd < 0)
     return CURL_SOCKET_BAD;
   struct tg_http_socket *stale = find(sockets, fd);
   if (stale)
     forget(stale);
-  if (!watch(sockets, fd, true)) {
+  struct tg_http_socket *opened = watch(sockets, fd, true);
+  if (!opened) {
     close(fd);
     return CURL_SOCKET_BAD;
   }
+  opened->address = where;
+  opened->opened_at = tg_now();
   return fd;
 }
 
@@ -157,10 +177,11 @@ void tg_http_sockets_init(struct tg_http_sockets *sockets, uv_loop_t *loop, CURL
   curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, sockets);
 }
 
-void tg_http_sockets_attach(struct tg_http_sockets *sockets, CURL *easy)
+void tg_http_sockets_attach(struct tg_http_sockets *sockets, CURL *easy, struct tg_http_avoidance *avoidance)
 {
+  avoidance->sockets = sockets;
   curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_connection);
-  curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, sockets);
+  curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, avoidance);
   curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_connection);
   curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, sockets);
 }

@@ -5,9 +5,16 @@
  * libcurl takes a connection out of its watch list after every answer and puts
  * it back with the next request. To leave the kernel's list alone meanwhile (a
  * request would cost four epoll_ctl), sockets of connections stay armed until
- * they are closed or wake the loop for nothing. */
+ * they are closed or wake the loop for nothing.
+ *
+ * libcurl tries a name's addresses until one connects, and stays with that one.
+ * One that connects and then says nothing would be taken again and again: it is
+ * remembered here and not given to the next transfers, which take another. */
+
+#include "shard/addresses.h"
 
 #include <curl/curl.h>
+#include <stdbool.h>
 #include <uv.h>
 
 struct tg_http_sockets {
@@ -19,12 +26,21 @@ struct tg_http_sockets {
   int open_handles;
   struct tg_http_socket **by_fd;
   int capacity;
+  struct tg_address_memory memory; /* of those that were mute */
+};
+
+/* What a transfer makes of that. */
+struct tg_http_avoidance {
+  struct tg_http_sockets *sockets;
+  bool off;     /* every address is good enough */
+  bool avoided; /* one was not given; there may have been no other */
 };
 
 void tg_http_sockets_init(struct tg_http_sockets *sockets, uv_loop_t *loop, CURLM *multi);
 
 /* Sets the callbacks by which a transfer's connections are followed. */
-void tg_http_sockets_attach(struct tg_http_sockets *sockets, CURL *easy);
+void tg_http_sockets_attach(struct tg_http_sockets *sockets, CURL *easy,
+                            struct tg_http_avoidance *avoidance);
 
 /* Closes what is left, once libcurl's multi handle is gone; the handles'
  * memory goes with the loop's next turn. */

@@ -193,6 +193,7 @@ bool tg_http_transfer_set(struct tg_http_transfer *transfer, const struct tg_htt
   transfer->status = 0;
   transfer->came = 0;
   transfer->result = CURLE_OK;
+  transfer->avoidance.off = transfer->avoidance.avoided = false;
   transfer->problem = (struct tg_error){0};
   transfer->curl_error[0] = '\0';
   transfer->started = uv_hrtime();

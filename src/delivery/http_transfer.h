@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "delivery/http.h"
+#include "delivery/http_socket.h"
 
 #include <curl/curl.h>
 #include <sys/queue.h>
@@ -42,6 +43,7 @@ struct tg_http_transfer {
   uint64_t came;    /* bytes of the answer's body */
   uint64_t started; /* uv_hrtime() */
   CURLcode result;
+  struct tg_http_avoidance avoidance; /* of mute addresses */
   struct tg_error problem; /* of a request that could not be started */
 
   char *method, *url;        /* as set on the handle */

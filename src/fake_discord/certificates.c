@@ -66,7 +66,7 @@ static X509 *make_leaf(EVP_PKEY *key, X509 *ca, EVP_PKEY *ca_key)
       extend(leaf, ca, NID_basic_constraints, "CA:FALSE") &&
       extend(leaf, ca, NID_key_usage, "critical,digitalSignature") &&
       extend(leaf, ca, NID_ext_key_usage, "serverAuth") &&
-      extend(leaf, ca, NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1,IP:::1") &&
+      extend(leaf, ca, NID_subject_alt_name, "DNS:localhost,DNS:*.discord.test,IP:127.0.0.1,IP:::1") &&
       extend(leaf, ca, NID_authority_key_identifier, "keyid") && X509_sign(leaf, ca_key, EVP_sha256()))
     return leaf;
   X509_free(leaf);

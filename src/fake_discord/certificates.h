@@ -1,7 +1,8 @@
 #pragma once
 
 /* A certificate authority of our own and a certificate for localhost,
- * 127.0.0.1 and ::1, so that clients can verify who they talk to. */
+ * 127.0.0.1, ::1 and, where a network is made up, names like gateway.discord.test,
+ * so that clients can verify who they talk to. */
 
 #include "base/error.h"
 

@@ -17,7 +17,7 @@
 #include <uv.h>
 
 struct tg_shard;
-struct tg_tls;
+struct tg_dialer;
 
 /* What all shards of a worker share. Owned by the worker. */
 struct tg_shard_env {
@@ -25,7 +25,7 @@ struct tg_shard_env {
   const struct tg_config *config;
   struct tg_hooks *hooks;
   struct tg_shard_table *table;
-  struct tg_tls *tls;
+  struct tg_dialer *dialer;
   const char *gateway_url; /* where identifies go */
   int total_shards;
   int worker_id;

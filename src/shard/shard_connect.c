@@ -111,7 +111,7 @@ void tg_shard_connect(struct tg_shard *shard)
               "connecting to %s:%s", url.host, url.port);
   shard->in_session = shard->told_unnamed = false;
   shard->inflate = tg_inflate_new(env->config->transport_compression, TG_MESSAGE_MAX);
-  shard->ws = tg_ws_open(env->loop, env->tls, &url, &callbacks, shard);
+  shard->ws = tg_ws_open(env->loop, env->dialer, &url, &callbacks, shard);
   tg_shard_life(shard, TG_LIFE_connecting, NULL);
 }
 

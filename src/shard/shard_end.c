@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "shard/shard_impl.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void report_fatal(struct tg_shard *shard, int code)
@@ -224,8 +225,10 @@ static void lost_connection(struct tg_shard *shard, const struct tg_ws_end *end)
                       TG_TEXT(NEXT, resumes ? "resume" : "identify"), TG_NUMBER(DELAY, delay)),
               "disconnected: %s", what);
   tg_shard_end_slot(shard, "closed", end->code);
-  if (shard->phase == TG_PHASE_HELLO)
+  if (shard->phase == TG_PHASE_HELLO) {
     count_url_fail(shard);
+    tg_ws_blame_address(shard->ws);
+  }
   if (action == TG_CLOSE_IDENTIFY)
     give_session_up(shard, meaning);
   else if (hopeless)
@@ -255,7 +258,18 @@ static void deadline_passed(struct tg_shard *shard, const char *what)
 {
   struct tg_ws_end end = {.code = TG_CLOSE_NONE, .reason = "", .retry_after = -1};
   tg_fail(&end.error, "timeout", "%s", what);
+  if (shard->ws)
+    tg_ws_blame_address(shard->ws);
   tg_shard_on_end(shard, &end);
+}
+
+static void connecting_takes_too_long(struct tg_shard *shard)
+{
+  char progress[400] = "gateway.shard:connect has not connected", text[480];
+  if (shard->ws)
+    tg_ws_progress(shard->ws, progress, sizeof progress);
+  snprintf(text, sizeof text, "no connection within the time allowed: %s", progress);
+  deadline_passed(shard, text);
 }
 
 /* Only events show that a RESUME is being answered: ACKs and pings come from a
@@ -315,7 +329,7 @@ void tg_shard_on_timer(uv_timer_t *timer)
     end_of_delay(shard);
     break;
   case TG_PHASE_CONNECTING:
-    deadline_passed(shard, "no connection within the time allowed");
+    connecting_takes_too_long(shard);
     break;
   case TG_PHASE_HELLO:
     deadline_passed(shard, "connected, but no HELLO came");

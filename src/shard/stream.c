@@ -1,3 +1,4 @@
+#include "base/timer.h"
 #include "shard/stream_impl.h"
 
 #include <errno.h>
@@ -22,26 +23,12 @@ static char read_buffer[READ_SIZE];
 
 static void free_handle(uv_handle_t *handle) { free(handle); }
 
-void tg_stream_stop_timer(struct tg_stream *stream)
-{
-  if (!stream->timer)
-    return;
-  uv_close((uv_handle_t *)stream->timer, free_handle);
-  stream->timer = NULL;
-}
-
-void tg_stream_start_timer(struct tg_stream *stream, uint64_t timeout, uv_timer_cb callback)
-{
-  tg_stream_stop_timer(stream);
-  stream->timer = tg_calloc(1, sizeof *stream->timer);
-  uv_timer_init(stream->loop, stream->timer);
-  stream->timer->data = stream;
-  uv_timer_start(stream->timer, callback, timeout, 0);
-}
-
 void tg_stream_drop_socket(struct tg_stream *stream)
 {
-  tg_stream_stop_timer(stream);
+  if (stream->timer) {
+    uv_close((uv_handle_t *)stream->timer, free_handle);
+    stream->timer = NULL;
+  }
   if (stream->ssl) {
     SSL_free(stream->ssl);
     stream->ssl = NULL;
@@ -59,8 +46,6 @@ void tg_stream_drop_socket(struct tg_stream *stream)
 void tg_stream_destroy(struct tg_stream *stream)
 {
   tg_stream_drop_socket(stream);
-  if (stream->addresses)
-    uv_freeaddrinfo(stream->addresses);
   tg_buf_free(&stream->out);
   free(stream);
 }
@@ -95,6 +80,12 @@ void tg_stream_watch(struct tg_stream *stream)
     uv_poll_stop(stream->poll);
 }
 
+void tg_stream_poll_both(struct tg_stream *stream)
+{
+  stream->events = UV_READABLE | UV_WRITABLE;
+  uv_poll_start(stream->poll, stream->events, on_poll);
+}
+
 bool tg_stream_adopt(struct tg_stream *stream, int fd)
 {
   stream->fd = fd;
@@ -115,10 +106,10 @@ bool tg_stream_adopt(struct tg_stream *stream, int fd)
   return true;
 }
 
-void tg_stream_explain_errno(const char *host, int code, struct tg_error *error)
+void tg_stream_explain_errno(const char *name, int code, struct tg_error *error)
 {
   const char *word = code == ECONNREFUSED ? "refused" : code == ECONNRESET ? "reset" : "unreachable";
-  tg_fail(error, word, "%s: %s", host, strerror(code));
+  tg_fail(error, word, "%s: %s", name, strerror(code));
 }
 
 /* ---- bytes in and out ---- */
@@ -133,9 +124,9 @@ static ssize_t read_some(struct tg_stream *stream, struct tg_error *error)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
       return 0;
     if (n == 0)
-      tg_fail(error, "eof", "%s closed the connection", stream->host);
+      tg_fail(error, "eof", "%s closed the connection", stream->name);
     else
-      tg_stream_explain_errno(stream->host, errno, error);
+      tg_stream_explain_errno(stream->name, errno, error);
     return -1;
   }
   ERR_clear_error();
@@ -147,19 +138,25 @@ static ssize_t read_some(struct tg_stream *stream, struct tg_error *error)
   case SSL_ERROR_WANT_WRITE:
     return 0;
   case SSL_ERROR_ZERO_RETURN:
-    tg_fail(error, "eof", "%s closed the connection", stream->host);
+    tg_fail(error, "eof", "%s closed the connection", stream->name);
     return -1;
   case SSL_ERROR_SYSCALL:
-    tg_stream_explain_errno(stream->host, errno ? errno : ECONNRESET, error);
+    tg_stream_explain_errno(stream->name, errno ? errno : ECONNRESET, error);
     return -1;
   default:
-    tg_tls_explain(stream->ssl, stream->host, error);
+    tg_tls_explain(stream->ssl, stream->name, error);
     return -1;
   }
 }
 
 /* The stream being read, so that tg_stream_close() inside on_data is noticed. */
 static struct tg_stream *reading_stream;
+
+void tg_stream_leave_reading(struct tg_stream *stream)
+{
+  if (reading_stream == stream)
+    reading_stream = NULL;
+}
 
 static void read_all(struct tg_stream *stream)
 {
@@ -251,7 +248,6 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     return;
   case TG_STREAM_OPEN:
     break;
-  case TG_STREAM_RESOLVING:
   case TG_STREAM_ENDED:
     return;
   }
@@ -288,12 +284,7 @@ void tg_stream_close(struct tg_stream *stream, enum tg_stream_close how)
 {
   if (!stream)
     return;
-  if (reading_stream == stream)
-    reading_stream = NULL;
-  if (stream->resolving) {
-    stream->resolving->data = NULL;
-    uv_cancel((uv_req_t *)stream->resolving);
-  }
+  tg_stream_leave_reading(stream);
   if (how == TG_STREAM_RESET && stream->fd >= 0) {
     struct linger reset = {.l_onoff = 1, .l_linger = 0};
     setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
@@ -308,7 +299,10 @@ void tg_stream_close(struct tg_stream *stream, enum tg_stream_close how)
     return;
   }
   tg_stream_watch(stream);
-  tg_stream_start_timer(stream, LINGER, on_linger);
+  stream->timer = tg_calloc(1, sizeof *stream->timer);
+  uv_timer_init(stream->loop, stream->timer);
+  stream->timer->data = stream;
+  tg_timer_start(stream->timer, on_linger, LINGER);
 }
 
 void tg_stream_set_reading(struct tg_stream *stream, bool reading)

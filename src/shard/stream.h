@@ -1,9 +1,10 @@
 #pragma once
 
 /* A TCP connection, with TLS or without, on a libuv loop: bytes in, bytes out.
- * Client side (the shards) and server side (the fake Discord).
+ * Client side (dial.h) and server side (the fake Discord).
  *
- *     stream = tg_stream_connect(loop, tls, "gateway.discord.gg", "443", &callbacks, ctx);
+ *     stream = tg_stream_connect(loop, &address, "gateway.discord.gg", &callbacks, ctx, &error);
+ *     tg_stream_start_tls(stream, tls, "gateway.discord.gg");        in on_open, which comes a second time
  *
  * The stream belongs to its maker until tg_stream_close(), which may be called
  * at any time, also from inside its callbacks; afterwards no callback comes
@@ -11,6 +12,7 @@
  * deadlines and closes. */
 
 #include "base/error.h"
+#include "shard/addresses.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,24 +30,36 @@ void tg_tls_free(struct tg_tls *tls);
 struct tg_stream;
 
 struct tg_stream_callbacks {
-  /* Connected and, with TLS, the peer's certificate and name verified. */
+  /* Connected; and again when TLS is through, the peer's certificate and name verified. */
   void (*on_open)(void *ctx);
   /* Bytes as they come; borrowed, in pieces of at most 64 KiB. */
   void (*on_data)(void *ctx, const char *bytes, size_t length);
   /* It is over: could not connect, end of stream, reset, TLS failure. Call
-   * tg_stream_close() now or later. error->code: "resolve", "refused",
-   * "unreachable", "tls", "reset", "eof" (with or without close_notify). */
+   * tg_stream_close() now or later. error->code: "refused", "unreachable",
+   * "tls", "reset", "eof" (with or without close_notify). */
   void (*on_end)(void *ctx, const struct tg_error *error);
   /* All that was written has gone to the kernel. May be NULL. */
   void (*on_drain)(void *ctx);
 };
 
-/* Resolves, connects (each address in turn), handshakes with SNI and host name
- * check. `tls` NULL: plain. Never calls back before it returns. */
-struct tg_stream *tg_stream_connect(uv_loop_t *loop, struct tg_tls *tls, const char *host, const char *port,
-                                    const struct tg_stream_callbacks *callbacks, void *ctx);
+/* Connects to that one address; errors speak of `name`. Never calls back before
+ * it returns. NULL: it cannot even begin, `error` says why. */
+struct tg_stream *tg_stream_connect(uv_loop_t *loop, const struct tg_address *address, const char *name,
+                                    const struct tg_stream_callbacks *callbacks, void *ctx,
+                                    struct tg_error *error);
 
-/* Takes over the accepted socket `fd`; handshakes as server when `tls`. */
+/* An open plain stream whose peer waits for us goes on with TLS, as its client:
+ * SNI and the check of the certificate are for `host`. Nothing is written until
+ * on_open. Never calls back before it returns. False: `error`; the stream is as
+ * it was. */
+bool tg_stream_start_tls(struct tg_stream *stream, struct tg_tls *tls, const char *host,
+                         struct tg_error *error);
+
+/* Somebody else is called back from here on. */
+void tg_stream_hand_over(struct tg_stream *stream, const struct tg_stream_callbacks *callbacks, void *ctx);
+
+/* Takes over the accepted socket `fd`; handshakes as server when `tls`, before
+ * the only on_open. */
 struct tg_stream *tg_stream_accept(uv_loop_t *loop, struct tg_tls *tls, int fd,
                                    const struct tg_stream_callbacks *callbacks, void *ctx);
 

@@ -7,16 +7,13 @@
 #include "shard/stream.h"
 #include "shard/tls.h"
 
-#include <netdb.h>
-
-/* The way of a client: RESOLVING > CONNECTING (each address in turn) >
- * HANDSHAKING (TLS only) > OPEN > ENDED (on_end was called) or LINGERING (the
- * owner has closed, bytes still wait). A server's stream starts at CONNECTING.
+/* The way: CONNECTING > OPEN > ENDED (on_end was called) or LINGERING (the owner
+ * has closed, bytes still wait). TLS is HANDSHAKING between: on a server before
+ * OPEN, on a client OPEN is left for it and comes again.
  *
  * The handles are allocated apart, because libuv needs them for a moment after
  * the stream itself is gone. */
 enum tg_stream_state {
-  TG_STREAM_RESOLVING,
   TG_STREAM_CONNECTING,
   TG_STREAM_HANDSHAKING,
   TG_STREAM_OPEN,
@@ -26,15 +23,13 @@ enum tg_stream_state {
 
 struct tg_stream {
   uv_loop_t *loop;
-  struct tg_tls *tls;
+  struct tg_tls *server_tls; /* of a server's side */
   SSL *ssl;
   struct tg_stream_callbacks callbacks;
   void *ctx;
   enum tg_stream_state state;
-  char host[256];
-  uv_getaddrinfo_t *resolving;
-  struct addrinfo *addresses, *address;
-  uv_timer_t *timer; /* next address, or linger */
+  char name[256]; /* of the peer, for people */
+  uv_timer_t *timer; /* of lingering */
   uv_poll_t *poll;
   int fd;
   int events;
@@ -49,9 +44,9 @@ void tg_stream_drop_socket(struct tg_stream *stream);
 void tg_stream_destroy(struct tg_stream *stream);
 void tg_stream_watch(struct tg_stream *stream); /* polls for what is wanted now */
 bool tg_stream_adopt(struct tg_stream *stream, int fd);
-void tg_stream_start_timer(struct tg_stream *stream, uint64_t timeout, uv_timer_cb callback);
-void tg_stream_stop_timer(struct tg_stream *stream);
-void tg_stream_explain_errno(const char *host, int code, struct tg_error *error);
+void tg_stream_leave_reading(struct tg_stream *stream); /* what is read now is not for on_data any more */
+void tg_stream_poll_both(struct tg_stream *stream); /* comes back from the loop, whatever is wanted */
+void tg_stream_explain_errno(const char *name, int code, struct tg_error *error);
 
 /* stream_connect.c: the socket is connected; TLS may go on. */
 void tg_stream_connected(struct tg_stream *stream);

@@ -1,8 +1,6 @@
 #include "shard/ws.h"
 
 #include "base/buf.h"
-#include "shard/upgrade.h"
-
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,11 +11,13 @@ enum { CLOSE_MAX = 125 }; /* bytes of a control frame's payload */
 
 struct tg_ws {
   uv_loop_t *loop;
-  struct tg_stream *stream; /* NULL: gone */
+  struct tg_dialer *dialer;
+  struct tg_dial *dial;      /* NULL: done */
+  struct tg_stream *stream;  /* NULL: not yet, or gone */
+  struct tg_address address; /* where it leads */
   struct tg_gateway_url url;
   struct tg_ws_callbacks callbacks;
   void *ctx;
-  struct tg_upgrade *upgrade; /* while it lasts */
   wslay_event_context_ptr frames;
   const char *in; /* what wslay has not taken yet of the bytes at hand */
   size_t in_length;
@@ -41,7 +41,6 @@ static void destroy(struct tg_ws *ws)
   if (ws->frames)
     wslay_event_context_free(ws->frames);
   tg_buf_free(&ws->close);
-  free(ws->upgrade);
   free(ws);
 }
 
@@ -50,6 +49,8 @@ static void finish(struct tg_ws *ws, struct tg_ws_end *end)
   if (ws->ended)
     return;
   ws->ended = true;
+  tg_dial_free(ws->dial);
+  ws->dial = NULL;
   tg_stream_close(ws->stream, TG_STREAM_GRACEFUL);
   ws->stream = NULL;
   if (!end->reason)
@@ -198,16 +199,7 @@ static void receive_frames(struct tg_ws *ws, const char *bytes, size_t length)
   }
 }
 
-/* ---- upgrade ---- */
-
-static void on_stream_open(void *ctx)
-{
-  struct tg_ws *ws = ctx;
-  struct tg_buf request = {0};
-  tg_upgrade_request(ws->upgrade, &ws->url, &request);
-  tg_stream_write(ws->stream, request.data, request.length);
-  tg_buf_free(&request);
-}
+/* ---- the connection ---- */
 
 static bool start_frames(struct tg_ws *ws)
 {
@@ -220,46 +212,11 @@ static bool start_frames(struct tg_ws *ws)
   return true;
 }
 
-static void refuse_upgrade(struct tg_ws *ws)
-{
-  struct tg_ws_end end = {
-      .code = 1006, .http_status = ws->upgrade->status, .retry_after = ws->upgrade->retry_after};
-  tg_fail(&end.error, "refused_upgrade", "%s answered the WebSocket upgrade with HTTP status %d",
-          ws->url.host, ws->upgrade->status);
-  finish(ws, &end);
-}
-
-static void receive_upgrade(struct tg_ws *ws, const char *bytes, size_t length)
-{
-  ssize_t used = tg_upgrade_feed(ws->upgrade, bytes, length);
-  if (used < 0) {
-    struct tg_error error;
-    tg_fail(&error, "protocol", "%s does not speak HTTP", ws->url.host);
-    finish_with_error(ws, &error);
-    return;
-  }
-  if (!ws->upgrade->complete)
-    return;
-  if (!tg_upgrade_done(ws->upgrade) || !start_frames(ws)) {
-    refuse_upgrade(ws);
-    return;
-  }
-  free(ws->upgrade);
-  ws->upgrade = NULL;
-  ws->busy++;
-  ws->callbacks.on_open(ws->ctx);
-  if (leave(ws) && !ws->ended && (size_t)used < length)
-    receive_frames(ws, bytes + used, length - (size_t)used);
-}
-
 static void on_stream_data(void *ctx, const char *bytes, size_t length)
 {
   struct tg_ws *ws = ctx;
   ws->received += length;
-  if (ws->frames)
-    receive_frames(ws, bytes, length);
-  else
-    receive_upgrade(ws, bytes, length);
+  receive_frames(ws, bytes, length);
 }
 
 static void on_stream_end(void *ctx, const struct tg_error *error)
@@ -267,19 +224,63 @@ static void on_stream_end(void *ctx, const struct tg_error *error)
   finish_with_error(ctx, error);
 }
 
-struct tg_ws *tg_ws_open(uv_loop_t *loop, struct tg_tls *tls, const struct tg_gateway_url *url,
+static void on_dial_open(void *ctx, struct tg_stream *stream, const struct tg_address *address,
+                         const char *bytes, size_t length)
+{
+  static const struct tg_stream_callbacks stream_callbacks = {.on_data = on_stream_data,
+                                                              .on_end = on_stream_end};
+  struct tg_ws *ws = ctx;
+  tg_dial_free(ws->dial);
+  ws->dial = NULL;
+  ws->stream = stream;
+  ws->address = *address;
+  tg_stream_hand_over(stream, &stream_callbacks, ws);
+  if (!start_frames(ws)) {
+    struct tg_error error;
+    tg_fail(&error, "protocol", "%s: there is no memory for a WebSocket", ws->url.host);
+    finish_with_error(ws, &error);
+    return;
+  }
+  ws->busy++;
+  ws->callbacks.on_open(ws->ctx);
+  if (leave(ws) && !ws->ended && length > 0)
+    on_stream_data(ws, bytes, length);
+}
+
+static void on_dial_end(void *ctx, const struct tg_dial_end *dial_end)
+{
+  struct tg_ws_end end = {.code = 1006,
+                          .http_status = dial_end->http_status,
+                          .retry_after = dial_end->retry_after,
+                          .error = dial_end->error};
+  finish(ctx, &end);
+}
+
+struct tg_ws *tg_ws_open(uv_loop_t *loop, struct tg_dialer *dialer, const struct tg_gateway_url *url,
                          const struct tg_ws_callbacks *callbacks, void *ctx)
 {
-  static const struct tg_stream_callbacks stream_callbacks = {
-      .on_open = on_stream_open, .on_data = on_stream_data, .on_end = on_stream_end};
+  static const struct tg_dial_callbacks dial_callbacks = {.on_open = on_dial_open, .on_end = on_dial_end};
   struct tg_ws *ws = tg_calloc(1, sizeof *ws);
   ws->loop = loop;
+  ws->dialer = dialer;
   ws->url = *url;
   ws->callbacks = *callbacks;
   ws->ctx = ctx;
-  ws->upgrade = tg_calloc(1, sizeof *ws->upgrade);
-  ws->stream = tg_stream_connect(loop, url->tls ? tls : NULL, url->host, url->port, &stream_callbacks, ws);
+  ws->dial = tg_dial_begin(dialer, url, &dial_callbacks, ws);
   return ws;
+}
+
+void tg_ws_progress(const struct tg_ws *ws, char *text, size_t size)
+{
+  text[0] = '\0';
+  if (ws->dial)
+    tg_dial_progress(ws->dial, text, size);
+}
+
+void tg_ws_blame_address(struct tg_ws *ws)
+{
+  if (ws->address.size > 0)
+    tg_dialer_blame(ws->dialer, &ws->address);
 }
 
 void tg_ws_send(struct tg_ws *ws, const char *text, size_t length)
@@ -319,6 +320,8 @@ void tg_ws_free(struct tg_ws *ws)
 {
   if (!ws)
     return;
+  tg_dial_free(ws->dial);
+  ws->dial = NULL;
   tg_stream_close(ws->stream, TG_STREAM_FIN);
   ws->stream = NULL;
   ws->ended = true;

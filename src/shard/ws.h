@@ -1,7 +1,7 @@
 #pragma once
 
-/* A WebSocket client connection (RFC 6455): HTTP upgrade, frames, close
- * handshake. Nothing else in the program knows which library carries frames.
+/* A WebSocket client connection (RFC 6455): frames and the close handshake, on
+ * what dial.h has connected and upgraded. Nothing else in the program knows which library carries frames.
  *
  * Owned by its maker until tg_ws_free(), which may be called at any time, also
  * inside the callbacks. Pings are answered here. The only time-out here is
@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "proto/gateway_url.h"
-#include "shard/stream.h"
+#include "shard/dial.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,8 +23,7 @@ struct tg_ws_end {
   const char *reason; /* the peer's text, "" if none; may be any bytes */
   int http_status;    /* of a refused upgrade; 0: none */
   tg_ms retry_after;  /* from its Retry-After; -1: none */
-  struct tg_error error; /* empty after a close handshake; codes of tg_stream
-                            plus "refused_upgrade", "protocol" */
+  struct tg_error error; /* empty after a close handshake; codes of tg_dial */
 };
 
 struct tg_ws_callbacks {
@@ -37,8 +36,14 @@ struct tg_ws_callbacks {
 };
 
 /* Connects and upgrades. Never calls back before it returns. */
-struct tg_ws *tg_ws_open(uv_loop_t *loop, struct tg_tls *tls, const struct tg_gateway_url *url,
+struct tg_ws *tg_ws_open(uv_loop_t *loop, struct tg_dialer *dialer, const struct tg_gateway_url *url,
                          const struct tg_ws_callbacks *callbacks, void *ctx);
+
+/* Before on_open: what it waits for, in words. */
+void tg_ws_progress(const struct tg_ws *ws, char *text, size_t size);
+
+/* It is open, but useless: the next connection is to try other addresses first. */
+void tg_ws_blame_address(struct tg_ws *ws);
 
 /* One text message; copies. Does nothing once a close frame has been sent. */
 void tg_ws_send(struct tg_ws *ws, const char *text, size_t length);

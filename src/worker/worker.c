@@ -2,7 +2,7 @@
 
 #include "base/log.h"
 #include "shard/stats.h"
-#include "shard/stream.h"
+#include "shard/dial.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -104,14 +104,14 @@ static void begin_alive(struct tg_worker *worker)
 
 struct tg_worker *tg_worker_new(const struct tg_worker_options *options, struct tg_error *error)
 {
-  struct tg_tls *tls = tg_tls_client(options->config->tls.ca_file, error);
-  if (!tls)
+  struct tg_dialer *dialer = tg_dialer_new(options->loop, options->config->tls.ca_file, error);
+  if (!dialer)
     return NULL;
   static const struct tg_ipc_callbacks callbacks = {.on_message = tg_worker_on_message,
                                                     .on_closed = on_manager_gone};
   struct tg_worker *worker = tg_calloc(1, sizeof *worker);
   worker->options = *options;
-  worker->tls = tls;
+  worker->dialer = dialer;
   worker->ipc = tg_ipc_new(options->loop, options->manager_fd, &callbacks, worker);
   worker->alive = tg_calloc(1, sizeof *worker->alive);
   uv_timer_init(options->loop, worker->alive);
@@ -176,7 +176,7 @@ static void fill_env(struct tg_worker *worker)
       .config = worker->options.config,
       .hooks = worker->options.hooks,
       .table = worker->table,
-      .tls = worker->tls,
+      .dialer = worker->dialer,
       .gateway_url = worker->gateway_url,
       .total_shards = worker->total_shards,
       .worker_id = worker->options.worker_id,
@@ -246,7 +246,7 @@ void tg_worker_free(struct tg_worker *worker)
   tg_worker_forget_members(worker);
   tg_ipc_free(worker->ipc);
   tg_shard_table_close(worker->table);
-  tg_tls_free(worker->tls);
+  tg_dialer_free(worker->dialer);
   tg_buf_free(&worker->text);
   free(worker->gateway_url);
   free(worker->shards);

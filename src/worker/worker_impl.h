@@ -9,12 +9,12 @@
 #include "worker/ipc.h"
 #include "worker/worker.h"
 
-struct tg_tls;
+struct tg_dialer;
 
 struct tg_worker {
   struct tg_worker_options options;
   struct tg_ipc *ipc;
-  struct tg_tls *tls;
+  struct tg_dialer *dialer;
   struct tg_shard_table *table; /* NULL until START */
   struct tg_delivery *delivery;
   struct tg_shard_env env;

@@ -3,7 +3,10 @@
 local bot_support = require "spec.support.bot"
 local fake_discord = require "spec.support.fake_discord"
 local gateway = require "spec.support.gateway"
+local middlebox = require "spec.support.middlebox"
+local names = require "spec.support.names"
 local rest_server = require "spec.support.rest_server"
+local scene = require "spec.support.scene"
 
 local HTML = "<!DOCTYPE html><html><head><title>Access denied</title></head><body>error 1015</body></html>"
 local JSON = '{"message":"You are being rate limited.","retry_after":%s,"global":%s}'
@@ -79,6 +82,103 @@ describe("GET /gateway/bot is answered by", function()
         assert.equal(row.exit, (g.process:wait()))
         assert.matches(row.says, g.stderr, 1, true)
       end
+    end)
+  end
+end)
+
+-- gateway.discord.test has two addresses. At the first, `box` takes the connections
+-- (spec/support/middlebox.lua), at the second is Discord. The shard becomes ready by the second, and begins
+-- with that one when it resumes.
+--   tls    wss
+--   log    stands in the log
+local BROKEN_ADDRESSES = {
+  { "mute in TLS", tls = true, box = {}, log = "takes connections, but does not answer in TLS" },
+  { "mute in the upgrade", box = {}, log = "takes connections, but does not answer the WebSocket upgrade" },
+  { "mute before HELLO", box = { mute_after = "\r\n\r\n" }, log = "no HELLO came" },
+  { "closed without a word", tls = true, box = { closes = true } },
+  { "of another service", box = { says = "SSH-2.0-OpenSSH_9.2\r\n" } },
+  { "of another service, by TLS", tls = true, box = { says = "SSH-2.0-OpenSSH_9.2\r\n" } },
+  { "of a box whose other side is down", box = { says = "HTTP/1.1 502 Bad\r\n\r\n" }, log = "status 502" },
+}
+
+describe("of the gateway's two addresses the first is", function()
+  after_each(function()
+    scene.stop()
+    middlebox.cleanup()
+  end)
+
+  for _, row in ipairs(BROKEN_ADDRESSES) do
+    it(row[1], function()
+      local wrap, why = names.wrap { ["gateway.discord.test"] = { "127.0.0.1", "127.0.0.2" } }
+      if not wrap then
+        pending(why)
+        return
+      end
+      local fake = fake_discord.start { shards = 1, listen = "127.0.0.2:0", tls = row.tls }
+      local port = fake.gateway:match ":(%d+)$"
+      local url = (row.tls and "wss" or "ws") .. "://gateway.discord.test:" .. port
+      fake:settings { url = url, resume_url = url }
+      row.box.to = row.box.mute_after and "127.0.0.2:" .. port
+      local box = middlebox.start("127.0.0.1", tonumber(port), row.box)
+      local rest = rest_server.start { rest_server.info(fake, { url = url }) }
+      local env = { REST_URL = rest.url, TIDEGATE_HURRY = 5 }
+      local g = gateway.start { fake = fake, bot = bot_support.start(), wrap = wrap, env = env }
+      g:wait_ready(1, 30000)
+      rest:close()
+      assert.equal(1, box.accepted)
+      if row.log then
+        assert.matches(row.log, g.stderr, 1, true)
+      end
+      fake:fault { ["do"] = "close", code = 4000, shard = 0 }
+      fake:wait_for("a RESUME", function(state)
+        return state.counters.resumes_ok == 1
+      end, { only = "counters" })
+      assert.equal(1, box.accepted)
+      assert.equal(1, fake:state("counters").counters.identifies)
+    end)
+  end
+
+  it("mute, and so is the second: the log says what it waits for, nothing is burnt", function()
+    local wrap, why = names.wrap { ["gateway.discord.test"] = { "127.0.0.1", "127.0.0.2" } }
+    if not wrap then
+      pending(why)
+      return
+    end
+    local first = middlebox.start("127.0.0.1", 0)
+    local second = middlebox.start("127.0.0.2", first.port)
+    local url = "wss://gateway.discord.test:" .. first.port
+    local s = scene.start { ready = false, wrap = wrap, hurry = 20, env = { GATEWAY_URL = url } }
+    local pattern = "connecting failed [^\n]*no connection within the time allowed: gateway.discord.test "
+      .. "%(127.0.0.[12]%) is connected, but does not answer in TLS"
+    s.gateway:wait_for_log(pattern)
+    assert.equal(1, first.accepted)
+    assert.equal(1, second.accepted)
+    assert.equal(0, s:counters().identifies)
+  end)
+end)
+
+describe("of REST's two addresses the first is", function()
+  after_each(function()
+    scene.stop()
+    middlebox.cleanup()
+  end)
+
+  for _, row in ipairs { { "mute in TLS", tls = true }, { "mute" } } do
+    it(row[1] .. ", and the next try takes the second", function()
+      local wrap, why = names.wrap { ["rest.discord.test"] = { "127.0.0.1", "127.0.0.2" } }
+      if not wrap then
+        pending(why)
+        return
+      end
+      local fake = fake_discord.start { shards = 1, listen = "127.0.0.2:0", tls = row.tls }
+      local port = fake.rest:match ":(%d+)/"
+      local rest = ("%s://rest.discord.test:%d/api/v10"):format(row.tls and "https" or "http", port)
+      local box = middlebox.start("127.0.0.1", tonumber(port))
+      local env = { REST_URL = rest, TIDEGATE_HURRY = 20 }
+      local g = gateway.start { fake = fake, bot = bot_support.start(), wrap = wrap, env = env }
+      g:wait_for_log "Discord recommends 1 shard"
+      assert.equal(1, g:count_log "no gateway information yet attempt=1 ")
+      assert.equal(1, box.accepted)
     end)
   end
 end)

@@ -20,8 +20,9 @@
 struct world {
   uv_loop_t loop;
   int listener, peer;
-  char port[8];
+  struct tg_address address;
   struct tg_stream *stream;
+  struct tg_tls *tls; /* to begin when it is connected */
   bool opened, ended, close_on_data;
   char data[4096];
   size_t length;
@@ -32,6 +33,8 @@ static void on_open(void *ctx)
 {
   struct world *world = ctx;
   world->opened = true;
+  if (world->tls)
+    assert_true(tg_stream_start_tls(world->stream, world->tls, "127.0.0.1", NULL));
 }
 
 static void on_data(void *ctx, const char *bytes, size_t length)
@@ -83,7 +86,7 @@ static int setup(void **state)
   assert_int_equal(bind(world->listener, (struct sockaddr *)&address, size), 0);
   assert_int_equal(listen(world->listener, 4), 0);
   getsockname(world->listener, (struct sockaddr *)&address, &size);
-  snprintf(world->port, sizeof world->port, "%d", ntohs(address.sin_port));
+  assert_true(tg_address_set(&world->address, (struct sockaddr *)&address, size));
   *state = world;
   return 0;
 }
@@ -102,14 +105,16 @@ static int teardown(void **state)
   return 0;
 }
 
-static void open_stream(struct world *world, struct tg_tls *tls)
+static void open_stream(struct world *world)
 {
-  world->stream = tg_stream_connect(&world->loop, tls, "127.0.0.1", world->port, &callbacks, world);
+  world->stream =
+      tg_stream_connect(&world->loop, &world->address, "127.0.0.1", &callbacks, world, &world->error);
+  assert_non_null(world->stream);
 }
 
 static void connect_both(struct world *world)
 {
-  open_stream(world, NULL);
+  open_stream(world);
   run_until(world, &world->opened);
   world->peer = accept(world->listener, NULL, NULL);
   assert_true(world->peer >= 0);
@@ -156,25 +161,27 @@ static void tells_that_nobody_listens(void **state)
   struct world *world = *state;
   close(world->listener);
   world->listener = -1;
-  open_stream(world, NULL);
+  open_stream(world);
   run_until(world, &world->ended);
   assert_string_equal(world->error.code, "refused");
   assert_false(world->opened);
 }
 
-static void tells_that_a_name_does_not_exist(void **state)
+static void tells_that_an_address_cannot_be(void **state)
 {
   struct world *world = *state;
-  world->stream = tg_stream_connect(&world->loop, NULL, "no such name", "443", &callbacks, world);
-  run_until(world, &world->ended);
-  assert_string_equal(world->error.code, "resolve");
-  assert_non_null(strstr(world->error.message, "no such name"));
+  struct sockaddr_in nowhere = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_BROADCAST)};
+  tg_address_set(&world->address, (struct sockaddr *)&nowhere, sizeof nowhere);
+  assert_null(
+      tg_stream_connect(&world->loop, &world->address, "nowhere", &callbacks, world, &world->error));
+  assert_string_equal(world->error.code, "unreachable");
+  assert_non_null(strstr(world->error.message, "nowhere: "));
 }
 
-static void may_be_closed_while_it_resolves(void **state)
+static void may_be_closed_while_it_connects(void **state)
 {
   struct world *world = *state;
-  open_stream(world, NULL);
+  open_stream(world);
   tg_stream_close(world->stream, TG_STREAM_FIN);
   world->stream = NULL;
   uv_run(&world->loop, UV_RUN_DEFAULT);
@@ -226,7 +233,8 @@ static void tells_that_the_peer_does_not_speak_tls(void **state)
   struct tg_tls *tls = tg_tls_client(NULL, &error);
   if (!tls)
     skip(); /* a machine without certificates to trust */
-  open_stream(world, tls);
+  world->tls = tls;
+  open_stream(world);
   struct pollfd waiting = {.fd = world->listener, .events = POLLIN};
   for (int i = 0; i < 500 && poll(&waiting, 1, 10) == 0; i++)
     uv_run(&world->loop, UV_RUN_NOWAIT);
@@ -247,8 +255,8 @@ int main(void)
       TEST(tells_data_and_the_reset_behind_it),
       TEST(tells_data_and_the_end_behind_it),
       TEST(tells_that_nobody_listens),
-      TEST(tells_that_a_name_does_not_exist),
-      TEST(may_be_closed_while_it_resolves),
+      TEST(tells_that_an_address_cannot_be),
+      TEST(may_be_closed_while_it_connects),
       TEST(may_be_closed_while_it_reads),
       TEST(sends_what_waits_before_a_graceful_end),
       TEST(tells_that_the_peer_does_not_speak_tls),
