@@ -260,7 +260,7 @@ describe("the control API", function()
       assert.matches("that is no socket", log)
       assert.equal("precious", paths.read(file))
       assert.matches("directory", ends({ fake = s.fake, env = { TIDEGATE_CONTROL = "unix:/nowhere/x" } }, 78))
-      assert.matches("at most 107 bytes", ends({ fake = s.fake,
+      assert.matches("may have 107 bytes", ends({ fake = s.fake,
         env = { TIDEGATE_CONTROL = "unix:/" .. ("x"):rep(120) } }, 78))
       assert.matches("control.authorization: is required", ends({ fake = s.fake,
         env = { TIDEGATE_CONTROL = "0.0.0.0:0" } }, 78))

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "control/routes.h"
 #include "control/server.h"
+#include "control/turns.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -15,6 +16,7 @@
 struct tg_control {
   struct tg_manager *manager;
   struct tg_server *server;
+  struct tg_turns *turns;
   char *secret;  /* NULL: none */
   bool closed;   /* the manager is not to be asked any more */
   bool loopback; /* only this machine can reach it */
@@ -102,10 +104,19 @@ static bool admit(void *ctx, struct tg_request *request)
   return !refuse_late(control, request) && tg_route_find(request) && allowed(control, request);
 }
 
-static void handle(void *ctx, struct tg_request *request)
+static void serve(void *ctx, struct tg_request *request)
 {
   if (!refuse_late(ctx, request) && tg_route_read_body(request))
     request->route->handle(request);
+}
+
+static void handle(void *ctx, struct tg_request *request)
+{
+  struct tg_control *control = ctx;
+  if (request->route->costly)
+    tg_turns_add(control->turns, request);
+  else
+    serve(control, request);
 }
 
 /* ---- life ---- */
@@ -138,6 +149,7 @@ bool tg_control_start(struct tg_control **result, uv_loop_t *loop, struct tg_man
     free(control);
     return false;
   }
+  control->turns = tg_turns_new(loop, serve, control);
   set_secret(control, config->control.authorization);
   tg_log(TG_INFO, TG_NO_SHARD, "the control API is at %s", tg_server_address(control->server));
   *result = control;
@@ -168,6 +180,7 @@ void tg_control_free(struct tg_control *control)
   if (!control)
     return;
   tg_server_free(control->server);
+  tg_turns_free(control->turns);
   set_secret(control, NULL);
   free(control);
 }

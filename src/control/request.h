@@ -39,6 +39,7 @@ struct tg_request {
   void *ctx; /* the route's own */
 
   struct tg_connection *connection; /* NULL: the client has gone */
+  struct tg_request *next;          /* that waits for its turn: turns.c */
   const struct tg_route *route;
   int header_count;
   struct {

@@ -6,9 +6,9 @@
 static const struct tg_route routes[] = {
     {"GET", "/healthz", .handle = tg_route_healthz, .open = true},
     {"GET", "/readyz", .handle = tg_route_readyz, .open = true},
-    {"GET", "/status", .handle = tg_route_status},
-    {"GET", "/metrics", .handle = tg_route_metrics},
-    {"GET", "/shards", .handle = tg_route_shards},
+    {"GET", "/status", .handle = tg_route_status, .costly = true},
+    {"GET", "/metrics", .handle = tg_route_metrics, .costly = true},
+    {"GET", "/shards", .handle = tg_route_shards, .costly = true},
     {"GET", "/gateway/bot", .handle = tg_route_gateway_bot},
     {"GET", "/identify", .handle = tg_route_identify_budget},
     {"POST", "/identify/{}", .handle = tg_route_identify, .body = TG_BODY_OPTIONAL},

@@ -17,7 +17,8 @@ struct tg_route {
   const char *path; /* "{}" stands for one part of the path: request->params */
   void (*handle)(struct tg_request *request);
   enum tg_route_body body;
-  bool open; /* needs no secret */
+  bool open;   /* needs no secret */
+  bool costly; /* takes its turn (control/turns.h) */
 };
 
 /* Fills request->route and ->params. False: answered with 404 or 405. */
