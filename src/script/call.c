@@ -1,5 +1,6 @@
 /* The only place where C runs Lua. */
 
+#include "script/held.h"
 #include "script/measure.h"
 #include "script/sched.h"
 #include "script/watchdog.h"
@@ -15,6 +16,7 @@ struct frame {
   struct tg_thread *running;
   const char *what;
   uint32_t owner;
+  tg_ms began;
 };
 
 static tg_ms budget_of(const struct tg_state *state, enum tg_budget budget)
@@ -49,18 +51,21 @@ static void enter(struct frame *frame, struct tg_state *state, const char *what,
     state->memory.stop = budget == TG_BUDGET_HOST ? SIZE_MAX : state->memory.used + state->memory.limit;
     state->memory.stopping = false;
   }
+  frame->began = tg_held_clock();
   tg_watchdog_enter(&frame->watch, state, budget_of(state, budget));
 }
 
 static void leave(const struct frame *frame, struct tg_state *state)
 {
   tg_watchdog_leave(&frame->watch);
+  tg_held_look(state, frame->began);
   state->now = frame->now;
   state->running = frame->running;
   state->what = frame->what;
   state->memory.owner = frame->owner;
   if (--state->depth > 0)
     return;
+  state->held_told = false;
   state->memory.stop = SIZE_MAX;
   if (state->phase == TG_STATE_LIVE)
     atomic_store_explicit(&state->script->stats->lua_memory, state->memory.used, memory_order_relaxed);

@@ -172,6 +172,7 @@ struct tg_state {
   struct tg_memory memory;
 
   int depth;                 /* protected calls and resumes on the C stack */
+  bool held_told;            /* the outermost of them, or one inside, was told to hold the loop */
   volatile bool hooked;      /* the watchdog's hook is installed */
   struct tg_thread *running; /* the coroutine of the host that runs; NULL: inline */
   const char *what;          /* the method, event or phase that runs, for messages */

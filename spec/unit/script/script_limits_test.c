@@ -49,6 +49,39 @@ static void a_slice_of_a_coroutine_has_a_budget(void **state)
   tg_script_free(script);
 }
 
+#define BUSY "local function busy(ms)\n"                                                                      \
+             "  local _, began = gateway.now()\n"                                                            \
+             "  repeat until select(2, gateway.now()) >= began + ms\n"                                       \
+             "end\n"
+
+static int count_logged(const char *part)
+{
+  int count = 0;
+  for (const char *at = logged(); (at = strstr(at, part)); at++)
+    count++;
+  return count;
+}
+
+static void a_call_that_holds_the_loop_is_told(void **state)
+{
+  (void)state;
+  struct tg_script *script =
+      load(HEAD "gateway.configure { script = { inline_budget = 10000, slice_budget = 10000 } }\n" BUSY
+                "function gateway.shard:heartbeat() busy(130) end\n"
+                "gateway.on('ready', function()\n"
+                "  gateway.sleep(1)\n"
+                "  busy(130)\n"
+                "end)\n");
+  struct tg_value args[] = {tg_value_shard(&fake_shards[1]), tg_value_int(2)};
+  for (int i = 0; i < 3; i++)
+    assert_true(tg_hook_call(tg_script_hooks(script), TG_METHOD_shard_heartbeat, args, 2, TG_NIL, NULL));
+  assert_contains(logged(), "warn  tidegate shard 1: gateway.shard:heartbeat (bot.lua:7) held the loop for 1");
+  assert_int_equal(count_logged("heartbeat (bot.lua:7) held"), 1); /* once a minute */
+  tg_hook_life(tg_script_hooks(script), TG_LIFE_ready, NULL, NULL);
+  TURN_UNTIL(strstr(logged(), "ready (bot.lua:8) held the loop for 1"));
+  tg_script_free(script);
+}
+
 static void loading_has_a_budget(void **state)
 {
   (void)state;
@@ -288,6 +321,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       WORLD_TEST(endless_loops_are_stopped),
       WORLD_TEST(a_slice_of_a_coroutine_has_a_budget),
+      WORLD_TEST(a_call_that_holds_the_loop_is_told),
       WORLD_TEST(loading_has_a_budget),
       WORLD_TEST(a_manager_is_never_compiled),
       WORLD_TEST(a_call_that_takes_too_much_memory_is_stopped),
