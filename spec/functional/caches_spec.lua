@@ -1,6 +1,7 @@
 -- What the gateway remembers of guilds and messages, and says of them to the bot.
 
 local scene = require "spec.support.scene"
+local uv = require "luv"
 
 describe("a GUILD_CREATE", function()
   after_each(scene.stop)
@@ -63,6 +64,23 @@ describe("a GUILD_CREATE", function()
     emit(s, { kind = "available", guild = guilds[2].id })
     assert.same({ "loading" }, guild_creates(s, guilds[1].id))
     assert.same({ "available" }, guild_creates(s, guilds[2].id))
+  end)
+
+  it("of a start that another process had begun ends it", function()
+    local s = scene.start { hurry = 10, fake = { guilds = 2, guild_create = "none" }, script = [[
+local gateway = require "tidegate"
+gateway.on("guilds_loaded", function(_, details)
+  gateway.log.info("%d guilds, %d are missing", details.guilds, details.missing)
+end)
+]] }
+    s.bot:wait_for_events(1, "READY")
+    local guilds = s.fake:guilds()
+    emit(s, { kind = "available", guild = guilds[1].id })
+    uv.kill(s.gateway:worker_pids()[1], "sigkill")
+    s:wait_counter("resumes_ok", 1)
+    emit(s, { kind = "available", guild = guilds[2].id })
+    assert.same({ "loading" }, guild_creates(s, guilds[2].id))
+    s.gateway:wait_for_log "2 guilds, 0 are missing"
   end)
 
   it("is no join after a resume by a new process, which has seen no READY", function()

@@ -40,6 +40,7 @@ void tg_topic_files(void)
        "\n"
        "The state directory belongs to one gateway at a time; keep it over restarts.\n");
   item("STATE_DIR/shards", "sessions of the shards: what the next start resumes");
+  item("STATE_DIR/guilds/", "which guilds each shard is in, a file for each");
   item("STATE_DIR/identify.json", "which identifies were used, and when");
   item("STATE_DIR/gateway_bot.json", "what Discord said last of the gateway");
   item("STATE_DIR/log/", "events that wait for the event handler, a directory for each worker");

@@ -107,6 +107,10 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
   delivery->find_shard = options->find_shard;
   delivery->ctx = options->ctx;
   delivery->wall_offset = tg_wall_clock() - tg_delivery_now(delivery);
+  if (options->identity)
+    tg_guild_store_open(&delivery->guilds, options->config->state_dir, options->identity);
+  if (options->identity && options->worker_id == 0)
+    tg_guild_store_sweep(&delivery->guilds, tg_shard_table_total(options->table));
   tg_delivery_open_timer(delivery, &delivery->report, delivery);
   tg_delivery_open_timer(delivery, &delivery->drain, delivery);
   tg_interactions_begin(delivery);
@@ -139,6 +143,7 @@ void tg_delivery_free(struct tg_delivery *delivery)
   }
   tg_scripted_free(delivery);
   tg_posts_free(delivery);
+  tg_guild_store_close(&delivery->guilds);
   tg_backlog_close(delivery);
   for (int i = 0; i < delivery->handler_count; i++)
     tg_handler_retire(delivery->handlers[i]);
@@ -294,7 +299,7 @@ void tg_delivery_new_session(struct tg_delivery *delivery, int shard_id, uint64_
     tg_lane_missed(lane, &lost);
   }
   tg_lane_set_session(lane, epoch, 0);
-  tg_guild_cache_reset(&lane->guilds);
+  tg_guild_cache_free(&lane->guilds);
   lane->guilds_loading = false;
   uv_timer_stop(&lane->quiet);
   tg_lane_publish(lane);
@@ -306,6 +311,8 @@ void tg_delivery_adopt_session(struct tg_delivery *delivery, int shard_id, uint6
   if (delivery->own)
     settled = tg_lane_heal(lane, epoch, settled);
   tg_lane_set_session(lane, epoch, settled);
+  tg_guild_cache_adopt(&lane->guilds, epoch);
+  lane->guilds_loading = tg_guild_cache_starting(&lane->guilds);
   if (atomic_load(&lane->row->handled_epoch) == epoch)
     lane->handled = atomic_load(&lane->row->handled_sequence);
   tg_lane_publish(lane);

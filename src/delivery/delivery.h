@@ -32,6 +32,9 @@ struct tg_delivery_options {
   struct tg_shard_table *table;
   struct tg_http *http;
   int worker_id;
+  /* Of the bot and its shards: whose guilds are kept in the state directory. 0: they are
+   * forgotten with the process. */
+  uint64_t identity;
   /* Finds a shard for life-cycle events that come by a timer; may be NULL, then
    * such events carry no shard object (details.shard_id is always there). */
   struct tg_shard *(*find_shard)(void *ctx, int shard_id);

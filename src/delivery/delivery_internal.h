@@ -183,6 +183,7 @@ struct tg_delivery {
   bool dropping;                      /* the program's log has said so */
   struct tg_losses losses;
   struct tg_message_cache *messages;
+  struct tg_guild_store guilds;
   struct tg_interactions interactions;
   struct tg_callbacks callbacks;
   tg_ms wall_offset;              /* wall clock - uv_now() */

@@ -1,69 +1,55 @@
 #include "delivery/guild_cache.h"
 
-#include "base/buf.h"
-
-#include <stdlib.h>
-#include <string.h>
-
-enum guild_state {
-  GUILD_LOADING, /* in READY's list, not seen yet */
-  GUILD_AVAILABLE,
-  GUILD_OUTAGE,
-  GUILD_JOINING, /* unknown before its stub came */
-};
-
 enum unavailable { UNAVAILABLE_ABSENT, UNAVAILABLE_FALSE, UNAVAILABLE_TRUE };
+
+/* A mark: the state, and of the GUILD_CREATE that was the first of the guild what it
+ * was, and its sequence (0: it was not seen, or does not fit). */
+enum { JOINED = TG_GUILD_STATE_BITS + 1, SEQUENCE_SHIFT = 4, SEQUENCE_MAX = (1 << 28) - 1 };
+
+static enum tg_guild_state state_of(uint32_t mark) { return mark & TG_GUILD_STATE_BITS; }
+
+static bool is_member(enum tg_guild_state state)
+{
+  return state != TG_GUILD_NOWHERE && state != TG_GUILD_MISSED && state != TG_GUILD_GONE;
+}
+
+void tg_guild_cache_init(struct tg_guild_cache *cache, struct tg_guild_store *store, int shard_id)
+{
+  *cache = (struct tg_guild_cache){.set = {.store = store, .shard_id = shard_id}};
+}
 
 void tg_guild_cache_free(struct tg_guild_cache *cache)
 {
-  free(cache->ids);
-  free(cache->states);
-  *cache = (struct tg_guild_cache){0};
+  tg_guild_set_free(&cache->set);
+  cache->count = cache->loading = 0;
+  cache->complete = false;
 }
 
-void tg_guild_cache_reset(struct tg_guild_cache *cache)
+static void count_mark(struct tg_guild_cache *cache, uint32_t mark, int change)
+{
+  cache->count += (uint32_t)(is_member(state_of(mark)) ? change : 0);
+  cache->loading += (uint32_t)(state_of(mark) == TG_GUILD_LOADS ? change : 0);
+}
+
+void tg_guild_cache_adopt(struct tg_guild_cache *cache, uint64_t epoch)
 {
   tg_guild_cache_free(cache);
+  cache->complete = tg_guild_set_load(&cache->set, epoch);
+  uint32_t mark;
+  for (uint32_t at = 0; tg_guild_set_next(&cache->set, &at, &mark);)
+    count_mark(cache, mark, 1);
 }
 
-/* The index of `id`, or where it would stand. */
-static uint32_t position(const struct tg_guild_cache *cache, uint64_t id, bool *found)
+static void put(struct tg_guild_cache *cache, uint64_t id, uint32_t before, uint32_t mark)
 {
-  uint32_t low = 0, high = cache->count;
-  while (low < high) {
-    uint32_t middle = low + (high - low) / 2;
-    if (cache->ids[middle] < id)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  *found = low < cache->count && cache->ids[low] == id;
-  return low;
+  count_mark(cache, before, -1);
+  count_mark(cache, mark, 1);
+  tg_guild_set_put(&cache->set, id, mark);
 }
 
-static void reserve(struct tg_guild_cache *cache, uint32_t count)
+static uint32_t in_state(uint32_t mark, enum tg_guild_state state)
 {
-  if (count <= cache->capacity)
-    return;
-  cache->capacity = count + count / 16 + 8;
-  cache->ids = tg_realloc(cache->ids, cache->capacity * sizeof cache->ids[0]);
-  cache->states = tg_realloc(cache->states, cache->capacity);
-}
-
-static void set_state(struct tg_guild_cache *cache, uint64_t id, enum guild_state state)
-{
-  bool found;
-  uint32_t at = position(cache, id, &found);
-  if (!found) {
-    reserve(cache, cache->count + 1);
-    memmove(cache->ids + at + 1, cache->ids + at, (cache->count - at) * sizeof cache->ids[0]);
-    memmove(cache->states + at + 1, cache->states + at, cache->count - at);
-    cache->ids[at] = id;
-    cache->count++;
-  } else if (cache->states[at] == GUILD_LOADING) {
-    cache->loading--;
-  }
-  cache->states[at] = (uint8_t)state;
+  return (mark & ~(uint32_t)TG_GUILD_STATE_BITS) | state;
 }
 
 static bool read_guild(struct tg_span data, uint64_t *id, enum unavailable *unavailable)
@@ -78,70 +64,76 @@ static bool read_guild(struct tg_span data, uint64_t *id, enum unavailable *unav
   return true;
 }
 
-enum tg_guild_create tg_guild_cache_kind(const struct tg_guild_cache *cache, struct tg_span data)
+static enum tg_guild_create judge(const struct tg_guild_cache *cache, uint32_t mark,
+                                  enum unavailable unavailable, uint64_t sequence)
+{
+  if (sequence > 0 && mark >> SEQUENCE_SHIFT == sequence)
+    return mark & JOINED ? TG_GUILD_JOINED : TG_GUILD_LOADING;
+  switch (state_of(mark)) {
+  case TG_GUILD_LOADS:
+    return TG_GUILD_LOADING;
+  case TG_GUILD_MISSED:
+    if (unavailable != UNAVAILABLE_ABSENT || tg_guild_set_starting(&cache->set))
+      return TG_GUILD_LOADING;
+    return TG_GUILD_JOINED;
+  case TG_GUILD_IS_UP:
+  case TG_GUILD_IS_DOWN:
+    return TG_GUILD_AVAILABLE;
+  case TG_GUILD_JOINS:
+    return unavailable == UNAVAILABLE_TRUE ? TG_GUILD_AVAILABLE : TG_GUILD_JOINED;
+  default:
+    break;
+  }
+  bool hint = !cache->complete && unavailable == UNAVAILABLE_FALSE;
+  return hint || unavailable == UNAVAILABLE_TRUE ? TG_GUILD_AVAILABLE : TG_GUILD_JOINED;
+}
+
+enum tg_guild_create tg_guild_cache_kind(const struct tg_guild_cache *cache, struct tg_span data,
+                                         uint64_t sequence)
 {
   uint64_t id;
   enum unavailable unavailable;
   if (!read_guild(data, &id, &unavailable))
     return TG_GUILD_NONE;
-  bool found;
-  uint32_t at = position(cache, id, &found);
-  if (found && cache->states[at] == GUILD_LOADING)
-    return TG_GUILD_LOADING;
-  if (unavailable == UNAVAILABLE_TRUE)
-    return TG_GUILD_AVAILABLE;
-  if (found)
-    return cache->states[at] == GUILD_JOINING ? TG_GUILD_JOINED : TG_GUILD_AVAILABLE;
-  return !cache->complete && unavailable == UNAVAILABLE_FALSE ? TG_GUILD_AVAILABLE : TG_GUILD_JOINED;
+  return judge(cache, tg_guild_set_mark(&cache->set, id), unavailable, sequence);
 }
 
-static int by_number(const void *a, const void *b)
+void tg_guild_cache_ready(struct tg_guild_cache *cache, struct tg_span data, uint64_t epoch)
 {
-  uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
-  return left < right ? -1 : left > right;
-}
-
-void tg_guild_cache_ready(struct tg_guild_cache *cache, struct tg_span data)
-{
-  tg_guild_cache_reset(cache);
+  tg_guild_cache_free(cache);
   cache->complete = true;
-  struct tg_span guilds, element, value;
-  if (!data.at || !tg_json_find(data.at, data.at + data.length, "guilds", &guilds))
-    return;
+  struct tg_span guilds = {0}, element, value;
   uint32_t count = 0;
-  for (const char *at = NULL; tg_json_next(guilds, &at, &element);)
-    count++;
-  reserve(cache, count);
-  for (const char *at = NULL; tg_json_next(guilds, &at, &element);) {
+  if (data.at && tg_json_find(data.at, data.at + data.length, "guilds", &guilds))
+    for (const char *at = NULL; tg_json_next(guilds, &at, &element);)
+      count++;
+  tg_guild_set_begin(&cache->set, epoch, count);
+  for (const char *at = NULL; count > 0 && tg_json_next(guilds, &at, &element);) {
     uint64_t id;
     if (tg_json_find(element.at, element.at + element.length, "id", &value) && tg_json_uint(value, &id))
-      cache->ids[cache->count++] = id;
+      put(cache, id, tg_guild_set_mark(&cache->set, id), TG_GUILD_LOADS);
   }
-  if (cache->count == 0)
-    return;
-  qsort(cache->ids, cache->count, sizeof cache->ids[0], by_number);
-  uint32_t kept = 1;
-  for (uint32_t i = 1; i < cache->count; i++)
-    if (cache->ids[i] != cache->ids[kept - 1])
-      cache->ids[kept++] = cache->ids[i];
-  cache->count = cache->loading = kept;
-  memset(cache->states, GUILD_LOADING, kept);
+  tg_guild_set_publish(&cache->set);
 }
 
-void tg_guild_cache_create(struct tg_guild_cache *cache, struct tg_span data)
+void tg_guild_cache_create(struct tg_guild_cache *cache, struct tg_span data, uint64_t sequence)
 {
   uint64_t id;
   enum unavailable unavailable;
   if (!read_guild(data, &id, &unavailable))
     return;
-  bool found;
-  uint32_t at = position(cache, id, &found);
+  uint32_t before = tg_guild_set_mark(&cache->set, id), mark = before;
+  enum tg_guild_create kind = judge(cache, before, unavailable, sequence);
+  if (kind != TG_GUILD_AVAILABLE) /* the first of its guild */
+    mark = (uint32_t)(sequence <= SEQUENCE_MAX ? sequence << SEQUENCE_SHIFT : 0) |
+           (kind == TG_GUILD_JOINED ? JOINED : 0);
   if (unavailable != UNAVAILABLE_TRUE)
-    set_state(cache, id, GUILD_AVAILABLE);
-  else if (!found || cache->states[at] == GUILD_JOINING)
-    set_state(cache, id, GUILD_JOINING);
+    mark = in_state(mark, TG_GUILD_IS_UP);
+  else if (!is_member(state_of(before)) && state_of(before) != TG_GUILD_MISSED)
+    mark = in_state(0, TG_GUILD_JOINS);
   else
-    set_state(cache, id, GUILD_OUTAGE);
+    mark = in_state(mark, state_of(before) == TG_GUILD_JOINS ? TG_GUILD_JOINS : TG_GUILD_IS_DOWN);
+  put(cache, id, before, mark);
 }
 
 bool tg_guild_cache_delete(struct tg_guild_cache *cache, struct tg_span data)
@@ -150,19 +142,21 @@ bool tg_guild_cache_delete(struct tg_guild_cache *cache, struct tg_span data)
   enum unavailable unavailable;
   if (!read_guild(data, &id, &unavailable))
     return false;
-  bool found;
-  uint32_t at = position(cache, id, &found);
+  uint32_t mark = tg_guild_set_mark(&cache->set, id);
+  enum tg_guild_state state = state_of(mark);
   if (unavailable == UNAVAILABLE_TRUE) {
-    bool joining = found && cache->states[at] == GUILD_JOINING;
-    set_state(cache, id, joining ? GUILD_JOINING : GUILD_OUTAGE);
+    put(cache, id, mark, in_state(mark, state == TG_GUILD_JOINS ? TG_GUILD_JOINS : TG_GUILD_IS_DOWN));
     return false;
   }
-  if (!found)
-    return true;
-  if (cache->states[at] == GUILD_LOADING)
-    cache->loading--;
-  cache->count--;
-  memmove(cache->ids + at, cache->ids + at + 1, (cache->count - at) * sizeof cache->ids[0]);
-  memmove(cache->states + at, cache->states + at + 1, cache->count - at);
+  bool missed = state == TG_GUILD_LOADS && tg_guild_set_starting(&cache->set);
+  if (is_member(state))
+    put(cache, id, mark, in_state(mark, missed ? TG_GUILD_MISSED : TG_GUILD_GONE));
   return true;
 }
+
+bool tg_guild_cache_starting(const struct tg_guild_cache *cache)
+{
+  return cache->loading > 0 && tg_guild_set_starting(&cache->set);
+}
+
+void tg_guild_cache_loaded(struct tg_guild_cache *cache) { tg_guild_set_started(&cache->set); }

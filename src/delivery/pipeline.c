@@ -13,6 +13,7 @@ static void guilds_loaded(struct tg_lane *lane, struct tg_shard *shard)
   struct tg_delivery *delivery = lane->delivery;
   lane->guilds_loading = false;
   uv_timer_stop(&lane->quiet);
+  tg_guild_cache_loaded(&lane->guilds);
   if (lane->guilds.loading > 0)
     tg_log_with(TG_INFO, lane->shard_id, TG_WITH(TG_TOLD_NUMBER(GUILDS, lane->guilds.loading)),
                 "%u of %u guilds have not come yet", lane->guilds.loading, lane->guilds.count);
@@ -42,20 +43,35 @@ static void publish_guilds(struct tg_lane *lane, int change)
   atomic_store_explicit(&lane->row->guilds, guilds, memory_order_relaxed);
 }
 
-static void on_ready(struct tg_lane *lane, struct tg_event *event)
+static void await_guilds(struct tg_lane *lane)
 {
-  tg_guild_cache_ready(&lane->guilds, event->data);
-  publish_guilds(lane, 0);
   lane->guilds_loading = true;
   if (lane->delivery->config->intents & TG_INTENT_GUILDS)
     uv_timer_start(&lane->quiet, on_quiet, TG_GUILDS_QUIET, 0);
+}
+
+static void on_ready(struct tg_lane *lane, struct tg_event *event)
+{
+  tg_guild_cache_ready(&lane->guilds, event->data, lane->epoch);
+  publish_guilds(lane, 0);
+  await_guilds(lane);
+}
+
+/* Guilds are still to come, or were at the last look. */
+static void look_for_guilds(struct tg_lane *lane, struct tg_shard *shard)
+{
+  bool loads = lane->delivery->config->intents & TG_INTENT_GUILDS;
+  if (lane->guilds.loading == 0 || !loads)
+    guilds_loaded(lane, shard);
+  else if (!uv_is_active((uv_handle_t *)&lane->quiet)) /* an earlier process was at it */
+    await_guilds(lane);
 }
 
 enum tg_guild_create tg_delivery_guild_create_kind(struct tg_delivery *delivery, const struct tg_event *event)
 {
   if (event->guild_create != TG_GUILD_NONE || event->type != TG_EVENT_GUILD_CREATE)
     return event->guild_create;
-  return tg_guild_cache_kind(&tg_lane_of(delivery, event->shard_id)->guilds, event->data);
+  return tg_guild_cache_kind(&tg_lane_of(delivery, event->shard_id)->guilds, event->data, event->sequence);
 }
 
 static void ask_script_for_kind(struct tg_delivery *delivery, struct tg_event *event)
@@ -79,11 +95,11 @@ static void ask_script_for_kind(struct tg_delivery *delivery, struct tg_event *e
 
 static void on_guild_create(struct tg_lane *lane, struct tg_event *event)
 {
-  event->guild_create = tg_guild_cache_kind(&lane->guilds, event->data);
+  event->guild_create = tg_guild_cache_kind(&lane->guilds, event->data, event->sequence);
   int change = event->guild_create == TG_GUILD_JOINED;
   if (tg_hooked(lane->delivery->hooks, TG_METHOD_cache_guild_create_kind))
     ask_script_for_kind(lane->delivery, event);
-  tg_guild_cache_create(&lane->guilds, event->data);
+  tg_guild_cache_create(&lane->guilds, event->data, event->sequence);
   publish_guilds(lane, change);
   if (uv_is_active((uv_handle_t *)&lane->quiet))
     uv_timer_start(&lane->quiet, on_quiet, TG_GUILDS_QUIET, 0);
@@ -275,7 +291,6 @@ void tg_delivery_event(struct tg_delivery *delivery, struct tg_shard *shard, str
     free((char *)event->replacement.at);
     event->replacement = (struct tg_span){0};
   }
-  bool loads = delivery->config->intents & TG_INTENT_GUILDS;
-  if (__builtin_expect(lane->guilds_loading, 0) && (lane->guilds.loading == 0 || !loads))
-    guilds_loaded(lane, shard);
+  if (__builtin_expect(lane->guilds_loading, 0))
+    look_for_guilds(lane, shard);
 }

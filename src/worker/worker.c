@@ -213,6 +213,7 @@ bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int tota
       .table = worker->table,
       .http = worker->options.http,
       .worker_id = worker->options.worker_id,
+      .identity = tg_identity(bot, total_shards),
       .find_shard = find_shard,
       .ctx = worker,
   };

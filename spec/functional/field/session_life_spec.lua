@@ -1,9 +1,12 @@
 -- What sessions have met in the field, a row each: what Discord did, and what becomes of the shard.
 
 local cjson = require "cjson"
+local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
+local process = require "spec.support.process"
 local scene = require "spec.support.scene"
 local trial = require "spec.support.fault_trial"
+local uv = require "luv"
 
 local INTERVAL = 200 * paths.slow
 local BEATING = { heartbeat_interval = INTERVAL, send_limit = 100000 }
@@ -192,5 +195,130 @@ describe("an event in which", function()
     s:wait_delivered()
     assert.same({ 1, 1 }, { s:counters().identifies, s:counters().resumes })
     assert.equal(0, s.gateway:count_log "never came")
+  end)
+end)
+
+-- Guild A was seen before, B is in READY's list and has not come, C is new, D was left before. What a
+-- GUILD_CREATE without the key "unavailable" is, when the process ...
+local GUILDS = { A = "available", B = "loading", C = "joined", D = "joined" }
+
+local DEATHS = {
+  { "has resumed", function(s) s.fake:fault(CUT) end },
+  { "was stopped and started again", function(s)
+    s.gateway:stop()
+    s:again()
+  end },
+  { "was a worker, and was killed", function(s)
+    uv.kill(s.gateway:worker_pids()[1], "sigkill")
+  end },
+  { "was killed with all others", function(s)
+    local workers = s.gateway:worker_pids()
+    uv.kill(-s.gateway.pid, "sigkill")
+    s.gateway.process:wait()
+    loop.wait_for("the workers to be gone", function()
+      for _, pid in ipairs(workers) do
+        if process.is_running(pid) then
+          return false
+        end
+      end
+      return true
+    end)
+    s:again()
+  end },
+  { "has lost what it knew", function(s)
+    s.gateway:stop()
+    os.remove(s.gateway.state_dir .. "/guilds/0")
+    s:again()
+  end, kinds = { A = "joined", B = "joined", C = "joined", D = "joined" } },
+  { "found that damaged", function(s)
+    s.gateway:stop()
+    paths.write(s.gateway.state_dir .. "/guilds/0", ("damage"):rep(100))
+    s:again()
+  end, kinds = { A = "joined", B = "joined", C = "joined", D = "joined" }, log = "is damaged" },
+  { "was another bot's", function(s)
+    s.gateway:stop()
+    s.fake:settings { token = "another.bot.token" }
+    s:again { env = { DISCORD_TOKEN = "another.bot.token" } }
+  end, identifies = 2, kinds = { A = "loading", B = "loading", C = "joined", D = "joined" } },
+  { "had another number of shards", function(s)
+    s.gateway:stop()
+    s.fake:settings { max_concurrency = 2 }
+    s:again { shards = 2, env = { TOTAL_SHARDS = 2 } }
+  end, identifies = 3, kinds = { A = "loading", B = "loading", C = "joined", D = "joined" } },
+}
+
+describe("a GUILD_CREATE, when the process", function()
+  after_each(scene.stop)
+
+  local function emit(s, event, id)
+    local before = #s.bot.events
+    s.fake:emit { event = event, d = { id = id, name = "a guild" }, shard = 0 }
+    return s.bot:wait_for_events(before + 1, nil)[before + 1].guild_create
+  end
+
+  for _, row in ipairs(DEATHS) do
+    local what, die, expected = row[1], row[2], row.kinds or GUILDS
+    it(what .. ", is what it would have been", function()
+      local s = scene.start { fake = { guilds = 4, guild_create = "none" }, hurry = 10 }
+      s.bot:wait_for_events(1, "READY")
+      local ids, guilds = { C = "4398046511104", D = "8796093022208" }, s.fake:guilds()
+      for _, guild in ipairs(guilds) do -- those of shard 0 when there are two
+        local name = not ids.A and "A" or not ids.B and "B"
+        if name and math.floor(tonumber(guild.id) / 2 ^ 22) % 2 == 0 then
+          ids[name] = guild.id
+        end
+      end
+      assert.equal("loading", emit(s, "GUILD_CREATE", ids.A))
+      assert.equal("joined", emit(s, "GUILD_CREATE", ids.D))
+      emit(s, "GUILD_DELETE", ids.D)
+      die(s)
+      if row.identifies then
+        s:wait_counter("identifies_ok", row.identifies)
+        s.bot:wait_for_events(row.identifies, "READY")
+      else
+        s:wait_counter("resumes_ok", 1)
+        s.bot:wait_for_events(1, "RESUMED")
+        assert.equal(1, s:counters().identifies)
+      end
+      for name, kind in pairs(expected) do
+        assert.same({ name, kind }, { name, emit(s, "GUILD_CREATE", ids[name]) })
+        assert.same({ name, "available" }, { name, emit(s, "GUILD_CREATE", ids[name]) })
+      end
+      if row.log then
+        assert.equal(1, s.gateway:count_log(row.log))
+      end
+    end)
+  end
+
+  it("has just started, of a guild that was said to be left, is loading", function()
+    local s = scene.start { fake = { guilds = 2, guild_create = "none" } }
+    s.bot:wait_for_events(1, "READY")
+    local guilds = s.fake:guilds()
+    emit(s, "GUILD_DELETE", guilds[1].id)
+    assert.equal("loading", emit(s, "GUILD_CREATE", guilds[1].id))
+    emit(s, "GUILD_DELETE", guilds[1].id)
+    assert.equal("joined", emit(s, "GUILD_CREATE", guilds[1].id))
+  end)
+
+  it("dies before it is safe, is what it was when it comes again", function()
+    local s = scene.start { fake = { guilds = 1 }, hurry = 10, script = [[
+local ffi = require "ffi"
+ffi.cdef "int kill(int, int); int getpid(void);"
+require("tidegate").filter("GUILD_CREATE", function(event)
+  if event.data.name == "deadly" and not event.replayed then
+    ffi.C.kill(ffi.C.getpid(), 9)
+  end
+end)
+]] }
+    local guild = s.fake:guilds()[1].id
+    s.bot:wait_for_events(1, "GUILD_CREATE")
+    for i, id in ipairs { "4398046511104", guild } do
+      s.fake:emit { event = "GUILD_CREATE", d = { id = id, name = "deadly" }, shard = 0 }
+      s:wait_counter("resumes_ok", i)
+    end
+    local creates = s.bot:wait_for_events(3, "GUILD_CREATE")
+    assert.same({ "loading", "joined", "available" },
+      { creates[1].guild_create, creates[2].guild_create, creates[3].guild_create })
+    assert.equal(1, s:counters().identifies)
   end)
 end)
