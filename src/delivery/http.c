@@ -174,6 +174,9 @@ static void read_results(struct tg_http *http)
     struct tg_http_transfer *transfer;
     CURLcode result = message->data.result;
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
+    const char *words = tg_http_sockets_last_words(&http->sockets, message->easy_handle);
+    if (result == CURLE_SEND_ERROR && words)
+      tg_http_transfer_hear(transfer, words);
     detach(http, transfer); /* `message` is gone after this */
     if (transfer->state == TG_TRANSFER_RESTING) {
       recycle(http, transfer);

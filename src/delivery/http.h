@@ -31,9 +31,9 @@ struct tg_http_request {
   tg_ms connect_timeout;      /* 0: the same as timeout */
   size_t max_body;            /* of the answer; more fails with "too_large". 0: the body is thrown away */
 
-  /* The status is what matters. A whole head with a 2xx is the answer, whatever
-   * comes of its body; with any other status it is a whole head and what has come
-   * of the body, up to max_body, a second later at the latest. The rest of a body
+  /* The status is what matters. A whole head with a 2xx, or 413, is the answer,
+   * whatever comes of its body; with any other status it is a whole head and what
+   * has come of the body, up to max_body, a second later at the latest. The rest of a body
    * is read beside, so that the connection can be used again, but neither longer
    * than that second nor more than 64 KiB: then the connection is closed. */
   bool by_head;

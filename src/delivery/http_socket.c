@@ -111,11 +111,12 @@ static void on_event(uv_poll_t *poll, int status, int events)
 
 static int on_wanted(CURL *easy, curl_socket_t fd, int what, void *ctx, void *socket_ctx)
 {
-  (void)easy;
   (void)socket_ctx;
   struct tg_http_sockets *sockets = ctx;
   struct tg_http_socket *socket = find(sockets, fd);
   if (what == CURL_POLL_REMOVE) {
+    sockets->last_words.easy = easy;
+    sockets->last_words.fd = fd;
     if (socket && socket->connection && socket->answered) {
       socket->wanted = 0;
       uv_unref((uv_handle_t *)&socket->poll);
@@ -163,10 +164,21 @@ static curl_socket_t open_connection(void *ctx, curlsocktype purpose, struct cur
 
 static int close_connection(void *ctx, curl_socket_t fd)
 {
-  struct tg_http_socket *socket = find(ctx, fd);
+  struct tg_http_sockets *sockets = ctx;
+  struct tg_http_socket *socket = find(sockets, fd);
+  char *text = sockets->last_words.text;
+  ssize_t got = recv(fd, text, sizeof sockets->last_words.text - 1, MSG_DONTWAIT);
+  text[got > 0 ? got : 0] = '\0';
+  if (sockets->last_words.fd != fd)
+    sockets->last_words.easy = NULL;
   if (socket)
     forget(socket);
   return close(fd);
+}
+
+const char *tg_http_sockets_last_words(const struct tg_http_sockets *sockets, const CURL *easy)
+{
+  return sockets->last_words.easy == easy && sockets->last_words.text[0] ? sockets->last_words.text : NULL;
 }
 
 void tg_http_sockets_init(struct tg_http_sockets *sockets, uv_loop_t *loop, CURLM *multi)

@@ -27,9 +27,14 @@ struct tg_http_sockets {
   struct tg_http_socket **by_fd;
   int capacity;
   struct tg_address_memory memory; /* of those that were mute */
+  struct {
+    const CURL *easy; /* the transfer that was the last one to leave its connection, which is ... */
+    curl_socket_t fd;
+    char text[4096]; /* of the connection that was closed last: what nobody had read */
+  } last_words;
 };
 
-/* What a transfer makes of that. */
+/* What a transfer makes of that memory. */
 struct tg_http_avoidance {
   struct tg_http_sockets *sockets;
   bool off;     /* every address is good enough */
@@ -41,6 +46,12 @@ void tg_http_sockets_init(struct tg_http_sockets *sockets, uv_loop_t *loop, CURL
 /* Sets the callbacks by which a transfer's connections are followed. */
 void tg_http_sockets_attach(struct tg_http_sockets *sockets, CURL *easy,
                             struct tg_http_avoidance *avoidance);
+
+/* A peer that answers before it has read all of a request, and closes, breaks the
+ * sending; libcurl gives up then without reading what was answered. This is it,
+ * in plain text, if the connection that was closed last was that transfer's; else
+ * NULL. Over TLS there is nothing to be read. */
+const char *tg_http_sockets_last_words(const struct tg_http_sockets *sockets, const CURL *easy);
 
 /* Closes what is left, once libcurl's multi handle is gone; the handles'
  * memory goes with the loop's next turn. */

@@ -3,6 +3,7 @@
 #include "delivery/http_text.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -226,15 +227,30 @@ bool tg_http_transfer_sends(const struct tg_http_transfer *transfer)
   return (uint64_t)sent < transfer->request_length;
 }
 
-static bool is_accepted(const struct tg_http_transfer *transfer)
+/* No body could say more. */
+static bool is_decided(long status)
 {
-  return transfer->status >= 200 && transfer->status < 300;
+  return (status >= 200 && status < 300) || status == 413;
 }
 
 bool tg_http_transfer_answered(const struct tg_http_transfer *transfer)
 {
   return transfer->by_head && transfer->head_whole &&
-         (is_accepted(transfer) || transfer->body.length >= transfer->max_body);
+         (is_decided(transfer->status) || transfer->body.length >= transfer->max_body);
+}
+
+void tg_http_transfer_hear(struct tg_http_transfer *transfer, const char *text)
+{
+  const char *end = strstr(text, "\r\n\r\n");
+  long status = 0;
+  if (!transfer->by_head || !end || sscanf(text, "HTTP/1.%*1[01] %3ld", &status) != 1 || status < 200)
+    return;
+  transfer->status = status;
+  transfer->head_whole = true;
+  tg_buf_reset(&transfer->headers, KEEP_CAPACITY);
+  tg_buf_append(&transfer->headers, text, (size_t)(end + 4 - text));
+  tg_buf_reset(&transfer->body, KEEP_CAPACITY);
+  on_body((char *)end + 4, 1, strlen(end + 4), transfer);
 }
 
 /* A 2xx of which libcurl does not like one of the header lines, and so does not
@@ -366,7 +382,9 @@ void tg_http_transfer_result(struct tg_http_transfer *transfer, struct tg_http_r
     explain(transfer, &response->error);
     return;
   }
-  curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &response->status);
+  response->status = transfer->status;
+  if (!answered)
+    curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &response->status);
   response->body = (struct tg_span){transfer->body.data ? transfer->body.data : "", transfer->body.length};
   *tg_buf_reserve(&transfer->headers, 1) = '\0';
   response->headers = transfer->headers.data;

@@ -65,6 +65,9 @@ bool tg_http_transfer_set(struct tg_http_transfer *transfer, const struct tg_htt
 /* Whether a request by_head can be answered before its body has ended. */
 bool tg_http_transfer_answered(const struct tg_http_transfer *transfer);
 
+/* Takes an answer to a request by_head, if there is a whole head of one in `text`. */
+void tg_http_transfer_hear(struct tg_http_transfer *transfer, const char *text);
+
 /* Whether libcurl still reads the caller's body. */
 bool tg_http_transfer_sends(const struct tg_http_transfer *transfer);
 

@@ -2,6 +2,7 @@
 
 #include "http_fixture.h"
 
+#include <pthread.h>
 #include <unistd.h>
 
 static void a_head_is_an_answer(void **state)
@@ -188,6 +189,51 @@ static void an_early_answer_ends_the_request(void **state)
   assert_int_equal(test->server.request_count, 0);
 }
 
+/* In a thread of its own, so that its end may come at any moment of our sending. */
+static void *answer_and_leave(void *ctx)
+{
+  static const char answer[] = "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno";
+  char head[1024];
+  int listener = *(int *)ctx, client;
+  while ((client = accept(listener, NULL, NULL)) >= 0) {
+    ssize_t got = read(client, head, sizeof head);
+    if (got > 0)
+      got = write(client, answer, sizeof answer - 1);
+    close(client); /* with RST, since there is more that it has not read */
+  }
+  return NULL;
+}
+
+static void an_answer_before_the_end_is_heard(void **state)
+{
+  struct test *test = *state;
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t length = sizeof address;
+  int listener = socket(AF_INET, SOCK_STREAM, 0);
+  assert_int_equal(bind(listener, (struct sockaddr *)&address, length), 0);
+  assert_int_equal(listen(listener, 10), 0);
+  assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &length), 0);
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, answer_and_leave, &listener), 0);
+  char url[200];
+  snprintf(url, sizeof url, "http://127.0.0.1:%d/", ntohs(address.sin_port));
+  struct tg_http_request request = post_by_head(test);
+  size_t size = 4 << 20;
+  char *body = calloc(1, size);
+  request.url = url;
+  request.body = (struct tg_span){body, size};
+  for (int i = 0; i < 200; i++) {
+    test->answers[0].calls = 0;
+    start(test, &request, 0);
+    if (finish(test, 0)->status != 413)
+      fail_msg("%s", test->answers[0].message);
+  }
+  shutdown(listener, SHUT_RDWR);
+  close(listener);
+  pthread_join(thread, NULL);
+  free(body);
+}
+
 static void few_connections_rest(void **state)
 {
   struct test *test = *state;
@@ -312,6 +358,7 @@ int main(void)
       WITH_SERVER(endless_bodies_are_cut),
       WITH_SERVER(large_heads_are_read),
       WITH_SERVER(an_early_answer_ends_the_request),
+      WITH_SERVER(an_answer_before_the_end_is_heard),
       WITH_SERVER(few_connections_rest),
       WITH_SERVER(answered_requests_cannot_be_cancelled),
       WITH_SERVER(says_what_was_missing),
