@@ -2,10 +2,12 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -74,7 +76,7 @@ static void find_token(struct tg_span message, struct tg_span *token)
 
 static void mask(struct tg_buf *text, const char *secret, size_t length)
 {
-  char *at = text->data, *end = text->data + text->length;
+  char *at = text->data, *end = at + text->length;
   while (length > 0 && at < end && (at = memmem(at, (size_t)(end - at), secret, length)) != NULL)
     at = (char *)memset(at, '*', length) + length;
 }
@@ -82,6 +84,10 @@ static void mask(struct tg_buf *text, const char *secret, size_t length)
 static void put_answer(struct tg_buf *line, const struct tg_dead_letter *letter, struct tg_span token)
 {
   struct tg_buf answer = {0};
+  if (letter->answer.length == 0) {
+    tg_buf_puts(line, "\"\"");
+    return;
+  }
   tg_buf_append(&answer, letter->answer.at, letter->answer.length);
   mask(&answer, token.at, token.length);
   for (int i = 0; letter->secrets && i < letter->secrets->count; i++)
@@ -107,49 +113,122 @@ static void put_message(struct tg_buf *line, struct tg_span message, struct tg_s
 
 /* --- files ----------------------------------------------------------------------- */
 
-/* dead.jsonl -> dead.jsonl.1 -> ...; another worker may have done it just now. */
-static void rotate(int directory, uint64_t file_bytes, size_t length)
+/* dead.jsonl -> dead.jsonl.1 -> ... */
+static void rotate(int directory)
 {
-  struct stat now;
-  if (flock(directory, LOCK_EX) < 0)
-    return;
-  bool full = fstatat(directory, "dead.jsonl", &now, 0) == 0 && (uint64_t)now.st_size + length > file_bytes;
-  for (int i = TG_DEAD_FILES - 1; full && i > 0; i--) {
+  char oldest[32];
+  snprintf(oldest, sizeof oldest, "dead.jsonl.%d", TG_DEAD_FILES - 1);
+  if (faccessat(directory, oldest, F_OK, 0) == 0)
+    tg_log(TG_WARN, TG_NO_SHARD, "there are too many dead letters: the oldest, those of %s, are gone",
+           oldest);
+  for (int i = TG_DEAD_FILES - 1; i > 0; i--) {
     char from[32] = "dead.jsonl", to[32];
     if (i > 1)
       snprintf(from, sizeof from, "dead.jsonl.%d", i - 1);
     snprintf(to, sizeof to, "dead.jsonl.%d", i);
     renameat(directory, from, directory, to);
   }
-  flock(directory, LOCK_UN);
 }
 
 static int open_file(int directory)
 {
-  return openat(directory, "dead.jsonl", O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+  return openat(directory, "dead.jsonl", O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 }
 
-static bool append(const char *state_dir, uint64_t file_bytes, const struct tg_buf *line,
-                   struct tg_error *error)
+/* The number at the end of a line, `end` being its line break; 0: it has none. */
+static uint64_t number_at(const char *start, const char *end)
 {
-  int directory = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  int fd = directory < 0 ? -1 : open_file(directory);
-  struct stat now;
-  if (fd >= 0 && fstat(fd, &now) == 0 && now.st_size > 0 &&
-      (uint64_t)now.st_size + line->length > file_bytes) {
-    close(fd);
-    rotate(directory, file_bytes, line->length);
-    fd = open_file(directory);
+  static const char key[] = ",\"n\":";
+  enum { KEY = sizeof key - 1 };
+  const char *digits = end - 1;
+  if (digits <= start || *digits != '}')
+    return 0;
+  while (digits > start && digits[-1] >= '0' && digits[-1] <= '9')
+    digits--;
+  bool found = digits - start >= KEY && memcmp(digits - KEY, key, KEY) == 0 && digits < end - 1;
+  return found ? strtoull(digits, NULL, 10) : 0;
+}
+
+/* The highest number in the file; 0: there is none. A line's number stands at its
+ * end, so that the last one is found without reading the line, as a rule. */
+static uint64_t last_number(int fd, off_t size)
+{
+  enum { BLOCK = 4096, OVERLAP = 32 /* a number may lie on both sides of a block's edge */ };
+  char block[BLOCK + OVERLAP];
+  uint64_t number = 0;
+  for (off_t end = size; number == 0 && end > 0;) {
+    off_t from = end > BLOCK ? end - BLOCK : 0;
+    off_t to = end + OVERLAP < size ? end + OVERLAP : size;
+    ssize_t got = pread(fd, block, (size_t)(to - from), from);
+    if (got <= 0)
+      return 0;
+    for (const char *at = block + got; number == 0 && (at = memrchr(block, '\n', (size_t)(at - block)));)
+      number = number_at(block, at);
+    end = from;
   }
-  ssize_t written = fd < 0 ? -1 : write(fd, line->data, line->length);
-  bool ok = written == (ssize_t)line->length;
-  if (!ok)
-    tg_fail(error, "failed", "cannot write to %s/dead.jsonl: %s", state_dir,
-            written < 0 ? strerror(errno) : "the disk is full");
+  return number;
+}
+
+static uint64_t number_of_old_files(int directory)
+{
+  struct stat now;
+  int fd = openat(directory, "dead.jsonl.1", O_RDONLY | O_CLOEXEC);
+  uint64_t number = fd >= 0 && fstat(fd, &now) == 0 ? last_number(fd, now.st_size) : 0;
   if (fd >= 0)
     close(fd);
+  return number;
+}
+
+/* Gives the line its end, and what comes before it: a line that a full disk or a
+ * death has cut short has none. */
+static void finish_line(struct tg_buf *line, int directory, int fd, off_t size)
+{
+  char last = '\n';
+  uint64_t number = last_number(fd, size);
+  if (number == 0)
+    number = number_of_old_files(directory);
+  tg_buf_printf(line, ",\"n\":%llu}\n", (unsigned long long)number + 1);
+  if (size > 0 && pread(fd, &last, 1, size - 1) == 1 && last != '\n') {
+    *tg_buf_reserve(line, 1) = '\0';
+    memmove(line->data + 1, line->data, line->length++);
+    line->data[0] = '\n';
+  }
+}
+
+/* The directory's lock is held, so that numbers and rotation are one worker's affair at a time. */
+static bool append_locked(int directory, uint64_t file_bytes, struct tg_buf *line)
+{
+  enum { ROOM_FOR_END = 32 };
+  struct stat now;
+  int fd = open_file(directory);
+  if (fd >= 0 && fstat(fd, &now) == 0 && now.st_size > 0 &&
+      (uint64_t)now.st_size + line->length + ROOM_FOR_END > file_bytes) {
+    close(fd);
+    rotate(directory);
+    fd = open_file(directory);
+  }
+  if (fd < 0 || fstat(fd, &now) != 0)
+    return false;
+  finish_line(line, directory, fd, now.st_size);
+  ssize_t written = write(fd, line->data, line->length);
+  if (written >= 0 && written < (ssize_t)line->length)
+    errno = ENOSPC;
+  int code = errno;
+  close(fd);
+  errno = code;
+  return written == (ssize_t)line->length;
+}
+
+static bool append(const char *state_dir, uint64_t file_bytes, struct tg_buf *line, struct tg_error *error)
+{
+  int directory = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (directory >= 0)
-    close(directory);
+    flock(directory, LOCK_EX);
+  bool ok = directory >= 0 && append_locked(directory, file_bytes, line);
+  if (!ok)
+    tg_fail(error, "failed", "cannot write to %s/dead.jsonl: %s", state_dir, strerror(errno));
+  if (directory >= 0)
+    close(directory); /* and with it the lock */
   return ok;
 }
 
@@ -159,15 +238,20 @@ bool tg_dead_letter_write(const char *state_dir, uint64_t file_bytes, const stru
   struct tg_buf line = {0};
   struct tg_span token = {"", 0};
   find_token(letter->message, &token);
-  tg_buf_printf(&line,
-                "{\"at\":%lld,\"shard\":%d,\"epoch\":%llu,\"s\":%llu,\"t\":", (long long)tg_wall_clock(),
-                letter->shard_id, (unsigned long long)letter->epoch, (unsigned long long)letter->sequence);
+  tg_buf_printf(&line, "{\"v\":%d,\"at\":%lld,\"shard\":%d,\"epoch\":%llu,\"s\":%llu,\"t\":", TG_DEAD_FORMAT,
+                (long long)tg_wall_clock(), letter->shard_id, (unsigned long long)letter->epoch,
+                (unsigned long long)letter->sequence);
   put_string(&line, letter->name);
   tg_buf_printf(&line, ",\"status\":%ld,\"answer\":", letter->status);
   put_answer(&line, letter, token);
+  tg_buf_printf(&line, ",\"bytes\":%zu", letter->bytes);
+  if (letter->guild_create)
+    tg_buf_printf(&line, ",\"guildCreate\":\"%s\"", letter->guild_create);
+  tg_buf_puts(&line, letter->deferred ? ",\"deferred\":true" : "");
+  tg_buf_puts(&line, letter->marker ? ",\"marker\":true" : "");
+  tg_buf_puts(&line, token.length > 0 ? ",\"masked\":true" : "");
   tg_buf_puts(&line, ",\"event\":");
   put_message(&line, letter->message, token);
-  tg_buf_puts(&line, "}\n");
   bool ok = append(state_dir, file_bytes, &line, error);
   tg_buf_free(&line);
   return ok;

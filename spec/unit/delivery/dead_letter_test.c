@@ -155,6 +155,15 @@ static void a_letter_larger_than_a_file_is_written_all_the_same(void **state)
   assert_int_equal(letters_of("dead.jsonl", &first), 1);
 }
 
+static int number_of_line(const char *line)
+{
+  json_t *letter = json_loads(line, JSON_DISABLE_EOF_CHECK, NULL);
+  assert_non_null(letter);
+  int number = (int)json_integer_value(json_object_get(letter, "n"));
+  json_decref(letter);
+  return number;
+}
+
 static void workers_share_the_file(void **state)
 {
   (void)state;
@@ -174,21 +183,108 @@ static void workers_share_the_file(void **state)
     assert_true(wait(&status) > 0);
     assert_int_equal(status, 0);
   }
-  bool seen[WORKERS * LETTERS] = {false};
+  bool seen[WORKERS * LETTERS] = {false}, numbers[WORKERS * LETTERS + 1] = {false};
   for (int i = 0; i < TG_DEAD_FILES; i++) {
     char name[32] = "dead.jsonl";
     if (i > 0)
       snprintf(name, sizeof name, "dead.jsonl.%d", i);
     const char *text = read_file(name);
     for (const char *at = text; at && *at; at = strchr(at, '\n') + 1) {
-      int number;
+      int number, place = number_of_line(at);
       assert_int_equal(sscanf(strstr(at, "\"s\":"), "\"s\":%d", &number), 1);
       assert_false(seen[number]);
       seen[number] = true;
+      assert_in_range(place, 1, WORKERS * LETTERS);
+      assert_false(numbers[place]);
+      numbers[place] = true;
     }
   }
   for (int i = 0; i < WORKERS * LETTERS; i++)
     assert_true(seen[i]);
+}
+
+/* The number of the last letter of dead.jsonl. */
+static int last_number(void)
+{
+  const char *text = read_file("dead.jsonl"), *line = text;
+  for (const char *at = text; (at = strchr(at, '\n')) && at[1]; at++)
+    line = at + 1;
+  return number_of_line(line);
+}
+
+static void letters_are_numbered(void **state)
+{
+  (void)state;
+  char path[128], message[20000];
+  memset(message, ' ', sizeof message);
+  memcpy(message, "{\"op\":0,\"x\":\",\\\"n\\\":99}\",", 25);
+  strcpy(message + sizeof message - 10, "\"d\":1}");
+  for (int i = 1; i <= 20; i++) { /* longer than what is looked at, and edges anywhere */
+    message[sizeof message - 100 - i * 211] = '\n';
+    assert_true(write_letter(i, i % 2 ? message + 0 : "{\"op\":0}", "", NULL, 100000));
+    assert_int_equal(last_number(), i);
+  }
+  snprintf(path, sizeof path, "%s/dead.jsonl", dir);
+  assert_int_equal(unlink(path), 0); /* they go on from the older file */
+  int first, last = 0;
+  letters_of("dead.jsonl.1", &first);
+  for (const char *at = read_file("dead.jsonl.1"); *at; at = strchr(at, '\n') + 1)
+    last = number_of_line(at);
+  assert_true(write_letter(30, "{\"op\":0}", "", NULL, 100000));
+  assert_int_equal(last_number(), last + 1);
+}
+
+static void append_text(const char *text)
+{
+  char path[128];
+  snprintf(path, sizeof path, "%s/dead.jsonl", dir);
+  FILE *file = fopen(path, "a");
+  assert_non_null(file);
+  assert_true(fputs(text, file) >= 0);
+  fclose(file);
+}
+
+static void a_line_that_was_cut_short_harms_no_other(void **state)
+{
+  (void)state;
+  assert_true(write_letter(1, "{\"op\":0}", "", NULL, 100000));
+  append_text("{\"v\":1,\"at\":17");
+  assert_true(write_letter(2, "{\"op\":0}", "", NULL, 100000));
+  assert_int_equal(last_number(), 2);
+  assert_non_null(strstr(read_file("dead.jsonl"), "{\"v\":1,\"at\":17\n{\"v\":1,"));
+  /* Lines of before there were numbers. */
+  append_text("{\"at\":1,\"event\":{}}\n");
+  assert_true(write_letter(3, "{\"op\":0}", "", NULL, 100000));
+  assert_int_equal(last_number(), 3);
+}
+
+/* All that the body was made of is there. */
+static void letters_hold_what_is_needed_to_send_them_again(void **state)
+{
+  (void)state;
+  struct tg_error error = {0};
+  struct tg_dead_letter letter = {
+      .shard_id = 3,
+      .epoch = 7,
+      .sequence = 42,
+      .name = span("GUILD_CREATE"),
+      .status = 413,
+      .message = span("{\"t\":\"GUILD_CREATE\",\"s\":42,\"op\":0,\"d\":{\"id\":\"5\"}}"),
+      .bytes = 1234,
+      .guild_create = "loading",
+  };
+  assert_true(tg_dead_letter_write(dir, 1 << 20, &letter, &error));
+  letter.name = span("INTERACTION_CREATE");
+  letter.message = span("{\"t\":\"INTERACTION_CREATE\",\"s\":42,\"op\":0,\"d\":{\"token\":\"x\"}}");
+  letter.guild_create = NULL;
+  letter.deferred = letter.marker = true;
+  assert_true(tg_dead_letter_write(dir, 1 << 20, &letter, &error));
+  const char *text = read_file("dead.jsonl");
+  assert_memory_equal(text, "{\"v\":1,\"at\":", 12);
+  assert_non_null(strstr(text, "\"shard\":3,\"epoch\":7,\"s\":42,\"t\":\"GUILD_CREATE\",\"status\":413,\"answer\":\"\","
+                               "\"bytes\":1234,\"guildCreate\":\"loading\",\"event\":{\"t\":\"GUILD_CREATE\","
+                               "\"s\":42,\"op\":0,\"d\":{\"id\":\"5\"}},\"n\":1}\n"));
+  assert_non_null(strstr(text, "\"bytes\":1234,\"deferred\":true,\"marker\":true,\"masked\":true,\"event\":"));
 }
 
 static void says_why_it_cannot(void **state)
@@ -209,6 +305,9 @@ int main(void)
       IN_DIR(files_are_rotated),
       IN_DIR(a_letter_larger_than_a_file_is_written_all_the_same),
       IN_DIR(workers_share_the_file),
+      IN_DIR(letters_are_numbered),
+      IN_DIR(a_line_that_was_cut_short_harms_no_other),
+      IN_DIR(letters_hold_what_is_needed_to_send_them_again),
       IN_DIR(says_why_it_cannot),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
