@@ -30,20 +30,29 @@ int tg_batch_choose(struct tg_lane *lane)
   bool batches = lane->delivery->config->event_handler.batch;
   bool again = head->trying;
   int limit = batches ? TG_BATCH_EVENTS : 1, count = 0;
-  size_t bytes = 0;
+  size_t bytes = 0, most = lane->handler->batch_bytes;
   if (batches && head->suspect)
     limit = (suspects(head) + 1) / 2;
   for (; event && count < limit; event = event->next, count++) {
     bytes += length_of(event) + 1;
     if (event->in_flight) /* beside the lane */
       break;
-    if (event != head && (again ? !event->trying : event->epoch != head->epoch || bytes > TG_BATCH_BYTES))
+    if (event != head && (again ? !event->trying : event->epoch != head->epoch || bytes > most))
       break;
     event->trying = true;
   }
   for (; event && event->trying; event = event->next)
     event->trying = false;
   return count;
+}
+
+size_t tg_batch_bytes(const struct tg_lane *lane)
+{
+  const struct tg_queued *event = lane->queue.head;
+  size_t bytes = 0;
+  for (int i = 0; i < lane->in_flight; i++, event = event->next)
+    bytes += length_of(event) + 1;
+  return lane->delivery->config->event_handler.batch ? bytes + 1 : bytes - 1;
 }
 
 static void write_event(struct tg_lane *lane, struct tg_queued *event)
@@ -121,4 +130,18 @@ void tg_batch_split(struct tg_lane *lane, int count)
   /* The refused half may be all there is to blame: nothing is known of those behind it. */
   for (; event && event->suspect; event = event->next)
     event->suspect = false;
+}
+
+void tg_batch_shrink(struct tg_lane *lane, struct tg_handler *handler, int count, size_t bytes)
+{
+  struct tg_queued *event = lane->queue.head;
+  for (; count > 0; count--, event = event->next)
+    event->trying = false;
+  handler->batch_bytes = bytes / 2; /* so the next one has fewer of them, down to one */
+}
+
+void tg_batch_grow(struct tg_handler *handler, size_t bytes)
+{
+  if (handler->batch_bytes < TG_BATCH_BYTES && bytes + TG_BATCH_GROWTH > handler->batch_bytes)
+    handler->batch_bytes += TG_BATCH_GROWTH;
 }

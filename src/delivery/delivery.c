@@ -81,6 +81,8 @@ static void on_report(uv_timer_t *timer)
   tg_overflow_report(delivery);
   tg_overflow_expire(delivery);
   tg_interactions_report(delivery);
+  for (int i = 0; i < delivery->handler_count; i++)
+    tg_refusals_report(delivery->handlers[i]);
   tg_backlog_tend(delivery);
   report_waiting(delivery);
 }

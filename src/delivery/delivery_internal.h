@@ -9,7 +9,9 @@
  *     batch.c      what goes in one request
  *     overflow.c   bounds: what is not queued, what is dropped, and who hears of it
  *     handler.c    one event handler URL: who may send, and when
- *     answer.c     what an answer does to event, lane and handler
+ *     judgement.c  what an answer means, and what the handler's state learns from it
+ *     answer.c     what it does to event and lane
+ *     refusal.c    ... if the handler does not want the event: dead letters
  *     interaction.h  interactions that the event handler does not answer in time
  *     scripted.c   deliver and handle_queue of a script in the place of the above
  *     post.c       the default of deliver, for scripts
@@ -36,6 +38,7 @@ enum {
   TG_DRAIN_LOOK = 100,
   TG_BATCH_EVENTS = 64,
   TG_BATCH_BYTES = 256 << 10, /* but an event that is larger goes alone */
+  TG_BATCH_GROWTH = 4 << 10,  /* of what a handler takes at once, after it was too much */
   TG_BATCH_KEY = 128,
 };
 
@@ -137,7 +140,14 @@ struct tg_handler {
   int in_flight;
   TAILQ_HEAD(, tg_interaction) express; /* that wait to pass their lanes */
   int express_waiting, express_in_flight;
+  int nested; /* posts of scripts that are part of what a lane has in flight */
+  TAILQ_HEAD(, tg_post) posts; /* of scripts, that wait for room in the window */
   struct tg_lane *ready, *ready_last;
+  size_t batch_bytes; /* what it takes in one request, as far as is known */
+  struct {
+    size_t events, bytes; /* that it found too large and the log has not told of, and the largest */
+    tg_ms told_at;        /* uv_now(); 0: never */
+  } too_large;
   uv_timer_t timer; /* the end of the circuit's wait */
   bool retired;     /* no longer configured; goes with its last answer */
   bool is_script;   /* there is no URL, but a script takes events */
@@ -270,6 +280,12 @@ void tg_batch_lend(struct tg_lane *lane, int count);
 int tg_batch_take_back(struct tg_lane *lane);
 /* They were refused together: the next request has half of them. */
 void tg_batch_split(struct tg_lane *lane, int count);
+/* ... since they have too many bytes: the handler's next requests have half of these. */
+void tg_batch_shrink(struct tg_lane *lane, struct tg_handler *handler, int count, size_t bytes);
+/* It has accepted a request of that size. */
+void tg_batch_grow(struct tg_handler *handler, size_t bytes);
+/* The length of what the lane has in flight. */
+size_t tg_batch_bytes(const struct tg_lane *lane);
 
 /* handler.c */
 struct tg_handler *tg_handler_new(struct tg_delivery *delivery, const char *url);
@@ -286,6 +302,8 @@ uint64_t tg_handler_post(struct tg_handler *handler, const char *key, struct tg_
 void tg_handler_release(struct tg_handler *handler);
 /* Takes the lane out of the ring, if it is in. */
 void tg_handler_forget(struct tg_handler *handler, struct tg_lane *lane);
+/* Whether its window has room for a request. */
+bool tg_handler_has_room(const struct tg_handler *handler);
 /* Sends what may be sent now. */
 void tg_handler_pump(struct tg_handler *handler);
 /* Counts a request's end for the circuit; logs, and tells the script. */
@@ -293,13 +311,48 @@ void tg_handler_succeeded(struct tg_handler *handler);
 void tg_handler_failed(struct tg_handler *handler, tg_ms wait, enum tg_outcome outcome, const char *reason,
                        const char *advice);
 
+/* judgement.c: what the end of a request says, whoever has sent it. */
+struct tg_judgement {
+  struct tg_handler *handler;
+  const struct tg_http_response *response;
+  enum tg_outcome outcome; /* what the script's is_delivered thinks is heeded */
+  char reason[TG_ERROR_MESSAGE_SIZE];
+};
+/* `accepted`: a script says so, there may be no answer. */
+struct tg_judgement tg_judgement_of(struct tg_handler *handler, const struct tg_http_response *response,
+                                bool accepted);
+/* For the metrics. */
+void tg_judgement_count(const struct tg_judgement *judgement);
+/* The handler's window and circuit learn of it, while the request still counts as
+ * in flight. `events`: so many were in it; `wait`: for a handler in trouble, until
+ * the next one, -1: as usual. May call the script. */
+void tg_judgement_teach(const struct tg_judgement *judgement, int events, tg_ms wait);
+
 /* answer.c */
+/* The end of what a lane had in flight, on its way through answer.c and refusal.c. */
+struct tg_lane_answer {
+  struct tg_lane *lane;
+  struct tg_queued *event; /* the first one that was sent */
+  int count;               /* ... and how many were */
+  size_t bytes;            /* of the body */
+  bool is_known;           /* to the handler: it has heard of each request by itself */
+  struct tg_judgement judgement;
+};
 tg_http_done tg_lane_answered;
-/* The same for what a script's deliver has said; `accepted`: it has the events. */
-void tg_lane_delivered(struct tg_lane *lane, bool accepted, const struct tg_http_response *response);
+/* The same for what a script's deliver has said; `accepted`: it has the events;
+ * `is_known`: it has had them POSTed by the default. */
+void tg_lane_delivered(struct tg_lane *lane, bool accepted, const struct tg_http_response *response,
+                       bool is_known);
 /* What was sent is to be sent again as if it had not been. */
 void tg_lane_unsend(struct tg_lane *lane);
-enum tg_outcome tg_judge(struct tg_delivery *delivery, const struct tg_http_response *response);
+void tg_lane_send_again(const struct tg_lane_answer *answer, tg_ms delay);
+/* If there is something, and nothing to wait for. */
+void tg_lane_send_next(struct tg_lane *lane);
+
+/* refusal.c */
+void tg_lane_refused(const struct tg_lane_answer *answer);
+/* Once a minute, and at the end. */
+void tg_refusals_report(struct tg_handler *handler);
 
 /* scripted.c */
 enum { TG_SCRIPT_PATIENCE = 6 }; /* times event_handler.timeout */
@@ -313,10 +366,19 @@ void tg_scripted_rest(struct tg_lane *lane);
 void tg_scripted_touch(struct tg_lane *lane);
 void tg_scripted_free(struct tg_delivery *delivery);
 
+/* Whether a script's deliver has the lane's events, which from now on are POSTed for it. */
+bool tg_scripted_posts(struct tg_lane *lane);
+
 /* post.c */
+/* Sends those that wait, as far as there is room. */
+void tg_posts_pump(struct tg_handler *handler);
+/* The handler goes: those that wait go to the one that has come for it. */
+void tg_posts_close(struct tg_handler *handler);
 void tg_posts_free(struct tg_delivery *delivery);
 
-/* queue.c: an event as scripts see it. `text`: room for what does not stand in its bytes,
+/* queue.c */
+enum tg_guild_create tg_queued_guild_create(const struct tg_queued *queued);
+/* An event as scripts see it. `text`: room for what does not stand in its bytes,
  * the text of a marker or a name that has escapes. */
 void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char text[TG_MARKER_MAX],
                      struct tg_event *event);

@@ -35,6 +35,8 @@ struct tg_handler *tg_handler_new(struct tg_delivery *delivery, const char *url)
   handler->public_url = handler->is_script ? tg_strdup("gateway.delivery") : tg_http_url_public(url);
   tg_window_init(&handler->window);
   TAILQ_INIT(&handler->express);
+  TAILQ_INIT(&handler->posts);
+  handler->batch_bytes = TG_BATCH_BYTES;
   handler->stats = tg_stats_handler(handler->public_url);
   change_gauge(&handler->stats->users, 1);
   tg_delivery_open_timer(delivery, &handler->timer, handler);
@@ -60,7 +62,9 @@ void tg_handler_retire(struct tg_handler *handler)
   }
   handler->retired = true;
   tg_express_close(handler);
-  if (handler->in_flight == 0 && !uv_is_closing((uv_handle_t *)&handler->timer))
+  tg_posts_close(handler);
+  tg_refusals_report(handler);
+  if (handler->in_flight == 0 && handler->nested == 0 && !uv_is_closing((uv_handle_t *)&handler->timer))
     uv_close((uv_handle_t *)&handler->timer, on_retired);
 }
 
@@ -157,6 +161,11 @@ void tg_handler_release(struct tg_handler *handler)
     tg_handler_retire(handler);
 }
 
+bool tg_handler_has_room(const struct tg_handler *handler)
+{
+  return handler->in_flight - handler->express_in_flight < tg_window_limit(&handler->window);
+}
+
 static void on_wait_over(uv_timer_t *timer)
 {
   tg_handler_pump(timer->data);
@@ -169,8 +178,8 @@ void tg_handler_pump(struct tg_handler *handler)
   if (delivery->stopping)
     return;
   tg_express_pump(handler);
-  while (handler->ready &&
-         handler->in_flight - handler->express_in_flight < tg_window_limit(&handler->window) &&
+  tg_posts_pump(handler);
+  while (handler->ready && tg_handler_has_room(handler) &&
          tg_circuit_allows(&handler->circuit, now, handler->in_flight)) {
     struct tg_lane *lane = next_lane(handler);
     tg_interactions_expire(lane);

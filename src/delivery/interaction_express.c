@@ -2,7 +2,6 @@
 
 #include "delivery/delivery_internal.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 /* The express lane: an interaction that has others in front of it is sent at
@@ -92,50 +91,6 @@ static void leave_behind_others(struct tg_interaction *interaction)
   tg_interaction_gone(interaction);
 }
 
-static void note_trouble(struct tg_handler *handler, enum tg_outcome outcome,
-                         const struct tg_http_response *response)
-{
-  char reason[TG_ERROR_MESSAGE_SIZE];
-  if (response->status)
-    snprintf(reason, sizeof reason, "it answered %ld", response->status);
-  else
-    snprintf(reason, sizeof reason, "%s", response->error.message);
-  tg_ms wait = tg_patience(tg_circuit_wait(&handler->circuit, tg_random_unit()));
-  if (outcome == TG_OUTCOME_BUSY)
-    wait = tg_retry_after(response->retry_after, wait);
-  tg_window_failure(&handler->window);
-  tg_handler_failed(handler, wait, outcome, reason,
-                    outcome == TG_OUTCOME_MISCONFIGURED
-                        ? tg_outcome_advice(response->status, response->error.code)
-                        : "it is tried again until it answers");
-}
-
-static void act(struct tg_interaction *interaction, struct tg_handler *handler,
-                const struct tg_http_response *response)
-{
-  enum tg_outcome outcome = tg_judge(handler->delivery, response);
-  tg_count(&handler->stats->requests[outcome]);
-  tg_count_by(&handler->stats->microseconds, (uint64_t)(response->seconds * 1e6));
-  switch (outcome) {
-  case TG_OUTCOME_DELIVERED:
-    if (interaction->lane)
-      leave_behind_others(interaction);
-    tg_handler_succeeded(handler);
-    break;
-  case TG_OUTCOME_SLOW_DOWN:
-  case TG_OUTCOME_REFUSED:
-    tg_handler_succeeded(handler);
-    break;
-  case TG_OUTCOME_RETRY:
-  case TG_OUTCOME_BUSY:
-  case TG_OUTCOME_MISCONFIGURED:
-    note_trouble(handler, outcome, response);
-    break;
-  case TG_OUTCOME_CANCELLED:
-    break;
-  }
-}
-
 static void on_answer(void *ctx, const struct tg_http_response *response)
 {
   struct tg_interaction *interaction = ctx;
@@ -145,7 +100,11 @@ static void on_answer(void *ctx, const struct tg_http_response *response)
   handler->express_in_flight--;
   if (interaction->queued)
     interaction->queued->in_flight = false;
-  act(interaction, handler, response);
+  struct tg_judgement judgement = tg_judgement_of(handler, response, false);
+  tg_judgement_count(&judgement);
+  if (judgement.outcome == TG_OUTCOME_DELIVERED && lane)
+    leave_behind_others(interaction);
+  tg_judgement_teach(&judgement, 1, -1);
   interaction->express = TG_EXPRESS_NONE;
   tg_interaction_release(interaction);
   if (lane)

@@ -46,12 +46,12 @@ tg_ms tg_retry_after(tg_ms retry_after, tg_ms otherwise)
   return retry_after < TG_RETRY_AFTER_CAP ? retry_after : TG_RETRY_AFTER_CAP;
 }
 
-bool tg_refused_for_good(int refusals, tg_ms first, tg_ms now, tg_ms *delay)
+bool tg_refused_for_good(long status, int refusals, tg_ms first, tg_ms now, tg_ms *delay)
 {
-  if (refusals >= TG_REFUSALS && now - first >= TG_REFUSAL_PERIOD)
-    return true;
-  *delay = TG_REFUSAL_DELAY;
-  return false;
+  *delay = status == TG_TOO_LARGE ? 0 : TG_REFUSAL_DELAY;
+  if (status == TG_TOO_LARGE)
+    return refusals >= TG_TOO_LARGE_TRIES;
+  return refusals >= TG_REFUSALS && now - first >= TG_REFUSAL_PERIOD;
 }
 
 const char *tg_outcome_name(enum tg_outcome outcome)

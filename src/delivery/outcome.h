@@ -24,6 +24,8 @@ enum {
   TG_REFUSALS = 3,          /* so often an event is tried ... */
   TG_REFUSAL_PERIOD = 5000, /* ... over at least this time ... */
   TG_REFUSAL_DELAY = 2500,  /* ... before it is given up */
+  TG_TOO_LARGE = 413,       /* but with this answer no more than twice, and at once: */
+  TG_TOO_LARGE_TRIES = 2,   /* an event does not become smaller */
 };
 
 /* `status` 0: there was no answer, and `error_code` (tg_error.code) says why. */
@@ -36,9 +38,9 @@ tg_ms tg_retry_delay(int attempt, double unit);
 /* Retry-After as it is obeyed: capped, `otherwise` when there was none. */
 tg_ms tg_retry_after(tg_ms retry_after, tg_ms otherwise);
 
-/* After an event was refused `refusals` times, first at `first`, now at `now`:
- * whether it is given up; else when to try again. */
-bool tg_refused_for_good(int refusals, tg_ms first, tg_ms now, tg_ms *delay);
+/* After an event was refused `refusals` times, first at `first`, now at `now`
+ * and with `status`: whether it is given up; else when to try again. */
+bool tg_refused_for_good(long status, int refusals, tg_ms first, tg_ms now, tg_ms *delay);
 
 /* "delivered", "retry", ...: as the metrics have it. */
 const char *tg_outcome_name(enum tg_outcome outcome);

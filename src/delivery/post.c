@@ -1,18 +1,20 @@
 #include "delivery/delivery_internal.h"
 
-#include "base/log.h"
-
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* The default of gateway.delivery:deliver, called by a script: the events are its
- * own copies, and no lane knows of it. */
+ * own copies, and no lane knows of it. A post takes a place in the window of its
+ * event handler, as a lane would, or the place that its lane has; but it does not
+ * wait for a handler that is down: that is for the script to decide. */
 struct tg_post {
   struct tg_post *next;
+  TAILQ_ENTRY(tg_post) link; /* while `waits` */
   struct tg_delivery *delivery;
-  struct tg_handler *handler; /* which has a request of ours in flight */
+  struct tg_handler *handler; /* which has a request of ours in flight, or for which it waits */
   struct tg_lane *lane;
+  bool waits;         /* for room in the handler's window */
+  bool is_nested;     /* called by the script's deliver: what is in flight is in flight for the lane */
   struct tg_buf text; /* the bodies, one behind the other */
   struct part {
     size_t at, length; /* in text */
@@ -49,58 +51,78 @@ static void free_post(struct tg_post *post)
   while (*at != post)
     at = &(*at)->next;
   *at = post->next;
+  if (post->waits)
+    TAILQ_REMOVE(&post->handler->posts, post, link);
   tg_buf_free(&post->text);
   tg_buf_free(&post->body);
   free(post->parts);
   free(post);
 }
 
-/* The script drains a queue by itself: the handler learns here how it is. When
- * the script's deliver calls the default, the lane tells it. */
-static void note(struct tg_post *post, const struct tg_http_response *response, enum tg_outcome outcome)
+static void send_chunk(struct tg_post *post);
+
+static void finish(struct tg_post *post, const struct tg_http_response *response)
 {
-  struct tg_handler *handler = post->handler;
-  char reason[TG_ERROR_MESSAGE_SIZE];
-  if (post->lane->sending)
-    return;
-  if (outcome == TG_OUTCOME_DELIVERED || outcome == TG_OUTCOME_REFUSED || outcome == TG_OUTCOME_SLOW_DOWN) {
-    if (handler->circuit.state == TG_CIRCUIT_OPEN) /* the script has not waited, and was right */
-      handler->circuit.state = TG_CIRCUIT_HALF_OPEN;
-    tg_handler_succeeded(handler);
-    return;
-  }
-  if (response->status)
-    snprintf(reason, sizeof reason, "it answered %ld", response->status);
-  else
-    snprintf(reason, sizeof reason, "%s", response->error.message);
-  tg_ms wait = tg_circuit_wait(&handler->circuit, tg_random_unit());
-  tg_handler_failed(handler, tg_retry_after(response->retry_after, wait), outcome, reason,
-                    tg_outcome_advice(response->status, response->error.code));
+  tg_posted *done = post->done;
+  void *ctx = post->ctx;
+  int delivered = post->sent;
+  bool all = delivered == post->count;
+  free_post(post);
+  done(ctx, all ? NULL : response, delivered);
 }
 
-static void send_chunk(struct tg_post *post);
+static void fail_unavailable(struct tg_http_response *response)
+{
+  *response = (struct tg_http_response){.retry_after = -1};
+  tg_fail(&response->error, "unavailable", "there are no event_handler.urls");
+}
+
+static bool can_send(const struct tg_lane *lane)
+{
+  return lane->handler && !lane->handler->is_script && !lane->delivery->stopping;
+}
+
+/* No request of it is in flight any more. */
+static void leave_handler(struct tg_post *post)
+{
+  struct tg_handler *handler = post->handler;
+  post->request = 0;
+  if (!post->is_nested) {
+    tg_handler_release(handler);
+    return;
+  }
+  handler->nested--;
+  if (handler->retired)
+    tg_handler_retire(handler);
+}
+
+static void send_or_wait(struct tg_post *post);
 
 static void on_answer(void *ctx, const struct tg_http_response *response)
 {
   struct tg_post *post = ctx;
-  enum tg_outcome outcome = tg_judge(post->delivery, response);
-  if (outcome != TG_OUTCOME_CANCELLED)
-    note(post, response, outcome);
-  tg_handler_release(post->handler);
-  post->request = 0;
-  if (outcome == TG_OUTCOME_DELIVERED) {
+  struct tg_handler *handler = post->handler;
+  struct tg_judgement judgement = tg_judgement_of(handler, response, false);
+  bool accepted = judgement.outcome == TG_OUTCOME_DELIVERED;
+  tg_judgement_count(&judgement);
+  if (accepted)
+    tg_batch_grow(handler, post->body.length);
+  else if (response->status == TG_TOO_LARGE && post->sending > 1)
+    handler->batch_bytes = post->body.length / 2;
+  bool is_up =
+      accepted || judgement.outcome == TG_OUTCOME_REFUSED || judgement.outcome == TG_OUTCOME_SLOW_DOWN;
+  if (handler->circuit.state == TG_CIRCUIT_OPEN && is_up && !post->is_nested)
+    handler->circuit.state = TG_CIRCUIT_HALF_OPEN; /* the script has not waited, and was right */
+  tg_judgement_teach(&judgement, post->sending, -1);
+  leave_handler(post);
+  if (accepted)
     post->sent += post->sending;
-    if (post->sent < post->count && post->lane->handler && !post->delivery->stopping) {
-      send_chunk(post);
-      return;
-    }
-  }
-  tg_posted *done = post->done;
-  void *done_ctx = post->ctx;
-  int delivered = post->sent;
-  bool all = delivered == post->count;
-  free_post(post);
-  done(done_ctx, all ? NULL : response, delivered);
+  if (accepted && post->sent < post->count && can_send(post->lane))
+    send_or_wait(post);
+  else
+    finish(post, response);
+  if (!handler->retired)
+    tg_handler_pump(handler);
 }
 
 /* As tg_batch_choose() does. */
@@ -113,7 +135,7 @@ static int choose(const struct tg_post *post)
     return 1;
   for (; post->sent + count < post->count && count < TG_BATCH_EVENTS; count++) {
     bytes += first[count].length + 1;
-    if (bytes + 1 > TG_BATCH_BYTES || first[count].epoch != first->epoch)
+    if (bytes + 1 > post->handler->batch_bytes || first[count].epoch != first->epoch)
       break;
   }
   return count;
@@ -125,7 +147,6 @@ static void send_chunk(struct tg_post *post)
   bool batch = post->delivery->config->event_handler.batch;
   char key[TG_BATCH_KEY];
   post->sending = choose(post);
-  post->handler = post->lane->handler;
   tg_batch_key_of(key, post->lane->shard_id, first->epoch, first->name, first[post->sending - 1].name);
   tg_buf_reset(&post->body, 0);
   for (int i = 0; i < post->sending; i++) {
@@ -135,18 +156,60 @@ static void send_chunk(struct tg_post *post)
   }
   if (batch)
     tg_buf_puts(&post->body, "]");
-  tg_handler_in_flight(post->handler, 1);
+  if (post->is_nested)
+    post->handler->nested++;
+  else
+    tg_handler_in_flight(post->handler, 1);
   post->request = tg_handler_post(post->handler, key, (struct tg_span){post->body.data, post->body.length},
                                   on_answer, post);
+}
+
+static void send_or_wait(struct tg_post *post)
+{
+  post->handler = post->lane->handler;
+  post->is_nested = tg_scripted_posts(post->lane) && post->lane->sending == post->handler;
+  post->waits = !post->is_nested && !tg_handler_has_room(post->handler);
+  if (post->waits)
+    TAILQ_INSERT_TAIL(&post->handler->posts, post, link);
+  else
+    send_chunk(post);
+}
+
+static struct tg_post *take_waiting(struct tg_handler *handler)
+{
+  struct tg_post *post = TAILQ_FIRST(&handler->posts);
+  TAILQ_REMOVE(&handler->posts, post, link);
+  post->waits = false;
+  return post;
+}
+
+void tg_posts_pump(struct tg_handler *handler)
+{
+  while (!TAILQ_EMPTY(&handler->posts) && tg_handler_has_room(handler))
+    send_chunk(take_waiting(handler));
+}
+
+void tg_posts_close(struct tg_handler *handler)
+{
+  while (!TAILQ_EMPTY(&handler->posts)) {
+    struct tg_post *post = take_waiting(handler);
+    if (can_send(post->lane) && post->lane->handler != handler) {
+      send_or_wait(post);
+    } else {
+      struct tg_http_response response;
+      fail_unavailable(&response);
+      finish(post, &response);
+    }
+  }
 }
 
 struct tg_post *tg_delivery_post(struct tg_delivery *delivery, const struct tg_event *events, int count,
                                  tg_posted *done, void *ctx)
 {
   struct tg_lane *lane = count > 0 ? tg_lane_of(delivery, events[0].shard_id) : NULL;
-  if (!lane || !lane->handler || lane->handler->is_script || delivery->stopping) {
-    struct tg_http_response response = {.retry_after = -1};
-    tg_fail(&response.error, "unavailable", "there are no event_handler.urls");
+  if (!lane || !can_send(lane)) {
+    struct tg_http_response response;
+    fail_unavailable(&response);
     done(ctx, lane ? &response : NULL, 0);
     return NULL;
   }
@@ -169,14 +232,16 @@ struct tg_post *tg_delivery_post(struct tg_delivery *delivery, const struct tg_e
   }
   post->next = delivery->posts;
   delivery->posts = post;
-  send_chunk(post);
+  send_or_wait(post);
   return post;
 }
 
 void tg_delivery_cancel_post(struct tg_post *post)
 {
-  tg_http_cancel(post->delivery->http, post->request);
-  tg_handler_release(post->handler);
+  if (!post->waits) {
+    tg_http_cancel(post->delivery->http, post->request);
+    leave_handler(post);
+  }
   free_post(post);
 }
 

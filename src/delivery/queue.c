@@ -7,10 +7,11 @@
 
 /* --- events ---------------------------------------------------------------------- */
 
-static enum tg_guild_create guild_create_of(struct tg_span body)
+enum tg_guild_create tg_queued_guild_create(const struct tg_queued *queued)
 {
-  struct tg_span value, name;
-  if (tg_json_find(body.at, body.at + body.length, "guildCreate", &value) &&
+  struct tg_span body = {queued->body, queued->body_length}, value, name;
+  if (queued->type == TG_EVENT_GUILD_CREATE &&
+      tg_json_find(body.at, body.at + body.length, "guildCreate", &value) &&
       tg_json_plain_string(value, &name))
     for (int kind = TG_GUILD_LOADING; kind <= TG_GUILD_AVAILABLE; kind++) {
       const char *known = tg_guild_create_name((enum tg_guild_create)kind);
@@ -50,8 +51,7 @@ void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char 
     event->name = tg_envelope_name(&envelope, text, TG_MARKER_MAX);
     event->data = envelope.data;
   }
-  if (queued->type == TG_EVENT_GUILD_CREATE)
-    event->guild_create = guild_create_of(body);
+  event->guild_create = tg_queued_guild_create(queued);
 }
 
 /* --- looking ----------------------------------------------------------------------- */

@@ -14,6 +14,7 @@ struct tg_call {
   struct tg_delivery *delivery;
   struct tg_lane *lane; /* NULL: given up, nobody waits for the end */
   bool is_deliver, done;
+  bool posted; /* it has called the default, which tells the handler what comes of it */
   bool ok;                          /* the script has not failed ... */
   bool accepted;                    /* ... and says that it has the events, or that the queue is seen to */
   bool cancelled;                   /* by a reload */
@@ -81,20 +82,20 @@ static void deliver_by_default(struct tg_lane *lane)
   }
   struct tg_http_response response = {.retry_after = -1};
   tg_fail(&response.error, "failed", "the script's deliver has failed, and there are no event_handler.urls");
-  tg_lane_delivered(lane, false, &response);
+  tg_lane_delivered(lane, false, &response, false);
 }
 
 static void end_deliver(struct tg_lane *lane, struct tg_call *call)
 {
   struct tg_http_response response = call->response;
-  bool ok = call->ok, accepted = call->accepted, cancelled = call->cancelled;
+  bool ok = call->ok, accepted = call->accepted, cancelled = call->cancelled, posted = call->posted;
   response.seconds = (double)(tg_delivery_now(lane->delivery) - call->began) / 1000;
   forget(call);
   if (cancelled) {
     tg_lane_unsend(lane);
     go_on(lane);
   } else if (ok) {
-    tg_lane_delivered(lane, accepted, &response);
+    tg_lane_delivered(lane, accepted, &response, posted);
   } else {
     deliver_by_default(lane);
   }
@@ -231,6 +232,14 @@ bool tg_scripted_drain(struct tg_lane *lane)
   struct tg_value argument = tg_value_queue(lane->shard_id);
   struct tg_call *call = begin(lane, false);
   tg_hook_start(hooks, TG_METHOD_delivery_handle_queue, &argument, 1, TG_NIL, on_reply, call);
+  return true;
+}
+
+bool tg_scripted_posts(struct tg_lane *lane)
+{
+  if (!lane->delivering)
+    return false;
+  lane->delivering->posted = true;
   return true;
 }
 

@@ -4,9 +4,11 @@
 --
 --   "accepted"   it was sent once, and the next one comes at once
 --   "again"      it comes a second time, and is accepted then
+--   "dead"       it is a dead letter after two tries, and the next one comes at once
 --
 -- options: says, words of the reason that the log gives; everywhere, also tried with events that are sent in
--- batches, by a script, and as interactions that pass others.
+-- batches, by a script, and as interactions that pass others; at_head, the event has 3 MB, and the bot
+-- answers before it has read them.
 
 local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
@@ -59,7 +61,7 @@ local ANSWERS = {
   { "200 with a body", "accepted", { head("HTTP/1.1 200 OK", "Content-Length: 2"), "ok" } },
   { "204", "accepted", { head "HTTP/1.1 204 No Content" } },
   { "204 with a body, which HTTP forbids", "accepted",
-    { head("HTTP/1.1 204 No Content", "Content-Length: 5"), "hello" } },
+    { head("HTTP/1.1 204 No Content", "Content-Length: 5") .. "hello" } },
   { "299", "accepted", { head("HTTP/1.1 299 Whatever", "Content-Length: 0") } },
   { "HTTP/1.0 without a length", "accepted", { head "HTTP/1.0 200 OK", "ok", CLOSE } },
   { "200 without a length, and stays", "accepted", { head "HTTP/1.1 200 OK", "ok", STAY } },
@@ -76,7 +78,7 @@ local ANSWERS = {
     { head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked"), "not a length\r\n", STAY } },
   { "an endless stream of events", "accepted",
     { head("HTTP/1.1 200 OK", "Content-Type: text/event-stream"), 50, "data: hello\n\n", STAY } },
-  { "a length that is too small", "accepted", { head("HTTP/1.1 200 OK", "Content-Length: 2"), "hello" } },
+  { "a length that is too small", "accepted", { head("HTTP/1.1 200 OK", "Content-Length: 2") .. "hello" } },
   { "a length that is too large, and closes", "accepted",
     { head("HTTP/1.1 200 OK", "Content-Length: 100"), "hello", CLOSE }, { everywhere = true } },
   { "a length that is no number", "accepted", { head("HTTP/1.1 200 OK", "Content-Length: five"), "hello" } },
@@ -148,46 +150,74 @@ local ANSWERS = {
   { "as a TLS server that wants https://", "again", { "\21\3\3\0\2\2\40", CLOSE },
     { says = "does not speak HTTP, or wants https://" } },
   { "zeros", "again", { ("\0"):rep(100) } },
+
+  { "413", "dead", { head("HTTP/1.1 413 Too Large", "Content-Length: 9"), "too large" } },
+  { "413 with a body that never ends", "dead",
+    { head("HTTP/1.1 413 Too Large", "Content-Length: 100"), "too large", STAY } },
+  { "413, and closes", "dead", { head("HTTP/1.1 413 Too Large", "Connection: close"), "too large", CLOSE } },
+  { "413 at its head, and closes", "dead",
+    { head("HTTP/1.1 413 Too Large", "Connection: close"), "too large", CLOSE }, { at_head = true } },
+  { "413 at its head, and breaks the connection", "dead",
+    { head("HTTP/1.1 413 Too Large", "Content-Length: 0"), 50, RESET }, { at_head = true } },
+  { "413 at its head, and stays", "dead",
+    { head("HTTP/1.1 413 Too Large", "Content-Length: 100"), STAY }, { at_head = true } },
+  { "200 at its head, and stays", "accepted",
+    { head("HTTP/1.1 200 OK", "Content-Length: 0"), STAY }, { at_head = true } },
+  { "200 at its head, and closes", "accepted",
+    { head("HTTP/1.1 200 OK", "Content-Length: 0"), 50, CLOSE }, { at_head = true } },
 }
 
--- Answers the first request of a kind by these steps, everything else by 204.
-local function answer_once(bot, steps, name)
-  local key
-  bot:answer(function(request)
-    if request.t == name and not key then
-      key = request.key
+local TRIES = { accepted = 1, again = 2, dead = 2 }
+
+-- Answers all tries of the first message that comes by these steps, or the first one alone if the second is
+-- to be accepted; everything else by 204.
+local function answer_first(bot, row)
+  local _, becomes, steps, options = unpack(row)
+  local key, tried
+  local function policy(request_key)
+    key, tried = key or request_key, request_key == key and tried or 0
+    if request_key == key and (becomes ~= "again" or tried == 0) then
+      tried = tried + 1
       return steps
     end
+  end
+  local at_head = options and options.at_head
+  bot:on_head(at_head and function(headers)
+    if tonumber(headers["content-length"]) > 1e6 then
+      local request = { key = headers["idempotency-key"], t = "MESSAGE_CREATE", at = loop.now() }
+      bot.requests[#bot.requests + 1] = request
+      return policy(request.key)
+    end
+  end)
+  bot:answer(not at_head and function(request)
+    return request.t == "MESSAGE_CREATE" and policy(request.key) or nil
   end)
 end
 
-local function tries(requests, key)
-  local found = {}
-  for _, request in ipairs(requests) do
-    if request.key == key then
-      found[#found + 1] = request
-    end
-  end
-  return found
+local function letters(s)
+  return select(2, (paths.read(s.gateway.state_dir .. "/dead.jsonl") or ""):gsub("\n", ""))
 end
 
 -- One event is answered by the row, the next one behind it by 204.
 local function try(s, row)
-  local _, becomes, steps, options = unpack(row)
-  local seen, from = #s.bot:select "MESSAGE_CREATE", #s.gateway.stderr
-  answer_once(s.bot, steps, "MESSAGE_CREATE")
-  s.fake:emit { count = 1, shard = 0 }
+  local _, becomes, _, options = unpack(row)
+  local seen, from, dead = #s.bot:select "MESSAGE_CREATE", #s.gateway.stderr, letters(s)
+  local tries = TRIES[becomes]
+  answer_first(s.bot, row)
+  s.fake:emit { count = 1, shard = 0, size = options and options.at_head and 3000000 or nil }
   s.bot:wait_for_requests(seen + 1, "MESSAGE_CREATE")
   s.fake:emit { count = 1, shard = 0 }
-  local count = becomes == "accepted" and 2 or 3
-  local all = s.bot:wait_for_requests(seen + count, "MESSAGE_CREATE", 15000)
-  local new = { unpack(all, seen + 1) }
-  assert.equal(count - 1, #tries(new, new[1].key))
-  assert.equal(1, #tries(new, new[count].key))
-  if becomes == "accepted" then
-    local took = new[2].at - new[1].at
-    assert.is_true(took < TIMEOUT, "the next one came after " .. took .. " ms")
+  local new = { unpack(s.bot:wait_for_requests(seen + tries + 1, "MESSAGE_CREATE", 15000), seen + 1) }
+  for i = 2, tries do
+    assert.equal(new[1].key, new[i].key)
   end
+  assert.not_equal(new[1].key, new[tries + 1].key)
+  assert.equal(tries + 1, #new)
+  if becomes ~= "again" then
+    local took, most = new[#new].at - new[1].at, becomes == "dead" and 3 * TIMEOUT or TIMEOUT
+    assert.is_true(took < most, ("the next one came after %d ms"):format(took))
+  end
+  assert.equal(becomes == "dead" and dead + 1 or dead, letters(s))
   if options and options.says then
     s.gateway:wait_for_log("not delivered: sent again [^\n]*" .. options.says)
     assert.truthy(s.gateway.stderr:find("not delivered: sent again [^\n]*" .. options.says, from))

@@ -68,12 +68,15 @@ static void gives_up_refused_events(void **state)
 {
   (void)state;
   tg_ms delay = 0;
-  assert_false(tg_refused_for_good(1, 1000, 1000, &delay));
+  assert_false(tg_refused_for_good(400, 1, 1000, 1000, &delay));
   assert_int_equal(delay, 2500);
-  assert_false(tg_refused_for_good(2, 1000, 3500, &delay));
-  assert_false(tg_refused_for_good(3, 1000, 5999, &delay)); /* often enough, not long enough */
-  assert_false(tg_refused_for_good(2, 1000, 60000, &delay)); /* long enough, not often enough */
-  assert_true(tg_refused_for_good(3, 1000, 6000, &delay));
+  assert_false(tg_refused_for_good(400, 2, 1000, 3500, &delay));
+  assert_false(tg_refused_for_good(400, 3, 1000, 5999, &delay)); /* often enough, not long enough */
+  assert_false(tg_refused_for_good(400, 2, 1000, 60000, &delay)); /* long enough, not often enough */
+  assert_true(tg_refused_for_good(400, 3, 1000, 6000, &delay));
+  assert_false(tg_refused_for_good(413, 1, 1000, 1000, &delay));
+  assert_int_equal(delay, 0);
+  assert_true(tg_refused_for_good(413, 2, 1000, 1000, &delay));
 }
 
 static void gives_advice(void **state)
