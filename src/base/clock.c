@@ -1,8 +1,11 @@
 #include "base/clock.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <time.h>
+
+enum { SET = 500 /* ms: less is what passes between two looks at two clocks */ };
 
 static tg_ms read_clock(clockid_t id)
 {
@@ -13,6 +16,35 @@ static tg_ms read_clock(clockid_t id)
 
 tg_ms tg_now(void) { return read_clock(CLOCK_MONOTONIC); }
 tg_ms tg_wall_clock(void) { return read_clock(CLOCK_REALTIME); }
+
+tg_ms tg_wall_at(tg_ms at)
+{
+  static tg_ms ahead;
+  tg_ms by_now = tg_wall_clock() - tg_now();
+  if (by_now - ahead >= SET || ahead - by_now >= SET)
+    ahead = by_now;
+  return at + ahead;
+}
+
+static struct {
+  bool known;
+  tg_ms ahead;
+} the_steady_clock;
+
+tg_ms tg_steady_ahead(void)
+{
+  if (!the_steady_clock.known)
+    tg_steady_set_ahead(tg_wall_clock() - tg_now());
+  return the_steady_clock.ahead;
+}
+
+void tg_steady_set_ahead(tg_ms ahead)
+{
+  the_steady_clock.known = true;
+  the_steady_clock.ahead = ahead;
+}
+
+tg_ms tg_steady_clock(void) { return tg_now() + tg_steady_ahead(); }
 
 /* xorshift64*: jitter needs spread, not secrecy. */
 static uint64_t next_random(void)

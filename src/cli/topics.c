@@ -42,6 +42,7 @@ void tg_topic_files(void)
   item("STATE_DIR/shards", "sessions of the shards: what the next start resumes");
   item("STATE_DIR/guilds/", "which guilds each shard is in, a file for each");
   item("STATE_DIR/identify.json", "which identifies were used, and when");
+  item("STATE_DIR/clock.json", "how the times in these files go on, whatever the wall clock is set to");
   item("STATE_DIR/gateway_bot.json", "what Discord said last of the gateway");
   item("STATE_DIR/log/", "events that wait for the event handler, a directory for each worker");
   item("STATE_DIR/dead.jsonl", "events that it has refused for good, a line each; older: dead.jsonl.1 to .4");

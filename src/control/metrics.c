@@ -36,7 +36,7 @@ static void write_gateway(struct tg_exposition *exposition, struct tg_manager *m
   tg_label(exposition, "version", TG_VERSION);
   tg_sample_uint(exposition, 1);
   gauge_ms(exposition, "tidegate_start_time_seconds", "When the gateway was started, in seconds since 1970.",
-           tg_wall_clock() - status.uptime);
+           tg_wall_at(status.began));
   gauge(exposition, "tidegate_ready", "1 when all shards are Connected.",
         shards > 0 && status.up == shards && strcmp(status.phase, "stopping") != 0);
   gauge(exposition, "tidegate_script_generation", "Counts the reloads that took effect, from 1.",

@@ -148,7 +148,7 @@ static void write_handler_states(struct tg_exposition *exposition, const struct 
     if (!views[i].used || since <= 0)
       continue;
     label_view(exposition, &views[i]);
-    tg_sample_ms(exposition, since);
+    tg_sample_ms(exposition, tg_wall_at(since));
   }
   tg_family(exposition, "tidegate_handler_requests_in_flight", "gauge",
             "Requests that wait for their answer.");

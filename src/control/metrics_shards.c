@@ -109,7 +109,7 @@ static void write_queue(struct tg_exposition *exposition, struct tg_manager *man
     tg_label_int(exposition, "shard", id);
     tg_sample_uint(exposition, atomic_load(&row->queued_bytes));
   }
-  int64_t now = tg_wall_clock();
+  int64_t now = tg_steady_clock();
   tg_family(exposition, "tidegate_shard_queue_oldest_seconds", "gauge",
             "How long the oldest event has waited; 0: none waits.");
   EACH_SHARD(manager, status, id, row)

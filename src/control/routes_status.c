@@ -59,7 +59,7 @@ struct sums {
   int states[TG_SHARD_CONNECTED + 1];
   json_int_t guilds;
   json_int_t events, bytes, delivered, retried, dropped, dead, replayed, gaps;
-  tg_ms oldest; /* wall clock; 0: nothing waits */
+  tg_ms oldest; /* tg_steady_clock(); 0: nothing waits */
 };
 
 static void add_row(struct sums *sums, struct tg_shard_row *row)
@@ -127,7 +127,7 @@ static json_t *describe_handlers(struct tg_manager *manager)
   struct tg_handler_status *handlers = tg_alloc(TG_STATS_HANDLERS * sizeof *handlers);
   int count = tg_gateway_handlers(manager, handlers, TG_STATS_HANDLERS);
   json_t *list = json_array();
-  tg_ms now = tg_wall_clock();
+  tg_ms now = tg_now();
   for (int i = 0; i < count && i < TG_STATS_HANDLERS; i++) {
     const struct tg_handler_status *handler = &handlers[i];
     json_t *url = json_string(handler->url);
@@ -154,7 +154,7 @@ static json_int_t spool_of(struct tg_manager *manager, int workers)
 
 static json_t *describe_queue(const struct sums *sums, json_int_t spool)
 {
-  tg_ms age = tg_wall_clock() - sums->oldest;
+  tg_ms age = tg_steady_clock() - sums->oldest;
   return json_pack("{s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "events", sums->events, "bytes",
                    sums->bytes, "oldest", or_null(sums->oldest > 0, age > 0 ? age : 0), "delivered",
                    sums->delivered, "retried", sums->retried, "dropped", sums->dropped, "dead", sums->dead,

@@ -48,6 +48,7 @@ struct opening {
   bool (*wanted)(void *ctx, int shard_id);
   char *parent;
   char *stamp; /* of this run of the gateway, as in the directories' names */
+  tg_ms newest; /* number of a log that is there */
   struct tg_source **last;
   int count;
   int waited; /* ms for locks, in all */
@@ -126,8 +127,11 @@ static bool begin_own(struct opening *opening, struct tg_error *error)
   struct tg_delivery *delivery = opening->delivery;
   struct tg_source *source = tg_calloc(1, sizeof *source);
   struct tg_buf path = {0};
+  tg_ms number = tg_steady_clock();
+  if (number <= opening->newest)
+    number = opening->newest + 1;
   tg_buf_printf(&path, "%s/worker-%d%s%" PRId64, opening->parent, delivery->worker_id, opening->stamp,
-                (int64_t)tg_wall_clock());
+                (int64_t)number);
   source->delivery = delivery;
   source->directory = tg_buf_take(&path);
   source->order = TG_ORDER_LAST;
@@ -177,7 +181,7 @@ void tg_backlog_reconfigure(struct tg_delivery *delivery)
 void tg_backlog_tend(struct tg_delivery *delivery)
 {
   for (struct tg_source *source = delivery->sources; source; source = source->next)
-    if (tg_event_log_expire(source->log, tg_wall_clock()) > 0)
+    if (tg_event_log_expire(source->log, tg_steady_clock()) > 0)
       delivery->source_done = true;
   tg_backlog_take_gaps(delivery);
 }
@@ -209,7 +213,7 @@ tg_log_position tg_backlog_append(struct tg_delivery *delivery, int shard_id, co
       .shard_id = shard_id,
       .epoch = item->epoch,
       .sequence = item->sequence,
-      .at = tg_delivery_now(delivery) + delivery->wall_offset,
+      .at = tg_delivery_now(delivery) + tg_steady_ahead(),
       .kind = item->marker ? TG_LOG_MARKER : TG_LOG_EVENT,
       .flags = item->keep ? TG_LOG_KEEP : 0,
       .parts = item->parts,
@@ -424,9 +428,13 @@ bool tg_backlog_open(struct tg_delivery *delivery, bool (*wanted)(void *ctx, int
   opening.stamp = tg_buf_take(&text);
   delivery->wanted = wanted;
   char **names = tg_event_log_list(opening.parent);
-  for (size_t i = 0; names && names[i]; i++)
+  for (size_t i = 0; names && names[i]; i++) {
+    tg_ms number = tg_event_log_number(names[i]);
+    if (number > opening.newest)
+      opening.newest = number;
     if (!is_of_another(&opening, names[i]))
       take_over(&opening, names[i]);
+  }
   tg_event_log_list_free(names);
   bool done = begin_own(&opening, error);
   free(opening.parent);

@@ -9,8 +9,9 @@
  *     lane_backlog.c  a lane between its window in memory and the logs
  *     lane_gap.c      what is lost, and how the event handler is told
  *
- * Directories: <state_dir>/log/worker-<id>.<gateway stamp>-<start stamp>. A
- * process never writes to a log it has not begun. */
+ * Directories: <state_dir>/log/worker-<id>.<gateway stamp>-<number>; the number
+ * is higher than that of all that were there (tg_event_log_number()). A process
+ * never writes to a log it has not begun. */
 
 #include "delivery/event_log.h"
 #include "delivery/lane_queue.h"

@@ -67,7 +67,7 @@ static void report_waiting(const struct tg_delivery *delivery)
   uint64_t bytes = delivery->queued.bytes + delivery->spilled.bytes;
   tg_log_with(TG_INFO, TG_NO_SHARD,
               TG_WITH(TG_NUMBER(EVENTS, tg_delivery_waiting(delivery)), TG_NUMBER(BYTES, bytes),
-                      TG_NUMBER(DURATION, oldest ? tg_wall_clock() - oldest : 0)),
+                      TG_NUMBER(DURATION, oldest ? tg_steady_clock() - oldest : 0)),
               "events wait for the event handler; so far %llu are delivered, %llu were sent again, %llu "
               "dropped, %llu dead letters",
               (unsigned long long)delivered, (unsigned long long)retried, (unsigned long long)dropped,
@@ -77,7 +77,6 @@ static void report_waiting(const struct tg_delivery *delivery)
 static void on_report(uv_timer_t *timer)
 {
   struct tg_delivery *delivery = timer->data;
-  delivery->wall_offset = tg_wall_clock() - tg_delivery_now(delivery);
   tg_overflow_report(delivery);
   tg_overflow_expire(delivery);
   tg_interactions_report(delivery);
@@ -108,7 +107,6 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
   delivery->worker_id = options->worker_id;
   delivery->find_shard = options->find_shard;
   delivery->ctx = options->ctx;
-  delivery->wall_offset = tg_wall_clock() - tg_delivery_now(delivery);
   if (options->identity)
     tg_guild_store_open(&delivery->guilds, options->config->state_dir, options->identity);
   if (options->identity && options->worker_id == 0)
@@ -116,7 +114,8 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
   tg_delivery_open_timer(delivery, &delivery->report, delivery);
   tg_delivery_open_timer(delivery, &delivery->drain, delivery);
   tg_interactions_begin(delivery);
-  uv_timer_start(&delivery->report, on_report, TG_REPORT_INTERVAL, TG_REPORT_INTERVAL);
+  uint64_t interval = (uint64_t)tg_patience(TG_REPORT_INTERVAL);
+  uv_timer_start(&delivery->report, on_report, interval, interval);
   uv_unref((uv_handle_t *)&delivery->report);
   tg_delivery_reconfigure(delivery, options->config);
   return delivery;

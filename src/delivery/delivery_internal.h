@@ -196,7 +196,6 @@ struct tg_delivery {
   struct tg_guild_store guilds;
   struct tg_interactions interactions;
   struct tg_callbacks callbacks;
-  tg_ms wall_offset;              /* wall clock - uv_now() */
   struct tg_shard_row *spare_row; /* for shards without a row */
 
   struct tg_call *calls; /* into the script that have not ended */
@@ -392,4 +391,12 @@ static inline uint64_t tg_delivery_waiting(const struct tg_delivery *delivery)
 static inline tg_ms tg_delivery_now(const struct tg_delivery *delivery)
 {
   return (tg_ms)uv_now(delivery->loop);
+}
+
+/* A moment of tg_steady_clock(), from a log, in uv_now()'s time. What seems to come from the future is of
+ * an earlier start of the machine, whose clock was not set then, or is not now. */
+static inline tg_ms tg_delivery_since(const struct tg_delivery *delivery, tg_ms steady)
+{
+  tg_ms now = tg_delivery_now(delivery), at = steady - tg_steady_ahead();
+  return at < now ? at : now;
 }

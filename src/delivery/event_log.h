@@ -23,7 +23,7 @@
  * One log is one directory with one writer; files and formats: log_format.h.
  * Loop thread only. The log owns what it hands out; how long a pointer lives is
  * said at each function. Unless said otherwise false means: `error` is filled,
- * and nothing has changed. Times are wall clock, in milliseconds since 1970. */
+ * and nothing has changed. Times are tg_steady_clock()'s. */
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -116,6 +116,12 @@ bool tg_event_log_remove(struct tg_event_log *log, struct tg_error *error);
  * with NULL; free with tg_event_log_list_free(). NULL: there is none. */
 char **tg_event_log_list(const char *parent);
 void tg_event_log_list_free(char **names);
+
+/* Which logs are older is told by the number at the end of their names, as in
+ * "worker-3.1767225600000-1767225612345": whoever begins one makes it higher
+ * than all that are there. -1: the name has none (such logs are sorted by the
+ * time at which they were made). */
+tg_ms tg_event_log_number(const char *name);
 
 /* --- writing ---------------------------------------------------------------- */
 

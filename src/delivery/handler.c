@@ -17,7 +17,7 @@ static void change_gauge(_Atomic int32_t *gauge, int change)
 static void publish_down(struct tg_handler *handler, int change)
 {
   change_gauge(&handler->stats->down, change);
-  atomic_store(&handler->stats->since, tg_wall_clock());
+  atomic_store(&handler->stats->since, tg_now());
 }
 
 void tg_handler_in_flight(struct tg_handler *handler, int change)

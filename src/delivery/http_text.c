@@ -125,6 +125,8 @@ tg_ms tg_http_retry_after(const char *headers, tg_ms wall)
 {
   const char *value;
   size_t length;
-  return tg_http_header(headers, "Retry-After", &value, &length) ? tg_read_retry_after(value, length, wall)
-                                                                 : -1;
+  tg_ms date = tg_http_header(headers, "Date", &value, &length) ? tg_read_http_date(value, length) : -1;
+  if (!tg_http_header(headers, "Retry-After", &value, &length))
+    return -1;
+  return tg_read_retry_after(value, length, date >= 0 ? date : wall);
 }

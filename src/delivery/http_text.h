@@ -28,5 +28,6 @@ char *tg_http_url_public(const char *text);
  * case). False: there is none. The last of equal ones wins. */
 bool tg_http_header(const char *headers, const char *name, const char **value, size_t *length);
 
-/* Retry-After in `headers`, in milliseconds; `wall` is tg_wall_clock(). -1: none, or not readable. */
+/* Retry-After in `headers`, in milliseconds; a date there is taken from their Date on or, without one, from
+ * `wall` (tg_wall_clock()). -1: none, or not readable. */
 tg_ms tg_http_retry_after(const char *headers, tg_ms wall);

@@ -340,6 +340,9 @@ static void explain(struct tg_http_transfer *transfer, struct tg_error *error)
     tg_fail(error, number == ECONNRESET || number == EPIPE ? "reset" : "tls", "%s: TLS: %s", where, detail);
     return;
   case CURLE_PEER_FAILED_VERIFICATION:
+    tg_fail(error, "tls", "%s: TLS: %s%s", where, detail,
+            strstr(detail, "not yet valid") || strstr(detail, "expired") ? " (is the clock right?)" : "");
+    return;
   case CURLE_SSL_CERTPROBLEM:
   case CURLE_SSL_CIPHER:
   case CURLE_SSL_CACERT_BADFILE:

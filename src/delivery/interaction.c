@@ -224,13 +224,17 @@ static bool is_down(const struct tg_handler *handler)
 }
 
 /* What comes live has come without delay, whatever our clock says, and shows by
- * how much that is off; only what is replayed can be old. */
+ * how much that is off; only what is replayed can be old. Until then the wall
+ * clock is taken for right. */
 static tg_ms time_left(struct tg_interactions *all, const struct tg_event *event, uint64_t id)
 {
-  tg_ms since = tg_wall_clock() - tg_interaction_made_at(id);
-  if (!event->replayed)
+  tg_ms since = tg_steady_clock() - tg_interaction_made_at(id);
+  if (!event->replayed) {
     all->behind = since;
-  return since > all->behind ? TG_INTERACTION_LIFE - (since - all->behind) : TG_INTERACTION_LIFE;
+    all->measured = true;
+  }
+  tg_ms behind = all->measured ? all->behind : tg_steady_clock() - tg_wall_clock();
+  return since > behind ? TG_INTERACTION_LIFE - (since - behind) : TG_INTERACTION_LIFE;
 }
 
 void tg_interaction_arrived(struct tg_lane *lane, const struct tg_event *event, tg_log_position position)

@@ -39,7 +39,8 @@ struct tg_interactions {
   struct tg_interaction_list answering; /* by the script or through REST */
   TAILQ_HEAD(, tg_interaction) express; /* in flight to an event handler, beside their lanes */
   uv_timer_t timer;
-  tg_ms behind; /* the wall clock less that of Discord, and the way from there */
+  bool measured;
+  tg_ms behind; /* tg_steady_clock() less Discord's clock, and the way from there; once measured */
   struct {
     uint64_t answered, failed;
   } lately;         /* and not in the program's log yet */

@@ -32,7 +32,7 @@ static void recover(struct tg_lane *lane, struct tg_source *source, const struct
       !tg_interaction_read(data_of(message), &facts))
     return;
   struct tg_interaction *interaction = tg_interaction_new(lane, message, &facts);
-  interaction->arrived = record->at - delivery->wall_offset;
+  interaction->arrived = tg_delivery_since(delivery, record->at);
   interaction->source = source;
   interaction->position = record->position;
   interaction->epoch = record->epoch;
@@ -42,14 +42,15 @@ static void recover(struct tg_lane *lane, struct tg_source *source, const struct
   tg_interaction_watch(interaction, false);
 }
 
-static void recover_shard(struct tg_source *source, int shard_id, tg_ms since)
+static void recover_shard(struct tg_source *source, int shard_id, tg_ms now)
 {
   struct tg_log_entry entry;
   struct tg_log_record record;
   struct tg_error error;
   tg_log_position position = 0;
   while ((position = tg_event_log_next(source->log, shard_id, position, &entry)) != 0) {
-    bool fresh = entry.at >= since && (entry.flags & TG_LOG_KEEP) && entry.kind == TG_LOG_EVENT;
+    bool fresh = entry.at >= now - TG_INTERACTION_LIFE - 1000 && entry.at <= now && /* it has whole seconds */
+                 (entry.flags & TG_LOG_KEEP) && entry.kind == TG_LOG_EVENT;
     if (fresh && tg_event_log_read(source->log, shard_id, position, &record, &error))
       recover(tg_lane_of(source->delivery, shard_id), source, &record);
   }
@@ -59,10 +60,10 @@ void tg_interactions_recover(struct tg_delivery *delivery)
 {
   if (!delivery->config->interaction.fallback || delivery->handler_count == 0)
     return;
-  tg_ms since = tg_wall_clock() - TG_INTERACTION_LIFE - 1000; /* entries have whole seconds */
+  tg_ms now = tg_steady_clock();
   for (struct tg_source *source = delivery->sources; source != delivery->own; source = source->next)
     for (int i = 0, id; (id = tg_event_log_shard_at(source->log, i)) >= 0; i++)
-      recover_shard(source, id, since);
+      recover_shard(source, id, now);
 }
 
 /* --- what is too old ---------------------------------------------------------------------------- */

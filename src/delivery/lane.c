@@ -125,7 +125,7 @@ void tg_lane_publish(struct tg_lane *lane)
                         memory_order_relaxed);
   atomic_store_explicit(&row->queued_bytes, lane->queue.bytes + lane->late.bytes + lane->spilled_bytes,
                         memory_order_relaxed);
-  atomic_store_explicit(&row->oldest_queued_at, head ? head->queued_at + lane->delivery->wall_offset : 0,
+  atomic_store_explicit(&row->oldest_queued_at, head ? head->queued_at + tg_steady_ahead() : 0,
                         memory_order_relaxed);
 }
 

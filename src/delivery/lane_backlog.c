@@ -158,7 +158,7 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
   event->epoch = record.epoch;
   event->sequence = record.sequence;
   event->type = type_of(record.payload);
-  event->queued_at = record.at - delivery->wall_offset;
+  event->queued_at = tg_delivery_since(delivery, record.at);
   event->keep = record.flags & TG_LOG_KEEP;
   event->marker = record.kind == TG_LOG_MARKER;
   event->logged = true;

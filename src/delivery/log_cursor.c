@@ -1,5 +1,6 @@
 #include "delivery/log_cursor.h"
 
+#include "base/boot.h"
 #include "base/buf.h"
 #include "base/log.h"
 #include "delivery/crc32c.h"
@@ -22,7 +23,6 @@ enum {
   PLACE_SIZE = 128,
   FIRST_PLACES = 96,
   FILE_MAX = 64 << 20,
-  BOOT_SIZE = 40
 };
 static const char magic[8] = "tg-curs1";
 
@@ -31,7 +31,7 @@ struct file_header {
   uint32_t version, place_size;
   uint32_t crc;
   uint32_t unused;
-  char boot[BOOT_SIZE]; /* not covered by the CRC: changes at each open */
+  char boot[TG_BOOT_SIZE]; /* not covered by the CRC: changes at each open */
 };
 
 struct copy {
@@ -45,23 +45,11 @@ struct copy {
 
 _Static_assert(sizeof(struct copy) * 2 == PLACE_SIZE, "the format of the cursor is fixed");
 
-/* Names the time between two starts of the machine. */
-static void read_boot(char boot[BOOT_SIZE])
-{
-  memset(boot, 0, BOOT_SIZE);
-  int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-  if (fd < 0)
-    return;
-  if (read(fd, boot, BOOT_SIZE - 1) < 0)
-    boot[0] = '\0';
-  close(fd);
-}
-
 static bool was_rebooted(const char *bytes)
 {
-  char boot[BOOT_SIZE];
-  read_boot(boot);
-  return memcmp(bytes + offsetof(struct file_header, boot), boot, BOOT_SIZE) != 0;
+  char boot[TG_BOOT_SIZE];
+  tg_boot_name(boot);
+  return memcmp(bytes + offsetof(struct file_header, boot), boot, TG_BOOT_SIZE) != 0;
 }
 
 static void fill_header(struct file_header *header)
@@ -175,7 +163,7 @@ static int create(struct tg_log_cursor *cursor, int directory_fd, const char *na
   struct file_header header;
   snprintf(next, sizeof next, "%s.next", name);
   fill_header(&header);
-  read_boot(header.boot); /* others may read it as soon as it has its name */
+  tg_boot_name(header.boot); /* others may read it as soon as it has its name */
   int fd = openat(directory_fd, next, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0)
     return fail(cursor, "made", errno, error), -1;
@@ -245,7 +233,7 @@ bool tg_log_cursor_open(struct tg_log_cursor *cursor, int directory_fd, const ch
   }
   cursor->rebooted = !fresh && was_rebooted(cursor->memory);
   if (cursor->rebooted) /* else it stands there: who reads the file meanwhile must not see it come and go */
-    read_boot(((struct file_header *)cursor->memory)->boot);
+    tg_boot_name(((struct file_header *)cursor->memory)->boot);
   return true;
 }
 

@@ -204,6 +204,16 @@ static bool read_age(int parent_fd, const char *name, tg_ms *age)
   return is_log(name, &content);
 }
 
+tg_ms tg_event_log_number(const char *name)
+{
+  const char *dot = strrchr(name, '.');
+  unsigned long long run, number;
+  int end = 0;
+  if (!dot || sscanf(dot, ".%llu-%llu%n", &run, &number, &end) != 2 || dot[end])
+    return -1;
+  return number < INT64_MAX ? (tg_ms)number : -1;
+}
+
 static int by_age(const void *one, const void *two)
 {
   const struct found *a = one, *b = two;
@@ -218,7 +228,8 @@ char **tg_event_log_list(const char *parent)
   tg_ms age;
   for (struct dirent *entry; walk && (entry = readdir(walk)) != NULL;)
     if (entry->d_name[0] != '.' && read_age(fd, entry->d_name, &age)) {
-      struct found one = {tg_strdup(entry->d_name), age};
+      tg_ms number = tg_event_log_number(entry->d_name);
+      struct found one = {tg_strdup(entry->d_name), number >= 0 ? number : age};
       tg_buf_append(&found, &one, sizeof one);
     }
   if (walk)

@@ -151,7 +151,7 @@ struct tg_log_segment *tg_segments_create(struct tg_log_segments *segments, uint
   int code;
   while ((code = posix_fallocate(fd, 0, size)) == EINTR)
     ;
-  tg_ms now = tg_wall_clock();
+  tg_ms now = tg_steady_clock();
   tg_segment_header_encode(header, number, now);
   if (code == 0 && pwrite(fd, header, sizeof header, 0) != (ssize_t)sizeof header)
     code = errno ? errno : ENOSPC;

@@ -32,7 +32,7 @@ struct tg_handler_status {
   char url[TG_STATS_URL_SIZE]; /* without user information */
   bool down;                   /* for at least one of them */
   int in_flight;
-  int64_t since; /* wall clock: down, or up again; 0: up from the start */
+  int64_t since; /* tg_now(): down, or up again; 0: up from the start */
 };
 
 /* Fills at most `max` of those that are in use now; returns how many there are. */

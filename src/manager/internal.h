@@ -7,6 +7,7 @@
  *   slots.c         the identify scheduler and its ledger, wired to the workers
  *   slots_broker.c  ... to other gateway hosts, which have their slots from here
  *   slots_client.c  ... to the broker, where this gateway has its slots from
+ *   steady.c        the clock of all files of the state directory
  *   spawn.c         which shard starts when and where
  *   workers.c       worker processes: spawning, watching, restarting
  *   messages.c      what workers say
@@ -31,6 +32,7 @@
 #include "manager/ledger.h"
 #include "manager/manager.h"
 #include "manager/scheduler.h"
+#include "manager/steady.h"
 #include "shard/shard.h"
 #include "shard/shard_table.h"
 #include "worker/ipc.h"
@@ -134,7 +136,8 @@ struct tg_manager {
   uint64_t bot, bot_with_intents; /* which bot the files of the state directory are for */
   int lock_fd;
   tg_ms began;
-  int64_t stamp; /* wall clock of this start: tells the logs of this run from older ones */
+  struct tg_steady steady;
+  int64_t stamp; /* tg_steady_clock() of this start: tells the logs of this run from older ones */
   enum tg_manager_phase phase;
   int handles; /* not closed yet; the memory goes with the last */
   bool freed;

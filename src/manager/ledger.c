@@ -18,7 +18,7 @@ enum {
 static const char file_name[] = "identify.json";
 
 struct use {
-  tg_ms last;     /* wall clock; when it left at the latest; 0: never */
+  tg_ms last;     /* when it left at the latest; 0: never */
   tg_ms previous; /* what `last` was before, for give_back */
 };
 
@@ -79,7 +79,7 @@ static void read_file(struct tg_ledger *ledger, tg_ms now)
       ledger->used = (int)used;
       ledger->reset_at = integer(content, "resetAt");
     }
-    if (ledger->reset_at > now + DAY) /* the clock was set back */
+    if (ledger->reset_at > now + DAY) /* of an earlier start of the machine, whose clock was ahead */
       ledger->reset_at = now + DAY;
     read_buckets(ledger, content);
   }
@@ -207,5 +207,5 @@ tg_ms tg_ledger_rest(const struct tg_ledger *ledger, int bucket, tg_ms spacing, 
   if (last == 0 || last + spacing <= now)
     return 0;
   tg_ms rest = last + spacing - now, most = spacing + LATEST_AHEAD;
-  return rest < most ? rest : most; /* the clock was set back */
+  return rest < most ? rest : most;
 }

@@ -7,7 +7,8 @@
  * Discord resets it).
  *
  * Discord's own count (session_start_limit) and ours are joined: within a
- * window the higher one holds. Times are wall clock, in milliseconds. */
+ * window the higher one holds. Times are tg_steady_clock()'s: a wall clock that is set does not end the
+ * window, nor put off its end. */
 
 #include "base/clock.h"
 #include "base/error.h"

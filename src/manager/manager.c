@@ -48,7 +48,8 @@ struct tg_manager *tg_manager_new(const struct tg_manager_options *options, stru
   manager->bot_with_intents = tg_identity_bot(options->config->token, options->config->intents);
   manager->lock_fd = lock_fd;
   manager->began = tg_now();
-  manager->stamp = tg_wall_clock();
+  tg_steady_begin(&manager->steady, manager->state_dir);
+  manager->stamp = tg_steady_clock();
   snprintf(manager->host_name, sizeof manager->host_name, "%08x%08x", (unsigned)tg_random(UINT32_MAX),
            (unsigned)tg_random(UINT32_MAX));
   manager->generation = 1;
@@ -236,6 +237,7 @@ static void on_pulse(uv_timer_t *timer)
   tg_progress_draw(manager);
   tg_members_tick(manager, now);
   tg_figures_look(manager);
+  tg_steady_look(&manager->steady);
   tg_log_tick();
   manager->pulse_at = now;
   uv_timer_set_repeat(timer, manager->all_up ? PULSE_CALM : PULSE_BUSY);
@@ -276,6 +278,7 @@ void tg_manager_free(struct tg_manager *manager)
   tg_broker_client_free(manager->client);
   tg_scheduler_free(manager->scheduler);
   tg_ledger_close(manager->ledger);
+  tg_steady_end(&manager->steady);
   tg_shard_table_close(manager->table);
   free(manager->script_path);
   free(manager->state_dir);

@@ -16,11 +16,11 @@ void tg_slots_begin(struct tg_manager *manager)
 {
   const struct tg_config *config = manager->config;
   int buckets = manager->info.max_concurrency;
-  tg_ms wall = tg_wall_clock();
-  manager->ledger = tg_ledger_open(manager->state_dir, manager->bot, buckets, wall);
+  tg_ms steady = tg_steady_clock();
+  manager->ledger = tg_ledger_open(manager->state_dir, manager->bot, buckets, steady);
   manager->scheduler = tg_scheduler_new(buckets, config->spawn_shard_delay);
   for (int i = 0; i < buckets; i++) {
-    tg_ms rest = tg_ledger_rest(manager->ledger, i, config->spawn_shard_delay, wall);
+    tg_ms rest = tg_ledger_rest(manager->ledger, i, config->spawn_shard_delay, steady);
     if (rest > 0)
       tg_scheduler_hold(manager->scheduler, i, tg_now() + rest);
   }
@@ -35,7 +35,7 @@ void tg_slots_info_changed(struct tg_manager *manager)
 {
   const struct tg_gateway_info *info = &manager->info;
   if (manager->ledger)
-    tg_ledger_set_limit(manager->ledger, info->total, info->remaining, info->reset_after, tg_wall_clock());
+    tg_ledger_set_limit(manager->ledger, info->total, info->remaining, info->reset_after, tg_steady_clock());
 }
 
 /* ---- the reserve ---- */
@@ -46,7 +46,8 @@ static int allowance(struct tg_manager *manager)
     return tg_slots_held_back(manager) ? 0 : INT_MAX;
   if (manager->gate_closed)
     return 0;
-  return tg_ledger_allowance(manager->ledger, manager->config->resharding.identify_reserve, tg_wall_clock());
+  return tg_ledger_allowance(manager->ledger, manager->config->resharding.identify_reserve,
+                             tg_steady_clock());
 }
 
 bool tg_slots_held_back(const struct tg_manager *manager)
@@ -67,19 +68,18 @@ static int count_held_back(struct tg_manager *manager)
 
 static void close_gate(struct tg_manager *manager, int held_back)
 {
-  tg_ms wall = tg_wall_clock(), reset_at = tg_ledger_reset_at(manager->ledger);
-  tg_ms wait = reset_at - wall + 1000;
+  tg_ms steady = tg_steady_clock(), wait = tg_ledger_reset_at(manager->ledger) - steady + 1000;
   if (wait < tg_patience(GATE_WAIT_MIN))
     wait = tg_patience(GATE_WAIT_MIN);
   if (wait > GATE_WAIT_MAX)
     wait = GATE_WAIT_MAX;
   char until[TG_HUMAN_SIZE];
-  tg_human_moment(wall + wait, until, sizeof until);
+  tg_human_moment(tg_wall_clock() + wait, until, sizeof until);
   tg_log(TG_WARN, TG_NO_SHARD,
          "identifies are held back until %s: %d of %d session starts are left, and %d %% are the reserve. "
          "Sessions that live go on and resume; %d shard%s wait%s. (Spent starts would make Discord reset the "
          "token)",
-         until, tg_ledger_remaining(manager->ledger, wall), tg_ledger_total(manager->ledger),
+         until, tg_ledger_remaining(manager->ledger, steady), tg_ledger_total(manager->ledger),
          manager->config->resharding.identify_reserve, held_back, held_back == 1 ? "" : "s",
          held_back == 1 ? "s" : "");
   manager->gate_closed = true;
@@ -110,9 +110,8 @@ struct grant {
 
 static void take(struct tg_manager *manager, int shard_id, tg_ms deadline)
 {
-  tg_ms wall = tg_wall_clock();
-  tg_ledger_take(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard_id), wall,
-                 wall + deadline - tg_now());
+  tg_ledger_take(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard_id), tg_steady_clock(),
+                 deadline + tg_steady_ahead());
 }
 
 static void tell(struct tg_manager *manager, const struct grant *grant, tg_ms now)
@@ -356,8 +355,8 @@ void tg_slots_sent(struct tg_manager *manager, struct tg_managed_shard *shard)
   enum tg_identify_state before = tg_scheduler_state(manager->scheduler, shard->id);
   if (before != TG_IDENTIFY_GRANTED && before != TG_IDENTIFY_SENT) {
     tg_log(TG_WARN, shard->id, "identified without a slot (a script's decision); it counts");
-    tg_ms wall = tg_wall_clock();
-    tg_ledger_take(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard->id), wall, wall);
+    tg_ms steady = tg_steady_clock();
+    tg_ledger_take(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard->id), steady, steady);
     tg_ledger_save(manager->ledger);
   }
   tg_scheduler_sent(manager->scheduler, shard->id, tg_now());

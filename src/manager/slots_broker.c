@@ -151,9 +151,9 @@ static void on_taken_back(void *ctx, int shard_id)
 static void on_identified(void *ctx, int shard_id)
 {
   struct tg_manager *manager = ctx;
-  tg_ms wall = tg_wall_clock();
+  tg_ms steady = tg_steady_clock();
   tg_log(TG_WARN, shard_id, "was identified by another gateway host without a slot; it counts");
-  tg_ledger_take(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard_id), wall, wall);
+  tg_ledger_take(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard_id), steady, steady);
   tg_ledger_save(manager->ledger);
 }
 

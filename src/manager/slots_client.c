@@ -214,9 +214,10 @@ static void use_grant(struct tg_manager *manager, int shard_id, tg_ms now)
     tg_slots_client_left(manager, shard_id);
     return;
   }
-  tg_ms deadline = tg_broker_client_deadline(manager->client, shard_id), wall = tg_wall_clock();
+  tg_ms deadline = tg_broker_client_deadline(manager->client, shard_id);
   tg_scheduler_grant_until(scheduler, shard_id, deadline, now);
-  tg_ledger_take(manager->ledger, tg_scheduler_bucket(scheduler, shard_id), wall, wall + deadline - now);
+  tg_ledger_take(manager->ledger, tg_scheduler_bucket(scheduler, shard_id), tg_steady_clock(),
+                 deadline + tg_steady_ahead());
   tg_ledger_save(manager->ledger);
   tg_waiters_end(&shard->slot_waiters, NULL, NULL);
 }

@@ -14,6 +14,7 @@ void tg_gateway_status(struct tg_manager *manager, struct tg_gateway_status *sta
   *status = (struct tg_gateway_status){
       .phase = phase_name(manager),
       .generation = manager->generation,
+      .began = manager->began,
       .uptime = tg_now() - manager->began,
       .total = manager->range.total,
       .first = manager->range.first,
@@ -80,7 +81,7 @@ void tg_gateway_identifies(struct tg_manager *manager, struct tg_identify_status
   *status = (struct tg_identify_status){.max_concurrency = manager->info.max_concurrency};
   if (!manager->ledger)
     return;
-  tg_ms now = tg_wall_clock(), reset_at = tg_ledger_reset_at(manager->ledger);
+  tg_ms now = tg_steady_clock(), reset_at = tg_ledger_reset_at(manager->ledger);
   status->total = tg_ledger_total(manager->ledger);
   status->remaining = tg_ledger_remaining(manager->ledger, now);
   status->reset_after = reset_at > now ? reset_at - now : 0;

@@ -14,6 +14,7 @@ struct tg_manager;
 struct tg_gateway_status {
   const char *phase; /* "starting", "ready" (all shards were up once), "stopping" */
   int generation;    /* of the script */
+  tg_ms began;       /* tg_now() */
   tg_ms uptime;
   int total, first, last; /* shards: of the bot, and those of this gateway; total 0: not known yet */
   int up;                 /* of ours, Connected now */

@@ -262,10 +262,11 @@ static void spawn(struct tg_managed_worker *worker)
   for (int i = manager->range.first; i <= manager->range.last; i++)
     json_array_append_new(owners, json_integer(manager->shards[i - manager->range.first].worker_id));
   tg_ipc_send(worker->ipc, "START",
-              json_pack("{s:i, s:i, s:s, s:i, s:i, s:I, s:i, s:o}", "workerId", worker->id, "totalShards",
-                        manager->range.total, "gatewayUrl", manager->info.url, "maxConcurrency",
-                        manager->info.max_concurrency, "generation", manager->generation, "stamp",
-                        (json_int_t)manager->stamp, "firstShard", manager->range.first, "owners", owners));
+              json_pack("{s:i, s:i, s:s, s:i, s:i, s:I, s:I, s:i, s:o}", "workerId", worker->id,
+                        "totalShards", manager->range.total, "gatewayUrl", manager->info.url,
+                        "maxConcurrency", manager->info.max_concurrency, "generation", manager->generation,
+                        "stamp", (json_int_t)manager->stamp, "steadyAhead", (json_int_t)tg_steady_ahead(),
+                        "firstShard", manager->range.first, "owners", owners));
 }
 
 void tg_workers_start(struct tg_manager *manager)

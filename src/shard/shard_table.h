@@ -67,7 +67,7 @@ struct tg_shard_row {
   _Atomic uint64_t durable_sequence;   /* mirrors session.sequence, written alone */
   _Atomic uint64_t delivered_sequence; /* the event handler has all up to here */
   _Atomic uint64_t queued_events, queued_bytes;
-  _Atomic int64_t oldest_queued_at; /* wall clock; 0: nothing waits */
+  _Atomic int64_t oldest_queued_at; /* tg_steady_clock(); 0: nothing waits */
   /* Counters, these and the next: since the start of the gateway. */
   _Atomic uint64_t received, filtered, delivered, retried, dropped, dead, replayed, gaps;
   _Atomic uint64_t reconnects, resumes, identifies;

@@ -71,7 +71,7 @@ struct tg_stats_handler {
   _Atomic int32_t users;       /* gauge: the worker has so many handlers of that URL, 0 or 1 as a rule */
   _Atomic int32_t down;        /* gauge: so many of them count as down */
   _Atomic int32_t in_flight;   /* gauge: requests */
-  _Atomic int64_t since;       /* wall clock of the last change between up and down; 0: not yet */
+  _Atomic int64_t since;       /* tg_now() of the last change between up and down; 0: not yet */
   _Atomic uint64_t requests[TG_STATS_OUTCOMES]; /* answered or failed, by enum tg_outcome */
   _Atomic uint64_t microseconds;                /* that they took */
 };

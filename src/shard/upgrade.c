@@ -19,10 +19,11 @@ static void append_text(char *to, size_t size, const char *at, size_t length)
 }
 
 /* More than an hour is an accident of whoever answers. */
-static tg_ms read_retry_after(const char *value)
+static tg_ms read_retry_after(const struct tg_upgrade *upgrade)
 {
   enum { LONGEST = 3600 * 1000 };
-  tg_ms wait = tg_read_retry_after(value, strlen(value), tg_wall_clock());
+  tg_ms wait = tg_read_retry_after(upgrade->wait, strlen(upgrade->wait),
+                                   upgrade->date >= 0 ? upgrade->date : tg_wall_clock());
   return wait < LONGEST ? wait : LONGEST;
 }
 
@@ -31,7 +32,9 @@ static void header_is_whole(struct tg_upgrade *upgrade)
   if (strcasecmp(upgrade->field, "sec-websocket-accept") == 0)
     upgrade->accepted = strcmp(upgrade->value, upgrade->accept) == 0;
   else if (strcasecmp(upgrade->field, "retry-after") == 0)
-    upgrade->retry_after = read_retry_after(upgrade->value);
+    snprintf(upgrade->wait, sizeof upgrade->wait, "%.*s", (int)sizeof upgrade->wait - 1, upgrade->value);
+  else if (strcasecmp(upgrade->field, "date") == 0)
+    upgrade->date = tg_read_http_date(upgrade->value, strlen(upgrade->value));
 }
 
 static int on_field(http_parser *parser, const char *at, size_t length)
@@ -61,6 +64,7 @@ static int on_headers_complete(http_parser *parser)
   struct tg_upgrade *upgrade = parser->data;
   if (upgrade->value_begun)
     header_is_whole(upgrade);
+  upgrade->retry_after = read_retry_after(upgrade);
   upgrade->status = parser->status_code;
   upgrade->complete = true;
   return 2; /* no body, and what follows is another protocol */
@@ -86,7 +90,7 @@ static void make_key(char key[32], char accept[32])
 
 void tg_upgrade_request(struct tg_upgrade *upgrade, const struct tg_gateway_url *url, struct tg_buf *out)
 {
-  *upgrade = (struct tg_upgrade){.retry_after = -1};
+  *upgrade = (struct tg_upgrade){.date = -1, .retry_after = -1};
   http_parser_init(&upgrade->parser, HTTP_RESPONSE);
   upgrade->parser.data = upgrade;
   char key[32];

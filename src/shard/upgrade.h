@@ -19,6 +19,8 @@ struct tg_upgrade {
   bool accepted;
   bool complete; /* the head has been read */
   int status;
+  char wait[64];     /* value of Retry-After, cut */
+  tg_ms date;        /* of Date; -1: none */
   tg_ms retry_after; /* -1: none */
 };
 

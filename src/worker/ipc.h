@@ -6,6 +6,7 @@
  *
  * Manager to worker (names as in discordeno's guide where it has them):
  *   START            {workerId, totalShards, gatewayUrl, maxConcurrency, generation, stamp,
+ *                    steadyAhead: tg_steady_ahead() of all processes,
  *                    firstShard, owners: the worker of each shard from that one on}, first
  *   IDENTIFY_SHARD   {shardId}: start this shard (RESUME if it has a session)
  *   ALLOW_IDENTIFY   {shardId, deadline}: op 2 may leave until then (tg_now())

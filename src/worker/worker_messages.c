@@ -47,6 +47,9 @@ static void on_start(struct tg_worker *worker, const json_t *message)
   struct tg_error error;
   if (worker->table || !url)
     return;
+  const json_t *steady_ahead = json_object_get(message, "steadyAhead");
+  if (json_is_integer(steady_ahead))
+    tg_steady_set_ahead(json_integer_value(steady_ahead));
   tg_log_set_processes(count_workers(json_object_get(message, "owners")));
   int generation = int_field(message, "generation", 1);
   worker->options.reload.commit(worker->options.reload.ctx, generation);

@@ -51,6 +51,17 @@ static void reads_what_servers_send(void **state)
   }
 }
 
+static void reads_dates_and_nothing_else_as_such(void **state)
+{
+  (void)state;
+  static const char *const dates[] = {"Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT",
+                                      "Sun Nov  6 08:49:37 1994"};
+  for (size_t i = 0; i < sizeof dates / sizeof *dates; i++)
+    assert_int_equal(tg_read_http_date(dates[i], strlen(dates[i])), wall);
+  assert_int_equal(tg_read_http_date("784111777", 9), -1);
+  assert_int_equal(tg_read_http_date("", 0), -1);
+}
+
 static void reads_no_further_than_it_may(void **state)
 {
   (void)state;
@@ -61,6 +72,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(reads_what_servers_send),
+      cmocka_unit_test(reads_dates_and_nothing_else_as_such),
       cmocka_unit_test(reads_no_further_than_it_may),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

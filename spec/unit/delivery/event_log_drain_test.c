@@ -176,6 +176,24 @@ static void logs_are_listed_oldest_first(void **state)
   assert_null(tg_event_log_list("/nowhere"));
 }
 
+/* Whatever the clock was when they were made. */
+static void logs_with_numbers_are_listed_by_them(void **state)
+{
+  struct log_test *test = *state;
+  const char *order[] = {"worker-2.1767225600000-9", "worker-1.5-1767225600000", "worker-0.4-1767225600001"};
+  for (int i = 2; i >= 0; i--)
+    leave_log(test, order[i]);
+  char **names = tg_event_log_list(test->parent);
+  assert_non_null(names);
+  for (int i = 0; i < 3; i++)
+    assert_string_equal(names[i], order[i]);
+  tg_event_log_list_free(names);
+  assert_int_equal(tg_event_log_number("worker-3.7-12"), 12);
+  const char *none[] = {"worker-3", "worker-3.7", "worker-3.7-", "worker-3.7-12x", "worker-3.7-99999999999999999999"};
+  for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+    assert_int_equal(tg_event_log_number(none[i]), -1);
+}
+
 /* What a process leaves that was killed while it made or removed its log. */
 static void remains_are_found_and_removed(void **state)
 {
@@ -266,6 +284,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(the_last_one_removes_it, log_begin, log_end),
       cmocka_unit_test_setup_teardown(its_writer_takes_over_what_others_delivered, log_begin, log_end),
       cmocka_unit_test_setup_teardown(logs_are_listed_oldest_first, log_begin, log_end),
+      cmocka_unit_test_setup_teardown(logs_with_numbers_are_listed_by_them, log_begin, log_end),
       cmocka_unit_test_setup_teardown(remains_are_found_and_removed, log_begin, log_end),
       cmocka_unit_test_setup_teardown(what_is_of_others_is_no_log, log_begin, log_end),
       cmocka_unit_test_setup_teardown(a_cursor_names_its_boot_from_the_first_moment, log_begin, log_end),

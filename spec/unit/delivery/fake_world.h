@@ -172,6 +172,8 @@ static inline void advance(uint64_t ms)
 
 tg_ms tg_now(void) { return (tg_ms)now; }
 tg_ms tg_wall_clock(void) { return (tg_ms)(WALL + now); }
+tg_ms tg_steady_ahead(void) { return WALL; }
+tg_ms tg_steady_clock(void) { return (tg_ms)(WALL + now); }
 tg_ms tg_patience(tg_ms wait) { return wait; }
 uint64_t tg_random(uint64_t below) { return below ? 12345 % below : 0; }
 double tg_random_unit(void) { return chance; }

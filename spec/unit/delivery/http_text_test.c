@@ -29,6 +29,10 @@ static void retry_after_texts(void **state)
       {"Retry-After: Thu, 01 Jan 1970 00:16:40 GMT\r\n", 900000},
       {"Retry-After: Thu, 01 Jan 1970 00:00:10 GMT\r\n", 0},
       {"X-Retry-After: 9\r\n", -1},
+      /* By the clock of the sender, however ours is set. */
+      {"Retry-After: Fri, 06 Mar 2026 10:00:07 GMT\r\nDate: Fri, 06 Mar 2026 10:00:00 GMT\r\n", 7000},
+      {"Date: Fri, 06 Mar 2026 10:00:00 GMT\r\nRetry-After: Fri, 06 Mar 2026 09:00:00 GMT\r\n", 0},
+      {"Date: yesterday\r\nRetry-After: Thu, 01 Jan 1970 00:16:40 GMT\r\n", 900000},
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
     assert_int_equal(tg_http_retry_after(rows[i].headers, 100000), rows[i].expected);

@@ -102,6 +102,24 @@ static void reads_status_and_retry_after_of_a_refusal(void **state)
   assert_int_equal(upgrade.retry_after, 2500);
 }
 
+/* However our own clock is set. */
+static void reads_a_date_by_the_clock_of_whoever_sends_it(void **state)
+{
+  (void)state;
+  static const char *const headers[] = {
+      "Date: Fri, 06 Mar 2026 10:00:00 GMT\r\nRetry-After: Fri, 06 Mar 2026 10:00:07 GMT\r\n",
+      "Retry-After: Fri, 06 Mar 2026 10:00:07 GMT\r\nDate: Fri, 06 Mar 2026 10:00:00 GMT\r\n",
+  };
+  for (size_t i = 0; i < 2; i++) {
+    struct tg_upgrade upgrade;
+    char text[300];
+    begin(&upgrade);
+    snprintf(text, sizeof text, "HTTP/1.1 503 Service Unavailable\r\n%s\r\n", headers[i]);
+    assert_true(tg_upgrade_feed(&upgrade, text, strlen(text)) > 0);
+    assert_int_equal(upgrade.retry_after, 7000);
+  }
+}
+
 static void bounds_retry_after(void **state)
 {
   (void)state;
@@ -140,6 +158,7 @@ int main(void)
       cmocka_unit_test(accepts_it_byte_by_byte),
       cmocka_unit_test(refuses_a_wrong_proof),
       cmocka_unit_test(reads_status_and_retry_after_of_a_refusal),
+      cmocka_unit_test(reads_a_date_by_the_clock_of_whoever_sends_it),
       cmocka_unit_test(bounds_retry_after),
       cmocka_unit_test(refuses_what_is_not_http),
   };
