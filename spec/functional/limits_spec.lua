@@ -6,6 +6,7 @@ local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
 local scene = require "spec.support.scene"
+local wall_clock = require "spec.support.wall_clock"
 
 local function start(script, options)
   options = options or {}
@@ -57,6 +58,20 @@ gateway.filter("TYPING_START", function() %s end)
       assert.equal(1, s:counters().identifies)
     end)
   end
+
+  -- A thread that waited by the wall clock would now sleep for an hour, as one does in the world after a step
+  -- backwards; the manager's watchdog is kept out of it.
+  it("end a loop although the wall clock is set", function()
+    local clock = wall_clock.new()
+    local s = start(ENDLESS .. [[
+gateway.configure { script = { kill_after = 60000 } }
+gateway.filter("TYPING_START", function() while true do end end)
+]], { env = clock:env() })
+    clock:step(wall_clock.HOUR)
+    s:type()
+    s.bot:wait_for_events(1, "TYPING_START")
+    s.gateway:wait_for_log "stopped: it ran longer than its budget of 5 ms"
+  end)
 
   it("end a loop in a handler, and in each slice between two waits", function()
     local s = start(ENDLESS .. [[
