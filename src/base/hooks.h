@@ -88,6 +88,7 @@ struct tg_hooks {
   struct tg_override *method[TG_METHOD_COUNT];
   uint8_t want[TG_WANT_SIZE]; /* by event type */
   bool want_life[TG_LIFE_COUNT];
+  bool away; /* the script does not run, but would deliver events: they have to wait for it */
 
   bool (*call)(struct tg_script *script, enum tg_method method, const struct tg_value *args, int count,
                enum tg_value_kind expected, struct tg_value *result);

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 struct tg_reload {
   void *ctx;
@@ -23,4 +24,8 @@ struct tg_reload {
   json_t *(*files)(void *ctx);
   /* A worker has read these for that generation: they are sources, too. */
   void (*note_files)(void *ctx, int generation, const json_t *files);
+
+  /* Of the files that the running generation was read from: another script has
+   * another sum. */
+  uint64_t (*sum)(void *ctx);
 };

@@ -89,8 +89,10 @@ static void note_files(void *ctx, int generation, const json_t *list)
   tg_script_note_files(((struct tg_process *)ctx)->script, generation, list);
 }
 
+static uint64_t sum(void *ctx) { return tg_script_sum(((struct tg_process *)ctx)->script); }
+
 int tg_process_begin(struct tg_process *process, enum tg_role role, int worker_id, const char *script_path,
-                     int sources_fd)
+                     int sources_fd, bool bare)
 {
   memset(process, 0, sizeof *process);
   first_log_settings(role, worker_id);
@@ -100,7 +102,10 @@ int tg_process_begin(struct tg_process *process, enum tg_role role, int worker_i
   process->script = tg_script_new(role, &process->loop, worker_id);
   if (sources_fd >= 0)
     tg_script_give_sources(process->script, sources_fd);
-  process->reload = (struct tg_reload){process, prepare, commit, abort_reload, sources, files, note_files};
+  if (bare)
+    tg_script_go_without(process->script);
+  process->reload = (struct tg_reload){process, prepare,    commit, abort_reload, sources,
+                                       files,   note_files, sum};
   char *problem = NULL;
   if (!tg_script_load(process->script, script_path, &problem)) {
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", problem ? problem : "the script cannot be loaded");

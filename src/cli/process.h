@@ -25,9 +25,10 @@ struct tg_process {
 
 /* Loads the script and the configuration; on failure says why on the log and
  * returns the exit code of the program, else TG_EXIT_OK. tg_process_end() in
- * both cases. `sources_fd`: see tg_script_give_sources(); -1: none. */
+ * both cases. `sources_fd`: see tg_script_give_sources(); -1: none. `bare`: see
+ * tg_script_go_without(). */
 int tg_process_begin(struct tg_process *process, enum tg_role role, int worker_id, const char *script_path,
-                     int sources_fd);
+                     int sources_fd, bool bare);
 
 /* Standard error is a terminal that can wipe a line. */
 bool tg_process_on_terminal(void);

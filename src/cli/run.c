@@ -144,7 +144,7 @@ int tg_cli_run(int argc, char **argv)
   signal(SIGHUP, SIG_IGN); /* one that comes too early for a reload must not end the program */
   struct run run = {0};
   tg_service_begin(&run.service);
-  exit_code = tg_process_begin(&run.process, TG_ROLE_MANAGER, 0, script, -1);
+  exit_code = tg_process_begin(&run.process, TG_ROLE_MANAGER, 0, script, -1, false);
   if (exit_code == TG_EXIT_OK)
     exit_code = start(&run, script, watch);
   else

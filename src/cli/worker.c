@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/log_writer.h"
 #include "base/program.h"
+#include "shard/poison.h"
 #include "shard/stats.h"
 #include "worker/worker.h"
 
@@ -41,6 +42,14 @@ static void attach_stats(int fd)
     tg_log(TG_WARN, TG_NO_SHARD, "%s: this worker is missing from the metrics", error.message);
 }
 
+/* Likewise: loading may be its end. */
+static void attach_poison(int fd, int worker_id)
+{
+  struct tg_error error;
+  if (fd >= 0 && !tg_poison_attach(fd, worker_id, &error))
+    tg_log(TG_WARN, TG_NO_SHARD, "%s: what ends this worker may end the next one, too", error.message);
+}
+
 static void reconfigure(void *ctx, const struct tg_config *config) { tg_worker_reconfigure(ctx, config); }
 
 int tg_cli_worker(int argc, char **argv)
@@ -48,23 +57,27 @@ int tg_cli_worker(int argc, char **argv)
   tg_program_serves();
   follow_the_manager();
   tg_log_writer_start(STDERR_FILENO);
-  const char *id = "0", *fd = "3", *stats = "-1", *sources = "-1", *script = NULL;
+  const char *id = "0", *fd = "3", *stats = "-1", *poison = "-1", *sources = "-1", *script = NULL;
+  bool bare = false;
   const struct tg_cli_option options[] = {{"--id", NULL, &id},
                                           {"--fd", NULL, &fd},
                                           {"--stats", NULL, &stats},
+                                          {"--poison", NULL, &poison},
                                           {"--sources", NULL, &sources},
+                                          {"--bare", &bare, NULL},
                                           {NULL, NULL, NULL}};
   int exit_code;
   if (tg_cli_options(argc, argv, options, "tidegate worker: run by the manager, not by people\n", &script, 1,
                       &exit_code) < 0)
     return exit_code;
   keep_some_memory();
-  attach_stats(atoi(stats));
-
   int worker_id = atoi(id);
+  attach_stats(atoi(stats));
+  attach_poison(atoi(poison), worker_id);
+
   struct tg_process process;
   struct tg_worker *worker = NULL;
-  exit_code = tg_process_begin(&process, TG_ROLE_WORKER, worker_id, script, atoi(sources));
+  exit_code = tg_process_begin(&process, TG_ROLE_WORKER, worker_id, script, atoi(sources), bare);
   if (exit_code == TG_EXIT_OK) {
     struct tg_worker_options worker_options = {
         .loop = &process.loop,

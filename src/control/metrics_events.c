@@ -3,6 +3,7 @@
 
 #include "control/metrics.h"
 #include "delivery/outcome.h"
+#include "shard/poison.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -258,10 +259,10 @@ static void write_lua_states(struct tg_exposition *exposition, struct tg_manager
     tg_sample_uint(exposition, tg_load(&stats->lua_skipped));
   }
   tg_family(exposition, "tidegate_lua_methods_switched_off", "gauge",
-            "Overrides that failed too often and wait for a reload.");
+            "Functions of the script that failed, or ended their process, too often and wait for a reload.");
   TG_EACH_PAGE(manager, TG_MANAGER_ITSELF, worker, stats)
   {
-    int32_t count = atomic_load(&stats->lua_switched_off);
+    int count = atomic_load(&stats->lua_switched_off) + tg_poison_count_off(worker == TG_MANAGER_ITSELF);
     tg_label_process(exposition, worker);
     tg_sample_uint(exposition, count > 0 ? (uint64_t)count : 0);
   }
@@ -282,7 +283,7 @@ void tg_metrics_lua(struct tg_exposition *exposition, struct tg_manager *manager
     {
       for (int group = 0; group < TG_LUA_GROUP_COUNT; group++) {
         const struct tg_stats_lua *lua = &stats->lua[group];
-        if (tg_load(&lua->calls) == 0)
+        if (tg_load(&lua->calls) == 0 && tg_load(&lua->errors) == 0)
           continue;
         tg_label_process(exposition, worker);
         tg_label(exposition, "group", tg_lua_group_names[group]);

@@ -218,7 +218,7 @@ static void set_handlers(struct tg_delivery *delivery, const struct tg_strings *
 static bool script_delivers(const struct tg_delivery *delivery)
 {
   return tg_hooked(delivery->hooks, TG_METHOD_delivery_deliver) ||
-         tg_hooked(delivery->hooks, TG_METHOD_delivery_handle_queue);
+         tg_hooked(delivery->hooks, TG_METHOD_delivery_handle_queue) || delivery->hooks->away;
 }
 
 void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_config *config)

@@ -7,6 +7,8 @@ enum tg_outcome tg_outcome_of(long status, const char *error_code, tg_ms retry_a
   if (status == 0) {
     if (strcmp(error_code, "cancelled") == 0)
       return TG_OUTCOME_CANCELLED;
+    if (strcmp(error_code, "poison") == 0)
+      return TG_OUTCOME_REFUSED;
     bool wrong = strcmp(error_code, "tls") == 0 || strcmp(error_code, "bad_url") == 0;
     return wrong ? TG_OUTCOME_MISCONFIGURED : TG_OUTCOME_RETRY;
   }

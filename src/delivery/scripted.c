@@ -1,6 +1,7 @@
 #include "delivery/delivery_internal.h"
 
 #include "base/log.h"
+#include "shard/poison.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -195,6 +196,40 @@ static struct tg_call *begin(struct tg_lane *lane, bool is_deliver)
   return call;
 }
 
+/* Whether what is lent out, or some of it, has ended a process in there. */
+static bool is_poison(const struct tg_lane *lane)
+{
+  struct tg_poison_call call = {
+      .group = TG_LUA_delivery, .number = TG_METHOD_delivery_deliver, .shard_id = lane->shard_id};
+  const struct tg_queued *queued = lane->queue.head;
+  for (int i = 0; i < lane->in_flight; i++, queued = queued->next) {
+    if (queued->marker)
+      continue;
+    if (call.sequence == 0 || call.epoch != queued->epoch) {
+      if (tg_poison_has_event(&call, NULL))
+        return true;
+      call.epoch = queued->epoch;
+      call.sequence = queued->sequence;
+    }
+    call.last = queued->sequence;
+  }
+  return tg_poison_has_event(&call, NULL);
+}
+
+/* Until the one to blame stands alone. It goes to the bot; or to the dead letters,
+ * where there is none but the script. */
+static bool is_refused(struct tg_lane *lane)
+{
+  if (lane->in_flight == 1 && !lane->sending->is_script)
+    return false;
+  struct tg_call *call = begin(lane, true);
+  call->done = call->ok = true;
+  tg_fail(&call->response.error, "poison",
+          "it has ended the process in gateway.delivery:deliver, and there are no event_handler.urls");
+  uv_timer_start(&lane->retry, on_call, 0, 0);
+  return true;
+}
+
 bool tg_scripted_deliver(struct tg_lane *lane)
 {
   struct tg_hooks *hooks = lane->delivery->hooks;
@@ -205,6 +240,8 @@ bool tg_scripted_deliver(struct tg_lane *lane)
     uv_timer_start(&lane->retry, on_call, 0, 0);
     return true;
   }
+  if (__builtin_expect(is_poison(lane), 0))
+    return is_refused(lane);
   struct tg_event *events = tg_calloc((size_t)lane->in_flight, sizeof *events);
   char(*markers)[TG_MARKER_MAX] = tg_alloc((size_t)lane->in_flight * TG_MARKER_MAX);
   struct tg_queued *queued = lane->queue.head;

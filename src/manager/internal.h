@@ -10,6 +10,7 @@
  *   steady.c        the clock of all files of the state directory
  *   spawn.c         which shard starts when and where
  *   workers.c       worker processes: spawning, watching, restarting
+ *   deaths.c        ... what they died of, if the script was it
  *   messages.c      what workers say
  *   methods.c       gateway.manager: overrides and defaults
  *   arguments.c     what methods are given, and how they reply
@@ -317,6 +318,12 @@ void tg_worker_shoot(struct tg_managed_worker *worker, const char *why);
 void tg_workers_exit_default(struct tg_manager *manager, const json_t *args, tg_manager_reply *reply,
                              void *ctx);
 void tg_workers_free(struct tg_manager *manager);
+
+/* ---- deaths.c ---- */
+
+/* A process is gone: was it in the script? TG_POISON_MANAGER: the last manager.
+ * `guilty`: its end is known to be its own doing. */
+void tg_deaths_look(struct tg_manager *manager, int worker, bool guilty);
 
 /* ---- figures.c ---- */
 

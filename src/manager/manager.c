@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "manager/internal.h"
 #include "manager/lock.h"
+#include "shard/poison.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -30,6 +31,19 @@ static void init_timer(struct tg_manager *manager, uv_timer_t *timer)
   uv_timer_init(manager->loop, timer);
   timer->data = manager;
   manager->handles++;
+}
+
+/* Before any of the script runs: what was the end of the last manager is not to
+ * be that of this one. */
+static void open_poison(struct tg_manager *manager)
+{
+  const struct tg_reload *reload = &manager->options.reload;
+  struct tg_error error;
+  if (!tg_poison_open(manager->state_dir, &error))
+    tg_log(TG_WARN, TG_NO_SHARD, "%s: what of the script ends a process may end the next start, too",
+           error.message);
+  tg_poison_script(reload->sum ? reload->sum(reload->ctx) : 0);
+  tg_deaths_look(manager, TG_POISON_MANAGER, false);
 }
 
 struct tg_manager *tg_manager_new(const struct tg_manager_options *options, struct tg_error *error)
@@ -59,6 +73,7 @@ struct tg_manager *tg_manager_new(const struct tg_manager_options *options, stru
   init_timer(manager, &manager->gate_timer);
   init_timer(manager, &manager->send_timer);
   init_timer(manager, &manager->end_timer);
+  open_poison(manager);
   return manager;
 }
 
@@ -236,6 +251,8 @@ static void on_pulse(uv_timer_t *timer)
   tg_spawn_look(manager);
   tg_progress_draw(manager);
   tg_members_tick(manager, now);
+  if (manager->table)
+    tg_poison_tidy(manager->table);
   tg_figures_look(manager);
   tg_steady_look(&manager->steady);
   tg_log_tick();
@@ -280,6 +297,7 @@ void tg_manager_free(struct tg_manager *manager)
   tg_ledger_close(manager->ledger);
   tg_steady_end(&manager->steady);
   tg_shard_table_close(manager->table);
+  tg_poison_close();
   free(manager->script_path);
   free(manager->state_dir);
   close(manager->lock_fd);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/utf8.h"
 #include "manager/internal.h"
+#include "shard/poison.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -178,12 +179,15 @@ static void commit(struct tg_reload_run *run)
   run->committing = true;
   run->asked = 1;
   manager->generation = run->generation;
+  tg_poison_forgive();
   int index = 0;
   for (struct tg_managed_worker *worker; (worker = next_worker(run, &index, true));)
     ask_worker(run, worker, "COMMIT_RELOAD", on_committed);
   json_decref(manager->needs_restart);
   manager->needs_restart = json_array();
-  manager->options.reload.commit(manager->options.reload.ctx, run->generation); /* may reconfigure us */
+  const struct tg_reload *reload = &manager->options.reload;
+  reload->commit(reload->ctx, run->generation); /* may reconfigure us */
+  tg_poison_script(reload->sum ? reload->sum(reload->ctx) : 0);
   manager->reloads.done++;
   tg_log_with(TG_INFO, TG_NO_SHARD,
               TG_WITH(TG_NUMBER(GENERATION, run->generation), TG_NUMBER(DURATION, tg_now() - run->began)),

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/timer.h"
 #include "manager/internal.h"
+#include "shard/poison.h"
 
 #include <stdlib.h>
 
@@ -49,6 +50,7 @@ static void finish(struct tg_manager *manager)
     forget_sessions(manager); /* those of workers that could not do it themselves */
   for (int i = 0; i < tg_manager_shard_count(manager); i++)
     atomic_store(&tg_shard_table_row(manager->table, manager->shards[i].id)->state, TG_SHARD_OFFLINE);
+  tg_poison_forgive(); /* who stops and starts it looks after the script */
   uv_timer_stop(&manager->pulse);
   manager->options.on_exit(manager->options.ctx, manager->exit_code);
 }

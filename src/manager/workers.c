@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/timer.h"
 #include "manager/internal.h"
+#include "shard/poison.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -16,7 +17,8 @@
 enum {
   WORKER_FD = 3,
   STATS_FD = 4,
-  SOURCES_FD = 5,
+  POISON_FD = 5,
+  SOURCES_FD = 6,
   RESTART_BASE = 250, /* ms, doubling */
   RESTART_CAP = 30000,
   HEALTHY = 60000,       /* ms up until earlier failures are forgiven */
@@ -96,6 +98,7 @@ static void mourn(struct tg_managed_worker *worker, int64_t status, int number)
                       TG_TEXT_IF(number != 0, SCRIPT, manager->script_path),
                       TG_NUMBER(SHARDS, count_shards(worker))),
               "a worker has ended; its shards go on when it is back");
+  tg_deaths_look(manager, worker->id, worker->shot_for || number != SIGKILL);
   if (worker->ready_at && tg_now() - worker->ready_at >= tg_patience(HEALTHY))
     worker->failures = 0;
   worker->failures++;
@@ -169,37 +172,59 @@ void tg_workers_exit_default(struct tg_manager *manager, const json_t *list, tg_
 
 /* ---- spawning ---- */
 
+static uv_stdio_container_t inherited(int fd)
+{
+  if (fd < 0)
+    return (uv_stdio_container_t){.flags = UV_IGNORE};
+  return (uv_stdio_container_t){.flags = UV_INHERIT_FD, .data.fd = fd};
+}
+
+struct words {
+  const char *at[20];
+  int count;
+};
+
+static void add(struct words *words, const char *option, const char *value)
+{
+  words->at[words->count++] = option;
+  if (value)
+    words->at[words->count++] = value;
+}
+
 static int spawn_process(struct tg_managed_worker *worker, int fd, int sources)
 {
-  char id[16], number[16], stats_number[16], sources_number[16];
+  char id[16], numbers[SOURCES_FD + 1][4];
+  int poison = tg_poison_fd();
   snprintf(id, sizeof id, "%d", worker->id);
-  snprintf(number, sizeof number, "%d", WORKER_FD);
-  snprintf(stats_number, sizeof stats_number, "%d", STATS_FD);
-  snprintf(sources_number, sizeof sources_number, "%d", SOURCES_FD);
-  const char *args[13] = {"tidegate", "worker", "--id", id, "--fd", number, "--stats", stats_number};
-  int count = 8;
-  if (sources >= 0) {
-    args[count++] = "--sources";
-    args[count++] = sources_number;
-  }
-  if (worker->manager->script_path) {
-    args[count++] = "--";
-    args[count++] = worker->manager->script_path;
-  }
+  for (int i = WORKER_FD; i <= SOURCES_FD; i++)
+    snprintf(numbers[i], sizeof numbers[i], "%d", i);
+  struct words words = {{"tidegate", "worker"}, 2};
+  add(&words, "--id", id);
+  add(&words, "--fd", numbers[WORKER_FD]);
+  add(&words, "--stats", numbers[STATS_FD]);
+  if (poison >= 0)
+    add(&words, "--poison", numbers[POISON_FD]);
+  if (sources >= 0)
+    add(&words, "--sources", numbers[SOURCES_FD]);
+  if (tg_poison_load_is_off() && sources >= 0)
+    add(&words, "--bare", NULL);
+  if (worker->manager->script_path)
+    add(&words, "--", worker->manager->script_path);
   uv_stdio_container_t stdio[] = {
       {.flags = UV_IGNORE},
-      {.flags = UV_INHERIT_FD, .data.fd = STDOUT_FILENO},
-      {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
-      [WORKER_FD] = {.flags = UV_INHERIT_FD, .data.fd = fd},
-      [STATS_FD] = {.flags = UV_INHERIT_FD, .data.fd = worker->stats_fd},
-      [SOURCES_FD] = {.flags = UV_INHERIT_FD, .data.fd = sources},
+      inherited(STDOUT_FILENO),
+      inherited(STDERR_FILENO),
+      [WORKER_FD] = inherited(fd),
+      [STATS_FD] = inherited(worker->stats_fd),
+      [POISON_FD] = inherited(poison),
+      [SOURCES_FD] = inherited(sources),
   };
   uv_process_options_t options = {
       .file = "/proc/self/exe", /* this binary, even if its file was replaced meanwhile */
-      .args = (char **)args,
+      .args = (char **)words.at,
       .exit_cb = on_exit_of_process,
       .stdio = stdio,
-      .stdio_count = sources >= 0 ? SOURCES_FD + 1 : STATS_FD + 1,
+      .stdio_count = SOURCES_FD + 1,
   };
   uv_process_t *process = tg_calloc(1, sizeof *process);
   process->data = worker;
@@ -232,6 +257,7 @@ static void spawn(struct tg_managed_worker *worker)
     not_spawned(worker, error.message);
     return;
   }
+  tg_deaths_look(manager, worker->id, false); /* of the last gateway, or while it stopped */
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
     not_spawned(worker, strerror(errno));
     return;
@@ -282,6 +308,8 @@ void tg_workers_start(struct tg_manager *manager)
     if (worker->wanted)
       spawn(worker);
   }
+  for (int i = manager->worker_count; i < TG_MAX_WORKERS; i++)
+    tg_deaths_look(manager, i, false); /* there were more */
 }
 
 /* ---- watching ---- */

@@ -62,6 +62,7 @@ static int l_configure(lua_State *L)
   if (tg_state_take_config(state, *box, config, &problems)) {
     tg_problems_free(&problems);
     state->configured = true;
+    state->given = json_incref(*box);
     tg_state_set_paths(L, state->script->path, &config->rocks_trees);
     return 0;
   }

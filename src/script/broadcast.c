@@ -47,10 +47,12 @@ static int push_listener(lua_State *L, void *ctx)
 static void run_listeners(struct tg_state *state, const struct tg_broadcast *broadcast)
 {
   struct delivery run = {.broadcast = broadcast, .listener = state->listeners};
+  struct tg_poison_call call = {.group = TG_LUA_broadcast, .shard_id = TG_NO_SHARD};
   state->walking++;
   for (; run.listener; run.listener = run.listener->next) {
     const struct tg_subscription *subscription = run.listener->subscription;
-    if (run.listener->removed || strcmp(subscription->topic, broadcast->topic) != 0)
+    if (run.listener->removed || strcmp(subscription->topic, broadcast->topic) != 0 ||
+        tg_poison_skips(&call, subscription->where))
       continue;
     struct tg_thread_options options = {.group = TG_LUA_broadcast,
                                         .what = "gateway.on_broadcast",

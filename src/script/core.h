@@ -44,6 +44,7 @@
   X(shard_handle_packet)                                                                                     \
   X(shard_request_identify)                                                                                  \
   X(shard_decompressed)                                                                                      \
+  X(shard_packet_event)                                                                                      \
   X(shard_presence)                                                                                          \
   X(shard_send)                                                                                              \
   X(worker_shard)                                                                                            \

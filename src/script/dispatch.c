@@ -15,6 +15,7 @@
 struct filtering {
   struct tg_state *state;
   struct tg_event *event;
+  struct tg_poison_call call;
   struct tg_subscriber *filter; /* the next to ask; the one that failed */
   bool drop, replaced;
 };
@@ -76,10 +77,13 @@ static int run_filters(lua_State *L, void *ctx)
   struct filtering *run = ctx;
   tg_push_event(L, run->event);
   for (; run->filter && !run->drop; run->filter = run->filter->next) {
-    if (run->filter->removed || run->filter->subscription->ref == LUA_NOREF)
+    const struct tg_subscription *subscription = run->filter->subscription;
+    if (run->filter->removed || subscription->ref == LUA_NOREF ||
+        tg_poison_skips(&run->call, subscription->where))
       continue;
-    run->state->memory.owner = run->filter->subscription->owner;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, run->filter->subscription->ref);
+    tg_poison_at(subscription->where);
+    run->state->memory.owner = subscription->owner;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, subscription->ref);
     lua_pushvalue(L, 1);
     lua_call(L, 1, 1);
     take_verdict(L, run);
@@ -94,12 +98,18 @@ enum tg_verdict tg_run_filters(struct tg_script *script, struct tg_event *event)
   struct tg_state *state = script->state;
   if (!state || event->type >= TG_WANT_SIZE)
     return TG_PASS;
-  struct filtering run = {.state = state, .event = event, .filter = state->filters[event->type]};
+  struct filtering run = {.state = state,
+                          .event = event,
+                          .call = tg_call_for(event, TG_LUA_filter),
+                          .filter = state->filters[event->type]};
   int events = state->live_events, shard_before = state->shard_id;
   state->shard_id = event->shard_id;
   state->walking++;
   while (run.filter && !run.drop) {
-    if (!tg_protect_call(state, TG_LUA_filter, "a filter", TG_BUDGET_INLINE, run_filters, &run)) {
+    tg_poison_enter(&run.call, NULL);
+    bool ran = tg_protect_call(state, TG_LUA_filter, "a filter", TG_BUDGET_INLINE, run_filters, &run);
+    tg_poison_leave();
+    if (!ran) {
       char what[160];
       snprintf(what, sizeof what, "filter of %.*s (%s)", (int)event->name.length, event->name.at,
                run.filter->subscription->where);
@@ -197,10 +207,11 @@ void tg_run_handlers(struct tg_script *script, struct tg_shard *shard, struct tg
   if (!state || event->type >= TG_WANT_SIZE)
     return;
   struct dispatch run = {.state = state, .shard = shard, .event = event};
+  struct tg_poison_call call = tg_call_for(event, TG_LUA_handler);
   struct tg_kept *kept = NULL;
   begin_dispatch(&run);
   for (struct tg_subscriber *handler = state->handlers[event->type]; handler; handler = handler->next) {
-    if (handler->removed)
+    if (handler->removed || tg_poison_skips(&call, handler->subscription->where))
       continue;
     struct tg_line *line = tg_waiting_line(state, handler, event);
     if (line)
@@ -248,15 +259,17 @@ void tg_run_life_on(struct tg_state *state, enum tg_life what, struct tg_shard *
   struct life run = {state, shard, details, state->life[what]};
   int shard_id = shard ? state->script->core->shard_id(shard) : TG_NO_SHARD;
   state->walking++;
+  struct tg_poison_call call = {.group = TG_LUA_life_cycle, .number = (uint8_t)what, .shard_id = shard_id};
   for (; run.handler; run.handler = run.handler->next) {
-    if (run.handler->removed)
+    if (run.handler->removed || tg_poison_skips(&call, run.handler->subscription->where))
       continue;
     struct tg_thread_options options = {.group = TG_LUA_life_cycle,
                                         .what = tg_life_names[what],
                                         .outlives = outlives,
                                         .where = run.handler->subscription->where,
                                         .owner = run.handler->subscription->owner,
-                                        .shard_id = shard_id};
+                                        .shard_id = shard_id,
+                                        .call = call};
     tg_thread_start(state, &options, push_life, &run);
   }
   state->walking--;

@@ -239,15 +239,56 @@ static int shard_of(const struct tg_core *core, const struct tg_value *args, int
   return TG_NO_SHARD;
 }
 
+/* A shard's methods are told of what it is handling right now. */
+static bool sees_packet(enum tg_method method)
+{
+  return method == TG_METHOD_shard_handle_packet || method == TG_METHOD_shard_decompress_packet;
+}
+
+/* The first of them, and the last one of its session. */
+static void add_events(struct tg_poison_call *call, const struct tg_event *events, int count)
+{
+  for (int i = 0; i < count; i++) {
+    if (events[i].marker)
+      continue;
+    if (call->sequence == 0)
+      *call = tg_call_for(&events[i], TG_LUA_delivery);
+    else if (events[i].epoch == call->epoch)
+      call->last = events[i].sequence;
+  }
+}
+
+static struct tg_poison_call note_on(const struct tg_core *core, enum tg_method method,
+                                     const struct tg_value *args, int count)
+{
+  struct tg_poison_call call = {.shard_id = shard_of(core, args, count)};
+  for (int i = 0; i < count; i++) {
+    if (args[i].kind == TG_EVENT)
+      call = tg_call_for(args[i].event, tg_methods[method].group);
+    if (args[i].kind == TG_EVENTS)
+      add_events(&call, args[i].events.at, args[i].events.count);
+  }
+  if (sees_packet(method) && core->shard_packet_event(args[0].shard, &call.epoch, &call.sequence, &call.type))
+    call.last = call.sequence;
+  call.group = (uint8_t)tg_methods[method].group;
+  call.number = (uint8_t)method;
+  return call;
+}
+
 static bool hook_call(struct tg_script *script, enum tg_method method, const struct tg_value *args, int count,
                       enum tg_value_kind expected, struct tg_value *result)
 {
   struct tg_state *state = script->state;
   struct call call = {state, method, args, count, expected, result, TG_TAKEN_NOTHING};
+  struct tg_poison_call noted = note_on(script->core, method, args, count);
+  if (tg_poison_skips(&noted, NULL))
+    return false;
   int events = state->live_events, shard_before = state->shard_id;
-  int shard_id = state->shard_id = shard_of(script->core, args, count);
+  int shard_id = state->shard_id = noted.shard_id;
+  tg_poison_enter(&noted, state->override[method].where);
   bool ran = tg_protect_call(state, tg_methods[method].group, tg_methods[method].full, TG_BUDGET_INLINE,
                              run_call, &call);
+  tg_poison_leave();
   state->live_events = events;
   state->shard_id = shard_before;
   if (!ran || call.taken == TG_TAKEN_WRONG) {
@@ -331,13 +372,21 @@ static void hook_start(struct tg_script *script, enum tg_method method, const st
                        int count, enum tg_value_kind expected, tg_hook_reply *reply, void *ctx)
 {
   struct tg_state *state = script->state;
+  struct tg_poison_call noted = note_on(script->core, method, args, count);
+  if (tg_poison_skips(&noted, NULL)) {
+    struct tg_value none = {.kind = TG_NIL};
+    reply(ctx, false, &none);
+    return;
+  }
   struct started *started = tg_calloc(1, sizeof *started);
-  *started = (struct started){method, shard_of(script->core, args, count), expected, reply, ctx};
+  *started = (struct started){method, noted.shard_id, expected, reply, ctx};
   struct call call = {state, method, args, count, expected, NULL, TG_TAKEN_NOTHING};
   struct tg_thread_options options = {.group = tg_methods[method].group,
                                       .what = tg_methods[method].full,
+                                      .where = state->override[method].where,
                                       .owner = state->override[method].owner,
                                       .shard_id = started->shard_id,
+                                      .call = noted,
                                       .done = on_method_done,
                                       .ctx = started};
   int events = state->live_events;
@@ -397,6 +446,7 @@ void tg_hooks_fill_life(struct tg_state *state, enum tg_life life)
 
 void tg_hooks_fill(struct tg_script *script)
 {
+  script->hooks.away = script->state && script->state->bare_delivers;
   memset(script->hooks.method, 0, sizeof script->hooks.method);
   memset(script->hooks.want, 0, sizeof script->hooks.want);
   memset(script->hooks.want_life, 0, sizeof script->hooks.want_life);

@@ -27,6 +27,7 @@ static uint32_t add_owner(struct tg_memory *memory, enum tg_lua_group group, con
   struct tg_owner *owner = &memory->owners[index];
   *owner = (struct tg_owner){.group = group, .what = what, .line = line};
   snprintf(owner->source, sizeof owner->source, "%s", source);
+  snprintf(owner->where, sizeof owner->where, line > 0 ? "%s:%d" : "%s", source, line);
   return index;
 }
 
@@ -57,10 +58,8 @@ static void describe_owner(const struct tg_owner *owner, struct tg_buf *text)
   char bytes[TG_HUMAN_SIZE];
   tg_human_bytes(owner->bytes, bytes, sizeof bytes);
   tg_buf_printf(text, "%s%s", text->length > 0 ? ", " : "", owner->what);
-  if (owner->source[0] && owner->line > 0)
-    tg_buf_printf(text, " (%s:%d)", owner->source, owner->line);
-  else if (owner->source[0])
-    tg_buf_printf(text, " (%s)", owner->source);
+  if (owner->source[0])
+    tg_buf_printf(text, " (%s)", owner->where);
   tg_buf_printf(text, " %s", bytes);
 }
 

@@ -19,6 +19,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "shard/poison.h"
 #include "shard/stats.h"
 
 #include <lua.h>
@@ -41,6 +42,7 @@ struct tg_owner {
   const char *what; /* "gateway.on", static */
   char source[64];  /* "bot.lua"; "": nowhere in particular */
   int line;
+  char where[TG_WHERE_SIZE]; /* "bot.lua:12" */
   size_t bytes; /* in use now */
 };
 

@@ -101,6 +101,7 @@ static struct tg_state *build_anew(const struct tg_state *old, bool with_values,
     return NULL;
   size_t most = state->memory.used + old->memory.limit / SHARE;
   tg_sources_copy(&state->sources, &old->sources);
+  state->bare = old->bare;
   if (with_values && !tg_state_show_values((struct tg_state *)old, state, most)) {
     tg_state_free(state);
     tg_log(

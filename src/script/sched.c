@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { POOL = 64 };
 
@@ -103,7 +104,7 @@ static void abandon(struct tg_wait *wait)
 void tg_thread_tell(struct tg_thread *thread)
 {
   char what[160];
-  snprintf(what, sizeof what, thread->where ? "%s (%s)" : "%s", thread->what, thread->where);
+  snprintf(what, sizeof what, thread->where[0] ? "%s (%s)" : "%s", thread->what, thread->where);
   tg_fault_log(thread->state, thread->group, thread->shard_id, what, "it has ended");
 }
 
@@ -123,7 +124,9 @@ static void end(struct tg_thread *thread, bool ok)
 /* True: it waits. */
 static bool run(struct tg_thread *thread, int arguments)
 {
+  tg_poison_enter(&thread->call, thread->where);
   int status = tg_resume(thread, arguments);
+  tg_poison_leave();
   if (status != LUA_YIELD) {
     end(thread, status == 0);
     return false;
@@ -143,13 +146,17 @@ static bool run(struct tg_thread *thread, int arguments)
   return false;
 }
 
+static void set_where(struct tg_thread *thread, const char *where)
+{
+  if (where)
+    memcpy(thread->where, where, sizeof thread->where);
+}
+
 static void not_started(struct tg_state *state, const struct tg_thread_options *options)
 {
-  struct tg_thread nobody = {.state = state,
-                             .group = options->group,
-                             .what = options->what,
-                             .where = options->where,
-                             .shard_id = options->shard_id};
+  struct tg_thread nobody = {
+      .state = state, .group = options->group, .what = options->what, .shard_id = options->shard_id};
+  set_where(&nobody, options->where);
   if (options->done)
     options->done(&nobody, options->ctx, false, 0);
   else
@@ -170,9 +177,12 @@ bool tg_thread_start(struct tg_state *state, const struct tg_thread_options *opt
   tg_count(&state->script->stats->lua[options->group].calls);
   thread->group = options->group;
   thread->what = options->what;
-  thread->where = options->where;
+  set_where(thread, options->where);
   thread->owner = options->owner;
   thread->shard_id = options->shard_id;
+  thread->call = options->call;
+  thread->call.group = (uint8_t)options->group;
+  thread->call.shard_id = options->shard_id;
   thread->outlives = options->outlives;
   thread->done = options->done;
   thread->ctx = options->ctx;

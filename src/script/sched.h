@@ -40,9 +40,10 @@ struct tg_thread {
   int ref;
   enum tg_lua_group group;
   const char *what;  /* static text */
-  const char *where; /* "bot.lua:12", or NULL */
+  char where[TG_WHERE_SIZE]; /* "bot.lua:12", or "" */
   uint32_t owner;   /* of what it allocates */
   int shard_id;     /* for the log; TG_NO_SHARD */
+  struct tg_poison_call call; /* noted while it runs */
   struct tg_wait *wait;
   struct tg_wait *starting; /* made by the C function that runs now */
   int results;              /* what it returns when its wait ended before it began */
@@ -56,9 +57,10 @@ struct tg_thread {
 
 struct tg_thread_options {
   enum tg_lua_group group;
-  const char *what, *where;
+  const char *what, *where; /* `where` has TG_WHERE_SIZE bytes, or is NULL */
   uint32_t owner; /* memory.h */
   int shard_id;
+  struct tg_poison_call call; /* its group and shard are those above */
   bool outlives;
   tg_thread_done *done; /* NULL: an error is logged, results are dropped */
   void *ctx;

@@ -28,6 +28,7 @@ bool tg_script_load(struct tg_script *script, const char *path, char **problem)
   if (!state)
     return false;
   state->sources = script->given;
+  state->bare = script->bare;
   script->given = (struct tg_sources){0};
   if (!tg_state_load(state, problem)) {
     tg_state_free(state);
@@ -40,8 +41,14 @@ bool tg_script_load(struct tg_script *script, const char *path, char **problem)
   state->phase = TG_STATE_LIVE;
   tg_watchdog_set_patience(state->config->script.kill_after / 2);
   tg_hooks_fill(script);
+  if (state->bare)
+    tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_TEXT(SCRIPT, script->path)),
+                "the script is not run, since it ends workers as it loads: what it configures holds, "
+                "everything else goes by the defaults until the next reload");
   return true;
 }
+
+void tg_script_go_without(struct tg_script *script) { script->bare = true; }
 
 void tg_script_started(struct tg_script *script)
 {
@@ -134,11 +141,20 @@ void tg_script_give_sources(struct tg_script *script, int fd)
     tg_log(TG_WARN, TG_NO_SHARD, "the manager's copy of the script cannot be read; it is read from disk");
 }
 
+uint64_t tg_script_sum(const struct tg_script *script) { return script->state ? script->state->sum : 0; }
+
 int tg_script_sources(const struct tg_script *script)
 {
   if (!script->path || !script->state)
     return -1;
-  int fd = tg_sources_to_fd(&script->state->sources);
+  const struct tg_state *state = script->state;
+  bool delivers = state->override[TG_METHOD_delivery_deliver].ref != LUA_NOREF ||
+                  state->override[TG_METHOD_delivery_handle_queue].ref != LUA_NOREF;
+  json_t *settings = json_pack("{s:b, s:O*}", "delivers", delivers, "configuration", state->given);
+  char *text = json_dumps(settings, JSON_COMPACT);
+  json_decref(settings);
+  int fd = tg_sources_to_fd(&state->sources, text ? text : "{}");
+  free(text);
   if (fd < 0)
     tg_log(TG_WARN, TG_NO_SHARD, "no copy of the script can be made for a worker (%s): it reads from disk",
            strerror(errno));

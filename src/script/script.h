@@ -40,6 +40,10 @@ void tg_script_free(struct tg_script *script);
  * made. What the load finds there is not read from disk. Closes it. */
 void tg_script_give_sources(struct tg_script *script, int fd);
 
+/* Before the load: nothing of the script is run. Its configuration is that of
+ * those sources. Until a reload, that is. */
+void tg_script_go_without(struct tg_script *script);
+
 /* Runs the script (NULL: no script, only the environment configures) and
  * checks its configuration. False: `*problem` (malloc) says all that is wrong,
  * with traceback or one line a key. */
@@ -69,6 +73,9 @@ int tg_script_generation(const struct tg_script *script);
 int tg_script_sources(const struct tg_script *script); /* of the live one; -1: none */
 json_t *tg_script_files(const struct tg_script *script);
 void tg_script_note_files(struct tg_script *script, int generation, const json_t *files);
+
+/* Of the files that the live generation was read from. 0: there is none. */
+uint64_t tg_script_sum(const struct tg_script *script);
 
 /* A file of the newest generation that is another one on disk by now; NULL:
  * none. `*sum` changes whenever any of its files does. */

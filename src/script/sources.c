@@ -122,6 +122,19 @@ const char *tg_sources_changed(const struct tg_sources *sources, uint64_t *sum)
   return changed;
 }
 
+uint64_t tg_sources_sum(const struct tg_sources *sources)
+{
+  uint64_t sum = 0;
+  for (int i = 0; i < sources->count; i++) {
+    const struct tg_source *source = &sources->items[i];
+    for (const char *at = source->path; *at; at++)
+      sum = mix(sum, (unsigned char)*at);
+    for (size_t k = 0; k < source->length; k++)
+      sum = mix(sum, (unsigned char)source->bytes[k]);
+  }
+  return sum;
+}
+
 /* ---- from the manager to a worker: path, NUL, length, bytes; again and again ---- */
 
 static bool write_all(int fd, const char *bytes, size_t length)
@@ -138,16 +151,20 @@ static bool write_all(int fd, const char *bytes, size_t length)
   return true;
 }
 
-int tg_sources_to_fd(const struct tg_sources *sources)
+static void put(struct tg_buf *all, const char *path, const char *bytes, uint64_t length)
+{
+  tg_buf_append(all, path, strlen(path) + 1);
+  tg_buf_append(all, &length, sizeof length);
+  tg_buf_append(all, bytes, length);
+}
+
+int tg_sources_to_fd(const struct tg_sources *sources, const char *settings)
 {
   struct tg_buf all = {0};
-  for (int i = 0; i < sources->count; i++) {
-    const struct tg_source *source = &sources->items[i];
-    uint64_t length = source->length;
-    tg_buf_append(&all, source->path, strlen(source->path) + 1);
-    tg_buf_append(&all, &length, sizeof length);
-    tg_buf_append(&all, source->bytes, source->length);
-  }
+  for (int i = 0; i < sources->count; i++)
+    if (strcmp(sources->items[i].path, TG_SOURCE_SETTINGS) != 0)
+      put(&all, sources->items[i].path, sources->items[i].bytes, sources->items[i].length);
+  put(&all, TG_SOURCE_SETTINGS, settings, strlen(settings));
   int fd = memfd_create("tidegate-sources", MFD_CLOEXEC);
   if (fd >= 0 && (!write_all(fd, all.data, all.length) || lseek(fd, 0, SEEK_SET) != 0)) {
     int why = errno;

@@ -41,12 +41,15 @@ void tg_sources_free(struct tg_sources *sources);
 /* `to` is empty. */
 void tg_sources_copy(struct tg_sources *to, const struct tg_sources *from);
 
-/* A new file in memory that tg_sources_take_fd() can read in another process.
- * -1: errno says why not. */
-int tg_sources_to_fd(const struct tg_sources *sources);
+/* A new file in memory that tg_sources_take_fd() can read in another process; it
+ * finds `settings` under TG_SOURCE_SETTINGS. -1: errno says why not. */
+int tg_sources_to_fd(const struct tg_sources *sources, const char *settings);
+#define TG_SOURCE_SETTINGS "(settings)"
 
 /* Adds what is in the file, and closes it. False: it cannot be read. */
 bool tg_sources_take_fd(struct tg_sources *sources, int fd);
+
+uint64_t tg_sources_sum(const struct tg_sources *sources);
 
 /* The first file that is another one on disk now; NULL: none. Files that are
  * not there at all count as unchanged: editors replace them. `*sum` changes

@@ -182,6 +182,7 @@ void tg_state_free(struct tg_state *state)
     tg_config_free(state->config);
     free(state->config);
   }
+  json_decref(state->given);
   tg_buf_free(&state->scratch);
   tg_buf_free(&state->out);
   tg_sources_free(&state->sources);
@@ -256,6 +257,16 @@ static int run_script(lua_State *L, void *ctx)
   return 0;
 }
 
+/* What the script configures in the manager, which does run it. */
+static void take_settings(struct tg_state *state)
+{
+  const struct tg_source *source = tg_sources_find(&state->sources, TG_SOURCE_SETTINGS);
+  json_t *settings = source ? json_loadb(source->bytes, source->length, 0, NULL) : NULL;
+  state->given = json_incref(json_object_get(settings, "configuration"));
+  state->bare_delivers = json_is_true(json_object_get(settings, "delivers"));
+  json_decref(settings);
+}
+
 static bool settle_config(struct tg_state *state, char **problem)
 {
   if (state->config)
@@ -263,7 +274,7 @@ static bool settle_config(struct tg_state *state, char **problem)
   struct tg_problems problems = {0};
   struct tg_buf text = {0};
   struct tg_config *config = tg_calloc(1, sizeof *config);
-  if (!tg_state_take_config(state, NULL, config, &problems)) {
+  if (!tg_state_take_config(state, state->given, config, &problems)) {
     free(config);
     tg_buf_puts(&text, state->script->path
                            ? "the script calls no gateway.configure, and the environment says:"
@@ -278,12 +289,23 @@ static bool settle_config(struct tg_state *state, char **problem)
   return true;
 }
 
+static bool run(struct tg_state *state, struct loading *loading)
+{
+  struct tg_poison_call call = {
+      .group = TG_LUA_load, .number = state->script->state != NULL, .shard_id = TG_NO_SHARD};
+  tg_poison_enter(&call, NULL);
+  bool ran = tg_protect_call(state, TG_LUA_load, "the top level of the script", TG_BUDGET_LOAD, run_script,
+                             loading);
+  tg_poison_leave();
+  return ran;
+}
+
 bool tg_state_load(struct tg_state *state, char **problem)
 {
   struct loading loading = {state, NULL};
-  bool ran = !state->script->path ||
-             tg_protect_call(state, TG_LUA_load, "the top level of the script", TG_BUDGET_LOAD,
-                             run_script, &loading);
+  if (state->bare)
+    take_settings(state);
+  bool ran = !state->script->path || state->bare || run(state, &loading);
   if (!ran || loading.problem) {
     tg_count(&state->script->stats->lua[TG_LUA_load].errors);
     *problem = ran ? loading.problem : tg_strdup(state->error);
@@ -295,6 +317,7 @@ bool tg_state_load(struct tg_state *state, char **problem)
   }
   if (!settle_config(state, problem) || !tg_memory_suffices(state, problem))
     return false;
+  state->sum = tg_sources_sum(&state->sources);
   if (state->compiled)
     luaJIT_setmode(state->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_ON);
   state->phase = TG_STATE_PREPARED;

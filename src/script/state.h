@@ -24,11 +24,13 @@
 #include "base/buf.h"
 #include "base/config.h"
 #include "base/hooks.h"
+#include "proto/event.h"
 #include "script/alarm.h"
 #include "script/core.h"
 #include "script/memory.h"
 #include "script/script.h"
 #include "script/sources.h"
+#include "shard/poison.h"
 #include "shard/stats.h"
 
 #include <lauxlib.h>
@@ -69,6 +71,7 @@ struct tg_script {
   } waiting; /* for handlers of gateway.on */
 
   struct tg_sources given; /* for the first load */
+  bool bare;               /* ... which runs nothing */
   struct tg_sources tried; /* of a generation that did not come to life; empty after a commit */
 
   struct tg_http *http;
@@ -107,7 +110,7 @@ struct tg_override {
   bool off; /* failed too often */
   tg_ms errors[TG_ERRORS_TO_SWITCH_OFF]; /* ring of the times of the last errors */
   int next_error;
-  char where[80]; /* "bot.lua:12" */
+  char where[TG_WHERE_SIZE]; /* "bot.lua:12" */
 };
 
 enum tg_order { TG_UNORDERED, TG_BY_SHARD, TG_BY_GUILD };
@@ -140,7 +143,7 @@ struct tg_subscription {
   int concurrency; /* how often at once; 0: the default */
   char *topic; /* of gateway.on_broadcast; else NULL */
   bool removed;
-  char where[80];
+  char where[TG_WHERE_SIZE];
 };
 
 /* At the bottom of the main coroutine's stack, for calls from the loop. */
@@ -166,7 +169,11 @@ struct tg_state {
   lua_State *now; /* where Lua last called C: nested calls go on from there */
 
   struct tg_config *config;
+  json_t *given; /* to gateway.configure; NULL: nothing */
   bool configured, configure_failed;
+  bool bare;          /* nothing of the script is run ... */
+  bool bare_delivers; /* ... which would take events */
+  uint64_t sum;       /* of its sources, as far as it has read them itself */
   bool compiled; /* the JIT compiler is on, once loaded */
 
   struct tg_memory memory;
@@ -301,6 +308,17 @@ bool tg_protect_results(struct tg_state *state, tg_body *body, void *ctx, lua_St
 int tg_resume(struct tg_thread *thread, int arguments);
 
 int tg_trampoline(lua_State *L);
+
+/* The note on a call for that event. */
+static inline struct tg_poison_call tg_call_for(const struct tg_event *event, enum tg_lua_group group)
+{
+  return (struct tg_poison_call){.group = (uint8_t)group,
+                                 .type = event->type,
+                                 .shard_id = event->shard_id,
+                                 .epoch = event->epoch,
+                                 .sequence = event->sequence,
+                                 .last = event->sequence};
+}
 
 /* ---- traceback.c ---- */
 

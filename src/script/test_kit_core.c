@@ -120,6 +120,13 @@ static struct tg_span shard_decompressed(const struct tg_shard *shard)
   return (struct tg_span){0};
 }
 
+static bool shard_packet_event(const struct tg_shard *shard, uint64_t *epoch, uint64_t *sequence,
+                               uint16_t *type)
+{
+  (void)shard, (void)epoch, (void)sequence, (void)type;
+  return false;
+}
+
 static void shard_request_identify(struct tg_shard *shard, void (*done)(void *ctx, bool allowed), void *ctx)
 {
   struct tg_error error;

@@ -5,6 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Functions of one place of the script are one hook, by whatever they are called. */
+static bool ends_processes(const char *where)
+{
+  struct tg_poison_call call = {.group = TG_LUA_timer, .shard_id = TG_NO_SHARD};
+  return tg_poison_skips(&call, where);
+}
+
 /* ---- spawn: functions that start in the next loop turn ---- */
 
 struct tg_job {
@@ -37,7 +44,8 @@ static void run_jobs(void *ctx)
     struct tg_job *next = job->next;
     struct tg_thread_options options = {
         .group = TG_LUA_timer, .what = "gateway.spawn", .owner = job->owner, .shard_id = TG_NO_SHARD};
-    if (state->phase == TG_STATE_LIVE)
+    options.where = state->memory.owners[job->owner].where;
+    if (state->phase == TG_STATE_LIVE && !ends_processes(options.where))
       tg_thread_start(state, &options, push_job, job);
     luaL_unref(state->L, LUA_REGISTRYINDEX, job->ref);
     free(job);
@@ -196,10 +204,15 @@ static void on_timer(void *ctx)
   struct tg_timer *timer = ctx;
   struct tg_thread_options options = {.group = TG_LUA_timer,
                                       .what = name_of(timer->repeats),
+                                      .where = timer->state->memory.owners[timer->owner].where,
                                       .owner = timer->owner,
                                       .shard_id = TG_NO_SHARD,
                                       .done = on_timer_done,
                                       .ctx = timer};
+  if (ends_processes(options.where)) {
+    free_timer(timer);
+    return;
+  }
   timer->running = true;
   tg_thread_start(timer->state, &options, push_timer_function, timer);
 }

@@ -235,6 +235,7 @@ bool tg_waiting_start(struct tg_state *state, struct tg_line *line, const struct
                                       .where = subscription->where,
                                       .owner = subscription->owner,
                                       .shard_id = event->shard_id,
+                                      .call = tg_call_for(event, TG_LUA_handler),
                                       .done = on_done,
                                       .ctx = line};
   line->busy = subscription->order != TG_UNORDERED;

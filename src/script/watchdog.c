@@ -69,7 +69,7 @@ static void add(char *out, size_t size, const char *text)
 /* Where the function that runs was written; NULL: not known. */
 static const char *where_of(const struct tg_state *state)
 {
-  if (state->running && state->running->where)
+  if (state->running && state->running->where[0])
     return state->running->where;
   for (int i = 0; state->what && i < TG_METHOD_COUNT; i++) {
     if (state->what == tg_methods[i].full && state->override[i].where[0])

@@ -103,6 +103,10 @@ void tg_shard_request_identify(struct tg_shard *shard, void (*done)(void *ctx, b
  * the default of shard.decompress_packet returns. */
 struct tg_span tg_shard_decompressed(const struct tg_shard *shard);
 
+/* What names the event in that packet, before it is handled; false: it has none.
+ * Of a READY the epoch is only a guess, though each time the same. */
+bool tg_shard_packet_event(const struct tg_shard *shard, uint64_t *epoch, uint64_t *sequence, uint16_t *type);
+
 /* The end of a command: error NULL when its frame was handed to the socket.
  * Called exactly once. */
 typedef void tg_shard_sent(void *ctx, const struct tg_error *error);

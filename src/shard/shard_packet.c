@@ -239,6 +239,18 @@ static void on_ack(struct tg_shard *shard)
     tg_shard_life(shard, TG_LIFE_heartbeat_ack, json_pack("{s:i}", "rtt", shard->rtt));
 }
 
+bool tg_shard_packet_event(const struct tg_shard *shard, uint64_t *epoch, uint64_t *sequence, uint16_t *type)
+{
+  struct tg_envelope packet;
+  if (!shard->text.at || !tg_envelope_scan(shard->text.at, shard->text.length, &packet) ||
+      packet.op != TG_OP_DISPATCH || !packet.has_sequence || !packet.name.at)
+    return false;
+  *epoch = shard->session.epoch + (shard->phase == TG_PHASE_IDENTIFYING);
+  *sequence = packet.sequence;
+  *type = tg_event_type(packet.name.at, packet.name.length);
+  return true;
+}
+
 void tg_shard_handle_packet(struct tg_shard *shard, const char *text, size_t length)
 {
   struct tg_envelope packet;

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "manager/manager.h"
+#include "shard/poison.h"
 #include "shard/shard_table.h"
 #include "shard/stats.h"
 #include "worker/ipc.h"
@@ -232,11 +233,12 @@ static inline int play_worker(int argc, char **argv)
   static const struct tg_ipc_callbacks callbacks = {play_message, play_end};
   signal(SIGPIPE, SIG_IGN);
   struct tg_error error;
-  if (argc != 10 || strcmp(argv[2], "--id") != 0 || strcmp(argv[4], "--fd") != 0 ||
-      strcmp(argv[6], "--stats") != 0 || strcmp(argv[8], "--") != 0 || !tg_stats_attach(atoi(argv[7]), &error))
+  if (argc != 12 || strcmp(argv[2], "--id") != 0 || strcmp(argv[4], "--fd") != 0 ||
+      strcmp(argv[6], "--stats") != 0 || strcmp(argv[8], "--poison") != 0 || strcmp(argv[10], "--") != 0 ||
+      !tg_stats_attach(atoi(argv[7]), &error) || !tg_poison_attach(atoi(argv[9]), atoi(argv[3]), &error))
     return 3;
   played.id = atoi(argv[3]);
-  played.script = argv[9];
+  played.script = argv[11];
   if (strcmp(played.script, "refuse") == 0)
     return 78;
   uv_loop_init(&played.loop);

@@ -72,10 +72,12 @@ static void travels_to_another_process(void **state)
   write_file("b.lua", "", 0);
   tg_sources_read(&here, path_of("a.lua"));
   tg_sources_read(&here, path_of("b.lua"));
-  int fd = tg_sources_to_fd(&here);
+  int fd = tg_sources_to_fd(&here, "{}");
   assert_true(fd >= 0);
   assert_true(tg_sources_take_fd(&there, fd));
-  assert_int_equal(there.count, 2);
+  assert_int_equal(there.count, 3);
+  const struct tg_source *settings = tg_sources_find(&there, TG_SOURCE_SETTINGS);
+  assert_true(settings && settings->length == 2);
   const struct tg_source *a = tg_sources_find(&there, path_of("a.lua"));
   assert_true(a && a->given);
   assert_int_equal(a->length, 11);
