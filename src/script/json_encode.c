@@ -74,13 +74,16 @@ static void note_torn(struct writer *w)
 
 /* ---- scalars ---- */
 
-static void put_string(struct tg_buf *out, const char *text, size_t length)
+/* False: it is not all ASCII. */
+static bool put_string(struct tg_buf *out, const char *text, size_t length)
 {
   static const char hex[] = "0123456789abcdef";
   tg_buf_append(out, "\"", 1);
   const char *from = text, *end = text + length;
+  unsigned char bits = 0;
   for (const char *at = text; at < end; at++) {
     unsigned char c = (unsigned char)*at;
+    bits |= c;
     if (c >= 0x20 && c != '"' && c != '\\')
       continue;
     tg_buf_append(out, from, (size_t)(at - from));
@@ -96,15 +99,16 @@ static void put_string(struct tg_buf *out, const char *text, size_t length)
   }
   tg_buf_append(out, from, (size_t)(end - from));
   tg_buf_append(out, "\"", 1);
+  return bits < 0x80;
 }
 
 static void string(struct writer *w, const char *text, size_t length)
 {
-  if (tg_utf8_valid(text, length) == length) {
-    put_string(w->out, text, length);
+  size_t before = w->out->length;
+  if (put_string(w->out, text, length) || tg_utf8_valid(text, length) == length)
     return;
-  }
   struct tg_buf mended = {0};
+  w->out->length = before;
   tg_utf8_mend(&mended, text, length);
   put_string(w->out, mended.data, mended.length);
   tg_buf_free(&mended);
@@ -197,19 +201,19 @@ static bool array(struct writer *w, int index, int count)
   return true;
 }
 
-/* The key at the top of the stack, as the next step of the way. */
+/* The key under the value at the top of the stack, as the next step of the way. */
 static bool key(struct writer *w, struct step *step)
 {
   char text[40];
   size_t length;
-  switch (lua_type(w->L, -1)) {
+  switch (lua_type(w->L, -2)) {
   case LUA_TSTRING:
-    step->name = lua_tolstring(w->L, -1, &length);
+    step->name = lua_tolstring(w->L, -2, &length); /* stays there as long as the step is taken */
     string(w, step->name, length);
     return true;
   case LUA_TNUMBER:
     step->name = NULL;
-    step->number = lua_tonumber(w->L, -1);
+    step->number = lua_tonumber(w->L, -2);
     length = (size_t)snprintf(text, sizeof text, "%.17g", step->number);
     if (isfinite(step->number) && fabs(step->number) <= EXACT_MAX && step->number == floor(step->number))
       length = (size_t)snprintf(text, sizeof text, "%lld", (long long)step->number);
@@ -229,16 +233,15 @@ static bool object(struct writer *w, int index)
   tg_buf_append(w->out, "{", 1);
   lua_pushnil(L);
   while (lua_next(L, index)) {
-    lua_insert(L, -2); /* value, key: the key stays on the stack, and with it the step's name */
     if (!first)
       tg_buf_append(w->out, ",", 1);
     first = false;
     if (!key(w, step))
       return false;
     tg_buf_append(w->out, ":", 1);
-    if (!value(w, lua_gettop(L) - 1))
+    if (!value(w, lua_gettop(L)))
       return false;
-    lua_remove(L, -2);
+    lua_pop(L, 1);
   }
   tg_buf_append(w->out, "}", 1);
   w->depth--;
