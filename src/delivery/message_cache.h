@@ -15,7 +15,7 @@
 
 struct tg_message_cache;
 
-enum { TG_MESSAGE_CACHE_SIZE = 65536 };
+enum { TG_MESSAGE_CACHE_SIZE = 32768 }; /* 1.5 MiB */
 
 /* `capacity` messages, rounded up to a power of two of at least 8. The memory
  * is taken from the kernel as it is used. */

@@ -19,18 +19,46 @@ static uint64_t seed(void)
   return value;
 }
 
-/* Multiply and fold, 16 bytes a step. */
+static uint64_t load(const char *at)
+{
+  uint64_t word;
+  memcpy(&word, at, sizeof word);
+  return word;
+}
+
+/* The last bytes, 16 at most; they may be read twice. */
+static uint64_t hash_last(uint64_t sum, uint64_t secret, const char *at, size_t left)
+{
+  enum { WORD = sizeof(uint64_t) };
+  uint64_t words[2] = {0};
+  if (left >= WORD) {
+    words[0] = load(at);
+    words[1] = load(at + left - WORD);
+  } else {
+    for (size_t i = 0; i < left; i++)
+      words[0] = words[0] << 8 | (unsigned char)at[i];
+  }
+  return mix(words[0] ^ secret, words[1] ^ sum);
+}
+
+/* Multiply and fold, twice 16 bytes a step: multiplications take their time, and
+ * two can be under way. */
 static uint64_t hash(uint64_t sum, const char *at, size_t left)
 {
-  uint64_t secret = seed() ^ 0xd6e8feb86659fd93u, words[2];
+  enum { STEP = 16 };
+  const uint64_t secret = sum ^ 0xd6e8feb86659fd93u;
+  uint64_t other = sum ^ left;
   sum = mix(sum ^ left, 0x9e3779b97f4a7c15u);
-  for (; left >= sizeof words; at += sizeof words, left -= sizeof words) {
-    memcpy(words, at, sizeof words);
-    sum = mix(words[0] ^ secret, words[1] ^ sum);
+  for (; left > 2 * STEP; at += 2 * STEP, left -= 2 * STEP) {
+    sum = mix(load(at) ^ secret, load(at + 8) ^ sum);
+    other = mix(load(at + 16) ^ secret, load(at + 24) ^ other);
   }
-  words[0] = words[1] = 0;
-  memcpy(words, at, left);
-  return mix(words[0] ^ secret, words[1] ^ sum);
+  if (left > STEP) {
+    sum = mix(load(at) ^ secret, load(at + 8) ^ sum);
+    at += STEP;
+    left -= STEP;
+  }
+  return hash_last(sum ^ other, secret, at, left);
 }
 
 /* ---- signatures in URLs ---- */
@@ -122,34 +150,53 @@ bool tg_timestamp_parse(const char *at, size_t length, int64_t *ms)
 
 enum { LEFT_OUT = TG_MESSAGE_PARTS, ID, EDITED, TIMESTAMP };
 
-/* What becomes of a member, by the length of its name: this is asked some
- * twenty times a message. Those that are not listed are the rest. */
-static const struct member {
-  const char *name;
-  int what;
-} members[][3] = {
-    [2] = {{"id", ID}},
-    [3] = {{"tts", LEFT_OUT}},
-    [4] = {{"poll", TG_MESSAGE_POLL}},
-    [5] = {{"flags", TG_MESSAGE_FLAGS}, {"nonce", LEFT_OUT}},
-    [6] = {{"author", TG_MESSAGE_AUTHOR}, {"embeds", LEFT_OUT}, {"pinned", TG_MESSAGE_PINNED}},
-    [7] = {{"content", TG_MESSAGE_CONTENT}},
-    [8] = {{"guild_id", LEFT_OUT}},
-    [9] = {{"timestamp", TIMESTAMP}},
-    [10] = {{"channel_id", LEFT_OUT}, {"components", TG_MESSAGE_COMPONENTS}},
-    [11] = {{"attachments", TG_MESSAGE_ATTACHMENTS}},
-    [16] = {{"edited_timestamp", EDITED}},
-};
-
+/* What becomes of a member; those that are not named are the rest. This is asked
+ * some twenty times a message: comparisons of known length are no calls. */
 static int what_is(const char *key, size_t length)
 {
-  if (length < sizeof members / sizeof members[0]) {
-    const struct member *candidates = members[length];
-    for (int i = 0; i < 3 && candidates[i].name; i++) {
-      if (candidates[i].name[0] == key[0] && memcmp(candidates[i].name, key, length) == 0)
-        return candidates[i].what;
-    }
+#define IS(name, what)                                                                                       \
+  if (memcmp(key, name, sizeof name - 1) == 0)                                                               \
+  return what
+  switch (length) {
+  case 2:
+    IS("id", ID);
+    break;
+  case 3:
+    IS("tts", LEFT_OUT);
+    break;
+  case 4:
+    IS("poll", TG_MESSAGE_POLL);
+    break;
+  case 5:
+    IS("flags", TG_MESSAGE_FLAGS);
+    IS("nonce", LEFT_OUT);
+    break;
+  case 6:
+    IS("author", TG_MESSAGE_AUTHOR);
+    IS("embeds", LEFT_OUT);
+    IS("pinned", TG_MESSAGE_PINNED);
+    break;
+  case 7:
+    IS("content", TG_MESSAGE_CONTENT);
+    break;
+  case 8:
+    IS("guild_id", LEFT_OUT);
+    break;
+  case 9:
+    IS("timestamp", TIMESTAMP);
+    break;
+  case 10:
+    IS("channel_id", LEFT_OUT);
+    IS("components", TG_MESSAGE_COMPONENTS);
+    break;
+  case 11:
+    IS("attachments", TG_MESSAGE_ATTACHMENTS);
+    break;
+  case 16:
+    IS("edited_timestamp", EDITED);
+    break;
   }
+#undef IS
   return TG_MESSAGE_REST;
 }
 
