@@ -1,5 +1,6 @@
 /* Runs filters and handlers. */
 
+#include "script/held.h"
 #include "script/json.h"
 #include "script/sched.h"
 
@@ -76,6 +77,8 @@ static int run_filters(lua_State *L, void *ctx)
 {
   struct filtering *run = ctx;
   tg_push_event(L, run->event);
+  bool several = run->filter && run->filter->next; /* then the log has to tell them apart */
+  tg_ms began = several ? tg_held_clock() : 0;
   for (; run->filter && !run->drop; run->filter = run->filter->next) {
     const struct tg_subscription *subscription = run->filter->subscription;
     if (run->filter->removed || subscription->ref == LUA_NOREF ||
@@ -88,6 +91,8 @@ static int run_filters(lua_State *L, void *ctx)
     lua_call(L, 1, 1);
     take_verdict(L, run);
     lua_settop(L, 1);
+    if (several)
+      began = tg_held_look(run->state, began);
   }
   return 0;
 }

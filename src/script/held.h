@@ -22,10 +22,12 @@ static inline tg_ms tg_held_clock(void)
 
 void tg_held_tell(struct tg_state *state, tg_ms duration);
 
-/* Behind what began at that time, while the state still knows what it was. */
-static inline void tg_held_look(struct tg_state *state, tg_ms began)
+/* Behind what began at that time, while the state still knows what it was.
+ * Returns the time of now, when what comes next begins. */
+static inline tg_ms tg_held_look(struct tg_state *state, tg_ms began)
 {
-  tg_ms duration = tg_held_clock() - began;
-  if (__builtin_expect(duration >= TG_HELD_FOR, 0))
-    tg_held_tell(state, duration);
+  tg_ms now = tg_held_clock();
+  if (__builtin_expect(now - began >= TG_HELD_FOR, 0))
+    tg_held_tell(state, now - began);
+  return now;
 }

@@ -82,6 +82,22 @@ static void a_call_that_holds_the_loop_is_told(void **state)
   tg_script_free(script);
 }
 
+/* All of a type run in one call. */
+static void of_several_filters_the_one_that_holds_the_loop_is_told(void **state)
+{
+  (void)state;
+  struct tg_script *script =
+      load(HEAD "gateway.configure { script = { inline_budget = 10000 } }\n" BUSY
+                "gateway.filter('TYPING_START', function() end)\n"
+                "gateway.filter('TYPING_START', function() busy(130) end)\n"
+                "gateway.filter('TYPING_START', function() end)\n");
+  struct tg_event event = make_event("TYPING_START", 1, 7, "{}");
+  assert_int_equal(tg_script_hooks(script)->filter(script, &event), TG_PASS);
+  assert_contains(logged(), "warn  tidegate shard 1: a filter (bot.lua:8) held the loop for 1");
+  assert_int_equal(count_logged("(bot.lua:9) held the loop"), 0);
+  tg_script_free(script);
+}
+
 static void loading_has_a_budget(void **state)
 {
   (void)state;
@@ -322,6 +338,7 @@ int main(void)
       WORLD_TEST(endless_loops_are_stopped),
       WORLD_TEST(a_slice_of_a_coroutine_has_a_budget),
       WORLD_TEST(a_call_that_holds_the_loop_is_told),
+      WORLD_TEST(of_several_filters_the_one_that_holds_the_loop_is_told),
       WORLD_TEST(loading_has_a_budget),
       WORLD_TEST(a_manager_is_never_compiled),
       WORLD_TEST(a_call_that_takes_too_much_memory_is_stopped),
