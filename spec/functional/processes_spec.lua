@@ -6,6 +6,7 @@ local paths = require "spec.support.paths"
 local process = require "spec.support.process"
 local scene = require "spec.support.scene"
 local uv = require "luv"
+local wall_clock = require "spec.support.wall_clock"
 
 -- Which worker process identified or resumed which shard, by the gateway's own log.
 local function workers_of_shards(gateway)
@@ -335,6 +336,17 @@ describe("a state directory", function()
     s:again { state_dir = paths.tmp() .. "/state" }
     assert.is_true(s.bot:wait_for_events(3, "READY")[3].epoch > first + 1)
   end)
+
+  local IN_2026 = 1767225600
+  for what, seconds in pairs { ["1970"] = 5, ["2100"] = 4102444800 } do
+    it("that is new, while the clock says " .. what .. ", begins with an epoch that can be right", function()
+      local clock = wall_clock.new()
+      clock:set(seconds * 1000)
+      local s = scene.start { env = clock:env {} }
+      assert.equal(IN_2026, s.bot:wait_for_events(1, "READY")[1].epoch)
+      assert.equal(1, s.gateway:count_log "warn [^\n]*the clock of this machine is wrong")
+    end)
+  end
 
   it("keeps its number of shards, and the sessions, when Discord recommends another", function()
     local s = scene.start { shards = 1 }
