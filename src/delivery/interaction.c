@@ -66,16 +66,26 @@ void tg_interaction_gone(struct tg_interaction *interaction)
     tg_express_return(interaction);
 }
 
-void tg_interaction_mark(struct tg_interaction *interaction, uint16_t mark)
+static void set_marks(struct tg_interaction *interaction, uint16_t marks)
 {
   struct tg_error error = {0};
   struct tg_source *source = interaction->source;
-  interaction->marks |= mark;
+  interaction->marks = marks;
   if (source && tg_event_log_waits(source->log, interaction->shard_id, interaction->position) &&
       !tg_event_log_mark(source->log, interaction->position, interaction->marks, &error))
     tg_log_with(TG_WARN, interaction->shard_id, TG_WITH(TG_TEXT(REASON, error.message)),
                 "what became of interaction %llu cannot be noted in the log",
                 (unsigned long long)interaction->facts.id);
+}
+
+void tg_interaction_mark(struct tg_interaction *interaction, uint16_t mark)
+{
+  set_marks(interaction, interaction->marks | mark);
+}
+
+void tg_interaction_unmark(struct tg_interaction *interaction, uint16_t mark)
+{
+  set_marks(interaction, interaction->marks & (uint16_t)~mark);
 }
 
 void tg_interactions_leave_source(struct tg_lane *lane, const struct tg_source *source)
@@ -128,7 +138,10 @@ struct tg_interaction *tg_interaction_new(struct tg_lane *lane, struct tg_span m
 
 static void tend(struct tg_delivery *delivery);
 
-static void on_timer(uv_timer_t *timer) { tend(timer->data); }
+static void on_timer(uv_timer_t *timer)
+{
+  tend(timer->data);
+}
 
 static void wake(struct tg_delivery *delivery)
 {
@@ -305,7 +318,10 @@ void tg_interactions_begin(struct tg_delivery *delivery)
   tg_callbacks_begin(delivery);
 }
 
-static void on_closed(uv_handle_t *timer) { tg_delivery_handle_closed(timer->data); }
+static void on_closed(uv_handle_t *timer)
+{
+  tg_delivery_handle_closed(timer->data);
+}
 
 static void unwatch_all(struct tg_interaction_list *list)
 {

@@ -24,10 +24,14 @@
 
 struct tg_handler;
 
-/* Marks of a record in the log (tg_event_log_mark()), for ever. */
+/* Marks of a record in the log (tg_event_log_mark()), for ever. They are made before
+ * anything is counted, and before the cursor may pass over the record: whenever the
+ * process dies, the next one answers and counts nothing a second time. Only what was
+ * asked of Discord and not heard of is asked again, unless it is an autocompletion. */
 enum {
-  TG_MARK_DEFERRED = 1,
-  TG_MARK_DELIVERED = 2, /* before others of its shard that wait: the cursor cannot say so */
+  TG_MARK_DEFERRED = 1,   /* answered in the place of the event handler; of an autocompletion: perhaps */
+  TG_MARK_DONE = 2,       /* before others of its shard that wait: the cursor cannot say so */
+  TG_MARK_UNANSWERED = 4, /* nobody could answer it, and nobody is to try again */
 };
 
 TAILQ_HEAD(tg_interaction_list, tg_interaction);
@@ -65,13 +69,13 @@ struct tg_interaction {
   uint16_t marks; /* of its record */
   enum tg_watch watch;
   tg_ms arrived;
-  tg_ms due;   /* the end of its grace */
-  tg_ms until; /* when Discord no longer waits */
+  tg_ms due;                    /* the end of its grace */
+  tg_ms until;                  /* when Discord no longer waits */
   struct tg_callback *callback; /* while it is answered through REST */
   enum tg_express express;
-  struct tg_handler *handler; /* of the express lane */
-  uint64_t request;           /* to it */
-  char *body;                 /* of that */
+  struct tg_handler *handler;        /* of the express lane */
+  uint64_t request;                  /* to it */
+  char *body;                        /* of that */
   struct tg_interaction_facts facts; /* the token stands behind the message */
   bool replayed;
   size_t length;
@@ -114,6 +118,8 @@ void tg_interaction_unwatch(struct tg_interaction *interaction);
 void tg_interaction_release(struct tg_interaction *interaction);
 /* In its record, if that still waits. */
 void tg_interaction_mark(struct tg_interaction *interaction, uint16_t mark);
+/* Takes it off again. */
+void tg_interaction_unmark(struct tg_interaction *interaction, uint16_t mark);
 
 /* interaction_answer.c */
 /* Its time has come, and its event is durable. */
@@ -137,6 +143,9 @@ void tg_express_end(struct tg_delivery *delivery);
 /* The logs of earlier processes are open: what they left unanswered may still
  * be in time. Before anything is read back. */
 void tg_interactions_recover(struct tg_delivery *delivery);
+
+/* Whether nothing more is to be done for a record that is marked so. */
+bool tg_interaction_is_over(struct tg_span body, uint16_t marks);
 
 /* The event was read back from a log, with its marks there. */
 void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uint16_t marks);

@@ -16,6 +16,7 @@ static bool still_waits(const struct tg_interaction *interaction)
 static void note_failure(struct tg_interaction *interaction, const char *reason)
 {
   struct tg_interactions *all = &interaction->delivery->interactions;
+  tg_interaction_mark(interaction, TG_MARK_UNANSWERED);
   tg_count(&tg_stats()->interactions.failed);
   if (all->told_failed) {
     all->lately.failed++;
@@ -34,11 +35,11 @@ static void note_failure(struct tg_interaction *interaction, const char *reason)
 /* From now on the event handler is told, by this process or by a later one. */
 static void note_deferred(struct tg_interaction *interaction)
 {
-  interaction->delivery->interactions.lately.answered++;
-  tg_count(&tg_stats()->interactions.answered);
+  tg_interaction_mark(interaction, TG_MARK_DEFERRED);
   if (interaction->queued)
     interaction->queued->deferred = true;
-  tg_interaction_mark(interaction, TG_MARK_DEFERRED);
+  interaction->delivery->interactions.lately.answered++;
+  tg_count(&tg_stats()->interactions.answered);
 }
 
 void tg_interaction_count_unqueued(struct tg_lane *lane)
@@ -56,12 +57,13 @@ static void unqueue(struct tg_interaction *interaction)
     return;
   tg_log_position position = interaction->position;
   struct tg_source *source = interaction->source;
-  tg_interaction_count_unqueued(lane);
+  tg_interaction_mark(interaction, TG_MARK_DONE);
   tg_interaction_leave_lane(interaction);
   if (queued)
     tg_lane_remove(lane, queued);
   else if (source)
     tg_lane_skip(lane, source, position);
+  tg_interaction_count_unqueued(lane);
   if (interaction->express == TG_EXPRESS_WAITING)
     tg_express_return(interaction);
 }
@@ -120,6 +122,8 @@ static void on_script_done(void *ctx, bool ok, const struct tg_value *result)
   }
   bool waits = ok && result->kind == TG_STRING; /* nobody has answered, and nobody is to do so here */
   bool accepted = !ok && !interaction->lane;    /* by the event handler, meanwhile */
+  if (waits)
+    tg_interaction_unmark(interaction, TG_MARK_DEFERRED);
   if (waits || accepted) {
     tg_interaction_unwatch(interaction);
     return;
@@ -169,6 +173,9 @@ void tg_interaction_answer(struct tg_interaction *interaction)
     end_answer(interaction, false, "there was no time left for it");
     return;
   }
+  /* A second answer to one is of no use, and neither is the bot's, should this process die. */
+  if (is_autocompletion(interaction))
+    tg_interaction_mark(interaction, TG_MARK_DEFERRED);
   if (!answer_by_script(interaction))
     answer_by_rest(interaction);
 }

@@ -4,6 +4,27 @@
 #include "delivery/delivery_internal.h"
 #include "proto/envelope.h"
 
+static struct tg_span data_of(struct tg_span message)
+{
+  struct tg_envelope envelope;
+  if (!tg_envelope_scan(message.at, message.length, &envelope))
+    return (struct tg_span){0};
+  return envelope.data;
+}
+
+static bool is_autocomplete(struct tg_span body)
+{
+  struct tg_interaction_facts facts;
+  struct tg_span message;
+  return tg_json_find(body.at, body.at + body.length, "message", &message) &&
+         tg_interaction_read(data_of(message), &facts) && facts.type == TG_INTERACTION_AUTOCOMPLETE;
+}
+
+bool tg_interaction_is_over(struct tg_span body, uint16_t marks)
+{
+  return (marks & TG_MARK_DONE) || (marks != 0 && is_autocomplete(body));
+}
+
 void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uint16_t marks)
 {
   event->deferred = marks & TG_MARK_DEFERRED;
@@ -14,21 +35,12 @@ void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uin
 
 /* --- what an earlier process has left ---------------------------------------------------------- */
 
-static struct tg_span data_of(struct tg_span message)
-{
-  struct tg_envelope envelope;
-  if (!tg_envelope_scan(message.at, message.length, &envelope))
-    return (struct tg_span){0};
-  return envelope.data;
-}
-
 static void recover(struct tg_lane *lane, struct tg_source *source, const struct tg_log_record *record)
 {
   struct tg_delivery *delivery = lane->delivery;
   struct tg_interaction_facts facts;
   struct tg_span body = record->payload, message;
-  if (record->marks != 0 ||
-      !tg_json_find(body.at, body.at + body.length, "message", &message) ||
+  if (record->marks != 0 || !tg_json_find(body.at, body.at + body.length, "message", &message) ||
       !tg_interaction_read(data_of(message), &facts))
     return;
   struct tg_interaction *interaction = tg_interaction_new(lane, message, &facts);
@@ -68,14 +80,6 @@ void tg_interactions_recover(struct tg_delivery *delivery)
 
 /* --- what is too old ---------------------------------------------------------------------------- */
 
-static bool is_autocomplete(const struct tg_queued *event)
-{
-  struct tg_interaction_facts facts;
-  struct tg_span message;
-  return tg_json_find(event->body, event->body + event->body_length, "message", &message) &&
-         tg_interaction_read(data_of(message), &facts) && facts.type == TG_INTERACTION_AUTOCOMPLETE;
-}
-
 void tg_interactions_expire(struct tg_lane *lane)
 {
   struct tg_delivery *delivery = lane->delivery;
@@ -89,11 +93,12 @@ void tg_interactions_expire(struct tg_lane *lane)
       return;
     tg_ms age = tg_delivery_now(delivery) - event->queued_at;
     if (age > tg_patience(TG_INTERACTION_TOKEN_LIFE)) {
-      tg_count(&tg_stats()->interactions.expired);
       tg_overflow_drop(lane, event, TG_DROP_INTERACTION);
-    } else if (age > TG_INTERACTION_LIFE && is_autocomplete(event)) {
-      tg_interaction_count_unqueued(lane);
+      tg_count(&tg_stats()->interactions.expired);
+    } else if ((age > TG_INTERACTION_LIFE || event->deferred) &&
+               is_autocomplete((struct tg_span){event->body, event->body_length})) {
       tg_lane_remove(lane, event);
+      tg_interaction_count_unqueued(lane);
     } else {
       return;
     }

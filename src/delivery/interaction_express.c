@@ -77,11 +77,11 @@ static void leave_behind_others(struct tg_interaction *interaction)
 {
   struct tg_lane *lane = interaction->lane;
   struct tg_queued *queued = interaction->queued;
+  if (interaction->source && !is_first_in_log(interaction))
+    tg_interaction_mark(interaction, TG_MARK_DONE);
   tg_count(&lane->row->delivered);
   tg_count(&tg_stats_type(TG_EVENT_INTERACTION_CREATE)->delivered);
   tg_stats_latency(tg_delivery_now(lane->delivery) - interaction->arrived);
-  if (interaction->source && !is_first_in_log(interaction))
-    tg_interaction_mark(interaction, TG_MARK_DELIVERED);
   if (queued) {
     tg_lane_remove(lane, queued); /* calls tg_interaction_gone() */
     return;

@@ -136,6 +136,18 @@ static uint16_t type_of(struct tg_span body)
   return tg_event_type(name.at, name.length);
 }
 
+/* Of an interaction; where it was not counted yet, it is now. */
+static void finish_marked(struct tg_lane *lane, tg_log_position position, uint16_t marks)
+{
+  struct tg_error error = {0};
+  bool counted = marks & TG_MARK_DONE;
+  if (!counted)
+    tg_event_log_mark(lane->source->log, position, marks | TG_MARK_DONE, &error);
+  tg_event_log_ack(lane->source->log, lane->shard_id, position);
+  if (!counted)
+    tg_interaction_count_unqueued(lane);
+}
+
 static void read_back(struct tg_lane *lane, tg_log_position position, const struct tg_log_entry *entry)
 {
   struct tg_delivery *delivery = lane->delivery;
@@ -148,8 +160,8 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
     damaged(lane, position, entry, &error);
     return;
   }
-  if (record.marks & TG_MARK_DELIVERED) {
-    tg_event_log_ack(lane->source->log, lane->shard_id, position);
+  if (__builtin_expect(record.marks != 0, 0) && tg_interaction_is_over(record.payload, record.marks)) {
+    finish_marked(lane, position, record.marks);
     return;
   }
   struct tg_span nothing = {"", 0};
