@@ -2,6 +2,7 @@
 #include "cli/check_text.h"
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "cli/proxies.h"
 
 #include "base/buf.h"
 #include "base/config_options.h"
@@ -56,17 +57,26 @@ static json_t *warnings_about(const struct tg_config *config)
   return list;
 }
 
+static const char *environment(const char *name)
+{
+  return getenv(name);
+}
+
 static json_t *describe_script(struct tg_script *script, char **problem)
 {
   const struct tg_config *config = tg_script_config(script);
   struct tg_error error;
-  if (!tg_advice_certificates(config, &error)) {
+  struct tg_proxies *proxies = tg_proxies_read(environment, &error);
+  if (!proxies || !tg_proxies_fit(proxies, config, &error) || !tg_advice_certificates(config, &error)) {
     *problem = tg_strdup(error.message);
+    tg_proxies_free(proxies);
     return NULL;
   }
-  return json_pack("{s:o, s:o, s:O, s:o}", "script", tg_script_describe(script), "configuration",
+  json_t *routes = tg_proxies_routes(proxies, config);
+  tg_proxies_free(proxies);
+  return json_pack("{s:o, s:o, s:O, s:o, s:o}", "script", tg_script_describe(script), "configuration",
                    masked_configuration(config), "secretFiles", config->secret_files, "warnings",
-                   warnings_about(config));
+                   warnings_about(config), "proxies", routes);
 }
 
 /* What the script makes of one role; NULL: it cannot run, `problem` says why. */
@@ -92,16 +102,18 @@ static void put_json(json_t *value)
 
 static void print_json(const json_t *worker, const json_t *manager)
 {
-  put_json(json_pack("{s:O, s:O, s:O, s:O, s:O}", "configuration", json_object_get(worker, "configuration"),
-                     "secretFiles", json_object_get(worker, "secretFiles"), "warnings",
-                     json_object_get(worker, "warnings"), "worker", json_object_get(worker, "script"),
-                     "manager", json_object_get(manager, "script")));
+  put_json(json_pack("{s:O, s:O, s:O, s:O, s:O, s:O}", "configuration",
+                     json_object_get(worker, "configuration"), "secretFiles",
+                     json_object_get(worker, "secretFiles"), "warnings", json_object_get(worker, "warnings"),
+                     "proxies", json_object_get(worker, "proxies"), "worker",
+                     json_object_get(worker, "script"), "manager", json_object_get(manager, "script")));
 }
 
 static void print_text(const json_t *worker, const json_t *manager)
 {
   tg_check_print(json_object_get(worker, "configuration"), json_object_get(worker, "secretFiles"),
-                 json_object_get(manager, "script"), json_object_get(worker, "script"));
+                 json_object_get(worker, "proxies"), json_object_get(manager, "script"),
+                 json_object_get(worker, "script"));
   if (json_array_size(json_object_get(worker, "warnings")) > 0)
     puts("");
   fflush(stdout);

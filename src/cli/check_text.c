@@ -345,8 +345,29 @@ static void add_paths(struct table *table, const char *what, const char *paths)
   }
 }
 
-void tg_check_print(const json_t *configuration, const json_t *secret_files, const json_t *manager,
-                    const json_t *worker)
+/* What is reached how, where the environment names a proxy. */
+static void print_proxies(const json_t *routes)
+{
+  struct table table = {0};
+  size_t i;
+  json_t *route;
+  json_array_foreach((json_t *)routes, i, route)
+  {
+    const char *proxy = text_at(route, "proxy");
+    struct tg_buf how = {0};
+    if (*proxy)
+      tg_buf_printf(&how, "over %s (%s)", proxy, text_at(route, "variable"));
+    else
+      tg_buf_puts(&how, "directly");
+    char *words = tg_buf_take(&how);
+    add_row(&table, text_at(route, "what"), text_at(route, "url"), words);
+    free(words);
+  }
+  print_table(&table, "Proxies of the environment");
+}
+
+void tg_check_print(const json_t *configuration, const json_t *secret_files, const json_t *proxies,
+                    const json_t *manager, const json_t *worker)
 {
   const char *script = text_at(worker, "script");
   if (*script)
@@ -354,6 +375,7 @@ void tg_check_print(const json_t *configuration, const json_t *secret_files, con
   else
     puts("No script: the environment alone configures the gateway.");
   print_configuration(configuration, secret_files);
+  print_proxies(proxies);
   print_overrides(manager, worker);
   print_filters(worker);
   print_handlers(manager, worker);

@@ -91,6 +91,22 @@ static void note_files(void *ctx, int generation, const json_t *list)
 
 static uint64_t sum(void *ctx) { return tg_script_sum(((struct tg_process *)ctx)->script); }
 
+static const char *environment(const char *name) { return getenv(name); }
+
+/* As they stand in the variable, and as they go to the proxy. */
+static void mask_logins(const struct tg_proxies *proxies)
+{
+  const struct tg_proxy *proxy;
+  for (int i = 0; (proxy = tg_proxy_at(proxies, i)) != NULL; i++) {
+    if (!proxy->login)
+      continue;
+    const char *password = strchr(proxy->login, ':');
+    tg_log_secret(proxy->login);
+    tg_log_secret(password ? password + 1 : NULL);
+    tg_log_secret(proxy->authorization);
+  }
+}
+
 int tg_process_begin(struct tg_process *process, enum tg_role role, int worker_id, const char *script_path,
                      int sources_fd, bool bare)
 {
@@ -114,7 +130,14 @@ int tg_process_begin(struct tg_process *process, enum tg_role role, int worker_i
   }
   const struct tg_config *config = tg_script_config(process->script);
   follow_log_settings(config);
-  struct tg_http_options options = {.ca_file = config->tls.ca_file};
+  struct tg_error error;
+  process->proxies = tg_proxies_read(environment, &error);
+  if (!process->proxies) {
+    tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
+    return TG_EXIT_CONFIG;
+  }
+  mask_logins(process->proxies);
+  struct tg_http_options options = {.ca_file = config->tls.ca_file, .proxies = process->proxies};
   process->http = tg_http_new(&process->loop, &options);
   process->script_http = tg_http_new(&process->loop, &options);
   tg_script_attach_http(process->script, process->script_http);
@@ -152,6 +175,7 @@ void tg_process_end(struct tg_process *process)
     tg_script_free(process->script);
   tg_http_free(process->script_http);
   tg_http_free(process->http);
+  tg_proxies_free(process->proxies);
   uv_walk(&process->loop, close_handle, NULL);
   for (int i = 0; i < 100 && uv_loop_close(&process->loop) == UV_EBUSY; i++)
     uv_run(&process->loop, UV_RUN_NOWAIT);

@@ -6,6 +6,7 @@
 #include "base/reload.h"
 #include "delivery/http.h"
 #include "script/script.h"
+#include "shard/proxy.h"
 
 #include <stdbool.h>
 #include <uv.h>
@@ -13,6 +14,7 @@
 struct tg_process {
   uv_loop_t loop;
   struct tg_script *script;
+  struct tg_proxies *proxies;  /* of the environment */
   struct tg_http *http;        /* the program's own: events to the bot, gateway information */
   struct tg_http *script_http; /* requests of scripts, bounded a host */
   struct tg_reload reload; /* wired to the script */

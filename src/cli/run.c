@@ -3,6 +3,7 @@
 #include "cli/init.h"
 #include "cli/options.h"
 #include "cli/process.h"
+#include "cli/proxies.h"
 #include "cli/service.h"
 #include "cli/watch.h"
 
@@ -86,17 +87,20 @@ static void on_file_changed(void *ctx, const char *path)
 static int start(struct run *run, const char *script, bool watch)
 {
   struct tg_process *process = &run->process;
+  const struct tg_config *config = tg_script_config(process->script);
   struct tg_error error;
-  if (!tg_advice_certificates(tg_script_config(process->script), &error)) {
+  if (!tg_advice_certificates(config, &error) || !tg_proxies_fit(process->proxies, config, &error)) {
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
     return TG_EXIT_CONFIG;
   }
-  tg_advice_log(tg_script_config(process->script), &run->warned);
+  tg_advice_log(config, &run->warned);
+  tg_proxies_log(process->proxies, config);
   struct tg_manager_options options = {
       .loop = &process->loop,
-      .config = tg_script_config(process->script),
+      .config = config,
       .hooks = tg_script_hooks(process->script),
       .http = process->http,
+      .proxies = process->proxies,
       .reload = process->reload,
       .script_path = script,
       .progress = tg_process_on_terminal(),

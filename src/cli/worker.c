@@ -84,6 +84,7 @@ int tg_cli_worker(int argc, char **argv)
         .config = tg_script_config(process.script),
         .hooks = tg_script_hooks(process.script),
         .http = process.http,
+        .proxies = process.proxies,
         .reload = process.reload,
         .manager_fd = atoi(fd),
         .worker_id = worker_id,

@@ -21,6 +21,7 @@ struct tg_http {
   uv_loop_t *loop;
   CURLM *multi;
   char *ca_file;
+  const struct tg_proxies *proxies;
   struct tg_http_sockets sockets;
   uv_timer_t timer; /* libcurl's */
   uv_timer_t soon;  /* answers that are known without the network */
@@ -273,6 +274,7 @@ struct tg_http *tg_http_new(uv_loop_t *loop, const struct tg_http_options *optio
   struct tg_http *http = tg_calloc(1, sizeof *http);
   http->loop = loop;
   http->ca_file = options && options->ca_file ? tg_strdup(options->ca_file) : NULL;
+  http->proxies = options ? options->proxies : NULL;
   http->multi = curl_multi_init();
   if (!http->multi)
     abort();
@@ -334,7 +336,7 @@ static struct tg_http_transfer *take(struct tg_http *http)
     http->idle = transfer->next;
     http->idle_count--;
   } else {
-    transfer = tg_http_transfer_new(http, http->ca_file);
+    transfer = tg_http_transfer_new(http, http->ca_file, http->proxies);
     tg_http_sockets_attach(&http->sockets, transfer->easy, &transfer->avoidance);
   }
   uint32_t slot = 0;

@@ -4,8 +4,8 @@
  *
  * HTTP/1.1 with keep-alive, http:// https:// and http+unix:///path/to.sock:/url.
  * Handles are pooled, so that a request costs no allocation of its own beyond
- * what libcurl does. Proxies of the environment are not used. Redirects are
- * not followed: a 3xx is an answer. */
+ * what libcurl does. Redirects are not followed: a 3xx is an answer. Unix
+ * sockets are reached without a proxy. */
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -17,9 +17,11 @@
 #include <uv.h>
 
 struct tg_http;
+struct tg_proxies;
 
 struct tg_http_options {
-  const char *ca_file; /* NULL: the system's */
+  const char *ca_file;              /* NULL: the system's */
+  const struct tg_proxies *proxies; /* borrowed; NULL: none are used */
 };
 
 struct tg_http_request {
@@ -44,7 +46,7 @@ struct tg_http_response {
   struct tg_span body;
   tg_ms retry_after; /* from Retry-After (seconds or a date); -1: none */
   /* code: "timeout", "refused", "resolve", "tls", "reset", "too_large",
-   * "cancelled", "bad_url", "failed". Empty when there was an answer. */
+   * "proxy", "cancelled", "bad_url", "failed". Empty when there was an answer. */
   struct tg_error error;
   double seconds;      /* from start to end */
   const char *headers; /* the header lines as they came, CRLF between; "" if none */

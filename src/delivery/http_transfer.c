@@ -56,19 +56,22 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *ctx)
   return length;
 }
 
-struct tg_http_transfer *tg_http_transfer_new(struct tg_http *http, const char *ca_file)
+struct tg_http_transfer *tg_http_transfer_new(struct tg_http *http, const char *ca_file,
+                                              const struct tg_proxies *proxies)
 {
   struct tg_http_transfer *transfer = tg_calloc(1, sizeof *transfer);
   CURL *easy = curl_easy_init();
   if (!easy)
     abort();
   transfer->http = http;
+  transfer->proxies = proxies;
   transfer->easy = easy;
   curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->curl_error);
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 1L);
-  curl_easy_setopt(easy, CURLOPT_PROXY, "");
+  curl_easy_setopt(easy, CURLOPT_NOPROXY, ""); /* shard/proxy.h decides, not libcurl */
+  curl_easy_setopt(easy, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE); /* no secrets for a proxy */
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
   curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
@@ -79,8 +82,10 @@ struct tg_http_transfer *tg_http_transfer_new(struct tg_http *http, const char *
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
   /* What a proxy answers to CONNECT is not the answer. */
   curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-  if (ca_file)
+  if (ca_file) {
     curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file);
+    curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, ca_file);
+  }
   return transfer;
 }
 
@@ -97,6 +102,20 @@ void tg_http_transfer_free(struct tg_http_transfer *transfer)
   free(transfer);
 }
 
+static void set_proxy(struct tg_http_transfer *transfer, const struct tg_http_url *url)
+{
+  const struct tg_proxy *proxy = url->socket_path ? NULL : tg_proxy_for_url(transfer->proxies, url->url);
+  struct tg_buf where = {0};
+  transfer->proxy = proxy;
+  transfer->tunnel = proxy && proxy->kind != TG_PROXY_SOCKS && strncasecmp(url->url, "https:", 6) == 0;
+  curl_easy_setopt(transfer->easy, CURLOPT_PROXY, proxy ? proxy->url : "");
+  tg_buf_puts(&where, url->where);
+  if (proxy)
+    tg_buf_printf(&where, " over the proxy %s (%s)", proxy->where, proxy->variable);
+  free(transfer->where);
+  transfer->where = tg_buf_take(&where);
+}
+
 static bool set_url(struct tg_http_transfer *transfer, const char *url)
 {
   if (transfer->url && strcmp(transfer->url, url) == 0)
@@ -110,9 +129,7 @@ static bool set_url(struct tg_http_transfer *transfer, const char *url)
   curl_easy_setopt(transfer->easy, CURLOPT_UNIX_SOCKET_PATH, parsed.socket_path);
   free(transfer->url);
   transfer->url = tg_strdup(url);
-  free(transfer->where);
-  transfer->where = parsed.where;
-  parsed.where = NULL;
+  set_proxy(transfer, &parsed);
   tg_http_url_free(&parsed);
   return true;
 }
@@ -263,6 +280,29 @@ static bool is_accepted_oddly(const struct tg_http_transfer *transfer)
   return transfer->by_head && odd && status >= 200 && status < 300;
 }
 
+/* What the proxy has answered to CONNECT; 0: nothing. */
+static int connect_status(const struct tg_http_transfer *transfer)
+{
+  long status = 0;
+  curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+  return (int)status;
+}
+
+/* It is the proxy that refuses. False: it does not. */
+static bool explain_refusal_of_proxy(const struct tg_http_transfer *transfer, struct tg_error *error)
+{
+  const struct tg_proxy *proxy = transfer->proxy;
+  bool plain = proxy && proxy->kind != TG_PROXY_SOCKS && !transfer->tunnel;
+  int status = transfer->tunnel ? connect_status(transfer) : plain && transfer->status == 407 ? 407 : 0;
+  if (status == 0 || (status >= 200 && status < 300))
+    return false;
+  size_t length = strcspn(transfer->where, " ");
+  char *to = tg_strndup(transfer->where, length);
+  tg_proxy_explain_refusal(proxy, status, to, error);
+  free(to);
+  return true;
+}
+
 /* What was still missing when the time was over. */
 static void name_missing(const struct tg_http_transfer *transfer, char *text, size_t size)
 {
@@ -277,6 +317,8 @@ static void name_missing(const struct tg_http_transfer *transfer, char *text, si
     snprintf(text, size, "its name was not resolved");
   else if (ready == 0 && !(address && *address))
     snprintf(text, size, "there was no connection");
+  else if (ready == 0 && transfer->tunnel && connect_status(transfer) == 0)
+    snprintf(text, size, "the proxy did not answer CONNECT");
   else if (ready == 0)
     snprintf(text, size, "the TLS handshake did not end");
   else if ((uint64_t)sent < transfer->request_length)
@@ -320,6 +362,8 @@ static void explain(struct tg_http_transfer *transfer, struct tg_error *error)
     tg_fail(error, "too_large", "%s: the head of the answer is too large", where);
     return;
   }
+  if (explain_refusal_of_proxy(transfer, error))
+    return;
   curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &number);
   switch (transfer->result) {
   case CURLE_OK: /* libcurl takes half a head for an answer */
@@ -385,6 +429,9 @@ void tg_http_transfer_result(struct tg_http_transfer *transfer, struct tg_http_r
     explain(transfer, &response->error);
     return;
   }
+  /* The proxy's own answer; by CONNECT there is none from it. */
+  if (transfer->status == 407 && explain_refusal_of_proxy(transfer, &response->error))
+    return;
   response->status = transfer->status;
   if (!answered)
     curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &response->status);

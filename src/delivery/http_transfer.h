@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "delivery/http.h"
 #include "delivery/http_socket.h"
+#include "shard/proxy.h"
 
 #include <curl/curl.h>
 #include <sys/queue.h>
@@ -46,8 +47,12 @@ struct tg_http_transfer {
   struct tg_http_avoidance avoidance; /* of mute addresses */
   struct tg_error problem; /* of a request that could not be started */
 
+  const struct tg_proxies *proxies;
+  const struct tg_proxy *proxy; /* of the URL; NULL: direct */
+  bool tunnel;                  /* ... by CONNECT */
+
   char *method, *url;        /* as set on the handle */
-  char *where;               /* for error messages */
+  char *where;               /* for error messages; says over which proxy */
   struct tg_buf header_text; /* the lines of the request, NUL between */
   struct curl_slist *header_nodes;
   int header_capacity;
@@ -56,7 +61,8 @@ struct tg_http_transfer {
 };
 
 /* A handle with all that is the same for every request. */
-struct tg_http_transfer *tg_http_transfer_new(struct tg_http *http, const char *ca_file);
+struct tg_http_transfer *tg_http_transfer_new(struct tg_http *http, const char *ca_file,
+                                              const struct tg_proxies *proxies);
 void tg_http_transfer_free(struct tg_http_transfer *transfer);
 
 /* Puts the request on the handle. False: transfer->problem says why not. */

@@ -76,6 +76,9 @@ const char *tg_outcome_advice(long status, const char *error_code)
   if (strcmp(error_code, "tls") == 0)
     return "the TLS connection is not trusted or cannot be made: check the certificate, tls.ca_file "
            "(TIDEGATE_CA_FILE), and that the port speaks TLS";
+  if (strcmp(error_code, "proxy") == 0)
+    return "the proxy that the environment names does not let it pass: mend that, or put the handler's host "
+           "into no_proxy to reach it directly";
   if (strcmp(error_code, "bad_url") == 0)
     return "correct event_handler.urls (EVENT_HANDLER_URL)";
   return "it is retried until it answers";

@@ -222,7 +222,7 @@ static const char *reason_to_wait(const char *code)
 static void put_off(struct tg_manager *manager, const struct tg_error *error, tg_ms wait)
 {
   struct tg_fetch *fetch = &manager->fetch;
-  wait += (tg_ms)tg_random(fetch->at_start ? 50 : 1000);
+  wait += 1 + (tg_ms)tg_random(fetch->at_start ? 50 : 1000); /* timers round down */
   fetch->tries = 0;
   fetch->refusals++;
   fetch->waits_for = reason_to_wait(error->code);

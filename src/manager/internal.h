@@ -34,6 +34,7 @@
 #include "manager/manager.h"
 #include "manager/scheduler.h"
 #include "manager/steady.h"
+#include "shard/proxy.h"
 #include "shard/shard.h"
 #include "shard/shard_table.h"
 #include "worker/ipc.h"

@@ -195,9 +195,14 @@ static void warn_delay(const struct tg_manager *manager)
 
 void tg_manager_begin(struct tg_manager *manager)
 {
+  struct tg_error error = {0};
+  const struct tg_proxy *proxy = tg_proxy_for_url(manager->options.proxies, manager->info.url);
   if (tg_manager_stopping(manager) || !choose_range(manager))
     return;
-  struct tg_error error = {0};
+  if (!tg_proxies_tunnel(manager->options.proxies, manager->info.url, &error)) {
+    tg_manager_fail(manager, TG_EXIT_CONFIG, "%s", error.message);
+    return;
+  }
   int total = manager->range.total;
   manager->table =
       tg_shard_table_open(manager->state_dir, total, tg_identity(manager->bot_with_intents, total), &error);
@@ -210,9 +215,10 @@ void tg_manager_begin(struct tg_manager *manager)
   assign_workers(manager);
   tg_slots_begin(manager);
   int count = tg_manager_shard_count(manager);
-  tg_log(TG_INFO, TG_NO_SHARD, "%d shard%s (%d to %d of %d) in %d worker%s, at %s", count,
+  tg_log(TG_INFO, TG_NO_SHARD, "%d shard%s (%d to %d of %d) in %d worker%s, at %s%s%s", count,
          count == 1 ? "" : "s", manager->range.first, manager->range.last, total, manager->worker_count,
-         manager->worker_count == 1 ? "" : "s", manager->info.url);
+         manager->worker_count == 1 ? "" : "s", manager->info.url, proxy ? " over the proxy " : "",
+         proxy ? proxy->where : "");
   warn_delay(manager);
   manager->phase = TG_MANAGER_LOADING;
   manager->loading_until = tg_now() + LOADING_TIME + manager->config->script.load_budget;

@@ -16,6 +16,7 @@
 
 struct tg_manager;
 struct tg_http;
+struct tg_proxies;
 
 /* What the program around the manager may want to tell others. */
 enum tg_manager_news {
@@ -31,6 +32,7 @@ struct tg_manager_options {
   const struct tg_config *config;
   struct tg_hooks *hooks;
   struct tg_http *http;
+  const struct tg_proxies *proxies; /* of the gateway's connections; NULL: none */
   struct tg_reload reload; /* of the manager's own script */
   const char *script_path; /* given to the workers; NULL: none */
   bool progress;           /* draw the progress bar (standard error is a terminal) */

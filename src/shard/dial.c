@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/timer.h"
 #include "shard/race.h"
+#include "shard/tunnel.h"
 #include "shard/upgrade.h"
 
 #include <stdio.h>
@@ -13,10 +14,13 @@
 struct tg_dialer {
   uv_loop_t *loop;
   struct tg_tls *tls;
+  const struct tg_proxies *proxies;
   struct tg_address_memory memory;
 };
 
-enum stage { RESOLVING, CONNECTING, SECURING, UPGRADING };
+enum { NAME_SIZE = 360 };
+
+enum stage { RESOLVING, CONNECTING, TUNNELLING, SECURING, UPGRADING };
 
 /* One address. */
 struct
@@ -25,6 +29,7 @@ try {
   int index;
   enum stage stage;
   struct tg_stream *stream;
+  struct tg_tunnel tunnel;
   struct tg_upgrade upgrade;
 };
 
@@ -33,8 +38,9 @@ struct tg_dial {
   struct tg_gateway_url url;
   struct tg_dial_callbacks callbacks;
   void *ctx;
-  uv_getaddrinfo_t *resolving; /* NULL: done */
-  uv_timer_t *timer;           /* of the race */
+  const struct tg_proxy *proxy; /* NULL: direct */
+  uv_getaddrinfo_t *resolving;  /* NULL: done */
+  uv_timer_t *timer;            /* of the race */
   struct tg_addresses addresses;
   struct tg_race race;
   struct try *tries[TG_ADDRESSES_MAX];
@@ -42,7 +48,8 @@ struct tg_dial {
   enum stage farthest;
 };
 
-struct tg_dialer *tg_dialer_new(uv_loop_t *loop, const char *ca_file, struct tg_error *error)
+struct tg_dialer *tg_dialer_new(uv_loop_t *loop, const char *ca_file, const struct tg_proxies *proxies,
+                                struct tg_error *error)
 {
   struct tg_tls *tls = tg_tls_client(ca_file, error);
   if (!tls)
@@ -50,6 +57,7 @@ struct tg_dialer *tg_dialer_new(uv_loop_t *loop, const char *ca_file, struct tg_
   struct tg_dialer *dialer = tg_calloc(1, sizeof *dialer);
   dialer->loop = loop;
   dialer->tls = tls;
+  dialer->proxies = proxies;
   return dialer;
 }
 
@@ -88,20 +96,42 @@ static void drop_try(struct tg_dial *dial, int index)
 
 static const char *mute_in(enum stage stage)
 {
-  return stage == SECURING ? "does not answer in TLS" : "does not answer the WebSocket upgrade";
+  static const char *const words[] = {
+      [TUNNELLING] = "does not answer CONNECT",
+      [SECURING] = "does not answer in TLS",
+      [UPGRADING] = "does not answer the WebSocket upgrade",
+  };
+  return words[stage];
+}
+
+/* Whoever is at the other end in that stage, for people. */
+static void name_of(const struct tg_dial *dial, int index, enum stage stage, char *text, size_t size)
+{
+  const struct tg_proxy *proxy = dial->proxy;
+  const char *host = proxy ? proxy->host : dial->url.host;
+  char address[TG_ADDRESS_TEXT], which[TG_ADDRESS_TEXT + 8] = "";
+  tg_address_text(&dial->addresses.list[index], address);
+  if (strcmp(address, host) != 0)
+    snprintf(which, sizeof which, " (%s)", address);
+  if (!proxy)
+    snprintf(text, size, "%.200s%s", host, which);
+  else
+    snprintf(text, size, "%.100s%sthe proxy %.100s%s", stage > TUNNELLING ? dial->url.host : "",
+             stage > TUNNELLING ? " behind " : "", proxy->where, which);
 }
 
 /* That another address came through shows whose fault it is. */
 static void tell_of_mute_address(struct tg_dial *dial, int index)
 {
   const struct tg_address *address = &dial->addresses.list[index];
-  char text[TG_ADDRESS_TEXT];
-  if (dial->tries[index]->stage == CONNECTING || tg_address_is_bad(&dial->dialer->memory, address, tg_now()))
+  enum stage stage = dial->tries[index]->stage;
+  char name[NAME_SIZE];
+  if (stage == CONNECTING || tg_address_is_bad(&dial->dialer->memory, address, tg_now()))
     return;
-  tg_address_text(address, text);
+  name_of(dial, index, stage, name, sizeof name);
   tg_log(TG_WARN, TG_NO_SHARD,
-         "%s of %s takes connections, but %s: another address is used, and is tried first from now on", text,
-         dial->url.host, mute_in(dial->tries[index]->stage));
+         "%s takes connections, but %s: another address is used, and is tried first from now on", name,
+         mute_in(stage));
 }
 
 /* Those that have had their time are tried later, next time. */
@@ -166,6 +196,9 @@ static void begin_tls(struct try *try)
 {
   struct tg_dial *dial = try->dial;
   struct tg_error error;
+  char name[NAME_SIZE];
+  name_of(dial, try->index, SECURING, name, sizeof name);
+  tg_stream_rename(try->stream, name);
   if (!dial->url.tls) {
     begin_upgrade(try);
     return;
@@ -173,6 +206,16 @@ static void begin_tls(struct try *try)
   try->stage = SECURING;
   if (!tg_stream_start_tls(try->stream, dial->dialer->tls, dial->url.host, &error))
     fail(try, &error);
+}
+
+static void begin_tunnel(struct try *try)
+{
+  struct tg_dial *dial = try->dial;
+  struct tg_buf request = {0};
+  try->stage = TUNNELLING;
+  tg_tunnel_request(&try->tunnel, dial->proxy, dial->url.host, dial->url.port, &request);
+  tg_stream_write(try->stream, request.data, request.length);
+  tg_buf_free(&request);
 }
 
 static void on_open(void *ctx)
@@ -183,7 +226,10 @@ static void on_open(void *ctx)
     return;
   }
   tg_race_connected(&try->dial->race, try->index, tg_now());
-  begin_tls(try);
+  if (try->dial->proxy)
+    begin_tunnel(try);
+  else
+    begin_tls(try);
 }
 
 /* An answer is the last word, whatever other addresses there are: who is refused
@@ -200,9 +246,27 @@ static void refuse(struct try *try)
   lose(dial, status, retry_after);
 }
 
-static void on_data(void *ctx, const char *bytes, size_t length)
+static void receive_tunnel(struct try *try, const char *bytes, size_t length)
 {
-  struct try *try = ctx;
+  struct tg_dial *dial = try->dial;
+  ssize_t used = tg_tunnel_feed(&try->tunnel, bytes, length);
+  struct tg_error error;
+  char to[300];
+  if (used < 0 || (tg_tunnel_stands(&try->tunnel) && (size_t)used < length)) {
+    tg_fail(&error, "proxy", "the proxy %s (%s) does not answer CONNECT as HTTP has it", dial->proxy->where,
+            dial->proxy->variable);
+    fail(try, &error);
+  } else if (tg_tunnel_stands(&try->tunnel)) {
+    begin_tls(try);
+  } else if (try->tunnel.complete) {
+    snprintf(to, sizeof to, "%s:%s", dial->url.host, dial->url.port);
+    tg_proxy_explain_refusal(dial->proxy, try->tunnel.status, to, &dial->error);
+    lose(dial, 0, -1);
+  }
+}
+
+static void receive_upgrade(struct try *try, const char *bytes, size_t length)
+{
   ssize_t used = tg_upgrade_feed(&try->upgrade, bytes, length);
   if (used < 0) {
     struct tg_error error;
@@ -215,30 +279,39 @@ static void on_data(void *ctx, const char *bytes, size_t length)
   }
 }
 
+static void on_data(void *ctx, const char *bytes, size_t length)
+{
+  struct try *try = ctx;
+  if (try->stage == TUNNELLING)
+    receive_tunnel(try, bytes, length);
+  else
+    receive_upgrade(try, bytes, length);
+}
+
+/* A connection that ends while a proxy is asked would look like Discord's doing. */
 static void on_end(void *ctx, const struct tg_error *error)
 {
-  fail(ctx, error);
+  struct try *try = ctx;
+  const struct tg_proxy *proxy = try->dial->proxy;
+  struct tg_error cut;
+  if (proxy && try->stage == TUNNELLING) {
+    tg_fail(&cut, "proxy", "the proxy %s (%s) broke the connection off when it was asked for %s:%s",
+            proxy->where, proxy->variable, try->dial->url.host, try->dial->url.port);
+    error = &cut;
+  }
+  fail(try, error);
 }
 
 static const struct tg_stream_callbacks stream_callbacks = {
     .on_open = on_open, .on_data = on_data, .on_end = on_end};
 
-/* The host, and which of its addresses. */
-static void name_of(const struct tg_dial *dial, int index, char *text, size_t size)
-{
-  char address[TG_ADDRESS_TEXT];
-  tg_address_text(&dial->addresses.list[index], address);
-  bool same = strcmp(address, dial->url.host) == 0;
-  snprintf(text, size, same ? "%.200s" : "%.200s (%.45s)", dial->url.host, address);
-}
-
 static void begin_try(struct tg_dial *dial, int index)
 {
   struct tg_error error;
-  char name[256];
+  char name[NAME_SIZE];
   struct try *try = tg_calloc(1, sizeof *try);
   *try = (struct try){.dial = dial, .index = index, .stage = CONNECTING};
-  name_of(dial, index, name, sizeof name);
+  name_of(dial, index, CONNECTING, name, sizeof name);
   try->stream = tg_stream_connect(dial->dialer->loop, &dial->addresses.list[index], name, &stream_callbacks,
                                   try, &error);
   if (try->stream) {
@@ -284,12 +357,19 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
   free(request);
   if (dial) { /* not freed meanwhile */
     dial->resolving = NULL;
-    tg_fail(&dial->error, "resolve", "the name %s cannot be resolved: %s", dial->url.host,
-            status ? uv_strerror(status) : "it has no address");
+    const char *why = status ? uv_strerror(status) : "it has no address";
+    if (dial->proxy)
+      tg_fail(&dial->error, "proxy", "the name of the proxy %s (%s) cannot be resolved: %s",
+              dial->proxy->where, dial->proxy->variable, why);
+    else
+      tg_fail(&dial->error, "resolve", "the name %s cannot be resolved: %s", dial->url.host, why);
     tg_addresses_take(&dial->addresses, found);
     tg_addresses_sort(&dial->addresses, &dial->dialer->memory, tg_now());
     tg_race_begin(&dial->race, dial->addresses.count);
-    advance(dial);
+    if (tg_proxy_tunnels(dial->proxy, dial->url.host, &dial->error))
+      advance(dial);
+    else
+      lose(dial, 0, -1);
   }
   uv_freeaddrinfo(found);
 }
@@ -307,10 +387,13 @@ struct tg_dial *tg_dial_begin(struct tg_dialer *dialer, const struct tg_gateway_
   dial->timer->data = dial;
   dial->resolving = tg_calloc(1, sizeof *dial->resolving);
   dial->resolving->data = dial;
+  dial->proxy = tg_proxy_for(dialer->proxies, url->tls, url->host);
+  const char *host = dial->proxy ? dial->proxy->host : url->host;
+  const char *port = dial->proxy ? dial->proxy->port : url->port;
   struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-  if (uv_getaddrinfo(dialer->loop, dial->resolving, on_resolved, url->host, url->port, &hints) != 0) {
+  if (uv_getaddrinfo(dialer->loop, dial->resolving, on_resolved, host, port, &hints) != 0) {
     /* Only a name that is no name fails at once; say so from the loop. */
-    uv_getaddrinfo(dialer->loop, dial->resolving, on_resolved, "invalid.", url->port, &hints);
+    uv_getaddrinfo(dialer->loop, dial->resolving, on_resolved, "invalid.", port, &hints);
   }
   return dial;
 }
@@ -339,12 +422,12 @@ void tg_dial_progress(const struct tg_dial *dial, char *text, size_t size)
   for (int i = 0; i < dial->race.begun; i++)
     if (dial->tries[i] && (!best || dial->tries[i]->stage > best->stage))
       best = dial->tries[i];
-  char name[256];
+  char name[NAME_SIZE];
   if (!best) {
-    snprintf(text, size, "the name %s is not resolved", dial->url.host);
+    snprintf(text, size, "the name %s is not resolved", dial->proxy ? dial->proxy->host : dial->url.host);
     return;
   }
-  name_of(dial, best->index, name, sizeof name);
+  name_of(dial, best->index, best->stage, name, sizeof name);
   if (best->stage == CONNECTING)
     snprintf(text, size, "%s does not take the connection", name);
   else

@@ -1,7 +1,8 @@
 #pragma once
 
-/* From a gateway URL to a WebSocket: the name's addresses, TCP, TLS, upgrade.
- * Several addresses may race (race.h); who is through the upgrade first wins.
+/* From a gateway URL to a WebSocket: the name's addresses, TCP, a proxy's tunnel,
+ * TLS, upgrade. Over a proxy the addresses are the proxy's. Several may race
+ * (race.h); who is through the upgrade first wins.
  *
  * A dialer is shared by all connections of a process. A dial is one connection
  * being made; it is its maker's until tg_dial_free(), which may be called at any
@@ -12,6 +13,7 @@
 #include "base/error.h"
 #include "proto/gateway_url.h"
 #include "shard/addresses.h"
+#include "shard/proxy.h"
 #include "shard/stream.h"
 
 #include <stddef.h>
@@ -19,8 +21,10 @@
 
 struct tg_dialer;
 
-/* Trusts `ca_file`, or the system's certificates when NULL. NULL: `error`. */
-struct tg_dialer *tg_dialer_new(uv_loop_t *loop, const char *ca_file, struct tg_error *error);
+/* Trusts `ca_file`, or the system's certificates when NULL; connects through
+ * `proxies`, borrowed, NULL: none. NULL: `error`. */
+struct tg_dialer *tg_dialer_new(uv_loop_t *loop, const char *ca_file, const struct tg_proxies *proxies,
+                                struct tg_error *error);
 void tg_dialer_free(struct tg_dialer *dialer);
 
 /* This address took a connection, and it was good for nothing: others are tried
@@ -30,7 +34,7 @@ void tg_dialer_blame(struct tg_dialer *dialer, const struct tg_address *address)
 struct tg_dial_end {
   int http_status;       /* the upgrade was answered, but refused; 0: no answer */
   tg_ms retry_after;     /* from its Retry-After; -1: none */
-  struct tg_error error; /* codes of tg_stream plus "resolve", "refused_upgrade", "protocol" */
+  struct tg_error error; /* codes of tg_stream plus "resolve", "proxy", "refused_upgrade", "protocol" */
 };
 
 /* One of the two comes, once. */
@@ -39,7 +43,7 @@ struct tg_dial_callbacks {
    * callbacks before anything else. `bytes` have come behind the upgrade. */
   void (*on_open)(void *ctx, struct tg_stream *stream, const struct tg_address *address, const char *bytes,
                   size_t length);
-  /* No address is left, or one has refused. */
+  /* No address is left, or Discord or the proxy has refused. */
   void (*on_end)(void *ctx, const struct tg_dial_end *end);
 };
 

@@ -55,6 +55,9 @@ struct tg_stream *tg_stream_connect(uv_loop_t *loop, const struct tg_address *ad
 bool tg_stream_start_tls(struct tg_stream *stream, struct tg_tls *tls, const char *host,
                          struct tg_error *error);
 
+/* Errors speak of `name` from here on. */
+void tg_stream_rename(struct tg_stream *stream, const char *name);
+
 /* Somebody else is called back from here on. */
 void tg_stream_hand_over(struct tg_stream *stream, const struct tg_stream_callbacks *callbacks, void *ctx);
 

@@ -19,8 +19,13 @@ static struct tg_stream *new_stream(uv_loop_t *loop, const char *name,
   stream->ctx = ctx;
   stream->fd = -1;
   stream->reading = true;
-  snprintf(stream->name, sizeof stream->name, "%s", name);
+  tg_stream_rename(stream, name);
   return stream;
+}
+
+void tg_stream_rename(struct tg_stream *stream, const char *name)
+{
+  snprintf(stream->name, sizeof stream->name, "%s", name);
 }
 
 static int begin_to_connect(const struct tg_address *address)

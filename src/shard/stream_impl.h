@@ -28,7 +28,7 @@ struct tg_stream {
   struct tg_stream_callbacks callbacks;
   void *ctx;
   enum tg_stream_state state;
-  char name[256]; /* of the peer, for people */
+  char name[360]; /* of the peer, for people */
   uv_timer_t *timer; /* of lingering */
   uv_poll_t *poll;
   int fd;

@@ -104,7 +104,8 @@ static void begin_alive(struct tg_worker *worker)
 
 struct tg_worker *tg_worker_new(const struct tg_worker_options *options, struct tg_error *error)
 {
-  struct tg_dialer *dialer = tg_dialer_new(options->loop, options->config->tls.ca_file, error);
+  struct tg_dialer *dialer =
+      tg_dialer_new(options->loop, options->config->tls.ca_file, options->proxies, error);
   if (!dialer)
     return NULL;
   static const struct tg_ipc_callbacks callbacks = {.on_message = tg_worker_on_message,

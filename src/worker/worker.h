@@ -16,6 +16,7 @@
 
 struct tg_worker;
 struct tg_http;
+struct tg_proxies;
 struct tg_shard;
 struct tg_delivery;
 
@@ -24,6 +25,7 @@ struct tg_worker_options {
   const struct tg_config *config; /* borrowed; see tg_worker_reconfigure() */
   struct tg_hooks *hooks;
   struct tg_http *http;
+  const struct tg_proxies *proxies; /* of the gateway's connections; NULL: none */
   struct tg_reload reload;
   int manager_fd; /* the socketpair's end; taken over */
   int worker_id;

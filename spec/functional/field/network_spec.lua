@@ -1,8 +1,10 @@
 -- Reports from the field: what stands between the gateway and Discord. Each case is a row of a table.
 
 local bot_support = require "spec.support.bot"
+local connect_proxy = require "spec.support.connect_proxy"
 local fake_discord = require "spec.support.fake_discord"
 local gateway = require "spec.support.gateway"
+local hidden_discord = require "spec.support.hidden_discord"
 local middlebox = require "spec.support.middlebox"
 local names = require "spec.support.names"
 local rest_server = require "spec.support.rest_server"
@@ -179,6 +181,54 @@ describe("of REST's two addresses the first is", function()
       g:wait_for_log "Discord recommends 1 shard"
       assert.equal(1, g:count_log "no gateway information yet attempt=1 ")
       assert.equal(1, box.accepted)
+    end)
+  end
+end)
+
+-- `policy` is the proxy's answer, `login` what it wants (spec/support/connect_proxy.lua), `given` what it
+-- gets; `says` what the log says of it, as a pattern, for REST and for the gateway.
+local PROXIES = {
+  { "wants a login", login = "user:secret", says = "wants a login %(407%)" },
+  { "does not like the login", login = "user:secret", given = "user:wrong@",
+    says = "does not accept the user and password in its URL %(407%)" },
+  { "forbids the host", policy = 403, says = "does not allow connections to %S+ %(403%)" },
+  { "cannot reach the host", policy = 502, says = "cannot connect to %S+: it answers 502" },
+  { "is overloaded", policy = 429, says = "cannot connect to %S+: it answers 429" },
+  { "breaks off", policy = "close",
+    says = { "the connection broke", "broke the connection off when it was asked for" } },
+  { "is mute", policy = "mute", says = { "the proxy did not answer CONNECT", "does not answer CONNECT" } },
+  { "speaks something else", policy = "220 smtp.test ESMTP\r\n",
+    says = { ": ", "does not answer CONNECT as HTTP has it" } },
+  { "is not there", gone = true, says = "Connection refused" },
+}
+
+describe("the proxy", function()
+  after_each(function()
+    gateway.teardown()
+    connect_proxy.cleanup()
+  end)
+
+  for _, row in ipairs(PROXIES) do
+    it(row[1] .. ": the log says so, of REST and of the gateway; no identify is spent", function()
+      local fake, proxy, place = hidden_discord.start { tls = true }
+      local says = type(row.says) == "table" and row.says or { row.says, row.says }
+      local url = proxy.url:gsub("http://", "http://" .. (row.given or ""))
+      proxy.policy, proxy.login = function() return row.policy end, row.login
+      if row.gone then
+        proxy:close()
+      end
+      local variables = { https_proxy = url, TIDEGATE_HURRY = 20 }
+      local environment = hidden_discord.env(place, variables)
+      local g = gateway.start { fake = fake, bot = bot_support.start(), env = environment }
+      local which = "[^\n]*127.0.0.1:" .. proxy.port .. " %(https_proxy%)[^\n]*"
+      g:wait_for_log("no gateway information yet " .. which .. says[1])
+      g:stop()
+      variables.REST_URL, variables.no_proxy = fake.rest, "localhost"
+      local again = gateway.start { fake = fake, bot = bot_support.start(), env = variables }
+      again:wait_for_log("connecting failed [^\n]*127.0.0.1:" .. proxy.port .. "[^\n]*" .. says[2])
+      assert.equal(0, again:count_log "blocked for a while")
+      assert.equal(0, fake:state("counters").counters.identifies)
+      assert.is_nil((g.stderr .. again.stderr):find("wrong", 1, true))
     end)
   end
 end)
