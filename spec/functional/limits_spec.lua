@@ -172,10 +172,21 @@ gateway.on("TYPING_START", function()
   ffi.cast("int *", 8)[0] = 1
 end)
 ]], "crashed %(Segmentation fault%) inside of TYPING_START %([^\n]*script%.lua:%d+%)", "signal 11" },
+    ["a finalizer that takes memory without end"] = { [[
+gateway.on("TYPING_START", function()
+  once()
+  getmetatable(newproxy(true)).__gc = function()
+    local all
+    while true do all = { all } end
+  end
+  collectgarbage()
+end)
+]], "takes memory without end, and cannot be stopped: [^\n]*gateway%.on %([^\n]*script%.lua:%d+%)", "signal 6",
+      kill_after = 10000 },
   } do
     it("after " .. what .. " is replaced, its shards resume, and the script is named", function()
-      local s = start([[
-gateway.configure { script = { kill_after = 800 }, message_updates = "content" }
+      local s = start(([[
+gateway.configure { script = { kill_after = %d, memory = 4 * 1024 * 1024 }, message_updates = "content" }
 local function once()
   local file = io.open "done"
   if file then
@@ -184,7 +195,7 @@ local function once()
   end
   io.open("done", "w"):close()
 end
-]] .. case[1], {
+]]):format(case.kill_after or 800) .. case[1], {
         reload = false, shards = 4, per_worker = 2, workers = 2, fake = { max_concurrency = 4 },
         env = scene.crashes,
       })
