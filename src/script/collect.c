@@ -21,7 +21,7 @@ enum {
   PATIENCE = 60000, /* ms without the end of a handler, while others wait */
   TELL_AFTER = 1000,
   TELL_EVERY = 60000,
-  TRIES = 4,               /* collections at the limit, if each helps a little */
+  TRIES = 8,               /* collections at the limit, if each helps a little */
   DRY = 4,                 /* times the limit: no hook is run until memory was collected */
   SMALL = 4 * 1024 * 1024, /* bytes that are freed at once */
 };
@@ -211,6 +211,8 @@ static tg_ms next_collection(const struct tg_state *state)
 {
   const struct tg_memory *memory = &state->memory;
   tg_ms rest = state->handlers_ended > 0 ? REST : LONG_REST, twice = 2 * memory->spent / 1000;
+  if (memory->used < gate(memory)) /* it came back by itself */
+    return tg_script_now(state->script);
   return memory->judged_at + (rest > twice ? rest : twice);
 }
 
@@ -250,6 +252,8 @@ static void tend(void *ctx)
   memory->due = 0;
   if (!is_watched(state))
     return;
+  if (memory->closed && memory->used < gate(memory))
+    open_gate(state);
   if (memory->closed && state->waiting && memory->cycles == 0 &&
       tg_script_now(state->script) >= next_collection(state))
     begin(memory);
@@ -288,7 +292,6 @@ void tg_memory_look(struct tg_state *state)
   if (memory->used >= gate(memory) && !memory->closed) {
     memory->closed = true;
     memory->closed_at = tg_script_now(state->script);
-    memory->judged_at = 0; /* what was collected before does not count */
   } else if (!memory->closed && memory->cycles == 0) {
     begin(memory);
   }

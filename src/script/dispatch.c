@@ -186,6 +186,7 @@ static void run_handler(struct dispatch *run, struct tg_subscriber *handler, str
   if (run->event_ref == LUA_NOREF && !tg_protect(state, NULL, TG_BUDGET_HOST, make_event, run)) {
     tg_fault_log(state, TG_LUA_handler, run->event->shard_id, tg_event_type_name(run->event->type),
                  "the handler was not run");
+    tg_waiting_next(state, line);
     return;
   }
   bool waits = tg_waiting_start(state, line, run->event, push_handler, run);

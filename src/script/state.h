@@ -427,6 +427,8 @@ struct tg_line *tg_waiting_line(struct tg_state *state, struct tg_subscriber *ha
 /* Runs the handler for it; like tg_thread_start(). */
 bool tg_waiting_start(struct tg_state *state, struct tg_line *line, const struct tg_event *event,
                       tg_body *push, void *ctx);
+/* It was not run after all. */
+void tg_waiting_next(struct tg_state *state, struct tg_line *line);
 /* The event waits for the handler. All handlers of the event share *kept, NULL
  * at first, which the caller releases. */
 void tg_waiting_add(struct tg_state *state, struct tg_subscriber *handler, const struct tg_event *event,

@@ -80,12 +80,6 @@ static void forget(struct tg_state *state, struct tg_waiting *waiting)
 
 /* ---- lines ---- */
 
-static void init_line(struct tg_line *line, struct tg_subscriber *handler, uint64_t key)
-{
-  *line = (struct tg_line){.handler = handler, .key = key};
-  line->last = &line->first;
-}
-
 static struct tg_line **bucket_of(struct tg_subscriber *handler, uint64_t key)
 {
   return &handler->lines[(key * 0x9e3779b97f4a7c15u) >> 56];
@@ -106,8 +100,8 @@ static struct tg_line *line_of(struct tg_subscriber *handler, const struct tg_ev
       return line;
   }
   struct tg_line *line = tg_alloc(sizeof *line);
-  init_line(line, handler, key);
-  line->next = *bucket;
+  *line = (struct tg_line){.next = *bucket, .handler = handler, .key = key};
+  line->last = &line->first;
   return *bucket = line;
 }
 
@@ -180,6 +174,18 @@ static struct tg_waiting *take(struct tg_state *state, struct tg_subscriber *han
 
 /* ---- running ---- */
 
+/* The event at its head has come to its end; the next one's turn has come. */
+void tg_waiting_next(struct tg_state *state, struct tg_line *line)
+{
+  line->busy = false;
+  if (line->handler->subscription->order == TG_UNORDERED)
+    return;
+  if (line->first)
+    make_ready(state, line);
+  else
+    free_line(line);
+}
+
 static void on_done(struct tg_thread *thread, void *ctx, bool ok, int count)
 {
   (void)count;
@@ -191,17 +197,11 @@ static void on_done(struct tg_thread *thread, void *ctx, bool ok, int count)
   handler->running--;
   state->handlers_running--;
   state->handlers_ended++;
-  line->busy = false;
   if (handler->gone) {
     tg_subscriber_free(state, handler);
     return;
   }
-  if (handler->subscription->order != TG_UNORDERED) {
-    if (line->first)
-      make_ready(state, line);
-    else
-      free_line(line);
-  }
+  tg_waiting_next(state, line);
   if (thread->dropped || !state->waiting)
     return;
   state->handler_ended_at = tg_script_now(state->script);
@@ -303,8 +303,8 @@ static void overflow(struct tg_state *state, struct tg_subscriber *handler, cons
   tg_human_bytes(script->waiting.bytes, bytes, sizeof bytes);
   tg_log_with(
       TG_WARN, event->shard_id, TG_WITH(TG_NUMBER(EVENTS, (int64_t)script->waiting.events)),
-      "the handler of %s (%s) is too slow: the events that wait for handlers take %s, and no more than "
-      "%d times script.memory; %llu were not handed to it (their delivery is not affected)",
+      "the handler of %s (%s) does not get all events: those that wait for handlers take %s, and may take "
+      "%d times script.memory; %llu were left out (their delivery is not affected)",
       tg_event_type_name(event->type), handler->subscription->where, bytes, SHARE,
       (unsigned long long)handler->skipped);
 }
