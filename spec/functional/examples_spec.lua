@@ -80,6 +80,7 @@ describe("on the wire", function()
       return 204
     end)
     local s = start("queue_policy.lua", { reload = false, env = { ALERT_URL = chat.url .. "/hook" } })
+    s.bot:wait_for_events(#s.fake:guilds(), "GUILD_CREATE")
     local refused = 0
     s.bot:answer(function()
       refused = refused + 1
