@@ -161,7 +161,9 @@ describe("the budget of session starts", function()
       shards = 1, ready = false, bot = false, fake = { identify_window = 50 }, hurry = 4, env = scene.crashes,
       script = [[
 local gateway = require "tidegate"
-gateway.on("identifying", function() require("ffi").cast("int *", 0)[0] = 1 end)
+local function crash() require("ffi").cast("int *", 0)[0] = 1 end
+gateway.on("identifying", function() crash() end) -- twice, then it is switched off
+gateway.on("identifying", function() crash() end)
 ]] }
     loop.wait_for("three crashes", function()
       return s.gateway:count_log 'a worker has ended[^\n]* worker=0 reason="signal 11' >= 3
