@@ -363,6 +363,8 @@ static void end_turn(struct tg_delivery *delivery, bool at_once)
   }
   if (delivery->source_done)
     remove_drained(delivery);
+  if (!at_once)
+    tg_event_log_shrink(delivery->own->log);
 }
 
 /* Before the loop sleeps, and after it has read: what timers bring must not

@@ -249,6 +249,10 @@ uint32_t tg_event_log_wants_room(const struct tg_event_log *log, uint64_t size);
  * which other records still wait. */
 void tg_event_log_reclaim(struct tg_event_log *log);
 
+/* When nothing waits any more, a large segment that a backlog has begun goes, and a
+ * small one takes its place. Costs nothing when there is none; once a loop turn. */
+void tg_event_log_shrink(struct tg_event_log *log);
+
 struct tg_log_figures {
   uint64_t events, bytes; /* records that wait, and their payloads */
   tg_ms oldest_at;        /* whole seconds; 0: nothing waits */

@@ -321,3 +321,24 @@ bool tg_log_next_segment(struct tg_event_log *log, uint64_t size, struct tg_erro
   }
   return true;
 }
+
+/* --- the room that a backlog has taken --------------------------------------------------- */
+
+static bool is_large(const struct tg_event_log *log, const struct tg_log_segment *segment)
+{
+  return segment && segment->size > log->small_segment;
+}
+
+void tg_event_log_shrink(struct tg_event_log *log)
+{
+  struct tg_error error = {0};
+  bool has_large = is_large(log, log->current) || is_large(log, log->prepared);
+  if (log->mode != TG_LOG_WRITE || log->events > 0 || log->pending.length > 0 || !has_large)
+    return;
+  if (is_large(log, log->prepared)) {
+    tg_segments_remove(&log->segments, log->prepared);
+    log->prepared = NULL;
+  }
+  if (is_large(log, log->current))
+    tg_log_next_segment(log, 0, &error); /* if there is no room for a small one, this one stays */
+}

@@ -83,12 +83,60 @@ static void what_was_dropped_gives_its_room_back(void **state)
   assert_int_equal(count_waiting(test), waiting);
 }
 
+static int begin_large(void **state)
+{
+  log_begin(state);
+  struct log_test *test = *state;
+  test->options.disk_bytes = 0;
+  test->options.large_segment = 16 * SEGMENT;
+  return 0;
+}
+
+static void a_large_segment_goes_when_it_is_drained(void **state)
+{
+  struct log_test *test = *state;
+  uint64_t sequence = 0, acked = 0;
+  log_open(test);
+  while (disk(test) < 16 * SEGMENT) { /* a backlog has begun a large one */
+    put(test, 0, ++sequence);
+    flush(test);
+    assert_true(sequence < 100000);
+  }
+  for (int i = 0; i < 2000; i++) {
+    put(test, 0, ++sequence);
+    flush(test);
+  }
+  for (; acked + 1 < sequence; acked++)
+    tg_event_log_ack(test->log, 0, first_of(test, 0));
+  tg_event_log_shrink(test->log);
+  assert_true(disk(test) >= 16 * SEGMENT); /* something waits in it */
+  tg_event_log_ack(test->log, 0, first_of(test, 0));
+  put(test, 0, ++sequence);
+  tg_event_log_ack(test->log, 0, first_of(test, 0));
+  tg_event_log_shrink(test->log); /* not before it is flushed */
+  assert_true(disk(test) >= 16 * SEGMENT);
+  flush(test);
+  tg_event_log_shrink(test->log);
+  assert_true(disk(test) <= SEGMENT);
+  assert_int_equal(count_segments(test), 1);
+  /* It goes on, and a new process finds nothing missing. */
+  uint32_t segment = segment_of(put(test, 0, ++sequence));
+  flush(test);
+  tg_event_log_shrink(test->log);
+  assert_int_equal(segment_of(put(test, 0, ++sequence)), segment);
+  flush(test);
+  log_reopen(test);
+  assert_int_equal(test->gap_count, 0);
+  expect_waiting(test, 0, 1, sequence - 1, sequence);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(says_in_time_that_room_is_wanted, begin, log_end),
       cmocka_unit_test_setup_teardown(never_without_a_bound, begin, log_end),
       cmocka_unit_test_setup_teardown(what_was_dropped_gives_its_room_back, begin, log_end),
+      cmocka_unit_test_setup_teardown(a_large_segment_goes_when_it_is_drained, begin_large, log_end),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
