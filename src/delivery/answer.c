@@ -31,7 +31,7 @@ void tg_lane_send_next(struct tg_lane *lane)
 
 static tg_ms usual_delay(const struct tg_queued *event)
 {
-  return tg_patience(tg_retry_delay(event->attempts - 1, tg_random_unit()));
+  return tg_patience(tg_retry_delay(event->troubles, tg_random_unit()));
 }
 
 void tg_lane_send_again(const struct tg_lane_answer *answer, tg_ms delay)
@@ -75,6 +75,7 @@ static void on_trouble(struct tg_lane_answer *answer)
   bool is_there = teach(answer, scripted);
   bool is_up = answer->judgement.handler->circuit.state == TG_CIRCUIT_CLOSED;
   if (is_there && (is_up || scripted >= 0)) {
+    answer->event->troubles += is_up;
     tg_lane_send_again(answer, scripted >= 0 ? scripted : usual);
     return;
   }
@@ -86,6 +87,7 @@ static void on_slow_down(struct tg_lane_answer *answer)
 {
   answer->event->attempts++;
   tg_ms scripted = scripted_delay(answer), otherwise = usual_delay(answer->event);
+  answer->event->troubles++;
   if (scripted < 0)
     scripted = tg_retry_after(answer->judgement.response->retry_after, otherwise);
   if (teach(answer, -1))

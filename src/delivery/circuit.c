@@ -4,9 +4,8 @@
 
 tg_ms tg_circuit_wait(const struct tg_circuit *circuit, double unit)
 {
-  tg_ms limit = circuit->opened < 5 ? (tg_ms)TG_CIRCUIT_BASE << circuit->opened : TG_CIRCUIT_CAP;
-  tg_ms wait = (tg_ms)(unit * (double)(limit + 1));
-  return wait > TG_RETRY_BASE ? wait : TG_RETRY_BASE;
+  tg_ms limit = circuit->opened < 2 ? (tg_ms)TG_CIRCUIT_BASE << circuit->opened : TG_CIRCUIT_CAP;
+  return limit / 2 + (tg_ms)(unit * (double)(limit / 2 + 1));
 }
 
 bool tg_circuit_allows(struct tg_circuit *circuit, tg_ms now, int in_flight)
@@ -32,7 +31,13 @@ bool tg_circuit_success(struct tg_circuit *circuit)
   return closed;
 }
 
-bool tg_circuit_failure(struct tg_circuit *circuit, tg_ms now, tg_ms wait, bool at_once)
+static void wait_until(struct tg_circuit *circuit, tg_ms until, bool asked)
+{
+  circuit->until = until;
+  circuit->asked = asked;
+}
+
+bool tg_circuit_failure(struct tg_circuit *circuit, tg_ms now, tg_ms wait, bool at_once, bool asked)
 {
   enum tg_circuit_state before = circuit->state;
   circuit->failures++;
@@ -45,8 +50,20 @@ bool tg_circuit_failure(struct tg_circuit *circuit, tg_ms now, tg_ms wait, bool 
   if (before != TG_CIRCUIT_OPEN)
     circuit->opened++;
   if (before != TG_CIRCUIT_OPEN || circuit->until < now + wait)
-    circuit->until = now + wait;
+    wait_until(circuit, now + wait, asked);
   return before == TG_CIRCUIT_CLOSED;
+}
+
+void tg_circuit_hear_up(struct tg_circuit *circuit, tg_ms now)
+{
+  if (circuit->state == TG_CIRCUIT_OPEN && !circuit->asked)
+    circuit->until = now;
+}
+
+void tg_circuit_hear_down(struct tg_circuit *circuit, tg_ms now, tg_ms wait, bool asked)
+{
+  if (circuit->state == TG_CIRCUIT_OPEN && circuit->until < now + wait)
+    wait_until(circuit, now + wait, asked);
 }
 
 void tg_window_init(struct tg_window *window)

@@ -6,9 +6,10 @@
  *     closed --5 failures in a row, or told to--> open --wait is over--> half-open
  *     half-open --its one request succeeds--> closed; --fails--> open, longer
  *
- * A handler that is down sees one request now and then instead of one a lane;
- * when it comes back the window starts at 1 and doubles up to where a fresh one
- * starts, then grows as the answers allow. */
+ * A handler that is down sees one request now and then instead of one a lane, and
+ * instead of one a worker: workers tell each other what came of theirs, and a
+ * failure of one puts the others' off. When it comes back the window starts at 1 and doubles up to where a
+ * fresh one starts, then grows as the answers allow. */
 
 #include "base/clock.h"
 
@@ -18,8 +19,8 @@ enum tg_circuit_state { TG_CIRCUIT_CLOSED, TG_CIRCUIT_OPEN, TG_CIRCUIT_HALF_OPEN
 
 enum {
   TG_CIRCUIT_FAILURES = 5,
-  TG_CIRCUIT_BASE = 1000,
-  TG_CIRCUIT_CAP = 30000,
+  TG_CIRCUIT_BASE = 500,
+  TG_CIRCUIT_CAP = 2000, /* so soon a handler that is back is noticed */
   TG_WINDOW_MIN = 1,
   TG_WINDOW_START = 8,
   TG_WINDOW_MAX = 32,
@@ -31,9 +32,10 @@ struct tg_circuit {
   int failures; /* in a row */
   int opened;   /* how often since it was last closed */
   tg_ms until;  /* open: no request before */
+  bool asked;   /* ... since the handler, or a script, has said so */
 };
 
-/* Full jitter over min(30 s, 1 s * 2^opened), at least 250 ms. */
+/* Jitter over the upper half of min(2 s, 500 ms * 2^opened). */
 tg_ms tg_circuit_wait(const struct tg_circuit *circuit, double unit);
 
 /* Whether a request may leave now. Turns open into half-open when the time has
@@ -45,17 +47,25 @@ bool tg_circuit_allows(struct tg_circuit *circuit, tg_ms now, int in_flight);
 bool tg_circuit_success(struct tg_circuit *circuit);
 
 /* A failure; with `at_once` the first one opens. `wait`: how long to stay open,
- * if it opens. True: the circuit was closed, and is open now. */
-bool tg_circuit_failure(struct tg_circuit *circuit, tg_ms now, tg_ms wait, bool at_once);
+ * if it opens; `asked`: it was asked for. True: the circuit was closed, and is open
+ * now. */
+bool tg_circuit_failure(struct tg_circuit *circuit, tg_ms now, tg_ms wait, bool at_once, bool asked);
+
+/* What another worker has found out of the same handler. Only a circuit that is open
+ * heeds it: whether a handler is down each worker finds out by itself. It is up:
+ * a request may leave now, unless it was asked to wait. It is down: none before
+ * `wait` is over. */
+void tg_circuit_hear_up(struct tg_circuit *circuit, tg_ms now);
+void tg_circuit_hear_down(struct tg_circuit *circuit, tg_ms now, tg_ms wait, bool asked);
 
 struct tg_window {
-  double limit;    /* requests in flight */
+  double limit; /* requests in flight */
   struct tg_pace {
-    double baseline; /* ms: what an answer takes when little else runs; 0: not known */
-    double smoothed; /* ms: what answers take now */
+    double baseline;        /* ms: what an answer takes when little else runs; 0: not known */
+    double smoothed;        /* ms: what answers take now */
   } paces[TG_WINDOW_PACES]; /* of single events, batches of up to 3, 7, 15, ... */
-  int answers;     /* since the limit was last cut */
-  bool ramp;       /* growing back after an outage */
+  int answers;              /* since the limit was last cut */
+  bool ramp;                /* growing back after an outage */
 };
 
 void tg_window_init(struct tg_window *window);

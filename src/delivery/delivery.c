@@ -106,6 +106,7 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
   delivery->http = options->http;
   delivery->worker_id = options->worker_id;
   delivery->find_shard = options->find_shard;
+  delivery->tell = options->tell;
   delivery->ctx = options->ctx;
   if (options->identity)
     tg_guild_store_open(&delivery->guilds, options->config->state_dir, options->identity);

@@ -38,6 +38,11 @@ struct tg_delivery_options {
   /* Finds a shard for life-cycle events that come by a timer; may be NULL, then
    * such events carry no shard object (details.shard_id is always there). */
   struct tg_shard *(*find_shard)(void *ctx, int shard_id);
+  /* This worker has found out that an event handler is up again, or down, or still
+   * down: for tg_delivery_hear() of the other workers. `asked`: ms for which it
+   * wants to be left alone, 0: it has not said. The URL is as configured, and may
+   * contain secrets. May be NULL. */
+  void (*tell)(void *ctx, const char *url, bool up, tg_ms asked);
   void *ctx;
 };
 
@@ -162,6 +167,9 @@ void tg_delivery_forget_drain(struct tg_delivery *delivery, void *ctx);
 
 /* The body of the event's POST, as tg_delivery_enqueue() would make it. */
 void tg_event_write_body(const struct tg_event *event, struct tg_buf *body);
+
+/* What another worker has told. */
+void tg_delivery_hear(struct tg_delivery *delivery, const char *url, bool up, tg_ms asked);
 
 /* The configuration has changed by a reload; takes over what can change live. */
 void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_config *config);

@@ -162,6 +162,7 @@ struct tg_delivery {
   struct tg_http *http;
   int worker_id;
   struct tg_shard *(*find_shard)(void *ctx, int shard_id);
+  void (*tell)(void *ctx, const char *url, bool up, tg_ms asked);
   void *ctx;
 
   struct tg_lane **lanes; /* by shard id */
@@ -307,8 +308,9 @@ bool tg_handler_has_room(const struct tg_handler *handler);
 void tg_handler_pump(struct tg_handler *handler);
 /* Counts a request's end for the circuit; logs, and tells the script. */
 void tg_handler_succeeded(struct tg_handler *handler);
-void tg_handler_failed(struct tg_handler *handler, tg_ms wait, enum tg_outcome outcome, const char *reason,
-                       const char *advice);
+/* `asked`: the wait is not ours. */
+void tg_handler_failed(struct tg_handler *handler, tg_ms wait, bool asked, enum tg_outcome outcome,
+                       const char *reason, const char *advice);
 
 /* judgement.c: what the end of a request says, whoever has sent it. */
 struct tg_judgement {

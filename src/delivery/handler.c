@@ -205,11 +205,41 @@ static void tell_script(struct tg_handler *handler, enum tg_life what, const cha
   json_decref(details);
 }
 
+/* --- what the workers tell each other ---------------------------------------------- */
+
+static void tell_others(struct tg_handler *handler, bool up, tg_ms asked)
+{
+  struct tg_delivery *delivery = handler->delivery;
+  if (delivery->tell && !handler->is_script && !handler->retired)
+    delivery->tell(delivery->ctx, handler->url, up, asked);
+}
+
+static void hear(struct tg_handler *handler, bool up, tg_ms asked)
+{
+  tg_ms now = tg_delivery_now(handler->delivery);
+  tg_ms wait = tg_patience(tg_circuit_wait(&handler->circuit, tg_random_unit()));
+  if (up)
+    tg_circuit_hear_up(&handler->circuit, now);
+  else
+    tg_circuit_hear_down(&handler->circuit, now, asked > 0 ? tg_retry_after(asked, 0) : wait, asked > 0);
+  tg_handler_pump(handler);
+}
+
+void tg_delivery_hear(struct tg_delivery *delivery, const char *url, bool up, tg_ms asked)
+{
+  for (int i = 0; i < delivery->handler_count; i++)
+    if (strcmp(delivery->handlers[i]->url, url) == 0)
+      hear(delivery->handlers[i], up, asked);
+}
+
+/* --- up and down ------------------------------------------------------------------- */
+
 void tg_handler_succeeded(struct tg_handler *handler)
 {
   if (!tg_circuit_success(&handler->circuit))
     return;
   struct tg_delivery *delivery = handler->delivery;
+  tell_others(handler, true, 0);
   tg_ms down_for = tg_delivery_now(delivery) - handler->down_since;
   uv_timer_stop(&handler->timer);
   if (!handler->retired)
@@ -235,12 +265,15 @@ static void raise_alarm(struct tg_handler *handler, enum tg_outcome outcome, con
               "the event handler is down: %s", advice);
 }
 
-void tg_handler_failed(struct tg_handler *handler, tg_ms wait, enum tg_outcome outcome, const char *reason,
-                       const char *advice)
+void tg_handler_failed(struct tg_handler *handler, tg_ms wait, bool asked, enum tg_outcome outcome,
+                       const char *reason, const char *advice)
 {
   struct tg_delivery *delivery = handler->delivery;
   tg_ms now = tg_delivery_now(delivery);
-  bool opened = tg_circuit_failure(&handler->circuit, now, wait, outcome != TG_OUTCOME_RETRY);
+  enum tg_circuit_state before = handler->circuit.state;
+  bool opened = tg_circuit_failure(&handler->circuit, now, wait, outcome != TG_OUTCOME_RETRY, asked);
+  if (before != TG_CIRCUIT_OPEN && handler->circuit.state == TG_CIRCUIT_OPEN)
+    tell_others(handler, false, asked ? wait : 0);
   if (opened) {
     handler->down_since = now;
     if (!handler->retired)

@@ -21,7 +21,7 @@ static enum tg_outcome judge(struct tg_delivery *delivery, const struct tg_http_
 }
 
 struct tg_judgement tg_judgement_of(struct tg_handler *handler, const struct tg_http_response *response,
-                                bool accepted)
+                                    bool accepted)
 {
   struct tg_judgement judgement = {.handler = handler, .response = response};
   judgement.outcome = accepted ? TG_OUTCOME_DELIVERED : judge(handler->delivery, response);
@@ -44,13 +44,14 @@ static void note_trouble(const struct tg_judgement *judgement, tg_ms wait)
   struct tg_handler *handler = judgement->handler;
   const struct tg_http_response *response = judgement->response;
   enum tg_outcome outcome = judgement->outcome;
+  bool asked = wait >= 0 || (outcome == TG_OUTCOME_BUSY && response->retry_after >= 0);
   if (wait < 0) {
     wait = tg_patience(tg_circuit_wait(&handler->circuit, tg_random_unit()));
     if (outcome == TG_OUTCOME_BUSY)
       wait = tg_retry_after(response->retry_after, wait);
   }
   tg_window_failure(&handler->window);
-  tg_handler_failed(handler, wait, outcome, judgement->reason,
+  tg_handler_failed(handler, wait, asked, outcome, judgement->reason,
                     outcome == TG_OUTCOME_MISCONFIGURED
                         ? tg_outcome_advice(response->status, response->error.code)
                         : "it is tried again until it answers");

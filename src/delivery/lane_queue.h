@@ -22,6 +22,7 @@ struct tg_queued {
   tg_ms queued_at;     /* uv_now() */
   tg_ms refused_first; /* uv_now() of the first refusal */
   int attempts;        /* failed so far */
+  int troubles;        /* of these, those that do not count for the handler as a whole */
   int refusals;
   uint16_t type;
   bool in_flight; /* its bytes are lent out: it may not be freed */

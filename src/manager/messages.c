@@ -191,6 +191,21 @@ static void on_broadcast(struct tg_managed_worker *worker, const json_t *message
     tg_manager_broadcast(worker->manager, topic, value, worker->id);
 }
 
+/* ---- event handlers ---- */
+
+/* Workers share what they know: one of them asks a handler that is down, not each. */
+static void on_handler(struct tg_managed_worker *worker, const json_t *message)
+{
+  struct tg_manager *manager = worker->manager;
+  for (int i = 0; i < manager->worker_count; i++) {
+    struct tg_managed_worker *other = &manager->workers[i];
+    if (other != worker && other->ipc)
+      tg_ipc_send(other->ipc, "HANDLER",
+                  json_pack("{s:O, s:O, s:O}", "url", json_object_get(message, "url"), "up",
+                            json_object_get(message, "up"), "asked", json_object_get(message, "asked")));
+  }
+}
+
 /* ---- by type ---- */
 
 static const struct {
@@ -210,6 +225,7 @@ static const struct {
     {"MEMBERS_LIMITED", NULL, on_members_limited},
     {"MANAGER_CALL", on_manager_call, NULL},
     {"BROADCAST", on_broadcast, NULL},
+    {"HANDLER", on_handler, NULL},
     {"HELLO", on_hello, NULL},
     {"STOPPED", on_stopped, NULL},
 };

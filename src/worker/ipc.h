@@ -23,6 +23,9 @@
  *   STOP             {keepSessions, deadline}; a second one has a shorter deadline
  *   BROADCAST        {topic, value, from}: for the scripts' gateway.on_broadcast;
  *                    from: the worker that sent it, -1: the manager
+ *   HANDLER          {url, up, asked}: what another worker has found out of an event
+ *                    handler: up again, or (still) down; asked: ms for which it
+ *                    wants to be left alone
  * Worker to manager:
  *   HELLO            {workerId, generation, files}: script loaded, ready for
  *                    shards; files: what it has read from disk for that
@@ -40,6 +43,7 @@
  *                    called in a worker; default true: the C default of it
  *   BROADCAST        {topic, value}: the manager sends it on to all workers, this
  *                    one too
+ *   HANDLER          {url, up, asked}: what it has found out of an event handler
  *   STILL_ALIVE      {}: the loop turns (watchdog); at least once a second
  *   STOPPED          {}
  * Both: NONCE_REPLY  {nonce, data | error: {code, message}} */

@@ -73,6 +73,13 @@ static void on_fatal(void *owner, struct tg_shard *shard, int code)
 
 static struct tg_shard *find_shard(void *ctx, int shard_id) { return tg_worker_shard(ctx, shard_id); }
 
+static void tell_of_handler(void *ctx, const char *url, bool up, tg_ms asked)
+{
+  struct tg_worker *worker = ctx;
+  tg_ipc_send(worker->ipc, "HANDLER",
+              json_pack("{s:s, s:b, s:I}", "url", url, "up", up, "asked", (json_int_t)asked));
+}
+
 /* ---- life ---- */
 
 static void exit_now(struct tg_worker *worker, int code)
@@ -216,6 +223,7 @@ bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int tota
       .worker_id = worker->options.worker_id,
       .identity = tg_identity(bot, total_shards),
       .find_shard = find_shard,
+      .tell = tell_of_handler,
       .ctx = worker,
   };
   worker->delivery = tg_delivery_new(&options);

@@ -198,6 +198,14 @@ static void on_broadcast(struct tg_worker *worker, const json_t *message)
                       int_field(message, "from", TG_FROM_MANAGER));
 }
 
+static void on_handler(struct tg_worker *worker, const json_t *message)
+{
+  const char *url = json_string_value(json_object_get(message, "url"));
+  if (url && worker->delivery && !worker->exited)
+    tg_delivery_hear(worker->delivery, url, json_is_true(json_object_get(message, "up")),
+                     json_integer_value(json_object_get(message, "asked")));
+}
+
 static void on_stop(struct tg_worker *worker, const json_t *message)
 {
   bool keep = json_is_true(json_object_get(message, "keepSessions"));
@@ -219,6 +227,7 @@ static const struct {
     {"COMMIT_RELOAD", on_commit_reload},
     {"ABORT_RELOAD", on_abort_reload},
     {"BROADCAST", on_broadcast},
+    {"HANDLER", on_handler},
     {"STOP", on_stop},
 };
 

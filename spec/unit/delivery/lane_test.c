@@ -118,13 +118,13 @@ static void the_circuit_spares_a_dead_bot(void **state)
     fail_with(i, "refused");
   assert_non_null(strstr(calls, "handler_down{\"reason\":\"http://bot: refused\",\"url\":\"http://bot/\"};"));
   assert_int_equal(log_lines[TG_WARN], 1);
-  advance(999);
+  advance(499);
   assert_int_equal(open_posts, 0);
   advance(1);
   int probe = the_open_post(); /* one, although 16 shards wait */
   assert_string_equal(posts[probe].key, "15.7.1"); /* the oldest */
   fail_with(probe, "timeout");
-  advance(1999);
+  advance(999);
   assert_int_equal(open_posts, 0);
   advance(1);
   answer(the_open_post(), 200);

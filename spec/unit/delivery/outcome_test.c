@@ -93,13 +93,13 @@ static void circuit_opens_after_five(void **state)
   (void)state;
   struct tg_circuit circuit = {0};
   for (int i = 0; i < 4; i++)
-    assert_false(tg_circuit_failure(&circuit, 0, 1000, false));
+    assert_false(tg_circuit_failure(&circuit, 0, 1000, false, false));
   assert_false(tg_circuit_success(&circuit)); /* in a row, that is */
   for (int i = 0; i < 4; i++)
-    assert_false(tg_circuit_failure(&circuit, 0, 1000, false));
+    assert_false(tg_circuit_failure(&circuit, 0, 1000, false, false));
   assert_true(tg_circuit_allows(&circuit, 0, 7));
-  assert_true(tg_circuit_failure(&circuit, 100, 1000, false));
-  assert_false(tg_circuit_failure(&circuit, 600, 1000, false)); /* an older request ends */
+  assert_true(tg_circuit_failure(&circuit, 100, 1000, false, false));
+  assert_false(tg_circuit_failure(&circuit, 600, 1000, false, false)); /* an older request ends */
   assert_int_equal(circuit.until, 1100);
   assert_false(tg_circuit_success(&circuit)); /* likewise: a handler that asked to wait means it */
   assert_false(tg_circuit_allows(&circuit, 1099, 0));
@@ -109,12 +109,12 @@ static void circuit_probes_one_by_one(void **state)
 {
   (void)state;
   struct tg_circuit circuit = {0};
-  assert_true(tg_circuit_failure(&circuit, 0, 1000, true));
+  assert_true(tg_circuit_failure(&circuit, 0, 1000, true, false));
   assert_int_equal(circuit.state, TG_CIRCUIT_OPEN);
   assert_false(tg_circuit_allows(&circuit, 1000, 1));
   assert_int_equal(circuit.state, TG_CIRCUIT_HALF_OPEN);
   assert_true(tg_circuit_allows(&circuit, 1000, 0));
-  assert_false(tg_circuit_failure(&circuit, 1100, 2000, false)); /* it was open before: no news */
+  assert_false(tg_circuit_failure(&circuit, 1100, 2000, false, false)); /* it was open before: no news */
   assert_int_equal(circuit.state, TG_CIRCUIT_OPEN);
   assert_int_equal(circuit.until, 3100);
   assert_int_equal(circuit.opened, 2);
@@ -128,12 +128,37 @@ static void circuit_probes_one_by_one(void **state)
 static void circuit_waits_longer_each_time(void **state)
 {
   (void)state;
-  tg_ms highest[] = {1000, 2000, 4000, 8000, 16000, 30000, 30000};
-  for (int opened = 0; opened < 7; opened++) {
+  tg_ms highest[] = {500, 1000, 2000, 2000, 2000};
+  for (int opened = 0; opened < 5; opened++) {
     struct tg_circuit circuit = {.opened = opened};
     assert_int_equal(tg_circuit_wait(&circuit, 0.9999999), highest[opened]);
-    assert_int_equal(tg_circuit_wait(&circuit, 0), 250);
+    assert_int_equal(tg_circuit_wait(&circuit, 0), highest[opened] / 2);
   }
+}
+
+static void circuits_hear_of_each_other(void **state)
+{
+  (void)state;
+  struct tg_circuit circuit = {0};
+  tg_circuit_hear_down(&circuit, 0, 1000, false); /* what others say does not open it */
+  assert_int_equal(circuit.state, TG_CIRCUIT_CLOSED);
+  assert_true(tg_circuit_failure(&circuit, 0, 1000, true, false));
+  tg_circuit_hear_down(&circuit, 500, 400, false); /* it waits longer anyway */
+  assert_int_equal(circuit.until, 1000);
+  tg_circuit_hear_down(&circuit, 500, 2000, false);
+  assert_false(tg_circuit_allows(&circuit, 2499, 0));
+  tg_circuit_hear_up(&circuit, 700);
+  assert_true(tg_circuit_allows(&circuit, 700, 0));
+  assert_int_equal(circuit.state, TG_CIRCUIT_HALF_OPEN);
+  /* Whoever asked to be left alone is, by all. */
+  assert_false(tg_circuit_failure(&circuit, 800, 5000, true, true));
+  tg_circuit_hear_up(&circuit, 900);
+  assert_false(tg_circuit_allows(&circuit, 5799, 0));
+  assert_true(tg_circuit_allows(&circuit, 5800, 0));
+  assert_false(tg_circuit_failure(&circuit, 6000, 1000, false, false));
+  tg_circuit_hear_down(&circuit, 6100, 9000, true);
+  tg_circuit_hear_up(&circuit, 6200);
+  assert_false(tg_circuit_allows(&circuit, 15099, 0));
 }
 
 static void window_grows_while_answers_keep_pace(void **state)
@@ -225,6 +250,7 @@ int main(void)
       cmocka_unit_test(circuit_opens_after_five),
       cmocka_unit_test(circuit_probes_one_by_one),
       cmocka_unit_test(circuit_waits_longer_each_time),
+      cmocka_unit_test(circuits_hear_of_each_other),
       cmocka_unit_test(window_grows_while_answers_keep_pace),
       cmocka_unit_test(window_shrinks_when_answers_take_longer),
       cmocka_unit_test(window_gets_used_to_slow_answers),
