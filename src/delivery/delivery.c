@@ -222,6 +222,34 @@ static bool script_delivers(const struct tg_delivery *delivery)
          tg_hooked(delivery->hooks, TG_METHOD_delivery_handle_queue) || delivery->hooks->away;
 }
 
+/* --- events that nobody takes ----------------------------------------------------- */
+
+static bool script_takes(const struct tg_delivery *delivery, uint16_t type)
+{
+  return (delivery->hooks->want[type] & TG_WANT_HANDLER) ||
+         tg_hooked(delivery->hooks, TG_METHOD_delivery_handle_discord_payload);
+}
+
+static bool nobody_takes(const struct tg_delivery *delivery)
+{
+  bool taken = delivery->handler_count > 0 || delivery->hooks->away;
+  for (int type = 0; type < TG_WANT_SIZE && !taken; type++)
+    taken = script_takes(delivery, (uint16_t)type);
+  return !taken;
+}
+
+/* The first worker speaks for all. */
+static void look_for_takers(struct tg_delivery *delivery)
+{
+  bool before = delivery->nobody_takes;
+  delivery->nobody_takes = nobody_takes(delivery);
+  if (delivery->nobody_takes && !before && delivery->worker_id == 0)
+    tg_log(
+        TG_WARN, TG_NO_SHARD,
+        "events go nowhere: there are no event_handler.urls (EVENT_HANDLER_URL), and no script takes events "
+        "(gateway.on, or an override of gateway.delivery's deliver, handle_queue or handle_discord_payload)");
+}
+
 void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_config *config)
 {
   delivery->config = config;
@@ -242,6 +270,7 @@ void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_confi
   struct tg_strings script = {items, 1};
   bool scripted = config->event_handler.urls.count == 0 && script_delivers(delivery);
   set_handlers(delivery, scripted ? &script : &config->event_handler.urls);
+  look_for_takers(delivery);
 }
 
 /* --- sessions ------------------------------------------------------------------- */
@@ -253,7 +282,7 @@ void tg_delivery_enqueue(struct tg_delivery *delivery, const struct tg_event *ev
     tg_delivery_reconfigure(delivery, delivery->config);
   if (lane->handler) {
     tg_lane_push(lane, event);
-  } else {
+  } else if (script_takes(delivery, event->type)) {
     tg_count(&lane->row->delivered);
     tg_count(&tg_stats_type(event->type)->delivered);
   }
@@ -295,9 +324,8 @@ void tg_delivery_new_session(struct tg_delivery *delivery, int shard_id, uint64_
 {
   struct tg_lane *lane = tg_lane_of(delivery, shard_id);
   if (lane->epoch > 0 && epoch > lane->epoch) {
-    struct tg_gap lost = {.epoch = lane->epoch,
-                          .from = lane->received > 0 ? lane->received + 1 : 0,
-                          .reason = "session_lost"};
+    struct tg_gap lost = {
+        .epoch = lane->epoch, .from = lane->received > 0 ? lane->received + 1 : 0, .reason = "session_lost"};
     tg_lane_missed(lane, &lost);
   }
   tg_lane_set_session(lane, epoch, 0);

@@ -68,7 +68,8 @@ void tg_delivery_free(struct tg_delivery *delivery);
 void tg_delivery_event(struct tg_delivery *delivery, struct tg_shard *shard, struct tg_event *event);
 
 /* The default of delivery.handle_discord_payload: puts the event into the lane
- * of its shard. Without an event handler the event counts as delivered. */
+ * of its shard. Without an event handler the event counts as delivered if the
+ * script takes it; else it goes nowhere, and is not counted. */
 void tg_delivery_enqueue(struct tg_delivery *delivery, const struct tg_event *event);
 
 /* The highest sequence of the shard's session up to which every event is in the

@@ -170,6 +170,7 @@ struct tg_delivery {
   struct tg_handler **handlers; /* as in event_handler.urls */
   int handler_count;
   char *authorization; /* the header line, or NULL */
+  bool nobody_takes;   /* events: no handler, and no script */
   struct tg_queue_total queued;  /* in memory */
   struct tg_queue_total spilled; /* in the logs alone */
   int live_lanes;

@@ -273,15 +273,28 @@ static void a_refusal_is_no_sign_of_trouble(void **state)
   assert_int_equal(open_posts, 1);
 }
 
-static void without_a_handler_all_is_delivered(void **state)
+static void take(struct tg_script *script, struct tg_shard *shard, struct tg_event *event)
+{
+  (void)script;
+  (void)shard;
+  (void)event;
+}
+
+static void without_a_handler_only_the_script_takes_events(void **state)
 {
   (void)state;
   set_urls(NULL, NULL);
   tg_delivery_reconfigure(delivery, &config);
   deliver(0, "TYPING_START", "{}");
   assert_int_equal(post_count, 0);
-  assert_int_equal(value(&rows[0].delivered), 1);
+  assert_int_equal(value(&rows[0].delivered), 0);
   assert_int_equal(tg_delivery_settled(delivery, 0), 1);
+  hooks.want[TG_EVENT_TYPING_START] = TG_WANT_HANDLER;
+  hooks.dispatch = take;
+  deliver(0, "TYPING_START", "{}");
+  hooks.want[TG_EVENT_TYPING_START] = 0;
+  assert_int_equal(value(&rows[0].delivered), 1);
+  assert_int_equal(tg_delivery_settled(delivery, 0), 2);
 }
 
 static void reconfigure_moves_what_waits(void **state)
@@ -516,7 +529,7 @@ int main(void)
       IN_WORLD(service_unavailable_stops_all_lanes),
       IN_WORLD(refused_events_become_dead_letters),
       IN_WORLD(a_refusal_is_no_sign_of_trouble),
-      IN_WORLD(without_a_handler_all_is_delivered),
+      IN_WORLD(without_a_handler_only_the_script_takes_events),
       IN_WORLD(reconfigure_moves_what_waits),
       IN_WORLD(reconfigure_takes_lanes_out_of_an_open_circuit),
       IN_WORLD(reconfigure_moves_lanes_between_handlers),
