@@ -7,6 +7,7 @@ local gateway = require "spec.support.gateway"
 local hidden_discord = require "spec.support.hidden_discord"
 local middlebox = require "spec.support.middlebox"
 local names = require "spec.support.names"
+local paths = require "spec.support.paths"
 local rest_server = require "spec.support.rest_server"
 local scene = require "spec.support.scene"
 
@@ -72,8 +73,9 @@ describe("GET /gateway/bot is answered by", function()
       if row.waits then
         g:wait_ready(1)
         assert.matches("waiting until %d+%-%d+%-%d+ %d+:%d+:%d+ UTC, then asking again", g.stderr)
-        assert.equal(2, #rest.requests)
-        assert.is_true(rest.requests[2].at - rest.requests[1].at >= row.waits)
+        local asked = #rest.requests -- the first answer may have been too late on a slow machine
+        assert.is_true(asked == 2 or paths.slow > 1 and asked == 3, tostring(asked))
+        assert.is_true(rest.requests[asked].at - rest.requests[1].at >= row.waits)
       elseif row.told then
         local delay = g:wait_for_log "waiting until [^\n]*, then asking again attempt=1 delay=(%d+)"
         assert.is_true(delay - row.told >= 0 and delay - row.told <= 100, delay)
