@@ -2,6 +2,7 @@
 
 local checker = require "spec.support.checker"
 local uv = require "luv"
+local paths = require "spec.support.paths"
 local world = require "spec.support.interaction_world"
 
 local s
@@ -87,8 +88,9 @@ end)
 describe("an interaction that is replayed", function()
   after_each(world.finish)
 
-  -- Discord sends it while the shard is away.
+  -- Discord sends it while the shard is away, which takes its time to come back.
   local function replayed(skew)
+    s.fake:fault { at = "resume", ["do"] = "delay", ms = 300 * paths.slow, shard = 0 }
     s.fake:fault { ["do"] = "close", code = 4000, shard = 0 }
     world.emit(world.COMMAND, { skew = skew })
     s:wait_counter("resumes_ok", 1)
