@@ -169,8 +169,10 @@ gateway.filter("MESSAGE_CREATE", function() end)
     s.bot:answer(nil)
     s:again()
     s:wait_delivered()
+    -- A scrape may see one counter of an event and not the next.
     metrics = wait_for(s, "the rest", function(now)
       return now:sum "tidegate_shard_resumes_total" == 4 and now:sum "tidegate_shard_queue_events" == 0
+        and now:sum "tidegate_shard_delivered_total" == now:sum "tidegate_events_delivered_total"
     end)
     local received = metrics:sum "tidegate_shard_received_total"
     local delivered = metrics:sum "tidegate_shard_delivered_total"
