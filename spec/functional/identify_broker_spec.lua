@@ -79,7 +79,7 @@ describe("an identify broker", function()
   after_each(scene.stop)
 
   it("lets three gateways start 48 shards within one budget", function()
-    local s = start { hosts = 3, each = 16, listen = "127.0.0.1:0" }
+    local s = start { hosts = 3, each = 16, listen = "127.0.0.1:0", bot = {} }
     host(s, 2)
     host(s, 3)
     wait_ready(s)

@@ -103,17 +103,21 @@ for _, row in ipairs(STEPS) do
     end)
 
     it("makes no interaction look old, nor a new one of one that is", function()
+      -- What is sent while the shard is away, which takes its time to come back.
+      local function replayed(options)
+        s.fake:fault { at = "resume", ["do"] = "delay", ms = 300 * paths.slow }
+        s.fake:fault { ["do"] = "close", code = 4000, shard = 0 }
+        world.emit(world.COMMAND, options)
+      end
       start(row, { hurry = 10, script = world.script "interaction = { grace = 200 }" })
       world.emit(world.COMMAND)
       world.interactions(1)
       world.bot_down()
       clock:step(step_of(row))
-      s.fake:fault { ["do"] = "close", code = 4000, shard = 0 }
-      world.emit(world.COMMAND)
+      replayed()
       s:wait_counter("resumes_ok", 1)
       assert.equal(204, world.wait_callbacks(1)[1].status)
-      s.fake:fault { ["do"] = "close", code = 4000, shard = 0 }
-      world.emit(world.COMMAND, { skew = -10000 }) -- what was replayed and is 10 s old
+      replayed { skew = -10000 } -- and is 10 s old
       s:wait_counter("resumes_ok", 2)
       world.emit(world.COMMAND)
       world.wait_callbacks(2)
