@@ -2,6 +2,7 @@
 -- the window of the event handler.
 
 local loop = require "spec.support.loop"
+local paths = require "spec.support.paths"
 local prometheus = require "spec.support.prometheus"
 local scene = require "spec.support.scene"
 
@@ -18,12 +19,13 @@ end
 -- Requests by outcome, once nothing is in flight any more.
 local function requests(s)
   local metrics
-  local deadline = loop.now() + 15000
+  local deadline = loop.now() + 15000 * paths.slow
   repeat
     metrics = scrape(s)
     assert(loop.now() < deadline, "requests stay in flight")
   until metrics:sum "tidegate_handler_requests_in_flight" == 0
     and metrics:sum "tidegate_shard_queue_events" == 0
+  metrics = scrape(s) -- the figures of one scrape may be a moment apart
   local counts = {}
   for _, outcome in ipairs { "delivered", "retry", "slow_down", "busy", "refused", "misconfigured" } do
     counts[outcome] = metrics:sum("tidegate_handler_requests_total", { outcome = outcome })
