@@ -1,4 +1,4 @@
--- Each row of the table of close codes (reference, section 4): which of RESUME and IDENTIFY follows, or the
+-- Each row of the table of close codes: which of RESUME and IDENTIFY follows, or the
 -- end of the program with an advice.
 
 local scene = require "spec.support.scene"

@@ -1,4 +1,4 @@
--- Deadlines, heartbeats, and connections that die without a word (reference, 3.1 and 3.2).
+-- Deadlines, heartbeats, and connections that die without a word.
 
 local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"

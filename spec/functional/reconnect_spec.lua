@@ -1,5 +1,5 @@
 -- Reconnect (op 7) and Invalid Session (op 9) in each state, resume URLs that lead nowhere, sessions that
--- cannot be resumed, replay, and what a hundred reconnects leave behind (reference, 1.4 and 3.2).
+-- cannot be resumed, replay, and what a hundred reconnects leave behind.
 
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"

@@ -1,5 +1,4 @@
--- Connections that do not come about: refused upgrades, certificates, the wrong kind of port (reference, 1.3
--- and 1.4).
+-- Connections that do not come about: refused upgrades, certificates, the wrong kind of port.
 
 local fake_discord = require "spec.support.fake_discord"
 local gateway = require "spec.support.gateway"

@@ -1,5 +1,5 @@
 -- What comes over the wire, in all the ways in which it may come, and in some in which it must not
--- (reference, section 6; RFC 6455).
+-- (RFC 6455).
 
 local trial = require "spec.support.fault_trial"
 

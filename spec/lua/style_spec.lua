@@ -66,6 +66,8 @@ breaks("folders include only what stands below them", {
   ["spec/unit/base/c_test.c"] = '#include "proto/a.h"\n',
 })
 breaks("nothing is marked as unfinished", { ["lua/tidegate/a.lua"] = "-- TO" .. "DO: more\n" })
+breaks("comments give reasons, not pages that are not here",
+  { ["src/base/a.c"] = "/* Waits (refer" .. "ence, 3.1). */\nint a;\n" })
 breaks("specs do not sleep", { ["spec/lua/a_spec.lua"] = "uv" .. ".sleep(100)\n" })
 breaks("specs do not sleep", { ["spec/unit/base/a_test.c"] = "void f(void)\n{\n  us" .. "leep(5);\n}\n" })
 breaks("no spec is singled out", { ["spec/lua/a_spec.lua"] = 'it("works #on' .. 'ly", function() end)\n' })

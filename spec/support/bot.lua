@@ -194,7 +194,7 @@ function bot.start(options)
     requests = 0,     -- all that came
     refused = 0,      -- answered with an error by policy
     unauthorized = 0,
-    malformed = {},   -- bodies that are not as the design has them
+    malformed = {},   -- bodies of another shape than the gateway's
     batches = {},     -- how many events each accepted one had
     attempts = {},    -- by Idempotency-Key
     in_flight = {},   -- by shard; of a batch the shard of its first event

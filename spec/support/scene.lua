@@ -7,7 +7,7 @@
 --   s.fake, s.bot, s.gateway
 --
 -- stop() ends gateways before the fake they talk to, and fails when one does not end, when a sanitizer has
--- reported something, when a secret is in a log or when the bot got a body that is not as the design has it.
+-- reported something, when a secret is in a log or when the bot got a body of a shape that is not promised.
 
 local bot_support = require "spec.support.bot"
 local fake_discord = require "spec.support.fake_discord"

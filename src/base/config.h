@@ -1,7 +1,6 @@
 #pragma once
 
-/* The configuration: what gateway.configure and the environment may say
- * (design section 9), checked, with defaults filled in.
+/* The configuration: what gateway.configure and the environment may say, checked, with defaults filled in.
  *
  * tg_config_load() takes the table of gateway.configure as JSON (NULL: there
  * was none), lets the environment fill what it leaves out, and reports every
@@ -30,7 +29,7 @@ struct tg_config {
     char *authorization;
   } rest;
   struct {
-    char *url; /* NULL: fetched. Given alone (GATEWAY_URL), it replaces the fetched one */
+    char *url;  /* NULL: fetched. Given alone (GATEWAY_URL), it replaces the fetched one */
     int shards; /* 0: fetched */
     int total, remaining, max_concurrency; /* session_start_limit; 0: fetched */
     tg_ms reset_after;

@@ -22,7 +22,7 @@ struct tg_error {
 int tg_fail(struct tg_error *error, const char *code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Exit codes of the program (design section 8; numbers from sysexits.h). */
+/* Exit codes of the program (numbers from sysexits.h). */
 enum tg_exit {
   TG_EXIT_OK = 0,
   TG_EXIT_FAILED = 1,

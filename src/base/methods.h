@@ -1,6 +1,6 @@
 #pragma once
 
-/* Every method that a script may override (design section 7.1), once: the
+/* Every method that a script may override, once: the
  * hooks, the Lua tables, `tidegate check` and the documentation spec are made
  * from this list.
  *

@@ -1,6 +1,6 @@
 #pragma once
 
-/* The control API (design section 11), in the manager's process: routes over
+/* The control API, in the manager's process: routes over
  * HTTP/1.1 at control.listen. Loop thread only. */
 
 #include "base/config.h"

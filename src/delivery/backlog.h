@@ -1,6 +1,6 @@
 #pragma once
 
-/* The logs under the lanes (design section 6): the worker's own, to which each
+/* The logs under the lanes: the worker's own, to which each
  * event goes before it counts as received, and those that earlier processes
  * left behind, which are delivered first. Nothing outside of src/delivery
  * includes this.

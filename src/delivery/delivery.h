@@ -1,6 +1,6 @@
 #pragma once
 
-/* The event path of a worker behind its shards (design section 5): caches,
+/* The event path of a worker behind its shards: caches,
  * filters, scripts, and one lane a shard to the event handler (the bot).
  *
  *     dispatch -> caches -> filters -> handle_discord_payload -> lane -> POST

@@ -1,6 +1,6 @@
 #pragma once
 
-/* The log: a worker's append-only file of events on disk (design section 6).
+/* The log: a worker's append-only file of events on disk.
  *
  *     struct tg_event_log *log = tg_event_log_open(&options, &error);
  *     position = tg_event_log_append(log, &event, &error);  // as events come

@@ -1,8 +1,7 @@
 #pragma once
 
-/* Which guilds a shard is in, so that a GUILD_CREATE can be told apart
- * (reference, section 7.2): lazy loading after READY, a guild that came back
- * from an outage, or the bot was added to a guild. What each event does:
+/* Which guilds a shard is in, so that a GUILD_CREATE can be told apart: lazy loading after READY, a guild
+ * that came back from an outage, or the bot was added to a guild. What each event does:
  *
  *   READY                       the set is these ids, all loading
  *   GUILD_CREATE, full          loading guild: "loading"; known, or in outage: "available";

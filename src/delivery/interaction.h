@@ -2,7 +2,7 @@
 
 /* Interactions cannot wait for the bot: unless somebody answers within 3 s the
  * person is told that the application did not respond. This watches each
- * INTERACTION_CREATE that goes into a lane (design section 6):
+ * INTERACTION_CREATE that goes into a lane:
  *
  *     arrived --acked by the event handler--> forgotten
  *     arrived --interaction.grace is over, or the handler is down--> due

@@ -1,6 +1,6 @@
 #pragma once
 
-/* What has to be known of an interaction to answer it (reference, 7.5), and
+/* What has to be known of an interaction to answer it, and
  * what REST's answer to a callback means. Pure functions, no I/O. */
 
 #include "base/clock.h"
@@ -17,7 +17,7 @@ enum tg_interaction_type {
 };
 
 enum {
-  TG_INTERACTION_LIFE = 3000,           /* so long Discord waits for the first answer */
+  TG_INTERACTION_LIFE = 3000,             /* so long Discord waits for the first answer */
   TG_INTERACTION_TOKEN_LIFE = 15 * 60000, /* ... and so long for the rest */
 };
 
@@ -47,7 +47,7 @@ enum tg_callback_verdict {
   TG_CALLBACK_TAKEN_BEFORE, /* 40060: somebody was first: the bot, or an attempt whose answer was lost */
   TG_CALLBACK_TOO_LATE,     /* 10062: Discord does not know it any more */
   TG_CALLBACK_REFUSED,
-  TG_CALLBACK_AGAIN,        /* in a moment */
+  TG_CALLBACK_AGAIN, /* in a moment */
 };
 
 /* `status` 0: there was no answer. `*wait`: how long REST wants us to wait, -1

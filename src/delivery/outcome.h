@@ -1,7 +1,7 @@
 #pragma once
 
 /* What an answer of the event handler means for an event, and how long to
- * wait (design section 6). Pure functions. */
+ * wait. Pure functions. */
 
 #include "base/clock.h"
 

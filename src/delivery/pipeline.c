@@ -219,8 +219,8 @@ static void run_script(struct tg_delivery *delivery, struct tg_lane *lane, struc
 }
 
 /* A RESUMED takes a number, but is no part of the next replay: where a
- * connection broke before ours came, it leaves a hole in which nothing was
- * (reference, 3.3). The RESUMED of the replay that runs is still to come. */
+ * connection broke before ours came, it leaves a hole in which nothing was. The RESUMED of the replay that
+ * runs is still to come. */
 static bool was_resumed(struct tg_lane *lane, const struct tg_event *event, uint64_t missing)
 {
   uint32_t unheard = atomic_load_explicit(&lane->row->unheard, memory_order_relaxed);

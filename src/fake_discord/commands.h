@@ -1,7 +1,7 @@
 #pragma once
 
 /* Op 3, 4, 8, 31 and 43 of a client that has a session: judged, recorded,
- * answered (reference, sections 2 and 5.4). */
+ * answered. */
 
 #include "fake_discord/conn.h"
 

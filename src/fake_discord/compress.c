@@ -9,7 +9,7 @@ enum {
    * header below still announces 32 KB, as Discord's does. */
   WINDOW_BITS = 13,
   MEMORY_LEVEL = 5,
-  ZSTD_WINDOW_LOG = 18, /* as captured from Discord: reference, 6.2 */
+  ZSTD_WINDOW_LOG = 18, /* as captured from Discord */
 };
 
 struct tg_fake_encoder {

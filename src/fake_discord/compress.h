@@ -1,6 +1,6 @@
 #pragma once
 
-/* Transport compression of one connection, the sending side (reference, 6). */
+/* Transport compression of one connection, the sending side. */
 
 #include "base/buf.h"
 #include "base/config.h"

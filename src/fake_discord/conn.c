@@ -136,7 +136,7 @@ void tg_fake_conn_drop(struct tg_fake_conn *conn, enum tg_stream_close how)
   destroy(conn, how);
 }
 
-/* Discord ends TLS without close_notify (reference, 1.3). */
+/* Discord ends TLS without close_notify. */
 static enum tg_stream_close usual_end(const struct tg_fake_conn *conn)
 {
   return conn->fake->settings.close_notify ? TG_STREAM_GRACEFUL : TG_STREAM_FIN;
@@ -191,7 +191,7 @@ static void on_client_close(struct tg_fake_conn *conn, const struct tg_fake_fram
                tg_utf8_valid(reason, strlen(reason)) < strlen(reason);
   if (wrong)
     tg_fake_violation(conn->fake, conn, "close_frame", "1002", "Close frame with code %d", code);
-  /* Our own 1000 or 1001 ends the session (reference, section 3). */
+  /* Our own 1000 or 1001 ends the session. */
   if (conn->session && (code == 1000 || code == 1001))
     tg_fake_session_kill(conn->session, "closed by the client");
   send_close(conn, wrong ? 1002 : code, "");

@@ -24,6 +24,6 @@ struct tg_fake_event *tg_fake_event_ref(struct tg_fake_event *event);
 void tg_fake_event_unref(struct tg_fake_event *event);
 
 /* Whether a session with `intents` gets events of this name that belong to a
- * guild (or to none, when `guild` is false): reference, section 7. Names
+ * guild (or to none, when `guild` is false). Names
  * nobody documented always pass. */
 bool tg_fake_event_wanted(const char *name, bool guild, uint64_t intents);

@@ -52,7 +52,7 @@ static void back_to_start(struct tg_fake_conn *conn)
 
 /* ---- actions ---- */
 
-/* Codes after which Discord wants a new session, or none at all (reference, 4). */
+/* Codes after which Discord wants a new session, or none at all. */
 static bool code_ends_session(json_int_t code)
 {
   return code == 4003 || code == 4004 || code == 4006 || code == 4007 || (code >= 4009 && code <= 4014);

@@ -91,7 +91,7 @@ struct verdict {
 
 static const struct verdict fine = {0, NULL, NULL};
 
-/* Accepts "Bot <token>", as live servers do (reference, 2). */
+/* Accepts "Bot <token>", as live servers do. */
 static const char *bare(const char *token)
 {
   return token && strncmp(token, "Bot ", 4) == 0 ? token + 4 : token;

@@ -1,16 +1,16 @@
 #pragma once
 
-/* Op 2 and op 6: who may have a session (appendix A), and the identify limits
+/* Op 2 and op 6: who may have a session, and the identify limits
  * of the bot, which all connections share. */
 
 #include "fake_discord/conn.h"
 #include "fake_discord/session.h"
 
 struct tg_fake_limits {
-  tg_ms *buckets;      /* at which time (ms since start) the last identify was accepted; -1: never */
+  tg_ms *buckets; /* at which time (ms since start) the last identify was accepted; -1: never */
   size_t bucket_count;
-  tg_ms window_ends;   /* of session_start_limit; -1: nothing was used in it */
-  bool token_reset;    /* the limit was exceeded, or POST /fault said so: nothing works any more */
+  tg_ms window_ends; /* of session_start_limit; -1: nothing was used in it */
+  bool token_reset;  /* the limit was exceeded, or POST /fault said so: nothing works any more */
 };
 
 struct tg_fake_limits *tg_fake_limits_new(void);

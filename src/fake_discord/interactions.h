@@ -1,7 +1,7 @@
 #pragma once
 
 /* Interactions: emitted with an id and a token, answered over REST, and the
- * answers judged (reference, 7.5). */
+ * answers judged. */
 
 #include "fake_discord/http.h"
 #include "fake_discord/target.h"

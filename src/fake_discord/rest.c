@@ -44,7 +44,7 @@ static void gateway_bot(struct tg_fake *fake, struct tg_fake_http *http,
                                     (json_int_t)settings->max_concurrency));
 }
 
-/* Flags 12 to 19, even bits: the approved privileged intents (reference, 2). */
+/* Flags 12 to 19, even bits: the approved privileged intents. */
 static void application(struct tg_fake *fake, struct tg_fake_http *http,
                         const struct tg_fake_request *request, const char *rest)
 {

@@ -58,7 +58,7 @@ static void trim(struct tg_fake_session *session)
 {
   const struct tg_fake_settings *settings = &session->fake->settings;
   size_t limit = (size_t)settings->replay_events;
-  if (limit == 0) { /* reference, 3.3 */
+  if (limit == 0) { /* Discord keeps about so many */
     limit = (size_t)session->guilds * 75;
     limit = limit > 3500 ? 3500 : limit < 100 ? 100 : limit;
   }
@@ -234,8 +234,8 @@ static void make_id(struct tg_fake_session *session)
 {
   const struct tg_fake_settings *settings = &session->fake->settings;
   size_t size = settings->session_id_size > 0 ? (size_t)settings->session_id_size : 32;
-  size_t length = (size_t)snprintf(session->id, sizeof session->id, "%s",
-                                   settings->escapes ? "a/b\"c\\d\xc3\xa9" : "");
+  size_t length =
+      (size_t)snprintf(session->id, sizeof session->id, "%s", settings->escapes ? "a/b\"c\\d\xc3\xa9" : "");
   while (length < size)
     length += (size_t)snprintf(session->id + length, size + 1 - length, "%016" PRIx64,
                                tg_fake_random(session->fake));

@@ -3,8 +3,8 @@
 /* What can be set about the fake Discord: at start (--set NAME=VALUE) and at
  * any time by POST /settings {"name": value, ...}. Durations are milliseconds.
  *
- * The list below is the documentation. Rows of the reference's appendix A
- * where Discord is silent are among them, so that a spec can try the other
+ * The list below is the documentation. Verdicts
+ * on which Discord is silent are among them, so that a spec can try the other
  * verdict. Texts with a list of choices accept only these. */
 
 #include "base/error.h"
@@ -52,7 +52,7 @@
   NUMBER(replay_events, 20000, 0, 10000000) /* kept a session; 0 = max(100, min(3500, 75 a guild)) */       \
   NUMBER(replay_bytes, 67108864, 0, 4294967296)                                                              \
   FLAG(detach_old, true)                    /* a resume cuts the session's older connection */              \
-  /* verdicts that are our choice (appendix A, daggers) */                                                   \
+  /* verdicts that are our choice: Discord's are not documented */                                         \
   FLAG(strict_path, true)                                                                                    \
   TEXT(bad_query, "400", "400|4002|ignore")                                                                  \
   TEXT(bad_version, "identify", "identify|upgrade|ignore") /* when 4012 comes */                            \

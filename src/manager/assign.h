@@ -24,7 +24,7 @@ int tg_worker_of(const struct tg_config *config, const struct tg_shard_range *ra
                  int shard_id);
 
 /* What Discord recommends; from 150 shards on (where bots are large, and
- * Discord refuses other numbers: reference, section 8) rounded up to a multiple
+ * Discord refuses other numbers with 4010) rounded up to a multiple
  * of max_concurrency, of 16 when that is 1. */
 int tg_total_shards_of(int recommended, int max_concurrency);
 

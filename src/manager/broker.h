@@ -2,7 +2,7 @@
 
 /* The broker of identifies: what other gateway hosts ask of this one's
  * identify scheduler, and what they have said became of it. Several hosts with
- * ranges of shards share one budget that way (design sections 4 and 11); the
+ * ranges of shards share one budget that way; the
  * words between them are in manager/broker_wire.h.
  *
  * Pure: no I/O, no clock of its own. A *poll* is whoever waits for the answer

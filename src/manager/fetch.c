@@ -1,5 +1,4 @@
-/* Gateway information: asking, retrying, and what stands in for an answer
- * (reference, section 1.1). */
+/* Gateway information: asking, retrying, and what stands in for an answer. */
 
 #include "base/buf.h"
 #include "base/human.h"

@@ -1,6 +1,6 @@
 #pragma once
 
-/* What GET /gateway/bot says (reference, section 1.1), checked. Pure. */
+/* What GET /gateway/bot says, checked. Pure. */
 
 #include "base/clock.h"
 #include "base/config.h"

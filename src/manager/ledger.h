@@ -3,7 +3,7 @@
 /* The ledger of identifies: how many of the day's session starts are spent,
  * and when each bucket was last used. Kept in `identify.json` of the state
  * directory and saved before a grant leaves, so that a restart keeps the
- * spacing and a crash loop cannot burn the token (reference, 5.3: at zero
+ * spacing and a crash loop cannot burn the token (at zero
  * Discord resets it).
  *
  * Discord's own count (session_start_limit) and ours are joined: within a

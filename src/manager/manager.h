@@ -1,7 +1,7 @@
 #pragma once
 
 /* The manager: gateway information, identify scheduler, supervision of the
- * worker processes (design sections 2 and 4). One a gateway, in the process
+ * worker processes. One a gateway, in the process
  * that the user starts. Loop thread only.
  *
  * Every method of `gateway.manager` can be called by name with JSON arguments:
@@ -33,9 +33,9 @@ struct tg_manager_options {
   struct tg_hooks *hooks;
   struct tg_http *http;
   const struct tg_proxies *proxies; /* of the gateway's connections; NULL: none */
-  struct tg_reload reload; /* of the manager's own script */
-  const char *script_path; /* given to the workers; NULL: none */
-  bool progress;           /* draw the progress bar (standard error is a terminal) */
+  struct tg_reload reload;          /* of the manager's own script */
+  const char *script_path;          /* given to the workers; NULL: none */
+  bool progress;                    /* draw the progress bar (standard error is a terminal) */
   /* The gateway is over; the loop should end with this exit code. Never called
    * from inside a call to the manager. */
   void (*on_exit)(void *ctx, int exit_code);

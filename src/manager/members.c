@@ -1,4 +1,4 @@
-/* request_members: op 8, its chunks joined (reference, 2, 5.4 and 7.3). Ids go
+/* request_members: op 8, its chunks joined. Ids go
  * out 100 at a time, one request after the other, each with its own nonce. */
 
 #include "base/buf.h"
@@ -287,7 +287,8 @@ static bool check_names(const struct tg_args *args, const json_t *options)
   enum { COUNT = sizeof names / sizeof *names };
   const char *key;
   json_t *value;
-  json_object_foreach((json_t *)options, key, value) {
+  json_object_foreach((json_t *)options, key, value)
+  {
     size_t i = 0;
     while (i < COUNT && strcmp(key, names[i]) != 0)
       i++;
@@ -355,7 +356,7 @@ static bool read_options(const struct tg_args *args, struct tg_manager *manager,
   uint64_t intents = manager->config->intents;
   if (!ids)
     request->query = tg_strdup(text);
-  /* Discord would not answer at all (reference, 2). */
+  /* Discord would not answer at all. */
   if (!ids && !text[0] && request->limit == 0 && !(intents & TG_INTENT_GUILD_MEMBERS))
     tg_arg_bad(args, "all members of a guild need the intent guild_members");
   else if (presences && !json_is_boolean(presences))

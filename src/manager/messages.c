@@ -90,7 +90,7 @@ static void on_session_lost(struct tg_managed_worker *worker, struct tg_managed_
   tg_spawn_session_lost(worker->manager, shard, reason ? reason : "session lost");
 }
 
-/* The same configuration cannot succeed: all shards stop (reference, section 4). */
+/* The same configuration cannot succeed: all shards stop. */
 static void on_shard_fatal(struct tg_managed_worker *worker, struct tg_managed_shard *shard,
                            const json_t *message)
 {

@@ -1,7 +1,7 @@
 #pragma once
 
 /* The identify scheduler: which shard may connect ahead, and which may send
- * op 2 now (design section 4; reference, section 5.2).
+ * op 2 now.
  *
  * Pure: no I/O, no clock of its own; every call is told the time. Shards fall
  * into buckets by shard_id % max_concurrency; one op 2 a bucket at a time:

@@ -1,6 +1,6 @@
 #pragma once
 
-/* The close code table (reference, section 4). */
+/* The close code table. */
 
 #include <stdbool.h>
 

@@ -1,6 +1,5 @@
-/* The check of the frames that users send: op 3, 4, 8, 31, 43 (reference,
- * section 2). A wrong shape costs the connection (4001, 4002) or gets no answer
- * at all, so that it must fail here, to its caller. */
+/* The check of the frames that users send: op 3, 4, 8, 31, 43. A wrong shape costs the connection (4001,
+ * 4002) or gets no answer at all, so that it must fail here, to its caller. */
 
 #include "proto/payload.h"
 

@@ -3,9 +3,8 @@
 /* Reads a gateway message's envelope - op, s, t and the span of d - in one
  * pass over the bytes, without a tree and without memory of its own.
  *
- * Keys may come in any order and others may stand between them (reference,
- * section 2). The whole text must be one JSON object that is closed where the
- * text ends; inside d only strings and brackets are followed. */
+ * Keys may come in any order and others may stand between them. The whole text must be one JSON object that
+ * is closed where the text ends; inside d only strings and brackets are followed. */
 
 #include "base/json_scan.h"
 
@@ -13,8 +12,8 @@
 #include <stdint.h>
 
 struct tg_envelope {
-  int op;             /* -1: no op, or not a small whole number */
-  bool has_sequence;  /* s is a number */
+  int op;            /* -1: no op, or not a small whole number */
+  bool has_sequence; /* s is a number */
   uint64_t sequence;
   struct tg_span name; /* t without its quotes, as it stands; .at NULL: absent, or no text */
   bool name_escaped;   /* there are backslashes in it */

@@ -11,14 +11,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* How a GUILD_CREATE is to be understood (design section 6, "guildCreate"). */
+/* How a GUILD_CREATE is to be understood ("guildCreate" of its body). */
 enum tg_guild_create { TG_GUILD_NONE, TG_GUILD_LOADING, TG_GUILD_JOINED, TG_GUILD_AVAILABLE };
 
 /* "loading", "joined", "available"; NULL for TG_GUILD_NONE. */
 const char *tg_guild_create_name(enum tg_guild_create kind);
 
 struct tg_event {
-  uint16_t type;       /* tg_event_type_*(); equal names have equal numbers in one process */
+  uint16_t type; /* tg_event_type_*(); equal names have equal numbers in one process */
   int shard_id;
   uint64_t epoch;      /* which session of that shard */
   uint64_t sequence;   /* s */
@@ -26,7 +26,7 @@ struct tg_event {
   struct tg_span raw;  /* the whole message */
   struct tg_span data; /* d, any JSON value */
   enum tg_guild_create guild_create;
-  bool replayed;       /* came between RESUME and RESUMED */
+  bool replayed; /* came between RESUME and RESUMED */
 
   /* Of an event out of a queue: the body of its POST, into which the spans above
    * point. A marker tells of a gap: its name is GATEWAY_GAP, its data the gap. */
@@ -46,7 +46,7 @@ static inline struct tg_span tg_event_message(const struct tg_event *event)
 }
 
 /* The guild the event belongs to; false: none. GUILD_CREATE, GUILD_UPDATE and
- * GUILD_DELETE carry it as d.id, the others as d.guild_id (reference, 7). */
+ * GUILD_DELETE carry it as d.id, the others as d.guild_id. */
 bool tg_event_guild_id(const struct tg_event *event, uint64_t *guild_id);
 
 /* d.id as a number: message, interaction, guild, ... */

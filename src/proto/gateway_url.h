@@ -1,6 +1,6 @@
 #pragma once
 
-/* The WebSocket URL of the gateway (reference, section 1.2). */
+/* The WebSocket URL of the gateway. */
 
 #include "base/config.h"
 #include "base/error.h"

@@ -9,7 +9,7 @@
 
 enum { FIRST_ROOM = 4096, ZLIB_HEADER = 2, ZSTD_WINDOW_LOG_MAX = 23, LARGEST_LIMIT = 1 << 30 };
 
-/* The end of a Z_SYNC_FLUSH: an empty stored block (reference 6.1). */
+/* The end of a Z_SYNC_FLUSH: an empty stored block. */
 static const uint32_t FLUSH_MARKER = 0x0000ffff;
 
 /* How far a text has been looked through for the end of its object. Each byte is looked at once, in however

@@ -1,6 +1,6 @@
 #pragma once
 
-/* Transport decompression of one connection (reference, section 6).
+/* Transport decompression of one connection.
  *
  * Feed every piece of every WebSocket message as it arrives; at the end of
  * each WebSocket message ask whether a gateway message is complete. The text
@@ -34,6 +34,6 @@ enum tg_inflate_result tg_inflate_feed(struct tg_inflate *inflate, const void *b
                                        struct tg_buf *text);
 
 /* The WebSocket message has ended. zlib-stream: complete if its last four
- * bytes were 00 00 FF FF (or if the text is a whole JSON object: reference
- * 6.1); zstd-stream and plain text: always complete. */
+ * bytes were 00 00 FF FF (or if the text is a whole JSON object: a peer
+ * may flush in another way); zstd-stream and plain text: always complete. */
 enum tg_inflate_result tg_inflate_end_of_message(struct tg_inflate *inflate, struct tg_buf *text);

@@ -1,6 +1,6 @@
 #pragma once
 
-/* The frames a shard sends (reference, section 2). All functions append one
+/* The frames a shard sends. All functions append one
  * JSON text to `out`. */
 
 #include "base/buf.h"
@@ -26,7 +26,7 @@ enum tg_op {
   TG_OP_REQUEST_CHANNEL_INFO = 43,
 };
 
-enum { TG_CLIENT_FRAME_MAX = 4096 }; /* bytes of one client frame (reference 5.5) */
+enum { TG_CLIENT_FRAME_MAX = 4096 }; /* bytes of one client frame */
 
 struct tg_identify {
   const char *token;
@@ -43,5 +43,5 @@ void tg_payload_resume(struct tg_buf *out, const char *token, const char *sessio
 void tg_payload_heartbeat(struct tg_buf *out, bool has_sequence, uint64_t sequence);
 
 /* Whether `payload` is {"op": 3|4|8|31|43, "d": {...}}, whose text fits a
- * client frame; the reason when not (never sent, reference 5.5). */
+ * client frame; the reason when not (never sent: Discord closes with 4002 for a frame over 4096 bytes). */
 bool tg_payload_check_command(const json_t *payload, struct tg_error *error);

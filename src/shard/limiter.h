@@ -1,7 +1,6 @@
 #pragma once
 
-/* A sliding log of sends: at most `limit` in any `window` milliseconds
- * (reference, 5.1). Pure; the caller brings the time. */
+/* A sliding log of sends: at most `limit` in any `window` milliseconds. Pure; the caller brings the time. */
 
 #include "base/clock.h"
 

@@ -1,8 +1,7 @@
 #pragma once
 
-/* One shard: a session with Discord and the connection that carries it
- * (reference, sections 1-6). The state machine lives in shard.c and its
- * neighbours; this header is what worker and scripts may do with it.
+/* One shard: a session with Discord and the connection that carries it. The state machine lives in shard.c
+ * and its neighbours; this header is what worker and scripts may do with it.
  *
  * A shard is owned by the worker, lives on its loop, and never ends the
  * process. Nothing here blocks. */
@@ -29,10 +28,10 @@ struct tg_shard_env {
   const char *gateway_url; /* where identifies go */
   int total_shards;
   int worker_id;
-  struct tg_buf *text; /* decompressed text, shared by all shards of the loop */
-  int handshakes;      /* connections being set up now; bounded */
+  struct tg_buf *text;                         /* decompressed text, shared by all shards of the loop */
+  int handshakes;                              /* connections being set up now; bounded */
   TAILQ_HEAD(tg_shard_list, tg_shard) waiting; /* for their turn to connect; TAILQ_INIT it */
-  tg_ms paused_until;  /* nobody connects before: this address is blocked (reference, 1.4) */
+  tg_ms paused_until;                          /* nobody connects before: this address is blocked */
 
   /* Calls to the owner. */
   void *owner;
@@ -77,7 +76,7 @@ enum tg_shard_state tg_shard_state(const struct tg_shard *shard);
 const char *tg_shard_session_id(const struct tg_shard *shard); /* "": none */
 uint64_t tg_shard_epoch(const struct tg_shard *shard);
 bool tg_shard_sequence(const struct tg_shard *shard, uint64_t *sequence); /* false: none yet */
-int tg_shard_rtt(const struct tg_shard *shard); /* ms, -1: unknown */
+int tg_shard_rtt(const struct tg_shard *shard);                           /* ms, -1: unknown */
 struct tg_shard_env *tg_shard_env(const struct tg_shard *shard);
 bool tg_shard_is_open(const struct tg_shard *shard); /* READY or RESUMED */
 

@@ -1,4 +1,4 @@
-/* When and where to connect (reference, 1.4 and 3.2). */
+/* When and where to connect. */
 
 #include "base/log.h"
 #include "shard/shard_impl.h"

@@ -1,4 +1,4 @@
-/* The end of a connection, and what follows it (reference, 3.2 and 4). */
+/* The end of a connection, and what follows it. */
 
 #include "base/log.h"
 #include "shard/shard_impl.h"
@@ -97,7 +97,7 @@ void tg_shard_close(struct tg_shard *shard, int code, const char *reason)
     tg_ws_close(shard->ws, code, reason, tg_patience(TG_T_CLOSE));
     return;
   }
-  /* A script closes: 1000 and 1001 end the session (reference, 3). */
+  /* A script closes: 1000 and 1001 end the session. */
   if (code == 1000 || code == 1001)
     tg_shard_forget_session(shard);
   plan(shard, tg_shard_has_session(shard) ? TG_PLAN_RECONNECT : TG_PLAN_LOST, 0);
@@ -160,9 +160,10 @@ static enum tg_close_action decide(struct tg_shard *shard, int code, const char 
     if (result.string.length < sizeof name)
       memcpy(name, result.string.at, result.string.length);
     if (!tg_close_action_parse(name, &action))
-      tg_log(TG_ERROR, shard->id, "shard.handle_close returned \"%.*s\"; expected \"resume\", \"identify\" "
-             "or \"stop\": taking \"%s\"", (int)result.string.length, result.string.at,
-             tg_close_action_name(action));
+      tg_log(TG_ERROR, shard->id,
+             "shard.handle_close returned \"%.*s\"; expected \"resume\", \"identify\" "
+             "or \"stop\": taking \"%s\"",
+             (int)result.string.length, result.string.at, tg_close_action_name(action));
   }
   return action;
 }

@@ -1,4 +1,4 @@
-/* Heartbeats (reference, 3.1). Each beat is scheduled from the moment the last
+/* Heartbeats. Each beat is scheduled from the moment the last
  * one was sent, and judged when the next is due: a shard is a zombie when by
  * then neither its ACK nor anything else has come. On a busy connection ACKs stand
  * behind megabytes of events; but when none has come for three intervals, whoever

@@ -1,4 +1,4 @@
-/* IDENTIFY: the presence to send, the slot to wait for, op 2 (reference, 5.2).
+/* IDENTIFY: the presence to send, the slot to wait for, op 2.
  * The slot is asked for last, when all else is ready, and used at once. */
 
 #include "base/log.h"
@@ -184,8 +184,10 @@ static void write_identify(struct tg_shard *shard, struct tg_buf *frame)
   };
   tg_payload_identify(frame, &identify);
   if (frame->length > TG_CLIENT_FRAME_MAX) {
-    tg_log(TG_ERROR, shard->id, "the presence makes IDENTIFY %zu bytes long, %d are allowed: identifying "
-                                "without it", frame->length, TG_CLIENT_FRAME_MAX);
+    tg_log(TG_ERROR, shard->id,
+           "the presence makes IDENTIFY %zu bytes long, %d are allowed: identifying "
+           "without it",
+           frame->length, TG_CLIENT_FRAME_MAX);
     identify.presence = NULL;
     frame->length = 0;
     tg_payload_identify(frame, &identify);

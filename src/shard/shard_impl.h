@@ -52,7 +52,7 @@ enum tg_plan {
   TG_PLAN_STOP,
 };
 
-/* Waits, in milliseconds (reference, 3 and 1.4). */
+/* Waits, in milliseconds. */
 enum {
   TG_T_CONNECT = 20000,
   TG_T_HELLO = 20000,
@@ -71,7 +71,7 @@ enum {
 
 enum {
   TG_CLOSE_KEEP = 4000, /* our close codes: this one keeps the session */
-  TG_CLOSE_END = 1000,  /* and this one ends it (reference, 3) */
+  TG_CLOSE_END = 1000,  /* and this one ends it */
   TG_RESUME_FAILS_MAX = 3,
   TG_URL_FAILS_MAX = 3,
   TG_MESSAGE_MAX = 64 * 1024 * 1024,

@@ -1,4 +1,4 @@
-/* The opcodes that Discord sends, in each phase (reference, 3.2). */
+/* The opcodes that Discord sends, in each phase. */
 
 #include "base/log.h"
 #include "proto/event_types.h"
@@ -186,8 +186,7 @@ static void on_dispatch(struct tg_shard *shard, const char *text, size_t length,
   }
   unsigned connection = shard->connection;
   take_event(shard, &event, packet);
-  if (event.type == TG_EVENT_RESUMED && shard->phase == TG_PHASE_RESUMING &&
-      shard->connection == connection)
+  if (event.type == TG_EVENT_RESUMED && shard->phase == TG_PHASE_RESUMING && shard->connection == connection)
     end_replay(shard, event.sequence > 0);
 }
 
@@ -204,8 +203,11 @@ static void on_reconnect(struct tg_shard *shard)
   tg_shard_leave(shard, TG_CLOSE_KEEP, "", plan, delay);
 }
 
-/* The wait before the next try spreads the load (reference, 3.2, notes). */
-static tg_ms invalid_session_wait(void) { return tg_patience(1000 + (tg_ms)tg_random(4000)); }
+/* The wait before the next try spreads the load. */
+static tg_ms invalid_session_wait(void)
+{
+  return tg_patience(1000 + (tg_ms)tg_random(4000));
+}
 
 static void on_invalid_session(struct tg_shard *shard, bool resumable)
 {

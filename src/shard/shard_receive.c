@@ -1,4 +1,4 @@
-/* What arrives: bytes become text, text becomes packets (reference, 6). */
+/* What arrives: bytes become text, text becomes packets. */
 
 #include "base/log.h"
 #include "shard/shard_impl.h"

@@ -1,6 +1,6 @@
 /* The queue of the users' commands: they wait for READY or RESUMED and for the
  * send budget, by priority, and fail to their caller when their time is up.
- * Heartbeats, IDENTIFY and RESUME pass outside of the budget (reference, 5.1). */
+ * Heartbeats, IDENTIFY and RESUME pass outside of the budget. */
 
 #include "base/log.h"
 #include "proto/payload.h"
@@ -12,7 +12,7 @@
 enum {
   WINDOW = 60000,
   FRAMES_A_WINDOW = 120,
-  PRESENCES = 5, /* in 20 s (reference, 5.4) */
+  PRESENCES = 5, /* in 20 s */
   PRESENCE_WINDOW = 20000,
   HELD_BACK = 250, /* until a script that holds commands back is asked again */
 };
@@ -25,7 +25,10 @@ static int default_safe_requests(const struct tg_shard *shard)
   return left > 1 ? left : 1;
 }
 
-int tg_shard_safe_requests(const struct tg_shard *shard) { return default_safe_requests(shard); }
+int tg_shard_safe_requests(const struct tg_shard *shard)
+{
+  return default_safe_requests(shard);
+}
 
 void tg_shard_open_sends(struct tg_shard *shard)
 {
@@ -124,7 +127,10 @@ static void expire(struct tg_shard *shard, int priority, struct tg_command *comm
   finish(shard, priority, command, &error);
 }
 
-static void on_send_timer(uv_timer_t *timer) { tg_shard_pump(timer->data); }
+static void on_send_timer(uv_timer_t *timer)
+{
+  tg_shard_pump(timer->data);
+}
 
 /* A script may hold commands back, but never send them before READY. */
 static bool is_held_back(struct tg_shard *shard)
@@ -144,7 +150,8 @@ static struct tg_command *next_ready(struct tg_shard *shard, bool held_back, int
   bool open = shard->phase == TG_PHASE_READY && shard->ws && !held_back;
   for (*priority = TG_SEND_HIGH; *priority >= TG_SEND_LOW; --*priority) {
     struct tg_command *command;
-    TAILQ_FOREACH(command, &shard->commands[*priority], link) {
+    TAILQ_FOREACH(command, &shard->commands[*priority], link)
+    {
       tg_ms wait = open ? wait_of(shard, command, now) : INT64_MAX;
       tg_ms left = command->deadline - now;
       *may_send = wait == 0;
@@ -189,7 +196,8 @@ static void replace_waiting_presence(struct tg_shard *shard)
   tg_fail(&error, "replaced", "a newer presence took its place");
   for (int priority = 0; priority < 3; priority++) {
     struct tg_command *command;
-    TAILQ_FOREACH(command, &shard->commands[priority], link) {
+    TAILQ_FOREACH(command, &shard->commands[priority], link)
+    {
       if (command->op == TG_OP_PRESENCE_UPDATE) {
         finish(shard, priority, command, &error);
         return;

@@ -1,7 +1,7 @@
 #pragma once
 
 /* The shard table: one row a shard in a memory-mapped file of the state
- * directory ("shards"), shared by manager and workers (design section 2).
+ * directory ("shards"), shared by manager and workers.
  *
  * It makes status free of messages, and lets a replacement worker, or the
  * whole gateway started again, RESUME. Only the worker that owns a shard
@@ -62,8 +62,8 @@ struct tg_shard_row {
 
   _Atomic int32_t state; /* enum tg_shard_state */
   _Atomic int32_t worker_id;
-  _Atomic int32_t rtt; /* ms; -1: unknown */
-  _Atomic uint32_t unheard; /* op 6 of this session whose RESUMED is not durable */
+  _Atomic int32_t rtt;                 /* ms; -1: unknown */
+  _Atomic uint32_t unheard;            /* op 6 of this session whose RESUMED is not durable */
   _Atomic uint64_t durable_sequence;   /* mirrors session.sequence, written alone */
   _Atomic uint64_t delivered_sequence; /* the event handler has all up to here */
   _Atomic uint64_t queued_events, queued_bytes;

@@ -19,7 +19,7 @@
 #include <uv.h>
 
 /* TLS settings and trust, shared by many streams. TLS 1.2 or newer, ALPN
- * http/1.1 only (reference, 1.3). */
+ * http/1.1 only. */
 struct tg_tls;
 
 /* Verifies peers against `ca_file`, or the system's certificates when NULL. */

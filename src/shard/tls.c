@@ -26,7 +26,7 @@ static struct tg_tls *new_context(const SSL_METHOD *method, bool server, struct 
     return tg_fail(error, "tls", "TLS cannot be set up: %s", reason), NULL;
   }
   SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
-  /* Discord sends FIN without close_notify (reference, 1.3). */
+  /* Discord sends FIN without close_notify. */
   SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION);
   SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                 SSL_MODE_RELEASE_BUFFERS);

@@ -1,4 +1,4 @@
-/* Judging what GET /gateway/bot answers (reference, 1.1). */
+/* Judging what GET /gateway/bot answers. */
 
 #include "manager/gateway_info.h"
 
