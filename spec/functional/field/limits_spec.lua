@@ -206,8 +206,11 @@ local function start_with(case)
   end
   local s = start(script, {
     shards = shards, log_level = "info", bot = { keep_bodies = false },
+    -- The fake judges an IDENTIFY by when it reads it, and with all these guilds to send it reads late.
+    spawn_shard_delay = 250,
     fake = {
       guilds = guilds, guild_size = size, max_concurrency = 5, rate = 200, heartbeat_interval = 10000,
+      identify_window = 20,
     },
   })
   local up = loop.now()
