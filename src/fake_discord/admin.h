@@ -47,7 +47,7 @@
  *
  *   ACTION:
  *     close {code: 4000, reason}, rst, fin   with "session": "keep" | "kill" (close: by code)
- *     half_open                              neither reads nor writes any more; TCP stays
+ *     half_open {writes}                     does not read any more, nor write unless `writes`; TCP stays
  *     withhold {replay}                      no HELLO, READY, RESUMED, op 11; replay: all but RESUMED
  *     delay {ms, replay}                     at upgrade, rest, hello, identify, resume
  *     hang                                   at accept, upgrade, rest: no answer, ever
@@ -58,7 +58,7 @@
  *     message {text}                         a gateway message as it stands
  *     bytes {hex, text}                      bytes into the socket, no frame
  *     frame {opcode, fin, rsv, masked, payload}   one WebSocket frame
- *     ping {payload}
+ *     ping {payload, times}                  with `times`, " 1", " 2", ... stand behind the payload
  *     wire {wire: {dribble, split, split_walk, fragment, pings, flush_inside, masked, rsv}}
  *                                            wire.h; lasts
  *     corrupt {times}, truncate {times}      the next messages: wrong bytes; half of the JSON text

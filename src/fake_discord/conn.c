@@ -69,7 +69,7 @@ static void on_missed_beat(void *ctx)
   struct tg_fake_conn *conn = ctx;
   struct tg_fake *fake = conn->fake;
   const char *mode = fake->settings.missed_heartbeat;
-  if (conn->deaf || conn->state >= TG_FAKE_CLOSING || strcmp(mode, "off") == 0)
+  if (conn->deaf || conn->unread || conn->state >= TG_FAKE_CLOSING || strcmp(mode, "off") == 0)
     return;
   tg_fake_note(fake, TG_FAKE_LIST_heartbeats_missed,
                json_pack("{s:i, s:o}", "connection", (int)conn->id, "shard", tg_fake_conn_shard_json(conn)));
@@ -198,10 +198,19 @@ static void on_client_close(struct tg_fake_conn *conn, const struct tg_fake_fram
   finish_if_closed(conn);
 }
 
+static void on_pong(struct tg_fake_conn *conn, const struct tg_fake_frame *frame)
+{
+  conn->pongs++;
+  snprintf(conn->last_pong, sizeof conn->last_pong, "%.*s", (int)frame->length,
+           frame->length ? frame->payload : "");
+}
+
 static void on_control(struct tg_fake_conn *conn, const struct tg_fake_frame *frame)
 {
   if (frame->opcode == TG_WS_PING)
     tg_fake_wire_control(conn, TG_WS_PONG, frame->payload, frame->length);
+  else if (frame->opcode == TG_WS_PONG)
+    on_pong(conn, frame);
   else if (frame->opcode == TG_WS_CLOSE)
     on_client_close(conn, frame);
 }
@@ -302,7 +311,7 @@ json_t *tg_fake_conn_to_json(const struct tg_fake_conn *conn)
                                            d < 0 ? json_null() : json_integer(d), "acked",
                                            conn->beats.last[i % TG_FAKE_BEATS_KEPT].acked));
   }
-  return json_pack("{s:i, s:o, s:i, s:s, s:s, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:o, s:I, s:b}",
+  return json_pack("{s:i, s:o, s:i, s:s, s:s, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:o, s:I, s:b, s:I, s:s}",
                    "connection", (int)conn->id, "shard", tg_fake_conn_shard_json(conn), "total", conn->total,
                    "state", tg_fake_state_name(conn->state), "host", conn->host, "compress",
                    compressions[conn->compression], "opened_at", (json_int_t)conn->opened_at, "session_id",
@@ -310,5 +319,5 @@ json_t *tg_fake_conn_to_json(const struct tg_fake_conn *conn)
                    (json_int_t)conn->frames, "dispatches", (json_int_t)conn->dispatches, "heartbeats",
                    (json_int_t)conn->beats.count, "heartbeats_acked", (json_int_t)conn->beats.acked,
                    "last_heartbeats", beats, "unsent", (json_int_t)tg_stream_unsent(conn->stream), "deaf",
-                   conn->deaf);
+                   conn->deaf, "pongs", (json_int_t)conn->pongs, "last_pong", conn->last_pong);
 }

@@ -49,6 +49,9 @@ struct tg_fake_conn {
   uint64_t known; /* without a session: the greatest sequence that the client may know of */
   uint64_t dispatches;
 
+  uint64_t pongs;
+  char last_pong[126]; /* payload */
+
   uint64_t frames;
   tg_ms *sent_at; /* times of the last frames, a ring of sent_limit */
   size_t sent_limit;
@@ -69,7 +72,8 @@ struct tg_fake_conn {
   /* Faults that last (faults.h). */
   int64_t withhold_acks; /* how many more; -1: all */
   bool withhold_dispatches;
-  bool deaf; /* half-open: neither reads nor writes */
+  bool deaf;   /* half-open: neither reads nor writes */
+  bool unread; /* writes alone */
 
   /* A step that a fault has put off. */
   struct tg_fake_timer *delayed;

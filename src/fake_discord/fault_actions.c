@@ -79,8 +79,9 @@ static void do_fin(struct tg_fake_conn *conn, const json_t *request)
 
 static void do_half_open(struct tg_fake_conn *conn, const json_t *request)
 {
-  (void)request;
-  conn->deaf = true;
+  bool writes = json_is_true(json_object_get(request, "writes"));
+  conn->deaf = !writes;
+  conn->unread = writes;
   tg_stream_set_reading(conn->stream, false);
 }
 
@@ -149,7 +150,14 @@ static void do_frame(struct tg_fake_conn *conn, const json_t *request)
 
 static void do_ping(struct tg_fake_conn *conn, const json_t *request)
 {
-  tg_fake_wire_control(conn, TG_WS_PING, text(request, "payload"), strlen(text(request, "payload")));
+  json_int_t times = number(request, "times", 0);
+  char payload[126];
+  for (json_int_t i = 1; i <= times; i++) {
+    snprintf(payload, sizeof payload, "%.100s %" PRId64, text(request, "payload"), (int64_t)i);
+    tg_fake_wire_control(conn, TG_WS_PING, payload, strlen(payload));
+  }
+  if (times == 0)
+    tg_fake_wire_control(conn, TG_WS_PING, text(request, "payload"), strlen(text(request, "payload")));
 }
 
 static void do_wire(struct tg_fake_conn *conn, const json_t *request)
@@ -236,7 +244,7 @@ static const struct action {
     {"close", AT_FRAMES, false, do_close, "iss", {"code", "reason", "session"}},
     {"rst", AT_ALL, false, do_rst, "s", {"session"}},
     {"fin", AT_ALL, false, do_fin, "s", {"session"}},
-    {"half_open", AT_FRAMES, false, do_half_open, "", {0}},
+    {"half_open", AT_FRAMES, false, do_half_open, "b", {"writes"}},
     {"withhold", AT_FRAMES & ~AT(now), false, do_withhold, "b", {"replay"}},
     {"delay",
      AT(upgrade) | AT(rest) | AT(hello) | AT(identify) | AT(resume),
@@ -257,7 +265,7 @@ static const struct action {
     {"message", AT_FRAMES, true, do_message, "s", {"text"}},
     {"bytes", AT_FRAMES, true, do_bytes, "ss", {"hex", "text"}},
     {"frame", AT_FRAMES, true, do_frame, "ibibs", {"opcode", "fin", "rsv", "masked", "payload"}},
-    {"ping", AT_FRAMES, true, do_ping, "s", {"payload"}},
+    {"ping", AT_FRAMES, true, do_ping, "si", {"payload", "times"}},
     {"wire", AT_FRAMES, true, do_wire, "o", {"wire"}},
     {"corrupt", AT_FRAMES, true, do_corrupt, "i", {"times"}},
     {"truncate", AT_FRAMES, true, do_truncate, "i", {"times"}},

@@ -70,8 +70,8 @@ void tg_fake_faults_clear(struct tg_fake *fake)
     conn->wire = (struct tg_fake_wire){0};
     conn->withhold_acks = 0;
     conn->withhold_dispatches = false;
-    if (conn->deaf && conn->state < TG_FAKE_CLOSING) {
-      conn->deaf = false;
+    if ((conn->deaf || conn->unread) && conn->state < TG_FAKE_CLOSING) {
+      conn->deaf = conn->unread = false;
       tg_stream_set_reading(conn->stream, true);
       tg_fake_conn_expect_beat(conn);
     }

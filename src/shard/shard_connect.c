@@ -96,6 +96,7 @@ static void on_open(void *ctx)
 static const struct tg_ws_callbacks callbacks = {.on_open = on_open,
                                                  .on_data = tg_shard_on_data,
                                                  .on_message_end = tg_shard_on_message_end,
+                                                 .on_drain = tg_shard_on_drain,
                                                  .on_end = tg_shard_on_end};
 
 void tg_shard_connect(struct tg_shard *shard)

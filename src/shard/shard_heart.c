@@ -2,7 +2,8 @@
  * one was sent, and judged when the next is due: a shard is a zombie when by
  * then neither its ACK nor anything else has come. On a busy connection ACKs stand
  * behind megabytes of events; but when none has come for three intervals, whoever
- * acknowledges is gone, and events from such a session are not to be relied on. */
+ * acknowledges is gone, and events from such a session are not to be relied on. Nor is
+ * a peer that has not even taken the last beat by then: nothing would ever reach it. */
 
 #include "base/log.h"
 #include "proto/payload.h"
@@ -28,7 +29,7 @@ void tg_shard_stop_heartbeating(struct tg_shard *shard)
 
 void tg_shard_heartbeat(struct tg_shard *shard)
 {
-  if (!shard->ws)
+  if (!shard->ws || shard->beat_waits) /* two would say no more than one */
     return;
   struct tg_buf frame = {0};
   uint64_t sequence;
@@ -38,6 +39,7 @@ void tg_shard_heartbeat(struct tg_shard *shard)
   tg_buf_free(&frame);
   shard->beat_sent = tg_now();
   shard->beat_acked = false;
+  shard->beat_waits = tg_ws_unsent(shard->ws) > 0;
   if (!shard->unacked_since)
     shard->unacked_since = shard->beat_sent;
   shard->received_at_beat = tg_ws_received(shard->ws);
@@ -48,6 +50,8 @@ void tg_shard_heartbeat(struct tg_shard *shard)
  * before its answer can be there. */
 void tg_shard_answer_heartbeat(struct tg_shard *shard)
 {
+  if (shard->beat_waits) /* it is about to be judged */
+    return;
   if (!tg_shard_may_answer_heartbeat(shard)) {
     tg_log(TG_DEBUG, shard->id, "Discord asks for more heartbeats than the send limit allows");
     return;
@@ -77,7 +81,7 @@ static bool is_unacknowledged(const struct tg_shard *shard)
 /* True: it is done for, and has been left. */
 static bool is_dead(struct tg_shard *shard)
 {
-  bool zombie = is_zombie(shard), dead = zombie || is_unacknowledged(shard);
+  bool zombie = is_zombie(shard), dead = zombie || shard->beat_waits || is_unacknowledged(shard);
   bool sure = dead && shard->suspect;
   shard->suspect = dead;
   if (!sure)
@@ -87,6 +91,10 @@ static bool is_dead(struct tg_shard *shard)
     tg_log_with(TG_WARN, shard->id,
                 TG_WITH(TG_NUMBER(DURATION, now - shard->beat_sent), TG_NUMBER(DELAY, delay)),
                 "nothing came since the last heartbeat: the connection is dead, reconnecting");
+  else if (shard->beat_waits)
+    tg_log_with(TG_WARN, shard->id,
+                TG_WITH(TG_NUMBER(DURATION, now - shard->beat_sent), TG_NUMBER(DELAY, delay)),
+                "Discord does not take what is sent, not even the last heartbeat: reconnecting");
   else
     tg_log_with(TG_WARN, shard->id,
                 TG_WITH(TG_NUMBER(DURATION, now - shard->unacked_since), TG_NUMBER(DELAY, delay)),
@@ -116,7 +124,7 @@ static void on_beat(uv_timer_t *timer)
 void tg_shard_hello(struct tg_shard *shard, tg_ms interval)
 {
   shard->beat_sent = shard->unacked_since = 0;
-  shard->suspect = false;
+  shard->suspect = shard->beat_waits = false;
   shard->beats_before_ready = 0;
   shard->beat_interval = interval;
   struct tg_value args[] = {tg_value_shard(shard), tg_value_int(interval)};

@@ -130,6 +130,7 @@ struct tg_shard {
   tg_ms beat_interval;
   tg_ms beat_sent; /* 0: none on this connection */
   bool beat_acked;
+  bool beat_waits;     /* Discord has not taken it yet */
   tg_ms unacked_since; /* the first beat that no ACK has followed; 0: none */
   bool suspect;        /* the connection seemed dead at the last look */
   uint64_t received_at_beat; /* of tg_ws_received() */
@@ -220,5 +221,6 @@ void tg_shard_send_presence(struct tg_shard *shard); /* resumed: if it is due */
 void tg_shard_open_sends(struct tg_shard *shard); /* a new connection: a new budget */
 void tg_shard_limit_sends(struct tg_shard *shard); /* HELLO has told the beat: what is left to users */
 void tg_shard_pump(struct tg_shard *shard);
+void tg_shard_on_drain(void *ctx); /* callback of the WebSocket */
 bool tg_shard_may_answer_heartbeat(struct tg_shard *shard); /* and counts it */
 void tg_shard_fail_commands(struct tg_shard *shard, const struct tg_error *error);

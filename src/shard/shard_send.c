@@ -1,6 +1,7 @@
 /* The queue of the users' commands: they wait for READY or RESUMED and for the
- * send budget, by priority, and fail to their caller when their time is up.
- * Heartbeats, IDENTIFY and RESUME pass outside of the budget. */
+ * send budget, by priority, and fail to their caller when their time is up. Nor do
+ * they leave while Discord does not take what was sent before: at most one of them
+ * is in the socket's queue. Heartbeats, IDENTIFY and RESUME pass outside of all this. */
 
 #include "base/log.h"
 #include "proto/payload.h"
@@ -117,6 +118,10 @@ static void expire(struct tg_shard *shard, int priority, struct tg_command *comm
     tg_fail(&error, "timeout",
             "shard %d could not send op %d in time: the script's gateway.shard:is_open held it back",
             shard->id, command->op);
+  else if (shard->phase == TG_PHASE_READY && shard->ws && tg_ws_unsent(shard->ws) > 0)
+    tg_fail(&error, "timeout",
+            "shard %d could not send op %d in time: Discord does not take what was sent before", shard->id,
+            command->op);
   else if (shard->phase == TG_PHASE_READY)
     tg_fail(&error, "timeout",
             "shard %d could not send op %d in time: its send budget (%d a minute) is used up", shard->id,
@@ -147,7 +152,7 @@ static struct tg_command *next_ready(struct tg_shard *shard, bool held_back, int
                                      tg_ms now, tg_ms *wake)
 {
   *wake = held_back ? HELD_BACK : INT64_MAX;
-  bool open = shard->phase == TG_PHASE_READY && shard->ws && !held_back;
+  bool open = shard->phase == TG_PHASE_READY && shard->ws && !held_back && tg_ws_unsent(shard->ws) == 0;
   for (*priority = TG_SEND_HIGH; *priority >= TG_SEND_LOW; --*priority) {
     struct tg_command *command;
     TAILQ_FOREACH(command, &shard->commands[*priority], link)
@@ -187,6 +192,13 @@ void tg_shard_pump(struct tg_shard *shard)
     uv_timer_stop(shard->send_timer);
   else
     uv_timer_start(shard->send_timer, on_send_timer, (uint64_t)wake, 0);
+}
+
+void tg_shard_on_drain(void *ctx)
+{
+  struct tg_shard *shard = ctx;
+  shard->beat_waits = false;
+  tg_shard_pump(shard);
 }
 
 /* Of presences that wait only the newest matters; there is at most one. */

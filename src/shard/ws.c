@@ -7,7 +7,10 @@
 #include <string.h>
 #include <wslay/wslay.h>
 
-enum { CLOSE_MAX = 125 }; /* bytes of a control frame's payload */
+enum {
+  CLOSE_MAX = 125,              /* bytes of a control frame's payload */
+  PONG_MAX = 2 + 4 + CLOSE_MAX, /* of a whole one */
+};
 
 struct tg_ws {
   uv_loop_t *loop;
@@ -26,6 +29,8 @@ struct tg_ws {
   bool in_close, close_seen;
   uint64_t close_length;
   struct tg_buf close; /* payload of the peer's close frame */
+  bool ponging;        /* what wslay writes now is a PONG ... */
+  struct tg_buf pong;  /* ... which waits here until the peer has taken all that went before */
   uv_timer_t *close_timer;
   bool ended; /* on_end was called */
   bool freed; /* tg_ws_free() came while wslay was at work */
@@ -41,6 +46,7 @@ static void destroy(struct tg_ws *ws)
   if (ws->frames)
     wslay_event_context_free(ws->frames);
   tg_buf_free(&ws->close);
+  tg_buf_free(&ws->pong);
   free(ws);
 }
 
@@ -87,7 +93,9 @@ static ssize_t on_have_bytes(wslay_event_context_ptr frames, const uint8_t *byte
 {
   (void)frames, (void)flags;
   struct tg_ws *ws = user;
-  if (ws->stream)
+  if (ws->ponging)
+    tg_buf_append(&ws->pong, bytes, length);
+  else if (ws->stream)
     tg_stream_write(ws->stream, bytes, length);
   return (ssize_t)length;
 }
@@ -122,6 +130,34 @@ static void on_frame_chunk(wslay_event_context_ptr frames,
     tg_buf_append(&ws->close, arg->data, arg->data_length);
 }
 
+static void send_queued(struct tg_ws *ws)
+{
+  while (ws->stream && wslay_event_want_write(ws->frames)) {
+    if (wslay_event_send(ws->frames) != 0)
+      break;
+  }
+}
+
+static void send_pong(struct tg_ws *ws)
+{
+  if (!ws->stream || ws->pong.length == 0 || tg_stream_unsent(ws->stream) > 0)
+    return;
+  tg_stream_write(ws->stream, ws->pong.data, ws->pong.length);
+  tg_buf_reset(&ws->pong, PONG_MAX);
+}
+
+/* wslay has queued the answer, and has nothing else: whatever it gets goes on at
+ * once. Who pings and does not read is owed the newest answer alone (RFC 6455,
+ * section 5.5.3). */
+static void answer_ping(struct tg_ws *ws)
+{
+  tg_buf_reset(&ws->pong, PONG_MAX);
+  ws->ponging = true;
+  send_queued(ws);
+  ws->ponging = false;
+  send_pong(ws);
+}
+
 static void on_message(wslay_event_context_ptr frames, const struct wslay_event_on_msg_recv_arg *arg,
                        void *user)
 {
@@ -129,7 +165,9 @@ static void on_message(wslay_event_context_ptr frames, const struct wslay_event_
   struct tg_ws *ws = user;
   if (ws->freed)
     return;
-  if (!wslay_is_ctrl_frame(arg->opcode))
+  if (arg->opcode == WSLAY_PING)
+    answer_ping(ws);
+  else if (!wslay_is_ctrl_frame(arg->opcode))
     ws->callbacks.on_message_end(ws->ctx);
 }
 
@@ -171,14 +209,6 @@ static void finish_with_close(struct tg_ws *ws)
   finish(ws, &end);
 }
 
-static void send_queued(struct tg_ws *ws)
-{
-  while (ws->stream && wslay_event_want_write(ws->frames)) {
-    if (wslay_event_send(ws->frames) != 0)
-      break;
-  }
-}
-
 static void receive_frames(struct tg_ws *ws, const char *bytes, size_t length)
 {
   ws->in = bytes;
@@ -186,7 +216,7 @@ static void receive_frames(struct tg_ws *ws, const char *bytes, size_t length)
   ws->busy++;
   int result = wslay_event_recv(ws->frames);
   if (!ws->freed)
-    send_queued(ws); /* pongs, and the answer to a close frame */
+    send_queued(ws); /* the answer to a close frame */
   if (!leave(ws) || ws->ended)
     return;
 
@@ -219,6 +249,14 @@ static void on_stream_data(void *ctx, const char *bytes, size_t length)
   receive_frames(ws, bytes, length);
 }
 
+static void on_stream_drain(void *ctx)
+{
+  struct tg_ws *ws = ctx;
+  send_pong(ws);
+  if (tg_ws_unsent(ws) == 0)
+    ws->callbacks.on_drain(ws->ctx);
+}
+
 static void on_stream_end(void *ctx, const struct tg_error *error)
 {
   finish_with_error(ctx, error);
@@ -227,8 +265,8 @@ static void on_stream_end(void *ctx, const struct tg_error *error)
 static void on_dial_open(void *ctx, struct tg_stream *stream, const struct tg_address *address,
                          const char *bytes, size_t length)
 {
-  static const struct tg_stream_callbacks stream_callbacks = {.on_data = on_stream_data,
-                                                              .on_end = on_stream_end};
+  static const struct tg_stream_callbacks stream_callbacks = {
+      .on_data = on_stream_data, .on_end = on_stream_end, .on_drain = on_stream_drain};
   struct tg_ws *ws = ctx;
   tg_dial_free(ws->dial);
   ws->dial = NULL;
@@ -290,6 +328,11 @@ void tg_ws_send(struct tg_ws *ws, const char *text, size_t length)
   struct wslay_event_msg message = {WSLAY_TEXT_FRAME, (const uint8_t *)text, length};
   if (wslay_event_queue_msg(ws->frames, &message) == 0)
     send_queued(ws);
+}
+
+size_t tg_ws_unsent(const struct tg_ws *ws)
+{
+  return ws->stream ? tg_stream_unsent(ws->stream) : 0;
 }
 
 static void on_close_timeout(uv_timer_t *timer)

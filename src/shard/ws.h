@@ -4,8 +4,10 @@
  * what dial.h has connected and upgraded. Nothing else in the program knows which library carries frames.
  *
  * Owned by its maker until tg_ws_free(), which may be called at any time, also
- * inside the callbacks. Pings are answered here. The only time-out here is
- * that of the close handshake; the owner's deadlines cover the rest. */
+ * inside the callbacks. Pings are answered here: of the answers that the peer does
+ * not take only the newest is kept. What the owner sends waits without a bound; it
+ * has to look at tg_ws_unsent(). The only time-out here is that of the close
+ * handshake; the owner's deadlines cover the rest. */
 
 #include "base/clock.h"
 #include "proto/gateway_url.h"
@@ -31,6 +33,8 @@ struct tg_ws_callbacks {
   /* A piece of a data message. */
   void (*on_data)(void *ctx, const void *bytes, size_t length);
   void (*on_message_end)(void *ctx);
+  /* The peer has taken what had to wait: tg_ws_unsent() is 0 again. */
+  void (*on_drain)(void *ctx);
   /* It is over; the last callback, exactly once. Call tg_ws_free(). */
   void (*on_end)(void *ctx, const struct tg_ws_end *end);
 };
@@ -47,6 +51,9 @@ void tg_ws_blame_address(struct tg_ws *ws);
 
 /* One text message; copies. Does nothing once a close frame has been sent. */
 void tg_ws_send(struct tg_ws *ws, const char *text, size_t length);
+
+/* Bytes that wait here, since the peer does not take them. */
+size_t tg_ws_unsent(const struct tg_ws *ws);
 
 /* Sends a close frame and goes on reading until the peer's comes, at most
  * `timeout` ms; then on_end. Before the upgrade is done it just ends. */
