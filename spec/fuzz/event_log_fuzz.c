@@ -145,7 +145,7 @@ static void mend(char *bytes, size_t length)
         .sequence = raw[24],
         .at = raw[32],
         .flags = raw[13],
-        .marks = raw[14],
+        .marks = raw[14] & TG_LOG_MARKS_MAX,
     };
     tg_log_position previous = tg_log_position_of(raw[41] % 3, raw[40] * 8u);
     tg_record_encode(bytes + at, &record, raw[12] % 5, previous, bytes + at + TG_RECORD_HEADER, size);

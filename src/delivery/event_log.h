@@ -197,7 +197,7 @@ struct tg_log_record {
   tg_ms at;
   enum tg_log_kind kind;
   uint8_t flags;
-  uint16_t marks; /* tg_event_log_mark() */
+  uint8_t marks; /* tg_event_log_mark() */
   struct tg_span payload;
 };
 
@@ -208,9 +208,12 @@ struct tg_log_record {
 bool tg_event_log_read(struct tg_event_log *log, int shard_id, tg_log_position position,
                        struct tg_log_record *record, struct tg_error *error);
 
+enum { TG_LOG_MARKS_MAX = 31 };
+
 /* Sets the record's marks, which mean what the caller wants ("answered by the
- * interaction fallback") and outlive kill -9 as records do. */
-bool tg_event_log_mark(struct tg_event_log *log, tg_log_position position, uint16_t marks,
+ * interaction fallback") and outlive kill -9 as records do. Where they are
+ * damaged on the disk, the record is whole, and has none. */
+bool tg_event_log_mark(struct tg_event_log *log, tg_log_position position, uint8_t marks,
                        struct tg_error *error);
 
 /* The record is delivered, or given up for good: it will not come again. The

@@ -66,7 +66,7 @@ void tg_interaction_gone(struct tg_interaction *interaction)
     tg_express_return(interaction);
 }
 
-static void set_marks(struct tg_interaction *interaction, uint16_t marks)
+static void set_marks(struct tg_interaction *interaction, uint8_t marks)
 {
   struct tg_error error = {0};
   struct tg_source *source = interaction->source;
@@ -78,14 +78,14 @@ static void set_marks(struct tg_interaction *interaction, uint16_t marks)
                 (unsigned long long)interaction->facts.id);
 }
 
-void tg_interaction_mark(struct tg_interaction *interaction, uint16_t mark)
+void tg_interaction_mark(struct tg_interaction *interaction, uint8_t mark)
 {
   set_marks(interaction, interaction->marks | mark);
 }
 
-void tg_interaction_unmark(struct tg_interaction *interaction, uint16_t mark)
+void tg_interaction_unmark(struct tg_interaction *interaction, uint8_t mark)
 {
-  set_marks(interaction, interaction->marks & (uint16_t)~mark);
+  set_marks(interaction, interaction->marks & (uint8_t)~mark);
 }
 
 void tg_interactions_leave_source(struct tg_lane *lane, const struct tg_source *source)

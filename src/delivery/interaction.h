@@ -66,7 +66,7 @@ struct tg_interaction {
   tg_log_position position;
   int shard_id;
   uint64_t epoch, sequence;
-  uint16_t marks; /* of its record */
+  uint8_t marks; /* of its record */
   enum tg_watch watch;
   tg_ms arrived;
   tg_ms due;                    /* the end of its grace */
@@ -117,9 +117,9 @@ void tg_interaction_unwatch(struct tg_interaction *interaction);
 /* Frees it if nobody needs it any more. */
 void tg_interaction_release(struct tg_interaction *interaction);
 /* In its record, if that still waits. */
-void tg_interaction_mark(struct tg_interaction *interaction, uint16_t mark);
+void tg_interaction_mark(struct tg_interaction *interaction, uint8_t mark);
 /* Takes it off again. */
-void tg_interaction_unmark(struct tg_interaction *interaction, uint16_t mark);
+void tg_interaction_unmark(struct tg_interaction *interaction, uint8_t mark);
 
 /* interaction_answer.c */
 /* Its time has come, and its event is durable. */
@@ -145,10 +145,10 @@ void tg_express_end(struct tg_delivery *delivery);
 void tg_interactions_recover(struct tg_delivery *delivery);
 
 /* Whether nothing more is to be done for a record that is marked so. */
-bool tg_interaction_is_over(struct tg_span body, uint16_t marks);
+bool tg_interaction_is_over(struct tg_span body, uint8_t marks);
 
 /* The event was read back from a log, with its marks there. */
-void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uint16_t marks);
+void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uint8_t marks);
 
 /* The lane is about to send: takes away what is of no use to the bot any more. */
 void tg_interactions_expire(struct tg_lane *lane);

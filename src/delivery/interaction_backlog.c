@@ -20,12 +20,12 @@ static bool is_autocomplete(struct tg_span body)
          tg_interaction_read(data_of(message), &facts) && facts.type == TG_INTERACTION_AUTOCOMPLETE;
 }
 
-bool tg_interaction_is_over(struct tg_span body, uint16_t marks)
+bool tg_interaction_is_over(struct tg_span body, uint8_t marks)
 {
   return (marks & TG_MARK_DONE) || (marks != 0 && is_autocomplete(body));
 }
 
-void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uint16_t marks)
+void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uint8_t marks)
 {
   event->deferred = marks & TG_MARK_DEFERRED;
   struct tg_interaction *interaction = tg_interaction_find(lane, event->epoch, event->sequence);

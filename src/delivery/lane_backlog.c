@@ -137,7 +137,7 @@ static uint16_t type_of(struct tg_span body)
 }
 
 /* Of an interaction; where it was not counted yet, it is now. */
-static void finish_marked(struct tg_lane *lane, tg_log_position position, uint16_t marks)
+static void finish_marked(struct tg_lane *lane, tg_log_position position, uint8_t marks)
 {
   struct tg_error error = {0};
   bool counted = marks & TG_MARK_DONE;

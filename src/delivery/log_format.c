@@ -12,7 +12,7 @@ static const char segment_magic[8] = "tg-log\r\n";
 struct record_header {
   uint32_t length, crc, shard;
   uint8_t kind, flags;
-  uint16_t marks; /* not covered by the CRC: they change */
+  uint16_t marks; /* tg_marks_encode() */
   uint64_t epoch, sequence, at, previous;
 };
 
@@ -27,6 +27,17 @@ struct segment_header {
 _Static_assert(sizeof(struct record_header) == TG_RECORD_HEADER, "the format of records is fixed");
 _Static_assert(offsetof(struct record_header, marks) == TG_RECORD_MARKS, "the format of records is fixed");
 _Static_assert(sizeof(struct segment_header) == TG_SEGMENT_HEADER, "the format of segments is fixed");
+
+uint16_t tg_marks_encode(uint8_t marks)
+{
+  return (uint16_t)(marks | marks << 5 | marks << 10);
+}
+
+uint8_t tg_marks_decode(uint16_t stored)
+{
+  uint8_t marks = stored & TG_LOG_MARKS_MAX;
+  return stored == tg_marks_encode(marks) ? marks : 0;
+}
 
 static uint32_t checksum(const struct record_header *header, tg_log_position position, const char *payload,
                          size_t length)
@@ -49,7 +60,7 @@ void tg_record_encode(char *at, const struct tg_log_record *record, uint8_t kind
       .shard = htole32((uint32_t)record->shard_id),
       .kind = kind,
       .flags = record->flags,
-      .marks = htole16(record->marks),
+      .marks = htole16(tg_marks_encode(record->marks)),
       .epoch = htole64(record->epoch),
       .sequence = htole64(record->sequence),
       .at = htole64((uint64_t)record->at),
@@ -106,7 +117,7 @@ enum tg_record_state tg_record_decode(const char *bytes, size_t available, tg_lo
       .at = (tg_ms)le64toh(header.at),
       .kind = skip ? 0 : (enum tg_log_kind)header.kind,
       .flags = header.flags,
-      .marks = le16toh(header.marks),
+      .marks = tg_marks_decode(le16toh(header.marks)),
       .payload = {bytes + sizeof header, length},
   };
   return skip ? TG_RECORD_SKIP : TG_RECORD_WHOLE;

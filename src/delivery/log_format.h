@@ -64,8 +64,14 @@ enum tg_record_state tg_record_decode(const char *bytes, size_t available, tg_lo
 /* Whether a record may begin here: cheap, without CRC; needs TG_RECORD_HEADER bytes. */
 bool tg_record_plausible(const char *bytes);
 
-/* Offset of the marks in the record; 2 bytes, little endian. */
+/* Offset of the marks in the record; 2 bytes, little endian. They change, so the
+ * CRC does not cover them: they stand there three times instead, in 5 bits each. */
 enum { TG_RECORD_MARKS = 14 };
+
+uint16_t tg_marks_encode(uint8_t marks);
+
+/* 0 if the three differ: an event that comes again does less harm than one that does not come. */
+uint8_t tg_marks_decode(uint16_t stored);
 
 void tg_segment_header_encode(char header[TG_SEGMENT_HEADER], uint32_t number, tg_ms created);
 bool tg_segment_header_decode(const char *header, uint32_t number, tg_ms *created);

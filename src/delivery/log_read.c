@@ -140,10 +140,13 @@ bool tg_event_log_read(struct tg_event_log *log, int shard_id, tg_log_position p
                          : damaged(log, position, error);
 }
 
-bool tg_event_log_mark(struct tg_event_log *log, tg_log_position position, uint16_t marks,
+bool tg_event_log_mark(struct tg_event_log *log, tg_log_position position, uint8_t marks,
                        struct tg_error *error)
 {
-  const char bytes[2] = {(char)(marks & 0xff), (char)(marks >> 8)};
+  if (marks > TG_LOG_MARKS_MAX)
+    return tg_fail(error, "misuse", "the marks %d do not fit into the log", marks);
+  uint16_t stored = tg_marks_encode(marks);
+  const char bytes[2] = {(char)(stored & 0xff), (char)(stored >> 8)};
   char *buffered = in_buffer(log, position);
   if (buffered) {
     memcpy(buffered + TG_RECORD_MARKS, bytes, sizeof bytes);

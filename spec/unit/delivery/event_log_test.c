@@ -219,16 +219,17 @@ static void marks_outlive_the_process(void **state)
   tg_log_position second = put(test, 0, 2);
   flush(test);
   expect_record(test, 0, second, 1, 2);
-  assert_true(tg_event_log_mark(test->log, second, 0x8002, &test->error)); /* in the file */
+  assert_true(tg_event_log_mark(test->log, second, 0x12, &test->error)); /* in the file */
   assert_true(tg_event_log_read(test->log, 0, second, &record, &test->error));
-  assert_int_equal(record.marks, 0x8002);
+  assert_int_equal(record.marks, 0x12);
   log_reopen(test);
   assert_true(tg_event_log_read(test->log, 0, first, &record, &test->error));
   assert_int_equal(record.marks, 1);
   assert_true(tg_event_log_read(test->log, 0, second, &record, &test->error));
-  assert_int_equal(record.marks, 0x8002);
+  assert_int_equal(record.marks, 0x12);
   expect_waiting(test, 0, 1, 1, 2);
   assert_false(tg_event_log_mark(test->log, second + (1ull << 40), 1, &test->error));
+  assert_false(tg_event_log_mark(test->log, second, TG_LOG_MARKS_MAX + 1, &test->error));
 }
 
 static void segments_grow_with_the_backlog(void **state)
