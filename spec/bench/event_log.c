@@ -15,9 +15,9 @@
  * to the disk. Each figure is the second of two passes: the first one has
  * touched the memory. */
 
-#include "delivery/event_log.h"
+#include "event_log/event_log.h"
 
-#include "delivery/log_format.h"
+#include "event_log/log_format.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@
  *     shard_counts STATE_DIR TOKEN INTENTS TOTAL_SHARDS
  *     received=1000 filtered=0 delivered=990 queued=10 dropped=0 retried=0 gaps=0 */
 
-#include "shard/shard_table.h"
+#include "shared/shard_table.h"
 
 #include <stdio.h>
 #include <stdlib.h>

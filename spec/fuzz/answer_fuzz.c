@@ -1,9 +1,9 @@
 /* Heads and bodies of HTTP answers, and URLs: how long they ask to wait is
  * nothing or some time, what is said of them to people has no secret in it. */
 
-#include "delivery/http_text.h"
-#include "delivery/interaction_facts.h"
-#include "delivery/outcome.h"
+#include "delivery/interactions/interaction_facts.h"
+#include "delivery/sinks/outcome.h"
+#include "net/http_text.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
  * variable: problems are texts, and what is accepted can be shown, read again
  * and compared. */
 
-#include "base/config.h"
+#include "config/config.h"
 
 #include <stdlib.h>
 #include <string.h>

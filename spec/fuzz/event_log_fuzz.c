@@ -6,8 +6,8 @@
  * of what happens to a log that was written properly. */
 
 #include "base/log.h"
-#include "delivery/event_log.h"
-#include "delivery/log_format.h"
+#include "event_log/event_log.h"
+#include "event_log/log_format.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* Requests to the control API, cut at a place that the input chooses: what comes
  * out is within its limits, and the same as of the input in one piece. */
 
-#include "control/request_reader.h"
+#include "net/request_reader.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* Answers to the upgrade of a connection, cut at a place that the input chooses:
  * what comes out is the same as of the answer in one piece. */
 
-#include "shard/upgrade.h"
+#include "net/upgrade.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 -- The types for editors (lua/tidegate/meta) say what the code has: the live `gateway` table, the methods, the
--- configuration, the names of events. Run by `tidegate test`, through spec/functional/test_kit_spec.lua.
+-- configuration, the names of events. Run by `tidegate test`: spec/functional/script/test_kit_spec.lua.
 
 local test = require "tidegate.test"
 
@@ -108,7 +108,7 @@ end)
 
 it("every method is declared, and nothing else", function()
   local expected = {}
-  for table_name, method in read("src/base/methods.h"):gmatch "X%((%l+), ([%l_]+), [01]%)" do
+  for table_name, method in read("src/hooks/methods.h"):gmatch "X%((%l+), ([%l_]+), [01]%)" do
     expected[table_name] = expected[table_name] or {}
     expected[table_name][method] = ":"
   end
@@ -127,9 +127,9 @@ local function c_list(path, pattern)
 end
 
 it("every field of events and shards is declared", function()
-  assert.same(c_list("src/script/event_handle.c", "field_names%[%] = (%b{})"),
+  assert.same(c_list("src/script/api/event_handle.c", "field_names%[%] = (%b{})"),
     sorted(classes["tidegate.Event"].fields))
-  assert.same(c_list("src/script/shard_handle.c", "} fields%[%] = (%b{})"),
+  assert.same(c_list("src/script/api/shard_handle.c", "} fields%[%] = (%b{})"),
     sorted(classes["tidegate.Shard"].fields))
 end)
 
@@ -149,19 +149,19 @@ end)
 
 it("every name of an event is declared, and nothing else", function()
   local dispatch = {}
-  for name in read("src/base/event_names.h"):gmatch "\n  X%((%u[%u_]+)%)" do
+  for name in read("src/proto/event_names.h"):gmatch "\n  X%((%u[%u_]+)%)" do
     dispatch[#dispatch + 1] = name
   end
   assert.same(dispatch, aliases["tidegate.DispatchName"])
   local life = {}
-  local list = read("src/base/methods.h"):match "TG_LIFE_EVENTS%(X%).-enum"
+  local list = read("src/hooks/methods.h"):match "TG_LIFE_EVENTS%(X%).-enum"
   for name in list:gmatch "\n  X%((%l[%l_]+)%)" do life[#life + 1] = name end
   assert.same(life, aliases["tidegate.LifeName"])
 end)
 
 -- ---- the configuration ----
 
-local options = read "src/base/config_options.c"
+local options = read "src/config/config_options.c"
 
 local function choices(name)
   local list = options:match(name .. "%[%] = (%b{})")
@@ -220,7 +220,7 @@ end)
 
 it("every intent is declared", function()
   local names = {}
-  for name in read("src/base/intents.c"):match("intents_table%[%] = (%b{})"):gmatch '"([%l_]+)"' do
+  for name in read("src/proto/intents.c"):match("intents_table%[%] = (%b{})"):gmatch '"([%l_]+)"' do
     names[#names + 1] = name
   end
   assert.same(names, aliases["tidegate.Intent"])

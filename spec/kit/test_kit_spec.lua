@@ -1,4 +1,4 @@
--- The test kit itself; run by `tidegate test`, through spec/functional/test_kit_spec.lua.
+-- The test kit itself; run by `tidegate test`, through spec/functional/script/test_kit_spec.lua.
 
 local test = require "tidegate.test"
 

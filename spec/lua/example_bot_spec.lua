@@ -1,4 +1,4 @@
--- examples/bot.lua, the event handler that the quick start shows.
+-- examples/bots/bot.lua, the event handler that the quick start shows.
 
 local http = require "spec.support.http"
 local loop = require "spec.support.loop"
@@ -10,7 +10,8 @@ after_each(process.cleanup)
 
 local function start(...)
   local announced = paths.tmp() .. "/url"
-  local bot = process.start({ "luajit", "examples/bot.lua", "--port", "0", "--announce", announced, ... },
+  local bot = process.start(
+    { "luajit", "examples/bots/bot.lua", "--port", "0", "--announce", announced, ... },
     { env = { EVENT_HANDLER_SECRET_KEY = "secret-of-the-bot" } })
   bot.url = loop.wait_for("the bot to listen", function() return paths.read(announced) end):gsub("%s", "")
   return bot
@@ -86,7 +87,7 @@ it("keeps quiet until all shards are up, when asked to", function()
 end)
 
 it("explains its options", function()
-  local bot = process.run { "luajit", "examples/bot.lua", "--nonsense" }
+  local bot = process.run { "luajit", "examples/bots/bot.lua", "--nonsense" }
   assert.equal(64, bot.exit_code)
   assert.matches("usage: bot.lua", bot.stderr)
 end)

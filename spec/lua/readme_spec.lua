@@ -4,8 +4,8 @@ local paths = require "spec.support.paths"
 local uv = require "luv"
 
 local readme = paths.read(paths.root .. "/README.md")
-local methods = paths.read(paths.root .. "/src/base/methods.h")
-local options = paths.read(paths.root .. "/src/base/config_options.c")
+local methods = paths.read(paths.root .. "/src/hooks/methods.h")
+local options = paths.read(paths.root .. "/src/config/config_options.c")
 
 -- The rows of the tables whose first heading cell matches.
 local function rows(heading)

@@ -28,7 +28,7 @@ local WINDOW = 200
 local OPTIONS = { guilds = "--guilds", seed = "--seed", listen = "--listen" }
 
 -- tls: true; guilds, seed, listen: as on the command line; everything else is a setting
--- (src/fake_discord/settings.h). The identify window is 200 ms unless set. Beats that come faster than
+-- (src/fake_discord/world/settings.h). The identify window is 200 ms unless set. Beats that come faster than
 -- Discord's would use up what it lets a client send in a minute: with them that limit is off unless set.
 function fake_discord.start(options)
   local argv = { paths.bin "tidegate-fake-discord", "--parent-death" }

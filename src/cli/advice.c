@@ -1,8 +1,8 @@
 #include "cli/advice.h"
 
-#include "base/config_warnings.h"
 #include "base/log.h"
-#include "shard/tls.h"
+#include "config/config_warnings.h"
+#include "net/tls.h"
 
 #include <errno.h>
 #include <stdio.h>

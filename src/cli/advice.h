@@ -3,8 +3,8 @@
 /* What is said of a configuration that can be read: by run, before anything
  * starts, and by check. */
 
-#include "base/config.h"
 #include "base/error.h"
+#include "config/config.h"
 
 /* Better now, in one line, than by each worker and each request. False:
  * tls.ca_file has no certificates. */

@@ -5,11 +5,11 @@
 #include "cli/proxies.h"
 
 #include "base/buf.h"
-#include "base/config_options.h"
-#include "base/config_warnings.h"
 #include "base/error.h"
 #include "base/utf8.h"
-#include "delivery/http_text.h"
+#include "config/config_options.h"
+#include "config/config_warnings.h"
+#include "net/http_text.h"
 #include "script/script.h"
 
 #include <stdio.h>

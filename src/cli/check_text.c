@@ -1,9 +1,9 @@
 #include "cli/check_text.h"
 
 #include "base/buf.h"
-#include "base/config.h"
-#include "base/config_options.h"
-#include "base/intents.h"
+#include "config/config.h"
+#include "config/config_options.h"
+#include "proto/intents.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 
 #include "base/address.h"
 #include "base/buf.h"
-#include "base/secret.h"
+#include "config/secret.h"
 
 #include <curl/curl.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 #include "cli/process.h"
 
-#include "base/config_options.h"
 #include "base/log.h"
-#include "shard/loop_lag.h"
+#include "config/config_options.h"
+#include "shared/loop_lag.h"
 
 #include <stdio.h>
 #include <stdlib.h>

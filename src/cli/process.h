@@ -3,10 +3,10 @@
 /* What `run` and `worker` have in common: a loop, a script, its logging, HTTP
  * clients, and the wiring of reloads. */
 
-#include "base/reload.h"
-#include "delivery/http.h"
+#include "hooks/reload.h"
+#include "net/http.h"
+#include "net/proxy.h"
 #include "script/script.h"
-#include "shard/proxy.h"
 
 #include <stdbool.h>
 #include <uv.h>

@@ -2,7 +2,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
-#include "delivery/http_text.h"
+#include "net/http_text.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,9 +3,9 @@
 /* What the proxies of the environment are used for: said by run at its start,
  * and by check. */
 
-#include "base/config.h"
 #include "base/error.h"
-#include "shard/proxy.h"
+#include "config/config.h"
+#include "net/proxy.h"
 
 #include <jansson.h>
 

@@ -14,7 +14,7 @@
 #include "control/control.h"
 #include "manager/lock.h"
 #include "manager/manager.h"
-#include "shard/stream.h"
+#include "net/stream.h"
 
 #include <errno.h>
 #include <signal.h>

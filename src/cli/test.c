@@ -2,7 +2,7 @@
 #include "cli/options.h"
 
 #include "base/error.h"
-#include "script/test_host.h"
+#include "script/test_kit/test_host.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 #include "cli/topics.h"
 
-#include "base/config_options.h"
+#include "config/config_options.h"
 
 #include <stdio.h>
 

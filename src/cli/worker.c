@@ -6,8 +6,8 @@
 #include "base/log.h"
 #include "base/log_writer.h"
 #include "base/program.h"
-#include "shard/poison.h"
-#include "shard/stats.h"
+#include "shared/poison.h"
+#include "shared/stats.h"
 #include "worker/worker.h"
 
 #include <malloc.h>

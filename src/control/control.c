@@ -3,8 +3,8 @@
 #include "base/address.h"
 #include "base/log.h"
 #include "control/routes.h"
-#include "control/server.h"
-#include "control/turns.h"
+#include "net/server.h"
+#include "net/turns.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

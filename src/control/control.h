@@ -3,8 +3,8 @@
 /* The control API, in the manager's process: routes over
  * HTTP/1.1 at control.listen. Loop thread only. */
 
-#include "base/config.h"
 #include "base/error.h"
+#include "config/config.h"
 
 #include <uv.h>
 

@@ -12,8 +12,8 @@
  * The label `worker` is a worker's number, or "manager". */
 
 #include "control/exposition.h"
-#include "manager/figures.h"
 #include "manager/status.h"
+#include "manager/workers/figures.h"
 
 void tg_metrics_write(struct tg_manager *manager, struct tg_buf *out);
 

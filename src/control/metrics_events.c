@@ -2,8 +2,8 @@
  * fallback and of calls into Lua: from the statistics pages. */
 
 #include "control/metrics.h"
-#include "delivery/outcome.h"
-#include "shard/poison.h"
+#include "delivery/sinks/outcome.h"
+#include "shared/poison.h"
 
 #include <stdio.h>
 #include <stdlib.h>

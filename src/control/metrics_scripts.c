@@ -5,7 +5,7 @@
 #include "control/metrics.h"
 
 #include "base/utf8.h"
-#include "shard/series.h"
+#include "shared/series.h"
 
 #include <math.h>
 #include <stdlib.h>

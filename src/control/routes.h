@@ -3,8 +3,8 @@
 /* The routes of the control API, each one function; see request.h for how it
  * answers. To add one: a line here, a line in the table of routes.c. */
 
-#include "control/request.h"
 #include "manager/manager.h"
+#include "net/request.h"
 
 enum tg_route_body {
   TG_BODY_UNUSED,

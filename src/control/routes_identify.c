@@ -2,8 +2,8 @@
  * words are in manager/broker_wire.h; an ask waits here until its slot is there. */
 
 #include "control/routes.h"
+#include "manager/identify/scheduler.h"
 #include "manager/manager.h"
-#include "manager/scheduler.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* How the gateway is: GET /healthz, /readyz, /status. */
 
 #include "control/routes.h"
-#include "manager/figures.h"
 #include "manager/status.h"
+#include "manager/workers/figures.h"
 
 #include <stdlib.h>
 #include <string.h>

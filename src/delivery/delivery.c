@@ -1,8 +1,8 @@
 #include "delivery/delivery_internal.h"
 
 #include "base/buf.h"
-#include "base/intents.h"
 #include "base/log.h"
+#include "proto/intents.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -10,10 +10,10 @@
  * and do not wait for each other. */
 
 #include "base/buf.h"
-#include "base/config.h"
-#include "base/hooks.h"
+#include "config/config.h"
+#include "hooks/hooks.h"
 #include "proto/event.h"
-#include "shard/shard_table.h"
+#include "shared/shard_table.h"
 
 #include <uv.h>
 

@@ -19,17 +19,17 @@
  *     delivery.c   life and death, configuration, drain */
 
 #include "base/buf.h"
-#include "delivery/backlog.h"
-#include "delivery/circuit.h"
+#include "delivery/caches/guild_cache.h"
+#include "delivery/caches/message_cache.h"
 #include "delivery/delivery.h"
-#include "delivery/guild_cache.h"
-#include "delivery/http.h"
-#include "delivery/interaction.h"
-#include "delivery/lane_queue.h"
-#include "delivery/message_cache.h"
-#include "delivery/outcome.h"
+#include "delivery/interactions/interaction.h"
+#include "delivery/lanes/backlog.h"
+#include "delivery/lanes/lane_queue.h"
+#include "delivery/sinks/circuit.h"
+#include "delivery/sinks/outcome.h"
+#include "net/http.h"
 #include "proto/event_types.h"
-#include "shard/stats.h"
+#include "shared/stats.h"
 
 enum {
   TG_GUILDS_QUIET = 15000, /* after READY: so long without a GUILD_CREATE, and loading is over */

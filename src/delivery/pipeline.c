@@ -1,7 +1,7 @@
 #include "delivery/delivery_internal.h"
 
-#include "base/intents.h"
 #include "base/log.h"
+#include "proto/intents.h"
 
 #include <stdlib.h>
 #include <string.h>

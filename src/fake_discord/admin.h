@@ -78,6 +78,6 @@
  *   buckets, a reset token, what happened to guilds, and what was still to be
  *   emitted; "settings" are again as at the start. */
 
-#include "fake_discord/http.h"
+#include "fake_discord/wire/http.h"
 
 void tg_fake_admin(struct tg_fake *fake, struct tg_fake_http *http, const struct tg_fake_request *request);

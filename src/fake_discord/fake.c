@@ -1,12 +1,12 @@
 #include "fake_discord/fake.h"
 
-#include "fake_discord/conn.h"
-#include "fake_discord/emit.h"
-#include "fake_discord/faults.h"
-#include "fake_discord/guilds.h"
-#include "fake_discord/identify.h"
-#include "fake_discord/interactions.h"
-#include "fake_discord/journal.h"
+#include "fake_discord/emit/emit.h"
+#include "fake_discord/emit/interactions.h"
+#include "fake_discord/faults/faults.h"
+#include "fake_discord/gateway/conn.h"
+#include "fake_discord/gateway/identify.h"
+#include "fake_discord/world/guilds.h"
+#include "fake_discord/world/journal.h"
 
 static void end_all(struct tg_fake *fake)
 {

@@ -6,8 +6,8 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "fake_discord/options.h"
-#include "shard/stream.h"
+#include "fake_discord/world/options.h"
+#include "net/stream.h"
 
 #include <stdint.h>
 #include <sys/queue.h>

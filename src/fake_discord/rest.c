@@ -1,11 +1,11 @@
 #include "fake_discord/rest.h"
 
-#include "fake_discord/conn.h"
-#include "fake_discord/faults.h"
-#include "fake_discord/identify.h"
-#include "fake_discord/interactions.h"
-#include "fake_discord/journal.h"
-#include "fake_discord/payloads.h"
+#include "fake_discord/emit/interactions.h"
+#include "fake_discord/faults/faults.h"
+#include "fake_discord/gateway/conn.h"
+#include "fake_discord/gateway/identify.h"
+#include "fake_discord/world/journal.h"
+#include "fake_discord/world/payloads.h"
 
 #include <string.h>
 

@@ -3,9 +3,9 @@
 /* What GET /gateway/bot says, checked. Pure. */
 
 #include "base/clock.h"
-#include "base/config.h"
 #include "base/error.h"
-#include "delivery/http.h"
+#include "config/config.h"
+#include "net/http.h"
 
 #include <jansson.h>
 #include <stdbool.h>

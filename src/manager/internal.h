@@ -23,20 +23,20 @@
  *   status.c        figures for the control API and metrics
  *   figures.c       what the processes count and use */
 
-#include "base/config.h"
-#include "base/hooks.h"
-#include "manager/assign.h"
-#include "manager/broker.h"
-#include "manager/broker_client.h"
-#include "manager/figures.h"
+#include "config/config.h"
+#include "hooks/hooks.h"
 #include "manager/gateway_info.h"
-#include "manager/ledger.h"
+#include "manager/identify/broker.h"
+#include "manager/identify/broker_client.h"
+#include "manager/identify/ledger.h"
+#include "manager/identify/scheduler.h"
 #include "manager/manager.h"
-#include "manager/scheduler.h"
 #include "manager/steady.h"
-#include "shard/proxy.h"
+#include "manager/workers/assign.h"
+#include "manager/workers/figures.h"
+#include "net/proxy.h"
 #include "shard/shard.h"
-#include "shard/shard_table.h"
+#include "shared/shard_table.h"
 #include "worker/ipc.h"
 
 #include <jansson.h>

@@ -1,11 +1,11 @@
 #include "manager/manager.h"
 
 #include "base/buf.h"
-#include "base/config_warnings.h"
 #include "base/log.h"
+#include "config/config_warnings.h"
 #include "manager/internal.h"
 #include "manager/lock.h"
-#include "shard/poison.h"
+#include "shared/poison.h"
 
 #include <stdarg.h>
 #include <stdio.h>

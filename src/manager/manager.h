@@ -7,10 +7,10 @@
  * Every method of `gateway.manager` can be called by name with JSON arguments:
  * by scripts of this process, by workers (MANAGER_CALL), by the control API. */
 
-#include "base/config.h"
 #include "base/error.h"
-#include "base/hooks.h"
-#include "base/reload.h"
+#include "config/config.h"
+#include "hooks/hooks.h"
+#include "hooks/reload.h"
 
 #include <uv.h>
 

@@ -4,7 +4,7 @@
  * hand, without messages to the workers. Loop thread of the manager only. */
 
 #include "base/clock.h"
-#include "shard/shard_table.h"
+#include "shared/shard_table.h"
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "base/timer.h"
 #include "manager/internal.h"
-#include "shard/poison.h"
+#include "shared/poison.h"
 
 #include <stdlib.h>
 

@@ -3,7 +3,7 @@
 
 #include "proto/payload.h"
 
-#include "base/presence.h"
+#include "proto/presence.h"
 
 #include <string.h>
 

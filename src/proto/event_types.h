@@ -5,7 +5,7 @@
  * before get the next free number, until the table is full: after that all
  * further ones share TG_EVENT_OTHER. One table a process, loop thread only. */
 
-#include "base/event_names.h"
+#include "proto/event_names.h"
 
 #include <stddef.h>
 #include <stdint.h>

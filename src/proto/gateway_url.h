@@ -2,8 +2,8 @@
 
 /* The WebSocket URL of the gateway. */
 
-#include "base/config.h"
 #include "base/error.h"
+#include "proto/compression.h"
 
 #include <stdbool.h>
 

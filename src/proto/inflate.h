@@ -11,7 +11,7 @@
  * After a failure the context cannot be repaired: free it, reconnect. */
 
 #include "base/buf.h"
-#include "base/config.h"
+#include "proto/compression.h"
 
 #include <stdbool.h>
 

@@ -6,8 +6,8 @@
  * pointer alone, so that the kit may hand out its own. */
 
 #include "delivery/delivery.h"
-#include "delivery/http.h"
 #include "manager/manager.h"
+#include "net/http.h"
 #include "shard/shard.h"
 #include "worker/worker.h"
 

@@ -1,6 +1,6 @@
 /* What a script has set up, for `tidegate check`. */
 
-#include "script/state.h"
+#include "script/vm/state.h"
 
 #include "proto/event_types.h"
 

@@ -1,8 +1,8 @@
 /* Runs filters and handlers. */
 
-#include "script/held.h"
-#include "script/json.h"
-#include "script/sched.h"
+#include "script/api/json.h"
+#include "script/vm/held.h"
+#include "script/vm/sched.h"
 
 #include "base/utf8.h"
 #include "proto/event_types.h"

@@ -1,7 +1,7 @@
 /* struct tg_hooks: the core asks, the live state answers. */
 
-#include "script/json.h"
-#include "script/sched.h"
+#include "script/api/json.h"
+#include "script/vm/sched.h"
 
 #include "base/buf.h"
 #include "proto/event_types.h"

@@ -1,8 +1,8 @@
 /* The next generation of a script, or the same one anew: a whole new state is
  * built beside the running one; then one function without a wait swaps them. */
 
-#include "script/sched.h"
-#include "script/watchdog.h"
+#include "script/vm/sched.h"
+#include "script/vm/watchdog.h"
 
 #include "base/human.h"
 #include "base/log.h"

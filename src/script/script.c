@@ -1,7 +1,7 @@
 #include "script/script.h"
 
-#include "script/sched.h"
-#include "script/watchdog.h"
+#include "script/vm/sched.h"
+#include "script/vm/watchdog.h"
 
 #include <errno.h>
 #include <stdlib.h>

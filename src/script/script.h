@@ -12,8 +12,8 @@
  *
  * Loop thread only. */
 
-#include "base/config.h"
-#include "base/hooks.h"
+#include "config/config.h"
+#include "hooks/hooks.h"
 
 #include <stdbool.h>
 #include <uv.h>

@@ -6,11 +6,11 @@
  * A shard is owned by the worker, lives on its loop, and never ends the
  * process. Nothing here blocks. */
 
-#include "base/config.h"
-#include "base/hooks.h"
+#include "config/config.h"
+#include "hooks/hooks.h"
 #include "proto/close_code.h"
 #include "proto/event.h"
-#include "shard/shard_table.h"
+#include "shared/shard_table.h"
 
 #include <sys/queue.h>
 #include <uv.h>

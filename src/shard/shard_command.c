@@ -2,8 +2,8 @@
  * presence. */
 
 #include "base/log.h"
-#include "base/presence.h"
 #include "proto/payload.h"
+#include "proto/presence.h"
 #include "shard/shard_impl.h"
 
 #include <stdio.h>

@@ -2,8 +2,8 @@
  * The slot is asked for last, when all else is ready, and used at once. */
 
 #include "base/log.h"
-#include "base/presence.h"
 #include "proto/payload.h"
+#include "proto/presence.h"
 #include "shard/shard_impl.h"
 
 #include <stdlib.h>

@@ -26,11 +26,11 @@
  *   CLOSING      the peer's close frame; `plan` says what comes next */
 
 #include "base/buf.h"
+#include "net/ws.h"
 #include "proto/envelope.h"
 #include "proto/inflate.h"
 #include "shard/limiter.h"
 #include "shard/shard.h"
-#include "shard/ws.h"
 
 enum tg_phase {
   TG_PHASE_OFF,

@@ -1,8 +1,8 @@
 #include "worker/worker_impl.h"
 
 #include "base/log.h"
-#include "shard/stats.h"
-#include "shard/dial.h"
+#include "net/dial.h"
+#include "shared/stats.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -6,10 +6,10 @@
  * It starts empty: the manager says START with what all shards share, then
  * IDENTIFY_SHARD for each shard it is to hold. */
 
-#include "base/config.h"
 #include "base/error.h"
-#include "base/hooks.h"
-#include "base/reload.h"
+#include "config/config.h"
+#include "hooks/hooks.h"
+#include "hooks/reload.h"
 
 #include <jansson.h>
 #include <uv.h>

@@ -1,10 +1,10 @@
 /* Lanes over the real HTTP client, to a bot that misbehaves. */
 
-#include "fake_server.h"
+#include "unit/net/fake_server.h"
 
 #include "base/log.h"
 #include "delivery/delivery.h"
-#include "delivery/http.h"
+#include "net/http.h"
 #include "proto/envelope.h"
 #include "proto/event_types.h"
 

@@ -2,9 +2,9 @@
  * front of the next one names it. TG_FLIP_ROUNDS=20000 looks for longer; a round that fails names its number,
  * and TG_FLIP_FIRST=4711 begins with it. */
 
-#include "event_log_fixture.h"
+#include "unit/event_log/event_log_fixture.h"
 
-#include "delivery/log_format.h"
+#include "event_log/log_format.h"
 
 #include <fcntl.h>
 

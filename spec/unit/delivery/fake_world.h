@@ -16,8 +16,8 @@
 #include "base/log.h"
 #include "base/log_line.h"
 #include "delivery/delivery.h"
-#include "delivery/http.h"
-#include "delivery/lane_queue.h"
+#include "delivery/lanes/lane_queue.h"
+#include "net/http.h"
 #include "proto/envelope.h"
 #include "proto/event_types.h"
 

@@ -2,8 +2,8 @@
 
 #include "fake_world.h"
 
-#include "delivery/event_log.h"
-#include "delivery/log_internal.h"
+#include "event_log/event_log.h"
+#include "event_log/log_internal.h"
 
 static int syncs, syncs_at_the_end;
 static tg_log_synced *synced; /* NULL: none runs */

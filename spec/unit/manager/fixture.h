@@ -16,9 +16,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "manager/manager.h"
-#include "shard/poison.h"
-#include "shard/shard_table.h"
-#include "shard/stats.h"
+#include "shared/poison.h"
+#include "shared/shard_table.h"
+#include "shared/stats.h"
 #include "worker/ipc.h"
 
 #include <fcntl.h>

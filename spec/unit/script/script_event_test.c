@@ -2,7 +2,7 @@
 
 #include "script_world.h"
 
-#include "shard/stats.h"
+#include "shared/stats.h"
 
 static uint8_t want(struct tg_script *script, const char *name)
 {

@@ -3,7 +3,7 @@
 
 #include "script_world.h"
 
-#include "shard/stats.h"
+#include "shared/stats.h"
 
 static bool heartbeat(struct tg_script *script)
 {

@@ -3,7 +3,7 @@
 
 #include "script_world.h"
 
-#include "shard/stats.h"
+#include "shared/stats.h"
 
 /* 4 MiB, and something that keeps about 100 KB a call. */
 #define SMALL                                                                                                \

@@ -2,7 +2,7 @@
 
 #include "script_world.h"
 
-#include "shard/series.h"
+#include "shared/series.h"
 
 
 static bool heartbeat(struct tg_script *script)

@@ -7,10 +7,10 @@
 
 #include "base/buf.h"
 #include "base/log.h"
-#include "delivery/interaction_facts.h"
 #include "delivery/delivery.h"
-#include "delivery/http.h"
+#include "delivery/interactions/interaction_facts.h"
 #include "manager/manager.h"
+#include "net/http.h"
 #include "proto/event.h"
 #include "proto/event_types.h"
 #include "shard/shard.h"

@@ -1,0 +1,304 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "shared/shard_table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char directory[64];
+
+static int make_directory(void **state)
+{
+  (void)state;
+  strcpy(directory, "/tmp/tidegate-table-XXXXXX");
+  return mkdtemp(directory) ? 0 : -1;
+}
+
+static int remove_directory(void **state)
+{
+  (void)state;
+  char path[128];
+  snprintf(path, sizeof path, "%s/shards", directory);
+  unlink(path);
+  return rmdir(directory);
+}
+
+static struct tg_session sample(void)
+{
+  struct tg_session session = {.epoch = 7, .sequence = 42, .seen_at = 1000};
+  strcpy(session.id, "0123456789abcdef");
+  strcpy(session.resume_url, "wss://resume.example");
+  return session;
+}
+
+static void sessions_outlive_the_process(void **state)
+{
+  (void)state;
+  struct tg_error error = {0};
+  struct tg_shard_table *table = tg_shard_table_open(directory, 4, 99, &error);
+  assert_non_null(table);
+  struct tg_session session = sample(), found;
+  assert_false(tg_session_load(tg_shard_table_row(table, 2), &found));
+  tg_session_store(tg_shard_table_row(table, 2), &session);
+  tg_shard_table_close(table);
+
+  table = tg_shard_table_open(directory, 4, 99, &error);
+  assert_true(tg_session_load(tg_shard_table_row(table, 2), &found));
+  assert_string_equal(found.id, session.id);
+  assert_string_equal(found.resume_url, session.resume_url);
+  assert_int_equal(found.epoch, 7);
+  assert_int_equal(found.sequence, 42);
+  assert_false(tg_session_load(tg_shard_table_row(table, 1), &found));
+  tg_shard_table_close(table);
+}
+
+static void the_durable_sequence_is_where_to_resume(void **state)
+{
+  (void)state;
+  struct tg_shard_table *table = tg_shard_table_open(directory, 1, 1, NULL);
+  struct tg_shard_row *row = tg_shard_table_row(table, 0);
+  struct tg_session session = sample(), found;
+  tg_session_store(row, &session);
+  atomic_store(&row->durable_sequence, 50);
+  assert_true(tg_session_load(row, &found));
+  assert_int_equal(found.sequence, 50);
+  tg_session_forget(row);
+  assert_false(tg_session_load(row, &found));
+  assert_int_equal(found.epoch, 7);
+  tg_shard_table_close(table);
+}
+
+static void another_bot_starts_empty(void **state)
+{
+  (void)state;
+  struct tg_shard_table *table = tg_shard_table_open(directory, 2, 1, NULL);
+  struct tg_session session = sample(), found;
+  tg_session_store(tg_shard_table_row(table, 0), &session);
+  tg_shard_table_close(table);
+  table = tg_shard_table_open(directory, 2, 2, NULL);
+  assert_false(tg_session_load(tg_shard_table_row(table, 0), &found));
+  tg_shard_table_close(table);
+}
+
+/* The bot drops what it knows by (shard, epoch, s): a lower epoch would be dropped whole. */
+static void epochs_go_on_in_an_empty_table(void **state)
+{
+  (void)state;
+  struct tg_shard_table *table = tg_shard_table_open(directory, 2, 1, NULL);
+  struct tg_session session = sample(), found;
+  tg_session_store(tg_shard_table_row(table, 1), &session);
+  tg_shard_table_close(table);
+  table = tg_shard_table_open(directory, 3, 2, NULL);
+  for (int i = 0; i < 3; i++) {
+    assert_false(tg_session_load(tg_shard_table_row(table, i), &found));
+    assert_int_equal(found.epoch, 7);
+  }
+  tg_shard_table_close(table);
+}
+
+static void an_epoch_follows_the_last_one_or_is_the_time(void **state)
+{
+  (void)state;
+  enum { IN_2026 = 1767225600 };
+  static const struct {
+    uint64_t last;
+    tg_ms now;
+    uint64_t next;
+  } rows[] = {
+      {0, 1790000000999, 1790000000}, {7, 1790000000999, 8},   {1790000000, 1780000000000, 1790000001},
+      {0, 0, IN_2026},                {0, 4294967296, IN_2026}, /* a clock that began at 1970 */
+      {0, 4102444800000, IN_2026},    {0, -1000, IN_2026},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    assert_int_equal(tg_next_epoch(rows[i].last, rows[i].now), rows[i].next);
+}
+
+static void ids_of_any_length_are_kept(void **state)
+{
+  (void)state;
+  static const size_t lengths[] = {1, 126, 127, 128, 129, 500, TG_SESSION_ID_MAX - 1};
+  struct tg_shard_table *table = tg_shard_table_open(directory, 1, 1, NULL);
+  struct tg_session session = sample(), found;
+  for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+    memset(session.id, 0, sizeof session.id);
+    memset(session.id, 'a' + (int)i, lengths[i]);
+    tg_session_store(tg_shard_table_row(table, 0), &session);
+    tg_shard_table_close(table);
+    table = tg_shard_table_open(directory, 1, 1, NULL);
+    assert_true(tg_session_load(tg_shard_table_row(table, 0), &found));
+    assert_string_equal(found.id, session.id);
+    assert_string_equal(found.resume_url, session.resume_url);
+  }
+  session = sample(); /* nothing is left of a longer one */
+  tg_session_store(tg_shard_table_row(table, 0), &session);
+  assert_true(tg_session_load(tg_shard_table_row(table, 0), &found));
+  assert_string_equal(found.id, session.id);
+  tg_shard_table_close(table);
+}
+
+/* As earlier versions wrote it: rows of 1024 bytes behind a header of 4096. */
+static void write_first_table(int total, uint64_t identity, uint64_t bot)
+{
+  struct {
+    char magic[8];
+    uint32_t version, row_size;
+    uint64_t bot, identity;
+    int32_t total;
+  } header = {"tg-shard", 1, 1024, bot, identity, total};
+  struct {
+    uint32_t guard, gap;
+    char id[128], resume_url[256];
+    uint64_t epoch, sequence;
+    int64_t seen_at;
+    int32_t state, worker_id, rtt;
+    uint32_t unheard;
+    uint64_t durable_sequence;
+  } row = {.guard = 2, .id = "of-before", .resume_url = "wss://resume.example", .rtt = -1};
+  char path[128], *file = calloc(1, 4096 + (size_t)total * 1024);
+  memcpy(file, &header, sizeof header);
+  for (int i = 0; i < total; i++) {
+    row.epoch = 70 + (uint64_t)i;
+    row.durable_sequence = row.sequence = 1000 + (uint64_t)i;
+    memcpy(file + 4096 + i * 1024, &row, sizeof row);
+  }
+  snprintf(path, sizeof path, "%s/shards", directory);
+  FILE *out = fopen(path, "w");
+  assert_int_equal(fwrite(file, 4096 + (size_t)total * 1024, 1, out), 1);
+  fclose(out);
+  free(file);
+}
+
+static void a_table_of_shorter_rows_goes_on(void **state)
+{
+  (void)state;
+  uint64_t bot = tg_identity_bot("token", 513), identity = tg_identity(bot, 3);
+  write_first_table(3, identity, bot);
+  assert_int_equal(tg_shard_table_peek(directory, bot), 3);
+  for (int round = 0; round < 2; round++) {
+    struct tg_shard_table *table = tg_shard_table_open(directory, 3, identity, NULL);
+    for (int i = 0; i < 3; i++) {
+      struct tg_session found;
+      assert_true(tg_session_load(tg_shard_table_row(table, i), &found));
+      assert_string_equal(found.id, "of-before");
+      assert_int_equal(found.epoch, 70 + i);
+      assert_int_equal(found.sequence, 1000 + i);
+      assert_int_equal(tg_shard_table_row(table, i)->rtt, -1);
+    }
+    tg_shard_table_close(table);
+    assert_int_equal(tg_shard_table_peek(directory, bot), 3);
+  }
+}
+
+static void epochs_of_a_table_of_shorter_rows_go_on(void **state)
+{
+  (void)state;
+  write_first_table(3, 1, 1);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 4, 2, NULL);
+  struct tg_session found;
+  assert_false(tg_session_load(tg_shard_table_row(table, 3), &found));
+  assert_int_equal(found.epoch, 72);
+  tg_shard_table_close(table);
+}
+
+/* kill -9 in the middle of a write leaves the guard odd. */
+static void a_half_written_session_is_not_used(void **state)
+{
+  (void)state;
+  struct tg_shard_table *table = tg_shard_table_open(directory, 1, 1, NULL);
+  struct tg_shard_row *row = tg_shard_table_row(table, 0);
+  struct tg_session session = sample(), found;
+  tg_session_store(row, &session);
+  atomic_fetch_or(&row->session_guard, 1);
+  assert_false(tg_session_load(row, &found));
+  tg_session_store(row, &session);
+  assert_true(tg_session_load(row, &found));
+  tg_shard_table_close(table);
+}
+
+/* They begin with the gateway; what the next start needs stays. */
+static void counters_are_cleared(void **state)
+{
+  (void)state;
+  struct tg_shard_table *table = tg_shard_table_open(directory, 2, 7, NULL);
+  struct tg_shard_row *row = tg_shard_table_row(table, 1);
+  _Atomic uint64_t *const counters[] = {&row->received, &row->filtered,   &row->delivered,  &row->retried,
+                                        &row->dropped,  &row->dead,       &row->replayed,   &row->gaps,
+                                        &row->resumes,  &row->reconnects, &row->identifies, &row->recovered};
+  enum { COUNTERS = sizeof counters / sizeof counters[0] };
+  for (int i = 0; i < COUNTERS; i++)
+    atomic_store(counters[i], 5);
+  atomic_store(&row->closes[tg_close_place(4000)], 5);
+  atomic_store(&row->guilds, 5);
+  atomic_store(&row->unheard, 5);
+  atomic_store(&row->handled_epoch, 5);
+  atomic_store(&row->handled_sequence, 5);
+  atomic_store(&row->delivered_sequence, 5);
+  struct tg_session session = {.id = "abc", .epoch = 5, .sequence = 5}, found;
+  tg_session_store(row, &session);
+  tg_shard_table_clear_counters(table);
+  for (int i = 0; i < COUNTERS; i++)
+    assert_int_equal(atomic_load(counters[i]), 0);
+  for (int place = 0; place < TG_CLOSE_CODES; place++)
+    assert_int_equal(atomic_load(&row->closes[place]), 0);
+  assert_int_equal(atomic_load(&row->guilds), 5);
+  assert_int_equal(atomic_load(&row->unheard), 5);
+  assert_int_equal(atomic_load(&row->handled_epoch), 5);
+  assert_int_equal(atomic_load(&row->handled_sequence), 5);
+  assert_int_equal(atomic_load(&row->delivered_sequence), 5);
+  assert_true(tg_session_load(row, &found));
+  assert_int_equal(found.sequence, 5);
+  tg_shard_table_close(table);
+}
+
+static void peek_knows_whose_table_it_is(void **state)
+{
+  (void)state;
+  uint64_t bot = tg_identity_bot("token", 513);
+  assert_int_equal(tg_shard_table_peek(directory, bot), 0);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 32, tg_identity(bot, 32), NULL);
+  tg_shard_table_set_bot(table, bot);
+  tg_shard_table_close(table);
+  assert_int_equal(tg_shard_table_peek(directory, bot), 32);
+  assert_int_equal(tg_shard_table_peek(directory, tg_identity_bot("token", 1)), 0);
+}
+
+static void garbage_in_the_file_is_replaced(void **state)
+{
+  (void)state;
+  char path[128];
+  snprintf(path, sizeof path, "%s/shards", directory);
+  FILE *file = fopen(path, "w");
+  for (int i = 0; i < 5000; i++)
+    fputc(i * 31, file);
+  fclose(file);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 3, 5, NULL);
+  struct tg_session found;
+  assert_non_null(table);
+  assert_int_equal(tg_shard_table_total(table), 3);
+  assert_false(tg_session_load(tg_shard_table_row(table, 2), &found));
+  tg_shard_table_close(table);
+}
+
+int main(void)
+{
+#define IN_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
+  const struct CMUnitTest tests[] = {
+      IN_DIRECTORY(sessions_outlive_the_process),
+      IN_DIRECTORY(the_durable_sequence_is_where_to_resume),
+      IN_DIRECTORY(another_bot_starts_empty),
+      IN_DIRECTORY(a_half_written_session_is_not_used),
+      IN_DIRECTORY(counters_are_cleared),            IN_DIRECTORY(peek_knows_whose_table_it_is),
+      IN_DIRECTORY(garbage_in_the_file_is_replaced),
+      IN_DIRECTORY(epochs_go_on_in_an_empty_table),
+      IN_DIRECTORY(ids_of_any_length_are_kept),      IN_DIRECTORY(a_table_of_shorter_rows_goes_on),
+      IN_DIRECTORY(epochs_of_a_table_of_shorter_rows_go_on),
+      cmocka_unit_test(an_epoch_follows_the_last_one_or_is_the_time),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

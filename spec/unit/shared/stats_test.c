@@ -1,0 +1,263 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "shared/series.h"
+#include "shared/shard_table.h"
+
+#include <string.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct tg_stats *page;
+static int page_fd;
+
+static int make_page(void **state)
+{
+  (void)state;
+  struct tg_error error;
+  page = tg_stats_make(&page_fd, &error);
+  return page ? 0 : -1;
+}
+
+static int drop_page(void **state)
+{
+  (void)state;
+  tg_stats_unmap(page);
+  close(page_fd);
+  return 0;
+}
+
+/* Runs body() as a worker's process would: attached to the page, then killed. */
+static void in_a_worker(void (*body)(void))
+{
+  pid_t pid = fork();
+  if (pid == 0) {
+    struct tg_error error;
+    if (!tg_stats_attach(dup(page_fd), &error))
+      _exit(1);
+    body();
+    kill(getpid(), SIGKILL);
+  }
+  int status;
+  waitpid(pid, &status, 0);
+  assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void count_some(void)
+{
+  tg_count(&tg_stats_type(TG_EVENT_MESSAGE_CREATE)->received);
+  tg_count_by(&tg_stats_type(TG_EVENT_MESSAGE_CREATE)->bytes, 100);
+  tg_count(&tg_stats_type(tg_event_type("BRAND_NEW", 9))->received);
+  struct tg_stats_handler *handler = tg_stats_handler("http://bot");
+  atomic_store(&handler->in_flight, 3);
+  tg_count(&handler->requests[0]);
+  tg_stats_latency(7);
+  tg_stats_latency(1000000);
+  atomic_store(&tg_stats()->log_bytes, 5);
+}
+
+static void count_in_another_order(void)
+{
+  tg_event_type("UNRELATED", 9); /* numbers differ from process to process */
+  count_some();
+}
+
+static void counters_outlive_the_worker(void **state)
+{
+  (void)state;
+  char buffer[TG_STATS_NAME_SIZE];
+  in_a_worker(count_some);
+  in_a_worker(count_in_another_order);
+  assert_int_equal(page->types[TG_EVENT_MESSAGE_CREATE].received, 2);
+  assert_int_equal(page->types[TG_EVENT_MESSAGE_CREATE].bytes, 200);
+  assert_int_equal(page->types[TG_EVENT_KNOWN_COUNT].received, 2);
+  assert_string_equal(tg_stats_type_name(page, TG_EVENT_KNOWN_COUNT, buffer), "BRAND_NEW");
+  assert_string_equal(tg_stats_type_name(page, TG_EVENT_MESSAGE_CREATE, buffer), "MESSAGE_CREATE");
+  assert_null(tg_stats_type_name(page, TG_EVENT_KNOWN_COUNT + 1, buffer));
+  assert_null(tg_stats_type_name(page, TG_EVENT_TYPING_START, buffer));
+  assert_string_equal(page->handlers[0].url, "http://bot");
+  assert_string_equal(page->handlers[1].url, "");
+  assert_int_equal(page->handlers[0].requests[0], 2);
+  assert_int_equal(page->handlers[0].in_flight, 3);
+  assert_int_equal(page->latency.counts[3], 2); /* up to 10 ms */
+  assert_int_equal(page->latency.counts[TG_LATENCY_COUNT], 2);
+  assert_int_equal(page->latency.milliseconds, 2000014);
+  tg_stats_clear_gauges(page);
+  assert_int_equal(page->handlers[0].in_flight, 0);
+  assert_int_equal(page->handlers[0].requests[0], 2);
+  assert_int_equal(page->log_bytes, -1);
+}
+
+static void a_foreign_file_is_refused(void **state)
+{
+  (void)state;
+  struct tg_error error;
+  int fds[2];
+  assert_int_equal(pipe(fds), 0);
+  assert_false(tg_stats_attach(fds[0], &error));
+  assert_int_equal(close(fds[0]), -1);
+  close(fds[1]);
+  assert_int_equal(ftruncate(page_fd, 0), -1); /* sealed */
+}
+
+static void use_more_urls_than_there_are_places(void)
+{
+  char url[600];
+  for (int i = 0; i < TG_STATS_HANDLERS + 10; i++) {
+    snprintf(url, sizeof url, "http://bot-%d/", i);
+    tg_count(&tg_stats_handler(url)->requests[0]);
+  }
+  memset(url, 'x', sizeof url - 1);
+  url[sizeof url - 1] = '\0';
+  tg_stats_handler(url);
+}
+
+static void what_does_not_fit_shares_a_place(void **state)
+{
+  (void)state;
+  in_a_worker(use_more_urls_than_there_are_places);
+  const struct tg_stats_handler *last = &page->handlers[TG_STATS_HANDLERS - 1];
+  assert_string_equal(last->url, "others");
+  assert_int_equal(last->requests[0], 11);
+  assert_string_equal(page->handlers[TG_STATS_HANDLERS - 2].url, "http://bot-62/");
+}
+
+/* ---- series ---- */
+
+static const double limits[] = {1, 10};
+
+static struct tg_series *make(enum tg_series_kind kind, const char *name, const char *labels)
+{
+  struct tg_series_text text = {.name = name, .labels = labels, .help = "What it is."};
+  return tg_series(tg_stats(), kind, &text, limits, 2);
+}
+
+static void count_series(void)
+{
+  tg_series_add(make(TG_SERIES_COUNTER, "seen", "a=\"1\""), 2);
+  tg_series_add(make(TG_SERIES_COUNTER, "seen", "a=\"2\""), 0.5);
+  tg_series_set(make(TG_SERIES_GAUGE, "level", ""), -3);
+  make(TG_SERIES_GAUGE, "not_set", "");
+  tg_series_observe(make(TG_SERIES_HISTOGRAM, "took", ""), 10);
+  tg_series_observe(make(TG_SERIES_HISTOGRAM, "took", ""), 11);
+}
+
+static void die_while_making_one(void)
+{
+  struct tg_stats *stats = tg_stats();
+  memset(stats->series + stats->series_used, 0xff, 4096);
+}
+
+static void series_go_on_where_the_last_process_was(void **state)
+{
+  (void)state;
+  in_a_worker(count_series);
+  in_a_worker(die_while_making_one);
+  in_a_worker(count_series);
+  struct tg_series_view view;
+  size_t offset = 0;
+  assert_true(tg_series_next(page, &offset, &view));
+  assert_string_equal(view.text.name, "seen");
+  assert_string_equal(view.text.labels, "a=\"1\"");
+  assert_string_equal(view.text.help, "What it is.");
+  assert_true(view.value == 4);
+  assert_true(tg_series_next(page, &offset, &view) && view.value == 1);
+  assert_true(tg_series_next(page, &offset, &view) && view.value == -3);
+  assert_true(tg_series_next(page, &offset, &view));
+  assert_int_equal(view.kind, TG_SERIES_HISTOGRAM);
+  assert_int_equal(view.limit_count, 2);
+  assert_true(view.limits[1] == 10);
+  assert_int_equal(view.counts[0], 0);
+  assert_int_equal(view.counts[1], 2);
+  assert_int_equal(view.counts[2], 2);
+  assert_true(view.value == 42);
+  assert_false(tg_series_next(page, &offset, &view));
+
+  tg_stats_clear_gauges(page); /* a gauge of nobody says nothing */
+  int count = 0;
+  for (offset = 0; tg_series_next(page, &offset, &view); count++)
+    assert_int_not_equal(view.kind, TG_SERIES_GAUGE);
+  assert_int_equal(count, 3);
+}
+
+static void series_have_a_bound(void **state)
+{
+  (void)state;
+  char labels[32];
+  struct tg_series *first = make(TG_SERIES_COUNTER, "many", "n=\"0\"");
+  int made = 1;
+  while (snprintf(labels, sizeof labels, "n=\"%d\"", made) && make(TG_SERIES_COUNTER, "many", labels))
+    made++;
+  assert_int_equal(made, TG_SERIES_MAX);
+  assert_ptr_equal(make(TG_SERIES_COUNTER, "many", "n=\"0\""), first);
+  enum tg_series_kind kind;
+  assert_true(tg_series_kind(tg_stats(), "many", &kind) && kind == TG_SERIES_COUNTER);
+  assert_false(tg_series_kind(tg_stats(), "others", &kind));
+}
+
+static void scribble(void)
+{
+  count_series();
+  struct tg_stats *stats = tg_stats();
+  uint32_t seed = 1;
+  for (int i = 0; i < 40; i++) {
+    seed = seed * 1664525 + 1013904223;
+    stats->series[seed % stats->series_used] = (char)(seed >> 24);
+  }
+}
+
+/* A script may write anywhere, through FFI. Reading stays within the page, and
+ * the next process cuts off what it cannot walk. */
+static void a_page_that_was_scribbled_over_is_survived(void **state)
+{
+  (void)state;
+  struct tg_series_view view;
+  for (int i = 0; i < 20; i++) {
+    in_a_worker(scribble);
+    for (size_t offset = 0; tg_series_next(page, &offset, &view);)
+      assert_true(strlen(view.text.name) + strlen(view.text.labels) < TG_STATS_SERIES_BYTES);
+    in_a_worker(count_series);
+  }
+  atomic_store(&page->series_used, UINT32_MAX);
+  size_t offset = 0;
+  assert_false(tg_series_next(page, &offset, &view));
+  in_a_worker(count_series);
+  offset = 0;
+  assert_true(tg_series_next(page, &offset, &view));
+}
+
+/* ---- close codes of a shard ---- */
+
+static void close_codes_have_places(void **state)
+{
+  (void)state;
+  for (int code = 0; code < 6000; code++) {
+    int place = tg_close_place(code);
+    assert_in_range(place, 0, TG_CLOSE_CODES - 1);
+    assert_true(place == TG_CLOSE_CODES - 1 || tg_close_code(place) == code);
+  }
+  assert_int_equal(tg_close_code(tg_close_place(4014)), 4014);
+  assert_int_equal(tg_close_code(tg_close_place(1006)), 1006);
+  assert_int_equal(tg_close_code(tg_close_place(4900)), 0);
+}
+
+int main(void)
+{
+#define PAGE_TEST(name) cmocka_unit_test_setup_teardown(name, make_page, drop_page)
+  const struct CMUnitTest tests[] = {
+      PAGE_TEST(counters_outlive_the_worker),
+      PAGE_TEST(a_foreign_file_is_refused),
+      PAGE_TEST(what_does_not_fit_shares_a_place),
+      PAGE_TEST(series_go_on_where_the_last_process_was),
+      cmocka_unit_test(series_have_a_bound),
+      PAGE_TEST(a_page_that_was_scribbled_over_is_survived),
+      cmocka_unit_test(close_codes_have_places),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,227 @@
+#include "config/config.h"
+
+#include "base/address.h"
+#include "base/buf.h"
+#include "config/config_options.h"
+#include "config/config_values.h"
+#include "config/secret.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+typedef const char *env_lookup(const char *name);
+
+static const char *variable(env_lookup *env, const char *name)
+{
+  const char *value = env(name);
+  return value && *value ? value : NULL;
+}
+
+static bool is_reported(const struct tg_problems *problems, const char *path)
+{
+  size_t length = strlen(path);
+  for (int i = 0; i < problems->count; i++) {
+    const char *text = problems->items[i];
+    if (strncmp(text, path, length) == 0 && strchr(":[ ", text[length]))
+      return true;
+  }
+  return false;
+}
+
+static void check_required(const struct tg_config *config, struct tg_problems *problems)
+{
+  if (!config->token && !is_reported(problems, "token"))
+    tg_problem_add(problems,
+                   "token: is required; set DISCORD_TOKEN in the environment, or DISCORD_TOKEN_FILE to the "
+                   "path of a file that holds it, or token in gateway.configure");
+  if (config->intents == TG_INTENTS_UNSET)
+    tg_problem_add(problems,
+                   "intents: is required; set intents in gateway.configure, for example { \"guilds\", "
+                   "\"guild_messages\" }, or INTENTS in the environment");
+}
+
+static void check_combinations(const struct tg_config *config, struct tg_problems *problems)
+{
+  int first = config->first_shard_id, last = config->last_shard_id, total = config->total_shards;
+  if (last >= 0 && first > last)
+    tg_problem_add(problems, "first_shard_id: %d is greater than last_shard_id, %d", first, last);
+  if (total > 0 && first >= total)
+    tg_problem_add(problems, "first_shard_id: must be below total_shards, %d; got %d", total, first);
+  if (total > 0 && last >= total)
+    tg_problem_add(problems, "last_shard_id: must be below total_shards, %d; got %d", total, last);
+  if (config->gateway_bot.total > 0 && config->gateway_bot.remaining > config->gateway_bot.total)
+    tg_problem_add(problems, "gateway_bot.session_start_limit.remaining: %d is greater than total, %d",
+                   config->gateway_bot.remaining, config->gateway_bot.total);
+  if (!tg_listen_is_loopback(config->control.listen) && !config->control.authorization &&
+      !is_reported(problems, "control.authorization"))
+    tg_problem_add(
+        problems,
+        "control.authorization: is required because control.listen, %s, can be reached from other machines; "
+        "set it, or TIDEGATE_CONTROL_SECRET",
+        config->control.listen);
+}
+
+/* Whether the URL leads to the address that this gateway listens on itself; as
+ * far as their texts tell. */
+static bool leads_to(const char *url, const char *listen)
+{
+  static const char unix_url[] = "http+unix://", unix_socket[] = "unix:";
+  const char *at = strstr(url, "://");
+  bool to_socket = strncasecmp(url, unix_url, strlen(unix_url)) == 0;
+  if (!at || strcmp(listen, "off") == 0 ||
+      to_socket != (strncmp(listen, unix_socket, strlen(unix_socket)) == 0))
+    return false;
+  const char *own = to_socket ? listen + strlen(unix_socket) : listen;
+  size_t length = strcspn(at + 3, to_socket ? ":" : "/?#");
+  return strlen(own) == length && strncasecmp(at + 3, own, length) == 0;
+}
+
+/* What it would answer to events is no bot's answer. */
+static void check_handlers(const struct tg_config *config, struct tg_problems *problems)
+{
+  for (int i = 0; i < config->event_handler.urls.count; i++)
+    if (leads_to(config->event_handler.urls.items[i], config->control.listen))
+      tg_problem_add(
+          problems,
+          "event_handler.urls[%d]: leads to %s, this gateway's own control.listen; events need the "
+          "address of the bot",
+          i + 1, config->control.listen);
+}
+
+static void check_broker(const struct tg_config *config, struct tg_problems *problems)
+{
+  const char *url = config->identify.url;
+  if (!url)
+    return;
+  if (leads_to(url, config->control.listen))
+    tg_problem_add(problems,
+                   "identify.url: %s is this gateway's own control.listen; the broker itself is configured "
+                   "without identify.url, all other hosts with the broker's address",
+                   url);
+  if (config->total_shards == 0 && !is_reported(problems, "total_shards"))
+    tg_problem_add(problems, "total_shards: is required with identify.url, because all gateway hosts have to "
+                             "agree on it; set it, or TOTAL_SHARDS");
+}
+
+/* Where state goes when nobody says: what systemd made for the service, else
+ * the user's own state directory. */
+static char *default_state_dir(env_lookup *env)
+{
+  struct tg_buf path = {0};
+  const char *service = variable(env, "STATE_DIRECTORY");
+  const char *xdg = variable(env, "XDG_STATE_HOME");
+  const char *home = variable(env, "HOME");
+  if (service)
+    tg_buf_append(&path, service, strcspn(service, ":"));
+  else if (xdg && xdg[0] == '/')
+    tg_buf_printf(&path, "%s/tidegate", xdg);
+  else if (home)
+    tg_buf_printf(&path, "%s/.local/state/tidegate", home);
+  else
+    tg_buf_puts(&path, "/var/lib/tidegate");
+  return tg_buf_take(&path);
+}
+
+static char *usual_authorization(const char *token)
+{
+  struct tg_buf text = {0};
+  tg_buf_printf(&text, "Bot %s", token);
+  return tg_buf_take(&text);
+}
+
+static void note_secret_files(struct tg_config *config, const json_t *given, env_lookup *env)
+{
+  config->secret_files = json_object();
+  for (size_t i = 0; i < tg_config_option_count; i++) {
+    const struct tg_option *option = &tg_config_options[i];
+    char named_by[TG_SECRET_NAME];
+    if (!option->secret || !option->env || tg_schema_find(given, option->path) ||
+        variable(env, option->env))
+      continue;
+    char *path = tg_secret_path(option->env, env, named_by);
+    if (path)
+      json_object_set_new(config->secret_files, option->path, json_string(path));
+    free(path);
+  }
+}
+
+static void cut_slashes(char *url)
+{
+  for (size_t length = url ? strlen(url) : 0; length > 0 && url[length - 1] == '/';)
+    url[--length] = '\0';
+}
+
+static void fill_computed(struct tg_config *config, env_lookup *env)
+{
+  if (config->token && !config->rest.authorization)
+    config->rest.authorization = usual_authorization(config->token);
+  if (!config->state_dir)
+    config->state_dir = default_state_dir(env);
+  cut_slashes(config->rest.url);
+  cut_slashes(config->identify.url);
+}
+
+bool tg_config_load(const json_t *given, env_lookup *env, struct tg_config *config,
+                    struct tg_problems *problems)
+{
+  *config = (struct tg_config){.intents = TG_INTENTS_UNSET};
+  *problems = (struct tg_problems){0};
+  tg_schema_read(tg_config_options, tg_config_option_count, given, env, config, problems);
+  check_required(config, problems);
+  check_combinations(config, problems);
+  check_handlers(config, problems);
+  check_broker(config, problems);
+  fill_computed(config, env);
+  note_secret_files(config, given, env);
+  if (problems->count == 0)
+    return true;
+  tg_config_free(config);
+  return false;
+}
+
+void tg_config_free(struct tg_config *config)
+{
+  tg_schema_release(tg_config_options, tg_config_option_count, config);
+  json_decref(config->secret_files);
+  *config = (struct tg_config){0};
+}
+
+json_t *tg_config_to_json(const struct tg_config *config)
+{
+  return tg_schema_write(tg_config_options, tg_config_option_count, config);
+}
+
+struct tg_strings tg_config_secrets(const struct tg_config *config)
+{
+  struct tg_strings secrets = {0};
+  tg_schema_secrets(tg_config_options, tg_config_option_count, config, &secrets);
+  return secrets;
+}
+
+struct tg_problems tg_config_needs_restart(const struct tg_config *old, const struct tg_config *new_config)
+{
+  struct tg_problems keys = {0};
+  for (size_t i = 0; i < tg_config_option_count; i++) {
+    const struct tg_option *option = &tg_config_options[i];
+    if (option->restart && !tg_schema_equal(option, old, new_config))
+      tg_problem_add(&keys, "%s", option->path);
+  }
+  return keys;
+}
+
+void tg_config_carry_over(struct tg_config *running, struct tg_config *next)
+{
+  char *usual = usual_authorization(next->token);
+  bool is_usual = strcmp(next->rest.authorization, usual) == 0;
+  free(usual);
+  for (size_t i = 0; i < tg_config_option_count; i++) {
+    if (tg_config_options[i].restart)
+      tg_schema_swap(&tg_config_options[i], running, next);
+  }
+  if (!is_usual)
+    return;
+  free(next->rest.authorization);
+  next->rest.authorization = usual_authorization(next->token);
+}

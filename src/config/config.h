@@ -1,0 +1,131 @@
+#pragma once
+
+/* The configuration: what gateway.configure and the environment may say, checked, with defaults filled in.
+ *
+ * tg_config_load() takes the table of gateway.configure as JSON (NULL: there
+ * was none), lets the environment fill what it leaves out, and reports every
+ * mistake at once, each with the path of its key. The struct owns all its
+ * strings; tg_config_free() releases them. All durations are milliseconds. */
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "config/schema.h"
+#include "proto/compression.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum tg_durability { TG_DURABILITY_LOG, TG_DURABILITY_MEMORY };
+enum tg_sync { TG_SYNC_NONE, TG_SYNC_INTERVAL, TG_SYNC_BATCH };
+enum tg_message_updates { TG_UPDATES_CONTENT, TG_UPDATES_ALL };
+
+struct tg_config {
+  char *token; /* bare, without "Bot " */
+  uint64_t intents;
+
+  struct {
+    char *url; /* no slash at the end */
+    char *authorization;
+  } rest;
+  struct {
+    char *url;  /* NULL: fetched. Given alone (GATEWAY_URL), it replaces the fetched one */
+    int shards; /* 0: fetched */
+    int total, remaining, max_concurrency; /* session_start_limit; 0: fetched */
+    tg_ms reset_after;
+  } gateway_bot;
+
+  int total_shards;   /* 0: what calculate_total_shards says */
+  int first_shard_id; /* 0 */
+  int last_shard_id;  /* -1: total_shards - 1 */
+  int shards_per_worker;
+  int total_workers; /* 0: one a core */
+  bool spread_shards_in_round_robin;
+  tg_ms spawn_shard_delay;
+
+  enum tg_compression transport_compression;
+  json_t *presence; /* NULL: none */
+  struct {
+    char *os, *browser, *device;
+  } properties;
+  int large_threshold;
+
+  struct {
+    struct tg_strings urls; /* none: events only reach Lua */
+    char *authorization;    /* NULL: no header */
+    tg_ms timeout;
+    bool batch;
+    bool markers;
+  } event_handler;
+  struct {
+    uint64_t memory_bytes; /* a worker */
+    uint64_t disk_bytes;
+    tg_ms max_age;
+    enum tg_durability durability;
+    enum tg_sync sync;
+    struct tg_strings drop_first;
+  } queue;
+  struct {
+    tg_ms grace;
+    bool fallback;
+    bool express;
+  } interaction;
+  enum tg_message_updates message_updates;
+  struct {
+    bool enabled;
+    int shards_full_percentage;
+    tg_ms check_interval;
+    int identify_reserve; /* per cent of session_start_limit.total */
+  } resharding;
+  struct {
+    char *listen;
+    char *authorization;
+  } control;
+  struct {
+    char *url; /* of the broker's control API, no slash at the end; NULL: this gateway decides by itself */
+    char *authorization; /* NULL: no header */
+  } identify;
+  char *state_dir;
+  struct {
+    tg_ms inline_budget, slice_budget, load_budget, kill_after;
+    uint64_t memory;
+  } script;
+  struct tg_strings rocks_trees;
+  struct {
+    enum tg_log_level level;
+    bool json;
+  } log;
+  struct {
+    char *ca_file; /* NULL: the system's */
+  } tls;
+  json_t *secret_files; /* {"token": path}: where the secrets stand that come from files */
+};
+
+/* `given` is borrowed; NULL or an empty object means the environment alone
+ * decides. `env` looks up a variable (getenv in the program, a table in
+ * tests). False: `problems` says why, and `config` is empty. */
+bool tg_config_load(const json_t *given, const char *(*env)(const char *name), struct tg_config *config,
+                    struct tg_problems *problems);
+
+void tg_config_free(struct tg_config *config);
+
+/* Everything the configuration says, defaults included, secrets as "***":
+ * for `tidegate check` and gateway.config. The caller decrefs it. */
+json_t *tg_config_to_json(const struct tg_config *config);
+
+/* Every text in it that must not be seen, in the log or in files. The caller
+ * frees it with tg_strings_free(). */
+struct tg_strings tg_config_secrets(const struct tg_config *config);
+
+/* The keys whose values differ and cannot change while the program runs
+ * (token, intents, shard numbers, state directory, addresses). The result
+ * holds their paths; the caller frees it with tg_problems_free(). */
+struct tg_problems tg_config_needs_restart(const struct tg_config *old, const struct tg_config *new_config);
+
+/* A reload takes `next` for `running`: the values that cannot change change
+ * places, so that `next` is what runs from now on, and `running` has what was
+ * wanted instead (tg_config_needs_restart() goes on telling them apart). */
+void tg_config_carry_over(struct tg_config *running, struct tg_config *next);
+
+/* The key paths, in order, for documentation checks. Ends with NULL. */
+extern const char *const tg_config_keys[];

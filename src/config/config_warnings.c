@@ -1,0 +1,151 @@
+#include "config/config_warnings.h"
+
+#include "base/address.h"
+#include "base/buf.h"
+#include "base/suggest.h"
+#include "config/config_options.h"
+#include "proto/event_names.h"
+#include "proto/intents.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  IDENTIFY_WINDOW = 5000,  /* ms in which Discord takes one identify a bucket */
+  HANG_NOTICED_BY = 20000, /* ms: half of the usual heartbeat interval */
+  VARIABLES_MAX = 128,
+};
+
+static void warn_intents(const struct tg_config *config, struct tg_problems *warnings)
+{
+  uint64_t unknown = config->intents & ~(uint64_t)TG_INTENTS_ALL;
+  char names[256];
+  tg_intents_format(unknown, names, sizeof names);
+  if (unknown)
+    tg_problem_add(warnings,
+                   "intents: %" PRIu64 " has %s, which no intent has that this version knows; Discord closes "
+                   "with 4013 if it knows none either",
+                   config->intents, names);
+}
+
+void tg_config_warn_delay(const struct tg_config *config, const char *gateway_url,
+                          struct tg_problems *warnings)
+{
+  tg_ms delay = config->spawn_shard_delay;
+  if (delay == 0 || (delay < IDENTIFY_WINDOW && (!gateway_url || tg_url_is_discord(gateway_url))))
+    tg_problem_add(warnings,
+                   "spawn_shard_delay: %" PRId64 " ms is too short; Discord refuses a second identify of a "
+                   "bucket within %d ms, and counts it nevertheless",
+                   delay, IDENTIFY_WINDOW);
+}
+
+static void warn_script(const struct tg_config *config, struct tg_problems *warnings)
+{
+  if (config->script.kill_after > HANG_NOTICED_BY)
+    tg_problem_add(warnings,
+                   "script.kill_after: %" PRId64 " ms is so long that a worker that hangs misses heartbeats, "
+                   "and Discord ends its sessions; %d ms are safe",
+                   config->script.kill_after, HANG_NOTICED_BY);
+}
+
+static void warn_event_names(const struct tg_config *config, struct tg_problems *warnings)
+{
+  for (int i = 0; i < config->queue.drop_first.count; i++) {
+    const char *name = config->queue.drop_first.items[i];
+    const char *meant = tg_event_name_suggest(name);
+    if (!tg_event_name_is_documented(name))
+      tg_problem_add(warnings, "queue.drop_first[%d]: no event that this version knows is called %s%s%s%s",
+                     i + 1, name, meant ? "; did you mean " : "", meant ? meant : "", meant ? "?" : "");
+  }
+}
+
+/* ---- variables ---- */
+
+struct variables {
+  char texts[VARIABLES_MAX][TG_VARIABLE_NAME];
+  const char *names[VARIABLES_MAX];
+  size_t count;
+};
+
+static void list_variables(struct variables *own)
+{
+  while (own->count < VARIABLES_MAX && tg_config_variable(own->count, own->texts[own->count])) {
+    own->names[own->count] = own->texts[own->count];
+    own->count++;
+  }
+}
+
+static bool is_set(char *const *environment, const char *name)
+{
+  size_t length = strlen(name);
+  for (; *environment; environment++)
+    if (strncmp(*environment, name, length) == 0 && (*environment)[length] == '=')
+      return (*environment)[length + 1] != '\0';
+  return false;
+}
+
+static bool is_ours(const struct variables *own, const char *name)
+{
+  for (size_t i = 0; i < own->count; i++)
+    if (strcmp(own->names[i], name) == 0)
+      return true;
+  return strcmp(name, "TIDEGATE_HURRY") == 0;
+}
+
+/* What Kubernetes and Docker set for a service that is called tidegate. */
+static bool is_of_a_service(const char *name)
+{
+  size_t length = strlen(name);
+  return strstr(name, "_SERVICE_HOST") || strstr(name, "_SERVICE_PORT") || strstr(name, "_PORT_") ||
+         (length > 5 && strcmp(name + length - 5, "_PORT") == 0);
+}
+
+/* One or two letters differ, but not the first: TEST_URL is nobody's REST_URL. */
+static bool is_near(const char *name, const char *own)
+{
+  return tolower((unsigned char)name[0]) == tolower((unsigned char)own[0]) &&
+         tg_suggest_distance(name, own) <= 2;
+}
+
+static void warn_variable(const struct variables *own, char *const *environment, const char *name,
+                          struct tg_problems *warnings)
+{
+  const char *meant = tg_suggest(name, own->names, own->count);
+  bool prefixed = strncmp(name, "TIDEGATE_", strlen("TIDEGATE_")) == 0 && !is_of_a_service(name);
+  bool near = meant && is_near(name, meant) && !is_set(environment, meant);
+  if (is_ours(own, name) || (!prefixed && !near))
+    return;
+  if (meant)
+    tg_problem_add(warnings, "environment variable %s: it means nothing here; did you mean %s?", name, meant);
+  else
+    tg_problem_add(warnings, "environment variable %s: it means nothing here", name);
+}
+
+static void warn_environment(char *const *environment, struct tg_problems *warnings)
+{
+  struct variables own = {.count = 0};
+  list_variables(&own);
+  for (char *const *at = environment; *at; at++) {
+    size_t length = strcspn(*at, "=");
+    char name[TG_VARIABLE_NAME];
+    if (length == 0 || length >= sizeof name || !(*at)[length] || !(*at)[length + 1])
+      continue;
+    snprintf(name, sizeof name, "%.*s", (int)length, *at);
+    warn_variable(&own, environment, name, warnings);
+  }
+}
+
+struct tg_problems tg_config_warnings(const struct tg_config *config, char *const *environment)
+{
+  struct tg_problems warnings = {0};
+  if (config) {
+    warn_intents(config, &warnings);
+    warn_script(config, &warnings);
+    warn_event_names(config, &warnings);
+  }
+  warn_environment(environment, &warnings);
+  return warnings;
+}

@@ -1,0 +1,341 @@
+#include "delivery/interactions/interaction.h"
+
+#include "base/log.h"
+#include "delivery/delivery_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOOK_AGAIN = 5 /* at what is not durable yet */ };
+
+static struct tg_interaction_list *list_of(struct tg_interaction *interaction)
+{
+  struct tg_interactions *all = &interaction->delivery->interactions;
+  struct tg_interaction_list *const lists[] = {&all->grace, &all->due, &all->answering};
+  return lists[interaction->watch];
+}
+
+/* --- life and death ------------------------------------------------------------------ */
+
+void tg_interaction_leave_lane(struct tg_interaction *interaction)
+{
+  if (!interaction->lane)
+    return;
+  LIST_REMOVE(interaction, in_lane);
+  if (interaction->queued)
+    interaction->queued->interaction = NULL;
+  interaction->queued = NULL;
+  interaction->source = NULL;
+  interaction->lane = NULL;
+}
+
+void tg_interaction_release(struct tg_interaction *interaction)
+{
+  if (interaction->watch != TG_WATCH_NONE || interaction->express != TG_EXPRESS_NONE)
+    return;
+  tg_interaction_leave_lane(interaction);
+  free(interaction->body);
+  free(interaction);
+}
+
+void tg_interaction_unwatch(struct tg_interaction *interaction)
+{
+  if (interaction->watch != TG_WATCH_NONE)
+    TAILQ_REMOVE(list_of(interaction), interaction, link);
+  if (interaction->callback)
+    tg_callback_cancel(interaction->callback);
+  interaction->callback = NULL;
+  interaction->watch = TG_WATCH_NONE;
+  tg_interaction_release(interaction);
+}
+
+/* Not between two attempts: who has the event now may want to answer it himself. */
+static bool is_being_answered(const struct tg_interaction *interaction)
+{
+  return interaction->watch == TG_WATCH_ANSWERING &&
+         (!interaction->callback || tg_callback_in_flight(interaction->callback));
+}
+
+void tg_interaction_gone(struct tg_interaction *interaction)
+{
+  bool waits = interaction->express == TG_EXPRESS_WAITING;
+  tg_interaction_leave_lane(interaction);
+  if (!is_being_answered(interaction) && interaction->watch != TG_WATCH_NONE)
+    tg_interaction_unwatch(interaction);
+  if (waits)
+    tg_express_return(interaction);
+}
+
+static void set_marks(struct tg_interaction *interaction, uint8_t marks)
+{
+  struct tg_error error = {0};
+  struct tg_source *source = interaction->source;
+  interaction->marks = marks;
+  if (source && tg_event_log_waits(source->log, interaction->shard_id, interaction->position) &&
+      !tg_event_log_mark(source->log, interaction->position, interaction->marks, &error))
+    tg_log_with(TG_WARN, interaction->shard_id, TG_WITH(TG_TEXT(REASON, error.message)),
+                "what became of interaction %llu cannot be noted in the log",
+                (unsigned long long)interaction->facts.id);
+}
+
+void tg_interaction_mark(struct tg_interaction *interaction, uint8_t mark)
+{
+  set_marks(interaction, interaction->marks | mark);
+}
+
+void tg_interaction_unmark(struct tg_interaction *interaction, uint8_t mark)
+{
+  set_marks(interaction, interaction->marks & (uint8_t)~mark);
+}
+
+void tg_interactions_leave_source(struct tg_lane *lane, const struct tg_source *source)
+{
+  struct tg_interaction *interaction;
+  LIST_FOREACH(interaction, &lane->interactions, in_lane)
+  {
+    if (interaction->source == source)
+      interaction->source = NULL;
+  }
+}
+
+struct tg_interaction *tg_interaction_find(const struct tg_lane *lane, uint64_t epoch, uint64_t sequence)
+{
+  struct tg_interaction *interaction;
+  LIST_FOREACH(interaction, &lane->interactions, in_lane)
+  {
+    if (interaction->epoch == epoch && interaction->sequence == sequence)
+      return interaction;
+  }
+  return NULL;
+}
+
+void tg_interaction_link(struct tg_interaction *interaction, struct tg_queued *queued)
+{
+  queued->in_flight |= interaction->express == TG_EXPRESS_SENDING;
+  interaction->queued = queued;
+  queued->interaction = interaction;
+}
+
+struct tg_interaction *tg_interaction_new(struct tg_lane *lane, struct tg_span message,
+                                          const struct tg_interaction_facts *facts)
+{
+  struct tg_interaction *interaction =
+      tg_calloc(1, sizeof *interaction + message.length + facts->token.length);
+  interaction->delivery = lane->delivery;
+  interaction->lane = lane;
+  interaction->shard_id = lane->shard_id;
+  interaction->watch = TG_WATCH_NONE;
+  interaction->length = message.length;
+  interaction->facts = *facts;
+  interaction->facts.token.at = interaction->message + message.length;
+  memcpy(interaction->message, message.at, message.length);
+  memcpy(interaction->message + message.length, facts->token.at, facts->token.length);
+  LIST_INSERT_HEAD(&lane->interactions, interaction, in_lane);
+  return interaction;
+}
+
+/* --- time ------------------------------------------------------------------------------ */
+
+static void tend(struct tg_delivery *delivery);
+
+static void on_timer(uv_timer_t *timer)
+{
+  tend(timer->data);
+}
+
+static void wake(struct tg_delivery *delivery)
+{
+  uv_timer_start(&delivery->interactions.timer, on_timer, 0, 0);
+}
+
+static void set_timer(struct tg_delivery *delivery)
+{
+  struct tg_interactions *all = &delivery->interactions;
+  const struct tg_interaction *first = TAILQ_FIRST(&all->grace);
+  tg_ms now = tg_delivery_now(delivery), wait = first && first->due > now ? first->due - now : 0;
+  if (!TAILQ_EMPTY(&all->due) && (!first || wait > LOOK_AGAIN))
+    wait = LOOK_AGAIN;
+  else if (!first)
+    return;
+  uv_timer_start(&all->timer, on_timer, (uint64_t)wait, 0);
+}
+
+void tg_interaction_move(struct tg_interaction *interaction, enum tg_watch watch)
+{
+  TAILQ_REMOVE(list_of(interaction), interaction, link);
+  interaction->watch = watch;
+  TAILQ_INSERT_TAIL(list_of(interaction), interaction, link);
+}
+
+void tg_interaction_watch(struct tg_interaction *interaction, bool due)
+{
+  struct tg_interactions *all = &interaction->delivery->interactions;
+  interaction->watch = due ? TG_WATCH_DUE : TG_WATCH_GRACE;
+  if (due) {
+    TAILQ_INSERT_TAIL(&all->due, interaction, link);
+    wake(interaction->delivery);
+    return;
+  }
+  struct tg_interaction *before = TAILQ_LAST(&all->grace, tg_interaction_list);
+  while (before && before->due > interaction->due)
+    before = TAILQ_PREV(before, tg_interaction_list, link);
+  if (before)
+    TAILQ_INSERT_AFTER(&all->grace, before, interaction, link);
+  else
+    TAILQ_INSERT_HEAD(&all->grace, interaction, link);
+  if (!before && TAILQ_EMPTY(&all->due)) /* else it is set already */
+    set_timer(interaction->delivery);
+}
+
+/* Whether its event would outlive this process by now, or never will. */
+static bool is_durable(const struct tg_interaction *interaction)
+{
+  const struct tg_delivery *delivery = interaction->delivery;
+  const struct tg_lane *lane = interaction->lane;
+  return interaction->source != delivery->own || !interaction->source || lane->epoch != interaction->epoch ||
+         lane->durable >= interaction->sequence || lane->first_unlogged || delivery->log_alarmed_at != 0;
+}
+
+static struct tg_interaction *first_to_answer(const struct tg_interactions *all)
+{
+  struct tg_interaction *interaction;
+  TAILQ_FOREACH(interaction, &all->due, link)
+  {
+    if (is_durable(interaction))
+      return interaction;
+  }
+  return NULL;
+}
+
+static void tend(struct tg_delivery *delivery)
+{
+  struct tg_interactions *all = &delivery->interactions;
+  struct tg_interaction *interaction;
+  tg_ms now = tg_delivery_now(delivery);
+  while ((interaction = TAILQ_FIRST(&all->grace)) && interaction->due <= now)
+    tg_interaction_move(interaction, TG_WATCH_DUE);
+  while ((interaction = first_to_answer(all)))
+    tg_interaction_answer(interaction);
+  set_timer(delivery);
+}
+
+/* --- what happens to it --------------------------------------------------------------------- */
+
+/* It stands at the end, but for markers of what had to go for it. */
+static struct tg_queued *last_queued(const struct tg_lane_queue *queue, const struct tg_event *event)
+{
+  struct tg_queued *last = queue->tail;
+  while (last && last->gap)
+    last = last->previous;
+  return last && last->epoch == event->epoch && last->sequence == event->sequence && !last->marker ? last
+                                                                                                   : NULL;
+}
+
+static bool is_down(const struct tg_handler *handler)
+{
+  return handler->circuit.state != TG_CIRCUIT_CLOSED;
+}
+
+/* What comes live has come without delay, whatever our clock says, and shows by
+ * how much that is off; only what is replayed can be old. Until then the wall
+ * clock is taken for right. */
+static tg_ms time_left(struct tg_interactions *all, const struct tg_event *event, uint64_t id)
+{
+  tg_ms since = tg_steady_clock() - tg_interaction_made_at(id);
+  if (!event->replayed) {
+    all->behind = since;
+    all->measured = true;
+  }
+  tg_ms behind = all->measured ? all->behind : tg_steady_clock() - tg_wall_clock();
+  return since > behind ? TG_INTERACTION_LIFE - (since - behind) : TG_INTERACTION_LIFE;
+}
+
+void tg_interaction_arrived(struct tg_lane *lane, const struct tg_event *event, tg_log_position position)
+{
+  struct tg_delivery *delivery = lane->delivery;
+  struct tg_interaction_facts facts;
+  struct tg_queued *queued = last_queued(lane->spilled ? &lane->late : &lane->queue, event);
+  bool fallback = delivery->config->interaction.fallback, express = delivery->config->interaction.express;
+  if ((!fallback && !express) || (!queued && position == 0) || !tg_interaction_read(event->data, &facts))
+    return;
+  tg_ms now = tg_delivery_now(delivery), grace = delivery->config->interaction.grace;
+  tg_ms left = time_left(&delivery->interactions, event, facts.id);
+  if (event->replayed && grace > left / 2)
+    grace = left / 2;
+  struct tg_interaction *interaction = tg_interaction_new(lane, tg_event_message(event), &facts);
+  interaction->source = position != 0 ? delivery->own : NULL;
+  interaction->position = position;
+  interaction->epoch = event->epoch;
+  interaction->sequence = event->sequence;
+  interaction->replayed = event->replayed;
+  interaction->arrived = now;
+  interaction->due = now + grace;
+  interaction->until = now + left;
+  if (queued)
+    tg_interaction_link(interaction, queued);
+  if (fallback && left > 0)
+    tg_interaction_watch(interaction, is_down(lane->handler) && !(queued && queued->in_flight));
+  if (express)
+    tg_express_offer(interaction);
+  tg_interaction_release(interaction);
+}
+
+void tg_interactions_handler_down(struct tg_handler *handler)
+{
+  struct tg_interactions *all = &handler->delivery->interactions;
+  struct tg_interaction *interaction, *next;
+  for (interaction = TAILQ_FIRST(&all->grace); interaction; interaction = next) {
+    next = TAILQ_NEXT(interaction, link);
+    if (interaction->lane->handler != handler || interaction->express == TG_EXPRESS_SENDING ||
+        (interaction->queued && interaction->queued->in_flight))
+      continue;
+    tg_interaction_move(interaction, TG_WATCH_DUE);
+    wake(handler->delivery);
+  }
+}
+
+/* --- the whole ------------------------------------------------------------------------------------ */
+
+bool tg_interactions_busy(const struct tg_delivery *delivery)
+{
+  const struct tg_interaction *interaction;
+  TAILQ_FOREACH(interaction, &delivery->interactions.answering, link)
+  {
+    if (interaction->until > tg_delivery_now(delivery)) /* else only a script still works on it */
+      return true;
+  }
+  return !TAILQ_EMPTY(&delivery->interactions.due);
+}
+
+void tg_interactions_begin(struct tg_delivery *delivery)
+{
+  struct tg_interactions *all = &delivery->interactions;
+  TAILQ_INIT(&all->grace);
+  TAILQ_INIT(&all->due);
+  TAILQ_INIT(&all->answering);
+  TAILQ_INIT(&all->express);
+  tg_delivery_open_timer(delivery, &all->timer, delivery);
+  tg_callbacks_begin(delivery);
+}
+
+static void on_closed(uv_handle_t *timer)
+{
+  tg_delivery_handle_closed(timer->data);
+}
+
+static void unwatch_all(struct tg_interaction_list *list)
+{
+  while (!TAILQ_EMPTY(list))
+    tg_interaction_unwatch(TAILQ_FIRST(list));
+}
+
+void tg_interactions_end(struct tg_delivery *delivery)
+{
+  struct tg_interactions *all = &delivery->interactions;
+  unwatch_all(&all->grace);
+  unwatch_all(&all->due);
+  unwatch_all(&all->answering);
+  tg_express_end(delivery);
+  tg_callbacks_end(delivery);
+  uv_close((uv_handle_t *)&all->timer, on_closed);
+}

@@ -1,0 +1,123 @@
+#include "delivery/interactions/interaction.h"
+
+#include "base/log.h"
+#include "delivery/delivery_internal.h"
+#include "proto/envelope.h"
+
+static struct tg_span data_of(struct tg_span message)
+{
+  struct tg_envelope envelope;
+  if (!tg_envelope_scan(message.at, message.length, &envelope))
+    return (struct tg_span){0};
+  return envelope.data;
+}
+
+static bool is_autocomplete(struct tg_span body)
+{
+  struct tg_interaction_facts facts;
+  struct tg_span message;
+  return tg_json_find(body.at, body.at + body.length, "message", &message) &&
+         tg_interaction_read(data_of(message), &facts) && facts.type == TG_INTERACTION_AUTOCOMPLETE;
+}
+
+bool tg_interaction_is_over(struct tg_span body, uint8_t marks)
+{
+  return (marks & TG_MARK_DONE) || (marks != 0 && is_autocomplete(body));
+}
+
+void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uint8_t marks)
+{
+  event->deferred = marks & TG_MARK_DEFERRED;
+  struct tg_interaction *interaction = tg_interaction_find(lane, event->epoch, event->sequence);
+  if (interaction)
+    tg_interaction_link(interaction, event);
+}
+
+/* --- what an earlier process has left ---------------------------------------------------------- */
+
+static void recover(struct tg_lane *lane, struct tg_source *source, const struct tg_log_record *record)
+{
+  struct tg_delivery *delivery = lane->delivery;
+  struct tg_interaction_facts facts;
+  struct tg_span body = record->payload, message;
+  if (record->marks != 0 || !tg_json_find(body.at, body.at + body.length, "message", &message) ||
+      !tg_interaction_read(data_of(message), &facts))
+    return;
+  struct tg_interaction *interaction = tg_interaction_new(lane, message, &facts);
+  interaction->arrived = tg_delivery_since(delivery, record->at);
+  interaction->source = source;
+  interaction->position = record->position;
+  interaction->epoch = record->epoch;
+  interaction->sequence = record->sequence;
+  interaction->due = interaction->arrived + delivery->config->interaction.grace;
+  interaction->until = interaction->arrived + TG_INTERACTION_LIFE;
+  tg_interaction_watch(interaction, false);
+}
+
+static void recover_shard(struct tg_source *source, int shard_id, tg_ms now)
+{
+  struct tg_log_entry entry;
+  struct tg_log_record record;
+  struct tg_error error;
+  tg_log_position position = 0;
+  while ((position = tg_event_log_next(source->log, shard_id, position, &entry)) != 0) {
+    bool fresh = entry.at >= now - TG_INTERACTION_LIFE - 1000 && entry.at <= now && /* it has whole seconds */
+                 (entry.flags & TG_LOG_KEEP) && entry.kind == TG_LOG_EVENT;
+    if (fresh && tg_event_log_read(source->log, shard_id, position, &record, &error))
+      recover(tg_lane_of(source->delivery, shard_id), source, &record);
+  }
+}
+
+void tg_interactions_recover(struct tg_delivery *delivery)
+{
+  if (!delivery->config->interaction.fallback || delivery->handler_count == 0)
+    return;
+  tg_ms now = tg_steady_clock();
+  for (struct tg_source *source = delivery->sources; source != delivery->own; source = source->next)
+    for (int i = 0, id; (id = tg_event_log_shard_at(source->log, i)) >= 0; i++)
+      recover_shard(source, id, now);
+}
+
+/* --- what is too old ---------------------------------------------------------------------------- */
+
+void tg_interactions_expire(struct tg_lane *lane)
+{
+  struct tg_delivery *delivery = lane->delivery;
+  if (!delivery->config->interaction.fallback)
+    return;
+  for (;;) {
+    struct tg_queued *event = lane->queue.head;
+    while (event && event->gap)
+      event = event->next;
+    if (!event || !event->keep || event->marker || event->in_flight)
+      return;
+    tg_ms age = tg_delivery_now(delivery) - event->queued_at;
+    if (age > tg_patience(TG_INTERACTION_TOKEN_LIFE)) {
+      tg_overflow_drop(lane, event, TG_DROP_INTERACTION);
+      tg_count(&tg_stats()->interactions.expired);
+    } else if ((age > TG_INTERACTION_LIFE || event->deferred) &&
+               is_autocomplete((struct tg_span){event->body, event->body_length})) {
+      tg_lane_remove(lane, event);
+      tg_interaction_count_unqueued(lane);
+    } else {
+      return;
+    }
+  }
+}
+
+/* --- what is told ------------------------------------------------------------------- */
+
+void tg_interactions_report(struct tg_delivery *delivery)
+{
+  struct tg_interactions *all = &delivery->interactions;
+  if (all->lately.answered > 0)
+    tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_TOLD_NUMBER(EVENTS, all->lately.answered)),
+                "%llu interactions were answered in the place of the event handler in the last minute",
+                (unsigned long long)all->lately.answered);
+  if (all->lately.failed > 0)
+    tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TOLD_NUMBER(EVENTS, all->lately.failed)),
+                "%llu more interactions could not be answered in the last minute",
+                (unsigned long long)all->lately.failed);
+  all->told_failed = all->lately.failed > 0;
+  all->lately.answered = all->lately.failed = 0;
+}

@@ -1,0 +1,114 @@
+#include "delivery/interactions/interaction_facts.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { TOKEN_MAX = 1024, ALREADY_ACKNOWLEDGED = 40060, UNKNOWN_INTERACTION = 10062 };
+static const tg_ms discord_epoch = 1420070400000;
+
+/* It becomes a part of a path. */
+static bool is_token(struct tg_span text)
+{
+  if (text.length == 0 || text.length > TOKEN_MAX)
+    return false;
+  for (size_t i = 0; i < text.length; i++)
+    if (!isalnum((unsigned char)text.at[i]) && !memchr("-._~=+:", text.at[i], 7))
+      return false;
+  return true;
+}
+
+bool tg_interaction_read(struct tg_span data, struct tg_interaction_facts *facts)
+{
+  struct tg_span id, type, token;
+  uint64_t number;
+  if (!data.at)
+    return false;
+  const char *end = data.at + data.length;
+  if (!tg_json_find(data.at, end, "id", &id) || !tg_json_uint(id, &facts->id) ||
+      !tg_json_find(data.at, end, "type", &type) || !tg_json_uint(type, &number) ||
+      !tg_json_find(data.at, end, "token", &token) || !tg_json_plain_string(token, &facts->token))
+    return false;
+  facts->type = (int)(number < 100 ? number : 0);
+  return facts->id > 0 && is_token(facts->token) && tg_interaction_deferral(facts->type) != NULL;
+}
+
+tg_ms tg_interaction_made_at(uint64_t id)
+{
+  return (tg_ms)(id >> 22) + discord_epoch;
+}
+
+const char *tg_interaction_deferral(int type)
+{
+  switch (type) {
+  case TG_INTERACTION_COMMAND:
+  case TG_INTERACTION_MODAL:
+    return "{\"type\":5}";
+  case TG_INTERACTION_COMPONENT:
+    return "{\"type\":6}";
+  case TG_INTERACTION_AUTOCOMPLETE:
+    return "{\"type\":8,\"data\":{\"choices\":[]}}";
+  }
+  return NULL;
+}
+
+static bool ends_with(const char *host, size_t length, const char *domain)
+{
+  size_t size = strlen(domain);
+  return length >= size && strncasecmp(host + length - size, domain, size) == 0 &&
+         (length == size || host[length - size - 1] == '.');
+}
+
+bool tg_interaction_wants_authorization(const char *rest_url)
+{
+  const char *host = strstr(rest_url, "://");
+  host = host ? host + 3 : rest_url;
+  size_t length = strcspn(host, "/?#");
+  const char *at = memchr(host, '@', length);
+  if (at) {
+    length -= (size_t)(at + 1 - host);
+    host = at + 1;
+  }
+  const char *colon = memchr(host, ':', length);
+  if (colon)
+    length = (size_t)(colon - host);
+  return !ends_with(host, length, "discord.com") && !ends_with(host, length, "discordapp.com");
+}
+
+/* Its body is exacter than its header, which is in whole seconds. */
+static tg_ms retry_after_of(struct tg_span body, tg_ms header)
+{
+  struct tg_span value;
+  char text[32];
+  if (!body.at || !tg_json_find(body.at, body.at + body.length, "retry_after", &value) ||
+      value.length >= sizeof text)
+    return header;
+  memcpy(text, value.at, value.length);
+  text[value.length] = '\0';
+  char *end;
+  double seconds = strtod(text, &end);
+  return end == text || !(seconds >= 0 && seconds < 1e6) ? header : (tg_ms)(seconds * 1000 + 0.999);
+}
+
+enum tg_callback_verdict tg_callback_judge(long status, struct tg_span body, tg_ms retry_after, tg_ms *wait)
+{
+  *wait = -1;
+  if (status >= 200 && status < 300)
+    return TG_CALLBACK_TAKEN;
+  if (status == 429) {
+    *wait = retry_after_of(body, retry_after);
+    return TG_CALLBACK_AGAIN;
+  }
+  if (status >= 500)
+    *wait = retry_after;
+  if (status == 0 || status == 408 || status >= 500)
+    return TG_CALLBACK_AGAIN;
+  struct tg_span value;
+  uint64_t code = 0;
+  if (body.at && tg_json_find(body.at, body.at + body.length, "code", &value))
+    tg_json_uint(value, &code);
+  if (code == ALREADY_ACKNOWLEDGED)
+    return TG_CALLBACK_TAKEN_BEFORE;
+  return code == UNKNOWN_INTERACTION ? TG_CALLBACK_TOO_LATE : TG_CALLBACK_REFUSED;
+}

@@ -1,0 +1,126 @@
+#pragma once
+
+/* The logs under the lanes: the worker's own, to which each
+ * event goes before it counts as received, and those that earlier processes
+ * left behind, which are delivered first. Nothing outside of src/delivery
+ * includes this.
+ *
+ *     backlog.c       opening and taking over, the end of a loop turn
+ *     lane_backlog.c  a lane between its window in memory and the logs
+ *     lane_gap.c      what is lost, and how the event handler is told
+ *
+ * Directories: <state_dir>/log/worker-<id>.<gateway stamp>-<number>; the number
+ * is higher than that of all that were there (tg_event_log_number()). A process
+ * never writes to a log it has not begun. */
+
+#include "delivery/lanes/lane_queue.h"
+#include "event_log/event_log.h"
+
+struct tg_delivery;
+struct tg_lane;
+
+/* A log that lanes read from. */
+struct tg_source {
+  struct tg_source *next; /* the next newer one */
+  struct tg_delivery *delivery;
+  struct tg_event_log *log;
+  char *directory;
+  int order;  /* grows from old to new */
+  bool older; /* than this run of the gateway */
+};
+
+/* Events that are lost, for the row, the program's log and the event handler. */
+struct tg_gap {
+  uint64_t epoch;
+  uint64_t from, to; /* 0: not known */
+  uint64_t count;    /* 0: not known */
+  const char *reason;
+};
+
+/* A gap in front of what has not been read from the logs yet. */
+struct tg_pending_gap {
+  struct tg_pending_gap *next;
+  int order;             /* of the source, and in it: */
+  tg_log_position point; /* the gap is in front of this */
+  struct tg_gap gap;
+};
+
+/* An event on its way into a lane. */
+struct tg_item {
+  uint64_t epoch, sequence;
+  uint16_t type;
+  bool keep, marker;
+  struct tg_span parts[3]; /* of the body: prefix, message, suffix */
+};
+
+enum tg_log_reading {
+  TG_ORDER_LAST = 1 << 30, /* of the own log: behind all others */
+  TG_REFILL_MAX = 256,     /* events that are read back at a time */
+};
+
+/* backlog.c */
+bool tg_backlog_open(struct tg_delivery *delivery, bool (*wanted)(void *ctx, int shard_id), uint64_t stamp,
+                     struct tg_error *error);
+void tg_backlog_close(struct tg_delivery *delivery);
+/* Appends to the own log; 0: it is refused, the event stays in memory alone. */
+tg_log_position tg_backlog_append(struct tg_delivery *delivery, int shard_id, const struct tg_item *item);
+/* Writes what was appended so far, in the middle of a turn. */
+void tg_backlog_write(struct tg_delivery *delivery);
+/* The highest sequence of that session in any log; `settled` if none is higher. */
+uint64_t tg_backlog_last(const struct tg_delivery *delivery, int shard_id, uint64_t epoch, uint64_t settled);
+/* Once a minute: what is too old goes. */
+void tg_backlog_tend(struct tg_delivery *delivery);
+void tg_backlog_reconfigure(struct tg_delivery *delivery);
+/* Gaps that the logs have reported meanwhile reach their lanes. */
+void tg_backlog_take_gaps(struct tg_delivery *delivery);
+
+/* lane_backlog.c */
+/* The lane's durable sequence may have changed: looked at when the turn ends. */
+void tg_lane_touch(struct tg_lane *lane);
+/* Whether an event of that size goes to memory, too, not only to the log. */
+bool tg_lane_has_window(const struct tg_lane *lane, uint64_t size);
+/* The event at `position` is in the own log alone. */
+void tg_lane_spill(struct tg_lane *lane, tg_log_position position, uint64_t length);
+/* Reads back what fits. Afterwards the queue is only empty if nothing waits. */
+void tg_lane_refill(struct tg_lane *lane);
+/* An event that is in the log alone is delivered, or not wanted any more. */
+void tg_lane_skip(struct tg_lane *lane, struct tg_source *source, tg_log_position position);
+/* Drops a part of the window that is in a log, too: it is read again when its
+ * turn comes. False: there is none. */
+bool tg_lane_unload(struct tg_lane *lane);
+/* Takes an event out of `late` for good, and frees it. */
+void tg_lane_remove_late(struct tg_lane *lane, struct tg_queued *event);
+/* The event has left the queue for good; before it is freed. */
+void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event);
+/* Nothing waits in the source any more, and it goes. */
+void tg_lane_leave_source(struct tg_lane *lane, struct tg_source *source);
+/* All shards of the source wait to be read from it. */
+void tg_lanes_begin(struct tg_delivery *delivery, struct tg_source *source);
+/* Counts anew what is in the logs alone. */
+void tg_lane_recount(struct tg_lane *lane);
+/* What is up to here durable, should the process die now. */
+uint64_t tg_lane_safe(const struct tg_lane *lane);
+void tg_lane_forget_backlog(struct tg_lane *lane);
+
+/* lane_gap.c */
+/* A log has lost records. */
+void tg_lane_lost(struct tg_lane *lane, struct tg_source *source, const struct tg_log_gap *lost);
+/* Puts the marker in front of that place; nothing without event_handler.markers. */
+void tg_lane_add_gap(struct tg_lane *lane, int order, tg_log_position point, const struct tg_gap *gap);
+/* The same, in the place of an event of that queue (the lane's, or `late`) that is about to be dropped. */
+void tg_lane_mark_drop(struct tg_lane *lane, struct tg_lane_queue *queue, struct tg_queued *event,
+                       const struct tg_gap *gap);
+/* Pending gaps in front of that place go into the queue. */
+void tg_lane_pass_gaps(struct tg_lane *lane, int order, tg_log_position position);
+/* Events that never came: the marker goes through the log, as events do. */
+void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap);
+/* A session is adopted: is what the log has lost at its end still to be had from
+ * Discord? Returns where to resume from. */
+uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled);
+/* The marker's body; `length` bytes were written. */
+enum { TG_MARKER_MAX = 320 };
+size_t tg_gap_write(char body[TG_MARKER_MAX], int shard_id, const struct tg_gap *gap);
+/* The same of an event that is a gap. */
+size_t tg_gap_text(char body[TG_MARKER_MAX], int shard_id, const struct tg_queued *event);
+/* What an event that is a gap stands for. */
+struct tg_gap tg_gap_of(const struct tg_queued *event);

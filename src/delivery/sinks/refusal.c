@@ -1,0 +1,154 @@
+#include "delivery/delivery_internal.h"
+
+#include "base/log.h"
+#include "delivery/sinks/dead_letter.h"
+#include "proto/envelope.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What becomes of events that the event handler does not want: they are tried
+ * again, in halves where they came together, and in the end each to blame is a
+ * dead letter, and the lane goes on. */
+
+/* The message in the body; of a marker all of it. */
+static struct tg_span message_of(const struct tg_lane *lane, const struct tg_queued *event,
+                                 char marker[TG_MARKER_MAX])
+{
+  struct tg_span message = {event->body, event->body_length};
+  if (event->gap)
+    message = (struct tg_span){marker, tg_gap_text(marker, lane->shard_id, event)};
+  else if (event->message_length > 0 && !event->marker)
+    message = (struct tg_span){event->body + event->message_at, event->message_length};
+  else
+    tg_json_find(message.at, message.at + message.length, "message", &message);
+  return message;
+}
+
+/* --- answers of 413 --------------------------------------------------------------- */
+
+/* What no request of the bot's framework may exceed is rarely known to who writes
+ * the bot: guilds grow. The first such event is told at once, others by their number. */
+static void note_too_large(const struct tg_lane_answer *answer, const char *type, bool written)
+{
+  struct tg_handler *handler = answer->judgement.handler;
+  tg_ms now = tg_delivery_now(handler->delivery);
+  handler->too_large.events++;
+  if (answer->bytes > handler->too_large.bytes)
+    handler->too_large.bytes = answer->bytes;
+  if (handler->too_large.told_at != 0 && now - handler->too_large.told_at < TG_REPORT_INTERVAL)
+    return;
+  handler->too_large.told_at = now ? now : 1;
+  handler->too_large.events = handler->too_large.bytes = 0;
+  tg_log_with(TG_ERROR, answer->lane->shard_id,
+              TG_WITH(TG_TEXT(URL, handler->public_url), TG_TEXT(EVENT, type),
+                      TG_NUMBER(BYTES, answer->bytes), TG_NUMBER(EPOCH, answer->event->epoch),
+                      TG_NUMBER(SEQUENCE, answer->event->sequence)),
+              "an event of %zu bytes is too large for the event handler (413): %s. Raise what its framework "
+              "takes: express.json({limit}), fastify's bodyLimit, aiohttp's client_max_size, nginx's "
+              "client_max_body_size",
+              answer->bytes, written ? "it is in dead.jsonl of the state directory" : "it is lost");
+}
+
+void tg_refusals_report(struct tg_handler *handler)
+{
+  if (handler->too_large.events == 0)
+    return;
+  tg_log_with(TG_ERROR, TG_NO_SHARD,
+              TG_WITH(TG_TEXT(URL, handler->public_url), TG_NUMBER(EVENTS, handler->too_large.events),
+                      TG_NUMBER(BYTES, handler->too_large.bytes)),
+              "more events were too large for the event handler (413), the largest of them of %zu bytes",
+              handler->too_large.bytes);
+  handler->too_large.told_at = tg_delivery_now(handler->delivery);
+  handler->too_large.events = handler->too_large.bytes = 0;
+}
+
+/* --- dead letters ------------------------------------------------------------------- */
+
+/* False: it is lost, and `error` says why. */
+static bool write_letter(const struct tg_lane_answer *answer, char type[TG_STATS_NAME_SIZE],
+                         struct tg_error *error)
+{
+  struct tg_lane *lane = answer->lane;
+  struct tg_queued *event = answer->event;
+  struct tg_envelope envelope;
+  char marker[TG_MARKER_MAX], name[TG_MARKER_MAX];
+  const struct tg_config *config = lane->delivery->config;
+  struct tg_strings secrets = tg_config_secrets(config);
+  struct tg_dead_letter letter = {
+      .shard_id = lane->shard_id,
+      .epoch = event->epoch,
+      .sequence = event->sequence,
+      .name = {"", 0},
+      .status = answer->judgement.response->status,
+      .answer = answer->judgement.response->body,
+      .message = message_of(lane, event, marker),
+      .bytes = answer->bytes,
+      .guild_create = tg_guild_create_name(tg_queued_guild_create(event)),
+      .deferred = event->deferred,
+      .marker = event->marker,
+      .secrets = &secrets,
+  };
+  if (tg_envelope_scan(letter.message.at, letter.message.length, &envelope))
+    letter.name = tg_envelope_name(&envelope, name, sizeof name);
+  if (!config->state_dir)
+    tg_fail(error, "failed", "there is no state directory");
+  bool written =
+      config->state_dir && tg_dead_letter_write(config->state_dir, TG_DEAD_FILE_BYTES, &letter, error);
+  tg_strings_free(&secrets);
+  snprintf(type, TG_STATS_NAME_SIZE, "%.*s", (int)letter.name.length, letter.name.at);
+  return written;
+}
+
+static void bury(const struct tg_lane_answer *answer)
+{
+  struct tg_lane *lane = answer->lane;
+  const struct tg_queued *event = answer->event;
+  long status = answer->judgement.response->status;
+  char type[TG_STATS_NAME_SIZE];
+  struct tg_error error = {0};
+  bool written = write_letter(answer, type, &error);
+  if (status == TG_TOO_LARGE)
+    note_too_large(answer, type, written);
+  tg_log_with(status == TG_TOO_LARGE && written ? TG_DEBUG : TG_WARN, lane->shard_id,
+              TG_WITH(TG_TEXT(EVENT, type), TG_NUMBER(EPOCH, event->epoch),
+                      TG_NUMBER(SEQUENCE, event->sequence), TG_NUMBER(ATTEMPT, event->refusals),
+                      TG_NUMBER(BYTES, answer->bytes), TG_NUMBER(CODE, status),
+                      TG_TEXT(REASON, answer->judgement.reason)),
+              "the event handler refuses this event: %s%s",
+              written ? "it is in dead.jsonl of the state directory" : "it is lost: ", error.message);
+  tg_count(&lane->row->dead);
+  tg_lane_remove(lane, answer->event);
+}
+
+static void split(const struct tg_lane_answer *answer)
+{
+  if (tg_log_on(TG_DEBUG))
+    tg_log_with(TG_DEBUG, answer->lane->shard_id,
+                TG_WITH(TG_NUMBER(EPOCH, answer->event->epoch), TG_NUMBER(SEQUENCE, answer->event->sequence),
+                        TG_NUMBER(EVENTS, answer->count), TG_NUMBER(BYTES, answer->bytes),
+                        TG_TEXT(REASON, answer->judgement.reason)),
+                "events are refused together");
+  tg_count_by(&answer->lane->row->retried, (uint64_t)answer->count);
+  if (answer->judgement.response->status == TG_TOO_LARGE)
+    tg_batch_shrink(answer->lane, answer->judgement.handler, answer->count, answer->bytes);
+  else
+    tg_batch_split(answer->lane, answer->count);
+}
+
+void tg_lane_refused(const struct tg_lane_answer *answer)
+{
+  struct tg_queued *event = answer->event;
+  if (answer->count > 1) {
+    split(answer);
+    return;
+  }
+  tg_ms now = tg_delivery_now(answer->lane->delivery), delay;
+  if (event->refusals++ == 0)
+    event->refused_first = now;
+  if (tg_refused_for_good(answer->judgement.response->status, event->refusals, event->refused_first, now,
+                          &delay))
+    bury(answer);
+  else
+    tg_lane_send_again(answer, delay);
+}

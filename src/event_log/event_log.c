@@ -1,0 +1,478 @@
+#include "event_log/log_internal.h"
+
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *tg_log_loss_name(enum tg_log_loss reason)
+{
+  switch (reason) {
+  case TG_LOSS_DAMAGED:
+    return "log_damaged";
+  case TG_LOSS_OVERFLOW:
+    return "overflow";
+  case TG_LOSS_DISK_FULL:
+    return "disk_full";
+  case TG_LOSS_EXPIRED:
+    return "expired";
+  }
+  return "log_damaged";
+}
+
+/* --- shards ------------------------------------------------------------------- */
+
+static uint32_t first_probe(const struct tg_event_log *log, int shard_id)
+{
+  return ((uint32_t)shard_id * 0x9e3779b1u) & (log->by_id_size - 1);
+}
+
+struct tg_log_shard *tg_log_find_shard(const struct tg_event_log *log, int shard_id)
+{
+  if (log->by_id_size == 0)
+    return NULL;
+  for (uint32_t at = first_probe(log, shard_id);; at = (at + 1) & (log->by_id_size - 1)) {
+    if (log->by_id[at] < 0)
+      return NULL;
+    if (log->shards[log->by_id[at]]->id == shard_id)
+      return log->shards[log->by_id[at]];
+  }
+}
+
+static void hash_in(struct tg_event_log *log, int place)
+{
+  uint32_t at = first_probe(log, log->shards[place]->id);
+  while (log->by_id[at] >= 0)
+    at = (at + 1) & (log->by_id_size - 1);
+  log->by_id[at] = place;
+}
+
+struct tg_log_shard *tg_log_shard(struct tg_event_log *log, int shard_id)
+{
+  struct tg_log_shard *shard = tg_log_find_shard(log, shard_id);
+  if (shard)
+    return shard;
+  if (log->shard_count == log->shard_capacity) {
+    log->shard_capacity = log->shard_capacity ? log->shard_capacity * 2 : 32;
+    log->shards = tg_realloc(log->shards, (size_t)log->shard_capacity * sizeof *log->shards);
+    log->by_id_size = (uint32_t)log->shard_capacity * 2;
+    log->by_id = tg_realloc(log->by_id, log->by_id_size * sizeof *log->by_id);
+    memset(log->by_id, 0xff, log->by_id_size * sizeof *log->by_id);
+    for (int i = 0; i < log->shard_count; i++)
+      hash_in(log, i);
+  }
+  shard = tg_calloc(1, sizeof *shard);
+  shard->id = shard->state.shard_id = shard_id;
+  shard->place = TG_NO_PLACE;
+  log->shards[log->shard_count++] = shard;
+  hash_in(log, log->shard_count - 1);
+  return shard;
+}
+
+void tg_log_put_state(struct tg_event_log *log, struct tg_log_shard *shard)
+{
+  struct tg_error error = {0};
+  if (shard->place == TG_NO_PLACE && !tg_log_cursor_add(&log->cursor, &shard->place, &error)) {
+    tg_log(TG_WARN, shard->id, "what has been delivered cannot be noted: %s", error.message);
+    return;
+  }
+  tg_log_cursor_put(&log->cursor, shard->place, &shard->state);
+}
+
+/* --- open and close -------------------------------------------------------------- */
+
+static void take_options(struct tg_event_log *log, const struct tg_event_log_options *options)
+{
+  uint64_t limit = options->disk_bytes ? options->disk_bytes / 8 / 4096 * 4096 : UINT32_MAX;
+  if (limit < TG_LOG_SEGMENT_MIN)
+    limit = TG_LOG_SEGMENT_MIN;
+  log->directory = tg_strdup(options->directory);
+  log->mode = options->mode;
+  log->shared = options->mode == TG_LOG_DRAIN && options->wanted;
+  log->disk_bytes = options->disk_bytes;
+  log->max_age = options->max_age;
+  log->small_segment = options->small_segment ? options->small_segment : TG_LOG_SMALL_SEGMENT;
+  log->large_segment = options->large_segment ? options->large_segment : TG_LOG_LARGE_SEGMENT;
+  if (log->large_segment > limit)
+    log->large_segment = (uint32_t)limit;
+  if (log->small_segment > log->large_segment)
+    log->small_segment = log->large_segment;
+  log->on_gap = options->on_gap;
+  log->wanted = log->shared ? options->wanted : NULL;
+  log->ctx = options->ctx;
+}
+
+static bool begin(struct tg_event_log *log, const char *reader, struct tg_error *error)
+{
+  char name[200];
+  snprintf(name, sizeof name, "cursor%s%s", log->shared ? "." : "", log->shared ? reader : "");
+  log->directory_fd = tg_log_directory_open(log->directory, log->mode == TG_LOG_WRITE, error);
+  if (log->directory_fd < 0)
+    return false;
+  log->segments.directory_fd = log->directory_fd;
+  log->segments.directory = log->directory;
+  log->lock_fd = tg_log_directory_lock(log->directory_fd, log->directory, log->shared, error);
+  if (log->lock_fd < 0 || !tg_log_cursor_open(&log->cursor, log->directory_fd, log->directory, name, error) ||
+      !tg_segments_list(&log->segments, error))
+    return false;
+  tg_log_recover(log);
+  return log->mode == TG_LOG_DRAIN || tg_log_next_segment(log, 0, error);
+}
+
+struct tg_event_log *tg_event_log_open(const struct tg_event_log_options *options, struct tg_error *error)
+{
+  struct tg_event_log *log = tg_calloc(1, sizeof *log);
+  log->directory_fd = log->lock_fd = log->cursor.fd = -1;
+  take_options(log, options);
+  if (!begin(log, options->reader ? options->reader : "reader", error)) {
+    tg_event_log_close(log);
+    return NULL;
+  }
+  return log;
+}
+
+void tg_event_log_close(struct tg_event_log *log)
+{
+  if (!log)
+    return;
+  tg_log_sync_detach(log);
+  tg_log_windows_free(log);
+  for (int i = 0; i < log->shard_count; i++) {
+    tg_index_free(&log->shards[i]->index);
+    free(log->shards[i]);
+  }
+  free(log->shards);
+  free(log->by_id);
+  tg_segments_free(&log->segments);
+  tg_log_cursor_close(&log->cursor);
+  tg_buf_free(&log->pending);
+  if (log->directory_fd >= 0)
+    close(log->directory_fd);
+  if (log->lock_fd >= 0)
+    close(log->lock_fd);
+  free(log->directory);
+  free(log);
+}
+
+/* --- writing ---------------------------------------------------------------------- */
+
+void tg_log_enter(struct tg_event_log *log, struct tg_log_shard *shard, struct tg_log_segment *segment,
+                  const struct tg_log_record *record)
+{
+  struct tg_index_entry entry = {
+      .position = record->position,
+      .epoch = (uint32_t)record->epoch,
+      .sequence = (uint32_t)record->sequence,
+      .at = (uint32_t)(record->at / 1000),
+      .length = (uint32_t)record->payload.length & 0xfffffff,
+      .keep = (record->flags & TG_LOG_KEEP) != 0,
+      .marker = record->kind == TG_LOG_MARKER,
+  };
+  tg_index_push(&shard->index, &entry);
+  segment->live++;
+  shard->events++;
+  shard->bytes += entry.length;
+  log->events++;
+  log->bytes += entry.length;
+}
+
+static bool check(const struct tg_event_log *log, const struct tg_log_event *event, uint64_t length,
+                  struct tg_error *error)
+{
+  if (log->mode != TG_LOG_WRITE)
+    return tg_fail(error, "misuse", "%s is only open to be drained", log->directory);
+  if (length == 0 || length > TG_LOG_PAYLOAD_MAX)
+    return tg_fail(error, "too_large",
+                   "an event of %" PRIu64 " bytes cannot be put into the log (1 to %d bytes)", length,
+                   TG_LOG_PAYLOAD_MAX);
+  if (event->epoch > UINT32_MAX || event->sequence > UINT32_MAX || event->shard_id < 0 || event->at < 0)
+    return tg_fail(error, "misuse",
+                   "shard %d, epoch %" PRIu64 ", sequence %" PRIu64 " do not fit into the log",
+                   event->shard_id, event->epoch, event->sequence);
+  return true;
+}
+
+void tg_log_note_last(struct tg_log_shard *shard, const struct tg_log_point *point)
+{
+  struct tg_log_point *last = &shard->last;
+  if (point->position != 0 && (last->position == 0 || point->epoch > last->epoch ||
+                               (point->epoch == last->epoch && point->sequence > last->sequence)))
+    *last = *point;
+}
+
+/* What was before its first record is not this log's affair: no gap begins there. */
+static void note_first(struct tg_log_shard *shard, const struct tg_log_event *event)
+{
+  struct tg_log_point *acked = &shard->state.acked;
+  if (shard->chain != 0 || acked->epoch != 0)
+    return;
+  acked->epoch = event->epoch;
+  acked->sequence = event->sequence > 0 ? event->sequence - 1 : 0;
+}
+
+tg_log_position tg_event_log_append(struct tg_event_log *log, const struct tg_log_event *event,
+                                    struct tg_error *error)
+{
+  uint64_t length = 0;
+  for (int i = 0; i < event->part_count; i++)
+    length += event->parts[i].length;
+  if (!check(log, event, length, error))
+    return 0;
+  struct tg_log_shard *shard = tg_log_shard(log, event->shard_id);
+  if (shard->place == TG_NO_PLACE && !tg_log_cursor_add(&log->cursor, &shard->place, error))
+    return 0;
+  uint64_t size = tg_record_size((uint32_t)length);
+  if (log->current->end + log->pending.length + size > log->current->size &&
+      !tg_log_next_segment(log, size, error))
+    return 0;
+
+  uint32_t offset = log->current->end + (uint32_t)log->pending.length;
+  struct tg_log_record record = {
+      .position = tg_log_position_of(log->current->number, offset),
+      .shard_id = event->shard_id,
+      .epoch = event->epoch,
+      .sequence = event->sequence,
+      .at = event->at,
+      .kind = event->kind,
+      .flags = event->flags,
+  };
+  char *header = tg_buf_reserve(&log->pending, size), *at = header + TG_RECORD_HEADER;
+  for (int i = 0; i < event->part_count; i++) {
+    if (event->parts[i].length > 0)
+      memcpy(at, event->parts[i].at, event->parts[i].length);
+    at += event->parts[i].length;
+  }
+  memset(at, 0, (size_t)(header + size - at));
+  record.payload = (struct tg_span){header + TG_RECORD_HEADER, length};
+  tg_record_encode(header, &record, (uint8_t)record.kind, shard->chain, record.payload.at, (uint32_t)length);
+  log->pending.length += size;
+
+  tg_log_enter(log, shard, log->current, &record);
+  note_first(shard, event);
+  shard->chain = record.position;
+  tg_log_note_last(shard, &(struct tg_log_point){record.position, event->epoch, event->sequence});
+  if (!shard->touched) {
+    shard->touched = true;
+    shard->next_touched = log->touched;
+    log->touched = shard;
+  }
+  return record.position;
+}
+
+static bool write_pending(struct tg_event_log *log, struct tg_error *error)
+{
+  struct tg_log_segment *segment = log->current;
+  if (!tg_segment_write(&log->segments, segment, segment->end, log->pending.data, log->pending.length, error))
+    return false;
+  segment->end += (uint32_t)log->pending.length;
+  tg_buf_reset(&log->pending, TG_LOG_BUFFER_KEPT);
+  return true;
+}
+
+bool tg_event_log_unflushed(const struct tg_event_log *log)
+{
+  return log->pending.length > 0;
+}
+
+bool tg_event_log_flush(struct tg_event_log *log, struct tg_error *error)
+{
+  if (log->pending.length == 0)
+    return true;
+  if (!write_pending(log, error))
+    return false;
+  while (log->touched) {
+    struct tg_log_shard *shard = log->touched;
+    log->touched = shard->next_touched;
+    shard->touched = false;
+    shard->state.written = (struct tg_log_point){shard->chain, shard->last.epoch, shard->last.sequence};
+    tg_log_put_state(log, shard);
+  }
+  if (log->current->end > log->current->size / 4 * 3)
+    tg_log_prepare(log);
+  return true;
+}
+
+bool tg_event_log_last(const struct tg_event_log *log, int shard_id, uint64_t *epoch, uint64_t *sequence)
+{
+  const struct tg_log_shard *shard = tg_log_find_shard(log, shard_id);
+  if (!shard || shard->last.position == 0)
+    return false;
+  *epoch = shard->last.epoch;
+  *sequence = shard->last.sequence;
+  return true;
+}
+
+/* --- acks --------------------------------------------------------------------------- */
+
+void tg_log_release(struct tg_event_log *log, struct tg_log_segment *segment)
+{
+  if (segment->live == 0 && segment->sealed && segment != log->current && !log->shared)
+    tg_segments_remove(&log->segments, segment);
+}
+
+void tg_log_finish(struct tg_event_log *log, struct tg_log_shard *shard, uint64_t ordinal, bool dropped)
+{
+  struct tg_index_entry *entry = tg_index_at(&shard->index, ordinal);
+  entry->done = 1;
+  entry->dropped = dropped;
+  if (dropped && entry->position > shard->dropped)
+    shard->dropped = entry->position;
+  shard->events--;
+  shard->bytes -= entry->length;
+  log->events--;
+  log->bytes -= entry->length;
+  while (shard->index.count > 0) {
+    const struct tg_index_entry *front = tg_index_at(&shard->index, shard->index.first);
+    if (!front->done)
+      break;
+    shard->passed = (struct tg_log_point){front->position, front->epoch, front->sequence};
+    if (!front->dropped)
+      shard->settled = shard->passed;
+    tg_index_pop(&shard->index);
+  }
+}
+
+/* The shard, if the record did wait; then *segment is where it stands. */
+static struct tg_log_shard *finish(struct tg_event_log *log, int shard_id, tg_log_position position,
+                                   bool dropped, struct tg_log_segment **segment)
+{
+  struct tg_log_shard *shard = tg_log_find_shard(log, shard_id);
+  uint64_t ordinal = shard ? tg_index_find(&shard->index, position) : TG_NO_ENTRY;
+  if (ordinal == TG_NO_ENTRY || tg_index_at(&shard->index, ordinal)->done)
+    return NULL;
+  *segment = tg_segments_find(&log->segments, tg_log_segment_of(position));
+  (*segment)->live--;
+  tg_log_finish(log, shard, ordinal, dropped);
+  return shard;
+}
+
+static void set_acked(struct tg_event_log *log, struct tg_log_shard *shard, const struct tg_log_point *point)
+{
+  if (point->position <= shard->state.acked.position)
+    return;
+  shard->state.acked = *point;
+  if (point->position >= shard->dropped)
+    shard->state.lost = 0;
+  tg_log_put_state(log, shard);
+}
+
+void tg_event_log_ack(struct tg_event_log *log, int shard_id, tg_log_position position)
+{
+  struct tg_log_segment *segment;
+  struct tg_log_shard *shard = finish(log, shard_id, position, false, &segment);
+  if (!shard)
+    return;
+  set_acked(log, shard, &shard->settled);
+  tg_log_release(log, segment);
+}
+
+void tg_log_count_lost(struct tg_event_log *log, struct tg_log_shard *shard, uint64_t count,
+                       enum tg_log_loss reason)
+{
+  uint64_t lost = shard->state.lost + count;
+  shard->state.lost = lost < TG_LOG_LOST_MAX ? (uint32_t)lost : TG_LOG_LOST_MAX;
+  shard->state.reason = reason;
+  tg_log_put_state(log, shard);
+}
+
+void tg_event_log_drop(struct tg_event_log *log, int shard_id, tg_log_position position)
+{
+  struct tg_log_segment *segment;
+  struct tg_log_shard *shard = finish(log, shard_id, position, true, &segment);
+  if (!shard)
+    return;
+  tg_log_count_lost(log, shard, 1, TG_LOSS_OVERFLOW);
+  tg_log_release(log, segment);
+}
+
+void tg_event_log_told(struct tg_event_log *log, int shard_id)
+{
+  struct tg_log_shard *shard = tg_log_find_shard(log, shard_id);
+  if (!shard)
+    return;
+  set_acked(log, shard, &shard->passed);
+  if (shard->index.count == 0)
+    set_acked(log, shard, &shard->state.written); /* a lost tail */
+}
+
+/* --- what waits ------------------------------------------------------------------------ */
+
+tg_log_position tg_event_log_next(struct tg_event_log *log, int shard_id, tg_log_position after,
+                                  struct tg_log_entry *found)
+{
+  struct tg_log_shard *shard = tg_log_find_shard(log, shard_id);
+  if (!shard)
+    return 0;
+  struct tg_log_index *index = &shard->index;
+  uint64_t ordinal = after == 0 ? index->first : tg_index_from(index, after + 1);
+  for (; ordinal < tg_index_end(index); ordinal++) {
+    const struct tg_index_entry *entry = tg_index_at(index, ordinal);
+    if (entry->done)
+      continue;
+    if (found)
+      *found = (struct tg_log_entry){
+          .position = entry->position,
+          .epoch = entry->epoch,
+          .sequence = entry->sequence,
+          .length = entry->length,
+          .at = (tg_ms)entry->at * 1000,
+          .kind = entry->marker ? TG_LOG_MARKER : TG_LOG_EVENT,
+          .flags = entry->keep ? TG_LOG_KEEP : 0,
+      };
+    return entry->position;
+  }
+  return 0;
+}
+
+bool tg_event_log_waits(struct tg_event_log *log, int shard_id, tg_log_position position)
+{
+  struct tg_log_shard *shard = tg_log_find_shard(log, shard_id);
+  uint64_t ordinal = shard ? tg_index_find(&shard->index, position) : TG_NO_ENTRY;
+  return ordinal != TG_NO_ENTRY && !tg_index_at(&shard->index, ordinal)->done;
+}
+
+void tg_event_log_shard_figures(const struct tg_event_log *log, int shard_id, struct tg_log_figures *figures)
+{
+  const struct tg_log_shard *shard = tg_log_find_shard(log, shard_id);
+  *figures = (struct tg_log_figures){0};
+  if (!shard)
+    return;
+  figures->events = shard->events;
+  figures->bytes = shard->bytes;
+  if (shard->index.count > 0)
+    figures->oldest_at = (tg_ms)tg_index_at(&shard->index, shard->index.first)->at * 1000;
+}
+
+void tg_event_log_figures(const struct tg_event_log *log, struct tg_log_figures *figures)
+{
+  *figures = (struct tg_log_figures){
+      .events = log->events,
+      .bytes = log->bytes,
+      .disk_bytes = log->segments.disk,
+      .segments = (int)log->segments.count,
+  };
+  for (int i = 0; i < log->shard_count; i++) {
+    struct tg_log_figures one;
+    tg_event_log_shard_figures(log, log->shards[i]->id, &one);
+    if (one.events > 0 && (figures->oldest_at == 0 || one.oldest_at < figures->oldest_at))
+      figures->oldest_at = one.oldest_at;
+  }
+}
+
+int tg_event_log_shard_at(const struct tg_event_log *log, int index)
+{
+  return index >= 0 && index < log->shard_count ? log->shards[index]->id : -1;
+}
+
+uint64_t tg_event_log_disk(const struct tg_event_log *log)
+{
+  return log->segments.disk;
+}
+
+void tg_event_log_set_bounds(struct tg_event_log *log, uint64_t disk_bytes, tg_ms max_age)
+{
+  log->disk_bytes = disk_bytes;
+  log->max_age = max_age;
+}

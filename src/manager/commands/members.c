@@ -1,0 +1,397 @@
+/* request_members: op 8, its chunks joined. Ids go
+ * out 100 at a time, one request after the other, each with its own nonce. */
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/suggest.h"
+#include "manager/internal.h"
+#include "proto/intents.h"
+#include "proto/payload.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  IDS_PER_REQUEST = 100,
+  TIMEOUT = 60000, /* ms for the whole; RATE_LIMITED may cost 30 s of it */
+  TIMEOUT_MAX = 600000,
+  RETRY_JITTER = 250,
+  CHUNKS_MAX = 100000,
+  NONCE_SIZE = 33, /* 32 bytes are allowed */
+};
+
+struct tg_members_request {
+  struct tg_members_request *next;
+  struct tg_manager *manager;
+  int shard_id;
+  char guild_id[24];
+  char *query;  /* NULL: by ids */
+  json_t *ids;  /* strings */
+  size_t done;  /* ids of earlier parts */
+  size_t asked; /* ids of this part */
+  int limit;
+  bool presences;
+  tg_ms deadline;
+  tg_ms retry_at; /* after RATE_LIMITED; 0: a part is under way */
+  bool sent;      /* that part, by its shard */
+  char nonce[NONCE_SIZE];
+  bool *seen; /* chunks of this part */
+  int chunk_count, chunks_seen;
+  json_t *members, *not_found, *found_presences;
+  tg_manager_reply *reply;
+  void *ctx;
+};
+
+static void send_part(struct tg_members_request *request);
+
+/* ---- the end ---- */
+
+static void release(struct tg_members_request *request)
+{
+  struct tg_members_request **at = &request->manager->members;
+  while (*at != request)
+    at = &(*at)->next;
+  *at = request->next;
+  free(request->query);
+  free(request->seen);
+  json_decref(request->ids);
+  json_decref(request->members);
+  json_decref(request->not_found);
+  json_decref(request->found_presences);
+  free(request);
+}
+
+static void fail(struct tg_members_request *request, const char *code, const char *text)
+{
+  tg_manager_reply *reply = request->reply;
+  void *ctx = request->ctx;
+  char guild_id[sizeof request->guild_id];
+  memcpy(guild_id, request->guild_id, sizeof guild_id);
+  release(request);
+  tg_reply_error(reply, ctx, code, "members of guild %s: %s", guild_id, text);
+}
+
+static void succeed(struct tg_members_request *request)
+{
+  tg_manager_reply *reply = request->reply;
+  void *ctx = request->ctx;
+  json_t *result = json_pack("{s:O, s:O}", "members", request->members, "not_found", request->not_found);
+  if (request->presences)
+    json_object_set(result, "presences", request->found_presences);
+  release(request);
+  tg_reply_value(reply, ctx, result);
+}
+
+/* ---- sending ---- */
+
+struct part {
+  struct tg_manager *manager;
+  char nonce[NONCE_SIZE];
+};
+
+static struct tg_members_request *find(struct tg_manager *manager, const char *nonce)
+{
+  struct tg_members_request *request = manager->members;
+  while (request && (!nonce || strcmp(request->nonce, nonce) != 0))
+    request = request->next;
+  return request;
+}
+
+static void on_part_sent(void *ctx, json_t *value, const struct tg_error *error)
+{
+  (void)value;
+  struct part part = *(struct part *)ctx;
+  free(ctx);
+  struct tg_members_request *request = find(part.manager, part.nonce);
+  if (request)
+    request->sent = true;
+  if (request && error)
+    fail(request, error->code, error->message);
+}
+
+static json_t *make_payload(struct tg_members_request *request)
+{
+  json_t *d = json_pack("{s:s, s:i, s:s}", "guild_id", request->guild_id, "limit", request->limit, "nonce",
+                        request->nonce);
+  if (request->presences)
+    json_object_set_new(d, "presences", json_true());
+  if (request->query) {
+    json_object_set_new(d, "query", json_string(request->query));
+  } else {
+    json_t *ids = json_array();
+    for (size_t i = 0; i < request->asked; i++)
+      json_array_append(ids, json_array_get(request->ids, request->done + i));
+    json_object_set_new(d, "user_ids", ids);
+    json_object_set_new(d, "limit", json_integer((json_int_t)request->asked));
+  }
+  return json_pack("{s:i, s:o}", "op", TG_OP_REQUEST_GUILD_MEMBERS, "d", d);
+}
+
+static void send_part(struct tg_members_request *request)
+{
+  struct tg_manager *manager = request->manager;
+  size_t left = json_array_size(request->ids) - request->done;
+  request->asked = left < IDS_PER_REQUEST ? left : IDS_PER_REQUEST;
+  request->retry_at = 0;
+  request->sent = false;
+  request->chunk_count = request->chunks_seen = 0;
+  free(request->seen);
+  request->seen = NULL;
+  /* Unlike any other of this bot, also of an earlier run: chunks may be replayed. */
+  snprintf(request->nonce, sizeof request->nonce, "%" PRIx64 "-%" PRIx64, ++manager->nonces,
+           tg_random(UINT64_MAX));
+  struct part *part = tg_alloc(sizeof *part);
+  part->manager = manager;
+  memcpy(part->nonce, request->nonce, sizeof part->nonce);
+  struct tg_send_options options = {.timeout = request->deadline - tg_now(),
+                                    .priority = TG_SEND_NORMAL,
+                                    .forward_until = request->deadline};
+  tg_command_send(manager, tg_manager_shard(manager, request->shard_id), make_payload(request), &options,
+                  on_part_sent, part);
+}
+
+/* ---- answers ---- */
+
+static void take_all(json_t *into, const json_t *from)
+{
+  if (json_is_array(from))
+    json_array_extend(into, (json_t *)from);
+}
+
+void tg_members_chunk(struct tg_manager *manager, const json_t *data)
+{
+  struct tg_members_request *request = find(manager, json_string_value(json_object_get(data, "nonce")));
+  if (!request)
+    return;
+  json_int_t index = json_integer_value(json_object_get(data, "chunk_index"));
+  json_int_t count = json_integer_value(json_object_get(data, "chunk_count"));
+  if (count < 1 || count > CHUNKS_MAX || index < 0 || index >= count ||
+      (request->seen && count != request->chunk_count)) {
+    fail(request, "bad_answer", "Discord's chunks contradict each other");
+    return;
+  }
+  if (!request->seen) {
+    request->seen = tg_calloc((size_t)count, sizeof *request->seen);
+    request->chunk_count = (int)count;
+  }
+  if (request->seen[index])
+    return; /* replayed after a RESUME */
+  request->seen[index] = true;
+  request->chunks_seen++;
+  take_all(request->members, json_object_get(data, "members"));
+  take_all(request->not_found, json_object_get(data, "not_found"));
+  take_all(request->found_presences, json_object_get(data, "presences"));
+  if (request->chunks_seen < request->chunk_count)
+    return;
+  request->done += request->asked;
+  if (request->done < json_array_size(request->ids))
+    send_part(request);
+  else
+    succeed(request);
+}
+
+/* One that waits for the answer to what it has sent, of the guild (NULL: of any);
+ * `all`: for all members, which is what Discord limits. */
+static struct tg_members_request *find_unanswered(struct tg_manager *manager, int shard_id,
+                                                  const char *guild_id, bool all)
+{
+  struct tg_members_request *request = manager->members;
+  while (request) {
+    bool waits = request->shard_id == shard_id && request->sent && !request->retry_at && !request->seen;
+    bool asks_all = request->query && !request->query[0] && request->limit == 0;
+    if (waits && (!all || asks_all) && (!guild_id || strcmp(request->guild_id, guild_id) == 0))
+      break;
+    request = request->next;
+  }
+  return request;
+}
+
+/* It may mean the commands of others; but who waits on after it may wait in vain. */
+static void limited_without_nonce(struct tg_manager *manager, int shard_id, const json_t *data)
+{
+  const json_t *opcode = json_object_get(data, "opcode"), *meta = json_object_get(data, "meta");
+  const char *guild_id = json_string_value(json_object_get(meta, "guild_id"));
+  if (opcode && json_integer_value(opcode) != TG_OP_REQUEST_GUILD_MEMBERS)
+    return;
+  struct tg_members_request *request;
+  bool all = find_unanswered(manager, shard_id, guild_id, true) != NULL;
+  while ((request = find_unanswered(manager, shard_id, guild_id, all)))
+    fail(request, "rate_limited", "Discord asks to wait, and does not say for which request");
+}
+
+void tg_members_limited(struct tg_manager *manager, int shard_id, const json_t *data)
+{
+  const json_t *nonce = json_object_get(json_object_get(data, "meta"), "nonce");
+  if (!json_is_string(nonce)) {
+    limited_without_nonce(manager, shard_id, data);
+    return;
+  }
+  struct tg_members_request *request = find(manager, json_string_value(nonce));
+  if (!request)
+    return;
+  double seconds = json_number_value(json_object_get(data, "retry_after"));
+  tg_ms wait = seconds > 0 && seconds < 3600 ? (tg_ms)(seconds * 1000) + 1 : 30000;
+  request->retry_at = tg_now() + wait + (tg_ms)tg_random(RETRY_JITTER);
+  tg_log_with(TG_INFO, request->shard_id, TG_WITH(TG_NUMBER(DELAY, wait)),
+              "members of guild %s: Discord asks to wait", request->guild_id);
+  if (request->retry_at > request->deadline)
+    fail(request, "rate_limited", "Discord asks to wait longer than the time that is left");
+}
+
+/* ---- time and death ---- */
+
+void tg_members_tick(struct tg_manager *manager, tg_ms now)
+{
+  struct tg_members_request *request = manager->members;
+  while (request) {
+    bool late = now >= request->deadline;
+    if (!late && (!request->retry_at || now < request->retry_at)) {
+      request = request->next;
+      continue;
+    }
+    if (late)
+      fail(request, "timeout", "not all answers came in time");
+    else
+      send_part(request);
+    request = manager->members; /* whoever was told may have changed the list */
+  }
+}
+
+void tg_members_worker_gone(struct tg_manager *manager, int worker_id)
+{
+  struct tg_members_request *request = manager->members;
+  while (request) {
+    struct tg_managed_shard *shard = tg_manager_shard(manager, request->shard_id);
+    if (shard->worker_id == worker_id && request->sent && !request->retry_at) {
+      fail(request, "closed", "the worker of its shard has ended");
+      request = manager->members;
+    } else {
+      request = request->next;
+    }
+  }
+}
+
+void tg_members_end(struct tg_manager *manager)
+{
+  while (manager->members)
+    fail(manager->members, "stopping", "the gateway is stopping");
+}
+
+/* ---- the method ---- */
+
+static bool check_names(const struct tg_args *args, const json_t *options)
+{
+  static const char *const names[] = {"query", "limit", "presences", "user_ids", "timeout"};
+  enum { COUNT = sizeof names / sizeof *names };
+  const char *key;
+  json_t *value;
+  json_object_foreach((json_t *)options, key, value)
+  {
+    size_t i = 0;
+    while (i < COUNT && strcmp(key, names[i]) != 0)
+      i++;
+    if (i < COUNT)
+      continue;
+    const char *like = tg_suggest(key, names, COUNT);
+    tg_arg_bad(args, "there is no option \"%s\"%s%s%s", key, like ? "; did you mean \"" : "",
+               like ? like : "", like ? "\"?" : "");
+    return false;
+  }
+  return true;
+}
+
+static bool read_ids(const struct tg_args *args, const json_t *given, json_t *ids)
+{
+  size_t count = json_is_array(given) ? json_array_size(given) : 1;
+  for (size_t i = 0; i < count; i++) {
+    uint64_t id;
+    char text[24];
+    if (!tg_read_id(json_is_array(given) ? json_array_get(given, i) : given, &id)) {
+      tg_arg_bad(args, "user_ids[%zu] has to be an id as a string of digits", i + 1);
+      return false;
+    }
+    snprintf(text, sizeof text, "%" PRIu64, id);
+    json_array_append_new(ids, json_string(text));
+  }
+  if (count == 0)
+    tg_arg_bad(args, "user_ids is empty");
+  return count > 0;
+}
+
+static bool read_number(const struct tg_args *args, const json_t *options, const char *name, int low,
+                        int high, int *number)
+{
+  const json_t *given = json_object_get(options, name);
+  if (!given)
+    return true;
+  *number = (int)json_number_value(given);
+  if (json_is_number(given) && json_number_value(given) >= low && json_number_value(given) <= high)
+    return true;
+  tg_arg_bad(args, "%s has to be a number from %d to %d", name, low, high);
+  return false;
+}
+
+/* Fills what the options say. */
+static bool read_options(const struct tg_args *args, struct tg_manager *manager, const json_t *options,
+                         struct tg_members_request *request)
+{
+  const json_t *query = json_object_get(options, "query"), *ids = json_object_get(options, "user_ids");
+  const json_t *presences = json_object_get(options, "presences");
+  const char *text = query ? json_string_value(query) : "";
+  int timeout = TIMEOUT;
+  if (!check_names(args, options) || (ids && !read_ids(args, ids, request->ids)))
+    return false;
+  if (query && (ids || !text)) {
+    tg_arg_bad(args, ids ? "give query or user_ids, not both" : "query has to be a string");
+    return false;
+  }
+  request->limit = text && text[0] ? 100 : 0;
+  if (!read_number(args, options, "limit", 0, 100000, &request->limit) ||
+      !read_number(args, options, "timeout", 1000, TIMEOUT_MAX, &timeout))
+    return false;
+  request->deadline = tg_now() + timeout;
+  request->presences = json_is_true(presences);
+  uint64_t intents = manager->config->intents;
+  if (!ids)
+    request->query = tg_strdup(text);
+  /* Discord would not answer at all. */
+  if (!ids && !text[0] && request->limit == 0 && !(intents & TG_INTENT_GUILD_MEMBERS))
+    tg_arg_bad(args, "all members of a guild need the intent guild_members");
+  else if (presences && !json_is_boolean(presences))
+    tg_arg_bad(args, "presences has to be true or false");
+  else if (request->presences && !(intents & TG_INTENT_GUILD_PRESENCES))
+    tg_arg_bad(args, "presences need the intent guild_presences");
+  else
+    return true;
+  return false;
+}
+
+void tg_members_default(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply, void *ctx)
+{
+  struct tg_args args = {list, "request_members", reply, ctx};
+  uint64_t guild_id;
+  const json_t *options;
+  if (!tg_arg_id(&args, 0, "guild_id", &guild_id) || !tg_arg_options(&args, 1, &options))
+    return;
+  struct tg_managed_shard *shard = tg_command_guild_shard(&args, manager, guild_id);
+  if (!shard)
+    return;
+  struct tg_members_request *request = tg_calloc(1, sizeof *request);
+  *request = (struct tg_members_request){.next = manager->members,
+                                         .manager = manager,
+                                         .shard_id = shard->id,
+                                         .ids = json_array(),
+                                         .members = json_array(),
+                                         .not_found = json_array(),
+                                         .found_presences = json_array(),
+                                         .reply = reply,
+                                         .ctx = ctx};
+  manager->members = request;
+  snprintf(request->guild_id, sizeof request->guild_id, "%" PRIu64, guild_id);
+  if (read_options(&args, manager, options, request))
+    send_part(request);
+  else
+    release(request);
+}

@@ -1,0 +1,489 @@
+#include "manager/identify/scheduler.h"
+
+#include "base/buf.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct entry {
+  enum tg_identify_state state;
+  enum tg_identify_priority priority;
+  bool away;        /* of another gateway host, as it asked last */
+  bool reports;     /* ... which says what becomes of a grant */
+  bool fresh;       /* has not had a grant since it was told to connect */
+  int failures;     /* in a row */
+  uint64_t order;   /* of coming */
+  tg_ms since;      /* of the state */
+  tg_ms not_before; /* no try until then */
+  tg_ms ready_at;   /* of the last session; 0: none yet */
+};
+
+struct bucket {
+  int holder;    /* shard whose slot runs; -1: none */
+  bool sent;     /* the holder's op 2 is out */
+  bool assumed;  /* ... as far as we know: it never said */
+  tg_ms granted_at;
+  tg_ms at;      /* of op 2 if sent, else the deadline of the grant */
+  tg_ms free_at; /* while nobody holds it */
+};
+
+struct tg_scheduler {
+  int max_concurrency;
+  tg_ms spacing;
+  int allowance;
+  uint64_t orders;
+  struct entry *entries; /* by shard id */
+  int count;
+  struct bucket *buckets;
+};
+
+struct tg_scheduler *tg_scheduler_new(int max_concurrency, tg_ms spacing)
+{
+  struct tg_scheduler *scheduler = tg_calloc(1, sizeof *scheduler);
+  scheduler->max_concurrency = max_concurrency;
+  scheduler->spacing = spacing;
+  scheduler->buckets = tg_calloc((size_t)max_concurrency, sizeof *scheduler->buckets);
+  for (int i = 0; i < max_concurrency; i++)
+    scheduler->buckets[i].holder = -1;
+  return scheduler;
+}
+
+void tg_scheduler_free(struct tg_scheduler *scheduler)
+{
+  if (!scheduler)
+    return;
+  free(scheduler->entries);
+  free(scheduler->buckets);
+  free(scheduler);
+}
+
+int tg_scheduler_bucket(const struct tg_scheduler *scheduler, int shard_id)
+{
+  return shard_id % scheduler->max_concurrency;
+}
+
+static struct entry *entry_of(struct tg_scheduler *scheduler, int shard_id)
+{
+  if (shard_id >= scheduler->count) {
+    int count = scheduler->count ? scheduler->count : 16;
+    while (count <= shard_id)
+      count *= 2;
+    scheduler->entries = tg_realloc(scheduler->entries, (size_t)count * sizeof *scheduler->entries);
+    memset(scheduler->entries + scheduler->count, 0,
+           (size_t)(count - scheduler->count) * sizeof *scheduler->entries);
+    scheduler->count = count;
+  }
+  return &scheduler->entries[shard_id];
+}
+
+static struct bucket *bucket_of(struct tg_scheduler *scheduler, int shard_id)
+{
+  return &scheduler->buckets[tg_scheduler_bucket(scheduler, shard_id)];
+}
+
+static void set_state(struct entry *entry, enum tg_identify_state state, tg_ms now)
+{
+  entry->state = state;
+  entry->since = now;
+}
+
+/* The slot of the holder is resolved; the bucket rests until `free_at`. */
+static void release(struct bucket *bucket, tg_ms free_at)
+{
+  bucket->holder = -1;
+  bucket->sent = bucket->assumed = false;
+  if (free_at > bucket->free_at)
+    bucket->free_at = free_at;
+}
+
+/* How long a slot may run without a word of READY, op 9 or close. Of a host
+ * that has not even said whether it sent, no more is to be expected. */
+static tg_ms slot_limit(const struct tg_scheduler *scheduler, const struct bucket *bucket)
+{
+  bool silent = bucket->assumed && scheduler->entries[bucket->holder].away;
+  return silent && scheduler->spacing < TG_SLOT_MAX ? scheduler->spacing : TG_SLOT_MAX;
+}
+
+/* What time alone has decided. */
+static void settle(struct tg_scheduler *scheduler, struct bucket *bucket, tg_ms now)
+{
+  if (bucket->holder < 0)
+    return;
+  if (!bucket->sent && now > bucket->at + TG_GRANT_GRACE) {
+    /* Neither sent nor unused was reported: its process may hang right behind
+     * the send. `at`, the deadline, is when it can have left at the latest. */
+    bucket->sent = bucket->assumed = true;
+    set_state(entry_of(scheduler, bucket->holder), TG_IDENTIFY_SENT, now);
+  }
+  if (bucket->sent && now >= bucket->at + slot_limit(scheduler, bucket))
+    release(bucket, bucket->at + scheduler->spacing);
+}
+
+static void note_failure(struct entry *entry, tg_ms now)
+{
+  tg_ms most = tg_patience(TG_IDENTIFY_RETRY_MAX);
+  tg_ms wait = entry->failures < 16 ? tg_patience(TG_IDENTIFY_RETRY) << entry->failures : most;
+  entry->failures++;
+  entry->not_before = now + (wait < most ? wait : most);
+}
+
+/* An idle shard needs an identify. */
+static void take_up(struct tg_scheduler *scheduler, struct entry *entry, enum tg_identify_priority priority,
+                    tg_ms now)
+{
+  if (entry->ready_at && now - entry->ready_at < tg_patience(TG_SESSION_HEALTHY))
+    note_failure(entry, now); /* READY, then lost again: an identify that bought nothing */
+  else if (entry->ready_at)
+    entry->failures = 0;
+  entry->ready_at = 0;
+  entry->priority = priority;
+  entry->order = ++scheduler->orders;
+}
+
+static enum tg_identify_priority natural_priority(const struct entry *entry)
+{
+  return entry->ready_at ? TG_IDENTIFY_LOST : TG_IDENTIFY_FIRST;
+}
+
+void tg_scheduler_hold(struct tg_scheduler *scheduler, int bucket, tg_ms free_at)
+{
+  scheduler->buckets[bucket].free_at = free_at;
+}
+
+void tg_scheduler_set_allowance(struct tg_scheduler *scheduler, int allowance)
+{
+  scheduler->allowance = allowance;
+}
+
+void tg_scheduler_enqueue(struct tg_scheduler *scheduler, int shard_id, enum tg_identify_priority priority,
+                          tg_ms now)
+{
+  struct entry *entry = entry_of(scheduler, shard_id);
+  switch (entry->state) {
+  case TG_IDENTIFY_QUEUED:
+    if (priority < entry->priority)
+      entry->priority = priority;
+    return;
+  case TG_IDENTIFY_GRANTED:
+  case TG_IDENTIFY_SENT:
+    tg_scheduler_done(scheduler, shard_id, false, now);
+    break;
+  case TG_IDENTIFY_STARTED:
+  case TG_IDENTIFY_ASKING:
+    /* Gave up without an identify: not at once again. */
+    if (entry->not_before < now + tg_patience(TG_GAVE_UP_WAIT))
+      entry->not_before = now + tg_patience(TG_GAVE_UP_WAIT);
+    break;
+  case TG_IDENTIFY_IDLE:
+    break;
+  }
+  take_up(scheduler, entry, priority, now);
+  entry->away = false;
+  set_state(entry, TG_IDENTIFY_QUEUED, now);
+}
+
+void tg_scheduler_started(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+{
+  struct entry *entry = entry_of(scheduler, shard_id);
+  if (entry->state == TG_IDENTIFY_IDLE)
+    take_up(scheduler, entry, natural_priority(entry), now);
+  if (entry->state < TG_IDENTIFY_ASKING)
+    set_state(entry, TG_IDENTIFY_STARTED, now);
+}
+
+static struct entry *ask(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+{
+  struct entry *entry = entry_of(scheduler, shard_id);
+  switch (entry->state) {
+  case TG_IDENTIFY_SENT: /* a new connection: its earlier identify came to nothing */
+    tg_scheduler_done(scheduler, shard_id, false, now);
+    break;
+  case TG_IDENTIFY_GRANTED: /* likewise, but it may have been sent */
+    tg_scheduler_gone(scheduler, shard_id, now);
+    break;
+  default:
+    break;
+  }
+  if (entry->state == TG_IDENTIFY_IDLE)
+    take_up(scheduler, entry, natural_priority(entry), now);
+  if (entry->state != TG_IDENTIFY_ASKING)
+    set_state(entry, TG_IDENTIFY_ASKING, now);
+  return entry;
+}
+
+void tg_scheduler_ask(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+{
+  ask(scheduler, shard_id, now)->away = false;
+}
+
+void tg_scheduler_ask_away(struct tg_scheduler *scheduler, int shard_id, enum tg_identify_priority priority,
+                           bool reports, tg_ms now)
+{
+  struct entry *entry = ask(scheduler, shard_id, now);
+  entry->away = true;
+  entry->reports = reports;
+  entry->fresh = false; /* its own host tells it to connect */
+  entry->priority = priority;
+}
+
+static bool before(const struct entry *a, const struct entry *b)
+{
+  return a->priority != b->priority ? a->priority < b->priority : a->order < b->order;
+}
+
+/* The foremost shard of the bucket in `state` whose time has come; -1: none. */
+static int foremost(const struct tg_scheduler *scheduler, int bucket, enum tg_identify_state state, tg_ms now)
+{
+  int best = -1;
+  for (int id = bucket; id < scheduler->count; id += scheduler->max_concurrency) {
+    const struct entry *entry = &scheduler->entries[id];
+    if (entry->state == state && entry->not_before <= now &&
+        (best < 0 || before(entry, &scheduler->entries[best])))
+      best = id;
+  }
+  return best;
+}
+
+/* On their way to a slot. Those of lower rank do not keep a shard back. */
+static int count_ahead(const struct tg_scheduler *scheduler, int bucket, enum tg_identify_priority rank,
+                       tg_ms now)
+{
+  int ahead = 0;
+  for (int id = bucket; id < scheduler->count; id += scheduler->max_concurrency) {
+    const struct entry *entry = &scheduler->entries[id];
+    bool on_its_way = entry->state == TG_IDENTIFY_ASKING || entry->state == TG_IDENTIFY_GRANTED ||
+                      (entry->state == TG_IDENTIFY_STARTED && now - entry->since < TG_START_STALE);
+    ahead += on_its_way && !entry->away && entry->priority <= rank;
+  }
+  return ahead;
+}
+
+bool tg_scheduler_next_start(struct tg_scheduler *scheduler, tg_ms now, int *shard_id)
+{
+  int ahead_of_all = 0;
+  for (int bucket = 0; bucket < scheduler->max_concurrency; bucket++)
+    ahead_of_all += count_ahead(scheduler, bucket, TG_IDENTIFY_RESHARDING, now);
+  if (ahead_of_all >= scheduler->allowance)
+    return false;
+  for (int bucket = 0; bucket < scheduler->max_concurrency; bucket++) {
+    int best = foremost(scheduler, bucket, TG_IDENTIFY_QUEUED, now);
+    if (best < 0)
+      continue;
+    struct entry *entry = &scheduler->entries[best];
+    if (count_ahead(scheduler, bucket, entry->priority, now) >= TG_CONNECT_AHEAD)
+      continue;
+    set_state(entry, TG_IDENTIFY_STARTED, now);
+    entry->order = ++scheduler->orders; /* shards of other hosts have come meanwhile */
+    entry->fresh = true;
+    *shard_id = best;
+    return true;
+  }
+  return false;
+}
+
+void tg_scheduler_grant_until(struct tg_scheduler *scheduler, int shard_id, tg_ms deadline, tg_ms now)
+{
+  struct entry *entry = entry_of(scheduler, shard_id);
+  struct bucket *bucket = bucket_of(scheduler, shard_id);
+  scheduler->allowance--;
+  if (entry->away && !entry->reports) {
+    set_state(entry, TG_IDENTIFY_IDLE, now);
+    entry->away = false;
+    release(bucket, deadline + scheduler->spacing);
+    return;
+  }
+  bucket->holder = shard_id;
+  bucket->sent = bucket->assumed = false;
+  bucket->granted_at = now;
+  bucket->at = deadline;
+  set_state(entry, TG_IDENTIFY_GRANTED, now);
+}
+
+tg_ms tg_scheduler_grant_anyway(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+{
+  bool away = entry_of(scheduler, shard_id)->away;
+  tg_ms deadline = now + (away ? TG_GRANT_VALID_AWAY : TG_GRANT_VALID);
+  tg_scheduler_grant_until(scheduler, shard_id, deadline, now);
+  return deadline;
+}
+
+bool tg_scheduler_busy(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+{
+  struct bucket *bucket = bucket_of(scheduler, shard_id);
+  settle(scheduler, bucket, now);
+  return bucket->holder >= 0 || now < bucket->free_at;
+}
+
+bool tg_scheduler_ripe(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+{
+  return !tg_scheduler_busy(scheduler, shard_id, now) && entry_of(scheduler, shard_id)->not_before <= now;
+}
+
+/* Until when the slot is kept for a shard that comes before `best` and is about
+ * to have its HELLO: Discord wants shards to start in order; 0: for none. */
+static tg_ms kept_until(const struct tg_scheduler *scheduler, int bucket, int best)
+{
+  tg_ms until = 0;
+  for (int id = bucket; id < scheduler->count; id += scheduler->max_concurrency) {
+    const struct entry *entry = &scheduler->entries[id];
+    if (entry->state == TG_IDENTIFY_STARTED && entry->fresh && before(entry, &scheduler->entries[best]) &&
+        entry->since + TG_START_ORDER > until)
+      until = entry->since + TG_START_ORDER;
+  }
+  return until;
+}
+
+bool tg_scheduler_next_grant(struct tg_scheduler *scheduler, tg_ms now, int *shard_id, tg_ms *deadline)
+{
+  for (int i = 0; i < scheduler->max_concurrency; i++) {
+    struct bucket *bucket = &scheduler->buckets[i];
+    settle(scheduler, bucket, now);
+    if (bucket->holder >= 0 || now < bucket->free_at || scheduler->allowance <= 0)
+      continue;
+    int best = foremost(scheduler, i, TG_IDENTIFY_ASKING, now);
+    if (best < 0 || now < kept_until(scheduler, i, best))
+      continue;
+    *shard_id = best;
+    *deadline = tg_scheduler_grant_anyway(scheduler, best, now);
+    return true;
+  }
+  return false;
+}
+
+tg_ms tg_scheduler_deadline(const struct tg_scheduler *scheduler, int shard_id)
+{
+  if (tg_scheduler_state(scheduler, shard_id) != TG_IDENTIFY_GRANTED)
+    return 0;
+  return scheduler->buckets[shard_id % scheduler->max_concurrency].at;
+}
+
+void tg_scheduler_note_use(struct tg_scheduler *scheduler, int shard_id, tg_ms at)
+{
+  struct bucket *bucket = bucket_of(scheduler, shard_id);
+  if (bucket->free_at < at + scheduler->spacing)
+    bucket->free_at = at + scheduler->spacing;
+}
+
+void tg_scheduler_sent(struct tg_scheduler *scheduler, int shard_id, tg_ms at)
+{
+  struct bucket *bucket = bucket_of(scheduler, shard_id);
+  if (bucket->holder == shard_id) {
+    bucket->sent = true;
+    bucket->assumed = false;
+    bucket->at = at > bucket->granted_at ? at : bucket->granted_at;
+  } else {
+    tg_scheduler_note_use(scheduler, shard_id, at); /* without a grant, but Discord has seen it */
+  }
+  set_state(entry_of(scheduler, shard_id), TG_IDENTIFY_SENT, at);
+}
+
+bool tg_scheduler_unused(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+{
+  struct bucket *bucket = bucket_of(scheduler, shard_id);
+  bool held = bucket->holder == shard_id && (!bucket->sent || bucket->assumed);
+  if (held) {
+    release(bucket, 0);
+    scheduler->allowance++;
+  }
+  struct entry *entry = entry_of(scheduler, shard_id);
+  if (entry->state >= TG_IDENTIFY_ASKING)
+    set_state(entry, TG_IDENTIFY_STARTED, now);
+  entry->fresh = false;
+  return held;
+}
+
+void tg_scheduler_done(struct tg_scheduler *scheduler, int shard_id, bool ready, tg_ms now)
+{
+  struct entry *entry = entry_of(scheduler, shard_id);
+  struct bucket *bucket = bucket_of(scheduler, shard_id);
+  if (bucket->holder == shard_id) {
+    /* Of another host it is not known whether it will still send: at the deadline at the latest. */
+    bool known = bucket->sent || entry->away;
+    release(bucket, (known ? bucket->at : now) + scheduler->spacing);
+  }
+  if (ready)
+    entry->ready_at = now;
+  else
+    note_failure(entry, now);
+  set_state(entry, TG_IDENTIFY_IDLE, now);
+}
+
+void tg_scheduler_gone(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+{
+  struct entry *entry = entry_of(scheduler, shard_id);
+  if (entry->state == TG_IDENTIFY_SENT || entry->state == TG_IDENTIFY_GRANTED)
+    tg_scheduler_done(scheduler, shard_id, false, now);
+  set_state(entry, TG_IDENTIFY_IDLE, now);
+}
+
+static void sooner(tg_ms *first, tg_ms at, tg_ms now)
+{
+  if (at > now && (*first < 0 || at < *first))
+    *first = at;
+}
+
+tg_ms tg_scheduler_wakeup(struct tg_scheduler *scheduler, tg_ms now)
+{
+  tg_ms first = -1;
+  for (int i = 0; i < scheduler->max_concurrency; i++) {
+    const struct bucket *bucket = &scheduler->buckets[i];
+    if (bucket->holder < 0)
+      continue;
+    tg_ms at = bucket->at + (bucket->sent ? slot_limit(scheduler, bucket) : TG_GRANT_GRACE + 1);
+    sooner(&first, at, now);
+  }
+  for (int id = 0; id < scheduler->count; id++) {
+    const struct entry *entry = &scheduler->entries[id];
+    const struct bucket *bucket = &scheduler->buckets[id % scheduler->max_concurrency];
+    if (entry->state == TG_IDENTIFY_QUEUED)
+      sooner(&first, entry->not_before, now);
+    else if (entry->state == TG_IDENTIFY_STARTED)
+      sooner(&first, entry->since + (now < entry->since + TG_START_ORDER ? TG_START_ORDER : TG_START_STALE),
+             now);
+    else if (entry->state == TG_IDENTIFY_ASKING && bucket->holder < 0)
+      sooner(&first, bucket->free_at > entry->not_before ? bucket->free_at : entry->not_before, now);
+  }
+  return first;
+}
+
+static bool waits(const struct entry *entry)
+{
+  return entry->state >= TG_IDENTIFY_QUEUED && entry->state <= TG_IDENTIFY_GRANTED;
+}
+
+tg_ms tg_scheduler_eta(const struct tg_scheduler *scheduler, tg_ms now)
+{
+  tg_ms longest = 0;
+  for (int i = 0; i < scheduler->max_concurrency; i++) {
+    const struct bucket *bucket = &scheduler->buckets[i];
+    int length = 0;
+    for (int id = i; id < scheduler->count; id += scheduler->max_concurrency)
+      length += waits(&scheduler->entries[id]);
+    if (length == 0)
+      continue;
+    tg_ms free_at = bucket->holder >= 0 ? bucket->at + scheduler->spacing : bucket->free_at;
+    tg_ms left = (free_at > now ? free_at - now : 0) + (length - 1) * scheduler->spacing;
+    if (left > longest)
+      longest = left;
+  }
+  return longest;
+}
+
+enum tg_identify_state tg_scheduler_state(const struct tg_scheduler *scheduler, int shard_id)
+{
+  return shard_id < scheduler->count ? scheduler->entries[shard_id].state : TG_IDENTIFY_IDLE;
+}
+
+enum tg_identify_priority tg_scheduler_priority(const struct tg_scheduler *scheduler, int shard_id)
+{
+  return shard_id < scheduler->count ? scheduler->entries[shard_id].priority : TG_IDENTIFY_FIRST;
+}
+
+int tg_scheduler_waiting(const struct tg_scheduler *scheduler)
+{
+  int waiting = 0;
+  for (int id = 0; id < scheduler->count; id++)
+    waiting += waits(&scheduler->entries[id]);
+  return waiting;
+}

@@ -1,0 +1,153 @@
+#include "manager/workers/figures.h"
+
+#include "manager/internal.h"
+#include "shared/loop_lag.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { BEAT = 1000 /* ms: a worker that is well says so at least so often */ };
+
+const struct tg_stats *tg_gateway_stats(const struct tg_manager *manager, int worker)
+{
+  return worker == TG_MANAGER_ITSELF ? tg_stats() : manager->workers[worker].stats;
+}
+
+/* ---- what the kernel says ---- */
+
+/* /proc/<pid>/stat: pid (name) state and 10 more; utime stime and 8 more; rss. */
+static bool read_usage(int pid, uint64_t *cpu, uint64_t *memory)
+{
+  char path[40], text[1024];
+  snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    return false;
+  ssize_t length = read(fd, text, sizeof text - 1);
+  close(fd);
+  text[length > 0 ? length : 0] = '\0';
+  const char *after_name = strrchr(text, ')');
+  unsigned long long user, system, pages;
+  if (!after_name || sscanf(after_name + 1,
+                            " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu %*s %*s %*s %*s %*s %*s "
+                            "%*s %*s %llu",
+                            &user, &system, &pages) != 3)
+    return false;
+  *cpu = (user + system) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK);
+  *memory = pages * (unsigned long)sysconf(_SC_PAGESIZE);
+  return true;
+}
+
+static void look_at(struct tg_process_usage *usage, int pid)
+{
+  uint64_t cpu;
+  if (pid > 0 && read_usage(pid, &cpu, &usage->memory))
+    usage->cpu = usage->cpu_earlier + cpu;
+}
+
+void tg_gateway_usage(struct tg_manager *manager, int worker, struct tg_process_usage *usage)
+{
+  if (manager->usage.memory == 0) /* the first pulse has not come yet */
+    tg_figures_look(manager);
+  *usage = worker == TG_MANAGER_ITSELF ? manager->usage : manager->workers[worker].usage;
+}
+
+/* ---- what the workers say ---- */
+
+static struct tg_handler_status *entry_of(struct tg_handler_status *list, int *count, int max,
+                                          const char *url)
+{
+  for (int i = 0; i < *count && i < max; i++)
+    if (strcmp(list[i].url, url) == 0)
+      return &list[i];
+  if ((*count)++ >= max)
+    return NULL;
+  struct tg_handler_status *entry = &list[*count - 1];
+  memset(entry, 0, sizeof *entry);
+  snprintf(entry->url, sizeof entry->url, "%s", url);
+  return entry;
+}
+
+/* Down since the first worker says so, up since the last one does. */
+static void add_handler(struct tg_handler_status *entry, const struct tg_stats_handler *handler)
+{
+  bool down = atomic_load(&handler->down) > 0;
+  int64_t since = atomic_load(&handler->since);
+  entry->in_flight += atomic_load(&handler->in_flight);
+  if (down && (!entry->down || since < entry->since))
+    entry->since = since;
+  else if (!down && !entry->down && since > entry->since)
+    entry->since = since;
+  entry->down = entry->down || down;
+}
+
+int tg_gateway_handlers(const struct tg_manager *manager, struct tg_handler_status *list, int max)
+{
+  int count = 0;
+  for (int i = 0; i < manager->worker_count; i++) {
+    const struct tg_stats *stats = manager->workers[i].stats;
+    for (int k = 0; stats && k < TG_STATS_HANDLERS; k++) {
+      char url[TG_STATS_URL_SIZE];
+      snprintf(url, sizeof url, "%.*s", (int)sizeof url - 1, stats->handlers[k].url);
+      if (!url[0])
+        break;
+      struct tg_handler_status *entry =
+          atomic_load(&stats->handlers[k].users) > 0 ? entry_of(list, &count, max, url) : NULL;
+      if (entry)
+        add_handler(entry, &stats->handlers[k]);
+    }
+  }
+  return count;
+}
+
+struct tg_reload_counts tg_gateway_reloads(const struct tg_manager *manager) { return manager->reloads; }
+
+/* ---- lag ---- */
+
+/* A loop that turns says so at least once in BEAT; 0: it does, or there is none. */
+static tg_ms overdue(const struct tg_stats *stats, tg_ms now)
+{
+  tg_ms alive_at = atomic_load(&stats->alive_at);
+  return alive_at > 0 && now - alive_at > BEAT ? now - alive_at - BEAT : 0;
+}
+
+static void note_lag(const struct tg_stats *stats, tg_ms now, int64_t *lag)
+{
+  tg_ms longest = stats ? tg_loop_lag_longest(stats, now) : 0, late = stats ? overdue(stats, now) : 0;
+  longest = late > longest ? late : longest;
+  if (longest > *lag)
+    *lag = longest;
+}
+
+int64_t tg_gateway_loop_lag(struct tg_manager *manager, int worker)
+{
+  int64_t *lag = worker == TG_MANAGER_ITSELF ? &manager->lag : &manager->workers[worker].lag;
+  note_lag(tg_gateway_stats(manager, worker), tg_now(), lag);
+  int64_t longest = *lag;
+  *lag = 0;
+  return longest;
+}
+
+void tg_figures_look(struct tg_manager *manager)
+{
+  tg_ms now = tg_now();
+  look_at(&manager->usage, getpid());
+  note_lag(tg_stats(), now, &manager->lag);
+  for (int i = 0; i < manager->worker_count; i++) {
+    struct tg_managed_worker *worker = &manager->workers[i];
+    look_at(&worker->usage, worker->process ? worker->process->pid : 0);
+    note_lag(worker->stats, now, &worker->lag);
+  }
+}
+
+/* It may have been killed for standing still: that was its longest turn. */
+void tg_figures_worker_gone(struct tg_managed_worker *worker)
+{
+  tg_ms now = tg_now();
+  tg_loop_lag_note(worker->stats, overdue(worker->stats, now), now);
+  tg_stats_clear_gauges(worker->stats);
+  worker->usage.cpu_earlier = worker->usage.cpu;
+  worker->usage.memory = 0;
+}

@@ -1,0 +1,51 @@
+#pragma once
+
+/* What the processes of the gateway have counted and use, for the metrics and
+ * the status: read from the workers' statistics pages (shard/stats.h) and, once
+ * a pulse, from the kernel. Nobody is asked, so that a worker that hangs holds
+ * nothing up. Loop thread of the manager only.
+ *
+ * TG_MANAGER_ITSELF in place of a worker's number is the manager's own process. */
+
+#include "shared/stats.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct tg_manager;
+
+enum { TG_MANAGER_ITSELF = -1 };
+
+/* NULL: no process of that worker has been started yet. */
+const struct tg_stats *tg_gateway_stats(const struct tg_manager *manager, int worker);
+
+struct tg_process_usage {
+  uint64_t memory;      /* resident bytes; 0: no process runs */
+  uint64_t cpu;         /* ms, of all processes that this place has had */
+  uint64_t cpu_earlier; /* those that have ended */
+};
+
+void tg_gateway_usage(struct tg_manager *manager, int worker, struct tg_process_usage *usage);
+
+/* An event handler as all workers that use it see it. */
+struct tg_handler_status {
+  char url[TG_STATS_URL_SIZE]; /* without user information */
+  bool down;                   /* for at least one of them */
+  int in_flight;
+  int64_t since; /* tg_now(): down, or up again; 0: up from the start */
+};
+
+/* Fills at most `max` of those that are in use now; returns how many there are. */
+int tg_gateway_handlers(const struct tg_manager *manager, struct tg_handler_status *list, int max);
+
+/* Reloads that took effect, and those that changed nothing. */
+struct tg_reload_counts {
+  uint64_t done, failed;
+};
+
+struct tg_reload_counts tg_gateway_reloads(const struct tg_manager *manager);
+
+/* The longest time, in ms, that the loop of that process was busy at a stretch,
+ * since the last call and of the last minute (so that several who ask see it,
+ * too); what it is busy with right now counts. */
+int64_t tg_gateway_loop_lag(struct tg_manager *manager, int worker);

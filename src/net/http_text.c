@@ -1,0 +1,132 @@
+#include "net/http_text.h"
+
+#include "base/buf.h"
+#include "net/retry_after.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const char unix_scheme[] = "http+unix://";
+
+static bool starts_with(const char *text, const char *start)
+{
+  return strncasecmp(text, start, strlen(start)) == 0;
+}
+
+static bool parse_unix(const char *text, struct tg_http_url *url, struct tg_error *error)
+{
+  const char *path = text + strlen(unix_scheme);
+  const char *colon = strchr(path, ':');
+  size_t length = colon ? (size_t)(colon - path) : strlen(path);
+  if (path[0] != '/' || length < 2 || (colon && colon[1] && colon[1] != '/'))
+    return tg_fail(error, "bad_url", "\"%s\" is not of the form http+unix:///path/to.sock:/url", text);
+  struct tg_buf rest = {0};
+  tg_buf_printf(&rest, "http://localhost%s", colon && colon[1] ? colon + 1 : "/");
+  url->url = tg_buf_take(&rest);
+  url->socket_path = tg_strndup(path, length);
+  tg_buf_printf(&rest, "unix socket %s", url->socket_path);
+  url->where = tg_buf_take(&rest);
+  return true;
+}
+
+/* Behind "https://", if it stands there. */
+static const char *behind_scheme(const char *text)
+{
+  size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
+  return starts_with(text + length, "://") ? text + length + 3 : text;
+}
+
+/* Where the host begins, past a user and password. */
+static const char *host_of(const char *text, size_t *length)
+{
+  const char *host = behind_scheme(text);
+  size_t all = strcspn(host, "/?#");
+  for (size_t i = all; i > 0; i--)
+    if (host[i - 1] == '@') {
+      host += i;
+      all -= i;
+      break;
+    }
+  *length = all;
+  return host;
+}
+
+bool tg_http_url_parse(const char *text, struct tg_http_url *url, struct tg_error *error)
+{
+  *url = (struct tg_http_url){0};
+  if (starts_with(text, unix_scheme))
+    return parse_unix(text, url, error);
+  if (!starts_with(text, "http://") && !starts_with(text, "https://")) {
+    char *public = tg_http_url_public(text);
+    tg_fail(error, "bad_url", "\"%s\" is not a URL that starts with http://, https:// or http+unix://",
+            public);
+    free(public);
+    return false;
+  }
+  size_t length;
+  const char *host = host_of(text, &length);
+  if (length == 0)
+    return tg_fail(error, "bad_url", "the URL names no host");
+  url->url = tg_strdup(text);
+  struct tg_buf where = {0};
+  tg_buf_printf(&where, "%s%.*s", starts_with(text, "https") ? "https://" : "http://", (int)length, host);
+  url->where = tg_buf_take(&where);
+  return true;
+}
+
+void tg_http_url_free(struct tg_http_url *url)
+{
+  free(url->url);
+  free(url->socket_path);
+  free(url->where);
+  *url = (struct tg_http_url){0};
+}
+
+char *tg_http_url_public(const char *text)
+{
+  struct tg_buf result = {0};
+  const char *rest = text;
+  if (!starts_with(text, unix_scheme)) {
+    size_t length;
+    rest = host_of(text, &length);
+    tg_buf_append(&result, text, (size_t)(behind_scheme(text) - text));
+  }
+  tg_buf_append(&result, rest, strcspn(rest, "?#"));
+  return tg_buf_take(&result);
+}
+
+bool tg_http_header(const char *headers, const char *name, const char **value, size_t *length)
+{
+  size_t name_length = strlen(name);
+  bool found = false;
+  for (const char *line = headers; *line;) {
+    const char *end = line + strcspn(line, "\r\n");
+    if ((size_t)(end - line) > name_length && line[name_length] == ':' &&
+        strncasecmp(line, name, name_length) == 0) {
+      const char *start = line + name_length + 1;
+      const char *last = end;
+      while (start < last && isspace((unsigned char)*start))
+        start++;
+      while (last > start && isspace((unsigned char)last[-1]))
+        last--;
+      *value = start;
+      *length = (size_t)(last - start);
+      found = true;
+    }
+    line = end + strspn(end, "\r\n");
+  }
+  return found;
+}
+
+tg_ms tg_http_retry_after(const char *headers, tg_ms wall)
+{
+  const char *value;
+  size_t length;
+  tg_ms date = tg_http_header(headers, "Date", &value, &length) ? tg_read_http_date(value, length) : -1;
+  if (!tg_http_header(headers, "Retry-After", &value, &length))
+    return -1;
+  return tg_read_retry_after(value, length, date >= 0 ? date : wall);
+}

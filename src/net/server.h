@@ -1,0 +1,45 @@
+#pragma once
+
+/* The HTTP/1.1 server of the control API: an address that listens, and its
+ * clients. It knows nothing of routes. Nothing here blocks the loop but the
+ * look-up of a host name at the start. Loop thread only. */
+
+#include "base/error.h"
+#include "net/request.h"
+
+#include <uv.h>
+
+enum {
+  TG_CLIENTS_MAX = 512,        /* more get 503, unless one of which nothing is under way can make room */
+  TG_CLIENTS_LOCAL = 64,       /* of these, kept for clients on this machine */
+  TG_CLIENTS_OF_A_PLACE = 128, /* of one place elsewhere (control/crowd.h), without the secret */
+  TG_CLIENTS_REFUSED = 128,    /* of those at a time; more are just closed */
+};
+
+struct tg_server_options {
+  uv_loop_t *loop;
+  const char *listen; /* "127.0.0.1:8377", "[::1]:0", "unix:/path" */
+  /* The head of a request is there. False: it was answered. The body, if any,
+   * comes next. */
+  bool (*admit)(void *ctx, struct tg_request *request);
+  /* The whole request is there, and has to be answered once, now or later. */
+  void (*handle)(void *ctx, struct tg_request *request);
+  void *ctx;
+};
+
+struct tg_server;
+
+/* NULL: it cannot listen there; `error` says why and what to do. */
+struct tg_server *tg_server_new(const struct tg_server_options *options, struct tg_error *error);
+
+/* Where: "http://127.0.0.1:8377", "unix:/path". */
+const char *tg_server_address(const struct tg_server *server);
+
+/* Closes all connections; requests without an answer stay with their routes.
+ * The memory goes when the loop has closed the handles. */
+void tg_server_free(struct tg_server *server);
+
+/* For connection.c. */
+const struct tg_server_options *tg_server_options_of(const struct tg_server *server);
+void tg_server_joined(struct tg_server *server, struct tg_connection *connection);
+void tg_server_left(struct tg_server *server, struct tg_connection *connection);

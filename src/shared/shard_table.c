@@ -1,0 +1,327 @@
+#include "shared/shard_table.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { VERSION = 1, HEADER_SIZE = 4096, ROW_SIZE = 2048, FIRST_ROW_SIZE = 1024 };
+static const char magic[8] = "tg-shard";
+
+struct header {
+  char magic[8];
+  uint32_t version;
+  uint32_t row_size;
+  uint64_t bot;      /* tg_identity_bot() */
+  uint64_t identity; /* tg_identity() */
+  int32_t total;
+};
+
+struct tg_shard_table {
+  char *memory;
+  size_t size;
+  int total;
+};
+
+_Static_assert(sizeof(struct tg_shard_row) <= ROW_SIZE, "a row outgrew its place: see widen()");
+
+const char *tg_shard_state_name(enum tg_shard_state state)
+{
+  switch (state) {
+  case TG_SHARD_OFFLINE:
+    return "Offline";
+  case TG_SHARD_DISCONNECTED:
+    return "Disconnected";
+  case TG_SHARD_CONNECTING:
+    return "Connecting";
+  case TG_SHARD_UNIDENTIFIED:
+    return "Unidentified";
+  case TG_SHARD_IDENTIFYING:
+    return "Identifying";
+  case TG_SHARD_RESUMING:
+    return "Resuming";
+  case TG_SHARD_CONNECTED:
+    return "Connected";
+  }
+  return "Offline";
+}
+
+enum { LOW_CODES = 16, LOW = 1000, HIGH = 4000 };
+
+int tg_close_place(int code)
+{
+  if (code >= LOW && code < LOW + LOW_CODES)
+    return code - LOW;
+  if (code >= HIGH && code < HIGH + LOW_CODES)
+    return LOW_CODES + code - HIGH;
+  return TG_CLOSE_CODES - 1;
+}
+
+int tg_close_code(int place)
+{
+  if (place == TG_CLOSE_CODES - 1)
+    return 0;
+  return place < LOW_CODES ? LOW + place : HIGH + place - LOW_CODES;
+}
+
+/* Unix seconds. The event log gives an epoch 32 bits. */
+static const tg_ms in_2026 = 1767225600, in_2089 = 3755289600;
+
+bool tg_clock_is_sane(tg_ms now) { return now / 1000 >= in_2026 && now / 1000 < in_2089; }
+
+uint64_t tg_next_epoch(uint64_t last, tg_ms now)
+{
+  if (last > 0)
+    return last + 1;
+  return (uint64_t)(tg_clock_is_sane(now) ? now / 1000 : in_2026);
+}
+
+/* FNV-1a: tells one bot from another; nothing secret can be read back. */
+static uint64_t hash(uint64_t state, const void *bytes, size_t length)
+{
+  for (const unsigned char *at = bytes; length > 0; length--)
+    state = (state ^ *at++) * 0x100000001b3u;
+  return state;
+}
+
+uint64_t tg_identity_bot(const char *token, uint64_t intents)
+{
+  uint64_t state = hash(0xcbf29ce484222325u, token, strlen(token));
+  return hash(state, &intents, sizeof intents);
+}
+
+uint64_t tg_identity(uint64_t bot, int total_shards) { return hash(bot, &total_shards, sizeof total_shards); }
+
+static void table_path(char *path, size_t size, const char *state_dir)
+{
+  snprintf(path, size, "%s/shards", state_dir);
+}
+
+static bool is_current(const struct header *header)
+{
+  return memcmp(header->magic, magic, sizeof magic) == 0 && header->version == VERSION &&
+         (header->row_size == ROW_SIZE || header->row_size == FIRST_ROW_SIZE);
+}
+
+static off_t place_of(const struct header *header, int row)
+{
+  return HEADER_SIZE + (off_t)row * header->row_size;
+}
+
+/* What a row of the file lacks is 0. False: it is not there. */
+static bool read_row(int fd, const struct header *header, int i, struct tg_shard_row *row)
+{
+  size_t size = header->row_size < sizeof *row ? header->row_size : sizeof *row;
+  memset(row, 0, sizeof *row);
+  return pread(fd, row, size, place_of(header, i)) == (ssize_t)size;
+}
+
+int tg_shard_table_peek(const char *state_dir, uint64_t bot)
+{
+  char path[1024];
+  table_path(path, sizeof path, state_dir);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    return 0;
+  struct header header;
+  ssize_t n = read(fd, &header, sizeof header);
+  close(fd);
+  if (n != sizeof header || !is_current(&header) || header.bot != bot || header.total < 0)
+    return 0;
+  return header.total;
+}
+
+/* The highest epoch of the table that is there, whosever it is. */
+static uint64_t last_epoch(int fd)
+{
+  struct header header;
+  struct tg_shard_row row;
+  uint64_t epoch = 0;
+  if (pread(fd, &header, sizeof header, 0) != sizeof header || !is_current(&header))
+    return 0;
+  for (int i = 0; read_row(fd, &header, i, &row); i++)
+    epoch = row.session.epoch > epoch ? row.session.epoch : epoch;
+  return epoch;
+}
+
+static bool begin_empty(int fd, const char *path, int total, uint64_t identity, struct tg_error *error)
+{
+  size_t size = HEADER_SIZE + (size_t)total * ROW_SIZE;
+  struct header header = {.version = VERSION, .row_size = ROW_SIZE, .identity = identity, .total = total};
+  memcpy(header.magic, magic, sizeof magic);
+  /* Room is taken now: a full disk must not turn into a SIGBUS later. */
+  int code = ftruncate(fd, 0) == 0 ? posix_fallocate(fd, 0, (off_t)size) : errno;
+  if (code != 0)
+    return tg_fail(error, code == ENOSPC || code == EDQUOT ? "disk_full" : "disk",
+                   "%s cannot be made (%zu bytes): %s", path, size, strerror(code));
+  if (pwrite(fd, &header, sizeof header, 0) != sizeof header)
+    return tg_fail(error, "disk", "%s cannot be written: %s", path, strerror(errno));
+  return true;
+}
+
+/* A table of an earlier version has shorter rows. Its sessions go on: all is written
+ * anew, and takes the place of the old file whole. */
+static bool widen(int *fd, const char *path, const struct header *old, struct tg_error *error)
+{
+  char fresh[1100];
+  snprintf(fresh, sizeof fresh, "%s.new", path);
+  int to = open(fresh, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (to < 0)
+    return tg_fail(error, "disk", "%s cannot be made: %s", fresh, strerror(errno));
+  bool made = begin_empty(to, fresh, old->total, old->identity, error), ok = made;
+  struct header header = *old;
+  struct tg_shard_row row;
+  header.row_size = ROW_SIZE;
+  for (int i = 0; ok && i < old->total && read_row(*fd, old, i, &row); i++)
+    ok = pwrite(to, &row, sizeof row, place_of(&header, i)) == sizeof row;
+  ok = ok && pwrite(to, &header, sizeof header, 0) == sizeof header && rename(fresh, path) == 0;
+  if (!ok) {
+    if (made)
+      tg_fail(error, "disk", "%s cannot be written: %s", fresh, strerror(errno));
+    unlink(fresh);
+    close(to);
+    return false;
+  }
+  close(*fd);
+  *fd = to;
+  return true;
+}
+
+static struct tg_shard_table *map_table(int fd, const char *path, int total, struct tg_error *error)
+{
+  size_t size = HEADER_SIZE + (size_t)total * ROW_SIZE;
+  char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (memory == MAP_FAILED)
+    return tg_fail(error, "disk", "%s cannot be mapped: %s", path, strerror(errno)), NULL;
+  struct tg_shard_table *table = tg_calloc(1, sizeof *table);
+  *table = (struct tg_shard_table){.memory = memory, .size = size, .total = total};
+  return table;
+}
+
+struct tg_shard_table *tg_shard_table_open(const char *state_dir, int total, uint64_t identity,
+                                           struct tg_error *error)
+{
+  char path[1024];
+  table_path(path, sizeof path, state_dir);
+  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0)
+    return tg_fail(error, "disk", "%s cannot be opened: %s", path, strerror(errno)), NULL;
+
+  struct tg_shard_table *table = NULL;
+  struct header header = {0};
+  struct stat status;
+  uint64_t epoch = 0;
+  ssize_t n = pread(fd, &header, sizeof header, 0);
+  bool usable = n == sizeof header && is_current(&header) && header.identity == identity &&
+                header.total == total && fstat(fd, &status) == 0 &&
+                status.st_size >= place_of(&header, total);
+  if (!usable && n > 0)
+    tg_log(TG_INFO, TG_NO_SHARD, "the sessions in %s are of another token, intents or number of shards: "
+                                 "all shards identify", path);
+  if (!usable)
+    epoch = last_epoch(fd);
+  bool ready = !usable                        ? begin_empty(fd, path, total, identity, error)
+               : header.row_size != ROW_SIZE ? widen(&fd, path, &header, error)
+                                              : true;
+  if (ready)
+    table = map_table(fd, path, total, error);
+  close(fd);
+  if (table && !usable) {
+    for (int i = 0; i < total; i++) {
+      struct tg_shard_row *row = tg_shard_table_row(table, i);
+      atomic_store(&row->rtt, -1);
+      row->session.epoch = epoch; /* goes on: the bot knows the lower ones */
+    }
+  }
+  return table;
+}
+
+void tg_shard_table_set_bot(struct tg_shard_table *table, uint64_t bot)
+{
+  ((struct header *)table->memory)->bot = bot;
+}
+
+void tg_shard_table_clear_counters(struct tg_shard_table *table)
+{
+  for (int i = 0; i < table->total; i++) {
+    struct tg_shard_row *row = tg_shard_table_row(table, i);
+    _Atomic uint64_t *const counters[] = {
+        &row->received, &row->filtered, &row->delivered, &row->retried,    &row->dropped,    &row->dead,
+        &row->replayed, &row->gaps,     &row->resumes,   &row->reconnects, &row->identifies, &row->recovered};
+    for (size_t k = 0; k < sizeof counters / sizeof counters[0]; k++)
+      atomic_store(counters[k], 0);
+    for (int place = 0; place < TG_CLOSE_CODES; place++)
+      atomic_store(&row->closes[place], 0);
+  }
+}
+
+void tg_shard_table_close(struct tg_shard_table *table)
+{
+  if (!table)
+    return;
+  munmap(table->memory, table->size);
+  free(table);
+}
+
+int tg_shard_table_total(const struct tg_shard_table *table) { return table->total; }
+
+struct tg_shard_row *tg_shard_table_row(struct tg_shard_table *table, int shard_id)
+{
+  return (struct tg_shard_row *)(table->memory + HEADER_SIZE + (size_t)shard_id * ROW_SIZE);
+}
+
+bool tg_session_load(struct tg_shard_row *row, struct tg_session *session)
+{
+  for (int tries = 0; tries < 1000; tries++) {
+    uint32_t before = atomic_load(&row->session_guard);
+    snprintf(session->id, sizeof session->id, "%.*s%.*s", TG_SHORT_ID_MAX - 1, row->session.id,
+             (int)sizeof row->id_rest - 1, row->id_rest);
+    memcpy(session->resume_url, row->session.resume_url, sizeof session->resume_url);
+    session->epoch = row->session.epoch;
+    session->seen_at = row->session.seen_at;
+    atomic_thread_fence(memory_order_acquire);
+    if ((before & 1) == 0 && before == atomic_load(&row->session_guard)) {
+      session->resume_url[TG_RESUME_URL_MAX - 1] = '\0';
+      session->sequence = atomic_load(&row->durable_sequence);
+      return session->id[0] != '\0';
+    }
+  }
+  /* A guard that stays odd was left by a writer that was killed in the middle:
+   * the session cannot be trusted, its epoch can (it is written once, whole). */
+  session->id[0] = '\0';
+  session->sequence = 0;
+  return false;
+}
+
+void tg_session_store(struct tg_shard_row *row, const struct tg_session *session)
+{
+  uint32_t guard = atomic_load(&row->session_guard) | 1;
+  size_t length = strlen(session->id), first = length < TG_SHORT_ID_MAX ? length : TG_SHORT_ID_MAX - 1;
+  atomic_store(&row->session_guard, guard);
+  memset(row->session.id, 0, sizeof row->session.id);
+  memcpy(row->session.id, session->id, first);
+  memcpy(row->id_rest, session->id + first, length - first + 1);
+  memcpy(row->session.resume_url, session->resume_url, sizeof row->session.resume_url);
+  row->session.epoch = session->epoch;
+  row->session.sequence = session->sequence;
+  row->session.seen_at = session->seen_at;
+  atomic_store(&row->durable_sequence, session->sequence);
+  atomic_store(&row->session_guard, guard + 1);
+}
+
+void tg_session_forget(struct tg_shard_row *row)
+{
+  struct tg_session session;
+  tg_session_load(row, &session);
+  session.id[0] = session.resume_url[0] = '\0';
+  session.sequence = 0;
+  tg_session_store(row, &session);
+}

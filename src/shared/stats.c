@@ -1,0 +1,170 @@
+#include "shared/series.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+const char *const tg_lua_group_names[TG_LUA_GROUP_COUNT] = {
+#define X(name) #name,
+    TG_LUA_GROUPS(X)
+#undef X
+};
+
+const int tg_latency_limits[TG_LATENCY_COUNT] = {1,   2,    5,    10,   25,    50,    100,  250,
+                                                 500, 1000, 2500, 5000, 10000, 30000, 60000};
+
+static struct tg_stats the_own; /* mostly never touched, and so no memory */
+struct tg_stats *tg_stats_page = &the_own;
+struct tg_stats_type *tg_stats_types[TG_EVENT_TYPE_MAX];
+
+/* ---- the page ---- */
+
+static struct tg_stats *map(int fd, struct tg_error *error)
+{
+  void *memory = mmap(NULL, sizeof(struct tg_stats), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (memory == MAP_FAILED)
+    return tg_fail(error, "memory", "the statistics page cannot be mapped: %s", strerror(errno)), NULL;
+  return memory;
+}
+
+struct tg_stats *tg_stats_make(int *fd, struct tg_error *error)
+{
+  /* Its size is sealed, so that nothing a worker does can make reading it fatal. */
+  *fd = memfd_create("tidegate-stats", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (*fd < 0)
+    return tg_fail(error, "memory", "a statistics page cannot be made: %s", strerror(errno)), NULL;
+  struct tg_stats *stats = NULL;
+  if (ftruncate(*fd, sizeof *stats) != 0 || fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0)
+    tg_fail(error, "memory", "a statistics page cannot be made: %s", strerror(errno));
+  else
+    stats = map(*fd, error);
+  if (!stats) {
+    close(*fd);
+    *fd = -1;
+    return NULL;
+  }
+  tg_stats_clear_gauges(stats);
+  return stats;
+}
+
+void tg_stats_unmap(struct tg_stats *stats)
+{
+  if (stats)
+    munmap(stats, sizeof *stats);
+}
+
+bool tg_stats_attach(int fd, struct tg_error *error)
+{
+  struct stat status;
+  struct tg_stats *stats = NULL;
+  if (fstat(fd, &status) != 0 || status.st_size != sizeof *stats)
+    tg_fail(error, "memory", "file descriptor %d is no statistics page", fd);
+  else
+    stats = map(fd, error);
+  close(fd);
+  if (!stats)
+    return false;
+  tg_stats_clear_gauges(stats);
+  tg_stats_page = stats;
+  memset(tg_stats_types, 0, sizeof tg_stats_types);
+  return true;
+}
+
+/* ---- types ---- */
+
+/* The last byte to come is the first, so that a process that dies in the middle
+ * leaves a free place. */
+static void put_name(char *place, size_t size, const char *name)
+{
+  size_t length = strnlen(name, size - 1);
+  memcpy(place + 1, name + 1, length - 1);
+  place[length] = '\0';
+  atomic_thread_fence(memory_order_release);
+  place[0] = name[0];
+}
+
+static bool is_named(const char *place, size_t size, const char *name)
+{
+  size_t length = strnlen(name, size - 1);
+  return strncmp(place, name, length) == 0 && place[length] == '\0';
+}
+
+static int place_of(const char *name)
+{
+  for (int i = 0; i < TG_EVENT_TYPE_MAX - TG_EVENT_KNOWN_COUNT; i++) {
+    char *place = tg_stats_page->type_names[i];
+    if (!place[0])
+      put_name(place, TG_STATS_NAME_SIZE, name);
+    if (is_named(place, TG_STATS_NAME_SIZE, name))
+      return TG_EVENT_KNOWN_COUNT + i;
+  }
+  return TG_EVENT_OTHER;
+}
+
+struct tg_stats_type *tg_stats_find_type(uint16_t type)
+{
+  int place = type < TG_EVENT_KNOWN_COUNT ? type : place_of(tg_event_type_name(type));
+  return tg_stats_types[type] = &tg_stats_page->types[place];
+}
+
+const char *tg_stats_type_name(const struct tg_stats *stats, int place, char buffer[TG_STATS_NAME_SIZE])
+{
+  if (atomic_load_explicit(&stats->types[place].received, memory_order_relaxed) == 0 &&
+      atomic_load_explicit(&stats->types[place].delivered, memory_order_relaxed) == 0)
+    return NULL;
+  if (place < TG_EVENT_KNOWN_COUNT)
+    return tg_event_type_name((uint16_t)place);
+  memcpy(buffer, stats->type_names[place - TG_EVENT_KNOWN_COUNT], TG_STATS_NAME_SIZE);
+  buffer[TG_STATS_NAME_SIZE - 1] = '\0';
+  return buffer[0] ? buffer : NULL;
+}
+
+/* ---- the rest ---- */
+
+void tg_stats_latency(int64_t ms)
+{
+  int bucket = 0;
+  ms = ms > 0 ? ms : 0;
+  while (bucket < TG_LATENCY_COUNT && ms > tg_latency_limits[bucket])
+    bucket++;
+  tg_count(&tg_stats_page->latency.counts[bucket]);
+  tg_count_by(&tg_stats_page->latency.milliseconds, (uint64_t)ms);
+}
+
+struct tg_stats_handler *tg_stats_handler(const char *url)
+{
+  struct tg_stats_handler *handlers = tg_stats_page->handlers, *last = &handlers[TG_STATS_HANDLERS - 1];
+  for (struct tg_stats_handler *handler = handlers; handler < last; handler++) {
+    if (!handler->url[0])
+      put_name(handler->url, TG_STATS_URL_SIZE, url);
+    if (is_named(handler->url, TG_STATS_URL_SIZE, url))
+      return handler;
+  }
+  if (!last->url[0])
+    put_name(last->url, TG_STATS_URL_SIZE, "others");
+  return last;
+}
+
+void tg_stats_clear_gauges(struct tg_stats *stats)
+{
+  for (int i = 0; i < TG_STATS_HANDLERS; i++) {
+    struct tg_stats_handler *handler = &stats->handlers[i];
+    if (!handler->url[0])
+      break;
+    atomic_store(&handler->users, 0);
+    atomic_store(&handler->down, 0);
+    atomic_store(&handler->in_flight, 0);
+    atomic_store(&handler->since, 0);
+  }
+  atomic_store(&stats->lua_memory, 0);
+  atomic_store(&stats->lua_off, 0);
+  atomic_store(&stats->lua_waiting, 0);
+  atomic_store(&stats->lua_switched_off, 0);
+  atomic_store(&stats->alive_at, 0);
+  atomic_store(&stats->log_bytes, -1);
+  atomic_store(&stats->memory_bytes, 0);
+  tg_series_begin(stats);
+}
