@@ -37,8 +37,10 @@ struct tg_fake {
   struct tg_fake_limits *limits;
   struct tg_fake_journal *journal;
   struct tg_fake_faults *faults;
+  const struct tg_fake_points *points;   /* gateway/points.h */
   struct tg_fake_emitter *emitter;
   struct tg_fake_bulk *bulk;
+  const struct tg_fake_feeding *feeding; /* gateway/feeding.h */
   struct tg_fake_interactions *interactions;
   unsigned next_conn_id;
 };

@@ -7,6 +7,7 @@
 #include "fake_discord/emit/interactions.h"
 #include "fake_discord/fake.h"
 #include "fake_discord/faults/faults.h"
+#include "fake_discord/gateway/feeding.h"
 #include "fake_discord/gateway/identify.h"
 #include "fake_discord/rest.h"
 #include "fake_discord/wire/certificates.h"
@@ -95,15 +96,20 @@ static void announce(const struct tg_fake *fake)
   fflush(stdout);
 }
 
+static const struct tg_fake_feeding feeding = {
+    .kick = tg_fake_emit_kick, .run = tg_fake_pump_run, .hold = tg_fake_pump_hold, .end = tg_fake_pump_free};
+
 static void make_parts(struct tg_fake *fake)
 {
   fake->guilds = tg_fake_guilds_new(fake, fake->options->guilds);
   fake->limits = tg_fake_limits_new();
   fake->journal = tg_fake_journal_new();
   fake->faults = tg_fake_faults_new();
+  fake->points = &tg_fake_fault_points;
   fake->interactions = tg_fake_interactions_new();
   fake->emitter = tg_fake_emitter_new(fake);
   fake->bulk = tg_fake_bulk_new(fake);
+  fake->feeding = &feeding;
 }
 
 static void free_parts(struct tg_fake *fake)

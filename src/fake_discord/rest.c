@@ -1,9 +1,9 @@
 #include "fake_discord/rest.h"
 
 #include "fake_discord/emit/interactions.h"
-#include "fake_discord/faults/faults.h"
 #include "fake_discord/gateway/conn.h"
 #include "fake_discord/gateway/identify.h"
+#include "fake_discord/gateway/points.h"
 #include "fake_discord/world/journal.h"
 #include "fake_discord/world/payloads.h"
 
@@ -152,11 +152,11 @@ static void upgrade_delayed(void *ctx)
 void tg_fake_rest(struct tg_fake *fake, struct tg_fake_http *http, const struct tg_fake_request *request)
 {
   if (strncmp(request->path, base, sizeof base - 1) != 0) {
-    if (tg_fake_fault_http(fake, http, request, true, upgrade_delayed) == TG_FAKE_GO_ON)
+    if (fake->points->http(fake, http, request, true, upgrade_delayed) == TG_FAKE_GO_ON)
       tg_fake_conn_upgrade(fake, http, request);
     return;
   }
   fake->journal->counters.rest_requests++;
-  if (tg_fake_fault_http(fake, http, request, false, answer_delayed) == TG_FAKE_GO_ON)
+  if (fake->points->http(fake, http, request, false, answer_delayed) == TG_FAKE_GO_ON)
     answer(fake, http, request, request->path + sizeof base - 1);
 }

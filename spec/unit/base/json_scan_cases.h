@@ -113,7 +113,7 @@ static void finds_keys(void **state)
   static const char text[] =
       " { \"a\" : {\"id\":\"1\"} , \"id\":\"42\",\"id\":\"43\", \"i\":[1, \"two\" ,{\"id\":3}],\"z\":null}";
   const char *end = text + sizeof text - 1;
-  struct tg_span value;
+  struct tg_span value = {0};
   uint64_t number;
   assert_true(tg_json_find(text, end, "id", &value));
   assert_true(tg_json_uint(value, &number));

@@ -56,7 +56,7 @@ static void reply(struct tg_fake_http *http, const json_t *request)
   tg_buf_free(&headers);
 }
 
-enum tg_fake_outcome tg_fake_fault_http(struct tg_fake *fake, struct tg_fake_http *http,
+static enum tg_fake_outcome at_http(struct tg_fake *fake, struct tg_fake_http *http,
                                         const struct tg_fake_request *request, bool upgrade,
                                         void (*go_on)(void *http))
 {
@@ -90,7 +90,7 @@ static void hello_delayed(void *ctx)
   tg_fake_conn_hello(ctx);
 }
 
-enum tg_fake_outcome tg_fake_fault_hello(struct tg_fake_conn *conn)
+static enum tg_fake_outcome at_hello(struct tg_fake_conn *conn)
 {
   json_t *fault = tg_fake_fault_take(conn->fake, TG_FAKE_AT_hello, -1, NULL);
   if (!fault)
@@ -112,7 +112,7 @@ static void identify_delayed(void *ctx)
   tg_fake_identify_finish(conn, conn->pending_identify);
 }
 
-enum tg_fake_outcome tg_fake_fault_identify(struct tg_fake_conn *conn,
+static enum tg_fake_outcome at_identify(struct tg_fake_conn *conn,
                                             const struct tg_fake_identify *identify)
 {
   json_t *fault = tg_fake_fault_take(conn->fake, TG_FAKE_AT_identify, identify->shard_id, NULL);
@@ -149,7 +149,7 @@ static void resumed_delayed(void *ctx)
   tg_fake_event_unref(event);
 }
 
-enum tg_fake_outcome tg_fake_fault_resume(struct tg_fake_conn *conn, const char *session_id, uint64_t seq)
+static enum tg_fake_outcome at_resume(struct tg_fake_conn *conn, const char *session_id, uint64_t seq)
 {
   json_t *fault = tg_fake_fault_take(conn->fake, TG_FAKE_AT_resume, conn->shard_id, NULL);
   if (!fault)
@@ -171,7 +171,7 @@ enum tg_fake_outcome tg_fake_fault_resume(struct tg_fake_conn *conn, const char 
 
 /* ---- heartbeat ---- */
 
-bool tg_fake_fault_beat(struct tg_fake_conn *conn)
+static bool at_beat(struct tg_fake_conn *conn)
 {
   json_t *fault = tg_fake_fault_take(conn->fake, TG_FAKE_AT_heartbeat, conn->shard_id, NULL);
   if (fault) {
@@ -184,3 +184,12 @@ bool tg_fake_fault_beat(struct tg_fake_conn *conn)
   conn->withhold_acks -= conn->withhold_acks > 0;
   return false;
 }
+
+const struct tg_fake_points tg_fake_fault_points = {
+    .accept = tg_fake_fault_accept,
+    .http = at_http,
+    .hello = at_hello,
+    .identify = at_identify,
+    .resume = at_resume,
+    .beat = at_beat,
+};

@@ -1,8 +1,7 @@
 #include "fake_discord/gateway/conn.h"
 
 #include "base/utf8.h"
-#include "fake_discord/emit/bulk.h"
-#include "fake_discord/emit/emit.h"
+#include "fake_discord/gateway/feeding.h"
 #include "fake_discord/gateway/session.h"
 #include "fake_discord/wire/timer.h"
 #include "fake_discord/world/journal.h"
@@ -38,7 +37,7 @@ void tg_fake_conn_send(struct tg_fake_conn *conn, const char *text, size_t lengt
   if (conn->state >= TG_FAKE_CLOSING)
     return;
   if (conn->pump)
-    tg_fake_pump_hold(conn->pump, text, length);
+    conn->fake->feeding->hold(conn->pump, text, length);
   else
     tg_fake_wire_message(conn, text, length);
 }
@@ -247,7 +246,7 @@ static void on_data(void *ctx, const char *bytes, size_t length)
     else if (what == TG_FAKE_READ_WRONG)
       on_wrong_frame(conn, &frame);
     else
-      tg_fake_conn_receive(conn, &frame);
+      conn->receive(conn, &frame);
     if (conn->state == TG_FAKE_GONE || conn->peer_closed)
       return;
   }
@@ -269,10 +268,10 @@ static void on_drain(void *ctx)
     return;
   }
   if (conn->pump)
-    tg_fake_pump_run(conn->pump);
+    conn->fake->feeding->run(conn->pump);
   if (conn->session)
     tg_fake_session_pump(conn->session);
-  tg_fake_emit_kick(conn->fake);
+  conn->fake->feeding->kick(conn->fake);
 }
 
 /* ---- the beginning ---- */
@@ -281,11 +280,13 @@ static const struct tg_stream_callbacks callbacks = {
     .on_data = on_data, .on_end = on_end, .on_drain = on_drain};
 
 struct tg_fake_conn *tg_fake_conn_new(struct tg_fake *fake, struct tg_fake_http *http, const char *host,
-                                      int version, enum tg_compression compression, const char *head)
+                                      int version, enum tg_compression compression, const char *head,
+                                      tg_fake_receive *receive)
 {
   struct tg_fake_conn *conn = tg_calloc(1, sizeof *conn);
   conn->fake = fake;
   conn->http = http;
+  conn->receive = receive;
   conn->id = ++fake->next_conn_id;
   conn->shard_id = conn->total = -1;
   conn->opened_at = tg_fake_at(fake);

@@ -3,7 +3,6 @@
 /* A gateway connection: a client's WebSocket from the upgrade to its end. It
  * may carry a session (session.h), which outlives it. */
 
-#include "config/config.h"
 #include "fake_discord/wire/compress.h"
 #include "fake_discord/wire/http.h"
 #include "fake_discord/wire/websocket.h"
@@ -11,6 +10,7 @@
 
 #include <jansson.h>
 
+struct tg_fake_conn;
 struct tg_fake_session;
 struct tg_fake_identify;
 
@@ -26,11 +26,14 @@ enum tg_fake_state {
 
 enum { TG_FAKE_BEATS_KEPT = 32, TG_FAKE_PRESENCES_KEPT = 64 };
 
+typedef void tg_fake_receive(struct tg_fake_conn *conn, const struct tg_fake_frame *frame);
+
 struct tg_fake_conn {
   LIST_ENTRY(tg_fake_conn) link;
   struct tg_fake *fake;
   struct tg_fake_http *http; /* carries it */
   struct tg_stream *stream;
+  tg_fake_receive *receive;
   unsigned id;
   enum tg_fake_state state;
   tg_ms opened_at;
@@ -90,9 +93,10 @@ struct tg_fake_conn {
 void tg_fake_conn_upgrade(struct tg_fake *fake, struct tg_fake_http *http,
                           const struct tg_fake_request *request);
 
-/* Answers with `head` and takes the HTTP connection over. */
+/* Answers with `head` and takes the HTTP connection over. Whole messages of the client go to `receive`. */
 struct tg_fake_conn *tg_fake_conn_new(struct tg_fake *fake, struct tg_fake_http *http, const char *host,
-                                      int version, enum tg_compression compression, const char *head);
+                                      int version, enum tg_compression compression, const char *head,
+                                      tg_fake_receive *receive);
 
 /* One gateway message: {"op":...,"d":...} as JSON text. */
 void tg_fake_conn_send(struct tg_fake_conn *conn, const char *text, size_t length);
@@ -108,7 +112,7 @@ void tg_fake_conn_close(struct tg_fake_conn *conn, int code, const char *reason)
 void tg_fake_conn_drop(struct tg_fake_conn *conn, enum tg_stream_close how);
 
 /* A whole message of the client, judged and done. */
-void tg_fake_conn_receive(struct tg_fake_conn *conn, const struct tg_fake_frame *frame);
+tg_fake_receive tg_fake_conn_receive;
 
 /* The interval starts anew: a heartbeat came, or HELLO went. */
 void tg_fake_conn_expect_beat(struct tg_fake_conn *conn);

@@ -1,7 +1,7 @@
 #include "fake_discord/gateway/identify.h"
 
 #include "base/buf.h"
-#include "fake_discord/faults/faults.h"
+#include "fake_discord/gateway/points.h"
 #include "fake_discord/world/guilds.h"
 #include "fake_discord/world/journal.h"
 #include "proto/intents.h"
@@ -243,7 +243,7 @@ void tg_fake_identify(struct tg_fake_conn *conn, const json_t *d)
     conn->shard_id = identify.shard_id;
     conn->total = identify.total;
     conn->state = TG_FAKE_IDENTIFYING;
-    if (tg_fake_fault_identify(conn, &identify) == TG_FAKE_GO_ON)
+    if (conn->fake->points->identify(conn, &identify) == TG_FAKE_GO_ON)
       tg_fake_identify_finish(conn, &identify);
     return;
   }

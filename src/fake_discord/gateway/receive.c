@@ -1,8 +1,8 @@
 #include "fake_discord/gateway/conn.h"
 
-#include "fake_discord/faults/faults.h"
 #include "fake_discord/gateway/commands.h"
 #include "fake_discord/gateway/identify.h"
+#include "fake_discord/gateway/points.h"
 #include "fake_discord/gateway/session.h"
 #include "fake_discord/world/journal.h"
 #include "proto/payload.h"
@@ -44,7 +44,7 @@ static void acknowledge(struct tg_fake_conn *conn, json_int_t d)
   conn->beats.count++;
   conn->fake->journal->counters.heartbeats++;
   tg_fake_conn_expect_beat(conn);
-  if (!tg_fake_fault_beat(conn))
+  if (!conn->fake->points->beat(conn))
     return;
   conn->beats.last[place].acked = true;
   conn->beats.acked++;

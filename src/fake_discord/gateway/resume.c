@@ -1,7 +1,7 @@
 #include "fake_discord/gateway/identify.h"
 
-#include "fake_discord/emit/emit.h"
-#include "fake_discord/faults/faults.h"
+#include "fake_discord/gateway/feeding.h"
+#include "fake_discord/gateway/points.h"
 #include "fake_discord/wire/timer.h"
 #include "fake_discord/world/journal.h"
 #include "fake_discord/world/payloads.h"
@@ -93,7 +93,7 @@ void tg_fake_resume(struct tg_fake_conn *conn, const json_t *d)
     conn->total = session->identify.total;
     conn->state = TG_FAKE_RESUMING;
     judge_host(conn, session);
-    if (tg_fake_fault_resume(conn, session_id, (uint64_t)seq) == TG_FAKE_GO_ON)
+    if (conn->fake->points->resume(conn, session_id, (uint64_t)seq) == TG_FAKE_GO_ON)
       tg_fake_resume_finish(conn, session_id, (uint64_t)seq, true);
   }
 }
@@ -119,5 +119,5 @@ void tg_fake_resume_finish(struct tg_fake_conn *conn, const char *session_id, ui
     tg_fake_session_append(session, event);
     tg_fake_event_unref(event);
   }
-  tg_fake_emit_kick(conn->fake);
+  conn->fake->feeding->kick(conn->fake);
 }

@@ -1,9 +1,8 @@
 #include "fake_discord/gateway/session.h"
 
 #include "base/buf.h"
-#include "fake_discord/emit/bulk.h"
-#include "fake_discord/emit/emit.h"
 #include "fake_discord/gateway/conn.h"
+#include "fake_discord/gateway/feeding.h"
 #include "fake_discord/wire/timer.h"
 #include "fake_discord/world/guilds.h"
 #include "fake_discord/world/journal.h"
@@ -258,7 +257,7 @@ struct tg_fake_session *tg_fake_session_new(struct tg_fake_conn *conn,
   tg_fake_routes_add(fake, session);
   tg_fake_session_attach(session, conn, 1);
   append_ready(session);
-  tg_fake_emit_kick(fake);
+  fake->feeding->kick(fake);
   return session;
 }
 
@@ -311,7 +310,7 @@ static void leave_conn(struct tg_fake_session *session)
   conn->known = session->written;
   if (conn->state == TG_FAKE_READY)
     conn->state = TG_FAKE_UNIDENTIFIED;
-  tg_fake_pump_free(conn);
+  conn->fake->feeding->end(conn);
 }
 
 static void on_expired(void *ctx)
@@ -327,7 +326,7 @@ void tg_fake_session_detach(struct tg_fake_session *session)
   trim(session);
   tg_fake_after(session->fake, &session->expiry, session->fake->settings.session_timeout, on_expired,
                 session);
-  tg_fake_emit_kick(session->fake);
+  session->fake->feeding->kick(session->fake);
 }
 
 void tg_fake_session_kill(struct tg_fake_session *session, const char *why)
@@ -345,7 +344,7 @@ void tg_fake_session_kill(struct tg_fake_session *session, const char *why)
     drop_oldest(session);
   free(session->entries);
   tg_fake_bury(fake, session);
-  tg_fake_emit_kick(fake);
+  fake->feeding->kick(fake);
 }
 
 json_t *tg_fake_session_to_json(const struct tg_fake_session *session)

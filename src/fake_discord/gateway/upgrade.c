@@ -1,6 +1,6 @@
 #include "fake_discord/gateway/conn.h"
 
-#include "fake_discord/faults/faults.h"
+#include "fake_discord/gateway/points.h"
 #include "fake_discord/world/journal.h"
 
 #include <openssl/evp.h>
@@ -98,14 +98,15 @@ void tg_fake_conn_upgrade(struct tg_fake *fake, struct tg_fake_http *http,
   record_handshake(fake, request, 101);
   const char *host = tg_fake_request_header(request, "Host");
   struct tg_fake_conn *conn =
-      tg_fake_conn_new(fake, http, host ? host : "", query.version, query.compression, head);
+      tg_fake_conn_new(fake, http, host ? host : "", query.version, query.compression, head,
+                       tg_fake_conn_receive);
   if (query.problem && strcmp(fake->settings.bad_query, "4002") == 0) {
     tg_fake_violation(fake, conn, "query", "4002", "%s", query.problem);
     tg_fake_conn_close(conn, 4002, query.problem);
   } else if (query.version != 10 && strcmp(fake->settings.bad_version, "upgrade") == 0) {
     tg_fake_violation(fake, conn, "version", "4012", "v is not 10");
     tg_fake_conn_close(conn, 4012, "Invalid API version.");
-  } else if (tg_fake_fault_hello(conn) == TG_FAKE_GO_ON) {
+  } else if (fake->points->hello(conn) == TG_FAKE_GO_ON) {
     tg_fake_conn_hello(conn);
   }
 }

@@ -1,6 +1,6 @@
 #include "fake_discord/wire/http.h"
 
-#include "fake_discord/faults/faults.h"
+#include "fake_discord/gateway/points.h"
 #include "fake_discord/wire/timer.h"
 #include "fake_discord/world/journal.h"
 
@@ -216,7 +216,7 @@ static void accept_one(struct tg_fake_listener *listener, int fd)
   struct tg_fake *fake = listener->fake;
   if (listener == fake->gateway_listener) {
     fake->journal->counters.accepted++;
-    if (tg_fake_fault_accept(fake, fd))
+    if (fake->points->accept(fake, fd))
       return;
   }
   struct tg_fake_http *http = tg_calloc(1, sizeof *http);
