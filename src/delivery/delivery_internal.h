@@ -187,6 +187,12 @@ struct tg_delivery {
   bool source_done;   /* one of them may be empty */
   bool syncing, unsynced;
   tg_ms flush_retry_at, log_alarmed_at, synced_at; /* uv_now() */
+  bool log_refuses;       /* events wait in memory alone: backlog_write.c */
+  bool disk_is_full;      /* ... for want of room ... */
+  bool disk_is_taken;     /* ... which others take as soon as it is given back */
+  tg_ms log_retry_at;     /* uv_now() */
+  uint64_t written_again; /* events, of these */
+  uv_timer_t log_retry;   /* has the loop turn then */
 
   struct tg_lane *fullest; /* as of the last look */
   int drops_until_look, drops_until_unload;

@@ -271,9 +271,9 @@ static bool write_pending(struct tg_event_log *log, struct tg_error *error)
   return true;
 }
 
-bool tg_event_log_unflushed(const struct tg_event_log *log)
+size_t tg_event_log_unflushed(const struct tg_event_log *log)
 {
-  return log->pending.length > 0;
+  return log->pending.length;
 }
 
 bool tg_event_log_flush(struct tg_event_log *log, struct tg_error *error)

@@ -99,7 +99,7 @@ struct tg_event_log_options {
 
 /* Locks, recovers and, in TG_LOG_WRITE, begins a new segment: a directory that
  * cannot be written is refused here. Error codes: "locked" (the message says
- * by whom), "missing" (TG_LOG_DRAIN), "disk_full", "disk". */
+ * by whom), "missing" (TG_LOG_DRAIN), "disk_full", "file_size", "disk". */
 struct tg_event_log *tg_event_log_open(const struct tg_event_log_options *options, struct tg_error *error);
 
 /* What was not flushed is lost. NULL is fine. */
@@ -138,8 +138,9 @@ struct tg_log_event {
 };
 
 /* Puts the record into this turn's buffer and at the end of its shard's list.
- * May drop older records (on_gap) to make room. 0: it is not in the log, and
- * the caller keeps it in memory. Codes: "disk_full", "disk", "too_large". */
+ * May drop older records (on_gap) to stay within disk_bytes. 0: it is not in the
+ * log, and the caller keeps it in memory. Codes: "disk_full"; "file_size", the
+ * process may not make so large a file; "disk"; "too_large". */
 tg_log_position tg_event_log_append(struct tg_event_log *log, const struct tg_log_event *event,
                                     struct tg_error *error);
 
@@ -148,8 +149,8 @@ tg_log_position tg_event_log_append(struct tg_event_log *log, const struct tg_lo
  * the next flush tries again. */
 bool tg_event_log_flush(struct tg_event_log *log, struct tg_error *error);
 
-/* Whether there is something to flush. */
-bool tg_event_log_unflushed(const struct tg_event_log *log);
+/* How many bytes there are to flush. */
+size_t tg_event_log_unflushed(const struct tg_event_log *log);
 
 /* The highest (epoch, sequence) of the shard that is in the log, delivered or
  * not. False: not one. After open: what is replayed up to here is durable. */
@@ -239,9 +240,10 @@ uint64_t tg_event_log_expire(struct tg_event_log *log, tg_ms now);
 
 /* Drops the oldest segment's records, with gap reports, and gives its room
  * back; TG_LOG_KEEP ones stay as long as there are others. The log does so
- * itself when disk_bytes is reached. False: there is nothing but the segment
- * that is being written. */
-bool tg_event_log_drop_oldest(struct tg_event_log *log);
+ * itself when disk_bytes is reached (TG_LOSS_OVERFLOW), but not for a disk that
+ * is full: the caller may have room elsewhere. False: there is nothing but the
+ * segment that is being written. */
+bool tg_event_log_drop_oldest(struct tg_event_log *log, enum tg_log_loss reason);
 
 /* If with `size` bytes more the next segment is due, and does not fit into
  * disk_bytes, now is the time to drop something by choice: the number of the

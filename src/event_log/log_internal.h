@@ -20,7 +20,7 @@ enum {
   TG_LOG_SEGMENT_MIN = 64 << 10,
   TG_LOG_BUFFER_KEPT = 1 << 20,
   TG_LOG_WINDOWS = 16,
-  TG_LOG_RETRY = 1000, /* after a failure to make a segment */
+  TG_LOG_RETRY = 1000, /* after a failure to make a segment that is not needed yet */
   TG_LOG_DROPS_LOGGED = 60000,
 };
 #define TG_NO_PLACE UINT32_MAX
@@ -71,10 +71,9 @@ struct tg_event_log {
   uint32_t highest;                /* number that has been in use */
   struct tg_buf pending;           /* goes to current->end with the next flush */
   struct tg_log_shard *touched;
-  tg_ms retry_at;          /* tg_now(): not before this a segment is tried again */
-  struct tg_error refusal; /* why that failed */
-  uint64_t dropped;        /* not yet in the program's log */
-  tg_ms drops_logged_at;   /* tg_now(): again from then on */
+  tg_ms retry_at;        /* tg_now(): not before this one is made ahead of its time */
+  uint64_t dropped;      /* not yet in the program's log */
+  tg_ms drops_logged_at; /* tg_now(): again from then on */
 
   struct tg_log_shard **shards; /* in order of arrival */
   int shard_count, shard_capacity;

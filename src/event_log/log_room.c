@@ -193,9 +193,10 @@ static bool drop_oldest(struct tg_event_log *log, enum tg_log_loss reason)
   return true;
 }
 
-bool tg_event_log_drop_oldest(struct tg_event_log *log)
+bool tg_event_log_drop_oldest(struct tg_event_log *log, enum tg_log_loss reason)
 {
-  return drop_oldest(log, TG_LOSS_OVERFLOW);
+  log->retry_at = 0;
+  return drop_oldest(log, reason);
 }
 
 void tg_event_log_reclaim(struct tg_event_log *log)
@@ -272,14 +273,11 @@ static struct tg_log_segment *make_segment(struct tg_event_log *log, uint64_t ne
         tg_segments_create(&log->segments, ++log->highest, (uint32_t)size, &problem);
     if (segment)
       return segment;
-    if (strcmp(problem.code, "disk_full") != 0)
+    bool is_too_large = strcmp(problem.code, "disk_full") == 0 || strcmp(problem.code, "file_size") == 0;
+    if (!is_too_large || size == least)
       break;
-    if (size > least)
-      size = size / 4 > least ? size / 4 / 4096 * 4096 : least;
-    else if (!drop_oldest(log, TG_LOSS_DISK_FULL))
-      break;
+    size = size / 4 > least ? size / 4 / 4096 * 4096 : least;
   }
-  log->refusal = problem;
   log->retry_at = tg_now() + TG_LOG_RETRY;
   if (error)
     *error = problem;
@@ -303,14 +301,8 @@ bool tg_log_next_segment(struct tg_event_log *log, uint64_t size, struct tg_erro
     tg_segments_remove(&log->segments, next);
     next = NULL;
   }
-  if (!next) {
-    if (tg_now() < log->retry_at) {
-      if (error)
-        *error = log->refusal;
-      return false;
-    }
+  if (!next)
     next = make_segment(log, need, error);
-  }
   if (!next)
     return false;
   struct tg_log_segment *full = log->current;
@@ -333,7 +325,8 @@ void tg_event_log_shrink(struct tg_event_log *log)
 {
   struct tg_error error = {0};
   bool has_large = is_large(log, log->current) || is_large(log, log->prepared);
-  if (log->mode != TG_LOG_WRITE || log->events > 0 || log->pending.length > 0 || !has_large)
+  if (log->mode != TG_LOG_WRITE || log->events > 0 || log->pending.length > 0 || !has_large ||
+      tg_now() < log->retry_at)
     return;
   if (is_large(log, log->prepared)) {
     tg_segments_remove(&log->segments, log->prepared);

@@ -25,10 +25,16 @@ static bool fail(const struct tg_log_segments *segments, uint32_t number, const 
 {
   char name[NAME_SIZE];
   make_name(name, number);
-  bool full = code == ENOSPC || code == EDQUOT;
-  return tg_fail(error, full ? "disk_full" : "disk", "%s/%s cannot be %s: %s%s", segments->directory, name,
-                 verb, strerror(code),
-                 full ? ". Give the state directory more room, or lower queue.disk_bytes" : "");
+  const char *kind = "disk", *advice = "";
+  if (code == ENOSPC || code == EDQUOT) {
+    kind = "disk_full";
+    advice = ". Give the state directory more room, or lower queue.disk_bytes";
+  } else if (code == EFBIG) {
+    kind = "file_size";
+    advice = ". Raise the process' limit on the size of files (LimitFSIZE of a service, ulimit -f)";
+  }
+  return tg_fail(error, kind, "%s/%s cannot be %s: %s%s", segments->directory, name, verb, strerror(code),
+                 advice);
 }
 
 /* The last number is never used, so that there is always a next one. */

@@ -38,7 +38,7 @@ void tg_segments_free(struct tg_log_segments *segments);
 struct tg_log_segment *tg_segments_find(const struct tg_log_segments *segments, uint32_t number);
 
 /* Makes a segment, empty and with all its room taken. NULL: not possible
- * (code "disk_full" or "disk"), and no file is left behind. */
+ * (code "disk_full", "file_size" or "disk"), and no file is left behind. */
 struct tg_log_segment *tg_segments_create(struct tg_log_segments *segments, uint32_t number, uint32_t size,
                                           struct tg_error *error);
 

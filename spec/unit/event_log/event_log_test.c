@@ -339,13 +339,13 @@ static void a_gap_is_reported_for_each_epoch(void **state)
   while (count_segments(test) < 2)
     put(test, 1, 1);
   flush(test);
-  assert_true(tg_event_log_drop_oldest(test->log));
+  assert_true(tg_event_log_drop_oldest(test->log, TG_LOSS_OVERFLOW));
   assert_int_equal(test->gap_count, 3);
   expect_gap(&test->gaps[0], 0, 1, 11, 15, 5, TG_LOSS_OVERFLOW);
   expect_gap(&test->gaps[1], 0, 2, 1, 3, 3, TG_LOSS_OVERFLOW);
   assert_int_equal(test->gaps[0].before, 0);
   assert_int_equal(test->gaps[2].shard_id, 1);
-  assert_false(tg_event_log_drop_oldest(test->log)); /* only the one being written is left */
+  assert_false(tg_event_log_drop_oldest(test->log, TG_LOSS_OVERFLOW)); /* only the one being written is left */
   log_reopen(test);
   assert_int_equal(test->gap_count, 3); /* again, as far as the cursor knows it */
   assert_int_equal(test->gaps[0].shard_id, 1);
@@ -413,7 +413,7 @@ static void what_is_too_old_goes(void **state)
   assert_int_equal(tg_event_log_expire(test->log, INT64_MAX), 0);
 }
 
-static void a_full_disk_takes_the_oldest_first(void **state)
+static void a_full_disk_refuses_and_keeps_what_it_has(void **state)
 {
   struct log_test *test = *state;
   log_open(test);
@@ -431,11 +431,14 @@ static void a_full_disk_takes_the_oldest_first(void **state)
     ;
   assert_string_equal(error.code, "disk_full");
   assert_non_null(strstr(error.message, "queue.disk_bytes"));
-  assert_true(test->gap_count >= 1);
+  assert_int_equal(test->gap_count, 0);
+  assert_int_equal(first_of(test, 0), before);
+  flush(test); /* what was appended before is safe */
+  assert_true(tg_event_log_drop_oldest(test->log, TG_LOSS_DISK_FULL)); /* the caller sees no other way */
+  assert_int_equal(test->gap_count, 1);
   assert_int_equal(test->gaps[0].reason, TG_LOSS_DISK_FULL);
   assert_int_equal(test->gaps[0].from, 1);
   assert_true(first_of(test, 0) > before);
-  flush(test); /* what was appended before is safe */
   largest_file = 0;
   log_reopen(test);
   struct tg_log_entry entry = {0};
@@ -570,7 +573,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(a_gap_begins_where_the_log_does, begin, log_end),
       cmocka_unit_test_setup_teardown(a_policy_drops_single_records, begin, log_end),
       cmocka_unit_test_setup_teardown(what_is_too_old_goes, begin, log_end),
-      cmocka_unit_test_setup_teardown(a_full_disk_takes_the_oldest_first, begin, log_end),
+      cmocka_unit_test_setup_teardown(a_full_disk_refuses_and_keeps_what_it_has, begin, log_end),
       cmocka_unit_test_setup_teardown(a_failed_write_is_tried_again, begin, log_end),
       cmocka_unit_test_setup_teardown(a_directory_that_cannot_be_used_is_refused, begin, log_end),
       cmocka_unit_test_setup_teardown(one_writer_at_a_time, begin, log_end),

@@ -12,7 +12,6 @@
 enum {
   LOCK_PATIENCE = 3000, /* ms for a process that is ending, or tidying up */
   LOCK_STEP = 20,
-  FLUSH_RETRY = 1000,
   SYNC_INTERVAL = 1000,
 };
 
@@ -186,46 +185,6 @@ void tg_backlog_tend(struct tg_delivery *delivery)
   tg_backlog_take_gaps(delivery);
 }
 
-/* --- writing ------------------------------------------------------------------------ */
-
-static void refused(struct tg_delivery *delivery, const struct tg_error *error)
-{
-  tg_ms now = tg_delivery_now(delivery);
-  if (delivery->log_alarmed_at != 0 && now - delivery->log_alarmed_at < TG_REPORT_INTERVAL)
-    return;
-  delivery->log_alarmed_at = now ? now : 1;
-  tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_TEXT(REASON, error->message)),
-              "the log cannot be written: events are kept in memory alone (queue.memory_bytes) until it can, "
-              "and would be lost if this process ended");
-}
-
-static void accepted(struct tg_delivery *delivery)
-{
-  if (delivery->log_alarmed_at == 0)
-    return;
-  delivery->log_alarmed_at = 0;
-  tg_log(TG_INFO, TG_NO_SHARD, "the log is written again");
-}
-
-tg_log_position tg_backlog_append(struct tg_delivery *delivery, int shard_id, const struct tg_item *item)
-{
-  struct tg_log_event event = {
-      .shard_id = shard_id,
-      .epoch = item->epoch,
-      .sequence = item->sequence,
-      .at = tg_delivery_now(delivery) + tg_steady_ahead(),
-      .kind = item->marker ? TG_LOG_MARKER : TG_LOG_EVENT,
-      .flags = item->keep ? TG_LOG_KEEP : 0,
-      .parts = item->parts,
-      .part_count = 3,
-  };
-  struct tg_error error = {0};
-  tg_log_position position = tg_event_log_append(delivery->own->log, &event, &error);
-  if (__builtin_expect(position == 0, 0))
-    refused(delivery, &error);
-  return position;
-}
-
 uint64_t tg_backlog_last(const struct tg_delivery *delivery, int shard_id, uint64_t epoch, uint64_t settled)
 {
   for (const struct tg_source *source = delivery->sources; source; source = source->next) {
@@ -254,7 +213,7 @@ static void on_synced(void *ctx, bool ok, tg_log_position through, const struct 
   (void)through;
   delivery->syncing = false;
   if (!ok)
-    refused(delivery, error);
+    tg_backlog_alarm(delivery, error);
   while (delivery->synced) {
     struct tg_lane *lane = delivery->synced;
     delivery->synced = lane->next_synced;
@@ -286,31 +245,6 @@ static void sync_touched(struct tg_delivery *delivery)
   tg_event_log_sync(delivery->own->log, delivery->loop, on_synced, delivery);
 }
 
-static bool flush(struct tg_delivery *delivery, bool at_once)
-{
-  struct tg_event_log *log = delivery->own->log;
-  struct tg_error error = {0};
-  if (!tg_event_log_unflushed(log))
-    return true;
-  if (!at_once && tg_delivery_now(delivery) < delivery->flush_retry_at)
-    return false;
-  bool done = tg_event_log_flush(log, &error);
-  if (done) {
-    accepted(delivery);
-  } else {
-    delivery->flush_retry_at = tg_delivery_now(delivery) + FLUSH_RETRY;
-    refused(delivery, &error);
-  }
-  delivery->unsynced = true;
-  return done;
-}
-
-void tg_backlog_write(struct tg_delivery *delivery)
-{
-  if (delivery->own)
-    flush(delivery, false);
-}
-
 static void remove_drained(struct tg_delivery *delivery)
 {
   delivery->source_done = false;
@@ -339,11 +273,13 @@ static void remove_drained(struct tg_delivery *delivery)
 
 static void end_turn(struct tg_delivery *delivery, bool at_once)
 {
+  if (delivery->log_refuses)
+    tg_backlog_write_again(delivery, at_once);
   if (delivery->noted_gaps.length > 0)
     tg_backlog_take_gaps(delivery);
   if (delivery->touched)
     delivery->tight = tg_event_log_disk(delivery->own->log) > delivery->own_bound - delivery->own_bound / 5;
-  if (delivery->touched && flush(delivery, at_once)) {
+  if (delivery->touched && tg_backlog_flush(delivery, at_once)) {
     if (delivery->config->queue.sync == TG_SYNC_BATCH && !at_once)
       sync_touched(delivery);
     else
@@ -384,6 +320,8 @@ static void watch_turns(struct tg_delivery *delivery)
   uv_unref((uv_handle_t *)&delivery->prepare);
   uv_unref((uv_handle_t *)&delivery->check);
   delivery->open_handles += 2;
+  tg_delivery_open_timer(delivery, &delivery->log_retry, delivery);
+  uv_unref((uv_handle_t *)&delivery->log_retry);
 }
 
 /* Once: a worker that takes the place of another finds again what is left of it. */
@@ -478,6 +416,7 @@ void tg_backlog_close(struct tg_delivery *delivery)
       tg_event_log_sync_now(delivery->own->log, NULL);
     uv_close((uv_handle_t *)&delivery->prepare, on_turn_closed);
     uv_close((uv_handle_t *)&delivery->check, on_turn_closed);
+    uv_close((uv_handle_t *)&delivery->log_retry, on_turn_closed);
   }
   delivery->own = NULL;
   delivery->touched = NULL;

@@ -6,6 +6,7 @@
  * includes this.
  *
  *     backlog.c       opening and taking over, the end of a loop turn
+ *     backlog_write.c the own log, and what it refuses
  *     lane_backlog.c  a lane between its window in memory and the logs
  *     lane_gap.c      what is lost, and how the event handler is told
  *
@@ -62,10 +63,6 @@ enum tg_log_reading {
 bool tg_backlog_open(struct tg_delivery *delivery, bool (*wanted)(void *ctx, int shard_id), uint64_t stamp,
                      struct tg_error *error);
 void tg_backlog_close(struct tg_delivery *delivery);
-/* Appends to the own log; 0: it is refused, the event stays in memory alone. */
-tg_log_position tg_backlog_append(struct tg_delivery *delivery, int shard_id, const struct tg_item *item);
-/* Writes what was appended so far, in the middle of a turn. */
-void tg_backlog_write(struct tg_delivery *delivery);
 /* The highest sequence of that session in any log; `settled` if none is higher. */
 uint64_t tg_backlog_last(const struct tg_delivery *delivery, int shard_id, uint64_t epoch, uint64_t settled);
 /* Once a minute: what is too old goes. */
@@ -73,6 +70,23 @@ void tg_backlog_tend(struct tg_delivery *delivery);
 void tg_backlog_reconfigure(struct tg_delivery *delivery);
 /* Gaps that the logs have reported meanwhile reach their lanes. */
 void tg_backlog_take_gaps(struct tg_delivery *delivery);
+
+/* backlog_write.c */
+/* Appends to the own log; 0: it is refused, the event stays in memory alone. */
+tg_log_position tg_backlog_append(struct tg_delivery *delivery, int shard_id, const struct tg_item *item);
+/* Writes what was appended so far, in the middle of a turn. */
+void tg_backlog_write(struct tg_delivery *delivery);
+/* The same at its end. `at_once`: also if that failed a moment ago. False: something is not durable. */
+bool tg_backlog_flush(struct tg_delivery *delivery, bool at_once);
+/* Writes what waits in memory alone, if it is time to try, or `at_once`. */
+void tg_backlog_write_again(struct tg_delivery *delivery, bool at_once);
+/* Appends an event of the lane that waits in memory alone while others are refused. 0: so is this one. */
+tg_log_position tg_backlog_append_queued(struct tg_lane *lane, struct tg_queued *event);
+/* Memory is full of what a full disk refuses: the log's oldest events go for it.
+ * Returns whether something of what waits in memory alone is in the log now. */
+bool tg_backlog_make_room(struct tg_delivery *delivery);
+/* Tells the program's log, at most once a minute. */
+void tg_backlog_alarm(struct tg_delivery *delivery, const struct tg_error *error);
 
 /* lane_backlog.c */
 /* The lane's durable sequence may have changed: looked at when the turn ends. */
@@ -88,6 +102,9 @@ void tg_lane_skip(struct tg_lane *lane, struct tg_source *source, tg_log_positio
 /* Drops a part of the window that is in a log, too: it is read again when its
  * turn comes. False: there is none. */
 bool tg_lane_unload(struct tg_lane *lane);
+/* Puts what waits in memory alone into the log, up to `budget` bytes, which becomes what is left of it.
+ * False: some is left. */
+bool tg_lane_log_again(struct tg_lane *lane, uint64_t *budget);
 /* Takes an event out of `late` for good, and frees it. */
 void tg_lane_remove_late(struct tg_lane *lane, struct tg_queued *event);
 /* The event has left the queue for good; before it is freed. */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { FLUSH_AT = 1 << 20 /* bytes of what is written again */ };
+
 void tg_lane_touch(struct tg_lane *lane)
 {
   struct tg_delivery *delivery = lane->delivery;
@@ -242,17 +244,23 @@ static void make_late(struct tg_lane *lane, struct tg_queued *event)
     tg_lane_queue_push(&lane->late, total, event);
 }
 
+/* The event is in a log, too, where it is found again when its turn comes. */
+static void free_logged(struct tg_lane *lane, struct tg_lane_queue *queue, struct tg_queued *event)
+{
+  if (event->interaction)
+    event->interaction->queued = NULL;
+  event->interaction = NULL;
+  tg_lane_queue_remove(queue, &lane->delivery->queued, event);
+  tg_queued_free(event);
+}
+
 static void unload(struct tg_lane *lane, struct tg_queued *event)
 {
   lane->spilled = true;
   lane->source = event->source;
   lane->after = event->position - 1;
   count_spilled(lane, lane->spilled_events + 1, lane->spilled_bytes + event->body_length);
-  if (event->interaction) /* is found again when the event is read back */
-    event->interaction->queued = NULL;
-  event->interaction = NULL;
-  tg_lane_queue_remove(&lane->queue, &lane->delivery->queued, event);
-  tg_queued_free(event);
+  free_logged(lane, &lane->queue, event);
 }
 
 bool tg_lane_unload(struct tg_lane *lane)
@@ -269,6 +277,85 @@ bool tg_lane_unload(struct tg_lane *lane)
     unload(lane, lane->queue.tail);
   while (lane->queue.bytes > enough && may_leave(lane, lane->queue.tail) && lane->queue.tail->source);
   return true;
+}
+
+/* --- writing what the log has refused --------------------------------------------- */
+
+static void note_in_log(struct tg_lane *lane, struct tg_queued *event, tg_log_position position)
+{
+  struct tg_source *own = lane->delivery->own;
+  struct tg_interaction *interaction = event->interaction;
+  uint16_t marks = interaction ? interaction->marks : event->deferred ? TG_MARK_DEFERRED : 0;
+  lane->last_position = event->position = position;
+  event->source = own;
+  event->logged = true;
+  if (interaction) {
+    interaction->source = own;
+    interaction->position = position;
+  }
+  if (marks != 0)
+    tg_event_log_mark(own->log, position, marks, NULL); /* it is in the buffer: that succeeds */
+}
+
+static bool log_event(struct tg_lane *lane, struct tg_queued *event, uint64_t *budget)
+{
+  tg_log_position position = *budget > 0 ? tg_backlog_append_queued(lane, event) : 0;
+  if (position == 0)
+    return false;
+  *budget -= *budget < event->body_length ? *budget : event->body_length;
+  note_in_log(lane, event, position);
+  return tg_event_log_unflushed(lane->delivery->own->log) < FLUSH_AT ||
+         tg_backlog_flush(lane->delivery, true);
+}
+
+/* It stands behind what is in the log alone, and is part of that from now on. */
+static void spill_late(struct tg_lane *lane, struct tg_queued *event)
+{
+  struct tg_log_entry entry = {0};
+  tg_event_log_next(event->source->log, lane->shard_id, event->position - 1, &entry);
+  count_spilled(lane, lane->spilled_events + 1, lane->spilled_bytes + entry.length);
+  lane->gaps_queued -= event->gap;
+  free_logged(lane, &lane->late, event);
+}
+
+/* What is not taken comes behind what is; what is too large for any log stays. False: some is left. */
+static bool log_events(struct tg_lane *lane, struct tg_lane_queue *queue, bool goes_on, uint64_t *budget)
+{
+  for (struct tg_queued *event = queue->head, *next; event; event = next) {
+    next = event->next;
+    if (event->logged)
+      continue;
+    if (goes_on && event->body_length <= TG_LOG_PAYLOAD_MAX)
+      goes_on = log_event(lane, event, budget);
+    if (!event->logged)
+      event->position = lane->last_position;
+    else if (queue == &lane->late)
+      spill_late(lane, event);
+  }
+  return goes_on;
+}
+
+static struct tg_queued *find_unlogged(const struct tg_lane *lane)
+{
+  struct tg_queued *const heads[] = {lane->queue.head, lane->late.head};
+  for (int i = 0; i < 2; i++)
+    for (struct tg_queued *event = heads[i]; event; event = event->next)
+      if (!event->logged && event->epoch == lane->epoch)
+        return event;
+  return NULL;
+}
+
+bool tg_lane_log_again(struct tg_lane *lane, uint64_t *budget)
+{
+  tg_log_position before = lane->last_position;
+  bool done = log_events(lane, &lane->queue, true, budget);
+  done = log_events(lane, &lane->late, done, budget);
+  if (lane->last_position == before)
+    return done;
+  lane->first_unlogged = find_unlogged(lane);
+  tg_lane_touch(lane);
+  tg_lane_publish(lane);
+  return done;
 }
 
 /* --- events that are done -------------------------------------------------------- */

@@ -11,14 +11,14 @@ enum {
 
 static const char *bound(const struct tg_delivery *delivery)
 {
-  return delivery->own ? "queue.disk_bytes" : "queue.memory_bytes";
+  return delivery->own && !delivery->log_refuses ? "queue.disk_bytes" : "queue.memory_bytes";
 }
 
 static void first_drop(struct tg_delivery *delivery)
 {
   delivery->dropping = true;
   uint64_t bytes = delivery->queued.bytes, limit = delivery->config->queue.memory_bytes;
-  if (delivery->own) {
+  if (delivery->own && !delivery->log_refuses) {
     bytes = tg_event_log_disk(delivery->own->log);
     limit = delivery->own_bound;
   }
@@ -275,7 +275,7 @@ static bool make_room(struct tg_delivery *delivery, uint64_t size)
       continue;
     if (hooked)
       ask(delivery);
-    else if (!tg_overflow_drop_oldest(delivery, TG_DROP_OLDEST))
+    else if (!tg_backlog_make_room(delivery) && !tg_overflow_drop_oldest(delivery, TG_DROP_OLDEST))
       return false;
     hooked = false; /* it was asked */
   }
@@ -285,11 +285,13 @@ static bool make_room(struct tg_delivery *delivery, uint64_t size)
 bool tg_overflow_admit(struct tg_lane *lane, const struct tg_item *item, uint64_t size)
 {
   struct tg_delivery *delivery = lane->delivery;
-  uint64_t limit = delivery->config->queue.memory_bytes;
-  if (__builtin_expect(delivery->queued.bytes + size <= limit - limit / 5, 1))
+  uint64_t limit = delivery->config->queue.memory_bytes, roomy = limit - limit / 5;
+  if (__builtin_expect(delivery->queued.bytes + size <= roomy, 1))
     return true;
   bool early = delivery->drop_first[item->type];
-  if (!early && make_room(delivery, size))
+  while (early && delivery->queued.bytes + size > roomy && unload(delivery))
+    ;
+  if (delivery->queued.bytes + size <= roomy || (!early && make_room(delivery, size)))
     return true;
   tg_overflow_refuse(lane, item, early ? TG_DROP_FIRST : TG_DROP_OLDEST);
   return false;

@@ -286,8 +286,8 @@ void tg_delivery_queue_overflow(struct tg_delivery *delivery)
 {
   if (delivery->walking > 0)
     return;
-  if (delivery->own)
-    tg_event_log_drop_oldest(delivery->own->log);
-  else
+  if (delivery->own && !delivery->log_refuses)
+    tg_event_log_drop_oldest(delivery->own->log, TG_LOSS_OVERFLOW);
+  else if (!tg_backlog_make_room(delivery))
     tg_overflow_drop_oldest(delivery, TG_DROP_OLDEST);
 }

@@ -328,6 +328,78 @@ static void a_window_is_given_back_before_anything_is_dropped(void **state)
   assert_int_equal(take_all(1), dropped);
 }
 
+/* After a restart the shard's events come, in order, from the log alone. */
+static void expect_all_in_log(int shard_id)
+{
+  char key[32];
+  assert_int_equal(tg_delivery_settled(delivery, shard_id), next_sequence[shard_id]);
+  restart();
+  int first = the_open_post();
+  for (int i = 0; i < (int)next_sequence[shard_id]; i++) {
+    snprintf(key, sizeof key, "%d.7.%d", shard_id, i + 1);
+    assert_key(first + i, key);
+    answer_all(first + i, 1);
+  }
+  assert_int_equal(open_posts, 0);
+  assert_int_equal(value(&rows[shard_id].dropped), 0);
+}
+
+static void what_it_refused_goes_into_the_log_before_what_comes_next(void **state)
+{
+  (void)state;
+  signal(SIGXFSZ, SIG_IGN);
+  deliver(1, "MESSAGE_DELETE", "{}");
+  end_turn();
+  set_file_size(1);
+  for (int i = 0; i < 3; i++) {
+    deliver(1, "MESSAGE_DELETE", "{}");
+    end_turn();
+  }
+  set_file_size(RLIM_INFINITY);
+  deliver(1, "MESSAGE_DELETE", "{}");
+  end_turn(); /* too early to try, and nothing may come before the others */
+  assert_int_equal(tg_delivery_settled(delivery, 1), 1);
+  advance(1000);
+  end_turn();
+  assert_non_null(strstr(logged, "the log is written again, and has 3 events"));
+  deliver(1, "MESSAGE_DELETE", "{}");
+  end_turn();
+  expect_all_in_log(1);
+}
+
+/* More than is written in one turn, behind what is in the log alone. */
+static void much_that_was_refused_goes_into_the_log_bit_by_bit(void **state)
+{
+  (void)state;
+  enum { LENGTH = 100000, LOGGED = 100, REFUSED = 100 };
+  char *data = malloc(LENGTH + 20);
+  snprintf(data, LENGTH + 20, "{\"id\":\"%0*d\"}", LENGTH, 1);
+  signal(SIGXFSZ, SIG_IGN);
+  config.queue.disk_bytes = 256 << 20;
+  config.queue.memory_bytes = 16 << 20;
+  restart();
+  for (int i = 0; i < LOGGED; i++)
+    deliver(1, "MESSAGE_DELETE", data);
+  end_turn();
+  set_file_size(1);
+  for (int i = 0; i < REFUSED; i++) {
+    deliver(1, "MESSAGE_DELETE", data);
+    end_turn();
+  }
+  set_file_size(RLIM_INFINITY);
+  advance(1000);
+  uint64_t settled = tg_delivery_settled(delivery, 1);
+  assert_in_range(settled, LOGGED, LOGGED + 1);
+  for (int turns = 0; turns < 3; turns++) {
+    end_turn();
+    assert_true(tg_delivery_settled(delivery, 1) > settled);
+    settled = tg_delivery_settled(delivery, 1);
+    advance(1);
+  }
+  free(data);
+  expect_all_in_log(1);
+}
+
 /* The process ends in a handler. */
 static void die(struct tg_script *script, struct tg_shard *shard, struct tg_event *event)
 {
@@ -453,6 +525,8 @@ int main(void)
       LOGGED(a_resumed_that_was_cut_off_is_no_gap),
       LOGGED(what_the_log_refuses_stays_in_memory),
       LOGGED(a_window_is_given_back_before_anything_is_dropped),
+      LOGGED(what_it_refused_goes_into_the_log_before_what_comes_next),
+      LOGGED(much_that_was_refused_goes_into_the_log_bit_by_bit),
       LOGGED(a_flood_of_losses_is_a_line_a_minute),
       LOGGED(an_event_is_in_the_log_before_its_handlers_run),
       LOGGED(what_comes_again_does_not_meet_the_handlers_again),

@@ -1,0 +1,60 @@
+/* A disk that fails under the processes under test. Preloaded (LD_PRELOAD) by
+ * spec/support/failing_disk.lua: the file that TG_FAILING_DISK names holds the
+ * error number, 4 bytes, with which segments of event logs can be neither made
+ * nor written; 0: all is well. It may be written at any time. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define EXPORTED __attribute__((visibility("default")))
+
+static const _Atomic int no_error = 0;
+static const _Atomic int *error_number = &no_error;
+
+static void __attribute__((constructor)) open_file(void)
+{
+  const char *path = getenv("TG_FAILING_DISK");
+  int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+  if (fd < 0)
+    return;
+  void *page = mmap(NULL, sizeof *error_number, PROT_READ, MAP_SHARED, fd, 0);
+  if (page != MAP_FAILED)
+    error_number = page;
+  close(fd);
+}
+
+/* What happens to that file now; 0: nothing. */
+static int fate(int fd)
+{
+  static const char suffix[] = ".segment";
+  enum { LENGTH = sizeof suffix - 1 };
+  int number = atomic_load_explicit(error_number, memory_order_relaxed);
+  char name[40], path[4096];
+  if (number == 0)
+    return 0;
+  snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+  ssize_t length = readlink(name, path, sizeof path);
+  return length > LENGTH && memcmp(path + length - LENGTH, suffix, LENGTH) == 0 ? number : 0;
+}
+
+EXPORTED ssize_t pwrite(int fd, const void *bytes, size_t length, off_t offset)
+{
+  int number = fate(fd);
+  if (number == 0)
+    return syscall(SYS_pwrite64, fd, bytes, length, offset);
+  errno = number;
+  return -1;
+}
+
+EXPORTED int posix_fallocate(int fd, off_t offset, off_t length)
+{
+  int number = fate(fd);
+  return number != 0 || syscall(SYS_fallocate, fd, 0, offset, length) == 0 ? number : errno;
+}

@@ -1,0 +1,46 @@
+-- A disk that fails under the processes under test, while they run: what event logs write is refused with an
+-- error of one's choice.
+--
+--   local disk = failing_disk.new()
+--   local s = scene.start { env = disk:env { LOG_LEVEL = "info" } }
+--   disk:fail(failing_disk.EIO)
+--   disk:mend()
+
+local ffi = require "ffi"
+local paths = require "spec.support.paths"
+
+local failing_disk = { EIO = 5, ENOSPC = 28, EDQUOT = 122 }
+
+local Disk = {}
+Disk.__index = Disk
+
+function failing_disk.new()
+  local self = setmetatable({ path = paths.tmp() .. "/error" }, Disk)
+  paths.write(self.path, ("\0"):rep(4))
+  return self
+end
+
+-- The environment for process.start(), gateway.start() and scene.start(): `more` and what makes the disk.
+function Disk:env(more)
+  local env = {
+    LD_PRELOAD = paths.bin "spec/failing_disk.so",
+    TG_FAILING_DISK = self.path,
+    ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":verify_asan_link_order=0",
+  }
+  for name, value in pairs(more or {}) do
+    env[name] = value
+  end
+  return env
+end
+
+function Disk:fail(number)
+  local file = assert(io.open(self.path, "r+b"))
+  assert(file:write(ffi.string(ffi.new("int[1]", number), 4)))
+  assert(file:close())
+end
+
+function Disk:mend()
+  self:fail(0)
+end
+
+return failing_disk

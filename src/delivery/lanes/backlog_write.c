@@ -1,0 +1,184 @@
+#include "delivery/delivery_internal.h"
+
+#include "base/log.h"
+
+#include <string.h>
+
+/* What the own log refuses (a full disk, one that fails, no descriptor left) waits
+ * in memory, and everything that comes after it, too, so that the log never holds an
+ * event whose forerunner it lacks: who starts after a kill takes the last event in
+ * the log for the last that needs not be asked for again. Once a second the log is
+ * tried; when it takes events again they go into it in order, and only then what
+ * comes new does. */
+
+enum {
+  LOG_RETRY = 1000,
+  WRITE_AGAIN_MAX = 4 << 20, /* bytes in one loop turn */
+};
+
+/* --- what is told of it ---------------------------------------------------------- */
+
+void tg_backlog_alarm(struct tg_delivery *delivery, const struct tg_error *error)
+{
+  tg_ms now = tg_delivery_now(delivery);
+  if (delivery->log_alarmed_at != 0 && now - delivery->log_alarmed_at < TG_REPORT_INTERVAL)
+    return;
+  delivery->log_alarmed_at = now ? now : 1;
+  tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_TEXT(REASON, error->message)),
+              "the log cannot be written: events are kept in memory alone (queue.memory_bytes) until it can. "
+              "If this process ends meanwhile, Discord is asked for them again, as far back as it has them");
+}
+
+static void calm(struct tg_delivery *delivery)
+{
+  if (delivery->log_alarmed_at == 0 || delivery->log_refuses)
+    return;
+  delivery->log_alarmed_at = 0;
+  tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_TOLD_NUMBER(EVENTS, delivery->written_again)),
+              "the log is written again, and has %llu events that waited in memory",
+              (unsigned long long)delivery->written_again);
+  delivery->written_again = 0;
+}
+
+/* The end of the turn does it. */
+static void on_retry(uv_timer_t *timer)
+{
+  (void)timer;
+}
+
+static void try_again_in(struct tg_delivery *delivery, tg_ms wait)
+{
+  delivery->log_retry_at = tg_delivery_now(delivery) + wait;
+  uv_timer_start(&delivery->log_retry, on_retry, (uint64_t)wait, 0);
+}
+
+static void refuse(struct tg_delivery *delivery, const struct tg_error *error)
+{
+  tg_backlog_alarm(delivery, error);
+  if (strcmp(error->code, "too_large") == 0 || strcmp(error->code, "misuse") == 0)
+    return; /* that one event will never be taken */
+  delivery->log_refuses = true;
+  delivery->disk_is_full = strcmp(error->code, "disk_full") == 0;
+  try_again_in(delivery, LOG_RETRY);
+}
+
+/* --- writing ------------------------------------------------------------------------ */
+
+static tg_log_position append(struct tg_delivery *delivery, int shard_id, const struct tg_item *item,
+                              tg_ms at)
+{
+  struct tg_log_event event = {
+      .shard_id = shard_id,
+      .epoch = item->epoch,
+      .sequence = item->sequence,
+      .at = at + tg_steady_ahead(),
+      .kind = item->marker ? TG_LOG_MARKER : TG_LOG_EVENT,
+      .flags = item->keep ? TG_LOG_KEEP : 0,
+      .parts = item->parts,
+      .part_count = 3,
+  };
+  struct tg_error error = {0};
+  tg_log_position position = tg_event_log_append(delivery->own->log, &event, &error);
+  if (__builtin_expect(position == 0, 0))
+    refuse(delivery, &error);
+  return position;
+}
+
+tg_log_position tg_backlog_append(struct tg_delivery *delivery, int shard_id, const struct tg_item *item)
+{
+  if (__builtin_expect(delivery->log_refuses, 0))
+    return 0;
+  return append(delivery, shard_id, item, tg_delivery_now(delivery));
+}
+
+bool tg_backlog_flush(struct tg_delivery *delivery, bool at_once)
+{
+  struct tg_event_log *log = delivery->own->log;
+  struct tg_error error = {0};
+  if (tg_event_log_unflushed(log) == 0)
+    return true;
+  if (!at_once && tg_delivery_now(delivery) < delivery->flush_retry_at)
+    return false;
+  bool done = tg_event_log_flush(log, &error);
+  if (done) {
+    calm(delivery);
+  } else {
+    delivery->flush_retry_at = tg_delivery_now(delivery) + LOG_RETRY;
+    refuse(delivery, &error);
+  }
+  delivery->unsynced = true;
+  return done;
+}
+
+void tg_backlog_write(struct tg_delivery *delivery)
+{
+  if (delivery->own)
+    tg_backlog_flush(delivery, false);
+}
+
+/* --- what waits in memory alone -------------------------------------------------------- */
+
+tg_log_position tg_backlog_append_queued(struct tg_lane *lane, struct tg_queued *event)
+{
+  struct tg_delivery *delivery = lane->delivery;
+  char text[TG_MARKER_MAX];
+  struct tg_span body = {event->body, event->body_length};
+  if (event->gap)
+    body = (struct tg_span){text, tg_gap_text(text, lane->shard_id, event)};
+  /* The last byte is another one in the body of an event that was told to be deferred. */
+  struct tg_item item = {
+      .epoch = event->epoch,
+      .sequence = event->sequence,
+      .type = event->type,
+      .keep = event->keep,
+      .marker = event->marker,
+      .parts = {{"", 0}, {body.at, body.length - 1}, {"}", 1}},
+  };
+  tg_log_position position = append(delivery, lane->shard_id, &item, event->queued_at);
+  delivery->written_again += position != 0;
+  return position;
+}
+
+/* At most `budget` bytes, which becomes what is left of it. True: nothing waits in memory alone any more. */
+static bool write_lanes(struct tg_delivery *delivery, uint64_t *budget)
+{
+  for (int i = 0; i < delivery->lane_count; i++)
+    if (delivery->lanes[i] && !tg_lane_log_again(delivery->lanes[i], budget))
+      return false;
+  return true;
+}
+
+void tg_backlog_write_again(struct tg_delivery *delivery, bool at_once)
+{
+  uint64_t all = at_once ? UINT64_MAX : WRITE_AGAIN_MAX, budget = all;
+  if (delivery->walking > 0 || (!at_once && tg_delivery_now(delivery) < delivery->log_retry_at))
+    return;
+  bool done = tg_backlog_flush(delivery, true) && write_lanes(delivery, &budget);
+  if (budget < all)
+    delivery->disk_is_taken = false;
+  if (done && tg_backlog_flush(delivery, true)) {
+    delivery->log_refuses = false;
+    calm(delivery);
+  } else if (budget == 0) {
+    try_again_in(delivery, 0);
+  }
+}
+
+/* Returns whether anything could be written, or there was nothing to write. */
+static bool write_some(struct tg_delivery *delivery)
+{
+  uint64_t budget = WRITE_AGAIN_MAX;
+  return write_lanes(delivery, &budget) || budget < WRITE_AGAIN_MAX;
+}
+
+bool tg_backlog_make_room(struct tg_delivery *delivery)
+{
+  if (!delivery->log_refuses || !delivery->disk_is_full || delivery->disk_is_taken || delivery->walking > 0)
+    return false;
+  uint64_t before = delivery->written_again;
+  if (!write_some(delivery))
+    delivery->disk_is_taken =
+        !tg_event_log_drop_oldest(delivery->own->log, TG_LOSS_DISK_FULL) || !write_some(delivery);
+  delivery->drops_until_unload = 0;
+  return delivery->written_again > before;
+}
