@@ -24,8 +24,7 @@ function gateway.delivery:handle_interaction_queueing(event)
   if interaction.type == AUTOCOMPLETE then -- only a list is allowed here: that of the default is empty
     return gateway.default.delivery.handle_interaction_queueing(self, event)
   end
-  local path = ("/interactions/%s/%s/callback"):format(interaction.id, interaction.token)
-  local ok, err = gateway.rest.post(path, {
+  local ok, err = gateway.rest.post({ "interactions", interaction.id, interaction.token, "callback" }, {
     json = { type = MESSAGE, data = { content = text, flags = ONLY_FOR_YOU } },
     timeout = 1000,
   })

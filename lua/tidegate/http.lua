@@ -5,6 +5,7 @@
 --   response.status, response.body, response.headers["content-type"], response.data
 --
 --   local user, err = gateway.rest.get("/users/@me")     decoded; any status but 2xx is nil, err
+--   gateway.rest.post({ "interactions", interaction.id, interaction.token, "callback" }, { json = ... })
 --
 -- Options: headers = {Name = value}, body = string or json = value, timeout,
 -- connect_timeout, queue_timeout (ms), max_body (bytes), query = {name = value}.
@@ -143,16 +144,53 @@ local function failure_of(name, response)
   return nil, err
 end
 
-local function call_rest(name, method, path, options)
-  if type(path) ~= "string" or path:sub(1, 1) ~= "/" then
-    error(name .. ': expected a path that starts with "/"', 3)
+local function join_parts(name, parts)
+  local escaped, count = {}, 0
+  for _ in pairs(parts) do count = count + 1 end
+  for i = 1, count do
+    local part = parts[i]
+    if type(part) ~= "string" and type(part) ~= "number" then
+      error(("%s: part %d of the path is a %s; expected a string or a number"):format(name, i, type(part)), 5)
+    end
+    escaped[i] = escape(part)
   end
+  return "/" .. table.concat(escaped, "/")
+end
+
+-- "." and ".." lead to another path, also if their dots are escaped: who has chosen such a part was not the
+-- script.
+local function leads_elsewhere(path)
+  for part in path:match("^/([^?#]*)"):gmatch "[^/]+" do
+    local plain = part:gsub("%%2[Ee]", ".")
+    if plain == "." or plain == ".." then return true end
+  end
+  return false
+end
+
+local function path_of(name, path)
+  local is_list = type(path) == "table"
+  if is_list then path = join_parts(name, path) end
+  if type(path) ~= "string" or path:sub(1, 1) ~= "/" then
+    error(name .. ': expected a path that starts with "/", or a list of its parts', 4)
+  end
+  if leads_elsewhere(path) or (is_list and (path .. "/"):find("//", 1, true)) then
+    local _, err = core.failure("bad_url", ('%s: a part of the path is "", "." or ".."'):format(name))
+    return nil, err
+  end
+  return path
+end
+
+local function call_rest(name, method, path, options)
+  local problem
+  path, problem = path_of(name, path)
+  if not path then return nil, problem end
   local base, authorization = core.rest()
   local response, err = request(name, method, base .. path, options, authorization)
   if not response then return nil, err end
   if response.status < 200 or response.status > 299 then return failure_of(name, response) end
   if response.body == "" then return true, response end
-  local data, problem = json.decode(response.body)
+  local data
+  data, problem = json.decode(response.body)
   if data == nil then return nil, problem end
   return data, response
 end

@@ -98,6 +98,28 @@ char *tg_http_url_public(const char *text)
   return tg_buf_take(&result);
 }
 
+/* RFC 3986, 3.3. A percent sign is not among them: what is escaped already is
+ * escaped once more, and stays what it was. */
+static bool stands_in_a_part(char byte)
+{
+  return isalnum((unsigned char)byte) || (byte && strchr("-._~!$&'()*+,;=:@", byte));
+}
+
+bool tg_http_path_add(struct tg_buf *url, struct tg_span part)
+{
+  bool is_dots = part.length <= 2 && memcmp(part.at, "..", part.length) == 0; /* or empty */
+  if (is_dots)
+    return false;
+  tg_buf_puts(url, "/");
+  for (size_t i = 0; i < part.length; i++) {
+    if (stands_in_a_part(part.at[i]))
+      tg_buf_append(url, part.at + i, 1);
+    else
+      tg_buf_printf(url, "%%%02X", (unsigned char)part.at[i]);
+  }
+  return true;
+}
+
 bool tg_http_header(const char *headers, const char *name, const char **value, size_t *length)
 {
   size_t name_length = strlen(name);

@@ -1,10 +1,12 @@
 #pragma once
 
 /* The parts of HTTP that are only text: URLs as the configuration writes them,
- * and Retry-After. No I/O. */
+ * those that are made of parts, and Retry-After. No I/O. */
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/json_scan.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,6 +25,11 @@ void tg_http_url_free(struct tg_http_url *url);
 /* The URL as it may be logged: without user, password and query. The caller
  * frees it. */
 char *tg_http_url_public(const char *text);
+
+/* Appends a slash and `part` to the path of a URL, so that it is one part of it
+ * whatever it holds. False, and nothing appended: no path has such a part. Those
+ * are "", "." and "..", which lead elsewhere, also if their dots are escaped. */
+bool tg_http_path_add(struct tg_buf *url, struct tg_span part);
 
 /* The value of a header in the lines of an answer (name without colon, any
  * case). False: there is none. The last of equal ones wins. */

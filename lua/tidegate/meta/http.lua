@@ -14,7 +14,7 @@ local http = {}
 ---@field timeout? integer From when the request starts; 10000 if left out.
 ---@field connect_timeout? integer
 ---@field queue_timeout? integer How long it may wait for its turn: 16 at a time to a host. 30000 if left out.
----@field max_body? integer bytes
+---@field max_body? integer Bytes; more is "too_large". 8 MiB if left out. 0: the body is left out.
 ---@field query? table<string, any>
 
 ---@class tidegate.HttpResponse
@@ -62,41 +62,44 @@ function http.patch(url, options) end
 function http.delete(url, options) end
 
 ---Discord's API, with the bot's authorization. A status other than 2xx is nil, err.
+---
+---Of a list as the path each part is escaped, so that it is one part whatever it holds. A path in which one
+---is "." or ".." (in a list, also "") is not asked for: err.code is "bad_url".
 ---@class tidegate.Rest
 local rest = {}
 
 ---@param method string
----@param path string from "/" on, as in "/users/@me"
+---@param path string|(string|number)[] from "/" on, as in "/users/@me"; or its parts: { "users", "@me" }
 ---@param options? tidegate.HttpOptions
 ---@return any data the answer, decoded; true if it was empty
 ---@return tidegate.HttpResponse|tidegate.Error
 function rest.request(method, path, options) end
 
----@param path string
+---@param path string|(string|number)[]
 ---@param options? tidegate.HttpOptions
 ---@return any data
 ---@return tidegate.HttpResponse|tidegate.Error
 function rest.get(path, options) end
 
----@param path string
+---@param path string|(string|number)[]
 ---@param options? tidegate.HttpOptions
 ---@return any data
 ---@return tidegate.HttpResponse|tidegate.Error
 function rest.post(path, options) end
 
----@param path string
+---@param path string|(string|number)[]
 ---@param options? tidegate.HttpOptions
 ---@return any data
 ---@return tidegate.HttpResponse|tidegate.Error
 function rest.put(path, options) end
 
----@param path string
+---@param path string|(string|number)[]
 ---@param options? tidegate.HttpOptions
 ---@return any data
 ---@return tidegate.HttpResponse|tidegate.Error
 function rest.patch(path, options) end
 
----@param path string
+---@param path string|(string|number)[]
 ---@param options? tidegate.HttpOptions
 ---@return any data
 ---@return tidegate.HttpResponse|tidegate.Error

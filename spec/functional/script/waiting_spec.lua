@@ -171,6 +171,56 @@ gateway.log.info("%s, %s", ok, err)
   end)
 end)
 
+describe("a path of gateway.rest", function()
+  after_each(stop)
+
+  -- What comes of each: the path that REST was asked for, or the failure.
+  local ROWS = {
+    { '"/users/@me?limit=1"', "/users/@me?limit=1" },
+    { '{ "users", "@me" }', "/users/%40me" },
+    { '{ "users", 1 }', "/users/1" },
+    { '{ "users", "a/b?c#d%2e é" }', "/users/a%2Fb%3Fc%23d%252e%20%C3%A9" },
+    { '{ "users", "...", "-._~" }', "/users/.../-._~" },
+    { '{ "users", ".." }', "bad_url" },
+    { '{ "users", ".", "x" }', "bad_url" },
+    { '{ "users", "", "x" }', "bad_url" },
+    { '{ "users", "" }', "bad_url" },
+    { "{}", "bad_url" },
+    { '"/users/../x"', "bad_url" },
+    { '"/users/%2E."', "bad_url" },
+    { '"/users/.?x"', "bad_url" },
+    { '"/teams?x=/../y"', "/teams?x=/../y" },
+    { '{ "users", nil, "x" }', "part 2 of the path is a nil" },
+    { '{ "users", {} }', "part 2 of the path is a table" },
+    { '{ path = "/users" }', "part 1 of the path is a nil" },
+  }
+
+  it("is what it is made of, and nothing else", function()
+    local lines = {
+      "local function try(i, path)",
+      "  local ok, data, err = pcall(gateway.rest.get, path)",
+      "  gateway.log.info('%d: %s', i, not ok and data or err and err.code)",
+      "end",
+    }
+    for i, row in ipairs(ROWS) do
+      lines[#lines + 1] = ("try(%d, %s)"):format(i, row[1])
+    end
+    local s = run(table.concat(lines, "\n") .. "\n")
+    s.gateway:wait_for_log(#ROWS .. ": ")
+    local asked = {}
+    for _, request in ipairs(s.fake:state("rest").rest) do
+      asked[request.path:gsub("^/api/v10", "")] = true
+    end
+    for i, row in ipairs(ROWS) do
+      if row[2]:find "^/" then
+        assert.is_true(asked[row[2]], row[2])
+      else
+        assert.matches((" %d: [^\n]*%s"):format(i, row[2]), s.gateway.stderr)
+      end
+    end
+  end)
+end)
+
 describe("waiting", function()
   after_each(stop)
 

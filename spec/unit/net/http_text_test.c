@@ -63,11 +63,38 @@ static void public_urls_hide_secrets(void **state)
   tg_http_url_free(&url);
 }
 
+static void parts_of_paths_lead_nowhere_else(void **state)
+{
+  (void)state;
+  const struct {
+    struct tg_span part;
+    const char *expected; /* NULL: refused */
+  } rows[] = {
+      {{"aW50-._~=:+x", 12}, "http://a/aW50-._~=:+x"},
+      {{"a/../b", 6}, "http://a/a%2F..%2Fb"},
+      {{"a?b#c%2e", 8}, "http://a/a%3Fb%23c%252e"},
+      {{"a\0\r\n \xe9", 6}, "http://a/a%00%0D%0A%20%E9"},
+      {{"...", 3}, "http://a/..."},
+      {{"..", 2}, NULL},
+      {{".", 1}, NULL},
+      {{"", 0}, NULL},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    struct tg_buf url = {0};
+    tg_buf_puts(&url, "http://a");
+    assert_int_equal(tg_http_path_add(&url, rows[i].part), rows[i].expected != NULL);
+    char *text = tg_buf_take(&url);
+    assert_string_equal(text, rows[i].expected ? rows[i].expected : "http://a");
+    free(text);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(retry_after_texts),
       cmocka_unit_test(public_urls_hide_secrets),
+      cmocka_unit_test(parts_of_paths_lead_nowhere_else),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

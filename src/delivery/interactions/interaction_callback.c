@@ -186,12 +186,9 @@ struct tg_callback *tg_callback_start(struct tg_delivery *delivery, const struct
                                       tg_ms until, tg_interaction_answered *done, void *ctx)
 {
   struct tg_callback *callback = tg_calloc(1, sizeof *callback);
-  struct tg_buf url = {0};
-  tg_buf_printf(&url, "%s/interactions/%llu/%.*s/callback", delivery->config->rest.url,
-                (unsigned long long)facts->id, (int)facts->token.length, facts->token.at);
   *callback = (struct tg_callback){
       .delivery = delivery,
-      .url = tg_buf_take(&url),
+      .url = tg_interaction_callback_url(delivery->config->rest.url, facts),
       .body = tg_interaction_deferral(facts->type),
       .until = until,
       .next_at = tg_delivery_now(delivery),

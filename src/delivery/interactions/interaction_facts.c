@@ -1,5 +1,7 @@
 #include "delivery/interactions/interaction_facts.h"
 
+#include "net/http_text.h"
+
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +10,7 @@
 enum { TOKEN_MAX = 1024, ALREADY_ACKNOWLEDGED = 40060, UNKNOWN_INTERACTION = 10062 };
 static const tg_ms discord_epoch = 1420070400000;
 
-/* It becomes a part of a path. */
+/* It becomes a part of a path, and must not lead elsewhere. */
 static bool is_token(struct tg_span text)
 {
   if (text.length == 0 || text.length > TOKEN_MAX)
@@ -16,7 +18,7 @@ static bool is_token(struct tg_span text)
   for (size_t i = 0; i < text.length; i++)
     if (!isalnum((unsigned char)text.at[i]) && !memchr("-._~=+:", text.at[i], 7))
       return false;
-  return true;
+  return text.length > 2 || memcmp(text.at, "..", text.length) != 0;
 }
 
 bool tg_interaction_read(struct tg_span data, struct tg_interaction_facts *facts)
@@ -32,6 +34,15 @@ bool tg_interaction_read(struct tg_span data, struct tg_interaction_facts *facts
     return false;
   facts->type = (int)(number < 100 ? number : 0);
   return facts->id > 0 && is_token(facts->token) && tg_interaction_deferral(facts->type) != NULL;
+}
+
+char *tg_interaction_callback_url(const char *rest_url, const struct tg_interaction_facts *facts)
+{
+  struct tg_buf url = {0};
+  tg_buf_printf(&url, "%s/interactions/%llu", rest_url, (unsigned long long)facts->id);
+  tg_http_path_add(&url, facts->token); /* is_token() has seen to it */
+  tg_buf_puts(&url, "/callback");
+  return tg_buf_take(&url);
 }
 
 tg_ms tg_interaction_made_at(uint64_t id)

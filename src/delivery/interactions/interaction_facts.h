@@ -31,6 +31,9 @@ struct tg_interaction_facts {
  * be answered: a type we do not know, or no id or token. */
 bool tg_interaction_read(struct tg_span data, struct tg_interaction_facts *facts);
 
+/* Where it is answered, below the base URL of REST. The caller frees it. */
+char *tg_interaction_callback_url(const char *rest_url, const struct tg_interaction_facts *facts);
+
 /* When Discord has made the interaction, by Discord's clock: ms since 1970. */
 tg_ms tg_interaction_made_at(uint64_t id);
 

@@ -491,11 +491,10 @@ static struct tg_callback *delivery_answer_interaction(struct tg_delivery *deliv
 {
   struct tg_kit *kit = (struct tg_kit *)delivery;
   struct kit_answer *answer = tg_calloc(1, sizeof *answer);
-  struct tg_buf url = {0};
   const char *body = tg_interaction_deferral(facts->type);
-  tg_buf_printf(&url, "%s/interactions/%llu/%.*s/callback", tg_script_config(kit->script)->rest.url,
-                (unsigned long long)facts->id, (int)facts->token.length, facts->token.at);
-  *answer = (struct kit_answer){.kit = kit, .url = tg_buf_take(&url), .done = done, .ctx = ctx};
+  const char *base = tg_script_config(kit->script)->rest.url;
+  *answer = (struct kit_answer){
+      .kit = kit, .url = tg_interaction_callback_url(base, facts), .done = done, .ctx = ctx};
   static const char *const headers[] = {"Content-Type: application/json", NULL};
   struct tg_http_request request = {.method = "POST",
                                     .url = answer->url,

@@ -39,6 +39,9 @@ static void refuses_what_cannot_be_answered(void **state)
       "{\"id\":\"x\",\"type\":2,\"token\":\"a\"}",
       "{\"id\":\"1\",\"type\":2,\"token\":\"\"}",
       "{\"id\":\"1\",\"type\":2,\"token\":\"a/../b\"}", /* it becomes part of a path */
+      "{\"id\":\"1\",\"type\":2,\"token\":\".\"}",
+      "{\"id\":\"1\",\"type\":2,\"token\":\"..\"}",
+      "{\"id\":\"1\",\"type\":2,\"token\":\"a%2fb\"}",
       "{\"id\":\"1\",\"type\":2,\"token\":\"a\\u0020\"}",
       "{\"id\":\"1\",\"type\":2,\"token\":null}",
       "{\"id\":\"1\",\"type\":2}",

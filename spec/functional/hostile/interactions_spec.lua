@@ -1,0 +1,74 @@
+-- A gateway that sends interactions whose tokens are no tokens: they become a part of the URL of their
+-- answers.
+
+local cjson = require "cjson"
+local scene = require "spec.support.scene"
+
+describe("an interaction", function()
+  local s
+
+  setup(function()
+    s = scene.start { env = { LOG_LEVEL = "debug" }, script = [[
+local gateway = require "tidegate"
+gateway.configure { interaction = { grace = 1 } }
+gateway.on("INTERACTION_CREATE", function(event)
+  if event.data.scripted then
+    local path = { "interactions", event.data.id, event.data.token, "callback" }
+    local _, err = gateway.rest.post(path, { json = {} })
+    gateway.log.info("%s: %s", event.data.id, type(err) == "table" and err.code or "answered")
+  end
+end)
+]] }
+    s.bot:hang()
+  end)
+  teardown(scene.stop)
+
+  local function paths()
+    local found = {}
+    for _, request in ipairs(s.fake:state("rest").rest) do
+      found[#found + 1] = request.path
+    end
+    return found
+  end
+
+  local number = 1
+  local function send(token, scripted)
+    number = number + 1
+    local id = ("%d"):format(number) .. "00000000000000000"
+    s.fake:emit { event = "INTERACTION_CREATE", shard = 0, d = {
+      id = id, type = 2, token = token, application_id = "1", version = 1, scripted = scripted,
+    } }
+    return id
+  end
+
+  -- Each is answered in the place of the bot, or not at all.
+  for _, token in ipairs {
+    ".", "..", "...", "%2e%2e", "../..", "a/../../../users", "a?b", "a#b", "a b", "a\r\nX-Name: b", "",
+    "http://elsewhere.example/", "é", ("x"):rep(100000),
+  } do
+    it(("with the token %q asks REST for nothing else"):format(token:sub(1, 30)), function()
+      local id = send(token)
+      local good = send("a-good_token")
+      s.fake:wait_for("the answer of the next one", function(state)
+        for _, request in ipairs(state.rest) do
+          if request.path:find(good, 1, true) then return true end
+        end
+      end, { only = "rest" })
+      for _, path in ipairs(paths()) do
+        assert.is_truthy(path:find "/gateway/bot$" or path:find "/interactions/%d+/[%w%-_.]+/callback$", path)
+        assert.is_nil(path:find("/" .. id .. "/callback", 1, true), path)
+      end
+    end)
+  end
+
+  it("that a script answers by the parts of the path is not answered elsewhere, either", function()
+    for _, token in ipairs { "..", "a/../..", "a?b" } do
+      local id = send(token, true)
+      local said = s.gateway:wait_for_log(id .. ": ([%l_]+)")
+      assert.equal(token == ".." and "bad_url" or "status", said, cjson.encode(token))
+    end
+    for _, path in ipairs(paths()) do
+      assert.is_nil(path:find("/../", 1, true), path)
+    end
+  end)
+end)
