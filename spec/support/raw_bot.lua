@@ -10,6 +10,9 @@
 -- RESET end the connection, STAY leaves it as it is, with nothing more read from it. After the last step the
 -- connection takes its next request. nil is a plain 204.
 --
+-- raw_bot.pour(text) is a step: the text again and again, until the other side has had enough; bot.pours has
+-- the `bytes` that it took of each, and whether it is `over`.
+--
 -- bot:on_head(policy) is asked the same way before the body is read, with the headers; nil: the body is read.
 
 local http_reader = require "spec.support.http_reader"
@@ -42,6 +45,29 @@ end
 function Connection:write(text)
   if not self.closed then
     self.stream:write(text, function() end) -- that the other side has closed shows when it is read
+  end
+end
+
+function raw_bot.pour(text)
+  local block = text:rep(math.ceil(65536 / #text))
+  return function(connection)
+    local pour = { bytes = 0, over = false }
+    table.insert(connection.bot.pours, pour)
+    local function more()
+      if connection.closed then
+        pour.over = true
+        return
+      end
+      connection.stream:write(block, loop.callback(function(problem)
+        if problem then
+          pour.over = true
+        else
+          pour.bytes = pour.bytes + #block
+          more()
+        end
+      end))
+    end
+    more()
   end
 end
 
@@ -137,6 +163,7 @@ function raw_bot.start(options)
     authorization = "secret-of-the-bot",
     greeting = options.greeting,
     requests = {},
+    pours = {},
     accepted = 0, -- connections
     open = {},
   }, Bot)

@@ -31,7 +31,8 @@ struct tg_http_request {
   struct tg_span body;        /* stays the caller's; must live until done */
   tg_ms timeout;              /* the whole request */
   tg_ms connect_timeout;      /* 0: the same as timeout */
-  size_t max_body;            /* of the answer; more fails with "too_large". 0: the body is thrown away */
+  size_t max_body; /* of the answer; more fails with "too_large". 0: the body is thrown away, and not
+                      read on when it is long: then the connection is closed */
 
   /* The status is what matters. A whole head with a 2xx, or 413, is the answer,
    * whatever comes of its body; with any other status it is a whole head and what

@@ -9,7 +9,8 @@
 #include <strings.h>
 
 enum {
-  HEADERS_MAX = 64 * 1024,
+  HEADERS_MAX = 64 * 1024, /* that are kept; of a request by_head more are read, up to libcurl's own bounds */
+  LINES_MAX = 512 * 1024,  /* with any number of 1xx, and the trailer */
   KEEP_CAPACITY = 64 * 1024,
   RESULT_TOO_LARGE = 100, /* CURLE_TOO_LARGE, from libcurl 8.6 on */
 };
@@ -29,8 +30,9 @@ static size_t on_header(char *line, size_t size, size_t count, void *ctx)
   if (length >= 5 && memcmp(line, "HTTP/", 5) == 0)
     tg_buf_reset(&transfer->headers, KEEP_CAPACITY); /* what came before was a 1xx */
   bool fits = transfer->headers.length + length <= HEADERS_MAX;
-  if (!fits && !transfer->by_head) {
-    transfer->too_large = true;
+  transfer->lines += length;
+  if ((!fits && !transfer->by_head) || transfer->lines > LINES_MAX) {
+    transfer->too_large_head = true;
     return 0;
   }
   if (fits)
@@ -46,8 +48,10 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *ctx)
   size_t length = size * count;
   size_t room = transfer->max_body - transfer->body.length;
   transfer->came += length;
-  if (transfer->by_head && transfer->came > TG_TRANSFER_REST_MAX)
+  if ((transfer->by_head || transfer->max_body == 0) && transfer->came > TG_TRANSFER_REST_MAX) {
+    transfer->cut = true;
     return 0;
+  }
   if (length > room && transfer->max_body > 0 && !transfer->by_head) {
     transfer->too_large = true;
     return 0;
@@ -207,9 +211,9 @@ bool tg_http_transfer_set(struct tg_http_transfer *transfer, const struct tg_htt
   transfer->max_body = request->max_body;
   transfer->request_length = request->body.length;
   transfer->by_head = request->by_head;
-  transfer->too_large = transfer->head_whole = false;
+  transfer->too_large = transfer->too_large_head = transfer->cut = transfer->head_whole = false;
   transfer->status = 0;
-  transfer->came = 0;
+  transfer->came = transfer->lines = 0;
   transfer->result = CURLE_OK;
   transfer->avoidance.off = transfer->avoidance.avoided = false;
   transfer->problem = (struct tg_error){0};
@@ -341,12 +345,17 @@ static void explain_timeout(const struct tg_http_transfer *transfer, struct tg_e
           (unsigned long long)((uv_hrtime() - transfer->started) / 1000000));
 }
 
-/* libcurl has bounds of its own, and no code for them. */
+/* libcurl has bounds of its own: 100 KB a line, 300 KB a head. It has no code for
+ * them, and calls a line that its buffer does not hold "Out of memory". */
 static bool has_large_head(const struct tg_http_transfer *transfer)
 {
-  return !transfer->head_whole && transfer->headers.length > 0 &&
-         (transfer->result == CURLE_OUT_OF_MEMORY || (int)transfer->result == RESULT_TOO_LARGE ||
-          strstr(transfer->curl_error, "Too large response headers"));
+  curl_off_t begun = 0;
+  curl_easy_getinfo(transfer->easy, CURLINFO_STARTTRANSFER_TIME_T, &begun);
+  return transfer->too_large_head ||
+         (begun > 0 &&
+          (transfer->result == CURLE_OUT_OF_MEMORY || (int)transfer->result == RESULT_TOO_LARGE ||
+           strstr(transfer->curl_error, "Out of memory") || /* of a trailer */
+           strstr(transfer->curl_error, "Too large response headers")));
 }
 
 static void explain(struct tg_http_transfer *transfer, struct tg_error *error)
@@ -359,7 +368,11 @@ static void explain(struct tg_http_transfer *transfer, struct tg_error *error)
     return;
   }
   if (has_large_head(transfer)) {
-    tg_fail(error, "too_large", "%s: the head of the answer is too large", where);
+    tg_fail(
+        error, "too_large",
+        "%s: the head of the answer is too large: what answers there has to send shorter headers, %d KB at "
+        "most in all",
+        where, HEADERS_MAX / 1024);
     return;
   }
   if (explain_refusal_of_proxy(transfer, error))
@@ -424,7 +437,8 @@ void tg_http_transfer_result(struct tg_http_transfer *transfer, struct tg_http_r
     response->error = transfer->problem;
     return;
   }
-  bool answered = transfer->head_whole && (transfer->result == CURLE_OK || transfer->by_head);
+  bool answered =
+      transfer->head_whole && (transfer->result == CURLE_OK || transfer->by_head || transfer->cut);
   if (!answered && !is_accepted_oddly(transfer)) {
     explain(transfer, &response->error);
     return;

@@ -38,14 +38,17 @@ struct tg_http_transfer {
   void *ctx;
   size_t request_length, max_body; /* of the bodies of request and answer */
   bool by_head;
-  bool too_large;
-  bool head_whole;  /* of the answer itself, not of a 1xx before it ... */
-  long status;      /* ... which has this */
-  uint64_t came;    /* bytes of the answer's body */
-  uint64_t started; /* uv_hrtime() */
+  bool too_large;      /* the body is more than the caller takes, */
+  bool too_large_head; /* or the head is, with what comes before and behind it in such lines, */
+  bool cut;            /* or nobody wants the body, and there is more than is worth reading */
+  bool head_whole;     /* of the answer itself, not of a 1xx before it ... */
+  long status;         /* ... which has this */
+  uint64_t came;       /* bytes of the answer's body */
+  size_t lines;        /* bytes of header lines, of all 1xx and of the trailer as well */
+  uint64_t started;    /* uv_hrtime() */
   CURLcode result;
   struct tg_http_avoidance avoidance; /* of mute addresses */
-  struct tg_error problem; /* of a request that could not be started */
+  struct tg_error problem;            /* of a request that could not be started */
 
   const struct tg_proxies *proxies;
   const struct tg_proxy *proxy; /* of the URL; NULL: direct */

@@ -15,28 +15,13 @@ local paths = require "spec.support.paths"
 local raw_bot = require "spec.support.raw_bot"
 local scene = require "spec.support.scene"
 
-local CLOSE, RESET, STAY = raw_bot.CLOSE, raw_bot.RESET, raw_bot.STAY
+local CLOSE, RESET, STAY, pour = raw_bot.CLOSE, raw_bot.RESET, raw_bot.STAY, raw_bot.pour
 
 local TIMEOUT = paths.slow > 1 and 2500 or 1000
 
 -- Lines as HTTP wants them, and the empty one behind.
 local function head(...)
   return table.concat({ ... }, "\r\n") .. "\r\n\r\n"
-end
-
--- Sends a text over and over until the other side has had enough.
-local function pour(text)
-  local block = text:rep(math.ceil(65536 / #text))
-  local function more(connection)
-    if not connection.closed then
-      connection.stream:write(block, loop.callback(function(problem)
-        if not problem then
-          more(connection)
-        end
-      end))
-    end
-  end
-  return more
 end
 
 local function drop_by_drop(text)
