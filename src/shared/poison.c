@@ -186,6 +186,17 @@ static int open_memory(void)
   return fd;
 }
 
+void tg_poison_count(struct tg_poison_file *file)
+{
+  uint32_t events = 0, off = 0;
+  for (int i = 0; i < TG_POISON_EVENTS; i++)
+    events += atomic_load(&file->events[i].sequence) != 0;
+  for (int i = 0; i < TG_POISON_HOOKS; i++)
+    off += file->hooks[i].off != 0;
+  atomic_store_explicit(&file->off_count, off, memory_order_release);
+  atomic_store_explicit(&file->event_count, events, memory_order_release);
+}
+
 bool tg_poison_open(const char *state_dir, struct tg_error *error)
 {
   struct tg_error ignored;
@@ -202,6 +213,7 @@ bool tg_poison_open(const char *state_dir, struct tg_error *error)
   memcpy(file->magic, magic, sizeof magic);
   file->version = VERSION;
   file->layout = layout();
+  tg_poison_count(file);
   the_poison.file = file;
   the_poison.place = &file->places[0];
   the_poison.fd = fd;

@@ -53,14 +53,6 @@ static void name_hook(const struct tg_poison_call *call, char name[TG_POISON_NAM
 
 /* ---- the lists ---- */
 
-static void count_events(struct tg_poison_file *file)
-{
-  uint32_t count = 0;
-  for (int i = 0; i < TG_POISON_EVENTS; i++)
-    count += atomic_load(&file->events[i].sequence) != 0;
-  atomic_store_explicit(&file->event_count, count, memory_order_release);
-}
-
 static struct tg_poison_event *find_event(struct tg_poison_file *file, const struct tg_poison_call *call)
 {
   for (int i = 0; i < TG_POISON_EVENTS; i++) {
@@ -99,7 +91,7 @@ static int add_event(struct tg_poison_file *file, const struct tg_poison_call *c
   event->deaths = 1;
   snprintf(event->where, sizeof event->where, "%s", where);
   atomic_store_explicit(&event->sequence, call->sequence, memory_order_release);
-  count_events(file);
+  tg_poison_count(file);
   return 1;
 }
 
@@ -131,15 +123,17 @@ static void count_death(struct tg_poison_file *file, bool manager, struct tg_poi
   int64_t now = tg_wall_clock();
   if (!hook)
     return;
-  if (now < hook->died_at || now - hook->died_at > TG_POISON_WINDOW)
+  bool counts = hook->died_at <= now && hook->died_at >= now - TG_POISON_WINDOW;
+  if (!counts || hook->deaths < 0 || hook->deaths == INT32_MAX)
     hook->deaths = 0;
   hook->died_at = now;
   death->deaths = ++hook->deaths;
   int enough = death->call.sequence > 0 ? TG_POISON_EVENT_DEATHS : TG_POISON_DEATHS;
   if (hook->off || hook->deaths < enough)
     return;
-  death->off = hook->off = true;
-  atomic_fetch_add_explicit(&file->off_count, 1, memory_order_release);
+  hook->off = 1;
+  death->off = true;
+  tg_poison_count(file);
 }
 
 /* ---- deaths ---- */
@@ -206,5 +200,5 @@ void tg_poison_tidy(struct tg_shard_table *table)
   for (int i = 0; i < TG_POISON_EVENTS; i++)
     if (atomic_load(&file->events[i].sequence) != 0 && has_passed(table, &file->events[i]))
       atomic_store(&file->events[i].sequence, 0);
-  count_events(file);
+  tg_poison_count(file);
 }

@@ -33,9 +33,9 @@ struct tg_poison_event {
 
 struct tg_poison_hook {
   uint8_t group, number;
-  bool manager, off;
-  int32_t deaths;  /* 0: a free place */
-  int64_t died_at; /* wall clock */
+  uint8_t manager, off; /* no bool: whatever has been scribbled there is a value */
+  int32_t deaths;       /* 0: a free place */
+  int64_t died_at;      /* wall clock */
   char where[TG_WHERE_SIZE];
 };
 
@@ -52,6 +52,9 @@ struct tg_poison_file {
 
 /* What this process has mapped; never NULL. */
 struct tg_poison_file *tg_poison_file(void);
+
+/* Makes the counts those of the lists. */
+void tg_poison_count(struct tg_poison_file *file);
 
 static inline bool tg_poison_is_method(int group)
 {

@@ -116,6 +116,16 @@ static off_t place_of(const struct header *header, int row)
   return HEADER_SIZE + (off_t)row * header->row_size;
 }
 
+/* Whether the file has the rows of which its header speaks. */
+static bool is_whole(int fd, const struct header *header)
+{
+  struct stat status;
+  return header->total >= 0 && fstat(fd, &status) == 0 && status.st_size >= place_of(header, header->total);
+}
+
+/* The event log gives an epoch 32 bits, and there has to be a next one. */
+static bool is_epoch(uint64_t epoch) { return epoch < UINT32_MAX; }
+
 /* What a row of the file lacks is 0. False: it is not there. */
 static bool read_row(int fd, const struct header *header, int i, struct tg_shard_row *row)
 {
@@ -132,11 +142,10 @@ int tg_shard_table_peek(const char *state_dir, uint64_t bot)
   if (fd < 0)
     return 0;
   struct header header;
-  ssize_t n = read(fd, &header, sizeof header);
+  bool good = read(fd, &header, sizeof header) == sizeof header && is_current(&header) && header.bot == bot &&
+              is_whole(fd, &header);
   close(fd);
-  if (n != sizeof header || !is_current(&header) || header.bot != bot || header.total < 0)
-    return 0;
-  return header.total;
+  return good ? header.total : 0;
 }
 
 /* The highest epoch of the table that is there, whosever it is. */
@@ -148,7 +157,7 @@ static uint64_t last_epoch(int fd)
   if (pread(fd, &header, sizeof header, 0) != sizeof header || !is_current(&header))
     return 0;
   for (int i = 0; read_row(fd, &header, i, &row); i++)
-    epoch = row.session.epoch > epoch ? row.session.epoch : epoch;
+    epoch = is_epoch(row.session.epoch) && row.session.epoch > epoch ? row.session.epoch : epoch;
   return epoch;
 }
 
@@ -217,12 +226,10 @@ struct tg_shard_table *tg_shard_table_open(const char *state_dir, int total, uin
 
   struct tg_shard_table *table = NULL;
   struct header header = {0};
-  struct stat status;
   uint64_t epoch = 0;
   ssize_t n = pread(fd, &header, sizeof header, 0);
   bool usable = n == sizeof header && is_current(&header) && header.identity == identity &&
-                header.total == total && fstat(fd, &status) == 0 &&
-                status.st_size >= place_of(&header, total);
+                header.total == total && is_whole(fd, &header);
   if (!usable && n > 0)
     tg_log(TG_INFO, TG_NO_SHARD, "the sessions in %s are of another token, intents or number of shards: "
                                  "all shards identify", path);
@@ -291,13 +298,17 @@ bool tg_session_load(struct tg_shard_row *row, struct tg_session *session)
     if ((before & 1) == 0 && before == atomic_load(&row->session_guard)) {
       session->resume_url[TG_RESUME_URL_MAX - 1] = '\0';
       session->sequence = atomic_load(&row->durable_sequence);
-      return session->id[0] != '\0';
+      if (is_epoch(session->epoch))
+        return session->id[0] != '\0';
+      break;
     }
   }
   /* A guard that stays odd was left by a writer that was killed in the middle:
-   * the session cannot be trusted, its epoch can (it is written once, whole). */
-  session->id[0] = '\0';
+   * the session cannot be trusted, its epoch can (it is written once, whole),
+   * unless the file is damaged. */
+  session->id[0] = session->resume_url[0] = '\0';
   session->sequence = 0;
+  session->epoch = is_epoch(session->epoch) ? session->epoch : 0;
   return false;
 }
 

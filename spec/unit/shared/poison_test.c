@@ -341,6 +341,43 @@ static void a_note_that_a_script_scribbled_over_is_harmless(void **state)
   assert_null(strchr(death.where, '\n'));
 }
 
+static void hooks_that_were_scribbled_over_are_harmless(void **state)
+{
+  (void)state;
+  struct tg_poison_hook *hooks = tg_poison_file()->hooks;
+  for (int i = 0; i < TG_POISON_HOOKS; i++)
+    memset(&hooks[i], 0xff, sizeof hooks[i]);
+  open_again(); /* each of them is off, for neither the manager nor workers */
+  assert_int_equal(tg_poison_count_off(true) + tg_poison_count_off(false), 0);
+  assert_false(skipped(heartbeat, bot));
+  static const struct {
+    int32_t deaths;
+    int64_t died_at;
+  } rows[] = {{INT32_MAX, INT64_MIN}, {INT32_MIN, INT64_MAX}, {INT32_MAX, 0}, {-1, 0}};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    tg_poison_forgive();
+    hooks[0] = (struct tg_poison_hook){.group = heartbeat.group, .number = heartbeat.number, .deaths = 1};
+    hooks[0].died_at = rows[i].died_at == 0 ? tg_wall_clock() : rows[i].died_at;
+    hooks[0].deaths = rows[i].deaths;
+    struct tg_poison_death death = killed(heartbeat, true);
+    assert_int_equal(death.deaths, 1);
+    assert_true(killed(heartbeat, true).off);
+  }
+}
+
+static void counts_that_were_scribbled_over_are_made_anew(void **state)
+{
+  (void)state;
+  killed(filter_of(41), true);
+  killed(heartbeat, true);
+  killed(heartbeat, true);
+  spoil(offsetof(struct tg_poison_file, event_count), "\0\0\0\0\0\0\0\0", 8);
+  assert_false(skipped(filter_of(41), bot));
+  open_again();
+  assert_true(skipped(filter_of(41), bot));
+  assert_true(off_in_a_worker(heartbeat, NULL));
+}
+
 static void the_oldest_go(void **state)
 {
   (void)state;
@@ -409,6 +446,8 @@ int main(void)
       TEST(the_file_outlives_everything),
       TEST(another_files_content_is_not_believed),
       TEST(a_note_that_a_script_scribbled_over_is_harmless),
+      TEST(hooks_that_were_scribbled_over_are_harmless),
+      TEST(counts_that_were_scribbled_over_are_made_anew),
       TEST(the_oldest_go),
       TEST(what_has_passed_is_dropped),
       TEST(without_a_directory_workers_are_safe_all_the_same),

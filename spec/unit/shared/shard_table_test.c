@@ -285,6 +285,54 @@ static void garbage_in_the_file_is_replaced(void **state)
   tg_shard_table_close(table);
 }
 
+static void spoil(long offset, const void *bytes, size_t length)
+{
+  char path[128];
+  snprintf(path, sizeof path, "%s/shards", directory);
+  FILE *file = fopen(path, "r+");
+  assert_int_equal(fseek(file, offset, SEEK_SET), 0);
+  assert_int_equal(fwrite(bytes, length, 1, file), 1);
+  fclose(file);
+}
+
+/* The manager takes so many shards from it, and makes room for them. */
+static void more_shards_than_there_are_rows_are_not_believed(void **state)
+{
+  (void)state;
+  const int32_t totals[] = {4, 1000000, INT32_MAX, -1, INT32_MIN};
+  struct tg_shard_table *table = tg_shard_table_open(directory, 3, 5, NULL);
+  tg_shard_table_set_bot(table, 9);
+  tg_shard_table_close(table);
+  assert_int_equal(tg_shard_table_peek(directory, 9), 3);
+  for (size_t i = 0; i < sizeof totals / sizeof *totals; i++) {
+    enum { TOTAL = 32 };
+    spoil(TOTAL, &totals[i], sizeof totals[i]);
+    assert_int_equal(tg_shard_table_peek(directory, 9), 0);
+  }
+}
+
+static void an_epoch_that_cannot_be_is_none(void **state)
+{
+  (void)state;
+  const uint64_t epochs[] = {UINT64_MAX, UINT32_MAX};
+  for (size_t i = 0; i < 2; i++) {
+    struct tg_shard_table *table = tg_shard_table_open(directory, 2, 5, NULL);
+    struct tg_session session = sample(), found;
+    tg_session_store(tg_shard_table_row(table, 0), &session);
+    session.epoch = epochs[i];
+    tg_session_store(tg_shard_table_row(table, 1), &session);
+    assert_true(tg_session_load(tg_shard_table_row(table, 0), &found));
+    assert_false(tg_session_load(tg_shard_table_row(table, 1), &found));
+    assert_int_equal(found.epoch, 0);
+    assert_string_equal(found.resume_url, "");
+    tg_shard_table_close(table);
+    table = tg_shard_table_open(directory, 2, 6, NULL); /* it does not go on in another bot's table */
+    tg_session_load(tg_shard_table_row(table, 1), &found);
+    assert_int_equal(found.epoch, 7);
+    tg_shard_table_close(table);
+  }
+}
+
 int main(void)
 {
 #define IN_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
@@ -298,6 +346,8 @@ int main(void)
       IN_DIRECTORY(epochs_go_on_in_an_empty_table),
       IN_DIRECTORY(ids_of_any_length_are_kept),      IN_DIRECTORY(a_table_of_shorter_rows_goes_on),
       IN_DIRECTORY(epochs_of_a_table_of_shorter_rows_go_on),
+      IN_DIRECTORY(more_shards_than_there_are_rows_are_not_believed),
+      IN_DIRECTORY(an_epoch_that_cannot_be_is_none),
       cmocka_unit_test(an_epoch_follows_the_last_one_or_is_the_time),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
