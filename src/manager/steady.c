@@ -16,6 +16,9 @@ enum {
 
 static const char file_name[] = "clock.json";
 
+/* No clock was ever set to a later time, nor so far from another one: the year 3000. */
+static const json_int_t latest = 32503680000000;
+
 static tg_ms look_at_wall(tg_ms otherwise)
 {
   tg_ms before = tg_now(), wall = tg_wall_clock(), after = tg_now();
@@ -37,16 +40,25 @@ struct content {
   json_int_t wall_distance; /* the wall clock less the steady one, then */
 };
 
+static bool is_sound(const struct content *content)
+{
+  return content->steady >= 0 && content->steady <= latest && content->ahead >= -latest &&
+         content->ahead <= latest && content->wall_distance >= -latest && content->wall_distance <= latest;
+}
+
 static bool read_file(const struct tg_steady *steady, struct content *content)
 {
   struct tg_error error;
   const char *boot = "";
   json_t *object = tg_state_file_read(steady->state_dir, file_name, &error);
-  if (!object && strcmp(error.code, "missing") != 0)
+  bool whole = json_unpack(object, "{s:s, s:I, s:I, s:I}", "boot", &boot, "ahead", &content->ahead, "steady",
+                           &content->steady, "wallDistance", &content->wall_distance) == 0 &&
+               is_sound(content);
+  if (object && !whole)
+    tg_fail(&error, "damaged", "%s/%s is damaged (its times cannot be)", steady->state_dir, file_name);
+  if (!whole && strcmp(error.code, "missing") != 0)
     tg_log(TG_WARN, TG_NO_SHARD, "%s: times of earlier starts are taken for those of the wall clock",
            error.message);
-  bool whole = json_unpack(object, "{s:s, s:I, s:I, s:I}", "boot", &boot, "ahead", &content->ahead, "steady",
-                           &content->steady, "wallDistance", &content->wall_distance) == 0;
   *content->boot = '\0';
   strncat(content->boot, boot, sizeof content->boot - 1);
   json_decref(object);

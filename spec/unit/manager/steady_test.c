@@ -143,10 +143,17 @@ static void machines_of_one_name_whose_clock_begins_anew_are_told_apart(void **s
   assert_int_equal(start_gateway(test), TODAY + 4 * DAY);
 }
 
+#define FIGURES(ahead, steady, distance)                                                                     \
+  "{\"boot\":\"first\",\"ahead\":" ahead ",\"steady\":" steady ",\"wallDistance\":" distance "}"
+
+/* Or says what cannot be. */
 static void begins_anew_when_the_file_is_lost(void **state)
 {
   struct test *test = *state;
-  static const char *const contents[] = {"", "{}", "[1]", "{\"boot\":\"first\",\"ahead\":\"soon\"}"};
+  static const char *const contents[] = {"", "{}", "[1]", "{\"boot\":\"first\",\"ahead\":\"soon\"}",
+                                         FIGURES("9223372036854775807", "9223372036854775807", "0"),
+                                         FIGURES("0", "-9223372036854775808", "0"),
+                                         FIGURES("0", "0", "-9223372036854775808")};
   for (size_t i = 0; i < sizeof contents / sizeof *contents; i++) {
     FILE *file = fopen(test->file, "w");
     fputs(contents[i], file);

@@ -12,7 +12,8 @@
 enum {
   DEFAULT_TOTAL = 1000,
   DAY = 24 * 60 * 60 * 1000,
-  LATEST_AHEAD = 1000, /* ms that a grant is valid at most */
+  LATEST_AHEAD = 1000,  /* ms that a grant is valid at most */
+  STARTS_MAX = 1 << 24, /* a day: more than any bot has */
 };
 
 static const char file_name[] = "identify.json";
@@ -39,21 +40,27 @@ static tg_ms integer(const json_t *object, const char *key)
   return (tg_ms)json_integer_value(json_object_get(object, key));
 }
 
-static void read_buckets(struct tg_ledger *ledger, const json_t *content)
+/* Of a clock that was ahead: else the bucket would rest until that time. */
+static tg_ms last_use(const json_t *list, size_t i, tg_ms now)
+{
+  tg_ms last = (tg_ms)json_integer_value(json_array_get(list, i));
+  return last < 0 ? 0 : last > now + LATEST_AHEAD ? now + LATEST_AHEAD : last;
+}
+
+static void read_buckets(struct tg_ledger *ledger, const json_t *content, tg_ms now)
 {
   const json_t *list = json_object_get(content, "buckets");
   size_t count = json_array_size(list);
   tg_ms latest = 0;
   for (size_t i = 0; i < count; i++) {
-    tg_ms last = (tg_ms)json_integer_value(json_array_get(list, i));
+    tg_ms last = last_use(list, i, now);
     if (last > latest)
       latest = last;
   }
   for (int i = 0; i < ledger->max_concurrency; i++) {
     /* With other buckets than now, each may hold the shard that came last. */
-    ledger->buckets[i].last = count == (size_t)ledger->max_concurrency
-                                  ? (tg_ms)json_integer_value(json_array_get(list, (size_t)i))
-                                  : latest;
+    ledger->buckets[i].last =
+        count == (size_t)ledger->max_concurrency ? last_use(list, (size_t)i, now) : latest;
   }
 }
 
@@ -74,14 +81,14 @@ static void read_file(struct tg_ledger *ledger, tg_ms now)
   const char *bot = json_string_value(json_object_get(content, "bot"));
   if (bot && strcmp(bot, ledger->bot) == 0) {
     json_int_t total = integer(content, "total"), used = integer(content, "used");
-    if (total > 0 && total <= INT32_MAX && used >= 0 && used <= INT32_MAX) {
+    if (total > 0 && total <= STARTS_MAX && used >= 0 && used <= STARTS_MAX) {
       ledger->total = (int)total;
       ledger->used = (int)used;
       ledger->reset_at = integer(content, "resetAt");
     }
     if (ledger->reset_at > now + DAY) /* of an earlier start of the machine, whose clock was ahead */
       ledger->reset_at = now + DAY;
-    read_buckets(ledger, content);
+    read_buckets(ledger, content, now);
   }
   json_decref(content);
 }

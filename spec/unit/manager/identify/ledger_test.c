@@ -188,6 +188,16 @@ static void odd_values_do_no_harm(void **state)
   ledger = tg_ledger_open(dir, BOT, 2, now);
   assert_true(tg_ledger_rest(ledger, 0, SPACING, now) == SPACING + 1000); /* a grant counts from its end */
   assert_true(tg_ledger_reset_at(ledger) == now + 24 * HOUR);
+  assert_true(tg_ledger_rest(ledger, 0, SPACING, now + HOUR) == 0); /* ... and not until the time it said */
+  tg_ledger_close(ledger);
+  /* Numbers that cannot be reckoned with. */
+  put_file("{\"bot\":\"000000000000004d\",\"total\":2147483647,\"used\":2147483647,"
+           "\"resetAt\":-9223372036854775808,\"buckets\":[9223372036854775807,-9223372036854775808]}");
+  ledger = tg_ledger_open(dir, BOT, 2, now);
+  assert_true(tg_ledger_rest(ledger, 0, SPACING, now) == SPACING + 1000);
+  assert_true(tg_ledger_rest(ledger, 1, SPACING, now) == 0);
+  tg_ledger_take(ledger, 1, now, now);
+  assert_int_equal(tg_ledger_remaining(ledger, now), 999);
   tg_ledger_close(ledger);
 }
 
