@@ -169,17 +169,19 @@ json_t *tg_broker_answer_write(const struct tg_broker_answer *answer, int *statu
   }
 }
 
-static tg_ms integer_of(const json_t *body, const char *key, tg_ms otherwise)
+/* A broker of this program says no more than a day. */
+static tg_ms integer_of(const json_t *body, const char *key, json_int_t low, tg_ms otherwise)
 {
   const json_t *field = json_object_get(body, key);
-  return json_is_integer(field) ? (tg_ms)json_integer_value(field) : otherwise;
+  json_int_t value = json_integer_value(field);
+  return json_is_integer(field) && value >= low && value <= HOLD_MAX ? (tg_ms)value : otherwise;
 }
 
 static enum tg_broker_verdict read_good(int status, const json_t *body, struct tg_broker_answer *answer)
 {
   const char *state = json_string_value(json_object_get(body, "state"));
-  answer->retry_after = integer_of(body, "retryAfter", answer->retry_after);
-  answer->max_concurrency = (int)integer_of(body, "maxConcurrency", 0);
+  answer->retry_after = integer_of(body, "retryAfter", 0, answer->retry_after);
+  answer->max_concurrency = (int)integer_of(body, "maxConcurrency", 0, 0);
   if (state && status == 200 && strcmp(state, "noted") == 0)
     return TG_BROKER_NOTED;
   if (state && status == 202 && strcmp(state, "waiting") == 0)
@@ -187,8 +189,8 @@ static enum tg_broker_verdict read_good(int status, const json_t *body, struct t
   if (state && status == 202 && strcmp(state, "held_back") == 0)
     return TG_BROKER_HELD_BACK;
   if (state && status == 200 && strcmp(state, "granted") == 0) {
-    answer->waited = integer_of(body, "waited", 0);
-    answer->valid_for = integer_of(body, "validFor", 0);
+    answer->waited = integer_of(body, "waited", -HOLD_MAX, 0);
+    answer->valid_for = integer_of(body, "validFor", 0, 0);
     return TG_BROKER_GRANTED;
   }
   snprintf(answer->why, sizeof answer->why,

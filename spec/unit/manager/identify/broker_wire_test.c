@@ -167,12 +167,32 @@ static void what_others_answer_is_told_apart(void **state)
   assert_int_equal(verdict_of(204, NULL, "204"), TG_BROKER_REFUSED);
 }
 
+static void times_that_cannot_be_are_as_if_not_said(void **state)
+{
+  (void)state;
+  static const char *const numbers[] = {"9223372036854775807", "-9223372036854775808", "4294967297", "1e3"};
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    char text[300];
+    struct tg_broker_answer answer;
+    snprintf(text, sizeof text,
+             "{\"state\":\"granted\",\"waited\":%s,\"validFor\":%s,\"retryAfter\":%s,\"maxConcurrency\":%s}",
+             numbers[i], numbers[i], numbers[i], numbers[i]);
+    json_t *body = json_loads(text, 0, NULL);
+    tg_broker_answer_read(200, body, -1, "", &answer);
+    json_decref(body);
+    assert_int_equal(answer.verdict, TG_BROKER_GRANTED);
+    assert_true(answer.waited == 0 && answer.valid_for == 0 && answer.retry_after == -1);
+    assert_int_equal(answer.max_concurrency, 0);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(messages_survive_the_way),        cmocka_unit_test(an_empty_body_is_a_plain_ask),
       cmocka_unit_test(nonsense_is_refused_by_name),     cmocka_unit_test(answers_survive_the_way),
       cmocka_unit_test(what_others_answer_is_told_apart),
+      cmocka_unit_test(times_that_cannot_be_are_as_if_not_said),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
