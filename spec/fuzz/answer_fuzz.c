@@ -1,21 +1,11 @@
 /* Heads and bodies of HTTP answers, and URLs: how long they ask to wait is
  * nothing or some time, what is said of them to people has no secret in it. */
 
+#include "fuzz.h"
+
 #include "delivery/interactions/interaction_facts.h"
 #include "delivery/sinks/outcome.h"
 #include "net/http_text.h"
-
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
-
-static void require(bool fact)
-{
-  if (!fact)
-    abort();
-}
 
 static void check_head(const char *text)
 {

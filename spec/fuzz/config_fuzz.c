@@ -2,18 +2,9 @@
  * variable: problems are texts, and what is accepted can be shown, read again
  * and compared. */
 
+#include "fuzz.h"
+
 #include "config/config.h"
-
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
-
-static void require(bool fact)
-{
-  if (!fact)
-    abort();
-}
 
 static const char *the_value;
 

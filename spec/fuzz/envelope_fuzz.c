@@ -1,19 +1,11 @@
 /* Any bytes: the scan reads nothing outside, what it finds lies inside, and text
  * that a JSON reader takes for an object with op is not refused. */
 
+#include "fuzz.h"
+
 #include "proto/envelope.h"
 
 #include <jansson.h>
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
-
-static void require(bool fact)
-{
-  if (!fact)
-    abort();
-}
 
 static void check_span(struct tg_span span, const char *text, size_t length)
 {

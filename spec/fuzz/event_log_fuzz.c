@@ -5,59 +5,13 @@
  * records get right checksums first; a cursor beside a good segment; or a list
  * of what happens to a log that was written properly. */
 
-#include "base/log.h"
+#include "fuzz.h"
+
 #include "event_log/event_log.h"
 #include "event_log/log_format.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
-
 enum { ROOM = 64 << 10, EVENTS = 40, SHARDS = 3, FIRST = 1, PAYLOAD = 700 };
 enum { AS_IT_STANDS, RIGHT_CHECKSUMS, CURSOR, ACCIDENTS, WAYS };
-
-static char directory[64];
-
-static void require(bool fact)
-{
-  if (!fact)
-    abort();
-}
-
-static void empty_directory(void)
-{
-  DIR *walk = opendir(directory);
-  for (struct dirent *entry; walk && (entry = readdir(walk)) != NULL;)
-    if (entry->d_name[0] != '.')
-      unlinkat(dirfd(walk), entry->d_name, 0);
-  if (walk)
-    closedir(walk);
-}
-
-static void remove_directory(void)
-{
-  empty_directory();
-  rmdir(directory);
-}
-
-static int open_file(const char *name, int flags)
-{
-  char path[200];
-  snprintf(path, sizeof path, "%s/%s", directory, name);
-  return open(path, flags, 0600);
-}
-
-static void write_file(const char *name, const void *bytes, size_t length)
-{
-  int fd = open_file(name, O_CREAT | O_TRUNC | O_WRONLY);
-  require(fd >= 0 && write(fd, bytes, length) == (ssize_t)length);
-  close(fd);
-}
 
 static void on_gap(void *ctx, const struct tg_log_gap *gap)
 {
@@ -69,7 +23,7 @@ static struct tg_event_log *open_log(void)
 {
   struct tg_error error = {0};
   struct tg_event_log_options options = {
-      .directory = directory, .small_segment = ROOM, .large_segment = ROOM, .on_gap = on_gap};
+      .directory = fuzz_directory, .small_segment = ROOM, .large_segment = ROOM, .on_gap = on_gap};
   struct tg_event_log *log = tg_event_log_open(&options, &error);
   require(log || error.message[0]);
   return log;
@@ -80,8 +34,13 @@ static void append(struct tg_event_log *log, int shard, uint64_t sequence)
   static const char payload[PAYLOAD] = "an event";
   struct tg_error error = {0};
   struct tg_span part = {payload, 1 + (size_t)(sequence * 97 % PAYLOAD)};
-  struct tg_log_event event = {.shard_id = shard, .epoch = 1, .sequence = sequence, .at = 1700000000000,
-                               .kind = TG_LOG_EVENT, .parts = &part, .part_count = 1};
+  struct tg_log_event event = {.shard_id = shard,
+                               .epoch = 1,
+                               .sequence = sequence,
+                               .at = 1700000000000,
+                               .kind = TG_LOG_EVENT,
+                               .parts = &part,
+                               .part_count = 1};
   require(tg_event_log_append(log, &event, &error) != 0);
 }
 
@@ -99,7 +58,8 @@ static uint64_t deliver(struct tg_event_log *log, bool backwards)
     while ((at = tg_event_log_next(log, shard, last, &entry)) != 0) {
       require(at > last && tg_event_log_waits(log, shard, at));
       require(tg_event_log_read(log, shard, at, &record, &error));
-      require(record.shard_id == shard && record.sequence == entry.sequence && record.payload.length == entry.length);
+      require(record.shard_id == shard && record.sequence == entry.sequence &&
+              record.payload.length == entry.length);
       last = at;
       count++;
     }
@@ -145,7 +105,7 @@ static void mend(char *bytes, size_t length)
         .sequence = raw[24],
         .at = raw[32],
         .flags = raw[13],
-        .marks = raw[14] & TG_LOG_MARKS_MAX,
+        .marks = raw[14],
     };
     tg_log_position previous = tg_log_position_of(raw[41] % 3, raw[40] * 8u);
     tg_record_encode(bytes + at, &record, raw[12] % 5, previous, bytes + at + TG_RECORD_HEADER, size);
@@ -156,12 +116,13 @@ static void mend(char *bytes, size_t length)
 /* Four bytes an accident: what, where (two bytes), how much. */
 static void happen(const uint8_t *bytes, size_t length)
 {
-  static const char *const names[] = {"0000000001.segment", "cursor", "0000000002.segment", "cursor.worker-1"};
+  static const char *const names[] = {"0000000001.segment", "cursor", "0000000002.segment",
+                                      "cursor.worker-1"};
   static const char zeros[255 * 16];
   for (; length >= 4; bytes += 4, length -= 4) {
     const char *name = names[bytes[0] >> 2 & 3];
     off_t offset = bytes[1] | bytes[2] << 8;
-    int fd = open_file(name, O_CREAT | O_RDWR);
+    int fd = fuzz_open(name, O_CREAT | O_RDWR);
     require(fd >= 0);
     switch (bytes[0] & 3) {
     case 0:
@@ -175,7 +136,7 @@ static void happen(const uint8_t *bytes, size_t length)
       break;
     default:
       if (bytes[3] > 200)
-        write_file(name, "", 0);
+        fuzz_write_file(name, "", 0);
     }
     close(fd);
   }
@@ -186,29 +147,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
   struct tg_error error = {0};
   if (length < 2 || length > ROOM)
     return 0;
-  if (!directory[0]) {
-    snprintf(directory, sizeof directory, "%s/tg-fuzz-%d", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp",
-             (int)getpid());
-    atexit(remove_directory);
-    tg_log_set_level(TG_ERROR);
-    tg_event_log_close(open_log()); /* makes the directory */
-  }
-  empty_directory();
+  fuzz_be_silent();
+  fuzz_fresh_directory();
   int way = bytes[0] % WAYS;
   bool backwards = bytes[0] & 0x80;
   bytes++, length--;
   if (way == CURSOR || way == ACCIDENTS)
     write_log();
   if (way == AS_IT_STANDS) {
-    write_file("0000000001.segment", bytes, length);
+    fuzz_write_file("0000000001.segment", bytes, length);
   } else if (way == RIGHT_CHECKSUMS) {
     char *copy = calloc(1, length + TG_SEGMENT_HEADER);
     memcpy(copy + TG_SEGMENT_HEADER, bytes, length);
     mend(copy, length + TG_SEGMENT_HEADER);
-    write_file("0000000001.segment", copy, length + TG_SEGMENT_HEADER);
+    fuzz_write_file("0000000001.segment", copy, length + TG_SEGMENT_HEADER);
     free(copy);
   } else if (way == CURSOR) {
-    write_file("cursor", bytes, length);
+    fuzz_write_file("cursor", bytes, length);
   } else {
     happen(bytes, length);
   }

@@ -2,19 +2,9 @@
  * with words, or what was read is within its bounds, and reads the same again.
  * The first byte chooses the status, the second one how long it asks to wait. */
 
+#include "fuzz.h"
+
 #include "manager/gateway_info.h"
-
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
-
-static void require(bool fact)
-{
-  if (!fact)
-    abort();
-}
 
 static bool within_bounds(const struct tg_gateway_info *info)
 {

@@ -2,20 +2,11 @@
  * further round takes a byte that says how long the next piece is, and whether
  * a WebSocket message ends behind it. Cut or in one piece, the text is the same. */
 
+#include "fuzz.h"
+
 #include "proto/inflate.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 enum { LIMIT = 1 << 16 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
-
-static void require(bool fact)
-{
-  if (!fact)
-    abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {

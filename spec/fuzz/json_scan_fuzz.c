@@ -1,19 +1,11 @@
 /* Any bytes: every function of the scan stays inside, and a value that a JSON
  * reader accepts is passed over whole. */
 
+#include "fuzz.h"
+
 #include "base/json_scan.h"
 
 #include <jansson.h>
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
-
-static void require(bool fact)
-{
-  if (!fact)
-    abort();
-}
 
 static void walk(struct tg_span array)
 {

@@ -1,18 +1,12 @@
 /* What the other side of the socket between manager and worker sends, in the
  * pieces that the input chooses: nothing but whole messages comes out. */
 
+#include "fuzz.h"
+
 #include "worker/ipc.h"
 
-#include "base/log.h"
-
 #include <signal.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
 static struct tg_ipc *ipc;
 static bool closed;
@@ -47,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
   uv_loop_t loop;
   int pair[2], replies = 0;
   signal(SIGPIPE, SIG_IGN);
-  tg_log_set_level(TG_ERROR + 1); /* it says what it does not understand */
+  fuzz_be_silent();
   if (length < 1 || length > 60000 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
     return 0;
   uv_loop_init(&loop);

@@ -1,11 +1,9 @@
 /* Requests to the control API, cut at a place that the input chooses: what comes
  * out is within its limits, and the same as of the input in one piece. */
 
-#include "net/request_reader.h"
+#include "fuzz.h"
 
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "net/request_reader.h"
 
 static void check(const struct tg_request *request)
 {
@@ -67,7 +65,6 @@ static void read_pieces(const uint8_t *bytes, size_t length, size_t cut, struct 
   tg_buf_free(&in);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
   struct tg_buf whole = {0}, cut = {0};

@@ -1,13 +1,9 @@
 /* Answers to the upgrade of a connection, cut at a place that the input chooses:
  * what comes out is the same as of the answer in one piece. */
 
+#include "fuzz.h"
+
 #include "net/upgrade.h"
-
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
 struct outcome {
   ssize_t head; /* bytes; -1: not HTTP */
