@@ -8,7 +8,9 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 /* The lowest free descriptor is the one that is opened. Where there is no
@@ -37,6 +39,13 @@ void tg_program_serves(void)
   static const int numbers[] = {SIGUSR1, SIGUSR2, SIGXFSZ, SIGTTOU};
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
     signal(numbers[i], SIG_IGN);
+}
+
+void tg_program_keeps_secrets(void)
+{
+  const char *dumps = getenv("TIDEGATE_CORE_DUMPS");
+  if (!dumps || strcmp(dumps, "1") != 0)
+    prctl(PR_SET_DUMPABLE, 0);
 }
 
 int tg_program_end(const char *program, int exit_code)

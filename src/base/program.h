@@ -21,6 +21,13 @@ void tg_program_begin(void);
  * background job writes to a terminal that is set to stop those). */
 void tg_program_serves(void);
 
+/* For programs that have secrets in their memory. The kernel keeps it to itself: it
+ * goes into no core dump, and debuggers and other processes of the same user
+ * cannot read it, nor what /proc has of this process; root can. Unless the
+ * environment variable TIDEGATE_CORE_DUMPS says 1. Children have it until they
+ * execute another program. */
+void tg_program_keeps_secrets(void);
+
 /* What stands in stdout's buffer, and in the log's, goes out (log_writer.h).
  * Returns `exit_code`; but when that was 0, and not all of stdout could be
  * written, says so on standard error in the name of `program`, and returns

@@ -14,7 +14,7 @@ bool tg_advice_certificates(const struct tg_config *config, struct tg_error *err
  * meant: one may be why `program` has not found what it wanted. */
 void tg_advice_print(const char *program);
 
-/* Logs what is most likely not meant (base/config_warnings.h; `config` may be
+/* Logs what is most likely not meant (config/config_warnings.h; `config` may be
  * NULL), but for what was `said` before; `said` is what was found now. Zeroed
  * for the first time; the caller frees it with tg_problems_free(). */
 void tg_advice_log(const struct tg_config *config, struct tg_problems *said);

@@ -2,6 +2,7 @@
 #include "cli/check_text.h"
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "cli/process.h"
 #include "cli/proxies.h"
 
 #include "base/buf.h"
@@ -9,6 +10,7 @@
 #include "base/utf8.h"
 #include "config/config_options.h"
 #include "config/config_warnings.h"
+#include "config/environment.h"
 #include "net/http_text.h"
 #include "script/script.h"
 
@@ -57,16 +59,11 @@ static json_t *warnings_about(const struct tg_config *config)
   return list;
 }
 
-static const char *environment(const char *name)
-{
-  return getenv(name);
-}
-
 static json_t *describe_script(struct tg_script *script, char **problem)
 {
   const struct tg_config *config = tg_script_config(script);
   struct tg_error error;
-  struct tg_proxies *proxies = tg_proxies_read(environment, &error);
+  struct tg_proxies *proxies = tg_proxies_read(tg_environment, &error);
   if (!proxies || !tg_proxies_fit(proxies, config, &error) || !tg_advice_certificates(config, &error)) {
     *problem = tg_strdup(error.message);
     tg_proxies_free(proxies);
@@ -149,6 +146,7 @@ int tg_cli_check(int argc, char **argv)
   const struct tg_cli_option options[] = {{"--json", &as_json, NULL}, {NULL, NULL, NULL}};
   if (tg_cli_options(argc, argv, options, TG_HELP_CHECK, &path, 1, &exit_code) < 0)
     return exit_code;
+  tg_process_keeps_secrets();
 
   char *problem = NULL;
   json_t *manager = describe(TG_ROLE_MANAGER, path, &problem);

@@ -1,7 +1,9 @@
 #include "cli/process.h"
 
 #include "base/log.h"
+#include "base/program.h"
 #include "config/config_options.h"
+#include "config/environment.h"
 #include "shared/loop_lag.h"
 
 #include <stdio.h>
@@ -10,6 +12,12 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+void tg_process_keeps_secrets(void)
+{
+  tg_program_keeps_secrets();
+  tg_environment_hide();
+}
 
 static void follow_log_settings(const struct tg_config *config)
 {
@@ -44,7 +52,7 @@ static void first_log_settings(enum tg_role role, int worker_id)
   tg_log_set_journal(on_journal());
   for (size_t i = 0; i < tg_config_option_count; i++)
     if (tg_config_options[i].secret && tg_config_options[i].env)
-      tg_log_secret(getenv(tg_config_options[i].env));
+      tg_log_secret(tg_environment(tg_config_options[i].env));
   const char *format = getenv("LOG_FORMAT");
   tg_log_set_json(format && strcmp(format, "json") == 0);
 }
@@ -91,8 +99,6 @@ static void note_files(void *ctx, int generation, const json_t *list)
 
 static uint64_t sum(void *ctx) { return tg_script_sum(((struct tg_process *)ctx)->script); }
 
-static const char *environment(const char *name) { return getenv(name); }
-
 /* As they stand in the variable, and as they go to the proxy. */
 static void mask_logins(const struct tg_proxies *proxies)
 {
@@ -131,7 +137,7 @@ int tg_process_begin(struct tg_process *process, enum tg_role role, int worker_i
   const struct tg_config *config = tg_script_config(process->script);
   follow_log_settings(config);
   struct tg_error error;
-  process->proxies = tg_proxies_read(environment, &error);
+  process->proxies = tg_proxies_read(tg_environment, &error);
   if (!process->proxies) {
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
     return TG_EXIT_CONFIG;

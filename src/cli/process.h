@@ -25,6 +25,10 @@ struct tg_process {
   bool over;
 };
 
+/* First of all, in each process that gets to know secrets: they leave the
+ * environment, and the memory is nobody else's. */
+void tg_process_keeps_secrets(void);
+
 /* Loads the script and the configuration; on failure says why on the log and
  * returns the exit code of the program, else TG_EXIT_OK. tg_process_end() in
  * both cases. `sources_fd`: see tg_script_give_sources(); -1: none. `bare`: see

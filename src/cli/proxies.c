@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "config/environment.h"
 #include "net/http_text.h"
 
 #include <stdlib.h>
@@ -67,7 +68,7 @@ void tg_proxies_log(const struct tg_proxies *proxies, const struct tg_config *co
   char *all = tg_buf_take(&text);
   if (json_array_size(routes) > 0)
     tg_log(TG_INFO, TG_NO_SHARD, "the environment names proxies: %s", all);
-  else if (getenv("HTTP_PROXY"))
+  else if (tg_environment("HTTP_PROXY"))
     tg_log(TG_INFO, TG_NO_SHARD, "HTTP_PROXY does not count, as with curl: http_proxy does");
   free(all);
   json_decref(routes);

@@ -142,6 +142,7 @@ int tg_cli_run(int argc, char **argv)
   const struct tg_cli_option options[] = {{"--watch", &watch, NULL}, {NULL, NULL, NULL}};
   if (tg_cli_options(argc, argv, options, TG_HELP_RUN, &script, 1, &exit_code) < 0)
     return exit_code;
+  tg_process_keeps_secrets(); /* process 1, which stays, too */
   tg_init_if_first();
   tg_log_writer_start(STDERR_FILENO);
   prctl(PR_SET_NAME, "tidegate");

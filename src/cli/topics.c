@@ -31,6 +31,7 @@ void tg_topic_environment(void)
   item("NOTIFY_SOCKET", "set by systemd: who is told of readiness, reloads and the stop");
   item("WATCHDOG_USEC", "set by systemd: how often it wants to hear from the gateway");
   item("JOURNAL_STREAM", "set by systemd: log lines have their priority then, and no time");
+  item("TIDEGATE_CORE_DUMPS", "1: core dumps and debuggers may have the memory, and with it all secrets");
   item("NO_COLOR", "set to anything: ctl shows no colours");
 }
 

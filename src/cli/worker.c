@@ -6,8 +6,10 @@
 #include "base/log.h"
 #include "base/log_writer.h"
 #include "base/program.h"
+#include "config/environment.h"
 #include "shared/poison.h"
 #include "shared/stats.h"
+#include "worker/ipc.h"
 #include "worker/worker.h"
 
 #include <malloc.h>
@@ -33,6 +35,14 @@ static void follow_the_manager(void)
   prctl(PR_SET_NAME, "tidegate-worker");
 }
 
+/* The first that the manager says. Should it be gone, the line tells of it again. */
+static void take_secrets(int fd)
+{
+  json_t *message = tg_ipc_receive(fd);
+  tg_environment_give(json_object_get(message, "environment"));
+  json_decref(message);
+}
+
 /* Before the script loads, which may count, too. Without the page the worker
  * does its work all the same. */
 static void attach_stats(int fd)
@@ -55,6 +65,7 @@ static void reconfigure(void *ctx, const struct tg_config *config) { tg_worker_r
 int tg_cli_worker(int argc, char **argv)
 {
   tg_program_serves();
+  tg_process_keeps_secrets();
   follow_the_manager();
   tg_log_writer_start(STDERR_FILENO);
   const char *id = "0", *fd = "3", *stats = "-1", *poison = "-1", *sources = "-1", *script = NULL;
@@ -70,6 +81,7 @@ int tg_cli_worker(int argc, char **argv)
   if (tg_cli_options(argc, argv, options, "tidegate worker: run by the manager, not by people\n", &script, 1,
                       &exit_code) < 0)
     return exit_code;
+  take_secrets(atoi(fd));
   keep_some_memory();
   int worker_id = atoi(id);
   attach_stats(atoi(stats));

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/suggest.h"
 #include "config/config_options.h"
+#include "config/environment.h"
 #include "proto/event_names.h"
 #include "proto/intents.h"
 
@@ -84,7 +85,7 @@ static bool is_set(char *const *environment, const char *name)
   for (; *environment; environment++)
     if (strncmp(*environment, name, length) == 0 && (*environment)[length] == '=')
       return (*environment)[length + 1] != '\0';
-  return false;
+  return json_object_get(tg_environment_hidden(), name);
 }
 
 static bool is_ours(const struct variables *own, const char *name)
@@ -92,7 +93,7 @@ static bool is_ours(const struct variables *own, const char *name)
   for (size_t i = 0; i < own->count; i++)
     if (strcmp(own->names[i], name) == 0)
       return true;
-  return strcmp(name, "TIDEGATE_HURRY") == 0;
+  return strcmp(name, "TIDEGATE_HURRY") == 0 || strcmp(name, "TIDEGATE_CORE_DUMPS") == 0;
 }
 
 /* What Kubernetes and Docker set for a service that is called tidegate. */

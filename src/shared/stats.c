@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <uv.h>
 
 const char *const tg_lua_group_names[TG_LUA_GROUP_COUNT] = {
 #define X(name) #name,
@@ -71,6 +72,13 @@ bool tg_stats_attach(int fd, struct tg_error *error)
   tg_stats_page = stats;
   memset(tg_stats_types, 0, sizeof tg_stats_types);
   return true;
+}
+
+void tg_stats_note_memory(void)
+{
+  size_t bytes;
+  if (uv_resident_set_memory(&bytes) == 0)
+    atomic_store(&tg_stats()->resident, bytes);
 }
 
 /* ---- types ---- */
@@ -166,5 +174,6 @@ void tg_stats_clear_gauges(struct tg_stats *stats)
   atomic_store(&stats->alive_at, 0);
   atomic_store(&stats->log_bytes, -1);
   atomic_store(&stats->memory_bytes, 0);
+  atomic_store(&stats->resident, 0);
   tg_series_begin(stats);
 }

@@ -117,6 +117,7 @@ struct tg_stats {
   _Atomic int64_t alive_at;   /* tg_now() of the last beat of the loop */
   struct tg_stats_lag lag[TG_LAG_SLOTS]; /* gauge: loop_lag.h */
   _Atomic int64_t log_bytes;     /* gauge: of the event logs on disk; -1: there is none */
+  _Atomic uint64_t resident;     /* gauge: bytes of memory of the process, at its last beat */
   _Atomic uint64_t memory_bytes; /* gauge: queued for event handlers in memory */
 
   /* What scripts count: series.h. */
@@ -137,6 +138,9 @@ bool tg_stats_attach(int fd, struct tg_error *error);
 
 /* The process is gone, or begins: what gauges say is void. */
 void tg_stats_clear_gauges(struct tg_stats *stats);
+
+/* Notes how much memory this process has: it alone may always know. */
+void tg_stats_note_memory(void);
 
 /* This process's own. */
 extern struct tg_stats *tg_stats_page;

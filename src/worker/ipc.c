@@ -6,6 +6,7 @@
 #include "base/timer.h"
 #include "base/utf8.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -224,6 +225,25 @@ struct tg_ipc *tg_ipc_new(uv_loop_t *loop, int fd, const struct tg_ipc_callbacks
     return NULL;
   }
   return ipc;
+}
+
+json_t *tg_ipc_receive(int fd)
+{
+  struct tg_buf line = {0};
+  char letter = '\0';
+  while (line.length < LINE_MAX_SIZE) { /* a byte at a time: a small message, once in a process's life */
+    ssize_t n = read(fd, &letter, 1);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0 || letter == '\n')
+      break;
+    tg_buf_append(&line, &letter, 1);
+  }
+  json_t *message = letter == '\n' ? json_loadb(line.data, line.length, 0, NULL) : NULL;
+  if (line.length > 0)
+    explicit_bzero(line.data, line.length);
+  tg_buf_free(&line);
+  return message;
 }
 
 static void on_handle_closed(uv_handle_t *handle)

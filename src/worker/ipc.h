@@ -5,9 +5,11 @@
  * here is done per event.
  *
  * Manager to worker (names as in discordeno's guide where it has them):
+ *   SECRETS          {environment}: what the manager has taken out of the environment
+ *                    (config/environment.h); before all else, see tg_ipc_receive()
  *   START            {workerId, totalShards, gatewayUrl, maxConcurrency, generation, stamp,
  *                    steadyAhead: tg_steady_ahead() of all processes,
- *                    firstShard, owners: the worker of each shard from that one on}, first
+ *                    firstShard, owners: the worker of each shard from that one on}, once
  *   IDENTIFY_SHARD   {shardId}: start this shard (RESUME if it has a session)
  *   ALLOW_IDENTIFY   {shardId, deadline}: op 2 may leave until then (tg_now())
  *   SHARD_PAYLOAD    {shardId, data, timeout, priority, forwardUntil?, nonce}: answered by
@@ -66,6 +68,11 @@ struct tg_ipc_callbacks {
 /* Takes over the socket `fd`, makes it close-on-exec. NULL: it is no socket
  * (logged). SIGPIPE has to be ignored in this process. */
 struct tg_ipc *tg_ipc_new(uv_loop_t *loop, int fd, const struct tg_ipc_callbacks *callbacks, void *ctx);
+
+/* Before tg_ipc_new(): waits for the next message, {"type":"SECRETS",...}, and
+ * takes no byte of what follows it. NULL: the other side is gone, or `fd` is no
+ * such line. The caller decrefs it. */
+json_t *tg_ipc_receive(int fd);
 
 /* Pending requests end with the error "closed". What is not flushed yet is
  * thrown away. The memory goes when the loop has closed the handles. */

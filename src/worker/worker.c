@@ -23,6 +23,7 @@ static void say_alive(struct tg_worker *worker)
 {
   worker->alive_at = tg_now();
   atomic_store(&tg_stats()->alive_at, worker->alive_at);
+  tg_stats_note_memory();
   if (worker->delivery)
     tg_delivery_publish(worker->delivery);
   tg_ipc_send(worker->ipc, "STILL_ALIVE", NULL);

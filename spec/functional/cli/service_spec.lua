@@ -138,7 +138,7 @@ end)
     s.gateway:wait_for_log "manager: notify socket nil, watchdog nil nil"
     for _, pid in ipairs(s.gateway:worker_pids()) do
       local environment = paths.read(("/proc/%d/environ"):format(pid))
-      assert.matches("DISCORD_TOKEN=", environment, 1, true)
+      assert.matches("INTENTS=", environment, 1, true)
       assert.is_nil(environment:find("NOTIFY_SOCKET", 1, true))
       assert.is_nil(environment:find("WATCHDOG", 1, true))
     end

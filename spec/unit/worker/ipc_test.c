@@ -118,6 +118,30 @@ static void run_until(const int *value, int wanted)
   assert_int_equal(*value, wanted);
 }
 
+/* A process that has no loop yet takes one message, and leaves the rest to what follows. */
+static void the_first_can_be_waited_for(void **state)
+{
+  (void)state;
+  int fds[2];
+  make_pair(fds);
+  static const char text[] = "{\"type\":\"SECRETS\",\"environment\":{\"A\":\"b\"}}\n"
+                             "{\"type\":\"START\"}\nrubbish\n";
+  assert_int_equal(write(fds[0], text, sizeof text - 1), sizeof text - 1);
+  json_t *message = tg_ipc_receive(fds[1]);
+  assert_string_equal(json_string_value(json_object_get(json_object_get(message, "environment"), "A")), "b");
+  json_decref(message);
+  message = tg_ipc_receive(fds[1]);
+  assert_string_equal(json_string_value(json_object_get(message, "type")), "START");
+  json_decref(message);
+  assert_null(tg_ipc_receive(fds[1]));
+  assert_int_equal(write(fds[0], "{}", 2), 2);
+  close(fds[0]);
+  assert_null(tg_ipc_receive(fds[1])); /* it broke off */
+  assert_null(tg_ipc_receive(fds[1]));
+  close(fds[1]);
+  assert_null(tg_ipc_receive(-1));
+}
+
 static void messages_arrive_in_order(void **state)
 {
   (void)state;
@@ -329,6 +353,7 @@ static int tear_down(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(the_first_can_be_waited_for, set_up, tear_down),
       cmocka_unit_test_setup_teardown(messages_arrive_in_order, set_up, tear_down),
       cmocka_unit_test_setup_teardown(messages_survive_any_split, set_up, tear_down),
       cmocka_unit_test_setup_teardown(rubbish_is_passed_over, set_up, tear_down),

@@ -3,9 +3,9 @@
 #include "manager/internal.h"
 #include "shared/loop_lag.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { BEAT = 1000 /* ms: a worker that is well says so at least so often */ };
@@ -17,40 +17,45 @@ const struct tg_stats *tg_gateway_stats(const struct tg_manager *manager, int wo
 
 /* ---- what the kernel says ---- */
 
-/* /proc/<pid>/stat: pid (name) state and 10 more; utime stime and 8 more; rss. */
-static bool read_usage(int pid, uint64_t *cpu, uint64_t *memory)
+/* /proc is no way to know: workers keep what is in it from their own user, too. */
+static bool cpu_of(int pid, uint64_t *ms)
 {
-  char path[40], text[1024];
-  snprintf(path, sizeof path, "/proc/%d/stat", pid);
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0)
+  clockid_t clock;
+  struct timespec used;
+  if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0)
     return false;
-  ssize_t length = read(fd, text, sizeof text - 1);
-  close(fd);
-  text[length > 0 ? length : 0] = '\0';
-  const char *after_name = strrchr(text, ')');
-  unsigned long long user, system, pages;
-  if (!after_name || sscanf(after_name + 1,
-                            " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu %*s %*s %*s %*s %*s %*s "
-                            "%*s %*s %llu",
-                            &user, &system, &pages) != 3)
-    return false;
-  *cpu = (user + system) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK);
-  *memory = pages * (unsigned long)sysconf(_SC_PAGESIZE);
+  *ms = (uint64_t)used.tv_sec * 1000 + (uint64_t)used.tv_nsec / 1000000;
   return true;
 }
 
-static void look_at(struct tg_process_usage *usage, int pid)
+static void look_at(struct tg_process_usage *usage, int pid, const struct tg_stats *stats)
 {
   uint64_t cpu;
-  if (pid > 0 && read_usage(pid, &cpu, &usage->memory))
+  if (pid <= 0)
+    return; /* there is none; what it has used stays */
+  if (cpu_of(pid, &cpu))
     usage->cpu = usage->cpu_earlier + cpu;
+  if (stats)
+    usage->memory = atomic_load(&stats->resident);
+}
+
+static void look_at_manager(struct tg_manager *manager)
+{
+  tg_stats_note_memory();
+  look_at(&manager->usage, getpid(), tg_stats());
+}
+
+static void look_at_worker(struct tg_managed_worker *worker)
+{
+  look_at(&worker->usage, worker->process ? worker->process->pid : 0, worker->stats);
 }
 
 void tg_gateway_usage(struct tg_manager *manager, int worker, struct tg_process_usage *usage)
 {
-  if (manager->usage.memory == 0) /* the first pulse has not come yet */
-    tg_figures_look(manager);
+  if (worker == TG_MANAGER_ITSELF)
+    look_at_manager(manager);
+  else
+    look_at_worker(&manager->workers[worker]);
   *usage = worker == TG_MANAGER_ITSELF ? manager->usage : manager->workers[worker].usage;
 }
 
@@ -133,11 +138,11 @@ int64_t tg_gateway_loop_lag(struct tg_manager *manager, int worker)
 void tg_figures_look(struct tg_manager *manager)
 {
   tg_ms now = tg_now();
-  look_at(&manager->usage, getpid());
+  look_at_manager(manager);
   note_lag(tg_stats(), now, &manager->lag);
   for (int i = 0; i < manager->worker_count; i++) {
     struct tg_managed_worker *worker = &manager->workers[i];
-    look_at(&worker->usage, worker->process ? worker->process->pid : 0);
+    look_at_worker(worker);
     note_lag(worker->stats, now, &worker->lag);
   }
 }

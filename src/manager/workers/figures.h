@@ -1,9 +1,9 @@
 #pragma once
 
 /* What the processes of the gateway have counted and use, for the metrics and
- * the status: read from the workers' statistics pages (shard/stats.h) and, once
- * a pulse, from the kernel. Nobody is asked, so that a worker that hangs holds
- * nothing up. Loop thread of the manager only.
+ * the status: read from the workers' statistics pages (shared/stats.h) and from
+ * the kernel, when asked and once a pulse. Nobody is asked, so that a worker that
+ * hangs holds nothing up. Loop thread of the manager only.
  *
  * TG_MANAGER_ITSELF in place of a worker's number is the manager's own process. */
 
@@ -20,7 +20,7 @@ enum { TG_MANAGER_ITSELF = -1 };
 const struct tg_stats *tg_gateway_stats(const struct tg_manager *manager, int worker);
 
 struct tg_process_usage {
-  uint64_t memory;      /* resident bytes; 0: no process runs */
+  uint64_t memory;      /* resident bytes, at its last beat; 0: no process runs */
   uint64_t cpu;         /* ms, of all processes that this place has had */
   uint64_t cpu_earlier; /* those that have ended */
 };

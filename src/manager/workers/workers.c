@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/timer.h"
+#include "config/environment.h"
 #include "manager/internal.h"
 #include "shared/poison.h"
 
@@ -284,6 +285,7 @@ static void spawn(struct tg_managed_worker *worker)
     tg_worker_shoot(worker, "no line to it");
     return;
   }
+  tg_ipc_send(worker->ipc, "SECRETS", json_pack("{s:O*}", "environment", tg_environment_hidden()));
   json_t *owners = json_array();
   for (int i = manager->range.first; i <= manager->range.last; i++)
     json_array_append_new(owners, json_integer(manager->shards[i - manager->range.first].worker_id));

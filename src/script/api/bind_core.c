@@ -5,6 +5,7 @@
 #include "script/vm/sched.h"
 
 #include "base/suggest.h"
+#include "config/environment.h"
 
 #include <errno.h>
 #include <luajit.h>
@@ -14,15 +15,10 @@
 
 /* ---- configuration ---- */
 
-static const char *environment(const char *name)
-{
-  return getenv(name);
-}
-
 bool tg_state_take_config(struct tg_state *state, const json_t *given, struct tg_config *config,
                           struct tg_problems *problems)
 {
-  if (!tg_config_load(given, environment, config, problems))
+  if (!tg_config_load(given, tg_environment, config, problems))
     return false;
   state->config = config;
   tg_memory_set_limit(state, config->script.memory);
