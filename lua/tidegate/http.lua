@@ -64,6 +64,16 @@ local agents = {
   rest = ("DiscordBot (https://github.com/tidegate/tidegate, %s)"):format(core.version),
 }
 
+-- Where a secret was meant. Anywhere else the words may be those of a stranger, who must not stop a request.
+local function refuse_placeholder(name, what, text, level)
+  local key = core.placeholder(text)
+  if key then
+    error(("%s: %s has the placeholder of %s in it: scripts do not see secrets unless script.secrets = true "
+      .. "in gateway.configure; gateway.rest sends the bot's authorization itself"):format(name, what, key),
+      level)
+  end
+end
+
 local function header_lines(name, headers, with_json, authorization)
   local lines, has = {}, {}
   for key, value in pairs(headers or {}) do
@@ -71,6 +81,9 @@ local function header_lines(name, headers, with_json, authorization)
     if line:find "[\r\n]" then error(("%s: a line break in header '%s'"):format(name, tostring(key)), 4) end
     lines[#lines + 1] = line
     has[tostring(key):lower()] = true
+    if not authorization and tostring(key):lower() == "authorization" then
+      refuse_placeholder(name, "the header Authorization", line, 5)
+    end
   end
   if with_json and not has["content-type"] then lines[#lines + 1] = "Content-Type: application/json" end
   if authorization and not has.authorization then lines[#lines + 1] = "Authorization: " .. authorization end
@@ -102,6 +115,7 @@ local response_meta = {
 local function request(name, method, url, options, authorization)
   if type(url) ~= "string" then error(("%s: expected a URL, got %s"):format(name, type(url)), 3) end
   options = check_options(name, options)
+  refuse_placeholder(name, "the login of the URL", url:match "^%w+://([^/]*)@" or "", 4)
   local body = options.body
   if options.json ~= nil then
     if body ~= nil then error(name .. ": give body or json, not both", 3) end

@@ -30,6 +30,9 @@ end
 -- Without the addresses of functions in C, as in the log.
 debug.traceback = core.traceback -- luacheck: ignore 122
 
+-- Secrets of the environment show as placeholders, unless script.secrets is on.
+os.getenv = core.getenv -- luacheck: ignore 122
+
 -- Numbers in JSON and elsewhere need the dot of the "C" locale.
 local setlocale = os.setlocale
 function os.setlocale(locale, ...) -- luacheck: ignore 122

@@ -190,7 +190,19 @@ void tg_config_free(struct tg_config *config)
 
 json_t *tg_config_to_json(const struct tg_config *config)
 {
-  return tg_schema_write(tg_config_options, tg_config_option_count, config);
+  return tg_schema_write(tg_config_options, tg_config_option_count, config, TG_SECRETS_MASKED);
+}
+
+json_t *tg_config_for_scripts(const struct tg_config *config)
+{
+  return tg_schema_write(tg_config_options, tg_config_option_count, config,
+                         config->script.secrets ? TG_SECRETS_SHOWN : TG_SECRETS_NAMED);
+}
+
+/* They are texts, all of them. */
+const char *tg_config_secret(const struct tg_config *config, const struct tg_option *option)
+{
+  return *(char *const *)((const char *)config + option->offset);
 }
 
 struct tg_strings tg_config_secrets(const struct tg_config *config)

@@ -89,6 +89,7 @@ struct tg_config {
   struct {
     tg_ms inline_budget, slice_budget, load_budget, kill_after;
     uint64_t memory;
+    bool secrets; /* scripts see them */
   } script;
   struct tg_strings rocks_trees;
   struct {
@@ -109,9 +110,16 @@ bool tg_config_load(const json_t *given, const char *(*env)(const char *name), s
 
 void tg_config_free(struct tg_config *config);
 
-/* Everything the configuration says, defaults included, secrets as "***":
- * for `tidegate check` and gateway.config. The caller decrefs it. */
+/* Everything the configuration says, defaults included, secrets as "***". The
+ * caller decrefs it. */
 json_t *tg_config_to_json(const struct tg_config *config);
+
+/* The same as scripts see it: secrets as their placeholders, unless
+ * script.secrets lets scripts see them. */
+json_t *tg_config_for_scripts(const struct tg_config *config);
+
+/* What the configuration has for a secret option; NULL: nothing. */
+const char *tg_config_secret(const struct tg_config *config, const struct tg_option *option);
 
 /* Every text in it that must not be seen, in the log or in files. The caller
  * frees it with tg_strings_free(). */

@@ -104,6 +104,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
   X("script.load_budget", RANGE(script.load_budget, MS, 1, HOUR, 500))                                       \
   X("script.kill_after", RANGE(script.kill_after, MS, 100, HOUR, 10000))                                     \
   X("script.memory", RANGE(script.memory, SIZE, MIB, 64 * GIB, 64 * MIB))                                    \
+  X("script.secrets", BOOL(script.secrets, false))                                                           \
   X("rocks_trees", STRINGS(rocks_trees), .env = "TIDEGATE_ROCKS_TREES", .check = tg_check_tree)              \
   X("log.level", CHOICE(log.level, log_levels, TG_INFO), .env = "LOG_LEVEL")                                 \
   X("log.format", CUSTOM(log.json, log_format), .env = "LOG_FORMAT")                                         \

@@ -98,8 +98,16 @@ void tg_schema_release(const struct tg_option *options, size_t count, void *targ
 void tg_schema_secrets(const struct tg_option *options, size_t count, const void *target,
                        struct tg_strings *secrets);
 
-/* The target as nested objects; secrets are "***". */
-json_t *tg_schema_write(const struct tg_option *options, size_t count, const void *target);
+/* How a value that must not be seen is written. */
+enum tg_secrets {
+  TG_SECRETS_MASKED, /* "***" */
+  TG_SECRETS_NAMED,  /* its placeholder: config/placeholder.h */
+  TG_SECRETS_SHOWN,
+};
+
+/* The target as nested objects. */
+json_t *tg_schema_write(const struct tg_option *options, size_t count, const void *target,
+                        enum tg_secrets secrets);
 
 /* Whether the field has the same value in both. */
 bool tg_schema_equal(const struct tg_option *option, const void *a, const void *b);

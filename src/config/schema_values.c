@@ -1,6 +1,7 @@
 /* What has been read: shown, compared, released. */
 
 #include "base/clock.h"
+#include "config/placeholder.h"
 #include "config/schema.h"
 
 #include <stdlib.h>
@@ -102,16 +103,23 @@ void tg_schema_secrets(const struct tg_option *options, size_t count, const void
   }
 }
 
-json_t *tg_schema_write(const struct tg_option *options, size_t count, const void *target)
+static json_t *veil(const struct tg_option *option, json_t *value, enum tg_secrets secrets)
+{
+  char placeholder[TG_PLACEHOLDER_SIZE];
+  if (!value || !option->secret || secrets == TG_SECRETS_SHOWN)
+    return value;
+  json_decref(value);
+  tg_placeholder(option, placeholder);
+  return json_string(secrets == TG_SECRETS_NAMED ? placeholder : "***");
+}
+
+json_t *tg_schema_write(const struct tg_option *options, size_t count, const void *target,
+                        enum tg_secrets secrets)
 {
   json_t *object = json_object();
   for (size_t i = 0; i < count; i++) {
     json_t *value = value_of(&options[i], field_of(&options[i], target));
-    if (value && options[i].secret) {
-      json_decref(value);
-      value = json_string("***");
-    }
-    set_value(object, options[i].path, value);
+    set_value(object, options[i].path, veil(&options[i], value, secrets));
   }
   return object;
 }

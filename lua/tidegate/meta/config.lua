@@ -92,6 +92,7 @@
 ---@field load_budget? integer
 ---@field kill_after? integer
 ---@field memory? integer Bytes in each process. From four fifths on the handlers of gateway.on wait.
+---@field secrets? boolean Scripts see secrets, rather than placeholders. Default false.
 
 ---@class tidegate.Config.log
 ---@field level? "debug"|"info"|"warn"|"error"

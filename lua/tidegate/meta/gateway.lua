@@ -9,7 +9,7 @@
 ---@field role "manager"|"worker" Which process this is: the same script is loaded in each.
 ---@field worker_id? integer Only in a worker.
 ---@field script? string The path of the script.
----@field config tidegate.EffectiveConfig What holds, defaults included; read only. Secrets are "***".
+---@field config tidegate.EffectiveConfig What holds, defaults included; read only. Secrets are placeholders ("***token***") unless script.secrets is true.
 ---@field state table Lives through reloads of this process: numbers, strings, booleans and tables of them.
 ---@field manager tidegate.Manager
 ---@field shard tidegate.Shard

@@ -23,7 +23,7 @@ describe("the log", function()
   -- reload that works and one that does not, a worker that dies.
   local SCRIPT = [[
 local gateway = require "tidegate"
-gateway.configure { interaction = { grace = 100 } }
+gateway.configure { interaction = { grace = 100 }, script = { secrets = true } }
 gateway.on("TYPING_START", function(event)
   if event.data.user_id == "13" then error("unlucky " .. os.getenv "DISCORD_TOKEN") end
 end)
@@ -157,6 +157,7 @@ end)
   it("has the fields of scripts, as JSON and as text, and no secret in them", function()
     local script = [[
 local gateway = require "tidegate"
+gateway.configure { script = { secrets = true } }
 gateway.on("TYPING_START", function(event)
   local token = os.getenv "DISCORD_TOKEN"
   gateway.log.info("user %s", event.data.user_id, {

@@ -121,7 +121,7 @@ static void so_is_a_row_that_is_added(void **state)
   tg_schema_secrets(rows, count, &target, &secrets);
   assert_int_equal(secrets.count, 3);
   assert_true(holds(&secrets, "unseen") && holds(&secrets, "k-one") && holds(&secrets, "k-two"));
-  json_t *shown = tg_schema_write(rows, count, &target);
+  json_t *shown = tg_schema_write(rows, count, &target, TG_SECRETS_MASKED);
   char *text = json_dumps(shown, JSON_SORT_KEYS | JSON_COMPACT);
   assert_string_equal(text, "{\"alerts\":{\"key\":\"***\"},\"keys\":\"***\",\"name\":\"seen\"}");
   free(text);

@@ -194,6 +194,7 @@ static const struct row {
     {"script.load_budget", "500", "1000", NULL, NULL, NULL, "0", "milliseconds", NULL},
     {"script.kill_after", "10000", "5000", NULL, NULL, NULL, "1", "milliseconds", NULL},
     {"script.memory", "67108864", "134217728", NULL, NULL, NULL, "1024", "of bytes", NULL},
+    {"script.secrets", "false", "true", NULL, NULL, NULL, "1", "true or false", NULL},
     {"rocks_trees", "[]", "[\"/usr/local\",\"/opt/rocks\"]", "TIDEGATE_ROCKS_TREES", "/a,/b /c",
      "[\"/a\",\"/b\",\"/c\"]", "[1]", "a string", "/my rocks"},
     {"log.level", "\"info\"", "\"debug\"", "LOG_LEVEL", "WARN", "\"warn\"", "\"loud\"", "\"debug\", \"info\"",

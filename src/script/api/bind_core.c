@@ -18,7 +18,10 @@
 bool tg_state_take_config(struct tg_state *state, const json_t *given, struct tg_config *config,
                           struct tg_problems *problems)
 {
-  if (!tg_config_load(given, tg_environment, config, problems))
+  json_t *filled = tg_secrets_fill(given);
+  bool good = tg_config_load(filled, tg_environment, config, problems);
+  json_decref(filled);
+  if (!good)
     return false;
   state->config = config;
   tg_memory_set_limit(state, config->script.memory);
@@ -80,31 +83,19 @@ static int l_config(lua_State *L)
   if (!state->config)
     return 0;
   json_t **box = tg_push_json_box(L);
-  *box = tg_config_to_json(state->config);
+  *box = tg_config_for_scripts(state->config);
   tg_json_push(L, *box);
   return 1;
 }
 
 /* A retired state has given its configuration away: to a fresh one of its
  * generation, or to be kept. */
-static const struct tg_config *config_of(const struct tg_state *state)
+const struct tg_config *tg_state_config(const struct tg_state *state)
 {
   const struct tg_script *script = state->script;
   if (state->config || !script->state)
     return state->config;
   return script->state->generation == state->generation ? script->state->config : script->previous_config;
-}
-
-/* core.rest() -> url, authorization */
-static int l_rest(lua_State *L)
-{
-  struct tg_state *state = tg_state_of(L);
-  const struct tg_config *config = config_of(state);
-  if (!config)
-    return luaL_error(L, "gateway.rest: there is no configuration yet");
-  lua_pushstring(L, config->rest.url);
-  lua_pushstring(L, config->rest.authorization);
-  return 2;
 }
 
 /* ---- files ---- */
@@ -237,7 +228,6 @@ int tg_open_core(lua_State *L)
 {
   static const luaL_Reg functions[] = {{"configure", l_configure},
                                        {"config", l_config},
-                                       {"rest", l_rest},
                                        {"read_source", l_read_source},
                                        {"has_source", l_has_source},
                                        {"yield", l_yield},
@@ -286,6 +276,7 @@ int tg_open_core(lua_State *L)
   tg_bind_timers(L);
   tg_bind_broadcast(L);
   tg_bind_http(L);
+  tg_bind_secrets(L);
   tg_bind_metrics(L);
   tg_bind_log(L);
   tg_bind_utf8(L);

@@ -111,8 +111,10 @@ static struct request *new_request(lua_State *L, struct tg_script *script, int f
   request->script = script;
   keep(&text, L, 2);
   keep(&text, L, 3);
-  for (int i = 0; i < count; i++)
-    keep(&text, L, first_header + i);
+  for (int i = 0; i < count; i++) {
+    tg_secrets_put_header(&text, tg_state_of(L), lua_tostring(L, first_header + i), lua_tostring(L, 3));
+    tg_buf_append(&text, "", 1);
+  }
   size_t body_at = text.length;
   if (!lua_isnil(L, 5))
     keep(&text, L, 5);

@@ -253,6 +253,18 @@ void tg_state_empty(struct tg_state *state);
 /* Runs the file of the script and settles the configuration. */
 bool tg_state_load(struct tg_state *state, char **problem);
 
+/* The configuration that holds for the state, also when it is retired; NULL: none yet. */
+const struct tg_config *tg_state_config(const struct tg_state *state);
+
+/* A copy of what a script configures, with the secrets of the environment where
+ * it names them by their placeholders; NULL for NULL. The caller decrefs it. */
+json_t *tg_secrets_fill(const json_t *given);
+
+/* Appends a header of a request to that URL; the authorization gets its secret
+ * where the request is for rest.url, or script.secrets is on. */
+void tg_secrets_put_header(struct tg_buf *out, const struct tg_state *state, const char *line,
+                           const char *url);
+
 /* Checks `given` (NULL: the environment alone) and makes it the state's
  * configuration; takes over `config`. False: `problems`. */
 bool tg_state_take_config(struct tg_state *state, const json_t *given, struct tg_config *config,
@@ -489,6 +501,7 @@ struct tg_shard *tg_check_shard(lua_State *L, int index, const char *method);
 /* [-0, +1, e] The table that the Lua half is built on ("tidegate.core"). */
 int tg_open_core(lua_State *L);
 void tg_bind_http(lua_State *L);    /* adds http to the table on top */
+void tg_bind_secrets(lua_State *L); /* getenv, placeholder, rest */
 void tg_bind_timers(lua_State *L);  /* adds sleep, spawn, after, every */
 void tg_bind_broadcast(lua_State *L); /* adds broadcast */
 void tg_bind_metrics(lua_State *L); /* adds metric */
