@@ -168,6 +168,22 @@ bool tg_listen_is_loopback(const char *listen)
          strncmp(listen, "unix:", 5) == 0 || strcmp(listen, "off") == 0;
 }
 
+bool tg_url_is_loopback(const char *url)
+{
+  const char *host = strstr(url, "://");
+  if (!host || strncasecmp(url, "http+unix:", 10) == 0)
+    return host != NULL;
+  host += 3;
+  const char *end = host + strcspn(host, "/?#"), *login = memrchr(host, '@', (size_t)(end - host));
+  if (login)
+    host = login + 1;
+  if (*host == '[')
+    return strncmp(host, "[::1]", 5) == 0;
+  size_t length = strcspn(host, ":/?#");
+  return (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == length) ||
+         (length == 9 && strncasecmp(host, "localhost", length) == 0);
+}
+
 bool tg_url_is_discord(const char *url)
 {
   static const char *const names[] = {"discord.gg", "discord.com", "discordapp.com"};

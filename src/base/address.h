@@ -23,5 +23,8 @@ const char *tg_check_listen(const char *text);
 /* Whether what control.listen says stays on this machine. */
 bool tg_listen_is_loopback(const char *listen);
 
+/* Whether what the URL leads to is on this machine, as far as its text tells. */
+bool tg_url_is_loopback(const char *url);
+
 /* Whether the URL leads to Discord's own machines. */
 bool tg_url_is_discord(const char *url);

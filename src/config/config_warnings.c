@@ -17,6 +17,7 @@
 enum {
   IDENTIFY_WINDOW = 5000,  /* ms in which Discord takes one identify a bucket */
   HANG_NOTICED_BY = 20000, /* ms: half of the usual heartbeat interval */
+  SECRET_LENGTH = 16, /* characters: what a machine far away cannot try out */
   VARIABLES_MAX = 128,
 };
 
@@ -50,6 +51,35 @@ static void warn_script(const struct tg_config *config, struct tg_problems *warn
                    "script.kill_after: %" PRId64 " ms is so long that a worker that hangs misses heartbeats, "
                    "and Discord ends its sessions; %d ms are safe",
                    config->script.kill_after, HANG_NOTICED_BY);
+}
+
+/* `where`: what other machines can reach, or NULL: they reach nothing where the
+ * secret would help. Words as "Bearer" before it are no part of it. */
+static void warn_secret(const char *key, const char *secret, const char *where, struct tg_problems *warnings)
+{
+  if (!secret || !where)
+    return;
+  const char *blank = strrchr(secret, ' ');
+  size_t length = strlen(blank ? blank + 1 : secret);
+  if (length < SECRET_LENGTH)
+    tg_problem_add(warnings,
+                   "%s: a secret of %zu character%s can be guessed, and %s is not on this machine alone; "
+                   "take %d or more, such as `openssl rand -hex 16` makes",
+                   key, length, length == 1 ? "" : "s", where, SECRET_LENGTH);
+}
+
+static void warn_secrets(const struct tg_config *config, struct tg_problems *warnings)
+{
+  const char *listen = config->control.listen, *broker = config->identify.url, *handler = NULL;
+  for (int i = 0; i < config->event_handler.urls.count && !handler; i++) {
+    if (!tg_url_is_loopback(config->event_handler.urls.items[i]))
+      handler = "the event handler";
+  }
+  warn_secret("control.authorization", config->control.authorization,
+              tg_listen_is_loopback(listen) ? NULL : "the control API", warnings);
+  warn_secret("event_handler.authorization", config->event_handler.authorization, handler, warnings);
+  warn_secret("identify.authorization", config->identify.authorization,
+              broker && !tg_url_is_loopback(broker) ? "the broker" : NULL, warnings);
 }
 
 static void warn_event_names(const struct tg_config *config, struct tg_problems *warnings)
@@ -145,6 +175,7 @@ struct tg_problems tg_config_warnings(const struct tg_config *config, char *cons
   if (config) {
     warn_intents(config, &warnings);
     warn_script(config, &warnings);
+    warn_secrets(config, &warnings);
     warn_event_names(config, &warnings);
   }
   warn_environment(environment, &warnings);

@@ -222,6 +222,8 @@ static const char *text_fault(const struct tg_option *option, const char *text)
     if ((unsigned char)*at < 0x20 || *at == 0x7f)
       return "must not contain line breaks or other control characters";
   }
+  if (option->secret && !text[strspn(text, blanks)])
+    return "has nothing but white space in it: that is no secret";
   return option->check ? option->check(text) : NULL;
 }
 

@@ -18,6 +18,11 @@ static const char *no_environment(const char *name)
   return NULL;
 }
 
+#define CONTROL(listen, secret)                                                                              \
+  "\"intents\":1,\"control\":{\"listen\":\"" listen "\",\"authorization\":\"" secret "\"}"
+#define HANDLER(url, secret)                                                                                 \
+  "\"intents\":1,\"event_handler\":{\"urls\":[\"" url "\"],\"authorization\":\"" secret "\"}"
+
 static void settings(void **state)
 {
   (void)state;
@@ -33,6 +38,19 @@ static void settings(void **state)
       {"\"intents\":1,\"queue\":{\"drop_first\":[\"TYPING_START\",\"FERRY_CREATE\"]}",
        "queue.drop_first[2]: no event that this version knows is called FERRY_CREATE"},
       {"\"intents\":1,\"queue\":{\"drop_first\":[\"TYPINGS_STARTED\"]}", "; did you mean TYPING_START?"},
+      {CONTROL("0.0.0.0:1", "fifteen-letters"), "control.authorization: a secret of 15 characters can be guessed"},
+      {CONTROL("0.0.0.0:1", "Bearer 7"), "control.authorization: a secret of 1 character can"},
+      {CONTROL("0.0.0.0:1", "sixteen-letters!"), NULL},
+      {CONTROL("127.0.0.1:1", "word"), NULL},
+      {CONTROL("unix:/run/a", "word"), NULL},
+      {HANDLER("http://10.0.0.1", "word"), "event_handler.authorization: a secret of 4 characters can"},
+      {HANDLER("http://127.0.0.1@bot/", "word"), "event_handler.authorization: "},
+      {HANDLER("http://127.evil.example", "word"), "event_handler.authorization: "},
+      {HANDLER("http://user:word@[::1]:1/@bot", "word"), NULL},
+      {HANDLER("https://localhost", "word"), NULL},
+      {HANDLER("http+unix:///run/bot", "word"), NULL},
+      {"\"intents\":1,\"total_shards\":1,\"identify\":{\"url\":\"http://a\",\"authorization\":\"word\"}",
+       "identify.authorization: a secret of 4 characters can be guessed, and the broker is not"},
   };
   char *environment[] = {NULL};
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
