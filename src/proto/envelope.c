@@ -14,6 +14,17 @@ static bool read_number(struct tg_span value, uint64_t *number)
   return value.at[0] != '"' && tg_json_uint(value, number);
 }
 
+static bool read_sequence(struct tg_span value, uint64_t *sequence)
+{
+  if (read_number(value, sequence))
+    return true;
+  for (size_t i = 0; i < value.length; i++)
+    if (value.at[i] < '0' || value.at[i] > '9')
+      return false;
+  *sequence = UINT64_MAX;
+  return value.length > 0;
+}
+
 static void take(struct tg_envelope *envelope, unsigned *seen, struct tg_span key, struct tg_span value)
 {
   unsigned which = 0;
@@ -35,7 +46,7 @@ static void take(struct tg_envelope *envelope, unsigned *seen, struct tg_span ke
       envelope->op = (int)number;
     break;
   case SEEN_SEQUENCE:
-    envelope->has_sequence = read_number(value, &envelope->sequence);
+    envelope->has_sequence = read_sequence(value, &envelope->sequence);
     break;
   case SEEN_NAME:
     if (value.at[0] != '"')

@@ -11,10 +11,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A session's events are counted from 1, and what waits for the bot keeps that number
+ * in 32 bits. No session gets there; an `s` above it is nonsense. */
+#define TG_SEQUENCE_MAX UINT32_MAX
+
 struct tg_envelope {
-  int op;            /* -1: no op, or not a small whole number */
-  bool has_sequence; /* s is a number */
-  uint64_t sequence;
+  int op;              /* -1: no op, or not a small whole number */
+  bool has_sequence;   /* s is a whole number */
+  uint64_t sequence;   /* UINT64_MAX: larger than this field */
   struct tg_span name; /* t without its quotes, as it stands; .at NULL: absent, or no text */
   bool name_escaped;   /* there are backslashes in it */
   struct tg_span data; /* d; .at NULL: absent */

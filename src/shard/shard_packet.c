@@ -264,6 +264,12 @@ void tg_shard_handle_packet(struct tg_shard *shard, const char *text, size_t len
     tg_shard_break_off(shard, what);
     return;
   }
+  if (packet.op == TG_OP_DISPATCH && packet.has_sequence && packet.sequence > TG_SEQUENCE_MAX) {
+    char what[80];
+    snprintf(what, sizeof what, "Discord sent an event with a sequence above %u", TG_SEQUENCE_MAX);
+    tg_shard_break_off(shard, what);
+    return;
+  }
   if (shard->phase == TG_PHASE_CLOSING && packet.op != TG_OP_DISPATCH)
     return; /* only events still count, the rest comes too late */
   switch (packet.op) {

@@ -175,10 +175,15 @@ static void takes_only_whole_numbers(void **state)
   assert_true(tg_envelope_scan(largest, sizeof largest - 1, &envelope));
   assert_true(envelope.has_sequence);
   assert_true(envelope.sequence == UINT64_MAX);
-  expect("{\"op\":0,\"s\":18446744073709551616}", 0, -1, NULL, NULL);
+  static const char larger[] = "{\"op\":0,\"s\":18446744073709551616}";
+  assert_true(tg_envelope_scan(larger, sizeof larger - 1, &envelope));
+  assert_true(envelope.has_sequence);
+  assert_true(envelope.sequence == UINT64_MAX);
   expect("{\"op\":0,\"s\":\"12\"}", 0, -1, NULL, NULL);
   expect("{\"op\":0,\"s\":-1}", 0, -1, NULL, NULL);
   expect("{\"op\":0,\"s\":1.5}", 0, -1, NULL, NULL);
+  expect("{\"op\":0,\"s\":1e30}", 0, -1, NULL, NULL);
+  expect("{\"op\":0,\"s\":4294967296}", 0, INT64_C(4294967296), NULL, NULL);
 }
 
 static void refuses_what_is_no_message(void **state)
