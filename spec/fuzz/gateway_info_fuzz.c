@@ -8,7 +8,7 @@
 
 static bool within_bounds(const struct tg_gateway_info *info)
 {
-  return memchr(info->url, '\0', sizeof info->url) && info->shards >= 0 && info->shards <= TG_MAX_SHARDS &&
+  return memchr(info->url, '\0', sizeof info->url) && info->shards >= 0 && info->shards <= TG_SHARDS_MAX &&
          info->total >= 0 && info->remaining >= 0 && info->max_concurrency >= 0 &&
          info->max_concurrency <= TG_MAX_CONCURRENCY && info->reset_after >= 0;
 }

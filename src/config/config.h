@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { TG_SHARDS_MAX = 65536 }; /* of a bot: ids go up to 65535 */
+
 enum tg_durability { TG_DURABILITY_LOG, TG_DURABILITY_MEMORY };
 enum tg_sync { TG_SYNC_NONE, TG_SYNC_INTERVAL, TG_SYNC_BATCH };
 enum tg_message_updates { TG_UPDATES_CONTENT, TG_UPDATES_ALL };

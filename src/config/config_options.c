@@ -20,7 +20,7 @@
   FIELD(name), .kind = TG_OPTION_CUSTOM, .read = tg_read_##what, .write = tg_write_##what
 
 /* Bounds that only keep out slips of the pen. */
-enum { SHARDS_MAX = 65536, WORKERS_MAX = 1024, HOUR = 3600 * 1000, DAY = 24 * HOUR };
+enum { WORKERS_MAX = 1024, HOUR = 3600 * 1000, DAY = 24 * HOUR };
 #define MIB (INT64_C(1) << 20)
 #define GIB (INT64_C(1) << 30)
 
@@ -39,7 +39,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
   X("rest.authorization", STRING(rest.authorization), .env = "REST_AUTHORIZATION", .secret = true)           \
   X("gateway_bot.url", STRING(gateway_bot.url), .env = "GATEWAY_URL", .check = tg_check_gateway_url,         \
     .url = true, .restart = true)                                                                            \
-  X("gateway_bot.shards", RANGE(gateway_bot.shards, INT, 1, SHARDS_MAX, 0), .unset_is_default = true,        \
+  X("gateway_bot.shards", RANGE(gateway_bot.shards, INT, 1, TG_SHARDS_MAX, 0), .unset_is_default = true,     \
     .restart = true)                                                                                         \
   X("gateway_bot.session_start_limit.total", RANGE(gateway_bot.total, INT, 1, INT_MAX, 0),                   \
     .unset_is_default = true, .restart = true)                                                               \
@@ -48,14 +48,14 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
   X("gateway_bot.session_start_limit.reset_after", RANGE(gateway_bot.reset_after, MS, 0, 7 * DAY, 0),        \
     .unset_is_default = true, .restart = true)                                                               \
   X("gateway_bot.session_start_limit.max_concurrency",                                                       \
-    RANGE(gateway_bot.max_concurrency, INT, 1, SHARDS_MAX, 0), .unset_is_default = true, .restart = true)    \
-  X("total_shards", RANGE(total_shards, INT, 1, SHARDS_MAX, 0), .env = "TOTAL_SHARDS",                       \
+    RANGE(gateway_bot.max_concurrency, INT, 1, TG_SHARDS_MAX, 0), .unset_is_default = true, .restart = true) \
+  X("total_shards", RANGE(total_shards, INT, 1, TG_SHARDS_MAX, 0), .env = "TOTAL_SHARDS",                    \
     .unset_is_default = true, .restart = true)                                                               \
-  X("first_shard_id", RANGE(first_shard_id, INT, 0, SHARDS_MAX - 1, 0), .env = "FIRST_SHARD_ID",             \
+  X("first_shard_id", RANGE(first_shard_id, INT, 0, TG_SHARDS_MAX - 1, 0), .env = "FIRST_SHARD_ID",          \
     .restart = true)                                                                                         \
-  X("last_shard_id", RANGE(last_shard_id, INT, 0, SHARDS_MAX - 1, -1), .env = "LAST_SHARD_ID",               \
+  X("last_shard_id", RANGE(last_shard_id, INT, 0, TG_SHARDS_MAX - 1, -1), .env = "LAST_SHARD_ID",            \
     .unset_is_default = true, .restart = true)                                                               \
-  X("shards_per_worker", RANGE(shards_per_worker, INT, 1, SHARDS_MAX, 25), .env = "SHARDS_PER_WORKER",       \
+  X("shards_per_worker", RANGE(shards_per_worker, INT, 1, TG_SHARDS_MAX, 25), .env = "SHARDS_PER_WORKER",    \
     .restart = true)                                                                                         \
   X("total_workers", RANGE(total_workers, INT, 1, WORKERS_MAX, 0), .env = "TOTAL_WORKERS",                   \
     .unset_is_default = true, .restart = true)                                                               \

@@ -128,7 +128,7 @@ static int choose_total(struct tg_manager *manager)
   json_array_append_new(args, tg_gateway_info_to_json(&manager->info));
   int usual = tg_total_shards_of(manager->info.shards, manager->info.max_concurrency);
   int total =
-      tg_manager_ask_int(manager, TG_METHOD_manager_calculate_total_shards, args, 1, TG_MAX_SHARDS, usual);
+      tg_manager_ask_int(manager, TG_METHOD_manager_calculate_total_shards, args, 1, TG_SHARDS_MAX, usual);
   json_decref(args);
   /* Sessions that live are worth more than a better number: identifies are scarce. */
   int before = tg_shard_table_peek(manager->state_dir, manager->bot_with_intents);

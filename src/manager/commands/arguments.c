@@ -117,7 +117,7 @@ bool tg_arg_shard(const struct tg_args *args, size_t index, struct tg_manager *m
     return false;
   }
   int id;
-  if (!tg_arg_int(args, index, "shard_id", 0, TG_MAX_SHARDS, &id))
+  if (!tg_arg_int(args, index, "shard_id", 0, TG_SHARDS_MAX - 1, &id))
     return false;
   *shard = tg_manager_shard(manager, id);
   if (!*shard)

@@ -52,7 +52,7 @@ static void shard_id_default(struct tg_manager *manager, const json_t *list, tg_
   if (!tg_arg_id(&args, 0, "guild_id", &guild_id))
     return;
   const json_t *given = json_array_get(list, 1);
-  if (given && !json_is_null(given) && !tg_arg_int(&args, 1, "total", 1, TG_MAX_SHARDS, &total))
+  if (given && !json_is_null(given) && !tg_arg_int(&args, 1, "total", 1, TG_SHARDS_MAX, &total))
     return;
   if (total == 0) {
     tg_reply_error(reply, ctx, "not_ready", "the number of shards is not known yet");

@@ -35,7 +35,8 @@ int tg_total_shards_of(int recommended, int max_concurrency)
   if (recommended < LARGE_BOT_SHARDS)
     return recommended;
   int multiple = max_concurrency > 1 ? max_concurrency : USUAL_MULTIPLE;
-  return (recommended + multiple - 1) / multiple * multiple;
+  int most = TG_SHARDS_MAX / multiple * multiple;
+  return at_most((recommended + multiple - 1) / multiple * multiple, most);
 }
 
 int tg_shard_of_guild(uint64_t guild_id, int total)

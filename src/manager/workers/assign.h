@@ -25,7 +25,8 @@ int tg_worker_of(const struct tg_config *config, const struct tg_shard_range *ra
 
 /* What Discord recommends; from 150 shards on (where bots are large, and
  * Discord refuses other numbers with 4010) rounded up to a multiple
- * of max_concurrency, of 16 when that is 1. */
+ * of max_concurrency, of 16 when that is 1; or down to the last one below
+ * TG_SHARDS_MAX. */
 int tg_total_shards_of(int recommended, int max_concurrency);
 
 /* (guild_id >> 22) % total */

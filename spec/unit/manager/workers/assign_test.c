@@ -106,6 +106,19 @@ static void large_bots_round_up_to_a_legal_multiple(void **state)
   assert_int_equal(tg_total_shards_of(1000, 64), 1024);
 }
 
+static void no_multiple_is_above_the_largest_number(void **state)
+{
+  (void)state;
+  assert_int_equal(tg_total_shards_of(65535, 1), 65536);
+  assert_int_equal(tg_total_shards_of(65536, 16), 65536);
+  assert_int_equal(tg_total_shards_of(65535, 48), 65520); /* 65568 would be the next one */
+  for (int multiple = 1; multiple <= TG_SHARDS_MAX; multiple++) {
+    int total = tg_total_shards_of(65535, multiple);
+    assert_in_range(total, 1, TG_SHARDS_MAX);
+    assert_int_equal(total % multiple, 0);
+  }
+}
+
 static void guilds_map_as_discord_says(void **state)
 {
   (void)state;
@@ -124,6 +137,7 @@ int main(void)
       cmocka_unit_test(every_shard_has_a_worker_that_exists),
       cmocka_unit_test(small_bots_take_what_is_recommended),
       cmocka_unit_test(large_bots_round_up_to_a_legal_multiple),
+      cmocka_unit_test(no_multiple_is_above_the_largest_number),
       cmocka_unit_test(guilds_map_as_discord_says),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
