@@ -1,5 +1,6 @@
 #include "base/address.h"
 
+#include <arpa/inet.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,11 +10,13 @@
 static const char no_blanks[] = "must not contain blanks, quotes, < > \\ ^ ` { | }";
 static const char no_port[] = "has no valid port; it is a number from 1 to 65535";
 static const char no_host[] = "has no valid host name";
+static const char no_login[] = "must not have a user or a password in it";
+static const char too_long[] = "is too long; a URL may have 255 bytes";
 static const char several[] = "holds more than one URL; separate them with commas or blanks";
 static const char no_query[] = "must not have a ? or a #: paths are put behind it";
 static const char long_socket[] = "has a path too long for a unix socket, which may have 107 bytes";
 
-enum { PORT_MAX = 65535 };
+enum { PORT_MAX = 65535, URL_MAX = 255 };
 
 static bool starts(const char *text, const char *with)
 {
@@ -32,18 +35,30 @@ static bool is_port(const char *text, size_t length, long least)
   return port >= least && port <= PORT_MAX;
 }
 
-/* Letters of any language, digits, dots, hyphens; in brackets an IPv6 address,
- * maybe with its zone. */
-static bool is_host(const char *text, size_t length, bool bracketed)
+/* Letters of any language, digits, dots, hyphens. */
+static bool is_name(const char *text, size_t length)
 {
   for (size_t i = 0; i < length; i++) {
     unsigned char c = (unsigned char)text[i];
     bool common = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
                   c == '-' || c == '_';
-    if (!common && (bracketed ? c != ':' && c != '%' : c < 0x80))
+    if (!common && c < 0x80)
       return false;
   }
   return length > 0;
+}
+
+/* Of IPv6, maybe with its zone. */
+static bool is_address(const char *text, size_t length)
+{
+  char address[INET6_ADDRSTRLEN] = {0};
+  struct in6_addr parsed;
+  const char *zone = memchr(text, '%', length);
+  size_t digits = zone ? (size_t)(zone - text) : length;
+  if (digits >= sizeof address || (zone && !is_name(zone + 1, length - digits - 1)))
+    return false;
+  memcpy(address, text, digits);
+  return inet_pton(AF_INET6, address, &parsed) == 1;
 }
 
 /* host[:port] or [address][:port] */
@@ -56,7 +71,8 @@ static const char *check_host(const char *host, const char *end)
     return no_host;
   if (!to)
     to = end;
-  if (!is_host(from, (size_t)(to - from), bracketed))
+  size_t length = (size_t)(to - from);
+  if (bracketed ? !is_address(from, length) : !is_name(from, length))
     return no_host;
   const char *port = to + bracketed;
   if (port == end)
@@ -113,7 +129,16 @@ const char *tg_check_gateway_url(const char *text)
 {
   if (!starts(text, "ws://") && !starts(text, "wss://"))
     return "expected a URL that starts with wss:// or ws://";
-  return check_url(text);
+  const char *fault = check_url(text), *host = strstr(text, "://") + 3;
+  size_t length = strcspn(host, "/?#");
+  if (fault)
+    return fault;
+  if (memchr(host, '@', length))
+    return no_login;
+  for (size_t i = 0; i < length; i++) /* it stands in a Host header as it is: no other letters, no zone */
+    if ((unsigned char)host[i] >= 0x80 || host[i] == '%')
+      return no_host;
+  return strlen(text) > URL_MAX ? too_long : NULL;
 }
 
 const char *tg_check_handler_url(const char *text)
@@ -168,8 +193,25 @@ bool tg_listen_is_loopback(const char *listen)
          strncmp(listen, "unix:", 5) == 0 || strcmp(listen, "off") == 0;
 }
 
+bool tg_host_is_loopback(const char *host)
+{
+  static const char name[] = "localhost";
+  struct in_addr v4;
+  struct in6_addr v6;
+  size_t length = strlen(host), own = strlen(name);
+  if (inet_pton(AF_INET, host, &v4) == 1)
+    return ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
+  if (inet_pton(AF_INET6, host, &v6) == 1)
+    return IN6_IS_ADDR_LOOPBACK(&v6);
+  if (length > 0 && host[length - 1] == '.')
+    length--;
+  return (length == own || (length > own && host[length - own - 1] == '.')) &&
+         strncasecmp(host + length - own, name, own) == 0;
+}
+
 bool tg_url_is_loopback(const char *url)
 {
+  char bare[256] = "";
   const char *host = strstr(url, "://");
   if (!host || strncasecmp(url, "http+unix:", 10) == 0)
     return host != NULL;
@@ -177,11 +219,11 @@ bool tg_url_is_loopback(const char *url)
   const char *end = host + strcspn(host, "/?#"), *login = memrchr(host, '@', (size_t)(end - host));
   if (login)
     host = login + 1;
-  if (*host == '[')
-    return strncmp(host, "[::1]", 5) == 0;
-  size_t length = strcspn(host, ":/?#");
-  return (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == length) ||
-         (length == 9 && strncasecmp(host, "localhost", length) == 0);
+  bool bracketed = *host == '[';
+  size_t length = strcspn(host + bracketed, bracketed ? "]" : ":/?#");
+  if (length < sizeof bare)
+    memcpy(bare, host + bracketed, length);
+  return tg_host_is_loopback(bare);
 }
 
 bool tg_url_is_discord(const char *url)

@@ -8,7 +8,7 @@
 /* http:// or https://; paths are put behind it. */
 const char *tg_check_rest_url(const char *text);
 
-/* ws:// or wss:// */
+/* ws:// or wss://. What passes here, proto/gateway_url.h can read. */
 const char *tg_check_gateway_url(const char *text);
 
 /* http://, https://, or http+unix:///path/of/socket, with :/path of the request */
@@ -22,6 +22,10 @@ const char *tg_check_listen(const char *text);
 
 /* Whether what control.listen says stays on this machine. */
 bool tg_listen_is_loopback(const char *listen);
+
+/* Whether the host, an address without brackets or a name, is this machine for
+ * whoever asks: 127.0.0.0/8, ::1, localhost and the names below it. */
+bool tg_host_is_loopback(const char *host);
 
 /* Whether what the URL leads to is on this machine, as far as its text tells. */
 bool tg_url_is_loopback(const char *url);

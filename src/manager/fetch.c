@@ -61,8 +61,11 @@ static bool read_kept_answer(struct tg_manager *manager, struct tg_gateway_info 
   char bot[20];
   bot_name(manager, bot);
   const char *name = json_string_value(json_object_get(content, "bot"));
-  bool good = name && strcmp(name, bot) == 0 && tg_gateway_info_parse(content, info, &error);
+  bool good = name && strcmp(name, bot) == 0 && tg_gateway_info_parse(content, info, &error) &&
+              tg_gateway_info_trusted(info, manager->config, &error);
   json_decref(content);
+  if (!good)
+    *info = (struct tg_gateway_info){0};
   return good;
 }
 
@@ -344,7 +347,8 @@ static void on_answer(void *ctx, json_t *value, const struct tg_error *error)
   struct tg_error problem = {0};
   if (error) {
     failed(manager, error);
-  } else if (!tg_gateway_info_parse(value, &info, &problem)) {
+  } else if (!tg_gateway_info_parse(value, &info, &problem) ||
+             !tg_gateway_info_trusted(&info, manager->config, &problem)) {
     failed(manager, &problem);
   } else {
     manager->fetch.running = false;

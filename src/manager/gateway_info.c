@@ -1,5 +1,8 @@
 #include "manager/gateway_info.h"
 
+#include "base/address.h"
+#include "proto/gateway_trust.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -12,16 +15,22 @@ enum {
   UNTOLD_CAP = 3600 * 1000, /* without a Retry-After */
 };
 
-static bool read_int(const json_t *object, const char *key, json_int_t low, json_int_t high, int *value,
-                     struct tg_error *error)
+static bool read_number(const json_t *object, const char *key, int low, int high, bool whole, int *value,
+                        struct tg_error *error)
 {
   const json_t *field = json_object_get(object, key);
   double number = json_number_value(field); /* Lua has but one kind of number */
-  if (!json_is_number(field) || !(number >= (double)low && number <= (double)high))
-    return tg_fail(error, "bad_answer", "\"%s\" of the gateway information is not a number from %lld to %lld",
-                   key, (long long)low, (long long)high);
+  if (!json_is_number(field) || !(number >= low && number <= high) || (whole && (int)number != number))
+    return tg_fail(error, "bad_answer", "\"%s\" of the gateway information is not a %snumber from %d to %d",
+                   key, whole ? "whole " : "", low, high);
   *value = (int)number;
   return true;
+}
+
+static bool read_count(const json_t *object, const char *key, int low, int high, int *value,
+                       struct tg_error *error)
+{
+  return read_number(object, key, low, high, true, value, error);
 }
 
 bool tg_gateway_info_parse(const json_t *json, struct tg_gateway_info *info, struct tg_error *error)
@@ -30,23 +39,36 @@ bool tg_gateway_info_parse(const json_t *json, struct tg_gateway_info *info, str
   if (!json_is_object(json))
     return tg_fail(error, "bad_answer", "the gateway information is not an object");
   const char *url = json_string_value(json_object_get(json, "url"));
-  if (!url || (strncmp(url, "wss://", 6) != 0 && strncmp(url, "ws://", 5) != 0) ||
-      strlen(url) >= sizeof info->url)
-    return tg_fail(error, "bad_answer", "\"url\" of the gateway information is not a ws:// or wss:// URL");
+  const char *fault = url ? tg_check_gateway_url(url) : NULL;
+  if (!url)
+    return tg_fail(error, "bad_answer", "\"url\" of the gateway information is not a text");
+  if (fault)
+    return tg_fail(error, "bad_answer", "\"url\" of the gateway information, %.100s: %s", url, fault);
   snprintf(info->url, sizeof info->url, "%s", url);
   const json_t *limit = json_object_get(json, "session_start_limit");
   if (!json_is_object(limit))
     return tg_fail(error, "bad_answer", "\"session_start_limit\" of the gateway information is missing");
   int reset_after = 0;
-  bool good = read_int(json, "shards", 1, TG_MAX_SHARDS, &info->shards, error) &&
-              read_int(limit, "max_concurrency", 1, TG_MAX_CONCURRENCY, &info->max_concurrency, error) &&
-              read_int(limit, "total", 0, INT32_MAX, &info->total, error) &&
-              read_int(limit, "remaining", 0, INT32_MAX, &info->remaining, error) &&
-              read_int(limit, "reset_after", 0, INT32_MAX, &reset_after, error);
+  bool good = read_count(json, "shards", 1, TG_SHARDS_MAX, &info->shards, error) &&
+              read_count(limit, "max_concurrency", 1, TG_MAX_CONCURRENCY, &info->max_concurrency, error) &&
+              read_count(limit, "total", 0, INT32_MAX, &info->total, error) &&
+              read_count(limit, "remaining", 0, INT32_MAX, &info->remaining, error) &&
+              read_number(limit, "reset_after", 0, INT32_MAX, false, &reset_after, error);
   info->reset_after = reset_after;
   if (info->remaining > info->total)
     info->remaining = info->total;
   return good;
+}
+
+bool tg_gateway_info_trusted(const struct tg_gateway_info *info, const struct tg_config *config,
+                             struct tg_error *error)
+{
+  struct tg_gateway_url url;
+  struct tg_error problem;
+  if (config->gateway_bot.url || (tg_gateway_url_parse(info->url, TG_COMPRESSION_NONE, &url, &problem) &&
+                                  tg_main_url_trusted(&url, config->rest.url, &problem)))
+    return true;
+  return tg_fail(error, "bad_answer", "%s", problem.message);
 }
 
 json_t *tg_gateway_info_to_json(const struct tg_gateway_info *info)

@@ -10,7 +10,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-enum { TG_GATEWAY_URL_SIZE = 256, TG_MAX_SHARDS = 65535, TG_MAX_CONCURRENCY = 4096 };
+enum { TG_GATEWAY_URL_SIZE = 256, TG_MAX_CONCURRENCY = 4096 };
 
 struct tg_gateway_info {
   char url[TG_GATEWAY_URL_SIZE];         /* "": not known */
@@ -20,8 +20,13 @@ struct tg_gateway_info {
 };
 
 /* From JSON as Discord answers it (and as scripts return it). False: `error`
- * ("bad_answer") says what is missing or out of bounds. */
+ * ("bad_answer") says what is missing, out of bounds, or no URL. */
 bool tg_gateway_info_parse(const json_t *json, struct tg_gateway_info *info, struct tg_error *error);
+
+/* Whether to go where that says: not if it leads out of TLS, unless a configured
+ * URL takes its place. False: `error` ("bad_answer"). */
+bool tg_gateway_info_trusted(const struct tg_gateway_info *info, const struct tg_config *config,
+                             struct tg_error *error);
 
 json_t *tg_gateway_info_to_json(const struct tg_gateway_info *info);
 

@@ -1,5 +1,6 @@
 #include "net/proxy.h"
 
+#include "base/address.h"
 #include "base/buf.h"
 
 #include <arpa/inet.h>
@@ -85,21 +86,6 @@ static const struct scheme *find_scheme(const char *text, size_t length)
   return NULL;
 }
 
-static bool is_loopback(const char *host)
-{
-  unsigned char v4[4], v6[16];
-  static const unsigned char one[16] = {[15] = 1};
-  size_t length = strlen(host);
-  if (inet_pton(AF_INET, host, v4) == 1)
-    return v4[0] == 127;
-  if (inet_pton(AF_INET6, host, v6) == 1)
-    return memcmp(v6, one, sizeof one) == 0;
-  if (length > 0 && host[length - 1] == '.')
-    length--;
-  return (length == 9 || (length > 9 && host[length - 10] == '.')) &&
-         strncasecmp(host + length - 9, "localhost", 9) == 0;
-}
-
 /* host, host:port, [address], [address]:port */
 static bool set_place(struct tg_proxy *proxy, const char *at, size_t length, const char *usual_port)
 {
@@ -120,7 +106,7 @@ static bool set_place(struct tg_proxy *proxy, const char *at, size_t length, con
   if (digits == 0)
     snprintf(proxy->port, sizeof proxy->port, "%s", usual_port);
   proxy->host = tg_strndup(host, (size_t)(host_end - host));
-  proxy->near = is_loopback(proxy->host);
+  proxy->near = tg_host_is_loopback(proxy->host);
   return proxy->host[strcspn(proxy->host, " \t\r\n@")] == '\0';
 }
 
@@ -269,8 +255,8 @@ const struct tg_proxy *tg_proxy_for(const struct tg_proxies *proxies, bool tls, 
   if (!proxy)
     return NULL;
   char *bare = host[0] == '[' ? tg_strndup(host + 1, strcspn(host + 1, "]")) : tg_strdup(host);
-  bool direct =
-      (is_loopback(bare) && !proxy->near) || (proxies->exceptions && is_exception(proxies->exceptions, bare));
+  bool direct = (tg_host_is_loopback(bare) && !proxy->near) ||
+                (proxies->exceptions && is_exception(proxies->exceptions, bare));
   free(bare);
   return direct ? NULL : proxy;
 }

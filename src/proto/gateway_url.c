@@ -1,5 +1,6 @@
 #include "proto/gateway_url.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,17 +26,15 @@ static const char *compression_query(enum tg_compression compression)
   return "";
 }
 
-/* Letters, digits, dots and hyphens; inside brackets the bytes of an IPv6
- * address. Anything else would end up in a Host header. */
-static bool host_is_clean(const char *host, size_t length, bool bracketed)
+/* Letters, digits, dots and hyphens; inside brackets an IPv6 address. Anything
+ * else would end up in a Host header. */
+static bool host_is_clean(const char *host, bool bracketed)
 {
-  static const char name_bytes[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
-  static const char address_bytes[] = "abcdefABCDEF0123456789:.";
-  for (size_t i = 0; i < length; i++) {
-    if (!host[i] || !strchr(bracketed ? address_bytes : name_bytes, host[i]))
-      return false;
-  }
-  return length > 0;
+  static const char bytes[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+  struct in6_addr address;
+  if (bracketed)
+    return inet_pton(AF_INET6, host, &address) == 1;
+  return host[0] && host[strspn(host, bytes)] == '\0';
 }
 
 static bool read_port(const char *port, size_t length, char *out, size_t size)
@@ -73,9 +72,10 @@ bool tg_gateway_url_parse(const char *base, enum tg_compression compression, str
       host_end = end;
   }
   size_t host_length = (size_t)(host_end - host);
-  if (host_length >= sizeof url->host || !host_is_clean(host, host_length, bracketed))
+  if (host_length < sizeof url->host)
+    memcpy(url->host, host, host_length);
+  if (!host_is_clean(url->host, bracketed))
     return refuse(error, base, "has no valid host name");
-  memcpy(url->host, host, host_length);
 
   const char *port = host_end + (bracketed ? 1 : 0);
   if (port == end)

@@ -1,6 +1,7 @@
 /* When and where to connect. */
 
 #include "base/log.h"
+#include "proto/gateway_trust.h"
 #include "shard/shard_impl.h"
 
 /* ---- handshakes in their turn ---- */
@@ -63,25 +64,39 @@ void tg_shard_begin(struct tg_shard *shard)
     tg_shard_connect(shard);
 }
 
-/* Identify always goes to the main URL; so does a RESUME once its own URL has
- * failed again and again. */
+/* What READY or the state directory says of where to resume is taken on trust
+ * only so far. False: not to be used, now or later. */
+static bool resume_url_is_good(struct tg_shard *shard, const struct tg_gateway_url *main,
+                               struct tg_gateway_url *url)
+{
+  struct tg_error error;
+  if (tg_gateway_url_parse(shard->session.resume_url, shard->env->config->transport_compression, url,
+                           &error) &&
+      tg_resume_url_trusted(url, main, &error))
+    return true;
+  tg_log_with(TG_WARN, shard->id, TG_WITH(TG_TEXT(REASON, error.message)),
+              "the resume URL is refused, the session is resumed over the main URL");
+  shard->session.resume_url[0] = '\0';
+  return false;
+}
+
+/* Identify always goes to the main URL; so does a RESUME without a URL of its own
+ * that may be used, or once that one has failed again and again. */
 static bool choose_url(struct tg_shard *shard, struct tg_gateway_url *url)
 {
-  enum tg_compression compression = shard->env->config->transport_compression;
   struct tg_error error;
-  shard->on_resume_url =
-      tg_shard_has_session(shard) && shard->session.resume_url[0] && shard->url_fails < TG_URL_FAILS_MAX;
-  if (shard->on_resume_url) {
-    if (tg_gateway_url_parse(shard->session.resume_url, compression, url, &error))
-      return true;
-    tg_log(TG_WARN, shard->id, "the resume URL is unusable, taking the main one: %s", error.message);
-    shard->url_fails = TG_URL_FAILS_MAX;
-    shard->on_resume_url = false;
+  struct tg_gateway_url main;
+  shard->on_resume_url = false;
+  if (!tg_gateway_url_parse(shard->env->gateway_url, shard->env->config->transport_compression, &main,
+                            &error)) {
+    tg_log(TG_ERROR, shard->id, "cannot connect: %s", error.message);
+    return false;
   }
-  if (tg_gateway_url_parse(shard->env->gateway_url, compression, url, &error))
-    return true;
-  tg_log(TG_ERROR, shard->id, "cannot connect: %s", error.message);
-  return false;
+  if (tg_shard_has_session(shard) && shard->session.resume_url[0] && shard->url_fails < TG_URL_FAILS_MAX)
+    shard->on_resume_url = resume_url_is_good(shard, &main, url);
+  if (!shard->on_resume_url)
+    *url = main;
+  return true;
 }
 
 static void on_open(void *ctx)

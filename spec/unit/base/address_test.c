@@ -36,6 +36,10 @@ static const struct row {
     {tg_check_handler_url, "http://:80", "host name"},
     {tg_check_handler_url, "http://a,b", "host name"},
     {tg_check_handler_url, "http://[::1", "host name"},
+    {tg_check_handler_url, "http://[]", "host name"},
+    {tg_check_handler_url, "http://[a]", "host name"},
+    {tg_check_handler_url, "http://[1:2]", "host name"},
+    {tg_check_handler_url, "http://[::1%]", "host name"},
     {tg_check_handler_url, "http://a:", "port"},
     {tg_check_handler_url, "http://a:0", "port"},
     {tg_check_handler_url, "http://a:65536", "port"},
@@ -62,6 +66,17 @@ static const struct row {
     {tg_check_broker_url, "http://a/?x", "must not have a ?"},
     {tg_check_gateway_url, "wss://gateway.discord.gg/?v=10", NULL},
     {tg_check_gateway_url, "ws://127.0.0.1:99999", "port"},
+    {tg_check_gateway_url, "ws://127.0.0.1:99999999", "port"},
+    {tg_check_gateway_url, "ws://127.0.0.1:", "port"},
+    {tg_check_gateway_url, "ws://[::1]:5000/", NULL},
+    {tg_check_gateway_url, "wss://[fe80::1%eth0]", "host name"},
+    {tg_check_gateway_url, "wss://[::1", "host name"},
+    {tg_check_gateway_url, "wss://b\xc3\xbc" "cher.example/", "host name"},
+    {tg_check_gateway_url, "wss://user:secret@a", "user or a password"},
+    {tg_check_gateway_url, "wss://a/user@b", NULL},
+    {tg_check_gateway_url, "wss://a\\@b", "blanks"},
+    {tg_check_gateway_url, "wss://" X100 X100 X10 X10 X10 X10 "xxxxxxxxx", NULL},
+    {tg_check_gateway_url, "wss://" X100 X100 X10 X10 X10 X10 X10, "255 bytes"},
     {tg_check_gateway_url, "https://a", "starts with wss:// or ws://"},
     {tg_check_listen, "127.0.0.1:0", NULL},
     {tg_check_listen, "[::1]:65535", NULL},
@@ -82,6 +97,21 @@ static void addresses(void **state)
   }
 }
 
+static void what_is_this_machine(void **state)
+{
+  (void)state;
+  static const char *const own[] = {"127.0.0.1", "127.255.0.9", "::1", "0:0::1", "localhost", "LocalHost.",
+                                    "bot.localhost"};
+  static const char *const others[] = {"", ".", "128.0.0.1", "127.1", "127.0.0.1.example", "::2", "[::1]",
+                                       "notlocalhost", "localhost.example", "0.0.0.0"};
+  for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+    if (!tg_host_is_loopback(own[i]))
+      fail_msg("%s", own[i]);
+  for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+    if (tg_host_is_loopback(others[i]))
+      fail_msg("%s", others[i]);
+}
+
 static void what_is_discord(void **state)
 {
   (void)state;
@@ -97,6 +127,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(addresses),
+      cmocka_unit_test(what_is_this_machine),
       cmocka_unit_test(what_is_discord),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

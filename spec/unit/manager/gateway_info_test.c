@@ -156,6 +156,50 @@ static void garbage_is_named(void **state)
   }
 }
 
+static void urls_and_counts_are_whole(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *field, *wrong, *word;
+  } rows[] = {
+      {"wss://gateway.discord.gg", "ws://127.0.0.1:99999999", "no valid port"},
+      {"wss://gateway.discord.gg", "wss://user:secret@gateway.discord.gg", "user or a password"},
+      {"wss://gateway.discord.gg", "wss://", "no valid host name"},
+      {"\"shards\":4", "\"shards\":1.5", "\"shards\" of the gateway information is not a whole number"},
+      {"\"shards\":4", "\"shards\":65537", "from 1 to 65536"},
+      {"\"shards\":4", "\"shards\":4294967297", "from 1 to 65536"},
+      {"\"shards\":4", "\"shards\":1e300", "from 1 to 65536"},
+      {"\"max_concurrency\":1", "\"max_concurrency\":1.5", "whole number"},
+      {"\"total\":1000", "\"total\":999.5", "whole number"},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    char text[512];
+    const char *at = strstr(good, rows[i].field);
+    assert_non_null(at);
+    snprintf(text, sizeof text, "%.*s%s%s", (int)(at - good), good, rows[i].wrong, at + strlen(rows[i].field));
+    expect_code(200, text, "bad_answer", rows[i].word);
+  }
+}
+
+static void tls_is_not_left(void **state)
+{
+  (void)state;
+  char rest[] = "https://discord.com/api/v10", own_rest[] = "http://127.0.0.1:8080", configured[] = "ws://a";
+  struct tg_config config = {.rest.url = rest};
+  struct tg_gateway_info info = {.url = "ws://gateway.discord.gg"};
+  struct tg_error error = {0};
+  assert_false(tg_gateway_info_trusted(&info, &config, &error));
+  assert_string_equal(error.code, "bad_answer");
+  assert_non_null(strstr(error.message, "gateway_bot.url (GATEWAY_URL)"));
+  config.gateway_bot.url = configured; /* takes its place */
+  assert_true(tg_gateway_info_trusted(&info, &config, &error));
+  config = (struct tg_config){.rest.url = own_rest};
+  assert_true(tg_gateway_info_trusted(&info, &config, &error));
+  config.rest.url = rest;
+  info = (struct tg_gateway_info){.url = "wss://gateway.discord.gg"};
+  assert_true(tg_gateway_info_trusted(&info, &config, &error));
+}
+
 static void no_answer_may_be_tried_again(void **state)
 {
   (void)state;
@@ -217,6 +261,8 @@ int main(void)
       cmocka_unit_test(the_longer_wait_holds),
       cmocka_unit_test(a_refusal_is_waited_for),
       cmocka_unit_test(garbage_is_named),
+      cmocka_unit_test(urls_and_counts_are_whole),
+      cmocka_unit_test(tls_is_not_left),
       cmocka_unit_test(no_answer_may_be_tried_again),
       cmocka_unit_test(numbers_of_scripts_are_taken),
       cmocka_unit_test(the_configuration_wins_and_completes),

@@ -4,9 +4,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
+
+#include "base/address.h"
 
 static void takes_scheme_host_and_port(void **state)
 {
@@ -73,6 +76,11 @@ static void refuses_other_urls(void **state)
       "wss://[::1",
       "wss://[::1]x",
       "wss://[gateway]",
+      "wss://[::::]",
+      "wss://[1:2]",
+      "wss://[127.0.0.1]",
+      "wss://[fe80::1%eth0]",
+      "ws://127.0.0.1:99999999",
       "wss://[]",
   };
   struct tg_gateway_url url;
@@ -89,12 +97,40 @@ static void refuses_other_urls(void **state)
   assert_true(tg_gateway_url_parse(longest, TG_COMPRESSION_ZLIB, &url, NULL));
 }
 
+/* What the check of the configuration lets pass must not fail later, in each shard. */
+static void what_is_checked_can_be_read(void **state)
+{
+  (void)state;
+  static const char *const schemes[] = {"", "ws://", "wss://", "WSS://", "https://"};
+  static const char *const hosts[] = {"", "a", "a.example.", "127.0.0.1", "[::1]", "[::1", "[a]", "[::1%lo]",
+                                      "u@a", "u:p@a", "\xc3\xbc", "a b", "a\r\nb", "a%41", "_a-b", "a,b"};
+  static const char *const ports[] = {"", ":", ":1", ":065", ":0", ":65535", ":65536", ":99999999", ":4x", ":1:2"};
+  static const char *const rests[] = {"", "/", "?v=10", "#x", "/x@y:z", "/[", "\\@b"};
+  int taken = 0;
+  for (size_t s = 0; s < 5; s++)
+    for (size_t h = 0; h < sizeof hosts / sizeof *hosts; h++)
+      for (size_t p = 0; p < sizeof ports / sizeof *ports; p++)
+        for (size_t r = 0; r < sizeof rests / sizeof *rests; r++) {
+          char text[128];
+          struct tg_gateway_url url;
+          struct tg_error error = {0};
+          snprintf(text, sizeof text, "%s%s%s%s", schemes[s], hosts[h], ports[p], rests[r]);
+          if (tg_check_gateway_url(text))
+            continue;
+          taken++;
+          if (!tg_gateway_url_parse(text, TG_COMPRESSION_ZLIB, &url, &error))
+            fail_msg("%s: %s", text, error.message);
+        }
+  assert_true(taken > 100);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(takes_scheme_host_and_port),
       cmocka_unit_test(query_says_the_compression),
       cmocka_unit_test(refuses_other_urls),
+      cmocka_unit_test(what_is_checked_can_be_read),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
