@@ -10,7 +10,7 @@ describe("an interaction", function()
   setup(function()
     s = scene.start { env = { LOG_LEVEL = "debug" }, script = [[
 local gateway = require "tidegate"
-gateway.configure { interaction = { grace = 1 } }
+gateway.configure { interaction = { grace = 1 }, event_handler = { timeout = 1000 } }
 gateway.on("INTERACTION_CREATE", function(event)
   if event.data.scripted then
     local path = { "interactions", event.data.id, event.data.token, "callback" }
@@ -71,4 +71,41 @@ end)
       assert.is_nil(path:find("/../", 1, true), path)
     end
   end)
+end)
+
+-- Each is kept beside its event until somebody has answered it.
+describe("interactions without number", function()
+  after_each(scene.stop)
+
+  for name, express in pairs { ["in order"] = false, ["that may pass others"] = true } do
+    it("are watched as far as there is room, and all of them delivered: " .. name, function()
+      local s = scene.start { hurry = 20, script = ([[
+require "tidegate".configure { interaction = { express = %s }, event_handler = { timeout = 1000 } }
+]]):format(express) }
+      s.bot:hang()
+      local filler = ("x"):rep(900000) -- of which eight are 8 MB
+      local function send(number, text)
+        s.fake:emit { event = "INTERACTION_CREATE", shard = 0, d = {
+          id = number .. "00000000000000000", type = 2, token = "token-" .. number, data = text,
+        } }
+      end
+      for i = 10, 29 do
+        send(i, filler)
+      end
+      s.gateway:wait_for_log "could not be answered in the place[^\n]*too many wait already"
+      s.fake:wait_for("the answers", function(state)
+        return #state.rest > 8 -- the first is what the start has asked for
+      end, { only = "rest" })
+      -- What comes when those are over is watched again.
+      send(30, "small")
+      s.fake:wait_for("the answer of the last one", function(state)
+        for _, request in ipairs(state.rest) do
+          if request.path:find "/token%-30/callback$" then return true end
+        end
+      end, { only = "rest" })
+      assert.is_true(#s:list "rest" < 20)
+      s.bot:answer(nil)
+      s.bot:wait_for_events(21, "INTERACTION_CREATE", 30000)
+    end)
+  end
 end)

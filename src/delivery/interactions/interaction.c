@@ -29,11 +29,17 @@ void tg_interaction_leave_lane(struct tg_interaction *interaction)
   interaction->lane = NULL;
 }
 
+static size_t size_of(size_t length, const struct tg_interaction_facts *facts)
+{
+  return sizeof(struct tg_interaction) + length + facts->token.length;
+}
+
 void tg_interaction_release(struct tg_interaction *interaction)
 {
   if (interaction->watch != TG_WATCH_NONE || interaction->express != TG_EXPRESS_NONE)
     return;
   tg_interaction_leave_lane(interaction);
+  interaction->delivery->interactions.bytes -= size_of(interaction->length, &interaction->facts);
   free(interaction->body);
   free(interaction);
 }
@@ -116,12 +122,33 @@ void tg_interaction_link(struct tg_interaction *interaction, struct tg_queued *q
   queued->interaction = interaction;
 }
 
-struct tg_interaction *tg_interaction_new(struct tg_lane *lane, struct tg_span message,
-                                          const struct tg_interaction_facts *facts)
+/* Those that wait for the express lane go first, the oldest of them: they have their
+ * place in their lane. */
+static bool make_room(struct tg_lane *lane, size_t size)
 {
-  struct tg_interaction *interaction =
-      tg_calloc(1, sizeof *interaction + message.length + facts->token.length);
+  const struct tg_interactions *all = &lane->delivery->interactions;
+  struct tg_handler *handler = lane->handler;
+  while (all->bytes + size > TG_INTERACTIONS_BYTES && handler && !TAILQ_EMPTY(&handler->express))
+    tg_express_return(TAILQ_FIRST(&handler->express));
+  return all->bytes + size <= TG_INTERACTIONS_BYTES;
+}
+
+struct tg_interaction *tg_interaction_new(struct tg_lane *lane, struct tg_span message,
+                                          const struct tg_interaction_facts *facts, uint64_t epoch,
+                                          uint64_t sequence)
+{
+  size_t size = size_of(message.length, facts);
+  if (!make_room(lane, size)) {
+    const struct tg_interaction unwatched = {
+        .shard_id = lane->shard_id, .epoch = epoch, .sequence = sequence, .facts = *facts};
+    tg_interaction_count_failed(lane->delivery, &unwatched, "too many wait already");
+    return NULL;
+  }
+  struct tg_interaction *interaction = tg_calloc(1, size);
+  lane->delivery->interactions.bytes += size;
   interaction->delivery = lane->delivery;
+  interaction->epoch = epoch;
+  interaction->sequence = sequence;
   interaction->lane = lane;
   interaction->shard_id = lane->shard_id;
   interaction->watch = TG_WATCH_NONE;
@@ -262,11 +289,12 @@ void tg_interaction_arrived(struct tg_lane *lane, const struct tg_event *event, 
   tg_ms left = time_left(&delivery->interactions, event, facts.id);
   if (event->replayed && grace > left / 2)
     grace = left / 2;
-  struct tg_interaction *interaction = tg_interaction_new(lane, tg_event_message(event), &facts);
+  struct tg_interaction *interaction =
+      tg_interaction_new(lane, tg_event_message(event), &facts, event->epoch, event->sequence);
+  if (!interaction)
+    return;
   interaction->source = position != 0 ? delivery->own : NULL;
   interaction->position = position;
-  interaction->epoch = event->epoch;
-  interaction->sequence = event->sequence;
   interaction->replayed = event->replayed;
   interaction->arrived = now;
   interaction->due = now + grace;

@@ -36,8 +36,13 @@ enum {
 
 TAILQ_HEAD(tg_interaction_list, tg_interaction);
 
+/* Each has a copy of its event, apart from the lane's. So much all of them may take
+ * in a worker: thousands of ordinary ones, which the largest bots have in a second. */
+enum { TG_INTERACTIONS_BYTES = 8 << 20 };
+
 /* What a delivery holds of them. */
 struct tg_interactions {
+  size_t bytes; /* of all that are there */
   struct tg_interaction_list grace;     /* by the end of their grace */
   struct tg_interaction_list due;       /* perhaps not yet durable */
   struct tg_interaction_list answering; /* by the script or through REST */
@@ -105,9 +110,12 @@ bool tg_interactions_busy(const struct tg_delivery *delivery);
 
 /* For the other files: */
 struct tg_interaction *tg_interaction_find(const struct tg_lane *lane, uint64_t epoch, uint64_t sequence);
-/* The caller sets what is not in the arguments, and calls tg_interaction_watch(). */
+/* The caller sets what is not in the arguments, and calls tg_interaction_watch().
+ * NULL: there is no room for it; it takes its turn in the lane, unwatched. That is
+ * counted and told. */
 struct tg_interaction *tg_interaction_new(struct tg_lane *lane, struct tg_span message,
-                                          const struct tg_interaction_facts *facts);
+                                          const struct tg_interaction_facts *facts, uint64_t epoch,
+                                          uint64_t sequence);
 void tg_interaction_watch(struct tg_interaction *interaction, bool due);
 void tg_interaction_move(struct tg_interaction *interaction, enum tg_watch watch);
 void tg_interaction_link(struct tg_interaction *interaction, struct tg_queued *queued);
@@ -124,6 +132,10 @@ void tg_interaction_unmark(struct tg_interaction *interaction, uint8_t mark);
 /* interaction_answer.c */
 /* Its time has come, and its event is durable. */
 void tg_interaction_answer(struct tg_interaction *interaction);
+
+/* Nobody answers it in the place of the event handler. */
+void tg_interaction_count_failed(struct tg_delivery *delivery, const struct tg_interaction *interaction,
+                                 const char *reason);
 
 /* The event handler is not going to get it. */
 void tg_interaction_count_unqueued(struct tg_lane *lane);

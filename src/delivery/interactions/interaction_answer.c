@@ -13,10 +13,10 @@ static bool still_waits(const struct tg_interaction *interaction)
                                                     interaction->position));
 }
 
-static void note_failure(struct tg_interaction *interaction, const char *reason)
+void tg_interaction_count_failed(struct tg_delivery *delivery, const struct tg_interaction *interaction,
+                                 const char *reason)
 {
-  struct tg_interactions *all = &interaction->delivery->interactions;
-  tg_interaction_mark(interaction, TG_MARK_UNANSWERED);
+  struct tg_interactions *all = &delivery->interactions;
   tg_count(&tg_stats()->interactions.failed);
   if (all->told_failed) {
     all->lately.failed++;
@@ -30,6 +30,12 @@ static void note_failure(struct tg_interaction *interaction, const char *reason)
       "interaction %llu could not be answered in the place of the event handler: the person sees that the "
       "application did not respond; the event handler gets the interaction all the same",
       (unsigned long long)interaction->facts.id);
+}
+
+static void note_failure(struct tg_interaction *interaction, const char *reason)
+{
+  tg_interaction_mark(interaction, TG_MARK_UNANSWERED);
+  tg_interaction_count_failed(interaction->delivery, interaction, reason);
 }
 
 /* From now on the event handler is told, by this process or by a later one. */

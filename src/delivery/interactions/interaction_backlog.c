@@ -43,12 +43,13 @@ static void recover(struct tg_lane *lane, struct tg_source *source, const struct
   if (record->marks != 0 || !tg_json_find(body.at, body.at + body.length, "message", &message) ||
       !tg_interaction_read(data_of(message), &facts))
     return;
-  struct tg_interaction *interaction = tg_interaction_new(lane, message, &facts);
+  struct tg_interaction *interaction =
+      tg_interaction_new(lane, message, &facts, record->epoch, record->sequence);
+  if (!interaction)
+    return;
   interaction->arrived = tg_delivery_since(delivery, record->at);
   interaction->source = source;
   interaction->position = record->position;
-  interaction->epoch = record->epoch;
-  interaction->sequence = record->sequence;
   interaction->due = interaction->arrived + delivery->config->interaction.grace;
   interaction->until = interaction->arrived + TG_INTERACTION_LIFE;
   tg_interaction_watch(interaction, false);
