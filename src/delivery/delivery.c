@@ -7,10 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- handles and memory ------------------------------------------------------ */
+/* --- memory and reports ------------------------------------------------------ */
 
-static void free_all(struct tg_delivery *delivery)
+static void free_all(void *ctx)
 {
+  struct tg_delivery *delivery = ctx;
   for (int i = 0; i < delivery->lane_count; i++)
     if (delivery->lanes[i])
       tg_lane_free(delivery->lanes[i]);
@@ -20,30 +21,6 @@ static void free_all(struct tg_delivery *delivery)
   free(delivery->spare_row);
   tg_message_cache_free(delivery->messages);
   free(delivery);
-}
-
-void tg_delivery_open_timer(struct tg_delivery *delivery, uv_timer_t *timer, void *owner)
-{
-  uv_timer_init(delivery->loop, timer);
-  timer->data = owner;
-  delivery->open_handles++;
-}
-
-void tg_delivery_handle_closed(struct tg_delivery *delivery)
-{
-  if (--delivery->open_handles == 0 && delivery->stopping)
-    free_all(delivery);
-}
-
-static void on_lane_timer_closed(uv_handle_t *timer)
-{
-  struct tg_lane *lane = timer->data;
-  tg_delivery_handle_closed(lane->delivery);
-}
-
-static void on_own_timer_closed(uv_handle_t *timer)
-{
-  tg_delivery_handle_closed(timer->data);
 }
 
 static void report_waiting(const struct tg_delivery *delivery)
@@ -112,8 +89,9 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
     tg_guild_store_open(&delivery->guilds, options->config->state_dir, options->identity);
   if (options->identity && options->worker_id == 0)
     tg_guild_store_sweep(&delivery->guilds, tg_shard_table_total(options->table));
-  tg_delivery_open_timer(delivery, &delivery->report, delivery);
-  tg_delivery_open_timer(delivery, &delivery->drain, delivery);
+  tg_handles_init(&delivery->handles, options->loop, free_all, delivery);
+  tg_handles_timer(&delivery->handles, &delivery->report, delivery);
+  tg_handles_timer(&delivery->handles, &delivery->drain, delivery);
   tg_interactions_begin(delivery);
   uint64_t interval = (uint64_t)tg_patience(TG_REPORT_INTERVAL);
   uv_timer_start(&delivery->report, on_report, interval, interval);
@@ -140,8 +118,8 @@ void tg_delivery_free(struct tg_delivery *delivery)
     if (lane->sending)
       tg_handler_release(lane->sending);
     lane->sending = NULL;
-    uv_close((uv_handle_t *)&lane->retry, on_lane_timer_closed);
-    uv_close((uv_handle_t *)&lane->quiet, on_lane_timer_closed);
+    tg_handles_close(&delivery->handles, &lane->retry);
+    tg_handles_close(&delivery->handles, &lane->quiet);
   }
   tg_scripted_free(delivery);
   tg_posts_free(delivery);
@@ -149,8 +127,9 @@ void tg_delivery_free(struct tg_delivery *delivery)
   tg_backlog_close(delivery);
   for (int i = 0; i < delivery->handler_count; i++)
     tg_handler_retire(delivery->handlers[i]);
-  uv_close((uv_handle_t *)&delivery->report, on_own_timer_closed);
-  uv_close((uv_handle_t *)&delivery->drain, on_own_timer_closed);
+  tg_handles_close(&delivery->handles, &delivery->report);
+  tg_handles_close(&delivery->handles, &delivery->drain);
+  tg_handles_end(&delivery->handles);
 }
 
 /* --- configuration ------------------------------------------------------------ */

@@ -19,6 +19,7 @@
  *     delivery.c   life and death, configuration, drain */
 
 #include "base/buf.h"
+#include "base/handles.h"
 #include "delivery/caches/guild_cache.h"
 #include "delivery/caches/message_cache.h"
 #include "delivery/delivery.h"
@@ -219,12 +220,8 @@ struct tg_delivery {
   void (*drained)(void *ctx, uint64_t left);
   void *drained_ctx;
   bool stopping;
-  int open_handles;
+  struct tg_handles handles;
 };
-
-/* delivery.c: uv timers that are counted, so that memory outlives them. */
-void tg_delivery_open_timer(struct tg_delivery *delivery, uv_timer_t *timer, void *owner);
-void tg_delivery_handle_closed(struct tg_delivery *delivery);
 
 /* lane.c */
 struct tg_lane *tg_lane_of(struct tg_delivery *delivery, int shard_id);

@@ -342,13 +342,8 @@ void tg_interactions_begin(struct tg_delivery *delivery)
   TAILQ_INIT(&all->due);
   TAILQ_INIT(&all->answering);
   TAILQ_INIT(&all->express);
-  tg_delivery_open_timer(delivery, &all->timer, delivery);
+  tg_handles_timer(&delivery->handles, &all->timer, delivery);
   tg_callbacks_begin(delivery);
-}
-
-static void on_closed(uv_handle_t *timer)
-{
-  tg_delivery_handle_closed(timer->data);
 }
 
 static void unwatch_all(struct tg_interaction_list *list)
@@ -365,5 +360,5 @@ void tg_interactions_end(struct tg_delivery *delivery)
   unwatch_all(&all->answering);
   tg_express_end(delivery);
   tg_callbacks_end(delivery);
-  uv_close((uv_handle_t *)&all->timer, on_closed);
+  tg_handles_close(&delivery->handles, &all->timer);
 }

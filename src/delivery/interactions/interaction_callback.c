@@ -211,14 +211,12 @@ void tg_callback_cancel(struct tg_callback *callback)
 void tg_callbacks_begin(struct tg_delivery *delivery)
 {
   TAILQ_INIT(&delivery->callbacks.all);
-  tg_delivery_open_timer(delivery, &delivery->callbacks.timer, delivery);
+  tg_handles_timer(&delivery->handles, &delivery->callbacks.timer, delivery);
 }
-
-static void on_closed(uv_handle_t *timer) { tg_delivery_handle_closed(timer->data); }
 
 void tg_callbacks_end(struct tg_delivery *delivery)
 {
   while (!TAILQ_EMPTY(&delivery->callbacks.all))
     tg_callback_cancel(TAILQ_FIRST(&delivery->callbacks.all));
-  uv_close((uv_handle_t *)&delivery->callbacks.timer, on_closed);
+  tg_handles_close(&delivery->handles, &delivery->callbacks.timer);
 }

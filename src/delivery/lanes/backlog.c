@@ -319,8 +319,9 @@ static void watch_turns(struct tg_delivery *delivery)
   uv_check_start(&delivery->check, on_check);
   uv_unref((uv_handle_t *)&delivery->prepare);
   uv_unref((uv_handle_t *)&delivery->check);
-  delivery->open_handles += 2;
-  tg_delivery_open_timer(delivery, &delivery->log_retry, delivery);
+  tg_handles_add(&delivery->handles);
+  tg_handles_add(&delivery->handles);
+  tg_handles_timer(&delivery->handles, &delivery->log_retry, delivery);
   uv_unref((uv_handle_t *)&delivery->log_retry);
 }
 
@@ -406,17 +407,15 @@ void tg_delivery_ignore_logs(const struct tg_delivery *delivery)
   free(directory);
 }
 
-static void on_turn_closed(uv_handle_t *handle) { tg_delivery_handle_closed(handle->data); }
-
 void tg_backlog_close(struct tg_delivery *delivery)
 {
   if (delivery->own) {
     end_turn(delivery, true);
     if (delivery->config->queue.sync != TG_SYNC_NONE)
       tg_event_log_sync_now(delivery->own->log, NULL);
-    uv_close((uv_handle_t *)&delivery->prepare, on_turn_closed);
-    uv_close((uv_handle_t *)&delivery->check, on_turn_closed);
-    uv_close((uv_handle_t *)&delivery->log_retry, on_turn_closed);
+    tg_handles_close(&delivery->handles, &delivery->prepare);
+    tg_handles_close(&delivery->handles, &delivery->check);
+    tg_handles_close(&delivery->handles, &delivery->log_retry);
   }
   delivery->own = NULL;
   delivery->touched = NULL;

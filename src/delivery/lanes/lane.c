@@ -40,8 +40,8 @@ static struct tg_lane *new_lane(struct tg_delivery *delivery, int shard_id)
   if (delivery->handler_count > 0)
     lane->handler = delivery->handlers[shard_id % delivery->handler_count];
   tg_guild_cache_init(&lane->guilds, &delivery->guilds, shard_id);
-  tg_delivery_open_timer(delivery, &lane->retry, lane);
-  tg_delivery_open_timer(delivery, &lane->quiet, lane);
+  tg_handles_timer(&delivery->handles, &lane->retry, lane);
+  tg_handles_timer(&delivery->handles, &lane->quiet, lane);
   tg_lane_set_session(lane, 0, 0);
   delivery->live_lanes++;
   return lane;

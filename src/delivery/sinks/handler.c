@@ -39,7 +39,7 @@ struct tg_handler *tg_handler_new(struct tg_delivery *delivery, const char *url)
   handler->batch_bytes = TG_BATCH_BYTES;
   handler->stats = tg_stats_handler(handler->public_url);
   change_gauge(&handler->stats->users, 1);
-  tg_delivery_open_timer(delivery, &handler->timer, handler);
+  tg_handles_timer(&delivery->handles, &handler->timer, handler);
   return handler;
 }
 
@@ -50,7 +50,7 @@ static void on_retired(uv_handle_t *timer)
   free(handler->public_url);
   struct tg_delivery *delivery = handler->delivery;
   free(handler);
-  tg_delivery_handle_closed(delivery);
+  tg_handles_closed(&delivery->handles);
 }
 
 void tg_handler_retire(struct tg_handler *handler)
