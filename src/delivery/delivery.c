@@ -85,6 +85,7 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
   delivery->find_shard = options->find_shard;
   delivery->tell = options->tell;
   delivery->ctx = options->ctx;
+  delivery->sink = &tg_handler_sink;
   if (options->identity)
     tg_guild_store_open(&delivery->guilds, options->config->state_dir, options->identity);
   if (options->identity && options->worker_id == 0)
@@ -169,8 +170,7 @@ static void assign(struct tg_delivery *delivery, struct tg_lane *lane)
     empty_lane(lane);
   if (lane->handler != before && lane->state == TG_LANE_READY)
     tg_handler_forget(before, lane);
-  if (lane->handler && lane->state == TG_LANE_IDLE && lane->queue.head)
-    tg_handler_ready(lane->handler, lane);
+  tg_lane_wants_turn(lane);
 }
 
 /* Handlers whose URL stays keep their state. */

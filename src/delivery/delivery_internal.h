@@ -26,6 +26,8 @@
 #include "delivery/interactions/interaction.h"
 #include "delivery/lanes/backlog.h"
 #include "delivery/lanes/lane_queue.h"
+#include "delivery/lanes/sink.h"
+#include "delivery/lanes/watch.h"
 #include "delivery/sinks/circuit.h"
 #include "delivery/sinks/outcome.h"
 #include "net/http.h"
@@ -165,6 +167,8 @@ struct tg_delivery {
   struct tg_shard *(*find_shard)(void *ctx, int shard_id);
   void (*tell)(void *ctx, const char *url, bool up, tg_ms asked);
   void *ctx;
+  const struct tg_lane_sink *sink;
+  const struct tg_lane_watch *watch;
 
   struct tg_lane **lanes; /* by shard id */
   int lane_count;
@@ -234,10 +238,16 @@ void tg_lane_count_delivered(struct tg_lane *lane, const struct tg_queued *event
 void tg_lane_push(struct tg_lane *lane, const struct tg_event *event);
 /* Returns its position in the own log; 0: it is not there. */
 tg_log_position tg_lane_put(struct tg_lane *lane, const struct tg_item *item);
+/* The event is in no queue any more, and is told to be gone. */
+void tg_lane_free_event(struct tg_lane *lane, struct tg_queued *event);
 /* Takes the event out of its lane for good, and frees it. */
 void tg_lane_remove(struct tg_lane *lane, struct tg_queued *event);
 /* The same for the first `count` ones. */
 void tg_lane_remove_first(struct tg_lane *lane, int count);
+/* The lane may send, if it has something and nothing to wait for: when its turn comes. */
+void tg_lane_wants_turn(struct tg_lane *lane);
+/* The same, and now if it can be; not while an answer is being looked at. */
+void tg_lane_go_on(struct tg_lane *lane);
 /* Sends again after `delay` ms. */
 void tg_lane_wait(struct tg_lane *lane, tg_ms delay);
 void tg_lane_free(struct tg_lane *lane);
@@ -292,6 +302,7 @@ void tg_batch_grow(struct tg_handler *handler, size_t bytes);
 size_t tg_batch_bytes(const struct tg_lane *lane);
 
 /* handler.c */
+extern const struct tg_lane_sink tg_handler_sink;
 struct tg_handler *tg_handler_new(struct tg_delivery *delivery, const char *url);
 void tg_handler_retire(struct tg_handler *handler);
 /* A request leaves (1) or has ended (-1). */
@@ -351,8 +362,6 @@ void tg_lane_delivered(struct tg_lane *lane, bool accepted, const struct tg_http
 /* What was sent is to be sent again as if it had not been. */
 void tg_lane_unsend(struct tg_lane *lane);
 void tg_lane_send_again(const struct tg_lane_answer *answer, tg_ms delay);
-/* If there is something, and nothing to wait for. */
-void tg_lane_send_next(struct tg_lane *lane);
 
 /* refusal.c */
 void tg_lane_refused(const struct tg_lane_answer *answer);

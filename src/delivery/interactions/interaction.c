@@ -94,7 +94,7 @@ void tg_interaction_unmark(struct tg_interaction *interaction, uint8_t mark)
   set_marks(interaction, interaction->marks & (uint8_t)~mark);
 }
 
-void tg_interactions_leave_source(struct tg_lane *lane, const struct tg_source *source)
+static void leave_source(struct tg_lane *lane, const struct tg_source *source)
 {
   struct tg_interaction *interaction;
   LIST_FOREACH(interaction, &lane->interactions, in_lane)
@@ -277,7 +277,7 @@ static tg_ms time_left(struct tg_interactions *all, const struct tg_event *event
   return since > behind ? TG_INTERACTION_LIFE - (since - behind) : TG_INTERACTION_LIFE;
 }
 
-void tg_interaction_arrived(struct tg_lane *lane, const struct tg_event *event, tg_log_position position)
+static void arrived(struct tg_lane *lane, const struct tg_event *event, tg_log_position position)
 {
   struct tg_delivery *delivery = lane->delivery;
   struct tg_interaction_facts facts;
@@ -335,8 +335,44 @@ bool tg_interactions_busy(const struct tg_delivery *delivery)
   return !TAILQ_EMPTY(&delivery->interactions.due);
 }
 
+static void on_logged(struct tg_queued *event)
+{
+  struct tg_interaction *interaction = event->interaction;
+  uint8_t marks = interaction ? interaction->marks : event->deferred ? TG_MARK_DEFERRED : 0;
+  if (interaction) {
+    interaction->source = event->source;
+    interaction->position = event->position;
+  }
+  if (marks != 0)
+    tg_event_log_mark(event->source->log, event->position, marks,
+                      NULL); /* it is in the buffer: that succeeds */
+}
+
+static void on_unloaded(struct tg_queued *event)
+{
+  event->interaction->queued = NULL; /* until the event is read back */
+  event->interaction = NULL;
+}
+
+static void on_gone(struct tg_queued *event)
+{
+  tg_interaction_gone(event->interaction);
+}
+
+static const struct tg_lane_watch watch = {
+    .arrived = arrived,
+    .opened = tg_interactions_recover,
+    .is_over = tg_interaction_is_over,
+    .read_back = tg_interaction_read_back,
+    .logged = on_logged,
+    .unloaded = on_unloaded,
+    .gone = on_gone,
+    .leaves_source = leave_source,
+};
+
 void tg_interactions_begin(struct tg_delivery *delivery)
 {
+  delivery->watch = &watch;
   struct tg_interactions *all = &delivery->interactions;
   TAILQ_INIT(&all->grace);
   TAILQ_INIT(&all->due);

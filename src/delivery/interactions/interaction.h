@@ -92,16 +92,6 @@ void tg_interactions_begin(struct tg_delivery *delivery);
 /* Before the logs are closed: nothing is answered any more. */
 void tg_interactions_end(struct tg_delivery *delivery);
 
-/* The event has just been put into its lane; `position`: in the own log, 0: it
- * is not in it. */
-void tg_interaction_arrived(struct tg_lane *lane, const struct tg_event *event, tg_log_position position);
-
-/* The event has left memory, delivered or dropped. */
-void tg_interaction_gone(struct tg_interaction *interaction);
-
-/* The log that it is in goes. */
-void tg_interactions_leave_source(struct tg_lane *lane, const struct tg_source *source);
-
 /* Nobody knows when this handler will answer again. */
 void tg_interactions_handler_down(struct tg_handler *handler);
 
@@ -109,6 +99,8 @@ void tg_interactions_handler_down(struct tg_handler *handler);
 bool tg_interactions_busy(const struct tg_delivery *delivery);
 
 /* For the other files: */
+/* The event is delivered or dropped. */
+void tg_interaction_gone(struct tg_interaction *interaction);
 struct tg_interaction *tg_interaction_find(const struct tg_lane *lane, uint64_t epoch, uint64_t sequence);
 /* The caller sets what is not in the arguments, and calls tg_interaction_watch().
  * NULL: there is no room for it; it takes its turn in the lane, unwatched. That is
@@ -156,8 +148,8 @@ void tg_express_end(struct tg_delivery *delivery);
  * be in time. Before anything is read back. */
 void tg_interactions_recover(struct tg_delivery *delivery);
 
-/* Whether nothing more is to be done for a record that is marked so. */
-bool tg_interaction_is_over(struct tg_span body, uint8_t marks);
+/* The record is marked. True: nothing more is to be done for it, and it is counted. */
+bool tg_interaction_is_over(struct tg_lane *lane, const struct tg_log_record *record);
 
 /* The event was read back from a log, with its marks there. */
 void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uint8_t marks);

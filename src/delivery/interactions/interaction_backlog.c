@@ -20,9 +20,16 @@ static bool is_autocomplete(struct tg_span body)
          tg_interaction_read(data_of(message), &facts) && facts.type == TG_INTERACTION_AUTOCOMPLETE;
 }
 
-bool tg_interaction_is_over(struct tg_span body, uint8_t marks)
+bool tg_interaction_is_over(struct tg_lane *lane, const struct tg_log_record *record)
 {
-  return (marks & TG_MARK_DONE) || (marks != 0 && is_autocomplete(body));
+  struct tg_error error = {0};
+  if (record->marks & TG_MARK_DONE)
+    return true;
+  if (!is_autocomplete(record->payload))
+    return false;
+  tg_event_log_mark(lane->source->log, record->position, record->marks | TG_MARK_DONE, &error);
+  tg_interaction_count_unqueued(lane);
+  return true;
 }
 
 void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uint8_t marks)

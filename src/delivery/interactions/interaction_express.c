@@ -62,12 +62,6 @@ void tg_express_close(struct tg_handler *handler)
 
 /* --- what becomes of it ------------------------------------------------------------ */
 
-static void wake_lane(struct tg_lane *lane)
-{
-  if (lane->state == TG_LANE_IDLE && lane->queue.head && lane->handler)
-    tg_handler_ready(lane->handler, lane);
-}
-
 static bool is_first_in_log(const struct tg_interaction *interaction)
 {
   return tg_event_log_next(interaction->source->log, interaction->shard_id, 0, NULL) == interaction->position;
@@ -108,7 +102,7 @@ static void on_answer(void *ctx, const struct tg_http_response *response)
   interaction->express = TG_EXPRESS_NONE;
   tg_interaction_release(interaction);
   if (lane)
-    wake_lane(lane);
+    tg_lane_wants_turn(lane);
   tg_handler_release(handler);
   if (!handler->retired)
     tg_handler_pump(handler);

@@ -346,15 +346,16 @@ static void begin_lanes(struct tg_delivery *delivery)
   for (int i = 0; i < delivery->lane_count; i++)
     if (delivery->lanes[i])
       count_recovered(delivery->lanes[i]);
-  tg_interactions_recover(delivery);
+  delivery->watch->opened(delivery);
   tg_backlog_tend(delivery);
   for (int i = 0; i < delivery->lane_count; i++)
     if (delivery->lanes[i]) {
       tg_lane_refill(delivery->lanes[i]);
       tg_lane_publish(delivery->lanes[i]);
     }
-  for (int i = 0; i < delivery->handler_count; i++)
-    tg_handler_pump(delivery->handlers[i]);
+  for (int i = 0; i < delivery->lane_count; i++)
+    if (delivery->lanes[i])
+      tg_lane_go_on(delivery->lanes[i]);
   delivery->source_done = true;
 }
 

@@ -12,11 +12,21 @@ static void on_retry(uv_timer_t *timer)
   struct tg_lane *lane = timer->data;
   lane->state = TG_LANE_IDLE;
   if (!lane->queue.head && lane->by_default)
-    tg_scripted_rest(lane);
-  if (!lane->handler || !lane->queue.head || lane->state != TG_LANE_IDLE)
-    return;
-  tg_handler_ready(lane->handler, lane);
-  tg_handler_pump(lane->handler);
+    lane->delivery->sink->emptied(lane);
+  tg_lane_go_on(lane);
+}
+
+void tg_lane_wants_turn(struct tg_lane *lane)
+{
+  if (lane->state == TG_LANE_IDLE && lane->queue.head && lane->handler && !lane->delivery->stopping)
+    lane->delivery->sink->wants_turn(lane);
+}
+
+void tg_lane_go_on(struct tg_lane *lane)
+{
+  tg_lane_wants_turn(lane);
+  if (lane->state == TG_LANE_READY)
+    lane->delivery->sink->go(lane);
 }
 
 void tg_lane_wait(struct tg_lane *lane, tg_ms delay)
@@ -62,12 +72,19 @@ struct tg_lane *tg_lane_of(struct tg_delivery *delivery, int shard_id)
   return lane;
 }
 
+void tg_lane_free_event(struct tg_lane *lane, struct tg_queued *event)
+{
+  if (event->interaction)
+    lane->delivery->watch->gone(event);
+  free(event);
+}
+
 void tg_lane_free(struct tg_lane *lane)
 {
   while (lane->queue.head) {
     struct tg_queued *event = lane->queue.head;
     tg_lane_queue_remove(&lane->queue, &lane->delivery->queued, event);
-    tg_queued_free(event);
+    tg_lane_free_event(lane, event);
   }
   tg_lane_forget_backlog(lane);
   tg_buf_free(&lane->body);
@@ -142,7 +159,7 @@ static void take_out(struct tg_lane *lane, struct tg_queued *event)
 {
   tg_lane_settle(lane, event);
   tg_lane_queue_remove(&lane->queue, &lane->delivery->queued, event);
-  tg_queued_free(event);
+  tg_lane_free_event(lane, event);
   lane->taken++;
 }
 
@@ -153,7 +170,7 @@ static void has_shrunk(struct tg_lane *lane)
     tg_lane_refill(lane);
   tg_lane_publish(lane);
   if (__builtin_expect(lane->by_default, 0) && !lane->queue.head && lane->state == TG_LANE_IDLE)
-    tg_lane_wait(lane, 0); /* tg_scripted_rest(), not from in here */
+    tg_lane_wait(lane, 0); /* who is told that it is empty may do anything: not from in here */
   if (delivery->drained && tg_delivery_waiting(delivery) == 0)
     uv_timer_start(&delivery->drain, delivery->drain.timer_cb, 0, 0);
 }
@@ -187,10 +204,8 @@ static void queue_item(struct tg_lane *lane, const struct tg_item *item, tg_log_
   tg_lane_queue_push(lane->spilled ? &lane->late : &lane->queue, &delivery->queued, queued);
   if (position == 0 && !lane->first_unlogged && item->epoch == lane->epoch)
     lane->first_unlogged = queued;
-  if (lane->state == TG_LANE_IDLE && lane->queue.head) {
-    tg_handler_ready(lane->handler, lane);
-    tg_handler_pump(lane->handler);
-  }
+  if (lane->state == TG_LANE_IDLE)
+    tg_lane_go_on(lane);
 }
 
 tg_log_position tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
@@ -238,5 +253,5 @@ void tg_lane_push(struct tg_lane *lane, const struct tg_event *event)
   }
   tg_log_position position = tg_lane_put(lane, &item);
   if (item.keep)
-    tg_interaction_arrived(lane, event, position);
+    lane->delivery->watch->arrived(lane, event, position);
 }

@@ -138,18 +138,6 @@ static uint16_t type_of(struct tg_span body)
   return tg_event_type(name.at, name.length);
 }
 
-/* Of an interaction; where it was not counted yet, it is now. */
-static void finish_marked(struct tg_lane *lane, tg_log_position position, uint8_t marks)
-{
-  struct tg_error error = {0};
-  bool counted = marks & TG_MARK_DONE;
-  if (!counted)
-    tg_event_log_mark(lane->source->log, position, marks | TG_MARK_DONE, &error);
-  tg_event_log_ack(lane->source->log, lane->shard_id, position);
-  if (!counted)
-    tg_interaction_count_unqueued(lane);
-}
-
 static void read_back(struct tg_lane *lane, tg_log_position position, const struct tg_log_entry *entry)
 {
   struct tg_delivery *delivery = lane->delivery;
@@ -162,8 +150,8 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
     damaged(lane, position, entry, &error);
     return;
   }
-  if (__builtin_expect(record.marks != 0, 0) && tg_interaction_is_over(record.payload, record.marks)) {
-    finish_marked(lane, position, record.marks);
+  if (__builtin_expect(record.marks != 0, 0) && delivery->watch->is_over(lane, &record)) {
+    tg_event_log_ack(lane->source->log, lane->shard_id, position);
     return;
   }
   struct tg_span nothing = {"", 0};
@@ -179,7 +167,7 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
   event->source = lane->source;
   event->position = position;
   if (event->keep && !event->marker)
-    tg_interaction_read_back(lane, event, record.marks);
+    delivery->watch->read_back(lane, event, record.marks);
   tg_lane_queue_push(&lane->queue, &delivery->queued, event);
 }
 
@@ -223,8 +211,7 @@ void tg_lane_refill(struct tg_lane *lane)
       count_spilled(lane, 0, 0);
     }
   }
-  if (lane->queue.head && lane->handler && lane->state == TG_LANE_IDLE && !delivery->stopping)
-    tg_handler_ready(lane->handler, lane);
+  tg_lane_wants_turn(lane);
 }
 
 /* --- giving memory back ---------------------------------------------------------- */
@@ -248,10 +235,9 @@ static void make_late(struct tg_lane *lane, struct tg_queued *event)
 static void free_logged(struct tg_lane *lane, struct tg_lane_queue *queue, struct tg_queued *event)
 {
   if (event->interaction)
-    event->interaction->queued = NULL;
-  event->interaction = NULL;
+    lane->delivery->watch->unloaded(event);
   tg_lane_queue_remove(queue, &lane->delivery->queued, event);
-  tg_queued_free(event);
+  tg_lane_free_event(lane, event);
 }
 
 static void unload(struct tg_lane *lane, struct tg_queued *event)
@@ -283,18 +269,11 @@ bool tg_lane_unload(struct tg_lane *lane)
 
 static void note_in_log(struct tg_lane *lane, struct tg_queued *event, tg_log_position position)
 {
-  struct tg_source *own = lane->delivery->own;
-  struct tg_interaction *interaction = event->interaction;
-  uint16_t marks = interaction ? interaction->marks : event->deferred ? TG_MARK_DEFERRED : 0;
   lane->last_position = event->position = position;
-  event->source = own;
+  event->source = lane->delivery->own;
   event->logged = true;
-  if (interaction) {
-    interaction->source = own;
-    interaction->position = position;
-  }
-  if (marks != 0)
-    tg_event_log_mark(own->log, position, marks, NULL); /* it is in the buffer: that succeeds */
+  if (event->keep && !event->marker)
+    lane->delivery->watch->logged(event);
 }
 
 static bool log_event(struct tg_lane *lane, struct tg_queued *event, uint64_t *budget)
@@ -378,7 +357,7 @@ void tg_lane_remove_late(struct tg_lane *lane, struct tg_queued *event)
 {
   bool first = event == lane->first_unlogged;
   tg_lane_queue_remove(&lane->late, &lane->delivery->queued, event);
-  tg_queued_free(event);
+  tg_lane_free_event(lane, event);
   if (first)
     lane->first_unlogged = skip_logged(lane->late.head);
   tg_lane_touch(lane);
@@ -419,13 +398,13 @@ void tg_lane_forget_backlog(struct tg_lane *lane)
   while (lane->late.head) {
     struct tg_queued *event = lane->late.head;
     tg_lane_queue_remove(&lane->late, &lane->delivery->queued, event);
-    tg_queued_free(event);
+    tg_lane_free_event(lane, event);
   }
 }
 
 void tg_lane_leave_source(struct tg_lane *lane, struct tg_source *source)
 {
-  tg_interactions_leave_source(lane, source);
+  lane->delivery->watch->leaves_source(lane, source);
   for (struct tg_queued *event = lane->queue.head; event; event = event->next)
     if (event->source == source)
       event->source = NULL; /* in flight, and gone meanwhile */
@@ -434,6 +413,5 @@ void tg_lane_leave_source(struct tg_lane *lane, struct tg_source *source)
   lane->source = source->next;
   lane->after = 0;
   tg_lane_refill(lane);
-  if (lane->handler)
-    tg_handler_pump(lane->handler);
+  tg_lane_go_on(lane);
 }

@@ -189,7 +189,7 @@ static void forget_lost(struct tg_lane *lane, struct tg_source *source, tg_log_p
       continue;
     }
     tg_lane_queue_remove(&lane->queue, &lane->delivery->queued, event);
-    tg_queued_free(event);
+    tg_lane_free_event(lane, event);
   }
 }
 
@@ -217,8 +217,7 @@ void tg_lane_lost(struct tg_lane *lane, struct tg_source *source, const struct t
   }
   tg_lane_refill(lane);
   tg_lane_publish(lane);
-  if (lane->handler)
-    tg_handler_pump(lane->handler);
+  tg_lane_go_on(lane);
 }
 
 uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled)

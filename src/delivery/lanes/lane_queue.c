@@ -1,7 +1,6 @@
 #include "delivery/lanes/lane_queue.h"
 
 #include "base/buf.h"
-#include "delivery/interactions/interaction.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -38,13 +37,6 @@ struct tg_span tg_queued_body(struct tg_queued *event)
     event->told = true;
   }
   return (struct tg_span){event->body, length};
-}
-
-void tg_queued_free(struct tg_queued *event)
-{
-  if (event->interaction)
-    tg_interaction_gone(event->interaction);
-  free(event);
 }
 
 void tg_lane_queue_push(struct tg_lane_queue *queue, struct tg_queue_total *total, struct tg_queued *event)

@@ -17,7 +17,7 @@ struct tg_interaction;
 
 struct tg_queued {
   struct tg_queued *next, *previous;
-  struct tg_interaction *interaction; /* that watches over it; NULL: none */
+  struct tg_interaction *interaction; /* the watch's, that watches over it; NULL: none */
   uint64_t epoch, sequence;
   tg_ms queued_at;     /* uv_now() */
   tg_ms refused_first; /* uv_now() of the first refusal */
@@ -57,8 +57,6 @@ struct tg_queue_total {
 
 /* Body = prefix + message + suffix. The caller sets the other fields. */
 struct tg_queued *tg_queued_new(struct tg_span prefix, struct tg_span message, struct tg_span suffix);
-void tg_queued_free(struct tg_queued *event);
-
 /* The body as it is to be sent now. Not while it is in flight: its bytes may change. */
 struct tg_span tg_queued_body(struct tg_queued *event);
 

@@ -85,7 +85,7 @@ void tg_delivery_queue_figures(struct tg_delivery *delivery, int shard_id, struc
       continue;
     add_figures(lane, figures);
     if (i == shard_id)
-      tg_scripted_touch(lane);
+      delivery->sink->looked_at(lane);
   }
 }
 
@@ -140,7 +140,7 @@ uint64_t tg_delivery_queue_walk(struct tg_delivery *delivery, int shard_id, tg_q
   delivery->walking++;
   for (int i = 0; i < delivery->lane_count && goes_on; i++)
     if (delivery->lanes[i] && (shard_id == TG_ALL_SHARDS || i == shard_id)) {
-      tg_scripted_touch(delivery->lanes[i]);
+      delivery->sink->looked_at(delivery->lanes[i]);
       goes_on = walk_lane(delivery->lanes[i], visit, ctx);
     }
   delivery->walking--;
@@ -255,7 +255,7 @@ uint64_t tg_delivery_queue_drop(struct tg_delivery *delivery, int shard_id, uint
   if (shard_id != TG_ALL_SHARDS) {
     dropped = lane ? drop_of_lane(lane, count) : 0;
     if (lane)
-      tg_scripted_touch(lane);
+      delivery->sink->looked_at(lane);
   }
   while (shard_id == TG_ALL_SHARDS && dropped < count && (lane = fullest(delivery)) != NULL) {
     uint64_t left = count - dropped;
@@ -276,7 +276,7 @@ bool tg_delivery_queue_ack(struct tg_delivery *delivery, const struct tg_event *
     queued = queued->next;
   if (!queued || queued->in_flight)
     return false;
-  tg_scripted_touch(lane);
+  delivery->sink->looked_at(lane);
   tg_lane_count_delivered(lane, queued);
   tg_lane_remove(lane, queued);
   return true;

@@ -23,12 +23,6 @@ static tg_ms scripted_delay(const struct tg_lane_answer *answer)
   return ok && result.integer >= 0 ? result.integer : -1;
 }
 
-void tg_lane_send_next(struct tg_lane *lane)
-{
-  if (lane->queue.head && lane->handler && lane->state == TG_LANE_IDLE)
-    tg_handler_ready(lane->handler, lane);
-}
-
 static tg_ms usual_delay(const struct tg_queued *event)
 {
   return tg_patience(tg_retry_delay(event->troubles, tg_random_unit()));
@@ -63,7 +57,7 @@ static void on_delivered(struct tg_lane_answer *answer)
   tg_batch_grow(answer->judgement.handler, answer->bytes);
   tg_lane_remove_first(answer->lane, answer->count);
   teach(answer, -1);
-  tg_lane_send_next(answer->lane);
+  tg_lane_wants_turn(answer->lane);
 }
 
 /* The handler is in trouble, and all lanes of it share the trouble: while its
@@ -80,7 +74,7 @@ static void on_trouble(struct tg_lane_answer *answer)
     return;
   }
   tg_count_by(&answer->lane->row->retried, (uint64_t)answer->count);
-  tg_lane_send_next(answer->lane);
+  tg_lane_wants_turn(answer->lane);
 }
 
 static void on_slow_down(struct tg_lane_answer *answer)
@@ -93,14 +87,14 @@ static void on_slow_down(struct tg_lane_answer *answer)
   if (teach(answer, -1))
     tg_lane_send_again(answer, scripted);
   else
-    tg_lane_send_next(answer->lane);
+    tg_lane_wants_turn(answer->lane);
 }
 
 static void on_refused(struct tg_lane_answer *answer)
 {
   if (teach(answer, -1))
     tg_lane_refused(answer);
-  tg_lane_send_next(answer->lane);
+  tg_lane_wants_turn(answer->lane);
 }
 
 void tg_lane_unsend(struct tg_lane *lane)

@@ -287,3 +287,22 @@ void tg_handler_failed(struct tg_handler *handler, tg_ms wait, bool asked, enum 
   if (handler->circuit.state != TG_CIRCUIT_CLOSED)
     tg_interactions_handler_down(handler);
 }
+
+/* --- what lanes see ----------------------------------------------------------------- */
+
+static void on_wants_turn(struct tg_lane *lane)
+{
+  tg_handler_ready(lane->handler, lane);
+}
+
+static void on_go(struct tg_lane *lane)
+{
+  tg_handler_pump(lane->handler);
+}
+
+const struct tg_lane_sink tg_handler_sink = {
+    .wants_turn = on_wants_turn,
+    .go = on_go,
+    .emptied = tg_scripted_rest,
+    .looked_at = tg_scripted_touch,
+};

@@ -65,14 +65,6 @@ static void give_up(struct tg_call *call, const char *then)
   leave(call);
 }
 
-static void go_on(struct tg_lane *lane)
-{
-  if (!lane->handler || !lane->queue.head || lane->state != TG_LANE_IDLE)
-    return;
-  tg_handler_ready(lane->handler, lane);
-  tg_handler_pump(lane->handler);
-}
-
 /* --- deliver ----------------------------------------------------------------------- */
 
 static void deliver_by_default(struct tg_lane *lane)
@@ -94,7 +86,7 @@ static void end_deliver(struct tg_lane *lane, struct tg_call *call)
   forget(call);
   if (cancelled) {
     tg_lane_unsend(lane);
-    go_on(lane);
+    tg_lane_go_on(lane);
   } else if (ok) {
     tg_lane_delivered(lane, accepted, &response, posted);
   } else {
@@ -113,7 +105,7 @@ static void end_drain(struct tg_lane *lane, struct tg_call *call)
   if (taken || cancelled || !lane->queue.head)
     lane->idle_drains = 0;
   if (taken || cancelled || failed || !lane->queue.head)
-    go_on(lane);
+    tg_lane_go_on(lane);
   else
     tg_lane_wait(lane, tg_retry_delay(lane->idle_drains++, tg_random_unit()));
 }
@@ -143,7 +135,7 @@ static void on_call(uv_timer_t *timer)
     give_up(call, "the default drains it");
     lane->state = TG_LANE_IDLE;
     lane->by_default = lane->queue.head != NULL;
-    go_on(lane);
+    tg_lane_go_on(lane);
   }
 }
 

@@ -1,0 +1,18 @@
+#pragma once
+
+/* What lanes know of whatever takes their events: it has a turn for each lane, and is told when one
+ * wants it. Lanes do not know whether that is an HTTP server, a script, or how many of them there are. */
+
+struct tg_lane;
+
+struct tg_lane_sink {
+  /* The lane is idle, and the first of its events may be sent when its turn comes. Sends nothing itself:
+   * may be called from anywhere. */
+  void (*wants_turn)(struct tg_lane *lane);
+  /* Sends what may be sent now, of this lane and of others. */
+  void (*go)(struct tg_lane *lane);
+  /* The queue that the default was to empty (tg_lane.by_default) is empty. */
+  void (*emptied)(struct tg_lane *lane);
+  /* A script looks at the lane's queue, or takes something out of it. */
+  void (*looked_at)(struct tg_lane *lane);
+};
