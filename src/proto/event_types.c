@@ -64,7 +64,7 @@ uint16_t tg_event_type(const char *name, size_t length)
 {
   if (the_types.count == 0)
     fill();
-  if (length == 0 || length > LONGEST_NAME)
+  if (length == 0 || length > LONGEST_NAME || memchr(name, '\0', length)) /* kept as a text */
     return TG_EVENT_OTHER;
   uint16_t *slot = find_slot(name, length);
   if (*slot == TG_EVENT_OTHER && the_types.count < TG_EVENT_TYPE_MAX) {
