@@ -31,6 +31,12 @@ const char *tg_json_skip_value(const char *at, const char *end);
  * string. False: no such key, or not an object. The first of equal keys wins. */
 bool tg_json_find(const char *at, const char *end, const char *key, struct tg_span *value);
 
+/* The same, in a piece of text that may be none. */
+static inline bool tg_json_member(struct tg_span object, const char *key, struct tg_span *value)
+{
+  return object.at && tg_json_find(object.at, object.at + object.length, key, value);
+}
+
 /* The content of a string value without escapes, as it stands. False for
  * other values and for strings with a backslash. */
 bool tg_json_plain_string(struct tg_span value, struct tg_span *content);

@@ -22,8 +22,7 @@ const char *tg_guild_create_name(enum tg_guild_create kind)
 static bool data_number(const struct tg_event *event, const char *key, uint64_t *number)
 {
   struct tg_span value;
-  return event->data.at && tg_json_find(event->data.at, event->data.at + event->data.length, key, &value) &&
-         tg_json_uint(value, number);
+  return tg_json_member(event->data, key, &value) && tg_json_uint(value, number);
 }
 
 bool tg_event_guild_id(const struct tg_event *event, uint64_t *guild_id)

@@ -14,9 +14,8 @@ static tg_ms read_interval(struct tg_shard *shard, const struct tg_envelope *pac
 {
   struct tg_span value;
   uint64_t interval;
-  const char *end = packet->data.at + packet->data.length;
-  if (packet->data.at && tg_json_find(packet->data.at, end, "heartbeat_interval", &value) &&
-      tg_json_uint(value, &interval) && interval >= BEAT_MIN && interval <= BEAT_MAX)
+  if (tg_json_member(packet->data, "heartbeat_interval", &value) && tg_json_uint(value, &interval) &&
+      interval >= BEAT_MIN && interval <= BEAT_MAX)
     return (tg_ms)interval;
   tg_log(TG_WARN, shard->id, "HELLO has no sensible heartbeat_interval: taking %d ms", BEAT_USUAL);
   return BEAT_USUAL;
@@ -73,8 +72,7 @@ static void read_text(struct tg_shard *shard, const struct tg_envelope *packet, 
                       size_t size, const char *meaning)
 {
   struct tg_span value = {0};
-  if (packet->data.at)
-    tg_json_find(packet->data.at, packet->data.at + packet->data.length, key, &value);
+  tg_json_member(packet->data, key, &value);
   json_t *text = value.at ? json_loadb(value.at, value.length, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
   size_t length = json_string_length(text);
   bool fits = length < size && (length == 0 || strlen(json_string_value(text)) == length);

@@ -49,15 +49,10 @@ static bool is_expected(struct tg_worker *worker, const struct tg_span *nonce)
   return found;
 }
 
-static bool find_in(struct tg_span object, const char *key, struct tg_span *value)
-{
-  return object.at && tg_json_find(object.at, object.at + object.length, key, value);
-}
-
 static bool is_answer(struct tg_worker *worker, struct tg_span holder, bool limited)
 {
   struct tg_span nonce, text;
-  if (!find_in(holder, "nonce", &nonce) || tg_json_is(nonce, "null"))
+  if (!tg_json_member(holder, "nonce", &nonce) || tg_json_is(nonce, "null"))
     return limited && is_expected(worker, NULL);
   return tg_json_plain_string(nonce, &text) && is_expected(worker, &text);
 }
@@ -68,7 +63,7 @@ void tg_worker_forward_members(struct tg_worker *worker, const struct tg_event *
   if (!worker->expected_members || (event->type != TG_EVENT_GUILD_MEMBERS_CHUNK && !limited))
     return;
   struct tg_span holder = event->data;
-  if (limited && !find_in(event->data, "meta", &holder))
+  if (limited && !tg_json_member(event->data, "meta", &holder))
     holder = (struct tg_span){0};
   if (!is_answer(worker, holder, limited))
     return;

@@ -55,11 +55,10 @@ static uint32_t in_state(uint32_t mark, enum tg_guild_state state)
 static bool read_guild(struct tg_span data, uint64_t *id, enum unavailable *unavailable)
 {
   struct tg_span value;
-  const char *end = data.at + data.length;
-  if (!data.at || !tg_json_find(data.at, end, "id", &value) || !tg_json_uint(value, id))
+  if (!tg_json_member(data, "id", &value) || !tg_json_uint(value, id))
     return false;
   *unavailable = UNAVAILABLE_ABSENT;
-  if (tg_json_find(data.at, end, "unavailable", &value))
+  if (tg_json_member(data, "unavailable", &value))
     *unavailable = tg_json_is(value, "true") ? UNAVAILABLE_TRUE : UNAVAILABLE_FALSE;
   return true;
 }
@@ -104,13 +103,13 @@ void tg_guild_cache_ready(struct tg_guild_cache *cache, struct tg_span data, uin
   cache->complete = true;
   struct tg_span guilds = {0}, element, value;
   uint32_t count = 0;
-  if (data.at && tg_json_find(data.at, data.at + data.length, "guilds", &guilds))
+  if (tg_json_member(data, "guilds", &guilds))
     for (const char *at = NULL; tg_json_next(guilds, &at, &element);)
       count++;
   tg_guild_set_begin(&cache->set, epoch, count);
   for (const char *at = NULL; count > 0 && tg_json_next(guilds, &at, &element);) {
     uint64_t id;
-    if (tg_json_find(element.at, element.at + element.length, "id", &value) && tg_json_uint(value, &id))
+    if (tg_json_member(element, "id", &value) && tg_json_uint(value, &id))
       put(cache, id, tg_guild_set_mark(&cache->set, id), TG_GUILD_LOADS);
   }
   tg_guild_set_publish(&cache->set);

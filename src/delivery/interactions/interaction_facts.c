@@ -25,12 +25,9 @@ bool tg_interaction_read(struct tg_span data, struct tg_interaction_facts *facts
 {
   struct tg_span id, type, token;
   uint64_t number;
-  if (!data.at)
-    return false;
-  const char *end = data.at + data.length;
-  if (!tg_json_find(data.at, end, "id", &id) || !tg_json_uint(id, &facts->id) ||
-      !tg_json_find(data.at, end, "type", &type) || !tg_json_uint(type, &number) ||
-      !tg_json_find(data.at, end, "token", &token) || !tg_json_plain_string(token, &facts->token))
+  if (!tg_json_member(data, "id", &id) || !tg_json_uint(id, &facts->id) ||
+      !tg_json_member(data, "type", &type) || !tg_json_uint(type, &number) ||
+      !tg_json_member(data, "token", &token) || !tg_json_plain_string(token, &facts->token))
     return false;
   facts->type = (int)(number < 100 ? number : 0);
   return facts->id > 0 && is_token(facts->token) && tg_interaction_deferral(facts->type) != NULL;
@@ -92,8 +89,7 @@ static tg_ms retry_after_of(struct tg_span body, tg_ms header)
 {
   struct tg_span value;
   char text[32];
-  if (!body.at || !tg_json_find(body.at, body.at + body.length, "retry_after", &value) ||
-      value.length >= sizeof text)
+  if (!tg_json_member(body, "retry_after", &value) || value.length >= sizeof text)
     return header;
   memcpy(text, value.at, value.length);
   text[value.length] = '\0';
@@ -117,7 +113,7 @@ enum tg_callback_verdict tg_callback_judge(long status, struct tg_span body, tg_
     return TG_CALLBACK_AGAIN;
   struct tg_span value;
   uint64_t code = 0;
-  if (body.at && tg_json_find(body.at, body.at + body.length, "code", &value))
+  if (tg_json_member(body, "code", &value))
     tg_json_uint(value, &code);
   if (code == ALREADY_ACKNOWLEDGED)
     return TG_CALLBACK_TAKEN_BEFORE;
