@@ -1,0 +1,320 @@
+/* A shard and a gateway that sends it anything, over several connections: what
+ * goes on to the bot lies inside of what came, has a name, and is of a session;
+ * what the shard says are whole frames of JSON, the token in those that need it.
+ *
+ * The first byte: whether there is a session to resume, and whether the gateway
+ * compresses. Then lines: one that begins with { is a message, an empty one the end
+ * of the connection, anything else bytes as they come. There is no network here:
+ * the functions of dial.h and stream.h below take its place. */
+
+#include "fuzz.h"
+
+#include "net/dial.h"
+#include "proto/payload.h"
+#include "shard/shard.h"
+
+static struct {
+  const struct tg_dial_callbacks *dialing; /* NULL: nobody does */
+  void *dial_ctx;
+  const struct tg_stream_callbacks *callbacks;
+  void *ctx;
+  bool open;
+  struct tg_buf sent;
+  bool wants_slot;
+  uint64_t epoch; /* of the last session */
+} world;
+
+static const char token[] = "FAKE.TOKEN-1";
+
+/* ---- what the shard says ---- */
+
+static void check_message(const char *text, size_t length)
+{
+  json_t *json = json_loadb(text, length, JSON_ALLOW_NUL, NULL);
+  const json_t *op = json_object_get(json, "op");
+  require(json_is_integer(op));
+  bool needs_token = json_integer_value(op) == TG_OP_IDENTIFY || json_integer_value(op) == TG_OP_RESUME;
+  require(needs_token || json_integer_value(op) == TG_OP_HEARTBEAT);
+  const char *given = json_string_value(json_object_get(json_object_get(json, "d"), "token"));
+  require(needs_token ? given && strcmp(given, token) == 0 : !memmem(text, length, token, strlen(token)));
+  json_decref(json);
+}
+
+/* Frames as clients send them: masked, in one piece. */
+static void check_sent(void)
+{
+  enum { TEXT = 0x81, CLOSE = 0x88, PONG = 0x8a, MASKED = 0x80, TWO_BYTES = 126 };
+  if (world.sent.length == 0)
+    return;
+  unsigned char *at = (unsigned char *)world.sent.data, *end = at + world.sent.length;
+  while (at < end) {
+    require(end - at >= 6 && (at[1] & MASKED) && (at[0] == TEXT || at[0] == CLOSE || at[0] == PONG));
+    bool is_text = at[0] == TEXT;
+    size_t length = at[1] & 0x7f;
+    require(length <= TWO_BYTES);
+    unsigned char *mask = at + 2;
+    if (length == TWO_BYTES) {
+      length = (size_t)(at[2] << 8 | at[3]);
+      mask += 2;
+    }
+    unsigned char *text = mask + 4;
+    require(length <= TG_CLIENT_FRAME_MAX && (size_t)(end - text) >= length);
+    for (size_t i = 0; i < length; i++)
+      text[i] ^= mask[i % 4];
+    if (is_text)
+      check_message((const char *)text, length);
+    at = text + length;
+  }
+  world.sent.length = 0;
+}
+
+/* ---- in place of the network ---- */
+
+struct tg_dial *tg_dial_begin(struct tg_dialer *dialer, const struct tg_gateway_url *url,
+                              const struct tg_dial_callbacks *callbacks, void *ctx)
+{
+  (void)dialer;
+  require(memchr(url->host, '\0', sizeof url->host) && memchr(url->port, '\0', sizeof url->port));
+  require(!world.dialing && !world.open);
+  world.dialing = callbacks;
+  world.dial_ctx = ctx;
+  return (struct tg_dial *)&world;
+}
+
+void tg_dial_free(struct tg_dial *dial)
+{
+  if (dial)
+    world.dialing = NULL;
+}
+
+void tg_dial_progress(const struct tg_dial *dial, char *text, size_t size)
+{
+  (void)dial;
+  snprintf(text, size, "nothing");
+}
+
+void tg_dialer_blame(struct tg_dialer *dialer, const struct tg_address *address)
+{
+  (void)dialer, (void)address;
+}
+
+void tg_stream_hand_over(struct tg_stream *stream, const struct tg_stream_callbacks *callbacks, void *ctx)
+{
+  (void)stream;
+  world.callbacks = callbacks;
+  world.ctx = ctx;
+}
+
+void tg_stream_write(struct tg_stream *stream, const void *bytes, size_t length)
+{
+  require(stream && world.open);
+  tg_buf_append(&world.sent, bytes, length);
+}
+
+size_t tg_stream_unsent(const struct tg_stream *stream)
+{
+  (void)stream;
+  return 0;
+}
+
+void tg_stream_close(struct tg_stream *stream, enum tg_stream_close how)
+{
+  (void)how;
+  if (!stream)
+    return;
+  require(world.open);
+  check_sent();
+  world.open = false;
+}
+
+void tg_stream_trim(struct tg_stream *stream)
+{
+  (void)stream;
+}
+
+static void open_connection(void)
+{
+  struct tg_address address = {0};
+  const struct tg_dial_callbacks *dialing = world.dialing;
+  world.open = true;
+  dialing->on_open(world.dial_ctx, (struct tg_stream *)&world, &address, "", 0);
+}
+
+static void say(const char *bytes, size_t length)
+{
+  if (world.open)
+    world.callbacks->on_data(world.ctx, bytes, length);
+}
+
+static void end_connection(void)
+{
+  struct tg_error error;
+  tg_fail(&error, "eof", "the gateway closed the connection");
+  if (world.open)
+    world.callbacks->on_end(world.ctx, &error);
+}
+
+/* ---- in place of the worker ---- */
+
+static void check_event(void *owner, struct tg_shard *shard, struct tg_event *event)
+{
+  (void)owner;
+  struct tg_span raw = event->raw, data = event->data;
+  require(event->sequence > 0 && event->epoch > 0 && event->epoch == tg_shard_epoch(shard));
+  require(raw.length > 0 && (!data.at || (data.at > raw.at && data.at + data.length < raw.at + raw.length)));
+  require(event->type < TG_WANT_SIZE && event->name.length < raw.length);
+}
+
+static void check_session(void *owner, struct tg_shard *shard, uint64_t epoch)
+{
+  (void)owner;
+  struct tg_session kept;
+  bool is_there = tg_session_load(tg_shard_table_row(tg_shard_env(shard)->table, 0), &kept);
+  require(epoch > world.epoch && kept.epoch == epoch && is_there == (kept.id[0] != '\0'));
+  require(memchr(kept.resume_url, '\0', sizeof kept.resume_url) != NULL);
+  world.epoch = epoch;
+}
+
+static void want_slot(void *owner, struct tg_shard *shard)
+{
+  (void)owner, (void)shard;
+  world.wants_slot = true;
+}
+
+static void take_note(void *owner, struct tg_shard *shard)
+{
+  (void)owner, (void)shard;
+}
+
+static void take_result(void *owner, struct tg_shard *shard, const char *result, int code)
+{
+  (void)owner, (void)shard, (void)code;
+  require(strcmp(result, "ready") == 0 || strcmp(result, "invalid") == 0 || strcmp(result, "closed") == 0);
+}
+
+static void take_loss(void *owner, struct tg_shard *shard, const char *reason)
+{
+  (void)owner;
+  require(reason[0] && tg_shard_session_id(shard)[0] == '\0' && tg_shard_state(shard) == TG_SHARD_OFFLINE);
+}
+
+static void take_fatal(void *owner, struct tg_shard *shard, int code)
+{
+  (void)owner;
+  require(code >= 4000 && tg_shard_state(shard) == TG_SHARD_OFFLINE);
+}
+
+/* ---- a run ---- */
+
+static void say_message(const char *text, size_t length)
+{
+  unsigned char head[4] = {0x81, (unsigned char)length};
+  if (length > 0xffff)
+    return;
+  if (length > 125) {
+    head[1] = 126;
+    head[2] = (unsigned char)(length >> 8);
+    head[3] = (unsigned char)length;
+  }
+  say((const char *)head, length > 125 ? 4 : 2);
+  say(text, length);
+}
+
+/* What would happen between two packets. */
+static void turn(struct tg_shard *shard, uv_loop_t *loop)
+{
+  uv_run(loop, UV_RUN_NOWAIT);
+  tg_shard_start(shard); /* as the manager does when a session is lost */
+  if (world.dialing)
+    open_connection();
+  if (world.wants_slot) {
+    world.wants_slot = false;
+    tg_shard_allow_identify(shard, tg_now() + 5000);
+  }
+}
+
+static void play(struct tg_shard *shard, uv_loop_t *loop, char *text, char *end)
+{
+  turn(shard, loop);
+  for (char *line = text; line < end;) {
+    char *behind = memchr(line, '\n', (size_t)(end - line));
+    size_t length = (size_t)((behind ? behind : end) - line);
+    if (length == 0)
+      end_connection();
+    else if (*line == '{')
+      say_message(line, length);
+    else
+      say(line, length);
+    turn(shard, loop);
+    line += length + 1;
+  }
+}
+
+static const char *variable(const char *name)
+{
+  return strcmp(name, "DISCORD_TOKEN") == 0 ? token : strcmp(name, "INTENTS") == 0 ? "513" : NULL;
+}
+
+/* Once. */
+static void begin(struct tg_config *config, struct tg_shard_table **table)
+{
+  struct tg_problems problems;
+  struct tg_error error = {0};
+  setenv("TIDEGATE_HURRY", "1000000", 1); /* no wait takes longer than a turn of the loop */
+  fuzz_be_silent();
+  require(tg_config_load(NULL, variable, config, &problems));
+  *table = tg_shard_table_open(fuzz_fresh_directory(), 1, 1, &error);
+  require(*table != NULL);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
+{
+  static const struct tg_session sample = {"a-session", "wss://gateway-us-east1-b.discord.gg", 1767225600, 42,
+                                           1790000000000};
+  static struct tg_config config;
+  static struct tg_shard_table *table;
+  static struct tg_hooks hooks;
+  if (length < 1)
+    return 0;
+  if (!table)
+    begin(&config, &table);
+  struct tg_shard_row *row = tg_shard_table_row(table, 0);
+  tg_session_store(row, &sample);
+  if (!(bytes[0] & 1))
+    tg_session_forget(row);
+  config.transport_compression = bytes[0] & 2 ? TG_COMPRESSION_ZLIB : TG_COMPRESSION_NONE;
+  memset(&world, 0, sizeof world);
+  world.epoch = sample.epoch;
+
+  uv_loop_t loop;
+  struct tg_buf spare = {0};
+  struct tg_shard_env env = {.loop = &loop,
+                             .config = &config,
+                             .hooks = &hooks,
+                             .table = table,
+                             .text = &spare,
+                             .gateway_url = "wss://gateway.discord.gg",
+                             .total_shards = 1,
+                             .on_dispatch = check_event,
+                             .on_session = check_session,
+                             .request_identify = want_slot,
+                             .identify_sent = take_note,
+                             .identify_unused = take_note,
+                             .identify_done = take_result,
+                             .session_lost = take_loss,
+                             .on_fatal = take_fatal};
+  TAILQ_INIT(&env.waiting);
+  require(uv_loop_init(&loop) == 0);
+  struct tg_shard *shard = tg_shard_new(&env, 0);
+  char *text = fuzz_text(bytes + 1, length - 1);
+  play(shard, &loop, text, text + length - 1);
+  free(text);
+  tg_shard_free(shard);
+  require(!world.open && !world.dialing && env.handshakes == 0);
+  while (uv_run(&loop, UV_RUN_DEFAULT) != 0) {
+  }
+  require(uv_loop_close(&loop) == 0);
+  tg_buf_free(&spare);
+  tg_buf_free(&world.sent);
+  return 0;
+}
