@@ -3,7 +3,7 @@
 
 #include "fuzz.h"
 
-#include "worker/ipc.h"
+#include "worker/messages.h"
 
 #include <signal.h>
 #include <sys/socket.h>
@@ -16,9 +16,13 @@ static void on_message(void *ctx, const char *type, const json_t *message)
   (void)ctx;
   if (!type || !json_is_object(message))
     abort();
-  if (strcmp(type, "NONCE_REPLY") == 0)
+  if (strcmp(type, "nonce_reply") == 0)
     abort(); /* those have somebody who waits for them */
-  tg_ipc_answer(ipc, message, json_true(), NULL);
+  struct tg_message read;
+  struct tg_error error;
+  if (!tg_message_read(type, message, &read, &error) && !error.message[0])
+    abort();
+  tg_ipc_answer(ipc, read.nonce, json_true(), NULL);
 }
 
 static void on_closed(void *ctx)
@@ -49,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
   ipc = tg_ipc_new(&loop, pair[0], &callbacks, NULL);
   if (!ipc)
     abort();
-  tg_ipc_request(ipc, "GET_SHARD_INFO", NULL, 60000, on_reply, &replies);
+  tg_ipc_request(ipc, "kill_shard", NULL, 60000, on_reply, &replies);
   for (size_t at = 1, piece = bytes[0] + 1u; at < length; at += piece) {
     size_t rest = length - at;
     if (write(pair[1], bytes + at, rest < piece ? rest : piece) < 0)

@@ -9,7 +9,7 @@
 #include "config/environment.h"
 #include "shared/poison.h"
 #include "shared/stats.h"
-#include "worker/ipc.h"
+#include "worker/messages.h"
 #include "worker/worker.h"
 
 #include <malloc.h>
@@ -38,9 +38,11 @@ static void follow_the_manager(void)
 /* The first that the manager says. Should it be gone, the line tells of it again. */
 static void take_secrets(int fd)
 {
-  json_t *message = tg_ipc_receive(fd);
-  tg_environment_give(json_object_get(message, "environment"));
-  json_decref(message);
+  json_t *json = tg_ipc_receive(fd);
+  struct tg_message message;
+  if (tg_message_read("secrets", json, &message, NULL))
+    tg_environment_give(message.secrets.environment);
+  json_decref(json);
 }
 
 /* Before the script loads, which may count, too. Without the page the worker

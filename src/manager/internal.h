@@ -37,7 +37,7 @@
 #include "net/proxy.h"
 #include "shard/shard.h"
 #include "shared/shard_table.h"
-#include "worker/ipc.h"
+#include "worker/messages.h"
 
 #include <jansson.h>
 #include <uv.h>
@@ -411,8 +411,8 @@ void tg_members_end(struct tg_manager *manager);
 
 /* ---- reload.c ---- */
 
-/* `from` carries the files that a worker has read for that generation. */
-void tg_reload_note_files(struct tg_manager *manager, int generation, const json_t *from);
+/* The files that a worker has read for that generation; NULL: none. */
+void tg_reload_note_files(struct tg_manager *manager, int generation, const json_t *files);
 /* A worker with another script than the rest, or one that said HELLO during a reload. */
 void tg_reload_catch_up(struct tg_manager *manager, struct tg_managed_worker *worker);
 void tg_reload_end(struct tg_manager *manager);

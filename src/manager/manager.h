@@ -5,7 +5,7 @@
  * that the user starts. Loop thread only.
  *
  * Every method of `gateway.manager` can be called by name with JSON arguments:
- * by scripts of this process, by workers (MANAGER_CALL), by the control API. */
+ * by scripts of this process, by workers (manager_call), by the control API. */
 
 #include "base/error.h"
 #include "config/config.h"

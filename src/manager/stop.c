@@ -29,9 +29,7 @@ static void tell_to_stop(struct tg_manager *manager, tg_ms deadline)
     if (!worker->process)
       continue;
     if (worker->ipc && worker->state == TG_WORKER_READY)
-      tg_ipc_send(
-          worker->ipc, "STOP",
-          json_pack("{s:b, s:I}", "keepSessions", manager->keep_sessions, "deadline", (json_int_t)deadline));
+      tg_say(worker->ipc, stop, .keep_sessions = manager->keep_sessions, .deadline = deadline);
     else if (worker->state == TG_WORKER_LOADING)
       tg_worker_shoot(worker, "the gateway stops, and it has not begun");
   }

@@ -147,7 +147,7 @@ static void take_line(struct tg_ipc *ipc, const char *line, size_t length)
     tg_log(TG_WARN, TG_NO_SHARD,
            "a message between manager and worker was not understood (%s); it is ignored",
            message ? "it has no type" : problem.text);
-  else if (strcmp(type, "NONCE_REPLY") == 0)
+  else if (strcmp(type, "nonce_reply") == 0)
     take_reply(ipc, message);
   else
     ipc->callbacks.on_message(ipc->ctx, type, message);
@@ -315,14 +315,13 @@ void tg_ipc_request(struct tg_ipc *ipc, const char *type, json_t *fields, int64_
   arm_timer(ipc);
 }
 
-void tg_ipc_answer(struct tg_ipc *ipc, const json_t *message, json_t *data, const struct tg_error *error)
+void tg_ipc_answer(struct tg_ipc *ipc, int64_t nonce, json_t *data, const struct tg_error *error)
 {
-  json_t *nonce = json_object_get(message, "nonce");
-  if (!nonce) {
+  if (nonce == 0) {
     json_decref(data);
     return;
   }
-  json_t *fields = json_pack("{s:O}", "nonce", nonce);
+  json_t *fields = json_pack("{s:I}", "nonce", (json_int_t)nonce);
   if (error && error->code[0]) {
     json_decref(data);
     json_object_set_new(fields, "error",
@@ -331,7 +330,7 @@ void tg_ipc_answer(struct tg_ipc *ipc, const json_t *message, json_t *data, cons
   } else {
     json_object_set_new(fields, "data", data ? data : json_null());
   }
-  tg_ipc_send(ipc, "NONCE_REPLY", fields);
+  tg_ipc_send(ipc, "nonce_reply", fields);
 }
 
 bool tg_ipc_flushed(const struct tg_ipc *ipc)

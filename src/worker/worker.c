@@ -12,11 +12,6 @@ enum { ALIVE_INTERVAL = 1000, ALIVE_INTERVAL_MIN = 20, ALIVE_EVERY = 7 /* a mask
 
 static void free_handle(uv_handle_t *handle) { free(handle); }
 
-static void tell(struct tg_worker *worker, const char *type, const struct tg_shard *shard)
-{
-  tg_ipc_send(worker->ipc, type, json_pack("{s:i}", "shardId", tg_shard_id(shard)));
-}
-
 /* ---- what the shards say ---- */
 
 static void say_alive(struct tg_worker *worker)
@@ -26,7 +21,7 @@ static void say_alive(struct tg_worker *worker)
   tg_stats_note_memory();
   if (worker->delivery)
     tg_delivery_publish(worker->delivery);
-  tg_ipc_send(worker->ipc, "STILL_ALIVE", NULL);
+  tg_say(worker->ipc, still_alive);
   tg_log_tick();
 }
 
@@ -47,29 +42,40 @@ static void on_session(void *owner, struct tg_shard *shard, uint64_t epoch)
   tg_delivery_new_session(worker->delivery, tg_shard_id(shard), epoch);
 }
 
-static void request_identify(void *owner, struct tg_shard *shard) { tell(owner, "REQUEST_IDENTIFY", shard); }
-static void identify_sent(void *owner, struct tg_shard *shard) { tell(owner, "IDENTIFY_SENT", shard); }
-static void identify_unused(void *owner, struct tg_shard *shard) { tell(owner, "IDENTIFY_UNUSED", shard); }
+static void request_identify(void *owner, struct tg_shard *shard)
+{
+  struct tg_worker *worker = owner;
+  tg_say(worker->ipc, request_identify, .shard_id = tg_shard_id(shard));
+}
+
+static void identify_sent(void *owner, struct tg_shard *shard)
+{
+  struct tg_worker *worker = owner;
+  tg_say(worker->ipc, identify_sent, .shard_id = tg_shard_id(shard));
+}
+
+static void identify_unused(void *owner, struct tg_shard *shard)
+{
+  struct tg_worker *worker = owner;
+  tg_say(worker->ipc, identify_unused, .shard_id = tg_shard_id(shard));
+}
 
 static void identify_done(void *owner, struct tg_shard *shard, const char *result, int code)
 {
   struct tg_worker *worker = owner;
-  tg_ipc_send(worker->ipc, "IDENTIFY_DONE",
-              json_pack("{s:i, s:s, s:i}", "shardId", tg_shard_id(shard), "result", result, "code", code));
+  tg_say(worker->ipc, identify_done, .shard_id = tg_shard_id(shard), .result = result, .code = code);
 }
 
 static void session_lost(void *owner, struct tg_shard *shard, const char *reason)
 {
   struct tg_worker *worker = owner;
-  tg_ipc_send(worker->ipc, "SESSION_LOST",
-              json_pack("{s:i, s:s}", "shardId", tg_shard_id(shard), "reason", reason));
+  tg_say(worker->ipc, session_lost, .shard_id = tg_shard_id(shard), .reason = reason);
 }
 
 static void on_fatal(void *owner, struct tg_shard *shard, int code)
 {
   struct tg_worker *worker = owner;
-  tg_ipc_send(worker->ipc, "SHARD_FATAL",
-              json_pack("{s:i, s:i}", "shardId", tg_shard_id(shard), "code", code));
+  tg_say(worker->ipc, shard_fatal, .shard_id = tg_shard_id(shard), .code = code);
 }
 
 static struct tg_shard *find_shard(void *ctx, int shard_id) { return tg_worker_shard(ctx, shard_id); }
@@ -77,8 +83,7 @@ static struct tg_shard *find_shard(void *ctx, int shard_id) { return tg_worker_s
 static void tell_of_handler(void *ctx, const char *url, bool up, tg_ms asked)
 {
   struct tg_worker *worker = ctx;
-  tg_ipc_send(worker->ipc, "HANDLER",
-              json_pack("{s:s, s:b, s:I}", "url", url, "up", up, "asked", (json_int_t)asked));
+  tg_say(worker->ipc, handler, .url = url, .up = up, .asked = asked);
 }
 
 /* ---- life ---- */
@@ -277,7 +282,7 @@ static void on_drained(void *ctx, uint64_t left)
     tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(EVENTS, left)),
                 "events were not delivered in time; the next start gets them again from Discord, if it comes "
                 "soon");
-  tg_ipc_send(worker->ipc, "STOPPED", NULL);
+  tg_say(worker->ipc, stopped);
   exit_now(worker, TG_EXIT_OK);
 }
 

@@ -1,10 +1,10 @@
 #pragma once
 
 /* A worker process: its loop, its shards, its delivery, its line to the
- * manager (messages: ipc.h). Loop thread only.
+ * manager (messages.h). Loop thread only.
  *
- * It starts empty: the manager says START with what all shards share, then
- * IDENTIFY_SHARD for each shard it is to hold. */
+ * It starts empty: the manager says "start" with what all shards share, then
+ * "identify_shard" for each shard it is to hold. */
 
 #include "base/error.h"
 #include "config/config.h"
@@ -50,7 +50,7 @@ struct tg_delivery *tg_worker_delivery(struct tg_worker *worker);
  * it comes back from the manager. Borrows `value`; both are UTF-8. */
 void tg_worker_broadcast(struct tg_worker *worker, const char *topic, json_t *value);
 
-/* Calls gateway.manager:<method> in the manager (MANAGER_CALL): whatever
+/* Calls gateway.manager:<method> in the manager (manager_call): whatever
  * override it has there, or with `use_default` the C default. `args` is an
  * array, borrowed. */
 typedef void tg_worker_reply(void *ctx, const json_t *value, const struct tg_error *error);

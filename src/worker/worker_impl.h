@@ -6,7 +6,7 @@
 #include "base/buf.h"
 #include "delivery/delivery.h"
 #include "shard/shard.h"
-#include "worker/ipc.h"
+#include "worker/messages.h"
 #include "worker/worker.h"
 
 struct tg_dialer;

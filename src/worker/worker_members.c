@@ -68,9 +68,11 @@ void tg_worker_forward_members(struct tg_worker *worker, const struct tg_event *
   if (!is_answer(worker, holder, limited))
     return;
   json_t *data = json_loadb(event->data.at, event->data.length, 0, NULL);
-  if (data)
-    tg_ipc_send(worker->ipc, limited ? "MEMBERS_LIMITED" : "MEMBERS_CHUNK",
-                json_pack("{s:i, s:o}", "shardId", event->shard_id, "data", data));
+  if (limited)
+    tg_say(worker->ipc, members_limited, .shard_id = event->shard_id, .data = data);
+  else
+    tg_say(worker->ipc, members_chunk, .shard_id = event->shard_id, .data = data);
+  json_decref(data);
 }
 
 void tg_worker_forget_members(struct tg_worker *worker)

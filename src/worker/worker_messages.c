@@ -1,4 +1,4 @@
-/* What the manager says to a worker (the list is in ipc.h). */
+/* What the manager says to a worker (messages.h has the list). */
 
 #include "base/log.h"
 #include "base/utf8.h"
@@ -7,20 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAYLOAD_TIMEOUT = 10000, CALL_TIMEOUT = 3600000 /* the manager answers each once */ };
+enum { CALL_TIMEOUT = 3600000 /* the manager answers each once */ };
 
-static int int_field(const json_t *message, const char *key, int otherwise)
-{
-  const json_t *value = json_object_get(message, key);
-  return json_is_integer(value) ? (int)json_integer_value(value) : otherwise;
-}
-
-static struct tg_shard *shard_of(struct tg_worker *worker, const json_t *message)
-{
-  return tg_worker_shard(worker, int_field(message, "shardId", -1));
-}
-
-/* For the manager, whose own script may have read others. */
+/* For the manager, whose own script may have read others. A new reference. */
 static json_t *files_read(struct tg_worker *worker)
 {
   const struct tg_reload *reload = &worker->options.reload;
@@ -33,7 +22,7 @@ static int count_workers(const json_t *owners)
   int last = 0;
   size_t i;
   json_t *owner;
-  json_array_foreach(owners, i, owner)
+  json_array_foreach((json_t *)owners, i, owner)
   {
     if (json_integer_value(owner) > last)
       last = (int)json_integer_value(owner);
@@ -41,65 +30,60 @@ static int count_workers(const json_t *owners)
   return last + 1;
 }
 
-static void on_start(struct tg_worker *worker, const json_t *message)
+static void on_start(struct tg_worker *worker, const struct tg_message *message)
 {
-  const char *url = json_string_value(json_object_get(message, "gatewayUrl"));
+  const struct tg_message_start *start = &message->start;
   struct tg_error error;
-  if (worker->table || !url)
+  if (worker->table)
     return;
-  const json_t *steady_ahead = json_object_get(message, "steadyAhead");
-  if (json_is_integer(steady_ahead))
-    tg_steady_set_ahead(json_integer_value(steady_ahead));
-  tg_log_set_processes(count_workers(json_object_get(message, "owners")));
-  int generation = int_field(message, "generation", 1);
-  worker->options.reload.commit(worker->options.reload.ctx, generation);
-  tg_worker_set_owners(worker, int_field(message, "firstShard", 0), json_object_get(message, "owners"),
-                       (uint64_t)json_integer_value(json_object_get(message, "stamp")));
-  if (!tg_worker_begin(worker, url, int_field(message, "totalShards", 0), &error)) {
+  tg_steady_set_ahead(start->steady_ahead);
+  tg_log_set_processes(count_workers(start->owners));
+  worker->options.reload.commit(worker->options.reload.ctx, start->generation);
+  tg_worker_set_owners(worker, start->first_shard, start->owners, (uint64_t)start->stamp);
+  if (!tg_worker_begin(worker, start->gateway_url, start->total_shards, &error)) {
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
     worker->options.on_exit(worker->options.ctx, TG_EXIT_CONFIG);
     return;
   }
-  tg_ipc_send(worker->ipc, "HELLO",
-              json_pack("{s:i, s:i, s:o*}", "workerId", worker->options.worker_id, "generation", generation,
-                        "files", files_read(worker)));
+  json_t *files = files_read(worker);
+  tg_say(worker->ipc, hello, .generation = start->generation, .files = files);
+  json_decref(files);
 }
 
-static void on_identify_shard(struct tg_worker *worker, const json_t *message)
+static void on_identify_shard(struct tg_worker *worker, const struct tg_message *message)
 {
   if (worker->stopping || !worker->table)
     return;
-  struct tg_shard *shard = tg_worker_take_shard(worker, int_field(message, "shardId", -1));
+  struct tg_shard *shard = tg_worker_take_shard(worker, message->identify_shard.shard_id);
   if (shard)
     tg_shard_start(shard);
 }
 
-static void on_allow_identify(struct tg_worker *worker, const json_t *message)
+static void on_allow_identify(struct tg_worker *worker, const struct tg_message *message)
 {
-  struct tg_shard *shard = shard_of(worker, message);
+  struct tg_shard *shard = tg_worker_shard(worker, message->allow_identify.shard_id);
   if (shard)
-    tg_shard_allow_identify(shard, json_integer_value(json_object_get(message, "deadline")));
+    tg_shard_allow_identify(shard, message->allow_identify.deadline);
 }
 
 /* ---- commands ---- */
 
-struct pending_answer {
+struct unanswered {
   struct tg_worker *worker;
-  json_t *message;
+  int64_t nonce;
 };
 
-static struct pending_answer *remember(struct tg_worker *worker, const json_t *message)
+static struct unanswered *remember(struct tg_worker *worker, const struct tg_message *message)
 {
-  struct pending_answer *pending = tg_alloc(sizeof *pending);
-  *pending = (struct pending_answer){worker, json_deep_copy(message)};
-  return pending;
+  struct unanswered *question = tg_alloc(sizeof *question);
+  *question = (struct unanswered){worker, message->nonce};
+  return question;
 }
 
-static void answer(struct pending_answer *pending, json_t *data, const struct tg_error *error)
+static void answer(struct unanswered *question, json_t *data, const struct tg_error *error)
 {
-  tg_ipc_answer(pending->worker->ipc, pending->message, data, error);
-  json_decref(pending->message);
-  free(pending);
+  tg_ipc_answer(question->worker->ipc, question->nonce, data, error);
+  free(question);
 }
 
 static void on_sent(void *ctx, const struct tg_error *error)
@@ -107,37 +91,37 @@ static void on_sent(void *ctx, const struct tg_error *error)
   answer(ctx, error ? NULL : json_true(), error);
 }
 
-static bool refuse_foreign(struct tg_worker *worker, const json_t *message)
+/* NULL: it does not run here, and the manager has been told. */
+static struct tg_shard *find_shard(struct tg_worker *worker, const struct tg_message *message, int shard_id)
 {
-  if (shard_of(worker, message))
-    return false;
+  struct tg_shard *shard = tg_worker_shard(worker, shard_id);
   struct tg_error error;
-  tg_fail(&error, "no_shard", "shard %d does not run in worker %d", int_field(message, "shardId", -1),
-          worker->options.worker_id);
-  tg_ipc_answer(worker->ipc, message, NULL, &error);
-  return true;
+  if (!shard) {
+    tg_fail(&error, "no_shard", "shard %d does not run in worker %d", shard_id, worker->options.worker_id);
+    tg_ipc_answer(worker->ipc, message->nonce, NULL, &error);
+  }
+  return shard;
 }
 
-static void on_shard_payload(struct tg_worker *worker, const json_t *message)
+static void on_shard_payload(struct tg_worker *worker, const struct tg_message *message)
 {
-  if (refuse_foreign(worker, message))
+  const struct tg_message_shard_payload *payload = &message->shard_payload;
+  struct tg_shard *shard = find_shard(worker, message, payload->shard_id);
+  if (!shard)
     return;
-  const json_t *until = json_object_get(message, "forwardUntil");
   enum tg_send_priority priority = TG_SEND_NORMAL;
-  tg_send_priority_parse(json_string_value(json_object_get(message, "priority")), &priority);
-  if (json_is_integer(until))
-    tg_worker_expect_members(worker, json_object_get(message, "data"), json_integer_value(until));
-  tg_shard_command(shard_of(worker, message), json_object_get(message, "data"), priority,
-                   int_field(message, "timeout", PAYLOAD_TIMEOUT), on_sent, remember(worker, message));
+  tg_send_priority_parse(payload->priority, &priority);
+  if (payload->forward_until > 0)
+    tg_worker_expect_members(worker, payload->data, payload->forward_until);
+  tg_shard_command(shard, payload->data, priority, payload->timeout, on_sent, remember(worker, message));
 }
 
-static void on_set_presence(struct tg_worker *worker, const json_t *message)
+static void on_set_presence(struct tg_worker *worker, const struct tg_message *message)
 {
-  if (refuse_foreign(worker, message))
-    return;
-  const json_t *presence = json_object_get(message, "presence");
-  tg_shard_set_presence(shard_of(worker, message), json_is_null(presence) ? NULL : presence,
-                        json_is_true(json_object_get(message, "fresh")), on_sent, remember(worker, message));
+  const struct tg_message_set_presence *set = &message->set_presence;
+  struct tg_shard *shard = find_shard(worker, message, set->shard_id);
+  if (shard)
+    tg_shard_set_presence(shard, set->presence, set->fresh, on_sent, remember(worker, message));
 }
 
 static void on_killed(void *ctx)
@@ -145,28 +129,16 @@ static void on_killed(void *ctx)
   answer(ctx, json_true(), NULL);
 }
 
-static void on_kill_shard(struct tg_worker *worker, const json_t *message)
+static void on_kill_shard(struct tg_worker *worker, const struct tg_message *message)
 {
-  if (!refuse_foreign(worker, message))
-    tg_shard_stop(shard_of(worker, message), false, on_killed, remember(worker, message));
-}
-
-static void on_get_shard_info(struct tg_worker *worker, const json_t *message)
-{
-  json_t *list = json_array();
-  for (int i = 0; i < worker->total_shards; i++) {
-    const struct tg_shard *shard = worker->shards[i];
-    if (shard)
-      json_array_append_new(list, json_pack("{s:i, s:i, s:i, s:s}", "workerId", worker->options.worker_id,
-                                            "shardId", i, "rtt", tg_shard_rtt(shard), "state",
-                                            tg_shard_state_name(tg_shard_state(shard))));
-  }
-  tg_ipc_answer(worker->ipc, message, list, NULL);
+  struct tg_shard *shard = find_shard(worker, message, message->kill_shard.shard_id);
+  if (shard)
+    tg_shard_stop(shard, false, on_killed, remember(worker, message));
 }
 
 /* ---- reload and stop ---- */
 
-static void on_prepare_reload(struct tg_worker *worker, const json_t *message)
+static void on_prepare_reload(struct tg_worker *worker, const struct tg_message *message)
 {
   const struct tg_reload *reload = &worker->options.reload;
   char *problem = NULL;
@@ -174,73 +146,59 @@ static void on_prepare_reload(struct tg_worker *worker, const json_t *message)
   if (!reload->prepare(reload->ctx, &problem))
     json_object_set_new(answer, "problem", tg_json_text(problem ? problem : "the script cannot be loaded"));
   json_object_set_new(answer, "files", files_read(worker));
-  tg_ipc_answer(worker->ipc, message, answer, NULL);
+  tg_ipc_answer(worker->ipc, message->nonce, answer, NULL);
   free(problem);
 }
 
-static void on_commit_reload(struct tg_worker *worker, const json_t *message)
+static void on_commit_reload(struct tg_worker *worker, const struct tg_message *message)
 {
-  worker->options.reload.commit(worker->options.reload.ctx, int_field(message, "generation", 0));
-  tg_ipc_answer(worker->ipc, message, json_true(), NULL);
+  worker->options.reload.commit(worker->options.reload.ctx, message->commit_reload.generation);
+  tg_ipc_answer(worker->ipc, message->nonce, json_true(), NULL);
 }
 
-static void on_abort_reload(struct tg_worker *worker, const json_t *message)
+static void on_abort_reload(struct tg_worker *worker, const struct tg_message *message)
 {
   worker->options.reload.abort(worker->options.reload.ctx);
-  tg_ipc_answer(worker->ipc, message, json_true(), NULL);
+  tg_ipc_answer(worker->ipc, message->nonce, json_true(), NULL);
 }
 
-static void on_broadcast(struct tg_worker *worker, const json_t *message)
+static void on_broadcast(struct tg_worker *worker, const struct tg_message *message)
 {
-  const char *topic = json_string_value(json_object_get(message, "topic"));
-  if (topic)
-    tg_hook_broadcast(worker->options.hooks, topic, json_object_get(message, "value"),
-                      int_field(message, "from", TG_FROM_MANAGER));
+  const struct tg_message_broadcast *broadcast = &message->broadcast;
+  tg_hook_broadcast(worker->options.hooks, broadcast->topic, broadcast->value, broadcast->from);
 }
 
-static void on_handler(struct tg_worker *worker, const json_t *message)
+static void on_handler(struct tg_worker *worker, const struct tg_message *message)
 {
-  const char *url = json_string_value(json_object_get(message, "url"));
-  if (url && worker->delivery && !worker->exited)
-    tg_delivery_hear(worker->delivery, url, json_is_true(json_object_get(message, "up")),
-                     json_integer_value(json_object_get(message, "asked")));
+  const struct tg_message_handler *handler = &message->handler;
+  if (worker->delivery && !worker->exited)
+    tg_delivery_hear(worker->delivery, handler->url, handler->up, handler->asked);
 }
 
-static void on_stop(struct tg_worker *worker, const json_t *message)
+static void on_stop(struct tg_worker *worker, const struct tg_message *message)
 {
-  bool keep = json_is_true(json_object_get(message, "keepSessions"));
-  tg_worker_stop(worker, keep, json_integer_value(json_object_get(message, "deadline")));
+  tg_worker_stop(worker, message->stop.keep_sessions, message->stop.deadline);
 }
 
-static const struct {
-  const char *type;
-  void (*handle)(struct tg_worker *worker, const json_t *message);
-} handlers[] = {
-    {"START", on_start},
-    {"IDENTIFY_SHARD", on_identify_shard},
-    {"ALLOW_IDENTIFY", on_allow_identify},
-    {"SHARD_PAYLOAD", on_shard_payload},
-    {"SET_PRESENCE", on_set_presence},
-    {"GET_SHARD_INFO", on_get_shard_info},
-    {"KILL_SHARD", on_kill_shard},
-    {"PREPARE_RELOAD", on_prepare_reload},
-    {"COMMIT_RELOAD", on_commit_reload},
-    {"ABORT_RELOAD", on_abort_reload},
-    {"BROADCAST", on_broadcast},
-    {"HANDLER", on_handler},
-    {"STOP", on_stop},
-};
-
-void tg_worker_on_message(void *ctx, const char *type, const json_t *message)
+void tg_worker_on_message(void *ctx, const char *type, const json_t *json)
 {
+  typedef void handle(struct tg_worker * worker, const struct tg_message *message);
+  static handle *const handlers[TG_MESSAGE_COUNT] = {
+#define X(name) [TG_MESSAGE_##name] = on_##name,
+      TG_MESSAGES_TO_WORKER(X) TG_MESSAGES_BOTH_WAYS(X)
+#undef X
+  };
   struct tg_worker *worker = ctx;
-  for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++) {
-    if (strcmp(handlers[i].type, type) == 0) {
-      handlers[i].handle(worker, message);
-      return;
-    }
+  struct tg_message message;
+  struct tg_error error;
+  if (!tg_message_read(type, json, &message, &error)) {
+    tg_log(TG_WARN, TG_NO_SHARD, "a message of the manager was not understood: %s", error.message);
+    tg_ipc_answer(worker->ipc, message.nonce, NULL, &error);
+  } else if (!handlers[message.type]) {
+    tg_log(TG_WARN, TG_NO_SHARD, "the manager sent \"%s\", which is no message to workers", type);
+  } else {
+    handlers[message.type](worker, &message);
   }
-  tg_log(TG_WARN, TG_NO_SHARD, "the manager sent \"%s\", which this worker does not know", type);
 }
 
 /* ---- calls to the manager ---- */
@@ -269,7 +227,7 @@ static const char *method_name(enum tg_method method)
 
 void tg_worker_broadcast(struct tg_worker *worker, const char *topic, json_t *value)
 {
-  tg_ipc_send(worker->ipc, "BROADCAST", json_pack("{s:s, s:O}", "topic", topic, "value", value));
+  tg_say(worker->ipc, broadcast, .topic = topic, .value = value, .from = worker->options.worker_id);
 }
 
 void tg_worker_call_manager(struct tg_worker *worker, enum tg_method method, bool use_default,
@@ -277,8 +235,6 @@ void tg_worker_call_manager(struct tg_worker *worker, enum tg_method method, boo
 {
   struct manager_call *call = tg_alloc(sizeof *call);
   *call = (struct manager_call){reply, ctx};
-  json_t *fields = json_pack("{s:s, s:O}", "method", method_name(method), "args", (json_t *)args);
-  if (use_default)
-    json_object_set_new(fields, "default", json_true());
-  tg_ipc_request(worker->ipc, "MANAGER_CALL", fields, CALL_TIMEOUT, on_call_answered, call);
+  tg_ask(worker->ipc, CALL_TIMEOUT, on_call_answered, call, manager_call, .method = method_name(method),
+         .use_default = use_default, .args = (json_t *)args);
 }

@@ -19,7 +19,7 @@
 #include "shared/poison.h"
 #include "shared/shard_table.h"
 #include "shared/stats.h"
-#include "worker/ipc.h"
+#include "worker/messages.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -88,12 +88,11 @@ static inline void play_start(int shard_id)
 {
   struct tg_session session;
   if (strcmp(played.script, "fatal") == 0 && shard_id == 1)
-    tg_ipc_send(played.ipc, "SHARD_FATAL",
-                json_pack("{s:i, s:i}", "shardId", shard_id, "code", atoi(getenv("TG_TEST_CODE"))));
+    tg_say(played.ipc, shard_fatal, .shard_id = shard_id, .code = atoi(getenv("TG_TEST_CODE")));
   else if (tg_session_load(tg_shard_table_row(played.table, shard_id), &session))
     play_ready(shard_id, true);
   else
-    tg_ipc_send(played.ipc, "REQUEST_IDENTIFY", json_pack("{s:i}", "shardId", shard_id));
+    tg_say(played.ipc, request_identify, .shard_id = shard_id);
 }
 
 static inline void play_identify(int shard_id, tg_ms deadline)
@@ -102,37 +101,39 @@ static inline void play_identify(int shard_id, tg_ms deadline)
     abort();
   if (strcmp(played.script, "unused") == 0 && played.grants[shard_id]++ == 0) {
     write_journal("unused", shard_id);
-    tg_ipc_send(played.ipc, "IDENTIFY_UNUSED", json_pack("{s:i}", "shardId", shard_id));
-    tg_ipc_send(played.ipc, "REQUEST_IDENTIFY", json_pack("{s:i}", "shardId", shard_id));
+    tg_say(played.ipc, identify_unused, .shard_id = shard_id);
+    tg_say(played.ipc, request_identify, .shard_id = shard_id);
     return;
   }
   write_journal("identify", shard_id);
-  tg_ipc_send(played.ipc, "IDENTIFY_SENT", json_pack("{s:i}", "shardId", shard_id));
+  tg_say(played.ipc, identify_sent, .shard_id = shard_id);
   play_ready(shard_id, false);
-  tg_ipc_send(played.ipc, "IDENTIFY_DONE",
-              json_pack("{s:i, s:s, s:i}", "shardId", shard_id, "result", "ready", "code", 0));
+  tg_say(played.ipc, identify_done, .shard_id = shard_id, .result = "ready");
 }
 
 /* Op 8: each id comes back as a member, two chunks a request, the first one twice. */
-static inline void play_members(int shard_id, const json_t *message)
+static inline void limit_members(int shard_id, json_t *data)
 {
-  const json_t *d = json_object_get(json_object_get(message, "data"), "d"),
-               *ids = json_object_get(d, "user_ids");
+  tg_say(played.ipc, members_limited, .shard_id = shard_id, .data = data);
+  json_decref(data);
+}
+
+static inline void play_members(const struct tg_message_shard_payload *payload)
+{
+  const json_t *d = json_object_get(payload->data, "d"), *ids = json_object_get(d, "user_ids");
   write_journal("members", (int)json_array_size(ids));
-  if (!json_object_get(message, "forwardUntil"))
+  if (payload->forward_until <= 0)
     abort();
   if (marked("mute"))
     return;
   if (take_mark("limited")) {
-    tg_ipc_send(played.ipc, "MEMBERS_LIMITED",
-                json_pack("{s:i, s:{s:f, s:i, s:{s:O}}}", "shardId", shard_id, "data", "retry_after", 0.2,
-                          "opcode", 8, "meta", "nonce", json_object_get(d, "nonce")));
+    limit_members(payload->shard_id, json_pack("{s:f, s:i, s:{s:O}}", "retry_after", 0.2, "opcode", 8, "meta",
+                                               "nonce", json_object_get(d, "nonce")));
     return;
   }
   if (take_mark("limited without nonce")) {
-    tg_ipc_send(played.ipc, "MEMBERS_LIMITED",
-                json_pack("{s:i, s:{s:f, s:i, s:{s:O}}}", "shardId", shard_id, "data", "retry_after", 30.0,
-                          "opcode", 8, "meta", "guild_id", json_object_get(d, "guild_id")));
+    limit_members(payload->shard_id, json_pack("{s:f, s:i, s:{s:O}}", "retry_after", 30.0, "opcode", 8, "meta",
+                                               "guild_id", json_object_get(d, "guild_id")));
     return;
   }
   for (int i = 0; i < 3; i++) {
@@ -140,17 +141,17 @@ static inline void play_members(int shard_id, const json_t *message)
     json_t *members = json_array();
     for (size_t k = (size_t)index; k < json_array_size(ids); k += 2)
       json_array_append_new(members, json_pack("{s:O}", "id", json_array_get(ids, k)));
-    tg_ipc_send(played.ipc, "MEMBERS_CHUNK",
-                json_pack("{s:i, s:{s:o, s:i, s:i, s:O, s:[s]}}", "shardId", shard_id, "data", "members",
-                          members, "chunk_index", index, "chunk_count", 2, "nonce",
-                          json_object_get(d, "nonce"), "not_found", "9"));
+    json_t *data = json_pack("{s:o, s:i, s:i, s:O, s:[s]}", "members", members, "chunk_index", index,
+                             "chunk_count", 2, "nonce", json_object_get(d, "nonce"), "not_found", "9");
+    tg_say(played.ipc, members_chunk, .shard_id = payload->shard_id, .data = data);
+    json_decref(data);
   }
 }
 
-static inline void play_payload(int shard_id, const json_t *message)
+static inline void play_payload(const struct tg_message *message)
 {
-  const json_t *payload = json_object_get(message, "data");
-  int op = (int)json_integer_value(json_object_get(payload, "op"));
+  const struct tg_message_shard_payload *payload = &message->shard_payload;
+  int op = (int)json_integer_value(json_object_get(payload->data, "op"));
   if (take_mark("die") || marked("deadly"))
     raise(SIGSEGV);
   if (take_mark("hang")) {
@@ -158,61 +159,87 @@ static inline void play_payload(int shard_id, const json_t *message)
       pause();
   }
   write_journal("payload", op);
-  tg_ipc_answer(played.ipc, message, json_true(), NULL);
+  tg_ipc_answer(played.ipc, message->nonce, json_true(), NULL);
   if (op == 8)
-    play_members(shard_id, message);
+    play_members(payload);
 }
 
-static inline void play_reload(const char *type, const json_t *message)
+static inline void play_reload(const struct tg_message *message)
 {
-  bool broken = strcmp(type, "PREPARE_RELOAD") == 0 && marked("broken") && played.id == 1;
-  write_journal(type, played.id);
-  tg_ipc_answer(played.ipc, message,
+  bool broken = message->type == TG_MESSAGE_prepare_reload && marked("broken") && played.id == 1;
+  write_journal(tg_message_name(message->type), played.id);
+  tg_ipc_answer(played.ipc, message->nonce,
                 broken ? json_pack("{s:s}", "problem", "bot.lua:3: boom\nstack traceback") : json_true(),
                 NULL);
 }
 
-static inline void play_stop(const json_t *message)
+static inline void play_stop(bool keep_sessions)
 {
   if (strcmp(played.script, "stuck") == 0)
     return;
-  write_journal(json_is_true(json_object_get(message, "keepSessions")) ? "keep" : "end", played.id);
-  tg_ipc_send(played.ipc, "STOPPED", NULL);
+  write_journal(keep_sessions ? "keep" : "end", played.id);
+  tg_say(played.ipc, stopped);
   uv_run(&played.loop, UV_RUN_NOWAIT);
   _exit(0);
 }
 
-static inline void play_message(void *ctx, const char *type, const json_t *message)
+static inline void play_kill(const struct tg_message *message)
+{
+  int shard_id = message->kill_shard.shard_id;
+  atomic_store(&tg_shard_table_row(played.table, shard_id)->state, TG_SHARD_OFFLINE);
+  write_journal("kill", shard_id);
+  tg_ipc_answer(played.ipc, message->nonce, json_true(), NULL);
+}
+
+static inline void play_begin(const struct tg_message_start *start)
+{
+  struct tg_error error;
+  uint64_t bot = tg_identity_bot(TEST_TOKEN, TEST_INTENTS);
+  played.table = tg_shard_table_open(getenv("TG_TEST_DIR"), start->total_shards,
+                                     tg_identity(bot, start->total_shards), &error);
+  if (!played.table)
+    abort();
+  tg_say(played.ipc, hello, .generation = start->generation);
+}
+
+static inline void play_message(void *ctx, const char *type, const json_t *json)
 {
   (void)ctx;
-  int shard_id = (int)json_integer_value(json_object_get(message, "shardId"));
+  struct tg_message message;
   struct tg_error error;
-  if (strcmp(type, "START") == 0) {
-    int total = (int)json_integer_value(json_object_get(message, "totalShards"));
-    played.table = tg_shard_table_open(getenv("TG_TEST_DIR"), total,
-                                       tg_identity(tg_identity_bot(TEST_TOKEN, TEST_INTENTS), total), &error);
-    if (!played.table)
-      abort();
-    tg_ipc_send(
-        played.ipc, "HELLO",
-        json_pack("{s:i, s:O}", "workerId", played.id, "generation", json_object_get(message, "generation")));
-  } else if (strcmp(type, "IDENTIFY_SHARD") == 0) {
-    play_start(shard_id);
-  } else if (strcmp(type, "ALLOW_IDENTIFY") == 0) {
-    play_identify(shard_id, json_integer_value(json_object_get(message, "deadline")));
-  } else if (strcmp(type, "SHARD_PAYLOAD") == 0) {
-    play_payload(shard_id, message);
-  } else if (strcmp(type, "SET_PRESENCE") == 0) {
-    write_journal(json_is_null(json_object_get(message, "presence")) ? "no-presence" : "presence", shard_id);
-    tg_ipc_answer(played.ipc, message, json_true(), NULL);
-  } else if (strcmp(type, "KILL_SHARD") == 0) {
-    atomic_store(&tg_shard_table_row(played.table, shard_id)->state, TG_SHARD_OFFLINE);
-    write_journal("kill", shard_id);
-    tg_ipc_answer(played.ipc, message, json_true(), NULL);
-  } else if (strstr(type, "_RELOAD")) {
-    play_reload(type, message);
-  } else if (strcmp(type, "STOP") == 0) {
-    play_stop(message);
+  if (!tg_message_read(type, json, &message, &error))
+    abort();
+  switch (message.type) {
+  case TG_MESSAGE_start:
+    play_begin(&message.start);
+    break;
+  case TG_MESSAGE_identify_shard:
+    play_start(message.identify_shard.shard_id);
+    break;
+  case TG_MESSAGE_allow_identify:
+    play_identify(message.allow_identify.shard_id, message.allow_identify.deadline);
+    break;
+  case TG_MESSAGE_shard_payload:
+    play_payload(&message);
+    break;
+  case TG_MESSAGE_set_presence:
+    write_journal(message.set_presence.presence ? "presence" : "no-presence",
+                  message.set_presence.shard_id);
+    tg_ipc_answer(played.ipc, message.nonce, json_true(), NULL);
+    break;
+  case TG_MESSAGE_kill_shard:
+    play_kill(&message);
+    break;
+  case TG_MESSAGE_prepare_reload:
+  case TG_MESSAGE_commit_reload:
+  case TG_MESSAGE_abort_reload:
+    play_reload(&message);
+    break;
+  case TG_MESSAGE_stop:
+    play_stop(message.stop.keep_sessions);
+    break;
+  default:
+    break;
   }
 }
 
@@ -225,7 +252,7 @@ static inline void play_end(void *ctx)
 static inline void play_alive(uv_timer_t *timer)
 {
   (void)timer;
-  tg_ipc_send(played.ipc, "STILL_ALIVE", NULL);
+  tg_say(played.ipc, still_alive);
 }
 
 static inline int play_worker(int argc, char **argv)

@@ -239,8 +239,8 @@ static void a_reload_commits_everywhere(void **state)
   json_decref(reply.value);
   assert_int_equal(fixture.committed, 1);
   assert_int_equal(fixture.generation, 2);
-  assert_int_equal(journal_count("COMMIT_RELOAD", -1), 2);
-  assert_int_equal(journal_count("ABORT_RELOAD", -1), 0);
+  assert_int_equal(journal_count("commit_reload", -1), 2);
+  assert_int_equal(journal_count("abort_reload", -1), 0);
   struct reply info = call(TG_METHOD_manager_get_shard_info, NULL);
   for (size_t i = 0; i < 4; i++)
     assert_int_equal(json_integer_value(json_object_get(json_array_get(info.value, i), "generation")), 2);
@@ -254,7 +254,7 @@ static void a_reload_commits_everywhere(void **state)
   info = call(TG_METHOD_manager_get_shard_info, NULL);
   assert_int_equal(json_integer_value(json_object_get(json_array_get(info.value, 0), "generation")), 2);
   json_decref(info.value);
-  assert_int_equal(journal_count("COMMIT_RELOAD", -1), 2);
+  assert_int_equal(journal_count("commit_reload", -1), 2);
   stop(true);
 }
 
@@ -274,8 +274,8 @@ static void a_reload_that_one_refuses_changes_nothing(void **state)
   json_decref(reply.value);
   assert_int_equal(fixture.committed, 0);
   assert_int_equal(fixture.aborted, 1);
-  wait_for(journal_count("ABORT_RELOAD", 0) == 1);
-  assert_int_equal(journal_count("COMMIT_RELOAD", -1), 0);
+  wait_for(journal_count("abort_reload", 0) == 1);
+  assert_int_equal(journal_count("commit_reload", -1), 0);
 
   mark("broken", false);
   fixture.own_script_broken = true;
@@ -286,7 +286,7 @@ static void a_reload_that_one_refuses_changes_nothing(void **state)
   assert_non_null(strstr(again.error.message, "manager: bot.lua:1: no"));
   json_decref(again.value);
   assert_int_equal(fixture.aborted, 1);
-  assert_int_equal(journal_count("PREPARE_RELOAD", -1), 2); /* no worker was asked this time */
+  assert_int_equal(journal_count("prepare_reload", -1), 2); /* no worker was asked this time */
   stop(true);
 }
 

@@ -36,6 +36,11 @@ struct answer {
 
 static uv_loop_t loop;
 
+static int64_t nonce_of(const json_t *message)
+{
+  return json_integer_value(json_object_get(message, "nonce"));
+}
+
 static void on_message(void *ctx, const char *type, const json_t *message)
 {
   struct side *side = ctx;
@@ -46,7 +51,7 @@ static void on_message(void *ctx, const char *type, const json_t *message)
     struct tg_error error = {0};
     if (json_object_get(message, "fail"))
       tg_fail(&error, "no_shard", "there is no shard %d", 7);
-    tg_ipc_answer(side->ipc, message, json_pack("{s:s}", "hello", "there"), &error);
+    tg_ipc_answer(side->ipc, nonce_of(message), json_pack("{s:s}", "hello", "there"), &error);
   }
   if (side->frees_on_message) {
     tg_ipc_free(side->ipc);
@@ -148,14 +153,14 @@ static void messages_arrive_in_order(void **state)
   struct side a = {0}, b = {0};
   open_sides(&a, &b);
   for (int i = 0; i < 10; i++)
-    tg_ipc_send(a.ipc, "IDENTIFY_SHARD", json_pack("{s:i}", "shardId", i));
-  tg_ipc_send(a.ipc, "STILL_ALIVE", NULL);
+    tg_ipc_send(a.ipc, "identify_shard", json_pack("{s:i}", "shard_id", i));
+  tg_ipc_send(a.ipc, "still_alive", NULL);
   run_until(&b.count, 11);
   for (int i = 0; i < 10; i++) {
-    assert_string_equal(b.types[i], "IDENTIFY_SHARD");
-    assert_int_equal(json_integer_value(json_object_get(b.messages[i], "shardId")), i);
+    assert_string_equal(b.types[i], "identify_shard");
+    assert_int_equal(json_integer_value(json_object_get(b.messages[i], "shard_id")), i);
   }
-  assert_string_equal(b.types[10], "STILL_ALIVE");
+  assert_string_equal(b.types[10], "still_alive");
   assert_true(tg_ipc_flushed(a.ipc));
   drop(&a);
   drop(&b);
@@ -205,7 +210,7 @@ static void large_messages_pass(void **state)
   char *big = malloc(size + 1);
   memset(big, 'x', size);
   big[size] = '\0';
-  tg_ipc_send(a.ipc, "MEMBERS_CHUNK", json_pack("{s:s}", "data", big));
+  tg_ipc_send(a.ipc, "members_chunk", json_pack("{s:s}", "data", big));
   assert_false(tg_ipc_flushed(a.ipc));
   run_until(&b.count, 1);
   assert_string_equal(json_string_value(json_object_get(b.messages[0], "data")), big);
@@ -220,8 +225,8 @@ static void requests_are_answered_by_nonce(void **state)
   struct side a = {0}, b = {.answers = true};
   struct answer good = {0}, bad = {0};
   open_sides(&a, &b);
-  tg_ipc_request(a.ipc, "GET_SHARD_INFO", NULL, PATIENCE, on_reply, &good);
-  tg_ipc_request(a.ipc, "KILL_SHARD", json_pack("{s:b}", "fail", 1), PATIENCE, on_reply, &bad);
+  tg_ipc_request(a.ipc, "prepare_reload", NULL, PATIENCE, on_reply, &good);
+  tg_ipc_request(a.ipc, "kill_shard", json_pack("{s:b}", "fail", 1), PATIENCE, on_reply, &bad);
   run_until(&bad.count, 1);
   run_until(&good.count, 1);
   assert_string_equal(json_string_value(json_object_get(good.data, "hello")), "there");
@@ -240,11 +245,11 @@ static void an_answer_without_anything_is_null(void **state)
   (void)state;
   struct side a = {0};
   struct answer answer = {0};
-  static const char text[] = "{\"type\":\"NONCE_REPLY\",\"nonce\":1}\n";
+  static const char text[] = "{\"type\":\"nonce_reply\",\"nonce\":1}\n";
   int fds[2];
   make_pair(fds);
   a.ipc = tg_ipc_new(&loop, fds[0], &callbacks, &a);
-  tg_ipc_request(a.ipc, "GET_SHARD_INFO", NULL, PATIENCE, on_reply, &answer);
+  tg_ipc_request(a.ipc, "prepare_reload", NULL, PATIENCE, on_reply, &answer);
   assert_int_equal(write(fds[1], text, sizeof text - 1), sizeof text - 1);
   run_until(&answer.count, 1);
   assert_true(json_is_null(answer.data));
@@ -281,8 +286,8 @@ static void requests_time_out_alone(void **state)
   assert_string_equal(quick.error.code, "timeout");
   assert_int_equal(slow.count, 0);
   /* The answer that comes too late is thrown away. */
-  tg_ipc_answer(b.ipc, b.messages[1], json_true(), NULL);
-  tg_ipc_answer(b.ipc, b.messages[0], json_true(), NULL);
+  tg_ipc_answer(b.ipc, nonce_of(b.messages[1]), json_true(), NULL);
+  tg_ipc_answer(b.ipc, nonce_of(b.messages[0]), json_true(), NULL);
   run_until(&slow.count, 1);
   assert_true(json_is_true(slow.data));
   assert_int_equal(quick.count, 1);
@@ -312,8 +317,8 @@ static void a_closed_line_takes_no_more(void **state)
   open_sides(&a, &b);
   drop(&b);
   run_until(&a.closed, 1);
-  tg_ipc_send(a.ipc, "ANY", json_pack("{s:i}", "shardId", 1));
-  tg_ipc_request(a.ipc, "ANY", json_pack("{s:i}", "shardId", 1), PATIENCE, on_reply, &late);
+  tg_ipc_send(a.ipc, "ANY", json_pack("{s:i}", "shard_id", 1));
+  tg_ipc_request(a.ipc, "ANY", json_pack("{s:i}", "shard_id", 1), PATIENCE, on_reply, &late);
   assert_int_equal(late.count, 1);
   assert_string_equal(late.error.code, "closed");
   assert_true(tg_ipc_flushed(a.ipc));

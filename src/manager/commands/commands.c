@@ -40,24 +40,22 @@ static void on_answer(void *ctx, const json_t *data, const struct tg_error *erro
     tg_reply_value(sending.reply, sending.ctx, json_true());
 }
 
-static void ask_worker(struct tg_manager *manager, struct tg_managed_shard *shard, const char *type,
-                       json_t *fields, tg_ms timeout, tg_manager_reply *reply, void *ctx)
+static void ask_worker(struct tg_manager *manager, struct tg_managed_shard *shard,
+                       const struct tg_message *message, tg_ms timeout, tg_manager_reply *reply, void *ctx)
 {
   struct tg_managed_worker *worker = tg_worker_of_shard(manager, shard);
   if (tg_manager_stopping(manager)) {
-    json_decref(fields);
     tg_reply_error(reply, ctx, "stopping", "the gateway is stopping");
     return;
   }
   if (!worker->ipc || worker->state != TG_WORKER_READY) {
-    json_decref(fields);
     tg_reply_error(reply, ctx, "worker_down", "worker %d, which runs shard %d, is not up", worker->id,
                    shard->id);
     return;
   }
   struct sending *sending = tg_alloc(sizeof *sending);
   *sending = (struct sending){reply, ctx};
-  tg_ipc_request(worker->ipc, type, fields, timeout, on_answer, sending);
+  tg_message_ask(worker->ipc, message, timeout, on_answer, sending);
 }
 
 static bool read_send_options(const struct tg_args *args, const json_t *given,
@@ -127,11 +125,11 @@ static void on_part(void *ctx, json_t *value, const struct tg_error *error)
 
 /* ---- presence ---- */
 
-static json_t *presence_fields(struct tg_manager *manager, const struct tg_managed_shard *shard, bool fresh)
+static struct tg_message presence_message(struct tg_manager *manager, const struct tg_managed_shard *shard,
+                                          bool fresh)
 {
   json_t *presence = shard->presence ? shard->presence : manager->presence;
-  return json_pack("{s:i, s:O, s:b}", "shardId", shard->id, "presence", presence ? presence : json_null(),
-                   "fresh", fresh);
+  return (struct tg_message){.type = TG_MESSAGE_set_presence, .set_presence = {shard->id, presence, fresh}};
 }
 
 struct setting {
@@ -160,15 +158,15 @@ static void set_presence(struct tg_manager *manager, struct tg_managed_shard *sh
 {
   struct setting *setting = tg_alloc(sizeof *setting);
   *setting = (struct setting){manager, shard->id, reply, ctx};
-  ask_worker(manager, shard, "SET_PRESENCE", presence_fields(manager, shard, true),
-             PRESENCE_TIMEOUT + ANSWER_MARGIN, on_set, setting);
+  const struct tg_message message = presence_message(manager, shard, true);
+  ask_worker(manager, shard, &message, PRESENCE_TIMEOUT + ANSWER_MARGIN, on_set, setting);
 }
 
 void tg_command_restore_presence(struct tg_manager *manager, struct tg_managed_shard *shard)
 {
+  const struct tg_message message = presence_message(manager, shard, shard->presence_due);
   if (shard->presence || manager->presence || shard->presence_due)
-    tg_ipc_send(tg_worker_of_shard(manager, shard)->ipc, "SET_PRESENCE",
-                presence_fields(manager, shard, shard->presence_due));
+    tg_message_send(tg_worker_of_shard(manager, shard)->ipc, &message);
   shard->presence_due = false;
 }
 
@@ -397,8 +395,8 @@ void tg_command_kill(struct tg_manager *manager, const json_t *list, tg_manager_
   tg_slots_gone(manager, shard, "the shard was killed");
   tg_log(TG_INFO, shard->id, "killed by request; it stays down until tell_worker_to_identify");
   if (runs) {
-    ask_worker(manager, shard, "KILL_SHARD", json_pack("{s:i}", "shardId", shard->id), KILL_TIMEOUT, reply,
-               ctx);
+    const struct tg_message message = {.type = TG_MESSAGE_kill_shard, .kill_shard = {shard->id}};
+    ask_worker(manager, shard, &message, KILL_TIMEOUT, reply, ctx);
   } else {
     tg_session_forget(tg_shard_table_row(manager->table, shard->id));
     tg_reply_value(reply, ctx, json_true());

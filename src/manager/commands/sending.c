@@ -128,13 +128,11 @@ static void ask(struct tg_sending *sending, struct tg_managed_worker *worker)
   tg_ms timeout = sending->deadline - tg_now();
   if (timeout < 1)
     timeout = 1;
-  json_t *fields =
-      json_pack("{s:i, s:O, s:I, s:s}", "shardId", sending->shard_id, "data", sending->payload, "timeout",
-                (json_int_t)timeout, "priority", tg_send_priority_name(sending->options.priority));
-  if (sending->options.forward_until)
-    json_object_set_new(fields, "forwardUntil", json_integer(sending->options.forward_until));
   sending->asked = true;
-  tg_ipc_request(worker->ipc, "SHARD_PAYLOAD", fields, timeout + ANSWER_MARGIN, on_answer, sending);
+  tg_ask(worker->ipc, timeout + ANSWER_MARGIN, on_answer, sending, shard_payload,
+         .shard_id = sending->shard_id, .data = sending->payload, .timeout = timeout,
+         .priority = tg_send_priority_name(sending->options.priority),
+         .forward_until = sending->options.forward_until);
 }
 
 static bool may_ask(struct tg_manager *manager, const struct tg_managed_shard *shard)

@@ -247,8 +247,7 @@ static void allow(struct tg_manager *manager, struct tg_managed_shard *shard, st
   }
   struct tg_managed_worker *worker = &manager->workers[asking->worker_id];
   free(asking);
-  tg_ipc_send(worker->ipc, "ALLOW_IDENTIFY",
-              json_pack("{s:i, s:I}", "shardId", shard->id, "deadline", (json_int_t)deadline));
+  tg_say(worker->ipc, allow_identify, .shard_id = shard->id, .deadline = deadline);
   tg_slots_pump(manager);
 }
 

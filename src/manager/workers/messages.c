@@ -1,4 +1,4 @@
-/* What workers say (the list is in worker/ipc.h). */
+/* What workers say (worker/messages.h has the list). */
 
 #include "base/buf.h"
 #include "base/log.h"
@@ -8,14 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void on_hello(struct tg_managed_worker *worker, const json_t *message)
+static void on_hello(struct tg_managed_worker *worker, const struct tg_message *message)
 {
   struct tg_manager *manager = worker->manager;
   worker->state = TG_WORKER_READY;
   worker->was_ready = true;
   worker->ready_at = tg_now();
-  worker->generation = (int)json_integer_value(json_object_get(message, "generation"));
-  tg_reload_note_files(manager, worker->generation, message);
+  worker->generation = message->hello.generation;
+  tg_reload_note_files(manager, worker->generation, message->hello.files);
   tg_log_with(TG_DEBUG, TG_NO_SHARD,
               TG_WITH(TG_NUMBER(WORKER, worker->id), TG_NUMBER(GENERATION, worker->generation)),
               "a worker is ready");
@@ -26,13 +26,13 @@ static void on_hello(struct tg_managed_worker *worker, const json_t *message)
     tg_spawn_worker_shards(manager, worker);
 }
 
-static void on_stopped(struct tg_managed_worker *worker, const json_t *message)
+static void on_stopped(struct tg_managed_worker *worker, const struct tg_message *message)
 {
   (void)message;
   worker->state = TG_WORKER_STOPPED;
 }
 
-static void on_alive(struct tg_managed_worker *worker, const json_t *message)
+static void on_still_alive(struct tg_managed_worker *worker, const struct tg_message *message)
 {
   (void)worker, (void)message;
 }
@@ -40,43 +40,43 @@ static void on_alive(struct tg_managed_worker *worker, const json_t *message)
 /* ---- shards ---- */
 
 static void on_request_identify(struct tg_managed_worker *worker, struct tg_managed_shard *shard,
-                                const json_t *message)
+                                const struct tg_message *message)
 {
   (void)message;
   tg_slots_asked(worker->manager, worker, shard);
 }
 
 static void on_identify_sent(struct tg_managed_worker *worker, struct tg_managed_shard *shard,
-                             const json_t *message)
+                             const struct tg_message *message)
 {
   (void)message;
   tg_slots_sent(worker->manager, shard);
 }
 
 static void on_identify_unused(struct tg_managed_worker *worker, struct tg_managed_shard *shard,
-                               const json_t *message)
+                               const struct tg_message *message)
 {
   (void)message;
   tg_slots_unused(worker->manager, shard);
 }
 
 static void on_identify_done(struct tg_managed_worker *worker, struct tg_managed_shard *shard,
-                             const json_t *message)
+                             const struct tg_message *message)
 {
-  const char *result = json_string_value(json_object_get(message, "result"));
-  bool ready = result && strcmp(result, "ready") == 0;
+  const char *result = message->identify_done.result;
+  bool ready = strcmp(result, "ready") == 0;
   if (ready) {
     shard->was_up = true;
     tg_waiters_end(&shard->start_waiters, NULL, NULL);
   } else {
-    bool refused = result && strcmp(result, "invalid") == 0;
-    int code = (int)json_integer_value(json_object_get(message, "code"));
+    bool refused = strcmp(result, "invalid") == 0;
+    int code = message->identify_done.code;
     tg_log_with(
         TG_WARN, shard->id,
         TG_WITH(TG_NUMBER_IF(!refused, CODE, code),
                 TG_TEXT(REASON, refused ? "Discord refused the session (op 9)" : tg_close_meaning(code))),
         "the identify failed");
-    tg_waiters_end(&shard->start_waiters, "identify_failed", result ? result : "closed");
+    tg_waiters_end(&shard->start_waiters, "identify_failed", result);
   }
   tg_slots_done(worker->manager, shard, ready);
   if (ready)
@@ -84,18 +84,17 @@ static void on_identify_done(struct tg_managed_worker *worker, struct tg_managed
 }
 
 static void on_session_lost(struct tg_managed_worker *worker, struct tg_managed_shard *shard,
-                            const json_t *message)
+                            const struct tg_message *message)
 {
-  const char *reason = json_string_value(json_object_get(message, "reason"));
-  tg_spawn_session_lost(worker->manager, shard, reason ? reason : "session lost");
+  tg_spawn_session_lost(worker->manager, shard, message->session_lost.reason);
 }
 
 /* The same configuration cannot succeed: all shards stop. */
 static void on_shard_fatal(struct tg_managed_worker *worker, struct tg_managed_shard *shard,
-                           const json_t *message)
+                           const struct tg_message *message)
 {
   struct tg_manager *manager = worker->manager;
-  int code = (int)json_integer_value(json_object_get(message, "code"));
+  int code = message->shard_fatal.code;
   if (tg_manager_stopping(manager))
     return; /* said already, for another shard */
   const char *advice = tg_close_advice(code);
@@ -116,16 +115,16 @@ static void on_shard_fatal(struct tg_managed_worker *worker, struct tg_managed_s
 }
 
 static void on_members_chunk(struct tg_managed_worker *worker, struct tg_managed_shard *shard,
-                             const json_t *message)
+                             const struct tg_message *message)
 {
   (void)shard;
-  tg_members_chunk(worker->manager, json_object_get(message, "data"));
+  tg_members_chunk(worker->manager, message->members_chunk.data);
 }
 
 static void on_members_limited(struct tg_managed_worker *worker, struct tg_managed_shard *shard,
-                               const json_t *message)
+                               const struct tg_message *message)
 {
-  tg_members_limited(worker->manager, shard->id, json_object_get(message, "data"));
+  tg_members_limited(worker->manager, shard->id, message->members_limited.data);
 }
 
 /* ---- calls ---- */
@@ -134,7 +133,7 @@ struct answering {
   struct tg_manager *manager;
   int worker_id;
   unsigned incarnation;
-  json_t *message;
+  int64_t nonce;
 };
 
 static void on_called(void *ctx, json_t *value, const struct tg_error *error)
@@ -144,30 +143,26 @@ static void on_called(void *ctx, json_t *value, const struct tg_error *error)
   struct tg_managed_worker *worker =
       manager->worker_count > answering->worker_id ? &manager->workers[answering->worker_id] : NULL;
   if (worker && worker->ipc && worker->incarnation == answering->incarnation)
-    tg_ipc_answer(worker->ipc, answering->message, json_incref(value), error);
-  json_decref(answering->message);
+    tg_ipc_answer(worker->ipc, answering->nonce, json_incref(value), error);
   free(answering);
 }
 
-static void on_manager_call(struct tg_managed_worker *worker, const json_t *message)
+static void on_manager_call(struct tg_managed_worker *worker, const struct tg_message *message)
 {
-  const char *name = json_string_value(json_object_get(message, "method"));
+  const struct tg_message_manager_call *call = &message->manager_call;
   enum tg_method method;
-  if (!name || !tg_manager_method_parse(name, &method)) {
+  if (!tg_manager_method_parse(call->method, &method)) {
     struct tg_error error;
-    tg_fail(&error, "bad_argument", "gateway.manager has no method \"%s\"", name ? name : "");
-    tg_ipc_answer(worker->ipc, message, NULL, &error);
+    tg_fail(&error, "bad_argument", "gateway.manager has no method \"%s\"", call->method);
+    tg_ipc_answer(worker->ipc, message->nonce, NULL, &error);
     return;
   }
   struct answering *answering = tg_alloc(sizeof *answering);
-  /* The answer needs the nonce alone; the arguments may be large. */
-  json_t *stub = json_pack("{s:O?}", "nonce", json_object_get(message, "nonce"));
-  *answering = (struct answering){worker->manager, worker->id, worker->incarnation, stub};
-  const json_t *args = json_object_get(message, "args");
-  if (json_is_true(json_object_get(message, "default")))
-    tg_manager_call_default(worker->manager, method, args, on_called, answering);
+  *answering = (struct answering){worker->manager, worker->id, worker->incarnation, message->nonce};
+  if (call->use_default)
+    tg_manager_call_default(worker->manager, method, call->args, on_called, answering);
   else
-    tg_manager_call(worker->manager, method, args, on_called, answering);
+    tg_manager_call(worker->manager, method, call->args, on_called, answering);
 }
 
 /* ---- broadcasts ---- */
@@ -177,86 +172,91 @@ void tg_manager_broadcast(struct tg_manager *manager, const char *topic, json_t 
   for (int i = 0; i < manager->worker_count; i++) {
     struct tg_managed_worker *worker = &manager->workers[i];
     if (worker->ipc)
-      tg_ipc_send(worker->ipc, "BROADCAST",
-                  json_pack("{s:s, s:O, s:i}", "topic", topic, "value", value, "from", from));
+      tg_say(worker->ipc, broadcast, .topic = topic, .value = value, .from = from);
   }
   tg_hook_broadcast(manager->hooks, topic, value, from);
 }
 
-static void on_broadcast(struct tg_managed_worker *worker, const json_t *message)
+static void on_broadcast(struct tg_managed_worker *worker, const struct tg_message *message)
 {
-  const char *topic = json_string_value(json_object_get(message, "topic"));
-  json_t *value = json_object_get(message, "value");
-  if (topic && value)
-    tg_manager_broadcast(worker->manager, topic, value, worker->id);
+  const struct tg_message_broadcast *broadcast = &message->broadcast;
+  if (broadcast->value)
+    tg_manager_broadcast(worker->manager, broadcast->topic, broadcast->value, worker->id);
 }
 
 /* ---- event handlers ---- */
 
 /* Workers share what they know: one of them asks a handler that is down, not each. */
-static void on_handler(struct tg_managed_worker *worker, const json_t *message)
+static void on_handler(struct tg_managed_worker *worker, const struct tg_message *message)
 {
   struct tg_manager *manager = worker->manager;
   for (int i = 0; i < manager->worker_count; i++) {
     struct tg_managed_worker *other = &manager->workers[i];
     if (other != worker && other->ipc)
-      tg_ipc_send(other->ipc, "HANDLER",
-                  json_pack("{s:O, s:O, s:O}", "url", json_object_get(message, "url"), "up",
-                            json_object_get(message, "up"), "asked", json_object_get(message, "asked")));
+      tg_message_send(other->ipc, message);
   }
 }
 
 /* ---- by type ---- */
 
-static const struct {
-  const char *type;
-  void (*about_worker)(struct tg_managed_worker *worker, const json_t *message);
-  void (*about_shard)(struct tg_managed_worker *worker, struct tg_managed_shard *shard,
-                      const json_t *message);
-} handlers[] = {
-    {"STILL_ALIVE", on_alive, NULL},
-    {"REQUEST_IDENTIFY", NULL, on_request_identify},
-    {"IDENTIFY_SENT", NULL, on_identify_sent},
-    {"IDENTIFY_UNUSED", NULL, on_identify_unused},
-    {"IDENTIFY_DONE", NULL, on_identify_done},
-    {"SESSION_LOST", NULL, on_session_lost},
-    {"SHARD_FATAL", NULL, on_shard_fatal},
-    {"MEMBERS_CHUNK", NULL, on_members_chunk},
-    {"MEMBERS_LIMITED", NULL, on_members_limited},
-    {"MANAGER_CALL", on_manager_call, NULL},
-    {"BROADCAST", on_broadcast, NULL},
-    {"HANDLER", on_handler, NULL},
-    {"HELLO", on_hello, NULL},
-    {"STOPPED", on_stopped, NULL},
+typedef void about_worker(struct tg_managed_worker *worker, const struct tg_message *message);
+typedef void about_shard(struct tg_managed_worker *worker, struct tg_managed_shard *shard,
+                         const struct tg_message *message);
+
+static about_worker *const of_worker[TG_MESSAGE_COUNT] = {
+#define X(name) [TG_MESSAGE_##name] = on_##name,
+    TG_MESSAGES_OF_WORKER(X) TG_MESSAGES_BOTH_WAYS(X)
+#undef X
 };
 
-static void about_shard(struct tg_managed_worker *worker, size_t handler, const json_t *message)
+static about_shard *const of_shard[TG_MESSAGE_COUNT] = {
+#define X(name) [TG_MESSAGE_##name] = on_##name,
+    TG_MESSAGES_OF_SHARD(X)
+#undef X
+};
+
+static int shard_id_of(const struct tg_message *message)
 {
-  const json_t *id = json_object_get(message, "shardId");
-  struct tg_managed_shard *shard =
-      json_is_integer(id) ? tg_manager_shard(worker->manager, json_integer_value(id)) : NULL;
-  if (shard && shard->worker_id == worker->id)
-    handlers[handler].about_shard(worker, shard, message);
-  else
-    tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, worker->id)),
-                "a worker spoke about a shard that is not its own: %s is ignored", handlers[handler].type);
+  switch (message->type) {
+#define X(name)                                                                                              \
+  case TG_MESSAGE_##name:                                                                                    \
+    return message->name.shard_id;
+    TG_MESSAGES_OF_SHARD(X)
+#undef X
+  default:
+    return TG_NO_SHARD;
+  }
 }
 
-static void on_message(void *ctx, const char *type, const json_t *message)
+static void take(struct tg_managed_worker *worker, const struct tg_message *message)
+{
+  struct tg_managed_shard *shard = tg_manager_shard(worker->manager, shard_id_of(message));
+  const char *name = tg_message_name(message->type);
+  if (of_worker[message->type])
+    of_worker[message->type](worker, message);
+  else if (of_shard[message->type] && shard && shard->worker_id == worker->id)
+    of_shard[message->type](worker, shard, message);
+  else if (of_shard[message->type])
+    tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, worker->id)),
+                "a worker spoke about a shard that is not its own: \"%s\" is ignored", name);
+  else
+    tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, worker->id)),
+                "a worker sent \"%s\", which is no message of workers", name);
+}
+
+static void on_message(void *ctx, const char *type, const json_t *json)
 {
   struct tg_managed_worker *worker = ctx;
+  struct tg_message message;
+  struct tg_error error;
   worker->heard_at = tg_now();
-  for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++) {
-    if (strcmp(handlers[i].type, type) != 0)
-      continue;
-    if (handlers[i].about_worker)
-      handlers[i].about_worker(worker, message);
-    else
-      about_shard(worker, i, message);
+  if (tg_message_read(type, json, &message, &error)) {
+    take(worker, &message);
     return;
   }
   tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, worker->id)),
-              "a worker sent \"%s\", which the manager does not know", type);
+              "a message of a worker was not understood: %s", error.message);
+  tg_ipc_answer(worker->ipc, message.nonce, NULL, &error);
 }
 
 static void on_closed(void *ctx)

@@ -1,5 +1,5 @@
 /* A reload: prepared in every process, then committed in every process; or
- * nothing changes anywhere (design 7.4). */
+ * nothing changes anywhere. */
 
 #include "base/buf.h"
 #include "base/log.h"
@@ -51,14 +51,12 @@ static void add_problem(struct tg_reload_run *run, int worker_id, const char *te
     tg_buf_printf(&run->problem, "worker %d: %s", worker_id, text);
 }
 
-static void ask_worker(struct tg_reload_run *run, struct tg_managed_worker *worker, const char *type,
-                       tg_ipc_reply *reply)
+static struct question *ask(struct tg_reload_run *run, const struct tg_managed_worker *worker)
 {
   struct question *question = tg_alloc(sizeof *question);
   *question = (struct question){run, run->manager, worker->id, worker->incarnation};
   run->asked++;
-  tg_ipc_request(worker->ipc, type, json_pack("{s:i}", "generation", run->generation), ANSWER_TIMEOUT, reply,
-                 question);
+  return question;
 }
 
 /* The text of a refusal; NULL: it is ready. */
@@ -69,11 +67,11 @@ static const char *refusal(const json_t *data, const struct tg_error *error)
   return json_string_value(json_object_get(data, "problem"));
 }
 
-void tg_reload_note_files(struct tg_manager *manager, int generation, const json_t *from)
+void tg_reload_note_files(struct tg_manager *manager, int generation, const json_t *files)
 {
   const struct tg_reload *reload = &manager->options.reload;
   if (reload->note_files)
-    reload->note_files(reload->ctx, generation, json_object_get(from, "files"));
+    reload->note_files(reload->ctx, generation, files);
 }
 
 static void on_prepared(void *ctx, const json_t *data, const struct tg_error *error)
@@ -84,7 +82,7 @@ static void on_prepared(void *ctx, const json_t *data, const struct tg_error *er
   struct tg_manager *manager = question.run->manager;
   struct tg_managed_worker *worker = manager && !error ? worker_of(manager, &question) : NULL;
   if (worker)
-    tg_reload_note_files(manager, question.run->generation, data);
+    tg_reload_note_files(manager, question.run->generation, json_object_get(data, "files"));
   if (problem)
     add_problem(question.run, question.worker_id, problem);
   else if (worker)
@@ -182,7 +180,8 @@ static void commit(struct tg_reload_run *run)
   tg_poison_forgive();
   int index = 0;
   for (struct tg_managed_worker *worker; (worker = next_worker(run, &index, true));)
-    ask_worker(run, worker, "COMMIT_RELOAD", on_committed);
+    tg_ask(worker->ipc, ANSWER_TIMEOUT, on_committed, ask(run, worker), commit_reload,
+           .generation = run->generation);
   json_decref(manager->needs_restart);
   manager->needs_restart = json_array();
   const struct tg_reload *reload = &manager->options.reload;
@@ -207,8 +206,7 @@ static void abort_run(struct tg_reload_run *run)
   int index = 0;
   for (struct tg_managed_worker *worker; (worker = next_worker(run, &index, true));) {
     worker->prepared = 0;
-    tg_ipc_request(worker->ipc, "ABORT_RELOAD", json_pack("{s:i}", "generation", run->generation),
-                   ANSWER_TIMEOUT, on_aborted, NULL);
+    tg_ask(worker->ipc, ANSWER_TIMEOUT, on_aborted, NULL, abort_reload, .generation = run->generation);
   }
   manager->reloads.failed++;
   tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_TOLD_NUMBER(GENERATION, manager->generation)),
@@ -247,7 +245,8 @@ static void begin(struct tg_manager *manager, struct tg_waiter *waiters)
     add_problem(run, -1, problem ? problem : "the script does not load");
   else
     for (struct tg_managed_worker *worker; (worker = next_worker(run, &index, false));)
-      ask_worker(run, worker, "PREPARE_RELOAD", on_prepared);
+      tg_ask(worker->ipc, ANSWER_TIMEOUT, on_prepared, ask(run, worker), prepare_reload,
+             .generation = run->generation);
   free(problem);
   answered(run);
 }
@@ -302,7 +301,7 @@ static void on_prepared_alone(void *ctx, const json_t *data, const struct tg_err
   struct tg_managed_worker *worker = error ? NULL : worker_of(question->manager, question);
   const char *problem = refusal(data, error);
   if (worker)
-    tg_reload_note_files(question->manager, question->manager->generation, data);
+    tg_reload_note_files(question->manager, question->manager->generation, json_object_get(data, "files"));
   if (problem)
     tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, question->worker_id)),
                 "a worker does not follow the reload:\n%s", problem);
@@ -310,9 +309,8 @@ static void on_prepared_alone(void *ctx, const json_t *data, const struct tg_err
     free(question);
     return;
   }
-  tg_ipc_request(worker->ipc, "COMMIT_RELOAD",
-                 json_pack("{s:i}", "generation", question->manager->generation), ANSWER_TIMEOUT,
-                 on_caught_up, question);
+  tg_ask(worker->ipc, ANSWER_TIMEOUT, on_caught_up, question, commit_reload,
+         .generation = question->manager->generation);
 }
 
 void tg_reload_catch_up(struct tg_manager *manager, struct tg_managed_worker *worker)
@@ -322,6 +320,6 @@ void tg_reload_catch_up(struct tg_manager *manager, struct tg_managed_worker *wo
     return;
   struct question *question = tg_alloc(sizeof *question);
   *question = (struct question){NULL, manager, worker->id, worker->incarnation};
-  tg_ipc_request(worker->ipc, "PREPARE_RELOAD", json_pack("{s:i}", "generation", manager->generation),
-                 ANSWER_TIMEOUT, on_prepared_alone, question);
+  tg_ask(worker->ipc, ANSWER_TIMEOUT, on_prepared_alone, question, prepare_reload,
+         .generation = manager->generation);
 }

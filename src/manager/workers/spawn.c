@@ -94,7 +94,7 @@ void tg_spawn_tell_default(struct tg_manager *manager, const json_t *list, tg_ma
   tg_waiter_add(&shard->start_waiters, reply, ctx);
   if (!shard->had_session)
     tg_scheduler_started(manager->scheduler, shard->id, tg_now());
-  tg_ipc_send(worker->ipc, "IDENTIFY_SHARD", json_pack("{s:i}", "shardId", shard->id));
+  tg_say(worker->ipc, identify_shard, .shard_id = shard->id);
   tg_command_restore_presence(manager, shard);
   tg_sendings_go(manager, shard);
 }

@@ -285,16 +285,14 @@ static void spawn(struct tg_managed_worker *worker)
     tg_worker_shoot(worker, "no line to it");
     return;
   }
-  tg_ipc_send(worker->ipc, "SECRETS", json_pack("{s:O*}", "environment", tg_environment_hidden()));
+  tg_say(worker->ipc, secrets, .environment = tg_environment_hidden());
   json_t *owners = json_array();
   for (int i = manager->range.first; i <= manager->range.last; i++)
     json_array_append_new(owners, json_integer(manager->shards[i - manager->range.first].worker_id));
-  tg_ipc_send(worker->ipc, "START",
-              json_pack("{s:i, s:i, s:s, s:i, s:i, s:I, s:I, s:i, s:o}", "workerId", worker->id,
-                        "totalShards", manager->range.total, "gatewayUrl", manager->info.url,
-                        "maxConcurrency", manager->info.max_concurrency, "generation", manager->generation,
-                        "stamp", (json_int_t)manager->stamp, "steadyAhead", (json_int_t)tg_steady_ahead(),
-                        "firstShard", manager->range.first, "owners", owners));
+  tg_say(worker->ipc, start, .total_shards = manager->range.total, .gateway_url = manager->info.url,
+         .generation = manager->generation, .stamp = manager->stamp, .steady_ahead = tg_steady_ahead(),
+         .first_shard = manager->range.first, .owners = owners);
+  json_decref(owners);
 }
 
 void tg_workers_start(struct tg_manager *manager)

@@ -1,0 +1,237 @@
+#pragma once
+
+/* What manager and workers say to each other, once: both ends are made from
+ * these lists. A message that one end does not handle does not compile, and so
+ * does not a field that the list does not have.
+ *
+ *     tg_say(ipc, identify_shard, .shard_id = 3);
+ *
+ * On the line (worker/ipc.h) that is {"type":"identify_shard","shard_id":3}. The
+ * names are those of discordeno's guide where it has them.
+ *
+ * Kinds of fields: INT, NUMBER (64 bit), BOOL, TEXT (borrowed, never NULL), JSON
+ * (borrowed; NULL is left out). Times are of tg_now(), in ms. "Answered": when it
+ * is asked with tg_ask(). */
+
+#include "base/clock.h"
+#include "worker/ipc.h"
+
+#include <stdint.h>
+
+/* ---- the messages ---- */
+
+/* X(name). Before all others, and before the loop of the worker: see tg_ipc_receive(). */
+#define TG_MESSAGES_FIRST(X) X(secrets)
+
+#define TG_MESSAGES_TO_WORKER(X)                                                                             \
+  X(start)                                                                                                   \
+  X(identify_shard)                                                                                          \
+  X(allow_identify)                                                                                          \
+  X(shard_payload)                                                                                           \
+  X(set_presence)                                                                                            \
+  X(kill_shard)                                                                                              \
+  X(prepare_reload)                                                                                          \
+  X(commit_reload)                                                                                           \
+  X(abort_reload)                                                                                            \
+  X(stop)
+
+#define TG_MESSAGES_BOTH_WAYS(X)                                                                             \
+  X(broadcast)                                                                                               \
+  X(handler)
+
+#define TG_MESSAGES_OF_WORKER(X)                                                                             \
+  X(hello)                                                                                                   \
+  X(manager_call)                                                                                            \
+  X(still_alive)                                                                                             \
+  X(stopped)
+
+/* The first field of each is the shard, which has to be the worker's own. */
+#define TG_MESSAGES_OF_SHARD(X)                                                                              \
+  X(request_identify)                                                                                        \
+  X(identify_sent)                                                                                           \
+  X(identify_unused)                                                                                         \
+  X(identify_done)                                                                                           \
+  X(session_lost)                                                                                            \
+  X(shard_fatal)                                                                                             \
+  X(members_chunk)                                                                                           \
+  X(members_limited)
+
+#define TG_MESSAGES(X)                                                                                       \
+  TG_MESSAGES_FIRST(X)                                                                                       \
+  TG_MESSAGES_TO_WORKER(X)                                                                                   \
+  TG_MESSAGES_BOTH_WAYS(X)                                                                                   \
+  TG_MESSAGES_OF_WORKER(X)                                                                                   \
+  TG_MESSAGES_OF_SHARD(X)
+
+/* ---- their fields: F(kind, name) ---- */
+
+/* What the manager has taken out of the environment (config/environment.h); NULL:
+ * nothing. */
+#define TG_FIELDS_secrets(F) F(JSON, environment)
+
+/* Once. `steady_ahead`: tg_steady_ahead() of all processes.
+ * `stamp` tells this run of the gateway from others. `owners`: the worker of each
+ * shard from `first_shard` on. */
+#define TG_FIELDS_start(F)                                                                                   \
+  F(INT, total_shards)                                                                                       \
+  F(TEXT, gateway_url)                                                                                       \
+  F(INT, generation)                                                                                         \
+  F(NUMBER, stamp)                                                                                           \
+  F(NUMBER, steady_ahead)                                                                                    \
+  F(INT, first_shard)                                                                                        \
+  F(JSON, owners)
+
+/* Start this shard: RESUME if it has a session. */
+#define TG_FIELDS_identify_shard(F) F(INT, shard_id)
+
+/* Op 2 may leave until then. */
+#define TG_FIELDS_allow_identify(F)                                                                          \
+  F(INT, shard_id)                                                                                           \
+  F(NUMBER, deadline)
+
+/* Answered when `data` was sent. `timeout`: ms. `priority`: tg_send_priority_name().
+ * `forward_until` above 0: `data` is an op 8 whose d.nonce the worker remembers
+ * until then; see members_chunk. */
+#define TG_FIELDS_shard_payload(F)                                                                           \
+  F(INT, shard_id)                                                                                           \
+  F(JSON, data)                                                                                              \
+  F(NUMBER, timeout)                                                                                         \
+  F(TEXT, priority)                                                                                          \
+  F(NUMBER, forward_until)
+
+/* From now on. `presence`: d of op 3; NULL: as configured. `fresh`: it has not
+ * gone out yet. Answered when it has. */
+#define TG_FIELDS_set_presence(F)                                                                            \
+  F(INT, shard_id)                                                                                           \
+  F(JSON, presence)                                                                                          \
+  F(BOOL, fresh)
+
+/* Ends its session; answered when it is gone. */
+#define TG_FIELDS_kill_shard(F) F(INT, shard_id)
+
+/* Answered {"problem": text, if it does not load, "files": what it has read}. */
+#define TG_FIELDS_prepare_reload(F) F(INT, generation)
+#define TG_FIELDS_commit_reload(F) F(INT, generation) /* answered */
+#define TG_FIELDS_abort_reload(F) F(INT, generation)  /* answered */
+
+/* A second one has a shorter deadline. */
+#define TG_FIELDS_stop(F)                                                                                    \
+  F(BOOL, keep_sessions)                                                                                     \
+  F(NUMBER, deadline)
+
+/* gateway.broadcast: the manager sends it on to all workers, the one it comes
+ * from, too. `from`: that worker, or TG_FROM_MANAGER. */
+#define TG_FIELDS_broadcast(F)                                                                               \
+  F(TEXT, topic)                                                                                             \
+  F(JSON, value)                                                                                             \
+  F(INT, from)
+
+/* What a worker has found out of an event handler, for the others: up again, or
+ * (still) down; `asked`: ms for which it wants to be left alone. */
+#define TG_FIELDS_handler(F)                                                                                 \
+  F(TEXT, url)                                                                                               \
+  F(BOOL, up)                                                                                                \
+  F(NUMBER, asked)
+
+/* The script is loaded: ready for shards. `files`: what it has read from disk. */
+#define TG_FIELDS_hello(F)                                                                                   \
+  F(INT, generation)                                                                                         \
+  F(JSON, files)
+
+/* gateway.manager:<method> was called in the worker. `use_default`: its C default.
+ * Answered with the result. */
+#define TG_FIELDS_manager_call(F)                                                                            \
+  F(TEXT, method)                                                                                            \
+  F(BOOL, use_default)                                                                                       \
+  F(JSON, args)
+
+#define TG_FIELDS_still_alive(F) /* the loop turns (watchdog); at least once a second */
+#define TG_FIELDS_stopped(F)     /* shards are closed, events delivered: about to exit */
+
+#define TG_FIELDS_request_identify(F) F(INT, shard_id) /* has its HELLO, wants its slot */
+#define TG_FIELDS_identify_sent(F) F(INT, shard_id)    /* op 2 has left */
+#define TG_FIELDS_identify_unused(F) F(INT, shard_id)  /* too late, or the socket is gone */
+
+/* `result`: "ready", "invalid" or "closed"; then with the close `code`. */
+#define TG_FIELDS_identify_done(F)                                                                           \
+  F(INT, shard_id)                                                                                           \
+  F(TEXT, result)                                                                                            \
+  F(INT, code)
+
+/* It has to identify, and waits for identify_shard. */
+#define TG_FIELDS_session_lost(F)                                                                            \
+  F(INT, shard_id)                                                                                           \
+  F(TEXT, reason)
+
+/* Closed with a code after which it is of no use to come again. */
+#define TG_FIELDS_shard_fatal(F)                                                                             \
+  F(INT, shard_id)                                                                                           \
+  F(INT, code)
+
+/* d of a GUILD_MEMBERS_CHUNK whose d.nonce is remembered. */
+#define TG_FIELDS_members_chunk(F)                                                                           \
+  F(INT, shard_id)                                                                                           \
+  F(JSON, data)
+
+/* d of a RATE_LIMITED with such a d.meta.nonce, or with none while any is
+ * remembered. */
+#define TG_FIELDS_members_limited(F)                                                                         \
+  F(INT, shard_id)                                                                                           \
+  F(JSON, data)
+
+/* ---- made of the lists ---- */
+
+#define TG_TYPE_OF_INT int
+#define TG_TYPE_OF_NUMBER int64_t
+#define TG_TYPE_OF_BOOL bool
+#define TG_TYPE_OF_TEXT const char *
+#define TG_TYPE_OF_JSON json_t *
+
+#define F(kind, name) TG_TYPE_OF_##kind name;
+#define X(name)                                                                                              \
+  __extension__ struct tg_message_##name {                                                                   \
+    TG_FIELDS_##name(F)                                                                                      \
+  };
+TG_MESSAGES(X)
+#undef X
+#undef F
+
+enum tg_message_type {
+#define X(name) TG_MESSAGE_##name,
+  TG_MESSAGES(X)
+#undef X
+      TG_MESSAGE_COUNT
+};
+
+struct tg_message {
+  enum tg_message_type type;
+  int64_t nonce; /* of a question, for tg_ipc_answer(); 0: it is none */
+  union {
+#define X(name) struct tg_message_##name name;
+    TG_MESSAGES(X)
+#undef X
+  };
+};
+
+const char *tg_message_name(enum tg_message_type type);
+
+/* Borrows all fields. After the other side has gone it does nothing. */
+void tg_message_send(struct tg_ipc *ipc, const struct tg_message *message);
+
+/* Asks, and waits `timeout` ms for the answer: see tg_ipc_request(). */
+void tg_message_ask(struct tg_ipc *ipc, const struct tg_message *message, tg_ms timeout, tg_ipc_reply *reply,
+                    void *ctx);
+
+/* What came over the line. Texts and JSON in `message` live as long as `json`.
+ * False: `error` says what is wrong with it. */
+bool tg_message_read(const char *type, const json_t *json, struct tg_message *message,
+                     struct tg_error *error);
+
+/* tg_say(ipc, name, .field = value, ...) */
+#define tg_say(ipc, name, ...)                                                                               \
+  tg_message_send(ipc, &(struct tg_message){.type = TG_MESSAGE_##name, .name = {__VA_ARGS__}})
+
+/* tg_ask(ipc, timeout, reply, ctx, name, .field = value, ...) */
+#define tg_ask(ipc, timeout, reply, ctx, name, ...)                                                          \
+  tg_message_ask(ipc, &(struct tg_message){.type = TG_MESSAGE_##name, .name = {__VA_ARGS__}}, timeout,       \
+                 reply, ctx)
