@@ -5,6 +5,7 @@
 --   client:wait_for("HTTP/1.1 200")             until that has come, as plain text; returns all so far
 --   client:wait_closed()                        until the server has closed; returns all
 --   client:close()                              client:reset(): with RST
+--   client:read()                               begins to read, after connect(url, { reads = false })
 --
 -- raw_client.cleanup() for after_each.
 
@@ -19,7 +20,18 @@ Client.__index = Client
 
 local open = {}
 
-function raw_client.connect(url)
+function Client:read()
+  self.stream:read_start(loop.callback(function(broken, chunk)
+    if chunk then
+      self.received = self.received .. chunk
+    else
+      self.closed = true
+      self.problem = broken
+    end
+  end))
+end
+
+function raw_client.connect(url, options)
   local target = http.parse_url(url)
   local self = setmetatable({ received = "", closed = false }, Client)
   self.stream = target.unix and uv.new_pipe(false) or uv.new_tcp()
@@ -31,14 +43,9 @@ function raw_client.connect(url)
       self.closed = true
       return
     end
-    self.stream:read_start(loop.callback(function(broken, chunk)
-      if chunk then
-        self.received = self.received .. chunk
-      else
-        self.closed = true
-        self.problem = broken
-      end
-    end))
+    if not options or options.reads ~= false then
+      self:read()
+    end
   end)
   if target.unix then
     self.stream:connect(target.unix, on_connected)

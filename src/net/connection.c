@@ -50,6 +50,7 @@ struct tg_connection {
   bool paused;   /* enough is there to read: it is not listened to */
   tg_ms turn_at; /* when its turn has begun */
   struct tg_buf out;
+  size_t holds; /* bytes, as the server knows it */
   uv_write_t write;
   uv_shutdown_t shutdown;
 };
@@ -57,6 +58,20 @@ struct tg_connection {
 static void advance(struct tg_connection *connection);
 static void on_late(uv_timer_t *timer);
 static void listen_again(struct tg_connection *connection);
+
+/* ---- what it holds ---- */
+
+static size_t holds(const struct tg_connection *connection)
+{
+  const struct tg_request *request = connection->request ? connection->request : connection->reader.request;
+  return connection->in.length + connection->out.length + (request ? request->body.length : 0);
+}
+
+static void account(struct tg_connection *connection, size_t now)
+{
+  tg_server_holds(connection->server, connection->holds, now);
+  connection->holds = now;
+}
 
 /* ---- its life ---- */
 
@@ -83,6 +98,7 @@ void tg_connection_close(struct tg_connection *connection)
   if (connection->phase == CLOSING)
     return;
   connection->phase = CLOSING;
+  account(connection, 0);
   tg_server_left(connection->server, connection);
   connection->server = NULL;
   uv_close(&connection->handle, on_closed);
@@ -166,6 +182,7 @@ static void take_turn(struct tg_connection *connection)
 static void written(struct tg_connection *connection)
 {
   tg_buf_reset(&connection->out, 4096);
+  account(connection, holds(connection));
   if (connection->last || (connection->ended && connection->in.length == 0)) {
     linger(connection);
     return;
@@ -201,6 +218,7 @@ static void write_out(struct tg_connection *connection)
     rest.base += done;
     rest.len -= (size_t)done;
   }
+  account(connection, holds(connection));
   connection->write.data = connection;
   enter(connection, WRITING, WRITE_TIME);
   if (uv_write(&connection->write, &connection->stream, &rest, 1, on_written) != 0)
@@ -210,9 +228,19 @@ static void write_out(struct tg_connection *connection)
 void tg_connection_answer(struct tg_connection *connection, int status, const char *type, const char *headers,
                           const void *body, size_t length)
 {
+  static const char crowded[] =
+      "{\"error\":\"other clients do not read their answers: there is no room for this "
+      "one\",\"code\":\"crowded\"}";
   struct tg_buf *out = &connection->out;
   bool unread = connection->phase == HEAD; /* answered before its body was there */
   connection->request = NULL;
+  if (!tg_server_has_room(connection->server, connection->holds, length)) {
+    status = 503;
+    type = "application/json";
+    headers = "Retry-After: 1\r\n";
+    body = crowded;
+    length = sizeof crowded - 1;
+  }
   if (unread || !connection->reader.keep_alive)
     connection->last = true;
   tg_buf_printf(out, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n", status,
@@ -374,6 +402,13 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *bytes)
   tg_buf_append(&connection->in, bytes->base, (size_t)length);
   connection->turn_at = tg_now();
   advance(connection);
+  if (connection->phase == CLOSING)
+    return;
+  account(connection, holds(connection));
+  if (connection->phase == BODY &&
+      !tg_server_has_room(connection->server, connection->holds, connection->holds))
+    refuse(connection, 503,
+           "the requests of other clients do not come to an end: there is no room for this one");
   if (connection->phase == CLOSING || connection->in.length <= READ_AHEAD)
     return;
   connection->paused = true;

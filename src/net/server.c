@@ -13,6 +13,7 @@ struct tg_server {
   struct tg_listener listener;
   struct tg_connection *connections[CONNECTIONS_MAX + 1]; /* one more, to be closed */
   int count;
+  size_t held; /* bytes, by all of them */
 };
 
 const struct tg_server_options *tg_server_options_of(const struct tg_server *server)
@@ -38,6 +39,18 @@ void tg_server_left(struct tg_server *server, struct tg_connection *connection)
       return;
     }
   }
+}
+
+void tg_server_holds(struct tg_server *server, size_t before, size_t now)
+{
+  server->held += now - before;
+}
+
+/* A single large answer finds room while the others hold little. */
+bool tg_server_has_room(const struct tg_server *server, size_t now, size_t wanted)
+{
+  size_t others = server->held - now;
+  return wanted <= TG_CLIENT_BYTES || others + wanted <= TG_CLIENTS_BYTES || others <= TG_CLIENTS_BYTES / 8;
 }
 
 /* Closes whoever goes first of all, or of those who stand together with the newcomer. False: nobody may. */

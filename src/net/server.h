@@ -14,6 +14,9 @@ enum {
   TG_CLIENTS_LOCAL = 64,       /* of these, kept for clients on this machine */
   TG_CLIENTS_OF_A_PLACE = 128, /* of one place elsewhere (control/crowd.h), without the secret */
   TG_CLIENTS_REFUSED = 128,    /* of those at a time; more are just closed */
+  TG_CLIENTS_BYTES =
+      64 << 20, /* of requests that are not answered and answers that are not read, of all clients: */
+  TG_CLIENT_BYTES = 64 << 10, /* beyond that, who wants more than so much for itself gets 503 */
 };
 
 struct tg_server_options {
@@ -43,3 +46,7 @@ void tg_server_free(struct tg_server *server);
 const struct tg_server_options *tg_server_options_of(const struct tg_server *server);
 void tg_server_joined(struct tg_server *server, struct tg_connection *connection);
 void tg_server_left(struct tg_server *server, struct tg_connection *connection);
+/* What a client holds was `before` bytes, and is `now`. */
+void tg_server_holds(struct tg_server *server, size_t before, size_t now);
+/* Whether a client that holds `now` may hold so much. */
+bool tg_server_has_room(const struct tg_server *server, size_t now, size_t wanted);

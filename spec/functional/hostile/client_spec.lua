@@ -90,3 +90,71 @@ it("more clients than there are places, each with a request of its own: the rest
     end
   end
 end)
+
+-- The figures of this script have 4 MB, which a unix socket does not hold.
+describe("clients that ask for more than they read, or say more than they end", function()
+  local s
+
+  setup(function()
+    local path = paths.tmp() .. "/control.sock"
+    s = scene.start { env = { TIDEGATE_CONTROL = "unix:" .. path }, script = [[
+local gateway = require "tidegate"
+if gateway.role == "manager" then
+  for i = 1, 1000 do
+    gateway.metrics.gauge("long", { labels = { text = i .. ("x"):rep(3900) } }):set(i)
+  end
+end
+]] }
+  end)
+  after_each(raw_client.cleanup)
+  teardown(scene.stop)
+
+  local function connect(count, text)
+    local clients = {}
+    for i = 1, count do
+      clients[i] = raw_client.connect(s.gateway:control_url(), { reads = false })
+      clients[i]:write(text)
+    end
+    return clients
+  end
+
+  local function assert_others_are_served()
+    for _, path in ipairs { "/healthz", "/readyz", "/shards", "/status" } do
+      assert.equal(200, s.gateway:control("GET", path).status, path)
+    end
+  end
+
+  it("hold a bounded number of large answers", function()
+    assert.is_true(#s.gateway:control("GET", "/metrics").body > 3900000)
+    local clients = connect(40, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert_others_are_served()
+    local refused = 0
+    for _, client in ipairs(clients) do
+      client:read()
+      client:wait_for "\r\n\r\n"
+      refused = refused + (client.received:find("^HTTP/1.1 503 ") and 1 or 0)
+      client:close()
+    end
+    assert.is_true(refused > 0 and refused < 40, refused .. " of 40 were refused")
+    assert.equal(200, s.gateway:control("GET", "/metrics").status)
+  end)
+
+  it("hold a bounded number of large bodies", function()
+    local head = "POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
+    local clients = connect(100, head .. (" "):rep(990000))
+    for _, client in ipairs(clients) do
+      client:read()
+    end
+    loop.wait_for("one that is refused", function()
+      for _, client in ipairs(clients) do
+        if client.received:find "^HTTP/1.1 503 " then
+          return true
+        end
+      end
+    end)
+    assert_others_are_served()
+    assert.is_false(clients[1].closed)
+    clients[1]:write((" "):rep(10000))
+    clients[1]:wait_for "HTTP/1.1 "
+  end)
+end)
