@@ -9,7 +9,7 @@ local manager = {}
 
 ---What GET /gateway/bot says.
 ---@class tidegate.GatewayBot
----@field url string
+---@field url string wss://; ws:// only if rest.url is no https://, or gateway_bot.url is configured
 ---@field shards integer
 ---@field session_start_limit tidegate.SessionStartLimit
 
