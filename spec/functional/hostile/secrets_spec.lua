@@ -30,6 +30,15 @@ local function assert_bare(text, token)
   end
 end
 
+-- Whether the system lets us have name spaces of our own.
+local function possible(wrap)
+  local argv = { unpack(wrap) }
+  argv[#argv + 1] = "true"
+  local run = process.run(argv)
+  if run.exit_code ~= 0 then pending("no name spaces here: " .. run.stderr) end
+  return run.exit_code == 0
+end
+
 describe("secrets of the environment", function()
   after_each(scene.stop)
 
@@ -60,6 +69,19 @@ describe("secrets of the environment", function()
       assert.equal(200, s.gateway:control("GET", "/status").status)
       assert.equal(401, s.gateway:control("GET", "/status", { secret = false }).status)
     end)
+
+  it("are not in the environment of process 1 of a container, which only waits", function()
+    local wrap = { "unshare", "--pid", "--mount-proc", "--fork", "--kill-child" }
+    if not possible(wrap) then return end
+    local s = scene.start { bot = BOT, env = environment(), wrap = wrap, reload = false }
+    local init = process.children(s.gateway.pid)[1]
+    local manager = process.children(init)[1]
+    for _, pid in ipairs { init, manager, process.children(manager)[1] } do
+      assert_bare(paths.read(("/proc/%d/environ"):format(pid)), s.fake.token)
+    end
+    uv.kill(init, "sigterm") -- unshare itself takes no such signals
+    s.gateway.process:wait()
+  end)
 
   it("are not inherited by what a script starts", function()
     local dir = paths.tmp()
@@ -135,13 +157,7 @@ describe("the memory of the gateway", function()
   it("is measured all the same where processes do not see each other", function()
     local wrap = { "unshare", "--mount", "sh", "-c",
       'mount -t proc -o hidepid=invisible proc /proc && exec "$@"', "sh" }
-    local try = { unpack(wrap) }
-    try[#try + 1] = "true"
-    local run = process.run(try)
-    if run.exit_code ~= 0 then
-      pending("no name spaces here: " .. run.stderr)
-      return
-    end
+    if not possible(wrap) then return end
     local s = start({}, wrap)
     local answer = s.gateway:control("GET", "/metrics")
     local metrics = prometheus.parse(answer.body)
