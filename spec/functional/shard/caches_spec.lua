@@ -77,7 +77,7 @@ end)
     local guilds = s.fake:guilds()
     emit(s, { kind = "available", guild = guilds[1].id })
     uv.kill(s.gateway:worker_pids()[1], "sigkill")
-    s:wait_counter("resumes_ok", 1)
+    s.bot:wait_for_events(1, "RESUMED")
     emit(s, { kind = "available", guild = guilds[2].id })
     assert.same({ "loading" }, guild_creates(s, guilds[2].id))
     s.gateway:wait_for_log "2 guilds, 0 are missing"
