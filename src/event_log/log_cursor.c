@@ -3,6 +3,7 @@
 #include "base/boot.h"
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/state_open.h"
 #include "event_log/crc32c.h"
 
 #include <endian.h>
@@ -132,7 +133,7 @@ static bool fail(const struct tg_log_cursor *cursor, const char *verb, int code,
 {
   bool full = code == ENOSPC || code == EDQUOT;
   return tg_fail(error, full ? "disk_full" : "disk", "%s cannot be %s: %s%s", cursor->path, verb,
-                 strerror(code), full ? ". Give the state directory more room" : "");
+                 tg_state_problem(code), full ? ". Give the state directory more room" : "");
 }
 
 static bool map(struct tg_log_cursor *cursor, size_t size, struct tg_error *error)
@@ -164,7 +165,7 @@ static int create(struct tg_log_cursor *cursor, int directory_fd, const char *na
   snprintf(next, sizeof next, "%s.next", name);
   fill_header(&header);
   tg_boot_name(header.boot); /* others may read it as soon as it has its name */
-  int fd = openat(directory_fd, next, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  int fd = tg_state_make(directory_fd, next);
   if (fd < 0)
     return fail(cursor, "made", errno, error), -1;
   int code = allocate(fd, HEADER_SIZE + FIRST_PLACES * PLACE_SIZE);
@@ -185,12 +186,13 @@ static int open_existing(struct tg_log_cursor *cursor, int directory_fd, const c
 {
   char head[HEADER_SIZE];
   struct stat status;
-  int fd = openat(directory_fd, name, O_RDWR | O_CLOEXEC);
+  int fd = tg_state_open(directory_fd, name, O_RDWR);
   if (fd < 0 && errno == ENOENT)
     return -1;
-  if (fd < 0 || fstat(fd, &status) != 0)
+  bool is_other = fd < 0 && tg_state_is_other(errno);
+  if (!is_other && (fd < 0 || fstat(fd, &status) != 0))
     return fail(cursor, "opened", errno, error), fd >= 0 ? close(fd) : 0, -1;
-  ssize_t length = pread(fd, head, sizeof head, 0);
+  ssize_t length = is_other ? -1 : pread(fd, head, sizeof head, 0);
   if (length == HEADER_SIZE && status.st_size <= FILE_MAX && is_cursor(head, (size_t)status.st_size)) {
     *size = (size_t)status.st_size / PLACE_SIZE * PLACE_SIZE;
     int code = allocate(fd, *size); /* somebody may have left holes in it */
@@ -201,7 +203,8 @@ static int open_existing(struct tg_log_cursor *cursor, int directory_fd, const c
   }
   tg_log(TG_WARN, TG_NO_SHARD, "%s is damaged: what had been delivered of this log is delivered again",
          cursor->path);
-  close(fd);
+  if (fd >= 0)
+    close(fd);
   return -1;
 }
 
@@ -268,7 +271,7 @@ bool tg_log_cursor_scan(int directory_fd, const char *name,
 {
   struct stat status;
   struct tg_buf bytes = {0};
-  int fd = openat(directory_fd, name, O_RDONLY | O_CLOEXEC);
+  int fd = tg_state_open(directory_fd, name, O_RDONLY);
   if (fd < 0)
     return false;
   if (fstat(fd, &status) == 0 && status.st_size > 0 && status.st_size <= FILE_MAX) {

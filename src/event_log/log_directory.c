@@ -1,5 +1,7 @@
 #include "event_log/log_internal.h"
 
+#include "base/state_open.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -45,16 +47,32 @@ static int make_directories(const char *path)
   }
 }
 
+/* Neither it nor the directory of all logs, in which it is, may be a link. */
+static int open_below(const char *directory)
+{
+  char parent[PATH_MAX];
+  const char *slash = strrchr(directory, '/');
+  if (!slash || slash == directory)
+    return tg_state_directory(AT_FDCWD, directory);
+  snprintf(parent, sizeof parent, "%.*s", (int)(slash - directory), directory);
+  int parent_fd = tg_state_directory(AT_FDCWD, parent);
+  int fd = parent_fd < 0 ? -1 : tg_state_directory(parent_fd, slash + 1), code = errno;
+  if (parent_fd >= 0)
+    close(parent_fd);
+  errno = code;
+  return fd;
+}
+
 int tg_log_directory_open(const char *directory, bool make, struct tg_error *error)
 {
   int code = make ? make_directories(directory) : 0;
-  int fd = code == 0 ? open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+  int fd = code == 0 ? open_below(directory) : -1;
   if (fd >= 0)
     return fd;
   if (code == 0)
     code = errno;
   tg_fail(error, code == ENOENT ? "missing" : "disk", "the log directory %s cannot be %s: %s. %s", directory,
-          make ? "made" : "opened", strerror(code),
+          make ? "made" : "opened", tg_state_problem(code),
           make ? "The state directory has to be writable for this user (state_dir, or TIDEGATE_STATE_DIR)"
                : "");
   return -1;
@@ -69,11 +87,11 @@ static long read_pid(int fd)
 
 static int open_lock(int directory_fd, const char *directory, struct tg_error *error)
 {
-  int fd = openat(directory_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  int fd = tg_state_open(directory_fd, "lock", O_RDWR | O_CREAT);
   if (fd < 0)
     tg_fail(error, errno == ENOENT ? "missing" : "disk",
             "%s/lock cannot be opened: %s. The state directory has to be writable for this user", directory,
-            strerror(errno));
+            tg_state_problem(errno));
   return fd;
 }
 
@@ -81,7 +99,7 @@ static int open_lock(int directory_fd, const char *directory, struct tg_error *e
 static bool is_current(int directory_fd, int fd)
 {
   struct stat held, named;
-  return fstat(fd, &held) == 0 && fstatat(directory_fd, "lock", &named, 0) == 0 &&
+  return fstat(fd, &held) == 0 && fstatat(directory_fd, "lock", &named, AT_SYMLINK_NOFOLLOW) == 0 &&
          held.st_ino == named.st_ino && held.st_dev == named.st_dev;
 }
 
@@ -179,7 +197,7 @@ static bool is_log(const char *name, const struct content *content)
 static bool read_age(int parent_fd, const char *name, tg_ms *age)
 {
   char header[TG_SEGMENT_HEADER];
-  int directory_fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int directory_fd = tg_state_directory(parent_fd, name);
   DIR *walk = directory_fd < 0 ? NULL : fdopendir(directory_fd);
   if (!walk) {
     if (directory_fd >= 0)
@@ -187,14 +205,14 @@ static bool read_age(int parent_fd, const char *name, tg_ms *age)
     return false;
   }
   struct content content = look_into(walk);
-  int fd = content.first[0] ? openat(directory_fd, content.first, O_RDONLY | O_CLOEXEC) : -1;
+  int fd = content.first[0] ? tg_state_open(directory_fd, content.first, O_RDONLY) : -1;
   ssize_t length = fd < 0 ? -1 : pread(fd, header, sizeof header, 0);
   uint32_t number = (uint32_t)strtoul(content.first, NULL, 10);
   if (length != sizeof header || !tg_segment_header_decode(header, number, age)) {
     struct stat status = {0};
     if (fd >= 0)
       fstat(fd, &status);
-    else if (fstatat(directory_fd, "cursor", &status, 0) != 0)
+    else if (fstatat(directory_fd, "cursor", &status, AT_SYMLINK_NOFOLLOW) != 0)
       fstat(directory_fd, &status);
     *age = (tg_ms)status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1000000;
   }
@@ -223,7 +241,7 @@ static int by_age(const void *one, const void *two)
 char **tg_event_log_list(const char *parent)
 {
   struct tg_buf found = {0};
-  int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int fd = tg_state_directory(AT_FDCWD, parent);
   DIR *walk = fd < 0 ? NULL : open_walk(fd);
   tg_ms age;
   for (struct dirent *entry; walk && (entry = readdir(walk)) != NULL;)

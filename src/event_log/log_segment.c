@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/state_open.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -33,8 +34,8 @@ static bool fail(const struct tg_log_segments *segments, uint32_t number, const 
     kind = "file_size";
     advice = ". Raise the process' limit on the size of files (LimitFSIZE of a service, ulimit -f)";
   }
-  return tg_fail(error, kind, "%s/%s cannot be %s: %s%s", segments->directory, name, verb, strerror(code),
-                 advice);
+  return tg_fail(error, kind, "%s/%s cannot be %s: %s%s", segments->directory, name, verb,
+                 tg_state_problem(code), advice);
 }
 
 /* The last number is never used, so that there is always a next one. */
@@ -76,7 +77,7 @@ void tg_segment_measure(struct tg_log_segments *segments, struct tg_log_segment 
   char name[NAME_SIZE];
   struct stat status;
   make_name(name, segment->number);
-  if (fstatat(segments->directory_fd, name, &status, 0) != 0)
+  if (fstatat(segments->directory_fd, name, &status, AT_SYMLINK_NOFOLLOW) != 0)
     return;
   segments->disk -= segment->disk;
   segment->disk = (uint64_t)status.st_blocks * 512;
@@ -151,7 +152,7 @@ struct tg_log_segment *tg_segments_create(struct tg_log_segments *segments, uint
 {
   char name[NAME_SIZE], header[TG_SEGMENT_HEADER];
   make_name(name, number);
-  int fd = openat(segments->directory_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  int fd = tg_state_open(segments->directory_fd, name, O_RDWR | O_CREAT | O_EXCL);
   if (fd < 0)
     return fail(segments, number, "made", errno, error), NULL;
   int code;
@@ -205,7 +206,7 @@ int tg_segment_fd(struct tg_log_segments *segments, struct tg_log_segment *segme
       close_file(segments, segments->at[i]);
   char name[NAME_SIZE];
   make_name(name, segment->number);
-  segment->fd = openat(segments->directory_fd, name, O_RDWR | O_CLOEXEC);
+  segment->fd = tg_state_open(segments->directory_fd, name, O_RDWR);
   if (segment->fd < 0)
     fail(segments, segment->number, "opened", errno, error);
   else

@@ -1,5 +1,8 @@
 #include "manager/lock.h"
 
+#include "base/log.h"
+#include "base/state_open.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -58,6 +61,64 @@ static bool make_directories(const char *path, struct tg_error *error)
   }
 }
 
+/* --- who else can write there ----------------------------------------------------- */
+
+/* Who can write into the directory can have the gateway take his sessions and events
+ * for its own. Root has everything to lose by that; who is not, is told. */
+static bool distrust(const char *state_dir, const char *what, const char *remedy, struct tg_error *error)
+{
+  if (geteuid() == 0)
+    return tg_fail(error, "state_dir",
+                   "the state directory %s %s, and the gateway runs as root: it is not used. %s, or run the "
+                   "gateway as another user",
+                   state_dir, what, remedy);
+  tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TEXT(PATH, state_dir)),
+              "the state directory %s: whoever that is can have the gateway lose sessions and events, or "
+              "take false ones. %s",
+              what, remedy);
+  return true;
+}
+
+static bool check_owner(const char *state_dir, const struct stat *status, struct tg_error *error)
+{
+  char what[80];
+  if (status->st_uid == geteuid() || status->st_uid == 0)
+    return true;
+  snprintf(what, sizeof what, "belongs to another user (uid %ld)", (long)status->st_uid);
+  return distrust(state_dir, what, "Change its owner (chown)", error);
+}
+
+static bool check_writers(const char *state_dir, const struct stat *status, struct tg_error *error)
+{
+  bool group = (status->st_mode & S_IWGRP) && (geteuid() != 0 || status->st_gid != 0);
+  if (!group && !(status->st_mode & S_IWOTH))
+    return true;
+  return distrust(state_dir, "can be written by others", "Take that from them (chmod go-w)", error);
+}
+
+static bool check_folder(const char *state_dir, const char *name, struct tg_error *error)
+{
+  char path[PATH_MAX];
+  struct stat status;
+  snprintf(path, sizeof path, "%s/%s", state_dir, name);
+  if (lstat(path, &status) != 0 || S_ISDIR(status.st_mode))
+    return true;
+  return tg_fail(error, "state_dir",
+                 "%s is not a directory (no link is followed in the state directory): remove it", path);
+}
+
+static bool check(const char *state_dir, struct tg_error *error)
+{
+  struct stat status;
+  if (stat(state_dir, &status) != 0)
+    return tg_fail(error, code_word(errno), "the state directory %s cannot be looked at: %s", state_dir,
+                   strerror(errno));
+  return check_owner(state_dir, &status, error) && check_writers(state_dir, &status, error) &&
+         check_folder(state_dir, "log", error) && check_folder(state_dir, "guilds", error);
+}
+
+/* --- the lock ------------------------------------------------------------------------ */
+
 static long read_pid(int fd)
 {
   char text[32] = "";
@@ -67,13 +128,14 @@ static long read_pid(int fd)
 
 int tg_lock_state_dir(const char *state_dir, struct tg_error *error)
 {
-  if (!make_directories(state_dir, error))
+  if (!make_directories(state_dir, error) || !check(state_dir, error))
     return -1;
   char path[PATH_MAX];
   snprintf(path, sizeof path, "%s/lock", state_dir);
-  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  int fd = tg_state_open(AT_FDCWD, path, O_RDWR | O_CREAT);
   if (fd < 0) {
-    tg_fail(error, code_word(errno), "%s cannot be opened: %s%s", path, strerror(errno), advice(errno));
+    tg_fail(error, code_word(errno), "%s cannot be opened: %s%s", path, tg_state_problem(errno),
+            advice(errno));
     return -1;
   }
   if (flock(fd, LOCK_EX | LOCK_NB) != 0) {

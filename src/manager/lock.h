@@ -4,7 +4,9 @@
 
 #include "base/error.h"
 
-/* Makes the directory (0700, with its parents) if need be, and locks it.
+/* Makes the directory (0700, with its parents) if need be, and locks it. One that
+ * belongs to somebody else (not root), or that others can write, is refused to root,
+ * and warned of otherwise.
  * Returns the descriptor that holds the lock until it is closed or the process
  * ends; -1: another gateway has it (error "locked" names its pid), or the
  * directory cannot be used. */

@@ -1,5 +1,7 @@
 #include "manager/state_file.h"
 
+#include "base/state_open.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -12,10 +14,10 @@ json_t *tg_state_file_read(const char *state_dir, const char *name, struct tg_er
 {
   char path[PATH_MAX];
   snprintf(path, sizeof path, "%s/%s", state_dir, name);
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  int fd = tg_state_open(AT_FDCWD, path, O_RDONLY);
   if (fd < 0)
     return tg_fail(error, errno == ENOENT ? "missing" : "damaged", "%s cannot be opened: %s", path,
-                   strerror(errno)),
+                   tg_state_problem(errno)),
            NULL;
   json_error_t problem;
   json_t *content = json_loadfd(fd, 0, &problem);
@@ -51,7 +53,7 @@ bool tg_state_file_write(const char *state_dir, const char *name, const json_t *
   char *text = json_dumps(content, JSON_INDENT(2));
   if (!text)
     return tg_fail(error, "failed", "%s cannot be written: its content is no JSON", path);
-  int fd = open(next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  int fd = tg_state_make(AT_FDCWD, next);
   bool written = fd >= 0 && write_all(fd, text, strlen(text)) && write_all(fd, "\n", 1);
   int problem = errno;
   if (fd >= 0 && close(fd) != 0 && written) {
@@ -64,6 +66,6 @@ bool tg_state_file_write(const char *state_dir, const char *name, const json_t *
     written = false;
   }
   if (!written)
-    return tg_fail(error, "failed", "%s cannot be written: %s", path, strerror(problem));
+    return tg_fail(error, "failed", "%s cannot be written: %s", path, tg_state_problem(problem));
   return true;
 }

@@ -1,6 +1,7 @@
 #include "shared/poison_impl.h"
 
 #include "base/log.h"
+#include "base/state_open.h"
 #include "hooks/methods.h"
 #include "proto/event_types.h"
 
@@ -165,9 +166,9 @@ static int open_file(const char *state_dir, struct tg_error *error)
 {
   char path[1024];
   snprintf(path, sizeof path, "%s/poison", state_dir);
-  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  int fd = tg_state_open(AT_FDCWD, path, O_RDWR | O_CREAT);
   if (fd < 0)
-    tg_fail(error, "disk", "%s cannot be opened: %s", path, strerror(errno));
+    tg_fail(error, "disk", "%s cannot be opened: %s", path, tg_state_problem(errno));
   else if (is_current(fd) || begin_empty(fd, path, error))
     return fd;
   if (fd >= 0)

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/state_open.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { VERSION = 1, HEADER_SIZE = 4096, ROW_SIZE = 2048, FIRST_ROW_SIZE = 1024 };
+enum { VERSION = 1, HEADER_SIZE = 4096, ROW_SIZE = 2048, FIRST_ROW_SIZE = 1024, TOTAL_MAX = 65535 };
 static const char magic[8] = "tg-shard";
 
 struct header {
@@ -105,22 +106,25 @@ static void table_path(char *path, size_t size, const char *state_dir)
   snprintf(path, size, "%s/shards", state_dir);
 }
 
-static bool is_current(const struct header *header)
-{
-  return memcmp(header->magic, magic, sizeof magic) == 0 && header->version == VERSION &&
-         (header->row_size == ROW_SIZE || header->row_size == FIRST_ROW_SIZE);
-}
-
 static off_t place_of(const struct header *header, int row)
 {
   return HEADER_SIZE + (off_t)row * header->row_size;
 }
 
-/* Whether the file has the rows of which its header speaks. */
+/* Whether the file holds a table that this version reads. */
+static bool read_header(int fd, struct header *header)
+{
+  return pread(fd, header, sizeof *header, 0) == sizeof *header &&
+         memcmp(header->magic, magic, sizeof magic) == 0 && header->version == VERSION &&
+         (header->row_size == ROW_SIZE || header->row_size == FIRST_ROW_SIZE);
+}
+
+/* Whether it has the rows of which its header speaks. */
 static bool is_whole(int fd, const struct header *header)
 {
   struct stat status;
-  return header->total >= 0 && fstat(fd, &status) == 0 && status.st_size >= place_of(header, header->total);
+  return header->total > 0 && header->total <= TOTAL_MAX && fstat(fd, &status) == 0 &&
+         status.st_size >= place_of(header, header->total);
 }
 
 /* The event log gives an epoch 32 bits, and there has to be a next one. */
@@ -138,12 +142,11 @@ int tg_shard_table_peek(const char *state_dir, uint64_t bot)
 {
   char path[1024];
   table_path(path, sizeof path, state_dir);
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  int fd = tg_state_open(AT_FDCWD, path, O_RDONLY);
   if (fd < 0)
     return 0;
   struct header header;
-  bool good = read(fd, &header, sizeof header) == sizeof header && is_current(&header) && header.bot == bot &&
-              is_whole(fd, &header);
+  bool good = read_header(fd, &header) && header.bot == bot && is_whole(fd, &header);
   close(fd);
   return good ? header.total : 0;
 }
@@ -154,9 +157,9 @@ static uint64_t last_epoch(int fd)
   struct header header;
   struct tg_shard_row row;
   uint64_t epoch = 0;
-  if (pread(fd, &header, sizeof header, 0) != sizeof header || !is_current(&header))
+  if (!read_header(fd, &header))
     return 0;
-  for (int i = 0; read_row(fd, &header, i, &row); i++)
+  for (int i = 0; i < TOTAL_MAX && read_row(fd, &header, i, &row); i++)
     epoch = is_epoch(row.session.epoch) && row.session.epoch > epoch ? row.session.epoch : epoch;
   return epoch;
 }
@@ -182,9 +185,9 @@ static bool widen(int *fd, const char *path, const struct header *old, struct tg
 {
   char fresh[1100];
   snprintf(fresh, sizeof fresh, "%s.new", path);
-  int to = open(fresh, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  int to = tg_state_make(AT_FDCWD, fresh);
   if (to < 0)
-    return tg_fail(error, "disk", "%s cannot be made: %s", fresh, strerror(errno));
+    return tg_fail(error, "disk", "%s cannot be made: %s", fresh, tg_state_problem(errno));
   bool made = begin_empty(to, fresh, old->total, old->identity, error), ok = made;
   struct header header = *old;
   struct tg_shard_row row;
@@ -220,17 +223,21 @@ struct tg_shard_table *tg_shard_table_open(const char *state_dir, int total, uin
 {
   char path[1024];
   table_path(path, sizeof path, state_dir);
-  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  int fd = tg_state_open(AT_FDCWD, path, O_RDWR | O_CREAT);
   if (fd < 0)
-    return tg_fail(error, "disk", "%s cannot be opened: %s", path, strerror(errno)), NULL;
+    return tg_fail(error, "disk", "%s cannot be opened: %s", path, tg_state_problem(errno)), NULL;
 
   struct tg_shard_table *table = NULL;
   struct header header = {0};
+  struct stat status;
   uint64_t epoch = 0;
-  ssize_t n = pread(fd, &header, sizeof header, 0);
-  bool usable = n == sizeof header && is_current(&header) && header.identity == identity &&
-                header.total == total && is_whole(fd, &header);
-  if (!usable && n > 0)
+  bool whole = read_header(fd, &header) && is_whole(fd, &header);
+  bool used = whole || (fstat(fd, &status) == 0 && status.st_size > 0);
+  bool usable = whole && header.identity == identity && header.total == total;
+  if (used && !whole)
+    tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TEXT(PATH, path)),
+                "the shard table is damaged, or of another version, and is made anew: all shards identify");
+  else if (used && !usable)
     tg_log(TG_INFO, TG_NO_SHARD, "the sessions in %s are of another token, intents or number of shards: "
                                  "all shards identify", path);
   if (!usable)

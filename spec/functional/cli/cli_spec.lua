@@ -162,18 +162,19 @@ function gateway.shard:hartbeat() end
       },
       ["that is a link to nowhere"] = { before = 'ln -s nowhere "$1"', says = "No such file" },
       ["whose lock is a directory"] = {
-        before = 'mkdir -p "$1/lock"', says = "lock cannot be opened: Is a directory",
+        before = 'mkdir -p "$1/lock"', says = "lock cannot be opened: it is a directory[^\n]*remove it",
       },
       ["of another user"] = {
         root = true, before = 'mkdir "$1"', by = "setpriv --reuid 65534 --regid 65534 --clear-groups",
         says = "Permission denied.*has to be writable for this user",
       },
       ["on a file system that is read only"] = {
-        root = true, before = 'mkdir "$1"; mount -t tmpfs -o ro tmpfs "$1"', by = "", mounts = true,
+        root = true, by = "", mounts = true, before = 'mkdir "$1"; mount -t tmpfs -o mode=700,ro tmpfs "$1"',
         says = "Read%-only file system.*TIDEGATE_STATE_DIR",
       },
       ["that has no room"] = {
-        root = true, before = 'mkdir "$1"; mount -t tmpfs -o nr_inodes=1 tmpfs "$1"', by = "", mounts = true,
+        root = true, by = "", mounts = true,
+        before = 'mkdir "$1"; mount -t tmpfs -o mode=700,nr_inodes=1 tmpfs "$1"',
         says = "No space left on device", code = 1, -- that may be otherwise the next time
       },
     }

@@ -361,7 +361,7 @@ describe("a full disk", function()
   it("does not stop the shards, and the oldest events go first", function()
     local dir = paths.tmp() .. "/state"
     os.execute("mkdir -p " .. dir)
-    if os.execute("mount -t tmpfs -o size=3m tmpfs " .. dir .. " 2>/dev/null") ~= 0 then
+    if os.execute("mount -t tmpfs -o mode=700,size=3m tmpfs " .. dir .. " 2>/dev/null") ~= 0 then
       pending "a small file system can only be mounted by root"
       return
     end

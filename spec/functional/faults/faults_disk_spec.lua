@@ -127,7 +127,8 @@ describe("a disk that is full", function()
   local function mount(megabytes)
     local dir = paths.tmp() .. "/state"
     assert(uv.fs_mkdir(dir, 448))
-    if os.execute(("mount -t tmpfs -o size=%dm tmpfs %s 2>/dev/null"):format(megabytes, dir)) == 0 then
+    local command = ("mount -t tmpfs -o mode=700,size=%dm tmpfs %s 2>/dev/null"):format(megabytes, dir)
+    if os.execute(command) == 0 then
       mounted = dir
     end
     return mounted

@@ -20,7 +20,7 @@ local function small()
   local dir = paths.tmp() .. "/state"
   local others = dir .. "/others"
   assert(uv.fs_mkdir(dir, 448))
-  if os.execute(("mount -t tmpfs -o size=12m tmpfs %s 2>/dev/null"):format(dir)) ~= 0 then
+  if os.execute(("mount -t tmpfs -o mode=700,size=12m tmpfs %s 2>/dev/null"):format(dir)) ~= 0 then
     return nil, "a small file system can only be mounted by root"
   end
   return {

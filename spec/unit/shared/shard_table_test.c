@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char directory[64];
@@ -333,6 +334,84 @@ static void an_epoch_that_cannot_be_is_none(void **state)
   }
 }
 
+/* As many rows as the header says have to be in the file. */
+static void write_header(uint32_t row_size, int32_t total, off_t size)
+{
+  struct {
+    char magic[8];
+    uint32_t version, row_size;
+    uint64_t bot, identity;
+    int32_t total;
+  } header = {"tg-shard", 1, row_size, 5, 9, total};
+  char path[128];
+  snprintf(path, sizeof path, "%s/shards", directory);
+  FILE *out = fopen(path, "w");
+  assert_int_equal(fwrite(&header, sizeof header, 1, out), 1);
+  assert_int_equal(fflush(out), 0);
+  assert_int_equal(ftruncate(fileno(out), size), 0);
+  fclose(out);
+}
+
+static void a_header_that_says_too_much_is_not_believed(void **state)
+{
+  (void)state;
+  static const struct {
+    uint32_t row_size;
+    int32_t total;
+    off_t size;
+    int peeked;
+  } rows[] = {
+      {2048, 4, 4096 + 4 * 2048, 4},
+      {2048, 4, 4096 + 4 * 2048 - 1, 0},
+      {1024, 4, 4096 + 4 * 1024, 4},
+      {1024, 5, 4096 + 4 * 1024, 0},
+      {2048, 0, 4096, 0},
+      {2048, -1, 1 << 20, 0},
+      {2048, 65535, 4096 + 65535 * 2048, 65535},
+      {2048, 65536, 4096 + 65536 * 2048, 0},
+      {2048, INT32_MAX, 8192, 0},
+      {2048, INT32_MAX, 4096 + (off_t)INT32_MAX * 2048, 0}, /* a hole of 4 TB */
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    struct tg_error error = {0};
+    write_header(rows[i].row_size, rows[i].total, rows[i].size);
+    assert_int_equal(tg_shard_table_peek(directory, 5), rows[i].peeked);
+    struct tg_shard_table *table = tg_shard_table_open(directory, 4, 9, &error);
+    assert_non_null(table);
+    assert_int_equal(tg_shard_table_total(table), 4);
+    assert_int_equal(atomic_load(&tg_shard_table_row(table, 3)->guilds), 0);
+    tg_shard_table_close(table);
+  }
+}
+
+static void links_are_neither_followed_nor_cut(void **state)
+{
+  (void)state;
+  struct tg_error error = {0};
+  struct stat status;
+  char path[128], victim[128];
+  snprintf(victim, sizeof victim, "%s/victim", directory);
+  FILE *out = fopen(victim, "w");
+  assert_int_equal(fputs("precious", out), 1);
+  fclose(out);
+  snprintf(path, sizeof path, "%s/shards", directory);
+  assert_int_equal(symlink("victim", path), 0);
+  assert_int_equal(tg_shard_table_peek(directory, 5), 0);
+  assert_null(tg_shard_table_open(directory, 4, 9, &error));
+  assert_non_null(strstr(error.message, "symbolic link"));
+  unlink(path);
+  /* Neither when a table of shorter rows is written anew. */
+  snprintf(path, sizeof path, "%s/shards.new", directory);
+  assert_int_equal(symlink("victim", path), 0);
+  write_first_table(3, 9, 5);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 3, 9, &error);
+  assert_non_null(table);
+  tg_shard_table_close(table);
+  assert_int_equal(stat(victim, &status), 0);
+  assert_int_equal(status.st_size, strlen("precious"));
+  unlink(victim);
+}
+
 int main(void)
 {
 #define IN_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
@@ -348,6 +427,8 @@ int main(void)
       IN_DIRECTORY(epochs_of_a_table_of_shorter_rows_go_on),
       IN_DIRECTORY(more_shards_than_there_are_rows_are_not_believed),
       IN_DIRECTORY(an_epoch_that_cannot_be_is_none),
+      IN_DIRECTORY(a_header_that_says_too_much_is_not_believed),
+      IN_DIRECTORY(links_are_neither_followed_nor_cut),
       cmocka_unit_test(an_epoch_follows_the_last_one_or_is_the_time),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

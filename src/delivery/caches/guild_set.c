@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/state_open.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { VERSION = 1, ROOM_MIN = 16, CAPACITY_MAX = 1 << 24, PATH_SIZE = 1024 };
+enum { VERSION = 1, ROOM_MIN = 16, CAPACITY_MAX = 1 << 24, PATH_SIZE = 1024, NAME_SIZE = 24 };
 static const char magic[8] = "tg-guild";
 
 /* Behind it the ids, and behind these the marks. A place is taken by its mark: the
@@ -57,17 +58,20 @@ static uint32_t place_of(const struct tg_guild_page *page, uint64_t id)
 
 /* ---- files ---- */
 
-static void path_of(char path[PATH_SIZE], const struct tg_guild_set *set, const char *suffix)
+/* In the store's directory. */
+static void name_of(char name[NAME_SIZE], const struct tg_guild_set *set, const char *suffix)
 {
-  snprintf(path, PATH_SIZE, "%s/%d%s", set->store->directory, set->shard_id, suffix);
+  snprintf(name, NAME_SIZE, "%d%s", set->shard_id, suffix);
 }
 
-static void tell(struct tg_guild_store *store, const char *path, int code)
+static void tell(struct tg_guild_store *store, const char *name, int code)
 {
+  char path[PATH_SIZE];
   if (store->told)
     return;
   store->told = true;
-  tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TEXT(PATH, path), TG_TEXT(REASON, strerror(code))),
+  snprintf(path, sizeof path, "%s/%s", store->directory, name);
+  tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TEXT(PATH, path), TG_TEXT(REASON, tg_state_problem(code))),
               "the guilds that are known cannot be kept: after a restart they may count as joined");
 }
 
@@ -76,11 +80,12 @@ static struct tg_guild_page *map_new(const struct tg_guild_set *set, size_t size
 {
   if (!set->store->directory)
     return NULL;
-  char path[PATH_SIZE];
-  path_of(path, set, ".new");
+  char name[NAME_SIZE];
+  name_of(name, set, ".new");
   void *memory = MAP_FAILED;
-  unlink(path); /* it may be what is mapped now, if it could not be published */
-  int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  int directory = tg_state_directory(AT_FDCWD, set->store->directory);
+  /* Not what has that name already: it may be mapped now, if it could not be published. */
+  int fd = directory < 0 ? -1 : tg_state_make(directory, name);
   /* Room is taken now: a full disk must not turn into a SIGBUS later. */
   int code = fd < 0 ? errno : posix_fallocate(fd, 0, (off_t)size);
   if (code == 0) {
@@ -89,11 +94,13 @@ static struct tg_guild_page *map_new(const struct tg_guild_set *set, size_t size
   }
   if (fd >= 0)
     close(fd);
-  if (code == 0)
-    return memory;
-  tell(set->store, path, code);
-  unlink(path);
-  return NULL;
+  if (code != 0) {
+    tell(set->store, name, code);
+    unlinkat(directory, name, 0);
+  }
+  if (directory >= 0)
+    close(directory);
+  return code == 0 ? memory : NULL;
 }
 
 static void release(struct tg_guild_page *page, bool mapped)
@@ -126,11 +133,14 @@ void tg_guild_set_publish(struct tg_guild_set *set)
   set->published = true;
   if (!set->mapped)
     return;
-  char fresh[PATH_SIZE], path[PATH_SIZE];
-  path_of(fresh, set, ".new");
-  path_of(path, set, "");
-  if (rename(fresh, path) != 0)
-    tell(set->store, path, errno);
+  char fresh[NAME_SIZE], name[NAME_SIZE];
+  name_of(fresh, set, ".new");
+  name_of(name, set, "");
+  int directory = tg_state_directory(AT_FDCWD, set->store->directory);
+  if (directory < 0 || renameat(directory, fresh, directory, name) != 0)
+    tell(set->store, name, errno);
+  if (directory >= 0)
+    close(directory);
 }
 
 /* ---- reading what an earlier process has left ---- */
@@ -182,19 +192,22 @@ bool tg_guild_set_load(struct tg_guild_set *set, uint64_t epoch)
   tg_guild_set_free(set);
   if (!set->store->directory || epoch == 0)
     return false;
-  char path[PATH_SIZE];
-  path_of(path, set, "");
-  int fd = open(path, O_RDWR | O_CLOEXEC);
-  if (fd < 0)
-    return false;
-  enum verdict verdict = judge(fd, set, epoch);
-  close(fd);
-  if (verdict == DAMAGED) {
-    tg_log_with(TG_WARN, set->shard_id, TG_WITH(TG_TEXT(PATH, path)),
-                "the file of the guilds that were known is damaged, and is made anew with the next session: "
-                "until then guilds that come again may count as joined");
-    unlink(path);
+  char name[NAME_SIZE];
+  name_of(name, set, "");
+  int directory = tg_state_directory(AT_FDCWD, set->store->directory);
+  int fd = directory < 0 ? -1 : tg_state_open(directory, name, O_RDWR);
+  enum verdict verdict = fd >= 0 ? judge(fd, set, epoch) : tg_state_is_other(errno) ? DAMAGED : OTHERS;
+  if (fd >= 0)
+    close(fd);
+  if (directory >= 0 && verdict == DAMAGED) {
+    tg_log_with(TG_WARN, set->shard_id, TG_WITH(TG_TEXT(PATH, set->store->directory)),
+                "the file of the guilds that were known, %s, is damaged, and is made anew with the next "
+                "session: until then guilds that come again may count as joined",
+                name);
+    unlinkat(directory, name, 0);
   }
+  if (directory >= 0)
+    close(directory);
   return verdict == GOOD;
 }
 
@@ -204,7 +217,7 @@ void tg_guild_store_open(struct tg_guild_store *store, const char *state_dir, ui
   snprintf(path, sizeof path, "%s/guilds", state_dir);
   *store = (struct tg_guild_store){.directory = tg_strdup(path), .identity = identity};
   if (mkdir(path, 0700) != 0 && errno != EEXIST)
-    tell(store, path, errno);
+    tell(store, "", errno);
 }
 
 void tg_guild_store_close(struct tg_guild_store *store)
@@ -215,7 +228,8 @@ void tg_guild_store_close(struct tg_guild_store *store)
 
 void tg_guild_store_sweep(const struct tg_guild_store *store, int total_shards)
 {
-  DIR *directory = opendir(store->directory);
+  int fd = tg_state_directory(AT_FDCWD, store->directory);
+  DIR *directory = fd < 0 ? NULL : fdopendir(fd);
   const struct dirent *entry;
   while (directory && (entry = readdir(directory))) {
     char *end;
@@ -225,6 +239,8 @@ void tg_guild_store_sweep(const struct tg_guild_store *store, int total_shards)
   }
   if (directory)
     closedir(directory);
+  else if (fd >= 0)
+    close(fd);
 }
 
 /* ---- the set ---- */
