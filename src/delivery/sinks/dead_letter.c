@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/state_open.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -64,14 +65,38 @@ static void put_json(struct tg_buf *line, const char *at, const char *end)
 
 /* --- secrets -------------------------------------------------------------------- */
 
-/* d.token: who has it may answer the interaction, or join the voice server. Else `token` stays. */
-static void find_token(struct tg_span message, struct tg_span *token)
+/* What stands as *** in a letter, in the order in which it stands in the message. */
+struct secrets {
+  struct tg_span at[3];
+  int count;
+};
+
+static void find_secret(struct secrets *secrets, struct tg_span data, const char *key)
 {
-  struct tg_span data, value;
-  if (!tg_json_find(message.at, message.at + message.length, "d", &data) ||
-      !tg_json_find(data.at, data.at + data.length, "token", &value) || *value.at != '"')
+  struct tg_span value;
+  if (!tg_json_find(data.at, data.at + data.length, key, &value) || *value.at != '"' || value.length <= 2)
     return;
-  *token = (struct tg_span){value.at + 1, value.length - 2};
+  int place = secrets->count++;
+  for (; place > 0 && secrets->at[place - 1].at > value.at; place--)
+    secrets->at[place] = secrets->at[place - 1];
+  secrets->at[place] = (struct tg_span){value.at + 1, value.length - 2};
+}
+
+/* d.token: who has it may answer the interaction, or join the voice server. What READY has is the session,
+ * which whoever has the bot's token, too, could take over. */
+static struct secrets find_secrets(const struct tg_dead_letter *letter)
+{
+  static const char ready[] = "READY";
+  struct secrets secrets = {.count = 0};
+  struct tg_span message = letter->message, data;
+  if (message.length == 0 || !tg_json_find(message.at, message.at + message.length, "d", &data))
+    return secrets;
+  find_secret(&secrets, data, "token");
+  if (letter->name.length == sizeof ready - 1 && memcmp(letter->name.at, ready, sizeof ready - 1) == 0) {
+    find_secret(&secrets, data, "session_id");
+    find_secret(&secrets, data, "resume_gateway_url");
+  }
+  return secrets;
 }
 
 static void mask(struct tg_buf *text, const char *secret, size_t length)
@@ -81,7 +106,8 @@ static void mask(struct tg_buf *text, const char *secret, size_t length)
     at = (char *)memset(at, '*', length) + length;
 }
 
-static void put_answer(struct tg_buf *line, const struct tg_dead_letter *letter, struct tg_span token)
+static void put_answer(struct tg_buf *line, const struct tg_dead_letter *letter,
+                       const struct secrets *secrets)
 {
   struct tg_buf answer = {0};
   if (letter->answer.length == 0) {
@@ -89,7 +115,8 @@ static void put_answer(struct tg_buf *line, const struct tg_dead_letter *letter,
     return;
   }
   tg_buf_append(&answer, letter->answer.at, letter->answer.length);
-  mask(&answer, token.at, token.length);
+  for (int i = 0; i < secrets->count; i++)
+    mask(&answer, secrets->at[i].at, secrets->at[i].length);
   for (int i = 0; letter->secrets && i < letter->secrets->count; i++)
     mask(&answer, letter->secrets->items[i], strlen(letter->secrets->items[i]));
   struct tg_span shown = {answer.data, answer.length};
@@ -99,16 +126,19 @@ static void put_answer(struct tg_buf *line, const struct tg_dead_letter *letter,
   tg_buf_free(&answer);
 }
 
-static void put_message(struct tg_buf *line, struct tg_span message, struct tg_span token)
+static void put_message(struct tg_buf *line, struct tg_span message, const struct secrets *secrets)
 {
-  const char *end = message.at + message.length;
-  if (token.length == 0) {
-    put_json(line, message.at, end);
+  if (message.length == 0) {
+    tg_buf_puts(line, "null");
     return;
   }
-  put_json(line, message.at, token.at);
-  tg_buf_puts(line, "***");
-  put_json(line, token.at + token.length, end);
+  const char *at = message.at;
+  for (int i = 0; i < secrets->count; i++) {
+    put_json(line, at, secrets->at[i].at);
+    tg_buf_puts(line, "***");
+    at = secrets->at[i].at + secrets->at[i].length;
+  }
+  put_json(line, at, message.at + message.length);
 }
 
 /* --- files ----------------------------------------------------------------------- */
@@ -118,7 +148,7 @@ static void rotate(int directory)
 {
   char oldest[32];
   snprintf(oldest, sizeof oldest, "dead.jsonl.%d", TG_DEAD_FILES - 1);
-  if (faccessat(directory, oldest, F_OK, 0) == 0)
+  if (faccessat(directory, oldest, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
     tg_log(TG_WARN, TG_NO_SHARD, "there are too many dead letters: the oldest, those of %s, are gone",
            oldest);
   for (int i = TG_DEAD_FILES - 1; i > 0; i--) {
@@ -130,9 +160,13 @@ static void rotate(int directory)
   }
 }
 
+/* Events of people stand there: it is for the owner alone, whoever has made it. */
 static int open_file(int directory)
 {
-  return openat(directory, "dead.jsonl", O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+  int fd = tg_state_open(directory, "dead.jsonl", O_RDWR | O_APPEND | O_CREAT);
+  if (fd >= 0)
+    fchmod(fd, 0600);
+  return fd;
 }
 
 /* The number at the end of a line, `end` being its line break; 0: it has none. */
@@ -172,7 +206,7 @@ static uint64_t last_number(int fd, off_t size)
 static uint64_t number_of_old_files(int directory)
 {
   struct stat now;
-  int fd = openat(directory, "dead.jsonl.1", O_RDONLY | O_CLOEXEC);
+  int fd = tg_state_open(directory, "dead.jsonl.1", O_RDONLY);
   uint64_t number = fd >= 0 && fstat(fd, &now) == 0 ? last_number(fd, now.st_size) : 0;
   if (fd >= 0)
     close(fd);
@@ -226,7 +260,7 @@ static bool append(const char *state_dir, uint64_t file_bytes, struct tg_buf *li
     flock(directory, LOCK_EX);
   bool ok = directory >= 0 && append_locked(directory, file_bytes, line);
   if (!ok)
-    tg_fail(error, "failed", "cannot write to %s/dead.jsonl: %s", state_dir, strerror(errno));
+    tg_fail(error, "failed", "cannot write to %s/dead.jsonl: %s", state_dir, tg_state_problem(errno));
   if (directory >= 0)
     close(directory); /* and with it the lock */
   return ok;
@@ -236,22 +270,21 @@ bool tg_dead_letter_write(const char *state_dir, uint64_t file_bytes, const stru
                           struct tg_error *error)
 {
   struct tg_buf line = {0};
-  struct tg_span token = {"", 0};
-  find_token(letter->message, &token);
+  struct secrets secrets = find_secrets(letter);
   tg_buf_printf(&line, "{\"v\":%d,\"at\":%lld,\"shard\":%d,\"epoch\":%llu,\"s\":%llu,\"t\":", TG_DEAD_FORMAT,
                 (long long)tg_wall_clock(), letter->shard_id, (unsigned long long)letter->epoch,
                 (unsigned long long)letter->sequence);
   put_string(&line, letter->name);
   tg_buf_printf(&line, ",\"status\":%ld,\"answer\":", letter->status);
-  put_answer(&line, letter, token);
+  put_answer(&line, letter, &secrets);
   tg_buf_printf(&line, ",\"bytes\":%zu", letter->bytes);
   if (letter->guild_create)
     tg_buf_printf(&line, ",\"guildCreate\":\"%s\"", letter->guild_create);
   tg_buf_puts(&line, letter->deferred ? ",\"deferred\":true" : "");
   tg_buf_puts(&line, letter->marker ? ",\"marker\":true" : "");
-  tg_buf_puts(&line, token.length > 0 ? ",\"masked\":true" : "");
+  tg_buf_puts(&line, secrets.count > 0 ? ",\"masked\":true" : "");
   tg_buf_puts(&line, ",\"event\":");
-  put_message(&line, letter->message, token);
+  put_message(&line, letter->message, &secrets);
   bool ok = append(state_dir, file_bytes, &line, error);
   tg_buf_free(&line);
   return ok;

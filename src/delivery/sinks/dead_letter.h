@@ -16,8 +16,9 @@
  *
  * All workers append to one file; a line is one write. A file that is full
  * becomes dead.jsonl.1, and so on; the oldest goes. Secrets - d.token of the
- * event, and those that are given - stand there as "***". A letter whose event
- * has lost its token has "masked":true: it cannot be delivered as it was. */
+ * event, the session's id and resume URL in a READY, and those that are given -
+ * stand there as "***". A letter whose event has lost one has "masked":true: it
+ * cannot be delivered as it was. The files are for their owner alone (0600). */
 
 #include "base/error.h"
 #include "base/json_scan.h"
@@ -39,7 +40,7 @@ struct tg_dead_letter {
   struct tg_span name; /* t */
   long status;
   struct tg_span answer;    /* any bytes; cut */
-  struct tg_span message;   /* JSON */
+  struct tg_span message;   /* JSON; empty: there is none */
   size_t bytes;             /* of the body that was refused */
   const char *guild_create; /* as in the body; NULL: not there */
   bool deferred, marker;

@@ -97,6 +97,56 @@ static void secrets_stay_out(void **state)
   assert_int_equal(facts.st_mode & 0777, 0600);
 }
 
+static void a_session_stays_out(void **state)
+{
+  (void)state;
+  struct tg_error error = {0};
+  struct tg_dead_letter letter = {
+      .name = span("READY"),
+      .status = 400,
+      .answer = span("cannot parse c0ffee"),
+      .message = span("{\"t\":\"READY\",\"s\":1,\"op\":0,\"d\":{\"v\":10,\"resume_gateway_url\":\"wss:\\/\\/x.discord.gg\","
+                      "\"session_id\":\"c0ffee\",\"guilds\":[]}}"),
+  };
+  assert_true(tg_dead_letter_write(dir, 1 << 20, &letter, &error));
+  letter.name = span("VOICE_STATE_UPDATE"); /* worth nothing without the token of the other event */
+  letter.answer = span("");
+  letter.message = span("{\"t\":\"VOICE_STATE_UPDATE\",\"s\":2,\"op\":0,\"d\":{\"session_id\":\"v01ce\"}}");
+  assert_true(tg_dead_letter_write(dir, 1 << 20, &letter, &error));
+  const char *text = read_file("dead.jsonl");
+  assert_null(strstr(text, "c0ffee"));
+  assert_null(strstr(text, "discord.gg"));
+  assert_non_null(strstr(text, "\"masked\":true,\"event\":{\"t\":\"READY\",\"s\":1,\"op\":0,\"d\":{\"v\":10,"
+                               "\"resume_gateway_url\":\"***\",\"session_id\":\"***\",\"guilds\":[]}},\"n\":1}\n"));
+  assert_non_null(strstr(text, "\"bytes\":0,\"event\":{\"t\":\"VOICE_STATE_UPDATE\",\"s\":2,\"op\":0,"
+                               "\"d\":{\"session_id\":\"v01ce\"}},\"n\":2}\n"));
+}
+
+static void what_has_no_message_is_a_letter_all_the_same(void **state)
+{
+  (void)state;
+  struct tg_error error = {0};
+  struct tg_dead_letter letter = {.status = 400};
+  assert_true(tg_dead_letter_write(dir, 1 << 20, &letter, &error));
+  assert_non_null(strstr(read_file("dead.jsonl"), "\"t\":\"\",\"status\":400,\"answer\":\"\",\"bytes\":0,"
+                                                  "\"event\":null,\"n\":1}\n"));
+}
+
+/* As a version of before, or a careless hand, has left it. */
+static void the_file_is_for_its_owner_alone(void **state)
+{
+  (void)state;
+  struct stat facts;
+  char path[128];
+  snprintf(path, sizeof path, "%s/dead.jsonl", dir);
+  FILE *out = fopen(path, "w");
+  assert_int_equal(fchmod(fileno(out), 0666), 0);
+  fclose(out);
+  assert_true(write_letter(1, "{\"op\":0,\"d\":{}}", "no", NULL, 1 << 20));
+  assert_int_equal(stat(path, &facts), 0);
+  assert_int_equal(facts.st_mode & 0777, 0600);
+}
+
 /* Counts the letters of a file, and checks that they follow each other. */
 static int letters_of(const char *name, int *first)
 {
@@ -302,6 +352,9 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       IN_DIR(secrets_stay_out),
+      IN_DIR(a_session_stays_out),
+      IN_DIR(what_has_no_message_is_a_letter_all_the_same),
+      IN_DIR(the_file_is_for_its_owner_alone),
       IN_DIR(files_are_rotated),
       IN_DIR(a_letter_larger_than_a_file_is_written_all_the_same),
       IN_DIR(workers_share_the_file),
