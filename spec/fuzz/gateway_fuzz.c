@@ -2,13 +2,14 @@
  * goes on to the bot lies inside of what came, has a name, and is of a session;
  * what the shard says are whole frames of JSON, the token in those that need it.
  *
- * The first byte: whether there is a session to resume, and whether the gateway
- * compresses. Then lines: one that begins with { is a message, an empty one the end
- * of the connection, anything else bytes as they come. There is no network here:
- * the functions of dial.h and stream.h below take its place. */
+ * The first byte: whether there is a session to resume, whether the gateway
+ * compresses, and whether it is one of this machine. Then lines: one that begins with { is a message, an
+ * empty one the end of the connection, anything else bytes as they come. There is no network here: the
+ * functions of dial.h and stream.h below take its place. */
 
 #include "fuzz.h"
 
+#include "base/address.h"
 #include "net/dial.h"
 #include "proto/payload.h"
 #include "shard/shard.h"
@@ -22,6 +23,7 @@ static struct {
   struct tg_buf sent;
   bool wants_slot;
   uint64_t epoch; /* of the last session */
+  bool discord;   /* the main URL is Discord's; else one of this machine, without TLS */
 } world;
 
 static const char token[] = "FAKE.TOKEN-1";
@@ -76,6 +78,11 @@ struct tg_dial *tg_dial_begin(struct tg_dialer *dialer, const struct tg_gateway_
   (void)dialer;
   require(memchr(url->host, '\0', sizeof url->host) && memchr(url->port, '\0', sizeof url->port));
   require(!world.dialing && !world.open);
+  /* Whatever READY has said of where to resume. */
+  if (world.discord)
+    require(url->tls && strcmp(url->port, "443") == 0 && strcasestr(url->host, "discord.gg"));
+  else
+    require(strcmp(url->port, "8080") == 0 && tg_host_is_loopback(url->host));
   world.dialing = callbacks;
   world.dial_ctx = ctx;
   return (struct tg_dial *)&world;
@@ -285,6 +292,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
   config.transport_compression = bytes[0] & 2 ? TG_COMPRESSION_ZLIB : TG_COMPRESSION_NONE;
   memset(&world, 0, sizeof world);
   world.epoch = sample.epoch;
+  world.discord = !(bytes[0] & 4);
 
   uv_loop_t loop;
   struct tg_buf spare = {0};
@@ -293,7 +301,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
                              .hooks = &hooks,
                              .table = table,
                              .text = &spare,
-                             .gateway_url = "wss://gateway.discord.gg",
+                             .gateway_url =
+                                 world.discord ? "wss://gateway.discord.gg" : "ws://127.0.0.1:8080",
                              .total_shards = 1,
                              .on_dispatch = check_event,
                              .on_session = check_session,
