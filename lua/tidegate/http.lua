@@ -1,5 +1,5 @@
 -- gateway.http and gateway.rest. Both wait; both return nil, err when no answer
--- came (err.code: "timeout", "queue_timeout", "refused", "resolve", "tls", "reset", ...).
+-- came (err.code: "timeout", "queue_timeout", "queue_full", "refused", "resolve", "tls", "reset", ...).
 --
 --   local response, err = gateway.http.post(url, { json = { text = "hello" } })
 --   response.status, response.body, response.headers["content-type"], response.data

@@ -13,7 +13,7 @@ local http = {}
 ---@field json? any Encoded as the body, with its Content-Type.
 ---@field timeout? integer From when the request starts; 10000 if left out.
 ---@field connect_timeout? integer
----@field queue_timeout? integer How long it may wait for its turn: 16 at a time to a host. 30000 if left out.
+---@field queue_timeout? integer How long it may wait for its turn: 16 at a time to a host, 1000 wait. 30000.
 ---@field max_body? integer Bytes; more is "too_large". 8 MiB if left out. 0: the body is left out.
 ---@field query? table<string, any>
 

@@ -62,6 +62,7 @@ describe("a gateway that does not read", function()
     assert.equal(0, #s:list "commands")
     s.fake:fault { ["do"] = "clear" }
     assert.equal(200, send("2").status)
+    s.fake:wait_for("the command", function(state) return #state.commands > 0 end, { only = "commands" })
     local commands = s:list "commands"
     assert.equal(1, #commands, cjson.encode(commands))
     assert.equal("2", commands[1].d.channel_id)

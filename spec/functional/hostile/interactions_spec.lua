@@ -80,7 +80,9 @@ describe("interactions without number", function()
   for name, express in pairs { ["in order"] = false, ["that may pass others"] = true } do
     it("are watched as far as there is room, and all of them delivered: " .. name, function()
       local s = scene.start { hurry = 20, script = ([[
-require "tidegate".configure { interaction = { express = %s }, event_handler = { timeout = 1000 } }
+require "tidegate".configure {
+  interaction = { express = %s, grace = 2500 }, event_handler = { timeout = 1000 },
+}
 ]]):format(express) }
       s.bot:hang()
       local filler = ("x"):rep(900000) -- of which eight are 8 MB
@@ -89,9 +91,11 @@ require "tidegate".configure { interaction = { express = %s }, event_handler = {
           id = number .. "00000000000000000", type = 2, token = "token-" .. number, data = text,
         } }
       end
+      s.fake:fault { ["do"] = "withhold_acks", dispatches = true }
       for i = 10, 29 do
         send(i, filler)
       end
+      s.fake:fault { ["do"] = "clear" } -- all at once
       s.gateway:wait_for_log "could not be answered in the place[^\n]*too many wait already"
       s.fake:wait_for("the answers", function(state)
         return #state.rest > 8 -- the first is what the start has asked for

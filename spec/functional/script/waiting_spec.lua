@@ -114,6 +114,29 @@ end
     assert.equal(10, s.gateway:count_log "request %d+: queue_timeout")
   end)
 
+  it("has at most 1000 wait for a host: the next one is told so at once", function()
+    local held = {}
+    local server = serve(function(request) held[#held + 1] = request end)
+    local s = run(([[
+local ended, full = 0, 0
+for i = 1, 1030 do
+  gateway.spawn(function()
+    local _, err = gateway.http.get("%s/" .. i)
+    ended = ended + 1
+    if err and err.code == "queue_full" then full = full + 1 end
+    if ended == 14 then gateway.log.info("full: %%d", full) end
+  end)
+end
+gateway.log.info("elsewhere: %%s", select(2, gateway.http.get "http://127.0.0.1:1/").code)
+]]):format(server.url))
+    s.gateway:wait_for_log "full: 14"
+    s.gateway:wait_for_log "elsewhere: refused"
+    loop.wait_for("the first requests", function() return #held == 16 end)
+    for _, request in ipairs(held) do
+      request:respond(204)
+    end
+  end)
+
   it("does not take connections away from the delivery of events", function()
     local s
     local bot_support = require "spec.support.bot"

@@ -124,8 +124,10 @@ static inline void play_members(const struct tg_message_shard_payload *payload)
   write_journal("members", (int)json_array_size(ids));
   if (payload->forward_until <= 0)
     abort();
-  if (marked("mute"))
+  if (marked("mute")) {
+    write_journal(json_string_value(json_object_get(d, "nonce")), 8);
     return;
+  }
   if (take_mark("limited")) {
     limit_members(payload->shard_id, json_pack("{s:f, s:i, s:{s:O}}", "retry_after", 0.2, "opcode", 8, "meta",
                                                "nonce", json_object_get(d, "nonce")));

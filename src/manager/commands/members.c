@@ -19,7 +19,8 @@ enum {
   TIMEOUT_MAX = 600000,
   RETRY_JITTER = 250,
   CHUNKS_MAX = 100000,
-  NONCE_SIZE = 33, /* 32 bytes are allowed */
+  ANSWERS_MAX = 512 << 20, /* bytes of all that are not over: some 250,000 members */
+  NONCE_SIZE = 33,         /* 32 bytes are allowed */
 };
 
 struct tg_members_request {
@@ -39,6 +40,7 @@ struct tg_members_request {
   char nonce[NONCE_SIZE];
   bool *seen; /* chunks of this part */
   int chunk_count, chunks_seen;
+  size_t bytes; /* of the answers so far */
   json_t *members, *not_found, *found_presences;
   tg_manager_reply *reply;
   void *ctx;
@@ -160,6 +162,30 @@ static void take_all(json_t *into, const json_t *from)
     json_array_extend(into, (json_t *)from);
 }
 
+/* Bytes in memory, about. */
+static size_t weight_of(const json_t *value)
+{
+  enum { A_VALUE = 64 };
+  size_t weight = A_VALUE, index;
+  const char *key;
+  json_t *part;
+  if (json_is_string(value))
+    return weight + json_string_length(value);
+  json_array_foreach(value, index, part) weight += weight_of(part);
+  json_object_foreach((json_t *)value, key, part) weight += A_VALUE + strlen(key) + weight_of(part);
+  return weight;
+}
+
+/* What Discord sends is kept until the last of it is there. */
+static bool has_room(struct tg_manager *manager, struct tg_members_request *request, const json_t *data)
+{
+  size_t all = 0;
+  request->bytes += weight_of(data);
+  for (const struct tg_members_request *each = manager->members; each; each = each->next)
+    all += each->bytes;
+  return all <= ANSWERS_MAX;
+}
+
 void tg_members_chunk(struct tg_manager *manager, const json_t *data)
 {
   struct tg_members_request *request = find(manager, json_string_value(json_object_get(data, "nonce")));
@@ -178,6 +204,10 @@ void tg_members_chunk(struct tg_manager *manager, const json_t *data)
   }
   if (request->seen[index])
     return; /* replayed after a RESUME */
+  if (!has_room(manager, request, data)) {
+    fail(request, "too_large", "the answers of all requests take over 512 MiB: ask for fewer at a time");
+    return;
+  }
   request->seen[index] = true;
   request->chunks_seen++;
   take_all(request->members, json_object_get(data, "members"));

@@ -164,6 +164,9 @@ static int l_http(lua_State *L)
     lua_rawgeti(L, 4, i);
     check_text(L, lua_gettop(L));
   }
+  if (tg_http_slots_are_full(script, lua_tostring(L, 3)))
+    return tg_push_failure(L, "queue_full", "%s: %d requests wait for that host already", name,
+                           TG_HTTP_WAITING);
   struct request *request = new_request(L, script, 10);
   request->options.timeout = options.timeout;
   request->options.connect_timeout = options.connect_timeout;

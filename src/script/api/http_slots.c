@@ -26,15 +26,30 @@ static char *name_of_host(const char *url)
   return name;
 }
 
-static struct tg_http_host *host_of(struct tg_script *script, const char *url)
+/* NULL: nothing is under way there. */
+static struct tg_http_host *find_host(const struct tg_script *script, const char *name)
 {
-  char *name = name_of_host(url);
   struct tg_http_host *host;
   LIST_FOREACH(host, &script->http_hosts, link)
   {
     if (strcmp(host->name, name) == 0)
       break;
   }
+  return host;
+}
+
+bool tg_http_slots_are_full(const struct tg_script *script, const char *url)
+{
+  char *name = name_of_host(url);
+  const struct tg_http_host *host = find_host(script, name);
+  free(name);
+  return host && host->waiting_count >= TG_HTTP_WAITING;
+}
+
+static struct tg_http_host *host_of(struct tg_script *script, const char *url)
+{
+  char *name = name_of_host(url);
+  struct tg_http_host *host = find_host(script, name);
   if (!host) {
     host = tg_calloc(1, sizeof *host + strlen(name) + 1);
     memcpy(host->name, name, strlen(name) + 1);

@@ -7,7 +7,10 @@
 #include <stdbool.h>
 #include <sys/queue.h>
 
-enum { TG_HTTP_SLOTS = 16 };
+enum {
+  TG_HTTP_SLOTS = 16,
+  TG_HTTP_WAITING = 1000, /* more do not begin to wait */
+};
 
 struct tg_script;
 struct tg_http_host;
@@ -19,6 +22,9 @@ struct tg_http_slot {
   bool waits;
   void (*go)(struct tg_http_slot *slot);
 };
+
+/* Whether so many wait for that host that another one is not to. */
+bool tg_http_slots_are_full(const struct tg_script *script, const char *url);
 
 /* True: the request may start. False: `go` is called when it may. */
 bool tg_http_slot_take(struct tg_script *script, struct tg_http_slot *slot, const char *url,

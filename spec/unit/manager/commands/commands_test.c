@@ -1,5 +1,6 @@
 /* gateway.manager: its methods, their arguments, and overrides of them. */
 
+#include "manager/internal.h"
 #include "unit/manager/fixture.h"
 
 #define GUILD "820588789004115970" /* shard 1 of 4 */
@@ -258,6 +259,46 @@ static void members_obey_rate_limited(void **state)
   stop(true);
 }
 
+/* The nonce that a worker has been given. */
+static void read_nonce(char nonce[64])
+{
+  char path[PATH_MAX], line[64];
+  snprintf(path, sizeof path, "%s/journal", getenv("TG_TEST_DIR"));
+  FILE *journal = fopen(path, "r");
+  while (fgets(line, sizeof line, journal)) {
+    if (strchr(line, '-'))
+      sscanf(line, "%63s", nonce);
+  }
+  fclose(journal);
+}
+
+static void members_without_an_end_are_not_kept(void **state)
+{
+  (void)state;
+  enum { SIZE = 4 << 20 };
+  char nonce[64] = "", *member = tg_alloc(SIZE);
+  struct reply reply = {0};
+  begin_plain();
+  mark("mute", true);
+  json_t *args = members_args(3);
+  tg_manager_call(fixture.manager, TG_METHOD_manager_request_members, args, on_reply, &reply);
+  json_decref(args);
+  wait_for(journal_count("members", 3) == 1);
+  wait_for((read_nonce(nonce), nonce[0] != '\0'));
+  memset(member, 'x', SIZE);
+  json_t *data =
+      json_pack("{s:[s#], s:i, s:s}", "members", member, SIZE, "chunk_count", 100000, "nonce", nonce);
+  for (int i = 0; i < 128; i++) { /* these have 512 MiB, and some */
+    assert_int_equal(reply.count, 0);
+    json_object_set_new(data, "chunk_index", json_integer(i));
+    tg_members_chunk(fixture.manager, data);
+  }
+  assert_string_equal(reply.error.code, "too_large");
+  json_decref(data);
+  free(member);
+  stop(true);
+}
+
 static void members_limited_without_a_nonce_fail_at_once(void **state)
 {
   (void)state;
@@ -467,6 +508,7 @@ int main(int argc, char **argv)
       MANAGER_TEST(shutdown_ends_the_gateway),
       MANAGER_TEST(other_hosts_get_slots),
       MANAGER_TEST(members_come_in_parts_and_chunks),
+      MANAGER_TEST(members_without_an_end_are_not_kept),
       MANAGER_TEST(members_obey_rate_limited),
       MANAGER_TEST(members_limited_without_a_nonce_fail_at_once),
       MANAGER_TEST(members_are_checked_and_end_in_time),
