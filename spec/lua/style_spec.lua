@@ -77,4 +77,25 @@ breaks("no spec is singled out", { ["spec/lua/a_spec.lua"] = 'it("works #on' .. 
 breaks("no white space at the ends of lines", { ["README.md"] = "# Name \n" })
 breaks("files end with a newline", { ["README.md"] = "# Name" })
 breaks("headers begin with #pragma once", { ["src/base/a.h"] = "int a;\n" })
+-- So many files below src/base, in `folder` and below it.
+local function files_of(count, folder)
+  local files = {}
+  for i = 1, count do
+    files[("src/base/%s%d.c"):format(folder, i)] = "int a;\n"
+  end
+  return files
+end
+
+breaks("folders of more than eight files have a page", files_of(9, ""))
+breaks("folders of more than eight files have a page", files_of(9, "deep/"))
+
+it("wants no page of small folders, nor where there is one", function()
+  local files = files_of(9, "")
+  files["src/base/README.md"] = "# base\n"
+  for name, text in pairs(files_of(8, "deep/")) do
+    files[name] = text
+  end
+  assert.equal("", (refused_by(files)))
+end)
+
 breaks("the top level has only what belongs there", { ["notes.txt"] = "x\n" })
