@@ -325,6 +325,9 @@ void tg_delivery_adopt_session(struct tg_delivery *delivery, int shard_id, uint6
   if (atomic_load(&lane->row->handled_epoch) == epoch)
     lane->handled = atomic_load(&lane->row->handled_sequence);
   tg_lane_publish(lane);
+  if (delivery->own)
+    tg_lane_told(lane); /* the row says from where on Discord is asked again */
+  delivery->source_done = true;
 }
 
 /* --- the end ---------------------------------------------------------------------- */

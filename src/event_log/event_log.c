@@ -208,8 +208,9 @@ static void note_first(struct tg_log_shard *shard, const struct tg_log_event *ev
   struct tg_log_point *acked = &shard->state.acked;
   if (shard->chain != 0 || acked->epoch != 0)
     return;
+  uint64_t first = event->kind == TG_LOG_MARKER ? event->from : event->sequence;
   acked->epoch = event->epoch;
-  acked->sequence = event->sequence > 0 ? event->sequence - 1 : 0;
+  acked->sequence = first > 0 ? first - 1 : 0;
 }
 
 tg_log_position tg_event_log_append(struct tg_event_log *log, const struct tg_log_event *event,
@@ -304,6 +305,25 @@ bool tg_event_log_last(const struct tg_event_log *log, int shard_id, uint64_t *e
   return true;
 }
 
+bool tg_event_log_first(const struct tg_event_log *log, int shard_id, uint64_t *epoch, uint64_t *sequence)
+{
+  const struct tg_log_shard *shard = tg_log_find_shard(log, shard_id);
+  if (!shard)
+    return false;
+  const struct tg_log_point *acked = &shard->state.acked;
+  if (acked->epoch != 0) {
+    *epoch = acked->epoch;
+    *sequence = acked->position == 0 ? acked->sequence + 1 : 0;
+    return true;
+  }
+  if (shard->index.count == 0)
+    return false;
+  const struct tg_index_entry *entry = tg_index_at(&shard->index, shard->index.first);
+  *epoch = entry->epoch;
+  *sequence = entry->sequence;
+  return true;
+}
+
 /* --- acks --------------------------------------------------------------------------- */
 
 void tg_log_release(struct tg_event_log *log, struct tg_log_segment *segment)
@@ -377,13 +397,14 @@ void tg_log_count_lost(struct tg_event_log *log, struct tg_log_shard *shard, uin
   tg_log_put_state(log, shard);
 }
 
-void tg_event_log_drop(struct tg_event_log *log, int shard_id, tg_log_position position)
+void tg_event_log_drop(struct tg_event_log *log, int shard_id, tg_log_position position,
+                       enum tg_log_loss reason)
 {
   struct tg_log_segment *segment;
   struct tg_log_shard *shard = finish(log, shard_id, position, true, &segment);
   if (!shard)
     return;
-  tg_log_count_lost(log, shard, 1, TG_LOSS_OVERFLOW);
+  tg_log_count_lost(log, shard, 1, reason);
   tg_log_release(log, segment);
 }
 
@@ -395,6 +416,16 @@ void tg_event_log_told(struct tg_event_log *log, int shard_id)
   set_acked(log, shard, &shard->passed);
   if (shard->index.count == 0)
     set_acked(log, shard, &shard->state.written); /* a lost tail */
+}
+
+bool tg_event_log_settled(const struct tg_event_log *log)
+{
+  for (int i = 0; i < log->shard_count; i++) {
+    const struct tg_log_state *state = &log->shards[i]->state;
+    if (state->written.position > state->acked.position)
+      return false;
+  }
+  return log->events == 0;
 }
 
 /* --- what waits ------------------------------------------------------------------------ */

@@ -105,9 +105,12 @@ struct tg_event_log *tg_event_log_open(const struct tg_event_log_options *option
 /* What was not flushed is lost. NULL is fine. */
 void tg_event_log_close(struct tg_event_log *log);
 
-/* Closes, and removes the directory if nothing waits in it, for any shard.
- * False: the directory stays. Codes: "locked" (somebody else drains it: he will
- * do it), "waiting" (there is something left, for shards nobody wanted), "disk". */
+/* Whether nothing waits, and whatever is lost has been told (tg_event_log_told()). */
+bool tg_event_log_settled(const struct tg_event_log *log);
+
+/* Closes, and removes the directory if it is settled, for any shard. False: the
+ * directory stays. Codes: "locked" (somebody else drains it: he will do it),
+ * "waiting" (there is something left, for shards nobody wanted), "disk". */
 bool tg_event_log_remove(struct tg_event_log *log, struct tg_error *error);
 
 /* The logs below `parent` (<state_dir>/log), and what is left of those that were
@@ -130,6 +133,7 @@ enum { TG_LOG_PAYLOAD_MAX = 64 << 20 };
 struct tg_log_event {
   int shard_id;
   uint64_t epoch, sequence; /* under 2^32 */
+  uint64_t from;            /* of a marker: the first event that it tells of; 0: not known */
   tg_ms at;                 /* when it was received */
   enum tg_log_kind kind;
   uint8_t flags;
@@ -148,6 +152,10 @@ tg_log_position tg_event_log_append(struct tg_event_log *log, const struct tg_lo
  * False: it is not; the log keeps it in memory (it can be read and acked), and
  * the next flush tries again. */
 bool tg_event_log_flush(struct tg_event_log *log, struct tg_error *error);
+
+/* With which of its records the shard begins in this log; `*sequence` 0: that is not
+ * known, and some of them are acked. False: it has none. */
+bool tg_event_log_first(const struct tg_event_log *log, int shard_id, uint64_t *epoch, uint64_t *sequence);
 
 /* How many bytes there are to flush. */
 size_t tg_event_log_unflushed(const struct tg_event_log *log);
@@ -223,10 +231,11 @@ bool tg_event_log_mark(struct tg_event_log *log, tg_log_position position, uint8
  * are ignored. */
 void tg_event_log_ack(struct tg_event_log *log, int shard_id, tg_log_position position);
 
-/* The record is dropped by policy, and somebody has to be told. Until a later
- * record of the shard is acked, or tg_event_log_told() says so, a restart
- * brings it, or a gap report, again. */
-void tg_event_log_drop(struct tg_event_log *log, int shard_id, tg_log_position position);
+/* The record is dropped, and somebody has to be told. Until a later record of the
+ * shard is acked, or tg_event_log_told() says so, a restart brings it, or a gap
+ * report, again. */
+void tg_event_log_drop(struct tg_event_log *log, int shard_id, tg_log_position position,
+                       enum tg_log_loss reason);
 
 /* Everything the shard has lost so far has been told to whom it concerns (or
  * nobody wants to know): it will not be reported again. */

@@ -297,9 +297,9 @@ bool tg_event_log_remove(struct tg_event_log *log, struct tg_error *error)
   tg_event_log_close(log);
   log = tg_event_log_open(&options, error);
   bool removed = false;
-  if (log && log->events > 0)
-    tg_fail(error, "waiting", "the log %s still holds %llu events that wait", directory,
-            (unsigned long long)log->events);
+  if (log && !tg_event_log_settled(log))
+    tg_fail(error, "waiting", "the log %s still holds %llu events that wait, or losses that are not told",
+            directory, (unsigned long long)log->events);
   else if (log && !(removed = remove_files(directory, log->directory_fd)))
     tg_fail(error, "disk", "the directory %s cannot be removed: %s", directory, strerror(errno));
   tg_event_log_close(log);

@@ -334,7 +334,7 @@ int tg_shard_table_total(const struct tg_shard_table *table)
   return 16;
 }
 
-static uint64_t value(_Atomic uint64_t *counter) { return atomic_load(counter); }
+static inline uint64_t value(_Atomic uint64_t *counter) { return atomic_load(counter); }
 
 static struct tg_hooks hooks;
 static char calls[4096]; /* what the script was asked */

@@ -290,6 +290,40 @@ static void a_gap_over_two_sessions_is_two(void **state)
   assert_int_equal(test->gaps[1].before, next);
 }
 
+static void expect_first(struct log_test *test, int shard, uint64_t expected_epoch, uint64_t expected)
+{
+  uint64_t epoch, sequence;
+  assert_true(tg_event_log_first(test->log, shard, &epoch, &sequence));
+  assert_int_equal(epoch, expected_epoch);
+  assert_int_equal(sequence, expected);
+}
+
+/* Shard 0 begins with an event, shard 1 with a marker that tells of more than one. */
+static void a_log_knows_with_what_it_begins(void **state)
+{
+  struct log_test *test = *state;
+  uint64_t epoch, sequence;
+  struct tg_span body = {"a marker", 8};
+  struct tg_log_event marker = {.shard_id = 1, .epoch = 1, .sequence = 9, .from = 4, .kind = TG_LOG_MARKER};
+  marker.parts = &body;
+  marker.part_count = 1;
+  log_open(test);
+  assert_false(tg_event_log_first(test->log, 0, &epoch, &sequence));
+  put(test, 0, 5);
+  put(test, 0, 6);
+  tg_log_position lost = tg_event_log_append(test->log, &marker, &test->error);
+  put(test, 1, 10);
+  flush(test);
+  scribble(test, segment_of(lost), offset_of(lost) + TG_RECORD_HEADER, "#", 1);
+  log_reopen(test);
+  expect_first(test, 0, 1, 5);
+  expect_first(test, 1, 1, 4);
+  assert_int_equal(test->gap_count, 1);
+  expect_gap(&test->gaps[0], 1, 1, 4, 9, 0, TG_LOSS_DAMAGED);
+  ack(test, 0, 1);
+  expect_first(test, 0, 1, 0);
+}
+
 static void segments_do_not_pile_up_with_starts(void **state)
 {
   struct log_test *test = *state;
@@ -364,6 +398,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(one_copy_of_a_place_is_enough, log_begin, log_end),
       cmocka_unit_test_setup_teardown(a_reboot_explains_missing_files, log_begin, log_end),
       cmocka_unit_test_setup_teardown(a_gap_over_two_sessions_is_two, log_begin, log_end),
+      cmocka_unit_test_setup_teardown(a_log_knows_with_what_it_begins, log_begin, log_end),
       cmocka_unit_test_setup_teardown(segments_do_not_pile_up_with_starts, log_begin, log_end),
       cmocka_unit_test_setup_teardown(any_cut_leaves_the_records_before_it, log_begin, log_end),
   };

@@ -63,7 +63,7 @@ static void what_was_dropped_gives_its_room_back(void **state)
     struct tg_log_entry entry;
     while ((position = tg_event_log_next(test->log, shard, position, &entry)) != 0 && entry.sequence < end / 8)
       if (entry.sequence % 100 != 1)
-        tg_event_log_drop(test->log, shard, position);
+        tg_event_log_drop(test->log, shard, position, TG_LOSS_OVERFLOW);
   }
   assert_true(disk(test) > before * 3 / 4);
   tg_event_log_reclaim(test->log);

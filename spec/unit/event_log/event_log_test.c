@@ -381,15 +381,15 @@ static void a_policy_drops_single_records(void **state)
   for (uint64_t sequence = 1; sequence <= 6; sequence++)
     at[sequence] = put(test, 0, sequence);
   flush(test);
-  tg_event_log_drop(test->log, 0, at[1]);
-  tg_event_log_drop(test->log, 0, at[3]);
+  tg_event_log_drop(test->log, 0, at[1], TG_LOSS_OVERFLOW);
+  tg_event_log_drop(test->log, 0, at[3], TG_LOSS_OVERFLOW);
   assert_int_equal(test->gap_count, 0); /* he who drops knows it */
   assert_int_equal(count_waiting(test), 4);
   tg_event_log_told(test->log, 0);
   tg_event_log_ack(test->log, 0, at[2]);
   log_reopen(test);
   expect_waiting(test, 0, 1, 3, 6); /* of the third nobody was told yet */
-  tg_event_log_drop(test->log, 0, at[3]);
+  tg_event_log_drop(test->log, 0, at[3], TG_LOSS_OVERFLOW);
   tg_event_log_told(test->log, 0);
   log_reopen(test);
   expect_waiting(test, 0, 1, 4, 6);

@@ -34,8 +34,11 @@ void tg_backlog_take_gaps(struct tg_delivery *delivery)
     struct tg_buf noted = delivery->noted_gaps;
     delivery->noted_gaps = (struct tg_buf){0};
     const struct noted_gap *gaps = (const struct noted_gap *)noted.data;
-    for (size_t i = 0; i < noted.length / sizeof *gaps; i++)
+    size_t count = noted.length / sizeof *gaps;
+    for (size_t i = 0; i < count; i++)
       tg_lane_lost(tg_lane_of(delivery, gaps[i].gap.shard_id), gaps[i].source, &gaps[i].gap);
+    for (size_t i = 0; i < count; i++) /* not before: an event under way is in front of the gaps to come */
+      tg_lane_gaps_placed(tg_lane_of(delivery, gaps[i].gap.shard_id));
     tg_buf_free(&noted);
   }
 }
@@ -245,15 +248,24 @@ static void sync_touched(struct tg_delivery *delivery)
   tg_event_log_sync(delivery->own->log, delivery->loop, on_synced, delivery);
 }
 
+/* Nothing waits in it, and no marker of what it has lost is on its way. */
+static bool is_settled(struct tg_delivery *delivery, struct tg_source *source)
+{
+  struct tg_log_figures figures;
+  tg_event_log_figures(source->log, &figures);
+  for (int i = 0; figures.events == 0 && i < delivery->lane_count; i++)
+    if (delivery->lanes[i])
+      tg_lane_told(delivery->lanes[i]);
+  return tg_event_log_settled(source->log);
+}
+
 static void remove_drained(struct tg_delivery *delivery)
 {
   delivery->source_done = false;
   for (struct tg_source **at = &delivery->sources; *at != delivery->own;) {
     struct tg_source *source = *at;
-    struct tg_log_figures figures;
     struct tg_error error = {0};
-    tg_event_log_figures(source->log, &figures);
-    if (figures.events > 0) {
+    if (!is_settled(delivery, source)) {
       at = &source->next;
       continue;
     }
@@ -423,10 +435,8 @@ void tg_backlog_close(struct tg_delivery *delivery)
   while (delivery->sources) {
     struct tg_source *source = delivery->sources;
     delivery->sources = source->next;
-    struct tg_log_figures figures;
     struct tg_error error = {0};
-    tg_event_log_figures(source->log, &figures);
-    if (figures.events == 0)
+    if (is_settled(delivery, source))
       tg_event_log_remove(source->log, &error);
     else
       tg_event_log_close(source->log);

@@ -49,6 +49,7 @@ struct tg_pending_gap {
 /* An event on its way into a lane. */
 struct tg_item {
   uint64_t epoch, sequence;
+  uint64_t from; /* of a marker: the first event that it tells of; 0: not known */
   uint16_t type;
   bool keep, marker;
   struct tg_span parts[3]; /* of the body: prefix, message, suffix */
@@ -120,8 +121,9 @@ uint64_t tg_lane_safe(const struct tg_lane *lane);
 void tg_lane_forget_backlog(struct tg_lane *lane);
 
 /* lane_gap.c */
-/* A log has lost records. */
+/* A log has lost records. When all of its gaps are in their places: tg_lane_gaps_placed(). */
 void tg_lane_lost(struct tg_lane *lane, struct tg_source *source, const struct tg_log_gap *lost);
+void tg_lane_gaps_placed(struct tg_lane *lane);
 /* Puts the marker in front of that place; nothing without event_handler.markers. */
 void tg_lane_add_gap(struct tg_lane *lane, int order, tg_log_position point, const struct tg_gap *gap);
 /* The same, in the place of an event of that queue (the lane's, or `late`) that is about to be dropped. */
@@ -134,6 +136,9 @@ void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap);
 /* A session is adopted: is what the log has lost at its end still to be had from
  * Discord? Returns where to resume from. */
 uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled);
+/* A marker, or the last event of a log, is delivered: if no more markers are on their
+ * way, the logs hear that what they have lost is told. */
+void tg_lane_told(struct tg_lane *lane);
 /* The marker's body; `length` bytes were written. */
 enum { TG_MARKER_MAX = 320 };
 size_t tg_gap_write(char body[TG_MARKER_MAX], int shard_id, const struct tg_gap *gap);

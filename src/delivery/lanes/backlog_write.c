@@ -71,6 +71,7 @@ static tg_log_position append(struct tg_delivery *delivery, int shard_id, const 
       .shard_id = shard_id,
       .epoch = item->epoch,
       .sequence = item->sequence,
+      .from = item->from,
       .at = at + tg_steady_ahead(),
       .kind = item->marker ? TG_LOG_MARKER : TG_LOG_EVENT,
       .flags = item->keep ? TG_LOG_KEEP : 0,
@@ -129,6 +130,7 @@ tg_log_position tg_backlog_append_queued(struct tg_lane *lane, struct tg_queued 
   struct tg_item item = {
       .epoch = event->epoch,
       .sequence = event->sequence,
+      .from = event->gap ? tg_gap_of(event).from : 0,
       .type = event->type,
       .keep = event->keep,
       .marker = event->marker,

@@ -94,6 +94,25 @@ void tg_lanes_begin(struct tg_delivery *delivery, struct tg_source *source)
   }
 }
 
+/* Nothing more of the shard waits in a log that is not the own one? */
+static void look_for_end(struct tg_lane *lane, struct tg_source *source)
+{
+  struct tg_log_figures figures;
+  if (source == lane->delivery->own)
+    return;
+  tg_event_log_shard_figures(source->log, lane->shard_id, &figures);
+  if (figures.events > 0)
+    return;
+  tg_lane_told(lane);
+  lane->delivery->source_done = true;
+}
+
+static void ack(struct tg_lane *lane, struct tg_source *source, tg_log_position position)
+{
+  tg_event_log_ack(source->log, lane->shard_id, position);
+  look_for_end(lane, source);
+}
+
 /* --- reading back --------------------------------------------------------------- */
 
 /* Of what came while the log could not be written, the first, if it is its turn. */
@@ -121,8 +140,9 @@ static void damaged(struct tg_lane *lane, tg_log_position position, const struct
                       TG_TEXT(REASON, error->message)),
               "an event is lost");
   tg_count(&lane->row->dropped);
-  tg_event_log_ack(lane->source->log, lane->shard_id, position);
+  tg_event_log_drop(lane->source->log, lane->shard_id, position, TG_LOSS_DAMAGED);
   tg_lane_add_gap(lane, lane->source->order, position, &gap);
+  look_for_end(lane, lane->source);
 }
 
 /* The type of an event as it stands in its body, for the counters. */
@@ -151,7 +171,7 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
     return;
   }
   if (__builtin_expect(record.marks != 0, 0) && delivery->watch->is_over(lane, &record)) {
-    tg_event_log_ack(lane->source->log, lane->shard_id, position);
+    ack(lane, lane->source, position);
     return;
   }
   struct tg_span nothing = {"", 0};
@@ -178,8 +198,7 @@ void tg_lane_skip(struct tg_lane *lane, struct tg_source *source, tg_log_positio
     return;
   uint64_t bytes = entry.length < lane->spilled_bytes ? entry.length : lane->spilled_bytes;
   count_spilled(lane, lane->spilled_events - (lane->spilled_events > 0), lane->spilled_bytes - bytes);
-  tg_event_log_ack(source->log, lane->shard_id, position);
-  lane->delivery->source_done = true;
+  ack(lane, source, position);
   tg_lane_publish(lane);
 }
 
@@ -366,26 +385,17 @@ void tg_lane_remove_late(struct tg_lane *lane, struct tg_queued *event)
 
 void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event)
 {
-  struct tg_delivery *delivery = lane->delivery;
   if (event == lane->first_unlogged)
     next_unlogged(lane, event);
   if (event->epoch == lane->epoch && !event->gap)
     lane->delivered = event->sequence;
-  if (event->gap && --lane->gaps_queued == 0 && !lane->gaps)
-    for (struct tg_source *source = delivery->sources; source; source = source->next)
-      tg_event_log_told(source->log, lane->shard_id);
-  struct tg_source *source = event->source;
-  if (!source)
-    return;
-  tg_event_log_ack(source->log, lane->shard_id, event->position);
-  if (source == delivery->own)
-    return;
-  struct tg_log_figures figures;
-  tg_event_log_shard_figures(source->log, lane->shard_id, &figures);
-  if (figures.events > 0)
-    return;
-  tg_event_log_told(source->log, lane->shard_id);
-  delivery->source_done = true;
+  if (event->gap) {
+    lane->gaps_queued--;
+    tg_lane_told(lane);
+    lane->delivery->source_done = true;
+  }
+  if (event->source)
+    ack(lane, event->source, event->position);
 }
 
 void tg_lane_forget_backlog(struct tg_lane *lane)

@@ -193,6 +193,45 @@ static void forget_lost(struct tg_lane *lane, struct tg_source *source, tg_log_p
   }
 }
 
+/* As long as a marker is on its way the logs have to keep what it says: it would die with the process. And no
+ * log is told before the older ones are: that it is tells the next process that these are done with. */
+void tg_lane_told(struct tg_lane *lane)
+{
+  struct tg_source *source = lane->delivery->sources;
+  if (lane->gaps || lane->gaps_queued > 0 || lane->lost_tail.epoch != 0)
+    return;
+  for (struct tg_log_figures figures = {0}; source && figures.events == 0; source = source->next) {
+    tg_event_log_told(source->log, lane->shard_id);
+    tg_event_log_shard_figures(source->log, lane->shard_id, &figures);
+  }
+}
+
+static void name_loss(struct tg_lane *lane, int order, tg_log_position point, const struct tg_gap *gap)
+{
+  tg_overflow_lost(lane, gap);
+  tg_lane_add_gap(lane, order, point, gap);
+}
+
+/* Of the shard's end in an older log. A newer log tells with which event the next process has gone on; if
+ * there is none, Discord may still have what is lost. */
+static void lose_tail(struct tg_lane *lane, const struct tg_source *source, struct tg_gap *gap)
+{
+  uint64_t epoch, sequence;
+  const struct tg_source *newer = source->next;
+  while (newer && !tg_event_log_first(newer->log, lane->shard_id, &epoch, &sequence))
+    newer = newer->next;
+  if (!newer) {
+    lane->lost_tail = *gap;
+    lane->lost_tail_order = source->order;
+    return;
+  }
+  if (sequence == 0 || (epoch == gap->epoch && sequence <= gap->from))
+    return; /* it was told, or sent again */
+  if (epoch == gap->epoch && sequence <= gap->to)
+    gap->to = sequence - 1;
+  name_loss(lane, source->order, UINT64_MAX, gap);
+}
+
 void tg_lane_lost(struct tg_lane *lane, struct tg_source *source, const struct tg_log_gap *lost)
 {
   struct tg_delivery *delivery = lane->delivery;
@@ -206,15 +245,17 @@ void tg_lane_lost(struct tg_lane *lane, struct tg_source *source, const struct t
     point = source == delivery->own ? lane->last_position + 1 : UINT64_MAX;
   forget_lost(lane, source, lost->before, &gap);
   tg_lane_recount(lane);
-  if (source != delivery->own && lost->reason == TG_LOSS_DAMAGED && lost->before == 0 && lost->from > 0) {
-    lane->lost_tail = gap; /* Discord may still have it: tg_lane_heal() */
-    lane->lost_tail_order = source->order;
-  } else if (gap.to == 0 || gap.from <= gap.to) {
-    tg_overflow_lost(lane, &gap);
-    tg_lane_add_gap(lane, source->order, point, &gap);
-    if (!delivery->config->event_handler.markers)
-      tg_event_log_told(source->log, lane->shard_id);
-  }
+  bool tail = source != delivery->own && lost->reason == TG_LOSS_DAMAGED && lost->before == 0;
+  if (tail && gap.to > 0)
+    lose_tail(lane, source, &gap);
+  else if (gap.to == 0 || gap.from <= gap.to)
+    name_loss(lane, source->order, point, &gap);
+  if (!delivery->config->event_handler.markers && lost->reason != TG_LOSS_DAMAGED)
+    tg_event_log_told(source->log, lane->shard_id);
+}
+
+void tg_lane_gaps_placed(struct tg_lane *lane)
+{
   tg_lane_refill(lane);
   tg_lane_publish(lane);
   tg_lane_go_on(lane);
@@ -224,24 +265,19 @@ uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled)
 {
   struct tg_gap tail = lane->lost_tail;
   lane->lost_tail = (struct tg_gap){0};
-  uint64_t last = tg_backlog_last(lane->delivery, lane->shard_id, epoch, 0);
+  uint64_t last = tg_backlog_last(lane->delivery, lane->shard_id, epoch, settled);
   if (tail.epoch == 0)
-    return settled > last ? settled : last;
-  bool resumable = tail.epoch == epoch && settled > 0;
-  if (resumable && last >= tail.from)
-    return settled > last ? settled : last; /* a newer log has it */
-  if (resumable && settled >= tail.from) {
-    tg_log_with(TG_INFO, lane->shard_id,
-                TG_WITH(TG_NUMBER(EPOCH, tail.epoch), TG_NUMBER(SEQUENCE, tail.from)),
-                "the log has lost its last events: Discord is asked for them again");
-    return tail.from - 1;
-  }
+    return last;
   if (tail.epoch != epoch || settled == 0) {
-    tg_overflow_lost(lane, &tail);
-    tg_lane_add_gap(lane, lane->lost_tail_order, UINT64_MAX, &tail);
-    tg_lane_refill(lane);
+    name_loss(lane, lane->lost_tail_order, UINT64_MAX, &tail);
+    tg_lane_gaps_placed(lane);
+    return settled;
   }
-  return settled;
+  if (last < tail.from)
+    return last;
+  tg_log_with(TG_INFO, lane->shard_id, TG_WITH(TG_NUMBER(EPOCH, tail.epoch), TG_NUMBER(SEQUENCE, tail.from)),
+              "the log has lost its last events: Discord is asked for them again");
+  return tail.from - 1;
 }
 
 void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap)
@@ -253,6 +289,7 @@ void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap)
   struct tg_item item = {
       .epoch = gap->epoch,
       .sequence = sequence_of(gap),
+      .from = gap->from,
       .keep = true,
       .marker = true,
       .parts = {{"", 0}, {body, tg_gap_write(body, lane->shard_id, gap)}, {"", 0}},

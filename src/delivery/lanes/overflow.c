@@ -146,7 +146,7 @@ static void settle_in_log(struct tg_lane *lane, struct tg_queued *event)
 {
   if (!event->source || !lane->delivery->config->event_handler.markers)
     return;
-  tg_event_log_drop(event->source->log, lane->shard_id, event->position);
+  tg_event_log_drop(event->source->log, lane->shard_id, event->position, TG_LOSS_OVERFLOW);
 }
 
 static void drop(struct tg_lane *lane, struct tg_lane_queue *queue, struct tg_queued *event,

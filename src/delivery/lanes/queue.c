@@ -200,7 +200,7 @@ static uint64_t drop_in_log(struct tg_lane *lane, struct tg_source *source, tg_l
     gap.count++;
     dropped++;
     if (markers)
-      tg_event_log_drop(source->log, lane->shard_id, after);
+      tg_event_log_drop(source->log, lane->shard_id, after, TG_LOSS_OVERFLOW);
     else
       tg_event_log_ack(source->log, lane->shard_id, after);
   }

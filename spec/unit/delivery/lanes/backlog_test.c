@@ -1,63 +1,12 @@
 /* The log under the lanes: what is durable when, what is read back, what a new
  * process takes over. */
 
-#include "unit/delivery/fake_world.h"
+#include "unit/delivery/logged_world.h"
 
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static void open_log(void)
-{
-  struct tg_error error = {0};
-  if (!tg_delivery_open_log(delivery, NULL, 1, &error))
-    fail_msg("%s", error.message);
-}
-
-static int begin_logged(void **state)
-{
-  begin_world(state);
-  config.queue.disk_bytes = 8 << 20;
-  open_log();
-  return 0;
-}
-
-static int end_logged(void **state)
-{
-  char command[128];
-  snprintf(command, sizeof command, "rm -rf %s/log", state_dir);
-  tg_delivery_free(delivery);
-  assert_int_equal(system(command), 0);
-  return end_world(state);
-}
-
-/* The process dies, and another one takes over. */
-static void restart(void)
-{
-  end_turn();
-  tg_delivery_free(delivery);
-  run_closes();
-  now += 10;
-  struct tg_delivery_options options = {
-      .config = &config,
-      .hooks = &hooks,
-      .table = (struct tg_shard_table *)rows,
-      .http = (struct tg_http *)rows,
-  };
-  delivery = tg_delivery_new(&options);
-  open_log();
-}
-
-static void answer_all(int from, int count)
-{
-  for (int i = from; i < from + count; i++) {
-    answer(i, 200);
-    end_turn();
-  }
-}
-
-static void assert_key(int post, const char *key) { assert_string_equal(posts[post].key, key); }
 
 static uint64_t durable(int shard_id)
 {
@@ -213,14 +162,6 @@ static void what_never_came_is_told(void **state)
       posts[1].body,
       "{\"shardId\":2,\"epoch\":7,\"gap\":{\"from\":2,\"to\":4,\"count\":3,\"reason\":\"skipped\"}}");
   assert_key(2, "2.7.5");
-}
-
-static void replay(int shard_id, uint64_t sequence, const char *text)
-{
-  struct tg_event event;
-  make_event(&event, shard_id, sequence, text);
-  event.replayed = true;
-  tg_delivery_event(delivery, NULL, &event);
 }
 
 /* The number of a RESUMED that never came is missing from the next replay. */
@@ -507,8 +448,6 @@ static void a_flood_of_losses_is_a_line_a_minute(void **state)
   advance(120000);
   assert_null(strstr(logged, "are lost"));
 }
-
-#define LOGGED(test) cmocka_unit_test_setup_teardown(test, begin_logged, end_logged)
 
 int main(void)
 {
