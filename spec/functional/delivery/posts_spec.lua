@@ -131,3 +131,30 @@ end
     assert.is_true(s.bot.max_in_flight[0] <= 32, s.bot.max_in_flight[0] .. " at once")
   end)
 end)
+
+it("requests of scripts that wait for a bot without an end are bounded", function()
+  finally(scene.stop)
+  local s = start [[
+gateway.configure { event_handler = { timeout = 1000 } }
+gateway.on("TYPING_START", function(event)
+  local full = 0
+  for _ = 1, 1100 do
+    gateway.spawn(function()
+      local _, err = gateway.delivery:deliver { event }
+      if err and err.code == "queue_full" then
+        full = full + 1
+        gateway.log.info("refused: %d", full)
+      end
+    end)
+  end
+  gateway.sleep(1)
+  gateway.log.info("all are there")
+end)
+]]
+  s.bot:hang()
+  s:type "1"
+  s.gateway:wait_for_log "refused: 68" -- 32 are in flight at most, and do not wait
+  s.gateway:wait_for_log "all are there"
+  assert.is_true(s.gateway:count_log "refused: " < 100)
+  s.bot:answer(nil)
+end)

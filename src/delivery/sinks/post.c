@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { WAITING_MAX = 1000 /* calls, for one event handler */ };
+
 /* The default of gateway.delivery:deliver, called by a script: the events are its
  * own copies, and no lane knows of it. A post takes a place in the window of its
  * event handler, as a lane would, or the place that its lane has; but it does not
@@ -203,14 +205,31 @@ void tg_posts_close(struct tg_handler *handler)
   }
 }
 
+/* Nobody but the script knows how many there will be, and each has its events in it. */
+static bool too_many_wait(const struct tg_handler *handler)
+{
+  int waiting = 0;
+  const struct tg_post *post;
+  TAILQ_FOREACH(post, &handler->posts, link)
+  waiting++;
+  return waiting >= WAITING_MAX;
+}
+
 struct tg_post *tg_delivery_post(struct tg_delivery *delivery, const struct tg_event *events, int count,
                                  tg_posted *done, void *ctx)
 {
   struct tg_lane *lane = count > 0 ? tg_lane_of(delivery, events[0].shard_id) : NULL;
+  struct tg_http_response response;
   if (!lane || !can_send(lane)) {
-    struct tg_http_response response;
     fail_unavailable(&response);
     done(ctx, lane ? &response : NULL, 0);
+    return NULL;
+  }
+  if (too_many_wait(lane->handler)) {
+    response = (struct tg_http_response){.retry_after = -1};
+    tg_fail(&response.error, "queue_full", "%s: %d calls of deliver wait for it already",
+            lane->handler->public_url, WAITING_MAX);
+    done(ctx, &response, 0);
     return NULL;
   }
   struct tg_post *post = tg_calloc(1, sizeof *post);
