@@ -5,6 +5,9 @@
 
 #include "shared/stats.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 enum { GRACE = 1500 };
 
 static const uint64_t id = 175928847299117063;
@@ -431,6 +434,40 @@ static void a_new_process_knows_what_was_deferred(void **state)
   assert_true(told);
 }
 
+/* The disk takes nothing for a while, and what was done meanwhile is not done again. */
+static void what_was_deferred_while_the_log_refused_it_is_known_later(void **state)
+{
+  (void)state;
+  struct rlimit limit;
+  getrlimit(RLIMIT_FSIZE, &limit);
+  signal(SIGXFSZ, SIG_IGN);
+  break_handler();
+  limit.rlim_cur = 1;
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  deliver(0, "MESSAGE_DELETE", "{}");
+  end_turn();
+  assert_non_null(strstr(logged, "the log cannot be written"));
+  interact(0, 2);
+  end_turn();
+  advance(5);
+  answer(the_callback(), 204);
+  limit.rlim_cur = RLIM_INFINITY;
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  advance(1000);
+  end_turn();
+  assert_non_null(strstr(logged, "the log is written again, and has 1 events"));
+  int before = post_count;
+  restart(1000);
+  answer(open_post_of(0), 200); /* what came before it */
+  advance(3000);
+  bool told = false;
+  for (int i = before; i < post_count; i++) {
+    assert_false(is_callback(i));
+    told = told || strstr(posts[i].body, ",\"deferred\":true}");
+  }
+  assert_true(told);
+}
+
 static void a_new_process_answers_what_is_still_in_time(void **state)
 {
   (void)state;
@@ -507,6 +544,7 @@ int main(void)
       IN_WORLD(replayed_ones_have_less_grace),
       LOGGED(not_before_it_is_in_the_log),
       LOGGED(a_new_process_knows_what_was_deferred),
+      LOGGED(what_was_deferred_while_the_log_refused_it_is_known_later),
       LOGGED(a_new_process_answers_what_is_still_in_time),
       LOGGED(a_new_process_leaves_what_is_too_old),
       LOGGED(nobody_can_answer_after_15_minutes),
