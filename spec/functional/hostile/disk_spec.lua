@@ -11,7 +11,8 @@ local SHARDS = 3
 -- Segments are of 1 MiB, and all that a spec sends fits into disk_bytes.
 local SCRIPT = [[
 require "tidegate".configure {
-  event_handler = { markers = true }, queue = { disk_bytes = 8388608, drop_first = { "MESSAGE_CREATE" } },
+  event_handler = { markers = true },
+  queue = { disk_bytes = 8388608, %s },
 }
 ]]
 
@@ -26,7 +27,7 @@ local function small()
   return {
     options = { state_dir = dir },
     fail = function()
-      local file = assert(io.open(others, "wb"))
+      local file = assert(io.open(others, "ab"))
       file:setvbuf "no"
       while file:write(("x"):rep(4096)) do end
       file:close()
@@ -86,7 +87,10 @@ describe("a disk that", function()
         pending(problem)
         return
       end
-      local options = { shards = SHARDS, workers = 1, rate = 2500, size = 2000, script = SCRIPT }
+      local options = {
+        shards = SHARDS, workers = 1, rate = 2500, size = 2000,
+        script = SCRIPT:format 'drop_first = { "MESSAGE_CREATE" }',
+      }
       for name, value in pairs(disk.options) do
         options[name] = value
       end
@@ -113,4 +117,34 @@ describe("a disk that", function()
       assert.same({}, t:list "violations")
     end)
   end
+
+  it("is full, while others take what it gives back, costs what is told, and no more later", function()
+    local problem
+    disk, problem = small()
+    if not disk then
+      pending(problem)
+      return
+    end
+    local t = trial.start {
+      shards = SHARDS, workers = 1, rate = 2500, size = 2000, script = SCRIPT:format "memory_bytes = 1048576",
+      state_dir = disk.options.state_dir,
+    }
+    t.bot:down()
+    t:await_emitted(1000)
+    disk.fail()
+    t.gateway:wait_for_log("the log cannot be written", 30000)
+    for _ = 1, 10 do -- memory is full meanwhile
+      t:await_emitted(150)
+      disk.fail()
+    end
+    disk.mend()
+    t.gateway:wait_for_log "the log is written again"
+    t:await_emitted(100)
+    t.fake:settings { rate = 0 }
+    t.fake:wait_emitted()
+    t.bot:up()
+    assert.is_true(accounts.await(t) > 0)
+    assert.is_nil(t.bot.by_shard[0][#t.bot.by_shard[0]].gap) -- the newest are there
+    assert.equal(SHARDS, t:counters().identifies)
+  end)
 end)
