@@ -77,11 +77,11 @@ bool tg_delivery_has_log(const struct tg_delivery *delivery)
 struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
 {
   struct tg_delivery *delivery = tg_calloc(1, sizeof *delivery);
-  delivery->loop = options->loop;
-  delivery->hooks = options->hooks;
+  delivery->env.loop = options->loop;
+  delivery->env.hooks = options->hooks;
   delivery->table = options->table;
   delivery->http = options->http;
-  delivery->worker_id = options->worker_id;
+  delivery->env.worker_id = options->worker_id;
   delivery->find_shard = options->find_shard;
   delivery->tell = options->tell;
   delivery->ctx = options->ctx;
@@ -90,9 +90,9 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
     tg_guild_store_open(&delivery->guilds, options->config->state_dir, options->identity);
   if (options->identity && options->worker_id == 0)
     tg_guild_store_sweep(&delivery->guilds, tg_shard_table_total(options->table));
-  tg_handles_init(&delivery->handles, options->loop, free_all, delivery);
-  tg_handles_timer(&delivery->handles, &delivery->report, delivery);
-  tg_handles_timer(&delivery->handles, &delivery->drain, delivery);
+  tg_handles_init(&delivery->env.handles, options->loop, free_all, delivery);
+  tg_handles_timer(&delivery->env.handles, &delivery->report, delivery);
+  tg_handles_timer(&delivery->env.handles, &delivery->drain, delivery);
   tg_interactions_begin(delivery);
   uint64_t interval = (uint64_t)tg_patience(TG_REPORT_INTERVAL);
   uv_timer_start(&delivery->report, on_report, interval, interval);
@@ -103,9 +103,9 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
 
 void tg_delivery_free(struct tg_delivery *delivery)
 {
-  if (!delivery || delivery->stopping)
+  if (!delivery || delivery->env.stopping)
     return;
-  delivery->stopping = true;
+  delivery->env.stopping = true;
   tg_overflow_report(delivery);
   tg_interactions_report(delivery);
   tg_interactions_end(delivery);
@@ -119,8 +119,8 @@ void tg_delivery_free(struct tg_delivery *delivery)
     if (lane->sending)
       tg_handler_release(lane->sending);
     lane->sending = NULL;
-    tg_handles_close(&delivery->handles, &lane->retry);
-    tg_handles_close(&delivery->handles, &lane->quiet);
+    tg_handles_close(&delivery->env.handles, &lane->retry);
+    tg_handles_close(&delivery->env.handles, &lane->quiet);
   }
   tg_scripted_free(delivery);
   tg_posts_free(delivery);
@@ -128,9 +128,9 @@ void tg_delivery_free(struct tg_delivery *delivery)
   tg_backlog_close(delivery);
   for (int i = 0; i < delivery->handler_count; i++)
     tg_handler_retire(delivery->handlers[i]);
-  tg_handles_close(&delivery->handles, &delivery->report);
-  tg_handles_close(&delivery->handles, &delivery->drain);
-  tg_handles_end(&delivery->handles);
+  tg_handles_close(&delivery->env.handles, &delivery->report);
+  tg_handles_close(&delivery->env.handles, &delivery->drain);
+  tg_handles_end(&delivery->env.handles);
 }
 
 /* --- configuration ------------------------------------------------------------ */
@@ -197,21 +197,21 @@ static void set_handlers(struct tg_delivery *delivery, const struct tg_strings *
 
 static bool script_delivers(const struct tg_delivery *delivery)
 {
-  return tg_hooked(delivery->hooks, TG_METHOD_delivery_deliver) ||
-         tg_hooked(delivery->hooks, TG_METHOD_delivery_handle_queue) || delivery->hooks->away;
+  return tg_hooked(delivery->env.hooks, TG_METHOD_delivery_deliver) ||
+         tg_hooked(delivery->env.hooks, TG_METHOD_delivery_handle_queue) || delivery->env.hooks->away;
 }
 
 /* --- events that nobody takes ----------------------------------------------------- */
 
 static bool script_takes(const struct tg_delivery *delivery, uint16_t type)
 {
-  return (delivery->hooks->want[type] & TG_WANT_HANDLER) ||
-         tg_hooked(delivery->hooks, TG_METHOD_delivery_handle_discord_payload);
+  return (delivery->env.hooks->want[type] & TG_WANT_HANDLER) ||
+         tg_hooked(delivery->env.hooks, TG_METHOD_delivery_handle_discord_payload);
 }
 
 static bool nobody_takes(const struct tg_delivery *delivery)
 {
-  bool taken = delivery->handler_count > 0 || delivery->hooks->away;
+  bool taken = delivery->handler_count > 0 || delivery->env.hooks->away;
   for (int type = 0; type < TG_WANT_SIZE && !taken; type++)
     taken = script_takes(delivery, (uint16_t)type);
   return !taken;
@@ -222,7 +222,7 @@ static void look_for_takers(struct tg_delivery *delivery)
 {
   bool before = delivery->nobody_takes;
   delivery->nobody_takes = nobody_takes(delivery);
-  if (delivery->nobody_takes && !before && delivery->worker_id == 0)
+  if (delivery->nobody_takes && !before && delivery->env.worker_id == 0)
     tg_log(
         TG_WARN, TG_NO_SHARD,
         "events go nowhere: there are no event_handler.urls (EVENT_HANDLER_URL), and no script takes events "
@@ -231,7 +231,7 @@ static void look_for_takers(struct tg_delivery *delivery)
 
 void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_config *config)
 {
-  delivery->config = config;
+  delivery->env.config = config;
   free(delivery->authorization);
   delivery->authorization = NULL;
   if (config->event_handler.authorization) {
@@ -258,7 +258,7 @@ void tg_delivery_enqueue(struct tg_delivery *delivery, const struct tg_event *ev
 {
   struct tg_lane *lane = tg_lane_of(delivery, event->shard_id);
   if (!lane->handler && script_delivers(delivery)) /* since a moment ago */
-    tg_delivery_reconfigure(delivery, delivery->config);
+    tg_delivery_reconfigure(delivery, delivery->env.config);
   if (lane->handler) {
     tg_lane_push(lane, event);
   } else if (script_takes(delivery, event->type)) {
@@ -345,7 +345,7 @@ static void on_drain(uv_timer_t *timer)
 {
   struct tg_delivery *delivery = timer->data;
   uint64_t left = tg_delivery_waiting(delivery);
-  tg_ms now = tg_delivery_now(delivery);
+  tg_ms now = tg_env_now(&delivery->env);
   bool goes_on = (left > 0 && !is_hopeless(delivery)) || tg_interactions_busy(delivery);
   if (goes_on && now < delivery->drain_until) {
     tg_ms wait = delivery->drain_until - now;
@@ -363,6 +363,6 @@ void tg_delivery_drain(struct tg_delivery *delivery, tg_ms deadline, void (*done
 {
   delivery->drained = done;
   delivery->drained_ctx = ctx;
-  delivery->drain_until = tg_delivery_now(delivery) + deadline;
+  delivery->drain_until = tg_env_now(&delivery->env) + deadline;
   uv_timer_start(&delivery->drain, on_drain, 0, 0);
 }

@@ -19,10 +19,10 @@
  *     delivery.c   life and death, configuration, drain */
 
 #include "base/buf.h"
-#include "base/handles.h"
 #include "delivery/caches/guild_cache.h"
 #include "delivery/caches/message_cache.h"
 #include "delivery/delivery.h"
+#include "delivery/env.h"
 #include "delivery/interactions/interaction.h"
 #include "delivery/lanes/backlog.h"
 #include "delivery/lanes/lane_queue.h"
@@ -158,12 +158,9 @@ struct tg_handler {
 };
 
 struct tg_delivery {
-  uv_loop_t *loop;
-  const struct tg_config *config;
-  struct tg_hooks *hooks;
+  struct tg_delivery_env env;
   struct tg_shard_table *table;
   struct tg_http *http;
-  int worker_id;
   struct tg_shard *(*find_shard)(void *ctx, int shard_id);
   void (*tell)(void *ctx, const char *url, bool up, tg_ms asked);
   void *ctx;
@@ -223,8 +220,6 @@ struct tg_delivery {
   tg_ms drain_until; /* uv_now() */
   void (*drained)(void *ctx, uint64_t left);
   void *drained_ctx;
-  bool stopping;
-  struct tg_handles handles;
 };
 
 /* lane.c */
@@ -401,17 +396,4 @@ void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char 
 static inline uint64_t tg_delivery_waiting(const struct tg_delivery *delivery)
 {
   return delivery->queued.events + delivery->spilled.events;
-}
-
-static inline tg_ms tg_delivery_now(const struct tg_delivery *delivery)
-{
-  return (tg_ms)uv_now(delivery->loop);
-}
-
-/* A moment of tg_steady_clock(), from a log, in uv_now()'s time. What seems to come from the future is of
- * an earlier start of the machine, whose clock was not set then, or is not now. */
-static inline tg_ms tg_delivery_since(const struct tg_delivery *delivery, tg_ms steady)
-{
-  tg_ms now = tg_delivery_now(delivery), at = steady - tg_steady_ahead();
-  return at < now ? at : now;
 }

@@ -17,11 +17,11 @@ static void guilds_loaded(struct tg_lane *lane, struct tg_shard *shard)
   if (lane->guilds.loading > 0)
     tg_log_with(TG_INFO, lane->shard_id, TG_WITH(TG_TOLD_NUMBER(GUILDS, lane->guilds.loading)),
                 "%u of %u guilds have not come yet", lane->guilds.loading, lane->guilds.count);
-  if (!delivery->hooks->want_life[TG_LIFE_guilds_loaded])
+  if (!delivery->env.hooks->want_life[TG_LIFE_guilds_loaded])
     return;
   json_t *details = json_pack("{s:i, s:i, s:i}", "shard_id", lane->shard_id, "guilds",
                               (int)lane->guilds.count, "missing", (int)lane->guilds.loading);
-  tg_hook_life(delivery->hooks, TG_LIFE_guilds_loaded, shard, details);
+  tg_hook_life(delivery->env.hooks, TG_LIFE_guilds_loaded, shard, details);
   json_decref(details);
 }
 
@@ -46,7 +46,7 @@ static void publish_guilds(struct tg_lane *lane, int change)
 static void await_guilds(struct tg_lane *lane)
 {
   lane->guilds_loading = true;
-  if (lane->delivery->config->intents & TG_INTENT_GUILDS)
+  if (lane->delivery->env.config->intents & TG_INTENT_GUILDS)
     uv_timer_start(&lane->quiet, on_quiet, TG_GUILDS_QUIET, 0);
 }
 
@@ -60,7 +60,7 @@ static void on_ready(struct tg_lane *lane, struct tg_event *event)
 /* Guilds are still to come, or were at the last look. */
 static void look_for_guilds(struct tg_lane *lane, struct tg_shard *shard)
 {
-  bool loads = lane->delivery->config->intents & TG_INTENT_GUILDS;
+  bool loads = lane->delivery->env.config->intents & TG_INTENT_GUILDS;
   if (lane->guilds.loading == 0 || !loads)
     guilds_loaded(lane, shard);
   else if (!uv_is_active((uv_handle_t *)&lane->quiet)) /* an earlier process was at it */
@@ -77,7 +77,7 @@ enum tg_guild_create tg_delivery_guild_create_kind(struct tg_delivery *delivery,
 static void ask_script_for_kind(struct tg_delivery *delivery, struct tg_event *event)
 {
   struct tg_value argument = tg_value_event(event), result;
-  if (!tg_hook_call(delivery->hooks, TG_METHOD_cache_guild_create_kind, &argument, 1, TG_STRING, &result))
+  if (!tg_hook_call(delivery->env.hooks, TG_METHOD_cache_guild_create_kind, &argument, 1, TG_STRING, &result))
     return;
   for (int kind = TG_GUILD_LOADING; kind <= TG_GUILD_AVAILABLE; kind++) {
     const char *name = tg_guild_create_name(kind);
@@ -97,7 +97,7 @@ static void on_guild_create(struct tg_lane *lane, struct tg_event *event)
 {
   event->guild_create = tg_guild_cache_kind(&lane->guilds, event->data, event->sequence);
   int change = event->guild_create == TG_GUILD_JOINED;
-  if (tg_hooked(lane->delivery->hooks, TG_METHOD_cache_guild_create_kind))
+  if (tg_hooked(lane->delivery->env.hooks, TG_METHOD_cache_guild_create_kind))
     ask_script_for_kind(lane->delivery, event);
   tg_guild_cache_create(&lane->guilds, event->data, event->sequence);
   publish_guilds(lane, change);
@@ -120,20 +120,20 @@ static bool changed(const struct tg_delivery *delivery, const struct tg_message_
 bool tg_delivery_message_changed(struct tg_delivery *delivery, const struct tg_event *event)
 {
   struct tg_message_facts facts;
-  return event->type != TG_EVENT_MESSAGE_UPDATE || delivery->config->message_updates == TG_UPDATES_ALL ||
+  return event->type != TG_EVENT_MESSAGE_UPDATE || delivery->env.config->message_updates == TG_UPDATES_ALL ||
          !tg_message_facts(event->data, &facts) || changed(delivery, &facts);
 }
 
 /* False: the update changes nothing that anybody did to the message. */
 static bool on_message(struct tg_delivery *delivery, struct tg_event *event)
 {
-  struct tg_hooks *hooks = delivery->hooks;
+  struct tg_hooks *hooks = delivery->env.hooks;
   bool keep = true;
   struct tg_message_facts facts;
   if (hooks->want[TG_EVENT_MESSAGE_UPDATE] & TG_WANT_DROP)
     return true;
   bool read =
-      delivery->config->message_updates == TG_UPDATES_CONTENT && tg_message_facts(event->data, &facts);
+      delivery->env.config->message_updates == TG_UPDATES_CONTENT && tg_message_facts(event->data, &facts);
   if (event->type == TG_EVENT_MESSAGE_UPDATE) {
     struct tg_value argument = tg_value_event(event), result;
     if (tg_hooked(hooks, TG_METHOD_cache_message_changed) &&
@@ -196,13 +196,13 @@ static void run_handlers(struct tg_delivery *delivery, struct tg_lane *lane, str
   tg_backlog_write(delivery);
   atomic_store_explicit(&lane->row->handled_epoch, lane->epoch, memory_order_relaxed);
   atomic_store_explicit(&lane->row->handled_sequence, event->sequence, memory_order_relaxed);
-  delivery->hooks->dispatch(delivery->hooks->script, shard, event);
+  delivery->env.hooks->dispatch(delivery->env.hooks->script, shard, event);
 }
 
 static void run_script(struct tg_delivery *delivery, struct tg_lane *lane, struct tg_shard *shard,
                        struct tg_event *event, uint8_t want)
 {
-  struct tg_hooks *hooks = delivery->hooks;
+  struct tg_hooks *hooks = delivery->env.hooks;
   if ((want & TG_WANT_FILTER) && hooks->filter(hooks->script, event) == TG_DROP) {
     count_filtered(lane, event);
     return;
@@ -271,7 +271,7 @@ static bool is_next(struct tg_lane *lane, const struct tg_event *event)
 void tg_delivery_event(struct tg_delivery *delivery, struct tg_shard *shard, struct tg_event *event)
 {
   struct tg_lane *lane = tg_lane_of(delivery, event->shard_id);
-  uint8_t want = delivery->hooks->want[event->type];
+  uint8_t want = delivery->env.hooks->want[event->type];
   if (event->epoch != lane->epoch)
     tg_delivery_new_session(delivery, event->shard_id, event->epoch);
   if (!is_next(lane, event))
@@ -279,7 +279,8 @@ void tg_delivery_event(struct tg_delivery *delivery, struct tg_shard *shard, str
   count_received(lane, event);
   if (!run_caches(lane, event) || (want & TG_WANT_DROP))
     count_filtered(lane, event);
-  else if ((want & TG_WANT_FILTER) || tg_hooked(delivery->hooks, TG_METHOD_delivery_handle_discord_payload) ||
+  else if ((want & TG_WANT_FILTER) ||
+           tg_hooked(delivery->env.hooks, TG_METHOD_delivery_handle_discord_payload) ||
            (want & TG_WANT_HANDLER))
     run_script(delivery, lane, shard, event, want);
   else

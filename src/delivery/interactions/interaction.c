@@ -179,7 +179,7 @@ static void set_timer(struct tg_delivery *delivery)
 {
   struct tg_interactions *all = &delivery->interactions;
   const struct tg_interaction *first = TAILQ_FIRST(&all->grace);
-  tg_ms now = tg_delivery_now(delivery), wait = first && first->due > now ? first->due - now : 0;
+  tg_ms now = tg_env_now(&delivery->env), wait = first && first->due > now ? first->due - now : 0;
   if (!TAILQ_EMPTY(&all->due) && (!first || wait > LOOK_AGAIN))
     wait = LOOK_AGAIN;
   else if (!first)
@@ -238,7 +238,7 @@ static void tend(struct tg_delivery *delivery)
 {
   struct tg_interactions *all = &delivery->interactions;
   struct tg_interaction *interaction;
-  tg_ms now = tg_delivery_now(delivery);
+  tg_ms now = tg_env_now(&delivery->env);
   while ((interaction = TAILQ_FIRST(&all->grace)) && interaction->due <= now)
     tg_interaction_move(interaction, TG_WATCH_DUE);
   while ((interaction = first_to_answer(all)))
@@ -282,10 +282,11 @@ static void arrived(struct tg_lane *lane, const struct tg_event *event, tg_log_p
   struct tg_delivery *delivery = lane->delivery;
   struct tg_interaction_facts facts;
   struct tg_queued *queued = last_queued(lane->spilled ? &lane->late : &lane->queue, event);
-  bool fallback = delivery->config->interaction.fallback, express = delivery->config->interaction.express;
+  bool fallback = delivery->env.config->interaction.fallback,
+       express = delivery->env.config->interaction.express;
   if ((!fallback && !express) || (!queued && position == 0) || !tg_interaction_read(event->data, &facts))
     return;
-  tg_ms now = tg_delivery_now(delivery), grace = delivery->config->interaction.grace;
+  tg_ms now = tg_env_now(&delivery->env), grace = delivery->env.config->interaction.grace;
   tg_ms left = time_left(&delivery->interactions, event, facts.id);
   if (event->replayed && grace > left / 2)
     grace = left / 2;
@@ -329,7 +330,7 @@ bool tg_interactions_busy(const struct tg_delivery *delivery)
   const struct tg_interaction *interaction;
   TAILQ_FOREACH(interaction, &delivery->interactions.answering, link)
   {
-    if (interaction->until > tg_delivery_now(delivery)) /* else only a script still works on it */
+    if (interaction->until > tg_env_now(&delivery->env)) /* else only a script still works on it */
       return true;
   }
   return !TAILQ_EMPTY(&delivery->interactions.due);
@@ -378,7 +379,7 @@ void tg_interactions_begin(struct tg_delivery *delivery)
   TAILQ_INIT(&all->due);
   TAILQ_INIT(&all->answering);
   TAILQ_INIT(&all->express);
-  tg_handles_timer(&delivery->handles, &all->timer, delivery);
+  tg_handles_timer(&delivery->env.handles, &all->timer, delivery);
   tg_callbacks_begin(delivery);
 }
 
@@ -396,5 +397,5 @@ void tg_interactions_end(struct tg_delivery *delivery)
   unwatch_all(&all->answering);
   tg_express_end(delivery);
   tg_callbacks_end(delivery);
-  tg_handles_close(&delivery->handles, &all->timer);
+  tg_handles_close(&delivery->env.handles, &all->timer);
 }

@@ -9,8 +9,8 @@
 static bool still_waits(const struct tg_interaction *interaction)
 {
   return interaction->queued ||
-         (interaction->source && tg_event_log_waits(interaction->source->log, interaction->shard_id,
-                                                    interaction->position));
+         (interaction->source &&
+          tg_event_log_waits(interaction->source->log, interaction->shard_id, interaction->position));
 }
 
 void tg_interaction_count_failed(struct tg_delivery *delivery, const struct tg_interaction *interaction,
@@ -147,7 +147,7 @@ static void on_script_done(void *ctx, bool ok, const struct tg_value *result)
 static bool answer_by_script(struct tg_interaction *interaction)
 {
   struct tg_envelope envelope;
-  if (!tg_hooked(interaction->delivery->hooks, TG_METHOD_delivery_handle_interaction_queueing) ||
+  if (!tg_hooked(interaction->delivery->env.hooks, TG_METHOD_delivery_handle_interaction_queueing) ||
       !tg_envelope_scan(interaction->message, interaction->length, &envelope))
     return false;
   struct tg_event event = {
@@ -161,19 +161,20 @@ static bool answer_by_script(struct tg_interaction *interaction)
       .replayed = interaction->replayed,
   };
   struct tg_value argument = tg_value_event(&event);
-  return tg_hook_start(interaction->delivery->hooks, TG_METHOD_delivery_handle_interaction_queueing,
+  return tg_hook_start(interaction->delivery->env.hooks, TG_METHOD_delivery_handle_interaction_queueing,
                        &argument, 1, TG_ANSWER, on_script_done, interaction);
 }
 
 void tg_interaction_answer(struct tg_interaction *interaction)
 {
   struct tg_delivery *delivery = interaction->delivery;
-  if (!delivery->config->interaction.fallback || !interaction->lane->handler || !still_waits(interaction)) {
+  if (!delivery->env.config->interaction.fallback || !interaction->lane->handler ||
+      !still_waits(interaction)) {
     tg_interaction_unwatch(interaction);
     return;
   }
   tg_interaction_move(interaction, TG_WATCH_ANSWERING);
-  if (tg_delivery_now(delivery) >= interaction->until) {
+  if (tg_env_now(&delivery->env) >= interaction->until) {
     if (is_autocompletion(interaction))
       unqueue(interaction);
     end_answer(interaction, false, "there was no time left for it");
@@ -190,7 +191,7 @@ struct tg_callback *tg_delivery_answer_interaction(struct tg_delivery *delivery,
                                                    const struct tg_interaction_facts *facts,
                                                    tg_interaction_answered *done, void *ctx)
 {
-  tg_ms until = tg_delivery_now(delivery) + TG_INTERACTION_LIFE;
+  tg_ms until = tg_env_now(&delivery->env) + TG_INTERACTION_LIFE;
   const struct tg_interaction *interaction;
   TAILQ_FOREACH(interaction, &delivery->interactions.answering, link)
   {
@@ -200,4 +201,7 @@ struct tg_callback *tg_delivery_answer_interaction(struct tg_delivery *delivery,
   return tg_callback_start(delivery, facts, until, done, ctx);
 }
 
-void tg_delivery_cancel_answer(struct tg_callback *answer) { tg_callback_cancel(answer); }
+void tg_delivery_cancel_answer(struct tg_callback *answer)
+{
+  tg_callback_cancel(answer);
+}

@@ -54,10 +54,10 @@ static void recover(struct tg_lane *lane, struct tg_source *source, const struct
       tg_interaction_new(lane, message, &facts, record->epoch, record->sequence);
   if (!interaction)
     return;
-  interaction->arrived = tg_delivery_since(delivery, record->at);
+  interaction->arrived = tg_env_since(&delivery->env, record->at);
   interaction->source = source;
   interaction->position = record->position;
-  interaction->due = interaction->arrived + delivery->config->interaction.grace;
+  interaction->due = interaction->arrived + delivery->env.config->interaction.grace;
   interaction->until = interaction->arrived + TG_INTERACTION_LIFE;
   tg_interaction_watch(interaction, false);
 }
@@ -78,7 +78,7 @@ static void recover_shard(struct tg_source *source, int shard_id, tg_ms now)
 
 void tg_interactions_recover(struct tg_delivery *delivery)
 {
-  if (!delivery->config->interaction.fallback || delivery->handler_count == 0)
+  if (!delivery->env.config->interaction.fallback || delivery->handler_count == 0)
     return;
   tg_ms now = tg_steady_clock();
   for (struct tg_source *source = delivery->sources; source != delivery->own; source = source->next)
@@ -91,7 +91,7 @@ void tg_interactions_recover(struct tg_delivery *delivery)
 void tg_interactions_expire(struct tg_lane *lane)
 {
   struct tg_delivery *delivery = lane->delivery;
-  if (!delivery->config->interaction.fallback)
+  if (!delivery->env.config->interaction.fallback)
     return;
   for (;;) {
     struct tg_queued *event = lane->queue.head;
@@ -99,7 +99,7 @@ void tg_interactions_expire(struct tg_lane *lane)
       event = event->next;
     if (!event || !event->keep || event->marker || event->in_flight)
       return;
-    tg_ms age = tg_delivery_now(delivery) - event->queued_at;
+    tg_ms age = tg_env_now(&delivery->env) - event->queued_at;
     if (age > tg_patience(TG_INTERACTION_TOKEN_LIFE)) {
       tg_overflow_drop(lane, event, TG_DROP_INTERACTION);
       tg_count(&tg_stats()->interactions.expired);

@@ -60,7 +60,7 @@ static void finish(struct tg_callback *callback, bool taken)
 
 static void try_again(struct tg_callback *callback, tg_ms wait)
 {
-  tg_ms now = tg_delivery_now(callback->delivery);
+  tg_ms now = tg_env_now(&callback->delivery->env);
   if (wait < 0)
     wait = tg_backoff(callback->attempts - 1, AGAIN_BASE, AGAIN_CAP);
   callback->next_at = now + wait;
@@ -112,7 +112,7 @@ static void on_answer(void *ctx, const struct tg_http_response *response)
 static void attempt(struct tg_callback *callback, tg_ms now)
 {
   struct tg_delivery *delivery = callback->delivery;
-  const struct tg_config *config = delivery->config;
+  const struct tg_config *config = delivery->env.config;
   tg_ms left = callback->until - now, timeout = left < ATTEMPT_TIME ? left : ATTEMPT_TIME;
   struct tg_buf line = {0};
   if (config->rest.authorization && tg_interaction_wants_authorization(config->rest.url))
@@ -165,7 +165,7 @@ static void look_at(struct tg_callback *callback, tg_ms now)
 static void tend(struct tg_delivery *delivery)
 {
   struct tg_callbacks *callbacks = &delivery->callbacks;
-  tg_ms now = tg_delivery_now(delivery), next = INT64_MAX;
+  tg_ms now = tg_env_now(&delivery->env), next = INT64_MAX;
   struct tg_callback *callback, *after;
   for (callback = TAILQ_FIRST(&callbacks->all); callback; callback = after) {
     after = TAILQ_NEXT(callback, link);
@@ -188,10 +188,10 @@ struct tg_callback *tg_callback_start(struct tg_delivery *delivery, const struct
   struct tg_callback *callback = tg_calloc(1, sizeof *callback);
   *callback = (struct tg_callback){
       .delivery = delivery,
-      .url = tg_interaction_callback_url(delivery->config->rest.url, facts),
+      .url = tg_interaction_callback_url(delivery->env.config->rest.url, facts),
       .body = tg_interaction_deferral(facts->type),
       .until = until,
-      .next_at = tg_delivery_now(delivery),
+      .next_at = tg_env_now(&delivery->env),
       .done = done,
       .ctx = ctx,
   };
@@ -211,12 +211,12 @@ void tg_callback_cancel(struct tg_callback *callback)
 void tg_callbacks_begin(struct tg_delivery *delivery)
 {
   TAILQ_INIT(&delivery->callbacks.all);
-  tg_handles_timer(&delivery->handles, &delivery->callbacks.timer, delivery);
+  tg_handles_timer(&delivery->env.handles, &delivery->callbacks.timer, delivery);
 }
 
 void tg_callbacks_end(struct tg_delivery *delivery)
 {
   while (!TAILQ_EMPTY(&delivery->callbacks.all))
     tg_callback_cancel(TAILQ_FIRST(&delivery->callbacks.all));
-  tg_handles_close(&delivery->handles, &delivery->callbacks.timer);
+  tg_handles_close(&delivery->env.handles, &delivery->callbacks.timer);
 }

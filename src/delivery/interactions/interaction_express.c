@@ -17,7 +17,7 @@ enum {
 
 static bool is_scripted(const struct tg_lane *lane)
 {
-  const struct tg_hooks *hooks = lane->delivery->hooks;
+  const struct tg_hooks *hooks = lane->delivery->env.hooks;
   return lane->handler->is_script || tg_hooked(hooks, TG_METHOD_delivery_deliver) ||
          tg_hooked(hooks, TG_METHOD_delivery_handle_queue);
 }
@@ -75,7 +75,7 @@ static void leave_behind_others(struct tg_interaction *interaction)
     tg_interaction_mark(interaction, TG_MARK_DONE);
   tg_count(&lane->row->delivered);
   tg_count(&tg_stats_type(TG_EVENT_INTERACTION_CREATE)->delivered);
-  tg_stats_latency(tg_delivery_now(lane->delivery) - interaction->arrived);
+  tg_stats_latency(tg_env_now(&lane->delivery->env) - interaction->arrived);
   if (queued) {
     tg_lane_remove(lane, queued); /* calls tg_interaction_gone() */
     return;
@@ -115,14 +115,14 @@ static void on_answer(void *ctx, const struct tg_http_response *response)
 static bool is_wanted(const struct tg_interaction *interaction)
 {
   const struct tg_delivery *delivery = interaction->delivery;
-  tg_ms age = tg_delivery_now(delivery) - interaction->arrived;
-  return delivery->config->interaction.express && interaction->lane->handler == interaction->handler &&
+  tg_ms age = tg_env_now(&delivery->env) - interaction->arrived;
+  return delivery->env.config->interaction.express && interaction->lane->handler == interaction->handler &&
          age < tg_patience(TG_INTERACTION_TOKEN_LIFE) && may_offer(interaction);
 }
 
 static void send_ahead(struct tg_handler *handler, struct tg_interaction *interaction)
 {
-  bool batch = handler->delivery->config->event_handler.batch;
+  bool batch = handler->delivery->env.config->event_handler.batch;
   struct tg_buf body = {0};
   tg_buf_printf(&body, "%s{\"shardId\":%d,\"epoch\":%llu,\"message\":", batch ? "[" : "",
                 interaction->shard_id, (unsigned long long)interaction->epoch);
@@ -150,7 +150,7 @@ static void send_ahead(struct tg_handler *handler, struct tg_interaction *intera
 void tg_express_pump(struct tg_handler *handler)
 {
   while (handler->circuit.state == TG_CIRCUIT_CLOSED && handler->express_in_flight < IN_FLIGHT_MAX &&
-         handler->express_waiting > 0 && !handler->delivery->stopping) {
+         handler->express_waiting > 0 && !handler->delivery->env.stopping) {
     struct tg_interaction *first = TAILQ_FIRST(&handler->express);
     if (is_wanted(first))
       send_ahead(handler, first);

@@ -75,7 +75,7 @@ static bool is_of_another(const struct opening *opening, const char *name)
   const char *dot = strrchr(name, '.');
   int id;
   return dot && strncmp(dot, opening->stamp, strlen(opening->stamp)) == 0 &&
-         sscanf(name, "worker-%d.", &id) == 1 && id != opening->delivery->worker_id;
+         sscanf(name, "worker-%d.", &id) == 1 && id != opening->delivery->env.worker_id;
 }
 
 static struct tg_event_log *open_patiently(struct opening *opening,
@@ -101,11 +101,11 @@ static void take_over(struct opening *opening, const char *name)
   source->order = opening->count++;
   source->older = strstr(name, opening->stamp) == NULL;
   char reader[32];
-  snprintf(reader, sizeof reader, "worker-%d", delivery->worker_id);
+  snprintf(reader, sizeof reader, "worker-%d", delivery->env.worker_id);
   struct tg_event_log_options options = {
       .directory = source->directory,
       .mode = TG_LOG_DRAIN,
-      .max_age = delivery->config->queue.max_age,
+      .max_age = delivery->env.config->queue.max_age,
       .on_gap = on_gap,
       .ctx = source,
       .wanted = delivery->wanted ? is_wanted : NULL,
@@ -132,7 +132,7 @@ static bool begin_own(struct opening *opening, struct tg_error *error)
   tg_ms number = tg_steady_clock();
   if (number <= opening->newest)
     number = opening->newest + 1;
-  tg_buf_printf(&path, "%s/worker-%d%s%" PRId64, opening->parent, delivery->worker_id, opening->stamp,
+  tg_buf_printf(&path, "%s/worker-%d%s%" PRId64, opening->parent, delivery->env.worker_id, opening->stamp,
                 (int64_t)number);
   source->delivery = delivery;
   source->directory = tg_buf_take(&path);
@@ -140,8 +140,8 @@ static bool begin_own(struct opening *opening, struct tg_error *error)
   struct tg_event_log_options options = {
       .directory = source->directory,
       .mode = TG_LOG_WRITE,
-      .disk_bytes = delivery->config->queue.disk_bytes,
-      .max_age = delivery->config->queue.max_age,
+      .disk_bytes = delivery->env.config->queue.disk_bytes,
+      .max_age = delivery->env.config->queue.max_age,
       .on_gap = on_gap,
       .ctx = source,
   };
@@ -160,7 +160,7 @@ static bool begin_own(struct opening *opening, struct tg_error *error)
  * least. */
 static uint64_t own_bound(const struct tg_delivery *delivery)
 {
-  uint64_t limit = delivery->config->queue.disk_bytes, taken = 0;
+  uint64_t limit = delivery->env.config->queue.disk_bytes, taken = 0;
   for (const struct tg_source *source = delivery->sources; source != delivery->own; source = source->next) {
     struct tg_log_figures figures;
     tg_event_log_figures(source->log, &figures);
@@ -173,7 +173,7 @@ void tg_backlog_reconfigure(struct tg_delivery *delivery)
 {
   if (!delivery->own)
     return;
-  const struct tg_config *config = delivery->config;
+  const struct tg_config *config = delivery->env.config;
   delivery->own_bound = own_bound(delivery);
   for (struct tg_source *source = delivery->sources; source; source = source->next)
     tg_event_log_set_bounds(source->log, source == delivery->own ? delivery->own_bound : 0,
@@ -225,7 +225,7 @@ static void on_synced(void *ctx, bool ok, tg_log_position through, const struct 
     else
       tg_lane_touch(lane);
   }
-  if (ok && delivery->config->queue.sync == TG_SYNC_BATCH)
+  if (ok && delivery->env.config->queue.sync == TG_SYNC_BATCH)
     sync_touched(delivery);
 }
 
@@ -244,8 +244,8 @@ static void sync_touched(struct tg_delivery *delivery)
     delivery->synced = lane;
   }
   delivery->syncing = true;
-  delivery->synced_at = tg_delivery_now(delivery);
-  tg_event_log_sync(delivery->own->log, delivery->loop, on_synced, delivery);
+  delivery->synced_at = tg_env_now(&delivery->env);
+  tg_event_log_sync(delivery->own->log, delivery->env.loop, on_synced, delivery);
 }
 
 /* Nothing waits in it, and no marker of what it has lost is on its way. */
@@ -292,7 +292,7 @@ static void end_turn(struct tg_delivery *delivery, bool at_once)
   if (delivery->touched)
     delivery->tight = tg_event_log_disk(delivery->own->log) > delivery->own_bound - delivery->own_bound / 5;
   if (delivery->touched && tg_backlog_flush(delivery, at_once)) {
-    if (delivery->config->queue.sync == TG_SYNC_BATCH && !at_once)
+    if (delivery->env.config->queue.sync == TG_SYNC_BATCH && !at_once)
       sync_touched(delivery);
     else
       while (delivery->touched) {
@@ -302,12 +302,12 @@ static void end_turn(struct tg_delivery *delivery, bool at_once)
         advance(lane, tg_lane_safe(lane));
       }
   }
-  if (delivery->config->queue.sync == TG_SYNC_INTERVAL && delivery->unsynced && !delivery->syncing &&
-      tg_delivery_now(delivery) - delivery->synced_at >= SYNC_INTERVAL) {
+  if (delivery->env.config->queue.sync == TG_SYNC_INTERVAL && delivery->unsynced && !delivery->syncing &&
+      tg_env_now(&delivery->env) - delivery->synced_at >= SYNC_INTERVAL) {
     delivery->unsynced = false;
     delivery->syncing = true;
-    delivery->synced_at = tg_delivery_now(delivery);
-    tg_event_log_sync(delivery->own->log, delivery->loop, on_synced, delivery);
+    delivery->synced_at = tg_env_now(&delivery->env);
+    tg_event_log_sync(delivery->own->log, delivery->env.loop, on_synced, delivery);
   }
   if (delivery->source_done)
     remove_drained(delivery);
@@ -324,16 +324,16 @@ static void on_check(uv_check_t *handle) { end_turn(handle->data, false); }
 
 static void watch_turns(struct tg_delivery *delivery)
 {
-  uv_prepare_init(delivery->loop, &delivery->prepare);
-  uv_check_init(delivery->loop, &delivery->check);
+  uv_prepare_init(delivery->env.loop, &delivery->prepare);
+  uv_check_init(delivery->env.loop, &delivery->check);
   delivery->prepare.data = delivery->check.data = delivery;
   uv_prepare_start(&delivery->prepare, on_prepare);
   uv_check_start(&delivery->check, on_check);
   uv_unref((uv_handle_t *)&delivery->prepare);
   uv_unref((uv_handle_t *)&delivery->check);
-  tg_handles_add(&delivery->handles);
-  tg_handles_add(&delivery->handles);
-  tg_handles_timer(&delivery->handles, &delivery->log_retry, delivery);
+  tg_handles_add(&delivery->env.handles);
+  tg_handles_add(&delivery->env.handles);
+  tg_handles_timer(&delivery->env.handles, &delivery->log_retry, delivery);
   uv_unref((uv_handle_t *)&delivery->log_retry);
 }
 
@@ -375,7 +375,7 @@ bool tg_backlog_open(struct tg_delivery *delivery, bool (*wanted)(void *ctx, int
                      struct tg_error *error)
 {
   struct tg_buf parent = {0}, text = {0};
-  tg_buf_printf(&parent, "%s/log", delivery->config->state_dir);
+  tg_buf_printf(&parent, "%s/log", delivery->env.config->state_dir);
   tg_buf_printf(&text, ".%" PRIu64 "-", stamp);
   struct opening opening = {.delivery = delivery, .last = &delivery->sources};
   opening.parent = tg_buf_take(&parent);
@@ -406,7 +406,7 @@ bool tg_backlog_open(struct tg_delivery *delivery, bool (*wanted)(void *ctx, int
 void tg_delivery_ignore_logs(const struct tg_delivery *delivery)
 {
   struct tg_buf parent = {0};
-  tg_buf_printf(&parent, "%s/log", delivery->config->state_dir);
+  tg_buf_printf(&parent, "%s/log", delivery->env.config->state_dir);
   char *directory = tg_buf_take(&parent), **names = tg_event_log_list(directory);
   int count = 0;
   while (names && names[count])
@@ -424,11 +424,11 @@ void tg_backlog_close(struct tg_delivery *delivery)
 {
   if (delivery->own) {
     end_turn(delivery, true);
-    if (delivery->config->queue.sync != TG_SYNC_NONE)
+    if (delivery->env.config->queue.sync != TG_SYNC_NONE)
       tg_event_log_sync_now(delivery->own->log, NULL);
-    tg_handles_close(&delivery->handles, &delivery->prepare);
-    tg_handles_close(&delivery->handles, &delivery->check);
-    tg_handles_close(&delivery->handles, &delivery->log_retry);
+    tg_handles_close(&delivery->env.handles, &delivery->prepare);
+    tg_handles_close(&delivery->env.handles, &delivery->check);
+    tg_handles_close(&delivery->env.handles, &delivery->log_retry);
   }
   delivery->own = NULL;
   delivery->touched = NULL;

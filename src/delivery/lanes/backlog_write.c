@@ -20,7 +20,7 @@ enum {
 
 void tg_backlog_alarm(struct tg_delivery *delivery, const struct tg_error *error)
 {
-  tg_ms now = tg_delivery_now(delivery);
+  tg_ms now = tg_env_now(&delivery->env);
   if (delivery->log_alarmed_at != 0 && now - delivery->log_alarmed_at < TG_REPORT_INTERVAL)
     return;
   delivery->log_alarmed_at = now ? now : 1;
@@ -48,7 +48,7 @@ static void on_retry(uv_timer_t *timer)
 
 static void try_again_in(struct tg_delivery *delivery, tg_ms wait)
 {
-  delivery->log_retry_at = tg_delivery_now(delivery) + wait;
+  delivery->log_retry_at = tg_env_now(&delivery->env) + wait;
   uv_timer_start(&delivery->log_retry, on_retry, (uint64_t)wait, 0);
 }
 
@@ -89,7 +89,7 @@ tg_log_position tg_backlog_append(struct tg_delivery *delivery, int shard_id, co
 {
   if (__builtin_expect(delivery->log_refuses, 0))
     return 0;
-  return append(delivery, shard_id, item, tg_delivery_now(delivery));
+  return append(delivery, shard_id, item, tg_env_now(&delivery->env));
 }
 
 bool tg_backlog_flush(struct tg_delivery *delivery, bool at_once)
@@ -98,13 +98,13 @@ bool tg_backlog_flush(struct tg_delivery *delivery, bool at_once)
   struct tg_error error = {0};
   if (tg_event_log_unflushed(log) == 0)
     return true;
-  if (!at_once && tg_delivery_now(delivery) < delivery->flush_retry_at)
+  if (!at_once && tg_env_now(&delivery->env) < delivery->flush_retry_at)
     return false;
   bool done = tg_event_log_flush(log, &error);
   if (done) {
     calm(delivery);
   } else {
-    delivery->flush_retry_at = tg_delivery_now(delivery) + LOG_RETRY;
+    delivery->flush_retry_at = tg_env_now(&delivery->env) + LOG_RETRY;
     refuse(delivery, &error);
   }
   delivery->unsynced = true;
@@ -153,7 +153,7 @@ static bool write_lanes(struct tg_delivery *delivery, uint64_t *budget)
 void tg_backlog_write_again(struct tg_delivery *delivery, bool at_once)
 {
   uint64_t all = at_once ? UINT64_MAX : WRITE_AGAIN_MAX, budget = all;
-  if (delivery->walking > 0 || (!at_once && tg_delivery_now(delivery) < delivery->log_retry_at))
+  if (delivery->walking > 0 || (!at_once && tg_env_now(&delivery->env) < delivery->log_retry_at))
     return;
   bool done = tg_backlog_flush(delivery, true) && write_lanes(delivery, &budget);
   if (budget < all)

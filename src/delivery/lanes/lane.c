@@ -18,7 +18,7 @@ static void on_retry(uv_timer_t *timer)
 
 void tg_lane_wants_turn(struct tg_lane *lane)
 {
-  if (lane->state == TG_LANE_IDLE && lane->queue.head && lane->handler && !lane->delivery->stopping)
+  if (lane->state == TG_LANE_IDLE && lane->queue.head && lane->handler && !lane->delivery->env.stopping)
     lane->delivery->sink->wants_turn(lane);
 }
 
@@ -50,8 +50,8 @@ static struct tg_lane *new_lane(struct tg_delivery *delivery, int shard_id)
   if (delivery->handler_count > 0)
     lane->handler = delivery->handlers[shard_id % delivery->handler_count];
   tg_guild_cache_init(&lane->guilds, &delivery->guilds, shard_id);
-  tg_handles_timer(&delivery->handles, &lane->retry, lane);
-  tg_handles_timer(&delivery->handles, &lane->quiet, lane);
+  tg_handles_timer(&delivery->env.handles, &lane->retry, lane);
+  tg_handles_timer(&delivery->env.handles, &lane->quiet, lane);
   tg_lane_set_session(lane, 0, 0);
   delivery->live_lanes++;
   return lane;
@@ -152,7 +152,7 @@ void tg_lane_count_delivered(struct tg_lane *lane, const struct tg_queued *event
     return;
   tg_count(&lane->row->delivered);
   tg_count(&tg_stats_type(event->type)->delivered);
-  tg_stats_latency(tg_delivery_now(lane->delivery) - event->queued_at);
+  tg_stats_latency(tg_env_now(&lane->delivery->env) - event->queued_at);
 }
 
 static void take_out(struct tg_lane *lane, struct tg_queued *event)
@@ -195,7 +195,7 @@ static void queue_item(struct tg_lane *lane, const struct tg_item *item, tg_log_
   queued->epoch = item->epoch;
   queued->sequence = item->sequence;
   queued->type = item->type;
-  queued->queued_at = tg_delivery_now(delivery);
+  queued->queued_at = tg_env_now(&delivery->env);
   queued->keep = item->keep;
   queued->marker = item->marker;
   queued->logged = position != 0;
@@ -221,7 +221,7 @@ tg_log_position tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
       tg_overflow_refuse(lane, item, TG_DROP_FIRST);
       return 0;
     }
-    if (tg_hooked(delivery->hooks, TG_METHOD_delivery_queue_overflow))
+    if (tg_hooked(delivery->env.hooks, TG_METHOD_delivery_queue_overflow))
       tg_overflow_ask_for_log(delivery, size);
     position = tg_backlog_append(delivery, lane->shard_id, item);
     if (position != 0)

@@ -30,7 +30,7 @@ uint64_t tg_lane_safe(const struct tg_lane *lane)
 static uint64_t window(const struct tg_delivery *delivery)
 {
   int lanes = delivery->live_lanes > 0 ? delivery->live_lanes : 1;
-  return delivery->config->queue.memory_bytes / (uint64_t)lanes;
+  return delivery->env.config->queue.memory_bytes / (uint64_t)lanes;
 }
 
 bool tg_lane_has_window(const struct tg_lane *lane, uint64_t size)
@@ -180,7 +180,7 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
   event->epoch = record.epoch;
   event->sequence = record.sequence;
   event->type = type_of(record.payload);
-  event->queued_at = tg_delivery_since(delivery, record.at);
+  event->queued_at = tg_env_since(&delivery->env, record.at);
   event->keep = record.flags & TG_LOG_KEEP;
   event->marker = record.kind == TG_LOG_MARKER;
   event->logged = true;
@@ -208,7 +208,7 @@ void tg_lane_refill(struct tg_lane *lane)
   uint64_t limit = window(delivery);
   for (int i = 0; lane->spilled; i++) {
     if (lane->queue.head && (i >= TG_REFILL_MAX || lane->queue.bytes >= limit ||
-                             delivery->queued.bytes >= delivery->config->queue.memory_bytes))
+                             delivery->queued.bytes >= delivery->env.config->queue.memory_bytes))
       break;
     struct tg_log_entry entry;
     struct tg_source *source = lane->source;

@@ -87,7 +87,7 @@ static struct tg_queued *put_marker(struct tg_lane *lane, struct tg_lane_queue *
   struct tg_queued *marker = tg_queued_new(nothing, body, nothing);
   marker->epoch = gap->epoch;
   marker->sequence = sequence_of(gap);
-  marker->queued_at = tg_delivery_now(delivery);
+  marker->queued_at = tg_env_now(&delivery->env);
   marker->keep = marker->marker = marker->gap = true;
   marker->logged = logged;
   if (place) {
@@ -140,7 +140,7 @@ static void keep_pending(struct tg_lane *lane, int order, tg_log_position point,
 
 void tg_lane_add_gap(struct tg_lane *lane, int order, tg_log_position point, const struct tg_gap *gap)
 {
-  if (!lane->delivery->config->event_handler.markers)
+  if (!lane->delivery->env.config->event_handler.markers)
     return;
   struct tg_queued *place = lane->queue.head;
   while (place && !is_behind(place, order, point))
@@ -250,7 +250,7 @@ void tg_lane_lost(struct tg_lane *lane, struct tg_source *source, const struct t
     lose_tail(lane, source, &gap);
   else if (gap.to == 0 || gap.from <= gap.to)
     name_loss(lane, source->order, point, &gap);
-  if (!delivery->config->event_handler.markers && lost->reason != TG_LOSS_DAMAGED)
+  if (!delivery->env.config->event_handler.markers && lost->reason != TG_LOSS_DAMAGED)
     tg_event_log_told(source->log, lane->shard_id);
 }
 
@@ -284,7 +284,7 @@ void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap)
 {
   char body[TG_MARKER_MAX];
   tg_count(&lane->row->gaps);
-  if (!lane->delivery->config->event_handler.markers || !lane->handler)
+  if (!lane->delivery->env.config->event_handler.markers || !lane->handler)
     return;
   struct tg_item item = {
       .epoch = gap->epoch,

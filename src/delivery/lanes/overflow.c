@@ -17,7 +17,7 @@ static const char *bound(const struct tg_delivery *delivery)
 static void first_drop(struct tg_delivery *delivery)
 {
   delivery->dropping = true;
-  uint64_t bytes = delivery->queued.bytes, limit = delivery->config->queue.memory_bytes;
+  uint64_t bytes = delivery->queued.bytes, limit = delivery->env.config->queue.memory_bytes;
   if (delivery->own && !delivery->log_refuses) {
     bytes = tg_event_log_disk(delivery->own->log);
     limit = delivery->own_bound;
@@ -76,13 +76,13 @@ static void report_losses(struct tg_delivery *delivery)
   tg_log_with(
       TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(EVENTS, losses->events), TG_TEXT(REASON, losses->reason)),
       "since the last such line more events are lost, in %llu places", (unsigned long long)losses->gaps);
-  *losses = (struct tg_losses){.told_at = tg_delivery_now(delivery)};
+  *losses = (struct tg_losses){.told_at = tg_env_now(&delivery->env)};
 }
 
 void tg_overflow_report(struct tg_delivery *delivery)
 {
   for (int i = 0; i < delivery->lane_count; i++)
-    if (delivery->lanes[i] && !delivery->stopping)
+    if (delivery->lanes[i] && !delivery->env.stopping)
       tg_overflow_tell(delivery->lanes[i], true);
   report_drops(delivery);
   report_losses(delivery);
@@ -91,7 +91,7 @@ void tg_overflow_report(struct tg_delivery *delivery)
 void tg_overflow_lost(struct tg_lane *lane, const struct tg_gap *gap)
 {
   struct tg_losses *losses = &lane->delivery->losses;
-  tg_ms now = tg_delivery_now(lane->delivery);
+  tg_ms now = tg_env_now(&lane->delivery->env);
   tg_count(&lane->row->gaps);
   tg_count_by(&lane->row->dropped, gap->count);
   if (losses->told_at != 0 && now - losses->told_at < TG_REPORT_INTERVAL) {
@@ -115,13 +115,13 @@ void tg_overflow_refuse(struct tg_lane *lane, const struct tg_item *item, enum t
   if (item->marker)
     return;
   tg_overflow_count(lane, reason, 1);
-  if (!lane->delivery->config->event_handler.markers)
+  if (!lane->delivery->env.config->event_handler.markers)
     return;
   if (gap->count > 0 && gap->epoch != item->epoch)
     tg_overflow_tell(lane, true);
   if (gap->count == 0) {
     *gap = (struct tg_gap){.epoch = item->epoch, .from = item->sequence, .reason = reason_of(reason)};
-    lane->refused_since = tg_delivery_now(lane->delivery);
+    lane->refused_since = tg_env_now(&lane->delivery->env);
   }
   gap->to = item->sequence;
   gap->count++;
@@ -133,7 +133,7 @@ void tg_overflow_tell(struct tg_lane *lane, bool at_once)
   if (gap.count == 0)
     return;
   if (!at_once && gap.epoch == lane->epoch &&
-      tg_delivery_now(lane->delivery) - lane->refused_since < TELL_AFTER)
+      tg_env_now(&lane->delivery->env) - lane->refused_since < TELL_AFTER)
     return;
   lane->refused.count = 0;
   tg_lane_missed(lane, &gap);
@@ -144,7 +144,7 @@ void tg_overflow_tell(struct tg_lane *lane, bool at_once)
 /* In a log: who is to be told hears of it again, should the process die. */
 static void settle_in_log(struct tg_lane *lane, struct tg_queued *event)
 {
-  if (!event->source || !lane->delivery->config->event_handler.markers)
+  if (!event->source || !lane->delivery->env.config->event_handler.markers)
     return;
   tg_event_log_drop(event->source->log, lane->shard_id, event->position, TG_LOSS_OVERFLOW);
 }
@@ -159,7 +159,7 @@ static void drop(struct tg_lane *lane, struct tg_lane_queue *queue, struct tg_qu
                        .reason = reason_of(reason)};
   if (!event->marker) {
     tg_overflow_count(lane, reason, 1);
-    if (lane->delivery->config->event_handler.markers)
+    if (lane->delivery->env.config->event_handler.markers)
       tg_lane_mark_drop(lane, queue, event, &gap); /* joins that of the one before */
   }
   if (queue == &lane->late) {
@@ -246,7 +246,7 @@ static void ask(struct tg_delivery *delivery)
     return;
   struct tg_value argument = tg_value_queue(TG_ALL_SHARDS);
   delivery->asking = true;
-  tg_hook_call(delivery->hooks, TG_METHOD_delivery_queue_overflow, &argument, 1, TG_NIL, NULL);
+  tg_hook_call(delivery->env.hooks, TG_METHOD_delivery_queue_overflow, &argument, 1, TG_NIL, NULL);
   delivery->asking = false;
 }
 
@@ -266,10 +266,10 @@ void tg_overflow_ask_for_log(struct tg_delivery *delivery, uint64_t size)
 /* False: there is no room, and none can be made. */
 static bool make_room(struct tg_delivery *delivery, uint64_t size)
 {
-  uint64_t limit = delivery->config->queue.memory_bytes;
+  uint64_t limit = delivery->env.config->queue.memory_bytes;
   if (delivery->walking > 0 || size > limit)
     return size <= limit;
-  bool hooked = tg_hooked(delivery->hooks, TG_METHOD_delivery_queue_overflow);
+  bool hooked = tg_hooked(delivery->env.hooks, TG_METHOD_delivery_queue_overflow);
   while (delivery->queued.bytes + size > limit) {
     if (unload(delivery))
       continue;
@@ -285,7 +285,7 @@ static bool make_room(struct tg_delivery *delivery, uint64_t size)
 bool tg_overflow_admit(struct tg_lane *lane, const struct tg_item *item, uint64_t size)
 {
   struct tg_delivery *delivery = lane->delivery;
-  uint64_t limit = delivery->config->queue.memory_bytes, roomy = limit - limit / 5;
+  uint64_t limit = delivery->env.config->queue.memory_bytes, roomy = limit - limit / 5;
   if (__builtin_expect(delivery->queued.bytes + size <= roomy, 1))
     return true;
   bool early = delivery->drop_first[item->type];
@@ -310,8 +310,8 @@ static void expire_lane(struct tg_lane *lane, tg_ms limit)
 
 void tg_overflow_expire(struct tg_delivery *delivery)
 {
-  tg_ms limit = tg_delivery_now(delivery) - delivery->config->queue.max_age;
-  if (delivery->config->queue.max_age <= 0)
+  tg_ms limit = tg_env_now(&delivery->env) - delivery->env.config->queue.max_age;
+  if (delivery->env.config->queue.max_age <= 0)
     return;
   for (int i = 0; i < delivery->lane_count; i++)
     if (delivery->lanes[i])

@@ -71,7 +71,7 @@ static void add_figures(const struct tg_lane *lane, struct tg_queue_figures *fig
   const struct tg_queued *head = lane->queue.head;
   figures->events += waiting(lane);
   figures->bytes += lane->queue.bytes + lane->late.bytes + lane->spilled_bytes;
-  tg_ms age = head ? tg_delivery_now(lane->delivery) - head->queued_at : 0;
+  tg_ms age = head ? tg_env_now(&lane->delivery->env) - head->queued_at : 0;
   if (age > figures->age)
     figures->age = age;
 }
@@ -185,7 +185,7 @@ static uint64_t drop_in_log(struct tg_lane *lane, struct tg_source *source, tg_l
   struct tg_log_entry entry;
   struct tg_gap gap = {.reason = tg_log_loss_name(TG_LOSS_OVERFLOW)};
   uint64_t dropped = 0;
-  bool markers = lane->delivery->config->event_handler.markers;
+  bool markers = lane->delivery->env.config->event_handler.markers;
   while ((after = tg_event_log_next(source->log, lane->shard_id, after, &entry)) != 0 && dropped < count) {
     bool goes = entry.kind == TG_LOG_EVENT && (any || !(entry.flags & TG_LOG_KEEP));
     if (!goes || gap.epoch != entry.epoch)

@@ -7,7 +7,7 @@
 /* What the script says of the delay before the next attempt; -1: nothing. */
 static tg_ms scripted_delay(const struct tg_lane_answer *answer)
 {
-  struct tg_hooks *hooks = answer->lane->delivery->hooks;
+  struct tg_hooks *hooks = answer->lane->delivery->env.hooks;
   const struct tg_http_response *response = answer->judgement.response;
   if (!tg_hooked(hooks, TG_METHOD_delivery_retry_delay))
     return -1;

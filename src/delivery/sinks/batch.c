@@ -27,7 +27,7 @@ static size_t length_of(const struct tg_queued *event)
 int tg_batch_choose(struct tg_lane *lane)
 {
   struct tg_queued *head = lane->queue.head, *event = head;
-  bool batches = lane->delivery->config->event_handler.batch;
+  bool batches = lane->delivery->env.config->event_handler.batch;
   bool again = head->trying;
   int limit = batches ? TG_BATCH_EVENTS : 1, count = 0;
   size_t bytes = 0, most = lane->handler->batch_bytes;
@@ -52,7 +52,7 @@ size_t tg_batch_bytes(const struct tg_lane *lane)
   size_t bytes = 0;
   for (int i = 0; i < lane->in_flight; i++, event = event->next)
     bytes += length_of(event) + 1;
-  return lane->delivery->config->event_handler.batch ? bytes + 1 : bytes - 1;
+  return lane->delivery->env.config->event_handler.batch ? bytes + 1 : bytes - 1;
 }
 
 static void write_event(struct tg_lane *lane, struct tg_queued *event)
@@ -68,7 +68,7 @@ static void write_event(struct tg_lane *lane, struct tg_queued *event)
 struct tg_span tg_batch_body(struct tg_lane *lane, int count)
 {
   struct tg_queued *event = lane->queue.head;
-  bool batches = lane->delivery->config->event_handler.batch;
+  bool batches = lane->delivery->env.config->event_handler.batch;
   if (!batches && !event->gap)
     return tg_queued_body(event);
   for (int i = 0; i < count; i++, event = event->next) {

@@ -39,7 +39,7 @@ struct tg_handler *tg_handler_new(struct tg_delivery *delivery, const char *url)
   handler->batch_bytes = TG_BATCH_BYTES;
   handler->stats = tg_stats_handler(handler->public_url);
   change_gauge(&handler->stats->users, 1);
-  tg_handles_timer(&delivery->handles, &handler->timer, handler);
+  tg_handles_timer(&delivery->env.handles, &handler->timer, handler);
   return handler;
 }
 
@@ -50,7 +50,7 @@ static void on_retired(uv_handle_t *timer)
   free(handler->public_url);
   struct tg_delivery *delivery = handler->delivery;
   free(handler);
-  tg_handles_closed(&delivery->handles);
+  tg_handles_closed(&delivery->env.handles);
 }
 
 void tg_handler_retire(struct tg_handler *handler)
@@ -121,7 +121,7 @@ uint64_t tg_handler_post(struct tg_handler *handler, const char *key, struct tg_
                          void *ctx)
 {
   struct tg_delivery *delivery = handler->delivery;
-  tg_ms timeout = delivery->config->event_handler.timeout;
+  tg_ms timeout = delivery->env.config->event_handler.timeout;
   const char *headers[] = {"Content-Type: application/json", key, delivery->authorization, NULL};
   struct tg_http_request request = {
       .method = "POST",
@@ -174,8 +174,8 @@ static void on_wait_over(uv_timer_t *timer)
 void tg_handler_pump(struct tg_handler *handler)
 {
   struct tg_delivery *delivery = handler->delivery;
-  tg_ms now = tg_delivery_now(delivery);
-  if (delivery->stopping)
+  tg_ms now = tg_env_now(&delivery->env);
+  if (delivery->env.stopping)
     return;
   tg_express_pump(handler);
   tg_posts_pump(handler);
@@ -197,7 +197,7 @@ void tg_handler_pump(struct tg_handler *handler)
 
 static void tell_script(struct tg_handler *handler, enum tg_life what, const char *reason)
 {
-  struct tg_hooks *hooks = handler->delivery->hooks;
+  struct tg_hooks *hooks = handler->delivery->env.hooks;
   if (!hooks->want_life[what])
     return;
   json_t *details = json_pack("{s:s, s:s}", "url", handler->public_url, "reason", reason);
@@ -216,7 +216,7 @@ static void tell_others(struct tg_handler *handler, bool up, tg_ms asked)
 
 static void hear(struct tg_handler *handler, bool up, tg_ms asked)
 {
-  tg_ms now = tg_delivery_now(handler->delivery);
+  tg_ms now = tg_env_now(&handler->delivery->env);
   tg_ms wait = tg_patience(tg_circuit_wait(&handler->circuit, tg_random_unit()));
   if (up)
     tg_circuit_hear_up(&handler->circuit, now);
@@ -240,7 +240,7 @@ void tg_handler_succeeded(struct tg_handler *handler)
     return;
   struct tg_delivery *delivery = handler->delivery;
   tell_others(handler, true, 0);
-  tg_ms down_for = tg_delivery_now(delivery) - handler->down_since;
+  tg_ms down_for = tg_env_now(&delivery->env) - handler->down_since;
   uv_timer_stop(&handler->timer);
   if (!handler->retired)
     publish_down(handler, -1);
@@ -256,7 +256,7 @@ static void raise_alarm(struct tg_handler *handler, enum tg_outcome outcome, con
                         const char *advice)
 {
   struct tg_delivery *delivery = handler->delivery;
-  tg_ms now = tg_delivery_now(delivery);
+  tg_ms now = tg_env_now(&delivery->env);
   handler->alarmed_at = now;
   tg_log_with(outcome == TG_OUTCOME_MISCONFIGURED ? TG_ERROR : TG_WARN, TG_NO_SHARD,
               TG_WITH(TG_TEXT(URL, handler->public_url), TG_TEXT(REASON, reason),
@@ -269,7 +269,7 @@ void tg_handler_failed(struct tg_handler *handler, tg_ms wait, bool asked, enum 
                        const char *reason, const char *advice)
 {
   struct tg_delivery *delivery = handler->delivery;
-  tg_ms now = tg_delivery_now(delivery);
+  tg_ms now = tg_env_now(&delivery->env);
   enum tg_circuit_state before = handler->circuit.state;
   bool opened = tg_circuit_failure(&handler->circuit, now, wait, outcome != TG_OUTCOME_RETRY, asked);
   if (before != TG_CIRCUIT_OPEN && handler->circuit.state == TG_CIRCUIT_OPEN)

@@ -8,7 +8,7 @@
 
 static enum tg_outcome judge(struct tg_delivery *delivery, const struct tg_http_response *response)
 {
-  struct tg_hooks *hooks = delivery->hooks;
+  struct tg_hooks *hooks = delivery->env.hooks;
   enum tg_outcome outcome = tg_outcome_of(response->status, response->error.code, response->retry_after);
   if (response->status == 0 || !tg_hooked(hooks, TG_METHOD_delivery_is_delivered))
     return outcome;

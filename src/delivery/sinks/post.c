@@ -81,7 +81,7 @@ static void fail_unavailable(struct tg_http_response *response)
 
 static bool can_send(const struct tg_lane *lane)
 {
-  return lane->handler && !lane->handler->is_script && !lane->delivery->stopping;
+  return lane->handler && !lane->handler->is_script && !lane->delivery->env.stopping;
 }
 
 /* No request of it is in flight any more. */
@@ -133,7 +133,7 @@ static int choose(const struct tg_post *post)
   const struct part *first = &post->parts[post->sent];
   size_t bytes = first->length;
   int count = 1;
-  if (!post->delivery->config->event_handler.batch)
+  if (!post->delivery->env.config->event_handler.batch)
     return 1;
   for (; post->sent + count < post->count && count < TG_BATCH_EVENTS; count++) {
     bytes += first[count].length + 1;
@@ -146,7 +146,7 @@ static int choose(const struct tg_post *post)
 static void send_chunk(struct tg_post *post)
 {
   const struct part *first = &post->parts[post->sent];
-  bool batch = post->delivery->config->event_handler.batch;
+  bool batch = post->delivery->env.config->event_handler.batch;
   char key[TG_BATCH_KEY];
   post->sending = choose(post);
   tg_batch_key_of(key, post->lane->shard_id, first->epoch, first->name, first[post->sending - 1].name);

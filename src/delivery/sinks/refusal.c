@@ -32,7 +32,7 @@ static struct tg_span message_of(const struct tg_lane *lane, const struct tg_que
 static void note_too_large(const struct tg_lane_answer *answer, const char *type, bool written)
 {
   struct tg_handler *handler = answer->judgement.handler;
-  tg_ms now = tg_delivery_now(handler->delivery);
+  tg_ms now = tg_env_now(&handler->delivery->env);
   handler->too_large.events++;
   if (answer->bytes > handler->too_large.bytes)
     handler->too_large.bytes = answer->bytes;
@@ -59,7 +59,7 @@ void tg_refusals_report(struct tg_handler *handler)
                       TG_NUMBER(BYTES, handler->too_large.bytes)),
               "more events were too large for the event handler (413), the largest of them of %zu bytes",
               handler->too_large.bytes);
-  handler->too_large.told_at = tg_delivery_now(handler->delivery);
+  handler->too_large.told_at = tg_env_now(&handler->delivery->env);
   handler->too_large.events = handler->too_large.bytes = 0;
 }
 
@@ -73,7 +73,7 @@ static bool write_letter(const struct tg_lane_answer *answer, char type[TG_STATS
   struct tg_queued *event = answer->event;
   struct tg_envelope envelope;
   char marker[TG_MARKER_MAX], name[TG_MARKER_MAX];
-  const struct tg_config *config = lane->delivery->config;
+  const struct tg_config *config = lane->delivery->env.config;
   struct tg_strings secrets = tg_config_secrets(config);
   struct tg_dead_letter letter = {
       .shard_id = lane->shard_id,
@@ -143,7 +143,7 @@ void tg_lane_refused(const struct tg_lane_answer *answer)
     split(answer);
     return;
   }
-  tg_ms now = tg_delivery_now(answer->lane->delivery), delay;
+  tg_ms now = tg_env_now(&answer->lane->delivery->env), delay;
   if (event->refusals++ == 0)
     event->refused_first = now;
   if (tg_refused_for_good(answer->judgement.response->status, event->refusals, event->refused_first, now,

@@ -33,7 +33,7 @@ struct tg_drainer {
 
 static tg_ms patience(const struct tg_delivery *delivery)
 {
-  return TG_SCRIPT_PATIENCE * delivery->config->event_handler.timeout;
+  return TG_SCRIPT_PATIENCE * delivery->env.config->event_handler.timeout;
 }
 
 /* Nobody waits for its end any more. */
@@ -82,7 +82,7 @@ static void end_deliver(struct tg_lane *lane, struct tg_call *call)
 {
   struct tg_http_response response = call->response;
   bool ok = call->ok, accepted = call->accepted, cancelled = call->cancelled, posted = call->posted;
-  response.seconds = (double)(tg_delivery_now(lane->delivery) - call->began) / 1000;
+  response.seconds = (double)(tg_env_now(&lane->delivery->env) - call->began) / 1000;
   forget(call);
   if (cancelled) {
     tg_lane_unsend(lane);
@@ -117,8 +117,8 @@ static void on_call(uv_timer_t *timer)
 {
   struct tg_lane *lane = timer->data;
   struct tg_call *call = lane->state == TG_LANE_SENDING ? lane->delivering : lane->draining;
-  tg_ms now = tg_delivery_now(lane->delivery), until = call->touched + patience(lane->delivery);
-  if (lane->delivery->stopping)
+  tg_ms now = tg_env_now(&lane->delivery->env), until = call->touched + patience(lane->delivery);
+  if (lane->delivery->env.stopping)
     return;
   if (!call->done && now < until) {
     uv_timer_start(timer, on_call, (uint64_t)(until - now), 0);
@@ -182,7 +182,7 @@ static struct tg_call *begin(struct tg_lane *lane, bool is_deliver)
   call->is_deliver = is_deliver;
   *(is_deliver ? &lane->delivering : &lane->draining) = call;
   call->response.retry_after = -1;
-  call->began = call->touched = tg_delivery_now(delivery);
+  call->began = call->touched = tg_env_now(&delivery->env);
   call->taken = lane->taken;
   uv_timer_start(&lane->retry, on_call, (uint64_t)patience(delivery), 0);
   return call;
@@ -224,7 +224,7 @@ static bool is_refused(struct tg_lane *lane)
 
 bool tg_scripted_deliver(struct tg_lane *lane)
 {
-  struct tg_hooks *hooks = lane->delivery->hooks;
+  struct tg_hooks *hooks = lane->delivery->env.hooks;
   if (!tg_hooked(hooks, TG_METHOD_delivery_deliver)) {
     if (!lane->sending->is_script)
       return false;
@@ -249,12 +249,12 @@ bool tg_scripted_deliver(struct tg_lane *lane)
 
 bool tg_scripted_drain(struct tg_lane *lane)
 {
-  struct tg_hooks *hooks = lane->delivery->hooks;
-  if (!tg_hooked(hooks, TG_METHOD_delivery_handle_queue) || lane->by_default || lane->delivery->stopping)
+  struct tg_hooks *hooks = lane->delivery->env.hooks;
+  if (!tg_hooked(hooks, TG_METHOD_delivery_handle_queue) || lane->by_default || lane->delivery->env.stopping)
     return false;
   lane->state = TG_LANE_SCRIPT;
   if (lane->draining) { /* it has called the default, and is about to end */
-    lane->draining->touched = tg_delivery_now(lane->delivery);
+    lane->draining->touched = tg_env_now(&lane->delivery->env);
     uv_timer_start(&lane->retry, on_call, (uint64_t)patience(lane->delivery), 0);
     return true;
   }
@@ -275,7 +275,7 @@ bool tg_scripted_posts(struct tg_lane *lane)
 void tg_scripted_touch(struct tg_lane *lane)
 {
   if (lane->draining)
-    lane->draining->touched = tg_delivery_now(lane->delivery);
+    lane->draining->touched = tg_env_now(&lane->delivery->env);
 }
 
 void tg_scripted_free(struct tg_delivery *delivery)
