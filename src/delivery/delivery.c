@@ -1,4 +1,5 @@
 #include "delivery/delivery_internal.h"
+#include "delivery/sinks/lane_parcel.h"
 
 #include "base/buf.h"
 #include "base/log.h"
@@ -16,8 +17,7 @@ static void free_all(void *ctx)
     if (delivery->lanes[i])
       tg_lane_free(delivery->lanes[i]);
   free(delivery->lanes);
-  free(delivery->handlers);
-  free(delivery->authorization);
+  tg_senders_free(&delivery->senders);
   free(delivery->spare_row);
   tg_message_cache_free(delivery->messages);
   free(delivery);
@@ -57,8 +57,8 @@ static void on_report(uv_timer_t *timer)
   tg_overflow_report(delivery);
   tg_overflow_expire(delivery);
   tg_interactions_report(delivery);
-  for (int i = 0; i < delivery->handler_count; i++)
-    tg_refusals_report(delivery->handlers[i]);
+  for (int i = 0; i < delivery->senders.count; i++)
+    tg_refusals_report(delivery->senders.at[i]);
   tg_backlog_tend(delivery);
   report_waiting(delivery);
 }
@@ -80,12 +80,15 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
   delivery->env.loop = options->loop;
   delivery->env.hooks = options->hooks;
   delivery->table = options->table;
-  delivery->http = options->http;
   delivery->env.worker_id = options->worker_id;
   delivery->find_shard = options->find_shard;
-  delivery->tell = options->tell;
   delivery->ctx = options->ctx;
-  delivery->sink = &tg_handler_sink;
+  delivery->sink = &tg_senders_sink;
+  delivery->senders = (struct tg_senders){.env = &delivery->env,
+                                          .delivery = delivery,
+                                          .http = options->http,
+                                          .tell = options->tell,
+                                          .ctx = options->ctx};
   if (options->identity)
     tg_guild_store_open(&delivery->guilds, options->config->state_dir, options->identity);
   if (options->identity && options->worker_id == 0)
@@ -93,6 +96,7 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
   tg_handles_init(&delivery->env.handles, options->loop, free_all, delivery);
   tg_handles_timer(&delivery->env.handles, &delivery->report, delivery);
   tg_handles_timer(&delivery->env.handles, &delivery->drain, delivery);
+  tg_senders_begin(&delivery->senders);
   tg_interactions_begin(delivery);
   uint64_t interval = (uint64_t)tg_patience(TG_REPORT_INTERVAL);
   uv_timer_start(&delivery->report, on_report, interval, interval);
@@ -113,92 +117,17 @@ void tg_delivery_free(struct tg_delivery *delivery)
     struct tg_lane *lane = delivery->lanes[i];
     if (!lane)
       continue;
-    if (lane->request)
-      tg_http_cancel(delivery->http, lane->request);
-    lane->request = 0;
-    if (lane->sending)
-      tg_handler_release(lane->sending);
-    lane->sending = NULL;
+    if (lane->parcel.sender)
+      tg_sender_withdraw(&lane->parcel);
     tg_handles_close(&delivery->env.handles, &lane->retry);
     tg_handles_close(&delivery->env.handles, &lane->quiet);
   }
-  tg_scripted_free(delivery);
-  tg_posts_free(delivery);
   tg_guild_store_close(&delivery->guilds);
   tg_backlog_close(delivery);
-  for (int i = 0; i < delivery->handler_count; i++)
-    tg_handler_retire(delivery->handlers[i]);
+  tg_senders_end(&delivery->senders);
   tg_handles_close(&delivery->env.handles, &delivery->report);
   tg_handles_close(&delivery->env.handles, &delivery->drain);
   tg_handles_end(&delivery->env.handles);
-}
-
-/* --- configuration ------------------------------------------------------------ */
-
-static struct tg_handler *take_handler(struct tg_handler **from, int count, const char *url)
-{
-  for (int i = 0; i < count; i++) {
-    struct tg_handler *handler = from[i];
-    if (!handler || strcmp(handler->url, url) != 0)
-      continue;
-    from[i] = NULL;
-    return handler;
-  }
-  return NULL;
-}
-
-/* Nobody takes events any more: what waits has nowhere to go. */
-static void empty_lane(struct tg_lane *lane)
-{
-  for (;;) {
-    struct tg_queued *event = lane->queue.head;
-    while (event && event->in_flight)
-      event = event->next;
-    if (!event)
-      return;
-    tg_count(&lane->row->dropped);
-    tg_lane_remove(lane, event);
-  }
-}
-
-static void assign(struct tg_delivery *delivery, struct tg_lane *lane)
-{
-  struct tg_handler *before = lane->handler;
-  lane->handler =
-      delivery->handler_count > 0 ? delivery->handlers[lane->shard_id % delivery->handler_count] : NULL;
-  if (!lane->handler)
-    empty_lane(lane);
-  if (lane->handler != before && lane->state == TG_LANE_READY)
-    tg_handler_forget(before, lane);
-  tg_lane_wants_turn(lane);
-}
-
-/* Handlers whose URL stays keep their state. */
-static void set_handlers(struct tg_delivery *delivery, const struct tg_strings *urls)
-{
-  struct tg_handler **old = delivery->handlers;
-  int old_count = delivery->handler_count;
-  delivery->handlers = tg_calloc((size_t)urls->count + 1, sizeof delivery->handlers[0]);
-  delivery->handler_count = urls->count;
-  for (int i = 0; i < urls->count; i++) {
-    struct tg_handler *handler = take_handler(old, old_count, urls->items[i]);
-    delivery->handlers[i] = handler ? handler : tg_handler_new(delivery, urls->items[i]);
-  }
-  for (int i = 0; i < delivery->lane_count; i++)
-    if (delivery->lanes[i])
-      assign(delivery, delivery->lanes[i]);
-  for (int i = 0; i < old_count; i++)
-    if (old[i])
-      tg_handler_retire(old[i]);
-  free(old);
-  for (int i = 0; i < delivery->handler_count; i++)
-    tg_handler_pump(delivery->handlers[i]);
-}
-
-static bool script_delivers(const struct tg_delivery *delivery)
-{
-  return tg_hooked(delivery->env.hooks, TG_METHOD_delivery_deliver) ||
-         tg_hooked(delivery->env.hooks, TG_METHOD_delivery_handle_queue) || delivery->env.hooks->away;
 }
 
 /* --- events that nobody takes ----------------------------------------------------- */
@@ -211,7 +140,7 @@ static bool script_takes(const struct tg_delivery *delivery, uint16_t type)
 
 static bool nobody_takes(const struct tg_delivery *delivery)
 {
-  bool taken = delivery->handler_count > 0 || delivery->env.hooks->away;
+  bool taken = delivery->senders.count > 0 || delivery->env.hooks->away;
   for (int type = 0; type < TG_WANT_SIZE && !taken; type++)
     taken = script_takes(delivery, (uint16_t)type);
   return !taken;
@@ -232,24 +161,23 @@ static void look_for_takers(struct tg_delivery *delivery)
 void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_config *config)
 {
   delivery->env.config = config;
-  free(delivery->authorization);
-  delivery->authorization = NULL;
-  if (config->event_handler.authorization) {
-    struct tg_buf line = {0};
-    tg_buf_printf(&line, "Authorization: %s", config->event_handler.authorization);
-    delivery->authorization = tg_buf_take(&line);
-  }
   memset(delivery->drop_first, 0, sizeof delivery->drop_first);
   for (int i = 0; i < config->queue.drop_first.count; i++) {
     const char *name = config->queue.drop_first.items[i];
     delivery->drop_first[tg_event_type(name, strlen(name))] = true;
   }
   tg_backlog_reconfigure(delivery);
-  char *items[] = {(char *)TG_SCRIPT_URL};
-  struct tg_strings script = {items, 1};
-  bool scripted = config->event_handler.urls.count == 0 && script_delivers(delivery);
-  set_handlers(delivery, scripted ? &script : &config->event_handler.urls);
+  tg_senders_reconfigure(&delivery->senders);
   look_for_takers(delivery);
+}
+
+void tg_delivery_hear(struct tg_delivery *delivery, const char *url, bool up, tg_ms asked)
+{
+  for (int i = 0; i < delivery->senders.count; i++) {
+    struct tg_sender *sender = delivery->senders.at[i];
+    if (sender->url && strcmp(sender->url, url) == 0)
+      tg_sender_hear(sender, up, asked);
+  }
 }
 
 /* --- sessions ------------------------------------------------------------------- */
@@ -257,9 +185,9 @@ void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_confi
 void tg_delivery_enqueue(struct tg_delivery *delivery, const struct tg_event *event)
 {
   struct tg_lane *lane = tg_lane_of(delivery, event->shard_id);
-  if (!lane->handler && script_delivers(delivery)) /* since a moment ago */
+  if (!lane->sender && tg_senders_scripted(&delivery->senders)) /* since a moment ago */
     tg_delivery_reconfigure(delivery, delivery->env.config);
-  if (lane->handler) {
+  if (lane->sender) {
     tg_lane_push(lane, event);
   } else if (script_takes(delivery, event->type)) {
     tg_count(&lane->row->delivered);
@@ -336,8 +264,8 @@ void tg_delivery_adopt_session(struct tg_delivery *delivery, int shard_id, uint6
 static bool is_hopeless(const struct tg_delivery *delivery)
 {
   bool hope = delivery->own == NULL;
-  for (int i = 0; i < delivery->handler_count && !hope; i++)
-    hope = delivery->handlers[i]->circuit.state == TG_CIRCUIT_CLOSED;
+  for (int i = 0; i < delivery->senders.count && !hope; i++)
+    hope = delivery->senders.at[i]->circuit.state == TG_CIRCUIT_CLOSED;
   return !hope;
 }
 

@@ -18,8 +18,8 @@
 #include <uv.h>
 
 struct tg_delivery;
+struct tg_answer; /* sinks/answer.h */
 struct tg_http;
-struct tg_http_response;
 struct tg_callback;
 struct tg_interaction_facts; /* interaction_facts.h */
 
@@ -150,11 +150,11 @@ void tg_delivery_queue_overflow(struct tg_delivery *delivery);
 
 /* The default of delivery.deliver: POSTs events of one shard, in order, to its
  * event handler, as the lane would. Copies what it needs. `done` is called once,
- * perhaps from in here (then NULL is returned): `response` NULL: all are
+ * perhaps from in here (then NULL is returned): `answer` NULL: all are
  * accepted; else the answer to the first that was not, and `delivered` were
  * before it. */
 struct tg_post;
-typedef void tg_posted(void *ctx, const struct tg_http_response *response, int delivered);
+typedef void tg_posted(void *ctx, const struct tg_answer *answer, int delivered);
 struct tg_post *tg_delivery_post(struct tg_delivery *delivery, const struct tg_event *events, int count,
                                  tg_posted *done, void *ctx);
 /* `done` is not called. */

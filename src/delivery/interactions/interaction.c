@@ -36,11 +36,10 @@ static size_t size_of(size_t length, const struct tg_interaction_facts *facts)
 
 void tg_interaction_release(struct tg_interaction *interaction)
 {
-  if (interaction->watch != TG_WATCH_NONE || interaction->express != TG_EXPRESS_NONE)
+  if (interaction->watch != TG_WATCH_NONE || interaction->is_express)
     return;
   tg_interaction_leave_lane(interaction);
   interaction->delivery->interactions.bytes -= size_of(interaction->length, &interaction->facts);
-  free(interaction->body);
   free(interaction);
 }
 
@@ -64,7 +63,7 @@ static bool is_being_answered(const struct tg_interaction *interaction)
 
 void tg_interaction_gone(struct tg_interaction *interaction)
 {
-  bool waits = interaction->express == TG_EXPRESS_WAITING;
+  bool waits = interaction->is_express && interaction->parcel.waits;
   tg_interaction_leave_lane(interaction);
   if (!is_being_answered(interaction) && interaction->watch != TG_WATCH_NONE)
     tg_interaction_unwatch(interaction);
@@ -117,7 +116,7 @@ struct tg_interaction *tg_interaction_find(const struct tg_lane *lane, uint64_t 
 
 void tg_interaction_link(struct tg_interaction *interaction, struct tg_queued *queued)
 {
-  queued->in_flight |= interaction->express == TG_EXPRESS_SENDING;
+  queued->in_flight |= tg_parcel_in_flight(&interaction->parcel);
   interaction->queued = queued;
   queued->interaction = interaction;
 }
@@ -127,9 +126,8 @@ void tg_interaction_link(struct tg_interaction *interaction, struct tg_queued *q
 static bool make_room(struct tg_lane *lane, size_t size)
 {
   const struct tg_interactions *all = &lane->delivery->interactions;
-  struct tg_handler *handler = lane->handler;
-  while (all->bytes + size > TG_INTERACTIONS_BYTES && handler && !TAILQ_EMPTY(&handler->express))
-    tg_express_return(TAILQ_FIRST(&handler->express));
+  while (all->bytes + size > TG_INTERACTIONS_BYTES && lane->sender && tg_express_give_way(lane->sender))
+    ;
   return all->bytes + size <= TG_INTERACTIONS_BYTES;
 }
 
@@ -187,7 +185,7 @@ static void set_timer(struct tg_delivery *delivery)
   uv_timer_start(&all->timer, on_timer, (uint64_t)wait, 0);
 }
 
-void tg_interaction_move(struct tg_interaction *interaction, enum tg_watch watch)
+void tg_interaction_move(struct tg_interaction *interaction, enum tg_watching watch)
 {
   TAILQ_REMOVE(list_of(interaction), interaction, link);
   interaction->watch = watch;
@@ -258,9 +256,9 @@ static struct tg_queued *last_queued(const struct tg_lane_queue *queue, const st
                                                                                                    : NULL;
 }
 
-static bool is_down(const struct tg_handler *handler)
+static bool is_down(const struct tg_sender *sender)
 {
-  return handler->circuit.state != TG_CIRCUIT_CLOSED;
+  return sender->circuit.state != TG_CIRCUIT_CLOSED;
 }
 
 /* What comes live has come without delay, whatever our clock says, and shows by
@@ -303,23 +301,25 @@ static void arrived(struct tg_lane *lane, const struct tg_event *event, tg_log_p
   if (queued)
     tg_interaction_link(interaction, queued);
   if (fallback && left > 0)
-    tg_interaction_watch(interaction, is_down(lane->handler) && !(queued && queued->in_flight));
+    tg_interaction_watch(interaction, is_down(lane->sender) && !(queued && queued->in_flight));
   if (express)
     tg_express_offer(interaction);
   tg_interaction_release(interaction);
 }
 
-void tg_interactions_handler_down(struct tg_handler *handler)
+/* Nobody knows when it will answer again. */
+static void on_down(struct tg_sender *sender)
 {
-  struct tg_interactions *all = &handler->delivery->interactions;
+  struct tg_delivery *delivery = sender->all->delivery;
+  struct tg_interactions *all = &delivery->interactions;
   struct tg_interaction *interaction, *next;
   for (interaction = TAILQ_FIRST(&all->grace); interaction; interaction = next) {
     next = TAILQ_NEXT(interaction, link);
-    if (interaction->lane->handler != handler || interaction->express == TG_EXPRESS_SENDING ||
+    if (interaction->lane->sender != sender || tg_parcel_in_flight(&interaction->parcel) ||
         (interaction->queued && interaction->queued->in_flight))
       continue;
     tg_interaction_move(interaction, TG_WATCH_DUE);
-    wake(handler->delivery);
+    wake(delivery);
   }
 }
 
@@ -369,11 +369,13 @@ static const struct tg_lane_watch watch = {
     .unloaded = on_unloaded,
     .gone = on_gone,
     .leaves_source = leave_source,
+    .has_turn = tg_interactions_expire,
 };
 
 void tg_interactions_begin(struct tg_delivery *delivery)
 {
   delivery->watch = &watch;
+  delivery->senders.on_down = on_down;
   struct tg_interactions *all = &delivery->interactions;
   TAILQ_INIT(&all->grace);
   TAILQ_INIT(&all->due);

@@ -17,12 +17,13 @@
 
 #include "delivery/interactions/interaction_callback.h"
 #include "delivery/lanes/backlog.h"
+#include "delivery/lanes/parcel.h"
 #include "proto/event.h"
 
 #include <sys/queue.h>
 #include <uv.h>
 
-struct tg_handler;
+struct tg_sender;
 
 /* Marks of a record in the log (tg_event_log_mark()), for ever. They are made before
  * anything is counted, and before the cursor may pass over the record: whenever the
@@ -46,7 +47,7 @@ struct tg_interactions {
   struct tg_interaction_list grace;     /* by the end of their grace */
   struct tg_interaction_list due;       /* perhaps not yet durable */
   struct tg_interaction_list answering; /* by the script or through REST */
-  TAILQ_HEAD(, tg_interaction) express; /* in flight to an event handler, beside their lanes */
+  TAILQ_HEAD(, tg_interaction) express; /* that wait to pass their lanes, or are in flight beside them */
   uv_timer_t timer;
   bool measured;
   tg_ms behind; /* tg_steady_clock() less Discord's clock, and the way from there; once measured */
@@ -56,13 +57,12 @@ struct tg_interactions {
   bool told_failed; /* there at once, since the last report */
 };
 
-enum tg_watch { TG_WATCH_GRACE, TG_WATCH_DUE, TG_WATCH_ANSWERING, TG_WATCH_NONE };
-enum tg_express { TG_EXPRESS_NONE, TG_EXPRESS_WAITING, TG_EXPRESS_SENDING };
+enum tg_watching { TG_WATCH_GRACE, TG_WATCH_DUE, TG_WATCH_ANSWERING, TG_WATCH_NONE };
 
 /* Is there as long as it is watched or has a ticket for the express lane. */
 struct tg_interaction {
   TAILQ_ENTRY(tg_interaction) link;   /* in the list of its `watch` */
-  TAILQ_ENTRY(tg_interaction) ticket; /* in the handler's list, or among those in flight */
+  TAILQ_ENTRY(tg_interaction) ticket; /* while `is_express` */
   LIST_ENTRY(tg_interaction) in_lane; /* while `lane` is set */
   struct tg_delivery *delivery;
   struct tg_lane *lane;     /* NULL: the event is delivered or dropped */
@@ -72,15 +72,13 @@ struct tg_interaction {
   int shard_id;
   uint64_t epoch, sequence;
   uint8_t marks; /* of its record */
-  enum tg_watch watch;
+  enum tg_watching watch;
   tg_ms arrived;
   tg_ms due;                    /* the end of its grace */
   tg_ms until;                  /* when Discord no longer waits */
   struct tg_callback *callback; /* while it is answered through REST */
-  enum tg_express express;
-  struct tg_handler *handler;        /* of the express lane */
-  uint64_t request;                  /* to it */
-  char *body;                        /* of that */
+  bool is_express;                   /* its parcel waits, or is in flight */
+  struct tg_parcel parcel;
   struct tg_interaction_facts facts; /* the token stands behind the message */
   bool replayed;
   size_t length;
@@ -91,9 +89,6 @@ struct tg_interaction {
 void tg_interactions_begin(struct tg_delivery *delivery);
 /* Before the logs are closed: nothing is answered any more. */
 void tg_interactions_end(struct tg_delivery *delivery);
-
-/* Nobody knows when this handler will answer again. */
-void tg_interactions_handler_down(struct tg_handler *handler);
 
 /* Whether answers are under way that are worth waiting for. */
 bool tg_interactions_busy(const struct tg_delivery *delivery);
@@ -109,7 +104,7 @@ struct tg_interaction *tg_interaction_new(struct tg_lane *lane, struct tg_span m
                                           const struct tg_interaction_facts *facts, uint64_t epoch,
                                           uint64_t sequence);
 void tg_interaction_watch(struct tg_interaction *interaction, bool due);
-void tg_interaction_move(struct tg_interaction *interaction, enum tg_watch watch);
+void tg_interaction_move(struct tg_interaction *interaction, enum tg_watching watch);
 void tg_interaction_link(struct tg_interaction *interaction, struct tg_queued *queued);
 void tg_interaction_leave_lane(struct tg_interaction *interaction);
 /* The watch is over. */
@@ -135,12 +130,10 @@ void tg_interaction_count_unqueued(struct tg_lane *lane);
 /* interaction_express.c */
 /* If interaction.express says so, and others are in front of it. */
 void tg_express_offer(struct tg_interaction *interaction);
-/* It takes its turn in the lane's order. */
+/* It has a ticket, and takes its turn in the lane's order all the same. */
 void tg_express_return(struct tg_interaction *interaction);
-/* Sends what may be sent now. */
-void tg_express_pump(struct tg_handler *handler);
-/* The handler goes: those that wait take their turn. */
-void tg_express_close(struct tg_handler *handler);
+/* The one that has waited longest for the sender's express lane goes back to its own. False: none waits. */
+bool tg_express_give_way(struct tg_sender *sender);
 void tg_express_end(struct tg_delivery *delivery);
 
 /* interaction_backlog.c */

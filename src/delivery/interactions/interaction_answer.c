@@ -59,7 +59,7 @@ static void unqueue(struct tg_interaction *interaction)
 {
   struct tg_lane *lane = interaction->lane;
   struct tg_queued *queued = interaction->queued;
-  if (!lane || (queued && queued->in_flight) || interaction->express == TG_EXPRESS_SENDING)
+  if (!lane || (queued && queued->in_flight) || tg_parcel_in_flight(&interaction->parcel))
     return;
   tg_log_position position = interaction->position;
   struct tg_source *source = interaction->source;
@@ -70,7 +70,7 @@ static void unqueue(struct tg_interaction *interaction)
   else if (source)
     tg_lane_skip(lane, source, position);
   tg_interaction_count_unqueued(lane);
-  if (interaction->express == TG_EXPRESS_WAITING)
+  if (interaction->is_express && interaction->parcel.waits)
     tg_express_return(interaction);
 }
 
@@ -168,7 +168,7 @@ static bool answer_by_script(struct tg_interaction *interaction)
 void tg_interaction_answer(struct tg_interaction *interaction)
 {
   struct tg_delivery *delivery = interaction->delivery;
-  if (!delivery->env.config->interaction.fallback || !interaction->lane->handler ||
+  if (!delivery->env.config->interaction.fallback || !interaction->lane->sender ||
       !still_waits(interaction)) {
     tg_interaction_unwatch(interaction);
     return;

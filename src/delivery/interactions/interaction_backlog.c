@@ -78,7 +78,7 @@ static void recover_shard(struct tg_source *source, int shard_id, tg_ms now)
 
 void tg_interactions_recover(struct tg_delivery *delivery)
 {
-  if (!delivery->env.config->interaction.fallback || delivery->handler_count == 0)
+  if (!delivery->env.config->interaction.fallback || delivery->senders.count == 0)
     return;
   tg_ms now = tg_steady_clock();
   for (struct tg_source *source = delivery->sources; source != delivery->own; source = source->next)

@@ -38,7 +38,7 @@ static void take_out(struct tg_callback *callback)
   struct tg_delivery *delivery = callback->delivery;
   TAILQ_REMOVE(&delivery->callbacks.all, callback, link);
   if (callback->request) {
-    tg_http_cancel(delivery->http, callback->request);
+    tg_http_cancel(delivery->senders.http, callback->request);
     delivery->callbacks.in_flight--;
   }
 }
@@ -136,7 +136,7 @@ static void attempt(struct tg_callback *callback, tg_ms now)
   };
   callback->attempts++;
   callback->next_at = now + timeout + ATTEMPT_LEAST;
-  callback->request = tg_http_start(delivery->http, &request, on_answer, callback);
+  callback->request = tg_http_start(delivery->senders.http, &request, on_answer, callback);
   delivery->callbacks.in_flight++;
   free(authorization);
 }
@@ -148,7 +148,7 @@ static void look_at(struct tg_callback *callback, tg_ms now)
   if (now < callback->next_at)
     return;
   if (callback->request) {
-    tg_http_cancel(callback->delivery->http, callback->request);
+    tg_http_cancel(callback->delivery->senders.http, callback->request);
     callback->request = 0;
     callbacks->in_flight--;
     snprintf(callback->reason, sizeof callback->reason, "REST did not answer");

@@ -2,23 +2,23 @@
 
 #include "delivery/delivery_internal.h"
 
-#include <stdlib.h>
-
 /* The express lane: an interaction that has others in front of it is sent at
- * once, beside its lane, in which it keeps its place. An event is in one request
- * at a time: while it is in flight here the lane stops in front of it
- * (tg_queued.in_flight). Accepted, it leaves its lane from where it stands; else
- * the lane sends it when its turn has come. */
+ * once, in a parcel of its own beside its lane, in which it keeps its place. An
+ * event is in one parcel at a time: while it is in flight here the lane stops in
+ * front of it (tg_queued.in_flight). Accepted, it leaves its lane from where it
+ * stands; else the lane sends it when its turn has come. */
 
-enum {
-  IN_FLIGHT_MAX = 4, /* of an event handler */
-  WAITING_MAX = 1000,
-};
+enum { WAITING_MAX = 1000 /* for an event handler */ };
+
+static struct tg_interaction *interaction_of(struct tg_parcel *parcel)
+{
+  return (struct tg_interaction *)((char *)parcel - offsetof(struct tg_interaction, parcel));
+}
 
 static bool is_scripted(const struct tg_lane *lane)
 {
   const struct tg_hooks *hooks = lane->delivery->env.hooks;
-  return lane->handler->is_script || tg_hooked(hooks, TG_METHOD_delivery_deliver) ||
+  return !lane->sender->direct || tg_hooked(hooks, TG_METHOD_delivery_deliver) ||
          tg_hooked(hooks, TG_METHOD_delivery_handle_queue);
 }
 
@@ -27,37 +27,21 @@ static bool may_offer(const struct tg_interaction *interaction)
 {
   const struct tg_lane *lane = interaction->lane;
   const struct tg_queued *queued = interaction->queued;
-  return lane->handler && !is_scripted(lane) &&
-         !(queued && (queued->in_flight || queued == lane->queue.head));
+  return lane->sender && !is_scripted(lane) && !(queued && (queued->in_flight || queued == lane->queue.head));
 }
 
-void tg_express_offer(struct tg_interaction *interaction)
+/* It takes its turn in the lane's order. */
+static void give_back(struct tg_interaction *interaction)
 {
-  if (!may_offer(interaction))
-    return;
-  struct tg_handler *handler = interaction->lane->handler;
-  if (handler->express_waiting == WAITING_MAX) /* the latest have the best chance to be in time */
-    tg_express_return(TAILQ_FIRST(&handler->express));
-  interaction->express = TG_EXPRESS_WAITING;
-  interaction->handler = handler;
-  TAILQ_INSERT_TAIL(&handler->express, interaction, ticket);
-  handler->express_waiting++;
-  tg_express_pump(handler);
+  TAILQ_REMOVE(&interaction->delivery->interactions.express, interaction, ticket);
+  interaction->is_express = false;
+  tg_interaction_release(interaction);
 }
 
 void tg_express_return(struct tg_interaction *interaction)
 {
-  struct tg_handler *handler = interaction->handler;
-  TAILQ_REMOVE(&handler->express, interaction, ticket);
-  handler->express_waiting--;
-  interaction->express = TG_EXPRESS_NONE;
-  tg_interaction_release(interaction);
-}
-
-void tg_express_close(struct tg_handler *handler)
-{
-  while (!TAILQ_EMPTY(&handler->express))
-    tg_express_return(TAILQ_FIRST(&handler->express));
+  tg_sender_withdraw(&interaction->parcel);
+  give_back(interaction);
 }
 
 /* --- what becomes of it ------------------------------------------------------------ */
@@ -77,7 +61,7 @@ static void leave_behind_others(struct tg_interaction *interaction)
   tg_count(&tg_stats_type(TG_EVENT_INTERACTION_CREATE)->delivered);
   tg_stats_latency(tg_env_now(&lane->delivery->env) - interaction->arrived);
   if (queued) {
-    tg_lane_remove(lane, queued); /* calls tg_interaction_gone() */
+    tg_lane_remove(lane, queued); /* and with it tg_interaction_gone() */
     return;
   }
   if (interaction->source)
@@ -85,90 +69,89 @@ static void leave_behind_others(struct tg_interaction *interaction)
   tg_interaction_gone(interaction);
 }
 
-static void on_answer(void *ctx, const struct tg_http_response *response)
+static void on_over(struct tg_parcel *parcel, struct tg_judgement *judgement)
 {
-  struct tg_interaction *interaction = ctx;
-  struct tg_handler *handler = interaction->handler;
+  struct tg_interaction *interaction = interaction_of(parcel);
   struct tg_lane *lane = interaction->lane;
-  TAILQ_REMOVE(&handler->delivery->interactions.express, interaction, ticket);
-  handler->express_in_flight--;
+  tg_parcel_empty(parcel);
   if (interaction->queued)
     interaction->queued->in_flight = false;
-  struct tg_judgement judgement = tg_judgement_of(handler, response, false);
-  tg_judgement_count(&judgement);
-  if (judgement.outcome == TG_OUTCOME_DELIVERED && lane)
+  if (judgement->outcome == TG_OUTCOME_DELIVERED && lane)
     leave_behind_others(interaction);
-  tg_judgement_teach(&judgement, 1, -1);
-  interaction->express = TG_EXPRESS_NONE;
-  tg_interaction_release(interaction);
+  tg_judgement_teach(judgement, -1);
+  give_back(interaction);
   if (lane)
-    tg_lane_wants_turn(lane);
-  tg_handler_release(handler);
-  if (!handler->retired)
-    tg_handler_pump(handler);
-  if (lane && lane->handler && lane->handler != handler)
-    tg_handler_pump(lane->handler);
+    tg_lane_go_on(lane);
 }
 
-/* --- sending -------------------------------------------------------------------------- */
+/* --- its turn -------------------------------------------------------------------------- */
 
 static bool is_wanted(const struct tg_interaction *interaction)
 {
   const struct tg_delivery *delivery = interaction->delivery;
   tg_ms age = tg_env_now(&delivery->env) - interaction->arrived;
-  return delivery->env.config->interaction.express && interaction->lane->handler == interaction->handler &&
-         age < tg_patience(TG_INTERACTION_TOKEN_LIFE) && may_offer(interaction);
+  return delivery->env.config->interaction.express && age < tg_patience(TG_INTERACTION_TOKEN_LIFE) &&
+         may_offer(interaction);
 }
 
-static void send_ahead(struct tg_handler *handler, struct tg_interaction *interaction)
+static bool prepare(struct tg_parcel *parcel)
 {
-  bool batch = handler->delivery->env.config->event_handler.batch;
-  struct tg_buf body = {0};
-  tg_buf_printf(&body, "%s{\"shardId\":%d,\"epoch\":%llu,\"message\":", batch ? "[" : "",
-                interaction->shard_id, (unsigned long long)interaction->epoch);
-  tg_buf_append(&body, interaction->message, interaction->length);
-  tg_buf_printf(&body, "%s}%s", interaction->marks & TG_MARK_DEFERRED ? ",\"deferred\":true" : "",
-                batch ? "]" : "");
-  struct tg_span text = {NULL, body.length};
-  text.at = interaction->body = tg_buf_take(&body);
-  struct tg_batch_end only = {interaction->sequence, false};
-  char key[TG_BATCH_KEY];
-  tg_batch_key_of(key, interaction->shard_id, interaction->epoch, only, only);
-
-  TAILQ_REMOVE(&handler->express, interaction, ticket);
-  handler->express_waiting--;
-  interaction->express = TG_EXPRESS_SENDING;
-  TAILQ_INSERT_TAIL(&handler->delivery->interactions.express, interaction, ticket);
-  handler->express_in_flight++;
+  struct tg_interaction *interaction = interaction_of(parcel);
+  if (!is_wanted(interaction)) {
+    give_back(interaction);
+    return false;
+  }
   if (interaction->queued)
     interaction->queued->in_flight = true;
-  tg_handler_in_flight(handler, 1);
   tg_count(&tg_stats()->interactions.express);
-  interaction->request = tg_handler_post(handler, key, text, on_answer, interaction);
+  struct tg_parcel_end only = {interaction->sequence, false};
+  tg_parcel_name(parcel, interaction->epoch, only, only, 1, interaction->length);
+  return true;
 }
 
-void tg_express_pump(struct tg_handler *handler)
+static void write_body(struct tg_parcel *parcel)
 {
-  while (handler->circuit.state == TG_CIRCUIT_CLOSED && handler->express_in_flight < IN_FLIGHT_MAX &&
-         handler->express_waiting > 0 && !handler->delivery->env.stopping) {
-    struct tg_interaction *first = TAILQ_FIRST(&handler->express);
-    if (is_wanted(first))
-      send_ahead(handler, first);
-    else
-      tg_express_return(first);
-  }
+  const struct tg_interaction *interaction = interaction_of(parcel);
+  struct tg_buf body = {0};
+  tg_body_write(&body, interaction->shard_id, interaction->epoch,
+                (struct tg_span){interaction->message, interaction->length}, TG_GUILD_NONE,
+                interaction->marks & TG_MARK_DEFERRED);
+  tg_parcel_put(parcel, (struct tg_span){body.data, body.length});
+  tg_buf_free(&body);
+}
+
+static void on_returned(struct tg_parcel *parcel)
+{
+  give_back(interaction_of(parcel));
+}
+
+bool tg_express_give_way(struct tg_sender *sender)
+{
+  struct tg_parcel *oldest = TAILQ_FIRST(&sender->waiting[TG_WAY_EXPRESS]);
+  if (oldest)
+    tg_express_return(interaction_of(oldest));
+  return oldest != NULL;
+}
+
+void tg_express_offer(struct tg_interaction *interaction)
+{
+  static const struct tg_parcel_owner owner = {
+      .prepare = prepare, .write = write_body, .over = on_over, .returned = on_returned};
+  if (!may_offer(interaction))
+    return;
+  struct tg_sender *sender = interaction->lane->sender;
+  if (sender->waiting_count[TG_WAY_EXPRESS] ==
+      WAITING_MAX) /* the latest have the best chance to be in time */
+    tg_express_give_way(sender);
+  interaction->parcel = (struct tg_parcel){.owner = &owner, .lane = interaction->lane, .way = TG_WAY_EXPRESS};
+  interaction->is_express = true;
+  TAILQ_INSERT_TAIL(&interaction->delivery->interactions.express, interaction, ticket);
+  tg_sender_queue(sender, &interaction->parcel);
+  tg_sender_pump(sender);
 }
 
 void tg_express_end(struct tg_delivery *delivery)
 {
-  struct tg_interaction *interaction;
-  for (int i = 0; i < delivery->handler_count; i++)
-    tg_express_close(delivery->handlers[i]);
-  while ((interaction = TAILQ_FIRST(&delivery->interactions.express))) {
-    TAILQ_REMOVE(&delivery->interactions.express, interaction, ticket);
-    tg_http_cancel(delivery->http, interaction->request);
-    tg_handler_release(interaction->handler);
-    interaction->express = TG_EXPRESS_NONE;
-    tg_interaction_release(interaction);
-  }
+  while (!TAILQ_EMPTY(&delivery->interactions.express))
+    tg_express_return(TAILQ_FIRST(&delivery->interactions.express));
 }

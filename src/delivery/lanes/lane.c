@@ -18,7 +18,7 @@ static void on_retry(uv_timer_t *timer)
 
 void tg_lane_wants_turn(struct tg_lane *lane)
 {
-  if (lane->state == TG_LANE_IDLE && lane->queue.head && lane->handler && !lane->delivery->env.stopping)
+  if (lane->state == TG_LANE_IDLE && lane->queue.head && lane->sender && !lane->delivery->env.stopping)
     lane->delivery->sink->wants_turn(lane);
 }
 
@@ -47,8 +47,7 @@ static struct tg_lane *new_lane(struct tg_delivery *delivery, int shard_id)
       delivery->spare_row = tg_calloc(1, sizeof *delivery->spare_row);
     lane->row = delivery->spare_row;
   }
-  if (delivery->handler_count > 0)
-    lane->handler = delivery->handlers[shard_id % delivery->handler_count];
+  delivery->sink->joins(lane);
   tg_guild_cache_init(&lane->guilds, &delivery->guilds, shard_id);
   tg_handles_timer(&delivery->env.handles, &lane->retry, lane);
   tg_handles_timer(&delivery->env.handles, &lane->quiet, lane);
@@ -87,7 +86,7 @@ void tg_lane_free(struct tg_lane *lane)
     tg_lane_free_event(lane, event);
   }
   tg_lane_forget_backlog(lane);
-  tg_buf_free(&lane->body);
+  tg_parcel_empty(&lane->parcel);
   tg_guild_cache_free(&lane->guilds);
   free(lane);
 }
@@ -100,10 +99,7 @@ void tg_lane_set_session(struct tg_lane *lane, uint64_t epoch, uint64_t received
   lane->delivered = lane->announced = lane->resumed = lane->holes = 0;
   lane->first_unlogged = NULL;
   tg_lane_queue_new_session(&lane->queue, epoch);
-  int length =
-      snprintf(lane->prefix, sizeof lane->prefix,
-               "{\"shardId\":%d,\"epoch\":%llu,\"message\":", lane->shard_id, (unsigned long long)epoch);
-  lane->prefix_length = (size_t)length;
+  lane->prefix_length = tg_body_prefix(lane->prefix, lane->shard_id, epoch);
 }
 
 static uint64_t delivered(const struct tg_lane *lane)
@@ -245,12 +241,9 @@ void tg_lane_push(struct tg_lane *lane, const struct tg_event *event)
       .keep = event->type == TG_EVENT_INTERACTION_CREATE,
       .parts = {{lane->prefix, lane->prefix_length}, tg_event_message(event), {"}", 1}},
   };
-  char kind[40];
-  const char *name = tg_guild_create_name(event->guild_create);
-  if (__builtin_expect(name != NULL, 0)) {
-    item.parts[2].length = (size_t)snprintf(kind, sizeof kind, ",\"guildCreate\":\"%s\"}", name);
-    item.parts[2].at = kind;
-  }
+  char suffix[TG_BODY_SUFFIX_MAX];
+  if (__builtin_expect(event->guild_create != TG_GUILD_NONE, 0))
+    item.parts[2] = (struct tg_span){suffix, tg_body_suffix(suffix, event->guild_create, false)};
   tg_log_position position = tg_lane_put(lane, &item);
   if (item.keep)
     lane->delivery->watch->arrived(lane, event, position);

@@ -284,7 +284,7 @@ void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap)
 {
   char body[TG_MARKER_MAX];
   tg_count(&lane->row->gaps);
-  if (!lane->delivery->env.config->event_handler.markers || !lane->handler)
+  if (!lane->delivery->env.config->event_handler.markers || !lane->sender)
     return;
   struct tg_item item = {
       .epoch = gap->epoch,

@@ -6,6 +6,8 @@
 struct tg_lane;
 
 struct tg_lane_sink {
+  /* The lane is new: says who sends for it (tg_lane.sender), and makes its parcel. */
+  void (*joins)(struct tg_lane *lane);
   /* The lane is idle, and the first of its events may be sent when its turn comes. Sends nothing itself:
    * may be called from anywhere. */
   void (*wants_turn)(struct tg_lane *lane);

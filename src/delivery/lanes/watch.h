@@ -26,6 +26,8 @@ struct tg_lane_watch {
   void (*logged)(struct tg_queued *event);
   /* The event has left memory, but waits in its log. */
   void (*unloaded)(struct tg_queued *event);
+  /* The lane is about to send its first events. */
+  void (*has_turn)(struct tg_lane *lane);
   /* The event is delivered or dropped, and about to be freed. */
   void (*gone)(struct tg_queued *event);
   /* That log goes. */

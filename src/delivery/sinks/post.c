@@ -1,240 +1,158 @@
 #include "delivery/delivery_internal.h"
+#include "delivery/lanes/batch.h"
+#include "delivery/sinks/sender.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-enum { WAITING_MAX = 1000 /* calls, for one event handler */ };
+/* For one event handler: nobody but the script knows how many calls there will be, and each has its events
+ * in it. */
+enum { WAITING_MAX = 1000 };
 
 /* The default of gateway.delivery:deliver, called by a script: the events are its
  * own copies, and no lane knows of it. A post takes a place in the window of its
  * event handler, as a lane would, or the place that its lane has; but it does not
- * wait for a handler that is down: that is for the script to decide. */
+ * wait for a handler that is down: that is for the script to decide. It goes out in
+ * one parcel after the other. */
 struct tg_post {
-  struct tg_post *next;
-  TAILQ_ENTRY(tg_post) link; /* while `waits` */
-  struct tg_delivery *delivery;
-  struct tg_handler *handler; /* which has a request of ours in flight, or for which it waits */
-  struct tg_lane *lane;
-  bool waits;         /* for room in the handler's window */
-  bool is_nested;     /* called by the script's deliver: what is in flight is in flight for the lane */
+  struct tg_parcel parcel; /* the next one */
+  LIST_ENTRY(tg_post) link;
   struct tg_buf text; /* the bodies, one behind the other */
   struct part {
     size_t at, length; /* in text */
     uint64_t epoch;
-    struct tg_batch_end name;
+    struct tg_parcel_end name;
   } * parts;
-  int count;
-  int sent, sending;  /* events that are accepted, and that are in flight behind them */
-  struct tg_buf body; /* in flight */
-  uint64_t request;
+  int count, sent; /* events: all, and those that are accepted */
   tg_posted *done;
   void *ctx;
 };
 
-void tg_event_write_body(const struct tg_event *event, struct tg_buf *body)
+static struct tg_senders *senders_of(const struct tg_post *post)
 {
-  struct tg_span message = tg_event_message(event);
-  const char *kind = tg_guild_create_name(event->guild_create);
-  if (event->body.at && !event->replacement.at) {
-    tg_buf_append(body, event->body.at, event->body.length);
-    return;
-  }
-  tg_buf_printf(body, "{\"shardId\":%d,\"epoch\":%llu,\"message\":", event->shard_id,
-                (unsigned long long)event->epoch);
-  tg_buf_append(body, message.at, message.length);
-  if (kind)
-    tg_buf_printf(body, ",\"guildCreate\":\"%s\"", kind);
-  tg_buf_puts(body, "}");
+  return &post->parcel.lane->delivery->senders;
 }
 
 static void free_post(struct tg_post *post)
 {
-  struct tg_post **at = &post->delivery->posts;
-  while (*at != post)
-    at = &(*at)->next;
-  *at = post->next;
-  if (post->waits)
-    TAILQ_REMOVE(&post->handler->posts, post, link);
+  LIST_REMOVE(post, link);
+  tg_parcel_empty(&post->parcel);
   tg_buf_free(&post->text);
-  tg_buf_free(&post->body);
   free(post->parts);
   free(post);
 }
 
-static void send_chunk(struct tg_post *post);
-
-static void finish(struct tg_post *post, const struct tg_http_response *response)
+static void finish(struct tg_post *post, const struct tg_answer *answer)
 {
   tg_posted *done = post->done;
   void *ctx = post->ctx;
   int delivered = post->sent;
   bool all = delivered == post->count;
   free_post(post);
-  done(ctx, all ? NULL : response, delivered);
+  done(ctx, all ? NULL : answer, delivered);
 }
 
-static void fail_unavailable(struct tg_http_response *response)
+static void fail_unavailable(struct tg_answer *answer)
 {
-  *response = (struct tg_http_response){.retry_after = -1};
-  tg_fail(&response->error, "unavailable", "there are no event_handler.urls");
+  *answer = (struct tg_answer){.outcome = TG_OUTCOME_RETRY, .retry_after = -1};
+  tg_fail(&answer->error, "unavailable", "there are no event_handler.urls");
 }
 
 static bool can_send(const struct tg_lane *lane)
 {
-  return lane->handler && !lane->handler->is_script && !lane->delivery->env.stopping;
-}
-
-/* No request of it is in flight any more. */
-static void leave_handler(struct tg_post *post)
-{
-  struct tg_handler *handler = post->handler;
-  post->request = 0;
-  if (!post->is_nested) {
-    tg_handler_release(handler);
-    return;
-  }
-  handler->nested--;
-  if (handler->retired)
-    tg_handler_retire(handler);
-}
-
-static void send_or_wait(struct tg_post *post);
-
-static void on_answer(void *ctx, const struct tg_http_response *response)
-{
-  struct tg_post *post = ctx;
-  struct tg_handler *handler = post->handler;
-  struct tg_judgement judgement = tg_judgement_of(handler, response, false);
-  bool accepted = judgement.outcome == TG_OUTCOME_DELIVERED;
-  tg_judgement_count(&judgement);
-  if (accepted)
-    tg_batch_grow(handler, post->body.length);
-  else if (response->status == TG_TOO_LARGE && post->sending > 1)
-    handler->batch_bytes = post->body.length / 2;
-  bool is_up =
-      accepted || judgement.outcome == TG_OUTCOME_REFUSED || judgement.outcome == TG_OUTCOME_SLOW_DOWN;
-  if (handler->circuit.state == TG_CIRCUIT_OPEN && is_up && !post->is_nested)
-    handler->circuit.state = TG_CIRCUIT_HALF_OPEN; /* the script has not waited, and was right */
-  tg_judgement_teach(&judgement, post->sending, -1);
-  leave_handler(post);
-  if (accepted)
-    post->sent += post->sending;
-  if (accepted && post->sent < post->count && can_send(post->lane))
-    send_or_wait(post);
-  else
-    finish(post, response);
-  if (!handler->retired)
-    tg_handler_pump(handler);
-}
-
-/* As tg_batch_choose() does. */
-static int choose(const struct tg_post *post)
-{
-  const struct part *first = &post->parts[post->sent];
-  size_t bytes = first->length;
-  int count = 1;
-  if (!post->delivery->env.config->event_handler.batch)
-    return 1;
-  for (; post->sent + count < post->count && count < TG_BATCH_EVENTS; count++) {
-    bytes += first[count].length + 1;
-    if (bytes + 1 > post->handler->batch_bytes || first[count].epoch != first->epoch)
-      break;
-  }
-  return count;
-}
-
-static void send_chunk(struct tg_post *post)
-{
-  const struct part *first = &post->parts[post->sent];
-  bool batch = post->delivery->env.config->event_handler.batch;
-  char key[TG_BATCH_KEY];
-  post->sending = choose(post);
-  tg_batch_key_of(key, post->lane->shard_id, first->epoch, first->name, first[post->sending - 1].name);
-  tg_buf_reset(&post->body, 0);
-  for (int i = 0; i < post->sending; i++) {
-    if (batch)
-      tg_buf_puts(&post->body, i == 0 ? "[" : ",");
-    tg_buf_append(&post->body, post->text.data + first[i].at, first[i].length);
-  }
-  if (batch)
-    tg_buf_puts(&post->body, "]");
-  if (post->is_nested)
-    post->handler->nested++;
-  else
-    tg_handler_in_flight(post->handler, 1);
-  post->request = tg_handler_post(post->handler, key, (struct tg_span){post->body.data, post->body.length},
-                                  on_answer, post);
+  return lane->sender && lane->sender->direct && !lane->delivery->env.stopping;
 }
 
 static void send_or_wait(struct tg_post *post)
 {
-  post->handler = post->lane->handler;
-  post->is_nested = tg_scripted_posts(post->lane) && post->lane->sending == post->handler;
-  post->waits = !post->is_nested && !tg_handler_has_room(post->handler);
-  if (post->waits)
-    TAILQ_INSERT_TAIL(&post->handler->posts, post, link);
+  struct tg_parcel *parcel = &post->parcel, *of_lane = &parcel->lane->parcel;
+  struct tg_sender *sender = parcel->lane->sender;
+  bool delivers = tg_parcel_in_flight(of_lane) && of_lane->sink == senders_of(post)->script;
+  of_lane->posted |= delivers;
+  parcel->way = delivers && of_lane->sender == sender ? TG_WAY_NESTED : TG_WAY_POST;
+  if (parcel->way == TG_WAY_NESTED || tg_sender_has_room(sender))
+    tg_sender_send(sender, parcel);
   else
-    send_chunk(post);
+    tg_sender_queue(sender, parcel);
 }
 
-static struct tg_post *take_waiting(struct tg_handler *handler)
+/* --- what its parcels are ------------------------------------------------------------ */
+
+/* As tg_batch_lend() does. */
+static bool prepare(struct tg_parcel *parcel)
 {
-  struct tg_post *post = TAILQ_FIRST(&handler->posts);
-  TAILQ_REMOVE(&handler->posts, post, link);
-  post->waits = false;
-  return post;
+  const struct tg_post *post = (const struct tg_post *)parcel;
+  const struct part *first = &post->parts[post->sent], *next = first + 1;
+  const struct part *end = post->parts + post->count;
+  size_t bytes = first->length;
+  if (!parcel->lane->delivery->env.config->event_handler.batch)
+    end = next;
+  else if (end - first > TG_BATCH_EVENTS)
+    end = first + TG_BATCH_EVENTS;
+  size_t most = parcel->lane->sender->batch_bytes;
+  for (; next < end && next->epoch == first->epoch; bytes += next++->length)
+    if (bytes + next->length + (size_t)(next - first) + 2 > most)
+      break;
+  tg_parcel_name(parcel, first->epoch, first->name, next[-1].name, (int)(next - first), bytes);
+  return true;
 }
 
-void tg_posts_pump(struct tg_handler *handler)
+static void write_body(struct tg_parcel *parcel)
 {
-  while (!TAILQ_EMPTY(&handler->posts) && tg_handler_has_room(handler))
-    send_chunk(take_waiting(handler));
+  const struct tg_post *post = (const struct tg_post *)parcel;
+  const struct part *part = &post->parts[post->sent];
+  for (int i = 0; i < parcel->count; i++, part++)
+    tg_parcel_lend(parcel, (struct tg_span){post->text.data + part->at, part->length});
 }
 
-void tg_posts_close(struct tg_handler *handler)
+static void on_over(struct tg_parcel *parcel, struct tg_judgement *judgement)
 {
-  while (!TAILQ_EMPTY(&handler->posts)) {
-    struct tg_post *post = take_waiting(handler);
-    if (can_send(post->lane) && post->lane->handler != handler) {
-      send_or_wait(post);
-    } else {
-      struct tg_http_response response;
-      fail_unavailable(&response);
-      finish(post, &response);
-    }
+  struct tg_post *post = (struct tg_post *)parcel;
+  bool accepted = judgement->outcome == TG_OUTCOME_DELIVERED;
+  tg_parcel_empty(parcel);
+  tg_judgement_teach(judgement, -1);
+  if (accepted)
+    post->sent += parcel->count;
+  if (accepted && post->sent < post->count && can_send(parcel->lane))
+    send_or_wait(post);
+  else
+    finish(post, judgement->answer);
+}
+
+/* Another sender may have come for it. */
+static void on_returned(struct tg_parcel *parcel)
+{
+  struct tg_answer answer;
+  if (can_send(parcel->lane) && !parcel->lane->sender->retired) {
+    send_or_wait((struct tg_post *)parcel);
+    return;
   }
+  fail_unavailable(&answer);
+  finish((struct tg_post *)parcel, &answer);
 }
 
-/* Nobody but the script knows how many there will be, and each has its events in it. */
-static bool too_many_wait(const struct tg_handler *handler)
-{
-  int waiting = 0;
-  const struct tg_post *post;
-  TAILQ_FOREACH(post, &handler->posts, link)
-  waiting++;
-  return waiting >= WAITING_MAX;
-}
+static const struct tg_parcel_owner owner = {
+    .prepare = prepare, .write = write_body, .over = on_over, .returned = on_returned};
+
+/* --- what scripts see ------------------------------------------------------------------ */
 
 struct tg_post *tg_delivery_post(struct tg_delivery *delivery, const struct tg_event *events, int count,
                                  tg_posted *done, void *ctx)
 {
   struct tg_lane *lane = count > 0 ? tg_lane_of(delivery, events[0].shard_id) : NULL;
-  struct tg_http_response response;
+  struct tg_answer answer = {.outcome = TG_OUTCOME_RETRY, .retry_after = -1};
   if (!lane || !can_send(lane)) {
-    fail_unavailable(&response);
-    done(ctx, lane ? &response : NULL, 0);
+    fail_unavailable(&answer);
+    done(ctx, lane ? &answer : NULL, 0);
     return NULL;
   }
-  if (too_many_wait(lane->handler)) {
-    response = (struct tg_http_response){.retry_after = -1};
-    tg_fail(&response.error, "queue_full", "%s: %d calls of deliver wait for it already",
-            lane->handler->public_url, WAITING_MAX);
-    done(ctx, &response, 0);
+  if (lane->sender->waiting_count[TG_WAY_POST] >= WAITING_MAX) {
+    tg_fail(&answer.error, "queue_full", "%s: %d calls of deliver wait for it already",
+            lane->sender->public_url, WAITING_MAX);
+    done(ctx, &answer, 0);
     return NULL;
   }
   struct tg_post *post = tg_calloc(1, sizeof *post);
-  post->delivery = delivery;
-  post->lane = lane;
+  post->parcel = (struct tg_parcel){.owner = &owner, .lane = lane};
   post->done = done;
   post->ctx = ctx;
   post->count = count;
@@ -249,23 +167,19 @@ struct tg_post *tg_delivery_post(struct tg_delivery *delivery, const struct tg_e
         .name = {events[i].sequence, events[i].marker},
     };
   }
-  post->next = delivery->posts;
-  delivery->posts = post;
+  LIST_INSERT_HEAD(&delivery->senders.posts, post, link);
   send_or_wait(post);
   return post;
 }
 
 void tg_delivery_cancel_post(struct tg_post *post)
 {
-  if (!post->waits) {
-    tg_http_cancel(post->delivery->http, post->request);
-    leave_handler(post);
-  }
+  tg_sender_withdraw(&post->parcel);
   free_post(post);
 }
 
-void tg_posts_free(struct tg_delivery *delivery)
+void tg_posts_free(struct tg_senders *senders)
 {
-  while (delivery->posts)
-    tg_delivery_cancel_post(delivery->posts);
+  while (!LIST_EMPTY(&senders->posts))
+    tg_delivery_cancel_post(LIST_FIRST(&senders->posts));
 }

@@ -1,7 +1,8 @@
-#include "delivery/delivery_internal.h"
-
 #include "base/log.h"
+#include "delivery/delivery_internal.h"
+#include "delivery/lanes/batch.h"
 #include "delivery/sinks/dead_letter.h"
+#include "delivery/sinks/lane_parcel.h"
 #include "proto/envelope.h"
 
 #include <stdio.h>
@@ -29,48 +30,47 @@ static struct tg_span message_of(const struct tg_lane *lane, const struct tg_que
 
 /* What no request of the bot's framework may exceed is rarely known to who writes
  * the bot: guilds grow. The first such event is told at once, others by their number. */
-static void note_too_large(const struct tg_lane_answer *answer, const char *type, bool written)
+static void note_too_large(const struct tg_lane_answer *of, const char *type, bool written)
 {
-  struct tg_handler *handler = answer->judgement.handler;
-  tg_ms now = tg_env_now(&handler->delivery->env);
-  handler->too_large.events++;
-  if (answer->bytes > handler->too_large.bytes)
-    handler->too_large.bytes = answer->bytes;
-  if (handler->too_large.told_at != 0 && now - handler->too_large.told_at < TG_REPORT_INTERVAL)
+  struct tg_sender *sender = of->judgement->sender;
+  tg_ms now = tg_env_now(sender->all->env);
+  sender->too_large.events++;
+  if (of->bytes > sender->too_large.bytes)
+    sender->too_large.bytes = of->bytes;
+  if (sender->too_large.told_at != 0 && now - sender->too_large.told_at < TG_REPORT_INTERVAL)
     return;
-  handler->too_large.told_at = now ? now : 1;
-  handler->too_large.events = handler->too_large.bytes = 0;
-  tg_log_with(TG_ERROR, answer->lane->shard_id,
-              TG_WITH(TG_TEXT(URL, handler->public_url), TG_TEXT(EVENT, type),
-                      TG_NUMBER(BYTES, answer->bytes), TG_NUMBER(EPOCH, answer->event->epoch),
-                      TG_NUMBER(SEQUENCE, answer->event->sequence)),
+  sender->too_large.told_at = now ? now : 1;
+  sender->too_large.events = sender->too_large.bytes = 0;
+  tg_log_with(TG_ERROR, of->lane->shard_id,
+              TG_WITH(TG_TEXT(URL, sender->public_url), TG_TEXT(EVENT, type), TG_NUMBER(BYTES, of->bytes),
+                      TG_NUMBER(EPOCH, of->event->epoch), TG_NUMBER(SEQUENCE, of->event->sequence)),
               "an event of %zu bytes is too large for the event handler (413): %s. Raise what its framework "
               "takes: express.json({limit}), fastify's bodyLimit, aiohttp's client_max_size, nginx's "
               "client_max_body_size",
-              answer->bytes, written ? "it is in dead.jsonl of the state directory" : "it is lost");
+              of->bytes, written ? "it is in dead.jsonl of the state directory" : "it is lost");
 }
 
-void tg_refusals_report(struct tg_handler *handler)
+void tg_refusals_report(struct tg_sender *sender)
 {
-  if (handler->too_large.events == 0)
+  if (sender->too_large.events == 0)
     return;
   tg_log_with(TG_ERROR, TG_NO_SHARD,
-              TG_WITH(TG_TEXT(URL, handler->public_url), TG_NUMBER(EVENTS, handler->too_large.events),
-                      TG_NUMBER(BYTES, handler->too_large.bytes)),
+              TG_WITH(TG_TEXT(URL, sender->public_url), TG_NUMBER(EVENTS, sender->too_large.events),
+                      TG_NUMBER(BYTES, sender->too_large.bytes)),
               "more events were too large for the event handler (413), the largest of them of %zu bytes",
-              handler->too_large.bytes);
-  handler->too_large.told_at = tg_env_now(&handler->delivery->env);
-  handler->too_large.events = handler->too_large.bytes = 0;
+              sender->too_large.bytes);
+  sender->too_large.told_at = tg_env_now(sender->all->env);
+  sender->too_large.events = sender->too_large.bytes = 0;
 }
 
 /* --- dead letters ------------------------------------------------------------------- */
 
 /* False: it is lost, and `error` says why. */
-static bool write_letter(const struct tg_lane_answer *answer, char type[TG_STATS_NAME_SIZE],
+static bool write_letter(const struct tg_lane_answer *of, char type[TG_STATS_NAME_SIZE],
                          struct tg_error *error)
 {
-  struct tg_lane *lane = answer->lane;
-  struct tg_queued *event = answer->event;
+  struct tg_lane *lane = of->lane;
+  struct tg_queued *event = of->event;
   struct tg_envelope envelope;
   char marker[TG_MARKER_MAX], name[TG_MARKER_MAX];
   const struct tg_config *config = lane->delivery->env.config;
@@ -80,10 +80,10 @@ static bool write_letter(const struct tg_lane_answer *answer, char type[TG_STATS
       .epoch = event->epoch,
       .sequence = event->sequence,
       .name = {"", 0},
-      .status = answer->judgement.response->status,
-      .answer = answer->judgement.response->body,
+      .status = of->judgement->answer->status,
+      .answer = of->judgement->answer->body,
       .message = message_of(lane, event, marker),
-      .bytes = answer->bytes,
+      .bytes = of->bytes,
       .guild_create = tg_guild_create_name(tg_queued_guild_create(event)),
       .deferred = event->deferred,
       .marker = event->marker,
@@ -100,55 +100,54 @@ static bool write_letter(const struct tg_lane_answer *answer, char type[TG_STATS
   return written;
 }
 
-static void bury(const struct tg_lane_answer *answer)
+static void bury(const struct tg_lane_answer *of)
 {
-  struct tg_lane *lane = answer->lane;
-  const struct tg_queued *event = answer->event;
-  long status = answer->judgement.response->status;
+  struct tg_lane *lane = of->lane;
+  const struct tg_queued *event = of->event;
+  long status = of->judgement->answer->status;
   char type[TG_STATS_NAME_SIZE];
   struct tg_error error = {0};
-  bool written = write_letter(answer, type, &error);
+  bool written = write_letter(of, type, &error);
   if (status == TG_TOO_LARGE)
-    note_too_large(answer, type, written);
+    note_too_large(of, type, written);
   tg_log_with(status == TG_TOO_LARGE && written ? TG_DEBUG : TG_WARN, lane->shard_id,
               TG_WITH(TG_TEXT(EVENT, type), TG_NUMBER(EPOCH, event->epoch),
                       TG_NUMBER(SEQUENCE, event->sequence), TG_NUMBER(ATTEMPT, event->refusals),
-                      TG_NUMBER(BYTES, answer->bytes), TG_NUMBER(CODE, status),
-                      TG_TEXT(REASON, answer->judgement.reason)),
+                      TG_NUMBER(BYTES, of->bytes), TG_NUMBER(CODE, status),
+                      TG_TEXT(REASON, of->judgement->answer->error.message)),
               "the event handler refuses this event: %s%s",
               written ? "it is in dead.jsonl of the state directory" : "it is lost: ", error.message);
   tg_count(&lane->row->dead);
-  tg_lane_remove(lane, answer->event);
+  tg_lane_remove(lane, of->event);
 }
 
-static void split(const struct tg_lane_answer *answer)
+static void split(const struct tg_lane_answer *of)
 {
   if (tg_log_on(TG_DEBUG))
-    tg_log_with(TG_DEBUG, answer->lane->shard_id,
-                TG_WITH(TG_NUMBER(EPOCH, answer->event->epoch), TG_NUMBER(SEQUENCE, answer->event->sequence),
-                        TG_NUMBER(EVENTS, answer->count), TG_NUMBER(BYTES, answer->bytes),
-                        TG_TEXT(REASON, answer->judgement.reason)),
+    tg_log_with(TG_DEBUG, of->lane->shard_id,
+                TG_WITH(TG_NUMBER(EPOCH, of->event->epoch), TG_NUMBER(SEQUENCE, of->event->sequence),
+                        TG_NUMBER(EVENTS, of->count), TG_NUMBER(BYTES, of->bytes),
+                        TG_TEXT(REASON, of->judgement->answer->error.message)),
                 "events are refused together");
-  tg_count_by(&answer->lane->row->retried, (uint64_t)answer->count);
-  if (answer->judgement.response->status == TG_TOO_LARGE)
-    tg_batch_shrink(answer->lane, answer->judgement.handler, answer->count, answer->bytes);
+  tg_count_by(&of->lane->row->retried, (uint64_t)of->count);
+  if (of->judgement->answer->status == TG_TOO_LARGE)
+    tg_batch_shrink(of->lane, of->count);
   else
-    tg_batch_split(answer->lane, answer->count);
+    tg_batch_split(of->lane, of->count);
 }
 
-void tg_lane_refused(const struct tg_lane_answer *answer)
+bool tg_lane_refused(const struct tg_lane_answer *of, tg_ms *delay)
 {
-  struct tg_queued *event = answer->event;
-  if (answer->count > 1) {
-    split(answer);
-    return;
+  struct tg_queued *event = of->event;
+  if (of->count > 1) {
+    split(of);
+    return true;
   }
-  tg_ms now = tg_env_now(&answer->lane->delivery->env), delay;
+  tg_ms now = tg_env_now(&of->lane->delivery->env);
   if (event->refusals++ == 0)
     event->refused_first = now;
-  if (tg_refused_for_good(answer->judgement.response->status, event->refusals, event->refused_first, now,
-                          &delay))
-    bury(answer);
-  else
-    tg_lane_send_again(answer, delay);
+  if (!tg_refused_for_good(of->judgement->answer->status, event->refusals, event->refused_first, now, delay))
+    return false;
+  bury(of);
+  return true;
 }

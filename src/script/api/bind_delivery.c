@@ -4,6 +4,7 @@
 
 #include "delivery/delivery.h"
 #include "delivery/interactions/interaction_facts.h"
+#include "delivery/sinks/answer.h"
 #include "net/http.h"
 #include "worker/worker.h"
 
@@ -141,7 +142,7 @@ struct delivering {
 };
 
 struct posted {
-  const struct tg_http_response *response; /* NULL: all are accepted */
+  const struct tg_answer *answer; /* NULL: all are accepted */
   int delivered;
 };
 
@@ -149,30 +150,30 @@ struct posted {
 static int push_posted(lua_State *L, void *ctx)
 {
   const struct posted *posted = ctx;
-  const struct tg_http_response *response = posted->response;
-  if (!response) {
+  const struct tg_answer *answer = posted->answer;
+  if (!answer) {
     lua_pushboolean(L, 1);
     return 1;
   }
-  if (response->status)
-    tg_push_failure(L, "status", "the event handler answered %ld", response->status);
+  if (answer->status)
+    tg_push_failure(L, "status", "the event handler answered %ld", answer->status);
   else
-    tg_push_failure(L, response->error.code, "%s", response->error.message);
-  lua_pushinteger(L, (lua_Integer)response->status);
+    tg_push_failure(L, answer->error.code, "%s", answer->error.message);
+  lua_pushinteger(L, (lua_Integer)answer->status);
   lua_setfield(L, -2, "status");
   lua_pushinteger(L, posted->delivered);
   lua_setfield(L, -2, "delivered");
-  if (response->retry_after >= 0) {
-    lua_pushnumber(L, (lua_Number)response->retry_after);
+  if (answer->retry_after >= 0) {
+    lua_pushnumber(L, (lua_Number)answer->retry_after);
     lua_setfield(L, -2, "retry_after");
   }
   return 2;
 }
 
-static void on_posted(void *ctx, const struct tg_http_response *response, int delivered)
+static void on_posted(void *ctx, const struct tg_answer *answer, int delivered)
 {
   struct delivering *delivering = ctx;
-  struct posted posted = {response, delivered};
+  struct posted posted = {answer, delivered};
   delivering->post = NULL;
   tg_wait_finish(&delivering->wait, push_posted, &posted);
   free(delivering);

@@ -3,7 +3,7 @@
 
 #include "script/test_kit/test_kit.h"
 
-#include "net/http.h"
+#include "delivery/sinks/answer.h"
 #include "proto/event_types.h"
 
 #include <stdlib.h>
@@ -165,17 +165,17 @@ struct tg_post *tg_kit_delivery_post(struct tg_delivery *delivery, const struct 
                                      tg_posted *done, void *ctx)
 {
   struct tg_kit *kit = kit_of(delivery);
-  struct tg_http_response response = {.retry_after = -1};
+  struct tg_answer said = {.retry_after = -1};
   json_t *answer = tg_kit_called(kit, "delivery:deliver", events[0].shard_id, json_pack("[i]", count));
-  bool failed = tg_kit_read_error(answer, &response.error);
+  bool failed = tg_kit_read_error(answer, &said.error);
   const json_t *error = json_object_get(answer, "error");
-  response.status = (long)json_number_value(json_object_get(error, "status"));
+  said.status = (long)json_number_value(json_object_get(error, "status"));
   if (json_object_get(error, "retry_after"))
-    response.retry_after = (tg_ms)json_number_value(json_object_get(error, "retry_after"));
+    said.retry_after = (tg_ms)json_number_value(json_object_get(error, "retry_after"));
   json_decref(answer);
   for (int i = 0; i < count && !failed; i++)
     tg_kit_deliver(kit, &events[i]);
-  done(ctx, failed ? &response : NULL, failed ? 0 : count);
+  done(ctx, failed ? &said : NULL, failed ? 0 : count);
   return NULL;
 }
 

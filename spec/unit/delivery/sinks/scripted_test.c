@@ -2,6 +2,8 @@
 
 #include "unit/delivery/fake_script.h"
 
+#include "delivery/sinks/answer.h"
+
 /* --- deliver ----------------------------------------------------------------------- */
 
 static void deliver_takes_the_place_of_the_post(void **state)
@@ -327,7 +329,7 @@ static void both_are_the_scripts(void **state)
 
 static char posted[256];
 
-static void on_posted(void *ctx, const struct tg_http_response *response, int delivered)
+static void on_posted(void *ctx, const struct tg_answer *response, int delivered)
 {
   assert_ptr_equal(ctx, posted);
   snprintf(posted, sizeof posted, "%ld %s %d", response ? response->status : 0, response ? response->error.code : "all",

@@ -1,0 +1,92 @@
+#include "delivery/lanes/batch.h"
+
+#include "delivery/delivery_internal.h"
+
+/* How many of the first events hold one that was refused, as far as is known. */
+static int suspects(const struct tg_queued *head)
+{
+  int count = 0;
+  for (; head && head->suspect; head = head->next)
+    count++;
+  return count;
+}
+
+static size_t length_of(const struct tg_queued *event)
+{
+  return event->gap ? TG_MARKER_MAX : event->body_length;
+}
+
+/* Says how many go. */
+static int choose(struct tg_lane *lane, size_t most)
+{
+  struct tg_queued *head = lane->queue.head, *event = head;
+  bool batches = lane->delivery->env.config->event_handler.batch;
+  bool again = head->trying;
+  int limit = batches ? TG_BATCH_EVENTS : 1, count = 0;
+  size_t bytes = 0;
+  if (batches && head->suspect)
+    limit = (suspects(head) + 1) / 2;
+  for (; event && count < limit; event = event->next, count++) {
+    bytes += length_of(event) + 1;
+    if (event->in_flight) /* beside the lane */
+      break;
+    if (event != head && (again ? !event->trying : event->epoch != head->epoch || bytes > most))
+      break;
+    event->trying = true;
+  }
+  for (; event && event->trying; event = event->next)
+    event->trying = false;
+  return count;
+}
+
+void tg_batch_lend(struct tg_lane *lane, size_t most)
+{
+  struct tg_queued *first = lane->queue.head, *last = first, *event = first;
+  int count = choose(lane, most);
+  size_t bytes = 0;
+  for (int i = 0; i < count; i++, event = event->next) {
+    event->in_flight = true;
+    bytes += length_of(event);
+    last = event;
+  }
+  tg_parcel_name(&lane->parcel, first->epoch, (struct tg_parcel_end){first->sequence, first->marker},
+                 (struct tg_parcel_end){last->sequence, last->marker}, count, bytes);
+}
+
+void tg_batch_write(struct tg_lane *lane)
+{
+  char text[TG_MARKER_MAX];
+  struct tg_queued *event = lane->queue.head;
+  for (int i = 0; i < lane->parcel.count; i++, event = event->next)
+    if (event->gap)
+      tg_parcel_put(&lane->parcel, (struct tg_span){text, tg_gap_text(text, lane->shard_id, event)});
+    else
+      tg_parcel_lend(&lane->parcel, tg_queued_body(event));
+}
+
+void tg_batch_take_back(struct tg_lane *lane)
+{
+  struct tg_queued *event = lane->queue.head;
+  for (int i = 0; i < lane->parcel.count; i++, event = event->next)
+    event->in_flight = false;
+  tg_parcel_empty(&lane->parcel);
+}
+
+void tg_batch_split(struct tg_lane *lane, int count)
+{
+  struct tg_queued *event = lane->queue.head;
+  for (; count > 0; count--, event = event->next) {
+    event->suspect = true;
+    event->trying = false;
+  }
+  /* The refused half may be all there is to blame: nothing is known of those behind it. */
+  for (; event && event->suspect; event = event->next)
+    event->suspect = false;
+}
+
+void tg_batch_shrink(struct tg_lane *lane, int count)
+{
+  struct tg_queued *event = lane->queue.head;
+  for (; count > 0; count--, event = event->next)
+    event->trying = false;
+}

@@ -1,0 +1,30 @@
+#pragma once
+
+/* What of a lane goes in one parcel: its first event or, with event_handler.batch,
+ * the first ones. An event that was sent without success comes again in the same
+ * batch (`trying`): a batch may shrink meanwhile, since policy drops events, but
+ * never grows, so that its key stands for no more than it did. After a refusal the
+ * events of the batch are `suspect`: at least one of them is to blame, and half of
+ * them are tried at a time. */
+
+#include <stddef.h>
+
+struct tg_lane;
+
+enum { TG_BATCH_EVENTS = 64 };
+
+/* Puts the first of the lane's events into its parcel, up to TG_BATCH_EVENTS and `most` bytes, but one at
+ * least; the first is not in flight. They are lent out until tg_batch_take_back(): they stay in the queue,
+ * and nobody may take them out of it. */
+void tg_batch_lend(struct tg_lane *lane, size_t most);
+
+/* The parcel's body. */
+void tg_batch_write(struct tg_lane *lane);
+
+void tg_batch_take_back(struct tg_lane *lane);
+
+/* The first `count` were refused together: the next parcel has half of them. */
+void tg_batch_split(struct tg_lane *lane, int count);
+
+/* ... since they have too many bytes: they may come in other parcels. */
+void tg_batch_shrink(struct tg_lane *lane, int count);

@@ -1,0 +1,22 @@
+#pragma once
+
+/* The body of an event, as the event handler gets it: the message as it came, with what has to be known
+ * of it around it.
+ *
+ *     {"shardId":3,"epoch":7,"message":{"t":...},"guildCreate":"joined","deferred":true} */
+
+#include "base/buf.h"
+#include "proto/event.h"
+
+#include <stdbool.h>
+
+enum { TG_BODY_PREFIX_MAX = 80, TG_BODY_SUFFIX_MAX = 64 };
+
+/* What stands in front of the message. Returns its length. */
+size_t tg_body_prefix(char prefix[TG_BODY_PREFIX_MAX], int shard_id, uint64_t epoch);
+
+/* What stands behind it; `deferred`: it was answered in the place of the event handler. */
+size_t tg_body_suffix(char suffix[TG_BODY_SUFFIX_MAX], enum tg_guild_create kind, bool deferred);
+
+void tg_body_write(struct tg_buf *body, int shard_id, uint64_t epoch, struct tg_span message,
+                   enum tg_guild_create kind, bool deferred);

@@ -1,0 +1,17 @@
+#pragma once
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/json_scan.h"
+#include "delivery/sinks/outcome.h"
+
+/* What a sink says of a parcel. Everything in it lives only during the call. */
+struct tg_answer {
+  enum tg_outcome outcome;
+  long status;       /* of HTTP, or what a script says to have seen; 0: none */
+  tg_ms retry_after; /* so long it wants to be left alone; -1: it has not said */
+  struct tg_span body;
+  struct tg_error error; /* unless it is delivered: what has happened, in words for the log */
+  const char *advice;    /* misconfigured: what a person can do */
+  double seconds;        /* from start to end */
+};

@@ -1,0 +1,290 @@
+#include "base/buf.h"
+#include "base/log.h"
+#include "delivery/delivery_internal.h"
+#include "delivery/sinks/sender.h"
+#include "delivery/sinks/sink.h"
+#include "shared/poison.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A script's deliver. The ends of its calls are looked at in the next turn of the
+ * loop: a reload ends many of them at once, from the inside of what ends the state. */
+
+enum { PATIENCE = 6 /* times event_handler.timeout */ };
+
+struct call {
+  TAILQ_ENTRY(call) link;
+  struct script_sink *sink;
+  struct tg_parcel *parcel; /* NULL: given up, nobody waits for the end */
+  bool done;
+  bool failed;             /* the script has: the default delivers */
+  struct tg_answer answer; /* what it has said else */
+  tg_ms began;             /* uv_now() */
+};
+
+struct script_sink {
+  struct tg_sink sink;
+  struct tg_delivery_env *env;
+  TAILQ_HEAD(, call) calls; /* that have not ended */
+  uv_timer_t timer;
+};
+
+static tg_ms patience(const struct script_sink *script)
+{
+  return PATIENCE * script->env->config->event_handler.timeout;
+}
+
+static void forget(struct call *call)
+{
+  TAILQ_REMOVE(&call->sink->calls, call, link);
+  if (call->parcel)
+    call->parcel->call = NULL;
+  free(call);
+}
+
+/* --- the end of a call ------------------------------------------------------------- */
+
+static void end(struct tg_parcel *parcel, const struct tg_answer *answer)
+{
+  parcel->sink->ended(parcel, answer);
+}
+
+static void deliver_by_default(struct tg_parcel *parcel)
+{
+  struct tg_sink *direct = parcel->sender->direct;
+  if (direct) {
+    parcel->sink = direct;
+    parcel->posted = false;
+    direct->kind->start(direct, parcel);
+    return;
+  }
+  struct tg_answer answer = {.outcome = TG_OUTCOME_RETRY, .retry_after = -1};
+  tg_fail(&answer.error, "failed", "the script's deliver has failed, and there are no event_handler.urls");
+  end(parcel, &answer);
+}
+
+static void end_call(struct script_sink *script, struct call *call)
+{
+  struct tg_parcel *parcel = call->parcel;
+  struct tg_answer answer = call->answer;
+  bool failed = call->failed;
+  answer.seconds = (double)(tg_env_now(script->env) - call->began) / 1000;
+  forget(call);
+  if (failed)
+    deliver_by_default(parcel);
+  else
+    end(parcel, &answer);
+}
+
+static void give_up(struct script_sink *script, struct call *call)
+{
+  struct tg_parcel *parcel = call->parcel;
+  tg_log(TG_ERROR, parcel->shard_id,
+         "gateway.delivery:deliver has not returned for %lld s; the default delivers these events",
+         (long long)patience(script) / 1000);
+  parcel->call = NULL;
+  call->parcel = NULL;
+  deliver_by_default(parcel);
+}
+
+static struct call *next_due(const struct script_sink *script)
+{
+  tg_ms limit = tg_env_now(script->env) - patience(script);
+  struct call *call;
+  TAILQ_FOREACH(call, &script->calls, link)
+  {
+    if (call->parcel && (call->done || call->began <= limit))
+      return call;
+  }
+  return NULL;
+}
+
+static void on_timer(uv_timer_t *timer);
+
+static void set_timer(struct script_sink *script)
+{
+  tg_ms now = tg_env_now(script->env), next = INT64_MAX;
+  const struct call *call;
+  TAILQ_FOREACH(call, &script->calls, link)
+  {
+    tg_ms at = call->done ? now : call->began + patience(script);
+    if (call->parcel && at < next)
+      next = at;
+  }
+  if (next < INT64_MAX)
+    uv_timer_start(&script->timer, on_timer, (uint64_t)(next > now ? next - now : 0), 0);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+  struct script_sink *script = timer->data;
+  struct call *call;
+  while (!script->env->stopping && (call = next_due(script))) {
+    if (call->done)
+      end_call(script, call);
+    else
+      give_up(script, call);
+  }
+  set_timer(script);
+}
+
+/* --- a call -------------------------------------------------------------------------- */
+
+static void take_failure(struct tg_answer *answer, const struct tg_value *failure)
+{
+  char code[TG_ERROR_CODE_SIZE];
+  snprintf(code, sizeof code, "%.*s", (int)failure->code.length, failure->code.at);
+  answer->status = failure->status;
+  answer->retry_after = failure->retry_after;
+  tg_fail(&answer->error, code, "%.*s", (int)failure->string.length, failure->string.at);
+  answer->outcome = tg_outcome_of(failure->status, code, failure->retry_after);
+  if (strcmp(code, "cancelled") == 0) { /* by a reload */
+    answer->outcome = TG_OUTCOME_CANCELLED;
+    answer->status = 0;
+  }
+  answer->advice = tg_outcome_advice(failure->status, code);
+}
+
+static void on_reply(void *ctx, bool ok, const struct tg_value *result)
+{
+  struct call *call = ctx;
+  struct tg_answer *answer = &call->answer;
+  call->done = true;
+  call->failed = !ok;
+  if (!call->parcel) {
+    forget(call);
+    return;
+  }
+  if (ok && result->kind == TG_FAILURE) {
+    take_failure(answer, result);
+  } else if (ok && result->kind == TG_BOOL && !result->boolean) {
+    tg_fail(&answer->error, "failed", "gateway.delivery:deliver returned false");
+    answer->outcome = TG_OUTCOME_RETRY;
+  } else {
+    answer->outcome = TG_OUTCOME_DELIVERED;
+  }
+  uv_timer_start(&call->sink->timer, on_timer, 0, 0);
+}
+
+static struct call *begin(struct script_sink *script, struct tg_parcel *parcel)
+{
+  struct call *call = tg_calloc(1, sizeof *call);
+  call->sink = script;
+  call->parcel = parcel;
+  parcel->call = call;
+  call->answer.retry_after = -1;
+  call->began = tg_env_now(script->env);
+  TAILQ_INSERT_TAIL(&script->calls, call, link);
+  return call;
+}
+
+/* A call that ends without the script being asked. */
+static struct call *end_soon(struct script_sink *script, struct tg_parcel *parcel)
+{
+  struct call *call = begin(script, parcel);
+  call->done = true;
+  uv_timer_start(&script->timer, on_timer, 0, 0);
+  return call;
+}
+
+/* Whether what is in the parcel, or some of it, has ended a process in there. */
+static bool is_poison(const struct tg_parcel *parcel)
+{
+  struct tg_poison_call call = {
+      .group = TG_LUA_delivery, .number = TG_METHOD_delivery_deliver, .shard_id = parcel->shard_id};
+  const struct tg_queued *queued = parcel->lane->queue.head;
+  for (int i = 0; i < parcel->count; i++, queued = queued->next) {
+    if (queued->marker)
+      continue;
+    if (call.sequence == 0 || call.epoch != queued->epoch) {
+      if (tg_poison_has_event(&call, NULL))
+        return true;
+      call.epoch = queued->epoch;
+      call.sequence = queued->sequence;
+    }
+    call.last = queued->sequence;
+  }
+  return tg_poison_has_event(&call, NULL);
+}
+
+/* Until the one to blame stands alone. It goes to the bot; or to the dead letters,
+ * where there is none but the script. */
+static void refuse_poison(struct script_sink *script, struct tg_parcel *parcel)
+{
+  if (parcel->count == 1 && parcel->sender->direct) {
+    deliver_by_default(parcel);
+    return;
+  }
+  struct call *call = end_soon(script, parcel);
+  call->answer.outcome = TG_OUTCOME_REFUSED;
+  tg_fail(&call->answer.error, "poison",
+          "it has ended the process in gateway.delivery:deliver, and there are no event_handler.urls");
+}
+
+static void ask(struct script_sink *script, struct tg_parcel *parcel)
+{
+  struct tg_event *events = tg_calloc((size_t)parcel->count, sizeof *events);
+  char(*texts)[TG_MARKER_MAX] = tg_alloc((size_t)parcel->count * TG_MARKER_MAX);
+  struct tg_queued *queued = parcel->lane->queue.head;
+  for (int i = 0; i < parcel->count; i++, queued = queued->next)
+    tg_queued_event(parcel->lane, queued, texts[i], &events[i]);
+  struct tg_value argument = tg_value_events(events, parcel->count);
+  struct call *call = begin(script, parcel);
+  set_timer(script);
+  tg_hook_start(script->env->hooks, TG_METHOD_delivery_deliver, &argument, 1, TG_BOOL, on_reply, call);
+  free(events);
+  free(texts);
+}
+
+static void start(struct tg_sink *sink, struct tg_parcel *parcel)
+{
+  struct script_sink *script = (struct script_sink *)sink;
+  bool hooked = tg_hooked(script->env->hooks, TG_METHOD_delivery_deliver);
+  if (!hooked && parcel->sender->direct)
+    deliver_by_default(parcel);
+  else if (!hooked)
+    end_soon(script, parcel)->failed = true;
+  else if (__builtin_expect(is_poison(parcel), 0))
+    refuse_poison(script, parcel);
+  else
+    ask(script, parcel);
+}
+
+/* Its end is waited for, since the script may work on for long, but nobody is told. */
+static void cancel(struct tg_sink *sink, struct tg_parcel *parcel)
+{
+  (void)sink;
+  struct call *call = parcel->call;
+  if (call->done)
+    forget(call);
+  else
+    call->parcel = NULL;
+  parcel->call = NULL;
+}
+
+static void free_sink(struct tg_sink *sink)
+{
+  free(sink->name);
+  free(sink);
+}
+
+struct tg_sink *tg_script_sink_new(struct tg_delivery_env *env)
+{
+  static const struct tg_sink_kind kind = {start, cancel, NULL, free_sink};
+  struct script_sink *script = tg_calloc(1, sizeof *script);
+  script->sink = (struct tg_sink){.kind = &kind, .name = tg_strdup("gateway.delivery")};
+  script->env = env;
+  TAILQ_INIT(&script->calls);
+  tg_handles_timer(&env->handles, &script->timer, script);
+  return &script->sink;
+}
+
+void tg_script_sink_end(struct tg_sink *sink)
+{
+  struct script_sink *script = (struct script_sink *)sink;
+  while (!TAILQ_EMPTY(&script->calls))
+    forget(TAILQ_FIRST(&script->calls));
+  tg_handles_close(&script->env->handles, &script->timer);
+}

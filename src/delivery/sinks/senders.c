@@ -1,0 +1,135 @@
+#include "base/buf.h"
+#include "delivery/delivery_internal.h"
+#include "delivery/sinks/lane_parcel.h"
+#include "delivery/sinks/sender.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The kinds of sinks that a URL can name. */
+static const struct {
+  const char *scheme;
+  struct tg_sink *(*make)(const struct tg_delivery_env *env, struct tg_http *http, const char *url);
+} kinds[] = {
+    {"http:", tg_http_sink_new},
+    {"https:", tg_http_sink_new},
+    {"http+unix:", tg_http_sink_new},
+};
+
+/* The configuration has let only known ones pass; curl says what is wrong with others. */
+static struct tg_sink *make_sink(const struct tg_senders *senders, const char *url)
+{
+  size_t kind = 0, last = sizeof kinds / sizeof *kinds - 1;
+  while (kind < last && strncmp(url, kinds[kind].scheme, strlen(kinds[kind].scheme)) != 0)
+    kind++;
+  return kinds[kind].make(senders->env, senders->http, url);
+}
+
+void tg_senders_begin(struct tg_senders *senders)
+{
+  senders->script = tg_script_sink_new(senders->env);
+  LIST_INIT(&senders->posts);
+  LIST_INIT(&senders->drains);
+}
+
+void tg_senders_end(struct tg_senders *senders)
+{
+  tg_script_drains_end(senders);
+  tg_posts_free(senders);
+  for (int i = 0; i < senders->count; i++)
+    tg_sender_retire(senders->at[i]);
+  tg_script_sink_end(senders->script);
+}
+
+void tg_senders_free(struct tg_senders *senders)
+{
+  senders->script->kind->free(senders->script);
+  free(senders->at);
+}
+
+/* --- configuration ------------------------------------------------------------ */
+
+static bool is_same(const char *url, const char *other)
+{
+  return url == other || (url && other && strcmp(url, other) == 0);
+}
+
+static struct tg_sender *take_sender(struct tg_sender **from, int count, const char *url)
+{
+  for (int i = 0; i < count; i++) {
+    struct tg_sender *sender = from[i];
+    if (!sender || !is_same(sender->url, url))
+      continue;
+    from[i] = NULL;
+    return sender;
+  }
+  return NULL;
+}
+
+static struct tg_sender *sender_for(struct tg_senders *senders, struct tg_sender **old, int old_count,
+                                    const char *url)
+{
+  struct tg_sender *sender = take_sender(old, old_count, url);
+  if (!sender)
+    return tg_sender_new(senders, url, url ? make_sink(senders, url) : NULL);
+  if (sender->direct)
+    sender->direct->kind->reconfigure(sender->direct, senders->env->config);
+  return sender;
+}
+
+bool tg_senders_scripted(const struct tg_senders *senders)
+{
+  const struct tg_hooks *hooks = senders->env->hooks;
+  bool delivers = tg_hooked(hooks, TG_METHOD_delivery_deliver) ||
+                  tg_hooked(hooks, TG_METHOD_delivery_handle_queue) || hooks->away;
+  return delivers && senders->env->config->event_handler.urls.count == 0;
+}
+
+/* Nobody takes events any more: what waits has nowhere to go. */
+static void empty_lane(struct tg_lane *lane)
+{
+  for (;;) {
+    struct tg_queued *event = lane->queue.head;
+    while (event && event->in_flight)
+      event = event->next;
+    if (!event)
+      return;
+    tg_count(&lane->row->dropped);
+    tg_lane_remove(lane, event);
+  }
+}
+
+static void assign(struct tg_lane *lane, struct tg_sender *sender)
+{
+  struct tg_sender *before = lane->sender;
+  lane->sender = sender;
+  if (!sender)
+    empty_lane(lane);
+  if (sender != before && lane->state == TG_LANE_READY) {
+    tg_sender_forget(&lane->parcel);
+    lane->state = TG_LANE_IDLE;
+  }
+  tg_lane_wants_turn(lane);
+}
+
+void tg_senders_reconfigure(struct tg_senders *senders)
+{
+  struct tg_delivery *delivery = senders->delivery;
+  const struct tg_strings *urls = &senders->env->config->event_handler.urls;
+  struct tg_sender **old = senders->at;
+  int old_count = senders->count;
+  bool scripted = tg_senders_scripted(senders);
+  senders->count = urls->count + scripted;
+  senders->at = tg_calloc((size_t)senders->count + 1, sizeof *senders->at);
+  for (int i = 0; i < senders->count; i++)
+    senders->at[i] = sender_for(senders, old, old_count, scripted ? NULL : urls->items[i]);
+  for (int i = 0; i < delivery->lane_count; i++)
+    if (delivery->lanes[i])
+      assign(delivery->lanes[i], tg_senders_of(senders, i));
+  for (int i = 0; i < old_count; i++)
+    if (old[i])
+      tg_sender_retire(old[i]);
+  free(old);
+  for (int i = 0; i < senders->count; i++)
+    tg_sender_pump(senders->at[i]);
+}
