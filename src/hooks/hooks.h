@@ -27,20 +27,6 @@ struct tg_shard;
 struct tg_script;
 struct tg_override; /* the script's own */
 
-enum tg_value_kind {
-  TG_NIL,
-  TG_BOOL,
-  TG_INT,
-  TG_STRING,
-  TG_JSON,    /* any Lua value that JSON can carry; result: a new reference */
-  TG_ANSWER, /* expected only, to an interaction: the result is TG_BOOL, TG_NIL, or TG_STRING for "wait" */
-  TG_SHARD,   /* argument only: the shard object, as `self` or first argument */
-  TG_EVENT,   /* argument only */
-  TG_EVENTS,  /* argument only: a list of events, which keep their bytes */
-  TG_QUEUE,   /* argument only: the queue of the shard `integer`; TG_ALL_SHARDS: of the worker */
-  TG_FAILURE, /* result of a waiting call, or of shard.send: `nil, err`; string = err as text */
-};
-
 struct tg_value {
   enum tg_value_kind kind;
   union {

@@ -10,9 +10,10 @@ static json_t *overrides(const struct tg_state *state)
   for (int i = 0; i < TG_METHOD_COUNT; i++) {
     const struct tg_override *override = &state->override[i];
     if (override->ref != LUA_NOREF)
-      json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:b, s:b}", "table", tg_methods[i].table,
-                                            "method", tg_methods[i].name, "where", override->where, "used",
-                                            tg_table_is_ours(state->script, tg_methods[i].table_index),
+      json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:b, s:b}", "table",
+                                            tg_table_names[tg_methods[i].table], "method", tg_methods[i].name,
+                                            "where", override->where, "used",
+                                            tg_table_is_ours(state->script, tg_methods[i].table),
                                             "switchedOff", override->off));
   }
   return list;

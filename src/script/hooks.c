@@ -138,8 +138,7 @@ enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, enum
 {
   struct tg_state *state = tg_state_of(L);
   int type = lua_type(L, index);
-  bool may_fail = tg_methods[method].waits || method == TG_METHOD_shard_send;
-  if (type <= LUA_TNIL && may_fail && lua_type(L, index + 1) > LUA_TNIL)
+  if (type <= LUA_TNIL && tg_method_may_fail(method) && lua_type(L, index + 1) > LUA_TNIL)
     return take_failure(L, index + 1, method, result);
   if (expected == TG_ANSWER)
     return take_answer(L, index, method, result);
@@ -199,7 +198,7 @@ static int push_call(lua_State *L, void *ctx)
 {
   struct call *call = ctx;
   struct tg_state *state = call->state;
-  int table = tg_methods[call->method].table_index, n = call->count + 1;
+  int table = tg_methods[call->method].table, n = call->count + 1;
   state->memory.owner = state->override[call->method].owner;
   luaL_checkstack(L, n + 4, "arguments");
   lua_rawgeti(L, LUA_REGISTRYINDEX, state->override[call->method].ref);
@@ -209,7 +208,7 @@ static int push_call(lua_State *L, void *ctx)
   }
   for (int i = 0; i < call->count; i++) {
     tg_push_value(L, &call->args[i]);
-    if (call->args[i].kind == TG_EVENT && tg_methods[call->method].waits)
+    if (call->args[i].kind == TG_EVENT && tg_method_waits(call->method))
       tg_keep_event(L, -1);
   }
   return n;
@@ -239,12 +238,6 @@ static int shard_of(const struct tg_core *core, const struct tg_value *args, int
   return TG_NO_SHARD;
 }
 
-/* A shard's methods are told of what it is handling right now. */
-static bool sees_packet(enum tg_method method)
-{
-  return method == TG_METHOD_shard_handle_packet || method == TG_METHOD_shard_decompress_packet;
-}
-
 /* The first of them, and the last one of its session. */
 static void add_events(struct tg_poison_call *call, const struct tg_event *events, int count)
 {
@@ -264,13 +257,14 @@ static struct tg_poison_call note_on(const struct tg_core *core, enum tg_method 
   struct tg_poison_call call = {.shard_id = shard_of(core, args, count)};
   for (int i = 0; i < count; i++) {
     if (args[i].kind == TG_EVENT)
-      call = tg_call_for(args[i].event, tg_methods[method].group);
+      call = tg_call_for(args[i].event, tg_method_group(method));
     if (args[i].kind == TG_EVENTS)
       add_events(&call, args[i].events.at, args[i].events.count);
   }
-  if (sees_packet(method) && core->shard_packet_event(args[0].shard, &call.epoch, &call.sequence, &call.type))
+  if ((tg_methods[method].how & TG_OF_PACKET) &&
+      core->shard_packet_event(args[0].shard, &call.epoch, &call.sequence, &call.type))
     call.last = call.sequence;
-  call.group = (uint8_t)tg_methods[method].group;
+  call.group = (uint8_t)tg_method_group(method);
   call.number = (uint8_t)method;
   return call;
 }
@@ -286,7 +280,7 @@ static bool hook_call(struct tg_script *script, enum tg_method method, const str
   int events = state->live_events, shard_before = state->shard_id;
   int shard_id = state->shard_id = noted.shard_id;
   tg_poison_enter(&noted, state->override[method].where);
-  bool ran = tg_protect_call(state, tg_methods[method].group, tg_methods[method].full, TG_BUDGET_INLINE,
+  bool ran = tg_protect_call(state, tg_method_group(method), tg_methods[method].full, TG_BUDGET_INLINE,
                              run_call, &call);
   tg_poison_leave();
   state->live_events = events;
@@ -329,11 +323,6 @@ static int take_results(lua_State *L, void *ctx)
   return 0;
 }
 
-static bool is_of_queues(enum tg_method method)
-{
-  return method == TG_METHOD_delivery_deliver || method == TG_METHOD_delivery_handle_queue;
-}
-
 static void on_method_done(struct tg_thread *thread, void *ctx, bool ok, int count)
 {
   struct started *started = ctx;
@@ -349,18 +338,15 @@ static void on_method_done(struct tg_thread *thread, void *ctx, bool ok, int cou
                          .taken = TG_TAKEN_WRONG};
   if (ok)
     ok = tg_protect(state, NULL, TG_BUDGET_HOST, take_results, &end);
-  bool cancelled = thread->cancelled;
-  if ((!ok || end.taken == TG_TAKEN_WRONG) && !cancelled)
+  bool cut_off = thread->cancelled;
+  if ((!ok || end.taken == TG_TAKEN_WRONG) && !cut_off)
     tg_fault_override(state, started->method, started->shard_id, NULL);
   struct tg_value none = {.kind = TG_NIL};
-  /* What it waited for was cut off: whether it did its work nobody knows. */
-  bool cut_off = cancelled && started->expected == TG_ANSWER;
-  bool taken = ok && end.taken == TG_TAKEN && !cut_off;
-  if (cancelled && is_of_queues(started->method)) {
-    /* Whatever it made of the end of its waits: events are not taken for delivered by it. */
-    none = (struct tg_value){.kind = TG_FAILURE, .string = {"cancelled", 9}, .code = {"cancelled", 9}};
-    taken = ok = true;
-    end.result = none;
+  int how = cut_off ? tg_methods[started->method].how : 0;
+  bool taken = ok && end.taken == TG_TAKEN && !(how & TG_CUT_IS_NOTHING);
+  if (how & TG_CUT_IS_FAILURE) {
+    end.result = (struct tg_value){.kind = TG_FAILURE, .string = {"cancelled", 9}, .code = {"cancelled", 9}};
+    taken = true;
   }
   started->reply(started->ctx, taken, taken ? &end.result : &none);
   if (taken && end.result.kind == TG_JSON)
@@ -381,7 +367,7 @@ static void hook_start(struct tg_script *script, enum tg_method method, const st
   struct started *started = tg_calloc(1, sizeof *started);
   *started = (struct started){method, noted.shard_id, expected, reply, ctx};
   struct call call = {state, method, args, count, expected, NULL, TG_TAKEN_NOTHING};
-  struct tg_thread_options options = {.group = tg_methods[method].group,
+  struct tg_thread_options options = {.group = tg_method_group(method),
                                       .what = tg_methods[method].full,
                                       .where = state->override[method].where,
                                       .owner = state->override[method].owner,
@@ -411,8 +397,8 @@ void tg_hooks_fill_method(struct tg_state *state, enum tg_method method)
   if (!live_state(state))
     return;
   struct tg_override *override = &state->override[method];
-  bool set = override->ref != LUA_NOREF && !override->off && !is_off(state, tg_methods[method].group) &&
-             tg_table_is_ours(state->script, tg_methods[method].table_index);
+  bool set = override->ref != LUA_NOREF && !override->off && !is_off(state, tg_method_group(method)) &&
+             tg_table_is_ours(state->script, tg_methods[method].table);
   state->script->hooks.method[method] = set ? override : NULL;
 }
 

@@ -7,16 +7,6 @@
 
 static void name_hook(const struct tg_poison_call *call, char name[TG_POISON_NAME])
 {
-  static const char *const methods[TG_METHOD_COUNT] = {
-#define X(table, method, waits) "gateway." #table ":" #method,
-      TG_METHODS(X)
-#undef X
-  };
-  static const char *const life[TG_LIFE_COUNT] = {
-#define X(life) #life,
-      TG_LIFE_EVENTS(X)
-#undef X
-  };
   const char *of = "";
   const char *text = "the script";
   switch ((enum tg_lua_group)call->group) {
@@ -24,7 +14,7 @@ static void name_hook(const struct tg_poison_call *call, char name[TG_POISON_NAM
   case TG_LUA_shard:
   case TG_LUA_delivery:
   case TG_LUA_cache:
-    text = call->number < TG_METHOD_COUNT ? methods[call->number] : "a method";
+    text = call->number < TG_METHOD_COUNT ? tg_methods[call->number].full : "a method";
     break;
   case TG_LUA_filter:
     text = "gateway.filter";
@@ -34,7 +24,7 @@ static void name_hook(const struct tg_poison_call *call, char name[TG_POISON_NAM
     break;
   case TG_LUA_life_cycle:
     text = "gateway.on ";
-    of = call->number < TG_LIFE_COUNT ? life[call->number] : "?";
+    of = call->number < TG_LIFE_COUNT ? tg_life_names[call->number] : "?";
     break;
   case TG_LUA_broadcast:
     text = "gateway.on_broadcast";

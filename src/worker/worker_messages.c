@@ -215,16 +215,6 @@ static void on_call_answered(void *ctx, const json_t *data, const struct tg_erro
   call.reply(call.ctx, data, error);
 }
 
-static const char *method_name(enum tg_method method)
-{
-  static const char *const names[] = {
-#define X(table, name, waits) [TG_METHOD_##table##_##name] = #name,
-      TG_METHODS(X)
-#undef X
-  };
-  return names[method];
-}
-
 void tg_worker_broadcast(struct tg_worker *worker, const char *topic, json_t *value)
 {
   tg_say(worker->ipc, broadcast, .topic = topic, .value = value, .from = worker->options.worker_id);
@@ -235,6 +225,6 @@ void tg_worker_call_manager(struct tg_worker *worker, enum tg_method method, boo
 {
   struct manager_call *call = tg_alloc(sizeof *call);
   *call = (struct manager_call){reply, ctx};
-  tg_ask(worker->ipc, CALL_TIMEOUT, on_call_answered, call, manager_call, .method = method_name(method),
+  tg_ask(worker->ipc, CALL_TIMEOUT, on_call_answered, call, manager_call, .method = tg_methods[method].name,
          .use_default = use_default, .args = (json_t *)args);
 }

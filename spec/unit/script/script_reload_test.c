@@ -171,6 +171,37 @@ static void what_waits_in_the_old_script_is_cancelled(void **state)
   tg_script_free(script);
 }
 
+/* How a call that was cut off while it waited ended: which kind of result, or -1: the default runs. */
+static int ends[3];
+
+static void on_cut(void *ctx, bool ok, const struct tg_value *result)
+{
+  *(int *)ctx = ok ? (int)result->kind : -1;
+}
+
+static void being_cut_off_means_what_the_method_says(void **state)
+{
+  (void)state;
+  struct tg_script *script = load(HEAD "local function wait() gateway.sleep(60000) return true end\n"
+                                       "gateway.delivery.deliver = wait\n"
+                                       "gateway.delivery.handle_interaction_queueing = wait\n"
+                                       "gateway.shard.request_identify = wait\n");
+  struct tg_hooks *hooks = tg_script_hooks(script);
+  struct tg_event event = make_event("INTERACTION_CREATE", 1, 7, "{\"id\":\"1\"}");
+  struct tg_value events = tg_value_events(&event, 1), one = tg_value_event(&event),
+                  self = tg_value_shard(&fake_shards[1]);
+  ends[0] = ends[1] = ends[2] = -2;
+  tg_hook_start(hooks, TG_METHOD_delivery_deliver, &events, 1, TG_BOOL, on_cut, &ends[0]);
+  tg_hook_start(hooks, TG_METHOD_delivery_handle_interaction_queueing, &one, 1, TG_ANSWER, on_cut, &ends[1]);
+  tg_hook_start(hooks, TG_METHOD_shard_request_identify, &self, 1, TG_NIL, on_cut, &ends[2]);
+  prepare(script, HEAD);
+  tg_script_commit(script, 2);
+  assert_int_equal(ends[0], TG_FAILURE); /* although it has returned true */
+  assert_int_equal(ends[1], -1);
+  assert_int_equal(ends[2], TG_NIL);
+  tg_script_free(script);
+}
+
 /* Resident pages of this process, in KiB. */
 static long resident(void)
 {
@@ -258,6 +289,7 @@ int main(void)
       WORLD_TEST(state_survives_and_life_handlers_run),
       WORLD_TEST(state_can_be_used_while_loading),
       WORLD_TEST(what_waits_in_the_old_script_is_cancelled),
+      WORLD_TEST(being_cut_off_means_what_the_method_says),
       WORLD_TEST(two_hundred_reloads_leave_memory_flat),
       WORLD_TEST(check_describes_the_script),
   };

@@ -69,60 +69,41 @@ static void no_resharding(struct tg_manager *manager, const json_t *list, tg_man
 
 /* ---- the table ---- */
 
-static const struct {
-  default_of *run;
-  enum tg_value_kind expected; /* of an override; TG_NIL: anything */
-} methods[TG_METHOD_COUNT] = {
-    [TG_METHOD_manager_fetch_gateway_bot] = {tg_fetch_default, TG_JSON},
-    [TG_METHOD_manager_calculate_total_shards] = {total_shards_default, TG_INT},
-    [TG_METHOD_manager_calculate_worker_id] = {worker_id_default, TG_INT},
-    [TG_METHOD_manager_calculate_shard_id] = {shard_id_default, TG_INT},
-    [TG_METHOD_manager_prepare_buckets] = {tg_spawn_prepare_default, TG_JSON},
-    [TG_METHOD_manager_spawn_shards] = {tg_spawn_default, TG_NIL},
-    [TG_METHOD_manager_tell_worker_to_identify] = {tg_spawn_tell_default, TG_NIL},
-    [TG_METHOD_manager_request_identify] = {tg_slots_request_default, TG_NIL},
-    [TG_METHOD_manager_send_payload] = {tg_command_send_payload, TG_NIL},
-    [TG_METHOD_manager_get_shard_info] = {tg_command_shard_info, TG_JSON},
-    [TG_METHOD_manager_kill] = {tg_command_kill, TG_NIL},
-    [TG_METHOD_manager_shutdown] = {tg_command_shutdown, TG_NIL},
-    [TG_METHOD_manager_edit_bot_status] = {tg_command_bot_status, TG_NIL},
-    [TG_METHOD_manager_edit_shard_status] = {tg_command_shard_status, TG_NIL},
-    [TG_METHOD_manager_request_members] = {tg_members_default, TG_JSON},
-    [TG_METHOD_manager_request_soundboard_sounds] = {tg_command_soundboard, TG_NIL},
-    [TG_METHOD_manager_join_voice_channel] = {tg_command_join_voice, TG_NIL},
-    [TG_METHOD_manager_leave_voice_channel] = {tg_command_leave_voice, TG_NIL},
-    [TG_METHOD_manager_resharding_needed] = {no_resharding, TG_JSON},
-    [TG_METHOD_manager_reshard] = {no_resharding, TG_NIL},
-    [TG_METHOD_manager_tell_worker_to_prepare] = {no_resharding, TG_NIL},
-    [TG_METHOD_manager_on_resharding_switch] = {no_resharding, TG_NIL},
-    [TG_METHOD_manager_handle_worker_exit] = {tg_workers_exit_default, TG_NIL},
+static default_of *const defaults[TG_METHOD_COUNT] = {
+    [TG_METHOD_manager_fetch_gateway_bot] = tg_fetch_default,
+    [TG_METHOD_manager_calculate_total_shards] = total_shards_default,
+    [TG_METHOD_manager_calculate_worker_id] = worker_id_default,
+    [TG_METHOD_manager_calculate_shard_id] = shard_id_default,
+    [TG_METHOD_manager_prepare_buckets] = tg_spawn_prepare_default,
+    [TG_METHOD_manager_spawn_shards] = tg_spawn_default,
+    [TG_METHOD_manager_tell_worker_to_identify] = tg_spawn_tell_default,
+    [TG_METHOD_manager_request_identify] = tg_slots_request_default,
+    [TG_METHOD_manager_send_payload] = tg_command_send_payload,
+    [TG_METHOD_manager_get_shard_info] = tg_command_shard_info,
+    [TG_METHOD_manager_kill] = tg_command_kill,
+    [TG_METHOD_manager_shutdown] = tg_command_shutdown,
+    [TG_METHOD_manager_edit_bot_status] = tg_command_bot_status,
+    [TG_METHOD_manager_edit_shard_status] = tg_command_shard_status,
+    [TG_METHOD_manager_request_members] = tg_members_default,
+    [TG_METHOD_manager_request_soundboard_sounds] = tg_command_soundboard,
+    [TG_METHOD_manager_join_voice_channel] = tg_command_join_voice,
+    [TG_METHOD_manager_leave_voice_channel] = tg_command_leave_voice,
+    [TG_METHOD_manager_resharding_needed] = no_resharding,
+    [TG_METHOD_manager_reshard] = no_resharding,
+    [TG_METHOD_manager_tell_worker_to_prepare] = no_resharding,
+    [TG_METHOD_manager_on_resharding_switch] = no_resharding,
+    [TG_METHOD_manager_handle_worker_exit] = tg_workers_exit_default,
 };
-
-#define MANAGER_METHOD_IN_manager(name, waits_) [TG_METHOD_manager_##name] = {#name, waits_},
-#define MANAGER_METHOD_IN_shard(name, waits_)
-#define MANAGER_METHOD_IN_delivery(name, waits_)
-#define MANAGER_METHOD_IN_cache(name, waits_)
-#define X(table, name, waits_) MANAGER_METHOD_IN_##table(name, waits_)
-static const struct {
-  const char *name;
-  bool waits;
-} names[TG_METHOD_COUNT] = {TG_METHODS(X)};
-#undef X
 
 const char *tg_manager_method_name(enum tg_method method)
 {
-  return (unsigned)method < TG_METHOD_COUNT ? names[method].name : NULL;
+  bool is_ours = (unsigned)method < TG_METHOD_COUNT && tg_methods[method].table == TG_TABLE_MANAGER;
+  return is_ours ? tg_methods[method].name : NULL;
 }
 
 bool tg_manager_method_parse(const char *name, enum tg_method *method)
 {
-  for (int i = 0; i < TG_METHOD_COUNT; i++) {
-    if (names[i].name && strcmp(names[i].name, name) == 0) {
-      *method = (enum tg_method)i;
-      return true;
-    }
-  }
-  return false;
+  return tg_method_find(TG_TABLE_MANAGER, name, method);
 }
 
 /* ---- between JSON and the script's values ---- */
@@ -220,7 +201,7 @@ static void start_override(struct tg_manager *manager, enum tg_method method, js
   manager->calls = call;
   struct tg_value values[MAX_ARGS];
   int count = to_values(args, values);
-  tg_hook_start(manager->hooks, method, values, count, methods[method].expected, on_hook_reply, call);
+  tg_hook_start(manager->hooks, method, values, count, tg_methods[method].result, on_hook_reply, call);
 }
 
 static void call_override(struct tg_manager *manager, enum tg_method method, json_t *args,
@@ -228,7 +209,7 @@ static void call_override(struct tg_manager *manager, enum tg_method method, jso
 {
   struct tg_value values[MAX_ARGS], result = {.kind = TG_NIL};
   int count = to_values(args, values);
-  if (!tg_hook_call(manager->hooks, method, values, count, methods[method].expected, &result)) {
+  if (!tg_hook_call(manager->hooks, method, values, count, tg_methods[method].result, &result)) {
     tg_manager_call_default(manager, method, args, reply, ctx);
     return;
   }
@@ -261,8 +242,8 @@ void tg_manager_call(struct tg_manager *manager, enum tg_method method, const js
   if (!list)
     return;
   if (!tg_hooked(manager->hooks, method))
-    methods[method].run(manager, list, reply, ctx);
-  else if (names[method].waits)
+    defaults[method](manager, list, reply, ctx);
+  else if (tg_method_waits(method))
     start_override(manager, method, list, reply, ctx);
   else
     call_override(manager, method, list, reply, ctx);
@@ -275,7 +256,7 @@ void tg_manager_call_default(struct tg_manager *manager, enum tg_method method, 
   json_t *list = check_call(method, args, reply, ctx);
   if (!list)
     return;
-  methods[method].run(manager, list, reply, ctx);
+  defaults[method](manager, list, reply, ctx);
   json_decref(list);
 }
 

@@ -116,7 +116,7 @@ static int l_manager(lua_State *L)
     return luaL_error(L, "call it with a colon: %s(...)", info->full);
   lua_pop(L, 1);
   bool use_default = !lua_toboolean(L, lua_upvalueindex(2));
-  bool in_manager = script->role == TG_ROLE_MANAGER, waits = info->waits || !in_manager;
+  bool in_manager = script->role == TG_ROLE_MANAGER, waits = tg_method_waits(method) || !in_manager;
   if (waits && !tg_wait_allowed(L, info->full))
     return tg_wait_park(L);
   if (script->stopped || (in_manager ? !script->manager : !script->worker))
@@ -142,7 +142,7 @@ static int l_manager(lua_State *L)
   return tg_wait_yield(L, wait);
 }
 
-#define NATIVE(table, method, waits) NATIVE_##table(method)
+#define NATIVE(table, method, result, how) NATIVE_##table(method)
 #define NATIVE_manager(method) {#method, l_manager},
 #define NATIVE_shard(method)
 #define NATIVE_delivery(method)

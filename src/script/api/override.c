@@ -15,32 +15,9 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const tg_table_names[TG_TABLE_COUNT] = {"manager", "shard", "delivery", "cache"};
-
-#define TABLE_manager TG_TABLE_MANAGER
-#define TABLE_shard TG_TABLE_SHARD
-#define TABLE_delivery TG_TABLE_DELIVERY
-#define TABLE_cache TG_TABLE_CACHE
-
-const struct tg_method_info tg_methods[TG_METHOD_COUNT] = {
-#define X(table, method, waits)                                                                              \
-  {#table, #method, "gateway." #table ":" #method, waits, TABLE_##table, TG_LUA_##table},
-    TG_METHODS(X)
-#undef X
-};
-
 bool tg_table_is_ours(const struct tg_script *script, int table)
 {
   return (table == TG_TABLE_MANAGER) == (script->role == TG_ROLE_MANAGER);
-}
-
-static int find_method(int table, const char *name)
-{
-  for (int i = 0; i < TG_METHOD_COUNT; i++) {
-    if (tg_methods[i].table_index == table && strcmp(tg_methods[i].name, name) == 0)
-      return i;
-  }
-  return -1;
 }
 
 /* Raises: there is no such method. */
@@ -49,7 +26,7 @@ static int no_such_method(lua_State *L, int table, const char *name)
   const char *names[TG_METHOD_COUNT];
   size_t count = 0;
   for (int i = 0; i < TG_METHOD_COUNT; i++) {
-    if (tg_methods[i].table_index == table)
+    if (tg_methods[i].table == table)
       names[count++] = tg_methods[i].name;
   }
   const char *meant = tg_suggest(name, names, count);
@@ -81,8 +58,8 @@ static int l_assign(lua_State *L)
   struct tg_state *state = tg_state_of(L);
   int table = (int)lua_tointeger(L, lua_upvalueindex(1));
   const char *name = luaL_checkstring(L, 2);
-  int method = find_method(table, name);
-  if (method < 0)
+  enum tg_method method;
+  if (!tg_method_find(table, name, &method))
     return no_such_method(L, table, name);
   if (!lua_isnil(L, 3) && !lua_isfunction(L, 3))
     return luaL_error(L, "%s: expected a function (or nil for the default), got %s", tg_methods[method].full,
@@ -105,7 +82,7 @@ static int l_assign(lua_State *L)
     note_where(L, 3, override->where, sizeof override->where);
     lua_pushvalue(L, 3);
     override->ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    override->owner = tg_owner_of_function(L, 3, tg_methods[method].group, tg_methods[method].full);
+    override->owner = tg_owner_of_function(L, 3, tg_method_group(method), tg_methods[method].full);
   }
   if (ours) {
     lua_pushvalue(L, 2);
@@ -165,7 +142,7 @@ static void push_natives(lua_State *L, struct tg_state *state, int table)
   }
   lua_newtable(L);
   for (int i = 0; i < TG_METHOD_COUNT; i++) {
-    if (tg_methods[i].table_index != table)
+    if (tg_methods[i].table != table)
       continue;
     lua_CFunction native = native_of(natives[table], tg_methods[i].name);
     lua_pushinteger(L, i);
@@ -182,11 +159,13 @@ static void push_natives(lua_State *L, struct tg_state *state, int table)
 static void push_lines(lua_State *L)
 {
   lua_newtable(L);
-  for (const luaL_Reg *native = tg_native_manager; native->name; native++) {
-    lua_pushinteger(L, find_method(TG_TABLE_MANAGER, native->name));
+  for (int i = 0; i < TG_METHOD_COUNT; i++) {
+    if (tg_methods[i].table != TG_TABLE_MANAGER)
+      continue;
+    lua_pushinteger(L, i);
     lua_pushboolean(L, 1);
-    lua_pushcclosure(L, native->func, 2);
-    lua_setfield(L, -2, native->name);
+    lua_pushcclosure(L, native_of(tg_native_manager, tg_methods[i].name), 2);
+    lua_setfield(L, -2, tg_methods[i].name);
   }
 }
 

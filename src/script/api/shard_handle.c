@@ -151,7 +151,7 @@ static int no_such_field(lua_State *L, const char *name)
   for (int i = 0; i < FIELD_COUNT; i++)
     names[count++] = fields[i].name;
   for (int i = 0; i < TG_METHOD_COUNT; i++) {
-    if (tg_methods[i].table_index == TG_TABLE_SHARD)
+    if (tg_methods[i].table == TG_TABLE_SHARD)
       names[count++] = tg_methods[i].name;
   }
   const char *meant = tg_suggest(name, names, count);

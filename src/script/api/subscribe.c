@@ -10,12 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const tg_life_names[TG_LIFE_COUNT] = {
-#define X(name) #name,
-    TG_LIFE_EVENTS(X)
-#undef X
-};
-
 static const char subscription_type[] = "tidegate.subscription";
 
 enum { CONCURRENCY_MAX = 1000000 };

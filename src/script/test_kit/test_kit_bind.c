@@ -262,7 +262,7 @@ static void push_names(lua_State *T)
   for (int table = 0; table < TG_TABLE_COUNT; table++) {
     lua_newtable(T);
     for (int i = 0, n = 0; i < TG_METHOD_COUNT; i++) {
-      if (tg_methods[i].table_index != table)
+      if (tg_methods[i].table != table)
         continue;
       lua_pushstring(T, tg_methods[i].name);
       lua_rawseti(T, -2, ++n);

@@ -281,10 +281,10 @@ static int push_method(lua_State *L, void *ctx)
   struct called *called = ctx;
   struct tg_state *state = called->kit->script->state;
   const struct tg_method_info *info = &tg_methods[called->method];
-  lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_table[info->table_index]);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_table[info->table]);
   lua_getfield(L, -1, info->name);
   lua_insert(L, -2);
-  if (info->table_index == TG_TABLE_SHARD) {
+  if (info->table == TG_TABLE_SHARD) {
     lua_pop(L, 1);
     tg_push_shard(L, shard_at(called->kit, L, called->shard_id));
   }
@@ -404,7 +404,7 @@ json_t *tg_kit_call(struct tg_kit *kit, enum tg_method method, int shard_id, con
       .kit = kit, .method = method, .shard_id = shard_id, .args = args, .results = json_array()};
   const struct tg_method_info *info = &tg_methods[method];
   struct tg_state *state = kit->script->state;
-  if (info->waits || !tg_table_is_ours(kit->script, info->table_index)) {
+  if (tg_method_waits(method) || !tg_table_is_ours(kit->script, info->table)) {
     run_waiting(kit, &called, info->full, push_method);
   } else {
     int events = state->live_events;

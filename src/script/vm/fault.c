@@ -101,7 +101,7 @@ void tg_fault_override(struct tg_state *state, enum tg_method method, int shard_
   struct tg_override *override = &state->override[method];
   char what[160];
   snprintf(what, sizeof what, "%s (%s)", tg_methods[method].full, override->where);
-  log_fault(state, tg_methods[method].group, shard_id, what,
+  log_fault(state, tg_method_group(method), shard_id, what,
             message        ? message
             : state->error ? state->error
                            : "unknown error",

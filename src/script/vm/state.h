@@ -370,17 +370,13 @@ void tg_fault_override(struct tg_state *state, enum tg_method method, int shard_
 
 /* ---- override.c ---- */
 
-struct tg_method_info {
-  const char *table, *name;
-  const char *full; /* "gateway.shard:heartbeat" */
-  bool waits;
-  int table_index; /* into tg_table_names */
-  enum tg_lua_group group;
-};
-extern const struct tg_method_info tg_methods[TG_METHOD_COUNT];
-
-enum { TG_TABLE_MANAGER, TG_TABLE_SHARD, TG_TABLE_DELIVERY, TG_TABLE_CACHE, TG_TABLE_COUNT };
-extern const char *const tg_table_names[TG_TABLE_COUNT];
+_Static_assert((int)TG_LUA_manager == (int)TG_TABLE_MANAGER && (int)TG_LUA_shard == (int)TG_TABLE_SHARD &&
+                   (int)TG_LUA_delivery == (int)TG_TABLE_DELIVERY && (int)TG_LUA_cache == (int)TG_TABLE_CACHE,
+               "the methods of a table are a group");
+static inline enum tg_lua_group tg_method_group(enum tg_method method)
+{
+  return (enum tg_lua_group)tg_methods[method].table;
+}
 
 /* Whether this process's core asks for the methods of that table. */
 bool tg_table_is_ours(const struct tg_script *script, int table);
@@ -419,7 +415,6 @@ void tg_bind_subscribe(lua_State *L, struct tg_state *state);
 void tg_subscriptions_sweep(struct tg_state *state);
 void tg_subscriptions_free(struct tg_state *state);
 
-extern const char *const tg_life_names[TG_LIFE_COUNT];
 
 enum tg_verdict tg_run_filters(struct tg_script *script, struct tg_event *event);
 void tg_run_handlers(struct tg_script *script, struct tg_shard *shard, struct tg_event *event);
