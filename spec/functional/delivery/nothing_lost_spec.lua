@@ -343,11 +343,11 @@ describe("a log directory that cannot be written", function()
     local s = scene.start { ready = false, state_dir = dir }
     loop.wait_for("the end", function() return s.gateway.process.ended end)
     assert.equal(78, s.gateway.exit_code)
-    s.gateway:wait_for_log "the log directory [^\n]* cannot be made"
+    s.gateway:wait_for_log "/state/log is not a directory [^\n]*: remove it"
   end)
 end)
 
-describe("a full disk", function()
+describe("a full disk, and memory that is full as well", function()
   local mounted
 
   after_each(function()
@@ -358,7 +358,7 @@ describe("a full disk", function()
     end
   end)
 
-  it("does not stop the shards, and the oldest events go first", function()
+  it("do not stop the shards, and the oldest events go first", function()
     local dir = paths.tmp() .. "/state"
     os.execute("mkdir -p " .. dir)
     if os.execute("mount -t tmpfs -o mode=700,size=3m tmpfs " .. dir .. " 2>/dev/null") ~= 0 then
@@ -366,7 +366,9 @@ describe("a full disk", function()
       return
     end
     mounted = dir
-    local s = scene.start { state_dir = dir, script = script "event_handler = { markers = true }" }
+    local s = scene.start {
+      state_dir = dir, script = script "event_handler = { markers = true }, queue = { memory_bytes = 65536 }",
+    }
     s.bot:wait_for_events(1, "READY")
     pile_up(s, { count = 3000, rate = 5000 })
     s.gateway:wait_for_log "the disk is full"
