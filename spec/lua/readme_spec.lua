@@ -1,35 +1,21 @@
--- What the README says about names is true: methods, configuration, environment, files.
+-- What the pages say about names is true, and they leave none out: methods, configuration, environment,
+-- routes, commands, files. (Metrics: metrics_spec, life-cycle events: life_cycle_spec, fields: logs_spec.)
 
+local pages = require "spec.support.pages"
 local paths = require "spec.support.paths"
+local process = require "spec.support.process"
 local uv = require "luv"
 
-local readme = paths.read(paths.root .. "/README.md")
+local all = pages.all()
 local methods = paths.read(paths.root .. "/src/hooks/methods.h")
 local options = paths.read(paths.root .. "/src/config/config_options.c")
 
--- The rows of the tables whose first heading cell matches.
-local function rows(heading)
-  local found, inside = {}, false
-  for line in readme:gmatch "([^\n]*)\n" do
-    local cells = {}
-    for cell in line:gmatch "|%s*([^|]-)%s*%f[|]" do
-      cells[#cells + 1] = cell
-    end
-    if not line:find "^|" then
-      inside = false
-    elseif inside and not cells[1]:find "^%-+$" then
-      found[#found + 1] = cells
-    elseif cells[1] and cells[1]:find(heading) then
-      inside = true
-    end
-  end
-  return found
-end
+after_each(process.cleanup)
 
 local function documented_methods()
   local found = {}
   for _, name in ipairs { "manager", "shard", "delivery", "cache" } do
-    for _, cells in ipairs(rows("^`gateway%." .. name .. ":`")) do
+    for _, cells in ipairs(pages.rows("^`gateway%." .. name .. ":`")) do
       for method in cells[1]:gmatch "`([%l_]+)%(" do
         found[name .. "." .. method] = cells[3]
       end
@@ -38,47 +24,112 @@ local function documented_methods()
   return found
 end
 
-it("documents methods that exist, and whether they wait", function()
-  local documented = documented_methods()
-  assert.truthy(documented["shard.heartbeat"])
-  for name, waits in pairs(documented) do
-    local how = methods:match(("X%%(%s, %s, [%%u_]+, ([%%u_ |]+)%%)"):format(name:match "(%l+)%.([%l_]+)"))
-    assert.truthy(how, name .. " is in the README, but no method of the gateway")
-    assert.equal(how:find "TG_WAITS" and "yes" or "no", waits, name)
+it("documents each method of the gateway, no other, and whether it waits", function()
+  local documented, count = documented_methods(), 0
+  for name, method, how in methods:gmatch "X%((%l+), ([%l_]+), [%u_]+, ([%u_ |]+)%)" do
+    name, count = name .. "." .. method, count + 1
+    assert.equal(how:find "TG_WAITS" and "yes" or "no", documented[name], name)
+    documented[name] = nil
   end
+  assert.is_true(count > 40)
+  assert.is_nil(next(documented))
 end)
 
-it("documents every configuration key of its tables as the schema has it", function()
-  local count = 0
-  for _, cells in ipairs(rows "^key$") do
+-- key -> true, of the tables of keys; and what they name as the variable of a row.
+local function documented_keys()
+  local keys, variables = {}, {}
+  for _, cells in ipairs(pages.rows "^key$") do
     for text in cells[1]:gmatch "`([^`]+)`" do
       local stem, list = text:match "^(.-){(.*)}$"
       for key in (list or text):gmatch "[%l_.]+" do
-        local path = (stem or "") .. key
-        assert.truthy(options:find('X("' .. path .. '"', 1, true), path .. " is no configuration key")
-        count = count + 1
+        keys[(stem or "") .. key] = true
       end
     end
     for variable in (cells[2] or ""):gmatch "`(%u[%u_]+)`" do
-      assert.truthy(options:find('.env = "' .. variable .. '"', 1, true), variable .. " is not read")
+      variables[variable] = true
     end
+  end
+  return keys, variables
+end
+
+it("documents each configuration key, and no other", function()
+  local documented, variables = documented_keys()
+  local count = 0
+  for key in options:gmatch 'X%("([%l_.]+)"' do
+    assert.is_true(documented[key], key .. " stands in no table of keys")
+    documented[key], count = nil, count + 1
   end
   assert.is_true(count > 30)
-end)
-
-it("names all environment variables but those of the control API", function()
-  for variable in options:gmatch '%.env = "([%u_]+)"' do
-    if not variable:find "^TIDEGATE_CONTROL" and variable ~= "TIDEGATE_ROCKS_TREES" then
-      assert.truthy(readme:find("`" .. variable .. "`", 1, true), variable .. " is not in the README")
-    end
+  assert.is_nil(next(documented))
+  for variable in pairs(variables) do
+    assert.truthy(options:find('.env = "' .. variable .. '"', 1, true), variable .. " is not read")
   end
 end)
+
+it("names each environment variable", function()
+  for variable in options:gmatch '%.env = "([%u_]+)"' do
+    assert.truthy(all:find("`" .. variable .. "[`=]"), variable)
+  end
+end)
+
+it("documents each route of the control API, and no other", function()
+  local documented = {}
+  for method, path in pages.section "Control API":gmatch "`(%u+) (/[^` ?]*)" do
+    documented[method .. " " .. path:gsub("{%l+}", "{}")] = true
+  end
+  for method, path in paths.read(paths.root .. "/src/control/routes.c"):gmatch '{"(%u+)", "([^"]+)"' do
+    local route = method .. " " .. path
+    assert.is_true(documented[route], route .. " stands under no route")
+    documented[route] = nil
+  end
+  assert.same({}, documented)
+end)
+
+it("names each command", function()
+  local help = process.run({ paths.bin "tidegate", "--help" }).stdout
+  local count = 0
+  for command in help:gmatch "\n  tidegate (%l+)" do
+    assert.truthy(all:find("tidegate " .. command, 1, true), command)
+    count = count + 1
+  end
+  assert.is_true(count >= 4)
+  help = process.run({ paths.bin "tidegate", "ctl", "--help" }).stdout
+  for command in help:gmatch "\n  (%l[%l-]+)" do
+    local named = all:find("ctl " .. command, 1, true) or all:find("`" .. command, 1, true)
+    assert.truthy(named, "ctl " .. command)
+  end
+end)
+
+local TOPS = { scripts = true, examples = true, src = true, spec = true, lua = true }
 
 it("names files that exist", function()
-  for path in readme:gmatch "[%s`(]((%l+)/[%w_/.-]+)" do
-    local top = path:match "^%l+"
-    if top == "scripts" or top == "examples" or top == "src" or top == "spec" and not path:find "NAME" then
-      assert.truthy(uv.fs_stat(paths.root .. "/" .. path:gsub("[.,]$", "")), path)
+  for _, name in ipairs(pages.names()) do
+    for path in pages.read(name):gmatch "[%s`(]((%l+)/[%w_/.-]+)" do
+      if TOPS[path:match "^%l+"] and not path:find "NAME" then
+        assert.truthy(uv.fs_stat(paths.root .. "/" .. path:gsub("[.,]$", "")), name .. ": " .. path)
+      end
     end
   end
+end)
+
+it("leads to pages and headings that exist", function()
+  for _, name in ipairs(pages.names()) do
+    for target, heading in pages.read(name):gmatch "%]%(([%w_./-]*)#?([%w_-]*)%)" do
+      local folder = target == "" and "" or name:match "^(.*/)" or ""
+      local file = uv.fs_realpath(paths.root .. "/" .. (target == "" and name or folder .. target))
+      assert.truthy(file, name .. " leads to " .. target)
+      if heading ~= "" then
+        local found = false
+        for text in ("\n" .. paths.read(file)):gmatch "\n#+ ([^\n]+)" do
+          found = found or text:lower():gsub("[^%w%- ]", ""):gsub(" ", "-") == heading
+        end
+        assert.is_true(found, name .. " leads to " .. target .. "#" .. heading)
+      end
+    end
+  end
+end)
+
+it("has a front page that is soon read", function()
+  local _, lines = pages.read("README.md"):gsub("\n", "")
+  assert.is_true(lines < 300, lines .. " lines")
 end)

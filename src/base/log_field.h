@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Key, its name, whether it is text. The README has the same list. */
+/* Key, its name, whether it is text. The manual (examples/deploy/README.md) has the same list. */
 #define TG_LOG_KEYS(X)                                                                                       \
   X(WORKER, "worker", false)         /* the worker that a line of the manager is about */                    \
   X(CODE, "code", false)             /* close code of a connection, status of an HTTP answer */              \

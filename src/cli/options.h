@@ -29,7 +29,7 @@
   "  --filter=PATTERN    only tests whose names match\n"                                                     \
   "  -o TAP              another form of report\n"                                                           \
   "\n"                                                                                                       \
-  "The README has an example under \"Testing your script\".\n"
+  "The manual of scripts (lua/README.md) has an example under \"Testing your script\".\n"
 
 #define TG_HELP_CTL                                                                                          \
   "tidegate ctl COMMAND\n"                                                                                   \

@@ -1,7 +1,7 @@
 #pragma once
 
 /* The metrics of the gateway: everything that its processes count, in one text
- * (README, "Metrics"). It is made from memory that is at hand: no worker is
+ * (examples/deploy/README.md, "Metrics"). It is made from memory that is at hand: no worker is
  * asked, and none can delay it.
  *
  *     metrics.c          of the gateway as a whole and its processes

@@ -1,7 +1,7 @@
 ---@meta
 
 -- What gateway.configure takes. Durations are milliseconds. What is left out comes from the environment or
--- has a default: see the README.
+-- has a default: see examples/deploy/README.md.
 
 ---@class tidegate.Config
 ---@field token? string The bot's, bare or with "Bot " before it.

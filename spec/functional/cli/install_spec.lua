@@ -59,7 +59,8 @@ end)
 
   it("manual, README and examples are there", function()
     for _, path in ipairs {
-      "man/man1/tidegate.1", "doc/tidegate/README.md", "doc/tidegate/examples/scripts/first.lua",
+      "man/man1/tidegate.1", "doc/tidegate/README.md", "doc/tidegate/lua/README.md",
+      "doc/tidegate/examples/deploy/README.md", "doc/tidegate/examples/scripts/first.lua",
     } do
       assert.is_truthy(paths.read(prefix .. "/share/" .. path), path)
     end

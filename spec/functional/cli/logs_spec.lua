@@ -1,6 +1,7 @@
 -- What an operator finds in the log: fields of the same names everywhere, no flood, and never a secret.
 
 local cjson = require "cjson"
+local pages = require "spec.support.pages"
 local paths = require "spec.support.paths"
 local scene = require "spec.support.scene"
 
@@ -141,8 +142,8 @@ end)
     end
   end)
 
-  it("has the fields that the README lists, and no other", function()
-    local section = paths.read(paths.root .. "/README.md"):match "\n| field | |\n|.-\n(.-)\n\n"
+  it("has the fields that the manual lists, and no other", function()
+    local section = pages.all():match "\n| field | |\n|.-\n(.-)\n\n"
     local listed = {}
     for names in section:gmatch "| (`[^|]*`) |" do
       for name in names:gmatch "`(%l+)`" do listed[name] = true end

@@ -5,6 +5,7 @@ local bot_support = require "spec.support.bot"
 local fake_discord = require "spec.support.fake_discord"
 local notify_socket = require "spec.support.notify_socket"
 local overlay = require "spec.support.overlay"
+local pages = require "spec.support.pages"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
 local uv = require "luv"
@@ -83,7 +84,8 @@ describe("the package", function()
     for _, path in ipairs {
       "bin/tidegate", "bin/tidegate-fake-discord", "lib/systemd/system/tidegate.service",
       "share/man/man1/tidegate.1.gz", "share/tidegate/meta/gateway.lua", "share/doc/tidegate/copyright",
-      "share/doc/tidegate/README.md", "share/doc/tidegate/examples/scripts/first.lua",
+      "share/doc/tidegate/README.md", "share/doc/tidegate/lua/README.md",
+      "share/doc/tidegate/examples/deploy/README.md", "share/doc/tidegate/examples/scripts/first.lua",
     } do
       assert.matches(" ./usr/" .. path .. "\n", list, 1, true)
     end
@@ -127,7 +129,7 @@ describe("the unit", function()
     end
     for _, credential in ipairs(unit(text, "LoadCredential")) do
       local name, file = credential:match "^([%l_]+):(tidegate%.[%l_]+)$"
-      assert.matches(file, paths.read(paths.root .. "/README.md"), 1, true)
+      assert.matches(file, pages.all(), 1, true)
       credentials[#credentials + 1] = name
     end
     assert.is_true(#secrets >= 5)

@@ -1,12 +1,13 @@
 -- What handlers of life-cycle events get is what the manual and the types for editors say.
 
+local pages = require "spec.support.pages"
 local paths = require "spec.support.paths"
 local scene = require "spec.support.scene"
 
 -- name -> { shard = whether there is one, fields = sorted names of details }
 local function documented()
   local rows = {}
-  local table_ = paths.read(paths.root .. "/README.md"):match "\n### Life%-cycle events\n\n(.-)\n\n"
+  local table_ = pages.section "Life-cycle events"
   for names, shard, details in table_:gmatch "| (`[^|]+) | (%S+) | ([^\n]*) |\n?" do
     local fields = {}
     for name in details:gmatch "`([%l_]+)`" do fields[#fields + 1] = name end
