@@ -11,6 +11,8 @@
 #include "config/config.h"
 #include "hooks/hooks.h"
 #include "hooks/reload.h"
+#include "manager/identify/answer.h"
+#include "manager/reply.h"
 
 #include <uv.h>
 
@@ -65,9 +67,6 @@ void tg_manager_free(struct tg_manager *manager);
  * What of it needs a restart is logged, key by key. */
 void tg_manager_reconfigure(struct tg_manager *manager, const struct tg_config *config);
 
-/* `value` is borrowed, any JSON or NULL (nil). Called exactly once. */
-typedef void tg_manager_reply(void *ctx, json_t *value, const struct tg_error *error);
-
 /* Runs a method of gateway.manager, the override if there is one. `args` is an
  * array, borrowed. Methods that do not wait reply before this returns. */
 void tg_manager_call(struct tg_manager *manager, enum tg_method method, const json_t *args,
@@ -90,11 +89,9 @@ void tg_manager_broadcast(struct tg_manager *manager, const char *topic, json_t 
 void tg_manager_reload(struct tg_manager *manager, tg_manager_reply *reply, void *ctx);
 
 /* POST /identify/{shard_id}: another gateway host wants a slot for its shard, or
- * says what became of one (manager/broker_wire.h has the words). `body` is
- * borrowed, NULL: empty. Answered exactly once, perhaps before this returns,
- * with the status, what Retry-After should say (ms; -1: nothing) and a body,
- * borrowed. Returns a number for tg_manager_identify_gone(); 0: was answered. */
-typedef void tg_identify_answer(void *ctx, int status, tg_ms retry_after, json_t *body);
+ * says what became of one (manager/identify/broker_wire.h has the words). `body` is
+ * borrowed, NULL: empty. Answered exactly once, perhaps before this returns.
+ * Returns a number for tg_manager_identify_gone(); 0: was answered. */
 uint64_t tg_manager_identify(struct tg_manager *manager, int shard_id, const json_t *body,
                              tg_identify_answer *answer, void *ctx);
 

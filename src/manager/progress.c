@@ -23,10 +23,12 @@ static size_t width_of_terminal(void)
 static void format_left(struct tg_manager *manager, char *text, size_t size)
 {
   char time[TG_HUMAN_SIZE];
-  tg_ms left = tg_scheduler_eta(manager->scheduler, tg_now());
+  tg_ms left = tg_slots_eta(manager->slots);
   tg_human_seconds(left, time, sizeof time);
-  if (tg_slots_held_back(manager))
-    snprintf(text, size, manager->client ? "waiting for the identify broker" : "identifies are held back");
+  if (tg_slots_held_back(manager->slots))
+    snprintf(text, size,
+             tg_slots_from_broker(manager->slots) ? "waiting for the identify broker"
+                                                  : "identifies are held back");
   else
     snprintf(text, size, left > 0 ? "about %s left" : "nearly there", time);
 }
@@ -49,10 +51,11 @@ static void draw_bar(struct tg_manager *manager, int up, int total)
 
 void tg_progress_draw(struct tg_manager *manager)
 {
-  int total = tg_manager_shard_count(manager);
-  if (!manager->spawned || manager->all_up || tg_manager_stopping(manager) || total == 0)
+  int total = manager->env.shards.count;
+  if (!tg_spawn_begun(manager->spawner) || tg_spawn_all_up(manager->spawner) || manager->env.stopping ||
+      total == 0)
     return;
-  int up = tg_spawn_count_up(manager), percent = up * 100 / total;
+  int up = tg_spawn_count_up(manager->spawner), percent = up * 100 / total;
   if (manager->options.progress) {
     draw_bar(manager, up, total);
   } else if (percent / 10 > manager->shown_percent / 10 && up < total) {
@@ -66,22 +69,22 @@ void tg_progress_draw(struct tg_manager *manager)
 
 void tg_manager_status_text(struct tg_manager *manager, char *text, size_t size)
 {
-  int total = tg_manager_shard_count(manager);
-  int up = total > 0 ? tg_spawn_count_up(manager) : 0;
+  int total = manager->env.shards.count;
+  int workers = tg_workers_count(manager->workers);
+  int up = total > 0 ? tg_spawn_count_up(manager->spawner) : 0;
   char left[80];
   switch (manager->phase) {
   case TG_MANAGER_NEW:
   case TG_MANAGER_FETCHING:
-    if (!tg_fetch_is_put_off(manager, text, size))
+    if (!tg_fetch_is_put_off(manager->fetch, text, size))
       snprintf(text, size, "asking Discord where and how to connect");
     break;
   case TG_MANAGER_LOADING:
-    snprintf(text, size, "%d worker%s load%s", manager->worker_count, manager->worker_count == 1 ? "" : "s",
-             manager->worker_count == 1 ? "s" : "");
+    snprintf(text, size, "%d worker%s load%s", workers, workers == 1 ? "" : "s", workers == 1 ? "s" : "");
     break;
   case TG_MANAGER_RUNNING:
     format_left(manager, left, sizeof left);
-    if (manager->all_up && !tg_slots_held_back(manager))
+    if (tg_spawn_all_up(manager->spawner) && !tg_slots_held_back(manager->slots))
       snprintf(text, size, "%d of %d shard%s up", up, total, total == 1 ? "" : "s");
     else
       snprintf(text, size, "%d of %d shard%s up, %s", up, total, total == 1 ? "" : "s", left);
@@ -94,9 +97,8 @@ void tg_manager_status_text(struct tg_manager *manager, char *text, size_t size)
   }
 }
 
-void tg_progress_end(struct tg_manager *manager)
+void tg_progress_end(void)
 {
-  (void)manager;
   if (bar_shown)
     tg_log_draw("\r\033[K");
   bar_shown = false;

@@ -4,6 +4,7 @@
  * hand, without messages to the workers. Loop thread of the manager only. */
 
 #include "base/clock.h"
+#include "manager/workers/figures.h"
 #include "shared/shard_table.h"
 
 #include <jansson.h>
@@ -59,3 +60,16 @@ void tg_gateway_identifies(struct tg_manager *manager, struct tg_identify_status
 /* As Discord's GET /gateway/bot, with what is left of the identifies by our own
  * count. NULL: it is still being fetched. */
 json_t *tg_gateway_bot(struct tg_manager *manager);
+
+/* Reloads that took effect, and those that changed nothing. */
+struct tg_reload_counts {
+  uint64_t done, failed;
+};
+
+struct tg_reload_counts tg_gateway_reloads(const struct tg_manager *manager);
+
+/* Those of workers/figures.h. `worker` may be TG_MANAGER_ITSELF. */
+const struct tg_stats *tg_gateway_stats(const struct tg_manager *manager, int worker);
+void tg_gateway_usage(struct tg_manager *manager, int worker, struct tg_process_usage *usage);
+int tg_gateway_handlers(const struct tg_manager *manager, struct tg_handler_status *list, int max);
+int64_t tg_gateway_loop_lag(struct tg_manager *manager, int worker);

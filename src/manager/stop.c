@@ -6,7 +6,8 @@
 #include "manager/internal.h"
 #include "shared/poison.h"
 
-#include <stdlib.h>
+#include <stdarg.h>
+#include <stdio.h>
 
 enum {
   WORKER_TIME = 8000, /* ms a worker has to stop */
@@ -15,64 +16,45 @@ enum {
   HURRY_KILL_TIME = 1500,
 };
 
+static void on_timer(uv_timer_t *timer);
+
 static void arm(struct tg_manager *manager, tg_ms wait)
 {
-  tg_timer_start(&manager->end_timer, tg_stop_on_timer, wait);
-}
-
-static void tell_to_stop(struct tg_manager *manager, tg_ms deadline)
-{
-  for (int i = 0; i < manager->worker_count; i++) {
-    struct tg_managed_worker *worker = &manager->workers[i];
-    if (worker->restart)
-      uv_timer_stop(worker->restart);
-    if (!worker->process)
-      continue;
-    if (worker->ipc && worker->state == TG_WORKER_READY)
-      tg_say(worker->ipc, stop, .keep_sessions = manager->keep_sessions, .deadline = deadline);
-    else if (worker->state == TG_WORKER_LOADING)
-      tg_worker_shoot(worker, "the gateway stops, and it has not begun");
-  }
+  tg_timer_start(manager->end_timer, on_timer, wait);
 }
 
 static void forget_sessions(struct tg_manager *manager)
 {
-  for (int i = 0; i < tg_manager_shard_count(manager); i++)
-    tg_session_forget(tg_shard_table_row(manager->table, manager->shards[i].id));
+  for (int i = 0; i < manager->env.shards.count; i++)
+    tg_session_forget(tg_shard_row_of(&manager->env.shards, &manager->env.shards.list[i]));
 }
 
 static void finish(struct tg_manager *manager)
 {
   manager->phase = TG_MANAGER_OVER;
-  if (manager->table && !manager->keep_sessions)
+  if (manager->env.shards.table && !manager->keep_sessions)
     forget_sessions(manager); /* those of workers that could not do it themselves */
-  for (int i = 0; i < tg_manager_shard_count(manager); i++)
-    atomic_store(&tg_shard_table_row(manager->table, manager->shards[i].id)->state, TG_SHARD_OFFLINE);
+  for (int i = 0; i < manager->env.shards.count; i++)
+    atomic_store(&tg_shard_row_of(&manager->env.shards, &manager->env.shards.list[i])->state,
+                 TG_SHARD_OFFLINE);
   tg_poison_forgive(); /* who stops and starts it looks after the script */
-  uv_timer_stop(&manager->pulse);
+  uv_timer_stop(manager->pulse);
   manager->options.on_exit(manager->options.ctx, manager->exit_code);
 }
 
-void tg_stop_on_timer(uv_timer_t *timer)
+static void on_timer(uv_timer_t *timer)
 {
   struct tg_manager *manager = timer->data;
-  if (tg_workers_running(manager) == 0) {
+  if (tg_workers_running(manager->workers) == 0) {
     finish(manager);
     return;
   }
-  for (int i = 0; i < manager->worker_count; i++) {
-    struct tg_managed_worker *worker = &manager->workers[i];
-    if (!worker->process || worker->shot_for)
-      continue;
-    tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, worker->id)),
-                "a worker did not stop in time: it is killed");
-    tg_worker_shoot(worker, "it did not stop in time");
-  }
+  tg_workers_kill_late(manager->workers);
 }
 
 void tg_stop_worker_gone(struct tg_manager *manager)
 {
-  if (manager->phase == TG_MANAGER_STOPPING && tg_workers_running(manager) == 0)
+  if (manager->phase == TG_MANAGER_STOPPING && tg_workers_running(manager->workers) == 0)
     arm(manager, 0); /* not from inside whatever led here */
 }
 
@@ -83,24 +65,36 @@ void tg_manager_stop(struct tg_manager *manager, bool keep_sessions, int exit_co
   if (manager->phase == TG_MANAGER_STOPPING) {
     tg_log(TG_INFO, TG_NO_SHARD, "asked twice to stop: hurrying");
     manager->keep_sessions = manager->keep_sessions && keep_sessions;
-    tell_to_stop(manager, tg_now() + HURRY_TIME);
-    if (tg_workers_running(manager) > 0)
+    tg_workers_stop(manager->workers, manager->keep_sessions, tg_now() + HURRY_TIME);
+    if (tg_workers_running(manager->workers) > 0)
       arm(manager, HURRY_KILL_TIME);
     return;
   }
   manager->phase = TG_MANAGER_STOPPING;
+  manager->env.stopping = true;
   manager->keep_sessions = keep_sessions;
   manager->exit_code = exit_code;
   tg_manager_tell(manager, TG_MANAGER_IS_STOPPING);
-  tg_progress_end(manager);
-  tg_fetch_cancel(manager);
-  tg_reload_end(manager);
-  tg_slots_end(manager, "the gateway is stopping");
-  for (int i = 0; i < tg_manager_shard_count(manager); i++)
-    tg_waiters_end(&manager->shards[i].start_waiters, "stopping", "the gateway is stopping");
-  tg_waiters_end(&manager->spawn_waiters, "stopping", "the gateway is stopping");
-  tg_members_end(manager);
-  tg_sendings_stop(manager);
-  tell_to_stop(manager, tg_now() + WORKER_TIME);
-  arm(manager, tg_workers_running(manager) > 0 ? KILL_TIME : 0);
+  tg_progress_end();
+  tg_fetch_cancel(manager->fetch);
+  tg_reloads_end(manager->reloads);
+  tg_slots_end(manager->slots, "the gateway is stopping");
+  tg_spawner_end(manager->spawner, "the gateway is stopping");
+  tg_members_end(manager->members);
+  tg_sendings_stop(manager->sendings);
+  tg_workers_stop(manager->workers, manager->keep_sessions, tg_now() + WORKER_TIME);
+  arm(manager, tg_workers_running(manager->workers) > 0 ? KILL_TIME : 0);
+}
+
+void tg_manager_fail(struct tg_manager *manager, int exit_code, const char *format, ...)
+{
+  char text[1024];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  if (manager->env.stopping)
+    return;
+  tg_log(TG_ERROR, TG_NO_SHARD, "%s", text);
+  tg_manager_stop(manager, true, exit_code);
 }

@@ -1,10 +1,10 @@
-/* request_members: op 8, its chunks joined. Ids go
- * out 100 at a time, one request after the other, each with its own nonce. */
+#include "manager/commands/members.h"
 
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/suggest.h"
-#include "manager/internal.h"
+#include "manager/arguments.h"
+#include "manager/commands/guild_shard.h"
 #include "proto/intents.h"
 #include "proto/payload.h"
 
@@ -25,7 +25,7 @@ enum {
 
 struct tg_members_request {
   struct tg_members_request *next;
-  struct tg_manager *manager;
+  struct tg_members *all;
   int shard_id;
   char guild_id[24];
   char *query;  /* NULL: by ids */
@@ -46,13 +46,20 @@ struct tg_members_request {
   void *ctx;
 };
 
+struct tg_members {
+  const struct tg_manager_env *env;
+  struct tg_sendings *sendings;
+  struct tg_members_request *list;
+  uint64_t nonces;
+};
+
 static void send_part(struct tg_members_request *request);
 
 /* ---- the end ---- */
 
 static void release(struct tg_members_request *request)
 {
-  struct tg_members_request **at = &request->manager->members;
+  struct tg_members_request **at = &request->all->list;
   while (*at != request)
     at = &(*at)->next;
   *at = request->next;
@@ -88,14 +95,14 @@ static void succeed(struct tg_members_request *request)
 
 /* ---- sending ---- */
 
-struct part {
-  struct tg_manager *manager;
+struct members_part {
+  struct tg_members *members;
   char nonce[NONCE_SIZE];
 };
 
-static struct tg_members_request *find(struct tg_manager *manager, const char *nonce)
+static struct tg_members_request *find(struct tg_members *members, const char *nonce)
 {
-  struct tg_members_request *request = manager->members;
+  struct tg_members_request *request = members->list;
   while (request && (!nonce || strcmp(request->nonce, nonce) != 0))
     request = request->next;
   return request;
@@ -104,9 +111,9 @@ static struct tg_members_request *find(struct tg_manager *manager, const char *n
 static void on_part_sent(void *ctx, json_t *value, const struct tg_error *error)
 {
   (void)value;
-  struct part part = *(struct part *)ctx;
+  struct members_part part = *(struct members_part *)ctx;
   free(ctx);
-  struct tg_members_request *request = find(part.manager, part.nonce);
+  struct tg_members_request *request = find(part.members, part.nonce);
   if (request)
     request->sent = true;
   if (request && error)
@@ -133,7 +140,7 @@ static json_t *make_payload(struct tg_members_request *request)
 
 static void send_part(struct tg_members_request *request)
 {
-  struct tg_manager *manager = request->manager;
+  struct tg_members *members = request->all;
   size_t left = json_array_size(request->ids) - request->done;
   request->asked = left < IDS_PER_REQUEST ? left : IDS_PER_REQUEST;
   request->retry_at = 0;
@@ -142,16 +149,16 @@ static void send_part(struct tg_members_request *request)
   free(request->seen);
   request->seen = NULL;
   /* Unlike any other of this bot, also of an earlier run: chunks may be replayed. */
-  snprintf(request->nonce, sizeof request->nonce, "%" PRIx64 "-%" PRIx64, ++manager->nonces,
+  snprintf(request->nonce, sizeof request->nonce, "%" PRIx64 "-%" PRIx64, ++members->nonces,
            tg_random(UINT64_MAX));
-  struct part *part = tg_alloc(sizeof *part);
-  part->manager = manager;
+  struct members_part *part = tg_alloc(sizeof *part);
+  part->members = members;
   memcpy(part->nonce, request->nonce, sizeof part->nonce);
   struct tg_send_options options = {.timeout = request->deadline - tg_now(),
                                     .priority = TG_SEND_NORMAL,
                                     .forward_until = request->deadline};
-  tg_command_send(manager, tg_manager_shard(manager, request->shard_id), make_payload(request), &options,
-                  on_part_sent, part);
+  tg_send_command(members->sendings, tg_shard_set_find(&members->env->shards, request->shard_id),
+                  make_payload(request), &options, on_part_sent, part);
 }
 
 /* ---- answers ---- */
@@ -177,18 +184,18 @@ static size_t weight_of(const json_t *value)
 }
 
 /* What Discord sends is kept until the last of it is there. */
-static bool has_room(struct tg_manager *manager, struct tg_members_request *request, const json_t *data)
+static bool has_room(const struct tg_members *members, struct tg_members_request *request, const json_t *data)
 {
   size_t all = 0;
   request->bytes += weight_of(data);
-  for (const struct tg_members_request *each = manager->members; each; each = each->next)
+  for (const struct tg_members_request *each = members->list; each; each = each->next)
     all += each->bytes;
   return all <= ANSWERS_MAX;
 }
 
-void tg_members_chunk(struct tg_manager *manager, const json_t *data)
+void tg_members_chunk(struct tg_members *members, const json_t *data)
 {
-  struct tg_members_request *request = find(manager, json_string_value(json_object_get(data, "nonce")));
+  struct tg_members_request *request = find(members, json_string_value(json_object_get(data, "nonce")));
   if (!request)
     return;
   json_int_t index = json_integer_value(json_object_get(data, "chunk_index"));
@@ -204,7 +211,7 @@ void tg_members_chunk(struct tg_manager *manager, const json_t *data)
   }
   if (request->seen[index])
     return; /* replayed after a RESUME */
-  if (!has_room(manager, request, data)) {
+  if (!has_room(members, request, data)) {
     fail(request, "too_large", "the answers of all requests take over 512 MiB: ask for fewer at a time");
     return;
   }
@@ -224,10 +231,10 @@ void tg_members_chunk(struct tg_manager *manager, const json_t *data)
 
 /* One that waits for the answer to what it has sent, of the guild (NULL: of any);
  * `all`: for all members, which is what Discord limits. */
-static struct tg_members_request *find_unanswered(struct tg_manager *manager, int shard_id,
+static struct tg_members_request *find_unanswered(struct tg_members *members, int shard_id,
                                                   const char *guild_id, bool all)
 {
-  struct tg_members_request *request = manager->members;
+  struct tg_members_request *request = members->list;
   while (request) {
     bool waits = request->shard_id == shard_id && request->sent && !request->retry_at && !request->seen;
     bool asks_all = request->query && !request->query[0] && request->limit == 0;
@@ -239,26 +246,26 @@ static struct tg_members_request *find_unanswered(struct tg_manager *manager, in
 }
 
 /* It may mean the commands of others; but who waits on after it may wait in vain. */
-static void limited_without_nonce(struct tg_manager *manager, int shard_id, const json_t *data)
+static void limited_without_nonce(struct tg_members *members, int shard_id, const json_t *data)
 {
   const json_t *opcode = json_object_get(data, "opcode"), *meta = json_object_get(data, "meta");
   const char *guild_id = json_string_value(json_object_get(meta, "guild_id"));
   if (opcode && json_integer_value(opcode) != TG_OP_REQUEST_GUILD_MEMBERS)
     return;
   struct tg_members_request *request;
-  bool all = find_unanswered(manager, shard_id, guild_id, true) != NULL;
-  while ((request = find_unanswered(manager, shard_id, guild_id, all)))
+  bool all = find_unanswered(members, shard_id, guild_id, true) != NULL;
+  while ((request = find_unanswered(members, shard_id, guild_id, all)))
     fail(request, "rate_limited", "Discord asks to wait, and does not say for which request");
 }
 
-void tg_members_limited(struct tg_manager *manager, int shard_id, const json_t *data)
+void tg_members_limited(struct tg_members *members, int shard_id, const json_t *data)
 {
   const json_t *nonce = json_object_get(json_object_get(data, "meta"), "nonce");
   if (!json_is_string(nonce)) {
-    limited_without_nonce(manager, shard_id, data);
+    limited_without_nonce(members, shard_id, data);
     return;
   }
-  struct tg_members_request *request = find(manager, json_string_value(nonce));
+  struct tg_members_request *request = find(members, json_string_value(nonce));
   if (!request)
     return;
   double seconds = json_number_value(json_object_get(data, "retry_after"));
@@ -272,9 +279,9 @@ void tg_members_limited(struct tg_manager *manager, int shard_id, const json_t *
 
 /* ---- time and death ---- */
 
-void tg_members_tick(struct tg_manager *manager, tg_ms now)
+void tg_members_tick(struct tg_members *members, tg_ms now)
 {
-  struct tg_members_request *request = manager->members;
+  struct tg_members_request *request = members->list;
   while (request) {
     bool late = now >= request->deadline;
     if (!late && (!request->retry_at || now < request->retry_at)) {
@@ -285,28 +292,28 @@ void tg_members_tick(struct tg_manager *manager, tg_ms now)
       fail(request, "timeout", "not all answers came in time");
     else
       send_part(request);
-    request = manager->members; /* whoever was told may have changed the list */
+    request = members->list; /* whoever was told may have changed the list */
   }
 }
 
-void tg_members_worker_gone(struct tg_manager *manager, int worker_id)
+void tg_members_worker_gone(struct tg_members *members, int worker)
 {
-  struct tg_members_request *request = manager->members;
+  struct tg_members_request *request = members->list;
   while (request) {
-    struct tg_managed_shard *shard = tg_manager_shard(manager, request->shard_id);
-    if (shard->worker_id == worker_id && request->sent && !request->retry_at) {
+    struct tg_managed_shard *shard = tg_shard_set_find(&members->env->shards, request->shard_id);
+    if (shard->worker_id == worker && request->sent && !request->retry_at) {
       fail(request, "closed", "the worker of its shard has ended");
-      request = manager->members;
+      request = members->list;
     } else {
       request = request->next;
     }
   }
 }
 
-void tg_members_end(struct tg_manager *manager)
+void tg_members_end(struct tg_members *members)
 {
-  while (manager->members)
-    fail(manager->members, "stopping", "the gateway is stopping");
+  while (members->list)
+    fail(members->list, "stopping", "the gateway is stopping");
 }
 
 /* ---- the method ---- */
@@ -364,7 +371,7 @@ static bool read_number(const struct tg_args *args, const json_t *options, const
 }
 
 /* Fills what the options say. */
-static bool read_options(const struct tg_args *args, struct tg_manager *manager, const json_t *options,
+static bool read_options(const struct tg_args *args, struct tg_members *members, const json_t *options,
                          struct tg_members_request *request)
 {
   const json_t *query = json_object_get(options, "query"), *ids = json_object_get(options, "user_ids");
@@ -383,7 +390,7 @@ static bool read_options(const struct tg_args *args, struct tg_manager *manager,
     return false;
   request->deadline = tg_now() + timeout;
   request->presences = json_is_true(presences);
-  uint64_t intents = manager->config->intents;
+  uint64_t intents = members->env->config->intents;
   if (!ids)
     request->query = tg_strdup(text);
   /* Discord would not answer at all. */
@@ -398,19 +405,20 @@ static bool read_options(const struct tg_args *args, struct tg_manager *manager,
   return false;
 }
 
-void tg_members_default(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply, void *ctx)
+static void members_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
 {
+  struct tg_members *members = room;
   struct tg_args args = {list, "request_members", reply, ctx};
   uint64_t guild_id;
   const json_t *options;
   if (!tg_arg_id(&args, 0, "guild_id", &guild_id) || !tg_arg_options(&args, 1, &options))
     return;
-  struct tg_managed_shard *shard = tg_command_guild_shard(&args, manager, guild_id);
+  struct tg_managed_shard *shard = tg_guild_shard(members->env, &args, guild_id);
   if (!shard)
     return;
   struct tg_members_request *request = tg_calloc(1, sizeof *request);
-  *request = (struct tg_members_request){.next = manager->members,
-                                         .manager = manager,
+  *request = (struct tg_members_request){.next = members->list,
+                                         .all = members,
                                          .shard_id = shard->id,
                                          .ids = json_array(),
                                          .members = json_array(),
@@ -418,10 +426,26 @@ void tg_members_default(struct tg_manager *manager, const json_t *list, tg_manag
                                          .found_presences = json_array(),
                                          .reply = reply,
                                          .ctx = ctx};
-  manager->members = request;
+  members->list = request;
   snprintf(request->guild_id, sizeof request->guild_id, "%" PRIu64, guild_id);
-  if (read_options(&args, manager, options, request))
+  if (read_options(&args, members, options, request))
     send_part(request);
   else
     release(request);
+}
+
+/* ---- life ---- */
+
+struct tg_members *tg_members_new(const struct tg_manager_env *env, struct tg_sendings *sendings)
+{
+  static const struct tg_default defaults[] = {{TG_METHOD_manager_request_members, members_default}};
+  struct tg_members *members = tg_calloc(1, sizeof *members);
+  *members = (struct tg_members){.env = env, .sendings = sendings};
+  tg_calls_offer(env->calls, defaults, 1, members);
+  return members;
+}
+
+void tg_members_free(struct tg_members *members)
+{
+  free(members);
 }

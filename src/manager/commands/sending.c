@@ -1,12 +1,8 @@
-/* Commands on their way to the worker of their shard. They wait for a worker
- * that is not up and a shard that is not started; and when the worker dies
- * before it has said that a command was sent, that one goes out again, once:
- * one that kills its worker must not do so for ever. */
+#include "manager/commands/sending.h"
 
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/timer.h"
-#include "manager/internal.h"
 #include "proto/payload.h"
 
 #include <stdlib.h>
@@ -20,7 +16,7 @@ enum {
 
 struct tg_sending {
   struct tg_sending *next;
-  struct tg_manager *manager;
+  struct tg_sendings *all;
   int shard_id;
   json_t *payload;
   struct tg_send_options options;
@@ -31,11 +27,20 @@ struct tg_sending {
   void *ctx;
 };
 
+struct tg_sendings {
+  const struct tg_manager_env *env;
+  struct tg_workers *workers;
+  uv_timer_t *timer;       /* deadlines of those that wait for their worker */
+  struct tg_sending *list; /* in the order they came */
+};
+
+static void on_timer(uv_timer_t *timer);
+
 /* ---- the end of one ---- */
 
 static void take_out(struct tg_sending *sending)
 {
-  struct tg_sending **at = &sending->manager->sendings;
+  struct tg_sending **at = &sending->all->list;
   while (*at != sending)
     at = &(*at)->next;
   *at = sending->next;
@@ -61,46 +66,44 @@ static int op_of(const struct tg_sending *sending)
 
 static void fail_late(struct tg_sending *sending)
 {
-  struct tg_manager *manager = sending->manager;
-  struct tg_managed_shard *shard = tg_manager_shard(manager, sending->shard_id);
-  struct tg_managed_worker *worker = tg_worker_of_shard(manager, shard);
+  const struct tg_sendings *all = sending->all;
+  const struct tg_managed_shard *shard = tg_shard_set_find(&all->env->shards, sending->shard_id);
   struct tg_error error;
-  if (worker->state != TG_WORKER_READY)
+  if (!tg_workers_up(all->workers, shard->worker_id))
     tg_fail(&error, "timeout", "shard %d could not send op %d in time: its worker %d is not up", shard->id,
-            op_of(sending), worker->id);
+            op_of(sending), shard->worker_id);
   else
     tg_fail(&error, "timeout", "shard %d could not send op %d in time: it is %s", shard->id, op_of(sending),
-            tg_shard_state_name(
-                (enum tg_shard_state)atomic_load(&tg_shard_table_row(manager->table, shard->id)->state)));
+            tg_shard_state_name(tg_shard_state_of(&all->env->shards, shard)));
   finish(sending, &error);
 }
 
-static void arm(struct tg_manager *manager)
+static void arm(struct tg_sendings *all)
 {
   tg_ms first = INT64_MAX, now = tg_now();
-  for (const struct tg_sending *sending = manager->sendings; sending; sending = sending->next) {
+  for (const struct tg_sending *sending = all->list; sending; sending = sending->next) {
     if (!sending->asked && sending->deadline < first)
       first = sending->deadline;
   }
-  uv_timer_stop(&manager->send_timer);
-  if (first == INT64_MAX || tg_manager_stopping(manager))
+  uv_timer_stop(all->timer);
+  if (first == INT64_MAX || all->env->stopping)
     return;
-  tg_timer_start(&manager->send_timer, tg_sendings_on_timer, first - now);
+  tg_timer_start(all->timer, on_timer, first - now);
 }
 
 /* Whoever is told may send again: the list is walked anew after each. */
-void tg_sendings_on_timer(uv_timer_t *timer)
+static void on_timer(uv_timer_t *timer)
 {
-  struct tg_manager *manager = timer->data;
+  struct tg_sendings *all = timer->data;
   tg_ms now = tg_now();
-  struct tg_sending *sending = manager->sendings;
+  struct tg_sending *sending = all->list;
   while (sending) {
     bool late = !sending->asked && sending->deadline <= now;
     if (late)
       fail_late(sending);
-    sending = late ? manager->sendings : sending->next;
+    sending = late ? all->list : sending->next;
   }
-  arm(manager);
+  arm(all);
 }
 
 /* ---- to the worker ---- */
@@ -109,60 +112,61 @@ static void on_answer(void *ctx, const json_t *data, const struct tg_error *erro
 {
   (void)data;
   struct tg_sending *sending = ctx;
-  struct tg_manager *manager = sending->manager;
+  struct tg_sendings *all = sending->all;
   bool died = error && strcmp(error->code, "closed") == 0;
-  if (died && tg_manager_stopping(manager)) {
+  if (died && all->env->stopping) {
     struct tg_error stopping;
     tg_fail(&stopping, "stopping", "the gateway is stopping");
     finish(sending, &stopping);
   } else if (died && !sending->options.forward_until && ++sending->deaths < DEATHS_MAX) {
     sending->asked = false;
-    arm(manager);
+    arm(all);
   } else {
     finish(sending, error);
   }
 }
 
-static void ask(struct tg_sending *sending, struct tg_managed_worker *worker)
+static void ask(struct tg_sending *sending, struct tg_ipc *line)
 {
   tg_ms timeout = sending->deadline - tg_now();
   if (timeout < 1)
     timeout = 1;
   sending->asked = true;
-  tg_ask(worker->ipc, timeout + ANSWER_MARGIN, on_answer, sending, shard_payload,
-         .shard_id = sending->shard_id, .data = sending->payload, .timeout = timeout,
+  tg_ask(line, timeout + ANSWER_MARGIN, on_answer, sending, shard_payload, .shard_id = sending->shard_id,
+         .data = sending->payload, .timeout = timeout,
          .priority = tg_send_priority_name(sending->options.priority),
          .forward_until = sending->options.forward_until);
 }
 
-static bool may_ask(struct tg_manager *manager, const struct tg_managed_shard *shard)
+/* NULL: it has to wait. */
+static struct tg_ipc *line_to(const struct tg_sendings *all, const struct tg_managed_shard *shard)
 {
-  const struct tg_managed_worker *worker = tg_worker_of_shard(manager, shard);
-  return shard->told && worker->ipc && worker->state == TG_WORKER_READY;
+  return shard->told ? tg_workers_line(all->workers, shard->worker_id) : NULL;
 }
 
 /* An answer may change the list: it is walked anew after each. */
-void tg_sendings_go(struct tg_manager *manager, struct tg_managed_shard *shard)
+void tg_sendings_go(struct tg_sendings *all, const struct tg_managed_shard *shard)
 {
-  struct tg_sending *sending = manager->sendings;
-  while (sending && may_ask(manager, shard)) {
+  struct tg_sending *sending = all->list;
+  struct tg_ipc *line;
+  while (sending && (line = line_to(all, shard))) {
     bool goes = sending->shard_id == shard->id && !sending->asked;
     if (goes)
-      ask(sending, tg_worker_of_shard(manager, shard));
-    sending = goes ? manager->sendings : sending->next;
+      ask(sending, line);
+    sending = goes ? all->list : sending->next;
   }
-  arm(manager);
+  arm(all);
 }
 
-void tg_command_send(struct tg_manager *manager, struct tg_managed_shard *shard, json_t *payload,
+void tg_send_command(struct tg_sendings *all, const struct tg_managed_shard *shard, json_t *payload,
                      const struct tg_send_options *options, tg_manager_reply *reply, void *ctx)
 {
   struct tg_error error = {0};
   int waiting = 0;
-  struct tg_sending **last = &manager->sendings;
+  struct tg_sending **last = &all->list;
   for (; *last; last = &(*last)->next)
     waiting += !(*last)->asked;
-  if (tg_manager_stopping(manager))
+  if (all->env->stopping)
     tg_fail(&error, "stopping", "the gateway is stopping");
   else if (tg_payload_check_command(payload, &error) && waiting >= WAITING_MAX)
     tg_fail(&error, "queue_full", "%d commands wait for workers already", WAITING_MAX);
@@ -172,7 +176,7 @@ void tg_command_send(struct tg_manager *manager, struct tg_managed_shard *shard,
     return;
   }
   struct tg_sending *sending = tg_alloc(sizeof *sending);
-  *sending = (struct tg_sending){.manager = manager,
+  *sending = (struct tg_sending){.all = all,
                                  .shard_id = shard->id,
                                  .payload = payload,
                                  .options = *options,
@@ -180,23 +184,37 @@ void tg_command_send(struct tg_manager *manager, struct tg_managed_shard *shard,
                                  .reply = reply,
                                  .ctx = ctx};
   *last = sending;
-  if (may_ask(manager, shard))
-    ask(sending, tg_worker_of_shard(manager, shard));
+  struct tg_ipc *line = line_to(all, shard);
+  if (line)
+    ask(sending, line);
   else
-    arm(manager);
+    arm(all);
 }
 
-/* Those that a worker has are answered by it, or by the end of its line. */
-void tg_sendings_stop(struct tg_manager *manager)
+void tg_sendings_stop(struct tg_sendings *all)
 {
   struct tg_error error;
   tg_fail(&error, "stopping", "the gateway is stopping");
-  struct tg_sending *sending = manager->sendings;
+  struct tg_sending *sending = all->list;
   while (sending) {
     bool waits = !sending->asked;
     if (waits)
       finish(sending, &error);
-    sending = waits ? manager->sendings : sending->next;
+    sending = waits ? all->list : sending->next;
   }
-  uv_timer_stop(&manager->send_timer);
+  uv_timer_stop(all->timer);
+}
+
+struct tg_sendings *tg_sendings_new(const struct tg_manager_env *env, struct tg_workers *workers)
+{
+  struct tg_sendings *all = tg_calloc(1, sizeof *all);
+  *all = (struct tg_sendings){.env = env, .workers = workers};
+  all->timer = tg_timer_new(env->loop, all);
+  return all;
+}
+
+void tg_sendings_free(struct tg_sendings *all)
+{
+  tg_timer_free(all->timer);
+  free(all);
 }

@@ -1,104 +1,95 @@
-/* The identify scheduler and its ledger, wired to the workers. */
+#include "manager/identify/slots.h"
 
 #include "base/buf.h"
-#include "base/human.h"
 #include "base/log.h"
 #include "base/timer.h"
-#include "manager/internal.h"
+#include "manager/arguments.h"
+#include "manager/identify/gate.h"
+#include "manager/identify/ledger.h"
+#include "manager/identify/slots_broker.h"
+#include "manager/identify/slots_client.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { GATE_WAIT_MIN = 10000, GATE_WAIT_MAX = 24 * 60 * 60 * 1000 };
+/* What is under way for a shard of this gateway. */
+struct slot {
+  unsigned asked; /* number of the call of request_identify, of which an answer is awaited; 0: none */
+  bool in_line;   /* its worker waits for the scheduler */
+  struct tg_waiter *waiters; /* so do scripts that have called the default */
+};
 
-void tg_slots_begin(struct tg_manager *manager)
+struct tg_slots {
+  const struct tg_manager_env *env;
+  const struct tg_slots_events *events;
+  void *ctx;
+  uv_timer_t *timer; /* the scheduler's next moment */
+  struct tg_gate *gate;
+  char host_name[20]; /* of this run, among gateway hosts */
+  struct tg_scheduler *scheduler;
+  struct tg_ledger *ledger;
+  struct slot *slots; /* of the shards of the gateway, by place */
+  unsigned asks;
+  bool pumping, pump_again;
+  struct tg_slots_broker *broker; /* serves nobody if the next is there */
+  struct tg_slots_client *client; /* NULL: it decides by itself */
+};
+
+static struct slot *slot_of(struct tg_slots *slots, const struct tg_managed_shard *shard)
 {
-  const struct tg_config *config = manager->config;
-  int buckets = manager->info.max_concurrency;
-  tg_ms steady = tg_steady_clock();
-  manager->ledger = tg_ledger_open(manager->state_dir, manager->bot, buckets, steady);
-  manager->scheduler = tg_scheduler_new(buckets, config->spawn_shard_delay);
-  for (int i = 0; i < buckets; i++) {
-    tg_ms rest = tg_ledger_rest(manager->ledger, i, config->spawn_shard_delay, steady);
-    if (rest > 0)
-      tg_scheduler_hold(manager->scheduler, i, tg_now() + rest);
-  }
-  tg_slots_info_changed(manager);
-  if (config->identify.url)
-    tg_slots_client_begin(manager);
-  else
-    tg_slots_broker_begin(manager);
+  return &slots->slots[shard->id - slots->env->shards.range.first];
 }
 
-void tg_slots_info_changed(struct tg_manager *manager)
+static struct tg_managed_shard *shard_of(struct tg_slots *slots, int shard_id)
 {
-  const struct tg_gateway_info *info = &manager->info;
-  if (manager->ledger)
-    tg_ledger_set_limit(manager->ledger, info->total, info->remaining, info->reset_after, tg_steady_clock());
+  return tg_shard_set_find(&slots->env->shards, shard_id);
+}
+
+/* ---- the books ---- */
+
+static void take(struct tg_slots *slots, int shard_id, tg_ms deadline)
+{
+  tg_ledger_take(slots->ledger, tg_scheduler_bucket(slots->scheduler, shard_id), tg_steady_clock(),
+                 deadline + tg_steady_ahead());
+}
+
+void tg_slots_info_changed(struct tg_slots *slots)
+{
+  const struct tg_gateway_info *info = slots->env->info;
+  if (slots->ledger)
+    tg_ledger_set_limit(slots->ledger, info->total, info->remaining, info->reset_after, tg_steady_clock());
 }
 
 /* ---- the reserve ---- */
 
-static int allowance(struct tg_manager *manager)
+static int allowance(struct tg_slots *slots)
 {
-  if (manager->client) /* the broker counts for all hosts */
-    return tg_slots_held_back(manager) ? 0 : INT_MAX;
-  if (manager->gate_closed)
-    return 0;
-  return tg_ledger_allowance(manager->ledger, manager->config->resharding.identify_reserve,
-                             tg_steady_clock());
+  if (slots->client) /* the broker counts for all hosts */
+    return tg_slots_held_back(slots) ? 0 : INT_MAX;
+  return tg_gate_allowance(slots->gate);
 }
 
-bool tg_slots_held_back(const struct tg_manager *manager)
+bool tg_slots_held_back(const struct tg_slots *slots)
 {
-  return manager->client ? !tg_broker_client_open(manager->client, tg_now()) : manager->gate_closed;
+  return slots->client ? !tg_slots_client_open(slots->client) : tg_gate_closed(slots->gate);
 }
 
 /* Shards whose identify does not go out while the gate is closed. */
-static int count_held_back(struct tg_manager *manager)
+static int count_held_back(struct tg_slots *slots)
 {
   int count = 0;
-  for (int i = 0; i < tg_manager_shard_count(manager); i++) {
-    enum tg_identify_state state = tg_scheduler_state(manager->scheduler, manager->shards[i].id);
+  for (int i = 0; i < slots->env->shards.count; i++) {
+    enum tg_identify_state state = tg_scheduler_state(slots->scheduler, slots->env->shards.list[i].id);
     count += state >= TG_IDENTIFY_QUEUED && state <= TG_IDENTIFY_ASKING;
   }
-  return count + tg_slots_broker_count(manager);
+  return count + tg_slots_broker_count(slots->broker);
 }
 
-static void close_gate(struct tg_manager *manager, int held_back)
+void tg_slots_refreshed(struct tg_slots *slots)
 {
-  tg_ms steady = tg_steady_clock(), wait = tg_ledger_reset_at(manager->ledger) - steady + 1000;
-  if (wait < tg_patience(GATE_WAIT_MIN))
-    wait = tg_patience(GATE_WAIT_MIN);
-  if (wait > GATE_WAIT_MAX)
-    wait = GATE_WAIT_MAX;
-  char until[TG_HUMAN_SIZE];
-  tg_human_moment(tg_wall_clock() + wait, until, sizeof until);
-  tg_log(TG_WARN, TG_NO_SHARD,
-         "identifies are held back until %s: %d of %d session starts are left, and %d %% are the reserve. "
-         "Sessions that live go on and resume; %d shard%s wait%s. (Spent starts would make Discord reset the "
-         "token)",
-         until, tg_ledger_remaining(manager->ledger, steady), tg_ledger_total(manager->ledger),
-         manager->config->resharding.identify_reserve, held_back, held_back == 1 ? "" : "s",
-         held_back == 1 ? "s" : "");
-  manager->gate_closed = true;
-  tg_timer_start(&manager->gate_timer, tg_slots_on_gate_timer, wait);
-}
-
-void tg_slots_on_gate_timer(uv_timer_t *timer)
-{
-  tg_fetch_refresh(timer->data);
-}
-
-void tg_slots_refreshed(struct tg_manager *manager)
-{
-  if (uv_is_active((uv_handle_t *)&manager->gate_timer))
-    return; /* its time has not come */
-  if (manager->gate_closed)
-    tg_log(TG_INFO, TG_NO_SHARD, "the window of session starts is over: identifies go on");
-  manager->gate_closed = false;
-  tg_slots_pump(manager);
+  if (tg_gate_refreshed(slots->gate))
+    tg_slots_pump(slots);
 }
 
 /* ---- letting go ---- */
@@ -108,188 +99,205 @@ struct grant {
   tg_ms deadline;
 };
 
-static void take(struct tg_manager *manager, int shard_id, tg_ms deadline)
+static void allow(struct tg_slots *slots, struct tg_managed_shard *shard);
+
+/* Whoever waits for a slot of the shard has it. */
+static void hand_out(struct tg_slots *slots, struct tg_managed_shard *shard)
 {
-  tg_ledger_take(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard_id), tg_steady_clock(),
-                 deadline + tg_steady_ahead());
+  struct slot *slot = slot_of(slots, shard);
+  if (slot->in_line) {
+    slot->in_line = false;
+    allow(slots, shard);
+  }
+  tg_waiters_end(&slot->waiters, NULL, NULL);
 }
 
-static void tell(struct tg_manager *manager, const struct grant *grant, tg_ms now)
+static bool is_awaited(struct tg_slots *slots, const struct tg_managed_shard *shard)
 {
-  struct tg_managed_shard *shard = tg_manager_shard(manager, grant->shard_id);
+  const struct slot *slot = slot_of(slots, shard);
+  return slot->in_line || slot->waiters;
+}
+
+static void tell(struct tg_slots *slots, const struct grant *grant, tg_ms now)
+{
+  struct tg_managed_shard *shard = shard_of(slots, grant->shard_id);
   if (!shard)
-    tg_broker_granted(manager->broker, grant->shard_id, grant->deadline, now);
-  else if (shard->slot_waiters)
-    tg_waiters_end(&shard->slot_waiters, NULL, NULL);
+    tg_slots_broker_granted(slots->broker, grant->shard_id, grant->deadline, now);
+  else if (is_awaited(slots, shard))
+    hand_out(slots, shard);
   else
-    tg_slots_unused(manager, shard); /* whoever asked is gone */
+    tg_slots_unused(slots, shard); /* whoever asked is gone */
 }
 
-static void let_go(struct tg_manager *manager)
+static void let_go(struct tg_slots *slots)
 {
   struct tg_buf grants = {0};
   struct grant grant;
   tg_ms now = tg_now();
-  while (tg_scheduler_next_grant(manager->scheduler, now, &grant.shard_id, &grant.deadline)) {
-    take(manager, grant.shard_id, grant.deadline);
+  while (tg_scheduler_next_grant(slots->scheduler, now, &grant.shard_id, &grant.deadline)) {
+    take(slots, grant.shard_id, grant.deadline);
     tg_buf_append(&grants, &grant, sizeof grant);
   }
   if (grants.length > 0)
-    tg_ledger_save(manager->ledger); /* before anybody hears of it */
+    tg_ledger_save(slots->ledger); /* before anybody hears of it */
   for (size_t at = 0; at < grants.length; at += sizeof grant)
-    tell(manager, (const struct grant *)(grants.data + at), now);
+    tell(slots, (const struct grant *)(grants.data + at), now);
   tg_buf_free(&grants);
 }
 
-static void start_shards(struct tg_manager *manager)
+static void start_shards(struct tg_slots *slots)
 {
-  struct tg_scheduler *scheduler = manager->scheduler;
+  struct tg_scheduler *scheduler = slots->scheduler;
   int shard_id;
   while (tg_scheduler_next_start(scheduler, tg_now(), &shard_id)) {
-    struct tg_managed_shard *shard = tg_manager_shard(manager, shard_id);
+    struct tg_managed_shard *shard = shard_of(slots, shard_id);
     if (shard)
-      tg_spawn_tell(manager, shard);
+      slots->events->start(slots->ctx, shard);
     else
       tg_scheduler_gone(scheduler, shard_id, tg_now());
   }
 }
 
-static void grant_slots(struct tg_manager *manager)
+static void grant_slots(struct tg_slots *slots)
 {
-  tg_broker_tick(manager->broker, tg_now());
-  let_go(manager);
-  if (allowance(manager) > 0)
+  tg_slots_broker_tick(slots->broker, tg_now());
+  let_go(slots);
+  if (allowance(slots) > 0)
     return;
-  int held_back = manager->gate_closed ? 0 : count_held_back(manager);
+  int held_back = tg_gate_closed(slots->gate) ? 0 : count_held_back(slots);
   if (held_back > 0)
-    close_gate(manager, held_back);
-  if (manager->gate_closed)
-    tg_broker_hold_back(manager->broker, (tg_ms)uv_timer_get_due_in(&manager->gate_timer), tg_now());
+    tg_gate_close(slots->gate, held_back);
+  if (tg_gate_closed(slots->gate))
+    tg_slots_broker_hold_back(slots->broker, tg_gate_wait(slots->gate), tg_now());
 }
 
-static void pump_once(struct tg_manager *manager)
+static void pump_once(struct tg_slots *slots)
 {
-  tg_scheduler_set_allowance(manager->scheduler, allowance(manager));
-  start_shards(manager);
-  if (manager->client)
-    tg_slots_client_pump(manager);
+  tg_scheduler_set_allowance(slots->scheduler, allowance(slots));
+  start_shards(slots);
+  if (slots->client)
+    tg_slots_client_pump(slots->client);
   else
-    grant_slots(manager);
+    grant_slots(slots);
 }
 
 /* When something can become due by time alone; -1: never. */
-static tg_ms next_wakeup(struct tg_manager *manager, tg_ms now)
+static tg_ms next_wakeup(struct tg_slots *slots, tg_ms now)
 {
-  tg_ms own = tg_scheduler_wakeup(manager->scheduler, now);
-  tg_ms other = manager->client ? tg_broker_client_wakeup(manager->client, now)
-                                : tg_broker_wakeup(manager->broker);
+  tg_ms own = tg_scheduler_wakeup(slots->scheduler, now);
+  tg_ms other =
+      slots->client ? tg_slots_client_wakeup(slots->client, now) : tg_slots_broker_wakeup(slots->broker);
   return own < 0 || (other >= 0 && other < own) ? other : own;
 }
 
-void tg_slots_pump(struct tg_manager *manager)
-{
-  if (!manager->scheduler || tg_manager_stopping(manager))
-    return;
-  manager->pump_again = true;
-  if (manager->pumping)
-    return; /* a reply came back to here */
-  manager->pumping = true;
-  while (manager->pump_again && !tg_manager_stopping(manager)) {
-    manager->pump_again = false;
-    pump_once(manager);
-  }
-  manager->pumping = false;
-  tg_ms now = tg_now(), wakeup = next_wakeup(manager, now);
-  uv_timer_stop(&manager->slot_timer);
-  if (wakeup < 0 || tg_manager_stopping(manager))
-    return;
-  tg_timer_start(&manager->slot_timer, tg_slots_on_timer, wakeup - now);
-}
-
-void tg_slots_on_timer(uv_timer_t *timer)
+static void on_timer(uv_timer_t *timer)
 {
   tg_slots_pump(timer->data);
 }
 
+void tg_slots_pump(struct tg_slots *slots)
+{
+  if (!slots->scheduler || slots->env->stopping)
+    return;
+  slots->pump_again = true;
+  if (slots->pumping)
+    return; /* a reply came back to here */
+  slots->pumping = true;
+  while (slots->pump_again && !slots->env->stopping) {
+    slots->pump_again = false;
+    pump_once(slots);
+  }
+  slots->pumping = false;
+  tg_ms now = tg_now(), wakeup = next_wakeup(slots, now);
+  uv_timer_stop(slots->timer);
+  if (wakeup < 0 || slots->env->stopping)
+    return;
+  tg_timer_start(slots->timer, on_timer, wakeup - now);
+}
+
 /* ---- request_identify ---- */
 
-struct asking {
-  struct tg_manager *manager;
+/* A call of the method for a shard. */
+struct slot_call {
+  struct tg_slots *slots;
   int shard_id;
-  int worker_id;
-  unsigned incarnation;
+  unsigned number;
 };
 
-static void on_slot(void *ctx, json_t *value, const struct tg_error *error);
-
-static void ask_scheduler(struct tg_manager *manager, struct tg_managed_shard *shard, struct asking *asking)
+static void stand_in_line(struct tg_slots *slots, struct tg_managed_shard *shard)
 {
-  shard->requesting = true;
-  json_t *args = json_pack("[i]", shard->id);
-  tg_manager_call_default(manager, TG_METHOD_manager_request_identify, args, on_slot, asking);
-  json_decref(args);
+  slot_of(slots, shard)->in_line = true;
+  tg_scheduler_ask(slots->scheduler, shard->id, tg_now());
+  tg_slots_pump(slots);
 }
 
 /* The shard may identify: by the scheduler's grant, or because a script that
  * coordinates on its own said so. */
-static void allow(struct tg_manager *manager, struct tg_managed_shard *shard, struct asking *asking)
+static void allow(struct tg_slots *slots, struct tg_managed_shard *shard)
 {
-  tg_ms now = tg_now(), deadline = tg_scheduler_deadline(manager->scheduler, shard->id);
+  tg_ms now = tg_now(), deadline = tg_scheduler_deadline(slots->scheduler, shard->id);
+  if (!slots->events->reachable(slots->ctx, shard))
+    return;
   if (deadline > 0 && deadline <= now) { /* a script kept the grant too long */
-    tg_slots_unused(manager, shard);
-    ask_scheduler(manager, shard, asking);
+    tg_slots_unused(slots, shard);
+    stand_in_line(slots, shard);
     return;
   }
   if (deadline == 0) {
-    deadline = tg_scheduler_grant_anyway(manager->scheduler, shard->id, now);
-    take(manager, shard->id, deadline);
-    tg_ledger_save(manager->ledger);
+    deadline = tg_scheduler_grant_anyway(slots->scheduler, shard->id, now);
+    take(slots, shard->id, deadline);
+    tg_ledger_save(slots->ledger);
   }
-  struct tg_managed_worker *worker = &manager->workers[asking->worker_id];
-  free(asking);
-  tg_say(worker->ipc, allow_identify, .shard_id = shard->id, .deadline = deadline);
-  tg_slots_pump(manager);
+  slots->events->allow(slots->ctx, shard, deadline);
+  tg_slots_pump(slots);
 }
 
-static void on_slot(void *ctx, json_t *value, const struct tg_error *error)
+static void on_answer(void *ctx, json_t *value, const struct tg_error *error)
 {
-  struct asking *asking = ctx;
-  struct tg_manager *manager = asking->manager;
-  struct tg_managed_shard *shard = tg_manager_shard(manager, asking->shard_id);
-  struct tg_managed_worker *worker = &manager->workers[asking->worker_id];
-  bool current = worker->ipc && worker->incarnation == asking->incarnation && !tg_manager_stopping(manager);
-  if (!current || !shard->requesting) {
-    free(asking);
-    return;
-  }
-  shard->requesting = false;
+  struct slot_call call = *(struct slot_call *)ctx;
+  free(ctx);
+  struct tg_slots *slots = call.slots;
+  struct tg_managed_shard *shard = shard_of(slots, call.shard_id);
+  if (slots->env->stopping || slot_of(slots, shard)->asked != call.number ||
+      !slots->events->reachable(slots->ctx, shard))
+    return; /* that process of its worker has ended, or is about to */
+  slot_of(slots, shard)->asked = 0;
   if (!error && !json_is_false(value)) {
-    allow(manager, shard, asking);
+    allow(slots, shard);
     return;
   }
   tg_log_with(TG_WARN, shard->id,
               TG_WITH(TG_TEXT(METHOD, "gateway.manager:request_identify"),
                       TG_TEXT(REASON, error ? error->message : "it returned false")),
               "the script gave no slot to identify; the identify scheduler decides");
-  ask_scheduler(manager, shard, asking);
+  stand_in_line(slots, shard);
 }
 
-void tg_slots_asked(struct tg_manager *manager, struct tg_managed_worker *worker,
-                    struct tg_managed_shard *shard)
+static void ask_script(struct tg_slots *slots, struct tg_managed_shard *shard)
 {
-  if (shard->requesting) {
-    if (shard->slot_waiters) { /* asks again, with its next connection */
-      tg_scheduler_ask(manager->scheduler, shard->id, tg_now());
-      tg_slots_pump(manager);
-    }
-    return;
-  }
-  shard->requesting = true;
-  struct asking *asking = tg_alloc(sizeof *asking);
-  *asking = (struct asking){manager, shard->id, worker->id, worker->incarnation};
+  struct slot_call *call = tg_alloc(sizeof *call);
+  if (++slots->asks == 0)
+    slots->asks = 1;
+  *call = (struct slot_call){slots, shard->id, slots->asks};
+  slot_of(slots, shard)->asked = slots->asks;
   json_t *args = json_pack("[i]", shard->id);
-  tg_manager_call(manager, TG_METHOD_manager_request_identify, args, on_slot, asking);
+  tg_call(slots->env->calls, TG_METHOD_manager_request_identify, args, on_answer, call);
   json_decref(args);
+}
+
+void tg_slots_asked(struct tg_slots *slots, struct tg_managed_shard *shard)
+{
+  const struct slot *slot = slot_of(slots, shard);
+  if (slot->in_line || (slot->asked && slot->waiters)) { /* asks again, with its next connection */
+    tg_scheduler_ask(slots->scheduler, shard->id, tg_now());
+    tg_slots_pump(slots);
+  } else if (slot->asked) {
+    return; /* the script has not answered yet */
+  } else if (tg_hooked(slots->env->hooks, TG_METHOD_manager_request_identify)) {
+    ask_script(slots, shard);
+  } else {
+    stand_in_line(slots, shard);
+  }
 }
 
 struct host_asking {
@@ -310,9 +318,9 @@ static void on_host_answer(void *ctx, int status, tg_ms retry_after, json_t *bod
 }
 
 /* A script asks for a shard of another gateway host. */
-static void request_for_host(const struct tg_args *args, struct tg_manager *manager, int shard_id)
+static void request_for_host(const struct tg_args *args, struct tg_slots *slots, int shard_id)
 {
-  if (!manager->broker) {
+  if (slots->client) {
     tg_arg_bad(args,
                "shard_id: shard %d is of another gateway host, and this one has its slots from a broker, too "
                "(identify.url)",
@@ -321,82 +329,246 @@ static void request_for_host(const struct tg_args *args, struct tg_manager *mana
   }
   struct host_asking *asking = tg_alloc(sizeof *asking);
   *asking = (struct host_asking){args->reply, args->ctx};
-  tg_slots_broker_ask(manager, shard_id, on_host_answer, asking);
-  tg_slots_pump(manager);
+  tg_slots_broker_ask(slots->broker, shard_id, on_host_answer, asking);
+  tg_slots_pump(slots);
 }
 
-void tg_slots_request_default(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply,
-                              void *ctx)
+static void request_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
 {
+  struct tg_slots *slots = room;
   struct tg_args args = {list, "request_identify", reply, ctx};
   int id;
   if (!tg_arg_int(&args, 0, "shard_id", 0, TG_SCHEDULED_SHARD_MAX, &id))
     return;
-  if (!manager->scheduler || tg_manager_stopping(manager)) {
+  if (!slots->scheduler || slots->env->stopping) {
     tg_reply_error(reply, ctx, "not_ready", "the gateway is %s: there are no slots to identify",
-                   manager->scheduler ? "stopping" : "starting");
+                   slots->scheduler ? "stopping" : "starting");
     return;
   }
-  struct tg_managed_shard *shard = tg_manager_shard(manager, id);
+  struct tg_managed_shard *shard = shard_of(slots, id);
   if (!shard) {
-    request_for_host(&args, manager, id);
+    request_for_host(&args, slots, id);
     return;
   }
-  tg_waiter_add(&shard->slot_waiters, reply, ctx);
-  tg_scheduler_ask(manager->scheduler, id, tg_now());
-  tg_slots_pump(manager);
+  tg_waiter_add(&slot_of(slots, shard)->waiters, reply, ctx);
+  tg_scheduler_ask(slots->scheduler, id, tg_now());
+  tg_slots_pump(slots);
 }
 
 /* ---- what became of a slot ---- */
 
-void tg_slots_sent(struct tg_manager *manager, struct tg_managed_shard *shard)
+void tg_slots_sent(struct tg_slots *slots, const struct tg_managed_shard *shard)
 {
-  enum tg_identify_state before = tg_scheduler_state(manager->scheduler, shard->id);
+  enum tg_identify_state before = tg_scheduler_state(slots->scheduler, shard->id);
   if (before != TG_IDENTIFY_GRANTED && before != TG_IDENTIFY_SENT) {
     tg_log(TG_WARN, shard->id, "identified without a slot (a script's decision); it counts");
     tg_ms steady = tg_steady_clock();
-    tg_ledger_take(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard->id), steady, steady);
-    tg_ledger_save(manager->ledger);
+    tg_ledger_take(slots->ledger, tg_scheduler_bucket(slots->scheduler, shard->id), steady, steady);
+    tg_ledger_save(slots->ledger);
   }
-  tg_scheduler_sent(manager->scheduler, shard->id, tg_now());
-  tg_slots_client_sent(manager, shard->id);
-  tg_slots_pump(manager);
+  tg_scheduler_sent(slots->scheduler, shard->id, tg_now());
+  if (slots->client)
+    tg_slots_client_sent(slots->client, shard->id);
+  tg_slots_pump(slots);
 }
 
-void tg_slots_unused(struct tg_manager *manager, struct tg_managed_shard *shard)
+void tg_slots_unused(struct tg_slots *slots, const struct tg_managed_shard *shard)
 {
-  if (tg_scheduler_unused(manager->scheduler, shard->id, tg_now()))
-    tg_ledger_give_back(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard->id));
-  tg_slots_client_left(manager, shard->id);
-  tg_slots_pump(manager);
+  if (tg_scheduler_unused(slots->scheduler, shard->id, tg_now()))
+    tg_ledger_give_back(slots->ledger, tg_scheduler_bucket(slots->scheduler, shard->id));
+  if (slots->client)
+    tg_slots_client_left(slots->client, shard->id);
+  tg_slots_pump(slots);
 }
 
-void tg_slots_done(struct tg_manager *manager, struct tg_managed_shard *shard, bool ready)
+void tg_slots_done(struct tg_slots *slots, const struct tg_managed_shard *shard, bool ready)
 {
-  tg_scheduler_done(manager->scheduler, shard->id, ready, tg_now());
-  tg_slots_client_done(manager, shard->id, ready);
-  tg_slots_pump(manager);
+  tg_scheduler_done(slots->scheduler, shard->id, ready, tg_now());
+  if (slots->client)
+    tg_slots_client_done(slots->client, shard->id, ready);
+  tg_slots_pump(slots);
 }
 
-void tg_slots_gone(struct tg_manager *manager, struct tg_managed_shard *shard, const char *why)
+void tg_slots_gone(struct tg_slots *slots, const struct tg_managed_shard *shard, const char *why)
 {
-  shard->requesting = false;
-  if (manager->scheduler)
-    tg_scheduler_gone(manager->scheduler, shard->id, tg_now());
-  tg_slots_client_gone(manager, shard->id);
-  tg_waiters_end(&shard->slot_waiters, "closed", why);
+  if (!slots->scheduler)
+    return;
+  struct slot *slot = slot_of(slots, shard);
+  slot->asked = 0;
+  slot->in_line = false;
+  tg_scheduler_gone(slots->scheduler, shard->id, tg_now());
+  if (slots->client)
+    tg_slots_client_gone(slots->client, shard->id);
+  tg_waiters_end(&slot->waiters, "closed", why);
 }
 
-void tg_slots_end(struct tg_manager *manager, const char *why)
+void tg_slots_enqueue(struct tg_slots *slots, const struct tg_managed_shard *shard,
+                      enum tg_identify_priority priority)
 {
-  /* Slots that are out are still counted by what becomes of them. */
-  for (int i = 0; i < tg_manager_shard_count(manager); i++) {
-    manager->shards[i].requesting = false;
-    tg_waiters_end(&manager->shards[i].slot_waiters, "closed", why);
+  tg_scheduler_enqueue(slots->scheduler, shard->id, priority, tg_now());
+  tg_slots_pump(slots);
+}
+
+void tg_slots_started(struct tg_slots *slots, const struct tg_managed_shard *shard)
+{
+  tg_scheduler_started(slots->scheduler, shard->id, tg_now());
+}
+
+/* ---- the broker, when it is another host, and the hosts, when it is this one ---- */
+
+static bool on_waits(void *ctx, int shard_id)
+{
+  return is_awaited(ctx, shard_of(ctx, shard_id));
+}
+
+/* As a grant of the own scheduler from here on. */
+static void on_granted(void *ctx, int shard_id, tg_ms deadline)
+{
+  struct tg_slots *slots = ctx;
+  tg_scheduler_grant_until(slots->scheduler, shard_id, deadline, tg_now());
+  take(slots, shard_id, deadline);
+  tg_ledger_save(slots->ledger);
+  hand_out(slots, shard_of(slots, shard_id));
+}
+
+static void on_changed(void *ctx)
+{
+  tg_slots_pump(ctx);
+}
+
+static bool on_put_off(void *ctx, char *text, size_t size)
+{
+  const struct tg_slots *slots = ctx;
+  return slots->events->put_off(slots->ctx, text, size);
+}
+
+void tg_slots_reconfigured(struct tg_slots *slots)
+{
+  if (!slots->client)
+    return;
+  tg_slots_client_retry(slots->client);
+  tg_slots_pump(slots);
+}
+
+uint64_t tg_slots_identify(struct tg_slots *slots, int shard_id, const json_t *body,
+                           tg_identify_answer *answer, void *ctx)
+{
+  return tg_slots_broker_hear(slots->broker, shard_id, body, answer, ctx);
+}
+
+void tg_slots_identify_gone(struct tg_slots *slots, uint64_t id)
+{
+  tg_slots_broker_poll_gone(slots->broker, id);
+}
+
+/* ---- life ---- */
+
+struct tg_slots *tg_slots_new(const struct tg_manager_env *env, const struct tg_slots_events *events,
+                              void *ctx)
+{
+  static const struct tg_slots_broker_events of_broker = {on_changed, on_put_off};
+  static const struct tg_default defaults[] = {
+      {TG_METHOD_manager_request_identify, request_default},
+  };
+  struct tg_slots *slots = tg_calloc(1, sizeof *slots);
+  slots->env = env;
+  slots->events = events;
+  slots->ctx = ctx;
+  slots->timer = tg_timer_new(env->loop, slots);
+  slots->gate = tg_gate_new(env, events->refresh, ctx);
+  snprintf(slots->host_name, sizeof slots->host_name, "%08x%08x", (unsigned)tg_random(UINT32_MAX),
+           (unsigned)tg_random(UINT32_MAX));
+  slots->broker = tg_slots_broker_new(env, slots->host_name, &of_broker, slots);
+  tg_calls_offer(env->calls, defaults, 1, slots);
+  return slots;
+}
+
+void tg_slots_begin(struct tg_slots *slots)
+{
+  static const struct tg_slots_client_events of_client = {on_waits, on_granted, on_changed};
+  const struct tg_manager_env *env = slots->env;
+  const struct tg_config *config = env->config;
+  int buckets = env->info->max_concurrency;
+  tg_ms steady = tg_steady_clock();
+  slots->slots = tg_calloc((size_t)env->shards.count, sizeof *slots->slots);
+  slots->ledger = tg_ledger_open(env->state_dir, env->bot, buckets, steady);
+  slots->scheduler = tg_scheduler_new(buckets, config->spawn_shard_delay);
+  for (int i = 0; i < buckets; i++) {
+    tg_ms rest = tg_ledger_rest(slots->ledger, i, config->spawn_shard_delay, steady);
+    if (rest > 0)
+      tg_scheduler_hold(slots->scheduler, i, tg_now() + rest);
   }
-  if (manager->broker)
-    tg_broker_end(manager->broker, why);
-  tg_slots_client_end(manager);
-  uv_timer_stop(&manager->slot_timer);
-  uv_timer_stop(&manager->gate_timer);
+  tg_gate_begin(slots->gate, slots->ledger);
+  tg_slots_info_changed(slots);
+  if (config->identify.url)
+    slots->client = tg_slots_client_new(env, slots->host_name, slots->scheduler, &of_client, slots);
+  else
+    tg_slots_broker_begin(slots->broker, slots->scheduler, slots->ledger);
+}
+
+bool tg_slots_begun(const struct tg_slots *slots)
+{
+  return slots->scheduler != NULL;
+}
+
+void tg_slots_end(struct tg_slots *slots, const char *why)
+{
+  for (int i = 0; slots->slots && i < slots->env->shards.count; i++) {
+    slots->slots[i].asked = 0;
+    slots->slots[i].in_line = false;
+    tg_waiters_end(&slots->slots[i].waiters, "closed", why);
+  }
+  tg_slots_broker_end(slots->broker, why);
+  if (slots->client)
+    tg_slots_client_end(slots->client);
+  uv_timer_stop(slots->timer);
+  tg_gate_end(slots->gate);
+}
+
+void tg_slots_free(struct tg_slots *slots)
+{
+  tg_gate_free(slots->gate);
+  tg_slots_broker_free(slots->broker);
+  tg_slots_client_free(slots->client);
+  tg_scheduler_free(slots->scheduler);
+  tg_ledger_close(slots->ledger);
+  tg_timer_free(slots->timer);
+  free(slots->slots);
+  free(slots);
+}
+
+/* ---- what is known ---- */
+
+enum tg_identify_state tg_slots_state(const struct tg_slots *slots, int shard_id)
+{
+  return tg_scheduler_state(slots->scheduler, shard_id);
+}
+
+int tg_slots_bucket(const struct tg_slots *slots, int shard_id)
+{
+  return tg_scheduler_bucket(slots->scheduler, shard_id);
+}
+
+bool tg_slots_from_broker(const struct tg_slots *slots)
+{
+  return slots->client != NULL;
+}
+
+tg_ms tg_slots_eta(const struct tg_slots *slots)
+{
+  return tg_scheduler_eta(slots->scheduler, tg_now());
+}
+
+void tg_slots_status(const struct tg_slots *slots, struct tg_identify_status *status)
+{
+  *status = (struct tg_identify_status){.max_concurrency = slots->env->info->max_concurrency};
+  if (!slots->ledger)
+    return;
+  tg_ms now = tg_steady_clock(), reset_at = tg_ledger_reset_at(slots->ledger);
+  status->total = tg_ledger_total(slots->ledger);
+  status->remaining = tg_ledger_remaining(slots->ledger, now);
+  status->reset_after = reset_at > now ? reset_at - now : 0;
+  status->reserve = tg_ledger_reserve(slots->ledger, slots->env->config->resharding.identify_reserve);
+  status->waiting = tg_scheduler_waiting(slots->scheduler);
+  status->held_back = tg_slots_held_back(slots);
 }

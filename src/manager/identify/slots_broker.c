@@ -1,10 +1,9 @@
-/* The broker of identifies, wired to the manager: which hosts it serves, and
- * whom it answers (broker.h says how). Every gateway without identify.url is one. */
+#include "manager/identify/slots_broker.h"
 
 #include "base/buf.h"
 #include "base/human.h"
 #include "base/log.h"
-#include "manager/internal.h"
+#include "manager/identify/broker.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -14,13 +13,26 @@
 
 enum { NOT_YET = 1000 }; /* ms until a host may try again while this one starts */
 
-struct tg_identify_poll {
-  struct tg_identify_poll *next;
-  struct tg_manager *manager;
+/* Who waits for a slot of a shard of another host. */
+struct host_poll {
+  struct host_poll *next;
+  struct tg_slots_broker *owner;
   uint64_t id;
   int shard_id;
   tg_identify_answer *answer;
   void *ctx;
+};
+
+struct tg_slots_broker {
+  const struct tg_manager_env *env;
+  const char *host;
+  const struct tg_slots_broker_events *events;
+  void *ctx;
+  struct tg_scheduler *scheduler;
+  struct tg_ledger *ledger;
+  struct tg_broker *broker; /* NULL: the shards are not known yet, or this gateway is no broker */
+  struct host_poll *polls;
+  uint64_t poll_count;
 };
 
 /* ---- who is served ---- */
@@ -39,17 +51,18 @@ static bool refuse(struct tg_broker_answer *answer, enum tg_broker_verdict verdi
   return false;
 }
 
-static bool serves_host(struct tg_manager *manager, const struct tg_broker_message *message,
+static bool serves_host(struct tg_slots_broker *broker, const struct tg_broker_message *message,
                         struct tg_broker_answer *answer)
 {
-  const struct tg_shard_range *range = &manager->range;
+  const struct tg_manager_env *env = broker->env;
+  const struct tg_shard_range *range = &env->shards.range;
   char bot[20];
-  snprintf(bot, sizeof bot, "%016" PRIx64, manager->bot);
-  if (strcmp(message->host, manager->host_name) == 0)
+  snprintf(bot, sizeof bot, "%016" PRIx64, env->bot);
+  if (strcmp(message->host, broker->host) == 0)
     return refuse(answer, TG_BROKER_REFUSED,
                   "identify.url leads back to this gateway itself. The broker is configured without it, all "
                   "other hosts with the broker's address");
-  if (manager->config->identify.url)
+  if (env->config->identify.url)
     return refuse(answer, TG_BROKER_REFUSED,
                   "this gateway is no broker: it has an identify.url itself. All hosts have to ask the same "
                   "broker, which has none");
@@ -58,10 +71,10 @@ static bool serves_host(struct tg_manager *manager, const struct tg_broker_messa
                   "its token (DISCORD_TOKEN) is another one than this host's. A broker serves the hosts of "
                   "one bot");
   char waiting[TG_HUMAN_SIZE * 4];
-  if (!manager->broker && tg_fetch_is_put_off(manager, waiting, sizeof waiting))
+  if (!broker->broker && broker->events->put_off(broker->ctx, waiting, sizeof waiting))
     return refuse(answer, TG_BROKER_DOWN, "the broker starts later; it is %s", waiting);
-  if (!manager->broker || tg_manager_stopping(manager))
-    return refuse(answer, TG_BROKER_DOWN, "the broker is %s", manager->broker ? "stopping" : "starting");
+  if (!broker->broker || env->stopping)
+    return refuse(answer, TG_BROKER_DOWN, "the broker is %s", broker->broker ? "stopping" : "starting");
   if (message->total_shards > 0 && message->total_shards != range->total)
     return refuse(answer, TG_BROKER_REFUSED,
                   "its total_shards (TOTAL_SHARDS) is %d here and %d there: all hosts need the same",
@@ -74,16 +87,17 @@ static bool serves_host(struct tg_manager *manager, const struct tg_broker_messa
   return true;
 }
 
-static bool serves(struct tg_manager *manager, const struct tg_broker_message *message,
+static bool serves(struct tg_slots_broker *broker, const struct tg_broker_message *message,
                    struct tg_broker_answer *answer)
 {
-  if (!serves_host(manager, message, answer))
+  if (!serves_host(broker, message, answer))
     return false;
-  const struct tg_shard_range *range = &manager->range;
+  const struct tg_manager_env *env = broker->env;
+  const struct tg_shard_range *range = &env->shards.range;
   if (message->shard_id >= range->total)
     return refuse(answer, TG_BROKER_NO_SHARD, "there is no shard %d: total_shards is %d", message->shard_id,
                   range->total);
-  if (tg_manager_shard(manager, message->shard_id))
+  if (tg_shard_set_find(&env->shards, message->shard_id))
     return refuse(answer, TG_BROKER_NO_SHARD,
                   "shard %d is the broker's own (it has %d to %d). Check first_shard_id and last_shard_id",
                   message->shard_id, range->first, range->last);
@@ -92,27 +106,26 @@ static bool serves(struct tg_manager *manager, const struct tg_broker_message *m
 
 /* ---- polls ---- */
 
-static struct tg_identify_poll *add_poll(struct tg_manager *manager, int shard_id, tg_identify_answer *answer,
-                                         void *ctx)
+static struct host_poll *add_poll(struct tg_slots_broker *broker, int shard_id, tg_identify_answer *answer,
+                                  void *ctx)
 {
-  struct tg_identify_poll *poll = tg_alloc(sizeof *poll);
-  *poll =
-      (struct tg_identify_poll){manager->polls, manager, ++manager->poll_count, shard_id, answer, ctx};
-  manager->polls = poll;
+  struct host_poll *poll = tg_alloc(sizeof *poll);
+  *poll = (struct host_poll){broker->polls, broker, ++broker->poll_count, shard_id, answer, ctx};
+  broker->polls = poll;
   return poll;
 }
 
-static struct tg_identify_poll *find_poll(const struct tg_manager *manager, uint64_t id)
+static struct host_poll *find_poll(const struct tg_slots_broker *broker, uint64_t id)
 {
-  struct tg_identify_poll *poll = manager->polls;
+  struct host_poll *poll = broker->polls;
   while (poll && poll->id != id)
     poll = poll->next;
   return poll;
 }
 
-static void drop_poll(struct tg_identify_poll *poll)
+static void drop_poll(struct host_poll *poll)
 {
-  struct tg_identify_poll **at = &poll->manager->polls;
+  struct host_poll **at = &poll->owner->polls;
   while (*at != poll)
     at = &(*at)->next;
   *at = poll->next;
@@ -130,12 +143,13 @@ static void send_answer(tg_identify_answer *to, void *ctx, const struct tg_broke
 static void on_answer(void *ctx, void *waiting, const struct tg_broker_answer *answer)
 {
   (void)ctx;
-  struct tg_identify_poll *poll = waiting;
+  struct host_poll *poll = waiting;
   if (answer->verdict == TG_BROKER_GRANTED)
     tg_log(TG_DEBUG, poll->shard_id, "the slot to identify goes to another gateway host");
   else if (answer->verdict == TG_BROKER_NO_SHARD)
-    tg_log(TG_ERROR, poll->shard_id, "two gateway hosts ask to identify this shard. Check first_shard_id and "
-                                     "last_shard_id: each shard belongs to one host");
+    tg_log(TG_ERROR, poll->shard_id,
+           "two gateway hosts ask to identify this shard. Check first_shard_id and "
+           "last_shard_id: each shard belongs to one host");
   tg_identify_answer *to = poll->answer;
   void *to_ctx = poll->ctx;
   drop_poll(poll);
@@ -144,26 +158,20 @@ static void on_answer(void *ctx, void *waiting, const struct tg_broker_answer *a
 
 static void on_taken_back(void *ctx, int shard_id)
 {
-  struct tg_manager *manager = ctx;
-  tg_ledger_give_back(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard_id));
+  struct tg_slots_broker *broker = ctx;
+  tg_ledger_give_back(broker->ledger, tg_scheduler_bucket(broker->scheduler, shard_id));
 }
 
 static void on_identified(void *ctx, int shard_id)
 {
-  struct tg_manager *manager = ctx;
+  struct tg_slots_broker *broker = ctx;
   tg_ms steady = tg_steady_clock();
   tg_log(TG_WARN, shard_id, "was identified by another gateway host without a slot; it counts");
-  tg_ledger_take(manager->ledger, tg_scheduler_bucket(manager->scheduler, shard_id), steady, steady);
-  tg_ledger_save(manager->ledger);
+  tg_ledger_take(broker->ledger, tg_scheduler_bucket(broker->scheduler, shard_id), steady, steady);
+  tg_ledger_save(broker->ledger);
 }
 
-void tg_slots_broker_begin(struct tg_manager *manager)
-{
-  static const struct tg_broker_callbacks callbacks = {on_answer, on_taken_back, on_identified};
-  manager->broker = tg_broker_new(manager->scheduler, &callbacks, manager);
-}
-
-void tg_slots_broker_ask(struct tg_manager *manager, int shard_id, tg_identify_answer *answer, void *ctx)
+void tg_slots_broker_ask(struct tg_slots_broker *broker, int shard_id, tg_identify_answer *answer, void *ctx)
 {
   const struct tg_broker_message message = {
       .word = TG_WORD_ASK,
@@ -171,31 +179,51 @@ void tg_slots_broker_ask(struct tg_manager *manager, int shard_id, tg_identify_a
       .priority = TG_IDENTIFY_FIRST,
       .wait = TG_BROKER_FOR_EVER,
   };
-  tg_broker_ask(manager->broker, &message, add_poll(manager, shard_id, answer, ctx), tg_now());
+  tg_broker_ask(broker->broker, &message, add_poll(broker, shard_id, answer, ctx), tg_now());
 }
 
-int tg_slots_broker_count(const struct tg_manager *manager)
+int tg_slots_broker_count(const struct tg_slots_broker *broker)
 {
   int count = 0;
-  for (const struct tg_identify_poll *poll = manager->polls; poll; poll = poll->next)
+  for (const struct host_poll *poll = broker->polls; poll; poll = poll->next)
     count++;
   return count;
 }
 
+void tg_slots_broker_granted(struct tg_slots_broker *broker, int shard_id, tg_ms deadline, tg_ms now)
+{
+  tg_broker_granted(broker->broker, shard_id, deadline, now);
+}
+
+void tg_slots_broker_hold_back(struct tg_slots_broker *broker, tg_ms wait, tg_ms now)
+{
+  tg_broker_hold_back(broker->broker, wait, now);
+}
+
+void tg_slots_broker_tick(struct tg_slots_broker *broker, tg_ms now)
+{
+  tg_broker_tick(broker->broker, now);
+}
+
+tg_ms tg_slots_broker_wakeup(const struct tg_slots_broker *broker)
+{
+  return tg_broker_wakeup(broker->broker);
+}
+
 /* ---- POST /identify/{shard_id} ---- */
 
-static void check(struct tg_manager *manager, const struct tg_broker_message *message,
+static void check(struct tg_slots_broker *broker, const struct tg_broker_message *message,
                   struct tg_broker_answer *answer)
 {
-  answer->max_concurrency = manager->info.max_concurrency;
-  tg_broker_check(manager->broker, message, tg_now());
+  answer->max_concurrency = broker->env->info->max_concurrency;
+  tg_broker_check(broker->broker, message, tg_now());
   tg_log(TG_INFO, TG_NO_SHARD,
          "another gateway host, %s, with shards %d to %d, has its slots to identify from here", message->host,
          message->first_shard_id, message->last_shard_id);
 }
 
-uint64_t tg_manager_identify(struct tg_manager *manager, int shard_id, const json_t *body,
-                             tg_identify_answer *to, void *ctx)
+uint64_t tg_slots_broker_hear(struct tg_slots_broker *broker, int shard_id, const json_t *body,
+                              tg_identify_answer *to, void *ctx)
 {
   struct tg_broker_message message;
   struct tg_broker_answer answer = {.verdict = TG_BROKER_NOTED, .retry_after = -1};
@@ -203,32 +231,63 @@ uint64_t tg_manager_identify(struct tg_manager *manager, int shard_id, const jso
   bool good = tg_broker_message_read(body, shard_id, &message, &error);
   if (!good)
     refuse(&answer, TG_BROKER_MALFORMED, "%s", error.message);
-  if (!good || !serves(manager, &message, &answer)) {
+  if (!good || !serves(broker, &message, &answer)) {
     send_answer(to, ctx, &answer);
     return 0;
   }
   if (message.word == TG_WORD_ASK) {
-    struct tg_identify_poll *poll = add_poll(manager, shard_id, to, ctx);
+    struct host_poll *poll = add_poll(broker, shard_id, to, ctx);
     uint64_t id = poll->id;
-    tg_broker_ask(manager->broker, &message, poll, tg_now());
-    tg_slots_pump(manager);
-    return find_poll(manager, id) ? id : 0;
+    tg_broker_ask(broker->broker, &message, poll, tg_now());
+    broker->events->changed(broker->ctx);
+    return find_poll(broker, id) ? id : 0;
   }
   if (message.word == TG_WORD_CHECK)
-    check(manager, &message, &answer);
+    check(broker, &message, &answer);
   else
-    tg_broker_report(manager->broker, &message, tg_now());
+    tg_broker_report(broker->broker, &message, tg_now());
   send_answer(to, ctx, &answer);
-  tg_slots_pump(manager);
+  broker->events->changed(broker->ctx);
   return 0;
 }
 
-void tg_manager_identify_gone(struct tg_manager *manager, uint64_t id)
+void tg_slots_broker_poll_gone(struct tg_slots_broker *broker, uint64_t id)
 {
-  struct tg_identify_poll *poll = find_poll(manager, id);
+  struct host_poll *poll = find_poll(broker, id);
   if (!poll)
     return;
-  tg_broker_poll_gone(manager->broker, poll->shard_id, poll, tg_now());
+  tg_broker_poll_gone(broker->broker, poll->shard_id, poll, tg_now());
   drop_poll(poll);
-  tg_slots_pump(manager);
+  broker->events->changed(broker->ctx);
+}
+
+/* ---- life ---- */
+
+struct tg_slots_broker *tg_slots_broker_new(const struct tg_manager_env *env, const char *host,
+                                            const struct tg_slots_broker_events *events, void *ctx)
+{
+  struct tg_slots_broker *broker = tg_calloc(1, sizeof *broker);
+  *broker = (struct tg_slots_broker){.env = env, .host = host, .events = events, .ctx = ctx};
+  return broker;
+}
+
+void tg_slots_broker_begin(struct tg_slots_broker *broker, struct tg_scheduler *scheduler,
+                           struct tg_ledger *ledger)
+{
+  static const struct tg_broker_callbacks callbacks = {on_answer, on_taken_back, on_identified};
+  broker->scheduler = scheduler;
+  broker->ledger = ledger;
+  broker->broker = tg_broker_new(scheduler, &callbacks, broker);
+}
+
+void tg_slots_broker_end(struct tg_slots_broker *broker, const char *why)
+{
+  if (broker->broker)
+    tg_broker_end(broker->broker, why);
+}
+
+void tg_slots_broker_free(struct tg_slots_broker *broker)
+{
+  tg_broker_free(broker->broker);
+  free(broker);
 }

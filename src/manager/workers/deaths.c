@@ -1,8 +1,6 @@
-/* What a process was doing in the script when it died: told, counted, and kept
- * from being the end of the next one. */
+#include "manager/workers/deaths.h"
 
 #include "base/log.h"
-#include "manager/internal.h"
 #include "shared/poison.h"
 
 #include <stdio.h>
@@ -40,13 +38,13 @@ static void tell(int worker, const struct tg_poison_death *death)
                 hook, death->deaths, TG_POISON_WINDOW / 60000);
 }
 
-void tg_deaths_look(struct tg_manager *manager, int worker, bool guilty)
+void tg_deaths_look(int worker, bool guilty, struct tg_stats *stats)
 {
   struct tg_poison_death death;
   if (!tg_poison_take(worker, guilty, &death))
     return;
-  bool has_page = worker >= 0 && worker < manager->worker_count && manager->workers[worker].stats;
-  struct tg_stats *stats = has_page ? manager->workers[worker].stats : tg_stats();
+  if (!stats)
+    stats = tg_stats();
   tg_count(&stats->lua[death.call.group].errors);
   tell(worker, &death);
 }

@@ -1,6 +1,6 @@
 #include "manager/workers/figures.h"
 
-#include "manager/internal.h"
+#include "manager/workers/workers_impl.h"
 #include "shared/loop_lag.h"
 
 #include <stdio.h>
@@ -10,9 +10,9 @@
 
 enum { BEAT = 1000 /* ms: a worker that is well says so at least so often */ };
 
-const struct tg_stats *tg_gateway_stats(const struct tg_manager *manager, int worker)
+const struct tg_stats *tg_workers_stats(const struct tg_workers *workers, int worker)
 {
-  return worker == TG_MANAGER_ITSELF ? tg_stats() : manager->workers[worker].stats;
+  return worker == TG_MANAGER_ITSELF ? tg_stats() : workers->list[worker].stats;
 }
 
 /* ---- what the kernel says ---- */
@@ -39,10 +39,10 @@ static void look_at(struct tg_process_usage *usage, int pid, const struct tg_sta
     usage->memory = atomic_load(&stats->resident);
 }
 
-static void look_at_manager(struct tg_manager *manager)
+static void look_at_manager(struct tg_workers *workers)
 {
   tg_stats_note_memory();
-  look_at(&manager->usage, getpid(), tg_stats());
+  look_at(&workers->usage, getpid(), tg_stats());
 }
 
 static void look_at_worker(struct tg_managed_worker *worker)
@@ -50,13 +50,13 @@ static void look_at_worker(struct tg_managed_worker *worker)
   look_at(&worker->usage, worker->process ? worker->process->pid : 0, worker->stats);
 }
 
-void tg_gateway_usage(struct tg_manager *manager, int worker, struct tg_process_usage *usage)
+void tg_workers_usage(struct tg_workers *workers, int worker, struct tg_process_usage *usage)
 {
   if (worker == TG_MANAGER_ITSELF)
-    look_at_manager(manager);
+    look_at_manager(workers);
   else
-    look_at_worker(&manager->workers[worker]);
-  *usage = worker == TG_MANAGER_ITSELF ? manager->usage : manager->workers[worker].usage;
+    look_at_worker(&workers->list[worker]);
+  *usage = worker == TG_MANAGER_ITSELF ? workers->usage : workers->list[worker].usage;
 }
 
 /* ---- what the workers say ---- */
@@ -88,11 +88,11 @@ static void add_handler(struct tg_handler_status *entry, const struct tg_stats_h
   entry->down = entry->down || down;
 }
 
-int tg_gateway_handlers(const struct tg_manager *manager, struct tg_handler_status *list, int max)
+int tg_workers_handlers(const struct tg_workers *workers, struct tg_handler_status *list, int max)
 {
   int count = 0;
-  for (int i = 0; i < manager->worker_count; i++) {
-    const struct tg_stats *stats = manager->workers[i].stats;
+  for (int i = 0; i < workers->count; i++) {
+    const struct tg_stats *stats = workers->list[i].stats;
     for (int k = 0; stats && k < TG_STATS_HANDLERS; k++) {
       char url[TG_STATS_URL_SIZE];
       snprintf(url, sizeof url, "%.*s", (int)sizeof url - 1, stats->handlers[k].url);
@@ -106,8 +106,6 @@ int tg_gateway_handlers(const struct tg_manager *manager, struct tg_handler_stat
   }
   return count;
 }
-
-struct tg_reload_counts tg_gateway_reloads(const struct tg_manager *manager) { return manager->reloads; }
 
 /* ---- lag ---- */
 
@@ -126,22 +124,22 @@ static void note_lag(const struct tg_stats *stats, tg_ms now, int64_t *lag)
     *lag = longest;
 }
 
-int64_t tg_gateway_loop_lag(struct tg_manager *manager, int worker)
+int64_t tg_workers_loop_lag(struct tg_workers *workers, int worker)
 {
-  int64_t *lag = worker == TG_MANAGER_ITSELF ? &manager->lag : &manager->workers[worker].lag;
-  note_lag(tg_gateway_stats(manager, worker), tg_now(), lag);
+  int64_t *lag = worker == TG_MANAGER_ITSELF ? &workers->lag : &workers->list[worker].lag;
+  note_lag(tg_workers_stats(workers, worker), tg_now(), lag);
   int64_t longest = *lag;
   *lag = 0;
   return longest;
 }
 
-void tg_figures_look(struct tg_manager *manager)
+void tg_figures_look(struct tg_workers *workers)
 {
   tg_ms now = tg_now();
-  look_at_manager(manager);
-  note_lag(tg_stats(), now, &manager->lag);
-  for (int i = 0; i < manager->worker_count; i++) {
-    struct tg_managed_worker *worker = &manager->workers[i];
+  look_at_manager(workers);
+  note_lag(tg_stats(), now, &workers->lag);
+  for (int i = 0; i < workers->count; i++) {
+    struct tg_managed_worker *worker = &workers->list[i];
     look_at_worker(worker);
     note_lag(worker->stats, now, &worker->lag);
   }

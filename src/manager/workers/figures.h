@@ -12,12 +12,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct tg_manager;
+struct tg_workers;
+struct tg_managed_worker;
 
 enum { TG_MANAGER_ITSELF = -1 };
 
 /* NULL: no process of that worker has been started yet. */
-const struct tg_stats *tg_gateway_stats(const struct tg_manager *manager, int worker);
+const struct tg_stats *tg_workers_stats(const struct tg_workers *workers, int worker);
 
 struct tg_process_usage {
   uint64_t memory;      /* resident bytes, at its last beat; 0: no process runs */
@@ -25,7 +26,7 @@ struct tg_process_usage {
   uint64_t cpu_earlier; /* those that have ended */
 };
 
-void tg_gateway_usage(struct tg_manager *manager, int worker, struct tg_process_usage *usage);
+void tg_workers_usage(struct tg_workers *workers, int worker, struct tg_process_usage *usage);
 
 /* An event handler as all workers that use it see it. */
 struct tg_handler_status {
@@ -36,16 +37,14 @@ struct tg_handler_status {
 };
 
 /* Fills at most `max` of those that are in use now; returns how many there are. */
-int tg_gateway_handlers(const struct tg_manager *manager, struct tg_handler_status *list, int max);
-
-/* Reloads that took effect, and those that changed nothing. */
-struct tg_reload_counts {
-  uint64_t done, failed;
-};
-
-struct tg_reload_counts tg_gateway_reloads(const struct tg_manager *manager);
+int tg_workers_handlers(const struct tg_workers *workers, struct tg_handler_status *list, int max);
 
 /* The longest time, in ms, that the loop of that process was busy at a stretch,
  * since the last call and of the last minute (so that several who ask see it,
  * too); what it is busy with right now counts. */
-int64_t tg_gateway_loop_lag(struct tg_manager *manager, int worker);
+int64_t tg_workers_loop_lag(struct tg_workers *workers, int worker);
+
+/* To be called once a pulse: asks the kernel what the processes use. */
+void tg_figures_look(struct tg_workers *workers);
+/* A process has ended. */
+void tg_figures_worker_gone(struct tg_managed_worker *worker);

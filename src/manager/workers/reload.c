@@ -1,10 +1,9 @@
-/* A reload: prepared in every process, then committed in every process; or
- * nothing changes anywhere. */
+#include "manager/workers/reload.h"
 
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/utf8.h"
-#include "manager/internal.h"
+#include "manager/workers/workers_impl.h"
 #include "shared/poison.h"
 
 #include <stdlib.h>
@@ -13,7 +12,7 @@
 enum { ANSWER_TIMEOUT = 5000 };
 
 struct tg_reload_run {
-  struct tg_manager *manager; /* NULL: the gateway is stopping */
+  struct tg_reloads *reloads; /* NULL: the gateway is stopping */
   int generation;
   bool prepared; /* in this process */
   bool committing;
@@ -24,21 +23,40 @@ struct tg_reload_run {
   tg_ms began;
 };
 
-struct question {
-  struct tg_reload_run *run;
-  struct tg_manager *manager; /* without a run: catching up */
-  int worker_id;
-  unsigned incarnation;
+struct tg_reloads {
+  const struct tg_manager_env *env;
+  struct tg_workers *workers;
+  const struct tg_reload *script; /* the manager's own */
+  void (*on_news)(void *ctx, enum tg_reload_news news);
+  void *ctx;
+  struct tg_reload_run *run; /* NULL: none */
+  struct tg_reload_counts counts;
+  json_t *needs_restart; /* keys that the last reload could not change; NULL: none */
 };
 
-static void begin(struct tg_manager *manager, struct tg_waiter *waiters);
+struct reload_question {
+  struct tg_reload_run *run;
+  struct tg_reloads *reloads; /* without a run: catching up */
+  struct tg_worker_process to;
+};
+
+static void begin(struct tg_reloads *reloads, struct tg_waiter *waiters);
+static void catch_up(struct tg_reloads *reloads, struct tg_managed_worker *worker);
 static void answered(struct tg_reload_run *run);
 
 /* NULL: that process of the worker is gone. */
-static struct tg_managed_worker *worker_of(struct tg_manager *manager, const struct question *question)
+static struct tg_managed_worker *worker_of(struct tg_reloads *reloads, const struct reload_question *question)
 {
-  struct tg_managed_worker *worker = &manager->workers[question->worker_id];
-  return worker->ipc && worker->incarnation == question->incarnation ? worker : NULL;
+  return tg_workers_line_of(reloads->workers, question->to) ? &reloads->workers->list[question->to.worker]
+                                                            : NULL;
+}
+
+static struct reload_question *make_question(struct tg_reload_run *run, struct tg_reloads *reloads,
+                                             const struct tg_managed_worker *worker)
+{
+  struct reload_question *question = tg_alloc(sizeof *question);
+  *question = (struct reload_question){run, reloads, {worker->id, worker->incarnation}};
+  return question;
 }
 
 static void add_problem(struct tg_reload_run *run, int worker_id, const char *text)
@@ -51,12 +69,10 @@ static void add_problem(struct tg_reload_run *run, int worker_id, const char *te
     tg_buf_printf(&run->problem, "worker %d: %s", worker_id, text);
 }
 
-static struct question *ask(struct tg_reload_run *run, const struct tg_managed_worker *worker)
+static struct reload_question *ask(struct tg_reload_run *run, const struct tg_managed_worker *worker)
 {
-  struct question *question = tg_alloc(sizeof *question);
-  *question = (struct question){run, run->manager, worker->id, worker->incarnation};
   run->asked++;
-  return question;
+  return make_question(run, run->reloads, worker);
 }
 
 /* The text of a refusal; NULL: it is ready. */
@@ -67,24 +83,24 @@ static const char *refusal(const json_t *data, const struct tg_error *error)
   return json_string_value(json_object_get(data, "problem"));
 }
 
-void tg_reload_note_files(struct tg_manager *manager, int generation, const json_t *files)
+void tg_reload_note_files(struct tg_reloads *reloads, int generation, const json_t *files)
 {
-  const struct tg_reload *reload = &manager->options.reload;
-  if (reload->note_files)
-    reload->note_files(reload->ctx, generation, files);
+  const struct tg_reload *script = reloads->script;
+  if (script->note_files)
+    script->note_files(script->ctx, generation, files);
 }
 
 static void on_prepared(void *ctx, const json_t *data, const struct tg_error *error)
 {
-  struct question question = *(struct question *)ctx;
+  struct reload_question question = *(struct reload_question *)ctx;
   free(ctx);
   const char *problem = refusal(data, error);
-  struct tg_manager *manager = question.run->manager;
-  struct tg_managed_worker *worker = manager && !error ? worker_of(manager, &question) : NULL;
+  struct tg_reloads *reloads = question.run->reloads;
+  struct tg_managed_worker *worker = reloads && !error ? worker_of(reloads, &question) : NULL;
   if (worker)
-    tg_reload_note_files(manager, question.run->generation, json_object_get(data, "files"));
+    tg_reload_note_files(reloads, question.run->generation, json_object_get(data, "files"));
   if (problem)
-    add_problem(question.run, question.worker_id, problem);
+    add_problem(question.run, question.to.worker, problem);
   else if (worker)
     worker->prepared = question.run->generation;
   answered(question.run);
@@ -93,15 +109,15 @@ static void on_prepared(void *ctx, const json_t *data, const struct tg_error *er
 static void on_committed(void *ctx, const json_t *data, const struct tg_error *error)
 {
   (void)data;
-  struct question question = *(struct question *)ctx;
+  struct reload_question question = *(struct reload_question *)ctx;
   free(ctx);
-  struct tg_manager *manager = question.run->manager;
-  struct tg_managed_worker *worker = manager ? worker_of(manager, &question) : NULL;
+  struct tg_reloads *reloads = question.run->reloads;
+  struct tg_managed_worker *worker = reloads ? worker_of(reloads, &question) : NULL;
   if (worker && !error)
     worker->generation = question.run->generation;
   else if (worker)
     tg_log_with(TG_ERROR, TG_NO_SHARD,
-                TG_WITH(TG_NUMBER(WORKER, question.worker_id), TG_TEXT(REASON, error->message)),
+                TG_WITH(TG_NUMBER(WORKER, question.to.worker), TG_TEXT(REASON, error->message)),
                 "a worker did not confirm the reload");
   answered(question.run);
 }
@@ -115,9 +131,9 @@ static void on_aborted(void *ctx, const json_t *data, const struct tg_error *err
  * ready meanwhile has read the new script anyway, and is caught up with. */
 static struct tg_managed_worker *next_worker(struct tg_reload_run *run, int *index, bool prepared)
 {
-  struct tg_manager *manager = run->manager;
-  while (*index < manager->worker_count) {
-    struct tg_managed_worker *worker = &manager->workers[(*index)++];
+  struct tg_reloads *reloads = run->reloads;
+  while (*index < reloads->workers->count) {
+    struct tg_managed_worker *worker = &reloads->workers->list[(*index)++];
     if (worker->ipc && worker->state == TG_WORKER_READY && (worker->prepared == run->generation) == prepared)
       return worker;
   }
@@ -146,7 +162,7 @@ static void reply_success(struct tg_reload_run *run)
   while (run->waiters) {
     struct tg_waiter *waiter = run->waiters;
     run->waiters = waiter->next;
-    json_t *keys = run->manager->needs_restart;
+    json_t *keys = run->reloads->needs_restart;
     tg_reply_value(waiter->reply, waiter->ctx,
                    json_pack("{s:i, s:O}", "generation", run->generation, "needs_restart", keys));
     free(waiter);
@@ -155,11 +171,11 @@ static void reply_success(struct tg_reload_run *run)
 
 static void finish(struct tg_reload_run *run)
 {
-  struct tg_manager *manager = run->manager;
+  struct tg_reloads *reloads = run->reloads;
   struct tg_waiter *next = run->next;
-  if (manager) {
-    manager->reload = NULL;
-    tg_manager_tell(manager, run->problem.length > 0 ? TG_MANAGER_RELOAD_FAILED : TG_MANAGER_RELOADED);
+  if (reloads) {
+    reloads->run = NULL;
+    reloads->on_news(reloads->ctx, run->problem.length > 0 ? TG_RELOAD_HAS_FAILED : TG_RELOAD_IS_DONE);
     if (run->problem.length > 0)
       reply_failure(run);
     else
@@ -168,48 +184,47 @@ static void finish(struct tg_reload_run *run)
   tg_buf_free(&run->problem);
   free(run);
   if (next)
-    begin(manager, next);
+    begin(reloads, next);
 }
 
 static void commit(struct tg_reload_run *run)
 {
-  struct tg_manager *manager = run->manager;
+  struct tg_reloads *reloads = run->reloads;
   run->committing = true;
   run->asked = 1;
-  manager->generation = run->generation;
+  reloads->workers->generation = run->generation;
   tg_poison_forgive();
   int index = 0;
   for (struct tg_managed_worker *worker; (worker = next_worker(run, &index, true));)
     tg_ask(worker->ipc, ANSWER_TIMEOUT, on_committed, ask(run, worker), commit_reload,
            .generation = run->generation);
-  json_decref(manager->needs_restart);
-  manager->needs_restart = json_array();
-  const struct tg_reload *reload = &manager->options.reload;
-  reload->commit(reload->ctx, run->generation); /* may reconfigure us */
-  tg_poison_script(reload->sum ? reload->sum(reload->ctx) : 0);
-  manager->reloads.done++;
+  json_decref(reloads->needs_restart);
+  reloads->needs_restart = json_array();
+  reloads->script->commit(reloads->script->ctx, run->generation); /* may reconfigure us */
+  tg_reload_tell_sum(reloads->script);
+  reloads->counts.done++;
   tg_log_with(TG_INFO, TG_NO_SHARD,
               TG_WITH(TG_NUMBER(GENERATION, run->generation), TG_NUMBER(DURATION, tg_now() - run->began)),
               "reloaded");
   index = 0;
   for (struct tg_managed_worker *worker; (worker = next_worker(run, &index, false));)
-    tg_reload_catch_up(manager, worker);
+    catch_up(reloads, worker);
   answered(run);
 }
 
 static void abort_run(struct tg_reload_run *run)
 {
-  struct tg_manager *manager = run->manager;
+  struct tg_reloads *reloads = run->reloads;
   *tg_buf_reserve(&run->problem, 1) = '\0';
   if (run->prepared)
-    manager->options.reload.abort(manager->options.reload.ctx);
+    reloads->script->abort(reloads->script->ctx);
   int index = 0;
   for (struct tg_managed_worker *worker; (worker = next_worker(run, &index, true));) {
     worker->prepared = 0;
     tg_ask(worker->ipc, ANSWER_TIMEOUT, on_aborted, NULL, abort_reload, .generation = run->generation);
   }
-  manager->reloads.failed++;
-  tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_TOLD_NUMBER(GENERATION, manager->generation)),
+  reloads->counts.failed++;
+  tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_TOLD_NUMBER(GENERATION, reloads->workers->generation)),
               "the reload failed, nothing has changed:\n%s", run->problem.data);
   finish(run);
 }
@@ -218,7 +233,7 @@ static void answered(struct tg_reload_run *run)
 {
   if (--run->asked > 0)
     return;
-  if (!run->manager || run->committing)
+  if (!run->reloads || run->committing)
     finish(run);
   else if (run->problem.length > 0)
     abort_run(run);
@@ -228,18 +243,18 @@ static void answered(struct tg_reload_run *run)
 
 /* ---- the start of a run ---- */
 
-static void begin(struct tg_manager *manager, struct tg_waiter *waiters)
+static void begin(struct tg_reloads *reloads, struct tg_waiter *waiters)
 {
   struct tg_reload_run *run = tg_calloc(1, sizeof *run);
-  *run = (struct tg_reload_run){.manager = manager,
-                                .generation = manager->generation + 1,
+  *run = (struct tg_reload_run){.reloads = reloads,
+                                .generation = reloads->workers->generation + 1,
                                 .asked = 1,
                                 .waiters = waiters,
                                 .began = tg_now()};
-  manager->reload = run;
-  tg_manager_tell(manager, TG_MANAGER_RELOADING);
+  reloads->run = run;
+  reloads->on_news(reloads->ctx, TG_RELOAD_BEGINS);
   char *problem = NULL;
-  run->prepared = manager->options.reload.prepare(manager->options.reload.ctx, &problem);
+  run->prepared = reloads->script->prepare(reloads->script->ctx, &problem);
   int index = 0;
   if (!run->prepared)
     add_problem(run, -1, problem ? problem : "the script does not load");
@@ -251,75 +266,113 @@ static void begin(struct tg_manager *manager, struct tg_waiter *waiters)
   answered(run);
 }
 
-void tg_manager_reload(struct tg_manager *manager, tg_manager_reply *reply, void *ctx)
+void tg_reload_start(struct tg_reloads *reloads, tg_manager_reply *reply, void *ctx)
 {
-  if (tg_manager_stopping(manager)) {
+  if (reloads->env->stopping) {
     tg_reply_error(reply, ctx, "stopping", "the gateway is stopping");
     return;
   }
-  if (!manager->options.reload.prepare) {
+  if (!reloads->script->prepare) {
     tg_reply_error(reply, ctx, "no_script", "there is no script to reload");
     return;
   }
-  if (manager->reload) {
-    tg_waiter_add(&manager->reload->next, reply, ctx);
+  if (reloads->run) {
+    tg_waiter_add(&reloads->run->next, reply, ctx);
     return;
   }
   struct tg_waiter *waiters = NULL;
   tg_waiter_add(&waiters, reply, ctx);
-  begin(manager, waiters);
+  begin(reloads, waiters);
 }
 
-void tg_reload_end(struct tg_manager *manager)
+void tg_reloads_end(struct tg_reloads *reloads)
 {
-  struct tg_reload_run *run = manager->reload;
+  struct tg_reload_run *run = reloads->run;
   if (!run)
     return;
-  manager->reload = NULL;
+  reloads->run = NULL;
   if (run->prepared && !run->committing)
-    manager->options.reload.abort(manager->options.reload.ctx);
+    reloads->script->abort(reloads->script->ctx);
   tg_waiters_end(&run->waiters, "stopping", "the gateway is stopping");
   tg_waiters_end(&run->next, "stopping", "the gateway is stopping");
-  run->manager = NULL; /* freed with the last answer that is still out */
+  run->reloads = NULL; /* freed with the last answer that is still out */
 }
 
 /* ---- one worker alone ---- */
 
 static void on_caught_up(void *ctx, const json_t *data, const struct tg_error *error)
 {
-  struct question question = *(struct question *)ctx;
+  struct reload_question question = *(struct reload_question *)ctx;
   free(ctx);
   (void)data;
-  struct tg_managed_worker *worker = error ? NULL : worker_of(question.manager, &question);
+  struct tg_managed_worker *worker = error ? NULL : worker_of(question.reloads, &question);
   if (worker)
-    worker->generation = question.manager->generation;
+    worker->generation = question.reloads->workers->generation;
 }
 
 static void on_prepared_alone(void *ctx, const json_t *data, const struct tg_error *error)
 {
-  struct question *question = ctx;
-  struct tg_managed_worker *worker = error ? NULL : worker_of(question->manager, question);
+  struct reload_question *question = ctx;
+  struct tg_managed_worker *worker = error ? NULL : worker_of(question->reloads, question);
   const char *problem = refusal(data, error);
   if (worker)
-    tg_reload_note_files(question->manager, question->manager->generation, json_object_get(data, "files"));
+    tg_reload_note_files(question->reloads, question->reloads->workers->generation,
+                         json_object_get(data, "files"));
   if (problem)
-    tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, question->worker_id)),
+    tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, question->to.worker)),
                 "a worker does not follow the reload:\n%s", problem);
   if (!worker || problem) {
     free(question);
     return;
   }
   tg_ask(worker->ipc, ANSWER_TIMEOUT, on_caught_up, question, commit_reload,
-         .generation = question->manager->generation);
+         .generation = question->reloads->workers->generation);
 }
 
-void tg_reload_catch_up(struct tg_manager *manager, struct tg_managed_worker *worker)
+static void catch_up(struct tg_reloads *reloads, struct tg_managed_worker *worker)
 {
-  if (worker->generation == manager->generation || (manager->reload && !manager->reload->committing) ||
-      !worker->ipc)
+  int generation = reloads->workers->generation;
+  if (worker->generation == generation || (reloads->run && !reloads->run->committing) || !worker->ipc)
     return;
-  struct question *question = tg_alloc(sizeof *question);
-  *question = (struct question){NULL, manager, worker->id, worker->incarnation};
-  tg_ask(worker->ipc, ANSWER_TIMEOUT, on_prepared_alone, question, prepare_reload,
-         .generation = manager->generation);
+  tg_ask(worker->ipc, ANSWER_TIMEOUT, on_prepared_alone, make_question(NULL, reloads, worker), prepare_reload,
+         .generation = generation);
+}
+
+void tg_reload_catch_up(struct tg_reloads *reloads, int worker)
+{
+  catch_up(reloads, &reloads->workers->list[worker]);
+}
+
+/* ---- the rest ---- */
+
+void tg_reload_tell_sum(const struct tg_reload *script)
+{
+  tg_poison_script(script->sum ? script->sum(script->ctx) : 0);
+}
+
+void tg_reload_note_restart(struct tg_reloads *reloads, json_t *keys)
+{
+  json_decref(reloads->needs_restart);
+  reloads->needs_restart = keys;
+}
+
+struct tg_reload_counts tg_reload_counts(const struct tg_reloads *reloads)
+{
+  return reloads->counts;
+}
+
+struct tg_reloads *tg_reloads_new(const struct tg_manager_env *env, struct tg_workers *workers,
+                                  const struct tg_reload *script,
+                                  void (*on_news)(void *ctx, enum tg_reload_news news), void *ctx)
+{
+  struct tg_reloads *reloads = tg_calloc(1, sizeof *reloads);
+  *reloads =
+      (struct tg_reloads){.env = env, .workers = workers, .script = script, .on_news = on_news, .ctx = ctx};
+  return reloads;
+}
+
+void tg_reloads_free(struct tg_reloads *reloads)
+{
+  json_decref(reloads->needs_restart);
+  free(reloads);
 }

@@ -4,7 +4,9 @@
 #include "base/log.h"
 #include "base/timer.h"
 #include "config/environment.h"
-#include "manager/internal.h"
+#include "manager/arguments.h"
+#include "manager/workers/deaths.h"
+#include "manager/workers/workers_impl.h"
 #include "shared/poison.h"
 
 #include <errno.h>
@@ -16,10 +18,6 @@
 #include <unistd.h>
 
 enum {
-  WORKER_FD = 3,
-  STATS_FD = 4,
-  POISON_FD = 5,
-  SOURCES_FD = 6,
   RESTART_BASE = 250, /* ms, doubling */
   RESTART_CAP = 30000,
   HEALTHY = 60000,       /* ms up until earlier failures are forgiven */
@@ -35,38 +33,24 @@ static void free_handle(uv_handle_t *handle)
   free(handle);
 }
 
-struct tg_managed_worker *tg_worker_of_shard(struct tg_manager *manager, const struct tg_managed_shard *shard)
-{
-  return &manager->workers[shard->worker_id];
-}
-
 static int count_shards(const struct tg_managed_worker *worker)
 {
+  const struct tg_shard_set *shards = &worker->workers->env->shards;
   int count = 0;
-  for (int i = 0; i < tg_manager_shard_count(worker->manager); i++)
-    count += worker->manager->shards[i].worker_id == worker->id;
+  for (int i = 0; i < shards->count; i++)
+    count += shards->list[i].worker_id == worker->id;
   return count;
 }
 
-/* ---- the end of a process ---- */
-
-/* What its shards were about to do is void; the table keeps their sessions. */
-static void forget_shards(struct tg_managed_worker *worker, const char *why)
+static void shoot(struct tg_managed_worker *worker, const char *why)
 {
-  struct tg_manager *manager = worker->manager;
-  for (int i = 0; i < tg_manager_shard_count(manager); i++) {
-    struct tg_managed_shard *shard = &manager->shards[i];
-    if (shard->worker_id != worker->id)
-      continue;
-    struct tg_shard_row *row = tg_shard_table_row(manager->table, shard->id);
-    atomic_store(&row->state, shard->told ? TG_SHARD_DISCONNECTED : TG_SHARD_OFFLINE);
-    atomic_store(&row->rtt, -1);
-    shard->told = false;
-    shard->still_since = 0;
-    tg_slots_gone(manager, shard, why);
-    tg_waiters_end(&shard->start_waiters, "worker_exit", why);
-  }
+  if (!worker->process || worker->shot_for)
+    return;
+  worker->shot_for = why;
+  uv_process_kill(worker->process, SIGKILL);
 }
+
+/* ---- the end of a process ---- */
 
 static void describe_exit(const struct tg_managed_worker *worker, int64_t status, int number, char *text,
                           size_t size)
@@ -84,28 +68,35 @@ static void ignore_reply(void *ctx, json_t *value, const struct tg_error *error)
   (void)ctx, (void)value, (void)error;
 }
 
+static void call_handle_exit(struct tg_managed_worker *worker, const char *reason, bool use_default)
+{
+  struct tg_calls *calls = worker->workers->env->calls;
+  json_t *args = json_pack("[i, s]", worker->id, reason);
+  if (use_default)
+    tg_call_default(calls, TG_METHOD_manager_handle_worker_exit, args, ignore_reply, NULL);
+  else
+    tg_call(calls, TG_METHOD_manager_handle_worker_exit, args, ignore_reply, NULL);
+  json_decref(args);
+}
+
 static void mourn(struct tg_managed_worker *worker, int64_t status, int number)
 {
-  struct tg_manager *manager = worker->manager;
+  const struct tg_workers_options *options = &worker->workers->options;
   char reason[160];
   describe_exit(worker, status, number, reason, sizeof reason);
-  if (status == TG_EXIT_CONFIG && number == 0 && !worker->was_ready && manager->phase <= TG_MANAGER_LOADING) {
-    tg_manager_fail(manager, TG_EXIT_CONFIG,
-                    "worker %d could not begin; its own lines above say why", worker->id);
+  if (status == TG_EXIT_CONFIG && number == 0 && !worker->was_ready &&
+      options->events->refused(options->ctx, worker->id))
     return;
-  }
   tg_log_with(TG_ERROR, TG_NO_SHARD,
               TG_WITH(TG_NUMBER(WORKER, worker->id), TG_TEXT(REASON, reason),
-                      TG_TEXT_IF(number != 0, SCRIPT, manager->script_path),
+                      TG_TEXT_IF(number != 0, SCRIPT, options->script_path),
                       TG_NUMBER(SHARDS, count_shards(worker))),
               "a worker has ended; its shards go on when it is back");
-  tg_deaths_look(manager, worker->id, worker->shot_for || number != SIGKILL);
+  tg_deaths_look(worker->id, worker->shot_for || number != SIGKILL, worker->stats);
   if (worker->ready_at && tg_now() - worker->ready_at >= tg_patience(HEALTHY))
     worker->failures = 0;
   worker->failures++;
-  json_t *args = json_pack("[i, s]", worker->id, reason);
-  tg_manager_call(manager, TG_METHOD_manager_handle_worker_exit, args, ignore_reply, NULL);
-  json_decref(args);
+  call_handle_exit(worker, reason, false);
 }
 
 static void on_exit_of_process(uv_process_t *process, int64_t status, int number)
@@ -114,31 +105,18 @@ static void on_exit_of_process(uv_process_t *process, int64_t status, int number
   uv_close((uv_handle_t *)process, free_handle);
   if (!worker)
     return; /* the manager is gone */
-  struct tg_manager *manager = worker->manager;
+  struct tg_workers *workers = worker->workers;
   worker->process = NULL;
   tg_figures_worker_gone(worker);
   tg_ipc_free(worker->ipc);
   worker->ipc = NULL;
   worker->state = TG_WORKER_DOWN;
   worker->cut_at = 0;
-  if (!tg_manager_stopping(manager)) {
-    forget_shards(worker, "its worker has ended");
-    tg_members_worker_gone(manager, worker->id);
+  workers->options.events->gone(workers->options.ctx, worker->id);
+  if (!workers->env->stopping)
     mourn(worker, status, number);
-    tg_slots_pump(manager);
-  }
   worker->shot_for = NULL;
   worker->ready_at = 0;
-  if (tg_manager_stopping(manager))
-    tg_stop_worker_gone(manager);
-}
-
-void tg_worker_shoot(struct tg_managed_worker *worker, const char *why)
-{
-  if (!worker->process || worker->shot_for)
-    return;
-  worker->shot_for = why;
-  uv_process_kill(worker->process, SIGKILL);
 }
 
 /* ---- the default of handle_worker_exit ---- */
@@ -146,20 +124,20 @@ void tg_worker_shoot(struct tg_managed_worker *worker, const char *why)
 static void on_restart(uv_timer_t *timer)
 {
   struct tg_managed_worker *worker = timer->data;
-  if (!worker->process && !tg_manager_stopping(worker->manager))
+  if (!worker->process && !worker->workers->env->stopping)
     spawn(worker);
 }
 
-void tg_workers_exit_default(struct tg_manager *manager, const json_t *list, tg_manager_reply *reply,
-                             void *ctx)
+static void exit_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
 {
+  struct tg_workers *workers = room;
   struct tg_args args = {list, "handle_worker_exit", reply, ctx};
   int id;
-  if (!tg_arg_int(&args, 0, "worker_id", 0, manager->worker_count - 1, &id))
+  if (!tg_arg_int(&args, 0, "worker_id", 0, workers->count - 1, &id))
     return;
-  struct tg_managed_worker *worker = &manager->workers[id];
+  struct tg_managed_worker *worker = &workers->list[id];
   if (!worker->process && worker->wanted && !uv_is_active((uv_handle_t *)worker->restart) &&
-      !tg_manager_stopping(manager)) {
+      !workers->env->stopping) {
     int doublings = worker->failures > 1 ? worker->failures - 1 : 0;
     tg_ms delay = doublings < 10 ? (tg_ms)RESTART_BASE << doublings : RESTART_CAP;
     delay = tg_patience(delay < RESTART_CAP ? delay : RESTART_CAP);
@@ -173,102 +151,71 @@ void tg_workers_exit_default(struct tg_manager *manager, const json_t *list, tg_
 
 /* ---- spawning ---- */
 
-static uv_stdio_container_t inherited(int fd)
-{
-  if (fd < 0)
-    return (uv_stdio_container_t){.flags = UV_IGNORE};
-  return (uv_stdio_container_t){.flags = UV_INHERIT_FD, .data.fd = fd};
-}
-
-struct words {
-  const char *at[20];
-  int count;
-};
-
-static void add(struct words *words, const char *option, const char *value)
-{
-  words->at[words->count++] = option;
-  if (value)
-    words->at[words->count++] = value;
-}
-
-static int spawn_process(struct tg_managed_worker *worker, int fd, int sources)
-{
-  char id[16], numbers[SOURCES_FD + 1][4];
-  int poison = tg_poison_fd();
-  snprintf(id, sizeof id, "%d", worker->id);
-  for (int i = WORKER_FD; i <= SOURCES_FD; i++)
-    snprintf(numbers[i], sizeof numbers[i], "%d", i);
-  struct words words = {{"tidegate", "worker"}, 2};
-  add(&words, "--id", id);
-  add(&words, "--fd", numbers[WORKER_FD]);
-  add(&words, "--stats", numbers[STATS_FD]);
-  if (poison >= 0)
-    add(&words, "--poison", numbers[POISON_FD]);
-  if (sources >= 0)
-    add(&words, "--sources", numbers[SOURCES_FD]);
-  if (tg_poison_load_is_off() && sources >= 0)
-    add(&words, "--bare", NULL);
-  if (worker->manager->script_path)
-    add(&words, "--", worker->manager->script_path);
-  uv_stdio_container_t stdio[] = {
-      {.flags = UV_IGNORE},
-      inherited(STDOUT_FILENO),
-      inherited(STDERR_FILENO),
-      [WORKER_FD] = inherited(fd),
-      [STATS_FD] = inherited(worker->stats_fd),
-      [POISON_FD] = inherited(poison),
-      [SOURCES_FD] = inherited(sources),
-  };
-  uv_process_options_t options = {
-      .file = "/proc/self/exe", /* this binary, even if its file was replaced meanwhile */
-      .args = (char **)words.at,
-      .exit_cb = on_exit_of_process,
-      .stdio = stdio,
-      .stdio_count = SOURCES_FD + 1,
-  };
-  uv_process_t *process = tg_calloc(1, sizeof *process);
-  process->data = worker;
-  int failed = uv_spawn(worker->manager->loop, process, &options);
-  if (failed == 0) {
-    worker->process = process;
-    return 0;
-  }
-  process->data = NULL;
-  uv_close((uv_handle_t *)process, free_handle);
-  return failed;
-}
-
 static void not_spawned(struct tg_managed_worker *worker, const char *why)
 {
   tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, worker->id), TG_TEXT(REASON, why)),
               "a worker cannot be started");
   worker->failures++;
-  json_t *args = json_pack("[i, s]", worker->id, why);
-  tg_manager_call_default(worker->manager, TG_METHOD_manager_handle_worker_exit, args, ignore_reply, NULL);
-  json_decref(args);
+  call_handle_exit(worker, why, true);
+}
+
+static void on_message(void *ctx, const char *type, const json_t *json)
+{
+  struct tg_managed_worker *worker = ctx;
+  const struct tg_workers_options *options = &worker->workers->options;
+  struct tg_message message;
+  struct tg_error error;
+  worker->heard_at = tg_now();
+  if (tg_message_read(type, json, &message, &error)) {
+    options->events->message(options->ctx, (struct tg_worker_process){worker->id, worker->incarnation},
+                             &message);
+    return;
+  }
+  tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, worker->id)),
+              "a message of a worker was not understood: %s", error.message);
+  tg_ipc_answer(worker->ipc, message.nonce, NULL, &error);
+}
+
+static void on_closed(void *ctx)
+{
+  struct tg_managed_worker *worker = ctx;
+  tg_ipc_free(worker->ipc);
+  worker->ipc = NULL;
+  worker->cut_at = tg_now(); /* the end of its process says more */
+  if (worker->state == TG_WORKER_READY)
+    worker->state = TG_WORKER_DOWN;
+}
+
+static void say_start(struct tg_managed_worker *worker)
+{
+  const struct tg_workers *workers = worker->workers;
+  const struct tg_manager_env *env = workers->env;
+  json_t *owners = json_array();
+  for (int i = 0; i < env->shards.count; i++)
+    json_array_append_new(owners, json_integer(env->shards.list[i].worker_id));
+  tg_say(worker->ipc, secrets, .environment = tg_environment_hidden());
+  tg_say(worker->ipc, start, .total_shards = env->shards.range.total, .gateway_url = env->info->url,
+         .generation = workers->generation, .stamp = env->stamp, .steady_ahead = tg_steady_ahead(),
+         .first_shard = env->shards.range.first, .owners = owners);
+  json_decref(owners);
 }
 
 static void spawn(struct tg_managed_worker *worker)
 {
-  struct tg_manager *manager = worker->manager;
+  static const struct tg_ipc_callbacks callbacks = {.on_message = on_message, .on_closed = on_closed};
   int fds[2];
   struct tg_error error;
   if (!worker->stats && !(worker->stats = tg_stats_make(&worker->stats_fd, &error))) {
     not_spawned(worker, error.message);
     return;
   }
-  tg_deaths_look(manager, worker->id, false); /* of the last gateway, or while it stopped */
+  tg_deaths_look(worker->id, false, worker->stats); /* of the last gateway, or while it stopped */
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
     not_spawned(worker, strerror(errno));
     return;
   }
-  const struct tg_reload *reload = &manager->options.reload;
-  int sources = reload->sources ? reload->sources(reload->ctx) : -1;
-  int failed = spawn_process(worker, fds[1], sources);
+  int failed = tg_worker_spawn_process(worker, fds[1], on_exit_of_process);
   close(fds[1]);
-  if (sources >= 0)
-    close(sources);
   if (failed != 0) {
     close(fds[0]);
     not_spawned(worker, uv_strerror(failed));
@@ -278,75 +225,71 @@ static void spawn(struct tg_managed_worker *worker)
   worker->state = TG_WORKER_LOADING;
   worker->started_at = worker->heard_at = tg_now();
   worker->ready_at = worker->cut_at = 0;
-  worker->generation = manager->generation;
+  worker->generation = worker->workers->generation;
   worker->prepared = 0;
-  worker->ipc = tg_ipc_new(manager->loop, fds[0], &tg_worker_callbacks, worker);
-  if (!worker->ipc) {
-    tg_worker_shoot(worker, "no line to it");
-    return;
-  }
-  tg_say(worker->ipc, secrets, .environment = tg_environment_hidden());
-  json_t *owners = json_array();
-  for (int i = manager->range.first; i <= manager->range.last; i++)
-    json_array_append_new(owners, json_integer(manager->shards[i - manager->range.first].worker_id));
-  tg_say(worker->ipc, start, .total_shards = manager->range.total, .gateway_url = manager->info.url,
-         .generation = manager->generation, .stamp = manager->stamp, .steady_ahead = tg_steady_ahead(),
-         .first_shard = manager->range.first, .owners = owners);
-  json_decref(owners);
+  worker->ipc = tg_ipc_new(worker->workers->env->loop, fds[0], &callbacks, worker);
+  if (worker->ipc)
+    say_start(worker);
+  else
+    shoot(worker, "no line to it");
 }
 
-void tg_workers_start(struct tg_manager *manager)
+void tg_workers_start(struct tg_workers *workers, int count)
 {
-  for (int i = 0; i < manager->worker_count && !tg_manager_stopping(manager); i++) {
-    struct tg_managed_worker *worker = &manager->workers[i];
-    worker->manager = manager;
+  workers->list = tg_calloc((size_t)count, sizeof *workers->list);
+  workers->count = count;
+  for (int i = 0; i < count; i++) {
+    struct tg_managed_worker *worker = &workers->list[i];
+    worker->workers = workers;
     worker->id = i;
-    worker->restart = tg_calloc(1, sizeof *worker->restart);
-    uv_timer_init(manager->loop, worker->restart);
-    worker->restart->data = worker;
+    worker->restart = tg_timer_new(workers->env->loop, worker);
     worker->wanted = count_shards(worker) > 0;
-    if (worker->wanted)
-      spawn(worker);
   }
-  for (int i = manager->worker_count; i < TG_MAX_WORKERS; i++)
-    tg_deaths_look(manager, i, false); /* there were more */
+  for (int i = 0; i < count && !workers->env->stopping; i++) {
+    if (workers->list[i].wanted)
+      spawn(&workers->list[i]);
+  }
+  for (int i = count; i < TG_MAX_WORKERS; i++)
+    tg_deaths_look(i, false, NULL); /* there were more */
 }
 
 /* ---- watching ---- */
 
 static void watch(struct tg_managed_worker *worker, tg_ms now)
 {
-  const struct tg_config *config = worker->manager->config;
+  const struct tg_config *config = worker->workers->env->config;
   tg_ms kill_after = config->script.kill_after;
   if (!worker->process || worker->shot_for)
     return;
   if (worker->cut_at) {
     if (now - worker->cut_at > EXIT_PATIENCE)
-      tg_worker_shoot(worker, "it closed its line to the manager, but did not end");
+      shoot(worker, "it closed its line to the manager, but did not end");
   } else if (worker->state == TG_WORKER_LOADING) {
     if (now - worker->started_at > kill_after + config->script.load_budget + LOAD_PATIENCE) {
       tg_log_with(TG_ERROR, TG_NO_SHARD,
-                  TG_WITH(TG_NUMBER(WORKER, worker->id), TG_TEXT(SCRIPT, worker->manager->script_path),
+                  TG_WITH(TG_NUMBER(WORKER, worker->id),
+                          TG_TEXT(SCRIPT, worker->workers->options.script_path),
                           TG_NUMBER(DURATION, now - worker->started_at)),
                   "a worker does not finish loading its script: it is killed");
-      tg_worker_shoot(worker, "it did not finish loading its script");
+      shoot(worker, "it did not finish loading its script");
     }
   } else if (worker->state == TG_WORKER_READY && now - worker->heard_at > kill_after) {
     tg_log_with(TG_ERROR, TG_NO_SHARD,
-                TG_WITH(TG_NUMBER(WORKER, worker->id), TG_TEXT(SCRIPT, worker->manager->script_path),
+                TG_WITH(TG_NUMBER(WORKER, worker->id), TG_TEXT(SCRIPT, worker->workers->options.script_path),
                         TG_NUMBER(DURATION, now - worker->heard_at)),
                 "the loop of a worker has not turned for longer than script.kill_after: a call of the script "
                 "that does not return? It is killed; its shards resume");
-    tg_worker_shoot(worker, "its loop did not turn");
+    shoot(worker, "its loop did not turn");
   }
 }
 
-void tg_workers_watch(struct tg_manager *manager, tg_ms now)
+void tg_workers_watch(struct tg_workers *workers, tg_ms now)
 {
   /* Was this process itself stopped? Then what workers said still waits to be read. */
-  bool stalled = manager->pulse_at && now - manager->pulse_at > STALL;
-  for (int i = 0; i < manager->worker_count; i++) {
-    struct tg_managed_worker *worker = &manager->workers[i];
+  bool stalled = workers->watched_at && now - workers->watched_at > STALL;
+  workers->watched_at = now;
+  for (int i = 0; i < workers->count; i++) {
+    struct tg_managed_worker *worker = &workers->list[i];
     if (stalled)
       worker->heard_at = worker->started_at = now;
     else
@@ -354,27 +297,155 @@ void tg_workers_watch(struct tg_manager *manager, tg_ms now)
   }
 }
 
-bool tg_workers_loading(const struct tg_manager *manager)
+/* ---- stopping ---- */
+
+void tg_workers_stop(struct tg_workers *workers, bool keep_sessions, tg_ms deadline)
 {
-  for (int i = 0; i < manager->worker_count; i++) {
-    if (manager->workers[i].wanted && manager->workers[i].state != TG_WORKER_READY)
+  for (int i = 0; i < workers->count; i++) {
+    struct tg_managed_worker *worker = &workers->list[i];
+    uv_timer_stop(worker->restart);
+    if (!worker->process)
+      continue;
+    if (worker->ipc && worker->state == TG_WORKER_READY)
+      tg_say(worker->ipc, stop, .keep_sessions = keep_sessions, .deadline = deadline);
+    else if (worker->state == TG_WORKER_LOADING)
+      shoot(worker, "the gateway stops, and it has not begun");
+  }
+}
+
+void tg_workers_kill_late(struct tg_workers *workers)
+{
+  for (int i = 0; i < workers->count; i++) {
+    struct tg_managed_worker *worker = &workers->list[i];
+    if (!worker->process || worker->shot_for)
+      continue;
+    tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, worker->id)),
+                "a worker did not stop in time: it is killed");
+    shoot(worker, "it did not stop in time");
+  }
+}
+
+/* ---- how they are ---- */
+
+int tg_workers_count(const struct tg_workers *workers)
+{
+  return workers->count;
+}
+
+bool tg_workers_loading(const struct tg_workers *workers)
+{
+  for (int i = 0; i < workers->count; i++) {
+    if (workers->list[i].wanted && workers->list[i].state != TG_WORKER_READY)
       return true;
   }
   return false;
 }
 
-int tg_workers_running(const struct tg_manager *manager)
+int tg_workers_running(const struct tg_workers *workers)
 {
   int running = 0;
-  for (int i = 0; i < manager->worker_count; i++)
-    running += manager->workers[i].process != NULL;
+  for (int i = 0; i < workers->count; i++)
+    running += workers->list[i].process != NULL;
   return running;
 }
 
-void tg_workers_free(struct tg_manager *manager)
+bool tg_workers_up(const struct tg_workers *workers, int worker)
 {
-  for (int i = 0; i < manager->worker_count; i++) {
-    struct tg_managed_worker *worker = &manager->workers[i];
+  return tg_workers_line(workers, worker) != NULL;
+}
+
+int tg_workers_generation(const struct tg_workers *workers)
+{
+  return workers->generation;
+}
+
+int tg_workers_generation_of(const struct tg_workers *workers, int worker)
+{
+  return workers->list[worker].generation;
+}
+
+static const char *state_name(const struct tg_managed_worker *worker)
+{
+  if (worker->workers->env->stopping)
+    return worker->process ? "running" : "stopped";
+  if (!worker->wanted)
+    return "stopped";
+  if (worker->state == TG_WORKER_READY)
+    return "running";
+  return worker->incarnation <= 1 && worker->process ? "starting" : "restarting";
+}
+
+void tg_workers_status(const struct tg_workers *workers, int id, struct tg_worker_status *status)
+{
+  const struct tg_managed_worker *worker = &workers->list[id];
+  *status = (struct tg_worker_status){
+      .pid = worker->process ? worker->process->pid : 0,
+      .state = state_name(worker),
+      .shards = count_shards(worker),
+      .restarts = worker->incarnation > 1 ? (int)worker->incarnation - 1 : 0,
+      .generation = worker->generation,
+  };
+}
+
+/* ---- their lines ---- */
+
+struct tg_ipc *tg_workers_line(const struct tg_workers *workers, int id)
+{
+  const struct tg_managed_worker *worker = id < workers->count ? &workers->list[id] : NULL;
+  return worker && worker->state == TG_WORKER_READY ? worker->ipc : NULL;
+}
+
+struct tg_ipc *tg_workers_line_of(const struct tg_workers *workers, struct tg_worker_process process)
+{
+  if (process.worker >= workers->count)
+    return NULL;
+  const struct tg_managed_worker *worker = &workers->list[process.worker];
+  return worker->incarnation == process.incarnation ? worker->ipc : NULL;
+}
+
+void tg_workers_tell_all(const struct tg_workers *workers, const struct tg_message *message, int except)
+{
+  for (int i = 0; i < workers->count; i++) {
+    if (i != except && workers->list[i].ipc)
+      tg_message_send(workers->list[i].ipc, message);
+  }
+}
+
+void tg_workers_heard_hello(struct tg_workers *workers, int id, int generation)
+{
+  struct tg_managed_worker *worker = &workers->list[id];
+  worker->state = TG_WORKER_READY;
+  worker->was_ready = true;
+  worker->ready_at = tg_now();
+  worker->generation = generation;
+  tg_log_with(TG_DEBUG, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, id), TG_NUMBER(GENERATION, generation)),
+              "a worker is ready");
+}
+
+void tg_workers_heard_stopped(struct tg_workers *workers, int id)
+{
+  workers->list[id].state = TG_WORKER_STOPPED;
+}
+
+/* ---- life ---- */
+
+struct tg_workers *tg_workers_new(const struct tg_workers_options *options)
+{
+  static const struct tg_default defaults[] = {
+      {TG_METHOD_manager_handle_worker_exit, exit_default},
+  };
+  struct tg_workers *workers = tg_calloc(1, sizeof *workers);
+  workers->options = *options;
+  workers->env = options->env;
+  workers->generation = 1;
+  tg_calls_offer(options->env->calls, defaults, 1, workers);
+  return workers;
+}
+
+void tg_workers_end(struct tg_workers *workers)
+{
+  for (int i = 0; i < workers->count; i++) {
+    struct tg_managed_worker *worker = &workers->list[i];
     if (worker->process) {
       uv_process_kill(worker->process, SIGKILL);
       worker->process->data = NULL;
@@ -385,10 +456,14 @@ void tg_workers_free(struct tg_manager *manager)
       tg_stats_unmap(worker->stats);
       close(worker->stats_fd);
     }
-    if (worker->restart)
-      uv_close((uv_handle_t *)worker->restart, free_handle);
+    tg_timer_free(worker->restart);
   }
-  free(manager->workers);
-  manager->workers = NULL;
-  manager->worker_count = 0;
+  free(workers->list);
+  workers->list = NULL;
+  workers->count = 0;
+}
+
+void tg_workers_free(struct tg_workers *workers)
+{
+  free(workers);
 }

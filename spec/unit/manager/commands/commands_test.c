@@ -291,7 +291,7 @@ static void members_without_an_end_are_not_kept(void **state)
   for (int i = 0; i < 128; i++) { /* these have 512 MiB, and some */
     assert_int_equal(reply.count, 0);
     json_object_set_new(data, "chunk_index", json_integer(i));
-    tg_members_chunk(fixture.manager, data);
+    tg_members_chunk(fixture.manager->members, data);
   }
   assert_string_equal(reply.error.code, "too_large");
   json_decref(data);

@@ -1,7 +1,6 @@
-/* What methods of gateway.manager are given, and how they reply. */
+#include "manager/arguments.h"
 
-#include "base/buf.h"
-#include "manager/internal.h"
+#include "config/config.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -11,51 +10,6 @@
 
 /* Above it a number with fraction, as Lua has them, no longer holds every integer. */
 #define EXACT_MAX 9007199254740992.0
-
-void tg_reply_value(tg_manager_reply *reply, void *ctx, json_t *value)
-{
-  if (reply)
-    reply(ctx, value, NULL);
-  json_decref(value);
-}
-
-void tg_reply_error(tg_manager_reply *reply, void *ctx, const char *code, const char *format, ...)
-{
-  if (!reply)
-    return;
-  char text[TG_ERROR_MESSAGE_SIZE];
-  va_list list;
-  va_start(list, format);
-  vsnprintf(text, sizeof text, format, list);
-  va_end(list);
-  struct tg_error error;
-  tg_fail(&error, code, "%s", text);
-  reply(ctx, NULL, &error);
-}
-
-void tg_waiter_add(struct tg_waiter **list, tg_manager_reply *reply, void *ctx)
-{
-  struct tg_waiter *waiter = tg_alloc(sizeof *waiter);
-  *waiter = (struct tg_waiter){NULL, reply, ctx};
-  while (*list)
-    list = &(*list)->next;
-  *list = waiter;
-}
-
-void tg_waiters_end(struct tg_waiter **list, const char *code, const char *text)
-{
-  struct tg_waiter *waiter = *list;
-  *list = NULL; /* a reply may add itself again */
-  while (waiter) {
-    struct tg_waiter *next = waiter->next;
-    if (code)
-      tg_reply_error(waiter->reply, waiter->ctx, code, "%s", text);
-    else
-      tg_reply_value(waiter->reply, waiter->ctx, json_true());
-    free(waiter);
-    waiter = next;
-  }
-}
 
 void tg_arg_bad(const struct tg_args *args, const char *format, ...)
 {
@@ -107,10 +61,10 @@ bool tg_arg_int(const struct tg_args *args, size_t index, const char *name, json
   return true;
 }
 
-bool tg_arg_shard(const struct tg_args *args, size_t index, struct tg_manager *manager,
+bool tg_arg_shard(const struct tg_args *args, size_t index, const struct tg_shard_set *shards,
                   struct tg_managed_shard **shard)
 {
-  if (!manager->shards) {
+  if (shards->count == 0) {
     tg_reply_error(args->reply, args->ctx, "not_ready",
                    "gateway.manager:%s: the shards are not known yet: gateway information is being fetched",
                    args->method);
@@ -119,11 +73,11 @@ bool tg_arg_shard(const struct tg_args *args, size_t index, struct tg_manager *m
   int id;
   if (!tg_arg_int(args, index, "shard_id", 0, TG_SHARDS_MAX - 1, &id))
     return false;
-  *shard = tg_manager_shard(manager, id);
+  *shard = tg_shard_set_find(shards, id);
   if (!*shard)
     tg_reply_error(args->reply, args->ctx, "no_shard",
                    "gateway.manager:%s: shard %d is not run by this gateway: it has %d to %d", args->method,
-                   id, manager->range.first, manager->range.last);
+                   id, shards->range.first, shards->range.last);
   return *shard != NULL;
 }
 

@@ -1,0 +1,231 @@
+/* From the gateway information to shards that start: how many there are, which of
+ * them are this gateway's, which worker gets which; and the defaults of
+ * gateway.manager that calculate the like. */
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "config/config_warnings.h"
+#include "manager/arguments.h"
+#include "manager/internal.h"
+#include "manager/lock.h"
+#include "net/proxy.h"
+
+#include <stdlib.h>
+
+enum { LOADING_TIME = 10000 /* ms that the start waits for slow workers, beside the script's own time */ };
+
+/* ---- which shards, in which workers ---- */
+
+/* Whether a table of so many shards holds sessions that may be resumed. */
+static bool sessions_kept(struct tg_manager *manager, int total)
+{
+  struct tg_shard_table *table = tg_shard_table_open(manager->env.state_dir, total,
+                                                     tg_identity(manager->env.bot_with_intents, total), NULL);
+  bool kept = false;
+  struct tg_session session;
+  for (int i = 0; table && i < total && !kept; i++)
+    kept = tg_session_load(tg_shard_table_row(table, i), &session);
+  tg_shard_table_close(table);
+  return kept;
+}
+
+static int choose_total(struct tg_manager *manager)
+{
+  if (manager->env.config->total_shards > 0)
+    return manager->env.config->total_shards;
+  json_t *args = json_array();
+  json_array_append_new(args, tg_gateway_info_to_json(manager->env.info));
+  int usual = tg_total_shards_of(manager->env.info->shards, manager->env.info->max_concurrency);
+  int total = tg_call_int(manager->env.calls, TG_METHOD_manager_calculate_total_shards, args, 1,
+                          TG_SHARDS_MAX, usual);
+  json_decref(args);
+  /* Sessions that live are worth more than a better number: identifies are scarce. */
+  int before = tg_shard_table_peek(manager->env.state_dir, manager->env.bot_with_intents);
+  if (before > 0 && before != total &&
+      !tg_hooked(manager->env.hooks, TG_METHOD_manager_calculate_total_shards) &&
+      sessions_kept(manager, before)) {
+    tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_NUMBER(SHARDS, before)),
+                "keeping the number of shards, whose sessions can be resumed; %d are recommended now", total);
+    return before;
+  }
+  return total;
+}
+
+static bool choose_range(struct tg_manager *manager)
+{
+  const struct tg_config *config = manager->env.config;
+  struct tg_shard_range *range = &manager->env.shards.range;
+  range->total = choose_total(manager);
+  range->first = config->first_shard_id;
+  range->last = config->last_shard_id >= 0 ? config->last_shard_id : range->total - 1;
+  if (range->first <= range->last && range->last < range->total)
+    return true;
+  tg_manager_fail(
+      manager, TG_EXIT_CONFIG,
+      "first_shard_id %d and last_shard_id %d do not fit %d shards (they count from 0). Set total_shards, "
+      "or leave the two out",
+      range->first, range->last, range->total);
+  return false;
+}
+
+/* Returns how many workers that makes. */
+static int assign_workers(struct tg_manager *manager)
+{
+  struct tg_shard_set *shards = &manager->env.shards;
+  int workers = 0, count = shards->range.last - shards->range.first + 1;
+  manager->usual_workers =
+      tg_worker_count(manager->env.config, &shards->range, (int)uv_available_parallelism());
+  shards->list = tg_calloc((size_t)count, sizeof *shards->list);
+  shards->count = count; /* an override may ask the default about the shard that it is asked for */
+  tg_presences_begin(manager->presences);
+  bool free_choice = tg_hooked(manager->env.hooks, TG_METHOD_manager_calculate_worker_id);
+  for (int i = 0; i < count; i++) {
+    struct tg_managed_shard *shard = &shards->list[i];
+    shard->id = shards->range.first + i;
+    json_t *args = json_pack("[i]", shard->id);
+    shard->worker_id =
+        tg_call_int(manager->env.calls, TG_METHOD_manager_calculate_worker_id, args, 0,
+                    free_choice ? TG_MAX_WORKERS - 1 : manager->usual_workers - 1,
+                    tg_worker_of(manager->env.config, &shards->range, manager->usual_workers, shard->id));
+    json_decref(args);
+    if (shard->worker_id >= workers)
+      workers = shard->worker_id + 1;
+    struct tg_shard_row *row = tg_shard_row_of(shards, shard);
+    atomic_store(&row->state, TG_SHARD_OFFLINE);
+    atomic_store(&row->worker_id, shard->worker_id);
+    atomic_store(&row->rtt, -1);
+  }
+  return workers;
+}
+
+/* ---- the start ---- */
+
+static void warn_delay(const struct tg_manager *manager)
+{
+  struct tg_problems warnings = {0};
+  tg_config_warn_delay(manager->env.config, manager->env.info->url, &warnings);
+  for (int i = 0; i < warnings.count; i++)
+    tg_log(TG_WARN, TG_NO_SHARD, "%s", warnings.items[i]);
+  tg_problems_free(&warnings);
+}
+
+void tg_manager_begin(struct tg_manager *manager)
+{
+  struct tg_error error = {0};
+  struct tg_shard_set *shards = &manager->env.shards;
+  const struct tg_proxy *proxy = tg_proxy_for_url(manager->options.proxies, manager->env.info->url);
+  if (manager->env.stopping || !choose_range(manager))
+    return;
+  if (!tg_proxies_tunnel(manager->options.proxies, manager->env.info->url, &error)) {
+    tg_manager_fail(manager, TG_EXIT_CONFIG, "%s", error.message);
+    return;
+  }
+  int total = shards->range.total;
+  shards->table = tg_shard_table_open(manager->env.state_dir, total,
+                                      tg_identity(manager->env.bot_with_intents, total), &error);
+  if (!shards->table) {
+    tg_manager_fail(manager, tg_state_dir_exit(&error), "%s", error.message);
+    return;
+  }
+  tg_shard_table_set_bot(shards->table, manager->env.bot_with_intents);
+  tg_shard_table_clear_counters(shards->table);
+  int workers = assign_workers(manager), count = shards->count;
+  tg_slots_begin(manager->slots);
+  tg_log(TG_INFO, TG_NO_SHARD, "%d shard%s (%d to %d of %d) in %d worker%s, at %s%s%s", count,
+         count == 1 ? "" : "s", shards->range.first, shards->range.last, total, workers,
+         workers == 1 ? "" : "s", manager->env.info->url, proxy ? " over the proxy " : "",
+         proxy ? proxy->where : "");
+  warn_delay(manager);
+  manager->phase = TG_MANAGER_LOADING;
+  manager->loading_until = tg_now() + LOADING_TIME + manager->env.config->script.load_budget;
+  tg_workers_start(manager->workers, workers);
+}
+
+static void run(struct tg_manager *manager)
+{
+  manager->phase = TG_MANAGER_RUNNING;
+  tg_spawn_all(manager->spawner);
+  if (!manager->env.stopping)
+    tg_manager_tell(manager, TG_MANAGER_IS_RUNNING);
+}
+
+void tg_manager_worker_loaded(struct tg_manager *manager)
+{
+  if (manager->phase == TG_MANAGER_LOADING && !tg_workers_loading(manager->workers))
+    run(manager);
+}
+
+void tg_manager_try_to_run(struct tg_manager *manager, tg_ms now)
+{
+  if (manager->phase == TG_MANAGER_LOADING && now >= manager->loading_until)
+    run(manager); /* slow workers get their shards when they are there */
+}
+
+/* ---- defaults that only compute ---- */
+
+static void total_shards_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
+{
+  const struct tg_manager *manager = room;
+  struct tg_args args = {list, "calculate_total_shards", reply, ctx};
+  struct tg_gateway_info info = *manager->env.info;
+  const json_t *given = json_array_get(list, 0);
+  struct tg_error error = {0};
+  if (given && !json_is_null(given) && !tg_gateway_info_parse(given, &info, &error)) {
+    tg_arg_bad(&args, "info (argument 1): %s", error.message);
+    return;
+  }
+  if (info.shards == 0) {
+    tg_reply_error(reply, ctx, "not_ready", "gateway information is still being fetched");
+    return;
+  }
+  tg_reply_value(reply, ctx, json_integer(tg_total_shards_of(info.shards, info.max_concurrency)));
+}
+
+static void worker_id_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
+{
+  struct tg_manager *manager = room;
+  struct tg_args args = {list, "calculate_worker_id", reply, ctx};
+  struct tg_managed_shard *shard;
+  if (tg_arg_shard(&args, 0, &manager->env.shards, &shard))
+    tg_reply_value(reply, ctx,
+                   json_integer(tg_worker_of(manager->env.config, &manager->env.shards.range,
+                                             manager->usual_workers, shard->id)));
+}
+
+static void shard_id_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
+{
+  const struct tg_manager *manager = room;
+  struct tg_args args = {list, "calculate_shard_id", reply, ctx};
+  uint64_t guild_id;
+  int total = manager->env.shards.range.total;
+  if (!tg_arg_id(&args, 0, "guild_id", &guild_id))
+    return;
+  const json_t *given = json_array_get(list, 1);
+  if (given && !json_is_null(given) && !tg_arg_int(&args, 1, "total", 1, TG_SHARDS_MAX, &total))
+    return;
+  if (total == 0) {
+    tg_reply_error(reply, ctx, "not_ready", "the number of shards is not known yet");
+    return;
+  }
+  tg_reply_value(reply, ctx, json_integer(tg_shard_of_guild(guild_id, total)));
+}
+
+static void no_resharding(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
+{
+  (void)room, (void)list;
+  tg_reply_error(reply, ctx, "unavailable", "this version of Tidegate does not reshard");
+}
+
+void tg_begin_offer(struct tg_manager *manager)
+{
+  static const struct tg_default defaults[] = {
+      {TG_METHOD_manager_calculate_total_shards, total_shards_default},
+      {TG_METHOD_manager_calculate_worker_id, worker_id_default},
+      {TG_METHOD_manager_calculate_shard_id, shard_id_default},
+      {TG_METHOD_manager_resharding_needed, no_resharding},
+      {TG_METHOD_manager_reshard, no_resharding},
+      {TG_METHOD_manager_tell_worker_to_prepare, no_resharding},
+      {TG_METHOD_manager_on_resharding_switch, no_resharding},
+  };
+  tg_calls_offer(manager->env.calls, defaults, sizeof defaults / sizeof *defaults, manager);
+}

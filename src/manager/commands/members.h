@@ -1,0 +1,23 @@
+#pragma once
+
+/* gateway.manager:request_members: op 8, its chunks joined. Ids go out 100 at a
+ * time, one request after the other, each with its own nonce. */
+
+#include "manager/commands/sending.h"
+#include "manager/env.h"
+
+struct tg_members;
+
+/* All is borrowed. */
+struct tg_members *tg_members_new(const struct tg_manager_env *env, struct tg_sendings *sendings);
+/* Answers all that are under way. */
+void tg_members_end(struct tg_members *members);
+/* After the end of the sendings. */
+void tg_members_free(struct tg_members *members);
+
+/* d of a GUILD_MEMBERS_CHUNK, and of a RATE_LIMITED. */
+void tg_members_chunk(struct tg_members *members, const json_t *data);
+void tg_members_limited(struct tg_members *members, int shard_id, const json_t *data);
+void tg_members_worker_gone(struct tg_members *members, int worker);
+/* To be called every now and then. */
+void tg_members_tick(struct tg_members *members, tg_ms now);

@@ -1,0 +1,163 @@
+#include "manager/commands/presences.h"
+
+#include "base/buf.h"
+#include "manager/arguments.h"
+#include "manager/commands/ask_worker.h"
+#include "manager/commands/gathering.h"
+#include "proto/presence.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  TIMEOUT = 60000,      /* ms it waits for READY and the send budget; five are allowed in 20 s */
+  ANSWER_MARGIN = 5000, /* ms more for the worker's answer */
+};
+
+struct tg_presences {
+  const struct tg_manager_env *env;
+  struct tg_workers *workers;
+  json_t *of_bot; /* d of op 3; NULL: as configured */
+  struct presence {
+    json_t *own; /* NULL: as the whole bot */
+    bool due;    /* was changed while the shard did not run */
+  } * of_shards; /* by place */
+};
+
+static struct presence *presence_of(struct tg_presences *presences, const struct tg_managed_shard *shard)
+{
+  return &presences->of_shards[shard->id - presences->env->shards.range.first];
+}
+
+static struct tg_message presence_message(struct tg_presences *presences,
+                                          const struct tg_managed_shard *shard, bool fresh)
+{
+  json_t *own = presence_of(presences, shard)->own;
+  return (struct tg_message){.type = TG_MESSAGE_set_presence,
+                             .set_presence = {shard->id, own ? own : presences->of_bot, fresh}};
+}
+
+struct presence_setting {
+  struct tg_presences *presences;
+  int shard_id;
+  tg_manager_reply *reply;
+  void *ctx;
+};
+
+/* It is kept: without its worker the shard gets it when it is started again. */
+static void on_set(void *ctx, json_t *value, const struct tg_error *error)
+{
+  struct presence_setting setting = *(struct presence_setting *)ctx;
+  free(ctx);
+  struct tg_presences *presences = setting.presences;
+  bool died = error && (strcmp(error->code, "closed") == 0 || strcmp(error->code, "worker_down") == 0);
+  if (died && !presences->env->stopping) {
+    presence_of(presences, tg_shard_set_find(&presences->env->shards, setting.shard_id))->due = true;
+    tg_reply_value(setting.reply, setting.ctx, json_true());
+  } else {
+    setting.reply(setting.ctx, value, error);
+  }
+}
+
+static void set_presence(struct tg_presences *presences, const struct tg_managed_shard *shard,
+                         tg_manager_reply *reply, void *ctx)
+{
+  struct presence_setting *setting = tg_alloc(sizeof *setting);
+  *setting = (struct presence_setting){presences, shard->id, reply, ctx};
+  const struct tg_message message = presence_message(presences, shard, true);
+  tg_ask_worker(presences->workers, presences->env, shard, &message, TIMEOUT + ANSWER_MARGIN, on_set,
+                setting);
+}
+
+void tg_presences_restore(struct tg_presences *presences, const struct tg_managed_shard *shard)
+{
+  struct presence *presence = presence_of(presences, shard);
+  const struct tg_message message = presence_message(presences, shard, presence->due);
+  if (presence->own || presences->of_bot || presence->due)
+    tg_message_send(tg_workers_line(presences->workers, shard->worker_id), &message);
+  presence->due = false;
+}
+
+/* nil: back to the configured one. */
+static bool read_presence(const struct tg_args *args, size_t index, json_t **presence)
+{
+  const json_t *given = json_array_get(args->list, index);
+  struct tg_presence_fault fault;
+  *presence = NULL;
+  if (!given || json_is_null(given))
+    return true;
+  *presence = tg_presence_normalise(given, &fault);
+  if (!*presence)
+    tg_arg_bad(args, "argument %zu: presence%s %s", index + 1, fault.path, fault.text);
+  return *presence != NULL;
+}
+
+/* Steals `presence`; NULL: back to the other one. True: its worker has to be told. */
+static bool keep(struct tg_presences *presences, const struct tg_managed_shard *shard, json_t *presence)
+{
+  struct presence *kept = presence_of(presences, shard);
+  json_decref(kept->own);
+  kept->own = presence;
+  kept->due = !shard->told; /* then it gets it with its start */
+  return shard->told;
+}
+
+static void bot_status_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
+{
+  struct tg_presences *presences = room;
+  struct tg_args args = {list, "edit_bot_status", reply, ctx};
+  json_t *presence;
+  if (!read_presence(&args, 0, &presence))
+    return;
+  json_decref(presences->of_bot);
+  presences->of_bot = presence;
+  struct tg_gathering *gathering = tg_gather(reply, ctx);
+  for (int i = 0; i < presences->env->shards.count; i++) {
+    const struct tg_managed_shard *shard = &presences->env->shards.list[i];
+    if (keep(presences, shard, NULL))
+      set_presence(presences, shard, tg_gather_part, tg_gather_add(gathering));
+  }
+  tg_gather_part(gathering, NULL, NULL);
+}
+
+static void shard_status_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
+{
+  struct tg_presences *presences = room;
+  struct tg_args args = {list, "edit_shard_status", reply, ctx};
+  struct tg_managed_shard *shard;
+  json_t *presence;
+  if (!tg_arg_shard(&args, 0, &presences->env->shards, &shard) || !read_presence(&args, 1, &presence))
+    return;
+  if (keep(presences, shard, presence))
+    set_presence(presences, shard, reply, ctx);
+  else
+    tg_reply_value(reply, ctx, json_true());
+}
+
+/* ---- life ---- */
+
+struct tg_presences *tg_presences_new(const struct tg_manager_env *env, struct tg_workers *workers)
+{
+  static const struct tg_default defaults[] = {
+      {TG_METHOD_manager_edit_bot_status, bot_status_default},
+      {TG_METHOD_manager_edit_shard_status, shard_status_default},
+  };
+  struct tg_presences *presences = tg_calloc(1, sizeof *presences);
+  *presences = (struct tg_presences){.env = env, .workers = workers};
+  tg_calls_offer(env->calls, defaults, sizeof defaults / sizeof *defaults, presences);
+  return presences;
+}
+
+void tg_presences_begin(struct tg_presences *presences)
+{
+  presences->of_shards = tg_calloc((size_t)presences->env->shards.count, sizeof *presences->of_shards);
+}
+
+void tg_presences_free(struct tg_presences *presences)
+{
+  for (int i = 0; presences->of_shards && i < presences->env->shards.count; i++)
+    json_decref(presences->of_shards[i].own);
+  json_decref(presences->of_bot);
+  free(presences->of_shards);
+  free(presences);
+}

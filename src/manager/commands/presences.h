@@ -1,0 +1,20 @@
+#pragma once
+
+/* The presence that scripts have set, of the whole bot and of single shards
+ * (edit_bot_status, edit_shard_status). It is kept: a shard gets it again whenever
+ * it is started. */
+
+#include "manager/env.h"
+#include "manager/workers/workers.h"
+
+struct tg_presences;
+
+/* All is borrowed. */
+struct tg_presences *tg_presences_new(const struct tg_manager_env *env, struct tg_workers *workers);
+/* The shards are known. */
+void tg_presences_begin(struct tg_presences *presences);
+/* After the end of the workers. */
+void tg_presences_free(struct tg_presences *presences);
+
+/* The shard was told to start: tells its worker which presence it should have. */
+void tg_presences_restore(struct tg_presences *presences, const struct tg_managed_shard *shard);

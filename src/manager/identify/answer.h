@@ -1,0 +1,10 @@
+#pragma once
+
+/* The answer to POST /identify/{shard_id}: the status, what Retry-After should
+ * say (ms; -1: nothing) and a body, borrowed. */
+
+#include "base/clock.h"
+
+#include <jansson.h>
+
+typedef void tg_identify_answer(void *ctx, int status, tg_ms retry_after, json_t *body);

@@ -1,0 +1,93 @@
+#pragma once
+
+/* The slots of this gateway's identifies: the scheduler (scheduler.h) and its
+ * ledger at work. A slot is asked for when a shard has its HELLO, and granted by
+ * this gateway's own scheduler, or by the broker that identify.url names
+ * (slots_client.h). Without identify.url this gateway is such a broker itself,
+ * for whatever hosts ask (slots_broker.h).
+ *
+ *     enqueue -> events.start: it is its turn to connect
+ *             -> asked       -> events.allow: op 2 may leave
+ *             -> sent, then done  |  unused
+ *
+ * All but tg_slots_new(), tg_slots_end() and tg_slots_gone() want tg_slots_begin()
+ * first. */
+
+#include "manager/env.h"
+#include "manager/identify/answer.h"
+#include "manager/identify/scheduler.h"
+#include "manager/status.h"
+
+struct tg_slots;
+
+struct tg_slots_events {
+  /* The shard is to be told to connect. */
+  void (*start)(void *ctx, struct tg_managed_shard *shard);
+  /* Whether it can be reached now; else its grant is not worth sending. */
+  bool (*reachable)(void *ctx, const struct tg_managed_shard *shard);
+  /* It has its slot: op 2 may leave until then (tg_now()). */
+  void (*allow)(void *ctx, struct tg_managed_shard *shard, tg_ms deadline);
+  /* Discord should be asked for session_start_limit again; tg_slots_refreshed()
+   * is waited for. */
+  void (*refresh)(void *ctx);
+  /* The gateway waits before it can start: for what, and until when. False: it
+   * does not. */
+  bool (*put_off)(void *ctx, char *text, size_t size);
+};
+
+/* Both are borrowed. */
+struct tg_slots *tg_slots_new(const struct tg_manager_env *env, const struct tg_slots_events *events,
+                              void *ctx);
+/* The shards and max_concurrency are known. */
+void tg_slots_begin(struct tg_slots *slots);
+bool tg_slots_begun(const struct tg_slots *slots);
+/* Nobody gets a slot any more: whoever waits is told so. Slots that are out are
+ * still counted by what becomes of them. */
+void tg_slots_end(struct tg_slots *slots, const char *why);
+void tg_slots_free(struct tg_slots *slots);
+
+/* Lets go what may go now. To be called after whatever may change that: the
+ * functions below that say so do it themselves. */
+void tg_slots_pump(struct tg_slots *slots);
+
+/* ---- the way of a shard ---- */
+
+/* It needs an identify. Pumps. */
+void tg_slots_enqueue(struct tg_slots *slots, const struct tg_managed_shard *shard,
+                      enum tg_identify_priority priority);
+/* It was told to connect, without having been asked to by events.start. */
+void tg_slots_started(struct tg_slots *slots, const struct tg_managed_shard *shard);
+/* It wants its slot. Pumps. */
+void tg_slots_asked(struct tg_slots *slots, struct tg_managed_shard *shard);
+/* Op 2 has left; or did not, in time. Both pump. */
+void tg_slots_sent(struct tg_slots *slots, const struct tg_managed_shard *shard);
+void tg_slots_unused(struct tg_slots *slots, const struct tg_managed_shard *shard);
+/* What became of op 2. Pumps. */
+void tg_slots_done(struct tg_slots *slots, const struct tg_managed_shard *shard, bool ready);
+/* Its process is gone, or it was stopped. */
+void tg_slots_gone(struct tg_slots *slots, const struct tg_managed_shard *shard, const char *why);
+
+enum tg_identify_state tg_slots_state(const struct tg_slots *slots, int shard_id);
+int tg_slots_bucket(const struct tg_slots *slots, int shard_id);
+
+/* ---- the budget ---- */
+
+/* env->info has new numbers. */
+void tg_slots_info_changed(struct tg_slots *slots);
+/* A refresh has ended, with an answer or not. Pumps. */
+void tg_slots_refreshed(struct tg_slots *slots);
+/* After a reload, which may have brought another secret for the broker. */
+void tg_slots_reconfigured(struct tg_slots *slots);
+
+/* No identify goes out for now: below the reserve, or the broker cannot be asked. */
+bool tg_slots_held_back(const struct tg_slots *slots);
+bool tg_slots_from_broker(const struct tg_slots *slots);
+/* About how long until every shard that waits now has had its slot, in ms. */
+tg_ms tg_slots_eta(const struct tg_slots *slots);
+void tg_slots_status(const struct tg_slots *slots, struct tg_identify_status *status);
+
+/* ---- other gateway hosts: see tg_manager_identify() ---- */
+
+uint64_t tg_slots_identify(struct tg_slots *slots, int shard_id, const json_t *body,
+                           tg_identify_answer *answer, void *ctx);
+void tg_slots_identify_gone(struct tg_slots *slots, uint64_t id);

@@ -1,0 +1,77 @@
+#pragma once
+
+/* The worker processes: started, watched, started again, stopped. A worker is a
+ * place, with a number; its processes come and go. What they say goes to
+ * events.message (from_workers.c of the manager), what becomes of them to the
+ * other callbacks. */
+
+#include "hooks/reload.h"
+#include "manager/env.h"
+#include "manager/status.h"
+#include "worker/messages.h"
+
+struct tg_workers;
+
+/* One process of a worker, which may be over. */
+struct tg_worker_process {
+  int worker;
+  unsigned incarnation;
+};
+
+struct tg_workers_events {
+  void (*message)(void *ctx, struct tg_worker_process from, const struct tg_message *message);
+  /* A process has ended. While the gateway runs, handle_worker_exit follows. */
+  void (*gone)(void *ctx, int worker);
+  /* It ended with TG_EXIT_CONFIG before it ever was ready. True: that is the end
+   * of the gateway. */
+  bool (*refused)(void *ctx, int worker);
+};
+
+struct tg_workers_options {
+  const struct tg_manager_env *env;
+  const struct tg_reload *reload; /* sources for processes that start */
+  const char *script_path;        /* NULL: none */
+  const struct tg_workers_events *events;
+  void *ctx;
+};
+
+/* What the options point to is borrowed. */
+struct tg_workers *tg_workers_new(const struct tg_workers_options *options);
+/* Kills what still runs. */
+void tg_workers_end(struct tg_workers *workers);
+void tg_workers_free(struct tg_workers *workers);
+
+/* So many places, for the shards that are dealt out to them. */
+void tg_workers_start(struct tg_workers *workers, int count);
+/* Tells all to stop until the deadline; those that still load are killed. */
+void tg_workers_stop(struct tg_workers *workers, bool keep_sessions, tg_ms deadline);
+/* Kills those that did not. */
+void tg_workers_kill_late(struct tg_workers *workers);
+/* To be called every now and then: those that hang are killed. */
+void tg_workers_watch(struct tg_workers *workers, tg_ms now);
+
+/* ---- how they are ---- */
+
+int tg_workers_count(const struct tg_workers *workers);
+int tg_workers_running(const struct tg_workers *workers);
+/* Some that are wanted have not loaded their script yet. */
+bool tg_workers_loading(const struct tg_workers *workers);
+bool tg_workers_up(const struct tg_workers *workers, int worker);
+/* Of the script: that of all, and that which a worker runs. */
+int tg_workers_generation(const struct tg_workers *workers);
+int tg_workers_generation_of(const struct tg_workers *workers, int worker);
+void tg_workers_status(const struct tg_workers *workers, int worker, struct tg_worker_status *status);
+
+/* ---- the lines to them ---- */
+
+/* NULL: it is not up, or there is none yet. */
+struct tg_ipc *tg_workers_line(const struct tg_workers *workers, int worker);
+/* NULL: that process is over, or its line is cut. */
+struct tg_ipc *tg_workers_line_of(const struct tg_workers *workers, struct tg_worker_process process);
+/* To all whose line stands, but `except` (-1: none). */
+void tg_workers_tell_all(const struct tg_workers *workers, const struct tg_message *message, int except);
+
+/* ---- what they have said of themselves ---- */
+
+void tg_workers_heard_hello(struct tg_workers *workers, int worker, int generation);
+void tg_workers_heard_stopped(struct tg_workers *workers, int worker);

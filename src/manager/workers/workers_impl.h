@@ -1,0 +1,57 @@
+#pragma once
+
+/* The inside of the workers, shared by workers.c (their life), spawn_process.c,
+ * figures.c and reload.c. */
+
+#include "manager/workers/figures.h"
+#include "manager/workers/workers.h"
+
+enum tg_worker_state {
+  TG_WORKER_DOWN,    /* waits for its restart, or is not wanted */
+  TG_WORKER_LOADING, /* loads its script */
+  TG_WORKER_READY,   /* said hello */
+  TG_WORKER_STOPPED, /* said so, about to exit */
+};
+
+/* The place of a worker; its processes come and go. */
+struct tg_managed_worker {
+  struct tg_workers *workers;
+  int id;
+  bool wanted; /* has shards */
+  enum tg_worker_state state;
+  unsigned incarnation;   /* counts its processes */
+  uv_process_t *process;  /* NULL: none runs */
+  struct tg_ipc *ipc;     /* NULL: the line is cut */
+  struct tg_stats *stats; /* what its processes count, one after the other; NULL: none yet */
+  int stats_fd;
+  struct tg_process_usage usage;
+  int64_t lag;    /* figures.c */
+  bool was_ready; /* some process of this place was */
+  int generation; /* of the script it runs */
+  int prepared;   /* generation it has ready beside that; 0: none */
+  int failures;   /* starts in a row that did not last */
+  tg_ms started_at;
+  tg_ms ready_at;       /* 0: not yet */
+  tg_ms heard_at;       /* last sign of life */
+  tg_ms cut_at;         /* the line broke while the process still ran; 0: not so */
+  const char *shot_for; /* why we killed it; NULL: we did not */
+  uv_timer_t *restart;
+};
+
+struct tg_workers {
+  struct tg_workers_options options;
+  const struct tg_manager_env *env;
+  struct tg_managed_worker *list;
+  int count;
+  int generation;                /* of the script, that all are to have */
+  tg_ms watched_at;              /* last time; 0: never */
+  struct tg_process_usage usage; /* of the manager itself */
+  int64_t lag;                   /* likewise */
+};
+
+/* ---- spawn_process.c ---- */
+
+/* Runs this binary again as that worker, with the other end of its line; the
+ * worker's stats are there. `on_exit` has the worker in process->data. Returns 0,
+ * or what libuv says. */
+int tg_worker_spawn_process(struct tg_managed_worker *worker, int fd, uv_exit_cb on_exit);
