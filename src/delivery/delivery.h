@@ -9,8 +9,11 @@
  * Owned by the worker; loop thread only. Lanes keep the order of their shard
  * and do not wait for each other. */
 
-#include "base/buf.h"
 #include "config/config.h"
+#include "delivery/interactions/interaction_facts.h"
+#include "delivery/lanes/body.h"
+#include "delivery/lanes/queue.h"
+#include "delivery/sinks/answer.h"
 #include "hooks/hooks.h"
 #include "proto/event.h"
 #include "shared/shard_table.h"
@@ -18,12 +21,8 @@
 #include <uv.h>
 
 struct tg_delivery;
-struct tg_answer; /* sinks/answer.h */
 struct tg_http;
 struct tg_callback;
-struct tg_interaction_facts; /* interaction_facts.h */
-
-typedef void tg_interaction_answered(void *ctx, bool taken, const char *reason);
 
 struct tg_delivery_options {
   uv_loop_t *loop;
@@ -119,18 +118,10 @@ void tg_delivery_cancel_answer(struct tg_callback *answer);
 
 /* --- for scripts: queues and deliveries of their own ------------------------------- */
 
-/* What waits of a shard, or, with TG_ALL_SHARDS, of all of the worker. */
-struct tg_queue_figures {
-  uint64_t events, bytes; /* in memory and in the logs */
-  tg_ms age;              /* ms since the oldest was received; 0: none waits */
-};
 void tg_delivery_queue_figures(struct tg_delivery *delivery, int shard_id, struct tg_queue_figures *figures);
 
 /* The next shard behind `after` (-1: the first) of which something waits; -1: none. */
 int tg_delivery_queue_next_shard(struct tg_delivery *delivery, int after);
-
-enum tg_queue_verdict { TG_QUEUE_KEEP, TG_QUEUE_DROP, TG_QUEUE_STOP };
-typedef enum tg_queue_verdict tg_queue_visit(void *ctx, struct tg_event *event);
 
 /* Shows the shard's (or all shards') events to `visit`, those that are at hand in
  * memory and not in flight, the oldest of a shard first, and drops what it says,
@@ -150,11 +141,8 @@ void tg_delivery_queue_overflow(struct tg_delivery *delivery);
 
 /* The default of delivery.deliver: POSTs events of one shard, in order, to its
  * event handler, as the lane would. Copies what it needs. `done` is called once,
- * perhaps from in here (then NULL is returned): `answer` NULL: all are
- * accepted; else the answer to the first that was not, and `delivered` were
- * before it. */
+ * perhaps from in here (then NULL is returned). */
 struct tg_post;
-typedef void tg_posted(void *ctx, const struct tg_answer *answer, int delivered);
 struct tg_post *tg_delivery_post(struct tg_delivery *delivery, const struct tg_event *events, int count,
                                  tg_posted *done, void *ctx);
 /* `done` is not called. */
@@ -165,9 +153,6 @@ void tg_delivery_cancel_post(struct tg_post *post);
 bool tg_delivery_drain_queue(struct tg_delivery *delivery, int shard_id, void (*done)(void *ctx), void *ctx);
 /* `done` is not called. */
 void tg_delivery_forget_drain(struct tg_delivery *delivery, void *ctx);
-
-/* The body of the event's POST, as tg_delivery_enqueue() would make it. */
-void tg_event_write_body(const struct tg_event *event, struct tg_buf *body);
 
 /* What another worker has told. */
 void tg_delivery_hear(struct tg_delivery *delivery, const char *url, bool up, tg_ms asked);

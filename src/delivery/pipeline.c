@@ -1,114 +1,9 @@
 #include "delivery/delivery_internal.h"
 
 #include "base/log.h"
-#include "proto/intents.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* --- guilds: READY, GUILD_CREATE, GUILD_DELETE ----------------------------- */
-
-static void guilds_loaded(struct tg_lane *lane, struct tg_shard *shard)
-{
-  struct tg_delivery *delivery = lane->delivery;
-  lane->guilds_loading = false;
-  uv_timer_stop(&lane->quiet);
-  tg_guild_cache_loaded(&lane->guilds);
-  if (lane->guilds.loading > 0)
-    tg_log_with(TG_INFO, lane->shard_id, TG_WITH(TG_TOLD_NUMBER(GUILDS, lane->guilds.loading)),
-                "%u of %u guilds have not come yet", lane->guilds.loading, lane->guilds.count);
-  if (!delivery->env.hooks->want_life[TG_LIFE_guilds_loaded])
-    return;
-  json_t *details = json_pack("{s:i, s:i, s:i}", "shard_id", lane->shard_id, "guilds",
-                              (int)lane->guilds.count, "missing", (int)lane->guilds.loading);
-  tg_hook_life(delivery->env.hooks, TG_LIFE_guilds_loaded, shard, details);
-  json_decref(details);
-}
-
-static void on_quiet(uv_timer_t *timer)
-{
-  struct tg_lane *lane = timer->data;
-  struct tg_delivery *delivery = lane->delivery;
-  guilds_loaded(lane, delivery->find_shard ? delivery->find_shard(delivery->ctx, lane->shard_id) : NULL);
-}
-
-/* Without READY's list the row's own count is carried on. */
-static void publish_guilds(struct tg_lane *lane, int change)
-{
-  uint32_t guilds = atomic_load_explicit(&lane->row->guilds, memory_order_relaxed);
-  if (lane->guilds.complete)
-    guilds = lane->guilds.count;
-  else if (change > 0 || guilds > 0)
-    guilds += (uint32_t)change;
-  atomic_store_explicit(&lane->row->guilds, guilds, memory_order_relaxed);
-}
-
-static void await_guilds(struct tg_lane *lane)
-{
-  lane->guilds_loading = true;
-  if (lane->delivery->env.config->intents & TG_INTENT_GUILDS)
-    uv_timer_start(&lane->quiet, on_quiet, TG_GUILDS_QUIET, 0);
-}
-
-static void on_ready(struct tg_lane *lane, struct tg_event *event)
-{
-  tg_guild_cache_ready(&lane->guilds, event->data, lane->epoch);
-  publish_guilds(lane, 0);
-  await_guilds(lane);
-}
-
-/* Guilds are still to come, or were at the last look. */
-static void look_for_guilds(struct tg_lane *lane, struct tg_shard *shard)
-{
-  bool loads = lane->delivery->env.config->intents & TG_INTENT_GUILDS;
-  if (lane->guilds.loading == 0 || !loads)
-    guilds_loaded(lane, shard);
-  else if (!uv_is_active((uv_handle_t *)&lane->quiet)) /* an earlier process was at it */
-    await_guilds(lane);
-}
-
-enum tg_guild_create tg_delivery_guild_create_kind(struct tg_delivery *delivery, const struct tg_event *event)
-{
-  if (event->guild_create != TG_GUILD_NONE || event->type != TG_EVENT_GUILD_CREATE)
-    return event->guild_create;
-  return tg_guild_cache_kind(&tg_lane_of(delivery, event->shard_id)->guilds, event->data, event->sequence);
-}
-
-static void ask_script_for_kind(struct tg_delivery *delivery, struct tg_event *event)
-{
-  struct tg_value argument = tg_value_event(event), result;
-  if (!tg_hook_call(delivery->env.hooks, TG_METHOD_cache_guild_create_kind, &argument, 1, TG_STRING, &result))
-    return;
-  for (int kind = TG_GUILD_LOADING; kind <= TG_GUILD_AVAILABLE; kind++) {
-    const char *name = tg_guild_create_name(kind);
-    if (strlen(name) == result.string.length && memcmp(name, result.string.at, result.string.length) == 0) {
-      event->guild_create = kind;
-      return;
-    }
-  }
-  tg_log(
-      TG_WARN, event->shard_id,
-      "gateway.cache:guild_create_kind returned \"%.*s\"; expected \"loading\", \"joined\" or \"available\"; "
-      "the default is used",
-      (int)(result.string.length < 40 ? result.string.length : 40), result.string.at);
-}
-
-static void on_guild_create(struct tg_lane *lane, struct tg_event *event)
-{
-  event->guild_create = tg_guild_cache_kind(&lane->guilds, event->data, event->sequence);
-  int change = event->guild_create == TG_GUILD_JOINED;
-  if (tg_hooked(lane->delivery->env.hooks, TG_METHOD_cache_guild_create_kind))
-    ask_script_for_kind(lane->delivery, event);
-  tg_guild_cache_create(&lane->guilds, event->data, event->sequence);
-  publish_guilds(lane, change);
-  if (uv_is_active((uv_handle_t *)&lane->quiet))
-    uv_timer_start(&lane->quiet, on_quiet, TG_GUILDS_QUIET, 0);
-}
-
-static void on_guild_delete(struct tg_lane *lane, struct tg_event *event)
-{
-  publish_guilds(lane, tg_guild_cache_delete(&lane->guilds, event->data) ? -1 : 0);
-}
 
 /* --- messages: message_updates --------------------------------------------- */
 
@@ -153,21 +48,21 @@ static bool on_message(struct tg_delivery *delivery, struct tg_event *event)
 /* --- the path --------------------------------------------------------------- */
 
 /* False: a cache has found the event to say nothing new. */
-static bool run_caches(struct tg_lane *lane, struct tg_event *event)
+static bool run_caches(struct tg_delivery *delivery, struct tg_event *event)
 {
   switch (event->type) {
   case TG_EVENT_READY:
-    on_ready(lane, event);
+    tg_guilds_on_ready(tg_guilds_of(delivery, event->shard_id), event);
     return true;
   case TG_EVENT_GUILD_CREATE:
-    on_guild_create(lane, event);
+    tg_guilds_on_create(tg_guilds_of(delivery, event->shard_id), event);
     return true;
   case TG_EVENT_GUILD_DELETE:
-    on_guild_delete(lane, event);
+    tg_guilds_on_delete(tg_guilds_of(delivery, event->shard_id), event);
     return true;
   case TG_EVENT_MESSAGE_CREATE:
   case TG_EVENT_MESSAGE_UPDATE:
-    return on_message(lane->delivery, event);
+    return on_message(delivery, event);
   }
   return true;
 }
@@ -191,10 +86,10 @@ static void count_filtered(struct tg_lane *lane, const struct tg_event *event)
 static void run_handlers(struct tg_delivery *delivery, struct tg_lane *lane, struct tg_shard *shard,
                          struct tg_event *event)
 {
-  if (event->sequence > 0 && event->sequence <= lane->handled)
+  if (event->sequence > 0 && event->sequence <= lane->session.handled)
     return;
-  tg_backlog_write(delivery);
-  atomic_store_explicit(&lane->row->handled_epoch, lane->epoch, memory_order_relaxed);
+  tg_backlog_write(&delivery->lanes);
+  atomic_store_explicit(&lane->row->handled_epoch, lane->session.epoch, memory_order_relaxed);
   atomic_store_explicit(&lane->row->handled_sequence, event->sequence, memory_order_relaxed);
   delivery->env.hooks->dispatch(delivery->env.hooks->script, shard, event);
 }
@@ -224,24 +119,24 @@ static void run_script(struct tg_delivery *delivery, struct tg_lane *lane, struc
 static bool was_resumed(struct tg_lane *lane, const struct tg_event *event, uint64_t missing)
 {
   uint32_t unheard = atomic_load_explicit(&lane->row->unheard, memory_order_relaxed);
-  if (!event->replayed || lane->holes + missing >= unheard)
+  if (!event->replayed || lane->session.holes + missing >= unheard)
     return false;
-  lane->holes += (uint32_t)missing;
+  lane->session.holes += (uint32_t)missing;
   return true;
 }
 
 static void note_resumed(struct tg_lane *lane, const struct tg_event *event)
 {
-  lane->resumed = event->sequence;
-  lane->heard = atomic_load_explicit(&lane->row->unheard, memory_order_relaxed);
+  lane->session.resumed = event->sequence;
+  lane->session.heard = atomic_load_explicit(&lane->row->unheard, memory_order_relaxed);
 }
 
 static void note_missing(struct tg_lane *lane, const struct tg_event *event)
 {
-  struct tg_gap gap = {.epoch = lane->epoch,
-                       .from = lane->received + 1,
+  struct tg_gap gap = {.epoch = lane->session.epoch,
+                       .from = lane->session.received + 1,
                        .to = event->sequence - 1,
-                       .count = event->sequence - lane->received - 1,
+                       .count = event->sequence - lane->session.received - 1,
                        .reason = "skipped"};
   if (was_resumed(lane, event, gap.count))
     return;
@@ -255,29 +150,29 @@ static void note_missing(struct tg_lane *lane, const struct tg_event *event)
 /* What was received before, and what Discord left out. */
 static bool is_next(struct tg_lane *lane, const struct tg_event *event)
 {
-  if (event->sequence <= lane->received && event->sequence > 0) {
+  if (event->sequence <= lane->session.received && event->sequence > 0) {
     tg_count(&lane->row->replayed);
     return false;
   }
-  if (lane->received > 0 && event->sequence > lane->received + 1)
+  if (lane->session.received > 0 && event->sequence > lane->session.received + 1)
     note_missing(lane, event);
   if (event->type == TG_EVENT_RESUMED)
     note_resumed(lane, event);
   if (event->sequence > 0)
-    lane->received = event->sequence;
+    lane->session.received = event->sequence;
   return true;
 }
 
 void tg_delivery_event(struct tg_delivery *delivery, struct tg_shard *shard, struct tg_event *event)
 {
-  struct tg_lane *lane = tg_lane_of(delivery, event->shard_id);
+  struct tg_lane *lane = tg_lane_of(&delivery->lanes, event->shard_id);
   uint8_t want = delivery->env.hooks->want[event->type];
-  if (event->epoch != lane->epoch)
+  if (event->epoch != lane->session.epoch)
     tg_delivery_new_session(delivery, event->shard_id, event->epoch);
   if (!is_next(lane, event))
     return;
   count_received(lane, event);
-  if (!run_caches(lane, event) || (want & TG_WANT_DROP))
+  if (!run_caches(delivery, event) || (want & TG_WANT_DROP))
     count_filtered(lane, event);
   else if ((want & TG_WANT_FILTER) ||
            tg_hooked(delivery->env.hooks, TG_METHOD_delivery_handle_discord_payload) ||
@@ -292,6 +187,7 @@ void tg_delivery_event(struct tg_delivery *delivery, struct tg_shard *shard, str
     free((char *)event->replacement.at);
     event->replacement = (struct tg_span){0};
   }
-  if (__builtin_expect(lane->guilds_loading, 0))
-    look_for_guilds(lane, shard);
+  struct tg_shard_guilds *guilds = tg_guilds_of(delivery, event->shard_id);
+  if (__builtin_expect(guilds->loading, 0))
+    tg_guilds_look(guilds, shard);
 }

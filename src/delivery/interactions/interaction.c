@@ -1,7 +1,7 @@
 #include "delivery/interactions/interaction.h"
 
 #include "base/log.h"
-#include "delivery/delivery_internal.h"
+#include "delivery/sinks/sender.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@ enum { LOOK_AGAIN = 5 /* at what is not durable yet */ };
 
 static struct tg_interaction_list *list_of(struct tg_interaction *interaction)
 {
-  struct tg_interactions *all = &interaction->delivery->interactions;
+  struct tg_interactions *all = interaction->all;
   struct tg_interaction_list *const lists[] = {&all->grace, &all->due, &all->answering};
   return lists[interaction->watch];
 }
@@ -39,7 +39,7 @@ void tg_interaction_release(struct tg_interaction *interaction)
   if (interaction->watch != TG_WATCH_NONE || interaction->is_express)
     return;
   tg_interaction_leave_lane(interaction);
-  interaction->delivery->interactions.bytes -= size_of(interaction->length, &interaction->facts);
+  interaction->all->bytes -= size_of(interaction->length, &interaction->facts);
   free(interaction);
 }
 
@@ -125,7 +125,7 @@ void tg_interaction_link(struct tg_interaction *interaction, struct tg_queued *q
  * place in their lane. */
 static bool make_room(struct tg_lane *lane, size_t size)
 {
-  const struct tg_interactions *all = &lane->delivery->interactions;
+  const struct tg_interactions *all = lane->lanes->watch_ctx;
   while (all->bytes + size > TG_INTERACTIONS_BYTES && lane->sender && tg_express_give_way(lane->sender))
     ;
   return all->bytes + size <= TG_INTERACTIONS_BYTES;
@@ -139,12 +139,13 @@ struct tg_interaction *tg_interaction_new(struct tg_lane *lane, struct tg_span m
   if (!make_room(lane, size)) {
     const struct tg_interaction unwatched = {
         .shard_id = lane->shard_id, .epoch = epoch, .sequence = sequence, .facts = *facts};
-    tg_interaction_count_failed(lane->delivery, &unwatched, "too many wait already");
+    tg_interaction_count_failed(lane->lanes->watch_ctx, &unwatched, "too many wait already");
     return NULL;
   }
+  struct tg_interactions *all = lane->lanes->watch_ctx;
   struct tg_interaction *interaction = tg_calloc(1, size);
-  lane->delivery->interactions.bytes += size;
-  interaction->delivery = lane->delivery;
+  all->bytes += size;
+  interaction->all = all;
   interaction->epoch = epoch;
   interaction->sequence = sequence;
   interaction->lane = lane;
@@ -161,23 +162,22 @@ struct tg_interaction *tg_interaction_new(struct tg_lane *lane, struct tg_span m
 
 /* --- time ------------------------------------------------------------------------------ */
 
-static void tend(struct tg_delivery *delivery);
+static void tend(struct tg_interactions *all);
 
 static void on_timer(uv_timer_t *timer)
 {
   tend(timer->data);
 }
 
-static void wake(struct tg_delivery *delivery)
+static void wake(struct tg_interactions *all)
 {
-  uv_timer_start(&delivery->interactions.timer, on_timer, 0, 0);
+  uv_timer_start(&all->timer, on_timer, 0, 0);
 }
 
-static void set_timer(struct tg_delivery *delivery)
+static void set_timer(struct tg_interactions *all)
 {
-  struct tg_interactions *all = &delivery->interactions;
   const struct tg_interaction *first = TAILQ_FIRST(&all->grace);
-  tg_ms now = tg_env_now(&delivery->env), wait = first && first->due > now ? first->due - now : 0;
+  tg_ms now = tg_env_now(all->env), wait = first && first->due > now ? first->due - now : 0;
   if (!TAILQ_EMPTY(&all->due) && (!first || wait > LOOK_AGAIN))
     wait = LOOK_AGAIN;
   else if (!first)
@@ -194,11 +194,11 @@ void tg_interaction_move(struct tg_interaction *interaction, enum tg_watching wa
 
 void tg_interaction_watch(struct tg_interaction *interaction, bool due)
 {
-  struct tg_interactions *all = &interaction->delivery->interactions;
+  struct tg_interactions *all = interaction->all;
   interaction->watch = due ? TG_WATCH_DUE : TG_WATCH_GRACE;
   if (due) {
     TAILQ_INSERT_TAIL(&all->due, interaction, link);
-    wake(interaction->delivery);
+    wake(interaction->all);
     return;
   }
   struct tg_interaction *before = TAILQ_LAST(&all->grace, tg_interaction_list);
@@ -209,16 +209,17 @@ void tg_interaction_watch(struct tg_interaction *interaction, bool due)
   else
     TAILQ_INSERT_HEAD(&all->grace, interaction, link);
   if (!before && TAILQ_EMPTY(&all->due)) /* else it is set already */
-    set_timer(interaction->delivery);
+    set_timer(interaction->all);
 }
 
 /* Whether its event would outlive this process by now, or never will. */
 static bool is_durable(const struct tg_interaction *interaction)
 {
-  const struct tg_delivery *delivery = interaction->delivery;
+  const struct tg_interactions *all = interaction->all;
   const struct tg_lane *lane = interaction->lane;
-  return interaction->source != delivery->own || !interaction->source || lane->epoch != interaction->epoch ||
-         lane->durable >= interaction->sequence || lane->first_unlogged || delivery->log_alarmed_at != 0;
+  return interaction->source != all->lanes->logs.own || !interaction->source ||
+         lane->session.epoch != interaction->epoch || lane->session.durable >= interaction->sequence ||
+         lane->log.first_unlogged || all->lanes->logs.alarmed_at != 0;
 }
 
 static struct tg_interaction *first_to_answer(const struct tg_interactions *all)
@@ -232,16 +233,15 @@ static struct tg_interaction *first_to_answer(const struct tg_interactions *all)
   return NULL;
 }
 
-static void tend(struct tg_delivery *delivery)
+static void tend(struct tg_interactions *all)
 {
-  struct tg_interactions *all = &delivery->interactions;
   struct tg_interaction *interaction;
-  tg_ms now = tg_env_now(&delivery->env);
+  tg_ms now = tg_env_now(all->env);
   while ((interaction = TAILQ_FIRST(&all->grace)) && interaction->due <= now)
     tg_interaction_move(interaction, TG_WATCH_DUE);
   while ((interaction = first_to_answer(all)))
     tg_interaction_answer(interaction);
-  set_timer(delivery);
+  set_timer(all);
 }
 
 /* --- what happens to it --------------------------------------------------------------------- */
@@ -277,22 +277,21 @@ static tg_ms time_left(struct tg_interactions *all, const struct tg_event *event
 
 static void arrived(struct tg_lane *lane, const struct tg_event *event, tg_log_position position)
 {
-  struct tg_delivery *delivery = lane->delivery;
+  struct tg_interactions *all = lane->lanes->watch_ctx;
   struct tg_interaction_facts facts;
-  struct tg_queued *queued = last_queued(lane->spilled ? &lane->late : &lane->queue, event);
-  bool fallback = delivery->env.config->interaction.fallback,
-       express = delivery->env.config->interaction.express;
+  struct tg_queued *queued = last_queued(lane->log.spilled ? &lane->log.late : &lane->queue, event);
+  bool fallback = all->env->config->interaction.fallback, express = all->env->config->interaction.express;
   if ((!fallback && !express) || (!queued && position == 0) || !tg_interaction_read(event->data, &facts))
     return;
-  tg_ms now = tg_env_now(&delivery->env), grace = delivery->env.config->interaction.grace;
-  tg_ms left = time_left(&delivery->interactions, event, facts.id);
+  tg_ms now = tg_env_now(all->env), grace = all->env->config->interaction.grace;
+  tg_ms left = time_left(all, event, facts.id);
   if (event->replayed && grace > left / 2)
     grace = left / 2;
   struct tg_interaction *interaction =
       tg_interaction_new(lane, tg_event_message(event), &facts, event->epoch, event->sequence);
   if (!interaction)
     return;
-  interaction->source = position != 0 ? delivery->own : NULL;
+  interaction->source = position != 0 ? all->lanes->logs.own : NULL;
   interaction->position = position;
   interaction->replayed = event->replayed;
   interaction->arrived = now;
@@ -308,10 +307,9 @@ static void arrived(struct tg_lane *lane, const struct tg_event *event, tg_log_p
 }
 
 /* Nobody knows when it will answer again. */
-static void on_down(struct tg_sender *sender)
+static void on_down(void *ctx, struct tg_sender *sender)
 {
-  struct tg_delivery *delivery = sender->all->delivery;
-  struct tg_interactions *all = &delivery->interactions;
+  struct tg_interactions *all = ctx;
   struct tg_interaction *interaction, *next;
   for (interaction = TAILQ_FIRST(&all->grace); interaction; interaction = next) {
     next = TAILQ_NEXT(interaction, link);
@@ -319,21 +317,21 @@ static void on_down(struct tg_sender *sender)
         (interaction->queued && interaction->queued->in_flight))
       continue;
     tg_interaction_move(interaction, TG_WATCH_DUE);
-    wake(delivery);
+    wake(all);
   }
 }
 
 /* --- the whole ------------------------------------------------------------------------------------ */
 
-bool tg_interactions_busy(const struct tg_delivery *delivery)
+bool tg_interactions_busy(const struct tg_interactions *all)
 {
   const struct tg_interaction *interaction;
-  TAILQ_FOREACH(interaction, &delivery->interactions.answering, link)
+  TAILQ_FOREACH(interaction, &all->answering, link)
   {
-    if (interaction->until > tg_env_now(&delivery->env)) /* else only a script still works on it */
+    if (interaction->until > tg_env_now(all->env)) /* else only a script still works on it */
       return true;
   }
-  return !TAILQ_EMPTY(&delivery->interactions.due);
+  return !TAILQ_EMPTY(&all->due);
 }
 
 static void on_logged(struct tg_queued *event)
@@ -372,17 +370,21 @@ static const struct tg_lane_watch watch = {
     .has_turn = tg_interactions_expire,
 };
 
-void tg_interactions_begin(struct tg_delivery *delivery)
+void tg_interactions_begin(struct tg_interactions *all, struct tg_lanes *lanes, struct tg_senders *senders)
 {
-  delivery->watch = &watch;
-  delivery->senders.on_down = on_down;
-  struct tg_interactions *all = &delivery->interactions;
+  all->env = lanes->env;
+  all->lanes = lanes;
+  all->senders = senders;
+  lanes->watch = &watch;
+  lanes->watch_ctx = all;
+  senders->on_down = on_down;
+  senders->on_down_ctx = all;
   TAILQ_INIT(&all->grace);
   TAILQ_INIT(&all->due);
   TAILQ_INIT(&all->answering);
   TAILQ_INIT(&all->express);
-  tg_handles_timer(&delivery->env.handles, &all->timer, delivery);
-  tg_callbacks_begin(delivery);
+  tg_handles_timer(&all->env->handles, &all->timer, all);
+  tg_callbacks_begin(&all->callbacks, all->env, senders->http);
 }
 
 static void unwatch_all(struct tg_interaction_list *list)
@@ -391,13 +393,12 @@ static void unwatch_all(struct tg_interaction_list *list)
     tg_interaction_unwatch(TAILQ_FIRST(list));
 }
 
-void tg_interactions_end(struct tg_delivery *delivery)
+void tg_interactions_end(struct tg_interactions *all)
 {
-  struct tg_interactions *all = &delivery->interactions;
   unwatch_all(&all->grace);
   unwatch_all(&all->due);
   unwatch_all(&all->answering);
-  tg_express_end(delivery);
-  tg_callbacks_end(delivery);
-  tg_handles_close(&delivery->env.handles, &all->timer);
+  tg_express_end(all);
+  tg_callbacks_end(&all->callbacks);
+  tg_handles_close(&all->env->handles, &all->timer);
 }

@@ -16,14 +16,14 @@
  * Internal to src/delivery; loop thread only. Times are uv_now(). */
 
 #include "delivery/interactions/interaction_callback.h"
-#include "delivery/lanes/backlog.h"
-#include "delivery/lanes/parcel.h"
+#include "delivery/lanes/lanes.h"
 #include "proto/event.h"
 
 #include <sys/queue.h>
 #include <uv.h>
 
 struct tg_sender;
+struct tg_senders;
 
 /* Marks of a record in the log (tg_event_log_mark()), for ever. They are made before
  * anything is counted, and before the cursor may pass over the record: whenever the
@@ -41,9 +41,13 @@ TAILQ_HEAD(tg_interaction_list, tg_interaction);
  * in a worker: thousands of ordinary ones, which the largest bots have in a second. */
 enum { TG_INTERACTIONS_BYTES = 8 << 20 };
 
-/* What a delivery holds of them. */
+/* All of a worker. */
 struct tg_interactions {
-  size_t bytes; /* of all that are there */
+  struct tg_delivery_env *env;
+  struct tg_lanes *lanes;
+  struct tg_senders *senders;
+  struct tg_callbacks callbacks;
+  size_t bytes;                         /* of all that are there */
   struct tg_interaction_list grace;     /* by the end of their grace */
   struct tg_interaction_list due;       /* perhaps not yet durable */
   struct tg_interaction_list answering; /* by the script or through REST */
@@ -64,7 +68,7 @@ struct tg_interaction {
   TAILQ_ENTRY(tg_interaction) link;   /* in the list of its `watch` */
   TAILQ_ENTRY(tg_interaction) ticket; /* while `is_express` */
   LIST_ENTRY(tg_interaction) in_lane; /* while `lane` is set */
-  struct tg_delivery *delivery;
+  struct tg_interactions *all;
   struct tg_lane *lane;     /* NULL: the event is delivered or dropped */
   struct tg_queued *queued; /* NULL: not in memory */
   struct tg_source *source; /* the log that it is in; NULL: none */
@@ -77,7 +81,7 @@ struct tg_interaction {
   tg_ms due;                    /* the end of its grace */
   tg_ms until;                  /* when Discord no longer waits */
   struct tg_callback *callback; /* while it is answered through REST */
-  bool is_express;                   /* its parcel waits, or is in flight */
+  bool is_express;              /* its parcel waits, or is in flight */
   struct tg_parcel parcel;
   struct tg_interaction_facts facts; /* the token stands behind the message */
   bool replayed;
@@ -86,12 +90,12 @@ struct tg_interaction {
 };
 
 /* interaction.c */
-void tg_interactions_begin(struct tg_delivery *delivery);
+void tg_interactions_begin(struct tg_interactions *all, struct tg_lanes *lanes, struct tg_senders *senders);
 /* Before the logs are closed: nothing is answered any more. */
-void tg_interactions_end(struct tg_delivery *delivery);
+void tg_interactions_end(struct tg_interactions *all);
 
 /* Whether answers are under way that are worth waiting for. */
-bool tg_interactions_busy(const struct tg_delivery *delivery);
+bool tg_interactions_busy(const struct tg_interactions *all);
 
 /* For the other files: */
 /* The event is delivered or dropped. */
@@ -117,11 +121,15 @@ void tg_interaction_mark(struct tg_interaction *interaction, uint8_t mark);
 void tg_interaction_unmark(struct tg_interaction *interaction, uint8_t mark);
 
 /* interaction_answer.c */
+/* For a script: tg_delivery_answer_interaction(). */
+struct tg_callback *tg_interactions_answer(struct tg_interactions *all,
+                                           const struct tg_interaction_facts *facts,
+                                           tg_interaction_answered *done, void *ctx);
 /* Its time has come, and its event is durable. */
 void tg_interaction_answer(struct tg_interaction *interaction);
 
 /* Nobody answers it in the place of the event handler. */
-void tg_interaction_count_failed(struct tg_delivery *delivery, const struct tg_interaction *interaction,
+void tg_interaction_count_failed(struct tg_interactions *all, const struct tg_interaction *interaction,
                                  const char *reason);
 
 /* The event handler is not going to get it. */
@@ -134,12 +142,12 @@ void tg_express_offer(struct tg_interaction *interaction);
 void tg_express_return(struct tg_interaction *interaction);
 /* The one that has waited longest for the sender's express lane goes back to its own. False: none waits. */
 bool tg_express_give_way(struct tg_sender *sender);
-void tg_express_end(struct tg_delivery *delivery);
+void tg_express_end(struct tg_interactions *all);
 
 /* interaction_backlog.c */
 /* The logs of earlier processes are open: what they left unanswered may still
  * be in time. Before anything is read back. */
-void tg_interactions_recover(struct tg_delivery *delivery);
+void tg_interactions_recover(struct tg_lanes *lanes);
 
 /* The record is marked. True: nothing more is to be done for it, and it is counted. */
 bool tg_interaction_is_over(struct tg_lane *lane, const struct tg_log_record *record);
@@ -151,4 +159,4 @@ void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uin
 void tg_interactions_expire(struct tg_lane *lane);
 
 /* Once a minute. */
-void tg_interactions_report(struct tg_delivery *delivery);
+void tg_interactions_report(struct tg_interactions *all);

@@ -1,7 +1,7 @@
 #include "delivery/interactions/interaction.h"
 
 #include "base/log.h"
-#include "delivery/delivery_internal.h"
+#include "delivery/sinks/sender.h"
 #include "proto/envelope.h"
 
 #include <string.h>
@@ -13,10 +13,9 @@ static bool still_waits(const struct tg_interaction *interaction)
           tg_event_log_waits(interaction->source->log, interaction->shard_id, interaction->position));
 }
 
-void tg_interaction_count_failed(struct tg_delivery *delivery, const struct tg_interaction *interaction,
+void tg_interaction_count_failed(struct tg_interactions *all, const struct tg_interaction *interaction,
                                  const char *reason)
 {
-  struct tg_interactions *all = &delivery->interactions;
   tg_count(&tg_stats()->interactions.failed);
   if (all->told_failed) {
     all->lately.failed++;
@@ -35,7 +34,7 @@ void tg_interaction_count_failed(struct tg_delivery *delivery, const struct tg_i
 static void note_failure(struct tg_interaction *interaction, const char *reason)
 {
   tg_interaction_mark(interaction, TG_MARK_UNANSWERED);
-  tg_interaction_count_failed(interaction->delivery, interaction, reason);
+  tg_interaction_count_failed(interaction->all, interaction, reason);
 }
 
 /* From now on the event handler is told, by this process or by a later one. */
@@ -44,7 +43,7 @@ static void note_deferred(struct tg_interaction *interaction)
   tg_interaction_mark(interaction, TG_MARK_DEFERRED);
   if (interaction->queued)
     interaction->queued->deferred = true;
-  interaction->delivery->interactions.lately.answered++;
+  interaction->all->lately.answered++;
   tg_count(&tg_stats()->interactions.answered);
 }
 
@@ -100,8 +99,8 @@ static void answer_by_rest(struct tg_interaction *interaction)
 {
   if (is_autocompletion(interaction))
     unqueue(interaction);
-  interaction->callback = tg_callback_start(interaction->delivery, &interaction->facts, interaction->until,
-                                            on_callback, interaction);
+  interaction->callback = tg_callback_start(&interaction->all->callbacks, &interaction->facts,
+                                            interaction->until, on_callback, interaction);
 }
 
 /* --- the script's way ---------------------------------------------------------------------- */
@@ -147,7 +146,7 @@ static void on_script_done(void *ctx, bool ok, const struct tg_value *result)
 static bool answer_by_script(struct tg_interaction *interaction)
 {
   struct tg_envelope envelope;
-  if (!tg_hooked(interaction->delivery->env.hooks, TG_METHOD_delivery_handle_interaction_queueing) ||
+  if (!tg_hooked(interaction->all->env->hooks, TG_METHOD_delivery_handle_interaction_queueing) ||
       !tg_envelope_scan(interaction->message, interaction->length, &envelope))
     return false;
   struct tg_event event = {
@@ -161,20 +160,19 @@ static bool answer_by_script(struct tg_interaction *interaction)
       .replayed = interaction->replayed,
   };
   struct tg_value argument = tg_value_event(&event);
-  return tg_hook_start(interaction->delivery->env.hooks, TG_METHOD_delivery_handle_interaction_queueing,
+  return tg_hook_start(interaction->all->env->hooks, TG_METHOD_delivery_handle_interaction_queueing,
                        &argument, 1, TG_ANSWER, on_script_done, interaction);
 }
 
 void tg_interaction_answer(struct tg_interaction *interaction)
 {
-  struct tg_delivery *delivery = interaction->delivery;
-  if (!delivery->env.config->interaction.fallback || !interaction->lane->sender ||
-      !still_waits(interaction)) {
+  struct tg_interactions *all = interaction->all;
+  if (!all->env->config->interaction.fallback || !interaction->lane->sender || !still_waits(interaction)) {
     tg_interaction_unwatch(interaction);
     return;
   }
   tg_interaction_move(interaction, TG_WATCH_ANSWERING);
-  if (tg_env_now(&delivery->env) >= interaction->until) {
+  if (tg_env_now(all->env) >= interaction->until) {
     if (is_autocompletion(interaction))
       unqueue(interaction);
     end_answer(interaction, false, "there was no time left for it");
@@ -187,21 +185,16 @@ void tg_interaction_answer(struct tg_interaction *interaction)
     answer_by_rest(interaction);
 }
 
-struct tg_callback *tg_delivery_answer_interaction(struct tg_delivery *delivery,
-                                                   const struct tg_interaction_facts *facts,
-                                                   tg_interaction_answered *done, void *ctx)
+struct tg_callback *tg_interactions_answer(struct tg_interactions *all,
+                                           const struct tg_interaction_facts *facts,
+                                           tg_interaction_answered *done, void *ctx)
 {
-  tg_ms until = tg_env_now(&delivery->env) + TG_INTERACTION_LIFE;
+  tg_ms until = tg_env_now(all->env) + TG_INTERACTION_LIFE;
   const struct tg_interaction *interaction;
-  TAILQ_FOREACH(interaction, &delivery->interactions.answering, link)
+  TAILQ_FOREACH(interaction, &all->answering, link)
   {
     if (interaction->facts.id == facts->id)
       until = interaction->until;
   }
-  return tg_callback_start(delivery, facts, until, done, ctx);
-}
-
-void tg_delivery_cancel_answer(struct tg_callback *answer)
-{
-  tg_callback_cancel(answer);
+  return tg_callback_start(&all->callbacks, facts, until, done, ctx);
 }

@@ -1,7 +1,7 @@
 #include "delivery/interactions/interaction.h"
 
 #include "base/log.h"
-#include "delivery/delivery_internal.h"
+#include "delivery/sinks/sender.h"
 #include "proto/envelope.h"
 
 static struct tg_span data_of(struct tg_span message)
@@ -27,7 +27,7 @@ bool tg_interaction_is_over(struct tg_lane *lane, const struct tg_log_record *re
     return true;
   if (!is_autocomplete(record->payload))
     return false;
-  tg_event_log_mark(lane->source->log, record->position, record->marks | TG_MARK_DONE, &error);
+  tg_event_log_mark(lane->log.source->log, record->position, record->marks | TG_MARK_DONE, &error);
   tg_interaction_count_unqueued(lane);
   return true;
 }
@@ -44,7 +44,7 @@ void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uin
 
 static void recover(struct tg_lane *lane, struct tg_source *source, const struct tg_log_record *record)
 {
-  struct tg_delivery *delivery = lane->delivery;
+  struct tg_interactions *all = lane->lanes->watch_ctx;
   struct tg_interaction_facts facts;
   struct tg_span body = record->payload, message;
   if (record->marks != 0 || !tg_json_find(body.at, body.at + body.length, "message", &message) ||
@@ -54,10 +54,10 @@ static void recover(struct tg_lane *lane, struct tg_source *source, const struct
       tg_interaction_new(lane, message, &facts, record->epoch, record->sequence);
   if (!interaction)
     return;
-  interaction->arrived = tg_env_since(&delivery->env, record->at);
+  interaction->arrived = tg_env_since(all->env, record->at);
   interaction->source = source;
   interaction->position = record->position;
-  interaction->due = interaction->arrived + delivery->env.config->interaction.grace;
+  interaction->due = interaction->arrived + all->env->config->interaction.grace;
   interaction->until = interaction->arrived + TG_INTERACTION_LIFE;
   tg_interaction_watch(interaction, false);
 }
@@ -72,16 +72,18 @@ static void recover_shard(struct tg_source *source, int shard_id, tg_ms now)
     bool fresh = entry.at >= now - TG_INTERACTION_LIFE - 1000 && entry.at <= now && /* it has whole seconds */
                  (entry.flags & TG_LOG_KEEP) && entry.kind == TG_LOG_EVENT;
     if (fresh && tg_event_log_read(source->log, shard_id, position, &record, &error))
-      recover(tg_lane_of(source->delivery, shard_id), source, &record);
+      recover(tg_lane_of(source->lanes, shard_id), source, &record);
   }
 }
 
-void tg_interactions_recover(struct tg_delivery *delivery)
+void tg_interactions_recover(struct tg_lanes *lanes)
 {
-  if (!delivery->env.config->interaction.fallback || delivery->senders.count == 0)
+  const struct tg_interactions *all = lanes->watch_ctx;
+  if (!all->env->config->interaction.fallback || all->senders->count == 0)
     return;
   tg_ms now = tg_steady_clock();
-  for (struct tg_source *source = delivery->sources; source != delivery->own; source = source->next)
+  for (struct tg_source *source = all->lanes->logs.sources; source != all->lanes->logs.own;
+       source = source->next)
     for (int i = 0, id; (id = tg_event_log_shard_at(source->log, i)) >= 0; i++)
       recover_shard(source, id, now);
 }
@@ -90,8 +92,8 @@ void tg_interactions_recover(struct tg_delivery *delivery)
 
 void tg_interactions_expire(struct tg_lane *lane)
 {
-  struct tg_delivery *delivery = lane->delivery;
-  if (!delivery->env.config->interaction.fallback)
+  struct tg_interactions *all = lane->lanes->watch_ctx;
+  if (!all->env->config->interaction.fallback)
     return;
   for (;;) {
     struct tg_queued *event = lane->queue.head;
@@ -99,7 +101,7 @@ void tg_interactions_expire(struct tg_lane *lane)
       event = event->next;
     if (!event || !event->keep || event->marker || event->in_flight)
       return;
-    tg_ms age = tg_env_now(&delivery->env) - event->queued_at;
+    tg_ms age = tg_env_now(all->env) - event->queued_at;
     if (age > tg_patience(TG_INTERACTION_TOKEN_LIFE)) {
       tg_overflow_drop(lane, event, TG_DROP_INTERACTION);
       tg_count(&tg_stats()->interactions.expired);
@@ -115,9 +117,8 @@ void tg_interactions_expire(struct tg_lane *lane)
 
 /* --- what is told ------------------------------------------------------------------- */
 
-void tg_interactions_report(struct tg_delivery *delivery)
+void tg_interactions_report(struct tg_interactions *all)
 {
-  struct tg_interactions *all = &delivery->interactions;
   if (all->lately.answered > 0)
     tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_TOLD_NUMBER(EVENTS, all->lately.answered)),
                 "%llu interactions were answered in the place of the event handler in the last minute",

@@ -1,6 +1,7 @@
 #include "delivery/interactions/interaction_callback.h"
 
-#include "delivery/delivery_internal.h"
+#include "base/buf.h"
+#include "net/http.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@ enum {
 
 struct tg_callback {
   TAILQ_ENTRY(tg_callback) link;
-  struct tg_delivery *delivery;
+  struct tg_callbacks *owner;
   char *url;
   const char *body;
   tg_ms until;
@@ -29,17 +30,20 @@ struct tg_callback {
   char reason[256]; /* of the last failure */
 };
 
-static void tend(struct tg_delivery *delivery);
+static void tend(struct tg_callbacks *all);
 
-static void on_timer(uv_timer_t *timer) { tend(timer->data); }
+static void on_timer(uv_timer_t *timer)
+{
+  tend(timer->data);
+}
 
 static void take_out(struct tg_callback *callback)
 {
-  struct tg_delivery *delivery = callback->delivery;
-  TAILQ_REMOVE(&delivery->callbacks.all, callback, link);
+  struct tg_callbacks *all = callback->owner;
+  TAILQ_REMOVE(&all->list, callback, link);
   if (callback->request) {
-    tg_http_cancel(delivery->senders.http, callback->request);
-    delivery->callbacks.in_flight--;
+    tg_http_cancel(all->http, callback->request);
+    all->in_flight--;
   }
 }
 
@@ -60,7 +64,7 @@ static void finish(struct tg_callback *callback, bool taken)
 
 static void try_again(struct tg_callback *callback, tg_ms wait)
 {
-  tg_ms now = tg_env_now(&callback->delivery->env);
+  tg_ms now = tg_env_now(callback->owner->env);
   if (wait < 0)
     wait = tg_backoff(callback->attempts - 1, AGAIN_BASE, AGAIN_CAP);
   callback->next_at = now + wait;
@@ -88,10 +92,10 @@ static void describe(struct tg_callback *callback, const struct tg_http_response
 static void on_answer(void *ctx, const struct tg_http_response *response)
 {
   struct tg_callback *callback = ctx;
-  struct tg_delivery *delivery = callback->delivery;
+  struct tg_callbacks *all = callback->owner;
   tg_ms wait;
   callback->request = 0;
-  delivery->callbacks.in_flight--;
+  all->in_flight--;
   describe(callback, response);
   switch (tg_callback_judge(response->status, response->body, response->retry_after, &wait)) {
   case TG_CALLBACK_TAKEN:
@@ -106,13 +110,13 @@ static void on_answer(void *ctx, const struct tg_http_response *response)
     try_again(callback, wait);
     break;
   }
-  tend(delivery);
+  tend(all);
 }
 
 static void attempt(struct tg_callback *callback, tg_ms now)
 {
-  struct tg_delivery *delivery = callback->delivery;
-  const struct tg_config *config = delivery->env.config;
+  struct tg_callbacks *all = callback->owner;
+  const struct tg_config *config = all->env->config;
   tg_ms left = callback->until - now, timeout = left < ATTEMPT_TIME ? left : ATTEMPT_TIME;
   struct tg_buf line = {0};
   if (config->rest.authorization && tg_interaction_wants_authorization(config->rest.url))
@@ -136,71 +140,73 @@ static void attempt(struct tg_callback *callback, tg_ms now)
   };
   callback->attempts++;
   callback->next_at = now + timeout + ATTEMPT_LEAST;
-  callback->request = tg_http_start(delivery->senders.http, &request, on_answer, callback);
-  delivery->callbacks.in_flight++;
+  callback->request = tg_http_start(all->http, &request, on_answer, callback);
+  all->in_flight++;
   free(authorization);
 }
 
 /* The client looks at the time of connections; this one also at what waits. */
 static void look_at(struct tg_callback *callback, tg_ms now)
 {
-  struct tg_callbacks *callbacks = &callback->delivery->callbacks;
+  struct tg_callbacks *all = callback->owner;
   if (now < callback->next_at)
     return;
   if (callback->request) {
-    tg_http_cancel(callback->delivery->senders.http, callback->request);
+    tg_http_cancel(all->http, callback->request);
     callback->request = 0;
-    callbacks->in_flight--;
+    all->in_flight--;
     snprintf(callback->reason, sizeof callback->reason, "REST did not answer");
     try_again(callback, -1);
   } else if (now > callback->until - ATTEMPT_LEAST) {
     if (callback->attempts == 0)
       snprintf(callback->reason, sizeof callback->reason, "there was no time left for it");
     finish(callback, false);
-  } else if (callbacks->in_flight < IN_FLIGHT_MAX) {
+  } else if (all->in_flight < IN_FLIGHT_MAX) {
     attempt(callback, now);
   }
 }
 
-static void tend(struct tg_delivery *delivery)
+static void tend(struct tg_callbacks *all)
 {
-  struct tg_callbacks *callbacks = &delivery->callbacks;
-  tg_ms now = tg_env_now(&delivery->env), next = INT64_MAX;
+  tg_ms now = tg_env_now(all->env), next = INT64_MAX;
   struct tg_callback *callback, *after;
-  for (callback = TAILQ_FIRST(&callbacks->all); callback; callback = after) {
+  for (callback = TAILQ_FIRST(&all->list); callback; callback = after) {
     after = TAILQ_NEXT(callback, link);
     look_at(callback, now);
   }
-  TAILQ_FOREACH(callback, &callbacks->all, link)
+  TAILQ_FOREACH(callback, &all->list, link)
   {
     tg_ms moment = callback->next_at > now ? callback->next_at : callback->until;
     next = moment < next ? moment : next;
   }
   if (next < INT64_MAX)
-    uv_timer_start(&callbacks->timer, on_timer, (uint64_t)(next > now ? next - now : 0), 0);
+    uv_timer_start(&all->timer, on_timer, (uint64_t)(next > now ? next - now : 0), 0);
 }
 
 /* --- what others see -------------------------------------------------------------- */
 
-struct tg_callback *tg_callback_start(struct tg_delivery *delivery, const struct tg_interaction_facts *facts,
+struct tg_callback *tg_callback_start(struct tg_callbacks *all, const struct tg_interaction_facts *facts,
                                       tg_ms until, tg_interaction_answered *done, void *ctx)
 {
   struct tg_callback *callback = tg_calloc(1, sizeof *callback);
   *callback = (struct tg_callback){
-      .delivery = delivery,
-      .url = tg_interaction_callback_url(delivery->env.config->rest.url, facts),
+      .owner = all,
+      .url = tg_interaction_callback_url(all->env->config->rest.url, facts),
       .body = tg_interaction_deferral(facts->type),
       .until = until,
-      .next_at = tg_env_now(&delivery->env),
+      .next_at = tg_env_now(all->env),
       .done = done,
       .ctx = ctx,
   };
-  TAILQ_INSERT_TAIL(&delivery->callbacks.all, callback, link);
-  uv_timer_start(&delivery->callbacks.timer, on_timer, 0, 0);
+  TAILQ_INSERT_TAIL(&all->list, callback, link);
+  uv_timer_start(&all->timer, on_timer, 0, 0);
   return callback;
 }
 
-bool tg_callback_in_flight(const struct tg_callback *callback) { return callback->request != 0; }
+bool tg_callback_in_flight(const struct tg_callback *callback)
+{
+  return callback->request != 0;
+}
 
 void tg_callback_cancel(struct tg_callback *callback)
 {
@@ -208,15 +214,17 @@ void tg_callback_cancel(struct tg_callback *callback)
   free_callback(callback);
 }
 
-void tg_callbacks_begin(struct tg_delivery *delivery)
+void tg_callbacks_begin(struct tg_callbacks *all, struct tg_delivery_env *env, struct tg_http *http)
 {
-  TAILQ_INIT(&delivery->callbacks.all);
-  tg_handles_timer(&delivery->env.handles, &delivery->callbacks.timer, delivery);
+  all->env = env;
+  all->http = http;
+  TAILQ_INIT(&all->list);
+  tg_handles_timer(&env->handles, &all->timer, all);
 }
 
-void tg_callbacks_end(struct tg_delivery *delivery)
+void tg_callbacks_end(struct tg_callbacks *all)
 {
-  while (!TAILQ_EMPTY(&delivery->callbacks.all))
-    tg_callback_cancel(TAILQ_FIRST(&delivery->callbacks.all));
-  tg_handles_close(&delivery->env.handles, &delivery->callbacks.timer);
+  while (!TAILQ_EMPTY(&all->list))
+    tg_callback_cancel(TAILQ_FIRST(&all->list));
+  tg_handles_close(&all->env->handles, &all->timer);
 }

@@ -1,6 +1,6 @@
 #include "delivery/interactions/interaction.h"
 
-#include "delivery/delivery_internal.h"
+#include "delivery/sinks/sender.h"
 
 /* The express lane: an interaction that has others in front of it is sent at
  * once, in a parcel of its own beside its lane, in which it keeps its place. An
@@ -17,7 +17,7 @@ static struct tg_interaction *interaction_of(struct tg_parcel *parcel)
 
 static bool is_scripted(const struct tg_lane *lane)
 {
-  const struct tg_hooks *hooks = lane->delivery->env.hooks;
+  const struct tg_hooks *hooks = lane->lanes->env->hooks;
   return !lane->sender->direct || tg_hooked(hooks, TG_METHOD_delivery_deliver) ||
          tg_hooked(hooks, TG_METHOD_delivery_handle_queue);
 }
@@ -33,7 +33,7 @@ static bool may_offer(const struct tg_interaction *interaction)
 /* It takes its turn in the lane's order. */
 static void give_back(struct tg_interaction *interaction)
 {
-  TAILQ_REMOVE(&interaction->delivery->interactions.express, interaction, ticket);
+  TAILQ_REMOVE(&interaction->all->express, interaction, ticket);
   interaction->is_express = false;
   tg_interaction_release(interaction);
 }
@@ -59,7 +59,7 @@ static void leave_behind_others(struct tg_interaction *interaction)
     tg_interaction_mark(interaction, TG_MARK_DONE);
   tg_count(&lane->row->delivered);
   tg_count(&tg_stats_type(TG_EVENT_INTERACTION_CREATE)->delivered);
-  tg_stats_latency(tg_env_now(&lane->delivery->env) - interaction->arrived);
+  tg_stats_latency(tg_env_now(lane->lanes->env) - interaction->arrived);
   if (queued) {
     tg_lane_remove(lane, queued); /* and with it tg_interaction_gone() */
     return;
@@ -88,9 +88,9 @@ static void on_over(struct tg_parcel *parcel, struct tg_judgement *judgement)
 
 static bool is_wanted(const struct tg_interaction *interaction)
 {
-  const struct tg_delivery *delivery = interaction->delivery;
-  tg_ms age = tg_env_now(&delivery->env) - interaction->arrived;
-  return delivery->env.config->interaction.express && age < tg_patience(TG_INTERACTION_TOKEN_LIFE) &&
+  const struct tg_interactions *all = interaction->all;
+  tg_ms age = tg_env_now(all->env) - interaction->arrived;
+  return all->env->config->interaction.express && age < tg_patience(TG_INTERACTION_TOKEN_LIFE) &&
          may_offer(interaction);
 }
 
@@ -145,13 +145,13 @@ void tg_express_offer(struct tg_interaction *interaction)
     tg_express_give_way(sender);
   interaction->parcel = (struct tg_parcel){.owner = &owner, .lane = interaction->lane, .way = TG_WAY_EXPRESS};
   interaction->is_express = true;
-  TAILQ_INSERT_TAIL(&interaction->delivery->interactions.express, interaction, ticket);
+  TAILQ_INSERT_TAIL(&interaction->all->express, interaction, ticket);
   tg_sender_queue(sender, &interaction->parcel);
   tg_sender_pump(sender);
 }
 
-void tg_express_end(struct tg_delivery *delivery)
+void tg_express_end(struct tg_interactions *all)
 {
-  while (!TAILQ_EMPTY(&delivery->interactions.express))
-    tg_express_return(TAILQ_FIRST(&delivery->interactions.express));
+  while (!TAILQ_EMPTY(&all->express))
+    tg_express_return(TAILQ_FIRST(&all->express));
 }

@@ -56,3 +56,6 @@ enum tg_callback_verdict {
 /* `status` 0: there was no answer. `*wait`: how long REST wants us to wait, -1
  * if it does not say; `retry_after` is that of the headers. */
 enum tg_callback_verdict tg_callback_judge(long status, struct tg_span body, tg_ms retry_after, tg_ms *wait);
+
+/* The end of an answer; `reason` says why it is not taken, and lives only during the call. */
+typedef void tg_interaction_answered(void *ctx, bool taken, const char *reason);

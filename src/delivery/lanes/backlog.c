@@ -1,4 +1,4 @@
-#include "delivery/delivery_internal.h"
+#include "delivery/lanes/lanes.h"
 
 #include "base/buf.h"
 #include "base/log.h"
@@ -15,41 +15,13 @@ enum {
   SYNC_INTERVAL = 1000,
 };
 
-/* What a log has reported, until the call that it was in has ended. */
-struct noted_gap {
-  struct tg_source *source;
-  struct tg_log_gap gap;
-};
-
-static void on_gap(void *ctx, const struct tg_log_gap *gap)
-{
-  struct tg_source *source = ctx;
-  struct noted_gap noted = {source, *gap};
-  tg_buf_append(&source->delivery->noted_gaps, &noted, sizeof noted);
-}
-
-void tg_backlog_take_gaps(struct tg_delivery *delivery)
-{
-  while (delivery->noted_gaps.length > 0 && delivery->walking == 0) {
-    struct tg_buf noted = delivery->noted_gaps;
-    delivery->noted_gaps = (struct tg_buf){0};
-    const struct noted_gap *gaps = (const struct noted_gap *)noted.data;
-    size_t count = noted.length / sizeof *gaps;
-    for (size_t i = 0; i < count; i++)
-      tg_lane_lost(tg_lane_of(delivery, gaps[i].gap.shard_id), gaps[i].source, &gaps[i].gap);
-    for (size_t i = 0; i < count; i++) /* not before: an event under way is in front of the gaps to come */
-      tg_lane_gaps_placed(tg_lane_of(delivery, gaps[i].gap.shard_id));
-    tg_buf_free(&noted);
-  }
-}
-
 /* --- opening ---------------------------------------------------------------------- */
 
 struct opening {
-  struct tg_delivery *delivery;
+  struct tg_lanes *lanes;
   bool (*wanted)(void *ctx, int shard_id);
   char *parent;
-  char *stamp; /* of this run of the gateway, as in the directories' names */
+  char *stamp;  /* of this run of the gateway, as in the directories' names */
   tg_ms newest; /* number of a log that is there */
   struct tg_source **last;
   int count;
@@ -58,8 +30,8 @@ struct opening {
 
 static bool is_wanted(void *ctx, int shard_id)
 {
-  struct tg_delivery *delivery = ((struct tg_source *)ctx)->delivery;
-  return delivery->wanted(delivery->ctx, shard_id);
+  struct tg_lanes *lanes = ((struct tg_source *)ctx)->lanes;
+  return lanes->logs.wanted(lanes->logs.wanted_ctx, shard_id);
 }
 
 static void free_source(struct tg_source *source)
@@ -75,12 +47,11 @@ static bool is_of_another(const struct opening *opening, const char *name)
   const char *dot = strrchr(name, '.');
   int id;
   return dot && strncmp(dot, opening->stamp, strlen(opening->stamp)) == 0 &&
-         sscanf(name, "worker-%d.", &id) == 1 && id != opening->delivery->env.worker_id;
+         sscanf(name, "worker-%d.", &id) == 1 && id != opening->lanes->env->worker_id;
 }
 
 static struct tg_event_log *open_patiently(struct opening *opening,
-                                           const struct tg_event_log_options *options,
-                                           struct tg_error *error)
+                                           const struct tg_event_log_options *options, struct tg_error *error)
 {
   for (;; opening->waited += LOCK_STEP) {
     struct tg_event_log *log = tg_event_log_open(options, error);
@@ -92,23 +63,23 @@ static struct tg_event_log *open_patiently(struct opening *opening,
 
 static void take_over(struct opening *opening, const char *name)
 {
-  struct tg_delivery *delivery = opening->delivery;
+  struct tg_lanes *lanes = opening->lanes;
   struct tg_buf path = {0};
   tg_buf_printf(&path, "%s/%s", opening->parent, name);
   struct tg_source *source = tg_calloc(1, sizeof *source);
-  source->delivery = delivery;
+  source->lanes = lanes;
   source->directory = tg_buf_take(&path);
   source->order = opening->count++;
   source->older = strstr(name, opening->stamp) == NULL;
   char reader[32];
-  snprintf(reader, sizeof reader, "worker-%d", delivery->env.worker_id);
+  snprintf(reader, sizeof reader, "worker-%d", lanes->env->worker_id);
   struct tg_event_log_options options = {
       .directory = source->directory,
       .mode = TG_LOG_DRAIN,
-      .max_age = delivery->env.config->queue.max_age,
-      .on_gap = on_gap,
+      .max_age = lanes->env->config->queue.max_age,
+      .on_gap = tg_gaps_note,
       .ctx = source,
-      .wanted = delivery->wanted ? is_wanted : NULL,
+      .wanted = lanes->logs.wanted ? is_wanted : NULL,
       .reader = reader,
   };
   struct tg_error error = {0};
@@ -126,23 +97,23 @@ static void take_over(struct opening *opening, const char *name)
 
 static bool begin_own(struct opening *opening, struct tg_error *error)
 {
-  struct tg_delivery *delivery = opening->delivery;
+  struct tg_lanes *lanes = opening->lanes;
   struct tg_source *source = tg_calloc(1, sizeof *source);
   struct tg_buf path = {0};
   tg_ms number = tg_steady_clock();
   if (number <= opening->newest)
     number = opening->newest + 1;
-  tg_buf_printf(&path, "%s/worker-%d%s%" PRId64, opening->parent, delivery->env.worker_id, opening->stamp,
+  tg_buf_printf(&path, "%s/worker-%d%s%" PRId64, opening->parent, lanes->env->worker_id, opening->stamp,
                 (int64_t)number);
-  source->delivery = delivery;
+  source->lanes = lanes;
   source->directory = tg_buf_take(&path);
   source->order = TG_ORDER_LAST;
   struct tg_event_log_options options = {
       .directory = source->directory,
       .mode = TG_LOG_WRITE,
-      .disk_bytes = delivery->env.config->queue.disk_bytes,
-      .max_age = delivery->env.config->queue.max_age,
-      .on_gap = on_gap,
+      .disk_bytes = lanes->env->config->queue.disk_bytes,
+      .max_age = lanes->env->config->queue.max_age,
+      .on_gap = tg_gaps_note,
       .ctx = source,
   };
   source->log = tg_event_log_open(&options, error);
@@ -150,7 +121,7 @@ static bool begin_own(struct opening *opening, struct tg_error *error)
     free_source(source);
     return false;
   }
-  *opening->last = delivery->own = source;
+  *opening->last = lanes->logs.own = source;
   return true;
 }
 
@@ -158,10 +129,11 @@ static bool begin_own(struct opening *opening, struct tg_error *error)
 
 /* What earlier logs take counts, too; but the own one gets an eighth of it at
  * least. */
-static uint64_t own_bound(const struct tg_delivery *delivery)
+static uint64_t own_bound(const struct tg_lanes *lanes)
 {
-  uint64_t limit = delivery->env.config->queue.disk_bytes, taken = 0;
-  for (const struct tg_source *source = delivery->sources; source != delivery->own; source = source->next) {
+  uint64_t limit = lanes->env->config->queue.disk_bytes, taken = 0;
+  for (const struct tg_source *source = lanes->logs.sources; source != lanes->logs.own;
+       source = source->next) {
     struct tg_log_figures figures;
     tg_event_log_figures(source->log, &figures);
     taken += figures.bytes;
@@ -169,109 +141,98 @@ static uint64_t own_bound(const struct tg_delivery *delivery)
   return taken < limit - limit / 8 ? limit - taken : limit / 8;
 }
 
-void tg_backlog_reconfigure(struct tg_delivery *delivery)
+void tg_backlog_reconfigure(struct tg_lanes *lanes)
 {
-  if (!delivery->own)
+  if (!lanes->logs.own)
     return;
-  const struct tg_config *config = delivery->env.config;
-  delivery->own_bound = own_bound(delivery);
-  for (struct tg_source *source = delivery->sources; source; source = source->next)
-    tg_event_log_set_bounds(source->log, source == delivery->own ? delivery->own_bound : 0,
+  const struct tg_config *config = lanes->env->config;
+  lanes->logs.own_bound = own_bound(lanes);
+  for (struct tg_source *source = lanes->logs.sources; source; source = source->next)
+    tg_event_log_set_bounds(source->log, source == lanes->logs.own ? lanes->logs.own_bound : 0,
                             config->queue.max_age);
 }
 
-void tg_backlog_tend(struct tg_delivery *delivery)
+void tg_backlog_tend(struct tg_lanes *lanes)
 {
-  for (struct tg_source *source = delivery->sources; source; source = source->next)
+  for (struct tg_source *source = lanes->logs.sources; source; source = source->next)
     if (tg_event_log_expire(source->log, tg_steady_clock()) > 0)
-      delivery->source_done = true;
-  tg_backlog_take_gaps(delivery);
-}
-
-uint64_t tg_backlog_last(const struct tg_delivery *delivery, int shard_id, uint64_t epoch, uint64_t settled)
-{
-  for (const struct tg_source *source = delivery->sources; source; source = source->next) {
-    uint64_t its_epoch, sequence;
-    if (tg_event_log_last(source->log, shard_id, &its_epoch, &sequence) && its_epoch == epoch &&
-        sequence > settled)
-      settled = sequence;
-  }
-  return settled;
+      lanes->logs.source_done = true;
+  tg_gaps_take(lanes);
 }
 
 /* --- the end of a turn ------------------------------------------------------------------ */
 
 static void advance(struct tg_lane *lane, uint64_t safe)
 {
-  if (safe > lane->durable)
-    lane->durable = safe;
+  if (safe > lane->session.durable)
+    lane->session.durable = safe;
   tg_lane_publish(lane);
 }
 
-static void sync_touched(struct tg_delivery *delivery);
+static void sync_touched(struct tg_lanes *lanes);
 
 static void on_synced(void *ctx, bool ok, tg_log_position through, const struct tg_error *error)
 {
-  struct tg_delivery *delivery = ctx;
+  struct tg_lanes *lanes = ctx;
   (void)through;
-  delivery->syncing = false;
+  lanes->logs.syncing = false;
   if (!ok)
-    tg_backlog_alarm(delivery, error);
-  while (delivery->synced) {
-    struct tg_lane *lane = delivery->synced;
-    delivery->synced = lane->next_synced;
-    if (ok && lane->synced_epoch == lane->epoch)
-      advance(lane, lane->synced_safe);
+    tg_backlog_alarm(lanes, error);
+  while (lanes->logs.synced) {
+    struct tg_lane *lane = lanes->logs.synced;
+    lanes->logs.synced = lane->log.next_synced;
+    if (ok && lane->log.synced_epoch == lane->session.epoch)
+      advance(lane, lane->log.synced_safe);
     else
       tg_lane_touch(lane);
   }
-  if (ok && delivery->env.config->queue.sync == TG_SYNC_BATCH)
-    sync_touched(delivery);
+  if (ok && lanes->env->config->queue.sync == TG_SYNC_BATCH)
+    sync_touched(lanes);
 }
 
 /* queue.sync = "batch": what is flushed counts when it is on the disk itself. */
-static void sync_touched(struct tg_delivery *delivery)
+static void sync_touched(struct tg_lanes *lanes)
 {
-  if (delivery->syncing || !delivery->touched || tg_event_log_unflushed(delivery->own->log))
+  if (lanes->logs.syncing || !lanes->logs.touched || tg_event_log_unflushed(lanes->logs.own->log))
     return;
-  while (delivery->touched) {
-    struct tg_lane *lane = delivery->touched;
-    delivery->touched = lane->next_touched;
-    lane->touched = false;
-    lane->synced_safe = tg_lane_safe(lane);
-    lane->synced_epoch = lane->epoch;
-    lane->next_synced = delivery->synced;
-    delivery->synced = lane;
+  while (lanes->logs.touched) {
+    struct tg_lane *lane = lanes->logs.touched;
+    lanes->logs.touched = lane->log.next_touched;
+    lane->log.touched = false;
+    lane->log.synced_safe = tg_lane_safe(lane);
+    lane->log.synced_epoch = lane->session.epoch;
+    lane->log.next_synced = lanes->logs.synced;
+    lanes->logs.synced = lane;
   }
-  delivery->syncing = true;
-  delivery->synced_at = tg_env_now(&delivery->env);
-  tg_event_log_sync(delivery->own->log, delivery->env.loop, on_synced, delivery);
+  lanes->logs.syncing = true;
+  lanes->logs.synced_at = tg_env_now(lanes->env);
+  tg_event_log_sync(lanes->logs.own->log, lanes->env->loop, on_synced, lanes);
 }
 
 /* Nothing waits in it, and no marker of what it has lost is on its way. */
-static bool is_settled(struct tg_delivery *delivery, struct tg_source *source)
+static bool is_settled(struct tg_lanes *lanes, struct tg_source *source)
 {
   struct tg_log_figures figures;
   tg_event_log_figures(source->log, &figures);
-  for (int i = 0; figures.events == 0 && i < delivery->lane_count; i++)
-    if (delivery->lanes[i])
-      tg_lane_told(delivery->lanes[i]);
+  for (int i = 0; figures.events == 0 && i < lanes->count; i++)
+    if (lanes->at[i])
+      tg_lane_told(lanes->at[i]);
   return tg_event_log_settled(source->log);
 }
 
-static void remove_drained(struct tg_delivery *delivery)
+static void remove_drained(struct tg_lanes *lanes)
 {
-  delivery->source_done = false;
-  for (struct tg_source **at = &delivery->sources; *at != delivery->own;) {
+  lanes->logs.source_done = false;
+  for (struct tg_source **at = &lanes->logs.sources; *at != lanes->logs.own;) {
     struct tg_source *source = *at;
     struct tg_error error = {0};
-    if (!is_settled(delivery, source)) {
+    if (!is_settled(lanes, source)) {
       at = &source->next;
       continue;
     }
-    for (int i = 0; i < delivery->lane_count; i++)
-      if (delivery->lanes[i])
-        tg_lane_leave_source(delivery->lanes[i], source);
+    for (int i = 0; i < lanes->count; i++)
+      if (lanes->at[i])
+        tg_lane_leave_source(lanes->at[i], source);
     *at = source->next;
     if (tg_event_log_remove(source->log, &error))
       tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_TEXT(PATH, source->directory)),
@@ -280,68 +241,75 @@ static void remove_drained(struct tg_delivery *delivery)
       tg_log(TG_WARN, TG_NO_SHARD, "%s", error.message);
     free_source(source);
   }
-  tg_backlog_reconfigure(delivery);
+  tg_backlog_reconfigure(lanes);
 }
 
-static void end_turn(struct tg_delivery *delivery, bool at_once)
+static void end_turn(struct tg_lanes *lanes, bool at_once)
 {
-  if (delivery->log_refuses)
-    tg_backlog_write_again(delivery, at_once);
-  if (delivery->noted_gaps.length > 0)
-    tg_backlog_take_gaps(delivery);
-  if (delivery->touched)
-    delivery->tight = tg_event_log_disk(delivery->own->log) > delivery->own_bound - delivery->own_bound / 5;
-  if (delivery->touched && tg_backlog_flush(delivery, at_once)) {
-    if (delivery->env.config->queue.sync == TG_SYNC_BATCH && !at_once)
-      sync_touched(delivery);
+  if (lanes->logs.refuses)
+    tg_backlog_write_again(lanes, at_once);
+  if (lanes->logs.noted_gaps.length > 0)
+    tg_gaps_take(lanes);
+  if (lanes->logs.touched)
+    lanes->logs.tight =
+        tg_event_log_disk(lanes->logs.own->log) > lanes->logs.own_bound - lanes->logs.own_bound / 5;
+  if (lanes->logs.touched && tg_backlog_flush(lanes, at_once)) {
+    if (lanes->env->config->queue.sync == TG_SYNC_BATCH && !at_once)
+      sync_touched(lanes);
     else
-      while (delivery->touched) {
-        struct tg_lane *lane = delivery->touched;
-        delivery->touched = lane->next_touched;
-        lane->touched = false;
+      while (lanes->logs.touched) {
+        struct tg_lane *lane = lanes->logs.touched;
+        lanes->logs.touched = lane->log.next_touched;
+        lane->log.touched = false;
         advance(lane, tg_lane_safe(lane));
       }
   }
-  if (delivery->env.config->queue.sync == TG_SYNC_INTERVAL && delivery->unsynced && !delivery->syncing &&
-      tg_env_now(&delivery->env) - delivery->synced_at >= SYNC_INTERVAL) {
-    delivery->unsynced = false;
-    delivery->syncing = true;
-    delivery->synced_at = tg_env_now(&delivery->env);
-    tg_event_log_sync(delivery->own->log, delivery->env.loop, on_synced, delivery);
+  if (lanes->env->config->queue.sync == TG_SYNC_INTERVAL && lanes->logs.unsynced && !lanes->logs.syncing &&
+      tg_env_now(lanes->env) - lanes->logs.synced_at >= SYNC_INTERVAL) {
+    lanes->logs.unsynced = false;
+    lanes->logs.syncing = true;
+    lanes->logs.synced_at = tg_env_now(lanes->env);
+    tg_event_log_sync(lanes->logs.own->log, lanes->env->loop, on_synced, lanes);
   }
-  if (delivery->source_done)
-    remove_drained(delivery);
+  if (lanes->logs.source_done)
+    remove_drained(lanes);
   if (!at_once)
-    tg_event_log_shrink(delivery->own->log);
+    tg_event_log_shrink(lanes->logs.own->log);
 }
 
 /* Before the loop sleeps, and after it has read: what timers bring must not
  * wait for the next packet. */
-static void on_prepare(uv_prepare_t *handle) { end_turn(handle->data, false); }
-static void on_check(uv_check_t *handle) { end_turn(handle->data, false); }
+static void on_prepare(uv_prepare_t *handle)
+{
+  end_turn(handle->data, false);
+}
+static void on_check(uv_check_t *handle)
+{
+  end_turn(handle->data, false);
+}
 
 /* --- the whole -------------------------------------------------------------------------- */
 
-static void watch_turns(struct tg_delivery *delivery)
+static void watch_turns(struct tg_lanes *lanes)
 {
-  uv_prepare_init(delivery->env.loop, &delivery->prepare);
-  uv_check_init(delivery->env.loop, &delivery->check);
-  delivery->prepare.data = delivery->check.data = delivery;
-  uv_prepare_start(&delivery->prepare, on_prepare);
-  uv_check_start(&delivery->check, on_check);
-  uv_unref((uv_handle_t *)&delivery->prepare);
-  uv_unref((uv_handle_t *)&delivery->check);
-  tg_handles_add(&delivery->env.handles);
-  tg_handles_add(&delivery->env.handles);
-  tg_handles_timer(&delivery->env.handles, &delivery->log_retry, delivery);
-  uv_unref((uv_handle_t *)&delivery->log_retry);
+  uv_prepare_init(lanes->env->loop, &lanes->logs.prepare);
+  uv_check_init(lanes->env->loop, &lanes->logs.check);
+  lanes->logs.prepare.data = lanes->logs.check.data = lanes;
+  uv_prepare_start(&lanes->logs.prepare, on_prepare);
+  uv_check_start(&lanes->logs.check, on_check);
+  uv_unref((uv_handle_t *)&lanes->logs.prepare);
+  uv_unref((uv_handle_t *)&lanes->logs.check);
+  tg_handles_add(&lanes->env->handles);
+  tg_handles_add(&lanes->env->handles);
+  tg_handles_timer(&lanes->env->handles, &lanes->logs.retry, lanes);
+  uv_unref((uv_handle_t *)&lanes->logs.retry);
 }
 
 /* Once: a worker that takes the place of another finds again what is left of it. */
 static void count_recovered(struct tg_lane *lane)
 {
   uint64_t events = 0;
-  for (struct tg_source *source = lane->delivery->sources; source; source = source->next) {
+  for (struct tg_source *source = lane->lanes->logs.sources; source; source = source->next) {
     struct tg_log_figures figures = {.events = 0};
     if (source->older)
       tg_event_log_shard_figures(source->log, lane->shard_id, &figures);
@@ -351,36 +319,37 @@ static void count_recovered(struct tg_lane *lane)
     tg_count_by(&lane->row->recovered, events);
 }
 
-static void begin_lanes(struct tg_delivery *delivery)
+static void begin_lanes(struct tg_lanes *lanes)
 {
-  for (struct tg_source *source = delivery->sources; source; source = source->next)
-    tg_lanes_begin(delivery, source);
-  for (int i = 0; i < delivery->lane_count; i++)
-    if (delivery->lanes[i])
-      count_recovered(delivery->lanes[i]);
-  delivery->watch->opened(delivery);
-  tg_backlog_tend(delivery);
-  for (int i = 0; i < delivery->lane_count; i++)
-    if (delivery->lanes[i]) {
-      tg_lane_refill(delivery->lanes[i]);
-      tg_lane_publish(delivery->lanes[i]);
+  for (struct tg_source *source = lanes->logs.sources; source; source = source->next)
+    tg_lanes_read(lanes, source);
+  for (int i = 0; i < lanes->count; i++)
+    if (lanes->at[i])
+      count_recovered(lanes->at[i]);
+  lanes->watch->opened(lanes);
+  tg_backlog_tend(lanes);
+  for (int i = 0; i < lanes->count; i++)
+    if (lanes->at[i]) {
+      tg_lane_refill(lanes->at[i]);
+      tg_lane_publish(lanes->at[i]);
     }
-  for (int i = 0; i < delivery->lane_count; i++)
-    if (delivery->lanes[i])
-      tg_lane_go_on(delivery->lanes[i]);
-  delivery->source_done = true;
+  for (int i = 0; i < lanes->count; i++)
+    if (lanes->at[i])
+      tg_lane_go_on(lanes->at[i]);
+  lanes->logs.source_done = true;
 }
 
-bool tg_backlog_open(struct tg_delivery *delivery, bool (*wanted)(void *ctx, int shard_id), uint64_t stamp,
-                     struct tg_error *error)
+bool tg_backlog_open(struct tg_lanes *lanes, bool (*wanted)(void *ctx, int shard_id), void *ctx,
+                     uint64_t stamp, struct tg_error *error)
 {
   struct tg_buf parent = {0}, text = {0};
-  tg_buf_printf(&parent, "%s/log", delivery->env.config->state_dir);
+  tg_buf_printf(&parent, "%s/log", lanes->env->config->state_dir);
   tg_buf_printf(&text, ".%" PRIu64 "-", stamp);
-  struct opening opening = {.delivery = delivery, .last = &delivery->sources};
+  struct opening opening = {.lanes = lanes, .last = &lanes->logs.sources};
   opening.parent = tg_buf_take(&parent);
   opening.stamp = tg_buf_take(&text);
-  delivery->wanted = wanted;
+  lanes->logs.wanted = wanted;
+  lanes->logs.wanted_ctx = ctx;
   char **names = tg_event_log_list(opening.parent);
   for (size_t i = 0; names && names[i]; i++) {
     tg_ms number = tg_event_log_number(names[i]);
@@ -394,19 +363,19 @@ bool tg_backlog_open(struct tg_delivery *delivery, bool (*wanted)(void *ctx, int
   free(opening.parent);
   free(opening.stamp);
   if (!done) {
-    tg_backlog_close(delivery);
+    tg_backlog_close(lanes);
     return false;
   }
-  tg_backlog_reconfigure(delivery);
-  watch_turns(delivery);
-  begin_lanes(delivery);
+  tg_backlog_reconfigure(lanes);
+  watch_turns(lanes);
+  begin_lanes(lanes);
   return true;
 }
 
-void tg_delivery_ignore_logs(const struct tg_delivery *delivery)
+void tg_backlog_ignore(const struct tg_lanes *lanes)
 {
   struct tg_buf parent = {0};
-  tg_buf_printf(&parent, "%s/log", delivery->env.config->state_dir);
+  tg_buf_printf(&parent, "%s/log", lanes->env->config->state_dir);
   char *directory = tg_buf_take(&parent), **names = tg_event_log_list(directory);
   int count = 0;
   while (names && names[count])
@@ -420,27 +389,27 @@ void tg_delivery_ignore_logs(const struct tg_delivery *delivery)
   free(directory);
 }
 
-void tg_backlog_close(struct tg_delivery *delivery)
+void tg_backlog_close(struct tg_lanes *lanes)
 {
-  if (delivery->own) {
-    end_turn(delivery, true);
-    if (delivery->env.config->queue.sync != TG_SYNC_NONE)
-      tg_event_log_sync_now(delivery->own->log, NULL);
-    tg_handles_close(&delivery->env.handles, &delivery->prepare);
-    tg_handles_close(&delivery->env.handles, &delivery->check);
-    tg_handles_close(&delivery->env.handles, &delivery->log_retry);
+  if (lanes->logs.own) {
+    end_turn(lanes, true);
+    if (lanes->env->config->queue.sync != TG_SYNC_NONE)
+      tg_event_log_sync_now(lanes->logs.own->log, NULL);
+    tg_handles_close(&lanes->env->handles, &lanes->logs.prepare);
+    tg_handles_close(&lanes->env->handles, &lanes->logs.check);
+    tg_handles_close(&lanes->env->handles, &lanes->logs.retry);
   }
-  delivery->own = NULL;
-  delivery->touched = NULL;
-  while (delivery->sources) {
-    struct tg_source *source = delivery->sources;
-    delivery->sources = source->next;
+  lanes->logs.own = NULL;
+  lanes->logs.touched = NULL;
+  while (lanes->logs.sources) {
+    struct tg_source *source = lanes->logs.sources;
+    lanes->logs.sources = source->next;
     struct tg_error error = {0};
-    if (is_settled(delivery, source))
+    if (is_settled(lanes, source))
       tg_event_log_remove(source->log, &error);
     else
       tg_event_log_close(source->log);
     free_source(source);
   }
-  tg_buf_free(&delivery->noted_gaps);
+  tg_buf_free(&lanes->logs.noted_gaps);
 }

@@ -14,16 +14,20 @@
  * is higher than that of all that were there (tg_event_log_number()). A process
  * never writes to a log it has not begun. */
 
+#include "base/buf.h"
+#include "delivery/lanes/body.h"
 #include "delivery/lanes/lane_queue.h"
 #include "event_log/event_log.h"
 
-struct tg_delivery;
+#include <uv.h>
+
+struct tg_lanes;
 struct tg_lane;
 
 /* A log that lanes read from. */
 struct tg_source {
   struct tg_source *next; /* the next newer one */
-  struct tg_delivery *delivery;
+  struct tg_lanes *lanes;
   struct tg_event_log *log;
   char *directory;
   int order;  /* grows from old to new */
@@ -55,39 +59,61 @@ struct tg_item {
   struct tg_span parts[3]; /* of the body: prefix, message, suffix */
 };
 
+/* The logs of a worker's lanes. */
+struct tg_logs {
+  struct tg_source *sources; /* oldest first; NULL: queue.durability = "memory" */
+  struct tg_source *own;     /* the last of them */
+  bool (*wanted)(void *ctx, int shard_id);
+  void *wanted_ctx;
+  uv_prepare_t prepare;
+  uv_check_t check;
+  struct tg_lane *touched, *synced; /* lists: struct tg_lane_log */
+  struct tg_buf noted_gaps;
+  uint64_t own_bound; /* bytes */
+  bool tight;         /* four fifths of it are taken */
+  bool source_done;   /* one of them may be empty */
+  bool syncing, unsynced;
+  tg_ms flush_retry_at, alarmed_at, synced_at; /* uv_now() */
+  /* What the own log refuses: backlog_write.c. */
+  bool refuses;           /* events wait in memory alone ... */
+  bool disk_is_full;      /* ... for want of room ... */
+  bool disk_is_taken;     /* ... which others take as soon as it is given back */
+  tg_ms retry_at;         /* uv_now() */
+  uv_timer_t retry;       /* has the loop turn then */
+  uint64_t written_again; /* events, of these */
+};
+
 enum tg_log_reading {
   TG_ORDER_LAST = 1 << 30, /* of the own log: behind all others */
   TG_REFILL_MAX = 256,     /* events that are read back at a time */
 };
 
 /* backlog.c */
-bool tg_backlog_open(struct tg_delivery *delivery, bool (*wanted)(void *ctx, int shard_id), uint64_t stamp,
-                     struct tg_error *error);
-void tg_backlog_close(struct tg_delivery *delivery);
-/* The highest sequence of that session in any log; `settled` if none is higher. */
-uint64_t tg_backlog_last(const struct tg_delivery *delivery, int shard_id, uint64_t epoch, uint64_t settled);
+bool tg_backlog_open(struct tg_lanes *lanes, bool (*wanted)(void *ctx, int shard_id), void *ctx,
+                     uint64_t stamp, struct tg_error *error);
+/* There is none: says so if earlier processes have left some. */
+void tg_backlog_ignore(const struct tg_lanes *lanes);
+void tg_backlog_close(struct tg_lanes *lanes);
 /* Once a minute: what is too old goes. */
-void tg_backlog_tend(struct tg_delivery *delivery);
-void tg_backlog_reconfigure(struct tg_delivery *delivery);
-/* Gaps that the logs have reported meanwhile reach their lanes. */
-void tg_backlog_take_gaps(struct tg_delivery *delivery);
+void tg_backlog_tend(struct tg_lanes *lanes);
+void tg_backlog_reconfigure(struct tg_lanes *lanes);
 
 /* backlog_write.c */
 /* Appends to the own log; 0: it is refused, the event stays in memory alone. */
-tg_log_position tg_backlog_append(struct tg_delivery *delivery, int shard_id, const struct tg_item *item);
+tg_log_position tg_backlog_append(struct tg_lanes *lanes, int shard_id, const struct tg_item *item);
 /* Writes what was appended so far, in the middle of a turn. */
-void tg_backlog_write(struct tg_delivery *delivery);
+void tg_backlog_write(struct tg_lanes *lanes);
 /* The same at its end. `at_once`: also if that failed a moment ago. False: something is not durable. */
-bool tg_backlog_flush(struct tg_delivery *delivery, bool at_once);
+bool tg_backlog_flush(struct tg_lanes *lanes, bool at_once);
 /* Writes what waits in memory alone, if it is time to try, or `at_once`. */
-void tg_backlog_write_again(struct tg_delivery *delivery, bool at_once);
+void tg_backlog_write_again(struct tg_lanes *lanes, bool at_once);
 /* Appends an event of the lane that waits in memory alone while others are refused. 0: so is this one. */
 tg_log_position tg_backlog_append_queued(struct tg_lane *lane, struct tg_queued *event);
 /* Memory is full of what a full disk refuses: the log's oldest events go for it.
  * Returns whether something of what waits in memory alone is in the log now. */
-bool tg_backlog_make_room(struct tg_delivery *delivery);
+bool tg_backlog_make_room(struct tg_lanes *lanes);
 /* Tells the program's log, at most once a minute. */
-void tg_backlog_alarm(struct tg_delivery *delivery, const struct tg_error *error);
+void tg_backlog_alarm(struct tg_lanes *lanes, const struct tg_error *error);
 
 /* lane_backlog.c */
 /* The lane's durable sequence may have changed: looked at when the turn ends. */
@@ -113,7 +139,7 @@ void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event);
 /* Nothing waits in the source any more, and it goes. */
 void tg_lane_leave_source(struct tg_lane *lane, struct tg_source *source);
 /* All shards of the source wait to be read from it. */
-void tg_lanes_begin(struct tg_delivery *delivery, struct tg_source *source);
+void tg_lanes_read(struct tg_lanes *lanes, struct tg_source *source);
 /* Counts anew what is in the logs alone. */
 void tg_lane_recount(struct tg_lane *lane);
 /* What is up to here durable, should the process die now. */
@@ -121,9 +147,10 @@ uint64_t tg_lane_safe(const struct tg_lane *lane);
 void tg_lane_forget_backlog(struct tg_lane *lane);
 
 /* lane_gap.c */
-/* A log has lost records. When all of its gaps are in their places: tg_lane_gaps_placed(). */
-void tg_lane_lost(struct tg_lane *lane, struct tg_source *source, const struct tg_log_gap *lost);
-void tg_lane_gaps_placed(struct tg_lane *lane);
+/* A log, which is in the middle of a call, has lost records. `ctx`: the source. */
+void tg_gaps_note(void *ctx, const struct tg_log_gap *gap);
+/* What was noted reaches its lanes. */
+void tg_gaps_take(struct tg_lanes *lanes);
 /* Puts the marker in front of that place; nothing without event_handler.markers. */
 void tg_lane_add_gap(struct tg_lane *lane, int order, tg_log_position point, const struct tg_gap *gap);
 /* The same, in the place of an event of that queue (the lane's, or `late`) that is about to be dropped. */
@@ -139,8 +166,9 @@ uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled);
 /* A marker, or the last event of a log, is delivered: if no more markers are on their
  * way, the logs hear that what they have lost is told. */
 void tg_lane_told(struct tg_lane *lane);
+
+/* gap.c */
 /* The marker's body; `length` bytes were written. */
-enum { TG_MARKER_MAX = 320 };
 size_t tg_gap_write(char body[TG_MARKER_MAX], int shard_id, const struct tg_gap *gap);
 /* The same of an event that is a gap. */
 size_t tg_gap_text(char body[TG_MARKER_MAX], int shard_id, const struct tg_queued *event);

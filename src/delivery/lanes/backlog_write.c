@@ -1,4 +1,4 @@
-#include "delivery/delivery_internal.h"
+#include "delivery/lanes/lanes.h"
 
 #include "base/log.h"
 
@@ -18,26 +18,26 @@ enum {
 
 /* --- what is told of it ---------------------------------------------------------- */
 
-void tg_backlog_alarm(struct tg_delivery *delivery, const struct tg_error *error)
+void tg_backlog_alarm(struct tg_lanes *lanes, const struct tg_error *error)
 {
-  tg_ms now = tg_env_now(&delivery->env);
-  if (delivery->log_alarmed_at != 0 && now - delivery->log_alarmed_at < TG_REPORT_INTERVAL)
+  tg_ms now = tg_env_now(lanes->env);
+  if (lanes->logs.alarmed_at != 0 && now - lanes->logs.alarmed_at < TG_REPORT_INTERVAL)
     return;
-  delivery->log_alarmed_at = now ? now : 1;
+  lanes->logs.alarmed_at = now ? now : 1;
   tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_TEXT(REASON, error->message)),
               "the log cannot be written: events are kept in memory alone (queue.memory_bytes) until it can. "
               "If this process ends meanwhile, Discord is asked for them again, as far back as it has them");
 }
 
-static void calm(struct tg_delivery *delivery)
+static void calm(struct tg_lanes *lanes)
 {
-  if (delivery->log_alarmed_at == 0 || delivery->log_refuses)
+  if (lanes->logs.alarmed_at == 0 || lanes->logs.refuses)
     return;
-  delivery->log_alarmed_at = 0;
-  tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_TOLD_NUMBER(EVENTS, delivery->written_again)),
+  lanes->logs.alarmed_at = 0;
+  tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_TOLD_NUMBER(EVENTS, lanes->logs.written_again)),
               "the log is written again, and has %llu events that waited in memory",
-              (unsigned long long)delivery->written_again);
-  delivery->written_again = 0;
+              (unsigned long long)lanes->logs.written_again);
+  lanes->logs.written_again = 0;
 }
 
 /* The end of the turn does it. */
@@ -46,26 +46,25 @@ static void on_retry(uv_timer_t *timer)
   (void)timer;
 }
 
-static void try_again_in(struct tg_delivery *delivery, tg_ms wait)
+static void try_again_in(struct tg_lanes *lanes, tg_ms wait)
 {
-  delivery->log_retry_at = tg_env_now(&delivery->env) + wait;
-  uv_timer_start(&delivery->log_retry, on_retry, (uint64_t)wait, 0);
+  lanes->logs.retry_at = tg_env_now(lanes->env) + wait;
+  uv_timer_start(&lanes->logs.retry, on_retry, (uint64_t)wait, 0);
 }
 
-static void refuse(struct tg_delivery *delivery, const struct tg_error *error)
+static void refuse(struct tg_lanes *lanes, const struct tg_error *error)
 {
-  tg_backlog_alarm(delivery, error);
+  tg_backlog_alarm(lanes, error);
   if (strcmp(error->code, "too_large") == 0 || strcmp(error->code, "misuse") == 0)
     return; /* that one event will never be taken */
-  delivery->log_refuses = true;
-  delivery->disk_is_full = strcmp(error->code, "disk_full") == 0;
-  try_again_in(delivery, LOG_RETRY);
+  lanes->logs.refuses = true;
+  lanes->logs.disk_is_full = strcmp(error->code, "disk_full") == 0;
+  try_again_in(lanes, LOG_RETRY);
 }
 
 /* --- writing ------------------------------------------------------------------------ */
 
-static tg_log_position append(struct tg_delivery *delivery, int shard_id, const struct tg_item *item,
-                              tg_ms at)
+static tg_log_position append(struct tg_lanes *lanes, int shard_id, const struct tg_item *item, tg_ms at)
 {
   struct tg_log_event event = {
       .shard_id = shard_id,
@@ -79,49 +78,49 @@ static tg_log_position append(struct tg_delivery *delivery, int shard_id, const 
       .part_count = 3,
   };
   struct tg_error error = {0};
-  tg_log_position position = tg_event_log_append(delivery->own->log, &event, &error);
+  tg_log_position position = tg_event_log_append(lanes->logs.own->log, &event, &error);
   if (__builtin_expect(position == 0, 0))
-    refuse(delivery, &error);
+    refuse(lanes, &error);
   return position;
 }
 
-tg_log_position tg_backlog_append(struct tg_delivery *delivery, int shard_id, const struct tg_item *item)
+tg_log_position tg_backlog_append(struct tg_lanes *lanes, int shard_id, const struct tg_item *item)
 {
-  if (__builtin_expect(delivery->log_refuses, 0))
+  if (__builtin_expect(lanes->logs.refuses, 0))
     return 0;
-  return append(delivery, shard_id, item, tg_env_now(&delivery->env));
+  return append(lanes, shard_id, item, tg_env_now(lanes->env));
 }
 
-bool tg_backlog_flush(struct tg_delivery *delivery, bool at_once)
+bool tg_backlog_flush(struct tg_lanes *lanes, bool at_once)
 {
-  struct tg_event_log *log = delivery->own->log;
+  struct tg_event_log *log = lanes->logs.own->log;
   struct tg_error error = {0};
   if (tg_event_log_unflushed(log) == 0)
     return true;
-  if (!at_once && tg_env_now(&delivery->env) < delivery->flush_retry_at)
+  if (!at_once && tg_env_now(lanes->env) < lanes->logs.flush_retry_at)
     return false;
   bool done = tg_event_log_flush(log, &error);
   if (done) {
-    calm(delivery);
+    calm(lanes);
   } else {
-    delivery->flush_retry_at = tg_env_now(&delivery->env) + LOG_RETRY;
-    refuse(delivery, &error);
+    lanes->logs.flush_retry_at = tg_env_now(lanes->env) + LOG_RETRY;
+    refuse(lanes, &error);
   }
-  delivery->unsynced = true;
+  lanes->logs.unsynced = true;
   return done;
 }
 
-void tg_backlog_write(struct tg_delivery *delivery)
+void tg_backlog_write(struct tg_lanes *lanes)
 {
-  if (delivery->own)
-    tg_backlog_flush(delivery, false);
+  if (lanes->logs.own)
+    tg_backlog_flush(lanes, false);
 }
 
 /* --- what waits in memory alone -------------------------------------------------------- */
 
 tg_log_position tg_backlog_append_queued(struct tg_lane *lane, struct tg_queued *event)
 {
-  struct tg_delivery *delivery = lane->delivery;
+  struct tg_lanes *lanes = lane->lanes;
   char text[TG_MARKER_MAX];
   struct tg_span body = {event->body, event->body_length};
   if (event->gap)
@@ -136,51 +135,51 @@ tg_log_position tg_backlog_append_queued(struct tg_lane *lane, struct tg_queued 
       .marker = event->marker,
       .parts = {{"", 0}, {body.at, body.length - 1}, {"}", 1}},
   };
-  tg_log_position position = append(delivery, lane->shard_id, &item, event->queued_at);
-  delivery->written_again += position != 0;
+  tg_log_position position = append(lanes, lane->shard_id, &item, event->queued_at);
+  lanes->logs.written_again += position != 0;
   return position;
 }
 
 /* At most `budget` bytes, which becomes what is left of it. True: nothing waits in memory alone any more. */
-static bool write_lanes(struct tg_delivery *delivery, uint64_t *budget)
+static bool write_lanes(struct tg_lanes *lanes, uint64_t *budget)
 {
-  for (int i = 0; i < delivery->lane_count; i++)
-    if (delivery->lanes[i] && !tg_lane_log_again(delivery->lanes[i], budget))
+  for (int i = 0; i < lanes->count; i++)
+    if (lanes->at[i] && !tg_lane_log_again(lanes->at[i], budget))
       return false;
   return true;
 }
 
-void tg_backlog_write_again(struct tg_delivery *delivery, bool at_once)
+void tg_backlog_write_again(struct tg_lanes *lanes, bool at_once)
 {
   uint64_t all = at_once ? UINT64_MAX : WRITE_AGAIN_MAX, budget = all;
-  if (delivery->walking > 0 || (!at_once && tg_env_now(&delivery->env) < delivery->log_retry_at))
+  if (lanes->walking > 0 || (!at_once && tg_env_now(lanes->env) < lanes->logs.retry_at))
     return;
-  bool done = tg_backlog_flush(delivery, true) && write_lanes(delivery, &budget);
+  bool done = tg_backlog_flush(lanes, true) && write_lanes(lanes, &budget);
   if (budget < all)
-    delivery->disk_is_taken = false;
-  if (done && tg_backlog_flush(delivery, true)) {
-    delivery->log_refuses = false;
-    calm(delivery);
+    lanes->logs.disk_is_taken = false;
+  if (done && tg_backlog_flush(lanes, true)) {
+    lanes->logs.refuses = false;
+    calm(lanes);
   } else if (budget == 0) {
-    try_again_in(delivery, 0);
+    try_again_in(lanes, 0);
   }
 }
 
 /* Returns whether anything could be written, or there was nothing to write. */
-static bool write_some(struct tg_delivery *delivery)
+static bool write_some(struct tg_lanes *lanes)
 {
   uint64_t budget = WRITE_AGAIN_MAX;
-  return write_lanes(delivery, &budget) || budget < WRITE_AGAIN_MAX;
+  return write_lanes(lanes, &budget) || budget < WRITE_AGAIN_MAX;
 }
 
-bool tg_backlog_make_room(struct tg_delivery *delivery)
+bool tg_backlog_make_room(struct tg_lanes *lanes)
 {
-  if (!delivery->log_refuses || !delivery->disk_is_full || delivery->disk_is_taken || delivery->walking > 0)
+  if (!lanes->logs.refuses || !lanes->logs.disk_is_full || lanes->logs.disk_is_taken || lanes->walking > 0)
     return false;
-  uint64_t before = delivery->written_again;
-  if (!write_some(delivery))
-    delivery->disk_is_taken =
-        !tg_event_log_drop_oldest(delivery->own->log, TG_LOSS_DISK_FULL) || !write_some(delivery);
-  delivery->drops_until_unload = 0;
-  return delivery->written_again > before;
+  uint64_t before = lanes->logs.written_again;
+  if (!write_some(lanes))
+    lanes->logs.disk_is_taken =
+        !tg_event_log_drop_oldest(lanes->logs.own->log, TG_LOSS_DISK_FULL) || !write_some(lanes);
+  lanes->overflow.drops_until_unload = 0;
+  return lanes->logs.written_again > before;
 }

@@ -1,6 +1,6 @@
 #include "delivery/lanes/batch.h"
 
-#include "delivery/delivery_internal.h"
+#include "delivery/lanes/lanes.h"
 
 /* How many of the first events hold one that was refused, as far as is known. */
 static int suspects(const struct tg_queued *head)
@@ -20,7 +20,7 @@ static size_t length_of(const struct tg_queued *event)
 static int choose(struct tg_lane *lane, size_t most)
 {
   struct tg_queued *head = lane->queue.head, *event = head;
-  bool batches = lane->delivery->env.config->event_handler.batch;
+  bool batches = lane->lanes->env->config->event_handler.batch;
   bool again = head->trying;
   int limit = batches ? TG_BATCH_EVENTS : 1, count = 0;
   size_t bytes = 0;

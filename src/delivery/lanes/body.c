@@ -1,7 +1,5 @@
 #include "delivery/lanes/body.h"
 
-#include "delivery/delivery.h"
-
 #include <stdio.h>
 
 size_t tg_body_prefix(char prefix[TG_BODY_PREFIX_MAX], int shard_id, uint64_t epoch)

@@ -10,7 +10,11 @@
 
 #include <stdbool.h>
 
-enum { TG_BODY_PREFIX_MAX = 80, TG_BODY_SUFFIX_MAX = 64 };
+enum {
+  TG_BODY_PREFIX_MAX = 80,
+  TG_BODY_SUFFIX_MAX = 64,
+  TG_MARKER_MAX = 320, /* the body of a marker, which tells of a gap */
+};
 
 /* What stands in front of the message. Returns its length. */
 size_t tg_body_prefix(char prefix[TG_BODY_PREFIX_MAX], int shard_id, uint64_t epoch);
@@ -20,3 +24,6 @@ size_t tg_body_suffix(char suffix[TG_BODY_SUFFIX_MAX], enum tg_guild_create kind
 
 void tg_body_write(struct tg_buf *body, int shard_id, uint64_t epoch, struct tg_span message,
                    enum tg_guild_create kind, bool deferred);
+
+/* The body of the event's POST, as its lane would make it. */
+void tg_event_write_body(const struct tg_event *event, struct tg_buf *body);

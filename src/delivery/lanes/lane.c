@@ -1,4 +1,4 @@
-#include "delivery/delivery_internal.h"
+#include "delivery/lanes/lanes.h"
 
 #include "base/buf.h"
 #include "base/log.h"
@@ -11,22 +11,22 @@ static void on_retry(uv_timer_t *timer)
 {
   struct tg_lane *lane = timer->data;
   lane->state = TG_LANE_IDLE;
-  if (!lane->queue.head && lane->by_default)
-    lane->delivery->sink->emptied(lane);
+  if (!lane->queue.head && lane->script.by_default)
+    lane->lanes->sink->emptied(lane);
   tg_lane_go_on(lane);
 }
 
 void tg_lane_wants_turn(struct tg_lane *lane)
 {
-  if (lane->state == TG_LANE_IDLE && lane->queue.head && lane->sender && !lane->delivery->env.stopping)
-    lane->delivery->sink->wants_turn(lane);
+  if (lane->state == TG_LANE_IDLE && lane->queue.head && lane->sender && !lane->lanes->env->stopping)
+    lane->lanes->sink->wants_turn(lane);
 }
 
 void tg_lane_go_on(struct tg_lane *lane)
 {
   tg_lane_wants_turn(lane);
   if (lane->state == TG_LANE_READY)
-    lane->delivery->sink->go(lane);
+    lane->lanes->sink->go(lane);
 }
 
 void tg_lane_wait(struct tg_lane *lane, tg_ms delay)
@@ -35,69 +35,53 @@ void tg_lane_wait(struct tg_lane *lane, tg_ms delay)
   uv_timer_start(&lane->retry, on_retry, (uint64_t)delay, 0);
 }
 
-static struct tg_lane *new_lane(struct tg_delivery *delivery, int shard_id)
+static struct tg_lane *new_lane(struct tg_lanes *lanes, int shard_id)
 {
   struct tg_lane *lane = tg_calloc(1, sizeof *lane);
-  lane->delivery = delivery;
+  lane->lanes = lanes;
   lane->shard_id = shard_id;
-  bool has_row = delivery->table && shard_id < tg_shard_table_total(delivery->table);
-  lane->row = has_row ? tg_shard_table_row(delivery->table, shard_id) : NULL;
+  bool has_row = lanes->table && shard_id < tg_shard_table_total(lanes->table);
+  lane->row = has_row ? tg_shard_table_row(lanes->table, shard_id) : NULL;
   if (!lane->row) {
-    if (!delivery->spare_row)
-      delivery->spare_row = tg_calloc(1, sizeof *delivery->spare_row);
-    lane->row = delivery->spare_row;
+    if (!lanes->spare_row)
+      lanes->spare_row = tg_calloc(1, sizeof *lanes->spare_row);
+    lane->row = lanes->spare_row;
   }
-  delivery->sink->joins(lane);
-  tg_guild_cache_init(&lane->guilds, &delivery->guilds, shard_id);
-  tg_handles_timer(&delivery->env.handles, &lane->retry, lane);
-  tg_handles_timer(&delivery->env.handles, &lane->quiet, lane);
+  lanes->sink->joins(lane);
+  tg_handles_timer(&lanes->env->handles, &lane->retry, lane);
   tg_lane_set_session(lane, 0, 0);
-  delivery->live_lanes++;
+  lanes->live++;
   return lane;
 }
 
-struct tg_lane *tg_lane_of(struct tg_delivery *delivery, int shard_id)
+struct tg_lane *tg_lane_of(struct tg_lanes *lanes, int shard_id)
 {
-  if (shard_id >= delivery->lane_count) {
+  if (shard_id >= lanes->count) {
     int count = (shard_id | 15) + 1;
-    delivery->lanes = tg_realloc(delivery->lanes, (size_t)count * sizeof delivery->lanes[0]);
-    memset(delivery->lanes + delivery->lane_count, 0,
-           (size_t)(count - delivery->lane_count) * sizeof delivery->lanes[0]);
-    delivery->lane_count = count;
+    lanes->at = tg_realloc(lanes->at, (size_t)count * sizeof lanes->at[0]);
+    memset(lanes->at + lanes->count, 0, (size_t)(count - lanes->count) * sizeof lanes->at[0]);
+    lanes->count = count;
   }
-  struct tg_lane *lane = delivery->lanes[shard_id];
+  struct tg_lane *lane = lanes->at[shard_id];
   if (__builtin_expect(!lane, 0))
-    lane = delivery->lanes[shard_id] = new_lane(delivery, shard_id);
+    lane = lanes->at[shard_id] = new_lane(lanes, shard_id);
   return lane;
 }
 
 void tg_lane_free_event(struct tg_lane *lane, struct tg_queued *event)
 {
   if (event->interaction)
-    lane->delivery->watch->gone(event);
+    lane->lanes->watch->gone(event);
   free(event);
-}
-
-void tg_lane_free(struct tg_lane *lane)
-{
-  while (lane->queue.head) {
-    struct tg_queued *event = lane->queue.head;
-    tg_lane_queue_remove(&lane->queue, &lane->delivery->queued, event);
-    tg_lane_free_event(lane, event);
-  }
-  tg_lane_forget_backlog(lane);
-  tg_parcel_empty(&lane->parcel);
-  tg_guild_cache_free(&lane->guilds);
-  free(lane);
 }
 
 void tg_lane_set_session(struct tg_lane *lane, uint64_t epoch, uint64_t received)
 {
-  lane->epoch = epoch;
-  lane->received = lane->durable = received;
-  lane->handled = 0;
-  lane->delivered = lane->announced = lane->resumed = lane->holes = 0;
-  lane->first_unlogged = NULL;
+  lane->session.epoch = epoch;
+  lane->session.received = lane->session.durable = received;
+  lane->session.handled = 0;
+  lane->session.delivered = lane->session.announced = lane->session.resumed = lane->session.holes = 0;
+  lane->log.first_unlogged = NULL;
   tg_lane_queue_new_session(&lane->queue, epoch);
   lane->prefix_length = tg_body_prefix(lane->prefix, lane->shard_id, epoch);
 }
@@ -106,37 +90,39 @@ static uint64_t delivered(const struct tg_lane *lane)
 {
   const struct tg_queued *first = lane->queue.session;
   if (!first)
-    return lane->spilled ? lane->delivered : lane->received;
+    return lane->log.spilled ? lane->session.delivered : lane->session.received;
   return first->sequence > 0 ? first->sequence - 1 : 0;
 }
 
 uint64_t tg_lane_settled(const struct tg_lane *lane)
 {
-  return lane->delivery->own ? lane->durable : delivered(lane);
+  return lane->lanes->logs.own ? lane->session.durable : delivered(lane);
 }
 
 /* From here on another process would not be sent that RESUMED's number either. */
 static void settle_resumed(struct tg_lane *lane)
 {
   uint32_t unheard = atomic_load_explicit(&lane->row->unheard, memory_order_relaxed);
-  unheard = unheard > lane->heard ? unheard - lane->heard : 0;
+  unheard = unheard > lane->session.heard ? unheard - lane->session.heard : 0;
   atomic_store_explicit(&lane->row->unheard, unheard, memory_order_relaxed);
-  lane->resumed = lane->holes = 0;
+  lane->session.resumed = lane->session.holes = 0;
 }
 
 void tg_lane_publish(struct tg_lane *lane)
 {
   struct tg_shard_row *row = lane->row;
   const struct tg_queued *head = lane->queue.head;
-  if (lane->epoch > 0) { /* else the row still tells what is to be adopted */
+  if (lane->session.epoch > 0) { /* else the row still tells what is to be adopted */
     atomic_store_explicit(&row->durable_sequence, tg_lane_settled(lane), memory_order_relaxed);
     atomic_store_explicit(&row->delivered_sequence, delivered(lane), memory_order_relaxed);
-    if (__builtin_expect(lane->resumed != 0, 0) && tg_lane_settled(lane) >= lane->resumed)
+    if (__builtin_expect(lane->session.resumed != 0, 0) && tg_lane_settled(lane) >= lane->session.resumed)
       settle_resumed(lane);
   }
-  atomic_store_explicit(&row->queued_events, lane->queue.events + lane->late.events + lane->spilled_events,
+  atomic_store_explicit(&row->queued_events,
+                        lane->queue.events + lane->log.late.events + lane->log.spilled_events,
                         memory_order_relaxed);
-  atomic_store_explicit(&row->queued_bytes, lane->queue.bytes + lane->late.bytes + lane->spilled_bytes,
+  atomic_store_explicit(&row->queued_bytes,
+                        lane->queue.bytes + lane->log.late.bytes + lane->log.spilled_bytes,
                         memory_order_relaxed);
   atomic_store_explicit(&row->oldest_queued_at, head ? head->queued_at + tg_steady_ahead() : 0,
                         memory_order_relaxed);
@@ -148,27 +134,27 @@ void tg_lane_count_delivered(struct tg_lane *lane, const struct tg_queued *event
     return;
   tg_count(&lane->row->delivered);
   tg_count(&tg_stats_type(event->type)->delivered);
-  tg_stats_latency(tg_env_now(&lane->delivery->env) - event->queued_at);
+  tg_stats_latency(tg_env_now(lane->lanes->env) - event->queued_at);
 }
 
 static void take_out(struct tg_lane *lane, struct tg_queued *event)
 {
   tg_lane_settle(lane, event);
-  tg_lane_queue_remove(&lane->queue, &lane->delivery->queued, event);
+  tg_lane_queue_remove(&lane->queue, &lane->lanes->queued, event);
   tg_lane_free_event(lane, event);
   lane->taken++;
 }
 
 static void has_shrunk(struct tg_lane *lane)
 {
-  struct tg_delivery *delivery = lane->delivery;
-  if (lane->spilled)
+  struct tg_lanes *lanes = lane->lanes;
+  if (lane->log.spilled)
     tg_lane_refill(lane);
   tg_lane_publish(lane);
-  if (__builtin_expect(lane->by_default, 0) && !lane->queue.head && lane->state == TG_LANE_IDLE)
+  if (__builtin_expect(lane->script.by_default, 0) && !lane->queue.head && lane->state == TG_LANE_IDLE)
     tg_lane_wait(lane, 0); /* who is told that it is empty may do anything: not from in here */
-  if (delivery->drained && tg_delivery_waiting(delivery) == 0)
-    uv_timer_start(&delivery->drain, delivery->drain.timer_cb, 0, 0);
+  if (lanes->emptied && tg_lanes_waiting(lanes) == 0)
+    lanes->emptied(lanes->emptied_ctx);
 }
 
 void tg_lane_remove(struct tg_lane *lane, struct tg_queued *event)
@@ -186,49 +172,49 @@ void tg_lane_remove_first(struct tg_lane *lane, int count)
 
 static void queue_item(struct tg_lane *lane, const struct tg_item *item, tg_log_position position)
 {
-  struct tg_delivery *delivery = lane->delivery;
+  struct tg_lanes *lanes = lane->lanes;
   struct tg_queued *queued = tg_queued_new(item->parts[0], item->parts[1], item->parts[2]);
   queued->epoch = item->epoch;
   queued->sequence = item->sequence;
   queued->type = item->type;
-  queued->queued_at = tg_env_now(&delivery->env);
+  queued->queued_at = tg_env_now(lanes->env);
   queued->keep = item->keep;
   queued->marker = item->marker;
   queued->logged = position != 0;
-  queued->source = position != 0 ? delivery->own : NULL;
-  queued->position = lane->last_position;
-  tg_lane_queue_push(lane->spilled ? &lane->late : &lane->queue, &delivery->queued, queued);
-  if (position == 0 && !lane->first_unlogged && item->epoch == lane->epoch)
-    lane->first_unlogged = queued;
+  queued->source = position != 0 ? lanes->logs.own : NULL;
+  queued->position = lane->log.last_position;
+  tg_lane_queue_push(lane->log.spilled ? &lane->log.late : &lane->queue, &lanes->queued, queued);
+  if (position == 0 && !lane->log.first_unlogged && item->epoch == lane->session.epoch)
+    lane->log.first_unlogged = queued;
   if (lane->state == TG_LANE_IDLE)
     tg_lane_go_on(lane);
 }
 
 tg_log_position tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
 {
-  struct tg_delivery *delivery = lane->delivery;
+  struct tg_lanes *lanes = lane->lanes;
   uint64_t length = item->parts[0].length + item->parts[1].length + item->parts[2].length;
   uint64_t size = tg_queued_size(length);
   tg_log_position position = 0;
-  if (__builtin_expect(lane->refused.count > 0, 0) && !item->marker)
+  if (__builtin_expect(lane->log.refused.count > 0, 0) && !item->marker)
     tg_overflow_tell(lane, false);
-  if (delivery->own) {
-    if (__builtin_expect(delivery->tight, 0) && delivery->drop_first[item->type]) {
+  if (lanes->logs.own) {
+    if (__builtin_expect(lanes->logs.tight, 0) && lanes->overflow.drop_first[item->type]) {
       tg_overflow_refuse(lane, item, TG_DROP_FIRST);
       return 0;
     }
-    if (tg_hooked(delivery->env.hooks, TG_METHOD_delivery_queue_overflow))
-      tg_overflow_ask_for_log(delivery, size);
-    position = tg_backlog_append(delivery, lane->shard_id, item);
+    if (tg_hooked(lanes->env->hooks, TG_METHOD_delivery_queue_overflow))
+      tg_overflow_ask_for_log(lanes, size);
+    position = tg_backlog_append(lanes, lane->shard_id, item);
     if (position != 0)
-      lane->last_position = position;
+      lane->log.last_position = position;
   }
   if (position != 0 && !tg_lane_has_window(lane, size))
     tg_lane_spill(lane, position, length);
   else if (position != 0 || tg_overflow_admit(lane, item, size))
     queue_item(lane, item, position);
-  if (__builtin_expect(delivery->noted_gaps.length > 0, 0))
-    tg_backlog_take_gaps(delivery);
+  if (__builtin_expect(lanes->logs.noted_gaps.length > 0, 0))
+    tg_gaps_take(lanes);
   return position;
 }
 
@@ -246,5 +232,5 @@ void tg_lane_push(struct tg_lane *lane, const struct tg_event *event)
     item.parts[2] = (struct tg_span){suffix, tg_body_suffix(suffix, event->guild_create, false)};
   tg_log_position position = tg_lane_put(lane, &item);
   if (item.keep)
-    lane->delivery->watch->arrived(lane, event, position);
+    lane->lanes->watch->arrived(lane, event, position);
 }

@@ -1,4 +1,4 @@
-#include "delivery/delivery_internal.h"
+#include "delivery/lanes/lanes.h"
 
 #include "base/log.h"
 
@@ -9,60 +9,60 @@ enum { FLUSH_AT = 1 << 20 /* bytes of what is written again */ };
 
 void tg_lane_touch(struct tg_lane *lane)
 {
-  struct tg_delivery *delivery = lane->delivery;
-  if (lane->touched || !delivery->own)
+  struct tg_lanes *lanes = lane->lanes;
+  if (lane->log.touched || !lanes->logs.own)
     return;
-  lane->touched = true;
-  lane->next_touched = delivery->touched;
-  delivery->touched = lane;
+  lane->log.touched = true;
+  lane->log.next_touched = lanes->logs.touched;
+  lanes->logs.touched = lane;
 }
 
 uint64_t tg_lane_safe(const struct tg_lane *lane)
 {
-  const struct tg_queued *first = lane->first_unlogged;
+  const struct tg_queued *first = lane->log.first_unlogged;
   if (!first)
-    return lane->received;
+    return lane->session.received;
   uint64_t sequence = first->gap ? tg_gap_of(first).from : first->sequence;
   return sequence > 0 ? sequence - 1 : 0;
 }
 
 /* Memory is shared out evenly, so that the sum is bounded and no lane starves. */
-static uint64_t window(const struct tg_delivery *delivery)
+static uint64_t window(const struct tg_lanes *lanes)
 {
-  int lanes = delivery->live_lanes > 0 ? delivery->live_lanes : 1;
-  return delivery->env.config->queue.memory_bytes / (uint64_t)lanes;
+  int live = lanes->live > 0 ? lanes->live : 1;
+  return lanes->env->config->queue.memory_bytes / (uint64_t)live;
 }
 
 bool tg_lane_has_window(const struct tg_lane *lane, uint64_t size)
 {
-  return !lane->spilled && (!lane->queue.head || lane->queue.bytes + size <= window(lane->delivery));
+  return !lane->log.spilled && (!lane->queue.head || lane->queue.bytes + size <= window(lane->lanes));
 }
 
 static void count_spilled(struct tg_lane *lane, uint64_t events, uint64_t bytes)
 {
-  struct tg_delivery *delivery = lane->delivery;
-  delivery->spilled.events += events - lane->spilled_events;
-  delivery->spilled.bytes += bytes - lane->spilled_bytes;
-  lane->spilled_events = events;
-  lane->spilled_bytes = bytes;
+  struct tg_lanes *lanes = lane->lanes;
+  lanes->spilled.events += events - lane->log.spilled_events;
+  lanes->spilled.bytes += bytes - lane->log.spilled_bytes;
+  lane->log.spilled_events = events;
+  lane->log.spilled_bytes = bytes;
 }
 
 void tg_lane_spill(struct tg_lane *lane, tg_log_position position, uint64_t length)
 {
-  if (!lane->spilled) {
-    lane->spilled = true;
-    lane->source = lane->delivery->own;
-    lane->after = position - 1;
+  if (!lane->log.spilled) {
+    lane->log.spilled = true;
+    lane->log.source = lane->lanes->logs.own;
+    lane->log.after = position - 1;
   }
-  count_spilled(lane, lane->spilled_events + 1, lane->spilled_bytes + length);
+  count_spilled(lane, lane->log.spilled_events + 1, lane->log.spilled_bytes + length);
 }
 
 void tg_lane_recount(struct tg_lane *lane)
 {
   uint64_t events = 0, bytes = 0;
-  if (!lane->spilled)
+  if (!lane->log.spilled)
     return; /* all of it is in the queue */
-  for (struct tg_source *source = lane->delivery->sources; source; source = source->next) {
+  for (struct tg_source *source = lane->lanes->logs.sources; source; source = source->next) {
     struct tg_log_figures figures;
     tg_event_log_shard_figures(source->log, lane->shard_id, &figures);
     events += figures.events;
@@ -77,18 +77,18 @@ void tg_lane_recount(struct tg_lane *lane)
   count_spilled(lane, events, bytes);
 }
 
-void tg_lanes_begin(struct tg_delivery *delivery, struct tg_source *source)
+void tg_lanes_read(struct tg_lanes *lanes, struct tg_source *source)
 {
   for (int i = 0, id; (id = tg_event_log_shard_at(source->log, i)) >= 0; i++) {
     struct tg_log_figures figures;
     tg_event_log_shard_figures(source->log, id, &figures);
     if (figures.events == 0)
       continue;
-    struct tg_lane *lane = tg_lane_of(delivery, id);
-    if (!lane->spilled) {
-      lane->spilled = true;
-      lane->source = source;
-      lane->after = 0;
+    struct tg_lane *lane = tg_lane_of(lanes, id);
+    if (!lane->log.spilled) {
+      lane->log.spilled = true;
+      lane->log.source = source;
+      lane->log.after = 0;
     }
     tg_lane_recount(lane);
   }
@@ -98,13 +98,13 @@ void tg_lanes_begin(struct tg_delivery *delivery, struct tg_source *source)
 static void look_for_end(struct tg_lane *lane, struct tg_source *source)
 {
   struct tg_log_figures figures;
-  if (source == lane->delivery->own)
+  if (source == lane->lanes->logs.own)
     return;
   tg_event_log_shard_figures(source->log, lane->shard_id, &figures);
   if (figures.events > 0)
     return;
   tg_lane_told(lane);
-  lane->delivery->source_done = true;
+  lane->lanes->logs.source_done = true;
 }
 
 static void ack(struct tg_lane *lane, struct tg_source *source, tg_log_position position)
@@ -118,12 +118,12 @@ static void ack(struct tg_lane *lane, struct tg_source *source, tg_log_position 
 /* Of what came while the log could not be written, the first, if it is its turn. */
 static bool take_late(struct tg_lane *lane, tg_log_position next)
 {
-  struct tg_queued *late = lane->late.head;
-  if (!late || lane->source != lane->delivery->own || (next != 0 && late->position >= next))
+  struct tg_queued *late = lane->log.late.head;
+  if (!late || lane->log.source != lane->lanes->logs.own || (next != 0 && late->position >= next))
     return false;
-  tg_lane_pass_gaps(lane, lane->source->order, late->position);
-  tg_lane_queue_remove(&lane->late, &lane->delivery->queued, late);
-  tg_lane_queue_push(&lane->queue, &lane->delivery->queued, late);
+  tg_lane_pass_gaps(lane, lane->log.source->order, late->position);
+  tg_lane_queue_remove(&lane->log.late, &lane->lanes->queued, late);
+  tg_lane_queue_push(&lane->queue, &lane->lanes->queued, late);
   return true;
 }
 
@@ -140,9 +140,9 @@ static void damaged(struct tg_lane *lane, tg_log_position position, const struct
                       TG_TEXT(REASON, error->message)),
               "an event is lost");
   tg_count(&lane->row->dropped);
-  tg_event_log_drop(lane->source->log, lane->shard_id, position, TG_LOSS_DAMAGED);
-  tg_lane_add_gap(lane, lane->source->order, position, &gap);
-  look_for_end(lane, lane->source);
+  tg_event_log_drop(lane->log.source->log, lane->shard_id, position, TG_LOSS_DAMAGED);
+  tg_lane_add_gap(lane, lane->log.source->order, position, &gap);
+  look_for_end(lane, lane->log.source);
 }
 
 /* The type of an event as it stands in its body, for the counters. */
@@ -160,18 +160,19 @@ static uint16_t type_of(struct tg_span body)
 
 static void read_back(struct tg_lane *lane, tg_log_position position, const struct tg_log_entry *entry)
 {
-  struct tg_delivery *delivery = lane->delivery;
+  struct tg_lanes *lanes = lane->lanes;
   struct tg_log_record record;
   struct tg_error error = {0};
-  lane->after = position;
-  uint64_t bytes = entry->length < lane->spilled_bytes ? entry->length : lane->spilled_bytes;
-  count_spilled(lane, lane->spilled_events - (lane->spilled_events > 0), lane->spilled_bytes - bytes);
-  if (!tg_event_log_read(lane->source->log, lane->shard_id, position, &record, &error)) {
+  lane->log.after = position;
+  uint64_t bytes = entry->length < lane->log.spilled_bytes ? entry->length : lane->log.spilled_bytes;
+  count_spilled(lane, lane->log.spilled_events - (lane->log.spilled_events > 0),
+                lane->log.spilled_bytes - bytes);
+  if (!tg_event_log_read(lane->log.source->log, lane->shard_id, position, &record, &error)) {
     damaged(lane, position, entry, &error);
     return;
   }
-  if (__builtin_expect(record.marks != 0, 0) && delivery->watch->is_over(lane, &record)) {
-    ack(lane, lane->source, position);
+  if (__builtin_expect(record.marks != 0, 0) && lanes->watch->is_over(lane, &record)) {
+    ack(lane, lane->log.source, position);
     return;
   }
   struct tg_span nothing = {"", 0};
@@ -180,15 +181,15 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
   event->epoch = record.epoch;
   event->sequence = record.sequence;
   event->type = type_of(record.payload);
-  event->queued_at = tg_env_since(&delivery->env, record.at);
+  event->queued_at = tg_env_since(lanes->env, record.at);
   event->keep = record.flags & TG_LOG_KEEP;
   event->marker = record.kind == TG_LOG_MARKER;
   event->logged = true;
-  event->source = lane->source;
+  event->source = lane->log.source;
   event->position = position;
   if (event->keep && !event->marker)
-    delivery->watch->read_back(lane, event, record.marks);
-  tg_lane_queue_push(&lane->queue, &delivery->queued, event);
+    lanes->watch->read_back(lane, event, record.marks);
+  tg_lane_queue_push(&lane->queue, &lanes->queued, event);
 }
 
 void tg_lane_skip(struct tg_lane *lane, struct tg_source *source, tg_log_position position)
@@ -196,23 +197,24 @@ void tg_lane_skip(struct tg_lane *lane, struct tg_source *source, tg_log_positio
   struct tg_log_entry entry;
   if (tg_event_log_next(source->log, lane->shard_id, position - 1, &entry) != position)
     return;
-  uint64_t bytes = entry.length < lane->spilled_bytes ? entry.length : lane->spilled_bytes;
-  count_spilled(lane, lane->spilled_events - (lane->spilled_events > 0), lane->spilled_bytes - bytes);
+  uint64_t bytes = entry.length < lane->log.spilled_bytes ? entry.length : lane->log.spilled_bytes;
+  count_spilled(lane, lane->log.spilled_events - (lane->log.spilled_events > 0),
+                lane->log.spilled_bytes - bytes);
   ack(lane, source, position);
   tg_lane_publish(lane);
 }
 
 void tg_lane_refill(struct tg_lane *lane)
 {
-  struct tg_delivery *delivery = lane->delivery;
-  uint64_t limit = window(delivery);
-  for (int i = 0; lane->spilled; i++) {
+  struct tg_lanes *lanes = lane->lanes;
+  uint64_t limit = window(lanes);
+  for (int i = 0; lane->log.spilled; i++) {
     if (lane->queue.head && (i >= TG_REFILL_MAX || lane->queue.bytes >= limit ||
-                             delivery->queued.bytes >= delivery->env.config->queue.memory_bytes))
+                             lanes->queued.bytes >= lanes->env->config->queue.memory_bytes))
       break;
     struct tg_log_entry entry;
-    struct tg_source *source = lane->source;
-    tg_log_position next = tg_event_log_next(source->log, lane->shard_id, lane->after, &entry);
+    struct tg_source *source = lane->log.source;
+    tg_log_position next = tg_event_log_next(source->log, lane->shard_id, lane->log.after, &entry);
     if (take_late(lane, next))
       continue;
     if (next != 0) {
@@ -221,12 +223,12 @@ void tg_lane_refill(struct tg_lane *lane)
       continue;
     }
     tg_lane_pass_gaps(lane, source->order, UINT64_MAX);
-    if (source != delivery->own)
-      delivery->source_done = true;
-    lane->source = source->next;
-    lane->after = 0;
-    if (!lane->source) {
-      lane->spilled = false;
+    if (source != lanes->logs.own)
+      lanes->logs.source_done = true;
+    lane->log.source = source->next;
+    lane->log.after = 0;
+    if (!lane->log.source) {
+      lane->log.spilled = false;
       count_spilled(lane, 0, 0);
     }
   }
@@ -242,29 +244,29 @@ static bool may_leave(const struct tg_lane *lane, const struct tg_queued *event)
 
 static void make_late(struct tg_lane *lane, struct tg_queued *event)
 {
-  struct tg_queue_total *total = &lane->delivery->queued;
+  struct tg_queue_total *total = &lane->lanes->queued;
   tg_lane_queue_remove(&lane->queue, total, event);
-  if (lane->late.head)
-    tg_lane_queue_insert(&lane->late, total, event, lane->late.head);
+  if (lane->log.late.head)
+    tg_lane_queue_insert(&lane->log.late, total, event, lane->log.late.head);
   else
-    tg_lane_queue_push(&lane->late, total, event);
+    tg_lane_queue_push(&lane->log.late, total, event);
 }
 
 /* The event is in a log, too, where it is found again when its turn comes. */
 static void free_logged(struct tg_lane *lane, struct tg_lane_queue *queue, struct tg_queued *event)
 {
   if (event->interaction)
-    lane->delivery->watch->unloaded(event);
-  tg_lane_queue_remove(queue, &lane->delivery->queued, event);
+    lane->lanes->watch->unloaded(event);
+  tg_lane_queue_remove(queue, &lane->lanes->queued, event);
   tg_lane_free_event(lane, event);
 }
 
 static void unload(struct tg_lane *lane, struct tg_queued *event)
 {
-  lane->spilled = true;
-  lane->source = event->source;
-  lane->after = event->position - 1;
-  count_spilled(lane, lane->spilled_events + 1, lane->spilled_bytes + event->body_length);
+  lane->log.spilled = true;
+  lane->log.source = event->source;
+  lane->log.after = event->position - 1;
+  count_spilled(lane, lane->log.spilled_events + 1, lane->log.spilled_bytes + event->body_length);
   free_logged(lane, &lane->queue, event);
 }
 
@@ -288,11 +290,11 @@ bool tg_lane_unload(struct tg_lane *lane)
 
 static void note_in_log(struct tg_lane *lane, struct tg_queued *event, tg_log_position position)
 {
-  lane->last_position = event->position = position;
-  event->source = lane->delivery->own;
+  lane->log.last_position = event->position = position;
+  event->source = lane->lanes->logs.own;
   event->logged = true;
   if (event->keep && !event->marker)
-    lane->delivery->watch->logged(event);
+    lane->lanes->watch->logged(event);
 }
 
 static bool log_event(struct tg_lane *lane, struct tg_queued *event, uint64_t *budget)
@@ -302,8 +304,7 @@ static bool log_event(struct tg_lane *lane, struct tg_queued *event, uint64_t *b
     return false;
   *budget -= *budget < event->body_length ? *budget : event->body_length;
   note_in_log(lane, event, position);
-  return tg_event_log_unflushed(lane->delivery->own->log) < FLUSH_AT ||
-         tg_backlog_flush(lane->delivery, true);
+  return tg_event_log_unflushed(lane->lanes->logs.own->log) < FLUSH_AT || tg_backlog_flush(lane->lanes, true);
 }
 
 /* It stands behind what is in the log alone, and is part of that from now on. */
@@ -311,9 +312,9 @@ static void spill_late(struct tg_lane *lane, struct tg_queued *event)
 {
   struct tg_log_entry entry = {0};
   tg_event_log_next(event->source->log, lane->shard_id, event->position - 1, &entry);
-  count_spilled(lane, lane->spilled_events + 1, lane->spilled_bytes + entry.length);
-  lane->gaps_queued -= event->gap;
-  free_logged(lane, &lane->late, event);
+  count_spilled(lane, lane->log.spilled_events + 1, lane->log.spilled_bytes + entry.length);
+  lane->log.gaps_queued -= event->gap;
+  free_logged(lane, &lane->log.late, event);
 }
 
 /* What is not taken comes behind what is; what is too large for any log stays. False: some is left. */
@@ -326,8 +327,8 @@ static bool log_events(struct tg_lane *lane, struct tg_lane_queue *queue, bool g
     if (goes_on && event->body_length <= TG_LOG_PAYLOAD_MAX)
       goes_on = log_event(lane, event, budget);
     if (!event->logged)
-      event->position = lane->last_position;
-    else if (queue == &lane->late)
+      event->position = lane->log.last_position;
+    else if (queue == &lane->log.late)
       spill_late(lane, event);
   }
   return goes_on;
@@ -335,22 +336,22 @@ static bool log_events(struct tg_lane *lane, struct tg_lane_queue *queue, bool g
 
 static struct tg_queued *find_unlogged(const struct tg_lane *lane)
 {
-  struct tg_queued *const heads[] = {lane->queue.head, lane->late.head};
+  struct tg_queued *const heads[] = {lane->queue.head, lane->log.late.head};
   for (int i = 0; i < 2; i++)
     for (struct tg_queued *event = heads[i]; event; event = event->next)
-      if (!event->logged && event->epoch == lane->epoch)
+      if (!event->logged && event->epoch == lane->session.epoch)
         return event;
   return NULL;
 }
 
 bool tg_lane_log_again(struct tg_lane *lane, uint64_t *budget)
 {
-  tg_log_position before = lane->last_position;
+  tg_log_position before = lane->log.last_position;
   bool done = log_events(lane, &lane->queue, true, budget);
-  done = log_events(lane, &lane->late, done, budget);
-  if (lane->last_position == before)
+  done = log_events(lane, &lane->log.late, done, budget);
+  if (lane->log.last_position == before)
     return done;
-  lane->first_unlogged = find_unlogged(lane);
+  lane->log.first_unlogged = find_unlogged(lane);
   tg_lane_touch(lane);
   tg_lane_publish(lane);
   return done;
@@ -368,31 +369,31 @@ static struct tg_queued *skip_logged(struct tg_queued *event)
 static void next_unlogged(struct tg_lane *lane, const struct tg_queued *event)
 {
   struct tg_queued *next = skip_logged(event->next);
-  lane->first_unlogged = next ? next : skip_logged(lane->late.head);
+  lane->log.first_unlogged = next ? next : skip_logged(lane->log.late.head);
   tg_lane_touch(lane);
 }
 
 void tg_lane_remove_late(struct tg_lane *lane, struct tg_queued *event)
 {
-  bool first = event == lane->first_unlogged;
-  tg_lane_queue_remove(&lane->late, &lane->delivery->queued, event);
+  bool first = event == lane->log.first_unlogged;
+  tg_lane_queue_remove(&lane->log.late, &lane->lanes->queued, event);
   tg_lane_free_event(lane, event);
   if (first)
-    lane->first_unlogged = skip_logged(lane->late.head);
+    lane->log.first_unlogged = skip_logged(lane->log.late.head);
   tg_lane_touch(lane);
   tg_lane_publish(lane);
 }
 
 void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event)
 {
-  if (event == lane->first_unlogged)
+  if (event == lane->log.first_unlogged)
     next_unlogged(lane, event);
-  if (event->epoch == lane->epoch && !event->gap)
-    lane->delivered = event->sequence;
+  if (event->epoch == lane->session.epoch && !event->gap)
+    lane->session.delivered = event->sequence;
   if (event->gap) {
-    lane->gaps_queued--;
+    lane->log.gaps_queued--;
     tg_lane_told(lane);
-    lane->delivery->source_done = true;
+    lane->lanes->logs.source_done = true;
   }
   if (event->source)
     ack(lane, event->source, event->position);
@@ -400,28 +401,28 @@ void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event)
 
 void tg_lane_forget_backlog(struct tg_lane *lane)
 {
-  while (lane->gaps) {
-    struct tg_pending_gap *first = lane->gaps;
-    lane->gaps = first->next;
+  while (lane->log.gaps) {
+    struct tg_pending_gap *first = lane->log.gaps;
+    lane->log.gaps = first->next;
     free(first);
   }
-  while (lane->late.head) {
-    struct tg_queued *event = lane->late.head;
-    tg_lane_queue_remove(&lane->late, &lane->delivery->queued, event);
+  while (lane->log.late.head) {
+    struct tg_queued *event = lane->log.late.head;
+    tg_lane_queue_remove(&lane->log.late, &lane->lanes->queued, event);
     tg_lane_free_event(lane, event);
   }
 }
 
 void tg_lane_leave_source(struct tg_lane *lane, struct tg_source *source)
 {
-  lane->delivery->watch->leaves_source(lane, source);
+  lane->lanes->watch->leaves_source(lane, source);
   for (struct tg_queued *event = lane->queue.head; event; event = event->next)
     if (event->source == source)
       event->source = NULL; /* in flight, and gone meanwhile */
-  if (!lane->spilled || lane->source != source)
+  if (!lane->log.spilled || lane->log.source != source)
     return;
-  lane->source = source->next;
-  lane->after = 0;
+  lane->log.source = source->next;
+  lane->log.after = 0;
   tg_lane_refill(lane);
   tg_lane_go_on(lane);
 }

@@ -1,4 +1,4 @@
-#include "delivery/delivery_internal.h"
+#include "delivery/lanes/lanes.h"
 
 #include "base/buf.h"
 #include "base/log.h"
@@ -6,36 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-size_t tg_gap_write(char body[TG_MARKER_MAX], int shard_id, const struct tg_gap *gap)
-{
-  const struct {
-    const char *name;
-    uint64_t value;
-  } numbers[] = {{"from", gap->from}, {"to", gap->to}, {"count", gap->count}};
-  int length = snprintf(body, TG_MARKER_MAX, "{\"shardId\":%d,\"epoch\":%llu,\"gap\":{", shard_id,
-                        (unsigned long long)gap->epoch);
-  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-    if (numbers[i].value > 0)
-      length += snprintf(body + length, TG_MARKER_MAX - (size_t)length, "\"%s\":%llu,", numbers[i].name,
-                         (unsigned long long)numbers[i].value);
-  length +=
-      snprintf(body + length, TG_MARKER_MAX - (size_t)length, "\"reason\":\"%s\"}}", gap->reason);
-  return (size_t)length;
-}
-
-size_t tg_gap_text(char body[TG_MARKER_MAX], int shard_id, const struct tg_queued *event)
-{
-  struct tg_gap gap = tg_gap_of(event);
-  return tg_gap_write(body, shard_id, &gap);
-}
-
-struct tg_gap tg_gap_of(const struct tg_queued *event)
-{
-  struct tg_gap gap;
-  memcpy(&gap, event->body, sizeof gap);
-  return gap;
-}
 
 /* Of its key, and in the log: not beyond what was received. */
 static uint64_t sequence_of(const struct tg_gap *gap)
@@ -72,7 +42,7 @@ static void widen(struct tg_gap *gap, const struct tg_gap *next)
 static struct tg_queued *put_marker(struct tg_lane *lane, struct tg_lane_queue *queue,
                                     const struct tg_gap *gap, struct tg_queued *place, bool logged)
 {
-  struct tg_delivery *delivery = lane->delivery;
+  struct tg_lanes *lanes = lane->lanes;
   struct tg_queued *before = place ? place->previous : queue->tail;
   if (before && before->gap && before->logged == logged && !before->in_flight && !before->trying) {
     struct tg_gap known = tg_gap_of(before);
@@ -87,18 +57,18 @@ static struct tg_queued *put_marker(struct tg_lane *lane, struct tg_lane_queue *
   struct tg_queued *marker = tg_queued_new(nothing, body, nothing);
   marker->epoch = gap->epoch;
   marker->sequence = sequence_of(gap);
-  marker->queued_at = tg_env_now(&delivery->env);
+  marker->queued_at = tg_env_now(lanes->env);
   marker->keep = marker->marker = marker->gap = true;
   marker->logged = logged;
   if (place) {
     marker->position = place->position;
     marker->trying = place->trying; /* in the middle of a batch: part of it */
     marker->suspect = place->suspect;
-    tg_lane_queue_insert(queue, &delivery->queued, marker, place);
+    tg_lane_queue_insert(queue, &lanes->queued, marker, place);
   } else {
-    tg_lane_queue_push(queue, &delivery->queued, marker);
+    tg_lane_queue_push(queue, &lanes->queued, marker);
   }
-  lane->gaps_queued++;
+  lane->log.gaps_queued++;
   return marker;
 }
 
@@ -110,20 +80,20 @@ static void queue_marker(struct tg_lane *lane, const struct tg_gap *gap, struct 
 void tg_lane_mark_drop(struct tg_lane *lane, struct tg_lane_queue *queue, struct tg_queued *event,
                        const struct tg_gap *gap)
 {
-  struct tg_queued *marker = put_marker(lane, queue, gap, event, event->logged || !lane->delivery->own);
+  struct tg_queued *marker = put_marker(lane, queue, gap, event, event->logged || !lane->lanes->logs.own);
   /* The events are asked for again, should the process die before it has told of them. */
-  if (event == lane->first_unlogged && !marker->logged)
-    lane->first_unlogged = marker;
+  if (event == lane->log.first_unlogged && !marker->logged)
+    lane->log.first_unlogged = marker;
 }
 
 static void keep_pending(struct tg_lane *lane, int order, tg_log_position point, const struct tg_gap *gap)
 {
-  struct tg_pending_gap **at = &lane->gaps, *last = NULL;
+  struct tg_pending_gap **at = &lane->log.gaps, *last = NULL;
   while (*at && ((*at)->order < order || ((*at)->order == order && (*at)->point <= point))) {
     last = *at;
     at = &last->next;
   }
-  struct tg_source *source = lane->delivery->sources;
+  struct tg_source *source = lane->lanes->logs.sources;
   while (source && source->order != order)
     source = source->next;
   /* What stood between the two may be gone by now. */
@@ -140,15 +110,15 @@ static void keep_pending(struct tg_lane *lane, int order, tg_log_position point,
 
 void tg_lane_add_gap(struct tg_lane *lane, int order, tg_log_position point, const struct tg_gap *gap)
 {
-  if (!lane->delivery->env.config->event_handler.markers)
+  if (!lane->lanes->env->config->event_handler.markers)
     return;
   struct tg_queued *place = lane->queue.head;
   while (place && !is_behind(place, order, point))
     place = place->next;
   while (place && place->in_flight)
     place = place->next; /* too late: right behind it */
-  bool unread = lane->spilled && (lane->source->order < order ||
-                                  (lane->source->order == order && lane->after < point));
+  bool unread = lane->log.spilled && (lane->log.source->order < order ||
+                                      (lane->log.source->order == order && lane->log.after < point));
   if (place || !unread)
     queue_marker(lane, gap, place);
   else
@@ -157,10 +127,10 @@ void tg_lane_add_gap(struct tg_lane *lane, int order, tg_log_position point, con
 
 void tg_lane_pass_gaps(struct tg_lane *lane, int order, tg_log_position position)
 {
-  while (lane->gaps &&
-         (lane->gaps->order < order || (lane->gaps->order == order && lane->gaps->point <= position))) {
-    struct tg_pending_gap *first = lane->gaps;
-    lane->gaps = first->next;
+  while (lane->log.gaps && (lane->log.gaps->order < order ||
+                            (lane->log.gaps->order == order && lane->log.gaps->point <= position))) {
+    struct tg_pending_gap *first = lane->log.gaps;
+    lane->log.gaps = first->next;
     queue_marker(lane, &first->gap, NULL);
     free(first);
   }
@@ -188,7 +158,7 @@ static void forget_lost(struct tg_lane *lane, struct tg_source *source, tg_log_p
       }
       continue;
     }
-    tg_lane_queue_remove(&lane->queue, &lane->delivery->queued, event);
+    tg_lane_queue_remove(&lane->queue, &lane->lanes->queued, event);
     tg_lane_free_event(lane, event);
   }
 }
@@ -197,8 +167,8 @@ static void forget_lost(struct tg_lane *lane, struct tg_source *source, tg_log_p
  * log is told before the older ones are: that it is tells the next process that these are done with. */
 void tg_lane_told(struct tg_lane *lane)
 {
-  struct tg_source *source = lane->delivery->sources;
-  if (lane->gaps || lane->gaps_queued > 0 || lane->lost_tail.epoch != 0)
+  struct tg_source *source = lane->lanes->logs.sources;
+  if (lane->log.gaps || lane->log.gaps_queued > 0 || lane->log.lost_tail.epoch != 0)
     return;
   for (struct tg_log_figures figures = {0}; source && figures.events == 0; source = source->next) {
     tg_event_log_told(source->log, lane->shard_id);
@@ -221,8 +191,8 @@ static void lose_tail(struct tg_lane *lane, const struct tg_source *source, stru
   while (newer && !tg_event_log_first(newer->log, lane->shard_id, &epoch, &sequence))
     newer = newer->next;
   if (!newer) {
-    lane->lost_tail = *gap;
-    lane->lost_tail_order = source->order;
+    lane->log.lost_tail = *gap;
+    lane->log.lost_tail_order = source->order;
     return;
   }
   if (sequence == 0 || (epoch == gap->epoch && sequence <= gap->from))
@@ -232,9 +202,9 @@ static void lose_tail(struct tg_lane *lane, const struct tg_source *source, stru
   name_loss(lane, source->order, UINT64_MAX, gap);
 }
 
-void tg_lane_lost(struct tg_lane *lane, struct tg_source *source, const struct tg_log_gap *lost)
+static void lose(struct tg_lane *lane, struct tg_source *source, const struct tg_log_gap *lost)
 {
-  struct tg_delivery *delivery = lane->delivery;
+  struct tg_lanes *lanes = lane->lanes;
   struct tg_gap gap = {.epoch = lost->epoch,
                        .from = lost->from,
                        .to = lost->to,
@@ -242,35 +212,47 @@ void tg_lane_lost(struct tg_lane *lane, struct tg_source *source, const struct t
                        .reason = tg_log_loss_name(lost->reason)};
   tg_log_position point = lost->before;
   if (point == 0)
-    point = source == delivery->own ? lane->last_position + 1 : UINT64_MAX;
+    point = source == lanes->logs.own ? lane->log.last_position + 1 : UINT64_MAX;
   forget_lost(lane, source, lost->before, &gap);
   tg_lane_recount(lane);
-  bool tail = source != delivery->own && lost->reason == TG_LOSS_DAMAGED && lost->before == 0;
+  bool tail = source != lanes->logs.own && lost->reason == TG_LOSS_DAMAGED && lost->before == 0;
   if (tail && gap.to > 0)
     lose_tail(lane, source, &gap);
   else if (gap.to == 0 || gap.from <= gap.to)
     name_loss(lane, source->order, point, &gap);
-  if (!delivery->env.config->event_handler.markers && lost->reason != TG_LOSS_DAMAGED)
+  if (!lanes->env->config->event_handler.markers && lost->reason != TG_LOSS_DAMAGED)
     tg_event_log_told(source->log, lane->shard_id);
 }
 
-void tg_lane_gaps_placed(struct tg_lane *lane)
+static void go_on(struct tg_lane *lane)
 {
   tg_lane_refill(lane);
   tg_lane_publish(lane);
   tg_lane_go_on(lane);
 }
 
+/* The highest sequence of that session in any log; `last` if none is higher. */
+static uint64_t last_in_logs(const struct tg_lane *lane, uint64_t epoch, uint64_t last)
+{
+  for (const struct tg_source *source = lane->lanes->logs.sources; source; source = source->next) {
+    uint64_t its_epoch, sequence;
+    if (tg_event_log_last(source->log, lane->shard_id, &its_epoch, &sequence) && its_epoch == epoch &&
+        sequence > last)
+      last = sequence;
+  }
+  return last;
+}
+
 uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled)
 {
-  struct tg_gap tail = lane->lost_tail;
-  lane->lost_tail = (struct tg_gap){0};
-  uint64_t last = tg_backlog_last(lane->delivery, lane->shard_id, epoch, settled);
+  struct tg_gap tail = lane->log.lost_tail;
+  lane->log.lost_tail = (struct tg_gap){0};
+  uint64_t last = last_in_logs(lane, epoch, settled);
   if (tail.epoch == 0)
     return last;
   if (tail.epoch != epoch || settled == 0) {
-    name_loss(lane, lane->lost_tail_order, UINT64_MAX, &tail);
-    tg_lane_gaps_placed(lane);
+    name_loss(lane, lane->log.lost_tail_order, UINT64_MAX, &tail);
+    go_on(lane);
     return settled;
   }
   if (last < tail.from)
@@ -284,7 +266,7 @@ void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap)
 {
   char body[TG_MARKER_MAX];
   tg_count(&lane->row->gaps);
-  if (!lane->delivery->env.config->event_handler.markers || !lane->sender)
+  if (!lane->lanes->env->config->event_handler.markers || !lane->sender)
     return;
   struct tg_item item = {
       .epoch = gap->epoch,
@@ -295,4 +277,34 @@ void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap)
       .parts = {{"", 0}, {body, tg_gap_write(body, lane->shard_id, gap)}, {"", 0}},
   };
   tg_lane_put(lane, &item);
+}
+
+/* --- what a log reports ---------------------------------------------------------------- */
+
+/* Until the call that it was in has ended. */
+struct noted_gap {
+  struct tg_source *source;
+  struct tg_log_gap gap;
+};
+
+void tg_gaps_note(void *ctx, const struct tg_log_gap *gap)
+{
+  struct tg_source *source = ctx;
+  struct noted_gap noted = {source, *gap};
+  tg_buf_append(&source->lanes->logs.noted_gaps, &noted, sizeof noted);
+}
+
+void tg_gaps_take(struct tg_lanes *lanes)
+{
+  while (lanes->logs.noted_gaps.length > 0 && lanes->walking == 0) {
+    struct tg_buf noted = lanes->logs.noted_gaps;
+    lanes->logs.noted_gaps = (struct tg_buf){0};
+    const struct noted_gap *gaps = (const struct noted_gap *)noted.data;
+    size_t count = noted.length / sizeof *gaps;
+    for (size_t i = 0; i < count; i++)
+      lose(tg_lane_of(lanes, gaps[i].gap.shard_id), gaps[i].source, &gaps[i].gap);
+    for (size_t i = 0; i < count; i++) /* not before: an event under way is in front of the gaps to come */
+      go_on(tg_lane_of(lanes, gaps[i].gap.shard_id));
+    tg_buf_free(&noted);
+  }
 }

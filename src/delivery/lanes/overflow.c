@@ -1,6 +1,8 @@
-#include "delivery/delivery_internal.h"
+#include "delivery/lanes/lanes.h"
 
 #include "base/log.h"
+
+#include <string.h>
 
 enum {
   DROPS_A_LOOK = 32,
@@ -9,22 +11,22 @@ enum {
 
 /* --- what is told of it ---------------------------------------------------------- */
 
-static const char *bound(const struct tg_delivery *delivery)
+static const char *bound(const struct tg_lanes *lanes)
 {
-  return delivery->own && !delivery->log_refuses ? "queue.disk_bytes" : "queue.memory_bytes";
+  return lanes->logs.own && !lanes->logs.refuses ? "queue.disk_bytes" : "queue.memory_bytes";
 }
 
-static void first_drop(struct tg_delivery *delivery)
+static void first_drop(struct tg_lanes *lanes)
 {
-  delivery->dropping = true;
-  uint64_t bytes = delivery->queued.bytes, limit = delivery->env.config->queue.memory_bytes;
-  if (delivery->own && !delivery->log_refuses) {
-    bytes = tg_event_log_disk(delivery->own->log);
-    limit = delivery->own_bound;
+  lanes->overflow.dropping = true;
+  uint64_t bytes = lanes->queued.bytes, limit = lanes->env->config->queue.memory_bytes;
+  if (lanes->logs.own && !lanes->logs.refuses) {
+    bytes = tg_event_log_disk(lanes->logs.own->log);
+    limit = lanes->logs.own_bound;
   }
   tg_log_with(TG_WARN, TG_NO_SHARD,
-              TG_WITH(TG_NUMBER(EVENTS, tg_delivery_waiting(delivery)), TG_NUMBER(BYTES, bytes),
-                      TG_TEXT(KEY, bound(delivery))),
+              TG_WITH(TG_NUMBER(EVENTS, tg_lanes_waiting(lanes)), TG_NUMBER(BYTES, bytes),
+                      TG_TEXT(KEY, bound(lanes))),
               "the queue for the event handler is filling up: events are dropped from now on "
               "(queue.drop_first above 80 %% of its %llu bytes, the oldest ones when it is full)",
               (unsigned long long)limit);
@@ -32,10 +34,10 @@ static void first_drop(struct tg_delivery *delivery)
 
 void tg_overflow_count(struct tg_lane *lane, enum tg_drop reason, uint64_t count)
 {
-  struct tg_delivery *delivery = lane->delivery;
-  if (!delivery->dropping && (reason == TG_DROP_FIRST || reason == TG_DROP_OLDEST))
-    first_drop(delivery);
-  delivery->drops[reason] += count;
+  struct tg_lanes *lanes = lane->lanes;
+  if (!lanes->overflow.dropping && (reason == TG_DROP_FIRST || reason == TG_DROP_OLDEST))
+    first_drop(lanes);
+  lanes->overflow.drops[reason] += count;
   tg_count_by(&lane->row->dropped, count);
 }
 
@@ -46,14 +48,14 @@ static const char *reason_of(enum tg_drop reason)
   return tg_log_loss_name(reason == TG_DROP_EXPIRED ? TG_LOSS_EXPIRED : TG_LOSS_OVERFLOW);
 }
 
-static void report_drops(struct tg_delivery *delivery)
+static void report_drops(struct tg_lanes *lanes)
 {
   uint64_t drops[TG_DROP_REASONS], all = 0;
   for (int i = 0; i < TG_DROP_REASONS; i++) {
-    all += drops[i] = delivery->drops[i];
-    delivery->drops[i] = 0;
+    all += drops[i] = lanes->overflow.drops[i];
+    lanes->overflow.drops[i] = 0;
   }
-  delivery->dropping = all > 0;
+  lanes->overflow.dropping = all > 0;
   if (all == 0)
     return;
   tg_log(TG_WARN, TG_NO_SHARD,
@@ -64,34 +66,34 @@ static void report_drops(struct tg_delivery *delivery)
          (unsigned long long)all, (unsigned long long)drops[TG_DROP_FIRST],
          (unsigned long long)drops[TG_DROP_OLDEST], (unsigned long long)drops[TG_DROP_SCRIPT],
          (unsigned long long)drops[TG_DROP_EXPIRED], (unsigned long long)drops[TG_DROP_INTERACTION],
-         (unsigned long long)tg_delivery_waiting(delivery),
-         (unsigned long long)(delivery->queued.bytes + delivery->spilled.bytes), bound(delivery));
+         (unsigned long long)tg_lanes_waiting(lanes),
+         (unsigned long long)(lanes->queued.bytes + lanes->spilled.bytes), bound(lanes));
 }
 
-static void report_losses(struct tg_delivery *delivery)
+static void report_losses(struct tg_lanes *lanes)
 {
-  struct tg_losses *losses = &delivery->losses;
+  struct tg_losses *losses = &lanes->overflow.losses;
   if (losses->gaps == 0)
     return;
   tg_log_with(
       TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(EVENTS, losses->events), TG_TEXT(REASON, losses->reason)),
       "since the last such line more events are lost, in %llu places", (unsigned long long)losses->gaps);
-  *losses = (struct tg_losses){.told_at = tg_env_now(&delivery->env)};
+  *losses = (struct tg_losses){.told_at = tg_env_now(lanes->env)};
 }
 
-void tg_overflow_report(struct tg_delivery *delivery)
+void tg_overflow_report(struct tg_lanes *lanes)
 {
-  for (int i = 0; i < delivery->lane_count; i++)
-    if (delivery->lanes[i] && !delivery->env.stopping)
-      tg_overflow_tell(delivery->lanes[i], true);
-  report_drops(delivery);
-  report_losses(delivery);
+  for (int i = 0; i < lanes->count; i++)
+    if (lanes->at[i] && !lanes->env->stopping)
+      tg_overflow_tell(lanes->at[i], true);
+  report_drops(lanes);
+  report_losses(lanes);
 }
 
 void tg_overflow_lost(struct tg_lane *lane, const struct tg_gap *gap)
 {
-  struct tg_losses *losses = &lane->delivery->losses;
-  tg_ms now = tg_env_now(&lane->delivery->env);
+  struct tg_losses *losses = &lane->lanes->overflow.losses;
+  tg_ms now = tg_env_now(lane->lanes->env);
   tg_count(&lane->row->gaps);
   tg_count_by(&lane->row->dropped, gap->count);
   if (losses->told_at != 0 && now - losses->told_at < TG_REPORT_INTERVAL) {
@@ -111,17 +113,17 @@ void tg_overflow_lost(struct tg_lane *lane, const struct tg_gap *gap)
 
 void tg_overflow_refuse(struct tg_lane *lane, const struct tg_item *item, enum tg_drop reason)
 {
-  struct tg_gap *gap = &lane->refused;
+  struct tg_gap *gap = &lane->log.refused;
   if (item->marker)
     return;
   tg_overflow_count(lane, reason, 1);
-  if (!lane->delivery->env.config->event_handler.markers)
+  if (!lane->lanes->env->config->event_handler.markers)
     return;
   if (gap->count > 0 && gap->epoch != item->epoch)
     tg_overflow_tell(lane, true);
   if (gap->count == 0) {
     *gap = (struct tg_gap){.epoch = item->epoch, .from = item->sequence, .reason = reason_of(reason)};
-    lane->refused_since = tg_env_now(&lane->delivery->env);
+    lane->log.refused_since = tg_env_now(lane->lanes->env);
   }
   gap->to = item->sequence;
   gap->count++;
@@ -129,13 +131,13 @@ void tg_overflow_refuse(struct tg_lane *lane, const struct tg_item *item, enum t
 
 void tg_overflow_tell(struct tg_lane *lane, bool at_once)
 {
-  struct tg_gap gap = lane->refused;
+  struct tg_gap gap = lane->log.refused;
   if (gap.count == 0)
     return;
-  if (!at_once && gap.epoch == lane->epoch &&
-      tg_env_now(&lane->delivery->env) - lane->refused_since < TELL_AFTER)
+  if (!at_once && gap.epoch == lane->session.epoch &&
+      tg_env_now(lane->lanes->env) - lane->log.refused_since < TELL_AFTER)
     return;
-  lane->refused.count = 0;
+  lane->log.refused.count = 0;
   tg_lane_missed(lane, &gap);
 }
 
@@ -144,7 +146,7 @@ void tg_overflow_tell(struct tg_lane *lane, bool at_once)
 /* In a log: who is to be told hears of it again, should the process die. */
 static void settle_in_log(struct tg_lane *lane, struct tg_queued *event)
 {
-  if (!event->source || !lane->delivery->env.config->event_handler.markers)
+  if (!event->source || !lane->lanes->env->config->event_handler.markers)
     return;
   tg_event_log_drop(event->source->log, lane->shard_id, event->position, TG_LOSS_OVERFLOW);
 }
@@ -159,10 +161,10 @@ static void drop(struct tg_lane *lane, struct tg_lane_queue *queue, struct tg_qu
                        .reason = reason_of(reason)};
   if (!event->marker) {
     tg_overflow_count(lane, reason, 1);
-    if (lane->delivery->env.config->event_handler.markers)
+    if (lane->lanes->env->config->event_handler.markers)
       tg_lane_mark_drop(lane, queue, event, &gap); /* joins that of the one before */
   }
-  if (queue == &lane->late) {
+  if (queue == &lane->log.late) {
     tg_lane_remove_late(lane, event);
     return;
   }
@@ -177,21 +179,21 @@ void tg_overflow_drop(struct tg_lane *lane, struct tg_queued *event, enum tg_dro
 
 void tg_overflow_drop_late(struct tg_lane *lane, struct tg_queued *event, enum tg_drop reason)
 {
-  drop(lane, &lane->late, event, reason);
+  drop(lane, &lane->log.late, event, reason);
 }
 
 /* Memory is given back by dropping what no log has: the rest of a lane that is
  * read from a log would only be read on. */
 static struct tg_lane_queue *victims(struct tg_lane *lane)
 {
-  return lane->spilled ? &lane->late : &lane->queue;
+  return lane->log.spilled ? &lane->log.late : &lane->queue;
 }
 
-static struct tg_lane *find_fullest(struct tg_delivery *delivery, bool any)
+static struct tg_lane *find_fullest(struct tg_lanes *lanes, bool any)
 {
   struct tg_lane *fullest = NULL;
-  for (int i = 0; i < delivery->lane_count; i++) {
-    struct tg_lane *lane = delivery->lanes[i];
+  for (int i = 0; i < lanes->count; i++) {
+    struct tg_lane *lane = lanes->at[i];
     if (lane && (!fullest || victims(lane)->bytes > victims(fullest)->bytes) &&
         tg_lane_queue_oldest(victims(lane), any))
       fullest = lane;
@@ -201,38 +203,38 @@ static struct tg_lane *find_fullest(struct tg_delivery *delivery, bool any)
 
 /* The lane to take from is looked for once in a while only: under overflow
  * every event drops another. */
-static struct tg_queued *choose_victim(struct tg_delivery *delivery, struct tg_lane **from)
+static struct tg_queued *choose_victim(struct tg_lanes *lanes, struct tg_lane **from)
 {
   struct tg_queued *event = NULL;
-  if (delivery->fullest && delivery->drops_until_look-- > 0)
-    event = tg_lane_queue_oldest(victims(delivery->fullest), false);
+  if (lanes->overflow.fullest && lanes->overflow.drops_until_look-- > 0)
+    event = tg_lane_queue_oldest(victims(lanes->overflow.fullest), false);
   for (int any = 0; any < 2 && !event; any++) {
-    delivery->fullest = find_fullest(delivery, any);
-    delivery->drops_until_look = DROPS_A_LOOK;
-    if (delivery->fullest)
-      event = tg_lane_queue_oldest(victims(delivery->fullest), any);
+    lanes->overflow.fullest = find_fullest(lanes, any);
+    lanes->overflow.drops_until_look = DROPS_A_LOOK;
+    if (lanes->overflow.fullest)
+      event = tg_lane_queue_oldest(victims(lanes->overflow.fullest), any);
   }
-  *from = delivery->fullest;
+  *from = lanes->overflow.fullest;
   return event;
 }
 
 /* What a log has, too, need not be in memory. */
-static bool unload(struct tg_delivery *delivery)
+static bool unload(struct tg_lanes *lanes)
 {
   bool done = false;
-  if (!delivery->own || delivery->drops_until_unload-- > 0)
+  if (!lanes->logs.own || lanes->overflow.drops_until_unload-- > 0)
     return false;
-  for (int i = 0; i < delivery->lane_count; i++)
-    if (delivery->lanes[i] && tg_lane_unload(delivery->lanes[i]))
+  for (int i = 0; i < lanes->count; i++)
+    if (lanes->at[i] && tg_lane_unload(lanes->at[i]))
       done = true;
-  delivery->drops_until_unload = done ? 0 : DROPS_A_LOOK;
+  lanes->overflow.drops_until_unload = done ? 0 : DROPS_A_LOOK;
   return done;
 }
 
-bool tg_overflow_drop_oldest(struct tg_delivery *delivery, enum tg_drop reason)
+bool tg_overflow_drop_oldest(struct tg_lanes *lanes, enum tg_drop reason)
 {
   struct tg_lane *lane;
-  struct tg_queued *event = choose_victim(delivery, &lane);
+  struct tg_queued *event = choose_victim(lanes, &lane);
   if (!event)
     return false;
   drop(lane, victims(lane), event, reason);
@@ -240,42 +242,42 @@ bool tg_overflow_drop_oldest(struct tg_delivery *delivery, enum tg_drop reason)
 }
 
 /* The script decides what goes; what it leaves is the default's. */
-static void ask(struct tg_delivery *delivery)
+static void ask(struct tg_lanes *lanes)
 {
-  if (delivery->asking) /* it queues something itself */
+  if (lanes->overflow.asking) /* it queues something itself */
     return;
   struct tg_value argument = tg_value_queue(TG_ALL_SHARDS);
-  delivery->asking = true;
-  tg_hook_call(delivery->env.hooks, TG_METHOD_delivery_queue_overflow, &argument, 1, TG_NIL, NULL);
-  delivery->asking = false;
+  lanes->overflow.asking = true;
+  tg_hook_call(lanes->env->hooks, TG_METHOD_delivery_queue_overflow, &argument, 1, TG_NIL, NULL);
+  lanes->overflow.asking = false;
 }
 
-void tg_overflow_ask_for_log(struct tg_delivery *delivery, uint64_t size)
+void tg_overflow_ask_for_log(struct tg_lanes *lanes, uint64_t size)
 {
-  struct tg_event_log *log = delivery->own->log;
+  struct tg_event_log *log = lanes->logs.own->log;
   uint32_t segment = tg_event_log_wants_room(log, size);
-  if (segment == 0 || segment == delivery->asked_for || delivery->walking > 0 || delivery->asking)
+  if (segment == 0 || segment == lanes->overflow.asked_for || lanes->walking > 0 || lanes->overflow.asking)
     return;
-  delivery->asked_for = segment;
-  uint64_t before = delivery->drops[TG_DROP_SCRIPT];
-  ask(delivery);
-  if (delivery->drops[TG_DROP_SCRIPT] != before)
+  lanes->overflow.asked_for = segment;
+  uint64_t before = lanes->overflow.drops[TG_DROP_SCRIPT];
+  ask(lanes);
+  if (lanes->overflow.drops[TG_DROP_SCRIPT] != before)
     tg_event_log_reclaim(log);
 }
 
 /* False: there is no room, and none can be made. */
-static bool make_room(struct tg_delivery *delivery, uint64_t size)
+static bool make_room(struct tg_lanes *lanes, uint64_t size)
 {
-  uint64_t limit = delivery->env.config->queue.memory_bytes;
-  if (delivery->walking > 0 || size > limit)
+  uint64_t limit = lanes->env->config->queue.memory_bytes;
+  if (lanes->walking > 0 || size > limit)
     return size <= limit;
-  bool hooked = tg_hooked(delivery->env.hooks, TG_METHOD_delivery_queue_overflow);
-  while (delivery->queued.bytes + size > limit) {
-    if (unload(delivery))
+  bool hooked = tg_hooked(lanes->env->hooks, TG_METHOD_delivery_queue_overflow);
+  while (lanes->queued.bytes + size > limit) {
+    if (unload(lanes))
       continue;
     if (hooked)
-      ask(delivery);
-    else if (!tg_backlog_make_room(delivery) && !tg_overflow_drop_oldest(delivery, TG_DROP_OLDEST))
+      ask(lanes);
+    else if (!tg_backlog_make_room(lanes) && !tg_overflow_drop_oldest(lanes, TG_DROP_OLDEST))
       return false;
     hooked = false; /* it was asked */
   }
@@ -284,14 +286,14 @@ static bool make_room(struct tg_delivery *delivery, uint64_t size)
 
 bool tg_overflow_admit(struct tg_lane *lane, const struct tg_item *item, uint64_t size)
 {
-  struct tg_delivery *delivery = lane->delivery;
-  uint64_t limit = delivery->env.config->queue.memory_bytes, roomy = limit - limit / 5;
-  if (__builtin_expect(delivery->queued.bytes + size <= roomy, 1))
+  struct tg_lanes *lanes = lane->lanes;
+  uint64_t limit = lanes->env->config->queue.memory_bytes, roomy = limit - limit / 5;
+  if (__builtin_expect(lanes->queued.bytes + size <= roomy, 1))
     return true;
-  bool early = delivery->drop_first[item->type];
-  while (early && delivery->queued.bytes + size > roomy && unload(delivery))
+  bool early = lanes->overflow.drop_first[item->type];
+  while (early && lanes->queued.bytes + size > roomy && unload(lanes))
     ;
-  if (delivery->queued.bytes + size <= roomy || (!early && make_room(delivery, size)))
+  if (lanes->queued.bytes + size <= roomy || (!early && make_room(lanes, size)))
     return true;
   tg_overflow_refuse(lane, item, early ? TG_DROP_FIRST : TG_DROP_OLDEST);
   return false;
@@ -308,12 +310,21 @@ static void expire_lane(struct tg_lane *lane, tg_ms limit)
   }
 }
 
-void tg_overflow_expire(struct tg_delivery *delivery)
+void tg_overflow_expire(struct tg_lanes *lanes)
 {
-  tg_ms limit = tg_env_now(&delivery->env) - delivery->env.config->queue.max_age;
-  if (delivery->env.config->queue.max_age <= 0)
+  tg_ms limit = tg_env_now(lanes->env) - lanes->env->config->queue.max_age;
+  if (lanes->env->config->queue.max_age <= 0)
     return;
-  for (int i = 0; i < delivery->lane_count; i++)
-    if (delivery->lanes[i])
-      expire_lane(delivery->lanes[i], limit);
+  for (int i = 0; i < lanes->count; i++)
+    if (lanes->at[i])
+      expire_lane(lanes->at[i], limit);
+}
+
+void tg_overflow_reconfigure(struct tg_lanes *lanes)
+{
+  const struct tg_strings *names = &lanes->env->config->queue.drop_first;
+  bool *drop_first = lanes->overflow.drop_first;
+  memset(drop_first, 0, sizeof lanes->overflow.drop_first);
+  for (int i = 0; i < names->count; i++)
+    drop_first[tg_event_type(names->items[i], strlen(names->items[i]))] = true;
 }

@@ -1,6 +1,6 @@
 #include "delivery/lanes/parcel.h"
 
-#include "delivery/delivery_internal.h"
+#include "delivery/lanes/lanes.h"
 
 #include <stdio.h>
 
@@ -12,7 +12,7 @@ void tg_parcel_name(struct tg_parcel *parcel, uint64_t epoch, struct tg_parcel_e
   parcel->first = first;
   parcel->last = last;
   parcel->count = count;
-  parcel->batch = parcel->lane->delivery->env.config->event_handler.batch;
+  parcel->batch = parcel->lane->lanes->env->config->event_handler.batch;
   parcel->bytes = parcel->batch ? bytes + (size_t)count + 1 : bytes;
 }
 

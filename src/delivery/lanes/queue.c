@@ -1,4 +1,5 @@
-#include "delivery/delivery_internal.h"
+#include "delivery/lanes/queue.h"
+#include "delivery/lanes/lanes.h"
 
 #include "base/log.h"
 #include "proto/envelope.h"
@@ -56,43 +57,43 @@ void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char 
 
 /* --- looking ----------------------------------------------------------------------- */
 
-static struct tg_lane *lane_at(const struct tg_delivery *delivery, int shard_id)
+static struct tg_lane *lane_at(const struct tg_lanes *lanes, int shard_id)
 {
-  return shard_id >= 0 && shard_id < delivery->lane_count ? delivery->lanes[shard_id] : NULL;
+  return shard_id >= 0 && shard_id < lanes->count ? lanes->at[shard_id] : NULL;
 }
 
 static uint64_t waiting(const struct tg_lane *lane)
 {
-  return lane->queue.events + lane->late.events + lane->spilled_events;
+  return lane->queue.events + lane->log.late.events + lane->log.spilled_events;
 }
 
 static void add_figures(const struct tg_lane *lane, struct tg_queue_figures *figures)
 {
   const struct tg_queued *head = lane->queue.head;
   figures->events += waiting(lane);
-  figures->bytes += lane->queue.bytes + lane->late.bytes + lane->spilled_bytes;
-  tg_ms age = head ? tg_env_now(&lane->delivery->env) - head->queued_at : 0;
+  figures->bytes += lane->queue.bytes + lane->log.late.bytes + lane->log.spilled_bytes;
+  tg_ms age = head ? tg_env_now(lane->lanes->env) - head->queued_at : 0;
   if (age > figures->age)
     figures->age = age;
 }
 
-void tg_delivery_queue_figures(struct tg_delivery *delivery, int shard_id, struct tg_queue_figures *figures)
+void tg_queues_figures(struct tg_lanes *lanes, int shard_id, struct tg_queue_figures *figures)
 {
   *figures = (struct tg_queue_figures){0};
-  for (int i = 0; i < delivery->lane_count; i++) {
-    struct tg_lane *lane = delivery->lanes[i];
+  for (int i = 0; i < lanes->count; i++) {
+    struct tg_lane *lane = lanes->at[i];
     if (!lane || (shard_id != TG_ALL_SHARDS && i != shard_id))
       continue;
     add_figures(lane, figures);
     if (i == shard_id)
-      delivery->sink->looked_at(lane);
+      lanes->sink->looked_at(lane);
   }
 }
 
-int tg_delivery_queue_next_shard(struct tg_delivery *delivery, int after)
+int tg_queues_next_shard(struct tg_lanes *lanes, int after)
 {
-  for (int i = after + 1; i < delivery->lane_count; i++)
-    if (delivery->lanes[i] && waiting(delivery->lanes[i]) > 0)
+  for (int i = after + 1; i < lanes->count; i++)
+    if (lanes->at[i] && waiting(lanes->at[i]) > 0)
       return i;
   return -1;
 }
@@ -113,7 +114,7 @@ static bool walk_lane(struct tg_lane *lane, tg_queue_visit *visit, void *ctx)
       return false;
     if (verdict == TG_QUEUE_DROP && !queued->marker && !queued->chosen) {
       queued->chosen = true;
-      lane->delivery->chosen++;
+      lane->lanes->chosen++;
     }
   }
   return true;
@@ -121,33 +122,33 @@ static bool walk_lane(struct tg_lane *lane, tg_queue_visit *visit, void *ctx)
 
 static void drop_chosen(struct tg_lane *lane)
 {
-  struct tg_delivery *delivery = lane->delivery;
-  for (struct tg_queued *queued = lane->queue.head, *next; queued && delivery->chosen > 0; queued = next) {
+  struct tg_lanes *lanes = lane->lanes;
+  for (struct tg_queued *queued = lane->queue.head, *next; queued && lanes->chosen > 0; queued = next) {
     next = queued->next;
     if (!queued->chosen)
       continue;
-    delivery->chosen--;
+    lanes->chosen--;
     queued->chosen = false;
     if (!queued->in_flight)
       tg_overflow_drop(lane, queued, TG_DROP_SCRIPT);
   }
 }
 
-uint64_t tg_delivery_queue_walk(struct tg_delivery *delivery, int shard_id, tg_queue_visit *visit, void *ctx)
+uint64_t tg_queues_walk(struct tg_lanes *lanes, int shard_id, tg_queue_visit *visit, void *ctx)
 {
-  uint64_t before = delivery->chosen;
+  uint64_t before = lanes->chosen;
   bool goes_on = true;
-  delivery->walking++;
-  for (int i = 0; i < delivery->lane_count && goes_on; i++)
-    if (delivery->lanes[i] && (shard_id == TG_ALL_SHARDS || i == shard_id)) {
-      delivery->sink->looked_at(delivery->lanes[i]);
-      goes_on = walk_lane(delivery->lanes[i], visit, ctx);
+  lanes->walking++;
+  for (int i = 0; i < lanes->count && goes_on; i++)
+    if (lanes->at[i] && (shard_id == TG_ALL_SHARDS || i == shard_id)) {
+      lanes->sink->looked_at(lanes->at[i]);
+      goes_on = walk_lane(lanes->at[i], visit, ctx);
     }
-  delivery->walking--;
-  uint64_t chosen = delivery->chosen - before;
-  for (int i = 0; i < delivery->lane_count && delivery->walking == 0 && delivery->chosen > 0; i++)
-    if (delivery->lanes[i])
-      drop_chosen(delivery->lanes[i]);
+  lanes->walking--;
+  uint64_t chosen = lanes->chosen - before;
+  for (int i = 0; i < lanes->count && lanes->walking == 0 && lanes->chosen > 0; i++)
+    if (lanes->at[i])
+      drop_chosen(lanes->at[i]);
   return chosen;
 }
 
@@ -161,7 +162,7 @@ static uint64_t drop_at_hand(struct tg_lane *lane, struct tg_lane_queue *queue, 
     next = queued->next;
     if (queued->in_flight || queued->marker || (queued->keep && !any))
       continue;
-    if (queue == &lane->late)
+    if (queue == &lane->log.late)
       tg_overflow_drop_late(lane, queued, TG_DROP_SCRIPT);
     else
       tg_overflow_drop(lane, queued, TG_DROP_SCRIPT);
@@ -185,7 +186,7 @@ static uint64_t drop_in_log(struct tg_lane *lane, struct tg_source *source, tg_l
   struct tg_log_entry entry;
   struct tg_gap gap = {.reason = tg_log_loss_name(TG_LOSS_OVERFLOW)};
   uint64_t dropped = 0;
-  bool markers = lane->delivery->env.config->event_handler.markers;
+  bool markers = lane->lanes->env->config->event_handler.markers;
   while ((after = tg_event_log_next(source->log, lane->shard_id, after, &entry)) != 0 && dropped < count) {
     bool goes = entry.kind == TG_LOG_EVENT && (any || !(entry.flags & TG_LOG_KEEP));
     if (!goes || gap.epoch != entry.epoch)
@@ -204,7 +205,7 @@ static uint64_t drop_in_log(struct tg_lane *lane, struct tg_source *source, tg_l
     else
       tg_event_log_ack(source->log, lane->shard_id, after);
   }
-  tg_log_position end = source == lane->delivery->own ? lane->last_position + 1 : UINT64_MAX;
+  tg_log_position end = source == lane->lanes->logs.own ? lane->log.last_position + 1 : UINT64_MAX;
   tell_gap(lane, source, after != 0 ? after : end, &gap);
   return dropped;
 }
@@ -212,8 +213,8 @@ static uint64_t drop_in_log(struct tg_lane *lane, struct tg_source *source, tg_l
 static uint64_t drop_spilled(struct tg_lane *lane, uint64_t count, bool any)
 {
   uint64_t dropped = 0;
-  tg_log_position after = lane->after;
-  for (struct tg_source *source = lane->spilled ? lane->source : NULL; source && dropped < count;
+  tg_log_position after = lane->log.after;
+  for (struct tg_source *source = lane->log.spilled ? lane->log.source : NULL; source && dropped < count;
        source = source->next) {
     dropped += drop_in_log(lane, source, after, count - dropped, any);
     after = 0;
@@ -228,7 +229,7 @@ static uint64_t drop_of_lane(struct tg_lane *lane, uint64_t count)
   for (int any = 0; any < 2 && dropped < count; any++) {
     dropped += drop_at_hand(lane, &lane->queue, count - dropped, any);
     dropped += drop_spilled(lane, count - dropped, any);
-    dropped += drop_at_hand(lane, &lane->late, count - dropped, any);
+    dropped += drop_at_hand(lane, &lane->log.late, count - dropped, any);
     tg_lane_recount(lane);
     tg_lane_refill(lane);
   }
@@ -236,28 +237,28 @@ static uint64_t drop_of_lane(struct tg_lane *lane, uint64_t count)
   return dropped;
 }
 
-static struct tg_lane *fullest(const struct tg_delivery *delivery)
+static struct tg_lane *fullest(const struct tg_lanes *lanes)
 {
   struct tg_lane *found = NULL;
-  for (int i = 0; i < delivery->lane_count; i++)
-    if (delivery->lanes[i] && (!found || waiting(delivery->lanes[i]) > waiting(found)))
-      found = delivery->lanes[i];
+  for (int i = 0; i < lanes->count; i++)
+    if (lanes->at[i] && (!found || waiting(lanes->at[i]) > waiting(found)))
+      found = lanes->at[i];
   return found;
 }
 
-uint64_t tg_delivery_queue_drop(struct tg_delivery *delivery, int shard_id, uint64_t count)
+uint64_t tg_queues_drop(struct tg_lanes *lanes, int shard_id, uint64_t count)
 {
   enum { DROPS_A_LOOK = 64 };
   uint64_t dropped = 0;
-  struct tg_lane *lane = lane_at(delivery, shard_id);
-  if (delivery->walking > 0)
+  struct tg_lane *lane = lane_at(lanes, shard_id);
+  if (lanes->walking > 0)
     return 0;
   if (shard_id != TG_ALL_SHARDS) {
     dropped = lane ? drop_of_lane(lane, count) : 0;
     if (lane)
-      delivery->sink->looked_at(lane);
+      lanes->sink->looked_at(lane);
   }
-  while (shard_id == TG_ALL_SHARDS && dropped < count && (lane = fullest(delivery)) != NULL) {
+  while (shard_id == TG_ALL_SHARDS && dropped < count && (lane = fullest(lanes)) != NULL) {
     uint64_t left = count - dropped;
     uint64_t of_lane = drop_of_lane(lane, left < DROPS_A_LOOK ? left : DROPS_A_LOOK);
     if (of_lane == 0)
@@ -267,27 +268,27 @@ uint64_t tg_delivery_queue_drop(struct tg_delivery *delivery, int shard_id, uint
   return dropped;
 }
 
-bool tg_delivery_queue_ack(struct tg_delivery *delivery, const struct tg_event *event)
+bool tg_queues_ack(struct tg_lanes *lanes, const struct tg_event *event)
 {
-  struct tg_lane *lane = lane_at(delivery, event->shard_id);
-  struct tg_queued *queued = lane && delivery->walking == 0 ? lane->queue.head : NULL;
+  struct tg_lane *lane = lane_at(lanes, event->shard_id);
+  struct tg_queued *queued = lane && lanes->walking == 0 ? lane->queue.head : NULL;
   while (queued && (queued->epoch != event->epoch || queued->sequence != event->sequence ||
                     queued->marker != event->marker))
     queued = queued->next;
   if (!queued || queued->in_flight)
     return false;
-  delivery->sink->looked_at(lane);
+  lanes->sink->looked_at(lane);
   tg_lane_count_delivered(lane, queued);
   tg_lane_remove(lane, queued);
   return true;
 }
 
-void tg_delivery_queue_overflow(struct tg_delivery *delivery)
+void tg_queues_overflow(struct tg_lanes *lanes)
 {
-  if (delivery->walking > 0)
+  if (lanes->walking > 0)
     return;
-  if (delivery->own && !delivery->log_refuses)
-    tg_event_log_drop_oldest(delivery->own->log, TG_LOSS_OVERFLOW);
-  else if (!tg_backlog_make_room(delivery))
-    tg_overflow_drop_oldest(delivery, TG_DROP_OLDEST);
+  if (lanes->logs.own && !lanes->logs.refuses)
+    tg_event_log_drop_oldest(lanes->logs.own->log, TG_LOSS_OVERFLOW);
+  else if (!tg_backlog_make_room(lanes))
+    tg_overflow_drop_oldest(lanes, TG_DROP_OLDEST);
 }

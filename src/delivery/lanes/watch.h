@@ -6,7 +6,7 @@
 #include "event_log/event_log.h"
 #include "proto/event.h"
 
-struct tg_delivery;
+struct tg_lanes;
 struct tg_lane;
 struct tg_queued;
 struct tg_source;
@@ -16,7 +16,7 @@ struct tg_lane_watch {
    * events that are kept (tg_queued.keep). */
   void (*arrived)(struct tg_lane *lane, const struct tg_event *event, tg_log_position position);
   /* The logs of earlier processes are open; nothing has been read back. */
-  void (*opened)(struct tg_delivery *delivery);
+  void (*opened)(struct tg_lanes *lanes);
   /* The record is the next one that the lane reads back, and it is marked (tg_event_log_mark()). True:
    * nothing more is to be done for it. */
   bool (*is_over)(struct tg_lane *lane, const struct tg_log_record *record);

@@ -15,3 +15,7 @@ struct tg_answer {
   const char *advice;    /* misconfigured: what a person can do */
   double seconds;        /* from start to end */
 };
+
+/* The end of a script's post: NULL, all are accepted; else the answer to the first event that was not, and
+ * `delivered` were before it. */
+typedef void tg_posted(void *ctx, const struct tg_answer *answer, int delivered);

@@ -1,7 +1,9 @@
 #include "delivery/sinks/sender.h"
 
 #include "base/log.h"
-#include "delivery/delivery_internal.h"
+#include "delivery/lanes/lanes.h"
+
+_Static_assert((int)TG_OUTCOME_CANCELLED < (int)TG_STATS_OUTCOMES, "each has its counter in the page");
 
 /* What the end of a parcel says: of the events in it, and of the event handler.
  * One way for what lanes send, for interactions that pass them, and for posts of
@@ -74,7 +76,7 @@ static void succeeded(struct tg_sender *sender)
   tg_window_restart(&sender->window);
   tg_log_with(TG_INFO, TG_NO_SHARD,
               TG_WITH(TG_TEXT(URL, sender->public_url), TG_NUMBER(DURATION, down_for),
-                      TG_NUMBER(EVENTS, tg_delivery_waiting(sender->all->delivery))),
+                      TG_NUMBER(EVENTS, tg_lanes_waiting(sender->all->lanes))),
               "the event handler is up again");
   tell_script(sender, TG_LIFE_handler_up, "answers again");
 }
@@ -88,7 +90,7 @@ static void raise_alarm(struct tg_sender *sender, const struct tg_judgement *jud
   tg_log_with(misconfigured ? TG_ERROR : TG_WARN, TG_NO_SHARD,
               TG_WITH(TG_TEXT(URL, sender->public_url), TG_TEXT(REASON, judgement->answer->error.message),
                       TG_NUMBER(DURATION, now - sender->down_since),
-                      TG_NUMBER(EVENTS, tg_delivery_waiting(sender->all->delivery))),
+                      TG_NUMBER(EVENTS, tg_lanes_waiting(sender->all->lanes))),
               "the event handler is down: %s",
               misconfigured && advice ? advice : "it is tried again until it answers");
 }
@@ -122,7 +124,7 @@ static void failed(struct tg_sender *sender, const struct tg_judgement *judgemen
   if (opened)
     tell_script(sender, TG_LIFE_handler_down, answer->error.message);
   if (sender->circuit.state != TG_CIRCUIT_CLOSED)
-    sender->all->on_down(sender);
+    sender->all->on_down(sender->all->on_down_ctx, sender);
 }
 
 void tg_judgement_teach(struct tg_judgement *judgement, tg_ms wait)

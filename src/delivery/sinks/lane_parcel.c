@@ -1,8 +1,8 @@
 #include "delivery/sinks/lane_parcel.h"
 
 #include "base/log.h"
-#include "delivery/delivery_internal.h"
 #include "delivery/lanes/batch.h"
+#include "delivery/lanes/lanes.h"
 
 #include <stdio.h>
 
@@ -14,12 +14,12 @@ static bool prepare(struct tg_parcel *parcel)
 {
   struct tg_lane *lane = parcel->lane;
   lane->state = TG_LANE_IDLE;
-  lane->delivery->watch->has_turn(lane);
+  lane->lanes->watch->has_turn(lane);
   if (lane->state != TG_LANE_IDLE) /* it waits again */
     return false;
   const struct tg_queued *head = lane->queue.head;
-  if (!head && lane->by_default) /* overflow has emptied it */
-    lane->delivery->sink->emptied(lane);
+  if (!head && lane->script.by_default) /* overflow has emptied it */
+    lane->lanes->sink->emptied(lane);
   if (!head || head->in_flight) /* it is sent beside the lane */
     return false;
   tg_batch_lend(lane, lane->sender->batch_bytes);
@@ -48,7 +48,7 @@ static void on_returned(struct tg_parcel *parcel)
 /* What the script says of the delay before the next attempt; -1: nothing. */
 static tg_ms scripted_delay(const struct tg_lane_answer *of)
 {
-  struct tg_hooks *hooks = of->lane->delivery->env.hooks;
+  struct tg_hooks *hooks = of->lane->lanes->env->hooks;
   const struct tg_answer *answer = of->judgement->answer;
   if (!tg_hooked(hooks, TG_METHOD_delivery_retry_delay))
     return -1;
@@ -181,7 +181,7 @@ static const struct tg_parcel_owner owner = {
 static void on_joins(struct tg_lane *lane)
 {
   lane->parcel = (struct tg_parcel){.owner = &owner, .lane = lane, .way = TG_WAY_LANE};
-  lane->sender = tg_senders_of(&lane->delivery->senders, lane->shard_id);
+  lane->sender = tg_senders_of(lane->lanes->sink_ctx, lane->shard_id);
 }
 
 /* A script that has a handle_queue gets the queue instead. */

@@ -1,5 +1,5 @@
-#include "delivery/delivery_internal.h"
 #include "delivery/lanes/batch.h"
+#include "delivery/lanes/lanes.h"
 #include "delivery/sinks/sender.h"
 
 #include <stdlib.h>
@@ -26,11 +26,6 @@ struct tg_post {
   tg_posted *done;
   void *ctx;
 };
-
-static struct tg_senders *senders_of(const struct tg_post *post)
-{
-  return &post->parcel.lane->delivery->senders;
-}
 
 static void free_post(struct tg_post *post)
 {
@@ -59,14 +54,14 @@ static void fail_unavailable(struct tg_answer *answer)
 
 static bool can_send(const struct tg_lane *lane)
 {
-  return lane->sender && lane->sender->direct && !lane->delivery->env.stopping;
+  return lane->sender && lane->sender->direct && !lane->lanes->env->stopping;
 }
 
 static void send_or_wait(struct tg_post *post)
 {
   struct tg_parcel *parcel = &post->parcel, *of_lane = &parcel->lane->parcel;
   struct tg_sender *sender = parcel->lane->sender;
-  bool delivers = tg_parcel_in_flight(of_lane) && of_lane->sink == senders_of(post)->script;
+  bool delivers = tg_parcel_in_flight(of_lane) && of_lane->sink == sender->all->script;
   of_lane->posted |= delivers;
   parcel->way = delivers && of_lane->sender == sender ? TG_WAY_NESTED : TG_WAY_POST;
   if (parcel->way == TG_WAY_NESTED || tg_sender_has_room(sender))
@@ -84,7 +79,7 @@ static bool prepare(struct tg_parcel *parcel)
   const struct part *first = &post->parts[post->sent], *next = first + 1;
   const struct part *end = post->parts + post->count;
   size_t bytes = first->length;
-  if (!parcel->lane->delivery->env.config->event_handler.batch)
+  if (!parcel->lane->lanes->env->config->event_handler.batch)
     end = next;
   else if (end - first > TG_BATCH_EVENTS)
     end = first + TG_BATCH_EVENTS;
@@ -135,14 +130,13 @@ static const struct tg_parcel_owner owner = {
 
 /* --- what scripts see ------------------------------------------------------------------ */
 
-struct tg_post *tg_delivery_post(struct tg_delivery *delivery, const struct tg_event *events, int count,
-                                 tg_posted *done, void *ctx)
+struct tg_post *tg_post_start(struct tg_lane *lane, const struct tg_event *events, int count, tg_posted *done,
+                              void *ctx)
 {
-  struct tg_lane *lane = count > 0 ? tg_lane_of(delivery, events[0].shard_id) : NULL;
   struct tg_answer answer = {.outcome = TG_OUTCOME_RETRY, .retry_after = -1};
-  if (!lane || !can_send(lane)) {
+  if (!can_send(lane)) {
     fail_unavailable(&answer);
-    done(ctx, lane ? &answer : NULL, 0);
+    done(ctx, &answer, 0);
     return NULL;
   }
   if (lane->sender->waiting_count[TG_WAY_POST] >= WAITING_MAX) {
@@ -167,12 +161,12 @@ struct tg_post *tg_delivery_post(struct tg_delivery *delivery, const struct tg_e
         .name = {events[i].sequence, events[i].marker},
     };
   }
-  LIST_INSERT_HEAD(&delivery->senders.posts, post, link);
+  LIST_INSERT_HEAD(&lane->sender->all->posts, post, link);
   send_or_wait(post);
   return post;
 }
 
-void tg_delivery_cancel_post(struct tg_post *post)
+void tg_post_cancel(struct tg_post *post)
 {
   tg_sender_withdraw(&post->parcel);
   free_post(post);
@@ -181,5 +175,5 @@ void tg_delivery_cancel_post(struct tg_post *post)
 void tg_posts_free(struct tg_senders *senders)
 {
   while (!LIST_EMPTY(&senders->posts))
-    tg_delivery_cancel_post(LIST_FIRST(&senders->posts));
+    tg_post_cancel(LIST_FIRST(&senders->posts));
 }

@@ -1,6 +1,7 @@
 #include "base/log.h"
-#include "delivery/delivery_internal.h"
 #include "delivery/lanes/batch.h"
+#include "delivery/lanes/lanes.h"
+#include "delivery/lanes/queue.h"
 #include "delivery/sinks/dead_letter.h"
 #include "delivery/sinks/lane_parcel.h"
 #include "proto/envelope.h"
@@ -73,7 +74,7 @@ static bool write_letter(const struct tg_lane_answer *of, char type[TG_STATS_NAM
   struct tg_queued *event = of->event;
   struct tg_envelope envelope;
   char marker[TG_MARKER_MAX], name[TG_MARKER_MAX];
-  const struct tg_config *config = lane->delivery->env.config;
+  const struct tg_config *config = lane->lanes->env->config;
   struct tg_strings secrets = tg_config_secrets(config);
   struct tg_dead_letter letter = {
       .shard_id = lane->shard_id,
@@ -143,7 +144,7 @@ bool tg_lane_refused(const struct tg_lane_answer *of, tg_ms *delay)
     split(of);
     return true;
   }
-  tg_ms now = tg_env_now(&of->lane->delivery->env);
+  tg_ms now = tg_env_now(of->lane->lanes->env);
   if (event->refusals++ == 0)
     event->refused_first = now;
   if (!tg_refused_for_good(of->judgement->answer->status, event->refusals, event->refused_first, now, delay))

@@ -1,5 +1,6 @@
+#include "base/buf.h"
 #include "base/log.h"
-#include "delivery/delivery_internal.h"
+#include "delivery/lanes/lanes.h"
 #include "delivery/sinks/lane_parcel.h"
 
 #include <stdlib.h>
@@ -30,13 +31,13 @@ struct tg_drainer {
 
 static tg_ms patience(const struct tg_lane *lane)
 {
-  return PATIENCE * lane->delivery->env.config->event_handler.timeout;
+  return PATIENCE * lane->lanes->env->config->event_handler.timeout;
 }
 
 static void leave(struct tg_call *call)
 {
   if (call->lane)
-    call->lane->draining = NULL;
+    call->lane->script.draining = NULL;
   call->lane = NULL;
 }
 
@@ -47,6 +48,14 @@ static void forget(struct tg_call *call)
   free(call);
 }
 
+static struct tg_drainer take_drainer(struct tg_drainer **at)
+{
+  struct tg_drainer drainer = **at;
+  free(*at);
+  *at = drainer.next;
+  return drainer;
+}
+
 /* --- the end of a call ---------------------------------------------------------------- */
 
 static void end_call(struct tg_lane *lane, struct tg_call *call)
@@ -54,13 +63,13 @@ static void end_call(struct tg_lane *lane, struct tg_call *call)
   bool taken = lane->taken != call->taken, failed = call->failed, cancelled = call->cancelled;
   forget(call);
   lane->state = TG_LANE_IDLE;
-  lane->by_default = failed && lane->queue.head;
+  lane->script.by_default = failed && lane->queue.head;
   if (taken || cancelled || !lane->queue.head)
-    lane->idle_drains = 0;
+    lane->script.idle_drains = 0;
   if (taken || cancelled || failed || !lane->queue.head)
     tg_lane_go_on(lane);
   else
-    tg_lane_wait(lane, tg_retry_delay(lane->idle_drains++, tg_random_unit()));
+    tg_lane_wait(lane, tg_retry_delay(lane->script.idle_drains++, tg_random_unit()));
 }
 
 static void give_up(struct tg_lane *lane, struct tg_call *call)
@@ -70,16 +79,16 @@ static void give_up(struct tg_lane *lane, struct tg_call *call)
          (long long)patience(lane) / 1000);
   leave(call);
   lane->state = TG_LANE_IDLE;
-  lane->by_default = lane->queue.head != NULL;
+  lane->script.by_default = lane->queue.head != NULL;
   tg_lane_go_on(lane);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
   struct tg_lane *lane = timer->data;
-  struct tg_call *call = lane->draining;
-  tg_ms now = tg_env_now(&lane->delivery->env), until = call->touched + patience(lane);
-  if (lane->delivery->env.stopping)
+  struct tg_call *call = lane->script.draining;
+  tg_ms now = tg_env_now(lane->lanes->env), until = call->touched + patience(lane);
+  if (lane->lanes->env->stopping)
     return;
   if (call->done)
     end_call(lane, call);
@@ -106,91 +115,85 @@ static void on_reply(void *ctx, bool ok, const struct tg_value *result)
 
 bool tg_script_drain(struct tg_lane *lane)
 {
-  struct tg_delivery *delivery = lane->delivery;
-  struct tg_hooks *hooks = delivery->env.hooks;
-  if (!tg_hooked(hooks, TG_METHOD_delivery_handle_queue) || lane->by_default || delivery->env.stopping)
+  const struct tg_delivery_env *env = lane->lanes->env;
+  if (!tg_hooked(env->hooks, TG_METHOD_delivery_handle_queue) || lane->script.by_default || env->stopping)
     return false;
   lane->state = TG_LANE_SCRIPT;
-  struct tg_call *call = lane->draining;
+  struct tg_call *call = lane->script.draining;
   bool goes_on = call != NULL; /* it has called the default, and is about to end */
   if (!goes_on) {
-    call = lane->draining = tg_calloc(1, sizeof *call);
+    call = lane->script.draining = tg_calloc(1, sizeof *call);
     call->lane = lane;
     call->taken = lane->taken;
-    LIST_INSERT_HEAD(&delivery->senders.drains, call, link);
+    LIST_INSERT_HEAD(&lane->sender->all->drains, call, link);
   }
-  call->touched = tg_env_now(&delivery->env);
+  call->touched = tg_env_now(env);
   uv_timer_start(&lane->retry, on_timer, (uint64_t)patience(lane), 0);
   if (goes_on)
     return true;
   struct tg_value argument = tg_value_queue(lane->shard_id);
-  tg_hook_start(hooks, TG_METHOD_delivery_handle_queue, &argument, 1, TG_NIL, on_reply, call);
+  tg_hook_start(env->hooks, TG_METHOD_delivery_handle_queue, &argument, 1, TG_NIL, on_reply, call);
   return true;
 }
 
 void tg_script_looked_at(struct tg_lane *lane)
 {
-  if (lane->draining)
-    lane->draining->touched = tg_env_now(&lane->delivery->env);
+  if (lane->script.draining)
+    lane->script.draining->touched = tg_env_now(lane->lanes->env);
 }
 
 void tg_script_drains_end(struct tg_senders *senders)
 {
-  struct tg_delivery *delivery = senders->delivery;
+  const struct tg_lanes *lanes = senders->lanes;
   while (!LIST_EMPTY(&senders->drains))
     forget(LIST_FIRST(&senders->drains));
-  for (int i = 0; i < delivery->lane_count; i++)
-    while (delivery->lanes[i] && delivery->lanes[i]->drainers)
-      tg_delivery_forget_drain(delivery, delivery->lanes[i]->drainers->ctx);
+  for (int i = 0; i < lanes->count; i++)
+    while (lanes->at[i] && lanes->at[i]->script.drainers)
+      take_drainer(&lanes->at[i]->script.drainers);
 }
 
 /* --- the default of handle_queue ----------------------------------------------------- */
 
 void tg_script_drained(struct tg_lane *lane)
 {
-  lane->by_default = false;
-  while (lane->drainers && !lane->queue.head) {
-    struct tg_drainer *first = lane->drainers;
-    lane->drainers = first->next;
-    struct tg_drainer drainer = *first;
-    free(first);
+  lane->script.by_default = false;
+  while (lane->script.drainers && !lane->queue.head) {
+    struct tg_drainer drainer = take_drainer(&lane->script.drainers);
     drainer.done(drainer.ctx);
   }
-  lane->by_default = lane->drainers != NULL;
+  lane->script.by_default = lane->script.drainers != NULL;
 }
 
-bool tg_delivery_drain_queue(struct tg_delivery *delivery, int shard_id, void (*done)(void *ctx), void *ctx)
+bool tg_script_drain_by_default(struct tg_lane *lane, void (*done)(void *ctx), void *ctx)
 {
-  struct tg_lane *lane = tg_lane_of(delivery, shard_id);
   if (!lane->sender || !lane->queue.head) {
     done(ctx);
     return false;
   }
-  struct tg_drainer **last = &lane->drainers;
+  struct tg_drainer **last = &lane->script.drainers;
   while (*last)
     last = &(*last)->next;
   *last = tg_calloc(1, sizeof **last);
   (*last)->done = done;
   (*last)->ctx = ctx;
-  lane->by_default = true;
+  lane->script.by_default = true;
   if (lane->state == TG_LANE_SCRIPT || lane->state == TG_LANE_IDLE)
     tg_lane_wait(lane, 0);
   return true;
 }
 
-void tg_delivery_forget_drain(struct tg_delivery *delivery, void *ctx)
+void tg_script_forget_drain(struct tg_lanes *lanes, void *ctx)
 {
-  for (int i = 0; i < delivery->lane_count; i++) {
-    struct tg_drainer **at = delivery->lanes[i] ? &delivery->lanes[i]->drainers : NULL;
+  for (int i = 0; i < lanes->count; i++) {
+    struct tg_lane_script *script = lanes->at[i] ? &lanes->at[i]->script : NULL;
+    struct tg_drainer **at = script ? &script->drainers : NULL;
     while (at && *at && (*at)->ctx != ctx)
       at = &(*at)->next;
     if (!at || !*at)
       continue;
-    struct tg_drainer *drainer = *at;
-    *at = drainer->next;
-    free(drainer);
-    if (!delivery->lanes[i]->drainers)
-      delivery->lanes[i]->by_default = false;
+    take_drainer(at);
+    if (!script->drainers)
+      script->by_default = false;
     return;
   }
 }

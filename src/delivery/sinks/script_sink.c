@@ -1,6 +1,7 @@
 #include "base/buf.h"
 #include "base/log.h"
-#include "delivery/delivery_internal.h"
+#include "delivery/lanes/lanes.h"
+#include "delivery/lanes/queue.h"
 #include "delivery/sinks/sender.h"
 #include "delivery/sinks/sink.h"
 #include "shared/poison.h"

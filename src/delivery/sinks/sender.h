@@ -20,7 +20,7 @@
 #include "delivery/sinks/sink.h"
 #include "shared/stats.h"
 
-struct tg_delivery;
+struct tg_lanes;
 
 enum {
   TG_EXPRESS_IN_FLIGHT = 4,   /* of a sender */
@@ -57,7 +57,7 @@ struct tg_sender {
 /* All of a worker. */
 struct tg_senders {
   struct tg_delivery_env *env;
-  struct tg_delivery *delivery;
+  struct tg_lanes *lanes;
   struct tg_http *http;
   struct tg_sink *script;
   struct tg_sender **at; /* as in event_handler.urls */
@@ -68,7 +68,8 @@ struct tg_senders {
   void (*tell)(void *ctx, const char *url, bool up, tg_ms asked);
   void *ctx;
   /* Nobody knows when this one will answer again. */
-  void (*on_down)(struct tg_sender *sender);
+  void (*on_down)(void *ctx, struct tg_sender *sender);
+  void *on_down_ctx;
 };
 
 /* --- sender.c --- */
@@ -131,14 +132,19 @@ void tg_sender_publish_down(struct tg_sender *sender, int change);
 /* Once a minute, and at the end. */
 void tg_refusals_report(struct tg_sender *sender);
 
-/* --- post.c, script_drain.c --- */
+/* --- post.c, script_drain.c: see delivery.h --- */
 
+struct tg_post *tg_post_start(struct tg_lane *lane, const struct tg_event *events, int count, tg_posted *done,
+                              void *ctx);
+void tg_post_cancel(struct tg_post *post);
+bool tg_script_drain_by_default(struct tg_lane *lane, void (*done)(void *ctx), void *ctx);
+void tg_script_forget_drain(struct tg_lanes *lanes, void *ctx);
 void tg_posts_free(struct tg_senders *senders);
 void tg_script_drains_end(struct tg_senders *senders);
 
 /* --- senders.c --- */
 
-/* The caller has set env, delivery, http, tell, ctx and on_down. */
+/* The caller has set env, lanes, http, tell, ctx and on_down. */
 void tg_senders_begin(struct tg_senders *senders);
 /* Takes over the URLs. Senders whose URL stays keep their state. */
 void tg_senders_reconfigure(struct tg_senders *senders);

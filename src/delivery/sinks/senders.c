@@ -1,5 +1,5 @@
 #include "base/buf.h"
-#include "delivery/delivery_internal.h"
+#include "delivery/lanes/lanes.h"
 #include "delivery/sinks/lane_parcel.h"
 #include "delivery/sinks/sender.h"
 
@@ -34,6 +34,10 @@ void tg_senders_begin(struct tg_senders *senders)
 
 void tg_senders_end(struct tg_senders *senders)
 {
+  const struct tg_lanes *lanes = senders->lanes;
+  for (int i = 0; i < lanes->count; i++)
+    if (lanes->at[i] && lanes->at[i]->parcel.sender)
+      tg_sender_withdraw(&lanes->at[i]->parcel);
   tg_script_drains_end(senders);
   tg_posts_free(senders);
   for (int i = 0; i < senders->count; i++)
@@ -114,7 +118,7 @@ static void assign(struct tg_lane *lane, struct tg_sender *sender)
 
 void tg_senders_reconfigure(struct tg_senders *senders)
 {
-  struct tg_delivery *delivery = senders->delivery;
+  struct tg_lanes *lanes = senders->lanes;
   const struct tg_strings *urls = &senders->env->config->event_handler.urls;
   struct tg_sender **old = senders->at;
   int old_count = senders->count;
@@ -123,9 +127,9 @@ void tg_senders_reconfigure(struct tg_senders *senders)
   senders->at = tg_calloc((size_t)senders->count + 1, sizeof *senders->at);
   for (int i = 0; i < senders->count; i++)
     senders->at[i] = sender_for(senders, old, old_count, scripted ? NULL : urls->items[i]);
-  for (int i = 0; i < delivery->lane_count; i++)
-    if (delivery->lanes[i])
-      assign(delivery->lanes[i], tg_senders_of(senders, i));
+  for (int i = 0; i < lanes->count; i++)
+    if (lanes->at[i])
+      assign(lanes->at[i], tg_senders_of(senders, i));
   for (int i = 0; i < old_count; i++)
     if (old[i])
       tg_sender_retire(old[i]);

@@ -1,0 +1,33 @@
+#include "delivery/lanes/backlog.h"
+
+#include <stdio.h>
+#include <string.h>
+
+size_t tg_gap_write(char body[TG_MARKER_MAX], int shard_id, const struct tg_gap *gap)
+{
+  const struct {
+    const char *name;
+    uint64_t value;
+  } numbers[] = {{"from", gap->from}, {"to", gap->to}, {"count", gap->count}};
+  int length = snprintf(body, TG_MARKER_MAX, "{\"shardId\":%d,\"epoch\":%llu,\"gap\":{", shard_id,
+                        (unsigned long long)gap->epoch);
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+    if (numbers[i].value > 0)
+      length += snprintf(body + length, TG_MARKER_MAX - (size_t)length, "\"%s\":%llu,", numbers[i].name,
+                         (unsigned long long)numbers[i].value);
+  length += snprintf(body + length, TG_MARKER_MAX - (size_t)length, "\"reason\":\"%s\"}}", gap->reason);
+  return (size_t)length;
+}
+
+size_t tg_gap_text(char body[TG_MARKER_MAX], int shard_id, const struct tg_queued *event)
+{
+  struct tg_gap gap = tg_gap_of(event);
+  return tg_gap_write(body, shard_id, &gap);
+}
+
+struct tg_gap tg_gap_of(const struct tg_queued *event)
+{
+  struct tg_gap gap;
+  memcpy(&gap, event->body, sizeof gap);
+  return gap;
+}

@@ -1,0 +1,38 @@
+#pragma once
+
+/* What scripts see of the queues, and do to them. */
+
+#include "base/clock.h"
+#include "delivery/lanes/body.h"
+#include "proto/event.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What waits of a shard, or, with TG_ALL_SHARDS, of all of the worker. */
+struct tg_queue_figures {
+  uint64_t events, bytes; /* in memory and in the logs */
+  tg_ms age;              /* ms since the oldest was received; 0: none waits */
+};
+
+struct tg_lane;
+struct tg_lanes;
+struct tg_queued;
+
+enum tg_queue_verdict { TG_QUEUE_KEEP, TG_QUEUE_DROP, TG_QUEUE_STOP };
+typedef enum tg_queue_verdict tg_queue_visit(void *ctx, struct tg_event *event);
+
+/* Each is tg_delivery_queue_...() of delivery.h. */
+void tg_queues_figures(struct tg_lanes *lanes, int shard_id, struct tg_queue_figures *figures);
+int tg_queues_next_shard(struct tg_lanes *lanes, int after);
+uint64_t tg_queues_walk(struct tg_lanes *lanes, int shard_id, tg_queue_visit *visit, void *ctx);
+uint64_t tg_queues_drop(struct tg_lanes *lanes, int shard_id, uint64_t count);
+bool tg_queues_ack(struct tg_lanes *lanes, const struct tg_event *event);
+void tg_queues_overflow(struct tg_lanes *lanes);
+
+/* An event as scripts see it. `text`: room for what does not stand in its bytes,
+ * the text of a marker or a name that has escapes. */
+void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char text[TG_MARKER_MAX],
+                     struct tg_event *event);
+
+enum tg_guild_create tg_queued_guild_create(const struct tg_queued *queued);
