@@ -276,7 +276,7 @@ void tg_event_log_list_free(char **names)
 /* --- removal ----------------------------------------------------------------------------- */
 
 /* The lock goes last: whoever gets it then finds an empty directory, or none. */
-static bool remove_files(const char *directory, int directory_fd)
+bool tg_log_directory_remove(const char *directory, int directory_fd)
 {
   DIR *walk = open_walk(directory_fd);
   if (!walk)
@@ -288,21 +288,4 @@ static bool remove_files(const char *directory, int directory_fd)
   }
   closedir(walk);
   return unlinkat(directory_fd, "lock", 0) == 0 && rmdir(directory) == 0;
-}
-
-bool tg_event_log_remove(struct tg_event_log *log, struct tg_error *error)
-{
-  struct tg_event_log_options options = {.directory = tg_strdup(log->directory), .mode = TG_LOG_DRAIN};
-  char *directory = (char *)options.directory;
-  tg_event_log_close(log);
-  log = tg_event_log_open(&options, error);
-  bool removed = false;
-  if (log && !tg_event_log_settled(log))
-    tg_fail(error, "waiting", "the log %s still holds %llu events that wait, or losses that are not told",
-            directory, (unsigned long long)log->events);
-  else if (log && !(removed = remove_files(directory, log->directory_fd)))
-    tg_fail(error, "disk", "the directory %s cannot be removed: %s", directory, strerror(errno));
-  tg_event_log_close(log);
-  free(directory);
-  return removed;
 }

@@ -2,12 +2,15 @@
 
 /* What the files of the log share. Nothing else includes this.
  *
- *     event_log.c     open, append, flush, ack, close
+ *     event_log.c     open, append, flush, close, remove
+ *     log_shards.c    what waits of each shard, and is acked, dropped, noted
  *     log_recovery.c  what was there before
  *     log_room.c      new segments, bounds, what is dropped
  *     log_read.c      records out of files and buffer
  *     log_sync.c      fdatasync
- *     log_directory.c lock, list and removal of directories */
+ *     log_directory.c lock, list and removal of directories
+ *
+ * event_log.c is above all others, and these are above log_shards.c. */
 
 #include "base/buf.h"
 #include "event_log/log_cursor.h"
@@ -88,7 +91,7 @@ struct tg_event_log {
   struct tg_log_sync *sync, *next_sync;
 };
 
-/* event_log.c */
+/* log_shards.c */
 struct tg_log_shard *tg_log_find_shard(const struct tg_event_log *log, int shard_id);
 struct tg_log_shard *tg_log_shard(struct tg_event_log *log, int shard_id);
 /* Moves shard->last on, if `point` is of a newer session or later in the same one. */
@@ -105,6 +108,8 @@ void tg_log_count_lost(struct tg_event_log *log, struct tg_log_shard *shard, uin
 void tg_log_put_state(struct tg_event_log *log, struct tg_log_shard *shard);
 /* Removes the segment if nothing waits in it. The cursor is written before. */
 void tg_log_release(struct tg_event_log *log, struct tg_log_segment *segment);
+/* Writes what is pending to `current`, and how far each shard is to the cursor. */
+bool tg_log_write_pending(struct tg_event_log *log, struct tg_error *error);
 
 /* log_recovery.c */
 void tg_log_recover(struct tg_event_log *log);
@@ -123,5 +128,7 @@ void tg_log_sync_detach(struct tg_event_log *log);
 /* log_directory.c; -1: not possible. `make`: with its parents. */
 int tg_log_directory_open(const char *directory, bool make, struct tg_error *error);
 int tg_log_directory_lock(int directory_fd, const char *directory, bool shared, struct tg_error *error);
+/* With all files of a log; the caller has the lock. */
+bool tg_log_directory_remove(const char *directory, int directory_fd);
 /* Calls `each` for the cursors of those who drained this log, by name. */
 void tg_log_each_reader_cursor(int directory_fd, void (*each)(void *ctx, const char *name), void *ctx);

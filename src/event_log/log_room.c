@@ -292,7 +292,7 @@ void tg_log_prepare(struct tg_event_log *log)
 
 bool tg_log_next_segment(struct tg_event_log *log, uint64_t size, struct tg_error *error)
 {
-  if (!tg_event_log_flush(log, error))
+  if (!tg_log_write_pending(log, error))
     return false;
   uint64_t need = size + TG_SEGMENT_HEADER;
   struct tg_log_segment *next = log->prepared;

@@ -142,7 +142,7 @@ void tg_log_sync_detach(struct tg_event_log *log)
 bool tg_event_log_sync_now(struct tg_event_log *log, struct tg_error *error)
 {
   struct tg_log_sync job = {.log = log};
-  if (!tg_event_log_flush(log, error))
+  if (!tg_log_write_pending(log, error))
     return false;
   gather(log, &job);
   sync_files(&job);
