@@ -384,6 +384,6 @@ describe("a state directory", function()
     assert(uv.fs_mkdir(state_dir .. "/shards", 448))
     local s = scene.start { ready = false, state_dir = state_dir, bot = false }
     assert.equal(78, (s.gateway.process:wait()))
-    assert.matches("error manager: [^\n]*/shards cannot be opened: Is a directory", s.gateway.stderr)
+    assert.matches("error manager: [^\n]*/shards cannot be opened: it is a directory", s.gateway.stderr)
   end)
 end)
