@@ -73,7 +73,6 @@ static void on_over(struct tg_parcel *parcel, struct tg_judgement *judgement)
 {
   struct tg_interaction *interaction = interaction_of(parcel);
   struct tg_lane *lane = interaction->lane;
-  tg_parcel_empty(parcel);
   if (interaction->queued)
     interaction->queued->in_flight = false;
   if (judgement->outcome == TG_OUTCOME_DELIVERED && lane)

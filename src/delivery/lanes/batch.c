@@ -69,7 +69,6 @@ void tg_batch_take_back(struct tg_lane *lane)
   struct tg_queued *event = lane->queue.head;
   for (int i = 0; i < lane->parcel.count; i++, event = event->next)
     event->in_flight = false;
-  tg_parcel_empty(&lane->parcel);
 }
 
 void tg_batch_split(struct tg_lane *lane, int count)

@@ -27,7 +27,6 @@ static void free_lane(struct tg_lane *lane)
     tg_lane_free_event(lane, event);
   }
   tg_lane_forget_backlog(lane);
-  tg_parcel_empty(&lane->parcel);
   free(lane);
 }
 

@@ -96,5 +96,5 @@ void tg_parcel_key(const struct tg_parcel *parcel, char key[TG_PARCEL_KEY_MAX]);
 void tg_parcel_put(struct tg_parcel *parcel, struct tg_span body);
 /* The same; those bytes stay where they are, as long as it is in flight. */
 void tg_parcel_lend(struct tg_parcel *parcel, struct tg_span body);
-/* Forgets the body. */
+/* Forgets the body; the sender does that. */
 void tg_parcel_empty(struct tg_parcel *parcel);

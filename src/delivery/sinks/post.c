@@ -30,7 +30,6 @@ struct tg_post {
 static void free_post(struct tg_post *post)
 {
   LIST_REMOVE(post, link);
-  tg_parcel_empty(&post->parcel);
   tg_buf_free(&post->text);
   free(post->parts);
   free(post);
@@ -103,7 +102,6 @@ static void on_over(struct tg_parcel *parcel, struct tg_judgement *judgement)
 {
   struct tg_post *post = (struct tg_post *)parcel;
   bool accepted = judgement->outcome == TG_OUTCOME_DELIVERED;
-  tg_parcel_empty(parcel);
   tg_judgement_teach(judgement, -1);
   if (accepted)
     post->sent += parcel->count;

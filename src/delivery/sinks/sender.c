@@ -125,6 +125,7 @@ void tg_sender_send(struct tg_sender *sender, struct tg_parcel *parcel)
 static void take_back(struct tg_parcel *parcel)
 {
   count(parcel->sender, parcel, -1);
+  tg_parcel_empty(parcel);
   parcel->sender = NULL;
   parcel->sink = NULL;
 }
