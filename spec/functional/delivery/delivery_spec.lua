@@ -237,7 +237,7 @@ describe("an event that the bot refuses", function()
     assert.is_true(#tries < 3)
     s.bot:wait_for_events(25, "MESSAGE_CREATE", 12000)
     assert.equal(3, #tries)
-    assert.is_true(tries[3] - tries[1] >= 5000)
+    assert.is_true(tries[3] - tries[1] >= 4000, tries[3] - tries[1]) -- the first may have been seen late
 
     local lines = paths.read(s.gateway.state_dir .. "/dead.jsonl")
     local _, count = lines:gsub("\n", "")
