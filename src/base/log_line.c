@@ -43,12 +43,12 @@ static bool is_left_out(const struct tg_log_field *field)
 
 /* ---- text ---- */
 
-struct place {
+struct line_place {
   char *out;
   size_t size, length;
 };
 
-static void put(struct place *place, const char *text, size_t length)
+static void put(struct line_place *place, const char *text, size_t length)
 {
   size_t room = place->size - 1 - place->length;
   length = length < room ? length : room;
@@ -57,7 +57,7 @@ static void put(struct place *place, const char *text, size_t length)
 }
 
 /* What has a space or a quote in it is quoted, as in JSON. */
-static void put_value(struct place *place, const char *text)
+static void put_value(struct line_place *place, const char *text)
 {
   static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/+@%*()[],";
   if (*text && text[strspn(text, plain)] == '\0') {
@@ -76,7 +76,7 @@ static void put_value(struct place *place, const char *text)
   put(place, "\"", 1);
 }
 
-static void put_fields(struct place *place, const struct tg_log_field *field)
+static void put_fields(struct line_place *place, const struct tg_log_field *field)
 {
   for (; field->key != TG_KEY_END; field++) {
     char number[32];
@@ -95,7 +95,7 @@ static void put_fields(struct place *place, const struct tg_log_field *field)
 
 size_t tg_log_line_message(const struct tg_log_line *line, char *out, size_t size)
 {
-  struct place place = {out, size, 0};
+  struct line_place place = {out, size, 0};
   size_t first = strcspn(line->text, "\n");
   put(&place, line->text, first);
   put_fields(&place, line->fields);
@@ -114,7 +114,7 @@ size_t tg_log_line_text(const struct tg_log_line *line, const char *time, const 
     snprintf(shard, sizeof shard, " shard %d", line->shard_id);
   snprintf(head, sizeof head, "%s%s%-5s %s%s%s: ", time ? time : "", time ? " " : "",
            level_names[line->level], line->role, worker, shard);
-  struct place place = {out, size - 1, 0}; /* there is always room for the newline */
+  struct line_place place = {out, size - 1, 0}; /* there is always room for the newline */
   size_t first = strcspn(line->text, "\n");
   put(&place, head, strlen(head));
   put(&place, line->text, first);

@@ -18,7 +18,7 @@ enum {
 };
 
 /* In front of each line in a buffer. */
-struct entry {
+struct log_entry {
   uint32_t length;
   uint32_t lines;
 };
@@ -91,7 +91,7 @@ static void lose(uint64_t lines, int code)
 
 static void write_out(const struct buffer *buffer)
 {
-  struct entry entry;
+  struct log_entry entry;
   for (size_t at = 0; at < buffer->length; at += sizeof entry + entry.length) {
     memcpy(&entry, buffer->bytes + at, sizeof entry);
     int code = write_line(buffer->bytes + at + sizeof entry, entry.length);
@@ -179,7 +179,7 @@ bool tg_log_writer_put(unsigned lines, const char *before, const char *line, siz
 {
   if (!the_writer.started)
     return write_now(before, line, length);
-  size_t ahead = strlen(before), size = sizeof(struct entry) + ahead + length;
+  size_t ahead = strlen(before), size = sizeof(struct log_entry) + ahead + length;
   if (pthread_mutex_lock(&the_writer.lock) != 0)
     return false; /* crashed in here */
   struct buffer *buffer = the_writer.filling;
@@ -187,7 +187,7 @@ bool tg_log_writer_put(unsigned lines, const char *before, const char *line, siz
    * after it is whole: not now and then a line. */
   bool room = !the_writer.full && size <= TG_LOG_WRITER_ROOM - buffer->length;
   if (room) {
-    append(buffer, &(struct entry){(uint32_t)(ahead + length), lines}, sizeof(struct entry));
+    append(buffer, &(struct log_entry){(uint32_t)(ahead + length), lines}, sizeof(struct log_entry));
     append(buffer, before, ahead);
     append(buffer, line, length);
     atomic_fetch_add(&the_writer.put, 1);

@@ -13,19 +13,19 @@ enum { WIDTH = 100, CELL_MAX = 44 };
 
 /* ---- tables: columns as wide as they need, the last one wrapped ---- */
 
-struct row {
+struct text_row {
   char *cells[3];
 };
 
 struct table {
-  struct row *rows;
+  struct text_row *rows;
   int count;
 };
 
 static void add_row(struct table *table, const char *first, const char *second, const char *third)
 {
   table->rows = tg_realloc(table->rows, (size_t)(table->count + 1) * sizeof *table->rows);
-  table->rows[table->count++] = (struct row){{tg_strdup(first), tg_strdup(second), tg_strdup(third)}};
+  table->rows[table->count++] = (struct text_row){{tg_strdup(first), tg_strdup(second), tg_strdup(third)}};
 }
 
 static int width_of(const struct table *table, int column)

@@ -28,7 +28,7 @@ struct run {
   struct tg_manager *manager;
   struct tg_control *control;
   uv_signal_t reload, terminate, interrupt;
-  struct tg_watch watch;
+  struct tg_file_watch watch;
   struct tg_problems warned;
 };
 
@@ -124,7 +124,7 @@ static int start(struct run *run, const char *script, bool watch)
   listen_to_signal(run, &run->terminate, SIGTERM);
   listen_to_signal(run, &run->interrupt, SIGINT);
   if (watch && script)
-    tg_watch_start(&run->watch, &process->loop, process->script, on_file_changed, run);
+    tg_file_watch_start(&run->watch, &process->loop, process->script, on_file_changed, run);
   else if (watch)
     tg_log(TG_WARN, TG_NO_SHARD, "--watch without a script has nothing to look at");
   tg_service_attach(&run->service, &process->loop, run->manager);

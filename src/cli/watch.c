@@ -6,7 +6,7 @@ enum { INTERVAL = 100, REST = 200 };
 
 static void look(uv_timer_t *timer)
 {
-  struct tg_watch *watch = timer->data;
+  struct tg_file_watch *watch = timer->data;
   uint64_t sum;
   const char *path = tg_script_changed_file(watch->script, &sum);
   if (sum != watch->seen) {
@@ -20,10 +20,10 @@ static void look(uv_timer_t *timer)
   watch->on_change(watch->ctx, path);
 }
 
-void tg_watch_start(struct tg_watch *watch, uv_loop_t *loop, const struct tg_script *script,
+void tg_file_watch_start(struct tg_file_watch *watch, uv_loop_t *loop, const struct tg_script *script,
                     void (*on_change)(void *ctx, const char *path), void *ctx)
 {
-  *watch = (struct tg_watch){.script = script, .on_change = on_change, .ctx = ctx};
+  *watch = (struct tg_file_watch){.script = script, .on_change = on_change, .ctx = ctx};
   uv_timer_init(loop, &watch->timer);
   watch->timer.data = watch;
   uv_timer_start(&watch->timer, look, INTERVAL, INTERVAL);

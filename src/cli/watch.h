@@ -8,7 +8,7 @@
 
 #include <uv.h>
 
-struct tg_watch {
+struct tg_file_watch {
   uv_timer_t timer;
   const struct tg_script *script;
   void (*on_change)(void *ctx, const char *path); /* of the first such file */
@@ -18,5 +18,5 @@ struct tg_watch {
 };
 
 /* `watch` and the script have to outlive the loop's run. */
-void tg_watch_start(struct tg_watch *watch, uv_loop_t *loop, const struct tg_script *script,
+void tg_file_watch_start(struct tg_file_watch *watch, uv_loop_t *loop, const struct tg_script *script,
                     void (*on_change)(void *ctx, const char *path), void *ctx);

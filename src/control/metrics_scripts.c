@@ -13,14 +13,14 @@
 
 /* A series of a process, with texts of its own: what a worker does to its page
  * meanwhile is not seen. */
-struct entry {
+struct series_entry {
   struct tg_series_view view;
   int worker; /* TG_MANAGER_ITSELF */
   char texts[];
 };
 
 struct entries {
-  struct entry **items;
+  struct series_entry **items;
   size_t count, room;
 };
 
@@ -73,12 +73,12 @@ static char *copy_text(char **to, const char *text, size_t length)
   return copy;
 }
 
-static struct entry *new_entry(const struct tg_series_view *view, int worker)
+static struct series_entry *new_entry(const struct tg_series_view *view, int worker)
 {
   const struct tg_series_text *text = &view->text;
   size_t length = text->name_length + text->labels_length + text->help_length + 3;
-  struct entry *entry = tg_alloc(sizeof *entry + length);
-  *entry = (struct entry){.view = *view, .worker = worker};
+  struct series_entry *entry = tg_alloc(sizeof *entry + length);
+  *entry = (struct series_entry){.view = *view, .worker = worker};
   char *to = entry->texts;
   entry->view.text.name = copy_text(&to, text->name, text->name_length);
   entry->view.text.labels = copy_text(&to, text->labels, text->labels_length);
@@ -90,7 +90,7 @@ static void collect(struct entries *entries, const struct tg_stats *stats, int w
 {
   struct tg_series_view view;
   for (size_t offset = 0; tg_series_next(stats, &offset, &view);) {
-    struct entry *entry = new_entry(&view, worker);
+    struct series_entry *entry = new_entry(&view, worker);
     if (!is_sound(&entry->view.text)) {
       free(entry);
       continue;
@@ -108,14 +108,15 @@ static void collect(struct entries *entries, const struct tg_stats *stats, int w
 /* One family after the other, in it one set of labels after the other. */
 static int by_place(const void *a, const void *b)
 {
-  const struct entry *first = *(struct entry *const *)a, *second = *(struct entry *const *)b;
+  const struct series_entry *first = *(struct series_entry *const *)a;
+  const struct series_entry *second = *(struct series_entry *const *)b;
   int order = strcmp(first->view.text.name, second->view.text.name);
   if (order == 0)
     order = strcmp(first->view.text.labels, second->view.text.labels);
   return order ? order : first->worker - second->worker;
 }
 
-static void write_gauge(struct tg_exposition *exposition, const struct entry *entry)
+static void write_gauge(struct tg_exposition *exposition, const struct series_entry *entry)
 {
   tg_labels(exposition, entry->view.text.labels);
   if (entry->worker == TG_MANAGER_ITSELF)
@@ -140,7 +141,7 @@ static void add_counts(struct tg_series_view *sum, const struct tg_series_view *
 
 /* The entries of one name and one set of labels, those of another kind than the
  * family's left out. */
-static void write_entries(struct tg_exposition *exposition, struct entry **entries, size_t count,
+static void write_entries(struct tg_exposition *exposition, struct series_entry **entries, size_t count,
                           enum tg_series_kind kind)
 {
   struct tg_series_view *sum = NULL;

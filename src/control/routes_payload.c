@@ -112,7 +112,7 @@ struct gathering {
   int left, sent, failed;
 };
 
-struct part {
+struct payload_part {
   struct gathering *gathering;
   int shard_id;
 };
@@ -130,7 +130,7 @@ static void finish(struct gathering *gathering)
 static void on_part(void *ctx, json_t *value, const struct tg_error *error)
 {
   (void)value;
-  struct part part = *(struct part *)ctx;
+  struct payload_part part = *(struct payload_part *)ctx;
   free(ctx);
   struct gathering *gathering = part.gathering;
   bool sent = !error;
@@ -158,8 +158,8 @@ void tg_route_all_payload(struct tg_request *request)
   struct gathering *gathering = tg_alloc(sizeof *gathering);
   *gathering = (struct gathering){.request = request, .results = json_array(), .left = 1};
   for (int id = status.first; id <= status.last; id++) {
-    struct part *part = tg_alloc(sizeof *part);
-    *part = (struct part){gathering, id};
+    struct payload_part *part = tg_alloc(sizeof *part);
+    *part = (struct payload_part){gathering, id};
     gathering->left++;
     send_to(request, id, on_part, part);
   }

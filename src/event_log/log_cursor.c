@@ -35,7 +35,7 @@ struct file_header {
   char boot[TG_BOOT_SIZE]; /* not covered by the CRC: changes at each open */
 };
 
-struct copy {
+struct cursor_copy {
   uint32_t generation; /* 0: never written */
   uint32_t shard;
   uint64_t acked, acked_epoch, acked_sequence;
@@ -44,7 +44,7 @@ struct copy {
   uint32_t crc;
 };
 
-_Static_assert(sizeof(struct copy) * 2 == PLACE_SIZE, "the format of the cursor is fixed");
+_Static_assert(sizeof(struct cursor_copy) * 2 == PLACE_SIZE, "the format of the cursor is fixed");
 
 static bool was_rebooted(const char *bytes)
 {
@@ -70,23 +70,24 @@ static bool is_cursor(const char *bytes, size_t size)
 
 /* --- places ------------------------------------------------------------------ */
 
-static bool copy_valid(const struct copy *copy)
+static bool copy_valid(const struct cursor_copy *copy)
 {
-  return copy->generation != 0 && le32toh(copy->crc) == tg_crc32c(0, copy, offsetof(struct copy, crc)) &&
+  return copy->generation != 0 &&
+         le32toh(copy->crc) == tg_crc32c(0, copy, offsetof(struct cursor_copy, crc)) &&
          le32toh(copy->shard) <= INT_MAX;
 }
 
 /* The generation of the newer whole copy; 0: there is none. */
 static uint32_t decode_place(const char *bytes, struct tg_log_state *state)
 {
-  struct copy copies[2];
+  struct cursor_copy copies[2];
   memcpy(copies, bytes, sizeof copies);
   bool first = copy_valid(&copies[0]), second = copy_valid(&copies[1]);
   if (!first && !second)
     return 0;
   /* Generations may wrap around: their distance tells which one is newer. */
   int32_t ahead = (int32_t)(le32toh(copies[1].generation) - le32toh(copies[0].generation));
-  const struct copy *copy = &copies[second && (!first || ahead > 0)];
+  const struct cursor_copy *copy = &copies[second && (!first || ahead > 0)];
   uint32_t lost = le32toh(copy->lost), reason = lost >> 24;
   *state = (struct tg_log_state){
       .shard_id = (int)le32toh(copy->shard),
@@ -109,7 +110,7 @@ void tg_log_cursor_put(struct tg_log_cursor *cursor, uint32_t place, const struc
   if (generation == 0)
     generation = 2; /* 0 is "never written"; the parity has to go on */
   cursor->generations[place] = generation;
-  struct copy copy = {
+  struct cursor_copy copy = {
       .generation = htole32(generation),
       .shard = htole32((uint32_t)state->shard_id),
       .acked = htole64(state->acked.position),
@@ -120,7 +121,7 @@ void tg_log_cursor_put(struct tg_log_cursor *cursor, uint32_t place, const struc
       .written_sequence = htole64(state->written.sequence),
       .lost = htole32(state->lost | (uint32_t)state->reason << 24),
   };
-  copy.crc = htole32(tg_crc32c(0, &copy, offsetof(struct copy, crc)));
+  copy.crc = htole32(tg_crc32c(0, &copy, offsetof(struct cursor_copy, crc)));
   char *at = cursor->memory + HEADER_SIZE + (size_t)place * PLACE_SIZE;
   /* One copy stays whole while the other one is written. */
   memcpy(at + (generation & 1) * sizeof copy, &copy, sizeof copy);

@@ -33,20 +33,20 @@ static void boot_name(char boot[TG_BOOT_SIZE])
 
 /* ---- the file ---- */
 
-struct content {
+struct clock_content {
   char boot[TG_BOOT_SIZE];
   json_int_t ahead;         /* tg_steady_ahead(), during that boot */
   json_int_t steady;        /* when the file was written */
   json_int_t wall_distance; /* the wall clock less the steady one, then */
 };
 
-static bool is_sound(const struct content *content)
+static bool is_sound(const struct clock_content *content)
 {
   return content->steady >= 0 && content->steady <= latest && content->ahead >= -latest &&
          content->ahead <= latest && content->wall_distance >= -latest && content->wall_distance <= latest;
 }
 
-static bool read_file(const struct tg_steady *steady, struct content *content)
+static bool read_file(const struct tg_steady *steady, struct clock_content *content)
 {
   struct tg_error error;
   const char *boot = "";
@@ -82,7 +82,7 @@ static void save(struct tg_steady *steady)
 /* ---- the clock ---- */
 
 /* What the steady clock is ahead of tg_now() from here on. */
-static tg_ms go_on(const struct content *then, tg_ms wall_ahead)
+static tg_ms go_on(const struct clock_content *then, tg_ms wall_ahead)
 {
   char boot[TG_BOOT_SIZE];
   boot_name(boot);
@@ -95,7 +95,7 @@ static tg_ms go_on(const struct content *then, tg_ms wall_ahead)
 
 void tg_steady_begin(struct tg_steady *steady, const char *state_dir)
 {
-  struct content then = {0};
+  struct clock_content then = {0};
   *steady = (struct tg_steady){.state_dir = state_dir};
   steady->wall_ahead = look_at_wall(tg_wall_clock() - tg_now());
   tg_steady_set_ahead(read_file(steady, &then) ? go_on(&then, steady->wall_ahead) : steady->wall_ahead);

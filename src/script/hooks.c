@@ -183,7 +183,7 @@ enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, enum
 
 /* ---- call: inline ---- */
 
-struct call {
+struct hook_call {
   struct tg_state *state;
   enum tg_method method;
   const struct tg_value *args;
@@ -196,7 +196,7 @@ struct call {
 /* [-0, +n] The function, its self, its arguments. */
 static int push_call(lua_State *L, void *ctx)
 {
-  struct call *call = ctx;
+  struct hook_call *call = ctx;
   struct tg_state *state = call->state;
   int table = tg_methods[call->method].table, n = call->count + 1;
   state->memory.owner = state->override[call->method].owner;
@@ -216,7 +216,7 @@ static int push_call(lua_State *L, void *ctx)
 
 static int run_call(lua_State *L, void *ctx)
 {
-  struct call *call = ctx;
+  struct hook_call *call = ctx;
   lua_call(L, push_call(L, ctx) - 1, 2);
   struct tg_value ignored;
   call->taken = tg_take_value(L, 1, call->method, call->expected, call->result ? call->result : &ignored);
@@ -273,7 +273,7 @@ static bool hook_call(struct tg_script *script, enum tg_method method, const str
                       enum tg_value_kind expected, struct tg_value *result)
 {
   struct tg_state *state = script->state;
-  struct call call = {state, method, args, count, expected, result, TG_TAKEN_NOTHING};
+  struct hook_call call = {state, method, args, count, expected, result, TG_TAKEN_NOTHING};
   struct tg_poison_call noted = note_on(script->core, method, args, count);
   if (tg_poison_skips(&noted, NULL))
     return false;
@@ -366,7 +366,7 @@ static void hook_start(struct tg_script *script, enum tg_method method, const st
   }
   struct started *started = tg_calloc(1, sizeof *started);
   *started = (struct started){method, noted.shard_id, expected, reply, ctx};
-  struct call call = {state, method, args, count, expected, NULL, TG_TAKEN_NOTHING};
+  struct hook_call call = {state, method, args, count, expected, NULL, TG_TAKEN_NOTHING};
   struct tg_thread_options options = {.group = tg_method_group(method),
                                       .what = tg_methods[method].full,
                                       .where = state->override[method].where,

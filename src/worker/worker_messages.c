@@ -203,14 +203,14 @@ void tg_worker_on_message(void *ctx, const char *type, const json_t *json)
 
 /* ---- calls to the manager ---- */
 
-struct manager_call {
+struct call_to_manager {
   tg_worker_reply *reply;
   void *ctx;
 };
 
 static void on_call_answered(void *ctx, const json_t *data, const struct tg_error *error)
 {
-  struct manager_call call = *(struct manager_call *)ctx;
+  struct call_to_manager call = *(struct call_to_manager *)ctx;
   free(ctx);
   call.reply(call.ctx, data, error);
 }
@@ -223,8 +223,8 @@ void tg_worker_broadcast(struct tg_worker *worker, const char *topic, json_t *va
 void tg_worker_call_manager(struct tg_worker *worker, enum tg_method method, bool use_default,
                             const json_t *args, tg_worker_reply *reply, void *ctx)
 {
-  struct manager_call *call = tg_alloc(sizeof *call);
-  *call = (struct manager_call){reply, ctx};
+  struct call_to_manager *call = tg_alloc(sizeof *call);
+  *call = (struct call_to_manager){reply, ctx};
   tg_ask(worker->ipc, CALL_TIMEOUT, on_call_answered, call, manager_call, .method = tg_methods[method].name,
          .use_default = use_default, .args = (json_t *)args);
 }

@@ -15,8 +15,8 @@
 enum { EVENTS_A_TURN = 64, TICK = 5, UNWANTED = -1, WAITING = 0, EMITTED = 1 };
 
 /* So many events for one shard. */
-struct job {
-  LIST_ENTRY(job) link;
+struct numbered_job {
+  LIST_ENTRY(numbered_job) link;
   int shard;
   uint64_t remaining;
   size_t size;
@@ -26,13 +26,13 @@ struct job {
   size_t guild_count, next;
 };
 
-LIST_HEAD(jobs, job);
+LIST_HEAD(numbered_jobs, numbered_job);
 
 struct tg_fake_emitter {
   struct tg_fake *fake;
   int total;         /* shards that events are numbered by */
   uint64_t *numbers; /* of the last event of each shard */
-  struct jobs jobs;
+  struct numbered_jobs jobs;
   uv_idle_t idle;
   uv_timer_t timer;
   uint64_t ticked_at; /* uv_now of the last tick; 0: the timer does not run */
@@ -83,7 +83,7 @@ static int emit_one(struct tg_fake_emitter *emitter, struct tg_fake_guild *guild
   return EMITTED;
 }
 
-static int emit_of_job(struct tg_fake_emitter *emitter, struct job *job)
+static int emit_of_job(struct tg_fake_emitter *emitter, struct numbered_job *job)
 {
   struct tg_fake_guild *guild = &emitter->fake->guilds->all[job->guilds[job->next]];
   int result = guild->left ? UNWANTED : emit_one(emitter, guild, job->size);
@@ -94,7 +94,7 @@ static int emit_of_job(struct tg_fake_emitter *emitter, struct job *job)
   return result;
 }
 
-static void free_job(struct job *job)
+static void free_job(struct numbered_job *job)
 {
   LIST_REMOVE(job, link);
   free(job->guilds);
@@ -107,7 +107,7 @@ static void on_idle(uv_idle_t *idle)
 {
   struct tg_fake_emitter *emitter = idle->data;
   bool progress = false;
-  struct job *job, *next;
+  struct numbered_job *job, *next;
   for (job = LIST_FIRST(&emitter->jobs); job; job = next) {
     next = LIST_NEXT(job, link);
     if (job->rate > 0)
@@ -126,7 +126,7 @@ static void on_idle(uv_idle_t *idle)
 
 /* ---- so many a second ---- */
 
-static void pay(struct tg_fake_emitter *emitter, struct job *job, double seconds)
+static void pay(struct tg_fake_emitter *emitter, struct numbered_job *job, double seconds)
 {
   job->due += job->rate * seconds;
   while (job->due >= 1 && job->remaining > 0) {
@@ -163,7 +163,7 @@ static void on_tick(uv_timer_t *timer)
   bool paced = emitter->fake->settings.rate > 0;
   if (paced)
     pay_rate(emitter, seconds);
-  struct job *job, *next;
+  struct numbered_job *job, *next;
   for (job = LIST_FIRST(&emitter->jobs); job; job = next) {
     next = LIST_NEXT(job, link);
     if (job->rate <= 0)
@@ -184,7 +184,7 @@ void tg_fake_emit_kick(struct tg_fake *fake)
 {
   struct tg_fake_emitter *emitter = fake->emitter;
   bool paced = fake->settings.rate > 0, unpaced = false;
-  struct job *job;
+  struct numbered_job *job;
   LIST_FOREACH(job, &emitter->jobs, link)
   if (job->rate > 0)
     paced = true;
@@ -200,10 +200,10 @@ void tg_fake_emit_kick(struct tg_fake *fake)
 
 /* ---- requests ---- */
 
-static struct job *new_job(struct tg_fake_emitter *emitter, int shard, uint64_t count, size_t size,
+static struct numbered_job *new_job(struct tg_fake_emitter *emitter, int shard, uint64_t count, size_t size,
                            double rate)
 {
-  struct job *job = tg_calloc(1, sizeof *job);
+  struct numbered_job *job = tg_calloc(1, sizeof *job);
   job->shard = shard;
   job->remaining = count;
   job->size = size;
@@ -212,13 +212,13 @@ static struct job *new_job(struct tg_fake_emitter *emitter, int shard, uint64_t 
   return job;
 }
 
-static void add_guild(struct job *job, size_t index)
+static void add_guild(struct numbered_job *job, size_t index)
 {
   job->guilds = tg_realloc(job->guilds, (job->guild_count + 1) * sizeof *job->guilds);
   job->guilds[job->guild_count++] = index;
 }
 
-static bool fill_job(struct tg_fake *fake, struct job *job, struct tg_error *error)
+static bool fill_job(struct tg_fake *fake, struct numbered_job *job, struct tg_error *error)
 {
   struct tg_fake_guilds *guilds = fake->guilds;
   size_t at = 0;
@@ -239,7 +239,7 @@ static json_t *emit_for_guild(struct tg_fake *fake, const char *text, uint64_t c
   if (!guild)
     return tg_fail(error, "guild", "the bot is not in guild %s", text), NULL;
   int shard = (int)((guild->id >> 22) % (uint64_t)fake->emitter->total);
-  struct job *job = new_job(fake->emitter, shard, count, size, rate);
+  struct numbered_job *job = new_job(fake->emitter, shard, count, size, rate);
   add_guild(job, (size_t)(guild - fake->guilds->all));
   tg_fake_emit_kick(fake);
   return json_pack("{s:I}", "events", (json_int_t)count);
@@ -266,7 +266,7 @@ json_t *tg_fake_emit_numbered(struct tg_fake *fake, const json_t *request,
   int jobs = 0;
   for (int shard = 0; shard < fake->emitter->total; shard++)
     if (tg_fake_target_has_shard(target, shard)) {
-      struct job *job = new_job(fake->emitter, shard, (uint64_t)count, (size_t)size, rate);
+      struct numbered_job *job = new_job(fake->emitter, shard, (uint64_t)count, (size_t)size, rate);
       if (!fill_job(fake, job, error))
         return NULL;
       jobs++;
@@ -312,7 +312,7 @@ static json_t *sent_sessions(struct tg_fake *fake, int shard)
 static json_int_t pending_of(struct tg_fake *fake, int shard)
 {
   uint64_t pending = 0;
-  struct job *job;
+  struct numbered_job *job;
   LIST_FOREACH(job, &fake->emitter->jobs, link)
   if (job->shard == shard)
     pending += job->remaining;

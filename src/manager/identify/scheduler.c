@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct entry {
+struct scheduled {
   enum tg_identify_state state;
   enum tg_identify_priority priority;
   bool away;        /* of another gateway host, as it asked last */
@@ -33,7 +33,7 @@ struct tg_scheduler {
   tg_ms spacing;
   int allowance;
   uint64_t orders;
-  struct entry *entries; /* by shard id */
+  struct scheduled *entries; /* by shard id */
   int count;
   struct bucket *buckets;
 };
@@ -63,7 +63,7 @@ int tg_scheduler_bucket(const struct tg_scheduler *scheduler, int shard_id)
   return shard_id % scheduler->max_concurrency;
 }
 
-static struct entry *entry_of(struct tg_scheduler *scheduler, int shard_id)
+static struct scheduled *entry_of(struct tg_scheduler *scheduler, int shard_id)
 {
   if (shard_id >= scheduler->count) {
     int count = scheduler->count ? scheduler->count : 16;
@@ -82,7 +82,7 @@ static struct bucket *bucket_of(struct tg_scheduler *scheduler, int shard_id)
   return &scheduler->buckets[tg_scheduler_bucket(scheduler, shard_id)];
 }
 
-static void set_state(struct entry *entry, enum tg_identify_state state, tg_ms now)
+static void set_state(struct scheduled *entry, enum tg_identify_state state, tg_ms now)
 {
   entry->state = state;
   entry->since = now;
@@ -120,7 +120,7 @@ static void settle(struct tg_scheduler *scheduler, struct bucket *bucket, tg_ms 
     release(bucket, bucket->at + scheduler->spacing);
 }
 
-static void note_failure(struct entry *entry, tg_ms now)
+static void note_failure(struct scheduled *entry, tg_ms now)
 {
   tg_ms most = tg_patience(TG_IDENTIFY_RETRY_MAX);
   tg_ms wait = entry->failures < 16 ? tg_patience(TG_IDENTIFY_RETRY) << entry->failures : most;
@@ -129,8 +129,8 @@ static void note_failure(struct entry *entry, tg_ms now)
 }
 
 /* An idle shard needs an identify. */
-static void take_up(struct tg_scheduler *scheduler, struct entry *entry, enum tg_identify_priority priority,
-                    tg_ms now)
+static void take_up(struct tg_scheduler *scheduler, struct scheduled *entry,
+                    enum tg_identify_priority priority, tg_ms now)
 {
   if (entry->ready_at && now - entry->ready_at < tg_patience(TG_SESSION_HEALTHY))
     note_failure(entry, now); /* READY, then lost again: an identify that bought nothing */
@@ -141,7 +141,7 @@ static void take_up(struct tg_scheduler *scheduler, struct entry *entry, enum tg
   entry->order = ++scheduler->orders;
 }
 
-static enum tg_identify_priority natural_priority(const struct entry *entry)
+static enum tg_identify_priority natural_priority(const struct scheduled *entry)
 {
   return entry->ready_at ? TG_IDENTIFY_LOST : TG_IDENTIFY_FIRST;
 }
@@ -159,7 +159,7 @@ void tg_scheduler_set_allowance(struct tg_scheduler *scheduler, int allowance)
 void tg_scheduler_enqueue(struct tg_scheduler *scheduler, int shard_id, enum tg_identify_priority priority,
                           tg_ms now)
 {
-  struct entry *entry = entry_of(scheduler, shard_id);
+  struct scheduled *entry = entry_of(scheduler, shard_id);
   switch (entry->state) {
   case TG_IDENTIFY_QUEUED:
     if (priority < entry->priority)
@@ -185,16 +185,16 @@ void tg_scheduler_enqueue(struct tg_scheduler *scheduler, int shard_id, enum tg_
 
 void tg_scheduler_started(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
 {
-  struct entry *entry = entry_of(scheduler, shard_id);
+  struct scheduled *entry = entry_of(scheduler, shard_id);
   if (entry->state == TG_IDENTIFY_IDLE)
     take_up(scheduler, entry, natural_priority(entry), now);
   if (entry->state < TG_IDENTIFY_ASKING)
     set_state(entry, TG_IDENTIFY_STARTED, now);
 }
 
-static struct entry *ask(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+static struct scheduled *ask(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
 {
-  struct entry *entry = entry_of(scheduler, shard_id);
+  struct scheduled *entry = entry_of(scheduler, shard_id);
   switch (entry->state) {
   case TG_IDENTIFY_SENT: /* a new connection: its earlier identify came to nothing */
     tg_scheduler_done(scheduler, shard_id, false, now);
@@ -220,14 +220,14 @@ void tg_scheduler_ask(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
 void tg_scheduler_ask_away(struct tg_scheduler *scheduler, int shard_id, enum tg_identify_priority priority,
                            bool reports, tg_ms now)
 {
-  struct entry *entry = ask(scheduler, shard_id, now);
+  struct scheduled *entry = ask(scheduler, shard_id, now);
   entry->away = true;
   entry->reports = reports;
   entry->fresh = false; /* its own host tells it to connect */
   entry->priority = priority;
 }
 
-static bool before(const struct entry *a, const struct entry *b)
+static bool before(const struct scheduled *a, const struct scheduled *b)
 {
   return a->priority != b->priority ? a->priority < b->priority : a->order < b->order;
 }
@@ -237,7 +237,7 @@ static int foremost(const struct tg_scheduler *scheduler, int bucket, enum tg_id
 {
   int best = -1;
   for (int id = bucket; id < scheduler->count; id += scheduler->max_concurrency) {
-    const struct entry *entry = &scheduler->entries[id];
+    const struct scheduled *entry = &scheduler->entries[id];
     if (entry->state == state && entry->not_before <= now &&
         (best < 0 || before(entry, &scheduler->entries[best])))
       best = id;
@@ -251,7 +251,7 @@ static int count_ahead(const struct tg_scheduler *scheduler, int bucket, enum tg
 {
   int ahead = 0;
   for (int id = bucket; id < scheduler->count; id += scheduler->max_concurrency) {
-    const struct entry *entry = &scheduler->entries[id];
+    const struct scheduled *entry = &scheduler->entries[id];
     bool on_its_way = entry->state == TG_IDENTIFY_ASKING || entry->state == TG_IDENTIFY_GRANTED ||
                       (entry->state == TG_IDENTIFY_STARTED && now - entry->since < TG_START_STALE);
     ahead += on_its_way && !entry->away && entry->priority <= rank;
@@ -270,7 +270,7 @@ bool tg_scheduler_next_start(struct tg_scheduler *scheduler, tg_ms now, int *sha
     int best = foremost(scheduler, bucket, TG_IDENTIFY_QUEUED, now);
     if (best < 0)
       continue;
-    struct entry *entry = &scheduler->entries[best];
+    struct scheduled *entry = &scheduler->entries[best];
     if (count_ahead(scheduler, bucket, entry->priority, now) >= TG_CONNECT_AHEAD)
       continue;
     set_state(entry, TG_IDENTIFY_STARTED, now);
@@ -284,7 +284,7 @@ bool tg_scheduler_next_start(struct tg_scheduler *scheduler, tg_ms now, int *sha
 
 void tg_scheduler_grant_until(struct tg_scheduler *scheduler, int shard_id, tg_ms deadline, tg_ms now)
 {
-  struct entry *entry = entry_of(scheduler, shard_id);
+  struct scheduled *entry = entry_of(scheduler, shard_id);
   struct bucket *bucket = bucket_of(scheduler, shard_id);
   scheduler->allowance--;
   if (entry->away && !entry->reports) {
@@ -326,7 +326,7 @@ static tg_ms kept_until(const struct tg_scheduler *scheduler, int bucket, int be
 {
   tg_ms until = 0;
   for (int id = bucket; id < scheduler->count; id += scheduler->max_concurrency) {
-    const struct entry *entry = &scheduler->entries[id];
+    const struct scheduled *entry = &scheduler->entries[id];
     if (entry->state == TG_IDENTIFY_STARTED && entry->fresh && before(entry, &scheduler->entries[best]) &&
         entry->since + TG_START_ORDER > until)
       until = entry->since + TG_START_ORDER;
@@ -386,7 +386,7 @@ bool tg_scheduler_unused(struct tg_scheduler *scheduler, int shard_id, tg_ms now
     release(bucket, 0);
     scheduler->allowance++;
   }
-  struct entry *entry = entry_of(scheduler, shard_id);
+  struct scheduled *entry = entry_of(scheduler, shard_id);
   if (entry->state >= TG_IDENTIFY_ASKING)
     set_state(entry, TG_IDENTIFY_STARTED, now);
   entry->fresh = false;
@@ -395,7 +395,7 @@ bool tg_scheduler_unused(struct tg_scheduler *scheduler, int shard_id, tg_ms now
 
 void tg_scheduler_done(struct tg_scheduler *scheduler, int shard_id, bool ready, tg_ms now)
 {
-  struct entry *entry = entry_of(scheduler, shard_id);
+  struct scheduled *entry = entry_of(scheduler, shard_id);
   struct bucket *bucket = bucket_of(scheduler, shard_id);
   if (bucket->holder == shard_id) {
     /* Of another host it is not known whether it will still send: at the deadline at the latest. */
@@ -411,7 +411,7 @@ void tg_scheduler_done(struct tg_scheduler *scheduler, int shard_id, bool ready,
 
 void tg_scheduler_gone(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
 {
-  struct entry *entry = entry_of(scheduler, shard_id);
+  struct scheduled *entry = entry_of(scheduler, shard_id);
   if (entry->state == TG_IDENTIFY_SENT || entry->state == TG_IDENTIFY_GRANTED)
     tg_scheduler_done(scheduler, shard_id, false, now);
   set_state(entry, TG_IDENTIFY_IDLE, now);
@@ -434,7 +434,7 @@ tg_ms tg_scheduler_wakeup(struct tg_scheduler *scheduler, tg_ms now)
     sooner(&first, at, now);
   }
   for (int id = 0; id < scheduler->count; id++) {
-    const struct entry *entry = &scheduler->entries[id];
+    const struct scheduled *entry = &scheduler->entries[id];
     const struct bucket *bucket = &scheduler->buckets[id % scheduler->max_concurrency];
     if (entry->state == TG_IDENTIFY_QUEUED)
       sooner(&first, entry->not_before, now);
@@ -447,7 +447,7 @@ tg_ms tg_scheduler_wakeup(struct tg_scheduler *scheduler, tg_ms now)
   return first;
 }
 
-static bool waits(const struct entry *entry)
+static bool waits(const struct scheduled *entry)
 {
   return entry->state >= TG_IDENTIFY_QUEUED && entry->state <= TG_IDENTIFY_GRANTED;
 }

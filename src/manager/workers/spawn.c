@@ -34,7 +34,7 @@ static void start_shard(struct tg_spawner *spawner, struct tg_managed_shard *sha
 
 /* ---- tell_worker_to_identify ---- */
 
-struct telling {
+struct spawn_telling {
   struct tg_spawner *spawner;
   int shard_id;
 };
@@ -42,7 +42,7 @@ struct telling {
 static void on_told(void *ctx, json_t *value, const struct tg_error *error)
 {
   (void)value;
-  struct telling telling = *(struct telling *)ctx;
+  struct spawn_telling telling = *(struct spawn_telling *)ctx;
   free(ctx);
   struct tg_spawner *spawner = telling.spawner;
   struct tg_managed_shard *shard = tg_shard_set_find(&spawner->env->shards, telling.shard_id);
@@ -58,8 +58,8 @@ static void on_told(void *ctx, json_t *value, const struct tg_error *error)
 
 void tg_spawn_tell(struct tg_spawner *spawner, struct tg_managed_shard *shard)
 {
-  struct telling *telling = tg_alloc(sizeof *telling);
-  *telling = (struct telling){spawner, shard->id};
+  struct spawn_telling *telling = tg_alloc(sizeof *telling);
+  *telling = (struct spawn_telling){spawner, shard->id};
   shard->told = false;
   shard->wanted = true;
   json_t *args =

@@ -15,7 +15,7 @@
 
 #include <string.h>
 
-struct handle {
+struct event_handle {
   const void *kind; /* &handle_kind: no other userdata of this size begins so */
   int slot;         /* -1: none */
   bool has_env;
@@ -25,15 +25,15 @@ struct handle {
 
 static const char handle_kind;
 
-static struct handle *to_handle(lua_State *L, int index)
+static struct event_handle *to_handle(lua_State *L, int index)
 {
-  if (lua_type(L, index) != LUA_TUSERDATA || lua_objlen(L, index) != sizeof(struct handle))
+  if (lua_type(L, index) != LUA_TUSERDATA || lua_objlen(L, index) != sizeof(struct event_handle))
     return NULL;
-  struct handle *handle = lua_touserdata(L, index);
+  struct event_handle *handle = lua_touserdata(L, index);
   return handle->kind == &handle_kind ? handle : NULL;
 }
 
-static struct tg_event *live_event(struct tg_state *state, const struct handle *handle)
+static struct tg_event *live_event(struct tg_state *state, const struct event_handle *handle)
 {
   if (handle->slot >= 0 && handle->slot < state->live_events &&
       state->live[handle->slot].serial == handle->serial)
@@ -43,7 +43,7 @@ static struct tg_event *live_event(struct tg_state *state, const struct handle *
 
 struct tg_event *tg_check_event(lua_State *L, int index, bool copy_will_do)
 {
-  struct handle *handle = to_handle(L, index);
+  struct event_handle *handle = to_handle(L, index);
   if (!handle)
     luaL_argerror(L, index, lua_pushfstring(L, "expected an event, got %s", luaL_typename(L, index)));
   struct tg_event *event = live_event(tg_state_of(L), handle);
@@ -55,7 +55,7 @@ struct tg_event *tg_check_event(lua_State *L, int index, bool copy_will_do)
 }
 
 /* [-0, +1] The environment: made with the first thing that is kept. */
-static void push_env(lua_State *L, int index, struct handle *handle)
+static void push_env(lua_State *L, int index, struct event_handle *handle)
 {
   if (handle->has_env) {
     lua_getfenv(L, index);
@@ -67,11 +67,11 @@ static void push_env(lua_State *L, int index, struct handle *handle)
   handle->has_env = true;
 }
 
-static struct handle *push_handle(lua_State *L)
+static struct event_handle *push_handle(lua_State *L)
 {
   struct tg_state *state = tg_state_of(L);
-  struct handle *handle = lua_newuserdata(L, sizeof *handle);
-  *handle = (struct handle){.kind = &handle_kind, .slot = -1, .serial = ++state->event_serial};
+  struct event_handle *handle = lua_newuserdata(L, sizeof *handle);
+  *handle = (struct event_handle){.kind = &handle_kind, .slot = -1, .serial = ++state->event_serial};
   lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_event_meta);
   lua_setmetatable(L, -2);
   return handle;
@@ -80,7 +80,7 @@ static struct handle *push_handle(lua_State *L)
 void tg_push_event(lua_State *L, struct tg_event *event)
 {
   struct tg_state *state = tg_state_of(L);
-  struct handle *handle = push_handle(L);
+  struct event_handle *handle = push_handle(L);
   if (state->live_events >= TG_LIVE_EVENTS)
     return;
   handle->slot = state->live_events++;
@@ -131,7 +131,7 @@ void tg_event_copy(struct tg_event *copy, const struct tg_event *event, char *te
   copy->replacement = (struct tg_span){0};
 }
 
-static void keep_copy(lua_State *L, int index, struct handle *handle, const struct tg_event *event)
+static void keep_copy(lua_State *L, int index, struct event_handle *handle, const struct tg_event *event)
 {
   push_env(L, index, handle);
   struct tg_event *copy = lua_newuserdata(L, sizeof *copy + tg_event_text_size(event));
@@ -143,7 +143,7 @@ static void keep_copy(lua_State *L, int index, struct handle *handle, const stru
 
 void tg_keep_event(lua_State *L, int index)
 {
-  struct handle *handle = to_handle(L, index);
+  struct event_handle *handle = to_handle(L, index);
   struct tg_event *event = handle ? live_event(tg_state_of(L), handle) : NULL;
   if (event && !handle->copy)
     keep_copy(L, index < 0 ? lua_gettop(L) + 1 + index : index, handle, event);
@@ -151,13 +151,13 @@ void tg_keep_event(lua_State *L, int index)
 
 void tg_push_kept_event(lua_State *L, const struct tg_event *event)
 {
-  struct handle *handle = push_handle(L);
+  struct event_handle *handle = push_handle(L);
   keep_copy(L, lua_gettop(L), handle, event);
 }
 
 void tg_event_changed(lua_State *L, int index)
 {
-  struct handle *handle = to_handle(L, index);
+  struct event_handle *handle = to_handle(L, index);
   if (!handle || !handle->has_env)
     return;
   push_env(L, index, handle);
@@ -187,7 +187,7 @@ static void push_id(lua_State *L, bool (*find)(const struct tg_event *event, uin
 }
 
 /* raw, data: made once. */
-static int push_kept(lua_State *L, struct handle *handle, const char *field)
+static int push_kept(lua_State *L, struct event_handle *handle, const char *field)
 {
   push_env(L, 1, handle);
   lua_getfield(L, -1, field);
@@ -255,7 +255,7 @@ static int no_such_field(lua_State *L)
 static int l_index(lua_State *L)
 {
   struct tg_state *state = tg_state_of(L);
-  struct handle *handle = to_handle(L, 1);
+  struct event_handle *handle = to_handle(L, 1);
   if (!handle)
     return luaL_argerror(L, 1, "expected an event");
   int field = lua_type(L, 2) == LUA_TSTRING ? find_field(state, lua_tostring(L, 2)) : 0;
@@ -318,7 +318,7 @@ static int l_newindex(lua_State *L)
 
 static int l_tostring(lua_State *L)
 {
-  struct handle *handle = to_handle(L, 1);
+  struct event_handle *handle = to_handle(L, 1);
   const struct tg_event *event = handle ? live_event(tg_state_of(L), handle) : NULL;
   if (!event && handle)
     event = handle->copy;

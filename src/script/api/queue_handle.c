@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-struct handle {
+struct queue_handle {
   const void *kind; /* &handle_kind */
   int shard_id;     /* or TG_ALL_SHARDS */
 };
@@ -18,17 +18,17 @@ static const char handle_kind;
 
 enum { PEEK_MAX = 1000 };
 
-static struct handle *to_handle(lua_State *L, int index)
+static struct queue_handle *to_handle(lua_State *L, int index)
 {
-  if (lua_type(L, index) != LUA_TUSERDATA || lua_objlen(L, index) != sizeof(struct handle))
+  if (lua_type(L, index) != LUA_TUSERDATA || lua_objlen(L, index) != sizeof(struct queue_handle))
     return NULL;
-  struct handle *handle = lua_touserdata(L, index);
+  struct queue_handle *handle = lua_touserdata(L, index);
   return handle->kind == &handle_kind ? handle : NULL;
 }
 
 int tg_check_queue(lua_State *L, int index)
 {
-  struct handle *handle = to_handle(L, index);
+  struct queue_handle *handle = to_handle(L, index);
   if (!handle)
     luaL_argerror(L, index, lua_pushfstring(L, "expected a queue, got %s", luaL_typename(L, index)));
   return handle->shard_id;
@@ -37,8 +37,8 @@ int tg_check_queue(lua_State *L, int index)
 void tg_push_queue(lua_State *L, int shard_id)
 {
   struct tg_state *state = tg_state_of(L);
-  struct handle *handle = lua_newuserdata(L, sizeof *handle);
-  *handle = (struct handle){.kind = &handle_kind, .shard_id = shard_id};
+  struct queue_handle *handle = lua_newuserdata(L, sizeof *handle);
+  *handle = (struct queue_handle){.kind = &handle_kind, .shard_id = shard_id};
   lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_queue_meta);
   lua_setmetatable(L, -2);
 }

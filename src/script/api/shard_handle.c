@@ -10,15 +10,15 @@
 
 #include <string.h>
 
-struct handle {
+struct shard_handle {
   int id;
   struct tg_shard *shard; /* as the core gave it last; used while no worker is attached */
 };
 
-static struct handle *to_handle(lua_State *L, int index)
+static struct shard_handle *to_handle(lua_State *L, int index)
 {
   struct tg_state *state = tg_state_of(L);
-  struct handle *handle = lua_touserdata(L, index);
+  struct shard_handle *handle = lua_touserdata(L, index);
   bool ours = false;
   if (handle && lua_getmetatable(L, index)) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_shard_meta);
@@ -30,7 +30,7 @@ static struct handle *to_handle(lua_State *L, int index)
 
 struct tg_shard *tg_check_shard(lua_State *L, int index, const char *method)
 {
-  struct handle *handle = to_handle(L, index);
+  struct shard_handle *handle = to_handle(L, index);
   if (!handle) {
     luaL_error(L, "%s: expected a shard, got %s (call it with a colon, on a shard)", method,
                luaL_typename(L, index));
@@ -57,7 +57,7 @@ void tg_push_shard(lua_State *L, struct tg_shard *shard)
   int id = state->script->core->shard_id(shard);
   lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_shards);
   lua_rawgeti(L, -1, id + 1);
-  struct handle *handle = lua_touserdata(L, -1);
+  struct shard_handle *handle = lua_touserdata(L, -1);
   if (!handle) {
     lua_pop(L, 1);
     handle = lua_newuserdata(L, sizeof *handle);
@@ -164,7 +164,7 @@ static int no_such_field(lua_State *L, const char *name)
 static int l_index(lua_State *L)
 {
   struct tg_state *state = tg_state_of(L);
-  struct handle *handle = to_handle(L, 1);
+  struct shard_handle *handle = to_handle(L, 1);
   if (!handle || lua_type(L, 2) != LUA_TSTRING)
     return luaL_error(L, "fields of a shard have names");
   lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_methods[TG_TABLE_SHARD]);
@@ -194,7 +194,7 @@ static int l_newindex(lua_State *L)
 
 static int l_tostring(lua_State *L)
 {
-  struct handle *handle = to_handle(L, 1);
+  struct shard_handle *handle = to_handle(L, 1);
   lua_pushfstring(L, "shard %d", handle ? handle->id : -1);
   return 1;
 }
