@@ -188,7 +188,7 @@ void tg_delivery_enqueue(struct tg_delivery *delivery, const struct tg_event *ev
 void tg_delivery_publish(const struct tg_delivery *delivery)
 {
   int64_t bytes = 0;
-  for (const struct tg_source *source = delivery->lanes.logs.sources; source; source = source->next) {
+  for (const struct tg_log_source *source = delivery->lanes.logs.sources; source; source = source->next) {
     struct tg_log_figures left = {.bytes = 0}; /* of a log that others may read, too: its own share */
     if (source != delivery->lanes.logs.own)
       tg_event_log_figures(source->log, &left);

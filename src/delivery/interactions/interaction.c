@@ -54,7 +54,8 @@ void tg_interaction_unwatch(struct tg_interaction *interaction)
   tg_interaction_release(interaction);
 }
 
-/* Not between two attempts: who has the event now may want to answer it himself. */
+/* By the script, or by a request that is under way. Between two requests it is not: the event handler has
+ * the event by then, and may want to answer it itself. */
 static bool is_being_answered(const struct tg_interaction *interaction)
 {
   return interaction->watch == TG_WATCH_ANSWERING &&
@@ -74,7 +75,7 @@ void tg_interaction_gone(struct tg_interaction *interaction)
 static void set_marks(struct tg_interaction *interaction, uint8_t marks)
 {
   struct tg_error error = {0};
-  struct tg_source *source = interaction->source;
+  struct tg_log_source *source = interaction->source;
   interaction->marks = marks;
   if (source && tg_event_log_waits(source->log, interaction->shard_id, interaction->position) &&
       !tg_event_log_mark(source->log, interaction->position, interaction->marks, &error))
@@ -93,7 +94,7 @@ void tg_interaction_unmark(struct tg_interaction *interaction, uint8_t mark)
   set_marks(interaction, interaction->marks & (uint8_t)~mark);
 }
 
-static void leave_source(struct tg_lane *lane, const struct tg_source *source)
+static void leave_source(struct tg_lane *lane, const struct tg_log_source *source)
 {
   struct tg_interaction *interaction;
   LIST_FOREACH(interaction, &lane->interactions, in_lane)
@@ -212,7 +213,9 @@ void tg_interaction_watch(struct tg_interaction *interaction, bool due)
     set_timer(interaction->all);
 }
 
-/* Whether its event would outlive this process by now, or never will. */
+/* It is answered when its event is safe: another process must not answer it a second time. That is not
+ * waited for where it cannot be had: of an event that is in no log, or while the own log refuses events;
+ * and what is in an older log, or of an older session, is safe. */
 static bool is_durable(const struct tg_interaction *interaction)
 {
   const struct tg_interactions *all = interaction->all;
@@ -246,7 +249,8 @@ static void tend(struct tg_interactions *all)
 
 /* --- what happens to it --------------------------------------------------------------------- */
 
-/* It stands at the end, but for markers of what had to go for it. */
+/* The event has just been put at the end of the queue; only markers of what was dropped to make room for
+ * it may stand behind it. NULL: it is not in the queue. */
 static struct tg_queued *last_queued(const struct tg_lane_queue *queue, const struct tg_event *event)
 {
   struct tg_queued *last = queue->tail;

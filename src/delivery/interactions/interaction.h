@@ -69,9 +69,9 @@ struct tg_interaction {
   TAILQ_ENTRY(tg_interaction) ticket; /* while `is_express` */
   LIST_ENTRY(tg_interaction) in_lane; /* while `lane` is set */
   struct tg_interactions *all;
-  struct tg_lane *lane;     /* NULL: the event is delivered or dropped */
-  struct tg_queued *queued; /* NULL: not in memory */
-  struct tg_source *source; /* the log that it is in; NULL: none */
+  struct tg_lane *lane;         /* NULL: the event is delivered or dropped */
+  struct tg_queued *queued;     /* NULL: not in memory */
+  struct tg_log_source *source; /* the log that it is in; NULL: none */
   tg_log_position position;
   int shard_id;
   uint64_t epoch, sequence;

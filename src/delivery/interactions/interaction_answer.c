@@ -61,7 +61,7 @@ static void unqueue(struct tg_interaction *interaction)
   if (!lane || (queued && queued->in_flight) || tg_parcel_in_flight(&interaction->parcel))
     return;
   tg_log_position position = interaction->position;
-  struct tg_source *source = interaction->source;
+  struct tg_log_source *source = interaction->source;
   tg_interaction_mark(interaction, TG_MARK_DONE);
   tg_interaction_leave_lane(interaction);
   if (queued)

@@ -42,7 +42,7 @@ void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uin
 
 /* --- what an earlier process has left ---------------------------------------------------------- */
 
-static void recover(struct tg_lane *lane, struct tg_source *source, const struct tg_log_record *record)
+static void recover(struct tg_lane *lane, struct tg_log_source *source, const struct tg_log_record *record)
 {
   struct tg_interactions *all = lane->lanes->watch_ctx;
   struct tg_interaction_facts facts;
@@ -62,7 +62,7 @@ static void recover(struct tg_lane *lane, struct tg_source *source, const struct
   tg_interaction_watch(interaction, false);
 }
 
-static void recover_shard(struct tg_source *source, int shard_id, tg_ms now)
+static void recover_shard(struct tg_log_source *source, int shard_id, tg_ms now)
 {
   struct tg_log_entry entry;
   struct tg_log_record record;
@@ -82,7 +82,7 @@ void tg_interactions_recover(struct tg_lanes *lanes)
   if (!all->env->config->interaction.fallback || all->senders->count == 0)
     return;
   tg_ms now = tg_steady_clock();
-  for (struct tg_source *source = all->lanes->logs.sources; source != all->lanes->logs.own;
+  for (struct tg_log_source *source = all->lanes->logs.sources; source != all->lanes->logs.own;
        source = source->next)
     for (int i = 0, id; (id = tg_event_log_shard_at(source->log, i)) >= 0; i++)
       recover_shard(source, id, now);

@@ -22,7 +22,7 @@ static bool is_scripted(const struct tg_lane *lane)
          tg_hooked(hooks, TG_METHOD_delivery_handle_queue);
 }
 
-/* What is first in its lane, or on its way, is not late. */
+/* Whether it gains anything: an event that is first in its lane, or in flight, has nobody to pass. */
 static bool may_offer(const struct tg_interaction *interaction)
 {
   const struct tg_lane *lane = interaction->lane;
@@ -30,7 +30,7 @@ static bool may_offer(const struct tg_interaction *interaction)
   return lane->sender && !is_scripted(lane) && !(queued && (queued->in_flight || queued == lane->queue.head));
 }
 
-/* It takes its turn in the lane's order. */
+/* It is in the express lane no longer; in its own lane it still has its place. */
 static void give_back(struct tg_interaction *interaction)
 {
   TAILQ_REMOVE(&interaction->all->express, interaction, ticket);

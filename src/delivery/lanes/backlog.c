@@ -23,18 +23,18 @@ struct opening {
   char *parent;
   char *stamp;  /* of this run of the gateway, as in the directories' names */
   tg_ms newest; /* number of a log that is there */
-  struct tg_source **last;
+  struct tg_log_source **last;
   int count;
   int waited; /* ms for locks, in all */
 };
 
 static bool is_wanted(void *ctx, int shard_id)
 {
-  struct tg_lanes *lanes = ((struct tg_source *)ctx)->lanes;
+  struct tg_lanes *lanes = ((struct tg_log_source *)ctx)->lanes;
   return lanes->logs.wanted(lanes->logs.wanted_ctx, shard_id);
 }
 
-static void free_source(struct tg_source *source)
+static void free_source(struct tg_log_source *source)
 {
   free(source->directory);
   free(source);
@@ -66,7 +66,7 @@ static void take_over(struct opening *opening, const char *name)
   struct tg_lanes *lanes = opening->lanes;
   struct tg_buf path = {0};
   tg_buf_printf(&path, "%s/%s", opening->parent, name);
-  struct tg_source *source = tg_calloc(1, sizeof *source);
+  struct tg_log_source *source = tg_calloc(1, sizeof *source);
   source->lanes = lanes;
   source->directory = tg_buf_take(&path);
   source->order = opening->count++;
@@ -98,7 +98,7 @@ static void take_over(struct opening *opening, const char *name)
 static bool begin_own(struct opening *opening, struct tg_error *error)
 {
   struct tg_lanes *lanes = opening->lanes;
-  struct tg_source *source = tg_calloc(1, sizeof *source);
+  struct tg_log_source *source = tg_calloc(1, sizeof *source);
   struct tg_buf path = {0};
   tg_ms number = tg_steady_clock();
   if (number <= opening->newest)
@@ -132,7 +132,7 @@ static bool begin_own(struct opening *opening, struct tg_error *error)
 static uint64_t own_bound(const struct tg_lanes *lanes)
 {
   uint64_t limit = lanes->env->config->queue.disk_bytes, taken = 0;
-  for (const struct tg_source *source = lanes->logs.sources; source != lanes->logs.own;
+  for (const struct tg_log_source *source = lanes->logs.sources; source != lanes->logs.own;
        source = source->next) {
     struct tg_log_figures figures;
     tg_event_log_figures(source->log, &figures);
@@ -147,14 +147,14 @@ void tg_backlog_reconfigure(struct tg_lanes *lanes)
     return;
   const struct tg_config *config = lanes->env->config;
   lanes->logs.own_bound = own_bound(lanes);
-  for (struct tg_source *source = lanes->logs.sources; source; source = source->next)
+  for (struct tg_log_source *source = lanes->logs.sources; source; source = source->next)
     tg_event_log_set_bounds(source->log, source == lanes->logs.own ? lanes->logs.own_bound : 0,
                             config->queue.max_age);
 }
 
 void tg_backlog_tend(struct tg_lanes *lanes)
 {
-  for (struct tg_source *source = lanes->logs.sources; source; source = source->next)
+  for (struct tg_log_source *source = lanes->logs.sources; source; source = source->next)
     if (tg_event_log_expire(source->log, tg_steady_clock()) > 0)
       lanes->logs.source_done = true;
   tg_gaps_take(lanes);
@@ -210,7 +210,7 @@ static void sync_touched(struct tg_lanes *lanes)
 }
 
 /* Nothing waits in it, and no marker of what it has lost is on its way. */
-static bool is_settled(struct tg_lanes *lanes, struct tg_source *source)
+static bool is_settled(struct tg_lanes *lanes, struct tg_log_source *source)
 {
   struct tg_log_figures figures;
   tg_event_log_figures(source->log, &figures);
@@ -223,8 +223,8 @@ static bool is_settled(struct tg_lanes *lanes, struct tg_source *source)
 static void remove_drained(struct tg_lanes *lanes)
 {
   lanes->logs.source_done = false;
-  for (struct tg_source **at = &lanes->logs.sources; *at != lanes->logs.own;) {
-    struct tg_source *source = *at;
+  for (struct tg_log_source **at = &lanes->logs.sources; *at != lanes->logs.own;) {
+    struct tg_log_source *source = *at;
     struct tg_error error = {0};
     if (!is_settled(lanes, source)) {
       at = &source->next;
@@ -309,7 +309,7 @@ static void watch_turns(struct tg_lanes *lanes)
 static void count_recovered(struct tg_lane *lane)
 {
   uint64_t events = 0;
-  for (struct tg_source *source = lane->lanes->logs.sources; source; source = source->next) {
+  for (struct tg_log_source *source = lane->lanes->logs.sources; source; source = source->next) {
     struct tg_log_figures figures = {.events = 0};
     if (source->older)
       tg_event_log_shard_figures(source->log, lane->shard_id, &figures);
@@ -321,7 +321,7 @@ static void count_recovered(struct tg_lane *lane)
 
 static void begin_lanes(struct tg_lanes *lanes)
 {
-  for (struct tg_source *source = lanes->logs.sources; source; source = source->next)
+  for (struct tg_log_source *source = lanes->logs.sources; source; source = source->next)
     tg_lanes_read(lanes, source);
   for (int i = 0; i < lanes->count; i++)
     if (lanes->at[i])
@@ -402,7 +402,7 @@ void tg_backlog_close(struct tg_lanes *lanes)
   lanes->logs.own = NULL;
   lanes->logs.touched = NULL;
   while (lanes->logs.sources) {
-    struct tg_source *source = lanes->logs.sources;
+    struct tg_log_source *source = lanes->logs.sources;
     lanes->logs.sources = source->next;
     struct tg_error error = {0};
     if (is_settled(lanes, source))

@@ -25,8 +25,8 @@ struct tg_lanes;
 struct tg_lane;
 
 /* A log that lanes read from. */
-struct tg_source {
-  struct tg_source *next; /* the next newer one */
+struct tg_log_source {
+  struct tg_log_source *next; /* the next newer one */
   struct tg_lanes *lanes;
   struct tg_event_log *log;
   char *directory;
@@ -61,8 +61,8 @@ struct tg_item {
 
 /* The logs of a worker's lanes. */
 struct tg_logs {
-  struct tg_source *sources; /* oldest first; NULL: queue.durability = "memory" */
-  struct tg_source *own;     /* the last of them */
+  struct tg_log_source *sources; /* oldest first; NULL: queue.durability = "memory" */
+  struct tg_log_source *own;     /* the last of them */
   bool (*wanted)(void *ctx, int shard_id);
   void *wanted_ctx;
   uv_prepare_t prepare;
@@ -120,29 +120,29 @@ void tg_backlog_alarm(struct tg_lanes *lanes, const struct tg_error *error);
 void tg_lane_touch(struct tg_lane *lane);
 /* Whether an event of that size goes to memory, too, not only to the log. */
 bool tg_lane_has_window(const struct tg_lane *lane, uint64_t size);
-/* The event at `position` is in the own log alone. */
+/* The event that was just put into the own log, at `position`, has no room in the queue: it waits there. */
 void tg_lane_spill(struct tg_lane *lane, tg_log_position position, uint64_t length);
 /* Reads back what fits. Afterwards the queue is only empty if nothing waits. */
 void tg_lane_refill(struct tg_lane *lane);
 /* An event that is in the log alone is delivered, or not wanted any more. */
-void tg_lane_skip(struct tg_lane *lane, struct tg_source *source, tg_log_position position);
-/* Drops a part of the window that is in a log, too: it is read again when its
- * turn comes. False: there is none. */
+void tg_lane_skip(struct tg_lane *lane, struct tg_log_source *source, tg_log_position position);
+/* Gives memory back: the latter half of the queue leaves it, as far as a log has those events, too. They
+ * are read again when their turn comes. False: there is nothing to give. */
 bool tg_lane_unload(struct tg_lane *lane);
 /* Puts what waits in memory alone into the log, up to `budget` bytes, which becomes what is left of it.
  * False: some is left. */
 bool tg_lane_log_again(struct tg_lane *lane, uint64_t *budget);
 /* Takes an event out of `late` for good, and frees it. */
 void tg_lane_remove_late(struct tg_lane *lane, struct tg_queued *event);
-/* The event has left the queue for good; before it is freed. */
+/* The event is about to leave the queue for good: the log that has it hears of that. */
 void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event);
 /* Nothing waits in the source any more, and it goes. */
-void tg_lane_leave_source(struct tg_lane *lane, struct tg_source *source);
-/* All shards of the source wait to be read from it. */
-void tg_lanes_read(struct tg_lanes *lanes, struct tg_source *source);
+void tg_lane_leave_source(struct tg_lane *lane, struct tg_log_source *source);
+/* The source is open: what is in it waits, behind what is in older ones. */
+void tg_lanes_read(struct tg_lanes *lanes, struct tg_log_source *source);
 /* Counts anew what is in the logs alone. */
 void tg_lane_recount(struct tg_lane *lane);
-/* What is up to here durable, should the process die now. */
+/* Up to where all events of the session will be durable when the own log is flushed. */
 uint64_t tg_lane_safe(const struct tg_lane *lane);
 void tg_lane_forget_backlog(struct tg_lane *lane);
 
@@ -158,7 +158,8 @@ void tg_lane_mark_drop(struct tg_lane *lane, struct tg_lane_queue *queue, struct
                        const struct tg_gap *gap);
 /* Pending gaps in front of that place go into the queue. */
 void tg_lane_pass_gaps(struct tg_lane *lane, int order, tg_log_position position);
-/* Events that never came: the marker goes through the log, as events do. */
+/* Events that have never come, and never will: their marker waits behind the events that did, and is in the
+ * log as these are. */
 void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap);
 /* A session is adopted: is what the log has lost at its end still to be had from
  * Discord? Returns where to resume from. */

@@ -62,7 +62,7 @@ void tg_lane_recount(struct tg_lane *lane)
   uint64_t events = 0, bytes = 0;
   if (!lane->log.spilled)
     return; /* all of it is in the queue */
-  for (struct tg_source *source = lane->lanes->logs.sources; source; source = source->next) {
+  for (struct tg_log_source *source = lane->lanes->logs.sources; source; source = source->next) {
     struct tg_log_figures figures;
     tg_event_log_shard_figures(source->log, lane->shard_id, &figures);
     events += figures.events;
@@ -77,7 +77,7 @@ void tg_lane_recount(struct tg_lane *lane)
   count_spilled(lane, events, bytes);
 }
 
-void tg_lanes_read(struct tg_lanes *lanes, struct tg_source *source)
+void tg_lanes_read(struct tg_lanes *lanes, struct tg_log_source *source)
 {
   for (int i = 0, id; (id = tg_event_log_shard_at(source->log, i)) >= 0; i++) {
     struct tg_log_figures figures;
@@ -95,7 +95,7 @@ void tg_lanes_read(struct tg_lanes *lanes, struct tg_source *source)
 }
 
 /* Nothing more of the shard waits in a log that is not the own one? */
-static void look_for_end(struct tg_lane *lane, struct tg_source *source)
+static void look_for_end(struct tg_lane *lane, struct tg_log_source *source)
 {
   struct tg_log_figures figures;
   if (source == lane->lanes->logs.own)
@@ -107,7 +107,7 @@ static void look_for_end(struct tg_lane *lane, struct tg_source *source)
   lane->lanes->logs.source_done = true;
 }
 
-static void ack(struct tg_lane *lane, struct tg_source *source, tg_log_position position)
+static void ack(struct tg_lane *lane, struct tg_log_source *source, tg_log_position position)
 {
   tg_event_log_ack(source->log, lane->shard_id, position);
   look_for_end(lane, source);
@@ -192,7 +192,7 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
   tg_lane_queue_push(&lane->queue, &lanes->queued, event);
 }
 
-void tg_lane_skip(struct tg_lane *lane, struct tg_source *source, tg_log_position position)
+void tg_lane_skip(struct tg_lane *lane, struct tg_log_source *source, tg_log_position position)
 {
   struct tg_log_entry entry;
   if (tg_event_log_next(source->log, lane->shard_id, position - 1, &entry) != position)
@@ -213,7 +213,7 @@ void tg_lane_refill(struct tg_lane *lane)
                              lanes->queued.bytes >= lanes->env->config->queue.memory_bytes))
       break;
     struct tg_log_entry entry;
-    struct tg_source *source = lane->log.source;
+    struct tg_log_source *source = lane->log.source;
     tg_log_position next = tg_event_log_next(source->log, lane->shard_id, lane->log.after, &entry);
     if (take_late(lane, next))
       continue;
@@ -413,7 +413,7 @@ void tg_lane_forget_backlog(struct tg_lane *lane)
   }
 }
 
-void tg_lane_leave_source(struct tg_lane *lane, struct tg_source *source)
+void tg_lane_leave_source(struct tg_lane *lane, struct tg_log_source *source)
 {
   lane->lanes->watch->leaves_source(lane, source);
   for (struct tg_queued *event = lane->queue.head; event; event = event->next)

@@ -93,7 +93,7 @@ static void keep_pending(struct tg_lane *lane, int order, tg_log_position point,
     last = *at;
     at = &last->next;
   }
-  struct tg_source *source = lane->lanes->logs.sources;
+  struct tg_log_source *source = lane->lanes->logs.sources;
   while (source && source->order != order)
     source = source->next;
   /* What stood between the two may be gone by now. */
@@ -140,7 +140,7 @@ void tg_lane_pass_gaps(struct tg_lane *lane, int order, tg_log_position position
 
 /* What the log no longer has is not delivered from memory either: the marker
  * says that it is gone. */
-static void forget_lost(struct tg_lane *lane, struct tg_source *source, tg_log_position before,
+static void forget_lost(struct tg_lane *lane, struct tg_log_source *source, tg_log_position before,
                         struct tg_gap *gap)
 {
   struct tg_queued *event = lane->queue.head, *next;
@@ -167,7 +167,7 @@ static void forget_lost(struct tg_lane *lane, struct tg_source *source, tg_log_p
  * log is told before the older ones are: that it is tells the next process that these are done with. */
 void tg_lane_told(struct tg_lane *lane)
 {
-  struct tg_source *source = lane->lanes->logs.sources;
+  struct tg_log_source *source = lane->lanes->logs.sources;
   if (lane->log.gaps || lane->log.gaps_queued > 0 || lane->log.lost_tail.epoch != 0)
     return;
   for (struct tg_log_figures figures = {0}; source && figures.events == 0; source = source->next) {
@@ -184,10 +184,10 @@ static void name_loss(struct tg_lane *lane, int order, tg_log_position point, co
 
 /* Of the shard's end in an older log. A newer log tells with which event the next process has gone on; if
  * there is none, Discord may still have what is lost. */
-static void lose_tail(struct tg_lane *lane, const struct tg_source *source, struct tg_gap *gap)
+static void lose_tail(struct tg_lane *lane, const struct tg_log_source *source, struct tg_gap *gap)
 {
   uint64_t epoch, sequence;
-  const struct tg_source *newer = source->next;
+  const struct tg_log_source *newer = source->next;
   while (newer && !tg_event_log_first(newer->log, lane->shard_id, &epoch, &sequence))
     newer = newer->next;
   if (!newer) {
@@ -202,7 +202,7 @@ static void lose_tail(struct tg_lane *lane, const struct tg_source *source, stru
   name_loss(lane, source->order, UINT64_MAX, gap);
 }
 
-static void lose(struct tg_lane *lane, struct tg_source *source, const struct tg_log_gap *lost)
+static void lose(struct tg_lane *lane, struct tg_log_source *source, const struct tg_log_gap *lost)
 {
   struct tg_lanes *lanes = lane->lanes;
   struct tg_gap gap = {.epoch = lost->epoch,
@@ -234,7 +234,7 @@ static void go_on(struct tg_lane *lane)
 /* The highest sequence of that session in any log; `last` if none is higher. */
 static uint64_t last_in_logs(const struct tg_lane *lane, uint64_t epoch, uint64_t last)
 {
-  for (const struct tg_source *source = lane->lanes->logs.sources; source; source = source->next) {
+  for (const struct tg_log_source *source = lane->lanes->logs.sources; source; source = source->next) {
     uint64_t its_epoch, sequence;
     if (tg_event_log_last(source->log, lane->shard_id, &its_epoch, &sequence) && its_epoch == epoch &&
         sequence > last)
@@ -283,13 +283,13 @@ void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap)
 
 /* Until the call that it was in has ended. */
 struct noted_gap {
-  struct tg_source *source;
+  struct tg_log_source *source;
   struct tg_log_gap gap;
 };
 
 void tg_gaps_note(void *ctx, const struct tg_log_gap *gap)
 {
-  struct tg_source *source = ctx;
+  struct tg_log_source *source = ctx;
   struct noted_gap noted = {source, *gap};
   tg_buf_append(&source->lanes->logs.noted_gaps, &noted, sizeof noted);
 }

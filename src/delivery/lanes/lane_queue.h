@@ -25,18 +25,18 @@ struct tg_queued {
   int troubles;        /* of these, those that do not count for the handler as a whole */
   int refusals;
   uint16_t type;
-  bool in_flight;           /* its bytes are lent out: it may not be freed */
-  bool trying;              /* of what was sent last, without success */
-  bool suspect;             /* of a batch that was refused */
-  bool chosen;              /* a script wants to drop it */
-  bool marker;              /* tells of a gap */
-  bool gap;                 /* a marker that was not in a log: its body is a struct tg_gap */
-  bool logged;              /* outlives this process, or did until the log lost it */
-  struct tg_source *source; /* the log it waits in; NULL: none */
-  tg_log_position position; /* there. Without a source: the shard's last one before it in the own log */
-  bool keep;                /* is dropped only when nothing else is left (interactions) */
-  bool deferred;            /* answered in the place of the event handler, which is to know it ... */
-  bool told;                /* ... and its body says so */
+  bool in_flight;               /* its bytes are lent out: it may not be freed */
+  bool trying;                  /* of what was sent last, without success */
+  bool suspect;                 /* of a batch that was refused */
+  bool chosen;                  /* a script wants to drop it */
+  bool marker;                  /* tells of a gap */
+  bool gap;                     /* a marker that was not in a log: its body is a struct tg_gap */
+  bool logged;                  /* outlives this process, or did until the log lost it */
+  struct tg_log_source *source; /* the log it waits in; NULL: none */
+  tg_log_position position;     /* there. Without a source: the shard's last one before it in the own log */
+  bool keep;                    /* is dropped only when nothing else is left (interactions) */
+  bool deferred;                /* answered in the place of the event handler, which is to know it ... */
+  bool told;                    /* ... and its body says so */
   uint32_t body_length;
   uint32_t message_at, message_length; /* the message within the body */
   char body[];

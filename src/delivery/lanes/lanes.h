@@ -37,9 +37,11 @@ struct tg_lane_session {
   uint64_t announced; /* the highest that Discord was told is durable */
   uint64_t delivered; /* the last that has left the queue */
   uint64_t handled;   /* up to here an earlier process has started the script's handlers */
-  uint64_t resumed;   /* of a RESUMED that is not durable yet */
-  uint32_t heard;     /* of the row's `unheard`, those that it settles */
-  uint32_t holes;     /* of the row's `unheard`, those that were found missing */
+  /* A RESUMED takes a number, but no later replay contains it. The row counts those that may have come while
+   * a connection broke, unheard by us (tg_shard_row.unheard). */
+  uint64_t resumed; /* of one that was heard, and is not durable yet */
+  uint32_t heard;   /* so many of the row's count are settled when that is durable */
+  uint32_t holes;   /* so many of them have been found since: numbers that no event has */
 };
 
 /* With a log underneath: where what waits of the shard is. In the order in which it will be sent,
@@ -62,7 +64,7 @@ struct tg_lane_session {
  *   they are asked for or given up is decided when the session is adopted (tg_lane_heal()). */
 struct tg_lane_log {
   bool spilled;
-  struct tg_source *source;
+  struct tg_log_source *source;
   tg_log_position after;
   uint64_t spilled_events, spilled_bytes; /* in the logs alone */
   struct tg_lane_queue late;

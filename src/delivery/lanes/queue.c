@@ -171,7 +171,7 @@ static uint64_t drop_at_hand(struct tg_lane *lane, struct tg_lane_queue *queue, 
   return dropped;
 }
 
-static void tell_gap(struct tg_lane *lane, const struct tg_source *source, tg_log_position before,
+static void tell_gap(struct tg_lane *lane, const struct tg_log_source *source, tg_log_position before,
                      struct tg_gap *gap)
 {
   if (gap->count > 0)
@@ -180,7 +180,7 @@ static void tell_gap(struct tg_lane *lane, const struct tg_source *source, tg_lo
 }
 
 /* Those that are in one log alone. */
-static uint64_t drop_in_log(struct tg_lane *lane, struct tg_source *source, tg_log_position after,
+static uint64_t drop_in_log(struct tg_lane *lane, struct tg_log_source *source, tg_log_position after,
                             uint64_t count, bool any)
 {
   struct tg_log_entry entry;
@@ -214,7 +214,7 @@ static uint64_t drop_spilled(struct tg_lane *lane, uint64_t count, bool any)
 {
   uint64_t dropped = 0;
   tg_log_position after = lane->log.after;
-  for (struct tg_source *source = lane->log.spilled ? lane->log.source : NULL; source && dropped < count;
+  for (struct tg_log_source *source = lane->log.spilled ? lane->log.source : NULL; source && dropped < count;
        source = source->next) {
     dropped += drop_in_log(lane, source, after, count - dropped, any);
     after = 0;

@@ -9,7 +9,7 @@
 struct tg_lanes;
 struct tg_lane;
 struct tg_queued;
-struct tg_source;
+struct tg_log_source;
 
 struct tg_lane_watch {
   /* The event has just been put into its lane; `position`: in the own log, 0: it is not in it. Only of
@@ -31,5 +31,5 @@ struct tg_lane_watch {
   /* The event is delivered or dropped, and about to be freed. */
   void (*gone)(struct tg_queued *event);
   /* That log goes. */
-  void (*leaves_source)(struct tg_lane *lane, const struct tg_source *source);
+  void (*leaves_source)(struct tg_lane *lane, const struct tg_log_source *source);
 };

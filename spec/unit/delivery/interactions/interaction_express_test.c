@@ -173,6 +173,21 @@ static void none_to_a_handler_that_is_down(void **state)
   assert_true(flying("0.7.2") >= 0);
 }
 
+static void answered_at_once_when_it_finds_the_handler_down(void **state)
+{
+  (void)state;
+  config.interaction.fallback = true;
+  deliver(0, "TYPING_START", "{}");
+  interact(0, 2);
+  answer(flying("0.7.2"), 401);
+  advance(0); /* its grace is far from over */
+  int callback = flying("");
+  assert_true(callback >= 0);
+  assert_non_null(strstr(posts[callback].url, "/callback"));
+  answer(callback, 204);
+  take("0.7.1");
+}
+
 static void told_when_it_was_deferred(void **state)
 {
   (void)state;
@@ -327,6 +342,7 @@ int main(void)
       IN_WORLD(failed_at_the_head_of_its_lane_it_is_sent_again),
       IN_WORLD(a_few_at_a_time),
       IN_WORLD(none_to_a_handler_that_is_down),
+      IN_WORLD(answered_at_once_when_it_finds_the_handler_down),
       IN_WORLD(told_when_it_was_deferred),
       IN_WORLD(accepted_while_it_is_answered),
       IN_WORLD(batches_leave_it_alone),
