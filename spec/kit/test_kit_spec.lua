@@ -478,13 +478,61 @@ describe("queues", function()
       end
     ]], { shards = 2 })
     kit:fill_queue(0, { test.event "TYPING_START", test.event("INTERACTION_CREATE", { type = 2 }) })
-    kit:fill_queue(1, { test.event("MESSAGE_CREATE", { old = true }), test.event "GUILD_CREATE" })
+    kit:fill_queue(1, { test.event("MESSAGE_CREATE", { old = true }), test.event "A" })
+    kit:fill_queue(1, { test.event "GUILD_CREATE" })
     kit:advance(250)
     local typing, old, oldest = kit.delivery:queue_overflow(test.queue())
     assert.same({ 1, 1, 1 }, { typing, old, oldest })
-    assert.equal("queue of the worker: 4 events, 250 ms", kit:log("info")[1].text)
+    assert.equal("queue of the worker: 5 events, 250 ms", kit:log("info")[1].text)
     assert.matches("^TYPING_START 0: 2 of %d+ bytes$", kit:log("info")[2].text)
-    assert.same({ "INTERACTION_CREATE" }, { kit:queued(0)[1].type, kit:queued(1)[1] })
+    assert.same({ "INTERACTION_CREATE", "GUILD_CREATE" }, { kit:queued(0)[1].type, kit:queued(1)[1].type })
+  end)
+
+  local SMALL = 'gateway.configure { queue = { memory_bytes = 20000 }, event_handler = { markers = true } }\n'
+
+  local function types(kit)
+    local found = {}
+    for i, event in ipairs(kit:queued()) do found[i] = event.type end
+    return found
+  end
+
+  it("have the bounds of the configuration, as in the gateway", function()
+    local kit = script(SMALL)
+    local filler = ("x"):rep(5000)
+    kit:fill_queue(0, { test.event("A", { filler }), test.event("B", { filler }), test.event "TYPING_START" })
+    kit:fill_queue(0, { test.event("C", { filler }), test.event("D", { ("x"):rep(2000) }) })
+    assert.same({ "A", "B", "TYPING_START", "C", "D" }, types(kit))
+    kit:fill_queue(0, { test.event "TYPING_START" }) -- queue.drop_first, from 80 % of the bound on
+    assert.same({ "A", "B", "TYPING_START", "C", "D" }, types(kit))
+    kit:fill_queue(0, { test.event("E", { filler }) })
+    assert.same({ "GATEWAY_GAP", "B", "TYPING_START", "C", "D", "E" }, types(kit))
+    local gap = kit:queued()[1].data
+    assert.same({ 1, 1, "overflow" }, { gap.from, gap.to, gap.reason })
+    assert.is_true(kit.delivery:handle_queue(test.queue(0)))
+    assert.equal(gap.epoch, kit:delivered()[1].gap.epoch)
+    assert.equal("E", kit:delivered()[6].message.t)
+  end)
+
+  it("ask queue_overflow when there is no room, as in the gateway", function()
+    local kit = script(SMALL .. [[
+      function gateway.delivery:queue_overflow(queue)
+        gateway.log.info("%d wait", #queue)
+        queue:drop(function(event) return event.type == "B" end)
+      end
+    ]])
+    for _, name in ipairs { "A", "B", "C" } do
+      kit:fill_queue(0, { test.event(name, { ("x"):rep(5500) }) })
+    end
+    assert.same({}, kit:log "wait")
+    kit:fill_queue(0, { test.event("D", { ("x"):rep(5500) }) })
+    assert.equal("3 wait", kit:log("wait")[1].text)
+    assert.same({ "A", "GATEWAY_GAP", "C", "D" }, types(kit))
+  end)
+
+  it("are there in workers only", function()
+    local kit = test.script("", { role = "manager" })
+    raises("a manager has no queues", function() kit:fill_queue(0, { test.event "A" }) end)
+    raises("a manager has no queues", function() kit:queued(0) end)
   end)
 
   it("are drained by handle_queue, through deliver", function()

@@ -82,6 +82,7 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
   struct tg_delivery *delivery = tg_calloc(1, sizeof *delivery);
   struct tg_delivery_env *env = &delivery->env;
   env->loop = options->loop;
+  env->clock = options->clock;
   env->hooks = options->hooks;
   env->worker_id = options->worker_id;
   delivery->find_shard = options->find_shard;

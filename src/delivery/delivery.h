@@ -26,6 +26,7 @@ struct tg_callback;
 
 struct tg_delivery_options {
   uv_loop_t *loop;
+  const tg_ms *clock; /* the time that ages are reckoned by, of a test that stops it; NULL: the loop's */
   const struct tg_config *config;
   struct tg_hooks *hooks;
   struct tg_shard_table *table;

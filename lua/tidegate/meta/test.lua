@@ -130,8 +130,10 @@ function kit:advance(ms) end
 ---@return integer ms since the script was loaded
 function kit:now() end
 
----Lets events wait in the queue of a shard, behind those that do already. Nothing is sent by itself: they are
----there for methods that look at queues. What the defaults of deliver and handle_queue take is delivered.
+---Lets events wait in the queue of a shard, behind those that do already. It is the gateway's own, in memory:
+---`queue.memory_bytes` and `queue.drop_first` hold; queue_overflow is asked when there is no room. Nothing
+---is sent by itself: events are there for methods that look at queues. What the defaults of deliver and
+---handle_queue take is delivered.
 ---@param shard_id integer
 ---@param list table[] of what test.event() returns
 function kit:fill_queue(shard_id, list) end

@@ -153,7 +153,6 @@ static void close_kit(struct tg_kit *kit)
   tg_log_set_sink(on_log, kit); /* its T is NULL: unload handlers speak to nobody */
   tg_script_free(kit->script);
   tg_kit_free_requests(kit);
-  tg_kit_free_queues(kit);
   tg_delivery_free(kit->delivery);
   tg_log_set_sink(the_logging_kit ? on_log : NULL, the_logging_kit);
   uv_run(&kit->loop, UV_RUN_NOWAIT);

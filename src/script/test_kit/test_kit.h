@@ -2,7 +2,8 @@
 
 /* The test kit's half in C: a script of the real script layer and the real
  * event path of a worker, but with a core that does nothing and tells the test
- * (test_kit_core.c), and a clock that stands still.
+ * (test_kit_core.c), and a clock that stands still. The delivery is real, with its
+ * caches and queues, but nothing leaves it by itself.
  *
  * Two Lua states: the test's (T, busted's) and the script's. Values cross as
  * JSON. What the script wants is told to the test at once, by calling one of
@@ -18,7 +19,7 @@ struct tg_kit_shard {
   char session_id[TG_SESSION_ID_MAX];
   uint64_t epoch, sequence; /* sequence 0: none yet */
   int rtt, safe_requests;
-  struct tg_kit_waiting *waiting; /* in its queue: test_kit_queue.c */
+  uint64_t told_epoch; /* what the delivery knows of it */
 };
 
 struct tg_kit_request;
@@ -59,15 +60,17 @@ json_t *tg_kit_called(struct tg_kit *kit, const char *name, int shard_id, json_t
 /* {"error": {"code":, "message":}}. False: it is something else. */
 bool tg_kit_read_error(const json_t *answer, struct tg_error *error);
 
-/* test_kit_queue.c: events that wait, and the core's functions for them. */
+/* test_kit_queue.c: the delivery's own queues, from which nothing is sent by itself. */
 void tg_kit_queue_push(struct tg_kit *kit, int shard_id, const char *name, const json_t *data);
-json_t *tg_kit_queued(const struct tg_kit *kit, int shard_id); /* [{"type":, "sequence":, "data":}, ..] */
-void tg_kit_free_queues(struct tg_kit *kit);
+json_t *tg_kit_queued(struct tg_kit *kit, int shard_id); /* [{"type":, "sequence":, "data":}, ..] */
 #define X(name) __typeof__(tg_##name) tg_kit_##name;
 TG_CORE_QUEUE_FUNCTIONS(X)
 #undef X
 
-/* The default of handle_discord_payload: the event would go to the bot. */
+/* Before the delivery is asked for anything: the script may have changed its hooks. */
+void tg_kit_watch_hooks(struct tg_kit *kit);
+
+/* The event would go to the bot. */
 void tg_kit_deliver(struct tg_kit *kit, const struct tg_event *event);
 
 /* `answer` {"status":, "body":, "headers":, "retry_after":, "delay":} or

@@ -42,6 +42,7 @@ static int l_event(lua_State *T)
   tg_kit_enter(&visit, T, kit, 1);
   shard->epoch = (uint64_t)epoch;
   shard->sequence = (uint64_t)sequence;
+  shard->told_epoch = shard->epoch;
   const char *outcome = tg_kit_event(kit, shard->id, shard->epoch, shard->sequence, name, data);
   tg_kit_settle(&visit, T);
   lua_pushstring(T, outcome);
@@ -67,13 +68,19 @@ static int l_life(lua_State *T)
   return 0;
 }
 
-/* kit:fill_queue(shard_id, name, data): one more event waits */
+/* kit:fill_queue(shard_id, name, data): one more event waits, if there is room */
 static int l_fill_queue(lua_State *T)
 {
   struct tg_kit *kit = tg_check_kit(T);
   const struct tg_kit_shard *shard = check_shard(T, kit, 2);
   const char *name = luaL_checkstring(T, 3);
-  tg_kit_queue_push(kit, shard->id, name, tg_check_json(T, 4, json_object()));
+  if (!kit->delivery)
+    return luaL_error(T, "a manager has no queues; load the script as a worker");
+  const json_t *data = tg_check_json(T, 4, json_object());
+  struct tg_visit visit;
+  tg_kit_enter(&visit, T, kit, 1);
+  tg_kit_queue_push(kit, shard->id, name, data);
+  tg_kit_settle(&visit, T);
   return 0;
 }
 
@@ -82,6 +89,8 @@ static int l_queued(lua_State *T)
 {
   struct tg_kit *kit = tg_check_kit(T);
   const struct tg_kit_shard *shard = check_shard(T, kit, 2);
+  if (!kit->delivery)
+    return luaL_error(T, "a manager has no queues; load the script as a worker");
   json_t **box = tg_push_json_box(T);
   *box = tg_kit_queued(kit, shard->id);
   tg_json_push(T, *box);

@@ -189,14 +189,11 @@ static bool delivery_message_changed(struct tg_delivery *delivery, const struct 
 
 void tg_kit_deliver(struct tg_kit *kit, const struct tg_event *event)
 {
-  struct tg_span message = tg_event_message(event);
-  json_t *decoded = json_loadb(message.at, message.length, JSON_DECODE_ANY, NULL);
-  json_t *body = json_pack("{s:i, s:I, s:o}", "shardId", event->shard_id, "epoch", (json_int_t)event->epoch,
-                           "message", decoded ? decoded : json_null());
-  const char *kind = tg_guild_create_name(event->guild_create);
-  if (kind)
-    json_object_set_new(body, "guildCreate", json_string(kind));
-  json_decref(tg_kit_tell(kit, "deliver", json_pack("[o]", body)));
+  struct tg_buf text = {0};
+  tg_event_write_body(event, &text);
+  json_t *body = json_loadb(text.data, text.length, 0, NULL);
+  tg_buf_free(&text);
+  json_decref(tg_kit_tell(kit, "deliver", json_pack("[o]", body ? body : json_null())));
 }
 
 /* ---- the manager ---- */

@@ -94,6 +94,7 @@ bool tg_kit_reload(struct tg_kit *kit, char **problem)
   tg_script_commit(kit->script, tg_script_generation(kit->script) + 1);
   if (kit->delivery) {
     take_config(kit);
+    tg_kit_watch_hooks(kit);
     tg_delivery_reconfigure(kit->delivery, &kit->config);
   }
   return true;
@@ -140,16 +141,29 @@ static void watched_life(struct tg_script *script, enum tg_life what, struct tg_
   tg_hook_life(tg_script_hooks(kit->script), what, shard, details);
 }
 
+/* A handle_queue that never ends: it has all queues, from which nothing is sent by itself then. What the
+ * script's own does the test finds out by calling that. */
+static void watched_start(struct tg_script *script, enum tg_method method, const struct tg_value *args,
+                          int count, enum tg_value_kind expected, tg_hook_reply *reply, void *ctx)
+{
+  struct tg_hooks *hooks = tg_script_hooks(kit_of(script)->script);
+  const struct tg_value none = {.kind = TG_NIL};
+  if (method == TG_METHOD_delivery_handle_queue)
+    return;
+  if (!tg_hook_start(hooks, method, args, count, expected, reply, ctx))
+    reply(ctx, false, &none);
+}
+
 /* The delivery asks these hooks: every event passes handle_discord_payload. */
-static void watch_hooks(struct tg_kit *kit)
+void tg_kit_watch_hooks(struct tg_kit *kit)
 {
   static struct tg_override there;
   kit->hooks = *tg_script_hooks(kit->script);
   kit->hooks.script = (struct tg_script *)kit;
   kit->hooks.method[TG_METHOD_delivery_handle_discord_payload] = &there;
-  /* The kit has queues of its own. */
-  kit->hooks.method[TG_METHOD_delivery_deliver] = kit->hooks.method[TG_METHOD_delivery_handle_queue] = NULL;
+  kit->hooks.method[TG_METHOD_delivery_handle_queue] = &there;
   kit->hooks.call = watched_call;
+  kit->hooks.start = watched_start;
   kit->hooks.filter = watched_filter;
   kit->hooks.dispatch = watched_dispatch;
   kit->hooks.life = watched_life;
@@ -158,8 +172,9 @@ static void watch_hooks(struct tg_kit *kit)
 void tg_kit_begin(struct tg_kit *kit)
 {
   take_config(kit);
-  watch_hooks(kit);
-  struct tg_delivery_options options = {.loop = &kit->loop, .config = &kit->config, .hooks = &kit->hooks};
+  tg_kit_watch_hooks(kit);
+  struct tg_delivery_options options = {
+      .loop = &kit->loop, .clock = &kit->clock.now, .config = &kit->config, .hooks = &kit->hooks};
   kit->delivery = tg_delivery_new(&options);
 }
 
@@ -185,7 +200,7 @@ const char *tg_kit_event(struct tg_kit *kit, int shard_id, uint64_t epoch, uint6
 {
   struct tg_buf text = {0};
   struct tg_event event = tg_kit_make_event(shard_id, epoch, sequence, name, data, &text);
-  watch_hooks(kit);
+  tg_kit_watch_hooks(kit);
   kit->arrived = kit->replaced = false;
   tg_delivery_event(kit->delivery, (struct tg_shard *)&kit->shards[shard_id], &event);
   tg_buf_free(&text);
