@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/timer.h"
 #include "manager/arguments.h"
+#include "manager/identify/asks.h"
 #include "manager/identify/gate.h"
 #include "manager/identify/ledger.h"
 #include "manager/identify/slots_broker.h"
@@ -12,13 +13,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-/* What is under way for a shard of this gateway. */
-struct slot {
-  unsigned asked; /* number of the call of request_identify, of which an answer is awaited; 0: none */
-  bool in_line;   /* its worker waits for the scheduler */
-  struct tg_waiter *waiters; /* so do scripts that have called the default */
-};
 
 struct tg_slots {
   const struct tg_manager_env *env;
@@ -29,17 +23,11 @@ struct tg_slots {
   char host_name[20]; /* of this run, among gateway hosts */
   struct tg_scheduler *scheduler;
   struct tg_ledger *ledger;
-  struct slot *slots; /* of the shards of the gateway, by place */
-  unsigned asks;
+  struct tg_asks *asks;
   bool pumping, pump_again;
   struct tg_slots_broker *broker; /* serves nobody if the next is there */
   struct tg_slots_client *client; /* NULL: it decides by itself */
 };
-
-static struct slot *slot_of(struct tg_slots *slots, const struct tg_managed_shard *shard)
-{
-  return &slots->slots[shard->id - slots->env->shards.range.first];
-}
 
 static struct tg_managed_shard *shard_of(struct tg_slots *slots, int shard_id)
 {
@@ -99,32 +87,13 @@ struct grant {
   tg_ms deadline;
 };
 
-static void allow(struct tg_slots *slots, struct tg_managed_shard *shard);
-
-/* Whoever waits for a slot of the shard has it. */
-static void hand_out(struct tg_slots *slots, struct tg_managed_shard *shard)
-{
-  struct slot *slot = slot_of(slots, shard);
-  if (slot->in_line) {
-    slot->in_line = false;
-    allow(slots, shard);
-  }
-  tg_waiters_end(&slot->waiters, NULL, NULL);
-}
-
-static bool is_awaited(struct tg_slots *slots, const struct tg_managed_shard *shard)
-{
-  const struct slot *slot = slot_of(slots, shard);
-  return slot->in_line || slot->waiters;
-}
-
 static void tell(struct tg_slots *slots, const struct grant *grant, tg_ms now)
 {
   struct tg_managed_shard *shard = shard_of(slots, grant->shard_id);
   if (!shard)
     tg_slots_broker_granted(slots->broker, grant->shard_id, grant->deadline, now);
-  else if (is_awaited(slots, shard))
-    hand_out(slots, shard);
+  else if (tg_asks_awaited(slots->asks, shard))
+    tg_asks_granted(slots->asks, shard);
   else
     tg_slots_unused(slots, shard); /* whoever asked is gone */
 }
@@ -217,30 +186,20 @@ void tg_slots_pump(struct tg_slots *slots)
 
 /* ---- request_identify ---- */
 
-/* A call of the method for a shard. */
-struct slot_call {
-  struct tg_slots *slots;
-  int shard_id;
-  unsigned number;
-};
-
-static void stand_in_line(struct tg_slots *slots, struct tg_managed_shard *shard)
+static void on_wanted(void *ctx, struct tg_managed_shard *shard)
 {
-  slot_of(slots, shard)->in_line = true;
+  struct tg_slots *slots = ctx;
   tg_scheduler_ask(slots->scheduler, shard->id, tg_now());
   tg_slots_pump(slots);
 }
 
-/* The shard may identify: by the scheduler's grant, or because a script that
- * coordinates on its own said so. */
-static void allow(struct tg_slots *slots, struct tg_managed_shard *shard)
+static void on_allowed(void *ctx, struct tg_managed_shard *shard)
 {
+  struct tg_slots *slots = ctx;
   tg_ms now = tg_now(), deadline = tg_scheduler_deadline(slots->scheduler, shard->id);
-  if (!slots->events->reachable(slots->ctx, shard))
-    return;
   if (deadline > 0 && deadline <= now) { /* a script kept the grant too long */
     tg_slots_unused(slots, shard);
-    stand_in_line(slots, shard);
+    tg_asks_in_line(slots->asks, shard);
     return;
   }
   if (deadline == 0) {
@@ -252,52 +211,15 @@ static void allow(struct tg_slots *slots, struct tg_managed_shard *shard)
   tg_slots_pump(slots);
 }
 
-static void on_answer(void *ctx, json_t *value, const struct tg_error *error)
+static bool is_reachable(void *ctx, const struct tg_managed_shard *shard)
 {
-  struct slot_call call = *(struct slot_call *)ctx;
-  free(ctx);
-  struct tg_slots *slots = call.slots;
-  struct tg_managed_shard *shard = shard_of(slots, call.shard_id);
-  if (slots->env->stopping || slot_of(slots, shard)->asked != call.number ||
-      !slots->events->reachable(slots->ctx, shard))
-    return; /* that process of its worker has ended, or is about to */
-  slot_of(slots, shard)->asked = 0;
-  if (!error && !json_is_false(value)) {
-    allow(slots, shard);
-    return;
-  }
-  tg_log_with(TG_WARN, shard->id,
-              TG_WITH(TG_TEXT(METHOD, "gateway.manager:request_identify"),
-                      TG_TEXT(REASON, error ? error->message : "it returned false")),
-              "the script gave no slot to identify; the identify scheduler decides");
-  stand_in_line(slots, shard);
-}
-
-static void ask_script(struct tg_slots *slots, struct tg_managed_shard *shard)
-{
-  struct slot_call *call = tg_alloc(sizeof *call);
-  if (++slots->asks == 0)
-    slots->asks = 1;
-  *call = (struct slot_call){slots, shard->id, slots->asks};
-  slot_of(slots, shard)->asked = slots->asks;
-  json_t *args = json_pack("[i]", shard->id);
-  tg_call(slots->env->calls, TG_METHOD_manager_request_identify, args, on_answer, call);
-  json_decref(args);
+  const struct tg_slots *slots = ctx;
+  return slots->events->reachable(slots->ctx, shard);
 }
 
 void tg_slots_asked(struct tg_slots *slots, struct tg_managed_shard *shard)
 {
-  const struct slot *slot = slot_of(slots, shard);
-  if (slot->in_line || (slot->asked && slot->waiters)) { /* asks again, with its next connection */
-    tg_scheduler_ask(slots->scheduler, shard->id, tg_now());
-    tg_slots_pump(slots);
-  } else if (slot->asked) {
-    return; /* the script has not answered yet */
-  } else if (tg_hooked(slots->env->hooks, TG_METHOD_manager_request_identify)) {
-    ask_script(slots, shard);
-  } else {
-    stand_in_line(slots, shard);
-  }
+  tg_asks_of_worker(slots->asks, shard);
 }
 
 struct host_asking {
@@ -346,13 +268,10 @@ static void request_default(void *room, const json_t *list, tg_manager_reply *re
     return;
   }
   struct tg_managed_shard *shard = shard_of(slots, id);
-  if (!shard) {
+  if (shard)
+    tg_asks_of_script(slots->asks, shard, reply, ctx);
+  else
     request_for_host(&args, slots, id);
-    return;
-  }
-  tg_waiter_add(&slot_of(slots, shard)->waiters, reply, ctx);
-  tg_scheduler_ask(slots->scheduler, id, tg_now());
-  tg_slots_pump(slots);
 }
 
 /* ---- what became of a slot ---- */
@@ -393,13 +312,10 @@ void tg_slots_gone(struct tg_slots *slots, const struct tg_managed_shard *shard,
 {
   if (!slots->scheduler)
     return;
-  struct slot *slot = slot_of(slots, shard);
-  slot->asked = 0;
-  slot->in_line = false;
   tg_scheduler_gone(slots->scheduler, shard->id, tg_now());
   if (slots->client)
     tg_slots_client_gone(slots->client, shard->id);
-  tg_waiters_end(&slot->waiters, "closed", why);
+  tg_asks_drop(slots->asks, shard, why);
 }
 
 void tg_slots_enqueue(struct tg_slots *slots, const struct tg_managed_shard *shard,
@@ -418,7 +334,8 @@ void tg_slots_started(struct tg_slots *slots, const struct tg_managed_shard *sha
 
 static bool on_waits(void *ctx, int shard_id)
 {
-  return is_awaited(ctx, shard_of(ctx, shard_id));
+  struct tg_slots *slots = ctx;
+  return tg_asks_awaited(slots->asks, shard_of(slots, shard_id));
 }
 
 /* As a grant of the own scheduler from here on. */
@@ -428,7 +345,7 @@ static void on_granted(void *ctx, int shard_id, tg_ms deadline)
   tg_scheduler_grant_until(slots->scheduler, shard_id, deadline, tg_now());
   take(slots, shard_id, deadline);
   tg_ledger_save(slots->ledger);
-  hand_out(slots, shard_of(slots, shard_id));
+  tg_asks_granted(slots->asks, shard_of(slots, shard_id));
 }
 
 static void on_changed(void *ctx)
@@ -485,12 +402,13 @@ struct tg_slots *tg_slots_new(const struct tg_manager_env *env, const struct tg_
 
 void tg_slots_begin(struct tg_slots *slots)
 {
+  static const struct tg_asks_events of_asks = {on_wanted, on_allowed, is_reachable};
   static const struct tg_slots_client_events of_client = {on_waits, on_granted, on_changed};
   const struct tg_manager_env *env = slots->env;
   const struct tg_config *config = env->config;
   int buckets = env->info->max_concurrency;
   tg_ms steady = tg_steady_clock();
-  slots->slots = tg_calloc((size_t)env->shards.count, sizeof *slots->slots);
+  slots->asks = tg_asks_new(env, &of_asks, slots);
   slots->ledger = tg_ledger_open(env->state_dir, env->bot, buckets, steady);
   slots->scheduler = tg_scheduler_new(buckets, config->spawn_shard_delay);
   for (int i = 0; i < buckets; i++) {
@@ -513,11 +431,8 @@ bool tg_slots_begun(const struct tg_slots *slots)
 
 void tg_slots_end(struct tg_slots *slots, const char *why)
 {
-  for (int i = 0; slots->slots && i < slots->env->shards.count; i++) {
-    slots->slots[i].asked = 0;
-    slots->slots[i].in_line = false;
-    tg_waiters_end(&slots->slots[i].waiters, "closed", why);
-  }
+  for (int i = 0; slots->asks && i < slots->env->shards.count; i++)
+    tg_asks_drop(slots->asks, &slots->env->shards.list[i], why);
   tg_slots_broker_end(slots->broker, why);
   if (slots->client)
     tg_slots_client_end(slots->client);
@@ -533,7 +448,7 @@ void tg_slots_free(struct tg_slots *slots)
   tg_scheduler_free(slots->scheduler);
   tg_ledger_close(slots->ledger);
   tg_timer_free(slots->timer);
-  free(slots->slots);
+  tg_asks_free(slots->asks);
   free(slots);
 }
 
