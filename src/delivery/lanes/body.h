@@ -16,8 +16,12 @@ enum {
   TG_MARKER_MAX = 320, /* the body of a marker, which tells of a gap */
 };
 
-/* What stands in front of the message. Returns its length. */
-size_t tg_body_prefix(char prefix[TG_BODY_PREFIX_MAX], int shard_id, uint64_t epoch);
+/* What stands in front of the message (`what`: "message"), or of what a marker tells of ("gap"). Returns
+ * its length. */
+size_t tg_body_prefix(char prefix[TG_BODY_PREFIX_MAX], int shard_id, uint64_t epoch, const char *what);
+
+/* In the place of the last byte, when it was answered in the place of the event handler. */
+#define TG_BODY_DEFERRED ",\"deferred\":true}"
 
 /* What stands behind it; `deferred`: it was answered in the place of the event handler. */
 size_t tg_body_suffix(char suffix[TG_BODY_SUFFIX_MAX], enum tg_guild_create kind, bool deferred);

@@ -9,8 +9,8 @@ size_t tg_gap_write(char body[TG_MARKER_MAX], int shard_id, const struct tg_gap 
     const char *name;
     uint64_t value;
   } numbers[] = {{"from", gap->from}, {"to", gap->to}, {"count", gap->count}};
-  int length = snprintf(body, TG_MARKER_MAX, "{\"shardId\":%d,\"epoch\":%llu,\"gap\":{", shard_id,
-                        (unsigned long long)gap->epoch);
+  int length = (int)tg_body_prefix(body, shard_id, gap->epoch, "gap");
+  body[length++] = '{';
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
     if (numbers[i].value > 0)
       length += snprintf(body + length, TG_MARKER_MAX - (size_t)length, "\"%s\":%llu,", numbers[i].name,

@@ -83,7 +83,7 @@ void tg_lane_set_session(struct tg_lane *lane, uint64_t epoch, uint64_t received
   lane->session.delivered = lane->session.announced = lane->session.resumed = lane->session.holes = 0;
   lane->log.first_unlogged = NULL;
   tg_lane_queue_new_session(&lane->queue, epoch);
-  lane->prefix_length = tg_body_prefix(lane->prefix, lane->shard_id, epoch);
+  lane->prefix_length = tg_body_prefix(lane->prefix, lane->shard_id, epoch, "message");
 }
 
 static uint64_t delivered(const struct tg_lane *lane)

@@ -149,9 +149,10 @@ static void damaged(struct tg_lane *lane, tg_log_position position, const struct
 static uint16_t type_of(struct tg_span body)
 {
   static const char key[] = "\"message\":";
-  enum { KEY = sizeof key - 1, PREFIX_MAX = 80 };
+  enum { KEY = sizeof key - 1 };
   struct tg_span value, name;
-  const char *message = memmem(body.at, body.length < PREFIX_MAX ? body.length : PREFIX_MAX, key, KEY);
+  const char *message =
+      memmem(body.at, body.length < TG_BODY_PREFIX_MAX ? body.length : TG_BODY_PREFIX_MAX, key, KEY);
   if (!message || !tg_json_find(message + KEY, body.at + body.length, "t", &value) ||
       !tg_json_plain_string(value, &name))
     return TG_EVENT_OTHER;

@@ -1,12 +1,13 @@
 #include "delivery/lanes/lane_queue.h"
 
 #include "base/buf.h"
+#include "delivery/lanes/body.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* Takes the place of the body's last byte. Each event has room for it. */
-static const char deferred[] = ",\"deferred\":true}";
+static const char deferred[] = TG_BODY_DEFERRED;
 
 uint64_t tg_queued_size(size_t body_length)
 {

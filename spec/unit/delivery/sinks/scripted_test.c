@@ -76,6 +76,25 @@ static void an_error_leaves_it_to_the_default(void **state)
   assert_int_equal(value(&rows[0].delivered), 1);
 }
 
+/* By a reload, while the script has a batch. */
+static void a_batch_stays_one_when_batches_are_switched_off(void **state)
+{
+  (void)state;
+  config.event_handler.batch = true;
+  hook(TG_METHOD_delivery_deliver);
+  for (int i = 0; i < 3; i++)
+    deliver(0, "TYPING_START", "{}");
+  say(0, true);
+  assert_call(1, "TYPING_START 2,TYPING_START 3");
+  config.event_handler.batch = false;
+  say_error(1);
+  const struct fake_post *post = &posts[the_open_post()];
+  assert_string_equal(post->key, "0.7.2-3");
+  assert_string_equal(post->body,
+                      "[{\"shardId\":0,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":2,\"op\":0,\"d\":{}}},"
+                      "{\"shardId\":0,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":3,\"op\":0,\"d\":{}}}]");
+}
+
 static void deliver_that_never_returns_is_given_up(void **state)
 {
   (void)state;
@@ -415,6 +434,7 @@ int main(void)
       SCRIPTED(deliver_gets_batches_and_markers),
       SCRIPTED(failures_count_as_answers),
       SCRIPTED(an_error_leaves_it_to_the_default),
+      SCRIPTED(a_batch_stays_one_when_batches_are_switched_off),
       SCRIPTED(deliver_that_never_returns_is_given_up),
       SCRIPTED(a_reload_asks_the_next_script),
       SCRIPTED(without_urls_a_script_is_enough),

@@ -1,0 +1,142 @@
+/* Parcels: their names, and the bodies that are made of those of their events. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "delivery/lanes/lanes.h"
+
+#include <string.h>
+
+static struct tg_config config;
+static struct tg_delivery_env env = {.config = &config};
+static struct tg_lanes lanes = {.env = &env};
+static struct tg_lane lane = {.lanes = &lanes, .shard_id = 3};
+static struct tg_parcel parcel;
+
+static int begin(void **state)
+{
+  (void)state;
+  config = (struct tg_config){0};
+  parcel = (struct tg_parcel){.lane = &lane};
+  return 0;
+}
+
+static int end(void **state)
+{
+  (void)state;
+  tg_parcel_empty(&parcel);
+  assert_null(parcel.body.at);
+  return 0;
+}
+
+static struct tg_span text(const char *of)
+{
+  return (struct tg_span){of, strlen(of)};
+}
+
+static void name(uint64_t first, bool first_is_marker, uint64_t last, bool last_is_marker, int count)
+{
+  tg_parcel_name(&parcel, 7, (struct tg_parcel_end){first, first_is_marker},
+                 (struct tg_parcel_end){last, last_is_marker}, count, 0);
+}
+
+static void assert_key(const char *expected)
+{
+  char key[TG_PARCEL_KEY_MAX];
+  tg_parcel_key(&parcel, key);
+  assert_string_equal(key, expected);
+}
+
+static void assert_body(const char *expected)
+{
+  assert_int_equal(parcel.body.length, strlen(expected));
+  assert_memory_equal(parcel.body.at, expected, strlen(expected));
+}
+
+static void a_key_names_the_first_and_the_last_event(void **state)
+{
+  (void)state;
+  name(42, false, 42, false, 1);
+  assert_key("3.7.42");
+  name(42, false, 49, false, 8);
+  assert_key("3.7.42-49");
+  name(42, true, 42, true, 1);
+  assert_key("3.7.gap-42");
+  name(42, true, 42, false, 2); /* a marker has the number of the last event that it tells of */
+  assert_key("3.7.gap-42-42");
+  name(UINT64_MAX, true, UINT64_MAX - 1, true, 2);
+  assert_key("3.7.gap-18446744073709551615-gap-18446744073709551614");
+}
+
+static void a_single_body_is_lent(void **state)
+{
+  (void)state;
+  struct tg_span body = text("{\"a\":1}");
+  name(1, false, 1, false, 1);
+  tg_parcel_lend(&parcel, body);
+  assert_ptr_equal(parcel.body.at, body.at);
+  assert_body("{\"a\":1}");
+}
+
+static void a_single_body_that_does_not_stay_is_copied(void **state)
+{
+  (void)state;
+  char body[] = "{\"a\":1}";
+  name(1, true, 1, true, 1);
+  tg_parcel_put(&parcel, text(body));
+  body[2] = 'b';
+  assert_body("{\"a\":1}");
+}
+
+static void a_batch_is_an_array_also_of_one(void **state)
+{
+  (void)state;
+  config.event_handler.batch = true;
+  name(1, false, 3, false, 3);
+  tg_parcel_lend(&parcel, text("{\"a\":1}"));
+  assert_body("[{\"a\":1}]");
+  tg_parcel_put(&parcel, text("{\"b\":2}"));
+  tg_parcel_lend(&parcel, text("{}"));
+  assert_body("[{\"a\":1},{\"b\":2},{}]");
+}
+
+static void its_length_is_known_before(void **state)
+{
+  (void)state;
+  struct tg_parcel_end end = {1, false};
+  tg_parcel_name(&parcel, 7, end, end, 1, 7);
+  assert_int_equal(parcel.bytes, strlen("{\"a\":1}"));
+  config.event_handler.batch = true;
+  tg_parcel_name(&parcel, 7, end, end, 2, 14);
+  assert_int_equal(parcel.bytes, strlen("[{\"a\":1},{\"b\":2}]"));
+}
+
+/* A reload in between changes nothing of what was chosen. */
+static void what_is_in_flight_stays_what_it_is(void **state)
+{
+  (void)state;
+  config.event_handler.batch = true;
+  name(1, false, 2, false, 2);
+  config.event_handler.batch = false;
+  tg_parcel_lend(&parcel, text("{\"a\":1}"));
+  tg_parcel_lend(&parcel, text("{\"b\":2}"));
+  assert_body("[{\"a\":1},{\"b\":2}]");
+}
+
+int main(void)
+{
+#define PARCEL(test) cmocka_unit_test_setup_teardown(test, begin, end)
+  const struct CMUnitTest tests[] = {
+      PARCEL(a_key_names_the_first_and_the_last_event),
+      PARCEL(a_single_body_is_lent),
+      PARCEL(a_single_body_that_does_not_stay_is_copied),
+      PARCEL(a_batch_is_an_array_also_of_one),
+      PARCEL(its_length_is_known_before),
+      PARCEL(what_is_in_flight_stays_what_it_is),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
