@@ -187,7 +187,7 @@ static void show_lost(void)
 
 static void show_held_back(tg_ms now)
 {
-  const struct tg_log_kind *over;
+  const struct tg_line_kind *over;
   while ((over = tg_log_limit_over(&the_log.limit, now))) {
     char text[TG_LOG_TEXT_MAX];
     snprintf(text, sizeof text, "more like this were not shown: %s", over->text);

@@ -7,11 +7,11 @@
 
 /* A place that is free or, when none is, that of the oldest kind that holds
  * nothing back. NULL: all are busy. */
-static struct tg_log_kind *find(struct tg_log_limit *limit, const void *key)
+static struct tg_line_kind *find(struct tg_log_limit *limit, const void *key)
 {
-  struct tg_log_kind *place = NULL;
+  struct tg_line_kind *place = NULL;
   for (int i = 0; i < TG_LOG_KINDS; i++) {
-    struct tg_log_kind *kind = &limit->kinds[i];
+    struct tg_line_kind *kind = &limit->kinds[i];
     if (kind->key == key)
       return kind;
     if (!kind->key || (kind->held == 0 && (!place || (place->key && kind->since < place->since))))
@@ -21,7 +21,7 @@ static struct tg_log_kind *find(struct tg_log_limit *limit, const void *key)
 }
 
 /* Never ends in the middle of a UTF-8 sequence. */
-static void keep_text(struct tg_log_kind *kind, const char *text)
+static void keep_text(struct tg_line_kind *kind, const char *text)
 {
   size_t length = tg_utf8_cut(text, strlen(text), sizeof kind->text - 1);
   memcpy(kind->text, text, length);
@@ -39,11 +39,11 @@ static unsigned burst(const struct tg_log_limit *limit, int level)
 bool tg_log_limit_pass(struct tg_log_limit *limit, const void *key, int level, int shard_id, const char *text,
                        tg_ms now)
 {
-  struct tg_log_kind *kind = find(limit, key);
+  struct tg_line_kind *kind = find(limit, key);
   if (!kind)
     return true;
   if (kind->key != key || now - kind->since >= TG_LOG_WHILE)
-    *kind = (struct tg_log_kind){.key = key, .since = now};
+    *kind = (struct tg_line_kind){.key = key, .since = now};
   if (kind->passed < burst(limit, level)) {
     kind->passed++;
     return true;
@@ -55,15 +55,15 @@ bool tg_log_limit_pass(struct tg_log_limit *limit, const void *key, int level, i
   return false;
 }
 
-const struct tg_log_kind *tg_log_limit_over(struct tg_log_limit *limit, tg_ms now)
+const struct tg_line_kind *tg_log_limit_over(struct tg_log_limit *limit, tg_ms now)
 {
-  static struct tg_log_kind over;
+  static struct tg_line_kind over;
   for (int i = 0; i < TG_LOG_KINDS; i++) {
-    struct tg_log_kind *kind = &limit->kinds[i];
+    struct tg_line_kind *kind = &limit->kinds[i];
     if (!kind->key || kind->held == 0 || now - kind->since < TG_LOG_WHILE)
       continue;
     over = *kind;
-    *kind = (struct tg_log_kind){0};
+    *kind = (struct tg_line_kind){0};
     return &over;
   }
   return NULL;

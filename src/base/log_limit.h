@@ -22,7 +22,7 @@ enum {
 
 struct tg_log_limit {
   unsigned processes; /* each may write its part of the burst; 0: as 1 */
-  struct tg_log_kind {
+  struct tg_line_kind {
     const void *key; /* NULL: free */
     tg_ms since;
     unsigned passed, held;
@@ -38,4 +38,4 @@ bool tg_log_limit_pass(struct tg_log_limit *limit, const void *key, int level, i
 
 /* A kind whose while is over and of which lines were held back; it begins anew.
  * NULL: none. The result holds until the next call. */
-const struct tg_log_kind *tg_log_limit_over(struct tg_log_limit *limit, tg_ms now);
+const struct tg_line_kind *tg_log_limit_over(struct tg_log_limit *limit, tg_ms now);

@@ -32,7 +32,7 @@ static void a_burst_passes_and_the_rest_is_counted(void **state)
   assert_false(pass("kind", "text", 1100));
   assert_false(pass("kind", "the last", 1200));
   assert_null(tg_log_limit_over(&limit, 1000 + TG_LOG_WHILE - 1));
-  const struct tg_log_kind *over = tg_log_limit_over(&limit, 1000 + TG_LOG_WHILE);
+  const struct tg_line_kind *over = tg_log_limit_over(&limit, 1000 + TG_LOG_WHILE);
   assert_non_null(over);
   assert_int_equal(over->held, 2);
   assert_int_equal(over->level, 2);

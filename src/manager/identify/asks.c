@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-struct ask {
+struct slot_ask {
   unsigned asked; /* number of the call of the script of which an answer is awaited; 0: none */
   bool in_line;   /* its worker waits for the scheduler */
   struct tg_waiter *waiters;
@@ -16,10 +16,10 @@ struct tg_asks {
   const struct tg_asks_events *events;
   void *ctx;
   unsigned calls;
-  struct ask list[]; /* of the shards, by place */
+  struct slot_ask list[]; /* of the shards, by place */
 };
 
-static struct ask *ask_of(struct tg_asks *asks, const struct tg_managed_shard *shard)
+static struct slot_ask *ask_of(struct tg_asks *asks, const struct tg_managed_shard *shard)
 {
   return &asks->list[shard->id - asks->env->shards.range.first];
 }
@@ -55,13 +55,13 @@ void tg_asks_of_script(struct tg_asks *asks, struct tg_managed_shard *shard, tg_
 
 bool tg_asks_awaited(const struct tg_asks *asks, const struct tg_managed_shard *shard)
 {
-  const struct ask *ask = &asks->list[shard->id - asks->env->shards.range.first];
+  const struct slot_ask *ask = &asks->list[shard->id - asks->env->shards.range.first];
   return ask->in_line || ask->waiters;
 }
 
 void tg_asks_granted(struct tg_asks *asks, struct tg_managed_shard *shard)
 {
-  struct ask *ask = ask_of(asks, shard);
+  struct slot_ask *ask = ask_of(asks, shard);
   bool in_line = ask->in_line;
   ask->in_line = false;
   if (in_line && asks->events->reachable(asks->ctx, shard))
@@ -71,7 +71,7 @@ void tg_asks_granted(struct tg_asks *asks, struct tg_managed_shard *shard)
 
 void tg_asks_drop(struct tg_asks *asks, const struct tg_managed_shard *shard, const char *why)
 {
-  struct ask *ask = ask_of(asks, shard);
+  struct slot_ask *ask = ask_of(asks, shard);
   ask->asked = 0;
   ask->in_line = false;
   tg_waiters_end(&ask->waiters, "closed", why);
@@ -91,7 +91,7 @@ static void on_answer(void *ctx, json_t *value, const struct tg_error *error)
   free(ctx);
   struct tg_asks *asks = call.asks;
   struct tg_managed_shard *shard = tg_shard_set_find(&asks->env->shards, call.shard_id);
-  struct ask *ask = ask_of(asks, shard);
+  struct slot_ask *ask = ask_of(asks, shard);
   if (asks->env->stopping || ask->asked != call.number || !asks->events->reachable(asks->ctx, shard))
     return; /* that process of its worker has ended, or is about to */
   ask->asked = 0;
@@ -120,7 +120,7 @@ static void ask_script(struct tg_asks *asks, struct tg_managed_shard *shard)
 
 void tg_asks_of_worker(struct tg_asks *asks, struct tg_managed_shard *shard)
 {
-  const struct ask *ask = ask_of(asks, shard);
+  const struct slot_ask *ask = ask_of(asks, shard);
   if (ask->in_line || (ask->asked && ask->waiters)) /* asks again, with its next connection */
     asks->events->wanted(asks->ctx, shard);
   else if (ask->asked)
