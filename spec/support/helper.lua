@@ -5,8 +5,8 @@ local paths = require "spec.support.paths"
 local process = require "spec.support.process"
 local uv = require "luv"
 
--- Who writes to a connection that the other side has cut is told so by the write, and not ended by a signal. A
--- handler, unlike a signal that is ignored, is not inherited by the programs under test.
+-- Who writes to a connection that the other side has cut is told so by the write, and not ended by a signal.
+-- A handler, unlike a signal that is ignored, is not inherited by the programs under test.
 local broken_pipes = uv.new_signal()
 broken_pipes:start("sigpipe", function() end)
 broken_pipes:unref()
