@@ -16,19 +16,20 @@ void tg_parcel_name(struct tg_parcel *parcel, uint64_t epoch, struct tg_parcel_e
   parcel->bytes = parcel->batch ? bytes + (size_t)count + 1 : bytes;
 }
 
-static int put_end(char *key, size_t size, const char *before, struct tg_parcel_end end)
+static const char *kind_of(const struct tg_parcel_end *end)
 {
-  return snprintf(key, size, "%s%s%llu", before, end.marker ? "gap-" : "", (unsigned long long)end.sequence);
+  return end->marker ? "gap-" : "";
 }
 
 void tg_parcel_key(const struct tg_parcel *parcel, char key[TG_PARCEL_KEY_MAX])
 {
   const struct tg_parcel_end *first = &parcel->first, *last = &parcel->last;
   int length =
-      snprintf(key, TG_PARCEL_KEY_MAX, "%d.%llu", parcel->shard_id, (unsigned long long)parcel->epoch);
-  length += put_end(key + length, TG_PARCEL_KEY_MAX - (size_t)length, ".", *first);
+      snprintf(key, TG_PARCEL_KEY_MAX, "%d.%llu.%s%llu", parcel->shard_id, (unsigned long long)parcel->epoch,
+               kind_of(first), (unsigned long long)first->sequence);
   if (last->sequence != first->sequence || last->marker != first->marker)
-    put_end(key + length, TG_PARCEL_KEY_MAX - (size_t)length, "-", *last);
+    snprintf(key + length, TG_PARCEL_KEY_MAX - (size_t)length, "-%s%llu", kind_of(last),
+             (unsigned long long)last->sequence);
 }
 
 void tg_parcel_put(struct tg_parcel *parcel, struct tg_span body)

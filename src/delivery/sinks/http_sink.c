@@ -13,6 +13,8 @@ enum {
   ANSWER_MAX = 2048,
 };
 
+#define KEY_HEADER "Idempotency-Key: "
+
 struct http_sink {
   struct tg_sink sink;
   const struct tg_delivery_env *env;
@@ -52,10 +54,9 @@ static void start(struct tg_sink *sink, struct tg_parcel *parcel)
 {
   const struct http_sink *http = (const struct http_sink *)sink;
   tg_ms timeout = http->env->config->event_handler.timeout;
-  char key[TG_PARCEL_KEY_MAX], line[TG_PARCEL_KEY_MAX + 20];
-  tg_parcel_key(parcel, key);
-  snprintf(line, sizeof line, "Idempotency-Key: %s", key);
-  const char *headers[] = {"Content-Type: application/json", line, http->authorization, NULL};
+  char key[sizeof KEY_HEADER - 1 + TG_PARCEL_KEY_MAX] = KEY_HEADER;
+  tg_parcel_key(parcel, key + sizeof KEY_HEADER - 1);
+  const char *headers[] = {"Content-Type: application/json", key, http->authorization, NULL};
   struct tg_http_request request = {
       .method = "POST",
       .url = http->url,
