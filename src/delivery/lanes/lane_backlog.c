@@ -94,8 +94,9 @@ void tg_lanes_read(struct tg_lanes *lanes, struct tg_log_source *source)
   }
 }
 
-/* Nothing more of the shard waits in a log that is not the own one? */
-static void look_for_end(struct tg_lane *lane, struct tg_log_source *source)
+/* An event of the log is done. If it was the shard's last one in a log of an earlier process, nothing stands
+ * in front of what that log has lost any more, and the log may go. */
+static void note_done(struct tg_lane *lane, struct tg_log_source *source)
 {
   struct tg_log_figures figures;
   if (source == lane->lanes->logs.own)
@@ -110,7 +111,7 @@ static void look_for_end(struct tg_lane *lane, struct tg_log_source *source)
 static void ack(struct tg_lane *lane, struct tg_log_source *source, tg_log_position position)
 {
   tg_event_log_ack(source->log, lane->shard_id, position);
-  look_for_end(lane, source);
+  note_done(lane, source);
 }
 
 /* --- reading back --------------------------------------------------------------- */
@@ -142,7 +143,7 @@ static void damaged(struct tg_lane *lane, tg_log_position position, const struct
   tg_count(&lane->row->dropped);
   tg_event_log_drop(lane->log.source->log, lane->shard_id, position, TG_LOSS_DAMAGED);
   tg_lane_add_gap(lane, lane->log.source->order, position, &gap);
-  look_for_end(lane, lane->log.source);
+  note_done(lane, lane->log.source);
 }
 
 /* The type of an event as it stands in its body, for the counters. */

@@ -54,14 +54,16 @@ struct tg_lane_session {
  * - `late` has what the own log refused meanwhile. Each `position` is that of the shard's last event before
  *   it in that log: it is taken when the reading comes there.
  * - `gaps` has markers for what is lost or dropped between what is not read yet, by their places.
- * - `gaps_queued` counts markers in the queue and in `late`. When there is none here and none in `gaps`, the
- *   bot has been told of all, and the logs forget it.
+ * - `gaps_queued` counts the markers in the queue and in `late` that are in no log. When there are none of
+ *   them, none in `gaps`, and no `lost_tail`, the bot has been told of all that was lost in front of what
+ *   waits, and the logs may forget that (tg_lane_told()).
  * - `refused` is a run of events that found no room at all. A marker for it is queued when it is a second
  *   old, or ends: behind what has come since, at worst.
  * - `first_unlogged` is the first event in the queue, else in `late`, of this session, that no log has: what
  *   comes after it is not durable. NULL: all that was received is safe when the log is flushed.
- * - `lost_tail`: an older log has lost its last events (.epoch 0: none). Discord may still have them: whether
- *   they are asked for or given up is decided when the session is adopted (tg_lane_heal()). */
+ * - `lost_tail`: the newest log of earlier processes has lost its last events (.epoch 0: none). Discord may
+ *   still have them: whether they are asked for or given up is decided when the session is adopted
+ *   (tg_lane_heal()). */
 struct tg_lane_log {
   bool spilled;
   struct tg_log_source *source;
