@@ -10,8 +10,6 @@
  * call; its end, too, is looked at in the next turn of the loop, since a reload ends
  * many of them at once, from the inside of what ends the state. */
 
-enum { PATIENCE = 6 /* times event_handler.timeout */ };
-
 struct tg_call {
   LIST_ENTRY(tg_call) link;
   struct tg_lane *lane; /* NULL: given up, nobody waits for the end */
@@ -28,11 +26,6 @@ struct tg_drainer {
   void (*done)(void *ctx);
   void *ctx;
 };
-
-static tg_ms patience(const struct tg_lane *lane)
-{
-  return PATIENCE * lane->lanes->env->config->event_handler.timeout;
-}
 
 static void leave(struct tg_call *call)
 {
@@ -76,7 +69,7 @@ static void give_up(struct tg_lane *lane, struct tg_call *call)
 {
   tg_log(TG_ERROR, lane->shard_id,
          "gateway.delivery:handle_queue has not looked at its queue for %lld s; the default drains it",
-         (long long)patience(lane) / 1000);
+         (long long)tg_script_patience(lane->lanes->env) / 1000);
   leave(call);
   lane->state = TG_LANE_IDLE;
   lane->script.by_default = lane->queue.head != NULL;
@@ -87,7 +80,7 @@ static void on_timer(uv_timer_t *timer)
 {
   struct tg_lane *lane = timer->data;
   struct tg_call *call = lane->script.draining;
-  tg_ms now = tg_env_now(lane->lanes->env), until = call->touched + patience(lane);
+  tg_ms now = tg_env_now(lane->lanes->env), until = call->touched + tg_script_patience(lane->lanes->env);
   if (lane->lanes->env->stopping)
     return;
   if (call->done)
@@ -128,7 +121,7 @@ bool tg_script_drain(struct tg_lane *lane)
     LIST_INSERT_HEAD(&lane->sender->all->drains, call, link);
   }
   call->touched = tg_env_now(env);
-  uv_timer_start(&lane->retry, on_timer, (uint64_t)patience(lane), 0);
+  uv_timer_start(&lane->retry, on_timer, (uint64_t)tg_script_patience(lane->lanes->env), 0);
   if (goes_on)
     return true;
   struct tg_value argument = tg_value_queue(lane->shard_id);

@@ -13,8 +13,6 @@
 /* A script's deliver. The ends of its calls are looked at in the next turn of the
  * loop: a reload ends many of them at once, from the inside of what ends the state. */
 
-enum { PATIENCE = 6 /* times event_handler.timeout */ };
-
 struct call {
   TAILQ_ENTRY(call) link;
   struct script_sink *sink;
@@ -31,11 +29,6 @@ struct script_sink {
   TAILQ_HEAD(, call) calls; /* that have not ended */
   uv_timer_t timer;
 };
-
-static tg_ms patience(const struct script_sink *script)
-{
-  return PATIENCE * script->env->config->event_handler.timeout;
-}
 
 static void forget(struct call *call)
 {
@@ -84,7 +77,7 @@ static void give_up(struct script_sink *script, struct call *call)
   struct tg_parcel *parcel = call->parcel;
   tg_log(TG_ERROR, parcel->shard_id,
          "gateway.delivery:deliver has not returned for %lld s; the default delivers these events",
-         (long long)patience(script) / 1000);
+         (long long)tg_script_patience(script->env) / 1000);
   parcel->call = NULL;
   call->parcel = NULL;
   deliver_by_default(parcel);
@@ -92,7 +85,7 @@ static void give_up(struct script_sink *script, struct call *call)
 
 static struct call *next_due(const struct script_sink *script)
 {
-  tg_ms limit = tg_env_now(script->env) - patience(script);
+  tg_ms limit = tg_env_now(script->env) - tg_script_patience(script->env);
   struct call *call;
   TAILQ_FOREACH(call, &script->calls, link)
   {
@@ -110,7 +103,7 @@ static void set_timer(struct script_sink *script)
   const struct call *call;
   TAILQ_FOREACH(call, &script->calls, link)
   {
-    tg_ms at = call->done ? now : call->began + patience(script);
+    tg_ms at = call->done ? now : call->began + tg_script_patience(script->env);
     if (call->parcel && at < next)
       next = at;
   }

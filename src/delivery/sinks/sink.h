@@ -4,11 +4,9 @@
  * senders.c. It knows nothing of lanes, windows, or when to try again: it is given a parcel that may go
  * now, and says what came of it, with a word of enum tg_outcome that decides the rest. */
 
+#include "delivery/env.h"
 #include "delivery/lanes/parcel.h"
 #include "delivery/sinks/answer.h"
-
-struct tg_config;
-struct tg_delivery_env;
 
 struct tg_sink;
 
@@ -36,6 +34,12 @@ static inline struct tg_span tg_sink_write(struct tg_parcel *parcel)
   if (!parcel->body.at)
     parcel->owner->write(parcel);
   return parcel->body;
+}
+
+/* So long a script may keep what it was given; then the default sees to it. */
+static inline tg_ms tg_script_patience(const struct tg_delivery_env *env)
+{
+  return 6 * env->config->event_handler.timeout;
 }
 
 struct tg_http;
