@@ -139,7 +139,7 @@ enum tg_guild_create tg_delivery_guild_create_kind(struct tg_delivery *delivery,
 static void ask_script_for_kind(struct tg_delivery *delivery, struct tg_event *event)
 {
   struct tg_value argument = tg_value_event(event), result;
-  if (!tg_hook_call(delivery->env.hooks, TG_METHOD_cache_guild_create_kind, &argument, 1, TG_STRING, &result))
+  if (!tg_hook_call(delivery->env.hooks, TG_METHOD_cache_guild_create_kind, &argument, 1, &result))
     return;
   for (int kind = TG_GUILD_LOADING; kind <= TG_GUILD_AVAILABLE; kind++) {
     const char *name = tg_guild_create_name(kind);

@@ -32,7 +32,7 @@ static bool on_message(struct tg_delivery *delivery, struct tg_event *event)
   if (event->type == TG_EVENT_MESSAGE_UPDATE) {
     struct tg_value argument = tg_value_event(event), result;
     if (tg_hooked(hooks, TG_METHOD_cache_message_changed) &&
-        tg_hook_call(hooks, TG_METHOD_cache_message_changed, &argument, 1, TG_BOOL, &result))
+        tg_hook_call(hooks, TG_METHOD_cache_message_changed, &argument, 1, &result))
       keep = result.boolean;
     else
       keep = !read || changed(delivery, &facts);
@@ -104,7 +104,7 @@ static void run_script(struct tg_delivery *delivery, struct tg_lane *lane, struc
   }
   if (tg_hooked(hooks, TG_METHOD_delivery_handle_discord_payload)) {
     struct tg_value args[] = {tg_value_shard(shard), tg_value_event(event)};
-    if (!tg_hook_call(hooks, TG_METHOD_delivery_handle_discord_payload, args, 2, TG_NIL, NULL))
+    if (!tg_hook_call(hooks, TG_METHOD_delivery_handle_discord_payload, args, 2, NULL))
       tg_delivery_enqueue(delivery, event);
   } else {
     tg_delivery_enqueue(delivery, event);

@@ -8,7 +8,7 @@
  * costs one NULL test:
  *
  *     struct tg_value args[] = {tg_value_shard(shard), tg_value_int(interval)};
- *     if (!tg_hook_call(hooks, TG_METHOD_shard_heartbeat, args, 2, TG_NIL, NULL))
+ *     if (!tg_hook_call(hooks, TG_METHOD_shard_heartbeat, args, 2, NULL))
  *       send_heartbeat(shard);
  *
  * An override that fails (error, budget, wrong type of result) has been logged
@@ -77,9 +77,9 @@ struct tg_hooks {
   bool away; /* the script does not run, but would deliver events: they have to wait for it */
 
   bool (*call)(struct tg_script *script, enum tg_method method, const struct tg_value *args, int count,
-               enum tg_value_kind expected, struct tg_value *result);
+               struct tg_value *result);
   void (*start)(struct tg_script *script, enum tg_method method, const struct tg_value *args, int count,
-                enum tg_value_kind expected, tg_hook_reply *reply, void *ctx);
+                tg_hook_reply *reply, void *ctx);
   /* Runs the computed filters. TG_REPLACED: event->replacement is set (malloc). */
   enum tg_verdict (*filter)(struct tg_script *script, struct tg_event *event);
   /* Starts the handlers of a dispatch. */
@@ -129,21 +129,21 @@ static inline bool tg_hooked(const struct tg_hooks *hooks, enum tg_method method
 
 /* Calls an override that may not wait. The `self` of manager and delivery
  * methods is added by the script layer; that of shard methods is args[0].
- * With expected = TG_NIL any result will do and `result` may be NULL; else a
+ * Of a method whose result is TG_NIL any will do, and `result` may be NULL; else a
  * result of nil (no opinion) counts as "run the default": false. */
 static inline bool tg_hook_call(struct tg_hooks *hooks, enum tg_method method, const struct tg_value *args,
-                                int count, enum tg_value_kind expected, struct tg_value *result)
+                                int count, struct tg_value *result)
 {
-  return hooks->method[method] && hooks->call(hooks->script, method, args, count, expected, result);
+  return hooks->method[method] && hooks->call(hooks->script, method, args, count, result);
 }
 
 /* Starts an override that may wait. False: there is none, run the default. */
 static inline bool tg_hook_start(struct tg_hooks *hooks, enum tg_method method, const struct tg_value *args,
-                                 int count, enum tg_value_kind expected, tg_hook_reply *reply, void *ctx)
+                                 int count, tg_hook_reply *reply, void *ctx)
 {
   if (!hooks->method[method])
     return false;
-  hooks->start(hooks->script, method, args, count, expected, reply, ctx);
+  hooks->start(hooks->script, method, args, count, reply, ctx);
   return true;
 }
 

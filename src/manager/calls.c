@@ -149,7 +149,7 @@ static void start_override(struct tg_calls *calls, enum tg_method method, json_t
   calls->pending = call;
   struct tg_value values[MAX_ARGS];
   int count = to_values(args, values);
-  tg_hook_start(calls->hooks, method, values, count, tg_methods[method].result, on_hook_reply, call);
+  tg_hook_start(calls->hooks, method, values, count, on_hook_reply, call);
 }
 
 static void call_override(struct tg_calls *calls, enum tg_method method, json_t *args,
@@ -157,7 +157,7 @@ static void call_override(struct tg_calls *calls, enum tg_method method, json_t 
 {
   struct tg_value values[MAX_ARGS], result = {.kind = TG_NIL};
   int count = to_values(args, values);
-  if (!tg_hook_call(calls->hooks, method, values, count, tg_methods[method].result, &result)) {
+  if (!tg_hook_call(calls->hooks, method, values, count, &result)) {
     tg_call_default(calls, method, args, reply, ctx);
     return;
   }
@@ -213,7 +213,7 @@ int tg_call_int(struct tg_calls *calls, enum tg_method method, const json_t *arg
 {
   struct tg_value values[MAX_ARGS], result;
   int count = to_values(args, values);
-  if (!tg_hook_call(calls->hooks, method, values, count, TG_INT, &result))
+  if (!tg_hook_call(calls->hooks, method, values, count, &result))
     return otherwise;
   if (result.integer >= low && result.integer <= high)
     return (int)result.integer;

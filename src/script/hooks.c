@@ -133,13 +133,13 @@ static enum tg_taken take_answer(lua_State *L, int index, enum tg_method method,
   return TG_TAKEN;
 }
 
-enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, enum tg_value_kind expected,
-                            struct tg_value *result)
+enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, struct tg_value *result)
 {
   struct tg_state *state = tg_state_of(L);
   int type = lua_type(L, index);
   if (type <= LUA_TNIL && tg_method_may_fail(method) && lua_type(L, index + 1) > LUA_TNIL)
     return take_failure(L, index + 1, method, result);
+  enum tg_value_kind expected = tg_methods[method].result;
   if (expected == TG_ANSWER)
     return take_answer(L, index, method, result);
   if (expected == TG_NIL) {
@@ -188,7 +188,6 @@ struct hook_call {
   enum tg_method method;
   const struct tg_value *args;
   int count;
-  enum tg_value_kind expected;
   struct tg_value *result;
   enum tg_taken taken;
 };
@@ -219,7 +218,7 @@ static int run_call(lua_State *L, void *ctx)
   struct hook_call *call = ctx;
   lua_call(L, push_call(L, ctx) - 1, 2);
   struct tg_value ignored;
-  call->taken = tg_take_value(L, 1, call->method, call->expected, call->result ? call->result : &ignored);
+  call->taken = tg_take_value(L, 1, call->method, call->result ? call->result : &ignored);
   return 0;
 }
 
@@ -270,10 +269,10 @@ static struct tg_poison_call note_on(const struct tg_core *core, enum tg_method 
 }
 
 static bool hook_call(struct tg_script *script, enum tg_method method, const struct tg_value *args, int count,
-                      enum tg_value_kind expected, struct tg_value *result)
+                      struct tg_value *result)
 {
   struct tg_state *state = script->state;
-  struct hook_call call = {state, method, args, count, expected, result, TG_TAKEN_NOTHING};
+  struct hook_call call = {state, method, args, count, result, TG_TAKEN_NOTHING};
   struct tg_poison_call noted = note_on(script->core, method, args, count);
   if (tg_poison_skips(&noted, NULL))
     return false;
@@ -297,7 +296,6 @@ static bool hook_call(struct tg_script *script, enum tg_method method, const str
 struct started {
   enum tg_method method;
   int shard_id;
-  enum tg_value_kind expected;
   tg_hook_reply *reply;
   void *ctx;
 };
@@ -306,7 +304,6 @@ struct finished {
   struct tg_thread *thread;
   int count;
   enum tg_method method;
-  enum tg_value_kind expected;
   struct tg_value result;
   enum tg_taken taken;
 };
@@ -319,7 +316,7 @@ static int take_results(lua_State *L, void *ctx)
   luaL_checkstack(L, 8, "results");
   lua_xmove(end->thread->L, L, end->count < 2 ? end->count : 2);
   lua_settop(L, 2);
-  end->taken = tg_take_value(L, 1, end->method, end->expected, &end->result);
+  end->taken = tg_take_value(L, 1, end->method, &end->result);
   return 0;
 }
 
@@ -331,11 +328,8 @@ static void on_method_done(struct tg_thread *thread, void *ctx, bool ok, int cou
     free(started);
     return;
   }
-  struct finished end = {.thread = thread,
-                         .count = count,
-                         .method = started->method,
-                         .expected = started->expected,
-                         .taken = TG_TAKEN_WRONG};
+  struct finished end = {
+      .thread = thread, .count = count, .method = started->method, .taken = TG_TAKEN_WRONG};
   if (ok)
     ok = tg_protect(state, NULL, TG_BUDGET_HOST, take_results, &end);
   bool cut_off = thread->cancelled;
@@ -355,7 +349,7 @@ static void on_method_done(struct tg_thread *thread, void *ctx, bool ok, int cou
 }
 
 static void hook_start(struct tg_script *script, enum tg_method method, const struct tg_value *args,
-                       int count, enum tg_value_kind expected, tg_hook_reply *reply, void *ctx)
+                       int count, tg_hook_reply *reply, void *ctx)
 {
   struct tg_state *state = script->state;
   struct tg_poison_call noted = note_on(script->core, method, args, count);
@@ -365,8 +359,8 @@ static void hook_start(struct tg_script *script, enum tg_method method, const st
     return;
   }
   struct started *started = tg_calloc(1, sizeof *started);
-  *started = (struct started){method, noted.shard_id, expected, reply, ctx};
-  struct hook_call call = {state, method, args, count, expected, NULL, TG_TAKEN_NOTHING};
+  *started = (struct started){method, noted.shard_id, reply, ctx};
+  struct hook_call call = {state, method, args, count, NULL, TG_TAKEN_NOTHING};
   struct tg_thread_options options = {.group = tg_method_group(method),
                                       .what = tg_methods[method].full,
                                       .where = state->override[method].where,

@@ -126,7 +126,7 @@ void tg_shard_start(struct tg_shard *shard)
 static void end_by_hook(struct tg_shard *shard)
 {
   struct tg_value self = tg_value_shard(shard);
-  if (!tg_hook_call(shard->env->hooks, TG_METHOD_shard_shutdown, &self, 1, TG_NIL, NULL))
+  if (!tg_hook_call(shard->env->hooks, TG_METHOD_shard_shutdown, &self, 1, NULL))
     tg_shard_close(shard, TG_CLOSE_END, "");
 }
 

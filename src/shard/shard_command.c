@@ -100,7 +100,7 @@ void tg_shard_command(struct tg_shard *shard, const json_t *payload, enum tg_sen
   struct tg_value args[] = {tg_value_shard(shard), tg_value_json((json_t *)payload), tg_value_json(options)};
   struct tg_value result;
   shard->asked = &asked;
-  bool said = tg_hook_call(hooks, TG_METHOD_shard_send, args, 3, TG_BOOL, &result);
+  bool said = tg_hook_call(hooks, TG_METHOD_shard_send, args, 3, &result);
   shard->asked = asked.outer;
   json_decref(options);
   if (asked.taken)

@@ -24,7 +24,7 @@ void tg_shard_drop(struct tg_shard *shard)
     tg_ws_free(shard->ws);
     shard->ws = NULL;
     struct tg_value self = tg_value_shard(shard);
-    if (!tg_hook_call(shard->env->hooks, TG_METHOD_shard_stop_heartbeating, &self, 1, TG_NIL, NULL))
+    if (!tg_hook_call(shard->env->hooks, TG_METHOD_shard_stop_heartbeating, &self, 1, NULL))
       tg_shard_stop_heartbeating(shard);
   }
   uv_timer_stop(shard->beat_timer);
@@ -60,7 +60,7 @@ void tg_shard_begin(struct tg_shard *shard)
   shard->counted = true;
   env->handshakes++;
   struct tg_value self = tg_value_shard(shard);
-  if (!tg_hook_call(env->hooks, TG_METHOD_shard_connect, &self, 1, TG_NIL, NULL))
+  if (!tg_hook_call(env->hooks, TG_METHOD_shard_connect, &self, 1, NULL))
     tg_shard_connect(shard);
 }
 

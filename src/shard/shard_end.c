@@ -85,7 +85,7 @@ void tg_shard_leave(struct tg_shard *shard, int code, const char *reason, enum t
   tg_shard_set_timer(shard, tg_patience(TG_T_CLOSE) + 1000);
   struct tg_value args[] = {tg_value_shard(shard), tg_value_int(code),
                             tg_value_string(reason, strlen(reason))};
-  if (!tg_hook_call(shard->env->hooks, TG_METHOD_shard_close, args, 3, TG_NIL, NULL))
+  if (!tg_hook_call(shard->env->hooks, TG_METHOD_shard_close, args, 3, NULL))
     tg_shard_close(shard, code, reason);
 }
 
@@ -155,7 +155,7 @@ static enum tg_close_action decide(struct tg_shard *shard, int code, const char 
   struct tg_value args[] = {tg_value_shard(shard), tg_value_int(code),
                             tg_value_string(reason, strlen(reason))};
   struct tg_value result;
-  if (tg_hook_call(shard->env->hooks, TG_METHOD_shard_handle_close, args, 3, TG_STRING, &result)) {
+  if (tg_hook_call(shard->env->hooks, TG_METHOD_shard_handle_close, args, 3, &result)) {
     char name[16] = "";
     if (result.string.length < sizeof name)
       memcpy(name, result.string.at, result.string.length);

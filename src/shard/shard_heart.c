@@ -115,7 +115,7 @@ static void on_beat(uv_timer_t *timer)
   /* First the next beat: whatever the script does, the heart goes on. */
   schedule(shard, shard->beat_interval);
   struct tg_value args[] = {tg_value_shard(shard), tg_value_int(shard->beat_interval)};
-  if (!tg_hook_call(shard->env->hooks, TG_METHOD_shard_heartbeat, args, 2, TG_NIL, NULL))
+  if (!tg_hook_call(shard->env->hooks, TG_METHOD_shard_heartbeat, args, 2, NULL))
     tg_shard_heartbeat(shard);
   if (shard->ws)
     tg_ws_trim(shard->ws);
@@ -128,6 +128,6 @@ void tg_shard_hello(struct tg_shard *shard, tg_ms interval)
   shard->beats_before_ready = 0;
   shard->beat_interval = interval;
   struct tg_value args[] = {tg_value_shard(shard), tg_value_int(interval)};
-  if (!tg_hook_call(shard->env->hooks, TG_METHOD_shard_start_heartbeating, args, 2, TG_NIL, NULL))
+  if (!tg_hook_call(shard->env->hooks, TG_METHOD_shard_start_heartbeating, args, 2, NULL))
     tg_shard_start_heartbeating(shard, interval);
 }

@@ -48,7 +48,7 @@ void tg_shard_end_slot(struct tg_shard *shard, const char *result, int code)
 static void identify_by_hook(struct tg_shard *shard)
 {
   struct tg_value self = tg_value_shard(shard);
-  if (!tg_hook_call(shard->env->hooks, TG_METHOD_shard_identify, &self, 1, TG_NIL, NULL))
+  if (!tg_hook_call(shard->env->hooks, TG_METHOD_shard_identify, &self, 1, NULL))
     tg_shard_identify(shard);
 }
 
@@ -89,7 +89,7 @@ static void ask_for_slot(struct tg_shard *shard)
   tg_shard_set_phase(shard, TG_PHASE_SLOT);
   struct tg_value self = tg_value_shard(shard);
   struct question *question = ask(shard);
-  if (!tg_hook_start(shard->env->hooks, TG_METHOD_shard_request_identify, &self, 1, TG_NIL, on_slot_by_hook,
+  if (!tg_hook_start(shard->env->hooks, TG_METHOD_shard_request_identify, &self, 1, on_slot_by_hook,
                      question))
     tg_shard_request_identify(shard, on_slot, question);
 }
@@ -118,8 +118,7 @@ void tg_shard_prepare_identify(struct tg_shard *shard)
   shard->next_presence = NULL;
   struct tg_value self = tg_value_shard(shard);
   struct question *question = ask(shard);
-  if (!tg_hook_start(shard->env->hooks, TG_METHOD_shard_make_presence, &self, 1, TG_JSON, on_presence,
-                     question)) {
+  if (!tg_hook_start(shard->env->hooks, TG_METHOD_shard_make_presence, &self, 1, on_presence, question)) {
     free(question);
     ask_for_slot(shard);
   }

@@ -36,7 +36,7 @@ static void on_hello(struct tg_shard *shard, const struct tg_envelope *packet)
     return;
   }
   struct tg_value self = tg_value_shard(shard);
-  if (!tg_hook_call(shard->env->hooks, TG_METHOD_shard_resume, &self, 1, TG_NIL, NULL))
+  if (!tg_hook_call(shard->env->hooks, TG_METHOD_shard_resume, &self, 1, NULL))
     tg_shard_resume(shard);
 }
 

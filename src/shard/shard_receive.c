@@ -65,7 +65,7 @@ static struct tg_span decompress_by_hook(struct tg_shard *shard, struct tg_span 
 {
   struct tg_value result;
   struct tg_value args[] = {tg_value_shard(shard), tg_value_string(shard->packet.data, shard->packet.length)};
-  if (tg_hook_call(shard->env->hooks, TG_METHOD_shard_decompress_packet, args, 2, TG_STRING, &result))
+  if (tg_hook_call(shard->env->hooks, TG_METHOD_shard_decompress_packet, args, 2, &result))
     text = result.string;
   shard->packet.length = 0;
   return text;
@@ -78,7 +78,7 @@ static void handle_text(struct tg_shard *shard, struct tg_span text)
   if (tg_hooked(hooks, TG_METHOD_shard_decompress_packet))
     text = decompress_by_hook(shard, text);
   struct tg_value args[] = {tg_value_shard(shard), tg_value_string(text.at, text.length)};
-  if (!tg_hook_call(hooks, TG_METHOD_shard_handle_packet, args, 2, TG_NIL, NULL))
+  if (!tg_hook_call(hooks, TG_METHOD_shard_handle_packet, args, 2, NULL))
     tg_shard_handle_packet(shard, text.at, text.length);
   shard->text = (struct tg_span){0};
 }

@@ -42,7 +42,7 @@ void tg_shard_limit_sends(struct tg_shard *shard)
 {
   int limit = default_safe_requests(shard);
   struct tg_value self = tg_value_shard(shard), result;
-  if (tg_hook_call(shard->env->hooks, TG_METHOD_shard_calculate_safe_requests, &self, 1, TG_INT, &result)) {
+  if (tg_hook_call(shard->env->hooks, TG_METHOD_shard_calculate_safe_requests, &self, 1, &result)) {
     if (result.integer >= 0 && result.integer <= FRAMES_A_WINDOW)
       limit = (int)result.integer;
     else
@@ -142,8 +142,7 @@ static bool is_held_back(struct tg_shard *shard)
 {
   struct tg_value self = tg_value_shard(shard), result;
   return shard->command_count > 0 && shard->phase == TG_PHASE_READY &&
-         tg_hook_call(shard->env->hooks, TG_METHOD_shard_is_open, &self, 1, TG_BOOL, &result) &&
-         !result.boolean;
+         tg_hook_call(shard->env->hooks, TG_METHOD_shard_is_open, &self, 1, &result) && !result.boolean;
 }
 
 /* Callers may send or be failed from inside a callback: the list is walked anew

@@ -103,21 +103,19 @@ static const char *kind_answer;
 static int changed_answer = -1;
 
 static bool on_call(struct tg_script *script, enum tg_method method, const struct tg_value *args, int count,
-                    enum tg_value_kind expected, struct tg_value *result)
+                    struct tg_value *result)
 {
   (void)script;
   if (method == TG_METHOD_delivery_handle_discord_payload) {
     assert_int_equal(count, 2);
     assert_int_equal(args[0].kind, TG_SHARD);
     assert_int_equal(args[1].kind, TG_EVENT);
-    assert_int_equal(expected, TG_NIL);
     note_call("payload;");
     return !fails;
   }
   assert_int_equal(count, 1);
   struct tg_event *event = args[0].event;
   if (method == TG_METHOD_cache_guild_create_kind) {
-    assert_int_equal(expected, TG_STRING);
     note_call("kind was %s;", tg_guild_create_name(tg_delivery_guild_create_kind(delivery, event)));
     if (!kind_answer)
       return false;

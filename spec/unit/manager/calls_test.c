@@ -22,17 +22,17 @@ static tg_hook_reply *waiting;
 static void *waiting_ctx;
 
 static bool call_script(struct tg_script *script, enum tg_method method, const struct tg_value *args,
-                        int count, enum tg_value_kind expected, struct tg_value *value)
+                        int count, struct tg_value *value)
 {
-  (void)script, (void)method, (void)args, (void)count, (void)expected;
+  (void)script, (void)method, (void)args, (void)count;
   *value = result;
   return !fails;
 }
 
 static void start_script(struct tg_script *script, enum tg_method method, const struct tg_value *args,
-                         int count, enum tg_value_kind expected, tg_hook_reply *reply, void *ctx)
+                         int count, tg_hook_reply *reply, void *ctx)
 {
-  (void)script, (void)method, (void)args, (void)count, (void)expected;
+  (void)script, (void)method, (void)args, (void)count;
   waiting = reply;
   waiting_ctx = ctx;
 }

@@ -342,12 +342,12 @@ static void handle_discord_payload_may_call_its_default(void **state)
   for (int i = 1; i <= 2; i++) {
     struct tg_event event = make_event("MESSAGE_CREATE", 1, (uint64_t)i, "{}");
     struct tg_value args[] = {tg_value_shard(&fake_shards[1]), tg_value_event(&event)};
-    assert_true(tg_hook_call(hooks, TG_METHOD_delivery_handle_discord_payload, args, 2, TG_NIL, NULL));
+    assert_true(tg_hook_call(hooks, TG_METHOD_delivery_handle_discord_payload, args, 2, NULL));
   }
   assert_string_equal(fake.calls, "enqueue 2;");
   struct tg_event event = make_event("GUILD_CREATE", 1, 3, "{}");
   struct tg_value arg = tg_value_event(&event), kind;
-  assert_true(tg_hook_call(hooks, TG_METHOD_cache_guild_create_kind, &arg, 1, TG_STRING, &kind));
+  assert_true(tg_hook_call(hooks, TG_METHOD_cache_guild_create_kind, &arg, 1, &kind));
   assert_memory_equal(kind.string.at, "joined", 6);
   tg_script_free(script);
 }

@@ -27,7 +27,7 @@ static void ask(struct tg_script *script, const char *d)
   struct tg_value argument = tg_value_event(&event);
   calls = 0;
   assert_true(tg_hook_start(tg_script_hooks(script), TG_METHOD_delivery_handle_interaction_queueing, &argument, 1,
-                            TG_ANSWER, on_reply, NULL));
+                            on_reply, NULL));
 }
 
 static struct tg_script *load_method(const char *body)

@@ -8,7 +8,7 @@
 static bool heartbeat(struct tg_script *script)
 {
   struct tg_value args[] = {tg_value_shard(&fake_shards[1]), tg_value_int(1)};
-  return tg_hook_call(tg_script_hooks(script), TG_METHOD_shard_heartbeat, args, 2, TG_NIL, NULL);
+  return tg_hook_call(tg_script_hooks(script), TG_METHOD_shard_heartbeat, args, 2, NULL);
 }
 
 /* The JIT stays off: a compiled loop cannot be stopped from inside. */
@@ -32,7 +32,7 @@ static void endless_loops_are_stopped(void **state)
     assert_true(tg_now() - start < 2000);
     assert_contains(logged(), "stopped: it ran longer than its budget of 5 ms");
     struct tg_value args[] = {tg_value_shard(&fake_shards[1]), tg_value_int(2)};
-    assert_true(tg_hook_call(tg_script_hooks(script), TG_METHOD_shard_heartbeat, args, 2, TG_NIL, NULL));
+    assert_true(tg_hook_call(tg_script_hooks(script), TG_METHOD_shard_heartbeat, args, 2, NULL));
     tg_script_free(script);
   }
 }
@@ -74,7 +74,7 @@ static void a_call_that_holds_the_loop_is_told(void **state)
                 "end)\n");
   struct tg_value args[] = {tg_value_shard(&fake_shards[1]), tg_value_int(2)};
   for (int i = 0; i < 3; i++)
-    assert_true(tg_hook_call(tg_script_hooks(script), TG_METHOD_shard_heartbeat, args, 2, TG_NIL, NULL));
+    assert_true(tg_hook_call(tg_script_hooks(script), TG_METHOD_shard_heartbeat, args, 2, NULL));
   assert_contains(logged(), "warn  tidegate shard 1: gateway.shard:heartbeat (bot.lua:7) held the loop for 1");
   assert_int_equal(count_logged("heartbeat (bot.lua:7) held"), 1); /* once a minute */
   tg_hook_life(tg_script_hooks(script), TG_LIFE_ready, NULL, NULL);
@@ -114,7 +114,7 @@ static void a_manager_is_never_compiled(void **state)
                                                            "end\n");
   struct tg_value arg = tg_value_int(1), result;
   assert_false(
-      tg_hook_call(tg_script_hooks(script), TG_METHOD_manager_calculate_worker_id, &arg, 1, TG_INT, &result));
+      tg_hook_call(tg_script_hooks(script), TG_METHOD_manager_calculate_worker_id, &arg, 1, &result));
   assert_contains(logged(), "stopped: it ran longer");
   tg_script_free(script);
 }

@@ -104,11 +104,11 @@ static void a_script_that_always_comes_back_runs_not_at_all(void **state)
   struct tg_value args[] = {tg_value_shard(&fake_shards[1]), tg_value_int(1)};
   LEAK_UNTIL(renewed() == before + 3, (void)0);
   assert_contains(logged(), "it runs without handlers of gateway.on, timers and gateway.spawn;");
-  assert_true(tg_hook_call(tg_script_hooks(script), TG_METHOD_shard_heartbeat, args, 2, TG_NIL, NULL));
+  assert_true(tg_hook_call(tg_script_hooks(script), TG_METHOD_shard_heartbeat, args, 2, NULL));
   LEAK_UNTIL(renewed() == before + 4, tg_hook_life(tg_script_hooks(script), TG_LIFE_hello, NULL, NULL));
   assert_contains(logged(), "In use by: gateway.on (bot.lua:5)");
   assert_contains(logged(), "methods of gateway.shard (the defaults run)");
-  assert_false(tg_hook_call(tg_script_hooks(script), TG_METHOD_shard_heartbeat, args, 2, TG_NIL, NULL));
+  assert_false(tg_hook_call(tg_script_hooks(script), TG_METHOD_shard_heartbeat, args, 2, NULL));
   tg_script_free(script);
 }
 

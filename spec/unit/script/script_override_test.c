@@ -5,7 +5,7 @@
 static bool call_heartbeat(struct tg_script *script, int shard_id)
 {
   struct tg_value args[] = {tg_value_shard(&fake_shards[shard_id]), tg_value_int(41250)};
-  return tg_hook_call(tg_script_hooks(script), TG_METHOD_shard_heartbeat, args, 2, TG_NIL, NULL);
+  return tg_hook_call(tg_script_hooks(script), TG_METHOD_shard_heartbeat, args, 2, NULL);
 }
 
 static void an_unused_script_wants_nothing(void **state)
@@ -92,14 +92,14 @@ static void each_process_hooks_its_own_methods(void **state)
   assert_true(tg_hooked(tg_script_hooks(worker), TG_METHOD_delivery_is_delivered));
   struct tg_value status = tg_value_int(299), result;
   assert_true(
-      tg_hook_call(tg_script_hooks(worker), TG_METHOD_delivery_is_delivered, &status, 1, TG_BOOL, &result));
+      tg_hook_call(tg_script_hooks(worker), TG_METHOD_delivery_is_delivered, &status, 1, &result));
   assert_true(result.boolean);
   tg_script_free(worker);
 
   struct tg_script *manager = load_as(TG_ROLE_MANAGER, text);
   assert_false(tg_hooked(tg_script_hooks(manager), TG_METHOD_delivery_is_delivered));
   struct tg_value shard = tg_value_int(6);
-  assert_true(tg_hook_call(tg_script_hooks(manager), TG_METHOD_manager_calculate_worker_id, &shard, 1, TG_INT,
+  assert_true(tg_hook_call(tg_script_hooks(manager), TG_METHOD_manager_calculate_worker_id, &shard, 1,
                            &result));
   assert_int_equal(result.integer, 7);
   tg_script_free(manager);
@@ -116,10 +116,10 @@ static void results_are_checked(void **state)
   struct tg_value result;
   for (int i = 1; i <= 3; i++) {
     struct tg_value arg = tg_value_int(i);
-    assert_false(tg_hook_call(hooks, TG_METHOD_manager_calculate_worker_id, &arg, 1, TG_INT, &result));
+    assert_false(tg_hook_call(hooks, TG_METHOD_manager_calculate_worker_id, &arg, 1, &result));
   }
   struct tg_value four = tg_value_int(4);
-  assert_true(tg_hook_call(hooks, TG_METHOD_manager_calculate_worker_id, &four, 1, TG_INT, &result));
+  assert_true(tg_hook_call(hooks, TG_METHOD_manager_calculate_worker_id, &four, 1, &result));
   assert_int_equal(result.integer, 4);
   assert_contains(logged(), "gateway.manager:calculate_worker_id (bot.lua:3) failed; the default is used");
   assert_contains(logged(), "returned string, expected a whole number");
@@ -135,9 +135,9 @@ static void text_results_outlive_other_calls(void **state)
                 "function gateway.shard:handle_close() collectgarbage() return 'stop' end\n");
   struct tg_hooks *hooks = tg_script_hooks(script);
   struct tg_value args[] = {tg_value_shard(&fake_shards[1]), tg_value_string("a\0b", 3)}, text, action;
-  assert_true(tg_hook_call(hooks, TG_METHOD_shard_decompress_packet, args, 2, TG_STRING, &text));
+  assert_true(tg_hook_call(hooks, TG_METHOD_shard_decompress_packet, args, 2, &text));
   struct tg_value close[] = {args[0], tg_value_int(4000), tg_value_string("x", 1)};
-  assert_true(tg_hook_call(hooks, TG_METHOD_shard_handle_close, close, 3, TG_STRING, &action));
+  assert_true(tg_hook_call(hooks, TG_METHOD_shard_handle_close, close, 3, &action));
   assert_int_equal(text.string.length, 3);
   assert_memory_equal(text.string.at, "A\0B", 3);
   assert_memory_equal(action.string.at, "stop", 4);

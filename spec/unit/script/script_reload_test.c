@@ -8,7 +8,7 @@
 static bool heartbeat(struct tg_script *script)
 {
   struct tg_value args[] = {tg_value_shard(&fake_shards[1]), tg_value_int(1)};
-  return tg_hook_call(tg_script_hooks(script), TG_METHOD_shard_heartbeat, args, 2, TG_NIL, NULL);
+  return tg_hook_call(tg_script_hooks(script), TG_METHOD_shard_heartbeat, args, 2, NULL);
 }
 
 static void prepare(struct tg_script *script, const char *text)
@@ -155,7 +155,7 @@ static void what_waits_in_the_old_script_is_cancelled(void **state)
   tg_hook_life(hooks, TG_LIFE_hello, NULL, NULL);
   struct tg_value self = tg_value_shard(&fake_shards[1]);
   replies = 0;
-  tg_hook_start(hooks, TG_METHOD_shard_make_presence, &self, 1, TG_JSON, on_reply, NULL);
+  tg_hook_start(hooks, TG_METHOD_shard_make_presence, &self, 1, on_reply, NULL);
   prepare(script, HEAD "gateway.on('ready', function() gateway.log.info 'new ready' end)\n");
   tg_script_commit(script, 2);
   assert_contains(logged(), "sleep: nil cancelled");
@@ -191,9 +191,9 @@ static void being_cut_off_means_what_the_method_says(void **state)
   struct tg_value events = tg_value_events(&event, 1), one = tg_value_event(&event),
                   self = tg_value_shard(&fake_shards[1]);
   ends[0] = ends[1] = ends[2] = -2;
-  tg_hook_start(hooks, TG_METHOD_delivery_deliver, &events, 1, TG_BOOL, on_cut, &ends[0]);
-  tg_hook_start(hooks, TG_METHOD_delivery_handle_interaction_queueing, &one, 1, TG_ANSWER, on_cut, &ends[1]);
-  tg_hook_start(hooks, TG_METHOD_shard_request_identify, &self, 1, TG_NIL, on_cut, &ends[2]);
+  tg_hook_start(hooks, TG_METHOD_delivery_deliver, &events, 1, on_cut, &ends[0]);
+  tg_hook_start(hooks, TG_METHOD_delivery_handle_interaction_queueing, &one, 1, on_cut, &ends[1]);
+  tg_hook_start(hooks, TG_METHOD_shard_request_identify, &self, 1, on_cut, &ends[2]);
   prepare(script, HEAD);
   tg_script_commit(script, 2);
   assert_int_equal(ends[0], TG_FAILURE); /* although it has returned true */

@@ -142,7 +142,7 @@ static void where_waiting_is_impossible_the_error_says_so(void **state)
   write_file("waits.lua", "require('tidegate').sleep(1)\n");
   struct tg_hooks *hooks = tg_script_hooks(script);
   struct tg_value args[] = {tg_value_shard(&fake_shards[1]), tg_value_int(1)};
-  assert_false(tg_hook_call(hooks, TG_METHOD_shard_heartbeat, args, 2, TG_NIL, NULL));
+  assert_false(tg_hook_call(hooks, TG_METHOD_shard_heartbeat, args, 2, NULL));
   assert_contains(logged(), "gateway.sleep waits, which is impossible inside gateway.shard:heartbeat");
   struct tg_event event = make_event("MESSAGE_CREATE", 1, 1, "{}");
   run_filter(script, &event);
@@ -170,8 +170,8 @@ static void on_reply(void *ctx, bool ok, const struct tg_value *result)
   reply->calls++;
   reply->ok = ok;
   reply->kind = result->kind;
-  if (result->kind == TG_INT)
-    reply->integer = result->integer;
+  if (result->kind == TG_JSON)
+    reply->integer = json_integer_value(result->json);
   if (result->kind == TG_FAILURE)
     snprintf(reply->text, sizeof reply->text, "%.*s", (int)result->string.length, result->string.at);
 }
@@ -191,32 +191,32 @@ static void methods_that_wait_reply_once(void **state)
   struct tg_hooks *hooks = tg_script_hooks(script);
   struct tg_value self = tg_value_shard(&fake_shards[1]);
   struct reply reply = {0};
-  assert_true(tg_hook_start(hooks, TG_METHOD_shard_make_presence, &self, 1, TG_INT, on_reply, &reply));
+  assert_true(tg_hook_start(hooks, TG_METHOD_shard_make_presence, &self, 1, on_reply, &reply));
   assert_int_equal(reply.calls, 0);
   answer_http(207, "", "");
   assert_int_equal(reply.calls, 1);
-  assert_true(reply.ok && reply.kind == TG_INT && reply.integer == 207);
+  assert_true(reply.ok && reply.kind == TG_JSON && reply.integer == 207);
 
-  tg_hook_start(hooks, TG_METHOD_shard_make_presence, &self, 1, TG_INT, on_reply, &reply);
+  tg_hook_start(hooks, TG_METHOD_shard_make_presence, &self, 1, on_reply, &reply);
   struct tg_http_response failed = {.error = {.code = "timeout", .message = "took too long"}};
   fake.http_done(fake.http_ctx, &failed);
   assert_int_equal(reply.calls, 2);
   assert_true(reply.ok && reply.kind == TG_FAILURE);
   assert_string_equal(reply.text, "took too long");
 
-  tg_hook_start(hooks, TG_METHOD_shard_make_presence, &self, 1, TG_INT, on_reply, &reply);
+  tg_hook_start(hooks, TG_METHOD_shard_make_presence, &self, 1, on_reply, &reply);
   answer_http(500, "", "");
   assert_int_equal(reply.calls, 3);
   assert_false(reply.ok);
   assert_contains(logged(), "gateway.shard:make_presence (bot.lua:2) failed; the default is used");
   assert_contains(logged(), "bot.lua:5: five hundred");
 
-  tg_hook_start(hooks, TG_METHOD_shard_request_identify, &self, 1, TG_BOOL, on_reply, &reply);
+  tg_hook_start(hooks, TG_METHOD_shard_request_identify, &self, 1, on_reply, &reply);
   assert_string_equal(fake.calls, "request_identify 1;");
   assert_int_equal(reply.calls, 3);
   fake.slot(fake.slot_ctx, true);
   assert_int_equal(reply.calls, 4);
-  assert_true(reply.ok && reply.kind == TG_BOOL);
+  assert_true(reply.ok && reply.kind == TG_NIL);
   tg_script_free(script);
 }
 
@@ -285,7 +285,7 @@ static void nothing_is_left_when_the_script_is_freed(void **state)
                 "  { ordered = 'shard' })\n"
                 "gateway.on('unload', function() gateway.log.info 'goodbye' end)\n");
   struct tg_value self = tg_value_shard(&fake_shards[1]);
-  tg_hook_start(tg_script_hooks(script), TG_METHOD_shard_make_presence, &self, 1, TG_NIL, on_reply, &reply);
+  tg_hook_start(tg_script_hooks(script), TG_METHOD_shard_make_presence, &self, 1, on_reply, &reply);
   for (int i = 0; i < 3; i++) {
     struct tg_event event = make_event("MESSAGE_CREATE", 1, 1, "{}");
     dispatch(script, &event);

@@ -161,7 +161,7 @@ static bool answer_by_script(struct tg_interaction *interaction)
   };
   struct tg_value argument = tg_value_event(&event);
   return tg_hook_start(interaction->all->env->hooks, TG_METHOD_delivery_handle_interaction_queueing,
-                       &argument, 1, TG_ANSWER, on_script_done, interaction);
+                       &argument, 1, on_script_done, interaction);
 }
 
 void tg_interaction_answer(struct tg_interaction *interaction)

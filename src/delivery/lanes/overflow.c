@@ -248,7 +248,7 @@ static void ask(struct tg_lanes *lanes)
     return;
   struct tg_value argument = tg_value_queue(TG_ALL_SHARDS);
   lanes->overflow.asking = true;
-  tg_hook_call(lanes->env->hooks, TG_METHOD_delivery_queue_overflow, &argument, 1, TG_NIL, NULL);
+  tg_hook_call(lanes->env->hooks, TG_METHOD_delivery_queue_overflow, &argument, 1, NULL);
   lanes->overflow.asking = false;
 }
 

@@ -16,7 +16,7 @@ static enum tg_outcome judge(const struct tg_delivery_env *env, const struct tg_
   if (answer->status == 0 || !tg_hooked(env->hooks, TG_METHOD_delivery_is_delivered))
     return outcome;
   struct tg_value status = tg_value_int(answer->status), result;
-  if (!tg_hook_call(env->hooks, TG_METHOD_delivery_is_delivered, &status, 1, TG_BOOL, &result))
+  if (!tg_hook_call(env->hooks, TG_METHOD_delivery_is_delivered, &status, 1, &result))
     return outcome;
   if (result.boolean)
     return TG_OUTCOME_DELIVERED;

@@ -57,7 +57,7 @@ static tg_ms scripted_delay(const struct tg_lane_answer *of)
   if (answer->retry_after >= 0)
     json_object_set_new(err, "retry_after", json_integer(answer->retry_after));
   struct tg_value args[] = {tg_value_int(of->event->attempts), tg_value_json(err)}, result;
-  bool ok = tg_hook_call(hooks, TG_METHOD_delivery_retry_delay, args, 2, TG_INT, &result);
+  bool ok = tg_hook_call(hooks, TG_METHOD_delivery_retry_delay, args, 2, &result);
   json_decref(err);
   return ok && result.integer >= 0 ? result.integer : -1;
 }

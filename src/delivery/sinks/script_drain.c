@@ -125,7 +125,7 @@ bool tg_script_drain(struct tg_lane *lane)
   if (goes_on)
     return true;
   struct tg_value argument = tg_value_queue(lane->shard_id);
-  tg_hook_start(env->hooks, TG_METHOD_delivery_handle_queue, &argument, 1, TG_NIL, on_reply, call);
+  tg_hook_start(env->hooks, TG_METHOD_delivery_handle_queue, &argument, 1, on_reply, call);
   return true;
 }
 

@@ -227,7 +227,7 @@ static void ask(struct script_sink *script, struct tg_parcel *parcel)
   struct tg_value argument = tg_value_events(events, parcel->count);
   struct call *call = begin(script, parcel);
   set_timer(script);
-  tg_hook_start(script->env->hooks, TG_METHOD_delivery_deliver, &argument, 1, TG_BOOL, on_reply, call);
+  tg_hook_start(script->env->hooks, TG_METHOD_delivery_deliver, &argument, 1, on_reply, call);
   free(events);
   free(texts);
 }

@@ -108,14 +108,14 @@ static struct tg_kit *kit_of(struct tg_script *script)
 }
 
 static bool watched_call(struct tg_script *script, enum tg_method method, const struct tg_value *args,
-                         int count, enum tg_value_kind expected, struct tg_value *result)
+                         int count, struct tg_value *result)
 {
   struct tg_kit *kit = kit_of(script);
   struct tg_hooks *hooks = tg_script_hooks(kit->script);
   if (method != TG_METHOD_delivery_handle_discord_payload)
-    return tg_hook_call(hooks, method, args, count, expected, result);
+    return tg_hook_call(hooks, method, args, count, result);
   kit->arrived = true;
-  if (!tg_hook_call(hooks, method, args, count, expected, result))
+  if (!tg_hook_call(hooks, method, args, count, result))
     tg_kit_deliver(kit, args[1].event);
   return true;
 }
@@ -144,13 +144,13 @@ static void watched_life(struct tg_script *script, enum tg_life what, struct tg_
 /* A handle_queue that never ends: it has all queues, from which nothing is sent by itself then. What the
  * script's own does the test finds out by calling that. */
 static void watched_start(struct tg_script *script, enum tg_method method, const struct tg_value *args,
-                          int count, enum tg_value_kind expected, tg_hook_reply *reply, void *ctx)
+                          int count, tg_hook_reply *reply, void *ctx)
 {
   struct tg_hooks *hooks = tg_script_hooks(kit_of(script)->script);
   const struct tg_value none = {.kind = TG_NIL};
   if (method == TG_METHOD_delivery_handle_queue)
     return;
-  if (!tg_hook_start(hooks, method, args, count, expected, reply, ctx))
+  if (!tg_hook_start(hooks, method, args, count, reply, ctx))
     reply(ctx, false, &none);
 }
 

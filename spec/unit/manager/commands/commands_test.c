@@ -347,21 +347,21 @@ static struct {
 } script;
 
 static bool fake_call(struct tg_script *unused, enum tg_method method, const struct tg_value *args, int count,
-                      enum tg_value_kind expected, struct tg_value *result)
+                      struct tg_value *result)
 {
   (void)unused, (void)args, (void)count;
   script.calls[method]++;
   if (script.fails)
     return false;
-  if (expected == TG_INT)
+  if (tg_methods[method].result == TG_INT)
     *result = tg_value_int(script.number);
   return true;
 }
 
 static void fake_start(struct tg_script *unused, enum tg_method method, const struct tg_value *args,
-                       int count, enum tg_value_kind expected, tg_hook_reply *reply, void *ctx)
+                       int count, tg_hook_reply *reply, void *ctx)
 {
-  (void)unused, (void)args, (void)count, (void)expected;
+  (void)unused, (void)args, (void)count;
   script.calls[method]++;
   struct tg_value refusal = {.kind = TG_FAILURE, .string = {"no", 2}}, nil = {.kind = TG_NIL};
   if (script.fails) {

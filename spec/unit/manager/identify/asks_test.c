@@ -29,9 +29,9 @@ static struct {
 static int calls;
 
 static void start(struct tg_script *script, enum tg_method method, const struct tg_value *args, int count,
-                  enum tg_value_kind expected, tg_hook_reply *reply, void *ctx)
+                  tg_hook_reply *reply, void *ctx)
 {
-  (void)script, (void)expected;
+  (void)script;
   assert_int_equal(method, TG_METHOD_manager_request_identify);
   assert_int_equal(count, 1);
   assert_in_range(args[0].integer, FIRST, FIRST + SHARDS - 1);
