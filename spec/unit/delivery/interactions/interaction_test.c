@@ -468,6 +468,36 @@ static void what_was_deferred_while_the_log_refused_it_is_known_later(void **sta
   assert_true(told);
 }
 
+/* Its event is in the log, and memory is needed for what the log refuses. */
+static void answered_although_its_event_has_left_memory(void **state)
+{
+  (void)state;
+  struct rlimit limit;
+  getrlimit(RLIMIT_FSIZE, &limit);
+  signal(SIGXFSZ, SIG_IGN);
+  config.queue.memory_bytes = 64 * tg_queued_size(100);
+  deliver(0, "MESSAGE_DELETE", "{}"); /* in flight */
+  deliver(0, "MESSAGE_DELETE", "{}");
+  interact(0, 2);
+  end_turn();
+  limit.rlim_cur = 1;
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  uint64_t in_memory = value(&rows[0].queued_events);
+  for (int i = 0; i < 80; i++) {
+    deliver(0, "MESSAGE_DELETE", "{}");
+    end_turn();
+  }
+  assert_true(value(&rows[0].queued_events) > in_memory);
+  limit.rlim_cur = RLIM_INFINITY;
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  advance(GRACE);
+  answer(the_callback(), 204);
+  answer(open_post_of(0), 200);
+  answer(open_post_of(0), 200);
+  assert_non_null(strstr(posts[open_post_of(0)].body, "INTERACTION_CREATE"));
+  assert_non_null(strstr(posts[open_post_of(0)].body, ",\"deferred\":true}"));
+}
+
 static void a_new_process_answers_what_is_still_in_time(void **state)
 {
   (void)state;
@@ -545,6 +575,7 @@ int main(void)
       LOGGED(not_before_it_is_in_the_log),
       LOGGED(a_new_process_knows_what_was_deferred),
       LOGGED(what_was_deferred_while_the_log_refused_it_is_known_later),
+      LOGGED(answered_although_its_event_has_left_memory),
       LOGGED(a_new_process_answers_what_is_still_in_time),
       LOGGED(a_new_process_leaves_what_is_too_old),
       LOGGED(nobody_can_answer_after_15_minutes),
