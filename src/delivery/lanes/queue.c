@@ -1,9 +1,11 @@
 #include "delivery/lanes/queue.h"
 #include "delivery/lanes/lanes.h"
 
+#include "base/buf.h"
 #include "base/log.h"
 #include "proto/envelope.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* --- events ---------------------------------------------------------------------- */
@@ -223,48 +225,58 @@ static uint64_t drop_spilled(struct tg_lane *lane, uint64_t count, bool any)
   return dropped;
 }
 
-static uint64_t drop_of_lane(struct tg_lane *lane, uint64_t count)
+static uint64_t drop_of_lane(struct tg_lane *lane, uint64_t count, bool any)
 {
-  uint64_t dropped = 0;
-  for (int any = 0; any < 2 && dropped < count; any++) {
-    dropped += drop_at_hand(lane, &lane->queue, count - dropped, any);
-    dropped += drop_spilled(lane, count - dropped, any);
-    dropped += drop_at_hand(lane, &lane->log.late, count - dropped, any);
-    tg_lane_recount(lane);
-    tg_lane_refill(lane);
-  }
+  uint64_t dropped = drop_at_hand(lane, &lane->queue, count, any);
+  dropped += drop_spilled(lane, count - dropped, any);
+  dropped += drop_at_hand(lane, &lane->log.late, count - dropped, any);
+  tg_lane_recount(lane);
+  tg_lane_refill(lane);
   tg_lane_publish(lane);
   return dropped;
 }
 
-static struct tg_lane *fullest(const struct tg_lanes *lanes)
+/* Of those in which something waits that may go. */
+static struct tg_lane *fullest(const struct tg_lanes *lanes, const bool *spent)
 {
   struct tg_lane *found = NULL;
   for (int i = 0; i < lanes->count; i++)
-    if (lanes->at[i] && (!found || waiting(lanes->at[i]) > waiting(found)))
+    if (lanes->at[i] && !spent[i] && waiting(lanes->at[i]) > (found ? waiting(found) : 0))
       found = lanes->at[i];
   return found;
 }
 
-uint64_t tg_queues_drop(struct tg_lanes *lanes, int shard_id, uint64_t count)
+/* A few at a time, so that all become as short as each other. */
+static uint64_t drop_of_fullest(struct tg_lanes *lanes, uint64_t count, bool any)
 {
   enum { DROPS_A_LOOK = 64 };
+  bool *spent = tg_calloc((size_t)lanes->count + 1, sizeof *spent);
+  uint64_t dropped = 0;
+  struct tg_lane *lane;
+  while (dropped < count && (lane = fullest(lanes, spent)) != NULL) {
+    uint64_t left = count - dropped, wanted = left < DROPS_A_LOOK ? left : DROPS_A_LOOK;
+    uint64_t of_lane = drop_of_lane(lane, wanted, any);
+    spent[lane->shard_id] = of_lane < wanted;
+    dropped += of_lane;
+  }
+  free(spent);
+  return dropped;
+}
+
+uint64_t tg_queues_drop(struct tg_lanes *lanes, int shard_id, uint64_t count)
+{
   uint64_t dropped = 0;
   struct tg_lane *lane = lane_at(lanes, shard_id);
   if (lanes->walking > 0)
     return 0;
-  if (shard_id != TG_ALL_SHARDS) {
-    dropped = lane ? drop_of_lane(lane, count) : 0;
-    if (lane)
-      lanes->sink->looked_at(lane);
+  for (int any = 0; any < 2 && dropped < count; any++) {
+    if (shard_id == TG_ALL_SHARDS)
+      dropped += drop_of_fullest(lanes, count - dropped, any);
+    else if (lane)
+      dropped += drop_of_lane(lane, count - dropped, any);
   }
-  while (shard_id == TG_ALL_SHARDS && dropped < count && (lane = fullest(lanes)) != NULL) {
-    uint64_t left = count - dropped;
-    uint64_t of_lane = drop_of_lane(lane, left < DROPS_A_LOOK ? left : DROPS_A_LOOK);
-    if (of_lane == 0)
-      break;
-    dropped += of_lane;
-  }
+  if (lane)
+    lanes->sink->looked_at(lane);
   return dropped;
 }
 

@@ -405,8 +405,7 @@ void tg_push_value(lua_State *L, const struct tg_value *value);
 
 /* Reads the values at `index` and above it (value, err) as a result. */
 enum tg_taken { TG_TAKEN, TG_TAKEN_NOTHING, TG_TAKEN_WRONG };
-enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method,
-                            struct tg_value *result);
+enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, struct tg_value *result);
 
 /* ---- subscribe.c, dispatch.c, waiting.c ---- */
 

@@ -79,6 +79,23 @@ static void interactions_are_dropped_last(void **state)
   answer(1, 200);
 }
 
+static void interactions_of_the_fullest_queue_go_after_all_else_of_others(void **state)
+{
+  (void)state;
+  deliver(0, "TYPING_START", "{}"); /* in flight, as is the first one of the other shard */
+  for (int i = 0; i < 5; i++)
+    deliver(0, "INTERACTION_CREATE", "{}");
+  for (int i = 0; i < 3; i++)
+    deliver(1, "TYPING_START", "{}");
+  assert_int_equal(tg_delivery_queue_drop(delivery, TG_ALL_SHARDS, 2), 2);
+  assert_int_equal(value(&rows[0].queued_events), 6);
+  assert_int_equal(value(&rows[1].queued_events), 1);
+  assert_int_equal(tg_delivery_queue_drop(delivery, TG_ALL_SHARDS, 4), 4);
+  assert_int_equal(value(&rows[0].queued_events), 2);
+  answer(0, 200);
+  answer(1, 200);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -86,6 +103,7 @@ int main(void)
       SCRIPTED(the_default_decides_what_the_script_leaves),
       SCRIPTED(nothing_leaves_a_queue_that_is_looked_at),
       SCRIPTED(interactions_are_dropped_last),
+      SCRIPTED(interactions_of_the_fullest_queue_go_after_all_else_of_others),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
