@@ -106,11 +106,12 @@ static void run_default(struct tg_calls *calls, enum tg_method method, const jso
  * the script answers once, whenever that is. */
 struct tg_pending_call {
   struct tg_pending_call *next;
-  struct tg_calls *calls; /* NULL: gone */
+  struct tg_calls *calls;
   enum tg_method method;
   json_t *args;
   tg_manager_reply *reply;
   void *ctx;
+  bool over; /* replied to: whatever the override says now, nobody hears of it */
 };
 
 static void unlink_call(struct tg_pending_call *call)
@@ -121,12 +122,18 @@ static void unlink_call(struct tg_pending_call *call)
   *at = call->next;
 }
 
+static void free_call(struct tg_pending_call *call)
+{
+  json_decref(call->args);
+  free(call);
+}
+
 static void on_hook_reply(void *ctx, bool ok, const struct tg_value *result)
 {
   struct tg_pending_call *call = ctx;
   struct tg_calls *calls = call->calls;
-  if (calls) {
-    unlink_call(call);
+  unlink_call(call);
+  if (!call->over) {
     if (!ok) {
       tg_call_default(calls, call->method, call->args, call->reply, call->ctx);
     } else if (result && result->kind == TG_FAILURE) {
@@ -137,15 +144,14 @@ static void on_hook_reply(void *ctx, bool ok, const struct tg_value *result)
       tg_reply_value(call->reply, call->ctx, result ? to_json(result) : NULL);
     }
   }
-  json_decref(call->args);
-  free(call);
+  free_call(call);
 }
 
 static void start_override(struct tg_calls *calls, enum tg_method method, json_t *args,
                            tg_manager_reply *reply, void *ctx)
 {
   struct tg_pending_call *call = tg_alloc(sizeof *call);
-  *call = (struct tg_pending_call){calls->pending, calls, method, json_incref(args), reply, ctx};
+  *call = (struct tg_pending_call){calls->pending, calls, method, json_incref(args), reply, ctx, false};
   calls->pending = call;
   struct tg_value values[MAX_ARGS];
   int count = to_values(args, values);
@@ -222,17 +228,29 @@ int tg_call_int(struct tg_calls *calls, enum tg_method method, const json_t *arg
   return otherwise;
 }
 
+static struct tg_pending_call *first_awaited(const struct tg_calls *calls)
+{
+  struct tg_pending_call *call = calls->pending;
+  while (call && call->over)
+    call = call->next;
+  return call;
+}
+
 void tg_calls_end(struct tg_calls *calls)
 {
-  while (calls->pending) {
-    struct tg_pending_call *call = calls->pending;
-    calls->pending = call->next;
-    call->calls = NULL;
+  struct tg_pending_call *call;
+  while ((call = first_awaited(calls))) {
+    call->over = true;
     tg_reply_error(call->reply, call->ctx, "cancelled", "the gateway is stopping");
   }
 }
 
 void tg_calls_free(struct tg_calls *calls)
 {
+  while (calls->pending) {
+    struct tg_pending_call *call = calls->pending;
+    calls->pending = call->next;
+    free_call(call);
+  }
   free(calls);
 }
