@@ -176,7 +176,8 @@ static bool judge(struct tg_state *state)
   }
   if (memory->closed && memory->used < gate(memory))
     open_gate(state);
-  bool starved = memory->closed && !helped && is_starved(state);
+  /* What handlers that have ended meanwhile held is only found by the next collection. */
+  bool starved = memory->closed && !helped && state->handlers_ended == 0 && is_starved(state);
   state->handlers_ended = 0;
   return starved;
 }
