@@ -51,7 +51,7 @@ static void check_ids(struct tg_span data)
     bool has_guild = tg_event_guild_id(&event, &guild_id);
     require(i == 1 || (has_id == has_guild && id == guild_id));
     const json_t *field = json_object_get(json, "id");
-    if (json_is_integer(field) && json_integer_value(field) >= 0)
+    if (json_is_integer(field) && json_integer_value(field) > 0) /* -0 is none, and to jansson 0 */
       require(has_id && id == (uint64_t)json_integer_value(field));
     if (json_is_object(json) && !field)
       require(!has_id);

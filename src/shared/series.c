@@ -151,7 +151,7 @@ static bool read_series(const struct tg_series *series, size_t size, struct tg_s
   memcpy(&head, series, sizeof head); /* looked at once: what was checked holds */
   bool histogram = head.kind == TG_SERIES_HISTOGRAM;
   size_t numbers = histogram ? 2 * (size_t)head.limit_count + 1 : 0;
-  if (head.kind > TG_SERIES_HISTOGRAM || head.limit_count > TG_SERIES_LIMITS_MAX ||
+  if (head.kind > TG_SERIES_HISTOGRAM || head.limit_count > (histogram ? TG_SERIES_LIMITS_MAX : 0) ||
       sizeof head + numbers * 8 > size)
     return false;
   const char *at = (const char *)(series + 1) + numbers * 8;

@@ -232,6 +232,23 @@ static void a_page_that_was_scribbled_over_is_survived(void **state)
   assert_true(tg_series_next(page, &offset, &view));
 }
 
+static void limit_a_level(void)
+{
+  struct tg_series *level = make(TG_SERIES_GAUGE, "level", "");
+  tg_series_set(level, 1);
+  level->limit_count = 16;
+}
+
+/* Its text would be looked for behind limits that are not there. */
+static void only_histograms_have_limits(void **state)
+{
+  (void)state;
+  struct tg_series_view view;
+  size_t offset = 0;
+  in_a_worker(limit_a_level);
+  assert_false(tg_series_next(page, &offset, &view));
+}
+
 /* ---- close codes of a shard ---- */
 
 static void close_codes_have_places(void **state)
@@ -257,6 +274,7 @@ int main(void)
       PAGE_TEST(series_go_on_where_the_last_process_was),
       cmocka_unit_test(series_have_a_bound),
       PAGE_TEST(a_page_that_was_scribbled_over_is_survived),
+      PAGE_TEST(only_histograms_have_limits),
       cmocka_unit_test(close_codes_have_places),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
