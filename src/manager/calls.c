@@ -106,26 +106,22 @@ static void run_default(struct tg_calls *calls, enum tg_method method, const jso
  * the script answers once, whenever that is. */
 struct tg_pending_call {
   struct tg_pending_call *next;
-  struct tg_calls *calls;
+  struct tg_calls *calls; /* NULL: gone */
   enum tg_method method;
   json_t *args;
   tg_manager_reply *reply;
   void *ctx;
-  bool over; /* replied to: whatever the override says now, nobody hears of it */
 };
+
+/* Calls whose manager is gone. The script answers them as it ends, or drops them without a word. */
+static struct tg_pending_call *outlived;
 
 static void unlink_call(struct tg_pending_call *call)
 {
-  struct tg_pending_call **at = &call->calls->pending;
+  struct tg_pending_call **at = call->calls ? &call->calls->pending : &outlived;
   while (*at != call)
     at = &(*at)->next;
   *at = call->next;
-}
-
-static void free_call(struct tg_pending_call *call)
-{
-  json_decref(call->args);
-  free(call);
 }
 
 static void on_hook_reply(void *ctx, bool ok, const struct tg_value *result)
@@ -133,7 +129,7 @@ static void on_hook_reply(void *ctx, bool ok, const struct tg_value *result)
   struct tg_pending_call *call = ctx;
   struct tg_calls *calls = call->calls;
   unlink_call(call);
-  if (!call->over) {
+  if (calls) {
     if (!ok) {
       tg_call_default(calls, call->method, call->args, call->reply, call->ctx);
     } else if (result && result->kind == TG_FAILURE) {
@@ -144,14 +140,15 @@ static void on_hook_reply(void *ctx, bool ok, const struct tg_value *result)
       tg_reply_value(call->reply, call->ctx, result ? to_json(result) : NULL);
     }
   }
-  free_call(call);
+  json_decref(call->args);
+  free(call);
 }
 
 static void start_override(struct tg_calls *calls, enum tg_method method, json_t *args,
                            tg_manager_reply *reply, void *ctx)
 {
   struct tg_pending_call *call = tg_alloc(sizeof *call);
-  *call = (struct tg_pending_call){calls->pending, calls, method, json_incref(args), reply, ctx, false};
+  *call = (struct tg_pending_call){calls->pending, calls, method, json_incref(args), reply, ctx};
   calls->pending = call;
   struct tg_value values[MAX_ARGS];
   int count = to_values(args, values);
@@ -228,29 +225,19 @@ int tg_call_int(struct tg_calls *calls, enum tg_method method, const json_t *arg
   return otherwise;
 }
 
-static struct tg_pending_call *first_awaited(const struct tg_calls *calls)
-{
-  struct tg_pending_call *call = calls->pending;
-  while (call && call->over)
-    call = call->next;
-  return call;
-}
-
 void tg_calls_end(struct tg_calls *calls)
 {
-  struct tg_pending_call *call;
-  while ((call = first_awaited(calls))) {
-    call->over = true;
+  while (calls->pending) {
+    struct tg_pending_call *call = calls->pending;
+    calls->pending = call->next;
+    call->calls = NULL;
+    call->next = outlived;
+    outlived = call;
     tg_reply_error(call->reply, call->ctx, "cancelled", "the gateway is stopping");
   }
 }
 
 void tg_calls_free(struct tg_calls *calls)
 {
-  while (calls->pending) {
-    struct tg_pending_call *call = calls->pending;
-    calls->pending = call->next;
-    free_call(call);
-  }
   free(calls);
 }

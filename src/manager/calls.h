@@ -29,7 +29,7 @@ void tg_calls_offer(struct tg_calls *calls, const struct tg_default *list, size_
 /* Answers overrides that are under way with "cancelled". They may end later all
  * the same: nobody hears of it. */
 void tg_calls_end(struct tg_calls *calls);
-/* After tg_calls_end(). From now on the script must not answer: overrides that have not ended are dropped. */
+/* After tg_calls_end(). */
 void tg_calls_free(struct tg_calls *calls);
 
 /* See tg_manager_call() and tg_manager_call_default(). */
