@@ -86,7 +86,7 @@ end
 
 -- Waits until all is accounted for; fails with what is not.
 function accounts.await(s, timeout)
-  local deadline = loop.now() + (timeout or 20000) * paths.slow
+  local deadline = loop.now() + (timeout or 60000) * paths.slow
   while true do
     local problems, told = look(s)
     if #problems == 0 then
