@@ -50,7 +50,10 @@ const char *tg_cli_meant(const char *word, char *text, size_t size)
   for (int i = 0; i < PAGES; i++)
     names[i] = pages[i].name;
   const char *meant = tg_suggest(word, names, PAGES);
-  snprintf(text, size, meant ? " (did you mean \"%s\"?)" : "", meant);
+  if (meant)
+    snprintf(text, size, " (did you mean \"%s\"?)", meant);
+  else
+    *text = '\0';
   return text;
 }
 

@@ -144,6 +144,9 @@ end)
       assert.equal(what, odd:data().content)
       assert.matches('"t":' .. t:gsub("%p", "%%%0") .. ',"s":', odd.body)
       assert.same({ odd.s - 1, odd.s + 1 }, { events[before + 1].s, events[before + 3].s })
+      if row.seen then
+        s.gateway:wait_for_log("filter: MESSAGE_CREATE of " .. odd.s)
+      end
       assert.equal(row.seen and 1 or 0, s.gateway:count_log("filter: MESSAGE_CREATE of " .. odd.s))
       assert.equal(0, s.gateway:count_log "warn ")
       assert.equal(200, s.gateway:control("GET", "/metrics").status)

@@ -432,7 +432,7 @@ static inline struct tg_manager *make_manager(const char *script, struct tg_erro
       .loop = &fixture.loop,
       .config = &fixture.config,
       .hooks = &fixture.hooks,
-      .reload = {NULL, on_prepare, on_commit, on_abort},
+      .reload = {.prepare = on_prepare, .commit = on_commit, .abort = on_abort},
       .script_path = script,
       .on_exit = on_exit_code,
   };

@@ -161,8 +161,8 @@ static void may_be_freed_in_every_phase(void **state)
   static const char *const words[] = {
       "the name gateway.test is not resolved", "gateway.test (127.0.0.1) does not take the connection",
       "gateway.test (127.0.0.1) is connected, but does not answer in TLS",
-      "gateway.test (127.0.0.1) is connected, but does not answer the WebSocket "
-      "upgrade"};
+      ("gateway.test (127.0.0.1) is connected, but does not answer the WebSocket "
+       "upgrade")};
   for (int phase = 0; phase < 4; phase++) {
     char text[200] = "";
     int fds[4 * ACCEPTED_MAX];
