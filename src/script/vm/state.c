@@ -226,7 +226,7 @@ void tg_state_set_paths(lua_State *L, const char *script_path, const struct tg_s
   }
   add_directory(&path, "/usr", strlen("/usr"), tree_files); /* Debian's packages lua-* */
   glob_t found;
-  if (glob("/usr/lib/*/lua/5.1", GLOB_ONLYDIR, NULL, &found) == 0) {
+  if (glob("/usr/lib/" TG_MULTIARCH "/lua/5.1", GLOB_ONLYDIR, NULL, &found) == 0) {
     for (size_t i = 0; i < found.gl_pathc; i++)
       add_directory(&cpath, found.gl_pathv[i], (int)strlen(found.gl_pathv[i]), modules);
     globfree(&found);
