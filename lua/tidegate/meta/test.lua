@@ -180,7 +180,7 @@ function kit:calls(name) end
 ---@field url string
 ---@field headers table<string, string> Names in lower case.
 ---@field body? string
----@field json? any
+---@field json? any What the body says, to look at. An answer that says the same has `body = request.body`.
 ---@field answered boolean
 ---@field at integer
 
