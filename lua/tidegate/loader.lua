@@ -63,10 +63,17 @@ package.loaders[2] = function(name)
   return chunk
 end
 
--- Asked last. What runs the gateway brings lua-cjson along, unless it was copied there by hand.
+-- Asked last. A package of the gateway brings lua-cjson along; a program that was copied by hand does not.
 package.loaders[#package.loaders + 1] = function(name)
   if name ~= "cjson" and name ~= "cjson.safe" then return nil end
   return "\n\tlua-cjson is not installed (on Debian: apt-get install lua-cjson); gateway.json does without"
+end
+
+-- As far as can be told without loading it.
+local package, searchpath = package, package.searchpath
+function loader.has_cjson()
+  return (package.loaded.cjson or package.preload.cjson or searchpath("cjson", package.path)
+    or searchpath("cjson", package.cpath)) ~= nil
 end
 
 -- What is wrong with the file itself is returned: no traceback says more.

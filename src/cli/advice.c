@@ -46,9 +46,11 @@ static bool is_among(const struct tg_problems *problems, const char *text)
   return false;
 }
 
-void tg_advice_log(const struct tg_config *config, struct tg_problems *said)
+void tg_advice_log(const struct tg_config *config, const struct tg_script *script, struct tg_problems *said)
 {
   struct tg_problems warnings = tg_config_warnings(config, environ);
+  if (script)
+    tg_script_warn(script, &warnings);
   for (int i = 0; i < warnings.count; i++)
     if (!is_among(said, warnings.items[i]))
       tg_log(TG_WARN, TG_NO_SHARD, "%s", warnings.items[i]);

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "config/config.h"
+#include "script/script.h"
 
 /* Better now, in one line, than by each worker and each request. False:
  * tls.ca_file has no certificates. */
@@ -14,7 +15,8 @@ bool tg_advice_certificates(const struct tg_config *config, struct tg_error *err
  * meant: one may be why `program` has not found what it wanted. */
 void tg_advice_print(const char *program);
 
-/* Logs what is most likely not meant (config/config_warnings.h; `config` may be
- * NULL), but for what was `said` before; `said` is what was found now. Zeroed
- * for the first time; the caller frees it with tg_problems_free(). */
-void tg_advice_log(const struct tg_config *config, struct tg_problems *said);
+/* Logs what is most likely not meant (config/config_warnings.h) and what the
+ * script would not find, but for what was `said` before; `said` is what was found
+ * now. `config` and `script` may be NULL: there is none. `said` is zeroed for the
+ * first time; the caller frees it with tg_problems_free(). */
+void tg_advice_log(const struct tg_config *config, const struct tg_script *script, struct tg_problems *said);

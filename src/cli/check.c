@@ -47,11 +47,15 @@ static json_t *masked_configuration(const struct tg_config *config)
   return configuration;
 }
 
-static json_t *warnings_about(const struct tg_config *config)
+/* NULL: it cannot be loaded. */
+static json_t *warnings_about(const struct tg_script *script)
 {
+  const struct tg_config *config = script ? tg_script_config(script) : NULL;
   struct tg_problems warnings = tg_config_warnings(config, environ);
-  if (config)
+  if (script) {
     tg_config_warn_delay(config, config->gateway_bot.url, &warnings);
+    tg_script_warn(script, &warnings);
+  }
   json_t *list = json_array();
   for (int i = 0; i < warnings.count; i++)
     json_array_append_new(list, tg_json_text(warnings.items[i]));
@@ -73,7 +77,7 @@ static json_t *describe_script(struct tg_script *script, char **problem)
   tg_proxies_free(proxies);
   return json_pack("{s:o, s:o, s:O, s:o, s:o}", "script", tg_script_describe(script), "configuration",
                    masked_configuration(config), "secretFiles", config->secret_files, "warnings",
-                   warnings_about(config), "proxies", routes);
+                   warnings_about(script), "proxies", routes);
 }
 
 /* What the script makes of one role; NULL: it cannot run, `problem` says why. */

@@ -42,7 +42,7 @@ static void reconfigure(void *ctx, const struct tg_config *config)
   struct run *run = ctx;
   tg_manager_reconfigure(run->manager, config);
   tg_control_reconfigure(run->control, config);
-  tg_advice_log(config, &run->warned);
+  tg_advice_log(config, run->process.script, &run->warned);
 }
 
 static void on_news(void *ctx, enum tg_manager_news news)
@@ -93,7 +93,7 @@ static int start(struct run *run, const char *script, bool watch)
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
     return TG_EXIT_CONFIG;
   }
-  tg_advice_log(config, &run->warned);
+  tg_advice_log(config, process->script, &run->warned);
   tg_proxies_log(process->proxies, config);
   struct tg_manager_options options = {
       .loop = &process->loop,
@@ -153,7 +153,7 @@ int tg_cli_run(int argc, char **argv)
   if (exit_code == TG_EXIT_OK)
     exit_code = start(&run, script, watch);
   else
-    tg_advice_log(NULL, &run.warned);
+    tg_advice_log(NULL, NULL, &run.warned);
   tg_service_end(&run.service);
   tg_control_close(run.control);
   tg_manager_free(run.manager);

@@ -1,4 +1,4 @@
-/* What a script has set up, for `tidegate check`. */
+/* What a script has set up, and what it would not find, for whoever runs it. */
 
 #include "script/vm/state.h"
 
@@ -99,4 +99,27 @@ json_t *tg_script_describe(const struct tg_script *script)
                    "generation", script->generation, "configured", state->configured, "overrides",
                    overrides(state), "filters", subscriptions(state, true), "handlers",
                    subscriptions(state, false), "path", paths.path, "cpath", paths.cpath);
+}
+
+static int look_for_cjson(lua_State *L, void *ctx)
+{
+  bool *found = ctx;
+  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED"); /* the script may have a `require` of its own */
+  lua_getfield(L, -1, "tidegate.loader");
+  lua_getfield(L, -1, "has_cjson");
+  lua_call(L, 0, 1);
+  *found = lua_toboolean(L, -1);
+  return 0;
+}
+
+void tg_script_warn(const struct tg_script *script, struct tg_problems *warnings)
+{
+  bool found = true;
+  if (!script->path || !script->state)
+    return;
+  tg_protect(script->state, NULL, TG_BUDGET_HOST, look_for_cjson, &found);
+  if (!found)
+    tg_problem_add(warnings,
+                   "lua-cjson is not installed: what a script or its modules do with \"cjson\" will "
+                   "fail (on Debian: apt-get install lua-cjson)");
 }

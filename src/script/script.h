@@ -81,5 +81,10 @@ uint64_t tg_script_sum(const struct tg_script *script);
  * none. `*sum` changes whenever any of its files does. */
 const char *tg_script_changed_file(const struct tg_script *script, uint64_t *sum);
 
+/* Adds what the script, or a module that it loads, may ask for and would not
+ * find: lua-cjson, which belongs to the program, but is no library of it. Of a
+ * script that is loaded; the texts say what to do. */
+void tg_script_warn(const struct tg_script *script, struct tg_problems *warnings);
+
 /* For `tidegate check`: overridden methods, filters and handlers as JSON. */
 json_t *tg_script_describe(const struct tg_script *script);

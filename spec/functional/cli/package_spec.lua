@@ -235,6 +235,18 @@ describe("on a system", function()
     assert.matches(" 78$", unit(file(UNIT), "RestartPreventExitStatus")[1])
   end)
 
+  on_system("scripts of the service find lua-cjson", function()
+    paths.write(root:path "/srv/bot.lua", [[
+local gateway = require "tidegate"
+gateway.configure { token = "abc.def.ghi", intents = 0 }
+assert(require "cjson".null == gateway.json.null)
+]])
+    local program, user = unit(file(UNIT), "ExecStart")[1]:match "^%S+", unit(file(UNIT), "User")[1]
+    local check = root:run({ program, "check", "/srv/bot.lua" }, { user = user })
+    assert.equal(0, check.exit_code, check.stderr)
+    assert.equal("", check.stderr)
+  end)
+
   on_system("with a token and a bot it starts", function()
     local env = file "/etc/tidegate/tidegate.env"
     local values = {

@@ -37,30 +37,6 @@ local function passes(text, files, env)
   assert.equal(0, run.exit_code, run.stdout .. run.stderr)
 end
 
-it("cjson and cjson.safe are there, and their null is the gateway's", function()
-  passes [[
-local cjson, safe = require "cjson", require "cjson.safe"
-assert(cjson.null == gateway.json.null)
-assert(cjson.decode('{"a":null}').a == gateway.json.null)
-assert(gateway.json.encode { a = cjson.null, b = safe.null } ~= "")
-assert(cjson.encode { gateway.json.null } == "[null]")
-assert(safe.decode "{" == nil)
-]]
-end)
-
-it("cjson is there in `tidegate test`, for the spec and for the script", function()
-  local dir = folder('gateway.state.null = require "cjson".null == gateway.json.null\n', {
-    ["bot_spec.lua"] = [[
-      it("is there", function()
-        assert.equal("[1]", require "cjson".encode { 1 })
-        assert.is_true(require "tidegate.test".load "bot.lua":eval "return gateway.state.null")
-      end)
-    ]],
-  })
-  local run = process.run({ paths.bin "tidegate", "test", "." }, { cwd = dir, timeout = 60000 })
-  assert.equal(0, run.exit_code, run.stdout .. run.stderr)
-end)
-
 it("modules of Debian's packages are found, in Lua and in C", function()
   passes [[
 assert(type(require "say".set) == "function")
@@ -91,7 +67,7 @@ it("so it is with C modules", function()
   assert.matches("error loading module 'lfs' from file '[^\n]*/rocks/lib/lua/5.1/lfs.so'", broken.stderr)
 end)
 
-it("what is nowhere is told with the places, and cjson with its package", function()
+it("what is nowhere is told with the places", function()
   local run = check [[require "no.such.module"]]
   assert.equal(1, run.exit_code)
   for _, place in ipairs { "", "/usr/share/lua/5.1" } do
@@ -99,10 +75,4 @@ it("what is nowhere is told with the places, and cjson with its package", functi
   end
   assert.matches("no file '[^\n]*/no/such/module%.so'", run.stderr)
   assert.is_nil(run.stderr:find("cjson", 1, true))
-  run = check [[
-package.cpath = ""
-require "cjson.safe"
-]]
-  assert.equal(1, run.exit_code)
-  assert.matches("lua-cjson is not installed (on Debian: apt-get install lua-cjson)", run.stderr, 1, true)
 end)
