@@ -4,6 +4,7 @@ package.path = "./?.lua;" .. package.path
 
 local control = require "spec.bench.control"
 local hooks = require "spec.bench.hooks"
+local json = require "spec.bench.json"
 local lab = require "spec.bench.lab"
 local log = require "spec.bench.log"
 local memory = require "spec.bench.memory"
@@ -24,7 +25,9 @@ local function parse(arguments)
     end
   end
   if not next(chosen) then
-    chosen = { receive = true, delivery = true, log = true, memory = true, lua = true, control = true }
+    for _, what in ipairs { "receive", "delivery", "log", "memory", "lua", "json", "control" } do
+      chosen[what] = true
+    end
   end
   options.delivery = chosen.delivery
   return options, chosen
@@ -47,6 +50,10 @@ local function main(arguments)
   end
   if chosen.lua then
     hooks.measure(options)
+    print()
+  end
+  if chosen.json then
+    json.measure(options)
     print()
   end
   if chosen.control then

@@ -24,6 +24,7 @@ function log.warn(text, ...) end
 ---@param ... any
 function log.error(text, ...) end
 
+---For what goes on to the bot or back to Discord: it keeps its shape. Beside it there is require "cjson".
 ---@class tidegate.Json
 ---@field null lightuserdata JSON's null, which is not nil: it keeps its key. It is cjson's, too.
 local json = {}
