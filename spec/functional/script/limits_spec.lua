@@ -113,6 +113,18 @@ end)
     assert.matches('"user_id":"2"', events[1].body, 1, true)
   end)
 
+  it("are what is configured for the rest of the load, too", function()
+    local s = start [[
+gateway.configure { script = { load_budget = 60000 } }
+local until_then = os.clock() + 0.7
+while os.clock() < until_then do end
+]]
+    assert.equal(0, s.gateway:stop())
+    s = start("gateway.configure { script = { load_budget = 50 } }\nwhile true do end\n", { ready = false })
+    assert.equal(78, (s.gateway.process:wait()))
+    assert.matches("script.lua:3: stopped: it ran longer than its budget of 50 ms", s.gateway.stderr, 1, true)
+  end)
+
   it("end a script that does not come to an end while it loads", function()
     local s = start("local n = 0\nwhile true do n = n + 1 end\n", { ready = false })
     assert.equal(78, (s.gateway.process:wait()))

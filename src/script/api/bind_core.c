@@ -3,6 +3,7 @@
 
 #include "script/api/json.h"
 #include "script/vm/sched.h"
+#include "script/vm/watchdog.h"
 
 #include "base/suggest.h"
 #include "config/environment.h"
@@ -62,6 +63,7 @@ static int l_configure(lua_State *L)
     tg_problems_free(&problems);
     state->configured = true;
     state->given = json_incref(*box);
+    tg_watchdog_set_budget(config->script.load_budget); /* of the load that goes on now */
     tg_state_set_paths(L, state->script->path, &config->rocks_trees);
     return 0;
   }

@@ -265,6 +265,12 @@ void tg_watchdog_enter(struct tg_watch *outer, struct tg_state *state, tg_ms bud
   atomic_store_explicit(&the_watchdog.budget, budget, memory_order_relaxed);
 }
 
+void tg_watchdog_set_budget(tg_ms budget)
+{
+  if (the_watchdog.depth == 1)
+    atomic_store_explicit(&the_watchdog.budget, budget, memory_order_relaxed);
+}
+
 void tg_watchdog_leave(const struct tg_watch *outer)
 {
   if (--the_watchdog.depth == 0)

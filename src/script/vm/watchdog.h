@@ -35,5 +35,8 @@ struct tg_watch {
 void tg_watchdog_enter(struct tg_watch *outer, struct tg_state *state, tg_ms budget);
 void tg_watchdog_leave(const struct tg_watch *outer);
 
+/* Another one from now on, counted from the call's begin; not for a call inside of another one. */
+void tg_watchdog_set_budget(tg_ms budget);
+
 /* The budget of the call that runs. */
 tg_ms tg_watchdog_budget(void);
