@@ -1,6 +1,7 @@
 #include "net/connection.h"
 
 #include "base/timer.h"
+#include "net/http_text.h"
 #include "net/request_reader.h"
 #include "net/server.h"
 
@@ -244,10 +245,10 @@ void tg_connection_answer(struct tg_connection *connection, int status, const ch
   if (unread || !connection->reader.keep_alive)
     connection->last = true;
   tg_buf_printf(out, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n", status,
-                http_status_str((enum http_status)status), type, length);
+                tg_http_reason(status), type, length);
   if (connection->last)
     tg_buf_puts(out, "Connection: close\r\n");
-  else if (connection->reader.parser.http_minor == 0)
+  else if (connection->reader.syntax.minor == 0)
     tg_buf_puts(out, "Connection: keep-alive\r\n");
   if (headers)
     tg_buf_puts(out, headers);
@@ -296,7 +297,7 @@ static void take_head(struct tg_connection *connection)
   enter(connection, BODY, BODY_TIME);
   static char proceed[] = "HTTP/1.1 100 Continue\r\n\r\n";
   uv_buf_t text = uv_buf_init(proceed, sizeof proceed - 1);
-  bool body_came = connection->in.length > 1; /* the head's own last byte is not used yet */
+  bool body_came = connection->in.length > 0;
   if (request->expects_continue && !body_came)
     uv_try_write(&connection->stream, &text, 1); /* nothing else is under way: it fits */
 }

@@ -1,7 +1,7 @@
 #pragma once
 
 /* The parts of HTTP that are only text: URLs as the configuration writes them,
- * those that are made of parts, and Retry-After. No I/O. */
+ * those that are made of parts, Retry-After, and reasons. No I/O. */
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -38,3 +38,6 @@ bool tg_http_header(const char *headers, const char *name, const char **value, s
 /* Retry-After in `headers`, in milliseconds; a date there is taken from their Date on or, without one, from
  * `wall` (tg_wall_clock()). -1: none, or not readable. */
 tg_ms tg_http_retry_after(const char *headers, tg_ms wall);
+
+/* What the first line of an answer says behind the number: "Not Found". */
+const char *tg_http_reason(int status);

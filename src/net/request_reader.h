@@ -8,9 +8,8 @@
  *
  * Limits are TG_REQUEST_*. Trailers are skipped, an Upgrade is ignored. */
 
+#include "net/http_syntax.h"
 #include "net/request.h"
-
-#include <http_parser.h>
 
 enum tg_read_step {
   TG_READ_MORE,   /* all bytes are used, and more are needed */
@@ -20,15 +19,13 @@ enum tg_read_step {
 };
 
 struct tg_request_reader {
-  http_parser parser;
+  struct tg_http_syntax syntax;
   struct tg_request *request; /* being read; NULL: none has begun */
   struct tg_buf texts;        /* until the head is whole: the texts of the request */
   size_t target_length;
   size_t names[TG_REQUEST_HEADERS_MAX], values[TG_REQUEST_HEADERS_MAX]; /* offsets in `texts` */
   bool in_value;                                                        /* header callbacks come in pieces */
-  bool head_done;
-  bool keep_alive, head_only; /* valid from TG_READ_HEAD on */
-  enum tg_read_step step;
+  bool keep_alive, head_only;                                           /* valid from TG_READ_HEAD on */
   int status;
   const char *problem;
 };

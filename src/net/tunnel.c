@@ -2,14 +2,15 @@
 
 #include <string.h>
 
+static const struct tg_http_syntax_callbacks callbacks = {0}; /* only the status counts */
+
 void tg_tunnel_request(struct tg_tunnel *tunnel, const struct tg_proxy *proxy, const char *host,
                        const char *port, struct tg_buf *out)
 {
   bool bracket = strchr(host, ':') != NULL;
   const char *open = bracket ? "[" : "", *close = bracket ? "]" : "";
   *tunnel = (struct tg_tunnel){0};
-  http_parser_init(&tunnel->parser, HTTP_RESPONSE);
-  tunnel->parser.data = tunnel;
+  tg_http_syntax_init(&tunnel->syntax, TG_HTTP_RESPONSE, &callbacks, NULL);
   tg_buf_printf(out, "CONNECT %s%s%s:%s HTTP/1.1\r\nHost: %s%s%s:%s\r\n", open, host, close, port, open, host,
                 close, port);
   if (proxy->authorization)
@@ -18,20 +19,16 @@ void tg_tunnel_request(struct tg_tunnel *tunnel, const struct tg_proxy *proxy, c
               "User-Agent: DiscordBot (tidegate, " TG_VERSION ")\r\nProxy-Connection: Keep-Alive\r\n\r\n");
 }
 
-static int on_headers_complete(http_parser *parser)
-{
-  struct tg_tunnel *tunnel = parser->data;
-  tunnel->status = parser->status_code;
-  tunnel->complete = true;
-  return 2; /* no body, and what follows is another protocol */
-}
-
 ssize_t tg_tunnel_feed(struct tg_tunnel *tunnel, const char *bytes, size_t length)
 {
-  static const http_parser_settings settings = {.on_headers_complete = on_headers_complete};
-  size_t used = http_parser_execute(&tunnel->parser, &settings, bytes, length);
-  if (HTTP_PARSER_ERRNO(&tunnel->parser) != HPE_OK && !tunnel->complete)
+  enum tg_http_step step;
+  size_t used = tg_http_syntax_read(&tunnel->syntax, bytes, length, &step);
+  if (step == TG_HTTP_FAULT)
     return -1;
+  if (step == TG_HTTP_END) {
+    tunnel->status = tunnel->syntax.status;
+    tunnel->complete = true;
+  }
   return (ssize_t)used;
 }
 

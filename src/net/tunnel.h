@@ -4,14 +4,14 @@
  * 9.3.6). Pure: bytes in, bytes out. */
 
 #include "base/buf.h"
+#include "net/http_syntax.h"
 #include "net/proxy.h"
 
-#include <http_parser.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
 struct tg_tunnel {
-  http_parser parser;
+  struct tg_http_syntax syntax;
   bool complete; /* the head of the answer has been read */
   int status;
 };

@@ -37,44 +37,36 @@ static void header_is_whole(struct tg_upgrade *upgrade)
     upgrade->date = tg_read_http_date(upgrade->value, strlen(upgrade->value));
 }
 
-static int on_field(http_parser *parser, const char *at, size_t length)
+static bool on_name(void *ctx, const char *at, size_t length)
 {
-  struct tg_upgrade *upgrade = parser->data;
+  struct tg_upgrade *upgrade = ctx;
   if (upgrade->value_begun) {
     header_is_whole(upgrade);
     upgrade->field[0] = upgrade->value[0] = '\0';
     upgrade->value_begun = false;
   }
   append_text(upgrade->field, sizeof upgrade->field, at, length);
-  return 0;
+  return true;
 }
 
-static int on_value(http_parser *parser, const char *at, size_t length)
+static bool on_value(void *ctx, const char *at, size_t length)
 {
-  struct tg_upgrade *upgrade = parser->data;
-  if (memchr(at, '\0', length))
-    return -1; /* nothing that HTTP allows, and the end of our text */
+  struct tg_upgrade *upgrade = ctx;
   upgrade->value_begun = true;
   append_text(upgrade->value, sizeof upgrade->value, at, length);
-  return 0;
+  return true;
 }
 
-static int on_headers_complete(http_parser *parser)
+static void head_is_whole(struct tg_upgrade *upgrade)
 {
-  struct tg_upgrade *upgrade = parser->data;
   if (upgrade->value_begun)
     header_is_whole(upgrade);
   upgrade->retry_after = read_retry_after(upgrade);
-  upgrade->status = parser->status_code;
+  upgrade->status = upgrade->syntax.status;
   upgrade->complete = true;
-  return 2; /* no body, and what follows is another protocol */
 }
 
-static const http_parser_settings settings = {
-    .on_header_field = on_field,
-    .on_header_value = on_value,
-    .on_headers_complete = on_headers_complete,
-};
+static const struct tg_http_syntax_callbacks callbacks = {.on_name = on_name, .on_value = on_value};
 
 static void make_key(char key[32], char accept[32])
 {
@@ -91,8 +83,7 @@ static void make_key(char key[32], char accept[32])
 void tg_upgrade_request(struct tg_upgrade *upgrade, const struct tg_gateway_url *url, struct tg_buf *out)
 {
   *upgrade = (struct tg_upgrade){.date = -1, .retry_after = -1};
-  http_parser_init(&upgrade->parser, HTTP_RESPONSE);
-  upgrade->parser.data = upgrade;
+  tg_http_syntax_init(&upgrade->syntax, TG_HTTP_RESPONSE, &callbacks, upgrade);
   char key[32];
   make_key(key, upgrade->accept);
 
@@ -108,10 +99,12 @@ void tg_upgrade_request(struct tg_upgrade *upgrade, const struct tg_gateway_url 
 
 ssize_t tg_upgrade_feed(struct tg_upgrade *upgrade, const char *bytes, size_t length)
 {
-  size_t used = http_parser_execute(&upgrade->parser, &settings, bytes, length);
-  enum http_errno code = HTTP_PARSER_ERRNO(&upgrade->parser);
-  if (code != HPE_OK && !upgrade->complete)
+  enum tg_http_step step;
+  size_t used = tg_http_syntax_read(&upgrade->syntax, bytes, length, &step);
+  if (step == TG_HTTP_FAULT)
     return -1;
+  if (step == TG_HTTP_END)
+    head_is_whole(upgrade);
   return (ssize_t)used;
 }
 

@@ -5,14 +5,14 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "net/http_syntax.h"
 #include "proto/gateway_url.h"
 
-#include <http_parser.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
 struct tg_upgrade {
-  http_parser parser;
+  struct tg_http_syntax syntax;
   char accept[32]; /* what the server has to prove */
   char field[32];  /* name of the header being read */
   char value[128]; /* its value, cut */

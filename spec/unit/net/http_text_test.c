@@ -89,12 +89,21 @@ static void parts_of_paths_lead_nowhere_else(void **state)
   }
 }
 
+static void reasons(void **state)
+{
+  (void)state;
+  assert_string_equal(tg_http_reason(200), "OK");
+  assert_string_equal(tg_http_reason(431), "Request Header Fields Too Large");
+  assert_string_equal(tg_http_reason(299), "Unknown");
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(retry_after_texts),
       cmocka_unit_test(public_urls_hide_secrets),
       cmocka_unit_test(parts_of_paths_lead_nowhere_else),
+      cmocka_unit_test(reasons),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

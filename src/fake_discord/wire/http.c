@@ -3,10 +3,11 @@
 #include "fake_discord/gateway/points.h"
 #include "fake_discord/wire/timer.h"
 #include "fake_discord/world/journal.h"
+#include "net/http_syntax.h"
+#include "net/http_text.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <http_parser.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +30,7 @@ struct tg_fake_http {
   struct tg_fake *fake;
   tg_fake_handler *handler;
   struct tg_stream *stream;
-  http_parser parser;
+  struct tg_http_syntax syntax;
   struct tg_fake_request request;
   bool value_begun; /* header callbacks come in pieces */
   bool waiting;     /* a request is being handled */
@@ -65,77 +66,74 @@ static void clear_request(struct tg_fake_request *request)
   *request = (struct tg_fake_request){0};
 }
 
-static int on_url(http_parser *parser, const char *at, size_t length)
+static bool on_target(void *ctx, const char *at, size_t length)
 {
-  struct tg_fake_http *http = parser->data;
+  struct tg_fake_http *http = ctx;
   append(&http->request.target, at, length);
-  return strlen(http->request.target) > TARGET_MAX;
+  return strlen(http->request.target) <= TARGET_MAX;
 }
 
-static int on_field(http_parser *parser, const char *at, size_t length)
+static bool on_name(void *ctx, const char *at, size_t length)
 {
-  struct tg_fake_http *http = parser->data;
+  struct tg_fake_http *http = ctx;
   struct tg_fake_request *request = &http->request;
   if (http->value_begun || request->header_count == 0) {
     if (request->header_count == TG_FAKE_HEADERS_MAX)
-      return 1;
+      return false;
     request->headers[request->header_count++].value = tg_strdup("");
     http->value_begun = false;
   }
   append(&request->headers[request->header_count - 1].name, at, length);
-  return 0;
+  return true;
 }
 
-static int on_value(http_parser *parser, const char *at, size_t length)
+static bool on_value(void *ctx, const char *at, size_t length)
 {
-  struct tg_fake_http *http = parser->data;
+  struct tg_fake_http *http = ctx;
   http->value_begun = true;
   append(&http->request.headers[http->request.header_count - 1].value, at, length);
-  return 0;
+  return true;
 }
 
-static int on_body(http_parser *parser, const char *at, size_t length)
+static bool on_body(void *ctx, const char *at, size_t length)
 {
-  struct tg_fake_http *http = parser->data;
+  struct tg_fake_http *http = ctx;
   if (http->request.body.length + length > BODY_MAX)
-    return 1;
+    return false;
   tg_buf_append(&http->request.body, at, length);
-  return 0;
+  return true;
 }
 
-static int on_message_begin(http_parser *parser)
+static bool on_begin(void *ctx)
 {
-  struct tg_fake_http *http = parser->data;
+  struct tg_fake_http *http = ctx;
   if (http->waiting)
-    return 1; /* nobody here pipelines */
+    return false; /* nobody here pipelines */
   clear_request(&http->request);
   http->value_begun = false;
-  return 0;
+  return true;
 }
 
-static int on_message_complete(http_parser *parser)
+static const struct tg_http_syntax_callbacks syntax_callbacks = {
+    .on_begin = on_begin,
+    .on_target = on_target,
+    .on_name = on_name,
+    .on_value = on_value,
+    .on_body = on_body,
+};
+
+static void handle(struct tg_fake_http *http)
 {
-  struct tg_fake_http *http = parser->data;
   struct tg_fake_request *request = &http->request;
-  request->method = http_method_str((enum http_method)parser->method);
-  request->upgrade = parser->upgrade;
+  request->method = http->syntax.method;
+  request->upgrade = http->syntax.upgrade;
   size_t path = strcspn(request->target, "?");
   request->path = tg_strndup(request->target, path);
   request->query = request->target[path] == '?' ? request->target + path + 1 : "";
   *tg_buf_reserve(&request->body, 1) = '\0';
   http->waiting = true;
   http->handler(http->fake, http, request);
-  return http->gone;
 }
-
-static const http_parser_settings parser_settings = {
-    .on_message_begin = on_message_begin,
-    .on_url = on_url,
-    .on_header_field = on_field,
-    .on_header_value = on_value,
-    .on_body = on_body,
-    .on_message_complete = on_message_complete,
-};
 
 const char *tg_fake_request_header(const struct tg_fake_request *request, const char *name)
 {
@@ -176,19 +174,25 @@ static void on_data(void *ctx, const char *bytes, size_t length)
     http->taken_over->on_data(http->taken_ctx, bytes, length);
     return;
   }
-  size_t used = http_parser_execute(&http->parser, &parser_settings, bytes, length);
-  if (http->gone)
-    return;
-  if (http->taken_over) {
-    if (used < length)
-      http->taken_over->on_data(http->taken_ctx, bytes + used, length - used);
-    return;
+  enum tg_http_step step = TG_HTTP_MORE;
+  for (size_t used = 0; used < length;) {
+    used += tg_http_syntax_read(&http->syntax, bytes + used, length - used, &step);
+    if (step == TG_HTTP_END)
+      handle(http);
+    if (http->gone)
+      return;
+    if (step == TG_HTTP_FAULT)
+      break;
+    if (http->taken_over) {
+      if (used < length)
+        http->taken_over->on_data(http->taken_ctx, bytes + used, length - used);
+      return;
+    }
   }
-  if (HTTP_PARSER_ERRNO(&http->parser) == HPE_OK && !(http->parser.upgrade && !http->waiting))
+  if (step != TG_HTTP_FAULT)
     return;
   static const char answer[] = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-  if (HTTP_PARSER_ERRNO(&http->parser) != HPE_OK)
-    tg_stream_write(http->stream, answer, sizeof answer - 1);
+  tg_stream_write(http->stream, answer, sizeof answer - 1);
   tg_fake_http_drop(http, TG_STREAM_GRACEFUL);
 }
 
@@ -223,8 +227,7 @@ static void accept_one(struct tg_fake_listener *listener, int fd)
   http->fake = fake;
   http->handler = listener->handler;
   http->counted = listener == fake->gateway_listener;
-  http_parser_init(&http->parser, HTTP_REQUEST);
-  http->parser.data = http;
+  tg_http_syntax_init(&http->syntax, TG_HTTP_REQUEST, &syntax_callbacks, http);
   LIST_INSERT_HEAD(&fake->https, http, link);
   http->stream = tg_stream_accept(fake->loop, listener->tls, fd, &stream_callbacks, http);
   if (!http->stream) {
@@ -290,11 +293,9 @@ void tg_fake_http_reply(struct tg_fake_http *http, int status, const char *type,
 {
   if (http->gone)
     return;
-  bool keep = !http->request.upgrade && http_should_keep_alive(&http->parser);
+  bool keep = !http->request.upgrade && http->syntax.keep_alive;
   struct tg_buf out = {0};
-  const char *reason =
-      status == 520 ? "Web Server Returned an Unknown Error" : http_status_str((enum http_status)status);
-  tg_buf_printf(&out, "HTTP/1.1 %d %s\r\n%s", status, reason, headers ? headers : "");
+  tg_buf_printf(&out, "HTTP/1.1 %d %s\r\n%s", status, tg_http_reason(status), headers ? headers : "");
   if (type)
     tg_buf_printf(&out, "Content-Type: %s\r\n", type);
   if (status != 204)
