@@ -48,7 +48,11 @@ describe("the package", function()
     needed["libluajit2-5.1-2"] = nil -- the other of an either-or
     needed.zlib1g, brought.zlib1g = true, nil
     local list = paths.read(paths.root .. "/scripts/install-deps"):match "\nlibraries=%((.-)%)"
-    for name in list:gmatch "%S+" do
+    for names in list:gmatch '[^%s"]+' do
+      local name
+      for one in names:gmatch "[^|]+" do -- the names of several releases
+        name = needed[one] and one or name or one
+      end
       brought[name] = true
     end
     for _, name in ipairs { "libasan8", "libubsan1" } do

@@ -1,0 +1,71 @@
+-- scripts/install-deps on releases of Debian that give packages different names: dpkg, apt and sudo are
+-- stand-ins, and nothing is installed.
+
+local paths = require "spec.support.paths"
+local process = require "spec.support.process"
+local uv = require "luv"
+
+after_each(process.cleanup)
+
+-- Where $INSTALLED and $KNOWN are the packages of a machine and of its release, and each call of sudo is a
+-- line of $CALLS.
+local TOOLS = {
+  id = "echo 1000",
+  sudo = 'echo "$@" >>"$CALLS"',
+  ["dpkg-query"] = [[
+for name; do :; done
+case " $INSTALLED " in *" $name "*) echo installed ;; *) exit 1 ;; esac]],
+  ["apt-cache"] = [[
+case " $KNOWN " in
+  *" $2 "*) echo "$2:"; echo "  Installed: (none)"; echo "  Candidate: 1.0-1" ;;
+  *) echo "$2:"; echo "  Installed: (none)"; echo "  Candidate: (none)" ;; # one that others provide
+esac]],
+}
+
+-- The packages that it lets apt-get install, or nil; and what it says.
+local function install(option, installed, known)
+  local dir = paths.tmp()
+  for name, body in pairs(TOOLS) do
+    paths.write(dir .. "/" .. name, "#!/bin/sh\n" .. body .. "\n")
+    uv.fs_chmod(dir .. "/" .. name, tonumber("755", 8))
+  end
+  local run = process.run({ "scripts/install-deps", option }, {
+    cwd = paths.root,
+    env = {
+      PATH = dir .. ":" .. os.getenv "PATH", CALLS = dir .. "/calls",
+      INSTALLED = table.concat(installed, " "), KNOWN = table.concat(known, " "),
+    },
+  })
+  assert.equal(0, run.exit_code, run.stderr)
+  local names = (paths.read(dir .. "/calls") or ""):match "apt%-get [^\n]- install %S+ %S+ ([^\n]*)"
+  if not names then
+    return nil, run.stderr
+  end
+  local packages = {}
+  for name in names:gmatch "%S+" do
+    packages[name] = true
+  end
+  return packages, run.stderr
+end
+
+it("installs what a package is called on this release", function()
+  local old, said = install("--runtime", {}, { "libssl3", "libcurl4" })
+  assert.is_true(old.libssl3 and old.libcurl4)
+  assert.is_nil(old.libssl3t64)
+  assert.matches("Installing: [^\n]*libssl3 ", said)
+  local new = install("--runtime", {}, { "libssl3t64", "libcurl4t64" })
+  assert.is_true(new.libssl3t64 and new.libcurl4t64)
+  assert.is_nil(new.libssl3 or new.libcurl4)
+end)
+
+it("is content with a package by any of its names", function()
+  local packages = install("--runtime", { "libssl3t64" }, { "libssl3", "libcurl4" })
+  assert.is_nil(packages.libssl3 or packages.libssl3t64)
+  assert.is_true(packages.libcurl4)
+end)
+
+it("does nothing where all is there", function()
+  local packages, said = install("--release", { "debootstrap", "debian-archive-keyring" }, {})
+  assert.is_nil(packages)
+  assert.equal("", said)
+end)
