@@ -66,11 +66,11 @@ static const char *check_host(const char *host, const char *end)
 {
   bool bracketed = host < end && *host == '[';
   const char *from = host + bracketed;
-  const char *to = memchr(from, bracketed ? ']' : ':', (size_t)(end - from));
-  if (!to && bracketed)
+  const char *to = from;
+  while (to < end && *to != (bracketed ? ']' : ':'))
+    to++;
+  if (to == end && bracketed)
     return no_host;
-  if (!to)
-    to = end;
   size_t length = (size_t)(to - from);
   if (bracketed ? !is_address(from, length) : !is_name(from, length))
     return no_host;
