@@ -12,11 +12,13 @@ struct tg_http_socket {
   uv_poll_t poll; /* first: the uv handle is the socket */
   struct tg_http_sockets *owner;
   curl_socket_t fd;
-  int wanted;                /* by libcurl */
-  int armed;                 /* in the kernel; a superset of wanted */
-  bool connection;           /* opened by open_connection() */
-  bool answered;             /* the peer has sent something: it is connected */
-  struct tg_address address; /* of a connection over TCP */
+  int wanted;                        /* by libcurl */
+  int armed;                         /* in the kernel; a superset of wanted */
+  bool connection;                   /* opened by open_connection() */
+  bool answered;                     /* the peer has sent something: it is connected */
+  const CURL *easy;                  /* the transfer that has used it last */
+  struct tg_http_avoidance *opening; /* of the transfer that waits for it to connect */
+  struct tg_address address;         /* of a connection over TCP */
   tg_ms opened_at;
 };
 
@@ -115,8 +117,10 @@ static int on_wanted(CURL *easy, curl_socket_t fd, int what, void *ctx, void *so
   struct tg_http_sockets *sockets = ctx;
   struct tg_http_socket *socket = find(sockets, fd);
   if (what == CURL_POLL_REMOVE) {
-    sockets->last_words.easy = easy;
+    sockets->last_words.easy = socket ? socket->easy : NULL; /* `easy` may be a handle of libcurl's own */
     sockets->last_words.fd = fd;
+    if (socket)
+      socket->opening = NULL;
     if (socket && socket->connection && socket->answered) {
       socket->wanted = 0;
       uv_unref((uv_handle_t *)&socket->poll);
@@ -127,6 +131,11 @@ static int on_wanted(CURL *easy, curl_socket_t fd, int what, void *ctx, void *so
   }
   if (!socket && !(socket = watch(sockets, fd, false)))
     return -1;
+  socket->easy = easy;
+  if ((what & CURL_POLL_IN) && socket->opening) { /* until it is connected, libcurl wants to write */
+    socket->opening->connected = true;
+    socket->opening = NULL;
+  }
   socket->wanted = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
   uv_ref((uv_handle_t *)&socket->poll);
   if (socket->wanted & ~socket->armed)
@@ -157,6 +166,7 @@ static curl_socket_t open_connection(void *ctx, curlsocktype purpose, struct cur
     close(fd);
     return CURL_SOCKET_BAD;
   }
+  opened->opening = avoidance;
   opened->address = where;
   opened->opened_at = tg_now();
   return fd;

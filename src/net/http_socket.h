@@ -34,11 +34,12 @@ struct tg_http_sockets {
   } last_words;
 };
 
-/* What a transfer makes of that memory. */
+/* What a transfer makes of that memory, and what became of its connection. */
 struct tg_http_avoidance {
   struct tg_http_sockets *sockets;
-  bool off;     /* every address is good enough */
-  bool avoided; /* one was not given; there may have been no other */
+  bool off;       /* every address is good enough */
+  bool avoided;   /* one was not given; there may have been no other */
+  bool connected; /* one was, and took it; libcurl 8 itself tells it only once TLS stands */
 };
 
 void tg_http_sockets_init(struct tg_http_sockets *sockets, uv_loop_t *loop, CURLM *multi);

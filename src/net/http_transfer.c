@@ -215,7 +215,7 @@ bool tg_http_transfer_set(struct tg_http_transfer *transfer, const struct tg_htt
   transfer->status = 0;
   transfer->came = transfer->lines = 0;
   transfer->result = CURLE_OK;
-  transfer->avoidance.off = transfer->avoidance.avoided = false;
+  transfer->avoidance.off = transfer->avoidance.avoided = transfer->avoidance.connected = false;
   transfer->problem = (struct tg_error){0};
   transfer->curl_error[0] = '\0';
   transfer->started = uv_hrtime();
@@ -312,14 +312,12 @@ static void name_missing(const struct tg_http_transfer *transfer, char *text, si
 {
   CURL *easy = transfer->easy;
   curl_off_t resolved = 0, ready = 0, sent = 0;
-  char *address = NULL;
   curl_easy_getinfo(easy, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
-  curl_easy_getinfo(easy, CURLINFO_PRIMARY_IP, &address); /* of a connection that stands */
   curl_easy_getinfo(easy, CURLINFO_PRETRANSFER_TIME_T, &ready);
   curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &sent);
   if (ready == 0 && resolved == 0)
     snprintf(text, size, "its name was not resolved");
-  else if (ready == 0 && !(address && *address))
+  else if (ready == 0 && !transfer->avoidance.connected)
     snprintf(text, size, "there was no connection");
   else if (ready == 0 && transfer->tunnel && connect_status(transfer) == 0)
     snprintf(text, size, "the proxy did not answer CONNECT");
