@@ -19,16 +19,27 @@ static void note_head(struct tg_http_transfer *transfer)
 {
   curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &transfer->status);
   transfer->head_whole = transfer->status >= 200;
-  if (transfer->head_whole && transfer->by_head)
+  if (!transfer->head_whole)
+    tg_buf_reset(&transfer->headers, KEEP_CAPACITY); /* a 1xx: the next one may be it */
+  else if (transfer->by_head)
     tg_http_head_came(transfer);
+}
+
+/* libcurl 8 takes "HTTP/2.0 500 No" for a 200, and whatever else begins like that. */
+static bool is_status_line(const char *line, size_t length)
+{
+  return length > 9 && memcmp(line, "HTTP/1.", 7) == 0 && (line[7] == '0' || line[7] == '1') &&
+         (line[8] == ' ' || line[8] == '\t');
 }
 
 static size_t on_header(char *line, size_t size, size_t count, void *ctx)
 {
   struct tg_http_transfer *transfer = ctx;
   size_t length = size * count;
-  if (length >= 5 && memcmp(line, "HTTP/", 5) == 0)
-    tg_buf_reset(&transfer->headers, KEEP_CAPACITY); /* what came before was a 1xx */
+  if (transfer->headers.length == 0 && !is_status_line(line, length)) {
+    transfer->unknown = true;
+    return 0;
+  }
   bool fits = transfer->headers.length + length <= HEADERS_MAX;
   transfer->lines += length;
   if ((!fits && !transfer->by_head) || transfer->lines > LINES_MAX) {
@@ -211,7 +222,8 @@ bool tg_http_transfer_set(struct tg_http_transfer *transfer, const struct tg_htt
   transfer->max_body = request->max_body;
   transfer->request_length = request->body.length;
   transfer->by_head = request->by_head;
-  transfer->too_large = transfer->too_large_head = transfer->cut = transfer->head_whole = false;
+  transfer->too_large = transfer->too_large_head = transfer->unknown = false;
+  transfer->cut = transfer->head_whole = false;
   transfer->status = 0;
   transfer->came = transfer->lines = 0;
   transfer->result = CURLE_OK;
@@ -347,13 +359,20 @@ static void explain_timeout(const struct tg_http_transfer *transfer, struct tg_e
  * them, and calls a line that its buffer does not hold "Out of memory". */
 static bool has_large_head(const struct tg_http_transfer *transfer)
 {
-  curl_off_t begun = 0;
-  curl_easy_getinfo(transfer->easy, CURLINFO_STARTTRANSFER_TIME_T, &begun);
+  long sent = 0;
+  curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &sent);
   return transfer->too_large_head ||
-         (begun > 0 &&
+         (sent > 0 && /* so it is not the request that is too large */
           (transfer->result == CURLE_OUT_OF_MEMORY || (int)transfer->result == RESULT_TOO_LARGE ||
            strstr(transfer->curl_error, "Out of memory") || /* of a trailer */
            strstr(transfer->curl_error, "Too large response headers")));
+}
+
+/* On a connection that has carried answers before, libcurl 8 calls it weird. */
+static bool speaks_no_http(const struct tg_http_transfer *transfer)
+{
+  return transfer->result == CURLE_UNSUPPORTED_PROTOCOL ||
+         (transfer->result == CURLE_WEIRD_SERVER_REPLY && transfer->headers.length == 0);
 }
 
 static void explain(struct tg_http_transfer *transfer, struct tg_error *error)
@@ -375,6 +394,11 @@ static void explain(struct tg_http_transfer *transfer, struct tg_error *error)
   }
   if (explain_refusal_of_proxy(transfer, error))
     return;
+  if (transfer->unknown || speaks_no_http(transfer)) {
+    tg_fail(error, "failed", "%s: what answers there does not speak HTTP, or wants https://: %s", where,
+            transfer->unknown ? "its answer has another version" : detail);
+    return;
+  }
   curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &number);
   switch (transfer->result) {
   case CURLE_OK: /* libcurl takes half a head for an answer */
@@ -414,10 +438,6 @@ static void explain(struct tg_http_transfer *transfer, struct tg_error *error)
   case CURLE_GOT_NOTHING:
   case CURLE_PARTIAL_FILE:
     tg_fail(error, "reset", "%s: the connection broke: %s", where, detail);
-    return;
-  case CURLE_UNSUPPORTED_PROTOCOL:
-    tg_fail(error, "failed", "%s: what answers there does not speak HTTP, or wants https://: %s", where,
-            detail);
     return;
   case CURLE_URL_MALFORMAT:
     tg_fail(error, "bad_url", "%s: %s", where, detail);

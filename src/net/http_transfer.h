@@ -40,6 +40,7 @@ struct tg_http_transfer {
   bool by_head;
   bool too_large;      /* the body is more than the caller takes, */
   bool too_large_head; /* or the head is, with what comes before and behind it in such lines, */
+  bool unknown;        /* or begins with a version of HTTP that is none of ours, */
   bool cut;            /* or nobody wants the body, and there is more than is worth reading */
   bool head_whole;     /* of the answer itself, not of a 1xx before it ... */
   long status;         /* ... which has this */

@@ -129,6 +129,8 @@ local ANSWERS = {
     { says = "it answered 500" } },
   { "a status that is none", "again", { head("HTTP/1.1 999 What", "Content-Length: 0") } },
   { "a version that is none", "again", { head("HTTP/3.7 200 OK", "Content-Length: 0") } },
+  { "another version", "again", { head("HTTP/2.0 200 OK", "Content-Length: 0") },
+    { says = "does not speak HTTP" } },
   { "the greeting of a mail server", "again", { "220 mail.example.com ESMTP\r\n" },
     { says = "does not speak HTTP" } },
   { "as HTTP/0.9 did", "again", { "<html>ok</html>\n", CLOSE }, { says = "does not speak HTTP" } },
