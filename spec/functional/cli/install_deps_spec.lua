@@ -1,5 +1,5 @@
 -- scripts/install-deps on releases of Debian that give packages different names: dpkg, apt and sudo are
--- stand-ins, and nothing is installed.
+-- stand-ins, and nothing is installed. What scripts/release asks for before it makes a system.
 
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
@@ -68,4 +68,28 @@ it("does nothing where all is there", function()
   local packages, said = install("--release", { "debootstrap", "debian-archive-keyring" }, {})
   assert.is_nil(packages)
   assert.equal("", said)
+end)
+
+describe("another release", function()
+  it("needs a name and a command", function()
+    for _, arguments in ipairs { {}, { "trixie" }, { "../x", "true" }, { "-x", "true" } } do
+      local run = process.run({ "scripts/release", unpack(arguments) }, { cwd = paths.root })
+      assert.equal(64, run.exit_code)
+      assert.matches("needs the name of a release, and a command", run.stderr, 1, true)
+    end
+    local run = process.run({ "scripts/test", "--release" }, { cwd = paths.root })
+    assert.equal(64, run.exit_code)
+    assert.matches("needs the name of a release", run.stderr, 1, true)
+  end)
+
+  it("says that it needs root", function()
+    local dir = paths.tmp()
+    paths.write(dir .. "/id", "#!/bin/sh\necho 1000\n")
+    uv.fs_chmod(dir .. "/id", tonumber("755", 8))
+    local run = process.run({ "scripts/test", "--release", "trixie" }, {
+      cwd = paths.root, env = { PATH = dir .. ":" .. os.getenv "PATH", TG_RELEASES = dir },
+    })
+    assert.equal(1, run.exit_code)
+    assert.matches("only root can enter a system of its own; try again with sudo", run.stderr, 1, true)
+  end)
 end)
