@@ -50,6 +50,8 @@ void tg_route_shard_payload(struct tg_request *request);
 void tg_route_all_payload(struct tg_request *request);
 void tg_route_guild_payload(struct tg_request *request);
 tg_manager_reply tg_route_on_sent; /* {"sent":true}, or why not; `ctx` is the request */
+/* request->json is the frame; `guild_id` may stand in it. */
+void tg_route_send_to_guild(struct tg_request *request, const char *guild_id);
 
 /* routes_template.c */
 void tg_route_template(struct tg_request *request);

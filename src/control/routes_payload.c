@@ -171,10 +171,26 @@ void tg_route_all_payload(struct tg_request *request)
 static void on_shard_found(void *ctx, json_t *value, const struct tg_error *error)
 {
   struct tg_request *request = ctx;
+  struct tg_gateway_status status;
+  int shard_id = (int)json_integer_value(value);
+  tg_gateway_status(request->manager, &status);
   if (error)
     tg_respond_failure(request, error);
+  else if (status.total > 0 && !tg_gateway_shard(request->manager, shard_id))
+    tg_respond_error(request, 404,
+                     "the guild is on shard %d, which this gateway does not run: it has %d to %d", shard_id,
+                     status.first, status.last);
   else
-    send_to(request, (int)json_integer_value(value), tg_route_on_sent, request);
+    send_to(request, shard_id, tg_route_on_sent, request);
+}
+
+void tg_route_send_to_guild(struct tg_request *request, const char *guild_id)
+{
+  if (!check_frame(request))
+    return;
+  json_t *args = json_pack("[s]", guild_id);
+  tg_manager_call(request->manager, TG_METHOD_manager_calculate_shard_id, args, on_shard_found, request);
+  json_decref(args);
 }
 
 static void on_members(void *ctx, json_t *value, const struct tg_error *error)
@@ -248,9 +264,5 @@ void tg_route_guild_payload(struct tg_request *request)
     request_members(request);
     return;
   }
-  if (!check_frame(request))
-    return;
-  json_t *args = json_pack("[s]", guild_id);
-  tg_manager_call(request->manager, TG_METHOD_manager_calculate_shard_id, args, on_shard_found, request);
-  json_decref(args);
+  tg_route_send_to_guild(request, guild_id);
 }

@@ -1,11 +1,15 @@
-/* What the gateway of discordeno's template answers at POST / and
- * GET /timecheck, so that a bot made for that needs no change. There nobody
- * learns whether a payload was sent; here it is the answer. */
+/* What the gateways of discordeno's templates and guides answer at POST / and
+ * GET /timecheck, so that a bot made for them needs no change. There nobody
+ * learns whether a payload was sent; here it is the answer.
+ *
+ * Such a bot thinks that it has one shard, 0, whatever there are: what is for a
+ * guild goes to the guild's shard. */
 
 #include "base/suggest.h"
 #include "control/routes.h"
 #include "manager/manager.h"
 #include "manager/status.h"
+#include "proto/payload.h"
 
 #include <string.h>
 
@@ -15,18 +19,72 @@ static void call(struct tg_request *request, enum tg_method method, json_t *args
   json_decref(args);
 }
 
-static void shard_payload(struct tg_request *request)
+/* ---- payloads ---- */
+
+/* From here on the body is the frame alone, as with the other routes. */
+static void take_frame(struct tg_request *request, json_t *frame)
 {
-  json_t *id = json_object_get(request->json, "shardId"),
-         *payload = json_object_get(request->json, "payload");
-  if (!json_is_integer(id) || !json_is_object(payload)) {
-    tg_respond_error(request, 400,
-                     "ShardPayload needs shardId, a number, and payload, {\"op\":..,\"d\":{..}}");
+  json_decref(request->json);
+  request->json = frame;
+}
+
+/* The frame is the body. False: it is not for a guild; the check of frames says what is wrong with one that
+ * should be. */
+static bool send_by_guild(struct tg_request *request)
+{
+  const json_t *op = json_object_get(request->json, "op"), *d = json_object_get(request->json, "d");
+  json_t *guild_id = json_object_get(d, "guild_id"), *guild_ids = json_object_get(d, "guild_ids");
+  switch (json_is_integer(op) ? json_integer_value(op) : -1) {
+  case TG_OP_VOICE_STATE_UPDATE:
+  case TG_OP_REQUEST_GUILD_MEMBERS:
+  case TG_OP_REQUEST_CHANNEL_INFO:
+    if (!json_is_string(guild_id))
+      return false;
+    tg_route_send_to_guild(request, json_string_value(guild_id));
+    return true;
+  case TG_OP_REQUEST_SOUNDBOARD_SOUNDS:
+    if (!json_is_array(guild_ids))
+      return false;
+    call(request, TG_METHOD_manager_request_soundboard_sounds, json_pack("[O]", guild_ids), tg_route_on_sent);
+    return true;
+  default:
+    return false;
+  }
+}
+
+static void send_by_shard(struct tg_request *request, json_t *shard_id)
+{
+  call(request, TG_METHOD_manager_send_payload, json_pack("[O, O]", shard_id, request->json),
+       tg_route_on_sent);
+}
+
+static void send_payload(struct tg_request *request, const char *type, const char *key)
+{
+  json_t *id = json_object_get(request->json, "shardId"), *payload = json_object_get(request->json, key);
+  if (!json_is_object(payload)) {
+    tg_respond_error(request, 400, "%s needs %s, {\"op\":..,\"d\":{..}}", type, key);
     return;
   }
-  json_t *frame =
-      json_pack("{s:O*, s:O*}", "op", json_object_get(payload, "op"), "d", json_object_get(payload, "d"));
-  call(request, TG_METHOD_manager_send_payload, json_pack("[O, o]", id, frame), tg_route_on_sent);
+  json_incref(id);
+  take_frame(request, json_pack("{s:O*, s:O*}", "op", json_object_get(payload, "op"), "d",
+                                json_object_get(payload, "d")));
+  if (send_by_guild(request))
+    ;
+  else if (json_is_integer(id))
+    send_by_shard(request, id);
+  else
+    tg_respond_error(request, 400, "%s needs shardId, a number: %s is for no guild", type, key);
+  json_decref(id);
+}
+
+static void shard_payload(struct tg_request *request)
+{
+  send_payload(request, "ShardPayload", "payload");
+}
+
+static void former_shard_payload(struct tg_request *request)
+{
+  send_payload(request, "SHARD_PAYLOAD", "data");
 }
 
 static void edit_presence(struct tg_request *request)
@@ -37,6 +95,65 @@ static void edit_presence(struct tg_request *request)
   else
     tg_respond_error(request, 400, "EditShardsPresence needs payload, a presence: {\"status\":\"idle\",...}");
 }
+
+/* ---- members ---- */
+
+static const char *const member_options[][2] = {
+    {"query", "query"},      {"limit", "limit"}, {"presences", "presences"},
+    {"userIds", "user_ids"}, {"nonce", "nonce"},
+};
+enum { MEMBER_OPTIONS = sizeof member_options / sizeof *member_options };
+
+/* As d of op 8 has them. False: answered. */
+static bool read_member_options(struct tg_request *request, json_t *options, json_t *d)
+{
+  const char *names[MEMBER_OPTIONS], *key;
+  json_t *value;
+  for (int i = 0; i < MEMBER_OPTIONS; i++)
+    names[i] = member_options[i][0];
+  json_object_foreach(options, key, value)
+  {
+    int i = 0;
+    while (i < MEMBER_OPTIONS && strcmp(key, names[i]) != 0)
+      i++;
+    if (i == MEMBER_OPTIONS) {
+      const char *like = tg_suggest(key, names, MEMBER_OPTIONS);
+      tg_respond_error(request, 400, "REQUEST_MEMBERS has no option \"%s\"%s%s%s", key,
+                       like ? "; did you mean \"" : "", like ? like : "", like ? "\"?" : "");
+      return false;
+    }
+    if (!json_is_null(value))
+      json_object_set(d, member_options[i][1], value);
+  }
+  return true;
+}
+
+/* The chunks come as events, with the nonce that was given. */
+static void request_members(struct tg_request *request)
+{
+  json_t *guild_id = json_object_get(request->json, "guildId"),
+         *options = json_object_get(request->json, "options");
+  if (!json_is_string(guild_id) || (options && !json_is_object(options) && !json_is_null(options))) {
+    tg_respond_error(
+        request, 400,
+        "REQUEST_MEMBERS needs guildId, a string of digits, and may have options, {\"query\":..}");
+    return;
+  }
+  json_t *d = json_pack("{s:O}", "guild_id", guild_id);
+  if (!read_member_options(request, options, d)) {
+    json_decref(d);
+    return;
+  }
+  bool by_ids = json_object_get(d, "user_ids");
+  if (!by_ids && !json_object_get(d, "query"))
+    json_object_set_new(d, "query", json_string(""));
+  if (!by_ids && !json_object_get(d, "limit"))
+    json_object_set_new(d, "limit", json_integer(0));
+  take_frame(request, json_pack("{s:i, s:o}", "op", TG_OP_REQUEST_GUILD_MEMBERS, "d", d));
+  send_by_guild(request);
+}
+
+/* ---- shards ---- */
 
 static void answer_shard(struct tg_request *request, int shard_id)
 {
@@ -57,7 +174,7 @@ static void on_shard_found(void *ctx, json_t *value, const struct tg_error *erro
     answer_shard(request, (int)json_integer_value(value));
 }
 
-static void shard_info(struct tg_request *request)
+static void shard_of_guild(struct tg_request *request)
 {
   json_t *guild_id = json_object_get(request->json, "guildId");
   if (guild_id && !json_is_null(guild_id))
@@ -66,21 +183,59 @@ static void shard_info(struct tg_request *request)
     answer_shard(request, 0);
 }
 
+/* discordeno's numbers for the states. */
+static int state_number(enum tg_shard_state state)
+{
+  static const int numbers[] = {
+      [TG_SHARD_CONNECTED] = 0,    [TG_SHARD_CONNECTING] = 1,  [TG_SHARD_DISCONNECTED] = 2,
+      [TG_SHARD_UNIDENTIFIED] = 3, [TG_SHARD_IDENTIFYING] = 4, [TG_SHARD_RESUMING] = 5,
+      [TG_SHARD_OFFLINE] = 6,
+  };
+  return numbers[state];
+}
+
+static void all_shards(struct tg_request *request)
+{
+  struct tg_gateway_status gateway;
+  tg_gateway_status(request->manager, &gateway);
+  json_t *all = json_array();
+  for (int id = gateway.first; id <= gateway.last; id++) {
+    const struct tg_shard_row *row = tg_gateway_shard(request->manager, id);
+    int worker_id, generation;
+    if (!row)
+      continue;
+    tg_gateway_shard_place(request->manager, id, &worker_id, &generation);
+    json_array_append_new(all, json_pack("{s:i, s:i, s:i, s:i}", "workerId", worker_id, "shardId", id, "rtt",
+                                         (int)atomic_load(&row->rtt), "state",
+                                         state_number((enum tg_shard_state)atomic_load(&row->state))));
+  }
+  tg_respond_json(request, 200, all);
+}
+
+/* ---- by type ---- */
+
+static const char *const types[] = {
+    "ShardPayload",  "EditShardsPresence", "ShardInfoFromGuild",
+    "SHARD_PAYLOAD", "GET_SHARD_INFO",     "REQUEST_MEMBERS", /* of older ones */
+};
+static void (*const handlers[])(struct tg_request *) = {
+    shard_payload, edit_presence, shard_of_guild, former_shard_payload, all_shards, request_members,
+};
+enum { TYPES = sizeof types / sizeof *types };
+
 void tg_route_template(struct tg_request *request)
 {
-  static const char *const names[] = {"ShardPayload", "EditShardsPresence", "ShardInfoFromGuild"};
-  static void (*const handlers[])(struct tg_request *) = {shard_payload, edit_presence, shard_info};
-  enum { COUNT = sizeof names / sizeof *names };
   const char *type = json_string_value(json_object_get(request->json, "type"));
-  for (int i = 0; i < COUNT; i++) {
-    if (type && strcmp(type, names[i]) == 0) {
+  for (int i = 0; i < TYPES; i++) {
+    if (type && strcmp(type, types[i]) == 0) {
       handlers[i](request);
       return;
     }
   }
-  const char *like = type ? tg_suggest(type, names, COUNT) : NULL;
+  const char *like = type ? tg_suggest(type, types, TYPES) : NULL;
   tg_respond_error(request, 400,
-                   "type has to be ShardPayload, EditShardsPresence or ShardInfoFromGuild%s%s%s",
+                   "type has to be ShardPayload, EditShardsPresence, ShardInfoFromGuild, SHARD_PAYLOAD, "
+                   "GET_SHARD_INFO or REQUEST_MEMBERS%s%s%s",
                    like ? "; did you mean " : "", like ? like : "", like ? "?" : "");
 }
 
