@@ -230,6 +230,61 @@ describe("REST in trouble", function()
   end)
 end)
 
+-- They answer every error of Discord's with 500, and have its words somewhere inside.
+describe("a REST proxy of discordeno's", function()
+  after_each(world.finish)
+
+  local function with(answer)
+    s = world.start()
+    world.bot_down()
+    s.fake:fault { at = "rest", route = "/callback", ["do"] = "status", status = 500, body = answer,
+      count = "all" }
+    world.emit(world.COMMAND)
+  end
+
+  local function requests()
+    local n = 0
+    for _, request in ipairs(s:list "rest") do
+      n = n + (request.path:find "/callback$" and 1 or 0)
+    end
+    return n
+  end
+
+  it("that says 40060 has been answered by somebody else, and the bot is told", function()
+    with { message = { message = "[400] Bad.\nDiscord error: [40060] Taken", cause = { status = 400, body = {
+      message = "Interaction has already been acknowledged.", code = 40060 } } } }
+    s.fake:wait_for("the request", function(state)
+      return #state.rest > 0 and state.rest[#state.rest].path:find "/callback$"
+    end, { only = "rest" })
+    world.pause(600)
+    assert.equal(1, requests())
+    s.bot:up()
+    assert.is_true(world.interactions(1)[1].deferred)
+    assert.equal(0, s.gateway:count_log "could not be answered")
+  end)
+
+  it("that says 10062 is too late: it is not asked again", function()
+    with { message = { message = "Failed to send request to discord.", cause = { ok = false, status = 404,
+      body = '{"message":"Unknown interaction","code":10062}' } } }
+    s.gateway:wait_for_log "could not be answered[^\n]*500 in the place of Discord's 404: it does not"
+    world.pause(600)
+    assert.equal(1, requests())
+  end)
+
+  it("that refuses for good is not asked again", function()
+    with { message = { message = "[403] No." } }
+    s.gateway:wait_for_log "could not be answered[^\n]*Discord's 403"
+    world.pause(600)
+    assert.equal(1, requests())
+  end)
+
+  it("that is itself in trouble is asked again", function()
+    with { message = { message = "[999] connect ECONNREFUSED 127.0.0.1:40060" } }
+    s.gateway:wait_for_log "could not be answered[^\n]*REST answered 500"
+    assert.is_true(requests() > 2)
+  end)
+end)
+
 describe("the fallback does not run", function()
   after_each(world.finish)
 

@@ -1,6 +1,7 @@
 #include "delivery/interactions/interaction_callback.h"
 
 #include "base/buf.h"
+#include "delivery/interactions/proxied_error.h"
 #include "net/http.h"
 
 #include <stdio.h>
@@ -13,7 +14,7 @@ enum {
   ATTEMPT_LEAST = 20,  /* less is not worth a request */
   AGAIN_BASE = 100,
   AGAIN_CAP = 500,
-  ANSWER_MAX = 2048,
+  ANSWER_MAX = 4096,
 };
 
 struct tg_callback {
@@ -76,15 +77,23 @@ static void try_again(struct tg_callback *callback, tg_ms wait)
 static void describe(struct tg_callback *callback, const struct tg_http_response *response)
 {
   const char *advice = "";
+  char proxied[40] = "";
+  long status = response->status;
+  struct tg_proxied_error error;
+  if (status >= 500 && tg_proxied_error_read(response->body, &error)) {
+    snprintf(proxied, sizeof proxied, error.status ? " in the place of Discord's %d" : "", error.status);
+    status = error.status ? error.status : status;
+  }
   bool own_words = response->body.length > 0 && response->body.at[0] == '{';
-  if ((response->status == 403 || response->status == 429) && !own_words)
+  if ((status == 403 || status == 429) && !own_words)
     advice = " without Discord's own words: it refuses this computer's address for a while";
-  else if (response->status == 401 || response->status == 403)
+  else if (status == 401 || status == 403)
     advice = "; check rest.url and rest.authorization (REST_URL, REST_AUTHORIZATION)";
-  else if (response->status == 404)
+  else if (status == 404)
     advice = ": it does not know the interaction (any more)";
   if (response->status)
-    snprintf(callback->reason, sizeof callback->reason, "REST answered %ld%s", response->status, advice);
+    snprintf(callback->reason, sizeof callback->reason, "REST answered %ld%s%s", response->status, proxied,
+             advice);
   else
     snprintf(callback->reason, sizeof callback->reason, "%.200s", response->error.message);
 }

@@ -1,8 +1,10 @@
 #include "delivery/interactions/interaction_facts.h"
 
+#include "delivery/interactions/proxied_error.h"
 #include "net/http_text.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -98,6 +100,15 @@ static tg_ms retry_after_of(struct tg_span body, tg_ms header)
   return end == text || !(seconds >= 0 && seconds < 1e6) ? header : (tg_ms)(seconds * 1000 + 0.999);
 }
 
+static enum tg_callback_verdict judge_error(int code, bool is_final)
+{
+  if (code == ALREADY_ACKNOWLEDGED)
+    return TG_CALLBACK_TAKEN_BEFORE;
+  if (code == UNKNOWN_INTERACTION)
+    return TG_CALLBACK_TOO_LATE;
+  return is_final ? TG_CALLBACK_REFUSED : TG_CALLBACK_AGAIN;
+}
+
 enum tg_callback_verdict tg_callback_judge(long status, struct tg_span body, tg_ms retry_after, tg_ms *wait)
 {
   *wait = -1;
@@ -107,15 +118,18 @@ enum tg_callback_verdict tg_callback_judge(long status, struct tg_span body, tg_
     *wait = retry_after_of(body, retry_after);
     return TG_CALLBACK_AGAIN;
   }
-  if (status >= 500)
+  if (status >= 500) {
+    struct tg_proxied_error error;
     *wait = retry_after;
-  if (status == 0 || status == 408 || status >= 500)
+    tg_proxied_error_read(body, &error);
+    bool is_final = error.status >= 400 && error.status < 500 && error.status != 408 && error.status != 429;
+    return judge_error(error.code, is_final);
+  }
+  if (status == 0 || status == 408)
     return TG_CALLBACK_AGAIN;
   struct tg_span value;
   uint64_t code = 0;
   if (tg_json_member(body, "code", &value))
     tg_json_uint(value, &code);
-  if (code == ALREADY_ACKNOWLEDGED)
-    return TG_CALLBACK_TAKEN_BEFORE;
-  return code == UNKNOWN_INTERACTION ? TG_CALLBACK_TOO_LATE : TG_CALLBACK_REFUSED;
+  return judge_error(code <= INT_MAX ? (int)code : 0, true);
 }

@@ -53,7 +53,8 @@ enum tg_callback_verdict {
   TG_CALLBACK_AGAIN, /* in a moment */
 };
 
-/* `status` 0: there was no answer. `*wait`: how long REST wants us to wait, -1
+/* `status` 0: there was no answer. A 500 may be a proxy's for an error of
+ * Discord's that is final (proxied_error.h). `*wait`: how long REST wants us to wait, -1
  * if it does not say; `retry_after` is that of the headers. */
 enum tg_callback_verdict tg_callback_judge(long status, struct tg_span body, tg_ms retry_after, tg_ms *wait);
 

@@ -134,6 +134,104 @@ static void obeys_rate_limits(void **state)
   assert_int_equal(wait, -1);
 }
 
+/* ---- through a proxy that answers each error with 500 ---- */
+
+#define TAKEN "{\"message\":\"Interaction has already been acknowledged.\",\"code\":40060}"
+#define IN_A_STRING(code) "\"{\\\"message\\\":\\\"x\\\",\\\"code\\\":" #code "}\""
+
+static void reads_discords_error_in_a_proxys(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *body;
+    enum tg_callback_verdict verdict;
+  } rows[] = {
+      /* the template of 22: text and body in `cause` */
+      {"{\"message\":{\"message\":\"[400] Bad.\\nDiscord error: [40060] Taken\",\"cause\":{\"ok\":false,"
+       "\"status\":400,\"statusText\":\"Bad Request\",\"body\":" TAKEN "}}}",
+       TG_CALLBACK_TAKEN_BEFORE},
+      {"{\"message\":{\"message\":\"[404] No.\\nDiscord error: [10062] Unknown interaction\"}}",
+       TG_CALLBACK_TOO_LATE},
+      /* of 19 to 21: the body is a text */
+      {"{\"message\":{\"message\":\"Failed to send request to "
+       "discord.\",\"cause\":{\"ok\":false,\"status\":400,"
+       "\"body\":" IN_A_STRING(40060) "}}}",
+       TG_CALLBACK_TAKEN_BEFORE},
+      {"{\"message\":{\"message\":\"Failed\",\"cause\":{\"status\":404,\"body\":" IN_A_STRING(10062) "}}}",
+       TG_CALLBACK_TOO_LATE},
+      /* the guide's: the same without a frame */
+      {"{\"message\":\"Failed\",\"cause\":{\"status\":404,\"body\":" IN_A_STRING(10062) "}}",
+       TG_CALLBACK_TOO_LATE},
+      /* of 18, and its library's own error */
+      {"{\"ok\":false,\"status\":400,\"error\":\"Bad.\",\"body\":" IN_A_STRING(
+           40060) ",\"message\":\"Location:\"}",
+       TG_CALLBACK_TAKEN_BEFORE},
+      {"{\"message\":\"[400] Bad.\\n{\\\"message\\\":\\\"x\\\",\\\"code\\\":40060}\"}",
+       TG_CALLBACK_TAKEN_BEFORE},
+      {"{\"error\":\"[404] No.\\n{\\\"message\\\":\\\"x\\\",\\\"code\\\":10062}\"}", TG_CALLBACK_TOO_LATE},
+      /* Discord's words with another status, and a text alone */
+      {TAKEN, TG_CALLBACK_TAKEN_BEFORE},
+      {"{\"message\":\"[400] Bad.\\nDiscord error: [40060] Taken\"}", TG_CALLBACK_TAKEN_BEFORE},
+      {"{\"message\":\"Discord error: [10062] Unknown interaction\"}", TG_CALLBACK_TOO_LATE},
+      /* final, too: what Discord refuses for another reason */
+      {"{\"message\":{\"message\":\"x\",\"cause\":{\"status\":400,\"body\":{\"message\":\"Invalid Form "
+       "Body\","
+       "\"code\":50035}}}}",
+       TG_CALLBACK_REFUSED},
+      {"{\"message\":{\"message\":\"[401] The token is wrong.\"}}", TG_CALLBACK_REFUSED},
+      {"{\"message\":\"[403] No.\"}", TG_CALLBACK_REFUSED},
+      /* not final */
+      {"{\"message\":{}}", TG_CALLBACK_AGAIN},
+      {"{\"message\":{\"message\":\"x\",\"cause\":{\"status\":429}}}", TG_CALLBACK_AGAIN},
+      {"{\"message\":{\"message\":\"x\",\"cause\":{\"status\":408}}}", TG_CALLBACK_AGAIN},
+      {"{\"message\":{\"message\":\"[502] x\",\"cause\":{\"status\":502,\"body\":\"<html>\"}}}",
+       TG_CALLBACK_AGAIN},
+      {"{\"message\":{\"message\":\"[999] The network\",\"cause\":{\"status\":999}}}", TG_CALLBACK_AGAIN},
+      {"{\"statusCode\":500,\"code\":\"FST_ERR\",\"error\":\"Internal Server Error\",\"message\":\"x\"}",
+       TG_CALLBACK_AGAIN},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    tg_ms wait;
+    if (judge(500, rows[i].body, 300, &wait) != rows[i].verdict)
+      fail_msg("%s", rows[i].body);
+    assert_int_equal(wait, 300);
+  }
+}
+
+/* The digits are there, but nobody says that they are Discord's code. */
+static void is_not_deceived_by_digits(void **state)
+{
+  (void)state;
+  static const char *const bodies[] = {
+      "{\"message\":\"40060\"}",
+      "{\"message\":\"request 10062 timed out after 40060 ms\"}",
+      "{\"message\":\"connect ECONNREFUSED 127.0.0.1:40060\"}",
+      "{\"message\":\"[40060] in the queue\"}",
+      "{\"message\":\"upstream said Discord error: [40060]\"}",
+      "{\"message\":\"Discord error: [40060\"}",
+      "{\"message\":\"Discord error: [400600] x\"}",
+      "{\"message\":\"Discord error: [99999999999999940060] x\"}",
+      "{\"message\":\"Discord error: [-40060] x\"}",
+      "{\"code\":40060}",
+      "{\"code\":\"40060\",\"message\":\"x\"}",
+      "{\"code\":40060.0,\"message\":\"x\"}",
+      "{\"id\":40060,\"message\":\"x\",\"errors\":[{\"code\":40060,\"message\":\"x\"}]}",
+      "{\"message\":{\"message\":{\"message\":{\"message\":{\"message\":{\"message\":{\"message\":{"
+      "\"message\":{"
+      "\"message\":{\"message\":" TAKEN "}}}}}}}}}}",
+      "[" TAKEN "]",
+      "40060",
+      "\"[400] Bad.\\nDiscord error: [40060] Taken\"",
+      "{\"message\":{\"message\":\"[400] Bad.\\nDiscord error: [40060] Ta", /* cut */
+      "",
+  };
+  for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+    tg_ms wait;
+    if (judge(500, bodies[i], -1, &wait) != TG_CALLBACK_AGAIN)
+      fail_msg("%s", bodies[i]);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -144,6 +242,8 @@ int main(void)
       cmocka_unit_test(discord_wants_no_authorization),
       cmocka_unit_test(judges_answers),
       cmocka_unit_test(obeys_rate_limits),
+      cmocka_unit_test(reads_discords_error_in_a_proxys),
+      cmocka_unit_test(is_not_deceived_by_digits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
