@@ -114,6 +114,7 @@ static void faults(void **state)
   expect("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "!400");
   expect("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n", "!400");
   expect("POST / HTTP/1.1\r\nTransfer-Encoding:\r\n\r\n", "!400");
+  expect("POST / HTTP/1.1\r\nTransfer-Encodings: chunked\r\n\r\n", "!400");
   expect("POST / HTTP/1.1\r\nTransfer-Encoding:\r\nContent-Length: 1\r\n\r\n", "!400");
   expect("GET / HTTP/1.1\r\nHost: localhost\r\nhost: evil.example\r\n\r\n", "!400");
   expect("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", "H!400");
