@@ -11,7 +11,9 @@ after_each(process.cleanup)
 -- line of $CALLS.
 local TOOLS = {
   id = "echo 1000",
-  sudo = 'echo "$@" >>"$CALLS"',
+  sudo = [[
+echo "$@" >>"$CALLS"
+if [ "$1" = tee ]; then cat >/dev/null; fi]],
   ["dpkg-query"] = [[
 for name; do :; done
 case " $INSTALLED " in *" $name "*) echo installed ;; *) exit 1 ;; esac]],
@@ -59,9 +61,26 @@ it("installs what a package is called on this release", function()
 end)
 
 it("is content with a package by any of its names", function()
-  local packages = install("--runtime", { "libssl3t64" }, { "libssl3", "libcurl4" })
+  local packages = install("--runtime", { "libssl3t64" }, { "libssl3t64", "libcurl4" })
   assert.is_nil(packages.libssl3 or packages.libssl3t64)
   assert.is_true(packages.libcurl4)
+end)
+
+it("takes llhttp where the release has it, whatever else is there", function()
+  for option, names in pairs {
+    ["--build-only"] = { llhttp = "libllhttp-dev", http_parser = "libhttp-parser-dev" },
+    ["--runtime"] = { llhttp = "libllhttp9.2", http_parser = "libhttp-parser2.9" },
+  } do
+    local old, both = { names.http_parser }, { names.http_parser, names.llhttp }
+    assert.is_true(install(option, {}, old)[names.http_parser])
+    assert.is_nil(install(option, old, old)[names.http_parser])
+    for _, installed in ipairs { {}, old } do
+      local packages = install(option, installed, both)
+      assert.is_true(packages[names.llhttp])
+      assert.is_nil(packages[names.http_parser])
+    end
+    assert.is_nil(install(option, { names.llhttp }, both)[names.llhttp])
+  end
 end)
 
 it("does nothing where all is there", function()
