@@ -51,6 +51,7 @@ struct tg_config {
     char *os, *browser, *device;
   } properties;
   int large_threshold;
+  int capabilities; /* of IDENTIFY; -1: none are sent */
 
   struct {
     struct tg_strings urls; /* none: events only reach Lua */

@@ -68,6 +68,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
   X("properties.browser", STRING(properties.browser), .text = "tidegate")                                    \
   X("properties.device", STRING(properties.device), .text = "tidegate")                                      \
   X("large_threshold", RANGE(large_threshold, INT, 50, 250, 50))                                             \
+  X("capabilities", RANGE(capabilities, INT, 0, INT_MAX, -1), .unset_is_default = true)                      \
   X("event_handler.urls", STRINGS(event_handler.urls), .env = "EVENT_HANDLER_URL",                           \
     .check = tg_check_handler_url, .url = true)                                                              \
   X("event_handler.authorization", STRING(event_handler.authorization), .env = "EVENT_HANDLER_SECRET_KEY",   \

@@ -23,6 +23,8 @@ void tg_payload_identify(struct tg_buf *out, const struct tg_identify *identify)
   put_member(out, ",\"device\":", identify->device);
   tg_buf_printf(out, "},\"compress\":false,\"large_threshold\":%d,\"shard\":[%d,%d],\"intents\":%" PRIu64,
                 identify->large_threshold, identify->shard_id, identify->total_shards, identify->intents);
+  if (identify->capabilities >= 0)
+    tg_buf_printf(out, ",\"capabilities\":%d", identify->capabilities);
   if (identify->presence) {
     tg_buf_puts(out, ",\"presence\":");
     json_dump_callback(identify->presence, put_chunk, out, JSON_COMPACT);

@@ -33,6 +33,7 @@ struct tg_identify {
   uint64_t intents;
   int shard_id, total_shards;
   int large_threshold;
+  int capabilities; /* -1: none are sent */
   const char *os, *browser, *device;
   const json_t *presence; /* d of op 3, or NULL */
 };

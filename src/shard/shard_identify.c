@@ -176,6 +176,7 @@ static void write_identify(struct tg_shard *shard, struct tg_buf *frame)
       .shard_id = shard->id,
       .total_shards = shard->env->total_shards,
       .large_threshold = config->large_threshold,
+      .capabilities = config->capabilities,
       .os = config->properties.os,
       .browser = config->properties.browser,
       .device = config->properties.device,

@@ -19,6 +19,7 @@
 ---@field presence? tidegate.Presence
 ---@field properties? tidegate.Config.properties
 ---@field large_threshold? integer
+---@field capabilities? integer Sent with IDENTIFY.
 ---@field event_handler? tidegate.Config.event_handler
 ---@field queue? tidegate.Config.queue
 ---@field interaction? tidegate.Config.interaction

@@ -154,6 +154,7 @@ static const struct row {
     {"properties.browser", "\"tidegate\"", "\"b\"", NULL, NULL, NULL, "7", "a string", NULL},
     {"properties.device", "\"tidegate\"", "\"d\"", NULL, NULL, NULL, "[]", "a string", NULL},
     {"large_threshold", "50", "250", NULL, NULL, NULL, "251", "from 50 to 250, got 251", NULL},
+    {"capabilities", NULL, "32768", NULL, NULL, NULL, "-1", "from 0 to", NULL},
     {"event_handler.urls", "[]", "[\"http://a\",\"https://b/x\",\"http+unix:///run/bot.sock:/events\"]",
      "EVENT_HANDLER_URL", " http://a ,\thttp://b\nhttp://c,", "[\"http://a\",\"http://b\",\"http://c\"]", "5",
      "a list of strings", "localhost:80"},

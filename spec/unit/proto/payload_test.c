@@ -51,6 +51,7 @@ static void identify(void **state)
       .shard_id = 1,
       .total_shards = 4,
       .large_threshold = 50,
+      .capabilities = -1,
       .os = "linux",
       .browser = "tide\"gate",
       .device = "tidegate",
@@ -69,6 +70,10 @@ static void identify(void **state)
   assert_true(json_equal(json_object_get(json_object_get(got, "d"), "presence"), presence));
   json_decref(got);
   json_decref(presence);
+  with.presence = NULL;
+  with.capabilities = 32768;
+  tg_payload_identify(&out, &with);
+  assert_non_null(strstr(out.data, ",\"intents\":53575421,\"capabilities\":32768}}"));
   tg_buf_free(&out);
 }
 

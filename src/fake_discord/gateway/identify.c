@@ -103,7 +103,8 @@ static struct verdict judge_shape(const struct tg_fake *fake, const json_t *d,
   static const struct verdict bad = {4002, "identify_shape", NULL};
   struct verdict verdict = bad;
   const json_t *properties = json_object_get(d, "properties"), *compress = json_object_get(d, "compress"),
-               *threshold = json_object_get(d, "large_threshold"), *presence = json_object_get(d, "presence");
+               *threshold = json_object_get(d, "large_threshold"), *presence = json_object_get(d, "presence"),
+               *capabilities = json_object_get(d, "capabilities");
   if (!json_is_string(json_object_get(d, "token")))
     verdict.text = "token is not a string";
   else if (!json_is_object(properties))
@@ -113,6 +114,8 @@ static struct verdict judge_shape(const struct tg_fake *fake, const json_t *d,
   else if (threshold && (!json_is_integer(threshold) || json_integer_value(threshold) < 50 ||
                          json_integer_value(threshold) > 250))
     verdict.text = "large_threshold is not in 50..250";
+  else if (capabilities && (!json_is_integer(capabilities) || json_integer_value(capabilities) < 0))
+    verdict.text = "capabilities are not a number from 0 up";
   else if (presence && !json_is_object(presence) && !json_is_null(presence))
     verdict.text = "presence is not an object";
   else if (!json_is_string(json_object_get(properties, "os")) &&
@@ -234,10 +237,11 @@ void tg_fake_identify(struct tg_fake_conn *conn, const json_t *d)
     snprintf(text, sizeof text, verdict.code < 0 ? "op9" : "%d", verdict.code);
   fake->journal->counters.identifies++;
   tg_fake_note(fake, TG_FAKE_LIST_identifies,
-               json_pack("{s:i, s:i, s:i, s:i, s:o, s:s, s:I, s:O?}", "connection", (int)conn->id, "shard",
-                         identify.shard_id, "total", identify.total, "bucket", identify.bucket, "since_last",
-                         since < 0 ? json_null() : json_integer(since), "verdict", text, "intents",
-                         (json_int_t)identify.intents, "presence", json_object_get(d, "presence")));
+               json_pack("{s:i, s:i, s:i, s:i, s:o, s:s, s:I, s:O?, s:O*}", "connection", (int)conn->id,
+                         "shard", identify.shard_id, "total", identify.total, "bucket", identify.bucket,
+                         "since_last", since < 0 ? json_null() : json_integer(since), "verdict", text,
+                         "intents", (json_int_t)identify.intents, "presence", json_object_get(d, "presence"),
+                         "capabilities", json_object_get(d, "capabilities")));
   if (verdict.code == 0) {
     fake->journal->counters.identifies_ok++;
     conn->shard_id = identify.shard_id;

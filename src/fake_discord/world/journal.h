@@ -9,7 +9,7 @@
 
 #define TG_FAKE_LISTS(X)                                                                                     \
   X(handshakes)  /* upgrade requests: connection, status, target, host, user_agent */                       \
-  X(identifies)  /* connection, shard, total, bucket, since_last (ms, null), verdict */                     \
+  X(identifies)  /* connection, shard, total, bucket, since_last, verdict, intents, presence, .. */         \
   X(resumes)     /* connection, shard, session_id, seq, current, replayed, result */                        \
   X(closes)      /* connection, shard, by (client, server), how (close, fin, reset), code, reason */ \
   X(heartbeats_missed)                                                                                       \

@@ -100,16 +100,23 @@ struct tg_fake_event *tg_fake_make_resumed(void)
 
 /* ---- guilds ---- */
 
-static void write_channels(uint64_t guild_id, struct tg_buf *out)
+static void write_channels(const struct tg_fake *fake, uint64_t guild_id, struct tg_buf *out)
 {
   static const char *const names[] = {"harbour", "general", "log-book", "wheelhouse"};
+  enum { NAMES = sizeof names / sizeof *names, HIDDEN = 1 << 17 };
   tg_buf_puts(out, "\"channels\":[");
-  for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+  for (unsigned i = 0; i < NAMES; i++)
     tg_buf_printf(out,
                   "%s{\"version\":1755000000000,\"type\":%d,\"position\":%u,\"permission_overwrites\":[],"
                   "\"parent_id\":null,\"name\":\"%s\",\"id\":\"%" PRIu64 "\",\"flags\":0,\"topic\":null,"
                   "\"rate_limit_per_user\":0,\"nsfw\":false,\"last_message_id\":null}",
                   i ? "," : "", i == 3 ? 2 : 0, i, names[i], guild_id + 1 + i);
+  for (unsigned i = 0; i < fake->settings.hidden_channels; i++)
+    tg_buf_printf(out,
+                  ",{\"version\":1755000000000,\"type\":0,\"position\":null,\"permission_overwrites\":null,"
+                  "\"parent_id\":null,\"name\":\"___hidden___\",\"id\":\"%" PRIu64 "\",\"flags\":%d,"
+                  "\"topic\":null,\"rate_limit_per_user\":null,\"nsfw\":null,\"last_message_id\":null}",
+                  guild_id + 1 + NAMES + i, HIDDEN);
   tg_buf_puts(out, "],");
 }
 
@@ -131,7 +138,7 @@ static void write_guild(struct tg_fake *fake, const struct tg_fake_guild *guild,
       "%s\"member_count\":%" PRId64 ",\"version\":1755000000000,\"voice_states\":[],",
       id, (id >> 22) % 100000, tg_fake_user_id(fake, 0), id, id + 2, lazy ? "\"unavailable\":false," : "",
       fake->settings.members);
-  write_channels(id, out);
+  write_channels(fake, id, out);
   tg_buf_puts(out, "\"members\":[{\"user\":");
   write_bot(out);
   tg_buf_puts(out, ",\"nick\":null,\"roles\":[],\"joined_at\":\"2025-06-01T10:00:00.412000+00:00\","

@@ -29,6 +29,7 @@
   NUMBER(heartbeat_interval, 41250, 1, 86400000)                                                             \
   /* "stub": GUILD_CREATE of {id,unavailable}; "outage": GUILD_DELETE; "none": the guilds never come */     \
   TEXT(guild_create, "full", "full|stub|outage|none")                                                        \
+  NUMBER(hidden_channels, 1, 0, 500)        /* of each guild, that the bot cannot see */ \
   NUMBER(guild_size, 0, 0, 67108864)        /* each GUILD_CREATE is filled up to so many bytes */           \
   /* identify limits */                                                                                      \
   NUMBER(max_concurrency, 1, 1, 100000)                                                                      \
