@@ -59,6 +59,7 @@ static void tells_code_and_reason_of_the_peer(void **state)
     if (closes[i / 2].code != 1012) /* younger than the protocol: some answer that they do not know it */
       assert_memory_equal(answer.data, code, 2);
     peer_expect_end(world->peer);
+    assert_false(world->peer->was_reset); /* which may overtake the answer */
     tg_buf_free(&answer);
     drop_ws();
   }
@@ -119,6 +120,26 @@ static void hears_a_close_frame_between_fragments(void **state)
   WAIT_UNTIL(world->ended);
   assert_heard("half");
   assert_closed_with(4009, "slow");
+}
+
+/* Our answer has to wait, the owner has not. */
+static void hears_a_close_frame_of_a_peer_that_does_not_read(void **state)
+{
+  (void)state;
+  enum { BIG = 8 * 1024 * 1024 };
+  char *text = malloc(BIG);
+  memset(text, 'x', BIG);
+  peer_takes_little(world->peer);
+  for (int tls = 0; tls < 2; tls++) {
+    use_tls(tls ? trusted_tls : NULL);
+    connect_ws();
+    tg_ws_send(world->ws, text, BIG);
+    peer_send_close(world->peer, 4008, "Rate limited.");
+    WAIT_UNTIL(world->ended);
+    assert_closed_with(4008, "Rate limited.");
+    drop_ws();
+  }
+  free(text);
 }
 
 /* All of it is there before the client looks: what the peer had to say is not lost
@@ -350,6 +371,8 @@ static void ends_when_the_peer_does_not_close_in_time(void **state)
     assert_true(tg_now() - began >= TIMEOUT - 10); /* the loop's time may be some ms old */
     assert_failed_with("timeout");
     assert_non_null(strstr(world->end.error.message, "gateway.test"));
+    tg_ws_free(world->ws);
+    world->ws = NULL;
     peer_expect_end(world->peer);
     drop_ws();
   }
@@ -398,6 +421,7 @@ int main(void)
       TEST(takes_no_half_of_a_code),
       TEST(hears_a_close_frame_cut_at_every_byte),
       TEST(hears_a_close_frame_between_fragments),
+      TEST(hears_a_close_frame_of_a_peer_that_does_not_read),
       TEST(hears_what_stands_in_front_of_the_end),
       TEST(hears_much_that_stands_in_front_of_the_end),
       TEST(closes_with_code_and_reason),

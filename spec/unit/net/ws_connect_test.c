@@ -9,6 +9,17 @@ static void listen_at_both(void)
   assert_int_equal(listen(world->peers[1].listener, 8), 0);
 }
 
+/* Opens another one. It begins with the second address. */
+static void begins_with_the_second_address(void)
+{
+  open_ws();
+  PEER_WAIT(&world->peers[1], peer_accept_now(&world->peers[0]) || peer_accept_now(&world->peers[1]));
+  assert_true(world->peers[1].fd >= 0);
+  peer_take_request(&world->peers[1]);
+  peer_answer(&world->peers[1]);
+  WAIT_UNTIL(world->opened);
+}
+
 /* Whatever it sends first, it goes. */
 static bool peer_sees_raw_end(struct peer *peer)
 {
@@ -109,7 +120,7 @@ static void tries_another_address_beside_one_that_is_mute(void **state)
     WAIT_UNTIL(peer_sees_raw_end(&world->peers[0]));
     peer_hang_up(&world->peers[0]);
     drop_ws();
-    connect_ws();
+    begins_with_the_second_address();
     drop_ws();
   }
 }
@@ -149,7 +160,24 @@ static void begins_with_another_address_after_a_blame(void **state)
   tg_ws_blame_address(world->ws);
   drop_ws();
   world->peer = &world->peers[1];
+  begins_with_the_second_address();
+}
+
+/* Proxies are the dialer's, and this one has none. */
+static void asks_no_environment_for_the_way(void **state)
+{
+  (void)state;
+  static const char *const names[] = {"http_proxy",  "HTTP_PROXY", "https_proxy",
+                                      "HTTPS_PROXY", "all_proxy",  "ALL_PROXY"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    setenv(names[i], "http://127.0.0.3:1", 1);
+  tg_dialer_free(world->dialer);
+  struct tg_error error;
+  world->dialer = tg_dialer_new(&world->loop, ca_file, NULL, &error);
+  assert_non_null(world->dialer);
   connect_ws();
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    unsetenv(names[i]);
 }
 
 static void speaks_ipv6_with_a_host_that_is_an_address(void **state)
@@ -221,6 +249,48 @@ static void believes_no_other_certificate(void **state)
     assert_non_null(strstr(world->end.error.message, rows[i].why));
     drop_ws();
   }
+}
+
+static void speaks_tls_of_both_ages(void **state)
+{
+  (void)state;
+  static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+  use_tls(trusted_tls);
+  for (int i = 0; i < 2; i++) {
+    SSL_CTX_set_max_proto_version(trusted_tls, versions[i]);
+    connect_ws();
+    assert_int_equal(SSL_version(world->peer->ssl), versions[i]);
+    peer_send_text(world->peer, "hello");
+    WAIT_UNTIL(world->messages == 1);
+    tg_ws_send(world->ws, "there", 5);
+    peer_expect(world->peer, TEXT, "there", 5);
+    drop_ws();
+  }
+  SSL_CTX_set_max_proto_version(trusted_tls, 0);
+}
+
+static int note_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_length, const unsigned char *in,
+                     unsigned int in_length, void *arg)
+{
+  (void)ssl;
+  tg_buf_append(arg, in, in_length);
+  *out = in + 1;
+  *out_length = in[0];
+  return SSL_TLSEXT_ERR_OK;
+}
+
+/* With HTTP/2 there would be no upgrade. */
+static void offers_http_1_1_alone(void **state)
+{
+  (void)state;
+  struct tg_buf offer = {0};
+  use_tls(trusted_tls);
+  SSL_CTX_set_alpn_select_cb(trusted_tls, note_alpn, &offer);
+  connect_ws();
+  SSL_CTX_set_alpn_select_cb(trusted_tls, NULL, NULL);
+  assert_int_equal(offer.length, 9);
+  assert_memory_equal(offer.data, "\x08http/1.1", 9);
+  tg_buf_free(&offer);
 }
 
 static void tells_that_the_peer_does_not_speak_tls(void **state)
@@ -312,9 +382,12 @@ int main(void)
       TEST(takes_an_answer_for_the_last_word),
       TEST(tells_of_the_address_that_got_farthest),
       TEST(begins_with_another_address_after_a_blame),
+      TEST(asks_no_environment_for_the_way),
       TEST(speaks_ipv6_with_a_host_that_is_an_address),
       TEST(believes_a_certificate_for_the_name_or_the_address),
       TEST(believes_no_other_certificate),
+      TEST(speaks_tls_of_both_ages),
+      TEST(offers_http_1_1_alone),
       TEST(tells_that_the_peer_does_not_speak_tls),
       TEST(ends_where_the_peer_speaks_tls_and_we_do_not),
       TEST(says_what_it_waits_for),

@@ -48,7 +48,8 @@ struct peer {
   char head[4096];  /* of the client's request */
   struct tg_buf in; /* what came from the client ... */
   size_t taken;     /* ... and was looked at */
-  bool ended;       /* nothing more comes from it */
+  bool ended;       /* nothing more comes from it ... */
+  bool was_reset;   /* ... and it did not say so by a FIN */
 };
 
 /* ---- waiting ---- */
@@ -119,7 +120,7 @@ static inline void peer_hang_up(struct peer *peer)
     close(peer->fd);
   peer->fd = -1;
   peer->in.length = peer->taken = 0;
-  peer->ended = false;
+  peer->ended = peer->was_reset = false;
 }
 
 static inline void peer_stop_listening(struct peer *peer)
@@ -200,8 +201,16 @@ static inline void peer_read(struct peer *peer)
       continue;
     }
     peer->ended = !wants_patience(peer, n);
+    peer->was_reset = peer->ended && n < 0 && errno == ECONNRESET;
     break;
   }
+}
+
+/* As much as goes out at once. */
+static inline ssize_t peer_send_some(struct peer *peer, const void *bytes, size_t length)
+{
+  ERR_clear_error();
+  return peer->ssl ? SSL_write(peer->ssl, bytes, (int)length) : send(peer->fd, bytes, length, MSG_NOSIGNAL);
 }
 
 /* Turns the loop only where the client does not take them. Nothing happens when it has gone. */
@@ -209,10 +218,7 @@ static inline void peer_send(struct peer *peer, const void *bytes, size_t length
 {
   tg_ms deadline = tg_now() + PATIENCE;
   for (size_t done = 0; done < length;) {
-    const char *at = (const char *)bytes + done;
-    ERR_clear_error();
-    ssize_t n = peer->ssl ? SSL_write(peer->ssl, at, (int)(length - done))
-                          : send(peer->fd, at, length - done, MSG_NOSIGNAL);
+    ssize_t n = peer_send_some(peer, (const char *)bytes + done, length - done);
     if (n > 0)
       done += (size_t)n;
     else if (!wants_patience(peer, n))

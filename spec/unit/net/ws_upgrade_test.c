@@ -38,6 +38,30 @@ static void asks_as_the_protocol_has_it(void **state)
   }
 }
 
+static void takes_an_answer_cut_at_every_byte(void **state)
+{
+  (void)state;
+  for (int tls = 0; tls < 2; tls++) {
+    use_tls(tls ? trusted_tls : NULL);
+    for (size_t cut = 1, length = cut + 1; cut < length; cut++) {
+      struct tg_buf text = {0};
+      ask();
+      put_answer(world->peer, &text);
+      length = text.length;
+      put_frame(&text, TEXT, "first", 5);
+      peer_send(world->peer, text.data, cut);
+      peer_let_it_look(world->peer);
+      peer_send(world->peer, text.data + cut, text.length - cut);
+      WAIT_UNTIL(world->messages == 1 || world->ended);
+      if (world->ended)
+        fail_msg("cut at byte %zu: %s", cut, world->end.error.message);
+      assert_heard("first|");
+      tg_buf_free(&text);
+      drop_ws();
+    }
+  }
+}
+
 static void takes_an_answer_byte_by_byte(void **state)
 {
   (void)state;
@@ -266,6 +290,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       TEST(asks_as_the_protocol_has_it),
+      TEST(takes_an_answer_cut_at_every_byte),
       TEST(takes_an_answer_byte_by_byte),
       TEST(takes_what_comes_glued_to_the_answer),
       TEST(takes_much_that_comes_glued_to_the_answer),
