@@ -15,6 +15,25 @@ struct client {
 
 static struct client clients[MANY];
 
+/* The callback in which one frees all others, once. */
+static enum moment frees_others;
+static void free_all(struct client *but)
+{
+  for (int i = 0; i < MANY; i++)
+    if (&clients[i] != but) {
+      tg_ws_free(clients[i].ws);
+      clients[i].ws = NULL;
+    }
+}
+
+static void free_others(enum moment moment, struct client *client)
+{
+  if (frees_others != moment)
+    return;
+  frees_others = NEVER;
+  free_all(client);
+}
+
 static void on_client_open(void *ctx)
 {
   struct client *client = ctx;
@@ -31,7 +50,9 @@ static void on_client_data(void *ctx, const void *bytes, size_t length)
 static void on_client_message_end(void *ctx)
 {
   struct client *client = ctx;
+  assert_non_null(client->ws);
   client->messages++;
+  free_others(AT_MESSAGE_END, client);
 }
 
 static void on_client_drain(void *ctx)
@@ -42,9 +63,11 @@ static void on_client_drain(void *ctx)
 static void on_client_end(void *ctx, const struct tg_ws_end *end)
 {
   struct client *client = ctx;
+  assert_non_null(client->ws);
   assert_false(client->ended);
   client->ended = true;
   client->code = end->code;
+  free_others(AT_END, client);
 }
 
 /* One by one, so that each has the peer that belongs to it. */
@@ -182,6 +205,33 @@ static void hear_others_beside_a_flood(void **state)
   }
 }
 
+/* Whoever is called first is the only one: the others have bytes that wait for their
+ * turn, or had it already. */
+static void may_be_freed_inside_each_other(void **state)
+{
+  (void)state;
+  for (int tls = 0; tls < 2; tls++)
+    for (int at_end = 0; at_end < 2; at_end++) {
+      use_tls(tls ? trusted_tls : NULL);
+      for (int i = 0; i < MANY; i++)
+        connect_client(i);
+      answer_all();
+      WAIT_UNTIL(count(has_heard_one) == MANY);
+      frees_others = at_end ? AT_END : AT_MESSAGE_END;
+      for (int i = 0; i < MANY; i++)
+        if (at_end)
+          peer_fin(&clients[i].peer);
+        else
+          peer_send_text(&clients[i].peer, ", second");
+      WAIT_UNTIL(frees_others == NEVER);
+      for (int i = 0; i < 10; i++)
+        peer_let_it_look(world->peer);
+      assert_int_equal(count(at_end ? has_ended : has_heard_two), 1);
+      for (int i = 0; i < MANY; i++)
+        drop_client(&clients[i]);
+    }
+}
+
 /* Those that are left hear on. */
 static void go_one_by_one(void **state)
 {
@@ -215,6 +265,7 @@ int main(void)
       TEST(hear_and_answer_each),
       TEST(hear_others_beside_a_flood),
       TEST(go_one_by_one),
+      TEST(may_be_freed_inside_each_other),
   };
   return RUN_TESTS(tests);
 }
