@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "config/config_options.h"
 #include "config/config_values.h"
+#include "config/handler_values.h"
 #include "config/secret.h"
 
 #include <stdio.h>
@@ -90,6 +91,34 @@ static void check_handlers(const struct tg_config *config, struct tg_problems *p
           i + 1, config->control.listen);
 }
 
+static bool names_all(const struct tg_config *config)
+{
+  const struct tg_strings *events = &config->event_handler.events;
+  for (int i = 0; i < events->count; i++)
+    if (strcmp(events->items[i], TG_ALL_EVENTS) == 0)
+      return true;
+  return false;
+}
+
+static void check_format(const struct tg_config *config, struct tg_problems *problems)
+{
+  enum tg_event_format format = config->event_handler.format;
+  if (format == TG_FORMAT_CHAT_SDK && config->event_handler.batch)
+    tg_problem_add(problems, "event_handler.batch: must be false with event_handler.format \"chat-sdk\"; the "
+                             "adapter takes one event a request, and would answer 200 to a list and drop it");
+  if (config->event_handler.signing_secrets.count > TG_SIGNING_SECRETS)
+    tg_problem_add(
+        problems,
+        "event_handler.signing_secrets: has %d secrets; two are enough, the new one and the one that "
+        "it takes the place of",
+        config->event_handler.signing_secrets.count);
+  if (config->event_handler.events.count > 1 && names_all(config))
+    tg_problem_add(problems, "event_handler.events: has \"all\" and other names; write one or the other");
+  if (config->event_handler.events.count == 0 && !is_reported(problems, "event_handler.events"))
+    tg_problem_add(problems, "event_handler.events: names no event; expected names like MESSAGE_CREATE, or "
+                             "\"all\"");
+}
+
 static void check_broker(const struct tg_config *config, struct tg_problems *problems)
 {
   const char *url = config->identify.url;
@@ -172,6 +201,7 @@ bool tg_config_load(const json_t *given, env_lookup *env, struct tg_config *conf
   check_required(config, problems);
   check_combinations(config, problems);
   check_handlers(config, problems);
+  check_format(config, problems);
   check_broker(config, problems);
   fill_computed(config, env);
   note_secret_files(config, given, env);
@@ -199,10 +229,25 @@ json_t *tg_config_for_scripts(const struct tg_config *config)
                          config->script.secrets ? TG_SECRETS_SHOWN : TG_SECRETS_NAMED);
 }
 
-/* They are texts, all of them. */
 const char *tg_config_secret(const struct tg_config *config, const struct tg_option *option)
 {
+  if (option->composed)
+    return NULL;
   return *(char *const *)((const char *)config + option->offset);
+}
+
+bool tg_config_wants_all_events(const struct tg_config *config)
+{
+  return config->event_handler.events.count == 0 || names_all(config);
+}
+
+void tg_config_bot_id(const struct tg_config *config, char id[TG_BOT_ID_SIZE])
+{
+  size_t length = config->token ? strcspn(config->token, ".") : 0;
+  unsigned char text[TG_BOT_ID_SIZE + 16] = {0};
+  int got = length < 32 ? tg_base64_decode(text, sizeof text, config->token, length) : -1;
+  bool digits = got > 0 && got < TG_BOT_ID_SIZE && strspn((char *)text, "0123456789") == (size_t)got;
+  snprintf(id, TG_BOT_ID_SIZE, "%s", digits ? (char *)text : "");
 }
 
 struct tg_strings tg_config_secrets(const struct tg_config *config)

@@ -22,6 +22,9 @@ enum tg_durability { TG_DURABILITY_LOG, TG_DURABILITY_MEMORY };
 enum tg_sync { TG_SYNC_NONE, TG_SYNC_INTERVAL, TG_SYNC_BATCH };
 enum tg_message_updates { TG_UPDATES_CONTENT, TG_UPDATES_ALL };
 
+/* How an event looks in its request: delivery/formats/format.h. */
+enum tg_event_format { TG_FORMAT_SEED, TG_FORMAT_DISCORDENO, TG_FORMAT_CHAT_SDK, TG_FORMAT_CLOUDEVENTS };
+
 struct tg_config {
   char *token; /* bare, without "Bot " */
   uint64_t intents;
@@ -59,6 +62,11 @@ struct tg_config {
     tg_ms timeout;
     bool batch;
     bool markers;
+    enum tg_event_format format;
+    bool guild_loaded;                 /* TG_FORMAT_DISCORDENO: a loading guild's t is another one */
+    json_t *headers;                   /* {"X-Name": "value"}, checked; NULL: none */
+    struct tg_strings signing_secrets; /* TG_SIGNING_SECRETS at most */
+    struct tg_strings events;          /* names of those that the bot gets; "all" alone: all */
   } event_handler;
   struct {
     uint64_t memory_bytes; /* a worker */
@@ -121,12 +129,19 @@ json_t *tg_config_to_json(const struct tg_config *config);
  * script.secrets lets scripts see them. */
 json_t *tg_config_for_scripts(const struct tg_config *config);
 
-/* What the configuration has for a secret option; NULL: nothing. */
+/* What the configuration has for a secret option; NULL: nothing, or a list or a table. */
 const char *tg_config_secret(const struct tg_config *config, const struct tg_option *option);
 
 /* Every text in it that must not be seen, in the log or in files. The caller
  * frees it with tg_strings_free(). */
 struct tg_strings tg_config_secrets(const struct tg_config *config);
+
+/* Whether event_handler.events names all. */
+bool tg_config_wants_all_events(const struct tg_config *config);
+
+/* The bot's id, which is the first part of its token; "": the token has none. */
+enum { TG_BOT_ID_SIZE = 24 };
+void tg_config_bot_id(const struct tg_config *config, char id[TG_BOT_ID_SIZE]);
 
 /* The keys whose values differ and cannot change while the program runs
  * (token, intents, shard numbers, state directory, addresses). The result

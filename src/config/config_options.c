@@ -3,6 +3,7 @@
 #include "base/address.h"
 #include "config/config.h"
 #include "config/config_values.h"
+#include "config/handler_values.h"
 #include "proto/event_names.h"
 
 #include <limits.h>
@@ -26,6 +27,7 @@ enum { WORKERS_MAX = 1024, HOUR = 3600 * 1000, DAY = 24 * HOUR };
 
 static const char *const durabilities[] = {"log", "memory", NULL};
 static const char *const syncs[] = {"none", "interval", "batch", NULL};
+static const char *const formats[] = {"seed", "discordeno", "chat-sdk", "cloudevents", NULL};
 static const char *const message_updates[] = {"content", "all", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 
@@ -76,6 +78,16 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
   X("event_handler.timeout", RANGE(event_handler.timeout, MS, 1, HOUR, 10000))                               \
   X("event_handler.batch", BOOL(event_handler.batch, false))                                                 \
   X("event_handler.markers", BOOL(event_handler.markers, false))                                             \
+  X("event_handler.format", CHOICE(event_handler.format, formats, TG_FORMAT_SEED),                           \
+    .env = "EVENT_HANDLER_FORMAT")                                                                           \
+  X("event_handler.guild_loaded", BOOL(event_handler.guild_loaded, false))                                   \
+  X("event_handler.headers", CUSTOM(event_handler.headers, headers), .release = tg_release_json,             \
+    .env = "EVENT_HANDLER_HEADERS", .secret = true, .composed = true)                                        \
+  X("event_handler.signing_secrets", STRINGS(event_handler.signing_secrets),                                 \
+    .env = "EVENT_HANDLER_SIGNING_SECRETS", .check = tg_check_signing_secret, .secret = true,                \
+    .composed = true)                                                                                        \
+  X("event_handler.events", STRINGS(event_handler.events), .text = TG_ALL_EVENTS,                            \
+    .check = tg_check_handled_event, .meant = tg_event_name_misspelt)                                        \
   X("queue.memory_bytes", RANGE(queue.memory_bytes, SIZE, 4096, 1024 * GIB, 64 * MIB))                       \
   X("queue.disk_bytes", RANGE(queue.disk_bytes, SIZE, 4096, 1024 * 1024 * GIB, GIB))                         \
   X("queue.max_age", RANGE(queue.max_age, MS, 1000, INT64_C(365) * DAY, DAY))                                \

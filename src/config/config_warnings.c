@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum {
   IDENTIFY_WINDOW = 5000,  /* ms in which Discord takes one identify a bucket */
@@ -82,15 +83,46 @@ static void warn_secrets(const struct tg_config *config, struct tg_problems *war
               broker && !tg_url_is_loopback(broker) ? "the broker" : NULL, warnings);
 }
 
-static void warn_event_names(const struct tg_config *config, struct tg_problems *warnings)
+static void warn_event_names(const char *key, const struct tg_strings *names, struct tg_problems *warnings)
 {
-  for (int i = 0; i < config->queue.drop_first.count; i++) {
-    const char *name = config->queue.drop_first.items[i];
+  for (int i = 0; i < names->count; i++) {
+    const char *name = names->items[i];
     const char *meant = tg_event_name_suggest(name);
     if (!tg_event_name_is_documented(name))
-      tg_problem_add(warnings, "queue.drop_first[%d]: no event that this version knows is called %s%s%s%s",
-                     i + 1, name, meant ? "; did you mean " : "", meant ? meant : "", meant ? "?" : "");
+      tg_problem_add(warnings, "%s[%d]: no event that this version knows is called %s%s%s%s", key, i + 1,
+                     name, meant ? "; did you mean " : "", meant ? meant : "", meant ? "?" : "");
   }
+}
+
+static bool is_handled(const struct tg_config *config, const char *name)
+{
+  const struct tg_strings *events = &config->event_handler.events;
+  for (int i = 0; i < events->count; i++)
+    if (strcmp(events->items[i], name) == 0)
+      return true;
+  return tg_config_wants_all_events(config);
+}
+
+static void warn_handler(const struct tg_config *config, struct tg_problems *warnings)
+{
+  enum tg_event_format format = config->event_handler.format;
+  if (config->event_handler.guild_loaded && format != TG_FORMAT_DISCORDENO)
+    tg_problem_add(warnings, "event_handler.guild_loaded: means something with event_handler.format "
+                             "\"discordeno\" alone");
+  for (int i = 0; i < config->event_handler.urls.count && format == TG_FORMAT_CHAT_SDK; i++) {
+    const char *url = config->event_handler.urls.items[i];
+    if (strncasecmp(url, "http://", 7) == 0 && !tg_url_is_loopback(url))
+      tg_problem_add(
+          warnings,
+          "event_handler.urls[%d]: is not https://, and with event_handler.format \"chat-sdk\" the "
+          "bot's token goes there with each request, to be read by all in between",
+          i + 1);
+  }
+  if (config->interaction.express && !is_handled(config, "INTERACTION_CREATE"))
+    tg_problem_add(warnings, "interaction.express: does nothing, because event_handler.events leaves "
+                             "INTERACTION_CREATE out");
+  if (!tg_config_wants_all_events(config))
+    warn_event_names("event_handler.events", &config->event_handler.events, warnings);
 }
 
 /* ---- variables ---- */
@@ -176,7 +208,8 @@ struct tg_problems tg_config_warnings(const struct tg_config *config, char *cons
     warn_intents(config, &warnings);
     warn_script(config, &warnings);
     warn_secrets(config, &warnings);
-    warn_event_names(config, &warnings);
+    warn_event_names("queue.drop_first", &config->queue.drop_first, &warnings);
+    warn_handler(config, &warnings);
   }
   warn_environment(environment, &warnings);
   return warnings;

@@ -70,6 +70,7 @@ struct tg_option {
   const char *const *choices; /* ends with NULL */
   bool unset_is_default;      /* the default number means "not given": left out of the JSON form */
   bool secret;                /* never shown */
+  bool composed;              /* a secret that is a list or a table of texts, not a text */
   bool url;                   /* may have a password or a key in it: shown without */
   bool restart;               /* cannot change while the program runs */
 

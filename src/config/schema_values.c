@@ -103,14 +103,29 @@ void tg_schema_secrets(const struct tg_option *options, size_t count, const void
   }
 }
 
+/* Names of headers are no secrets, and neither is how many there are of something. */
+static json_t *veil_texts(json_t *value, const char *text)
+{
+  const char *key;
+  json_t *member;
+  if (!json_is_object(value) && !json_is_array(value))
+    return json_string(text);
+  json_t *copy = json_copy(value);
+  for (size_t i = 0; json_is_array(copy) && i < json_array_size(copy); i++)
+    json_array_set_new(copy, i, json_string(text));
+  json_object_foreach(copy, key, member) json_object_set_new(copy, key, json_string(text));
+  return copy;
+}
+
 static json_t *veil(const struct tg_option *option, json_t *value, enum tg_secrets secrets)
 {
   char placeholder[TG_PLACEHOLDER_SIZE];
   if (!value || !option->secret || secrets == TG_SECRETS_SHOWN)
     return value;
-  json_decref(value);
   tg_placeholder(option, placeholder);
-  return json_string(secrets == TG_SECRETS_NAMED ? placeholder : "***");
+  json_t *veiled = veil_texts(value, secrets == TG_SECRETS_NAMED ? placeholder : "***");
+  json_decref(value);
+  return veiled;
 }
 
 json_t *tg_schema_write(const struct tg_option *options, size_t count, const void *target,

@@ -154,9 +154,21 @@ static void look_for_takers(struct tg_delivery *delivery)
         "(gateway.on, or an override of gateway.delivery's deliver, handle_queue or handle_discord_payload)");
 }
 
+/* Those that Discord adds, and that nobody has named, are among them. */
+static void leave_out(struct tg_delivery *delivery)
+{
+  const struct tg_config *config = delivery->env.config;
+  const struct tg_strings *events = &config->event_handler.events;
+  bool all = tg_config_wants_all_events(config);
+  memset(delivery->unhandled, !all, sizeof delivery->unhandled);
+  for (int i = 0; i < events->count && !all; i++)
+    delivery->unhandled[tg_event_type(events->items[i], strlen(events->items[i]))] = false;
+}
+
 void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_config *config)
 {
   delivery->env.config = config;
+  leave_out(delivery);
   tg_lanes_reconfigure(&delivery->lanes);
   tg_senders_reconfigure(&delivery->senders);
   look_for_takers(delivery);
@@ -178,7 +190,10 @@ void tg_delivery_enqueue(struct tg_delivery *delivery, const struct tg_event *ev
   struct tg_lane *lane = tg_lane_of(&delivery->lanes, event->shard_id);
   if (!lane->sender && tg_senders_scripted(&delivery->senders)) /* since a moment ago */
     tg_delivery_reconfigure(delivery, delivery->env.config);
-  if (lane->sender) {
+  if (lane->sender && __builtin_expect(delivery->unhandled[event->type], 0)) {
+    tg_count(&lane->row->filtered);
+    tg_count(&tg_stats_type(event->type)->filtered);
+  } else if (lane->sender) {
     tg_lane_push(lane, event);
   } else if (script_takes(delivery, event->type)) {
     tg_count(&lane->row->delivered);

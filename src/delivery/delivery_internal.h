@@ -36,7 +36,8 @@ struct tg_delivery {
   struct tg_guild_store guild_store;
   struct tg_shard_guilds **guilds; /* by shard id; NULL: not yet */
   int guilds_count;
-  bool nobody_takes; /* events: no handler, and no script */
+  bool nobody_takes;                 /* events: no handler, and no script */
+  bool unhandled[TG_EVENT_TYPE_MAX]; /* event_handler.events leaves them out */
 
   uv_timer_t report;
   uv_timer_t drain;

@@ -26,7 +26,8 @@ struct tg_event {
   struct tg_span raw;  /* the whole message */
   struct tg_span data; /* d, any JSON value */
   enum tg_guild_create guild_create;
-  bool replayed; /* came between RESUME and RESUMED */
+  bool replayed;   /* came between RESUME and RESUMED */
+  int64_t came_at; /* of an event out of a queue: tg_now() of its arrival; 0: just now */
 
   /* Of an event out of a queue: the body of its POST, into which the spans above
    * point. A marker tells of a gap: its name is GATEWAY_GAP, its data the gap. */

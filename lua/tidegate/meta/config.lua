@@ -59,6 +59,11 @@
 ---@field timeout? integer
 ---@field batch? boolean
 ---@field markers? boolean
+---@field format? "seed"|"discordeno"|"chat-sdk"|"cloudevents" Default "seed".
+---@field guild_loaded? boolean With "discordeno": a loading guild's GUILD_CREATE is GUILD_LOADED_DD.
+---@field headers? table<string, string|{ file: string }> More headers of each request.
+---@field signing_secrets? string[] One or two, "whsec_...": requests are signed as Standard Webhooks.
+---@field events? string[]|"all" Those that the bot gets; others still reach scripts.
 
 ---@class tidegate.Config.queue
 ---@field memory_bytes? integer Of each worker.

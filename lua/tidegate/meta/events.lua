@@ -16,7 +16,7 @@
 ---@field data any d, decoded
 ---@field guild_create? "loading"|"joined"|"available" Of a GUILD_CREATE.
 ---@field replayed boolean Whether it was sent again after a RESUME.
----@field body string The body of its POST: {"shardId":...,"epoch":...,"message":...}
+---@field body string The body of its POST, in event_handler.format: {"shardId":...,"epoch":...,"message":...}
 
 ---The documented ones; others that Discord sends can be named, too.
 ---@alias tidegate.DispatchName string

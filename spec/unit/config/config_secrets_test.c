@@ -63,7 +63,7 @@ static void every_secret_row_is_masked(void **state)
   char secret[80];
   for (size_t i = 0; i < tg_config_option_count; i++) {
     snprintf(secret, sizeof secret, "hunter-%zu", i);
-    if (tg_config_options[i].secret)
+    if (tg_config_options[i].secret && !tg_config_options[i].composed)
       add(given, nested(tg_config_options[i].path, json_string(secret)));
   }
   struct tg_config config;
@@ -78,7 +78,7 @@ static void every_secret_row_is_masked(void **state)
   for (size_t i = 0; i < tg_config_option_count; i++) {
     const struct tg_option *option = &tg_config_options[i];
     snprintf(secret, sizeof secret, "hunter-%zu", i);
-    if (!option->secret)
+    if (!option->secret || option->composed)
       continue;
     count++;
     assert_true(holds(&secrets, secret));
@@ -90,6 +90,37 @@ static void every_secret_row_is_masked(void **state)
   assert_true(count >= 5);
   tg_log_set_sink(NULL, NULL);
   json_decref(shown);
+  json_decref(given);
+  tg_strings_free(&secrets);
+  tg_config_free(&config);
+}
+
+/* How many there are, and names of headers, are no secrets; their texts are. */
+static void so_are_lists_and_tables(void **state)
+{
+  (void)state;
+  static const char *const texts[] = {"header-hunter", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+                                      "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="};
+  json_t *given =
+      json_pack("{s:s, s:i, s:{s:{s:s}, s:[s, s]}}", "token", "t-o-k-e-n", "intents", 1, "event_handler",
+                "headers", "X-Key", texts[0], "signing_secrets", texts[1], texts[2]);
+  struct tg_config config;
+  struct tg_problems problems;
+  assert_true(tg_config_load(given, no_environment, &config, &problems));
+  struct tg_strings secrets = tg_config_secrets(&config);
+  for (int i = 0; i < 3; i++)
+    assert_true(holds(&secrets, texts[i]));
+  json_t *forms[] = {tg_config_to_json(&config), tg_config_for_scripts(&config)};
+  for (int i = 0; i < 2; i++) {
+    char *text = json_dumps(forms[i], 0);
+    for (int k = 0; k < 3; k++)
+      assert_null(strstr(text, texts[k]));
+    assert_non_null(strstr(text, "X-Key"));
+    free(text);
+    json_decref(forms[i]);
+  }
+  for (size_t i = 0; i < tg_config_option_count; i++) /* there is no text that could stand for one */
+    assert_true(!tg_config_options[i].composed || !tg_config_secret(&config, &tg_config_options[i]));
   json_decref(given);
   tg_strings_free(&secrets);
   tg_config_free(&config);
@@ -123,7 +154,7 @@ static void so_is_a_row_that_is_added(void **state)
   assert_true(holds(&secrets, "unseen") && holds(&secrets, "k-one") && holds(&secrets, "k-two"));
   json_t *shown = tg_schema_write(rows, count, &target, TG_SECRETS_MASKED);
   char *text = json_dumps(shown, JSON_SORT_KEYS | JSON_COMPACT);
-  assert_string_equal(text, "{\"alerts\":{\"key\":\"***\"},\"keys\":\"***\",\"name\":\"seen\"}");
+  assert_string_equal(text, "{\"alerts\":{\"key\":\"***\"},\"keys\":[\"***\",\"***\"],\"name\":\"seen\"}");
   free(text);
   json_decref(shown);
   json_decref(given);
@@ -154,6 +185,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_secret_row_is_masked),
+      cmocka_unit_test(so_are_lists_and_tables),
       cmocka_unit_test(so_is_a_row_that_is_added),
       cmocka_unit_test(the_log_masks_any_number),
   };

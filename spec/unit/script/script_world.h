@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "delivery/delivery.h"
+#include "delivery/formats/format.h"
 #include "delivery/interactions/interaction_facts.h"
 #include "manager/manager.h"
 #include "net/http.h"
@@ -326,8 +327,9 @@ void tg_delivery_forget_drain(struct tg_delivery *delivery, void *ctx)
   note("forget the drain%s;", delivery ? "" : " of nobody");
   fake.drained = NULL;
 }
-void tg_event_write_body(const struct tg_event *event, struct tg_buf *body)
+void tg_format_write_event(const struct tg_config *of, const struct tg_event *event, struct tg_buf *body)
 {
+  (void)of;
   tg_buf_printf(body, "body of %d", (int)event->sequence);
 }
 

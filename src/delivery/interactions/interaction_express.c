@@ -115,7 +115,9 @@ static void write_body(struct tg_parcel *parcel)
   tg_body_write(&body, interaction->shard_id, interaction->epoch,
                 (struct tg_span){interaction->message, interaction->length}, TG_GUILD_NONE,
                 interaction->marks & TG_MARK_DEFERRED);
-  tg_parcel_put(parcel, (struct tg_span){body.data, body.length});
+  struct tg_parcel_event event = {
+      .body = {body.data, body.length}, .name = {interaction->sequence, false}, .at = interaction->arrived};
+  tg_parcel_put(parcel, &event);
   tg_buf_free(&body);
 }
 

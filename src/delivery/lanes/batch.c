@@ -1,5 +1,6 @@
 #include "delivery/lanes/batch.h"
 
+#include "delivery/formats/format.h"
 #include "delivery/lanes/lanes.h"
 
 /* How many of the first events hold one that was refused, as far as is known. */
@@ -20,14 +21,16 @@ static size_t length_of(const struct tg_queued *event)
 static int choose(struct tg_lane *lane, size_t most)
 {
   struct tg_queued *head = lane->queue.head, *event = head;
-  bool batches = lane->lanes->env->config->event_handler.batch;
+  const struct tg_config *config = lane->lanes->env->config;
+  bool batches = config->event_handler.batch;
+  size_t growth = tg_format_growth(config->event_handler.format) + 1;
   bool again = head->trying;
   int limit = batches ? TG_BATCH_EVENTS : 1, count = 0;
   size_t bytes = 0;
   if (batches && head->suspect)
     limit = (suspects(head) + 1) / 2;
   for (; event && count < limit; event = event->next, count++) {
-    bytes += length_of(event) + 1;
+    bytes += length_of(event) + growth;
     if (event->in_flight) /* beside the lane */
       break;
     if (event != head && (again ? !event->trying : event->epoch != head->epoch || bytes > most))
@@ -57,11 +60,16 @@ void tg_batch_write(struct tg_lane *lane)
 {
   char text[TG_MARKER_MAX];
   struct tg_queued *event = lane->queue.head;
-  for (int i = 0; i < lane->parcel.count; i++, event = event->next)
-    if (event->gap)
-      tg_parcel_put(&lane->parcel, (struct tg_span){text, tg_gap_text(text, lane->shard_id, event)});
-    else
-      tg_parcel_lend(&lane->parcel, tg_queued_body(event));
+  for (int i = 0; i < lane->parcel.count; i++, event = event->next) {
+    struct tg_parcel_event of = {.name = {event->sequence, event->marker}, .at = event->queued_at};
+    if (event->gap) {
+      of.body = (struct tg_span){text, tg_gap_text(text, lane->shard_id, event)};
+      tg_parcel_put(&lane->parcel, &of);
+    } else {
+      of.body = tg_queued_body(event);
+      tg_parcel_lend(&lane->parcel, &of);
+    }
+  }
 }
 
 void tg_batch_take_back(struct tg_lane *lane)

@@ -1,6 +1,7 @@
 #include "delivery/lanes/body.h"
 
 #include <stdio.h>
+#include <string.h>
 
 size_t tg_body_prefix(char prefix[TG_BODY_PREFIX_MAX], int shard_id, uint64_t epoch, const char *what)
 {
@@ -30,4 +31,55 @@ void tg_event_write_body(const struct tg_event *event, struct tg_buf *body)
     tg_buf_append(body, event->body.at, event->body.length);
   else
     tg_body_write(body, event->shard_id, event->epoch, tg_event_message(event), event->guild_create, false);
+}
+
+/* --- taking it apart ------------------------------------------------------------------ */
+
+static bool cut(struct tg_span *text, const char *end)
+{
+  size_t length = strlen(end);
+  if (text->length < length || memcmp(text->at + text->length - length, end, length) != 0)
+    return false;
+  text->length -= length;
+  return true;
+}
+
+/* A message is an object, and so ends with a bracket or white space: what ends otherwise ends with ours. */
+static void cut_tail(struct tg_span *text, struct tg_body_parts *parts)
+{
+  parts->deferred = cut(text, ",\"deferred\":true");
+  for (int kind = TG_GUILD_LOADING; kind <= TG_GUILD_AVAILABLE; kind++) {
+    struct tg_span rest = *text;
+    if (cut(&rest, "\"") && cut(&rest, tg_guild_create_name((enum tg_guild_create)kind)) &&
+        cut(&rest, ",\"guildCreate\":\"")) {
+      parts->guild_create = (enum tg_guild_create)kind;
+      *text = rest;
+      return;
+    }
+  }
+}
+
+static bool cut_head(struct tg_span *text, const char *key, struct tg_body_parts *parts)
+{
+  size_t length = strlen(key), most = text->length < TG_BODY_PREFIX_MAX ? text->length : TG_BODY_PREFIX_MAX;
+  const char *at = memmem(text->at, most, key, length);
+  if (!at)
+    return false;
+  parts->head = (struct tg_span){text->at, (size_t)(at - text->at)};
+  parts->message = (struct tg_span){at + length, text->length - (size_t)(at + length - text->at)};
+  return true;
+}
+
+bool tg_body_read(struct tg_span body, struct tg_body_parts *parts)
+{
+  *parts = (struct tg_body_parts){.marker = false};
+  struct tg_span text = body;
+  if (!cut(&text, "}"))
+    return false;
+  cut_tail(&text, parts);
+  parts->tail = (struct tg_span){text.at + text.length, body.length - text.length};
+  if (cut_head(&text, ",\"message\":", parts))
+    return true;
+  parts->marker = true;
+  return cut_head(&text, ",\"gap\":", parts);
 }

@@ -1,9 +1,12 @@
 #pragma once
 
-/* The body of an event, as the event handler gets it: the message as it came, with what has to be known
- * of it around it.
+/* The body of an event, as lanes and logs keep it: the message as it came, with what has to be known of it
+ * around it.
  *
- *     {"shardId":3,"epoch":7,"message":{"t":...},"guildCreate":"joined","deferred":true} */
+ *     {"shardId":3,"epoch":7,"message":{"t":...},"guildCreate":"joined","deferred":true}
+ *
+ * Whatever event_handler.format says, it is kept like this, which is what "seed" sends. The other formats are
+ * made of it when a request is made (formats/format.h), so that what waits goes out in the format of then. */
 
 #include "base/buf.h"
 #include "proto/event.h"
@@ -29,5 +32,18 @@ size_t tg_body_suffix(char suffix[TG_BODY_SUFFIX_MAX], enum tg_guild_create kind
 void tg_body_write(struct tg_buf *body, int shard_id, uint64_t epoch, struct tg_span message,
                    enum tg_guild_create kind, bool deferred);
 
-/* The body of the event's POST, as its lane would make it. */
+/* The event's body, as its lane would keep it. */
 void tg_event_write_body(const struct tg_event *event, struct tg_buf *body);
+
+/* A body in its parts: head ,"message": message tail. */
+struct tg_body_parts {
+  struct tg_span head;    /* {"shardId":3,"epoch":7 */
+  struct tg_span message; /* of a marker: what it tells of the gap */
+  struct tg_span tail;    /* ,"guildCreate":"joined","deferred":true} or the bracket alone */
+  bool marker;
+  enum tg_guild_create guild_create;
+  bool deferred;
+};
+
+/* Looks at both ends of the body, not at the message. False: it is no such body. */
+bool tg_body_read(struct tg_span body, struct tg_body_parts *parts);

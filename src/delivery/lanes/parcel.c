@@ -1,5 +1,6 @@
 #include "delivery/lanes/parcel.h"
 
+#include "delivery/formats/format.h"
 #include "delivery/lanes/lanes.h"
 
 #include <stdio.h>
@@ -12,7 +13,9 @@ void tg_parcel_name(struct tg_parcel *parcel, uint64_t epoch, struct tg_parcel_e
   parcel->first = first;
   parcel->last = last;
   parcel->count = count;
-  parcel->batch = parcel->lane->lanes->env->config->event_handler.batch;
+  const struct tg_config *config = parcel->lane->lanes->env->config;
+  parcel->batch = config->event_handler.batch;
+  parcel->format = config->event_handler.format;
   parcel->bytes = parcel->batch ? bytes + (size_t)count + 1 : bytes;
 }
 
@@ -32,25 +35,43 @@ void tg_parcel_key(const struct tg_parcel *parcel, char key[TG_PARCEL_KEY_MAX])
              (unsigned long long)last->sequence);
 }
 
-void tg_parcel_put(struct tg_parcel *parcel, struct tg_span body)
+static void write_event(struct tg_parcel *parcel, const struct tg_parcel_event *event)
+{
+  struct tg_format_event whole = {
+      .body = event->body,
+      .shard_id = parcel->shard_id,
+      .epoch = parcel->epoch,
+      .sequence = event->name.sequence,
+      .marker = event->name.marker,
+      .at = tg_wall_at(event->at),
+  };
+  tg_format_write(parcel->lane->lanes->env->config, parcel->format, &whole, &parcel->text);
+}
+
+void tg_parcel_put(struct tg_parcel *parcel, const struct tg_parcel_event *event)
 {
   struct tg_buf *text = &parcel->text;
   if (parcel->batch && text->length > 0)
     text->data[text->length - 1] = ','; /* in the place of the array's end */
   else if (parcel->batch)
     tg_buf_puts(text, "[");
-  tg_buf_append(text, body.at, body.length);
+  if (parcel->format == TG_FORMAT_SEED)
+    tg_buf_append(text, event->body.at, event->body.length);
+  else
+    write_event(parcel, event);
   if (parcel->batch)
     tg_buf_puts(text, "]");
   parcel->body = (struct tg_span){text->data, text->length};
+  if (parcel->format != TG_FORMAT_SEED)
+    parcel->bytes = text->length;
 }
 
-void tg_parcel_lend(struct tg_parcel *parcel, struct tg_span body)
+void tg_parcel_lend(struct tg_parcel *parcel, const struct tg_parcel_event *event)
 {
-  if (parcel->batch)
-    tg_parcel_put(parcel, body);
+  if (parcel->batch || parcel->format != TG_FORMAT_SEED)
+    tg_parcel_put(parcel, event);
   else
-    parcel->body = body;
+    parcel->body = event->body;
 }
 
 void tg_parcel_empty(struct tg_parcel *parcel)

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/json_scan.h"
+#include "config/config.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -70,9 +71,10 @@ struct tg_parcel {
   int shard_id;
   uint64_t epoch;
   struct tg_parcel_end first, last;
-  int count;    /* of events */
-  bool batch;   /* the body is a JSON array of theirs */
-  size_t bytes; /* of the body */
+  int count;                   /* of events */
+  bool batch;                  /* the body is a JSON array of theirs */
+  enum tg_event_format format; /* of the body */
+  size_t bytes;                /* of the body */
   struct tg_span body;
   struct tg_buf text; /* of the body, unless it is lent */
 };
@@ -84,7 +86,7 @@ static inline bool tg_parcel_in_flight(const struct tg_parcel *parcel)
   return parcel->sender && !parcel->waits;
 }
 
-/* What is in it; `bytes`: of the bodies of all events. */
+/* What is in it; `bytes`: of the bodies of all events, as they are kept. */
 void tg_parcel_name(struct tg_parcel *parcel, uint64_t epoch, struct tg_parcel_end first,
                     struct tg_parcel_end last, int count, size_t bytes);
 
@@ -92,9 +94,16 @@ void tg_parcel_name(struct tg_parcel *parcel, uint64_t epoch, struct tg_parcel_e
 enum { TG_PARCEL_KEY_MAX = 96 };
 void tg_parcel_key(const struct tg_parcel *parcel, char key[TG_PARCEL_KEY_MAX]);
 
-/* The body of its next event. */
-void tg_parcel_put(struct tg_parcel *parcel, struct tg_span body);
+/* An event on its way into a body. */
+struct tg_parcel_event {
+  struct tg_span body; /* as it is kept: body.h */
+  struct tg_parcel_end name;
+  tg_ms at; /* uv_now() when it came */
+};
+
+/* The body of its next event, in the parcel's format. */
+void tg_parcel_put(struct tg_parcel *parcel, const struct tg_parcel_event *event);
 /* The same; those bytes stay where they are, as long as it is in flight. */
-void tg_parcel_lend(struct tg_parcel *parcel, struct tg_span body);
+void tg_parcel_lend(struct tg_parcel *parcel, const struct tg_parcel_event *event);
 /* Forgets the body; the sender does that. */
 void tg_parcel_empty(struct tg_parcel *parcel);

@@ -39,6 +39,7 @@ void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char 
       .sequence = queued->sequence,
       .body = body,
       .marker = queued->marker,
+      .came_at = queued->queued_at,
       .raw = body,
   };
   if (queued->marker) {

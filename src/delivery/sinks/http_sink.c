@@ -1,6 +1,6 @@
 #include "base/buf.h"
-#include "config/config.h"
 #include "delivery/env.h"
+#include "delivery/sinks/request_head.h"
 #include "delivery/sinks/sink.h"
 #include "net/http.h"
 #include "net/http_text.h"
@@ -13,24 +13,17 @@ enum {
   ANSWER_MAX = 2048,
 };
 
-#define KEY_HEADER "Idempotency-Key: "
-
 struct http_sink {
   struct tg_sink sink;
   const struct tg_delivery_env *env;
   struct tg_http *http;
   char *url;
-  char *authorization; /* the header line, or NULL */
+  struct tg_usual_headers usual;
 };
 
 static void reconfigure(struct tg_sink *sink, const struct tg_config *config)
 {
-  struct http_sink *http = (struct http_sink *)sink;
-  struct tg_buf line = {0};
-  if (config->event_handler.authorization)
-    tg_buf_printf(&line, "Authorization: %s", config->event_handler.authorization);
-  free(http->authorization);
-  http->authorization = line.length > 0 ? tg_buf_take(&line) : NULL;
+  tg_usual_headers_read(&((struct http_sink *)sink)->usual, config);
 }
 
 static void on_response(void *ctx, const struct tg_http_response *response)
@@ -54,14 +47,14 @@ static void start(struct tg_sink *sink, struct tg_parcel *parcel)
 {
   const struct http_sink *http = (const struct http_sink *)sink;
   tg_ms timeout = http->env->config->event_handler.timeout;
-  char key[sizeof KEY_HEADER - 1 + TG_PARCEL_KEY_MAX] = KEY_HEADER;
-  tg_parcel_key(parcel, key + sizeof KEY_HEADER - 1);
-  const char *headers[] = {"Content-Type: application/json", key, http->authorization, NULL};
+  struct tg_span body = tg_sink_write(parcel);
+  struct tg_request_head head;
+  tg_request_head_write(&head, &http->usual, parcel, body);
   struct tg_http_request request = {
       .method = "POST",
       .url = http->url,
-      .headers = headers,
-      .body = tg_sink_write(parcel),
+      .headers = head.lines,
+      .body = body,
       .timeout = timeout,
       .connect_timeout = timeout < CONNECT_TIMEOUT ? timeout : CONNECT_TIMEOUT,
       .max_body = ANSWER_MAX,
@@ -78,7 +71,7 @@ static void cancel(struct tg_sink *sink, struct tg_parcel *parcel)
 static void free_sink(struct tg_sink *sink)
 {
   struct http_sink *http = (struct http_sink *)sink;
-  free(http->authorization);
+  tg_usual_headers_free(&http->usual);
   free(http->url);
   free(sink->name);
   free(http);

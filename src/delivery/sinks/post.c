@@ -1,3 +1,4 @@
+#include "delivery/formats/format.h"
 #include "delivery/lanes/batch.h"
 #include "delivery/lanes/lanes.h"
 #include "delivery/sinks/sender.h"
@@ -18,9 +19,10 @@ struct tg_post {
   LIST_ENTRY(tg_post) link;
   struct tg_buf text; /* the bodies, one behind the other */
   struct part {
-    size_t at, length; /* in text */
+    size_t from, length; /* in text */
     uint64_t epoch;
     struct tg_parcel_end name;
+    tg_ms at; /* uv_now() when it came */
   } * parts;
   int count, sent; /* events: all, and those that are accepted */
   tg_posted *done;
@@ -77,14 +79,15 @@ static bool prepare(struct tg_parcel *parcel)
   const struct tg_post *post = (const struct tg_post *)parcel;
   const struct part *first = &post->parts[post->sent], *next = first + 1;
   const struct part *end = post->parts + post->count;
-  size_t bytes = first->length;
-  if (!parcel->lane->lanes->env->config->event_handler.batch)
+  const struct tg_config *config = parcel->lane->lanes->env->config;
+  size_t bytes = first->length, growth = tg_format_growth(config->event_handler.format) + 1;
+  if (!config->event_handler.batch)
     end = next;
   else if (end - first > TG_BATCH_EVENTS)
     end = first + TG_BATCH_EVENTS;
   size_t most = parcel->lane->sender->batch_bytes;
   for (; next < end && next->epoch == first->epoch; bytes += next++->length)
-    if (bytes + next->length + (size_t)(next - first) + 2 > most)
+    if (bytes + next->length + (size_t)(next - first + 1) * growth + 1 > most)
       break;
   tg_parcel_name(parcel, first->epoch, first->name, next[-1].name, (int)(next - first), bytes);
   return true;
@@ -94,8 +97,11 @@ static void write_body(struct tg_parcel *parcel)
 {
   const struct tg_post *post = (const struct tg_post *)parcel;
   const struct part *part = &post->parts[post->sent];
-  for (int i = 0; i < parcel->count; i++, part++)
-    tg_parcel_lend(parcel, (struct tg_span){post->text.data + part->at, part->length});
+  for (int i = 0; i < parcel->count; i++, part++) {
+    struct tg_parcel_event event = {
+        .body = {post->text.data + part->from, part->length}, .name = part->name, .at = part->at};
+    tg_parcel_lend(parcel, &event);
+  }
 }
 
 static void on_over(struct tg_parcel *parcel, struct tg_judgement *judgement)
@@ -150,13 +156,14 @@ struct tg_post *tg_post_start(struct tg_lane *lane, const struct tg_event *event
   post->count = count;
   post->parts = tg_calloc((size_t)count, sizeof post->parts[0]);
   for (int i = 0; i < count; i++) {
-    size_t at = post->text.length;
+    size_t from = post->text.length;
     tg_event_write_body(&events[i], &post->text);
     post->parts[i] = (struct part){
-        .at = at,
-        .length = post->text.length - at,
+        .from = from,
+        .length = post->text.length - from,
         .epoch = events[i].epoch,
         .name = {events[i].sequence, events[i].marker},
+        .at = events[i].came_at ? events[i].came_at : tg_env_now(lane->lanes->env),
     };
   }
   LIST_INSERT_HEAD(&lane->sender->all->posts, post, link);

@@ -10,6 +10,7 @@
 #include "script/vm/state.h"
 
 #include "base/suggest.h"
+#include "delivery/formats/format.h"
 #include "proto/event.h"
 #include "proto/event_types.h"
 
@@ -297,7 +298,7 @@ static int l_index(lua_State *L)
   case BODY: {
     struct tg_buf *body = &state->scratch;
     body->length = 0;
-    tg_event_write_body(event, body);
+    tg_format_write_event(tg_state_config(state), event, body);
     lua_pushlstring(L, body->data, body->length);
     break;
   }

@@ -44,6 +44,18 @@ static void name(uint64_t first, bool first_is_marker, uint64_t last, bool last_
                  (struct tg_parcel_end){last, last_is_marker}, count, 0);
 }
 
+static void put(const char *body)
+{
+  struct tg_parcel_event event = {.body = text(body)};
+  tg_parcel_put(&parcel, &event);
+}
+
+static void lend(const char *body)
+{
+  struct tg_parcel_event event = {.body = text(body)};
+  tg_parcel_lend(&parcel, &event);
+}
+
 static void assert_key(const char *expected)
 {
   char key[TG_PARCEL_KEY_MAX];
@@ -75,10 +87,10 @@ static void a_key_names_the_first_and_the_last_event(void **state)
 static void a_single_body_is_lent(void **state)
 {
   (void)state;
-  struct tg_span body = text("{\"a\":1}");
+  const char *body = "{\"a\":1}";
   name(1, false, 1, false, 1);
-  tg_parcel_lend(&parcel, body);
-  assert_ptr_equal(parcel.body.at, body.at);
+  lend(body);
+  assert_ptr_equal(parcel.body.at, body);
   assert_body("{\"a\":1}");
 }
 
@@ -87,7 +99,7 @@ static void a_single_body_that_does_not_stay_is_copied(void **state)
   (void)state;
   char body[] = "{\"a\":1}";
   name(1, true, 1, true, 1);
-  tg_parcel_put(&parcel, text(body));
+  put(body);
   body[2] = 'b';
   assert_body("{\"a\":1}");
 }
@@ -97,10 +109,10 @@ static void a_batch_is_an_array_also_of_one(void **state)
   (void)state;
   config.event_handler.batch = true;
   name(1, false, 3, false, 3);
-  tg_parcel_lend(&parcel, text("{\"a\":1}"));
+  lend("{\"a\":1}");
   assert_body("[{\"a\":1}]");
-  tg_parcel_put(&parcel, text("{\"b\":2}"));
-  tg_parcel_lend(&parcel, text("{}"));
+  put("{\"b\":2}");
+  lend("{}");
   assert_body("[{\"a\":1},{\"b\":2},{}]");
 }
 
@@ -122,8 +134,8 @@ static void what_is_in_flight_stays_what_it_is(void **state)
   config.event_handler.batch = true;
   name(1, false, 2, false, 2);
   config.event_handler.batch = false;
-  tg_parcel_lend(&parcel, text("{\"a\":1}"));
-  tg_parcel_lend(&parcel, text("{\"b\":2}"));
+  lend("{\"a\":1}");
+  lend("{\"b\":2}");
   assert_body("[{\"a\":1},{\"b\":2}]");
 }
 

@@ -1,0 +1,45 @@
+#pragma once
+
+/* How events look in a request: event_handler.format.
+ *
+ *     seed         {"shardId":3,"epoch":7,"message":{"t":...},"guildCreate":"loading"}      as it is kept
+ *     discordeno   {"shardId":3,"epoch":7,"payload":{"t":...},"guildCreate":"loading"}
+ *     chat-sdk     {"type":"GATEWAY_GUILD_CREATE","timestamp":ms,"data":{...},"guildCreate":"loading"}
+ *     cloudevents  {"specversion":"1.0","id":"3.7.42","type":"com.discord.GUILD_CREATE",...,"data":{...}}
+ *
+ * In each the bytes of the message, or of its d, are those that came. Every event has a form in every format,
+ * markers, too. Pure functions; nothing of a format is in the lanes or in the log. */
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "config/config.h"
+#include "proto/event.h"
+
+struct tg_format_event {
+  struct tg_span body; /* as it is kept: lanes/body.h */
+  int shard_id;
+  uint64_t epoch, sequence;
+  bool marker;
+  tg_ms at; /* when it came: ms since 1970 */
+};
+
+/* Appends the event. */
+void tg_format_write(const struct tg_config *config, enum tg_event_format format,
+                     const struct tg_format_event *event, struct tg_buf *out);
+
+/* Appends what a request with this event alone would carry: `body` of scripts. `config` may be NULL: as it is
+ * kept. */
+void tg_format_write_event(const struct tg_config *config, const struct tg_event *event, struct tg_buf *out);
+
+/* At most so many bytes more than the body as it is kept. */
+size_t tg_format_growth(enum tg_event_format format);
+
+/* The Content-Type of a request; `batch`: it has a list of events. */
+const char *tg_format_content_type(enum tg_event_format format, bool batch);
+
+/* --- cloudevents.c --- */
+
+/* `data`: what the event carries; `name`: its t, as it stands in the JSON; `guild_create`: or NULL. */
+void tg_cloudevent_write(const struct tg_config *config, const struct tg_format_event *event,
+                         struct tg_span name, struct tg_span data, const char *guild_create, bool deferred,
+                         struct tg_buf *out);
