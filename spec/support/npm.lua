@@ -24,7 +24,7 @@ local function environment()
   local env = { HOME = os.getenv "HOME", NO_UPDATE_NOTIFIER = "1" }
   for name, value in pairs(uv.os_environ()) do
     local lower = name:lower()
-    if lower:find "^npm_config_" or lower:find "_proxy$" or lower:find "^node_" or lower == "ssl_cert_file" then
+    if lower:find "^npm_config_" or lower:find "_proxy$" or lower:find "^node_" then
       env[name] = value
     end
   end
@@ -54,8 +54,10 @@ local function install(packages)
   end
   local fresh = paths.tmp()
   paths.write(fresh .. "/package.json", '{"private":true}')
-  local argv = { "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=1",
-    "--fetch-timeout=20000", "--loglevel=error" }
+  local argv = {
+    "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=1",
+    "--fetch-timeout=20000", "--loglevel=error",
+  }
   for _, package in ipairs(packages) do
     argv[#argv + 1] = package
   end
@@ -68,7 +70,8 @@ local function install(packages)
     npm_process:kill "SIGKILL"
     return nil, "npm does not come to an end here"
   elseif npm_process.exit_code ~= 0 then
-    return nil, "npm cannot install here: " .. (npm_process.stderr:match "npm [^\n]*" or "it does not say why")
+    local said = npm_process.stderr:match "npm [^\n]*"
+    return nil, "npm cannot install here: " .. (said or "it does not say why")
   end
   uv.fs_mkdir(folder, 448)
   if uv.fs_rename(fresh .. "/node_modules", folder .. "/node_modules") then

@@ -35,7 +35,8 @@ end
 
 local function message(s, content)
   s.fake:emit { event = "MESSAGE_CREATE", guild = s.fake:guilds()[1].id, d = {
-    id = "9", channel_id = "8", content = content, author = { id = "7", username = "a" }, timestamp = "2026-01-01",
+    id = "9", channel_id = "8", content = content, author = { id = "7", username = "a" },
+    timestamp = "2026-01-01T00:00:00+00:00",
   } }
 end
 
@@ -125,7 +126,8 @@ describe("event_handler.format", function()
     end
   end)
 
-  for format, kind in pairs { discordeno = '"payload":{"t":"MESSAGE_CREATE"', cloudevents = "com.discord.MESSAGE" } do
+  local KINDS = { discordeno = '"payload":{"t":"MESSAGE_CREATE"', cloudevents = "com.discord.MESSAGE" }
+  for format, kind in pairs(KINDS) do
     it(format .. " comes as lists with event_handler.batch", function()
       local s = start(('format = "%s", batch = true'):format(format))
       hook:wait_for(1)
@@ -201,10 +203,11 @@ describe("event_handler.format", function()
     assert.equal("later", hook:wait_for(1, '"later"')[1]:json().payload.d.content)
   end)
 
+  -- deferred, and the name of the event, of a body.
   local DEFERRED = {
-    discordeno = function(request) return request:json().deferred, request:json().payload.t end,
-    ["chat-sdk"] = function(request) return request:json().deferred, request:json().type:gsub("GATEWAY_", "") end,
-    cloudevents = function(request) return request:json().deferred, request:json().type:gsub("com.discord.", "") end,
+    discordeno = function(body) return body.deferred, body.payload.t end,
+    ["chat-sdk"] = function(body) return body.deferred, body.type:match "^GATEWAY_(.*)$" end,
+    cloudevents = function(body) return body.deferred, body.type:match "^com%.discord%.(.*)$" end,
   }
   for format, look in pairs(DEFERRED) do
     it(format .. " says of an interaction that it is deferred", function()
@@ -215,7 +218,7 @@ describe("event_handler.format", function()
       s.fake:emit { interaction = interaction_world.COMMAND, shard = 0 }
       s.fake:wait_for("its answer", function(state) return #state.callbacks >= 1 end, { only = "callbacks" })
       hook:up()
-      local deferred, t = look(hook:wait_for(1, "INTERACTION_CREATE", 30000)[1])
+      local deferred, t = look(hook:wait_for(1, "INTERACTION_CREATE", 30000)[1]:json())
       assert.is_true(deferred)
       assert.equal("INTERACTION_CREATE", t)
     end)
@@ -295,7 +298,7 @@ describe("event_handler.format", function()
         if (!HTTP.isEvent(request)) throw new Error("no event: " + request.body);
         const events = [HTTP.toEvent(request)].flat();
         for (const event of events) {
-          if (!(event instanceof CloudEvent) || !event.validate()) throw new Error("not valid: " + request.body);
+          if (!(event instanceof CloudEvent) || !event.validate()) throw new Error(request.body);
           seen.push({ type: event.type, id: event.id, guildcreate: event.guildcreate, data: event.data });
         }
       }
@@ -339,9 +342,11 @@ describe("a format that cannot be", function()
   it("is warned of when it is allowed, but hardly meant", function()
     local p = check(script_of 'guild_loaded = true')
     assert.equal(0, p.exit_code)
-    assert.truthy((p.stdout .. p.stderr):find("event_handler.guild_loaded: means something with", 1, true), p.stdout)
+    local said = p.stdout .. p.stderr
+    assert.truthy(said:find("event_handler.guild_loaded: means something", 1, true), said)
     p = check(script_of 'format = "chat-sdk", urls = { "http://10.0.0.1/webhook" }')
     assert.equal(0, p.exit_code)
-    assert.truthy((p.stdout .. p.stderr):find("event_handler.urls[1]: is not https://", 1, true), p.stdout)
+    said = p.stdout .. p.stderr
+    assert.truthy(said:find("event_handler.urls[1]: is not https://", 1, true), said)
   end)
 end)
