@@ -1,26 +1,27 @@
 /* A shard and a gateway that sends it anything, over several connections: what
  * goes on to the bot lies inside of what came, has a name, and is of a session;
- * what the shard says are whole frames of JSON, the token in those that need it.
+ * what the shard says is JSON, with the token in what needs it.
  *
  * The first byte: whether there is a session to resume, whether the gateway
  * compresses, and whether it is one of this machine. Then lines: one that begins with { is a message, an
- * empty one the end of the connection, anything else bytes as they come. There is no network here: the
- * functions of dial.h and stream.h below take its place. */
+ * empty one the end of the connection, anything else a piece of one. There is no network here: the
+ * functions of dial.h and link.h below take its place. */
 
 #include "fuzz.h"
 
 #include "base/address.h"
 #include "net/dial.h"
+#include "proto/close_code.h"
 #include "proto/payload.h"
 #include "shard/shard.h"
 
 static struct {
   const struct tg_dial_callbacks *dialing; /* NULL: nobody does */
   void *dial_ctx;
-  const struct tg_stream_callbacks *callbacks;
+  const struct tg_ws_callbacks *callbacks;
   void *ctx;
   bool open;
-  struct tg_buf sent;
+  uint64_t received;
   bool wants_slot;
   uint64_t epoch; /* of the last session */
   bool discord;   /* the main URL is Discord's; else one of this machine, without TLS */
@@ -40,34 +41,6 @@ static void check_message(const char *text, size_t length)
   const char *given = json_string_value(json_object_get(json_object_get(json, "d"), "token"));
   require(needs_token ? given && strcmp(given, token) == 0 : !memmem(text, length, token, strlen(token)));
   json_decref(json);
-}
-
-/* Frames as clients send them: masked, in one piece. */
-static void check_sent(void)
-{
-  enum { TEXT = 0x81, CLOSE = 0x88, PONG = 0x8a, MASKED = 0x80, TWO_BYTES = 126 };
-  if (world.sent.length == 0)
-    return;
-  unsigned char *at = (unsigned char *)world.sent.data, *end = at + world.sent.length;
-  while (at < end) {
-    require(end - at >= 6 && (at[1] & MASKED) && (at[0] == TEXT || at[0] == CLOSE || at[0] == PONG));
-    bool is_text = at[0] == TEXT;
-    size_t length = at[1] & 0x7f;
-    require(length <= TWO_BYTES);
-    unsigned char *mask = at + 2;
-    if (length == TWO_BYTES) {
-      length = (size_t)(at[2] << 8 | at[3]);
-      mask += 2;
-    }
-    unsigned char *text = mask + 4;
-    require(length <= TG_CLIENT_FRAME_MAX && (size_t)(end - text) >= length);
-    for (size_t i = 0; i < length; i++)
-      text[i] ^= mask[i % 4];
-    if (is_text)
-      check_message((const char *)text, length);
-    at = text + length;
-  }
-  world.sent.length = 0;
 }
 
 /* ---- in place of the network ---- */
@@ -105,38 +78,47 @@ void tg_dialer_blame(struct tg_dialer *dialer, const struct tg_address *address)
   (void)dialer, (void)address;
 }
 
-void tg_stream_hand_over(struct tg_stream *stream, const struct tg_stream_callbacks *callbacks, void *ctx)
+void tg_link_hand_over(struct tg_link *link, const struct tg_ws_callbacks *callbacks, void *ctx)
 {
-  (void)stream;
+  (void)link;
   world.callbacks = callbacks;
   world.ctx = ctx;
 }
 
-void tg_stream_write(struct tg_stream *stream, const void *bytes, size_t length)
+void tg_link_send(struct tg_link *link, const char *text, size_t length)
 {
-  require(stream && world.open);
-  tg_buf_append(&world.sent, bytes, length);
+  require(link && world.open && length <= TG_CLIENT_FRAME_MAX);
+  check_message(text, length);
 }
 
-size_t tg_stream_unsent(const struct tg_stream *stream)
+void tg_link_close(struct tg_link *link, int code, const char *reason)
 {
-  (void)stream;
+  require(link && world.open && code >= 1000 && code < 5000 && strlen(reason) < 124);
+}
+
+size_t tg_link_unsent(const struct tg_link *link)
+{
+  (void)link;
   return 0;
 }
 
-void tg_stream_close(struct tg_stream *stream, enum tg_stream_close how)
+uint64_t tg_link_received(const struct tg_link *link)
 {
-  (void)how;
-  if (!stream)
+  (void)link;
+  return world.received;
+}
+
+void tg_link_free(struct tg_link *link)
+{
+  if (!link)
     return;
   require(world.open);
-  check_sent();
   world.open = false;
 }
 
-void tg_stream_trim(struct tg_stream *stream)
+void tg_link_trim(struct tg_link *link)
 {
-  (void)stream;
+  (void)link;
 }
 
 static void open_connection(void)
@@ -144,21 +126,25 @@ static void open_connection(void)
   struct tg_address address = {0};
   const struct tg_dial_callbacks *dialing = world.dialing;
   world.open = true;
-  dialing->on_open(world.dial_ctx, (struct tg_stream *)&world, &address, "", 0);
+  dialing->on_open(world.dial_ctx, (struct tg_link *)&world, &address);
 }
 
-static void say(const char *bytes, size_t length)
+/* A piece of a message, and its end. */
+static void say(const char *bytes, size_t length, bool is_whole)
 {
-  if (world.open)
+  world.received += length;
+  if (world.open && length > 0)
     world.callbacks->on_data(world.ctx, bytes, length);
+  if (world.open && is_whole)
+    world.callbacks->on_message_end(world.ctx);
 }
 
 static void end_connection(void)
 {
-  struct tg_error error;
-  tg_fail(&error, "eof", "the gateway closed the connection");
+  struct tg_ws_end end = {.code = TG_CLOSE_NONE, .reason = "", .retry_after = -1};
+  tg_fail(&end.error, "eof", "the gateway closed the connection");
   if (world.open)
-    world.callbacks->on_end(world.ctx, &error);
+    world.callbacks->on_end(world.ctx, &end);
 }
 
 /* ---- in place of the worker ---- */
@@ -213,20 +199,6 @@ static void take_fatal(void *owner, struct tg_shard *shard, int code)
 
 /* ---- a run ---- */
 
-static void say_message(const char *text, size_t length)
-{
-  unsigned char head[4] = {0x81, (unsigned char)length};
-  if (length > 0xffff)
-    return;
-  if (length > 125) {
-    head[1] = 126;
-    head[2] = (unsigned char)(length >> 8);
-    head[3] = (unsigned char)length;
-  }
-  say((const char *)head, length > 125 ? 4 : 2);
-  say(text, length);
-}
-
 /* What would happen between two packets. */
 static void turn(struct tg_shard *shard, uv_loop_t *loop)
 {
@@ -249,9 +221,9 @@ static void play(struct tg_shard *shard, uv_loop_t *loop, char *text, char *end)
     if (length == 0)
       end_connection();
     else if (*line == '{')
-      say_message(line, length);
+      say(line, length, true);
     else
-      say(line, length);
+      say(line, length, false);
     turn(shard, loop);
     line += length + 1;
   }
@@ -324,6 +296,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
   }
   require(uv_loop_close(&loop) == 0);
   tg_buf_free(&spare);
-  tg_buf_free(&world.sent);
   return 0;
 }

@@ -4,8 +4,9 @@
 #include "base/log.h"
 #include "base/timer.h"
 #include "net/race.h"
+#include "net/stream.h"
 #include "net/tunnel.h"
-#include "net/upgrade.h"
+#include "proto/close_code.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 
 struct tg_dialer {
   uv_loop_t *loop;
-  struct tg_tls *tls;
+  struct tg_link_context *links;
   const struct tg_proxies *proxies;
   struct tg_address_memory memory;
 };
@@ -28,9 +29,9 @@ try {
   struct tg_dial *dial;
   int index;
   enum stage stage;
-  struct tg_stream *stream;
+  struct tg_stream *stream; /* up to the tunnel */
   struct tg_tunnel tunnel;
-  struct tg_upgrade upgrade;
+  struct tg_link *link; /* from TLS on */
 };
 
 struct tg_dial {
@@ -51,12 +52,12 @@ struct tg_dial {
 struct tg_dialer *tg_dialer_new(uv_loop_t *loop, const char *ca_file, const struct tg_proxies *proxies,
                                 struct tg_error *error)
 {
-  struct tg_tls *tls = tg_tls_client(ca_file, error);
-  if (!tls)
+  struct tg_link_context *links = tg_link_context_new(loop, ca_file, error);
+  if (!links)
     return NULL;
   struct tg_dialer *dialer = tg_calloc(1, sizeof *dialer);
   dialer->loop = loop;
-  dialer->tls = tls;
+  dialer->links = links;
   dialer->proxies = proxies;
   return dialer;
 }
@@ -65,7 +66,7 @@ void tg_dialer_free(struct tg_dialer *dialer)
 {
   if (!dialer)
     return;
-  tg_tls_free(dialer->tls);
+  tg_link_context_free(dialer->links);
   free(dialer);
 }
 
@@ -91,7 +92,15 @@ static void drop_try(struct tg_dial *dial, int index)
   if (!try)
     return;
   tg_stream_close(try->stream, TG_STREAM_FIN);
+  tg_link_free(try->link);
   free(try);
+}
+
+static enum stage stage_of(const struct try *try)
+{
+  if (!try->link)
+    return try->stage;
+  return tg_link_stage(try->link) == TG_LINK_SECURING ? SECURING : UPGRADING;
 }
 
 static const char *mute_in(enum stage stage)
@@ -124,7 +133,7 @@ static void name_of(const struct tg_dial *dial, int index, enum stage stage, cha
 static void tell_of_mute_address(struct tg_dial *dial, int index)
 {
   const struct tg_address *address = &dial->addresses.list[index];
-  enum stage stage = dial->tries[index]->stage;
+  enum stage stage = stage_of(dial->tries[index]);
   char name[NAME_SIZE];
   if (stage == CONNECTING || tg_address_is_bad(&dial->dialer->memory, address, tg_now()))
     return;
@@ -150,22 +159,26 @@ static void drop_all(struct tg_dial *dial, bool another_is_through)
 
 static void lose(struct tg_dial *dial, int http_status, tg_ms retry_after)
 {
-  struct tg_dial_end end = {.http_status = http_status, .retry_after = retry_after, .error = dial->error};
+  struct tg_ws_end end = {.code = TG_CLOSE_NONE,
+                          .reason = "",
+                          .http_status = http_status,
+                          .retry_after = retry_after,
+                          .error = dial->error};
   uv_timer_stop(dial->timer);
   drop_all(dial, false);
   dial->callbacks.on_end(dial->ctx, &end);
 }
 
-static void win(struct tg_dial *dial, int index, const char *bytes, size_t length)
+static void win(struct tg_dial *dial, int index)
 {
-  struct tg_stream *stream = dial->tries[index]->stream;
+  struct tg_link *link = dial->tries[index]->link;
   struct tg_address address = dial->addresses.list[index];
   free(dial->tries[index]);
   dial->tries[index] = NULL;
   uv_timer_stop(dial->timer);
   drop_all(dial, true);
   tg_address_worked(&dial->dialer->memory, &address);
-  dial->callbacks.on_open(dial->ctx, stream, &address, bytes, length);
+  dial->callbacks.on_open(dial->ctx, link, &address);
 }
 
 /* ---- one address ---- */
@@ -175,7 +188,7 @@ static void advance(struct tg_dial *dial);
 static void fail(struct try *try, const struct tg_error *error)
 {
   struct tg_dial *dial = try->dial;
-  note_error(dial, try->stage, error);
+  note_error(dial, stage_of(try), error);
   if (try->stage > CONNECTING)
     tg_dialer_blame(dial->dialer, &dial->addresses.list[try->index]);
   tg_race_failed(&dial->race, try->index);
@@ -183,28 +196,45 @@ static void fail(struct try *try, const struct tg_error *error)
   advance(dial);
 }
 
-static void begin_upgrade(struct try *try)
+/* An answer is the last word, whatever other addresses there are: who is refused
+ * does not come again by another door. */
+static void refuse(struct try *try, const struct tg_ws_end *end)
 {
-  struct tg_buf request = {0};
-  try->stage = UPGRADING;
-  tg_upgrade_request(&try->upgrade, &try->dial->url, &request);
-  tg_stream_write(try->stream, request.data, request.length);
-  tg_buf_free(&request);
+  struct tg_dial *dial = try->dial;
+  dial->error = end->error;
+  if (end->http_status >= 500)
+    tg_dialer_blame(dial->dialer, &dial->addresses.list[try->index]);
+  lose(dial, end->http_status, end->retry_after);
 }
 
-static void begin_tls(struct try *try)
+static void on_link_open(void *ctx)
 {
+  struct try *try = ctx;
+  win(try->dial, try->index);
+}
+
+static void on_link_end(void *ctx, const struct tg_ws_end *end)
+{
+  struct try *try = ctx;
+  if (end->http_status)
+    refuse(try, end);
+  else
+    fail(try, &end->error);
+}
+
+/* TCP stands, all the way. */
+static void begin_link(struct try *try)
+{
+  static const struct tg_ws_callbacks link_callbacks = {.on_open = on_link_open, .on_end = on_link_end};
   struct tg_dial *dial = try->dial;
   struct tg_error error;
   char name[NAME_SIZE];
   name_of(dial, try->index, SECURING, name, sizeof name);
-  tg_stream_rename(try->stream, name);
-  if (!dial->url.tls) {
-    begin_upgrade(try);
-    return;
-  }
+  int fd = tg_stream_release(try->stream);
+  try->stream = NULL;
   try->stage = SECURING;
-  if (!tg_stream_start_tls(try->stream, dial->dialer->tls, dial->url.host, &error))
+  try->link = tg_link_begin(dial->dialer->links, fd, &dial->url, name, &link_callbacks, try, &error);
+  if (!try->link)
     fail(try, &error);
 }
 
@@ -221,33 +251,16 @@ static void begin_tunnel(struct try *try)
 static void on_open(void *ctx)
 {
   struct try *try = ctx;
-  if (try->stage == SECURING) {
-    begin_upgrade(try);
-    return;
-  }
   tg_race_connected(&try->dial->race, try->index, tg_now());
   if (try->dial->proxy)
     begin_tunnel(try);
   else
-    begin_tls(try);
+    begin_link(try);
 }
 
-/* An answer is the last word, whatever other addresses there are: who is refused
- * does not come again by another door. */
-static void refuse(struct try *try)
+static void receive_tunnel(void *ctx, const char *bytes, size_t length)
 {
-  struct tg_dial *dial = try->dial;
-  int status = try->upgrade.status;
-  tg_ms retry_after = try->upgrade.retry_after;
-  tg_fail(&dial->error, "refused_upgrade", "%s answered the WebSocket upgrade with HTTP status %d",
-          dial->url.host, status);
-  if (status >= 500)
-    tg_dialer_blame(dial->dialer, &dial->addresses.list[try->index]);
-  lose(dial, status, retry_after);
-}
-
-static void receive_tunnel(struct try *try, const char *bytes, size_t length)
-{
+  struct try *try = ctx;
   struct tg_dial *dial = try->dial;
   ssize_t used = tg_tunnel_feed(&try->tunnel, bytes, length);
   struct tg_error error;
@@ -257,35 +270,12 @@ static void receive_tunnel(struct try *try, const char *bytes, size_t length)
             dial->proxy->variable);
     fail(try, &error);
   } else if (tg_tunnel_stands(&try->tunnel)) {
-    begin_tls(try);
+    begin_link(try);
   } else if (try->tunnel.complete) {
     snprintf(to, sizeof to, "%s:%s", dial->url.host, dial->url.port);
     tg_proxy_explain_refusal(dial->proxy, try->tunnel.status, to, &dial->error);
     lose(dial, 0, -1);
   }
-}
-
-static void receive_upgrade(struct try *try, const char *bytes, size_t length)
-{
-  ssize_t used = tg_upgrade_feed(&try->upgrade, bytes, length);
-  if (used < 0) {
-    struct tg_error error;
-    tg_fail(&error, "protocol", "%s does not speak HTTP", try->dial->url.host);
-    fail(try, &error);
-  } else if (tg_upgrade_done(&try->upgrade)) {
-    win(try->dial, try->index, bytes + used, length - (size_t)used);
-  } else if (try->upgrade.complete) {
-    refuse(try);
-  }
-}
-
-static void on_data(void *ctx, const char *bytes, size_t length)
-{
-  struct try *try = ctx;
-  if (try->stage == TUNNELLING)
-    receive_tunnel(try, bytes, length);
-  else
-    receive_upgrade(try, bytes, length);
 }
 
 /* A connection that ends while a proxy is asked would look like Discord's doing. */
@@ -303,7 +293,7 @@ static void on_end(void *ctx, const struct tg_error *error)
 }
 
 static const struct tg_stream_callbacks stream_callbacks = {
-    .on_open = on_open, .on_data = on_data, .on_end = on_end};
+    .on_open = on_open, .on_data = receive_tunnel, .on_end = on_end};
 
 static void begin_try(struct tg_dial *dial, int index)
 {
@@ -420,16 +410,16 @@ void tg_dial_progress(const struct tg_dial *dial, char *text, size_t size)
 {
   const struct try *best = NULL;
   for (int i = 0; i < dial->race.begun; i++)
-    if (dial->tries[i] && (!best || dial->tries[i]->stage > best->stage))
+    if (dial->tries[i] && (!best || stage_of(dial->tries[i]) > stage_of(best)))
       best = dial->tries[i];
   char name[NAME_SIZE];
   if (!best) {
     snprintf(text, size, "the name %s is not resolved", dial->proxy ? dial->proxy->host : dial->url.host);
     return;
   }
-  name_of(dial, best->index, best->stage, name, sizeof name);
-  if (best->stage == CONNECTING)
+  name_of(dial, best->index, stage_of(best), name, sizeof name);
+  if (stage_of(best) == CONNECTING)
     snprintf(text, size, "%s does not take the connection", name);
   else
-    snprintf(text, size, "%s is connected, but %s", name, mute_in(best->stage));
+    snprintf(text, size, "%s is connected, but %s", name, mute_in(stage_of(best)));
 }

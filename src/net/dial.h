@@ -12,8 +12,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "net/addresses.h"
+#include "net/link.h"
 #include "net/proxy.h"
-#include "net/stream.h"
 #include "proto/gateway_url.h"
 
 #include <stddef.h>
@@ -31,20 +31,13 @@ void tg_dialer_free(struct tg_dialer *dialer);
  * before it for a while. */
 void tg_dialer_blame(struct tg_dialer *dialer, const struct tg_address *address);
 
-struct tg_dial_end {
-  int http_status;       /* the upgrade was answered, but refused; 0: no answer */
-  tg_ms retry_after;     /* from its Retry-After; -1: none */
-  struct tg_error error; /* codes of tg_stream plus "resolve", "proxy", "refused_upgrade", "protocol" */
-};
-
 /* One of the two comes, once. */
 struct tg_dial_callbacks {
-  /* The upgrade is through. The stream is the owner's now; hand it over to other
-   * callbacks before anything else. `bytes` have come behind the upgrade. */
-  void (*on_open)(void *ctx, struct tg_stream *stream, const struct tg_address *address, const char *bytes,
-                  size_t length);
+  /* The upgrade is through. The link is the owner's now; hand it over to other callbacks before anything
+   * else. */
+  void (*on_open)(void *ctx, struct tg_link *link, const struct tg_address *address);
   /* No address is left, or Discord or the proxy has refused. */
-  void (*on_end)(void *ctx, const struct tg_dial_end *end);
+  void (*on_end)(void *ctx, const struct tg_ws_end *end);
 };
 
 struct tg_dial;

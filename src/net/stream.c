@@ -21,7 +21,10 @@ static void on_poll(uv_poll_t *poll, int status, int events);
 /* The bytes of whichever stream reads now: one loop thread, no recursion. */
 static char read_buffer[READ_SIZE];
 
-static void free_handle(uv_handle_t *handle) { free(handle); }
+static void free_handle(uv_handle_t *handle)
+{
+  free(handle);
+}
 
 void tg_stream_drop_socket(struct tg_stream *stream)
 {
@@ -78,12 +81,6 @@ void tg_stream_watch(struct tg_stream *stream)
     uv_poll_start(stream->poll, events, on_poll);
   else
     uv_poll_stop(stream->poll);
-}
-
-void tg_stream_poll_both(struct tg_stream *stream)
-{
-  stream->events = UV_READABLE | UV_WRITABLE;
-  uv_poll_start(stream->poll, stream->events, on_poll);
 }
 
 bool tg_stream_adopt(struct tg_stream *stream, int fd)
@@ -276,9 +273,15 @@ void tg_stream_write(struct tg_stream *stream, const void *bytes, size_t length)
   tg_stream_watch(stream);
 }
 
-size_t tg_stream_unsent(const struct tg_stream *stream) { return stream->out.length; }
+size_t tg_stream_unsent(const struct tg_stream *stream)
+{
+  return stream->out.length;
+}
 
-static void on_linger(uv_timer_t *timer) { finish_lingering(timer->data); }
+static void on_linger(uv_timer_t *timer)
+{
+  finish_lingering(timer->data);
+}
 
 void tg_stream_close(struct tg_stream *stream, enum tg_stream_close how)
 {
@@ -303,6 +306,17 @@ void tg_stream_close(struct tg_stream *stream, enum tg_stream_close how)
   uv_timer_init(stream->loop, stream->timer);
   stream->timer->data = stream;
   tg_timer_start(stream->timer, on_linger, LINGER);
+}
+
+int tg_stream_release(struct tg_stream *stream)
+{
+  int fd = stream->fd;
+  tg_stream_leave_reading(stream);
+  uv_close((uv_handle_t *)stream->poll, free_handle);
+  stream->poll = NULL;
+  stream->fd = -1;
+  tg_stream_destroy(stream);
+  return fd;
 }
 
 void tg_stream_set_reading(struct tg_stream *stream, bool reading)

@@ -1,10 +1,9 @@
 #pragma once
 
-/* A TCP connection, with TLS or without, on a libuv loop: bytes in, bytes out.
- * Client side (dial.h) and server side (the fake Discord).
+/* A TCP connection on a libuv loop: bytes in, bytes out. The client side is plain (dial.h: up to where
+ * link.h goes on), the server side has TLS or has not (the fake Discord).
  *
  *     stream = tg_stream_connect(loop, &address, "gateway.discord.gg", &callbacks, ctx, &error);
- *     tg_stream_start_tls(stream, tls, "gateway.discord.gg");        in on_open, which comes a second time
  *
  * The stream belongs to its maker until tg_stream_close(), which may be called
  * at any time, also from inside its callbacks; afterwards no callback comes
@@ -30,7 +29,7 @@ void tg_tls_free(struct tg_tls *tls);
 struct tg_stream;
 
 struct tg_stream_callbacks {
-  /* Connected; and again when TLS is through, the peer's certificate and name verified. */
+  /* Connected, and through the TLS handshake where a server has one. */
   void (*on_open)(void *ctx);
   /* Bytes as they come; borrowed, in pieces of at most 64 KiB. */
   void (*on_data)(void *ctx, const char *bytes, size_t length);
@@ -48,15 +47,9 @@ struct tg_stream *tg_stream_connect(uv_loop_t *loop, const struct tg_address *ad
                                     const struct tg_stream_callbacks *callbacks, void *ctx,
                                     struct tg_error *error);
 
-/* An open plain stream whose peer waits for us goes on with TLS, as its client:
- * SNI and the check of the certificate are for `host`. Nothing is written until
- * on_open. Never calls back before it returns. False: `error`; the stream is as
- * it was. */
-bool tg_stream_start_tls(struct tg_stream *stream, struct tg_tls *tls, const char *host,
-                         struct tg_error *error);
-
-/* Errors speak of `name` from here on. */
-void tg_stream_rename(struct tg_stream *stream, const char *name);
+/* The socket of an open plain stream that nothing waits for in, for somebody else to go on with. The stream
+ * is gone. */
+int tg_stream_release(struct tg_stream *stream);
 
 /* Somebody else is called back from here on. */
 void tg_stream_hand_over(struct tg_stream *stream, const struct tg_stream_callbacks *callbacks, void *ctx);

@@ -1,4 +1,4 @@
-/* The way to an open stream: TCP, and TLS. */
+/* The way to an open stream: TCP, and TLS on the server side. */
 
 #include "base/buf.h"
 #include "net/stream_impl.h"
@@ -19,13 +19,8 @@ static struct tg_stream *new_stream(uv_loop_t *loop, const char *name,
   stream->ctx = ctx;
   stream->fd = -1;
   stream->reading = true;
-  tg_stream_rename(stream, name);
-  return stream;
-}
-
-void tg_stream_rename(struct tg_stream *stream, const char *name)
-{
   snprintf(stream->name, sizeof stream->name, "%s", name);
+  return stream;
 }
 
 static int begin_to_connect(const struct tg_address *address)
@@ -107,25 +102,6 @@ void tg_stream_handshake(struct tg_stream *stream)
   tg_stream_end(stream, &error);
 }
 
-static bool begin_tls(struct tg_stream *stream, struct tg_tls *tls, const char *host, struct tg_error *error)
-{
-  stream->ssl = tg_tls_connection(tls, stream->fd, host);
-  if (!stream->ssl)
-    return tg_fail(error, "tls", "%s: TLS cannot be set up", stream->name);
-  stream->state = TG_STREAM_HANDSHAKING;
-  return true;
-}
-
-bool tg_stream_start_tls(struct tg_stream *stream, struct tg_tls *tls, const char *host,
-                         struct tg_error *error)
-{
-  if (!begin_tls(stream, tls, host, error))
-    return false;
-  tg_stream_leave_reading(stream);
-  tg_stream_poll_both(stream);
-  return true;
-}
-
 void tg_stream_connected(struct tg_stream *stream)
 {
   struct tg_error error;
@@ -137,10 +113,13 @@ void tg_stream_connected(struct tg_stream *stream)
     tg_stream_end(stream, &error);
     return;
   }
-  if (!stream->server_tls)
+  if (!stream->server_tls) {
     opened(stream);
-  else if (begin_tls(stream, stream->server_tls, NULL, &error))
+  } else if ((stream->ssl = tg_tls_accept(stream->server_tls, stream->fd))) {
+    stream->state = TG_STREAM_HANDSHAKING;
     tg_stream_handshake(stream);
-  else
+  } else {
+    tg_fail(&error, "tls", "%s: TLS cannot be set up", stream->name);
     tg_stream_end(stream, &error);
+  }
 }

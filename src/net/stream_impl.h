@@ -8,8 +8,7 @@
 #include "net/tls.h"
 
 /* The way: CONNECTING > OPEN > ENDED (on_end was called) or LINGERING (the owner
- * has closed, bytes still wait). TLS is HANDSHAKING between: on a server before
- * OPEN, on a client OPEN is left for it and comes again.
+ * has closed, bytes still wait). A server's TLS is HANDSHAKING before OPEN.
  *
  * The handles are allocated apart, because libuv needs them for a moment after
  * the stream itself is gone. */
@@ -28,7 +27,7 @@ struct tg_stream {
   struct tg_stream_callbacks callbacks;
   void *ctx;
   enum tg_stream_state state;
-  char name[360]; /* of the peer, for people */
+  char name[360];    /* of the peer, for people */
   uv_timer_t *timer; /* of lingering */
   uv_poll_t *poll;
   int fd;
@@ -45,7 +44,6 @@ void tg_stream_destroy(struct tg_stream *stream);
 void tg_stream_watch(struct tg_stream *stream); /* polls for what is wanted now */
 bool tg_stream_adopt(struct tg_stream *stream, int fd);
 void tg_stream_leave_reading(struct tg_stream *stream); /* what is read now is not for on_data any more */
-void tg_stream_poll_both(struct tg_stream *stream); /* comes back from the loop, whatever is wanted */
 void tg_stream_explain_errno(const char *name, int code, struct tg_error *error);
 
 /* stream_connect.c: the socket is connected; TLS may go on. */

@@ -105,23 +105,27 @@ static bool is_address(const char *host)
   return inet_pton(AF_INET, host, binary) == 1 || inet_pton(AF_INET6, host, binary) == 1;
 }
 
-SSL *tg_tls_connection(struct tg_tls *tls, int fd, const char *host)
+void tg_tls_expect_host(SSL *ssl, const char *host)
+{
+  X509_VERIFY_PARAM *expected = SSL_get0_param(ssl);
+  if (is_address(host)) {
+    SSL_set_tlsext_host_name(ssl, NULL);
+    X509_VERIFY_PARAM_set1_host(expected, NULL, 0);
+    X509_VERIFY_PARAM_set1_ip_asc(expected, host);
+  } else {
+    SSL_set_tlsext_host_name(ssl, host);
+    X509_VERIFY_PARAM_set1_ip(expected, NULL, 0);
+    X509_VERIFY_PARAM_set1_host(expected, host, 0);
+  }
+}
+
+SSL *tg_tls_accept(struct tg_tls *tls, int fd)
 {
   SSL *ssl = SSL_new(tls->context);
   if (!ssl)
     return NULL;
   SSL_set_fd(ssl, fd);
-  if (tls->server) {
-    SSL_set_accept_state(ssl);
-    return ssl;
-  }
-  SSL_set_connect_state(ssl);
-  if (is_address(host)) {
-    X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host);
-  } else {
-    SSL_set_tlsext_host_name(ssl, host);
-    SSL_set1_host(ssl, host);
-  }
+  SSL_set_accept_state(ssl);
   return ssl;
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-/* The OpenSSL side of tg_stream: private to the folder. */
+/* The OpenSSL side of streams and links: private to the folder. */
 
 #include "base/error.h"
 #include "net/stream.h"
@@ -13,9 +13,11 @@ struct tg_tls {
   bool server;
 };
 
-/* A connection on the connected socket `fd`. `host` (client side) is used for
- * SNI and checked against the peer's certificate. NULL: out of memory. */
-SSL *tg_tls_connection(struct tg_tls *tls, int fd, const char *host);
+/* A server's connection on the connected socket `fd`. NULL: out of memory. */
+SSL *tg_tls_accept(struct tg_tls *tls, int fd);
+
+/* What a client asks for by SNI and checks the certificate against; before the handshake. */
+void tg_tls_expect_host(SSL *ssl, const char *host);
 
 /* Fills `error` ("tls") with the reason the last operation on `ssl` failed,
  * in words: a certificate that is not trusted, expired, for another name, ... */

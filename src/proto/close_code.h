@@ -10,7 +10,10 @@ enum tg_close_action {
   TG_CLOSE_STOP,     /* fatal: the same configuration cannot succeed */
 };
 
-enum { TG_CLOSE_NONE = 1006 }; /* no close frame came: EOF, reset, TLS error */
+enum {
+  TG_CLOSE_EMPTY = 1005, /* a close frame without a code */
+  TG_CLOSE_NONE = 1006,  /* no close frame came: EOF, reset, TLS error */
+};
 
 /* What to do after the peer closed with `code`. Codes nobody documented resume. */
 enum tg_close_action tg_close_action(int code);

@@ -55,7 +55,7 @@ for _, compression in ipairs(COMPRESSIONS) do
         t.fake:fault { ["do"] = "corrupt" }
         t.fake:emit { count = 50 }
       end)
-      assert.matches(compression == "false" and "not a WebSocket frame" or "stream is corrupt", log)
+      assert.matches(compression == "false" and "not a gateway message" or "stream is corrupt", log)
       local _, said = log:gsub("corrupt", "")
       assert.is_true(said <= 1, log)
     end)
@@ -149,7 +149,6 @@ describe("frames that RFC 6455 does not allow", function()
 
   for name, frame in pairs {
     ["reserved bits"] = { rsv = 4, opcode = 2 },
-    ["a mask"] = { masked = true, opcode = 2 },
     ["an unknown opcode"] = { opcode = 5 },
     ["a continuation of nothing"] = { opcode = 0 },
     ["a ping in pieces"] = { opcode = 9, fin = false },
@@ -168,6 +167,29 @@ describe("frames that RFC 6455 does not allow", function()
   it("such as noise make it resume", function()
     t:survives(RESUMED, function()
       t.fake:fault { ["do"] = "bytes", hex = ("ffee77"):rep(50) }
+    end)
+  end)
+end)
+
+-- A server masks nothing, and text is UTF-8: libwebsockets does not look.
+describe("frames that RFC 6455 does not allow, and that do no harm", function()
+  local t
+
+  setup(function() t = trial.start { env = { TRANSPORT_COMPRESSION = "false" } } end)
+  teardown(trial.stop)
+
+  it("have a mask", function()
+    t:survives({ connections = 0 }, function()
+      t.fake:fault { ["do"] = "frame", masked = true, opcode = 1, payload = '{"op":11,"d":null}' }
+    end)
+  end)
+
+  it("have text that is not UTF-8", function()
+    t:survives({ connections = 0 }, function()
+      local text = '{"op":99,"d":"\255\254"}'
+      local frame = "\x81" .. string.char(#text) .. text
+      local hex = frame:gsub(".", function(byte) return ("%02x"):format(byte:byte()) end)
+      t.fake:fault { ["do"] = "bytes", hex = hex }
     end)
   end)
 end)

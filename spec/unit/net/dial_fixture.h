@@ -43,11 +43,11 @@ struct world {
   struct tg_proxies *proxies;
   struct tg_dialer *dialer;
   struct tg_dial *dial;
-  bool opened, ended, free_at_once;
-  struct tg_stream *stream;
+  bool opened, came, ended, free_at_once;
+  struct tg_link *link;
   char address[TG_ADDRESS_TEXT];
-  char behind[64]; /* the upgrade */
-  struct tg_dial_end end;
+  char first[64]; /* message */
+  struct tg_ws_end end;
 };
 
 static struct world *world;
@@ -127,7 +127,8 @@ static void answer_upgrade(int fd, const char *head)
   EVP_Digest(proof, (size_t)length, digest, &size, EVP_sha1(), NULL);
   EVP_EncodeBlock((unsigned char *)accept, digest, (int)size);
   length = snprintf(answer, sizeof answer,
-                    "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: %s\r\n\r\nfirst", accept);
+                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    "Sec-WebSocket-Accept: %s\r\n\r\n\x81\x05" "first", accept);
   assert_int_equal(send(fd, answer, (size_t)length, 0), length);
 }
 
@@ -198,28 +199,39 @@ static void run_until(const bool *flag)
 
 /* ---- callbacks ---- */
 
-static void on_stream_end(void *ctx, const struct tg_error *error)
+static void on_link_data(void *ctx, const void *bytes, size_t length)
 {
-  (void)ctx, (void)error;
+  (void)ctx;
+  snprintf(world->first, sizeof world->first, "%.*s", (int)length, (const char *)bytes);
 }
 
-static void on_open(void *ctx, struct tg_stream *stream, const struct tg_address *address, const char *bytes,
-                    size_t length)
+static void on_link_message_end(void *ctx)
 {
-  static const struct tg_stream_callbacks callbacks = {.on_end = on_stream_end};
+  (void)ctx;
+  world->came = true;
+}
+
+static void on_link_end(void *ctx, const struct tg_ws_end *end)
+{
+  (void)ctx, (void)end;
+}
+
+static void on_open(void *ctx, struct tg_link *link, const struct tg_address *address)
+{
+  static const struct tg_ws_callbacks callbacks = {
+      .on_data = on_link_data, .on_message_end = on_link_message_end, .on_end = on_link_end};
   assert_ptr_equal(ctx, world);
   world->opened = true;
-  world->stream = stream;
-  tg_stream_hand_over(stream, &callbacks, NULL);
+  world->link = link;
+  tg_link_hand_over(link, &callbacks, NULL);
   tg_address_text(address, world->address);
-  snprintf(world->behind, sizeof world->behind, "%.*s", (int)length, bytes);
   if (world->free_at_once) {
     tg_dial_free(world->dial);
     world->dial = NULL;
   }
 }
 
-static void on_end(void *ctx, const struct tg_dial_end *end)
+static void on_end(void *ctx, const struct tg_ws_end *end)
 {
   assert_ptr_equal(ctx, world);
   assert_false(world->ended);
@@ -243,8 +255,8 @@ static void hang_up(void)
 {
   tg_dial_free(world->dial);
   world->dial = NULL;
-  tg_stream_close(world->stream, TG_STREAM_FIN);
-  world->stream = NULL;
+  tg_link_free(world->link);
+  world->link = NULL;
 }
 
 /* ---- setting up ---- */

@@ -26,7 +26,8 @@ static void asks_a_proxy_for_the_host(void **state)
   set_proxy(1, UPGRADES, ABSENT);
   dial(false);
   run_until(&world->opened);
-  assert_string_equal(world->behind, "first");
+  run_until(&world->came);
+  assert_string_equal(world->first, "first");
   assert_non_null(strstr(world->tunnel, "CONNECT gateway.test:443 HTTP/1.1\r\nHost: gateway.test:443\r\n"));
   assert_non_null(strstr(world->tunnel, "\r\nProxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n"));
 }

@@ -10,7 +10,8 @@ static void hands_over_what_is_open(void **state)
   assert_false(world->opened);
   run_until(&world->opened);
   assert_string_equal(world->address, "127.0.0.1");
-  assert_string_equal(world->behind, "first");
+  run_until(&world->came);
+  assert_string_equal(world->first, "first");
 }
 
 static void may_be_freed_inside_its_callbacks(void **state)

@@ -22,7 +22,6 @@ struct world {
   int listener, peer;
   struct tg_address address;
   struct tg_stream *stream;
-  struct tg_tls *tls; /* to begin when it is connected */
   bool opened, ended, close_on_data;
   char data[4096];
   size_t length;
@@ -33,8 +32,6 @@ static void on_open(void *ctx)
 {
   struct world *world = ctx;
   world->opened = true;
-  if (world->tls)
-    assert_true(tg_stream_start_tls(world->stream, world->tls, "127.0.0.1", NULL));
 }
 
 static void on_data(void *ctx, const char *bytes, size_t length)
@@ -226,28 +223,6 @@ static void sends_what_waits_before_a_graceful_end(void **state)
   assert_int_equal(got, total);
 }
 
-static void tells_that_the_peer_does_not_speak_tls(void **state)
-{
-  struct world *world = *state;
-  struct tg_error error;
-  struct tg_tls *tls = tg_tls_client(NULL, &error);
-  if (!tls)
-    skip(); /* a machine without certificates to trust */
-  world->tls = tls;
-  open_stream(world);
-  struct pollfd waiting = {.fd = world->listener, .events = POLLIN};
-  for (int i = 0; i < 500 && poll(&waiting, 1, 10) == 0; i++)
-    uv_run(&world->loop, UV_RUN_NOWAIT);
-  world->peer = accept(world->listener, NULL, NULL);
-  send_text(world, "HTTP/1.1 400 Bad Request\r\n\r\n");
-  run_until(world, &world->ended);
-  assert_string_equal(world->error.code, "tls");
-  assert_non_null(strstr(world->error.message, "127.0.0.1"));
-  tg_stream_close(world->stream, TG_STREAM_FIN);
-  world->stream = NULL;
-  tg_tls_free(tls);
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -259,7 +234,6 @@ int main(void)
       TEST(may_be_closed_while_it_connects),
       TEST(may_be_closed_while_it_reads),
       TEST(sends_what_waits_before_a_graceful_end),
-      TEST(tells_that_the_peer_does_not_speak_tls),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,6 +44,21 @@ static const struct {
 };
 enum { CLOSES = sizeof closes / sizeof *closes };
 
+/* libwebsockets before 4.2 puts 1002 in the place of codes that are younger than the protocol. */
+static void assert_told(int code, const char *reason)
+{
+  bool may_be_another = code == 1002 || (code >= 1012 && code < 3000);
+  if (!may_be_another || tg_link_tells_all_codes()) {
+    assert_closed_with(code, reason);
+    return;
+  }
+  size_t length = strlen(reason);
+  assert_string_equal(world->end.error.code, "");
+  assert_int_equal(world->end.code, 1002);
+  assert_memory_equal(world->end.reason, reason, length);
+  assert_non_null(strstr(world->end.reason + length, "or another code"));
+}
+
 static void tells_code_and_reason_of_the_peer(void **state)
 {
   (void)state;
@@ -54,7 +69,7 @@ static void tells_code_and_reason_of_the_peer(void **state)
     connect_ws();
     peer_send_close(world->peer, closes[i / 2].code, closes[i / 2].reason);
     WAIT_UNTIL(world->ended);
-    assert_closed_with(closes[i / 2].code, closes[i / 2].reason);
+    assert_told(closes[i / 2].code, closes[i / 2].reason);
     assert_int_equal(peer_next_frame(world->peer, &answer), CLOSE);
     if (closes[i / 2].code != 1012) /* younger than the protocol: some answer that they do not know it */
       assert_memory_equal(answer.data, code, 2);
