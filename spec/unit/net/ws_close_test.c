@@ -41,6 +41,7 @@ static const struct {
     {4999, ""},
     {4004, REASON_123},
     {4004, "f\xc3\xa4hig"},
+    {4004, "\xff\xfe!"}, /* no UTF-8: that is the peer's fault, but the code is what counts */
 };
 enum { CLOSES = sizeof closes / sizeof *closes };
 
