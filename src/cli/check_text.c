@@ -107,8 +107,8 @@ static void value_text(struct tg_buf *out, const struct tg_option *option, const
   static const struct unit times[] = {
       {86400000, "d"}, {3600000, "h"}, {60000, "min"}, {1000, "s"}, {1, "ms"}};
   static const struct unit sizes[] = {{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}, {1, "bytes"}};
-  if (strcmp(option->path, "intents") == 0) {
-    char names[1024];
+  if (strcmp(option->path, "intents") == 0 || strcmp(option->path, "optional_intents") == 0) {
+    char names[TG_INTENTS_TEXT];
     tg_intents_format((uint64_t)json_integer_value(value), names, sizeof names);
     tg_buf_printf(out, "%s (%lld)", names[0] ? names : "none", (long long)json_integer_value(value));
   } else if (json_is_integer(value) && (option->kind == TG_OPTION_MS || option->kind == TG_OPTION_SIZE)) {

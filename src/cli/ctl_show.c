@@ -190,6 +190,23 @@ static void add_identifies(struct tg_table *table, const json_t *identify)
                 count(identify, "reserve"), count(identify, "waiting"));
 }
 
+static void add_intents(struct tg_table *table, const json_t *intents)
+{
+  if (!json_is_object(intents))
+    return;
+  const json_t *list = json_object_get(intents, "missing"), *name;
+  if (json_array_size(list) == 0)
+    list = json_object_get(intents, "withheld");
+  struct tg_buf names = {0};
+  for (size_t i = 0; (name = json_array_get(list, i)); i++)
+    tg_buf_printf(&names, "%s%s", i ? ", " : "", json_is_string(name) ? json_string_value(name) : "?");
+  char *text = tg_buf_take(&names);
+  tg_table_cell(table, TG_BOLD, "Intents");
+  tg_table_cell(table, TG_BAD, "%s shards run without %s, which Discord has refused",
+                count(intents, "shards"), text ? text : "-");
+  free(text);
+}
+
 /* Its shape is the resharding's own: whatever it says is shown. */
 static void add_resharding(struct tg_table *table, const json_t *resharding)
 {
@@ -263,6 +280,7 @@ void tg_ctl_show_status(const json_t *status)
   add_shards(&table, status);
   add_identifies(&table, json_object_get(status, "identify"));
   add_queue(&table, json_object_get(status, "queue"));
+  add_intents(&table, json_object_get(status, "intents"));
   add_resharding(&table, json_object_get(status, "resharding"));
   tg_table_print(&table, stdout);
   show_workers(json_object_get(status, "workers"));

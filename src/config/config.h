@@ -28,6 +28,7 @@ enum tg_event_format { TG_FORMAT_SEED, TG_FORMAT_DISCORDENO, TG_FORMAT_CHAT_SDK,
 struct tg_config {
   char *token; /* bare, without "Bot " */
   uint64_t intents;
+  uint64_t optional_intents; /* of them: those to do without when Discord refuses them */
 
   struct {
     char *url; /* no slash at the end */

@@ -36,6 +36,8 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
   X("token", CUSTOM(token, token), .release = tg_release_string, .env = "DISCORD_TOKEN", .secret = true,     \
     .restart = true)                                                                                         \
   X("intents", CUSTOM(intents, intents), .env = "INTENTS", .restart = true)                                  \
+  X("optional_intents", FIELD(optional_intents), .kind = TG_OPTION_CUSTOM, .read = tg_read_intents,          \
+    .write = tg_write_optional_intents)                                                                      \
   X("rest.url", STRING(rest.url), .text = "https://discord.com/api/v10", .env = "REST_URL",                  \
     .check = tg_check_rest_url, .url = true)                                                                 \
   X("rest.authorization", STRING(rest.authorization), .env = "REST_AUTHORIZATION", .secret = true)           \

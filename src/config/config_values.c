@@ -125,6 +125,12 @@ json_t *tg_write_intents(const void *field)
   return intents == TG_INTENTS_UNSET ? NULL : json_integer((json_int_t)intents);
 }
 
+json_t *tg_write_optional_intents(const void *field)
+{
+  uint64_t intents = *(const uint64_t *)field;
+  return intents ? json_integer((json_int_t)intents) : NULL;
+}
+
 void tg_read_compression(const struct tg_reader *reader, const json_t *value, void *field)
 {
   enum tg_compression *compression = field;

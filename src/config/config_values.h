@@ -13,6 +13,7 @@ void tg_read_token(const struct tg_reader *reader, const json_t *value, void *fi
 json_t *tg_write_token(const void *field);
 void tg_read_intents(const struct tg_reader *reader, const json_t *value, void *field);
 json_t *tg_write_intents(const void *field);
+json_t *tg_write_optional_intents(const void *field); /* 0: none were given */
 void tg_read_compression(const struct tg_reader *reader, const json_t *value, void *field);
 json_t *tg_write_compression(const void *field);
 void tg_read_presence(const struct tg_reader *reader, const json_t *value, void *field);

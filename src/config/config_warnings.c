@@ -25,13 +25,23 @@ enum {
 static void warn_intents(const struct tg_config *config, struct tg_problems *warnings)
 {
   uint64_t unknown = config->intents & ~(uint64_t)TG_INTENTS_ALL;
-  char names[256];
+  char names[TG_INTENTS_TEXT];
   tg_intents_format(unknown, names, sizeof names);
   if (unknown)
     tg_problem_add(warnings,
                    "intents: %" PRIu64 " has %s, which no intent has that this version knows; Discord closes "
                    "with 4013 if it knows none either",
                    config->intents, names);
+  uint64_t optional = config->optional_intents;
+  tg_intents_format(optional & ~config->intents, names, sizeof names);
+  if (names[0])
+    tg_problem_add(warnings, "optional_intents: intents has no %s, so that nobody asks for it", names);
+  tg_intents_format(optional & config->intents & ~(uint64_t)TG_INTENTS_PRIVILEGED, names, sizeof names);
+  if (names[0])
+    tg_problem_add(warnings,
+                   "optional_intents: %s: Discord only refuses the privileged guild_members, guild_presences "
+                   "and message_content",
+                   names);
 }
 
 void tg_config_warn_delay(const struct tg_config *config, const char *gateway_url,

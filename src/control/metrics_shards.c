@@ -1,6 +1,7 @@
 /* Metrics of each shard, from its row of the shard table. */
 
 #include "control/metrics.h"
+#include "proto/intents.h"
 
 #include <stddef.h>
 
@@ -94,6 +95,29 @@ static void write_connection(struct tg_exposition *exposition, struct tg_manager
   }
 }
 
+/* All privileged ones, so that an alert sees the end, too. */
+static void write_intents(struct tg_exposition *exposition, struct tg_manager *manager,
+                          const struct tg_gateway_status *status)
+{
+  static const uint64_t privileged[] = {TG_INTENT_GUILD_MEMBERS, TG_INTENT_GUILD_PRESENCES,
+                                        TG_INTENT_MESSAGE_CONTENT};
+  enum { PRIVILEGED = sizeof privileged / sizeof *privileged };
+  uint64_t counts[PRIVILEGED] = {0};
+  EACH_SHARD(manager, status, id, row)
+  {
+    for (int i = 0; i < PRIVILEGED; i++)
+      counts[i] += (atomic_load(&row->missing_intents) & privileged[i]) != 0;
+  }
+  tg_family(exposition, "tidegate_shards_without_intent", "gauge",
+            "Shards whose session does without an optional intent that Discord had refused.");
+  for (int i = 0; i < PRIVILEGED; i++) {
+    char name[TG_INTENTS_TEXT];
+    tg_intents_format(privileged[i], name, sizeof name);
+    tg_label(exposition, "intent", name);
+    tg_sample_uint(exposition, counts[i]);
+  }
+}
+
 static void write_queue(struct tg_exposition *exposition, struct tg_manager *manager,
                         const struct tg_gateway_status *status)
 {
@@ -125,6 +149,7 @@ void tg_metrics_shards(struct tg_exposition *exposition, struct tg_manager *mana
   struct tg_gateway_status status;
   tg_gateway_status(manager, &status);
   write_states(exposition, manager, &status);
+  write_intents(exposition, manager, &status);
   write_connection(exposition, manager, &status);
   for (int i = 0; i < COUNTERS; i++) {
     tg_family(exposition, counters[i].name, "counter", counters[i].help);

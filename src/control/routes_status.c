@@ -3,6 +3,7 @@
 #include "control/routes.h"
 #include "manager/status.h"
 #include "manager/workers/figures.h"
+#include "proto/intents.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -170,6 +171,30 @@ static json_t *describe_waiting(struct tg_manager *manager)
   return json_pack("{s:s, s:I}", "reason", text, "left", (json_int_t)left);
 }
 
+static json_t *intent_names(uint64_t intents)
+{
+  json_t *list = json_array();
+  char name[TG_INTENTS_TEXT];
+  for (int bit = 0; bit < 64; bit++) {
+    if (!(intents >> bit & 1))
+      continue;
+    tg_intents_format(UINT64_C(1) << bit, name, sizeof name);
+    json_array_append_new(list, json_string(name));
+  }
+  return list;
+}
+
+static json_t *describe_intents(struct tg_manager *manager)
+{
+  struct tg_optional_status status;
+  tg_gateway_optional(manager, &status);
+  if (!status.withheld && !status.missing)
+    return json_null();
+  return json_pack("{s:o, s:o, s:i, s:o}", "withheld", intent_names(status.withheld), "missing",
+                   intent_names(status.missing), "shards", status.shards, "retryIn",
+                   or_null(status.retry_in >= 0, status.retry_in));
+}
+
 void tg_route_status(struct tg_request *request)
 {
   struct tg_manager *manager = request->manager;
@@ -191,6 +216,7 @@ void tg_route_status(struct tg_request *request)
   json_object_set_new(body, "guilds", or_null(status.up > 0, sums.guilds));
   json_object_set_new(body, "workers", describe_workers(manager, status.workers));
   json_object_set_new(body, "identify", tg_identify_json(manager));
+  json_object_set_new(body, "intents", describe_intents(manager));
   json_object_set_new(body, "handlers", describe_handlers(manager));
   json_object_set_new(body, "queue", describe_queue(&sums, spool_of(manager, status.workers)));
   json_object_set_new(body, "resharding", json_null());

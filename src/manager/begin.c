@@ -131,6 +131,7 @@ void tg_manager_begin(struct tg_manager *manager)
   tg_shard_table_clear_counters(shards->table);
   int workers = assign_workers(manager), count = shards->count;
   tg_slots_begin(manager->slots);
+  tg_optional_begin(manager->optional);
   tg_log(TG_INFO, TG_NO_SHARD, "%d shard%s (%d to %d of %d) in %d worker%s, at %s%s%s", count,
          count == 1 ? "" : "s", shards->range.first, shards->range.last, total, workers,
          workers == 1 ? "" : "s", manager->env.info->url, proxy ? " over the proxy " : "",

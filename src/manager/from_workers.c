@@ -86,6 +86,9 @@ static void on_shard_fatal(struct tg_manager *manager, struct tg_managed_shard *
   int code = message->shard_fatal.code;
   if (manager->env.stopping)
     return; /* said already, for another shard */
+  if (code == TG_CLOSE_DISALLOWED_INTENTS &&
+      tg_optional_refused(manager->optional, shard, (uint64_t)message->shard_fatal.intents))
+    return;
   const char *advice = tg_close_advice(code);
   if (advice)
     tg_log_with(TG_ERROR, shard->id, TG_WITH(TG_NUMBER(CODE, code), TG_TEXT(REASON, tg_close_meaning(code))),

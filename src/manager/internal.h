@@ -19,6 +19,7 @@
 #include "manager/commands/sending.h"
 #include "manager/env.h"
 #include "manager/fetch.h"
+#include "manager/identify/optional_intents.h"
 #include "manager/identify/slots.h"
 #include "manager/manager.h"
 #include "manager/steady.h"
@@ -57,6 +58,7 @@ struct tg_manager {
   struct tg_members *members;
   struct tg_presences *presences;
   struct tg_commands *commands;
+  struct tg_optional_intents *optional;
 
   uv_timer_t *end_timer; /* deadlines of the end */
   int exit_code;

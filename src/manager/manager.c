@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/timer.h"
+#include "manager/commands/ask_worker.h"
 #include "manager/internal.h"
 #include "manager/lock.h"
 #include "manager/workers/deaths.h"
@@ -14,6 +15,7 @@
 enum {
   PULSE_BUSY = 250, /* ms, while shards come up */
   PULSE_CALM = 1000,
+  END_TIMEOUT = 10000, /* ms for the end of a session */
 };
 
 /* ---- what the rooms tell ---- */
@@ -124,6 +126,41 @@ static void on_all_up(void *ctx)
 static const struct tg_spawner_events of_spawner = {
     .started = on_shard_started, .session_lost = on_session_lost, .all_up = on_all_up};
 
+struct renewal {
+  struct tg_manager *manager;
+  struct tg_managed_shard *shard;
+};
+
+static void on_identify_again(void *ctx, struct tg_managed_shard *shard)
+{
+  struct tg_manager *manager = ctx;
+  tg_spawn_session_lost(manager->spawner, shard, "its intents were refused");
+}
+
+static void on_ended(void *ctx, json_t *value, const struct tg_error *error)
+{
+  (void)value, (void)error; /* if its worker is gone, the next one starts it */
+  struct renewal renewal = *(struct renewal *)ctx;
+  free(ctx);
+  if (!renewal.manager->env.stopping)
+    tg_slots_enqueue(renewal.manager->slots, renewal.shard, TG_IDENTIFY_LOST);
+}
+
+static void on_renew(void *ctx, struct tg_managed_shard *shard)
+{
+  struct tg_manager *manager = ctx;
+  if (tg_slots_held_back(manager->slots))
+    return;
+  const struct tg_message message = {.type = TG_MESSAGE_kill_shard, .kill_shard = {shard->id}};
+  struct renewal *renewal = tg_alloc(sizeof *renewal);
+  *renewal = (struct renewal){manager, shard};
+  tg_log(TG_INFO, shard->id, "ends its session, for one with the intents that are allowed again");
+  tg_spawn_killed(manager->spawner, shard);
+  tg_ask_worker(manager->workers, &manager->env, shard, &message, END_TIMEOUT, on_ended, renewal);
+}
+
+static const struct tg_optional_events of_optional = {.again = on_identify_again, .renew = on_renew};
+
 static void on_reload_news(void *ctx, enum tg_reload_news news)
 {
   static const enum tg_manager_news told[] = {[TG_RELOAD_BEGINS] = TG_MANAGER_RELOADING,
@@ -194,6 +231,7 @@ static void make_rooms(struct tg_manager *manager)
                                                                     .sendings = manager->sendings,
                                                                     .shutdown = on_shutdown,
                                                                     .ctx = manager});
+  manager->optional = tg_optional_new(env, &of_optional, manager);
   tg_begin_offer(manager);
 }
 
@@ -224,6 +262,8 @@ static void on_pulse(uv_timer_t *timer)
   tg_spawn_look(manager->spawner);
   tg_progress_draw(manager);
   tg_members_tick(manager->members, now);
+  if (tg_spawn_all_up(manager->spawner))
+    tg_optional_look(manager->optional, now);
   if (manager->env.shards.table)
     tg_poison_tidy(manager->env.shards.table);
   tg_figures_look(manager->workers);
@@ -252,6 +292,7 @@ void tg_manager_reconfigure(struct tg_manager *manager, const struct tg_config *
   tg_problems_free(&keys);
   tg_reload_note_restart(manager->reloads, list);
   tg_slots_reconfigured(manager->slots);
+  tg_optional_reloaded(manager->optional);
 }
 
 /* ---- what others ask ---- */
@@ -288,6 +329,7 @@ void tg_manager_identify_gone(struct tg_manager *manager, uint64_t id)
 
 static void free_rooms(struct tg_manager *manager)
 {
+  tg_optional_free(manager->optional);
   tg_commands_free(manager->commands);
   tg_presences_free(manager->presences);
   tg_members_free(manager->members);
@@ -316,6 +358,7 @@ void tg_manager_free(struct tg_manager *manager)
   tg_progress_end();
   tg_reloads_end(manager->reloads);
   tg_fetch_cancel(manager->fetch);
+  tg_optional_end(manager->optional);
   tg_slots_end(manager->slots, "the gateway is gone");
   tg_members_end(manager->members);
   tg_sendings_stop(manager->sendings);

@@ -57,6 +57,13 @@ void tg_gateway_worker(struct tg_manager *manager, int id, struct tg_worker_stat
   tg_workers_status(manager->workers, id, status);
 }
 
+void tg_gateway_optional(struct tg_manager *manager, struct tg_optional_status *status)
+{
+  status->withheld = tg_optional_withheld(manager->optional);
+  status->retry_in = tg_optional_retry_in(manager->optional);
+  status->missing = tg_optional_missing(&manager->env.shards, manager->env.config->intents, &status->shards);
+}
+
 void tg_gateway_identifies(struct tg_manager *manager, struct tg_identify_status *status)
 {
   tg_slots_status(manager->slots, status);

@@ -57,6 +57,17 @@ struct tg_identify_status {
 
 void tg_gateway_identifies(struct tg_manager *manager, struct tg_identify_status *status);
 
+/* Intents that Discord refuses and the bot can do without. All 0 but `retry_in`
+ * before the shards are known. */
+struct tg_optional_status {
+  uint64_t withheld; /* those that the next IDENTIFY does without */
+  uint64_t missing;  /* those that sessions do not have */
+  int shards;        /* how many such sessions there are */
+  tg_ms retry_in;    /* until IDENTIFY asks for all again; -1: it does */
+};
+
+void tg_gateway_optional(struct tg_manager *manager, struct tg_optional_status *status);
+
 /* As Discord's GET /gateway/bot, with what is left of the identifies by our own
  * count. NULL: it is still being fetched. */
 json_t *tg_gateway_bot(struct tg_manager *manager);

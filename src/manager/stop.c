@@ -77,6 +77,7 @@ void tg_manager_stop(struct tg_manager *manager, bool keep_sessions, int exit_co
   tg_manager_tell(manager, TG_MANAGER_IS_STOPPING);
   tg_progress_end();
   tg_fetch_cancel(manager->fetch);
+  tg_optional_end(manager->optional);
   tg_reloads_end(manager->reloads);
   tg_slots_end(manager->slots, "the gateway is stopping");
   tg_spawner_end(manager->spawner, "the gateway is stopping");

@@ -54,7 +54,8 @@ static const struct close_row rows[] = {
      "The bot asks for privileged intents (guild_members, guild_presences, message_content) that are "
      "not switched on for it. Switch them on in the Developer Portal "
      "(https://discord.com/developers/applications, your application, page \"Bot\", section "
-     "\"Privileged Gateway Intents\"), or remove them from `intents` (INTENTS)."},
+     "\"Privileged Gateway Intents\"), remove them from `intents` (INTENTS), or name those that the bot "
+     "can do without in optional_intents."},
 };
 
 static const struct close_row *find_row(int code)

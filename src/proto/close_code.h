@@ -13,6 +13,7 @@ enum tg_close_action {
 enum {
   TG_CLOSE_EMPTY = 1005, /* a close frame without a code */
   TG_CLOSE_NONE = 1006,  /* no close frame came: EOF, reset, TLS error */
+  TG_CLOSE_DISALLOWED_INTENTS = 4014,
 };
 
 /* What to do after the peer closed with `code`. Codes nobody documented resume. */

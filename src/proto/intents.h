@@ -1,7 +1,6 @@
 #pragma once
 
-/* Intent names and bits. Here, and not in proto/,
- * because the configuration names them. */
+/* Intent names and bits. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,5 +22,7 @@ bool tg_intent_parse(const char *name, uint64_t *bit);
 /* The name most like a misspelt one, or NULL. */
 const char *tg_intent_suggest(const char *name);
 
-/* Writes "guilds, guild_messages" (cut to size). */
+enum { TG_INTENTS_TEXT = 512 };
+
+/* Writes "guilds, guild_messages" (cut to size; TG_INTENTS_TEXT holds all that have names). */
 void tg_intents_format(uint64_t intents, char *text, size_t size);

@@ -27,6 +27,7 @@ struct tg_shard *tg_shard_new(struct tg_shard_env *env, int shard_id)
   for (int i = 0; i < 3; i++)
     TAILQ_INIT(&shard->commands[i]);
   shard->has_sequence = tg_session_load(shard->row, &shard->session);
+  shard->without = atomic_load(&shard->row->missing_intents);
   atomic_store(&shard->row->worker_id, env->worker_id);
   atomic_store(&shard->row->rtt, -1);
   tg_shard_set_phase(shard, TG_PHASE_OFF);

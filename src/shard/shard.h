@@ -51,7 +51,8 @@ struct tg_shard_env {
   /* There is no session (any more): the shard is off, and waits for
    * tg_shard_start(), which the manager paces. */
   void (*session_lost)(void *owner, struct tg_shard *shard, const char *reason);
-  void (*on_fatal)(void *owner, struct tg_shard *shard, int code);
+  /* Closed with a code that leaves no way: the shard is off. `intents`: those it had identified with. */
+  void (*on_fatal)(void *owner, struct tg_shard *shard, int code, uint64_t intents);
 };
 
 struct tg_shard *tg_shard_new(struct tg_shard_env *env, int shard_id);

@@ -9,7 +9,9 @@
 static void report_fatal(struct tg_shard *shard, int code)
 {
   tg_shard_set_phase(shard, TG_PHASE_OFF);
-  shard->env->on_fatal(shard->env->owner, shard, code);
+  if (code == TG_CLOSE_DISALLOWED_INTENTS) /* if it goes on, then with others */
+    tg_shard_forget_session(shard);
+  shard->env->on_fatal(shard->env->owner, shard, code, shard->env->config->intents & ~shard->without);
 }
 
 /* The connection is gone and its traces are cleared: what `plan` says. */

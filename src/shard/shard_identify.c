@@ -172,7 +172,7 @@ static void write_identify(struct tg_shard *shard, struct tg_buf *frame)
   json_t *presence = given ? tg_presence_normalise(given, NULL) : NULL;
   struct tg_identify identify = {
       .token = config->token,
-      .intents = config->intents,
+      .intents = config->intents & ~shard->without,
       .shard_id = shard->id,
       .total_shards = shard->env->total_shards,
       .large_threshold = config->large_threshold,
@@ -216,6 +216,7 @@ void tg_shard_identify(struct tg_shard *shard)
     return;
   }
   struct tg_buf frame = {0};
+  shard->without = shard->env->config->intents & atomic_load(&shard->row->withheld_intents);
   write_identify(shard, &frame);
   shard->presence_due = false;
   shard->has_sequence = shard->in_session = false;

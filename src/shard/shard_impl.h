@@ -145,6 +145,7 @@ struct tg_shard {
   json_t *presence;      /* as set by tg_shard_set_presence() */
   bool presence_due;     /* it has not gone out yet; RESUME does not carry it */
   json_t *next_presence; /* what make_presence said for the next identify */
+  uint64_t without;      /* intents that the last IDENTIFY had not, as they are withheld */
   unsigned connection;   /* counts connections: late answers of scripts are told apart */
 
   struct tg_limiter budget, presence_budget;

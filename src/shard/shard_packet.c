@@ -103,6 +103,7 @@ static void begin_session(struct tg_shard *shard, const struct tg_envelope *pack
   read_text(shard, packet, "resume_gateway_url", session.resume_url, sizeof session.resume_url,
             "resumes go to the main URL");
   tg_session_store(shard->row, &session);
+  atomic_store(&shard->row->missing_intents, shard->without);
   atomic_store(&shard->row->unheard, 0);
   shard->session = session;
   shard->in_session = true;

@@ -342,4 +342,5 @@ void tg_session_forget(struct tg_shard_row *row)
   session.id[0] = session.resume_url[0] = '\0';
   session.sequence = 0;
   tg_session_store(row, &session);
+  atomic_store(&row->missing_intents, 0);
 }

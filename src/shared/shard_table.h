@@ -79,6 +79,9 @@ struct tg_shard_row {
   _Atomic uint64_t handled_epoch, handled_sequence;
   _Atomic uint64_t recovered; /* counter: events of earlier runs that were in the logs */
   char id_rest[TG_SESSION_ID_MAX - TG_SHORT_ID_MAX + 1]; /* of the session's id; mostly "" */
+  /* Intents that Discord has refused: what the next IDENTIFY does without (the manager
+   * writes it), and what the session was made without (0 without a session). */
+  _Atomic uint64_t withheld_intents, missing_intents;
 };
 
 /* The epoch of the session that follows the one of epoch `last`. Where nothing is

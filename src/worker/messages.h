@@ -163,10 +163,12 @@
   F(INT, shard_id)                                                                                           \
   F(TEXT, reason)
 
-/* Closed with a code after which it is of no use to come again. */
+/* Closed with a code after which it is of no use to come again. `intents`: those it
+ * had identified with. */
 #define TG_FIELDS_shard_fatal(F)                                                                             \
   F(INT, shard_id)                                                                                           \
-  F(INT, code)
+  F(INT, code)                                                                                               \
+  F(NUMBER, intents)
 
 /* d of a GUILD_MEMBERS_CHUNK whose d.nonce is remembered. */
 #define TG_FIELDS_members_chunk(F)                                                                           \

@@ -72,10 +72,10 @@ static void session_lost(void *owner, struct tg_shard *shard, const char *reason
   tg_say(worker->ipc, session_lost, .shard_id = tg_shard_id(shard), .reason = reason);
 }
 
-static void on_fatal(void *owner, struct tg_shard *shard, int code)
+static void on_fatal(void *owner, struct tg_shard *shard, int code, uint64_t intents)
 {
   struct tg_worker *worker = owner;
-  tg_say(worker->ipc, shard_fatal, .shard_id = tg_shard_id(shard), .code = code);
+  tg_say(worker->ipc, shard_fatal, .shard_id = tg_shard_id(shard), .code = code, .intents = (int64_t)intents);
 }
 
 static struct tg_shard *find_shard(void *ctx, int shard_id) { return tg_worker_shard(ctx, shard_id); }

@@ -6,6 +6,7 @@
 ---@class tidegate.Config
 ---@field token? string The bot's, bare or with "Bot " before it.
 ---@field intents? integer|tidegate.Intent[] Required.
+---@field optional_intents? integer|tidegate.Intent[] Of `intents`: to do without if refused.
 ---@field rest? tidegate.Config.rest
 ---@field gateway_bot? tidegate.Config.gateway_bot
 ---@field total_shards? integer Recommended by Discord if left out.

@@ -130,6 +130,7 @@ static const struct row {
   const char *bad, *word; /* a bad one, and a word of what is said of it */
   const char *bad_env;
 } rows[] = {
+    {"optional_intents", NULL, "2", NULL, NULL, NULL, "true", "a list of names", NULL},
     {"rest.url", "\"https://discord.com/api/v10\"", "\"http://127.0.0.1:9/api\"", "REST_URL",
      "https://proxy/api", "\"https://proxy/api\"", "5", "expected a string, got 5", "ftp://x"},
     {"rest.authorization", "\"***\"", "\"Bearer x\"", "REST_AUTHORIZATION", "Bot y", "\"***\"", "true",

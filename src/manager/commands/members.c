@@ -390,16 +390,21 @@ static bool read_options(const struct tg_args *args, struct tg_members *members,
     return false;
   request->deadline = tg_now() + timeout;
   request->presences = json_is_true(presences);
-  uint64_t intents = members->env->config->intents;
+  const struct tg_shard_row *row = tg_shard_table_row(members->env->shards.table, request->shard_id);
+  uint64_t missing = atomic_load(&row->missing_intents), intents = members->env->config->intents & ~missing;
   if (!ids)
     request->query = tg_strdup(text);
   /* Discord would not answer at all. */
   if (!ids && !text[0] && request->limit == 0 && !(intents & TG_INTENT_GUILD_MEMBERS))
-    tg_arg_bad(args, "all members of a guild need the intent guild_members");
+    tg_arg_bad(args, missing & TG_INTENT_GUILD_MEMBERS
+                         ? "Discord has refused the intent guild_members, which all members of a guild need"
+                         : "all members of a guild need the intent guild_members");
   else if (presences && !json_is_boolean(presences))
     tg_arg_bad(args, "presences has to be true or false");
   else if (request->presences && !(intents & TG_INTENT_GUILD_PRESENCES))
-    tg_arg_bad(args, "presences need the intent guild_presences");
+    tg_arg_bad(args, missing & TG_INTENT_GUILD_PRESENCES
+                         ? "Discord has refused the intent guild_presences, which presences need"
+                         : "presences need the intent guild_presences");
   else
     return true;
   return false;
