@@ -208,14 +208,15 @@ end
 
 -- Sends events, as fast as they are taken, and waits until the worker is done with them.
 -- options: events (over all shards), writes ("event": each is a write and TLS record of its own, "bulk": up
--- to 16 KiB in one), delivered (until the handler has accepted them all). Returns CPU microseconds an event,
+-- to 16 KiB in one), rate (so many a second, over all shards), delivered (until the handler has accepted them
+-- all). Returns CPU microseconds an event,
 -- and events a second by the clock.
 function SetUp:burst(options)
   local before = self:counts()
   local each = math.max(1, math.floor(options.events / self.shards))
   local cpu = lab.cpu(self.worker)
   local began = loop.now()
-  local sent = start_bulk(self, { events = each, writes = options.writes }).events
+  local sent = start_bulk(self, { events = each, writes = options.writes, rate = options.rate }).events
   local after = settle(self, before.received + sent, options.delivered and 0)
   cpu = lab.cpu(self.worker) - cpu
   local seconds = (loop.now() - began) / 1000

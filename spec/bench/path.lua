@@ -8,6 +8,9 @@
 -- "delivery" is the same and a POST for each event, one after the other in each lane, to an nginx that
 -- answers 204, until all are accepted; or, in batches, a POST for what has collected in a lane (up to 64).
 --
+-- "2,000 a second" is the pace of a bot with a million members or so: each event comes alone, and most of the
+-- time goes into waking up.
+--
 -- The ratio is to inflating the same bytes from memory with as many zlib streams (inflate_limit.c), in turns
 -- with the measured bursts.
 
@@ -21,6 +24,7 @@ local WAYS = {
   { name = "plain, batches", writes = "event", batch = true, on_top = 1.5 },
   { name = "TLS, a record an event", tls = true, writes = "event", aim = 2.1, on_top = 20 },
   { name = "TLS, bulk writes", tls = true, writes = "bulk", on_top = 20 },
+  { name = "TLS, 2,000 a second", tls = true, writes = "event", rate = 2000, connections = 100, events = 10000 },
 }
 local CONNECTIONS = { 1, 100 }
 local EVENTS = { [1] = 30000, [100] = 64000 } -- a burst, over all connections
@@ -32,7 +36,8 @@ end
 -- Returns CPU microseconds an event: of inflate alone, of receiving, of all with delivery.
 local function measure(options, connections, way, handler)
   local set_up = lab.start { shards = connections, tls = way.tls, handler = handler, batch = way.batch }
-  local burst = { events = EVENTS[connections] * options.scale, writes = way.writes }
+  local events = (way.events or EVENTS[connections]) * options.scale
+  local burst = { events = events, writes = way.writes, rate = way.rate }
   local whole = { events = burst.events, writes = way.writes, delivered = true }
   local limits, receive, delivery = {}, {}, {}
   for round = 0, options.rounds do -- 0 is to warm up, and not counted
@@ -40,13 +45,23 @@ local function measure(options, connections, way, handler)
     receive[round] = set_up:burst(burst)
     handler.go_on()
     set_up:drain()
-    if options.delivery then
+    if options.delivery and not way.rate then
       delivery[round] = set_up:burst(whole)
     end
     limits[round] = set_up:inflate_limit()
   end
   set_up:stop()
-  return lab.median(limits), lab.median(receive), options.delivery and lab.median(delivery)
+  return lab.median(limits), lab.median(receive), #delivery > 0 and lab.median(delivery)
+end
+
+local function ways_of(connections)
+  local ways = {}
+  for _, way in ipairs(WAYS) do
+    if not way.connections or way.connections == connections then
+      ways[#ways + 1] = way
+    end
+  end
+  return ways
 end
 
 local HEAD = "  %4s  %-23s %8s %8s %6s %-12s %9s %6s %7s"
@@ -59,7 +74,7 @@ function path.measure(options)
   print(HEAD:format("conn", "", "inflate", "receive", "ratio", "aim", "delivery", "ratio", "on top"))
   local handler = lab.nginx()
   for _, connections in ipairs(CONNECTIONS) do
-    for _, way in ipairs(WAYS) do
+    for _, way in ipairs(ways_of(connections)) do
       local limit, receive, delivery = measure(options, connections, way, handler)
       local ratio = receive / limit
       io.write(ROW:format(connections, way.name, limit, receive, ratio, judge(ratio, way.aim)))
