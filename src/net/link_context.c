@@ -10,9 +10,10 @@
 #include <unistd.h>
 
 enum {
-  PIECE = 16 * 1024,       /* of a message, in one callback; libwebsockets allocates as much a connection */
-  READ_SIZE = 64 * 1024,   /* at once, shared by all */
-  HEAD_MAX = 16 * 1024,    /* of the answer to an upgrade */
+  PIECE = 16 * 1024,     /* of a message, in one callback; libwebsockets allocates as much a connection */
+  READ_SIZE = 64 * 1024, /* at once, shared by all */
+  HEAD_MAX = 16 * 1024,  /* of the answer to an upgrade */
+  DESCRIPTORS_SEEN = 256,
   DESCRIPTORS_MAX = 32768, /* libwebsockets has a table of all that there can be */
 };
 
@@ -69,7 +70,31 @@ static const struct lws_protocols protocols[] = {
     {0},
 };
 
-static struct lws_context *make_lws(struct tg_link_context *context)
+/* libwebsockets can be woken up by other threads, over an eventfd that it forgets to close since 4.2. It is
+ * looked for among the first descriptors, where it is; without /proc it stays. */
+static bool is_eventfd(int fd)
+{
+  static const char kind[] = "anon_inode:[eventfd]";
+  char path[32], target[sizeof kind] = "";
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  return readlink(path, target, sizeof target) == sizeof kind - 1 &&
+         memcmp(target, kind, sizeof kind - 1) == 0;
+}
+
+static int create_lws(struct tg_link_context *context, const struct lws_context_creation_info *info)
+{
+  bool known[DESCRIPTORS_SEEN];
+  int event_pipe = -1;
+  for (int fd = 0; fd < DESCRIPTORS_SEEN; fd++)
+    known[fd] = is_eventfd(fd);
+  context->lws = lws_create_context(info);
+  for (int fd = 0; fd < DESCRIPTORS_SEEN && event_pipe < 0; fd++)
+    if (!known[fd] && is_eventfd(fd))
+      event_pipe = fd;
+  return event_pipe;
+}
+
+static void make_lws(struct tg_link_context *context)
 {
   struct lws_context_creation_info info = {
       .port = CONTEXT_PORT_NO_LISTEN,
@@ -93,10 +118,9 @@ static struct lws_context *make_lws(struct tg_link_context *context)
   /* No option for an event loop either: its own for libuv sets timers that do not run, closes twice, and is
    * gone only some turns after its end. */
   lws_set_log_level(0, NULL);
-  struct lws_context *lws = lws_create_context(&info);
+  context->event_pipe = create_lws(context, &info);
   if (is_high)
     setrlimit(RLIMIT_NOFILE, &limit);
-  return lws;
 }
 
 struct tg_link_context *tg_link_context_new(uv_loop_t *loop, const char *ca_file, struct tg_error *error)
@@ -113,11 +137,13 @@ struct tg_link_context *tg_link_context_new(uv_loop_t *loop, const char *ca_file
   SSL_CTX_set_msg_callback_arg(tls->context, context);
   if (!make_door(context)) {
     tg_fail(error, "unreachable", "no socket can be opened: %s", strerror(errno));
-  } else if (!(context->lws = make_lws(context))) {
-    tg_fail(error, "unreachable", "libwebsockets %s cannot be set up", lws_get_library_version());
-  } else {
-    return context;
+    tg_link_context_free(context);
+    return NULL;
   }
+  make_lws(context);
+  if (context->lws)
+    return context;
+  tg_fail(error, "unreachable", "libwebsockets %s cannot be set up", lws_get_library_version());
   tg_link_context_free(context);
   return NULL;
 }
@@ -126,8 +152,11 @@ void tg_link_context_free(struct tg_link_context *context)
 {
   if (!context)
     return;
-  if (context->lws)
+  if (context->lws) {
     lws_context_destroy(context->lws);
+    if (context->event_pipe >= 0 && is_eventfd(context->event_pipe))
+      close(context->event_pipe);
+  }
   if (context->door >= 0)
     close(context->door);
   if (context->plug >= 0)

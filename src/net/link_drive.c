@@ -4,7 +4,6 @@
 #include "net/link_impl.h"
 #include "net/tcp_facts.h"
 
-#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -18,7 +17,7 @@ static void free_handle(uv_handle_t *handle)
 /* libwebsockets at work with one link; what frees another one meanwhile has to wait. */
 static void serve(struct tg_link *link, short revents)
 {
-  struct lws_pollfd pollfd = {.fd = link->fd, .events = POLLIN | POLLOUT, .revents = revents};
+  struct lws_pollfd pollfd = {.fd = link->fd, .events = LWS_POLLIN | LWS_POLLOUT, .revents = revents};
   struct tg_link *before = link->context->served;
   link->context->served = link;
   lws_service_fd(link->context->lws, &pollfd);
@@ -64,7 +63,7 @@ static bool read_piece(struct tg_link *link)
     tg_link_check_answer(link);
   if (!goes_on(link))
     return false;
-  serve(link, POLLIN);
+  serve(link, LWS_POLLIN);
   note_stage(link);
   return goes_on(link) && more_is_at_hand(link, records, stage);
 }
@@ -90,7 +89,7 @@ static void read_some(struct tg_link *link)
   if (!goes_on(link) || link->stage != TG_LINK_OPEN)
     return;
   link->owes = true; /* a PONG, if a PING came */
-  serve(link, POLLOUT);
+  serve(link, LWS_POLLOUT);
 }
 
 /* Of a reset libuv tells nothing but that; what came before it can still be read. */
@@ -99,8 +98,10 @@ static void read_the_rest(struct tg_link *link)
   bool more = goes_on(link);
   while (more)
     more = read_piece(link) || (goes_on(link) && look_into_socket(link) == 1);
-  if (goes_on(link))
-    serve(link, POLLHUP);
+  if (goes_on(link)) {
+    tg_link_explain(link, NULL);
+    link->over = true;
+  }
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
@@ -108,7 +109,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
   struct tg_link *link = poll->data;
   if (!link->started || (events & UV_WRITABLE)) {
     link->started = true;
-    serve(link, POLLOUT);
+    serve(link, LWS_POLLOUT);
     note_stage(link);
   }
   if (status < 0)
@@ -156,12 +157,13 @@ static void destroy(struct tg_link *link)
   free(link);
 }
 
-/* A socket that has hung up is what libwebsockets drops at once, whatever it waits for. */
+/* Of a socket that has hung up libwebsockets believes that nothing more can be sent; some releases wait
+ * nevertheless until all has been handed on that they have read. */
 static void drop(struct tg_link *link)
 {
   if (link->wsi && link->fd >= 0)
-    serve(link, POLLHUP);
-  else if (link->wsi)
+    serve(link, LWS_POLLHUP);
+  if (link->wsi)
     lws_set_timeout(link->wsi, PENDING_TIMEOUT_KILLED_BY_PARENT, LWS_TO_KILL_SYNC);
 }
 

@@ -14,6 +14,7 @@ struct tg_link_context {
   uv_loop_t *loop;
   struct tg_tls *tls;
   struct lws_context *lws;
+  int event_pipe;           /* libwebsockets' descriptor; -1: not known */
   int door, plug;           /* a socket to which nobody can connect (link_context.c) */
   char door_address[16];    /* for libwebsockets */
   struct tg_link *served;   /* the link that libwebsockets is at work with; NULL: none */
