@@ -6,9 +6,13 @@
 --   end
 --   local output = npm.run(modules, [[import { HTTP } from "cloudevents"; ...]], { file = "text" })
 --
+--   local modules, why = npm.install_for "examples/bots/x/package.json"
+--   process.start({ "node", "main.js" }, { cwd = npm.copy(modules, "examples/bots/x") })
+--
 -- Installed once a process, or once a run where TG_SPEC_NPM names a folder for it. Without node, npm or its
 -- registry there are none, and `why` says so in words.
 
+local cjson = require "cjson"
 local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
@@ -91,6 +95,29 @@ function npm.install(packages)
     end
   end
   return installed[name][1], installed[name][2]
+end
+
+-- What a package.json names, the newest of each, whatever version it asks for.
+function npm.install_for(package_json)
+  local packages = {}
+  for name in pairs(cjson.decode((assert(paths.read(package_json)))).dependencies) do
+    packages[#packages + 1] = name
+  end
+  table.sort(packages)
+  return npm.install(packages)
+end
+
+-- A copy of a folder's files beside node_modules; its path.
+function npm.copy(modules, folder)
+  local copy = modules:gsub("/node_modules$", "") .. "/copy-" .. tostring(uv.hrtime())
+  assert(uv.fs_mkdir(copy, 448))
+  local scan = assert(uv.fs_scandir(folder))
+  for name, kind in uv.fs_scandir_next, scan do
+    if kind == "file" then
+      paths.write(copy .. "/" .. name, assert(paths.read(folder .. "/" .. name)))
+    end
+  end
+  return copy
 end
 
 -- A script beside node_modules, as a module; `files` (name = text) stand beside it, too.

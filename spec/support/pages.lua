@@ -18,6 +18,7 @@ function pages.names()
     names = {}
     local found = process.run {
       "find", paths.root, "-name", "*.md", "-not", "-path", "*/build*", "-not", "-path", "*/.git/*",
+      "-not", "-path", "*/node_modules/*",
     }
     for name in found.stdout:gmatch "[^\n]+" do
       names[#names + 1] = name:sub(#paths.root + 2)

@@ -7,6 +7,8 @@
 #include "fake_discord/world/journal.h"
 #include "fake_discord/world/payloads.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char base[] = "/api/v10";
@@ -58,6 +60,31 @@ static void application(struct tg_fake *fake, struct tg_fake_http *http,
       json_pack("{s:s, s:s, s:i}", "id", TG_FAKE_APPLICATION_ID, "name", TG_FAKE_BOT_NAME, "flags", flags));
 }
 
+/* A message of the bot, as it would have it back; nobody else sees it. */
+static void create_message(struct tg_fake *fake, struct tg_fake_http *http,
+                           const struct tg_fake_request *request, const char *rest)
+{
+  size_t length = strcspn(rest, "/");
+  if (length == 0 || strcmp(rest + length, "/messages") != 0) {
+    reply_error(http, 404, "404: Not Found");
+    return;
+  }
+  json_t *sent = json_loadb(request->body.data ? request->body.data : "", request->body.length, 0, NULL);
+  const char *content = json_string_value(json_object_get(sent, "content"));
+  char id[32];
+  snprintf(id, sizeof id, "1189%015" PRIu64, fake->journal->counters.rest_requests);
+  tg_fake_http_reply_json(
+      http, 200,
+      json_pack(
+          "{s:s, s:s%, s:i, s:s, s:{s:s, s:s, s:s, s:n, s:b}, s:s, s:n, s:b, s:b, s:b, s:[], s:[], s:[], "
+          "s:[]}",
+          "id", id, "channel_id", rest, length, "type", 0, "content", content ? content : "", "author", "id",
+          TG_FAKE_APPLICATION_ID, "username", TG_FAKE_BOT_NAME, "discriminator", "0000", "avatar", "bot", 1,
+          "timestamp", "2026-11-01T12:00:00.000000+00:00", "edited_timestamp", "tts", 0, "mention_everyone",
+          0, "pinned", 0, "mentions", "mention_roles", "attachments", "embeds"));
+  json_decref(sent);
+}
+
 static const struct route {
   const char *method; /* NULL: any */
   const char *prefix;
@@ -71,6 +98,7 @@ static const struct route {
     {"GET", "/applications/@me", true, true, application},
     {"POST", "/interactions/", false, false, tg_fake_interaction_callback},
     {NULL, "/webhooks/", false, false, tg_fake_webhook},
+    {"POST", "/channels/", false, true, create_message},
 };
 
 static const struct route *find(const struct tg_fake_request *request, const char *path)

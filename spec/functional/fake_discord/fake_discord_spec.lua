@@ -386,6 +386,17 @@ describe("REST", function()
     assert.equal(200, world.rest("GET", "/gateway/bot", { headers = { ["User-Agent"] = false } }).status)
   end)
 
+  it("takes messages of the bot, for whoever wants to see them", function()
+    local sent = world.rest("POST", "/channels/77/messages", { json = { content = "aye" } })
+    local message = sent:json()
+    assert.same({ 200, "77", "aye", true }, {
+      sent.status, message.channel_id, message.content, message.author.bot })
+    assert.equal("aye", fake:state("rest").rest[1].body.content)
+    assert.equal(404, world.rest("POST", "/channels/77/invites", { json = {} }).status)
+    assert.equal(401, world.rest("POST", "/channels/77/messages", {
+      json = { content = "aye" }, headers = { Authorization = false } }).status)
+  end)
+
   it("tells the application's flags and does not know other routes", function()
     assert.equal(2 ^ 12 + 2 ^ 14 + 2 ^ 18, world.rest("GET", "/applications/@me"):json().flags)
     assert.equal(404, world.rest("GET", "/users/@me").status)
