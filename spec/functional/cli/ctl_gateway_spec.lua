@@ -39,6 +39,16 @@ describe("tidegate ctl asks a gateway", function()
     return cjson.decode(p.stdout)
   end
 
+  it("which intents its sessions do without", function()
+    local s = start { bot = false, fake = { max_concurrency = 2, privileged_intents = 0 }, script = [[
+local optional = { "guild_members" }
+require("tidegate").configure { intents = { "guilds", "guild_members" }, optional_intents = optional }
+]] }
+    assert.matches("\nIntents +2 shards run without guild_members, which Discord has refused\n",
+      ctl(s, { "status", "--table" }).stdout)
+    assert.same({ "guild_members" }, json(s, "status").intents.missing)
+  end)
+
   it("how it is: status, shards and identify budget", function()
     local s = start { bot = {} }
     local status = json(s, "status")
