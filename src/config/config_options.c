@@ -84,7 +84,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
     .env = "EVENT_HANDLER_FORMAT")                                                                           \
   X("event_handler.guild_loaded", BOOL(event_handler.guild_loaded, false))                                   \
   X("event_handler.headers", CUSTOM(event_handler.headers, headers), .release = tg_release_json,             \
-    .env = "EVENT_HANDLER_HEADERS", .secret = true, .composed = true)                                        \
+    .env = "EVENT_HANDLER_HEADERS", .secrets = tg_header_secrets, .secret = true, .composed = true)          \
   X("event_handler.signing_secrets", STRINGS(event_handler.signing_secrets),                                 \
     .env = "EVENT_HANDLER_SIGNING_SECRETS", .check = tg_check_signing_secret, .secret = true,                \
     .composed = true)                                                                                        \

@@ -13,6 +13,7 @@
 enum {
   KEY_MIN = 24, /* bytes: what the standard calls for */
   HEADER_NAME_MAX = 256,
+  WORD_MAX = 16, /* characters: what is longer is no word */
 };
 
 /* ---- signing secrets ---- */
@@ -213,4 +214,20 @@ void tg_read_headers(const struct tg_reader *reader, const json_t *value, void *
 json_t *tg_write_headers(const void *field)
 {
   return json_incref(*(json_t *const *)field);
+}
+
+void tg_header_secrets(const void *field, struct tg_strings *secrets)
+{
+  static const char *const words[] = {"key",  "token",  "secret", "auth", "pass",
+                                      "sign", "cookie", "cred",   NULL};
+  const char *name;
+  json_t *value;
+  json_object_foreach(*(json_t *const *)field, name, value)
+  {
+    bool speaks = json_string_length(value) > WORD_MAX;
+    for (int i = 0; words[i] && !speaks; i++)
+      speaks = strcasestr(name, words[i]) != NULL;
+    if (speaks)
+      tg_strings_add(secrets, json_string_value(value));
+  }
 }

@@ -16,6 +16,9 @@ enum {
  * from the environment: a line "Name: value" each. The field is a json_t *, an object of texts, or NULL. */
 void tg_read_headers(const struct tg_reader *reader, const json_t *value, void *field);
 json_t *tg_write_headers(const void *field);
+/* The values of those whose names speak of secrets, and all long ones: a word as "production" would be masked
+ * in half of the log. */
+void tg_header_secrets(const void *field, struct tg_strings *secrets);
 
 /* Each returns what is wrong with the text, or NULL. */
 const char *tg_check_signing_secret(const char *text);

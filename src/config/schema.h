@@ -78,6 +78,8 @@ struct tg_option {
   void (*read)(const struct tg_reader *reader, const json_t *value, void *field);
   json_t *(*write)(const void *field); /* NULL: not given */
   void (*release)(void *field);
+  /* Of a secret option: adds those of its texts that are not to be seen in logs. NULL: all of them. */
+  void (*secrets)(const void *field, struct tg_strings *secrets);
   /* STRING and each of STRINGS: what is wrong with it ("expected a URL ..."), or NULL. */
   const char *(*check)(const char *text);
   /* The same: what a misspelt text was meant to be, or NULL. */
@@ -95,7 +97,7 @@ const json_t *tg_schema_find(const json_t *given, const char *path);
 
 void tg_schema_release(const struct tg_option *options, size_t count, void *target);
 
-/* Adds every text that a secret option holds. */
+/* Adds the texts of secret options. */
 void tg_schema_secrets(const struct tg_option *options, size_t count, const void *target,
                        struct tg_strings *secrets);
 

@@ -96,7 +96,10 @@ void tg_schema_secrets(const struct tg_option *options, size_t count, const void
                        struct tg_strings *secrets)
 {
   for (size_t i = 0; i < count; i++) {
-    json_t *value = options[i].secret ? value_of(&options[i], field_of(&options[i], target)) : NULL;
+    const void *field = field_of(&options[i], target);
+    json_t *value = options[i].secret && !options[i].secrets ? value_of(&options[i], field) : NULL;
+    if (options[i].secret && options[i].secrets)
+      options[i].secrets(field, secrets);
     if (value)
       add_texts(value, secrets);
     json_decref(value);

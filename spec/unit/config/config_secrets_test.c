@@ -99,7 +99,7 @@ static void every_secret_row_is_masked(void **state)
 static void so_are_lists_and_tables(void **state)
 {
   (void)state;
-  static const char *const texts[] = {"header-hunter", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+  static const char *const texts[] = {"header-hunter-2", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
                                       "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="};
   json_t *given =
       json_pack("{s:s, s:i, s:{s:{s:s}, s:[s, s]}}", "token", "t-o-k-e-n", "intents", 1, "event_handler",

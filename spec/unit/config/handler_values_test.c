@@ -152,6 +152,23 @@ static void a_value_may_stand_in_a_file(void **state)
   unlink(path);
 }
 
+static void words_are_no_secrets(void **state)
+{
+  (void)state;
+  json_t *headers = json_pack("{s:s, s:s, s:s, s:s}", "X-Environment", "production", "X-Api-Key", "short",
+                              "Cookie", "a=b", "X-Other", "seventeen letters");
+  struct tg_strings secrets = {0};
+  tg_header_secrets(&headers, &secrets);
+  assert_int_equal(secrets.count, 3);
+  for (int i = 0; i < secrets.count; i++)
+    assert_string_not_equal(secrets.items[i], "production");
+  tg_strings_free(&secrets);
+  json_decref(headers);
+  headers = NULL;
+  tg_header_secrets(&headers, &secrets);
+  assert_int_equal(secrets.count, 0);
+}
+
 static void secrets_that_sign(void **state)
 {
   (void)state;
@@ -223,6 +240,7 @@ int main(void)
       cmocka_unit_test(bad_headers_are_named),
       cmocka_unit_test(too_many_headers_are_refused),
       cmocka_unit_test(a_value_may_stand_in_a_file),
+      cmocka_unit_test(words_are_no_secrets),
       cmocka_unit_test(secrets_that_sign),
       cmocka_unit_test(what_does_not_go_together),
       cmocka_unit_test(the_bots_id_is_in_its_token),

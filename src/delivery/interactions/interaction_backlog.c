@@ -15,9 +15,9 @@ static struct tg_span data_of(struct tg_span message)
 static bool is_autocomplete(struct tg_span body)
 {
   struct tg_interaction_facts facts;
-  struct tg_span message;
-  return tg_json_find(body.at, body.at + body.length, "message", &message) &&
-         tg_interaction_read(data_of(message), &facts) && facts.type == TG_INTERACTION_AUTOCOMPLETE;
+  struct tg_body_parts parts;
+  return tg_body_read(body, &parts) && tg_interaction_read(data_of(parts.message), &facts) &&
+         facts.type == TG_INTERACTION_AUTOCOMPLETE;
 }
 
 bool tg_interaction_is_over(struct tg_lane *lane, const struct tg_log_record *record)
@@ -46,12 +46,12 @@ static void recover(struct tg_lane *lane, struct tg_log_source *source, const st
 {
   struct tg_interactions *all = lane->lanes->watch_ctx;
   struct tg_interaction_facts facts;
-  struct tg_span body = record->payload, message;
-  if (record->marks != 0 || !tg_json_find(body.at, body.at + body.length, "message", &message) ||
-      !tg_interaction_read(data_of(message), &facts))
+  struct tg_body_parts parts;
+  if (record->marks != 0 || !tg_body_read(record->payload, &parts) ||
+      !tg_interaction_read(data_of(parts.message), &facts))
     return;
   struct tg_interaction *interaction =
-      tg_interaction_new(lane, message, &facts, record->epoch, record->sequence);
+      tg_interaction_new(lane, parts.message, &facts, record->epoch, record->sequence);
   if (!interaction)
     return;
   interaction->arrived = tg_env_since(all->env, record->at);
@@ -106,7 +106,7 @@ void tg_interactions_expire(struct tg_lane *lane)
       tg_overflow_drop(lane, event, TG_DROP_INTERACTION);
       tg_count(&tg_stats()->interactions.expired);
     } else if ((age > TG_INTERACTION_LIFE || event->deferred) &&
-               is_autocomplete((struct tg_span){event->body, event->body_length})) {
+               is_autocomplete(tg_queued_body(event))) {
       tg_lane_remove(lane, event);
       tg_interaction_count_unqueued(lane);
     } else {

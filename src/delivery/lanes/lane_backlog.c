@@ -149,12 +149,9 @@ static void damaged(struct tg_lane *lane, tg_log_position position, const struct
 /* The type of an event as it stands in its body, for the counters. */
 static uint16_t type_of(struct tg_span body)
 {
-  static const char key[] = "\"message\":";
-  enum { KEY = sizeof key - 1 };
+  struct tg_body_parts parts;
   struct tg_span value, name;
-  const char *message =
-      memmem(body.at, body.length < TG_BODY_PREFIX_MAX ? body.length : TG_BODY_PREFIX_MAX, key, KEY);
-  if (!message || !tg_json_find(message + KEY, body.at + body.length, "t", &value) ||
+  if (!tg_body_read(body, &parts) || parts.marker || !tg_json_member(parts.message, "t", &value) ||
       !tg_json_plain_string(value, &name))
     return TG_EVENT_OTHER;
   return tg_event_type(name.at, name.length);
@@ -179,7 +176,6 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
   }
   struct tg_span nothing = {"", 0};
   struct tg_queued *event = tg_queued_new(nothing, record.payload, nothing);
-  event->message_length = 0; /* to be found when it is asked for */
   event->epoch = record.epoch;
   event->sequence = record.sequence;
   event->type = type_of(record.payload);

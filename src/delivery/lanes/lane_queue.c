@@ -23,8 +23,6 @@ struct tg_queued *tg_queued_new(struct tg_span prefix, struct tg_span message, s
   memcpy(event->body + prefix.length, message.at, message.length);
   memcpy(event->body + prefix.length + message.length, suffix.at, suffix.length);
   event->body_length = (uint32_t)length;
-  event->message_at = (uint32_t)prefix.length;
-  event->message_length = (uint32_t)message.length;
   return event;
 }
 

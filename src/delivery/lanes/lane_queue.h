@@ -38,7 +38,6 @@ struct tg_queued {
   bool deferred;                /* answered in the place of the event handler, which is to know it ... */
   bool told;                    /* ... and its body says so */
   uint32_t body_length;
-  uint32_t message_at, message_length; /* the message within the body */
   char body[];
 };
 

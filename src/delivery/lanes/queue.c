@@ -10,28 +10,16 @@
 
 /* --- events ---------------------------------------------------------------------- */
 
-enum tg_guild_create tg_queued_guild_create(const struct tg_queued *queued)
-{
-  struct tg_span body = {queued->body, queued->body_length}, value, name;
-  if (queued->type == TG_EVENT_GUILD_CREATE &&
-      tg_json_find(body.at, body.at + body.length, "guildCreate", &value) &&
-      tg_json_plain_string(value, &name))
-    for (int kind = TG_GUILD_LOADING; kind <= TG_GUILD_AVAILABLE; kind++) {
-      const char *known = tg_guild_create_name((enum tg_guild_create)kind);
-      if (strlen(known) == name.length && memcmp(known, name.at, name.length) == 0)
-        return (enum tg_guild_create)kind;
-    }
-  return TG_GUILD_NONE;
-}
-
 void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char text[TG_MARKER_MAX],
                      struct tg_event *event)
 {
   static const char gap_name[] = "GATEWAY_GAP";
   struct tg_span body = tg_queued_body(queued);
+  struct tg_body_parts parts;
   struct tg_envelope envelope;
   if (queued->gap)
     body = (struct tg_span){text, tg_gap_text(text, lane->shard_id, queued)};
+  tg_body_read(body, &parts);
   *event = (struct tg_event){
       .type = queued->type,
       .shard_id = lane->shard_id,
@@ -44,18 +32,16 @@ void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char 
   };
   if (queued->marker) {
     event->name = (struct tg_span){gap_name, sizeof gap_name - 1};
-    tg_json_find(body.at, body.at + body.length, "gap", &event->data);
+    event->data = parts.message;
     return;
   }
-  if (queued->message_length > 0)
-    event->raw = (struct tg_span){body.at + queued->message_at, queued->message_length};
-  else
-    tg_json_find(body.at, body.at + body.length, "message", &event->raw);
+  if (parts.message.at)
+    event->raw = parts.message;
   if (tg_envelope_scan(event->raw.at, event->raw.length, &envelope)) {
     event->name = tg_envelope_name(&envelope, text, TG_MARKER_MAX);
     event->data = envelope.data;
   }
-  event->guild_create = tg_queued_guild_create(queued);
+  event->guild_create = parts.guild_create;
 }
 
 /* --- looking ----------------------------------------------------------------------- */

@@ -34,5 +34,3 @@ void tg_queues_overflow(struct tg_lanes *lanes);
  * the text of a marker or a name that has escapes. */
 void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char text[TG_MARKER_MAX],
                      struct tg_event *event);
-
-enum tg_guild_create tg_queued_guild_create(const struct tg_queued *queued);
