@@ -61,7 +61,8 @@ static void write_types(struct tg_exposition *exposition, struct tg_manager *man
     size_t offset; /* of a uint64_t */
   } families[] = {
       {"tidegate_events_received_total", "Events received, replayed ones left out.", FIELD(received)},
-      {"tidegate_events_filtered_total", "Events dropped by filters and caches.", FIELD(filtered)},
+      {"tidegate_events_filtered_total", "Events that filters, caches or event_handler.events drop.",
+       FIELD(filtered)},
       {"tidegate_events_delivered_total", "Events the event handler has accepted.", FIELD(delivered)},
       {"tidegate_events_received_bytes_total", "Bytes of the events received, inflated.", FIELD(bytes)},
   };

@@ -59,7 +59,7 @@ describe("event_handler.headers", function()
 
   it("change with a reload, which reads their files again", function()
     local file = secret_file "first-secret"
-    local s = start { script = script_of(('["X-Key"] = { file = %q }'):format(file)) }
+    local s = start { script = script_of(('["X-Key"] = { file = %q }'):format(file)), reload = false }
     assert.equal("first-secret", hook:wait_for(1)[1].headers["x-key"])
     paths.write(file, "second-secret")
     assert.is_true((s.gateway:reload()))
