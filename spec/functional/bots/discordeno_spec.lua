@@ -159,6 +159,23 @@ describe("a bot of discordeno's", function()
     assert.equal("You called /moor.", callback.body.data.content)
   end)
 
+  it("follows up an interaction that was deferred while the bot was at it", function()
+    start { shards = 1 }
+    bot_up()
+    bot:wait_for_output("guild %d+ loaded", "stdout")
+    bot:kill "SIGSTOP"
+    local given = interaction()
+    s.fake:wait_for("the gateway's answer", function(state)
+      return state.callbacks[1] and state.callbacks[1].callback == 5
+    end, { only = "callbacks", timeout = 20000 })
+    bot:kill "SIGCONT"
+    local follow_up = s.fake:wait_for("the follow-up", function(state)
+      return state.webhooks[1]
+    end, { only = "webhooks", timeout = 20000 })
+    assert.equal("You called /moor.", follow_up.body.content)
+    assert.truthy(follow_up.path:find(given.token, 1, true))
+  end)
+
   -- The numbers of a guild's messages in what a process has printed, in order.
   local function numbers(output, guild)
     local found = {}
