@@ -1,5 +1,5 @@
-/* The loop's events, handed to libwebsockets one by one. It reads a piece at a time and does not say
- * whether there is more, so it is asked again: */
+/* The loop's events, handed to libwebsockets one by one. It reads a piece at a time and does not say whether
+ * there is more: it is asked again as long as there may be. */
 
 #include "net/link_impl.h"
 #include "net/tcp_facts.h"
