@@ -44,7 +44,7 @@ struct tg_ws_end {
 
 struct tg_ws_callbacks {
   void (*on_open)(void *ctx);
-  /* A piece of a data message, of at most 16 KiB; borrowed. */
+  /* A piece of a data message, of at most 4 KiB; borrowed. */
   void (*on_data)(void *ctx, const void *bytes, size_t length);
   void (*on_message_end)(void *ctx);
   /* The peer has taken what had to wait: unsent is 0 again. */

@@ -37,12 +37,14 @@ static void receive_close(struct tg_link *link, const unsigned char *payload, si
     tg_link_explain(link, "a close frame of one byte");
     return;
   }
-  link->explained = true;
-  link->end.code = TG_CLOSE_EMPTY;
+  struct tg_ws_end *end = tg_link_begin_farewell(link);
+  if (!end)
+    return;
+  end->code = TG_CLOSE_EMPTY;
   if (length >= 2) {
-    link->end.code = payload[0] << 8 | payload[1];
-    snprintf(link->reason, sizeof link->reason, "%.*s%s", (int)length - 2, (const char *)payload + 2,
-             doubt(link->end.code));
+    end->code = payload[0] << 8 | payload[1];
+    snprintf(link->farewell->reason, sizeof link->farewell->reason, "%.*s%s", (int)length - 2,
+             (const char *)payload + 2, doubt(end->code));
   }
   tg_link_echo_close(link, payload, length);
 }

@@ -1,5 +1,4 @@
 #include "net/link_impl.h"
-#include "proto/close_code.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -54,7 +53,6 @@ struct tg_link *tg_link_begin(struct tg_link_context *context, int fd, const str
   link->callbacks = *callbacks;
   link->ctx = ctx;
   link->stage = url->tls ? TG_LINK_SECURING : TG_LINK_UPGRADING;
-  link->end = (struct tg_ws_end){.code = TG_CLOSE_NONE, .reason = link->reason, .retry_after = -1};
   snprintf(link->name, sizeof link->name, "%s", name);
   errno = 0;
   link->wsi = ask_for_connection(link);

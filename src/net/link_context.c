@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 enum {
-  PIECE = 16 * 1024,     /* of a message, in one callback; libwebsockets allocates as much a connection */
+  PIECE = 4 * 1024,      /* of a message, in one callback; libwebsockets allocates as much a connection */
   READ_SIZE = 64 * 1024, /* at once, shared by all */
   HEAD_MAX = 16 * 1024,  /* of the answer to an upgrade */
   DESCRIPTORS_SEEN = 256,

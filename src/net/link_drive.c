@@ -154,6 +154,7 @@ static void destroy(struct tg_link *link)
 {
   tg_link_poll_stop(link);
   tg_buf_free(&link->queue);
+  free(link->farewell);
   free(link);
 }
 
@@ -187,7 +188,7 @@ void tg_link_settle(struct tg_link *link)
     drop(link);
   if (!link->freed && !link->wsi && !link->told) {
     link->told = true;
-    link->callbacks.on_end(link->ctx, &link->end);
+    link->callbacks.on_end(link->ctx, &link->farewell->end);
   } else if (!link->freed) {
     tg_link_watch(link);
   }

@@ -4,6 +4,7 @@
 #include "net/link_impl.h"
 #include "net/retry_after.h"
 #include "net/tcp_facts.h"
+#include "proto/close_code.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -11,6 +12,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+
+struct tg_ws_end *tg_link_begin_farewell(struct tg_link *link)
+{
+  if (link->farewell)
+    return NULL;
+  link->farewell = tg_calloc(1, sizeof *link->farewell);
+  link->farewell->end =
+      (struct tg_ws_end){.code = TG_CLOSE_NONE, .reason = link->farewell->reason, .retry_after = -1};
+  return &link->farewell->end;
+}
 
 static enum tg_tcp_state tcp_state(const struct tg_link *link)
 {
@@ -64,12 +75,13 @@ static tg_ms read_retry_after(struct lws *wsi)
   return left < LONGEST ? left : LONGEST;
 }
 
-static void explain_upgrade(struct tg_link *link, const char *what, int code, struct tg_error *error)
+static void explain_upgrade(struct tg_link *link, const char *what, int code, struct tg_ws_end *end)
 {
+  struct tg_error *error = &end->error;
   int status = (int)lws_http_client_http_response(link->wsi);
   if (status > 0) {
-    link->end.http_status = status;
-    link->end.retry_after = read_retry_after(link->wsi);
+    end->http_status = status;
+    end->retry_after = read_retry_after(link->wsi);
     tg_fail(error, "refused_upgrade", "%s answered the WebSocket upgrade with HTTP status %d%s%.80s%s",
             link->url.host, status, status == 101 ? " (" : "", status == 101 ? what : "",
             status == 101 ? ")" : "");
@@ -84,19 +96,18 @@ static void explain_upgrade(struct tg_link *link, const char *what, int code, st
 void tg_link_explain(struct tg_link *link, const char *what)
 {
   int code = errno; /* of the read that brought the end, if it was one */
-  struct tg_error *error = &link->end.error;
-  if (link->explained)
+  struct tg_ws_end *end = tg_link_begin_farewell(link);
+  if (!end)
     return;
-  link->explained = true;
   if (link->stage == TG_LINK_SECURING || link->alert)
-    explain_tls(link, code, error);
+    explain_tls(link, code, &end->error);
   else if (link->stage == TG_LINK_UPGRADING)
-    explain_upgrade(link, what, code, error);
+    explain_upgrade(link, what, code, end);
   else if (what || stands(link))
-    tg_fail(error, "protocol", "%s sent something that is not a WebSocket frame%s%s%s", link->url.host,
+    tg_fail(&end->error, "protocol", "%s sent something that is not a WebSocket frame%s%s%s", link->url.host,
             what ? " (" : "", what ? what : "", what ? ")" : "");
   else
-    explain_socket(link, code, error);
+    explain_socket(link, code, &end->error);
 }
 
 static ssize_t peek(const struct tg_link *link, char *bytes, size_t size)
@@ -125,8 +136,10 @@ void tg_link_check_answer(struct tg_link *link)
   for (ssize_t i = 0; i < length; i++)
     if (!isprint((unsigned char)bytes[i]) || bytes[i] == '"')
       bytes[i] = '.';
-  link->explained = true;
-  tg_fail(&link->end.error, "protocol", "%s does not speak HTTP: it answered \"%.*s\"", link->url.host,
-          (int)length, bytes);
   link->over = true;
+  struct tg_ws_end *end = tg_link_begin_farewell(link);
+  if (!end)
+    return;
+  tg_fail(&end->error, "protocol", "%s does not speak HTTP: it answered \"%.*s\"", link->url.host,
+          (int)length, bytes);
 }

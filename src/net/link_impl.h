@@ -23,6 +23,12 @@ struct tg_link_context {
   struct tg_buf frame;      /* to be masked and sent: room for libwebsockets' header, then the payload */
 };
 
+/* Why it has ended. */
+struct farewell {
+  struct tg_ws_end end;
+  char reason[256];
+};
+
 struct tg_link {
   struct tg_link_context *context;
   struct lws *wsi; /* NULL: destroyed */
@@ -37,20 +43,18 @@ struct tg_link {
   bool started;      /* libwebsockets knows that the socket is connected */
   bool is_http;      /* what answers the upgrade begins as HTTP does */
   const char *alert; /* of TLS, the last one that ends a connection; NULL: none */
-  bool explained;    /* `end` says all that there is to say */
   bool more;         /* OpenSSL holds records that no poll will announce */
   bool owes;         /* libwebsockets may have something to write that it does not tell, such as a PONG */
   bool closing;      /* our close frame is sent, or waits */
   bool over;         /* whatever else libwebsockets does: drop it */
   bool told;         /* on_end was called */
   bool freed;
-  struct tg_link *next; /* departed */
-  uint64_t received;    /* when the socket went */
-  struct tg_buf queue;  /* messages that wait: a struct queued each, then its bytes */
-  size_t in_flight;     /* bytes of the message that libwebsockets has not sent whole; 0: none */
-  bool choked;          /* on_drain is owed */
-  struct tg_ws_end end;
-  char reason[256];
+  struct tg_link *next;      /* departed */
+  uint64_t received;         /* when the socket went */
+  struct tg_buf queue;       /* messages that wait: a struct queued each, then its bytes */
+  size_t in_flight;          /* bytes of the message that libwebsockets has not sent whole; 0: none */
+  bool choked;               /* on_drain is owed */
+  struct farewell *farewell; /* NULL: it goes on, as far as is known */
 };
 
 /* link_callbacks.c */
@@ -69,6 +73,7 @@ void tg_link_send_queued(struct tg_link *link);
 bool tg_link_wants_write(const struct tg_link *link);
 void tg_link_echo_close(struct tg_link *link, const void *payload, size_t length);
 
-/* link_errors.c: fills `end`, unless it is explained already. */
+/* link_errors.c. NULL: there has been one. */
+struct tg_ws_end *tg_link_begin_farewell(struct tg_link *link);
 void tg_link_explain(struct tg_link *link, const char *what); /* `what`: libwebsockets' own words, or NULL */
 void tg_link_check_answer(struct tg_link *link); /* of the upgrade, before libwebsockets has read it */
