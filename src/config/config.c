@@ -247,7 +247,7 @@ void tg_config_bot_id(const struct tg_config *config, char id[TG_BOT_ID_SIZE])
   unsigned char text[TG_BOT_ID_SIZE + 16] = {0};
   int got = length < 32 ? tg_base64_decode(text, sizeof text, config->token, length) : -1;
   bool digits = got > 0 && got < TG_BOT_ID_SIZE && strspn((char *)text, "0123456789") == (size_t)got;
-  snprintf(id, TG_BOT_ID_SIZE, "%s", digits ? (char *)text : "");
+  snprintf(id, TG_BOT_ID_SIZE, "%.*s", digits ? got : 0, (char *)text);
 }
 
 struct tg_strings tg_config_secrets(const struct tg_config *config)

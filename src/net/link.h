@@ -42,14 +42,16 @@ struct tg_ws_end {
                             "reset", "timeout" */
 };
 
+enum { TG_LINK_PIECE = 4096 }; /* bytes of a message, at once; each connection holds as many */
+
 struct tg_ws_callbacks {
   void (*on_open)(void *ctx);
-  /* A piece of a data message, of at most 4 KiB; borrowed. */
+  /* A piece of a data message, of at most TG_LINK_PIECE bytes; borrowed. */
   void (*on_data)(void *ctx, const void *bytes, size_t length);
   void (*on_message_end)(void *ctx);
   /* The peer has taken what had to wait: unsent is 0 again. */
   void (*on_drain)(void *ctx);
-  /* It is over; the last callback, exactly once. */
+  /* It is over; the last callback, exactly once. `end` is borrowed until it returns. */
   void (*on_end)(void *ctx, const struct tg_ws_end *end);
 };
 

@@ -15,6 +15,7 @@ static void add_headers(unsigned char **at, size_t room)
 
 static void receive(struct tg_link *link, const void *bytes, size_t length)
 {
+  link->context->heard += length;
   if (!link->freed && length > 0)
     link->callbacks.on_data(link->ctx, bytes, length);
   if (!link->freed && lws_is_final_fragment(link->wsi))

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 enum {
-  PIECE = 4 * 1024,      /* of a message, in one callback; libwebsockets allocates as much a connection */
   READ_SIZE = 64 * 1024, /* at once, shared by all */
   HEAD_MAX = 16 * 1024,  /* of the answer to an upgrade */
   DESCRIPTORS_SEEN = 256,
@@ -66,7 +65,7 @@ static void on_tls_bytes(int sent, int version, int type, const void *bytes, siz
 }
 
 static const struct lws_protocols protocols[] = {
-    {.name = "gateway", .callback = tg_link_lws_callback, .rx_buffer_size = PIECE},
+    {.name = "gateway", .callback = tg_link_lws_callback, .rx_buffer_size = TG_LINK_PIECE},
     {0},
 };
 

@@ -38,13 +38,14 @@ static ssize_t look_into_socket(const struct tg_link *link)
 
 /* With OpenSSL's read-ahead, which saves a system call a record, what has been read from the socket waits
  * where no poll sees it; libwebsockets looks at decrypted bytes alone. Half a record waits there, too: who
- * asks again must see that a whole one was there the last time. */
-static bool more_is_at_hand(const struct tg_link *link, uint64_t records, enum tg_link_stage stage)
+ * asks again must see that a whole one was there the last time. Without TLS a poll sees the rest; where the
+ * last piece was a whole one, to ask is cheaper. */
+static bool more_is_at_hand(const struct tg_link *link, uint64_t records, uint64_t heard)
 {
-  if (link->stage == TG_LINK_OPEN && stage != TG_LINK_OPEN)
-    return true; /* it keeps what came behind the upgrade */
   SSL *ssl = lws_get_ssl(link->wsi);
-  return ssl && SSL_has_pending(ssl) && link->context->records != records;
+  if (ssl)
+    return SSL_has_pending(ssl) && link->context->records != records;
+  return link->context->heard - heard > TG_LINK_PIECE / 2;
 }
 
 static void note_stage(struct tg_link *link)
@@ -57,7 +58,7 @@ static void note_stage(struct tg_link *link)
 /* One piece. Whether another one can be had at once. */
 static bool read_piece(struct tg_link *link)
 {
-  uint64_t records = link->context->records;
+  uint64_t records = link->context->records, heard = link->context->heard;
   enum tg_link_stage stage = link->stage;
   if (stage == TG_LINK_UPGRADING && !link->is_http)
     tg_link_check_answer(link);
@@ -65,7 +66,11 @@ static bool read_piece(struct tg_link *link)
     return false;
   serve(link, LWS_POLLIN);
   note_stage(link);
-  return goes_on(link) && more_is_at_hand(link, records, stage);
+  if (!goes_on(link))
+    return false;
+  bool opened =
+      link->stage != stage && link->stage == TG_LINK_OPEN; /* it keeps what came behind the upgrade */
+  return opened || more_is_at_hand(link, records, heard);
 }
 
 /* libwebsockets takes the end of the stream for nothing at all in a TLS handshake, and, while it has still
@@ -178,6 +183,16 @@ static void see_off_departed(struct tg_link_context *context)
   }
 }
 
+/* What is told outlives the link, which may be freed meanwhile. */
+static void tell_end(struct tg_link *link)
+{
+  struct farewell *farewell = link->farewell;
+  link->farewell = NULL;
+  link->told = true;
+  link->callbacks.on_end(link->ctx, &farewell->end);
+  free(farewell);
+}
+
 /* After all that may have changed something. */
 void tg_link_settle(struct tg_link *link)
 {
@@ -186,12 +201,10 @@ void tg_link_settle(struct tg_link *link)
     return;
   if (link->over)
     drop(link);
-  if (!link->freed && !link->wsi && !link->told) {
-    link->told = true;
-    link->callbacks.on_end(link->ctx, &link->farewell->end);
-  } else if (!link->freed) {
+  if (!link->freed && !link->wsi && !link->told)
+    tell_end(link);
+  else if (!link->freed)
     tg_link_watch(link);
-  }
   see_off_departed(context);
 }
 

@@ -18,6 +18,7 @@ struct tg_link_context {
   int door, plug;           /* a socket to which nobody can connect (link_context.c) */
   char door_address[16];    /* for libwebsockets */
   struct tg_link *served;   /* the link that libwebsockets is at work with; NULL: none */
+  uint64_t heard;           /* bytes of messages that have come, whoever's */
   uint64_t records;         /* of TLS that have come, whoever's */
   struct tg_link *departed; /* freed while another one was served: they go when that is done */
   struct tg_buf frame;      /* to be masked and sent: room for libwebsockets' header, then the payload */

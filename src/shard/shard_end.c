@@ -201,11 +201,9 @@ static void count_close(struct tg_shard *shard, int code)
   atomic_fetch_add(&shard->row->closes[tg_close_place(code)], 1);
 }
 
-/* `end` is the connection's own, and gone once that is dropped. */
 static void lost_connection(struct tg_shard *shard, const struct tg_ws_end *end)
 {
-  int code = end->code;
-  enum tg_close_action action = decide(shard, code, end->reason);
+  enum tg_close_action action = decide(shard, end->code, end->reason);
   const char *meaning = tg_close_meaning(end->code);
   const char *what = end->error.code[0] ? end->error.message : meaning;
   count_close(shard, end->code);
@@ -213,9 +211,9 @@ static void lost_connection(struct tg_shard *shard, const struct tg_ws_end *end)
     tg_log_with(TG_INFO, shard->id,
                 TG_WITH(TG_NUMBER(CODE, end->code), TG_TEXT(REASON, end->reason), TG_TEXT(NEXT, "stop")),
                 "disconnected: %s", what);
-    tg_shard_end_slot(shard, "closed", code);
+    tg_shard_end_slot(shard, "closed", end->code);
     tg_shard_drop(shard);
-    report_fatal(shard, code);
+    report_fatal(shard, end->code);
     return;
   }
   bool hopeless = resume_is_hopeless(shard);

@@ -81,7 +81,8 @@ static void describe(struct tg_callback *callback, const struct tg_http_response
   long status = response->status;
   struct tg_proxied_error error;
   if (status >= 500 && tg_proxied_error_read(response->body, &error)) {
-    snprintf(proxied, sizeof proxied, error.status ? " in the place of Discord's %d" : "", error.status);
+    if (error.status)
+      snprintf(proxied, sizeof proxied, " in the place of Discord's %d", error.status);
     status = error.status ? error.status : status;
   }
   bool own_words = response->body.length > 0 && response->body.at[0] == '{';
