@@ -5,8 +5,8 @@
 --   hook:wait_for(2, '"READY"')            whose body has this text
 --   hook.requests[1]                       {headers, body, key, status}; :json() decodes the body
 --
--- It answers 204, or what hook:answer(function(request) return 503 end) says; nil: 204 again. hook:down() and
--- hook:up() as of spec.support.bot.
+-- It answers 204, or what hook:answer(function(request) return 503 end) says: "hang" never; nil: 204 again.
+-- hook:down() and hook:up() as of spec.support.bot.
 
 local cjson = require "cjson"
 local http = require "spec.support.http"
@@ -33,6 +33,9 @@ function webhook.start(options)
     local status, headers, body = 204, nil, nil
     if self.policy then
       status, headers, body = self.policy(kept)
+    end
+    if status == "hang" then
+      return nil
     end
     kept.status = status or 204
     self.requests[#self.requests + 1] = kept

@@ -224,6 +224,27 @@ describe("event_handler.format", function()
     end)
   end
 
+  it("is that of interactions that pass others, too", function()
+    local s = start('format = "discordeno"', { more = "interaction = { express = true }" })
+    hook:wait_for(1 + #s.fake:guilds())
+    local held
+    hook:answer(function(request)
+      if request.body:find("TYPING_START", 1, true) then
+        held = true
+        return "hang"
+      end
+    end)
+    s:type()
+    loop.wait_for("an event that is in flight", function() return held end)
+    s.fake:emit { interaction = interaction_world.COMMAND, shard = 0 }
+    local body = hook:wait_for(1, "INTERACTION_CREATE")[1]:json()
+    assert.equal("INTERACTION_CREATE", body.payload.t)
+    assert.same({}, hook:select "TYPING_START")
+    hook:answer(nil)
+    hook.server:reset_connections()
+    hook:wait_for(1, "TYPING_START", 30000)
+  end)
+
   it("is what scripts see and send as a body", function()
     local s = start('format = "discordeno"', { reload = false, script = [[
       local deliver = gateway.delivery.deliver
