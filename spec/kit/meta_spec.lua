@@ -174,8 +174,10 @@ local CUSTOM = {
   token = "string",
   intents = "integer|tidegate.Intent[]",
   transport_compression = '"zlib-stream"|"zstd-stream"|false',
+  optional_intents = "integer|tidegate.Intent[]",
   presence = "tidegate.Presence",
   ["log.format"] = '"text"|"json"',
+  ["event_handler.headers"] = "table<string,string|tidegate.InFile>",
 }
 
 local function type_of(path, kind, arguments)

@@ -62,9 +62,13 @@
 ---@field markers? boolean
 ---@field format? "seed"|"discordeno"|"chat-sdk"|"cloudevents" Default "seed".
 ---@field guild_loaded? boolean With "discordeno": a loading guild's GUILD_CREATE is GUILD_LOADED_DD.
----@field headers? table<string, string|{ file: string }> More headers of each request.
+---@field headers? table<string,string|tidegate.InFile> More headers of each request.
 ---@field signing_secrets? string[] One or two, "whsec_...": requests are signed as Standard Webhooks.
----@field events? string[]|"all" Those that the bot gets; others still reach scripts.
+---@field events? string[] Those that the bot gets; others still reach scripts. Default "all".
+
+---A text that stands in a file.
+---@class tidegate.InFile
+---@field file string
 
 ---@class tidegate.Config.queue
 ---@field memory_bytes? integer Of each worker.
