@@ -1,7 +1,7 @@
 -- The event handlers of examples/bots that users start from, in their languages, behind the real gateway.
 --
 -- All of them print a line an event, and are held to the same promises. Where their language or framework is
--- not installed, and cannot be, the spec says so.
+-- not installed, and cannot be, the spec says so. Those that are compiled are seen by scripts/test --long.
 
 local cjson = require "cjson"
 local http = require "spec.support.http"
@@ -14,6 +14,7 @@ local uv = require "luv"
 
 local SECRET = "secret-of-the-bot"
 local COMMAND = 2
+local LONG = os.getenv "TG_SPEC_LONG" == "1"
 
 local function node(file, packages)
   return function(dir)
@@ -39,6 +40,47 @@ local function python()
   return argv
 end
 
+-- Those that are text in the page are compiled with what is installed for their language, once.
+local function page(language, files, build)
+  local argv, why
+  return function()
+    if argv or why then
+      return argv, why
+    end
+    local dir, text = paths.tmp(), paths.read(paths.root .. "/examples/bots/README.md")
+    local at = assert(text:find("\n## " .. language .. "\n", 1, true))
+    assert(uv.fs_mkdir(dir .. "/src", 448))
+    for fence, name in pairs(files) do
+      paths.write(dir .. "/" .. name, assert(text:match("\n```" .. fence .. "\n(.-\n)```\n", at), fence))
+    end
+    local run = process.run({ "sh", "-c", build }, {
+      cwd = dir, env = { HOME = os.getenv "HOME" }, timeout = 300000,
+    })
+    if run.exit_code == 0 then
+      argv = { dir .. "/handler" }
+    elseif run.exit_code == 77 then
+      why = "what compiles " .. language .. " is not here"
+    else
+      error(run.stdout .. run.stderr)
+    end
+    return argv, why
+  end
+end
+
+local go = page("Go", { go = "main.go" },
+  "command -v go || exit 77; go mod init handler && go vet && go build -o handler")
+
+-- The crates are Debian's: librust-{serde-json,signal-hook,tiny-http,ureq}-dev.
+local rust = page("Rust", { toml = "Cargo.toml", rust = "src/main.rs" }, [[
+command -v cargo || exit 77
+(cd /usr/share/cargo/registry && ls -d serde_json-* signal-hook-0* tiny_http-* ureq-*) || exit 77
+mkdir .cargo
+cat >.cargo/config.toml <<'END'
+source.crates-io.replace-with = "debian"
+source.debian.directory = "/usr/share/cargo/registry"
+END
+RUSTFLAGS="-D warnings" cargo build --offline && mv target/debug/handler handler]])
+
 -- remembers: what it has handled is still known when it starts again. in_inbox: what it was at when it ended
 -- it does again.
 local BOTS = {
@@ -46,6 +88,10 @@ local BOTS = {
   { name = "in Node with express", argv = node("express.mjs", { "express" }) },
   { name = "in Python with aiohttp", argv = python, remembers = true, in_inbox = true },
 }
+if LONG then
+  BOTS[#BOTS + 1] = { name = "in Go", argv = go }
+  BOTS[#BOTS + 1] = { name = "in Rust", argv = rust }
+end
 
 local s, bot
 local numbered = 0
