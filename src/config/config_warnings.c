@@ -55,6 +55,17 @@ void tg_config_warn_delay(const struct tg_config *config, const char *gateway_ur
                    delay, IDENTIFY_WINDOW);
 }
 
+/* The secret of a proxy, such as a bot's environment may have, would be shown to Discord. */
+static void warn_rest(const struct tg_config *config, struct tg_problems *warnings)
+{
+  const char *given = config->rest.authorization;
+  if (given && strncmp(given, "Bot ", 4) != 0 && tg_url_is_discord(config->rest.url))
+    tg_problem_add(warnings,
+                   "rest.authorization: is no \"Bot <token>\", and rest.url is Discord, which takes "
+                   "nothing else; leave it out (REST_AUTHORIZATION, too), or set rest.url to the "
+                   "proxy that it is for");
+}
+
 static void warn_script(const struct tg_config *config, struct tg_problems *warnings)
 {
   if (config->script.kill_after > HANG_NOTICED_BY)
@@ -216,6 +227,7 @@ struct tg_problems tg_config_warnings(const struct tg_config *config, char *cons
   struct tg_problems warnings = {0};
   if (config) {
     warn_intents(config, &warnings);
+    warn_rest(config, &warnings);
     warn_script(config, &warnings);
     warn_secrets(config, &warnings);
     warn_event_names("queue.drop_first", &config->queue.drop_first, &warnings);
