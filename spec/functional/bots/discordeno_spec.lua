@@ -1,6 +1,7 @@
 -- examples/bots/discordeno: a bot of the newest discordeno that npm has lives behind the gateway. Its files
 -- are run as they are, gateway.lua and all.
 
+local http = require "spec.support.http"
 local loop = require "spec.support.loop"
 local npm = require "spec.support.npm"
 local paths = require "spec.support.paths"
@@ -159,21 +160,24 @@ describe("a bot of discordeno's", function()
     assert.equal("You called /moor.", callback.body.data.content)
   end)
 
-  it("follows up an interaction that was deferred while the bot was at it", function()
+  it("follows up an interaction that was deferred while its own answer was on its way", function()
     start { shards = 1 }
     bot_up()
     bot:wait_for_output("guild %d+ loaded", "stdout")
-    bot:kill "SIGSTOP"
+    local before = s:counters().rest_requests
+    s.fake:fault { at = "rest", ["do"] = "delay", ms = 1500, route = "/callback" }
     local given = interaction()
-    s.fake:wait_for("the gateway's answer", function(state)
-      return state.callbacks[1] and state.callbacks[1].callback == 5
-    end, { only = "callbacks", timeout = 20000 })
-    bot:kill "SIGCONT"
+    s:wait_counter("rest_requests", before + 1)
+    local callback = ("%s/interactions/%s/%s/callback"):format(s.fake.rest, given.id, given.token)
+    local deferred = http.request("POST", callback,
+      { json = { type = 5 }, headers = { ["User-Agent"] = "DiscordBot (https://example.com, 1.0)" } })
+    assert.equal(204, deferred.status)
     local follow_up = s.fake:wait_for("the follow-up", function(state)
       return state.webhooks[1]
     end, { only = "webhooks", timeout = 20000 })
     assert.equal("You called /moor.", follow_up.body.content)
     assert.truthy(follow_up.path:find(given.token, 1, true))
+    assert.equal(40060, s:list "callbacks"[2].code)
   end)
 
   -- The numbers of a guild's messages in what a process has printed, in order.
