@@ -16,7 +16,7 @@ local SECRET = "secret-of-the-bot"
 local COMMAND = 2
 local LONG = os.getenv "TG_SPEC_LONG" == "1"
 
-local function node(file, packages)
+local function node(file, packages, handle)
   return function(dir)
     local script = paths.root .. "/examples/bots/node/" .. file
     local modules, why = npm.install(packages or {})
@@ -25,6 +25,9 @@ local function node(file, packages)
     elseif packages then -- which node looks for beside and above the script
       process.run { "cp", "-r", paths.root .. "/examples/bots/node/.", dir }
       assert(uv.fs_symlink(modules, dir .. "/node_modules"))
+      if handle then
+        paths.write(dir .. "/" .. file, (paths.read(script):gsub("handle%.mjs", handle)))
+      end
       script = dir .. "/" .. file
     end
     return { "node", script }
@@ -86,6 +89,8 @@ RUSTFLAGS="-D warnings" cargo build --offline && mv target/debug/handler handler
 local BOTS = {
   { name = "in Node without a framework", argv = node "plain.mjs", remembers = true },
   { name = "in Node with express", argv = node("express.mjs", { "express" }) },
+  { name = "in Node with @discordjs/core", remembers = true, sends = true,
+    argv = node("plain.mjs", { "@discordjs/core", "@discordjs/rest" }, "discordjs.mjs") },
   { name = "in Python with aiohttp", argv = python, remembers = true, in_inbox = true },
 }
 if LONG then
@@ -112,6 +117,7 @@ end
 function Bot:start()
   self.process = process.start(self.argv, { cwd = self.dir, env = {
     PORT = self.port, EVENT_HANDLER_SECRET_KEY = SECRET, REST_URL = s and s.fake.rest or "http://127.0.0.1:1",
+    DISCORD_TOKEN = s and s.fake.token, CONTROL_URL = s and s.gateway:control_url(),
   } })
   self.port = self.process:wait_for_output("Waiting for events on http://127%.0%.0%.1:(%d+)\n", "stdout")
   self.url = "http://127.0.0.1:" .. self.port
@@ -179,6 +185,18 @@ end
 local function patient(fake)
   fake.callback_deadline = 60000
   return { fake = fake, script = 'require "tidegate".configure { interaction = { grace = 2900 } }' }
+end
+
+local function commands(promises)
+  promises("sends its commands to the control API, and gets what they ask for", function()
+    start_gateway { intents = "guilds,guild_members,guild_messages" }
+    local guild = s.fake:guilds()[1].id
+    s.fake:emit { event = "MESSAGE_CREATE", guild = guild, d = { guild_id = guild, content = "!members" } }
+    local command = s.fake:wait_for("the command", function(state) return state.commands[1] end,
+      { only = "commands" })
+    assert.same({ 0, 8, guild }, { command.shard, command.op, command.d.guild_id })
+    bot:wait_for(1, "^shard 0: %d+ members")
+  end)
 end
 
 for _, of in ipairs(BOTS) do
@@ -252,7 +270,8 @@ for _, of in ipairs(BOTS) do
         end, { only = "webhooks", timeout = 20000 })
       end
       local edit = edits(1)[1]
-      assert.truthy(edit.path:find("/" .. late.token .. "/messages/@original", 1, true), edit.path)
+      local path = edit.path:gsub("%%40", "@") -- the same
+      assert.truthy(path:find("/" .. late.token .. "/messages/@original", 1, true), path)
       assert.same({ "PATCH", 200 }, { edit.method, edit.status })
       assert.matches("^You have used ", edit.body.content)
       assert.equal(2, #s:list "callbacks") -- no second answer was tried
@@ -310,5 +329,9 @@ for _, of in ipairs(BOTS) do
       assert.equal(204, s:list("callbacks")[1].status)
       assert.equal(of.in_inbox and 2 or 1, #bot:lines "INTERACTION_CREATE")
     end)
+
+    if of.sends then
+      commands(promises)
+    end
   end)
 end
