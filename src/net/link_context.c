@@ -1,6 +1,7 @@
 #include "net/link_impl.h"
 
 #include <errno.h>
+#include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +43,9 @@ static void expect_host(SSL *ssl, const struct tg_link *link)
     tg_tls_expect_host(ssl, link->url.host);
 }
 
-/* A certificate's names are checked, and asked for, as the URL has them: libwebsockets makes nothing of
+/* What goes wrong is noted here, since libwebsockets throws OpenSSL's words away.
+ *
+ * A certificate's names are checked, and asked for, as the URL has them: libwebsockets makes nothing of
  * "[::1]:443", and cuts names at 127 bytes. OpenSSL tells of the handshake before it has written a byte. */
 static void on_tls_step(const SSL *const_ssl, int where, int result)
 {
@@ -52,7 +55,9 @@ static void on_tls_step(const SSL *const_ssl, int where, int result)
   if (link && (where & SSL_CB_HANDSHAKE_START))
     expect_host(ssl, link);
   else if (link && (where & SSL_CB_ALERT) && SSL_alert_type_string(result)[0] == 'F')
-    link->alert = SSL_alert_desc_string_long(result); /* libwebsockets keeps OpenSSL's words to itself */
+    link->tls_failure = SSL_alert_desc_string_long(result);
+  else if (link && (where & SSL_CB_EXIT) && result <= 0 && ERR_peek_last_error())
+    link->tls_failure = ERR_reason_error_string(ERR_peek_last_error());
 }
 
 static void on_tls_bytes(int sent, int version, int type, const void *bytes, size_t length, SSL *ssl,

@@ -95,6 +95,8 @@ static void read_some(struct tg_link *link)
     return;
   link->owes = true; /* a PONG, if a PING came */
   serve(link, LWS_POLLOUT);
+  if (link->wsi && lws_partial_buffered(link->wsi))
+    link->choked = true;
 }
 
 /* Of a reset libuv tells nothing but that; what came before it can still be read. */

@@ -50,10 +50,10 @@ static void explain_socket(const struct tg_link *link, int code, struct tg_error
 static void explain_tls(struct tg_link *link, int code, struct tg_error *error)
 {
   SSL *ssl = lws_get_ssl(link->wsi);
-  if (ssl && (SSL_get_verify_result(ssl) != X509_V_OK || ERR_peek_last_error()))
+  if (ssl && SSL_get_verify_result(ssl) != X509_V_OK)
     tg_tls_explain(ssl, link->name, error);
-  else if (link->alert)
-    tg_fail(error, "tls", "TLS with %s failed: %s", link->name, link->alert);
+  else if (link->tls_failure)
+    tg_fail(error, "tls", "TLS with %s failed: %s", link->name, link->tls_failure);
   else if (tcp_state(link) == TG_TCP_STANDS)
     tg_fail(error, "tls", "TLS with %s failed", link->name);
   else if (tcp_state(link) == TG_TCP_FINISHED)
@@ -99,7 +99,7 @@ void tg_link_explain(struct tg_link *link, const char *what)
   struct tg_ws_end *end = tg_link_begin_farewell(link);
   if (!end)
     return;
-  if (link->stage == TG_LINK_SECURING || link->alert)
+  if (link->stage == TG_LINK_SECURING || link->tls_failure)
     explain_tls(link, code, &end->error);
   else if (link->stage == TG_LINK_UPGRADING)
     explain_upgrade(link, what, code, end);

@@ -41,14 +41,14 @@ struct tg_link {
   struct tg_ws_callbacks callbacks;
   void *ctx;
   enum tg_link_stage stage;
-  bool started;      /* libwebsockets knows that the socket is connected */
-  bool is_http;      /* what answers the upgrade begins as HTTP does */
-  const char *alert; /* of TLS, the last one that ends a connection; NULL: none */
-  bool more;         /* OpenSSL holds records that no poll will announce */
-  bool owes;         /* libwebsockets may have something to write that it does not tell, such as a PONG */
-  bool closing;      /* our close frame is sent, or waits */
-  bool over;         /* whatever else libwebsockets does: drop it */
-  bool told;         /* on_end was called */
+  bool started;            /* libwebsockets knows that the socket is connected */
+  bool is_http;            /* what answers the upgrade begins as HTTP does */
+  const char *tls_failure; /* why TLS has failed; NULL: it has not */
+  bool more;               /* OpenSSL holds records that no poll will announce */
+  bool owes;    /* libwebsockets may have something to write that it does not tell, such as a PONG */
+  bool closing; /* our close frame is sent, or waits */
+  bool over;    /* whatever else libwebsockets does: drop it */
+  bool told;    /* on_end was called */
   bool freed;
   struct tg_link *next;      /* departed */
   uint64_t received;         /* when the socket went */

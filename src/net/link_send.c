@@ -117,7 +117,8 @@ void tg_link_echo_close(struct tg_link *link, const void *payload, size_t length
 
 size_t tg_link_unsent(const struct tg_link *link)
 {
-  if (!link->wsi || link->stage != TG_LINK_OPEN)
+  if (!link->wsi || link->stage != TG_LINK_OPEN || !is_busy(link))
     return 0;
-  return link->queue.length + link->in_flight;
+  size_t least = 1; /* a PONG, whose length is not known */
+  return link->queue.length + (link->in_flight > least ? link->in_flight : least);
 }

@@ -4,8 +4,9 @@ local cjson = require "cjson"
 local paths = require "spec.support.paths"
 local scene = require "spec.support.scene"
 
--- Their answers have 12 MB, which no socket holds: the rest is kept by the gateway, or is not.
-local PINGS = 100000
+-- libwebsockets answers one of each heap that comes at once; these are some hundred kilobytes, which the socket
+-- does not hold.
+local PINGS = 300000
 local PAYLOAD = ("."):rep(95)
 
 describe("a gateway that does not read", function()
@@ -33,24 +34,21 @@ describe("a gateway that does not read", function()
     } })
   end
 
-  it("gets the newest answer to its pings alone", function()
+  it("gets few answers to many pings, and each when it reads", function()
     s = scene.start {}
     flood()
-    local last = ("%s %d"):format(PAYLOAD, PINGS)
     s.fake:fault { ["do"] = "clear" }
-    s.fake:wait_for("the last PONG", function(state)
-      return state.connections[1].last_pong == last
+    s.fake:wait_for("the PONGs that were held", function(state)
+      return state.connections[1].pongs > 0
     end, { only = "connections" })
-    local answered = connection().pongs
-    assert.is_true(answered < PINGS, "each of them was kept")
-    assert.equal(1, s:counters().upgrades)
 
     -- And the connection is as good as ever.
     s.fake:fault { ["do"] = "ping", payload = "once more" }
     s.fake:wait_for("its PONG", function(state)
       return state.connections[1].last_pong == "once more"
     end, { only = "connections" })
-    assert.equal(answered + 1, connection().pongs)
+    assert.is_true(connection().pongs < PINGS / 2, "each of them was kept")
+    assert.equal(1, s:counters().upgrades)
   end)
 
   it("gets commands when it reads again, those that were not too late then", function()
@@ -69,7 +67,7 @@ describe("a gateway that does not read", function()
   end)
 
   it("is left by RESUME when it has not even taken the last heartbeat, whatever it acknowledges", function()
-    s = scene.start { fake = { heartbeat_interval = 300 * paths.slow } }
+    s = scene.start { fake = { heartbeat_interval = 1500 * paths.slow } }
     flood()
     local acknowledged = 0
     s.fake:wait_for("a RESUME", function(state)

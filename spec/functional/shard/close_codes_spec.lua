@@ -1,6 +1,7 @@
 -- Each row of the table of close codes: which of RESUME and IDENTIFY follows, or the
 -- end of the program with an advice.
 
+local libwebsockets = require "spec.support.libwebsockets"
 local scene = require "spec.support.scene"
 local trial = require "spec.support.fault_trial"
 
@@ -27,16 +28,6 @@ local ROWS = {
   { 4999, RESUME },
 }
 
-local function version_of(command)
-  local pipe = assert(io.popen(command))
-  local major, minor = pipe:read("*a"):match "^(%d+)%.(%d+)"
-  pipe:close()
-  return tonumber(major) * 100 + tonumber(minor)
-end
-
--- libwebsockets before 4.2 tells codes from 1012 to 2999 as 1002.
-local TELLS_ALL_CODES = version_of "pkg-config --modversion libwebsockets" >= 402
-
 -- A part of the advice for each.
 local FATAL = {
   { 4004, "DISCORD_TOKEN" },
@@ -61,7 +52,7 @@ describe("close codes", function()
         t.fake:fault { ["do"] = "close", code = code, reason = "A reason." }
       end)
       local may_be_another = code == 1002 or (code > 1011 and code < 3000)
-      if may_be_another and not TELLS_ALL_CODES then
+      if may_be_another and not libwebsockets.tells_all_codes then
         assert.matches('code=1002 reason="A reason%. %(or another code: ', log)
       else
         assert.matches("code=" .. code .. ' reason="A reason%."', log)

@@ -1,6 +1,7 @@
 -- What comes over the wire, in all the ways in which it may come, and in some in which it must not
 -- (RFC 6455).
 
+local libwebsockets = require "spec.support.libwebsockets"
 local trial = require "spec.support.fault_trial"
 
 local COMPRESSIONS = { "zlib-stream", "zstd-stream", "false" }
@@ -171,15 +172,16 @@ describe("frames that RFC 6455 does not allow", function()
   end)
 end)
 
--- A server masks nothing, and text is UTF-8: libwebsockets does not look.
-describe("frames that RFC 6455 does not allow, and that do no harm", function()
+-- A server masks nothing, and text is UTF-8. libwebsockets does not look for the latter, and not always for the
+-- former.
+describe("frames that RFC 6455 does not allow, and that may do no harm", function()
   local t
 
   setup(function() t = trial.start { env = { TRANSPORT_COMPRESSION = "false" } } end)
   teardown(trial.stop)
 
   it("have a mask", function()
-    t:survives({ connections = 0 }, function()
+    t:survives(libwebsockets.takes_masks and { connections = 0 } or RESUMED, function()
       t.fake:fault { ["do"] = "frame", masked = true, opcode = 1, payload = '{"op":11,"d":null}' }
     end)
   end)
