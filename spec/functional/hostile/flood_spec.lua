@@ -4,8 +4,8 @@ local cjson = require "cjson"
 local paths = require "spec.support.paths"
 local scene = require "spec.support.scene"
 
--- libwebsockets answers one of each heap that comes at once; these are some hundred kilobytes, which the socket
--- does not hold.
+-- libwebsockets answers one of each heap that comes at once: some hundred kilobytes, which the socket does not
+-- hold.
 local PINGS = 300000
 local PAYLOAD = ("."):rep(95)
 

@@ -172,8 +172,8 @@ describe("frames that RFC 6455 does not allow", function()
   end)
 end)
 
--- A server masks nothing, and text is UTF-8. libwebsockets does not look for the latter, and not always for the
--- former.
+-- A server masks nothing, and text is UTF-8. libwebsockets does not look for the latter, and not always for
+-- the former.
 describe("frames that RFC 6455 does not allow, and that may do no harm", function()
   local t
 
