@@ -82,9 +82,9 @@ static void explain_upgrade(struct tg_link *link, const char *what, int code, st
   if (status > 0) {
     end->http_status = status;
     end->retry_after = read_retry_after(link->wsi);
+    const char *doubt = status == 101 ? what : NULL; /* other answers speak for themselves */
     tg_fail(error, "refused_upgrade", "%s answered the WebSocket upgrade with HTTP status %d%s%.80s%s",
-            link->url.host, status, status == 101 ? " (" : "", status == 101 ? what : "",
-            status == 101 ? ")" : "");
+            link->url.host, status, doubt ? " (" : "", doubt ? doubt : "", doubt ? ")" : "");
   } else if (stands(link)) {
     tg_fail(error, "protocol", "%s does not speak HTTP%s%.80s%s", link->url.host, what ? " (" : "",
             what ? what : "", what ? ")" : "");

@@ -62,12 +62,11 @@ struct tg_link {
 int tg_link_lws_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
                          size_t length);
 
-/* link_drive.c: has libwebsockets look at the socket; `revents` as of poll(2). The link may be gone
- * afterwards. */
+/* link_drive.c */
 bool tg_link_poll_start(struct tg_link *link);
 void tg_link_poll_stop(struct tg_link *link);
-void tg_link_watch(struct tg_link *link); /* polls for what is wanted now */
-void tg_link_settle(struct tg_link *link);
+void tg_link_watch(struct tg_link *link);  /* polls for what is wanted now */
+void tg_link_settle(struct tg_link *link); /* the link may be gone afterwards */
 
 /* link_send.c: what waits goes on, as far as the peer takes it. */
 void tg_link_send_queued(struct tg_link *link);

@@ -70,7 +70,7 @@ void tg_link_send_queued(struct tg_link *link)
   if (is_busy(link))
     return;
   link->in_flight = 0;
-  if (link->choked) {
+  if (link->choked && !link->freed) {
     link->choked = false;
     link->callbacks.on_drain(link->ctx);
   }
