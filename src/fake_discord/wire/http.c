@@ -386,6 +386,9 @@ struct tg_fake_listener *tg_fake_listen(struct tg_fake *fake, const char *addres
   int fd = open_socket(address, error);
   if (fd < 0)
     return NULL;
+  int room = (int)fake->settings.receive_buffer;
+  if (room > 0) /* what is accepted has it, too */
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
   struct sockaddr_storage name;
   socklen_t length = sizeof name;
   char host[INET6_ADDRSTRLEN], port[8];

@@ -76,6 +76,7 @@
   NUMBER(message_size, 1400, 0, 16777216)                                                                    \
   NUMBER(zlib_level, 1, 0, 9)                                                                                \
   FLAG(coalesce, false)                     /* several gateway messages a write (and TLS record) */         \
+  NUMBER(receive_buffer, 0, 0, 16777216)    /* of each socket, at start only; 0: as the system has it */    \
   FLAG(close_notify, false)                 /* say close_notify at the end of a connection */
 
 enum { TG_FAKE_TEXT_SIZE = 256, TG_FAKE_SESSION_ID_MAX = 2000 };
