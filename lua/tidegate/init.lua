@@ -47,6 +47,11 @@ local fields = {
   state = core.state,
 }
 
+function fields.plugin(name, config, options)
+  local ok, problem = pcall(require("tidegate.plugin").use, name, config, options)
+  if not ok then error(problem, 2) end
+end
+
 function fields.configure(given)
   if type(given) ~= "table" then
     error("gateway.configure: expected a table, got " .. type(given), 2)

@@ -81,6 +81,8 @@ function loader.run(path)
   local chunk, problem = load_own(path)
   if not chunk then return problem end
   chunk()
+  local plugins = package.loaded["tidegate.plugin"]
+  if plugins and plugins.failed then return plugins.failed .. "\n(the script went on without it)" end
 end
 
 return loader

@@ -22,6 +22,8 @@ void tg_metrics_write(struct tg_manager *manager, struct tg_buf *out);
 void tg_metrics_events(struct tg_exposition *exposition, struct tg_manager *manager);
 void tg_metrics_lua(struct tg_exposition *exposition, struct tg_manager *manager);
 void tg_metrics_shards(struct tg_exposition *exposition, struct tg_manager *manager);
+/* Samples of tidegate_lua_errors_total, one a plugin that has failed. */
+void tg_metrics_plugin_errors(struct tg_exposition *exposition, struct tg_manager *manager);
 void tg_metrics_scripts(struct tg_exposition *exposition, struct tg_manager *manager);
 
 void tg_label_process(struct tg_exposition *exposition, int worker);

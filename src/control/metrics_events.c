@@ -294,6 +294,8 @@ void tg_metrics_lua(struct tg_exposition *exposition, struct tg_manager *manager
           tg_sample_uint(exposition, tg_load(i == 0 ? &lua->calls : &lua->errors));
       }
     }
+    if (i == 1)
+      tg_metrics_plugin_errors(exposition, manager);
   }
   write_lua_states(exposition, manager);
 }

@@ -86,12 +86,14 @@ static struct series_entry *new_entry(const struct tg_series_view *view, int wor
   return entry;
 }
 
-static void collect(struct entries *entries, const struct tg_stats *stats, int worker)
+/* Those in which errors of plugins are counted, or all others. */
+static void collect(struct entries *entries, const struct tg_stats *stats, int worker, bool plugins)
 {
   struct tg_series_view view;
   for (size_t offset = 0; tg_series_next(stats, &offset, &view);) {
     struct series_entry *entry = new_entry(&view, worker);
-    if (!is_sound(&entry->view.text)) {
+    bool of_plugins = strcmp(entry->view.text.name, TG_LUA_ERRORS) == 0;
+    if (!is_sound(&entry->view.text) || of_plugins != plugins) {
       free(entry);
       continue;
     }
@@ -193,16 +195,34 @@ static void write_all(struct tg_exposition *exposition, const struct entries *en
   }
 }
 
+static void forget(struct entries *entries)
+{
+  for (size_t i = 0; i < entries->count; i++)
+    free(entries->items[i]);
+  free(entries->items);
+}
+
 void tg_metrics_scripts(struct tg_exposition *exposition, struct tg_manager *manager)
 {
   struct entries entries = {0};
   TG_EACH_PAGE(manager, TG_MANAGER_ITSELF, worker, stats)
-    collect(&entries, stats, worker);
+  collect(&entries, stats, worker, false);
   if (entries.count == 0)
     return;
   qsort(entries.items, entries.count, sizeof *entries.items, by_place);
   write_all(exposition, &entries);
-  for (size_t i = 0; i < entries.count; i++)
-    free(entries.items[i]);
-  free(entries.items);
+  forget(&entries);
+}
+
+void tg_metrics_plugin_errors(struct tg_exposition *exposition, struct tg_manager *manager)
+{
+  struct entries entries = {0};
+  TG_EACH_PAGE(manager, TG_MANAGER_ITSELF, worker, stats)
+  collect(&entries, stats, worker, true);
+  for (size_t i = 0; i < entries.count; i++) {
+    tg_label_process(exposition, entries.items[i]->worker);
+    tg_labels(exposition, entries.items[i]->view.text.labels);
+    tg_sample_double(exposition, entries.items[i]->view.value);
+  }
+  forget(&entries);
 }

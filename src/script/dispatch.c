@@ -115,10 +115,10 @@ enum tg_verdict tg_run_filters(struct tg_script *script, struct tg_event *event)
     bool ran = tg_protect_call(state, TG_LUA_filter, "a filter", TG_BUDGET_INLINE, run_filters, &run);
     tg_poison_leave();
     if (!ran) {
-      char what[160];
-      snprintf(what, sizeof what, "filter of %.*s (%s)", (int)event->name.length, event->name.at,
-               run.filter->subscription->where);
-      tg_fault_log(state, TG_LUA_filter, event->shard_id, what, "the event passes");
+      char what[TG_WHERE_SIZE];
+      snprintf(what, sizeof what, "filter of %.*s", (int)event->name.length, event->name.at);
+      tg_fault_log_at(state, TG_LUA_filter, event->shard_id, what, run.filter->subscription->where,
+                      state->error, "the event passes");
       run.filter = run.filter->next;
     }
     state->live_events = events;

@@ -11,6 +11,9 @@
 
 enum { TG_SERIES_MAX = 10000, TG_SERIES_LIMITS_MAX = 32, TG_SERIES_TEXT_MAX = 4096 };
 
+/* The gateway's own family in which errors of plugins are counted, each under its label. */
+#define TG_LUA_ERRORS "tidegate_lua_errors_total"
+
 enum tg_series_kind { TG_SERIES_COUNTER, TG_SERIES_GAUGE, TG_SERIES_HISTOGRAM };
 
 /* One counter, gauge or histogram with its labels. It is made once, stays at its

@@ -43,6 +43,12 @@ local gateway = {}
 ---@param config tidegate.Config
 function gateway.configure(config) end
 
+---Loads a plugin, as a part of this script. Mistakes are raised, all at once; so is what its `load` raises.
+---@param name string      "drop-bots": the rock tidegate-plugin-drop-bots, or one that is built in.
+---@param config? table    As its schema has it.
+---@param options? tidegate.PluginOptions
+function gateway.plugin(name, config, options) end
+
 ---Decides which events go on to the bot. `false` drops them at no cost. A function is asked for each event:
 ---nil = no opinion, false = drop, a table or JSON text = what is delivered instead of `d`. It may not wait.
 ---@param names tidegate.DispatchName|tidegate.DispatchName[]

@@ -23,7 +23,7 @@ static void spawn_sleep_after_every(void **state)
                 "end)\n");
   TURN_UNTIL(strstr(logged(), "cancelled\n") && strstr(logged(), "slept") && strstr(logged(), "after"));
   assert_contains(logged(), "spawned x nil");
-  assert_contains(logged(), "gateway.every failed; it will run again");
+  assert_contains(logged(), "gateway.every (bot.lua:10) failed; it will run again");
   assert_not_contains(logged(), "cancelled timer");
   assert_not_contains(logged(), "every 4");
   tg_script_free(script);

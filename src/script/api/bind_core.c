@@ -283,5 +283,6 @@ int tg_open_core(lua_State *L)
   tg_bind_log(L);
   tg_bind_utf8(L);
   tg_bind_crypto(L);
+  tg_bind_plugin(L);
   return 1;
 }

@@ -52,6 +52,55 @@ static void note_where(lua_State *L, int index, char *where, size_t size)
   snprintf(where, size, info.linedefined > 0 ? "%s:%d" : "%s", info.short_src, info.linedefined);
 }
 
+/* The function at the top of the stack (nil: the default) becomes the method. [-1, +0, e] */
+static void put(lua_State *L, struct tg_state *state, enum tg_method method, bool reset, const char *where)
+{
+  int table = tg_methods[method].table;
+  const char *name = tg_methods[method].name;
+  struct tg_override *override = &state->override[method];
+  luaL_unref(L, LUA_REGISTRYINDEX, override->ref);
+  memset(override, 0, sizeof *override);
+  override->ref = LUA_NOREF;
+  if (!reset) {
+    if (where)
+      snprintf(override->where, sizeof override->where, "%s", where);
+    else
+      note_where(L, lua_gettop(L), override->where, sizeof override->where);
+    lua_pushvalue(L, -1);
+    override->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    override->owner =
+        tg_owner_of_function(L, lua_gettop(L), tg_method_group(method), tg_methods[method].full);
+  }
+  if (tg_table_is_ours(state->script, table)) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_methods[table]);
+    if (reset) {
+      lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_natives[table]);
+      lua_getfield(L, -1, name);
+      lua_replace(L, -2);
+    } else {
+      lua_pushvalue(L, -2);
+    }
+    lua_setfield(L, -2, name);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  tg_hooks_fill_method(state, method);
+}
+
+/* Plugins stand in front of the script's own function: they are told which one that is now. */
+static int rebase(lua_State *L, struct tg_state *state, enum tg_method method, bool reset)
+{
+  lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_rebase);
+  lua_pushstring(L, tg_table_names[tg_methods[method].table]);
+  lua_pushstring(L, tg_methods[method].name);
+  if (reset)
+    lua_pushnil(L);
+  else
+    lua_pushvalue(L, 3);
+  lua_call(L, 3, 0);
+  return 0;
+}
+
 /* gateway.<table>.<name> = function, or nil: the default again */
 static int l_assign(lua_State *L)
 {
@@ -64,36 +113,37 @@ static int l_assign(lua_State *L)
   if (!lua_isnil(L, 3) && !lua_isfunction(L, 3))
     return luaL_error(L, "%s: expected a function (or nil for the default), got %s", tg_methods[method].full,
                       luaL_typename(L, 3));
-  bool ours = tg_table_is_ours(state->script, table);
   lua_pushvalue(L, 2);
   lua_rawget(L, lua_upvalueindex(2));
-  if (!ours && lua_rawequal(L, 3, -1))
+  if (!tg_table_is_ours(state->script, table) && lua_rawequal(L, 3, -1))
     return 0; /* the line to the manager, assigned back */
+  if (state->override[method].stacked && lua_rawequal(L, 3, -1))
+    return 0; /* what is there, assigned back */
   lua_pushvalue(L, 2);
   lua_rawget(L, lua_upvalueindex(3));
   bool reset = lua_isnil(L, 3) || lua_rawequal(L, 3, -1); /* the default, assigned back */
   lua_settop(L, 3);
-
-  struct tg_override *override = &state->override[method];
-  luaL_unref(L, LUA_REGISTRYINDEX, override->ref);
-  memset(override, 0, sizeof *override);
-  override->ref = LUA_NOREF;
-  if (!reset) {
-    note_where(L, 3, override->where, sizeof override->where);
-    lua_pushvalue(L, 3);
-    override->ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    override->owner = tg_owner_of_function(L, 3, tg_method_group(method), tg_methods[method].full);
-  }
-  if (ours) {
-    lua_pushvalue(L, 2);
-    if (reset)
-      lua_rawget(L, lua_upvalueindex(3));
-    else
-      lua_pushvalue(L, 3);
-    lua_setfield(L, lua_upvalueindex(2), name);
-  }
-  tg_hooks_fill_method(state, (enum tg_method)method);
+  if (state->override[method].stacked)
+    return rebase(L, state, method, reset);
+  put(L, state, method, reset, NULL);
   return 0;
+}
+
+void tg_override_stack(lua_State *L, enum tg_method method, const char *where)
+{
+  struct tg_state *state = tg_state_of(L);
+  put(L, state, method, false, where);
+  state->override[method].stacked = true;
+}
+
+enum tg_method tg_check_method(lua_State *L, int table_index, int name_index)
+{
+  const char *name = luaL_checkstring(L, name_index);
+  int table = luaL_checkoption(L, table_index, NULL, tg_table_names);
+  enum tg_method method;
+  if (!tg_method_find(table, name, &method))
+    no_such_method(L, table, name);
+  return method;
 }
 
 static int l_refuse(lua_State *L)

@@ -223,6 +223,20 @@ static struct options check_options(lua_State *L, int index, const char *functio
   return options;
 }
 
+/* Where the script calls; of a plugin, which is called by way of its `self`, where its function is. */
+static int place_of_call(lua_State *L, struct tg_state *state, char *place, size_t size)
+{
+  lua_Debug info = {0};
+  if (state->plugin[0] && lua_isfunction(L, 2))
+    return tg_place_of_function(L, 2, place, size);
+  bool known = lua_getstack(L, 1, &info) && lua_getinfo(L, "Sl", &info);
+  if (state->plugin[0])
+    snprintf(place, size, "plugin %s", state->plugin);
+  else
+    snprintf(place, size, "%s", known ? info.short_src : "");
+  return state->plugin[0] || !known ? 0 : info.currentline;
+}
+
 /* [-0, +1] Pushes the userdata of a new subscription, whose rule is the
  * function at index 2, or nothing. `what` names it to people. */
 static struct tg_subscription *make(lua_State *L, struct tg_state *state, enum tg_lua_group group,
@@ -234,13 +248,13 @@ static struct tg_subscription *make(lua_State *L, struct tg_state *state, enum t
   struct tg_subscription *made = tg_calloc(1, sizeof *made);
   *made = (struct tg_subscription){.next = state->subscriptions, .ref = LUA_NOREF};
   state->subscriptions = *holder = made;
-  lua_Debug info = {0};
-  if (lua_getstack(L, 1, &info) && lua_getinfo(L, "Sl", &info))
-    snprintf(made->where, sizeof made->where, "%s:%d", info.short_src, info.currentline);
+  char place[TG_WHERE_SIZE];
+  int line = place_of_call(L, state, place, sizeof place);
+  snprintf(made->where, sizeof made->where, line > 0 ? "%s:%d" : "%s", place, line);
   if (lua_isfunction(L, 2)) {
     lua_pushvalue(L, 2);
     made->ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    made->owner = tg_owner(state, group, what, info.short_src, info.currentline);
+    made->owner = tg_owner(state, group, what, place, line);
   }
   return made;
 }

@@ -4,6 +4,7 @@
 #include "script/vm/state.h"
 
 #include "base/error.h"
+#include "shared/series.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -76,12 +77,31 @@ bool tg_fault_heard(struct tg_script *script, const char *what, const char *mess
   return false;
 }
 
+/* What a plugin does wrong counts for it, and not for the script. */
+static void count_fault(struct tg_stats *stats, enum tg_lua_group group, const char *where)
+{
+  static const char prefix[] = "plugin ";
+  struct tg_series *series = NULL;
+  if (where && strncmp(where, prefix, sizeof prefix - 1) == 0) {
+    char labels[TG_WHERE_SIZE + 64];
+    const char *name = where + sizeof prefix - 1;
+    snprintf(labels, sizeof labels, "group=\"%s\",plugin=\"%.*s\"", tg_lua_group_names[group],
+             (int)strcspn(name, ",:"), name);
+    struct tg_series_text text = {.name = TG_LUA_ERRORS, .labels = labels, .help = ""};
+    series = tg_series(stats, TG_SERIES_COUNTER, &text, NULL, 0);
+  }
+  if (series)
+    tg_series_add(series, 1);
+  else
+    tg_count(&stats->lua[group].errors);
+}
+
 static void log_fault(struct tg_state *state, enum tg_lua_group group, int shard_id, const char *what,
-                      const char *message, const char *then)
+                      const char *where, const char *message, const char *then)
 {
   struct tg_script *script = state->script;
   unsigned more;
-  tg_count(&script->stats->lua[group].errors);
+  count_fault(script->stats, group, where);
   if (script->core->fault)
     script->core->fault(script, what, message);
   if (tg_fault_heard(script, what, message, &more))
@@ -93,7 +113,15 @@ static void log_fault(struct tg_state *state, enum tg_lua_group group, int shard
 void tg_fault_log(struct tg_state *state, enum tg_lua_group group, int shard_id, const char *what,
                   const char *then)
 {
-  log_fault(state, group, shard_id, what, state->error ? state->error : "unknown error", then);
+  tg_fault_log_at(state, group, shard_id, what, NULL, state->error, then);
+}
+
+void tg_fault_log_at(struct tg_state *state, enum tg_lua_group group, int shard_id, const char *what,
+                     const char *where, const char *message, const char *then)
+{
+  char full[160];
+  snprintf(full, sizeof full, where && where[0] ? "%s (%s)" : "%s", what, where);
+  log_fault(state, group, shard_id, full, where, message ? message : "unknown error", then);
 }
 
 void tg_fault_override(struct tg_state *state, enum tg_method method, int shard_id, const char *message)
@@ -101,7 +129,7 @@ void tg_fault_override(struct tg_state *state, enum tg_method method, int shard_
   struct tg_override *override = &state->override[method];
   char what[160];
   snprintf(what, sizeof what, "%s (%s)", tg_methods[method].full, override->where);
-  log_fault(state, tg_method_group(method), shard_id, what,
+  log_fault(state, tg_method_group(method), shard_id, what, override->where,
             message        ? message
             : state->error ? state->error
                            : "unknown error",

@@ -47,10 +47,9 @@ uint32_t tg_owner(struct tg_state *state, enum tg_lua_group group, const char *w
 
 uint32_t tg_owner_of_function(lua_State *L, int index, enum tg_lua_group group, const char *what)
 {
-  lua_Debug info;
-  lua_pushvalue(L, index);
-  lua_getinfo(L, ">S", &info);
-  return tg_owner(tg_state_of(L), group, what, info.short_src, info.linedefined);
+  char place[TG_WHERE_SIZE];
+  int line = tg_place_of_function(L, index, place, sizeof place);
+  return tg_owner(tg_state_of(L), group, what, place, line);
 }
 
 static void describe_owner(const struct tg_owner *owner, struct tg_buf *text)

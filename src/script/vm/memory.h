@@ -40,7 +40,7 @@ enum {
 struct tg_owner {
   enum tg_lua_group group;
   const char *what; /* "gateway.on", static */
-  char source[64];  /* "bot.lua"; "": nowhere in particular */
+  char source[TG_WHERE_SIZE]; /* "bot.lua"; "": nowhere in particular */
   int line;
   char where[TG_WHERE_SIZE]; /* "bot.lua:12" */
   size_t bytes; /* in use now */

@@ -103,9 +103,8 @@ static void abandon(struct tg_wait *wait)
 
 void tg_thread_tell(struct tg_thread *thread)
 {
-  char what[160];
-  snprintf(what, sizeof what, thread->where[0] ? "%s (%s)" : "%s", thread->what, thread->where);
-  tg_fault_log(thread->state, thread->group, thread->shard_id, what, "it has ended");
+  tg_fault_log_at(thread->state, thread->group, thread->shard_id, thread->what, thread->where,
+                  thread->state->error, "it has ended");
 }
 
 static void end(struct tg_thread *thread, bool ok)

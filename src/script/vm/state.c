@@ -91,6 +91,7 @@ struct tg_state *tg_state_new(struct tg_script *script, int generation, char **p
   for (int i = 0; i < TG_TABLE_COUNT; i++)
     state->ref_natives[i] = LUA_NOREF;
   state->ref_state_base = LUA_NOREF;
+  state->ref_rebase = LUA_NOREF;
   state->L = state->now = lua_newstate(tg_memory_allocate, state);
   if (!state->L) {
     free(state);

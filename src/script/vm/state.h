@@ -101,6 +101,8 @@ enum tg_phase_of_state {
   TG_STATE_RETIRED, /* replaced; unload handlers may still wait */
 };
 
+enum { TG_PLUGIN_SIZE = 48 }; /* of a name */
+
 enum { TG_ERRORS_TO_SWITCH_OFF = 10, TG_ERRORS_WINDOW = 60000 };
 
 /* An override, or a method without one (ref LUA_NOREF). */
@@ -108,6 +110,7 @@ struct tg_override {
   int ref; /* in the registry */
   uint32_t owner; /* of what it allocates: memory.h */
   bool off; /* failed too often */
+  bool stacked; /* the function is plugins' (lua/tidegate/plugin/stack.lua) */
   tg_ms errors[TG_ERRORS_TO_SWITCH_OFF]; /* ring of the times of the last errors */
   int next_error;
   char where[TG_WHERE_SIZE]; /* "bot.lua:12" */
@@ -184,6 +187,7 @@ struct tg_state {
   struct tg_thread *running; /* the coroutine of the host that runs; NULL: inline */
   const char *what;          /* the method, event or phase that runs, for messages */
   int shard_id;              /* that inline code works for, for the log */
+  char plugin[TG_PLUGIN_SIZE]; /* on whose account registrations go; "": the script's */
 
   /* references into the registry */
   int ref_traceback, ref_trampoline, ref_gateway, ref_results, ref_shards;
@@ -192,6 +196,7 @@ struct tg_state {
   int ref_state_table, ref_state_base; /* gateway.state, and what of it was there before the script loaded */
   int ref_table[4];   /* gateway.manager, shard, delivery, cache */
   int ref_natives[4]; /* their defaults, by name */
+  int ref_rebase;     /* is told what scripts assign where plugins stand */
   int ref_methods[4]; /* their current functions, by name */
   struct tg_override override[TG_METHOD_COUNT];
 
@@ -364,6 +369,16 @@ bool tg_fault_heard(struct tg_script *script, const char *what, const char *mess
 void tg_fault_log(struct tg_state *state, enum tg_lua_group group, int shard_id, const char *what,
                   const char *then);
 
+/* The same with another message, at `where`, which may be a plugin's: then it counts for that one. */
+void tg_fault_log_at(struct tg_state *state, enum tg_lua_group group, int shard_id, const char *what,
+                     const char *where, const char *message, const char *then);
+
+/* ---- bind_plugin.c ---- */
+
+/* Where the function at `index` stands: "bot.lua", or "plugin drop-bots, handler.lua" when a plugin
+ * registers. Returns the line. */
+int tg_place_of_function(lua_State *L, int index, char *place, size_t size);
+
 /* Counts and logs an error of an override; switches it off when it fails too
  * often. `message` NULL: state->error. */
 void tg_fault_override(struct tg_state *state, enum tg_method method, int shard_id, const char *message);
@@ -383,6 +398,11 @@ bool tg_table_is_ours(const struct tg_script *script, int table);
 
 /* [-0, +1, e] The proxy table gateway.<table> and its natives. */
 void tg_bind_methods(lua_State *L, struct tg_state *state, int table);
+
+/* [-1, +0, e] The function on top stands for the plugins of that method, `where` for people. */
+void tg_override_stack(lua_State *L, enum tg_method method, const char *where);
+/* The method that two arguments name. Raises. */
+enum tg_method tg_check_method(lua_State *L, int table_index, int name_index);
 
 /* [-0, +1, e] gateway.default */
 void tg_bind_default(lua_State *L, struct tg_state *state);
@@ -502,3 +522,4 @@ void tg_bind_metrics(lua_State *L); /* adds metric */
 void tg_bind_log(lua_State *L);     /* adds log, log_on, log_fields */
 void tg_bind_utf8(lua_State *L);    /* adds utf8 */
 void tg_bind_crypto(lua_State *L);  /* adds crypto */
+void tg_bind_plugin(lua_State *L);  /* adds what lua/tidegate/plugin/ is built on */

@@ -188,8 +188,8 @@ static void on_timer_done(struct tg_thread *thread, void *ctx, bool ok, int coun
   (void)count;
   struct tg_timer *timer = ctx;
   if (!ok && !thread->cancelled && !thread->dropped)
-    tg_fault_log(timer->state, TG_LUA_timer, TG_NO_SHARD, thread->what,
-                 timer->repeats ? "it will run again" : "it has ended");
+    tg_fault_log_at(timer->state, TG_LUA_timer, TG_NO_SHARD, thread->what, thread->where,
+                    timer->state->error, timer->repeats ? "it will run again" : "it has ended");
   timer->running = false;
   if (timer->repeats && !timer->cancelled && !thread->dropped && timer->state->phase == TG_STATE_LIVE)
     tg_alarm_set(timer->alarm, timer->ms);

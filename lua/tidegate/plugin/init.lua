@@ -1,0 +1,226 @@
+-- Plugins: a rock tidegate-plugin-<name> with the modules tidegate.plugins.<name>.handler and .schema.
+--
+--   gateway.plugin("drop-bots", { except = { "123" } })
+--   gateway.plugin("drop-bots", { ... }, { as = "drop-more", version = "~> 1.2" })
+--
+-- A plugin is loaded while its script is; what it has registered goes with the script's state, at the next
+-- reload.
+
+local core = require "tidegate.core"
+local guard = require "tidegate.guard"
+local instance = require "tidegate.plugin.self"
+local has_rocks, rocks = pcall(require, "tidegate.rocks")
+local schema = require "tidegate.plugin.schema"
+local stack = require "tidegate.plugin.stack"
+
+local API = 1
+
+local plugin = {}
+
+local loaded, names = {}, {} -- by name; in the order of loading
+
+local function fail(text, ...) error(text:format(...), 0) end
+
+-- ---- finding ----
+
+local function prefix(name) return "tidegate.plugins." .. name .. "." end
+
+local function is_embedded(name) return package.preload[prefix(name) .. "handler"] ~= nil end
+
+local function embedded_names()
+  local found = {}
+  for module in pairs(package.preload) do
+    found[#found + 1] = tostring(module):match "^tidegate%.plugins%.(.+)%.handler$"
+  end
+  return found
+end
+
+-- A module that is none of the script's, nor embedded: of the tree that `require` finds it in.
+local function is_on_path(name)
+  return package.searchpath(prefix(name) .. "handler", package.path) ~= nil
+end
+
+-- Where the plugin comes from: a tree, "built in", "the path". Raises when it is nowhere.
+local function find(name, version)
+  local rock, problem
+  if has_rocks then rock, problem = rocks.use("tidegate-plugin-" .. name, version) end
+  if problem then fail("plugin %s: %s", name, problem) end
+  if rock then return rock.tree, rock.version end
+  if is_on_path(name) then return "the path" end
+  if is_embedded(name) then return "built in" end
+  fail("there is no plugin '%s'%s; `tidegate plugin install %s` installs one", name,
+    guard.suggestion(name, embedded_names()), name)
+end
+
+-- What is embedded stands in package.preload, which `require` asks before the trees.
+local function require_from(from, module)
+  local embedded = package.preload[module]
+  if from ~= "built in" then package.preload[module] = nil end
+  local ok, made = pcall(require, module)
+  package.preload[module] = embedded
+  if not ok then fail("%s", made) end
+  return made
+end
+
+-- ---- checking ----
+
+local kinds = { VERSION = "string", PRIORITY = "number", API = "number", load = "function",
+                unload = "function", save = "function", restore = "function" }
+local needed = { "VERSION", "PRIORITY", "API", "load" }
+
+local function check_handler(name, handler)
+  if type(handler) ~= "table" then
+    fail("plugin %s: its handler returns %s instead of a table", name, type(handler))
+  end
+  for _, field in ipairs(needed) do
+    if handler[field] == nil then
+      fail("plugin %s: its handler has no %s (a %s)", name, field, kinds[field])
+    end
+  end
+  for field, kind in pairs(kinds) do
+    local value = handler[field]
+    if value ~= nil and type(value) ~= kind then
+      fail("plugin %s: %s of its handler is a %s, not a %s", name, field, type(value), kind)
+    end
+  end
+  if handler.API ~= API then
+    fail("plugin %s is made for version %s of the plugin interface; this gateway has version %d", name,
+      tostring(handler.API), API)
+  end
+  local hidden = instance.hidden_by(handler)
+  if hidden then
+    fail("plugin %s: '%s' of its handler is a name of the gateway's; take another", name, hidden)
+  end
+end
+
+local function check_schema(name, rules)
+  local problem = schema.problem(rules)
+  if problem then fail("plugin %s: its schema is wrong: %s", name, problem) end
+end
+
+local function check_config(name, rules, config)
+  local made, problems = schema.check(rules, config, "plugins." .. name)
+  if not made then fail("%s", table.concat(problems, "\n")) end
+  return made
+end
+
+local function check_version(name, from, handler, version)
+  if from == "built in" and version and not rocks.fits(handler.VERSION, version) then
+    fail("plugin %s: version %s is built in, and does not fit \"%s\"; no tree of rocks has one that does",
+      name, handler.VERSION, version)
+  end
+end
+
+-- ---- life ----
+
+-- What of a plugin lives through reloads: a part of gateway.state.
+local function box_of(name)
+  local key = "plugin:" .. name
+  if type(core.state[key]) ~= "table" then core.state[key] = {} end
+  local box = core.state[key]
+  if type(box.state) ~= "table" then box.state = {} end
+  return box
+end
+
+local function run_load(self)
+  local handler = self.handler
+  local before = core.plugin_account(self.name)
+  local ok, problem = xpcall(handler.load, core.traceback, self, self.config)
+  core.plugin_account(before)
+  if not ok then fail("plugin %s does not load: %s", self.name, tostring(problem)) end
+end
+
+local function attend(self, box)
+  local handler, described = self.handler, self.made.handlers
+  self.made.handlers = {}
+  local function leave()
+    if handler.unload then handler.unload(self) end
+    if handler.save then box.saved = handler.save(self) end
+  end
+  local function come()
+    local saved = box.saved
+    box.saved = nil
+    if saved ~= nil and handler.restore then handler.restore(self, saved) end
+  end
+  if handler.unload or handler.save then self:on("unload", leave) end
+  if handler.restore then self:on("load", come) end
+  self.made.handlers = described
+end
+
+local known_options = { as = "string", version = "string" }
+
+local function check_call(name, config, options)
+  if type(name) ~= "string" or not name:find "^%l[%l%d-]*$" then
+    fail("gateway.plugin: the name of a plugin has lower-case letters, digits and -, got %s", tostring(name))
+  end
+  if config ~= nil and type(config) ~= "table" then
+    fail("gateway.plugin: the configuration of %s is a table, not a %s", name, type(config))
+  end
+  if options ~= nil and type(options) ~= "table" then
+    fail("gateway.plugin: the options of %s are a table, not a %s", name, type(options))
+  end
+  for key, value in pairs(options or {}) do
+    if not known_options[key] then
+      fail("gateway.plugin: %s: unknown option '%s' (known: as, version)", name, tostring(key))
+    elseif type(value) ~= known_options[key] then
+      fail("gateway.plugin: %s: the option '%s' is a string, not a %s", name, key, type(value))
+    end
+  end
+  local as = options and options.as
+  if as and not as:find "^%l[%l%d-]*$" then
+    fail("gateway.plugin: %s: as = \"%s\": a name has lower-case letters, digits and -", name, as)
+  end
+end
+
+local function use(name, config, options)
+  check_call(name, config, options)
+  options = options or {}
+  local as = options.as or name
+  if loaded[as] then
+    fail("plugin %s is loaded already; a second one needs another name: { as = \"...\" }", as)
+  end
+  local from, rock_version = find(name, options.version)
+  local handler = require_from(from, prefix(name) .. "handler")
+  local rules = require_from(from, prefix(name) .. "schema")
+  check_handler(name, handler)
+  check_schema(name, rules)
+  check_version(name, from, handler, options.version)
+  local box = box_of(as)
+  local self = instance.new(as, handler, check_config(as, rules, config), box)
+  run_load(self)
+  attend(self, box)
+  loaded[as] = { plugin = name, self = self, rules = rules, from = from, rock = rock_version }
+  names[#names + 1] = as
+end
+
+-- Loads a plugin under a name. Raises a text that names it; it stays as plugin.failed, since a script must
+-- not go
+-- on with half of a plugin.
+function plugin.use(name, config, options)
+  local ok, problem = pcall(use, name, config, options)
+  if ok then return end
+  plugin.failed = plugin.failed or problem
+  error(problem, 0)
+end
+
+-- What is loaded, for people: /plugins of `tidegate check --json`.
+function plugin.describe()
+  local list = {}
+  for i, name in ipairs(names) do
+    local one = loaded[name]
+    local made = one.self.made
+    list[i] = {
+      plugin = one.plugin, name = name, version = one.self.handler.VERSION, rock = one.rock,
+      priority = one.self.handler.PRIORITY, from = one.from,
+      config = core.json.object(schema.mask(one.rules, one.self.config)),
+      overrides = core.json.array(made.overrides), filters = core.json.array(made.filters),
+      handlers = core.json.array(made.handlers), routes = core.json.array(made.routes),
+    }
+  end
+  return list
+end
+
+-- What may not be meant as it is, one text each.
+function plugin.warnings() return stack.ties() end
+
+return plugin
