@@ -3,6 +3,7 @@
 -- event handler), so that what surrounds the hook is small; each is a MESSAGE_CREATE of about 1.4 KB.
 
 local lab = require "spec.bench.lab"
+local plugins = require "spec.support.plugins"
 
 local hooks = {}
 
@@ -13,6 +14,18 @@ local NOISE = 0.05 -- us: taken for 0, which nothing that is measured is
 
 local EMPTY = ""
 
+local PLUGINS = {
+  filter = { load = [[
+    self:filter("MESSAGE_CREATE", function(event) return event.size > 10 and event.sequence > 0 end)
+  ]] },
+  silent = { load = [[
+    self:filter("TYPING_START", function(event) return event.size < 100 end)
+    self:on("TYPING_START", function() end)
+    self:override("manager", "fetch_gateway_bot", function(next, ...) return next(...) end)
+    self:every(3600000, function() end)
+  ]] },
+}
+
 -- name, aim in microseconds, script
 local SCRIPTS = {
   { "no hook for this type", 0, [[
@@ -22,6 +35,10 @@ gateway.filter("TYPING_START", function(event) return event.size < 100 end)
   { "constant filter", 0, [[gateway.filter("MESSAGE_CREATE", false)]] },
   { "computed filter, reads scalars", 0.15, [[
 gateway.filter("MESSAGE_CREATE", function(event) return event.size > 10 and event.sequence > 0 end)
+]] },
+  { "the same filter, of a plugin", 0.15, [[gateway.plugin "filter"]] },
+  { "ten plugins, none for this type", 0, [[
+for i = 1, 10 do gateway.plugin("silent", nil, { as = "silent-" .. i }) end
 ]] },
   { "computed filter, reads event.data", 12, [[
 gateway.filter("MESSAGE_CREATE", function(event) return not event.data.author.bot end)
@@ -40,7 +57,9 @@ gateway.on("MESSAGE_CREATE", function() count = count + 1 end)
 
 function hooks.measure(options)
   print "Lua, CPU microseconds an event on top of an empty script:"
-  local set_up = lab.start { shards = 1, env = { TRANSPORT_COMPRESSION = "false" } }
+  local set_up = lab.start { shards = 1, env = {
+    TRANSPORT_COMPRESSION = "false", TIDEGATE_ROCKS_TREES = plugins.tree(PLUGINS),
+  } }
   local function cost_of(script)
     set_up:reload(script)
     set_up:burst { events = WARM_UP, writes = "bulk" }
