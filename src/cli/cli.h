@@ -13,6 +13,7 @@ struct tg_command_line {
 int tg_cli_run(int argc, char **argv);
 int tg_cli_check(int argc, char **argv);
 int tg_cli_ctl(int argc, char **argv);
+int tg_cli_plugin(int argc, char **argv);
 int tg_cli_test(int argc, char **argv);
 int tg_cli_version(int argc, char **argv);
 int tg_cli_help(int argc, char **argv);

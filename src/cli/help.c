@@ -14,6 +14,7 @@ static const char overview[] =
     "  tidegate run [SCRIPT]      the gateway; without a script the environment configures it\n"
     "  tidegate check [SCRIPT]    load without network and show configuration and overrides\n"
     "  tidegate ctl COMMAND       status, reload, shards, ... of the running gateway\n"
+    "  tidegate plugin COMMAND    install, remove, new, pack: plugins, by LuaRocks\n"
     "  tidegate test [PATH...]    run specs of scripts (busted) inside tidegate's Lua\n"
     "  tidegate version | help [COMMAND|environment|files]\n"
     "\n"
@@ -32,6 +33,7 @@ static const struct {
     {"run", TG_HELP_RUN, NULL},
     {"check", TG_HELP_CHECK, NULL},
     {"ctl", TG_HELP_CTL, NULL},
+    {"plugin", TG_HELP_PLUGIN, NULL},
     {"test", TG_HELP_TEST, NULL},
     {"environment", NULL, tg_topic_environment},
     {"files", NULL, tg_topic_files},

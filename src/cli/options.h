@@ -52,6 +52,24 @@
   "gateway is. Exit codes: 0 fine, 1 refused or failed, 64 usage, 69 gateway not reachable,\n"               \
   "77 not authorized.\n"
 
+#define TG_HELP_PLUGIN                                                                                       \
+  "tidegate plugin COMMAND\n"                                                                                \
+  "\n"                                                                                                       \
+  "Plugins are rocks: drop-bots is the rock tidegate-plugin-drop-bots. Prints the luarocks line\n"           \
+  "that it runs, and ends with its exit code.\n"                                                             \
+  "\n"                                                                                                       \
+  "  install NAME [VERSION]  from the servers of luarocks\n"                                                 \
+  "  install FILE.rock       from a file; no network is asked for what it depends on\n"                      \
+  "  remove NAME [VERSION]   from the tree\n"                                                                \
+  "  new NAME                write a plugin to start from, into tidegate-plugin-NAME\n"                      \
+  "  pack                    in a plugin's folder: make its .rock, for others to install\n"                  \
+  "\n"                                                                                                       \
+  "  --tree DIR              not rocks in the state directory\n"                                             \
+  "  --only-server DIR       install from a folder (or URL) of rocks, and from nowhere else\n"               \
+  "\n"                                                                                                       \
+  "The state directory is that of the environment; for root, where a service has one,\n"                     \
+  "/var/lib/tidegate. LuaRocks is needed to install, not to run.\n"
+
 struct tg_cli_option {
   const char *name;   /* "--watch" */
   bool *flag;         /* set to true; or */

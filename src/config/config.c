@@ -153,6 +153,12 @@ static char *default_state_dir(env_lookup *env)
   return tg_buf_take(&path);
 }
 
+char *tg_config_state_dir(env_lookup *env)
+{
+  const char *given = variable(env, "TIDEGATE_STATE_DIR");
+  return given ? tg_strdup(given) : default_state_dir(env);
+}
+
 static char *usual_authorization(const char *token)
 {
   struct tg_buf text = {0};

@@ -122,6 +122,9 @@ bool tg_config_load(const json_t *given, const char *(*env)(const char *name), s
 
 void tg_config_free(struct tg_config *config);
 
+/* The state directory as the environment alone has it. The caller frees it. */
+char *tg_config_state_dir(const char *(*env)(const char *name));
+
 /* Everything the configuration says, defaults included, secrets as "***". The
  * caller decrefs it. */
 json_t *tg_config_to_json(const struct tg_config *config);

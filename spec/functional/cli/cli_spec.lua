@@ -40,7 +40,7 @@ describe("the command line", function()
 
   it("has a help page for each command that fits a screen", function()
     local pages = { { "help" }, { "run", "--help" }, { "check", "--help" }, { "test", "--help" },
-      { "ctl", "--help" }, {} }
+      { "ctl", "--help" }, { "plugin", "--help" }, {} }
     for _, args in ipairs(pages) do
       local p = run(args)
       assert.equal(0, p.exit_code)

@@ -1,0 +1,13 @@
+# Writes OUTPUT, a C file with a table of the files in SOURCES (paths relative to ROOT): path and content.
+set(out "/* Made by embed_template.cmake. */\n#include \"cli/plugin_new.h\"\n\n")
+set(table "")
+set(n 0)
+foreach(source ${SOURCES})
+  file(READ ${ROOT}/${source} hex HEX)
+  string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
+  string(APPEND out "static const unsigned char file_${n}[] = {${bytes}0};\n")
+  string(APPEND table "  {\"${source}\", (const char *)file_${n}},\n")
+  math(EXPR n "${n} + 1")
+endforeach()
+string(APPEND out "\nconst struct tg_template_file tg_template_files[] = {\n${table}  {0},\n};\n")
+file(WRITE ${OUTPUT} "${out}")
