@@ -16,7 +16,7 @@
 -- The whole of it: lua/tidegate/meta/test.lua.
 
 local ok, host = pcall(require, "tidegate.test.host")
-if not ok then error("tidegate.test works in specs that `tidegate test` runs", 2) end
+if not ok then return require "tidegate.test.kit" end -- plain busted: the kit of plugins alone
 
 local json = host.json
 
