@@ -53,7 +53,9 @@ static void stop_script(lua_State *L, lua_Debug *where)
   else
     lua_pushliteral(L, "");
   lua_pushfstring(L, "stopped: it ran longer than its budget of %d ms", (int)tg_watchdog_budget());
-  lua_concat(L, 2);
+  const char *plugin = tg_state_of(L)->plugin; /* one that is loading */
+  lua_pushfstring(L, plugin[0] ? " (plugin %s)" : "", plugin);
+  lua_concat(L, 3);
   lua_error(L);
 }
 
