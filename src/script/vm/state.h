@@ -13,7 +13,7 @@
  *   event_handle.c, shard_handle.c, queue_handle.c     what scripts hold in their hands
  *   sched.c      coroutines that wait                  timers.c  sleep, after, every, spawn
  *   core.h       what is asked of the core             alarm.c   time
- *   sources.c    the files of a generation
+ *   sources.c    the files of a generation           bind_plugin.c  plugins (lua/tidegate/plugin/)
  *   json_*.c     JSON                                  bind_*.c  one Lua table each
  *
  * Rules. Lua runs only inside tg_protect() and tg_thread_run(). Whatever may
