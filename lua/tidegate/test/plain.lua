@@ -54,7 +54,7 @@ end
 -- Lets time pass.
 function plain.advance(core, ms)
   local limit = core.time + ms
-  for alarm in next_alarm, core, limit do
+  for alarm in function() return next_alarm(core, limit) end do
     core.time = alarm.at
     if not alarm.cancelled then alarm.act() end
   end
