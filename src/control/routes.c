@@ -22,6 +22,9 @@ static const struct tg_route routes[] = {
     {"GET", "/timecheck", .handle = tg_route_timecheck},
 };
 
+/* Whatever is below, by any method: which of it there is, the plugins know. */
+static const struct tg_route plugins = {.path = "/plugins", .handle = tg_route_plugins, .body = TG_BODY_ANY};
+
 enum { ROUTES = sizeof routes / sizeof *routes };
 
 /* ---- which route ---- */
@@ -57,8 +60,18 @@ static void refuse_method(struct tg_request *request, const char *methods)
   free(lines);
 }
 
+static bool is_below(const char *path, const char *route)
+{
+  size_t length = strlen(route);
+  return strncmp(path, route, length) == 0 && (path[length] == '/' || path[length] == '\0');
+}
+
 bool tg_route_find(struct tg_request *request)
 {
+  if (is_below(request->path, plugins.path)) {
+    request->route = &plugins;
+    return true;
+  }
   struct tg_buf methods = {0};
   const char *at[TG_REQUEST_PARAMS_MAX];
   size_t length[TG_REQUEST_PARAMS_MAX];
@@ -94,15 +107,17 @@ bool tg_route_read_body(struct tg_request *request)
 {
   const struct tg_buf *body = &request->body;
   enum tg_route_body wanted = request->route->body;
-  if (wanted == TG_BODY_UNUSED || (wanted == TG_BODY_OPTIONAL && body->length == 0))
+  if (wanted == TG_BODY_UNUSED || (wanted != TG_BODY_JSON && body->length == 0))
     return true;
   if (body->length == 0) {
     tg_respond_error(request, 400, "%s %s needs a body of JSON", request->method, request->route->path);
     return false;
   }
   json_error_t error;
-  request->json = json_loadb(body->data, body->length, JSON_REJECT_DUPLICATES, &error);
-  if (json_is_object(request->json))
+  bool any = wanted == TG_BODY_ANY;
+  size_t flags = JSON_REJECT_DUPLICATES | (any ? JSON_DECODE_ANY : 0);
+  request->json = json_loadb(body->data, body->length, flags, &error);
+  if (json_is_object(request->json) || (any && request->json))
     return true;
   if (request->json)
     tg_respond_error(request, 400, "the body has to be an object, {...}, not a list");

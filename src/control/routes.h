@@ -10,6 +10,7 @@ enum tg_route_body {
   TG_BODY_UNUSED,
   TG_BODY_JSON,     /* request->json is an object */
   TG_BODY_OPTIONAL, /* the same, or NULL for an empty body */
+  TG_BODY_ANY,      /* any value, or NULL for an empty body */
 };
 
 struct tg_route {
@@ -56,6 +57,9 @@ void tg_route_send_to_guild(struct tg_request *request, const char *guild_id);
 /* routes_template.c */
 void tg_route_template(struct tg_request *request);
 void tg_route_timecheck(struct tg_request *request);
+
+/* routes_plugins.c */
+void tg_route_plugins(struct tg_request *request);
 
 /* metrics.c */
 void tg_route_metrics(struct tg_request *request);

@@ -69,6 +69,22 @@ enum { TG_WANT_SIZE = 512 }; /* = TG_EVENT_TYPE_MAX */
 /* The sender of a broadcast: the number of a worker, or this. */
 enum { TG_FROM_MANAGER = -1 };
 
+/* A request for what plugins serve, borrowed for the call. */
+struct tg_hook_request {
+  const char *method; /* "GET" */
+  const char *path;   /* behind "/plugins", as it came: "/drop-bots/stats" */
+  const char *query;  /* as it came; "" */
+  json_t *body;       /* NULL: none */
+};
+
+/* Its answer, borrowed, exactly once, perhaps before tg_hooks.route returns. */
+struct tg_hook_answer {
+  int status;
+  struct tg_span body; /* JSON, or empty */
+  const char *allow;   /* of a 405: the methods that there are; else NULL */
+};
+typedef void tg_hook_answered(void *ctx, const struct tg_hook_answer *answer);
+
 struct tg_hooks {
   struct tg_script *script; /* NULL: there is no script */
   struct tg_override *method[TG_METHOD_COUNT];
@@ -90,6 +106,9 @@ struct tg_hooks {
   /* Has the gateway.on_broadcast handlers of the topic run, in the order of the
    * calls, but not before this returns. Borrows `value`. */
   void (*broadcast)(struct tg_script *script, const char *topic, json_t *value, int from);
+  /* /plugins/... of the control API. Who stands there, and who does not, is the script's to say. */
+  void (*route)(struct tg_script *script, const struct tg_hook_request *request, tg_hook_answered *answered,
+                void *ctx);
 };
 
 static inline struct tg_value tg_value_int(int64_t integer)

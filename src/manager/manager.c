@@ -279,6 +279,13 @@ void tg_manager_start(struct tg_manager *manager)
   tg_fetch_at_start(manager->fetch);
 }
 
+void tg_manager_serve(struct tg_manager *manager, const struct tg_hook_request *request,
+                      tg_hook_answered *answered, void *ctx)
+{
+  struct tg_hooks *hooks = manager->env.hooks;
+  hooks->route(hooks->script, request, answered, ctx);
+}
+
 void tg_manager_reconfigure(struct tg_manager *manager, const struct tg_config *config)
 {
   struct tg_problems keys = tg_config_needs_restart(manager->env.config, config);

@@ -81,6 +81,10 @@ void tg_manager_call_default(struct tg_manager *manager, enum tg_method method, 
  * order. Borrows `value`. */
 void tg_manager_broadcast(struct tg_manager *manager, const char *topic, json_t *value, int from);
 
+/* A request for what plugins serve: the script of this process answers it. */
+void tg_manager_serve(struct tg_manager *manager, const struct tg_hook_request *request,
+                      tg_hook_answered *answered, void *ctx);
+
 /* Reloads the scripts of all processes in two phases: prepared everywhere, then
  * committed everywhere; or, if one says no, aborted everywhere and nothing has
  * changed. Replies {"generation": n, "needs_restart": [keys]} or an error ("reload_failed",

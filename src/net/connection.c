@@ -244,8 +244,9 @@ void tg_connection_answer(struct tg_connection *connection, int status, const ch
   }
   if (unread || !connection->reader.keep_alive)
     connection->last = true;
-  tg_buf_printf(out, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n", status,
-                tg_http_reason(status), type, length);
+  tg_buf_printf(out, "HTTP/1.1 %d %s\r\n", status, tg_http_reason(status));
+  if (status != 204 && status != 304) /* they have no body, and do not say so */
+    tg_buf_printf(out, "Content-Type: %s\r\nContent-Length: %zu\r\n", type, length);
   if (connection->last)
     tg_buf_puts(out, "Connection: close\r\n");
   else if (connection->reader.syntax.minor == 0)

@@ -29,7 +29,7 @@ struct tg_request {
   const char *path;                    /* as it came: "/shards/3/payload" */
   const char *query;                   /* what stands behind the "?"; "" */
   struct tg_buf body;                  /* NUL-terminated behind its length */
-  json_t *json;                        /* the body, an object, for routes that take JSON; else NULL */
+  json_t *json;                        /* the body, for routes that take JSON, of most an object; else NULL */
   char *params[TG_REQUEST_PARAMS_MAX]; /* what stands for the {} of the route's path */
   struct tg_manager *manager;
 

@@ -1,6 +1,7 @@
 /* struct tg_hooks: the core asks, the live state answers. */
 
 #include "script/api/json.h"
+#include "script/api/routes.h"
 #include "script/vm/sched.h"
 
 #include "base/buf.h"
@@ -449,4 +450,5 @@ void tg_hooks_init(struct tg_script *script)
   script->hooks.dispatch = tg_run_handlers;
   script->hooks.life = tg_run_life;
   script->hooks.broadcast = tg_broadcast_arrived;
+  script->hooks.route = tg_route_call;
 }

@@ -166,6 +166,7 @@ static void tell_of_off(const struct tg_script *script)
       {1 << TG_LUA_life_cycle, "life-cycle handlers"},
       {1 << TG_LUA_broadcast, "handlers of broadcasts"},
       {1 << TG_LUA_timer, "timers and gateway.spawn"},
+      {1 << TG_LUA_route, "routes of plugins"},
       {1 << TG_LUA_filter, "filters that are functions (their events pass)"},
       {1 << TG_LUA_manager, "methods of gateway.manager (the defaults run)"},
       {1 << TG_LUA_shard, "methods of gateway.shard (the defaults run)"},

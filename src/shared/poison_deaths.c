@@ -35,6 +35,9 @@ static void name_hook(const struct tg_poison_call *call, char name[TG_POISON_NAM
   case TG_LUA_load:
     text = call->number == 0 ? "the top level of the script" : "the top level of the script, in a reload,";
     break;
+  case TG_LUA_route:
+    text = "self:route";
+    break;
   case TG_LUA_GROUP_COUNT:
     break;
   }

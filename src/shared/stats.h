@@ -45,7 +45,8 @@ enum {
   X(life_cycle) /* ... and life-cycle events */                                                              \
   X(broadcast)                                                                                               \
   X(timer)      /* gateway.after, every, spawn */                                                            \
-  X(load)       /* the top level of the script */
+  X(load)       /* the top level of the script */                                                            \
+  X(route)      /* what plugins serve in the control API */
 
 enum tg_lua_group {
 #define X(name) TG_LUA_##name,

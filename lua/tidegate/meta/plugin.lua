@@ -90,3 +90,18 @@ function plugin:spawn(fn, ...) end
 
 ---@param ms integer
 function plugin:sleep(ms) end
+
+---What is asked of a route.
+---@class tidegate.RouteRequest
+---@field method "GET"|"POST"|"PUT"|"PATCH"|"DELETE"  HEAD comes as GET.
+---@field path string                   As it came, below the plugin's: "/guilds/5".
+---@field query table<string, string>   Without escapes; of equal names the last one.
+---@field params table<string, string>  What stands for the `:name` parts of the path.
+---@field body any                      What the JSON says; nil: there was none.
+
+---Serves `/plugins/<name>/<path>` of the control API, in the manager. `fn` may wait, 30 s in all. It returns
+---a value (200), a value and a status, nothing (204), nil and a status, or nil and an error (500).
+---@param method "GET"|"POST"|"PUT"|"PATCH"|"DELETE"
+---@param path string  "/", "/stats", "/guilds/:id"
+---@param fn fun(request: tidegate.RouteRequest): any, any
+function plugin:route(method, path, fn) end

@@ -284,5 +284,6 @@ int tg_open_core(lua_State *L)
   tg_bind_utf8(L);
   tg_bind_crypto(L);
   tg_bind_plugin(L);
+  tg_bind_route(L);
   return 1;
 }

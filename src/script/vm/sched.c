@@ -283,20 +283,28 @@ void tg_wait_finish(struct tg_wait *wait, tg_body *push, void *ctx)
 
 static int push_cancelled(lua_State *L, void *ctx)
 {
-  (void)ctx;
-  return tg_push_failure(L, "cancelled", "cancelled: the script was reloaded");
+  return tg_push_failure(L, "cancelled", "%s", (const char *)ctx);
 }
 
-static void cancel_thread(struct tg_thread *thread)
+static void cancel_thread(struct tg_thread *thread, const char *message)
 {
   struct tg_wait *wait = thread->wait;
   thread->cancelled = true;
   thread->wait = NULL;
   abandon(wait);
-  struct finish finish = {.thread = thread, .push = push_cancelled};
+  struct finish finish = {.thread = thread, .push = push_cancelled, .ctx = (void *)message};
   if (!tg_protect(thread->state, NULL, TG_BUDGET_HOST, push_finish, &finish))
     lua_settop(thread->L, 0);
   run(thread, finish.count);
+}
+
+void tg_thread_cancel(struct tg_state *state, const void *ctx, const char *message)
+{
+  struct tg_thread *thread = state->threads;
+  while (thread && thread->ctx != ctx)
+    thread = thread->next;
+  if (thread && thread->wait)
+    cancel_thread(thread, message);
 }
 
 void tg_threads_cancel(struct tg_state *state, bool keep_outliving)
@@ -308,7 +316,7 @@ void tg_threads_cancel(struct tg_state *state, bool keep_outliving)
       if (!thread->wait || (keep_outliving && thread->outlives))
         continue;
       thread->outlives = thread->outlives && keep_outliving;
-      cancel_thread(thread);
+      cancel_thread(thread, "cancelled: the script was reloaded");
       again = true;
       break;
     }

@@ -47,7 +47,7 @@ struct tg_thread {
   struct tg_wait *wait;
   struct tg_wait *starting; /* made by the C function that runs now */
   int results;              /* what it returns when its wait ended before it began */
-  bool cancelled;           /* its state was replaced */
+  bool cancelled;           /* its state was replaced, or it has taken too long */
   bool outlives;            /* an unload handler: may wait all the same */
   bool parked;              /* will not be resumed */
   bool dropped;             /* the script is closed: `done` only frees its ctx */
@@ -85,6 +85,10 @@ int tg_wait_yield(lua_State *L, struct tg_wait *wait);
 /* The operation has ended: push(L, ctx) pushes what the C function returns in
  * Lua. The wait may be freed afterwards. */
 void tg_wait_finish(struct tg_wait *wait, tg_body *push, void *ctx);
+
+/* The coroutine that was started with that `ctx`, if it waits: it gets nil,
+ * {code="cancelled", message=}, and may not wait again. */
+void tg_thread_cancel(struct tg_state *state, const void *ctx, const char *message);
 
 /* Every coroutine that waits gets nil, {code="cancelled"}, but those that may
  * outlive the state when `keep_outliving`. */

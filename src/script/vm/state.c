@@ -117,6 +117,7 @@ static void forget_all(struct tg_state *state)
   tg_threads_drop(state);
   tg_timers_close(state);
   tg_subscriptions_free(state);
+  tg_routes_free(state);
 }
 
 /* [-1, +0] */

@@ -10,6 +10,7 @@
  *   override.c   the tables of overridable methods     hooks.c   struct tg_hooks
  *   subscribe.c  gateway.on and gateway.filter         dispatch.c  runs them; waiting.c later
  *   broadcast.c  gateway.broadcast, between processes
+ *   bind_route.c, route_calls.c                        what plugins serve
  *   event_handle.c, shard_handle.c, queue_handle.c     what scripts hold in their hands
  *   sched.c      coroutines that wait                  timers.c  sleep, after, every, spawn
  *   core.h       what is asked of the core             alarm.c   time
@@ -44,6 +45,7 @@
 struct tg_broadcast;
 struct tg_line;
 struct tg_kept;
+struct tg_plugin_route;
 
 enum { TG_HEARD = 32 };
 
@@ -79,6 +81,7 @@ struct tg_script {
   struct tg_manager *manager;
   struct tg_worker *worker;
   struct tg_stats *stats; /* where its own metrics are */
+  int route_calls; /* requests to plugins under way: route_calls.c */
   struct tg_broadcast *broadcasts, **last_broadcast; /* wait for the next loop turn */
   struct tg_alarm *broadcast_alarm;
 
@@ -218,6 +221,9 @@ struct tg_state {
   const char *event_fields[TG_EVENT_FIELDS]; /* addresses of the names */
   uint32_t entries[TG_LUA_GROUP_COUNT]; /* into Lua, by whom: measure.h */
   bool keep_events; /* something was set going that may use the event of now later */
+
+  struct tg_plugin_route *routes; /* what plugins serve: api/routes.h */
+  int route_count;
 
   int walking; /* lists being walked */
   bool sweep;  /* removed subscribers wait to be unlinked */
@@ -473,6 +479,11 @@ void tg_subscriber_free(struct tg_state *state, struct tg_subscriber *subscriber
 
 void tg_broadcast_arrived(struct tg_script *script, const char *topic, json_t *value, int from);
 void tg_broadcasts_drop(struct tg_script *script);
+
+/* ---- bind_route.c ---- */
+
+void tg_bind_route(lua_State *L); /* adds route */
+void tg_routes_free(struct tg_state *state);
 
 /* ---- event_handle.c, shard_handle.c ---- */
 
