@@ -16,7 +16,10 @@
 -- The whole of it: lua/tidegate/meta/test.lua.
 
 local ok, host = pcall(require, "tidegate.test.host")
-if not ok then return require "tidegate.test.kit" end -- plain busted: the kit of plugins alone
+if not ok then -- plain busted with the rock `tidegate`: the kit of plugins alone
+  if package.searchpath("tidegate.test.kit", package.path) then return require "tidegate.test.kit" end
+  error("tidegate.test works in specs that `tidegate test` runs", 2)
+end
 
 local json = host.json
 
@@ -204,6 +207,7 @@ end
 -- ---- loading ----
 
 local load_options = { "role", "worker_id", "shards", "env", "keep_errors" }
+local plugin_options = { "as", "version", unpack(load_options) }
 
 local function open(path, options, where)
   options = check_options(where, options, load_options)
@@ -257,6 +261,39 @@ function test.script(text, options)
   if not opened then error(kit, 0) end
   kit.has_text = true
   return kit
+end
+
+-- A plain value as Lua source.
+local function source(value, where)
+  if type(value) == "number" then return ("%.17g"):format(value) end
+  if type(value) == "string" then return ("%q"):format(value) end
+  if type(value) ~= "table" then
+    if value == nil or type(value) == "boolean" then return tostring(value) end
+    error(("test.plugin: %s cannot be configured with a %s"):format(where, type(value)), 0)
+  end
+  local fields = {}
+  for key, field in pairs(value) do
+    fields[#fields + 1] = ("[%s]=%s"):format(source(key, where), source(field, where .. "." .. tostring(key)))
+  end
+  return "{" .. table.concat(fields, ",") .. "}"
+end
+
+-- The plugin that lies where the specs are run comes first, also where another version of it is installed.
+local plugin_script = [[
+local gateway = require "tidegate"
+package.path = "./?.lua;./?/init.lua;" .. package.path
+require("tidegate.plugin").folder = "./"
+gateway.plugin(%s, %s, %s)
+]]
+
+function test.plugin(name, config, options)
+  local kit_options, its_options = {}, {}
+  for key, value in pairs(check_options("test.plugin", options, plugin_options)) do
+    local takers = (key == "as" or key == "version") and its_options or kit_options
+    takers[key] = value
+  end
+  return test.script(plugin_script:format(source(name, "the name"), source(config or {}, tostring(name)),
+    source(its_options, tostring(name))), kit_options)
 end
 
 -- Names that Discord may have added since pass; typing errors are raised where the test has made them.

@@ -191,8 +191,8 @@ describe("tidegate plugin install", function()
     local rock = packed(dir, "mine")
     local command = { paths.bin "tidegate", "plugin", "install", rock, "--tree", tree }
     well(tool(dir, { "sh", "-c", 'umask 077; exec "$@"', "sh", unpack(command) }))
-    local files = well(tool(dir, { "find", tree, "!", "-perm", "-004" })).stdout
-    assert.equal("", files)
+    local hidden = { "find", tree, "!", "-perm", "-004", "-o", "-type", "d", "!", "-perm", "-005" }
+    assert.equal("", well(tool(dir, hidden)).stdout)
   end)
 
   it("says that a file is not there, and how to get LuaRocks", function()

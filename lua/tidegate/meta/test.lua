@@ -13,6 +13,10 @@ local test = {}
 ---@field env? table<string, any> The environment while the script loads, in the place of the tester's own.
 ---@field keep_errors? boolean Errors of the script do not fail the test; see kit:errors().
 
+---@class tidegate.PluginKitOptions: tidegate.KitOptions
+---@field as? string Another name for it.
+---@field version? string Which versions of the rock will do.
+
 ---Loads the script at `path`; raises what is wrong with it.
 ---@param path string
 ---@param options? tidegate.KitOptions
@@ -24,6 +28,14 @@ function test.load(path, options) end
 ---@param options? tidegate.KitOptions
 ---@return tidegate.Kit
 function test.script(text, options) end
+
+---Loads a plugin by itself: the one that lies where the specs are run (tidegate/plugins/NAME/), else the one
+---that scripts would find.
+---@param name string
+---@param config? table of plain values
+---@param options? tidegate.PluginKitOptions
+---@return tidegate.Kit
+function test.plugin(name, config, options) end
 
 ---An event as argument of a method: kit.cache:message_changed(test.event("MESSAGE_UPDATE", {...}))
 ---@param name tidegate.DispatchName

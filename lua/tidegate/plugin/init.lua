@@ -15,7 +15,8 @@ local stack = require "tidegate.plugin.stack"
 
 local API = 1
 
-local plugin = {}
+-- What lies beside the script is loaded from there, whatever is installed.
+local plugin = { folder = core.script and (core.script:match "^(.*/)" or "./") }
 
 local loaded, names = {}, {} -- by name; in the order of loading
 
@@ -40,8 +41,14 @@ local function is_on_path(name)
   return package.searchpath(prefix(name) .. "handler", package.path) ~= nil
 end
 
--- Where the plugin comes from: a tree, "built in", "the path". Raises when it is nowhere.
+local function is_beside_script(name)
+  return plugin.folder and package.searchpath(prefix(name) .. "handler", plugin.folder .. "?.lua") ~= nil
+end
+
+-- Where the plugin comes from: "the script's folder", a tree, "the path", "built in". Raises when it is
+-- nowhere.
 local function find(name, version)
+  if is_beside_script(name) then return "the script's folder" end
   local rock, problem
   if has_rocks then rock, problem = rocks.use("tidegate-plugin-" .. name, version) end
   if problem then fail("plugin %s: %s", name, problem) end
