@@ -78,6 +78,12 @@ describe("allow-guilds", function()
     assert.equal("100", heard_of(s, "100", "300"))
   end)
 
+  it("is named with the line of its filter, as it is built in", function()
+    local code, output = plugins.check({}, [[gateway.plugin("allow-guilds", { guilds = { "100" } })]])
+    assert.equal(0, code, output)
+    assert.matches("plugin allow%-guilds, handler%.lua:%d+ ", output)
+  end)
+
   it("is no reason to start without a list", function()
     local dir = paths.tmp()
     local script = paths.write(dir .. "/script.lua", plugins.script(
