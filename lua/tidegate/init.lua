@@ -48,7 +48,9 @@ local fields = {
 }
 
 function fields.plugin(name, config, options)
-  local ok, problem = pcall(require("tidegate.plugin").use, name, config, options)
+  local caller = debug.getinfo(2, "Sl")
+  local where = ("gateway.plugin in %s:%d"):format(caller.short_src, caller.currentline)
+  local ok, problem = pcall(require("tidegate.plugin").use, name, config, options, where)
   if not ok then error(problem, 2) end
 end
 

@@ -176,6 +176,7 @@ local CUSTOM = {
   transport_compression = '"zlib-stream"|"zstd-stream"|false',
   optional_intents = "integer|tidegate.Intent[]",
   presence = "tidegate.Presence",
+  plugins = "table<string,table>",
   ["log.format"] = '"text"|"json"',
   ["event_handler.headers"] = "table<string,string|tidegate.InFile>",
 }

@@ -1,4 +1,5 @@
 #include "cli/advice.h"
+#include "cli/check_plugins.h"
 #include "cli/check_text.h"
 #include "cli/cli.h"
 #include "cli/options.h"
@@ -103,18 +104,22 @@ static void put_json(json_t *value)
 
 static void print_json(const json_t *worker, const json_t *manager)
 {
-  put_json(json_pack("{s:O, s:O, s:O, s:O, s:O, s:O}", "configuration",
-                     json_object_get(worker, "configuration"), "secretFiles",
-                     json_object_get(worker, "secretFiles"), "warnings", json_object_get(worker, "warnings"),
-                     "proxies", json_object_get(worker, "proxies"), "worker",
-                     json_object_get(worker, "script"), "manager", json_object_get(manager, "script")));
+  put_json(json_pack(
+      "{s:O, s:O, s:O, s:O, s:o, s:O, s:O}", "configuration", json_object_get(worker, "configuration"),
+      "secretFiles", json_object_get(worker, "secretFiles"), "warnings", json_object_get(worker, "warnings"),
+      "proxies", json_object_get(worker, "proxies"), "plugins",
+      tg_check_plugins(json_object_get(manager, "script"), json_object_get(worker, "script")), "worker",
+      json_object_get(worker, "script"), "manager", json_object_get(manager, "script")));
 }
 
 static void print_text(const json_t *worker, const json_t *manager)
 {
+  const json_t *in_manager = json_object_get(manager, "script"),
+               *in_worker = json_object_get(worker, "script");
+  json_t *plugins = tg_check_plugins(in_manager, in_worker);
   tg_check_print(json_object_get(worker, "configuration"), json_object_get(worker, "secretFiles"),
-                 json_object_get(worker, "proxies"), json_object_get(manager, "script"),
-                 json_object_get(worker, "script"));
+                 json_object_get(worker, "proxies"), plugins, in_manager, in_worker);
+  json_decref(plugins);
   if (json_array_size(json_object_get(worker, "warnings")) > 0)
     puts("");
   fflush(stdout);

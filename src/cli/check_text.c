@@ -1,4 +1,6 @@
 #include "cli/check_text.h"
+#include "cli/check_plugins.h"
+#include "cli/check_table.h"
 
 #include "base/buf.h"
 #include "config/config.h"
@@ -8,74 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { WIDTH = 100, CELL_MAX = 44 };
-
-/* ---- tables: columns as wide as they need, the last one wrapped ---- */
-
-struct text_row {
-  char *cells[3];
-};
-
-struct table {
-  struct text_row *rows;
-  int count;
-};
-
-static void add_row(struct table *table, const char *first, const char *second, const char *third)
-{
-  table->rows = tg_realloc(table->rows, (size_t)(table->count + 1) * sizeof *table->rows);
-  table->rows[table->count++] = (struct text_row){{tg_strdup(first), tg_strdup(second), tg_strdup(third)}};
-}
-
-static int width_of(const struct table *table, int column)
-{
-  int width = 0;
-  for (int i = 0; i < table->count; i++) {
-    int length = (int)strlen(table->rows[i].cells[column]);
-    if (length > width && length <= CELL_MAX)
-      width = length;
-  }
-  return width > 0 ? width + 2 : 0;
-}
-
-/* Breaks between words; lines but the first begin at `indent`. */
-static void print_wrapped(const char *text, int indent)
-{
-  for (int at = indent; *text;) {
-    int length = (int)strcspn(text, " ");
-    if (at > indent && at + 1 + length > WIDTH) {
-      printf("\n%*s", indent, "");
-      at = indent;
-    } else if (at > indent) {
-      putchar(' ');
-      at++;
-    }
-    printf("%.*s", length, text);
-    at += length;
-    text += length;
-    text += strspn(text, " ");
-  }
-  putchar('\n');
-}
-
-static void print_table(struct table *table, const char *title)
-{
-  int first = width_of(table, 0), second = width_of(table, 1);
-  if (table->count > 0)
-    printf("\n%s\n", title);
-  for (int i = 0; i < table->count; i++) {
-    char **cells = table->rows[i].cells;
-    printf("  %-*s%-*s", first, cells[0], second, cells[1]);
-    if ((int)strlen(cells[0]) >= first && first > 0)
-      printf("  ");
-    print_wrapped(cells[2], 2 + first + second);
-    for (int column = 0; column < 3; column++)
-      free(cells[column]);
-  }
-  free(table->rows);
-  *table = (struct table){0};
-}
 
 /* ---- configuration ---- */
 
@@ -102,6 +36,14 @@ static void print_number(struct tg_buf *out, int64_t number, const struct unit *
   tg_buf_printf(out, "%lld %s", (long long)(number / units->size), units->name);
 }
 
+static void put_keys(struct tg_buf *out, const json_t *object)
+{
+  const char *key;
+  json_t *value;
+  json_object_foreach((json_t *)object, key, value)
+      tg_buf_printf(out, "%s%s", out->length > 0 ? ", " : "", key);
+}
+
 static void value_text(struct tg_buf *out, const struct tg_option *option, const json_t *value)
 {
   static const struct unit times[] = {
@@ -113,6 +55,8 @@ static void value_text(struct tg_buf *out, const struct tg_option *option, const
     tg_buf_printf(out, "%s (%lld)", names[0] ? names : "none", (long long)json_integer_value(value));
   } else if (json_is_integer(value) && (option->kind == TG_OPTION_MS || option->kind == TG_OPTION_SIZE)) {
     print_number(out, json_integer_value(value), option->kind == TG_OPTION_MS ? times : sizes);
+  } else if (strcmp(option->path, "plugins") == 0) {
+    put_keys(out, value); /* what each is configured with is told with it */
   } else if (json_is_string(value)) {
     tg_buf_puts(out, json_string_value(value));
   } else if (json_is_array(value) && option->kind == TG_OPTION_STRINGS) {
@@ -161,7 +105,7 @@ static bool is_required(const char *path)
 static void print_configuration(const json_t *configuration, const json_t *secret_files)
 {
   json_t *usual = defaults();
-  struct table set = {0}, rest = {0};
+  struct tg_check_table set = {0}, rest = {0};
   for (size_t i = 0; i < tg_config_option_count; i++) {
     const struct tg_option *option = &tg_config_options[i];
     const json_t *value = at_path(configuration, option->path), *otherwise = at_path(usual, option->path);
@@ -174,21 +118,15 @@ static void print_configuration(const json_t *configuration, const json_t *secre
       tg_buf_printf(&text, " from %s", file);
     char *words = tg_buf_take(&text);
     bool told = file || is_required(option->path) || !json_equal(value, otherwise);
-    add_row(told ? &set : &rest, option->path, "", words);
+    tg_check_row(told ? &set : &rest, option->path, "", words);
     free(words);
   }
   json_decref(usual);
-  print_table(&set, "Configuration");
-  print_table(&rest, "By default");
+  tg_check_rows_print(&set, "Configuration");
+  tg_check_rows_print(&rest, "By default");
 }
 
 /* ---- what the script has set up ---- */
-
-static const char *text_at(const json_t *object, const char *key)
-{
-  const char *text = json_string_value(json_object_get(object, key));
-  return text ? text : "";
-}
 
 static bool same_events(const json_t *item, const json_t *other)
 {
@@ -202,8 +140,9 @@ static bool contains(const json_t *list, const json_t *item)
   json_t *other;
   json_array_foreach((json_t *)list, i, other)
   {
-    if (strcmp(text_at(item, "where"), text_at(other, "where")) == 0 && same_events(item, other) &&
-        strcmp(text_at(item, "method"), text_at(other, "method")) == 0)
+    if (strcmp(tg_check_text_at(item, "where"), tg_check_text_at(other, "where")) == 0 &&
+        same_events(item, other) &&
+        strcmp(tg_check_text_at(item, "method"), tg_check_text_at(other, "method")) == 0)
       return true;
   }
   return false;
@@ -217,7 +156,7 @@ static void print_overrides(const json_t *manager, const json_t *worker)
     const char *name, *elsewhere;
   } roles[] = {{manager, worker, "manager", "only assigned in the workers: never called"},
                {worker, manager, "workers", "only assigned in the manager: never called"}};
-  struct table table = {0};
+  struct tg_check_table table = {0};
   for (int i = 0; i < 2; i++) {
     const json_t *own = json_object_get(roles[i].own, "overrides");
     const json_t *other = json_object_get(roles[i].other, "overrides");
@@ -229,15 +168,16 @@ static void print_overrides(const json_t *manager, const json_t *worker)
       if (!used && contains(other, item))
         continue; /* told with the role that calls it */
       struct tg_buf name = {0};
-      tg_buf_printf(&name, "gateway.%s:%s", text_at(item, "table"), text_at(item, "method"));
+      tg_buf_printf(&name, "gateway.%s:%s", tg_check_text_at(item, "table"),
+                    tg_check_text_at(item, "method"));
       if (!used)
         tg_buf_printf(&name, " (%s)", roles[1 - i].elsewhere);
       char *words = tg_buf_take(&name);
-      add_row(&table, text_at(item, "where"), used ? roles[i].name : "", words);
+      tg_check_row(&table, tg_check_text_at(item, "where"), used ? roles[i].name : "", words);
       free(words);
     }
   }
-  print_table(&table, "Overridden methods");
+  tg_check_rows_print(&table, "Overridden methods");
 }
 
 static char *event_names(const json_t *item)
@@ -258,7 +198,7 @@ static char *event_names(const json_t *item)
   if (json_integer_value(priority) != 0)
     tg_buf_printf(&names, " (priority %lld)", (long long)json_integer_value(priority));
   if (json_object_get(item, "ordered"))
-    tg_buf_printf(&names, " (in order of each %s)", text_at(item, "ordered"));
+    tg_buf_printf(&names, " (in order of each %s)", tg_check_text_at(item, "ordered"));
   if (json_object_get(item, "concurrency"))
     tg_buf_printf(&names, " (%d at once)", (int)json_integer_value(json_object_get(item, "concurrency")));
   return tg_buf_take(&names);
@@ -266,7 +206,7 @@ static char *event_names(const json_t *item)
 
 static void print_filters(const json_t *worker)
 {
-  struct table table = {0};
+  struct tg_check_table table = {0};
   size_t i;
   json_t *item;
   json_array_foreach(json_object_get(worker, "filters"), i, item)
@@ -275,10 +215,10 @@ static void print_filters(const json_t *worker)
     const char *rule = "asks a function";
     if (json_is_true(json_object_get(item, "compiled")))
       rule = json_is_true(json_object_get(item, "rule")) ? "lets pass, compiled" : "drops, compiled";
-    add_row(&table, text_at(item, "where"), rule, names);
+    tg_check_row(&table, tg_check_text_at(item, "where"), rule, names);
     free(names);
   }
-  print_table(&table, "Filters");
+  tg_check_rows_print(&table, "Filters");
 }
 
 /* Whether these come in workers alone. */
@@ -299,13 +239,14 @@ static bool is_workers_own(const json_t *item)
   return true;
 }
 
-static void add_handler(struct table *table, const json_t *item, const char *role, const char *remark)
+static void add_handler(struct tg_check_table *table, const json_t *item, const char *role,
+                        const char *remark)
 {
   char *names = event_names(item);
   struct tg_buf words = {0};
   tg_buf_printf(&words, "%s%s", names, remark);
   char *text = tg_buf_take(&words);
-  add_row(table, text_at(item, "where"), role, text);
+  tg_check_row(table, tg_check_text_at(item, "where"), role, text);
   free(text);
   free(names);
 }
@@ -314,7 +255,7 @@ static void print_handlers(const json_t *manager, const json_t *worker)
 {
   const json_t *in_manager = json_object_get(manager, "handlers");
   const json_t *in_worker = json_object_get(worker, "handlers");
-  struct table table = {0};
+  struct tg_check_table table = {0};
   size_t i;
   json_t *item;
   json_array_foreach((json_t *)in_worker, i, item)
@@ -330,15 +271,15 @@ static void print_handlers(const json_t *manager, const json_t *worker)
     add_handler(&table, item, in_vain ? "" : "manager",
                 in_vain ? " (only registered in the manager: never called)" : "");
   }
-  print_table(&table, "Handlers");
+  tg_check_rows_print(&table, "Handlers");
 }
 
-static void add_paths(struct table *table, const char *what, const char *paths)
+static void add_paths(struct tg_check_table *table, const char *what, const char *paths)
 {
   while (*paths) {
     size_t length = strcspn(paths, ";");
     char *path = tg_strndup(paths, length);
-    add_row(table, what, "", path);
+    tg_check_row(table, what, "", path);
     free(path);
     paths += length + (paths[length] == ';');
     what = "";
@@ -348,39 +289,40 @@ static void add_paths(struct table *table, const char *what, const char *paths)
 /* What is reached how, where the environment names a proxy. */
 static void print_proxies(const json_t *routes)
 {
-  struct table table = {0};
+  struct tg_check_table table = {0};
   size_t i;
   json_t *route;
   json_array_foreach((json_t *)routes, i, route)
   {
-    const char *proxy = text_at(route, "proxy");
+    const char *proxy = tg_check_text_at(route, "proxy");
     struct tg_buf how = {0};
     if (*proxy)
-      tg_buf_printf(&how, "over %s (%s)", proxy, text_at(route, "variable"));
+      tg_buf_printf(&how, "over %s (%s)", proxy, tg_check_text_at(route, "variable"));
     else
       tg_buf_puts(&how, "directly");
     char *words = tg_buf_take(&how);
-    add_row(&table, text_at(route, "what"), text_at(route, "url"), words);
+    tg_check_row(&table, tg_check_text_at(route, "what"), tg_check_text_at(route, "url"), words);
     free(words);
   }
-  print_table(&table, "Proxies of the environment");
+  tg_check_rows_print(&table, "Proxies of the environment");
 }
 
 void tg_check_print(const json_t *configuration, const json_t *secret_files, const json_t *proxies,
-                    const json_t *manager, const json_t *worker)
+                    const json_t *plugins, const json_t *manager, const json_t *worker)
 {
-  const char *script = text_at(worker, "script");
+  const char *script = tg_check_text_at(worker, "script");
   if (*script)
     printf("%s loads in the manager and in the workers.\n", script);
   else
     puts("No script: the environment alone configures the gateway.");
   print_configuration(configuration, secret_files);
   print_proxies(proxies);
+  tg_check_print_plugins(plugins);
   print_overrides(manager, worker);
   print_filters(worker);
   print_handlers(manager, worker);
-  struct table paths = {0};
-  add_paths(&paths, "Lua", text_at(worker, "path"));
-  add_paths(&paths, "C", text_at(worker, "cpath"));
-  print_table(&paths, "Where modules are looked for");
+  struct tg_check_table paths = {0};
+  add_paths(&paths, "Lua", tg_check_text_at(worker, "path"));
+  add_paths(&paths, "C", tg_check_text_at(worker, "cpath"));
+  tg_check_rows_print(&paths, "Where modules are looked for");
 }

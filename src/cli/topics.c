@@ -3,6 +3,7 @@
 #include "config/config_options.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static void item(const char *name, const char *what)
 {
@@ -21,6 +22,8 @@ void tg_topic_environment(void)
     snprintf(what, sizeof what, "%s%s", option->path, option->secret ? " (secret)" : "");
     if (option->env)
       item(option->env, what);
+    if (option->env && strcmp(option->path, "plugins") == 0)
+      item("TIDEGATE_PLUGIN_<NAME>", "the configuration of one, as JSON; - of its name is _ (secret)");
   }
   puts("\n"
        "A secret may stand in a file instead: its variable with _FILE behind the name holds the path,\n"

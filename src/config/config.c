@@ -5,6 +5,7 @@
 #include "config/config_options.h"
 #include "config/config_values.h"
 #include "config/handler_values.h"
+#include "config/plugin_values.h"
 #include "config/secret.h"
 
 #include <stdio.h>
@@ -172,8 +173,7 @@ static void note_secret_files(struct tg_config *config, const json_t *given, env
   for (size_t i = 0; i < tg_config_option_count; i++) {
     const struct tg_option *option = &tg_config_options[i];
     char named_by[TG_SECRET_NAME];
-    if (!option->secret || !option->env || tg_schema_find(given, option->path) ||
-        variable(env, option->env))
+    if (!option->secret || !option->env || tg_schema_find(given, option->path) || variable(env, option->env))
       continue;
     char *path = tg_secret_path(option->env, env, named_by);
     if (path)
@@ -204,6 +204,9 @@ bool tg_config_load(const json_t *given, env_lookup *env, struct tg_config *conf
   *config = (struct tg_config){.intents = TG_INTENTS_UNSET};
   *problems = (struct tg_problems){0};
   tg_schema_read(tg_config_options, tg_config_option_count, given, env, config, problems);
+  config->plugins_of_script = tg_schema_find(given, "plugins");
+  if (!config->plugins_of_script)
+    tg_plugins_configure(config->plugins, env, problems);
   check_required(config, problems);
   check_combinations(config, problems);
   check_handlers(config, problems);

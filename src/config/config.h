@@ -104,6 +104,8 @@ struct tg_config {
     bool secrets; /* scripts see them */
   } script;
   struct tg_strings rocks_trees;
+  json_t *plugins;        /* {"drop-bots": {...}}, by their names; NULL: none */
+  bool plugins_of_script; /* gateway.configure names them, not the environment */
   struct {
     enum tg_log_level level;
     bool json;

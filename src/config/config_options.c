@@ -4,6 +4,7 @@
 #include "config/config.h"
 #include "config/config_values.h"
 #include "config/handler_values.h"
+#include "config/plugin_values.h"
 #include "proto/event_names.h"
 
 #include <limits.h>
@@ -121,6 +122,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
   X("script.memory", RANGE(script.memory, SIZE, MIB, 64 * GIB, 64 * MIB))                                    \
   X("script.secrets", BOOL(script.secrets, false))                                                           \
   X("rocks_trees", STRINGS(rocks_trees), .env = "TIDEGATE_ROCKS_TREES", .check = tg_check_tree)              \
+  X("plugins", CUSTOM(plugins, plugins), .release = tg_release_json, .env = "TIDEGATE_PLUGINS")              \
   X("log.level", CHOICE(log.level, log_levels, TG_INFO), .env = "LOG_LEVEL")                                 \
   X("log.format", CUSTOM(log.json, log_format), .env = "LOG_FORMAT")                                         \
   X("tls.ca_file", STRING(tls.ca_file), .env = "TIDEGATE_CA_FILE", .restart = true)

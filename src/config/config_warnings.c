@@ -5,6 +5,7 @@
 #include "base/suggest.h"
 #include "config/config_options.h"
 #include "config/environment.h"
+#include "config/plugin_values.h"
 #include "proto/event_names.h"
 #include "proto/intents.h"
 
@@ -18,7 +19,7 @@
 enum {
   IDENTIFY_WINDOW = 5000,  /* ms in which Discord takes one identify a bucket */
   HANG_NOTICED_BY = 20000, /* ms: half of the usual heartbeat interval */
-  SECRET_LENGTH = 16, /* characters: what a machine far away cannot try out */
+  SECRET_LENGTH = 16,      /* characters: what a machine far away cannot try out */
   VARIABLES_MAX = 128,
 };
 
@@ -200,7 +201,7 @@ static void warn_variable(const struct variables *own, char *const *environment,
   const char *meant = tg_suggest(name, own->names, own->count);
   bool prefixed = strncmp(name, "TIDEGATE_", strlen("TIDEGATE_")) == 0 && !is_of_a_service(name);
   bool near = meant && is_near(name, meant) && !is_set(environment, meant);
-  if (is_ours(own, name) || (!prefixed && !near))
+  if (is_ours(own, name) || tg_is_plugin_variable(name) || (!prefixed && !near))
     return;
   if (meant)
     tg_problem_add(warnings, "environment variable %s: it means nothing here; did you mean %s?", name, meant);
@@ -222,6 +223,16 @@ static void warn_environment(char *const *environment, struct tg_problems *warni
   }
 }
 
+/* An object without members: no plugin at all is named. */
+static void warn_plugins(const struct tg_config *config, char *const *environment,
+                         struct tg_problems *warnings)
+{
+  json_t *none = json_object();
+  const json_t *named = config->plugins ? config->plugins : none;
+  tg_plugins_warn(config->plugins_of_script ? NULL : named, environment, warnings);
+  json_decref(none);
+}
+
 struct tg_problems tg_config_warnings(const struct tg_config *config, char *const *environment)
 {
   struct tg_problems warnings = {0};
@@ -234,5 +245,7 @@ struct tg_problems tg_config_warnings(const struct tg_config *config, char *cons
     warn_handler(config, &warnings);
   }
   warn_environment(environment, &warnings);
+  if (config)
+    warn_plugins(config, environment, &warnings);
   return warnings;
 }

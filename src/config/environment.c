@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "config/config_options.h"
+#include "config/plugin_values.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -27,7 +28,7 @@ static bool is_secret(const char *name, const char *value)
     if (option->env && strcmp(option->env, name) == 0)
       return option->secret || (option->url && has_login);
   }
-  return has_login && is_proxy(name);
+  return tg_is_plugin_variable(name) || (has_login && is_proxy(name));
 }
 
 /* "NAME=value". What JSON cannot carry to another process stays: it is no text

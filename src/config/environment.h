@@ -8,8 +8,9 @@
  *     tg_environment_hide();                                   first of all
  *     const char *token = tg_environment("DISCORD_TOKEN");     in the place of getenv()
  *
- * Secret are the variables of secret options (config/config_options.h), and those
- * of URLs and proxies that have a login in them. */
+ * Secret are the variables of secret options (config/config_options.h), those that
+ * configure plugins (config/plugin_values.h), and those of URLs and proxies that have
+ * a login in them. */
 
 #include <jansson.h>
 

@@ -3,6 +3,7 @@
 #include "script/vm/state.h"
 
 #include "proto/event_types.h"
+#include "script/api/json.h"
 
 static json_t *overrides(const struct tg_state *state)
 {
@@ -87,6 +88,34 @@ static int read_paths(lua_State *L, void *ctx)
   return 0;
 }
 
+/* What a function of tidegate.plugin returns; NULL: no plugin is loaded. */
+struct plugin_question {
+  const char *function;
+  json_t *answer;
+};
+
+static int ask_plugins(lua_State *L, void *ctx)
+{
+  struct plugin_question *question = ctx;
+  const char *problem;
+  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+  lua_getfield(L, -1, "tidegate.plugin");
+  if (lua_isnil(L, -1))
+    return 0;
+  lua_getfield(L, -1, question->function);
+  lua_call(L, 0, 1);
+  question->answer = tg_json_take(L, -1, &problem);
+  return 0;
+}
+
+static json_t *plugins_say(struct tg_state *state, const char *function)
+{
+  struct plugin_question question = {.function = function};
+  tg_protect(state, NULL, TG_BUDGET_HOST, ask_plugins, &question);
+  return json_array_size(question.answer) > 0 ? question.answer
+                                              : (json_decref(question.answer), json_array());
+}
+
 json_t *tg_script_describe(const struct tg_script *script)
 {
   struct tg_state *state = script->state;
@@ -94,11 +123,12 @@ json_t *tg_script_describe(const struct tg_script *script)
     return json_null();
   struct paths paths = {0};
   tg_protect(state, NULL, TG_BUDGET_HOST, read_paths, &paths);
-  return json_pack("{s:s, s:s?, s:i, s:b, s:o, s:o, s:o, s:o*, s:o*}", "role",
+  return json_pack("{s:s, s:s?, s:i, s:b, s:o, s:o, s:o, s:o, s:o*, s:o*}", "role",
                    script->role == TG_ROLE_MANAGER ? "manager" : "worker", "script", script->path,
                    "generation", script->generation, "configured", state->configured, "overrides",
                    overrides(state), "filters", subscriptions(state, true), "handlers",
-                   subscriptions(state, false), "path", paths.path, "cpath", paths.cpath);
+                   subscriptions(state, false), "plugins", plugins_say(state, "describe"), "path", paths.path,
+                   "cpath", paths.cpath);
 }
 
 static int look_for_cjson(lua_State *L, void *ctx)
@@ -115,7 +145,13 @@ static int look_for_cjson(lua_State *L, void *ctx)
 void tg_script_warn(const struct tg_script *script, struct tg_problems *warnings)
 {
   bool found = true;
-  if (!script->path || !script->state)
+  if (!script->state)
+    return;
+  json_t *of_plugins = plugins_say(script->state, "warnings");
+  for (size_t i = 0; i < json_array_size(of_plugins); i++)
+    tg_problem_add(warnings, "%s", json_string_value(json_array_get(of_plugins, i)));
+  json_decref(of_plugins);
+  if (!script->path)
     return;
   tg_protect(script->state, NULL, TG_BUDGET_HOST, look_for_cjson, &found);
   if (!found)

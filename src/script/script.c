@@ -21,6 +21,18 @@ struct tg_script *tg_script_new(enum tg_role role, uv_loop_t *loop, int worker_i
   return script;
 }
 
+static void tell_of_bare(const struct tg_script *script)
+{
+  if (script->path)
+    tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_TEXT(SCRIPT, script->path)),
+                "the script is not run, since it ends workers as it loads: what it configures holds, "
+                "everything else goes by the defaults until the next reload");
+  else
+    tg_log(TG_ERROR, TG_NO_SHARD,
+           "the plugins are not loaded, since they end workers as they load: everything goes by the defaults "
+           "until the next reload");
+}
+
 bool tg_script_load(struct tg_script *script, const char *path, char **problem)
 {
   script->path = path ? tg_strdup(path) : NULL;
@@ -42,13 +54,14 @@ bool tg_script_load(struct tg_script *script, const char *path, char **problem)
   tg_watchdog_set_patience(state->config->script.kill_after / 2);
   tg_hooks_fill(script);
   if (state->bare)
-    tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_TEXT(SCRIPT, script->path)),
-                "the script is not run, since it ends workers as it loads: what it configures holds, "
-                "everything else goes by the defaults until the next reload");
+    tell_of_bare(script);
   return true;
 }
 
-void tg_script_go_without(struct tg_script *script) { script->bare = true; }
+void tg_script_go_without(struct tg_script *script)
+{
+  script->bare = true;
+}
 
 void tg_script_started(struct tg_script *script)
 {
@@ -141,13 +154,16 @@ void tg_script_give_sources(struct tg_script *script, int fd)
     tg_log(TG_WARN, TG_NO_SHARD, "the manager's copy of the script cannot be read; it is read from disk");
 }
 
-uint64_t tg_script_sum(const struct tg_script *script) { return script->state ? script->state->sum : 0; }
+uint64_t tg_script_sum(const struct tg_script *script)
+{
+  return script->state ? script->state->sum : 0;
+}
 
 int tg_script_sources(const struct tg_script *script)
 {
-  if (!script->path || !script->state)
-    return -1;
   const struct tg_state *state = script->state;
+  if (!state || (!script->path && json_object_size(state->config->plugins) == 0))
+    return -1;
   bool delivers = state->override[TG_METHOD_delivery_deliver].ref != LUA_NOREF ||
                   state->override[TG_METHOD_delivery_handle_queue].ref != LUA_NOREF;
   json_t *settings = json_pack("{s:b, s:O*}", "delivers", delivers, "configuration", state->given);

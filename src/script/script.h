@@ -44,9 +44,9 @@ void tg_script_give_sources(struct tg_script *script, int fd);
  * those sources. Until a reload, that is. */
 void tg_script_go_without(struct tg_script *script);
 
-/* Runs the script (NULL: no script, only the environment configures) and
- * checks its configuration. False: `*problem` (malloc) says all that is wrong,
- * with traceback or one line a key. */
+/* Runs the script (NULL: no script, only the environment configures), checks
+ * its configuration, and loads the plugins that this names. False: `*problem`
+ * (malloc) says all that is wrong, with traceback or one line a key. */
 bool tg_script_load(struct tg_script *script, const char *path, char **problem);
 
 /* Belongs to the script; replaced, at another address, by a reload. */
@@ -82,9 +82,10 @@ uint64_t tg_script_sum(const struct tg_script *script);
 const char *tg_script_changed_file(const struct tg_script *script, uint64_t *sum);
 
 /* Adds what the script, or a module that it loads, may ask for and would not
- * find: lua-cjson, which belongs to the program, but is no library of it. Of a
- * script that is loaded; the texts say what to do. */
+ * find (lua-cjson, which belongs to the program, but is no library of it), and
+ * what is strange about its plugins. Of a script that is loaded; the texts say
+ * what to do. */
 void tg_script_warn(const struct tg_script *script, struct tg_problems *warnings);
 
-/* For `tidegate check`: overridden methods, filters and handlers as JSON. */
+/* For `tidegate check`: overridden methods, filters, handlers and plugins as JSON. */
 json_t *tg_script_describe(const struct tg_script *script);

@@ -31,6 +31,7 @@
 ---@field state_dir? string
 ---@field script? tidegate.Config.script
 ---@field rocks_trees? string[]
+---@field plugins? table<string,table> By their names, with their configurations: further plugins.
 ---@field log? tidegate.Config.log
 ---@field tls? tidegate.Config.tls
 

@@ -3,6 +3,8 @@
 --   gateway.plugin("drop-bots", { except = { "123" } })
 --   gateway.plugin("drop-bots", { ... }, { as = "drop-more", version = "~> 1.2" })
 --
+-- Those that the configuration names (`plugins`, TIDEGATE_PLUGINS) are loaded after the script.
+--
 -- A plugin is loaded while its script is; what it has registered goes with the script's state, at the next
 -- reload.
 
@@ -36,16 +38,17 @@ local function embedded_names()
   return found
 end
 
--- A module that is none of the script's, nor embedded: of the tree that `require` finds it in.
-local function is_on_path(name)
-  return package.searchpath(prefix(name) .. "handler", package.path) ~= nil
+-- A module that is none of a rock's, nor embedded: the folder in which `require` finds it.
+local function folder_of(name)
+  local file = package.searchpath(prefix(name) .. "handler", package.path)
+  return file and file:match "^(.*)/tidegate/plugins/"
 end
 
 local function is_beside_script(name)
   return plugin.folder and package.searchpath(prefix(name) .. "handler", plugin.folder .. "?.lua") ~= nil
 end
 
--- Where the plugin comes from: "the script's folder", a tree, "the path", "built in". Raises when it is
+-- Where the plugin comes from: "the script's folder", a tree, another folder, "built in". Raises when it is
 -- nowhere.
 local function find(name, version)
   if is_beside_script(name) then return "the script's folder" end
@@ -53,7 +56,8 @@ local function find(name, version)
   if has_rocks then rock, problem = rocks.use("tidegate-plugin-" .. name, version) end
   if problem then fail("plugin %s: %s", name, problem) end
   if rock then return rock.tree, rock.version end
-  if is_on_path(name) then return "the path" end
+  local folder = folder_of(name)
+  if folder then return folder end
   if is_embedded(name) then return "built in" end
   fail("there is no plugin '%s'%s; `tidegate plugin install %s` installs one", name,
     guard.suggestion(name, embedded_names()), name)
@@ -129,12 +133,23 @@ local function box_of(name)
   return box
 end
 
-local function run_load(self)
+local LEAST_SECRET = 6 -- bytes, as in the log: shorter ones would blank out half of every text
+
+-- Secrets of a configuration are in no text that is shown, in no line of the log.
+local function veil(text, secrets)
+  for _, secret in ipairs(secrets) do
+    if #secret >= LEAST_SECRET then text = text:gsub(secret:gsub("%p", "%%%0"), "***") end
+  end
+  return text
+end
+
+local function run_load(self, secrets)
   local handler = self.handler
+  for _, secret in ipairs(secrets) do core.log_secret(secret) end
   local before = core.plugin_account(self.name)
   local ok, problem = xpcall(handler.load, core.traceback, self, self.config)
   core.plugin_account(before)
-  if not ok then fail("plugin %s does not load: %s", self.name, tostring(problem)) end
+  if not ok then fail("plugin %s does not load: %s", self.name, veil(tostring(problem), secrets)) end
 end
 
 local function attend(self, box)
@@ -179,12 +194,13 @@ local function check_call(name, config, options)
   end
 end
 
-local function use(name, config, options)
+local function use(name, config, options, where)
   check_call(name, config, options)
   options = options or {}
   local as = options.as or name
   if loaded[as] then
-    fail("plugin %s is loaded already; a second one needs another name: { as = \"...\" }", as)
+    fail("plugin %s is loaded already, by %s; a second one, by %s, needs another name: { as = \"...\" }", as,
+      loaded[as].where, where)
   end
   local from, rock_version = find(name, options.version)
   local handler = require_from(from, prefix(name) .. "handler")
@@ -194,20 +210,32 @@ local function use(name, config, options)
   check_version(name, from, handler, options.version)
   local box = box_of(as)
   local self = instance.new(as, handler, check_config(as, rules, config), box)
-  run_load(self)
+  run_load(self, schema.secrets(rules, self.config))
   attend(self, box)
-  loaded[as] = { plugin = name, self = self, rules = rules, from = from, rock = rock_version }
+  loaded[as] = { plugin = name, self = self, rules = rules, from = from, rock = rock_version, where = where }
   names[#names + 1] = as
 end
 
--- Loads a plugin under a name. Raises a text that names it; it stays as plugin.failed, since a script must
--- not go
--- on with half of a plugin.
-function plugin.use(name, config, options)
-  local ok, problem = pcall(use, name, config, options)
+-- Loads a plugin under a name, because `where` ("bot.lua:12") says so. Raises a text that names it; it stays
+-- as plugin.failed, since a script must not go on with half of a plugin.
+function plugin.use(name, config, options, where)
+  local ok, problem = pcall(use, name, config, options, where)
   if ok then return end
   plugin.failed = plugin.failed or problem
   error(problem, 0)
+end
+
+-- Loads those of the configuration, { ["drop-bots"] = { ... } }, which stand in `where`. Returns nil, or all
+-- that is wrong with all of them.
+function plugin.use_all(list, where)
+  local ordered, problems = {}, {}
+  for name in pairs(list) do ordered[#ordered + 1] = name end
+  table.sort(ordered)
+  for _, name in ipairs(ordered) do
+    local ok, problem = pcall(use, name, list[name], nil, where)
+    if not ok then problems[#problems + 1] = problem end
+  end
+  return #problems > 0 and table.concat(problems, "\n") or nil
 end
 
 -- What is loaded, for people: /plugins of `tidegate check --json`.

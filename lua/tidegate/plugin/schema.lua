@@ -279,6 +279,23 @@ function schema.mask(rules, config)
   return masked({ fields = rules.fields }, config)
 end
 
+local function collect(field, value, texts)
+  if type(value) == "string" and field.secret then texts[#texts + 1] = value end
+  if type(value) ~= "table" then return end
+  for key, element in pairs(value) do
+    local rule = field.elements or field.values or field.fields and field.fields[key]
+    if rule then collect(rule, element, texts) end
+  end
+end
+
+-- The texts of a checked configuration that are not to be seen; the longest first.
+function schema.secrets(rules, config)
+  local texts = {}
+  collect({ fields = rules.fields }, config, texts)
+  table.sort(texts, function(a, b) return #a > #b end)
+  return texts
+end
+
 local function type_of(field)
   if field.type == "array" then return "list of " .. type_of(field.elements) end
   if field.type == "map" then return "map of " .. type_of(field.values) end

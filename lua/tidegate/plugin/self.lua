@@ -59,8 +59,9 @@ end
 function methods:filter(names, rule, options)
   local made = on_account(self, core.filter, names, rule, with_priority(self, options))
   local compiled = type(rule) == "boolean"
-  table.insert(self.made.filters, { events = list(names), compiled = compiled,
-                                    rule = compiled and rule or nil })
+  local filter = { events = list(names), compiled = compiled }
+  if compiled then filter.rule = rule end
+  table.insert(self.made.filters, filter)
   return made
 end
 

@@ -147,6 +147,7 @@ local function add_overrides(core)
     core.account = name
     return before
   end
+  function core.log_secret() end
   function core.override_place(_, _, fn)
     local info = debug.getinfo(fn, "S")
     return ("plugin %s, %s:%d"):format(core.account, info.short_src:match "[^/]*$", info.linedefined)

@@ -212,6 +212,8 @@ static const struct row {
     {"script.secrets", "false", "true", NULL, NULL, NULL, "1", "true or false", NULL},
     {"rocks_trees", "[]", "[\"/usr/local\",\"/opt/rocks\"]", "TIDEGATE_ROCKS_TREES", "/a,/b /c",
      "[\"/a\",\"/b\",\"/c\"]", "[1]", "a string", "/my rocks"},
+    {"plugins", NULL, "{\"drop-bots\":{\"word\":1}}", "TIDEGATE_PLUGINS", "drop-bots",
+     "{\"drop-bots\":\"***\"}", "[5]", "a table of plugins", "Drop"},
     {"log.level", "\"info\"", "\"debug\"", "LOG_LEVEL", "WARN", "\"warn\"", "\"loud\"", "\"debug\", \"info\"",
      "loud"},
     {"log.format", "\"text\"", "\"json\"", "LOG_FORMAT", "JSON", "\"json\"", "\"xml\"", "\"text\", \"json\"",

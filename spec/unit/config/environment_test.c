@@ -33,6 +33,8 @@ static void secrets_are_taken_out(void **state)
       {"http_proxy=http://proxy", false},
       {"_proxy=user@proxy", false},
       {"INTENTS=a@b", false},
+      {"TIDEGATE_PLUGIN_ALERTS={\"url\":\"hunter2\"}", true},
+      {"TIDEGATE_PLUGINS=alerts", false},
       {"MY_OWN=user:hunter2@host", false},
       {"NO_VALUE", false},
   };
@@ -58,7 +60,7 @@ static void secrets_are_taken_out(void **state)
   assert_string_equal(tg_environment("https_proxy"), "http://user:hunter2@proxy");
   assert_string_equal(tg_environment("http_proxy"), "http://proxy");
   assert_null(tg_environment("REST_AUTHORIZATION"));
-  assert_int_equal(json_object_size(tg_environment_hidden()), 5);
+  assert_int_equal(json_object_size(tg_environment_hidden()), 6);
   json_t *given = json_pack("{s:s}", "REST_AUTHORIZATION", "hunter3");
   tg_environment_give(given);
   json_decref(given);

@@ -275,7 +275,7 @@ static void check_describes_the_script(void **state)
       "\"where\":\"bot.lua:2\",\"priority\":0,\"compiled\":true,\"rule\":false},{\"events\":["
       "\"MESSAGE_CREATE\"],\"where\":\"bot.lua:3\",\"priority\":4,\"compiled\":false}],\"handlers\":["
       "{\"events\":[\"GUILD_CREATE\"],\"where\":\"bot.lua:4\",\"priority\":0,\"ordered\":\"guild\"},"
-      "{\"events\":[\"ready\"],\"where\":\"bot.lua:5\",\"priority\":0}]}");
+      "{\"events\":[\"ready\"],\"where\":\"bot.lua:5\",\"priority\":0}],\"plugins\":[]}");
   free(text);
   json_decref(described);
   tg_script_free(script);

@@ -19,7 +19,9 @@
 bool tg_state_take_config(struct tg_state *state, const json_t *given, struct tg_config *config,
                           struct tg_problems *problems)
 {
-  json_t *filled = tg_secrets_fill(given);
+  json_t *filled = tg_secrets_fill(given), *plugins = json_object_get(given, "plugins");
+  if (plugins)
+    json_object_set(filled, "plugins", plugins); /* they are scripts: what they are given stays veiled */
   bool good = tg_config_load(filled, tg_environment, config, problems);
   json_decref(filled);
   if (!good)

@@ -122,12 +122,26 @@ static int l_off(lua_State *L)
   return 0;
 }
 
+/* core.log_secret(text): no line of the log shows it from now on. */
+static int l_secret(lua_State *L)
+{
+  tg_state_of(L);
+  tg_log_secret(luaL_checkstring(L, 1));
+  return 0;
+}
+
 void tg_bind_plugin(lua_State *L)
 {
-  static const luaL_Reg functions[] = {{"plugin_account", l_account}, {"override_place", l_place},
-                                       {"is_ours", l_is_ours},        {"stack", l_stack},
-                                       {"on_rebase", l_on_rebase},    {"assigned", l_assigned},
-                                       {"default_of", l_default},     {"plugin_fault", l_fault},
-                                       {"plugin_off", l_off},         {0}};
+  static const luaL_Reg functions[] = {{"plugin_account", l_account},
+                                       {"override_place", l_place},
+                                       {"is_ours", l_is_ours},
+                                       {"stack", l_stack},
+                                       {"on_rebase", l_on_rebase},
+                                       {"assigned", l_assigned},
+                                       {"default_of", l_default},
+                                       {"plugin_fault", l_fault},
+                                       {"plugin_off", l_off},
+                                       {"log_secret", l_secret},
+                                       {0}};
   luaL_register(L, NULL, functions);
 }

@@ -7,6 +7,7 @@
 #include "config/config_options.h"
 #include "config/environment.h"
 #include "config/placeholder.h"
+#include "config/plugin_values.h"
 
 #include <string.h>
 
@@ -73,6 +74,8 @@ static int l_getenv(lua_State *L)
 {
   const char *name = luaL_checkstring(L, 1), *value = tg_environment(name);
   char placeholder[TG_PLACEHOLDER_SIZE];
+  if (value && !shown(tg_state_of(L)) && tg_is_plugin_variable(name))
+    value = "***"; /* it may have secrets in it, which its plugin sees */
   for (size_t i = 0; value && !shown(tg_state_of(L)) && i < tg_config_option_count; i++) {
     const struct tg_option *option = &tg_config_options[i];
     if (!option->secret || !option->env || strcmp(option->env, name) != 0)

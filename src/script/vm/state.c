@@ -269,6 +269,27 @@ static void take_settings(struct tg_state *state)
   json_decref(settings);
 }
 
+/* With all that is wrong, as text, if anything is. */
+static int use_plugins(lua_State *L, void *ctx)
+{
+  struct loading *loading = ctx;
+  const struct tg_config *config = loading->state->config;
+  loading->state->memory.owner = TG_OWNER_LOAD;
+  lua_getglobal(L, "require");
+  lua_pushvalue(L, -1);
+  lua_pushliteral(L, "tidegate.loader"); /* finds their files, and notes them */
+  lua_call(L, 1, 0);
+  lua_pushliteral(L, "tidegate.plugin");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "use_all");
+  tg_json_push(L, config->plugins);
+  lua_pushstring(L, config->plugins_of_script ? "plugins in gateway.configure" : "TIDEGATE_PLUGINS");
+  lua_call(L, 2, 1);
+  if (lua_isstring(L, -1))
+    loading->problem = tg_strdup(lua_tostring(L, -1));
+  return 0;
+}
+
 static bool settle_config(struct tg_state *state, char **problem)
 {
   if (state->config)
@@ -291,33 +312,38 @@ static bool settle_config(struct tg_state *state, char **problem)
   return true;
 }
 
-static bool run(struct tg_state *state, struct loading *loading)
+/* False: `*problem` says why. */
+static bool run(struct tg_state *state, const char *what, tg_body *body, char **problem)
 {
+  struct loading loading = {state, NULL};
   struct tg_poison_call call = {
       .group = TG_LUA_load, .number = state->script->state != NULL, .shard_id = TG_NO_SHARD};
   tg_poison_enter(&call, NULL);
-  bool ran = tg_protect_call(state, TG_LUA_load, "the top level of the script", TG_BUDGET_LOAD, run_script,
-                             loading);
+  bool ran = tg_protect_call(state, TG_LUA_load, what, TG_BUDGET_LOAD, body, &loading);
   tg_poison_leave();
-  return ran;
+  if (ran && !loading.problem)
+    return true;
+  tg_count(&state->script->stats->lua[TG_LUA_load].errors);
+  *problem = ran ? loading.problem : tg_strdup(state->error);
+  return false;
 }
 
 bool tg_state_load(struct tg_state *state, char **problem)
 {
-  struct loading loading = {state, NULL};
   if (state->bare)
     take_settings(state);
-  bool ran = !state->script->path || state->bare || run(state, &loading);
-  if (!ran || loading.problem) {
-    tg_count(&state->script->stats->lua[TG_LUA_load].errors);
-    *problem = ran ? loading.problem : tg_strdup(state->error);
+  if (state->script->path && !state->bare && !run(state, "the top level of the script", run_script, problem))
     return false;
-  }
   if (state->configure_failed) {
     *problem = tg_strdup("gateway.configure failed, and the script went on without it");
     return false;
   }
-  if (!settle_config(state, problem) || !tg_memory_suffices(state, problem))
+  if (!settle_config(state, problem))
+    return false;
+  if (json_object_size(state->config->plugins) > 0 && !state->bare &&
+      !run(state, "the load of the plugins", use_plugins, problem))
+    return false;
+  if (!tg_memory_suffices(state, problem))
     return false;
   state->sum = tg_sources_sum(&state->sources);
   if (state->compiled)
