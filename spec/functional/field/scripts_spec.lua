@@ -368,7 +368,8 @@ for _, case in ipairs(UNWRITABLE) do
   }
 end
 
-local inside, test = pcall(require, "tidegate.test")
+local inside = pcall(require, "tidegate.test.host")
+local test = inside and require "tidegate.test"
 
 -- ---- inside of `tidegate test` ----
 
