@@ -3,6 +3,7 @@
 
 local core = require "tidegate.core"
 local guard = require "tidegate.guard"
+local rocks = require "tidegate.rocks"
 
 local loader = {}
 
@@ -53,11 +54,30 @@ local function search(name)
   return package.searchpath(name, package.path)
 end
 
--- The searcher of Lua files: source only, and the script's own are strict.
+local loadlib = package.loadlib
+
+-- A module of a rock in use, in the version that is. What is not there must not be found in another version.
+local function load_of_rock(name)
+  local path, native, rock = rocks.find(name)
+  if not path then return nil end
+  local chunk, problem
+  if native then
+    chunk, problem = loadlib(path, "luaopen_" .. name:gsub("^[^-]*%-", ""):gsub("%.", "_"))
+  else
+    chunk, problem = core.loadfile(path)
+  end
+  if chunk then return chunk end
+  error(("error loading module '%s' of the rock %s:\n\t%s"):format(name, rock, problem), 0)
+end
+
+-- The searcher of Lua files: source only, and the script's own are strict. They come first, then rocks in
+-- use, then what else is in trees.
 package.loaders[2] = function(name)
   local path, tried = search(name)
-  if not path then return tried end
-  local own = directory and path:sub(1, #directory) == directory
+  local own = path and directory and path:sub(1, #directory) == directory
+  local of_rock = not own and load_of_rock(name)
+  if of_rock then return of_rock end
+  if not path then return tried .. rocks.missing() end
   local chunk, problem = (own and load_own or core.loadfile)(path)
   if not chunk then error(("error loading module '%s':\n\t%s"):format(name, problem), 0) end
   return chunk

@@ -160,6 +160,33 @@ char *tg_config_state_dir(env_lookup *env)
   return given ? tg_strdup(given) : default_state_dir(env);
 }
 
+static struct tg_strings default_trees(const char *state_dir)
+{
+  struct tg_buf own = {0};
+  struct tg_strings trees = {0};
+  tg_buf_printf(&own, "%s/rocks", state_dir);
+  if (!strpbrk(own.data, TG_TREE_FORBIDDEN))
+    tg_strings_add(&trees, own.data);
+  tg_strings_add(&trees, "/usr/local");
+  tg_strings_add(&trees, "/usr");
+  tg_buf_free(&own);
+  return trees;
+}
+
+struct tg_strings tg_config_rocks_trees(env_lookup *env)
+{
+  struct tg_strings trees = {0};
+  const char *given = variable(env, "TIDEGATE_ROCKS_TREES");
+  if (given) {
+    tg_strings_split(&trees, given, TG_LIST_SEPARATORS);
+    return trees;
+  }
+  char *state_dir = tg_config_state_dir(env);
+  trees = default_trees(state_dir);
+  free(state_dir);
+  return trees;
+}
+
 static char *usual_authorization(const char *token)
 {
   struct tg_buf text = {0};
@@ -188,12 +215,14 @@ static void cut_slashes(char *url)
     url[--length] = '\0';
 }
 
-static void fill_computed(struct tg_config *config, env_lookup *env)
+static void fill_computed(struct tg_config *config, const json_t *given, env_lookup *env)
 {
   if (config->token && !config->rest.authorization)
     config->rest.authorization = usual_authorization(config->token);
   if (!config->state_dir)
     config->state_dir = default_state_dir(env);
+  if (!tg_schema_find(given, "rocks_trees") && !variable(env, "TIDEGATE_ROCKS_TREES"))
+    config->rocks_trees = default_trees(config->state_dir);
   cut_slashes(config->rest.url);
   cut_slashes(config->identify.url);
 }
@@ -212,7 +241,7 @@ bool tg_config_load(const json_t *given, env_lookup *env, struct tg_config *conf
   check_handlers(config, problems);
   check_format(config, problems);
   check_broker(config, problems);
-  fill_computed(config, env);
+  fill_computed(config, given, env);
   note_secret_files(config, given, env);
   if (problems->count == 0)
     return true;

@@ -127,6 +127,11 @@ void tg_config_free(struct tg_config *config);
 /* The state directory as the environment alone has it. The caller frees it. */
 char *tg_config_state_dir(const char *(*env)(const char *name));
 
+/* Where rocks are looked for as the environment alone has it: TIDEGATE_ROCKS_TREES,
+ * else rocks in the state directory, /usr/local and /usr. The caller frees it
+ * with tg_strings_free(). */
+struct tg_strings tg_config_rocks_trees(const char *(*env)(const char *name));
+
 /* Everything the configuration says, defaults included, secrets as "***". The
  * caller decrefs it. */
 json_t *tg_config_to_json(const struct tg_config *config);

@@ -23,7 +23,8 @@ const char *tg_check_tree(const char *text)
 {
   if (text[0] != '/')
     return "expected a path that begins with /; one with blanks has to stand in a list";
-  return strpbrk(text, ";?") ? "must not contain ; or ?, which mean something in Lua's search paths" : NULL;
+  bool bad = strpbrk(text, TG_TREE_FORBIDDEN) != NULL;
+  return bad ? "must not contain ; or ?, which mean something in Lua's search paths" : NULL;
 }
 
 void tg_read_token(const struct tg_reader *reader, const json_t *value, void *field)

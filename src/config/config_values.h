@@ -8,6 +8,7 @@
 /* A check returns what is wrong with the text, or NULL. */
 const char *tg_check_event_name(const char *text);
 const char *tg_check_tree(const char *text); /* of rocks_trees */
+#define TG_TREE_FORBIDDEN ";?"
 
 void tg_read_token(const struct tg_reader *reader, const json_t *value, void *field);
 json_t *tg_write_token(const void *field);

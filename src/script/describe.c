@@ -142,6 +142,21 @@ static int look_for_cjson(lua_State *L, void *ctx)
   return 0;
 }
 
+static int list_rocks_warnings(lua_State *L, void *ctx)
+{
+  struct tg_problems *warnings = ctx;
+  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+  lua_getfield(L, -1, "tidegate.rocks");
+  lua_getfield(L, -1, "warnings");
+  lua_call(L, 0, 1);
+  for (size_t i = 1; i <= lua_objlen(L, -1); i++) {
+    lua_rawgeti(L, -1, (int)i);
+    tg_problem_add(warnings, "%s", lua_tostring(L, -1));
+    lua_pop(L, 1);
+  }
+  return 0;
+}
+
 void tg_script_warn(const struct tg_script *script, struct tg_problems *warnings)
 {
   bool found = true;
@@ -153,6 +168,7 @@ void tg_script_warn(const struct tg_script *script, struct tg_problems *warnings
   json_decref(of_plugins);
   if (!script->path)
     return;
+  tg_protect(script->state, NULL, TG_BUDGET_HOST, list_rocks_warnings, warnings);
   tg_protect(script->state, NULL, TG_BUDGET_HOST, look_for_cjson, &found);
   if (!found)
     tg_problem_add(warnings,

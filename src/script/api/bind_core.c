@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* ---- configuration ---- */
 
@@ -92,6 +93,23 @@ static int l_config(lua_State *L)
   return 1;
 }
 
+/* core.rocks_trees() -> the directories, the first one first */
+static int l_rocks_trees(lua_State *L)
+{
+  const struct tg_config *config = tg_state_config(tg_state_of(L));
+  struct tg_strings own = {0};
+  if (!config)
+    own = tg_config_rocks_trees(tg_environment);
+  const struct tg_strings *trees = config ? &config->rocks_trees : &own;
+  lua_createtable(L, trees->count, 0);
+  for (int i = 0; i < trees->count; i++) {
+    lua_pushstring(L, trees->items[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  tg_strings_free(&own);
+  return 1;
+}
+
 /* A retired state has given its configuration away: to a fresh one of its
  * generation, or to be kept. */
 const struct tg_config *tg_state_config(const struct tg_state *state)
@@ -104,19 +122,35 @@ const struct tg_config *tg_state_config(const struct tg_state *state)
 
 /* ---- files ---- */
 
-/* core.read_source(path) -> text; or nil and why. While the script loads, the
- * text is that of its generation. */
+/* Also of directories and the like, which have no size that means anything. */
+static bool is_larger(const char *path, lua_Number most)
+{
+  struct stat info;
+  return stat(path, &info) == 0 && (!S_ISREG(info.st_mode) || (lua_Number)info.st_size > most);
+}
+
+/* core.read_source(path[, most bytes]) -> text; or nil, why, errno. While the
+ * script loads, the text is that of its generation. */
 static int l_read_source(lua_State *L)
 {
   struct tg_state *state = tg_state_of(L);
   const char *path = luaL_checkstring(L, 1);
   bool loading = state->phase == TG_STATE_LOADING;
+  bool known = loading && tg_sources_find(&state->sources, path);
+  if (!known && lua_isnumber(L, 2) && is_larger(path, lua_tonumber(L, 2))) {
+    lua_pushnil(L);
+    lua_pushfstring(L, "%s is no file of at most %d bytes", path, (int)lua_tonumber(L, 2));
+    lua_pushinteger(L, EFBIG);
+    return 3;
+  }
   struct tg_sources own = {0};
   const struct tg_source *source = tg_sources_read(loading ? &state->sources : &own, path);
   if (!source) {
+    int why = errno;
     lua_pushnil(L);
-    lua_pushfstring(L, "cannot open %s: %s", path, strerror(errno));
-    return 2;
+    lua_pushfstring(L, "cannot open %s: %s", path, strerror(why));
+    lua_pushinteger(L, why);
+    return 3;
   }
   if (loading) {
     lua_pushlstring(L, source->bytes, source->length);
@@ -232,6 +266,7 @@ int tg_open_core(lua_State *L)
 {
   static const luaL_Reg functions[] = {{"configure", l_configure},
                                        {"config", l_config},
+                                       {"rocks_trees", l_rocks_trees},
                                        {"read_source", l_read_source},
                                        {"has_source", l_has_source},
                                        {"yield", l_yield},

@@ -6,6 +6,8 @@
 #include "script/embedded.h"
 #include "script/vm/sched.h"
 
+#include "config/environment.h"
+
 #include <glob.h>
 #include <luajit.h>
 #include <lualib.h>
@@ -41,17 +43,6 @@ static void preload(lua_State *L)
   lua_pop(L, 2);
 }
 
-/* gateway.configure comes after the first require: until then the environment
- * alone says where rocks are. */
-static struct tg_strings trees_of_environment(void)
-{
-  struct tg_strings trees = {0};
-  const char *text = getenv("TIDEGATE_ROCKS_TREES");
-  if (text)
-    tg_strings_split(&trees, text, TG_LIST_SEPARATORS);
-  return trees;
-}
-
 static int open_state(lua_State *L, void *ctx)
 {
   struct tg_state *state = ctx;
@@ -65,7 +56,8 @@ static int open_state(lua_State *L, void *ctx)
   tg_open_queue(L, state);
   lua_newtable(L);
   state->ref_results = luaL_ref(L, LUA_REGISTRYINDEX);
-  struct tg_strings trees = trees_of_environment();
+  /* gateway.configure comes after the first require. */
+  struct tg_strings trees = tg_config_rocks_trees(tg_environment);
   tg_state_set_paths(L, state->script->path, &trees);
   tg_strings_free(&trees);
   preload(L);
@@ -221,12 +213,15 @@ void tg_state_set_paths(lua_State *L, const char *script_path, const struct tg_s
     add_directory(&path, directory, length, lua_files);
     add_directory(&cpath, directory, length, modules);
   }
+  bool has_usr = false;
   for (int i = 0; rocks_trees && i < rocks_trees->count; i++) {
     const char *tree = rocks_trees->items[i];
+    has_usr = has_usr || strcmp(tree, "/usr") == 0;
     add_directory(&path, tree, (int)strlen(tree), tree_files);
     add_directory(&cpath, tree, (int)strlen(tree), tree_modules);
   }
-  add_directory(&path, "/usr", strlen("/usr"), tree_files); /* Debian's packages lua-* */
+  if (!has_usr) /* Debian's packages lua-* */
+    add_directory(&path, "/usr", strlen("/usr"), tree_files);
   glob_t found;
   if (glob("/usr/lib/" TG_MULTIARCH "/lua/5.1", GLOB_ONLYDIR, NULL, &found) == 0) {
     for (size_t i = 0; i < found.gl_pathc; i++)
