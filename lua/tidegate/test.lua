@@ -367,6 +367,13 @@ function Kit:broadcast(topic, value, options)
   return finish(self)
 end
 
+function Kit:route(method, target, body)
+  if self.role ~= "manager" then
+    error("kit:route: routes are the manager's: load the script with role = \"manager\"", 2)
+  end
+  return finish(self, (self.host:route(method, target, body)))
+end
+
 function Kit:advance(ms)
   self.host:advance(ms)
   return finish(self)

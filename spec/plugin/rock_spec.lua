@@ -37,6 +37,31 @@ describe("try", function()
     assert.equal(1, #kit:log "try: back with bad")
   end)
 
+  it("serves", function()
+    local served = test.plugin("try", { word = "bad" }, { role = "manager", keep_errors = true })
+    assert.same({ status = 200, body = "bad" }, served:route("GET", "/plugins/try"))
+    assert.same({ status = 201, body = {
+      method = "POST", path = "/guilds/a%20b", params = { id = "a b" }, query = { q = "x y", e = "" },
+      body = { n = 5 },
+    } }, served:route("POST", "/plugins/try/guilds/a%20b?q=x+y&e", { n = 5 }))
+    assert.same({ status = 500, body = { code = "lost", error = "it is lost" } },
+      served:route("GET", "/plugins/try/guilds/all"))
+    assert.same({ status = 204 }, served:route("PUT", "/plugins/try/list"))
+    assert.equal(404, served:route("GET", "/plugins/other").status)
+    local answer = served:route("DELETE", "/plugins/try/guilds/5")
+    assert.same({ 405, "POST" }, { answer.status, answer.allow })
+    local before = served:now()
+    assert.equal("slept", served:route("GET", "/plugins/try/nap").body)
+    assert.equal(5000, served:now() - before)
+    assert.equal(504, served:route("GET", "/plugins/try/never").status)
+    assert.equal(500, served:route("GET", "/plugins/try/wrong").status)
+    local errors = served:errors()
+    assert.matches("it cannot", errors[#errors].message, 1, true)
+    local ok, problem = pcall(kit.route, kit, "GET", "/plugins/try")
+    assert.is_false(ok)
+    assert.matches('role = "manager"', problem, 1, true)
+  end)
+
   it("refuses what its schema does not know", function()
     local ok, problem = pcall(test.plugin, "try", { wrod = "x" })
     assert.is_false(ok)
@@ -60,6 +85,13 @@ local PLUGIN = {
     self:override("delivery", "is_delivered", function(next, delivery, status)
       return next(delivery, status) or status == 204
     end)
+    self:route("GET", "/", function() return self.word end)
+    self:route("POST", "/guilds/:id", function(request) return request, 201 end)
+    self:route("GET", "/guilds/all", function() return nil, { code = "lost", message = "it is lost" } end)
+    self:route("GET", "/nap", function() self:sleep(5000) return "slept" end)
+    self:route("GET", "/never", function() self:sleep(3600000) end)
+    self:route("GET", "/wrong", function() error "it cannot" end)
+    self:route("PUT", "/list", function(request) return request.body end)
     self:after(1000, function()
       local response = assert(self.http.get "http://127.0.0.1/words")
       self.word = response.data.word
@@ -93,7 +125,7 @@ describe("the rock of the gateway", function()
     local code, output = run({ "busted", "--lua=luajit", "-o", "TAP", spec },
       { cwd = dir, env = { LUA_PATH = here .. ";" .. there, PATH = os.getenv "PATH" } })
     assert.equal(0, code, output)
-    assert.matches("1%.%.4", output)
+    assert.matches("1%.%.5", output)
   end)
 
   it("has the types for editors", function()

@@ -135,6 +135,14 @@ function kit_shard:set(fields) end
 ---@field rtt? integer
 ---@field safe_requests? integer
 
+---Asks for what a plugin serves, as a client of the control API does. For a kit in the manager's role. A
+---route that waits moves the time on until it has answered.
+---@param method "GET"|"HEAD"|"POST"|"PUT"|"PATCH"|"DELETE"
+---@param target string "/plugins/drop-bots/stats?since=5"
+---@param body? any     Becomes JSON.
+---@return { status: integer, body: any, allow?: string } answer The body as its JSON says.
+function kit:route(method, target, body) end
+
 ---Lets time pass: sleep, after and every run as they would.
 ---@param ms number
 function kit:advance(ms) end

@@ -12,6 +12,7 @@
 -- are not checked. It needs LuaJIT: busted --lua=luajit.
 
 local plain = require "tidegate.test.plain"
+local routes = require "tidegate.test.routes"
 local cjson = require "cjson.safe"
 
 local test = { null = cjson.null }
@@ -248,13 +249,12 @@ end
 
 function Kit:answer(name, value, err) self.answers[name] = { value = value, err = err } end
 
--- Calls a route as the control API does.
-function Kit:route(method, path, request)
-  local fn = self.core.routes[method .. " " .. path]
-  if not fn then error(("there is no route %s %s"):format(method, path), 2) end
-  local results
-  self.core.run(self.core, "route " .. path, function() results = { fn(request or {}) } end)
-  return self:finish(unpack(results or {}))
+-- Asks for /plugins/<name>/... as a client of the control API does.
+function Kit:route(method, target, body)
+  if self.role ~= "manager" then
+    error("kit:route: routes are the manager's: load the plugin with role = \"manager\"", 2)
+  end
+  return self:finish(routes.ask(self, self.core, plain.step, method, target, body))
 end
 
 -- The plugin goes, with what it saves, and comes again.

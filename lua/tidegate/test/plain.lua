@@ -2,6 +2,7 @@
 -- Time stands still; what waits goes on when the test lets time pass.
 
 local cjson = require "cjson.safe"
+local routes = require "tidegate.test.routes"
 
 local plain = {}
 
@@ -51,14 +52,22 @@ local function next_alarm(core, limit)
   return found and table.remove(core.alarms, found)
 end
 
+-- Lets time pass up to the next that is due; false: nothing is, up to `limit`.
+function plain.step(core, limit)
+  local alarm = next_alarm(core, limit)
+  if not alarm then
+    core.time = limit
+    return false
+  end
+  core.time = alarm.at
+  if not alarm.cancelled then alarm.act() end
+  return true
+end
+
 -- Lets time pass.
 function plain.advance(core, ms)
   local limit = core.time + ms
-  for alarm in function() return next_alarm(core, limit) end do
-    core.time = alarm.at
-    if not alarm.cancelled then alarm.act() end
-  end
-  core.time = limit
+  while plain.step(core, limit) do end -- luacheck: ignore 542
 end
 
 -- Waits inside of a coroutine until `begin(wake)` has called wake(...).
@@ -125,7 +134,7 @@ local function add_registration(core)
     core.kit:note_broadcast(topic, value)
     for _, entry in ipairs(core.listeners[topic] or {}) do run(core, "on_broadcast", entry.fn, value) end
   end
-  function core.route(_, method, path, fn) core.routes[method .. " " .. path] = fn end
+  function core.route(plugin, method, path, fn) routes.add(core.routes, plugin, method, path, fn) end
   function core.after(ms, fn) return timer(core, ms, fn, false) end
   function core.every(ms, fn) return timer(core, ms, fn, true) end
   function core.spawn(fn, ...)

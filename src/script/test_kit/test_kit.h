@@ -95,6 +95,9 @@ const char *tg_kit_event(struct tg_kit *kit, int shard_id, uint64_t epoch, uint6
 json_t *tg_kit_call(struct tg_kit *kit, enum tg_method method, int shard_id, const json_t *args,
                     char **problem);
 json_t *tg_kit_eval(struct tg_kit *kit, const char *text, size_t length, char **problem);
+/* A request for /plugins/..., `body` (borrowed) NULL for none: {"status":, "body":, "allow":}, the latter two
+ * if there. Lets time pass until it is answered. */
+json_t *tg_kit_ask(struct tg_kit *kit, const char *method, const char *target, json_t *body);
 /* Runs what is due up to `until`. False: it never comes to an end. */
 bool tg_kit_run_until(struct tg_kit *kit, tg_ms until);
 

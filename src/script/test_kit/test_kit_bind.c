@@ -168,6 +168,23 @@ static int l_eval(lua_State *T)
   return end_visit(&visit, T, results, problem);
 }
 
+/* kit:route(method, target, body or nil) -> {status=, body=, allow=} */
+static int l_route(lua_State *T)
+{
+  static const char below[] = "/plugins";
+  struct tg_kit *kit = tg_check_kit(T);
+  const char *method = luaL_checkstring(T, 2), *target = luaL_checkstring(T, 3);
+  luaL_argcheck(T, strncmp(target, below, sizeof below - 1) == 0, 3, "expected a path below /plugins");
+  json_t *body = (json_t *)tg_check_json(T, 4, NULL);
+  struct tg_visit visit;
+  tg_kit_enter(&visit, T, kit, 1);
+  json_t **answer = tg_push_json_box(T);
+  *answer = tg_kit_ask(kit, strcmp(method, "HEAD") == 0 ? "GET" : method, target + sizeof below - 1, body);
+  tg_kit_settle(&visit, T);
+  tg_json_push(T, *answer);
+  return 1;
+}
+
 /* kit:advance(ms) */
 static int l_advance(lua_State *T)
 {
@@ -298,6 +315,7 @@ int tg_open_test_kit(lua_State *T)
                                      {"life", l_life},
                                      {"call", l_call},
                                      {"eval", l_eval},
+                                     {"route", l_route},
                                      {"advance", l_advance},
                                      {"now", l_now},
                                      {"answer", l_answer},

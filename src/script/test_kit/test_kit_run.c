@@ -1,6 +1,7 @@
 /* What the test makes a script do: load, events, calls, the passing of time. */
 
 #include "script/api/json.h"
+#include "script/api/routes.h"
 #include "script/test_kit/test_kit.h"
 #include "script/vm/sched.h"
 
@@ -436,6 +437,29 @@ json_t *tg_kit_eval(struct tg_kit *kit, const char *text, size_t length, char **
       .kit = kit, .shard_id = TG_NO_SHARD, .text = text, .length = length, .results = json_array()};
   run_waiting(kit, &called, "kit:eval", push_chunk);
   return end_call(&called, problem);
+}
+
+static void on_answered(void *ctx, const struct tg_hook_answer *answer)
+{
+  json_t **result = ctx;
+  json_t *body = json_loadb(answer->body.at, answer->body.length, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+  *result = json_pack("{s:i, s:o*, s:s*}", "status", answer->status, "body", body, "allow", answer->allow);
+}
+
+json_t *tg_kit_ask(struct tg_kit *kit, const char *method, const char *target, json_t *body)
+{
+  const char *mark = strchr(target, '?');
+  char *path = tg_strndup(target, mark ? (size_t)(mark - target) : strlen(target));
+  struct tg_hook_request request = {
+      .method = method, .path = path, .query = mark ? mark + 1 : "", .body = body};
+  json_t *result = NULL;
+  tg_route_call(kit->script, &request, on_answered, &result);
+  free(path);
+  /* Each has its answer in time, if only that it took too long. */
+  tg_ms end = kit->clock.now + TG_ROUTE_DEADLINE;
+  while (!result && tg_clock_step(&kit->clock, end)) {
+  }
+  return result;
 }
 
 bool tg_kit_run_until(struct tg_kit *kit, tg_ms until)
