@@ -1,5 +1,6 @@
 -- Plugins that the configuration names, with a script and without one.
 
+local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
 local plugins = require "spec.support.plugins"
 local process = require "spec.support.process"
@@ -22,6 +23,12 @@ local function start(list, options)
   local s = scene.start(options)
   s.tree = options.env.TIDEGATE_ROCKS_TREES
   return s
+end
+
+local function wait_for_second_load(s)
+  loop.wait_for("a second load", function()
+    return s.gateway:count_log "loaded in the worker with robin" == 2
+  end)
 end
 
 -- `tidegate run` that is to refuse: its exit code and what it says.
@@ -85,17 +92,52 @@ describe("plugins of the configuration", function()
     assert.equal(1, s.gateway:count_log "robin heard it")
   end)
 
+  it("are looked at with --watch, without a script, too", function()
+    local s = start({ ["tell-it"] = teller }, { args = { "--watch" }, env = {
+      TIDEGATE_PLUGINS = "tell-it", TIDEGATE_PLUGIN_TELL_IT = '{"word": "robin"}',
+    } })
+    local changed = teller.load:gsub("heard it", "listened")
+    plugins.tree({ ["tell-it"] = { schema = teller.schema, load = changed } }, s.tree)
+    wait_for_second_load(s)
+    s.gateway:wait_for_log "handler.lua has changed: reloading"
+    s:type "1"
+    s.gateway:wait_for_log "robin listened"
+  end)
+
   it("are of one generation: a new worker runs what the others run, whatever is on disk", function()
     local s = start({ ["tell-it"] = teller }, { env = {
       TIDEGATE_PLUGINS = "tell-it", TIDEGATE_PLUGIN_TELL_IT = '{"word": "robin"}',
     } })
     plugins.tree({ ["tell-it"] = { schema = teller.schema, load = "error 'of a later day'" } }, s.tree)
     uv.kill(s.gateway:worker_pids()[1], "sigkill")
-    s.gateway:wait_for_log("loaded in the worker with robin", 2)
+    wait_for_second_load(s)
     s.gateway:wait_ready(1)
     s:type "1"
     s.gateway:wait_for_log "robin heard it"
     assert.equal(0, s.gateway:count_log "of a later day")
+  end)
+
+  it("that end workers as they load are left out, until the next reload", function()
+    local file = paths.tmp() .. "/go"
+    local s = start({ ["tell-it"] = { schema = teller.schema, load = ([[
+      if self.role == "worker" and io.open(%q) then
+        local ffi = require "ffi"
+        ffi.cdef "void _exit(int status);"
+        ffi.C._exit(3)
+      end
+    ]]):format(file) .. teller.load } }, { hurry = 20, env = {
+      TIDEGATE_PLUGINS = "tell-it", TIDEGATE_PLUGIN_TELL_IT = '{"word": "robin"}',
+    } })
+    paths.write(file, "")
+    uv.kill(s.gateway:worker_pids()[1], "sigkill")
+    s.gateway:wait_for_log "worker 0: the plugins are not loaded, since they end workers as they load"
+    s.gateway:wait_ready(1)
+    s:type "1"
+    s.bot:wait_for_events(1, "TYPING_START")
+    os.remove(file)
+    assert.is_true((s.gateway:reload()))
+    s:type "2"
+    s.gateway:wait_for_log "robin heard it"
   end)
 
   it("that do not load end the start with 78, all of them named", function()

@@ -123,10 +123,10 @@ static int start(struct run *run, const char *script, bool watch)
   listen_to_signal(run, &run->reload, SIGHUP);
   listen_to_signal(run, &run->terminate, SIGTERM);
   listen_to_signal(run, &run->interrupt, SIGINT);
-  if (watch && script)
+  if (watch && (script || json_object_size(config->plugins) > 0))
     tg_file_watch_start(&run->watch, &process->loop, process->script, on_file_changed, run);
   else if (watch)
-    tg_log(TG_WARN, TG_NO_SHARD, "--watch without a script has nothing to look at");
+    tg_log(TG_WARN, TG_NO_SHARD, "--watch without a script or plugins has nothing to look at");
   tg_service_attach(&run->service, &process->loop, run->manager);
   tg_script_started(process->script);
   tg_manager_start(run->manager);
