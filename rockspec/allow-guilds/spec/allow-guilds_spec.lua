@@ -49,6 +49,9 @@ describe("allow-guilds", function()
     local kit = test.plugin("allow-guilds", { file = path, guilds = { "400" } })
     for _, guild in ipairs { "100", "200", "201", "400" } do assert.equal("passed", outcome(kit, guild)) end
     assert.equal("dropped", outcome(kit, "300"))
+    write "300\n"
+    kit:advance(2 * LOOK)
+    for _, guild in ipairs { "300", "400" } do assert.equal("passed", outcome(kit, guild)) end
   end)
 
   it("takes a new list once it has found it the same twice", function()
@@ -58,6 +61,7 @@ describe("allow-guilds", function()
     assert.equal("dropped", outcome(kit, "300"))
     kit:advance(LOOK)
     assert.equal("passed", outcome(kit, "300"))
+    kit:advance(10 * LOOK)
     assert.equal(1, #kit:log("2 guilds are in " .. path))
     write "300\n"
     kit:advance(2 * LOOK)

@@ -46,8 +46,9 @@ describe("drop-bots", function()
 
   it("takes null for a field that is not there", function()
     local kit = test.plugin "drop-bots"
-    assert.equal("dropped", outcome(kit, "MESSAGE_CREATE", { webhook_id = test.null,
-      application_id = test.null, author = BOT }))
+    assert.equal("dropped", outcome(kit, "MESSAGE_CREATE", { webhook_id = test.null, author = BOT }))
+    assert.equal("passed", outcome(kit, "MESSAGE_CREATE", { webhook_id = WEBHOOK, author = BOT,
+      application_id = test.null }))
   end)
 
   it("makes exceptions by channel and by bot", function()
