@@ -292,8 +292,11 @@ function test.plugin(name, config, options)
     local takers = (key == "as" or key == "version") and its_options or kit_options
     takers[key] = value
   end
-  return test.script(plugin_script:format(source(name, "the name"), source(config or {}, tostring(name)),
-    source(its_options, tostring(name))), kit_options)
+  local text = plugin_script:format(source(name, "the name"), source(config or {}, tostring(name)),
+    source(its_options, tostring(name)))
+  local kit = test.script(text, kit_options)
+  kit.plugin_text = text
+  return kit
 end
 
 -- Names that Discord may have added since pass; typing errors are raised where the test has made them.
@@ -384,6 +387,7 @@ function Kit:now()
 end
 
 function Kit:reload(text)
+  text = text or self.plugin_text
   if self.has_text then
     if type(text) ~= "string" then error("kit:reload: expected the new text of the script", 2) end
     write_file(self.path, text)

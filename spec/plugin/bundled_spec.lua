@@ -95,6 +95,13 @@ describe("the bundled plugin", function()
       assert.equal(0, lint.exit_code, lint.stdout .. lint.stderr)
     end)
 
+    it(name .. " passes its own spec with the gateway's test kit", function()
+      local run = process.run({ paths.bin "tidegate", "test", "-o", "TAP", dir .. "/spec" },
+        { timeout = 60000 })
+      assert.equal(0, run.exit_code, run.stdout .. run.stderr)
+      assert.matches("\nok 2 ", "\n" .. run.stdout, 1, true)
+    end)
+
     it(name .. " passes its own spec without the gateway", function()
       local run = process.run({ "busted", "--lua=luajit", "-o", "TAP", dir .. "/spec" }, {
         env = { LUA_PATH = ("lua/?.lua;lua/?/init.lua;%s/?.lua;;"):format(dir) }, timeout = 60000,

@@ -239,7 +239,7 @@ function kit:log(part) end
 ---@return { what: string, message: string, at: integer }[]
 function kit:errors() end
 
----Loads the script again, as SIGHUP does. A script from text needs its new text.
+---Loads the script again, as SIGHUP does. A script from text needs its new text; a plugin does not.
 ---@param text? string
 ---@return true|nil reloaded
 ---@return string? problem

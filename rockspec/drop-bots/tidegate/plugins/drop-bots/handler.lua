@@ -41,9 +41,10 @@ function handler:load(config)
   for _, name in ipairs(config.events) do
     local actor_of = actors[name]
     self:filter(name, function(event)
-      -- People have no field "bot": most events need not be decoded to know it.
+      -- People have no field "bot": most events need not be decoded to know it. Letters are rarer than quotes
+      -- in JSON, so that a search for one gets along faster.
       local raw = event.raw
-      if not find(raw, '"bot"', 1, true) and not find(raw, '"webhook_id"', 1, true) then return end
+      if not find(raw, 'bot"', 1, true) and not find(raw, 'webhook_id"', 1, true) then return end
       local data = event.data
       local id, kind = actor_of(data)
       if not dropped[kind or "person"] or except_bots[id] or except_channels[data.channel_id]
