@@ -72,12 +72,13 @@ local function read_need(given, where)
   local need = { rock = expect(given.name, "string", "%s.name", where), constraints = {} }
   for i, constraint in ipairs(expect(given.constraints or {}, "table", "%s.constraints", where)) do
     expect(constraint, "table", "%s.constraints[%d]", where, i)
-    local wanted = expect(constraint.version, "table", "%s.constraints[%d].version", where, i)
-    expect(wanted.string, "string", "%s.constraints[%d].version.string", where, i)
+    local wanted = constraint.version -- { 1, 2, string = "1.2" }, or the text alone
+    if type(wanted) == "table" then wanted = wanted.string end
+    expect(wanted, "string", "%s.constraints[%d].version", where, i)
     if not version.is_operator(constraint.op) then
       error(("%s.constraints[%d].op is unknown: %s"):format(where, i, tostring(constraint.op)), 0)
     end
-    need.constraints[i] = { op = constraint.op, version = wanted.string }
+    need.constraints[i] = { op = constraint.op, version = wanted }
   end
   need.text = words_of(need)
   return need
