@@ -4,6 +4,7 @@
 #include "fake_discord/gateway/conn.h"
 #include "fake_discord/gateway/identify.h"
 #include "fake_discord/gateway/points.h"
+#include "fake_discord/world/guilds.h"
 #include "fake_discord/world/journal.h"
 #include "fake_discord/world/payloads.h"
 
@@ -55,9 +56,21 @@ static void application(struct tg_fake *fake, struct tg_fake_http *http,
   int64_t intents = fake->settings.privileged_intents;
   int flags =
       (intents & 0x100 ? 1 << 12 : 0) | (intents & 2 ? 1 << 14 : 0) | (intents & 0x8000 ? 1 << 18 : 0);
-  tg_fake_http_reply_json(
-      http, 200,
-      json_pack("{s:s, s:s, s:i}", "id", TG_FAKE_APPLICATION_ID, "name", TG_FAKE_BOT_NAME, "flags", flags));
+  tg_fake_http_reply_json(http, 200,
+                          json_pack("{s:s, s:s, s:i, s:I}", "id", TG_FAKE_APPLICATION_ID, "name",
+                                    TG_FAKE_BOT_NAME, "flags", flags, "approximate_guild_count",
+                                    (json_int_t)tg_fake_guild_count(fake, 0, 1)));
+}
+
+static void own_user(struct tg_fake *fake, struct tg_fake_http *http, const struct tg_fake_request *request,
+                     const char *rest)
+{
+  (void)fake;
+  (void)request;
+  (void)rest;
+  tg_fake_http_reply_json(http, 200,
+                          json_pack("{s:s, s:s, s:s, s:n, s:b}", "id", TG_FAKE_APPLICATION_ID, "username",
+                                    TG_FAKE_BOT_NAME, "discriminator", "0000", "avatar", "bot", 1));
 }
 
 /* A message of the bot, as it would have it back; nobody else sees it. */
@@ -96,6 +109,7 @@ static const struct route {
     {"GET", "/gateway", true, false, gateway},
     {"GET", "/gateway/bot", true, true, gateway_bot},
     {"GET", "/applications/@me", true, true, application},
+    {"GET", "/users/@me", true, true, own_user},
     {"POST", "/interactions/", false, false, tg_fake_interaction_callback},
     {NULL, "/webhooks/", false, false, tg_fake_webhook},
     {"POST", "/channels/", false, true, create_message},
