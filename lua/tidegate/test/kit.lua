@@ -30,7 +30,7 @@ local MODULES = { "tidegate", "tidegate.core", "tidegate.guard", "tidegate.http"
 local function gateway_of(core)
   local gateway = {}
   for _, name in ipairs { "version", "role", "worker_id", "on", "filter", "broadcast", "on_broadcast", "now",
-                          "spawn", "sleep", "after", "every", "json", "state" } do
+                          "spawn", "sleep", "after", "every", "json", "utf8", "state" } do
     gateway[name] = core[name]
   end
   local http = require "tidegate.http"
@@ -56,7 +56,8 @@ end
 
 local function load_plugin(self)
   forget_modules()
-  self.core = plain.new(self, { role = self.role, state = self.state })
+  local time = self.core and self.core.time -- goes on through a reload
+  self.core = plain.new(self, { role = self.role, state = self.state, time = time })
   package.loaded["tidegate.core"] = self.core
   self.gateway = gateway_of(self.core)
   package.loaded.tidegate = self.gateway

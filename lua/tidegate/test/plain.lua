@@ -176,7 +176,26 @@ end
 
 -- ---- values ----
 
+-- Whether text is UTF-8, but for overlong forms and surrogates, which the gateway refuses, too.
+local function is_utf8(text)
+  local from, tail = 1, "[\128-\191]"
+  while from <= #text do
+    local character = text:match("^[%z\1-\127]+", from) or text:match("^[\194-\223]" .. tail, from)
+      or text:match("^[\224-\239]" .. tail .. tail, from) or text:match("^[\240-\244]" .. tail:rep(3), from)
+    if not character then return false end
+    from = from + #character
+  end
+  return true
+end
+
+local function cut_utf8(text, bytes)
+  if #text <= bytes then return text end
+  while bytes > 0 and text:find("^[\128-\191]", bytes + 1) do bytes = bytes - 1 end
+  return text:sub(1, bytes)
+end
+
 local function add_values(core)
+  core.utf8 = { cut = cut_utf8, valid = is_utf8 }
   core.json = {
     null = cjson.null,
     encode = function(value) return assert(cjson.encode(value)) end,
@@ -226,8 +245,8 @@ end
 function plain.new(kit, options)
   local core = {
     kit = kit, version = "0.1.0", role = options.role, worker_id = options.role == "worker" and 0 or nil,
-    state = options.state or {}, time = 0, serial = 0, alarms = {}, handlers = {}, filters = {},
-    listeners = {}, routes = {}, methods = {},
+    state = options.state or {}, time = options.time or 0, serial = 0, alarms = {}, handlers = {},
+    filters = {}, listeners = {}, routes = {}, methods = {},
   }
   add_values(core)
   add_registration(core)
