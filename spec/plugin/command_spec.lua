@@ -1,5 +1,6 @@
 -- `tidegate plugin`, with the real luarocks and without network.
 
+local cjson = require "cjson"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
 local uv = require "luv"
@@ -100,6 +101,8 @@ it("refuses what is no name, no version, and words that it does not know", funct
     { { "pack", "x" }, '"x" is one word too many' },
     { { "new", "drop", "--tree", "x" }, "new has no --tree" },
     { { "remove", "drop", "--only-server", "x" }, "remove has no --only-server" },
+    { { "install", "drop", "--json" }, "install has no --json" },
+    { { "list", "--only-server", "x" }, "list has no --only-server" },
     { { "instal", "x" }, "did you mean install?" },
     { {}, "a command is missing" },
   } do
@@ -183,16 +186,25 @@ describe("tidegate plugin install", function()
     assert.is_false(exists(handler_in(tree, "mine")))
   end)
 
-  it("leaves what others can read, whatever root's umask is", function()
+  it("leaves what the service's user can load, whatever root's umask is", function()
     if uv.getuid() ~= 0 then
       return pending "needs root"
     end
-    local dir, tree = paths.tmp(), paths.tmp() .. "/rocks"
+    local dir, state = paths.tmp(), paths.tmp()
+    local nobody = 65534
+    assert(uv.fs_chown(state, nobody, nobody))
     local rock = packed(dir, "mine")
-    local command = { paths.bin "tidegate", "plugin", "install", rock, "--tree", tree }
-    well(tool(dir, { "sh", "-c", 'umask 077; exec "$@"', "sh", unpack(command) }))
+    local env = {
+      TIDEGATE_STATE_DIR = state, DISCORD_TOKEN = "abc.def.ghi", INTENTS = "513", TIDEGATE_PLUGINS = "mine",
+    }
+    local command = { paths.bin "tidegate", "plugin", "install", rock }
+    well(tool(dir, { "sh", "-c", 'umask 077; exec "$@"', "sh", unpack(command) }, env))
+    local tree = state .. "/rocks"
     local hidden = { "find", tree, "!", "-perm", "-004", "-o", "-type", "d", "!", "-perm", "-005" }
     assert.equal("", well(tool(dir, hidden)).stdout)
+    local run = well(tool("/", { "setpriv", "--reuid", nobody, "--regid", nobody, "--clear-groups",
+      paths.bin "tidegate", "check" }, env))
+    assert.matches("\n  mine  0.1.0  from " .. tree .. ", priority 500\n", run.stdout, 1, true)
   end)
 
   it("says that a file is not there, and how to get LuaRocks", function()
@@ -237,5 +249,89 @@ describe("tidegate plugin install", function()
     local at = exists "/var/lib/tidegate" and uv.getuid() == 0 and "/var/lib/tidegate" or "/x/tidegate"
     local _, line = told { XDG_STATE_HOME = "/x" }
     assert.matches("--tree=" .. at .. "/rocks ", line, 1, true)
+  end)
+end)
+
+describe("tidegate plugin list", function()
+  local dir, first, second
+
+  setup(function()
+    dir, first, second = paths.tmp(), paths.tmp(), paths.tmp()
+    well(plugin(dir, { "install", packed(dir, "mine"), "--tree", first }))
+    well(plugin(dir, { "install", packed(dir, "other"), "--tree", first }))
+    well(plugin(dir, { "install", dir .. "/tidegate-plugin-mine/tidegate-plugin-mine-0.1.0-1.all.rock",
+      "--tree", second }))
+    paths.write(dir .. "/bot.lua", [[
+      local gateway = require "tidegate"
+      gateway.configure { token = "abc.def.ghi", intents = 513 }
+      gateway.plugin("mine", { channels = { "1001" } })
+    ]])
+  end)
+
+  -- The lines, without what aligns them.
+  local function list(argv, env)
+    table.insert(argv, 1, "list")
+    env = env or {}
+    env.TIDEGATE_ROCKS_TREES = first .. "," .. second
+    local run = plugin(dir, argv, env)
+    return "\n" .. run.stdout:gsub("[ \t]+", " "):gsub(" \n", "\n"), run
+  end
+
+  local function find(list_of, name, from)
+    for _, one in ipairs(list_of) do
+      if one.plugin == name and one.from == from then
+        return one
+      end
+    end
+  end
+
+  it("shows the plugins of all trees, the first one first, and what is built in", function()
+    local text, run = list {}
+    well(run)
+    assert.matches(("\nmine 0.1.0-1 %s\nmine 0.1.0-1 %s\nother 0.1.0-1 %s\n"):format(first, second, first),
+      text, 1, true)
+    assert.matches("\ndrop%-bots %d+%.%d+%.%d+ built in\n", text)
+    assert.is_nil(text:find "MESSAGE_CREATE") -- nothing loads them
+  end)
+
+  it("shows one tree", function()
+    local text, run = list { "--tree", second }
+    well(run)
+    assert.equal(("\nPlugin Version From\nmine 0.1.0-1 %s\n"):format(second), text)
+    text = list { "--tree", dir .. "/nowhere" }
+    assert.equal("\nThere are none.\n", text)
+  end)
+
+  it("shows what those do that a script loads", function()
+    local text, run = list { "bot.lua" }
+    well(run)
+    assert.matches(("\nPlugins\n mine 0.1.0 from %s, priority 500\n filters MESSAGE_CREATE\n"):format(first),
+      text, 1, true)
+    local _, of_json = list { "bot.lua", "--json" }
+    local told = cjson.decode(well(of_json).stdout)
+    assert.equal("0.1.0-1", find(told.installed, "other", first).version)
+    assert.equal("MESSAGE_CREATE", told.plugins[1].filters[1].events[1])
+    assert.same({}, told.problems)
+  end)
+
+  it("shows what those do that the environment names", function()
+    local text, run = list({}, {
+      DISCORD_TOKEN = "abc.def.ghi", INTENTS = "513", TIDEGATE_PLUGINS = "other",
+    })
+    well(run)
+    assert.matches("\nPlugins\n other 0.1.0 ", text, 1, true)
+  end)
+
+  it("shows what is installed where the script does not load, and why it does not", function()
+    paths.write(dir .. "/broken.lua", 'require("tidegate").plugin("mine", { channels = 5 })')
+    local text, run = list { "broken.lua" }
+    assert.equal(1, run.exit_code)
+    assert.matches("\nmine 0.1.0-1 " .. first .. "\n", text, 1, true)
+    assert.matches("tidegate plugin: broken.lua:1: plugins.mine.channels: ", run.stderr, 1, true)
+  end)
+
+  it("needs no LuaRocks", function()
+    local run = tool(dir, { "env", "PATH=" .. dir, paths.bin "tidegate", "plugin", "list", "--tree", first })
+    assert.matches("mine", well(run).stdout, 1, true)
   end)
 end)

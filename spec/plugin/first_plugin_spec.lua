@@ -26,7 +26,6 @@ it("the page of the first plugin is true, command by command", function()
   local here, output = dir, ""
   local env = {
     PATH = paths.build .. ":" .. os.getenv "PATH", TIDEGATE_STATE_DIR = state, DISCORD_TOKEN = "abc.def.ghi",
-    TIDEGATE_ROCKS_TREES = state .. "/rocks",
   }
   local does = {}
   function does.sh(block)

@@ -14,7 +14,7 @@ static const char overview[] =
     "  tidegate run [SCRIPT]      the gateway; without a script the environment configures it\n"
     "  tidegate check [SCRIPT]    load without network and show configuration and overrides\n"
     "  tidegate ctl COMMAND       status, reload, shards, ... of the running gateway\n"
-    "  tidegate plugin COMMAND    install, remove, new, pack: plugins, by LuaRocks\n"
+    "  tidegate plugin COMMAND    install, list, remove, new, pack: plugins\n"
     "  tidegate test [PATH...]    run specs of scripts (busted) inside tidegate's Lua\n"
     "  tidegate version | help [COMMAND|environment|files]\n"
     "\n"

@@ -60,12 +60,14 @@
   "\n"                                                                                                       \
   "  install NAME [VERSION]  from the servers of luarocks\n"                                                 \
   "  install FILE.rock       from a file; no network is asked for what it depends on\n"                      \
+  "  list [SCRIPT]           what is installed, and what those do that SCRIPT loads\n"                       \
   "  remove NAME [VERSION]   from the tree\n"                                                                \
   "  new NAME                write a plugin to start from, into tidegate-plugin-NAME\n"                      \
   "  pack                    in a plugin's folder: make its .rock, for others to install\n"                  \
   "\n"                                                                                                       \
   "  --tree DIR              not rocks in the state directory\n"                                             \
   "  --only-server DIR       install from a folder (or URL) of rocks, and from nowhere else\n"               \
+  "  --json                  list: one JSON object instead of text\n"                                        \
   "\n"                                                                                                       \
   "The state directory is that of the environment; for root, where a service has one,\n"                     \
   "/var/lib/tidegate. LuaRocks is needed to install, not to run.\n"

@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 #include "cli/luarocks.h"
 #include "cli/options.h"
+#include "cli/plugin_list.h"
 #include "cli/plugin_new.h"
 #include "cli/plugin_pack.h"
 #include "cli/process.h"
@@ -24,6 +25,7 @@ static const char prefix[] = "tidegate-plugin-", service_state[] = "/var/lib/tid
 struct plugin_request {
   const char *words[3]; /* of the command, its name first; NULL where there is none */
   const char *tree, *only_server;
+  bool as_json;
 };
 
 static int __attribute__((format(printf, 1, 2))) misuse(const char *format, ...)
@@ -70,13 +72,12 @@ static bool is_rock_file(const char *word)
 /* ---- the tree ---- */
 
 /* Root installs for the service, whose environment is not that of root's shell. */
-static char *state_dir(void)
+static void take_state_of_service(void)
 {
   bool told = tg_environment("TIDEGATE_STATE_DIR") || tg_environment("STATE_DIRECTORY");
   struct stat status;
   if (geteuid() == 0 && !told && stat(service_state, &status) == 0 && S_ISDIR(status.st_mode))
-    return tg_strdup(service_state);
-  return tg_config_state_dir(tg_environment);
+    setenv("TIDEGATE_STATE_DIR", service_state, 1);
 }
 
 static void begin(struct tg_luarocks *line, const struct plugin_request *request)
@@ -86,7 +87,7 @@ static void begin(struct tg_luarocks *line, const struct plugin_request *request
     return;
   }
   struct tg_buf joined = {0};
-  char *state = state_dir();
+  char *state = tg_config_state_dir(tg_environment);
   tg_buf_printf(&joined, "%s/rocks", state);
   char *tree = tg_buf_take(&joined);
   tg_luarocks_begin(line, tree);
@@ -145,6 +146,11 @@ static int install(const struct plugin_request *request)
   return is_rock_file(request->words[1]) ? install_file(request) : run_named(request);
 }
 
+static int list(const struct plugin_request *request)
+{
+  return tg_plugin_list(request->words[1], request->tree, request->as_json);
+}
+
 static int make_new(const struct plugin_request *request)
 {
   const char *name = plugin_name(request->words[1]);
@@ -157,17 +163,20 @@ static int pack(const struct plugin_request *request)
   return tg_plugin_pack();
 }
 
+enum { TREE = 1, SERVER = 2, JSON = 4 };
+
 static const struct plugin_command {
   const char *name;
   int least, most; /* words behind the name */
   const char *wanted;
-  bool has_tree, has_server;
+  int options;
   int (*run)(const struct plugin_request *request);
 } commands[] = {
-    {"install", 1, 2, "the NAME of a plugin, or a FILE.rock", true, true, install},
-    {"remove", 1, 2, "the NAME of a plugin", true, false, run_named},
-    {"new", 1, 1, "a NAME", false, false, make_new},
-    {"pack", 0, 0, "", false, false, pack},
+    {"install", 1, 2, "the NAME of a plugin, or a FILE.rock", TREE | SERVER, install},
+    {"list", 0, 1, "", TREE | JSON, list},
+    {"remove", 1, 2, "the NAME of a plugin", TREE, run_named},
+    {"new", 1, 1, "a NAME", 0, make_new},
+    {"pack", 0, 0, "", 0, pack},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -189,6 +198,7 @@ int tg_cli_plugin(int argc, char **argv)
   const struct tg_cli_option options[] = {
       {"--tree", NULL, &request.tree},
       {"--only-server", NULL, &request.only_server},
+      {"--json", &request.as_json, NULL},
       {NULL, NULL, NULL},
   };
   int count = tg_cli_options(argc, argv, options, TG_HELP_PLUGIN, request.words, 3, &exit_code);
@@ -205,12 +215,15 @@ int tg_cli_plugin(int argc, char **argv)
     return misuse("%s needs %s", command->name, command->wanted);
   if (count - 1 > command->most)
     return misuse("\"%s\" is one word too many", request.words[command->most + 1]);
-  if (request.tree && !command->has_tree)
-    return misuse("%s has no --tree", command->name);
-  if (request.only_server && !command->has_server)
-    return misuse("%s has no --only-server", command->name);
+  const char *refused = request.tree && !(command->options & TREE)            ? "--tree"
+                        : request.only_server && !(command->options & SERVER) ? "--only-server"
+                        : request.as_json && !(command->options & JSON)       ? "--json"
+                                                                              : NULL;
+  if (refused)
+    return misuse("%s has no %s", command->name, refused);
   if ((request.tree && !*request.tree) || (request.only_server && !*request.only_server))
     return misuse("the name of a folder is empty");
   tg_process_keeps_secrets();
+  take_state_of_service();
   return command->run(&request);
 }

@@ -89,3 +89,9 @@ void tg_script_warn(const struct tg_script *script, struct tg_problems *warnings
 
 /* For `tidegate check`: overridden methods, filters, handlers and plugins as JSON. */
 json_t *tg_script_describe(const struct tg_script *script);
+
+/* For `tidegate plugin list`: {"plugins": [{"plugin", "version", "from"}],
+ * "problems": [text]}, of this tree, or (NULL) of all that the script finds, that
+ * of the environment when it is not loaded, and what is built in. NULL: `*problem`
+ * (malloc) says why. */
+json_t *tg_script_installed(struct tg_script *script, const char *tree, char **problem);
