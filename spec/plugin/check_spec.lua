@@ -81,13 +81,16 @@ describe("tidegate check", function()
   it("warns of two of equal priority on one method, and of variables of no plugin", function()
     local tied = { load = [[
       self:override("delivery", "is_delivered", function(next, ...) return next(...) end)
+      self:override("manager", "spawn_shards", function(next, ...) return next(...) end)
     ]] }
     local _, _, said = check({ a = tied, b = tied, c = { priority = 400, load = tied.load } }, {
       TIDEGATE_PLUGINS = "a,b,c", TIDEGATE_PLUGIN_D = "{}",
     })
     assert.matches("warning: plugins a and b both override gateway.delivery:is_delivered with PRIORITY 500: "
       .. "a is asked first", said, 1, true)
+    assert.matches("warning: plugins a and b both override gateway.manager:spawn_shards", said, 1, true)
     assert.not_matches("and c both", said, 1, true)
+    assert.equal(3, select(2, said:gsub("warning: ", "")), said)
     assert.matches("warning: environment variable TIDEGATE_PLUGIN_D: TIDEGATE_PLUGINS names no plugin 'd'",
       said, 1, true)
   end)

@@ -94,6 +94,20 @@ static json_t *describe(enum tg_role role, const char *path, char **problem)
   return result;
 }
 
+/* Most are the same; of plugins each role has those about its own methods. */
+static void add_warnings(json_t *warnings, const json_t *others)
+{
+  size_t known = json_array_size(warnings);
+  for (size_t i = 0; i < json_array_size(others); i++) {
+    json_t *other = json_array_get(others, i);
+    size_t k = 0;
+    while (k < known && !json_equal(json_array_get(warnings, k), other))
+      k++;
+    if (k == known)
+      json_array_append(warnings, other);
+  }
+}
+
 static void put_json(json_t *value)
 {
   char *text = json_dumps(value, JSON_INDENT(2));
@@ -160,6 +174,8 @@ int tg_cli_check(int argc, char **argv)
   char *problem = NULL;
   json_t *manager = describe(TG_ROLE_MANAGER, path, &problem);
   json_t *worker = manager ? describe(TG_ROLE_WORKER, path, &problem) : NULL;
+  if (worker)
+    add_warnings(json_object_get(worker, "warnings"), json_object_get(manager, "warnings"));
   if (!worker) {
     print_problem(problem ? problem : "the script cannot be loaded", as_json);
   } else if (as_json) {
