@@ -188,6 +188,16 @@ describe("a plugin", function()
       [[gateway.plugin "half"; gateway.plugin "half"]]), 1, true)
   end)
 
+  it("is refused in a version that does not fit, also where no rock is", function()
+    local list = { mine = { version = "1.4.0" } }
+    local problem = refusal(list, [[gateway.plugin("mine", nil, { version = "~> 2.0" })]])
+    assert.matches('plugin mine: version 1.4.0 %(.*%) does not fit "~> 2.0"', problem)
+    problem = refusal(list, [[gateway.plugin("drop-bots", nil, { version = ">= 9" })]])
+    assert.matches('plugin drop%-bots: version .* %(built in%) does not fit ">= 9"', problem)
+    local code = plugins.check(list, [[gateway.plugin("mine", nil, { version = "~> 1" })]])
+    assert.equal(0, code)
+  end)
+
   it("cannot be left out by a script that catches its error", function()
     local problem = refusal({ try = { load = [[error "no"]] } }, [[pcall(gateway.plugin, "try")]])
     assert.matches("plugin try does not load", problem, 1, true)

@@ -11,7 +11,7 @@
 local core = require "tidegate.core"
 local guard = require "tidegate.guard"
 local instance = require "tidegate.plugin.self"
-local has_rocks, rocks = pcall(require, "tidegate.rocks")
+local rocks = require "tidegate.rocks"
 local schema = require "tidegate.plugin.schema"
 local stack = require "tidegate.plugin.stack"
 
@@ -52,8 +52,7 @@ end
 -- nowhere.
 local function find(name, version)
   if is_beside_script(name) then return "the script's folder" end
-  local rock, problem
-  if has_rocks then rock, problem = rocks.use("tidegate-plugin-" .. name, version) end
+  local rock, problem = rocks.use("tidegate-plugin-" .. name, version)
   if problem then fail("plugin %s: %s", name, problem) end
   if rock then return rock.tree, rock.version end
   local folder = folder_of(name)
@@ -115,10 +114,11 @@ local function check_config(name, rules, config)
   return made
 end
 
+-- Of what is no rock only the handler tells the version.
 local function check_version(name, from, handler, version)
-  if from == "built in" and version and not rocks.fits(handler.VERSION, version) then
-    fail("plugin %s: version %s is built in, and does not fit \"%s\"; no tree of rocks has one that does",
-      name, handler.VERSION, version)
+  if version and not rocks.fits(handler.VERSION, version) then
+    fail("plugin %s: version %s (%s) does not fit \"%s\", and no tree of rocks has one that does", name,
+      handler.VERSION, from, version)
   end
 end
 
@@ -207,7 +207,7 @@ local function use(name, config, options, where)
   local rules = require_from(from, prefix(name) .. "schema")
   check_handler(name, handler)
   check_schema(name, rules)
-  check_version(name, from, handler, options.version)
+  if not rock_version then check_version(name, from, handler, options.version) end
   local box = box_of(as)
   local self = instance.new(as, handler, check_config(as, rules, config), box)
   run_load(self, schema.secrets(rules, self.config))

@@ -25,7 +25,7 @@ Kit.__index = Kit
 -- What the plugin base is, and keeps for one host.
 local MODULES = { "tidegate", "tidegate.core", "tidegate.guard", "tidegate.http", "tidegate.log",
                   "tidegate.metrics", "tidegate.plugin", "tidegate.plugin.self", "tidegate.plugin.stack",
-                  "tidegate.rocks" }
+                  "tidegate.rocks", "tidegate.rocks.manifest" }
 
 local function gateway_of(core)
   local gateway = {}
