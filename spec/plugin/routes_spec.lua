@@ -264,6 +264,25 @@ describe("routes of plugins", function()
     client:wait_closed()
   end)
 
+  it("that end the manager are switched off at the second death, alone", function()
+    local function run(gateway)
+      raw_client.connect(gateway:control_url()):write("GET /plugins/try/end HTTP/1.1\r\n\r\n")
+      gateway.process:wait(20000)
+      return s:again { ready = false }
+    end
+    start([[
+      self:route("GET", "/end", function() ffi.C._exit(3) end)
+      self:route("GET", "/fine", function() return "fine" end)
+    ]], { more = 'local ffi = require "ffi"\nffi.cdef "void _exit(int);"', reload = false })
+    for _ = 1, 2 do
+      run(s.gateway):wait_for_log "error manager: inside of self:route %(plugin try, handler.lua:%d+%)"
+    end
+    s.gateway:wait_for_log "self:route[^\n]* has ended its process 2 times in 10 minutes: it is switched off"
+    local status, body = ask("GET", "/plugins/try/end")
+    assert.same({ 503, "switched_off" }, { status, body.code })
+    assert.same({ 200, "fine" }, { ask("GET", "/plugins/try/fine") })
+  end)
+
   it("that cannot be are mistakes of the plugin, in check and in both roles", function()
     local function refusal(load)
       local code, _, problem = plugins.check({ try = { load = load } }, 'gateway.plugin("try")')
