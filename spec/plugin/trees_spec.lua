@@ -205,6 +205,15 @@ describe("a damaged manifest", function()
     assert.matches("tidegate check: warning: the rocks of the tree " .. tree, run.stderr, 1, true)
   end)
 
+  it("is told where plugins come without a script", function()
+    local tree = damaged "repository = {"
+    local run = process.run({ paths.bin "tidegate", "check" }, { env = { DISCORD_TOKEN = "fake-token",
+      INTENTS = "513", TIDEGATE_ROCKS_TREES = tree .. "," .. second, TIDEGATE_PLUGINS = "try" } })
+    assert.equal(0, run.exit_code, run.stderr)
+    assert.matches("try: says 4.0.", run.stderr, 1, true)
+    assert.matches("tidegate check: warning: the rocks of the tree " .. tree, run.stderr, 1, true)
+  end)
+
   it("is mended by the command that is named", function()
     local tree = paths.tmp()
     luarocks.make(tree, plugin("try", "1.0"))

@@ -147,6 +147,8 @@ static int list_rocks_warnings(lua_State *L, void *ctx)
   struct tg_problems *warnings = ctx;
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
   lua_getfield(L, -1, "tidegate.rocks");
+  if (lua_isnil(L, -1)) /* neither a script nor plugins */
+    return 0;
   lua_getfield(L, -1, "warnings");
   lua_call(L, 0, 1);
   for (size_t i = 1; i <= lua_objlen(L, -1); i++) {
@@ -166,9 +168,9 @@ void tg_script_warn(const struct tg_script *script, struct tg_problems *warnings
   for (size_t i = 0; i < json_array_size(of_plugins); i++)
     tg_problem_add(warnings, "%s", json_string_value(json_array_get(of_plugins, i)));
   json_decref(of_plugins);
+  tg_protect(script->state, NULL, TG_BUDGET_HOST, list_rocks_warnings, warnings);
   if (!script->path)
     return;
-  tg_protect(script->state, NULL, TG_BUDGET_HOST, list_rocks_warnings, warnings);
   tg_protect(script->state, NULL, TG_BUDGET_HOST, look_for_cjson, &found);
   if (!found)
     tg_problem_add(warnings,
