@@ -20,6 +20,8 @@ local full = {
   version = "1.2.0", priority = 700,
   schema = [[{
     words = { type = "array", elements = { type = "string" }, default = { "a" } },
+    channels = { type = "array", elements = { type = "string" }, default = {} },
+    names = { type = "map", keys = { type = "string" }, values = { type = "string" }, default = {} },
     hooks = { type = "array", elements = { type = "record", fields = {
       url = { type = "string", secret = true }, at = { type = "integer" } } } },
   }]],
@@ -46,7 +48,7 @@ describe("tidegate check", function()
     for _, pattern in ipairs {
       "full   1.2.0  from /%S+, priority 700\n", "  overrides delivery:is_delivered, manager:spawn_shards\n",
       "  filters MESSAGE_CREATE, MESSAGE_UPDATE, TYPING_START\n", "  listens to ready, MESSAGE_CREATE\n",
-      '  hooks = %[{"at": 5, "url": "%*%*%*"}%]\n', '  words = %["a"%]\n',
+      '  channels = %[%]\n%s+hooks = %[{"at": 5, "url": "%*%*%*"}%]\n%s+names = {}\n%s+words = %["a"%]\n',
       "quiet  1.0.0  from /%S+, priority 500\n",
     } do
       assert.matches(pattern, listed)
@@ -62,7 +64,8 @@ describe("tidegate check", function()
     assert.equal(2, #said.plugins)
     local first = said.plugins[1]
     assert.same({ "full", "full", "1.2.0", 700 }, { first.plugin, first.name, first.version, first.priority })
-    assert.same({ words = { "a" }, hooks = { { url = "***", at = 5 } } }, first.config)
+    assert.same({ words = { "a" }, hooks = { { url = "***", at = 5 } }, channels = {}, names = {} },
+      first.config)
     assert.same({ "delivery:is_delivered", "manager:spawn_shards" }, first.overrides)
     assert.same({ { events = { "MESSAGE_CREATE", "MESSAGE_UPDATE" }, compiled = false },
                   { events = { "TYPING_START" }, compiled = true, rule = false } }, first.filters)

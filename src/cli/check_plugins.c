@@ -81,18 +81,26 @@ static void add_events(struct tg_check_table *table, const char *what, const jso
   json_decref(events);
 }
 
+static int by_text(const void *a, const void *b)
+{
+  return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 static void add_configuration(struct tg_check_table *table, const json_t *config)
 {
-  const char *key;
+  const char *key, **keys = tg_calloc(json_object_size(config) + 1, sizeof *keys);
+  size_t count = 0;
   json_t *value;
-  json_object_foreach((json_t *)config, key, value)
-  {
+  json_object_foreach((json_t *)config, key, value) keys[count++] = key;
+  qsort(keys, count, sizeof *keys, by_text);
+  for (size_t i = 0; i < count; i++) {
     struct tg_buf text = {0};
-    char *shown = json_dumps(value, JSON_ENCODE_ANY | JSON_SORT_KEYS);
-    tg_buf_printf(&text, "%s = %s", key, shown ? shown : "?");
+    char *shown = json_dumps(json_object_get(config, keys[i]), JSON_ENCODE_ANY | JSON_SORT_KEYS);
+    tg_buf_printf(&text, "%s = %s", keys[i], shown ? shown : "?");
     free(shown);
     add_line(table, &text);
   }
+  free(keys);
 }
 
 static void add_plugin(struct tg_check_table *table, const json_t *plugin)

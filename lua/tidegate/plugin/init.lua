@@ -238,6 +238,16 @@ function plugin.use_all(list, where)
   return #problems > 0 and table.concat(problems, "\n") or nil
 end
 
+-- Empty lists and tables keep their shape in JSON.
+local function shaped(field, value)
+  if type(value) ~= "table" then return value end
+  for key, element in pairs(value) do
+    local rule = field.elements or field.values or field.fields and field.fields[key]
+    value[key] = rule and shaped(rule, element)
+  end
+  return (field.type == "array" and core.json.array or core.json.object)(value)
+end
+
 -- What is loaded, for people: /plugins of `tidegate check --json`.
 function plugin.describe()
   local list = {}
@@ -247,7 +257,7 @@ function plugin.describe()
     list[i] = {
       plugin = one.plugin, name = name, version = one.self.handler.VERSION, rock = one.rock,
       priority = one.self.handler.PRIORITY, from = one.from,
-      config = core.json.object(schema.mask(one.rules, one.self.config)),
+      config = shaped({ fields = one.rules.fields }, schema.mask(one.rules, one.self.config)),
       overrides = core.json.array(made.overrides), filters = core.json.array(made.filters),
       handlers = core.json.array(made.handlers), routes = core.json.array(made.routes),
     }
