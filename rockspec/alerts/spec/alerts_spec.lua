@@ -8,7 +8,7 @@ local function with(config)
   return config
 end
 
-local function worker(config) return test.plugin("alerts", with(config or {})) end
+local function worker(config) return test.plugin("alerts", with(config or {}), { shards = 2 }) end
 
 local function manager(config, answer)
   local kit = test.plugin("alerts", with(config or {}), { role = "manager" })
@@ -102,16 +102,17 @@ describe("alerts in the manager", function()
   it("waits as long as it is told, takes along what has come, and does not name the URL", function()
     local first = true
     local kit = manager({ url = DISCORD, delay = 0, quiet = 0 }, function()
-      local answer = first and { status = 429, json = { retry_after = 20.5 } } or { status = 204 }
+      if not first then return { status = 204 } end
       first = false
-      return answer
+      return { status = 429, headers = { ["Retry-After"] = "20" }, retry_after = 20000,
+               json = { retry_after = 20.5 } }
     end)
     kit:broadcast(TOPIC, { alert("disconnected", { 0 }) })
     kit:advance(100)
     kit:broadcast(TOPIC, { alert("disconnected", { 1 }) })
     kit:advance(20000)
     assert.equal(1, #kit:requests())
-    kit:advance(600)
+    kit:advance(700)
     assert.equal(2, #kit:requests())
     assert.matches("shards 0%-1: disconnected %(2 times%)", kit:requests()[2].json.content)
     for _, line in ipairs(kit:log()) do assert.is_nil(line.text:find("secret-part", 1, true)) end
