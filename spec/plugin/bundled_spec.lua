@@ -2,6 +2,7 @@
 -- What a plugin does at a real gateway is in the spec of its name.
 
 local paths = require "spec.support.paths"
+local plugins = require "spec.support.plugins"
 local process = require "spec.support.process"
 local uv = require "luv"
 
@@ -19,7 +20,7 @@ end
 
 local rockspec = paths.root .. "/rockspec"
 
-local function plugins()
+local function bundled()
   local names = {}
   for _, name in ipairs(names_in(rockspec)) do
     if uv.fs_stat(("%s/%s/tidegate/plugins"):format(rockspec, name)) then names[#names + 1] = name end
@@ -59,10 +60,25 @@ local function rockspec_of(name)
   return made, path
 end
 
+-- `tidegate check` of a text as script, or without one, with what the examples of the pages want to be there.
+local function check(text, variables)
+  local dir = paths.tmp()
+  local list = paths.write(dir .. "/guilds.txt", "41771983423143937\n")
+  local function settled(value) return (value:gsub("/etc/tidegate/guilds%.txt", list)) end
+  local env = { DISCORD_TOKEN = "fake-token", INTENTS = "513", TIDEGATE_STATE_DIR = dir .. "/state",
+                ALERT_WEBHOOK = "http://127.0.0.1:1/alerts" }
+  for name, value in pairs(variables or {}) do env[name] = settled(value) end
+  local argv = { paths.bin "tidegate", "check" }
+  if text then argv[3] = paths.write(dir .. "/script.lua", plugins.script(settled(text))) end
+  local run = process.run(argv, { env = env })
+  assert.equal(0, run.exit_code, run.stdout .. run.stderr)
+  return run.stdout
+end
+
 describe("the bundled plugin", function()
   after_each(process.cleanup)
 
-  for _, name in ipairs(plugins()) do
+  for _, name in ipairs(bundled()) do
     local dir = rockspec .. "/" .. name
 
     it(name .. " has a README with the table of its schema", function()
@@ -70,8 +86,19 @@ describe("the bundled plugin", function()
       local expected = table_of(dofile(file_of(name, "schema")))
       local found = readme:match "| field | type .-|\n\n" or readme:match "| field | type .-|\n$" or ""
       assert.equal(expected, (found:gsub("\n\n$", "\n")))
-      assert.matches(('gateway.plugin("%s"'):format(name), readme, 1, true)
-      assert.matches("TIDEGATE_PLUGINS=" .. name, readme, 1, true)
+    end)
+
+    it(name .. " is loaded by the examples of its README, with a script and without", function()
+      local readme = assert(paths.read(dir .. "/README.md"))
+      local script = assert(readme:match "```lua\n(.-)```", "there is no example of a script")
+      assert.matches("plugin " .. name, check(script), 1, true)
+      local variables, count = {}, 0
+      for variable, value in readme:gmatch "\n(TIDEGATE_PLUGIN[%u_]*)=([^\n]*)" do
+        variables[variable], count = value, count + 1
+      end
+      assert.equal(name, variables.TIDEGATE_PLUGINS)
+      assert.equal(2, count)
+      assert.matches("plugin " .. name, check(nil, variables), 1, true)
     end)
 
     it(name .. " is in the index", function()
