@@ -127,6 +127,18 @@ it("dependencies come in the versions that fit, in Lua and in C, whatever is dep
   says("new", "2.0, C of 2.0, 2.0, C of 2.0", { several }, named "new")
 end)
 
+it("the manifest may have versions as texts, and what nobody here knows", function()
+  local tree = paths.tmp()
+  luarocks.make(tree, library("leaf", "1.1"))
+  luarocks.make(tree, library("leaf", "2.0"))
+  luarocks.make(tree, plugin("try", "1.0", "require 'leaf'.version", { "leaf ~> 1" }))
+  local text = paths.read(luarocks.manifest(tree)):gsub('version = {[^}]*string = ("[^"]*")[^}]*}',
+    "no_upgrade = true, namespace = -1.5, version = %1")
+  paths.write(luarocks.manifest(tree), text .. "unknown = { true }\n")
+  assert.matches('version = "1"', text, 1, true)
+  says("try", "1.1", { tree }, named "try")
+end)
+
 it("a rock that several need comes in a version for all, or loading says who needs which", function()
   local run = says("old", "1.4, C of 1.4, 1.1, C of 1.1", { several }, named "old" .. named "new")
   assert.matches("new: says 1.4, C of 1.4, 1.1, C of 1.1.", run.stderr, 1, true)
