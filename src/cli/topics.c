@@ -51,6 +51,7 @@ void tg_topic_files(void)
   item("STATE_DIR/log/", "events that wait for the event handler, a directory for each worker");
   item("STATE_DIR/dead.jsonl", "events that it has refused for good, a line each; older: dead.jsonl.1 to .4");
   item("STATE_DIR/poison", "what scripts are doing, and what of it ended a process and must not run again");
+  item("STATE_DIR/rocks/", "plugins, and what they depend on: tidegate plugin install");
   item("STATE_DIR/lock", "held by the gateway that uses the directory");
   puts("\n"
        "As a service:\n");
