@@ -279,6 +279,7 @@ local function source(value, where)
 end
 
 -- The plugin that lies where the specs are run comes first, also where another version of it is installed.
+-- What it depends on is in the trees of whoever tests.
 local plugin_script = [[
 local gateway = require "tidegate"
 package.path = "./?.lua;./?/init.lua;" .. package.path
@@ -292,6 +293,8 @@ function test.plugin(name, config, options)
     local takers = (key == "as" or key == "version") and its_options or kit_options
     takers[key] = value
   end
+  local env = { TIDEGATE_ROCKS_TREES = os.getenv "TIDEGATE_ROCKS_TREES" }
+  kit_options.env = copy_into(env, kit_options.env or {})
   local text = plugin_script:format(source(name, "the name"), source(config or {}, tostring(name)),
     source(its_options, tostring(name)))
   local kit = test.script(text, kit_options)

@@ -83,7 +83,25 @@ it("the test kit loads a plugin by itself", function()
   assert.matches("1..4", p.stdout, 1, true)
 end)
 
+-- A tree in which LuaRocks has installed a plugin of that name, which does not load.
+local function tree_of_another()
+  local dir = paths.tmp()
+  local function must(...)
+    local p = process.run({ ... }, { cwd = dir })
+    assert.equal(0, p.exit_code, p.stdout .. p.stderr)
+  end
+  local folder, tree = dir .. "/tidegate-plugin-try", dir .. "/tree"
+  must(paths.bin "tidegate", "plugin", "new", "try")
+  paths.write(folder .. "/tidegate/plugins/try/handler.lua", plugins.handler { load = "error 'of the tree'" })
+  must("sh", "-c", 'cd "$1" && exec luarocks --lua-version=5.1 --tree="$2" make', "sh", folder, tree)
+  return tree
+end
+
 it("the test kit takes the plugin that is worked on, not the one that is installed", function()
-  local p = run(folder_of(PLUGIN), plugins.tree { try = { load = "error 'of the tree'" } })
+  local tree = tree_of_another()
+  local p = run(folder_of(PLUGIN), tree)
   assert.equal(0, p.exit_code, p.stdout .. p.stderr)
+  p = run(paths.tmp(), tree) -- where there is no other, it is taken
+  assert.is_true(p.exit_code > 0)
+  assert.matches("of the tree", p.stdout, 1, true)
 end)

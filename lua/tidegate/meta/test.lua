@@ -30,7 +30,7 @@ function test.load(path, options) end
 function test.script(text, options) end
 
 ---Loads a plugin by itself: the one that lies where the specs are run (tidegate/plugins/NAME/), else the one
----that scripts would find.
+---that scripts would find. TIDEGATE_ROCKS_TREES of the tester holds, for what it depends on.
 ---@param name string
 ---@param config? table of plain values
 ---@param options? tidegate.PluginKitOptions
