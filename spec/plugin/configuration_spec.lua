@@ -25,12 +25,6 @@ local function start(list, options)
   return s
 end
 
-local function wait_for_second_load(s)
-  loop.wait_for("a second load", function()
-    return s.gateway:count_log "loaded in the worker with robin" == 2
-  end)
-end
-
 -- `tidegate run` that is to refuse: its exit code and what it says.
 local function run(list, env, text)
   local dir = paths.tmp()
@@ -96,10 +90,12 @@ describe("plugins of the configuration", function()
     local s = start({ ["tell-it"] = teller }, { args = { "--watch" }, env = {
       TIDEGATE_PLUGINS = "tell-it", TIDEGATE_PLUGIN_TELL_IT = '{"word": "robin"}',
     } })
-    local changed = teller.load:gsub("heard it", "listened")
+    local changed = teller.load:gsub("heard it", "listened") .. [[
+      self:on("reload", function() self.log.info "is the new one" end)
+    ]]
     plugins.tree({ ["tell-it"] = { schema = teller.schema, load = changed } }, s.tree)
-    wait_for_second_load(s)
     s.gateway:wait_for_log "handler.lua has changed: reloading"
+    s.gateway:wait_for_log "worker 0: tell%-it: is the new one"
     s:type "1"
     s.gateway:wait_for_log "robin listened"
   end)
@@ -110,7 +106,9 @@ describe("plugins of the configuration", function()
     } })
     plugins.tree({ ["tell-it"] = { schema = teller.schema, load = "error 'of a later day'" } }, s.tree)
     uv.kill(s.gateway:worker_pids()[1], "sigkill")
-    wait_for_second_load(s)
+    loop.wait_for("a second load", function()
+      return s.gateway:count_log "loaded in the worker with robin" == 2
+    end)
     s.gateway:wait_ready(1)
     s:type "1"
     s.gateway:wait_for_log "robin heard it"
