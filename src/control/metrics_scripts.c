@@ -206,7 +206,9 @@ void tg_metrics_scripts(struct tg_exposition *exposition, struct tg_manager *man
 {
   struct entries entries = {0};
   TG_EACH_PAGE(manager, TG_MANAGER_ITSELF, worker, stats)
-  collect(&entries, stats, worker, false);
+  {
+    collect(&entries, stats, worker, false);
+  }
   if (entries.count == 0)
     return;
   qsort(entries.items, entries.count, sizeof *entries.items, by_place);
@@ -218,7 +220,9 @@ void tg_metrics_plugin_errors(struct tg_exposition *exposition, struct tg_manage
 {
   struct entries entries = {0};
   TG_EACH_PAGE(manager, TG_MANAGER_ITSELF, worker, stats)
-  collect(&entries, stats, worker, true);
+  {
+    collect(&entries, stats, worker, true);
+  }
   for (size_t i = 0; i < entries.count; i++) {
     tg_label_process(exposition, entries.items[i]->worker);
     tg_labels(exposition, entries.items[i]->view.text.labels);
