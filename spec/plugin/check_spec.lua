@@ -47,7 +47,8 @@ describe("tidegate check", function()
     assert.truthy(listed, out)
     for _, pattern in ipairs {
       "full   1.2.0  from /%S+, priority 700\n", "  overrides delivery:is_delivered, manager:spawn_shards\n",
-      "  filters MESSAGE_CREATE, MESSAGE_UPDATE, TYPING_START\n", "  listens to ready, MESSAGE_CREATE\n",
+      "  filters MESSAGE_CREATE, MESSAGE_UPDATE: a function is asked for each\n",
+      "  filters TYPING_START: constant, at no cost\n", "  listens to ready, MESSAGE_CREATE\n",
       '  channels = %[%]\n%s+hooks = %[{"at": 5, "url": "%*%*%*"}%]\n%s+names = {}\n%s+words = %["a"%]\n',
       "quiet  1.0.0  from /%S+, priority 500\n",
     } do

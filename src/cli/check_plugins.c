@@ -62,23 +62,36 @@ static void add_line(struct tg_check_table *table, struct tg_buf *text)
 }
 
 /* "overrides delivery:deliver, delivery:is_delivered" */
-static void add_names(struct tg_check_table *table, const char *what, const json_t *names)
+static void add_names(struct tg_check_table *table, const char *what, const json_t *names, const char *how)
 {
   struct tg_buf text = {0};
   for (size_t i = 0; i < json_array_size(names); i++)
     tg_buf_printf(&text, "%s%s", i == 0 ? what : ", ", json_string_value(json_array_get(names, i)));
-  if (text.length > 0)
+  if (text.length > 0) {
+    tg_buf_puts(&text, how);
     add_line(table, &text);
+  }
 }
 
-/* The events of filters or handlers, each once. */
-static void add_events(struct tg_check_table *table, const char *what, const json_t *items)
+/* The events of filters or handlers, each once: of those that are `compiled`, or of those that are not. */
+static void add_events(struct tg_check_table *table, const char *what, const json_t *items, bool compiled,
+                       const char *how)
 {
   json_t *events = json_array();
-  for (size_t i = 0; i < json_array_size(items); i++)
-    add_missing(events, json_object_get(json_array_get(items, i), "events"));
-  add_names(table, what, events);
+  for (size_t i = 0; i < json_array_size(items); i++) {
+    const json_t *item = json_array_get(items, i);
+    if (json_is_true(json_object_get(item, "compiled")) == compiled)
+      add_missing(events, json_object_get(item, "events"));
+  }
+  add_names(table, what, events, how);
   json_decref(events);
+}
+
+/* What a filter costs an event is what it is made of. */
+static void add_filters(struct tg_check_table *table, const json_t *filters)
+{
+  add_events(table, "filters ", filters, false, ": a function is asked for each");
+  add_events(table, "filters ", filters, true, ": constant, at no cost");
 }
 
 static int by_text(const void *a, const void *b)
@@ -116,10 +129,10 @@ static void add_plugin(struct tg_check_table *table, const json_t *plugin)
   tg_check_row(table, name, version.data, place.data);
   tg_buf_free(&version);
   tg_buf_free(&place);
-  add_names(table, "overrides ", json_object_get(plugin, "overrides"));
-  add_events(table, "filters ", json_object_get(plugin, "filters"));
-  add_events(table, "listens to ", json_object_get(plugin, "handlers"));
-  add_names(table, "answers ", json_object_get(plugin, "routes"));
+  add_names(table, "overrides ", json_object_get(plugin, "overrides"), "");
+  add_filters(table, json_object_get(plugin, "filters"));
+  add_events(table, "listens to ", json_object_get(plugin, "handlers"), false, "");
+  add_names(table, "answers ", json_object_get(plugin, "routes"), "");
   add_configuration(table, json_object_get(plugin, "config"));
 }
 

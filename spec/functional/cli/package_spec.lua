@@ -246,7 +246,9 @@ gateway.configure { token = "abc.def.ghi", intents = 0 }
 assert(require "cjson".null == gateway.json.null)
 ]])
     local program, user = unit(file(UNIT), "ExecStart")[1]:match "^%S+", unit(file(UNIT), "User")[1]
-    local check = root:run({ program, "check", "/srv/bot.lua" }, { user = user })
+    local check = root:run({ program, "check", "/srv/bot.lua" }, {
+      user = user, env = { HOME = "/nonexistent" }, -- as such users have it
+    })
     assert.equal(0, check.exit_code, check.stderr)
     assert.equal("", check.stderr)
   end)
