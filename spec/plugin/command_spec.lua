@@ -305,8 +305,9 @@ describe("tidegate plugin list", function()
   it("shows what those do that a script loads", function()
     local text, run = list { "bot.lua" }
     well(run)
-    assert.matches(("\nPlugins\n mine 0.1.0 from %s, priority 500\n filters MESSAGE_CREATE: a function is asked for each\n")
-      :format(first), text, 1, true)
+    local shown = "\nPlugins\n mine 0.1.0 from %s, priority 500\n"
+      .. " filters MESSAGE_CREATE: a function is asked for each\n"
+    assert.matches(shown:format(first), text, 1, true)
     local _, of_json = list { "bot.lua", "--json" }
     local told = cjson.decode(well(of_json).stdout)
     assert.equal("0.1.0-1", find(told.installed, "other", first).version)
