@@ -3,7 +3,8 @@
 
 local test = require "tidegate.test"
 
-local META = { "gateway", "manager", "shard", "delivery", "events", "http", "tools", "config", "test" }
+local META = { "gateway", "manager", "shard", "delivery", "events", "http", "tools", "config",
+               "plugin", "test" }
 
 local function read(path)
   local file = assert(io.open(path))
@@ -117,6 +118,30 @@ it("every method is declared, and nothing else", function()
     assert.same(expected[name], class_of(name).functions, name)
     assert.same(sorted(expected[name]), sorted(there[name]), name)
   end
+end)
+
+-- The keys of the first table in `text` after `start`.
+local function keys_after(text, start)
+  local found = {}
+  local at = select(2, assert(text:find(start, 1, true)))
+  for name in text:match("%b{}", at):gmatch "([%w_]+) =" do found[name] = true end
+  return found
+end
+
+it("everything of a plugin's self, its handler and its schema is declared", function()
+  local own = read "lua/tidegate/plugin/self.lua"
+  local methods = {}
+  for name in own:gmatch "\nfunction methods:([%w_]+)%(" do methods[name] = true end
+  local fields = keys_after(own, "local fields =")
+  fields.handler, fields.made = nil, nil -- the host's
+  assert.same(sorted(methods), sorted(classes["tidegate.Plugin"].functions))
+  assert.same(sorted(fields), sorted(classes["tidegate.Plugin"].fields))
+  assert.same(sorted(keys_after(read "lua/tidegate/plugin/init.lua", "local kinds =")),
+    sorted(classes["tidegate.PluginHandler"].fields))
+  assert.same(sorted(keys_after(read "lua/tidegate/plugin/schema.lua", "local traits =")),
+    sorted(classes["tidegate.PluginField"].fields))
+  assert.same(sorted(keys_after(read "lua/tidegate/plugin/init.lua", "local known_options =")),
+    sorted(classes["tidegate.PluginOptions"].fields))
 end)
 
 local function c_list(path, pattern)
