@@ -220,6 +220,7 @@ local function open(path, options, where)
     role = role,
     keeps_errors = options.keep_errors == true,
     has_text = false, -- the path is of a file that is gone
+    plugin_text = false, -- of the script that loads the plugin under test
     recorded_calls = {}, recorded_requests = {}, bodies = {}, lines = {}, faults = {}, reported = 0,
     sent = {}, answers = {}, http_answers = {}, shards = {},
   }, Kit)
@@ -390,7 +391,7 @@ function Kit:now()
 end
 
 function Kit:reload(text)
-  text = text or self.plugin_text
+  text = text or self.plugin_text or nil
   if self.has_text then
     if type(text) ~= "string" then error("kit:reload: expected the new text of the script", 2) end
     write_file(self.path, text)
