@@ -198,6 +198,13 @@ describe("a plugin", function()
     assert.equal(0, code)
   end)
 
+  it("is refused under a name that is too long, or none", function()
+    for _, name in ipairs { ("a"):rep(41), "Upper", "1st", "" } do
+      local problem = refusal({ mine = {} }, ('gateway.plugin("mine", nil, { as = %q })'):format(name))
+      assert.matches("a name has up to 40 lower-case letters, digits and -", problem, 1, true)
+    end
+  end)
+
   it("cannot be left out by a script that catches its error", function()
     local problem = refusal({ try = { load = [[error "no"]] } }, [[pcall(gateway.plugin, "try")]])
     assert.matches("plugin try does not load", problem, 1, true)

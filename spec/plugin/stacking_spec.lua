@@ -70,6 +70,22 @@ describe("overrides of plugins", function()
     assert.is_true(s.gateway:count_log "script got 200" <= answers, "something was asked twice")
   end)
 
+  it("are not blamed for the script's own function behind them, which is asked once", function()
+    local s = start({ a = { load = asks "a" }, b = { load = asks "b" } }, [[
+      gateway.plugin "a"
+      gateway.plugin "b"
+      function gateway.delivery:is_delivered(status)
+        gateway.log.info("script got %d", status)
+        error "the script's fault"
+      end
+    ]])
+    s:type "1"
+    s.bot:wait_for_events(1, "TYPING_START")
+    s.gateway:wait_for_log "is_delivered [^\n]*failed; the default is used\n[^\n]*the script's fault"
+    assert.is_true(s.gateway:count_log "script got 200" <= #s.bot.events, "it was asked twice")
+    assert.equal(0, s.gateway:count_log "the next in line is used")
+  end)
+
   it("that fail again and again are switched off alone", function()
     local s = start({
       bad = { load = [[self:override("delivery", "is_delivered", function() error "bad" end)]] },

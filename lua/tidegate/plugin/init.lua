@@ -171,9 +171,14 @@ end
 
 local known_options = { as = "string", version = "string" }
 
+local LONGEST_NAME = 40 -- bytes: it has room in messages and metrics
+
+local function is_name(name) return name:find "^%l[%l%d-]*$" ~= nil and #name <= LONGEST_NAME end
+
 local function check_call(name, config, options)
-  if type(name) ~= "string" or not name:find "^%l[%l%d-]*$" then
-    fail("gateway.plugin: the name of a plugin has lower-case letters, digits and -, got %s", tostring(name))
+  if type(name) ~= "string" or not is_name(name) then
+    fail("gateway.plugin: the name of a plugin has up to %d lower-case letters, digits and -, got %s",
+      LONGEST_NAME, tostring(name))
   end
   if config ~= nil and type(config) ~= "table" then
     fail("gateway.plugin: the configuration of %s is a table, not a %s", name, type(config))
@@ -189,8 +194,9 @@ local function check_call(name, config, options)
     end
   end
   local as = options and options.as
-  if as and not as:find "^%l[%l%d-]*$" then
-    fail("gateway.plugin: %s: as = \"%s\": a name has lower-case letters, digits and -", name, as)
+  if as and not is_name(as) then
+    fail("gateway.plugin: %s: as = \"%s\": a name has up to %d lower-case letters, digits and -", name, as,
+      LONGEST_NAME)
   end
 end
 

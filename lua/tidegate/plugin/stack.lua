@@ -3,7 +3,7 @@
 -- itself assigned, or the default.
 
 local core = require "tidegate.core"
-local ipairs, pcall, select, unpack = ipairs, pcall, select, unpack
+local error, ipairs, select, unpack, xpcall = error, ipairs, select, unpack, xpcall
 
 local stack = {}
 
@@ -41,26 +41,36 @@ end
 
 local call
 
--- Runs the link at `at`, then whatever it calls as next. What it had of next before it failed counts:
--- nothing is
--- done twice.
-local function call_link(chain, links, at, ...)
-  local link, reached = links[at], nil
+-- Runs the link at `at`, then whatever it calls as next. What it had of next before it failed counts: nothing
+-- is done twice. An error of what lies under the plugins is not theirs: it passes through them, to whoever
+-- has called the method.
+local function call_link(run, at, ...)
+  local link, reached = run.links[at], nil
   local function following(...)
-    reached = pack(call(chain, links, at + 1, ...))
+    reached = pack(call(run, at + 1, ...))
     return unpack(reached, 1, reached.n)
   end
-  local results = pack(pcall(link.run, following, ...))
+  local results = pack(xpcall(link.run, core.traceback, following, ...))
   if results[1] then return unpack(results, 2, results.n) end
-  note_failure(chain, link, results[2])
+  if run.under_plugins then error(results[2], 0) end
+  note_failure(run.chain, link, results[2])
   if reached then return unpack(reached, 1, reached.n) end
-  return call(chain, links, at + 1, ...)
+  return call(run, at + 1, ...)
 end
 
-function call(chain, links, at, ...)
-  if links[at] then return call_link(chain, links, at, ...) end
+local function call_base(run, ...)
+  local chain = run.chain
   local base = chain.base or core.default_of(chain.table, chain.method)
-  return base(...)
+  run.under_plugins = true
+  local results = pack(base(...))
+  run.under_plugins = false
+  return unpack(results, 1, results.n)
+end
+
+-- One call of the method: run = { chain =, links = as they are now, under_plugins = in what lies there }.
+function call(run, at, ...)
+  if run.links[at] then return call_link(run, at, ...) end
+  return call_base(run, ...)
 end
 
 -- What stands for the chain in gateway.<table>. A script that replaces a method may keep what was there and
@@ -71,7 +81,7 @@ local function dispatcher(chain, below)
       below = below or core.default_of(chain.table, chain.method)
       return below(...)
     end
-    return call(chain, { unpack(chain.links) }, 1, ...)
+    return call({ chain = chain, links = { unpack(chain.links) } }, 1, ...)
   end
   return run
 end
