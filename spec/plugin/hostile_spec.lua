@@ -41,6 +41,18 @@ describe("a plugin that", function()
     s.gateway:wait_for_log "is_delivered %(plugins? try[^)]*%) failed"
   end)
 
+  it("loops in an override again and again costs that method its plugins, and no event", function()
+    local s = start({
+      try = { load = [[self:override("delivery", "is_delivered", function() while true do end end)]] },
+      good = { load = [[self:override("delivery", "is_delivered", function(next, ...)
+        return next(...)
+      end)]] },
+    }, [[jit.off(); gateway.plugin "try"; gateway.plugin "good"]])
+    for i = 1, 12 do s:type(tostring(i)) end
+    s.bot:wait_for_events(12, "TYPING_START")
+    s.gateway:wait_for_log "is_delivered %(plugins good, try%) failed 10 times in a minute and is switched"
+  end)
+
   it("throws in unload, save or restore is named, and the reload goes on", function()
     for _, part in ipairs { "unload", "save", "restore" } do
       local s = start({ try = { more = ([[
