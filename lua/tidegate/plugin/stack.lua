@@ -24,10 +24,8 @@ local function remove(chain, link)
   end
 end
 
--- A failing override is left out of this call; one that fails again and again is left out until the next
--- reload.
-local function note_failure(chain, link, problem)
-  core.plugin_fault(chain.table, chain.method, link.where, problem, "the next in line is used")
+-- One that fails again and again is left out until the next reload.
+local function count_failure(chain, link)
   local _, now = core.now()
   local times = link.errors
   times[#times + 1] = now
@@ -36,6 +34,20 @@ local function note_failure(chain, link, problem)
     link.off = true
     core.plugin_off(chain.table, chain.method, link.where, TOO_OFTEN)
     remove(chain, link)
+  end
+end
+
+-- A failing override is left out of this call.
+local function note_failure(chain, link, problem)
+  core.plugin_fault(chain.table, chain.method, link.where, problem, "the next in line is used")
+  count_failure(chain, link)
+end
+
+-- One that was over its budget has ended the whole call: that is counted at the next one.
+local function count_stopped(chain)
+  local where = core.plugin_stopped(chain.table, chain.method)
+  for _, link in ipairs(chain.links) do
+    if link.where == where then return count_failure(chain, link) end
   end
 end
 
@@ -50,7 +62,7 @@ local function call_link(run, at, ...)
     reached = pack(call(run, at + 1, ...))
     return unpack(reached, 1, reached.n)
   end
-  local results = pack(xpcall(link.run, core.traceback, following, ...))
+  local results = pack(xpcall(link.run, link.trace, following, ...))
   if results[1] then return unpack(results, 2, results.n) end
   if run.under_plugins then error(results[2], 0) end
   note_failure(run.chain, link, results[2])
@@ -81,6 +93,7 @@ local function dispatcher(chain, below)
       below = below or core.default_of(chain.table, chain.method)
       return below(...)
     end
+    count_stopped(chain)
     return call({ chain = chain, links = { unpack(chain.links) } }, 1, ...)
   end
   return run
@@ -114,6 +127,7 @@ function stack.add(name, method, link)
     chains[key] = chain
   end
   link.errors = {}
+  link.trace = core.plugin_trace(name, method, link.where)
   table.insert(chain.links, link)
   table.sort(chain.links, is_before)
   put(chain)

@@ -172,6 +172,8 @@ local function add_overrides(core)
     failed(core, ("gateway.%s (%s)"):format(key(name, method), where), problem)
   end
   function core.plugin_off() end
+  function core.plugin_trace() return debug.traceback end
+  function core.plugin_stopped() return nil end -- nothing has a budget here
 end
 
 -- ---- values ----

@@ -108,6 +108,39 @@ static int l_fault(lua_State *L)
   return 0;
 }
 
+/* The handler of errors of a plugin's override. Of those that are stopped no Lua hears before the call has
+ * ended: the innermost is noted here. */
+static int l_trace(lua_State *L)
+{
+  struct tg_state *state = tg_state_of(L);
+  struct tg_override *override = &state->override[lua_tointeger(L, lua_upvalueindex(1))];
+  if (state->hooked && !override->stopped[0])
+    snprintf(override->stopped, sizeof override->stopped, "%s", lua_tostring(L, lua_upvalueindex(2)));
+  lua_settop(L, 1);
+  return tg_traceback(L);
+}
+
+/* core.plugin_trace(table, method, where) -> a function for xpcall */
+static int l_new_trace(lua_State *L)
+{
+  lua_pushinteger(L, tg_check_method(L, 1, 2));
+  lua_pushstring(L, luaL_checkstring(L, 3));
+  lua_pushcclosure(L, l_trace, 2);
+  return 1;
+}
+
+/* core.plugin_stopped(table, method) -> where of the one that was stopped in the last call, once; or nil */
+static int l_stopped(lua_State *L)
+{
+  struct tg_override *override = &tg_state_of(L)->override[tg_check_method(L, 1, 2)];
+  if (override->stopped[0])
+    lua_pushstring(L, override->stopped);
+  else
+    lua_pushnil(L);
+  override->stopped[0] = '\0';
+  return 1;
+}
+
 /* core.plugin_off(table, method, where, count) */
 static int l_off(lua_State *L)
 {
@@ -141,6 +174,8 @@ void tg_bind_plugin(lua_State *L)
                                        {"default_of", l_default},
                                        {"plugin_fault", l_fault},
                                        {"plugin_off", l_off},
+                                       {"plugin_trace", l_new_trace},
+                                       {"plugin_stopped", l_stopped},
                                        {"log_secret", l_secret},
                                        {0}};
   luaL_register(L, NULL, functions);

@@ -128,12 +128,15 @@ void tg_fault_override(struct tg_state *state, enum tg_method method, int shard_
 {
   struct tg_override *override = &state->override[method];
   char what[160];
-  snprintf(what, sizeof what, "%s (%s)", tg_methods[method].full, override->where);
-  log_fault(state, tg_method_group(method), shard_id, what, override->where,
+  const char *where = override->stopped[0] ? override->stopped : override->where;
+  snprintf(what, sizeof what, "%s (%s)", tg_methods[method].full, where);
+  log_fault(state, tg_method_group(method), shard_id, what, where,
             message        ? message
             : state->error ? state->error
                            : "unknown error",
             "the default is used");
+  if (override->stopped[0]) /* the plugins' stack counts it, and switches off that one alone */
+    return;
   tg_ms now = tg_script_now(state->script), *slot = &override->errors[override->next_error];
   bool too_many = *slot != 0 && now - *slot < TG_ERRORS_WINDOW;
   *slot = now;

@@ -113,7 +113,8 @@ struct tg_override {
   int ref; /* in the registry */
   uint32_t owner; /* of what it allocates: memory.h */
   bool off; /* failed too often */
-  bool stacked; /* the function is plugins' (lua/tidegate/plugin/stack.lua) */
+  bool stacked; /* the function is plugins' (lua/tidegate/plugin/stack.lua), */
+  char stopped[TG_WHERE_SIZE]; /* of which this one was over its budget in the last call; "": none */
   tg_ms errors[TG_ERRORS_TO_SWITCH_OFF]; /* ring of the times of the last errors */
   int next_error;
   char where[TG_WHERE_SIZE]; /* "bot.lua:12" */
