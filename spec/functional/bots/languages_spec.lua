@@ -113,14 +113,31 @@ local function new_bot(of)
   return setmetatable({ argv = argv, dir = dir, port = 0, printed = "" }, Bot)
 end
 
--- It keeps its port when it starts again, as those do that the gateway's configuration names.
-function Bot:start()
+-- True: it listens. False: somebody else has its port, a connection of another spec for example.
+local function launch(self)
   self.process = process.start(self.argv, { cwd = self.dir, env = {
     PORT = self.port, EVENT_HANDLER_SECRET_KEY = SECRET, REST_URL = s and s.fake.rest or "http://127.0.0.1:1",
     DISCORD_TOKEN = s and s.fake.token, CONTROL_URL = s and s.gateway:control_url(),
   } })
-  self.port = self.process:wait_for_output("Waiting for events on http://127%.0%.0%.1:(%d+)\n", "stdout")
-  self.url = "http://127.0.0.1:" .. self.port
+  local ok, port = pcall(self.process.wait_for_output, self.process,
+    "Waiting for events on http://127%.0%.0%.1:(%d+)\n", "stdout")
+  if ok then
+    self.port = port
+  elseif not self.process.stderr:lower():find "address.*in use" then
+    error(port .. "\n" .. self.process.stderr, 0)
+  end
+  return ok
+end
+
+-- It keeps its port when it starts again, as those do that the gateway's configuration names.
+function Bot:start()
+  for _ = 1, 100 do
+    if launch(self) then
+      self.url = "http://127.0.0.1:" .. self.port
+      return
+    end
+  end
+  error("the bot's port " .. self.port .. " does not get free")
 end
 
 function Bot:stop(signal)
