@@ -196,12 +196,12 @@ static about_shard *const of_shard[TG_MESSAGE_COUNT] = {
 #undef X
 };
 
-static int shard_id_of(const struct tg_message *message)
+static int ref_of(const struct tg_message *message)
 {
   switch (message->type) {
 #define X(name)                                                                                              \
   case TG_MESSAGE_##name:                                                                                    \
-    return message->name.shard_id;
+    return message->name.ref;
     TG_MESSAGES_OF_SHARD(X)
 #undef X
   default:
@@ -212,7 +212,7 @@ static int shard_id_of(const struct tg_message *message)
 void tg_manager_hear(void *ctx, struct tg_worker_process from, const struct tg_message *message)
 {
   struct tg_manager *manager = ctx;
-  struct tg_managed_shard *shard = tg_shard_set_find(&manager->env.shards, shard_id_of(message));
+  struct tg_managed_shard *shard = tg_shard_set_find(&manager->env.shards, ref_of(message));
   const char *name = tg_message_name(message->type);
   if (of_worker[message->type])
     of_worker[message->type](manager, from, message);

@@ -56,7 +56,7 @@ static bool is_reachable(void *ctx, const struct tg_managed_shard *shard)
 static void on_allowed(void *ctx, struct tg_managed_shard *shard, tg_ms deadline)
 {
   const struct tg_manager *manager = ctx;
-  tg_say(tg_workers_line(manager->workers, shard->worker_id), allow_identify, .shard_id = shard->id,
+  tg_say(tg_workers_line(manager->workers, shard->worker_id), allow_identify, .ref = shard->id,
          .deadline = deadline);
 }
 

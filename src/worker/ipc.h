@@ -1,7 +1,7 @@
 #pragma once
 
 /* The line between the manager and a worker: one JSON object a line over a
- * socketpair, {"type":"identify_shard","shard_id":3}; worker/messages.h has all
+ * socketpair, {"type":"identify_shard","ref":3}; worker/messages.h has all
  * there are. Rare by design: nothing here is done per event.
  *
  * A question carries a nonce, and is answered with a message of its own:

@@ -4,14 +4,14 @@
  * these lists. A message that one end does not handle does not compile, and so
  * does not a field that the list does not have.
  *
- *     tg_say(ipc, identify_shard, .shard_id = 3);
+ *     tg_say(ipc, identify_shard, .ref = 3);
  *
- * On the line (worker/ipc.h) that is {"type":"identify_shard","shard_id":3}. The
+ * On the line (worker/ipc.h) that is {"type":"identify_shard","ref":3}. The
  * names are those of discordeno's guide where it has them.
  *
  * Kinds of fields: INT, NUMBER (64 bit), BOOL, TEXT (borrowed, never NULL), JSON
- * (borrowed; NULL is left out). Times are of tg_now(), in ms. "Answered": when it
- * is asked with tg_ask(). */
+ * (borrowed; NULL is left out). A field `ref` is a shard (proto/shard_ref.h). Times
+ * are of tg_now(), in ms. "Answered": when it is asked with tg_ask(). */
 
 #include "base/clock.h"
 #include "worker/ipc.h"
@@ -82,18 +82,18 @@
   F(JSON, owners)
 
 /* Start this shard: RESUME if it has a session. */
-#define TG_FIELDS_identify_shard(F) F(INT, shard_id)
+#define TG_FIELDS_identify_shard(F) F(INT, ref)
 
 /* Op 2 may leave until then. */
 #define TG_FIELDS_allow_identify(F)                                                                          \
-  F(INT, shard_id)                                                                                           \
+  F(INT, ref)                                                                                           \
   F(NUMBER, deadline)
 
 /* Answered when `data` was sent. `timeout`: ms. `priority`: tg_send_priority_name().
  * `forward_until` above 0: `data` is an op 8 whose d.nonce the worker remembers
  * until then; see members_chunk. */
 #define TG_FIELDS_shard_payload(F)                                                                           \
-  F(INT, shard_id)                                                                                           \
+  F(INT, ref)                                                                                           \
   F(JSON, data)                                                                                              \
   F(NUMBER, timeout)                                                                                         \
   F(TEXT, priority)                                                                                          \
@@ -102,12 +102,12 @@
 /* From now on. `presence`: d of op 3; NULL: as configured. `fresh`: it has not
  * gone out yet. Answered when it has. */
 #define TG_FIELDS_set_presence(F)                                                                            \
-  F(INT, shard_id)                                                                                           \
+  F(INT, ref)                                                                                           \
   F(JSON, presence)                                                                                          \
   F(BOOL, fresh)
 
 /* Ends its session; answered when it is gone. */
-#define TG_FIELDS_kill_shard(F) F(INT, shard_id)
+#define TG_FIELDS_kill_shard(F) F(INT, ref)
 
 /* Answered {"problem": text, if it does not load, "files": what it has read}. */
 #define TG_FIELDS_prepare_reload(F) F(INT, generation)
@@ -148,37 +148,37 @@
 #define TG_FIELDS_still_alive(F) /* the loop turns (watchdog); at least once a second */
 #define TG_FIELDS_stopped(F)     /* shards are closed, events delivered: about to exit */
 
-#define TG_FIELDS_request_identify(F) F(INT, shard_id) /* has its HELLO, wants its slot */
-#define TG_FIELDS_identify_sent(F) F(INT, shard_id)    /* op 2 has left */
-#define TG_FIELDS_identify_unused(F) F(INT, shard_id)  /* too late, or the socket is gone */
+#define TG_FIELDS_request_identify(F) F(INT, ref) /* has its HELLO, wants its slot */
+#define TG_FIELDS_identify_sent(F) F(INT, ref)    /* op 2 has left */
+#define TG_FIELDS_identify_unused(F) F(INT, ref)  /* too late, or the socket is gone */
 
 /* `result`: "ready", "invalid" or "closed"; then with the close `code`. */
 #define TG_FIELDS_identify_done(F)                                                                           \
-  F(INT, shard_id)                                                                                           \
+  F(INT, ref)                                                                                           \
   F(TEXT, result)                                                                                            \
   F(INT, code)
 
 /* It has to identify, and waits for identify_shard. */
 #define TG_FIELDS_session_lost(F)                                                                            \
-  F(INT, shard_id)                                                                                           \
+  F(INT, ref)                                                                                           \
   F(TEXT, reason)
 
 /* Closed with a code after which it is of no use to come again. `intents`: those it
  * had identified with. */
 #define TG_FIELDS_shard_fatal(F)                                                                             \
-  F(INT, shard_id)                                                                                           \
+  F(INT, ref)                                                                                           \
   F(INT, code)                                                                                               \
   F(NUMBER, intents)
 
 /* d of a GUILD_MEMBERS_CHUNK whose d.nonce is remembered. */
 #define TG_FIELDS_members_chunk(F)                                                                           \
-  F(INT, shard_id)                                                                                           \
+  F(INT, ref)                                                                                           \
   F(JSON, data)
 
 /* d of a RATE_LIMITED with such a d.meta.nonce, or with none while any is
  * remembered. */
 #define TG_FIELDS_members_limited(F)                                                                         \
-  F(INT, shard_id)                                                                                           \
+  F(INT, ref)                                                                                           \
   F(JSON, data)
 
 /* ---- made of the lists ---- */

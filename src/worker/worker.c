@@ -45,37 +45,37 @@ static void on_session(void *owner, struct tg_shard *shard, uint64_t epoch)
 static void request_identify(void *owner, struct tg_shard *shard)
 {
   struct tg_worker *worker = owner;
-  tg_say(worker->ipc, request_identify, .shard_id = tg_shard_id(shard));
+  tg_say(worker->ipc, request_identify, .ref = tg_shard_id(shard));
 }
 
 static void identify_sent(void *owner, struct tg_shard *shard)
 {
   struct tg_worker *worker = owner;
-  tg_say(worker->ipc, identify_sent, .shard_id = tg_shard_id(shard));
+  tg_say(worker->ipc, identify_sent, .ref = tg_shard_id(shard));
 }
 
 static void identify_unused(void *owner, struct tg_shard *shard)
 {
   struct tg_worker *worker = owner;
-  tg_say(worker->ipc, identify_unused, .shard_id = tg_shard_id(shard));
+  tg_say(worker->ipc, identify_unused, .ref = tg_shard_id(shard));
 }
 
 static void identify_done(void *owner, struct tg_shard *shard, const char *result, int code)
 {
   struct tg_worker *worker = owner;
-  tg_say(worker->ipc, identify_done, .shard_id = tg_shard_id(shard), .result = result, .code = code);
+  tg_say(worker->ipc, identify_done, .ref = tg_shard_id(shard), .result = result, .code = code);
 }
 
 static void session_lost(void *owner, struct tg_shard *shard, const char *reason)
 {
   struct tg_worker *worker = owner;
-  tg_say(worker->ipc, session_lost, .shard_id = tg_shard_id(shard), .reason = reason);
+  tg_say(worker->ipc, session_lost, .ref = tg_shard_id(shard), .reason = reason);
 }
 
 static void on_fatal(void *owner, struct tg_shard *shard, int code, uint64_t intents)
 {
   struct tg_worker *worker = owner;
-  tg_say(worker->ipc, shard_fatal, .shard_id = tg_shard_id(shard), .code = code, .intents = (int64_t)intents);
+  tg_say(worker->ipc, shard_fatal, .ref = tg_shard_id(shard), .code = code, .intents = (int64_t)intents);
 }
 
 static struct tg_shard *find_shard(void *ctx, int shard_id) { return tg_worker_shard(ctx, shard_id); }

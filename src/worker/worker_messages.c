@@ -54,14 +54,14 @@ static void on_identify_shard(struct tg_worker *worker, const struct tg_message 
 {
   if (worker->stopping || !worker->table)
     return;
-  struct tg_shard *shard = tg_worker_take_shard(worker, message->identify_shard.shard_id);
+  struct tg_shard *shard = tg_worker_take_shard(worker, message->identify_shard.ref);
   if (shard)
     tg_shard_start(shard);
 }
 
 static void on_allow_identify(struct tg_worker *worker, const struct tg_message *message)
 {
-  struct tg_shard *shard = tg_worker_shard(worker, message->allow_identify.shard_id);
+  struct tg_shard *shard = tg_worker_shard(worker, message->allow_identify.ref);
   if (shard)
     tg_shard_allow_identify(shard, message->allow_identify.deadline);
 }
@@ -106,7 +106,7 @@ static struct tg_shard *find_shard(struct tg_worker *worker, const struct tg_mes
 static void on_shard_payload(struct tg_worker *worker, const struct tg_message *message)
 {
   const struct tg_message_shard_payload *payload = &message->shard_payload;
-  struct tg_shard *shard = find_shard(worker, message, payload->shard_id);
+  struct tg_shard *shard = find_shard(worker, message, payload->ref);
   if (!shard)
     return;
   enum tg_send_priority priority = TG_SEND_NORMAL;
@@ -119,7 +119,7 @@ static void on_shard_payload(struct tg_worker *worker, const struct tg_message *
 static void on_set_presence(struct tg_worker *worker, const struct tg_message *message)
 {
   const struct tg_message_set_presence *set = &message->set_presence;
-  struct tg_shard *shard = find_shard(worker, message, set->shard_id);
+  struct tg_shard *shard = find_shard(worker, message, set->ref);
   if (shard)
     tg_shard_set_presence(shard, set->presence, set->fresh, on_sent, remember(worker, message));
 }
@@ -131,7 +131,7 @@ static void on_killed(void *ctx)
 
 static void on_kill_shard(struct tg_worker *worker, const struct tg_message *message)
 {
-  struct tg_shard *shard = find_shard(worker, message, message->kill_shard.shard_id);
+  struct tg_shard *shard = find_shard(worker, message, message->kill_shard.ref);
   if (shard)
     tg_shard_stop(shard, false, on_killed, remember(worker, message));
 }

@@ -88,11 +88,11 @@ static inline void play_start(int shard_id)
 {
   struct tg_session session;
   if (strcmp(played.script, "fatal") == 0 && shard_id == 1)
-    tg_say(played.ipc, shard_fatal, .shard_id = shard_id, .code = atoi(getenv("TG_TEST_CODE")));
+    tg_say(played.ipc, shard_fatal, .ref = shard_id, .code = atoi(getenv("TG_TEST_CODE")));
   else if (tg_session_load(tg_shard_table_row(played.table, shard_id), &session))
     play_ready(shard_id, true);
   else
-    tg_say(played.ipc, request_identify, .shard_id = shard_id);
+    tg_say(played.ipc, request_identify, .ref = shard_id);
 }
 
 static inline void play_identify(int shard_id, tg_ms deadline)
@@ -101,20 +101,20 @@ static inline void play_identify(int shard_id, tg_ms deadline)
     abort();
   if (strcmp(played.script, "unused") == 0 && played.grants[shard_id]++ == 0) {
     write_journal("unused", shard_id);
-    tg_say(played.ipc, identify_unused, .shard_id = shard_id);
-    tg_say(played.ipc, request_identify, .shard_id = shard_id);
+    tg_say(played.ipc, identify_unused, .ref = shard_id);
+    tg_say(played.ipc, request_identify, .ref = shard_id);
     return;
   }
   write_journal("identify", shard_id);
-  tg_say(played.ipc, identify_sent, .shard_id = shard_id);
+  tg_say(played.ipc, identify_sent, .ref = shard_id);
   play_ready(shard_id, false);
-  tg_say(played.ipc, identify_done, .shard_id = shard_id, .result = "ready");
+  tg_say(played.ipc, identify_done, .ref = shard_id, .result = "ready");
 }
 
 /* Op 8: each id comes back as a member, two chunks a request, the first one twice. */
 static inline void limit_members(int shard_id, json_t *data)
 {
-  tg_say(played.ipc, members_limited, .shard_id = shard_id, .data = data);
+  tg_say(played.ipc, members_limited, .ref = shard_id, .data = data);
   json_decref(data);
 }
 
@@ -129,12 +129,12 @@ static inline void play_members(const struct tg_message_shard_payload *payload)
     return;
   }
   if (take_mark("limited")) {
-    limit_members(payload->shard_id, json_pack("{s:f, s:i, s:{s:O}}", "retry_after", 0.2, "opcode", 8, "meta",
+    limit_members(payload->ref, json_pack("{s:f, s:i, s:{s:O}}", "retry_after", 0.2, "opcode", 8, "meta",
                                                "nonce", json_object_get(d, "nonce")));
     return;
   }
   if (take_mark("limited without nonce")) {
-    limit_members(payload->shard_id, json_pack("{s:f, s:i, s:{s:O}}", "retry_after", 30.0, "opcode", 8, "meta",
+    limit_members(payload->ref, json_pack("{s:f, s:i, s:{s:O}}", "retry_after", 30.0, "opcode", 8, "meta",
                                                "guild_id", json_object_get(d, "guild_id")));
     return;
   }
@@ -145,7 +145,7 @@ static inline void play_members(const struct tg_message_shard_payload *payload)
       json_array_append_new(members, json_pack("{s:O}", "id", json_array_get(ids, k)));
     json_t *data = json_pack("{s:o, s:i, s:i, s:O, s:[s]}", "members", members, "chunk_index", index,
                              "chunk_count", 2, "nonce", json_object_get(d, "nonce"), "not_found", "9");
-    tg_say(played.ipc, members_chunk, .shard_id = payload->shard_id, .data = data);
+    tg_say(played.ipc, members_chunk, .ref = payload->ref, .data = data);
     json_decref(data);
   }
 }
@@ -187,7 +187,7 @@ static inline void play_stop(bool keep_sessions)
 
 static inline void play_kill(const struct tg_message *message)
 {
-  int shard_id = message->kill_shard.shard_id;
+  int shard_id = message->kill_shard.ref;
   atomic_store(&tg_shard_table_row(played.table, shard_id)->state, TG_SHARD_OFFLINE);
   write_journal("kill", shard_id);
   tg_ipc_answer(played.ipc, message->nonce, json_true(), NULL);
@@ -216,17 +216,17 @@ static inline void play_message(void *ctx, const char *type, const json_t *json)
     play_begin(&message.start);
     break;
   case TG_MESSAGE_identify_shard:
-    play_start(message.identify_shard.shard_id);
+    play_start(message.identify_shard.ref);
     break;
   case TG_MESSAGE_allow_identify:
-    play_identify(message.allow_identify.shard_id, message.allow_identify.deadline);
+    play_identify(message.allow_identify.ref, message.allow_identify.deadline);
     break;
   case TG_MESSAGE_shard_payload:
     play_payload(&message);
     break;
   case TG_MESSAGE_set_presence:
     write_journal(message.set_presence.presence ? "presence" : "no-presence",
-                  message.set_presence.shard_id);
+                  message.set_presence.ref);
     tg_ipc_answer(played.ipc, message.nonce, json_true(), NULL);
     break;
   case TG_MESSAGE_kill_shard:

@@ -92,10 +92,10 @@ static void what_was_left_out_is_zero_false_or_null(void **state)
   (void)state;
   struct tg_message message;
   struct tg_error error;
-  tg_say(here, set_presence, .shard_id = 7);
+  tg_say(here, set_presence, .ref = 7);
   wait_for_one();
   assert_true(tg_message_read(got.type, got.json, &message, &error));
-  assert_int_equal(message.set_presence.shard_id, 7);
+  assert_int_equal(message.set_presence.ref, 7);
   assert_false(message.set_presence.fresh);
   assert_null(message.set_presence.presence);
 }
@@ -105,7 +105,7 @@ static void a_text_that_is_no_utf8_still_comes_over(void **state)
   (void)state;
   struct tg_message message;
   struct tg_error error;
-  tg_say(here, session_lost, .shard_id = 1, .reason = "bad \xff byte");
+  tg_say(here, session_lost, .ref = 1, .reason = "bad \xff byte");
   wait_for_one();
   assert_true(tg_message_read(got.type, got.json, &message, &error));
   assert_non_null(strstr(message.session_lost.reason, "bad "));
@@ -135,7 +135,7 @@ static void a_question_has_a_nonce_for_its_answer(void **state)
   struct tg_message message;
   struct tg_error error;
   json_int_t answer = 0;
-  tg_ask(here, 60000, on_reply, &answer, kill_shard, .shard_id = 3);
+  tg_ask(here, 60000, on_reply, &answer, kill_shard, .ref = 3);
   wait_for_one();
   assert_true(tg_message_read(got.type, got.json, &message, &error));
   assert_true(message.nonce > 0);
@@ -157,11 +157,11 @@ static void refuse(const char *type, json_t *json, const char *words)
 static void a_field_that_is_missing_or_of_another_kind_is_named(void **state)
 {
   (void)state;
-  refuse("kill_shard", json_object(), "\"shard_id\" of the message \"kill_shard\"");
-  refuse("kill_shard", json_pack("{s:s}", "shard_id", "3"), "\"shard_id\"");
-  refuse("kill_shard", json_pack("{s:I}", "shard_id", (json_int_t)1 << 40), "\"shard_id\"");
+  refuse("kill_shard", json_object(), "\"ref\" of the message \"kill_shard\"");
+  refuse("kill_shard", json_pack("{s:s}", "ref", "3"), "\"ref\"");
+  refuse("kill_shard", json_pack("{s:I}", "ref", (json_int_t)1 << 40), "\"ref\"");
   refuse("stop", json_pack("{s:i, s:i}", "keep_sessions", 1, "deadline", 1), "\"keep_sessions\"");
-  refuse("session_lost", json_pack("{s:i, s:n}", "shard_id", 1, "reason"), "\"reason\"");
+  refuse("session_lost", json_pack("{s:i, s:n}", "ref", 1, "reason"), "\"reason\"");
 }
 
 static void a_message_that_is_not_in_the_list_is_refused(void **state)

@@ -132,7 +132,7 @@ static void ask(struct tg_sending *sending, struct tg_ipc *line)
   if (timeout < 1)
     timeout = 1;
   sending->asked = true;
-  tg_ask(line, timeout + ANSWER_MARGIN, on_answer, sending, shard_payload, .shard_id = sending->shard_id,
+  tg_ask(line, timeout + ANSWER_MARGIN, on_answer, sending, shard_payload, .ref = sending->shard_id,
          .data = sending->payload, .timeout = timeout,
          .priority = tg_send_priority_name(sending->options.priority),
          .forward_until = sending->options.forward_until);

@@ -104,7 +104,7 @@ static void tell_default(void *room, const json_t *list, tg_manager_reply *reply
   tg_waiter_add(&shard->start_waiters, reply, ctx);
   if (!shard->had_session)
     tg_slots_started(spawner->slots, shard);
-  tg_say(line, identify_shard, .shard_id = shard->id);
+  tg_say(line, identify_shard, .ref = shard->id);
   spawner->events->started(spawner->ctx, shard, true);
 }
 
