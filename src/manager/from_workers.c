@@ -35,6 +35,12 @@ static void on_still_alive(struct tg_manager *manager, struct tg_worker_process 
   (void)manager, (void)from, (void)message; /* any message is a sign of life */
 }
 
+static void on_class_state(struct tg_manager *manager, struct tg_worker_process from,
+                           const struct tg_message *message)
+{
+  (void)manager, (void)from, (void)message; /* no set is prepared, so that there are no classes */
+}
+
 /* ---- of shards ---- */
 
 static void on_request_identify(struct tg_manager *manager, struct tg_managed_shard *shard,

@@ -89,6 +89,12 @@ struct tg_reload_counts tg_gateway_reloads(const struct tg_manager *manager)
   return tg_reload_counts(manager->reloads);
 }
 
+void tg_gateway_resharding(struct tg_manager *manager, struct tg_resharding_status *status)
+{
+  (void)manager;
+  *status = (struct tg_resharding_status){.eta = -1};
+}
+
 /* ---- workers/figures.h ---- */
 
 const struct tg_stats *tg_gateway_stats(const struct tg_manager *manager, int worker)

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "manager/workers/figures.h"
+#include "shared/class_state.h"
 #include "shared/shard_table.h"
 
 #include <jansson.h>
@@ -78,6 +79,29 @@ struct tg_reload_counts {
 };
 
 struct tg_reload_counts tg_gateway_reloads(const struct tg_manager *manager);
+
+/* Going over from one number of shards to another (reshard/). */
+struct tg_resharding_status {
+  bool running; /* the fields up to `cut` say how far; all 0 or NULL without */
+  int from, to; /* shards */
+  const char *phase;
+  tg_ms began, eta; /* tg_now(); ms left, -1: unknown */
+  int up;           /* shards of the new set */
+  int classes, by_state[TG_CLASS_STATES];
+  char waits_for[160];              /* "": nothing */
+  uint64_t held_events, held_bytes; /* in the workers' memory, until a switch or their twin */
+  json_t *unmatched, *cut;          /* {TYPE: n}, [TYPE]; borrowed, until the next turn of the loop */
+  int planned;                      /* one that is wanted and waits: its total; 0: none */
+  char planned_waits_for[160];
+  struct {
+    const char *result; /* "done", "aborted", "failed"; NULL: none has ended in this run */
+    char reason[160];   /* "": none was given */
+    int from, to, identifies;
+    tg_ms began, ended; /* tg_now() */
+  } last;
+};
+
+void tg_gateway_resharding(struct tg_manager *manager, struct tg_resharding_status *status);
 
 /* Those of workers/figures.h. `worker` may be TG_MANAGER_ITSELF. */
 const struct tg_stats *tg_gateway_stats(const struct tg_manager *manager, int worker);

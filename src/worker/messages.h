@@ -30,6 +30,10 @@
   X(shard_payload)                                                                                           \
   X(set_presence)                                                                                            \
   X(kill_shard)                                                                                              \
+  X(prepare_set)                                                                                             \
+  X(switch_class)                                                                                            \
+  X(close_class)                                                                                             \
+  X(drop_set)                                                                                                \
   X(prepare_reload)                                                                                          \
   X(commit_reload)                                                                                           \
   X(abort_reload)                                                                                            \
@@ -42,6 +46,7 @@
 #define TG_MESSAGES_OF_WORKER(X)                                                                             \
   X(hello)                                                                                                   \
   X(manager_call)                                                                                            \
+  X(class_state)                                                                                             \
   X(still_alive)                                                                                             \
   X(stopped)
 
@@ -109,6 +114,30 @@
 /* Ends its session; answered when it is gone. */
 #define TG_FIELDS_kill_shard(F) F(INT, ref)
 
+/* The set of shards to go over to; after `start`, before identify_shard of its
+ * shards, and also where a worker has started again in the middle. `classes`: the
+ * numbers of those that this worker has. `epoch`: the highest of any set so far,
+ * from where a new table counts on. Answered true, or with an error (disk). */
+#define TG_FIELDS_prepare_set(F)                                                                             \
+  F(INT, side)                                                                                               \
+  F(INT, total_shards)                                                                                       \
+  F(NUMBER, epoch)                                                                                           \
+  F(JSON, classes)
+
+/* From now on the other side rules that class; `back`: the side that had ruled
+ * first. Answered true when that is done, or with an error: "not_ready", "disk". */
+#define TG_FIELDS_switch_class(F)                                                                            \
+  F(INT, number)                                                                                             \
+  F(BOOL, back)
+
+/* Ends the sessions of the shards that rule that class no more; answered when
+ * they are gone. */
+#define TG_FIELDS_close_class(F) F(INT, number)
+
+/* A set is over: what of its shards still runs ends, and all classes and their
+ * files are forgotten. Answered when that is done. */
+#define TG_FIELDS_drop_set(F) F(INT, side)
+
 /* Answered {"problem": text, if it does not load, "files": what it has read}. */
 #define TG_FIELDS_prepare_reload(F) F(INT, generation)
 #define TG_FIELDS_commit_reload(F) F(INT, generation) /* answered */
@@ -144,6 +173,16 @@
   F(TEXT, method)                                                                                            \
   F(BOOL, use_default)                                                                                       \
   F(JSON, args)
+
+/* At each change, and at most once a second while figures change. `state`:
+ * tg_class_state_name(). A worker switches by itself where a session is lost.
+ * `figures`: {"waits_for": text, if it waits; "held", "held_bytes", "guilds":
+ * numbers; "unmatched": {TYPE: n}; "cut": [TYPE]; "lost": the side that has lost a
+ * session, if one has}. */
+#define TG_FIELDS_class_state(F)                                                                             \
+  F(INT, number)                                                                                             \
+  F(TEXT, state)                                                                                             \
+  F(JSON, figures)
 
 #define TG_FIELDS_still_alive(F) /* the loop turns (watchdog); at least once a second */
 #define TG_FIELDS_stopped(F)     /* shards are closed, events delivered: about to exit */

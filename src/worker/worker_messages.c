@@ -136,6 +136,38 @@ static void on_kill_shard(struct tg_worker *worker, const struct tg_message *mes
     tg_shard_stop(shard, false, on_killed, remember(worker, message));
 }
 
+/* ---- resharding ---- */
+
+static void on_prepare_set(struct tg_worker *worker, const struct tg_message *message)
+{
+  struct tg_error error;
+  tg_fail(&error, "unavailable", "worker %d cannot have two sets of shards yet", worker->options.worker_id);
+  tg_ipc_answer(worker->ipc, message->nonce, NULL, &error);
+}
+
+/* There is no class before a set was prepared. */
+static void refuse_class(struct tg_worker *worker, const struct tg_message *message)
+{
+  struct tg_error error;
+  tg_fail(&error, "unavailable", "worker %d knows of no classes", worker->options.worker_id);
+  tg_ipc_answer(worker->ipc, message->nonce, NULL, &error);
+}
+
+static void on_switch_class(struct tg_worker *worker, const struct tg_message *message)
+{
+  refuse_class(worker, message);
+}
+
+static void on_close_class(struct tg_worker *worker, const struct tg_message *message)
+{
+  refuse_class(worker, message);
+}
+
+static void on_drop_set(struct tg_worker *worker, const struct tg_message *message)
+{
+  refuse_class(worker, message);
+}
+
 /* ---- reload and stop ---- */
 
 static void on_prepare_reload(struct tg_worker *worker, const struct tg_message *message)
