@@ -22,12 +22,12 @@ int main(int argc, char **argv)
   int total = atoi(argv[4]);
   uint64_t bot = tg_identity_bot(argv[2], strtoull(argv[3], NULL, 10));
   /* Opening with other values than the gateway's would empty its table. */
-  if (tg_shard_table_peek(argv[1], bot) != total) {
+  if (tg_shard_table_peek(argv[1], 0, bot) != total) {
     fprintf(stderr, "shard_counts: %s has no table of that bot with %d shards\n", argv[1], total);
     return TG_EXIT_FAILED;
   }
   struct tg_error error;
-  struct tg_shard_table *table = tg_shard_table_open(argv[1], total, tg_identity(bot, total), &error);
+  struct tg_shard_table *table = tg_shard_table_open(argv[1], 0, total, tg_identity(bot, total), 0, &error);
   if (!table) {
     fprintf(stderr, "shard_counts: %s\n", error.message);
     return TG_EXIT_FAILED;

@@ -242,7 +242,7 @@ static void begin(struct tg_config *config, struct tg_shard_table **table)
   setenv("TIDEGATE_HURRY", "1000000", 1); /* no wait takes longer than a turn of the loop */
   fuzz_be_silent();
   require(tg_config_load(NULL, variable, config, &problems));
-  *table = tg_shard_table_open(fuzz_fresh_directory(), 1, 1, &error);
+  *table = tg_shard_table_open(fuzz_fresh_directory(), 0, 1, 1, 0, &error);
   require(*table != NULL);
 }
 

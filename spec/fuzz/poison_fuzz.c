@@ -74,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     return 0;
   fuzz_be_silent();
   fuzz_fresh_directory();
-  struct tg_shard_table *table = tg_shard_table_open(fuzz_directory, 2, 1, &error);
+  struct tg_shard_table *table = tg_shard_table_open(fuzz_directory, 0, 2, 1, 0, &error);
   require(table != NULL);
   write_notes();
   fuzz_damage("poison", bytes + 2, length - 2);

@@ -36,7 +36,7 @@ static void check_row(struct tg_shard_row *row)
 static void check_table(int total, uint64_t identity)
 {
   struct tg_error error = {0};
-  struct tg_shard_table *table = tg_shard_table_open(fuzz_directory, total, identity, &error);
+  struct tg_shard_table *table = tg_shard_table_open(fuzz_directory, 0, total, identity, 0, &error);
   require(table && tg_shard_table_total(table) == total);
   tg_shard_table_clear_counters(table);
   for (int i = 0; i < total; i++)
@@ -47,7 +47,7 @@ static void check_table(int total, uint64_t identity)
 static void write_table(void)
 {
   struct tg_error error = {0};
-  struct tg_shard_table *table = tg_shard_table_open(fuzz_directory, SHARDS, IDENTITY, &error);
+  struct tg_shard_table *table = tg_shard_table_open(fuzz_directory, 0, SHARDS, IDENTITY, 0, &error);
   require(table != NULL);
   tg_shard_table_set_bot(table, BOT);
   for (int i = 0; i < SHARDS; i++)
@@ -66,7 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
   write_table();
   fuzz_damage("shards", bytes + 1, length - 1);
   snprintf(path, sizeof path, "%s/shards", fuzz_directory);
-  int known = tg_shard_table_peek(fuzz_directory, BOT);
+  int known = tg_shard_table_peek(fuzz_directory, 0, BOT);
   require(stat(path, &status) == 0 && known >= 0 && (off_t)known * ROW_LEAST <= status.st_size);
   int total = 1 + bytes[0] % 4;
   check_table(total, bytes[0] & 0x80 ? IDENTITY + 1 : IDENTITY);

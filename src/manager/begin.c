@@ -19,8 +19,8 @@ enum { LOADING_TIME = 10000 /* ms that the start waits for slow workers, beside 
 /* Whether a table of so many shards holds sessions that may be resumed. */
 static bool sessions_kept(struct tg_manager *manager, int total)
 {
-  struct tg_shard_table *table = tg_shard_table_open(manager->env.state_dir, total,
-                                                     tg_identity(manager->env.bot_with_intents, total), NULL);
+  struct tg_shard_table *table = tg_shard_table_open(
+      manager->env.state_dir, 0, total, tg_identity(manager->env.bot_with_intents, total), 0, NULL);
   bool kept = false;
   struct tg_session session;
   for (int i = 0; table && i < total && !kept; i++)
@@ -40,7 +40,7 @@ static int choose_total(struct tg_manager *manager)
                           TG_SHARDS_MAX, usual);
   json_decref(args);
   /* Sessions that live are worth more than a better number: identifies are scarce. */
-  int before = tg_shard_table_peek(manager->env.state_dir, manager->env.bot_with_intents);
+  int before = tg_shard_table_peek(manager->env.state_dir, 0, manager->env.bot_with_intents);
   if (before > 0 && before != total &&
       !tg_hooked(manager->env.hooks, TG_METHOD_manager_calculate_total_shards) &&
       sessions_kept(manager, before)) {
@@ -121,8 +121,8 @@ void tg_manager_begin(struct tg_manager *manager)
     return;
   }
   int total = shards->range.total;
-  shards->table = tg_shard_table_open(manager->env.state_dir, total,
-                                      tg_identity(manager->env.bot_with_intents, total), &error);
+  shards->table = tg_shard_table_open(manager->env.state_dir, 0, total,
+                                      tg_identity(manager->env.bot_with_intents, total), 0, &error);
   if (!shards->table) {
     tg_manager_fail(manager, tg_state_dir_exit(&error), "%s", error.message);
     return;

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/state_open.h"
+#include "proto/shard_ref.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +33,7 @@ struct tg_shard_table {
   int total;
 };
 
-_Static_assert(sizeof(struct tg_shard_row) <= ROW_SIZE, "a row outgrew its place: see widen()");
+_Static_assert(sizeof(struct tg_shard_row) <= ROW_SIZE, "a row outgrew its place: see make()");
 
 const char *tg_shard_state_name(enum tg_shard_state state)
 {
@@ -101,9 +102,17 @@ uint64_t tg_identity_bot(const char *token, uint64_t intents)
 
 uint64_t tg_identity(uint64_t bot, int total_shards) { return hash(bot, &total_shards, sizeof total_shards); }
 
-static void table_path(char *path, size_t size, const char *state_dir)
+enum { PATH_SIZE = 1024, FRESH_PATH_SIZE = PATH_SIZE + 8 };
+
+static void table_path(char path[PATH_SIZE], const char *state_dir, int side)
 {
-  snprintf(path, size, "%s/shards", state_dir);
+  snprintf(path, PATH_SIZE, side == 0 ? "%s/shards" : "%s/shards.%d", state_dir, side);
+}
+
+/* Where a table is made before it takes its place. */
+static void fresh_path(char fresh[FRESH_PATH_SIZE], const char *path)
+{
+  snprintf(fresh, FRESH_PATH_SIZE, "%s.new", path);
 }
 
 static off_t place_of(const struct header *header, int row)
@@ -138,10 +147,10 @@ static bool read_row(int fd, const struct header *header, int i, struct tg_shard
   return pread(fd, row, size, place_of(header, i)) == (ssize_t)size;
 }
 
-int tg_shard_table_peek(const char *state_dir, uint64_t bot)
+int tg_shard_table_peek(const char *state_dir, int side, uint64_t bot)
 {
-  char path[1024];
-  table_path(path, sizeof path, state_dir);
+  char path[PATH_SIZE];
+  table_path(path, state_dir, side);
   int fd = tg_state_open(AT_FDCWD, path, O_RDONLY);
   if (fd < 0)
     return 0;
@@ -151,60 +160,74 @@ int tg_shard_table_peek(const char *state_dir, uint64_t bot)
   return good ? header.total : 0;
 }
 
-/* The highest epoch of the table that is there, whosever it is. */
-static uint64_t last_epoch(int fd)
+void tg_shard_table_remove(const char *state_dir, int side)
+{
+  char path[PATH_SIZE], fresh[FRESH_PATH_SIZE];
+  table_path(path, state_dir, side);
+  fresh_path(fresh, path);
+  unlink(fresh);
+  unlink(path);
+}
+
+/* The highest epoch of the tables that are there, whosever they are. */
+static uint64_t last_epoch(const char *state_dir)
 {
   struct header header;
   struct tg_shard_row row;
+  char path[PATH_SIZE];
   uint64_t epoch = 0;
-  if (!read_header(fd, &header))
-    return 0;
-  for (int i = 0; i < TOTAL_MAX && read_row(fd, &header, i, &row); i++)
-    epoch = is_epoch(row.session.epoch) && row.session.epoch > epoch ? row.session.epoch : epoch;
+  for (int side = 0; side < TG_SIDES; side++) {
+    table_path(path, state_dir, side);
+    int fd = tg_state_open(AT_FDCWD, path, O_RDONLY);
+    bool good = fd >= 0 && read_header(fd, &header);
+    for (int i = 0; good && i < TOTAL_MAX && read_row(fd, &header, i, &row); i++)
+      epoch = is_epoch(row.session.epoch) && row.session.epoch > epoch ? row.session.epoch : epoch;
+    if (fd >= 0)
+      close(fd);
+  }
   return epoch;
 }
 
-static bool begin_empty(int fd, const char *path, int total, uint64_t identity, struct tg_error *error)
+/* Room is taken now: a full disk must not turn into a SIGBUS later. */
+static bool take_room(int fd, const char *path, int total, struct tg_error *error)
 {
   size_t size = HEADER_SIZE + (size_t)total * ROW_SIZE;
-  struct header header = {.version = VERSION, .row_size = ROW_SIZE, .identity = identity, .total = total};
-  memcpy(header.magic, magic, sizeof magic);
-  /* Room is taken now: a full disk must not turn into a SIGBUS later. */
-  int code = ftruncate(fd, 0) == 0 ? posix_fallocate(fd, 0, (off_t)size) : errno;
-  if (code != 0)
-    return tg_fail(error, code == ENOSPC || code == EDQUOT ? "disk_full" : "disk",
-                   "%s cannot be made (%zu bytes): %s", path, size, strerror(code));
-  if (pwrite(fd, &header, sizeof header, 0) != sizeof header)
-    return tg_fail(error, "disk", "%s cannot be written: %s", path, strerror(errno));
-  return true;
+  int code = posix_fallocate(fd, 0, (off_t)size);
+  return code == 0 || tg_fail(error, code == ENOSPC || code == EDQUOT ? "disk_full" : "disk",
+                              "%s cannot be made (%zu bytes): %s", path, size, strerror(code));
 }
 
-/* A table of an earlier version has shorter rows. Its sessions go on: all is written
- * anew, and takes the place of the old file whole. */
-static bool widen(int *fd, const char *path, const struct header *old, struct tg_error *error)
+/* With the rows of `old` (a file with its header), or with new ones whose sessions
+ * follow the one of `epoch`: the bot knows the lower ones. */
+static bool fill(int fd, const struct header *header, int old_fd, const struct header *old, uint64_t epoch)
 {
-  char fresh[1100];
-  snprintf(fresh, sizeof fresh, "%s.new", path);
-  int to = tg_state_make(AT_FDCWD, fresh);
-  if (to < 0)
-    return tg_fail(error, "disk", "%s cannot be made: %s", fresh, tg_state_problem(errno));
-  bool made = begin_empty(to, fresh, old->total, old->identity, error), ok = made;
-  struct header header = *old;
-  struct tg_shard_row row;
-  header.row_size = ROW_SIZE;
-  for (int i = 0; ok && i < old->total && read_row(*fd, old, i, &row); i++)
-    ok = pwrite(to, &row, sizeof row, place_of(&header, i)) == sizeof row;
-  ok = ok && pwrite(to, &header, sizeof header, 0) == sizeof header && rename(fresh, path) == 0;
-  if (!ok) {
-    if (made)
-      tg_fail(error, "disk", "%s cannot be written: %s", fresh, strerror(errno));
-    unlink(fresh);
-    close(to);
-    return false;
-  }
-  close(*fd);
-  *fd = to;
-  return true;
+  struct tg_shard_row row = {.session.epoch = epoch, .rtt = -1};
+  for (int i = 0; i < header->total; i++)
+    if ((old && !read_row(old_fd, old, i, &row)) ||
+        pwrite(fd, &row, sizeof row, place_of(header, i)) != sizeof row)
+      return false;
+  return pwrite(fd, header, sizeof *header, 0) == sizeof *header;
+}
+
+/* A table is made beside the one that is there, and takes its place whole: killed in
+ * the middle, whoever makes it leaves no table whose epochs have yet to be written.
+ * Returns its descriptor, -1: it cannot be made. */
+static int make(const char *path, const struct header *header, int old_fd, const struct header *old,
+                uint64_t epoch, struct tg_error *error)
+{
+  char fresh[FRESH_PATH_SIZE];
+  fresh_path(fresh, path);
+  int fd = tg_state_make(AT_FDCWD, fresh);
+  if (fd < 0)
+    return tg_fail(error, "disk", "%s cannot be made: %s", fresh, tg_state_problem(errno)), -1;
+  bool room = take_room(fd, fresh, header->total, error);
+  if (room && fill(fd, header, old_fd, old, epoch) && rename(fresh, path) == 0)
+    return fd;
+  if (room)
+    tg_fail(error, "disk", "%s cannot be written: %s", fresh, strerror(errno));
+  unlink(fresh);
+  close(fd);
+  return -1;
 }
 
 static struct tg_shard_table *map_table(int fd, const char *path, int total, struct tg_error *error)
@@ -218,43 +241,46 @@ static struct tg_shard_table *map_table(int fd, const char *path, int total, str
   return table;
 }
 
-struct tg_shard_table *tg_shard_table_open(const char *state_dir, int total, uint64_t identity,
-                                           struct tg_error *error)
+/* Whether the table in the file, which may be damaged or somebody else's, is the one of `identity`. */
+static bool is_of(int fd, const char *path, struct header *header, int total, uint64_t identity)
 {
-  char path[1024];
-  table_path(path, sizeof path, state_dir);
-  int fd = tg_state_open(AT_FDCWD, path, O_RDWR | O_CREAT);
-  if (fd < 0)
-    return tg_fail(error, "disk", "%s cannot be opened: %s", path, tg_state_problem(errno)), NULL;
-
-  struct tg_shard_table *table = NULL;
-  struct header header = {0};
   struct stat status;
-  uint64_t epoch = 0;
-  bool whole = read_header(fd, &header) && is_whole(fd, &header);
-  bool used = whole || (fstat(fd, &status) == 0 && status.st_size > 0);
-  bool usable = whole && header.identity == identity && header.total == total;
-  if (used && !whole)
-    tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TEXT(PATH, path)),
-                "the shard table is damaged, or of another version, and is made anew: all shards identify");
-  else if (used && !usable)
+  bool whole = read_header(fd, header) && is_whole(fd, header);
+  if (whole && header->identity == identity && header->total == total)
+    return true;
+  if (whole)
     tg_log(TG_INFO, TG_NO_SHARD, "the sessions in %s are of another token, intents or number of shards: "
                                  "all shards identify", path);
-  if (!usable)
-    epoch = last_epoch(fd);
-  bool ready = !usable                        ? begin_empty(fd, path, total, identity, error)
-               : header.row_size != ROW_SIZE ? widen(&fd, path, &header, error)
-                                              : true;
-  if (ready)
-    table = map_table(fd, path, total, error);
-  close(fd);
-  if (table && !usable) {
-    for (int i = 0; i < total; i++) {
-      struct tg_shard_row *row = tg_shard_table_row(table, i);
-      atomic_store(&row->rtt, -1);
-      row->session.epoch = epoch; /* goes on: the bot knows the lower ones */
-    }
+  else if (fstat(fd, &status) == 0 && status.st_size > 0)
+    tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TEXT(PATH, path)),
+                "the shard table is damaged, or of another version, and is made anew: all shards identify");
+  return false;
+}
+
+struct tg_shard_table *tg_shard_table_open(const char *state_dir, int side, int total, uint64_t identity,
+                                           uint64_t first_epoch, struct tg_error *error)
+{
+  char path[PATH_SIZE];
+  table_path(path, state_dir, side);
+  int fd = tg_state_open(AT_FDCWD, path, O_RDWR);
+  if (fd < 0 && errno != ENOENT)
+    return tg_fail(error, "disk", "%s cannot be opened: %s", path, tg_state_problem(errno)), NULL;
+
+  struct header header = {.version = VERSION, .row_size = ROW_SIZE, .identity = identity, .total = total};
+  struct header old;
+  memcpy(header.magic, magic, sizeof magic);
+  bool usable = fd >= 0 && is_of(fd, path, &old, total, identity);
+  if (!usable || old.row_size != ROW_SIZE) { /* a table of an earlier version has shorter rows */
+    uint64_t last = usable ? 0 : last_epoch(state_dir), epoch = last > first_epoch ? last : first_epoch;
+    header.bot = usable ? old.bot : 0;
+    int made = make(path, &header, fd, usable ? &old : NULL, epoch, error);
+    if (fd >= 0)
+      close(fd);
+    fd = made;
   }
+  struct tg_shard_table *table = fd >= 0 ? map_table(fd, path, total, error) : NULL;
+  if (fd >= 0)
+    close(fd);
   return table;
 }
 

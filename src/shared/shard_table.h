@@ -1,7 +1,8 @@
 #pragma once
 
-/* The shard table: one row a shard in a memory-mapped file of the state
- * directory ("shards"), shared by manager and workers.
+/* The shard table: one row a shard of a set (proto/shard_ref.h) in a memory-mapped
+ * file of the state directory ("shards"; of side 1 "shards.1"), shared by manager
+ * and workers.
  *
  * It makes status free of messages, and lets a replacement worker, or the
  * whole gateway started again, RESUME. Only the worker that owns a shard
@@ -95,13 +96,16 @@ bool tg_clock_is_sane(tg_ms now);
 
 struct tg_shard_table;
 
-/* Opens or makes the table for `total` shards. A table for another bot
- * (`identity`: a hash of token, intents and total) starts empty, and the log
- * says why; but epochs go on from the highest that was used, so that they name
- * a session for ever. The manager opens first; workers attach with the same
- * values. */
-struct tg_shard_table *tg_shard_table_open(const char *state_dir, int total, uint64_t identity,
-                                           struct tg_error *error);
+/* Opens or makes the table for the `total` shards of a side. A table for another
+ * bot (`identity`: a hash of token, intents and total) starts empty, and the log
+ * says why; but epochs go on from the highest that was used, on either side or as
+ * `first_epoch` says (0: nothing is known), so that they name a session for ever. A
+ * table is there whole, or as it was before. The manager opens first; workers attach
+ * with the same values. */
+struct tg_shard_table *tg_shard_table_open(const char *state_dir, int side, int total, uint64_t identity,
+                                           uint64_t first_epoch, struct tg_error *error);
+/* The set is over. Whoever has the table open may go on using it until it closes it. */
+void tg_shard_table_remove(const char *state_dir, int side);
 /* The manager notes whose table it is, for tg_shard_table_peek(). */
 void tg_shard_table_set_bot(struct tg_shard_table *table, uint64_t bot);
 /* The gateway starts: all counters begin at 0. For the manager, while no worker
@@ -119,9 +123,9 @@ void tg_session_store(struct tg_shard_row *row, const struct tg_session *session
 void tg_session_forget(struct tg_shard_row *row);
 
 /* What the manager needs to know before it opens the table: the number of
- * shards of the table that is there, if it is for the same token and intents
+ * shards of the table of that side, if it is for the same token and intents
  * (`bot`). 0: there is none. */
-int tg_shard_table_peek(const char *state_dir, uint64_t bot);
+int tg_shard_table_peek(const char *state_dir, int side, uint64_t bot);
 
 uint64_t tg_identity_bot(const char *token, uint64_t intents);
 uint64_t tg_identity(uint64_t bot, int total_shards);

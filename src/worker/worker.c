@@ -214,7 +214,8 @@ bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int tota
 {
   const struct tg_config *config = worker->options.config;
   uint64_t bot = tg_identity_bot(config->token, config->intents);
-  worker->table = tg_shard_table_open(config->state_dir, total_shards, tg_identity(bot, total_shards), error);
+  uint64_t identity = tg_identity(bot, total_shards);
+  worker->table = tg_shard_table_open(config->state_dir, 0, total_shards, identity, 0, error);
   if (!worker->table)
     return false;
   worker->gateway_url = tg_strdup(gateway_url);

@@ -197,8 +197,8 @@ static inline void play_begin(const struct tg_message_start *start)
 {
   struct tg_error error;
   uint64_t bot = tg_identity_bot(TEST_TOKEN, TEST_INTENTS);
-  played.table = tg_shard_table_open(getenv("TG_TEST_DIR"), start->total_shards,
-                                     tg_identity(bot, start->total_shards), &error);
+  played.table = tg_shard_table_open(getenv("TG_TEST_DIR"), 0, start->total_shards,
+                                     tg_identity(bot, start->total_shards), 0, &error);
   if (!played.table)
     abort();
   tg_say(played.ipc, hello, .generation = start->generation);

@@ -392,7 +392,7 @@ static void what_has_passed_is_dropped(void **state)
 {
   (void)state;
   struct tg_error error;
-  struct tg_shard_table *table = tg_shard_table_open(directory, 4, 1, &error);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 0, 4, 1, 0, &error);
   struct tg_shard_row *row = tg_shard_table_row(table, 3);
   struct tg_session session = {.id = "x", .epoch = 7, .sequence = 40};
   tg_session_store(row, &session);

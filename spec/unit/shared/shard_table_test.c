@@ -4,12 +4,16 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "proto/shard_ref.h"
 #include "shared/shard_table.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char directory[64];
@@ -24,9 +28,8 @@ static int make_directory(void **state)
 static int remove_directory(void **state)
 {
   (void)state;
-  char path[128];
-  snprintf(path, sizeof path, "%s/shards", directory);
-  unlink(path);
+  for (int side = 0; side < TG_SIDES; side++)
+    tg_shard_table_remove(directory, side);
   return rmdir(directory);
 }
 
@@ -42,14 +45,14 @@ static void sessions_outlive_the_process(void **state)
 {
   (void)state;
   struct tg_error error = {0};
-  struct tg_shard_table *table = tg_shard_table_open(directory, 4, 99, &error);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 0, 4, 99, 0, &error);
   assert_non_null(table);
   struct tg_session session = sample(), found;
   assert_false(tg_session_load(tg_shard_table_row(table, 2), &found));
   tg_session_store(tg_shard_table_row(table, 2), &session);
   tg_shard_table_close(table);
 
-  table = tg_shard_table_open(directory, 4, 99, &error);
+  table = tg_shard_table_open(directory, 0, 4, 99, 0, &error);
   assert_true(tg_session_load(tg_shard_table_row(table, 2), &found));
   assert_string_equal(found.id, session.id);
   assert_string_equal(found.resume_url, session.resume_url);
@@ -62,7 +65,7 @@ static void sessions_outlive_the_process(void **state)
 static void the_durable_sequence_is_where_to_resume(void **state)
 {
   (void)state;
-  struct tg_shard_table *table = tg_shard_table_open(directory, 1, 1, NULL);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 0, 1, 1, 0, NULL);
   struct tg_shard_row *row = tg_shard_table_row(table, 0);
   struct tg_session session = sample(), found;
   tg_session_store(row, &session);
@@ -78,11 +81,11 @@ static void the_durable_sequence_is_where_to_resume(void **state)
 static void another_bot_starts_empty(void **state)
 {
   (void)state;
-  struct tg_shard_table *table = tg_shard_table_open(directory, 2, 1, NULL);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 0, 2, 1, 0, NULL);
   struct tg_session session = sample(), found;
   tg_session_store(tg_shard_table_row(table, 0), &session);
   tg_shard_table_close(table);
-  table = tg_shard_table_open(directory, 2, 2, NULL);
+  table = tg_shard_table_open(directory, 0, 2, 2, 0, NULL);
   assert_false(tg_session_load(tg_shard_table_row(table, 0), &found));
   tg_shard_table_close(table);
 }
@@ -91,11 +94,11 @@ static void another_bot_starts_empty(void **state)
 static void epochs_go_on_in_an_empty_table(void **state)
 {
   (void)state;
-  struct tg_shard_table *table = tg_shard_table_open(directory, 2, 1, NULL);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 0, 2, 1, 0, NULL);
   struct tg_session session = sample(), found;
   tg_session_store(tg_shard_table_row(table, 1), &session);
   tg_shard_table_close(table);
-  table = tg_shard_table_open(directory, 3, 2, NULL);
+  table = tg_shard_table_open(directory, 0, 3, 2, 0, NULL);
   for (int i = 0; i < 3; i++) {
     assert_false(tg_session_load(tg_shard_table_row(table, i), &found));
     assert_int_equal(found.epoch, 7);
@@ -124,14 +127,14 @@ static void ids_of_any_length_are_kept(void **state)
 {
   (void)state;
   static const size_t lengths[] = {1, 126, 127, 128, 129, 500, TG_SESSION_ID_MAX - 1};
-  struct tg_shard_table *table = tg_shard_table_open(directory, 1, 1, NULL);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 0, 1, 1, 0, NULL);
   struct tg_session session = sample(), found;
   for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
     memset(session.id, 0, sizeof session.id);
     memset(session.id, 'a' + (int)i, lengths[i]);
     tg_session_store(tg_shard_table_row(table, 0), &session);
     tg_shard_table_close(table);
-    table = tg_shard_table_open(directory, 1, 1, NULL);
+    table = tg_shard_table_open(directory, 0, 1, 1, 0, NULL);
     assert_true(tg_session_load(tg_shard_table_row(table, 0), &found));
     assert_string_equal(found.id, session.id);
     assert_string_equal(found.resume_url, session.resume_url);
@@ -180,9 +183,9 @@ static void a_table_of_shorter_rows_goes_on(void **state)
   (void)state;
   uint64_t bot = tg_identity_bot("token", 513), identity = tg_identity(bot, 3);
   write_first_table(3, identity, bot);
-  assert_int_equal(tg_shard_table_peek(directory, bot), 3);
+  assert_int_equal(tg_shard_table_peek(directory, 0, bot), 3);
   for (int round = 0; round < 2; round++) {
-    struct tg_shard_table *table = tg_shard_table_open(directory, 3, identity, NULL);
+    struct tg_shard_table *table = tg_shard_table_open(directory, 0, 3, identity, 0, NULL);
     for (int i = 0; i < 3; i++) {
       struct tg_session found;
       assert_true(tg_session_load(tg_shard_table_row(table, i), &found));
@@ -192,7 +195,7 @@ static void a_table_of_shorter_rows_goes_on(void **state)
       assert_int_equal(tg_shard_table_row(table, i)->rtt, -1);
     }
     tg_shard_table_close(table);
-    assert_int_equal(tg_shard_table_peek(directory, bot), 3);
+    assert_int_equal(tg_shard_table_peek(directory, 0, bot), 3);
   }
 }
 
@@ -200,7 +203,7 @@ static void epochs_of_a_table_of_shorter_rows_go_on(void **state)
 {
   (void)state;
   write_first_table(3, 1, 1);
-  struct tg_shard_table *table = tg_shard_table_open(directory, 4, 2, NULL);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 0, 4, 2, 0, NULL);
   struct tg_session found;
   assert_false(tg_session_load(tg_shard_table_row(table, 3), &found));
   assert_int_equal(found.epoch, 72);
@@ -211,7 +214,7 @@ static void epochs_of_a_table_of_shorter_rows_go_on(void **state)
 static void a_half_written_session_is_not_used(void **state)
 {
   (void)state;
-  struct tg_shard_table *table = tg_shard_table_open(directory, 1, 1, NULL);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 0, 1, 1, 0, NULL);
   struct tg_shard_row *row = tg_shard_table_row(table, 0);
   struct tg_session session = sample(), found;
   tg_session_store(row, &session);
@@ -226,7 +229,7 @@ static void a_half_written_session_is_not_used(void **state)
 static void counters_are_cleared(void **state)
 {
   (void)state;
-  struct tg_shard_table *table = tg_shard_table_open(directory, 2, 7, NULL);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 0, 2, 7, 0, NULL);
   struct tg_shard_row *row = tg_shard_table_row(table, 1);
   _Atomic uint64_t *const counters[] = {&row->received, &row->filtered,   &row->delivered,  &row->retried,
                                         &row->dropped,  &row->dead,       &row->replayed,   &row->gaps,
@@ -261,12 +264,12 @@ static void peek_knows_whose_table_it_is(void **state)
 {
   (void)state;
   uint64_t bot = tg_identity_bot("token", 513);
-  assert_int_equal(tg_shard_table_peek(directory, bot), 0);
-  struct tg_shard_table *table = tg_shard_table_open(directory, 32, tg_identity(bot, 32), NULL);
+  assert_int_equal(tg_shard_table_peek(directory, 0, bot), 0);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 0, 32, tg_identity(bot, 32), 0, NULL);
   tg_shard_table_set_bot(table, bot);
   tg_shard_table_close(table);
-  assert_int_equal(tg_shard_table_peek(directory, bot), 32);
-  assert_int_equal(tg_shard_table_peek(directory, tg_identity_bot("token", 1)), 0);
+  assert_int_equal(tg_shard_table_peek(directory, 0, bot), 32);
+  assert_int_equal(tg_shard_table_peek(directory, 0, tg_identity_bot("token", 1)), 0);
 }
 
 static void garbage_in_the_file_is_replaced(void **state)
@@ -278,7 +281,7 @@ static void garbage_in_the_file_is_replaced(void **state)
   for (int i = 0; i < 5000; i++)
     fputc(i * 31, file);
   fclose(file);
-  struct tg_shard_table *table = tg_shard_table_open(directory, 3, 5, NULL);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 0, 3, 5, 0, NULL);
   struct tg_session found;
   assert_non_null(table);
   assert_int_equal(tg_shard_table_total(table), 3);
@@ -301,14 +304,14 @@ static void more_shards_than_there_are_rows_are_not_believed(void **state)
 {
   (void)state;
   const int32_t totals[] = {4, 1000000, INT32_MAX, -1, INT32_MIN};
-  struct tg_shard_table *table = tg_shard_table_open(directory, 3, 5, NULL);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 0, 3, 5, 0, NULL);
   tg_shard_table_set_bot(table, 9);
   tg_shard_table_close(table);
-  assert_int_equal(tg_shard_table_peek(directory, 9), 3);
+  assert_int_equal(tg_shard_table_peek(directory, 0, 9), 3);
   for (size_t i = 0; i < sizeof totals / sizeof *totals; i++) {
     enum { TOTAL = 32 };
     spoil(TOTAL, &totals[i], sizeof totals[i]);
-    assert_int_equal(tg_shard_table_peek(directory, 9), 0);
+    assert_int_equal(tg_shard_table_peek(directory, 0, 9), 0);
   }
 }
 
@@ -317,7 +320,7 @@ static void an_epoch_that_cannot_be_is_none(void **state)
   (void)state;
   const uint64_t epochs[] = {UINT64_MAX, UINT32_MAX};
   for (size_t i = 0; i < 2; i++) {
-    struct tg_shard_table *table = tg_shard_table_open(directory, 2, 5, NULL);
+    struct tg_shard_table *table = tg_shard_table_open(directory, 0, 2, 5, 0, NULL);
     struct tg_session session = sample(), found;
     tg_session_store(tg_shard_table_row(table, 0), &session);
     session.epoch = epochs[i];
@@ -327,7 +330,7 @@ static void an_epoch_that_cannot_be_is_none(void **state)
     assert_int_equal(found.epoch, 0);
     assert_string_equal(found.resume_url, "");
     tg_shard_table_close(table);
-    table = tg_shard_table_open(directory, 2, 6, NULL); /* it does not go on in another bot's table */
+    table = tg_shard_table_open(directory, 0, 2, 6, 0, NULL); /* it does not go on in another bot's table */
     tg_session_load(tg_shard_table_row(table, 1), &found);
     assert_int_equal(found.epoch, 7);
     tg_shard_table_close(table);
@@ -375,8 +378,8 @@ static void a_header_that_says_too_much_is_not_believed(void **state)
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     struct tg_error error = {0};
     write_header(rows[i].row_size, rows[i].total, rows[i].size);
-    assert_int_equal(tg_shard_table_peek(directory, 5), rows[i].peeked);
-    struct tg_shard_table *table = tg_shard_table_open(directory, 4, 9, &error);
+    assert_int_equal(tg_shard_table_peek(directory, 0, 5), rows[i].peeked);
+    struct tg_shard_table *table = tg_shard_table_open(directory, 0, 4, 9, 0, &error);
     assert_non_null(table);
     assert_int_equal(tg_shard_table_total(table), 4);
     assert_int_equal(atomic_load(&tg_shard_table_row(table, 3)->guilds), 0);
@@ -396,20 +399,123 @@ static void links_are_neither_followed_nor_cut(void **state)
   fclose(out);
   snprintf(path, sizeof path, "%s/shards", directory);
   assert_int_equal(symlink("victim", path), 0);
-  assert_int_equal(tg_shard_table_peek(directory, 5), 0);
-  assert_null(tg_shard_table_open(directory, 4, 9, &error));
+  assert_int_equal(tg_shard_table_peek(directory, 0, 5), 0);
+  assert_null(tg_shard_table_open(directory, 0, 4, 9, 0, &error));
   assert_non_null(strstr(error.message, "symbolic link"));
   unlink(path);
   /* Neither when a table of shorter rows is written anew. */
   snprintf(path, sizeof path, "%s/shards.new", directory);
   assert_int_equal(symlink("victim", path), 0);
   write_first_table(3, 9, 5);
-  struct tg_shard_table *table = tg_shard_table_open(directory, 3, 9, &error);
+  struct tg_shard_table *table = tg_shard_table_open(directory, 0, 3, 9, 0, &error);
   assert_non_null(table);
   tg_shard_table_close(table);
   assert_int_equal(stat(victim, &status), 0);
   assert_int_equal(status.st_size, strlen("precious"));
   unlink(victim);
+}
+
+/* ---- two sets of shards ---- */
+
+static uint64_t epoch_of(struct tg_shard_table *table, int row)
+{
+  struct tg_session session;
+  tg_session_load(tg_shard_table_row(table, row), &session);
+  return session.epoch;
+}
+
+static void put_session(int side, uint64_t epoch)
+{
+  struct tg_shard_table *table = tg_shard_table_open(directory, side, 2, 10 + (uint64_t)side, 0, NULL);
+  struct tg_session session = sample();
+  session.epoch = epoch;
+  tg_session_store(tg_shard_table_row(table, 1), &session);
+  tg_shard_table_set_bot(table, 5);
+  tg_shard_table_close(table);
+}
+
+static void each_side_has_its_own_table(void **state)
+{
+  (void)state;
+  struct tg_session found;
+  put_session(0, 7);
+  put_session(1, 8);
+  for (int side = 0; side < TG_SIDES; side++) {
+    struct tg_shard_table *table =
+        tg_shard_table_open(directory, side, 2, 10 + (uint64_t)side, 0, NULL);
+    assert_true(tg_session_load(tg_shard_table_row(table, 1), &found));
+    assert_int_equal(found.epoch, 7 + side);
+    tg_shard_table_close(table);
+    assert_int_equal(tg_shard_table_peek(directory, side, 5), 2);
+  }
+  tg_shard_table_remove(directory, 0);
+  assert_int_equal(tg_shard_table_peek(directory, 0, 5), 0);
+  assert_int_equal(tg_shard_table_peek(directory, 1, 5), 2);
+}
+
+/* Both sets have a shard 1, and a bot knows its events by its id and the epoch. */
+static void epochs_go_on_above_those_of_both_sides(void **state)
+{
+  (void)state;
+  for (int side = 0; side < TG_SIDES; side++) {
+    put_session(!side, 20 + (uint64_t)side);
+    struct tg_shard_table *table = tg_shard_table_open(directory, side, 3, 99, 0, NULL);
+    assert_int_equal(epoch_of(table, 1), 20 + side);
+    tg_shard_table_close(table);
+    table = tg_shard_table_open(directory, side, 4, 99, 500, NULL); /* of a set that is gone */
+    assert_int_equal(epoch_of(table, 3), 500);
+    tg_shard_table_close(table);
+    table = tg_shard_table_open(directory, side, 5, 99, 3, NULL);
+    assert_int_equal(epoch_of(table, 0), 500);
+    tg_shard_table_close(table);
+    tg_shard_table_remove(directory, side);
+  }
+}
+
+/* ---- killed while it makes the table ---- */
+
+/* Kills a process that opens the table before its system call `which`. False: it made no more than that. */
+static bool killed_at_call(int side, int which, uint64_t first_epoch)
+{
+  int status;
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+    raise(SIGSTOP);
+    _exit(tg_shard_table_open(directory, side, 4, 77, first_epoch, NULL) ? 0 : 1);
+  }
+  assert_int_equal(waitpid(child, &status, 0), child);
+  for (int stops = 0; stops < 2 * which + 1 && WIFSTOPPED(status); stops++) { /* before and after each */
+    assert_int_equal(ptrace(PTRACE_SYSCALL, child, NULL, NULL), 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+  }
+  if (!WIFSTOPPED(status)) {
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return false;
+  }
+  kill(child, SIGKILL);
+  assert_int_equal(waitpid(child, &status, 0), child);
+  return true;
+}
+
+static void whoever_is_killed_leaves_no_table_without_epochs(void **state)
+{
+  (void)state;
+  for (int side = 0; side < TG_SIDES; side++) {
+    int which = 0;
+    for (bool killed = true; killed; which++) {
+      tg_shard_table_remove(directory, side);
+      put_session(side, 7);
+      killed = killed_at_call(side, which, 1000);
+      /* Of the other identity: it is only looked at, or made by whoever comes next. */
+      struct tg_shard_table *table = tg_shard_table_open(directory, side, 4, 77, 0, NULL);
+      for (int i = 0; i < 4; i++)
+        assert_in_range(epoch_of(table, i), 7, 1000);
+      tg_shard_table_close(table);
+    }
+    assert_in_range(which, 8, 1000); /* it was killed in the middle of it */
+  }
 }
 
 int main(void)
@@ -430,6 +536,9 @@ int main(void)
       IN_DIRECTORY(a_header_that_says_too_much_is_not_believed),
       IN_DIRECTORY(links_are_neither_followed_nor_cut),
       cmocka_unit_test(an_epoch_follows_the_last_one_or_is_the_time),
+      IN_DIRECTORY(each_side_has_its_own_table),
+      IN_DIRECTORY(epochs_go_on_above_those_of_both_sides),
+      IN_DIRECTORY(whoever_is_killed_leaves_no_table_without_epochs),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
