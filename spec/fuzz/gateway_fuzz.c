@@ -271,11 +271,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
   struct tg_shard_env env = {.loop = &loop,
                              .config = &config,
                              .hooks = &hooks,
-                             .table = table,
                              .text = &spare,
                              .gateway_url =
                                  world.discord ? "wss://gateway.discord.gg" : "ws://127.0.0.1:8080",
-                             .total_shards = 1,
                              .on_dispatch = check_event,
                              .on_session = check_session,
                              .request_identify = want_slot,
@@ -286,7 +284,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
                              .on_fatal = take_fatal};
   TAILQ_INIT(&env.waiting);
   require(uv_loop_init(&loop) == 0);
-  struct tg_shard *shard = tg_shard_new(&env, 0);
+  struct tg_shard_side side = {.total_shards = 1, .table = table};
+  struct tg_shard *shard = tg_shard_new(&env, &side, 0);
   char *text = fuzz_text(bytes + 1, length - 1);
   play(shard, &loop, text, text + length - 1);
   free(text);

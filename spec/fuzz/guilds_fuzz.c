@@ -69,7 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     damage = length;
   fuzz_be_silent();
   struct tg_guild_store store;
-  tg_guild_store_open(&store, fuzz_fresh_directory(), 5);
+  tg_guild_store_open(&store, fuzz_fresh_directory(), 0, 5);
   write_guilds(&store);
   fuzz_damage("guilds/3", bytes, damage);
 

@@ -61,7 +61,7 @@ static void on_report(uv_timer_t *timer)
   report_waiting(delivery);
 }
 
-bool tg_delivery_open_log(struct tg_delivery *delivery, bool (*wanted)(void *ctx, int shard_id),
+bool tg_delivery_open_log(struct tg_delivery *delivery, bool (*wanted)(void *ctx, tg_shard_ref ref),
                           uint64_t stamp, struct tg_error *error)
 {
   return tg_backlog_open(&delivery->lanes, wanted, delivery->ctx, stamp, error);
@@ -77,6 +77,18 @@ bool tg_delivery_has_log(const struct tg_delivery *delivery)
   return delivery->lanes.logs.own != NULL;
 }
 
+void tg_delivery_add_side(struct tg_delivery *delivery, int side, struct tg_shard_table *table,
+                          uint64_t identity)
+{
+  struct tg_guild_store *store = &delivery->guild_stores[side];
+  delivery->lanes.tables[side] = table;
+  if (!identity)
+    return;
+  tg_guild_store_open(store, delivery->env.config->state_dir, side, identity);
+  if (delivery->env.worker_id == 0)
+    tg_guild_store_sweep(store, tg_shard_table_total(table));
+}
+
 struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
 {
   struct tg_delivery *delivery = tg_calloc(1, sizeof *delivery);
@@ -85,19 +97,16 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
   env->clock = options->clock;
   env->hooks = options->hooks;
   env->worker_id = options->worker_id;
+  env->config = options->config;
   delivery->find_shard = options->find_shard;
   delivery->ctx = options->ctx;
-  delivery->lanes = (struct tg_lanes){
-      .env = env, .table = options->table, .sink = &tg_senders_sink, .sink_ctx = &delivery->senders};
+  delivery->lanes = (struct tg_lanes){.env = env, .sink = &tg_senders_sink, .sink_ctx = &delivery->senders};
   delivery->senders = (struct tg_senders){.env = env,
                                           .lanes = &delivery->lanes,
                                           .http = options->http,
                                           .tell = options->tell,
                                           .ctx = options->ctx};
-  if (options->identity)
-    tg_guild_store_open(&delivery->guild_store, options->config->state_dir, options->identity);
-  if (options->identity && options->worker_id == 0)
-    tg_guild_store_sweep(&delivery->guild_store, tg_shard_table_total(options->table));
+  tg_delivery_add_side(delivery, options->side, options->table, options->identity);
   tg_handles_init(&env->handles, options->loop, free_all, delivery);
   tg_handles_timer(&env->handles, &delivery->report, delivery);
   tg_handles_timer(&env->handles, &delivery->drain, delivery);
@@ -187,7 +196,7 @@ void tg_delivery_hear(struct tg_delivery *delivery, const char *url, bool up, tg
 
 void tg_delivery_enqueue(struct tg_delivery *delivery, const struct tg_event *event)
 {
-  struct tg_lane *lane = tg_lane_of(&delivery->lanes, event->shard_id);
+  struct tg_lane *lane = tg_lane_of(&delivery->lanes, tg_event_ref(event));
   if (!lane->sender && tg_senders_scripted(&delivery->senders)) /* since a moment ago */
     tg_delivery_reconfigure(delivery, delivery->env.config);
   if (lane->sender && __builtin_expect(delivery->unhandled[event->type], 0)) {
@@ -215,16 +224,16 @@ void tg_delivery_publish(const struct tg_delivery *delivery)
   atomic_store_explicit(&stats->memory_bytes, delivery->lanes.queued.bytes, memory_order_relaxed);
 }
 
-uint64_t tg_delivery_settled(struct tg_delivery *delivery, int shard_id)
+uint64_t tg_delivery_settled(struct tg_delivery *delivery, tg_shard_ref ref)
 {
-  return tg_lane_settled(tg_lane_of(&delivery->lanes, shard_id));
+  return tg_lane_settled(tg_lane_of(&delivery->lanes, ref));
 }
 
-bool tg_delivery_durable(struct tg_delivery *delivery, int shard_id, uint64_t *sequence)
+bool tg_delivery_durable(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t *sequence)
 {
   if (!delivery->lanes.logs.own)
     return false;
-  struct tg_lane *lane = tg_lane_of(&delivery->lanes, shard_id);
+  struct tg_lane *lane = tg_lane_of(&delivery->lanes, ref);
   bool in_memory = lane->log.first_unlogged || delivery->lanes.logs.alarmed_at != 0;
   uint64_t safe = in_memory ? lane->session.received : lane->session.durable;
   if (safe > lane->session.announced)
@@ -233,9 +242,9 @@ bool tg_delivery_durable(struct tg_delivery *delivery, int shard_id, uint64_t *s
   return true;
 }
 
-void tg_delivery_new_session(struct tg_delivery *delivery, int shard_id, uint64_t epoch)
+void tg_delivery_new_session(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t epoch)
 {
-  struct tg_lane *lane = tg_lane_of(&delivery->lanes, shard_id);
+  struct tg_lane *lane = tg_lane_of(&delivery->lanes, ref);
   if (lane->session.epoch > 0 && epoch > lane->session.epoch) {
     struct tg_gap lost = {.epoch = lane->session.epoch,
                           .from = lane->session.received > 0 ? lane->session.received + 1 : 0,
@@ -243,17 +252,18 @@ void tg_delivery_new_session(struct tg_delivery *delivery, int shard_id, uint64_
     tg_lane_missed(lane, &lost);
   }
   tg_lane_set_session(lane, epoch, 0);
-  tg_guilds_new_session(tg_guilds_of(delivery, shard_id));
+  tg_guilds_new_session(tg_guilds_of(delivery, ref));
   tg_lane_publish(lane);
 }
 
-void tg_delivery_adopt_session(struct tg_delivery *delivery, int shard_id, uint64_t epoch, uint64_t settled)
+void tg_delivery_adopt_session(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t epoch,
+                               uint64_t settled)
 {
-  struct tg_lane *lane = tg_lane_of(&delivery->lanes, shard_id);
+  struct tg_lane *lane = tg_lane_of(&delivery->lanes, ref);
   if (delivery->lanes.logs.own)
     settled = tg_lane_heal(lane, epoch, settled);
   tg_lane_set_session(lane, epoch, settled);
-  tg_guilds_adopt(tg_guilds_of(delivery, shard_id), epoch);
+  tg_guilds_adopt(tg_guilds_of(delivery, ref), epoch);
   if (atomic_load(&lane->row->handled_epoch) == epoch)
     lane->session.handled = atomic_load(&lane->row->handled_sequence);
   tg_lane_publish(lane);

@@ -29,7 +29,8 @@ struct tg_delivery_options {
   const tg_ms *clock; /* the time that ages are reckoned by, of a test that stops it; NULL: the loop's */
   const struct tg_config *config;
   struct tg_hooks *hooks;
-  struct tg_shard_table *table;
+  int side;                     /* of the set of shards that runs ... */
+  struct tg_shard_table *table; /* ... and its table */
   struct tg_http *http;
   int worker_id;
   /* Of the bot and its shards: whose guilds are kept in the state directory. 0: they are
@@ -37,7 +38,7 @@ struct tg_delivery_options {
   uint64_t identity;
   /* Finds a shard for life-cycle events that come by a timer; may be NULL, then
    * such events carry no shard object (details.shard_id is always there). */
-  struct tg_shard *(*find_shard)(void *ctx, int shard_id);
+  struct tg_shard *(*find_shard)(void *ctx, tg_shard_ref ref);
   /* This worker has found out that an event handler is up again, or down, or still
    * down: for tg_delivery_hear() of the other workers. `asked`: ms for which it
    * wants to be left alone, 0: it has not said. The URL is as configured, and may
@@ -48,11 +49,16 @@ struct tg_delivery_options {
 
 struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options);
 
+/* Another set of shards lives beside that one: its events may come. The table is borrowed, and outlives the
+ * delivery or tg_delivery_drop_side(). `identity`: as in the options. */
+void tg_delivery_add_side(struct tg_delivery *delivery, int side, struct tg_shard_table *table,
+                          uint64_t identity);
+
 /* With queue.durability = "log": opens the worker's log in <state_dir>/log, and
  * takes over what earlier processes left there for the shards that `wanted`
  * names (called with options.ctx; NULL: all). Before any event. `stamp` tells
  * this run of the gateway from others. False: the log cannot be written. */
-bool tg_delivery_open_log(struct tg_delivery *delivery, bool (*wanted)(void *ctx, int shard_id),
+bool tg_delivery_open_log(struct tg_delivery *delivery, bool (*wanted)(void *ctx, tg_shard_ref ref),
                           uint64_t stamp, struct tg_error *error);
 
 /* With queue.durability = "memory": says so if earlier processes have left logs. */
@@ -76,19 +82,20 @@ void tg_delivery_enqueue(struct tg_delivery *delivery, const struct tg_event *ev
  * flushed log, dropped by policy or filtered out: where a new process has to
  * RESUME from. Without a log: delivered, dropped or filtered out. Kept in the
  * shard table, too. */
-uint64_t tg_delivery_settled(struct tg_delivery *delivery, int shard_id);
+uint64_t tg_delivery_settled(struct tg_delivery *delivery, tg_shard_ref ref);
 
 /* What heartbeats and a RESUME of this process carry: as above, but what the log
  * refuses and memory holds counts as well, since it cannot wait for ever without
  * the session being lost. False: there is no log, take what was received. */
-bool tg_delivery_durable(struct tg_delivery *delivery, int shard_id, uint64_t *sequence);
+bool tg_delivery_durable(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t *sequence);
 
 /* A new session has begun (READY): sequences start again. What waits of the
  * old epoch is still delivered first. */
-void tg_delivery_new_session(struct tg_delivery *delivery, int shard_id, uint64_t epoch);
+void tg_delivery_new_session(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t epoch);
 
 /* After a start of the process: the session that will be resumed. */
-void tg_delivery_adopt_session(struct tg_delivery *delivery, int shard_id, uint64_t epoch, uint64_t settled);
+void tg_delivery_adopt_session(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t epoch,
+                               uint64_t settled);
 
 /* Calls done(ctx, left) when all lanes are empty or after `deadline` ms, with
  * the number of events not delivered; with a log as soon as the event handlers
@@ -119,20 +126,22 @@ void tg_delivery_cancel_answer(struct tg_callback *answer);
 
 /* --- for scripts: queues and deliveries of their own ------------------------------- */
 
-void tg_delivery_queue_figures(struct tg_delivery *delivery, int shard_id, struct tg_queue_figures *figures);
+void tg_delivery_queue_figures(struct tg_delivery *delivery, tg_shard_ref ref,
+                               struct tg_queue_figures *figures);
 
 /* The next shard behind `after` (-1: the first) of which something waits; -1: none. */
-int tg_delivery_queue_next_shard(struct tg_delivery *delivery, int after);
+tg_shard_ref tg_delivery_queue_next_shard(struct tg_delivery *delivery, tg_shard_ref after);
 
 /* Shows the shard's (or all shards') events to `visit`, those that are at hand in
  * memory and not in flight, the oldest of a shard first, and drops what it says,
  * with markers and counts. The event lives only during the call. Nothing leaves
  * a queue while this runs. Returns how many were dropped. */
-uint64_t tg_delivery_queue_walk(struct tg_delivery *delivery, int shard_id, tg_queue_visit *visit, void *ctx);
+uint64_t tg_delivery_queue_walk(struct tg_delivery *delivery, tg_shard_ref ref, tg_queue_visit *visit,
+                                void *ctx);
 
 /* Drops the oldest `count` events, interactions last, also those that are in a
  * log alone; of all shards: of the fullest. Returns how many were there. */
-uint64_t tg_delivery_queue_drop(struct tg_delivery *delivery, int shard_id, uint64_t count);
+uint64_t tg_delivery_queue_drop(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t count);
 
 /* The event, as a walk has shown it, is delivered. False: it does not wait any more. */
 bool tg_delivery_queue_ack(struct tg_delivery *delivery, const struct tg_event *event);
@@ -151,7 +160,8 @@ void tg_delivery_cancel_post(struct tg_post *post);
 
 /* The default of delivery.handle_queue: the lane drains the shard's queue itself;
  * done(ctx) when nothing waits any more, perhaps from in here (then false). */
-bool tg_delivery_drain_queue(struct tg_delivery *delivery, int shard_id, void (*done)(void *ctx), void *ctx);
+bool tg_delivery_drain_queue(struct tg_delivery *delivery, tg_shard_ref ref, void (*done)(void *ctx),
+                             void *ctx);
 /* `done` is not called. */
 void tg_delivery_forget_drain(struct tg_delivery *delivery, void *ctx);
 

@@ -27,14 +27,14 @@ struct tg_shard_guilds {
 
 struct tg_delivery {
   struct tg_delivery_env env;
-  struct tg_shard *(*find_shard)(void *ctx, int shard_id);
+  struct tg_shard *(*find_shard)(void *ctx, tg_shard_ref ref);
   void *ctx;
   struct tg_lanes lanes;
   struct tg_senders senders;
   struct tg_interactions interactions;
   struct tg_message_cache *messages;
-  struct tg_guild_store guild_store;
-  struct tg_shard_guilds **guilds; /* by shard id; NULL: not yet */
+  struct tg_guild_store guild_stores[TG_SIDES];
+  struct tg_shard_guilds **guilds; /* by tg_ref_index(); NULL: not yet */
   int guilds_count;
   bool nobody_takes;                 /* events: no handler, and no script */
   bool unhandled[TG_EVENT_TYPE_MAX]; /* event_handler.events leaves them out */
@@ -49,7 +49,7 @@ struct tg_delivery {
 /* --- guilds.c --- */
 
 /* What is known of the shard's guilds, made when there is nothing. */
-struct tg_shard_guilds *tg_guilds_of(struct tg_delivery *delivery, int shard_id);
+struct tg_shard_guilds *tg_guilds_of(struct tg_delivery *delivery, tg_shard_ref ref);
 void tg_guilds_new_session(struct tg_shard_guilds *guilds);
 void tg_guilds_adopt(struct tg_shard_guilds *guilds, uint64_t epoch);
 void tg_guilds_on_ready(struct tg_shard_guilds *guilds, struct tg_event *event);

@@ -16,24 +16,26 @@ void tg_delivery_cancel_answer(struct tg_callback *answer)
 
 /* --- queues ------------------------------------------------------------------------ */
 
-void tg_delivery_queue_figures(struct tg_delivery *delivery, int shard_id, struct tg_queue_figures *figures)
+void tg_delivery_queue_figures(struct tg_delivery *delivery, tg_shard_ref ref,
+                               struct tg_queue_figures *figures)
 {
-  tg_queues_figures(&delivery->lanes, shard_id, figures);
+  tg_queues_figures(&delivery->lanes, ref, figures);
 }
 
-int tg_delivery_queue_next_shard(struct tg_delivery *delivery, int after)
+tg_shard_ref tg_delivery_queue_next_shard(struct tg_delivery *delivery, tg_shard_ref after)
 {
   return tg_queues_next_shard(&delivery->lanes, after);
 }
 
-uint64_t tg_delivery_queue_walk(struct tg_delivery *delivery, int shard_id, tg_queue_visit *visit, void *ctx)
+uint64_t tg_delivery_queue_walk(struct tg_delivery *delivery, tg_shard_ref ref, tg_queue_visit *visit,
+                                void *ctx)
 {
-  return tg_queues_walk(&delivery->lanes, shard_id, visit, ctx);
+  return tg_queues_walk(&delivery->lanes, ref, visit, ctx);
 }
 
-uint64_t tg_delivery_queue_drop(struct tg_delivery *delivery, int shard_id, uint64_t count)
+uint64_t tg_delivery_queue_drop(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t count)
 {
-  return tg_queues_drop(&delivery->lanes, shard_id, count);
+  return tg_queues_drop(&delivery->lanes, ref, count);
 }
 
 bool tg_delivery_queue_ack(struct tg_delivery *delivery, const struct tg_event *event)
@@ -52,7 +54,7 @@ struct tg_post *tg_delivery_post(struct tg_delivery *delivery, const struct tg_e
                                  tg_posted *done, void *ctx)
 {
   if (count > 0)
-    return tg_post_start(tg_lane_of(&delivery->lanes, events[0].shard_id), events, count, done, ctx);
+    return tg_post_start(tg_lane_of(&delivery->lanes, tg_event_ref(&events[0])), events, count, done, ctx);
   done(ctx, NULL, 0);
   return NULL;
 }
@@ -62,9 +64,10 @@ void tg_delivery_cancel_post(struct tg_post *post)
   tg_post_cancel(post);
 }
 
-bool tg_delivery_drain_queue(struct tg_delivery *delivery, int shard_id, void (*done)(void *ctx), void *ctx)
+bool tg_delivery_drain_queue(struct tg_delivery *delivery, tg_shard_ref ref, void (*done)(void *ctx),
+                             void *ctx)
 {
-  return tg_script_drain_by_default(tg_lane_of(&delivery->lanes, shard_id), done, ctx);
+  return tg_script_drain_by_default(tg_lane_of(&delivery->lanes, ref), done, ctx);
 }
 
 void tg_delivery_forget_drain(struct tg_delivery *delivery, void *ctx)

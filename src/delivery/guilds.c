@@ -11,28 +11,29 @@
 
 enum { QUIET = 15000 /* ms after READY: so long without a GUILD_CREATE, and loading is over */ };
 
-static struct tg_shard_guilds *new_guilds(struct tg_delivery *delivery, int shard_id)
+static struct tg_shard_guilds *new_guilds(struct tg_delivery *delivery, tg_shard_ref ref)
 {
   struct tg_shard_guilds *guilds = tg_calloc(1, sizeof *guilds);
   guilds->delivery = delivery;
-  guilds->lane = tg_lane_of(&delivery->lanes, shard_id);
-  tg_guild_cache_init(&guilds->cache, &delivery->guild_store, shard_id);
+  guilds->lane = tg_lane_of(&delivery->lanes, ref);
+  tg_guild_cache_init(&guilds->cache, &delivery->guild_stores[tg_ref_side(ref)], tg_ref_id(ref));
   tg_handles_timer(&delivery->env.handles, &guilds->quiet, guilds);
   return guilds;
 }
 
-struct tg_shard_guilds *tg_guilds_of(struct tg_delivery *delivery, int shard_id)
+struct tg_shard_guilds *tg_guilds_of(struct tg_delivery *delivery, tg_shard_ref ref)
 {
-  if (shard_id >= delivery->guilds_count) {
-    int count = (shard_id | 15) + 1;
+  int index = tg_ref_index(ref);
+  if (index >= delivery->guilds_count) {
+    int count = (index | 15) + 1;
     delivery->guilds = tg_realloc(delivery->guilds, (size_t)count * sizeof *delivery->guilds);
     memset(delivery->guilds + delivery->guilds_count, 0,
            (size_t)(count - delivery->guilds_count) * sizeof *delivery->guilds);
     delivery->guilds_count = count;
   }
-  if (__builtin_expect(!delivery->guilds[shard_id], 0))
-    delivery->guilds[shard_id] = new_guilds(delivery, shard_id);
-  return delivery->guilds[shard_id];
+  if (__builtin_expect(!delivery->guilds[index], 0))
+    delivery->guilds[index] = new_guilds(delivery, ref);
+  return delivery->guilds[index];
 }
 
 void tg_guilds_end(struct tg_delivery *delivery)
@@ -40,7 +41,8 @@ void tg_guilds_end(struct tg_delivery *delivery)
   for (int i = 0; i < delivery->guilds_count; i++)
     if (delivery->guilds[i])
       tg_handles_close(&delivery->env.handles, &delivery->guilds[i]->quiet);
-  tg_guild_store_close(&delivery->guild_store);
+  for (int side = 0; side < TG_SIDES; side++)
+    tg_guild_store_close(&delivery->guild_stores[side]);
 }
 
 void tg_guilds_free(struct tg_delivery *delivery)
@@ -89,8 +91,7 @@ static void on_quiet(uv_timer_t *timer)
 {
   struct tg_shard_guilds *guilds = timer->data;
   struct tg_delivery *delivery = guilds->delivery;
-  guilds_loaded(guilds,
-                delivery->find_shard ? delivery->find_shard(delivery->ctx, guilds->lane->shard_id) : NULL);
+  guilds_loaded(guilds, delivery->find_shard ? delivery->find_shard(delivery->ctx, guilds->lane->ref) : NULL);
 }
 
 /* Without READY's list the row's own count is carried on. */
@@ -133,7 +134,8 @@ enum tg_guild_create tg_delivery_guild_create_kind(struct tg_delivery *delivery,
 {
   if (event->guild_create != TG_GUILD_NONE || event->type != TG_EVENT_GUILD_CREATE)
     return event->guild_create;
-  return tg_guild_cache_kind(&tg_guilds_of(delivery, event->shard_id)->cache, event->data, event->sequence);
+  return tg_guild_cache_kind(&tg_guilds_of(delivery, tg_event_ref(event))->cache, event->data,
+                             event->sequence);
 }
 
 static void ask_script_for_kind(struct tg_delivery *delivery, struct tg_event *event)

@@ -52,13 +52,13 @@ static bool run_caches(struct tg_delivery *delivery, struct tg_event *event)
 {
   switch (event->type) {
   case TG_EVENT_READY:
-    tg_guilds_on_ready(tg_guilds_of(delivery, event->shard_id), event);
+    tg_guilds_on_ready(tg_guilds_of(delivery, tg_event_ref(event)), event);
     return true;
   case TG_EVENT_GUILD_CREATE:
-    tg_guilds_on_create(tg_guilds_of(delivery, event->shard_id), event);
+    tg_guilds_on_create(tg_guilds_of(delivery, tg_event_ref(event)), event);
     return true;
   case TG_EVENT_GUILD_DELETE:
-    tg_guilds_on_delete(tg_guilds_of(delivery, event->shard_id), event);
+    tg_guilds_on_delete(tg_guilds_of(delivery, tg_event_ref(event)), event);
     return true;
   case TG_EVENT_MESSAGE_CREATE:
   case TG_EVENT_MESSAGE_UPDATE:
@@ -165,10 +165,10 @@ static bool is_next(struct tg_lane *lane, const struct tg_event *event)
 
 void tg_delivery_event(struct tg_delivery *delivery, struct tg_shard *shard, struct tg_event *event)
 {
-  struct tg_lane *lane = tg_lane_of(&delivery->lanes, event->shard_id);
+  struct tg_lane *lane = tg_lane_of(&delivery->lanes, tg_event_ref(event));
   uint8_t want = delivery->env.hooks->want[event->type];
   if (event->epoch != lane->session.epoch)
-    tg_delivery_new_session(delivery, event->shard_id, event->epoch);
+    tg_delivery_new_session(delivery, tg_event_ref(event), event->epoch);
   if (!is_next(lane, event))
     return;
   count_received(lane, event);
@@ -187,7 +187,7 @@ void tg_delivery_event(struct tg_delivery *delivery, struct tg_shard *shard, str
     free((char *)event->replacement.at);
     event->replacement = (struct tg_span){0};
   }
-  struct tg_shard_guilds *guilds = tg_guilds_of(delivery, event->shard_id);
+  struct tg_shard_guilds *guilds = tg_guilds_of(delivery, tg_event_ref(event));
   if (__builtin_expect(guilds->loading, 0))
     tg_guilds_look(guilds, shard);
 }

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/json_scan.h"
 #include "hooks/methods.h"
+#include "proto/shard_ref.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -136,9 +137,9 @@ static inline struct tg_value tg_value_events(struct tg_event *events, int count
 {
   return (struct tg_value){.kind = TG_EVENTS, .events = {events, count}};
 }
-static inline struct tg_value tg_value_queue(int shard_id)
+static inline struct tg_value tg_value_queue(tg_shard_ref ref)
 {
-  return (struct tg_value){.kind = TG_QUEUE, .integer = shard_id};
+  return (struct tg_value){.kind = TG_QUEUE, .integer = ref};
 }
 
 static inline bool tg_hooked(const struct tg_hooks *hooks, enum tg_method method)

@@ -7,6 +7,7 @@
  * from Discord, never re-encoded; the other spans point into it. */
 
 #include "base/json_scan.h"
+#include "proto/shard_ref.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,6 +21,7 @@ const char *tg_guild_create_name(enum tg_guild_create kind);
 struct tg_event {
   uint16_t type; /* tg_event_type_*(); equal names have equal numbers in one process */
   int shard_id;
+  uint8_t side;        /* of the set that this shard is one of */
   uint64_t epoch;      /* which session of that shard */
   uint64_t sequence;   /* s */
   struct tg_span name; /* t, without quotes */
@@ -44,6 +46,11 @@ struct tg_event {
 static inline struct tg_span tg_event_message(const struct tg_event *event)
 {
   return event->replacement.at ? event->replacement : event->raw;
+}
+
+static inline tg_shard_ref tg_event_ref(const struct tg_event *event)
+{
+  return tg_ref_of(event->shard_id, event->side);
 }
 
 /* The guild the event belongs to; false: none. GUILD_CREATE, GUILD_UPDATE and

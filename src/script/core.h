@@ -31,7 +31,7 @@
   X(shard_epoch)                                                                                             \
   X(shard_sequence)                                                                                          \
   X(shard_rtt)                                                                                               \
-  X(shard_env)                                                                                               \
+  X(shard_total)                                                                                             \
   X(shard_is_open)                                                                                           \
   X(shard_safe_requests)                                                                                     \
   X(shard_connect)                                                                                           \

@@ -234,7 +234,7 @@ void tg_run_waiting(struct tg_state *state, struct tg_subscriber *handler, struc
 {
   struct tg_script *script = state->script;
   struct tg_shard *shard =
-      script->worker ? script->core->worker_shard(script->worker, event->shard_id) : NULL;
+      script->worker ? script->core->worker_shard(script->worker, tg_event_ref(event)) : NULL;
   struct dispatch run = {.state = state, .shard = shard, .event = event};
   begin_dispatch(&run);
   run_handler(&run, handler, line);

@@ -14,12 +14,13 @@ static uv_timer_t *new_timer(struct tg_shard *shard)
   return timer;
 }
 
-struct tg_shard *tg_shard_new(struct tg_shard_env *env, int shard_id)
+struct tg_shard *tg_shard_new(struct tg_shard_env *env, const struct tg_shard_side *of, int shard_id)
 {
   struct tg_shard *shard = tg_calloc(1, sizeof *shard);
   shard->env = env;
+  shard->of = of;
   shard->id = shard_id;
-  shard->row = tg_shard_table_row(env->table, shard_id);
+  shard->row = tg_shard_table_row(of->table, shard_id);
   shard->rtt = -1;
   shard->timer = new_timer(shard);
   shard->beat_timer = new_timer(shard);
@@ -152,11 +153,18 @@ void tg_shard_stop(struct tg_shard *shard, bool keep_session, void (*done)(void 
 /* ---- what others may ask ---- */
 
 int tg_shard_id(const struct tg_shard *shard) { return shard->id; }
+int tg_shard_total(const struct tg_shard *shard)
+{
+  return shard->of->total_shards;
+}
+tg_shard_ref tg_shard_get_ref(const struct tg_shard *shard)
+{
+  return tg_ref_of(shard->id, shard->of->side);
+}
 enum tg_shard_state tg_shard_state(const struct tg_shard *shard) { return public_state(shard->phase); }
 const char *tg_shard_session_id(const struct tg_shard *shard) { return shard->session.id; }
 uint64_t tg_shard_epoch(const struct tg_shard *shard) { return shard->session.epoch; }
 int tg_shard_rtt(const struct tg_shard *shard) { return shard->rtt; }
-struct tg_shard_env *tg_shard_env(const struct tg_shard *shard) { return shard->env; }
 bool tg_shard_is_open(const struct tg_shard *shard) { return shard->phase == TG_PHASE_READY; }
 struct tg_span tg_shard_decompressed(const struct tg_shard *shard) { return shard->text; }
 

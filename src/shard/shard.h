@@ -18,15 +18,20 @@
 struct tg_shard;
 struct tg_dialer;
 
+/* The set that a shard is one of (proto/shard_ref.h). Owned by the worker; its shards point to it. */
+struct tg_shard_side {
+  int side;
+  int total_shards;
+  struct tg_shard_table *table;
+};
+
 /* What all shards of a worker share. Owned by the worker. */
 struct tg_shard_env {
   uv_loop_t *loop;
   const struct tg_config *config;
   struct tg_hooks *hooks;
-  struct tg_shard_table *table;
   struct tg_dialer *dialer;
   const char *gateway_url; /* where identifies go */
-  int total_shards;
   int worker_id;
   struct tg_buf *text;                         /* decompressed text, shared by all shards of the loop */
   int handshakes;                              /* connections being set up now; bounded */
@@ -55,7 +60,7 @@ struct tg_shard_env {
   void (*on_fatal)(void *owner, struct tg_shard *shard, int code, uint64_t intents);
 };
 
-struct tg_shard *tg_shard_new(struct tg_shard_env *env, int shard_id);
+struct tg_shard *tg_shard_new(struct tg_shard_env *env, const struct tg_shard_side *of, int shard_id);
 
 /* Drops the connection without a word and frees. Not from inside a callback
  * of the same shard. */
@@ -73,12 +78,13 @@ void tg_shard_allow_identify(struct tg_shard *shard, tg_ms deadline);
 void tg_shard_stop(struct tg_shard *shard, bool keep_session, void (*done)(void *ctx), void *ctx);
 
 int tg_shard_id(const struct tg_shard *shard);
+tg_shard_ref tg_shard_get_ref(const struct tg_shard *shard);
+int tg_shard_total(const struct tg_shard *shard); /* how many shards its set has */
 enum tg_shard_state tg_shard_state(const struct tg_shard *shard);
 const char *tg_shard_session_id(const struct tg_shard *shard); /* "": none */
 uint64_t tg_shard_epoch(const struct tg_shard *shard);
 bool tg_shard_sequence(const struct tg_shard *shard, uint64_t *sequence); /* false: none yet */
 int tg_shard_rtt(const struct tg_shard *shard);                           /* ms, -1: unknown */
-struct tg_shard_env *tg_shard_env(const struct tg_shard *shard);
 bool tg_shard_is_open(const struct tg_shard *shard); /* READY or RESUMED */
 
 /* How many commands a user may send a minute: 120 less the heartbeats' share. */

@@ -174,7 +174,7 @@ static void write_identify(struct tg_shard *shard, struct tg_buf *frame)
       .token = config->token,
       .intents = config->intents & ~shard->without,
       .shard_id = shard->id,
-      .total_shards = shard->env->total_shards,
+      .total_shards = shard->of->total_shards,
       .large_threshold = config->large_threshold,
       .capabilities = config->capabilities,
       .os = config->properties.os,

@@ -95,6 +95,7 @@ TAILQ_HEAD(tg_command_list, tg_command);
 
 struct tg_shard {
   struct tg_shard_env *env;
+  const struct tg_shard_side *of;
   int id;
   struct tg_shard_row *row;
   enum tg_phase phase;

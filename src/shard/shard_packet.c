@@ -165,6 +165,7 @@ static void on_dispatch(struct tg_shard *shard, const char *text, size_t length,
   char name[NAME_MAX_BYTES];
   struct tg_event event = {
       .shard_id = shard->id,
+      .side = (uint8_t)shard->of->side,
       .name = tg_envelope_name(packet, name, sizeof name),
       .raw = {text, length},
       .data = packet->data,

@@ -78,6 +78,7 @@
  * `stamp` tells this run of the gateway from others. `owners`: the worker of each
  * shard from `first_shard` on. */
 #define TG_FIELDS_start(F)                                                                                   \
+  F(INT, side)                                                                                               \
   F(INT, total_shards)                                                                                       \
   F(TEXT, gateway_url)                                                                                       \
   F(INT, generation)                                                                                         \

@@ -39,46 +39,49 @@ static void on_dispatch(void *owner, struct tg_shard *shard, struct tg_event *ev
 static void on_session(void *owner, struct tg_shard *shard, uint64_t epoch)
 {
   struct tg_worker *worker = owner;
-  tg_delivery_new_session(worker->delivery, tg_shard_id(shard), epoch);
+  tg_delivery_new_session(worker->delivery, tg_shard_get_ref(shard), epoch);
 }
 
 static void request_identify(void *owner, struct tg_shard *shard)
 {
   struct tg_worker *worker = owner;
-  tg_say(worker->ipc, request_identify, .ref = tg_shard_id(shard));
+  tg_say(worker->ipc, request_identify, .ref = tg_shard_get_ref(shard));
 }
 
 static void identify_sent(void *owner, struct tg_shard *shard)
 {
   struct tg_worker *worker = owner;
-  tg_say(worker->ipc, identify_sent, .ref = tg_shard_id(shard));
+  tg_say(worker->ipc, identify_sent, .ref = tg_shard_get_ref(shard));
 }
 
 static void identify_unused(void *owner, struct tg_shard *shard)
 {
   struct tg_worker *worker = owner;
-  tg_say(worker->ipc, identify_unused, .ref = tg_shard_id(shard));
+  tg_say(worker->ipc, identify_unused, .ref = tg_shard_get_ref(shard));
 }
 
 static void identify_done(void *owner, struct tg_shard *shard, const char *result, int code)
 {
   struct tg_worker *worker = owner;
-  tg_say(worker->ipc, identify_done, .ref = tg_shard_id(shard), .result = result, .code = code);
+  tg_say(worker->ipc, identify_done, .ref = tg_shard_get_ref(shard), .result = result, .code = code);
 }
 
 static void session_lost(void *owner, struct tg_shard *shard, const char *reason)
 {
   struct tg_worker *worker = owner;
-  tg_say(worker->ipc, session_lost, .ref = tg_shard_id(shard), .reason = reason);
+  tg_say(worker->ipc, session_lost, .ref = tg_shard_get_ref(shard), .reason = reason);
 }
 
 static void on_fatal(void *owner, struct tg_shard *shard, int code, uint64_t intents)
 {
   struct tg_worker *worker = owner;
-  tg_say(worker->ipc, shard_fatal, .ref = tg_shard_id(shard), .code = code, .intents = (int64_t)intents);
+  tg_say(worker->ipc, shard_fatal, .ref = tg_shard_get_ref(shard), .code = code, .intents = (int64_t)intents);
 }
 
-static struct tg_shard *find_shard(void *ctx, int shard_id) { return tg_worker_shard(ctx, shard_id); }
+static struct tg_shard *find_shard(void *ctx, tg_shard_ref ref)
+{
+  return tg_worker_shard(ctx, ref);
+}
 
 static void tell_of_handler(void *ctx, const char *url, bool up, tg_ms asked)
 {
@@ -147,11 +150,11 @@ void tg_worker_set_owners(struct tg_worker *worker, int first_shard, const json_
 }
 
 /* Shards that nobody has any more (there are fewer now) go to the first worker. */
-static bool is_wanted(void *ctx, int shard_id)
+static bool is_wanted(void *ctx, tg_shard_ref ref)
 {
   const struct tg_worker *worker = ctx;
-  int at = shard_id - worker->first_owned, lowest = worker->options.worker_id;
-  if (at >= 0 && at < worker->owned_count)
+  int at = tg_ref_id(ref) - worker->first_owned, lowest = worker->options.worker_id;
+  if (tg_ref_side(ref) == worker->current && at >= 0 && at < worker->owned_count)
     return worker->owners[at] == worker->options.worker_id;
   for (int i = 0; i < worker->owned_count; i++)
     if (worker->owners[i] < lowest)
@@ -180,7 +183,7 @@ static bool open_log(struct tg_worker *worker, struct tg_error *error)
 static bool durable_sequence(void *owner, const struct tg_shard *shard, uint64_t *sequence)
 {
   struct tg_worker *worker = owner;
-  return tg_delivery_durable(worker->delivery, tg_shard_id(shard), sequence);
+  return tg_delivery_durable(worker->delivery, tg_shard_get_ref(shard), sequence);
 }
 
 static void fill_env(struct tg_worker *worker)
@@ -189,10 +192,8 @@ static void fill_env(struct tg_worker *worker)
       .loop = worker->options.loop,
       .config = worker->options.config,
       .hooks = worker->options.hooks,
-      .table = worker->table,
       .dialer = worker->dialer,
       .gateway_url = worker->gateway_url,
-      .total_shards = worker->total_shards,
       .worker_id = worker->options.worker_id,
       .text = &worker->text,
       .owner = worker,
@@ -209,26 +210,45 @@ static void fill_env(struct tg_worker *worker)
   TAILQ_INIT(&worker->env.waiting);
 }
 
-bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int total_shards,
+static uint64_t identity_of(const struct tg_worker *worker, int total_shards)
+{
+  const struct tg_config *config = worker->options.config;
+  return tg_identity(tg_identity_bot(config->token, config->intents), total_shards);
+}
+
+/* The table of a set. False: it cannot be had. */
+static bool open_side(struct tg_worker *worker, int side, int total_shards, uint64_t epoch,
+                      struct tg_error *error)
+{
+  struct tg_worker_side *opened = &worker->sides[side];
+  uint64_t identity = identity_of(worker, total_shards);
+  struct tg_shard_table *table =
+      tg_shard_table_open(worker->options.config->state_dir, side, total_shards, identity, epoch, error);
+  if (!table)
+    return false;
+  opened->of = (struct tg_shard_side){.side = side, .total_shards = total_shards, .table = table};
+  opened->shards = tg_calloc((size_t)total_shards, sizeof *opened->shards);
+  return true;
+}
+
+bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int side, int total_shards,
                      struct tg_error *error)
 {
   const struct tg_config *config = worker->options.config;
-  uint64_t bot = tg_identity_bot(config->token, config->intents);
-  uint64_t identity = tg_identity(bot, total_shards);
-  worker->table = tg_shard_table_open(config->state_dir, 0, total_shards, identity, 0, error);
-  if (!worker->table)
+  if (!open_side(worker, side, total_shards, 0, error))
     return false;
+  worker->current = side;
+  worker->begun = true;
   worker->gateway_url = tg_strdup(gateway_url);
-  worker->total_shards = total_shards;
-  worker->shards = tg_calloc((size_t)total_shards, sizeof(struct tg_shard *));
   struct tg_delivery_options options = {
       .loop = worker->options.loop,
       .config = config,
       .hooks = worker->options.hooks,
-      .table = worker->table,
+      .side = side,
+      .table = worker->sides[side].of.table,
       .http = worker->options.http,
       .worker_id = worker->options.worker_id,
-      .identity = tg_identity(bot, total_shards),
+      .identity = identity_of(worker, total_shards),
       .find_shard = find_shard,
       .tell = tell_of_handler,
       .ctx = worker,
@@ -238,35 +258,51 @@ bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int tota
   return open_log(worker, error);
 }
 
-struct tg_shard *tg_worker_take_shard(struct tg_worker *worker, int shard_id)
+/* Where the shard stands; NULL: there is none. */
+static struct tg_shard **place_of(struct tg_worker *worker, tg_shard_ref ref)
 {
-  if (shard_id < 0 || shard_id >= worker->total_shards)
+  if (ref < 0)
     return NULL;
-  struct tg_shard *shard = worker->shards[shard_id];
-  if (shard)
-    return shard;
+  struct tg_worker_side *side = &worker->sides[tg_ref_side(ref)];
+  return tg_ref_id(ref) < side->of.total_shards ? &side->shards[tg_ref_id(ref)] : NULL;
+}
+
+struct tg_shard *tg_worker_take_shard(struct tg_worker *worker, tg_shard_ref ref)
+{
+  struct tg_shard **place = place_of(worker, ref);
+  if (!place || *place)
+    return place ? *place : NULL;
+  const struct tg_shard_side *of = &worker->sides[tg_ref_side(ref)].of;
   struct tg_session session;
-  bool resumable = tg_session_load(tg_shard_table_row(worker->table, shard_id), &session);
-  tg_delivery_adopt_session(worker->delivery, shard_id, session.epoch, resumable ? session.sequence : 0);
-  return worker->shards[shard_id] = tg_shard_new(&worker->env, shard_id);
+  bool resumable = tg_session_load(tg_shard_table_row(of->table, tg_ref_id(ref)), &session);
+  tg_delivery_adopt_session(worker->delivery, ref, session.epoch, resumable ? session.sequence : 0);
+  return *place = tg_shard_new(&worker->env, of, tg_ref_id(ref));
+}
+
+static void close_side(struct tg_worker_side *side)
+{
+  tg_shard_table_close(side->of.table);
+  free(side->shards);
+  *side = (struct tg_worker_side){0};
 }
 
 void tg_worker_free(struct tg_worker *worker)
 {
   if (!worker)
     return;
-  for (int i = 0; i < worker->total_shards; i++)
-    tg_shard_free(worker->shards[i]);
+  for (int side = 0; side < TG_SIDES; side++)
+    for (int i = 0; i < worker->sides[side].of.total_shards; i++)
+      tg_shard_free(worker->sides[side].shards[i]);
   if (worker->delivery)
     tg_delivery_free(worker->delivery);
   uv_close((uv_handle_t *)worker->alive, free_handle);
   tg_worker_forget_members(worker);
   tg_ipc_free(worker->ipc);
-  tg_shard_table_close(worker->table);
+  for (int side = 0; side < TG_SIDES; side++)
+    close_side(&worker->sides[side]);
   tg_dialer_free(worker->dialer);
   tg_buf_free(&worker->text);
   free(worker->gateway_url);
-  free(worker->shards);
   free(worker->owners);
   free(worker);
 }
@@ -303,6 +339,16 @@ static void on_shard_stopped(void *ctx)
     drain(worker);
 }
 
+static void stop_side(struct tg_worker *worker, const struct tg_worker_side *side)
+{
+  for (int i = 0; i < side->of.total_shards; i++) {
+    if (side->shards[i]) {
+      worker->shards_closing++;
+      tg_shard_stop(side->shards[i], worker->keep_sessions, on_shard_stopped, worker);
+    }
+  }
+}
+
 void tg_worker_stop(struct tg_worker *worker, bool keep_sessions, tg_ms deadline)
 {
   if (worker->stopping) { /* asked twice: hurry */
@@ -314,12 +360,8 @@ void tg_worker_stop(struct tg_worker *worker, bool keep_sessions, tg_ms deadline
   worker->keep_sessions = keep_sessions;
   worker->stop_deadline = deadline;
   worker->shards_closing = 1; /* until all have been told */
-  for (int i = 0; i < worker->total_shards; i++) {
-    if (worker->shards[i]) {
-      worker->shards_closing++;
-      tg_shard_stop(worker->shards[i], keep_sessions, on_shard_stopped, worker);
-    }
-  }
+  for (int side = 0; side < TG_SIDES; side++)
+    stop_side(worker, &worker->sides[side]);
   on_shard_stopped(worker);
 }
 
@@ -333,9 +375,10 @@ void tg_worker_reconfigure(struct tg_worker *worker, const struct tg_config *con
     tg_delivery_reconfigure(worker->delivery, config);
 }
 
-struct tg_shard *tg_worker_shard(struct tg_worker *worker, int shard_id)
+struct tg_shard *tg_worker_shard(struct tg_worker *worker, tg_shard_ref ref)
 {
-  return shard_id >= 0 && shard_id < worker->total_shards ? worker->shards[shard_id] : NULL;
+  struct tg_shard **place = place_of(worker, ref);
+  return place ? *place : NULL;
 }
 
 struct tg_delivery *tg_worker_delivery(struct tg_worker *worker) { return worker->delivery; }

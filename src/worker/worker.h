@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "hooks/hooks.h"
 #include "hooks/reload.h"
+#include "proto/shard_ref.h"
 
 #include <jansson.h>
 #include <uv.h>
@@ -43,7 +44,7 @@ void tg_worker_free(struct tg_worker *worker);
 void tg_worker_reconfigure(struct tg_worker *worker, const struct tg_config *config);
 
 /* NULL: not a shard of this worker. */
-struct tg_shard *tg_worker_shard(struct tg_worker *worker, int shard_id);
+struct tg_shard *tg_worker_shard(struct tg_worker *worker, tg_shard_ref ref);
 struct tg_delivery *tg_worker_delivery(struct tg_worker *worker);
 
 /* gateway.broadcast: goes to the scripts of all processes, this one's too, once

@@ -11,17 +11,23 @@
 
 struct tg_dialer;
 
+/* A set of shards, and those of them that run here. */
+struct tg_worker_side {
+  struct tg_shard_side of;  /* .table NULL: there is no such set */
+  struct tg_shard **shards; /* by shard id; NULL: not ours */
+};
+
 struct tg_worker {
   struct tg_worker_options options;
   struct tg_ipc *ipc;
   struct tg_dialer *dialer;
-  struct tg_shard_table *table; /* NULL until START */
   struct tg_delivery *delivery;
   struct tg_shard_env env;
   struct tg_buf text;
   char *gateway_url;
-  struct tg_shard **shards; /* by shard id; NULL: not ours */
-  int total_shards;
+  struct tg_worker_side sides[TG_SIDES];
+  int current; /* side of the set that runs; the other one is there while the bot goes over to it */
+  bool begun;  /* START has come */
   int first_owned, owned_count; /* of the shards that the manager has dealt out ... */
   int *owners;                  /* ... the worker of each */
   uint64_t stamp;               /* of this run of the gateway */
@@ -39,9 +45,10 @@ struct tg_worker {
 /* worker.c */
 /* Which worker has which shard, before tg_worker_begin(). */
 void tg_worker_set_owners(struct tg_worker *worker, int first_shard, const json_t *owners, uint64_t stamp);
-bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int total_shards,
+bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int side, int total_shards,
                      struct tg_error *error);
-struct tg_shard *tg_worker_take_shard(struct tg_worker *worker, int shard_id);
+/* NULL: there is no such shard. */
+struct tg_shard *tg_worker_take_shard(struct tg_worker *worker, tg_shard_ref ref);
 void tg_worker_stop(struct tg_worker *worker, bool keep_sessions, tg_ms deadline);
 
 /* worker_messages.c */

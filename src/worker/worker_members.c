@@ -69,9 +69,9 @@ void tg_worker_forward_members(struct tg_worker *worker, const struct tg_event *
     return;
   json_t *data = json_loadb(event->data.at, event->data.length, 0, NULL);
   if (limited)
-    tg_say(worker->ipc, members_limited, .ref = event->shard_id, .data = data);
+    tg_say(worker->ipc, members_limited, .ref = tg_event_ref(event), .data = data);
   else
-    tg_say(worker->ipc, members_chunk, .ref = event->shard_id, .data = data);
+    tg_say(worker->ipc, members_chunk, .ref = tg_event_ref(event), .data = data);
   json_decref(data);
 }
 

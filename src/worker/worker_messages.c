@@ -34,13 +34,13 @@ static void on_start(struct tg_worker *worker, const struct tg_message *message)
 {
   const struct tg_message_start *start = &message->start;
   struct tg_error error;
-  if (worker->table)
+  if (worker->begun)
     return;
   tg_steady_set_ahead(start->steady_ahead);
   tg_log_set_processes(count_workers(start->owners));
   worker->options.reload.commit(worker->options.reload.ctx, start->generation);
   tg_worker_set_owners(worker, start->first_shard, start->owners, (uint64_t)start->stamp);
-  if (!tg_worker_begin(worker, start->gateway_url, start->total_shards, &error)) {
+  if (!tg_worker_begin(worker, start->gateway_url, start->side, start->total_shards, &error)) {
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
     worker->options.on_exit(worker->options.ctx, TG_EXIT_CONFIG);
     return;
@@ -52,7 +52,7 @@ static void on_start(struct tg_worker *worker, const struct tg_message *message)
 
 static void on_identify_shard(struct tg_worker *worker, const struct tg_message *message)
 {
-  if (worker->stopping || !worker->table)
+  if (worker->stopping || !worker->begun)
     return;
   struct tg_shard *shard = tg_worker_take_shard(worker, message->identify_shard.ref);
   if (shard)
@@ -92,12 +92,14 @@ static void on_sent(void *ctx, const struct tg_error *error)
 }
 
 /* NULL: it does not run here, and the manager has been told. */
-static struct tg_shard *find_shard(struct tg_worker *worker, const struct tg_message *message, int shard_id)
+static struct tg_shard *find_shard(struct tg_worker *worker, const struct tg_message *message,
+                                   tg_shard_ref ref)
 {
-  struct tg_shard *shard = tg_worker_shard(worker, shard_id);
+  struct tg_shard *shard = tg_worker_shard(worker, ref);
   struct tg_error error;
   if (!shard) {
-    tg_fail(&error, "no_shard", "shard %d does not run in worker %d", shard_id, worker->options.worker_id);
+    tg_fail(&error, "no_shard", "shard %d does not run in worker %d", tg_ref_id(ref),
+            worker->options.worker_id);
     tg_ipc_answer(worker->ipc, message->nonce, NULL, &error);
   }
   return shard;

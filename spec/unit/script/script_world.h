@@ -61,7 +61,7 @@ static struct {
 } fake;
 
 static struct tg_shard fake_shards[4] = {{0}, {1}, {2}, {3}};
-static struct tg_shard_env fake_env = {.total_shards = 4};
+enum { TOTAL_SHARDS = 4 };
 
 static void __attribute__((format(printf, 1, 2))) note(const char *format, ...)
 {
@@ -96,9 +96,10 @@ int tg_shard_rtt(const struct tg_shard *shard)
 {
   return shard->id == 1 ? 42 : -1;
 }
-struct tg_shard_env *tg_shard_env(const struct tg_shard *shard)
+int tg_shard_total(const struct tg_shard *shard)
 {
-  return shard ? &fake_env : NULL;
+  (void)shard;
+  return TOTAL_SHARDS;
 }
 bool tg_shard_is_open(const struct tg_shard *shard)
 {

@@ -211,10 +211,10 @@ bool tg_guild_set_load(struct tg_guild_set *set, uint64_t epoch)
   return verdict == GOOD;
 }
 
-void tg_guild_store_open(struct tg_guild_store *store, const char *state_dir, uint64_t identity)
+void tg_guild_store_open(struct tg_guild_store *store, const char *state_dir, int side, uint64_t identity)
 {
   char path[PATH_SIZE];
-  snprintf(path, sizeof path, "%s/guilds", state_dir);
+  snprintf(path, sizeof path, "%s/guilds%s", state_dir, side ? ".1" : "");
   *store = (struct tg_guild_store){.directory = tg_strdup(path), .identity = identity};
   if (mkdir(path, 0700) != 0 && errno != EEXIST)
     tell(store, "", errno);

@@ -1,7 +1,8 @@
 #pragma once
 
 /* A set of guilds, each with a mark of 32 bits, that outlives its process: a hash
- * table in a memory-mapped file, "guilds/<shard>" of the state directory, 16 bytes
+ * table in a memory-mapped file, "guilds/<shard>" of the state directory (of the
+ * second set of shards "guilds.1/<shard>"), 16 bytes
  * a guild. What is put in is there for the next process, after kill -9, too; after
  * a power cut it may be damaged, which is seen when it is read.
  *
@@ -42,7 +43,7 @@ enum tg_guild_state {
 };
 
 /* Makes the directory. */
-void tg_guild_store_open(struct tg_guild_store *store, const char *state_dir, uint64_t identity);
+void tg_guild_store_open(struct tg_guild_store *store, const char *state_dir, int side, uint64_t identity);
 /* Removes the files of shards that are no more. */
 void tg_guild_store_sweep(const struct tg_guild_store *store, int total_shards);
 void tg_guild_store_close(struct tg_guild_store *store);

@@ -77,9 +77,9 @@ static void set_marks(struct tg_interaction *interaction, uint8_t marks)
   struct tg_error error = {0};
   struct tg_log_source *source = interaction->source;
   interaction->marks = marks;
-  if (source && tg_event_log_waits(source->log, interaction->shard_id, interaction->position) &&
+  if (source && tg_event_log_waits(source->log, interaction->ref, interaction->position) &&
       !tg_event_log_mark(source->log, interaction->position, interaction->marks, &error))
-    tg_log_with(TG_WARN, interaction->shard_id, TG_WITH(TG_TEXT(REASON, error.message)),
+    tg_log_with(TG_WARN, tg_ref_id(interaction->ref), TG_WITH(TG_TEXT(REASON, error.message)),
                 "what became of interaction %llu cannot be noted in the log",
                 (unsigned long long)interaction->facts.id);
 }
@@ -139,7 +139,7 @@ struct tg_interaction *tg_interaction_new(struct tg_lane *lane, struct tg_span m
   size_t size = size_of(message.length, facts);
   if (!make_room(lane, size)) {
     const struct tg_interaction unwatched = {
-        .shard_id = lane->shard_id, .epoch = epoch, .sequence = sequence, .facts = *facts};
+        .ref = lane->ref, .epoch = epoch, .sequence = sequence, .facts = *facts};
     tg_interaction_count_failed(lane->lanes->watch_ctx, &unwatched, "too many wait already");
     return NULL;
   }
@@ -150,7 +150,7 @@ struct tg_interaction *tg_interaction_new(struct tg_lane *lane, struct tg_span m
   interaction->epoch = epoch;
   interaction->sequence = sequence;
   interaction->lane = lane;
-  interaction->shard_id = lane->shard_id;
+  interaction->ref = lane->ref;
   interaction->watch = TG_WATCH_NONE;
   interaction->length = message.length;
   interaction->facts = *facts;

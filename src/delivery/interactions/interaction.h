@@ -73,7 +73,7 @@ struct tg_interaction {
   struct tg_queued *queued;     /* NULL: not in memory */
   struct tg_log_source *source; /* the log that it is in; NULL: none */
   tg_log_position position;
-  int shard_id;
+  tg_shard_ref ref; /* of the lane */
   uint64_t epoch, sequence;
   uint8_t marks; /* of its record */
   enum tg_watching watch;

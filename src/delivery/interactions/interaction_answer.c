@@ -10,7 +10,7 @@ static bool still_waits(const struct tg_interaction *interaction)
 {
   return interaction->queued ||
          (interaction->source &&
-          tg_event_log_waits(interaction->source->log, interaction->shard_id, interaction->position));
+          tg_event_log_waits(interaction->source->log, interaction->ref, interaction->position));
 }
 
 void tg_interaction_count_failed(struct tg_interactions *all, const struct tg_interaction *interaction,
@@ -23,7 +23,7 @@ void tg_interaction_count_failed(struct tg_interactions *all, const struct tg_in
   }
   all->told_failed = true;
   tg_log_with(
-      TG_WARN, interaction->shard_id,
+      TG_WARN, tg_ref_id(interaction->ref),
       TG_WITH(TG_NUMBER(EPOCH, interaction->epoch), TG_NUMBER(SEQUENCE, interaction->sequence),
               TG_TEXT(REASON, reason)),
       "interaction %llu could not be answered in the place of the event handler: the person sees that the "
@@ -112,7 +112,7 @@ static void log_failure(const struct tg_interaction *interaction, struct tg_span
   const struct tg_span *token = &interaction->facts.token;
   if (memmem(words.at, words.length, token->at, token->length))
     words = (struct tg_span){left_out, sizeof left_out - 1};
-  tg_log_with(TG_WARN, interaction->shard_id,
+  tg_log_with(TG_WARN, tg_ref_id(interaction->ref),
               TG_WITH(TG_TOLD(METHOD, "gateway.delivery:handle_interaction_queueing")),
               "gateway.delivery:handle_interaction_queueing failed: %.*s; the default answers",
               (int)words.length, words.at);
@@ -151,7 +151,8 @@ static bool answer_by_script(struct tg_interaction *interaction)
     return false;
   struct tg_event event = {
       .type = TG_EVENT_INTERACTION_CREATE,
-      .shard_id = interaction->shard_id,
+      .shard_id = tg_ref_id(interaction->ref),
+      .side = (uint8_t)tg_ref_side(interaction->ref),
       .epoch = interaction->epoch,
       .sequence = interaction->sequence,
       .name = envelope.name,

@@ -62,17 +62,17 @@ static void recover(struct tg_lane *lane, struct tg_log_source *source, const st
   tg_interaction_watch(interaction, false);
 }
 
-static void recover_shard(struct tg_log_source *source, int shard_id, tg_ms now)
+static void recover_shard(struct tg_log_source *source, tg_shard_ref ref, tg_ms now)
 {
   struct tg_log_entry entry;
   struct tg_log_record record;
   struct tg_error error;
   tg_log_position position = 0;
-  while ((position = tg_event_log_next(source->log, shard_id, position, &entry)) != 0) {
+  while ((position = tg_event_log_next(source->log, ref, position, &entry)) != 0) {
     bool fresh = entry.at >= now - TG_INTERACTION_LIFE - 1000 && entry.at <= now && /* it has whole seconds */
                  (entry.flags & TG_LOG_KEEP) && entry.kind == TG_LOG_EVENT;
-    if (fresh && tg_event_log_read(source->log, shard_id, position, &record, &error))
-      recover(tg_lane_of(source->lanes, shard_id), source, &record);
+    if (fresh && tg_event_log_read(source->log, ref, position, &record, &error))
+      recover(tg_lane_of(source->lanes, ref), source, &record);
   }
 }
 

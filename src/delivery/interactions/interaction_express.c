@@ -48,7 +48,7 @@ void tg_express_return(struct tg_interaction *interaction)
 
 static bool is_first_in_log(const struct tg_interaction *interaction)
 {
-  return tg_event_log_next(interaction->source->log, interaction->shard_id, 0, NULL) == interaction->position;
+  return tg_event_log_next(interaction->source->log, interaction->ref, 0, NULL) == interaction->position;
 }
 
 static void leave_behind_others(struct tg_interaction *interaction)
@@ -112,7 +112,7 @@ static void write_body(struct tg_parcel *parcel)
 {
   const struct tg_interaction *interaction = interaction_of(parcel);
   struct tg_buf body = {0};
-  tg_body_write(&body, interaction->shard_id, interaction->epoch,
+  tg_body_write(&body, tg_ref_id(interaction->ref), interaction->epoch,
                 (struct tg_span){interaction->message, interaction->length}, TG_GUILD_NONE,
                 interaction->marks & TG_MARK_DEFERRED);
   struct tg_parcel_event event = {

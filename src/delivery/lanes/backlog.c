@@ -19,7 +19,7 @@ enum {
 
 struct opening {
   struct tg_lanes *lanes;
-  bool (*wanted)(void *ctx, int shard_id);
+  bool (*wanted)(void *ctx, tg_shard_ref ref);
   char *parent;
   char *stamp;  /* of this run of the gateway, as in the directories' names */
   tg_ms newest; /* number of a log that is there */
@@ -28,10 +28,10 @@ struct opening {
   int waited; /* ms for locks, in all */
 };
 
-static bool is_wanted(void *ctx, int shard_id)
+static bool is_wanted(void *ctx, tg_shard_ref ref)
 {
   struct tg_lanes *lanes = ((struct tg_log_source *)ctx)->lanes;
-  return lanes->logs.wanted(lanes->logs.wanted_ctx, shard_id);
+  return lanes->logs.wanted(lanes->logs.wanted_ctx, ref);
 }
 
 static void free_source(struct tg_log_source *source)
@@ -312,7 +312,7 @@ static void count_recovered(struct tg_lane *lane)
   for (struct tg_log_source *source = lane->lanes->logs.sources; source; source = source->next) {
     struct tg_log_figures figures = {.events = 0};
     if (source->older)
-      tg_event_log_shard_figures(source->log, lane->shard_id, &figures);
+      tg_event_log_shard_figures(source->log, lane->ref, &figures);
     events += figures.events;
   }
   if (atomic_load(&lane->row->recovered) == 0)
@@ -339,7 +339,7 @@ static void begin_lanes(struct tg_lanes *lanes)
   lanes->logs.source_done = true;
 }
 
-bool tg_backlog_open(struct tg_lanes *lanes, bool (*wanted)(void *ctx, int shard_id), void *ctx,
+bool tg_backlog_open(struct tg_lanes *lanes, bool (*wanted)(void *ctx, tg_shard_ref ref), void *ctx,
                      uint64_t stamp, struct tg_error *error)
 {
   struct tg_buf parent = {0}, text = {0};

@@ -63,7 +63,7 @@ struct tg_item {
 struct tg_logs {
   struct tg_log_source *sources; /* oldest first; NULL: queue.durability = "memory" */
   struct tg_log_source *own;     /* the last of them */
-  bool (*wanted)(void *ctx, int shard_id);
+  bool (*wanted)(void *ctx, tg_shard_ref ref);
   void *wanted_ctx;
   uv_prepare_t prepare;
   uv_check_t check;
@@ -89,7 +89,7 @@ enum tg_log_reading {
 };
 
 /* backlog.c */
-bool tg_backlog_open(struct tg_lanes *lanes, bool (*wanted)(void *ctx, int shard_id), void *ctx,
+bool tg_backlog_open(struct tg_lanes *lanes, bool (*wanted)(void *ctx, tg_shard_ref ref), void *ctx,
                      uint64_t stamp, struct tg_error *error);
 /* There is none: says so if earlier processes have left some. */
 void tg_backlog_ignore(const struct tg_lanes *lanes);
@@ -100,7 +100,7 @@ void tg_backlog_reconfigure(struct tg_lanes *lanes);
 
 /* backlog_write.c */
 /* Appends to the own log; 0: it is refused, the event stays in memory alone. */
-tg_log_position tg_backlog_append(struct tg_lanes *lanes, int shard_id, const struct tg_item *item);
+tg_log_position tg_backlog_append(struct tg_lanes *lanes, tg_shard_ref ref, const struct tg_item *item);
 /* Writes what was appended so far, in the middle of a turn. */
 void tg_backlog_write(struct tg_lanes *lanes);
 /* The same at its end. `at_once`: also if that failed a moment ago. False: something is not durable. */

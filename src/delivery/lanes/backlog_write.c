@@ -64,10 +64,10 @@ static void refuse(struct tg_lanes *lanes, const struct tg_error *error)
 
 /* --- writing ------------------------------------------------------------------------ */
 
-static tg_log_position append(struct tg_lanes *lanes, int shard_id, const struct tg_item *item, tg_ms at)
+static tg_log_position append(struct tg_lanes *lanes, tg_shard_ref ref, const struct tg_item *item, tg_ms at)
 {
   struct tg_log_event event = {
-      .shard_id = shard_id,
+      .shard_id = ref,
       .epoch = item->epoch,
       .sequence = item->sequence,
       .from = item->from,
@@ -84,11 +84,11 @@ static tg_log_position append(struct tg_lanes *lanes, int shard_id, const struct
   return position;
 }
 
-tg_log_position tg_backlog_append(struct tg_lanes *lanes, int shard_id, const struct tg_item *item)
+tg_log_position tg_backlog_append(struct tg_lanes *lanes, tg_shard_ref ref, const struct tg_item *item)
 {
   if (__builtin_expect(lanes->logs.refuses, 0))
     return 0;
-  return append(lanes, shard_id, item, tg_env_now(lanes->env));
+  return append(lanes, ref, item, tg_env_now(lanes->env));
 }
 
 bool tg_backlog_flush(struct tg_lanes *lanes, bool at_once)
@@ -135,7 +135,7 @@ tg_log_position tg_backlog_append_queued(struct tg_lane *lane, struct tg_queued 
       .marker = event->marker,
       .parts = {{"", 0}, {body.at, body.length - 1}, {"}", 1}},
   };
-  tg_log_position position = append(lanes, lane->shard_id, &item, event->queued_at);
+  tg_log_position position = append(lanes, lane->ref, &item, event->queued_at);
   lanes->logs.written_again += position != 0;
   return position;
 }

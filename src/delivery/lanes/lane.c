@@ -35,13 +35,15 @@ void tg_lane_wait(struct tg_lane *lane, tg_ms delay)
   uv_timer_start(&lane->retry, on_retry, (uint64_t)delay, 0);
 }
 
-static struct tg_lane *new_lane(struct tg_lanes *lanes, int shard_id)
+static struct tg_lane *new_lane(struct tg_lanes *lanes, tg_shard_ref ref)
 {
   struct tg_lane *lane = tg_calloc(1, sizeof *lane);
+  struct tg_shard_table *table = lanes->tables[tg_ref_side(ref)];
   lane->lanes = lanes;
-  lane->shard_id = shard_id;
-  bool has_row = lanes->table && shard_id < tg_shard_table_total(lanes->table);
-  lane->row = has_row ? tg_shard_table_row(lanes->table, shard_id) : NULL;
+  lane->ref = ref;
+  lane->shard_id = tg_ref_id(ref);
+  bool has_row = table && lane->shard_id < tg_shard_table_total(table);
+  lane->row = has_row ? tg_shard_table_row(table, lane->shard_id) : NULL;
   if (!lane->row) {
     if (!lanes->spare_row)
       lanes->spare_row = tg_calloc(1, sizeof *lanes->spare_row);
@@ -54,17 +56,18 @@ static struct tg_lane *new_lane(struct tg_lanes *lanes, int shard_id)
   return lane;
 }
 
-struct tg_lane *tg_lane_of(struct tg_lanes *lanes, int shard_id)
+struct tg_lane *tg_lane_of(struct tg_lanes *lanes, tg_shard_ref ref)
 {
-  if (shard_id >= lanes->count) {
-    int count = (shard_id | 15) + 1;
+  int index = tg_ref_index(ref);
+  if (index >= lanes->count) {
+    int count = (index | 15) + 1;
     lanes->at = tg_realloc(lanes->at, (size_t)count * sizeof lanes->at[0]);
     memset(lanes->at + lanes->count, 0, (size_t)(count - lanes->count) * sizeof lanes->at[0]);
     lanes->count = count;
   }
-  struct tg_lane *lane = lanes->at[shard_id];
+  struct tg_lane *lane = lanes->at[index];
   if (__builtin_expect(!lane, 0))
-    lane = lanes->at[shard_id] = new_lane(lanes, shard_id);
+    lane = lanes->at[index] = new_lane(lanes, ref);
   return lane;
 }
 
@@ -205,7 +208,7 @@ tg_log_position tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
     }
     if (tg_hooked(lanes->env->hooks, TG_METHOD_delivery_queue_overflow))
       tg_overflow_ask_for_log(lanes, size);
-    position = tg_backlog_append(lanes, lane->shard_id, item);
+    position = tg_backlog_append(lanes, lane->ref, item);
     if (position != 0)
       lane->log.last_position = position;
   }

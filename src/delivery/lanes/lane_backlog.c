@@ -64,7 +64,7 @@ void tg_lane_recount(struct tg_lane *lane)
     return; /* all of it is in the queue */
   for (struct tg_log_source *source = lane->lanes->logs.sources; source; source = source->next) {
     struct tg_log_figures figures;
-    tg_event_log_shard_figures(source->log, lane->shard_id, &figures);
+    tg_event_log_shard_figures(source->log, lane->ref, &figures);
     events += figures.events;
     bytes += figures.bytes;
   }
@@ -101,7 +101,7 @@ static void note_done(struct tg_lane *lane, struct tg_log_source *source)
   struct tg_log_figures figures;
   if (source == lane->lanes->logs.own)
     return;
-  tg_event_log_shard_figures(source->log, lane->shard_id, &figures);
+  tg_event_log_shard_figures(source->log, lane->ref, &figures);
   if (figures.events > 0)
     return;
   tg_lane_told(lane);
@@ -110,7 +110,7 @@ static void note_done(struct tg_lane *lane, struct tg_log_source *source)
 
 static void ack(struct tg_lane *lane, struct tg_log_source *source, tg_log_position position)
 {
-  tg_event_log_ack(source->log, lane->shard_id, position);
+  tg_event_log_ack(source->log, lane->ref, position);
   note_done(lane, source);
 }
 
@@ -141,7 +141,7 @@ static void damaged(struct tg_lane *lane, tg_log_position position, const struct
                       TG_TEXT(REASON, error->message)),
               "an event is lost");
   tg_count(&lane->row->dropped);
-  tg_event_log_drop(lane->log.source->log, lane->shard_id, position, TG_LOSS_DAMAGED);
+  tg_event_log_drop(lane->log.source->log, lane->ref, position, TG_LOSS_DAMAGED);
   tg_lane_add_gap(lane, lane->log.source->order, position, &gap);
   note_done(lane, lane->log.source);
 }
@@ -166,7 +166,7 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
   uint64_t bytes = entry->length < lane->log.spilled_bytes ? entry->length : lane->log.spilled_bytes;
   count_spilled(lane, lane->log.spilled_events - (lane->log.spilled_events > 0),
                 lane->log.spilled_bytes - bytes);
-  if (!tg_event_log_read(lane->log.source->log, lane->shard_id, position, &record, &error)) {
+  if (!tg_event_log_read(lane->log.source->log, lane->ref, position, &record, &error)) {
     damaged(lane, position, entry, &error);
     return;
   }
@@ -193,7 +193,7 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
 void tg_lane_skip(struct tg_lane *lane, struct tg_log_source *source, tg_log_position position)
 {
   struct tg_log_entry entry;
-  if (tg_event_log_next(source->log, lane->shard_id, position - 1, &entry) != position)
+  if (tg_event_log_next(source->log, lane->ref, position - 1, &entry) != position)
     return;
   uint64_t bytes = entry.length < lane->log.spilled_bytes ? entry.length : lane->log.spilled_bytes;
   count_spilled(lane, lane->log.spilled_events - (lane->log.spilled_events > 0),
@@ -212,7 +212,7 @@ void tg_lane_refill(struct tg_lane *lane)
       break;
     struct tg_log_entry entry;
     struct tg_log_source *source = lane->log.source;
-    tg_log_position next = tg_event_log_next(source->log, lane->shard_id, lane->log.after, &entry);
+    tg_log_position next = tg_event_log_next(source->log, lane->ref, lane->log.after, &entry);
     if (take_late(lane, next))
       continue;
     if (next != 0) {
@@ -309,7 +309,7 @@ static bool log_event(struct tg_lane *lane, struct tg_queued *event, uint64_t *b
 static void spill_late(struct tg_lane *lane, struct tg_queued *event)
 {
   struct tg_log_entry entry = {0};
-  tg_event_log_next(event->source->log, lane->shard_id, event->position - 1, &entry);
+  tg_event_log_next(event->source->log, lane->ref, event->position - 1, &entry);
   count_spilled(lane, lane->log.spilled_events + 1, lane->log.spilled_bytes + entry.length);
   lane->log.gaps_queued -= event->gap;
   free_logged(lane, &lane->log.late, event);

@@ -98,7 +98,7 @@ static void keep_pending(struct tg_lane *lane, int order, tg_log_position point,
     source = source->next;
   /* What stood between the two may be gone by now. */
   if (last && last->order == order && same_hole(&last->gap, gap) && source &&
-      (last->point == point || !tg_event_log_waits(source->log, lane->shard_id, last->point))) {
+      (last->point == point || !tg_event_log_waits(source->log, lane->ref, last->point))) {
     widen(&last->gap, gap);
     last->point = point;
     return;
@@ -148,7 +148,7 @@ static void forget_lost(struct tg_lane *lane, struct tg_log_source *source, tg_l
     next = event->next;
     if (event->source == source && before != 0 && event->position >= before)
       break;
-    if (event->source != source || tg_event_log_waits(source->log, lane->shard_id, event->position))
+    if (event->source != source || tg_event_log_waits(source->log, lane->ref, event->position))
       continue;
     if (event->in_flight) { /* it may still arrive: not part of what is lost */
       event->source = NULL;
@@ -171,8 +171,8 @@ void tg_lane_told(struct tg_lane *lane)
   if (lane->log.gaps || lane->log.gaps_queued > 0 || lane->log.lost_tail.epoch != 0)
     return;
   for (struct tg_log_figures figures = {0}; source && figures.events == 0; source = source->next) {
-    tg_event_log_told(source->log, lane->shard_id);
-    tg_event_log_shard_figures(source->log, lane->shard_id, &figures);
+    tg_event_log_told(source->log, lane->ref);
+    tg_event_log_shard_figures(source->log, lane->ref, &figures);
   }
 }
 
@@ -188,7 +188,7 @@ static void lose_tail(struct tg_lane *lane, const struct tg_log_source *source, 
 {
   uint64_t epoch, sequence;
   const struct tg_log_source *newer = source->next;
-  while (newer && !tg_event_log_first(newer->log, lane->shard_id, &epoch, &sequence))
+  while (newer && !tg_event_log_first(newer->log, lane->ref, &epoch, &sequence))
     newer = newer->next;
   if (!newer) {
     lane->log.lost_tail = *gap;
@@ -221,7 +221,7 @@ static void lose(struct tg_lane *lane, struct tg_log_source *source, const struc
   else if (gap.to == 0 || gap.from <= gap.to)
     name_loss(lane, source->order, point, &gap);
   if (!lanes->env->config->event_handler.markers && lost->reason != TG_LOSS_DAMAGED)
-    tg_event_log_told(source->log, lane->shard_id);
+    tg_event_log_told(source->log, lane->ref);
 }
 
 static void go_on(struct tg_lane *lane)
@@ -236,7 +236,7 @@ static uint64_t last_in_logs(const struct tg_lane *lane, uint64_t epoch, uint64_
 {
   for (const struct tg_log_source *source = lane->lanes->logs.sources; source; source = source->next) {
     uint64_t its_epoch, sequence;
-    if (tg_event_log_last(source->log, lane->shard_id, &its_epoch, &sequence) && its_epoch == epoch &&
+    if (tg_event_log_last(source->log, lane->ref, &its_epoch, &sequence) && its_epoch == epoch &&
         sequence > last)
       last = sequence;
   }

@@ -20,6 +20,7 @@
 #include "delivery/lanes/sink.h"
 #include "delivery/lanes/watch.h"
 #include "proto/event_types.h"
+#include "proto/shard_ref.h"
 #include "shared/shard_table.h"
 #include "shared/stats.h"
 
@@ -103,7 +104,8 @@ struct tg_lane_script {
 
 struct tg_lane {
   struct tg_lanes *lanes;
-  int shard_id;
+  tg_shard_ref ref;
+  int shard_id; /* of it */
   struct tg_shard_row *row;
   struct tg_lane_session session;
   struct tg_lane_queue queue; /* in memory */
@@ -125,7 +127,7 @@ struct tg_lane {
 /* All lanes that share a sink, its logs and its bounds. The owner sets what stands in front of `at`. */
 struct tg_lanes {
   struct tg_delivery_env *env;
-  struct tg_shard_table *table;   /* NULL: there are no rows */
+  struct tg_shard_table *tables[TG_SIDES]; /* NULL: there are no rows */
   struct tg_shard_row *spare_row; /* for shards without a row */
   const struct tg_lane_sink *sink;
   void *sink_ctx;
@@ -134,7 +136,7 @@ struct tg_lanes {
   void (*emptied)(void *ctx); /* nothing waits any more; NULL: nobody cares */
   void *emptied_ctx;
 
-  struct tg_lane **at;           /* by shard id; NULL: not yet */
+  struct tg_lane **at;           /* by tg_ref_index(); NULL: not yet */
   int count, live;               /* places; lanes */
   struct tg_queue_total queued;  /* in memory */
   struct tg_queue_total spilled; /* in the logs alone */
@@ -160,7 +162,7 @@ void tg_lanes_reconfigure(struct tg_lanes *lanes);
 /* --- lane.c --- */
 
 /* The shard's lane, made when there is none. */
-struct tg_lane *tg_lane_of(struct tg_lanes *lanes, int shard_id);
+struct tg_lane *tg_lane_of(struct tg_lanes *lanes, tg_shard_ref ref);
 void tg_lane_set_session(struct tg_lane *lane, uint64_t epoch, uint64_t received);
 uint64_t tg_lane_settled(const struct tg_lane *lane);
 /* Writes the lane's numbers into its row. */

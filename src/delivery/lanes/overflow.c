@@ -148,7 +148,7 @@ static void settle_in_log(struct tg_lane *lane, struct tg_queued *event)
 {
   if (!event->source || !lane->lanes->env->config->event_handler.markers)
     return;
-  tg_event_log_drop(event->source->log, lane->shard_id, event->position, TG_LOSS_OVERFLOW);
+  tg_event_log_drop(event->source->log, lane->ref, event->position, TG_LOSS_OVERFLOW);
 }
 
 static void drop(struct tg_lane *lane, struct tg_lane_queue *queue, struct tg_queued *event,

@@ -23,6 +23,7 @@ void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char 
   *event = (struct tg_event){
       .type = queued->type,
       .shard_id = lane->shard_id,
+      .side = (uint8_t)tg_ref_side(lane->ref),
       .epoch = queued->epoch,
       .sequence = queued->sequence,
       .body = body,
@@ -46,9 +47,9 @@ void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char 
 
 /* --- looking ----------------------------------------------------------------------- */
 
-static struct tg_lane *lane_at(const struct tg_lanes *lanes, int shard_id)
+static struct tg_lane *lane_at(const struct tg_lanes *lanes, tg_shard_ref ref)
 {
-  return shard_id >= 0 && shard_id < lanes->count ? lanes->at[shard_id] : NULL;
+  return ref >= 0 && tg_ref_index(ref) < lanes->count ? lanes->at[tg_ref_index(ref)] : NULL;
 }
 
 static uint64_t waiting(const struct tg_lane *lane)
@@ -66,24 +67,24 @@ static void add_figures(const struct tg_lane *lane, struct tg_queue_figures *fig
     figures->age = age;
 }
 
-void tg_queues_figures(struct tg_lanes *lanes, int shard_id, struct tg_queue_figures *figures)
+void tg_queues_figures(struct tg_lanes *lanes, tg_shard_ref ref, struct tg_queue_figures *figures)
 {
   *figures = (struct tg_queue_figures){0};
   for (int i = 0; i < lanes->count; i++) {
     struct tg_lane *lane = lanes->at[i];
-    if (!lane || (shard_id != TG_ALL_SHARDS && i != shard_id))
+    if (!lane || (ref != TG_ALL_SHARDS && lane->ref != ref))
       continue;
     add_figures(lane, figures);
-    if (i == shard_id)
+    if (lane->ref == ref)
       lanes->sink->looked_at(lane);
   }
 }
 
-int tg_queues_next_shard(struct tg_lanes *lanes, int after)
+tg_shard_ref tg_queues_next_shard(struct tg_lanes *lanes, tg_shard_ref after)
 {
-  for (int i = after + 1; i < lanes->count; i++)
+  for (int i = after < 0 ? 0 : tg_ref_index(after) + 1; i < lanes->count; i++)
     if (lanes->at[i] && waiting(lanes->at[i]) > 0)
-      return i;
+      return lanes->at[i]->ref;
   return -1;
 }
 
@@ -123,13 +124,13 @@ static void drop_chosen(struct tg_lane *lane)
   }
 }
 
-uint64_t tg_queues_walk(struct tg_lanes *lanes, int shard_id, tg_queue_visit *visit, void *ctx)
+uint64_t tg_queues_walk(struct tg_lanes *lanes, tg_shard_ref ref, tg_queue_visit *visit, void *ctx)
 {
   uint64_t before = lanes->chosen;
   bool goes_on = true;
   lanes->walking++;
   for (int i = 0; i < lanes->count && goes_on; i++)
-    if (lanes->at[i] && (shard_id == TG_ALL_SHARDS || i == shard_id)) {
+    if (lanes->at[i] && (ref == TG_ALL_SHARDS || lanes->at[i]->ref == ref)) {
       lanes->sink->looked_at(lanes->at[i]);
       goes_on = walk_lane(lanes->at[i], visit, ctx);
     }
@@ -176,7 +177,7 @@ static uint64_t drop_in_log(struct tg_lane *lane, struct tg_log_source *source, 
   struct tg_gap gap = {.reason = tg_log_loss_name(TG_LOSS_OVERFLOW)};
   uint64_t dropped = 0;
   bool markers = lane->lanes->env->config->event_handler.markers;
-  while ((after = tg_event_log_next(source->log, lane->shard_id, after, &entry)) != 0 && dropped < count) {
+  while ((after = tg_event_log_next(source->log, lane->ref, after, &entry)) != 0 && dropped < count) {
     bool goes = entry.kind == TG_LOG_EVENT && (any || !(entry.flags & TG_LOG_KEEP));
     if (!goes || gap.epoch != entry.epoch)
       tell_gap(lane, source, after, &gap);
@@ -190,9 +191,9 @@ static uint64_t drop_in_log(struct tg_lane *lane, struct tg_log_source *source, 
     gap.count++;
     dropped++;
     if (markers)
-      tg_event_log_drop(source->log, lane->shard_id, after, TG_LOSS_OVERFLOW);
+      tg_event_log_drop(source->log, lane->ref, after, TG_LOSS_OVERFLOW);
     else
-      tg_event_log_ack(source->log, lane->shard_id, after);
+      tg_event_log_ack(source->log, lane->ref, after);
   }
   tg_log_position end = source == lane->lanes->logs.own ? lane->log.last_position + 1 : UINT64_MAX;
   tell_gap(lane, source, after != 0 ? after : end, &gap);
@@ -243,21 +244,21 @@ static uint64_t drop_of_fullest(struct tg_lanes *lanes, uint64_t count, bool any
   while (dropped < count && (lane = fullest(lanes, spent)) != NULL) {
     uint64_t left = count - dropped, wanted = left < DROPS_A_LOOK ? left : DROPS_A_LOOK;
     uint64_t of_lane = drop_of_lane(lane, wanted, any);
-    spent[lane->shard_id] = of_lane < wanted;
+    spent[tg_ref_index(lane->ref)] = of_lane < wanted;
     dropped += of_lane;
   }
   free(spent);
   return dropped;
 }
 
-uint64_t tg_queues_drop(struct tg_lanes *lanes, int shard_id, uint64_t count)
+uint64_t tg_queues_drop(struct tg_lanes *lanes, tg_shard_ref ref, uint64_t count)
 {
   uint64_t dropped = 0;
-  struct tg_lane *lane = lane_at(lanes, shard_id);
+  struct tg_lane *lane = lane_at(lanes, ref);
   if (lanes->walking > 0)
     return 0;
   for (int any = 0; any < 2 && dropped < count; any++) {
-    if (shard_id == TG_ALL_SHARDS)
+    if (ref == TG_ALL_SHARDS)
       dropped += drop_of_fullest(lanes, count - dropped, any);
     else if (lane)
       dropped += drop_of_lane(lane, count - dropped, any);
@@ -269,7 +270,7 @@ uint64_t tg_queues_drop(struct tg_lanes *lanes, int shard_id, uint64_t count)
 
 bool tg_queues_ack(struct tg_lanes *lanes, const struct tg_event *event)
 {
-  struct tg_lane *lane = lane_at(lanes, event->shard_id);
+  struct tg_lane *lane = lane_at(lanes, tg_event_ref(event));
   struct tg_queued *queued = lane && lanes->walking == 0 ? lane->queue.head : NULL;
   while (queued && (queued->epoch != event->epoch || queued->sequence != event->sequence ||
                     queued->marker != event->marker))

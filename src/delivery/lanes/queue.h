@@ -23,10 +23,10 @@ enum tg_queue_verdict { TG_QUEUE_KEEP, TG_QUEUE_DROP, TG_QUEUE_STOP };
 typedef enum tg_queue_verdict tg_queue_visit(void *ctx, struct tg_event *event);
 
 /* Each is tg_delivery_queue_...() of delivery.h. */
-void tg_queues_figures(struct tg_lanes *lanes, int shard_id, struct tg_queue_figures *figures);
-int tg_queues_next_shard(struct tg_lanes *lanes, int after);
-uint64_t tg_queues_walk(struct tg_lanes *lanes, int shard_id, tg_queue_visit *visit, void *ctx);
-uint64_t tg_queues_drop(struct tg_lanes *lanes, int shard_id, uint64_t count);
+void tg_queues_figures(struct tg_lanes *lanes, tg_shard_ref ref, struct tg_queue_figures *figures);
+tg_shard_ref tg_queues_next_shard(struct tg_lanes *lanes, tg_shard_ref after);
+uint64_t tg_queues_walk(struct tg_lanes *lanes, tg_shard_ref ref, tg_queue_visit *visit, void *ctx);
+uint64_t tg_queues_drop(struct tg_lanes *lanes, tg_shard_ref ref, uint64_t count);
 bool tg_queues_ack(struct tg_lanes *lanes, const struct tg_event *event);
 void tg_queues_overflow(struct tg_lanes *lanes);
 

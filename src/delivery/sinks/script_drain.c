@@ -124,7 +124,7 @@ bool tg_script_drain(struct tg_lane *lane)
   uv_timer_start(&lane->retry, on_timer, (uint64_t)tg_script_patience(lane->lanes->env), 0);
   if (goes_on)
     return true;
-  struct tg_value argument = tg_value_queue(lane->shard_id);
+  struct tg_value argument = tg_value_queue(lane->ref);
   tg_hook_start(env->hooks, TG_METHOD_delivery_handle_queue, &argument, 1, on_reply, call);
   return true;
 }

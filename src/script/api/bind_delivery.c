@@ -191,7 +191,7 @@ static void check_one_shard(lua_State *L, const struct tg_event *events, int cou
 {
   luaL_argcheck(L, count > 0, 2, "expected at least one event");
   for (int i = 1; i < count; i++)
-    luaL_argcheck(L, events[i].shard_id == events[0].shard_id, 2, "expected events of one shard");
+    luaL_argcheck(L, tg_event_ref(&events[i]) == tg_event_ref(&events[0]), 2, "expected events of one shard");
 }
 
 /* deliver(events): POSTs them to the event handler of their shard */
@@ -250,8 +250,8 @@ static int l_handle_queue(lua_State *L)
   if (!tg_wait_allowed(L, name_of(L)))
     return tg_wait_park(L);
   struct tg_delivery *delivery = delivery_of(L);
-  int shard_id = tg_check_queue(L, 2);
-  luaL_argcheck(L, shard_id != TG_ALL_SHARDS, 2, "expected the queue of one shard");
+  tg_shard_ref ref = tg_check_queue(L, 2);
+  luaL_argcheck(L, ref != TG_ALL_SHARDS, 2, "expected the queue of one shard");
   if (!delivery)
     return 2;
   struct draining *draining = tg_calloc(1, sizeof *draining);
@@ -259,7 +259,7 @@ static int l_handle_queue(lua_State *L)
   draining->delivery = delivery;
   tg_wait_init(&draining->wait, L, cancel_draining);
   struct tg_wait *wait = &draining->wait;
-  draining->core->delivery_drain_queue(delivery, shard_id, on_drained, draining);
+  draining->core->delivery_drain_queue(delivery, ref, on_drained, draining);
   return tg_wait_yield(L, wait);
 }
 

@@ -1,5 +1,5 @@
 /* The queue object of gateway.delivery's methods: what waits of one shard, or of
- * the whole worker. It carries the shard's number, and asks the delivery each
+ * the whole worker. It carries the shard's reference, and asks the delivery each
  * time. */
 
 #include "script/vm/state.h"
@@ -11,7 +11,7 @@
 
 struct queue_handle {
   const void *kind; /* &handle_kind */
-  int shard_id;     /* or TG_ALL_SHARDS */
+  tg_shard_ref ref; /* or TG_ALL_SHARDS */
 };
 
 static const char handle_kind;
@@ -26,19 +26,19 @@ static struct queue_handle *to_handle(lua_State *L, int index)
   return handle->kind == &handle_kind ? handle : NULL;
 }
 
-int tg_check_queue(lua_State *L, int index)
+tg_shard_ref tg_check_queue(lua_State *L, int index)
 {
   struct queue_handle *handle = to_handle(L, index);
   if (!handle)
     luaL_argerror(L, index, lua_pushfstring(L, "expected a queue, got %s", luaL_typename(L, index)));
-  return handle->shard_id;
+  return handle->ref;
 }
 
-void tg_push_queue(lua_State *L, int shard_id)
+void tg_push_queue(lua_State *L, tg_shard_ref ref)
 {
   struct tg_state *state = tg_state_of(L);
   struct queue_handle *handle = lua_newuserdata(L, sizeof *handle);
-  *handle = (struct queue_handle){.kind = &handle_kind, .shard_id = shard_id};
+  *handle = (struct queue_handle){.kind = &handle_kind, .ref = ref};
   lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_queue_meta);
   lua_setmetatable(L, -2);
 }
@@ -57,9 +57,9 @@ static struct tg_delivery *delivery_of(lua_State *L)
 static struct tg_queue_figures figures_of(lua_State *L)
 {
   struct tg_queue_figures figures;
-  int shard_id = tg_check_queue(L, 1);
+  tg_shard_ref ref = tg_check_queue(L, 1);
   struct tg_delivery *delivery = delivery_of(L);
-  tg_core_of(L)->delivery_queue_figures(delivery, shard_id, &figures);
+  tg_core_of(L)->delivery_queue_figures(delivery, ref, &figures);
   return figures;
 }
 
@@ -84,13 +84,14 @@ static int l_age(lua_State *L)
 /* shards() -> the queues in which something waits */
 static int l_shards(lua_State *L)
 {
-  int of = tg_check_queue(L, 1), count = 0;
+  tg_shard_ref of = tg_check_queue(L, 1);
+  int count = 0;
   struct tg_delivery *delivery = delivery_of(L);
   lua_newtable(L);
-  for (int id = -1; (id = tg_core_of(L)->delivery_queue_next_shard(delivery, id)) >= 0;) {
-    if (of != TG_ALL_SHARDS && of != id)
+  for (tg_shard_ref ref = -1; (ref = tg_core_of(L)->delivery_queue_next_shard(delivery, ref)) >= 0;) {
+    if (of != TG_ALL_SHARDS && of != ref)
       continue;
-    tg_push_queue(L, id);
+    tg_push_queue(L, ref);
     lua_rawseti(L, -2, ++count);
   }
   return 1;
@@ -129,17 +130,17 @@ static enum tg_queue_verdict peek_at(void *ctx, struct tg_event *event)
 /* peek(n = 1) -> a list of the oldest events that are at hand */
 static int l_peek(lua_State *L)
 {
-  int shard_id = tg_check_queue(L, 1);
+  tg_shard_ref ref = tg_check_queue(L, 1);
   struct tg_delivery *delivery = delivery_of(L);
   lua_Integer wanted = luaL_optinteger(L, 2, 1);
   luaL_argcheck(L, wanted >= 1 && wanted <= PEEK_MAX, 2, "expected a number from 1 to 1000");
-  if (shard_id == TG_ALL_SHARDS)
+  if (ref == TG_ALL_SHARDS)
     return luaL_error(L, "peek looks at the queue of one shard: for _, queue in ipairs(queue:shards())");
   lua_settop(L, 1);
   struct peek peek = {L, (int)wanted, 0};
   lua_createtable(L, peek.wanted < 64 ? peek.wanted : 64, 0);
   luaL_checkstack(L, 8, "events");
-  tg_core_of(L)->delivery_queue_walk(delivery, shard_id, peek_at, &peek);
+  tg_core_of(L)->delivery_queue_walk(delivery, ref, peek_at, &peek);
   return peek.got < 0 ? lua_error(L) : 1;
 }
 
@@ -155,8 +156,8 @@ struct choice {
 
 static bool same_event(const struct tg_event *one, const struct tg_event *other)
 {
-  return one->shard_id == other->shard_id && one->epoch == other->epoch && one->sequence == other->sequence &&
-         one->marker == other->marker;
+  return tg_event_ref(one) == tg_event_ref(other) && one->epoch == other->epoch &&
+         one->sequence == other->sequence && one->marker == other->marker;
 }
 
 static enum tg_queue_verdict choose_listed(void *ctx, struct tg_event *event)
@@ -204,7 +205,7 @@ static void check_type(lua_State *L, int index, bool types[TG_EVENT_TYPE_MAX])
   types[tg_check_event_type(L, "queue:drop", lua_tostring(L, index), false)] = true;
 }
 
-static int drop_types(lua_State *L, struct tg_delivery *delivery, int shard_id)
+static int drop_types(lua_State *L, struct tg_delivery *delivery, tg_shard_ref ref)
 {
   bool types[TG_EVENT_TYPE_MAX] = {false};
   struct choice choice = {.L = L, .types = types};
@@ -216,8 +217,7 @@ static int drop_types(lua_State *L, struct tg_delivery *delivery, int shard_id)
   }
   if (count == 0)
     check_type(L, 2, types);
-  lua_pushnumber(L,
-                 (lua_Number)tg_core_of(L)->delivery_queue_walk(delivery, shard_id, choose_listed, &choice));
+  lua_pushnumber(L, (lua_Number)tg_core_of(L)->delivery_queue_walk(delivery, ref, choose_listed, &choice));
   return 1;
 }
 
@@ -235,14 +235,14 @@ static bool are_events(lua_State *L, int index)
 /* drop(n | type | types | function(event) | event | events) -> how many */
 static int l_drop(lua_State *L)
 {
-  int shard_id = tg_check_queue(L, 1);
+  tg_shard_ref ref = tg_check_queue(L, 1);
   struct tg_delivery *delivery = delivery_of(L);
   lua_settop(L, 2);
   luaL_checkstack(L, 16, "events");
   if (lua_type(L, 2) == LUA_TNUMBER) {
     lua_Number count = lua_tonumber(L, 2);
     luaL_argcheck(L, count >= 0 && count < 1e15, 2, "expected a number of events");
-    lua_pushnumber(L, (lua_Number)tg_core_of(L)->delivery_queue_drop(delivery, shard_id, (uint64_t)count));
+    lua_pushnumber(L, (lua_Number)tg_core_of(L)->delivery_queue_drop(delivery, ref, (uint64_t)count));
     return 1;
   }
   struct choice choice = {.L = L};
@@ -252,8 +252,8 @@ static int l_drop(lua_State *L)
   else if (are_events(L, 2))
     choice.events = tg_check_events(L, 2, &choice.count);
   else
-    return drop_types(L, delivery, shard_id);
-  uint64_t dropped = tg_core_of(L)->delivery_queue_walk(delivery, shard_id, visit, &choice);
+    return drop_types(L, delivery, ref);
+  uint64_t dropped = tg_core_of(L)->delivery_queue_walk(delivery, ref, visit, &choice);
   if (choice.failed)
     return lua_error(L);
   lua_pushnumber(L, (lua_Number)dropped);
@@ -308,7 +308,7 @@ static int no_such_field(lua_State *L, const char *name)
 /* Upvalue: the table of methods. */
 static int l_index(lua_State *L)
 {
-  int shard_id = tg_check_queue(L, 1);
+  tg_shard_ref ref = tg_check_queue(L, 1);
   lua_pushvalue(L, 2);
   lua_rawget(L, lua_upvalueindex(1));
   if (!lua_isnil(L, -1))
@@ -316,10 +316,10 @@ static int l_index(lua_State *L)
   const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?";
   if (strcmp(name, "shard_id") != 0)
     return no_such_field(L, name);
-  if (shard_id == TG_ALL_SHARDS)
+  if (ref == TG_ALL_SHARDS)
     lua_pushnil(L);
   else
-    lua_pushinteger(L, shard_id);
+    lua_pushinteger(L, tg_ref_id(ref));
   return 1;
 }
 
@@ -331,11 +331,11 @@ static int l_newindex(lua_State *L)
 
 static int l_tostring(lua_State *L)
 {
-  int shard_id = tg_check_queue(L, 1);
-  if (shard_id == TG_ALL_SHARDS)
+  tg_shard_ref ref = tg_check_queue(L, 1);
+  if (ref == TG_ALL_SHARDS)
     lua_pushliteral(L, "queue of the worker");
   else
-    lua_pushfstring(L, "queue of shard %d", shard_id);
+    lua_pushfstring(L, "queue of shard %d", tg_ref_id(ref));
   return 1;
 }
 

@@ -124,7 +124,7 @@ static int get_worker_id(lua_State *L, struct tg_shard *shard)
 
 static int get_total_shards(lua_State *L, struct tg_shard *shard)
 {
-  lua_pushinteger(L, tg_core_of(L)->shard_env(shard)->total_shards);
+  lua_pushinteger(L, tg_core_of(L)->shard_total(shard));
   return 1;
 }
 

@@ -182,8 +182,8 @@ static struct tg_kit *make_kit(enum tg_role role, int worker_id, int shards, con
   struct tg_kit *kit = tg_calloc(1, sizeof *kit);
   kit->ref_watch = kit->ref_error = LUA_NOREF;
   kit->variables = json_deep_copy(variables);
-  kit->env.total_shards = shards;
-  kit->env.worker_id = worker_id;
+  kit->total_shards = shards;
+  kit->worker_id = worker_id;
   kit->shards = tg_calloc((size_t)shards, sizeof *kit->shards);
   for (int i = 0; i < shards; i++) {
     kit->shards[i] = (struct tg_kit_shard){

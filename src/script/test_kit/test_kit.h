@@ -32,7 +32,7 @@ struct tg_kit {
   struct tg_config config;      /* the script's, but for where events go; owns nothing */
   struct tg_delivery *delivery; /* NULL: a manager */
   struct tg_hooks hooks;        /* the script's, with an eye on them */
-  struct tg_shard_env env;
+  int worker_id, total_shards;
   struct tg_kit_shard *shards;
   json_t *variables; /* of the environment while the script loads */
 

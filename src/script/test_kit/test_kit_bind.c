@@ -11,8 +11,8 @@
 static struct tg_kit_shard *check_shard(lua_State *T, struct tg_kit *kit, int index)
 {
   lua_Integer id = luaL_checkinteger(T, index);
-  if (id < 0 || id >= kit->env.total_shards)
-    luaL_error(T, "there is no shard %d: the kit was made with %d", (int)id, kit->env.total_shards);
+  if (id < 0 || id >= kit->total_shards)
+    luaL_error(T, "there is no shard %d: the kit was made with %d", (int)id, kit->total_shards);
   return &kit->shards[id];
 }
 

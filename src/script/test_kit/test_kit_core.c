@@ -70,9 +70,9 @@ static int shard_rtt(const struct tg_shard *shard)
 {
   return of(shard)->rtt;
 }
-static struct tg_shard_env *shard_env(const struct tg_shard *shard)
+static int shard_total(const struct tg_shard *shard)
 {
-  return &of(shard)->kit->env;
+  return of(shard)->kit->total_shards;
 }
 static bool shard_is_open(const struct tg_shard *shard)
 {
@@ -161,7 +161,7 @@ static void shard_send(struct tg_shard *shard, const json_t *payload, enum tg_se
 static struct tg_shard *worker_shard(struct tg_worker *worker, int id)
 {
   struct tg_kit *kit = (struct tg_kit *)worker;
-  return id >= 0 && id < kit->env.total_shards ? (struct tg_shard *)&kit->shards[id] : NULL;
+  return id >= 0 && id < kit->total_shards ? (struct tg_shard *)&kit->shards[id] : NULL;
 }
 
 /* ---- delivery: the caches are real ---- */
@@ -207,11 +207,11 @@ static int integer(const json_t *args, size_t index, int otherwise)
 static json_t *shard_infos(const struct tg_kit *kit)
 {
   json_t *all = json_array();
-  for (int i = 0; i < kit->env.total_shards; i++) {
+  for (int i = 0; i < kit->total_shards; i++) {
     const struct tg_kit_shard *shard = &kit->shards[i];
     json_array_append_new(all,
                           json_pack("{s:i, s:i, s:i, s:s, s:I, s:I, s:i, s:s}", "shard_id", i, "worker_id",
-                                    kit->env.worker_id, "rtt", shard->rtt, "state", shard->state, "sequence",
+                                    kit->worker_id, "rtt", shard->rtt, "state", shard->state, "sequence",
                                     (json_int_t)shard->sequence, "delivered", (json_int_t)shard->sequence,
                                     "queued", 0, "session_id", shard->session_id));
   }
@@ -222,7 +222,7 @@ static json_t *shard_infos(const struct tg_kit *kit)
 static json_t *manager_default(struct tg_kit *kit, enum tg_method method, const json_t *args)
 {
   const struct tg_config *config = tg_script_config(kit->script);
-  int total = kit->env.total_shards;
+  int total = kit->total_shards;
   switch (method) {
   case TG_METHOD_manager_fetch_gateway_bot:
     return json_pack("{s:s, s:i, s:{s:i, s:i, s:i, s:i}}", "url", "wss://gateway.discord.gg", "shards", total,
@@ -252,7 +252,7 @@ static json_t *manager_default(struct tg_kit *kit, enum tg_method method, const 
     json_t *queue = json_array();
     for (int i = 0; i < total; i++)
       json_array_append_new(queue, json_integer(i));
-    return json_pack("[{s:i, s:[{s:i, s:o}]}]", "id", 0, "workers", "id", kit->env.worker_id, "queue", queue);
+    return json_pack("[{s:i, s:[{s:i, s:o}]}]", "id", 0, "workers", "id", kit->worker_id, "queue", queue);
   }
   default:
     return NULL;
@@ -330,7 +330,7 @@ static void broadcast(struct tg_kit *kit, const char *topic, json_t *value, int 
 static void worker_broadcast(struct tg_worker *worker, const char *topic, json_t *value)
 {
   struct tg_kit *kit = (struct tg_kit *)worker;
-  broadcast(kit, topic, value, kit->env.worker_id);
+  broadcast(kit, topic, value, kit->worker_id);
 }
 
 static void manager_broadcast(struct tg_manager *manager, const char *topic, json_t *value, int from)

@@ -48,26 +48,26 @@ json_t *tg_kit_queued(struct tg_kit *kit, int shard_id)
 
 /* ---- for scripts ---- */
 
-void tg_kit_delivery_queue_figures(struct tg_delivery *delivery, int shard_id,
+void tg_kit_delivery_queue_figures(struct tg_delivery *delivery, tg_shard_ref ref,
                                    struct tg_queue_figures *figures)
 {
-  tg_delivery_queue_figures(real(delivery), shard_id, figures);
+  tg_delivery_queue_figures(real(delivery), ref, figures);
 }
 
-int tg_kit_delivery_queue_next_shard(struct tg_delivery *delivery, int after)
+tg_shard_ref tg_kit_delivery_queue_next_shard(struct tg_delivery *delivery, tg_shard_ref after)
 {
   return tg_delivery_queue_next_shard(real(delivery), after);
 }
 
-uint64_t tg_kit_delivery_queue_walk(struct tg_delivery *delivery, int shard_id, tg_queue_visit *visit,
+uint64_t tg_kit_delivery_queue_walk(struct tg_delivery *delivery, tg_shard_ref ref, tg_queue_visit *visit,
                                     void *ctx)
 {
-  return tg_delivery_queue_walk(real(delivery), shard_id, visit, ctx);
+  return tg_delivery_queue_walk(real(delivery), ref, visit, ctx);
 }
 
-uint64_t tg_kit_delivery_queue_drop(struct tg_delivery *delivery, int shard_id, uint64_t count)
+uint64_t tg_kit_delivery_queue_drop(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t count)
 {
-  return tg_delivery_queue_drop(real(delivery), shard_id, count);
+  return tg_delivery_queue_drop(real(delivery), ref, count);
 }
 
 bool tg_kit_delivery_queue_ack(struct tg_delivery *delivery, const struct tg_event *event)
@@ -122,15 +122,15 @@ static enum tg_queue_verdict deliver_first(void *ctx, struct tg_event *event)
   return TG_QUEUE_STOP;
 }
 
-bool tg_kit_delivery_drain_queue(struct tg_delivery *delivery, int shard_id, void (*done)(void *ctx),
+bool tg_kit_delivery_drain_queue(struct tg_delivery *delivery, tg_shard_ref ref, void (*done)(void *ctx),
                                  void *ctx)
 {
   struct tg_kit *kit = kit_of(delivery);
   struct first first = {.kit = kit};
-  json_decref(tg_kit_called(kit, "delivery:handle_queue", shard_id, NULL));
+  json_decref(tg_kit_called(kit, "delivery:handle_queue", tg_ref_id(ref), NULL));
   do {
     first.found = false;
-    tg_delivery_queue_walk(kit->delivery, shard_id, deliver_first, &first);
+    tg_delivery_queue_walk(kit->delivery, ref, deliver_first, &first);
   } while (first.found && tg_delivery_queue_ack(kit->delivery, &first.event));
   done(ctx);
   return false;

@@ -236,8 +236,8 @@ static int integer(const json_t *object, const char *key, int otherwise)
 
 static struct tg_shard *shard_at(struct tg_kit *kit, lua_State *L, int id)
 {
-  if (id < 0 || id >= kit->env.total_shards)
-    luaL_error(L, "there is no shard %d: the kit was made with %d", id, kit->env.total_shards);
+  if (id < 0 || id >= kit->total_shards)
+    luaL_error(L, "there is no shard %d: the kit was made with %d", id, kit->total_shards);
   return (struct tg_shard *)&kit->shards[id];
 }
 

@@ -513,9 +513,9 @@ uint16_t tg_check_event_type(lua_State *L, const char *function, const char *nam
 void tg_open_shard(lua_State *L, struct tg_state *state);
 /* The queue of a shard, or of the worker: queue_handle.c. */
 void tg_open_queue(lua_State *L, struct tg_state *state);
-void tg_push_queue(lua_State *L, int shard_id);
+void tg_push_queue(lua_State *L, tg_shard_ref ref);
 /* Raises when it is not one. */
-int tg_check_queue(lua_State *L, int index);
+tg_shard_ref tg_check_queue(lua_State *L, int index);
 /* [-0, +0, e] The events in the list at `index` (or the one there), which stay
  * Lua's; the array is a new userdata on the stack ([-0, +1]). */
 struct tg_event *tg_check_events(lua_State *L, int index, int *count);

@@ -46,7 +46,7 @@ static int begin(void **state)
   strcpy(directory, "/tmp/tidegate-guilds-XXXXXX");
   if (!mkdtemp(directory))
     return -1;
-  tg_guild_store_open(&store, directory, IDENTITY);
+  tg_guild_store_open(&store, directory, 0, IDENTITY);
   return 0;
 }
 
@@ -461,7 +461,7 @@ static void without_a_place_to_write_it_works_in_memory(void **state)
   char path[128];
   snprintf(path, sizeof path, "%s/file", directory);
   close(open(path, O_CREAT | O_WRONLY, 0600));
-  tg_guild_store_open(&store, path, IDENTITY);
+  tg_guild_store_open(&store, path, 0, IDENTITY);
   for (int i = 0; i < 3; i++)
     leave_a_file();
   assert_false(is_adopted(IDENTITY, SHARD, EPOCH));
