@@ -4,7 +4,7 @@
 --
 -- Whoever listens there accepts one connection from each worker and reads lines such as
 --
---   {"shardId":0,"epoch":1798761607,"message":{"t":"MESSAGE_CREATE","s":42,"op":0,"d":{...}}}
+--   {"shardId":0,"totalShards":1,"epoch":1798761607,"message":{"t":"MESSAGE_CREATE","s":42,"op":0,"d":{...}}}
 --
 -- There are no answers: an event counts as delivered once it is written. While nobody listens, events wait
 -- in memory, up to LIMIT; after that new ones are dropped and counted. Where none may ever be lost use an
@@ -121,7 +121,8 @@ end
 -- Each event that the filters let pass comes here. The default, which would put it into the queue of the
 -- event handler, is not called. event.raw is the message as Discord sent it: no JSON is decoded or encoded.
 function gateway.delivery:handle_discord_payload(_, event)
-  push(('{"shardId":%d,"epoch":%d,"message":%s}\n'):format(event.shard_id, event.epoch, event.raw))
+  push(('{"shardId":%d,"totalShards":%d,"epoch":%d,"message":%s}\n'):format(
+    event.shard_id, event.total_shards, event.epoch, event.raw))
   return true
 end
 

@@ -30,8 +30,10 @@ static void check_message(struct tg_span message, enum tg_guild_create kind, boo
     return;
   struct tg_buf body = {0};
   struct tg_body_parts parts;
-  tg_body_write(&body, 3, 7, message, kind, deferred);
+  struct tg_body_head head = {3, deferred ? 16 : 0, 7};
+  tg_body_write(&body, &head, message, kind, deferred);
   require(tg_body_read((struct tg_span){body.data, body.length}, &parts));
+  require(parts.total_shards == head.total_shards);
   require(!parts.marker && parts.guild_create == kind && parts.deferred == deferred);
   require(parts.message.length == message.length &&
           memcmp(parts.message.at, message.at, message.length) == 0);

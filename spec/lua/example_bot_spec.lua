@@ -18,7 +18,8 @@ local function start(...)
 end
 
 local function event(shard, s, t, d)
-  return ('{"shardId":%d,"epoch":2,"message":{"t":"%s","s":%d,"op":0,"d":%s}}'):format(shard, t, s, d or "{}")
+  return ('{"shardId":%d,"totalShards":4,"epoch":2,"message":{"t":"%s","s":%d,"op":0,"d":%s}}'):format(
+    shard, t, s, d or "{}")
 end
 
 local function post(bot, body)

@@ -183,7 +183,8 @@ local function post(bot, shard, s, options)
   options = options or {}
   return http.request("POST", bot.url, {
     headers = { Authorization = bot.authorization, ["Idempotency-Key"] = ("%d.1.%d"):format(shard, s) },
-    body = ('{"shardId":%d,"epoch":1,"message":{"t":"%s","s":%d,"op":0,"d":{"nonce":"7:%d"}}}'):format(
+    body = ('{"shardId":%d,"totalShards":4,"epoch":1,"message":{"t":"%s","s":%d,"op":0,'
+      .. '"d":{"nonce":"7:%d"}}}'):format(
       shard, options.t or "MESSAGE_CREATE", s, options.n or s),
   })
 end
@@ -197,8 +198,8 @@ describe("bot", function()
     bot:wait_for_events(3)
     assert.equal(2, #bot.by_shard[0])
     local event = bot.by_shard[0][2]
-    assert.same({ 0, 1, 2, "MESSAGE_CREATE", "0.1.2" },
-      { event.shard, event.epoch, event.s, event.t, event.key })
+    assert.same({ 0, 4, 1, 2, "MESSAGE_CREATE", "0.1.2" },
+      { event.shard, event.total, event.epoch, event.s, event.t, event.key })
     assert.equal("7:2", event:data().nonce)
     assert.equal(1, #bot:select "GUILD_CREATE")
   end)
@@ -230,7 +231,7 @@ describe("bot", function()
     assert.error(function() http.request("POST", bot.url, {
       timeout = 30,
       headers = { Authorization = bot.authorization },
-      body = '{"shardId":0,"epoch":1,"message":{"t":"X","s":1,"op":0,"d":{}}}',
+      body = '{"shardId":0,"totalShards":1,"epoch":1,"message":{"t":"X","s":1,"op":0,"d":{}}}',
     }) end)
     assert.equal(0, #bot.events)
     assert.equal(1, bot.in_flight[0])

@@ -2,7 +2,7 @@
 --
 --   local bot = require("spec.support.bot").start()
 --   bot:wait_for_events(100)
---   bot.events[1]    {shard, epoch, s, t, key, body, guild_create}; :data() and :message() decode
+--   bot.events[1]    {shard, total, epoch, s, t, key, body, guild_create}; :data() and :message() decode
 --
 -- It answers 204 and keeps what it accepted, in order of arrival: bot.events, and bot.by_shard[shard].
 -- Requests without the right Authorization get 401 and are counted in bot.unauthorized. How it answers is a
@@ -44,8 +44,8 @@ end
 -- The body that the event would have alone.
 function Event:text()
   return cjson.encode {
-    shardId = self.shard, epoch = self.epoch, message = self.decoded, guildCreate = self.guild_create,
-    deferred = self.deferred, gap = self.gap,
+    shardId = self.shard, totalShards = self.total, epoch = self.epoch, message = self.decoded,
+    guildCreate = self.guild_create, deferred = self.deferred, gap = self.gap,
   }
 end
 
@@ -53,6 +53,7 @@ local function from_table(value)
   local message = value.message or {}
   return setmetatable({
     shard = value.shardId,
+    total = value.totalShards,
     epoch = value.epoch,
     s = message.s,
     t = message.t,
@@ -64,13 +65,15 @@ local function from_table(value)
 end
 
 -- The common form is read without decoding it: 20,000 events are one spec.
-local COMMON = '^{"shardId":(%d+),"epoch":(%d+),"message":{"t":"([%u%d_]+)","s":(%d+),"op":0,"d":'
+local COMMON =
+  '^{"shardId":(%d+),"totalShards":(%d+),"epoch":(%d+),"message":{"t":"([%u%d_]+)","s":(%d+),"op":0,"d":'
 
 local function parse(body)
-  local shard, epoch, t, s = body:match(COMMON)
+  local shard, total, epoch, t, s = body:match(COMMON)
   if shard and t ~= "GUILD_CREATE" and t ~= "INTERACTION_CREATE" then
-    local event = { shard = tonumber(shard), epoch = tonumber(epoch), s = tonumber(s), t = t }
-    return { setmetatable(event, Event) }
+    return { setmetatable({
+      shard = tonumber(shard), total = tonumber(total), epoch = tonumber(epoch), s = tonumber(s), t = t,
+    }, Event) }
   end
   local value = cjson.decode(body)
   if not value[1] then

@@ -82,6 +82,8 @@ void tg_delivery_add_side(struct tg_delivery *delivery, int side, struct tg_shar
 {
   struct tg_guild_store *store = &delivery->guild_stores[side];
   delivery->lanes.tables[side] = table;
+  if (table)
+    delivery->lanes.totals[side] = tg_shard_table_total(table);
   if (!identity)
     return;
   tg_guild_store_open(store, delivery->env.config->state_dir, side, identity);
@@ -106,6 +108,7 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
                                           .http = options->http,
                                           .tell = options->tell,
                                           .ctx = options->ctx};
+  delivery->lanes.totals[options->side] = options->total_shards;
   tg_delivery_add_side(delivery, options->side, options->table, options->identity);
   tg_handles_init(&env->handles, options->loop, free_all, delivery);
   tg_handles_timer(&env->handles, &delivery->report, delivery);

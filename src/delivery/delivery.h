@@ -31,6 +31,7 @@ struct tg_delivery_options {
   struct tg_hooks *hooks;
   int side;                     /* of the set of shards that runs ... */
   struct tg_shard_table *table; /* ... and its table */
+  int total_shards;             /* without a table: as the bodies tell it; 0: they do not */
   struct tg_http *http;
   int worker_id;
   /* Of the bot and its shards: whose guilds are kept in the state directory. 0: they are

@@ -21,7 +21,8 @@ const char *tg_guild_create_name(enum tg_guild_create kind);
 struct tg_event {
   uint16_t type; /* tg_event_type_*(); equal names have equal numbers in one process */
   int shard_id;
-  uint8_t side;        /* of the set that this shard is one of */
+  uint8_t side;        /* of the set that the shard is one of */
+  int total_shards;    /* of that set; 0: not known */
   uint64_t epoch;      /* which session of that shard */
   uint64_t sequence;   /* s */
   struct tg_span name; /* t, without quotes */

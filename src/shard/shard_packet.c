@@ -166,6 +166,7 @@ static void on_dispatch(struct tg_shard *shard, const char *text, size_t length,
   struct tg_event event = {
       .shard_id = shard->id,
       .side = (uint8_t)shard->of->side,
+      .total_shards = shard->of->total_shards,
       .name = tg_envelope_name(packet, name, sizeof name),
       .raw = {text, length},
       .data = packet->data,

@@ -68,7 +68,7 @@ describe("events_to_socket.lua", function()
     turn()
     assert.is_nil(result.body)
     local message = '{"t":"MESSAGE_CREATE","s":42,"op":0,"d":{"content":"a"}}'
-    assert.equal('{"shardId":1,"epoch":7,"message":' .. message .. "}\n", received)
+    assert.equal('{"shardId":1,"totalShards":2,"epoch":7,"message":' .. message .. "}\n", received)
   end)
 
   it("keeps events while nobody listens, in order", function()

@@ -7,6 +7,7 @@
 ---@class tidegate.Event
 ---@field type tidegate.DispatchName
 ---@field shard_id integer
+---@field total_shards? integer Of the set that its shard is one of: while it reshards there are two.
 ---@field sequence integer
 ---@field epoch integer Which session of the shard: (shard_id, epoch, sequence) names an event for ever.
 ---@field id? string d.id
@@ -16,7 +17,7 @@
 ---@field data any d, decoded
 ---@field guild_create? "loading"|"joined"|"available" Of a GUILD_CREATE.
 ---@field replayed boolean Whether it was sent again after a RESUME.
----@field body string The body of its POST, in event_handler.format: {"shardId":...,"epoch":...,"message":...}
+---@field body string The body of its POST, in event_handler.format: {"shardId":...,...,"message":...}
 
 ---The documented ones; others that Discord sends can be named, too.
 ---@alias tidegate.DispatchName string

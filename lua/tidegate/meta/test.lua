@@ -87,6 +87,7 @@ local kit = {}
 
 ---@class tidegate.Body
 ---@field shardId integer
+---@field totalShards integer
 ---@field epoch integer
 ---@field message { t: string, s: integer, op: integer, d: any }
 ---@field guildCreate? "loading"|"joined"|"available"

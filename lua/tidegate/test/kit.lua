@@ -184,11 +184,14 @@ function Kit:finish(...)
   return ...
 end
 
+-- There are as many shards as the test needs: up to the one that it names.
 local function new_event(self, name, data, options)
   self.sequence = self.sequence + 1
+  local shard_id = options.shard or 0
   return {
-    type = name, shard_id = options.shard or 0, sequence = options.sequence or self.sequence, id = data.id,
-    guild_id = data.guild_id, size = #(cjson.encode(data) or ""), raw = cjson.encode(data), data = data,
+    type = name, shard_id = shard_id, total_shards = shard_id + 1,
+    sequence = options.sequence or self.sequence, id = data.id, guild_id = data.guild_id,
+    size = #(cjson.encode(data) or ""), raw = cjson.encode(data), data = data,
   }
 end
 
@@ -217,7 +220,7 @@ function Kit:event(name, data, options)
   local event = new_event(self, name, data or {}, options)
   local outcome = filtered(self, event)
   if outcome == "dropped" then return self:finish { outcome = outcome, sequence = event.sequence } end
-  local body = { shardId = event.shard_id, epoch = 1,
+  local body = { shardId = event.shard_id, totalShards = event.total_shards, epoch = 1,
                  message = { t = name, s = event.sequence, op = 0, d = event.data } }
   table.insert(self.bodies, body)
   for _, entry in ipairs(self.core.handlers[name] or {}) do

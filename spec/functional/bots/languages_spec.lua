@@ -175,7 +175,7 @@ end
 -- An event as the gateway sends it: shard 5, epoch 7, unless `more` says otherwise.
 local function event(more)
   local d = cjson.encode(more.d or { channel_id = "1" })
-  return ('{"shardId":%d,"epoch":%d,"message":{"t":"%s","s":%d,"op":0,"d":%s}}'):format(
+  return ('{"shardId":%d,"totalShards":16,"epoch":%d,"message":{"t":"%s","s":%d,"op":0,"d":%s}}'):format(
     more.shardId or 5, more.epoch or 7, more.t or "TYPING_START", more.s or 1, d)
 end
 
@@ -310,7 +310,8 @@ for _, of in ipairs(BOTS) do
       assert.equal(204, bot:post(body))
       assert.equal(204, bot:post(body))
       assert.equal(204, bot:post("[" .. body .. "," .. event { s = 3 } .. "]"))
-      assert.equal(204, bot:post('{"shardId":5,"epoch":7,"gap":{"count":4,"reason":"overflow"}}'))
+      local gap = '{"shardId":5,"totalShards":16,"epoch":7,"gap":{"count":4,"reason":"overflow"}}'
+      assert.equal(204, bot:post(gap))
       assert.equal(204, bot:post(event { epoch = 6, s = 9 }))
       assert.equal(204, bot:post(event { shardId = 6, s = 1 }))
       assert.equal(204, bot:post(event { epoch = 8, s = 1, d = { name = ("x"):rep(16 * 1024 * 1024) } }))

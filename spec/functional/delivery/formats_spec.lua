@@ -66,7 +66,8 @@ describe("event_handler.format", function()
     hook:wait_for(1 + #s.fake:guilds())
     local text = odd_message(s, "odd")
     local request = hook:wait_for(1, "odd")[1]
-    local shard, epoch, payload = request.body:match '^{"shardId":(%d+),"epoch":(%d+),"payload":(.*)}$'
+    local shard, epoch, payload =
+      request.body:match '^{"shardId":(%d+),"totalShards":1,"epoch":(%d+),"payload":(.*)}$'
     assert.equal("0", shard)
     assert.equal(request.key:match "^0%.(%d+)%.", epoch)
     assert.equal(text, payload)
@@ -257,8 +258,8 @@ describe("event_handler.format", function()
     message(s, "scripted")
     local request = hook:wait_for(1, '"scripted"')[1]
     assert.equal("scripted", request:json().payload.d.content)
-    s.gateway:wait_for_log 'body {"shardId":0,"epoch":%d+,"payload":{[^\n]*scripted'
-    s.gateway:wait_for_log 'seen {"shardId":0,"epoch":%d+,"payload":{[^\n]*scripted'
+    s.gateway:wait_for_log 'body {"shardId":0,"totalShards":1,"epoch":%d+,"payload":{[^\n]*scripted'
+    s.gateway:wait_for_log 'seen {"shardId":0,"totalShards":1,"epoch":%d+,"payload":{[^\n]*scripted'
   end)
 
   it("makes no difference to dead letters", function()

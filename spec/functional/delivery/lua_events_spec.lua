@@ -114,7 +114,7 @@ end)
     local events = s.bot:select "MESSAGE_CREATE"
     assert.same({ nonce = guild .. ":2", content = "a table", list = "[1,2]" }, events[1]:data())
     -- The string as it is, in the message as Discord has it.
-    assert.equal(('{"shardId":0,"epoch":%d,"message":{"t":"MESSAGE_CREATE","s":%d,"op":0,'
+    assert.equal(('{"shardId":0,"totalShards":1,"epoch":%d,"message":{"t":"MESSAGE_CREATE","s":%d,"op":0,'
       .. '"d":{ "nonce": "%s:3",  "content":"a string" }}}'):format(events[2].epoch, events[2].s, guild),
       events[2].body)
     assert.equal("string", type(events[3]:data().content))

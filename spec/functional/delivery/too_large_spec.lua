@@ -88,8 +88,9 @@ describe("an event that is too large for the bot", function()
     for line in text:gmatch "[^\n]+" do
       local letter = cjson.decode(line)
       local event = line:match '"event":(.*),"n":%d+}$'
-      assert.equal(bodies[letter.s], ('{"shardId":%d,"epoch":%d,"message":%s,"guildCreate":"%s"}'):format(
-        letter.shard, letter.epoch, event, letter.guildCreate))
+      assert.equal(bodies[letter.s],
+        ('{"shardId":%d,"totalShards":%d,"epoch":%d,"message":%s,"guildCreate":"%s"}'):format(
+          letter.shard, letter.totalShards, letter.epoch, event, letter.guildCreate))
       assert.equal(#bodies[letter.s], letter.bytes)
     end
   end)

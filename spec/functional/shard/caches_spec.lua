@@ -42,7 +42,8 @@ describe("a GUILD_CREATE", function()
 
     -- The bytes of the message are as they were: what is added stands behind it.
     local event = s.bot:select("GUILD_CREATE")[5]
-    assert.matches('^{"shardId":0,"epoch":%d+,"message":{.*},"guildCreate":"joined"}$', event.body)
+    assert.matches('^{"shardId":0,"totalShards":1,"epoch":%d+,"message":{.*},"guildCreate":"joined"}$',
+      event.body)
   end)
 
   it("of a guild that is new and down is a join once it comes up", function()

@@ -52,7 +52,7 @@ describe("the main path", function()
     assert.equal(1, event.shard)
     local epoch = s.bot:first_epoch(1)
     assert.equal(epoch, event.epoch)
-    assert.equal(('{"shardId":1,"epoch":%d,"message":%s}'):format(epoch, text), event.body)
+    assert.equal(('{"shardId":1,"totalShards":2,"epoch":%d,"message":%s}'):format(epoch, text), event.body)
     assert.equal(("1.%d.%d"):format(epoch, sequence), event.key)
     local request = requests[#requests]
     assert.equal("POST", request.method)

@@ -322,6 +322,7 @@ static inline int the_open_post(void)
 /* --- shard table, shard, hooks -------------------------------------------------------- */
 
 static struct tg_shard_row rows[16];
+static int total_shards = 16; /* at most */
 
 struct tg_shard_row *tg_shard_table_row(struct tg_shard_table *table, int shard_id)
 {
@@ -332,7 +333,7 @@ struct tg_shard_row *tg_shard_table_row(struct tg_shard_table *table, int shard_
 int tg_shard_table_total(const struct tg_shard_table *table)
 {
   (void)table;
-  return 16;
+  return total_shards;
 }
 
 static inline uint64_t value(_Atomic uint64_t *counter) { return atomic_load(counter); }
@@ -404,7 +405,11 @@ static inline int begin_world(void **state)
   config.state_dir = state_dir;
   set_urls("http://bot/", NULL);
   struct tg_delivery_options options = {
-      .config = &config, .hooks = &hooks, .table = (struct tg_shard_table *)rows, .http = (struct tg_http *)rows};
+      .config = &config,
+      .hooks = &hooks,
+      .table = (struct tg_shard_table *)rows,
+      .http = (struct tg_http *)rows,
+  };
   delivery = tg_delivery_new(&options);
   for (int i = 0; i < 16; i++) {
     epochs[i] = 7;
@@ -437,6 +442,7 @@ static inline void make_event(struct tg_event *event, int shard_id, uint64_t seq
   assert_true(tg_envelope_scan(text, strlen(text), &envelope));
   *event = (struct tg_event){.type = tg_event_type(envelope.name.at, envelope.name.length),
                              .shard_id = shard_id,
+                             .total_shards = total_shards,
                              .epoch = epochs[shard_id],
                              .sequence = sequence,
                              .name = envelope.name,

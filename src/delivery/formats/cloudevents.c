@@ -1,5 +1,7 @@
 #include "delivery/formats/format.h"
 
+#include "delivery/lanes/body.h"
+
 #include <stdio.h>
 #include <time.h>
 
@@ -7,6 +9,7 @@
  * small letters and digits only:
  *
  *     shardid      number
+ *     totalshards  number of shards that the bot has; not there when that is not known
  *     epoch        text, since a number of theirs has 31 bits
  *     sequence     text of ten digits, so that texts sort as the numbers do; a marker has none
  *     guildcreate  "loading", "joined", "available"
@@ -34,20 +37,24 @@ static void put_names(const struct tg_config *config, const struct tg_format_eve
                 (unsigned long long)event->sequence, bot[0] ? "/bots/" : "", bot, event->shard_id);
 }
 
-static void put_extensions(const struct tg_format_event *event, const char *guild_create, bool deferred,
+static void put_extensions(const struct tg_format_event *event, const struct tg_body_parts *parts,
                            struct tg_buf *out)
 {
-  tg_buf_printf(out, ",\"shardid\":%d,\"epoch\":\"%llu\"", event->shard_id, (unsigned long long)event->epoch);
+  const char *guild_create = tg_guild_create_name(parts->guild_create);
+  tg_buf_printf(out, ",\"shardid\":%d", event->shard_id);
+  if (parts->total_shards > 0)
+    tg_buf_printf(out, ",\"totalshards\":%d", parts->total_shards);
+  tg_buf_printf(out, ",\"epoch\":\"%llu\"", (unsigned long long)event->epoch);
   if (!event->marker)
     tg_buf_printf(out, ",\"sequence\":\"%010llu\"", (unsigned long long)event->sequence);
   if (guild_create)
     tg_buf_printf(out, ",\"guildcreate\":\"%s\"", guild_create);
-  if (deferred)
+  if (parts->deferred)
     tg_buf_puts(out, ",\"deferred\":true");
 }
 
 void tg_cloudevent_write(const struct tg_config *config, const struct tg_format_event *event,
-                         struct tg_span name, struct tg_span data, const char *guild_create, bool deferred,
+                         const struct tg_body_parts *parts, struct tg_span name, struct tg_span data,
                          struct tg_buf *out)
 {
   char time[TIME_SIZE];
@@ -56,7 +63,7 @@ void tg_cloudevent_write(const struct tg_config *config, const struct tg_format_
   tg_buf_puts(out, event->marker ? ",\"type\":\"tidegate." : ",\"type\":\"com.discord.");
   tg_buf_append(out, name.at, name.length);
   tg_buf_printf(out, "\",\"time\":\"%s\",\"datacontenttype\":\"application/json\"", time);
-  put_extensions(event, guild_create, deferred, out);
+  put_extensions(event, parts, out);
   tg_buf_puts(out, ",\"data\":");
   tg_buf_append(out, data.at, data.length);
   tg_buf_puts(out, "}");

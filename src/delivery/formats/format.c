@@ -96,8 +96,7 @@ void tg_format_write(const struct tg_config *config, enum tg_event_format format
     break;
   case TG_FORMAT_CLOUDEVENTS:
     look_inside(&parts, &name, &data);
-    tg_cloudevent_write(config, event, name, data, tg_guild_create_name(parts.guild_create), parts.deferred,
-                        out);
+    tg_cloudevent_write(config, event, &parts, name, data, out);
     break;
   }
 }

@@ -2,18 +2,21 @@
 
 /* How events look in a request: event_handler.format.
  *
- *     seed         {"shardId":3,"epoch":7,"message":{"t":...},"guildCreate":"loading"}      as it is kept
- *     discordeno   {"shardId":3,"epoch":7,"payload":{"t":...},"guildCreate":"loading"}
+ *     seed         {"shardId":3,"totalShards":16,"epoch":7,"message":{"t":...},"guildCreate":"loading"}
+ *     discordeno   {"shardId":3,"totalShards":16,"epoch":7,"payload":{"t":...},"guildCreate":"loading"}
  *     chat-sdk     {"type":"GATEWAY_GUILD_CREATE","timestamp":ms,"data":{...},"guildCreate":"loading"}
  *     cloudevents  {"specversion":"1.0","id":"3.7.42","type":"com.discord.GUILD_CREATE",...,"data":{...}}
  *
- * In each the bytes of the message, or of its d, are those that came. Every event has a form in every format,
- * markers, too. Pure functions; nothing of a format is in the lanes or in the log. */
+ * The first is as it is kept. In each the bytes of the message, or of its d, are those that came. Every event
+ * has a form in every format, markers, too. Pure functions; nothing of a format is in the lanes or in the
+ * log. */
 
 #include "base/buf.h"
 #include "base/clock.h"
 #include "config/config.h"
 #include "proto/event.h"
+
+struct tg_body_parts;
 
 struct tg_format_event {
   struct tg_span body; /* as it is kept: lanes/body.h */
@@ -39,7 +42,7 @@ const char *tg_format_content_type(enum tg_event_format format, bool batch);
 
 /* --- cloudevents.c --- */
 
-/* `data`: what the event carries; `name`: its t, as it stands in the JSON; `guild_create`: or NULL. */
+/* `data`: what the event carries; `name`: its t, as it stands in the JSON; `parts`: of its body. */
 void tg_cloudevent_write(const struct tg_config *config, const struct tg_format_event *event,
-                         struct tg_span name, struct tg_span data, const char *guild_create, bool deferred,
+                         const struct tg_body_parts *parts, struct tg_span name, struct tg_span data,
                          struct tg_buf *out);

@@ -297,6 +297,7 @@ static void arrived(struct tg_lane *lane, const struct tg_event *event, tg_log_p
     return;
   interaction->source = position != 0 ? all->lanes->logs.own : NULL;
   interaction->position = position;
+  interaction->total_shards = event->total_shards;
   interaction->replayed = event->replayed;
   interaction->arrived = now;
   interaction->due = now + grace;

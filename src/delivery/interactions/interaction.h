@@ -74,6 +74,7 @@ struct tg_interaction {
   struct tg_log_source *source; /* the log that it is in; NULL: none */
   tg_log_position position;
   tg_shard_ref ref; /* of the lane */
+  int total_shards;
   uint64_t epoch, sequence;
   uint8_t marks; /* of its record */
   enum tg_watching watch;

@@ -153,6 +153,7 @@ static bool answer_by_script(struct tg_interaction *interaction)
       .type = TG_EVENT_INTERACTION_CREATE,
       .shard_id = tg_ref_id(interaction->ref),
       .side = (uint8_t)tg_ref_side(interaction->ref),
+      .total_shards = interaction->total_shards,
       .epoch = interaction->epoch,
       .sequence = interaction->sequence,
       .name = envelope.name,

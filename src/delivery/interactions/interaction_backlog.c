@@ -55,6 +55,7 @@ static void recover(struct tg_lane *lane, struct tg_log_source *source, const st
   if (!interaction)
     return;
   interaction->arrived = tg_env_since(all->env, record->at);
+  interaction->total_shards = parts.total_shards;
   interaction->source = source;
   interaction->position = record->position;
   interaction->due = interaction->arrived + all->env->config->interaction.grace;
@@ -105,8 +106,7 @@ void tg_interactions_expire(struct tg_lane *lane)
     if (age > tg_patience(TG_INTERACTION_TOKEN_LIFE)) {
       tg_overflow_drop(lane, event, TG_DROP_INTERACTION);
       tg_count(&tg_stats()->interactions.expired);
-    } else if ((age > TG_INTERACTION_LIFE || event->deferred) &&
-               is_autocomplete(tg_queued_body(event))) {
+    } else if ((age > TG_INTERACTION_LIFE || event->deferred) && is_autocomplete(tg_queued_body(event))) {
       tg_lane_remove(lane, event);
       tg_interaction_count_unqueued(lane);
     } else {

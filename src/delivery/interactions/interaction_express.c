@@ -112,8 +112,8 @@ static void write_body(struct tg_parcel *parcel)
 {
   const struct tg_interaction *interaction = interaction_of(parcel);
   struct tg_buf body = {0};
-  tg_body_write(&body, tg_ref_id(interaction->ref), interaction->epoch,
-                (struct tg_span){interaction->message, interaction->length}, TG_GUILD_NONE,
+  struct tg_body_head head = {tg_ref_id(interaction->ref), interaction->total_shards, interaction->epoch};
+  tg_body_write(&body, &head, (struct tg_span){interaction->message, interaction->length}, TG_GUILD_NONE,
                 interaction->marks & TG_MARK_DEFERRED);
   struct tg_parcel_event event = {
       .body = {body.data, body.length}, .name = {interaction->sequence, false}, .at = interaction->arrived};

@@ -170,8 +170,8 @@ void tg_lane_told(struct tg_lane *lane);
 
 /* gap.c */
 /* The marker's body; `length` bytes were written. */
-size_t tg_gap_write(char body[TG_MARKER_MAX], int shard_id, const struct tg_gap *gap);
+size_t tg_gap_write(char body[TG_MARKER_MAX], const struct tg_lane *lane, const struct tg_gap *gap);
 /* The same of an event that is a gap. */
-size_t tg_gap_text(char body[TG_MARKER_MAX], int shard_id, const struct tg_queued *event);
+size_t tg_gap_text(char body[TG_MARKER_MAX], const struct tg_lane *lane, const struct tg_queued *event);
 /* What an event that is a gap stands for. */
 struct tg_gap tg_gap_of(const struct tg_queued *event);

@@ -124,7 +124,7 @@ tg_log_position tg_backlog_append_queued(struct tg_lane *lane, struct tg_queued 
   char text[TG_MARKER_MAX];
   struct tg_span body = {event->body, event->body_length};
   if (event->gap)
-    body = (struct tg_span){text, tg_gap_text(text, lane->shard_id, event)};
+    body = (struct tg_span){text, tg_gap_text(text, lane, event)};
   /* The last byte is another one in the body of an event that was told to be deferred. */
   struct tg_item item = {
       .epoch = event->epoch,

@@ -63,7 +63,7 @@ void tg_batch_write(struct tg_lane *lane)
   for (int i = 0; i < lane->parcel.count; i++, event = event->next) {
     struct tg_parcel_event of = {.name = {event->sequence, event->marker}, .at = event->queued_at};
     if (event->gap) {
-      of.body = (struct tg_span){text, tg_gap_text(text, lane->shard_id, event)};
+      of.body = (struct tg_span){text, tg_gap_text(text, lane, event)};
       tg_parcel_put(&lane->parcel, &of);
     } else {
       of.body = tg_queued_body(event);

@@ -1,12 +1,19 @@
 #include "delivery/lanes/body.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
-size_t tg_body_prefix(char prefix[TG_BODY_PREFIX_MAX], int shard_id, uint64_t epoch, const char *what)
+#define TOTAL_SHARDS ",\"totalShards\":"
+
+size_t tg_body_prefix(char prefix[TG_BODY_PREFIX_MAX], const struct tg_body_head *head, const char *what)
 {
-  return (size_t)snprintf(prefix, TG_BODY_PREFIX_MAX, "{\"shardId\":%d,\"epoch\":%llu,\"%s\":", shard_id,
-                          (unsigned long long)epoch, what);
+  char total[32] = "";
+  if (head->total_shards > 0)
+    snprintf(total, sizeof total, TOTAL_SHARDS "%d", head->total_shards);
+  return (size_t)snprintf(prefix, TG_BODY_PREFIX_MAX,
+                          "{\"shardId\":%d%s,\"epoch\":%llu,\"%s\":", head->shard_id, total,
+                          (unsigned long long)head->epoch, what);
 }
 
 size_t tg_body_suffix(char suffix[TG_BODY_SUFFIX_MAX], enum tg_guild_create kind, bool deferred)
@@ -16,21 +23,22 @@ size_t tg_body_suffix(char suffix[TG_BODY_SUFFIX_MAX], enum tg_guild_create kind
                           name ? name : "", name ? "\"" : "", deferred ? TG_BODY_DEFERRED : "}");
 }
 
-void tg_body_write(struct tg_buf *body, int shard_id, uint64_t epoch, struct tg_span message,
+void tg_body_write(struct tg_buf *body, const struct tg_body_head *head, struct tg_span message,
                    enum tg_guild_create kind, bool deferred)
 {
   char prefix[TG_BODY_PREFIX_MAX], suffix[TG_BODY_SUFFIX_MAX];
-  tg_buf_append(body, prefix, tg_body_prefix(prefix, shard_id, epoch, "message"));
+  tg_buf_append(body, prefix, tg_body_prefix(prefix, head, "message"));
   tg_buf_append(body, message.at, message.length);
   tg_buf_append(body, suffix, tg_body_suffix(suffix, kind, deferred));
 }
 
 void tg_event_write_body(const struct tg_event *event, struct tg_buf *body)
 {
+  struct tg_body_head head = {event->shard_id, event->total_shards, event->epoch};
   if (event->body.at && !event->replacement.at)
     tg_buf_append(body, event->body.at, event->body.length);
   else
-    tg_body_write(body, event->shard_id, event->epoch, tg_event_message(event), event->guild_create, false);
+    tg_body_write(body, &head, tg_event_message(event), event->guild_create, false);
 }
 
 /* --- taking it apart ------------------------------------------------------------------ */
@@ -59,6 +67,19 @@ static void cut_tail(struct tg_span *text, struct tg_body_parts *parts)
   }
 }
 
+/* Of the shards, as the head of a body tells it; 0: it does not. */
+static int total_of(struct tg_span head)
+{
+  uint64_t total;
+  const char *at = memmem(head.at, head.length, TOTAL_SHARDS, sizeof TOTAL_SHARDS - 1);
+  if (!at)
+    return 0;
+  at += sizeof TOTAL_SHARDS - 1;
+  const char *end = memchr(at, ',', (size_t)(head.at + head.length - at));
+  struct tg_span digits = {at, (size_t)((end ? end : head.at + head.length) - at)};
+  return tg_json_uint(digits, &total) && total <= INT_MAX ? (int)total : 0;
+}
+
 static bool cut_head(struct tg_span *text, const char *key, struct tg_body_parts *parts)
 {
   size_t length = strlen(key), most = text->length < TG_BODY_PREFIX_MAX ? text->length : TG_BODY_PREFIX_MAX;
@@ -66,6 +87,7 @@ static bool cut_head(struct tg_span *text, const char *key, struct tg_body_parts
   if (!at)
     return false;
   parts->head = (struct tg_span){text->at, (size_t)(at - text->at)};
+  parts->total_shards = total_of(parts->head);
   parts->message = (struct tg_span){at + length, text->length - (size_t)(at + length - text->at)};
   return true;
 }

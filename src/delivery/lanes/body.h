@@ -3,10 +3,11 @@
 /* The body of an event, as lanes and logs keep it: the message as it came, with what has to be known of it
  * around it.
  *
- *     {"shardId":3,"epoch":7,"message":{"t":...},"guildCreate":"joined","deferred":true}
+ *     {"shardId":3,"totalShards":16,"epoch":7,"message":{"t":...},"guildCreate":"joined","deferred":true}
  *
  * Whatever event_handler.format says, it is kept like this, which is what "seed" sends. The other formats are
- * made of it when a request is made (formats/format.h), so that what waits goes out in the format of then. */
+ * made of it when a request is made (formats/format.h), so that what waits goes out in the format of then.
+ * Logs of older versions have bodies without totalShards: they are read, and sent as they are. */
 
 #include "base/buf.h"
 #include "proto/event.h"
@@ -14,14 +15,21 @@
 #include <stdbool.h>
 
 enum {
-  TG_BODY_PREFIX_MAX = 80,
+  TG_BODY_PREFIX_MAX = 112,
   TG_BODY_SUFFIX_MAX = 64,
   TG_MARKER_MAX = 320, /* the body of a marker, which tells of a gap */
 };
 
+/* Whose event it is. */
+struct tg_body_head {
+  int shard_id;
+  int total_shards; /* of the set that the shard is one of; 0: not known, and not told */
+  uint64_t epoch;
+};
+
 /* What stands in front of the message (`what`: "message"), or of what a marker tells of ("gap"). Returns
  * its length. */
-size_t tg_body_prefix(char prefix[TG_BODY_PREFIX_MAX], int shard_id, uint64_t epoch, const char *what);
+size_t tg_body_prefix(char prefix[TG_BODY_PREFIX_MAX], const struct tg_body_head *head, const char *what);
 
 /* In the place of the last byte, when it was answered in the place of the event handler. */
 #define TG_BODY_DEFERRED ",\"deferred\":true}"
@@ -29,7 +37,7 @@ size_t tg_body_prefix(char prefix[TG_BODY_PREFIX_MAX], int shard_id, uint64_t ep
 /* What stands behind it; `deferred`: it was answered in the place of the event handler. */
 size_t tg_body_suffix(char suffix[TG_BODY_SUFFIX_MAX], enum tg_guild_create kind, bool deferred);
 
-void tg_body_write(struct tg_buf *body, int shard_id, uint64_t epoch, struct tg_span message,
+void tg_body_write(struct tg_buf *body, const struct tg_body_head *head, struct tg_span message,
                    enum tg_guild_create kind, bool deferred);
 
 /* The event's body, as its lane would keep it. */
@@ -37,9 +45,10 @@ void tg_event_write_body(const struct tg_event *event, struct tg_buf *body);
 
 /* A body in its parts: head ,"message": message tail. */
 struct tg_body_parts {
-  struct tg_span head;    /* {"shardId":3,"epoch":7 */
+  struct tg_span head;    /* {"shardId":3,"totalShards":16,"epoch":7 */
   struct tg_span message; /* of a marker: what it tells of the gap */
   struct tg_span tail;    /* ,"guildCreate":"joined","deferred":true} or the bracket alone */
+  int total_shards;       /* 0: it does not say */
   bool marker;
   enum tg_guild_create guild_create;
   bool deferred;

@@ -42,6 +42,8 @@ static struct tg_lane *new_lane(struct tg_lanes *lanes, tg_shard_ref ref)
   lane->lanes = lanes;
   lane->ref = ref;
   lane->shard_id = tg_ref_id(ref);
+  int total = lanes->totals[tg_ref_side(ref)];
+  lane->total_shards = lane->shard_id < total ? total : 0;
   bool has_row = table && lane->shard_id < tg_shard_table_total(table);
   lane->row = has_row ? tg_shard_table_row(table, lane->shard_id) : NULL;
   if (!lane->row) {
@@ -86,7 +88,8 @@ void tg_lane_set_session(struct tg_lane *lane, uint64_t epoch, uint64_t received
   lane->session.delivered = lane->session.announced = lane->session.resumed = lane->session.holes = 0;
   lane->log.first_unlogged = NULL;
   tg_lane_queue_new_session(&lane->queue, epoch);
-  lane->prefix_length = tg_body_prefix(lane->prefix, lane->shard_id, epoch, "message");
+  struct tg_body_head head = {lane->shard_id, lane->total_shards, epoch};
+  lane->prefix_length = tg_body_prefix(lane->prefix, &head, "message");
 }
 
 static uint64_t delivered(const struct tg_lane *lane)

@@ -274,7 +274,7 @@ void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap)
       .from = gap->from,
       .keep = true,
       .marker = true,
-      .parts = {{"", 0}, {body, tg_gap_write(body, lane->shard_id, gap)}, {"", 0}},
+      .parts = {{"", 0}, {body, tg_gap_write(body, lane, gap)}, {"", 0}},
   };
   tg_lane_put(lane, &item);
 }

@@ -105,7 +105,8 @@ struct tg_lane_script {
 struct tg_lane {
   struct tg_lanes *lanes;
   tg_shard_ref ref;
-  int shard_id; /* of it */
+  int shard_id;     /* of it */
+  int total_shards; /* 0: it is one of an earlier set, of which only the logs tell */
   struct tg_shard_row *row;
   struct tg_lane_session session;
   struct tg_lane_queue queue; /* in memory */
@@ -128,7 +129,8 @@ struct tg_lane {
 struct tg_lanes {
   struct tg_delivery_env *env;
   struct tg_shard_table *tables[TG_SIDES]; /* NULL: there are no rows */
-  struct tg_shard_row *spare_row; /* for shards without a row */
+  int totals[TG_SIDES];                    /* of shards; 0: not known */
+  struct tg_shard_row *spare_row;          /* for shards without a row */
   const struct tg_lane_sink *sink;
   void *sink_ctx;
   const struct tg_lane_watch *watch;

@@ -18,12 +18,13 @@ void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char 
   struct tg_body_parts parts;
   struct tg_envelope envelope;
   if (queued->gap)
-    body = (struct tg_span){text, tg_gap_text(text, lane->shard_id, queued)};
+    body = (struct tg_span){text, tg_gap_text(text, lane, queued)};
   tg_body_read(body, &parts);
   *event = (struct tg_event){
       .type = queued->type,
       .shard_id = lane->shard_id,
       .side = (uint8_t)tg_ref_side(lane->ref),
+      .total_shards = parts.total_shards,
       .epoch = queued->epoch,
       .sequence = queued->sequence,
       .body = body,

@@ -271,8 +271,11 @@ bool tg_dead_letter_write(const char *state_dir, uint64_t file_bytes, const stru
 {
   struct tg_buf line = {0};
   struct secrets secrets = find_secrets(letter);
-  tg_buf_printf(&line, "{\"v\":%d,\"at\":%lld,\"shard\":%d,\"epoch\":%llu,\"s\":%llu,\"t\":", TG_DEAD_FORMAT,
-                (long long)tg_wall_clock(), letter->shard_id, (unsigned long long)letter->epoch,
+  tg_buf_printf(&line, "{\"v\":%d,\"at\":%lld,\"shard\":%d", TG_DEAD_FORMAT, (long long)tg_wall_clock(),
+                letter->shard_id);
+  if (letter->total_shards > 0)
+    tg_buf_printf(&line, ",\"totalShards\":%d", letter->total_shards);
+  tg_buf_printf(&line, ",\"epoch\":%llu,\"s\":%llu,\"t\":", (unsigned long long)letter->epoch,
                 (unsigned long long)letter->sequence);
   put_string(&line, letter->name);
   tg_buf_printf(&line, ",\"status\":%ld,\"answer\":", letter->status);

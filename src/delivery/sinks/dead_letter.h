@@ -3,14 +3,15 @@
 /* Events that the event handler refuses for good: one JSON line each in
  * dead.jsonl of the state directory.
  *
- *     {"v":1,"at":1700000000000,"shard":3,"epoch":7,"s":42,"t":"GUILD_CREATE","status":413,
- *      "answer":"the first 2 KiB","bytes":1234,"guildCreate":"loading","event":{"t":...},"n":17}
+ *     {"v":1,"at":1700000000000,"shard":3,"totalShards":16,"epoch":7,"s":42,"t":"GUILD_CREATE",
+ *      "status":413,"answer":"the first 2 KiB","bytes":1234,"guildCreate":"loading","event":{"t":...},
+ *      "n":17}
  *
  * `v` is the version of this format; what it does not know may be added. `n`
  * numbers the letters of a state directory, from the oldest to the newest, so
  * that a person can name one; (shard, epoch, s) is the event's own name. `event`
- * is the message as it came: with shard, epoch, `guildCreate` and `deferred`,
- * where they are, it is all that the body of its request was made of, and so can
+ * is the message as it came: with shard, epoch, and `totalShards`, `guildCreate`
+ * and `deferred`, where they are, it is all that the body of its request was made of, and so can
  * be delivered again. With "marker":true it is not a message, but such a body.
  * `bytes`: of the body.
  *
@@ -36,6 +37,7 @@ enum {
 
 struct tg_dead_letter {
   int shard_id;
+  int total_shards; /* as in the body; 0: not there */
   uint64_t epoch, sequence;
   struct tg_span name; /* t */
   long status;

@@ -13,16 +13,14 @@
  * again, in halves where they came together, and in the end each to blame is a
  * dead letter, and the lane goes on. */
 
-/* The message in the body; of a marker all of it. */
+/* The message in the body; of a marker all of it. `parts`: what else the body is made of. */
 static struct tg_span message_of(const struct tg_lane *lane, struct tg_queued *event,
-                                 char marker[TG_MARKER_MAX], enum tg_guild_create *guild_create)
+                                 char marker[TG_MARKER_MAX], struct tg_body_parts *parts)
 {
-  struct tg_body_parts parts;
-  struct tg_span body = event->gap ? (struct tg_span){marker, tg_gap_text(marker, lane->shard_id, event)}
-                                   : tg_queued_body(event);
-  bool known = tg_body_read(body, &parts);
-  *guild_create = parts.guild_create;
-  return known && !parts.marker ? parts.message : body;
+  struct tg_span body =
+      event->gap ? (struct tg_span){marker, tg_gap_text(marker, lane, event)} : tg_queued_body(event);
+  bool known = tg_body_read(body, parts);
+  return known && !parts->marker ? parts->message : body;
 }
 
 /* --- answers of 413 --------------------------------------------------------------- */
@@ -71,7 +69,7 @@ static bool write_letter(const struct tg_lane_answer *of, char type[TG_STATS_NAM
   struct tg_lane *lane = of->lane;
   struct tg_queued *event = of->event;
   struct tg_envelope envelope;
-  enum tg_guild_create guild_create;
+  struct tg_body_parts parts;
   char marker[TG_MARKER_MAX], name[TG_MARKER_MAX];
   const struct tg_config *config = lane->lanes->env->config;
   struct tg_strings secrets = tg_config_secrets(config);
@@ -82,13 +80,14 @@ static bool write_letter(const struct tg_lane_answer *of, char type[TG_STATS_NAM
       .name = {"", 0},
       .status = of->judgement->answer->status,
       .answer = of->judgement->answer->body,
-      .message = message_of(lane, event, marker, &guild_create),
+      .message = message_of(lane, event, marker, &parts),
       .bytes = of->bytes,
       .deferred = event->deferred,
       .marker = event->marker,
       .secrets = &secrets,
   };
-  letter.guild_create = tg_guild_create_name(guild_create);
+  letter.total_shards = parts.total_shards;
+  letter.guild_create = tg_guild_create_name(parts.guild_create);
   if (tg_envelope_scan(letter.message.at, letter.message.length, &envelope))
     letter.name = tg_envelope_name(&envelope, name, sizeof name);
   if (!config->state_dir)

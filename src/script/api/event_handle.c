@@ -216,6 +216,7 @@ static int push_kept(lua_State *L, struct event_handle *handle, const char *fiel
 enum field {
   TYPE = 1,
   SHARD_ID,
+  TOTAL_SHARDS,
   SEQUENCE,
   EPOCH,
   ID,
@@ -228,9 +229,9 @@ enum field {
   BODY
 };
 
-static const char *const field_names[] = {"type", "shard_id",     "sequence", "epoch",
-                                          "id",   "guild_id",     "size",     "raw",
-                                          "data", "guild_create", "replayed", "body"};
+static const char *const field_names[] = {"type",         "shard_id", "total_shards", "sequence", "epoch",
+                                          "id",           "guild_id", "size",         "raw",      "data",
+                                          "guild_create", "replayed", "body"};
 
 enum { FIELD_COUNT = sizeof field_names / sizeof field_names[0] };
 _Static_assert((int)FIELD_COUNT == (int)TG_EVENT_FIELDS, "state->event_fields has one place a field");
@@ -273,6 +274,12 @@ static int l_index(lua_State *L)
     break;
   case SHARD_ID:
     lua_pushinteger(L, event->shard_id);
+    break;
+  case TOTAL_SHARDS:
+    if (event->total_shards > 0)
+      lua_pushinteger(L, event->total_shards);
+    else
+      lua_pushnil(L);
     break;
   case SEQUENCE:
     lua_pushnumber(L, (lua_Number)event->sequence);

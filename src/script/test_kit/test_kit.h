@@ -87,8 +87,8 @@ bool tg_kit_reload(struct tg_kit *kit, char **problem);
  * new references; NULL: `*problem` (malloc) is the error with its traceback. */
 void tg_kit_begin(struct tg_kit *kit); /* makes the delivery; after the load */
 /* A dispatch made from its parts; the text is the caller's to free. */
-struct tg_event tg_kit_make_event(int shard_id, uint64_t epoch, uint64_t sequence, const char *name,
-                                  const json_t *data, struct tg_buf *text);
+struct tg_event tg_kit_make_event(const struct tg_kit *kit, int shard_id, uint64_t epoch, uint64_t sequence,
+                                  const char *name, const json_t *data, struct tg_buf *text);
 /* "dropped", "passed" or "replaced". */
 const char *tg_kit_event(struct tg_kit *kit, int shard_id, uint64_t epoch, uint64_t sequence,
                          const char *name, const json_t *data);

@@ -21,7 +21,8 @@ void tg_kit_queue_push(struct tg_kit *kit, int shard_id, const char *name, const
 {
   struct tg_kit_shard *shard = &kit->shards[shard_id];
   struct tg_buf text = {0};
-  struct tg_event event = tg_kit_make_event(shard_id, shard->epoch, ++shard->sequence, name, data, &text);
+  struct tg_event event =
+      tg_kit_make_event(kit, shard_id, shard->epoch, ++shard->sequence, name, data, &text);
   tg_kit_watch_hooks(kit);
   if (shard->told_epoch != shard->epoch)
     tg_delivery_new_session(kit->delivery, shard_id, shard->epoch);

@@ -175,12 +175,17 @@ void tg_kit_begin(struct tg_kit *kit)
   take_config(kit);
   tg_kit_watch_hooks(kit);
   struct tg_delivery_options options = {
-      .loop = &kit->loop, .clock = &kit->clock.now, .config = &kit->config, .hooks = &kit->hooks};
+      .loop = &kit->loop,
+      .clock = &kit->clock.now,
+      .config = &kit->config,
+      .hooks = &kit->hooks,
+      .total_shards = kit->total_shards,
+  };
   kit->delivery = tg_delivery_new(&options);
 }
 
-struct tg_event tg_kit_make_event(int shard_id, uint64_t epoch, uint64_t sequence, const char *name,
-                                  const json_t *data, struct tg_buf *text)
+struct tg_event tg_kit_make_event(const struct tg_kit *kit, int shard_id, uint64_t epoch, uint64_t sequence,
+                                  const char *name, const json_t *data, struct tg_buf *text)
 {
   char *d = json_dumps(data, JSON_COMPACT | JSON_ENCODE_ANY);
   tg_buf_printf(text, "{\"t\":\"%s\",\"s\":%llu,\"op\":0,\"d\":", name, (unsigned long long)sequence);
@@ -189,6 +194,7 @@ struct tg_event tg_kit_make_event(int shard_id, uint64_t epoch, uint64_t sequenc
   free(d);
   return (struct tg_event){.type = tg_event_type(name, strlen(name)),
                            .shard_id = shard_id,
+                           .total_shards = kit->total_shards,
                            .epoch = epoch,
                            .sequence = sequence,
                            .name = {text->data + strlen("{\"t\":\""), strlen(name)},
@@ -200,7 +206,7 @@ const char *tg_kit_event(struct tg_kit *kit, int shard_id, uint64_t epoch, uint6
                          const char *name, const json_t *data)
 {
   struct tg_buf text = {0};
-  struct tg_event event = tg_kit_make_event(shard_id, epoch, sequence, name, data, &text);
+  struct tg_event event = tg_kit_make_event(kit, shard_id, epoch, sequence, name, data, &text);
   tg_kit_watch_hooks(kit);
   kit->arrived = kit->replaced = false;
   tg_delivery_event(kit->delivery, (struct tg_shard *)&kit->shards[shard_id], &event);
@@ -244,7 +250,7 @@ static struct tg_shard *shard_at(struct tg_kit *kit, lua_State *L, int id)
 static struct tg_event describe_event(struct tg_kit *kit, const json_t *described, int id,
                                       struct tg_buf *text)
 {
-  return tg_kit_make_event(id, kit->shards[id].epoch, (uint64_t)integer(described, "sequence", 1),
+  return tg_kit_make_event(kit, id, kit->shards[id].epoch, (uint64_t)integer(described, "sequence", 1),
                            json_string_value(json_object_get(described, "name")),
                            json_object_get(described, "data"), text);
 }

@@ -10,6 +10,7 @@
 #include "delivery/formats/format.h"
 #include "delivery/lanes/body.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static struct tg_config config;
@@ -55,9 +56,12 @@ static void assert_form(enum tg_event_format format, const char *body, const cha
   "{\"t\":\"MESSAGE_CREATE\",\"s\":42,\"op\":0,\"d\": {\"id\":\"1\", \"n\":1.50e2,\"x\":\"\\u00e9\"} }"
 #define DATA "{\"id\":\"1\", \"n\":1.50e2,\"x\":\"\\u00e9\"}"
 #define GUILD "{\"op\":0,\"d\":{\"id\":\"5\",\"t\":\"GUILD_CREATE\"},\"s\":42,\"t\" : \"GUILD_CREATE\"}"
-#define KEPT(message, tail) "{\"shardId\":3,\"epoch\":7,\"message\":" message tail "}"
+#define HEAD "{\"shardId\":3,\"totalShards\":16,\"epoch\":7"
+#define KEPT(message, tail) HEAD ",\"message\":" message tail "}"
 #define GAP "{\"from\":1,\"to\":42,\"count\":42,\"reason\":\"overflow\"}"
-#define KEPT_GAP "{\"shardId\":3,\"epoch\":7,\"gap\":" GAP "}"
+#define KEPT_GAP HEAD ",\"gap\":" GAP "}"
+/* As versions before those that tell the total kept it. */
+#define OLD(message, tail) "{\"shardId\":3,\"epoch\":7,\"message\":" message tail "}"
 #define LOADING ",\"guildCreate\":\"loading\""
 #define DEFERRED ",\"deferred\":true"
 
@@ -66,7 +70,8 @@ static void a_body_is_taken_apart(void **state)
   (void)state;
   struct tg_body_parts parts;
   assert_true(tg_body_read(text(KEPT(MESSAGE, "")), &parts));
-  assert_span(parts.head, "{\"shardId\":3,\"epoch\":7");
+  assert_span(parts.head, HEAD);
+  assert_int_equal(parts.total_shards, 16);
   assert_span(parts.message, MESSAGE);
   assert_span(parts.tail, "}");
   assert_false(parts.marker || parts.deferred || parts.guild_create);
@@ -83,6 +88,50 @@ static void a_body_is_taken_apart(void **state)
   assert_true(parts.marker);
 }
 
+/* Logs outlive versions. */
+static void a_body_of_an_older_version(void **state)
+{
+  (void)state;
+  struct tg_body_parts parts;
+  struct tg_buf body = {0};
+  static const struct tg_body_head head = {.shard_id = 3, .epoch = 7};
+  assert_true(tg_body_read(text(OLD(GUILD, LOADING DEFERRED)), &parts));
+  assert_int_equal(parts.total_shards, 0);
+  assert_span(parts.head, "{\"shardId\":3,\"epoch\":7");
+  assert_span(parts.message, GUILD);
+  assert_true(parts.deferred && parts.guild_create == TG_GUILD_LOADING);
+  tg_body_write(&body, &head, parts.message, parts.guild_create, parts.deferred);
+  assert_span((struct tg_span){body.data, body.length}, OLD(GUILD, LOADING DEFERRED));
+  tg_buf_free(&body);
+  assert_form(TG_FORMAT_SEED, OLD(MESSAGE, ""), OLD(MESSAGE, ""));
+  assert_form(TG_FORMAT_DISCORDENO, OLD(MESSAGE, ""), "{\"shardId\":3,\"epoch\":7,\"payload\":" MESSAGE "}");
+  assert_form(
+      TG_FORMAT_CLOUDEVENTS, OLD("{\"op\":0,\"t\":\"A\",\"d\":null}", ""),
+      "{\"specversion\":\"1.0\",\"id\":\"3.7.42\",\"source\":\"/tidegate/bots/123/shards/3\","
+      "\"type\":\"com.discord.A\",\"time\":\"2023-11-14T22:13:20.123Z\",\"datacontenttype\":"
+      "\"application/json\",\"shardid\":3,\"epoch\":\"7\",\"sequence\":\"0000000042\",\"data\":null}");
+}
+
+/* Numbers of any length fit, and what is no total is none. */
+static void heads_of_bodies(void **state)
+{
+  (void)state;
+  char prefix[TG_BODY_PREFIX_MAX];
+  struct tg_body_head head = {INT32_MAX, INT32_MAX, UINT64_MAX};
+  size_t length = tg_body_prefix(prefix, &head, "resharding");
+  assert_span((struct tg_span){prefix, length},
+              "{\"shardId\":2147483647,\"totalShards\":2147483647,\"epoch\":"
+              "18446744073709551615,\"resharding\":");
+  static const char *const totals[] = {"-1", "x", "", "2147483648", "99999999999999999999", "1.5"};
+  for (size_t i = 0; i < sizeof totals / sizeof totals[0]; i++) {
+    char body[160];
+    struct tg_body_parts parts;
+    snprintf(body, sizeof body, "{\"shardId\":3,\"totalShards\":%s,\"epoch\":7,\"message\":{}}", totals[i]);
+    assert_true(tg_body_read(text(body), &parts));
+    assert_int_equal(parts.total_shards, 0);
+  }
+}
+
 /* What a message ends with is not taken for what we have put behind it. */
 static void a_message_may_end_with_anything(void **state)
 {
@@ -92,10 +141,11 @@ static void a_message_may_end_with_anything(void **state)
       "{\"d\":1,\"guildCreate\":\"joined\"}", "{\"d\":1,\"deferred\":true} ",
       "{\"message\":{\"message\":\"\"}}",     "{}",
   };
+  static const struct tg_body_head head = {3, 16, 7};
   for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
     struct tg_buf body = {0};
     struct tg_body_parts parts;
-    tg_body_write(&body, 3, 7, text(messages[i]), TG_GUILD_NONE, false);
+    tg_body_write(&body, &head, text(messages[i]), TG_GUILD_NONE, false);
     assert_true(tg_body_read((struct tg_span){body.data, body.length}, &parts));
     assert_span(parts.message, messages[i]);
     assert_false(parts.deferred || parts.guild_create || parts.marker);
@@ -123,11 +173,9 @@ static void seed(void **state)
 static void discordeno(void **state)
 {
   (void)state;
-  assert_form(TG_FORMAT_DISCORDENO, KEPT(MESSAGE, ""), "{\"shardId\":3,\"epoch\":7,\"payload\":" MESSAGE "}");
-  assert_form(TG_FORMAT_DISCORDENO, KEPT(GUILD, LOADING),
-              "{\"shardId\":3,\"epoch\":7,\"payload\":" GUILD LOADING "}");
-  assert_form(TG_FORMAT_DISCORDENO, KEPT(MESSAGE, DEFERRED),
-              "{\"shardId\":3,\"epoch\":7,\"payload\":" MESSAGE DEFERRED "}");
+  assert_form(TG_FORMAT_DISCORDENO, KEPT(MESSAGE, ""), HEAD ",\"payload\":" MESSAGE "}");
+  assert_form(TG_FORMAT_DISCORDENO, KEPT(GUILD, LOADING), HEAD ",\"payload\":" GUILD LOADING "}");
+  assert_form(TG_FORMAT_DISCORDENO, KEPT(MESSAGE, DEFERRED), HEAD ",\"payload\":" MESSAGE DEFERRED "}");
   assert_form(TG_FORMAT_DISCORDENO, KEPT_GAP, KEPT_GAP);
 }
 
@@ -136,13 +184,12 @@ static void discordeno_with_loaded_guilds(void **state)
   (void)state;
   config.event_handler.guild_loaded = true;
   assert_form(TG_FORMAT_DISCORDENO, KEPT(GUILD, LOADING),
-              "{\"shardId\":3,\"epoch\":7,\"payload\":{\"op\":0,\"d\":{\"id\":\"5\",\"t\":\"GUILD_CREATE\"},"
-              "\"s\":42,\"t\" : \"GUILD_LOADED_DD\"}" LOADING "}");
+              HEAD ",\"payload\":{\"op\":0,\"d\":{\"id\":\"5\",\"t\":\"GUILD_CREATE\"},"
+                   "\"s\":42,\"t\" : \"GUILD_LOADED_DD\"}" LOADING "}");
   assert_form(TG_FORMAT_DISCORDENO, KEPT(GUILD, ",\"guildCreate\":\"joined\""),
-              "{\"shardId\":3,\"epoch\":7,\"payload\":" GUILD ",\"guildCreate\":\"joined\"}");
+              HEAD ",\"payload\":" GUILD ",\"guildCreate\":\"joined\"}");
   /* A script may have put another message in its place. */
-  assert_form(TG_FORMAT_DISCORDENO, KEPT(MESSAGE, LOADING),
-              "{\"shardId\":3,\"epoch\":7,\"payload\":" MESSAGE LOADING "}");
+  assert_form(TG_FORMAT_DISCORDENO, KEPT(MESSAGE, LOADING), HEAD ",\"payload\":" MESSAGE LOADING "}");
 }
 
 static void chat_sdk(void **state)
@@ -162,7 +209,7 @@ static void chat_sdk(void **state)
 #define EVENT "{\"specversion\":\"1.0\",\"id\":\"3.7.42\",\"source\":\"/tidegate/bots/123/shards/3\","
 #define TIME                                                                                                 \
   "\"time\":\"2023-11-14T22:13:20.123Z\",\"datacontenttype\":\"application/"                                 \
-  "json\",\"shardid\":3,\"epoch\":\"7\""
+  "json\",\"shardid\":3,\"totalshards\":16,\"epoch\":\"7\""
 
 static void cloudevents(void **state)
 {
@@ -187,13 +234,14 @@ static void an_event_of_a_script(void **state)
 {
   (void)state;
   struct tg_buf out = {0};
-  struct tg_event event = {.shard_id = 3, .epoch = 7, .sequence = 42, .raw = text(MESSAGE)};
+  struct tg_event event = {
+      .shard_id = 3, .total_shards = 16, .epoch = 7, .sequence = 42, .raw = text(MESSAGE)};
   tg_format_write_event(NULL, &event, &out);
   assert_span((struct tg_span){out.data, out.length}, KEPT(MESSAGE, ""));
   out.length = 0;
   config.event_handler.format = TG_FORMAT_DISCORDENO;
   tg_format_write_event(&config, &event, &out);
-  assert_span((struct tg_span){out.data, out.length}, "{\"shardId\":3,\"epoch\":7,\"payload\":" MESSAGE "}");
+  assert_span((struct tg_span){out.data, out.length}, HEAD ",\"payload\":" MESSAGE "}");
   tg_buf_free(&out);
 }
 
@@ -211,6 +259,8 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(a_body_is_taken_apart, begin),
+      cmocka_unit_test_setup(a_body_of_an_older_version, begin),
+      cmocka_unit_test_setup(heads_of_bodies, begin),
       cmocka_unit_test_setup(a_message_may_end_with_anything, begin),
       cmocka_unit_test_setup(what_is_no_body_stays_what_it_is, begin),
       cmocka_unit_test_setup(seed, begin),

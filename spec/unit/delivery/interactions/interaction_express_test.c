@@ -81,7 +81,7 @@ static void passes_what_waits(void **state)
   assert_int_equal(open_posts, 2);
   int post = flying("0.7.3");
   assert_string_equal(posts[post].body,
-                      "{\"shardId\":0,\"epoch\":7,\"message\":{\"t\":\"INTERACTION_CREATE\",\"s\":3,\"op\":0,"
+                      "{\"shardId\":0,\"totalShards\":16,\"epoch\":7,\"message\":{\"t\":\"INTERACTION_CREATE\",\"s\":3,\"op\":0,"
                       "\"d\":{\"id\":\"175928847299117063\",\"type\":2,\"token\":\"tok-en\"}}}");
   answer(post, 204);
   assert_int_equal(value(&rows[0].delivered), 1);

@@ -162,7 +162,7 @@ static void deferred_after_the_grace(void **state)
   advance(250);
   post = open_post(false);
   assert_string_equal(posts[post].body,
-                      "{\"shardId\":0,\"epoch\":7,\"message\":{\"t\":\"INTERACTION_CREATE\",\"s\":1,\"op\":0,"
+                      "{\"shardId\":0,\"totalShards\":16,\"epoch\":7,\"message\":{\"t\":\"INTERACTION_CREATE\",\"s\":1,\"op\":0,"
                       "\"d\":{\"id\":\"175928847299117063\",\"type\":2,\"token\":\"tok-en\"}},\"deferred\":true}");
   answer(post, 500);
   advance(1000);
@@ -541,7 +541,7 @@ static void nobody_can_answer_after_15_minutes(void **state)
   answer(post, 204);
   post = open_post_of(0);
   assert_string_equal(posts[post].body,
-                      "{\"shardId\":0,\"epoch\":7,\"gap\":{\"from\":2,\"to\":3,\"count\":2,"
+                      "{\"shardId\":0,\"totalShards\":16,\"epoch\":7,\"gap\":{\"from\":2,\"to\":3,\"count\":2,"
                       "\"reason\":\"interaction_expired\"}}");
   answer(post, 204);
   assert_string_equal(posts[open_post_of(0)].key, "0.7.4");

@@ -133,7 +133,7 @@ static void note_post(const struct fake_post *post)
 {
   int shard, epoch, sequence;
   if (sscanf(post->key, "%d.%d.%d", &shard, &epoch, &sequence) != 3) {
-    assert_int_equal(sscanf(post->body, "{\"shardId\":%d,\"epoch\":%d", &shard, &epoch), 2);
+    assert_int_equal(sscanf(post->body, "{\"shardId\":%d,\"totalShards\":16,\"epoch\":%d", &shard, &epoch), 2);
     note_marker(post->body, shard, epoch);
     return;
   }

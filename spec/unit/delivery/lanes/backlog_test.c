@@ -75,6 +75,30 @@ static void memory_is_a_window(void **state)
   assert_int_equal(value(&rows[0].queued_bytes), 0);
 }
 
+/* What waits says of how many shards it was, if the version that wrote it did. */
+static void bodies_tell_the_total_of_their_time(void **state)
+{
+  (void)state;
+  static const int totals[] = {0, 4, 16};
+  static const char *const told[] = {"", ",\"totalShards\":4", ",\"totalShards\":16"};
+  for (uint64_t i = 0; i < 3; i++) {
+    total_shards = totals[i];
+    restart();
+    tg_delivery_adopt_session(delivery, 3, 7, i);
+    deliver_as(3, i + 1, "{\"t\":\"TYPING_START\",\"s\":1,\"op\":0,\"d\":{}}");
+  }
+  restart();
+  for (int i = 0; i < 3; i++) {
+    char expected[160];
+    snprintf(expected, sizeof expected, "{\"shardId\":3%s,\"epoch\":7,\"message\":%s}", told[i],
+             "{\"t\":\"TYPING_START\",\"s\":1,\"op\":0,\"d\":{}}");
+    int post = the_open_post();
+    assert_string_equal(posts[post].body, expected);
+    answer(post, 200);
+  }
+  assert_int_equal(open_posts, 0);
+}
+
 static void a_new_process_takes_over(void **state)
 {
   (void)state;
@@ -86,7 +110,7 @@ static void a_new_process_takes_over(void **state)
   tg_delivery_adopt_session(delivery, 3, 7, 4); /* a moment old */
   assert_int_equal(tg_delivery_settled(delivery, 3), 5);
   assert_string_equal(posts[first].body,
-                      "{\"shardId\":3,\"epoch\":7,\"message\":"
+                      "{\"shardId\":3,\"totalShards\":16,\"epoch\":7,\"message\":"
                       "{\"t\":\"MESSAGE_DELETE\",\"s\":3,\"op\":0,\"d\":{ \"id\" : \"1\" }}}");
   assert_key(first, "3.7.3");
   deliver_as(3, 5, "{\"t\":\"MESSAGE_DELETE\",\"s\":5,\"op\":0,\"d\":{}}"); /* a replay of what is there */
@@ -146,7 +170,7 @@ static void a_lost_session_is_told(void **state)
   answer_all(0, 3);
   assert_key(0, "2.7.1");
   assert_string_equal(posts[1].body,
-                      "{\"shardId\":2,\"epoch\":7,\"gap\":{\"from\":2,\"reason\":\"session_lost\"}}");
+                      "{\"shardId\":2,\"totalShards\":16,\"epoch\":7,\"gap\":{\"from\":2,\"reason\":\"session_lost\"}}");
   assert_key(1, "2.7.gap-1");
   assert_key(2, "2.8.1");
 }
@@ -160,7 +184,7 @@ static void what_never_came_is_told(void **state)
   answer_all(0, 3);
   assert_string_equal(
       posts[1].body,
-      "{\"shardId\":2,\"epoch\":7,\"gap\":{\"from\":2,\"to\":4,\"count\":3,\"reason\":\"skipped\"}}");
+      "{\"shardId\":2,\"totalShards\":16,\"epoch\":7,\"gap\":{\"from\":2,\"to\":4,\"count\":3,\"reason\":\"skipped\"}}");
   assert_key(2, "2.7.5");
 }
 
@@ -457,6 +481,7 @@ int main(void)
       LOGGED(a_new_session_begins_at_nothing),
       LOGGED(memory_is_a_window),
       LOGGED(a_new_process_takes_over),
+      LOGGED(bodies_tell_the_total_of_their_time),
       LOGGED(takes_over_twice),
       LOGGED(dead_letters_of_what_was_read_back),
       LOGGED(a_lost_session_is_told),

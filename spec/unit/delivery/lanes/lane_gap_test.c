@@ -84,7 +84,7 @@ static void a_log_is_kept_until_its_losses_are_told(void **state)
     tg_delivery_adopt_session(delivery, 1, 7, 0);
     end_turn();
     assert_string_equal(posts[the_open_post()].body,
-                        "{\"shardId\":1,\"epoch\":7,\"gap\":{\"from\":1,\"to\":3,\"reason\":\"log_damaged\"}}");
+                        "{\"shardId\":1,\"totalShards\":16,\"epoch\":7,\"gap\":{\"from\":1,\"to\":3,\"reason\":\"log_damaged\"}}");
     assert_null(strstr(logged, "it is removed"));
   }
   answer(the_open_post(), 200);

@@ -9,7 +9,7 @@ static void sends_the_documented_request(void **state)
   (void)state;
   deliver(3, "MESSAGE_DELETE", "{ \"id\" : \"1\" }");
   struct fake_post *post = &posts[the_open_post()];
-  assert_string_equal(post->body, "{\"shardId\":3,\"epoch\":7,\"message\":{\"t\":\"MESSAGE_DELETE\",\"s\":1,\"op\":0,"
+  assert_string_equal(post->body, "{\"shardId\":3,\"totalShards\":16,\"epoch\":7,\"message\":{\"t\":\"MESSAGE_DELETE\",\"s\":1,\"op\":0,"
                                   "\"d\":{ \"id\" : \"1\" }}}");
   assert_string_equal(post->url, "http://bot/");
   assert_string_equal(post->key, "3.7.1");
@@ -394,7 +394,7 @@ static void the_old_session_goes_first(void **state)
   answer(0, 200);
   answer(1, 200);
   assert_string_equal(posts[2].key, "0.8.1");
-  assert_memory_equal(posts[2].body, "{\"shardId\":0,\"epoch\":8,", 23);
+  assert_memory_equal(posts[2].body, "{\"shardId\":0,\"totalShards\":16,\"epoch\":8,", 40);
   assert_int_equal(tg_delivery_settled(delivery, 0), 0);
   answer(2, 200);
   assert_int_equal(tg_delivery_settled(delivery, 0), 1);

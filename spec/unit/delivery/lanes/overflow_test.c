@@ -8,7 +8,8 @@ static void set_memory(uint64_t events) { config.queue.memory_bytes = events * t
 static void deliver_sized(int shard_id, const char *name)
 {
   char data[1000];
-  size_t rest = strlen("{\"shardId\":0,\"epoch\":7,\"message\":{\"t\":\"\",\"s\":,\"op\":0,\"d\":{\"x\":\"\"}}}");
+  size_t rest = strlen("{\"shardId\":0,\"totalShards\":16,\"epoch\":7,\"message\":"
+                       "{\"t\":\"\",\"s\":,\"op\":0,\"d\":{\"x\":\"\"}}}");
   char digits[16];
   size_t used = rest + strlen(name) + (size_t)snprintf(digits, sizeof digits, "%d", (int)next_sequence[shard_id] + 1);
   memset(data, 'x', sizeof data);
@@ -174,9 +175,9 @@ static void markers_tell_of_the_oldest(void **state)
   assert_int_equal(value(&rows[0].dropped), 5); /* four and one for the markers */
   assert_string_equal(take_all(0),
                       "0.7.1\n"
-                      "{\"shardId\":0,\"epoch\":7,\"gap\":{\"from\":2,\"to\":2,\"count\":1,\"reason\":\"overflow\"}}\n"
+                      "{\"shardId\":0,\"totalShards\":16,\"epoch\":7,\"gap\":{\"from\":2,\"to\":2,\"count\":1,\"reason\":\"overflow\"}}\n"
                       "0.7.3\n"
-                      "{\"shardId\":0,\"epoch\":7,\"gap\":{\"from\":4,\"to\":7,\"count\":4,\"reason\":\"overflow\"}}\n"
+                      "{\"shardId\":0,\"totalShards\":16,\"epoch\":7,\"gap\":{\"from\":4,\"to\":7,\"count\":4,\"reason\":\"overflow\"}}\n"
                       "0.7.8\n0.7.9\n0.7.10\n");
   assert_int_equal(tg_delivery_settled(delivery, 0), 10);
 }
@@ -201,7 +202,7 @@ static void markers_tell_of_what_is_not_queued(void **state)
   assert_int_equal(value(&rows[0].gaps), 1);
   assert_string_equal(take_all(2),
                       "0.7.3\n0.7.4\n0.7.5\n0.7.6\n0.7.7\n0.7.8\n0.7.12\n"
-                      "{\"shardId\":0,\"epoch\":7,\"gap\":{\"from\":9,\"to\":13,\"count\":4,\"reason\":\"overflow\"}}\n"
+                      "{\"shardId\":0,\"totalShards\":16,\"epoch\":7,\"gap\":{\"from\":9,\"to\":13,\"count\":4,\"reason\":\"overflow\"}}\n"
                       "0.7.14\n");
 }
 
@@ -236,7 +237,7 @@ static void without_a_log_old_events_expire(void **state)
   assert_int_equal(value(&rows[0].dropped), 3); /* not what is in flight, and not the youngest */
   assert_string_equal(take_all(0),
                       "0.7.1\n"
-                      "{\"shardId\":0,\"epoch\":7,\"gap\":{\"from\":2,\"to\":4,\"count\":3,\"reason\":\"expired\"}}\n"
+                      "{\"shardId\":0,\"totalShards\":16,\"epoch\":7,\"gap\":{\"from\":2,\"to\":4,\"count\":3,\"reason\":\"expired\"}}\n"
                       "0.7.5\n");
   advance(60000);
   assert_non_null(strstr(logged, "3 older than queue.max_age"));

@@ -38,7 +38,7 @@ static void one_event_is_a_list_too(void **state)
 {
   (void)state;
   deliver(3, "MESSAGE_DELETE", "{ \"id\" : \"1\" }");
-  assert_string_equal(posts[0].body, "[{\"shardId\":3,\"epoch\":7,\"message\":{\"t\":\"MESSAGE_DELETE\",\"s\":1,"
+  assert_string_equal(posts[0].body, "[{\"shardId\":3,\"totalShards\":16,\"epoch\":7,\"message\":{\"t\":\"MESSAGE_DELETE\",\"s\":1,"
                                      "\"op\":0,\"d\":{ \"id\" : \"1\" }}}]");
   assert_post(0, "3.7.1");
   answer(0, 204);
@@ -53,9 +53,9 @@ static void what_has_collected_goes_together(void **state)
   answer(0, 200);
   assert_post(the_open_post(), "0.7.2-4");
   assert_string_equal(posts[1].body,
-                      "[{\"shardId\":0,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":2,\"op\":0,\"d\":{}}},"
-                      "{\"shardId\":0,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":3,\"op\":0,\"d\":{}}},"
-                      "{\"shardId\":0,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":4,\"op\":0,\"d\":{}}}]");
+                      "[{\"shardId\":0,\"totalShards\":16,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":2,\"op\":0,\"d\":{}}},"
+                      "{\"shardId\":0,\"totalShards\":16,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":3,\"op\":0,\"d\":{}}},"
+                      "{\"shardId\":0,\"totalShards\":16,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":4,\"op\":0,\"d\":{}}}]");
   assert_int_equal(tg_delivery_settled(delivery, 0), 1);
   answer(1, 200);
   assert_int_equal(tg_delivery_settled(delivery, 0), 4);
@@ -237,9 +237,9 @@ static void markers_go_in_order(void **state)
   answer(0, 200);
   assert_post(1, "0.7.2-7");
   assert_string_equal(posts[1].body,
-                      "[{\"shardId\":0,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":2,\"op\":0,\"d\":{}}},"
-                      "{\"shardId\":0,\"epoch\":7,\"gap\":{\"from\":3,\"to\":6,\"count\":4,\"reason\":\"skipped\"}},"
-                      "{\"shardId\":0,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":7,\"op\":0,\"d\":{}}}]");
+                      "[{\"shardId\":0,\"totalShards\":16,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":2,\"op\":0,\"d\":{}}},"
+                      "{\"shardId\":0,\"totalShards\":16,\"epoch\":7,\"gap\":{\"from\":3,\"to\":6,\"count\":4,\"reason\":\"skipped\"}},"
+                      "{\"shardId\":0,\"totalShards\":16,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":7,\"op\":0,\"d\":{}}}]");
   answer(1, 200);
   assert_int_equal(value(&rows[0].delivered), 3);
 }

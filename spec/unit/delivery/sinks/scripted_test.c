@@ -91,8 +91,8 @@ static void a_batch_stays_one_when_batches_are_switched_off(void **state)
   const struct fake_post *post = &posts[the_open_post()];
   assert_string_equal(post->key, "0.7.2-3");
   assert_string_equal(post->body,
-                      "[{\"shardId\":0,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":2,\"op\":0,\"d\":{}}},"
-                      "{\"shardId\":0,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":3,\"op\":0,\"d\":{}}}]");
+                      "[{\"shardId\":0,\"totalShards\":16,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":2,\"op\":0,\"d\":{}}},"
+                      "{\"shardId\":0,\"totalShards\":16,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":3,\"op\":0,\"d\":{}}}]");
 }
 
 static void deliver_that_never_returns_is_given_up(void **state)
@@ -392,9 +392,9 @@ static void or_as_batches(void **state)
   post_events(3);
   assert_string_equal(posts[the_open_post()].key, "0.7.1-3");
   assert_string_equal(posts[0].body,
-                      "[{\"shardId\":0,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":1,\"op\":0,\"d\":{}}},"
-                      "{\"shardId\":0,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":2,\"op\":0,\"d\":{}}},"
-                      "{\"shardId\":0,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":3,\"op\":0,\"d\":{}}}]");
+                      "[{\"shardId\":0,\"totalShards\":16,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":1,\"op\":0,\"d\":{}}},"
+                      "{\"shardId\":0,\"totalShards\":16,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":2,\"op\":0,\"d\":{}}},"
+                      "{\"shardId\":0,\"totalShards\":16,\"epoch\":7,\"message\":{\"t\":\"TYPING_START\",\"s\":3,\"op\":0,\"d\":{}}}]");
   answer(0, 204);
   assert_string_equal(posted, "0 all 3");
 }
