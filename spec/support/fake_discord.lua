@@ -103,6 +103,17 @@ function Fake:fault(what)
   return (ask(self, "POST", "/fault", what))
 end
 
+-- {lag, jitter, stall, shard or shards, total}; without it what holds.
+function Fake:pace(what)
+  loop.step()
+  return (ask(self, what and "POST" or "GET", "/pace", what))
+end
+
+-- {event, total, how}; without it what holds.
+function Fake:differ(what)
+  return (ask(self, what and "POST" or "GET", "/differ", what))
+end
+
 function Fake:bulk(what)
   return (ask(self, what and "POST" or "GET", "/bulk", what))
 end
@@ -135,10 +146,8 @@ end
 -- The last number of each guild's messages: for checker.assert_complete(events, { guilds = ... }).
 function Fake:sent_guilds()
   local guilds = {}
-  for _, shard in ipairs(ask(self, "GET", "/sent").shards) do
-    for _, guild in ipairs(shard.guilds) do
-      guilds[guild.id] = guild.last
-    end
+  for _, guild in ipairs(ask(self, "GET", "/sent").guilds) do
+    guilds[guild.id] = guild.last
   end
   return guilds
 end

@@ -1,10 +1,12 @@
 #include "fake_discord/admin.h"
 
 #include "fake_discord/emit/bulk.h"
+#include "fake_discord/emit/differ.h"
 #include "fake_discord/emit/emit.h"
 #include "fake_discord/faults/faults.h"
 #include "fake_discord/gateway/conn.h"
 #include "fake_discord/gateway/identify.h"
+#include "fake_discord/gateway/pace.h"
 #include "fake_discord/world/guilds.h"
 #include "fake_discord/world/journal.h"
 
@@ -61,7 +63,7 @@ static json_t *get_state(struct tg_fake *fake, const struct tg_fake_request *req
   tg_fake_request_param(request, "only", only, sizeof only);
   json_t *state = json_pack("{s:I}", "now", (json_int_t)tg_fake_at(fake));
   if (is_asked(only, "counters"))
-    json_object_set_new(state, "counters", tg_fake_counters_to_json(&fake->journal->counters));
+    json_object_set_new(state, "counters", tg_fake_counters_to_json(fake->journal));
   if (is_asked(only, "session_start_limit"))
     json_object_set_new(state, "session_start_limit", limits_json(fake));
   if (is_asked(only, "connections"))
@@ -112,6 +114,20 @@ static json_t *get_settings(struct tg_fake *fake, const struct tg_fake_request *
   (void)request;
   (void)error;
   return tg_fake_settings_to_json(&fake->settings);
+}
+
+static json_t *get_pace(struct tg_fake *fake, const struct tg_fake_request *request, struct tg_error *error)
+{
+  (void)request;
+  (void)error;
+  return tg_fake_paces_to_json(fake);
+}
+
+static json_t *get_differ(struct tg_fake *fake, const struct tg_fake_request *request, struct tg_error *error)
+{
+  (void)request;
+  (void)error;
+  return tg_fake_differ_to_json(fake);
 }
 
 static json_t *get_bulk(struct tg_fake *fake, const struct tg_fake_request *request, struct tg_error *error)
@@ -172,6 +188,8 @@ static const struct {
     {"/settings", get_settings, post_settings},
     {"/emit", NULL, tg_fake_emit},
     {"/fault", NULL, tg_fake_fault_post},
+    {"/pace", get_pace, tg_fake_pace_post},
+    {"/differ", get_differ, tg_fake_differ_post},
     {"/bulk", get_bulk, tg_fake_bulk_start},
     {"/reset", NULL, post_reset},
 };

@@ -4,7 +4,9 @@
  * not listed are refused with 400, and so are wrong values; where nobody was
  * there to be acted on the answer is 409. Errors are {"error": "what and why"}.
  *
- * WHO: "shard": 3, "shards": [0, 1] or "all", "connection": 17; none: all.
+ * WHO: "shard": 3, "shards": [0, 1] or "all", "connection": 17; none: all. "total": 8 narrows it to
+ * sessions (and connections) that identified with so many shards. Sessions of any numbers of shards may be
+ * there at once; a guild's events go to all that it belongs to, with the same d.
  *
  * GET /state[?only=name,name]
  *   now, counters, session_start_limit {total, remaining, reset_after,
@@ -12,12 +14,16 @@
  *   faults (rules that wait), and the lists of journal.h: handshakes, identifies,
  *   resumes, closes, heartbeats_missed, commands, callbacks, webhooks, rest,
  *   sessions_lost, closed_connections, violations. "at" is ms since the start.
+ *   counters.identifies_by_total has those that were accepted, {"8": 8}; counters.closes_by_code the Close
+ *   frames, {"client": {"1000": 4}, "server": {"4010": 1}}.
  *
  * GET /sent[?shard=N]
- *   {events, pending, unwanted, shards: [{shard, first, last, count, pending,
- *   sessions: [{session_id, first, last, count, written, sequence}],
- *   guilds: [{id, first, last, count}]}]}. `pending` is what POST /emit still has
- *   to make; `written` is the last numbered event that left for a connection.
+ *   {events, pending, unwanted, guilds: [{id, shard, first, last, count}],
+ *   sessions: [{session_id, shard, total, first, last, count, written, sequence}],
+ *   shards: [{shard, first, last, count, pending, sessions: those of the shard}],
+ *   repeats: [{event, guild, user, count}]}. Shards are those of the `shards` setting at start, except in
+ *   `sessions`, which has all. `pending` is what POST /emit still has to make; `written` is the last numbered
+ *   event that left for a connection; `repeats` are what POST /emit "repeat" and repeat_rate have made.
  *
  * GET /guilds[?shard=N]   [{id, shard}]
  * GET /settings, POST /settings {"name": value, ...}   settings.h
@@ -25,14 +31,21 @@
  * POST /emit
  *   {"count": 100, "size": 1400, "rate": 50, "guild": "id", WHO}
  *       numbered MESSAGE_CREATE, `count` for each shard (or for one guild);
- *       without rate as fast as they are taken, else so many a second and shard
- *   {"event": "TYPING_START", "d": {...}, "guild": "id", "t": "JSON", WHO}
- *       one event; without WHO and guild by d.guild_id, if there is one. "t": what it says in the
- *       place of its name, as JSON text
+ *       without rate as fast as they are taken, else so many a second and shard.
+ *       "total" says which shards are meant; all who see a guild get its messages
+ *   {"event": "TYPING_START", "d": {...}, "guild": "id", "t": "JSON", "count": 1, WHO}
+ *       one event, or several that are equal; without shards and guild by d.guild_id, if there is one.
+ *       Shard 0, of each total, is where events without a guild belong. "t": what it says in the place of
+ *       its name, as JSON text
+ *   {"repeat": "PRESENCE_UPDATE" | "VOICE_STATE_UPDATE" | "TYPING_START", "guild": "id", "user": 0,
+ *    "count": 1}
+ *       equal events, counted (emit/repeats.h)
  *   {"text": "{\"op\":99}", WHO}
  *       one gateway message as it stands
  *   {"kind": "available" | "joined" | "stub" | "outage" | "left", "guild": "id", "bytes": n, "shard": n}
- *       GUILD_CREATE or GUILD_DELETE; "joined" without guild: a new one
+ *       GUILD_CREATE or GUILD_DELETE; "joined" without guild: a new one. With "total", "available", "stub"
+ *       and "outage" are for sessions of so many shards alone, also for those to come; while a guild is
+ *       out for them, they get nothing else of it
  *   {"interaction": 2, "count": 1, "guild": "id", "dm": true, "skew": ms, "shard": n}
  *       answers with their ids and tokens
  *
@@ -43,7 +56,7 @@
  *   place), identify (in place of READY), resume (in place of the replay),
  *   heartbeat (in place of op 11), rest (with "route": "/gateway/bot", a part of
  *   the path). `shard` works where it is known: identify, resume, heartbeat.
- *   "then": "continue" | "instead" says whether what usually comes follows.
+ *   So does `total`. "then": "continue" | "instead" says whether what usually comes follows.
  *
  *   ACTION:
  *     close {code: 4000, reason}, rst, fin   with "session": "keep" | "kill" (close: by code)
@@ -69,8 +82,10 @@
  *     big_guild {bytes: 20971520}            one GUILD_CREATE
  *     kill_session                           sessions of WHO; their connections stay
  *     reset_token {code: 4004}               as after too many identifies
- *     clear                                  all rules, and what lasts on connections
+ *     clear                                  all rules, what lasts on connections, POST /pace and /differ
  *
+ * POST /pace, GET /pace                        gateway/pace.h
+ * POST /differ, GET /differ                    emit/differ.h
  * POST /bulk, GET /bulk, GET /bulk/recording   bulk.h
  *
  * POST /reset {"what": ["history", "faults", "settings", "sessions", "numbers"]}

@@ -9,6 +9,7 @@
 #include "fake_discord/world/options.h"
 #include "net/stream.h"
 
+#include <jansson.h>
 #include <stdint.h>
 #include <sys/queue.h>
 #include <uv.h>
@@ -37,6 +38,8 @@ struct tg_fake {
   struct tg_fake_limits *limits;
   struct tg_fake_journal *journal;
   struct tg_fake_faults *faults;
+  json_t *paces;       /* gateway/pace.h */
+  json_t *differences; /* emit/differ.h */
   const struct tg_fake_points *points;   /* gateway/points.h */
   struct tg_fake_emitter *emitter;
   struct tg_fake_bulk *bulk;

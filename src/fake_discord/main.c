@@ -105,6 +105,8 @@ static void make_parts(struct tg_fake *fake)
   fake->limits = tg_fake_limits_new();
   fake->journal = tg_fake_journal_new();
   fake->faults = tg_fake_faults_new();
+  fake->paces = json_array();
+  fake->differences = json_array();
   fake->points = &tg_fake_fault_points;
   fake->interactions = tg_fake_interactions_new();
   fake->emitter = tg_fake_emitter_new(fake);
@@ -125,6 +127,8 @@ static void free_parts(struct tg_fake *fake)
   tg_fake_routes_free(fake);
   tg_fake_interactions_free(fake->interactions);
   tg_fake_faults_free(fake->faults);
+  json_decref(fake->paces);
+  json_decref(fake->differences);
   tg_fake_journal_free(fake->journal);
   tg_fake_limits_free(fake->limits);
   tg_fake_guilds_free(fake->guilds);

@@ -254,8 +254,8 @@ static void on_tick(uv_timer_t *timer)
 
 static bool is_ready(const struct tg_fake_conn *conn)
 {
-  return conn->state == TG_FAKE_READY && conn->session && !conn->pump && !conn->deaf &&
-         conn->compression != TG_COMPRESSION_ZSTD && tg_fake_wire_is_plain(&conn->wire);
+  return conn->state == TG_FAKE_READY && conn->session && !conn->session->pace && !conn->pump &&
+         !conn->deaf && conn->compression != TG_COMPRESSION_ZSTD && tg_fake_wire_is_plain(&conn->wire);
 }
 
 /* All connections that match, brought to the same s. 0: `error` says why. */

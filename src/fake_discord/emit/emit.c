@@ -1,7 +1,9 @@
 #include "fake_discord/emit/emit.h"
 
+#include "fake_discord/emit/differ.h"
 #include "fake_discord/emit/emit_numbered.h"
 #include "fake_discord/emit/interactions.h"
+#include "fake_discord/emit/repeats.h"
 #include "fake_discord/gateway/conn.h"
 #include "fake_discord/gateway/session.h"
 #include "fake_discord/world/guilds.h"
@@ -13,14 +15,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-int tg_fake_dispatch_to_guild(struct tg_fake *fake, uint64_t guild_id, struct tg_fake_event *event)
+int tg_fake_dispatch_to_guild(struct tg_fake *fake, uint64_t guild_id, int64_t total,
+                              struct tg_fake_event *event)
 {
   int count = 0;
   size_t step = 0;
   struct tg_fake_session *session = NULL;
+  const struct tg_fake_guild *guild = tg_fake_guild_find(fake, guild_id);
   while ((session = tg_fake_route_next(fake, guild_id, &step, session))) {
-    tg_fake_session_append(session, event);
-    count++;
+    if ((total >= 0 && total != session->identify.total) ||
+        (guild && guild->out_for == session->identify.total))
+      continue;
+    count += tg_fake_give(session, event);
   }
   return count;
 }
@@ -42,33 +48,42 @@ static bool read_guild_id(const json_t *value, uint64_t *id)
 
 /* ---- any event ---- */
 
+static int dispatch_to(struct tg_fake *fake, const struct tg_fake_target *target, struct tg_fake_event *event)
+{
+  int count = 0;
+  struct tg_fake_session *session;
+  LIST_FOREACH(session, &fake->sessions, link)
+  if (tg_fake_target_has_shard(target, session->identify.shard_id, session->identify.total))
+    count += tg_fake_give(session, event);
+  return count;
+}
+
 static json_t *emit_event(struct tg_fake *fake, const json_t *request, const struct tg_fake_target *target,
                           struct tg_error *error)
 {
-  static const char *const keys[] = {"event", "t", "d", "guild", NULL};
+  static const char *const keys[] = {"event", "t", "d", "guild", "count", NULL};
   const char *name = json_string_value(json_object_get(request, "event"));
+  const json_t *times = json_object_get(request, "count");
   if (!tg_fake_check_keys(request, keys, error))
     return NULL;
   if (!name || strlen(name) > 60 || strpbrk(name, "\"\\"))
     return tg_fail(error, "type", "event: expected the name of an event"), NULL;
+  if (times && (!json_is_integer(times) || json_integer_value(times) < 1))
+    return tg_fail(error, "type", "count: expected a whole number from 1"), NULL;
   const json_t *d = json_object_get(request, "d");
   char *text = d ? json_dumps(d, JSON_COMPACT | JSON_ENCODE_ANY) : strdup("{}");
   const char *t = json_string_value(json_object_get(request, "t"));
   struct tg_fake_event *event = tg_fake_event_new_as(name, t, text, strlen(text));
   free(text);
-  uint64_t guild_id;
+  uint64_t guild_id = 0;
+  bool given = read_guild_id(json_object_get(request, "guild"), &guild_id);
+  bool told = !given && read_guild_id(json_object_get(d, "guild_id"), &guild_id);
+  event->guild_id = guild_id;
   int count = 0;
-  if (read_guild_id(json_object_get(request, "guild"), &guild_id) ||
-      (target->all && read_guild_id(json_object_get(d, "guild_id"), &guild_id))) {
-    count = tg_fake_dispatch_to_guild(fake, guild_id, event);
-  } else {
-    struct tg_fake_session *session;
-    LIST_FOREACH(session, &fake->sessions, link)
-    if (tg_fake_target_has_shard(target, session->identify.shard_id)) {
-      tg_fake_session_append(session, event);
-      count++;
-    }
-  }
+  for (json_int_t i = times ? json_integer_value(times) : 1; i > 0; i--)
+    count = given || (told && target->any_shard)
+                ? tg_fake_dispatch_to_guild(fake, guild_id, target->total, event)
+                : dispatch_to(fake, target, event);
   tg_fake_event_unref(event);
   return count ? json_pack("{s:i}", "sessions", count) : nobody(error);
 }
@@ -107,17 +122,38 @@ static int kind_of(const char *name)
   return -1;
 }
 
-/* An id that nobody has yet, on the shard. */
-static uint64_t new_guild_id(struct tg_fake *fake, int shard)
+/* An id that nobody has yet, on the shard that is meant. */
+static uint64_t new_guild_id(struct tg_fake *fake, const struct tg_fake_target *target)
 {
-  uint64_t total = (uint64_t)fake->options->settings.shards, last = fake->guilds->all[0].id >> 22;
+  uint64_t total = (uint64_t)(target->total < 0 ? fake->options->settings.shards : target->total);
+  uint64_t shard = target->shard < 0 ? 0 : (uint64_t)target->shard % total;
+  uint64_t last = fake->guilds->all[0].id >> 22;
   for (size_t i = 0; i < fake->guilds->count; i++)
     if (fake->guilds->all[i].id >> 22 > last)
       last = fake->guilds->all[i].id >> 22;
   uint64_t next = last + 1;
-  while (next % total != (uint64_t)shard)
+  while (next % total != shard)
     next++;
   return next << 22 | (tg_fake_mix(fake, next) & 0x3fffff);
+}
+
+/* Outages may be for one number of shards alone; who joins or leaves does so for all. */
+static int announce_guild(struct tg_fake *fake, struct tg_fake_guild *guild, enum tg_fake_guild_kind kind,
+                          int64_t total, struct tg_fake_event *event)
+{
+  bool out = kind == TG_FAKE_GUILD_OUTAGE || kind == TG_FAKE_GUILD_STUB;
+  uint64_t id = guild->id;
+  if (kind == TG_FAKE_GUILD_JOINED || kind == TG_FAKE_GUILD_LEFT)
+    total = -1;
+  if (total < 0)
+    guild->unavailable = out;
+  if (total < 0 || guild->out_for == total)
+    guild->out_for = 0;
+  guild->left = kind == TG_FAKE_GUILD_LEFT;
+  int count = tg_fake_dispatch_to_guild(fake, id, total, event);
+  if (out && total >= 0)
+    guild->out_for = (int)total;
+  return count;
 }
 
 static json_t *emit_guild(struct tg_fake *fake, const json_t *request, const struct tg_fake_target *target,
@@ -135,16 +171,14 @@ static json_t *emit_guild(struct tg_fake *fake, const json_t *request, const str
   if (read_guild_id(json_object_get(request, "guild"), &id))
     guild = tg_fake_guild_find(fake, id);
   else
-    id = new_guild_id(fake, target->shard < 0 ? 0 : (int)target->shard);
+    id = new_guild_id(fake, target);
   if (!guild && kind != TG_FAKE_GUILD_JOINED)
     return tg_fail(error, "guild", "the bot is not in that guild"), NULL;
   if (!guild)
     guild = tg_fake_guild_add(fake, id);
   struct tg_fake_event *event =
       tg_fake_make_guild(fake, guild, (enum tg_fake_guild_kind)kind, (size_t)json_integer_value(bytes));
-  guild->unavailable = kind == TG_FAKE_GUILD_OUTAGE || kind == TG_FAKE_GUILD_STUB;
-  guild->left = kind == TG_FAKE_GUILD_LEFT;
-  int count = tg_fake_dispatch_to_guild(fake, id, event);
+  int count = announce_guild(fake, guild, (enum tg_fake_guild_kind)kind, target->total, event);
   tg_fake_event_unref(event);
   char text[24];
   snprintf(text, sizeof text, "%" PRIu64, id);
@@ -158,6 +192,8 @@ json_t *tg_fake_emit(struct tg_fake *fake, const json_t *request, struct tg_erro
     return tg_fail(error, "type", "expected a JSON object"), NULL;
   if (!tg_fake_target_parse(request, &target, error))
     return NULL;
+  if (json_object_get(request, "repeat"))
+    return tg_fake_emit_repeats(fake, request, error);
   if (json_object_get(request, "event"))
     return emit_event(fake, request, &target, error);
   if (json_object_get(request, "text"))

@@ -31,5 +31,7 @@ json_t *tg_fake_emit(struct tg_fake *fake, const json_t *request, struct tg_erro
 /* GET /sent; shard -1: all. */
 json_t *tg_fake_sent(struct tg_fake *fake, int shard);
 
-/* Puts the event into the logs of all sessions that see the guild. Returns how many. */
-int tg_fake_dispatch_to_guild(struct tg_fake *fake, uint64_t guild_id, struct tg_fake_event *event);
+/* Puts the event into the logs of all sessions that see the guild (those of `total` shards alone; -1: all).
+ * Returns how many. */
+int tg_fake_dispatch_to_guild(struct tg_fake *fake, uint64_t guild_id, int64_t total,
+                              struct tg_fake_event *event);

@@ -1,7 +1,9 @@
 #include "fake_discord/emit/emit_numbered.h"
 
 #include "base/buf.h"
+#include "fake_discord/emit/differ.h"
 #include "fake_discord/emit/emit.h"
+#include "fake_discord/emit/repeats.h"
 #include "fake_discord/gateway/session.h"
 #include "fake_discord/world/guilds.h"
 #include "fake_discord/world/payloads.h"
@@ -17,7 +19,7 @@ enum { EVENTS_A_TURN = 64, TICK = 5, UNWANTED = -1, WAITING = 0, EMITTED = 1 };
 /* So many events for one shard. */
 struct numbered_job {
   LIST_ENTRY(numbered_job) link;
-  int shard;
+  int shard; /* as events are numbered; -1: of another number of shards */
   uint64_t remaining;
   size_t size;
   double rate; /* events a second; 0: as fast as they go */
@@ -36,11 +38,17 @@ struct tg_fake_emitter {
   uv_idle_t idle;
   uv_timer_t timer;
   uint64_t ticked_at; /* uv_now of the last tick; 0: the timer does not run */
-  double rate_due;
+  double rate_due, repeats_due;
   uint64_t unwanted; /* events that no session's intents let through */
 };
 
 /* ---- one event ---- */
+
+static bool is_wanted(const struct tg_fake_guild *guild, const struct tg_fake_session *session)
+{
+  return guild->out_for != session->identify.total &&
+         tg_fake_event_wanted("MESSAGE_CREATE", true, session->identify.intents);
+}
 
 /* EMITTED, WAITING (for a session or for room), or UNWANTED. */
 static int emit_one(struct tg_fake_emitter *emitter, struct tg_fake_guild *guild, size_t size)
@@ -53,7 +61,7 @@ static int emit_one(struct tg_fake_emitter *emitter, struct tg_fake_guild *guild
     if (!tg_fake_session_has_room(session))
       return WAITING;
     any = true;
-    wanted = wanted || tg_fake_event_wanted("MESSAGE_CREATE", true, session->identify.intents);
+    wanted = wanted || is_wanted(guild, session);
   }
   if (!any)
     return WAITING;
@@ -70,13 +78,13 @@ static int emit_one(struct tg_fake_emitter *emitter, struct tg_fake_guild *guild
   struct tg_fake_event *full = NULL, *blank = NULL;
   step = 0;
   while ((session = tg_fake_route_next(fake, guild->id, &step, session))) {
-    if (!tg_fake_event_wanted("MESSAGE_CREATE", true, session->identify.intents))
+    if (!is_wanted(guild, session))
       continue;
     message.blank = !(session->identify.intents & TG_INTENT_MESSAGE_CONTENT);
     struct tg_fake_event **event = message.blank ? &blank : &full;
     if (!*event)
       *event = tg_fake_make_message(fake, &message);
-    tg_fake_session_append(session, *event);
+    tg_fake_give(session, *event);
   }
   tg_fake_event_unref(full);
   tg_fake_event_unref(blank);
@@ -154,15 +162,28 @@ static void pay_rate(struct tg_fake_emitter *emitter, double seconds)
   }
 }
 
+static void pay_repeats(struct tg_fake_emitter *emitter, double seconds)
+{
+  double rate = (double)emitter->fake->settings.repeat_rate;
+  emitter->repeats_due += rate * seconds;
+  if (emitter->repeats_due > rate)
+    emitter->repeats_due = rate;
+  for (; emitter->repeats_due >= 1; emitter->repeats_due -= 1)
+    tg_fake_repeat_any(emitter->fake);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
   struct tg_fake_emitter *emitter = timer->data;
   uint64_t now = uv_now(timer->loop);
   double seconds = (double)(now - emitter->ticked_at) / 1000;
   emitter->ticked_at = now;
-  bool paced = emitter->fake->settings.rate > 0;
-  if (paced)
+  const struct tg_fake_settings *settings = &emitter->fake->settings;
+  bool paced = settings->rate > 0 || settings->repeat_rate > 0;
+  if (settings->rate > 0)
     pay_rate(emitter, seconds);
+  if (settings->repeat_rate > 0)
+    pay_repeats(emitter, seconds);
   struct numbered_job *job, *next;
   for (job = LIST_FIRST(&emitter->jobs); job; job = next) {
     next = LIST_NEXT(job, link);
@@ -183,7 +204,7 @@ static void on_tick(uv_timer_t *timer)
 void tg_fake_emit_kick(struct tg_fake *fake)
 {
   struct tg_fake_emitter *emitter = fake->emitter;
-  bool paced = fake->settings.rate > 0, unpaced = false;
+  bool paced = fake->settings.rate > 0 || fake->settings.repeat_rate > 0, unpaced = false;
   struct numbered_job *job;
   LIST_FOREACH(job, &emitter->jobs, link)
   if (job->rate > 0)
@@ -201,7 +222,7 @@ void tg_fake_emit_kick(struct tg_fake *fake)
 /* ---- requests ---- */
 
 static struct numbered_job *new_job(struct tg_fake_emitter *emitter, int shard, uint64_t count, size_t size,
-                           double rate)
+                                    double rate)
 {
   struct numbered_job *job = tg_calloc(1, sizeof *job);
   job->shard = shard;
@@ -218,16 +239,16 @@ static void add_guild(struct numbered_job *job, size_t index)
   job->guilds[job->guild_count++] = index;
 }
 
-static bool fill_job(struct tg_fake *fake, struct numbered_job *job, struct tg_error *error)
+static bool fill_job(struct tg_fake *fake, struct numbered_job *job, int shard, int total,
+                     struct tg_error *error)
 {
   struct tg_fake_guilds *guilds = fake->guilds;
   size_t at = 0;
   struct tg_fake_guild *guild;
-  while ((guild = tg_fake_guild_next(fake, job->shard, fake->emitter->total, &at)))
+  while ((guild = tg_fake_guild_next(fake, shard, total, &at)))
     add_guild(job, (size_t)(guild - guilds->all));
   if (job->guild_count > 0)
     return true;
-  int shard = job->shard;
   free_job(job);
   return tg_fail(error, "none", "shard %d has no guilds; start with more --guilds", shard);
 }
@@ -263,58 +284,63 @@ json_t *tg_fake_emit_numbered(struct tg_fake *fake, const json_t *request,
            NULL;
   if (guild)
     return emit_for_guild(fake, guild, (uint64_t)count, (size_t)size, rate, error);
-  int jobs = 0;
-  for (int shard = 0; shard < fake->emitter->total; shard++)
-    if (tg_fake_target_has_shard(target, shard)) {
-      struct numbered_job *job = new_job(fake->emitter, shard, (uint64_t)count, (size_t)size, rate);
-      if (!fill_job(fake, job, error))
+  int jobs = 0, total = target->total < 0 ? fake->emitter->total : (int)target->total;
+  for (int shard = 0; shard < total; shard++)
+    if (tg_fake_target_has_shard(target, shard, total)) {
+      int numbered_as = total == fake->emitter->total ? shard : -1;
+      struct numbered_job *job = new_job(fake->emitter, numbered_as, (uint64_t)count, (size_t)size, rate);
+      if (!fill_job(fake, job, shard, total, error))
         return NULL;
       jobs++;
     }
   if (jobs == 0)
-    return tg_fail(error, "none", "there is no such shard; the fake has %d", fake->emitter->total), NULL;
+    return tg_fail(error, "none", "there is no such shard; of %d", total), NULL;
   tg_fake_emit_kick(fake);
   return json_pack("{s:I}", "events", (json_int_t)jobs * count);
 }
 
 /* ---- what was sent ---- */
 
-static json_t *sent_guilds(struct tg_fake *fake, int shard)
+/* Also those that the bot has left. */
+static json_t *sent_guilds(const struct tg_fake *fake, int shard)
 {
   json_t *result = json_array();
-  size_t at = 0;
-  struct tg_fake_guild *guild;
-  while ((guild = tg_fake_guild_next(fake, shard, fake->emitter->total, &at))) {
+  for (size_t i = 0; i < fake->guilds->count; i++) {
+    const struct tg_fake_guild *guild = &fake->guilds->all[i];
+    int here = (int)((guild->id >> 22) % (uint64_t)fake->emitter->total);
+    if (guild->numbered == 0 || (shard >= 0 && shard != here))
+      continue;
     char id[24];
     snprintf(id, sizeof id, "%" PRIu64, guild->id);
-    if (guild->numbered > 0)
-      json_array_append_new(result,
-                            json_pack("{s:s, s:i, s:I, s:I}", "id", id, "first", 1, "last",
-                                      (json_int_t)guild->numbered, "count", (json_int_t)guild->numbered));
+    json_array_append_new(result,
+                          json_pack("{s:s, s:i, s:i, s:I, s:I}", "id", id, "shard", here, "first", 1, "last",
+                                    (json_int_t)guild->numbered, "count", (json_int_t)guild->numbered));
   }
   return result;
 }
 
-static json_t *sent_sessions(struct tg_fake *fake, int shard)
+static json_t *sent_sessions(struct tg_fake *fake, int shard, int total)
 {
   json_t *result = json_array();
   struct tg_fake_session *session;
   LIST_FOREACH(session, &fake->sessions, link)
-  if (session->identify.shard_id == shard && session->identify.total == fake->emitter->total)
+  if (shard < 0 || (session->identify.shard_id == shard && session->identify.total == total))
     json_array_append_new(
-        result, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "session_id", session->id, "first",
+        result, json_pack("{s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I}", "session_id", session->id, "shard",
+                          session->identify.shard_id, "total", session->identify.total, "first",
                           (json_int_t)session->numbered_first, "last", (json_int_t)session->numbered_last,
                           "count", (json_int_t)session->numbered_count, "written",
                           (json_int_t)session->numbered_written, "sequence", (json_int_t)session->sequence));
   return result;
 }
 
+/* Shard -2: of all. */
 static json_int_t pending_of(struct tg_fake *fake, int shard)
 {
   uint64_t pending = 0;
   struct numbered_job *job;
   LIST_FOREACH(job, &fake->emitter->jobs, link)
-  if (job->shard == shard)
+  if (shard == -2 || job->shard == shard)
     pending += job->remaining;
   return (json_int_t)pending;
 }
@@ -323,21 +349,21 @@ json_t *tg_fake_sent(struct tg_fake *fake, int shard)
 {
   struct tg_fake_emitter *emitter = fake->emitter;
   json_t *shards = json_array();
-  uint64_t events = 0, pending = 0;
+  uint64_t events = 0;
   for (int i = 0; i < emitter->total; i++) {
     if (shard >= 0 && i != shard)
       continue;
-    json_int_t here = pending_of(fake, i);
     events += emitter->numbers[i];
-    pending += (uint64_t)here;
     json_array_append_new(shards,
-                          json_pack("{s:i, s:i, s:I, s:I, s:I, s:o, s:o}", "shard", i, "first",
+                          json_pack("{s:i, s:i, s:I, s:I, s:I, s:o}", "shard", i, "first",
                                     emitter->numbers[i] ? 1 : 0, "last", (json_int_t)emitter->numbers[i],
-                                    "count", (json_int_t)emitter->numbers[i], "pending", here, "sessions",
-                                    sent_sessions(fake, i), "guilds", sent_guilds(fake, i)));
+                                    "count", (json_int_t)emitter->numbers[i], "pending", pending_of(fake, i),
+                                    "sessions", sent_sessions(fake, i, emitter->total)));
   }
-  return json_pack("{s:I, s:I, s:I, s:o}", "events", (json_int_t)events, "pending", (json_int_t)pending,
-                   "unwanted", (json_int_t)emitter->unwanted, "shards", shards);
+  return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "events", (json_int_t)events, "pending",
+                   pending_of(fake, shard < 0 ? -2 : shard), "unwanted", (json_int_t)emitter->unwanted,
+                   "shards", shards, "sessions", sent_sessions(fake, -1, 0), "guilds",
+                   sent_guilds(fake, shard), "repeats", tg_fake_repeats_to_json(fake));
 }
 
 /* ---- life ---- */
@@ -359,13 +385,14 @@ void tg_fake_emitter_reset(struct tg_fake *fake, bool numbers)
   struct tg_fake_emitter *emitter = fake->emitter;
   while (!LIST_EMPTY(&emitter->jobs))
     free_job(LIST_FIRST(&emitter->jobs));
-  emitter->rate_due = 0;
+  emitter->rate_due = emitter->repeats_due = 0;
   if (!numbers)
     return;
   emitter->unwanted = 0;
   memset(emitter->numbers, 0, (size_t)emitter->total * sizeof *emitter->numbers);
   for (size_t i = 0; i < fake->guilds->count; i++)
     fake->guilds->all[i].numbered = 0;
+  tg_fake_repeats_reset(fake);
 }
 
 static void on_timer_closed(uv_handle_t *handle)

@@ -73,8 +73,9 @@ static bool choose_guild(struct tg_fake *fake, const json_t *request, const stru
     return true;
   }
   size_t at = 0;
-  struct tg_fake_guild *guild = tg_fake_guild_next(fake, target->shard < 0 ? 0 : (int)target->shard,
-                                                   (int)fake->options->settings.shards, &at);
+  int64_t total = target->total < 0 ? fake->options->settings.shards : target->total;
+  struct tg_fake_guild *guild =
+      tg_fake_guild_next(fake, target->shard < 0 ? 0 : (int)target->shard, (int)total, &at);
   if (!guild)
     return tg_fail(error, "guild", "that shard has no guild for an interaction");
   *guild_id = guild->id;
@@ -104,7 +105,8 @@ json_t *tg_fake_emit_interaction(struct tg_fake *fake, const json_t *request,
     struct interaction *interaction = new_interaction(fake, type, skew);
     struct tg_fake_event *event =
         tg_fake_make_interaction(fake, type, guild_id, interaction->id, interaction->token);
-    sessions = tg_fake_dispatch_to_guild(fake, guild_id, event); /* 0 >> 22 is 0: DMs are for shard 0 */
+    /* 0 >> 22 is 0: DMs are for shard 0. */
+    sessions = tg_fake_dispatch_to_guild(fake, guild_id, target->total, event);
     tg_fake_event_unref(event);
     json_array_append_new(list, json_pack("{s:s, s:s}", "id", interaction->id, "token", interaction->token));
   }

@@ -206,9 +206,10 @@ static void do_outage(struct tg_fake_conn *conn, const json_t *request)
     for (json_int_t i = 0; i < times * 2 && conn->session; i++) {
       if (stays && i == times * 2 - 1)
         break;
-      guild->unavailable = i % 2 == 0;
+      guild->out_for = i % 2 == 0 ? conn->total : 0;
+      guild->unavailable = guild->unavailable && i % 2 == 0;
       struct tg_fake_event *event =
-          tg_fake_make_guild(fake, guild, guild->unavailable ? TG_FAKE_GUILD_OUTAGE : TG_FAKE_GUILD_LAZY, 0);
+          tg_fake_make_guild(fake, guild, guild->out_for ? TG_FAKE_GUILD_OUTAGE : TG_FAKE_GUILD_LAZY, 0);
       tg_fake_session_append(conn->session, event);
       tg_fake_event_unref(event);
     }

@@ -60,7 +60,7 @@ static enum tg_fake_outcome at_http(struct tg_fake *fake, struct tg_fake_http *h
                                         const struct tg_fake_request *request, bool upgrade,
                                         void (*go_on)(void *http))
 {
-  json_t *fault = tg_fake_fault_take(fake, upgrade ? TG_FAKE_AT_upgrade : TG_FAKE_AT_rest, -1,
+  json_t *fault = tg_fake_fault_take(fake, upgrade ? TG_FAKE_AT_upgrade : TG_FAKE_AT_rest, -1, -1,
                                      upgrade ? NULL : request->path);
   if (!fault)
     return TG_FAKE_GO_ON;
@@ -92,7 +92,7 @@ static void hello_delayed(void *ctx)
 
 static enum tg_fake_outcome at_hello(struct tg_fake_conn *conn)
 {
-  json_t *fault = tg_fake_fault_take(conn->fake, TG_FAKE_AT_hello, -1, NULL);
+  json_t *fault = tg_fake_fault_take(conn->fake, TG_FAKE_AT_hello, -1, -1, NULL);
   if (!fault)
     return TG_FAKE_GO_ON;
   enum tg_fake_outcome outcome = TG_FAKE_INSTEAD;
@@ -115,7 +115,8 @@ static void identify_delayed(void *ctx)
 static enum tg_fake_outcome at_identify(struct tg_fake_conn *conn,
                                             const struct tg_fake_identify *identify)
 {
-  json_t *fault = tg_fake_fault_take(conn->fake, TG_FAKE_AT_identify, identify->shard_id, NULL);
+  json_t *fault =
+      tg_fake_fault_take(conn->fake, TG_FAKE_AT_identify, identify->shard_id, identify->total, NULL);
   if (!fault)
     return TG_FAKE_GO_ON;
   enum tg_fake_outcome outcome = TG_FAKE_INSTEAD;
@@ -151,7 +152,7 @@ static void resumed_delayed(void *ctx)
 
 static enum tg_fake_outcome at_resume(struct tg_fake_conn *conn, const char *session_id, uint64_t seq)
 {
-  json_t *fault = tg_fake_fault_take(conn->fake, TG_FAKE_AT_resume, conn->shard_id, NULL);
+  json_t *fault = tg_fake_fault_take(conn->fake, TG_FAKE_AT_resume, conn->shard_id, conn->total, NULL);
   if (!fault)
     return TG_FAKE_GO_ON;
   enum tg_fake_outcome outcome = TG_FAKE_INSTEAD;
@@ -173,7 +174,7 @@ static enum tg_fake_outcome at_resume(struct tg_fake_conn *conn, const char *ses
 
 static bool at_beat(struct tg_fake_conn *conn)
 {
-  json_t *fault = tg_fake_fault_take(conn->fake, TG_FAKE_AT_heartbeat, conn->shard_id, NULL);
+  json_t *fault = tg_fake_fault_take(conn->fake, TG_FAKE_AT_heartbeat, conn->shard_id, conn->total, NULL);
   if (fault) {
     enum tg_fake_outcome outcome = tg_fake_action_run(conn, fault);
     json_decref(fault);

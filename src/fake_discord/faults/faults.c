@@ -2,6 +2,7 @@
 
 #include "base/suggest.h"
 #include "fake_discord/gateway/identify.h"
+#include "fake_discord/gateway/pace.h"
 #include "fake_discord/world/target.h"
 
 #include <stdio.h>
@@ -64,6 +65,8 @@ void tg_fake_faults_free(struct tg_fake_faults *faults)
 void tg_fake_faults_clear(struct tg_fake *fake)
 {
   drop_all(fake->faults);
+  tg_fake_paces_clear(fake);
+  json_array_clear(fake->differences);
   struct tg_fake_conn *conn;
   LIST_FOREACH(conn, &fake->conns, link)
   {
@@ -82,23 +85,24 @@ void tg_fake_faults_clear(struct tg_fake *fake)
 
 /* ---- rules ---- */
 
-static bool fits(const struct rule *rule, int shard, const char *path)
+static bool fits(const struct rule *rule, int shard, int total, const char *path)
 {
   struct tg_fake_target target;
   if (!tg_fake_target_parse(rule->request, &target, NULL))
     return false;
-  if (!target.all && (shard < 0 || !tg_fake_target_has_shard(&target, shard)))
+  if (!target.all && (shard < 0 || !tg_fake_target_has_shard(&target, shard, total)))
     return false;
   const char *route = json_string_value(json_object_get(rule->request, "route"));
   return !route || (path && strstr(path, route));
 }
 
-json_t *tg_fake_fault_take(struct tg_fake *fake, enum tg_fake_point point, int shard, const char *path)
+json_t *tg_fake_fault_take(struct tg_fake *fake, enum tg_fake_point point, int shard, int total,
+                           const char *path)
 {
   struct rule *rule;
   TAILQ_FOREACH(rule, &fake->faults->rules, link)
   {
-    if (rule->point != point || !fits(rule, shard, path))
+    if (rule->point != point || !fits(rule, shard, total, path))
       continue;
     if (rule->skip > 0) {
       rule->skip--;
@@ -196,7 +200,7 @@ static json_t *kill_sessions(struct tg_fake *fake, const json_t *request, struct
   struct tg_fake_session *session, *next;
   for (session = LIST_FIRST(&fake->sessions); session; session = next) {
     next = LIST_NEXT(session, link);
-    if (!tg_fake_target_has_shard(&target, session->identify.shard_id))
+    if (!tg_fake_target_has_shard(&target, session->identify.shard_id, session->identify.total))
       continue;
     tg_fake_session_kill(session, "fault");
     count++;
@@ -234,7 +238,7 @@ json_t *tg_fake_fault_post(struct tg_fake *fake, const json_t *request, struct t
 
 bool tg_fake_fault_accept(struct tg_fake *fake, int fd)
 {
-  json_t *request = tg_fake_fault_take(fake, TG_FAKE_AT_accept, -1, NULL);
+  json_t *request = tg_fake_fault_take(fake, TG_FAKE_AT_accept, -1, -1, NULL);
   if (!request)
     return false;
   const char *action = json_string_value(json_object_get(request, "do"));

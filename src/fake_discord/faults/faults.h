@@ -36,8 +36,9 @@ extern const struct tg_fake_points tg_fake_fault_points;
 /* ---- between faults.c, fault_points.c and fault_actions.c ---- */
 
 /* Finds and uses up a rule; NULL: none. The result is {"do":...}; a new reference.
- * `shard` -1: not known here. `path` is of REST. */
-json_t *tg_fake_fault_take(struct tg_fake *fake, enum tg_fake_point point, int shard, const char *path);
+ * `shard` (of `total`) -1: not known here. `path` is of REST. */
+json_t *tg_fake_fault_take(struct tg_fake *fake, enum tg_fake_point point, int shard, int total,
+                           const char *path);
 
 /* The point "accept". */
 bool tg_fake_fault_accept(struct tg_fake *fake, int fd);

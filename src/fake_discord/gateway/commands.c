@@ -17,8 +17,8 @@ enum { CHUNK = 1000, PREFIX_MAX = 100, NONCE_MAX = 32 };
 static void record(struct tg_fake_conn *conn, int op, const json_t *d, const char *result)
 {
   tg_fake_note(conn->fake, TG_FAKE_LIST_commands,
-               json_pack("{s:i, s:i, s:i, s:O?, s:s}", "connection", (int)conn->id, "shard", conn->shard_id,
-                         "op", op, "d", d, "result", result));
+               json_pack("{s:i, s:i, s:i, s:i, s:O?, s:s}", "connection", (int)conn->id, "shard",
+                         conn->shard_id, "total", conn->total, "op", op, "d", d, "result", result));
 }
 
 static bool read_id(const json_t *value, uint64_t *id)
@@ -34,17 +34,35 @@ static bool read_id(const json_t *value, uint64_t *id)
   return true;
 }
 
-static void dispatch(struct tg_fake_conn *conn, const char *name, json_t *d)
+static struct tg_fake_event *make_event(const char *name, json_t *d)
 {
-  if (!conn->session) { /* an earlier answer has ended it */
-    json_decref(d);
-    return;
-  }
+  uint64_t guild_id = 0;
+  read_id(json_object_get(d, "guild_id"), &guild_id);
   char *text = json_dumps(d, JSON_COMPACT);
   json_decref(d);
   struct tg_fake_event *event = tg_fake_event_new(name, text, strlen(text));
   free(text);
-  tg_fake_session_append(conn->session, event);
+  event->guild_id = guild_id;
+  return event;
+}
+
+static void dispatch(struct tg_fake_conn *conn, const char *name, json_t *d)
+{
+  struct tg_fake_event *event = make_event(name, d);
+  if (conn->session) /* else an earlier answer has ended it */
+    tg_fake_session_append(conn->session, event);
+  tg_fake_event_unref(event);
+}
+
+/* To all who see the guild, whatever their number of shards. */
+static void dispatch_to_guild(struct tg_fake *fake, const char *name, json_t *d)
+{
+  struct tg_fake_event *event = make_event(name, d);
+  size_t step = 0;
+  struct tg_fake_session *session = NULL;
+  while ((session = tg_fake_route_next(fake, event->guild_id, &step, session)))
+    if (tg_fake_event_wanted(name, true, session->identify.intents))
+      tg_fake_session_append(session, event);
   tg_fake_event_unref(event);
 }
 
@@ -123,12 +141,12 @@ static void on_voice(struct tg_fake_conn *conn, const json_t *d)
   char guild_id[24];
   snprintf(guild_id, sizeof guild_id, "%" PRIu64, id);
   json_t *channel = json_object_get(d, "channel_id");
-  if (tg_fake_event_wanted("VOICE_STATE_UPDATE", true, conn->session->identify.intents))
-    dispatch(conn, "VOICE_STATE_UPDATE",
-             json_pack("{s:s, s:s, s:O, s:s, s:O, s:O, s:b, s:b, s:n}", "guild_id", guild_id, "user_id",
-                       TG_FAKE_APPLICATION_ID, "channel_id", channel, "session_id", conn->session->id,
-                       "self_mute", json_object_get(d, "self_mute"), "self_deaf",
-                       json_object_get(d, "self_deaf"), "mute", 0, "deaf", 0, "request_to_speak_timestamp"));
+  dispatch_to_guild(conn->fake, "VOICE_STATE_UPDATE",
+                    json_pack("{s:s, s:s, s:O, s:s, s:O, s:O, s:b, s:b, s:n}", "guild_id", guild_id,
+                              "user_id", TG_FAKE_APPLICATION_ID, "channel_id", channel, "session_id",
+                              conn->session->id, "self_mute", json_object_get(d, "self_mute"), "self_deaf",
+                              json_object_get(d, "self_deaf"), "mute", 0, "deaf", 0,
+                              "request_to_speak_timestamp"));
   if (!json_is_null(channel))
     dispatch(conn, "VOICE_SERVER_UPDATE",
              json_pack("{s:s, s:s, s:s}", "token", "fake-voice-token", "guild_id", guild_id, "endpoint",

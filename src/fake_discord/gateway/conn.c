@@ -71,7 +71,8 @@ static void on_missed_beat(void *ctx)
   if (conn->deaf || conn->unread || conn->state >= TG_FAKE_CLOSING || strcmp(mode, "off") == 0)
     return;
   tg_fake_note(fake, TG_FAKE_LIST_heartbeats_missed,
-               json_pack("{s:i, s:o}", "connection", (int)conn->id, "shard", tg_fake_conn_shard_json(conn)));
+               json_pack("{s:i, s:o, s:o}", "connection", (int)conn->id, "shard",
+                         tg_fake_conn_shard_json(conn), "total", tg_fake_conn_total_json(conn)));
   tg_fake_violation(fake, conn, "heartbeat_missed", mode, "no op 1 for %" PRId64 " ms",
                     fake->settings.heartbeat_interval * 3 / 2);
   if (strcmp(mode, "drop") == 0) {
@@ -96,9 +97,14 @@ static void record_end(struct tg_fake_conn *conn, const char *by, const char *ho
 {
   json_t *text = json_string(reason ? reason : "");
   tg_fake_note(conn->fake, TG_FAKE_LIST_closes,
-               json_pack("{s:i, s:o, s:s, s:s, s:o, s:o}", "connection", (int)conn->id, "shard",
-                         tg_fake_conn_shard_json(conn), "by", by, "how", how, "code",
-                         code ? json_integer(code) : json_null(), "reason", text ? text : json_null()));
+               json_pack("{s:i, s:o, s:o, s:s, s:s, s:o, s:o}", "connection", (int)conn->id, "shard",
+                         tg_fake_conn_shard_json(conn), "total", tg_fake_conn_total_json(conn), "by", by,
+                         "how", how, "code", code ? json_integer(code) : json_null(), "reason",
+                         text ? text : json_null()));
+  char name[16];
+  snprintf(name, sizeof name, "%d", code);
+  if (strcmp(how, "close") == 0)
+    tg_fake_count(json_object_get(conn->fake->journal->closes_by_code, by), name);
 }
 
 static void let_session_go(struct tg_fake_conn *conn)

@@ -125,3 +125,8 @@ static inline json_t *tg_fake_conn_shard_json(const struct tg_fake_conn *conn)
 {
   return conn->shard_id >= 0 ? json_integer(conn->shard_id) : json_null();
 }
+
+static inline json_t *tg_fake_conn_total_json(const struct tg_fake_conn *conn)
+{
+  return conn->total >= 0 ? json_integer(conn->total) : json_null();
+}

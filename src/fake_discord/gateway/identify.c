@@ -145,6 +145,20 @@ static struct verdict judge_intents(const struct tg_fake *fake, const json_t *d,
   return fine;
 }
 
+/* "4,8"; empty: any. */
+static bool is_legal_total(const char *totals, int total)
+{
+  bool any = true;
+  for (const char *at = totals + strspn(totals, ", "); *at; at += strspn(at, ", ")) {
+    char *end;
+    if (strtol(at, &end, 10) == total && end > at)
+      return true;
+    any = false;
+    at += strcspn(at, ", ");
+  }
+  return any;
+}
+
 static struct verdict judge_shard(struct tg_fake *fake, const json_t *d, struct tg_fake_identify *identify)
 {
   identify->shard_id = 0;
@@ -162,6 +176,10 @@ static struct verdict judge_shard(struct tg_fake *fake, const json_t *d, struct 
   }
   if (identify->total % fake->settings.shard_multiple != 0)
     return (struct verdict){4010, "shard", "the number of shards is not a multiple of what this bot needs"};
+  if (!is_legal_total(fake->settings.totals, identify->total))
+    return (struct verdict){4010, "shard", "the number of shards is not one of those that are allowed"};
+  if (identify->total < fake->settings.min_total)
+    return (struct verdict){4011, "sharding_required", "too few shards for a bot of this size"};
   if (tg_fake_guild_count(fake, identify->shard_id, identify->total) > (size_t)fake->settings.max_guilds)
     return (struct verdict){4011, "sharding_required", "the session would have too many guilds"};
   return fine;
@@ -244,6 +262,9 @@ void tg_fake_identify(struct tg_fake_conn *conn, const json_t *d)
                          "capabilities", json_object_get(d, "capabilities")));
   if (verdict.code == 0) {
     fake->journal->counters.identifies_ok++;
+    char total[16];
+    snprintf(total, sizeof total, "%d", identify.total);
+    tg_fake_count(fake->journal->identifies_by_total, total);
     conn->shard_id = identify.shard_id;
     conn->total = identify.total;
     conn->state = TG_FAKE_IDENTIFYING;
@@ -251,8 +272,10 @@ void tg_fake_identify(struct tg_fake_conn *conn, const json_t *d)
       tg_fake_identify_finish(conn, &identify);
     return;
   }
-  if (conn->shard_id < 0)
+  if (conn->shard_id < 0) {
     conn->shard_id = identify.shard_id;
+    conn->total = identify.total;
+  }
   tg_fake_violation(fake, conn, verdict.rule, text, "%s", verdict.text);
   if (verdict.code < 0) {
     tg_fake_conn_send_op(conn, TG_OP_INVALID_SESSION, "false");

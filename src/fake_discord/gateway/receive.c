@@ -64,6 +64,8 @@ static void on_heartbeat(struct tg_fake_conn *conn, const json_t *d)
     decode_error(conn, "heartbeat_d", problem);
     return;
   }
+  if (conn->session && json_is_integer(d) && (uint64_t)json_integer_value(d) > conn->session->beaten)
+    conn->session->beaten = (uint64_t)json_integer_value(d);
   acknowledge(conn, json_is_integer(d) ? json_integer_value(d) : -1);
 }
 

@@ -14,8 +14,9 @@ static void record(struct tg_fake_conn *conn, const char *session_id, json_int_t
                    const struct tg_fake_session *session, const char *result)
 {
   tg_fake_note(conn->fake, TG_FAKE_LIST_resumes,
-               json_pack("{s:i, s:o, s:s, s:I, s:o, s:o, s:s, s:s}", "connection", (int)conn->id, "shard",
-                         session ? json_integer(session->identify.shard_id) : json_null(), "session_id",
+               json_pack("{s:i, s:o, s:o, s:s, s:I, s:o, s:o, s:s, s:s}", "connection", (int)conn->id,
+                         "shard", session ? json_integer(session->identify.shard_id) : json_null(), "total",
+                         session ? json_integer(session->identify.total) : json_null(), "session_id",
                          session_id, "seq", seq, "current",
                          session ? json_integer((json_int_t)session->sequence) : json_null(), "replayed",
                          session ? json_integer((json_int_t)session->sequence - seq) : json_null(), "result",
@@ -27,8 +28,10 @@ static void refuse(struct tg_fake_conn *conn, const char *session_id, json_int_t
 {
   bool op9 = code < 0;
   record(conn, session_id, seq, session, op9 ? "op9" : code == 4007 ? "4007" : "4002");
-  if (session)
+  if (session) {
     conn->shard_id = session->identify.shard_id;
+    conn->total = session->identify.total;
+  }
   tg_fake_violation(conn->fake, conn, rule, op9 ? "op9" : code == 4007 ? "4007" : "4002", "%s", text);
   /* A sequence that does not fit means that client and session have parted. */
   if (session && strcmp(rule, "resume_sequence") == 0 && !session->conn)
@@ -110,6 +113,8 @@ void tg_fake_resume_finish(struct tg_fake_conn *conn, const char *session_id, ui
     tg_fake_conn_close(conn, 4007, "Invalid seq.");
     return;
   }
+  if (conn->fake->settings.trim_by_heartbeat && session->beaten > seq)
+    seq = session->beaten;
   tg_fake_session_attach(session, conn, seq + 1);
   if (resumed && !conn->fake->settings.number_resumed) {
     static const char text[] = "{\"t\":\"RESUMED\",\"s\":null,\"op\":0,\"d\":{}}";

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "fake_discord/gateway/conn.h"
 #include "fake_discord/gateway/feeding.h"
+#include "fake_discord/gateway/pace.h"
 #include "fake_discord/wire/timer.h"
 #include "fake_discord/world/guilds.h"
 #include "fake_discord/world/journal.h"
@@ -16,6 +17,7 @@
 enum {
   HIGH_WATER = 256 * 1024, /* bytes that may wait in a stream */
   ROOM = 64,               /* events that may wait for a connection */
+  KEPT_BACK = 200000,      /* events that a pace may keep back */
   COALESCE = 32 * 1024,
 };
 
@@ -87,6 +89,14 @@ static void push(struct tg_fake_session *session, struct tg_fake_event *event)
 }
 
 void tg_fake_session_append(struct tg_fake_session *session, struct tg_fake_event *event)
+{
+  if (session->pace && !event->once)
+    tg_fake_pace_keep(session, event);
+  else
+    tg_fake_session_log(session, event);
+}
+
+void tg_fake_session_log(struct tg_fake_session *session, struct tg_fake_event *event)
 {
   if (event->number > 0) {
     if (session->numbered_count++ == 0)
@@ -188,6 +198,8 @@ void tg_fake_session_repeat(struct tg_fake_session *session, int count)
 bool tg_fake_session_has_room(const struct tg_fake_session *session)
 {
   const struct tg_fake_conn *conn = session->conn;
+  if (tg_fake_pace_count(session) >= KEPT_BACK)
+    return false;
   if (!is_fed(session))
     return true;
   return !conn->pump && session->sequence + 1 - conn->next < ROOM &&
@@ -219,8 +231,9 @@ static void append_ready(struct tg_fake_session *session)
       (guild = tg_fake_guild_next(session->fake, session->identify.shard_id, session->identify.total, &at))) {
     enum tg_fake_guild_kind kind = strcmp(settings->guild_create, "stub") == 0     ? TG_FAKE_GUILD_STUB
                                    : strcmp(settings->guild_create, "outage") == 0 ? TG_FAKE_GUILD_OUTAGE
-                                   : guild->unavailable                            ? TG_FAKE_GUILD_OUTAGE
-                                                                                   : TG_FAKE_GUILD_LAZY;
+                                   : tg_fake_guild_is_out(guild, session->identify.total)
+                                       ? TG_FAKE_GUILD_OUTAGE
+                                       : TG_FAKE_GUILD_LAZY;
     struct tg_fake_event *event =
         tg_fake_make_guild(session->fake, guild, kind, (size_t)settings->guild_size);
     tg_fake_session_append(session, event);
@@ -255,6 +268,7 @@ struct tg_fake_session *tg_fake_session_new(struct tg_fake_conn *conn,
   host_of(url, session->resume_host, sizeof session->resume_host);
   LIST_INSERT_HEAD(&fake->sessions, session, link);
   tg_fake_routes_add(fake, session);
+  tg_fake_pace_begin(session);
   tg_fake_session_attach(session, conn, 1);
   append_ready(session);
   fake->feeding->kick(fake);
@@ -339,6 +353,7 @@ void tg_fake_session_kill(struct tg_fake_session *session, const char *why)
     leave_conn(session);
   tg_fake_cancel(&session->expiry);
   tg_fake_routes_remove(fake, session);
+  tg_fake_pace_end(session);
   LIST_REMOVE(session, link);
   while (session->count > 0)
     drop_oldest(session);
@@ -350,10 +365,10 @@ void tg_fake_session_kill(struct tg_fake_session *session, const char *why)
 json_t *tg_fake_session_to_json(const struct tg_fake_session *session)
 {
   json_t *connection = session->conn ? json_integer(session->conn->id) : json_null();
-  return json_pack("{s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:o, s:I, s:I}", "session_id", session->id, "shard",
-                   session->identify.shard_id, "total", session->identify.total, "sequence",
+  return json_pack("{s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I}", "session_id", session->id,
+                   "shard", session->identify.shard_id, "total", session->identify.total, "sequence",
                    (json_int_t)session->sequence, "oldest", (json_int_t)tg_fake_session_oldest(session),
                    "retained", (json_int_t)session->count, "intents", (json_int_t)session->identify.intents,
                    "connection", connection, "created_at", (json_int_t)session->created_at, "written",
-                   (json_int_t)session->written);
+                   (json_int_t)session->written, "kept_back", (json_int_t)tg_fake_pace_count(session));
 }

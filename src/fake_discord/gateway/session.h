@@ -35,6 +35,7 @@ struct tg_fake_session {
 
   uint64_t sequence; /* the last one given */
   uint64_t written;  /* the greatest one that was sent */
+  uint64_t beaten;   /* the greatest one that a heartbeat named */
   struct tg_fake_entry {
     struct tg_fake_event *event; /* NULL: a number that was skipped */
   } *entries; /* a ring */
@@ -44,6 +45,7 @@ struct tg_fake_session {
 
   struct tg_fake_conn *conn; /* NULL: detached */
   struct tg_fake_timer *expiry;
+  struct tg_fake_pace *pace; /* NULL: in time */
 
   /* Numbered events that were put into the log, and the last one written. */
   uint64_t numbered_first, numbered_last, numbered_count, numbered_written;
@@ -65,8 +67,10 @@ void tg_fake_session_kill(struct tg_fake_session *session, const char *why);
 /* The oldest sequence that a Resume may name. */
 uint64_t tg_fake_session_oldest(const struct tg_fake_session *session);
 
-/* Gives the event the next number. Borrows. */
+/* Gives the event the next number, now or when the session's pace (pace.h) lets it. Borrows. */
 void tg_fake_session_append(struct tg_fake_session *session, struct tg_fake_event *event);
+/* Now, whatever the pace. */
+void tg_fake_session_log(struct tg_fake_session *session, struct tg_fake_event *event);
 /* `count` numbers that no event will have. */
 void tg_fake_session_skip(struct tg_fake_session *session, int count);
 /* Writes the last `count` events once more, with their old numbers. */

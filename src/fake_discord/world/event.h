@@ -12,6 +12,7 @@ struct tg_fake_event {
   bool once; /* READY and RESUMED are not replayed */
   char name[64];
   uint64_t number; /* running number of its shard; 0: not a numbered event */
+  uint64_t guild_id; /* whose order it keeps; 0: that of no guild */
   const char *t;   /* as JSON text; NULL: the name in quotes */
   size_t length;
   char data[]; /* d as JSON text, and what `t` points to */

@@ -25,7 +25,9 @@ void tg_fake_guilds_reset(struct tg_fake *fake)
   guilds->count = (size_t)fake->options->guilds;
   for (size_t i = 0; i < guilds->count; i++) {
     struct tg_fake_guild *guild = &guilds->all[i];
-    *guild = (struct tg_fake_guild){.id = guild->id, .numbered = guild->numbered};
+    guild->left = guild->unavailable = false;
+    guild->out_for = 0;
+    guild->members_asked = 0;
   }
 }
 

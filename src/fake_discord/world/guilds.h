@@ -5,11 +5,15 @@
 
 #include "fake_discord/fake.h"
 
+enum { TG_FAKE_REPEATS = 3, TG_FAKE_REPEATED_USERS = 2 };
+
 struct tg_fake_guild {
   uint64_t id;
   bool left; /* the bot is no longer there */
   bool unavailable;
+  int out_for; /* unavailable to sessions of so many shards alone; 0: to none */
   uint64_t numbered; /* running number of the last numbered event */
+  uint32_t repeated[TG_FAKE_REPEATS][TG_FAKE_REPEATED_USERS]; /* emit/repeats.h: how many there were */
   tg_ms members_asked; /* when op 8 asked for all members; 0: never */
 };
 
@@ -34,3 +38,9 @@ struct tg_fake_guild *tg_fake_guild_find(struct tg_fake *fake, uint64_t id);
 struct tg_fake_guild *tg_fake_guild_next(struct tg_fake *fake, int shard_id, int total, size_t *at);
 
 size_t tg_fake_guild_count(struct tg_fake *fake, int shard_id, int total);
+
+/* What sessions of so many shards would find it. */
+static inline bool tg_fake_guild_is_out(const struct tg_fake_guild *guild, int total)
+{
+  return guild->unavailable || guild->out_for == total;
+}

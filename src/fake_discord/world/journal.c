@@ -20,6 +20,8 @@ struct tg_fake_journal *tg_fake_journal_new(void)
   struct tg_fake_journal *journal = tg_calloc(1, sizeof *journal);
   for (int i = 0; i < TG_FAKE_LIST_COUNT; i++)
     journal->lists[i] = json_array();
+  journal->identifies_by_total = json_object();
+  journal->closes_by_code = json_pack("{s:{}, s:{}}", "client", "server");
   return journal;
 }
 
@@ -27,6 +29,8 @@ void tg_fake_journal_free(struct tg_fake_journal *journal)
 {
   for (int i = 0; i < TG_FAKE_LIST_COUNT; i++)
     json_decref(journal->lists[i]);
+  json_decref(journal->identifies_by_total);
+  json_decref(journal->closes_by_code);
   free(journal);
 }
 
@@ -35,14 +39,25 @@ void tg_fake_journal_clear(struct tg_fake_journal *journal)
   journal->counters = (struct tg_fake_counters){0};
   for (int i = 0; i < TG_FAKE_LIST_COUNT; i++)
     json_array_clear(journal->lists[i]);
+  json_object_clear(journal->identifies_by_total);
+  json_object_clear(json_object_get(journal->closes_by_code, "client"));
+  json_object_clear(json_object_get(journal->closes_by_code, "server"));
 }
 
-json_t *tg_fake_counters_to_json(const struct tg_fake_counters *counters)
+void tg_fake_count(json_t *counts, const char *name)
+{
+  json_int_t before = json_integer_value(json_object_get(counts, name));
+  json_object_set_new(counts, name, json_integer(before + 1));
+}
+
+json_t *tg_fake_counters_to_json(const struct tg_fake_journal *journal)
 {
   json_t *result = json_object();
-#define X(name) json_object_set_new(result, #name, json_integer((json_int_t)counters->name));
+#define X(name) json_object_set_new(result, #name, json_integer((json_int_t)journal->counters.name));
   TG_FAKE_COUNTERS(X)
 #undef X
+  json_object_set_new(result, "identifies_by_total", json_deep_copy(journal->identifies_by_total));
+  json_object_set_new(result, "closes_by_code", json_deep_copy(journal->closes_by_code));
   return result;
 }
 
@@ -69,8 +84,9 @@ void tg_fake_violation(struct tg_fake *fake, const struct tg_fake_conn *conn, co
   fake->journal->counters.violations++;
   json_t *text = json_string(detail); /* NULL when a client's bytes are no UTF-8 */
   tg_fake_note(fake, TG_FAKE_LIST_violations,
-               json_pack("{s:o, s:o, s:s, s:s, s:o}", "connection",
+               json_pack("{s:o, s:o, s:o, s:s, s:s, s:o}", "connection",
                          conn ? json_integer(conn->id) : json_null(), "shard",
-                         conn && conn->shard_id >= 0 ? json_integer(conn->shard_id) : json_null(), "rule",
-                         rule, "verdict", verdict, "detail", text ? text : json_string("(not text)")));
+                         conn ? tg_fake_conn_shard_json(conn) : json_null(), "total",
+                         conn ? tg_fake_conn_total_json(conn) : json_null(), "rule", rule, "verdict", verdict,
+                         "detail", text ? text : json_string("(not text)")));
 }

@@ -10,16 +10,16 @@
 #define TG_FAKE_LISTS(X)                                                                                     \
   X(handshakes)  /* upgrade requests: connection, status, target, host, user_agent */                       \
   X(identifies)  /* connection, shard, total, bucket, since_last, verdict, intents, presence, .. */         \
-  X(resumes)     /* connection, shard, session_id, seq, current, replayed, result */                        \
-  X(closes)      /* connection, shard, by (client, server), how (close, fin, reset), code, reason */ \
+  X(resumes)     /* connection, shard, total, session_id, seq, current, replayed, result */                 \
+  X(closes)      /* connection, shard, total, by (client, server), how (close, fin, reset), code, reason */ \
   X(heartbeats_missed)                                                                                       \
-  X(commands)    /* connection, shard, op, d, result */                                                     \
+  X(commands)    /* connection, shard, total, op, d, result */                                              \
   X(callbacks)   /* interaction answers: id, type, callback, age, status, code */                           \
   X(webhooks)    /* follow-ups: method, path, status */                                                     \
   X(rest)        /* other REST requests: method, path, status */                                            \
   X(sessions_lost) /* session_id, shard, why */                                                             \
   X(closed_connections) /* what /state said of a connection at its end */                                   \
-  X(violations)  /* connection, shard, rule, verdict, detail */
+  X(violations)  /* connection, shard, total, rule, verdict, detail */
 
 enum tg_fake_list {
 #define X(name) TG_FAKE_LIST_##name,
@@ -41,6 +41,8 @@ struct tg_fake_counters {
 
 struct tg_fake_journal {
   struct tg_fake_counters counters;
+  json_t *identifies_by_total; /* {"8": accepted} */
+  json_t *closes_by_code;      /* {"client": {"1000": n}, "server": {"4010": n}}; Close frames alone */
   json_t *lists[TG_FAKE_LIST_COUNT];
 };
 
@@ -49,7 +51,10 @@ extern const char *const tg_fake_list_names[TG_FAKE_LIST_COUNT];
 struct tg_fake_journal *tg_fake_journal_new(void);
 void tg_fake_journal_free(struct tg_fake_journal *journal);
 void tg_fake_journal_clear(struct tg_fake_journal *journal);
-json_t *tg_fake_counters_to_json(const struct tg_fake_counters *counters);
+/* The counters, identifies_by_total and closes_by_code. */
+json_t *tg_fake_counters_to_json(const struct tg_fake_journal *journal);
+/* One more of {"name": n}. */
+void tg_fake_count(json_t *counts, const char *name);
 
 /* Takes the entry over and adds "at". Returns it, borrowed, valid as long as
  * the list keeps it. */

@@ -31,10 +31,12 @@ static const char help[] =
     "\n"
     "Admin API, described in src/fake_discord/admin.h:\n"
     "  GET /state[?only=a,b]   what clients did, and every rule they broke\n"
-    "  GET /sent[?shard=N]     numbered events sent, by shard and guild\n"
+    "  GET /sent[?shard=N]     numbered events sent, by guild, shard and session\n"
     "  POST /settings          strictness, limits, intervals; GET shows them\n"
     "  POST /emit              send events\n"
     "  POST /fault             spoil a connection, now or at its next connect, identify, resume, ...\n"
+    "  POST /pace              keep sessions behind their time: lag, jitter, a stall; GET shows it\n"
+    "  POST /differ            build a type of event otherwise for one number of shards; GET shows it\n"
     "  POST /bulk              send one recording to all shards; GET /bulk/recording has its bytes\n"
     "  POST /reset             forget\n";
 

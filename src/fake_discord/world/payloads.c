@@ -158,22 +158,16 @@ struct tg_fake_event *tg_fake_make_guild(struct tg_fake *fake, const struct tg_f
                                          enum tg_fake_guild_kind kind, size_t size)
 {
   struct tg_buf out = {0};
-  switch (kind) {
-  case TG_FAKE_GUILD_LAZY:
-  case TG_FAKE_GUILD_JOINED:
+  bool create = kind <= TG_FAKE_GUILD_STUB;
+  if (kind == TG_FAKE_GUILD_LAZY || kind == TG_FAKE_GUILD_JOINED)
     write_guild(fake, guild, kind == TG_FAKE_GUILD_LAZY, size, &out);
-    return take("GUILD_CREATE", &out);
-  case TG_FAKE_GUILD_STUB:
-    tg_buf_printf(&out, "{\"unavailable\":true,\"id\":\"%" PRIu64 "\"}", guild->id);
-    return take("GUILD_CREATE", &out);
-  case TG_FAKE_GUILD_OUTAGE:
-    tg_buf_printf(&out, "{\"unavailable\":true,\"id\":\"%" PRIu64 "\"}", guild->id);
-    return take("GUILD_DELETE", &out);
-  case TG_FAKE_GUILD_LEFT:
+  else if (kind == TG_FAKE_GUILD_LEFT)
     tg_buf_printf(&out, "{\"id\":\"%" PRIu64 "\"}", guild->id);
-    break;
-  }
-  return take("GUILD_DELETE", &out);
+  else
+    tg_buf_printf(&out, "{\"unavailable\":true,\"id\":\"%" PRIu64 "\"}", guild->id);
+  struct tg_fake_event *event = take(create ? "GUILD_CREATE" : "GUILD_DELETE", &out);
+  event->guild_id = guild->id;
+  return event;
 }
 
 json_t *tg_fake_make_member(struct tg_fake *fake, uint64_t index)
@@ -290,6 +284,7 @@ struct tg_fake_event *tg_fake_make_message(struct tg_fake *fake, const struct tg
   tg_fake_write_message(fake, message, &out);
   struct tg_fake_event *event = take("MESSAGE_CREATE", &out);
   event->number = message->shard_number;
+  event->guild_id = message->guild_id;
   return event;
 }
 
@@ -342,5 +337,7 @@ struct tg_fake_event *tg_fake_make_interaction(struct tg_fake *fake, int type, u
     tg_buf_puts(&out, ",\"message\":{\"type\":0,\"id\":\"1189000000000000301\",\"content\":\"Pick a berth\","
                       "\"embeds\":[],\"components\":[],\"attachments\":[]}");
   tg_buf_puts(&out, "}");
-  return take("INTERACTION_CREATE", &out);
+  struct tg_fake_event *event = take("INTERACTION_CREATE", &out);
+  event->guild_id = guild_id;
+  return event;
 }

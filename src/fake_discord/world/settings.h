@@ -21,7 +21,9 @@
   NUMBER(shards, 4, 1, 100000)              /* recommended; also the count that numbers events a shard */   \
   NUMBER(privileged_intents, 0x8102, 0, 0xffffffff) /* those switched on for the bot */                     \
   NUMBER(shard_multiple, 1, 1, 100000)      /* large bots: num_shards has to be a multiple, else 4010 */    \
+  TEXT(totals, "", "")                      /* of shards that are allowed, as "4,8", else 4010; "" = any */ \
   NUMBER(max_guilds, 2500, 1, 10000000)     /* of one session, else 4011 */                                 \
+  NUMBER(min_total, 1, 1, 1000000)          /* an identify with fewer shards than that gets 4011 */         \
   NUMBER(members, 3, 1, 1000000)            /* of each guild, for op 8 */                                   \
   /* what it is told */                                                                                      \
   TEXT(url, "", "")                         /* in /gateway and /gateway/bot; "" = our own */                \
@@ -52,6 +54,7 @@
   FLAG(number_resumed, true)                /* RESUMED takes an s */                                         \
   NUMBER(replay_events, 20000, 0, 10000000) /* kept a session; 0 = max(100, min(3500, 75 a guild)) */       \
   NUMBER(replay_bytes, 67108864, 0, 4294967296)                                                              \
+  FLAG(trim_by_heartbeat, false)            /* a replay begins behind what the last heartbeat named */ \
   FLAG(detach_old, true)                    /* a resume cuts the session's older connection */              \
   /* verdicts that are our choice: Discord's are not documented */                                         \
   FLAG(strict_path, true)                                                                                    \
@@ -73,6 +76,7 @@
   NUMBER(webhook_deadline, 900000, 1, 86400000)                                                              \
   /* events and the wire */                                                                                  \
   NUMBER(rate, 0, 0, 10000000)              /* numbered events a second over all shards */                  \
+  NUMBER(repeat_rate, 0, 0, 10000000)       /* equal events a second over all guilds (emit/repeats.h) */ \
   NUMBER(message_size, 1400, 0, 16777216)                                                                    \
   NUMBER(zlib_level, 1, 0, 9)                                                                                \
   FLAG(coalesce, false)                     /* several gateway messages a write (and TLS record) */         \

@@ -1,0 +1,243 @@
+-- The fake Discord by itself: sessions of several numbers of shards at once.
+
+local cjson = require "cjson"
+local fake_discord = require "spec.support.fake_discord"
+local loop = require "spec.support.loop"
+local shard_of = require("spec.support.resharding").shard_of
+local world = require "spec.support.fake_world"
+
+local fake
+
+setup(function()
+  fake = fake_discord.start { shards = 2, guilds = 12 }
+  world.use(fake)
+end)
+teardown(function() fake:stop() end)
+before_each(function()
+  fake:reset()
+  fake:settings { identify_window = 0 }
+end)
+after_each(world.cleanup)
+
+local ready = world.ready
+
+-- Sessions of all shards of a total, by shard id.
+local function all_of(total, changes)
+  local clients = {}
+  for shard = 0, total - 1 do
+    local given = { shard = { shard, total } }
+    for name, value in pairs(changes or {}) do
+      given[name] = value
+    end
+    clients[shard] = ready(given)
+  end
+  return clients
+end
+
+-- Waits until everything that was sent to the client so far has come.
+local function sync(client)
+  local acks = 0
+  for _, message in ipairs(client.messages) do
+    acks = acks + (message.op == 11 and 1 or 0)
+  end
+  client:send { op = 1, d = cjson.null }
+  loop.wait_for("op 11", function()
+    local now = 0
+    for _, message in ipairs(client.messages) do
+      now = now + (message.op == 11 and 1 or 0)
+    end
+    return now > acks
+  end)
+end
+
+local function refused(code, changes)
+  local client = world.connect()
+  client:wait_op(10)
+  client:send(world.identify_payload(changes))
+  assert.equal(code, client:wait_end())
+end
+
+describe("sessions of several totals", function()
+  it("get each the events of their guilds, the same ones, by one number", function()
+    local few, more = all_of(2), all_of(3)
+    fake:emit { count = 30 }
+    fake:wait_emitted()
+    local seen = {}
+    for total, clients in pairs { [2] = few, [3] = more } do
+      local count = 0
+      for shard, client in pairs(clients) do
+        sync(client)
+        for _, event in ipairs(client:events "MESSAGE_CREATE") do
+          assert.equal(shard, shard_of(event.d.guild_id, total))
+          local d = event.raw:match '"d":(.*)$'
+          seen[event.d.nonce] = seen[event.d.nonce] or d
+          assert.equal(seen[event.d.nonce], d)
+          count = count + 1
+        end
+      end
+      assert.equal(60, count)
+    end
+    local sent = 0
+    for _, last in pairs(fake:sent_guilds()) do
+      sent = sent + last
+    end
+    assert.equal(60, sent)
+    assert.equal(5, #fake:sent().sessions)
+  end)
+
+  it("list their guilds in READY, and follow those that come and go", function()
+    local few, more = all_of(2), all_of(3)
+    local guild = fake:emit { kind = "joined", shard = 2, total = 3 }.guild
+    assert.equal(2, shard_of(guild, 3))
+    fake:emit { count = 3, guild = guild }
+    fake:wait_emitted()
+    fake:emit { kind = "left", guild = guild }
+    for _, client in ipairs { few[shard_of(guild, 2)], more[2] } do
+      local event = client:wait_event "GUILD_DELETE"
+      assert.same({ id = guild }, event.d)
+      assert.equal(guild, client:events("GUILD_CREATE")[#client:events("GUILD_CREATE")].d.id)
+      assert.equal(3, #client:events "MESSAGE_CREATE")
+    end
+    assert.equal(3, fake:sent_guilds()[guild])
+    for shard, client in pairs(more) do
+      for _, listed in ipairs(client:events("READY")[1].d.guilds) do
+        assert.equal(shard, shard_of(listed.id, 3))
+      end
+    end
+  end)
+
+  it("get direct messages on shard 0 of each", function()
+    local few, more = all_of(2), all_of(3)
+    assert.equal(2, fake:emit({ interaction = 2, dm = true }).sessions)
+    assert.equal(2, fake:emit({ event = "USER_UPDATE", d = { id = "1" }, shard = 0 }).sessions)
+    for _, clients in ipairs { few, more } do
+      for shard, client in pairs(clients) do
+        sync(client)
+        local expected = shard == 0 and 1 or 0
+        assert.equal(expected, #client:events "INTERACTION_CREATE")
+        assert.equal(expected, #client:events "USER_UPDATE")
+      end
+    end
+  end)
+
+  it("hear of the bot's voice state, and the one that asked of the server", function()
+    local voice = 33281 + 128
+    local few, more = all_of(2, { intents = voice }), all_of(3, { intents = voice })
+    local guild = fake:guilds()[1].id
+    local asking, other = more[shard_of(guild, 3)], few[shard_of(guild, 2)]
+    asking:send { op = 4, d = { guild_id = guild, channel_id = "5", self_mute = false, self_deaf = false } }
+    local state = other:wait_event "VOICE_STATE_UPDATE"
+    assert.same(state.d, asking:wait_event("VOICE_STATE_UPDATE").d)
+    assert.equal(asking.session_id, state.d.session_id)
+    asking:wait_event "VOICE_SERVER_UPDATE"
+    sync(other)
+    assert.same({}, other:events "VOICE_SERVER_UPDATE")
+  end)
+
+  it("can be meant by their total, in events and faults", function()
+    local few, more = all_of(2), all_of(3)
+    assert.equal(1, fake:emit({ event = "X", shard = 1, total = 3 }).sessions)
+    more[1]:wait_event "X"
+    assert.equal(2, fake:emit({ event = "X", total = 2 }).sessions)
+    local guild = fake:guilds()[1].id
+    assert.equal(1, fake:emit({ event = "Y", d = { guild_id = guild }, total = 2 }).sessions)
+    few[shard_of(guild, 2)]:wait_event "Y"
+    assert.equal(2, fake:emit({ event = "Y", d = { guild_id = guild } }).sessions)
+    fake:fault { ["do"] = "close", code = 4000, shard = 1, total = 3 }
+    assert.equal(4000, more[1]:wait_end())
+    assert.is_nil(few[1].ended)
+    assert.equal(3, fake:fault({ ["do"] = "kill_session", total = 3 }).sessions)
+    assert.equal(2, #fake:state("sessions").sessions)
+    assert.error_matches(function() fake:fault { ["do"] = "rst", total = 5 } end, "no live connection")
+    assert.error_matches(function() fake:emit { event = "X", total = 0 } end, "total: expected")
+  end)
+
+  it("can be meant by a fault that waits", function()
+    fake:fault { at = "identify", ["do"] = "close", code = 4000, shard = 1, total = 3 }
+    ready { shard = { 1, 2 } }
+    refused(4000, { shard = { 1, 3 } })
+    ready { shard = { 1, 3 } }
+  end)
+
+  it("share the buckets of identifies and their budget", function()
+    fake:settings { max_concurrency = 2, identify_window = 60000, remaining = 10 }
+    ready { shard = { 1, 2 } }
+    ready { shard = { 0, 3 } }
+    local client = world.connect()
+    client:wait_op(10)
+    client:send(world.identify_payload { shard = { 1, 3 } })
+    client:wait_op(9)
+    assert.equal("identify_too_soon", world.violation("identify_too_soon").rule)
+    assert.equal(3, world.violation("identify_too_soon").total)
+    local limit = world.rest("GET", "/gateway/bot"):json().session_start_limit
+    assert.equal(8, limit.remaining)
+  end)
+
+  it("are counted by their total, and Close frames by their code", function()
+    all_of(2)
+    local more = all_of(3)
+    more[0]:close(1000, "over")
+    more[0]:wait_end()
+    fake:settings { totals = "2" }
+    refused(4010, { shard = { 0, 3 } })
+    local counters = fake:state("counters").counters
+    assert.same({ ["2"] = 2, ["3"] = 3 }, counters.identifies_by_total)
+    assert.same({ client = { ["1000"] = 1 }, server = { ["4010"] = 1 } }, counters.closes_by_code)
+  end)
+end)
+
+describe("the number of shards", function()
+  it("that is recommended can change", function()
+    assert.equal(2, world.rest("GET", "/gateway/bot"):json().shards)
+    fake:settings { shards = 5 }
+    assert.equal(5, world.rest("GET", "/gateway/bot"):json().shards)
+  end)
+
+  it("is refused with 4010 when it is none of those allowed, and costs no identify", function()
+    fake:settings { totals = "2, 12", remaining = 10 }
+    refused(4010, { shard = { 0, 1 } })
+    refused(4010, { shard = { 0, 4 } })
+    ready { shard = { 0, 2 } }
+    ready { shard = { 0, 12 } }
+    assert.equal(8, fake:state("session_start_limit").session_start_limit.remaining)
+  end)
+
+  it("is refused with 4011 when it is too small by now; sessions that there are live on", function()
+    local client = ready { shard = { 0, 2 } }
+    fake:settings { min_total = 3 }
+    refused(4011, { shard = { 0, 2 } })
+    sync(client)
+    client:drop()
+    local again = world.connect()
+    again:wait_op(10)
+    again:send { op = 6, d = { token = fake.token, session_id = client.session_id, seq = 1 } }
+    again:wait_event "RESUMED"
+    ready { shard = { 0, 3 } }
+  end)
+end)
+
+describe("an outage", function()
+  it("can be for one total alone, and for its sessions to come", function()
+    local guild = fake:guilds()[1].id
+    local few = ready { shard = { shard_of(guild, 2), 2 } }
+    local early = ready { shard = { shard_of(guild, 3), 3 } }
+    assert.equal(1, fake:emit({ kind = "outage", guild = guild, total = 3 }).sessions)
+    assert.same({ id = guild, unavailable = true }, early:wait_event("GUILD_DELETE").d)
+    local late = ready { shard = { shard_of(guild, 3), 3 } }
+    assert.same({ id = guild, unavailable = true }, late:wait_event("GUILD_DELETE").d)
+    fake:emit { count = 2, guild = guild }
+    fake:wait_emitted()
+    fake:emit { kind = "available", guild = guild, total = 3 }
+    fake:emit { count = 1, guild = guild }
+    fake:wait_emitted()
+    for client, numbers in pairs { [few] = { 1, 2, 3 }, [early] = { 3 }, [late] = { 3 } } do
+      sync(client)
+      local got = {}
+      for i, event in ipairs(client:events "MESSAGE_CREATE") do
+        got[i] = tonumber(event.d.nonce:match ":(%d+)$")
+      end
+      assert.same(numbers, got)
+      assert.equal(client == few and 0 or 1, #client:events "GUILD_DELETE")
+    end
+  end)
+end)
