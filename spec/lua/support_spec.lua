@@ -282,4 +282,33 @@ describe("checker", function()
     list = events({ s = 1, n = 9, epoch = 2 }, { s = 1, n = 10, key = "0.1.1" })
     assert.same({ "shard 0 epoch 1 after 2" }, checker.compare(list).out_of_order)
   end)
+
+  it("counts events that nothing tells apart, and those that came by another way once more", function()
+    local list = {}
+    for s = 1, 3 do
+      local body = '{"t":"PRESENCE_UPDATE","d":{"user":{"id":"5"},"guild_id":"7"}}'
+      list[s] = { shard = 0, epoch = 1, s = s, t = "PRESENCE_UPDATE", key = "0.1." .. s, body = body }
+    end
+    local function sent(count)
+      return { repeats = { { event = "PRESENCE_UPDATE", guild = "7", user = "5", count = count } } }
+    end
+    assert.equal(3, checker.assert_complete(list, sent(3)).repeats)
+    local report = checker.compare(list, sent(5))
+    assert.same({ 2, 0 }, { #report.lost, #report.doubled_with_other_key })
+    assert.matches("PRESENCE_UPDATE of guild 7, user 5 %(3 of 5 came%)", report.lost[1])
+    assert.error(function() checker.assert_nothing_lost(list, sent(5)) end)
+    report = checker.compare(list, sent(2))
+    assert.same({ 0, 1 }, { #report.lost, #report.doubled_with_other_key })
+    list[4] = list[3]
+    report = checker.compare(list, sent(3))
+    assert.same({ 0, 0, 1 }, { #report.lost, #report.doubled_with_other_key, #report.doubled })
+  end)
+
+  it("measures the longest pause of a guild", function()
+    local list = events({ s = 1, n = 1 }, { s = 2, n = 2 }, { s = 1, n = 3, epoch = 2, key = "0.2.1" })
+    list[1].at, list[2].at, list[3].at = 10, 15, 215
+    local pause = checker.compare(list).longest_pause
+    assert.same({ ms = 200, guild = "7", from = "0.1.2", to = "0.2.1" }, pause)
+    assert.is_nil(checker.compare(events({ s = 1, n = 1 })).longest_pause)
+  end)
 end)

@@ -2,7 +2,7 @@
 --
 --   local bot = require("spec.support.bot").start()
 --   bot:wait_for_events(100)
---   bot.events[1]    {shard, total, epoch, s, t, key, body, guild_create}; :data() and :message() decode
+--   bot.events[1]    {shard, total, epoch, s, t, key, body, guild_create, at}; :data() and :message() decode
 --
 -- It answers 204 and keeps what it accepted, in order of arrival: bot.events, and bot.by_shard[shard].
 -- Requests without the right Authorization get 401 and are counted in bot.unauthorized. How it answers is a
@@ -105,6 +105,7 @@ local function record(self, request, events)
     self.batches[#self.batches + 1] = #events
   end
   for _, event in ipairs(events) do
+    event.at = loop.now()
     event.key = event.position and key_of(event) or request.headers["idempotency-key"]
     event.body = self.keep_bodies and (event.position and event:text() or request.body) or nil
     self.events[#self.events + 1] = event

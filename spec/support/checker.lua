@@ -3,7 +3,9 @@
 --   checker.assert_complete(bot.events, { guilds = { ["41771983423143937"] = 5000 }, contiguous = true })
 --
 -- Numbered messages: the fake numbers the MESSAGE_CREATEs of a guild 1, 2, 3, ... in d.nonce = "<guild>:<n>".
--- Sequences: within a session (shard, epoch) s counts every dispatch.
+-- Sequences: within a session (shard, epoch) s counts every dispatch; (epoch, s) of a shard id never falls,
+-- whatever the number of shards that it is one of.
+-- Repeats: events that nothing tells apart are counted, by type, guild and user.
 
 local checker = {}
 
@@ -18,9 +20,20 @@ local function number_of(event)
   return guild, tonumber(n)
 end
 
+-- A presence names its user in an object.
+local USER = '"user":{"id":"(%d+)"'
+local USER_ID = '"user_id":"(%d+)"'
+
+local function repeat_of(event)
+  local guild = event.body:match '"guild_id":"(%d+)"'
+  local user = event.body:match(event.t == "PRESENCE_UPDATE" and USER or USER_ID)
+  return guild and user and ("%s of guild %s, user %s"):format(event.t, guild, user)
+end
+
 local function new_report()
   return {
     numbered = 0,
+    repeats = 0,
     lost = {},
     doubled = {},
     doubled_with_other_key = {},
@@ -111,8 +124,55 @@ local function check_epochs(first, report)
   end
 end
 
+-- Of events that nothing tells apart too few are lost, and too many came twice.
+local function check_repeats(first, repeats, report)
+  local types, got = {}, {}
+  for _, entry in ipairs(repeats) do
+    types[entry.event] = true
+  end
+  for _, event in ipairs(first) do
+    local name = types[event.t] and repeat_of(event)
+    if name then
+      got[name] = (got[name] or 0) + 1
+    end
+  end
+  for _, entry in ipairs(repeats) do
+    local name = ("%s of guild %s, user %s"):format(entry.event, entry.guild, entry.user)
+    local count = got[name] or 0
+    report.repeats = report.repeats + count
+    for _ = count + 1, entry.count do
+      table.insert(report.lost, ("%s (%d of %d came)"):format(name, count, entry.count))
+    end
+    for _ = entry.count + 1, count do
+      local text = ("%s (%d came, sent were %d)"):format(name, count, entry.count)
+      table.insert(report.doubled_with_other_key, text)
+    end
+  end
+end
+
+-- How long a guild waited at most from one of its messages to the next.
+local function find_longest_pause(first, report)
+  local last = {}
+  for _, event in ipairs(first) do
+    local guild = number_of(event)
+    local before = guild and last[guild]
+    local longest = report.longest_pause and report.longest_pause.ms or 0
+    if before and event.at and event.at - before.at > longest then
+      report.longest_pause = { ms = event.at - before.at, guild = guild, from = before.key, to = event.key }
+    end
+    if guild then
+      last[guild] = event
+    end
+  end
+end
+
 local function describe(report)
   local lines = { ("%d numbered messages came"):format(report.numbered) }
+  local pause = report.longest_pause
+  if pause then
+    lines[1] = ("%s; the longest pause of a guild was %d ms, of %s between %s and %s"):format(
+      lines[1], pause.ms, pause.guild, tostring(pause.from), tostring(pause.to))
+  end
   for _, kind in ipairs { "lost", "doubled_with_other_key", "doubled", "out_of_order", "unexpected" } do
     local list = report[kind]
     if #list > 0 then
@@ -124,9 +184,11 @@ local function describe(report)
 end
 
 -- sent.guilds: how many numbered messages went out, by guild id (without it, what came tells how many there
--- must be). sent.contiguous: nothing is filtered, so that each s of a session must have come. The report has
--- numbered, lost, doubled (equal Idempotency-Key: a bot sorts these out itself), doubled_with_other_key,
--- out_of_order, unexpected: lists of descriptions; and text.
+-- must be). sent.repeats: the fake's list of events that are equal, with their counts. sent.contiguous:
+-- nothing is filtered, so that each s of a session must have come. The report has numbered and repeats (how
+-- many came); lost, doubled (equal Idempotency-Key: a bot sorts these out itself), doubled_with_other_key,
+-- out_of_order, unexpected: lists of descriptions; longest_pause, if the bot has noted when events came: {ms,
+-- guild, from, to (the keys around it)}; and text.
 function checker.compare(events, sent)
   sent = sent or {}
   local report = new_report()
@@ -134,6 +196,8 @@ function checker.compare(events, sent)
   check_guilds(first, sent.guilds, report)
   check_sequences(first, sent.contiguous, report)
   check_epochs(first, report)
+  check_repeats(first, sent.repeats or {}, report)
+  find_longest_pause(first, report)
   report.text = describe(report)
   return report
 end

@@ -29,6 +29,8 @@ function Trial:__index(key)
   return Trial[key] or rawget(self, "scene")[key]
 end
 
+trial.Trial = Trial
+
 trial.SCRIPT = [[
 require "tidegate".configure { event_handler = { markers = true } }
 ]]

@@ -61,7 +61,7 @@ static struct tg_fake_event *pop(struct tg_fake_pace *pace)
   return event;
 }
 
-/* ---- kept ---- */
+/* ---- waiting ---- */
 
 static void on_due(void *ctx);
 
