@@ -12,7 +12,10 @@
 
 #include <stdlib.h>
 
-enum { LOADING_TIME = 10000 /* ms that the start waits for slow workers, beside the script's own time */ };
+enum {
+  LOADING_TIME = 10000, /* ms that the start waits for slow workers, beside the script's own time */
+  SIDE = 0,             /* of the shards that a start begins with */
+};
 
 /* ---- which shards, in which workers ---- */
 
@@ -20,7 +23,7 @@ enum { LOADING_TIME = 10000 /* ms that the start waits for slow workers, beside 
 static bool sessions_kept(struct tg_manager *manager, int total)
 {
   struct tg_shard_table *table = tg_shard_table_open(
-      manager->env.state_dir, 0, total, tg_identity(manager->env.bot_with_intents, total), 0, NULL);
+      manager->env.state_dir, SIDE, total, tg_identity(manager->env.bot_with_intents, total), 0, NULL);
   bool kept = false;
   struct tg_session session;
   for (int i = 0; table && i < total && !kept; i++)
@@ -40,7 +43,7 @@ static int choose_total(struct tg_manager *manager)
                           TG_SHARDS_MAX, usual);
   json_decref(args);
   /* Sessions that live are worth more than a better number: identifies are scarce. */
-  int before = tg_shard_table_peek(manager->env.state_dir, 0, manager->env.bot_with_intents);
+  int before = tg_shard_table_peek(manager->env.state_dir, SIDE, manager->env.bot_with_intents);
   if (before > 0 && before != total &&
       !tg_hooked(manager->env.hooks, TG_METHOD_manager_calculate_total_shards) &&
       sessions_kept(manager, before)) {
@@ -51,10 +54,9 @@ static int choose_total(struct tg_manager *manager)
   return total;
 }
 
-static bool choose_range(struct tg_manager *manager)
+static bool choose_range(struct tg_manager *manager, struct tg_shard_range *range)
 {
   const struct tg_config *config = manager->env.config;
-  struct tg_shard_range *range = &manager->env.shards.range;
   range->total = choose_total(manager);
   range->first = config->first_shard_id;
   range->last = config->last_shard_id >= 0 ? config->last_shard_id : range->total - 1;
@@ -72,16 +74,12 @@ static bool choose_range(struct tg_manager *manager)
 static int assign_workers(struct tg_manager *manager)
 {
   struct tg_shard_set *shards = &manager->env.shards;
-  int workers = 0, count = shards->range.last - shards->range.first + 1;
+  int workers = 0;
   manager->usual_workers =
       tg_worker_count(manager->env.config, &shards->range, (int)uv_available_parallelism());
-  shards->list = tg_calloc((size_t)count, sizeof *shards->list);
-  shards->count = count; /* an override may ask the default about the shard that it is asked for */
-  tg_presences_begin(manager->presences);
   bool free_choice = tg_hooked(manager->env.hooks, TG_METHOD_manager_calculate_worker_id);
-  for (int i = 0; i < count; i++) {
+  for (int i = 0; i < shards->count; i++) {
     struct tg_managed_shard *shard = &shards->list[i];
-    shard->id = shards->range.first + i;
     json_t *args = json_pack("[i]", shard->id);
     shard->worker_id =
         tg_call_int(manager->env.calls, TG_METHOD_manager_calculate_worker_id, args, 0,
@@ -90,7 +88,7 @@ static int assign_workers(struct tg_manager *manager)
     json_decref(args);
     if (shard->worker_id >= workers)
       workers = shard->worker_id + 1;
-    struct tg_shard_row *row = tg_shard_row_of(shards, shard);
+    struct tg_shard_row *row = tg_shard_row_of(shard);
     atomic_store(&row->state, TG_SHARD_OFFLINE);
     atomic_store(&row->worker_id, shard->worker_id);
     atomic_store(&row->rtt, -1);
@@ -112,30 +110,33 @@ static void warn_delay(const struct tg_manager *manager)
 void tg_manager_begin(struct tg_manager *manager)
 {
   struct tg_error error = {0};
+  struct tg_shard_range range;
   struct tg_shard_set *shards = &manager->env.shards;
   const struct tg_proxy *proxy = tg_proxy_for_url(manager->options.proxies, manager->env.info->url);
-  if (manager->env.stopping || !choose_range(manager))
+  if (manager->env.stopping || !choose_range(manager, &range))
     return;
   if (!tg_proxies_tunnel(manager->options.proxies, manager->env.info->url, &error)) {
     tg_manager_fail(manager, TG_EXIT_CONFIG, "%s", error.message);
     return;
   }
-  int total = shards->range.total;
-  shards->table = tg_shard_table_open(manager->env.state_dir, 0, total,
-                                      tg_identity(manager->env.bot_with_intents, total), 0, &error);
-  if (!shards->table) {
+  uint64_t identity = tg_identity(manager->env.bot_with_intents, range.total);
+  struct tg_shard_table *table =
+      tg_shard_table_open(manager->env.state_dir, SIDE, range.total, identity, 0, &error);
+  if (!table) {
     tg_manager_fail(manager, tg_state_dir_exit(&error), "%s", error.message);
     return;
   }
-  tg_shard_table_set_bot(shards->table, manager->env.bot_with_intents);
-  tg_shard_table_clear_counters(shards->table);
+  tg_shard_table_set_bot(table, manager->env.bot_with_intents);
+  tg_shard_table_clear_counters(table);
+  tg_shard_set_make(shards, SIDE, &range);
+  shards->table = table;
+  tg_presences_begin(manager->presences, shards);
   int workers = assign_workers(manager), count = shards->count;
   tg_slots_begin(manager->slots);
   tg_optional_begin(manager->optional);
   tg_log(TG_INFO, TG_NO_SHARD, "%d shard%s (%d to %d of %d) in %d worker%s, at %s%s%s", count,
-         count == 1 ? "" : "s", shards->range.first, shards->range.last, total, workers,
-         workers == 1 ? "" : "s", manager->env.info->url, proxy ? " over the proxy " : "",
-         proxy ? proxy->where : "");
+         count == 1 ? "" : "s", range.first, range.last, range.total, workers, workers == 1 ? "" : "s",
+         manager->env.info->url, proxy ? " over the proxy " : "", proxy ? proxy->where : "");
   warn_delay(manager);
   manager->phase = TG_MANAGER_LOADING;
   manager->loading_until = tg_now() + LOADING_TIME + manager->env.config->script.load_budget;
@@ -225,7 +226,6 @@ void tg_begin_offer(struct tg_manager *manager)
       {TG_METHOD_manager_calculate_shard_id, shard_id_default},
       {TG_METHOD_manager_resharding_needed, no_resharding},
       {TG_METHOD_manager_reshard, no_resharding},
-      {TG_METHOD_manager_tell_worker_to_prepare, no_resharding},
       {TG_METHOD_manager_on_resharding_switch, no_resharding},
   };
   tg_calls_offer(manager->env.calls, defaults, sizeof defaults / sizeof *defaults, manager);

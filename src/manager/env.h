@@ -24,6 +24,27 @@ struct tg_manager_env {
   uint64_t bot, bot_with_intents; /* which bot the files of the state directory are for */
   int64_t stamp; /* tg_steady_clock() of this start: tells the logs of this run from older ones */
   const struct tg_gateway_info *info; /* fetch.c's */
-  struct tg_shard_set shards;
+  struct tg_shard_set shards;         /* the current ones: what is meant where nothing else is said */
+  struct tg_shard_set next;           /* those to come, of the other side; mostly there are none */
   bool stopping;
 };
+
+/* NULL: not a shard of this gateway, or its set is over. */
+static inline struct tg_managed_shard *tg_shard_of_ref(const struct tg_manager_env *env, tg_shard_ref ref)
+{
+  struct tg_managed_shard *shard = tg_shard_set_find(&env->shards, tg_ref_id(ref));
+  if (!shard || shard->ref != ref)
+    shard = tg_shard_set_find(&env->next, tg_ref_id(ref));
+  return shard && shard->ref == ref ? shard : NULL;
+}
+
+/* All shards, of both sets, by number. */
+static inline int tg_all_shards(const struct tg_manager_env *env)
+{
+  return env->shards.count + env->next.count;
+}
+
+static inline struct tg_managed_shard *tg_any_shard(const struct tg_manager_env *env, int number)
+{
+  return number < env->shards.count ? &env->shards.list[number] : &env->next.list[number - env->shards.count];
+}

@@ -104,7 +104,7 @@ static void on_shard_fatal(struct tg_manager *manager, struct tg_managed_shard *
                 TG_WITH(TG_NUMBER(CODE, code), TG_TEXT(REASON, tg_close_meaning(code)),
                         TG_TEXT(METHOD, "gateway.shard:handle_close")),
                 "stopped by the script. All shards stop");
-  tg_session_forget(tg_shard_row_of(&manager->env.shards, shard));
+  tg_session_forget(tg_shard_row_of(shard));
   /* With the token all sessions are gone. With the wrong number of shards they
    * are of no use either: the next start has to take the number that is
    * recommended, not the one of the sessions. */
@@ -122,7 +122,7 @@ static void on_members_chunk(struct tg_manager *manager, struct tg_managed_shard
 static void on_members_limited(struct tg_manager *manager, struct tg_managed_shard *shard,
                                const struct tg_message *message)
 {
-  tg_members_limited(manager->members, shard->id, message->members_limited.data);
+  tg_members_limited(manager->members, shard->ref, message->members_limited.data);
 }
 
 /* ---- calls ---- */
@@ -202,7 +202,7 @@ static about_shard *const of_shard[TG_MESSAGE_COUNT] = {
 #undef X
 };
 
-static int ref_of(const struct tg_message *message)
+static tg_shard_ref ref_of(const struct tg_message *message)
 {
   switch (message->type) {
 #define X(name)                                                                                              \
@@ -218,12 +218,15 @@ static int ref_of(const struct tg_message *message)
 void tg_manager_hear(void *ctx, struct tg_worker_process from, const struct tg_message *message)
 {
   struct tg_manager *manager = ctx;
-  struct tg_managed_shard *shard = tg_shard_set_find(&manager->env.shards, ref_of(message));
+  tg_shard_ref ref = ref_of(message);
+  struct tg_managed_shard *shard = tg_shard_of_ref(&manager->env, ref);
   const char *name = tg_message_name(message->type);
   if (of_worker[message->type])
     of_worker[message->type](manager, from, message);
   else if (of_shard[message->type] && shard && shard->worker_id == from.worker)
     of_shard[message->type](manager, shard, message);
+  else if (of_shard[message->type] && !shard && tg_ref_side(ref) != manager->env.shards.side)
+    return; /* it did not know yet that its set is over */
   else if (of_shard[message->type])
     tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, from.worker)),
                 "a worker spoke about a shard that is not its own: \"%s\" is ignored", name);

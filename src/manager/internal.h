@@ -4,6 +4,7 @@
  *
  *   manager.c       its life: the rooms, start, pulse, free
  *   begin.c         from the gateway information to shards that start
+ *   sets.c          the second set of shards
  *   from_workers.c  what workers say, and whom it concerns
  *   stop.c          the end
  *   status.c        figures for the control API and metrics
@@ -81,6 +82,19 @@ void tg_manager_begin(struct tg_manager *manager);
 void tg_manager_worker_loaded(struct tg_manager *manager);
 /* Starts the shards if all workers have loaded, or had long enough. */
 void tg_manager_try_to_run(struct tg_manager *manager, tg_ms now);
+
+/* ---- sets.c ---- */
+
+/* Makes env.next: `total` shards, none of which starts yet, on the side that is free.
+ * Those of class i run in workers[i]; a shard's class is its id % classes. A table
+ * that is there goes on; in a new one epochs follow `first_epoch`. False: it cannot
+ * be had. */
+bool tg_manager_make_next(struct tg_manager *manager, int total, uint64_t first_epoch, const int *workers,
+                          int classes, struct tg_error *error);
+/* It is over, or takes the place of the current one, which is over. The workers know;
+ * the files of what is over are the caller's to remove. */
+void tg_manager_drop_next(struct tg_manager *manager);
+void tg_manager_take_next(struct tg_manager *manager);
 
 /* ---- from_workers.c ---- */
 

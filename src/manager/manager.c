@@ -56,7 +56,7 @@ static bool is_reachable(void *ctx, const struct tg_managed_shard *shard)
 static void on_allowed(void *ctx, struct tg_managed_shard *shard, tg_ms deadline)
 {
   const struct tg_manager *manager = ctx;
-  tg_say(tg_workers_line(manager->workers, shard->worker_id), allow_identify, .ref = shard->id,
+  tg_say(tg_workers_line(manager->workers, shard->worker_id), allow_identify, .ref = shard->ref,
          .deadline = deadline);
 }
 
@@ -128,7 +128,7 @@ static const struct tg_spawner_events of_spawner = {
 
 struct renewal {
   struct tg_manager *manager;
-  struct tg_managed_shard *shard;
+  tg_shard_ref ref;
 };
 
 static void on_identify_again(void *ctx, struct tg_managed_shard *shard)
@@ -142,8 +142,9 @@ static void on_ended(void *ctx, json_t *value, const struct tg_error *error)
   (void)value, (void)error; /* if its worker is gone, the next one starts it */
   struct renewal renewal = *(struct renewal *)ctx;
   free(ctx);
-  if (!renewal.manager->env.stopping)
-    tg_slots_enqueue(renewal.manager->slots, renewal.shard, TG_IDENTIFY_LOST);
+  const struct tg_managed_shard *shard = tg_shard_of_ref(&renewal.manager->env, renewal.ref);
+  if (shard && !renewal.manager->env.stopping)
+    tg_slots_enqueue(renewal.manager->slots, shard, TG_IDENTIFY_LOST);
 }
 
 static void on_renew(void *ctx, struct tg_managed_shard *shard)
@@ -151,9 +152,9 @@ static void on_renew(void *ctx, struct tg_managed_shard *shard)
   struct tg_manager *manager = ctx;
   if (tg_slots_held_back(manager->slots))
     return;
-  const struct tg_message message = {.type = TG_MESSAGE_kill_shard, .kill_shard = {shard->id}};
+  const struct tg_message message = {.type = TG_MESSAGE_kill_shard, .kill_shard = {shard->ref}};
   struct renewal *renewal = tg_alloc(sizeof *renewal);
-  *renewal = (struct renewal){manager, shard};
+  *renewal = (struct renewal){manager, shard->ref};
   tg_log(TG_INFO, shard->id, "ends its session, for one with the intents that are allowed again");
   tg_spawn_killed(manager->spawner, shard);
   tg_ask_worker(manager->workers, &manager->env, shard, &message, END_TIMEOUT, on_ended, renewal);
@@ -265,7 +266,7 @@ static void on_pulse(uv_timer_t *timer)
   if (tg_spawn_all_up(manager->spawner))
     tg_optional_look(manager->optional, now);
   if (manager->env.shards.table)
-    tg_poison_tidy(manager->env.shards.table);
+    tg_poison_tidy(manager->env.shards.table, manager->env.next.table);
   tg_figures_look(manager->workers);
   tg_steady_look(&manager->steady);
   tg_log_tick();
@@ -351,8 +352,8 @@ static void free_rooms(struct tg_manager *manager)
 static void free_env(struct tg_manager_env *env)
 {
   tg_calls_free(env->calls);
-  tg_shard_table_close(env->shards.table);
-  free(env->shards.list);
+  tg_shard_set_clear(&env->next);
+  tg_shard_set_clear(&env->shards);
   free(env->state_dir);
 }
 

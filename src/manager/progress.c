@@ -55,7 +55,7 @@ void tg_progress_draw(struct tg_manager *manager)
   if (!tg_spawn_begun(manager->spawner) || tg_spawn_all_up(manager->spawner) || manager->env.stopping ||
       total == 0)
     return;
-  int up = tg_spawn_count_up(manager->spawner), percent = up * 100 / total;
+  int up = tg_shard_set_count_up(&manager->env.shards), percent = up * 100 / total;
   if (manager->options.progress) {
     draw_bar(manager, up, total);
   } else if (percent / 10 > manager->shown_percent / 10 && up < total) {
@@ -71,7 +71,7 @@ void tg_manager_status_text(struct tg_manager *manager, char *text, size_t size)
 {
   int total = manager->env.shards.count;
   int workers = tg_workers_count(manager->workers);
-  int up = total > 0 ? tg_spawn_count_up(manager->spawner) : 0;
+  int up = total > 0 ? tg_shard_set_count_up(&manager->env.shards) : 0;
   char left[80];
   switch (manager->phase) {
   case TG_MANAGER_NEW:

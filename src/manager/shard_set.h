@@ -2,14 +2,24 @@
 
 /* The shards of this gateway, and where they run. Which those are is decided
  * once, when the gateway information is there (begin.c); until then the set is
- * empty. What is said of a shard here, workers/spawn.c writes; all may read it. */
+ * empty. While the bot goes over to another number of shards there is a second set
+ * beside it (reshard/). What is said of a shard here, workers/spawn.c writes; all may
+ * read it.
+ *
+ * Whatever outlives a call names a shard by its reference (proto/shard_ref.h): the
+ * set may be over by then. */
 
 #include "manager/reply.h"
 #include "manager/workers/assign.h"
+#include "proto/shard_ref.h"
 #include "shared/shard_table.h"
+
+struct tg_shard_set;
 
 struct tg_managed_shard {
   int id;
+  tg_shard_ref ref;
+  struct tg_shard_set *set;
   int worker_id;
   bool told;                       /* its worker was told to start it */
   bool wanted;                     /* is to run: started once, and not killed since */
@@ -20,13 +30,27 @@ struct tg_managed_shard {
 };
 
 struct tg_shard_set {
+  int side;
   struct tg_shard_range range;
   struct tg_shard_table *table;
   struct tg_managed_shard *list; /* by id, from range.first on */
-  int count;                     /* 0: not known yet */
+  int count;                     /* 0: not known yet, or there is no such set */
 };
 
-/* NULL: not a shard of this gateway. */
+/* Lists the shards of `side` and `range`, which no worker has yet. The table is the
+ * caller's to open, and the set's to close. */
+void tg_shard_set_make(struct tg_shard_set *set, int side, const struct tg_shard_range *range);
+/* The set is at `to` from now on, where none was, and `from` is empty. */
+void tg_shard_set_move(struct tg_shard_set *to, struct tg_shard_set *from);
+/* Nobody waits for its shards any more. */
+void tg_shard_set_clear(struct tg_shard_set *set);
+
+/* How many are connected. */
+int tg_shard_set_count_up(const struct tg_shard_set *set);
+/* How many a worker has. */
+int tg_shard_set_count_of(const struct tg_shard_set *set, int worker);
+
+/* NULL: not a shard of this set. */
 static inline struct tg_managed_shard *tg_shard_set_find(const struct tg_shard_set *shards,
                                                          json_int_t shard_id)
 {
@@ -35,14 +59,12 @@ static inline struct tg_managed_shard *tg_shard_set_find(const struct tg_shard_s
              : NULL;
 }
 
-static inline struct tg_shard_row *tg_shard_row_of(const struct tg_shard_set *shards,
-                                                   const struct tg_managed_shard *shard)
+static inline struct tg_shard_row *tg_shard_row_of(const struct tg_managed_shard *shard)
 {
-  return tg_shard_table_row(shards->table, shard->id);
+  return tg_shard_table_row(shard->set->table, shard->id);
 }
 
-static inline enum tg_shard_state tg_shard_state_of(const struct tg_shard_set *shards,
-                                                    const struct tg_managed_shard *shard)
+static inline enum tg_shard_state tg_shard_state_of(const struct tg_managed_shard *shard)
 {
-  return (enum tg_shard_state)atomic_load(&tg_shard_row_of(shards, shard)->state);
+  return (enum tg_shard_state)atomic_load(&tg_shard_row_of(shard)->state);
 }

@@ -27,7 +27,7 @@ void tg_gateway_status(struct tg_manager *manager, struct tg_gateway_status *sta
     status->last = -1;
     return;
   }
-  status->up = tg_spawn_count_up(manager->spawner);
+  status->up = tg_shard_set_count_up(&manager->env.shards);
   if (tg_spawn_begun(manager->spawner) && !tg_slots_held_back(manager->slots))
     status->eta = tg_slots_eta(manager->slots);
 }
@@ -43,7 +43,7 @@ bool tg_gateway_waits(struct tg_manager *manager, char *text, size_t size, tg_ms
 struct tg_shard_row *tg_gateway_shard(struct tg_manager *manager, int shard_id)
 {
   const struct tg_managed_shard *shard = tg_shard_set_find(&manager->env.shards, shard_id);
-  return shard ? tg_shard_row_of(&manager->env.shards, shard) : NULL;
+  return shard ? tg_shard_row_of(shard) : NULL;
 }
 
 void tg_gateway_shard_place(struct tg_manager *manager, int shard_id, int *worker, int *generation)

@@ -23,20 +23,15 @@ static void arm(struct tg_manager *manager, tg_ms wait)
   tg_timer_start(manager->end_timer, on_timer, wait);
 }
 
-static void forget_sessions(struct tg_manager *manager)
-{
-  for (int i = 0; i < manager->env.shards.count; i++)
-    tg_session_forget(tg_shard_row_of(&manager->env.shards, &manager->env.shards.list[i]));
-}
-
 static void finish(struct tg_manager *manager)
 {
   manager->phase = TG_MANAGER_OVER;
-  if (manager->env.shards.table && !manager->keep_sessions)
-    forget_sessions(manager); /* those of workers that could not do it themselves */
-  for (int i = 0; i < manager->env.shards.count; i++)
-    atomic_store(&tg_shard_row_of(&manager->env.shards, &manager->env.shards.list[i])->state,
-                 TG_SHARD_OFFLINE);
+  for (int i = 0; i < tg_all_shards(&manager->env); i++) {
+    struct tg_shard_row *row = tg_shard_row_of(tg_any_shard(&manager->env, i));
+    if (!manager->keep_sessions)
+      tg_session_forget(row); /* those of workers that could not do it themselves */
+    atomic_store(&row->state, TG_SHARD_OFFLINE);
+  }
   tg_poison_forgive(); /* who stops and starts it looks after the script */
   uv_timer_stop(manager->pulse);
   manager->options.on_exit(manager->options.ctx, manager->exit_code);

@@ -108,8 +108,9 @@ struct tg_poison_death {
  * events is not counted on towards its end. */
 bool tg_poison_take(int worker, bool guilty, struct tg_poison_death *death);
 
-/* Drops the events that have passed. */
-void tg_poison_tidy(struct tg_shard_table *table);
+/* Drops the events that have passed, of the shards of both tables (NULL: there is no
+ * other one): a shard's id and an epoch name one session. */
+void tg_poison_tidy(struct tg_shard_table *table, struct tg_shard_table *other);
 
 /* All hooks are on again. */
 void tg_poison_forgive(void);

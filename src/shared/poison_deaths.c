@@ -175,7 +175,7 @@ bool tg_poison_take(int worker, bool guilty, struct tg_poison_death *death)
 
 static bool has_passed(struct tg_shard_table *table, const struct tg_poison_event *event)
 {
-  if (event->shard_id < 0 || event->shard_id >= tg_shard_table_total(table))
+  if (!table || event->shard_id < 0 || event->shard_id >= tg_shard_table_total(table))
     return true;
   struct tg_shard_row *row = tg_shard_table_row(table, event->shard_id);
   struct tg_session session;
@@ -185,13 +185,14 @@ static bool has_passed(struct tg_shard_table *table, const struct tg_poison_even
   return event->epoch < session.epoch || atomic_load(&row->delivered_sequence) >= event->last;
 }
 
-void tg_poison_tidy(struct tg_shard_table *table)
+void tg_poison_tidy(struct tg_shard_table *table, struct tg_shard_table *other)
 {
   struct tg_poison_file *file = tg_poison_file();
   if (atomic_load(&file->event_count) == 0)
     return;
   for (int i = 0; i < TG_POISON_EVENTS; i++)
-    if (atomic_load(&file->events[i].sequence) != 0 && has_passed(table, &file->events[i]))
+    if (atomic_load(&file->events[i].sequence) != 0 && has_passed(table, &file->events[i]) &&
+        has_passed(other, &file->events[i]))
       atomic_store(&file->events[i].sequence, 0);
   tg_poison_count(file);
 }

@@ -257,9 +257,8 @@ static inline void play_alive(uv_timer_t *timer)
   tg_say(played.ipc, still_alive);
 }
 
-static inline int play_worker(int argc, char **argv)
+static inline int play_worker_with(const struct tg_ipc_callbacks *callbacks, int argc, char **argv)
 {
-  static const struct tg_ipc_callbacks callbacks = {play_message, play_end};
   signal(SIGPIPE, SIG_IGN);
   struct tg_error error;
   if (argc != 12 || strcmp(argv[2], "--id") != 0 || strcmp(argv[4], "--fd") != 0 ||
@@ -271,12 +270,18 @@ static inline int play_worker(int argc, char **argv)
   if (strcmp(played.script, "refuse") == 0)
     return 78;
   uv_loop_init(&played.loop);
-  played.ipc = tg_ipc_new(&played.loop, atoi(argv[5]), &callbacks, NULL);
+  played.ipc = tg_ipc_new(&played.loop, atoi(argv[5]), callbacks, NULL);
   uv_timer_t alive;
   uv_timer_init(&played.loop, &alive);
   uv_timer_start(&alive, play_alive, 0, 100);
   uv_run(&played.loop, UV_RUN_DEFAULT);
   return 0;
+}
+
+static inline int play_worker(int argc, char **argv)
+{
+  static const struct tg_ipc_callbacks callbacks = {play_message, play_end};
+  return play_worker_with(&callbacks, argc, argv);
 }
 
 /* ---- the manager ---- */
@@ -478,7 +483,8 @@ static inline int tear_down(void **state)
     end();
   uv_close((uv_handle_t *)&fixture.tick, NULL);
   uv_run(&fixture.loop, UV_RUN_DEFAULT);
-  static const char *const files[] = {"journal", "lock", "shards", "identify.json", "gateway_bot.json",
+  static const char *const files[] = {"journal", "lock", "shards", "shards.1", "identify.json",
+                                      "gateway_bot.json",
                                       "die",     "hang", "broken", "limited",       "mute"};
   for (size_t i = 0; i < sizeof files / sizeof *files; i++)
     mark(files[i], false);

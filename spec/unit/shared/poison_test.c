@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "hooks/methods.h"
 #include "proto/event_types.h"
+#include "proto/shard_ref.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -397,21 +398,48 @@ static void what_has_passed_is_dropped(void **state)
   struct tg_session session = {.id = "x", .epoch = 7, .sequence = 40};
   tg_session_store(row, &session);
   killed(filter_of(41), true);
-  tg_poison_tidy(table);
+  tg_poison_tidy(table, NULL);
   assert_true(skipped(filter_of(41), bot));
   atomic_store(&row->queued_events, 3); /* it may be among these, for all that the other figure says */
   atomic_store(&row->delivered_sequence, 41);
-  tg_poison_tidy(table);
+  tg_poison_tidy(table, NULL);
   assert_true(skipped(filter_of(41), bot));
   atomic_store(&row->queued_events, 0);
-  tg_poison_tidy(table);
+  tg_poison_tidy(table, NULL);
   assert_false(skipped(filter_of(41), bot));
   killed(filter_of(42), true);
   session.epoch = 8;
   tg_session_store(row, &session);
-  tg_poison_tidy(table);
+  tg_poison_tidy(table, NULL);
   assert_false(skipped(filter_of(42), bot));
   tg_shard_table_close(table);
+}
+
+/* Both have a shard 3; the epoch says whose the event is. */
+static void what_has_passed_in_both_sets_is_dropped(void **state)
+{
+  (void)state;
+  struct tg_error error;
+  struct tg_shard_table *tables[TG_SIDES];
+  for (int side = 0; side < TG_SIDES; side++) {
+    tables[side] = tg_shard_table_open(directory, side, 4 + side, 1, 0, &error);
+    struct tg_session session = {.id = "x", .epoch = 7 - (uint64_t)side, .sequence = 40};
+    tg_session_store(tg_shard_table_row(tables[side], 3), &session);
+  }
+  killed(filter_of(41), true); /* of epoch 7 */
+  tg_poison_tidy(tables[0], tables[1]);
+  assert_true(skipped(filter_of(41), bot));
+  tg_poison_tidy(tables[1], tables[0]);
+  assert_true(skipped(filter_of(41), bot));
+  atomic_store(&tg_shard_table_row(tables[0], 3)->delivered_sequence, 41);
+  struct tg_session next = {.id = "y", .epoch = 8};
+  tg_session_store(tg_shard_table_row(tables[1], 3), &next);
+  tg_poison_tidy(tables[0], tables[1]);
+  assert_false(skipped(filter_of(41), bot));
+  for (int side = 0; side < TG_SIDES; side++) {
+    tg_shard_table_close(tables[side]);
+    tg_shard_table_remove(directory, side);
+  }
 }
 
 static void without_a_directory_workers_are_safe_all_the_same(void **state)
@@ -450,6 +478,7 @@ int main(void)
       TEST(counts_that_were_scribbled_over_are_made_anew),
       TEST(the_oldest_go),
       TEST(what_has_passed_is_dropped),
+      TEST(what_has_passed_in_both_sets_is_dropped),
       TEST(without_a_directory_workers_are_safe_all_the_same),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -118,10 +118,10 @@ static void leave_voice_default(void *room, const json_t *list, tg_manager_reply
     send_voice(commands, &args, guild_id, json_null(), false, false);
 }
 
-static void send_soundboard(struct tg_commands *commands, int shard_id, json_t *ids,
+static void send_soundboard(struct tg_commands *commands, tg_shard_ref ref, json_t *ids,
                             struct tg_gathering *gathering)
 {
-  tg_send_command(commands->options.sendings, tg_shard_set_find(&commands->env->shards, shard_id),
+  tg_send_command(commands->options.sendings, tg_shard_of_ref(commands->env, ref),
                   json_pack("{s:i, s:{s:O}}", "op", TG_OP_REQUEST_SOUNDBOARD_SOUNDS, "d", "guild_ids", ids),
                   &usual_options, tg_gather_part, tg_gather_add(gathering));
 }
@@ -150,7 +150,7 @@ static void soundboard_default(void *room, const json_t *list, tg_manager_reply 
       return;
     }
     char key[16];
-    snprintf(key, sizeof key, "%d", shard->id);
+    snprintf(key, sizeof key, "%d", shard->ref);
     if (!json_object_get(by_shard, key))
       json_object_set_new(by_shard, key, json_array());
     json_array_append_new(json_object_get(by_shard, key), id_text(guild_id));
@@ -179,7 +179,7 @@ static void soundboard_default(void *room, const json_t *list, tg_manager_reply 
 
 static json_t *describe_shard(struct tg_commands *commands, const struct tg_managed_shard *shard)
 {
-  struct tg_shard_row *row = tg_shard_row_of(&commands->env->shards, shard);
+  struct tg_shard_row *row = tg_shard_row_of(shard);
   struct tg_session session;
   bool live = tg_session_load(row, &session);
   json_t *info = json_pack("{s:i, s:i, s:i, s:s, s:I, s:I, s:I, s:i}", "shard_id", shard->id, "worker_id",
@@ -213,7 +213,7 @@ static void kill_default(void *room, const json_t *list, tg_manager_reply *reply
     return;
   bool runs = tg_spawn_killed(commands->options.spawner, shard);
   tg_log(TG_INFO, shard->id, "killed by request; it stays down until tell_worker_to_identify");
-  const struct tg_message message = {.type = TG_MESSAGE_kill_shard, .kill_shard = {shard->id}};
+  const struct tg_message message = {.type = TG_MESSAGE_kill_shard, .kill_shard = {shard->ref}};
   if (runs)
     tg_ask_worker(commands->options.workers, commands->env, shard, &message, KILL_TIMEOUT, reply, ctx);
   else

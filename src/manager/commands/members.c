@@ -26,7 +26,7 @@ enum {
 struct tg_members_request {
   struct tg_members_request *next;
   struct tg_members *all;
-  int shard_id;
+  tg_shard_ref ref;
   char guild_id[24];
   char *query;  /* NULL: by ids */
   json_t *ids;  /* strings */
@@ -157,8 +157,8 @@ static void send_part(struct tg_members_request *request)
   struct tg_send_options options = {.timeout = request->deadline - tg_now(),
                                     .priority = TG_SEND_NORMAL,
                                     .forward_until = request->deadline};
-  tg_send_command(members->sendings, tg_shard_set_find(&members->env->shards, request->shard_id),
-                  make_payload(request), &options, on_part_sent, part);
+  tg_send_command(members->sendings, tg_shard_of_ref(members->env, request->ref), make_payload(request),
+                  &options, on_part_sent, part);
 }
 
 /* ---- answers ---- */
@@ -231,12 +231,12 @@ void tg_members_chunk(struct tg_members *members, const json_t *data)
 
 /* One that waits for the answer to what it has sent, of the guild (NULL: of any);
  * `all`: for all members, which is what Discord limits. */
-static struct tg_members_request *find_unanswered(struct tg_members *members, int shard_id,
+static struct tg_members_request *find_unanswered(struct tg_members *members, tg_shard_ref ref,
                                                   const char *guild_id, bool all)
 {
   struct tg_members_request *request = members->list;
   while (request) {
-    bool waits = request->shard_id == shard_id && request->sent && !request->retry_at && !request->seen;
+    bool waits = request->ref == ref && request->sent && !request->retry_at && !request->seen;
     bool asks_all = request->query && !request->query[0] && request->limit == 0;
     if (waits && (!all || asks_all) && (!guild_id || strcmp(request->guild_id, guild_id) == 0))
       break;
@@ -246,23 +246,23 @@ static struct tg_members_request *find_unanswered(struct tg_members *members, in
 }
 
 /* It may mean the commands of others; but who waits on after it may wait in vain. */
-static void limited_without_nonce(struct tg_members *members, int shard_id, const json_t *data)
+static void limited_without_nonce(struct tg_members *members, tg_shard_ref ref, const json_t *data)
 {
   const json_t *opcode = json_object_get(data, "opcode"), *meta = json_object_get(data, "meta");
   const char *guild_id = json_string_value(json_object_get(meta, "guild_id"));
   if (opcode && json_integer_value(opcode) != TG_OP_REQUEST_GUILD_MEMBERS)
     return;
   struct tg_members_request *request;
-  bool all = find_unanswered(members, shard_id, guild_id, true) != NULL;
-  while ((request = find_unanswered(members, shard_id, guild_id, all)))
+  bool all = find_unanswered(members, ref, guild_id, true) != NULL;
+  while ((request = find_unanswered(members, ref, guild_id, all)))
     fail(request, "rate_limited", "Discord asks to wait, and does not say for which request");
 }
 
-void tg_members_limited(struct tg_members *members, int shard_id, const json_t *data)
+void tg_members_limited(struct tg_members *members, tg_shard_ref ref, const json_t *data)
 {
   const json_t *nonce = json_object_get(json_object_get(data, "meta"), "nonce");
   if (!json_is_string(nonce)) {
-    limited_without_nonce(members, shard_id, data);
+    limited_without_nonce(members, ref, data);
     return;
   }
   struct tg_members_request *request = find(members, json_string_value(nonce));
@@ -271,7 +271,7 @@ void tg_members_limited(struct tg_members *members, int shard_id, const json_t *
   double seconds = json_number_value(json_object_get(data, "retry_after"));
   tg_ms wait = seconds > 0 && seconds < 3600 ? (tg_ms)(seconds * 1000) + 1 : 30000;
   request->retry_at = tg_now() + wait + (tg_ms)tg_random(RETRY_JITTER);
-  tg_log_with(TG_INFO, request->shard_id, TG_WITH(TG_NUMBER(DELAY, wait)),
+  tg_log_with(TG_INFO, tg_ref_id(request->ref), TG_WITH(TG_NUMBER(DELAY, wait)),
               "members of guild %s: Discord asks to wait", request->guild_id);
   if (request->retry_at > request->deadline)
     fail(request, "rate_limited", "Discord asks to wait longer than the time that is left");
@@ -300,13 +300,24 @@ void tg_members_worker_gone(struct tg_members *members, int worker)
 {
   struct tg_members_request *request = members->list;
   while (request) {
-    struct tg_managed_shard *shard = tg_shard_set_find(&members->env->shards, request->shard_id);
-    if (shard->worker_id == worker && request->sent && !request->retry_at) {
+    const struct tg_managed_shard *shard = tg_shard_of_ref(members->env, request->ref);
+    if (shard && shard->worker_id == worker && request->sent && !request->retry_at) {
       fail(request, "closed", "the worker of its shard has ended");
       request = members->list;
     } else {
       request = request->next;
     }
+  }
+}
+
+void tg_members_set_over(struct tg_members *members, const struct tg_shard_set *set)
+{
+  struct tg_members_request *request = members->list;
+  while (request) {
+    bool over = tg_ref_side(request->ref) == set->side;
+    if (over)
+      fail(request, "closed", "its shard is over: there is another number of them now");
+    request = over ? members->list : request->next;
   }
 }
 
@@ -390,7 +401,7 @@ static bool read_options(const struct tg_args *args, struct tg_members *members,
     return false;
   request->deadline = tg_now() + timeout;
   request->presences = json_is_true(presences);
-  const struct tg_shard_row *row = tg_shard_table_row(members->env->shards.table, request->shard_id);
+  const struct tg_shard_row *row = tg_shard_row_of(tg_shard_of_ref(members->env, request->ref));
   uint64_t missing = atomic_load(&row->missing_intents), intents = members->env->config->intents & ~missing;
   if (!ids)
     request->query = tg_strdup(text);
@@ -424,7 +435,7 @@ static void members_default(void *room, const json_t *list, tg_manager_reply *re
   struct tg_members_request *request = tg_calloc(1, sizeof *request);
   *request = (struct tg_members_request){.next = members->list,
                                          .all = members,
-                                         .shard_id = shard->id,
+                                         .ref = shard->ref,
                                          .ids = json_array(),
                                          .members = json_array(),
                                          .not_found = json_array(),

@@ -17,7 +17,9 @@ void tg_members_free(struct tg_members *members);
 
 /* d of a GUILD_MEMBERS_CHUNK, and of a RATE_LIMITED. */
 void tg_members_chunk(struct tg_members *members, const json_t *data);
-void tg_members_limited(struct tg_members *members, int shard_id, const json_t *data);
+void tg_members_limited(struct tg_members *members, tg_shard_ref ref, const json_t *data);
 void tg_members_worker_gone(struct tg_members *members, int worker);
+/* The shards of that set are about to be no more. */
+void tg_members_set_over(struct tg_members *members, const struct tg_shard_set *set);
 /* To be called every now and then. */
 void tg_members_tick(struct tg_members *members, tg_ms now);

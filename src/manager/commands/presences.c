@@ -18,15 +18,18 @@ struct tg_presences {
   const struct tg_manager_env *env;
   struct tg_workers *workers;
   json_t *of_bot; /* d of op 3; NULL: as configured */
-  struct presence {
-    json_t *own; /* NULL: as the whole bot */
-    bool due;    /* was changed while the shard did not run */
-  } * of_shards; /* by place */
+  struct presences_of_set {
+    int count;
+    struct presence {
+      json_t *own; /* NULL: as the whole bot */
+      bool due;    /* was changed while the shard did not run */
+    } * list;      /* by place */
+  } of_sets[TG_SIDES];
 };
 
 static struct presence *presence_of(struct tg_presences *presences, const struct tg_managed_shard *shard)
 {
-  return &presences->of_shards[shard->id - presences->env->shards.range.first];
+  return &presences->of_sets[shard->set->side].list[shard - shard->set->list];
 }
 
 static struct tg_message presence_message(struct tg_presences *presences,
@@ -34,12 +37,12 @@ static struct tg_message presence_message(struct tg_presences *presences,
 {
   json_t *own = presence_of(presences, shard)->own;
   return (struct tg_message){.type = TG_MESSAGE_set_presence,
-                             .set_presence = {shard->id, own ? own : presences->of_bot, fresh}};
+                             .set_presence = {shard->ref, own ? own : presences->of_bot, fresh}};
 }
 
 struct presence_setting {
   struct tg_presences *presences;
-  int shard_id;
+  tg_shard_ref ref;
   tg_manager_reply *reply;
   void *ctx;
 };
@@ -51,8 +54,10 @@ static void on_set(void *ctx, json_t *value, const struct tg_error *error)
   free(ctx);
   struct tg_presences *presences = setting.presences;
   bool died = error && (strcmp(error->code, "closed") == 0 || strcmp(error->code, "worker_down") == 0);
+  const struct tg_managed_shard *shard = tg_shard_of_ref(presences->env, setting.ref);
   if (died && !presences->env->stopping) {
-    presence_of(presences, tg_shard_set_find(&presences->env->shards, setting.shard_id))->due = true;
+    if (shard)
+      presence_of(presences, shard)->due = true;
     tg_reply_value(setting.reply, setting.ctx, json_true());
   } else {
     setting.reply(setting.ctx, value, error);
@@ -63,7 +68,7 @@ static void set_presence(struct tg_presences *presences, const struct tg_managed
                          tg_manager_reply *reply, void *ctx)
 {
   struct presence_setting *setting = tg_alloc(sizeof *setting);
-  *setting = (struct presence_setting){presences, shard->id, reply, ctx};
+  *setting = (struct presence_setting){presences, shard->ref, reply, ctx};
   const struct tg_message message = presence_message(presences, shard, true);
   tg_ask_worker(presences->workers, presences->env, shard, &message, TIMEOUT + ANSWER_MARGIN, on_set,
                 setting);
@@ -112,12 +117,19 @@ static void bot_status_default(void *room, const json_t *list, tg_manager_reply 
   json_decref(presences->of_bot);
   presences->of_bot = presence;
   struct tg_gathering *gathering = tg_gather(reply, ctx);
-  for (int i = 0; i < presences->env->shards.count; i++) {
-    const struct tg_managed_shard *shard = &presences->env->shards.list[i];
+  for (int i = 0; i < tg_all_shards(presences->env); i++) {
+    const struct tg_managed_shard *shard = tg_any_shard(presences->env, i);
     if (keep(presences, shard, NULL))
       set_presence(presences, shard, tg_gather_part, tg_gather_add(gathering));
   }
   tg_gather_part(gathering, NULL, NULL);
+}
+
+/* A shard of the set to come has the presence of the one that had its guilds, or at
+ * least its number. */
+static bool inherits(const struct tg_managed_shard *heir, const struct tg_managed_shard *shard)
+{
+  return heir->id % shard->set->range.total == shard->id;
 }
 
 static void shard_status_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
@@ -128,10 +140,15 @@ static void shard_status_default(void *room, const json_t *list, tg_manager_repl
   json_t *presence;
   if (!tg_arg_shard(&args, 0, &presences->env->shards, &shard) || !read_presence(&args, 1, &presence))
     return;
+  struct tg_gathering *gathering = tg_gather(reply, ctx);
   if (keep(presences, shard, presence))
-    set_presence(presences, shard, reply, ctx);
-  else
-    tg_reply_value(reply, ctx, json_true());
+    set_presence(presences, shard, tg_gather_part, tg_gather_add(gathering));
+  for (int i = 0; i < presences->env->next.count; i++) {
+    const struct tg_managed_shard *heir = &presences->env->next.list[i];
+    if (inherits(heir, shard) && keep(presences, heir, json_incref(presence)))
+      set_presence(presences, heir, tg_gather_part, tg_gather_add(gathering));
+  }
+  tg_gather_part(gathering, NULL, NULL);
 }
 
 /* ---- life ---- */
@@ -148,16 +165,30 @@ struct tg_presences *tg_presences_new(const struct tg_manager_env *env, struct t
   return presences;
 }
 
-void tg_presences_begin(struct tg_presences *presences)
+void tg_presences_begin(struct tg_presences *presences, const struct tg_shard_set *set)
 {
-  presences->of_shards = tg_calloc((size_t)presences->env->shards.count, sizeof *presences->of_shards);
+  const struct tg_shard_set *current = &presences->env->shards;
+  struct presences_of_set *all = &presences->of_sets[set->side];
+  *all = (struct presences_of_set){set->count, tg_calloc((size_t)set->count, sizeof *all->list)};
+  for (int i = 0; set != current && i < current->count; i++)
+    for (int k = 0; k < set->count; k++)
+      if (inherits(&set->list[k], &current->list[i]))
+        all->list[k].own = json_incref(presence_of(presences, &current->list[i])->own);
+}
+
+void tg_presences_set_over(struct tg_presences *presences, const struct tg_shard_set *set)
+{
+  struct presences_of_set *all = &presences->of_sets[set->side];
+  for (int i = 0; i < all->count; i++)
+    json_decref(all->list[i].own);
+  free(all->list);
+  *all = (struct presences_of_set){0};
 }
 
 void tg_presences_free(struct tg_presences *presences)
 {
-  for (int i = 0; presences->of_shards && i < presences->env->shards.count; i++)
-    json_decref(presences->of_shards[i].own);
+  for (int side = 0; side < TG_SIDES; side++)
+    tg_presences_set_over(presences, &(struct tg_shard_set){.side = side});
   json_decref(presences->of_bot);
-  free(presences->of_shards);
   free(presences);
 }

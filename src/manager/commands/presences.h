@@ -11,8 +11,11 @@ struct tg_presences;
 
 /* All is borrowed. */
 struct tg_presences *tg_presences_new(const struct tg_manager_env *env, struct tg_workers *workers);
-/* The shards are known. */
-void tg_presences_begin(struct tg_presences *presences);
+/* The shards of a set are known. Those of a second one begin with what those of the
+ * first have. */
+void tg_presences_begin(struct tg_presences *presences, const struct tg_shard_set *set);
+/* They are about to be no more. */
+void tg_presences_set_over(struct tg_presences *presences, const struct tg_shard_set *set);
 /* After the end of the workers. */
 void tg_presences_free(struct tg_presences *presences);
 

@@ -17,7 +17,7 @@ enum {
 struct tg_sending {
   struct tg_sending *next;
   struct tg_sendings *all;
-  int shard_id;
+  tg_shard_ref ref;
   json_t *payload;
   struct tg_send_options options;
   tg_ms deadline;
@@ -67,14 +67,14 @@ static int op_of(const struct tg_sending *sending)
 static void fail_late(struct tg_sending *sending)
 {
   const struct tg_sendings *all = sending->all;
-  const struct tg_managed_shard *shard = tg_shard_set_find(&all->env->shards, sending->shard_id);
+  const struct tg_managed_shard *shard = tg_shard_of_ref(all->env, sending->ref);
   struct tg_error error;
   if (!tg_workers_up(all->workers, shard->worker_id))
     tg_fail(&error, "timeout", "shard %d could not send op %d in time: its worker %d is not up", shard->id,
             op_of(sending), shard->worker_id);
   else
     tg_fail(&error, "timeout", "shard %d could not send op %d in time: it is %s", shard->id, op_of(sending),
-            tg_shard_state_name(tg_shard_state_of(&all->env->shards, shard)));
+            tg_shard_state_name(tg_shard_state_of(shard)));
   finish(sending, &error);
 }
 
@@ -118,7 +118,8 @@ static void on_answer(void *ctx, const json_t *data, const struct tg_error *erro
     struct tg_error stopping;
     tg_fail(&stopping, "stopping", "the gateway is stopping");
     finish(sending, &stopping);
-  } else if (died && !sending->options.forward_until && ++sending->deaths < DEATHS_MAX) {
+  } else if (died && !sending->options.forward_until && ++sending->deaths < DEATHS_MAX &&
+             tg_shard_of_ref(all->env, sending->ref)) {
     sending->asked = false;
     arm(all);
   } else {
@@ -132,7 +133,7 @@ static void ask(struct tg_sending *sending, struct tg_ipc *line)
   if (timeout < 1)
     timeout = 1;
   sending->asked = true;
-  tg_ask(line, timeout + ANSWER_MARGIN, on_answer, sending, shard_payload, .ref = sending->shard_id,
+  tg_ask(line, timeout + ANSWER_MARGIN, on_answer, sending, shard_payload, .ref = sending->ref,
          .data = sending->payload, .timeout = timeout,
          .priority = tg_send_priority_name(sending->options.priority),
          .forward_until = sending->options.forward_until);
@@ -150,7 +151,7 @@ void tg_sendings_go(struct tg_sendings *all, const struct tg_managed_shard *shar
   struct tg_sending *sending = all->list;
   struct tg_ipc *line;
   while (sending && (line = line_to(all, shard))) {
-    bool goes = sending->shard_id == shard->id && !sending->asked;
+    bool goes = sending->ref == shard->ref && !sending->asked;
     if (goes)
       ask(sending, line);
     sending = goes ? all->list : sending->next;
@@ -177,7 +178,7 @@ void tg_send_command(struct tg_sendings *all, const struct tg_managed_shard *sha
   }
   struct tg_sending *sending = tg_alloc(sizeof *sending);
   *sending = (struct tg_sending){.all = all,
-                                 .shard_id = shard->id,
+                                 .ref = shard->ref,
                                  .payload = payload,
                                  .options = *options,
                                  .deadline = tg_now() + options->timeout,
@@ -191,17 +192,31 @@ void tg_send_command(struct tg_sendings *all, const struct tg_managed_shard *sha
     arm(all);
 }
 
+/* Those that no worker has. `set`: of its shards; NULL: of all. */
+static void end_waiting(struct tg_sendings *all, const struct tg_shard_set *set, const struct tg_error *error)
+{
+  struct tg_sending *sending = all->list;
+  while (sending) {
+    bool ends = !sending->asked && (!set || tg_ref_side(sending->ref) == set->side);
+    if (ends)
+      finish(sending, error);
+    sending = ends ? all->list : sending->next;
+  }
+}
+
+void tg_sendings_set_over(struct tg_sendings *all, const struct tg_shard_set *set)
+{
+  struct tg_error error;
+  tg_fail(&error, "no_shard", "its shard is over: there is another number of them now");
+  end_waiting(all, set, &error);
+  arm(all);
+}
+
 void tg_sendings_stop(struct tg_sendings *all)
 {
   struct tg_error error;
   tg_fail(&error, "stopping", "the gateway is stopping");
-  struct tg_sending *sending = all->list;
-  while (sending) {
-    bool waits = !sending->asked;
-    if (waits)
-      finish(sending, &error);
-    sending = waits ? all->list : sending->next;
-  }
+  end_waiting(all, NULL, &error);
   uv_timer_stop(all->timer);
 }
 

@@ -16,17 +16,20 @@ struct tg_asks {
   const struct tg_asks_events *events;
   void *ctx;
   unsigned calls;
-  struct slot_ask list[]; /* of the shards, by place */
+  struct slot_ask *of_sides[TG_SIDES]; /* of the shards, by place; NULL: none was asked for yet */
 };
 
 static struct slot_ask *ask_of(struct tg_asks *asks, const struct tg_managed_shard *shard)
 {
-  return &asks->list[shard->id - asks->env->shards.range.first];
+  struct slot_ask **list = &asks->of_sides[shard->set->side];
+  if (!*list)
+    *list = tg_calloc((size_t)shard->set->count, sizeof **list);
+  return &(*list)[shard - shard->set->list];
 }
 
 struct tg_asks *tg_asks_new(const struct tg_manager_env *env, const struct tg_asks_events *events, void *ctx)
 {
-  struct tg_asks *asks = tg_calloc(1, sizeof *asks + (size_t)env->shards.count * sizeof asks->list[0]);
+  struct tg_asks *asks = tg_calloc(1, sizeof *asks);
   asks->env = env;
   asks->events = events;
   asks->ctx = ctx;
@@ -35,6 +38,10 @@ struct tg_asks *tg_asks_new(const struct tg_manager_env *env, const struct tg_as
 
 void tg_asks_free(struct tg_asks *asks)
 {
+  if (!asks)
+    return;
+  for (int side = 0; side < TG_SIDES; side++)
+    free(asks->of_sides[side]);
   free(asks);
 }
 
@@ -53,10 +60,15 @@ void tg_asks_of_script(struct tg_asks *asks, struct tg_managed_shard *shard, tg_
   asks->events->wanted(asks->ctx, shard);
 }
 
-bool tg_asks_awaited(const struct tg_asks *asks, const struct tg_managed_shard *shard)
+bool tg_asks_awaited(struct tg_asks *asks, const struct tg_managed_shard *shard)
 {
-  const struct slot_ask *ask = &asks->list[shard->id - asks->env->shards.range.first];
+  const struct slot_ask *ask = ask_of(asks, shard);
   return ask->in_line || ask->waiters;
+}
+
+bool tg_asks_script_asked(struct tg_asks *asks, const struct tg_managed_shard *shard)
+{
+  return ask_of(asks, shard)->asked != 0;
 }
 
 void tg_asks_granted(struct tg_asks *asks, struct tg_managed_shard *shard)
@@ -77,11 +89,19 @@ void tg_asks_drop(struct tg_asks *asks, const struct tg_managed_shard *shard, co
   tg_waiters_end(&ask->waiters, "closed", why);
 }
 
+void tg_asks_set_over(struct tg_asks *asks, const struct tg_shard_set *set, const char *why)
+{
+  for (int i = 0; i < set->count; i++)
+    tg_asks_drop(asks, &set->list[i], why);
+  free(asks->of_sides[set->side]);
+  asks->of_sides[set->side] = NULL;
+}
+
 /* ---- the script ---- */
 
 struct ask_call {
   struct tg_asks *asks;
-  int shard_id;
+  tg_shard_ref ref;
   unsigned number;
 };
 
@@ -90,11 +110,11 @@ static void on_answer(void *ctx, json_t *value, const struct tg_error *error)
   struct ask_call call = *(struct ask_call *)ctx;
   free(ctx);
   struct tg_asks *asks = call.asks;
-  struct tg_managed_shard *shard = tg_shard_set_find(&asks->env->shards, call.shard_id);
-  struct slot_ask *ask = ask_of(asks, shard);
-  if (asks->env->stopping || ask->asked != call.number || !asks->events->reachable(asks->ctx, shard))
+  struct tg_managed_shard *shard = tg_shard_of_ref(asks->env, call.ref);
+  if (asks->env->stopping || !shard || ask_of(asks, shard)->asked != call.number ||
+      !asks->events->reachable(asks->ctx, shard))
     return; /* that process of its worker has ended, or is about to */
-  ask->asked = 0;
+  ask_of(asks, shard)->asked = 0;
   if (!error && !json_is_false(value)) {
     asks->events->allowed(asks->ctx, shard);
     return;
@@ -111,9 +131,9 @@ static void ask_script(struct tg_asks *asks, struct tg_managed_shard *shard)
   struct ask_call *call = tg_alloc(sizeof *call);
   if (++asks->calls == 0)
     asks->calls = 1;
-  *call = (struct ask_call){asks, shard->id, asks->calls};
+  *call = (struct ask_call){asks, shard->ref, asks->calls};
   ask_of(asks, shard)->asked = asks->calls;
-  json_t *args = json_pack("[i]", shard->id);
+  json_t *args = json_pack("[i, i]", shard->id, shard->set->range.total);
   tg_call(asks->env->calls, TG_METHOD_manager_request_identify, args, on_answer, call);
   json_decref(args);
 }

@@ -33,8 +33,13 @@ void tg_asks_of_script(struct tg_asks *asks, struct tg_managed_shard *shard, tg_
                        void *ctx);
 
 /* Whether somebody waits for the scheduler's grant; and: here it is. */
-bool tg_asks_awaited(const struct tg_asks *asks, const struct tg_managed_shard *shard);
+bool tg_asks_awaited(struct tg_asks *asks, const struct tg_managed_shard *shard);
 void tg_asks_granted(struct tg_asks *asks, struct tg_managed_shard *shard);
 
 /* Nobody waits any more; scripts are told why. */
 void tg_asks_drop(struct tg_asks *asks, const struct tg_managed_shard *shard, const char *why);
+/* The shards of that set are about to be no more. */
+void tg_asks_set_over(struct tg_asks *asks, const struct tg_shard_set *set, const char *why);
+
+/* Whether the script was asked for its slot and has not answered. */
+bool tg_asks_script_asked(struct tg_asks *asks, const struct tg_managed_shard *shard);

@@ -19,26 +19,25 @@ struct tg_optional_intents {
   const struct tg_manager_env *env;
   const struct tg_optional_events *events;
   void *ctx;
-  uint64_t withheld;   /* what IDENTIFY does without now */
-  tg_ms refused_at;    /* since then */
-  uint64_t told;       /* what was missing at the last look; 0: nothing */
-  tg_ms told_at;       /* tg_now() when the log was to say it; 0: never */
-  uint64_t request;    /* which are allowed; 0: it is not asked */
-  bool asking;         /* since they were refused */
-  bool reloaded;       /* since there was a reload */
-  uint64_t renew;      /* allowed again: sessions that lack them are ended, one after another */
-  uint64_t candidates; /* what one that was refused had */
-  bool *waiting;       /* shards, from the first on: for the answer */
+  uint64_t withheld;     /* what IDENTIFY does without now */
+  tg_ms refused_at;      /* since then */
+  uint64_t told;         /* what was missing at the last look; 0: nothing */
+  tg_ms told_at;         /* tg_now() when the log was to say it; 0: never */
+  uint64_t request;      /* which are allowed; 0: it is not asked */
+  bool asking;           /* since they were refused */
+  bool reloaded;         /* since there was a reload */
+  uint64_t renew;        /* allowed again: sessions that lack them are ended, one after another */
+  uint64_t candidates;   /* what one that was refused had */
+  struct tg_buf waiting; /* references of the shards that wait for the answer */
 };
 
 /* ---- what is left out ---- */
 
 static void set_withheld(struct tg_optional_intents *optional, uint64_t intents)
 {
-  const struct tg_shard_set *shards = &optional->env->shards;
   optional->withheld = intents;
-  for (int i = 0; i < shards->count; i++)
-    atomic_store(&tg_shard_row_of(shards, &shards->list[i])->withheld_intents, intents);
+  for (int i = 0; i < tg_all_shards(optional->env); i++)
+    atomic_store(&tg_shard_row_of(tg_any_shard(optional->env, i))->withheld_intents, intents);
 }
 
 static void withhold(struct tg_optional_intents *optional, uint64_t intents)
@@ -67,15 +66,16 @@ static uint64_t allowed_by(json_int_t flags)
 
 static void decide(struct tg_optional_intents *optional, uint64_t allowed)
 {
-  const struct tg_shard_set *shards = &optional->env->shards;
   uint64_t refused = optional->candidates & ~allowed;
-  bool *waiting = optional->waiting;
+  struct tg_buf waiting = optional->waiting;
   withhold(optional, refused ? refused : optional->candidates);
-  optional->waiting = NULL;
-  for (int i = 0; i < shards->count; i++)
-    if (waiting[i])
-      optional->events->again(optional->ctx, &shards->list[i]);
-  free(waiting);
+  optional->waiting = (struct tg_buf){0};
+  for (size_t i = 0; i < waiting.length / sizeof(tg_shard_ref); i++) {
+    struct tg_managed_shard *shard = tg_shard_of_ref(optional->env, ((const tg_shard_ref *)waiting.data)[i]);
+    if (shard)
+      optional->events->again(optional->ctx, shard);
+  }
+  tg_buf_free(&waiting);
 }
 
 static void ask_again(struct tg_optional_intents *optional, uint64_t intents)
@@ -150,10 +150,18 @@ static void ask(struct tg_optional_intents *optional)
   free(secret);
 }
 
+static bool waits(const struct tg_optional_intents *optional, tg_shard_ref ref)
+{
+  const tg_shard_ref *waiting = (const tg_shard_ref *)optional->waiting.data;
+  for (size_t i = 0; i < optional->waiting.length / sizeof *waiting; i++)
+    if (waiting[i] == ref)
+      return true;
+  return false;
+}
+
 bool tg_optional_refused(struct tg_optional_intents *optional, struct tg_managed_shard *shard,
                          uint64_t intents)
 {
-  const struct tg_shard_set *shards = &optional->env->shards;
   uint64_t candidates = intents & optional->env->config->optional_intents & TG_INTENTS_PRIVILEGED;
   if (!candidates)
     return false;
@@ -161,9 +169,8 @@ bool tg_optional_refused(struct tg_optional_intents *optional, struct tg_managed
     optional->events->again(optional->ctx, shard);
     return true;
   }
-  if (!optional->waiting)
-    optional->waiting = tg_calloc((size_t)shards->count, sizeof *optional->waiting);
-  optional->waiting[shard->id - shards->range.first] = true;
+  if (!waits(optional, shard->ref))
+    tg_buf_append(&optional->waiting, &shard->ref, sizeof shard->ref);
   optional->candidates = candidates;
   optional->asking = true;
   ask(optional);
@@ -177,7 +184,7 @@ uint64_t tg_optional_missing(const struct tg_shard_set *shards, uint64_t intents
   uint64_t missing = 0;
   *count = 0;
   for (int i = 0; i < shards->count; i++) {
-    uint64_t own = atomic_load(&tg_shard_row_of(shards, &shards->list[i])->missing_intents) & intents;
+    uint64_t own = atomic_load(&tg_shard_row_of(&shards->list[i])->missing_intents) & intents;
     missing |= own;
     *count += own != 0;
   }
@@ -199,7 +206,7 @@ static void tell(struct tg_optional_intents *optional, uint64_t missing, int cou
 static bool all_connected(const struct tg_shard_set *shards)
 {
   for (int i = 0; i < shards->count; i++)
-    if (!shards->list[i].told || tg_shard_state_of(shards, &shards->list[i]) != TG_SHARD_CONNECTED)
+    if (!shards->list[i].told || tg_shard_state_of(&shards->list[i]) != TG_SHARD_CONNECTED)
       return false;
   return true;
 }
@@ -209,10 +216,10 @@ static void renew_next(struct tg_optional_intents *optional)
 {
   const struct tg_shard_set *shards = &optional->env->shards;
   optional->renew &= ~optional->withheld;
-  if (!optional->renew || !all_connected(shards))
-    return;
+  if (!optional->renew || optional->env->next.count > 0 || !all_connected(shards))
+    return; /* the shards to come have them with their first sessions */
   for (int i = 0; i < shards->count; i++) {
-    uint64_t missing = atomic_load(&tg_shard_row_of(shards, &shards->list[i])->missing_intents);
+    uint64_t missing = atomic_load(&tg_shard_row_of(&shards->list[i])->missing_intents);
     if (missing & optional->renew) {
       optional->events->renew(optional->ctx, &shards->list[i]);
       return;
@@ -285,6 +292,11 @@ void tg_optional_begin(struct tg_optional_intents *optional)
   set_withheld(optional, 0);
 }
 
+void tg_optional_begin_next(struct tg_optional_intents *optional)
+{
+  set_withheld(optional, optional->withheld);
+}
+
 void tg_optional_end(struct tg_optional_intents *optional)
 {
   if (optional->request)
@@ -294,6 +306,6 @@ void tg_optional_end(struct tg_optional_intents *optional)
 
 void tg_optional_free(struct tg_optional_intents *optional)
 {
-  free(optional->waiting);
+  tg_buf_free(&optional->waiting);
   free(optional);
 }

@@ -33,6 +33,8 @@ struct tg_optional_intents *tg_optional_new(const struct tg_manager_env *env,
                                             const struct tg_optional_events *events, void *ctx);
 /* The shards are known: the first IDENTIFYs ask for all. */
 void tg_optional_begin(struct tg_optional_intents *optional);
+/* So are those of a second set: they do without what the others do without. */
+void tg_optional_begin_next(struct tg_optional_intents *optional);
 /* Nothing is asked any more. */
 void tg_optional_end(struct tg_optional_intents *optional);
 void tg_optional_free(struct tg_optional_intents *optional);

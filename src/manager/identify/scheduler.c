@@ -20,7 +20,7 @@ struct scheduled {
 };
 
 struct bucket {
-  int holder;    /* shard whose slot runs; -1: none */
+  tg_shard_ref holder; /* whose slot runs; -1: none */
   bool sent;     /* the holder's op 2 is out */
   bool assumed;  /* ... as far as we know: it never said */
   tg_ms granted_at;
@@ -33,7 +33,7 @@ struct tg_scheduler {
   tg_ms spacing;
   int allowance;
   uint64_t orders;
-  struct scheduled *entries; /* by shard id */
+  struct scheduled *entries; /* by tg_ref_index() */
   int count;
   struct bucket *buckets;
 };
@@ -58,28 +58,29 @@ void tg_scheduler_free(struct tg_scheduler *scheduler)
   free(scheduler);
 }
 
-int tg_scheduler_bucket(const struct tg_scheduler *scheduler, int shard_id)
+int tg_scheduler_bucket(const struct tg_scheduler *scheduler, tg_shard_ref ref)
 {
-  return shard_id % scheduler->max_concurrency;
+  return tg_ref_id(ref) % scheduler->max_concurrency;
 }
 
-static struct scheduled *entry_of(struct tg_scheduler *scheduler, int shard_id)
+static struct scheduled *entry_of(struct tg_scheduler *scheduler, tg_shard_ref ref)
 {
-  if (shard_id >= scheduler->count) {
-    int count = scheduler->count ? scheduler->count : 16;
-    while (count <= shard_id)
+  int index = tg_ref_index(ref);
+  if (index >= scheduler->count) {
+    int count = scheduler->count ? scheduler->count : 32;
+    while (count <= index)
       count *= 2;
     scheduler->entries = tg_realloc(scheduler->entries, (size_t)count * sizeof *scheduler->entries);
     memset(scheduler->entries + scheduler->count, 0,
            (size_t)(count - scheduler->count) * sizeof *scheduler->entries);
     scheduler->count = count;
   }
-  return &scheduler->entries[shard_id];
+  return &scheduler->entries[index];
 }
 
-static struct bucket *bucket_of(struct tg_scheduler *scheduler, int shard_id)
+static struct bucket *bucket_of(struct tg_scheduler *scheduler, tg_shard_ref ref)
 {
-  return &scheduler->buckets[tg_scheduler_bucket(scheduler, shard_id)];
+  return &scheduler->buckets[tg_scheduler_bucket(scheduler, ref)];
 }
 
 static void set_state(struct scheduled *entry, enum tg_identify_state state, tg_ms now)
@@ -101,7 +102,7 @@ static void release(struct bucket *bucket, tg_ms free_at)
  * that has not even said whether it sent, no more is to be expected. */
 static tg_ms slot_limit(const struct tg_scheduler *scheduler, const struct bucket *bucket)
 {
-  bool silent = bucket->assumed && scheduler->entries[bucket->holder].away;
+  bool silent = bucket->assumed && scheduler->entries[tg_ref_index(bucket->holder)].away;
   return silent && scheduler->spacing < TG_SLOT_MAX ? scheduler->spacing : TG_SLOT_MAX;
 }
 
@@ -143,6 +144,8 @@ static void take_up(struct tg_scheduler *scheduler, struct scheduled *entry,
 
 static enum tg_identify_priority natural_priority(const struct scheduled *entry)
 {
+  if (entry->priority == TG_IDENTIFY_RESHARDING)
+    return TG_IDENTIFY_RESHARDING;
   return entry->ready_at ? TG_IDENTIFY_LOST : TG_IDENTIFY_FIRST;
 }
 
@@ -156,10 +159,10 @@ void tg_scheduler_set_allowance(struct tg_scheduler *scheduler, int allowance)
   scheduler->allowance = allowance;
 }
 
-void tg_scheduler_enqueue(struct tg_scheduler *scheduler, int shard_id, enum tg_identify_priority priority,
-                          tg_ms now)
+void tg_scheduler_enqueue(struct tg_scheduler *scheduler, tg_shard_ref ref,
+                          enum tg_identify_priority priority, tg_ms now)
 {
-  struct scheduled *entry = entry_of(scheduler, shard_id);
+  struct scheduled *entry = entry_of(scheduler, ref);
   switch (entry->state) {
   case TG_IDENTIFY_QUEUED:
     if (priority < entry->priority)
@@ -167,7 +170,7 @@ void tg_scheduler_enqueue(struct tg_scheduler *scheduler, int shard_id, enum tg_
     return;
   case TG_IDENTIFY_GRANTED:
   case TG_IDENTIFY_SENT:
-    tg_scheduler_done(scheduler, shard_id, false, now);
+    tg_scheduler_done(scheduler, ref, false, now);
     break;
   case TG_IDENTIFY_STARTED:
   case TG_IDENTIFY_ASKING:
@@ -183,24 +186,24 @@ void tg_scheduler_enqueue(struct tg_scheduler *scheduler, int shard_id, enum tg_
   set_state(entry, TG_IDENTIFY_QUEUED, now);
 }
 
-void tg_scheduler_started(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+void tg_scheduler_started(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now)
 {
-  struct scheduled *entry = entry_of(scheduler, shard_id);
+  struct scheduled *entry = entry_of(scheduler, ref);
   if (entry->state == TG_IDENTIFY_IDLE)
     take_up(scheduler, entry, natural_priority(entry), now);
   if (entry->state < TG_IDENTIFY_ASKING)
     set_state(entry, TG_IDENTIFY_STARTED, now);
 }
 
-static struct scheduled *ask(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+static struct scheduled *ask(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now)
 {
-  struct scheduled *entry = entry_of(scheduler, shard_id);
+  struct scheduled *entry = entry_of(scheduler, ref);
   switch (entry->state) {
   case TG_IDENTIFY_SENT: /* a new connection: its earlier identify came to nothing */
-    tg_scheduler_done(scheduler, shard_id, false, now);
+    tg_scheduler_done(scheduler, ref, false, now);
     break;
   case TG_IDENTIFY_GRANTED: /* likewise, but it may have been sent */
-    tg_scheduler_gone(scheduler, shard_id, now);
+    tg_scheduler_gone(scheduler, ref, now);
     break;
   default:
     break;
@@ -212,15 +215,15 @@ static struct scheduled *ask(struct tg_scheduler *scheduler, int shard_id, tg_ms
   return entry;
 }
 
-void tg_scheduler_ask(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+void tg_scheduler_ask(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now)
 {
-  ask(scheduler, shard_id, now)->away = false;
+  ask(scheduler, ref, now)->away = false;
 }
 
-void tg_scheduler_ask_away(struct tg_scheduler *scheduler, int shard_id, enum tg_identify_priority priority,
-                           bool reports, tg_ms now)
+void tg_scheduler_ask_away(struct tg_scheduler *scheduler, tg_shard_ref ref,
+                           enum tg_identify_priority priority, bool reports, tg_ms now)
 {
-  struct scheduled *entry = ask(scheduler, shard_id, now);
+  struct scheduled *entry = ask(scheduler, ref, now);
   entry->away = true;
   entry->reports = reports;
   entry->fresh = false; /* its own host tells it to connect */
@@ -232,17 +235,29 @@ static bool before(const struct scheduled *a, const struct scheduled *b)
   return a->priority != b->priority ? a->priority < b->priority : a->order < b->order;
 }
 
+/* The shards of a bucket, those of both sides, as indices of the entries. */
+static int first_of(int bucket)
+{
+  return bucket * TG_SIDES;
+}
+
+static int next_of(const struct tg_scheduler *scheduler, int index)
+{
+  return (index + 1) % TG_SIDES != 0 ? index + 1 : index + 1 + (scheduler->max_concurrency - 1) * TG_SIDES;
+}
+
 /* The foremost shard of the bucket in `state` whose time has come; -1: none. */
-static int foremost(const struct tg_scheduler *scheduler, int bucket, enum tg_identify_state state, tg_ms now)
+static tg_shard_ref foremost(const struct tg_scheduler *scheduler, int bucket, enum tg_identify_state state,
+                             tg_ms now)
 {
   int best = -1;
-  for (int id = bucket; id < scheduler->count; id += scheduler->max_concurrency) {
-    const struct scheduled *entry = &scheduler->entries[id];
+  for (int i = first_of(bucket); i < scheduler->count; i = next_of(scheduler, i)) {
+    const struct scheduled *entry = &scheduler->entries[i];
     if (entry->state == state && entry->not_before <= now &&
         (best < 0 || before(entry, &scheduler->entries[best])))
-      best = id;
+      best = i;
   }
-  return best;
+  return best < 0 ? best : tg_ref_at(best);
 }
 
 /* On their way to a slot. Those of lower rank do not keep a shard back. */
@@ -250,8 +265,8 @@ static int count_ahead(const struct tg_scheduler *scheduler, int bucket, enum tg
                        tg_ms now)
 {
   int ahead = 0;
-  for (int id = bucket; id < scheduler->count; id += scheduler->max_concurrency) {
-    const struct scheduled *entry = &scheduler->entries[id];
+  for (int i = first_of(bucket); i < scheduler->count; i = next_of(scheduler, i)) {
+    const struct scheduled *entry = &scheduler->entries[i];
     bool on_its_way = entry->state == TG_IDENTIFY_ASKING || entry->state == TG_IDENTIFY_GRANTED ||
                       (entry->state == TG_IDENTIFY_STARTED && now - entry->since < TG_START_STALE);
     ahead += on_its_way && !entry->away && entry->priority <= rank;
@@ -259,7 +274,7 @@ static int count_ahead(const struct tg_scheduler *scheduler, int bucket, enum tg
   return ahead;
 }
 
-bool tg_scheduler_next_start(struct tg_scheduler *scheduler, tg_ms now, int *shard_id)
+bool tg_scheduler_next_start(struct tg_scheduler *scheduler, tg_ms now, tg_shard_ref *ref)
 {
   int ahead_of_all = 0;
   for (int bucket = 0; bucket < scheduler->max_concurrency; bucket++)
@@ -267,25 +282,25 @@ bool tg_scheduler_next_start(struct tg_scheduler *scheduler, tg_ms now, int *sha
   if (ahead_of_all >= scheduler->allowance)
     return false;
   for (int bucket = 0; bucket < scheduler->max_concurrency; bucket++) {
-    int best = foremost(scheduler, bucket, TG_IDENTIFY_QUEUED, now);
+    tg_shard_ref best = foremost(scheduler, bucket, TG_IDENTIFY_QUEUED, now);
     if (best < 0)
       continue;
-    struct scheduled *entry = &scheduler->entries[best];
+    struct scheduled *entry = entry_of(scheduler, best);
     if (count_ahead(scheduler, bucket, entry->priority, now) >= TG_CONNECT_AHEAD)
       continue;
     set_state(entry, TG_IDENTIFY_STARTED, now);
     entry->order = ++scheduler->orders; /* shards of other hosts have come meanwhile */
     entry->fresh = true;
-    *shard_id = best;
+    *ref = best;
     return true;
   }
   return false;
 }
 
-void tg_scheduler_grant_until(struct tg_scheduler *scheduler, int shard_id, tg_ms deadline, tg_ms now)
+void tg_scheduler_grant_until(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms deadline, tg_ms now)
 {
-  struct scheduled *entry = entry_of(scheduler, shard_id);
-  struct bucket *bucket = bucket_of(scheduler, shard_id);
+  struct scheduled *entry = entry_of(scheduler, ref);
+  struct bucket *bucket = bucket_of(scheduler, ref);
   scheduler->allowance--;
   if (entry->away && !entry->reports) {
     set_state(entry, TG_IDENTIFY_IDLE, now);
@@ -293,111 +308,111 @@ void tg_scheduler_grant_until(struct tg_scheduler *scheduler, int shard_id, tg_m
     release(bucket, deadline + scheduler->spacing);
     return;
   }
-  bucket->holder = shard_id;
+  bucket->holder = ref;
   bucket->sent = bucket->assumed = false;
   bucket->granted_at = now;
   bucket->at = deadline;
   set_state(entry, TG_IDENTIFY_GRANTED, now);
 }
 
-tg_ms tg_scheduler_grant_anyway(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+tg_ms tg_scheduler_grant_anyway(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now)
 {
-  bool away = entry_of(scheduler, shard_id)->away;
+  bool away = entry_of(scheduler, ref)->away;
   tg_ms deadline = now + (away ? TG_GRANT_VALID_AWAY : TG_GRANT_VALID);
-  tg_scheduler_grant_until(scheduler, shard_id, deadline, now);
+  tg_scheduler_grant_until(scheduler, ref, deadline, now);
   return deadline;
 }
 
-bool tg_scheduler_busy(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+bool tg_scheduler_busy(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now)
 {
-  struct bucket *bucket = bucket_of(scheduler, shard_id);
+  struct bucket *bucket = bucket_of(scheduler, ref);
   settle(scheduler, bucket, now);
   return bucket->holder >= 0 || now < bucket->free_at;
 }
 
-bool tg_scheduler_ripe(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+bool tg_scheduler_ripe(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now)
 {
-  return !tg_scheduler_busy(scheduler, shard_id, now) && entry_of(scheduler, shard_id)->not_before <= now;
+  return !tg_scheduler_busy(scheduler, ref, now) && entry_of(scheduler, ref)->not_before <= now;
 }
 
 /* Until when the slot is kept for a shard that comes before `best` and is about
  * to have its HELLO: Discord wants shards to start in order; 0: for none. */
-static tg_ms kept_until(const struct tg_scheduler *scheduler, int bucket, int best)
+static tg_ms kept_until(const struct tg_scheduler *scheduler, int bucket, tg_shard_ref best)
 {
   tg_ms until = 0;
-  for (int id = bucket; id < scheduler->count; id += scheduler->max_concurrency) {
-    const struct scheduled *entry = &scheduler->entries[id];
-    if (entry->state == TG_IDENTIFY_STARTED && entry->fresh && before(entry, &scheduler->entries[best]) &&
-        entry->since + TG_START_ORDER > until)
+  for (int i = first_of(bucket); i < scheduler->count; i = next_of(scheduler, i)) {
+    const struct scheduled *entry = &scheduler->entries[i];
+    if (entry->state == TG_IDENTIFY_STARTED && entry->fresh &&
+        before(entry, &scheduler->entries[tg_ref_index(best)]) && entry->since + TG_START_ORDER > until)
       until = entry->since + TG_START_ORDER;
   }
   return until;
 }
 
-bool tg_scheduler_next_grant(struct tg_scheduler *scheduler, tg_ms now, int *shard_id, tg_ms *deadline)
+bool tg_scheduler_next_grant(struct tg_scheduler *scheduler, tg_ms now, tg_shard_ref *ref, tg_ms *deadline)
 {
   for (int i = 0; i < scheduler->max_concurrency; i++) {
     struct bucket *bucket = &scheduler->buckets[i];
     settle(scheduler, bucket, now);
     if (bucket->holder >= 0 || now < bucket->free_at || scheduler->allowance <= 0)
       continue;
-    int best = foremost(scheduler, i, TG_IDENTIFY_ASKING, now);
+    tg_shard_ref best = foremost(scheduler, i, TG_IDENTIFY_ASKING, now);
     if (best < 0 || now < kept_until(scheduler, i, best))
       continue;
-    *shard_id = best;
+    *ref = best;
     *deadline = tg_scheduler_grant_anyway(scheduler, best, now);
     return true;
   }
   return false;
 }
 
-tg_ms tg_scheduler_deadline(const struct tg_scheduler *scheduler, int shard_id)
+tg_ms tg_scheduler_deadline(const struct tg_scheduler *scheduler, tg_shard_ref ref)
 {
-  if (tg_scheduler_state(scheduler, shard_id) != TG_IDENTIFY_GRANTED)
+  if (tg_scheduler_state(scheduler, ref) != TG_IDENTIFY_GRANTED)
     return 0;
-  return scheduler->buckets[shard_id % scheduler->max_concurrency].at;
+  return scheduler->buckets[tg_scheduler_bucket(scheduler, ref)].at;
 }
 
-void tg_scheduler_note_use(struct tg_scheduler *scheduler, int shard_id, tg_ms at)
+void tg_scheduler_note_use(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms at)
 {
-  struct bucket *bucket = bucket_of(scheduler, shard_id);
+  struct bucket *bucket = bucket_of(scheduler, ref);
   if (bucket->free_at < at + scheduler->spacing)
     bucket->free_at = at + scheduler->spacing;
 }
 
-void tg_scheduler_sent(struct tg_scheduler *scheduler, int shard_id, tg_ms at)
+void tg_scheduler_sent(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms at)
 {
-  struct bucket *bucket = bucket_of(scheduler, shard_id);
-  if (bucket->holder == shard_id) {
+  struct bucket *bucket = bucket_of(scheduler, ref);
+  if (bucket->holder == ref) {
     bucket->sent = true;
     bucket->assumed = false;
     bucket->at = at > bucket->granted_at ? at : bucket->granted_at;
   } else {
-    tg_scheduler_note_use(scheduler, shard_id, at); /* without a grant, but Discord has seen it */
+    tg_scheduler_note_use(scheduler, ref, at); /* without a grant, but Discord has seen it */
   }
-  set_state(entry_of(scheduler, shard_id), TG_IDENTIFY_SENT, at);
+  set_state(entry_of(scheduler, ref), TG_IDENTIFY_SENT, at);
 }
 
-bool tg_scheduler_unused(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+bool tg_scheduler_unused(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now)
 {
-  struct bucket *bucket = bucket_of(scheduler, shard_id);
-  bool held = bucket->holder == shard_id && (!bucket->sent || bucket->assumed);
+  struct bucket *bucket = bucket_of(scheduler, ref);
+  bool held = bucket->holder == ref && (!bucket->sent || bucket->assumed);
   if (held) {
     release(bucket, 0);
     scheduler->allowance++;
   }
-  struct scheduled *entry = entry_of(scheduler, shard_id);
+  struct scheduled *entry = entry_of(scheduler, ref);
   if (entry->state >= TG_IDENTIFY_ASKING)
     set_state(entry, TG_IDENTIFY_STARTED, now);
   entry->fresh = false;
   return held;
 }
 
-void tg_scheduler_done(struct tg_scheduler *scheduler, int shard_id, bool ready, tg_ms now)
+void tg_scheduler_done(struct tg_scheduler *scheduler, tg_shard_ref ref, bool ready, tg_ms now)
 {
-  struct scheduled *entry = entry_of(scheduler, shard_id);
-  struct bucket *bucket = bucket_of(scheduler, shard_id);
-  if (bucket->holder == shard_id) {
+  struct scheduled *entry = entry_of(scheduler, ref);
+  struct bucket *bucket = bucket_of(scheduler, ref);
+  if (bucket->holder == ref) {
     /* Of another host it is not known whether it will still send: at the deadline at the latest. */
     bool known = bucket->sent || entry->away;
     release(bucket, (known ? bucket->at : now) + scheduler->spacing);
@@ -409,12 +424,18 @@ void tg_scheduler_done(struct tg_scheduler *scheduler, int shard_id, bool ready,
   set_state(entry, TG_IDENTIFY_IDLE, now);
 }
 
-void tg_scheduler_gone(struct tg_scheduler *scheduler, int shard_id, tg_ms now)
+void tg_scheduler_gone(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now)
 {
-  struct scheduled *entry = entry_of(scheduler, shard_id);
+  struct scheduled *entry = entry_of(scheduler, ref);
   if (entry->state == TG_IDENTIFY_SENT || entry->state == TG_IDENTIFY_GRANTED)
-    tg_scheduler_done(scheduler, shard_id, false, now);
+    tg_scheduler_done(scheduler, ref, false, now);
   set_state(entry, TG_IDENTIFY_IDLE, now);
+}
+
+void tg_scheduler_forget(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now)
+{
+  tg_scheduler_gone(scheduler, ref, now);
+  *entry_of(scheduler, ref) = (struct scheduled){0};
 }
 
 static void sooner(tg_ms *first, tg_ms at, tg_ms now)
@@ -433,9 +454,9 @@ tg_ms tg_scheduler_wakeup(struct tg_scheduler *scheduler, tg_ms now)
     tg_ms at = bucket->at + (bucket->sent ? slot_limit(scheduler, bucket) : TG_GRANT_GRACE + 1);
     sooner(&first, at, now);
   }
-  for (int id = 0; id < scheduler->count; id++) {
-    const struct scheduled *entry = &scheduler->entries[id];
-    const struct bucket *bucket = &scheduler->buckets[id % scheduler->max_concurrency];
+  for (int i = 0; i < scheduler->count; i++) {
+    const struct scheduled *entry = &scheduler->entries[i];
+    const struct bucket *bucket = bucket_of(scheduler, tg_ref_at(i));
     if (entry->state == TG_IDENTIFY_QUEUED)
       sooner(&first, entry->not_before, now);
     else if (entry->state == TG_IDENTIFY_STARTED)
@@ -458,8 +479,8 @@ tg_ms tg_scheduler_eta(const struct tg_scheduler *scheduler, tg_ms now)
   for (int i = 0; i < scheduler->max_concurrency; i++) {
     const struct bucket *bucket = &scheduler->buckets[i];
     int length = 0;
-    for (int id = i; id < scheduler->count; id += scheduler->max_concurrency)
-      length += waits(&scheduler->entries[id]);
+    for (int k = first_of(i); k < scheduler->count; k = next_of(scheduler, k))
+      length += waits(&scheduler->entries[k]);
     if (length == 0)
       continue;
     tg_ms free_at = bucket->holder >= 0 ? bucket->at + scheduler->spacing : bucket->free_at;
@@ -470,20 +491,22 @@ tg_ms tg_scheduler_eta(const struct tg_scheduler *scheduler, tg_ms now)
   return longest;
 }
 
-enum tg_identify_state tg_scheduler_state(const struct tg_scheduler *scheduler, int shard_id)
+enum tg_identify_state tg_scheduler_state(const struct tg_scheduler *scheduler, tg_shard_ref ref)
 {
-  return shard_id < scheduler->count ? scheduler->entries[shard_id].state : TG_IDENTIFY_IDLE;
+  int index = tg_ref_index(ref);
+  return index < scheduler->count ? scheduler->entries[index].state : TG_IDENTIFY_IDLE;
 }
 
-enum tg_identify_priority tg_scheduler_priority(const struct tg_scheduler *scheduler, int shard_id)
+enum tg_identify_priority tg_scheduler_priority(const struct tg_scheduler *scheduler, tg_shard_ref ref)
 {
-  return shard_id < scheduler->count ? scheduler->entries[shard_id].priority : TG_IDENTIFY_FIRST;
+  int index = tg_ref_index(ref);
+  return index < scheduler->count ? scheduler->entries[index].priority : TG_IDENTIFY_FIRST;
 }
 
 int tg_scheduler_waiting(const struct tg_scheduler *scheduler)
 {
   int waiting = 0;
-  for (int id = 0; id < scheduler->count; id++)
-    waiting += waits(&scheduler->entries[id]);
+  for (int i = 0; i < scheduler->count; i++)
+    waiting += waits(&scheduler->entries[i]);
   return waiting;
 }

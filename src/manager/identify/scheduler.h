@@ -4,7 +4,7 @@
  * op 2 now.
  *
  * Pure: no I/O, no clock of its own; every call is told the time. Shards fall
- * into buckets by shard_id % max_concurrency; one op 2 a bucket at a time:
+ * of both sets fall into buckets by shard id % max_concurrency; one op 2 a bucket at a time:
  *
  *     enqueue -> next_start: tell its worker to connect
  *             -> ask:        it has its HELLO
@@ -25,6 +25,7 @@
  * with tg_scheduler_grant_until(). */
 
 #include "base/clock.h"
+#include "proto/shard_ref.h"
 
 #include <stdbool.h>
 
@@ -68,53 +69,57 @@ void tg_scheduler_hold(struct tg_scheduler *scheduler, int bucket, tg_ms free_at
 void tg_scheduler_set_allowance(struct tg_scheduler *scheduler, int allowance);
 
 /* The shard needs an identify. From whatever state: its earlier try is over. */
-void tg_scheduler_enqueue(struct tg_scheduler *scheduler, int shard_id, enum tg_identify_priority priority,
-                          tg_ms now);
+void tg_scheduler_enqueue(struct tg_scheduler *scheduler, tg_shard_ref ref,
+                          enum tg_identify_priority priority, tg_ms now);
 
 /* The shard was told to connect, or tries again to. */
-void tg_scheduler_started(struct tg_scheduler *scheduler, int shard_id, tg_ms now);
+void tg_scheduler_started(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now);
 
 /* The shard has its HELLO and wants its slot. */
-void tg_scheduler_ask(struct tg_scheduler *scheduler, int shard_id, tg_ms now);
+void tg_scheduler_ask(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now);
 
 /* The same for a shard of another gateway host. `reports`: that host will say
  * what became of the grant; else it counts as used at its deadline. */
-void tg_scheduler_ask_away(struct tg_scheduler *scheduler, int shard_id, enum tg_identify_priority priority,
-                           bool reports, tg_ms now);
+void tg_scheduler_ask_away(struct tg_scheduler *scheduler, tg_shard_ref ref,
+                           enum tg_identify_priority priority, bool reports, tg_ms now);
 
 /* The next shard to be told to connect; it counts as started. Call until false. */
-bool tg_scheduler_next_start(struct tg_scheduler *scheduler, tg_ms now, int *shard_id);
+bool tg_scheduler_next_start(struct tg_scheduler *scheduler, tg_ms now, tg_shard_ref *ref);
 
 /* The next shard that may identify, and until when. Call until false. */
-bool tg_scheduler_next_grant(struct tg_scheduler *scheduler, tg_ms now, int *shard_id, tg_ms *deadline);
+bool tg_scheduler_next_grant(struct tg_scheduler *scheduler, tg_ms now, tg_shard_ref *ref, tg_ms *deadline);
 
 /* Somebody else decided that this shard may identify now. Returns the deadline. */
-tg_ms tg_scheduler_grant_anyway(struct tg_scheduler *scheduler, int shard_id, tg_ms now);
+tg_ms tg_scheduler_grant_anyway(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now);
 
 /* The broker has granted: op 2 may leave until `deadline`. */
-void tg_scheduler_grant_until(struct tg_scheduler *scheduler, int shard_id, tg_ms deadline, tg_ms now);
+void tg_scheduler_grant_until(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms deadline, tg_ms now);
 
 /* Whether the bucket of the shard rests or is in use, as of what this scheduler
  * knows; and whether the shard itself need not wait any longer, either. */
-bool tg_scheduler_busy(struct tg_scheduler *scheduler, int shard_id, tg_ms now);
-bool tg_scheduler_ripe(struct tg_scheduler *scheduler, int shard_id, tg_ms now);
+bool tg_scheduler_busy(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now);
+bool tg_scheduler_ripe(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now);
 
 /* Until when the shard may send; 0: it holds no grant. */
-tg_ms tg_scheduler_deadline(const struct tg_scheduler *scheduler, int shard_id);
+tg_ms tg_scheduler_deadline(const struct tg_scheduler *scheduler, tg_shard_ref ref);
 
 /* An op 2 for this shard left at `at`, of which this scheduler knew nothing. */
-void tg_scheduler_note_use(struct tg_scheduler *scheduler, int shard_id, tg_ms at);
+void tg_scheduler_note_use(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms at);
 
 /* Op 2 left at `at`, which another host may tell some time after. */
-void tg_scheduler_sent(struct tg_scheduler *scheduler, int shard_id, tg_ms at);
+void tg_scheduler_sent(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms at);
 /* The grant was not used, or the shard no longer asks: its connection is gone.
  * True: it held its slot, which is free again. */
-bool tg_scheduler_unused(struct tg_scheduler *scheduler, int shard_id, tg_ms now);
-void tg_scheduler_done(struct tg_scheduler *scheduler, int shard_id, bool ready, tg_ms now);
+bool tg_scheduler_unused(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now);
+void tg_scheduler_done(struct tg_scheduler *scheduler, tg_shard_ref ref, bool ready, tg_ms now);
 
 /* The shard's process has died, or the shard was stopped. A grant it held
  * counts as used. It is forgotten until it is enqueued again. */
-void tg_scheduler_gone(struct tg_scheduler *scheduler, int shard_id, tg_ms now);
+void tg_scheduler_gone(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now);
+
+/* The same, and the shard is no more: another one may come to have its name, with
+ * which it has nothing in common. */
+void tg_scheduler_forget(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now);
 
 /* When something can become due by time alone; -1: never. */
 tg_ms tg_scheduler_wakeup(struct tg_scheduler *scheduler, tg_ms now);
@@ -122,7 +127,7 @@ tg_ms tg_scheduler_wakeup(struct tg_scheduler *scheduler, tg_ms now);
 /* About how long until every shard that waits now has had its slot. */
 tg_ms tg_scheduler_eta(const struct tg_scheduler *scheduler, tg_ms now);
 
-enum tg_identify_state tg_scheduler_state(const struct tg_scheduler *scheduler, int shard_id);
-enum tg_identify_priority tg_scheduler_priority(const struct tg_scheduler *scheduler, int shard_id);
+enum tg_identify_state tg_scheduler_state(const struct tg_scheduler *scheduler, tg_shard_ref ref);
+enum tg_identify_priority tg_scheduler_priority(const struct tg_scheduler *scheduler, tg_shard_ref ref);
 int tg_scheduler_waiting(const struct tg_scheduler *scheduler); /* QUEUED to GRANTED */
-int tg_scheduler_bucket(const struct tg_scheduler *scheduler, int shard_id);
+int tg_scheduler_bucket(const struct tg_scheduler *scheduler, tg_shard_ref ref);

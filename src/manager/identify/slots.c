@@ -29,16 +29,23 @@ struct tg_slots {
   struct tg_slots_client *client; /* NULL: it decides by itself */
 };
 
-static struct tg_managed_shard *shard_of(struct tg_slots *slots, int shard_id)
+static struct tg_managed_shard *shard_of(struct tg_slots *slots, tg_shard_ref ref)
 {
-  return tg_shard_set_find(&slots->env->shards, shard_id);
+  return tg_shard_of_ref(slots->env, ref);
+}
+
+/* The broker knows one set of shards. A gateway that has its slots from one does not go
+ * over to another. NULL: the shard does not concern it. */
+static struct tg_slots_client *client_for(struct tg_slots *slots, const struct tg_managed_shard *shard)
+{
+  return shard->set == &slots->env->shards ? slots->client : NULL;
 }
 
 /* ---- the books ---- */
 
-static void take(struct tg_slots *slots, int shard_id, tg_ms deadline)
+static void take(struct tg_slots *slots, tg_shard_ref ref, tg_ms deadline)
 {
-  tg_ledger_take(slots->ledger, tg_scheduler_bucket(slots->scheduler, shard_id), tg_steady_clock(),
+  tg_ledger_take(slots->ledger, tg_scheduler_bucket(slots->scheduler, ref), tg_steady_clock(),
                  deadline + tg_steady_ahead());
 }
 
@@ -67,8 +74,8 @@ bool tg_slots_held_back(const struct tg_slots *slots)
 static int count_held_back(struct tg_slots *slots)
 {
   int count = 0;
-  for (int i = 0; i < slots->env->shards.count; i++) {
-    enum tg_identify_state state = tg_scheduler_state(slots->scheduler, slots->env->shards.list[i].id);
+  for (int i = 0; i < tg_all_shards(slots->env); i++) {
+    enum tg_identify_state state = tg_scheduler_state(slots->scheduler, tg_any_shard(slots->env, i)->ref);
     count += state >= TG_IDENTIFY_QUEUED && state <= TG_IDENTIFY_ASKING;
   }
   return count + tg_slots_broker_count(slots->broker);
@@ -83,15 +90,15 @@ void tg_slots_refreshed(struct tg_slots *slots)
 /* ---- letting go ---- */
 
 struct grant {
-  int shard_id;
+  tg_shard_ref ref;
   tg_ms deadline;
 };
 
 static void tell(struct tg_slots *slots, const struct grant *grant, tg_ms now)
 {
-  struct tg_managed_shard *shard = shard_of(slots, grant->shard_id);
+  struct tg_managed_shard *shard = shard_of(slots, grant->ref);
   if (!shard)
-    tg_slots_broker_granted(slots->broker, grant->shard_id, grant->deadline, now);
+    tg_slots_broker_granted(slots->broker, tg_ref_id(grant->ref), grant->deadline, now);
   else if (tg_asks_awaited(slots->asks, shard))
     tg_asks_granted(slots->asks, shard);
   else
@@ -103,8 +110,8 @@ static void let_go(struct tg_slots *slots)
   struct tg_buf grants = {0};
   struct grant grant;
   tg_ms now = tg_now();
-  while (tg_scheduler_next_grant(slots->scheduler, now, &grant.shard_id, &grant.deadline)) {
-    take(slots, grant.shard_id, grant.deadline);
+  while (tg_scheduler_next_grant(slots->scheduler, now, &grant.ref, &grant.deadline)) {
+    take(slots, grant.ref, grant.deadline);
     tg_buf_append(&grants, &grant, sizeof grant);
   }
   if (grants.length > 0)
@@ -117,13 +124,13 @@ static void let_go(struct tg_slots *slots)
 static void start_shards(struct tg_slots *slots)
 {
   struct tg_scheduler *scheduler = slots->scheduler;
-  int shard_id;
-  while (tg_scheduler_next_start(scheduler, tg_now(), &shard_id)) {
-    struct tg_managed_shard *shard = shard_of(slots, shard_id);
+  tg_shard_ref ref;
+  while (tg_scheduler_next_start(scheduler, tg_now(), &ref)) {
+    struct tg_managed_shard *shard = shard_of(slots, ref);
     if (shard)
       slots->events->start(slots->ctx, shard);
     else
-      tg_scheduler_gone(scheduler, shard_id, tg_now());
+      tg_scheduler_gone(scheduler, ref, tg_now());
   }
 }
 
@@ -189,22 +196,22 @@ void tg_slots_pump(struct tg_slots *slots)
 static void on_wanted(void *ctx, struct tg_managed_shard *shard)
 {
   struct tg_slots *slots = ctx;
-  tg_scheduler_ask(slots->scheduler, shard->id, tg_now());
+  tg_scheduler_ask(slots->scheduler, shard->ref, tg_now());
   tg_slots_pump(slots);
 }
 
 static void on_allowed(void *ctx, struct tg_managed_shard *shard)
 {
   struct tg_slots *slots = ctx;
-  tg_ms now = tg_now(), deadline = tg_scheduler_deadline(slots->scheduler, shard->id);
+  tg_ms now = tg_now(), deadline = tg_scheduler_deadline(slots->scheduler, shard->ref);
   if (deadline > 0 && deadline <= now) { /* a script kept the grant too long */
     tg_slots_unused(slots, shard);
     tg_asks_in_line(slots->asks, shard);
     return;
   }
   if (deadline == 0) {
-    deadline = tg_scheduler_grant_anyway(slots->scheduler, shard->id, now);
-    take(slots, shard->id, deadline);
+    deadline = tg_scheduler_grant_anyway(slots->scheduler, shard->ref, now);
+    take(slots, shard->ref, deadline);
     tg_ledger_save(slots->ledger);
   }
   slots->events->allow(slots->ctx, shard, deadline);
@@ -255,19 +262,34 @@ static void request_for_host(const struct tg_args *args, struct tg_slots *slots,
   tg_slots_pump(slots);
 }
 
+/* A script that passes on the id alone means the shard for which it was asked. */
+static struct tg_managed_shard *find_named(struct tg_slots *slots, int id, int total)
+{
+  const struct tg_manager_env *env = slots->env;
+  struct tg_managed_shard *shard = tg_shard_set_find(&env->shards, id);
+  struct tg_managed_shard *next = tg_shard_set_find(&env->next, id);
+  if (total > 0)
+    return next && total == env->next.range.total ? next : shard;
+  bool asked = shard && tg_asks_script_asked(slots->asks, shard);
+  return next && !asked && (!shard || tg_asks_script_asked(slots->asks, next)) ? next : shard;
+}
+
 static void request_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
 {
   struct tg_slots *slots = room;
   struct tg_args args = {list, "request_identify", reply, ctx};
-  int id;
+  int id, total = 0;
   if (!tg_arg_int(&args, 0, "shard_id", 0, TG_SCHEDULED_SHARD_MAX, &id))
+    return;
+  const json_t *given = json_array_get(list, 1);
+  if (given && !json_is_null(given) && !tg_arg_int(&args, 1, "total", 1, TG_SHARDS_MAX, &total))
     return;
   if (!slots->scheduler || slots->env->stopping) {
     tg_reply_error(reply, ctx, "not_ready", "the gateway is %s: there are no slots to identify",
                    slots->scheduler ? "stopping" : "starting");
     return;
   }
-  struct tg_managed_shard *shard = shard_of(slots, id);
+  struct tg_managed_shard *shard = find_named(slots, id, total);
   if (shard)
     tg_asks_of_script(slots->asks, shard, reply, ctx);
   else
@@ -278,32 +300,32 @@ static void request_default(void *room, const json_t *list, tg_manager_reply *re
 
 void tg_slots_sent(struct tg_slots *slots, const struct tg_managed_shard *shard)
 {
-  enum tg_identify_state before = tg_scheduler_state(slots->scheduler, shard->id);
+  enum tg_identify_state before = tg_scheduler_state(slots->scheduler, shard->ref);
   if (before != TG_IDENTIFY_GRANTED && before != TG_IDENTIFY_SENT) {
     tg_log(TG_WARN, shard->id, "identified without a slot (a script's decision); it counts");
     tg_ms steady = tg_steady_clock();
-    tg_ledger_take(slots->ledger, tg_scheduler_bucket(slots->scheduler, shard->id), steady, steady);
+    tg_ledger_take(slots->ledger, tg_scheduler_bucket(slots->scheduler, shard->ref), steady, steady);
     tg_ledger_save(slots->ledger);
   }
-  tg_scheduler_sent(slots->scheduler, shard->id, tg_now());
-  if (slots->client)
+  tg_scheduler_sent(slots->scheduler, shard->ref, tg_now());
+  if (client_for(slots, shard))
     tg_slots_client_sent(slots->client, shard->id);
   tg_slots_pump(slots);
 }
 
 void tg_slots_unused(struct tg_slots *slots, const struct tg_managed_shard *shard)
 {
-  if (tg_scheduler_unused(slots->scheduler, shard->id, tg_now()))
-    tg_ledger_give_back(slots->ledger, tg_scheduler_bucket(slots->scheduler, shard->id));
-  if (slots->client)
+  if (tg_scheduler_unused(slots->scheduler, shard->ref, tg_now()))
+    tg_ledger_give_back(slots->ledger, tg_scheduler_bucket(slots->scheduler, shard->ref));
+  if (client_for(slots, shard))
     tg_slots_client_left(slots->client, shard->id);
   tg_slots_pump(slots);
 }
 
 void tg_slots_done(struct tg_slots *slots, const struct tg_managed_shard *shard, bool ready)
 {
-  tg_scheduler_done(slots->scheduler, shard->id, ready, tg_now());
-  if (slots->client)
+  tg_scheduler_done(slots->scheduler, shard->ref, ready, tg_now());
+  if (client_for(slots, shard))
     tg_slots_client_done(slots->client, shard->id, ready);
   tg_slots_pump(slots);
 }
@@ -312,40 +334,52 @@ void tg_slots_gone(struct tg_slots *slots, const struct tg_managed_shard *shard,
 {
   if (!slots->scheduler)
     return;
-  tg_scheduler_gone(slots->scheduler, shard->id, tg_now());
-  if (slots->client)
+  tg_scheduler_gone(slots->scheduler, shard->ref, tg_now());
+  if (client_for(slots, shard))
     tg_slots_client_gone(slots->client, shard->id);
   tg_asks_drop(slots->asks, shard, why);
+}
+
+void tg_slots_set_over(struct tg_slots *slots, const struct tg_shard_set *set, const char *why)
+{
+  if (!slots->scheduler)
+    return;
+  for (int i = 0; i < set->count; i++) {
+    tg_slots_gone(slots, &set->list[i], why);
+    tg_scheduler_forget(slots->scheduler, set->list[i].ref, tg_now());
+  }
+  tg_asks_set_over(slots->asks, set, why);
+  tg_slots_pump(slots);
 }
 
 void tg_slots_enqueue(struct tg_slots *slots, const struct tg_managed_shard *shard,
                       enum tg_identify_priority priority)
 {
-  tg_scheduler_enqueue(slots->scheduler, shard->id, priority, tg_now());
+  tg_scheduler_enqueue(slots->scheduler, shard->ref, priority, tg_now());
   tg_slots_pump(slots);
 }
 
 void tg_slots_started(struct tg_slots *slots, const struct tg_managed_shard *shard)
 {
-  tg_scheduler_started(slots->scheduler, shard->id, tg_now());
+  tg_scheduler_started(slots->scheduler, shard->ref, tg_now());
 }
 
 /* ---- the broker, when it is another host, and the hosts, when it is this one ---- */
 
-static bool on_waits(void *ctx, int shard_id)
+static bool on_waits(void *ctx, struct tg_managed_shard *shard)
 {
   struct tg_slots *slots = ctx;
-  return tg_asks_awaited(slots->asks, shard_of(slots, shard_id));
+  return tg_asks_awaited(slots->asks, shard);
 }
 
 /* As a grant of the own scheduler from here on. */
-static void on_granted(void *ctx, int shard_id, tg_ms deadline)
+static void on_granted(void *ctx, struct tg_managed_shard *shard, tg_ms deadline)
 {
   struct tg_slots *slots = ctx;
-  tg_scheduler_grant_until(slots->scheduler, shard_id, deadline, tg_now());
-  take(slots, shard_id, deadline);
+  tg_scheduler_grant_until(slots->scheduler, shard->ref, deadline, tg_now());
+  take(slots, shard->ref, deadline);
   tg_ledger_save(slots->ledger);
-  tg_asks_granted(slots->asks, shard_of(slots, shard_id));
+  tg_asks_granted(slots->asks, shard);
 }
 
 static void on_changed(void *ctx)
@@ -431,8 +465,8 @@ bool tg_slots_begun(const struct tg_slots *slots)
 
 void tg_slots_end(struct tg_slots *slots, const char *why)
 {
-  for (int i = 0; slots->asks && i < slots->env->shards.count; i++)
-    tg_asks_drop(slots->asks, &slots->env->shards.list[i], why);
+  for (int i = 0; slots->asks && i < tg_all_shards(slots->env); i++)
+    tg_asks_drop(slots->asks, tg_any_shard(slots->env, i), why);
   tg_slots_broker_end(slots->broker, why);
   if (slots->client)
     tg_slots_client_end(slots->client);
@@ -454,14 +488,14 @@ void tg_slots_free(struct tg_slots *slots)
 
 /* ---- what is known ---- */
 
-enum tg_identify_state tg_slots_state(const struct tg_slots *slots, int shard_id)
+enum tg_identify_state tg_slots_state(const struct tg_slots *slots, const struct tg_managed_shard *shard)
 {
-  return tg_scheduler_state(slots->scheduler, shard_id);
+  return tg_scheduler_state(slots->scheduler, shard->ref);
 }
 
-int tg_slots_bucket(const struct tg_slots *slots, int shard_id)
+int tg_slots_bucket(const struct tg_slots *slots, const struct tg_managed_shard *shard)
 {
-  return tg_scheduler_bucket(slots->scheduler, shard_id);
+  return tg_scheduler_bucket(slots->scheduler, shard->ref);
 }
 
 bool tg_slots_from_broker(const struct tg_slots *slots)

@@ -67,8 +67,11 @@ void tg_slots_done(struct tg_slots *slots, const struct tg_managed_shard *shard,
 /* Its process is gone, or it was stopped. */
 void tg_slots_gone(struct tg_slots *slots, const struct tg_managed_shard *shard, const char *why);
 
-enum tg_identify_state tg_slots_state(const struct tg_slots *slots, int shard_id);
-int tg_slots_bucket(const struct tg_slots *slots, int shard_id);
+/* The shards of that set are about to be no more. Pumps. */
+void tg_slots_set_over(struct tg_slots *slots, const struct tg_shard_set *set, const char *why);
+
+enum tg_identify_state tg_slots_state(const struct tg_slots *slots, const struct tg_managed_shard *shard);
+int tg_slots_bucket(const struct tg_slots *slots, const struct tg_managed_shard *shard);
 
 /* ---- the budget ---- */
 

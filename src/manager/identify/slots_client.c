@@ -118,7 +118,7 @@ static int count_waiting(struct tg_slots_client *client)
 {
   int count = 0;
   for (int i = 0; i < client->env->shards.count; i++) {
-    enum tg_identify_state state = tg_scheduler_state(client->scheduler, client->env->shards.list[i].id);
+    enum tg_identify_state state = tg_scheduler_state(client->scheduler, client->env->shards.list[i].ref);
     count += state >= TG_IDENTIFY_QUEUED && state <= TG_IDENTIFY_ASKING;
   }
   return count;
@@ -202,12 +202,13 @@ static void tell(struct tg_slots_client *client, const struct tg_broker_message 
 
 static void use_grant(struct tg_slots_client *client, int shard_id, tg_ms now)
 {
-  bool asking = tg_scheduler_state(client->scheduler, shard_id) == TG_IDENTIFY_ASKING &&
-                client->events->waits(client->ctx, shard_id);
-  if (!asking || tg_scheduler_busy(client->scheduler, shard_id, now))
+  struct tg_managed_shard *shard = tg_shard_set_find(&client->env->shards, shard_id);
+  bool asking = tg_scheduler_state(client->scheduler, shard->ref) == TG_IDENTIFY_ASKING &&
+                client->events->waits(client->ctx, shard);
+  if (!asking || tg_scheduler_busy(client->scheduler, shard->ref, now))
     tg_slots_client_left(client, shard_id);
   else
-    client->events->granted(client->ctx, shard_id, tg_broker_client_deadline(client->client, shard_id));
+    client->events->granted(client->ctx, shard, tg_broker_client_deadline(client->client, shard_id));
 }
 
 static void on_response(void *ctx, const struct tg_http_response *response)
@@ -234,10 +235,10 @@ void tg_slots_client_pump(struct tg_slots_client *client)
 {
   tg_ms now = tg_now();
   for (int i = 0; i < client->env->shards.count; i++) {
-    int id = client->env->shards.list[i].id;
-    bool asking = tg_scheduler_state(client->scheduler, id) == TG_IDENTIFY_ASKING;
-    if (asking && tg_scheduler_ripe(client->scheduler, id, now))
-      tg_broker_client_ask(client->client, id, tg_scheduler_priority(client->scheduler, id));
+    const struct tg_managed_shard *shard = &client->env->shards.list[i];
+    bool asking = tg_scheduler_state(client->scheduler, shard->ref) == TG_IDENTIFY_ASKING;
+    if (asking && tg_scheduler_ripe(client->scheduler, shard->ref, now))
+      tg_broker_client_ask(client->client, shard->id, tg_scheduler_priority(client->scheduler, shard->ref));
   }
   struct tg_broker_message message;
   while (tg_broker_client_next(client->client, now, &message))

@@ -1,7 +1,8 @@
 #pragma once
 
 /* Slots from the broker on another host (identify.url): broker_client.h over HTTP,
- * beside this gateway's own scheduler. */
+ * beside this gateway's own scheduler. Shards are named by their ids: it has slots
+ * for those of the current set alone. */
 
 #include "manager/env.h"
 #include "manager/identify/scheduler.h"
@@ -10,9 +11,9 @@ struct tg_slots_client;
 
 struct tg_slots_client_events {
   /* Whether the shard still waits for its slot here. */
-  bool (*waits)(void *ctx, int shard_id);
+  bool (*waits)(void *ctx, struct tg_managed_shard *shard);
   /* The broker has granted it, until then: it is to be used now. */
-  void (*granted)(void *ctx, int shard_id, tg_ms deadline);
+  void (*granted)(void *ctx, struct tg_managed_shard *shard, tg_ms deadline);
   /* Something may go now. */
   void (*changed)(void *ctx);
 };

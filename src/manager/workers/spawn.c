@@ -19,15 +19,15 @@ struct tg_spawner {
   struct tg_waiter *waiters; /* spawn_shards: all up */
 };
 
-static bool has_session(const struct tg_spawner *spawner, const struct tg_managed_shard *shard)
+static bool has_session(const struct tg_managed_shard *shard)
 {
   struct tg_session session;
-  return tg_session_load(tg_shard_row_of(&spawner->env->shards, shard), &session);
+  return tg_session_load(tg_shard_row_of(shard), &session);
 }
 
-static enum tg_shard_state state_of(const struct tg_spawner *spawner, const struct tg_managed_shard *shard)
+static bool is_to_come(const struct tg_spawner *spawner, const struct tg_managed_shard *shard)
 {
-  return tg_shard_state_of(&spawner->env->shards, shard);
+  return shard->set == &spawner->env->next;
 }
 
 static void start_shard(struct tg_spawner *spawner, struct tg_managed_shard *shard);
@@ -36,7 +36,7 @@ static void start_shard(struct tg_spawner *spawner, struct tg_managed_shard *sha
 
 struct spawn_telling {
   struct tg_spawner *spawner;
-  int shard_id;
+  tg_shard_ref ref;
 };
 
 static void on_told(void *ctx, json_t *value, const struct tg_error *error)
@@ -45,12 +45,12 @@ static void on_told(void *ctx, json_t *value, const struct tg_error *error)
   struct spawn_telling telling = *(struct spawn_telling *)ctx;
   free(ctx);
   struct tg_spawner *spawner = telling.spawner;
-  struct tg_managed_shard *shard = tg_shard_set_find(&spawner->env->shards, telling.shard_id);
+  struct tg_managed_shard *shard = tg_shard_of_ref(spawner->env, telling.ref);
   if (error)
-    tg_log(TG_DEBUG, shard->id, "tell_worker_to_identify: %s", error->message);
+    tg_log(TG_DEBUG, tg_ref_id(telling.ref), "was not told to start: %s", error->message);
   /* A script may have decided not to start it: its place is for others. */
-  if (!shard->told && !spawner->env->stopping &&
-      tg_slots_state(spawner->slots, shard->id) == TG_IDENTIFY_STARTED) {
+  if (shard && !shard->told && !spawner->env->stopping &&
+      tg_slots_state(spawner->slots, shard) == TG_IDENTIFY_STARTED) {
     tg_slots_gone(spawner->slots, shard, "not started");
     tg_slots_pump(spawner->slots);
   }
@@ -59,32 +59,40 @@ static void on_told(void *ctx, json_t *value, const struct tg_error *error)
 void tg_spawn_tell(struct tg_spawner *spawner, struct tg_managed_shard *shard)
 {
   struct spawn_telling *telling = tg_alloc(sizeof *telling);
-  *telling = (struct spawn_telling){spawner, shard->id};
+  *telling = (struct spawn_telling){spawner, shard->ref};
   shard->told = false;
   shard->wanted = true;
-  json_t *args =
-      json_pack("[i, i, i]", shard->worker_id, shard->id, tg_slots_bucket(spawner->slots, shard->id));
-  tg_call(spawner->env->calls, TG_METHOD_manager_tell_worker_to_identify, args, on_told, telling);
+  bool to_come = is_to_come(spawner, shard);
+  json_t *args = json_pack("[i, i, i]", shard->worker_id, shard->id, tg_slots_bucket(spawner->slots, shard));
+  if (to_come)
+    json_array_append_new(args, json_integer(shard->set->range.total));
+  tg_call(spawner->env->calls,
+          to_come ? TG_METHOD_manager_tell_worker_to_prepare : TG_METHOD_manager_tell_worker_to_identify,
+          args, on_told, telling);
   json_decref(args);
 }
 
-static void tell_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
+/* False: `args` are answered. */
+static bool read_telling(struct tg_spawner *spawner, const struct tg_args *args,
+                         const struct tg_shard_set *shards, struct tg_managed_shard **shard)
 {
-  struct tg_spawner *spawner = room;
-  struct tg_args args = {list, "tell_worker_to_identify", reply, ctx};
   int worker_id, bucket;
-  struct tg_managed_shard *shard;
-  if (!tg_arg_int(&args, 0, "worker_id", 0, TG_MAX_WORKERS - 1, &worker_id) ||
-      !tg_arg_shard(&args, 1, &spawner->env->shards, &shard))
-    return;
-  if (worker_id != shard->worker_id) {
-    tg_arg_bad(&args, "shard %d belongs to worker %d, not %d; calculate_worker_id decides that", shard->id,
-               shard->worker_id, worker_id);
-    return;
+  if (!tg_arg_int(args, 0, "worker_id", 0, TG_MAX_WORKERS - 1, &worker_id) ||
+      !tg_arg_shard(args, 1, shards, shard))
+    return false;
+  if (worker_id != (*shard)->worker_id) {
+    tg_arg_bad(args, "shard %d belongs to worker %d, not %d; calculate_worker_id decides that", (*shard)->id,
+               (*shard)->worker_id, worker_id);
+    return false;
   }
-  if (json_array_size(list) > 2 && !json_is_null(json_array_get(list, 2)) &&
-      (!tg_arg_int(&args, 2, "bucket_id", 0, spawner->env->info->max_concurrency - 1, &bucket)))
-    return;
+  const json_t *given = json_array_get(args->list, 2);
+  return !given || json_is_null(given) ||
+         tg_arg_int(args, 2, "bucket_id", 0, spawner->env->info->max_concurrency - 1, &bucket);
+}
+
+static void tell_worker(struct tg_spawner *spawner, struct tg_managed_shard *shard, tg_manager_reply *reply,
+                        void *ctx)
+{
   struct tg_ipc *line = tg_workers_line(spawner->workers, shard->worker_id);
   shard->wanted = true;
   if (!line || spawner->env->stopping) {
@@ -92,20 +100,49 @@ static void tell_default(void *room, const json_t *list, tg_manager_reply *reply
                    shard->worker_id, shard->id);
     return;
   }
-  if (state_of(spawner, shard) == TG_SHARD_CONNECTED) {
+  if (tg_shard_state_of(shard) == TG_SHARD_CONNECTED) {
     shard->told = true;
     spawner->events->started(spawner->ctx, shard, false);
     tg_reply_value(reply, ctx, json_true());
     return;
   }
   shard->told = true;
-  shard->had_session = has_session(spawner, shard);
+  shard->had_session = has_session(shard);
   shard->still_since = 0;
   tg_waiter_add(&shard->start_waiters, reply, ctx);
   if (!shard->had_session)
     tg_slots_started(spawner->slots, shard);
-  tg_say(line, identify_shard, .ref = shard->id);
+  tg_say(line, identify_shard, .ref = shard->ref);
   spawner->events->started(spawner->ctx, shard, true);
+}
+
+static void tell_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
+{
+  struct tg_spawner *spawner = room;
+  struct tg_args args = {list, "tell_worker_to_identify", reply, ctx};
+  struct tg_managed_shard *shard;
+  if (read_telling(spawner, &args, &spawner->env->shards, &shard))
+    tell_worker(spawner, shard, reply, ctx);
+}
+
+static void prepare_shard_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
+{
+  struct tg_spawner *spawner = room;
+  const struct tg_shard_set *next = &spawner->env->next;
+  struct tg_args args = {list, "tell_worker_to_prepare", reply, ctx};
+  struct tg_managed_shard *shard;
+  int total = next->range.total;
+  const json_t *given = json_array_get(list, 3);
+  if (next->count == 0)
+    tg_reply_error(reply, ctx, "not_ready",
+                   "gateway.manager:tell_worker_to_prepare: no resharding is going on");
+  else if (given && !json_is_null(given) && !tg_arg_int(&args, 3, "total", 1, TG_SHARDS_MAX, &total))
+    return;
+  else if (total != next->range.total)
+    tg_arg_bad(&args, "total (argument 4) is %d, but the bot goes over to %d shards", total,
+               next->range.total);
+  else if (read_telling(spawner, &args, next, &shard))
+    tell_worker(spawner, shard, reply, ctx);
 }
 
 /* ---- one shard, or those of a worker ---- */
@@ -113,22 +150,29 @@ static void tell_default(void *room, const json_t *list, tg_manager_reply *reply
 static void start_shard(struct tg_spawner *spawner, struct tg_managed_shard *shard)
 {
   shard->wanted = true;
-  if (has_session(spawner, shard)) {
+  if (has_session(shard))
     tg_spawn_tell(spawner, shard);
-    return;
-  }
-  tg_slots_enqueue(spawner->slots, shard,
-                   shard->was_up || shard->had_session ? TG_IDENTIFY_LOST : TG_IDENTIFY_FIRST);
+  else if (is_to_come(spawner, shard))
+    tg_slots_enqueue(spawner->slots, shard, TG_IDENTIFY_RESHARDING);
+  else
+    tg_slots_enqueue(spawner->slots, shard,
+                     shard->was_up || shard->had_session ? TG_IDENTIFY_LOST : TG_IDENTIFY_FIRST);
+}
+
+void tg_spawn_next_start(struct tg_spawner *spawner, struct tg_managed_shard *shard)
+{
+  shard->wanted = true; /* if its worker is not there, it starts with it */
+  if (!shard->told && tg_workers_up(spawner->workers, shard->worker_id))
+    start_shard(spawner, shard);
 }
 
 /* The worker is there (again). Resumes do not wait for identifies. */
 void tg_spawn_worker_shards(struct tg_spawner *spawner, int worker)
 {
   for (int pass = 0; pass < 2; pass++) {
-    for (int i = 0; i < spawner->env->shards.count; i++) {
-      struct tg_managed_shard *shard = &spawner->env->shards.list[i];
-      if (shard->worker_id == worker && shard->wanted && !shard->told &&
-          has_session(spawner, shard) == (pass == 0))
+    for (int i = 0; i < tg_all_shards(spawner->env); i++) {
+      struct tg_managed_shard *shard = tg_any_shard(spawner->env, i);
+      if (shard->worker_id == worker && shard->wanted && !shard->told && has_session(shard) == (pass == 0))
         start_shard(spawner, shard);
     }
   }
@@ -161,12 +205,11 @@ void tg_spawn_identified(struct tg_spawner *spawner, struct tg_managed_shard *sh
 void tg_spawn_worker_gone(struct tg_spawner *spawner, int worker)
 {
   static const char why[] = "its worker has ended";
-  const struct tg_shard_set *shards = &spawner->env->shards;
-  for (int i = 0; i < shards->count; i++) {
-    struct tg_managed_shard *shard = &shards->list[i];
+  for (int i = 0; i < tg_all_shards(spawner->env); i++) {
+    struct tg_managed_shard *shard = tg_any_shard(spawner->env, i);
     if (shard->worker_id != worker)
       continue;
-    struct tg_shard_row *row = tg_shard_row_of(shards, shard);
+    struct tg_shard_row *row = tg_shard_row_of(shard);
     atomic_store(&row->state, shard->told ? TG_SHARD_DISCONNECTED : TG_SHARD_OFFLINE);
     atomic_store(&row->rtt, -1);
     shard->told = false;
@@ -183,8 +226,16 @@ bool tg_spawn_killed(struct tg_spawner *spawner, struct tg_managed_shard *shard)
   tg_waiters_end(&shard->start_waiters, "killed", "the shard was killed");
   tg_slots_gone(spawner->slots, shard, "the shard was killed");
   if (!told)
-    tg_session_forget(tg_shard_row_of(&spawner->env->shards, shard));
+    tg_session_forget(tg_shard_row_of(shard));
   return told;
+}
+
+void tg_spawn_set_over(struct tg_spawner *spawner, const struct tg_shard_set *set)
+{
+  static const char why[] = "the shard is over: there is another number of them now";
+  for (int i = 0; i < set->count; i++)
+    tg_waiters_end(&set->list[i].start_waiters, "no_shard", why);
+  tg_slots_set_over(spawner->slots, set, why);
 }
 
 /* ---- prepare_buckets ---- */
@@ -196,7 +247,7 @@ static json_t *bucket_workers(struct tg_spawner *spawner, int bucket)
     json_t *queue = json_array();
     for (int i = 0; i < spawner->env->shards.count; i++) {
       const struct tg_managed_shard *shard = &spawner->env->shards.list[i];
-      if (shard->worker_id == id && tg_slots_bucket(spawner->slots, shard->id) == bucket)
+      if (shard->worker_id == id && tg_slots_bucket(spawner->slots, shard) == bucket)
         json_array_append_new(queue, json_integer(shard->id));
     }
     if (json_array_size(queue) > 0)
@@ -240,7 +291,7 @@ static bool read_queue(struct tg_spawner *spawner, const json_t *queue, int buck
     struct tg_managed_shard *shard =
         json_is_number(value) ? tg_shard_set_find(&spawner->env->shards, id) : NULL;
     if (!shard || seen[id - spawner->env->shards.range.first] ||
-        tg_slots_bucket(spawner->slots, (int)id) != bucket)
+        tg_slots_bucket(spawner->slots, shard) != bucket)
       return false;
     seen[id - spawner->env->shards.range.first] = true;
     order[(*count)++] = (int)id;
@@ -307,7 +358,7 @@ static void spawn_default(void *room, const json_t *args, tg_manager_reply *repl
       struct tg_managed_shard *shard = tg_shard_set_find(&spawner->env->shards, order.ids[i]);
       shard->wanted = true;
       if (!shard->told && tg_workers_up(spawner->workers, shard->worker_id) &&
-          has_session(spawner, shard) == (pass == 0))
+          has_session(shard) == (pass == 0))
         start_shard(spawner, shard);
     }
   }
@@ -350,24 +401,16 @@ void tg_spawn_all(struct tg_spawner *spawner)
 
 /* ---- what only shows in the table ---- */
 
-int tg_spawn_count_up(const struct tg_spawner *spawner)
-{
-  int up = 0;
-  for (int i = 0; i < spawner->env->shards.count; i++)
-    up += state_of(spawner, &spawner->env->shards.list[i]) == TG_SHARD_CONNECTED;
-  return up;
-}
-
 static bool stands_still(struct tg_spawner *spawner, const struct tg_managed_shard *shard)
 {
   return shard->wanted && shard->told && tg_workers_up(spawner->workers, shard->worker_id) &&
-         state_of(spawner, shard) == TG_SHARD_OFFLINE &&
-         tg_slots_state(spawner->slots, shard->id) == TG_IDENTIFY_IDLE;
+         tg_shard_state_of(shard) == TG_SHARD_OFFLINE &&
+         tg_slots_state(spawner->slots, shard) == TG_IDENTIFY_IDLE;
 }
 
 static void look_at(struct tg_spawner *spawner, struct tg_managed_shard *shard, tg_ms now)
 {
-  if (state_of(spawner, shard) == TG_SHARD_CONNECTED) {
+  if (tg_shard_state_of(shard) == TG_SHARD_CONNECTED) {
     shard->was_up = true;
     shard->still_since = 0;
     tg_waiters_end(&shard->start_waiters, NULL, NULL);
@@ -390,11 +433,12 @@ void tg_spawn_look(struct tg_spawner *spawner)
     return;
   tg_ms now = tg_now();
   int wanted = 0;
-  for (int i = 0; i < spawner->env->shards.count; i++) {
-    wanted += spawner->env->shards.list[i].wanted;
-    look_at(spawner, &spawner->env->shards.list[i], now);
+  for (int i = 0; i < tg_all_shards(spawner->env); i++) {
+    struct tg_managed_shard *shard = tg_any_shard(spawner->env, i);
+    wanted += shard->wanted && !is_to_come(spawner, shard);
+    look_at(spawner, shard, now);
   }
-  int up = tg_spawn_count_up(spawner);
+  int up = tg_shard_set_count_up(&spawner->env->shards);
   if (spawner->all_up || up < wanted || wanted == 0)
     return;
   spawner->all_up = true;
@@ -424,6 +468,7 @@ struct tg_spawner *tg_spawner_new(const struct tg_manager_env *env, struct tg_sl
       {TG_METHOD_manager_prepare_buckets, prepare_default},
       {TG_METHOD_manager_spawn_shards, spawn_default},
       {TG_METHOD_manager_tell_worker_to_identify, tell_default},
+      {TG_METHOD_manager_tell_worker_to_prepare, prepare_shard_default},
   };
   struct tg_spawner *spawner = tg_calloc(1, sizeof *spawner);
   *spawner =
@@ -434,8 +479,8 @@ struct tg_spawner *tg_spawner_new(const struct tg_manager_env *env, struct tg_sl
 
 void tg_spawner_end(struct tg_spawner *spawner, const char *why)
 {
-  for (int i = 0; i < spawner->env->shards.count; i++)
-    tg_waiters_end(&spawner->env->shards.list[i].start_waiters, "stopping", why);
+  for (int i = 0; i < tg_all_shards(spawner->env); i++)
+    tg_waiters_end(&tg_any_shard(spawner->env, i)->start_waiters, "stopping", why);
   tg_waiters_end(&spawner->waiters, "stopping", why);
 }
 

@@ -1,8 +1,10 @@
 #pragma once
 
 /* Which shard starts when: sessions that live first, the rest through the identify
- * slots; and the defaults of gateway.manager's spawn_shards, prepare_buckets and
- * tell_worker_to_identify. Writes what shard_set.h says of shards. */
+ * slots; and the defaults of gateway.manager's spawn_shards, prepare_buckets,
+ * tell_worker_to_identify and tell_worker_to_prepare. Writes what shard_set.h says of
+ * shards. Those of the set to come start one by one, when tg_spawn_next_start() says
+ * so; from then on it looks after them as after all others. */
 
 #include "manager/env.h"
 #include "manager/identify/slots.h"
@@ -33,8 +35,12 @@ bool tg_spawn_begun(const struct tg_spawner *spawner);
 
 /* Those of a worker that is there (again). */
 void tg_spawn_worker_shards(struct tg_spawner *spawner, int worker);
-/* Has its turn to connect: through the method tell_worker_to_identify. */
+/* Has its turn to connect: through the method tell_worker_to_identify, or
+ * tell_worker_to_prepare for a shard of the set to come. */
 void tg_spawn_tell(struct tg_spawner *spawner, struct tg_managed_shard *shard);
+
+/* A shard of the set to come is wanted from now on. Its worker knows of that set. */
+void tg_spawn_next_start(struct tg_spawner *spawner, struct tg_managed_shard *shard);
 
 /* ---- what becomes of shards ---- */
 
@@ -48,10 +54,11 @@ void tg_spawn_worker_gone(struct tg_spawner *spawner, int worker);
 /* Somebody wants the shard down, and without its session. True: its worker has it,
  * and has to be told. */
 bool tg_spawn_killed(struct tg_spawner *spawner, struct tg_managed_shard *shard);
+/* The shards of that set are about to be no more; the workers know. */
+void tg_spawn_set_over(struct tg_spawner *spawner, const struct tg_shard_set *set);
 
 /* To be called every now and then: looks into the table, who is up by now, who
- * stands still. */
+ * stands still. "All" are those of the current set. */
 void tg_spawn_look(struct tg_spawner *spawner);
-int tg_spawn_count_up(const struct tg_spawner *spawner);
 /* All were, once. */
 bool tg_spawn_all_up(const struct tg_spawner *spawner);

@@ -35,11 +35,7 @@ static void free_handle(uv_handle_t *handle)
 
 static int count_shards(const struct tg_managed_worker *worker)
 {
-  const struct tg_shard_set *shards = &worker->workers->env->shards;
-  int count = 0;
-  for (int i = 0; i < shards->count; i++)
-    count += shards->list[i].worker_id == worker->id;
-  return count;
+  return tg_shard_set_count_of(&worker->workers->env->shards, worker->id);
 }
 
 static void shoot(struct tg_managed_worker *worker, const char *why)
@@ -194,9 +190,9 @@ static void say_start(struct tg_managed_worker *worker)
   for (int i = 0; i < env->shards.count; i++)
     json_array_append_new(owners, json_integer(env->shards.list[i].worker_id));
   tg_say(worker->ipc, secrets, .environment = tg_environment_hidden());
-  tg_say(worker->ipc, start, .total_shards = env->shards.range.total, .gateway_url = env->info->url,
-         .generation = workers->generation, .stamp = env->stamp, .steady_ahead = tg_steady_ahead(),
-         .first_shard = env->shards.range.first, .owners = owners);
+  tg_say(worker->ipc, start, .side = env->shards.side, .total_shards = env->shards.range.total,
+         .gateway_url = env->info->url, .generation = workers->generation, .stamp = env->stamp,
+         .steady_ahead = tg_steady_ahead(), .first_shard = env->shards.range.first, .owners = owners);
   json_decref(owners);
 }
 

@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
-enum { SHARDS = 3, FIRST = 4 };
+enum { SHARDS = 3, FIRST = 4, TOTAL = 16 };
 
-static struct tg_managed_shard shards[SHARDS];
+static struct tg_managed_shard *shards;
 static struct tg_hooks hooks;
 static struct tg_manager_env env;
 static struct tg_asks *asks;
@@ -33,8 +33,9 @@ static void start(struct tg_script *script, enum tg_method method, const struct 
 {
   (void)script;
   assert_int_equal(method, TG_METHOD_manager_request_identify);
-  assert_int_equal(count, 1);
+  assert_int_equal(count, 2);
   assert_in_range(args[0].integer, FIRST, FIRST + SHARDS - 1);
+  assert_int_equal(args[1].integer, TOTAL);
   earlier = call;
   call.reply = reply;
   call.ctx = ctx;
@@ -75,12 +76,10 @@ static int set_up(void **state)
   hooks.start = start;
   unreachable = false;
   calls = 0;
-  for (int i = 0; i < SHARDS; i++)
-    shards[i] = (struct tg_managed_shard){.id = FIRST + i};
   env = (struct tg_manager_env){.hooks = &hooks, .calls = tg_calls_new(&hooks)};
-  env.shards.list = shards;
-  env.shards.count = SHARDS;
-  env.shards.range = (struct tg_shard_range){.first = FIRST, .last = FIRST + SHARDS - 1, .total = 16};
+  const struct tg_shard_range range = {.first = FIRST, .last = FIRST + SHARDS - 1, .total = TOTAL};
+  tg_shard_set_make(&env.shards, 0, &range);
+  shards = env.shards.list;
   asks = tg_asks_new(&env, &events, NULL);
   return 0;
 }
@@ -91,6 +90,7 @@ static int tear_down(void **state)
   tg_calls_end(env.calls);
   tg_asks_free(asks);
   tg_calls_free(env.calls);
+  tg_shard_set_clear(&env.shards);
   return 0;
 }
 

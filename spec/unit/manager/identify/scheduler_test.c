@@ -27,7 +27,7 @@ static int grants(struct tg_scheduler *scheduler, tg_ms now, int *ids)
   int count = 0;
   tg_ms deadline;
   while (tg_scheduler_next_grant(scheduler, now, &ids[count], &deadline)) {
-    assert_true(deadline == now + (ids[count] < AWAY ? TG_GRANT_VALID : TG_GRANT_VALID_AWAY));
+    assert_true(deadline == now + (tg_ref_id(ids[count]) < AWAY ? TG_GRANT_VALID : TG_GRANT_VALID_AWAY));
     count++;
   }
   return count;
@@ -401,6 +401,82 @@ static void a_second_connection_ends_the_earlier_try(void **state)
   tg_scheduler_free(scheduler);
 }
 
+/* ---- two sets of shards ---- */
+
+enum { OTHER = 1 }; /* side */
+
+static void both_sides_share_their_buckets(void **state)
+{
+  (void)state;
+  struct tg_scheduler *scheduler = make(4);
+  tg_shard_ref three = 3, other = tg_ref_of(3, OTHER), refs[MAX_SHARDS];
+  tg_ms now = 1000, deadline;
+  assert_int_equal(tg_scheduler_bucket(scheduler, other), 3);
+  assert_int_equal(tg_scheduler_bucket(scheduler, tg_ref_of(65535, OTHER)), 3);
+  tg_scheduler_enqueue(scheduler, other, TG_IDENTIFY_RESHARDING, now);
+  tg_scheduler_enqueue(scheduler, three, TG_IDENTIFY_FIRST, now);
+  assert_int_equal(tg_scheduler_waiting(scheduler), 2);
+  assert_int_equal(starts(scheduler, now, refs), 2);
+  assert_int_equal(refs[0], three); /* whatever came first: the bot's own shards go before those to come */
+  assert_int_equal(refs[1], other);
+  tg_scheduler_ask(scheduler, other, now);
+  tg_scheduler_ask(scheduler, three, now);
+  assert_true(tg_scheduler_next_grant(scheduler, now, &refs[0], &deadline));
+  assert_int_equal(refs[0], three);
+  assert_false(tg_scheduler_next_grant(scheduler, now, &refs[0], &deadline));
+  assert_int_equal(tg_scheduler_state(scheduler, other), TG_IDENTIFY_ASKING);
+  assert_int_equal(tg_scheduler_deadline(scheduler, other), 0);
+  tg_scheduler_sent(scheduler, three, now);
+  tg_scheduler_done(scheduler, three, true, now + 100);
+  assert_false(tg_scheduler_next_grant(scheduler, now + SPACING - 1, &refs[0], &deadline));
+  assert_true(tg_scheduler_next_grant(scheduler, now + SPACING, &refs[0], &deadline));
+  assert_int_equal(refs[0], other);
+  tg_scheduler_free(scheduler);
+}
+
+/* A session of the new set that is lost waits behind those of the set that rules. */
+static void shards_to_come_stay_behind(void **state)
+{
+  (void)state;
+  struct tg_scheduler *scheduler = make(1);
+  tg_shard_ref other = tg_ref_of(0, OTHER), refs[MAX_SHARDS];
+  tg_ms now = 1000;
+  tg_scheduler_enqueue(scheduler, other, TG_IDENTIFY_RESHARDING, now);
+  assert_int_equal(starts(scheduler, now, refs), 1);
+  tg_scheduler_ask(scheduler, other, now);
+  assert_int_equal(grants(scheduler, now, refs), 1);
+  tg_scheduler_sent(scheduler, other, now);
+  tg_scheduler_ask(scheduler, other, now + 100); /* connects anew: that came to nothing */
+  assert_int_equal(tg_scheduler_priority(scheduler, other), TG_IDENTIFY_RESHARDING);
+  tg_scheduler_free(scheduler);
+}
+
+/* Another set may come to have that side: what its shard 3 has done is nothing to the new one. */
+static void a_shard_that_is_over_is_forgotten(void **state)
+{
+  (void)state;
+  struct tg_scheduler *scheduler = make(4);
+  tg_shard_ref other = tg_ref_of(3, OTHER), refs[MAX_SHARDS];
+  tg_ms now = 1000;
+  for (int i = 0; i < 8; i++) {
+    tg_scheduler_enqueue(scheduler, other, TG_IDENTIFY_LOST, now);
+    tg_scheduler_done(scheduler, other, false, now);
+  }
+  tg_scheduler_enqueue(scheduler, other, TG_IDENTIFY_LOST, now);
+  assert_int_equal(starts(scheduler, now, refs), 0); /* it waits longer and longer */
+  tg_scheduler_forget(scheduler, other, now);
+  assert_int_equal(tg_scheduler_waiting(scheduler), 0);
+  tg_scheduler_enqueue(scheduler, other, TG_IDENTIFY_RESHARDING, now);
+  assert_int_equal(starts(scheduler, now, refs), 1);
+  tg_scheduler_ask(scheduler, other, now);
+  assert_int_equal(grants(scheduler, now, refs), 1);
+  tg_scheduler_forget(scheduler, other, now); /* the slot counts as used */
+  tg_scheduler_ask(scheduler, 3, now);
+  assert_int_equal(grants(scheduler, now + SPACING - 1, refs), 0);
+  assert_int_equal(grants(scheduler, now + SPACING, refs), 1);
+  tg_scheduler_free(scheduler);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -422,6 +498,12 @@ int main(void)
       cmocka_unit_test(a_restart_keeps_the_spacing),
       cmocka_unit_test(slots_for_other_hosts_count),
       cmocka_unit_test(a_second_connection_ends_the_earlier_try),
+      cmocka_unit_test(both_sides_share_their_buckets),
+      cmocka_unit_test(shards_to_come_stay_behind),
+      cmocka_unit_test(a_shard_that_is_over_is_forgotten),
+      cmocka_unit_test(both_sides_share_their_buckets),
+      cmocka_unit_test(shards_to_come_stay_behind),
+      cmocka_unit_test(a_shard_that_is_over_is_forgotten),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,47 @@
+#include "manager/shard_set.h"
+
+#include "base/buf.h"
+
+#include <stdlib.h>
+
+void tg_shard_set_make(struct tg_shard_set *set, int side, const struct tg_shard_range *range)
+{
+  int count = range->last - range->first + 1;
+  *set = (struct tg_shard_set){.side = side, .range = *range, .count = count};
+  set->list = tg_calloc((size_t)count, sizeof *set->list);
+  for (int i = 0; i < count; i++) {
+    int id = range->first + i;
+    set->list[i] = (struct tg_managed_shard){.id = id, .ref = tg_ref_of(id, side), .set = set};
+  }
+}
+
+void tg_shard_set_clear(struct tg_shard_set *set)
+{
+  tg_shard_table_close(set->table);
+  free(set->list);
+  *set = (struct tg_shard_set){0};
+}
+
+void tg_shard_set_move(struct tg_shard_set *to, struct tg_shard_set *from)
+{
+  *to = *from;
+  for (int i = 0; i < to->count; i++)
+    to->list[i].set = to;
+  *from = (struct tg_shard_set){0};
+}
+
+int tg_shard_set_count_up(const struct tg_shard_set *set)
+{
+  int up = 0;
+  for (int i = 0; i < set->count; i++)
+    up += tg_shard_state_of(&set->list[i]) == TG_SHARD_CONNECTED;
+  return up;
+}
+
+int tg_shard_set_count_of(const struct tg_shard_set *set, int worker)
+{
+  int count = 0;
+  for (int i = 0; i < set->count; i++)
+    count += set->list[i].worker_id == worker;
+  return count;
+}
