@@ -56,9 +56,10 @@ function manager:tell_worker_to_identify(worker_id, shard_id, bucket_id) end
 
 ---Returns when the shard may identify.
 ---@param shard_id integer
+---@param total? integer of how many it is one: while the bot goes over to another number, two have that id
 ---@return true|nil
 ---@return tidegate.Error? err
-function manager:request_identify(shard_id) end
+function manager:request_identify(shard_id, total) end
 
 ---Returns when it is sent.
 ---@param shard_id integer
@@ -144,10 +145,14 @@ function manager:resharding_needed() end
 ---@return tidegate.Error? err
 function manager:reshard(info) end
 
----@param ... any
+---A shard of the set that the bot goes over to has its turn to connect.
+---@param worker_id integer
+---@param shard_id integer
+---@param bucket_id integer
+---@param total? integer shards of that set
 ---@return true|nil
 ---@return tidegate.Error? err
-function manager:tell_worker_to_prepare(...) end
+function manager:tell_worker_to_prepare(worker_id, shard_id, bucket_id, total) end
 
 ---@return true|nil
 ---@return tidegate.Error? err
