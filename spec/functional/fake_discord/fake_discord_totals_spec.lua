@@ -186,6 +186,55 @@ describe("sessions of several totals", function()
   end)
 end)
 
+describe("a recording that is numbered", function()
+  it("gives each session its guilds' messages, and all totals the same", function()
+    local few, more = all_of(2), all_of(3)
+    local guild = fake:guilds()[1].id
+    fake:emit { count = 2, guild = guild }
+    fake:wait_emitted()
+    fake:emit { kind = "left", guild = fake:guilds()[2].id }
+    for _, client in pairs(more) do
+      sync(client)
+    end
+    local started = fake:bulk { events = 1100, numbered = true, rate = 20000 }
+    assert.same({ 5, 2200 }, { started.connections, started.events })
+    fake:wait_for("the end", function() return fake:bulk().connections == 0 end, { only = "guilds" })
+    local seen, last = {}, {}
+    for total, clients in pairs { [2] = few, [3] = more } do
+      for shard, client in pairs(clients) do
+        sync(client)
+        for i, event in ipairs(client:events()) do
+          assert.equal(i, event.s)
+        end
+        for _, event in ipairs(client:events "MESSAGE_CREATE") do
+          local of, n = event.d.nonce:match "^(%d+):(%d+)$"
+          assert.equal(shard, shard_of(of, total))
+          local name = of .. " " .. total
+          assert.equal((last[name] or 0) + 1, tonumber(n))
+          last[name] = tonumber(n)
+          local d = event.raw:match '"d":(.*)$'
+          assert.equal(seen[event.d.nonce] or d, d)
+          seen[event.d.nonce] = d
+        end
+      end
+    end
+    local sent = fake:sent_guilds()
+    assert.equal(102, sent[guild])
+    for of, count in pairs(sent) do
+      assert.same({ count, count }, { last[of .. " 2"], last[of .. " 3"] })
+    end
+  end)
+
+  it("waits for no other, and is refused to sessions that are behind their time", function()
+    local client = ready { shard = { 0, 2 } }
+    sync(client)
+    fake:bulk { events = 120, numbered = true }
+    loop.wait_for("the recording", function() return #client:events "MESSAGE_CREATE" == 60 end)
+    fake:pace { lag = 1 }
+    assert.error_matches(function() fake:bulk { events = 1, numbered = true } end, "no connection matches")
+  end)
+end)
+
 describe("the number of shards", function()
   it("that is recommended can change", function()
     assert.equal(2, world.rest("GET", "/gateway/bot"):json().shards)

@@ -1,38 +1,25 @@
 #include "fake_discord/emit/bulk.h"
 
+#include "fake_discord/emit/recording.h"
 #include "fake_discord/gateway/session.h"
-#include "fake_discord/world/guilds.h"
 #include "fake_discord/world/journal.h"
-#include "fake_discord/world/payloads.h"
 #include "fake_discord/world/target.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 enum {
   QUANTUM = 128 * 1024, /* bytes for a connection, then it is the next one's turn */
-  GROUP = 64,
   CHUNK = 16 * 1024,
   TICK = 1,
   EVENTS_MAX = 2000000,
   BEHIND_MAX = 10000
 };
 
-struct recording {
-  int references;
-  enum tg_compression compression;
-  uint64_t first; /* s of the first event */
-  size_t count;
-  size_t *ends; /* of each event's frame in wire */
-  struct tg_buf wire;
-};
-
 struct tg_fake_pump {
   TAILQ_ENTRY(tg_fake_pump) link;
   struct tg_fake_conn *conn;
-  struct recording *recording;
+  struct tg_fake_recording *recording;
   bool one_by_one;
   bool paced;
   size_t allowed; /* paced: how many events may have been written by now */
@@ -45,83 +32,14 @@ TAILQ_HEAD(pumps, tg_fake_pump);
 struct tg_fake_bulk {
   struct tg_fake *fake;
   struct pumps pumps;
-  struct recording *last; /* for GET /bulk/recording */
+  struct tg_fake_recording *last; /* for GET /bulk/recording */
   uint64_t events;
   double rate, due;
+  size_t turn; /* numbered: events up to this one, of all, may have been written */
   uint64_t ticked_at;
   uv_timer_t timer;
   uv_idle_t idle; /* runs while connections take what they are given */
 };
-
-/* ---- recording ---- */
-
-static void write_text(struct tg_fake *fake, uint64_t s, size_t number, size_t size, struct tg_buf *text)
-{
-  const struct tg_fake_guilds *guilds = fake->guilds;
-  struct tg_fake_message message = {.guild_id = guilds->count ? guilds->all[number % guilds->count].id : 1,
-                                    .number = number,
-                                    .shard_number = number,
-                                    .size = size};
-  text->length = 0;
-  tg_buf_printf(text, "{\"t\":\"MESSAGE_CREATE\",\"s\":%" PRIu64 ",\"op\":0,\"d\":", s);
-  tg_fake_write_message(fake, &message, text);
-  tg_buf_append(text, "}", 1);
-}
-
-static void compress_into(z_stream *zlib, const struct tg_buf *text, bool full, struct tg_buf *out)
-{
-  out->length = 0;
-  zlib->next_in = (unsigned char *)text->data;
-  zlib->avail_in = (unsigned)text->length;
-  do {
-    size_t room = text->length + 256;
-    zlib->next_out = (unsigned char *)tg_buf_reserve(out, room);
-    zlib->avail_out = (unsigned)room;
-    deflate(zlib, full ? Z_FULL_FLUSH : Z_SYNC_FLUSH);
-    out->length += room - zlib->avail_out;
-  } while (zlib->avail_out == 0);
-}
-
-/* With zlib's usual settings, as a big service would: the reader's cost depends on them. */
-static struct recording *record(struct tg_fake *fake, enum tg_compression compression, uint64_t first,
-                                size_t count, size_t size)
-{
-  struct recording *recording = tg_calloc(1, sizeof *recording);
-  recording->references = 1;
-  recording->compression = compression;
-  recording->first = first;
-  recording->count = count;
-  recording->ends = tg_calloc(count, sizeof *recording->ends);
-  z_stream zlib = {0};
-  if (deflateInit2(&zlib, 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-    abort();
-  struct tg_buf text = {0}, packed = {0};
-  for (size_t i = 0; i < count; i++) {
-    write_text(fake, first + i, i + 1, size, &text);
-    if (compression == TG_COMPRESSION_ZLIB) {
-      compress_into(&zlib, &text, (i + 1) % GROUP == 0, &packed);
-      tg_fake_frame_write(&recording->wire, (struct tg_fake_head){.opcode = TG_WS_BINARY, .fin = true},
-                          packed.data, packed.length);
-    } else {
-      tg_fake_frame_write(&recording->wire, (struct tg_fake_head){.opcode = TG_WS_TEXT, .fin = true},
-                          text.data, text.length);
-    }
-    recording->ends[i] = recording->wire.length;
-  }
-  deflateEnd(&zlib);
-  tg_buf_free(&text);
-  tg_buf_free(&packed);
-  return recording;
-}
-
-static void unref(struct recording *recording)
-{
-  if (!recording || --recording->references > 0)
-    return;
-  free(recording->ends);
-  tg_buf_free(&recording->wire);
-  free(recording);
-}
 
 /* ---- feeding a connection ---- */
 
@@ -154,12 +72,12 @@ void tg_fake_pump_free(struct tg_fake_conn *conn)
   release_held(pump);
   tg_fake_encoder_forget(conn->encoder);
   TAILQ_REMOVE(&pump->conn->fake->bulk->pumps, pump, link);
-  unref(pump->recording);
+  tg_fake_recording_unref(pump->recording);
   tg_buf_free(&pump->held);
   free(pump);
 }
 
-static size_t end_of(const struct recording *recording, size_t index)
+static size_t end_of(const struct tg_fake_recording *recording, size_t index)
 {
   return index ? recording->ends[index - 1] : 0;
 }
@@ -167,9 +85,9 @@ static size_t end_of(const struct recording *recording, size_t index)
 /* Index behind the events that go into the next write. */
 static size_t next_stop(const struct tg_fake_pump *pump)
 {
-  const struct recording *recording = pump->recording;
+  const struct tg_fake_recording *recording = pump->recording;
   size_t limit = pump->paced ? pump->allowed : recording->count, stop = pump->written;
-  size_t group = (pump->written / GROUP + 1) * GROUP;
+  size_t group = (pump->written / TG_FAKE_RECORDING_GROUP + 1) * TG_FAKE_RECORDING_GROUP;
   limit = limit < group ? limit : group;
   limit = limit < recording->count ? limit : recording->count;
   if (pump->one_by_one)
@@ -183,11 +101,11 @@ static size_t next_stop(const struct tg_fake_pump *pump)
 static bool run(struct tg_fake_pump *pump)
 {
   struct tg_fake_conn *conn = pump->conn;
-  const struct recording *recording = pump->recording;
+  const struct tg_fake_recording *recording = pump->recording;
   size_t begin = end_of(recording, pump->written);
   /* A stream that has nothing unsent makes a record of each write. */
   while (conn->session && !conn->deaf && tg_stream_unsent(conn->stream) == 0) {
-    if (pump->written % GROUP == 0)
+    if (pump->written % TG_FAKE_RECORDING_GROUP == 0)
       release_held(pump);
     size_t stop = next_stop(pump), from = end_of(recording, pump->written);
     if (stop == pump->written)
@@ -233,19 +151,43 @@ void tg_fake_pump_run(struct tg_fake_pump *pump)
 
 /* ---- the clock ---- */
 
+/* One event of any connection. */
+static void allow_one(struct tg_fake_bulk *bulk)
+{
+  struct tg_fake_pump *pump = TAILQ_FIRST(&bulk->pumps); /* in turn */
+  TAILQ_REMOVE(&bulk->pumps, pump, link);
+  TAILQ_INSERT_TAIL(&bulk->pumps, pump, link);
+  pump->allowed++;
+  tg_fake_pump_run(pump);
+}
+
+/* So many numbered events, each to all that see its guild. */
+static void allow_numbered(struct tg_fake_bulk *bulk, size_t count)
+{
+  bulk->turn += count;
+  struct tg_fake_pump *pump, *next;
+  for (pump = TAILQ_FIRST(&bulk->pumps); pump; pump = next) {
+    next = TAILQ_NEXT(pump, link);
+    const struct tg_fake_recording *recording = pump->recording;
+    while (pump->allowed < recording->count && recording->turns[pump->allowed] < bulk->turn)
+      pump->allowed++;
+    tg_fake_pump_run(pump);
+  }
+}
+
 static void on_tick(uv_timer_t *timer)
 {
   struct tg_fake_bulk *bulk = timer->data;
   uint64_t now = uv_now(timer->loop);
   bulk->due += bulk->rate * (double)(now - bulk->ticked_at) / 1000;
   bulk->ticked_at = now;
-  for (; bulk->due >= 1 && !TAILQ_EMPTY(&bulk->pumps); bulk->due -= 1) {
-    struct tg_fake_pump *pump = TAILQ_FIRST(&bulk->pumps); /* in turn */
-    TAILQ_REMOVE(&bulk->pumps, pump, link);
-    TAILQ_INSERT_TAIL(&bulk->pumps, pump, link);
-    pump->allowed++;
-    tg_fake_pump_run(pump);
+  struct tg_fake_pump *first = TAILQ_FIRST(&bulk->pumps);
+  if (first && first->recording->turns) {
+    allow_numbered(bulk, (size_t)bulk->due);
+    bulk->due -= (double)(size_t)bulk->due;
   }
+  for (; bulk->due >= 1 && !TAILQ_EMPTY(&bulk->pumps); bulk->due -= 1)
+    allow_one(bulk);
   if (TAILQ_EMPTY(&bulk->pumps))
     uv_timer_stop(timer);
 }
@@ -292,7 +234,8 @@ static uint64_t line_up(struct tg_fake *fake, const struct tg_fake_target *targe
   return last + 1;
 }
 
-static void start_pump(struct tg_fake_conn *conn, struct recording *recording, bool one_by_one, bool paced)
+static void start_pump(struct tg_fake_conn *conn, struct tg_fake_recording *recording, bool one_by_one,
+                       bool paced)
 {
   struct tg_fake_pump *pump = tg_calloc(1, sizeof *pump);
   pump->conn = conn;
@@ -306,63 +249,148 @@ static void start_pump(struct tg_fake_conn *conn, struct recording *recording, b
 }
 
 static void start_all(struct tg_fake *fake, const struct tg_fake_target *target, uint64_t first,
-                      size_t events, size_t size, bool one_by_one)
+                      const struct tg_fake_recipe *recipe, bool one_by_one)
 {
   struct tg_fake_bulk *bulk = fake->bulk;
-  struct recording *recordings[2] = {NULL, NULL};
+  struct tg_fake_recording *recordings[2] = {NULL, NULL};
   struct tg_fake_conn *conn;
   LIST_FOREACH(conn, &fake->conns, link)
   {
     if (!tg_fake_target_has_conn(target, conn) || !is_ready(conn))
       continue;
-    struct recording **recording = &recordings[conn->compression == TG_COMPRESSION_ZLIB];
+    struct tg_fake_recording **recording = &recordings[conn->compression == TG_COMPRESSION_ZLIB];
     if (!*recording)
-      *recording = record(fake, conn->compression, first, events, size);
+      *recording = tg_fake_record(fake, recipe, conn->compression, first);
     start_pump(conn, *recording, one_by_one, bulk->rate > 0);
   }
-  unref(bulk->last);
+  tg_fake_recording_unref(bulk->last);
   bulk->last = recordings[1] ? recordings[1] : recordings[0];
   if (recordings[1])
-    unref(recordings[0]);
+    tg_fake_recording_unref(recordings[0]);
 }
 
-json_t *tg_fake_bulk_start(struct tg_fake *fake, const json_t *request, struct tg_error *error)
+/* Each connection has a recording of its own, from its own next s on. */
+static int start_numbered(struct tg_fake *fake, const struct tg_fake_target *target,
+                          const struct tg_fake_recipe *recipe, bool one_by_one, json_int_t *events)
 {
-  static const char *const keys[] = {"events", "size", "writes", "rate", NULL};
-  struct tg_fake_target target;
   struct tg_fake_bulk *bulk = fake->bulk;
+  int count = 0;
+  struct tg_fake_conn *conn;
+  LIST_FOREACH(conn, &fake->conns, link)
+  {
+    if (!tg_fake_target_has_conn(target, conn) || !is_ready(conn))
+      continue;
+    struct tg_fake_recipe own = *recipe;
+    own.shard_id = conn->shard_id;
+    own.total = conn->total;
+    struct tg_fake_recording *recording =
+        tg_fake_record(fake, &own, conn->compression, conn->session->sequence + 1);
+    *events += (json_int_t)recording->count;
+    if (recording->count > 0)
+      start_pump(conn, recording, one_by_one, bulk->rate > 0);
+    tg_fake_recording_unref(bulk->last);
+    bulk->last = recording;
+    count++;
+  }
+  return count;
+}
+
+/* 0: nobody is ready, or somebody still has events to be written; `error` says which. */
+static int count_ready(struct tg_fake *fake, const struct tg_fake_target *target, struct tg_error *error)
+{
+  int count = 0;
+  struct tg_fake_conn *conn;
+  LIST_FOREACH(conn, &fake->conns, link)
+  {
+    if (!tg_fake_target_has_conn(target, conn) || !is_ready(conn))
+      continue;
+    if (conn->next <= conn->session->sequence)
+      return (int)tg_fail(error, "busy", "shard %d still has events to be written", conn->shard_id);
+    count++;
+  }
+  if (count == 0)
+    tg_fail(error, "none", "no connection matches that is ready");
+  return count;
+}
+
+struct bulk_request {
+  struct tg_fake_target target;
+  struct tg_fake_recipe recipe;
+  bool one_by_one, numbered;
+  double rate;
+};
+
+static bool read_request(struct tg_fake *fake, const json_t *json, struct bulk_request *request,
+                         struct tg_error *error)
+{
+  static const char *const keys[] = {"events", "size", "writes", "rate", "numbered", NULL};
   json_int_t events = 0, size = fake->settings.message_size;
   const char *writes = "event";
-  double rate = 0;
-  if (!json_is_object(request))
-    return tg_fail(error, "type", "expected a JSON object"), NULL;
-  if (!tg_fake_check_keys(request, keys, error) || !tg_fake_target_parse(request, &target, error))
-    return NULL;
-  if (json_unpack((json_t *)(uintptr_t)request, "{s:I, s?I, s?s, s?F}", "events", &events, "size", &size,
-                  "writes", &writes, "rate", &rate) != 0 ||
-      events < 1 || events > EVENTS_MAX || size < 0 || size > 1024 * 1024 || rate < 0 ||
+  int numbered = 0;
+  *request = (struct bulk_request){0};
+  if (!json_is_object(json))
+    return tg_fail(error, "type", "expected a JSON object");
+  if (!tg_fake_check_keys(json, keys, error) || !tg_fake_target_parse(json, &request->target, error))
+    return false;
+  if (json_unpack((json_t *)(uintptr_t)json, "{s:I, s?I, s?s, s?F, s?b}", "events", &events, "size", &size,
+                  "writes", &writes, "rate", &request->rate, "numbered", &numbered) != 0 ||
+      events < 1 || events > EVENTS_MAX || size < 0 || size > 1024 * 1024 || request->rate < 0 ||
       (strcmp(writes, "event") != 0 && strcmp(writes, "bulk") != 0))
-    return tg_fail(error, "type",
-                   "expected events (1 to %d), perhaps size, rate, and writes: \"event\" or \"bulk\"",
-                   EVENTS_MAX),
-           NULL;
+    return tg_fail(
+        error, "type",
+        "expected events (1 to %d), perhaps size, rate, numbered, and writes: \"event\" or \"bulk\"",
+        EVENTS_MAX);
+  request->recipe = (struct tg_fake_recipe){.count = (size_t)events, .size = (size_t)size};
+  request->one_by_one = strcmp(writes, "event") == 0;
+  request->numbered = numbered != 0;
+  return true;
+}
+
+/* Makes the recordings. Returns for how many connections; 0: `error` says why. */
+static int prepare(struct tg_fake *fake, struct bulk_request *request, uint64_t *first, json_int_t *events,
+                   struct tg_error *error)
+{
+  int count = 0;
+  if (!request->numbered) {
+    *first = line_up(fake, &request->target, &count, error);
+    if (*first == 0)
+      return 0;
+    start_all(fake, &request->target, *first, &request->recipe, request->one_by_one);
+    *events = (json_int_t)request->recipe.count * count;
+    return count;
+  }
+  if (count_ready(fake, &request->target, error) == 0 ||
+      !tg_fake_recipe_number(fake, &request->recipe, error))
+    return 0;
+  count = start_numbered(fake, &request->target, &request->recipe, request->one_by_one, events);
+  tg_fake_recipe_free(&request->recipe);
+  return count;
+}
+
+json_t *tg_fake_bulk_start(struct tg_fake *fake, const json_t *json, struct tg_error *error)
+{
+  struct tg_fake_bulk *bulk = fake->bulk;
+  struct bulk_request request;
+  if (!read_request(fake, json, &request, error))
+    return NULL;
   if (!TAILQ_EMPTY(&bulk->pumps))
     return tg_fail(error, "busy", "connections are being fed already"), NULL;
-  int count = 0;
-  uint64_t first = line_up(fake, &target, &count, error);
-  if (first == 0)
-    return NULL;
-  bulk->rate = rate;
+  bulk->rate = request.rate;
   bulk->due = 0;
-  start_all(fake, &target, first, (size_t)events, (size_t)size, strcmp(writes, "event") == 0);
+  bulk->turn = 0;
+  uint64_t first = 0;
+  json_int_t events = 0;
+  int count = prepare(fake, &request, &first, &events, error);
+  if (count == 0)
+    return NULL;
   uv_update_time(fake->loop);
   bulk->ticked_at = uv_now(fake->loop);
-  if (rate > 0)
+  if (request.rate > 0)
     uv_timer_start(&bulk->timer, on_tick, TICK, TICK);
   else
     uv_idle_start(&bulk->idle, on_idle);
-  return json_pack("{s:i, s:I, s:I, s:I}", "connections", count, "events", (json_int_t)count * events,
-                   "first", (json_int_t)first, "bytes", (json_int_t)bulk->last->wire.length);
+  return json_pack("{s:i, s:I, s:I, s:I}", "connections", count, "events", events, "first", (json_int_t)first,
+                   "bytes", (json_int_t)bulk->last->wire.length);
 }
 
 json_t *tg_fake_bulk_to_json(const struct tg_fake *fake)
@@ -406,6 +434,6 @@ static void on_idle_closed(uv_handle_t *handle)
 
 void tg_fake_bulk_free(struct tg_fake *fake)
 {
-  unref(fake->bulk->last);
+  tg_fake_recording_unref(fake->bulk->last);
   uv_close((uv_handle_t *)&fake->bulk->idle, on_idle_closed);
 }
