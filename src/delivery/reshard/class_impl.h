@@ -1,0 +1,149 @@
+#pragma once
+
+/* What the files of a class share.
+ *
+ *     class.c          members, their sessions and connections
+ *     class_show.c     an event: the same as which?
+ *     class_expire.c   what has no copy: the clocks, what is too old, types in which the sides differ
+ *     class_states.c   whether it may be switched, or must
+ *     class_safe.c     what of a session is done
+ *     class_switch.c   the skip list, the switch, and what an earlier process has left */
+
+#include "delivery/reshard/class.h"
+#include "delivery/reshard/match.h"
+
+/* A shard of the class. */
+struct tg_class_member {
+  tg_shard_ref ref;
+  uint64_t epoch; /* the highest that is known; its session's, if it has one */
+  bool session;   /* it has one, or one that will be resumed */
+  bool loaded;
+  enum tg_class_link link;
+
+  uint64_t first_epoch; /* of its session, before it was raised: what came in these epochs has one count */
+  uint64_t seen;        /* the highest number that was shown, or does not come again */
+  uint64_t settled;     /* what it delivered is safe up to here */
+  uint64_t passed;      /* the highest number of what belongs to the session alone */
+  /* What comes again after a death, and was dealt with before: up to here what belongs to the session is
+   * delivered, and the types that are cut by time have been dropped. */
+  uint64_t passed_before, cut_before;
+
+  /* On its side's clock: the other side has shown nothing that was shown there before that moment, and that
+   * this member has not reached. */
+  tg_ms reach;
+
+  /* What it has shown, in order, and that is held, or dropped and not settled; what is done waits for those
+   * in front of it. */
+  struct tg_entry_list pending;
+  size_t held_bytes;
+};
+
+struct tg_class_type {
+  uint32_t matched, missed; /* of those that count */
+  uint64_t unmatched;
+  tg_ms missed_at; /* on the common clock; 0: never */
+  bool cut;
+};
+
+/* A clock that runs while all members that it is about are up. */
+struct tg_class_clock {
+  tg_ms time; /* from 1 */
+  bool runs;
+};
+
+enum { TG_CLASS_COMMON = TG_SIDES, TG_CLASS_CLOCKS };
+
+struct tg_class {
+  struct tg_class_options options; /* .skip: as it was given, till it is read */
+  struct tg_skip_file *skip;       /* of the last switch; NULL: there was none */
+  bool skip_read;
+  int ruling;
+  bool has_ruled[TG_SIDES];
+  uint64_t seed;
+
+  struct tg_class_member *members;
+  int member_count, old_count;
+
+  struct tg_match match;
+  uint64_t held, held_bytes, held_interactions;
+  uint64_t open[TG_SIDES]; /* delivered by that side */
+  bool unsafe;             /* some of the skip file are not marked as safe there */
+  uint64_t unmatched, overflowed;
+  struct tg_class_type *types; /* TG_EVENT_TYPE_MAX */
+
+  struct tg_class_clock clocks[TG_CLASS_CLOCKS]; /* of each side; of both together */
+  tg_ms now;                                     /* the last that was given */
+
+  bool synced;       /* it is known of each event which side has shown it */
+  tg_ms clean_since; /* on the common clock: both sides have shown everything since */
+  enum tg_class_urge urge;
+  int lost;
+  uint32_t missing;
+  uint64_t missing_example;
+  bool emptied, settled, closed;
+};
+
+/* How long things take, on the clocks. */
+enum {
+  TG_CLASS_COPY = 10000,      /* a copy that comes at all comes within that, once its shard is that far */
+  TG_CLASS_LATE = 12000,      /* what waits longer leaves a doubt */
+  TG_CLASS_OVERLAPS = 15000,  /* so long both sides must show the same */
+  TG_CLASS_PATIENCE = 60000,  /* so long a shard may be behind the others, unnoticed by its heartbeats */
+  TG_CLASS_OPEN_MAX = 1 << 15 /* open entries of the ruler */
+};
+
+static inline int tg_class_side(const struct tg_class *class, int m)
+{
+  return tg_ref_side(class->members[m].ref);
+}
+
+static inline int tg_other_side(int side)
+{
+  return 1 - side;
+}
+
+/* The clock of the side from which the copy is to come. */
+static inline tg_ms tg_class_clock_for(const struct tg_class *class, const struct tg_entry *entry)
+{
+  return class->clocks[tg_other_side(tg_class_side(class, entry->shown.m))].time;
+}
+
+/* --- class.c --- */
+
+void tg_class_clocks(struct tg_class *class, tg_ms now);
+/* It is not known any more which events both sides have shown. */
+void tg_class_break(struct tg_class *class);
+/* The member does not show something that its side should have shown. */
+void tg_class_trouble(struct tg_class *class, int m, enum tg_class_urge urge);
+
+/* --- class_show.c --- */
+
+/* What is held of it is dropped, and counts as done. */
+void tg_class_unhold(struct tg_class *class, struct tg_entry *entry);
+/* It becomes an open one, in its place among those of its key. Returns the copy, which is the caller's then.
+ */
+struct tg_hold *tg_class_open_held(struct tg_class *class, struct tg_entry *entry);
+/* An open entry has no purpose any more: it is freed. */
+void tg_class_close_entry(struct tg_class *class, struct tg_entry *entry);
+
+/* --- class_expire.c --- */
+
+void tg_class_count_match(struct tg_class *class, const struct tg_entry *entry);
+void tg_class_expire(struct tg_class *class);
+
+/* --- class_safe.c --- */
+
+bool tg_class_is_safe(const struct tg_class *class, const struct tg_entry_place *place);
+/* Its session is over: nothing of it comes again. */
+void tg_class_forget_pending(struct tg_class *class, struct tg_class_member *member);
+void tg_class_trim(struct tg_class *class, struct tg_class_member *member);
+
+/* --- class_switch.c --- */
+
+/* The type whose name stands in a file. */
+uint16_t tg_class_type_of(const char *name);
+
+/* Takes in the entries that an earlier process has left, when all sessions are known. */
+void tg_class_read_skip(struct tg_class *class);
+/* The copy of a paired entry has come, and is noted in the file. */
+void tg_class_note_use(struct tg_class *class, const struct tg_entry *entry);

@@ -1,0 +1,73 @@
+#include "delivery/reshard/class_impl.h"
+
+bool tg_class_is_safe(const struct tg_class *class, const struct tg_entry_place *place)
+{
+  const struct tg_class_member *member = &class->members[place->m];
+  if (place->epoch == 0)
+    return true; /* nobody knows which it was: it was long ago */
+  if (place->epoch >= member->first_epoch)
+    return place->sequence <= member->settled;
+  return member->settled > 0; /* a lane keeps the order of its sessions */
+}
+
+static void drop_first(struct tg_class *class, struct tg_class_member *member)
+{
+  struct tg_entry *first = TAILQ_FIRST(&member->pending);
+  TAILQ_REMOVE(&member->pending, first, pending);
+  tg_match_free_entry(&class->match, first);
+}
+
+void tg_class_trim(struct tg_class *class, struct tg_class_member *member)
+{
+  const struct tg_entry *first;
+  while ((first = TAILQ_FIRST(&member->pending)) && first->kind != TG_ENTRY_HELD &&
+         (first->kind == TG_ENTRY_DONE || tg_class_is_safe(class, &first->given)))
+    drop_first(class, member);
+}
+
+void tg_class_forget_pending(struct tg_class *class, struct tg_class_member *member)
+{
+  struct tg_entry *first;
+  while ((first = TAILQ_FIRST(&member->pending))) {
+    if (first->kind == TG_ENTRY_HELD)
+      tg_class_unhold(class, first);
+    drop_first(class, member);
+  }
+}
+
+/* What was delivered before the switch has become safe only now. */
+static void mark_safe(struct tg_class *class)
+{
+  struct tg_entry *entry;
+  class->unsafe = false;
+  TAILQ_FOREACH(entry, &class->match.all, of_all)
+  {
+    if (entry->slot < 0 || entry->safe)
+      continue;
+    if ((entry->safe = tg_class_is_safe(class, &entry->shown)))
+      tg_skip_file_safe(class->skip, entry->slot);
+    else
+      class->unsafe = true;
+  }
+}
+
+void tg_class_settled(struct tg_class *class, int m, uint64_t epoch, uint64_t through)
+{
+  struct tg_class_member *member = &class->members[m];
+  if (epoch < member->first_epoch || through <= member->settled)
+    return;
+  member->settled = through;
+  if (class->unsafe)
+    mark_safe(class);
+}
+
+bool tg_class_bound(struct tg_class *class, int m, uint64_t *sequence)
+{
+  struct tg_class_member *member = &class->members[m];
+  tg_class_trim(class, member);
+  const struct tg_entry *first = TAILQ_FIRST(&member->pending);
+  if (!first)
+    return false;
+  *sequence = first->shown.sequence > 0 ? first->shown.sequence - 1 : 0;
+  return true;
+}

@@ -1,0 +1,208 @@
+#include "delivery/reshard/class_impl.h"
+
+#include <stdio.h>
+
+enum { LOOK = 1000 };
+
+/* --- whether the sides agree --------------------------------------------------------- */
+
+/* Something has waited long enough for a doubt. */
+static bool is_late(const struct tg_class *class)
+{
+  const struct tg_entry *entry;
+  TAILQ_FOREACH(entry, &class->match.all, of_all)
+  {
+    if (tg_class_clock_for(class, entry) - entry->since >= tg_patience(TG_CLASS_LATE))
+      return true;
+  }
+  return false;
+}
+
+/* Events of a type had no copy, and it is not known yet whether they never have. */
+static bool is_disputed(const struct tg_class *class)
+{
+  tg_ms now = class->clocks[TG_CLASS_COMMON].time;
+  if (now - class->clean_since >= tg_patience(TG_CLASS_PATIENCE))
+    return false;
+  for (uint16_t type = 0; type < tg_event_type_count(); type++) {
+    const struct tg_class_type *seen = &class->types[type];
+    if (!seen->cut && seen->missed_at > 0 && now - seen->missed_at < tg_patience(TG_CLASS_OVERLAPS))
+      return true;
+  }
+  return false;
+}
+
+static bool is_loaded(const struct tg_class *class)
+{
+  for (int m = 0; m < class->member_count; m++)
+    if (tg_class_side(class, m) != class->options.old_side && !class->members[m].loaded)
+      return false;
+  return class->missing == 0;
+}
+
+static bool overlaps(const struct tg_class *class)
+{
+  const struct tg_class_clock *common = &class->clocks[TG_CLASS_COMMON];
+  return common->runs && common->time - class->clean_since >= tg_patience(TG_CLASS_OVERLAPS);
+}
+
+/* An interaction has to be answered within seconds. */
+static bool must_answer(const struct tg_class *class)
+{
+  if (class->held_interactions == 0 || class->options.grace == 0 || class->clocks[class->ruling].runs)
+    return false;
+  const struct tg_entry *entry;
+  TAILQ_FOREACH(entry, &class->match.all, of_all)
+  {
+    if (entry->kind == TG_ENTRY_HELD && entry->type == TG_EVENT_INTERACTION_CREATE &&
+        class->now - entry->hold->came_at >= class->options.grace / 2)
+      return true;
+  }
+  return false;
+}
+
+tg_ms tg_class_tick(struct tg_class *class, tg_ms now)
+{
+  tg_class_clocks(class, now);
+  tg_class_read_skip(class);
+  tg_class_expire(class);
+  for (int m = 0; m < class->member_count; m++)
+    tg_class_trim(class, &class->members[m]);
+  if (!class->synced && is_loaded(class) && overlaps(class) && !is_late(class) && !is_disputed(class))
+    class->synced = true;
+  if (class->synced && class->urge == TG_CLASS_CALM && must_answer(class))
+    class->urge = TG_CLASS_AWAY;
+  if (class->emptied && class->open[tg_other_side(class->ruling)] == 0)
+    class->settled = true;
+  tg_ms look = tg_patience(LOOK), answer = class->options.grace / 4;
+  if (class->held_interactions > 0 && answer > 0 && answer < look)
+    look = answer;
+  return now + (look > 10 ? look : 10);
+}
+
+enum tg_class_urge tg_class_urges(const struct tg_class *class)
+{
+  return class->urge;
+}
+
+const char *tg_class_urge_text(enum tg_class_urge urge)
+{
+  switch (urge) {
+  case TG_CLASS_LOST:
+    return "a session of the shards that deliver was lost";
+  case TG_CLASS_MISSED:
+    return "the shards that deliver were not shown some events";
+  case TG_CLASS_AWAY:
+    return "an interaction waits, and the shard that delivers it has no connection";
+  case TG_CLASS_OVERFULL:
+    return "more events are held than may be";
+  case TG_CLASS_CALM:
+    break;
+  }
+  return "";
+}
+
+/* --- states -------------------------------------------------------------------------- */
+
+static int without_session(const struct tg_class *class)
+{
+  for (int m = 0; m < class->member_count; m++)
+    if (!class->members[m].session)
+      return m;
+  return -1;
+}
+
+enum tg_class_state tg_class_state(const struct tg_class *class)
+{
+  if (class->closed)
+    return TG_CLASS_GONE;
+  if (class->ruling != class->options.old_side)
+    return class->settled ? TG_CLASS_SETTLED : TG_CLASS_SWITCHED;
+  for (int m = class->old_count; m < class->member_count; m++)
+    if (!class->members[m].session)
+      return TG_CLASS_WAITING;
+  if (!is_loaded(class))
+    return TG_CLASS_LOADING;
+  return class->synced ? TG_CLASS_READY : TG_CLASS_OVERLAP;
+}
+
+bool tg_class_may_switch(const struct tg_class *class, bool back)
+{
+  bool switched = class->ruling != class->options.old_side;
+  return switched == back && !class->closed && class->synced && class->clocks[TG_CLASS_COMMON].runs;
+}
+
+static void shard_text(const struct tg_class *class, int m, const char *what, char *text, size_t size)
+{
+  const char *set = tg_class_side(class, m) == class->options.old_side ? "old" : "new";
+  snprintf(text, size, "%s shard %d %s", set, tg_ref_id(class->members[m].ref), what);
+}
+
+bool tg_class_waits_for(const struct tg_class *class, char *text, size_t size)
+{
+  const struct tg_class_clock *common = &class->clocks[TG_CLASS_COMMON];
+  int m = without_session(class);
+  text[0] = '\0';
+  if (class->closed)
+    return false;
+  if (m >= 0)
+    return shard_text(class, m, "has no session", text, size), true;
+  for (m = class->old_count; m < class->member_count; m++)
+    if (!class->members[m].loaded)
+      return shard_text(class, m, "gets its guilds", text, size), true;
+  for (m = 0; m < class->member_count; m++)
+    if (class->members[m].link != TG_CLASS_UP)
+      return shard_text(class, m, "connects again", text, size), true;
+  tg_ms left = tg_patience(TG_CLASS_OVERLAPS) - (common->time - class->clean_since);
+  if (class->missing > 0)
+    snprintf(text, size, "%u guilds are unavailable to the new shards alone: %llu", class->missing,
+             (unsigned long long)class->missing_example);
+  else if (!class->synced && left > 0)
+    snprintf(text, size, "both sets of shards to show the same for %lld s more",
+             (long long)((left + 999) / 1000));
+  else if (!class->synced && is_late(class))
+    snprintf(text, size, "one set of shards is behind the other");
+  else if (!class->synced)
+    snprintf(text, size, "events of some type differ between the sets of shards");
+  else if (class->ruling != class->options.old_side && !class->emptied)
+    snprintf(text, size, "events of the old shards to be delivered");
+  else if (class->ruling != class->options.old_side && !class->settled)
+    snprintf(text, size, "the new shards to show what the old ones have delivered");
+  return text[0] != '\0';
+}
+
+void tg_class_emptied(struct tg_class *class, tg_ms now)
+{
+  tg_class_clocks(class, now);
+  class->emptied = true;
+}
+
+void tg_class_closed(struct tg_class *class, tg_ms now)
+{
+  tg_class_clocks(class, now);
+  class->closed = true;
+}
+
+/* --- figures ------------------------------------------------------------------------- */
+
+void tg_class_figures(const struct tg_class *class, struct tg_class_figures *figures)
+{
+  *figures = (struct tg_class_figures){
+      .held = class->held,
+      .held_bytes = class->held_bytes,
+      .open = class->open[0] + class->open[1],
+      .unmatched = class->unmatched,
+      .overflowed = class->overflowed,
+      .lost = class->lost,
+  };
+}
+
+uint64_t tg_class_unmatched(const struct tg_class *class, uint16_t type)
+{
+  return class->types[type].unmatched;
+}
+
+bool tg_class_is_cut(const struct tg_class *class, uint16_t type)
+{
+  return class->types[type].cut;
+}
