@@ -92,6 +92,15 @@ static json_t *get_sent(struct tg_fake *fake, const struct tg_fake_request *requ
   return tg_fake_sent(fake, shard_param(request));
 }
 
+static json_t *voice_of(const struct tg_fake_guild *guild)
+{
+  char channel[24];
+  snprintf(channel, sizeof channel, "%" PRIu64, guild->voice.channel);
+  if (!guild->voice.session)
+    return NULL;
+  return json_pack("{s:s, s:s}", "channel_id", channel, "session_id", guild->voice.session->id);
+}
+
 static json_t *get_guilds(struct tg_fake *fake, const struct tg_fake_request *request, struct tg_error *error)
 {
   (void)error;
@@ -103,7 +112,8 @@ static json_t *get_guilds(struct tg_fake *fake, const struct tg_fake_request *re
     char id[24];
     snprintf(id, sizeof id, "%" PRIu64, guild->id);
     if (!guild->left && (only < 0 || only == shard))
-      json_array_append_new(result, json_pack("{s:s, s:i}", "id", id, "shard", shard));
+      json_array_append_new(
+          result, json_pack("{s:s, s:i, s:o*}", "id", id, "shard", shard, "voice", voice_of(guild)));
   }
   return result;
 }

@@ -13,7 +13,7 @@
  *   max_concurrency, token_reset}, connections (live), sessions, guilds (count),
  *   faults (rules that wait), and the lists of journal.h: handshakes, identifies,
  *   resumes, closes, heartbeats_missed, commands, callbacks, webhooks, rest,
- *   sessions_lost, closed_connections, violations. "at" is ms since the start.
+ *   sessions_lost, voices_dropped, closed_connections, violations. "at" is ms since the start.
  *   counters.identifies_by_total has those that were accepted, {"8": 8}; counters.closes_by_code the Close
  *   frames, {"client": {"1000": 4}, "server": {"4010": 1}}.
  *
@@ -25,7 +25,7 @@
  *   `sessions`, which has all. `pending` is what POST /emit still has to make; `written` is the last numbered
  *   event that left for a connection; `repeats` are what POST /emit "repeat" and repeat_rate have made.
  *
- * GET /guilds[?shard=N]   [{id, shard}]
+ * GET /guilds[?shard=N]   [{id, shard, voice}]; voice: {channel_id, session_id}, where the bot is in one
  * GET /settings, POST /settings {"name": value, ...}   settings.h
  *
  * POST /emit

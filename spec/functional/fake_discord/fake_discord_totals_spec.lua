@@ -134,6 +134,38 @@ describe("sessions of several totals", function()
     assert.same({}, other:events "VOICE_SERVER_UPDATE")
   end)
 
+  it("keep the bot's voice state through the session that asked last, and drop it at its end", function()
+    local voice = { intents = 33281 + 128 }
+    local few, more = all_of(2, voice), all_of(3, voice)
+    local guild = fake:guilds()[1].id
+    local old, new = few[shard_of(guild, 2)], more[shard_of(guild, 3)]
+    local function join(client)
+      client:send { op = 4, d = { guild_id = guild, channel_id = "5", self_mute = false, self_deaf = true } }
+      client:wait_event "VOICE_SERVER_UPDATE"
+    end
+    local function voice_now()
+      return fake:guilds()[1].voice
+    end
+    join(old)
+    assert.same({ channel_id = "5", session_id = old.session_id }, voice_now())
+    local late = ready { intents = voice.intents, shard = { shard_of(guild, 3), 3 } }
+    local state = late:wait_event("GUILD_CREATE").d.voice_states[1]
+    assert.same({ "5", old.session_id, true, nil },
+      { state.channel_id, state.session_id, state.self_deaf, state.guild_id })
+    join(new)
+    old:close(1000, "moved")
+    old:wait_end()
+    assert.same({ channel_id = "5", session_id = new.session_id }, voice_now())
+    assert.same({}, fake:state("voices_dropped").voices_dropped)
+    new:close(1000, "too early")
+    new:wait_end()
+    assert.is_nil(voice_now())
+    assert.equal(guild, fake:state("voices_dropped").voices_dropped[1].guild)
+    sync(late)
+    local heard = late:events "VOICE_STATE_UPDATE"
+    assert.equal(cjson.null, heard[#heard].d.channel_id)
+  end)
+
   it("can be meant by their total, in events and faults", function()
     local few, more = all_of(2), all_of(3)
     assert.equal(1, fake:emit({ event = "X", shard = 1, total = 3 }).sessions)

@@ -1,6 +1,7 @@
 #include "fake_discord/gateway/commands.h"
 
 #include "fake_discord/gateway/session.h"
+#include "fake_discord/gateway/voice.h"
 #include "fake_discord/world/guilds.h"
 #include "fake_discord/world/journal.h"
 #include "fake_discord/world/payloads.h"
@@ -34,8 +35,12 @@ static bool read_id(const json_t *value, uint64_t *id)
   return true;
 }
 
-static struct tg_fake_event *make_event(const char *name, json_t *d)
+static void dispatch(struct tg_fake_conn *conn, const char *name, json_t *d)
 {
+  if (!conn->session) { /* an earlier answer has ended it */
+    json_decref(d);
+    return;
+  }
   uint64_t guild_id = 0;
   read_id(json_object_get(d, "guild_id"), &guild_id);
   char *text = json_dumps(d, JSON_COMPACT);
@@ -43,26 +48,7 @@ static struct tg_fake_event *make_event(const char *name, json_t *d)
   struct tg_fake_event *event = tg_fake_event_new(name, text, strlen(text));
   free(text);
   event->guild_id = guild_id;
-  return event;
-}
-
-static void dispatch(struct tg_fake_conn *conn, const char *name, json_t *d)
-{
-  struct tg_fake_event *event = make_event(name, d);
-  if (conn->session) /* else an earlier answer has ended it */
-    tg_fake_session_append(conn->session, event);
-  tg_fake_event_unref(event);
-}
-
-/* To all who see the guild, whatever their number of shards. */
-static void dispatch_to_guild(struct tg_fake *fake, const char *name, json_t *d)
-{
-  struct tg_fake_event *event = make_event(name, d);
-  size_t step = 0;
-  struct tg_fake_session *session = NULL;
-  while ((session = tg_fake_route_next(fake, event->guild_id, &step, session)))
-    if (tg_fake_event_wanted(name, true, session->identify.intents))
-      tg_fake_session_append(session, event);
+  tg_fake_session_append(conn->session, event);
   tg_fake_event_unref(event);
 }
 
@@ -140,14 +126,13 @@ static void on_voice(struct tg_fake_conn *conn, const json_t *d)
     return;
   char guild_id[24];
   snprintf(guild_id, sizeof guild_id, "%" PRIu64, id);
-  json_t *channel = json_object_get(d, "channel_id");
-  dispatch_to_guild(conn->fake, "VOICE_STATE_UPDATE",
-                    json_pack("{s:s, s:s, s:O, s:s, s:O, s:O, s:b, s:b, s:n}", "guild_id", guild_id,
-                              "user_id", TG_FAKE_APPLICATION_ID, "channel_id", channel, "session_id",
-                              conn->session->id, "self_mute", json_object_get(d, "self_mute"), "self_deaf",
-                              json_object_get(d, "self_deaf"), "mute", 0, "deaf", 0,
-                              "request_to_speak_timestamp"));
+  const json_t *channel = json_object_get(d, "channel_id");
+  uint64_t channel_id = 0;
   if (!json_is_null(channel))
+    read_id(channel, &channel_id);
+  tg_fake_voice_set(conn->session, guild, channel_id, json_is_true(json_object_get(d, "self_mute")),
+                    json_is_true(json_object_get(d, "self_deaf")));
+  if (channel_id)
     dispatch(conn, "VOICE_SERVER_UPDATE",
              json_pack("{s:s, s:s, s:s}", "token", "fake-voice-token", "guild_id", guild_id, "endpoint",
                        "voice.example:443"));

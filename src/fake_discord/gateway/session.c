@@ -4,6 +4,7 @@
 #include "fake_discord/gateway/conn.h"
 #include "fake_discord/gateway/feeding.h"
 #include "fake_discord/gateway/pace.h"
+#include "fake_discord/gateway/voice.h"
 #include "fake_discord/wire/timer.h"
 #include "fake_discord/world/guilds.h"
 #include "fake_discord/world/journal.h"
@@ -354,6 +355,7 @@ void tg_fake_session_kill(struct tg_fake_session *session, const char *why)
   tg_fake_cancel(&session->expiry);
   tg_fake_routes_remove(fake, session);
   tg_fake_pace_end(session);
+  tg_fake_voice_end(session);
   LIST_REMOVE(session, link);
   while (session->count > 0)
     drop_oldest(session);

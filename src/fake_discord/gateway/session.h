@@ -46,6 +46,7 @@ struct tg_fake_session {
   struct tg_fake_conn *conn; /* NULL: detached */
   struct tg_fake_timer *expiry;
   struct tg_fake_pace *pace; /* NULL: in time */
+  int voices; /* guilds in which the bot is in a channel through it */
 
   /* Numbered events that were put into the log, and the last one written. */
   uint64_t numbered_first, numbered_last, numbered_count, numbered_written;

@@ -14,6 +14,11 @@ struct tg_fake_guild {
   int out_for; /* unavailable to sessions of so many shards alone; 0: to none */
   uint64_t numbered; /* running number of the last numbered event */
   uint32_t repeated[TG_FAKE_REPEATS][TG_FAKE_REPEATED_USERS]; /* emit/repeats.h: how many there were */
+  struct {
+    struct tg_fake_session *session; /* NULL: the bot is in no channel */
+    uint64_t channel;
+    bool self_mute, self_deaf;
+  } voice; /* gateway/voice.h */
   tg_ms members_asked; /* when op 8 asked for all members; 0: never */
 };
 

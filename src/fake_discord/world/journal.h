@@ -18,6 +18,7 @@
   X(webhooks)    /* follow-ups: method, path, status */                                                     \
   X(rest)        /* other REST requests: method, path, status */                                            \
   X(sessions_lost) /* session_id, shard, why */                                                             \
+  X(voices_dropped) /* guild, session_id, shard, total: of a session that ended */                       \
   X(closed_connections) /* what /state said of a connection at its end */                                   \
   X(violations)  /* connection, shard, total, rule, verdict, detail */
 

@@ -1,6 +1,7 @@
 #include "fake_discord/world/payloads.h"
 
 #include "fake_discord/gateway/session.h"
+#include "fake_discord/gateway/voice.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -135,9 +136,11 @@ static void write_guild(struct tg_fake *fake, const struct tg_fake_guild *guild,
       "\"emojis\":[],\"features\":[\"COMMUNITY\"],\"mfa_level\":0,\"system_channel_id\":\"%" PRIu64
       "\",\"max_members\":25000000,\"premium_tier\":0,\"preferred_locale\":\"en-US\",\"nsfw_level\":0,"
       "\"stickers\":[],\"joined_at\":\"2025-06-01T10:00:00.412000+00:00\",\"large\":false,\"lazy\":true,"
-      "%s\"member_count\":%" PRId64 ",\"version\":1755000000000,\"voice_states\":[],",
+      "%s\"member_count\":%" PRId64 ",\"version\":1755000000000,\"voice_states\":[",
       id, (id >> 22) % 100000, tg_fake_user_id(fake, 0), id, id + 2, lazy ? "\"unavailable\":false," : "",
       fake->settings.members);
+  tg_fake_voice_write(guild, out);
+  tg_buf_puts(out, "],");
   write_channels(fake, id, out);
   tg_buf_puts(out, "\"members\":[{\"user\":");
   write_bot(out);
