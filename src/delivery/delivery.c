@@ -81,9 +81,7 @@ void tg_delivery_add_side(struct tg_delivery *delivery, int side, struct tg_shar
                           uint64_t identity)
 {
   struct tg_guild_store *store = &delivery->guild_stores[side];
-  delivery->lanes.tables[side] = table;
-  if (table)
-    delivery->lanes.totals[side] = tg_shard_table_total(table);
+  tg_lanes_add_side(&delivery->lanes, side, table);
   if (!identity)
     return;
   tg_guild_store_open(store, delivery->env.config->state_dir, side, identity);
@@ -234,11 +232,13 @@ uint64_t tg_delivery_settled(struct tg_delivery *delivery, tg_shard_ref ref)
 
 bool tg_delivery_durable(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t *sequence)
 {
-  if (!delivery->lanes.logs.own)
-    return false;
   struct tg_lane *lane = tg_lane_of(&delivery->lanes, ref);
+  if (!delivery->lanes.logs.own) {
+    *sequence = tg_lane_unheld(lane, lane->session.received);
+    return lane->session.held_from != 0;
+  }
   bool in_memory = lane->log.first_unlogged || delivery->lanes.logs.alarmed_at != 0;
-  uint64_t safe = in_memory ? lane->session.received : lane->session.durable;
+  uint64_t safe = in_memory ? tg_lane_unheld(lane, lane->session.received) : lane->session.durable;
   if (safe > lane->session.announced)
     lane->session.announced = safe;
   *sequence = lane->session.announced;

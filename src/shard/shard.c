@@ -111,6 +111,12 @@ void tg_shard_forget_session(struct tg_shard *shard)
   tg_session_forget(shard->row);
 }
 
+void tg_shard_raise_epoch(struct tg_shard *shard, uint64_t epoch)
+{
+  shard->session.epoch = epoch;
+  tg_session_raise(shard->row, epoch);
+}
+
 void tg_shard_life(struct tg_shard *shard, enum tg_life what, json_t *details)
 {
   tg_hook_life(shard->env->hooks, what, shard, details);

@@ -46,6 +46,9 @@ struct tg_shard_env {
   /* The highest sequence that outlives this process, for heartbeats and RESUME.
    * False, or a NULL pointer: take the one received last. */
   bool (*durable_sequence)(void *owner, const struct tg_shard *shard, uint64_t *sequence);
+  /* The highest epoch that a session has which could be taken for one of this shard: another set may have a
+   * shard of the same id. NULL: none has. */
+  uint64_t (*last_epoch)(void *owner, const struct tg_shard *shard);
   /* Ask for an identify slot; the answer is tg_shard_allow_identify(). */
   void (*request_identify)(void *owner, struct tg_shard *shard);
   void (*identify_sent)(void *owner, struct tg_shard *shard);
@@ -76,6 +79,9 @@ void tg_shard_allow_identify(struct tg_shard *shard, tg_ms deadline);
 /* Ends: closes with a code that keeps the session (true) or ends it. Calls
  * done(ctx) once the connection is gone, at most some seconds later. */
 void tg_shard_stop(struct tg_shard *shard, bool keep_session, void (*done)(void *ctx), void *ctx);
+
+/* Its session goes on under a higher epoch, from the next event on. */
+void tg_shard_raise_epoch(struct tg_shard *shard, uint64_t epoch);
 
 int tg_shard_id(const struct tg_shard *shard);
 tg_shard_ref tg_shard_get_ref(const struct tg_shard *shard);

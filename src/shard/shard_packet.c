@@ -92,7 +92,9 @@ static uint64_t next_epoch(const struct tg_shard *shard)
            "the clock of this machine is wrong: it says %lld seconds since 1970. A bot that has seen later "
            "epochs than those that begin now takes new events for old ones",
            (long long)(now / 1000));
-  return tg_next_epoch(shard->session.epoch, now);
+  const struct tg_shard_env *env = shard->env;
+  uint64_t last = env->last_epoch ? env->last_epoch(env->owner, shard) : 0;
+  return tg_next_epoch(last > shard->session.epoch ? last : shard->session.epoch, now);
 }
 
 static void begin_session(struct tg_shard *shard, const struct tg_envelope *packet)

@@ -119,6 +119,8 @@ struct tg_shard_row *tg_shard_table_row(struct tg_shard_table *table, int shard_
 /* Reads the session whole. False: the shard has none that could be resumed. */
 bool tg_session_load(struct tg_shard_row *row, struct tg_session *session);
 void tg_session_store(struct tg_shard_row *row, const struct tg_session *session);
+/* The session goes on under a higher epoch: one write, which no kill can tear. */
+void tg_session_raise(struct tg_shard_row *row, uint64_t epoch);
 /* Forgets id and URL; the epoch stays. */
 void tg_session_forget(struct tg_shard_row *row);
 

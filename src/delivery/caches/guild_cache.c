@@ -159,3 +159,28 @@ bool tg_guild_cache_starting(const struct tg_guild_cache *cache)
 }
 
 void tg_guild_cache_loaded(struct tg_guild_cache *cache) { tg_guild_set_started(&cache->set); }
+
+void tg_guild_cache_all_known(struct tg_guild_cache *cache)
+{
+  uint32_t mark;
+  for (uint32_t at = 0; cache->loading > 0 && tg_guild_set_next(&cache->set, &at, &mark);)
+    if (state_of(mark) == TG_GUILD_LOADS)
+      put(cache, tg_guild_set_last_id(&cache->set, at), mark, in_state(mark, TG_GUILD_IS_DOWN));
+  tg_guild_set_started(&cache->set);
+}
+
+void tg_guild_cache_rename(struct tg_guild_cache *cache, uint64_t epoch)
+{
+  tg_guild_set_rename(&cache->set, epoch);
+}
+
+bool tg_guild_cache_next(const struct tg_guild_cache *cache, uint32_t *at, uint64_t *id)
+{
+  uint32_t mark;
+  while (tg_guild_set_next(&cache->set, at, &mark))
+    if (is_member(state_of(mark))) {
+      *id = tg_guild_set_last_id(&cache->set, *at);
+      return true;
+    }
+  return false;
+}

@@ -54,6 +54,13 @@ void tg_guild_cache_create(struct tg_guild_cache *cache, struct tg_span data, ui
 /* True: the bot is no longer in that guild (no outage). */
 bool tg_guild_cache_delete(struct tg_guild_cache *cache, struct tg_span data);
 
+/* Whoever takes the events knows all guilds already: those that are still to come are "available" then. */
+void tg_guild_cache_all_known(struct tg_guild_cache *cache);
+/* The session goes on under another epoch. */
+void tg_guild_cache_rename(struct tg_guild_cache *cache, uint64_t epoch);
+/* Walks the guilds that the bot is in; start with *at = 0. False at the end. */
+bool tg_guild_cache_next(const struct tg_guild_cache *cache, uint32_t *at, uint64_t *id);
+
 /* Between READY and the last guild of its list, or tg_guild_cache_loaded(). */
 bool tg_guild_cache_starting(const struct tg_guild_cache *cache);
 void tg_guild_cache_loaded(struct tg_guild_cache *cache);

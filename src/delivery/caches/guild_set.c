@@ -316,6 +316,17 @@ bool tg_guild_set_next(const struct tg_guild_set *set, uint32_t *at, uint32_t *m
   return false;
 }
 
+uint64_t tg_guild_set_last_id(const struct tg_guild_set *set, uint32_t at)
+{
+  return ids_of(set->page)[at - 1];
+}
+
+void tg_guild_set_rename(struct tg_guild_set *set, uint64_t epoch)
+{
+  if (set->page)
+    set->page->epoch = epoch;
+}
+
 bool tg_guild_set_starting(const struct tg_guild_set *set) { return set->page && set->page->starting; }
 
 void tg_guild_set_started(struct tg_guild_set *set)

@@ -67,6 +67,12 @@ void tg_guild_set_put(struct tg_guild_set *set, uint64_t id, uint32_t mark);
 /* Walks the marks; start with *at = 0. False at the end. */
 bool tg_guild_set_next(const struct tg_guild_set *set, uint32_t *at, uint32_t *mark);
 
+/* The guild of the mark that was last found so. */
+uint64_t tg_guild_set_last_id(const struct tg_guild_set *set, uint32_t at);
+
+/* The session goes on under another epoch. */
+void tg_guild_set_rename(struct tg_guild_set *set, uint64_t epoch);
+
 /* Between READY and the last of its guilds; kept in the file. */
 bool tg_guild_set_starting(const struct tg_guild_set *set);
 void tg_guild_set_started(struct tg_guild_set *set);

@@ -27,7 +27,8 @@ static bool may_offer(const struct tg_interaction *interaction)
 {
   const struct tg_lane *lane = interaction->lane;
   const struct tg_queued *queued = interaction->queued;
-  return lane->sender && !is_scripted(lane) && !(queued && (queued->in_flight || queued == lane->queue.head));
+  return lane->sender && !is_scripted(lane) && !tg_gate_holds(lane) &&
+         !(queued && (queued->in_flight || queued == lane->queue.head));
 }
 
 /* It is in the express lane no longer; in its own lane it still has its place. */

@@ -122,6 +122,8 @@ void tg_lane_touch(struct tg_lane *lane);
 bool tg_lane_has_window(const struct tg_lane *lane, uint64_t size);
 /* The event that was just put into the own log, at `position`, has no room in the queue: it waits there. */
 void tg_lane_spill(struct tg_lane *lane, tg_log_position position, uint64_t length);
+/* What is in the logs alone is not wanted any more. */
+void tg_lane_forget_spilled(struct tg_lane *lane);
 /* Reads back what fits. Afterwards the queue is only empty if nothing waits. */
 void tg_lane_refill(struct tg_lane *lane);
 /* An event that is in the log alone is delivered, or not wanted any more. */

@@ -18,7 +18,8 @@ static void on_retry(uv_timer_t *timer)
 
 void tg_lane_wants_turn(struct tg_lane *lane)
 {
-  if (lane->state == TG_LANE_IDLE && lane->queue.head && lane->sender && !lane->lanes->env->stopping)
+  if (lane->state == TG_LANE_IDLE && lane->queue.head && lane->sender && !lane->lanes->env->stopping &&
+      !tg_gate_holds(lane))
     lane->lanes->sink->wants_turn(lane);
 }
 
@@ -35,26 +36,35 @@ void tg_lane_wait(struct tg_lane *lane, tg_ms delay)
   uv_timer_start(&lane->retry, on_retry, (uint64_t)delay, 0);
 }
 
+void tg_lane_find_row(struct tg_lane *lane)
+{
+  struct tg_lanes *lanes = lane->lanes;
+  int side = tg_ref_side(lane->ref);
+  struct tg_shard_table *table = lanes->tables[side];
+  bool was_stray = lane->stray;
+  lane->stray = !table && lanes->tables[!side];
+  lanes->live += was_stray - lane->stray; /* strays have no window */
+  lane->total_shards = lane->shard_id < lanes->totals[side] ? lanes->totals[side] : 0;
+  if (table && lane->shard_id < tg_shard_table_total(table)) {
+    lane->row = tg_shard_table_row(table, lane->shard_id);
+    return;
+  }
+  if (!lanes->spare_row)
+    lanes->spare_row = tg_calloc(1, sizeof *lanes->spare_row);
+  lane->row = lanes->spare_row;
+}
+
 static struct tg_lane *new_lane(struct tg_lanes *lanes, tg_shard_ref ref)
 {
   struct tg_lane *lane = tg_calloc(1, sizeof *lane);
-  struct tg_shard_table *table = lanes->tables[tg_ref_side(ref)];
   lane->lanes = lanes;
   lane->ref = ref;
   lane->shard_id = tg_ref_id(ref);
-  int total = lanes->totals[tg_ref_side(ref)];
-  lane->total_shards = lane->shard_id < total ? total : 0;
-  bool has_row = table && lane->shard_id < tg_shard_table_total(table);
-  lane->row = has_row ? tg_shard_table_row(table, lane->shard_id) : NULL;
-  if (!lane->row) {
-    if (!lanes->spare_row)
-      lanes->spare_row = tg_calloc(1, sizeof *lanes->spare_row);
-    lane->row = lanes->spare_row;
-  }
+  lanes->live++;
+  tg_lane_find_row(lane);
   lanes->sink->joins(lane);
   tg_handles_timer(&lanes->env->handles, &lane->retry, lane);
   tg_lane_set_session(lane, 0, 0);
-  lanes->live++;
   return lane;
 }
 
@@ -84,7 +94,7 @@ void tg_lane_set_session(struct tg_lane *lane, uint64_t epoch, uint64_t received
 {
   lane->session.epoch = epoch;
   lane->session.received = lane->session.durable = received;
-  lane->session.handled = 0;
+  lane->session.handled = lane->session.held_from = 0;
   lane->session.delivered = lane->session.announced = lane->session.resumed = lane->session.holes = 0;
   lane->log.first_unlogged = NULL;
   tg_lane_queue_new_session(&lane->queue, epoch);
@@ -96,8 +106,8 @@ static uint64_t delivered(const struct tg_lane *lane)
 {
   const struct tg_queued *first = lane->queue.session;
   if (!first)
-    return lane->log.spilled ? lane->session.delivered : lane->session.received;
-  return first->sequence > 0 ? first->sequence - 1 : 0;
+    return tg_lane_unheld(lane, lane->log.spilled ? lane->session.delivered : lane->session.received);
+  return tg_lane_unheld(lane, first->sequence > 0 ? first->sequence - 1 : 0);
 }
 
 uint64_t tg_lane_settled(const struct tg_lane *lane)
@@ -132,6 +142,8 @@ void tg_lane_publish(struct tg_lane *lane)
                         memory_order_relaxed);
   atomic_store_explicit(&row->oldest_queued_at, head ? head->queued_at + tg_steady_ahead() : 0,
                         memory_order_relaxed);
+  if (__builtin_expect(lane->seat != NULL, 0))
+    lane->lanes->settled(lane);
 }
 
 void tg_lane_count_delivered(struct tg_lane *lane, const struct tg_queued *event)
@@ -157,6 +169,7 @@ static void has_shrunk(struct tg_lane *lane)
   if (lane->log.spilled)
     tg_lane_refill(lane);
   tg_lane_publish(lane);
+  tg_gate_moved(lane);
   if (__builtin_expect(lane->script.by_default, 0) && !lane->queue.head && lane->state == TG_LANE_IDLE)
     tg_lane_wait(lane, 0); /* who is told that it is empty may do anything: not from in here */
   if (lanes->emptied && tg_lanes_waiting(lanes) == 0)

@@ -21,9 +21,9 @@ uint64_t tg_lane_safe(const struct tg_lane *lane)
 {
   const struct tg_queued *first = lane->log.first_unlogged;
   if (!first)
-    return lane->session.received;
+    return tg_lane_unheld(lane, lane->session.received);
   uint64_t sequence = first->gap ? tg_gap_of(first).from : first->sequence;
-  return sequence > 0 ? sequence - 1 : 0;
+  return tg_lane_unheld(lane, sequence > 0 ? sequence - 1 : 0);
 }
 
 /* Memory is shared out evenly, so that the sum is bounded and no lane starves. */
@@ -45,6 +45,12 @@ static void count_spilled(struct tg_lane *lane, uint64_t events, uint64_t bytes)
   lanes->spilled.bytes += bytes - lane->log.spilled_bytes;
   lane->log.spilled_events = events;
   lane->log.spilled_bytes = bytes;
+}
+
+void tg_lane_forget_spilled(struct tg_lane *lane)
+{
+  count_spilled(lane, 0, 0);
+  lane->log.spilled = false;
 }
 
 void tg_lane_spill(struct tg_lane *lane, tg_log_position position, uint64_t length)

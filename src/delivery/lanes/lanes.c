@@ -38,3 +38,58 @@ void tg_lanes_free(struct tg_lanes *lanes)
   free(lanes->at);
   free(lanes->spare_row);
 }
+
+/* --- sets of shards ---------------------------------------------------------- */
+
+void tg_lanes_add_side(struct tg_lanes *lanes, int side, struct tg_shard_table *table)
+{
+  lanes->tables[side] = table;
+  if (table)
+    lanes->totals[side] = tg_shard_table_total(table);
+  for (int i = 0; i < lanes->count; i++)
+    if (lanes->at[i] && tg_ref_side(lanes->at[i]->ref) == side)
+      tg_lane_find_row(lanes->at[i]);
+}
+
+static void drop_logged(struct tg_lane *lane)
+{
+  for (struct tg_log_source *source = lane->lanes->logs.sources; source; source = source->next) {
+    tg_log_position position = 0;
+    while ((position = tg_event_log_next(source->log, lane->ref, position, NULL)) != 0)
+      tg_event_log_ack(source->log, lane->ref, position);
+    tg_event_log_told(source->log, lane->ref);
+  }
+  lane->lanes->logs.source_done = lane->lanes->logs.sources != NULL;
+}
+
+/* The lane itself stays for the next shard of that name: scripts may still have something to do with it. */
+static void clear(struct tg_lane *lane)
+{
+  struct tg_lanes *lanes = lane->lanes;
+  lane->gate = NULL;
+  lane->seat = NULL;
+  lanes->sink->cleared(lane);
+  while (lane->queue.head) {
+    struct tg_queued *event = lane->queue.head;
+    tg_lane_queue_remove(&lane->queue, &lanes->queued, event);
+    tg_lane_free_event(lane, event);
+  }
+  tg_lane_forget_backlog(lane);
+  drop_logged(lane);
+  tg_lane_forget_spilled(lane);
+  lane->log.refused = (struct tg_gap){0};
+  lane->log.lost_tail = (struct tg_gap){0};
+  lane->log.gaps_queued = 0;
+  tg_lane_set_session(lane, 0, 0);
+}
+
+void tg_lanes_drop_side(struct tg_lanes *lanes, int side)
+{
+  lanes->tables[side] = NULL;
+  lanes->totals[side] = 0;
+  for (int i = 0; i < lanes->count; i++)
+    if (lanes->at[i] && tg_ref_side(lanes->at[i]->ref) == side) {
+      clear(lanes->at[i]);
+      tg_lane_find_row(lanes->at[i]);
+    }
+}

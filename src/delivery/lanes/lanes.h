@@ -6,6 +6,7 @@
  *     lane.c       an event's way in and out of a lane; its row of the shard table
  *     backlog.h    the logs underneath: backlog.c, backlog_write.c, lane_backlog.c, lane_gap.c
  *     overflow.h   bounds: what is not queued, what is dropped, and who hears of it
+ *     gate.h       which of two lanes with the same guilds goes first
  *     batch.h      what of a lane goes in one parcel (parcel.h)
  *     queue.h      what scripts see of the queues, and do to them
  *
@@ -14,6 +15,7 @@
 #include "delivery/env.h"
 #include "delivery/lanes/backlog.h"
 #include "delivery/lanes/body.h"
+#include "delivery/lanes/gate.h"
 #include "delivery/lanes/lane_queue.h"
 #include "delivery/lanes/overflow.h"
 #include "delivery/lanes/parcel.h"
@@ -38,6 +40,7 @@ struct tg_lane_session {
   uint64_t announced; /* the highest that Discord was told is durable */
   uint64_t delivered; /* the last that has left the queue */
   uint64_t handled;   /* up to here an earlier process has started the script's handlers */
+  uint64_t held_from; /* of the events from here on some wait outside of the lane; 0: none */
   /* A RESUMED takes a number, but no later replay contains it. The row counts those that may have come while
    * a connection broke, unheard by us (tg_shard_row.unheard). */
   uint64_t resumed; /* of one that was heard, and is not durable yet */
@@ -113,6 +116,9 @@ struct tg_lane {
   struct tg_lane_log log;
   uint64_t taken; /* events that have left the queue, ever */
 
+  struct tg_gate *gate;     /* NULL: its guilds are its own */
+  bool stray;               /* of a set that is not there (yet): sends nothing */
+  struct tg_class_seat *seat; /* likewise: where its shard sits (reshard/) */
   struct tg_sender *sender; /* the sink's; NULL: nobody takes events */
   struct tg_parcel parcel;  /* the first of the queue, when they are in flight */
   enum tg_lane_state state;
@@ -135,6 +141,7 @@ struct tg_lanes {
   void *sink_ctx;
   const struct tg_lane_watch *watch;
   void *watch_ctx;
+  void (*settled)(struct tg_lane *lane); /* of a lane with a seat: more of its session may be done */
   void (*emptied)(void *ctx); /* nothing waits any more; NULL: nobody cares */
   void *emptied_ctx;
 
@@ -158,6 +165,10 @@ static inline uint64_t tg_lanes_waiting(const struct tg_lanes *lanes)
 void tg_lanes_end(struct tg_lanes *lanes);
 /* When the handles are closed. */
 void tg_lanes_free(struct tg_lanes *lanes);
+/* A set of shards comes: its rows are in that table. Lanes of it may be there, read from the logs. */
+void tg_lanes_add_side(struct tg_lanes *lanes, int side, struct tg_shard_table *table);
+/* It is over: what waits in its lanes is dropped, without a word, and its table is not looked at any more. */
+void tg_lanes_drop_side(struct tg_lanes *lanes, int side);
 /* The configuration is another one. */
 void tg_lanes_reconfigure(struct tg_lanes *lanes);
 
@@ -165,8 +176,16 @@ void tg_lanes_reconfigure(struct tg_lanes *lanes);
 
 /* The shard's lane, made when there is none. */
 struct tg_lane *tg_lane_of(struct tg_lanes *lanes, tg_shard_ref ref);
+/* Its row, or a spare one. */
+void tg_lane_find_row(struct tg_lane *lane);
 void tg_lane_set_session(struct tg_lane *lane, uint64_t epoch, uint64_t received);
 uint64_t tg_lane_settled(const struct tg_lane *lane);
+/* Of events up to `sequence` those in front of the first that is held. */
+static inline uint64_t tg_lane_unheld(const struct tg_lane *lane, uint64_t sequence)
+{
+  uint64_t from = lane->session.held_from;
+  return __builtin_expect(from != 0, 0) && from <= sequence ? from - 1 : sequence;
+}
 /* Writes the lane's numbers into its row. */
 void tg_lane_publish(struct tg_lane *lane);
 /* The event handler has accepted the event. */

@@ -15,6 +15,8 @@ struct tg_lane_sink {
   void (*go)(struct tg_lane *lane);
   /* The queue that the default was to empty (tg_lane.by_default) is empty. */
   void (*emptied)(struct tg_lane *lane);
+  /* What waits in the lane is about to be dropped, and what is in flight of it taken back. */
+  void (*cleared)(struct tg_lane *lane);
   /* A script looks at the lane's queue, or takes something out of it. */
   void (*looked_at)(struct tg_lane *lane);
 };

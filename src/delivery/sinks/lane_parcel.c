@@ -20,7 +20,7 @@ static bool prepare(struct tg_parcel *parcel)
   const struct tg_queued *head = lane->queue.head;
   if (!head && lane->script.by_default) /* overflow has emptied it */
     lane->lanes->sink->emptied(lane);
-  if (!head || head->in_flight) /* it is sent beside the lane */
+  if (!head || head->in_flight || tg_gate_holds(lane)) /* it is sent beside the lane, or not yet */
     return false;
   tg_batch_lend(lane, lane->sender->batch_bytes);
   lane->state = TG_LANE_SENDING;
@@ -198,10 +198,20 @@ static void on_go(struct tg_lane *lane)
   tg_sender_pump(lane->sender);
 }
 
+static void on_cleared(struct tg_lane *lane)
+{
+  if (lane->parcel.sender)
+    tg_sender_withdraw(&lane->parcel);
+  tg_script_cleared(lane);
+  uv_timer_stop(&lane->retry);
+  lane->state = TG_LANE_IDLE;
+}
+
 const struct tg_lane_sink tg_senders_sink = {
     .joins = on_joins,
     .wants_turn = on_wants_turn,
     .go = on_go,
     .emptied = tg_script_drained,
+    .cleared = on_cleared,
     .looked_at = tg_script_looked_at,
 };

@@ -28,5 +28,7 @@ bool tg_lane_refused(const struct tg_lane_answer *of, tg_ms *delay);
 bool tg_script_drain(struct tg_lane *lane);
 /* The default has emptied the queue. */
 void tg_script_drained(struct tg_lane *lane);
+/* The queue is about to be emptied otherwise. */
+void tg_script_cleared(struct tg_lane *lane);
 /* Whoever works for the lane in the script has looked at its queue. */
 void tg_script_looked_at(struct tg_lane *lane);

@@ -129,6 +129,17 @@ bool tg_script_drain(struct tg_lane *lane)
   return true;
 }
 
+void tg_script_cleared(struct tg_lane *lane)
+{
+  if (lane->script.draining)
+    leave(lane->script.draining);
+  while (lane->script.drainers) {
+    struct tg_drainer drainer = take_drainer(&lane->script.drainers);
+    drainer.done(drainer.ctx);
+  }
+  lane->script.by_default = false;
+}
+
 void tg_script_looked_at(struct tg_lane *lane)
 {
   if (lane->script.draining)

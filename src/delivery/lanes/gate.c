@@ -1,0 +1,37 @@
+#include "delivery/lanes/gate.h"
+
+#include "delivery/lanes/lanes.h"
+
+static bool is_before(const struct tg_lane *lane, uint64_t epoch)
+{
+  return lane->queue.head && lane->queue.head->epoch < epoch;
+}
+
+bool tg_gate_holds(const struct tg_lane *lane)
+{
+  const struct tg_gate *gate = lane->gate;
+  if (__builtin_expect(!gate, 1) || !lane->queue.head)
+    return lane->stray;
+  int side = tg_ref_side(lane->ref), other = !side;
+  if (!gate->ruled[side])
+    return true;
+  for (int i = 0; gate->ruled[other] && i < gate->counts[other]; i++)
+    if (is_before(gate->lanes[other][i], lane->queue.head->epoch))
+      return true;
+  return false;
+}
+
+void tg_gate_open(struct tg_gate *gate, int side)
+{
+  for (int i = 0; i < gate->counts[side]; i++) {
+    struct tg_lane *lane = gate->lanes[side][i];
+    if (lane->state == TG_LANE_IDLE && lane->queue.head && !tg_gate_holds(lane))
+      tg_lane_wait(lane, 0);
+  }
+}
+
+void tg_gate_moved(struct tg_lane *lane)
+{
+  if (__builtin_expect(lane->gate != NULL, 0))
+    tg_gate_open(lane->gate, !tg_ref_side(lane->ref));
+}
