@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "delivery/reshard/seats.h"
 #include "delivery/sinks/lane_parcel.h"
 
 #include <stdlib.h>
@@ -89,6 +90,26 @@ void tg_delivery_add_side(struct tg_delivery *delivery, int side, struct tg_shar
     tg_guild_store_sweep(store, tg_shard_table_total(table));
 }
 
+void tg_delivery_drop_strays(struct tg_delivery *delivery)
+{
+  for (int side = 0; side < TG_SIDES; side++)
+    if (!delivery->lanes.tables[side])
+      tg_lanes_drop_side(&delivery->lanes, side);
+}
+
+void tg_delivery_drop_side(struct tg_delivery *delivery, int side)
+{
+  tg_seats_end(delivery);
+  tg_lanes_drop_side(&delivery->lanes, side);
+  for (int i = 0; i < delivery->guilds_count; i++)
+    if (delivery->guilds[i] && tg_ref_side(tg_ref_at(i)) == side)
+      tg_guilds_new_session(delivery->guilds[i]);
+  struct tg_guild_store *store = &delivery->guild_stores[side];
+  if (store->directory)
+    tg_guild_store_sweep(store, 0);
+  tg_guild_store_close(store);
+}
+
 struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
 {
   struct tg_delivery *delivery = tg_calloc(1, sizeof *delivery);
@@ -99,6 +120,7 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
   env->worker_id = options->worker_id;
   env->config = options->config;
   delivery->find_shard = options->find_shard;
+  delivery->class_told = options->class_told;
   delivery->ctx = options->ctx;
   delivery->lanes = (struct tg_lanes){.env = env, .sink = &tg_senders_sink, .sink_ctx = &delivery->senders};
   delivery->senders = (struct tg_senders){.env = env,
@@ -125,6 +147,7 @@ void tg_delivery_free(struct tg_delivery *delivery)
   if (!delivery || delivery->env.stopping)
     return;
   delivery->env.stopping = true;
+  tg_seats_end(delivery);
   tg_overflow_report(&delivery->lanes);
   tg_interactions_report(&delivery->interactions);
   tg_interactions_end(&delivery->interactions);
@@ -248,13 +271,16 @@ bool tg_delivery_durable(struct tg_delivery *delivery, tg_shard_ref ref, uint64_
 void tg_delivery_new_session(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t epoch)
 {
   struct tg_lane *lane = tg_lane_of(&delivery->lanes, ref);
-  if (lane->session.epoch > 0 && epoch > lane->session.epoch) {
+  bool delivers = !lane->seat || tg_seat_rules(lane);
+  if (delivers && lane->session.epoch > 0 && epoch > lane->session.epoch) {
     struct tg_gap lost = {.epoch = lane->session.epoch,
                           .from = lane->session.received > 0 ? lane->session.received + 1 : 0,
                           .reason = "session_lost"};
     tg_lane_missed(lane, &lost);
   }
   tg_lane_set_session(lane, epoch, 0);
+  if (lane->seat)
+    tg_seat_session(lane, true, 0);
   tg_guilds_new_session(tg_guilds_of(delivery, ref));
   tg_lane_publish(lane);
 }
@@ -263,8 +289,11 @@ void tg_delivery_adopt_session(struct tg_delivery *delivery, tg_shard_ref ref, u
                                uint64_t settled)
 {
   struct tg_lane *lane = tg_lane_of(&delivery->lanes, ref);
-  if (delivery->lanes.logs.own)
-    settled = tg_lane_heal(lane, epoch, settled);
+  if (lane->seat && lane->session.epoch == epoch && epoch > 0)
+    return; /* with all of its class, before */
+  uint64_t healed = delivery->lanes.logs.own ? tg_lane_heal(lane, epoch, settled) : settled;
+  if (!lane->seat || tg_seat_rules(lane)) /* else its log has what is its own alone */
+    settled = healed;
   tg_lane_set_session(lane, epoch, settled);
   tg_guilds_adopt(tg_guilds_of(delivery, ref), epoch);
   if (atomic_load(&lane->row->handled_epoch) == epoch)

@@ -45,6 +45,9 @@ struct tg_delivery_options {
    * wants to be left alone, 0: it has not said. The URL is as configured, and may
    * contain secrets. May be NULL. */
   void (*tell)(void *ctx, const char *url, bool up, tg_ms asked);
+  /* How a class is (tg_class_state_name()), and figures as worker/messages.h says of class_state; borrowed.
+   */
+  void (*class_told)(void *ctx, int number, const char *state, json_t *figures);
   void *ctx;
 };
 
@@ -54,6 +57,41 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options);
  * delivery or tg_delivery_drop_side(). `identity`: as in the options. */
 void tg_delivery_add_side(struct tg_delivery *delivery, int side, struct tg_shard_table *table,
                           uint64_t identity);
+
+/* That set is over: its lanes are emptied without a word, and its table is not looked at any more. All
+ * classes are over, too. */
+void tg_delivery_drop_side(struct tg_delivery *delivery, int side);
+
+/* What is in the logs for a set that is not there belongs to a change that was given up. Once, when the sets
+ * of this start are known. */
+void tg_delivery_drop_strays(struct tg_delivery *delivery);
+
+/* --- from one number of shards to another: reshard/ ------------------------------- */
+
+struct tg_delivery_classes {
+  int from, to, old_side; /* of the bot: shards of the set that it had, and of that which it is to have */
+  const int *numbers;     /* of the classes whose shards run here */
+  int count;
+};
+
+/* From now on the shards of both sets show the same events, and each is delivered once. Both sides have been
+ * added. Sessions that are in the rows, and not running, count as to be resumed from now on. */
+void tg_delivery_take_seats(struct tg_delivery *delivery, const struct tg_delivery_classes *classes);
+
+/* The other side delivers the events of that class. Codes: "no_class", "not_ready", "disk". */
+bool tg_delivery_switch(struct tg_delivery *delivery, int number, bool back, struct tg_error *error);
+/* The ids of its guilds, as strings; a new reference. */
+json_t *tg_delivery_class_guilds(struct tg_delivery *delivery, int number);
+/* Calls for each shard of the class whose side does not deliver. False: no such class. */
+bool tg_delivery_each_silent(struct tg_delivery *delivery, int number,
+                             void (*each)(void *ctx, tg_shard_ref ref), void *ctx);
+/* These are closed. */
+void tg_delivery_class_closed(struct tg_delivery *delivery, int number);
+
+/* The shard's session is over, and not resumed. */
+void tg_delivery_session_lost(struct tg_delivery *delivery, tg_shard_ref ref);
+/* The highest epoch of a shard that shares guilds with this one; 0: none does. */
+uint64_t tg_delivery_last_epoch(struct tg_delivery *delivery, tg_shard_ref ref);
 
 /* With queue.durability = "log": opens the worker's log in <state_dir>/log, and
  * takes over what earlier processes left there for the shards that `wanted`

@@ -34,6 +34,8 @@ struct tg_delivery {
   struct tg_interactions interactions;
   struct tg_message_cache *messages;
   struct tg_guild_store guild_stores[TG_SIDES];
+  struct tg_seats *seats; /* while the bot goes over to another number of shards; else NULL */
+  void (*class_told)(void *ctx, int number, const char *state, json_t *figures);
   struct tg_shard_guilds **guilds; /* by tg_ref_index(); NULL: not yet */
   int guilds_count;
   bool nobody_takes;                 /* events: no handler, and no script */
@@ -46,6 +48,12 @@ struct tg_delivery {
   void *drained_ctx;
 };
 
+/* --- pipeline.c --- */
+
+/* The rest of the way: the event is new, and this lane's to deliver. */
+void tg_delivery_pass_on(struct tg_delivery *delivery, struct tg_lane *lane, struct tg_shard *shard,
+                         struct tg_event *event);
+
 /* --- guilds.c --- */
 
 /* What is known of the shard's guilds, made when there is nothing. */
@@ -55,6 +63,11 @@ void tg_guilds_adopt(struct tg_shard_guilds *guilds, uint64_t epoch);
 void tg_guilds_on_ready(struct tg_shard_guilds *guilds, struct tg_event *event);
 void tg_guilds_on_create(struct tg_shard_guilds *guilds, struct tg_event *event);
 void tg_guilds_on_delete(struct tg_shard_guilds *guilds, struct tg_event *event);
+/* The event comes by a lane with a seat: what it means for its session is noted now, and is not asked again
+ * when the event goes on (tg_event.noted). */
+void tg_guilds_note_create(struct tg_shard_guilds *guilds, struct tg_event *event);
+/* True: the bot has left; false: an outage. */
+bool tg_guilds_note_delete(struct tg_shard_guilds *guilds, struct tg_event *event);
 /* Guilds are still to come, or were at the last look. */
 void tg_guilds_look(struct tg_shard_guilds *guilds, struct tg_shard *shard);
 /* Timers close ... */

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "delivery/reshard/seats.h"
 #include "proto/intents.h"
 
 #include <stdlib.h>
@@ -76,6 +77,8 @@ static void guilds_loaded(struct tg_shard_guilds *guilds, struct tg_shard *shard
   guilds->loading = false;
   uv_timer_stop(&guilds->quiet);
   tg_guild_cache_loaded(&guilds->cache);
+  if (guilds->lane->seat)
+    tg_seat_loaded(guilds->lane);
   if (guilds->cache.loading > 0)
     tg_log_with(TG_INFO, guilds->lane->shard_id, TG_WITH(TG_TOLD_NUMBER(GUILDS, guilds->cache.loading)),
                 "%u of %u guilds have not come yet", guilds->cache.loading, guilds->cache.count);
@@ -157,19 +160,42 @@ static void ask_script_for_kind(struct tg_delivery *delivery, struct tg_event *e
       (int)(result.string.length < 40 ? result.string.length : 40), result.string.at);
 }
 
-void tg_guilds_on_create(struct tg_shard_guilds *guilds, struct tg_event *event)
+static void note_create(struct tg_shard_guilds *guilds, struct tg_event *event, int change)
 {
-  event->guild_create = tg_guild_cache_kind(&guilds->cache, event->data, event->sequence);
-  int change = event->guild_create == TG_GUILD_JOINED;
-  if (tg_hooked(guilds->delivery->env.hooks, TG_METHOD_cache_guild_create_kind))
-    ask_script_for_kind(guilds->delivery, event);
   tg_guild_cache_create(&guilds->cache, event->data, event->sequence);
   publish_guilds(guilds, change);
   if (uv_is_active((uv_handle_t *)&guilds->quiet))
     uv_timer_start(&guilds->quiet, on_quiet, QUIET, 0);
 }
 
+void tg_guilds_note_create(struct tg_shard_guilds *guilds, struct tg_event *event)
+{
+  event->guild_create = tg_guild_cache_kind(&guilds->cache, event->data, event->sequence);
+  event->noted = true;
+  note_create(guilds, event, event->guild_create == TG_GUILD_JOINED);
+}
+
+bool tg_guilds_note_delete(struct tg_shard_guilds *guilds, struct tg_event *event)
+{
+  bool left = tg_guild_cache_delete(&guilds->cache, event->data);
+  event->noted = true;
+  publish_guilds(guilds, left ? -1 : 0);
+  return left;
+}
+
+void tg_guilds_on_create(struct tg_shard_guilds *guilds, struct tg_event *event)
+{
+  if (!event->noted)
+    event->guild_create = tg_guild_cache_kind(&guilds->cache, event->data, event->sequence);
+  int change = event->guild_create == TG_GUILD_JOINED;
+  if (tg_hooked(guilds->delivery->env.hooks, TG_METHOD_cache_guild_create_kind))
+    ask_script_for_kind(guilds->delivery, event);
+  if (!event->noted)
+    note_create(guilds, event, change);
+}
+
 void tg_guilds_on_delete(struct tg_shard_guilds *guilds, struct tg_event *event)
 {
-  publish_guilds(guilds, tg_guild_cache_delete(&guilds->cache, event->data) ? -1 : 0);
+  if (!event->noted)
+    publish_guilds(guilds, tg_guild_cache_delete(&guilds->cache, event->data) ? -1 : 0);
 }

@@ -1,4 +1,5 @@
 #include "delivery/delivery_internal.h"
+#include "delivery/reshard/seats.h"
 
 #include "base/log.h"
 
@@ -138,7 +139,7 @@ static void note_missing(struct tg_lane *lane, const struct tg_event *event)
                        .to = event->sequence - 1,
                        .count = event->sequence - lane->session.received - 1,
                        .reason = "skipped"};
-  if (was_resumed(lane, event, gap.count))
+  if (was_resumed(lane, event, gap.count) || (lane->seat && tg_seat_skipped(lane)))
     return;
   tg_lane_missed(lane, &gap);
   tg_log_with(TG_WARN, lane->shard_id,
@@ -163,14 +164,10 @@ static bool is_next(struct tg_lane *lane, const struct tg_event *event)
   return true;
 }
 
-void tg_delivery_event(struct tg_delivery *delivery, struct tg_shard *shard, struct tg_event *event)
+void tg_delivery_pass_on(struct tg_delivery *delivery, struct tg_lane *lane, struct tg_shard *shard,
+                         struct tg_event *event)
 {
-  struct tg_lane *lane = tg_lane_of(&delivery->lanes, tg_event_ref(event));
   uint8_t want = delivery->env.hooks->want[event->type];
-  if (event->epoch != lane->session.epoch)
-    tg_delivery_new_session(delivery, tg_event_ref(event), event->epoch);
-  if (!is_next(lane, event))
-    return;
   count_received(lane, event);
   if (!run_caches(delivery, event) || (want & TG_WANT_DROP))
     count_filtered(lane, event);
@@ -180,13 +177,23 @@ void tg_delivery_event(struct tg_delivery *delivery, struct tg_shard *shard, str
     run_script(delivery, lane, shard, event, want);
   else
     tg_delivery_enqueue(delivery, event);
-
-  tg_lane_publish(lane);
-  tg_lane_touch(lane);
   if (event->replacement.at) {
     free((char *)event->replacement.at);
     event->replacement = (struct tg_span){0};
   }
+}
+
+void tg_delivery_event(struct tg_delivery *delivery, struct tg_shard *shard, struct tg_event *event)
+{
+  struct tg_lane *lane = tg_lane_of(&delivery->lanes, tg_event_ref(event));
+  if (event->epoch != lane->session.epoch)
+    tg_delivery_new_session(delivery, tg_event_ref(event), event->epoch);
+  if (!is_next(lane, event))
+    return;
+  if (__builtin_expect(!lane->seat, 1) || !tg_seat_takes(delivery, lane, event))
+    tg_delivery_pass_on(delivery, lane, shard, event);
+  tg_lane_publish(lane);
+  tg_lane_touch(lane);
   struct tg_shard_guilds *guilds = tg_guilds_of(delivery, tg_event_ref(event));
   if (__builtin_expect(guilds->loading, 0))
     tg_guilds_look(guilds, shard);

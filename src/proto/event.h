@@ -29,6 +29,7 @@ struct tg_event {
   struct tg_span raw;  /* the whole message */
   struct tg_span data; /* d, any JSON value */
   enum tg_guild_create guild_create;
+  bool noted;      /* the guild caches have it already: guild_create is known */
   bool replayed;   /* came between RESUME and RESUMED */
   int64_t came_at; /* of an event out of a queue: tg_now() of its arrival; 0: just now */
 

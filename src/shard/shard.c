@@ -140,6 +140,8 @@ static void end_by_hook(struct tg_shard *shard)
 
 void tg_shard_stop(struct tg_shard *shard, bool keep_session, void (*done)(void *ctx), void *ctx)
 {
+  if (shard->stopped) /* asked twice: whoever was first does not wait for the other */
+    shard->stopped(shard->stopped_ctx);
   shard->stopped = done;
   shard->stopped_ctx = ctx;
   shard->plan = TG_PLAN_STOP;

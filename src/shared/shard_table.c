@@ -361,7 +361,10 @@ void tg_session_store(struct tg_shard_row *row, const struct tg_session *session
   atomic_store(&row->session_guard, guard + 1);
 }
 
-void tg_session_raise(struct tg_shard_row *row, uint64_t epoch) { row->session.epoch = epoch; }
+void tg_session_raise(struct tg_shard_row *row, uint64_t epoch)
+{
+  row->session.epoch = epoch;
+}
 
 void tg_session_forget(struct tg_shard_row *row)
 {

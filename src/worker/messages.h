@@ -30,14 +30,17 @@
   X(shard_payload)                                                                                           \
   X(set_presence)                                                                                            \
   X(kill_shard)                                                                                              \
-  X(prepare_set)                                                                                             \
-  X(switch_class)                                                                                            \
-  X(close_class)                                                                                             \
-  X(drop_set)                                                                                                \
   X(prepare_reload)                                                                                          \
   X(commit_reload)                                                                                           \
   X(abort_reload)                                                                                            \
   X(stop)
+
+/* To the worker, too: of a second set of shards. */
+#define TG_MESSAGES_ABOUT_SETS(X)                                                                            \
+  X(prepare_set)                                                                                             \
+  X(switch_class)                                                                                            \
+  X(close_class)                                                                                             \
+  X(drop_set)
 
 #define TG_MESSAGES_BOTH_WAYS(X)                                                                             \
   X(broadcast)                                                                                               \
@@ -64,6 +67,7 @@
 #define TG_MESSAGES(X)                                                                                       \
   TG_MESSAGES_FIRST(X)                                                                                       \
   TG_MESSAGES_TO_WORKER(X)                                                                                   \
+  TG_MESSAGES_ABOUT_SETS(X)                                                                                  \
   TG_MESSAGES_BOTH_WAYS(X)                                                                                   \
   TG_MESSAGES_OF_WORKER(X)                                                                                   \
   TG_MESSAGES_OF_SHARD(X)
@@ -75,11 +79,13 @@
 #define TG_FIELDS_secrets(F) F(JSON, environment)
 
 /* Once. `steady_ahead`: tg_steady_ahead() of all processes.
+ * `next_total`: of the set to go over to, 0: there is none; prepare_set follows.
  * `stamp` tells this run of the gateway from others. `owners`: the worker of each
  * shard from `first_shard` on. */
 #define TG_FIELDS_start(F)                                                                                   \
   F(INT, side)                                                                                               \
   F(INT, total_shards)                                                                                       \
+  F(INT, next_total)                                                                                         \
   F(TEXT, gateway_url)                                                                                       \
   F(INT, generation)                                                                                         \
   F(NUMBER, stamp)                                                                                           \

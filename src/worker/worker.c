@@ -1,6 +1,7 @@
 #include "worker/worker_impl.h"
 
 #include "base/log.h"
+#include "delivery/reshard/class.h"
 #include "net/dial.h"
 #include "shared/stats.h"
 
@@ -66,9 +67,16 @@ static void identify_done(void *owner, struct tg_shard *shard, const char *resul
   tg_say(worker->ipc, identify_done, .ref = tg_shard_get_ref(shard), .result = result, .code = code);
 }
 
+static uint64_t last_epoch(void *owner, const struct tg_shard *shard)
+{
+  struct tg_worker *worker = owner;
+  return tg_delivery_last_epoch(worker->delivery, tg_shard_get_ref(shard));
+}
+
 static void session_lost(void *owner, struct tg_shard *shard, const char *reason)
 {
   struct tg_worker *worker = owner;
+  tg_delivery_session_lost(worker->delivery, tg_shard_get_ref(shard));
   tg_say(worker->ipc, session_lost, .ref = tg_shard_get_ref(shard), .reason = reason);
 }
 
@@ -87,6 +95,12 @@ static void tell_of_handler(void *ctx, const char *url, bool up, tg_ms asked)
 {
   struct tg_worker *worker = ctx;
   tg_say(worker->ipc, handler, .url = url, .up = up, .asked = asked);
+}
+
+static void tell_of_class(void *ctx, int number, const char *state, json_t *figures)
+{
+  struct tg_worker *worker = ctx;
+  tg_say(worker->ipc, class_state, .number = number, .state = state, .figures = figures);
 }
 
 /* ---- life ---- */
@@ -149,12 +163,26 @@ void tg_worker_set_owners(struct tg_worker *worker, int first_shard, const json_
     worker->owners[i] = (int)json_integer_value(json_array_get(owners, (size_t)i));
 }
 
+/* The place of its worker among the owners. One of the set to come lives where the old shards live that share
+ * its guilds: the first of these has the class's number for its id. -1: nobody has it. */
+static int owner_of(const struct tg_worker *worker, tg_shard_ref ref)
+{
+  int id = tg_ref_id(ref);
+  if (tg_ref_side(ref) != worker->current) {
+    if (id >= worker->next_total)
+      return -1;
+    id %= tg_class_count(worker->sides[worker->current].of.total_shards, worker->next_total);
+  }
+  int at = id - worker->first_owned;
+  return at >= 0 && at < worker->owned_count ? at : -1;
+}
+
 /* Shards that nobody has any more (there are fewer now) go to the first worker. */
 static bool is_wanted(void *ctx, tg_shard_ref ref)
 {
   const struct tg_worker *worker = ctx;
-  int at = tg_ref_id(ref) - worker->first_owned, lowest = worker->options.worker_id;
-  if (tg_ref_side(ref) == worker->current && at >= 0 && at < worker->owned_count)
+  int at = owner_of(worker, ref), lowest = worker->options.worker_id;
+  if (at >= 0)
     return worker->owners[at] == worker->options.worker_id;
   for (int i = 0; i < worker->owned_count; i++)
     if (worker->owners[i] < lowest)
@@ -200,6 +228,7 @@ static void fill_env(struct tg_worker *worker)
       .on_dispatch = on_dispatch,
       .on_session = on_session,
       .durable_sequence = durable_sequence,
+      .last_epoch = last_epoch,
       .request_identify = request_identify,
       .identify_sent = identify_sent,
       .identify_unused = identify_unused,
@@ -216,9 +245,8 @@ static uint64_t identity_of(const struct tg_worker *worker, int total_shards)
   return tg_identity(tg_identity_bot(config->token, config->intents), total_shards);
 }
 
-/* The table of a set. False: it cannot be had. */
-static bool open_side(struct tg_worker *worker, int side, int total_shards, uint64_t epoch,
-                      struct tg_error *error)
+bool tg_worker_open_side(struct tg_worker *worker, int side, int total_shards, uint64_t epoch,
+                         struct tg_error *error)
 {
   struct tg_worker_side *opened = &worker->sides[side];
   uint64_t identity = identity_of(worker, total_shards);
@@ -228,6 +256,8 @@ static bool open_side(struct tg_worker *worker, int side, int total_shards, uint
     return false;
   opened->of = (struct tg_shard_side){.side = side, .total_shards = total_shards, .table = table};
   opened->shards = tg_calloc((size_t)total_shards, sizeof *opened->shards);
+  if (worker->delivery)
+    tg_delivery_add_side(worker->delivery, side, table, identity);
   return true;
 }
 
@@ -235,7 +265,7 @@ bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int side
                      struct tg_error *error)
 {
   const struct tg_config *config = worker->options.config;
-  if (!open_side(worker, side, total_shards, 0, error))
+  if (!tg_worker_open_side(worker, side, total_shards, 0, error))
     return false;
   worker->current = side;
   worker->begun = true;
@@ -251,6 +281,7 @@ bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int side
       .identity = identity_of(worker, total_shards),
       .find_shard = find_shard,
       .tell = tell_of_handler,
+      .class_told = tell_of_class,
       .ctx = worker,
   };
   worker->delivery = tg_delivery_new(&options);
@@ -279,8 +310,18 @@ struct tg_shard *tg_worker_take_shard(struct tg_worker *worker, tg_shard_ref ref
   return *place = tg_shard_new(&worker->env, of, tg_ref_id(ref));
 }
 
-static void close_side(struct tg_worker_side *side)
+static void free_shards(struct tg_worker_side *side)
 {
+  for (int i = 0; i < side->of.total_shards; i++) {
+    tg_shard_free(side->shards[i]);
+    side->shards[i] = NULL;
+  }
+}
+
+void tg_worker_close_side(struct tg_worker *worker, int number)
+{
+  struct tg_worker_side *side = &worker->sides[number];
+  free_shards(side);
   tg_shard_table_close(side->of.table);
   free(side->shards);
   *side = (struct tg_worker_side){0};
@@ -290,16 +331,16 @@ void tg_worker_free(struct tg_worker *worker)
 {
   if (!worker)
     return;
+  tg_worker_forget_closing(worker);
   for (int side = 0; side < TG_SIDES; side++)
-    for (int i = 0; i < worker->sides[side].of.total_shards; i++)
-      tg_shard_free(worker->sides[side].shards[i]);
+    free_shards(&worker->sides[side]);
   if (worker->delivery)
     tg_delivery_free(worker->delivery);
   uv_close((uv_handle_t *)worker->alive, free_handle);
   tg_worker_forget_members(worker);
   tg_ipc_free(worker->ipc);
   for (int side = 0; side < TG_SIDES; side++)
-    close_side(&worker->sides[side]);
+    tg_worker_close_side(worker, side);
   tg_dialer_free(worker->dialer);
   tg_buf_free(&worker->text);
   free(worker->gateway_url);

@@ -1,7 +1,8 @@
 #pragma once
 
 /* The inside of a worker, shared by worker.c (life), worker_messages.c (what
- * the manager says) and worker_members.c (answers to request_members). */
+ * the manager says), worker_sets.c (what it says of a second set of shards) and
+ * worker_members.c (answers to request_members). */
 
 #include "base/buf.h"
 #include "delivery/delivery.h"
@@ -30,11 +31,14 @@ struct tg_worker {
   bool begun;  /* START has come */
   int first_owned, owned_count; /* of the shards that the manager has dealt out ... */
   int *owners;                  /* ... the worker of each */
+  int next_total;               /* of the set to come; 0: there is none */
   uint64_t stamp;               /* of this run of the gateway */
   struct tg_expected_members *expected_members; /* a list */
   uv_timer_t *alive; /* tells the manager that the loop turns */
   tg_ms alive_at, alive_interval; /* the last beat, and between two */
   unsigned dispatched; /* events, so far */
+
+  struct tg_closing *dropping; /* a set is on its way out: worker_sets.c */
 
   bool stopping, exited;
   bool keep_sessions;
@@ -50,6 +54,19 @@ bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int side
 /* NULL: there is no such shard. */
 struct tg_shard *tg_worker_take_shard(struct tg_worker *worker, tg_shard_ref ref);
 void tg_worker_stop(struct tg_worker *worker, bool keep_sessions, tg_ms deadline);
+
+/* The table of a set. False: it cannot be had. */
+bool tg_worker_open_side(struct tg_worker *worker, int side, int total_shards, uint64_t epoch,
+                         struct tg_error *error);
+/* Its shards are off. */
+void tg_worker_close_side(struct tg_worker *worker, int side);
+
+/* worker_sets.c: messages of the manager, by their names */
+void tg_worker_on_prepare_set(struct tg_worker *worker, const struct tg_message *message);
+void tg_worker_on_switch_class(struct tg_worker *worker, const struct tg_message *message);
+void tg_worker_on_close_class(struct tg_worker *worker, const struct tg_message *message);
+void tg_worker_on_drop_set(struct tg_worker *worker, const struct tg_message *message);
+void tg_worker_forget_closing(struct tg_worker *worker);
 
 /* worker_messages.c */
 void tg_worker_on_message(void *ctx, const char *type, const json_t *message);

@@ -39,6 +39,7 @@ static void on_start(struct tg_worker *worker, const struct tg_message *message)
   tg_steady_set_ahead(start->steady_ahead);
   tg_log_set_processes(count_workers(start->owners));
   worker->options.reload.commit(worker->options.reload.ctx, start->generation);
+  worker->next_total = start->next_total;
   tg_worker_set_owners(worker, start->first_shard, start->owners, (uint64_t)start->stamp);
   if (!tg_worker_begin(worker, start->gateway_url, start->side, start->total_shards, &error)) {
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
@@ -54,6 +55,8 @@ static void on_identify_shard(struct tg_worker *worker, const struct tg_message 
 {
   if (worker->stopping || !worker->begun)
     return;
+  if (!worker->sides[!worker->current].of.table)
+    tg_delivery_drop_strays(worker->delivery);
   struct tg_shard *shard = tg_worker_take_shard(worker, message->identify_shard.ref);
   if (shard)
     tg_shard_start(shard);
@@ -138,38 +141,6 @@ static void on_kill_shard(struct tg_worker *worker, const struct tg_message *mes
     tg_shard_stop(shard, false, on_killed, remember(worker, message));
 }
 
-/* ---- resharding ---- */
-
-static void on_prepare_set(struct tg_worker *worker, const struct tg_message *message)
-{
-  struct tg_error error;
-  tg_fail(&error, "unavailable", "worker %d cannot have two sets of shards yet", worker->options.worker_id);
-  tg_ipc_answer(worker->ipc, message->nonce, NULL, &error);
-}
-
-/* There is no class before a set was prepared. */
-static void refuse_class(struct tg_worker *worker, const struct tg_message *message)
-{
-  struct tg_error error;
-  tg_fail(&error, "unavailable", "worker %d knows of no classes", worker->options.worker_id);
-  tg_ipc_answer(worker->ipc, message->nonce, NULL, &error);
-}
-
-static void on_switch_class(struct tg_worker *worker, const struct tg_message *message)
-{
-  refuse_class(worker, message);
-}
-
-static void on_close_class(struct tg_worker *worker, const struct tg_message *message)
-{
-  refuse_class(worker, message);
-}
-
-static void on_drop_set(struct tg_worker *worker, const struct tg_message *message)
-{
-  refuse_class(worker, message);
-}
-
 /* ---- reload and stop ---- */
 
 static void on_prepare_reload(struct tg_worker *worker, const struct tg_message *message)
@@ -220,6 +191,9 @@ void tg_worker_on_message(void *ctx, const char *type, const json_t *json)
   static handle *const handlers[TG_MESSAGE_COUNT] = {
 #define X(name) [TG_MESSAGE_##name] = on_##name,
       TG_MESSAGES_TO_WORKER(X) TG_MESSAGES_BOTH_WAYS(X)
+#undef X
+#define X(name) [TG_MESSAGE_##name] = tg_worker_on_##name,
+          TG_MESSAGES_ABOUT_SETS(X)
 #undef X
   };
   struct tg_worker *worker = ctx;

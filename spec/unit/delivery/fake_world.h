@@ -20,6 +20,7 @@
 #include "net/http.h"
 #include "proto/envelope.h"
 #include "proto/event_types.h"
+#include "shard/shard.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -334,6 +335,24 @@ int tg_shard_table_total(const struct tg_shard_table *table)
 {
   (void)table;
   return total_shards;
+}
+
+bool tg_session_load(struct tg_shard_row *row, struct tg_session *session)
+{
+  *session =
+      (struct tg_session){.epoch = row->session.epoch, .sequence = atomic_load(&row->durable_sequence)};
+  snprintf(session->id, sizeof session->id, "%s", row->session.id);
+  return session->id[0] != '\0';
+}
+
+void tg_session_raise(struct tg_shard_row *row, uint64_t epoch)
+{
+  row->session.epoch = epoch;
+}
+
+void tg_shard_raise_epoch(struct tg_shard *shard, uint64_t epoch)
+{
+  (void)shard, (void)epoch;
 }
 
 static inline uint64_t value(_Atomic uint64_t *counter) { return atomic_load(counter); }

@@ -184,3 +184,13 @@ bool tg_guild_cache_next(const struct tg_guild_cache *cache, uint32_t *at, uint6
     }
   return false;
 }
+
+bool tg_guild_cache_is_up(const struct tg_guild_cache *cache, uint64_t id)
+{
+  return state_of(tg_guild_set_mark(&cache->set, id)) == TG_GUILD_IS_UP;
+}
+
+bool tg_guild_cache_is_down(const struct tg_guild_cache *cache, uint64_t id)
+{
+  return state_of(tg_guild_set_mark(&cache->set, id)) == TG_GUILD_IS_DOWN;
+}

@@ -58,6 +58,9 @@ bool tg_guild_cache_delete(struct tg_guild_cache *cache, struct tg_span data);
 void tg_guild_cache_all_known(struct tg_guild_cache *cache);
 /* The session goes on under another epoch. */
 void tg_guild_cache_rename(struct tg_guild_cache *cache, uint64_t epoch);
+/* Whether the guild is there, or in outage. Both are false for one that still loads. */
+bool tg_guild_cache_is_up(const struct tg_guild_cache *cache, uint64_t id);
+bool tg_guild_cache_is_down(const struct tg_guild_cache *cache, uint64_t id);
 /* Walks the guilds that the bot is in; start with *at = 0. False at the end. */
 bool tg_guild_cache_next(const struct tg_guild_cache *cache, uint32_t *at, uint64_t *id);
 

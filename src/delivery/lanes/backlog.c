@@ -164,8 +164,11 @@ void tg_backlog_tend(struct tg_lanes *lanes)
 
 static void advance(struct tg_lane *lane, uint64_t safe)
 {
-  if (safe > lane->session.durable)
-    lane->session.durable = safe;
+  if (safe > lane->session.safe)
+    lane->session.safe = safe;
+  uint64_t durable = tg_lane_unheld(lane, lane->session.safe);
+  if (durable > lane->session.durable)
+    lane->session.durable = durable;
   tg_lane_publish(lane);
 }
 

@@ -9,7 +9,7 @@ static bool is_before(const struct tg_lane *lane, uint64_t epoch)
 
 bool tg_gate_holds(const struct tg_lane *lane)
 {
-  const struct tg_gate *gate = lane->gate;
+  const struct tg_lane_gate *gate = lane->gate;
   if (__builtin_expect(!gate, 1) || !lane->queue.head)
     return lane->stray;
   int side = tg_ref_side(lane->ref), other = !side;
@@ -21,7 +21,7 @@ bool tg_gate_holds(const struct tg_lane *lane)
   return false;
 }
 
-void tg_gate_open(struct tg_gate *gate, int side)
+void tg_gate_open(struct tg_lane_gate *gate, int side)
 {
   for (int i = 0; i < gate->counts[side]; i++) {
     struct tg_lane *lane = gate->lanes[side][i];

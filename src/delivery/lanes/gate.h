@@ -15,7 +15,7 @@
 
 struct tg_lane;
 
-struct tg_gate {
+struct tg_lane_gate {
   struct tg_lane **lanes[TG_SIDES]; /* the owner's */
   int counts[TG_SIDES];
   bool ruled[TG_SIDES]; /* ever */
@@ -29,4 +29,4 @@ bool tg_gate_holds(const struct tg_lane *lane);
 void tg_gate_moved(struct tg_lane *lane);
 
 /* The same for all of one side, which may have begun to rule. */
-void tg_gate_open(struct tg_gate *gate, int side);
+void tg_gate_open(struct tg_lane_gate *gate, int side);

@@ -90,24 +90,59 @@ void tg_lane_free_event(struct tg_lane *lane, struct tg_queued *event)
   free(event);
 }
 
+static void write_prefix(struct tg_lane *lane)
+{
+  struct tg_body_head head = {lane->shard_id, lane->total_shards, lane->session.epoch};
+  lane->prefix_length = tg_body_prefix(lane->prefix, &head, "message");
+}
+
 void tg_lane_set_session(struct tg_lane *lane, uint64_t epoch, uint64_t received)
 {
-  lane->session.epoch = epoch;
-  lane->session.received = lane->session.durable = received;
+  lane->session.epoch = lane->session.began = epoch;
+  lane->session.received = lane->session.safe = lane->session.durable = received;
   lane->session.handled = lane->session.held_from = 0;
   lane->session.delivered = lane->session.announced = lane->session.resumed = lane->session.holes = 0;
   lane->log.first_unlogged = NULL;
   tg_lane_queue_new_session(&lane->queue, epoch);
-  struct tg_body_head head = {lane->shard_id, lane->total_shards, epoch};
-  lane->prefix_length = tg_body_prefix(lane->prefix, &head, "message");
+  write_prefix(lane);
+}
+
+/* What waits of it was put in under the epoch that it had. */
+void tg_lane_raise_epoch(struct tg_lane *lane, uint64_t epoch)
+{
+  if (atomic_load(&lane->row->handled_epoch) == lane->session.epoch)
+    atomic_store(&lane->row->handled_epoch, epoch);
+  lane->session.epoch = lane->queue.epoch = epoch;
+  write_prefix(lane);
+}
+
+static uint64_t delivered_alone(const struct tg_lane *lane)
+{
+  const struct tg_queued *first = lane->queue.session;
+  if (!first)
+    return lane->log.spilled ? lane->session.delivered : lane->session.received;
+  return first->sequence > 0 ? first->sequence - 1 : 0;
 }
 
 static uint64_t delivered(const struct tg_lane *lane)
 {
-  const struct tg_queued *first = lane->queue.session;
-  if (!first)
-    return tg_lane_unheld(lane, lane->log.spilled ? lane->session.delivered : lane->session.received);
-  return tg_lane_unheld(lane, first->sequence > 0 ? first->sequence - 1 : 0);
+  return tg_lane_unheld(lane, delivered_alone(lane));
+}
+
+uint64_t tg_lane_settled_alone(const struct tg_lane *lane)
+{
+  return lane->lanes->logs.own ? lane->session.safe : delivered_alone(lane);
+}
+
+void tg_lane_hold_from(struct tg_lane *lane, uint64_t sequence)
+{
+  if (sequence == lane->session.held_from)
+    return;
+  lane->session.held_from = sequence;
+  uint64_t durable = tg_lane_unheld(lane, lane->session.safe);
+  if (durable > lane->session.durable)
+    lane->session.durable = durable;
+  tg_lane_publish(lane);
 }
 
 uint64_t tg_lane_settled(const struct tg_lane *lane)

@@ -21,9 +21,9 @@ uint64_t tg_lane_safe(const struct tg_lane *lane)
 {
   const struct tg_queued *first = lane->log.first_unlogged;
   if (!first)
-    return tg_lane_unheld(lane, lane->session.received);
+    return lane->session.received;
   uint64_t sequence = first->gap ? tg_gap_of(first).from : first->sequence;
-  return tg_lane_unheld(lane, sequence > 0 ? sequence - 1 : 0);
+  return sequence > 0 ? sequence - 1 : 0;
 }
 
 /* Memory is shared out evenly, so that the sum is bounded and no lane starves. */
@@ -343,7 +343,7 @@ static struct tg_queued *find_unlogged(const struct tg_lane *lane)
   struct tg_queued *const heads[] = {lane->queue.head, lane->log.late.head};
   for (int i = 0; i < 2; i++)
     for (struct tg_queued *event = heads[i]; event; event = event->next)
-      if (!event->logged && event->epoch == lane->session.epoch)
+      if (!event->logged && event->epoch >= lane->session.began)
         return event;
   return NULL;
 }
@@ -392,7 +392,7 @@ void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event)
 {
   if (event == lane->log.first_unlogged)
     next_unlogged(lane, event);
-  if (event->epoch == lane->session.epoch && !event->gap)
+  if (event->epoch >= lane->session.began && !event->gap)
     lane->session.delivered = event->sequence;
   if (event->gap) {
     lane->log.gaps_queued--;

@@ -231,8 +231,7 @@ static void go_on(struct tg_lane *lane)
   tg_lane_go_on(lane);
 }
 
-/* The highest sequence of that session in any log; `last` if none is higher. */
-static uint64_t last_in_logs(const struct tg_lane *lane, uint64_t epoch, uint64_t last)
+uint64_t tg_lane_last_logged(const struct tg_lane *lane, uint64_t epoch, uint64_t last)
 {
   for (const struct tg_log_source *source = lane->lanes->logs.sources; source; source = source->next) {
     uint64_t its_epoch, sequence;
@@ -247,7 +246,7 @@ uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled)
 {
   struct tg_gap tail = lane->log.lost_tail;
   lane->log.lost_tail = (struct tg_gap){0};
-  uint64_t last = last_in_logs(lane, epoch, settled);
+  uint64_t last = tg_lane_last_logged(lane, epoch, settled);
   if (tail.epoch == 0)
     return last;
   if (tail.epoch != epoch || settled == 0) {

@@ -36,6 +36,8 @@
 struct tg_lane_session {
   uint64_t epoch;
   uint64_t received;  /* the highest that has come */
+  uint64_t began;     /* the epoch that it had first; a class that takes over raises it */
+  uint64_t safe;      /* up to here all that went into the lane is in the flushed log, or done */
   uint64_t durable;   /* up to here all are in the flushed log, or done */
   uint64_t announced; /* the highest that Discord was told is durable */
   uint64_t delivered; /* the last that has left the queue */
@@ -116,8 +118,8 @@ struct tg_lane {
   struct tg_lane_log log;
   uint64_t taken; /* events that have left the queue, ever */
 
-  struct tg_gate *gate;     /* NULL: its guilds are its own */
-  bool stray;               /* of a set that is not there (yet): sends nothing */
+  struct tg_lane_gate *gate;       /* NULL: its guilds are its own */
+  bool stray;                 /* of a set that is not there (yet): sends nothing */
   struct tg_class_seat *seat; /* likewise: where its shard sits (reshard/) */
   struct tg_sender *sender; /* the sink's; NULL: nobody takes events */
   struct tg_parcel parcel;  /* the first of the queue, when they are in flight */
@@ -180,6 +182,12 @@ struct tg_lane *tg_lane_of(struct tg_lanes *lanes, tg_shard_ref ref);
 void tg_lane_find_row(struct tg_lane *lane);
 void tg_lane_set_session(struct tg_lane *lane, uint64_t epoch, uint64_t received);
 uint64_t tg_lane_settled(const struct tg_lane *lane);
+/* The same, whatever is held. */
+uint64_t tg_lane_settled_alone(const struct tg_lane *lane);
+/* Events from there on are held; 0: none is. */
+void tg_lane_hold_from(struct tg_lane *lane, uint64_t sequence);
+/* The session goes on under a higher epoch. */
+void tg_lane_raise_epoch(struct tg_lane *lane, uint64_t epoch);
 /* Of events up to `sequence` those in front of the first that is held. */
 static inline uint64_t tg_lane_unheld(const struct tg_lane *lane, uint64_t sequence)
 {

@@ -191,8 +191,9 @@ static void say_start(struct tg_managed_worker *worker)
     json_array_append_new(owners, json_integer(env->shards.list[i].worker_id));
   tg_say(worker->ipc, secrets, .environment = tg_environment_hidden());
   tg_say(worker->ipc, start, .side = env->shards.side, .total_shards = env->shards.range.total,
-         .gateway_url = env->info->url, .generation = workers->generation, .stamp = env->stamp,
-         .steady_ahead = tg_steady_ahead(), .first_shard = env->shards.range.first, .owners = owners);
+         .next_total = env->next.count > 0 ? env->next.range.total : 0, .gateway_url = env->info->url,
+         .generation = workers->generation, .stamp = env->stamp, .steady_ahead = tg_steady_ahead(),
+         .first_shard = env->shards.range.first, .owners = owners);
   json_decref(owners);
 }
 

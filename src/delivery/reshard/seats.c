@@ -1,0 +1,446 @@
+#include "delivery/reshard/seats.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "delivery/delivery_internal.h"
+
+#include <stdlib.h>
+
+enum {
+  LOOK = 250,          /* ms between two looks at connections and clocks */
+  GUILDS_LOOK = 1000,  /* ... at guilds that one side alone has */
+  FIGURES_TOLD = 1000, /* how often figures are told */
+};
+
+/* --- who sits where ------------------------------------------------------------ */
+
+struct tg_seated_class *tg_seats_find(struct tg_seats *seats, int number)
+{
+  for (int i = 0; seats && i < seats->count; i++)
+    if (tg_class_number(seats->at[i]->class) == number)
+      return seats->at[i];
+  return NULL;
+}
+
+bool tg_seat_rules(const struct tg_lane *lane)
+{
+  return tg_class_rules(lane->seat->of->class, lane->seat->member);
+}
+
+static tg_ms now_of(const struct tg_seated_class *seated)
+{
+  return tg_env_now(&seated->all->delivery->env);
+}
+
+/* --- sessions and connections ------------------------------------------------------ */
+
+static enum tg_class_link link_of(const struct tg_lane *lane)
+{
+  switch ((enum tg_shard_state)atomic_load_explicit(&lane->row->state, memory_order_relaxed)) {
+  case TG_SHARD_CONNECTED:
+    return TG_CLASS_UP;
+  case TG_SHARD_RESUMING:
+    return TG_CLASS_REPLAYING;
+  default:
+    return TG_CLASS_DOWN;
+  }
+}
+
+void tg_seat_session(struct tg_lane *lane, bool fresh, uint64_t through)
+{
+  struct tg_seated_class *seated = lane->seat->of;
+  const struct tg_class_session session = {
+      .epoch = lane->session.epoch,
+      .through = through,
+      .logged = fresh ? 0 : tg_lane_last_logged(lane, lane->session.epoch, 0),
+      .fresh = fresh,
+  };
+  tg_ms now = now_of(seated);
+  tg_class_session(seated->class, lane->seat->member, &session, now);
+  if (fresh)
+    tg_class_link(seated->class, lane->seat->member, TG_CLASS_UP, now);
+  tg_seats_apply_bounds(seated);
+}
+
+void tg_delivery_session_lost(struct tg_delivery *delivery, tg_shard_ref ref)
+{
+  struct tg_lane *lane = tg_lane_of(&delivery->lanes, ref);
+  if (!lane->seat)
+    return;
+  struct tg_seated_class *seated = lane->seat->of;
+  tg_class_link(seated->class, lane->seat->member, TG_CLASS_DOWN, now_of(seated));
+  tg_class_lost(seated->class, lane->seat->member, now_of(seated));
+  tg_take_over_if_urged(seated);
+  tg_seats_apply_bounds(seated);
+  tg_seats_tell(seated, true);
+}
+
+bool tg_seat_skipped(struct tg_lane *lane)
+{
+  struct tg_seated_class *seated = lane->seat->of;
+  tg_class_skipped(seated->class, lane->seat->member, now_of(seated));
+  tg_take_over_if_urged(seated);
+  return !tg_seat_rules(lane);
+}
+
+void tg_seat_loaded(struct tg_lane *lane)
+{
+  struct tg_seated_class *seated = lane->seat->of;
+  tg_class_loaded(seated->class, lane->seat->member, now_of(seated));
+}
+
+uint64_t tg_delivery_last_epoch(struct tg_delivery *delivery, tg_shard_ref ref)
+{
+  const struct tg_lane *lane = tg_lane_of(&delivery->lanes, ref);
+  return lane->seat ? tg_class_next_epoch(lane->seat->of->class) - 1 : 0;
+}
+
+/* --- events -------------------------------------------------------------------------- */
+
+/* Whether the guild is in outage for the other side: then what is loading for this one is its return. */
+static bool is_down_elsewhere(struct tg_delivery *delivery, const struct tg_lane *lane, uint64_t guild)
+{
+  const struct tg_seats *seats = delivery->seats;
+  int side = !tg_ref_side(lane->ref), total = side == seats->old_side ? seats->from : seats->to;
+  tg_shard_ref ref = tg_ref_of((int)((guild >> 22) % (uint64_t)total), side);
+  if (tg_class_member_of(lane->seat->of->class, ref) < 0)
+    return false;
+  return tg_guild_cache_is_down(&tg_guilds_of(delivery, ref)->cache, guild);
+}
+
+/* Keeps the guild cache up, which the usual path does not see before the event is released. */
+static enum tg_guild_change note_guild(struct tg_delivery *delivery, struct tg_lane *lane,
+                                       struct tg_event *event)
+{
+  static const enum tg_guild_change changes[] = {[TG_GUILD_NONE] = TG_GUILD_CHANGE_NONE,
+                                                 [TG_GUILD_LOADING] = TG_GUILD_CHANGE_LOADING,
+                                                 [TG_GUILD_JOINED] = TG_GUILD_CHANGE_JOINED,
+                                                 [TG_GUILD_AVAILABLE] = TG_GUILD_CHANGE_AVAILABLE};
+  uint64_t guild;
+  if (event->type == TG_EVENT_GUILD_CREATE) {
+    tg_guilds_note_create(tg_guilds_of(delivery, lane->ref), event);
+    if (event->guild_create == TG_GUILD_LOADING && tg_event_guild_id(event, &guild) &&
+        is_down_elsewhere(delivery, lane, guild))
+      event->guild_create = TG_GUILD_AVAILABLE;
+    return changes[event->guild_create];
+  }
+  if (event->type != TG_EVENT_GUILD_DELETE)
+    return TG_GUILD_CHANGE_NONE;
+  return tg_guilds_note_delete(tg_guilds_of(delivery, lane->ref), event) ? TG_GUILD_CHANGE_LEFT
+                                                                         : TG_GUILD_CHANGE_OUTAGE;
+}
+
+bool tg_seat_takes(struct tg_delivery *delivery, struct tg_lane *lane, struct tg_event *event)
+{
+  struct tg_seated_class *seated = lane->seat->of;
+  int m = lane->seat->member;
+  enum tg_guild_change change = note_guild(delivery, lane, event);
+  if (event->replayed)
+    tg_class_link(seated->class, m, TG_CLASS_REPLAYING, now_of(seated));
+  switch (tg_class_show(seated->class, m, event, change, now_of(seated))) {
+  case TG_CLASS_PASS:
+    return false;
+  case TG_CLASS_SKIP:
+    break;
+  case TG_CLASS_HOLD:
+    tg_take_over_if_urged(seated);
+    break;
+  }
+  tg_seats_apply_bounds(seated);
+  return true;
+}
+
+/* --- what is durable --------------------------------------------------------------------- */
+
+void tg_seats_apply_bounds(struct tg_seated_class *seated)
+{
+  for (int m = 0; m < seated->members; m++) {
+    uint64_t through;
+    bool bound = tg_class_bound(seated->class, m, &through);
+    if (bound || seated->lanes[m]->session.held_from != 0)
+      tg_lane_hold_from(seated->lanes[m], bound ? through + 1 : 0);
+  }
+}
+
+void tg_seat_settled(struct tg_lane *lane)
+{
+  struct tg_class_seat *seat = lane->seat;
+  uint64_t through = tg_lane_settled_alone(lane);
+  if (lane->session.epoch == 0 || (through == seat->settled && seat->settled_epoch == lane->session.epoch))
+    return;
+  seat->settled = through;
+  seat->settled_epoch = lane->session.epoch;
+  tg_class_settled(seat->of->class, seat->member, lane->session.epoch, through);
+  tg_seats_apply_bounds(seat->of);
+}
+
+/* --- what the owner hears ------------------------------------------------------------------ */
+
+static void add_types(const struct tg_seated_class *seated, json_t *figures)
+{
+  json_t *unmatched = json_object(), *cut = json_array();
+  for (uint16_t type = 0; type < tg_event_type_count(); type++) {
+    uint64_t count = tg_class_unmatched(seated->class, type);
+    if (count > 0)
+      json_object_set_new(unmatched, tg_event_type_name(type), json_integer((json_int_t)count));
+    if (tg_class_is_cut(seated->class, type))
+      json_array_append_new(cut, json_string(tg_event_type_name(type)));
+  }
+  json_object_set_new(figures, "unmatched", unmatched);
+  json_object_set_new(figures, "cut", cut);
+}
+
+static uint64_t count_guilds(const struct tg_seated_class *seated)
+{
+  uint64_t guilds = 0;
+  for (int m = 0; m < seated->members; m++)
+    if (tg_class_rules(seated->class, m))
+      guilds += atomic_load_explicit(&seated->lanes[m]->row->guilds, memory_order_relaxed);
+  return guilds;
+}
+
+static json_t *describe(const struct tg_seated_class *seated, const struct tg_class_figures *figures)
+{
+  char waits_for[160];
+  json_t *json = json_pack("{s:I, s:I, s:I}", "held", (json_int_t)figures->held, "held_bytes",
+                           (json_int_t)figures->held_bytes, "guilds", (json_int_t)count_guilds(seated));
+  if (tg_class_waits_for(seated->class, waits_for, sizeof waits_for))
+    json_object_set_new(json, "waits_for", json_string(waits_for));
+  if (figures->lost >= 0)
+    json_object_set_new(json, "lost", json_integer(figures->lost));
+  add_types(seated, json);
+  return json;
+}
+
+void tg_seats_tell(struct tg_seated_class *seated, bool at_once)
+{
+  const struct tg_delivery *delivery = seated->all->delivery;
+  enum tg_class_state state = tg_class_state(seated->class);
+  struct tg_class_figures figures;
+  tg_ms now = now_of(seated);
+  bool changed = state != seated->told_state;
+  if (!changed && !at_once && now - seated->told_at < FIGURES_TOLD)
+    return;
+  tg_class_figures(seated->class, &figures);
+  uint64_t sum =
+      figures.held * 31 + figures.held_bytes + figures.unmatched * 1009 + (uint64_t)(figures.lost + 1);
+  if (!changed && !at_once && sum == seated->told_figures)
+    return;
+  seated->told_at = now;
+  seated->told_state = state;
+  seated->told_figures = sum;
+  json_t *json = describe(seated, &figures);
+  if (delivery->class_told)
+    delivery->class_told(delivery->ctx, tg_class_number(seated->class), tg_class_state_name(state), json);
+  json_decref(json);
+}
+
+/* --- the clock ------------------------------------------------------------------------------- */
+
+/* Guilds that are here for the old side, and not for the new one. */
+static void look_for_missing(struct tg_seated_class *seated)
+{
+  struct tg_delivery *delivery = seated->all->delivery;
+  uint32_t missing = 0;
+  uint64_t id, example = 0;
+  for (int m = 0; m < seated->members; m++) {
+    const struct tg_lane *lane = seated->lanes[m];
+    if (tg_ref_side(lane->ref) == seated->all->old_side)
+      continue;
+    const struct tg_guild_cache *cache = &tg_guilds_of(delivery, lane->ref)->cache;
+    for (uint32_t at = 0; tg_guild_cache_next(cache, &at, &id);) {
+      tg_shard_ref old = tg_ref_of((int)((id >> 22) % (uint64_t)seated->all->from), seated->all->old_side);
+      if (tg_guild_cache_is_up(cache, id) || !tg_guild_cache_is_up(&tg_guilds_of(delivery, old)->cache, id))
+        continue;
+      missing++;
+      example = id;
+    }
+  }
+  tg_class_missing(seated->class, missing, example, now_of(seated));
+}
+
+static bool is_empty(const struct tg_seated_class *seated)
+{
+  for (int m = 0; m < seated->members; m++)
+    if (!tg_class_rules(seated->class, m) && (seated->lanes[m]->queue.head || seated->lanes[m]->log.spilled))
+      return false;
+  return true;
+}
+
+static void look(struct tg_seated_class *seated)
+{
+  tg_ms now = now_of(seated);
+  for (int m = 0; m < seated->members; m++)
+    tg_class_link(seated->class, m, link_of(seated->lanes[m]), now);
+  enum tg_class_state state = tg_class_state(seated->class);
+  if (state >= TG_CLASS_LOADING && state <= TG_CLASS_READY && now - seated->looked_at >= GUILDS_LOOK) {
+    seated->looked_at = now;
+    look_for_missing(seated);
+  }
+  if (state == TG_CLASS_SWITCHED && is_empty(seated))
+    tg_class_emptied(seated->class, now);
+  tg_class_tick(seated->class, now);
+  tg_take_over_if_urged(seated);
+  tg_seats_apply_bounds(seated);
+  tg_seats_tell(seated, false);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+  struct tg_seats *seats = timer->data;
+  for (int i = 0; i < seats->count; i++)
+    look(seats->at[i]);
+}
+
+/* --- made and ended ----------------------------------------------------------------------------- */
+
+static uint64_t random_seed(void)
+{
+  return tg_random(UINT64_MAX);
+}
+
+/* A number of epochs may have been raised when the last process died. */
+static void know_epoch(struct tg_seated_class *seated, int m)
+{
+  struct tg_shard_row *row = seated->lanes[m]->row;
+  struct tg_session session;
+  tg_session_load(row, &session);
+  tg_class_know(seated->class, m, session.epoch);
+  uint64_t epoch = tg_class_epoch(seated->class, m);
+  if (epoch > session.epoch)
+    tg_session_raise(row, epoch);
+}
+
+/* What runs already, or is to be resumed, with all that is known of it. */
+static void take_session(struct tg_seated_class *seated, int m)
+{
+  struct tg_lane *lane = seated->lanes[m];
+  struct tg_delivery *delivery = seated->all->delivery;
+  struct tg_session session;
+  bool resumable = tg_session_load(lane->row, &session);
+  if (!resumable)
+    return;
+  if (lane->session.epoch == 0)
+    tg_delivery_adopt_session(delivery, lane->ref, session.epoch, session.sequence);
+  tg_seat_session(lane, false, lane->session.received);
+  if (!tg_guilds_of(delivery, lane->ref)->loading)
+    tg_seat_loaded(lane);
+}
+
+static void seat_members(struct tg_seated_class *seated)
+{
+  struct tg_lanes *lanes = &seated->all->delivery->lanes;
+  for (int m = 0; m < seated->members; m++) {
+    struct tg_lane *lane = tg_lane_of(lanes, tg_class_ref(seated->class, m));
+    int side = tg_ref_side(lane->ref);
+    seated->lanes[m] = lane;
+    seated->seats[m] = (struct tg_class_seat){.of = seated, .member = m};
+    if (seated->gate.counts[side]++ == 0)
+      seated->gate.lanes[side] = &seated->lanes[m];
+    seated->gate.ruled[side] = tg_class_has_ruled(seated->class, m);
+    lane->gate = &seated->gate;
+    lane->seat = &seated->seats[m];
+  }
+}
+
+static struct tg_seated_class *new_class(struct tg_seats *seats, int number)
+{
+  struct tg_delivery *delivery = seats->delivery;
+  const struct tg_config *config = delivery->env.config;
+  struct tg_class_options options = {
+      .number = number,
+      .from = seats->from,
+      .to = seats->to,
+      .old_side = seats->old_side,
+      .seed = random_seed(),
+      .held_bytes = &seats->held_bytes,
+      .grace = config->interaction.grace,
+      .skip = tg_skip_file_open(config->state_dir, number, seats->from, seats->to, seats->old_side),
+  };
+  struct tg_class *class = tg_class_new(&options);
+  if (!class)
+    return NULL;
+  struct tg_seated_class *seated = tg_calloc(1, sizeof *seated);
+  seated->all = seats;
+  seated->class = class;
+  seated->told_state = TG_CLASS_STATES;
+  seated->members = tg_class_members(class);
+  seated->lanes = tg_calloc((size_t)seated->members, sizeof(struct tg_lane *));
+  seated->seats = tg_calloc((size_t)seated->members, sizeof *seated->seats);
+  seat_members(seated);
+  return seated;
+}
+
+static void begin_class(struct tg_seated_class *seated)
+{
+  for (int m = 0; m < seated->members; m++)
+    know_epoch(seated, m);
+  for (int m = 0; m < seated->members; m++)
+    take_session(seated, m);
+  tg_seats_apply_bounds(seated);
+  tg_gate_open(&seated->gate, 0);
+  tg_gate_open(&seated->gate, 1);
+}
+
+void tg_delivery_take_seats(struct tg_delivery *delivery, const struct tg_delivery_classes *classes)
+{
+  struct tg_seats *seats = tg_calloc(1, sizeof *seats);
+  seats->delivery = delivery;
+  seats->from = classes->from;
+  seats->to = classes->to;
+  seats->old_side = classes->old_side;
+  seats->at = tg_calloc((size_t)classes->count + 1, sizeof *seats->at);
+  delivery->seats = seats;
+  delivery->lanes.settled = tg_seat_settled;
+  for (int i = 0; i < classes->count; i++) {
+    struct tg_seated_class *seated = new_class(seats, classes->numbers[i]);
+    if (seated)
+      seats->at[seats->count++] = seated;
+  }
+  for (int i = 0; i < seats->count; i++)
+    begin_class(seats->at[i]);
+  tg_handles_timer(&delivery->env.handles, &seats->timer, seats);
+  uint64_t pace = (uint64_t)tg_patience(LOOK);
+  uv_timer_start(&seats->timer, on_timer, pace, pace);
+  uv_unref((uv_handle_t *)&seats->timer);
+}
+
+static void free_class(struct tg_seated_class *seated)
+{
+  for (int m = 0; m < seated->members; m++) {
+    struct tg_lane *lane = seated->lanes[m];
+    lane->gate = NULL;
+    lane->seat = NULL;
+    lane->session.held_from = 0;
+  }
+  tg_class_free(seated->class);
+  free(seated->lanes);
+  free(seated->seats);
+  free(seated);
+}
+
+static void end_classes(struct tg_seats *seats)
+{
+  for (int i = 0; i < seats->count; i++)
+    free_class(seats->at[i]);
+  seats->count = 0;
+}
+
+static void on_closed(uv_handle_t *timer)
+{
+  struct tg_seats *seats = timer->data;
+  struct tg_handles *handles = &seats->delivery->env.handles;
+  free(seats->at);
+  free(seats);
+  tg_handles_closed(handles);
+}
+
+void tg_seats_end(struct tg_delivery *delivery)
+{
+  struct tg_seats *seats = delivery->seats;
+  if (!seats)
+    return;
+  end_classes(seats);
+  delivery->seats = NULL;
+  uv_close((uv_handle_t *)&seats->timer, on_closed);
+}

@@ -1,0 +1,78 @@
+#pragma once
+
+/* The classes of a worker (class.h), each with the lanes of its shards and the gate between them: who is
+ * asked first about an event, and who switches. A delivery has them while the bot goes over from one number
+ * of shards to another.
+ *
+ *     seats.c      made and ended; what sessions, connections and clocks tell a class
+ *     takeover.c   the switch, in one turn of the loop
+ *
+ * What a class says comes true here: what it holds back keeps numbers from being durable
+ * (tg_lane_session.held_from), whoever does not rule keeps its gate shut, and what is released goes the usual
+ * way. */
+
+#include "delivery/delivery.h"
+#include "delivery/lanes/lanes.h"
+#include "delivery/reshard/class.h"
+
+struct tg_seated_class;
+
+/* Of a lane. */
+struct tg_class_seat {
+  struct tg_seated_class *of;
+  int member;
+  uint64_t settled; /* what the class was told of: epoch, number */
+  uint64_t settled_epoch;
+};
+
+struct tg_seated_class {
+  struct tg_seats *all;
+  struct tg_class *class;
+  struct tg_lane_gate gate;
+  struct tg_lane **lanes; /* by member */
+  struct tg_class_seat *seats;
+  int members;
+  tg_ms looked_at; /* for guilds that are missing */
+  tg_ms told_at;   /* the owner, of: */
+  enum tg_class_state told_state;
+  uint64_t told_figures;
+};
+
+struct tg_seats {
+  struct tg_delivery *delivery;
+  struct tg_seated_class **at;
+  int count;
+  int from, to, old_side;
+  uint64_t held_bytes;
+  uv_timer_t timer;
+  bool taking_over; /* a switch is in its turn */
+};
+
+/* NULL: no such class here. */
+struct tg_seated_class *tg_seats_find(struct tg_seats *seats, int number);
+/* All classes go; their lanes are ordinary ones from now on. */
+void tg_seats_end(struct tg_delivery *delivery);
+
+/* --- what happens to a lane with a seat --- */
+
+/* True: the event is held, or was delivered by another lane: that was all. Else it goes on. */
+bool tg_seat_takes(struct tg_delivery *delivery, struct tg_lane *lane, struct tg_event *event);
+/* Numbers are missing in front of an event. True: the bot misses nothing. */
+bool tg_seat_skipped(struct tg_lane *lane);
+/* A session has begun (`fresh`), or is to be resumed behind `through`. */
+void tg_seat_session(struct tg_lane *lane, bool fresh, uint64_t through);
+bool tg_seat_rules(const struct tg_lane *lane);
+void tg_seat_loaded(struct tg_lane *lane);
+/* tg_lanes.settled */
+void tg_seat_settled(struct tg_lane *lane);
+
+/* --- takeover.c --- */
+
+/* The other side rules from now on. False: nothing has changed; codes "not_ready", "disk". */
+bool tg_take_over(struct tg_seated_class *seated, struct tg_error *error);
+/* The same, if the class cannot wait for it. */
+void tg_take_over_if_urged(struct tg_seated_class *seated);
+/* What is durable of the members, as the class says. */
+void tg_seats_apply_bounds(struct tg_seated_class *seated);
+/* Tells the owner how the class is, if that is another than it was, and it is time. */
+void tg_seats_tell(struct tg_seated_class *seated, bool at_once);

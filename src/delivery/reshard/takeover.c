@@ -1,0 +1,169 @@
+#include "delivery/reshard/seats.h"
+
+#include "base/log.h"
+#include "delivery/delivery_internal.h"
+#include "shard/shard.h"
+
+/* The switch of a class. It is decided by its skip file, which takes the place of the one before by a rename:
+ *
+ *     killed before    the side that ruled goes on, as if nothing had been
+ *     killed after     the other side rules, and RESUMEs from before what it held; the file says which of
+ * what comes again is delivered
+ *
+ * What is in the log by then is whole, since it is flushed first. */
+
+static struct tg_lanes *lanes_of(const struct tg_seated_class *seated)
+{
+  return &seated->all->delivery->lanes;
+}
+
+/* All that was delivered by the side that rules is safe; without a log as far as the bot has it. */
+static bool settle(const struct tg_seated_class *seated, struct tg_error *error)
+{
+  struct tg_lanes *lanes = lanes_of(seated);
+  if (lanes->logs.own && (!tg_backlog_flush(lanes, true) || lanes->logs.refuses))
+    return tg_fail(error, "disk", "the event log cannot be written: class %d stays as it is",
+                   tg_class_number(seated->class));
+  for (int m = 0; m < seated->members; m++) {
+    const struct tg_lane *lane = seated->lanes[m];
+    uint64_t through = lanes->logs.own ? tg_lane_safe(lane) : tg_lane_settled_alone(lane);
+    if (lane->session.epoch > 0)
+      tg_class_settled(seated->class, m, lane->session.epoch, through);
+  }
+  return true;
+}
+
+static struct tg_skip_file *decide(const struct tg_seated_class *seated, struct tg_error *error)
+{
+  struct tg_skip_list list = {0};
+  tg_class_list(seated->class, &list);
+  struct tg_skip_file *file = tg_skip_file_make(seated->all->delivery->env.config->state_dir, &list, error);
+  tg_skip_list_free(&list);
+  return file;
+}
+
+/* What the bot has kept of a shard is the highest (epoch, s): those that take over come behind it. */
+static void raise_epoch(const struct tg_seated_class *seated, int m, uint64_t epoch)
+{
+  struct tg_delivery *delivery = seated->all->delivery;
+  struct tg_lane *lane = seated->lanes[m];
+  struct tg_shard *shard = delivery->find_shard ? delivery->find_shard(delivery->ctx, lane->ref) : NULL;
+  if (epoch <= lane->session.epoch)
+    return;
+  if (shard)
+    tg_shard_raise_epoch(shard, epoch);
+  else
+    tg_session_raise(lane->row, epoch);
+  tg_lane_raise_epoch(lane, epoch);
+  tg_guild_cache_rename(&tg_guilds_of(delivery, lane->ref)->cache, epoch);
+}
+
+static void on_release(void *ctx, int m, const struct tg_class_held *held)
+{
+  static const enum tg_guild_create kinds[] = {[TG_GUILD_CHANGE_LOADING] = TG_GUILD_LOADING,
+                                               [TG_GUILD_CHANGE_JOINED] = TG_GUILD_JOINED,
+                                               [TG_GUILD_CHANGE_AVAILABLE] = TG_GUILD_AVAILABLE,
+                                               [TG_GUILD_CHANGE_LEFT] = TG_GUILD_NONE};
+  const struct tg_seated_class *seated = ctx;
+  struct tg_delivery *delivery = seated->all->delivery;
+  struct tg_lane *lane = seated->lanes[m];
+  struct tg_shard *shard = delivery->find_shard ? delivery->find_shard(delivery->ctx, lane->ref) : NULL;
+  held->event->noted = true;
+  held->event->guild_create = kinds[held->change];
+  tg_delivery_pass_on(delivery, lane, shard, held->event);
+}
+
+static void go_over(struct tg_seated_class *seated, struct tg_skip_file *file)
+{
+  struct tg_delivery *delivery = seated->all->delivery;
+  int side = !tg_class_ruling_side(seated->class);
+  seated->gate.ruled[side] = true;
+  tg_class_switch(seated->class, file, tg_env_now(&delivery->env), on_release, seated);
+  for (int m = 0; m < seated->members; m++)
+    if (tg_ref_side(seated->lanes[m]->ref) == side)
+      tg_guild_cache_all_known(&tg_guilds_of(delivery, seated->lanes[m]->ref)->cache);
+  tg_backlog_write(lanes_of(seated));
+  tg_seats_apply_bounds(seated);
+  for (int m = 0; m < seated->members; m++) {
+    tg_lane_publish(seated->lanes[m]);
+    tg_lane_touch(seated->lanes[m]);
+  }
+  tg_gate_open(&seated->gate, side);
+}
+
+bool tg_take_over(struct tg_seated_class *seated, struct tg_error *error)
+{
+  struct tg_skip_file *file;
+  if (seated->all->taking_over)
+    return tg_fail(error, "not_ready", "another class is being switched");
+  if (!settle(seated, error) || !(file = decide(seated, error)))
+    return false;
+  seated->all->taking_over = true;
+  int side = !tg_class_ruling_side(seated->class);
+  for (int m = 0; m < seated->members; m++)
+    if (tg_ref_side(seated->lanes[m]->ref) == side)
+      raise_epoch(seated, m, tg_skip_file_list(file)->members[m].epoch);
+  go_over(seated, file);
+  seated->all->taking_over = false;
+  tg_seats_tell(seated, true);
+  return true;
+}
+
+void tg_take_over_if_urged(struct tg_seated_class *seated)
+{
+  struct tg_error error = {0};
+  enum tg_class_urge urge = tg_class_urges(seated->class);
+  if (urge == TG_CLASS_CALM || seated->all->taking_over)
+    return;
+  bool back = tg_class_ruling_side(seated->class) != seated->all->old_side;
+  bool done = tg_take_over(seated, &error);
+  tg_log_with(done ? TG_INFO : TG_WARN, TG_NO_SHARD, TG_WITH(TG_TEXT_IF(!done, REASON, error.message)),
+              "class %d of the guilds %s to the %s shards at once: %s", tg_class_number(seated->class),
+              done ? "goes over" : "could not go over", back ? "old" : "new", tg_class_urge_text(urge));
+}
+
+bool tg_delivery_switch(struct tg_delivery *delivery, int number, bool back, struct tg_error *error)
+{
+  struct tg_seated_class *seated = tg_seats_find(delivery->seats, number);
+  if (!seated)
+    return tg_fail(error, "no_class", "class %d does not run in worker %d", number, delivery->env.worker_id);
+  if ((tg_class_ruling_side(seated->class) == delivery->seats->old_side) == back)
+    return true; /* by itself, a moment ago */
+  if (!tg_class_may_switch(seated->class, back))
+    return tg_fail(error, "not_ready", "class %d is not ready to be switched", number);
+  return tg_take_over(seated, error);
+}
+
+bool tg_delivery_each_silent(struct tg_delivery *delivery, int number,
+                             void (*each)(void *ctx, tg_shard_ref ref), void *ctx)
+{
+  struct tg_seated_class *seated = tg_seats_find(delivery->seats, number);
+  for (int m = 0; seated && m < seated->members; m++)
+    if (!tg_class_rules(seated->class, m))
+      each(ctx, seated->lanes[m]->ref);
+  return seated != NULL;
+}
+
+void tg_delivery_class_closed(struct tg_delivery *delivery, int number)
+{
+  struct tg_seated_class *seated = tg_seats_find(delivery->seats, number);
+  if (!seated)
+    return;
+  tg_class_closed(seated->class, tg_env_now(&delivery->env));
+  tg_seats_tell(seated, true);
+}
+
+json_t *tg_delivery_class_guilds(struct tg_delivery *delivery, int number)
+{
+  struct tg_seated_class *seated = tg_seats_find(delivery->seats, number);
+  json_t *guilds = json_array();
+  for (int m = 0; seated && m < seated->members; m++) {
+    uint64_t id;
+    if (!tg_class_rules(seated->class, m))
+      continue;
+    const struct tg_guild_cache *cache = &tg_guilds_of(delivery, seated->lanes[m]->ref)->cache;
+    for (uint32_t at = 0; tg_guild_cache_next(cache, &at, &id);)
+      json_array_append_new(guilds, json_sprintf("%llu", (unsigned long long)id));
+  }
+  return guilds;
+}
