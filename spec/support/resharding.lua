@@ -137,7 +137,7 @@ function Run:await_phase(name, timeout)
     elseif status.last and status.last.result ~= "done" then
       error(("it is over before the phase %s: %s"):format(name, cjson.encode(status.last)), 0)
     end
-    return status.last
+    return not status.planned and status.last -- else what is over is an earlier one
   end, timeout)
 end
 
@@ -273,8 +273,8 @@ local FIGURES = "# %s: %d numbered and %d equal events, %d interactions; 0 lost,
 -- Ends the load, waits until all is at the bot, and judges: each event once, in order, (epoch, s) of a shard
 -- id never falling, each interaction answered once, no rule of Discord's broken, identifies as expected.
 -- options: name, identifies (by total), repeated (true: events may come again with an equal key, as after a
--- crash), violations (how many the faults of the spec make), pause (ms that no guild's pause may exceed), and
--- timeout. Prints one line of figures; returns the checker's report.
+-- crash), violations (how many the faults of the spec make), voices_dropped (likewise), pause (ms that no
+-- guild's pause may exceed), timeout. Prints one line of figures; returns the checker's report.
 function Run:assert_verdict(options)
   self.fake:settings { rate = 0, repeat_rate = 0 }
   local guilds = self:wait_delivered(options.timeout or 60000)
@@ -289,6 +289,10 @@ function Run:assert_verdict(options)
   check_log(self)
   if options.identifies then
     check_identifies(self, options.identifies)
+  end
+  local dropped = self:list "voices_dropped"
+  if #dropped ~= (options.voices_dropped or 0) then
+    error("voice connections were dropped: " .. cjson.encode(dropped), 2)
   end
   local violations = self:list "violations"
   if #violations ~= (options.violations or 0) then
