@@ -327,8 +327,7 @@ static int total_shards = 16; /* at most */
 
 struct tg_shard_row *tg_shard_table_row(struct tg_shard_table *table, int shard_id)
 {
-  (void)table;
-  return shard_id < 16 ? &rows[shard_id] : NULL;
+  return shard_id < 16 ? (struct tg_shard_row *)table + shard_id : NULL;
 }
 
 int tg_shard_table_total(const struct tg_shard_table *table)

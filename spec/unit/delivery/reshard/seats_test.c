@@ -1,0 +1,257 @@
+/* A worker while its bot goes over from one shard to two: lanes, logs and gates of both sets (delivery/reshard/
+ * seats.h). Which events are the same is class_test.c's. */
+
+#include "unit/delivery/logged_world.h"
+
+static struct tg_shard_row new_rows[16];
+
+enum { OLD = 0, NEW = 1, OLD_EPOCH = 7 };
+
+static uint64_t epoch_of[2][2]; /* by side and shard */
+
+static void put_session(struct tg_shard_row *row, const char *session, uint64_t epoch)
+{
+  snprintf(row->session.id, sizeof row->session.id, "%s", session);
+  row->session.epoch = epoch;
+  atomic_store(&row->state, TG_SHARD_CONNECTED);
+}
+
+static void show(int side, int id, uint64_t sequence, const char *name, const char *data)
+{
+  char text[512];
+  struct tg_event event;
+  snprintf(text, sizeof text, "{\"t\":\"%s\",\"s\":%d,\"op\":0,\"d\":%s}", name, (int)sequence, data);
+  make_event(&event, id, sequence, text);
+  event.side = (uint8_t)side;
+  event.epoch = epoch_of[side][id];
+  tg_delivery_event(delivery, NULL, &event);
+  end_turn();
+}
+
+static void message(int side, int id, uint64_t sequence, int number)
+{
+  char data[128];
+  snprintf(data, sizeof data, "{\"id\":\"%d\",\"guild_id\":\"%d\",\"channel_id\":\"1\"}", number, id == 1 ? 1 << 22 : 2 << 22);
+  show(side, id, sequence, "MESSAGE_CREATE", data);
+}
+
+static void take_seats(void)
+{
+  static const int numbers[] = {0};
+  const struct tg_delivery_classes classes = {.from = 1, .to = 2, .old_side = OLD, .numbers = numbers, .count = 1};
+  tg_delivery_add_side(delivery, NEW, (struct tg_shard_table *)new_rows, 0);
+  tg_delivery_take_seats(delivery, &classes);
+}
+
+static void ready(int id)
+{
+  epoch_of[NEW][id] = tg_delivery_last_epoch(delivery, tg_ref_of(id, NEW)) + 1;
+  put_session(&new_rows[id], "new", epoch_of[NEW][id]);
+  tg_delivery_new_session(delivery, tg_ref_of(id, NEW), epoch_of[NEW][id]);
+  show(NEW, id, 1, "READY", "{\"guilds\":[]}");
+}
+
+static int begin_change(void **state)
+{
+  begin_logged(state);
+  memset(new_rows, 0, sizeof new_rows);
+  epoch_of[OLD][0] = OLD_EPOCH;
+  put_session(&rows[0], "old", OLD_EPOCH);
+  take_seats();
+  ready(0);
+  ready(1);
+  advance(1000);
+  return 0;
+}
+
+static int end_change(void **state)
+{
+  char path[128];
+  snprintf(path, sizeof path, "%s/reshard.0", state_dir);
+  remove(path);
+  return end_logged(state);
+}
+
+/* All that waits for an answer gets one, until nothing more is sent. */
+static void answer_everything(void)
+{
+  for (int i = 0; i < post_count; i++) {
+    if (posts[i].open)
+      answer(i, 200);
+    end_turn();
+    advance(0);
+  }
+}
+
+static void assert_keys(const char *expected)
+{
+  char keys[1024] = "";
+  for (int i = 0; i < post_count; i++)
+    snprintf(keys + strlen(keys), sizeof keys - strlen(keys), "%s%s", i ? " " : "", posts[i].key);
+  assert_string_equal(keys, expected);
+}
+
+static void overlap(void)
+{
+  advance(60000);
+}
+
+static void switch_over(bool back)
+{
+  struct tg_error error = {0};
+  if (!tg_delivery_switch(delivery, 0, back, &error))
+    fail_msg("%s", error.message);
+  end_turn();
+  advance(0);
+}
+
+static void a_new_shard_sends_nothing_and_what_both_show_is_sent_once(void **state)
+{
+  (void)state;
+  message(OLD, 0, 1, 100);
+  message(NEW, 0, 2, 100);
+  message(NEW, 0, 3, 101); /* ahead of the old one: held */
+  message(OLD, 0, 2, 101);
+  answer_everything();
+  assert_keys("0.7.1 0.7.2");
+  uint64_t durable;
+  assert_true(tg_delivery_durable(delivery, tg_ref_of(0, NEW), &durable));
+  assert_int_equal(durable, 3);
+}
+
+static void what_is_held_is_not_durable(void **state)
+{
+  (void)state;
+  uint64_t durable;
+  message(NEW, 0, 2, 100);
+  message(NEW, 0, 3, 101);
+  assert_true(tg_delivery_durable(delivery, tg_ref_of(0, NEW), &durable));
+  assert_int_equal(durable, 1);
+  assert_int_equal(atomic_load(&new_rows[0].durable_sequence), 1);
+  message(OLD, 0, 1, 100);
+  assert_true(tg_delivery_durable(delivery, tg_ref_of(0, NEW), &durable));
+  assert_int_equal(durable, 2);
+}
+
+static void it_is_not_switched_before_both_have_run_side_by_side(void **state)
+{
+  (void)state;
+  struct tg_error error = {0};
+  assert_false(tg_delivery_switch(delivery, 0, false, &error));
+  assert_string_equal(error.code, "not_ready");
+}
+
+static void after_the_switch_what_was_held_goes_behind_what_the_old_shard_had(void **state)
+{
+  (void)state;
+  overlap();
+  message(OLD, 0, 1, 100);
+  message(NEW, 0, 2, 100);
+  message(NEW, 0, 3, 101);
+  message(NEW, 1, 2, 102);
+  assert_int_equal(open_posts, 1); /* the old shard's, which is not answered */
+  switch_over(false);
+  assert_int_equal(open_posts, 1);
+  answer_everything();
+  message(OLD, 0, 2, 101); /* late, and known */
+  message(OLD, 0, 3, 102);
+  epoch_of[NEW][1] = new_rows[1].session.epoch;
+  message(NEW, 1, 3, 103);
+  message(OLD, 0, 4, 103);
+  answer_everything();
+  /* READY of each new shard came under the epoch that it had then; all of the class are raised at the switch. */
+  assert_keys("0.7.1 0.8.1 1.9.1 0.10.3 1.10.2 1.10.3");
+}
+
+static void back_it_goes_with_higher_epochs(void **state)
+{
+  (void)state;
+  overlap();
+  switch_over(false);
+  answer_everything();
+  epoch_of[NEW][0] = new_rows[0].session.epoch;
+  message(NEW, 0, 2, 100);
+  message(OLD, 0, 1, 100);
+  message(OLD, 0, 2, 101); /* held */
+  answer_everything();
+  message(NEW, 0, 3, 101);
+  answer_everything();
+  overlap();
+  int before = post_count;
+  message(OLD, 0, 3, 102);
+  switch_over(true);
+  answer_everything();
+  assert_true(rows[0].session.epoch > epoch_of[NEW][0]);
+  char key[64];
+  snprintf(key, sizeof key, "0.%d.3", (int)rows[0].session.epoch);
+  assert_int_equal(post_count, before + 1);
+  assert_string_equal(posts[before].key, key);
+}
+
+static void after_a_kill_the_file_says_who_rules(void **state)
+{
+  (void)state;
+  overlap();
+  message(OLD, 0, 1, 100);
+  message(NEW, 0, 2, 100);
+  message(NEW, 0, 3, 101);
+  switch_over(false);
+  answer_everything();
+  int before = post_count;
+  epoch_of[NEW][0] = new_rows[0].session.epoch;
+  restart();
+  take_seats();
+  struct tg_event event;
+  char text[] = "{\"t\":\"MESSAGE_CREATE\",\"s\":4,\"op\":0,\"d\":{\"id\":\"104\",\"guild_id\":\"8388608\"}}";
+  make_event(&event, 0, 4, text);
+  event.side = NEW;
+  event.epoch = epoch_of[NEW][0];
+  tg_delivery_event(delivery, NULL, &event);
+  end_turn();
+  answer_everything();
+  assert_int_equal(post_count, before + 1);
+}
+
+static void a_full_disk_puts_it_off(void **state)
+{
+  (void)state;
+  struct tg_error error = {0};
+  overlap();
+  config.state_dir = (char *)"/proc/nowhere";
+  assert_false(tg_delivery_switch(delivery, 0, false, &error));
+  assert_string_equal(error.code, "disk");
+  config.state_dir = state_dir;
+  message(OLD, 0, 1, 100);
+  answer_everything();
+  assert_keys("0.7.1");
+}
+
+static void a_set_that_is_given_up_leaves_nothing(void **state)
+{
+  (void)state;
+  tg_delivery_drop_side(delivery, NEW);
+  message(OLD, 0, 1, 100);
+  answer_everything();
+  assert_keys("0.7.1");
+  restart();
+  advance(1000);
+  answer_everything();
+  assert_keys("0.7.1");
+}
+
+#define CHANGE(test) cmocka_unit_test_setup_teardown(test, begin_change, end_change)
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      CHANGE(a_new_shard_sends_nothing_and_what_both_show_is_sent_once),
+      CHANGE(what_is_held_is_not_durable),
+      CHANGE(it_is_not_switched_before_both_have_run_side_by_side),
+      CHANGE(after_the_switch_what_was_held_goes_behind_what_the_old_shard_had),
+      CHANGE(back_it_goes_with_higher_epochs),
+      CHANGE(after_a_kill_the_file_says_who_rules),
+      CHANGE(a_full_disk_puts_it_off),
+      CHANGE(a_set_that_is_given_up_leaves_nothing),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
