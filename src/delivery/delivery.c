@@ -63,9 +63,9 @@ static void on_report(uv_timer_t *timer)
 }
 
 bool tg_delivery_open_log(struct tg_delivery *delivery, bool (*wanted)(void *ctx, tg_shard_ref ref),
-                          uint64_t stamp, struct tg_error *error)
+                          uint64_t stamp, bool moved, struct tg_error *error)
 {
-  return tg_backlog_open(&delivery->lanes, wanted, delivery->ctx, stamp, error);
+  return tg_backlog_open(&delivery->lanes, wanted, delivery->ctx, stamp, moved, error);
 }
 
 void tg_delivery_ignore_logs(const struct tg_delivery *delivery)

@@ -96,9 +96,10 @@ uint64_t tg_delivery_last_epoch(struct tg_delivery *delivery, tg_shard_ref ref);
 /* With queue.durability = "log": opens the worker's log in <state_dir>/log, and
  * takes over what earlier processes left there for the shards that `wanted`
  * names (called with options.ctx; NULL: all). Before any event. `stamp` tells
- * this run of the gateway from others. False: the log cannot be written. */
+ * this run of the gateway from others; `moved`: shards have gone from one worker to
+ * another in this run. False: the log cannot be written. */
 bool tg_delivery_open_log(struct tg_delivery *delivery, bool (*wanted)(void *ctx, tg_shard_ref ref),
-                          uint64_t stamp, struct tg_error *error);
+                          uint64_t stamp, bool moved, struct tg_error *error);
 
 /* With queue.durability = "memory": says so if earlier processes have left logs. */
 void tg_delivery_ignore_logs(const struct tg_delivery *delivery);

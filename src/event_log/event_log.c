@@ -31,6 +31,7 @@ static void take_options(struct tg_event_log *log, const struct tg_event_log_opt
   if (limit < TG_LOG_SEGMENT_MIN)
     limit = TG_LOG_SEGMENT_MIN;
   log->directory = tg_strdup(options->directory);
+  log->reader = tg_strdup(options->reader ? options->reader : "reader");
   log->mode = options->mode;
   log->shared = options->mode == TG_LOG_DRAIN && options->wanted;
   log->disk_bytes = options->disk_bytes;
@@ -46,10 +47,10 @@ static void take_options(struct tg_event_log *log, const struct tg_event_log_opt
   log->ctx = options->ctx;
 }
 
-static bool begin(struct tg_event_log *log, const char *reader, struct tg_error *error)
+static bool begin(struct tg_event_log *log, struct tg_error *error)
 {
   char name[200];
-  snprintf(name, sizeof name, "cursor%s%s", log->shared ? "." : "", log->shared ? reader : "");
+  snprintf(name, sizeof name, "cursor%s%s", log->shared ? "." : "", log->shared ? log->reader : "");
   log->directory_fd = tg_log_directory_open(log->directory, log->mode == TG_LOG_WRITE, error);
   if (log->directory_fd < 0)
     return false;
@@ -68,7 +69,7 @@ struct tg_event_log *tg_event_log_open(const struct tg_event_log_options *option
   struct tg_event_log *log = tg_calloc(1, sizeof *log);
   log->directory_fd = log->lock_fd = log->cursor.fd = -1;
   take_options(log, options);
-  if (!begin(log, options->reader ? options->reader : "reader", error)) {
+  if (!begin(log, error)) {
     tg_event_log_close(log);
     return NULL;
   }
@@ -95,23 +96,37 @@ void tg_event_log_close(struct tg_event_log *log)
   if (log->lock_fd >= 0)
     close(log->lock_fd);
   free(log->directory);
+  free(log->reader);
   free(log);
 }
 
+static bool wants_all(void *ctx, int shard_id)
+{
+  (void)ctx, (void)shard_id;
+  return true;
+}
+
+/* A log that several drain is looked through beside the others, and taken for oneself
+ * only when nothing is left in it: who finds it locked meanwhile misses nothing. */
 bool tg_event_log_remove(struct tg_event_log *log, struct tg_error *error)
 {
-  struct tg_event_log_options options = {.directory = tg_strdup(log->directory), .mode = TG_LOG_DRAIN};
-  char *directory = (char *)options.directory;
+  char *directory = tg_strdup(log->directory), *reader = tg_strdup(log->reader);
+  struct tg_event_log_options options = {.directory = directory,
+                                         .mode = TG_LOG_DRAIN,
+                                         .wanted = log->shared ? wants_all : NULL,
+                                         .reader = reader};
   tg_event_log_close(log);
   log = tg_event_log_open(&options, error);
   bool removed = false;
   if (log && !tg_event_log_settled(log))
     tg_fail(error, "waiting", "the log %s still holds %llu events that wait, or losses that are not told",
             directory, (unsigned long long)log->events);
-  else if (log && !(removed = tg_log_directory_remove(directory, log->directory_fd)))
+  else if (log && (!log->shared || tg_log_directory_seize(log->lock_fd, directory, error)) &&
+           !(removed = tg_log_directory_remove(directory, log->directory_fd)))
     tg_fail(error, "disk", "the directory %s cannot be removed: %s", directory, strerror(errno));
   tg_event_log_close(log);
   free(directory);
+  free(reader);
   return removed;
 }
 

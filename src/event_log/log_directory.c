@@ -134,6 +134,14 @@ int tg_log_directory_lock(int directory_fd, const char *directory, bool shared, 
   }
 }
 
+bool tg_log_directory_seize(int lock_fd, const char *directory, struct tg_error *error)
+{
+  if (flock(lock_fd, LOCK_EX | LOCK_NB) == 0)
+    return true;
+  return tg_fail(error, "locked", "the log %s is in use by another process (pid %ld)", directory,
+                 read_pid(lock_fd));
+}
+
 /* --- walks ---------------------------------------------------------------------------- */
 
 static DIR *open_walk(int directory_fd)

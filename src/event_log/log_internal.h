@@ -56,7 +56,7 @@ struct tg_log_window {
 struct tg_log_sync; /* the running job */
 
 struct tg_event_log {
-  char *directory;
+  char *directory, *reader;
   enum tg_log_mode mode;
   bool shared; /* others drain it, too: no file is touched but the own cursor */
   int directory_fd, lock_fd;
@@ -128,6 +128,8 @@ void tg_log_sync_detach(struct tg_event_log *log);
 /* log_directory.c; -1: not possible. `make`: with its parents. */
 int tg_log_directory_open(const char *directory, bool make, struct tg_error *error);
 int tg_log_directory_lock(int directory_fd, const char *directory, bool shared, struct tg_error *error);
+/* A lock that is shared is held alone from now on. False: "locked", and it may be lost. */
+bool tg_log_directory_seize(int lock_fd, const char *directory, struct tg_error *error);
 /* With all files of a log; the caller has the lock. */
 bool tg_log_directory_remove(const char *directory, int directory_fd);
 /* Calls `each` for the cursors of those who drained this log, by name. */

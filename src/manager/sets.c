@@ -17,12 +17,10 @@ bool tg_manager_make_next(struct tg_manager *manager, int total, uint64_t first_
   tg_shard_table_clear_counters(table);
   tg_shard_set_make(&env->next, side, &range);
   env->next.table = table;
+  tg_shard_set_deal(&env->next, workers, classes);
   for (int i = 0; i < total; i++) {
-    struct tg_managed_shard *shard = &env->next.list[i];
-    shard->worker_id = workers[i % classes];
-    struct tg_shard_row *row = tg_shard_row_of(shard);
+    struct tg_shard_row *row = tg_shard_row_of(&env->next.list[i]);
     atomic_store(&row->state, TG_SHARD_OFFLINE);
-    atomic_store(&row->worker_id, shard->worker_id);
     atomic_store(&row->rtt, -1);
   }
   tg_presences_begin(manager->presences, &env->next);

@@ -30,6 +30,15 @@ void tg_shard_set_move(struct tg_shard_set *to, struct tg_shard_set *from)
   *from = (struct tg_shard_set){0};
 }
 
+void tg_shard_set_deal(struct tg_shard_set *set, const int *workers, int classes)
+{
+  for (int i = 0; i < set->count; i++) {
+    struct tg_managed_shard *shard = &set->list[i];
+    shard->worker_id = workers[shard->id % classes];
+    atomic_store(&tg_shard_row_of(shard)->worker_id, shard->worker_id);
+  }
+}
+
 int tg_shard_set_count_up(const struct tg_shard_set *set)
 {
   int up = 0;

@@ -45,6 +45,9 @@ void tg_shard_set_move(struct tg_shard_set *to, struct tg_shard_set *from);
 /* Nobody waits for its shards any more. */
 void tg_shard_set_clear(struct tg_shard_set *set);
 
+/* The shards of class i (id % classes) are of workers[i] from now on. */
+void tg_shard_set_deal(struct tg_shard_set *set, const int *workers, int classes);
+
 /* How many are connected. */
 int tg_shard_set_count_up(const struct tg_shard_set *set);
 /* How many a worker has. */

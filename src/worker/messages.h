@@ -81,7 +81,7 @@
 /* Once. `steady_ahead`: tg_steady_ahead() of all processes.
  * `next_total`: of the set to go over to, 0: there is none; prepare_set follows.
  * `stamp` tells this run of the gateway from others. `owners`: the worker of each
- * shard from `first_shard` on. */
+ * shard from `first_shard` on. `moved`: some had another one earlier in this run. */
 #define TG_FIELDS_start(F)                                                                                   \
   F(INT, side)                                                                                               \
   F(INT, total_shards)                                                                                       \
@@ -91,7 +91,8 @@
   F(NUMBER, stamp)                                                                                           \
   F(NUMBER, steady_ahead)                                                                                    \
   F(INT, first_shard)                                                                                        \
-  F(JSON, owners)
+  F(JSON, owners)                                                                                            \
+  F(BOOL, moved)
 
 /* Start this shard: RESUME if it has a session. */
 #define TG_FIELDS_identify_shard(F) F(INT, ref)

@@ -205,7 +205,8 @@ static bool open_log(struct tg_worker *worker, struct tg_error *error)
       tg_delivery_ignore_logs(worker->delivery);
     return true;
   }
-  return tg_delivery_open_log(worker->delivery, is_alone(worker) ? NULL : is_wanted, worker->stamp, error);
+  return tg_delivery_open_log(worker->delivery, is_alone(worker) ? NULL : is_wanted, worker->stamp,
+                              worker->moved, error);
 }
 
 static bool durable_sequence(void *owner, const struct tg_shard *shard, uint64_t *sequence)

@@ -33,6 +33,7 @@ struct tg_worker {
   int *owners;                  /* ... the worker of each */
   int next_total;               /* of the set to come; 0: there is none */
   uint64_t stamp;               /* of this run of the gateway */
+  bool moved;                   /* shards have gone from one worker to another in it */
   struct tg_expected_members *expected_members; /* a list */
   uv_timer_t *alive; /* tells the manager that the loop turns */
   tg_ms alive_at, alive_interval; /* the last beat, and between two */

@@ -40,6 +40,7 @@ static void on_start(struct tg_worker *worker, const struct tg_message *message)
   tg_log_set_processes(count_workers(start->owners));
   worker->options.reload.commit(worker->options.reload.ctx, start->generation);
   worker->next_total = start->next_total;
+  worker->moved = start->moved;
   tg_worker_set_owners(worker, start->first_shard, start->owners, (uint64_t)start->stamp);
   if (!tg_worker_begin(worker, start->gateway_url, start->side, start->total_shards, &error)) {
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);

@@ -7,7 +7,7 @@
 static inline void open_log(void)
 {
   struct tg_error error = {0};
-  if (!tg_delivery_open_log(delivery, NULL, 1, &error))
+  if (!tg_delivery_open_log(delivery, NULL, 1, false, &error))
     fail_msg("%s", error.message);
 }
 

@@ -132,6 +132,24 @@ static void the_last_one_removes_it(void **state)
   test->log = NULL;
 }
 
+/* Else a third one, which is about to take over what waits for its shards, would find it in use. */
+static void it_is_looked_through_beside_the_others(void **state)
+{
+  struct log_test *test = *state;
+  struct taker taker = {test, 1};
+  struct tg_event_log_options options = {
+      .directory = test->directory, .mode = TG_LOG_DRAIN, .wanted = takes, .reader = "worker-1", .ctx = &taker};
+  leave_log(test, "worker-0");
+  struct tg_event_log *one = tg_event_log_open(&options, &test->error);
+  options.wanted = takes_others;
+  options.reader = "worker-0";
+  struct tg_event_log *other = tg_event_log_open(&options, &test->error);
+  assert_false(tg_event_log_remove(one, &test->error));
+  assert_string_equal(test->error.code, "waiting");
+  test->log = other;
+  expect_waiting(test, 0, 1, 1, 10);
+}
+
 static void its_writer_takes_over_what_others_delivered(void **state)
 {
   struct log_test *test = *state;
@@ -282,6 +300,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(is_not_removed_while_something_waits, log_begin, log_end),
       cmocka_unit_test_setup_teardown(several_drain_one_log, log_begin, log_end),
       cmocka_unit_test_setup_teardown(the_last_one_removes_it, log_begin, log_end),
+      cmocka_unit_test_setup_teardown(it_is_looked_through_beside_the_others, log_begin, log_end),
       cmocka_unit_test_setup_teardown(its_writer_takes_over_what_others_delivered, log_begin, log_end),
       cmocka_unit_test_setup_teardown(logs_are_listed_oldest_first, log_begin, log_end),
       cmocka_unit_test_setup_teardown(logs_with_numbers_are_listed_by_them, log_begin, log_end),

@@ -60,6 +60,17 @@ static void become_ready(tg_shard_ref ref)
   tg_say(played.ipc, identify_done, .ref = ref, .result = "ready");
 }
 
+static bool resume(tg_shard_ref ref)
+{
+  struct tg_session session;
+  if (!tg_session_load(row_of(ref), &session))
+    return false;
+  atomic_store(&row_of(ref)->state, TG_SHARD_CONNECTED);
+  workings.doing[tg_ref_index(ref)] = UP;
+  write_journal("resume", ref);
+  return true;
+}
+
 static void do_one_thing(int index)
 {
   tg_shard_ref ref = tg_ref_at(index);
@@ -68,6 +79,8 @@ static void do_one_thing(int index)
   case ASKED:
     break;
   case CONNECTING:
+    if (resume(ref))
+      break;
     workings.doing[index] = ASKED;
     tg_say(played.ipc, request_identify, .ref = ref);
     break;
@@ -116,6 +129,8 @@ static void hear(void *ctx, const char *type, const json_t *json)
   struct tg_error error;
   be(tg_message_read(type, json, &message, &error));
   if (message.type == TG_MESSAGE_start) {
+    if (message.start.moved)
+      write_journal("moved", played.id);
     open_table(message.start.side, message.start.total_shards);
     uv_timer_init(&played.loop, &timer);
     uv_timer_start(&timer, work, 1, 1);
@@ -335,6 +350,96 @@ static void a_set_that_is_dropped_leaves_nothing(void **state)
   stop(true);
 }
 
+/* ---- shards that move ---- */
+
+static struct {
+  int ended, done;
+  const int *deal;
+} moves;
+
+static void on_all_ended(void *ctx)
+{
+  (void)ctx;
+  assert_int_equal(tg_workers_running(fixture.manager->workers), 0);
+  moves.ended++;
+  tg_shard_set_deal(&fixture.manager->env.shards, moves.deal, OLD);
+}
+
+static void on_all_back(void *ctx)
+{
+  (void)ctx;
+  moves.done++;
+}
+
+static void move_shards(const int *deal)
+{
+  static const struct tg_regroup regroup = {.ended = on_all_ended, .done = on_all_back};
+  static const bool affected[] = {true, true};
+  moves.deal = deal;
+  tg_workers_regroup(fixture.manager->workers, affected, &regroup);
+  assert_true(tg_workers_regrouping(fixture.manager->workers));
+}
+
+static void shards_move_between_workers(void **state)
+{
+  (void)state;
+  static const int deal[] = {1, 0, 1, 0}, to_one[] = {0, 0, 0, 0};
+  memset(&moves, 0, sizeof moves);
+  fixture.config.spawn_shard_delay = 5;
+  begin("random");
+  wait_for(count_all_up() == OLD);
+  const struct tg_shard_set *set = &fixture.manager->env.shards;
+  move_shards(deal);
+  wait_for(moves.done == 1);
+  assert_int_equal(moves.ended, 1);
+  assert_false(tg_workers_regrouping(fixture.manager->workers));
+  wait_for(count_all_up() == OLD);
+  for (int i = 0; i < OLD; i++)
+    assert_int_equal(set->list[i].worker_id, deal[i]);
+  assert_int_equal(journal_count("keep", -1), 2);
+  assert_int_equal(journal_count("moved", -1), 2);
+  assert_true(journal_count("resume", -1) >= 2); /* those that had lost theirs identify */
+  check_sessions(set);
+  move_shards(to_one);
+  wait_for(moves.done == 2);
+  wait_for(count_all_up() == OLD);
+  assert_int_equal(tg_workers_running(fixture.manager->workers), 1); /* the other one has none any more */
+  struct tg_worker_status status;
+  tg_workers_status(fixture.manager->workers, 1, &status);
+  assert_string_equal(status.state, "stopped");
+  stop(true);
+}
+
+/* It is killed, and the other one does not begin before that. */
+static void whoever_does_not_end_is_killed(void **state)
+{
+  (void)state;
+  static const int deal[] = {1, 0, 1, 0};
+  memset(&moves, 0, sizeof moves);
+  fixture.config.spawn_shard_delay = 5;
+  begin("stuck");
+  wait_for(count_all_up() == OLD);
+  move_shards(deal);
+  wait_for(moves.done == 1);
+  wait_for(count_all_up() == OLD);
+  end(); /* they would not hear of the end, either */
+}
+
+/* The end of the gateway comes first. */
+static void the_end_comes_while_shards_move(void **state)
+{
+  (void)state;
+  static const int deal[] = {1, 0, 1, 0};
+  memset(&moves, 0, sizeof moves);
+  fixture.config.spawn_shard_delay = 5;
+  begin("random");
+  wait_for(count_all_up() == OLD);
+  move_shards(deal);
+  stop(true);
+  assert_int_equal(moves.done, 0);
+  assert_int_equal(journal_count("moved", -1), 0);
+}
+
 int main(int argc, char **argv)
 {
   static const struct tg_ipc_callbacks callbacks = {hear, play_end};
@@ -348,6 +453,9 @@ int main(int argc, char **argv)
       MANAGER_TEST(presences_pass_on),
       MANAGER_TEST(the_next_set_takes_the_place_of_the_first),
       MANAGER_TEST(a_set_that_is_dropped_leaves_nothing),
+      MANAGER_TEST(shards_move_between_workers),
+      MANAGER_TEST(whoever_does_not_end_is_killed),
+      MANAGER_TEST(the_end_comes_while_shards_move),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

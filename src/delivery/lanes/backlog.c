@@ -22,6 +22,7 @@ struct opening {
   bool (*wanted)(void *ctx, tg_shard_ref ref);
   char *parent;
   char *stamp;  /* of this run of the gateway, as in the directories' names */
+  bool moved;   /* shards have gone from one worker to another in this run */
   tg_ms newest; /* number of a log that is there */
   struct tg_log_source **last;
   int count;
@@ -40,8 +41,9 @@ static void free_source(struct tg_log_source *source)
   free(source);
 }
 
-/* Of another worker of this run: shards stay with their worker as long as the
- * manager lives, so none of ours are in it. */
+/* Of another worker of this run. Mostly shards stay with their worker as long as the
+ * manager lives, and none of ours are in it. Where some have moved, the workers between
+ * which they did have ended: then it is one that nobody writes. */
 static bool is_of_another(const struct opening *opening, const char *name)
 {
   const char *dot = strrchr(name, '.');
@@ -59,6 +61,20 @@ static struct tg_event_log *open_patiently(struct opening *opening,
       return log;
     usleep(LOCK_STEP * 1000);
   }
+}
+
+/* What a worker that lives writes has no lock to wait for, and nothing of ours. */
+static struct tg_event_log *open_log(struct opening *opening, const char *name,
+                                     const struct tg_event_log_options *options, struct tg_error *error)
+{
+  return is_of_another(opening, name) ? tg_event_log_open(options, error)
+                                      : open_patiently(opening, options, error);
+}
+
+static bool is_in_order(const struct opening *opening, const char *name, const struct tg_error *error)
+{
+  return strcmp(error->code, "missing") == 0 || /* another worker has removed it, just now */
+         (strcmp(error->code, "locked") == 0 && is_of_another(opening, name));
 }
 
 static void take_over(struct opening *opening, const char *name)
@@ -83,11 +99,10 @@ static void take_over(struct opening *opening, const char *name)
       .reader = reader,
   };
   struct tg_error error = {0};
-  source->log = open_patiently(opening, &options, &error);
+  source->log = open_log(opening, name, &options, &error);
   if (!source->log) {
-    bool removed = strcmp(error.code, "missing") == 0; /* by another worker, just now */
-    tg_log(removed ? TG_DEBUG : TG_ERROR, TG_NO_SHARD, "%s; its events wait for the next start",
-           error.message);
+    tg_log(is_in_order(opening, name, &error) ? TG_DEBUG : TG_ERROR, TG_NO_SHARD,
+           "%s; its events wait for the next start", error.message);
     free_source(source);
     return;
   }
@@ -343,12 +358,12 @@ static void begin_lanes(struct tg_lanes *lanes)
 }
 
 bool tg_backlog_open(struct tg_lanes *lanes, bool (*wanted)(void *ctx, tg_shard_ref ref), void *ctx,
-                     uint64_t stamp, struct tg_error *error)
+                     uint64_t stamp, bool moved, struct tg_error *error)
 {
   struct tg_buf parent = {0}, text = {0};
   tg_buf_printf(&parent, "%s/log", lanes->env->config->state_dir);
   tg_buf_printf(&text, ".%" PRIu64 "-", stamp);
-  struct opening opening = {.lanes = lanes, .last = &lanes->logs.sources};
+  struct opening opening = {.lanes = lanes, .last = &lanes->logs.sources, .moved = moved};
   opening.parent = tg_buf_take(&parent);
   opening.stamp = tg_buf_take(&text);
   lanes->logs.wanted = wanted;
@@ -358,7 +373,7 @@ bool tg_backlog_open(struct tg_lanes *lanes, bool (*wanted)(void *ctx, tg_shard_
     tg_ms number = tg_event_log_number(names[i]);
     if (number > opening.newest)
       opening.newest = number;
-    if (!is_of_another(&opening, names[i]))
+    if (moved || !is_of_another(&opening, names[i]))
       take_over(&opening, names[i]);
   }
   tg_event_log_list_free(names);

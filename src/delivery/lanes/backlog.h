@@ -90,7 +90,7 @@ enum tg_log_reading {
 
 /* backlog.c */
 bool tg_backlog_open(struct tg_lanes *lanes, bool (*wanted)(void *ctx, tg_shard_ref ref), void *ctx,
-                     uint64_t stamp, struct tg_error *error);
+                     uint64_t stamp, bool moved, struct tg_error *error);
 /* There is none: says so if earlier processes have left some. */
 void tg_backlog_ignore(const struct tg_lanes *lanes);
 void tg_backlog_close(struct tg_lanes *lanes);

@@ -26,8 +26,6 @@ enum {
   STALL = 3000,          /* ms late: then it was us who stood still */
 };
 
-static void spawn(struct tg_managed_worker *worker);
-
 static void free_handle(uv_handle_t *handle)
 {
   free(handle);
@@ -38,7 +36,12 @@ static int count_shards(const struct tg_managed_worker *worker)
   return tg_shard_set_count_of(&worker->workers->env->shards, worker->id);
 }
 
-static void shoot(struct tg_managed_worker *worker, const char *why)
+bool tg_worker_has_shards(const struct tg_managed_worker *worker)
+{
+  return count_shards(worker) > 0 || tg_shard_set_count_of(&worker->workers->env->next, worker->id) > 0;
+}
+
+void tg_worker_shoot(struct tg_managed_worker *worker, const char *why)
 {
   if (!worker->process || worker->shot_for)
     return;
@@ -109,10 +112,11 @@ static void on_exit_of_process(uv_process_t *process, int64_t status, int number
   worker->state = TG_WORKER_DOWN;
   worker->cut_at = 0;
   workers->options.events->gone(workers->options.ctx, worker->id);
-  if (!workers->env->stopping)
+  if (!workers->env->stopping && worker->move != TG_WORKER_ENDS)
     mourn(worker, status, number);
   worker->shot_for = NULL;
   worker->ready_at = 0;
+  tg_regroup_look(workers);
 }
 
 /* ---- the default of handle_worker_exit ---- */
@@ -120,8 +124,8 @@ static void on_exit_of_process(uv_process_t *process, int64_t status, int number
 static void on_restart(uv_timer_t *timer)
 {
   struct tg_managed_worker *worker = timer->data;
-  if (!worker->process && !worker->workers->env->stopping)
-    spawn(worker);
+  if (!worker->process && worker->move != TG_WORKER_ENDS && !worker->workers->env->stopping)
+    tg_worker_start(worker);
 }
 
 static void exit_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
@@ -132,8 +136,8 @@ static void exit_default(void *room, const json_t *list, tg_manager_reply *reply
   if (!tg_arg_int(&args, 0, "worker_id", 0, workers->count - 1, &id))
     return;
   struct tg_managed_worker *worker = &workers->list[id];
-  if (!worker->process && worker->wanted && !uv_is_active((uv_handle_t *)worker->restart) &&
-      !workers->env->stopping) {
+  if (!worker->process && worker->wanted && worker->move != TG_WORKER_ENDS &&
+      !uv_is_active((uv_handle_t *)worker->restart) && !workers->env->stopping) {
     int doublings = worker->failures > 1 ? worker->failures - 1 : 0;
     tg_ms delay = doublings < 10 ? (tg_ms)RESTART_BASE << doublings : RESTART_CAP;
     delay = tg_patience(delay < RESTART_CAP ? delay : RESTART_CAP);
@@ -193,11 +197,11 @@ static void say_start(struct tg_managed_worker *worker)
   tg_say(worker->ipc, start, .side = env->shards.side, .total_shards = env->shards.range.total,
          .next_total = env->next.count > 0 ? env->next.range.total : 0, .gateway_url = env->info->url,
          .generation = workers->generation, .stamp = env->stamp, .steady_ahead = tg_steady_ahead(),
-         .first_shard = env->shards.range.first, .owners = owners);
+         .first_shard = env->shards.range.first, .owners = owners, .moved = workers->moved);
   json_decref(owners);
 }
 
-static void spawn(struct tg_managed_worker *worker)
+void tg_worker_start(struct tg_managed_worker *worker)
 {
   static const struct tg_ipc_callbacks callbacks = {.on_message = on_message, .on_closed = on_closed};
   int fds[2];
@@ -228,7 +232,7 @@ static void spawn(struct tg_managed_worker *worker)
   if (worker->ipc)
     say_start(worker);
   else
-    shoot(worker, "no line to it");
+    tg_worker_shoot(worker, "no line to it");
 }
 
 void tg_workers_start(struct tg_workers *workers, int count)
@@ -240,11 +244,11 @@ void tg_workers_start(struct tg_workers *workers, int count)
     worker->workers = workers;
     worker->id = i;
     worker->restart = tg_timer_new(workers->env->loop, worker);
-    worker->wanted = count_shards(worker) > 0;
+    worker->wanted = tg_worker_has_shards(worker);
   }
   for (int i = 0; i < count && !workers->env->stopping; i++) {
     if (workers->list[i].wanted)
-      spawn(&workers->list[i]);
+      tg_worker_start(&workers->list[i]);
   }
   for (int i = count; i < TG_MAX_WORKERS; i++)
     tg_deaths_look(i, false, NULL); /* there were more */
@@ -258,9 +262,11 @@ static void watch(struct tg_managed_worker *worker, tg_ms now)
   tg_ms kill_after = config->script.kill_after;
   if (!worker->process || worker->shot_for)
     return;
-  if (worker->cut_at) {
+  if (worker->killed_at && now > worker->killed_at) {
+    tg_worker_shoot(worker, "it did not end in time for its shards to go elsewhere");
+  } else if (worker->cut_at) {
     if (now - worker->cut_at > EXIT_PATIENCE)
-      shoot(worker, "it closed its line to the manager, but did not end");
+      tg_worker_shoot(worker, "it closed its line to the manager, but did not end");
   } else if (worker->state == TG_WORKER_LOADING) {
     if (now - worker->started_at > kill_after + config->script.load_budget + LOAD_PATIENCE) {
       tg_log_with(TG_ERROR, TG_NO_SHARD,
@@ -268,7 +274,7 @@ static void watch(struct tg_managed_worker *worker, tg_ms now)
                           TG_TEXT(SCRIPT, worker->workers->options.script_path),
                           TG_NUMBER(DURATION, now - worker->started_at)),
                   "a worker does not finish loading its script: it is killed");
-      shoot(worker, "it did not finish loading its script");
+      tg_worker_shoot(worker, "it did not finish loading its script");
     }
   } else if (worker->state == TG_WORKER_READY && now - worker->heard_at > kill_after) {
     tg_log_with(TG_ERROR, TG_NO_SHARD,
@@ -276,7 +282,7 @@ static void watch(struct tg_managed_worker *worker, tg_ms now)
                         TG_NUMBER(DURATION, now - worker->heard_at)),
                 "the loop of a worker has not turned for longer than script.kill_after: a call of the script "
                 "that does not return? It is killed; its shards resume");
-    shoot(worker, "its loop did not turn");
+    tg_worker_shoot(worker, "its loop did not turn");
   }
 }
 
@@ -306,7 +312,7 @@ void tg_workers_stop(struct tg_workers *workers, bool keep_sessions, tg_ms deadl
     if (worker->ipc && worker->state == TG_WORKER_READY)
       tg_say(worker->ipc, stop, .keep_sessions = keep_sessions, .deadline = deadline);
     else if (worker->state == TG_WORKER_LOADING)
-      shoot(worker, "the gateway stops, and it has not begun");
+      tg_worker_shoot(worker, "the gateway stops, and it has not begun");
   }
 }
 
@@ -318,7 +324,7 @@ void tg_workers_kill_late(struct tg_workers *workers)
       continue;
     tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, worker->id)),
                 "a worker did not stop in time: it is killed");
-    shoot(worker, "it did not stop in time");
+    tg_worker_shoot(worker, "it did not stop in time");
   }
 }
 
@@ -369,7 +375,7 @@ static const char *state_name(const struct tg_managed_worker *worker)
     return "stopped";
   if (worker->state == TG_WORKER_READY)
     return "running";
-  return worker->incarnation <= 1 && worker->process ? "starting" : "restarting";
+  return worker->was_ready || !worker->process ? "restarting" : "starting";
 }
 
 void tg_workers_status(const struct tg_workers *workers, int id, struct tg_worker_status *status)
@@ -417,6 +423,9 @@ void tg_workers_heard_hello(struct tg_workers *workers, int id, int generation)
   worker->generation = generation;
   tg_log_with(TG_DEBUG, TG_NO_SHARD, TG_WITH(TG_NUMBER(WORKER, id), TG_NUMBER(GENERATION, generation)),
               "a worker is ready");
+  if (worker->move == TG_WORKER_BEGINS)
+    worker->move = TG_WORKER_STAYS;
+  tg_regroup_look(workers);
 }
 
 void tg_workers_heard_stopped(struct tg_workers *workers, int id)

@@ -43,6 +43,20 @@ void tg_workers_free(struct tg_workers *workers);
 
 /* So many places, for the shards that are dealt out to them. */
 void tg_workers_start(struct tg_workers *workers, int count);
+/* How shards go from one worker to another. */
+struct tg_regroup {
+  /* None of those workers runs any more: the sets' lists are to say who has which. */
+  void (*ended)(void *ctx);
+  /* Those that have shards are up again, with these, and resume. */
+  void (*done)(void *ctx);
+  void *ctx;
+};
+
+/* Ends the processes of the workers that `affected` says (by number), keeping their
+ * sessions, and starts them again. Both callbacks come, perhaps before this returns,
+ * unless the gateway stops. One at a time. */
+void tg_workers_regroup(struct tg_workers *workers, const bool *affected, const struct tg_regroup *regroup);
+bool tg_workers_regrouping(const struct tg_workers *workers);
 /* Tells all to stop until the deadline; those that still load are killed. */
 void tg_workers_stop(struct tg_workers *workers, bool keep_sessions, tg_ms deadline);
 /* Kills those that did not. */

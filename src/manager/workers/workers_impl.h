@@ -1,7 +1,7 @@
 #pragma once
 
 /* The inside of the workers, shared by workers.c (their life), spawn_process.c,
- * figures.c and reload.c. */
+ * regroup.c, figures.c and reload.c. */
 
 #include "manager/workers/figures.h"
 #include "manager/workers/workers.h"
@@ -11,6 +11,12 @@ enum tg_worker_state {
   TG_WORKER_LOADING, /* loads its script */
   TG_WORKER_READY,   /* said hello */
   TG_WORKER_STOPPED, /* said so, about to exit */
+};
+
+enum tg_worker_move {
+  TG_WORKER_STAYS,
+  TG_WORKER_ENDS,   /* its process ends, for shards to come or go */
+  TG_WORKER_BEGINS, /* starts with those it has now */
 };
 
 /* The place of a worker; its processes come and go. */
@@ -36,6 +42,8 @@ struct tg_managed_worker {
   tg_ms cut_at;         /* the line broke while the process still ran; 0: not so */
   const char *shot_for; /* why we killed it; NULL: we did not */
   uv_timer_t *restart;
+  enum tg_worker_move move;
+  tg_ms killed_at; /* if it has not ended by then; 0: it may live */
 };
 
 struct tg_workers {
@@ -44,10 +52,25 @@ struct tg_workers {
   struct tg_managed_worker *list;
   int count;
   int generation;                /* of the script, that all are to have */
+  struct tg_regroup regroup;     /* `done` NULL: none is under way */
+  bool moved;                    /* shards have gone from one worker to another in this run */
   tg_ms watched_at;              /* last time; 0: never */
   struct tg_process_usage usage; /* of the manager itself */
   int64_t lag;                   /* likewise */
 };
+
+/* ---- workers.c ---- */
+
+/* A process for the place, which has none. */
+void tg_worker_start(struct tg_managed_worker *worker);
+void tg_worker_shoot(struct tg_managed_worker *worker, const char *why);
+/* Of either set. */
+bool tg_worker_has_shards(const struct tg_managed_worker *worker);
+
+/* ---- regroup.c ---- */
+
+/* A process has ended, or begun. */
+void tg_regroup_look(struct tg_workers *workers);
 
 /* ---- spawn_process.c ---- */
 
