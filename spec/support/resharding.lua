@@ -44,7 +44,7 @@ for i, name in ipairs(PHASES) do
 end
 
 -- options: those of kill_trial.start(), and repeat_rate (equal events a second over all guilds; default 0).
--- Identifies need not wait for each other.
+-- Identifies need not wait for each other. Messages are of each guild in turn: so a pause means something.
 function resharding.start(options)
   local given = { hurry = math.max(1, math.floor(HURRY / paths.slow)), intents = INTENTS }
   for name, value in pairs(options) do
@@ -52,7 +52,9 @@ function resharding.start(options)
   end
   local repeat_rate = given.repeat_rate or 0
   given.repeat_rate = nil
-  given.fake = { callback_deadline = 3600000, max_concurrency = 16, guilds = given.shards * 6 }
+  given.fake = {
+    callback_deadline = 3600000, max_concurrency = 16, guilds = given.shards * 6, rate_in_turn = true,
+  }
   for name, value in pairs(options.fake or {}) do
     given.fake[name] = value
   end

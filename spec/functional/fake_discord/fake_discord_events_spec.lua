@@ -80,6 +80,18 @@ describe("numbered events", function()
     loop.wait_for("some", function() return #client:events "MESSAGE_CREATE" > 20 end)
   end)
 
+  it("come for each guild in turn, when that is set", function()
+    local client = ready()
+    fake:settings { rate = 200, rate_in_turn = true }
+    loop.wait_for("some", function() return #client:events "MESSAGE_CREATE" > 40 end)
+    local last = {}
+    for i, event in ipairs(client:events "MESSAGE_CREATE") do
+      local guild = event.d.guild_id
+      assert.equal(8, i - (last[guild] or i - 8))
+      last[guild] = i
+    end
+  end)
+
   it("follow from the seed", function()
     local texts = {}
     for i = 1, 2 do

@@ -39,6 +39,7 @@ struct tg_fake_emitter {
   uv_timer_t timer;
   uint64_t ticked_at; /* uv_now of the last tick; 0: the timer does not run */
   double rate_due, repeats_due;
+  uint64_t rate_turn;
   uint64_t unwanted; /* events that no session's intents let through */
 };
 
@@ -156,7 +157,8 @@ static void pay_rate(struct tg_fake_emitter *emitter, double seconds)
   if (emitter->rate_due > (double)fake->settings.rate)
     emitter->rate_due = (double)fake->settings.rate;
   for (; emitter->rate_due >= 1; emitter->rate_due -= 1) {
-    struct tg_fake_guild *guild = &fake->guilds->all[tg_fake_random(fake) % fake->guilds->count];
+    uint64_t which = fake->settings.rate_in_turn ? emitter->rate_turn++ : tg_fake_random(fake);
+    struct tg_fake_guild *guild = &fake->guilds->all[which % fake->guilds->count];
     if (!guild->left)
       emit_one(emitter, guild, (size_t)fake->settings.message_size);
   }

@@ -76,6 +76,7 @@
   NUMBER(webhook_deadline, 900000, 1, 86400000)                                                              \
   /* events and the wire */                                                                                  \
   NUMBER(rate, 0, 0, 10000000)              /* numbered events a second over all shards */                  \
+  FLAG(rate_in_turn, false)                 /* they are of each guild in turn, else of any */               \
   NUMBER(repeat_rate, 0, 0, 10000000)       /* equal events a second over all guilds (emit/repeats.h) */ \
   NUMBER(message_size, 1400, 0, 16777216)                                                                    \
   NUMBER(zlib_level, 1, 0, 9)                                                                                \
