@@ -95,6 +95,7 @@ void tg_delivery_drop_strays(struct tg_delivery *delivery)
   for (int side = 0; side < TG_SIDES; side++)
     if (!delivery->lanes.tables[side])
       tg_lanes_drop_side(&delivery->lanes, side);
+  tg_lanes_unshut(&delivery->lanes);
 }
 
 void tg_delivery_drop_side(struct tg_delivery *delivery, int side)
@@ -128,6 +129,7 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
                                           .http = options->http,
                                           .tell = options->tell,
                                           .ctx = options->ctx};
+  delivery->lanes.shut = options->seats_follow;
   delivery->lanes.totals[options->side] = options->total_shards;
   tg_delivery_add_side(delivery, options->side, options->table, options->identity);
   tg_handles_init(&env->handles, options->loop, free_all, delivery);
@@ -320,7 +322,8 @@ static void on_drain(uv_timer_t *timer)
   struct tg_delivery *delivery = timer->data;
   uint64_t left = tg_lanes_waiting(&delivery->lanes);
   tg_ms now = tg_env_now(&delivery->env);
-  bool goes_on = (left > 0 && !is_hopeless(delivery)) || tg_interactions_busy(&delivery->interactions);
+  bool goes_on = (left > 0 && tg_lanes_may_go(&delivery->lanes) > 0 && !is_hopeless(delivery)) ||
+                 tg_interactions_busy(&delivery->interactions);
   if (goes_on && now < delivery->drain_until) {
     tg_ms wait = delivery->drain_until - now;
     uv_timer_start(timer, on_drain, (uint64_t)(wait < DRAIN_LOOK ? wait : DRAIN_LOOK), 0);

@@ -29,6 +29,7 @@ struct tg_delivery_options {
   const tg_ms *clock; /* the time that ages are reckoned by, of a test that stops it; NULL: the loop's */
   const struct tg_config *config;
   struct tg_hooks *hooks;
+  bool seats_follow;            /* nothing is sent before tg_delivery_take_seats(), or ..._drop_strays() */
   int side;                     /* of the set of shards that runs ... */
   struct tg_shard_table *table; /* ... and its table */
   int total_shards;             /* without a table: as the bodies tell it; 0: they do not */

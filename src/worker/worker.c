@@ -275,6 +275,7 @@ bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int side
       .loop = worker->options.loop,
       .config = config,
       .hooks = worker->options.hooks,
+      .seats_follow = worker->next_total > 0,
       .side = side,
       .table = worker->sides[side].of.table,
       .http = worker->options.http,

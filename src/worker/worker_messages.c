@@ -56,6 +56,8 @@ static void on_identify_shard(struct tg_worker *worker, const struct tg_message 
 {
   if (worker->stopping || !worker->begun)
     return;
+  if (!worker->sides[!worker->current].of.table && worker->next_total > 0)
+    return; /* its shards could not be told from those of the set that was to come first */
   if (!worker->sides[!worker->current].of.table)
     tg_delivery_drop_strays(worker->delivery);
   struct tg_shard *shard = tg_worker_take_shard(worker, message->identify_shard.ref);

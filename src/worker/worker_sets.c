@@ -93,6 +93,7 @@ static void end_side(struct tg_worker *worker, int side)
   if (side == worker->current)
     worker->current = !side;
   tg_worker_close_side(worker, side);
+  worker->next_total = 0;
 }
 
 static void end_closing(struct tg_closing *closing)

@@ -11,7 +11,7 @@ bool tg_gate_holds(const struct tg_lane *lane)
 {
   const struct tg_lane_gate *gate = lane->gate;
   if (__builtin_expect(!gate, 1) || !lane->queue.head)
-    return lane->stray;
+    return lane->stray || lane->lanes->shut;
   int side = tg_ref_side(lane->ref), other = !side;
   if (!gate->ruled[side])
     return true;

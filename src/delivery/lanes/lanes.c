@@ -51,6 +51,27 @@ void tg_lanes_add_side(struct tg_lanes *lanes, int side, struct tg_shard_table *
       tg_lane_find_row(lanes->at[i]);
 }
 
+void tg_lanes_unshut(struct tg_lanes *lanes)
+{
+  if (!lanes->shut)
+    return;
+  lanes->shut = false;
+  for (int i = 0; i < lanes->count; i++)
+    if (lanes->at[i])
+      tg_lane_go_on(lanes->at[i]);
+}
+
+uint64_t tg_lanes_may_go(const struct tg_lanes *lanes)
+{
+  uint64_t events = 0;
+  for (int i = 0; i < lanes->count; i++) {
+    const struct tg_lane *lane = lanes->at[i];
+    if (lane && !tg_gate_holds(lane))
+      events += lane->queue.events + lane->log.late.events + lane->log.spilled_events;
+  }
+  return events;
+}
+
 static void drop_logged(struct tg_lane *lane)
 {
   for (struct tg_log_source *source = lane->lanes->logs.sources; source; source = source->next) {

@@ -147,6 +147,7 @@ struct tg_lanes {
   void (*emptied)(void *ctx); /* nothing waits any more; NULL: nobody cares */
   void *emptied_ctx;
 
+  bool shut;                     /* nothing is sent before it is known which lanes share guilds */
   struct tg_lane **at;           /* by tg_ref_index(); NULL: not yet */
   int count, live;               /* places; lanes */
   struct tg_queue_total queued;  /* in memory */
@@ -169,6 +170,10 @@ void tg_lanes_end(struct tg_lanes *lanes);
 void tg_lanes_free(struct tg_lanes *lanes);
 /* A set of shards comes: its rows are in that table. Lanes of it may be there, read from the logs. */
 void tg_lanes_add_side(struct tg_lanes *lanes, int side, struct tg_shard_table *table);
+/* It is known: what had to wait for that may go. */
+void tg_lanes_unshut(struct tg_lanes *lanes);
+/* How many events wait that no other lane keeps back. */
+uint64_t tg_lanes_may_go(const struct tg_lanes *lanes);
 /* It is over: what waits in its lanes is dropped, without a word, and its table is not looked at any more. */
 void tg_lanes_drop_side(struct tg_lanes *lanes, int side);
 /* The configuration is another one. */

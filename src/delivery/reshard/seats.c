@@ -399,6 +399,7 @@ void tg_delivery_take_seats(struct tg_delivery *delivery, const struct tg_delive
   }
   for (int i = 0; i < seats->count; i++)
     begin_class(seats->at[i]);
+  tg_lanes_unshut(&delivery->lanes);
   tg_handles_timer(&delivery->env.handles, &seats->timer, seats);
   uint64_t pace = (uint64_t)tg_patience(LOOK);
   uv_timer_start(&seats->timer, on_timer, pace, pace);
