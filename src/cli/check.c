@@ -55,6 +55,7 @@ static json_t *warnings_about(const struct tg_script *script)
   struct tg_problems warnings = tg_config_warnings(config, environ);
   if (script) {
     tg_config_warn_delay(config, config->gateway_bot.url, &warnings);
+    tg_config_warn_resharding(config, &warnings);
     tg_script_warn(script, &warnings);
   }
   json_t *list = json_array();

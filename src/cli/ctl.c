@@ -3,6 +3,8 @@
 #include "cli/advice.h"
 #include "cli/cli.h"
 #include "cli/ctl_client.h"
+#include "cli/ctl_figures.h"
+#include "cli/ctl_reshard.h"
 #include "cli/ctl_show.h"
 #include "cli/options.h"
 #include "cli/table.h"
@@ -30,6 +32,7 @@ enum {
 struct ctl {
   struct tg_ctl_client *client;
   bool as_json, as_table, wait;
+  bool follows;  /* a resharding, after its first answer */
   tg_ms timeout; /* 0: what the command usually gets */
 };
 
@@ -87,10 +90,18 @@ static bool is_number(const char *text, size_t max_digits)
 
 static bool ask_reshard(const char **words, struct ask *ask, struct tg_error *error)
 {
-  if (!is_number(words[0], 6) || atoi(words[0]) == 0)
-    return tg_fail(error, "usage", "reshard: expected the new number of shards, got \"%s\"", words[0]);
+  const char *word = words[0];
+  if (!word || strcmp(word, "status") == 0)
+    return fill_plain(ask, "GET", "/reshard");
+  bool aborts = strcmp(word, "abort") == 0;
+  if (!aborts && (!is_number(word, 6) || atoi(word) == 0))
+    return tg_fail(error, "usage", "reshard: expected the new number of shards, status or abort, got \"%s\"",
+                   word);
   struct tg_buf body = {0};
-  tg_buf_printf(&body, "{\"totalShards\":%d}", atoi(words[0]));
+  if (aborts)
+    tg_buf_puts(&body, "{\"abort\":true}");
+  else
+    tg_buf_printf(&body, "{\"totalShards\":%d}", atoi(word));
   ask->body = tg_buf_take(&body);
   return fill_plain(ask, "POST", "/reshard");
 }
@@ -152,10 +163,16 @@ static void show_json(const json_t *answer)
   free(text);
 }
 
+/* That one has begun, is taken back, or how far it is. */
 static void show_reshard(const json_t *answer)
 {
-  (void)answer;
-  puts("resharding has begun; `tidegate ctl status` shows how far it is");
+  if (json_object_get(answer, "identifies"))
+    printf("from %s to %s shards, with %s session starts\n", tg_figure_count(answer, "from"),
+           tg_figure_count(answer, "to"), tg_figure_count(answer, "identifies"));
+  else if (json_object_get(answer, "aborting"))
+    puts("the resharding is taken back");
+  else
+    tg_ctl_show_reshard(answer);
 }
 
 /* To one shard, to all of them, or an op 8 whose answer is the members. */
@@ -178,19 +195,19 @@ static void show_shutdown(const json_t *answer)
 
 static const struct command {
   const char *name;
-  int words;
+  int least, most; /* words */
   const char *wanted;
   tg_ms timeout;
   bool (*ask)(const char **words, struct ask *ask, struct tg_error *error);
   void (*show)(const json_t *answer);
 } commands[] = {
-    {"status", 0, NULL, SOON, ask_status, tg_ctl_show_status},
-    {"shards", 0, NULL, SOON, ask_shards, tg_ctl_show_shards},
-    {"reload", 0, NULL, LATER, ask_reload, tg_ctl_show_reload},
-    {"reshard", 1, "the new number of shards", LATER, ask_reshard, show_reshard},
-    {"payload", 2, "a shard and the JSON to send", LATER, ask_payload, show_payload},
-    {"identify-budget", 0, NULL, SOON, ask_budget, tg_ctl_show_budget},
-    {"shutdown", 0, NULL, SOON, ask_shutdown, show_shutdown},
+    {"status", 0, 0, NULL, SOON, ask_status, tg_ctl_show_status},
+    {"shards", 0, 0, NULL, SOON, ask_shards, tg_ctl_show_shards},
+    {"reload", 0, 0, NULL, LATER, ask_reload, tg_ctl_show_reload},
+    {"reshard", 0, 1, NULL, LATER, ask_reshard, show_reshard},
+    {"payload", 2, 2, "a shard and the JSON to send", LATER, ask_payload, show_payload},
+    {"identify-budget", 0, 0, NULL, SOON, ask_budget, tg_ctl_show_budget},
+    {"shutdown", 0, 0, NULL, SOON, ask_shutdown, show_shutdown},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -203,7 +220,7 @@ static bool terminal_takes_colours(void)
 
 static enum tg_exit show(const struct ctl *ctl, const struct command *command, const json_t *answer)
 {
-  bool table = ctl->as_table || (!ctl->as_json && isatty(STDOUT_FILENO));
+  bool table = ctl->as_table || (!ctl->as_json && (ctl->follows || isatty(STDOUT_FILENO)));
   if (table)
     command->show(answer);
   else
@@ -332,6 +349,34 @@ static enum tg_exit ask_until_ready(const struct ctl *ctl, const struct command 
   return result;
 }
 
+/* ---- resharding ---- */
+
+static bool reshard_is_followed(const struct ctl *ctl, const struct ask *ask)
+{
+  return ctl->wait || (strcmp(ask->method, "POST") == 0 && !ctl->as_json);
+}
+
+/* What is done is followed until it is over; what is only looked at if that is wanted. */
+static enum tg_exit reshard(struct ctl *ctl, const struct command *command, const struct ask *ask)
+{
+  bool changes = strcmp(ask->method, "POST") == 0;
+  struct tg_follow follow = {
+      .client = ctl->client,
+      .how = ctl->as_json               ? TG_FOLLOW_SILENT
+             : terminal_takes_colours() ? TG_FOLLOW_BAR
+                                        : TG_FOLLOW_LINES,
+      .timeout = ctl->timeout,
+      .wanted = !changes ? NULL : strstr(ask->body, "abort") ? "aborted" : "done",
+  };
+  ctl->follows = reshard_is_followed(ctl, ask);
+  if (changes || !ctl->follows) {
+    enum tg_exit result = ask_once(ctl, command, ask);
+    if (result != TG_EXIT_OK || !ctl->follows)
+      return result;
+  }
+  return tg_ctl_follow(&follow);
+}
+
 /* ---- the command line ---- */
 
 static int __attribute__((format(printf, 1, 2))) misuse(const char *format, ...)
@@ -373,7 +418,9 @@ static int run(struct ctl *ctl, const struct command *command, const char **word
   if (!ctl->client || !command->ask(words, &ask, &error))
     complain(&error, NULL);
   else
-    exit_code = ctl->wait ? (int)ask_until_ready(ctl, command, &ask) : (int)ask_once(ctl, command, &ask);
+    exit_code = command->ask == ask_reshard ? (int)reshard(ctl, command, &ask)
+                : ctl->wait                 ? (int)ask_until_ready(ctl, command, &ask)
+                                            : (int)ask_once(ctl, command, &ask);
   free(ask.path);
   free(ask.body);
   tg_ctl_client_free(ctl->client);
@@ -400,13 +447,13 @@ int tg_cli_ctl(int argc, char **argv)
   const struct command *command = find(words[0]);
   if (!command)
     return no_command(words[0]);
-  if (count - 1 < command->words)
+  if (count - 1 < command->least)
     return misuse("%s needs %s", command->name, command->wanted);
-  if (count - 1 > command->words)
-    return misuse("\"%s\" is one word too many", words[command->words + 1]);
+  if (count - 1 > command->most)
+    return misuse("\"%s\" is one word too many", words[command->most + 1]);
   if (ctl.as_json && ctl.as_table)
     return misuse("--json or --table, not both");
-  if (ctl.wait && command->ask != ask_status)
+  if (ctl.wait && command->ask != ask_status && command->ask != ask_reshard)
     return misuse("%s has no --wait", command->name);
   if (timeout && (!is_number(timeout, 9) || atoi(timeout) == 0))
     return misuse("--timeout takes milliseconds, not \"%s\"", timeout);

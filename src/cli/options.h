@@ -39,13 +39,16 @@
   "  status                  shards, identifies, queue, workers, event handlers\n"                           \
   "  shards                  a line a shard\n"                                                               \
   "  reload                  reload the script; what is wrong with it goes to standard error\n"              \
-  "  reshard N               change over to N shards while events flow\n"                                    \
+  "  reshard N               go over to N shards while events flow; shows how far it is until it\n"          \
+  "                          is over. Ctrl-C leaves it running\n"                                            \
+  "  reshard [status]        how far it is, what is planned, how the last one ended\n"                       \
+  "  reshard abort           take it back, until the first old shard is closed\n"                            \
   "  payload SHARD JSON      send {\"op\":..., ...} over a shard (or: all, guild:ID); - reads stdin\n"       \
   "  identify-budget         how many identifies are left, and until when\n"                                 \
   "  shutdown                stop the gateway and end its sessions\n"                                        \
   "\n"                                                                                                       \
   "  --json, --table         form of the answer; without it a table on a terminal, else JSON\n"              \
-  "  --wait                  status: come back when all shards are up\n"                                     \
+  "  --wait                  status: come back when all shards are up; reshard: when it is over\n"           \
   "  --timeout MS            wait no longer than that\n"                                                     \
   "\n"                                                                                                       \
   "TIDEGATE_CONTROL (127.0.0.1:8377, or unix:/path) and TIDEGATE_CONTROL_SECRET tell where the\n"            \

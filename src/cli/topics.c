@@ -45,6 +45,9 @@ void tg_topic_files(void)
        "The state directory belongs to one gateway at a time; keep it over restarts.\n");
   item("STATE_DIR/shards", "sessions of the shards: what the next start resumes");
   item("STATE_DIR/guilds/", "which guilds each shard is in, a file for each");
+  item("STATE_DIR/shards.1, guilds.1/", "of the other set of shards, where there are two");
+  item("STATE_DIR/resharding.json", "which number of shards the bot has, and how far it is with another");
+  item("STATE_DIR/reshard.*", "which classes of guilds have gone over, and what was delivered then");
   item("STATE_DIR/identify.json", "which identifies were used, and when");
   item("STATE_DIR/clock.json", "how the times in these files go on, whatever the wall clock is set to");
   item("STATE_DIR/gateway_bot.json", "what Discord said last of the gateway");

@@ -21,6 +21,8 @@ enum { TG_SHARDS_MAX = 65536 }; /* of a bot: ids go up to 65535 */
 enum tg_durability { TG_DURABILITY_LOG, TG_DURABILITY_MEMORY };
 enum tg_sync { TG_SYNC_NONE, TG_SYNC_INTERVAL, TG_SYNC_BATCH };
 enum tg_message_updates { TG_UPDATES_CONTENT, TG_UPDATES_ALL };
+/* What becomes of voice connections whose shard goes: the new one joins, or it waits for their end. */
+enum tg_resharding_voice { TG_VOICE_MOVE, TG_VOICE_WAIT };
 
 /* How an event looks in its request: delivery/formats/format.h. */
 enum tg_event_format { TG_FORMAT_SEED, TG_FORMAT_DISCORDENO, TG_FORMAT_CHAT_SDK, TG_FORMAT_CLOUDEVENTS };
@@ -88,6 +90,7 @@ struct tg_config {
     int shards_full_percentage;
     tg_ms check_interval;
     int identify_reserve; /* per cent of session_start_limit.total */
+    enum tg_resharding_voice voice;
   } resharding;
   struct {
     char *listen;

@@ -30,6 +30,7 @@ static const char *const durabilities[] = {"log", "memory", NULL};
 static const char *const syncs[] = {"none", "interval", "batch", NULL};
 static const char *const formats[] = {"seed", "discordeno", "chat-sdk", "cloudevents", NULL};
 static const char *const message_updates[] = {"content", "all", NULL};
+static const char *const voices[] = {"move", "wait", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 
 /* X(path, ...): the order is that of the messages and of the documentation. */
@@ -106,6 +107,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
   X("resharding.shards_full_percentage", RANGE(resharding.shards_full_percentage, INT, 1, 100, 80))          \
   X("resharding.check_interval", RANGE(resharding.check_interval, MS, 1000, INT64_C(365) * DAY, 8 * HOUR))   \
   X("resharding.identify_reserve", RANGE(resharding.identify_reserve, INT, 0, 90, 10))                       \
+  X("resharding.voice", CHOICE(resharding.voice, voices, TG_VOICE_MOVE))                                     \
   X("control.listen", STRING(control.listen), .text = "127.0.0.1:8377", .env = "TIDEGATE_CONTROL",           \
     .check = tg_check_listen, .restart = true)                                                               \
   X("control.authorization", STRING(control.authorization), .env = "TIDEGATE_CONTROL_SECRET",                \

@@ -56,6 +56,20 @@ void tg_config_warn_delay(const struct tg_config *config, const char *gateway_ur
                    delay, IDENTIFY_WINDOW);
 }
 
+void tg_config_warn_resharding(const struct tg_config *config, struct tg_problems *warnings)
+{
+  int first = config->first_shard_id, last = config->last_shard_id, total = config->total_shards;
+  bool part = first > 0 || (last >= 0 && last != total - 1);
+  if (!config->resharding.enabled || (!part && !config->identify.url))
+    return;
+  tg_problem_add(
+      warnings,
+      "resharding: this gateway %s, so that it cannot go over to more shards by itself when the bot "
+      "grows; resharding.enabled = false says that this is known",
+      part ? "has a part of the bot's shards (first_shard_id, last_shard_id)"
+           : "shares the bot's shards with others (identify.url)");
+}
+
 /* The secret of a proxy, such as a bot's environment may have, would be shown to Discord. */
 static void warn_rest(const struct tg_config *config, struct tg_problems *warnings)
 {

@@ -14,3 +14,7 @@ struct tg_problems tg_config_warnings(const struct tg_config *config, char *cons
  * NULL: it is not known yet. */
 void tg_config_warn_delay(const struct tg_config *config, const char *gateway_url,
                           struct tg_problems *warnings);
+
+/* Adds that this gateway can never go over to more shards by itself, where resharding.enabled says that it
+ * should: to be known by who looks at a configuration, and no news at each start. */
+void tg_config_warn_resharding(const struct tg_config *config, struct tg_problems *warnings);

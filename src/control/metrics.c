@@ -1,6 +1,7 @@
 #include "control/metrics.h"
 
 #include "base/clock.h"
+#include "control/resharding.h"
 #include "control/routes.h"
 
 #include <string.h>
@@ -65,6 +66,13 @@ static void write_identifies(struct tg_exposition *exposition, struct tg_manager
         budget.waiting);
   gauge(exposition, "tidegate_identify_held_back",
         "1 when only the reserve is left, and only resumes go out.", budget.held_back);
+}
+
+static void write_resharding(struct tg_exposition *exposition, struct tg_manager *manager)
+{
+  struct tg_resharding_status status;
+  tg_gateway_resharding(manager, &status);
+  tg_resharding_metrics(exposition, &status);
 }
 
 /* ---- processes ---- */
@@ -156,6 +164,7 @@ void tg_metrics_write(struct tg_manager *manager, struct tg_buf *out)
   struct tg_exposition exposition = {.out = out};
   write_gateway(&exposition, manager);
   write_identifies(&exposition, manager);
+  write_resharding(&exposition, manager);
   write_workers(&exposition, manager);
   write_usage(&exposition, manager);
   tg_metrics_events(&exposition, manager);

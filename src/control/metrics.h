@@ -5,6 +5,7 @@
  * asked, and none can delay it.
  *
  *     metrics.c          of the gateway as a whole and its processes
+ *     resharding.c       of a resharding
  *     metrics_events.c   events by type, event handlers, interactions, calls into Lua
  *     metrics_shards.c   of each shard
  *     metrics_scripts.c  what scripts count with gateway.metrics

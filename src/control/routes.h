@@ -43,8 +43,11 @@ json_t *tg_identify_json(struct tg_manager *manager); /* of /identify and /statu
 
 /* routes_process.c */
 void tg_route_reload(struct tg_request *request);
-void tg_route_reshard(struct tg_request *request);
 void tg_route_shutdown(struct tg_request *request);
+
+/* routes_reshard.c */
+void tg_route_resharding(struct tg_request *request);
+void tg_route_reshard(struct tg_request *request);
 
 /* routes_payload.c */
 void tg_route_shard_payload(struct tg_request *request);

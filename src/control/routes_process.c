@@ -1,4 +1,4 @@
-/* What is done to the gateway as a whole: POST /reload, /reshard, /shutdown. */
+/* What is done to the gateway as a whole: POST /reload, /shutdown. */
 
 #include "control/routes.h"
 #include "manager/manager.h"
@@ -26,30 +26,6 @@ static void on_reloaded(void *ctx, json_t *value, const struct tg_error *error)
 void tg_route_reload(struct tg_request *request)
 {
   tg_manager_reload(request->manager, on_reloaded, request);
-}
-
-/* ---- POST /reshard ---- */
-
-static void on_reshard(void *ctx, json_t *value, const struct tg_error *error)
-{
-  (void)value;
-  struct tg_request *request = ctx;
-  if (error)
-    tg_respond_failure(request, error);
-  else
-    tg_respond_json(request, 202, json_pack("{s:b}", "started", true));
-}
-
-void tg_route_reshard(struct tg_request *request)
-{
-  const json_t *total = json_object_get(request->json, "totalShards");
-  if (!json_is_integer(total) || json_integer_value(total) < 1 || json_integer_value(total) > 65535) {
-    tg_respond_error(request, 400, "totalShards has to be a number from 1 to 65535");
-    return;
-  }
-  json_t *args = json_pack("[{s:O}]", "shards", total);
-  tg_manager_call(request->manager, TG_METHOD_manager_reshard, args, on_reshard, request);
-  json_decref(args);
 }
 
 /* ---- POST /shutdown ---- */

@@ -1,5 +1,6 @@
 /* How the gateway is: GET /healthz, /readyz, /status. */
 
+#include "control/resharding.h"
 #include "control/routes.h"
 #include "manager/status.h"
 #include "manager/workers/figures.h"
@@ -195,6 +196,13 @@ static json_t *describe_intents(struct tg_manager *manager)
                    or_null(status.retry_in >= 0, status.retry_in));
 }
 
+static json_t *describe_resharding(struct tg_manager *manager)
+{
+  struct tg_resharding_status status;
+  tg_gateway_resharding(manager, &status);
+  return tg_resharding_running_json(&status);
+}
+
 void tg_route_status(struct tg_request *request)
 {
   struct tg_manager *manager = request->manager;
@@ -219,6 +227,6 @@ void tg_route_status(struct tg_request *request)
   json_object_set_new(body, "intents", describe_intents(manager));
   json_object_set_new(body, "handlers", describe_handlers(manager));
   json_object_set_new(body, "queue", describe_queue(&sums, spool_of(manager, status.workers)));
-  json_object_set_new(body, "resharding", json_null());
+  json_object_set_new(body, "resharding", describe_resharding(manager));
   tg_respond_json(request, 200, body);
 }

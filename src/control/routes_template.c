@@ -196,17 +196,13 @@ static int state_number(enum tg_shard_state state)
 
 static void all_shards(struct tg_request *request)
 {
-  struct tg_gateway_status gateway;
-  tg_gateway_status(request->manager, &gateway);
+  const struct tg_shard_set *set = tg_gateway_set(request->manager, 0);
   json_t *all = json_array();
-  for (int id = gateway.first; id <= gateway.last; id++) {
-    const struct tg_shard_row *row = tg_gateway_shard(request->manager, id);
-    int worker_id, generation;
-    if (!row)
-      continue;
-    tg_gateway_shard_place(request->manager, id, &worker_id, &generation);
-    json_array_append_new(all, json_pack("{s:i, s:i, s:i, s:i}", "workerId", worker_id, "shardId", id, "rtt",
-                                         (int)atomic_load(&row->rtt), "state",
+  for (int i = 0; set && i < set->count; i++) {
+    const struct tg_managed_shard *shard = &set->list[i];
+    const struct tg_shard_row *row = tg_shard_row_of(shard);
+    json_array_append_new(all, json_pack("{s:i, s:i, s:i, s:i}", "workerId", shard->worker_id, "shardId",
+                                         shard->id, "rtt", (int)atomic_load(&row->rtt), "state",
                                          state_number((enum tg_shard_state)atomic_load(&row->state))));
   }
   tg_respond_json(request, 200, all);

@@ -46,10 +46,15 @@ struct tg_shard_row *tg_gateway_shard(struct tg_manager *manager, int shard_id)
   return shard ? tg_shard_row_of(shard) : NULL;
 }
 
-void tg_gateway_shard_place(struct tg_manager *manager, int shard_id, int *worker, int *generation)
+const struct tg_shard_set *tg_gateway_set(struct tg_manager *manager, int place)
 {
-  *worker = tg_shard_set_find(&manager->env.shards, shard_id)->worker_id;
-  *generation = tg_workers_generation_of(manager->workers, *worker);
+  const struct tg_shard_set *const sets[] = {&manager->env.shards, &manager->env.next};
+  return place >= 0 && place < TG_SIDES && sets[place]->count > 0 ? sets[place] : NULL;
+}
+
+int tg_gateway_generation_of(struct tg_manager *manager, int worker)
+{
+  return worker >= 0 ? tg_workers_generation_of(manager->workers, worker) : 0;
 }
 
 void tg_gateway_worker(struct tg_manager *manager, int id, struct tg_worker_status *status)

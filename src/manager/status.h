@@ -4,6 +4,7 @@
  * hand, without messages to the workers. Loop thread of the manager only. */
 
 #include "base/clock.h"
+#include "manager/shard_set.h"
 #include "manager/workers/figures.h"
 #include "shared/class_state.h"
 #include "shared/shard_table.h"
@@ -32,8 +33,12 @@ bool tg_gateway_waits(struct tg_manager *manager, char *text, size_t size, tg_ms
 
 /* NULL: not a shard of this gateway, or they are not known yet. */
 struct tg_shard_row *tg_gateway_shard(struct tg_manager *manager, int shard_id);
-/* Where such a shard runs: the worker, and the generation of its script. */
-void tg_gateway_shard_place(struct tg_manager *manager, int shard_id, int *worker, int *generation);
+
+/* The sets of shards, one after the other; the first is the one whose shards the numbers above are of. NULL:
+ * there is no more. The second is there while a resharding runs. */
+const struct tg_shard_set *tg_gateway_set(struct tg_manager *manager, int place);
+/* Of the script of that worker; 0: of none. */
+int tg_gateway_generation_of(struct tg_manager *manager, int worker);
 
 struct tg_worker_status {
   int pid;           /* 0: no process runs */
@@ -99,6 +104,8 @@ struct tg_resharding_status {
     int from, to, identifies;
     tg_ms began, ended; /* tg_now() */
   } last;
+  uint64_t done, aborted, failed; /* those that have ended in this run */
+  uint64_t identifies;            /* session starts that they, and the one that runs, have taken */
 };
 
 void tg_gateway_resharding(struct tg_manager *manager, struct tg_resharding_status *status);

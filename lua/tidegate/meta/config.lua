@@ -85,10 +85,11 @@
 ---@field express? boolean
 
 ---@class tidegate.Config.resharding
----@field enabled? boolean
----@field shards_full_percentage? integer
----@field check_interval? integer
----@field identify_reserve? integer
+---@field enabled? boolean Whether it goes over to another number of shards by itself.
+---@field shards_full_percentage? integer Of 2,500 guilds a shard: from so many on.
+---@field check_interval? integer ms
+---@field identify_reserve? integer Per cent of the day's session starts that are kept back.
+---@field voice? "move"|"wait" Voice connections: joined again by the new shard; or the old one waits.
 
 ---@class tidegate.Config.control
 ---@field listen? string

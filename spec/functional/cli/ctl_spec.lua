@@ -89,14 +89,16 @@ describe("tidegate ctl", function()
       local ok = { 200, {} }
       serve {
         ["GET /status"] = { 200, STATUS }, ["GET /shards"] = { 200, { { shardId = 0 } } },
-        ["POST /reload"] = ok, ["POST /reshard"] = ok, ["POST /shards/3/payload"] = ok,
+        ["POST /reload"] = ok, ["POST /reshard"] = ok, ["GET /reshard"] = ok, ["POST /shards/3/payload"] = ok,
         ["POST /payload"] = ok,
         ["POST /guilds/4177198342314/payload"] = ok, ["GET /identify"] = ok, ["POST /shutdown"] = ok,
       }
       local payload = '{"op":3,"d":{"since":null,"afk":false,"status":"idle","activities":[]}}'
       for _, case in ipairs {
         { { "status" }, "GET /status" }, { { "shards" }, "GET /shards" }, { { "reload" }, "POST /reload" },
-        { { "reshard", "64" }, "POST /reshard", '{"totalShards":64}' },
+        { { "reshard", "64", "--json" }, "POST /reshard", '{"totalShards":64}' },
+        { { "reshard", "abort", "--json" }, "POST /reshard", '{"abort":true}' },
+        { { "reshard" }, "GET /reshard" }, { { "reshard", "status" }, "GET /reshard" },
         { { "payload", "3", payload }, "POST /shards/3/payload", payload },
         { { "payload", "all", payload }, "POST /payload", payload },
         { { "payload", "guild:4177198342314", payload },
@@ -394,7 +396,7 @@ Left     Of  Reserve  Window ends in  At a time  Waiting
         { "a command is missing" },
         { '"stauts" (did you mean status?)', "stauts" },
         { "one word too many", "status", "now" },
-        { "needs the new number", "reshard" },
+        { "one word too many", "reshard", "8", "16" },
         { "expected the new number of shards", "reshard", "0" },
         { "expected the new number of shards", "reshard", "64x" },
         { "needs a shard and the JSON", "payload", "3" },

@@ -201,14 +201,29 @@ gateway.configure { control = { authorization = "the second secret" } }
     assert.equal(200, s.gateway:control("GET", "/status", { secret = "the second secret" }).status)
   end)
 
-  it("does not reshard yet, and says so", function()
+  it("lists the shards of a set of that many", function()
     local s = start { bot = false }
-    local answer = s.gateway:control("POST", "/reshard", { json = { totalShards = 4 } })
-    assert.same({ 501, "unavailable" }, { answer.status, answer:json().code })
-    for _, body in ipairs { "{}", '{"totalShards":"4"}', '{"totalShards":0}' } do
-      answer = s.gateway:control("POST", "/reshard", { body = body })
-      assert.equal(400, answer.status)
-      assert.matches("totalShards", answer:json().error)
+    local all = s.gateway:control("GET", "/shards"):json()
+    assert.same(all, s.gateway:control("GET", "/shards?total=2"):json())
+    local answer = s.gateway:control("GET", "/shards?total=4")
+    assert.same({ 404, "there is no set of 4 shards: there is one of 2" },
+      { answer.status, answer:json().error })
+    for _, query in ipairs { "total=", "total=0", "total=-2", "total=2x", "total=99999999" } do
+      answer = s.gateway:control("GET", "/shards?" .. query)
+      assert.same({ 400, "expected ?total= and a number of shards" }, { answer.status, answer:json().error })
+    end
+  end)
+
+  it("says of resharding that none runs, and takes no body that makes no sense", function()
+    local s = start { bot = false }
+    assert.same({ running = cjson.null, planned = cjson.null, last = cjson.null },
+      s.gateway:control("GET", "/reshard"):json())
+    for _, body in ipairs { "{}", '{"totalShards":"4"}', '{"totalShards":0}', '{"totalShards":65536}',
+      '{"totalShards":1.5}', '{"abort":false}', '{"abort":true,"totalShards":4}', '{"total":4}' } do
+      local answer = s.gateway:control("POST", "/reshard", { body = body })
+      assert.equal(400, answer.status, body)
+      assert.matches('expected {"totalShards": a number from 1 to 65535}, or {"abort": true}',
+        answer:json().error, 1, true)
     end
   end)
 

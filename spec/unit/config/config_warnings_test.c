@@ -18,10 +18,26 @@ static const char *no_environment(const char *name)
   return NULL;
 }
 
+/* What stands beside the token. */
+static struct tg_config load(const char *rest)
+{
+  char text[200];
+  struct tg_config config;
+  struct tg_problems problems;
+  snprintf(text, sizeof text, "{\"token\":\"t\",%s}", rest);
+  json_t *given = json_loads(text, 0, NULL);
+  assert_true(tg_config_load(given, no_environment, &config, &problems));
+  json_decref(given);
+  return config;
+}
+
 #define CONTROL(listen, secret)                                                                              \
   "\"intents\":1,\"control\":{\"listen\":\"" listen "\",\"authorization\":\"" secret "\"}"
 #define HANDLER(url, secret)                                                                                 \
   "\"intents\":1,\"event_handler\":{\"urls\":[\"" url "\"],\"authorization\":\"" secret "\"}"
+
+#define BROKER                                                                                               \
+  "\"intents\":1,\"total_shards\":1,\"identify\":{\"url\":\"http://a\",\"authorization\":\"sixteen-letters!\"}"
 
 static void settings(void **state)
 {
@@ -78,19 +94,41 @@ static void settings(void **state)
   };
   char *environment[] = {NULL};
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-    char text[200];
-    snprintf(text, sizeof text, "{\"token\":\"t\",%s}", rows[i].given);
-    json_t *given = json_loads(text, 0, NULL);
-    struct tg_config config;
-    struct tg_problems problems;
-    assert_true(tg_config_load(given, no_environment, &config, &problems));
+    struct tg_config config = load(rows[i].given);
     struct tg_problems warnings = tg_config_warnings(&config, environment);
     if (warnings.count != (rows[i].said != NULL) ||
         (rows[i].said && !strstr(warnings.items[0], rows[i].said)))
       fail_msg("%s: %s", rows[i].given, warnings.count ? warnings.items[0] : "nothing");
     tg_problems_free(&warnings);
     tg_config_free(&config);
-    json_decref(given);
+  }
+}
+
+static void resharding(void **state)
+{
+  (void)state;
+  static const char shares[] = "resharding: this gateway shares the bot's shards with others (identify.url)";
+  static const char part[] = "resharding: this gateway has a part of the bot's shards (first_shard_id, ";
+  static const struct {
+    const char *given, *said;
+  } rows[] = {
+      {BROKER, shares},
+      {BROKER ",\"resharding\":{\"enabled\":false}", NULL},
+      {"\"intents\":1,\"total_shards\":8,\"first_shard_id\":4", part},
+      {"\"intents\":1,\"total_shards\":8,\"last_shard_id\":3", part},
+      {"\"intents\":1,\"total_shards\":8,\"first_shard_id\":0,\"last_shard_id\":7", NULL},
+      {"\"intents\":1,\"total_shards\":8", NULL},
+      {"\"intents\":1", NULL},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    struct tg_config config = load(rows[i].given);
+    struct tg_problems warnings = {0};
+    tg_config_warn_resharding(&config, &warnings);
+    if (warnings.count != (rows[i].said != NULL) ||
+        (rows[i].said && !strstr(warnings.items[0], rows[i].said)))
+      fail_msg("%s: %s", rows[i].given, warnings.count ? warnings.items[0] : "nothing");
+    tg_problems_free(&warnings);
+    tg_config_free(&config);
   }
 }
 
@@ -179,6 +217,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(settings),
+      cmocka_unit_test(resharding),
       cmocka_unit_test(variables),
       cmocka_unit_test(delays),
   };

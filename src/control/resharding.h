@@ -1,0 +1,16 @@
+#pragma once
+
+/* What there is to be seen of a resharding (manager/status.h), as JSON and as metrics. Pure. */
+
+#include "control/exposition.h"
+#include "manager/status.h"
+
+#include <jansson.h>
+
+/* How far the one that runs is; null: none does. */
+json_t *tg_resharding_running_json(const struct tg_resharding_status *status);
+/* {"running":..., "planned":..., "last":...}, each an object or null. */
+json_t *tg_resharding_json(const struct tg_resharding_status *status);
+
+/* Without one that runs there are no figures of it. */
+void tg_resharding_metrics(struct tg_exposition *exposition, const struct tg_resharding_status *status);
