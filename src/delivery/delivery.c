@@ -90,16 +90,27 @@ void tg_delivery_add_side(struct tg_delivery *delivery, int side, struct tg_shar
     tg_guild_store_sweep(store, tg_shard_table_total(table));
 }
 
-void tg_delivery_drop_strays(struct tg_delivery *delivery)
+static bool has_delivered(void *ctx, tg_shard_ref ref)
+{
+  return tg_skip_files_have_ruled(ctx, ref);
+}
+
+void tg_delivery_end_strays(struct tg_delivery *delivery)
 {
   for (int side = 0; side < TG_SIDES; side++)
     if (!delivery->lanes.tables[side])
-      tg_lanes_drop_side(&delivery->lanes, side);
+      tg_lanes_end_strays(&delivery->lanes, side, has_delivered, delivery->env.config->state_dir);
   tg_lanes_unshut(&delivery->lanes);
+}
+
+bool tg_delivery_side_waits(const struct tg_delivery *delivery, int side)
+{
+  return tg_lanes_side_waits(&delivery->lanes, side);
 }
 
 void tg_delivery_drop_side(struct tg_delivery *delivery, int side)
 {
+  tg_seats_remove_files(delivery);
   tg_seats_end(delivery);
   tg_lanes_drop_side(&delivery->lanes, side);
   for (int i = 0; i < delivery->guilds_count; i++)

@@ -29,7 +29,7 @@ struct tg_delivery_options {
   const tg_ms *clock; /* the time that ages are reckoned by, of a test that stops it; NULL: the loop's */
   const struct tg_config *config;
   struct tg_hooks *hooks;
-  bool seats_follow;            /* nothing is sent before tg_delivery_take_seats(), or ..._drop_strays() */
+  bool seats_follow;            /* nothing is sent before tg_delivery_take_seats(), or ..._end_strays() */
   int side;                     /* of the set of shards that runs ... */
   struct tg_shard_table *table; /* ... and its table */
   int total_shards;             /* without a table: as the bodies tell it; 0: they do not */
@@ -63,9 +63,12 @@ void tg_delivery_add_side(struct tg_delivery *delivery, int side, struct tg_shar
  * classes are over, too. */
 void tg_delivery_drop_side(struct tg_delivery *delivery, int side);
 
-/* What is in the logs for a set that is not there belongs to a change that was given up. Once, when the sets
- * of this start are known. */
-void tg_delivery_drop_strays(struct tg_delivery *delivery);
+/* What is in the logs for a set that is not there is of a change that is over: what shards that have
+ * delivered left goes first, the rest is dropped. Once, when the sets of this start are known. */
+void tg_delivery_end_strays(struct tg_delivery *delivery);
+
+/* Events wait that shards of that side are to deliver: it is not to be dropped yet. */
+bool tg_delivery_side_waits(const struct tg_delivery *delivery, int side);
 
 /* --- from one number of shards to another: reshard/ ------------------------------- */
 
@@ -81,8 +84,6 @@ void tg_delivery_take_seats(struct tg_delivery *delivery, const struct tg_delive
 
 /* The other side delivers the events of that class. Codes: "no_class", "not_ready", "disk". */
 bool tg_delivery_switch(struct tg_delivery *delivery, int number, bool back, struct tg_error *error);
-/* The ids of its guilds, as strings; a new reference. */
-json_t *tg_delivery_class_guilds(struct tg_delivery *delivery, int number);
 /* Calls for each shard of the class whose side does not deliver. False: no such class. */
 bool tg_delivery_each_silent(struct tg_delivery *delivery, int number,
                              void (*each)(void *ctx, tg_shard_ref ref), void *ctx);

@@ -59,7 +59,7 @@ static void on_identify_shard(struct tg_worker *worker, const struct tg_message 
   if (!worker->sides[!worker->current].of.table && worker->next_total > 0)
     return; /* its shards could not be told from those of the set that was to come first */
   if (!worker->sides[!worker->current].of.table)
-    tg_delivery_drop_strays(worker->delivery);
+    tg_delivery_end_strays(worker->delivery);
   struct tg_shard *shard = tg_worker_take_shard(worker, message->identify_shard.ref);
   if (shard)
     tg_shard_start(shard);

@@ -19,7 +19,7 @@ struct tg_closing {
   uv_timer_t *timer; /* of a side: it goes when its shards are not in the middle of their own end */
 };
 
-enum { NO_CLASS = -1 };
+enum { NO_CLASS = -1, LOOK = 250 /* ms */ };
 
 static void answer(struct tg_worker *worker, const struct tg_message *message, bool ok,
                    const struct tg_error *error)
@@ -52,6 +52,12 @@ void tg_worker_on_prepare_set(struct tg_worker *worker, const struct tg_message 
     answer(worker, message, true, NULL);
     return;
   }
+  if (tg_delivery_side_waits(worker->delivery, set->side)) {
+    tg_fail(&error, "not_ready", "worker %d still has events of an earlier set of shards to deliver",
+            worker->options.worker_id);
+    answer(worker, message, false, &error);
+    return;
+  }
   if (!tg_worker_open_side(worker, set->side, set->total_shards, (uint64_t)set->epoch, &error)) {
     answer(worker, message, false, &error);
     return;
@@ -81,8 +87,7 @@ void tg_worker_on_switch_class(struct tg_worker *worker, const struct tg_message
     answer(worker, message, false, &error);
     return;
   }
-  json_t *result = json_pack("{s:o}", "guilds", tg_delivery_class_guilds(worker->delivery, wanted->number));
-  tg_ipc_answer(worker->ipc, message->nonce, result, NULL);
+  answer(worker, message, true, NULL);
 }
 
 /* ---- shards end ---- */
@@ -102,10 +107,15 @@ static void end_closing(struct tg_closing *closing)
   free(closing);
 }
 
+/* What it has delivered in its time is to arrive, however long that takes. */
 static void on_side_gone(uv_timer_t *timer)
 {
   struct tg_closing *closing = timer->data;
   struct tg_worker *worker = closing->worker;
+  if (tg_delivery_side_waits(worker->delivery, closing->side)) {
+    tg_timer_start(timer, on_side_gone, tg_patience(LOOK));
+    return;
+  }
   worker->dropping = NULL;
   end_side(worker, closing->side);
   tg_ipc_answer(worker->ipc, closing->nonce, json_true(), NULL);

@@ -10,8 +10,10 @@ static bool is_before(const struct tg_lane *lane, uint64_t epoch)
 bool tg_gate_holds(const struct tg_lane *lane)
 {
   const struct tg_lane_gate *gate = lane->gate;
-  if (__builtin_expect(!gate, 1) || !lane->queue.head)
-    return lane->stray || lane->lanes->shut;
+  if (__builtin_expect(!gate, 1))
+    return lane->stray || lane->lanes->shut || (lane->lanes->before_all > 0 && !lane->before_all);
+  if (!lane->queue.head)
+    return false;
   int side = tg_ref_side(lane->ref), other = !side;
   if (!gate->ruled[side])
     return true;
@@ -34,4 +36,6 @@ void tg_gate_moved(struct tg_lane *lane)
 {
   if (__builtin_expect(lane->gate != NULL, 0))
     tg_gate_open(lane->gate, !tg_ref_side(lane->ref));
+  else if (__builtin_expect(lane->before_all, 0) && !lane->queue.head)
+    tg_lane_is_done(lane);
 }

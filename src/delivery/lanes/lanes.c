@@ -51,14 +51,47 @@ void tg_lanes_add_side(struct tg_lanes *lanes, int side, struct tg_shard_table *
       tg_lane_find_row(lanes->at[i]);
 }
 
+static void let_all_go(struct tg_lanes *lanes)
+{
+  for (int i = 0; i < lanes->count; i++) {
+    struct tg_lane *lane = lanes->at[i];
+    if (lane && lane->state == TG_LANE_IDLE && lane->queue.head && !tg_gate_holds(lane))
+      tg_lane_wait(lane, 0);
+  }
+}
+
 void tg_lanes_unshut(struct tg_lanes *lanes)
 {
-  if (!lanes->shut)
+  if (lanes->shut)
+    lanes->shut = false;
+  else
     return;
-  lanes->shut = false;
-  for (int i = 0; i < lanes->count; i++)
-    if (lanes->at[i])
-      tg_lane_go_on(lanes->at[i]);
+  let_all_go(lanes);
+}
+
+static bool waits(const struct tg_lane *lane)
+{
+  return lane->queue.head || lane->log.spilled;
+}
+
+bool tg_lanes_side_waits(const struct tg_lanes *lanes, int side)
+{
+  for (int i = 0; i < lanes->count; i++) {
+    const struct tg_lane *lane = lanes->at[i];
+    if (lane && tg_ref_side(lane->ref) == side && waits(lane) && (!lane->gate || lane->gate->ruled[side]))
+      return true;
+  }
+  return false;
+}
+
+/* The last of them lets the others go. */
+void tg_lane_is_done(struct tg_lane *lane)
+{
+  struct tg_lanes *lanes = lane->lanes;
+  lane->before_all = false;
+  lane->stray = true;
+  if (--lanes->before_all == 0)
+    let_all_go(lanes);
 }
 
 uint64_t tg_lanes_may_go(const struct tg_lanes *lanes)
@@ -70,6 +103,26 @@ uint64_t tg_lanes_may_go(const struct tg_lanes *lanes)
       events += lane->queue.events + lane->log.late.events + lane->log.spilled_events;
   }
   return events;
+}
+
+static void clear(struct tg_lane *lane);
+
+void tg_lanes_end_strays(struct tg_lanes *lanes, int side, bool (*has_delivered)(void *ctx, tg_shard_ref ref),
+                         void *ctx)
+{
+  for (int i = 0; i < lanes->count; i++) {
+    struct tg_lane *lane = lanes->at[i];
+    if (!lane || tg_ref_side(lane->ref) != side || !lane->stray)
+      continue;
+    if (!waits(lane) || !has_delivered(ctx, lane->ref)) {
+      clear(lane);
+      continue;
+    }
+    lane->stray = false;
+    lane->before_all = true;
+    lanes->before_all++;
+  }
+  let_all_go(lanes);
 }
 
 static void drop_logged(struct tg_lane *lane)

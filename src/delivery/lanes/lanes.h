@@ -120,6 +120,7 @@ struct tg_lane {
 
   struct tg_lane_gate *gate;       /* NULL: its guilds are its own */
   bool stray;                 /* of a set that is not there (yet): sends nothing */
+  bool before_all;            /* of a set that is over, and has delivered: goes before all others */
   struct tg_class_seat *seat; /* likewise: where its shard sits (reshard/) */
   struct tg_sender *sender; /* the sink's; NULL: nobody takes events */
   struct tg_parcel parcel;  /* the first of the queue, when they are in flight */
@@ -147,6 +148,7 @@ struct tg_lanes {
   void (*emptied)(void *ctx); /* nothing waits any more; NULL: nobody cares */
   void *emptied_ctx;
 
+  int before_all;                /* lanes of a set that is over: what they have goes first */
   bool shut;                     /* nothing is sent before it is known which lanes share guilds */
   struct tg_lane **at;           /* by tg_ref_index(); NULL: not yet */
   int count, live;               /* places; lanes */
@@ -170,6 +172,12 @@ void tg_lanes_end(struct tg_lanes *lanes);
 void tg_lanes_free(struct tg_lanes *lanes);
 /* A set of shards comes: its rows are in that table. Lanes of it may be there, read from the logs. */
 void tg_lanes_add_side(struct tg_lanes *lanes, int side, struct tg_shard_table *table);
+/* Something waits in that side's lanes, and is to be delivered. */
+bool tg_lanes_side_waits(const struct tg_lanes *lanes, int side);
+/* Of a set that is not there: what lanes that have delivered still have goes before all others, what is in
+ * the rest is dropped. */
+void tg_lanes_end_strays(struct tg_lanes *lanes, int side, bool (*has_delivered)(void *ctx, tg_shard_ref ref),
+                         void *ctx);
 /* It is known: what had to wait for that may go. */
 void tg_lanes_unshut(struct tg_lanes *lanes);
 /* How many events wait that no other lane keeps back. */
@@ -212,6 +220,8 @@ void tg_lane_free_event(struct tg_lane *lane, struct tg_queued *event);
 void tg_lane_remove(struct tg_lane *lane, struct tg_queued *event);
 /* The same for the first `count` ones. */
 void tg_lane_remove_first(struct tg_lane *lane, int count);
+/* It was one of those that go before all others, and has nothing more. */
+void tg_lane_is_done(struct tg_lane *lane);
 /* The lane may send, if it has something and nothing to wait for: when its turn comes. */
 void tg_lane_wants_turn(struct tg_lane *lane);
 /* The same, and now if it can be; not while an answer is being looked at. */

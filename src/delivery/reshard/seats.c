@@ -199,13 +199,40 @@ static uint64_t count_guilds(const struct tg_seated_class *seated)
   return guilds;
 }
 
-static json_t *describe(const struct tg_seated_class *seated, const struct tg_class_figures *figures)
+static int count_loading(const struct tg_seated_class *seated)
+{
+  int loading = 0;
+  for (int m = 0; m < seated->members; m++)
+    loading += tg_guilds_of(seated->all->delivery, seated->lanes[m]->ref)->loading;
+  return loading;
+}
+
+static json_t *guild_ids(const struct tg_seated_class *seated)
+{
+  json_t *guilds = json_array();
+  for (int m = 0; m < seated->members; m++) {
+    uint64_t id;
+    if (!tg_class_rules(seated->class, m))
+      continue;
+    const struct tg_guild_cache *cache = &tg_guilds_of(seated->all->delivery, seated->lanes[m]->ref)->cache;
+    for (uint32_t at = 0; tg_guild_cache_next(cache, &at, &id);)
+      json_array_append_new(guilds, json_sprintf("%llu", (unsigned long long)id));
+  }
+  return guilds;
+}
+
+static json_t *describe(const struct tg_seated_class *seated, enum tg_class_state state,
+                        const struct tg_class_figures *figures)
 {
   char waits_for[160];
   json_t *json = json_pack("{s:I, s:I, s:I}", "held", (json_int_t)figures->held, "held_bytes",
                            (json_int_t)figures->held_bytes, "guilds", (json_int_t)count_guilds(seated));
   if (tg_class_waits_for(seated->class, waits_for, sizeof waits_for))
     json_object_set_new(json, "waits_for", json_string(waits_for));
+  json_object_set_new(json, "loading", json_integer(count_loading(seated)));
+  if (state >= TG_CLASS_SWITCHED &&
+      (seated->told_state < TG_CLASS_SWITCHED || seated->told_state == TG_CLASS_STATES))
+    json_object_set_new(json, "guild_ids", guild_ids(seated));
   if (figures->lost >= 0)
     json_object_set_new(json, "lost", json_integer(figures->lost));
   add_types(seated, json);
@@ -226,10 +253,10 @@ void tg_seats_tell(struct tg_seated_class *seated, bool at_once)
       figures.held * 31 + figures.held_bytes + figures.unmatched * 1009 + (uint64_t)(figures.lost + 1);
   if (!changed && !at_once && sum == seated->told_figures)
     return;
+  json_t *json = describe(seated, state, &figures);
   seated->told_at = now;
   seated->told_state = state;
   seated->told_figures = sum;
-  json_t *json = describe(seated, &figures);
   if (delivery->class_told)
     delivery->class_told(delivery->ctx, tg_class_number(seated->class), tg_class_state_name(state), json);
   json_decref(json);
@@ -434,6 +461,12 @@ static void on_closed(uv_handle_t *timer)
   free(seats->at);
   free(seats);
   tg_handles_closed(handles);
+}
+
+void tg_seats_remove_files(struct tg_delivery *delivery)
+{
+  for (int i = 0; delivery->seats && i < delivery->seats->count; i++)
+    tg_skip_file_remove(delivery->env.config->state_dir, tg_class_number(delivery->seats->at[i]->class));
 }
 
 void tg_seats_end(struct tg_delivery *delivery)

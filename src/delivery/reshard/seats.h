@@ -50,6 +50,8 @@ struct tg_seats {
 
 /* NULL: no such class here. */
 struct tg_seated_class *tg_seats_find(struct tg_seats *seats, int number);
+/* The change is over. */
+void tg_seats_remove_files(struct tg_delivery *delivery);
 /* All classes go; their lanes are ordinary ones from now on. */
 void tg_seats_end(struct tg_delivery *delivery);
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/state_open.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -251,4 +252,64 @@ void tg_skip_file_remove(const char *state_dir, int number)
   unlink(path);
   path_of(path, state_dir, number, ".new");
   unlink(path);
+}
+
+/* --- all of them ---------------------------------------------------------------------- */
+
+/* Calls for each until it says true; returns whether it did. */
+static bool walk(const char *state_dir, bool (*visit)(int directory, const char *name, void *ctx), void *ctx)
+{
+  int fd = tg_state_directory(AT_FDCWD, state_dir);
+  DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+  const struct dirent *entry;
+  bool found = false;
+  while (directory && !found && (entry = readdir(directory)))
+    found = strncmp(entry->d_name, "reshard.", 8) == 0 && entry->d_name[8] >= '0' &&
+            entry->d_name[8] <= '9' && visit(dirfd(directory), entry->d_name, ctx);
+  if (directory)
+    closedir(directory);
+  else if (fd >= 0)
+    close(fd);
+  return found;
+}
+
+static bool remove_one(int directory, const char *name, void *ctx)
+{
+  (void)ctx;
+  unlinkat(directory, name, 0);
+  return false;
+}
+
+void tg_skip_files_remove(const char *state_dir)
+{
+  walk(state_dir, remove_one, NULL);
+}
+
+static int greatest_divisor(int a, int b)
+{
+  while (b != 0) {
+    int rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return a;
+}
+
+static bool says_of(int directory, const char *name, void *ctx)
+{
+  tg_shard_ref ref = *(const tg_shard_ref *)ctx;
+  struct skip_header header;
+  int fd = tg_state_open(directory, name, O_RDONLY);
+  bool read = fd >= 0 && pread(fd, &header, sizeof header, 0) == sizeof header &&
+              is_sane(&header, UINT64_MAX) && header.from > 0 && header.to > 0;
+  if (fd >= 0)
+    close(fd);
+  return read &&
+         (uint32_t)(tg_ref_id(ref) % greatest_divisor((int)header.from, (int)header.to)) == header.number;
+}
+
+/* A class has such a file from its first switch on: by then both of its sides have. */
+bool tg_skip_files_have_ruled(const char *state_dir, tg_shard_ref ref)
+{
+  return walk(state_dir, says_of, &ref);
 }

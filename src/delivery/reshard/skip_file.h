@@ -86,3 +86,7 @@ void tg_skip_file_close(struct tg_skip_file *file);
 
 /* The change is over. */
 void tg_skip_file_remove(const char *state_dir, int number);
+/* All that there are: before another change begins. */
+void tg_skip_files_remove(const char *state_dir);
+/* Of a change that is over, but for what waits in the logs: whether that shard has ever delivered. */
+bool tg_skip_files_have_ruled(const char *state_dir, tg_shard_ref ref);

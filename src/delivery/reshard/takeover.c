@@ -152,18 +152,3 @@ void tg_delivery_class_closed(struct tg_delivery *delivery, int number)
   tg_class_closed(seated->class, tg_env_now(&delivery->env));
   tg_seats_tell(seated, true);
 }
-
-json_t *tg_delivery_class_guilds(struct tg_delivery *delivery, int number)
-{
-  struct tg_seated_class *seated = tg_seats_find(delivery->seats, number);
-  json_t *guilds = json_array();
-  for (int m = 0; seated && m < seated->members; m++) {
-    uint64_t id;
-    if (!tg_class_rules(seated->class, m))
-      continue;
-    const struct tg_guild_cache *cache = &tg_guilds_of(delivery, seated->lanes[m]->ref)->cache;
-    for (uint32_t at = 0; tg_guild_cache_next(cache, &at, &id);)
-      json_array_append_new(guilds, json_sprintf("%llu", (unsigned long long)id));
-  }
-  return guilds;
-}

@@ -239,6 +239,54 @@ static void a_set_that_is_given_up_leaves_nothing(void **state)
   assert_keys("0.7.1");
 }
 
+/* The process ends in the middle, and the next one knows of the old set alone. */
+static void next_without(void)
+{
+  end_process();
+  next_process();
+  tg_delivery_end_strays(delivery);
+  advance(0);
+  end_turn();
+}
+
+static void what_a_set_that_is_over_has_left_goes_first(void **state)
+{
+  (void)state;
+  overlap();
+  message(OLD, 0, 1, 100);
+  answer_everything();
+  switch_over(false); /* READY of both new shards is under way */
+  int before = post_count;
+  next_without();
+  message(OLD, 0, 2, 101);
+  assert_int_equal(post_count, before + 2);
+  answer_everything();
+  assert_string_equal(posts[before].key, "0.8.1");
+  assert_string_equal(posts[before + 1].key, "1.9.1");
+  assert_string_equal(posts[before + 2].key, "0.7.2");
+}
+
+static void what_a_set_has_left_that_never_delivered_is_dropped(void **state)
+{
+  (void)state;
+  message(OLD, 0, 1, 100);
+  next_without();
+  answer_everything();
+  for (int i = 0; i < post_count; i++)
+    assert_string_equal(posts[i].key, "0.7.1");
+}
+
+static void a_set_is_not_over_while_something_of_it_waits(void **state)
+{
+  (void)state;
+  assert_false(tg_delivery_side_waits(delivery, NEW)); /* READY, which nobody is to have */
+  overlap();
+  switch_over(false);
+  assert_true(tg_delivery_side_waits(delivery, NEW));
+  answer_everything();
+  assert_false(tg_delivery_side_waits(delivery, NEW));
+}
+
 #define CHANGE(test) cmocka_unit_test_setup_teardown(test, begin_change, end_change)
 
 int main(void)
@@ -252,6 +300,9 @@ int main(void)
       CHANGE(after_a_kill_the_file_says_who_rules),
       CHANGE(a_full_disk_puts_it_off),
       CHANGE(a_set_that_is_given_up_leaves_nothing),
+      CHANGE(what_a_set_that_is_over_has_left_goes_first),
+      CHANGE(what_a_set_has_left_that_never_delivered_is_dropped),
+      CHANGE(a_set_is_not_over_while_something_of_it_waits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
