@@ -23,6 +23,7 @@
 struct tg_delivery;
 struct tg_http;
 struct tg_callback;
+struct tg_voice;
 
 struct tg_delivery_options {
   uv_loop_t *loop;
@@ -87,6 +88,11 @@ bool tg_delivery_switch(struct tg_delivery *delivery, int number, bool back, str
 /* Calls for each shard of the class whose side does not deliver. False: no such class. */
 bool tg_delivery_each_silent(struct tg_delivery *delivery, int number,
                              void (*each)(void *ctx, tg_shard_ref ref), void *ctx);
+/* The bot's voice connections of the class that old shards have asked for: how many there are. `each` (NULL:
+ * nobody) gets the new shard of the guild. */
+int tg_delivery_each_voice(struct tg_delivery *delivery, int number,
+                           void (*each)(void *ctx, tg_shard_ref ref, const struct tg_voice *voice),
+                           void *ctx);
 /* These are closed. */
 void tg_delivery_class_closed(struct tg_delivery *delivery, int number);
 

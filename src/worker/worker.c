@@ -334,6 +334,7 @@ void tg_worker_free(struct tg_worker *worker)
   if (!worker)
     return;
   tg_worker_forget_closing(worker);
+  tg_worker_forget_voices(worker);
   for (int side = 0; side < TG_SIDES; side++)
     free_shards(&worker->sides[side]);
   if (worker->delivery)

@@ -40,6 +40,7 @@ struct tg_worker {
   unsigned dispatched; /* events, so far */
 
   struct tg_closing *dropping; /* a set is on its way out: worker_sets.c */
+  struct tg_voices_left *voices_left; /* a list: worker_voices.c */
 
   bool stopping, exited;
   bool keep_sessions;
@@ -68,6 +69,13 @@ void tg_worker_on_switch_class(struct tg_worker *worker, const struct tg_message
 void tg_worker_on_close_class(struct tg_worker *worker, const struct tg_message *message);
 void tg_worker_on_drop_set(struct tg_worker *worker, const struct tg_message *message);
 void tg_worker_forget_closing(struct tg_worker *worker);
+/* Ends the shards of the class that do not rule, and answers. */
+void tg_worker_close_class(struct tg_worker *worker, int number, int64_t nonce);
+
+/* worker_voices.c */
+/* The class's voice connections leave the old shards; then tg_worker_close_class(). */
+void tg_worker_leave_voices(struct tg_worker *worker, int class, int64_t nonce);
+void tg_worker_forget_voices(struct tg_worker *worker);
 
 /* worker_messages.c */
 void tg_worker_on_message(void *ctx, const char *type, const json_t *message);

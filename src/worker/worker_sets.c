@@ -154,28 +154,34 @@ static void close_shard(void *ctx, tg_shard_ref ref)
   tg_shard_stop(shard, false, on_gone, closing);
 }
 
-static struct tg_closing *begin_closing(struct tg_worker *worker, const struct tg_message *message, int class,
-                                        int side)
+static struct tg_closing *begin_closing(struct tg_worker *worker, int64_t nonce, int class, int side)
 {
   struct tg_closing *closing = tg_calloc(1, sizeof *closing);
-  *closing = (struct tg_closing){.worker = worker, .nonce = message->nonce, .class = class, .side = side};
+  *closing = (struct tg_closing){.worker = worker, .nonce = nonce, .class = class, .side = side};
   closing->left = 1; /* until all are told */
   closing->timer = tg_timer_new(worker->options.loop, closing);
   return closing;
 }
 
-void tg_worker_on_close_class(struct tg_worker *worker, const struct tg_message *message)
+void tg_worker_close_class(struct tg_worker *worker, int number, int64_t nonce)
 {
-  int number = message->close_class.number;
   struct tg_error error;
-  struct tg_closing *closing = begin_closing(worker, message, number, 0);
+  struct tg_closing *closing = begin_closing(worker, nonce, number, 0);
   if (worker->begun && tg_delivery_each_silent(worker->delivery, number, close_shard, closing)) {
     on_gone(closing);
     return;
   }
   end_closing(closing);
   tg_fail(&error, "no_class", "class %d does not run in worker %d", number, worker->options.worker_id);
-  answer(worker, message, false, &error);
+  tg_ipc_answer(worker->ipc, nonce, NULL, &error);
+}
+
+void tg_worker_on_close_class(struct tg_worker *worker, const struct tg_message *message)
+{
+  if (worker->begun)
+    tg_worker_leave_voices(worker, message->close_class.number, message->nonce);
+  else
+    tg_worker_close_class(worker, message->close_class.number, message->nonce);
 }
 
 void tg_worker_on_drop_set(struct tg_worker *worker, const struct tg_message *message)
@@ -186,7 +192,7 @@ void tg_worker_on_drop_set(struct tg_worker *worker, const struct tg_message *me
     answer(worker, message, true, NULL);
     return;
   }
-  struct tg_closing *closing = worker->dropping = begin_closing(worker, message, NO_CLASS, side);
+  struct tg_closing *closing = worker->dropping = begin_closing(worker, message->nonce, NO_CLASS, side);
   for (int i = 0; i < worker->sides[side].of.total_shards; i++)
     close_shard(closing, tg_ref_of(i, side));
   on_gone(closing);

@@ -135,6 +135,7 @@ bool tg_seat_takes(struct tg_delivery *delivery, struct tg_lane *lane, struct tg
   struct tg_seated_class *seated = lane->seat->of;
   int m = lane->seat->member;
   enum tg_guild_change change = note_guild(delivery, lane, event);
+  tg_seat_voice(seated, lane, event);
   if (event->replayed)
     tg_class_link(seated->class, m, TG_CLASS_REPLAYING, now_of(seated));
   switch (tg_class_show(seated->class, m, event, change, now_of(seated))) {
@@ -307,6 +308,7 @@ static void look(struct tg_seated_class *seated)
   if (state == TG_CLASS_SWITCHED && is_empty(seated))
     tg_class_emptied(seated->class, now);
   tg_class_tick(seated->class, now);
+  tg_voices_keep(seated->voices);
   tg_take_over_if_urged(seated);
   tg_seats_apply_bounds(seated);
   tg_seats_tell(seated, false);
@@ -390,6 +392,7 @@ static struct tg_seated_class *new_class(struct tg_seats *seats, int number)
   struct tg_seated_class *seated = tg_calloc(1, sizeof *seated);
   seated->all = seats;
   seated->class = class;
+  seated->voices = tg_voices_open(config->state_dir, number);
   seated->told_state = TG_CLASS_STATES;
   seated->members = tg_class_members(class);
   seated->lanes = tg_calloc((size_t)seated->members, sizeof(struct tg_lane *));
@@ -442,6 +445,7 @@ static void free_class(struct tg_seated_class *seated)
     lane->session.held_from = 0;
   }
   tg_class_free(seated->class);
+  tg_voices_close(seated->voices);
   free(seated->lanes);
   free(seated->seats);
   free(seated);
@@ -465,8 +469,11 @@ static void on_closed(uv_handle_t *timer)
 
 void tg_seats_remove_files(struct tg_delivery *delivery)
 {
-  for (int i = 0; delivery->seats && i < delivery->seats->count; i++)
-    tg_skip_file_remove(delivery->env.config->state_dir, tg_class_number(delivery->seats->at[i]->class));
+  const char *state_dir = delivery->env.config->state_dir;
+  for (int i = 0; delivery->seats && i < delivery->seats->count; i++) {
+    tg_skip_file_remove(state_dir, tg_class_number(delivery->seats->at[i]->class));
+    tg_voices_remove(state_dir, tg_class_number(delivery->seats->at[i]->class));
+  }
 }
 
 void tg_seats_end(struct tg_delivery *delivery)

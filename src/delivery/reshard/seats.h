@@ -6,6 +6,7 @@
  *
  *     seats.c      made and ended; what sessions, connections and clocks tell a class
  *     takeover.c   the switch, in one turn of the loop
+ *     seat_voices.c  the bot's voice connections
  *
  * What a class says comes true here: what it holds back keeps numbers from being durable
  * (tg_lane_session.held_from), whoever does not rule keeps its gate shut, and what is released goes the usual
@@ -14,6 +15,7 @@
 #include "delivery/delivery.h"
 #include "delivery/lanes/lanes.h"
 #include "delivery/reshard/class.h"
+#include "delivery/reshard/voices.h"
 
 struct tg_seated_class;
 
@@ -29,6 +31,7 @@ struct tg_seated_class {
   struct tg_seats *all;
   struct tg_class *class;
   struct tg_lane_gate gate;
+  struct tg_voices *voices;
   struct tg_lane **lanes; /* by member */
   struct tg_class_seat *seats;
   int members;
@@ -67,6 +70,11 @@ bool tg_seat_rules(const struct tg_lane *lane);
 void tg_seat_loaded(struct tg_lane *lane);
 /* tg_lanes.settled */
 void tg_seat_settled(struct tg_lane *lane);
+
+/* --- seat_voices.c --- */
+
+/* An event has come to a lane with a seat. */
+void tg_seat_voice(struct tg_seated_class *seated, struct tg_lane *lane, const struct tg_event *event);
 
 /* --- takeover.c --- */
 
