@@ -93,7 +93,7 @@ local function accept(body)
   local decoded = cjson.decode(body)
   -- With event_handler.batch on, several events come as an array.
   for _, event in ipairs(decoded[1] and decoded or { decoded }) do
-    if event.message then -- other entries are markers of gaps
+    if event.message then -- other entries are markers
       if is_repeat(event) then
         repeats = repeats + 1
       else

@@ -13,8 +13,11 @@ static struct tg_buf in_format(struct tg_span body, enum tg_event_format format,
   static char token[] = "MTIz.a.b";
   struct tg_config config = {.token = token};
   config.event_handler.guild_loaded = true;
-  struct tg_format_event event = {
-      .body = body, .shard_id = 3, .epoch = 7, .sequence = 42, .marker = marker, .at = 1700000000123};
+  struct tg_format_event event = {.body = body,
+                                  .shard_id = 3,
+                                  .epoch = 7,
+                                  .name = tg_parcel_end(42, marker, body),
+                                  .at = 1700000000123};
   struct tg_buf out = {0};
   tg_format_write(&config, format, &event, &out);
   require(out.length <= body.length + tg_format_growth(format));

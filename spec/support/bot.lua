@@ -46,6 +46,7 @@ function Event:text()
   return cjson.encode {
     shardId = self.shard, totalShards = self.total, epoch = self.epoch, message = self.decoded,
     guildCreate = self.guild_create, deferred = self.deferred, gap = self.gap,
+    resharding = self.resharding,
   }
 end
 
@@ -60,6 +61,7 @@ local function from_table(value)
     guild_create = value.guildCreate,
     deferred = value.deferred,
     gap = value.gap,
+    resharding = value.resharding,
     decoded = message,
   }, Event)
 end
@@ -91,7 +93,12 @@ end
 local function key_of(event)
   local gap = event.gap
   local s = gap and ("gap-%d"):format(gap.to or gap.from and gap.from - 1 or 0) or event.s
-  return ("%d.%d.%s"):format(event.shard, event.epoch, s)
+  return ("%d.%d.%s"):format(event.shard, event.epoch, s or "?")
+end
+
+-- Its body does not say behind which event it stands.
+local function is_handover(event)
+  return event.resharding ~= nil
 end
 
 -- The key of a batch is made of its first and its last event.
@@ -158,7 +165,8 @@ local function handle(self, request)
   local ok, events = pcall(parse, request.body)
   local key = request.headers["idempotency-key"]
   if not ok or not events[1] or not events[1].shard
-    or (events[1].position and key ~= key_of_batch(events)) then
+    or (events[1].position and key ~= key_of_batch(events) and not is_handover(events[1])
+      and not is_handover(events[#events])) then
     self.malformed[#self.malformed + 1] = request.body
     return 400
   end

@@ -34,7 +34,8 @@ struct tg_event {
   int64_t came_at; /* of an event out of a queue: tg_now() of its arrival; 0: just now */
 
   /* Of an event out of a queue: the body of its POST, into which the spans above
-   * point. A marker tells of a gap: its name is GATEWAY_GAP, its data the gap. */
+   * point. A marker tells of a gap, or of guilds that go over to another shard: its
+   * name is GATEWAY_GAP or GATEWAY_RESHARDING, its data what it tells. */
   struct tg_span body;
   bool marker;
 

@@ -20,6 +20,7 @@ function isRepeat({ shardId, epoch, payload }) {
 
 function handle(event) {
   const { payload, shardId } = event;
+  if (!payload) return; // a marker: of a gap, or of guilds that have gone over to another shard
   bot.events.raw?.(payload, shardId);
   if (!payload.t || isRepeat(event)) return;
   if (event.deferred) return handleDeferred(payload.d, shardId);

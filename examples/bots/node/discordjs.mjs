@@ -51,7 +51,7 @@ const client = new Client({ rest, gateway });
 export function handle(event) {
   if (event.gap) {
     console.log(`shard ${event.shardId} has lost ${event.gap.count ?? "some"} events: ${event.gap.reason}`);
-  } else {
+  } else if (event.message) { // else a marker of guilds that have gone over to another shard
     const { t, s, d } = event.message;
     console.log(`shard ${event.shardId} #${s} ${t} ${d?.guild_id ?? d?.id ?? ""}`);
     gateway.receive(event);

@@ -13,6 +13,8 @@ export async function handle(event) {
   if (event.gap) {
     const { count = "an unknown number of", reason } = event.gap;
     console.log(`shard ${event.shardId} has lost ${count} events: ${reason}`);
+  }
+  if (!event.message) { // a marker: of a gap, or of guilds that have gone over to another shard
     return;
   }
   const { t, s, d } = event.message;

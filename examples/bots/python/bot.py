@@ -78,6 +78,7 @@ async def handle(event, rest):
     if "gap" in event:
         gap = event["gap"]
         print(f"shard {shard} has lost {gap.get('count', 'an unknown number of')} events: {gap['reason']}", flush=True)
+    if "message" not in event:  # a marker: of a gap, or of guilds that have gone over to another shard
         return
     message = event["message"]
     data = message["d"] if isinstance(message["d"], dict) else {}

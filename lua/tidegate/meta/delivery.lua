@@ -17,7 +17,7 @@ function delivery:handle_discord_payload(shard, event) end
 ---default POSTs them; called from a script it takes any number of events of one shard. An override has six
 ---times event_handler.timeout to return; nil alone leaves the events to the default. A failure counts as the
 ---answer `err.status` (without one: as no answer); `err.retry_after` in ms is obeyed.
----@param events tidegate.Event[] They can be kept. A gap comes as GATEWAY_GAP, with the gap as data.
+---@param events tidegate.Event[] They can be kept. A marker comes as GATEWAY_GAP or GATEWAY_RESHARDING.
 ---@return boolean|nil
 ---@return tidegate.DeliveryError? err
 function delivery:deliver(events) end

@@ -312,6 +312,8 @@ for _, of in ipairs(BOTS) do
       assert.equal(204, bot:post("[" .. body .. "," .. event { s = 3 } .. "]"))
       local gap = '{"shardId":5,"totalShards":16,"epoch":7,"gap":{"count":4,"reason":"overflow"}}'
       assert.equal(204, bot:post(gap))
+      assert.equal(204, bot:post('{"shardId":5,"totalShards":16,"epoch":7,"resharding":'
+        .. '{"from":[5,16],"to":[21,32],"guilds":["41771983423143937"]}}'))
       assert.equal(204, bot:post(event { epoch = 6, s = 9 }))
       assert.equal(204, bot:post(event { shardId = 6, s = 1 }))
       assert.equal(204, bot:post(event { epoch = 8, s = 1, d = { name = ("x"):rep(16 * 1024 * 1024) } }))

@@ -29,12 +29,12 @@ static void write_time(char text[TIME_SIZE], tg_ms at)
 
 static void put_names(const struct tg_config *config, const struct tg_format_event *event, struct tg_buf *out)
 {
-  char bot[TG_BOT_ID_SIZE];
+  char bot[TG_BOT_ID_SIZE], name[TG_PARCEL_END_MAX];
   tg_config_bot_id(config, bot);
-  tg_buf_printf(out,
-                "{\"specversion\":\"1.0\",\"id\":\"%d.%llu.%s%llu\",\"source\":\"/tidegate%s%s/shards/%d\"",
-                event->shard_id, (unsigned long long)event->epoch, event->marker ? "gap-" : "",
-                (unsigned long long)event->sequence, bot[0] ? "/bots/" : "", bot, event->shard_id);
+  tg_parcel_end_text(&event->name, name);
+  tg_buf_printf(out, "{\"specversion\":\"1.0\",\"id\":\"%d.%llu.%s\",\"source\":\"/tidegate%s%s/shards/%d\"",
+                event->shard_id, (unsigned long long)event->epoch, name, bot[0] ? "/bots/" : "", bot,
+                event->shard_id);
 }
 
 static void put_extensions(const struct tg_format_event *event, const struct tg_body_parts *parts,
@@ -45,8 +45,8 @@ static void put_extensions(const struct tg_format_event *event, const struct tg_
   if (parts->total_shards > 0)
     tg_buf_printf(out, ",\"totalshards\":%d", parts->total_shards);
   tg_buf_printf(out, ",\"epoch\":\"%llu\"", (unsigned long long)event->epoch);
-  if (!event->marker)
-    tg_buf_printf(out, ",\"sequence\":\"%010llu\"", (unsigned long long)event->sequence);
+  if (!event->name.marker)
+    tg_buf_printf(out, ",\"sequence\":\"%010llu\"", (unsigned long long)event->name.sequence);
   if (guild_create)
     tg_buf_printf(out, ",\"guildcreate\":\"%s\"", guild_create);
   if (parts->deferred)
@@ -60,7 +60,7 @@ void tg_cloudevent_write(const struct tg_config *config, const struct tg_format_
   char time[TIME_SIZE];
   write_time(time, event->at);
   put_names(config, event, out);
-  tg_buf_puts(out, event->marker ? ",\"type\":\"tidegate." : ",\"type\":\"com.discord.");
+  tg_buf_puts(out, event->name.marker ? ",\"type\":\"tidegate." : ",\"type\":\"com.discord.");
   tg_buf_append(out, name.at, name.length);
   tg_buf_printf(out, "\",\"time\":\"%s\",\"datacontenttype\":\"application/json\"", time);
   put_extensions(event, parts, out);

@@ -15,9 +15,8 @@ static void append(struct tg_buf *out, struct tg_span text)
  * null. Of a marker: what it tells, under the name that scripts know it by. */
 static void look_inside(const struct tg_body_parts *parts, struct tg_span *name, struct tg_span *data)
 {
-  static const char gap[] = "GATEWAY_GAP";
   struct tg_envelope envelope = {.op = -1};
-  *name = parts->marker ? (struct tg_span){gap, sizeof gap - 1} : (struct tg_span){"", 0};
+  *name = tg_marker_name(parts->marker);
   *data = parts->marker ? parts->message : (struct tg_span){"null", 4};
   if (parts->marker)
     return;
@@ -50,7 +49,10 @@ static void put_discordeno(const struct tg_config *config, const struct tg_body_
                            struct tg_buf *out)
 {
   append(out, parts->head);
-  tg_buf_puts(out, parts->marker ? ",\"gap\":" : ",\"payload\":");
+  static const char *const keys[] = {[TG_MARKER_NONE] = ",\"payload\":",
+                                     [TG_MARKER_GAP] = ",\"gap\":",
+                                     [TG_MARKER_HANDOVER] = ",\"resharding\":"};
+  tg_buf_puts(out, keys[parts->marker]);
   if (config->event_handler.guild_loaded && parts->guild_create == TG_GUILD_LOADING)
     put_guild_loaded(out, parts->message);
   else
@@ -113,8 +115,7 @@ void tg_format_write_event(const struct tg_config *config, const struct tg_event
       .body = {kept.data, kept.length},
       .shard_id = event->shard_id,
       .epoch = event->epoch,
-      .sequence = event->sequence,
-      .marker = event->marker,
+      .name = tg_parcel_end(event->sequence, event->marker, event->body),
       .at = event->came_at ? tg_wall_at(event->came_at) : tg_wall_clock(),
   };
   tg_format_write(config, config->event_handler.format, &whole, out);

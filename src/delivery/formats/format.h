@@ -14,15 +14,14 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "config/config.h"
+#include "delivery/lanes/parcel.h"
 #include "proto/event.h"
-
-struct tg_body_parts;
 
 struct tg_format_event {
   struct tg_span body; /* as it is kept: lanes/body.h */
   int shard_id;
-  uint64_t epoch, sequence;
-  bool marker;
+  uint64_t epoch;
+  struct tg_parcel_end name;
   tg_ms at; /* when it came: ms since 1970 */
 };
 

@@ -104,7 +104,7 @@ static bool prepare(struct tg_parcel *parcel)
   if (interaction->queued)
     interaction->queued->in_flight = true;
   tg_count(&tg_stats()->interactions.express);
-  struct tg_parcel_end only = {interaction->sequence, false};
+  struct tg_parcel_end only = {.sequence = interaction->sequence};
   tg_parcel_name(parcel, interaction->epoch, only, only, 1, interaction->length);
   return true;
 }
@@ -116,8 +116,9 @@ static void write_body(struct tg_parcel *parcel)
   struct tg_body_head head = {tg_ref_id(interaction->ref), interaction->total_shards, interaction->epoch};
   tg_body_write(&body, &head, (struct tg_span){interaction->message, interaction->length}, TG_GUILD_NONE,
                 interaction->marks & TG_MARK_DEFERRED);
-  struct tg_parcel_event event = {
-      .body = {body.data, body.length}, .name = {interaction->sequence, false}, .at = interaction->arrived};
+  struct tg_parcel_event event = {.body = {body.data, body.length},
+                                  .name = {.sequence = interaction->sequence},
+                                  .at = interaction->arrived};
   tg_parcel_put(parcel, &event);
   tg_buf_free(&body);
 }

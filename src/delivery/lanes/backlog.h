@@ -50,6 +50,13 @@ struct tg_pending_gap {
   struct tg_gap gap;
 };
 
+/* Guilds that events of another shard are of from now on. */
+struct tg_handover {
+  int from, from_total, to, to_total; /* shards, and of how many */
+  const uint64_t *guilds;
+  size_t count;
+};
+
 /* An event on its way into a lane. */
 struct tg_item {
   uint64_t epoch, sequence;
@@ -173,6 +180,16 @@ uint64_t tg_lane_last_logged(const struct tg_lane *lane, uint64_t epoch, uint64_
 void tg_lane_told(struct tg_lane *lane);
 
 /* gap.c */
+/* --- handover.c --- */
+
+/* The body of the marker that tells of it in this lane, which is that of one of the two shards. */
+void tg_handover_write(struct tg_buf *body, const struct tg_lane *lane, const struct tg_handover *handover);
+/* Queues it, behind what waits; nothing without event_handler.markers. `sequence`: of the last event of this
+ * session in front of it, or below that of the first behind it: not beyond what was received. */
+void tg_lane_tell_handover(struct tg_lane *lane, uint64_t sequence, const struct tg_handover *handover);
+
+/* --- gap.c --- */
+
 /* The marker's body; `length` bytes were written. */
 size_t tg_gap_write(char body[TG_MARKER_MAX], const struct tg_lane *lane, const struct tg_gap *gap);
 /* The same of an event that is a gap. */

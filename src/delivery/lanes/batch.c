@@ -17,6 +17,12 @@ static size_t length_of(const struct tg_queued *event)
   return event->gap ? TG_MARKER_MAX : event->body_length;
 }
 
+static struct tg_parcel_end end_of(const struct tg_queued *event)
+{
+  struct tg_span body = {event->body, event->gap ? 0 : event->body_length};
+  return tg_parcel_end(event->sequence, event->marker, body);
+}
+
 /* Says how many go. */
 static int choose(struct tg_lane *lane, size_t most)
 {
@@ -52,8 +58,7 @@ void tg_batch_lend(struct tg_lane *lane, size_t most)
     bytes += length_of(event);
     last = event;
   }
-  tg_parcel_name(&lane->parcel, first->epoch, (struct tg_parcel_end){first->sequence, first->marker},
-                 (struct tg_parcel_end){last->sequence, last->marker}, count, bytes);
+  tg_parcel_name(&lane->parcel, first->epoch, end_of(first), end_of(last), count, bytes);
 }
 
 void tg_batch_write(struct tg_lane *lane)
@@ -61,7 +66,7 @@ void tg_batch_write(struct tg_lane *lane)
   char text[TG_MARKER_MAX];
   struct tg_queued *event = lane->queue.head;
   for (int i = 0; i < lane->parcel.count; i++, event = event->next) {
-    struct tg_parcel_event of = {.name = {event->sequence, event->marker}, .at = event->queued_at};
+    struct tg_parcel_event of = {.name = end_of(event), .at = event->queued_at};
     if (event->gap) {
       of.body = (struct tg_span){text, tg_gap_text(text, lane, event)};
       tg_parcel_put(&lane->parcel, &of);

@@ -41,6 +41,14 @@ void tg_event_write_body(const struct tg_event *event, struct tg_buf *body)
     tg_body_write(body, &head, tg_event_message(event), event->guild_create, false);
 }
 
+struct tg_span tg_marker_name(enum tg_marker marker)
+{
+  static const struct tg_span names[] = {[TG_MARKER_NONE] = {"", 0},
+                                         [TG_MARKER_GAP] = {"GATEWAY_GAP", 11},
+                                         [TG_MARKER_HANDOVER] = {"GATEWAY_RESHARDING", 18}};
+  return names[marker];
+}
+
 /* --- taking it apart ------------------------------------------------------------------ */
 
 static bool cut(struct tg_span *text, const char *end)
@@ -92,9 +100,21 @@ static bool cut_head(struct tg_span *text, const char *key, struct tg_body_parts
   return true;
 }
 
+/* Which end of it the shard of the body is at: its number of shards says so. */
+static bool read_handover(struct tg_body_parts *parts)
+{
+  char text[80];
+  int from, from_total, to, to_total;
+  snprintf(text, sizeof text, "%.*s", (int)parts->message.length, parts->message.at);
+  if (sscanf(text, TG_HANDOVER_FORMAT, &from, &from_total, &to, &to_total) != 4)
+    return false;
+  parts->other = parts->total_shards == from_total ? to : from;
+  return true;
+}
+
 bool tg_body_read(struct tg_span body, struct tg_body_parts *parts)
 {
-  *parts = (struct tg_body_parts){.marker = false};
+  *parts = (struct tg_body_parts){.marker = TG_MARKER_NONE};
   struct tg_span text = body;
   if (!cut(&text, "}"))
     return false;
@@ -102,6 +122,9 @@ bool tg_body_read(struct tg_span body, struct tg_body_parts *parts)
   parts->tail = (struct tg_span){text.at + text.length, body.length - text.length};
   if (cut_head(&text, ",\"message\":", parts))
     return true;
-  parts->marker = true;
-  return cut_head(&text, ",\"gap\":", parts);
+  if (cut_head(&text, ",\"gap\":", parts))
+    parts->marker = TG_MARKER_GAP;
+  else if (cut_head(&text, ",\"resharding\":", parts) && read_handover(parts))
+    parts->marker = TG_MARKER_HANDOVER;
+  return parts->marker != TG_MARKER_NONE;
 }

@@ -17,8 +17,18 @@
 enum {
   TG_BODY_PREFIX_MAX = 112,
   TG_BODY_SUFFIX_MAX = 64,
-  TG_MARKER_MAX = 320, /* the body of a marker, which tells of a gap */
+  TG_MARKER_MAX = 320, /* the body of a marker that tells of a gap */
 };
+
+/* What is in a body that has no message. */
+enum tg_marker {
+  TG_MARKER_NONE, /* it has one */
+  TG_MARKER_GAP,  /* events are lost: "gap" */
+  TG_MARKER_HANDOVER, /* guilds have gone over to another shard: "resharding" */
+};
+
+/* The t that scripts and some formats know it by: "GATEWAY_GAP", "GATEWAY_RESHARDING"; "" without one. */
+struct tg_span tg_marker_name(enum tg_marker marker);
 
 /* Whose event it is. */
 struct tg_body_head {
@@ -27,9 +37,13 @@ struct tg_body_head {
   uint64_t epoch;
 };
 
-/* What stands in front of the message (`what`: "message"), or of what a marker tells of ("gap"). Returns
- * its length. */
+/* What stands in front of the message (`what`: "message"), or of what a marker tells ("gap", "resharding").
+ * Returns its length. */
 size_t tg_body_prefix(char prefix[TG_BODY_PREFIX_MAX], const struct tg_body_head *head, const char *what);
+
+/* What a marker of TG_MARKER_HANDOVER begins with, and goes on with the list of guilds: shard and number of
+ * shards that they came from, and those that they are at now. */
+#define TG_HANDOVER_FORMAT "{\"from\":[%d,%d],\"to\":[%d,%d],\"guilds\":["
 
 /* In the place of the last byte, when it was answered in the place of the event handler. */
 #define TG_BODY_DEFERRED ",\"deferred\":true}"
@@ -46,10 +60,11 @@ void tg_event_write_body(const struct tg_event *event, struct tg_buf *body);
 /* A body in its parts: head ,"message": message tail. */
 struct tg_body_parts {
   struct tg_span head;    /* {"shardId":3,"totalShards":16,"epoch":7 */
-  struct tg_span message; /* of a marker: what it tells of the gap */
+  struct tg_span message; /* of a marker: what it tells */
   struct tg_span tail;    /* ,"guildCreate":"joined","deferred":true} or the bracket alone */
   int total_shards;       /* 0: it does not say */
-  bool marker;
+  enum tg_marker marker;
+  int other; /* TG_MARKER_HANDOVER: the shard at the other end */
   enum tg_guild_create guild_create;
   bool deferred;
 };

@@ -29,7 +29,7 @@ struct tg_queued {
   bool trying;                  /* of what was sent last, without success */
   bool suspect;                 /* of a batch that was refused */
   bool chosen;                  /* a script wants to drop it */
-  bool marker;                  /* tells of a gap */
+  bool marker;                  /* has no message, but tells something: body.h */
   bool gap;                     /* a marker that was not in a log: its body is a struct tg_gap */
   bool logged;                  /* outlives this process, or did until the log lost it */
   struct tg_log_source *source; /* the log it waits in; NULL: none */

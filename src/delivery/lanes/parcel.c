@@ -4,6 +4,7 @@
 #include "delivery/lanes/lanes.h"
 
 #include <stdio.h>
+#include <string.h>
 
 void tg_parcel_name(struct tg_parcel *parcel, uint64_t epoch, struct tg_parcel_end first,
                     struct tg_parcel_end last, int count, size_t bytes)
@@ -19,20 +20,41 @@ void tg_parcel_name(struct tg_parcel *parcel, uint64_t epoch, struct tg_parcel_e
   parcel->bytes = parcel->batch ? bytes + (size_t)count + 1 : bytes;
 }
 
-static const char *kind_of(const struct tg_parcel_end *end)
+struct tg_parcel_end tg_parcel_end(uint64_t sequence, bool marker, struct tg_span body)
 {
-  return end->marker ? "gap-" : "";
+  struct tg_body_parts parts;
+  struct tg_parcel_end end = {sequence, marker ? TG_MARKER_GAP : TG_MARKER_NONE, 0};
+  if (marker && body.length > 0 && tg_body_read(body, &parts) && parts.marker == TG_MARKER_HANDOVER) {
+    end.marker = TG_MARKER_HANDOVER;
+    end.other = parts.other;
+  }
+  return end;
+}
+
+void tg_parcel_end_text(const struct tg_parcel_end *end, char text[TG_PARCEL_END_MAX])
+{
+  unsigned long long sequence = end->sequence;
+  switch (end->marker) {
+  case TG_MARKER_NONE:
+    snprintf(text, TG_PARCEL_END_MAX, "%llu", sequence);
+    break;
+  case TG_MARKER_GAP:
+    snprintf(text, TG_PARCEL_END_MAX, "gap-%llu", sequence);
+    break;
+  case TG_MARKER_HANDOVER:
+    snprintf(text, TG_PARCEL_END_MAX, "resharding-%d-%llu", end->other, sequence);
+    break;
+  }
 }
 
 void tg_parcel_key(const struct tg_parcel *parcel, char key[TG_PARCEL_KEY_MAX])
 {
-  const struct tg_parcel_end *first = &parcel->first, *last = &parcel->last;
-  int length =
-      snprintf(key, TG_PARCEL_KEY_MAX, "%d.%llu.%s%llu", parcel->shard_id, (unsigned long long)parcel->epoch,
-               kind_of(first), (unsigned long long)first->sequence);
-  if (last->sequence != first->sequence || last->marker != first->marker)
-    snprintf(key + length, TG_PARCEL_KEY_MAX - (size_t)length, "-%s%llu", kind_of(last),
-             (unsigned long long)last->sequence);
+  char first[TG_PARCEL_END_MAX], last[TG_PARCEL_END_MAX];
+  tg_parcel_end_text(&parcel->first, first);
+  tg_parcel_end_text(&parcel->last, last);
+  bool one = strcmp(first, last) == 0;
+  snprintf(key, TG_PARCEL_KEY_MAX, "%d.%llu.%s%s%s", parcel->shard_id, (unsigned long long)parcel->epoch,
+           first, one ? "" : "-", one ? "" : last);
 }
 
 static void write_event(struct tg_parcel *parcel, const struct tg_parcel_event *event)
@@ -41,8 +63,7 @@ static void write_event(struct tg_parcel *parcel, const struct tg_parcel_event *
       .body = event->body,
       .shard_id = parcel->shard_id,
       .epoch = parcel->epoch,
-      .sequence = event->name.sequence,
-      .marker = event->name.marker,
+      .name = event->name,
       .at = tg_wall_at(event->at),
   };
   tg_format_write(parcel->lane->lanes->env->config, parcel->format, &whole, &parcel->text);

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/json_scan.h"
 #include "config/config.h"
+#include "delivery/lanes/body.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -50,7 +51,8 @@ struct tg_parcel_owner {
 /* An event in the parcel's name. */
 struct tg_parcel_end {
   uint64_t sequence;
-  bool marker;
+  enum tg_marker marker;
+  int other; /* of TG_MARKER_HANDOVER: body.h */
 };
 
 struct tg_parcel {
@@ -86,12 +88,19 @@ static inline bool tg_parcel_in_flight(const struct tg_parcel *parcel)
   return parcel->sender && !parcel->waits;
 }
 
+/* What an event is called; `body`: of a marker that has one, as it is kept. */
+struct tg_parcel_end tg_parcel_end(uint64_t sequence, bool marker, struct tg_span body);
+
 /* What is in it; `bytes`: of the bodies of all events, as they are kept. */
 void tg_parcel_name(struct tg_parcel *parcel, uint64_t epoch, struct tg_parcel_end first,
                     struct tg_parcel_end last, int count, size_t bytes);
 
+/* What an event is called among those of its session: "42", "gap-42", "resharding-19-42". */
+enum { TG_PARCEL_END_MAX = 48 };
+void tg_parcel_end_text(const struct tg_parcel_end *end, char text[TG_PARCEL_END_MAX]);
+
 /* The name as text, for a sink that can tell repeats by it: "3.7.42", in a batch "3.7.42-49". */
-enum { TG_PARCEL_KEY_MAX = 96 };
+enum { TG_PARCEL_KEY_MAX = 144 };
 void tg_parcel_key(const struct tg_parcel *parcel, char key[TG_PARCEL_KEY_MAX]);
 
 /* An event on its way into a body. */

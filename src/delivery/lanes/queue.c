@@ -13,7 +13,6 @@
 void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char text[TG_MARKER_MAX],
                      struct tg_event *event)
 {
-  static const char gap_name[] = "GATEWAY_GAP";
   struct tg_span body = tg_queued_body(queued);
   struct tg_body_parts parts;
   struct tg_envelope envelope;
@@ -33,7 +32,7 @@ void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char 
       .raw = body,
   };
   if (queued->marker) {
-    event->name = (struct tg_span){gap_name, sizeof gap_name - 1};
+    event->name = tg_marker_name(parts.marker);
     event->data = parts.message;
     return;
   }

@@ -162,7 +162,7 @@ struct tg_post *tg_post_start(struct tg_lane *lane, const struct tg_event *event
         .from = from,
         .length = post->text.length - from,
         .epoch = events[i].epoch,
-        .name = {events[i].sequence, events[i].marker},
+        .name = tg_parcel_end(events[i].sequence, events[i].marker, events[i].body),
         .at = events[i].came_at ? events[i].came_at : tg_env_now(lane->lanes->env),
     };
   }

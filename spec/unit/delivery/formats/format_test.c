@@ -37,11 +37,11 @@ static void assert_span(struct tg_span span, const char *expected)
 static void assert_form(enum tg_event_format format, const char *body, const char *expected)
 {
   struct tg_buf out = {0};
+  bool marker = strstr(body, "\"gap\"") || strstr(body, "\"resharding\"");
   struct tg_format_event event = {.body = text(body),
                                   .shard_id = 3,
                                   .epoch = 7,
-                                  .sequence = 42,
-                                  .marker = strstr(body, "\"gap\"") != NULL,
+                                  .name = tg_parcel_end(42, marker, text(body)),
                                   .at = 1700000000123};
   tg_buf_puts(&out, "["); /* it is appended */
   tg_format_write(&config, format, &event, &out);
@@ -60,6 +60,8 @@ static void assert_form(enum tg_event_format format, const char *body, const cha
 #define KEPT(message, tail) HEAD ",\"message\":" message tail "}"
 #define GAP "{\"from\":1,\"to\":42,\"count\":42,\"reason\":\"overflow\"}"
 #define KEPT_GAP HEAD ",\"gap\":" GAP "}"
+#define HANDOVER "{\"from\":[3,16],\"to\":[19,32],\"guilds\":[\"41771983423143937\",\"1\"]}"
+#define KEPT_HANDOVER HEAD ",\"resharding\":" HANDOVER "}"
 /* As versions before those that tell the total kept it. */
 #define OLD(message, tail) "{\"shardId\":3,\"epoch\":7,\"message\":" message tail "}"
 #define LOADING ",\"guildCreate\":\"loading\""
@@ -85,7 +87,11 @@ static void a_body_is_taken_apart(void **state)
   assert_true(parts.deferred);
   assert_true(tg_body_read(text(KEPT_GAP), &parts));
   assert_span(parts.message, GAP);
-  assert_true(parts.marker);
+  assert_int_equal(parts.marker, TG_MARKER_GAP);
+  assert_true(tg_body_read(text(KEPT_HANDOVER), &parts));
+  assert_span(parts.message, HANDOVER);
+  assert_int_equal(parts.marker, TG_MARKER_HANDOVER);
+  assert_int_equal(parts.other, 19);
 }
 
 /* Logs outlive versions. */
@@ -156,7 +162,13 @@ static void a_message_may_end_with_anything(void **state)
 static void what_is_no_body_stays_what_it_is(void **state)
 {
   (void)state;
-  static const char *const bodies[] = {"", "{", "}", "{}", "null", "{\"shardId\":3,\"epoch\":7}"};
+  static const char *const bodies[] = {"",
+                                       "{",
+                                       "}",
+                                       "{}",
+                                       "null",
+                                       "{\"shardId\":3,\"epoch\":7}",
+                                       HEAD ",\"resharding\":{\"from\":[3,16],\"to\":[19]}}"};
   for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
     struct tg_body_parts parts;
     assert_false(tg_body_read(text(bodies[i]), &parts));
@@ -177,6 +189,7 @@ static void discordeno(void **state)
   assert_form(TG_FORMAT_DISCORDENO, KEPT(GUILD, LOADING), HEAD ",\"payload\":" GUILD LOADING "}");
   assert_form(TG_FORMAT_DISCORDENO, KEPT(MESSAGE, DEFERRED), HEAD ",\"payload\":" MESSAGE DEFERRED "}");
   assert_form(TG_FORMAT_DISCORDENO, KEPT_GAP, KEPT_GAP);
+  assert_form(TG_FORMAT_DISCORDENO, KEPT_HANDOVER, KEPT_HANDOVER);
 }
 
 static void discordeno_with_loaded_guilds(void **state)
@@ -202,6 +215,8 @@ static void chat_sdk(void **state)
               "\"data\":{\"id\":\"5\",\"t\":\"GUILD_CREATE\"}" LOADING "}");
   assert_form(TG_FORMAT_CHAT_SDK, KEPT_GAP,
               "{\"type\":\"GATEWAY_GAP\",\"timestamp\":1700000000123,\"data\":" GAP "}");
+  assert_form(TG_FORMAT_CHAT_SDK, KEPT_HANDOVER,
+              "{\"type\":\"GATEWAY_RESHARDING\",\"timestamp\":1700000000123,\"data\":" HANDOVER "}");
   assert_form(TG_FORMAT_CHAT_SDK, KEPT("{\"op\":0}", ""),
               "{\"type\":\"GATEWAY_\",\"timestamp\":1700000000123,\"data\":null}");
 }
@@ -224,6 +239,10 @@ static void cloudevents(void **state)
   assert_form(TG_FORMAT_CLOUDEVENTS, KEPT_GAP,
               "{\"specversion\":\"1.0\",\"id\":\"3.7.gap-42\",\"source\":\"/tidegate/bots/123/shards/3\","
               "\"type\":\"tidegate.GATEWAY_GAP\"," TIME ",\"data\":" GAP "}");
+  assert_form(
+      TG_FORMAT_CLOUDEVENTS, KEPT_HANDOVER,
+      "{\"specversion\":\"1.0\",\"id\":\"3.7.resharding-19-42\",\"source\":\"/tidegate/bots/123/shards/3\","
+      "\"type\":\"tidegate.GATEWAY_RESHARDING\"," TIME ",\"data\":" HANDOVER "}");
   config.token = NULL;
   assert_form(TG_FORMAT_CLOUDEVENTS, KEPT("{\"op\":0,\"t\":\"A\",\"d\":null}", ""),
               "{\"specversion\":\"1.0\",\"id\":\"3.7.42\",\"source\":\"/tidegate/shards/3\","

@@ -40,8 +40,9 @@ static struct tg_span text(const char *of)
 
 static void name(uint64_t first, bool first_is_marker, uint64_t last, bool last_is_marker, int count)
 {
-  tg_parcel_name(&parcel, 7, (struct tg_parcel_end){first, first_is_marker},
-                 (struct tg_parcel_end){last, last_is_marker}, count, 0);
+  struct tg_span none = {"", 0};
+  tg_parcel_name(&parcel, 7, tg_parcel_end(first, first_is_marker, none),
+                 tg_parcel_end(last, last_is_marker, none), count, 0);
 }
 
 static void put(const char *body)
@@ -84,6 +85,28 @@ static void a_key_names_the_first_and_the_last_event(void **state)
   assert_key("3.7.gap-18446744073709551615-gap-18446744073709551614");
 }
 
+/* At a class's switch several markers may stand in one place. */
+static void a_key_tells_markers_of_one_place_apart(void **state)
+{
+  (void)state;
+  struct tg_span old = text("{\"shardId\":3,\"totalShards\":16,\"epoch\":7,\"resharding\":"
+                            "{\"from\":[3,16],\"to\":[19,32],\"guilds\":[\"1\"]}}");
+  struct tg_span new = text("{\"shardId\":3,\"totalShards\":32,\"epoch\":8,\"resharding\":"
+                            "{\"from\":[3,16],\"to\":[3,32],\"guilds\":[]}}");
+  struct tg_parcel_end first = tg_parcel_end(42, true, old), last = tg_parcel_end(42, true, new);
+  tg_parcel_name(&parcel, 7, first, first, 1, 0);
+  assert_key("3.7.resharding-19-42");
+  tg_parcel_name(&parcel, 7, first, last, 2, 0);
+  assert_key("3.7.resharding-19-42-resharding-3-42");
+  tg_parcel_name(&parcel, 7, tg_parcel_end(42, false, old), last, 2, 0);
+  assert_key("3.7.42-resharding-3-42");
+  struct tg_parcel_end longest = {UINT64_MAX, TG_MARKER_HANDOVER, INT32_MAX},
+                       other = {UINT64_MAX, TG_MARKER_HANDOVER, 1};
+  tg_parcel_name(&parcel, UINT64_MAX, longest, other, 2, 0);
+  assert_key(
+      "3.18446744073709551615.resharding-2147483647-18446744073709551615-resharding-1-18446744073709551615");
+}
+
 static void a_single_body_is_lent(void **state)
 {
   (void)state;
@@ -119,7 +142,7 @@ static void a_batch_is_an_array_also_of_one(void **state)
 static void its_length_is_known_before(void **state)
 {
   (void)state;
-  struct tg_parcel_end end = {1, false};
+  struct tg_parcel_end end = {.sequence = 1};
   tg_parcel_name(&parcel, 7, end, end, 1, 7);
   assert_int_equal(parcel.bytes, strlen("{\"a\":1}"));
   config.event_handler.batch = true;
@@ -144,6 +167,7 @@ int main(void)
 #define PARCEL(test) cmocka_unit_test_setup_teardown(test, begin, end)
   const struct CMUnitTest tests[] = {
       PARCEL(a_key_names_the_first_and_the_last_event),
+      PARCEL(a_key_tells_markers_of_one_place_apart),
       PARCEL(a_single_body_is_lent),
       PARCEL(a_single_body_that_does_not_stay_is_copied),
       PARCEL(a_batch_is_an_array_also_of_one),
