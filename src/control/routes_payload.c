@@ -67,9 +67,13 @@ static bool refuse_join(struct tg_request *request)
   return false;
 }
 
-static void send_to(struct tg_request *request, int shard_id, tg_manager_reply *reply, void *ctx)
+/* `total`: how many shards the set has that is meant; 0: the current one. */
+static void send_to(struct tg_request *request, int shard_id, int total, tg_manager_reply *reply, void *ctx)
 {
-  json_t *args = json_pack("[i, o, o]", shard_id, frame_of(request->json), options_of(request->json));
+  json_t *options = options_of(request->json);
+  if (total > 0)
+    json_object_set_new(options, "total_shards", json_integer(total));
+  json_t *args = json_pack("[i, o, o]", shard_id, frame_of(request->json), options);
   tg_manager_call(request->manager, TG_METHOD_manager_send_payload, args, reply, ctx);
   json_decref(args);
 }
@@ -101,7 +105,7 @@ void tg_route_shard_payload(struct tg_request *request)
   if (!read_number(request->params[0], 65535, &shard_id))
     tg_respond_error(request, 404, "\"%s\" is not the number of a shard", request->params[0]);
   else if (check_names(request) && refuse_join(request) && check_frame(request))
-    send_to(request, shard_id, tg_route_on_sent, request);
+    send_to(request, shard_id, 0, tg_route_on_sent, request);
 }
 
 /* ---- to all shards ---- */
@@ -161,35 +165,43 @@ void tg_route_all_payload(struct tg_request *request)
     struct payload_part *part = tg_alloc(sizeof *part);
     *part = (struct payload_part){gathering, id};
     gathering->left++;
-    send_to(request, id, on_part, part);
+    send_to(request, id, 0, on_part, part);
   }
   finish(gathering);
 }
 
 /* ---- to a guild ---- */
 
+struct guild_search {
+  struct tg_request *request;
+  int total; /* of the shards that have this guild now */
+};
+
 static void on_shard_found(void *ctx, json_t *value, const struct tg_error *error)
 {
-  struct tg_request *request = ctx;
+  const struct guild_search *search = ctx;
+  struct tg_request *request = search->request;
   struct tg_gateway_status status;
   int shard_id = (int)json_integer_value(value);
   tg_gateway_status(request->manager, &status);
   if (error)
     tg_respond_failure(request, error);
-  else if (status.total > 0 && !tg_gateway_shard(request->manager, shard_id))
+  else if (status.total == search->total && !tg_gateway_shard(request->manager, shard_id))
     tg_respond_error(request, 404,
                      "the guild is on shard %d, which this gateway does not run: it has %d to %d", shard_id,
                      status.first, status.last);
   else
-    send_to(request, shard_id, tg_route_on_sent, request);
+    send_to(request, shard_id, search->total, tg_route_on_sent, request);
 }
 
 void tg_route_send_to_guild(struct tg_request *request, const char *guild_id)
 {
   if (!check_frame(request))
     return;
-  json_t *args = json_pack("[s]", guild_id);
-  tg_manager_call(request->manager, TG_METHOD_manager_calculate_shard_id, args, on_shard_found, request);
+  struct guild_search search = {request, tg_gateway_total_of_guild(request->manager, guild_id)};
+  json_t *args = search.total > 0 ? json_pack("[s, i]", guild_id, search.total) : json_pack("[s]", guild_id);
+  /* Answers before it returns. */
+  tg_manager_call(request->manager, TG_METHOD_manager_calculate_shard_id, args, on_shard_found, &search);
   json_decref(args);
 }
 

@@ -52,7 +52,7 @@ enum {
   X(manager, join_voice_channel, TG_NIL, TG_WAITS)                                                           \
   X(manager, leave_voice_channel, TG_NIL, TG_WAITS)                                                          \
   X(manager, resharding_needed, TG_JSON, TG_WAITS)                                                           \
-  X(manager, reshard, TG_NIL, TG_WAITS)                                                                      \
+  X(manager, reshard, TG_JSON, TG_WAITS)                                                                     \
   X(manager, tell_worker_to_prepare, TG_NIL, TG_WAITS)                                                       \
   X(manager, on_resharding_switch, TG_NIL, TG_WAITS)                                                         \
   X(manager, handle_worker_exit, TG_NIL, TG_INLINE)                                                          \

@@ -12,18 +12,15 @@
 
 #include <stdlib.h>
 
-enum {
-  LOADING_TIME = 10000, /* ms that the start waits for slow workers, beside the script's own time */
-  SIDE = 0,             /* of the shards that a start begins with */
-};
+enum { LOADING_TIME = 10000 /* ms that the start waits for slow workers, beside the script's own time */ };
 
 /* ---- which shards, in which workers ---- */
 
 /* Whether a table of so many shards holds sessions that may be resumed. */
-static bool sessions_kept(struct tg_manager *manager, int total)
+static bool sessions_kept(struct tg_manager *manager, int side, int total)
 {
   struct tg_shard_table *table = tg_shard_table_open(
-      manager->env.state_dir, SIDE, total, tg_identity(manager->env.bot_with_intents, total), 0, NULL);
+      manager->env.state_dir, side, total, tg_identity(manager->env.bot_with_intents, total), 0, NULL);
   bool kept = false;
   struct tg_session session;
   for (int i = 0; table && i < total && !kept; i++)
@@ -34,6 +31,9 @@ static bool sessions_kept(struct tg_manager *manager, int total)
 
 static int choose_total(struct tg_manager *manager)
 {
+  int side = tg_reshard_side(manager->reshard), held = tg_reshard_total(manager->reshard);
+  if (held > 0)
+    return held; /* the bot has gone over to it, or is about to leave it */
   if (manager->env.config->total_shards > 0)
     return manager->env.config->total_shards;
   json_t *args = json_array();
@@ -43,10 +43,10 @@ static int choose_total(struct tg_manager *manager)
                           TG_SHARDS_MAX, usual);
   json_decref(args);
   /* Sessions that live are worth more than a better number: identifies are scarce. */
-  int before = tg_shard_table_peek(manager->env.state_dir, SIDE, manager->env.bot_with_intents);
+  int before = tg_shard_table_peek(manager->env.state_dir, side, manager->env.bot_with_intents);
   if (before > 0 && before != total &&
       !tg_hooked(manager->env.hooks, TG_METHOD_manager_calculate_total_shards) &&
-      sessions_kept(manager, before)) {
+      sessions_kept(manager, side, before)) {
     tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_NUMBER(SHARDS, before)),
                 "keeping the number of shards, whose sessions can be resumed; %d are recommended now", total);
     return before;
@@ -113,27 +113,38 @@ void tg_manager_begin(struct tg_manager *manager)
   struct tg_shard_range range;
   struct tg_shard_set *shards = &manager->env.shards;
   const struct tg_proxy *proxy = tg_proxy_for_url(manager->options.proxies, manager->env.info->url);
-  if (manager->env.stopping || !choose_range(manager, &range))
+  if (manager->env.stopping)
+    return;
+  if (!tg_reshard_restore(manager->reshard, &error)) {
+    tg_manager_fail(manager, TG_EXIT_CONFIG, "%s", error.message);
+    return;
+  }
+  if (!choose_range(manager, &range))
     return;
   if (!tg_proxies_tunnel(manager->options.proxies, manager->env.info->url, &error)) {
     tg_manager_fail(manager, TG_EXIT_CONFIG, "%s", error.message);
     return;
   }
+  int side = tg_reshard_side(manager->reshard);
   uint64_t identity = tg_identity(manager->env.bot_with_intents, range.total);
   struct tg_shard_table *table =
-      tg_shard_table_open(manager->env.state_dir, SIDE, range.total, identity, 0, &error);
+      tg_shard_table_open(manager->env.state_dir, side, range.total, identity, 0, &error);
   if (!table) {
     tg_manager_fail(manager, tg_state_dir_exit(&error), "%s", error.message);
     return;
   }
   tg_shard_table_set_bot(table, manager->env.bot_with_intents);
   tg_shard_table_clear_counters(table);
-  tg_shard_set_make(shards, SIDE, &range);
+  tg_shard_set_make(shards, side, &range);
   shards->table = table;
   tg_presences_begin(manager->presences, shards);
   int workers = assign_workers(manager), count = shards->count;
   tg_slots_begin(manager->slots);
   tg_optional_begin(manager->optional);
+  if (!tg_reshard_begin(manager->reshard, &error)) {
+    tg_manager_fail(manager, tg_state_dir_exit(&error), "%s", error.message);
+    return;
+  }
   tg_log(TG_INFO, TG_NO_SHARD, "%d shard%s (%d to %d of %d) in %d worker%s, at %s%s%s", count,
          count == 1 ? "" : "s", range.first, range.last, range.total, workers, workers == 1 ? "" : "s",
          manager->env.info->url, proxy ? " over the proxy " : "", proxy ? proxy->where : "");
@@ -188,9 +199,9 @@ static void worker_id_default(void *room, const json_t *list, tg_manager_reply *
   struct tg_manager *manager = room;
   struct tg_args args = {list, "calculate_worker_id", reply, ctx};
   struct tg_managed_shard *shard;
-  if (tg_arg_shard(&args, 0, &manager->env.shards, &shard))
+  if (tg_arg_shard(&args, 0, tg_current_set(&manager->env), &shard))
     tg_reply_value(reply, ctx,
-                   json_integer(tg_worker_of(manager->env.config, &manager->env.shards.range,
+                   json_integer(tg_worker_of(manager->env.config, &tg_current_set(&manager->env)->range,
                                              manager->usual_workers, shard->id)));
 }
 
@@ -199,7 +210,7 @@ static void shard_id_default(void *room, const json_t *list, tg_manager_reply *r
   const struct tg_manager *manager = room;
   struct tg_args args = {list, "calculate_shard_id", reply, ctx};
   uint64_t guild_id;
-  int total = manager->env.shards.range.total;
+  int total = tg_current_set(&manager->env)->range.total;
   if (!tg_arg_id(&args, 0, "guild_id", &guild_id))
     return;
   const json_t *given = json_array_get(list, 1);
@@ -212,21 +223,12 @@ static void shard_id_default(void *room, const json_t *list, tg_manager_reply *r
   tg_reply_value(reply, ctx, json_integer(tg_shard_of_guild(guild_id, total)));
 }
 
-static void no_resharding(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
-{
-  (void)room, (void)list;
-  tg_reply_error(reply, ctx, "unavailable", "this version of Tidegate does not reshard");
-}
-
 void tg_begin_offer(struct tg_manager *manager)
 {
   static const struct tg_default defaults[] = {
       {TG_METHOD_manager_calculate_total_shards, total_shards_default},
       {TG_METHOD_manager_calculate_worker_id, worker_id_default},
       {TG_METHOD_manager_calculate_shard_id, shard_id_default},
-      {TG_METHOD_manager_resharding_needed, no_resharding},
-      {TG_METHOD_manager_reshard, no_resharding},
-      {TG_METHOD_manager_on_resharding_switch, no_resharding},
   };
   tg_calls_offer(manager->env.calls, defaults, sizeof defaults / sizeof *defaults, manager);
 }

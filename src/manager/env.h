@@ -26,8 +26,27 @@ struct tg_manager_env {
   const struct tg_gateway_info *info; /* fetch.c's */
   struct tg_shard_set shards;         /* the current ones: what is meant where nothing else is said */
   struct tg_shard_set next;           /* those to come, of the other side; mostly there are none */
+  /* While the bot goes over (reshard/): which classes of guilds the next shards rule, by
+   * number; NULL: there are none. And whether the shards are those from now on: the old
+   * ones are closing. */
+  const bool *ruled_by_next;
+  int classes;
+  bool next_is_current;
   bool stopping;
 };
+
+/* The shards that people and scripts mean by a number. */
+static inline const struct tg_shard_set *tg_current_set(const struct tg_manager_env *env)
+{
+  return env->next_is_current ? &env->next : &env->shards;
+}
+
+/* Those that have this guild now. */
+static inline const struct tg_shard_set *tg_set_of_guild(const struct tg_manager_env *env, uint64_t guild_id)
+{
+  bool next = env->ruled_by_next && env->ruled_by_next[(guild_id >> 22) % (uint64_t)env->classes];
+  return next ? &env->next : &env->shards;
+}
 
 /* NULL: not a shard of this gateway, or its set is over. */
 static inline struct tg_managed_shard *tg_shard_of_ref(const struct tg_manager_env *env, tg_shard_ref ref)

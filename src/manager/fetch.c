@@ -225,7 +225,8 @@ static bool stand_in(struct tg_fetch *fetch, const char *why)
   tg_gateway_info_override(&info, config);
   int total = config->total_shards;
   if (total == 0)
-    total = tg_shard_table_peek(fetch->env->state_dir, 0, fetch->env->bot_with_intents);
+    for (int side = 0; side < TG_SIDES && total == 0; side++)
+      total = tg_shard_table_peek(fetch->env->state_dir, side, fetch->env->bot_with_intents);
   if (!tg_gateway_info_complete(&info, total))
     return false;
   tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TEXT(REASON, why)), "no gateway information: starting with %s",

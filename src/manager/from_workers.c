@@ -16,6 +16,7 @@ static void on_hello(struct tg_manager *manager, struct tg_worker_process from,
   tg_workers_heard_hello(manager->workers, from.worker, message->hello.generation);
   tg_reload_note_files(manager->reloads, message->hello.generation, message->hello.files);
   tg_reload_catch_up(manager->reloads, from.worker);
+  tg_reshard_worker_ready(manager->reshard, from.worker);
   if (tg_spawn_begun(manager->spawner))
     tg_spawn_worker_shards(manager->spawner, from.worker);
   else
@@ -38,7 +39,7 @@ static void on_still_alive(struct tg_manager *manager, struct tg_worker_process 
 static void on_class_state(struct tg_manager *manager, struct tg_worker_process from,
                            const struct tg_message *message)
 {
-  (void)manager, (void)from, (void)message; /* no set is prepared, so that there are no classes */
+  tg_reshard_class_state(manager->reshard, from.worker, &message->class_state);
 }
 
 /* ---- of shards ---- */
@@ -77,6 +78,8 @@ static void on_identify_done(struct tg_manager *manager, struct tg_managed_shard
                 TG_TEXT(REASON, refused ? "Discord refused the session (op 9)" : tg_close_meaning(code))),
         "the identify failed");
   tg_spawn_identified(manager->spawner, shard, ready, result);
+  if (ready)
+    tg_reshard_identified(manager->reshard, shard);
 }
 
 static void on_session_lost(struct tg_manager *manager, struct tg_managed_shard *shard,
@@ -92,6 +95,8 @@ static void on_shard_fatal(struct tg_manager *manager, struct tg_managed_shard *
   int code = message->shard_fatal.code;
   if (manager->env.stopping)
     return; /* said already, for another shard */
+  if (tg_reshard_fatal(manager->reshard, shard, code))
+    return;
   if (code == TG_CLOSE_DISALLOWED_INTENTS &&
       tg_optional_refused(manager->optional, shard, (uint64_t)message->shard_fatal.intents))
     return;
@@ -109,6 +114,8 @@ static void on_shard_fatal(struct tg_manager *manager, struct tg_managed_shard *
    * are of no use either: the next start has to take the number that is
    * recommended, not the one of the sessions. */
   bool wrong_number = (code == 4010 || code == 4011) && manager->env.config->total_shards == 0;
+  if (wrong_number)
+    tg_reshard_forget_total(manager->reshard);
   tg_manager_stop(manager, code != 4004 && !wrong_number, advice ? TG_EXIT_CONFIG : TG_EXIT_FAILED);
 }
 

@@ -11,7 +11,7 @@
  *   progress.c      the bar while shards come up
  *
  * No room includes this: fetch.h, identify/slots.h, workers/workers.h,
- * workers/spawn.h, workers/reload.h, commands/. Each has its own struct, and tells
+ * workers/spawn.h, workers/reload.h, commands/, reshard/reshard.h. Each has its own struct, and tells
  * what it has to tell by callbacks, which are manager.c's. */
 
 #include "manager/commands/commands.h"
@@ -23,6 +23,7 @@
 #include "manager/identify/optional_intents.h"
 #include "manager/identify/slots.h"
 #include "manager/manager.h"
+#include "manager/reshard/reshard.h"
 #include "manager/steady.h"
 #include "manager/workers/reload.h"
 #include "manager/workers/spawn.h"
@@ -60,6 +61,7 @@ struct tg_manager {
   struct tg_presences *presences;
   struct tg_commands *commands;
   struct tg_optional_intents *optional;
+  struct tg_reshard *reshard;
 
   uv_timer_t *end_timer; /* deadlines of the end */
   int exit_code;

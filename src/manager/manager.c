@@ -36,6 +36,7 @@ static void on_info_refreshed(void *ctx, bool anew)
   if (anew)
     tg_slots_info_changed(manager->slots);
   tg_slots_refreshed(manager->slots);
+  tg_reshard_refreshed(manager->reshard, anew);
 }
 
 static const struct tg_fetch_events of_fetch = {
@@ -87,6 +88,7 @@ static void on_worker_gone(void *ctx, int worker)
   }
   tg_spawn_worker_gone(manager->spawner, worker);
   tg_members_worker_gone(manager->members, worker);
+  tg_reshard_worker_gone(manager->reshard, worker);
   tg_slots_pump(manager->slots);
 }
 
@@ -162,6 +164,37 @@ static void on_renew(void *ctx, struct tg_managed_shard *shard)
 
 static const struct tg_optional_events of_optional = {.again = on_identify_again, .renew = on_renew};
 
+static bool on_make_next(void *ctx, int total, uint64_t first_epoch, const int *workers, int classes,
+                         struct tg_error *error)
+{
+  return tg_manager_make_next(ctx, total, first_epoch, workers, classes, error);
+}
+
+static void on_drop_next(void *ctx)
+{
+  tg_manager_drop_next(ctx);
+}
+
+static void on_take_next(void *ctx)
+{
+  tg_manager_take_next(ctx);
+}
+
+/* As if nobody could help: its number of shards is not one to keep. */
+static void on_helpless(void *ctx, const char *why)
+{
+  struct tg_manager *manager = ctx;
+  tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_TEXT(REASON, why)),
+              "Discord refuses shards with too many guilds, and resharding does not help. All shards stop");
+  bool wrong_number = manager->env.config->total_shards == 0;
+  if (wrong_number)
+    tg_reshard_forget_total(manager->reshard);
+  tg_manager_stop(manager, !wrong_number, TG_EXIT_CONFIG);
+}
+
+static const struct tg_reshard_events of_reshard = {
+    .make_next = on_make_next, .drop_next = on_drop_next, .take_next = on_take_next, .helpless = on_helpless};
+
 static void on_reload_news(void *ctx, enum tg_reload_news news)
 {
   static const enum tg_manager_news told[] = {[TG_RELOAD_BEGINS] = TG_MANAGER_RELOADING,
@@ -233,6 +266,14 @@ static void make_rooms(struct tg_manager *manager)
                                                                     .shutdown = on_shutdown,
                                                                     .ctx = manager});
   manager->optional = tg_optional_new(env, &of_optional, manager);
+  manager->reshard = tg_reshard_new(&(struct tg_reshard_options){.env = &manager->env,
+                                                                 .fetch = manager->fetch,
+                                                                 .slots = manager->slots,
+                                                                 .workers = manager->workers,
+                                                                 .spawner = manager->spawner,
+                                                                 .members = manager->members,
+                                                                 .events = &of_reshard,
+                                                                 .ctx = manager});
   tg_begin_offer(manager);
 }
 
@@ -268,6 +309,7 @@ static void on_pulse(uv_timer_t *timer)
   if (manager->env.shards.table)
     tg_poison_tidy(manager->env.shards.table, manager->env.next.table);
   tg_figures_look(manager->workers);
+  tg_reshard_look(manager->reshard);
   tg_steady_look(&manager->steady);
   tg_log_tick();
   uv_timer_set_repeat(timer, tg_spawn_all_up(manager->spawner) ? PULSE_CALM : PULSE_BUSY);
@@ -337,6 +379,7 @@ void tg_manager_identify_gone(struct tg_manager *manager, uint64_t id)
 
 static void free_rooms(struct tg_manager *manager)
 {
+  tg_reshard_free(manager->reshard);
   tg_optional_free(manager->optional);
   tg_commands_free(manager->commands);
   tg_presences_free(manager->presences);
@@ -367,6 +410,7 @@ void tg_manager_free(struct tg_manager *manager)
   tg_reloads_end(manager->reloads);
   tg_fetch_cancel(manager->fetch);
   tg_optional_end(manager->optional);
+  tg_reshard_end(manager->reshard, true);
   tg_slots_end(manager->slots, "the gateway is gone");
   tg_members_end(manager->members);
   tg_sendings_stop(manager->sendings);

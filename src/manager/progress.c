@@ -69,9 +69,10 @@ void tg_progress_draw(struct tg_manager *manager)
 
 void tg_manager_status_text(struct tg_manager *manager, char *text, size_t size)
 {
-  int total = manager->env.shards.count;
+  const struct tg_shard_set *shards = tg_current_set(&manager->env);
+  int total = shards->count;
   int workers = tg_workers_count(manager->workers);
-  int up = total > 0 ? tg_shard_set_count_up(&manager->env.shards) : 0;
+  int up = total > 0 ? tg_shard_set_count_up(shards) : 0;
   char left[80];
   switch (manager->phase) {
   case TG_MANAGER_NEW:

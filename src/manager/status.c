@@ -1,5 +1,6 @@
 #include "manager/status.h"
 
+#include "manager/arguments.h"
 #include "manager/internal.h"
 
 static const char *phase_name(const struct tg_manager *manager)
@@ -11,23 +12,24 @@ static const char *phase_name(const struct tg_manager *manager)
 
 void tg_gateway_status(struct tg_manager *manager, struct tg_gateway_status *status)
 {
+  const struct tg_shard_set *shards = tg_current_set(&manager->env);
   *status = (struct tg_gateway_status){
       .phase = phase_name(manager),
       .generation = tg_workers_generation(manager->workers),
       .began = manager->began,
       .uptime = tg_now() - manager->began,
-      .total = manager->env.shards.range.total,
-      .first = manager->env.shards.range.first,
-      .last = manager->env.shards.range.last,
+      .total = shards->range.total,
+      .first = shards->range.first,
+      .last = shards->range.last,
       .eta = -1,
       .workers = tg_workers_count(manager->workers),
   };
-  if (manager->env.shards.count == 0) {
+  if (shards->count == 0) {
     status->total = status->first = 0;
     status->last = -1;
     return;
   }
-  status->up = tg_shard_set_count_up(&manager->env.shards);
+  status->up = tg_shard_set_count_up(shards);
   if (tg_spawn_begun(manager->spawner) && !tg_slots_held_back(manager->slots))
     status->eta = tg_slots_eta(manager->slots);
 }
@@ -42,13 +44,24 @@ bool tg_gateway_waits(struct tg_manager *manager, char *text, size_t size, tg_ms
 
 struct tg_shard_row *tg_gateway_shard(struct tg_manager *manager, int shard_id)
 {
-  const struct tg_managed_shard *shard = tg_shard_set_find(&manager->env.shards, shard_id);
+  const struct tg_managed_shard *shard = tg_shard_set_find(tg_current_set(&manager->env), shard_id);
   return shard ? tg_shard_row_of(shard) : NULL;
+}
+
+int tg_gateway_total_of_guild(struct tg_manager *manager, const char *guild_id)
+{
+  uint64_t id;
+  json_t *text = json_string(guild_id);
+  bool good = tg_read_id(text, &id);
+  json_decref(text);
+  return good ? tg_set_of_guild(&manager->env, id)->range.total : 0;
 }
 
 const struct tg_shard_set *tg_gateway_set(struct tg_manager *manager, int place)
 {
-  const struct tg_shard_set *const sets[] = {&manager->env.shards, &manager->env.next};
+  const struct tg_manager_env *env = &manager->env;
+  const struct tg_shard_set *current = tg_current_set(env);
+  const struct tg_shard_set *const sets[] = {current, current == &env->next ? &env->shards : &env->next};
   return place >= 0 && place < TG_SIDES && sets[place]->count > 0 ? sets[place] : NULL;
 }
 
@@ -66,7 +79,8 @@ void tg_gateway_optional(struct tg_manager *manager, struct tg_optional_status *
 {
   status->withheld = tg_optional_withheld(manager->optional);
   status->retry_in = tg_optional_retry_in(manager->optional);
-  status->missing = tg_optional_missing(&manager->env.shards, manager->env.config->intents, &status->shards);
+  status->missing =
+      tg_optional_missing(tg_current_set(&manager->env), manager->env.config->intents, &status->shards);
 }
 
 void tg_gateway_identifies(struct tg_manager *manager, struct tg_identify_status *status)
@@ -96,8 +110,7 @@ struct tg_reload_counts tg_gateway_reloads(const struct tg_manager *manager)
 
 void tg_gateway_resharding(struct tg_manager *manager, struct tg_resharding_status *status)
 {
-  (void)manager;
-  *status = (struct tg_resharding_status){.eta = -1};
+  tg_reshard_status(manager->reshard, status);
 }
 
 /* ---- workers/figures.h ---- */

@@ -33,6 +33,9 @@ bool tg_gateway_waits(struct tg_manager *manager, char *text, size_t size, tg_ms
 
 /* NULL: not a shard of this gateway, or they are not known yet. */
 struct tg_shard_row *tg_gateway_shard(struct tg_manager *manager, int shard_id);
+/* How many shards the set has that has this guild now: while the bot goes over to another
+ * number of them that may be either. 0: not known yet, or it is no id. */
+int tg_gateway_total_of_guild(struct tg_manager *manager, const char *guild_id);
 
 /* The sets of shards, one after the other; the first is the one whose shards the numbers above are of. NULL:
  * there is no more. The second is there while a resharding runs. */

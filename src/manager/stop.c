@@ -73,6 +73,7 @@ void tg_manager_stop(struct tg_manager *manager, bool keep_sessions, int exit_co
   tg_progress_end();
   tg_fetch_cancel(manager->fetch);
   tg_optional_end(manager->optional);
+  tg_reshard_end(manager->reshard, keep_sessions);
   tg_reloads_end(manager->reloads);
   tg_slots_end(manager->slots, "the gateway is stopping");
   tg_spawner_end(manager->spawner, "the gateway is stopping");

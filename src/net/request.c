@@ -76,6 +76,8 @@ int tg_status_of(const char *code)
       {"bad_argument", 400}, {"bad_payload", 400},   {"too_large", 400},    {"no_shard", 404},
       {"replaced", 409},     {"killed", 409},        {"refused", 409},      {"reload_running", 409},
       {"no_script", 409},    {"reload_failed", 422}, {"rate_limited", 429}, {"queue_full", 429},
+      {"resharding_running", 409}, {"no_resharding", 409}, {"too_late", 409}, {"budget", 503},
+      {"rest_away", 503},
       {"unavailable", 501},  {"bad_answer", 502},    {"not_ready", 503},    {"worker_down", 503},
       {"worker_exit", 503},  {"closed", 503},        {"gone", 503},         {"stopping", 503},
       {"cancelled", 503},    {"timeout", 504},

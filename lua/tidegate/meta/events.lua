@@ -122,6 +122,14 @@
 ---@field url string Without user, password and query.
 ---@field reason string
 
+---@class tidegate.Resharding
+---@field step "started"|"switched"|"done"|"aborted"|"failed"
+---@field from integer Shards before.
+---@field to integer Shards afterwards.
+---@field switched? integer So many classes of guilds are on the new shards.
+---@field classes? integer Of so many.
+---@field reason? string
+
 ---@class tidegate.Reload
 ---@field generation integer This one is live now.
 

@@ -64,7 +64,7 @@ function manager:request_identify(shard_id, total) end
 ---Returns when it is sent.
 ---@param shard_id integer
 ---@param payload tidegate.Payload
----@param options? { timeout?: integer, priority?: "low"|"normal"|"high" }
+---@param options? { timeout?: integer, priority?: "low"|"normal"|"high", total_shards?: integer }
 ---@return true|nil
 ---@return tidegate.Error? err
 function manager:send_payload(shard_id, payload, options) end
@@ -136,12 +136,24 @@ function manager:join_voice_channel(guild_id, channel_id, options) end
 ---@return tidegate.Error? err
 function manager:leave_voice_channel(guild_id) end
 
----@return table|nil
+---Every resharding.check_interval: how many shards there should be; nil: as many as there are.
+---@return integer|nil total
 ---@return tidegate.Error? err
 function manager:resharding_needed() end
 
----@param info table
----@return true|nil
+---@class tidegate.ReshardWish
+---@field total_shards? integer
+---@field automatic? boolean The check for it asks.
+---@field abort? boolean In place of a total: what runs is undone.
+
+---@class tidegate.ReshardBegun
+---@field from integer
+---@field to integer
+---@field identifies integer How many it may take.
+
+---Answers when it has begun. An override that returns false puts it off until the next check.
+---@param info tidegate.ReshardWish
+---@return tidegate.ReshardBegun|boolean|nil
 ---@return tidegate.Error? err
 function manager:reshard(info) end
 
@@ -154,9 +166,11 @@ function manager:reshard(info) end
 ---@return tidegate.Error? err
 function manager:tell_worker_to_prepare(worker_id, shard_id, bucket_id, total) end
 
+---These guilds are on the new shards now.
+---@param guild_ids string[]
 ---@return true|nil
 ---@return tidegate.Error? err
-function manager:on_resharding_switch() end
+function manager:on_resharding_switch(guild_ids) end
 
 ---@param worker_id integer
 ---@param reason string

@@ -46,6 +46,22 @@ static bool read_send_options(const struct tg_args *args, const json_t *given,
   return false;
 }
 
+/* `total_shards` names the shards to come; without it the current ones are meant. NULL: answered. */
+static const struct tg_shard_set *read_set(const struct tg_args *args, const struct tg_manager_env *env,
+                                           const json_t *options)
+{
+  const json_t *given = json_object_get(options, "total_shards");
+  double total = json_number_value(given);
+  if (!given || json_is_null(given) || (json_is_number(given) && total == tg_current_set(env)->range.total))
+    return tg_current_set(env);
+  if (json_is_number(given) && env->next.count > 0 && total == env->next.range.total)
+    return &env->next;
+  if (json_is_number(given) && env->shards.count > 0 && total == env->shards.range.total)
+    return &env->shards;
+  tg_arg_bad(args, "total_shards has to be the number of the current shards, or of those to come");
+  return NULL;
+}
+
 static void send_payload_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
 {
   struct tg_commands *commands = room;
@@ -53,7 +69,9 @@ static void send_payload_default(void *room, const json_t *list, tg_manager_repl
   struct tg_managed_shard *shard;
   const json_t *given;
   struct tg_send_options options;
-  if (!tg_arg_shard(&args, 0, &commands->env->shards, &shard) || !tg_arg_options(&args, 2, &given))
+  const struct tg_shard_set *set;
+  if (!tg_arg_options(&args, 2, &given) || !(set = read_set(&args, commands->env, given)) ||
+      !tg_arg_shard(&args, 0, set, &shard))
     return;
   json_t *payload = json_array_get(list, 1);
   if (!json_is_object(payload))
@@ -199,8 +217,9 @@ static void shard_info_default(void *room, const json_t *list, tg_manager_reply 
   struct tg_commands *commands = room;
   (void)list;
   json_t *all = json_array();
-  for (int i = 0; i < commands->env->shards.count; i++)
-    json_array_append_new(all, describe_shard(commands, &commands->env->shards.list[i]));
+  const struct tg_shard_set *shards = tg_current_set(commands->env);
+  for (int i = 0; i < shards->count; i++)
+    json_array_append_new(all, describe_shard(commands, &shards->list[i]));
   tg_reply_value(reply, ctx, all);
 }
 
@@ -209,7 +228,7 @@ static void kill_default(void *room, const json_t *list, tg_manager_reply *reply
   struct tg_commands *commands = room;
   struct tg_args args = {list, "kill", reply, ctx};
   struct tg_managed_shard *shard;
-  if (!tg_arg_shard(&args, 0, &commands->env->shards, &shard))
+  if (!tg_arg_shard(&args, 0, tg_current_set(commands->env), &shard))
     return;
   bool runs = tg_spawn_killed(commands->options.spawner, shard);
   tg_log(TG_INFO, shard->id, "killed by request; it stays down until tell_worker_to_identify");

@@ -321,6 +321,16 @@ void tg_members_set_over(struct tg_members *members, const struct tg_shard_set *
   }
 }
 
+bool tg_members_await(const struct tg_members *members, int side, int classes, int number)
+{
+  for (const struct tg_members_request *request = members->list; request; request = request->next) {
+    uint64_t guild_id = strtoull(request->guild_id, NULL, 10);
+    if (tg_ref_side(request->ref) == side && tg_shard_of_guild(guild_id, classes) == number)
+      return true;
+  }
+  return false;
+}
+
 void tg_members_end(struct tg_members *members)
 {
   while (members->list)

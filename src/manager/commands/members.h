@@ -19,6 +19,9 @@ void tg_members_free(struct tg_members *members);
 void tg_members_chunk(struct tg_members *members, const json_t *data);
 void tg_members_limited(struct tg_members *members, tg_shard_ref ref, const json_t *data);
 void tg_members_worker_gone(struct tg_members *members, int worker);
+/* Whether shards of that side are still to answer requests for guilds of that class:
+ * (id >> 22) % classes. */
+bool tg_members_await(const struct tg_members *members, int side, int classes, int number);
 /* The shards of that set are about to be no more. */
 void tg_members_set_over(struct tg_members *members, const struct tg_shard_set *set);
 /* To be called every now and then. */

@@ -138,7 +138,7 @@ static void shard_status_default(void *room, const json_t *list, tg_manager_repl
   struct tg_args args = {list, "edit_shard_status", reply, ctx};
   struct tg_managed_shard *shard;
   json_t *presence;
-  if (!tg_arg_shard(&args, 0, &presences->env->shards, &shard) || !read_presence(&args, 1, &presence))
+  if (!tg_arg_shard(&args, 0, tg_current_set(presences->env), &shard) || !read_presence(&args, 1, &presence))
     return;
   struct tg_gathering *gathering = tg_gather(reply, ctx);
   if (keep(presences, shard, presence))

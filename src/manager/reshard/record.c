@@ -51,10 +51,10 @@ static bool read_int(const json_t *object, const char *key, int low, int high, i
   return good;
 }
 
-static bool read_set(const json_t *value, struct tg_set_name *set)
+static bool read_set(const json_t *value, int least, struct tg_set_name *set)
 {
   return json_is_object(value) && read_int(value, "side", 0, TG_SIDES - 1, &set->side) &&
-         read_int(value, "total", 1, TG_SHARDS_MAX, &set->total);
+         read_int(value, "total", least, TG_SHARDS_MAX, &set->total);
 }
 
 static bool read_phase(const json_t *value, enum tg_reshard_phase *phase)
@@ -92,7 +92,7 @@ static const char *read_next(const json_t *content, struct tg_reshard_record *re
   bool runs = record->phase != TG_RESHARD_NONE;
   if (json_is_null(next))
     return runs ? "next" : NULL;
-  if (!runs || !read_set(next, &record->next) || record->next.side == record->current.side ||
+  if (!runs || !read_set(next, 1, &record->next) || record->next.side == record->current.side ||
       record->next.total == record->current.total)
     return "next";
   return read_deal(json_object_get(content, "deal"), record) ? NULL : "deal";
@@ -101,10 +101,11 @@ static const char *read_next(const json_t *content, struct tg_reshard_record *re
 static const char *read_record(const json_t *content, struct tg_reshard_record *record)
 {
   json_int_t epoch, began, deadline, intents, most = INT64_MAX;
-  if (!read_set(json_object_get(content, "current"), &record->current))
-    return "current";
   if (!read_phase(json_object_get(content, "phase"), &record->phase))
     return "phase";
+  int least = record->phase == TG_RESHARD_NONE ? 0 : 1;
+  if (!read_set(json_object_get(content, "current"), least, &record->current))
+    return "current";
   if (!read_int(content, "configured_total", 0, TG_SHARDS_MAX, &record->configured_total))
     return "configured_total";
   if (!read_number(content, "intents", 0, most, &intents))
@@ -162,7 +163,7 @@ bool tg_reshard_record_read(const char *state_dir, uint64_t bot, struct tg_resha
 
 static json_t *set_to_json(const struct tg_set_name *set)
 {
-  return set->total == 0 ? json_null() : json_pack("{s:i, s:i}", "side", set->side, "total", set->total);
+  return json_pack("{s:i, s:i}", "side", set->side, "total", set->total);
 }
 
 bool tg_reshard_record_write(const char *state_dir, const struct tg_reshard_record *record,
@@ -173,12 +174,12 @@ bool tg_reshard_record_write(const char *state_dir, const struct tg_reshard_reco
   json_t *deal = json_array();
   for (int i = 0; i < record->classes; i++)
     json_array_append_new(deal, json_integer(record->deal[i]));
-  json_t *content =
-      json_pack("{s:i, s:s, s:s, s:o, s:o, s:o, s:i, s:I, s:I, s:I, s:I}", "version", VERSION, "bot", bot,
-                "phase", phases[record->phase], "current", set_to_json(&record->current), "next",
-                set_to_json(&record->next), "deal", deal, "configured_total", record->configured_total,
-                "intents", (json_int_t)record->intents, "epoch", (json_int_t)record->epoch, "began",
-                (json_int_t)record->began, "deadline", (json_int_t)record->deadline);
+  json_t *content = json_pack(
+      "{s:i, s:s, s:s, s:o, s:o, s:o, s:i, s:I, s:I, s:I, s:I}", "version", VERSION, "bot", bot, "phase",
+      phases[record->phase], "current", set_to_json(&record->current), "next",
+      record->next.total == 0 ? json_null() : set_to_json(&record->next), "deal", deal, "configured_total",
+      record->configured_total, "intents", (json_int_t)record->intents, "epoch", (json_int_t)record->epoch,
+      "began", (json_int_t)record->began, "deadline", (json_int_t)record->deadline);
   bool written = tg_state_file_write(state_dir, file_name, content, error);
   json_decref(content);
   return written;

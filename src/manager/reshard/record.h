@@ -30,7 +30,7 @@ enum tg_reshard_phase {
 const char *tg_reshard_phase_name(enum tg_reshard_phase phase);
 
 struct tg_set_name {
-  int side, total; /* total 0: there is none */
+  int side, total; /* total 0: there is no next one; the current one's is chosen as ever */
 };
 
 struct tg_reshard_record {

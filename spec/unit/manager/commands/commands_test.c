@@ -85,7 +85,7 @@ static void wrong_arguments_are_named(void **state)
   expect_error(TG_METHOD_manager_request_soundboard_sounds, json_pack("[[]]"), "bad_argument", "guild_ids");
   expect_error(TG_METHOD_manager_shutdown, json_pack("[i]", 3), "bad_argument", "code");
   expect_error(TG_METHOD_manager_handle_worker_exit, json_pack("[i]", 9), "bad_argument", "worker_id");
-  expect_error(TG_METHOD_manager_reshard, NULL, "unavailable", NULL);
+  expect_error(TG_METHOD_manager_reshard, NULL, "bad_argument", "total_shards");
   expect_error(TG_METHOD_shard_connect, NULL, "bad_argument", NULL);
   assert_int_equal(shards_up(), 4);
   stop(true);

@@ -152,7 +152,7 @@ static void what_is_damaged_is_refused(void **state)
   refused("version", "{\"version\":2}");
   refused("bot", "{\"version\":1,\"bot\":7}");
   refused("current", RECORD("\"none\"", "{\"side\":2,\"total\":4}", "null", "[]"));
-  refused("current", RECORD("\"none\"", "{\"side\":0,\"total\":0}", "null", "[]"));
+  refused("current", RECORD("\"closing\"", "{\"side\":0,\"total\":0}", EIGHT, "[0,0,1,1]"));
   refused("current", RECORD("\"none\"", "{\"side\":0,\"total\":65537}", "null", "[]"));
   refused("current", RECORD("\"none\"", "null", "null", "[]"));
   refused("phase", RECORD("\"switched\"", FOUR, EIGHT, "[0,0,1,1]"));

@@ -1,0 +1,133 @@
+/* What a start finds: which total holds, and whether the last run was in the middle of going over to another.
+ */
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "manager/reshard/reshard_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what is left of the last run ---- */
+
+/* Why it cannot go on; NULL: it can. */
+static const char *reason_to_drop(const struct tg_reshard *reshard)
+{
+  const struct tg_config *config = reshard->env->config;
+  const struct tg_reshard_record *record = &reshard->record;
+  if (config->total_shards != record->configured_total)
+    return "the option total_shards has changed";
+  if (config->intents != record->intents)
+    return "the intents have changed";
+  if (config->first_shard_id > 0 || config->last_shard_id >= 0 || config->identify.url)
+    return "this gateway has a part of the shards now";
+  return NULL;
+}
+
+/* All guilds have gone over: what is left to do needs no sessions. */
+static bool has_gone_over(const struct tg_reshard_record *record)
+{
+  return record->phase == TG_RESHARD_SETTLING || record->phase == TG_RESHARD_CLOSING;
+}
+
+static void drop(struct tg_reshard *reshard, const char *why)
+{
+  struct tg_reshard_record *record = &reshard->record;
+  tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TEXT(REASON, why)),
+              "resharding from %d to %d, in which the last run was, does not go on", record->current.total,
+              record->next.total);
+  if (has_gone_over(record))
+    record->current = record->next;
+  free(record->deal);
+  record->deal = NULL;
+  record->classes = 0;
+  record->next = (struct tg_set_name){0};
+  record->phase = TG_RESHARD_NONE;
+  reshard->dropped = true;
+}
+
+bool tg_reshard_restore(struct tg_reshard *reshard, struct tg_error *error)
+{
+  struct tg_manager_env *env = reshard->env;
+  struct tg_error problem;
+  struct tg_reshard_record *record = &reshard->record;
+  reshard->recorded = tg_reshard_record_read(env->state_dir, env->bot, record, &problem);
+  if (!reshard->recorded && strcmp(problem.code, "missing") != 0)
+    return tg_fail(error, problem.code,
+                   "%s. It says how many shards this bot has, which is not guessed. Remove the file, and set "
+                   "total_shards to the number of shards that it had",
+                   problem.message);
+  record->bot = env->bot;
+  const char *why = record->phase == TG_RESHARD_NONE ? NULL : reason_to_drop(reshard);
+  if (why)
+    drop(reshard, why);
+  return true;
+}
+
+int tg_reshard_side(const struct tg_reshard *reshard)
+{
+  return reshard->record.current.side;
+}
+
+int tg_reshard_total(const struct tg_reshard *reshard)
+{
+  bool holds = reshard->recorded && reshard->record.configured_total == reshard->env->config->total_shards;
+  return holds ? reshard->record.current.total : 0;
+}
+
+int tg_reshard_worker(const struct tg_reshard *reshard, int shard_id)
+{
+  const struct tg_reshard_record *record = &reshard->record;
+  return record->phase == TG_RESHARD_NONE ? -1 : record->deal[shard_id % record->classes];
+}
+
+/* ---- going on ---- */
+
+static void adopt_deal(struct tg_reshard *reshard)
+{
+  const struct tg_reshard_record *record = &reshard->record;
+  size_t size = (size_t)record->classes * sizeof *record->deal;
+  reshard->deal =
+      (struct tg_deal){.from = record->current.total, .to = record->next.total, .classes = record->classes};
+  reshard->deal.workers = tg_alloc(size);
+  memcpy(reshard->deal.workers, record->deal, size);
+}
+
+/* One set is left: the file says so, and nothing is of the other. */
+static bool begin_alone(struct tg_reshard *reshard, struct tg_error *error)
+{
+  const struct tg_manager_env *env = reshard->env;
+  struct tg_reshard_record *record = &reshard->record;
+  struct tg_set_name current = {env->shards.side, env->shards.range.total};
+  bool changed = reshard->dropped || current.total != record->current.total ||
+                 record->configured_total != env->config->total_shards;
+  if (!reshard->recorded)
+    return true;
+  record->current = current;
+  record->configured_total = env->config->total_shards;
+  if (changed) {
+    record->epoch = tg_reshard_highest_epoch(reshard);
+    if (!tg_reshard_record_write(env->state_dir, record, error))
+      return false;
+  }
+  tg_shard_table_remove(env->state_dir, 1 - current.side);
+  return true;
+}
+
+bool tg_reshard_begin(struct tg_reshard *reshard, struct tg_error *error)
+{
+  struct tg_reshard_record *record = &reshard->record;
+  if (record->phase == TG_RESHARD_NONE)
+    return begin_alone(reshard, error);
+  adopt_deal(reshard);
+  if (!tg_reshard_make_next(reshard, error))
+    return false;
+  tg_ms ran = tg_steady_clock() - record->began;
+  reshard->began = tg_now() - (ran > 0 ? ran : 0);
+  if (record->phase == TG_RESHARD_ABORTING)
+    strcpy(reshard->abort_reason, "aborted before the last stop");
+  tg_log(TG_INFO, TG_NO_SHARD, "resharding from %d to %d goes on where the last run was: %s", reshard->from,
+         reshard->to, tg_reshard_phase_name(record->phase));
+  tg_reshard_arm(reshard);
+  return true;
+}
