@@ -187,6 +187,11 @@ static void advance(struct tg_lane *lane, uint64_t safe)
   tg_lane_publish(lane);
 }
 
+void tg_lane_flushed(struct tg_lane *lane)
+{
+  advance(lane, tg_lane_safe(lane));
+}
+
 static void sync_touched(struct tg_lanes *lanes);
 
 static void on_synced(void *ctx, bool ok, tg_log_position through, const struct tg_error *error)

@@ -101,6 +101,8 @@ bool tg_backlog_open(struct tg_lanes *lanes, bool (*wanted)(void *ctx, tg_shard_
 /* There is none: says so if earlier processes have left some. */
 void tg_backlog_ignore(const struct tg_lanes *lanes);
 void tg_backlog_close(struct tg_lanes *lanes);
+/* The own log was flushed in the middle of a turn: what of the lane is in it is safe. */
+void tg_lane_flushed(struct tg_lane *lane);
 /* Once a minute: what is too old goes. */
 void tg_backlog_tend(struct tg_lanes *lanes);
 void tg_backlog_reconfigure(struct tg_lanes *lanes);

@@ -18,18 +18,20 @@ static struct tg_lanes *lanes_of(const struct tg_seated_class *seated)
 }
 
 /* All that was delivered by the side that rules is safe; without a log as far as the bot has it. */
-static bool settle(const struct tg_seated_class *seated, struct tg_error *error)
+static bool settle(struct tg_seated_class *seated, struct tg_error *error)
 {
   struct tg_lanes *lanes = lanes_of(seated);
   if (lanes->logs.own && (!tg_backlog_flush(lanes, true) || lanes->logs.refuses))
     return tg_fail(error, "disk", "the event log cannot be written: class %d stays as it is",
                    tg_class_number(seated->class));
   for (int m = 0; m < seated->members; m++) {
-    const struct tg_lane *lane = seated->lanes[m];
-    uint64_t through = lanes->logs.own ? tg_lane_safe(lane) : tg_lane_settled_alone(lane);
+    struct tg_lane *lane = seated->lanes[m];
+    if (lanes->logs.own)
+      tg_lane_flushed(lane); /* the class and the row hear of it */
     if (lane->session.epoch > 0)
-      tg_class_settled(seated->class, m, lane->session.epoch, through);
+      tg_class_settled(seated->class, m, lane->session.epoch, tg_lane_settled_alone(lane));
   }
+  tg_seats_apply_bounds(seated);
   return true;
 }
 
