@@ -52,7 +52,8 @@ void tg_worker_on_prepare_set(struct tg_worker *worker, const struct tg_message 
     answer(worker, message, true, NULL);
     return;
   }
-  if (tg_delivery_side_waits(worker->delivery, set->side)) {
+  /* What waits where a start has told of the set is the set's own. */
+  if (worker->next_total == 0 && tg_delivery_side_waits(worker->delivery, set->side)) {
     tg_fail(&error, "not_ready", "worker %d still has events of an earlier set of shards to deliver",
             worker->options.worker_id);
     answer(worker, message, false, &error);
