@@ -217,6 +217,31 @@ describe("calls", function()
     assert.equal(24, kit.manager:calculate_shard_id("41771983423143937", 30))
     assert.equal(30, #kit.manager:get_shard_info())
     assert.equal(30, kit.manager:fetch_gateway_bot().shards)
+    assert.is_nil(kit.manager:resharding_needed())
+    assert.same({ from = 30, to = 64, identifies = 64 }, kit.manager:reshard { total_shards = 64 })
+    assert.is_true(kit.manager:on_resharding_switch { "41771983423143937" })
+    assert.is_true(kit.manager:tell_worker_to_prepare(0, 31, 0, 64))
+  end)
+
+  it("of resharding are the script's to decide", function()
+    local kit = script([[
+      local needed = gateway.manager.resharding_needed
+      function gateway.manager:resharding_needed()
+        return needed(self) or #self:get_shard_info() * 2
+      end
+      function gateway.manager:reshard(info)
+        return gateway.state.night == true and gateway.default.manager.reshard(self, info)
+      end
+      gateway.on("resharding", function(_, details)
+        gateway.log.info("%s %d of %d", details.step, details.switched, details.classes)
+      end)
+    ]], { role = "manager", shards = 8 })
+    assert.equal(16, kit.manager:resharding_needed())
+    assert.is_false(kit.manager:reshard { total_shards = 16 })
+    kit:eval "gateway.state.night = true"
+    assert.equal(16, kit.manager:reshard { total_shards = 16 }.to)
+    kit:fire("resharding", { step = "switched", from = 8, to = 16, switched = 3, classes = 8 })
+    assert.equal("switched 3 of 8", kit:log("info")[1].text)
   end)
 
   it("see the shard as the test has set it", function()

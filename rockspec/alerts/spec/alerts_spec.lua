@@ -55,6 +55,43 @@ describe("alerts in a worker", function()
   end)
 end)
 
+describe("alerts of resharding", function()
+  local function tell(kit, step, reason)
+    kit:fire("resharding", { step = step, from = 4, to = 8, switched = 1, classes = 4, reason = reason })
+  end
+
+  it("are posted by the manager: its beginning and its end", function()
+    local kit = manager { delay = 0, quiet = 0 }
+    tell(kit, "started")
+    kit:advance(10)
+    for _ = 1, 4 do tell(kit, "switched") end
+    kit:advance(10)
+    tell(kit, "done")
+    kit:advance(10)
+    local texts = {}
+    for i, request in ipairs(kit:requests()) do texts[i] = request.json.text end
+    assert.same({ "Tidegate: the bot goes over from 4 to 8 shards",
+                  "Tidegate: the bot has gone over from 4 to 8 shards" }, texts)
+  end)
+
+  it("say why it was taken back", function()
+    for step, text in pairs { aborted = "was taken back", failed = "has failed, and is taken back" } do
+      local kit = manager { delay = 0 }
+      tell(kit, step, "Discord refuses 8 shards (4010)")
+      kit:advance(10)
+      assert.equal(("Tidegate: going over from 4 to 8 shards %s: Discord refuses 8 shards (4010)"):format(text),
+        kit:requests()[1].json.text)
+    end
+  end)
+
+  it("are left out with the event", function()
+    local kit = manager { delay = 0, events = { "handler_up" } }
+    tell(kit, "started")
+    kit:advance(10)
+    assert.same({}, kit:requests())
+  end)
+end)
+
 describe("alerts in the manager", function()
   it("posts one message for what comes together, and one more after the quiet time", function()
     local kit = manager { delay = 2000, quiet = 60000 }

@@ -246,6 +246,12 @@ static json_t *manager_default(struct tg_kit *kit, enum tg_method method, const 
   }
   case TG_METHOD_manager_get_shard_info:
     return shard_infos(kit);
+  case TG_METHOD_manager_resharding_needed:
+    return json_null();
+  case TG_METHOD_manager_reshard: {
+    int to = (int)json_number_value(json_object_get(json_array_get(args, 0), "total_shards"));
+    return to > 0 ? json_pack("{s:i, s:i, s:i}", "from", total, "to", to, "identifies", to) : NULL;
+  }
   case TG_METHOD_manager_request_members:
     return json_pack("{s:[], s:[]}", "members", "not_found");
   case TG_METHOD_manager_prepare_buckets: {

@@ -18,6 +18,13 @@ local CONTENT = 2000 -- characters that Discord takes in a message
 
 -- ---- what happened, in words ----
 
+local resharding = {
+  started = "the bot goes over from %d to %d shards",
+  done = "the bot has gone over from %d to %d shards",
+  aborted = "going over from %d to %d shards was taken back",
+  failed = "going over from %d to %d shards has failed, and is taken back",
+}
+
 local function with_reason(text, reason)
   return reason and reason ~= "" and ("%s: %s"):format(text, reason) or text
 end
@@ -40,6 +47,9 @@ local words = {
     return ("the event handler %s takes events again"):format(details.url)
   end,
   reload = function() return "the script was reloaded" end,
+  resharding = function(details)
+    return with_reason(resharding[details.step]:format(details.from, details.to), details.reason)
+  end,
 }
 
 -- { event, text, count, shards, first, last }: a kind of alert, of which there may have been many.
@@ -213,6 +223,13 @@ local function take(self, alerts)
   start_posting(self)
 end
 
+-- Of the steps in between there are as many as classes of guilds.
+local function watch_resharding(self)
+  self:on("resharding", function(_, details)
+    if resharding[details.step] then take(self, { alert_of("resharding", details) }) end
+  end)
+end
+
 local function load_manager(self, topic)
   self.lost = self.metrics.counter("alerts_lost", { help = "Messages with alerts that nobody has taken." })
   self.state.waiting = self.state.waiting or {}
@@ -248,11 +265,15 @@ local function load_worker(self, topic, events)
 end
 
 function Alerts:load(config)
-  local topic, events, with_exits = "alerts:" .. self.name, {}, false
+  local topic, events, of_manager = "alerts:" .. self.name, {}, {}
   for _, event in ipairs(config.events) do
-    if event == "worker_exit" then with_exits = true else events[#events + 1] = event end
+    if event == "worker_exit" or event == "resharding" then
+      of_manager[event] = true
+    else
+      events[#events + 1] = event
+    end
   end
-  if with_exits then
+  if of_manager.worker_exit then
     self:override("manager", "handle_worker_exit", function(following, manager, worker_id, reason)
       local alert = alert_of "worker_exit"
       alert.text = gateway.utf8.cut(("worker %d has ended: %s"):format(worker_id, tostring(reason)), 300)
@@ -260,7 +281,10 @@ function Alerts:load(config)
       return following(manager, worker_id, reason)
     end)
   end
-  if self.role == "manager" then return load_manager(self, topic) end
+  if self.role == "manager" then
+    if of_manager.resharding then watch_resharding(self) end
+    return load_manager(self, topic)
+  end
   load_worker(self, topic, events)
 end
 
