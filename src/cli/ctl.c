@@ -24,6 +24,7 @@ enum {
   MAX_BODY = 1 << 20, /* as the control API has it */
   SOON = 10000,       /* what the manager knows itself */
   LATER = 60000,      /* what shards or workers have to do first */
+  BEGIN = 90000,      /* Discord is asked first, and again if need be */
   DAY = 86400000,
   POLL = 250,
   APPEAR = 30000, /* --wait: a gateway that has just been started is not there yet */
@@ -204,7 +205,7 @@ static const struct command {
     {"status", 0, 0, NULL, SOON, ask_status, tg_ctl_show_status},
     {"shards", 0, 0, NULL, SOON, ask_shards, tg_ctl_show_shards},
     {"reload", 0, 0, NULL, LATER, ask_reload, tg_ctl_show_reload},
-    {"reshard", 0, 1, NULL, LATER, ask_reshard, show_reshard},
+    {"reshard", 0, 1, NULL, BEGIN, ask_reshard, show_reshard},
     {"payload", 2, 2, "a shard and the JSON to send", LATER, ask_payload, show_payload},
     {"identify-budget", 0, 0, NULL, SOON, ask_budget, tg_ctl_show_budget},
     {"shutdown", 0, 0, NULL, SOON, ask_shutdown, show_shutdown},

@@ -111,7 +111,8 @@ require("tidegate").configure { intents = { "guilds", "guild_members" }, optiona
     for _, case in ipairs {
       { { "payload", "7", presence }, "7" },
       { { "payload", "0", '{"op":2,"d":{}}' }, "op" },
-      { { "reshard", "4" }, "reshard" },
+      { { "reshard", "2" }, "the bot has 2 shards already" },
+      { { "reshard", "abort" }, "no resharding runs" },
     } do
       local p = ctl(s, case[1])
       assert.same({ 1, "" }, { p.exit_code, p.stdout })

@@ -13,6 +13,7 @@
 
 struct manager_call {
   struct tg_wait wait;
+  enum tg_method method;
   bool waits;    /* a coroutine waits for the reply */
   bool replied;  /* before the C function could wait */
   json_t *value; /* of the reply, held for the push */
@@ -20,6 +21,7 @@ struct manager_call {
   struct tg_alarm *late;
 };
 
+/* Without a value: true, of a method that has none; of one that may have one, nil. */
 static int push_reply(lua_State *L, void *ctx)
 {
   struct manager_call *call = ctx;
@@ -27,8 +29,10 @@ static int push_reply(lua_State *L, void *ctx)
     return tg_push_failure(L, call->error.code, "%s", call->error.message);
   if (call->value && !json_is_null(call->value))
     tg_json_push(L, call->value);
-  else
+  else if (tg_methods[call->method].result == TG_NIL)
     lua_pushboolean(L, 1);
+  else
+    lua_pushnil(L);
   return 1;
 }
 
@@ -95,7 +99,7 @@ static void start(struct tg_script *script, enum tg_method method, bool use_defa
 static int call_inline(lua_State *L, struct tg_script *script, enum tg_method method, json_t **args)
 {
   struct manager_call *call = lua_newuserdata(L, sizeof *call);
-  *call = (struct manager_call){0};
+  *call = (struct manager_call){.method = method};
   start(script, method, true, *args, call);
   if (!call->replied)
     return luaL_error(L, "%s: no answer came", tg_methods[method].full);
@@ -135,6 +139,7 @@ static int l_manager(lua_State *L)
   if (!waits)
     return call_inline(L, script, method, args);
   struct manager_call *call = tg_calloc(1, sizeof *call);
+  call->method = method;
   call->waits = true;
   tg_wait_init(&call->wait, L, NULL);
   struct tg_wait *wait = &call->wait;

@@ -218,7 +218,7 @@ static json_t *shard_infos(const struct tg_kit *kit)
   return all;
 }
 
-/* What a gateway of the kit's size would say; NULL: true. */
+/* What a gateway of the kit's size would say; NULL: nothing. */
 static json_t *manager_default(struct tg_kit *kit, enum tg_method method, const json_t *args)
 {
   const struct tg_config *config = tg_script_config(kit->script);
@@ -246,11 +246,9 @@ static json_t *manager_default(struct tg_kit *kit, enum tg_method method, const 
   }
   case TG_METHOD_manager_get_shard_info:
     return shard_infos(kit);
-  case TG_METHOD_manager_resharding_needed:
-    return json_null();
   case TG_METHOD_manager_reshard: {
     int to = (int)json_number_value(json_object_get(json_array_get(args, 0), "total_shards"));
-    return to > 0 ? json_pack("{s:i, s:i, s:i}", "from", total, "to", to, "identifies", to) : NULL;
+    return to > 0 ? json_pack("{s:i, s:i, s:i}", "from", total, "to", to, "identifies", to) : json_true();
   }
   case TG_METHOD_manager_request_members:
     return json_pack("{s:[], s:[]}", "members", "not_found");
