@@ -1,8 +1,11 @@
 #include "delivery/reshard/seats.h"
 
+#include "base/buf.h"
 #include "base/log.h"
 #include "delivery/delivery_internal.h"
 #include "shard/shard.h"
+
+#include <stdlib.h>
 
 /* The switch of a class. It is decided by its skip file, which takes the place of the one before by a rename:
  *
@@ -75,11 +78,45 @@ static void on_release(void *ctx, int m, const struct tg_class_held *held)
   tg_delivery_pass_on(delivery, lane, shard, held->event);
 }
 
+/* --- markers ----------------------------------------------------------------------------- */
+
+/* The guilds of one lane that are another one's from now on. */
+static void tell_between(const struct tg_seated_class *seated, struct tg_lane *before, struct tg_lane *after)
+{
+  const struct tg_guild_cache *cache = &tg_guilds_of(seated->all->delivery, before->ref)->cache;
+  uint64_t *guilds = tg_calloc((size_t)cache->count + 1, sizeof *guilds), id;
+  struct tg_handover handover = {
+      before->shard_id, before->total_shards, after->shard_id, after->total_shards, guilds, 0};
+  for (uint32_t at = 0; tg_guild_cache_next(cache, &at, &id) && handover.count < cache->count;)
+    if ((int)((id >> 22) % (uint64_t)after->total_shards) == after->shard_id)
+      guilds[handover.count++] = id;
+  uint64_t held = after->session.held_from;
+  if (handover.count > 0) {
+    tg_lane_tell_handover(before, before->session.received, &handover);
+    tg_lane_tell_handover(after, held > 0 ? held - 1 : after->session.received, &handover);
+  }
+  free(guilds);
+}
+
+/* In the lane that had them behind its last event, in the one that has them in front of its first. */
+static void tell_handover(const struct tg_seated_class *seated, int side)
+{
+  if (!seated->all->delivery->env.config->event_handler.markers)
+    return;
+  for (int o = 0; o < seated->members; o++)
+    for (int n = 0; n < seated->members; n++)
+      if (tg_ref_side(seated->lanes[o]->ref) != side && tg_ref_side(seated->lanes[n]->ref) == side)
+        tell_between(seated, seated->lanes[o], seated->lanes[n]);
+}
+
+/* --- the switch ---------------------------------------------------------------------------- */
+
 static void go_over(struct tg_seated_class *seated, struct tg_skip_file *file)
 {
   struct tg_delivery *delivery = seated->all->delivery;
   int side = !tg_class_ruling_side(seated->class);
   seated->gate.ruled[side] = true;
+  tell_handover(seated, side);
   tg_class_switch(seated->class, file, tg_env_now(&delivery->env), on_release, seated);
   for (int m = 0; m < seated->members; m++)
     if (tg_ref_side(seated->lanes[m]->ref) == side)
