@@ -184,6 +184,35 @@ static enum tg_class_verdict show_own(struct tg_class_member *member, uint64_t s
   return TG_CLASS_PASS;
 }
 
+struct copied {
+  const struct tg_class *class;
+  int side;
+};
+
+static bool is_of_side(const void *ctx, const struct tg_entry *entry)
+{
+  const struct copied *copied = ctx;
+  return tg_class_side(copied->class, entry->shown.m) == copied->side;
+}
+
+/* Equal events that have waited in vain, as is known now that the copy of another event of their guild came.
+ */
+static void drop_passed(struct tg_class *class, const struct tg_entry *copied)
+{
+  struct copied ctx = {class, tg_class_side(class, copied->shown.m)};
+  struct tg_entry *entry;
+  if (copied->key.guild == 0 || copied->repeats || tg_event_key_rule(copied->type) != TG_KEY_ID)
+    return;
+  while ((entry = tg_match_passed(&class->match, copied, is_of_side, &ctx))) {
+    class->unmatched++;
+    class->types[entry->type].unmatched++;
+    if (entry->kind == TG_ENTRY_OPEN)
+      tg_class_close_entry(class, entry);
+    else
+      tg_class_unhold(class, entry);
+  }
+}
+
 static enum tg_class_verdict compare(struct tg_class *class, int m, const struct tg_event *event,
                                      enum tg_guild_change change)
 {
@@ -191,6 +220,7 @@ static enum tg_class_verdict compare(struct tg_class *class, int m, const struct
   struct tg_entry *entry = tg_match_find(&class->match, key);
   bool is_copy = entry && tg_class_side(class, entry->shown.m) != tg_class_side(class, m);
   if (is_copy) {
+    drop_passed(class, entry);
     note_reach(class, m, entry);
     tg_class_count_match(class, entry);
   }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS_MIN = 64, SPARES_MAX = 256 };
+enum { BUCKETS_MIN = 64, SPARES_MAX = 256, RECENT = 1024 };
 
 static void make_buckets(struct tg_match *match, size_t count)
 {
@@ -20,6 +20,8 @@ void tg_match_init(struct tg_match *match)
   *match = (struct tg_match){0};
   TAILQ_INIT(&match->all);
   TAILQ_INIT(&match->spare);
+  TAILQ_INIT(&match->repeats);
+  match->recent = tg_calloc(RECENT, sizeof *match->recent);
   make_buckets(match, BUCKETS_MIN);
 }
 
@@ -35,6 +37,7 @@ void tg_match_free(struct tg_match *match)
     free(entry);
   }
   free(match->buckets);
+  free(match->recent);
 }
 
 struct tg_entry *tg_match_new_entry(struct tg_match *match)
@@ -89,6 +92,14 @@ struct tg_entry *tg_match_find(const struct tg_match *match, struct tg_event_key
   return NULL;
 }
 
+static bool is_again(struct tg_match *match, struct tg_event_key key)
+{
+  uint64_t hash = key.hash ^ key.guild, *recent = &match->recent[hash % RECENT];
+  bool again = *recent == hash;
+  *recent = hash;
+  return again;
+}
+
 void tg_match_add(struct tg_match *match, struct tg_entry *entry)
 {
   if (match->count >= match->bucket_count)
@@ -97,6 +108,10 @@ void tg_match_add(struct tg_match *match, struct tg_entry *entry)
   entry->since = first ? first->since : entry->at;
   TAILQ_INSERT_TAIL(bucket_of(match, entry->key), entry, of_key);
   TAILQ_INSERT_TAIL(&match->all, entry, of_all);
+  entry->order = ++match->orders;
+  entry->repeats = is_again(match, entry->key) || first;
+  if (entry->repeats)
+    TAILQ_INSERT_TAIL(&match->repeats, entry, again);
   match->count++;
 }
 
@@ -104,5 +119,22 @@ void tg_match_take(struct tg_match *match, struct tg_entry *entry)
 {
   TAILQ_REMOVE(bucket_of(match, entry->key), entry, of_key);
   TAILQ_REMOVE(&match->all, entry, of_all);
+  if (entry->repeats)
+    TAILQ_REMOVE(&match->repeats, entry, again);
   match->count--;
+}
+
+/* The side of the copy is behind all that the other side had shown before; and has itself shown, in front of
+ * it, what the other side should have shown in front of the event. */
+struct tg_entry *tg_match_passed(const struct tg_match *match, const struct tg_entry *copied,
+                                 bool (*of_side)(const void *ctx, const struct tg_entry *entry),
+                                 const void *ctx)
+{
+  struct tg_entry *entry;
+  TAILQ_FOREACH(entry, &match->repeats, again)
+  {
+    if (entry->key.guild == copied->key.guild && (entry->order < copied->order || !of_side(ctx, entry)))
+      return entry;
+  }
+  return NULL;
 }

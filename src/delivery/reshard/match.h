@@ -1,7 +1,13 @@
 #pragma once
 
 /* Events that one side has shown and the other has not: a multiset by key, first in, first out. Each is an
- * entry; it leaves when its copy comes, or expires. Nothing here knows which side rules. */
+ * entry; it leaves when its copy comes, or expires. Nothing here knows which side rules.
+ *
+ * Equal events that come again and again cannot be told apart. If one of them has no copy (a shard has shown
+ * it before the other one had its session), the copy of the next is taken for its own, that of the one after
+ * for the next one's, and so on: one always waits, and would be missed when sides change. But a guild's
+ * events come in one order to both sides. So whatever has waited in front of an event that is its own name
+ * (d.id) and has its copy now, has none: tg_match_passed(). */
 
 #include "base/clock.h"
 #include "delivery/reshard/hold.h"
@@ -37,10 +43,13 @@ struct tg_entry {
   /* On the clock of the side whose copy is awaited: when it was shown, and since when there was always one of
    * this key that waited. */
   tg_ms at, since;
+  uint64_t order;       /* among all that were ever put in */
+  bool repeats;         /* an equal one was put in before, not long ago */
   struct tg_hold *hold; /* of a held one */
 
   TAILQ_ENTRY(tg_entry) of_key;  /* in the set */
   TAILQ_ENTRY(tg_entry) of_all;  /* in the set */
+  TAILQ_ENTRY(tg_entry) again;   /* in the set, if it repeats */
   TAILQ_ENTRY(tg_entry) pending; /* of the member (class_impl.h); all but the open ones */
 };
 
@@ -51,6 +60,9 @@ struct tg_match {
   size_t bucket_count;           /* a power of 2 */
   size_t count;
   struct tg_entry_list all;
+  struct tg_entry_list repeats; /* by their `again` */
+  uint64_t orders;
+  uint64_t *recent;           /* hashes of keys that were put in, each in its place */
   struct tg_entry_list spare; /* by their `pending` */
   size_t spare_count;
 };
@@ -69,3 +81,10 @@ struct tg_entry *tg_match_find(const struct tg_match *match, struct tg_event_key
 /* Puts it behind those of its key, and sets its `since`. */
 void tg_match_add(struct tg_match *match, struct tg_entry *entry);
 void tg_match_take(struct tg_match *match, struct tg_entry *entry);
+
+/* An entry that repeats, of the guild of `copied`, whose copy has just come: one that does not come in front
+ * of that any more. `of_side` says whether an entry was shown by the side that has shown `copied`. NULL:
+ * none. */
+struct tg_entry *tg_match_passed(const struct tg_match *match, const struct tg_entry *copied,
+                                 bool (*of_side)(const void *ctx, const struct tg_entry *entry),
+                                 const void *ctx);

@@ -239,6 +239,36 @@ static void a_set_that_is_given_up_leaves_nothing(void **state)
   assert_keys("0.7.1");
 }
 
+static void again(int side, uint64_t sequence)
+{
+  show(side, 0, sequence, "CHANNEL_UPDATE", "{\"id\":\"5\",\"guild_id\":\"8388608\"}");
+}
+
+/* Else the copy of each would be taken for that of the one before, and one would be missing after the switch.
+ */
+static void of_equal_events_one_without_a_copy_does_not_wait_for_ever(void **state)
+{
+  (void)state;
+  again(OLD, 1); /* the new shard was not there yet when Discord sent it */
+  for (uint64_t i = 0; i < 30; i++) {
+    advance(1000);
+    again(NEW, 2 + 2 * i);
+    again(OLD, 2 + 2 * i);
+    message(OLD, 0, 3 + 2 * i, 100 + (int)i);
+    message(NEW, 0, 3 + 2 * i, 100 + (int)i);
+    answer_everything();
+  }
+  switch_over(false);
+  answer_everything();
+  int before = post_count;
+  epoch_of[NEW][0] = new_rows[0].session.epoch;
+  again(NEW, 62);
+  answer_everything();
+  again(OLD, 62);
+  answer_everything();
+  assert_int_equal(post_count, before + 1);
+}
+
 /* The process ends in the middle, and the next one knows of the old set alone. */
 static void next_without(void)
 {
@@ -300,6 +330,7 @@ int main(void)
       CHANGE(after_a_kill_the_file_says_who_rules),
       CHANGE(a_full_disk_puts_it_off),
       CHANGE(a_set_that_is_given_up_leaves_nothing),
+      CHANGE(of_equal_events_one_without_a_copy_does_not_wait_for_ever),
       CHANGE(what_a_set_that_is_over_has_left_goes_first),
       CHANGE(what_a_set_has_left_that_never_delivered_is_dropped),
       CHANGE(a_set_is_not_over_while_something_of_it_waits),
