@@ -175,13 +175,32 @@ static enum tg_class_verdict hold(struct tg_class *class, int m, const struct tg
 
 /* --- an event ------------------------------------------------------------------------ */
 
-/* What belongs to the session alone is no matter of the other side. */
-static enum tg_class_verdict show_own(struct tg_class_member *member, uint64_t sequence)
+/* Whether the member's session is as young as what delivers now, though it does not. */
+static bool is_late_comer(const struct tg_class *class, int m)
 {
-  if (sequence <= member->passed_before)
+  for (int i = 0; i < class->member_count; i++)
+    if (tg_class_rules(class, i) && class->members[m].epoch >= class->members[i].epoch)
+      return true;
+  return false;
+}
+
+/* A side that has ruled, and does not any more, has nothing to say but answers to what it was asked before.
+ * That a session of it begins, or goes on, is nobody's matter; and for a bot that knows the highest epoch of
+ * a shard id, what follows a new one would hide what the other side delivers. */
+static bool is_silent(const struct tg_class *class, int m, uint16_t type)
+{
+  return !tg_class_rules(class, m) && tg_class_has_ruled(class, m) &&
+         (type == TG_EVENT_READY || type == TG_EVENT_RESUMED || is_late_comer(class, m));
+}
+
+/* What belongs to the session alone is no matter of the other side. */
+static enum tg_class_verdict show_own(struct tg_class *class, int m, const struct tg_event *event)
+{
+  struct tg_class_member *member = &class->members[m];
+  if (event->sequence <= member->passed_before)
     return TG_CLASS_SKIP;
-  member->passed = sequence;
-  return TG_CLASS_PASS;
+  member->passed = event->sequence;
+  return is_silent(class, m, event->type) ? TG_CLASS_SKIP : TG_CLASS_PASS;
 }
 
 struct copied {
@@ -257,7 +276,7 @@ enum tg_class_verdict tg_class_show(struct tg_class *class, int m, const struct 
   if (event->sequence > member->seen)
     member->seen = event->sequence;
   if (tg_event_key_rule(event->type) == TG_KEY_SESSION)
-    return show_own(member, event->sequence);
+    return show_own(class, m, event);
   if (change == TG_GUILD_CHANGE_LOADING)
     return rules ? TG_CLASS_PASS : TG_CLASS_SKIP;
   if (class->types[event->type].cut)

@@ -142,6 +142,8 @@ bool tg_seat_takes(struct tg_delivery *delivery, struct tg_lane *lane, struct tg
   case TG_CLASS_PASS:
     return false;
   case TG_CLASS_SKIP:
+    if (event->type == TG_EVENT_READY) /* the usual path does not see it */
+      tg_guilds_on_ready(tg_guilds_of(delivery, lane->ref), event);
     break;
   case TG_CLASS_HOLD:
     tg_take_over_if_urged(seated);
