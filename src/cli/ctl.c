@@ -168,7 +168,7 @@ static void show_json(const json_t *answer)
 static void show_reshard(const json_t *answer)
 {
   if (json_object_get(answer, "identifies"))
-    printf("from %s to %s shards, with %s session starts\n", tg_figure_count(answer, "from"),
+    printf("from %s to %s shards, with about %s session starts\n", tg_figure_count(answer, "from"),
            tg_figure_count(answer, "to"), tg_figure_count(answer, "identifies"));
   else if (json_object_get(answer, "aborting"))
     puts("the resharding is taken back");
