@@ -61,13 +61,18 @@ struct tg_class *tg_class_new(const struct tg_class_options *options)
   class->has_ruled[class->ruling] = true;
   class->lost = -1;
   class->old_count = options->from / count;
-  class->members = tg_calloc((size_t)(class->old_count + options->to / count), sizeof *class->members);
+  size_t members = (size_t)(class->old_count + options->to / count);
+  class->members = tg_calloc(members, sizeof *class->members);
+  class->reach = tg_calloc(members * members, sizeof *class->reach);
   class->types = tg_calloc(TG_EVENT_TYPE_MAX, sizeof *class->types);
   add_members(class, options->from, options->old_side);
   add_members(class, options->to, tg_other_side(options->old_side));
+  for (size_t m = 0; m < members; m++)
+    class->members[m].reach = class->reach + m * members;
   for (int i = 0; i < TG_CLASS_CLOCKS; i++)
     class->clocks[i].time = 1;
-  class->clean_since = 1;
+  class->broken_at = class->clean_since = 1;
+  class->suspect[0] = class->suspect[1] = true;
   tg_match_init(&class->match);
   if (class->skip)
     begin_with_file(class);
@@ -79,8 +84,10 @@ void tg_class_free(struct tg_class *class)
   for (int m = 0; m < class->member_count; m++)
     tg_class_forget_pending(class, &class->members[m]);
   tg_match_free(&class->match);
+  tg_order_free(&class->order);
   tg_skip_file_close(class->skip);
   free(class->members);
+  free(class->reach);
   free(class->types);
   free(class);
 }
@@ -173,13 +180,17 @@ uint64_t tg_class_next_epoch(const struct tg_class *class)
   return highest + 1;
 }
 
-void tg_class_break(struct tg_class *class)
+void tg_class_break(struct tg_class *class, int side)
 {
   struct tg_entry *entry;
   TAILQ_FOREACH(entry, &class->match.all, of_all)
-  entry->counts = false;
+  {
+    entry->counts = false;
+  }
+  tg_class_forget_counts(class);
   class->synced = false;
-  class->clean_since = class->clocks[TG_CLASS_COMMON].time;
+  class->suspect[side] = true;
+  class->broken_at = class->clean_since = class->clocks[TG_CLASS_COMMON].time;
 }
 
 void tg_class_trouble(struct tg_class *class, int m, enum tg_class_urge urge)
@@ -187,7 +198,7 @@ void tg_class_trouble(struct tg_class *class, int m, enum tg_class_urge urge)
   if (class->synced && tg_class_rules(class, m))
     class->urge = urge;
   else
-    tg_class_break(class);
+    tg_class_break(class, tg_class_side(class, m));
 }
 
 /* The file says of this very session what was dealt with before the switch. */

@@ -49,11 +49,11 @@
  *
  * A switch, forth or back alike, within one turn:
  *
- *     flush the log (must succeed), and tg_class_settled() for each member
- *     tg_class_list(class, &list); file = tg_skip_file_make(dir, &list, error); tg_skip_list_free(&list)
- *         NULL: nothing has happened; else it is decided
- *     for each member m: lane and row have the epoch tg_skip_file_list(file)->members[m].epoch from now on.
- * Or later in this turn: the class says it again by tg_class_epoch() tg_class_switch(class, file, now,
+ *     flush the log (must succeed), tg_class_settled() for each member, and the durable number of each into
+ * its row: what the class has forgotten as safe must not come again tg_class_list(class, &list); file =
+ * tg_skip_file_make(dir, &list, error); tg_skip_list_free(&list) NULL: nothing has happened; else it is
+ * decided for each member m: lane and row have the epoch tg_skip_file_list(file)->members[m].epoch from now
+ * on. Or later in this turn: the class says it again by tg_class_epoch() tg_class_switch(class, file, now,
  * release, ctx)     calls release() for what was held flush
  *
  * GUILD_CREATE and GUILD_DELETE: the guild caches of both sides are kept up for what both sides show, before

@@ -1,6 +1,6 @@
 #include "delivery/reshard/class_impl.h"
 
-enum { SAMPLE = 100, SMALL_SAMPLE = 4 };
+enum { SAMPLE = 100, SOME = 5, MANY = 10, FAR_MORE = 4, MOMENTS = 6, MOMENT = 1000 /* ms */ };
 
 /* --- types in which the sides differ ------------------------------------------------- */
 
@@ -30,12 +30,30 @@ static bool may_differ(const struct tg_class *class, uint16_t type)
   return !class->types[type].cut && tg_event_key_rule(type) == TG_KEY_DATA;
 }
 
-static bool differs(const struct tg_class_type *type)
+/* Of the types whose names are Discord's own: how many lack a copy because they were not shown. */
+static struct tg_class_type control(const struct tg_class *class)
 {
-  uint32_t seen = type->matched + type->missed;
+  struct tg_class_type all = {0};
+  for (uint16_t type = 0; type < tg_event_type_count(); type++) {
+    if (tg_event_key_rule(type) != TG_KEY_ID)
+      continue;
+    all.matched += class->types[type].matched;
+    all.missed += class->types[type].missed;
+  }
+  return all;
+}
+
+/* Far more of them lack a copy than of those that have one if they were shown. */
+static bool differs(const struct tg_class_type *type, const struct tg_class_type *same)
+{
+  uint64_t seen = (uint64_t)type->matched + type->missed, of_same = (uint64_t)same->matched + same->missed;
+  if (type->moments < MOMENTS) /* what was left out once lacks its copies at one time */
+    return false;
+  if (of_same > 0 && type->missed * of_same <= FAR_MORE * same->missed * seen)
+    return false;
   if (seen < SAMPLE)
-    return type->missed >= SMALL_SAMPLE && type->missed > type->matched;
-  return type->missed > seen / SAMPLE;
+    return same->matched >= SOME && type->missed >= SOME && type->missed > type->matched;
+  return type->missed >= MANY && type->missed > seen / SAMPLE;
 }
 
 static void count_missed(struct tg_class *class, const struct tg_entry *entry)
@@ -46,31 +64,55 @@ static void count_missed(struct tg_class *class, const struct tg_entry *entry)
   if (!entry->counts)
     return;
   type->missed++;
+  type->moments += entry->at / MOMENT != type->moment;
+  type->moment = entry->at / MOMENT;
   type->missed_at = class->clocks[TG_CLASS_COMMON].time;
 }
 
 /* --- what is too old ----------------------------------------------------------------- */
 
-/* Whether that member has certainly shown what had been shown to the other side by then. */
-static bool has_passed(const struct tg_class_member *member, const struct tg_entry *entry)
+/* Whether that member has come behind the place where it would have shown the copy, by so much. */
+static bool has_passed(const struct tg_class_member *member, const struct tg_entry *entry, tg_ms by)
 {
-  return member->reach - entry->at >= tg_patience(TG_CLASS_COPY);
+  return member->reach[entry->shown.m] - entry->at >= tg_patience(by);
 }
 
-static bool is_passed(const struct tg_class *class, const struct tg_entry *entry)
+bool tg_class_is_passed(const struct tg_class *class, const struct tg_entry *entry, tg_ms by)
 {
   const struct tg_class_options *options = &class->options;
   int side = tg_other_side(tg_class_side(class, entry->shown.m));
   int total = side == options->old_side ? options->from : options->to;
-  int m = entry->key.guild == 0
-              ? -1
-              : tg_class_member_of(class, tg_ref_of((int)((entry->key.guild >> 22) % (uint64_t)total), side));
+  int m = -1;
+  if (entry->key.guild != 0 || tg_ref_id(class->members[entry->shown.m].ref) == 0) /* the bot's own: 0 */
+    m = tg_class_member_of(class, tg_ref_of((int)((entry->key.guild >> 22) % (uint64_t)total), side));
   if (m >= 0)
-    return has_passed(&class->members[m], entry);
-  for (m = 0; m < class->member_count; m++)
-    if (tg_class_side(class, m) == side && !has_passed(&class->members[m], entry))
-      return false;
-  return true;
+    return has_passed(&class->members[m], entry, by);
+  /* It may come to any shard that has shown events of that one. */
+  bool passed = false;
+  for (m = 0; m < class->member_count; m++) {
+    if (class->members[m].reach[entry->shown.m] == 0)
+      continue;
+    passed = has_passed(&class->members[m], entry, by);
+    if (!passed)
+      break;
+  }
+  return passed;
+}
+
+bool tg_class_is_left_behind(const struct tg_class *class, const struct tg_entry *entry, tg_ms age)
+{
+  int side = tg_other_side(tg_class_side(class, entry->shown.m));
+  return tg_class_clock_for(class, entry) - entry->at >= tg_patience(age) &&
+         entry->order <= tg_order_reached(&class->order, entry->key.guild, side);
+}
+
+void tg_class_give_up(struct tg_class *class, struct tg_entry *entry)
+{
+  count_missed(class, entry);
+  if (entry->kind == TG_ENTRY_OPEN)
+    tg_class_close_entry(class, entry);
+  else
+    tg_class_unhold(class, entry);
 }
 
 /* A shard whose heart beats may yet be behind: then all that the other side shows waits, and none of it is to
@@ -78,9 +120,18 @@ static bool is_passed(const struct tg_class *class, const struct tg_entry *entry
 static bool is_over(const struct tg_class *class, const struct tg_entry *entry)
 {
   tg_ms now = tg_class_clock_for(class, entry);
+  if (tg_class_is_left_behind(class, entry, TG_CLASS_BEHIND))
+    return true;
   if (now - entry->at < tg_patience(TG_CLASS_COPY))
     return false;
-  return now - entry->since >= tg_patience(TG_CLASS_PATIENCE) || is_passed(class, entry);
+  return now - entry->since >= tg_patience(TG_CLASS_PATIENCE) ||
+         tg_class_is_passed(class, entry, TG_CLASS_COPY);
+}
+
+void tg_class_forget_counts(struct tg_class *class)
+{
+  for (uint16_t type = 0; type < tg_event_type_count(); type++)
+    class->types[type].matched = class->types[type].missed = class->types[type].moments = 0;
 }
 
 void tg_class_expire(struct tg_class *class)
@@ -89,15 +140,11 @@ void tg_class_expire(struct tg_class *class)
   uint16_t types = tg_event_type_count();
   for (; entry; entry = next) {
     next = TAILQ_NEXT(entry, of_all);
-    if (!is_over(class, entry))
-      continue;
-    count_missed(class, entry);
-    if (entry->kind == TG_ENTRY_OPEN)
-      tg_class_close_entry(class, entry);
-    else
-      tg_class_unhold(class, entry);
+    if (is_over(class, entry))
+      tg_class_give_up(class, entry);
   }
+  const struct tg_class_type same = control(class);
   for (uint16_t type = 0; type < types; type++)
-    if (class->types[type].missed > 0 && may_differ(class, type) && differs(&class->types[type]))
+    if (class->types[type].missed > 0 && may_differ(class, type) && differs(&class->types[type], &same))
       cut(class, type);
 }

@@ -11,6 +11,7 @@
 
 #include "delivery/reshard/class.h"
 #include "delivery/reshard/match.h"
+#include "delivery/reshard/order.h"
 
 /* A shard of the class. */
 struct tg_class_member {
@@ -28,18 +29,21 @@ struct tg_class_member {
    * delivered, and the types that are cut by time have been dropped. */
   uint64_t passed_before, cut_before;
 
-  /* On its side's clock: the other side has shown nothing that was shown there before that moment, and that
-   * this member has not reached. */
-  tg_ms reach;
+  /* For each member of the other side, on the clock of this one's side: when that had shown what this one has
+   * reached, too. Before that it has nothing that this one has yet to show. */
+  tg_ms *reach;
 
   /* What it has shown, in order, and that is held, or dropped and not settled; what is done waits for those
    * in front of it. */
   struct tg_entry_list pending;
+  struct tg_entry *last_safe; /* of those in front, that need no more heed; NULL: none */
   size_t held_bytes;
 };
 
 struct tg_class_type {
   uint32_t matched, missed; /* of those that count */
+  uint32_t moments;         /* at so many of which those were shown that were missed */
+  tg_ms moment;             /* the last one */
   uint64_t unmatched;
   tg_ms missed_at; /* on the common clock; 0: never */
   bool cut;
@@ -63,8 +67,10 @@ struct tg_class {
 
   struct tg_class_member *members;
   int member_count, old_count;
+  tg_ms *reach; /* of all members */
 
   struct tg_match match;
+  struct tg_order order;
   uint64_t held, held_bytes, held_interactions;
   uint64_t open[TG_SIDES]; /* delivered by that side */
   bool unsafe;             /* some of the skip file are not marked as safe there */
@@ -74,8 +80,11 @@ struct tg_class {
   struct tg_class_clock clocks[TG_CLASS_CLOCKS]; /* of each side; of both together */
   tg_ms now;                                     /* the last that was given */
 
-  bool synced;       /* it is known of each event which side has shown it */
-  tg_ms clean_since; /* on the common clock: both sides have shown everything since */
+  bool synced; /* it is known of each event which side has shown it */
+  /* On the common clock: when a side last left something out; and since when the other has been far enough
+   * for its copies of that to have come, so that they are old by now. */
+  tg_ms broken_at, clean_since;
+  bool suspect[TG_SIDES]; /* which side that was */
   enum tg_class_urge urge;
   int lost;
   uint32_t missing;
@@ -85,6 +94,9 @@ struct tg_class {
 
 /* How long things take, on the clocks. */
 enum {
+  TG_CLASS_JITTER =
+      2000, /* what comes to two shards in one order for each guild, comes so much apart for two */
+  TG_CLASS_BEHIND = 5000,     /* what awaits its copy for so long says that a shard is behind */
   TG_CLASS_COPY = 10000,      /* a copy that comes at all comes within that, once its shard is that far */
   TG_CLASS_LATE = 12000,      /* what waits longer leaves a doubt */
   TG_CLASS_OVERLAPS = 15000,  /* so long both sides must show the same */
@@ -111,8 +123,8 @@ static inline tg_ms tg_class_clock_for(const struct tg_class *class, const struc
 /* --- class.c --- */
 
 void tg_class_clocks(struct tg_class *class, tg_ms now);
-/* It is not known any more which events both sides have shown. */
-void tg_class_break(struct tg_class *class);
+/* The side has not shown, or not to this process, what the other has. */
+void tg_class_break(struct tg_class *class, int side);
 /* The member does not show something that its side should have shown. */
 void tg_class_trouble(struct tg_class *class, int m, enum tg_class_urge urge);
 
@@ -129,6 +141,15 @@ void tg_class_close_entry(struct tg_class *class, struct tg_entry *entry);
 /* --- class_expire.c --- */
 
 void tg_class_count_match(struct tg_class *class, const struct tg_entry *entry);
+/* What has had a copy, and what had none, is counted anew. */
+void tg_class_forget_counts(struct tg_class *class);
+/* Whether the shard that would have shown the copy has shown what came to the other side by so much later. */
+bool tg_class_is_passed(const struct tg_class *class, const struct tg_entry *entry, tg_ms by);
+/* Whether the copy will not come, since the side has shown later events of that guild, and the entry is so
+ * old. */
+bool tg_class_is_left_behind(const struct tg_class *class, const struct tg_entry *entry, tg_ms age);
+/* Nobody waits for its copy any more: it is counted, and freed, or done if it was held. */
+void tg_class_give_up(struct tg_class *class, struct tg_entry *entry);
 void tg_class_expire(struct tg_class *class);
 
 /* --- class_safe.c --- */

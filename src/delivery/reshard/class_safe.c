@@ -13,15 +13,35 @@ bool tg_class_is_safe(const struct tg_class *class, const struct tg_entry_place 
 static void drop_first(struct tg_class *class, struct tg_class_member *member)
 {
   struct tg_entry *first = TAILQ_FIRST(&member->pending);
+  if (first == member->last_safe)
+    member->last_safe = NULL;
   TAILQ_REMOVE(&member->pending, first, pending);
   tg_match_free_entry(&class->match, first);
 }
 
+/* Nothing that was held or dropped comes again for its own sake. */
+static bool is_done(const struct tg_class *class, const struct tg_entry *entry)
+{
+  return entry->kind == TG_ENTRY_DONE ||
+         (entry->kind == TG_ENTRY_PAIRED && tg_class_is_safe(class, &entry->given));
+}
+
+/* The first one that is not; NULL: all are. */
+static const struct tg_entry *first_in_doubt(const struct tg_class *class, struct tg_class_member *member)
+{
+  struct tg_entry *entry;
+  while (
+      (entry = member->last_safe ? TAILQ_NEXT(member->last_safe, pending) : TAILQ_FIRST(&member->pending)) &&
+      is_done(class, entry))
+    member->last_safe = entry;
+  return entry;
+}
+
+/* It may come again as long as the lane has something in front of it that is not safe. */
 void tg_class_trim(struct tg_class *class, struct tg_class_member *member)
 {
-  const struct tg_entry *first;
-  while ((first = TAILQ_FIRST(&member->pending)) && first->kind != TG_ENTRY_HELD &&
-         (first->kind == TG_ENTRY_DONE || tg_class_is_safe(class, &first->given)))
+  const struct tg_entry *doubt = first_in_doubt(class, member), *first;
+  while ((first = TAILQ_FIRST(&member->pending)) != doubt && first->shown.sequence <= member->settled)
     drop_first(class, member);
 }
 
@@ -65,7 +85,7 @@ bool tg_class_bound(struct tg_class *class, int m, uint64_t *sequence)
 {
   struct tg_class_member *member = &class->members[m];
   tg_class_trim(class, member);
-  const struct tg_entry *first = TAILQ_FIRST(&member->pending);
+  const struct tg_entry *first = first_in_doubt(class, member);
   if (!first)
     return false;
   *sequence = first->shown.sequence > 0 ? first->shown.sequence - 1 : 0;

@@ -50,7 +50,7 @@ static void leave_open(struct tg_class *class, struct tg_entry *entry)
 void tg_class_close_entry(struct tg_class *class, struct tg_entry *entry)
 {
   if (entry->slot >= 0)
-    tg_skip_file_use(class->skip, entry->slot, (struct tg_skip_place){.ref = 0, .epoch = UINT64_MAX});
+    tg_skip_file_use(class->skip, entry->slot, TG_SKIP_NEVER);
   leave_open(class, entry);
   tg_match_free_entry(&class->match, entry);
 }
@@ -67,7 +67,7 @@ static struct tg_entry *new_entry(struct tg_class *class, int m, const struct tg
   entry->shown = (struct tg_entry_place){m, class->members[m].epoch, event->sequence};
   entry->given.m = -1;
   entry->at = tg_class_clock_for(class, entry);
-  entry->counts = common - class->clean_since >= tg_patience(TG_CLASS_COPY);
+  entry->counts = common - class->broken_at >= tg_patience(TG_CLASS_COPY);
   return entry;
 }
 
@@ -84,7 +84,7 @@ static void make_room(struct tg_class *class)
     tg_class_close_entry(class, entry);
     break;
   }
-  tg_class_break(class);
+  tg_class_break(class, class->ruling);
 }
 
 static void await_copy(struct tg_class *class, int m, const struct tg_event *event, struct tg_event_key key)
@@ -100,12 +100,15 @@ static void await_copy(struct tg_class *class, int m, const struct tg_event *eve
 /* Both members have shown the event now: each is as far as the other was. */
 static void note_reach(struct tg_class *class, int m, const struct tg_entry *entry)
 {
-  struct tg_class_member *later = &class->members[m], *earlier = &class->members[entry->shown.m];
-  tg_ms there = class->clocks[tg_class_side(class, entry->shown.m)].time;
-  if (entry->at > later->reach)
-    later->reach = entry->at;
-  if (there > earlier->reach)
-    earlier->reach = there;
+  int earlier = entry->shown.m;
+  tg_ms *reach = &class->members[m].reach[earlier];
+  if (entry->at > *reach)
+    *reach = entry->at;
+  class->members[earlier].reach[m] = class->clocks[tg_class_side(class, earlier)].time;
+  if (tg_event_key_rule(entry->type) != TG_KEY_ID || entry->repeats)
+    return;
+  tg_order_note(&class->order, entry->key.guild, tg_class_side(class, m), entry->order);
+  tg_order_note(&class->order, entry->key.guild, tg_class_side(class, earlier), class->match.orders);
 }
 
 /* Member m shows what the other side has delivered: its copy is dropped. */
@@ -150,7 +153,7 @@ static void drop_all_held(struct tg_class *class)
     }
   }
   class->overflowed++; /* the one for which there was no room */
-  tg_class_break(class);
+  tg_class_break(class, tg_other_side(class->ruling));
 }
 
 static enum tg_class_verdict hold(struct tg_class *class, int m, const struct tg_event *event,
@@ -203,54 +206,39 @@ static enum tg_class_verdict show_own(struct tg_class *class, int m, const struc
   return is_silent(class, m, event->type) ? TG_CLASS_SKIP : TG_CLASS_PASS;
 }
 
-struct copied {
-  const struct tg_class *class;
-  int side;
-};
-
-static bool is_of_side(const void *ctx, const struct tg_entry *entry)
+/* What the other side has shown, and this one has not. Of equal ones the first; but one whose copy will not
+ * come any more must not take that of the next. */
+static struct tg_entry *find_copy(struct tg_class *class, struct tg_event_key key, int side)
 {
-  const struct copied *copied = ctx;
-  return tg_class_side(copied->class, entry->shown.m) == copied->side;
-}
-
-/* Equal events that have waited in vain, as is known now that the copy of another event of their guild came.
- */
-static void drop_passed(struct tg_class *class, const struct tg_entry *copied)
-{
-  struct copied ctx = {class, tg_class_side(class, copied->shown.m)};
-  struct tg_entry *entry;
-  if (copied->key.guild == 0 || copied->repeats || tg_event_key_rule(copied->type) != TG_KEY_ID)
-    return;
-  while ((entry = tg_match_passed(&class->match, copied, is_of_side, &ctx))) {
-    class->unmatched++;
-    class->types[entry->type].unmatched++;
-    if (entry->kind == TG_ENTRY_OPEN)
-      tg_class_close_entry(class, entry);
-    else
-      tg_class_unhold(class, entry);
+  struct tg_entry *entry = tg_match_find(&class->match, key), *next;
+  for (; entry; entry = next) {
+    next = tg_match_next(entry);
+    if (tg_class_side(class, entry->shown.m) == side)
+      continue;
+    if (!tg_class_is_left_behind(class, entry, entry->repeats ? 0 : TG_CLASS_JITTER))
+      break;
+    tg_class_give_up(class, entry);
   }
+  return entry;
 }
 
 static enum tg_class_verdict compare(struct tg_class *class, int m, const struct tg_event *event,
                                      enum tg_guild_change change)
 {
   struct tg_event_key key = tg_event_key(event, change, class->seed);
-  struct tg_entry *entry = tg_match_find(&class->match, key);
-  bool is_copy = entry && tg_class_side(class, entry->shown.m) != tg_class_side(class, m);
-  if (is_copy) {
-    drop_passed(class, entry);
-    note_reach(class, m, entry);
-    tg_class_count_match(class, entry);
+  struct tg_entry *copy = find_copy(class, key, tg_class_side(class, m));
+  if (copy) {
+    note_reach(class, m, copy);
+    tg_class_count_match(class, copy);
   }
-  if (is_copy && entry->kind == TG_ENTRY_OPEN) {
-    drop_copy(class, m, event, entry);
+  if (copy && copy->kind == TG_ENTRY_OPEN) {
+    drop_copy(class, m, event, copy);
     return TG_CLASS_SKIP;
   }
   if (!tg_class_rules(class, m))
     return hold(class, m, event, key, change);
-  if (is_copy)
-    drop_held(class, m, event, entry);
+  if (copy)
+    drop_held(class, m, event, copy);
   else
     await_copy(class, m, event, key);
   return TG_CLASS_PASS;
@@ -260,7 +248,7 @@ static enum tg_class_verdict compare(struct tg_class *class, int m, const struct
 static void give_up_urge(struct tg_class *class)
 {
   if (class->urge == TG_CLASS_LOST || class->urge == TG_CLASS_MISSED)
-    tg_class_break(class);
+    tg_class_break(class, class->ruling);
   class->urge = TG_CLASS_CALM;
 }
 

@@ -6,23 +6,58 @@ enum { LOOK = 1000 };
 
 /* --- whether the sides agree --------------------------------------------------------- */
 
-/* Something has waited long enough for a doubt. */
+/* For how long something has waited for its copy of that side. */
+static tg_ms longest_wait(const struct tg_class *class, int side)
+{
+  const struct tg_entry *entry;
+  tg_ms longest = 0;
+  TAILQ_FOREACH(entry, &class->match.all, of_all)
+  {
+    tg_ms waits = class->clocks[side].time - entry->since;
+    if (tg_class_side(class, entry->shown.m) != side && waits > longest)
+      longest = waits;
+  }
+  return longest;
+}
+
+/* The class has tried long enough: what differs now and then will go on to do so. */
+static bool is_patience_over(const struct tg_class *class)
+{
+  return class->clocks[TG_CLASS_COMMON].time - class->broken_at >= tg_patience(TG_CLASS_PATIENCE);
+}
+
+/* Something waits so long that it is in doubt whether its copy comes at all; or, in the end, only that of
+ * which this is certain to be known soon, since its shard is not that far. */
 static bool is_late(const struct tg_class *class)
 {
   const struct tg_entry *entry;
+  bool give_up = is_patience_over(class);
   TAILQ_FOREACH(entry, &class->match.all, of_all)
   {
-    if (tg_class_clock_for(class, entry) - entry->since >= tg_patience(TG_CLASS_LATE))
+    tg_ms waits = tg_class_clock_for(class, entry) - entry->since;
+    if (waits >= tg_patience(TG_CLASS_LATE) &&
+        (!give_up || !tg_class_is_passed(class, entry, TG_CLASS_JITTER)))
       return true;
   }
   return false;
+}
+
+/* One side has left something out, and the other is not yet as far: it will show it late. */
+static void await_other_side(struct tg_class *class)
+{
+  tg_ms common = class->clocks[TG_CLASS_COMMON].time;
+  if (is_patience_over(class))
+    return;
+  for (int side = 0; side < TG_SIDES; side++)
+    if (class->suspect[side] && longest_wait(class, tg_other_side(side)) >= tg_patience(TG_CLASS_BEHIND))
+      class->clean_since = common;
 }
 
 /* Events of a type had no copy, and it is not known yet whether they never have. */
 static bool is_disputed(const struct tg_class *class)
 {
   tg_ms now = class->clocks[TG_CLASS_COMMON].time;
-  if (now - class->clean_since >= tg_patience(TG_CLASS_PATIENCE))
+  if (is_patience_over(class))
     return false;
   for (uint16_t type = 0; type < tg_event_type_count(); type++) {
     const struct tg_class_type *seen = &class->types[type];
@@ -44,6 +79,19 @@ static bool overlaps(const struct tg_class *class)
 {
   const struct tg_class_clock *common = &class->clocks[TG_CLASS_COMMON];
   return common->runs && common->time - class->clean_since >= tg_patience(TG_CLASS_OVERLAPS);
+}
+
+/* Both sides have shown all for long enough. */
+static void look_for_agreement(struct tg_class *class)
+{
+  if (class->synced)
+    return;
+  await_other_side(class);
+  class->synced = is_loaded(class) && overlaps(class) && !is_late(class) && !is_disputed(class);
+  if (!class->synced)
+    return;
+  class->suspect[0] = class->suspect[1] = false;
+  tg_class_forget_counts(class);
 }
 
 /* An interaction has to be answered within seconds. */
@@ -68,8 +116,7 @@ tg_ms tg_class_tick(struct tg_class *class, tg_ms now)
   tg_class_expire(class);
   for (int m = 0; m < class->member_count; m++)
     tg_class_trim(class, &class->members[m]);
-  if (!class->synced && is_loaded(class) && overlaps(class) && !is_late(class) && !is_disputed(class))
-    class->synced = true;
+  look_for_agreement(class);
   if (class->synced && class->urge == TG_CLASS_CALM && must_answer(class))
     class->urge = TG_CLASS_AWAY;
   if (class->emptied && class->open[tg_other_side(class->ruling)] == 0)

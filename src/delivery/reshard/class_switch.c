@@ -166,6 +166,8 @@ static struct tg_hold **open_held(struct tg_class *class, int m, size_t *count)
     if (entry->kind != TG_ENTRY_HELD)
       continue;
     TAILQ_REMOVE(&member->pending, entry, pending);
+    if (entry->shown.sequence <= member->settled) /* the lane did not have it */
+      member->settled = entry->shown.sequence - 1;
     holds = tg_realloc(holds, (*count + 1) * sizeof(struct tg_hold *));
     holds[*count] = tg_class_open_held(class, entry);
     holds[(*count)++]->event.epoch = member->epoch;
@@ -191,7 +193,7 @@ void tg_class_switch(struct tg_class *class, struct tg_skip_file *file, tg_ms no
   class->lost = class->urge == TG_CLASS_LOST ? class->lost : -1;
   class->urge = TG_CLASS_CALM;
   if (uneven)
-    tg_class_break(class);
+    tg_class_break(class, tg_other_side(class->ruling));
   for (int m = 0; m < class->member_count; m++) {
     size_t count;
     struct tg_hold **holds = open_held(class, m, &count);
@@ -234,22 +236,25 @@ static void read_entry(struct tg_class *class, const struct tg_skip_list *list, 
   if (m < 0 || !comes_again(class, &row->use))
     return;
   struct tg_entry_place given = {m, row->given.epoch, row->given.sequence};
-  bool safe = row->flags & TG_SKIP_SAFE;
-  /* What was delivered into memory alone is lost, and is delivered by the other side. */
-  if (!safe && !(class->members[m].session && tg_class_is_safe(class, &given)))
+  bool safe = row->flags & TG_SKIP_SAFE || (class->members[m].session && tg_class_is_safe(class, &given));
+  /* What was delivered into memory alone is lost, and is delivered by the other side. Either is noted: the
+   * numbers go on, and would say something else to the next process. */
+  if (!safe) {
+    tg_skip_file_use(class->skip, slot, TG_SKIP_NEVER);
     return;
+  }
+  tg_skip_file_safe(class->skip, slot);
   struct tg_entry *entry = tg_match_new_entry(&class->match);
   entry->key = (struct tg_event_key){row->guild, row->hash};
   entry->kind = TG_ENTRY_OPEN;
   entry->type = tg_class_type_of(list->names[row->type]);
-  entry->safe = safe;
+  entry->safe = true;
   entry->slot = slot;
   entry->shown = given;
   entry->given.m = -1;
   entry->at = tg_class_clock_for(class, entry);
   tg_match_add(&class->match, entry);
   class->open[tg_class_side(class, m)]++;
-  class->unsafe |= !safe;
 }
 
 void tg_class_read_skip(struct tg_class *class)

@@ -20,7 +20,6 @@ void tg_match_init(struct tg_match *match)
   *match = (struct tg_match){0};
   TAILQ_INIT(&match->all);
   TAILQ_INIT(&match->spare);
-  TAILQ_INIT(&match->repeats);
   match->recent = tg_calloc(RECENT, sizeof *match->recent);
   make_buckets(match, BUCKETS_MIN);
 }
@@ -92,6 +91,14 @@ struct tg_entry *tg_match_find(const struct tg_match *match, struct tg_event_key
   return NULL;
 }
 
+struct tg_entry *tg_match_next(const struct tg_entry *entry)
+{
+  struct tg_entry *next = TAILQ_NEXT(entry, of_key);
+  while (next && !tg_event_key_equal(next->key, entry->key))
+    next = TAILQ_NEXT(next, of_key);
+  return next;
+}
+
 static bool is_again(struct tg_match *match, struct tg_event_key key)
 {
   uint64_t hash = key.hash ^ key.guild, *recent = &match->recent[hash % RECENT];
@@ -110,8 +117,6 @@ void tg_match_add(struct tg_match *match, struct tg_entry *entry)
   TAILQ_INSERT_TAIL(&match->all, entry, of_all);
   entry->order = ++match->orders;
   entry->repeats = is_again(match, entry->key) || first;
-  if (entry->repeats)
-    TAILQ_INSERT_TAIL(&match->repeats, entry, again);
   match->count++;
 }
 
@@ -119,22 +124,5 @@ void tg_match_take(struct tg_match *match, struct tg_entry *entry)
 {
   TAILQ_REMOVE(bucket_of(match, entry->key), entry, of_key);
   TAILQ_REMOVE(&match->all, entry, of_all);
-  if (entry->repeats)
-    TAILQ_REMOVE(&match->repeats, entry, again);
   match->count--;
-}
-
-/* The side of the copy is behind all that the other side had shown before; and has itself shown, in front of
- * it, what the other side should have shown in front of the event. */
-struct tg_entry *tg_match_passed(const struct tg_match *match, const struct tg_entry *copied,
-                                 bool (*of_side)(const void *ctx, const struct tg_entry *entry),
-                                 const void *ctx)
-{
-  struct tg_entry *entry;
-  TAILQ_FOREACH(entry, &match->repeats, again)
-  {
-    if (entry->key.guild == copied->key.guild && (entry->order < copied->order || !of_side(ctx, entry)))
-      return entry;
-  }
-  return NULL;
 }

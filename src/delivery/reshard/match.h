@@ -6,8 +6,7 @@
  * Equal events that come again and again cannot be told apart. If one of them has no copy (a shard has shown
  * it before the other one had its session), the copy of the next is taken for its own, that of the one after
  * for the next one's, and so on: one always waits, and would be missed when sides change. But a guild's
- * events come in one order to both sides. So whatever has waited in front of an event that is its own name
- * (d.id) and has its copy now, has none: tg_match_passed(). */
+ * events come in one order to both sides: order.h says of which no copy comes any more. */
 
 #include "base/clock.h"
 #include "delivery/reshard/hold.h"
@@ -49,7 +48,6 @@ struct tg_entry {
 
   TAILQ_ENTRY(tg_entry) of_key;  /* in the set */
   TAILQ_ENTRY(tg_entry) of_all;  /* in the set */
-  TAILQ_ENTRY(tg_entry) again;   /* in the set, if it repeats */
   TAILQ_ENTRY(tg_entry) pending; /* of the member (class_impl.h); all but the open ones */
 };
 
@@ -60,7 +58,6 @@ struct tg_match {
   size_t bucket_count;           /* a power of 2 */
   size_t count;
   struct tg_entry_list all;
-  struct tg_entry_list repeats; /* by their `again` */
   uint64_t orders;
   uint64_t *recent;           /* hashes of keys that were put in, each in its place */
   struct tg_entry_list spare; /* by their `pending` */
@@ -78,13 +75,8 @@ void tg_match_free_entry(struct tg_match *match, struct tg_entry *entry);
 
 /* The first entry of that key; NULL: none. */
 struct tg_entry *tg_match_find(const struct tg_match *match, struct tg_event_key key);
+/* The next one of the same key. */
+struct tg_entry *tg_match_next(const struct tg_entry *entry);
 /* Puts it behind those of its key, and sets its `since`. */
 void tg_match_add(struct tg_match *match, struct tg_entry *entry);
 void tg_match_take(struct tg_match *match, struct tg_entry *entry);
-
-/* An entry that repeats, of the guild of `copied`, whose copy has just come: one that does not come in front
- * of that any more. `of_side` says whether an entry was shown by the side that has shown `copied`. NULL:
- * none. */
-struct tg_entry *tg_match_passed(const struct tg_match *match, const struct tg_entry *copied,
-                                 bool (*of_side)(const void *ctx, const struct tg_entry *entry),
-                                 const void *ctx);

@@ -27,6 +27,9 @@ struct tg_skip_place {
   uint64_t epoch;
 };
 
+/* The use of an entry of which none is awaited any more. */
+#define TG_SKIP_NEVER ((struct tg_skip_place){.ref = 0, .epoch = UINT64_MAX})
+
 enum { TG_SKIP_SAFE = 1 /* what was delivered will not be lost by a death of this process */ };
 
 struct tg_skip_entry {
