@@ -103,9 +103,9 @@ void tg_delivery_end_strays(struct tg_delivery *delivery)
   tg_lanes_unshut(&delivery->lanes);
 }
 
-bool tg_delivery_side_waits(const struct tg_delivery *delivery, int side)
+bool tg_delivery_side_waits(const struct tg_delivery *delivery, int side, uint64_t epoch)
 {
-  return tg_lanes_side_waits(&delivery->lanes, side);
+  return tg_lanes_side_waits(&delivery->lanes, side, epoch);
 }
 
 void tg_delivery_drop_side(struct tg_delivery *delivery, int side)

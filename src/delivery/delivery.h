@@ -68,8 +68,9 @@ void tg_delivery_drop_side(struct tg_delivery *delivery, int side);
  * delivered left goes first, the rest is dropped. Once, when the sets of this start are known. */
 void tg_delivery_end_strays(struct tg_delivery *delivery);
 
-/* Events wait that shards of that side are to deliver: it is not to be dropped yet. */
-bool tg_delivery_side_waits(const struct tg_delivery *delivery, int side);
+/* Events wait that shards of that side are to deliver, of sessions up to that epoch: it is not to be dropped
+ * yet, and no other set may have their place. */
+bool tg_delivery_side_waits(const struct tg_delivery *delivery, int side, uint64_t epoch);
 
 /* --- from one number of shards to another: reshard/ ------------------------------- */
 

@@ -52,8 +52,7 @@ void tg_worker_on_prepare_set(struct tg_worker *worker, const struct tg_message 
     answer(worker, message, true, NULL);
     return;
   }
-  /* What waits where a start has told of the set is the set's own. */
-  if (worker->next_total == 0 && tg_delivery_side_waits(worker->delivery, set->side)) {
+  if (tg_delivery_side_waits(worker->delivery, set->side, (uint64_t)set->epoch)) {
     tg_fail(&error, "not_ready", "worker %d still has events of an earlier set of shards to deliver",
             worker->options.worker_id);
     answer(worker, message, false, &error);
@@ -113,7 +112,7 @@ static void on_side_gone(uv_timer_t *timer)
 {
   struct tg_closing *closing = timer->data;
   struct tg_worker *worker = closing->worker;
-  if (tg_delivery_side_waits(worker->delivery, closing->side)) {
+  if (tg_delivery_side_waits(worker->delivery, closing->side, UINT64_MAX)) {
     tg_timer_start(timer, on_side_gone, tg_patience(LOOK));
     return;
   }

@@ -74,11 +74,17 @@ static bool waits(const struct tg_lane *lane)
   return lane->queue.head || lane->log.spilled;
 }
 
-bool tg_lanes_side_waits(const struct tg_lanes *lanes, int side)
+static bool waits_up_to(const struct tg_lane *lane, uint64_t epoch)
+{
+  return waits(lane) && (!lane->queue.head || lane->queue.head->epoch <= epoch);
+}
+
+bool tg_lanes_side_waits(const struct tg_lanes *lanes, int side, uint64_t epoch)
 {
   for (int i = 0; i < lanes->count; i++) {
     const struct tg_lane *lane = lanes->at[i];
-    if (lane && tg_ref_side(lane->ref) == side && waits(lane) && (!lane->gate || lane->gate->ruled[side]))
+    if (lane && tg_ref_side(lane->ref) == side && waits_up_to(lane, epoch) &&
+        (!lane->gate || lane->gate->ruled[side]))
       return true;
   }
   return false;

@@ -172,8 +172,8 @@ void tg_lanes_end(struct tg_lanes *lanes);
 void tg_lanes_free(struct tg_lanes *lanes);
 /* A set of shards comes: its rows are in that table. Lanes of it may be there, read from the logs. */
 void tg_lanes_add_side(struct tg_lanes *lanes, int side, struct tg_shard_table *table);
-/* Something waits in that side's lanes, and is to be delivered. */
-bool tg_lanes_side_waits(const struct tg_lanes *lanes, int side);
+/* Something of sessions up to that epoch waits in that side's lanes, and is to be delivered. */
+bool tg_lanes_side_waits(const struct tg_lanes *lanes, int side, uint64_t epoch);
 /* Of a set that is not there: what lanes that have delivered still have goes before all others, what is in
  * the rest is dropped. */
 void tg_lanes_end_strays(struct tg_lanes *lanes, int side, bool (*has_delivered)(void *ctx, tg_shard_ref ref),

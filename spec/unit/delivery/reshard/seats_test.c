@@ -309,12 +309,38 @@ static void what_a_set_has_left_that_never_delivered_is_dropped(void **state)
 static void a_set_is_not_over_while_something_of_it_waits(void **state)
 {
   (void)state;
-  assert_false(tg_delivery_side_waits(delivery, NEW)); /* READY, which nobody is to have */
+  assert_false(tg_delivery_side_waits(delivery, NEW, UINT64_MAX)); /* READY, which nobody is to have */
   overlap();
   switch_over(false);
-  assert_true(tg_delivery_side_waits(delivery, NEW));
+  assert_true(tg_delivery_side_waits(delivery, NEW, UINT64_MAX));
   answer_everything();
-  assert_false(tg_delivery_side_waits(delivery, NEW));
+  assert_false(tg_delivery_side_waits(delivery, NEW, UINT64_MAX));
+}
+
+static void what_waits_of_a_set_when_a_process_starts_again_is_its_own(void **state)
+{
+  (void)state;
+  end_process();
+  next_process();
+  assert_false(tg_delivery_side_waits(delivery, NEW, OLD_EPOCH)); /* what the set began above */
+  assert_true(tg_delivery_side_waits(delivery, NEW, UINT64_MAX)); /* READY */
+}
+
+static void what_begins_on_shards_that_deliver_no_more_is_nothing_for_the_bot(void **state)
+{
+  (void)state;
+  overlap();
+  switch_over(false);
+  answer_everything();
+  int before = post_count;
+  show(OLD, 0, 1, "RESUMED", "{}");
+  epoch_of[OLD][0] = tg_delivery_last_epoch(delivery, tg_ref_of(0, OLD)) + 1;
+  show(OLD, 0, 1, "READY", "{\"guilds\":[]}");
+  answer_everything();
+  assert_int_equal(post_count, before);
+  uint64_t durable;
+  assert_true(tg_delivery_durable(delivery, tg_ref_of(0, OLD), &durable));
+  assert_int_equal(durable, 1);
 }
 
 #define CHANGE(test) cmocka_unit_test_setup_teardown(test, begin_change, end_change)
@@ -334,6 +360,8 @@ int main(void)
       CHANGE(what_a_set_that_is_over_has_left_goes_first),
       CHANGE(what_a_set_has_left_that_never_delivered_is_dropped),
       CHANGE(a_set_is_not_over_while_something_of_it_waits),
+      CHANGE(what_waits_of_a_set_when_a_process_starts_again_is_its_own),
+      CHANGE(what_begins_on_shards_that_deliver_no_more_is_nothing_for_the_bot),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
