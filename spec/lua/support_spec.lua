@@ -6,6 +6,7 @@ local http = require "spec.support.http"
 local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
+local sudden_death = require "spec.support.sudden_death"
 local uv = require "luv"
 local wall_clock = require "spec.support.wall_clock"
 
@@ -310,5 +311,49 @@ describe("checker", function()
     local pause = checker.compare(list).longest_pause
     assert.same({ ms = 200, guild = "7", from = "0.1.2", to = "0.2.1" }, pause)
     assert.is_nil(checker.compare(events({ s = 1, n = 1 })).longest_pause)
+  end)
+end)
+
+describe("sudden_death", function()
+  local PROGRAM = [[
+    local dir = ...
+    for i = 1, 3 do
+      io.open(dir .. "/file." .. i, "w"):close()
+      os.rename(dir .. "/file." .. i, dir .. "/name." .. i)
+    end
+    local ffi = require "ffi"
+    ffi.cdef "int unlink(const char *path);"
+    ffi.C.unlink(dir .. "/name.3")
+  ]]
+
+  local function die(...)
+    local death, dir = sudden_death.new(), paths.tmp()
+    death:plan(...)
+    paths.write(dir .. "/program.lua", PROGRAM)
+    local p = process.run({ "luajit", dir .. "/program.lua", dir }, { env = death:env() })
+    local there = {}
+    for i = 1, 3 do
+      there[i] = paths.read(dir .. "/name." .. i) and "new"
+        or paths.read(dir .. "/file." .. i) and "old" or "no"
+    end
+    return p.signal, death:has_struck(), table.concat(there, " ")
+  end
+
+  local function assert_dies(there, ...)
+    assert.same({ "SIGKILL", true, there }, { die(...) })
+  end
+
+  it("comes before or after what a process does, the so-manieth time", function()
+    assert_dies("old no no", { { "rename", "name.", "before" } })
+    assert_dies("new no no", { { "rename", "name.", "after" } })
+    assert_dies("new old no", { { "rename", "name.", "before", 2 } })
+    assert_dies("new new new", { { "rename", "name.1", "after" }, { "unlink", "name.", "before" } })
+    assert_dies("new new no", { { "unlink", "name.", "after" } }, "group")
+  end)
+
+  it("does not come to who does nothing of the kind", function()
+    local signal, struck = die { { "rename", "name.4", "before" } }
+    assert.is_nil(signal)
+    assert.is_false(struck)
   end)
 end)
