@@ -70,6 +70,21 @@ static bool choose_range(struct tg_manager *manager, struct tg_shard_range *rang
   return false;
 }
 
+static int worker_of(struct tg_manager *manager, const struct tg_managed_shard *shard)
+{
+  const struct tg_shard_range *range = &shard->set->range;
+  int dealt = tg_reshard_worker(manager->reshard, shard->id), usual = manager->usual_workers;
+  if (dealt >= 0)
+    return dealt; /* while the bot goes over, shards stay beside those that they share guilds with */
+  bool free_choice = tg_hooked(manager->env.hooks, TG_METHOD_manager_calculate_worker_id);
+  json_t *args = json_pack("[i]", shard->id);
+  int worker = tg_call_int(manager->env.calls, TG_METHOD_manager_calculate_worker_id, args, 0,
+                           free_choice ? TG_MAX_WORKERS - 1 : usual - 1,
+                           tg_worker_of(manager->env.config, range, usual, shard->id));
+  json_decref(args);
+  return worker;
+}
+
 /* Returns how many workers that makes. */
 static int assign_workers(struct tg_manager *manager)
 {
@@ -77,15 +92,9 @@ static int assign_workers(struct tg_manager *manager)
   int workers = 0;
   manager->usual_workers =
       tg_worker_count(manager->env.config, &shards->range, (int)uv_available_parallelism());
-  bool free_choice = tg_hooked(manager->env.hooks, TG_METHOD_manager_calculate_worker_id);
   for (int i = 0; i < shards->count; i++) {
     struct tg_managed_shard *shard = &shards->list[i];
-    json_t *args = json_pack("[i]", shard->id);
-    shard->worker_id =
-        tg_call_int(manager->env.calls, TG_METHOD_manager_calculate_worker_id, args, 0,
-                    free_choice ? TG_MAX_WORKERS - 1 : manager->usual_workers - 1,
-                    tg_worker_of(manager->env.config, &shards->range, manager->usual_workers, shard->id));
-    json_decref(args);
+    shard->worker_id = worker_of(manager, shard);
     if (shard->worker_id >= workers)
       workers = shard->worker_id + 1;
     struct tg_shard_row *row = tg_shard_row_of(shard);

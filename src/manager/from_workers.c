@@ -95,10 +95,10 @@ static void on_shard_fatal(struct tg_manager *manager, struct tg_managed_shard *
   int code = message->shard_fatal.code;
   if (manager->env.stopping)
     return; /* said already, for another shard */
-  if (tg_reshard_fatal(manager->reshard, shard, code))
-    return;
   if (code == TG_CLOSE_DISALLOWED_INTENTS &&
       tg_optional_refused(manager->optional, shard, (uint64_t)message->shard_fatal.intents))
+    return;
+  if (tg_reshard_fatal(manager->reshard, shard, code))
     return;
   const char *advice = tg_close_advice(code);
   if (advice)

@@ -131,7 +131,7 @@ static void on_needed(void *ctx, json_t *value, const struct tg_error *error)
 
 static bool is_wanted(const struct tg_reshard *reshard)
 {
-  return (reshard->env->config->resharding.enabled || reshard->check.refused) && !tg_reshard_runs(reshard) &&
+  return reshard->env->config->resharding.enabled && !tg_reshard_runs(reshard) &&
          tg_spawn_all_up(reshard->options.spawner);
 }
 
@@ -146,6 +146,8 @@ void tg_reshard_check(struct tg_reshard *reshard, tg_ms now)
   }
   if (!reshard->check.at)
     reshard->check.at = now + reshard->env->config->resharding.check_interval;
+  if (!reshard->env->config->resharding.enabled && !tg_reshard_runs(reshard))
+    give_up_if_refused(reshard, "resharding.enabled is false");
   if (now < reshard->check.at || !is_wanted(reshard))
     return;
   reshard->check.at = now + reshard->env->config->resharding.check_interval;

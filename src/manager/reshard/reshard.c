@@ -5,6 +5,7 @@
 #include "base/timer.h"
 #include "manager/arguments.h"
 #include "manager/reshard/reshard_impl.h"
+#include "proto/close_code.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -270,19 +271,32 @@ void tg_reshard_identified(struct tg_reshard *reshard, const struct tg_managed_s
   reshard->all_identifies += counts;
 }
 
+enum { WRONG_TOKEN = 4004, WRONG_NUMBER = 4010, TOO_FEW = 4011 };
+
+/* Whether the old shards can go on without one that is refused like this. */
+static bool can_do_without(const struct tg_reshard *reshard, const struct tg_managed_shard *shard, int code)
+{
+  enum tg_reshard_phase phase = reshard->record.phase;
+  bool number = code == WRONG_NUMBER || code == TOO_FEW;
+  bool runs = phase != TG_RESHARD_NONE && phase != TG_RESHARD_CLOSING;
+  if (!tg_spawn_all_up(reshard->options.spawner))
+    return false;
+  if (shard->set == &reshard->env->next) /* whatever it is: those that are up have not been refused */
+    return runs && code != WRONG_TOKEN && tg_close_advice(code);
+  if (runs)
+    return number && phase != TG_RESHARD_ABORTING;
+  return code == TOO_FEW && reshard->env->config->resharding.enabled;
+}
+
 bool tg_reshard_fatal(struct tg_reshard *reshard, struct tg_managed_shard *shard, int code)
 {
-  enum { WRONG_NUMBER = 4010, TOO_FEW = 4011 };
-  bool number = code == WRONG_NUMBER || code == TOO_FEW, is_next = shard->set == &reshard->env->next;
-  bool runs = reshard->record.phase != TG_RESHARD_NONE && reshard->record.phase != TG_RESHARD_CLOSING;
-  bool helps = runs ? reshard->record.phase != TG_RESHARD_ABORTING
-                    : code == TOO_FEW && reshard->env->config->resharding.enabled;
-  if (!number || !tg_spawn_all_up(reshard->options.spawner) || (is_next ? !runs : !helps))
+  bool runs = reshard->record.phase != TG_RESHARD_NONE;
+  if (!can_do_without(reshard, shard, code))
     return false;
   tg_spawn_killed(reshard->options.spawner, shard);
   tg_session_forget(tg_shard_row_of(shard));
-  if (is_next) {
-    tg_reshard_abort(reshard, true, "Discord refuses %d shards (%d)", reshard->to, code);
+  if (shard->set == &reshard->env->next) {
+    tg_reshard_abort(reshard, true, "Discord refuses new shards (%d: %s)", code, tg_close_meaning(code));
     return true;
   }
   tg_log_with(

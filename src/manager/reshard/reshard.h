@@ -81,7 +81,8 @@ void tg_reshard_class_state(struct tg_reshard *reshard, int worker,
 void tg_reshard_identified(struct tg_reshard *reshard, const struct tg_managed_shard *shard);
 /* Discord was asked for session_start_limit, and has answered or not. */
 void tg_reshard_refreshed(struct tg_reshard *reshard, bool anew);
-/* Discord has closed a shard for good with that code. True: that is no reason for the gateway to stop. */
+/* Discord has closed a shard for good with that code: a new one, or one that has to identify anew. True: that
+ * is no reason for the gateway to stop. */
 bool tg_reshard_fatal(struct tg_reshard *reshard, struct tg_managed_shard *shard, int code);
 /* The total is of no use any more: the next start chooses anew. */
 void tg_reshard_forget_total(struct tg_reshard *reshard);

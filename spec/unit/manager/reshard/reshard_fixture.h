@@ -3,7 +3,8 @@
 /* A manager that goes over to another number of shards, with workers that are played. They keep which classes
  * have switched in files, as real ones do. What they are to do by marks:
  *
- *   4010, 4011   Discord refuses new shards, or old ones that identify
+ *   4010, 4014   Discord refuses new shards
+ *   4011         Discord refuses old shards that identify
  *   slow         new shards get no READY
  *   full         the new set cannot be prepared
  *   unready      classes stay at "overlap"; unsettled: at "switched"
@@ -124,8 +125,10 @@ static inline void allow_one(tg_shard_ref ref)
   bool next = tg_ref_side(ref) != workings.side;
   write_journal("identify", ref);
   tg_say(played.ipc, identify_sent, .ref = ref);
-  if ((next && marked("4010")) || (!next && marked("4011")))
-    tg_say(played.ipc, shard_fatal, .ref = ref, .code = next ? 4010 : 4011);
+  if (next && (marked("4010") || marked("4014")))
+    tg_say(played.ipc, shard_fatal, .ref = ref, .code = marked("4010") ? 4010 : 4014);
+  else if (!next && marked("4011"))
+    tg_say(played.ipc, shard_fatal, .ref = ref, .code = 4011);
   else if (!(next && marked("slow")))
     connect_shard(ref, true);
 }
@@ -372,8 +375,8 @@ static inline int usual(void **state)
 
 static inline int clean_up(void **state)
 {
-  static const char *const files[] = {"resharding.json", "mute",     "4010", "4011", "slow", "full", "lose",
-                                      "unready",         "unsettled"};
+  static const char *const files[] = {
+      "resharding.json", "mute", "4010", "4014", "4011", "slow", "full", "lose", "unready", "unsettled"};
   if (fixture.manager)
     end();
   for (size_t i = 0; i < sizeof files / sizeof *files; i++)

@@ -64,6 +64,36 @@ static void the_first_identifies_alone(void **state)
   stop(true);
 }
 
+/* So are the intents that the old shards go on with. */
+static void whatever_new_shards_are_refused_for_undoes_it(void **state)
+{
+  (void)state;
+  mark("4014", true);
+  begin_resharding();
+  wait_for(has_ended("failed"));
+  assert_non_null(strstr(how().last.reason, "4014"));
+  assert_int_equal(fixture.exits, 0);
+  assert_true(all_up());
+  stop(true);
+}
+
+/* Its session is lost while the bot goes over, and that fails: there is no way on then. */
+static void a_refused_shard_ends_it_all_when_nothing_helps(void **state)
+{
+  (void)state;
+  mark("unready", true);
+  begin_resharding();
+  wait_for(phase_is("matching"));
+  mark("4011", true);
+  mark("lose", true);
+  wait_for(!all_up() && journal_count("identify", 0) == 2);
+  assert_int_equal(fixture.exits, 0);
+  abort_it();
+  wait_for(fixture.exits == 1);
+  assert_int_equal(fixture.exit_code, TG_EXIT_CONFIG);
+  end();
+}
+
 static void no_class_switches_before_all_are_up(void **state)
 {
   (void)state;
@@ -227,6 +257,8 @@ static int run_all(void)
       RESHARD_TEST(a_bot_goes_over_and_stays),
       RESHARD_TEST(it_goes_back_to_the_other_side),
       RESHARD_TEST(the_first_identifies_alone),
+      RESHARD_TEST(whatever_new_shards_are_refused_for_undoes_it),
+      RESHARD_TEST(a_refused_shard_ends_it_all_when_nothing_helps),
       RESHARD_TEST(no_class_switches_before_all_are_up),
       RESHARD_TEST(what_makes_no_sense_changes_nothing),
       RESHARD_TEST(the_budget_has_to_have_room),
