@@ -11,6 +11,7 @@ local memory = require "spec.bench.memory"
 local path = require "spec.bench.path"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
+local reshard = require "spec.bench.reshard"
 
 local function parse(arguments)
   local options = { rounds = 3, scale = 1 }
@@ -25,7 +26,7 @@ local function parse(arguments)
     end
   end
   if not next(chosen) then
-    for _, what in ipairs { "receive", "delivery", "log", "memory", "lua", "json", "control" } do
+    for _, what in ipairs { "receive", "delivery", "log", "memory", "lua", "json", "control", "reshard" } do
       chosen[what] = true
     end
   end
@@ -58,6 +59,10 @@ local function main(arguments)
   end
   if chosen.control then
     control.measure(options)
+    print()
+  end
+  if chosen.reshard then
+    reshard.measure(options)
   end
 end
 

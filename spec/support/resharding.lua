@@ -35,6 +35,8 @@ end
 -- Guilds, their messages and contents, presences, voice states, typing.
 local INTENTS = 1 + 512 + 32768 + 256 + 128 + 2048
 
+resharding.INTENTS = INTENTS
+
 -- Waits of the protocol are this many times shorter: an overlap of 15 s is one and a half, and what waits for
 -- the other side still a second, so that a loaded machine does not decide.
 local HURRY = 10
