@@ -25,10 +25,6 @@ describe("resharding under load", function()
     goes_over(4, 8, { per_worker = 2 })
   end)
 
-  it("goes to a number that shares half of the divisor", function()
-    goes_over(4, 6, { per_worker = 4 })
-  end)
-
   it("halves the shards", function()
     goes_over(8, 4, { per_worker = 8 })
   end)
