@@ -119,6 +119,17 @@ describe("a resharding that runs", function()
     loop.wait_for("two alerts", function() return #alerts >= 2 end)
     assert.same({ "Tidegate: the bot goes over from 4 to 8 shards",
                   "Tidegate: the bot has gone over from 4 to 8 shards" }, alerts)
+    -- A new session says so itself, and brings nothing that the bot has.
+    local readies, creates = {}, 0
+    for _, event in ipairs(t.bot.events) do
+      if event.total == 8 and event.t == "READY" then
+        readies[event.shard] = (readies[event.shard] or 0) + 1
+      elseif event.total == 8 and event.t == "GUILD_CREATE" then
+        creates = creates + 1
+      end
+    end
+    assert.same({ [0] = 1, 1, 1, 1, 1, 1, 1, 1 }, readies)
+    assert.equal(0, creates)
     t:assert_verdict { name = "watched", identifies = { [4] = 4, [8] = 8 } }
   end)
 end)
