@@ -160,9 +160,9 @@ static void check_event(void *owner, struct tg_shard *shard, struct tg_event *ev
 
 static void check_session(void *owner, struct tg_shard *shard, uint64_t epoch)
 {
-  (void)owner;
+  (void)shard;
   struct tg_session kept;
-  bool is_there = tg_session_load(tg_shard_table_row(tg_shard_env(shard)->table, 0), &kept);
+  bool is_there = tg_session_load(tg_shard_table_row(owner, 0), &kept);
   require(epoch > world.epoch && kept.epoch == epoch && is_there == (kept.id[0] != '\0'));
   require(memchr(kept.resume_url, '\0', sizeof kept.resume_url) != NULL);
   world.epoch = epoch;
@@ -274,6 +274,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
                              .text = &spare,
                              .gateway_url =
                                  world.discord ? "wss://gateway.discord.gg" : "ws://127.0.0.1:8080",
+                             .owner = table,
                              .on_dispatch = check_event,
                              .on_session = check_session,
                              .request_identify = want_slot,
