@@ -84,7 +84,7 @@ local function one(from, to)
   print(("   us an event: before %.1f, meanwhile %.1f, after %.1f"):format(before, during, after))
   print(("   receiving alone %.1f: meanwhile %.2f times that on top (aim 1.3)"):format(
     receive, (during - before) / receive))
-  t:assert_verdict { name = ("%d to %d"):format(from, to), timeout = 300000 }
+  t:assert_verdict { name = ("%d to %d"):format(from, to), timeout = 300000, repeated = true }
   resharding.stop()
 end
 
