@@ -124,6 +124,8 @@ bool tg_reshard_begin(struct tg_reshard *reshard, struct tg_error *error)
     return false;
   tg_ms ran = tg_steady_clock() - record->began;
   reshard->began = tg_now() - (ran > 0 ? ran : 0);
+  /* Shards that are closed already have no sessions any more, and are to begin none. */
+  reshard->env->next_is_current = record->phase == TG_RESHARD_CLOSING;
   if (record->phase == TG_RESHARD_ABORTING)
     strcpy(reshard->abort_reason, "aborted before the last stop");
   tg_log(TG_INFO, TG_NO_SHARD, "resharding from %d to %d goes on where the last run was: %s", reshard->from,

@@ -30,6 +30,12 @@ static bool is_to_come(const struct tg_spawner *spawner, const struct tg_managed
   return shard->set == &spawner->env->next;
 }
 
+/* Its set is closing: it may go on with the session that it has, and begins none. */
+static bool is_ending(const struct tg_spawner *spawner, const struct tg_managed_shard *shard)
+{
+  return shard->set != tg_current_set(spawner->env) && !is_to_come(spawner, shard);
+}
+
 static void start_shard(struct tg_spawner *spawner, struct tg_managed_shard *shard);
 
 /* ---- tell_worker_to_identify ---- */
@@ -154,6 +160,8 @@ static void start_shard(struct tg_spawner *spawner, struct tg_managed_shard *sha
     tg_spawn_tell(spawner, shard);
   else if (is_to_come(spawner, shard))
     tg_slots_enqueue(spawner->slots, shard, TG_IDENTIFY_RESHARDING);
+  else if (is_ending(spawner, shard))
+    shard->wanted = false;
   else
     tg_slots_enqueue(spawner->slots, shard,
                      shard->was_up || shard->had_session ? TG_IDENTIFY_LOST : TG_IDENTIFY_FIRST);
@@ -180,7 +188,8 @@ void tg_spawn_worker_shards(struct tg_spawner *spawner, int worker)
 
 void tg_spawn_session_lost(struct tg_spawner *spawner, struct tg_managed_shard *shard, const char *reason)
 {
-  tg_log_with(TG_INFO, shard->id, TG_WITH(TG_TEXT(REASON, reason)), "waits for its turn to identify");
+  if (!is_ending(spawner, shard))
+    tg_log_with(TG_INFO, shard->id, TG_WITH(TG_TEXT(REASON, reason)), "waits for its turn to identify");
   /* Before `told` is taken back: on_told() must not think that a script chose not to start it, or the pause
    * before the next try would be forgotten. */
   tg_waiters_end(&shard->start_waiters, "session_lost", "the shard has to identify anew");
@@ -386,7 +395,7 @@ static void on_spawned(void *ctx, json_t *value, const struct tg_error *error)
     tg_log_with(TG_ERROR, TG_NO_SHARD,
                 TG_WITH(TG_TEXT(METHOD, "gateway.manager:spawn_shards"), TG_TEXT(REASON, error->message)),
                 "the shards could not all be started");
-  else if (!any_wanted(spawner)) /* only a script can leave it at that */
+  else if (!any_wanted(spawner) && !spawner->env->next_is_current) /* only a script can leave it at that */
     tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TOLD(METHOD, "gateway.manager:spawn_shards")),
                 "gateway.manager:spawn_shards has ended and told no shard to identify: none starts until the "
                 "script calls gateway.default.manager.spawn_shards(self) or tell_worker_to_identify");
@@ -432,13 +441,15 @@ void tg_spawn_look(struct tg_spawner *spawner)
   if (!spawner->begun || spawner->env->stopping)
     return;
   tg_ms now = tg_now();
+  const struct tg_shard_set *current = tg_current_set(spawner->env);
   int wanted = 0;
   for (int i = 0; i < tg_all_shards(spawner->env); i++) {
     struct tg_managed_shard *shard = tg_any_shard(spawner->env, i);
-    wanted += shard->wanted && !is_to_come(spawner, shard);
+    /* Those to come are wanted one after another. */
+    wanted += shard->set == current && (shard->wanted || is_to_come(spawner, shard));
     look_at(spawner, shard, now);
   }
-  int up = tg_shard_set_count_up(&spawner->env->shards);
+  int up = tg_shard_set_count_up(current);
   if (spawner->all_up || up < wanted || wanted == 0)
     return;
   spawner->all_up = true;
