@@ -117,7 +117,8 @@ static void on_side_gone(uv_timer_t *timer)
     return;
   }
   worker->dropping = NULL;
-  end_side(worker, closing->side);
+  if (worker->sides[closing->side].of.table)
+    end_side(worker, closing->side);
   tg_ipc_answer(worker->ipc, closing->nonce, json_true(), NULL);
   end_closing(closing);
 }
@@ -187,10 +188,13 @@ void tg_worker_on_close_class(struct tg_worker *worker, const struct tg_message 
 void tg_worker_on_drop_set(struct tg_worker *worker, const struct tg_message *message)
 {
   int side = message->drop_set.side;
-  bool known = worker->begun && side >= 0 && side < TG_SIDES && worker->sides[side].of.table;
-  if (!known || worker->dropping) { /* it came up after that set was over */
+  if (!worker->begun || worker->dropping || side < 0 || side >= TG_SIDES) {
     answer(worker, message, true, NULL);
     return;
+  }
+  if (!worker->sides[side].of.table) { /* it came up after that set was over */
+    worker->next_total = 0;
+    tg_delivery_end_strays(worker->delivery);
   }
   struct tg_closing *closing = worker->dropping = begin_closing(worker, message->nonce, NO_CLASS, side);
   for (int i = 0; i < worker->sides[side].of.total_shards; i++)

@@ -217,6 +217,14 @@ struct tg_skip_file *tg_skip_file_open(const char *state_dir, int number, int fr
   return NULL;
 }
 
+int tg_skip_file_ruling(const char *state_dir, int number, int from, int to, int old_side)
+{
+  struct tg_skip_file *file = tg_skip_file_open(state_dir, number, from, to, old_side);
+  int ruling = file ? file->list.ruling : old_side;
+  tg_skip_file_close(file);
+  return ruling;
+}
+
 const struct tg_skip_list *tg_skip_file_list(const struct tg_skip_file *file)
 {
   return &file->list;

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "delivery/reshard/skip_file.h"
 #include "manager/reshard/reshard_impl.h"
 
 #include <stdio.h>
@@ -50,11 +51,12 @@ static void take_state(struct tg_reshard *reshard, int number, enum tg_class_sta
   bool was_switched = tg_class_is_switched(class->state), is_switched = tg_class_is_switched(state);
   class->state = state;
   reshard->ruled[number] = is_switched;
-  if (is_switched && !was_switched)
+  if (is_switched && !class->announced)
     tg_reshard_tell_switched(reshard, class);
   else if (was_switched && !is_switched)
     tg_log(TG_INFO, TG_NO_SHARD, "a class of guilds has gone back to the %d shards: %d of %d have switched",
            reshard->from, tg_reshard_switched(reshard), reshard->deal.classes);
+  class->announced = is_switched;
 }
 
 void tg_reshard_class_state(struct tg_reshard *reshard, int worker,
@@ -74,13 +76,29 @@ void tg_reshard_class_state(struct tg_reshard *reshard, int worker,
   take_state(reshard, number, state);
 }
 
+/* By the file that its worker goes by when it starts. That may have switched it without a word. */
+static void find_state(struct tg_reshard *reshard, int number)
+{
+  const struct tg_reshard_record *record = &reshard->record;
+  bool switched = tg_skip_file_ruling(reshard->env->state_dir, number, record->current.total,
+                                      record->next.total, record->current.side) == record->next.side;
+  reshard->classes[number].state = switched ? TG_CLASS_SWITCHED : TG_CLASS_WAITING;
+  reshard->ruled[number] = switched;
+}
+
+void tg_reshard_find_states(struct tg_reshard *reshard)
+{
+  for (int i = 0; i < reshard->deal.classes; i++)
+    find_state(reshard, i);
+}
+
 void tg_reshard_classes_unknown(struct tg_reshard *reshard, int worker)
 {
   for (int i = 0; reshard->classes && i < reshard->deal.classes; i++) {
     struct tg_reshard_class *class = &reshard->classes[i];
     if (reshard->deal.workers[i] != worker || class->state == TG_CLASS_GONE)
       continue;
-    class->state = tg_class_is_switched(class->state) ? TG_CLASS_SWITCHED : TG_CLASS_WAITING;
+    find_state(reshard, i);
     class->loading = class->lost = -1;
     class->held = class->held_bytes = 0;
     snprintf(class->waits_for, sizeof class->waits_for, "worker %d, which has ended", worker);

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "delivery/reshard/skip_file.h"
 #include "manager/reshard/reshard_impl.h"
 
 #include <inttypes.h>
@@ -106,6 +107,15 @@ struct dropping {
   int worker, side;
 };
 
+bool tg_reshard_all_dropped(const struct tg_reshard *reshard)
+{
+  struct tg_workers *workers = reshard->options.workers;
+  for (int worker = 0; reshard->recorded && worker < tg_workers_count(workers); worker++)
+    if (!reshard->drop_told[worker] || !tg_workers_line(workers, worker))
+      return false;
+  return reshard->drop_asked == 0;
+}
+
 static void on_dropped(void *ctx, const json_t *data, const struct tg_error *error)
 {
   (void)data;
@@ -113,6 +123,11 @@ static void on_dropped(void *ctx, const json_t *data, const struct tg_error *err
   free(ctx);
   struct tg_reshard *reshard = dropping.reshard;
   reshard->drop_asked--;
+  if (error)
+    reshard->drop_told[dropping.worker] = false;
+  /* A worker that starts again goes by these files until nothing waits any more. */
+  if (reshard->record.phase == TG_RESHARD_NONE && tg_reshard_all_dropped(reshard))
+    tg_skip_files_remove(reshard->env->state_dir);
   if (error && strcmp(error->code, "closed") != 0)
     tg_log_with(TG_WARN, TG_NO_SHARD,
                 TG_WITH(TG_NUMBER(WORKER, dropping.worker), TG_TEXT(REASON, error->message)),

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/timer.h"
+#include "delivery/reshard/skip_file.h"
 #include "manager/arguments.h"
 #include "manager/reshard/reshard_impl.h"
 #include "proto/close_code.h"
@@ -57,6 +58,7 @@ static void list_classes(struct tg_reshard *reshard)
     reshard->classes[i].loading = reshard->classes[i].lost = -1;
   reshard->env->ruled_by_next = reshard->ruled;
   reshard->env->classes = count;
+  tg_reshard_find_states(reshard);
 }
 
 bool tg_reshard_make_next(struct tg_reshard *reshard, struct tg_error *error)
@@ -103,6 +105,8 @@ static bool begin(struct tg_reshard *reshard, int to, struct tg_error *error)
   record.deal = reshard->deal.workers;
   record.classes = reshard->deal.classes;
   record.deadline = record.began + 2 * tg_reshard_estimate(reshard, to);
+  tg_shard_table_remove(env->state_dir, record.next.side); /* should there be something of old */
+  tg_skip_files_remove(env->state_dir);
   if (!tg_reshard_record_write(env->state_dir, &record, error))
     return false;
   tg_reshard_record_free(&reshard->record);
@@ -110,7 +114,6 @@ static bool begin(struct tg_reshard *reshard, int to, struct tg_error *error)
   reshard->record.deal = tg_alloc((size_t)record.classes * sizeof *record.deal);
   memcpy(reshard->record.deal, record.deal, (size_t)record.classes * sizeof *record.deal);
   reshard->recorded = true;
-  tg_shard_table_remove(env->state_dir, record.next.side); /* should there be one of old */
   return true;
 }
 
@@ -180,10 +183,20 @@ void tg_reshard_refreshed(struct tg_reshard *reshard, bool anew)
     refuse_without_discord(reshard);
 }
 
+static void refuse_before_the_last_is_over(struct tg_reshard *reshard)
+{
+  struct tg_error error;
+  tg_fail(&error, "not_ready",
+          "not all workers are up and have delivered what earlier shards have left; nothing has changed");
+  answer_wish(reshard, &error);
+}
+
 static void look_at_wish(struct tg_reshard *reshard, tg_ms now)
 {
-  if (reshard->wish.answered && reshard->drop_asked == 0)
+  if (reshard->wish.answered && tg_reshard_all_dropped(reshard))
     grant_wish(reshard);
+  else if (now >= reshard->wish.until && reshard->wish.answered)
+    refuse_before_the_last_is_over(reshard);
   else if (now >= reshard->wish.until)
     refuse_without_discord(reshard);
 }

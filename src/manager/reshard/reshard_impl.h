@@ -33,7 +33,8 @@ enum {
 };
 
 struct tg_reshard_class {
-  enum tg_class_state state; /* as its worker said last */
+  enum tg_class_state state; /* as its worker said last, or as it will find it when it starts */
+  bool announced;            /* that it has switched */
   bool asked;                /* the worker has a question about it */
   tg_ms retry_at;            /* tg_now(); not before */
   tg_ms members_since;       /* open member requests keep it back; 0: they do not */
@@ -146,6 +147,8 @@ int tg_reshard_switched(const struct tg_reshard *reshard);
 void tg_reshard_switch_some(struct tg_reshard *reshard, tg_ms now);
 bool tg_reshard_switch_back(struct tg_reshard *reshard, tg_ms now);
 bool tg_reshard_close_some(struct tg_reshard *reshard, tg_ms now);
+/* How an earlier run has left them: no worker has spoken yet. */
+void tg_reshard_find_states(struct tg_reshard *reshard);
 /* The worker of classes is gone: what it said may not hold any more. */
 void tg_reshard_classes_unknown(struct tg_reshard *reshard, int worker);
 void tg_reshard_free_classes(struct tg_reshard *reshard);
@@ -159,6 +162,8 @@ void tg_reshard_drop_next(struct tg_reshard *reshard);
 /* The old shards are gone. */
 void tg_reshard_finish(struct tg_reshard *reshard);
 void tg_reshard_drop_step(struct tg_reshard *reshard);
+/* All workers have said that nothing is left of a set that is over. */
+bool tg_reshard_all_dropped(const struct tg_reshard *reshard);
 
 uint64_t tg_reshard_highest_epoch(const struct tg_reshard *reshard);
 /* Both sets are over, or about to be: a start begins with one. */

@@ -314,7 +314,7 @@ static void step_phase(struct tg_reshard *reshard, tg_ms now)
       tg_reshard_finish(reshard);
     break;
   case TG_RESHARD_ABORTING:
-    if (!tg_workers_regrouping(reshard->options.workers) && tg_reshard_switch_back(reshard, now))
+    if (tg_reshard_switch_back(reshard, now))
       tg_reshard_drop_next(reshard);
     break;
   }
@@ -326,8 +326,9 @@ void tg_reshard_step(struct tg_reshard *reshard, tg_ms now)
   bool aborts = reshard->abort_reason[0] && phase != TG_RESHARD_NONE && phase != TG_RESHARD_ABORTING;
   if (phase > TG_RESHARD_PREPARING)
     tell_workers(reshard, now);
-  if (phase > TG_RESHARD_IDENTIFYING && phase < TG_RESHARD_ABORTING)
-    start_shards(reshard, now); /* after a start of the gateway in the middle */
+  /* After a start of the gateway in the middle. To go back, what rules has to run. */
+  if (phase > TG_RESHARD_IDENTIFYING && (phase < TG_RESHARD_ABORTING || tg_reshard_switched(reshard) > 0))
+    start_shards(reshard, now);
   if (!aborts || tg_reshard_enter(reshard, TG_RESHARD_ABORTING))
     step_phase(reshard, now);
   reshard->looked_at = now;
