@@ -1,4 +1,4 @@
--- What is seen of a resharding while it runs, and afterwards: ctl, routes, metrics, alerts.
+-- What is seen of a resharding while it runs, and afterwards: ctl, routes, metrics, alerts, markers.
 
 local cjson = require "cjson"
 local http = require "spec.support.http"
@@ -40,6 +40,34 @@ local function metrics_of_one()
   return names
 end
 
+-- Markers stand behind the last event of their guilds in the old shard, and in front of the first in the
+-- new one.
+local function check_markers(t)
+  local gone, here, keys = {}, {}, {}
+  for _, event in ipairs(t.bot.events) do
+    local handover, is_old = event.resharding, event.total == 4
+    local d = event.s and event:data()
+    local guild = type(d) == "table" and (d.guild_id or event.t:find "^GUILD_" and d.id)
+    if handover then
+      assert.is_nil(keys[event.key], event.key)
+      keys[event.key] = true
+      assert.same({ event.shard, event.total }, is_old and handover.from or handover.to)
+      for _, id in ipairs(handover.guilds) do
+        local known = is_old and gone or here
+        assert.is_nil(known[id])
+        known[id] = true
+      end
+    elseif guild and is_old then
+      assert.is_nil(gone[guild], event.key)
+    elseif guild then
+      assert.is_true(here[guild], event.key)
+    end
+  end
+  for _, guild in ipairs(t.fake:guilds()) do
+    assert.same({ true, true }, { gone[guild.id], here[guild.id] })
+  end
+end
+
 -- Whether there are samples of types depends on what the two sets show.
 local OF_TYPES = { tidegate_resharding_unmatched_total = true, tidegate_resharding_cut = true }
 
@@ -51,7 +79,7 @@ describe("a resharding that runs", function()
     if webhook then webhook:close() end
   end)
 
-  it("is shown by ctl, routes of both sets, metrics that go with it, and alerts", function()
+  it("is shown by ctl, routes of both sets, metrics that go with it, alerts and markers", function()
     -- Seconds between the last identify and the last switch: there is a lot to look at.
     local hurry = math.max(1, math.floor(5 / paths.slow))
     local alerts = {}
@@ -130,6 +158,7 @@ describe("a resharding that runs", function()
     end
     assert.same({ [0] = 1, 1, 1, 1, 1, 1, 1, 1 }, readies)
     assert.equal(0, creates)
+    check_markers(t)
     t:assert_verdict { name = "watched", identifies = { [4] = 4, [8] = 8 } }
   end)
 end)
