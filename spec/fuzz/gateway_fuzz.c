@@ -191,9 +191,9 @@ static void take_loss(void *owner, struct tg_shard *shard, const char *reason)
   require(reason[0] && tg_shard_session_id(shard)[0] == '\0' && tg_shard_state(shard) == TG_SHARD_OFFLINE);
 }
 
-static void take_fatal(void *owner, struct tg_shard *shard, int code)
+static void take_fatal(void *owner, struct tg_shard *shard, int code, uint64_t intents)
 {
-  (void)owner;
+  (void)owner, (void)intents;
   require(code >= 4000 && tg_shard_state(shard) == TG_SHARD_OFFLINE);
 }
 
