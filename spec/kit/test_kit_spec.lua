@@ -237,7 +237,7 @@ describe("calls", function()
       end)
     ]], { role = "manager", shards = 8 })
     assert.equal(16, kit.manager:resharding_needed())
-    assert.is_false(kit.manager:reshard { total_shards = 16 })
+    assert.is_false(kit.manager:reshard { total_shards = 16, automatic = true })
     kit:eval "gateway.state.night = true"
     assert.equal(16, kit.manager:reshard { total_shards = 16 }.to)
     kit:fire("resharding", { step = "switched", from = 8, to = 16, switched = 3, classes = 8 })
