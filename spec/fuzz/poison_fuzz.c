@@ -55,7 +55,7 @@ static void check_notes(struct tg_shard_table *table, int place, bool guilty)
   tg_poison_has_event(&of_event, where);
   require(tg_poison_count_off(true) >= 0 && tg_poison_count_off(false) >= 0);
   tg_poison_load_is_off();
-  tg_poison_tidy(table);
+  tg_poison_tidy(table, NULL);
   die(&of_event);
   die(&of_event);
   require(tg_poison_skips(&of_event, where));

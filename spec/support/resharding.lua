@@ -241,13 +241,13 @@ local function await_repeats(self, repeats, timeout)
   end
 end
 
--- What came with an s; markers have none.
-local function sequenced(events, gaps)
+-- What came with an s; markers have none. An express interaction passes others.
+local function sequenced(events, options)
   local list = {}
   for _, event in ipairs(events) do
-    if event.gap and not gaps then
+    if event.gap and not options.gaps then
       error(("events are missing, and a marker says so: %s"):format(event.body), 3)
-    elseif event.s then
+    elseif event.s and not (options.express and event.t == "INTERACTION_CREATE") then
       list[#list + 1] = event
     end
   end
@@ -287,8 +287,8 @@ local FIGURES = "# %s: %d numbered and %d equal events, %d interactions; 0 lost,
 -- id never falling, each interaction answered once, no rule of Discord's broken, identifies as expected.
 -- options: name, identifies (by total), repeated (true: events may come again with an equal key, as after a
 -- crash), gaps (true: markers may tell of losses, of which there are none), violations (how many the faults
--- of the spec make), voices_dropped (likewise), pause (ms that no guild's pause may exceed), timeout. Prints
--- one line of figures; returns the checker's report.
+-- of the spec make), voices_dropped (likewise), pause (ms that no guild's pause may exceed), express (true:
+-- interactions need not come in order), timeout. Prints one line of figures; returns the checker's report.
 function Run:assert_verdict(options)
   self.fake:settings { rate = 0, repeat_rate = 0 }
   local guilds = self:wait_delivered(options.timeout or 60000)
@@ -296,7 +296,7 @@ function Run:assert_verdict(options)
   await_repeats(self, repeats, options.timeout or 60000)
   check_interactions(self)
   local judge = options.repeated and checker.assert_nothing_lost or checker.assert_complete
-  local report = judge(sequenced(self.bot.events, options.gaps), { guilds = guilds, repeats = repeats })
+  local report = judge(sequenced(self.bot.events, options), { guilds = guilds, repeats = repeats })
   local counters, pause = self:counters(), report.longest_pause
   print(FIGURES:format(options.name, report.numbered, report.repeats, #self.interactions, #report.doubled,
     counters.identifies, counters.resumes_ok, pause and pause.ms or 0))

@@ -185,8 +185,9 @@
 /* At each change, and at most once a second while figures change. `state`:
  * tg_class_state_name(). A worker switches by itself where a session is lost.
  * `figures`: {"waits_for": text, if it waits; "held", "held_bytes", "guilds":
- * numbers; "unmatched": {TYPE: n}; "cut": [TYPE]; "lost": the side that has lost a
- * session, if one has}. */
+ * numbers; "loading": new shards whose guilds still come; "unmatched": {TYPE: n};
+ * "cut": [TYPE]; "lost": the side that has lost a session, if one has; "guild_ids":
+ * when it has switched}. */
 #define TG_FIELDS_class_state(F)                                                                             \
   F(INT, number)                                                                                             \
   F(TEXT, state)                                                                                             \

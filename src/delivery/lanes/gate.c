@@ -2,9 +2,19 @@
 
 #include "delivery/lanes/lanes.h"
 
-static bool is_before(const struct tg_lane *lane, uint64_t epoch)
+uint64_t tg_gate_limit(const struct tg_lane *lane)
 {
-  return lane->queue.head && lane->queue.head->epoch < epoch;
+  const struct tg_lane_gate *gate = lane->gate;
+  int side = tg_ref_side(lane->ref), other = !side;
+  uint64_t limit = UINT64_MAX;
+  if (!gate->ruled[side])
+    return 0;
+  for (int i = 0; gate->ruled[other] && i < gate->counts[other]; i++) {
+    const struct tg_queued *head = gate->lanes[other][i]->queue.head;
+    if (head && head->epoch < limit)
+      limit = head->epoch;
+  }
+  return limit;
 }
 
 bool tg_gate_holds(const struct tg_lane *lane)
@@ -12,15 +22,7 @@ bool tg_gate_holds(const struct tg_lane *lane)
   const struct tg_lane_gate *gate = lane->gate;
   if (__builtin_expect(!gate, 1))
     return lane->stray || lane->lanes->shut || (lane->lanes->before_all > 0 && !lane->before_all);
-  if (!lane->queue.head)
-    return false;
-  int side = tg_ref_side(lane->ref), other = !side;
-  if (!gate->ruled[side])
-    return true;
-  for (int i = 0; gate->ruled[other] && i < gate->counts[other]; i++)
-    if (is_before(gate->lanes[other][i], lane->queue.head->epoch))
-      return true;
-  return false;
+  return lane->queue.head && lane->queue.head->epoch > tg_gate_limit(lane);
 }
 
 void tg_gate_open(struct tg_lane_gate *gate, int side)

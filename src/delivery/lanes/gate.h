@@ -21,6 +21,9 @@ struct tg_lane_gate {
   bool ruled[TG_SIDES]; /* ever */
 };
 
+/* Of a lane with a gate: what it has under higher epochs than that is not its turn yet. */
+uint64_t tg_gate_limit(const struct tg_lane *lane);
+
 /* Whether what the lane has first has to wait for others. */
 bool tg_gate_holds(const struct tg_lane *lane);
 

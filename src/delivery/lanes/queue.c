@@ -74,7 +74,8 @@ void tg_queues_figures(struct tg_lanes *lanes, tg_shard_ref ref, struct tg_queue
     struct tg_lane *lane = lanes->at[i];
     if (!lane || (ref != TG_ALL_SHARDS && lane->ref != ref))
       continue;
-    add_figures(lane, figures);
+    if (ref == TG_ALL_SHARDS || lane->state != TG_LANE_SCRIPT || !tg_gate_holds(lane))
+      add_figures(lane, figures);
     if (lane->ref == ref)
       lanes->sink->looked_at(lane);
   }
@@ -88,6 +89,12 @@ tg_shard_ref tg_queues_next_shard(struct tg_lanes *lanes, tg_shard_ref after)
   return -1;
 }
 
+/* What is not the lane's turn yet is not shown to the script that drains it: up to which epoch it is. */
+static uint64_t turn_of(const struct tg_lane *lane)
+{
+  return lane->gate && lane->state == TG_LANE_SCRIPT ? tg_gate_limit(lane) : UINT64_MAX;
+}
+
 /* --- a walk -------------------------------------------------------------------------- */
 
 /* Marks what is to go; nothing does while scripts look on. False: it has been stopped. */
@@ -95,7 +102,8 @@ static bool walk_lane(struct tg_lane *lane, tg_queue_visit *visit, void *ctx)
 {
   char marker[TG_MARKER_MAX];
   struct tg_event event;
-  for (struct tg_queued *queued = lane->queue.head; queued; queued = queued->next) {
+  uint64_t limit = turn_of(lane);
+  for (struct tg_queued *queued = lane->queue.head; queued && queued->epoch <= limit; queued = queued->next) {
     if (queued->in_flight)
       continue;
     tg_queued_event(lane, queued, marker, &event);

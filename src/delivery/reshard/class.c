@@ -229,7 +229,7 @@ void tg_class_session(struct tg_class *class, int m, const struct tg_class_sessi
   member->first_epoch = member->epoch;
   member->seen = member->settled = session->through;
   member->passed = member->passed_before = session->logged;
-  member->cut_before = 0;
+  member->alone = member->cut_before = 0;
   if (!session->fresh)
     take_up(class, member);
   look_at_links(class);

@@ -108,11 +108,15 @@ bool tg_class_is_left_behind(const struct tg_class *class, const struct tg_entry
 
 void tg_class_give_up(struct tg_class *class, struct tg_entry *entry)
 {
+  struct tg_class_member *member = &class->members[entry->shown.m];
   count_missed(class, entry);
-  if (entry->kind == TG_ENTRY_OPEN)
-    tg_class_close_entry(class, entry);
-  else
+  if (entry->kind == TG_ENTRY_HELD) {
     tg_class_unhold(class, entry);
+    return;
+  }
+  if (entry->shown.epoch >= member->first_epoch && entry->shown.sequence > member->alone)
+    member->alone = entry->shown.sequence;
+  tg_class_close_entry(class, entry);
 }
 
 /* A shard whose heart beats may yet be behind: then all that the other side shows waits, and none of it is to

@@ -24,7 +24,8 @@ struct tg_class_member {
   uint64_t first_epoch; /* of its session, before it was raised: what came in these epochs has one count */
   uint64_t seen;        /* the highest number that was shown, or does not come again */
   uint64_t settled;     /* what it delivered is safe up to here */
-  uint64_t passed;      /* the highest number of what belongs to the session alone */
+  uint64_t alone;  /* the highest number of what it delivered and the other side has certainly not shown */
+  uint64_t passed; /* the highest number of what belongs to the session alone */
   /* What comes again after a death, and was dealt with before: up to here what belongs to the session is
    * delivered, and the types that are cut by time have been dropped. */
   uint64_t passed_before, cut_before;

@@ -173,10 +173,20 @@ enum tg_class_state tg_class_state(const struct tg_class *class)
   return class->synced ? TG_CLASS_READY : TG_CLASS_OVERLAP;
 }
 
+/* Nothing waits in memory alone that only the side that rules can be sent again. */
+static bool is_safe_alone(const struct tg_class *class)
+{
+  for (int m = 0; m < class->member_count; m++)
+    if (class->members[m].alone > class->members[m].settled)
+      return false;
+  return true;
+}
+
 bool tg_class_may_switch(const struct tg_class *class, bool back)
 {
   bool switched = class->ruling != class->options.old_side;
-  return switched == back && !class->closed && class->synced && class->clocks[TG_CLASS_COMMON].runs;
+  return switched == back && !class->closed && class->synced && class->clocks[TG_CLASS_COMMON].runs &&
+         is_safe_alone(class);
 }
 
 static void shard_text(const struct tg_class *class, int m, const char *what, char *text, size_t size)
@@ -211,6 +221,8 @@ bool tg_class_waits_for(const struct tg_class *class, char *text, size_t size)
     snprintf(text, size, "one set of shards is behind the other");
   else if (!class->synced)
     snprintf(text, size, "events of some type differ between the sets of shards");
+  else if (!is_safe_alone(class))
+    snprintf(text, size, "what only the shards that deliver have shown to be accepted");
   else if (class->ruling != class->options.old_side && !class->emptied)
     snprintf(text, size, "events of the old shards to be delivered");
   else if (class->ruling != class->options.old_side && !class->settled)

@@ -314,7 +314,7 @@ static void step_phase(struct tg_reshard *reshard, tg_ms now)
       tg_reshard_finish(reshard);
     break;
   case TG_RESHARD_ABORTING:
-    if (tg_reshard_switch_back(reshard, now))
+    if (!tg_workers_regrouping(reshard->options.workers) && tg_reshard_switch_back(reshard, now))
       tg_reshard_drop_next(reshard);
     break;
   }

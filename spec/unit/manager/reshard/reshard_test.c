@@ -251,6 +251,22 @@ static void old_shards_of_a_class_gather_in_one_worker(void **state)
   stop(true);
 }
 
+/* Their workers are on their way to others. */
+static void it_is_undone_while_shards_move(void **state)
+{
+  (void)state;
+  begin_up();
+  json_decref(reshard(6).value);
+  wait_for(tg_workers_regrouping(fixture.manager->workers));
+  abort_it();
+  wait_for(has_ended("aborted"));
+  wait_for(all_up());
+  assert_int_equal(total_shards(), OLD);
+  assert_int_equal(journal_count("identify", -1), OLD);
+  assert_record(0, OLD);
+  stop(true);
+}
+
 static int run_all(void)
 {
   const struct CMUnitTest tests[] = {
@@ -268,6 +284,7 @@ static int run_all(void)
       RESHARD_TEST(a_worker_without_room_undoes_it),
       RESHARD_TEST(it_does_not_wait_for_ever),
       RESHARD_TEST(old_shards_of_a_class_gather_in_one_worker),
+      RESHARD_TEST(it_is_undone_while_shards_move),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
