@@ -137,7 +137,9 @@ function Run:await_phase(name, timeout)
   assert(PHASES[name], "there is no such phase")
   return self:await_reshard("the phase " .. name, function(status)
     local running = status.running
-    if running then
+    if running and running.phase == "aborting" then
+      error("it is taken back before the phase " .. name, 0)
+    elseif running then
       return PHASES[running.phase] >= PHASES[name] and running
     elseif status.last and status.last.result ~= "done" then
       error(("it is over before the phase %s: %s"):format(name, cjson.encode(status.last)), 0)

@@ -100,7 +100,7 @@ static const char *read_next(const json_t *content, struct tg_reshard_record *re
 
 static const char *read_record(const json_t *content, struct tg_reshard_record *record)
 {
-  json_int_t epoch, began, deadline, intents, most = INT64_MAX;
+  json_int_t epoch, began, intents, most = INT64_MAX;
   if (!read_phase(json_object_get(content, "phase"), &record->phase))
     return "phase";
   int least = record->phase == TG_RESHARD_NONE ? 0 : 1;
@@ -114,12 +114,9 @@ static const char *read_record(const json_t *content, struct tg_reshard_record *
     return "epoch";
   if (!read_number(content, "began", 0, most, &began))
     return "began";
-  if (!read_number(content, "deadline", 0, most, &deadline))
-    return "deadline";
   record->intents = (uint64_t)intents;
   record->epoch = (uint64_t)epoch;
   record->began = began;
-  record->deadline = deadline;
   return read_next(content, record);
 }
 
@@ -175,11 +172,11 @@ bool tg_reshard_record_write(const char *state_dir, const struct tg_reshard_reco
   for (int i = 0; i < record->classes; i++)
     json_array_append_new(deal, json_integer(record->deal[i]));
   json_t *content = json_pack(
-      "{s:i, s:s, s:s, s:o, s:o, s:o, s:i, s:I, s:I, s:I, s:I}", "version", VERSION, "bot", bot, "phase",
+      "{s:i, s:s, s:s, s:o, s:o, s:o, s:i, s:I, s:I, s:I}", "version", VERSION, "bot", bot, "phase",
       phases[record->phase], "current", set_to_json(&record->current), "next",
       record->next.total == 0 ? json_null() : set_to_json(&record->next), "deal", deal, "configured_total",
       record->configured_total, "intents", (json_int_t)record->intents, "epoch", (json_int_t)record->epoch,
-      "began", (json_int_t)record->began, "deadline", (json_int_t)record->deadline);
+      "began", (json_int_t)record->began);
   bool written = tg_state_file_write(state_dir, file_name, content, error);
   json_decref(content);
   return written;

@@ -43,7 +43,6 @@ struct tg_reshard_record {
   uint64_t intents;     /* ... and what the sessions of `next` have identified with */
   uint64_t epoch;       /* the highest of any set so far */
   tg_ms began;          /* tg_steady_clock() */
-  tg_ms deadline;       /* likewise, until when all new shards have to be up; 0: not yet known */
 };
 
 /* False: error->code is "missing" (there is no such file, or it is another bot's) or

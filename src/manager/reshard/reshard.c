@@ -104,7 +104,6 @@ static bool begin(struct tg_reshard *reshard, int to, struct tg_error *error)
   free(owners);
   record.deal = reshard->deal.workers;
   record.classes = reshard->deal.classes;
-  record.deadline = record.began + 2 * tg_reshard_estimate(reshard, to);
   tg_shard_table_remove(env->state_dir, record.next.side); /* should there be something of old */
   tg_skip_files_remove(env->state_dir);
   if (!tg_reshard_record_write(env->state_dir, &record, error))

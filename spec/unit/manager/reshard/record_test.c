@@ -65,8 +65,7 @@ static struct tg_reshard_record running(int *deal)
                                     .bot = BOT,
                                     .intents = 33281,
                                     .epoch = 1700000123,
-                                    .began = 1000,
-                                    .deadline = 2000};
+                                    .began = 1000};
 }
 
 static void what_is_written_is_read(void **state)
@@ -88,7 +87,6 @@ static void what_is_written_is_read(void **state)
   assert_int_equal(record.intents, 33281);
   assert_int_equal(record.epoch, 1700000123);
   assert_int_equal(record.began, 1000);
-  assert_int_equal(record.deadline, 2000);
 }
 
 static void afterwards_it_names_one_set(void **state)
@@ -137,7 +135,7 @@ static void refused(const char *key, const char *text)
 
 #define RECORD(phase, current, next, deal)                                                                   \
   "{\"version\":1,\"bot\":\"0000000000000b07\",\"phase\":" phase ",\"current\":" current ",\"next\":" next   \
-  ",\"deal\":" deal ",\"configured_total\":0,\"intents\":1,\"epoch\":5,\"began\":1,\"deadline\":0}"
+  ",\"deal\":" deal ",\"configured_total\":0,\"intents\":1,\"epoch\":5,\"began\":1}"
 #define FOUR "{\"side\":0,\"total\":4}"
 #define EIGHT "{\"side\":1,\"total\":8}"
 
