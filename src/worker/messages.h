@@ -187,7 +187,8 @@
  * `figures`: {"waits_for": text, if it waits; "held", "held_bytes", "guilds":
  * numbers; "loading": new shards whose guilds still come; "unmatched": {TYPE: n};
  * "cut": [TYPE]; "lost": the side that has lost a session, if one has; "guild_ids":
- * when it has switched}. */
+ * when it has switched; "through": the side that does not rule may go as soon as what
+ * it has is delivered}. */
 #define TG_FIELDS_class_state(F)                                                                             \
   F(INT, number)                                                                                             \
   F(TEXT, state)                                                                                             \

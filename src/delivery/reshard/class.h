@@ -183,6 +183,10 @@ bool tg_class_waits_for(const struct tg_class *class, char *text, size_t size);
  * enough. */
 tg_ms tg_class_tick(struct tg_class *class, tg_ms now);
 
+/* All that the side that does not rule has delivered has come to the other one, too, which would not show it
+ * again to another process: the class may end like this, if the lanes of that side are empty. */
+bool tg_class_is_through(struct tg_class *class);
+
 /* It is known which events the sides share, and all members are up: to switch from the old side to the new
  * (or `back`) costs nothing. False if the other side does not rule. */
 bool tg_class_may_switch(const struct tg_class *class, bool back);

@@ -94,6 +94,17 @@ static void look_for_agreement(struct tg_class *class)
   tg_class_forget_counts(class);
 }
 
+bool tg_class_is_through(struct tg_class *class)
+{
+  uint64_t bound;
+  if ((class->skip && !class->skip_read) || class->open[tg_other_side(class->ruling)] > 0)
+    return false;
+  for (int m = 0; m < class->member_count; m++)
+    if (tg_class_rules(class, m) && tg_class_bound(class, m, &bound))
+      return false;
+  return true;
+}
+
 /* An interaction has to be answered within seconds. */
 static bool must_answer(const struct tg_class *class)
 {
@@ -119,7 +130,7 @@ tg_ms tg_class_tick(struct tg_class *class, tg_ms now)
   look_for_agreement(class);
   if (class->synced && class->urge == TG_CLASS_CALM && must_answer(class))
     class->urge = TG_CLASS_AWAY;
-  if (class->emptied && class->open[tg_other_side(class->ruling)] == 0)
+  if (class->emptied && tg_class_is_through(class))
     class->settled = true;
   tg_ms look = tg_patience(LOOK), answer = class->options.grace / 4;
   if (class->held_interactions > 0 && answer > 0 && answer < look)
@@ -227,6 +238,9 @@ bool tg_class_waits_for(const struct tg_class *class, char *text, size_t size)
     snprintf(text, size, "events of the old shards to be delivered");
   else if (class->ruling != class->options.old_side && !class->settled)
     snprintf(text, size, "the new shards to show what the old ones have delivered");
+  else if (class->ruling == class->options.old_side &&
+           class->open[tg_other_side(class->options.old_side)] > 0)
+    snprintf(text, size, "the old shards to show what the new ones have delivered");
   return text[0] != '\0';
 }
 

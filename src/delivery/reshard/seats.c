@@ -233,6 +233,7 @@ static json_t *describe(const struct tg_seated_class *seated, enum tg_class_stat
   if (tg_class_waits_for(seated->class, waits_for, sizeof waits_for))
     json_object_set_new(json, "waits_for", json_string(waits_for));
   json_object_set_new(json, "loading", json_integer(count_loading(seated)));
+  json_object_set_new(json, "through", json_boolean(tg_class_is_through(seated->class)));
   if (state >= TG_CLASS_SWITCHED &&
       (seated->told_state < TG_CLASS_SWITCHED || seated->told_state == TG_CLASS_STATES))
     json_object_set_new(json, "guild_ids", guild_ids(seated));
@@ -252,8 +253,8 @@ void tg_seats_tell(struct tg_seated_class *seated, bool at_once)
   if (!changed && !at_once && now - seated->told_at < FIGURES_TOLD)
     return;
   tg_class_figures(seated->class, &figures);
-  uint64_t sum =
-      figures.held * 31 + figures.held_bytes + figures.unmatched * 1009 + (uint64_t)(figures.lost + 1);
+  uint64_t sum = figures.held * 31 + figures.held_bytes + figures.unmatched * 1009 +
+                 (uint64_t)(figures.lost + 1) + tg_class_is_through(seated->class) * 7919;
   if (!changed && !at_once && sum == seated->told_figures)
     return;
   json_t *json = describe(seated, state, &figures);

@@ -220,7 +220,7 @@ struct tg_skip_file *tg_skip_file_open(const char *state_dir, int number, int fr
 int tg_skip_file_ruling(const char *state_dir, int number, int from, int to, int old_side)
 {
   struct tg_skip_file *file = tg_skip_file_open(state_dir, number, from, to, old_side);
-  int ruling = file ? file->list.ruling : old_side;
+  int ruling = file ? file->list.ruling : -1;
   tg_skip_file_close(file);
   return ruling;
 }

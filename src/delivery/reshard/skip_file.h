@@ -78,7 +78,7 @@ struct tg_skip_file *tg_skip_file_make(const char *state_dir, const struct tg_sk
  * (which is logged): the old side rules. */
 struct tg_skip_file *tg_skip_file_open(const char *state_dir, int number, int from, int to, int old_side);
 
-/* Which side delivers by that file; without one, the old side. */
+/* Which side delivers by that file; -1: there is none, it is the old one, as ever. */
 int tg_skip_file_ruling(const char *state_dir, int number, int from, int to, int old_side);
 
 /* Points into the file: entries may be written to, by tg_skip_file_use(), as long as it is open. */

@@ -40,6 +40,7 @@ static void take_figures(struct tg_reshard_class *class, json_t *figures)
   class->held_bytes = read_count(figures, "held_bytes");
   class->loading = read_small(figures, "loading");
   class->lost = read_small(figures, "lost");
+  class->through = !json_is_false(json_object_get(figures, "through"));
   take_json(&class->unmatched, unmatched, json_is_object(unmatched));
   take_json(&class->cut, cut, json_is_array(cut));
   take_json(&class->guilds, guilds, json_is_array(guilds));
@@ -80,9 +81,11 @@ void tg_reshard_class_state(struct tg_reshard *reshard, int worker,
 static void find_state(struct tg_reshard *reshard, int number)
 {
   const struct tg_reshard_record *record = &reshard->record;
-  bool switched = tg_skip_file_ruling(reshard->env->state_dir, number, record->current.total,
-                                      record->next.total, record->current.side) == record->next.side;
+  int ruling = tg_skip_file_ruling(reshard->env->state_dir, number, record->current.total,
+                                   record->next.total, record->current.side);
+  bool switched = ruling == record->next.side;
   reshard->classes[number].state = switched ? TG_CLASS_SWITCHED : TG_CLASS_WAITING;
+  reshard->classes[number].through = ruling < 0;
   reshard->ruled[number] = switched;
 }
 
@@ -238,7 +241,12 @@ bool tg_reshard_switch_back(struct tg_reshard *reshard, tg_ms now)
       tg_ask(line, TG_RESHARD_ASK, on_answer, question_about(reshard, i, false), switch_class, .number = i,
              .back = true);
   }
-  return tg_reshard_switched(reshard) == 0 && !any_asked(reshard);
+  for (int i = 0; i < reshard->deal.classes; i++) {
+    const struct tg_reshard_class *class = &reshard->classes[i];
+    if (class->asked || tg_class_is_switched(class->state) || !class->through)
+      return false;
+  }
+  return true;
 }
 
 /* ---- closing ---- */
@@ -257,7 +265,8 @@ bool tg_reshard_close_some(struct tg_reshard *reshard, tg_ms now)
     bool gone = reshard->classes[i].state == TG_CLASS_GONE;
     struct tg_ipc *line = gone ? NULL : line_of(reshard, i, now);
     all = all && gone;
-    if (!line || awaits_members(reshard, i, TG_RESHARD_LONG_ASK, now))
+    if (!line || reshard->classes[i].state < TG_CLASS_SETTLED ||
+        awaits_members(reshard, i, TG_RESHARD_LONG_ASK, now))
       continue;
     forget_old(reshard, i);
     tg_ask(line, TG_RESHARD_LONG_ASK, on_answer, question_about(reshard, i, true), close_class, .number = i);

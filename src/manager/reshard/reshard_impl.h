@@ -35,6 +35,7 @@ enum {
 struct tg_reshard_class {
   enum tg_class_state state; /* as its worker said last, or as it will find it when it starts */
   bool announced;            /* that it has switched */
+  bool through;              /* the set that does not rule it has nothing to say any more */
   bool asked;                /* the worker has a question about it */
   tg_ms retry_at;            /* tg_now(); not before */
   tg_ms members_since;       /* open member requests keep it back; 0: they do not */

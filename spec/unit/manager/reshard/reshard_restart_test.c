@@ -2,6 +2,8 @@
 
 #include "reshard_fixture.h"
 
+#include "delivery/reshard/skip_file.h"
+
 /* ---- deaths ---- */
 
 static void wait_for_phase(const char *phase)
@@ -54,6 +56,53 @@ static void a_worker_that_dies_is_told_again(void **state)
   assert_all_went_over();
   assert_int_equal(next_identifies(), NEW);
   assert_int_equal(told.switched, CLASSES);
+  stop(true);
+}
+
+/* The next start cannot know from its workers alone which classes have switched. */
+static void a_start_that_is_to_undo_it_takes_classes_back(void **state)
+{
+  (void)state;
+  struct tg_skip_list list = {.from = OLD, .to = NEW, .ruling = 1};
+  struct tg_error error;
+  mark("unsettled", true);
+  begin_resharding();
+  wait_for(phase_is("settling"));
+  end();
+  for (list.number = 0; list.number < CLASSES; list.number++)
+    tg_skip_file_close(tg_skip_file_make(fixture.dir, &list, &error));
+  begin_up();
+  assert_int_equal(how().by_state[TG_CLASS_SWITCHED], CLASSES);
+  assert_true(json_is_true(abort_it().value));
+  wait_for(has_ended("aborted"));
+  for (int class = 0; class < CLASSES; class ++)
+    assert_int_equal(journal_count("back", class), 1);
+  assert_int_equal(journal_count("early", -1), 0);
+  assert_record(0, OLD);
+  stop(true);
+}
+
+/* What is closed already has no session any more. */
+static void a_start_in_the_middle_of_closing_identifies_none(void **state)
+{
+  (void)state;
+  struct tg_error error;
+  mark("unsettled", true);
+  begin_resharding();
+  wait_for(phase_is("settling"));
+  stop(true);
+  struct tg_reshard_record record = read_record();
+  record.phase = TG_RESHARD_CLOSING;
+  assert_true(tg_reshard_record_write(fixture.dir, &record, &error));
+  tg_reshard_record_free(&record);
+  struct tg_shard_table *table = tg_shard_table_open(
+      fixture.dir, 0, OLD, tg_identity(tg_identity_bot(TEST_TOKEN, TEST_INTENTS), OLD), 0, &error);
+  for (int id = 0; id < OLD; id += 2)
+    tg_session_forget(tg_shard_table_row(table, id));
+  tg_shard_table_close(table);
+  begin_up();
+  assert_true(phase_is("closing"));
+  assert_int_equal(journal_count("identify", -1), OLD + NEW);
   stop(true);
 }
 
@@ -122,9 +171,14 @@ static void sessions_that_end_leave_one_set(void **state)
 static int run_all(void)
 {
   const struct CMUnitTest tests[] = {
-      RESHARD_TEST(a_start_goes_on_where_the_last_run_was), RESHARD_TEST(a_worker_that_dies_is_told_again),
-      RESHARD_TEST(other_intents_drop_the_new_set),         RESHARD_TEST(the_option_wins_when_it_changes),
-      RESHARD_TEST(a_damaged_record_is_not_guessed_at),     RESHARD_TEST(sessions_that_end_leave_one_set),
+      RESHARD_TEST(a_start_goes_on_where_the_last_run_was),
+      RESHARD_TEST(a_worker_that_dies_is_told_again),
+      RESHARD_TEST(other_intents_drop_the_new_set),
+      RESHARD_TEST(the_option_wins_when_it_changes),
+      RESHARD_TEST(a_damaged_record_is_not_guessed_at),
+      RESHARD_TEST(sessions_that_end_leave_one_set),
+      RESHARD_TEST(a_start_that_is_to_undo_it_takes_classes_back),
+      RESHARD_TEST(a_start_in_the_middle_of_closing_identifies_none),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

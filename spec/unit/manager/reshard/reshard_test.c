@@ -199,6 +199,7 @@ static void a_late_abort_takes_classes_back(void **state)
   for (int class = 0; class < CLASSES; class ++)
     assert_int_equal(journal_count("back", class), 1);
   assert_int_equal(journal_count("drop", 1), 2);
+  assert_int_equal(journal_count("early", -1), 0);
   assert_record(0, OLD);
   assert_int_equal(total_shards(), OLD);
   assert_true(all_up());
