@@ -215,6 +215,16 @@ static void take_up(struct tg_class *class, struct tg_class_member *member)
   }
 }
 
+static void lose(struct tg_class *class, int m)
+{
+  struct tg_class_member *member = &class->members[m];
+  member->session = member->loaded = false;
+  class->lost = tg_class_side(class, m);
+  tg_class_forget_pending(class, member);
+  tg_class_trouble(class, m, TG_CLASS_LOST);
+  look_at_links(class);
+}
+
 void tg_class_session(struct tg_class *class, int m, const struct tg_class_session *session, tg_ms now)
 {
   struct tg_class_member *member = &class->members[m];
@@ -222,7 +232,7 @@ void tg_class_session(struct tg_class *class, int m, const struct tg_class_sessi
   if (member->session && session->epoch == member->epoch)
     return;
   if (member->session)
-    tg_class_lost(class, m, now);
+    lose(class, m);
   tg_class_know(class, m, session->epoch);
   tg_class_forget_pending(class, member);
   member->session = true;
@@ -237,22 +247,21 @@ void tg_class_session(struct tg_class *class, int m, const struct tg_class_sessi
 
 void tg_class_link(struct tg_class *class, int m, enum tg_class_link link, tg_ms now)
 {
+  struct tg_class_member *member = &class->members[m];
   tg_class_clocks(class, now);
-  class->members[m].link = link;
+  member->link = link;
+  if (link == TG_CLASS_DOWN && !member->session)
+    member->unseen = class->match.orders;
   look_at_links(class);
 }
 
 void tg_class_lost(struct tg_class *class, int m, tg_ms now)
 {
-  struct tg_class_member *member = &class->members[m];
   tg_class_clocks(class, now);
-  if (!member->session)
+  if (!class->members[m].session)
     return;
-  member->session = member->loaded = false;
-  class->lost = tg_class_side(class, m);
-  tg_class_forget_pending(class, member);
-  tg_class_trouble(class, m, TG_CLASS_LOST);
-  look_at_links(class);
+  lose(class, m);
+  class->members[m].unseen = class->match.orders;
 }
 
 void tg_class_skipped(struct tg_class *class, int m, tg_ms now)

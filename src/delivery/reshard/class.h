@@ -134,12 +134,13 @@ void tg_class_session(struct tg_class *class, int m, const struct tg_class_sessi
 
 enum tg_class_link {
   TG_CLASS_DOWN,      /* no connection, or none on which events flow yet */
+  TG_CLASS_ASKING,    /* between op 2 and READY */
   TG_CLASS_REPLAYING, /* between op 6 and RESUMED */
   TG_CLASS_UP,
 };
 void tg_class_link(struct tg_class *class, int m, enum tg_class_link link, tg_ms now);
 
-/* Its session is over, and will not be resumed. */
+/* Its session is over, and will not be resumed; no op 2 has been sent since. */
 void tg_class_lost(struct tg_class *class, int m, tg_ms now);
 /* Discord has left out numbers of the session. */
 void tg_class_skipped(struct tg_class *class, int m, tg_ms now);

@@ -71,6 +71,30 @@ static void count_missed(struct tg_class *class, const struct tg_entry *entry)
 
 /* --- what is too old ----------------------------------------------------------------- */
 
+/* The member that would show the copy; -1: it may be any of its side. */
+static int shard_of_copy(const struct tg_class *class, const struct tg_entry *entry)
+{
+  const struct tg_class_options *options = &class->options;
+  int side = tg_other_side(tg_class_side(class, entry->shown.m));
+  int total = side == options->old_side ? options->from : options->to;
+  if (entry->key.guild == 0 && tg_ref_id(class->members[entry->shown.m].ref) != 0)
+    return -1; /* but the bot's own: 0 */
+  return tg_class_member_of(class, tg_ref_of((int)((entry->key.guild >> 22) % (uint64_t)total), side));
+}
+
+bool tg_class_is_unseen(const struct tg_class *class, const struct tg_entry *entry)
+{
+  int side = tg_class_side(class, entry->shown.m), only = shard_of_copy(class, entry);
+  if (entry->kind == TG_ENTRY_HELD && class->urge == TG_CLASS_LOST)
+    return false; /* it is about to be delivered for just that */
+  if (only >= 0)
+    return entry->order <= class->members[only].unseen;
+  for (int m = 0; m < class->member_count; m++)
+    if (tg_class_side(class, m) != side && entry->order > class->members[m].unseen)
+      return false;
+  return true;
+}
+
 /* Whether that member has come behind the place where it would have shown the copy, by so much. */
 static bool has_passed(const struct tg_class_member *member, const struct tg_entry *entry, tg_ms by)
 {
@@ -79,12 +103,7 @@ static bool has_passed(const struct tg_class_member *member, const struct tg_ent
 
 bool tg_class_is_passed(const struct tg_class *class, const struct tg_entry *entry, tg_ms by)
 {
-  const struct tg_class_options *options = &class->options;
-  int side = tg_other_side(tg_class_side(class, entry->shown.m));
-  int total = side == options->old_side ? options->from : options->to;
-  int m = -1;
-  if (entry->key.guild != 0 || tg_ref_id(class->members[entry->shown.m].ref) == 0) /* the bot's own: 0 */
-    m = tg_class_member_of(class, tg_ref_of((int)((entry->key.guild >> 22) % (uint64_t)total), side));
+  int m = shard_of_copy(class, entry);
   if (m >= 0)
     return has_passed(&class->members[m], entry, by);
   /* It may come to any shard that has shown events of that one. */
@@ -109,6 +128,7 @@ bool tg_class_is_left_behind(const struct tg_class *class, const struct tg_entry
 void tg_class_give_up(struct tg_class *class, struct tg_entry *entry)
 {
   struct tg_class_member *member = &class->members[entry->shown.m];
+  entry->counts &= !tg_class_is_unseen(class, entry);
   count_missed(class, entry);
   if (entry->kind == TG_ENTRY_HELD) {
     tg_class_unhold(class, entry);
@@ -124,7 +144,7 @@ void tg_class_give_up(struct tg_class *class, struct tg_entry *entry)
 static bool is_over(const struct tg_class *class, const struct tg_entry *entry)
 {
   tg_ms now = tg_class_clock_for(class, entry);
-  if (tg_class_is_left_behind(class, entry, TG_CLASS_BEHIND))
+  if (tg_class_is_unseen(class, entry) || tg_class_is_left_behind(class, entry, TG_CLASS_BEHIND))
     return true;
   if (now - entry->at < tg_patience(TG_CLASS_COPY))
     return false;

@@ -22,10 +22,11 @@ struct tg_class_member {
   enum tg_class_link link;
 
   uint64_t first_epoch; /* of its session, before it was raised: what came in these epochs has one count */
-  uint64_t seen;        /* the highest number that was shown, or does not come again */
-  uint64_t settled;     /* what it delivered is safe up to here */
-  uint64_t alone;  /* the highest number of what it delivered and the other side has certainly not shown */
-  uint64_t passed; /* the highest number of what belongs to the session alone */
+  uint64_t unseen;  /* tg_entry.order: what was shown up to here was before its session, or its next one */
+  uint64_t seen;    /* the highest number that was shown, or does not come again */
+  uint64_t settled; /* what it delivered is safe up to here */
+  uint64_t alone;   /* the highest number of what it delivered and the other side has certainly not shown */
+  uint64_t passed;  /* the highest number of what belongs to the session alone */
   /* What comes again after a death, and was dealt with before: up to here what belongs to the session is
    * delivered, and the types that are cut by time have been dropped. */
   uint64_t passed_before, cut_before;
@@ -146,6 +147,8 @@ void tg_class_count_match(struct tg_class *class, const struct tg_entry *entry);
 void tg_class_forget_counts(struct tg_class *class);
 /* Whether the shard that would have shown the copy has shown what came to the other side by so much later. */
 bool tg_class_is_passed(const struct tg_class *class, const struct tg_entry *entry, tg_ms by);
+/* Whether its copy will not come, since the session that would show it began later. */
+bool tg_class_is_unseen(const struct tg_class *class, const struct tg_entry *entry);
 /* Whether the copy will not come, since the side has shown later events of that guild, and the entry is so
  * old. */
 bool tg_class_is_left_behind(const struct tg_class *class, const struct tg_entry *entry, tg_ms age);

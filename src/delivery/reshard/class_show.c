@@ -215,7 +215,8 @@ static struct tg_entry *find_copy(struct tg_class *class, struct tg_event_key ke
     next = tg_match_next(entry);
     if (tg_class_side(class, entry->shown.m) == side)
       continue;
-    if (!tg_class_is_left_behind(class, entry, entry->repeats ? 0 : TG_CLASS_JITTER))
+    if (!tg_class_is_unseen(class, entry) &&
+        !tg_class_is_left_behind(class, entry, entry->repeats ? 0 : TG_CLASS_JITTER))
       break;
     tg_class_give_up(class, entry);
   }

@@ -41,6 +41,8 @@ static enum tg_class_link link_of(const struct tg_lane *lane)
     return TG_CLASS_UP;
   case TG_SHARD_RESUMING:
     return TG_CLASS_REPLAYING;
+  case TG_SHARD_IDENTIFYING:
+    return TG_CLASS_ASKING;
   default:
     return TG_CLASS_DOWN;
   }

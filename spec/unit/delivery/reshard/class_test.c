@@ -296,6 +296,53 @@ static void test_a_lost_session_of_the_ruler(void **state)
   assert_false(tg_class_may_switch(class, true));
 }
 
+/* Of equal events: what was shown before a session began does not take the copy of what it shows. */
+static void test_a_fresh_session_shows_nothing_of_before(void **state)
+{
+  (void)state;
+  come_up();
+  do_switch();
+  assert_int_equal(show(NEW, 1), TG_CLASS_PASS);
+  do_switch(); /* back */
+  tg_class_lost(class, OLD, now);
+  assert_int_equal(tg_class_urges(class), TG_CLASS_CALM);
+  session(OLD, 20);
+  assert_int_equal(show(OLD, 1), TG_CLASS_PASS);
+  assert_int_equal(show(NEW, 1), TG_CLASS_SKIP);
+}
+
+static void test_what_is_shown_while_a_session_begins(void **state)
+{
+  static const char direct[] = "{\"id\":\"9\"}", of_other[] = "{\"id\":\"9\",\"guild_id\":\"25165824\"}";
+  (void)state;
+  come_up();
+  show_type(OLD, "MESSAGE_CREATE", direct);
+  show_type(OLD, "MESSAGE_CREATE", of_other);
+  tg_class_lost(class, NEW, now);
+  show(OLD, 1);
+  tg_class_link(class, NEW, TG_CLASS_DOWN, now);
+  tg_class_link(class, NEW, TG_CLASS_ASKING, now);
+  show(OLD, 2); /* before or after Discord had op 2 */
+  session(NEW, 30);
+  assert_int_equal(show_type(OTHER, "MESSAGE_CREATE", of_other), TG_CLASS_SKIP);
+  assert_int_equal(show_type(NEW, "MESSAGE_CREATE", direct), TG_CLASS_HOLD);
+  assert_int_equal(show(NEW, 1), TG_CLASS_HOLD);
+  assert_int_equal(show(NEW, 2), TG_CLASS_SKIP);
+}
+
+/* What is held of it is delivered, though it waits in vain for its copy. */
+static void test_what_the_ruler_can_show_no_more_is_delivered(void **state)
+{
+  (void)state;
+  come_up();
+  pass_time(LATER);
+  show(NEW, 1);
+  tg_class_lost(class, OLD, now);
+  pass_time(500); /* the disk is full for a while */
+  do_switch();
+  assert_string_equal(released, "1:10.1 ");
+}
+
 static void test_numbers_that_the_ruler_was_not_shown(void **state)
 {
   (void)state;
@@ -400,6 +447,9 @@ int main(void)
       CLASS_TEST(test_what_has_no_copy_is_given_up),
       CLASS_TEST(test_a_shard_that_is_behind),
       CLASS_TEST(test_a_lost_session_of_the_ruler),
+      CLASS_TEST(test_a_fresh_session_shows_nothing_of_before),
+      CLASS_TEST(test_what_is_shown_while_a_session_begins),
+      CLASS_TEST(test_what_the_ruler_can_show_no_more_is_delivered),
       CLASS_TEST(test_numbers_that_the_ruler_was_not_shown),
       CLASS_TEST(test_an_interaction_does_not_wait_for_a_connection),
       CLASS_TEST(test_too_much_is_held),

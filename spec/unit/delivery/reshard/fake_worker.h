@@ -391,11 +391,18 @@ static void disconnect(int m, tg_ms pause)
   lanes[m].connects_at = now + pause;
 }
 
+/* Discord begins the session; READY is on its way. */
 static void identify(int m)
+{
+  begin_session(lanes[m].session);
+  set_link(m, TG_CLASS_ASKING);
+  lanes[m].connects_at = now + below(1000);
+}
+
+static void on_ready(int m)
 {
   struct lane *lane = &lanes[m];
   bool ruled = rules(lane), had = lane->row.session > 0;
-  begin_session(lane->session);
   lane->row.session = lane->session->number;
   lane->row.epoch = tg_class_next_epoch(class);
   lane->row.durable = lane->row.delivered = 0;
@@ -447,6 +454,11 @@ static void run_lane(int m)
     if (lane->connects_at > now)
       return;
     connect_lane(m);
+  }
+  if (!dead && lane->link == TG_CLASS_ASKING) {
+    if (lane->connects_at > now)
+      return;
+    on_ready(m);
   }
   int most = lane->link == TG_CLASS_REPLAYING ? (int)below(60) : INT32_MAX;
   for (; !dead && lane->link != TG_CLASS_DOWN && most > 0 && lane->cursor < lane->session->count; most--)

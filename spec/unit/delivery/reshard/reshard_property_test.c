@@ -160,6 +160,8 @@ static void look(void)
 {
   if (ticks_at > now)
     return;
+  for (int m = 0; m < lane_count; m++)
+    set_link(m, lanes[m].link);
   ticks_at = tg_class_tick(class, now);
   if (obey_urge() || dead)
     return;
