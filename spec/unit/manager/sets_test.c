@@ -332,6 +332,7 @@ static void a_set_that_is_dropped_leaves_nothing(void **state)
   begin_two_sets();
   struct tg_manager_env *env = &fixture.manager->env;
   struct reply told = {0}, late;
+  wait_for(tg_workers_up(fixture.manager->workers, 0) && tg_workers_up(fixture.manager->workers, 1));
   /* Its bucket rests: it will wait for its READY. */
   json_t *args = json_pack("[i, i, i, i]", 0, 5, 1, NEW);
   tg_manager_call(fixture.manager, TG_METHOD_manager_tell_worker_to_prepare, args, on_reply, &told);
