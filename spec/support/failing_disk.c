@@ -1,7 +1,8 @@
 /* A disk that fails under the processes under test. Preloaded (LD_PRELOAD) by
  * spec/support/failing_disk.lua: the file that TG_FAILING_DISK names holds the
- * error number, 4 bytes, with which segments of event logs can be neither made
- * nor written; 0: all is well. It may be written at any time. */
+ * error number, 4 bytes, with which segments of event logs and the files of a
+ * resharding can be neither made nor written; 0: all is well. It may be written
+ * at any time. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,18 +31,37 @@ static void __attribute__((constructor)) open_file(void)
   close(fd);
 }
 
-/* What happens to that file now; 0: nothing. */
-static int fate(int fd)
+static int is_meant(const char *path, size_t length)
 {
   static const char suffix[] = ".segment";
   enum { LENGTH = sizeof suffix - 1 };
+  const char *name = strrchr(path, '/');
+  return (length > LENGTH && strcmp(path + length - LENGTH, suffix) == 0) ||
+         (name && (strncmp(name, "/reshard", 8) == 0 || strncmp(name, "/.reshard", 9) == 0));
+}
+
+/* What happens to that file now; 0: nothing. */
+static int fate(int fd)
+{
   int number = atomic_load_explicit(error_number, memory_order_relaxed);
   char name[40], path[4096];
   if (number == 0)
     return 0;
   snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
-  ssize_t length = readlink(name, path, sizeof path);
-  return length > LENGTH && memcmp(path + length - LENGTH, suffix, LENGTH) == 0 ? number : 0;
+  ssize_t length = readlink(name, path, sizeof path - 1);
+  if (length < 0)
+    return 0;
+  path[length] = '\0';
+  return is_meant(path, (size_t)length) ? number : 0;
+}
+
+EXPORTED ssize_t write(int fd, const void *bytes, size_t length)
+{
+  int number = fate(fd);
+  if (number == 0)
+    return syscall(SYS_write, fd, bytes, length);
+  errno = number;
+  return -1;
 }
 
 EXPORTED ssize_t pwrite(int fd, const void *bytes, size_t length, off_t offset)

@@ -1,5 +1,5 @@
--- A disk that fails under the processes under test, while they run: what event logs write is refused with an
--- error of one's choice.
+-- A disk that fails under the processes under test, while they run: what event logs and a resharding write is
+-- refused with an error of one's choice.
 --
 --   local disk = failing_disk.new()
 --   local s = scene.start { env = disk:env { LOG_LEVEL = "info" } }

@@ -169,8 +169,7 @@ void tg_shard_table_remove(const char *state_dir, int side)
   unlink(path);
 }
 
-/* The highest epoch of the tables that are there, whosever they are. */
-static uint64_t last_epoch(const char *state_dir)
+uint64_t tg_shard_tables_last_epoch(const char *state_dir)
 {
   struct header header;
   struct tg_shard_row row;
@@ -271,7 +270,8 @@ struct tg_shard_table *tg_shard_table_open(const char *state_dir, int side, int 
   memcpy(header.magic, magic, sizeof magic);
   bool usable = fd >= 0 && is_of(fd, path, &old, total, identity);
   if (!usable || old.row_size != ROW_SIZE) { /* a table of an earlier version has shorter rows */
-    uint64_t last = usable ? 0 : last_epoch(state_dir), epoch = last > first_epoch ? last : first_epoch;
+    uint64_t last = usable ? 0 : tg_shard_tables_last_epoch(state_dir),
+             epoch = last > first_epoch ? last : first_epoch;
     header.bot = usable ? old.bot : 0;
     int made = make(path, &header, fd, usable ? &old : NULL, epoch, error);
     if (fd >= 0)

@@ -104,6 +104,8 @@ struct tg_shard_table;
  * with the same values. */
 struct tg_shard_table *tg_shard_table_open(const char *state_dir, int side, int total, uint64_t identity,
                                            uint64_t first_epoch, struct tg_error *error);
+/* The highest epoch of the tables that are there, whosever they are. */
+uint64_t tg_shard_tables_last_epoch(const char *state_dir);
 /* The set is over. Whoever has the table open may go on using it until it closes it. */
 void tg_shard_table_remove(const char *state_dir, int side);
 /* The manager notes whose table it is, for tg_shard_table_peek(). */

@@ -93,6 +93,20 @@ static void adopt_deal(struct tg_reshard *reshard)
   memcpy(reshard->deal.workers, record->deal, size);
 }
 
+/* Shards of the other set may have delivered under the ids of these: sessions that begin now, and those that
+ * are resumed though their guilds had gone over, come behind them. */
+static void raise_epochs(const struct tg_reshard *reshard, uint64_t epoch)
+{
+  const struct tg_shard_set *shards = &reshard->env->shards;
+  for (int i = 0; i < shards->count; i++) {
+    struct tg_shard_row *row = tg_shard_row_of(&shards->list[i]);
+    struct tg_session session;
+    bool goes_on = tg_session_load(row, &session) && !reshard->dropped;
+    if (!goes_on && session.epoch < epoch)
+      tg_session_raise(row, epoch);
+  }
+}
+
 /* One set is left: the file says so, and nothing is of the other. */
 static bool begin_alone(struct tg_reshard *reshard, struct tg_error *error)
 {
@@ -105,8 +119,11 @@ static bool begin_alone(struct tg_reshard *reshard, struct tg_error *error)
     return true;
   record->current = current;
   record->configured_total = env->config->total_shards;
+  uint64_t last = tg_shard_tables_last_epoch(env->state_dir);
+  if (last > record->epoch)
+    record->epoch = last;
+  raise_epochs(reshard, record->epoch);
   if (changed) {
-    record->epoch = tg_reshard_highest_epoch(reshard);
     if (!tg_reshard_record_write(env->state_dir, record, error))
       return false;
   }
