@@ -125,10 +125,17 @@ bool tg_class_is_left_behind(const struct tg_class *class, const struct tg_entry
          entry->order <= tg_order_reached(&class->order, entry->key.guild, side);
 }
 
+/* One of equal ones, before the next comes: for a type in which the sides differ it is no sign. */
+static bool is_given_up_early(const struct tg_class *class, const struct tg_entry *entry)
+{
+  return entry->repeats && tg_class_clock_for(class, entry) - entry->at < tg_patience(TG_CLASS_COPY);
+}
+
 void tg_class_give_up(struct tg_class *class, struct tg_entry *entry)
 {
   struct tg_class_member *member = &class->members[entry->shown.m];
-  entry->counts &= !tg_class_is_unseen(class, entry);
+  if (tg_class_is_unseen(class, entry) || is_given_up_early(class, entry))
+    entry->counts = false;
   count_missed(class, entry);
   if (entry->kind == TG_ENTRY_HELD) {
     tg_class_unhold(class, entry);
@@ -146,6 +153,9 @@ static bool is_over(const struct tg_class *class, const struct tg_entry *entry)
   tg_ms now = tg_class_clock_for(class, entry);
   if (tg_class_is_unseen(class, entry) || tg_class_is_left_behind(class, entry, TG_CLASS_BEHIND))
     return true;
+  if (entry->repeats && now - entry->at >= tg_patience(TG_CLASS_JITTER) &&
+      tg_class_is_passed(class, entry, TG_CLASS_JITTER))
+    return true; /* before the next one comes, and is taken for it */
   if (now - entry->at < tg_patience(TG_CLASS_COPY))
     return false;
   return now - entry->since >= tg_patience(TG_CLASS_PATIENCE) ||

@@ -6,7 +6,8 @@
  * Equal events that come again and again cannot be told apart. If one of them has no copy (a shard has shown
  * it before the other one had its session), the copy of the next is taken for its own, that of the one after
  * for the next one's, and so on: one always waits, and would be missed when sides change. But a guild's
- * events come in one order to both sides: order.h says of which no copy comes any more. */
+ * events come in one order to both sides: order.h says of which no copy comes any more. And a shard that has
+ * shown what came seconds later to the other side will not show it: class_expire.c. */
 
 #include "base/clock.h"
 #include "delivery/reshard/hold.h"

@@ -330,6 +330,28 @@ static void test_what_is_shown_while_a_session_begins(void **state)
   assert_int_equal(show(NEW, 2), TG_CLASS_SKIP);
 }
 
+/* Equal events, and nothing else in their guild: which of them has no copy is known by those of other guilds. */
+static void test_equal_events_do_not_wait_for_each_other(void **state)
+{
+  static const char equal[] = "{\"id\":\"9\",\"guild_id\":\"33554432\"}";
+  int id = 0;
+  (void)state;
+  come_up();
+  assert_int_equal(show_type(OLD, "MESSAGE_REACTION_ADD", equal), TG_CLASS_PASS); /* the new shard never does */
+  for (int i = 0; i < 2; i++) {
+    for (int second = 0; second < 4; second++) {
+      pass_time(1000);
+      show(OLD, ++id);
+      show(NEW, id);
+    }
+    assert_int_equal(show_type(OLD, "MESSAGE_REACTION_ADD", equal), TG_CLASS_PASS);
+    assert_int_equal(show_type(NEW, "MESSAGE_REACTION_ADD", equal), TG_CLASS_SKIP);
+  }
+  do_switch();
+  assert_int_equal(show_type(NEW, "MESSAGE_REACTION_ADD", equal), TG_CLASS_PASS);
+  assert_int_equal(show_type(OLD, "MESSAGE_REACTION_ADD", equal), TG_CLASS_SKIP);
+}
+
 /* What is held of it is delivered, though it waits in vain for its copy. */
 static void test_what_the_ruler_can_show_no_more_is_delivered(void **state)
 {
@@ -449,6 +471,7 @@ int main(void)
       CLASS_TEST(test_a_lost_session_of_the_ruler),
       CLASS_TEST(test_a_fresh_session_shows_nothing_of_before),
       CLASS_TEST(test_what_is_shown_while_a_session_begins),
+      CLASS_TEST(test_equal_events_do_not_wait_for_each_other),
       CLASS_TEST(test_what_the_ruler_can_show_no_more_is_delivered),
       CLASS_TEST(test_numbers_that_the_ruler_was_not_shown),
       CLASS_TEST(test_an_interaction_does_not_wait_for_a_connection),

@@ -105,11 +105,6 @@ static int session_count, sessions_ever;
 static bool guild_is_there[GUILDS];
 static enum tg_guild_change last_change[GUILDS];
 
-enum { REPEATS = 3, BURST = 2000 /* ms */, PAUSE = 15000 };
-static struct burst {
-  tg_ms began, last;
-} bursts[GUILDS][REPEATS];
-
 static uint64_t guild_id(int guild)
 {
   int classes = 1;
@@ -206,17 +201,30 @@ static void emit(int event, int sides)
   }
 }
 
-/* What has waited long enough leaves its queue. */
+/* The guild whose turn it is, of those that have something that has waited long enough; -1: none has. */
+static int next_guild(const struct session *session)
+{
+  tg_ms first = now;
+  int next = -1;
+  for (int guild = 0; guild < GUILDS; guild++) {
+    const struct queued *head = &session->queue[guild][session->head[guild]];
+    if (session->head[guild] == session->tail[guild] || head->leaves > first)
+      continue;
+    first = head->leaves - 1;
+    next = guild;
+  }
+  return next;
+}
+
+/* What has waited long enough leaves its queue. After a stall, too, it comes in the order of time. */
 static void run_session(struct session *session)
 {
+  int guild;
   if (session->number == 0 || session->is_over || session->stalled_until > now)
     return;
-  for (int guild = 0; guild < GUILDS; guild++) {
-    while (session->head[guild] < session->tail[guild] &&
-           session->queue[guild][session->head[guild]].leaves <= now) {
-      int event = session->queue[guild][session->head[guild]++].event;
-      number_event(session, event, events[event].change);
-    }
+  while ((guild = next_guild(session)) >= 0) {
+    int event = session->queue[guild][session->head[guild]++].event;
+    number_event(session, event, events[event].change);
   }
 }
 
@@ -246,20 +254,13 @@ static void emit_guild_change(int guild)
   emit(new_guild_change(guild, change), 3);
 }
 
-/* Equal ones come close together, and then not for a while: how many have come is known by the number alone,
- * and whether one of those before a death is missing would never be, if they never stopped. */
-static bool emit_repeat(int guild, int which)
+/* Which of them has come, and that one before a death is missing, is known by what else comes: in a guild in
+ * which such as these come alone, and without a pause, it would not be. */
+static void emit_repeat(int guild)
 {
-  struct burst *burst = &bursts[guild][which];
-  if (now - burst->began > BURST && now - burst->last < PAUSE)
-    return false;
-  if (now - burst->began > BURST)
-    burst->began = now;
-  burst->last = now;
   int event = new_event(guild, TG_EVENT_MESSAGE_REACTION_ADD);
-  events[event].content = -1 - which;
+  events[event].content = -1 - (int)below(3);
   emit(event, 3);
-  return true;
 }
 
 static void emit_some_event(void)
@@ -272,8 +273,10 @@ static void emit_some_event(void)
     emit_guild_change(guild);
     return;
   }
-  if (chance(plan.repeats) && emit_repeat(guild, (int)below(REPEATS)))
+  if (chance(plan.repeats)) {
+    emit_repeat(guild);
     return;
+  }
   int event = new_event(guild, types[below(sizeof types / sizeof types[0])]), sides = 3;
   if (events[event].type == TG_EVENT_PRESENCE_UPDATE)
     events[event].loose = plan.otherwise > 0, events[event].otherwise = chance(plan.otherwise);

@@ -62,10 +62,9 @@ static void begin(uint64_t number)
 {
   seed = number;
   dice = (number + 1) * 0x9e3779b97f4a7c15u;
-  now = PAUSE + 1000;
+  now = 16000;
   event_count = session_count = lane_count = sessions_ever = process = 0;
   memset(told, 0, sizeof told);
-  memset(bursts, 0, sizeof bursts);
   for (int guild = 0; guild < GUILDS; guild++) {
     position[guild] = -1;
     guild_is_there[guild] = true;
