@@ -279,6 +279,57 @@ static void test_a_shard_that_is_behind(void **state)
   assert_int_equal(figures.held, 0);
 }
 
+/* It is behind, and has left something out before: it will do so again if it is switched. */
+static void test_nothing_is_switched_while_a_shard_is_behind(void **state)
+{
+  char text[100];
+  (void)state;
+  come_up();
+  pass_time(LATER);
+  tg_class_skipped(class, NEW, now);
+  for (int i = 1; i <= 20; i++) {
+    pass_time(1000);
+    show(OLD, i);
+  }
+  assert_int_equal(tg_class_state(class), TG_CLASS_OVERLAP);
+  assert_true(tg_class_waits_for(class, text, sizeof text));
+  assert_string_equal(text, "one set of shards is behind the other");
+  for (int i = 1; i <= 20; i++)
+    show(NEW, i);
+  pass_time(1000);
+  assert_int_equal(tg_class_state(class), TG_CLASS_READY);
+}
+
+/* A class has tried for a minute; `goes_on`: the shard that lacks a copy has shown what came behind it. */
+static enum tg_class_state try_long(bool goes_on)
+{
+  come_up();
+  tg_class_missing(class, 1, 815, now);
+  pass_time(61000);
+  show_type(NEW, "MESSAGE_CREATE", "{\"id\":\"9\",\"guild_id\":\"33554432\"}");
+  for (int i = 1; goes_on && i <= 4; i++) {
+    pass_time(1000);
+    show(NEW, i);
+    show(OLD, i);
+  }
+  pass_time(13000);
+  tg_class_missing(class, 0, 0, now);
+  pass_time(500);
+  return tg_class_state(class);
+}
+
+static void test_what_has_no_copy_does_not_keep_a_class_for_ever(void **state)
+{
+  (void)state;
+  assert_int_equal(try_long(true), TG_CLASS_READY);
+}
+
+static void test_a_shard_that_is_behind_keeps_it(void **state)
+{
+  (void)state;
+  assert_int_equal(try_long(false), TG_CLASS_OVERLAP);
+}
+
 static void test_a_lost_session_of_the_ruler(void **state)
 {
   (void)state;
@@ -330,26 +381,63 @@ static void test_what_is_shown_while_a_session_begins(void **state)
   assert_int_equal(show(NEW, 2), TG_CLASS_SKIP);
 }
 
-/* Equal events, and nothing else in their guild: which of them has no copy is known by those of other guilds. */
+static enum tg_class_verdict show_equal(int m, uint64_t guild)
+{
+  char data[80];
+  snprintf(data, sizeof data, "{\"emoji\":9,\"guild_id\":\"%llu\"}", (unsigned long long)guild << 22);
+  return show_type(m, "MESSAGE_REACTION_ADD", data);
+}
+
+/* The next one is of both, and so is the one behind it, whoever delivers that. */
+static void check_equal_events(uint64_t guild)
+{
+  assert_int_equal(show_equal(OLD, guild), TG_CLASS_PASS);
+  assert_int_equal(show_equal(NEW, guild), TG_CLASS_SKIP);
+  do_switch();
+  assert_int_equal(show_equal(NEW, guild), TG_CLASS_PASS);
+  assert_int_equal(show_equal(OLD, guild), TG_CLASS_SKIP);
+}
+
+/* Which of equal events has no copy is known by what else comes in their guild... */
 static void test_equal_events_do_not_wait_for_each_other(void **state)
 {
-  static const char equal[] = "{\"id\":\"9\",\"guild_id\":\"33554432\"}";
-  int id = 0;
   (void)state;
   come_up();
-  assert_int_equal(show_type(OLD, "MESSAGE_REACTION_ADD", equal), TG_CLASS_PASS); /* the new shard never does */
-  for (int i = 0; i < 2; i++) {
-    for (int second = 0; second < 4; second++) {
-      pass_time(1000);
-      show(OLD, ++id);
-      show(NEW, id);
-    }
-    assert_int_equal(show_type(OLD, "MESSAGE_REACTION_ADD", equal), TG_CLASS_PASS);
-    assert_int_equal(show_type(NEW, "MESSAGE_REACTION_ADD", equal), TG_CLASS_SKIP);
+  show_equal(OLD, 4); /* the new shard never does */
+  pass_time(2500);
+  show(OLD, 1);
+  show(NEW, 1);
+  check_equal_events(4);
+}
+
+static void test_equal_events_at_once(void **state)
+{
+  (void)state;
+  come_up();
+  show_equal(OLD, 4);
+  show_equal(NEW, 4);
+  show_equal(OLD, 4); /* the new shard never does */
+  show(OLD, 1);
+  show(NEW, 1);
+  check_equal_events(4);
+}
+
+/* ... or in others. */
+static void test_equal_events_and_nothing_else(void **state)
+{
+  (void)state;
+  come_up();
+  show_equal(OLD, 8); /* the new shard never does */
+  for (int id = 1; id <= 8; id++) {
+    pass_time(1000);
+    show(OLD, id);
+    show(NEW, id);
+    if (id != 4)
+      continue;
+    assert_int_equal(show_equal(OLD, 8), TG_CLASS_PASS);
+    assert_int_equal(show_equal(NEW, 8), TG_CLASS_SKIP);
   }
-  do_switch();
-  assert_int_equal(show_type(NEW, "MESSAGE_REACTION_ADD", equal), TG_CLASS_PASS);
-  assert_int_equal(show_type(OLD, "MESSAGE_REACTION_ADD", equal), TG_CLASS_SKIP);
+  check_equal_events(8);
 }
 
 /* What is held of it is delivered, though it waits in vain for its copy. */
@@ -468,10 +556,15 @@ int main(void)
       CLASS_TEST(test_bound),
       CLASS_TEST(test_what_has_no_copy_is_given_up),
       CLASS_TEST(test_a_shard_that_is_behind),
+      CLASS_TEST(test_nothing_is_switched_while_a_shard_is_behind),
+      CLASS_TEST(test_what_has_no_copy_does_not_keep_a_class_for_ever),
+      CLASS_TEST(test_a_shard_that_is_behind_keeps_it),
       CLASS_TEST(test_a_lost_session_of_the_ruler),
       CLASS_TEST(test_a_fresh_session_shows_nothing_of_before),
       CLASS_TEST(test_what_is_shown_while_a_session_begins),
       CLASS_TEST(test_equal_events_do_not_wait_for_each_other),
+      CLASS_TEST(test_equal_events_at_once),
+      CLASS_TEST(test_equal_events_and_nothing_else),
       CLASS_TEST(test_what_the_ruler_can_show_no_more_is_delivered),
       CLASS_TEST(test_numbers_that_the_ruler_was_not_shown),
       CLASS_TEST(test_an_interaction_does_not_wait_for_a_connection),
