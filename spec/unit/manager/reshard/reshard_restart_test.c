@@ -82,30 +82,6 @@ static void a_start_that_is_to_undo_it_takes_classes_back(void **state)
   stop(true);
 }
 
-/* What is closed already has no session any more. */
-static void a_start_in_the_middle_of_closing_identifies_none(void **state)
-{
-  (void)state;
-  struct tg_error error;
-  mark("unsettled", true);
-  begin_resharding();
-  wait_for(phase_is("settling"));
-  stop(true);
-  struct tg_reshard_record record = read_record();
-  record.phase = TG_RESHARD_CLOSING;
-  assert_true(tg_reshard_record_write(fixture.dir, &record, &error));
-  tg_reshard_record_free(&record);
-  struct tg_shard_table *table = tg_shard_table_open(
-      fixture.dir, 0, OLD, tg_identity(tg_identity_bot(TEST_TOKEN, TEST_INTENTS), OLD), 0, &error);
-  for (int id = 0; id < OLD; id += 2)
-    tg_session_forget(tg_shard_table_row(table, id));
-  tg_shard_table_close(table);
-  begin_up();
-  assert_true(phase_is("closing"));
-  assert_int_equal(journal_count("identify", -1), OLD + NEW);
-  stop(true);
-}
-
 static void other_intents_drop_the_new_set(void **state)
 {
   (void)state;
@@ -178,7 +154,6 @@ static int run_all(void)
       RESHARD_TEST(a_damaged_record_is_not_guessed_at),
       RESHARD_TEST(sessions_that_end_leave_one_set),
       RESHARD_TEST(a_start_that_is_to_undo_it_takes_classes_back),
-      RESHARD_TEST(a_start_in_the_middle_of_closing_identifies_none),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
