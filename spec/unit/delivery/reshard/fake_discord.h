@@ -105,6 +105,9 @@ static int session_count, sessions_ever;
 static bool guild_is_there[GUILDS];
 static enum tg_guild_change last_change[GUILDS];
 
+enum { PAUSE = 5000 /* ms */ };
+static tg_ms direct_at; /* the last one of no guild that equals earlier ones */
+
 static uint64_t guild_id(int guild)
 {
   int classes = 1;
@@ -254,13 +257,17 @@ static void emit_guild_change(int guild)
   emit(new_guild_change(guild, change), 3);
 }
 
-/* Which of them has come, and that one before a death is missing, is known by what else comes: in a guild in
- * which such as these come alone, and without a pause, it would not be. */
-static void emit_repeat(int guild)
+/* Which of them have come, and which one before a death has not, is known by what else comes in their guild; of
+ * those of none, for which there is no order, by a pause. */
+static bool emit_repeat(int guild)
 {
+  if (guild == 0 && now - direct_at < PAUSE)
+    return false;
+  direct_at = guild == 0 ? now : direct_at;
   int event = new_event(guild, TG_EVENT_MESSAGE_REACTION_ADD);
   events[event].content = -1 - (int)below(3);
   emit(event, 3);
+  return true;
 }
 
 static void emit_some_event(void)
@@ -273,10 +280,8 @@ static void emit_some_event(void)
     emit_guild_change(guild);
     return;
   }
-  if (chance(plan.repeats)) {
-    emit_repeat(guild);
+  if (chance(plan.repeats) && emit_repeat(guild))
     return;
-  }
   int event = new_event(guild, types[below(sizeof types / sizeof types[0])]), sides = 3;
   if (events[event].type == TG_EVENT_PRESENCE_UPDATE)
     events[event].loose = plan.otherwise > 0, events[event].otherwise = chance(plan.otherwise);

@@ -65,6 +65,7 @@ static void begin(uint64_t number)
   now = 16000;
   event_count = session_count = lane_count = sessions_ever = process = 0;
   memset(told, 0, sizeof told);
+  direct_at = 0;
   for (int guild = 0; guild < GUILDS; guild++) {
     position[guild] = -1;
     guild_is_there[guild] = true;
