@@ -96,6 +96,8 @@ describe("the bot's voice connections", function()
     t:reshard(4)
     t:await_phase "closing"
     t.gateway:wait_for_log "their end is waited for"
+    local status, answer = t:abort()
+    assert.same({ 409, "too_late" }, { status, answer.code })
     go_to(t, joined[1])
     go_to(t, joined[2])
     t:await_over()

@@ -151,7 +151,9 @@ void tg_class_give_up(struct tg_class *class, struct tg_entry *entry)
 static bool is_over(const struct tg_class *class, const struct tg_entry *entry)
 {
   tg_ms now = tg_class_clock_for(class, entry);
-  if (tg_class_is_unseen(class, entry) || tg_class_is_left_behind(class, entry, TG_CLASS_BEHIND))
+  /* Of a shard that gets no session at all, the other side's is what there is. */
+  bool orphan = entry->kind == TG_ENTRY_HELD && tg_class_has_orphans(class);
+  if ((tg_class_is_unseen(class, entry) && !orphan) || tg_class_is_left_behind(class, entry, TG_CLASS_BEHIND))
     return true;
   if (entry->repeats && now - entry->at >= tg_patience(TG_CLASS_JITTER) &&
       tg_class_is_passed(class, entry, TG_CLASS_JITTER))

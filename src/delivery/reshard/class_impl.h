@@ -82,6 +82,8 @@ struct tg_class {
   struct tg_class_clock clocks[TG_CLASS_CLOCKS]; /* of each side; of both together */
   tg_ms now;                                     /* the last that was given */
 
+  tg_ms
+      orphaned_since; /* on the other side's clock: a shard of the ruler has no session, that side has all */
   bool synced; /* it is known of each event which side has shown it */
   /* On the common clock: when a side last left something out; and since when the other has been far enough
    * for its copies of that to have come, so that they are old by now. */
@@ -155,6 +157,11 @@ bool tg_class_is_left_behind(const struct tg_class *class, const struct tg_entry
 /* Nobody waits for its copy any more: it is counted, and freed, or done if it was held. */
 void tg_class_give_up(struct tg_class *class, struct tg_entry *entry);
 void tg_class_expire(struct tg_class *class);
+
+/* --- class_states.c --- */
+
+/* Some shard of the ruler has no session. */
+bool tg_class_has_orphans(const struct tg_class *class);
 
 /* --- class_safe.c --- */
 

@@ -105,6 +105,24 @@ bool tg_class_is_through(struct tg_class *class)
   return true;
 }
 
+bool tg_class_has_orphans(const struct tg_class *class)
+{
+  for (int m = 0; m < class->member_count; m++)
+    if (tg_class_rules(class, m) && !class->members[m].session)
+      return true;
+  return false;
+}
+
+/* A shard of the ruler has no session, and is not about to get one, as when Discord has refused it: the other
+ * side's is all there is, whatever is known of the rest. What that side has held since is shown then. */
+static bool is_forsaken(struct tg_class *class)
+{
+  const struct tg_class_clock *other = &class->clocks[tg_other_side(class->ruling)];
+  if (!tg_class_has_orphans(class) || !other->runs || class->closed || !is_loaded(class))
+    class->orphaned_since = other->time;
+  return other->time - class->orphaned_since >= tg_patience(TG_CLASS_OVERLAPS);
+}
+
 /* An interaction has to be answered within seconds. */
 static bool must_answer(const struct tg_class *class)
 {
@@ -130,6 +148,8 @@ tg_ms tg_class_tick(struct tg_class *class, tg_ms now)
   look_for_agreement(class);
   if (class->synced && class->urge == TG_CLASS_CALM && must_answer(class))
     class->urge = TG_CLASS_AWAY;
+  if (is_forsaken(class))
+    class->urge = TG_CLASS_LOST;
   if (class->emptied && tg_class_is_through(class))
     class->settled = true;
   tg_ms look = tg_patience(LOOK), answer = class->options.grace / 4;

@@ -31,6 +31,13 @@ static bool is_outgrown(const struct tg_check_facts *facts)
   return (int64_t)facts->info->shards * 5 >= (int64_t)facts->range->total * 6;
 }
 
+/* The least total whose shards would not be full. */
+static uint64_t roomy(const struct tg_check_facts *facts)
+{
+  int percent = facts->config->resharding.shards_full_percentage;
+  return facts->guilds * 100 / ((uint64_t)TG_CHECK_SHARD_FULL * (uint64_t)percent) + 1;
+}
+
 /* Before rules and workers are asked. */
 static int wanted_total(const struct tg_check_facts *facts)
 {
@@ -38,6 +45,8 @@ static int wanted_total(const struct tg_check_facts *facts)
   uint64_t wanted = (uint64_t)facts->info->shards;
   if (wanted < spread)
     wanted = spread;
+  if (is_full(facts) && wanted < roomy(facts))
+    wanted = roomy(facts);
   if (facts->refused && wanted <= (uint64_t)facts->range->total)
     wanted = (uint64_t)facts->range->total + 1;
   return wanted < TG_SHARDS_MAX ? (int)wanted : TG_SHARDS_MAX;

@@ -118,7 +118,8 @@ static void describe_wait(const struct tg_reshard *reshard, enum tg_reshard_phas
     snprintf(text, size, "room on the disk: how it goes on cannot be written");
   } else if (phase == TG_RESHARD_WAITING) {
     snprintf(text, size, "Discord's answer, how many identifies are left");
-  } else if (phase == TG_RESHARD_IDENTIFYING && tg_slots_held_back(reshard->options.slots)) {
+  } else if (phase >= TG_RESHARD_IDENTIFYING && phase <= TG_RESHARD_SWITCHING &&
+             tg_slots_held_back(reshard->options.slots)) {
     snprintf(text, size, "identifies, which are held back");
   } else {
     for (int i = 0; reshard->classes && i < reshard->deal.classes; i++) {

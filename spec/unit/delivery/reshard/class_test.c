@@ -350,6 +350,26 @@ static void test_a_lost_session_of_the_ruler(void **state)
   assert_false(tg_class_may_switch(class, true));
 }
 
+/* As one that Discord has refused: the other side is not kept waiting for it. */
+static void test_a_shard_of_the_ruler_that_gets_no_session(void **state)
+{
+  (void)state;
+  session(NEW, EPOCH);
+  session(OTHER, EPOCH);
+  tg_class_loaded(class, NEW, now);
+  tg_class_loaded(class, OTHER, now);
+  assert_int_equal(show(NEW, 1), TG_CLASS_HOLD);
+  tg_class_link(class, OLD, TG_CLASS_DOWN, now);
+  pass_time(13000);
+  assert_int_equal(tg_class_urges(class), TG_CLASS_CALM);
+  pass_time(2000);
+  assert_int_equal(tg_class_urges(class), TG_CLASS_LOST);
+  do_switch();
+  assert_string_equal(released, "1:8.1 ");
+  pass_time(LATER);
+  assert_int_equal(tg_class_urges(class), TG_CLASS_CALM);
+}
+
 /* Of equal events: what was shown before a session began does not take the copy of what it shows. */
 static void test_a_fresh_session_shows_nothing_of_before(void **state)
 {
@@ -563,6 +583,7 @@ int main(void)
       CLASS_TEST(test_what_has_no_copy_does_not_keep_a_class_for_ever),
       CLASS_TEST(test_a_shard_that_is_behind_keeps_it),
       CLASS_TEST(test_a_lost_session_of_the_ruler),
+      CLASS_TEST(test_a_shard_of_the_ruler_that_gets_no_session),
       CLASS_TEST(test_a_fresh_session_shows_nothing_of_before),
       CLASS_TEST(test_what_is_shown_while_a_session_begins),
       CLASS_TEST(test_equal_events_do_not_wait_for_each_other),

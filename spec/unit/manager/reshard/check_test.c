@@ -57,6 +57,9 @@ static void full_shards_need_more(void **state)
   bot.config.resharding.shards_full_percentage = 50;
   assert_int_equal(needed(4, 5000, 4, false), 5);
   assert_int_equal(needed(4, 4999, 4, false), 0);
+  bot.config.resharding.shards_full_percentage = 20; /* fewer guilds a shard than that are wanted */
+  assert_int_equal(needed(4, 2000, 4, false), 5);
+  assert_int_equal(needed(4, 5600, 4, false), 12);
 }
 
 static void a_fifth_more_recommended_is_followed(void **state)

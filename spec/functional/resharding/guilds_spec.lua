@@ -1,0 +1,94 @@
+-- Guilds that come, go, and are away while a bot goes over to another number of shards, and types of events
+-- that differ between its sessions.
+
+local resharding = require "spec.support.resharding"
+
+after_each(resharding.stop)
+
+local function start(options)
+  local given = { shards = 4, per_worker = 2, workers = 2, rate = 200, repeat_rate = 40 }
+  for name, value in pairs(options or {}) do
+    given[name] = value
+  end
+  return resharding.start(given)
+end
+
+-- What the bot was told of a guild: "GUILD_CREATE joined", "GUILD_DELETE", ...
+local function told(t, guild, from)
+  local list = {}
+  for i = (from or 0) + 1, #t.bot.events do
+    local event = t.bot.events[i]
+    if (event.t == "GUILD_CREATE" or event.t == "GUILD_DELETE") and event:data().id == guild then
+      local word = event.guild_create or (event:data().unavailable and "outage" or "left")
+      list[#list + 1] = word
+    end
+  end
+  return list
+end
+
+describe("guilds", function()
+  it("that come, go, and are away are told of once each, in each phase", function()
+    local t = start()
+    local guilds, from, expected = t.fake:guilds(), #t.bot.events, {}
+    local next_guild = 0
+    local function do_some()
+      local joined = t.fake:emit({ kind = "joined" }).guild
+      next_guild = next_guild + 1
+      local gone = guilds[next_guild].id
+      next_guild = next_guild + 1
+      local away = guilds[next_guild].id
+      t.fake:emit { kind = "left", guild = gone }
+      t.fake:emit { kind = "outage", guild = away }
+      t.fake:emit { kind = "available", guild = away }
+      expected[joined] = { "joined" }
+      expected[gone] = { "left" }
+      expected[away] = { "outage", "available" }
+      t.fake:emit { count = 3, guild = joined }
+    end
+    t:reshard(8)
+    for _, phase in ipairs { "identifying", "matching", "switching", "settling" } do
+      t:await_phase(phase)
+      do_some()
+    end
+    t:await_over()
+    do_some()
+    t:assert_verdict { name = "guilds that come and go", identifies = { [4] = 4, [8] = 8 } }
+    for guild, words in pairs(expected) do
+      assert.same(words, told(t, guild, from), guild)
+    end
+  end)
+
+  it("that are away for the new shards alone hold up their class, and are named", function()
+    local t = start()
+    local guild = t.fake:guilds()[1].id
+    local from = #t.bot.events
+    t.fake:emit { kind = "outage", guild = guild, total = 8 }
+    t:reshard(8)
+    t:await_switched(3)
+    local running = t:await_reshard("the guild to be named", function(status)
+      return (status.running.waitsFor or ""):find(guild, 1, true) and status.running
+    end)
+    assert.equal(1, running.byState.loading)
+    t.fake:emit { count = 5, guild = guild }
+    t.fake:emit { kind = "available", guild = guild, total = 8 }
+    t:await_over()
+    assert.same({}, told(t, guild, from))
+    t:assert_verdict { name = "away for the new shards", identifies = { [4] = 4, [8] = 8 } }
+  end)
+end)
+
+describe("a type of events", function()
+  it("that is worded otherwise for the new sessions is cut by time, and named", function()
+    local t = start()
+    t.fake:differ { event = "TYPING_START", total = 8, how = "built" }
+    t.fake:settings { repeat_rate = 200 }
+    t:reshard(8)
+    t:await_reshard("the type to be cut", function(status)
+      return status.running and status.running.cut and status.running.cut[1] == "TYPING_START"
+    end)
+    t:await_switched(4)
+    t.fake:settings { rate = 0, repeat_rate = 0 }
+    t:wait_delivered()
+    assert.same({}, t:list "violations")
+  end)
+end)
