@@ -257,8 +257,8 @@ static void emit_guild_change(int guild)
   emit(new_guild_change(guild, change), 3);
 }
 
-/* Which of them have come, and which one before a death has not, is known by what else comes in their guild; of
- * those of none, for which there is no order, by a pause. */
+/* Which of them have come, and which one before a death has not, is known by what else comes in their guild;
+ * of those of none, for which there is no order, by a pause. */
 static bool emit_repeat(int guild)
 {
   if (guild == 0 && now - direct_at < PAUSE)
