@@ -58,22 +58,36 @@ describe("guilds", function()
     end
   end)
 
-  it("that are away for the new shards alone hold up their class, and are named", function()
+  it("that are away for one set of shards alone hold up their class, and are named", function()
     local t = start()
-    local guild = t.fake:guilds()[1].id
-    local from = #t.bot.events
-    t.fake:emit { kind = "outage", guild = guild, total = 8 }
+    local guilds, from = t.fake:guilds(), #t.bot.events
+    local here, there = guilds[1].id, nil
+    for _, guild in ipairs(guilds) do
+      there = resharding.shard_of(guild.id, 4) ~= resharding.shard_of(here, 4) and guild.id or there
+    end
+    local function await_named(guild)
+      t:await_reshard("the guild to be named", function(status)
+        return (status.running.waitsFor or ""):find(guild, 1, true)
+      end)
+    end
     t:reshard(8)
+    t:await_phase "identifying"
+    t.fake:settings { rate = 0, repeat_rate = 0 } -- what comes to the new ones alone is nobody's
+    t:wait_delivered()
+    t.fake:emit { kind = "outage", guild = here, total = 8 }
+    t.fake:emit { kind = "outage", guild = there, total = 4 }
+    t:await_switched(2)
+    await_named(here)
+    t.fake:emit { kind = "available", guild = here, total = 8 }
     t:await_switched(3)
-    local running = t:await_reshard("the guild to be named", function(status)
-      return (status.running.waitsFor or ""):find(guild, 1, true) and status.running
-    end)
-    assert.equal(1, running.byState.loading)
-    t.fake:emit { count = 5, guild = guild }
-    t.fake:emit { kind = "available", guild = guild, total = 8 }
+    await_named(there)
+    assert.equal(1, t:reshard_status().running.byState.loading)
+    t.fake:emit { kind = "available", guild = there, total = 4 }
+    t.fake:settings { rate = 200 }
     t:await_over()
-    assert.same({}, told(t, guild, from))
-    t:assert_verdict { name = "away for the new shards", identifies = { [4] = 4, [8] = 8 } }
+    assert.same({}, told(t, here, from))
+    assert.same({ "outage", "available" }, told(t, there, from))
+    t:assert_verdict { name = "away on one side", identifies = { [4] = 4, [8] = 8 } }
   end)
 end)
 

@@ -30,6 +30,15 @@ describe("a resharding for which shards go to other workers", function()
     t:assert_verdict { name = "4 to 6, regrouped, the bot down", identifies = { [4] = 4, [6] = 6 } }
   end)
 
+  it("goes down, with events flowing", function()
+    local t = resharding.start { shards = 6, per_worker = 3, workers = 2, rate = 300, repeat_rate = 60 }
+    t:reshard(4)
+    await_regroup(t)
+    t:interact(5)
+    t:await_over()
+    t:assert_verdict { name = "6 to 4, regrouped", identifies = { [6] = 6, [4] = 4 } }
+  end)
+
   it("has them die afterwards, too: each knows which shards are its own now", function()
     local t = start(400)
     t.bot:down()

@@ -146,8 +146,8 @@ void tg_class_lost(struct tg_class *class, int m, tg_ms now);
 void tg_class_skipped(struct tg_class *class, int m, tg_ms now);
 /* Its guilds are here. */
 void tg_class_loaded(struct tg_class *class, int m, tg_ms now);
-/* So many guilds are available to the old side, and not to the new one; one of them. While there are some,
- * the class is LOADING. */
+/* So many guilds are available to one side, and away for the other; one of them. While there are some, the
+ * class is LOADING. */
 void tg_class_missing(struct tg_class *class, uint32_t guilds, uint64_t example, tg_ms now);
 
 /* --- events --- */

@@ -67,12 +67,17 @@ static bool is_disputed(const struct tg_class *class)
   return false;
 }
 
-static bool is_loaded(const struct tg_class *class)
+static bool has_guilds(const struct tg_class *class)
 {
   for (int m = 0; m < class->member_count; m++)
     if (tg_class_side(class, m) != class->options.old_side && !class->members[m].loaded)
       return false;
-  return class->missing == 0;
+  return true;
+}
+
+static bool is_loaded(const struct tg_class *class)
+{
+  return has_guilds(class) && class->missing == 0;
 }
 
 static bool overlaps(const struct tg_class *class)
@@ -118,7 +123,7 @@ bool tg_class_has_orphans(const struct tg_class *class)
 static bool is_forsaken(struct tg_class *class)
 {
   const struct tg_class_clock *other = &class->clocks[tg_other_side(class->ruling)];
-  if (!tg_class_has_orphans(class) || !other->runs || class->closed || !is_loaded(class))
+  if (!tg_class_has_orphans(class) || !other->runs || class->closed || !has_guilds(class))
     class->orphaned_since = other->time;
   return other->time - class->orphaned_since >= tg_patience(TG_CLASS_OVERLAPS);
 }
@@ -243,7 +248,7 @@ bool tg_class_waits_for(const struct tg_class *class, char *text, size_t size)
       return shard_text(class, m, "connects again", text, size), true;
   tg_ms left = tg_patience(TG_CLASS_OVERLAPS) - (common->time - class->clean_since);
   if (class->missing > 0)
-    snprintf(text, size, "%u guilds are unavailable to the new shards alone: %llu", class->missing,
+    snprintf(text, size, "%u guilds are unavailable to one set of shards alone: %llu", class->missing,
              (unsigned long long)class->missing_example);
   else if (!class->synced && left > 0)
     snprintf(text, size, "both sets of shards to show the same for %lld s more",

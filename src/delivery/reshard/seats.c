@@ -270,7 +270,8 @@ void tg_seats_tell(struct tg_seated_class *seated, bool at_once)
 
 /* --- the clock ------------------------------------------------------------------------------- */
 
-/* Guilds that are here for the old side, and not for the new one. */
+/* Guilds that one side has, and that are away for the other: if the new one lacks them the bot would, too; if
+ * the old one does, it has told the bot so, and tells it when they are back. */
 static void look_for_missing(struct tg_seated_class *seated)
 {
   struct tg_delivery *delivery = seated->all->delivery;
@@ -282,8 +283,9 @@ static void look_for_missing(struct tg_seated_class *seated)
       continue;
     const struct tg_guild_cache *cache = &tg_guilds_of(delivery, lane->ref)->cache;
     for (uint32_t at = 0; tg_guild_cache_next(cache, &at, &id);) {
-      tg_shard_ref old = tg_ref_of((int)((id >> 22) % (uint64_t)seated->all->from), seated->all->old_side);
-      if (tg_guild_cache_is_up(cache, id) || !tg_guild_cache_is_up(&tg_guilds_of(delivery, old)->cache, id))
+      tg_shard_ref ref = tg_ref_of((int)((id >> 22) % (uint64_t)seated->all->from), seated->all->old_side);
+      const struct tg_guild_cache *old = &tg_guilds_of(delivery, ref)->cache;
+      if (tg_guild_cache_is_up(cache, id) ? !tg_guild_cache_is_down(old, id) : !tg_guild_cache_is_up(old, id))
         continue;
       missing++;
       example = id;
