@@ -159,6 +159,19 @@ static void note_first(struct tg_log_shard *shard, const struct tg_log_event *ev
   acked->sequence = first > 0 ? first - 1 : 0;
 }
 
+static bool has_room(const struct tg_event_log *log, uint64_t size)
+{
+  return log->current->end + log->pending.length + size <= log->current->size;
+}
+
+bool tg_event_log_ready(struct tg_event_log *log, const uint32_t *lengths, int count, struct tg_error *error)
+{
+  uint64_t size = 0;
+  for (int i = 0; i < count; i++)
+    size += tg_record_size(lengths[i]);
+  return has_room(log, size) || tg_log_next_segment(log, size, error);
+}
+
 tg_log_position tg_event_log_append(struct tg_event_log *log, const struct tg_log_event *event,
                                     struct tg_error *error)
 {
@@ -171,8 +184,7 @@ tg_log_position tg_event_log_append(struct tg_event_log *log, const struct tg_lo
   if (shard->place == TG_NO_PLACE && !tg_log_cursor_add(&log->cursor, &shard->place, error))
     return 0;
   uint64_t size = tg_record_size((uint32_t)length);
-  if (log->current->end + log->pending.length + size > log->current->size &&
-      !tg_log_next_segment(log, size, error))
+  if (!has_room(log, size) && !tg_log_next_segment(log, size, error))
     return 0;
 
   uint32_t offset = log->current->end + (uint32_t)log->pending.length;

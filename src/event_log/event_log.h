@@ -148,6 +148,10 @@ struct tg_log_event {
 tg_log_position tg_event_log_append(struct tg_event_log *log, const struct tg_log_event *event,
                                     struct tg_error *error);
 
+/* Whether records with payloads of these lengths would find room now; begins a segment for them if that which
+ * is being written has none. False: as append() would refuse them. */
+bool tg_event_log_ready(struct tg_event_log *log, const uint32_t *lengths, int count, struct tg_error *error);
+
 /* One write for everything appended since the last one. True: it is durable.
  * False: it is not; the log keeps it in memory (it can be read and acked), and
  * the next flush tries again. */

@@ -336,7 +336,8 @@ static void a_set_that_is_dropped_leaves_nothing(void **state)
   /* Its bucket rests: it will wait for its READY. */
   json_t *args = json_pack("[i, i, i, i]", 0, 5, 1, NEW);
   tg_manager_call(fixture.manager, TG_METHOD_manager_tell_worker_to_prepare, args, on_reply, &told);
-  if (told.count) fail_msg("%s: %s", told.error.code, told.error.message);
+  if (told.count)
+    fail_msg("%s: %s", told.error.code, told.error.message);
   start_next();
   tg_manager_drop_next(fixture.manager);
   assert_int_equal(told.count, 1);

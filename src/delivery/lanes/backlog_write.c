@@ -118,11 +118,28 @@ void tg_backlog_write(struct tg_lanes *lanes)
 
 /* --- what waits in memory alone -------------------------------------------------------- */
 
+/* A marker for what was dropped would fit into the rest of a segment that no event fits into, and what it
+ * tells of would not be asked for again: it goes when the event behind it goes, too. */
+static bool may_go(struct tg_lanes *lanes, const struct tg_queued *event)
+{
+  const struct tg_queued *next = event->next;
+  struct tg_error error = {0};
+  if (!event->gap || !next || next->logged || next->body_length > TG_LOG_PAYLOAD_MAX / 2)
+    return true;
+  const uint32_t lengths[] = {TG_MARKER_MAX, next->gap ? TG_MARKER_MAX : next->body_length};
+  if (tg_event_log_ready(lanes->logs.own->log, lengths, 2, &error))
+    return true;
+  refuse(lanes, &error);
+  return false;
+}
+
 tg_log_position tg_backlog_append_queued(struct tg_lane *lane, struct tg_queued *event)
 {
   struct tg_lanes *lanes = lane->lanes;
   char text[TG_MARKER_MAX];
   struct tg_span body = {event->body, event->body_length};
+  if (!may_go(lanes, event))
+    return 0;
   if (event->gap)
     body = (struct tg_span){text, tg_gap_text(text, lane, event)};
   /* The last byte is another one in the body of an event that was told to be deferred. */
