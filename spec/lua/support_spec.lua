@@ -274,6 +274,7 @@ describe("checker", function()
     list = events({ s = 1, n = 1 }, { s = 2, n = 1, key = "0.1.2" })
     assert.equal(1, #checker.compare(list).doubled_with_other_key)
     assert.error(function() checker.assert_nothing_lost(list) end)
+    assert.equal(0, #checker.assert_nothing_lost(list, { under_way = 1 }).lost)
   end)
 
   it("sees what is out of order", function()

@@ -218,9 +218,14 @@ function checker.assert_complete(events, sent)
 end
 
 -- Each event at least once, in order, doubles only with an equal key: what may be expected after a crash.
+-- sent.under_way: so many may have come again with another key.
 function checker.assert_nothing_lost(events, sent)
-  return refuse(checker.compare(events, sent),
-    { "lost", "doubled_with_other_key", "out_of_order", "unexpected" })
+  local report = checker.compare(events, sent)
+  local kinds = { "lost", "out_of_order", "unexpected" }
+  if #report.doubled_with_other_key > (sent and sent.under_way or 0) then
+    table.insert(kinds, "doubled_with_other_key")
+  end
+  return refuse(report, kinds)
 end
 
 return checker

@@ -284,15 +284,15 @@ local function check_identifies(self, expected, spare)
 end
 
 local FIGURES = "# %s: %d numbered and %d equal events, %d interactions; 0 lost, %d repeated with an equal "
-  .. "key, 0 doubled, 0 out of order; %d identifies, %d resumes; longest pause of a guild %d ms"
+  .. "key, %d doubled, 0 out of order; %d identifies, %d resumes; longest pause of a guild %d ms"
 
 -- Ends the load, waits until all is at the bot, and judges: each event once, in order, (epoch, s) of a shard
 -- id never falling, each interaction answered once, no rule of Discord's broken, identifies as expected.
 -- options: name, identifies (by total), spare (so many more of each may have been cut off), repeated (true:
--- events may come again with an equal key, as after a crash), gaps (true: markers may tell of losses, of
--- which there are none), violations (how many the faults of the spec make), voices_dropped (likewise), pause
--- (ms that no guild's pause may exceed), express (true: interactions need not come in order), timeout. Prints
--- one line of figures; returns the checker's report.
+-- events may come again with an equal key, as after a crash), under_way (so many with another key), gaps
+-- (true: markers may tell of losses, of which there are none), violations (how many the faults of the spec
+-- make), voices_dropped (likewise), pause (ms that no guild's pause may exceed), express (true: interactions
+-- need not come in order), timeout. Prints one line of figures; returns the checker's report.
 function Run:assert_verdict(options)
   self.fake:settings { rate = 0, repeat_rate = 0 }
   local guilds = self:wait_delivered(options.timeout or 60000)
@@ -300,10 +300,12 @@ function Run:assert_verdict(options)
   await_repeats(self, repeats, options.timeout or 60000)
   check_interactions(self)
   local judge = options.repeated and checker.assert_nothing_lost or checker.assert_complete
-  local report = judge(sequenced(self.bot.events, options), { guilds = guilds, repeats = repeats })
+  local report = judge(sequenced(self.bot.events, options), {
+    guilds = guilds, repeats = repeats, under_way = options.under_way,
+  })
   local counters, pause = self:counters(), report.longest_pause
   print(FIGURES:format(options.name, report.numbered, report.repeats, #self.interactions, #report.doubled,
-    counters.identifies, counters.resumes_ok, pause and pause.ms or 0))
+    #report.doubled_with_other_key, counters.identifies, counters.resumes_ok, pause and pause.ms or 0))
   check_log(self)
   if options.identifies then
     check_identifies(self, options.identifies, options.spare)

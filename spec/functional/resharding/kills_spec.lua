@@ -68,6 +68,7 @@ local function finish(t, name, total, identifies)
   t:interact(5)
   t:assert_verdict {
     name = name, repeated = true, identifies = identifies or { [FROM] = FROM, [TO] = TO }, spare = t.cut_off,
+    under_way = t.under_way,
   }
   await_files_gone(t)
 end
@@ -217,6 +218,8 @@ end)
 
 local function series(durability, victims, kills)
   local t = start(durability)
+  -- What the bot has taken, and the gateway has not heard of, right after a switch; of each shard one.
+  t.under_way = durability == "memory" and kills * FROM or 0
   local total, identifies, up = FROM, { [FROM] = FROM }, true
   for _ = 1, kills do
     if is_over(record(t), total) then -- back again
