@@ -79,8 +79,8 @@ describe("alerts of resharding", function()
       local kit = manager { delay = 0 }
       tell(kit, step, "Discord refuses 8 shards (4010)")
       kit:advance(10)
-      assert.equal(("Tidegate: going over from 4 to 8 shards %s: Discord refuses 8 shards (4010)"):format(text),
-        kit:requests()[1].json.text)
+      local said = "Tidegate: going over from 4 to 8 shards %s: Discord refuses 8 shards (4010)"
+      assert.equal(said:format(text), kit:requests()[1].json.text)
     end
   end)
 
