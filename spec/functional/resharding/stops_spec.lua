@@ -9,7 +9,7 @@ local uv = require "luv"
 after_each(resharding.stop)
 
 local function start(options)
-  local given = { shards = 4, per_worker = 2, workers = 2, rate = 200, repeat_rate = 40 }
+  local given = { shards = 4, per_worker = 2, workers = 2, rate = 200, repeat_rate = 40, hurry = 20 }
   for name, value in pairs(options or {}) do
     given[name] = value
   end
