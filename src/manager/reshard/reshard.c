@@ -249,6 +249,11 @@ static void abort_by_hand(struct tg_reshard *reshard, tg_manager_reply *reply, v
         "resharding",
         reshard->from);
     return;
+  } else if (reshard->check.refused && tg_reshard_switched(reshard) > 0) {
+    tg_reply_error(reply, ctx, "too_late",
+                   "Discord refuses a shard of the %d (4011): what has gone over cannot go back",
+                   reshard->from);
+    return;
   } else {
     tg_reshard_abort(reshard, false, "aborted by request");
   }

@@ -206,6 +206,19 @@ static void a_late_abort_takes_classes_back(void **state)
   stop(true);
 }
 
+/* What has gone over would wait for a session of that shard for ever. */
+static void nothing_goes_back_to_a_shard_that_is_refused(void **state)
+{
+  (void)state;
+  mark("unsettled", true);
+  begin_resharding();
+  wait_for(phase_is("settling"));
+  assert_true(tg_reshard_fatal(fixture.manager->reshard, &fixture.manager->env.shards.list[1], 4011));
+  assert_string_equal(abort_it().error.code, "too_late");
+  assert_true(phase_is("settling"));
+  stop(true);
+}
+
 static void a_worker_without_room_undoes_it(void **state)
 {
   (void)state;
@@ -282,6 +295,7 @@ static int run_all(void)
       RESHARD_TEST(one_at_a_time),
       RESHARD_TEST(an_early_abort_drops_the_new_set),
       RESHARD_TEST(a_late_abort_takes_classes_back),
+      RESHARD_TEST(nothing_goes_back_to_a_shard_that_is_refused),
       RESHARD_TEST(a_worker_without_room_undoes_it),
       RESHARD_TEST(it_does_not_wait_for_ever),
       RESHARD_TEST(old_shards_of_a_class_gather_in_one_worker),
