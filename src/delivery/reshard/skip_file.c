@@ -117,7 +117,8 @@ static int fill(int fd, const struct tg_skip_list *list, struct tg_skip_file **f
     return errno;
   memcpy(memory, &header, sizeof header);
   *file = new_file(memory, size);
-  memcpy((*file)->list.members, list->members, header.members * sizeof *list->members);
+  if (header.members > 0)
+    memcpy((*file)->list.members, list->members, header.members * sizeof *list->members);
   if (header.entries > 0)
     memcpy((*file)->list.entries, list->entries, header.entries * sizeof *list->entries);
   if (header.names > 0)
