@@ -121,7 +121,8 @@ bool tg_event_log_remove(struct tg_event_log *log, struct tg_error *error)
   if (log && !tg_event_log_settled(log))
     tg_fail(error, "waiting", "the log %s still holds %llu events that wait, or losses that are not told",
             directory, (unsigned long long)log->events);
-  else if (log && (!log->shared || tg_log_directory_seize(log->lock_fd, directory, error)) &&
+  else if (log &&
+           (!log->shared || tg_log_directory_seize(log->directory_fd, log->lock_fd, directory, error)) &&
            !(removed = tg_log_directory_remove(directory, log->directory_fd)))
     tg_fail(error, "disk", "the directory %s cannot be removed: %s", directory, strerror(errno));
   tg_event_log_close(log);

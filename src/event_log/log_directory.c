@@ -134,10 +134,17 @@ int tg_log_directory_lock(int directory_fd, const char *directory, bool shared, 
   }
 }
 
-bool tg_log_directory_seize(int lock_fd, const char *directory, struct tg_error *error)
+/* Whoever has it may have looked through it before the last of our events was done, and be about to leave it
+ * for us: he is waited for, but not whoever drains it. */
+bool tg_log_directory_seize(int directory_fd, int lock_fd, const char *directory, struct tg_error *error)
 {
-  if (flock(lock_fd, LOCK_EX | LOCK_NB) == 0)
-    return true;
+  enum { TRIES = 25, STEP = 1000 /* us */ };
+  for (int tries = 0; tries < TRIES; tries++) {
+    if (flock(lock_fd, LOCK_EX | LOCK_NB) == 0)
+      return is_current(directory_fd, lock_fd) ||
+             tg_fail(error, "locked", "the log %s was removed by another process", directory);
+    usleep(STEP);
+  }
   return tg_fail(error, "locked", "the log %s is in use by another process (pid %ld)", directory,
                  read_pid(lock_fd));
 }

@@ -129,7 +129,7 @@ void tg_log_sync_detach(struct tg_event_log *log);
 int tg_log_directory_open(const char *directory, bool make, struct tg_error *error);
 int tg_log_directory_lock(int directory_fd, const char *directory, bool shared, struct tg_error *error);
 /* A lock that is shared is held alone from now on. False: "locked", and it may be lost. */
-bool tg_log_directory_seize(int lock_fd, const char *directory, struct tg_error *error);
+bool tg_log_directory_seize(int directory_fd, int lock_fd, const char *directory, struct tg_error *error);
 /* With all files of a log; the caller has the lock. */
 bool tg_log_directory_remove(const char *directory, int directory_fd);
 /* Calls `each` for the cursors of those who drained this log, by name. */
