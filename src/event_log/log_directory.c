@@ -291,16 +291,34 @@ void tg_event_log_list_free(char **names)
 /* --- removal ----------------------------------------------------------------------------- */
 
 /* The lock goes last: whoever gets it then finds an empty directory, or none. */
-bool tg_log_directory_remove(const char *directory, int directory_fd)
+static bool is_segment(const char *name)
+{
+  return ends_with(name, segment_suffix);
+}
+
+static bool is_own_cursor(const char *name)
+{
+  return strcmp(name, "cursor") == 0;
+}
+
+static bool remove_all(int directory_fd, bool (*is_one)(const char *name))
 {
   DIR *walk = open_walk(directory_fd);
   if (!walk)
     return false;
-  for (struct dirent *entry; (entry = readdir(walk)) != NULL;) {
-    const char *name = entry->d_name;
-    if (ends_with(name, segment_suffix) || is_cursor(name))
-      unlinkat(directory_fd, name, 0);
-  }
+  for (struct dirent *entry; (entry = readdir(walk)) != NULL;)
+    if (is_one(entry->d_name))
+      unlinkat(directory_fd, entry->d_name, 0);
   closedir(walk);
+  return true;
+}
+
+/* The log's own cursor says what was written, those of its readers that it is done with: without them the
+ * next process, should this one be killed here, would take all that they had for lost. */
+bool tg_log_directory_remove(const char *directory, int directory_fd)
+{
+  if (!remove_all(directory_fd, is_segment) || !remove_all(directory_fd, is_own_cursor) ||
+      !remove_all(directory_fd, is_cursor))
+    return false;
   return unlinkat(directory_fd, "lock", 0) == 0 && rmdir(directory) == 0;
 }
