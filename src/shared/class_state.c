@@ -9,6 +9,16 @@ static const char *const names[TG_CLASS_STATES] = {
     [TG_CLASS_GONE] = "gone",
 };
 
+int tg_class_count(int from, int to)
+{
+  while (to != 0) {
+    int rest = from % to;
+    from = to;
+    to = rest;
+  }
+  return from;
+}
+
 const char *tg_class_state_name(enum tg_class_state state)
 {
   return names[state];

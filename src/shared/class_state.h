@@ -17,6 +17,10 @@ enum tg_class_state {
   TG_CLASS_STATES
 };
 
+/* Into how many classes a change makes the guilds: the greatest common divisor of both totals. A shard of
+ * either set is of the class of its id modulo that. */
+int tg_class_count(int from, int to);
+
 /* "waiting", ... */
 const char *tg_class_state_name(enum tg_class_state state);
 /* False: there is no such state; `*state` stays. NULL is none. */

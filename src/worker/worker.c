@@ -1,8 +1,8 @@
 #include "worker/worker_impl.h"
 
 #include "base/log.h"
-#include "delivery/reshard/class.h"
 #include "net/dial.h"
+#include "shared/class_state.h"
 #include "shared/stats.h"
 
 #include <inttypes.h>

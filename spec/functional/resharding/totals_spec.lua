@@ -6,7 +6,8 @@ after_each(resharding.stop)
 
 local function goes_over(from, to, options)
   local t = resharding.start {
-    shards = from, per_worker = options.per_worker, workers = 2, rate = 400, repeat_rate = 80,
+    shards = from, per_worker = options.per_worker, workers = 2, rate = options.rate or 400,
+    repeat_rate = 80,
   }
   t:interact(5)
   t:reshard(to)
@@ -24,6 +25,12 @@ describe("resharding under load", function()
   it("doubles the shards", function()
     goes_over(4, 8, { per_worker = 2 })
   end)
+
+  if os.getenv "TG_SPEC_LONG" == "1" then
+    it("doubles many, at 2,000 events a second", function()
+      goes_over(16, 32, { per_worker = 8, rate = 2000 })
+    end)
+  end
 
   it("halves the shards", function()
     goes_over(8, 4, { per_worker = 8 })

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 
 struct taker {
@@ -130,6 +131,70 @@ static void the_last_one_removes_it(void **state)
   assert_string_equal(test->error.code, "locked");
   assert_true(tg_event_log_remove(other, &test->error));
   test->log = NULL;
+}
+
+/* Two readers have all; the second one, a process of its own, is killed at a system call of its removal.
+ * False: there are not so many. */
+static bool killed_while_removing(struct log_test *test, int which)
+{
+  struct taker taker = {test, 1};
+  struct tg_event_log_options options = {.directory = test->directory,
+                                         .mode = TG_LOG_DRAIN,
+                                         .wanted = takes,
+                                         .reader = "worker-1",
+                                         .ctx = &taker};
+  int status;
+  leave_log(test, "worker-0");
+  test->log = tg_event_log_open(&options, &test->error);
+  ack(test, 1, 10);
+  ack(test, 2, 10);
+  tg_event_log_close(test->log);
+  options.wanted = takes_others;
+  options.reader = "worker-0";
+  test->log = tg_event_log_open(&options, &test->error);
+  ack(test, 0, 10);
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+    raise(SIGSTOP);
+    _exit(tg_event_log_remove(test->log, &test->error) ? 0 : 1);
+  }
+  tg_event_log_close(test->log);
+  test->log = NULL;
+  assert_int_equal(waitpid(child, &status, 0), child);
+  for (int stops = 0; stops < 2 * which + 1 && WIFSTOPPED(status); stops++) { /* before and after each */
+    assert_int_equal(ptrace(PTRACE_SYSCALL, child, NULL, NULL), 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+  }
+  if (!WIFSTOPPED(status)) {
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return false;
+  }
+  kill(child, SIGKILL);
+  assert_int_equal(waitpid(child, &status, 0), child);
+  return true;
+}
+
+/* Nothing that was delivered is taken for lost by whoever finds the rest. */
+static void whoever_is_killed_while_removing_loses_nothing(void **state)
+{
+  struct log_test *test = *state;
+  int which = 0;
+  for (bool killed = true; killed; which++) {
+    killed = killed_while_removing(test, which);
+    struct tg_event_log_options rest = {
+        .directory = test->directory, .mode = TG_LOG_DRAIN, .on_gap = note_gap, .ctx = test};
+    struct tg_event_log *log = tg_event_log_open(&rest, &test->error);
+    struct tg_log_figures figures = {0};
+    if (log)
+      tg_event_log_figures(log, &figures);
+    tg_event_log_close(log);
+    if (test->gap_count > 0 || figures.events > 0)
+      fail_msg("killed at call %d: %d gaps, %d events wait", which, test->gap_count, (int)figures.events);
+    remove_tree(test->directory);
+  }
+  assert_in_range(which, 20, 10000); /* it was killed in the middle of it */
 }
 
 /* Else a third one, which is about to take over what waits for its shards, would find it in use. */
@@ -301,6 +366,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(several_drain_one_log, log_begin, log_end),
       cmocka_unit_test_setup_teardown(the_last_one_removes_it, log_begin, log_end),
       cmocka_unit_test_setup_teardown(it_is_looked_through_beside_the_others, log_begin, log_end),
+      cmocka_unit_test_setup_teardown(whoever_is_killed_while_removing_loses_nothing, log_begin, log_end),
       cmocka_unit_test_setup_teardown(its_writer_takes_over_what_others_delivered, log_begin, log_end),
       cmocka_unit_test_setup_teardown(logs_are_listed_oldest_first, log_begin, log_end),
       cmocka_unit_test_setup_teardown(logs_with_numbers_are_listed_by_them, log_begin, log_end),

@@ -4,16 +4,6 @@
 
 #include <stdlib.h>
 
-int tg_class_count(int from, int to)
-{
-  while (to != 0) {
-    int rest = from % to;
-    from = to;
-    to = rest;
-  }
-  return from;
-}
-
 static void add_members(struct tg_class *class, int total, int side)
 {
   const struct tg_class_options *options = &class->options;

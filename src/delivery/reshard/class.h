@@ -89,10 +89,6 @@ struct tg_class_options {
   struct tg_skip_file *skip; /* of an earlier process; taken over, also by a NULL that is returned. Or NULL */
 };
 
-/* Into how many classes a change makes the guilds: the greatest common divisor of both totals. A shard of
- * either set is of the class of its id modulo that. */
-int tg_class_count(int from, int to);
-
 /* NULL: `number` is no class of that change. */
 struct tg_class *tg_class_new(const struct tg_class_options *options);
 /* The skip file is closed, not removed. What is held is dropped: it is not durable. */

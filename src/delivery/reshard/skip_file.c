@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/state_open.h"
+#include "shared/class_state.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -294,16 +295,6 @@ void tg_skip_files_remove(const char *state_dir)
   walk(state_dir, remove_one, NULL);
 }
 
-static int greatest_divisor(int a, int b)
-{
-  while (b != 0) {
-    int rest = a % b;
-    a = b;
-    b = rest;
-  }
-  return a;
-}
-
 static bool says_of(int directory, const char *name, void *ctx)
 {
   tg_shard_ref ref = *(const tg_shard_ref *)ctx;
@@ -314,7 +305,7 @@ static bool says_of(int directory, const char *name, void *ctx)
   if (fd >= 0)
     close(fd);
   return read &&
-         (uint32_t)(tg_ref_id(ref) % greatest_divisor((int)header.from, (int)header.to)) == header.number;
+         (uint32_t)(tg_ref_id(ref) % tg_class_count((int)header.from, (int)header.to)) == header.number;
 }
 
 /* A class has such a file from its first switch on: by then both of its sides have. */

@@ -1,26 +1,17 @@
 #include "manager/reshard/deal.h"
 
 #include "base/buf.h"
+#include "shared/class_state.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-int tg_deal_classes(int from, int to)
-{
-  while (to != 0) {
-    int rest = from % to;
-    from = to;
-    to = rest;
-  }
-  return from;
-}
-
 /* ---- which totals make sense ---- */
 
 static int sessions_of_class(int from, int to)
 {
-  return (from + to) / tg_deal_classes(from, to);
+  return (from + to) / tg_class_count(from, to);
 }
 
 static int class_limit(const struct tg_config *config)
@@ -127,7 +118,7 @@ static int choose_worker(const struct tg_deal *deal, int class, const int *owner
 void tg_deal_make(struct tg_deal *deal, int from, int to, const int *owners)
 {
   int dealt[TG_MAX_WORKERS] = {0};
-  *deal = (struct tg_deal){.from = from, .to = to, .classes = tg_deal_classes(from, to)};
+  *deal = (struct tg_deal){.from = from, .to = to, .classes = tg_class_count(from, to)};
   deal->workers = tg_calloc((size_t)deal->classes, sizeof *deal->workers);
   for (int class = 0; class < deal->classes; class ++) {
     int worker = choose_worker(deal, class, owners, dealt);

@@ -19,9 +19,6 @@ enum {
   TG_DEAL_GUILDS_MAX = 2300 /* a new shard; Discord's end is 2500 */
 };
 
-/* g, which is also the number of classes. */
-int tg_deal_classes(int from, int to);
-
 struct tg_deal_wish {
   const struct tg_config *config;
   const struct tg_shard_range *range; /* of the shards that there are */

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "manager/state_file.h"
 #include "proto/shard_ref.h"
+#include "shared/class_state.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -71,7 +72,7 @@ static bool read_phase(const json_t *value, enum tg_reshard_phase *phase)
 
 static bool read_deal(const json_t *list, struct tg_reshard_record *record)
 {
-  int classes = tg_deal_classes(record->current.total, record->next.total);
+  int classes = tg_class_count(record->current.total, record->next.total);
   if (!json_is_array(list) || json_array_size(list) != (size_t)classes)
     return false;
   record->deal = tg_calloc((size_t)classes, sizeof *record->deal);

@@ -1,6 +1,7 @@
 /* Which totals make sense, and which worker has which class of guilds. */
 
 #include "manager/reshard/deal.h"
+#include "shared/class_state.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -42,11 +43,11 @@ static struct tg_deal deal_blocks(int from, int to, int block, int *owners)
 static void classes_are_the_greatest_common_divisor(void **state)
 {
   (void)state;
-  assert_int_equal(tg_deal_classes(16, 32), 16);
-  assert_int_equal(tg_deal_classes(16, 24), 8);
-  assert_int_equal(tg_deal_classes(32, 16), 16);
-  assert_int_equal(tg_deal_classes(3, 4), 1);
-  assert_int_equal(tg_deal_classes(1, 5), 1);
+  assert_int_equal(tg_class_count(16, 32), 16);
+  assert_int_equal(tg_class_count(16, 24), 8);
+  assert_int_equal(tg_class_count(32, 16), 16);
+  assert_int_equal(tg_class_count(3, 4), 1);
+  assert_int_equal(tg_class_count(1, 5), 1);
 }
 
 static void usual_totals_are_good(void **state)

@@ -150,7 +150,7 @@ static inline void prepare_two(const struct tg_message *message)
   size_t i;
   json_t *class;
   memset(workings.told, 0, sizeof workings.told);
-  workings.classes = tg_deal_classes(workings.totals[0], workings.totals[1]);
+  workings.classes = tg_class_count(workings.totals[0], workings.totals[1]);
   json_array_foreach(set->classes, i, class) workings.mine[json_integer_value(class)] = true;
   write_journal("prepare", played.id);
   tg_ipc_answer(played.ipc, message->nonce, json_true(), NULL);
