@@ -27,6 +27,30 @@ enum tg_resharding_voice { TG_VOICE_MOVE, TG_VOICE_WAIT };
 /* How an event looks in its request: delivery/formats/format.h. */
 enum tg_event_format { TG_FORMAT_SEED, TG_FORMAT_DISCORDENO, TG_FORMAT_CHAT_SDK, TG_FORMAT_CLOUDEVENTS };
 
+/* Who takes events, and how they are sent. */
+struct tg_handler_config {
+  struct tg_strings urls; /* none: events only reach Lua */
+  char *authorization;    /* NULL: no header */
+  tg_ms timeout;
+  bool batch;
+  bool markers;
+  enum tg_event_format format;
+  bool guild_loaded;                 /* TG_FORMAT_DISCORDENO: a loading guild's t is another one */
+  json_t *headers;                   /* {"X-Name": "value"}, checked; NULL: none */
+  struct tg_strings signing_secrets; /* TG_SIGNING_SECRETS at most */
+  struct tg_strings events;          /* names of those that the bot gets; "all" alone: all */
+};
+
+/* What waits for him. */
+struct tg_queue_config {
+  uint64_t memory_bytes; /* a worker */
+  uint64_t disk_bytes;
+  tg_ms max_age;
+  enum tg_durability durability;
+  enum tg_sync sync;
+  struct tg_strings drop_first;
+};
+
 struct tg_config {
   char *token; /* bare, without "Bot " */
   uint64_t intents;
@@ -59,26 +83,8 @@ struct tg_config {
   int large_threshold;
   int capabilities; /* of IDENTIFY; -1: none are sent */
 
-  struct {
-    struct tg_strings urls; /* none: events only reach Lua */
-    char *authorization;    /* NULL: no header */
-    tg_ms timeout;
-    bool batch;
-    bool markers;
-    enum tg_event_format format;
-    bool guild_loaded;                 /* TG_FORMAT_DISCORDENO: a loading guild's t is another one */
-    json_t *headers;                   /* {"X-Name": "value"}, checked; NULL: none */
-    struct tg_strings signing_secrets; /* TG_SIGNING_SECRETS at most */
-    struct tg_strings events;          /* names of those that the bot gets; "all" alone: all */
-  } event_handler;
-  struct {
-    uint64_t memory_bytes; /* a worker */
-    uint64_t disk_bytes;
-    tg_ms max_age;
-    enum tg_durability durability;
-    enum tg_sync sync;
-    struct tg_strings drop_first;
-  } queue;
+  struct tg_handler_config event_handler;
+  struct tg_queue_config queue;
   struct {
     tg_ms grace;
     bool fallback;

@@ -4,7 +4,7 @@
  *
  * Who has something to send - a lane, a script that posts, an interaction that passes its lane - owns a
  * parcel and gives it to a sender (sinks/sender.h). When its turn comes the owner says what is in it; a
- * sink (sinks/sink.h) sends it, and says what came of that; the sender judges it, once for all kinds of
+ * sink (sinks/carrier.h) sends it, and says what came of that; the sender judges it, once for all kinds of
  * owners and sinks, and gives it back.
  *
  *     the owner's --tg_sender_queue()--> waits --prepare()--> in flight --over()--> the owner's */
@@ -23,7 +23,7 @@ struct tg_judgement;
 struct tg_lane;
 struct tg_parcel;
 struct tg_sender;
-struct tg_sink;
+struct tg_carrier;
 
 /* Under which conditions it leaves. */
 enum tg_parcel_way {
@@ -62,7 +62,7 @@ struct tg_parcel {
   enum tg_parcel_way way;
   bool waits;
   struct tg_sender *sender; /* for which it waits, or which has it in flight; else NULL */
-  struct tg_sink *sink;     /* which has it in flight */
+  struct tg_carrier *carrier; /* which has it in flight */
   union {
     uint64_t request;
     void *call;

@@ -5,7 +5,7 @@
 #include "base/json_scan.h"
 #include "delivery/sinks/outcome.h"
 
-/* What a sink says of a parcel. Everything in it lives only during the call. */
+/* What a carrier says of a parcel. Everything in it lives only during the call. */
 struct tg_answer {
   enum tg_outcome outcome;
   long status;       /* of HTTP, or what a script says to have seen; 0: none */

@@ -62,7 +62,7 @@ static void send_or_wait(struct tg_post *post)
 {
   struct tg_parcel *parcel = &post->parcel, *of_lane = &parcel->lane->parcel;
   struct tg_sender *sender = parcel->lane->sender;
-  bool delivers = tg_parcel_in_flight(of_lane) && of_lane->sink == sender->all->script;
+  bool delivers = tg_parcel_in_flight(of_lane) && of_lane->carrier == sender->all->script;
   of_lane->posted |= delivers;
   parcel->way = delivers && of_lane->sender == sender ? TG_WAY_NESTED : TG_WAY_POST;
   if (parcel->way == TG_WAY_NESTED || tg_sender_has_room(sender))

@@ -26,7 +26,7 @@ void tg_sign(const struct tg_signing_keys *keys, const char *id, const char *tim
 
 /* --- request_head.c --------------------------------------------------------------------------- */
 
-/* What all requests of a sink have. */
+/* What all requests to a handler have. */
 struct tg_usual_headers {
   struct tg_strings lines; /* "Name: value": Authorization, event_handler.headers */
   char *token;             /* the line that the Chat SDK's adapter knows the gateway by */

@@ -8,15 +8,15 @@ enum { BATCH_GROWTH = 4 << 10 /* bytes of what a handler takes at once, after it
 
 static void on_ended(struct tg_parcel *parcel, const struct tg_answer *answer);
 
-struct tg_sender *tg_sender_new(struct tg_senders *all, const char *url, struct tg_sink *direct)
+struct tg_sender *tg_sender_new(struct tg_senders *all, const char *url, struct tg_carrier *direct)
 {
   struct tg_sender *sender = tg_calloc(1, sizeof *sender);
   sender->all = all;
   sender->url = url ? tg_strdup(url) : NULL;
-  sender->sink = all->script;
+  sender->carrier = all->script;
   sender->direct = direct;
-  sender->public_url = direct ? direct->name : sender->sink->name;
-  sender->sink->ended = on_ended;
+  sender->public_url = direct ? direct->name : sender->carrier->name;
+  sender->carrier->ended = on_ended;
   if (direct)
     direct->ended = on_ended;
   tg_window_init(&sender->window);
@@ -116,10 +116,10 @@ void tg_sender_send(struct tg_sender *sender, struct tg_parcel *parcel)
   if (!parcel->owner->prepare(parcel))
     return;
   parcel->sender = sender;
-  parcel->sink = parcel->way == TG_WAY_LANE ? sender->sink : sender->direct;
+  parcel->carrier = parcel->way == TG_WAY_LANE ? sender->carrier : sender->direct;
   parcel->posted = false;
   count(sender, parcel, 1);
-  parcel->sink->kind->start(parcel->sink, parcel);
+  parcel->carrier->kind->start(parcel->carrier, parcel);
 }
 
 static void take_back(struct tg_parcel *parcel)
@@ -127,7 +127,7 @@ static void take_back(struct tg_parcel *parcel)
   count(parcel->sender, parcel, -1);
   tg_parcel_empty(parcel);
   parcel->sender = NULL;
-  parcel->sink = NULL;
+  parcel->carrier = NULL;
 }
 
 /* What is too large in one request comes in two, until it was long enough well. */
@@ -170,7 +170,7 @@ void tg_sender_withdraw(struct tg_parcel *parcel)
     tg_sender_forget(parcel);
     return;
   }
-  parcel->sink->kind->cancel(parcel->sink, parcel);
+  parcel->carrier->kind->cancel(parcel->carrier, parcel);
   take_back(parcel);
   if (sender->retired)
     tg_sender_retire(sender);

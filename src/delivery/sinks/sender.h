@@ -4,7 +4,7 @@
  *
  * Parcels wait here for their turn, each way (enum tg_parcel_way) in a line of its own. How many are in
  * flight the window says, and whether any may leave the circuit breaker (circuit.h); both learn from what
- * comes of each parcel, whoever it is of and whatever sink has sent it.
+ * comes of each parcel, whoever it is of and whatever carrier has sent it.
  *
  *     senders.c     all of them: which there are, and whose lanes are whose
  *     sender.c      the lines, and what is in flight
@@ -12,12 +12,12 @@
  *     lane_parcel.c what lanes send, and what an answer does to the events; refusal.c: ... that are refused
  *     post.c        the default of a script's deliver
  *     script_drain.c  a script's handle_queue, in the place of all this
- *     http_sink.c, script_sink.c  the kinds of sinks */
+ *     http_carrier.c, script_carrier.c  the kinds of carriers */
 
 #include "delivery/env.h"
 #include "delivery/lanes/parcel.h"
+#include "delivery/sinks/carrier.h"
 #include "delivery/sinks/circuit.h"
-#include "delivery/sinks/sink.h"
 #include "shared/stats.h"
 
 struct tg_lanes;
@@ -37,8 +37,8 @@ struct tg_sender {
   struct tg_senders *all;
   char *url;              /* NULL: there is none, but a script takes events */
   const char *public_url; /* for logs */
-  struct tg_sink *sink;   /* of what lanes send */
-  struct tg_sink *direct; /* of all else, and of what the script does not want; NULL: there is none */
+  struct tg_carrier *carrier; /* of what lanes send */
+  struct tg_carrier *direct;  /* of all else, and of what the script does not want; NULL: there is none */
   struct tg_circuit circuit;
   struct tg_window window;
   struct tg_stats_handler *stats; /* of its URL */
@@ -59,7 +59,7 @@ struct tg_senders {
   struct tg_delivery_env *env;
   struct tg_lanes *lanes;
   struct tg_http *http;
-  struct tg_sink *script;
+  struct tg_carrier *script;
   struct tg_sender **at; /* as in event_handler.urls */
   int count;
   LIST_HEAD(, tg_post) posts;  /* of scripts */
@@ -74,7 +74,7 @@ struct tg_senders {
 
 /* --- sender.c --- */
 
-struct tg_sender *tg_sender_new(struct tg_senders *all, const char *url, struct tg_sink *direct);
+struct tg_sender *tg_sender_new(struct tg_senders *all, const char *url, struct tg_carrier *direct);
 
 /* It is no longer configured: what waits goes back to its owners, and it is freed when nothing is in flight.
  */

@@ -6,18 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The kinds of sinks that a URL can name. */
+/* The kinds of carriers that a URL can name. */
 static const struct {
   const char *scheme;
-  struct tg_sink *(*make)(const struct tg_delivery_env *env, struct tg_http *http, const char *url);
+  struct tg_carrier *(*make)(const struct tg_delivery_env *env, struct tg_http *http, const char *url);
 } kinds[] = {
-    {"http:", tg_http_sink_new},
-    {"https:", tg_http_sink_new},
-    {"http+unix:", tg_http_sink_new},
+    {"http:", tg_http_carrier_new},
+    {"https:", tg_http_carrier_new},
+    {"http+unix:", tg_http_carrier_new},
 };
 
 /* The configuration has let only known ones pass; curl says what is wrong with others. */
-static struct tg_sink *make_sink(const struct tg_senders *senders, const char *url)
+static struct tg_carrier *make_carrier(const struct tg_senders *senders, const char *url)
 {
   size_t kind = 0, last = sizeof kinds / sizeof *kinds - 1;
   while (kind < last && strncmp(url, kinds[kind].scheme, strlen(kinds[kind].scheme)) != 0)
@@ -27,7 +27,7 @@ static struct tg_sink *make_sink(const struct tg_senders *senders, const char *u
 
 void tg_senders_begin(struct tg_senders *senders)
 {
-  senders->script = tg_script_sink_new(senders->env);
+  senders->script = tg_script_carrier_new(senders->env);
   LIST_INIT(&senders->posts);
   LIST_INIT(&senders->drains);
 }
@@ -42,7 +42,7 @@ void tg_senders_end(struct tg_senders *senders)
   tg_posts_free(senders);
   for (int i = 0; i < senders->count; i++)
     tg_sender_retire(senders->at[i]);
-  tg_script_sink_end(senders->script);
+  tg_script_carrier_end(senders->script);
 }
 
 void tg_senders_free(struct tg_senders *senders)
@@ -75,7 +75,7 @@ static struct tg_sender *sender_for(struct tg_senders *senders, struct tg_sender
 {
   struct tg_sender *sender = take_sender(old, old_count, url);
   if (!sender)
-    return tg_sender_new(senders, url, url ? make_sink(senders, url) : NULL);
+    return tg_sender_new(senders, url, url ? make_carrier(senders, url) : NULL);
   if (sender->direct)
     sender->direct->kind->reconfigure(sender->direct, senders->env->config);
   return sender;

@@ -1,7 +1,7 @@
 #include "base/buf.h"
 #include "delivery/env.h"
+#include "delivery/sinks/carrier.h"
 #include "delivery/sinks/request_head.h"
-#include "delivery/sinks/sink.h"
 #include "net/http.h"
 #include "net/http_text.h"
 
@@ -13,17 +13,17 @@ enum {
   ANSWER_MAX = 2048,
 };
 
-struct http_sink {
-  struct tg_sink sink;
+struct http_carrier {
+  struct tg_carrier carrier;
   const struct tg_delivery_env *env;
   struct tg_http *http;
   char *url;
   struct tg_usual_headers usual;
 };
 
-static void reconfigure(struct tg_sink *sink, const struct tg_config *config)
+static void reconfigure(struct tg_carrier *carrier, const struct tg_config *config)
 {
-  tg_usual_headers_read(&((struct http_sink *)sink)->usual, config);
+  tg_usual_headers_read(&((struct http_carrier *)carrier)->usual, config);
 }
 
 static void on_response(void *ctx, const struct tg_http_response *response)
@@ -40,14 +40,14 @@ static void on_response(void *ctx, const struct tg_http_response *response)
   };
   if (response->status)
     snprintf(answer.error.message, sizeof answer.error.message, "it answered %ld", response->status);
-  parcel->sink->ended(parcel, &answer);
+  parcel->carrier->ended(parcel, &answer);
 }
 
-static void start(struct tg_sink *sink, struct tg_parcel *parcel)
+static void start(struct tg_carrier *carrier, struct tg_parcel *parcel)
 {
-  const struct http_sink *http = (const struct http_sink *)sink;
+  const struct http_carrier *http = (const struct http_carrier *)carrier;
   tg_ms timeout = http->env->config->event_handler.timeout;
-  struct tg_span body = tg_sink_write(parcel);
+  struct tg_span body = tg_carrier_write(parcel);
   struct tg_request_head head;
   tg_request_head_write(&head, &http->usual, parcel, body);
   struct tg_http_request request = {
@@ -63,28 +63,29 @@ static void start(struct tg_sink *sink, struct tg_parcel *parcel)
   parcel->request = tg_http_start(http->http, &request, on_response, parcel);
 }
 
-static void cancel(struct tg_sink *sink, struct tg_parcel *parcel)
+static void cancel(struct tg_carrier *carrier, struct tg_parcel *parcel)
 {
-  tg_http_cancel(((const struct http_sink *)sink)->http, parcel->request);
+  tg_http_cancel(((const struct http_carrier *)carrier)->http, parcel->request);
 }
 
-static void free_sink(struct tg_sink *sink)
+static void free_carrier(struct tg_carrier *carrier)
 {
-  struct http_sink *http = (struct http_sink *)sink;
+  struct http_carrier *http = (struct http_carrier *)carrier;
   tg_usual_headers_free(&http->usual);
   free(http->url);
-  free(sink->name);
+  free(carrier->name);
   free(http);
 }
 
-struct tg_sink *tg_http_sink_new(const struct tg_delivery_env *env, struct tg_http *http, const char *url)
+struct tg_carrier *tg_http_carrier_new(const struct tg_delivery_env *env, struct tg_http *http,
+                                       const char *url)
 {
-  static const struct tg_sink_kind kind = {start, cancel, reconfigure, free_sink};
-  struct http_sink *sink = tg_calloc(1, sizeof *sink);
-  sink->sink = (struct tg_sink){.kind = &kind, .name = tg_http_url_public(url)};
-  sink->env = env;
-  sink->http = http;
-  sink->url = tg_strdup(url);
-  reconfigure(&sink->sink, env->config);
-  return &sink->sink;
+  static const struct tg_carrier_kind kind = {start, cancel, reconfigure, free_carrier};
+  struct http_carrier *carrier = tg_calloc(1, sizeof *carrier);
+  carrier->carrier = (struct tg_carrier){.kind = &kind, .name = tg_http_url_public(url)};
+  carrier->env = env;
+  carrier->http = http;
+  carrier->url = tg_strdup(url);
+  reconfigure(&carrier->carrier, env->config);
+  return &carrier->carrier;
 }

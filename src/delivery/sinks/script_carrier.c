@@ -2,8 +2,8 @@
 #include "base/log.h"
 #include "delivery/lanes/lanes.h"
 #include "delivery/lanes/queue.h"
+#include "delivery/sinks/carrier.h"
 #include "delivery/sinks/sender.h"
-#include "delivery/sinks/sink.h"
 #include "shared/poison.h"
 
 #include <stdio.h>
@@ -15,7 +15,7 @@
 
 struct call {
   TAILQ_ENTRY(call) link;
-  struct script_sink *sink;
+  struct script_carrier *carrier;
   struct tg_parcel *parcel; /* NULL: given up, nobody waits for the end */
   bool done;
   bool failed;             /* the script has: the default delivers */
@@ -23,8 +23,8 @@ struct call {
   tg_ms began;             /* uv_now() */
 };
 
-struct script_sink {
-  struct tg_sink sink;
+struct script_carrier {
+  struct tg_carrier carrier;
   struct tg_delivery_env *env;
   TAILQ_HEAD(, call) calls; /* that have not ended */
   uv_timer_t timer;
@@ -32,7 +32,7 @@ struct script_sink {
 
 static void forget(struct call *call)
 {
-  TAILQ_REMOVE(&call->sink->calls, call, link);
+  TAILQ_REMOVE(&call->carrier->calls, call, link);
   if (call->parcel)
     call->parcel->call = NULL;
   free(call);
@@ -42,14 +42,14 @@ static void forget(struct call *call)
 
 static void end(struct tg_parcel *parcel, const struct tg_answer *answer)
 {
-  parcel->sink->ended(parcel, answer);
+  parcel->carrier->ended(parcel, answer);
 }
 
 static void deliver_by_default(struct tg_parcel *parcel)
 {
-  struct tg_sink *direct = parcel->sender->direct;
+  struct tg_carrier *direct = parcel->sender->direct;
   if (direct) {
-    parcel->sink = direct;
+    parcel->carrier = direct;
     parcel->posted = false;
     direct->kind->start(direct, parcel);
     return;
@@ -59,7 +59,7 @@ static void deliver_by_default(struct tg_parcel *parcel)
   end(parcel, &answer);
 }
 
-static void end_call(struct script_sink *script, struct call *call)
+static void end_call(struct script_carrier *script, struct call *call)
 {
   struct tg_parcel *parcel = call->parcel;
   struct tg_answer answer = call->answer;
@@ -72,7 +72,7 @@ static void end_call(struct script_sink *script, struct call *call)
     end(parcel, &answer);
 }
 
-static void give_up(struct script_sink *script, struct call *call)
+static void give_up(struct script_carrier *script, struct call *call)
 {
   struct tg_parcel *parcel = call->parcel;
   tg_log(TG_ERROR, parcel->shard_id,
@@ -83,7 +83,7 @@ static void give_up(struct script_sink *script, struct call *call)
   deliver_by_default(parcel);
 }
 
-static struct call *next_due(const struct script_sink *script)
+static struct call *next_due(const struct script_carrier *script)
 {
   tg_ms limit = tg_env_now(script->env) - tg_script_patience(script->env);
   struct call *call;
@@ -97,7 +97,7 @@ static struct call *next_due(const struct script_sink *script)
 
 static void on_timer(uv_timer_t *timer);
 
-static void set_timer(struct script_sink *script)
+static void set_timer(struct script_carrier *script)
 {
   tg_ms now = tg_env_now(script->env), next = INT64_MAX;
   const struct call *call;
@@ -113,7 +113,7 @@ static void set_timer(struct script_sink *script)
 
 static void on_timer(uv_timer_t *timer)
 {
-  struct script_sink *script = timer->data;
+  struct script_carrier *script = timer->data;
   struct call *call;
   while (!script->env->stopping && (call = next_due(script))) {
     if (call->done)
@@ -159,13 +159,13 @@ static void on_reply(void *ctx, bool ok, const struct tg_value *result)
   } else {
     answer->outcome = TG_OUTCOME_DELIVERED;
   }
-  uv_timer_start(&call->sink->timer, on_timer, 0, 0);
+  uv_timer_start(&call->carrier->timer, on_timer, 0, 0);
 }
 
-static struct call *begin(struct script_sink *script, struct tg_parcel *parcel)
+static struct call *begin(struct script_carrier *script, struct tg_parcel *parcel)
 {
   struct call *call = tg_calloc(1, sizeof *call);
-  call->sink = script;
+  call->carrier = script;
   call->parcel = parcel;
   parcel->call = call;
   call->answer.retry_after = -1;
@@ -175,7 +175,7 @@ static struct call *begin(struct script_sink *script, struct tg_parcel *parcel)
 }
 
 /* A call that ends without the script being asked. */
-static struct call *end_soon(struct script_sink *script, struct tg_parcel *parcel)
+static struct call *end_soon(struct script_carrier *script, struct tg_parcel *parcel)
 {
   struct call *call = begin(script, parcel);
   call->done = true;
@@ -205,7 +205,7 @@ static bool is_poison(const struct tg_parcel *parcel)
 
 /* Until the one to blame stands alone. It goes to the bot; or to the dead letters,
  * where there is none but the script. */
-static void refuse_poison(struct script_sink *script, struct tg_parcel *parcel)
+static void refuse_poison(struct script_carrier *script, struct tg_parcel *parcel)
 {
   if (parcel->count == 1 && parcel->sender->direct) {
     deliver_by_default(parcel);
@@ -217,7 +217,7 @@ static void refuse_poison(struct script_sink *script, struct tg_parcel *parcel)
           "it has ended the process in gateway.delivery:deliver, and there are no event_handler.urls");
 }
 
-static void ask(struct script_sink *script, struct tg_parcel *parcel)
+static void ask(struct script_carrier *script, struct tg_parcel *parcel)
 {
   struct tg_event *events = tg_calloc((size_t)parcel->count, sizeof *events);
   char(*texts)[TG_MARKER_MAX] = tg_alloc((size_t)parcel->count * TG_MARKER_MAX);
@@ -232,9 +232,9 @@ static void ask(struct script_sink *script, struct tg_parcel *parcel)
   free(texts);
 }
 
-static void start(struct tg_sink *sink, struct tg_parcel *parcel)
+static void start(struct tg_carrier *carrier, struct tg_parcel *parcel)
 {
-  struct script_sink *script = (struct script_sink *)sink;
+  struct script_carrier *script = (struct script_carrier *)carrier;
   bool hooked = tg_hooked(script->env->hooks, TG_METHOD_delivery_deliver);
   if (!hooked && parcel->sender->direct)
     deliver_by_default(parcel);
@@ -247,9 +247,9 @@ static void start(struct tg_sink *sink, struct tg_parcel *parcel)
 }
 
 /* Its end is waited for, since the script may work on for long, but nobody is told. */
-static void cancel(struct tg_sink *sink, struct tg_parcel *parcel)
+static void cancel(struct tg_carrier *carrier, struct tg_parcel *parcel)
 {
-  (void)sink;
+  (void)carrier;
   struct call *call = parcel->call;
   if (call->done)
     forget(call);
@@ -258,26 +258,26 @@ static void cancel(struct tg_sink *sink, struct tg_parcel *parcel)
   parcel->call = NULL;
 }
 
-static void free_sink(struct tg_sink *sink)
+static void free_carrier(struct tg_carrier *carrier)
 {
-  free(sink->name);
-  free(sink);
+  free(carrier->name);
+  free(carrier);
 }
 
-struct tg_sink *tg_script_sink_new(struct tg_delivery_env *env)
+struct tg_carrier *tg_script_carrier_new(struct tg_delivery_env *env)
 {
-  static const struct tg_sink_kind kind = {start, cancel, NULL, free_sink};
-  struct script_sink *script = tg_calloc(1, sizeof *script);
-  script->sink = (struct tg_sink){.kind = &kind, .name = tg_strdup("gateway.delivery")};
+  static const struct tg_carrier_kind kind = {start, cancel, NULL, free_carrier};
+  struct script_carrier *script = tg_calloc(1, sizeof *script);
+  script->carrier = (struct tg_carrier){.kind = &kind, .name = tg_strdup("gateway.delivery")};
   script->env = env;
   TAILQ_INIT(&script->calls);
   tg_handles_timer(&env->handles, &script->timer, script);
-  return &script->sink;
+  return &script->carrier;
 }
 
-void tg_script_sink_end(struct tg_sink *sink)
+void tg_script_carrier_end(struct tg_carrier *carrier)
 {
-  struct script_sink *script = (struct script_sink *)sink;
+  struct script_carrier *script = (struct script_carrier *)carrier;
   while (!TAILQ_EMPTY(&script->calls))
     forget(TAILQ_FIRST(&script->calls));
   tg_handles_close(&script->env->handles, &script->timer);
