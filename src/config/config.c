@@ -274,6 +274,14 @@ const char *tg_config_secret(const struct tg_config *config, const struct tg_opt
   return *(char *const *)((const char *)config + option->offset);
 }
 
+const struct tg_sink_config *tg_config_sink(const struct tg_config *config, const char *name)
+{
+  for (int i = 0; i < config->sink_count; i++)
+    if (strcmp(config->sinks[i].name, name) == 0)
+      return &config->sinks[i];
+  return NULL;
+}
+
 bool tg_config_wants_all_events(const struct tg_config *config)
 {
   return config->event_handler.events.count == 0 || names_all(config);

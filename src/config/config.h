@@ -18,7 +18,8 @@
 
 enum { TG_SHARDS_MAX = 65536 }; /* of a bot: ids go up to 65535 */
 
-enum tg_durability { TG_DURABILITY_LOG, TG_DURABILITY_MEMORY };
+/* None: what waits in memory may be lost, and nothing is asked again for it; of sinks alone. */
+enum tg_durability { TG_DURABILITY_LOG, TG_DURABILITY_MEMORY, TG_DURABILITY_NONE };
 enum tg_sync { TG_SYNC_NONE, TG_SYNC_INTERVAL, TG_SYNC_BATCH };
 enum tg_message_updates { TG_UPDATES_CONTENT, TG_UPDATES_ALL };
 /* What becomes of voice connections whose shard goes: the new one joins, or it waits for their end. */
@@ -26,6 +27,9 @@ enum tg_resharding_voice { TG_VOICE_MOVE, TG_VOICE_WAIT };
 
 /* How an event looks in its request: delivery/formats/format.h. */
 enum tg_event_format { TG_FORMAT_SEED, TG_FORMAT_DISCORDENO, TG_FORMAT_CHAT_SDK, TG_FORMAT_CLOUDEVENTS };
+
+/* How a Redis sink writes: streams and entries of its own, or those of @discordjs/brokers. */
+enum tg_redis_layout { TG_LAYOUT_OWN, TG_LAYOUT_DISCORDJS };
 
 /* Who takes events, and how they are sent. */
 struct tg_handler_config {
@@ -41,7 +45,7 @@ struct tg_handler_config {
   struct tg_strings events;          /* names of those that the bot gets; "all" alone: all */
 };
 
-/* What waits for him. */
+/* What waits for whoever takes them. */
 struct tg_queue_config {
   uint64_t memory_bytes; /* a worker */
   uint64_t disk_bytes;
@@ -49,6 +53,25 @@ struct tg_queue_config {
   enum tg_durability durability;
   enum tg_sync sync;
   struct tg_strings drop_first;
+};
+
+struct tg_redis_config {
+  char *prefix; /* of all keys */
+  enum tg_redis_layout layout;
+  int64_t max_length; /* entries of a stream */
+  int replicas;       /* that have to have a batch before it counts; 0: none */
+  tg_ms settle;       /* how long accepted events stay in the log, for a Redis that comes back without them */
+  char *commands_group; /* TG_LAYOUT_DISCORDJS: the group that reads the bot's commands */
+};
+
+enum { TG_SINKS_MAX = 9 }; /* with the bot */
+
+/* Where events go beside the bot. */
+struct tg_sink_config {
+  char *name;
+  struct tg_handler_config handler; /* no URLs: a script takes the events */
+  struct tg_queue_config queue;
+  struct tg_redis_config redis;
 };
 
 struct tg_config {
@@ -85,6 +108,8 @@ struct tg_config {
 
   struct tg_handler_config event_handler;
   struct tg_queue_config queue;
+  struct tg_sink_config *sinks; /* beside event_handler, sorted by their names; NULL: none */
+  int sink_count;
   struct {
     tg_ms grace;
     bool fallback;
@@ -155,6 +180,9 @@ const char *tg_config_secret(const struct tg_config *config, const struct tg_opt
 /* Every text in it that must not be seen, in the log or in files. The caller
  * frees it with tg_strings_free(). */
 struct tg_strings tg_config_secrets(const struct tg_config *config);
+
+/* The sink of that name, which is not the bot's; NULL: there is none. */
+const struct tg_sink_config *tg_config_sink(const struct tg_config *config, const char *name);
 
 /* Whether event_handler.events names all. */
 bool tg_config_wants_all_events(const struct tg_config *config);
