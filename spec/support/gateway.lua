@@ -21,6 +21,7 @@ local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
 local raw_bot = require "spec.support.raw_bot"
+local redis = require "spec.support.redis"
 
 local gateway = {}
 
@@ -303,6 +304,7 @@ function gateway.teardown()
     check_log(self, problems)
   end
   started = {}
+  redis.teardown()
   process.cleanup()
   bot_support.cleanup()
   raw_bot.cleanup()
