@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -18,14 +19,14 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
-enum call { RENAME = 1, UNLINK, PWRITE };
+enum call { RENAME = 1, UNLINK, PWRITE, WRITE };
 enum victim { SELF, PARENT, GROUP };
 
 struct step {
   int32_t call;  /* 0: there are no more */
   int32_t count; /* the so-manieth of them */
   int32_t after; /* 0: before it; else after it */
-  char name[52]; /* in the last part of the file's path */
+  char name[52]; /* in the last part of the file's path; with a '/': a pattern somewhere in the path */
 };
 
 struct plan {
@@ -59,6 +60,16 @@ static void strike(int32_t number)
   kill(plan->victim == SELF ? getpid() : plan->victim == PARENT ? getppid() : 0, SIGKILL);
 }
 
+static bool is_meant(const struct step *step, const char *path)
+{
+  const char *slash = strrchr(path, '/');
+  char pattern[sizeof step->name + 2];
+  if (!strchr(step->name, '/'))
+    return strstr(slash ? slash + 1 : path, step->name) != NULL;
+  snprintf(pattern, sizeof pattern, "*%s*", step->name);
+  return fnmatch(pattern, path, 0) == 0;
+}
+
 /* Comes by before and after each call. */
 static void come_to(enum call call, bool after, const char *path)
 {
@@ -69,9 +80,7 @@ static void come_to(enum call call, bool after, const char *path)
     at = seen = 0;
   followed = number;
   const struct step *step = &plan->steps[at];
-  const char *slash = strrchr(path, '/');
-  if (step->call != (int32_t)call || (step->after != 0) != after ||
-      !strstr(slash ? slash + 1 : path, step->name))
+  if (step->call != (int32_t)call || (step->after != 0) != after || !is_meant(step, path))
     return;
   if (++seen < step->count)
     return;
@@ -80,20 +89,52 @@ static void come_to(enum call call, bool after, const char *path)
     strike(number);
 }
 
-EXPORTED int rename(const char *from, const char *to)
+/* Writes where an open file is, with '\0' behind it; nothing where no plan asks. */
+static size_t path_of(int fd, char *path, size_t size)
 {
-  come_to(RENAME, false, to);
-  int result = (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+  char name[40];
+  ssize_t length = 0;
+  if (atomic_load(&plan->number) != 0) {
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    length = readlink(name, path, size - 1);
+  }
+  path[length < 0 ? 0 : length] = '\0';
+  return length < 0 ? 0 : (size_t)length;
+}
+
+/* Likewise of a file in an open directory. */
+static const char *path_in(int directory, const char *name, char *path, size_t size)
+{
+  if (name[0] == '/' || directory == AT_FDCWD)
+    return name;
+  size_t length = path_of(directory, path, size);
+  snprintf(path + length, size - length, "/%s", name);
+  return path;
+}
+
+EXPORTED int renameat(int from_directory, const char *from, int to_directory, const char *to)
+{
+  char buffer[4096];
+  const char *path = path_in(to_directory, to, buffer, sizeof buffer);
+  come_to(RENAME, false, path);
+  int result = (int)syscall(SYS_renameat2, from_directory, from, to_directory, to, 0);
   int code = errno;
-  come_to(RENAME, true, to);
+  come_to(RENAME, true, path);
   errno = code;
   return result;
 }
 
-EXPORTED int unlinkat(int directory, const char *path, int flags)
+EXPORTED int rename(const char *from, const char *to)
 {
+  return renameat(AT_FDCWD, from, AT_FDCWD, to);
+}
+
+EXPORTED int unlinkat(int directory, const char *name, int flags)
+{
+  char buffer[4096];
+  const char *path = path_in(directory, name, buffer, sizeof buffer);
   come_to(UNLINK, false, path);
-  int result = (int)syscall(SYS_unlinkat, directory, path, flags);
+  int result = (int)syscall(SYS_unlinkat, directory, name, flags);
   int code = errno;
   come_to(UNLINK, true, path);
   errno = code;
@@ -107,16 +148,24 @@ EXPORTED int unlink(const char *path)
 
 EXPORTED ssize_t pwrite(int fd, const void *bytes, size_t length, off_t offset)
 {
-  char name[40], path[4096] = "";
-  if (atomic_load(&plan->number) != 0) {
-    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
-    ssize_t size = readlink(name, path, sizeof path - 1);
-    path[size < 0 ? 0 : size] = '\0';
-  }
+  char path[4096];
+  path_of(fd, path, sizeof path);
   come_to(PWRITE, false, path);
   ssize_t result = syscall(SYS_pwrite64, fd, bytes, length, offset);
   int code = errno;
   come_to(PWRITE, true, path);
+  errno = code;
+  return result;
+}
+
+EXPORTED ssize_t write(int fd, const void *bytes, size_t length)
+{
+  char path[4096];
+  path_of(fd, path, sizeof path);
+  come_to(WRITE, false, path);
+  ssize_t result = syscall(SYS_write, fd, bytes, length);
+  int code = errno;
+  come_to(WRITE, true, path);
   errno = code;
   return result;
 }

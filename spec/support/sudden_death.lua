@@ -9,7 +9,9 @@
 --                                                           one step after another, of the same process
 --   death:has_struck()                                      and then nobody else dies
 --
--- A step is {"rename" (to), "unlink" or "pwrite", a part of the file's name, "before" or "after", count}.
+-- A step is {"rename" (to), "unlink", "pwrite" or "write", a part of the file's name, "before" or "after",
+-- count}. A part with a "/" is a pattern of fnmatch(3) that may stand anywhere in the whole path:
+-- "/sinks/audit/*.segment".
 
 local ffi = require "ffi"
 local paths = require "spec.support.paths"
@@ -23,7 +25,7 @@ struct tg_spec_plan {
 
 local sudden_death = {}
 
-local CALLS = { rename = 1, unlink = 2, pwrite = 3 }
+local CALLS = { rename = 1, unlink = 2, pwrite = 3, write = 4 }
 local VICTIMS = { self = 0, parent = 1, group = 2 }
 
 local Death = {}
@@ -63,6 +65,7 @@ function Death:plan(steps, victim)
     plan.steps[i - 1].call = assert(CALLS[call], "there is no such call")
     plan.steps[i - 1].count = count or 1
     plan.steps[i - 1].after = assert(({ before = 0, after = 1 })[when])
+    assert(#name < ffi.sizeof(plan.steps[i - 1].name), "the name is too long")
     plan.steps[i - 1].name = name
   end
   plan.victim = VICTIMS[victim or "self"]
