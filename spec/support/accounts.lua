@@ -2,6 +2,7 @@
 --
 --   local accounts = require "spec.support.accounts"
 --   local told = accounts.await(s)            once no more is sent; told: how many were named by markers
+--   accounts.await(s, 60000, s.sinks.audit)   of another bot than the scene's
 --
 -- Looks at the sessions that Discord still keeps.
 
@@ -68,8 +69,8 @@ local function judge(shard, session, last, unheard)
   return problems, told
 end
 
-local function look(s)
-  local sessions = read(s.bot.events)
+local function look(s, bot)
+  local sessions = read(bot.events)
   local problems, told = {}, 0
   for _, shard in ipairs(s.fake:sent().shards) do
     for _, sent in ipairs(shard.sessions) do
@@ -85,18 +86,19 @@ local function look(s)
 end
 
 -- Waits until all is accounted for; fails with what is not.
-function accounts.await(s, timeout)
+function accounts.await(s, timeout, bot)
+  bot = bot or s.bot
   local deadline = loop.now() + (timeout or 60000) * paths.slow
   while true do
-    local problems, told = look(s)
+    local problems, told = look(s, bot)
     if #problems == 0 then
       return told
     elseif loop.now() > deadline then
       error(("%s\nthe log ends:\n%s"):format(table.concat(problems, "\n", 1, math.min(#problems, 20)),
         s.gateway.stderr:sub(-3000)), 2)
     end
-    local count, until_then = #s.bot.events, loop.now() + 100
-    loop.wait_for("more events", function() return #s.bot.events > count or loop.now() > until_then end)
+    local count, until_then = #bot.events, loop.now() + 100
+    loop.wait_for("more events", function() return #bot.events > count or loop.now() > until_then end)
   end
 end
 

@@ -213,17 +213,17 @@ end
 local function run(self)
   disconnect(self)
   uv.fs_unlink(self.socket)
-  self.process = process.start({ "redis-server", self.config }, { cwd = self.dir })
+  self.process = process.start({ "redis-server", self.config }, { cwd = self.dir, env = self.env })
   self.process:wait_for_output("(eady to accept connections)", "stdout", 20000)
 end
 
 -- options: unix (listens on a unix socket alone), tls (true, or the path of the CA file of a fake Discord
 -- whose certificates are to be used), password (of the user "default"), users (lines of ACL rules, such as
 -- "app on >secret ~* +@all"), appendonly (true, or "always": fsync at each command), maxmemory, config (a
--- table of more settings).
+-- table of more settings), env (of the process).
 function redis.start(options)
   options = options or {}
-  local self = setmetatable({ dir = paths.tmp(), tls = options.tls and true }, Server)
+  local self = setmetatable({ dir = paths.tmp(), tls = options.tls and true, env = options.env }, Server)
   started[#started + 1] = self
   self.socket = self.dir .. "/redis.sock"
   if not options.unix then

@@ -26,10 +26,12 @@ local started = {}
 scene.crashes = { ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":handle_segv=0" }
 
 -- options: shards (of fake and gateway, default 1), per_worker, fake (more of its settings), bot (options
--- of the bot, a list of bots, or false for none), ready (false: do not wait until all shards are up; default
--- true), hurry (TIDEGATE_HURRY), and everything that gateway.start() takes.
+-- of the bot, a list of bots, or false for none), sinks (options of one more bot each, by name, which is in
+-- s.sinks), ready (false: do not wait until all shards are up; default true), hurry (TIDEGATE_HURRY), and
+-- everything that gateway.start() takes. `script` may be a function that makes it of the scene, whose bots
+-- have URLs then.
 function scene.start(options)
-  local self = setmetatable({ gateways = {}, options = options }, Scene)
+  local self = setmetatable({ gateways = {}, sinks = {}, options = options }, Scene)
   started[#started + 1] = self
   local fake_options = { shards = options.shards or 1 }
   for name, value in pairs(options.fake or {}) do
@@ -39,6 +41,9 @@ function scene.start(options)
   if options.bot ~= false then
     self.bots = options.bot and options.bot[1] and options.bot or { bot_support.start(options.bot or nil) }
     self.bot = self.bots[1]
+  end
+  for name, bot_options in pairs(options.sinks or {}) do
+    self.sinks[name] = bot_support.start(bot_options)
   end
   self:run(options)
   return self
@@ -59,7 +64,9 @@ function Scene:again(changes)
   return self:run(options)
 end
 
-local OWN = { fake = true, bot = true, shards = true, per_worker = true, ready = true, hurry = true }
+local OWN = {
+  fake = true, bot = true, sinks = true, shards = true, per_worker = true, ready = true, hurry = true,
+}
 
 function Scene:run(options)
   local passed = { env = { TIDEGATE_HURRY = options.hurry } }
@@ -74,6 +81,9 @@ function Scene:run(options)
   end
   passed.fake, passed.bot = self.fake, self.bots
   passed.shards_per_worker = options.per_worker
+  if type(passed.script) == "function" then
+    passed.script = passed.script(self)
+  end
   self.gateway = gateway.start(passed)
   self.gateways[#self.gateways + 1] = self.gateway
   if options.ready ~= false then
@@ -107,8 +117,10 @@ function Scene:list(name)
   return self.fake:state(name)[name]
 end
 
--- Waits until all that was to be emitted is at the bot; returns what the checker wants to know.
-function Scene:wait_delivered(timeout)
+-- Waits until all that was to be emitted is at the bot (or at another one, or in the streams of a reader);
+-- returns what the checker wants to know.
+function Scene:wait_delivered(timeout, bot)
+  bot = bot or self.bot
   loop.step()
   local sent = self.fake:wait_emitted(timeout)
   local missing, seen = {}, 0
@@ -116,8 +128,8 @@ function Scene:wait_delivered(timeout)
     missing[guild] = { last = last, got = {}, left = last }
   end
   local function look()
-    for i = seen + 1, #self.bot.events do
-      local event = self.bot.events[i]
+    for i = seen + 1, #bot.events do
+      local event = bot.events[i]
       local guild, n = event.body:match '"nonce":"(%d+):(%d+)"'
       local of = guild and missing[guild]
       n = tonumber(n)
@@ -126,9 +138,9 @@ function Scene:wait_delivered(timeout)
         of.left = of.left - 1
       end
     end
-    seen = #self.bot.events
+    seen = #bot.events
   end
-  loop.wait_for(function()
+  local function describe()
     local lines = {}
     for guild, of in pairs(missing) do
       if of.left > 0 then
@@ -137,7 +149,8 @@ function Scene:wait_delivered(timeout)
     end
     return ("all events at the bot; missing are %s. The log ends:\n%s"):format(
       table.concat(lines, ", "), self.gateway.stderr:sub(-2000))
-  end, function()
+  end
+  local function is_complete()
     look()
     for _, of in pairs(missing) do
       if of.left > 0 then
@@ -145,7 +158,12 @@ function Scene:wait_delivered(timeout)
       end
     end
     return true
-  end, timeout, 2)
+  end
+  if bot.poll then
+    bot:wait_for(describe, is_complete, timeout)
+  else
+    loop.wait_for(describe, is_complete, timeout, 2)
+  end
   return sent
 end
 
@@ -157,12 +175,18 @@ function scene.stop()
       problems[#problems + 1] = tostring(problem)
     end
   end
+  local function release(bot)
+    bot:answer(nil)
+    if bot.malformed[1] then
+      problems[#problems + 1] = "the bot got a malformed body: " .. bot.malformed[1]:sub(1, 500)
+    end
+  end
   for _, self in ipairs(started) do
     for _, bot in ipairs(self.bots or {}) do
-      bot:answer(nil)
-      if bot.malformed[1] then
-        problems[#problems + 1] = "the bot got a malformed body: " .. bot.malformed[1]:sub(1, 500)
-      end
+      release(bot)
+    end
+    for _, bot in pairs(self.sinks) do
+      release(bot)
     end
     for _, each in ipairs(self.gateways) do
       if not each.process.ended then

@@ -78,17 +78,20 @@ local function missing(s, events)
 end
 
 -- Waits until nothing is missing; what is after all, as text.
-local function await_sequences(s, timeout)
+local function await_sequences(s, bot, timeout)
   local deadline = loop.now() + timeout * paths.slow
   while true do
-    local lines = missing(s, (without_gaps(s.bot.events)))
+    if bot.poll then
+      bot:poll()
+    end
+    local lines = missing(s, (without_gaps(bot.events)))
     if #lines == 0 then
       return nil
     elseif loop.now() > deadline then
       return table.concat(lines, "\n")
     end
-    local count, until_then = #s.bot.events, loop.now() + 100
-    loop.wait_for("more events", function() return #s.bot.events > count or loop.now() > until_then end)
+    local count, until_then = #bot.events, loop.now() + 100
+    loop.wait_for("more events", function() return #bot.events > count or loop.now() > until_then end)
   end
 end
 
@@ -106,14 +109,16 @@ local SUM = "# %s: %d events, %d numbered, 0 lost, %d repeated, 0 out of order, 
 -- Stops the flow of events, waits until all are at the bot, and fails unless each came at least once, in
 -- order within its shard, repeated only with an equal key, no gap was told, no rule of Discord's was broken,
 -- and no identify but `identifies` was spent. Prints the sum, for whoever runs the spec by hand.
--- options: name, identifies, timeout (ms; default 60,000).
+-- options: name, identifies, timeout (ms; default 60,000), bot (another than the scene's, or a reader of
+-- streams), once (true: nothing may be repeated at all).
 function tally.assert_nothing_lost(s, options)
-  local timeout = options.timeout or 60000
+  local timeout, bot = options.timeout or 60000, options.bot or s.bot
   s.fake:settings { rate = 0 }
-  local sent = s:wait_delivered(timeout)
-  local problem = await_sequences(s, 10000)
-  local events, gaps = without_gaps(s.bot.events)
-  local report = checker.assert_nothing_lost(events, { guilds = sent })
+  local sent = s:wait_delivered(timeout, bot)
+  local problem = await_sequences(s, bot, 10000)
+  local events, gaps = without_gaps(bot.events)
+  local judge = options.once and checker.assert_complete or checker.assert_nothing_lost
+  local report = judge(events, { guilds = sent })
   local counters = s:counters()
   print(SUM:format(options.name, #events, report.numbered, #report.doubled, counters.identifies,
     counters.resumes_ok))
