@@ -140,23 +140,6 @@ static void write_usage(struct tg_exposition *exposition, struct tg_manager *man
     tg_label_process(exposition, i);
     tg_sample_uint(exposition, usage.memory);
   }
-  tg_family(exposition, "tidegate_queue_memory_bytes", "gauge",
-            "What events that wait for event handlers take of queue.memory_bytes.");
-  TG_EACH_PAGE(manager, 0, i, stats)
-  {
-    tg_label_process(exposition, i);
-    tg_sample_uint(exposition, tg_load(&stats->memory_bytes));
-  }
-  tg_family(exposition, "tidegate_log_bytes", "gauge",
-            "What the event log takes on disk, of queue.disk_bytes.");
-  TG_EACH_PAGE(manager, 0, i, stats)
-  {
-    int64_t bytes = atomic_load(&stats->log_bytes);
-    if (bytes < 0)
-      continue;
-    tg_label_process(exposition, i);
-    tg_sample_uint(exposition, (uint64_t)bytes);
-  }
 }
 
 void tg_metrics_write(struct tg_manager *manager, struct tg_buf *out)
@@ -167,6 +150,7 @@ void tg_metrics_write(struct tg_manager *manager, struct tg_buf *out)
   write_resharding(&exposition, manager);
   write_workers(&exposition, manager);
   write_usage(&exposition, manager);
+  tg_metrics_sinks(&exposition, manager);
   tg_metrics_events(&exposition, manager);
   tg_metrics_lua(&exposition, manager);
   tg_metrics_shards(&exposition, manager);

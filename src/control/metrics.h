@@ -6,6 +6,7 @@
  *
  *     metrics.c          of the gateway as a whole and its processes
  *     resharding.c       of a resharding
+ *     metrics_sinks.c    of each sink
  *     metrics_events.c   events by type, event handlers, interactions, calls into Lua
  *     metrics_shards.c   of each shard
  *     metrics_scripts.c  what scripts count with gateway.metrics
@@ -20,6 +21,7 @@ void tg_metrics_write(struct tg_manager *manager, struct tg_buf *out);
 
 /* ---- what these files share ---- */
 
+void tg_metrics_sinks(struct tg_exposition *exposition, struct tg_manager *manager);
 void tg_metrics_events(struct tg_exposition *exposition, struct tg_manager *manager);
 void tg_metrics_lua(struct tg_exposition *exposition, struct tg_manager *manager);
 void tg_metrics_shards(struct tg_exposition *exposition, struct tg_manager *manager);

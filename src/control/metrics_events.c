@@ -82,23 +82,6 @@ static void write_types(struct tg_exposition *exposition, struct tg_manager *man
   free(totals);
 }
 
-static void write_latency(struct tg_exposition *exposition, struct tg_manager *manager)
-{
-  uint64_t counts[TG_LATENCY_COUNT + 1] = {0}, milliseconds = 0;
-  double limits[TG_LATENCY_COUNT];
-  for (int i = 0; i < TG_LATENCY_COUNT; i++)
-    limits[i] = tg_latency_limits[i] / 1000.0;
-  TG_EACH_PAGE(manager, 0, worker, stats)
-  {
-    milliseconds += tg_load(&stats->latency.milliseconds);
-    for (int i = 0; i <= TG_LATENCY_COUNT; i++)
-      counts[i] += tg_load(&stats->latency.counts[i]);
-  }
-  tg_family(exposition, "tidegate_delivery_latency_seconds", "histogram",
-            "From the arrival of an event to its acceptance by the event handler.");
-  tg_histogram(exposition, "", limits, counts, TG_LATENCY_COUNT, (double)milliseconds / 1000);
-}
-
 /* ---- event handlers ---- */
 
 /* A handler as one worker sees it. */
@@ -214,7 +197,6 @@ void tg_metrics_events(struct tg_exposition *exposition, struct tg_manager *mana
   TG_EACH_PAGE(manager, 0, worker, stats)
     add_views(&views, stats, worker);
   write_types(exposition, manager);
-  write_latency(exposition, manager);
   write_handler_states(exposition, views.items, views.count);
   write_handler_requests(exposition, views.items, views.count);
   write_interactions(exposition, manager);

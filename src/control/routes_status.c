@@ -142,16 +142,17 @@ static json_t *describe_handlers(struct tg_manager *manager)
 }
 
 /* Bytes of the event logs on disk; -1: there are none. */
-static json_int_t spool_of(struct tg_manager *manager, int workers)
+static json_int_t spool_of(struct tg_manager *manager)
 {
-  json_int_t spool = -1;
-  for (int id = 0; id < workers; id++) {
-    const struct tg_stats *page = tg_gateway_stats(manager, id);
-    json_int_t bytes = page ? atomic_load(&page->log_bytes) : -1;
-    if (bytes >= 0)
-      spool = (spool < 0 ? 0 : spool) + bytes;
+  struct tg_sink_status sinks[TG_STATS_SINKS];
+  int count = tg_gateway_sinks(manager, sinks);
+  bool logged = false;
+  uint64_t bytes = 0;
+  for (int i = 0; i < count; i++) {
+    logged = logged || sinks[i].logged;
+    bytes += sinks[i].log_bytes;
   }
-  return spool;
+  return logged ? (json_int_t)bytes : -1;
 }
 
 static json_t *describe_queue(const struct sums *sums, json_int_t spool)
@@ -226,7 +227,7 @@ void tg_route_status(struct tg_request *request)
   json_object_set_new(body, "identify", tg_identify_json(manager));
   json_object_set_new(body, "intents", describe_intents(manager));
   json_object_set_new(body, "handlers", describe_handlers(manager));
-  json_object_set_new(body, "queue", describe_queue(&sums, spool_of(manager, status.workers)));
+  json_object_set_new(body, "queue", describe_queue(&sums, spool_of(manager)));
   json_object_set_new(body, "resharding", describe_resharding(manager));
   tg_respond_json(request, 200, body);
 }

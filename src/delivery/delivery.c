@@ -140,6 +140,7 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
                                           .http = options->http,
                                           .tell = options->tell,
                                           .ctx = options->ctx};
+  delivery->lanes.stats = tg_stats_sink("bot");
   delivery->lanes.shut = options->seats_follow;
   delivery->lanes.totals[options->side] = options->total_shards;
   tg_delivery_add_side(delivery, options->side, options->table, options->identity);
@@ -256,7 +257,7 @@ void tg_delivery_publish(const struct tg_delivery *delivery)
       tg_event_log_figures(source->log, &left);
     bytes += (int64_t)(source == delivery->lanes.logs.own ? tg_event_log_disk(source->log) : left.bytes);
   }
-  struct tg_stats *stats = tg_stats();
+  struct tg_stats_sink *stats = delivery->lanes.stats;
   atomic_store_explicit(&stats->log_bytes, delivery->lanes.logs.own ? bytes : -1, memory_order_relaxed);
   atomic_store_explicit(&stats->memory_bytes, delivery->lanes.queued.bytes, memory_order_relaxed);
 }

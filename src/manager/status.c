@@ -130,6 +130,11 @@ int tg_gateway_handlers(const struct tg_manager *manager, struct tg_handler_stat
   return tg_workers_handlers(manager->workers, list, max);
 }
 
+int tg_gateway_sinks(const struct tg_manager *manager, struct tg_sink_status list[TG_STATS_SINKS])
+{
+  return tg_workers_sinks(manager->workers, list);
+}
+
 int64_t tg_gateway_loop_lag(struct tg_manager *manager, int worker)
 {
   return tg_workers_loop_lag(manager->workers, worker);

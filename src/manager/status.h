@@ -117,4 +117,5 @@ void tg_gateway_resharding(struct tg_manager *manager, struct tg_resharding_stat
 const struct tg_stats *tg_gateway_stats(const struct tg_manager *manager, int worker);
 void tg_gateway_usage(struct tg_manager *manager, int worker, struct tg_process_usage *usage);
 int tg_gateway_handlers(const struct tg_manager *manager, struct tg_handler_status *list, int max);
+int tg_gateway_sinks(const struct tg_manager *manager, struct tg_sink_status list[TG_STATS_SINKS]);
 int64_t tg_gateway_loop_lag(struct tg_manager *manager, int worker);

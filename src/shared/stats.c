@@ -132,14 +132,48 @@ const char *tg_stats_type_name(const struct tg_stats *stats, int place, char buf
 
 /* ---- the rest ---- */
 
-void tg_stats_latency(int64_t ms)
+struct tg_stats_sink *tg_stats_sink(const char *name)
+{
+  struct tg_stats_sink *sinks = tg_stats_page->sinks, *sink = sinks, *last = &sinks[TG_STATS_SINKS - 1];
+  while (sink < last && sink->name[0] && !is_named(sink->name, TG_STATS_SINK_NAME_SIZE, name))
+    sink++;
+  if (!sink->name[0]) {
+    tg_stats_clear_sink(sink);
+    put_name(sink->name, TG_STATS_SINK_NAME_SIZE,
+             sink < last ? name : "_others"); /* which no sink is called */
+  }
+  return sink;
+}
+
+void tg_stats_clear_sink(struct tg_stats_sink *sink)
+{
+  atomic_store(&sink->queued_events, 0);
+  atomic_store(&sink->queued_bytes, 0);
+  atomic_store(&sink->oldest_queued_at, 0);
+  atomic_store(&sink->log_bytes, -1);
+  atomic_store(&sink->memory_bytes, 0);
+  atomic_store(&sink->up, -1);
+}
+
+bool tg_stats_sink_name(const struct tg_stats *stats, int place, char name[TG_STATS_SINK_NAME_SIZE])
+{
+  memcpy(name, stats->sinks[place].name, TG_STATS_SINK_NAME_SIZE);
+  size_t length = strnlen(name, TG_STATS_SINK_NAME_SIZE);
+  bool is_name = length > 0 && length < TG_STATS_SINK_NAME_SIZE &&
+                 strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") == length;
+  for (int i = 0; i < place && is_name; i++)
+    is_name = !is_named(stats->sinks[i].name, TG_STATS_SINK_NAME_SIZE, name);
+  return is_name;
+}
+
+void tg_stats_latency(struct tg_stats_sink *sink, int64_t ms)
 {
   int bucket = 0;
   ms = ms > 0 ? ms : 0;
   while (bucket < TG_LATENCY_COUNT && ms > tg_latency_limits[bucket])
     bucket++;
-  tg_count(&tg_stats_page->latency.counts[bucket]);
-  tg_count_by(&tg_stats_page->latency.milliseconds, (uint64_t)ms);
+  tg_count(&sink->latency.counts[bucket]);
+  tg_count_by(&sink->latency.milliseconds, (uint64_t)ms);
 }
 
 struct tg_stats_handler *tg_stats_handler(const char *url)
@@ -167,13 +201,13 @@ void tg_stats_clear_gauges(struct tg_stats *stats)
     atomic_store(&handler->in_flight, 0);
     atomic_store(&handler->since, 0);
   }
+  for (int i = 0; i < TG_STATS_SINKS && stats->sinks[i].name[0]; i++)
+    tg_stats_clear_sink(&stats->sinks[i]);
   atomic_store(&stats->lua_memory, 0);
   atomic_store(&stats->lua_off, 0);
   atomic_store(&stats->lua_waiting, 0);
   atomic_store(&stats->lua_switched_off, 0);
   atomic_store(&stats->alive_at, 0);
-  atomic_store(&stats->log_bytes, -1);
-  atomic_store(&stats->memory_bytes, 0);
   atomic_store(&stats->resident, 0);
   tg_series_begin(stats);
 }

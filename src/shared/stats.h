@@ -27,16 +27,18 @@
 
 enum {
   TG_STATS_HANDLERS = 64, /* further URLs share the last place */
+  TG_STATS_SINKS = 64,    /* likewise; names of sinks that reloads have taken away keep theirs */
+  TG_STATS_SINK_NAME_SIZE = 40,
   TG_STATS_URL_SIZE = 512,
   TG_STATS_NAME_SIZE = 64,
-  TG_LAG_SLOTS = 7, /* a minute, and what has begun of the next */
+  TG_LAG_SLOTS = 7,      /* a minute, and what has begun of the next */
   TG_STATS_OUTCOMES = 8, /* of a request: enum tg_outcome fits */
   TG_STATS_SERIES_BYTES = 8 << 20,
 };
 
 /* What of a script is called. X(name) */
 #define TG_LUA_GROUPS(X)                                                                                     \
-  X(manager)    /* methods of gateway.manager, ... */                                                        \
+  X(manager) /* methods of gateway.manager, ... */                                                           \
   X(shard)                                                                                                   \
   X(delivery)                                                                                                \
   X(cache)                                                                                                   \
@@ -44,9 +46,9 @@ enum {
   X(handler)    /* gateway.on: dispatches, ... */                                                            \
   X(life_cycle) /* ... and life-cycle events */                                                              \
   X(broadcast)                                                                                               \
-  X(timer)      /* gateway.after, every, spawn */                                                            \
-  X(load)       /* the top level of the script */                                                            \
-  X(route)      /* what plugins serve in the control API */
+  X(timer) /* gateway.after, every, spawn */                                                                 \
+  X(load)  /* the top level of the script */                                                                 \
+  X(route) /* what plugins serve in the control API */
 
 enum tg_lua_group {
 #define X(name) TG_LUA_##name,
@@ -77,6 +79,23 @@ struct tg_stats_handler {
   _Atomic uint64_t microseconds;                /* that they took */
 };
 
+/* What has become of events at one sink, the shards of the worker together. */
+struct tg_stats_sink {
+  char name[TG_STATS_SINK_NAME_SIZE];                 /* "": a free place */
+  _Atomic uint64_t delivered, retried, dropped, dead; /* events */
+  /* From the arrival of an event to its acceptance. */
+  struct {
+    _Atomic uint64_t counts[TG_LATENCY_COUNT + 1]; /* not cumulative */
+    _Atomic uint64_t milliseconds;
+  } latency;
+  _Atomic uint64_t queued_events, queued_bytes; /* gauges: in memory and in the logs */
+  _Atomic int64_t oldest_queued_at;             /* gauge: tg_steady_clock(); 0: nothing waits */
+  _Atomic int64_t log_bytes;                    /* gauge: of the event logs on disk; -1: there is none */
+  _Atomic uint64_t memory_bytes;                /* gauge: queued in memory */
+  /* Gauge: whether all are well that take its events: 1, 0; -1: nobody takes any. */
+  _Atomic int32_t up;
+};
+
 struct tg_stats_lua {
   _Atomic uint64_t calls, errors;
   _Atomic uint64_t nanoseconds; /* of filters and handlers estimated from a sample */
@@ -94,11 +113,7 @@ struct tg_stats {
    * of the process. */
   char type_names[TG_EVENT_TYPE_MAX - TG_EVENT_KNOWN_COUNT][TG_STATS_NAME_SIZE];
 
-  /* From the arrival of an event to the handler's acceptance. */
-  struct {
-    _Atomic uint64_t counts[TG_LATENCY_COUNT + 1]; /* not cumulative */
-    _Atomic uint64_t milliseconds;
-  } latency;
+  struct tg_stats_sink sinks[TG_STATS_SINKS];
   struct tg_stats_handler handlers[TG_STATS_HANDLERS];
   /* The interaction fallback: answered in place of the bot, failed to, too old
    * to be delivered late, sent ahead of a backlog. */
@@ -114,12 +129,10 @@ struct tg_stats {
   _Atomic uint64_t lua_skipped;     /* such events that were never handed to their handler */
   _Atomic uint64_t lua_renewed;     /* states that were replaced, being at script.memory */
 
-  _Atomic int32_t generation; /* of the script */
-  _Atomic int64_t alive_at;   /* tg_now() of the last beat of the loop */
+  _Atomic int32_t generation;            /* of the script */
+  _Atomic int64_t alive_at;              /* tg_now() of the last beat of the loop */
   struct tg_stats_lag lag[TG_LAG_SLOTS]; /* gauge: loop_lag.h */
-  _Atomic int64_t log_bytes;     /* gauge: of the event logs on disk; -1: there is none */
-  _Atomic uint64_t resident;     /* gauge: bytes of memory of the process, at its last beat */
-  _Atomic uint64_t memory_bytes; /* gauge: queued for event handlers in memory */
+  _Atomic uint64_t resident;             /* gauge: bytes of memory of the process, at its last beat */
 
   /* What scripts count: series.h. */
   _Atomic uint32_t series_used, series_count;
@@ -145,7 +158,10 @@ void tg_stats_note_memory(void);
 
 /* This process's own. */
 extern struct tg_stats *tg_stats_page;
-static inline struct tg_stats *tg_stats(void) { return tg_stats_page; }
+static inline struct tg_stats *tg_stats(void)
+{
+  return tg_stats_page;
+}
 
 /* ---- counting ---- */
 
@@ -156,7 +172,10 @@ static inline void tg_count_by(_Atomic uint64_t *counter, uint64_t count)
                         memory_order_relaxed);
 }
 
-static inline void tg_count(_Atomic uint64_t *counter) { tg_count_by(counter, 1); }
+static inline void tg_count(_Atomic uint64_t *counter)
+{
+  tg_count_by(counter, 1);
+}
 
 /* By the number of the type in this process. */
 extern struct tg_stats_type *tg_stats_types[TG_EVENT_TYPE_MAX];
@@ -167,8 +186,13 @@ static inline struct tg_stats_type *tg_stats_type(uint16_t type)
   return __builtin_expect(row != NULL, 1) ? row : tg_stats_find_type(type);
 }
 
+/* The place of the sink of that name, found or taken. Where it lies differs from page to page. Those that
+ * find none share the last, "_others". */
+struct tg_stats_sink *tg_stats_sink(const char *name);
+/* The worker has no such sink any more: what its gauges say is void. */
+void tg_stats_clear_sink(struct tg_stats_sink *sink);
 /* Arrival to acceptance, in milliseconds. */
-void tg_stats_latency(int64_t ms);
+void tg_stats_latency(struct tg_stats_sink *sink, int64_t ms);
 
 /* The place of that URL (without user information), found or taken. */
 struct tg_stats_handler *tg_stats_handler(const char *url);
@@ -177,3 +201,7 @@ struct tg_stats_handler *tg_stats_handler(const char *url);
 
 /* The name of types[place]: NULL, nothing was counted there. `buffer` may hold it. */
 const char *tg_stats_type_name(const struct tg_stats *stats, int place, char buffer[TG_STATS_NAME_SIZE]);
+
+/* The name of sinks[place]. False: nobody has taken the place, or what stands there is no sink's name, or
+ * one that an earlier place has. */
+bool tg_stats_sink_name(const struct tg_stats *stats, int place, char name[TG_STATS_SINK_NAME_SIZE]);

@@ -193,8 +193,9 @@ end
 -- All were accepted in so many seconds from their arrival.
 local function assert_latency(s, seconds)
   local metrics = s.gateway:control("GET", "/metrics").body
-  local within = ('tidegate_delivery_latency_seconds_bucket{le="%d"} (%%d+)'):format(seconds)
-  assert.equal(metrics:match "tidegate_delivery_latency_seconds_count (%d+)", (metrics:match(within)))
+  local all = 'tidegate_delivery_latency_seconds_count{sink="bot"} (%d+)'
+  local within = ('tidegate_delivery_latency_seconds_bucket{sink="bot",le="%d"} (%%d+)'):format(seconds)
+  assert.equal(metrics:match(all), (metrics:match(within)))
 end
 
 local function start_with(case)

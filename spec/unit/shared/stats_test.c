@@ -57,9 +57,11 @@ static void count_some(void)
   struct tg_stats_handler *handler = tg_stats_handler("http://bot");
   atomic_store(&handler->in_flight, 3);
   tg_count(&handler->requests[0]);
-  tg_stats_latency(7);
-  tg_stats_latency(1000000);
-  atomic_store(&tg_stats()->log_bytes, 5);
+  struct tg_stats_sink *bot = tg_stats_sink("bot");
+  tg_stats_latency(bot, 7);
+  tg_stats_latency(bot, 1000000);
+  atomic_store(&bot->log_bytes, 5);
+  atomic_store(&bot->up, 1);
 }
 
 static void count_in_another_order(void)
@@ -85,13 +87,18 @@ static void counters_outlive_the_worker(void **state)
   assert_string_equal(page->handlers[1].url, "");
   assert_int_equal(page->handlers[0].requests[0], 2);
   assert_int_equal(page->handlers[0].in_flight, 3);
-  assert_int_equal(page->latency.counts[3], 2); /* up to 10 ms */
-  assert_int_equal(page->latency.counts[TG_LATENCY_COUNT], 2);
-  assert_int_equal(page->latency.milliseconds, 2000014);
+  assert_string_equal(page->sinks[0].name, "bot");
+  assert_string_equal(page->sinks[1].name, "");
+  assert_int_equal(page->sinks[0].latency.counts[3], 2); /* up to 10 ms */
+  assert_int_equal(page->sinks[0].latency.counts[TG_LATENCY_COUNT], 2);
+  assert_int_equal(page->sinks[0].latency.milliseconds, 2000014);
+  assert_int_equal(page->sinks[0].log_bytes, 5);
   tg_stats_clear_gauges(page);
   assert_int_equal(page->handlers[0].in_flight, 0);
   assert_int_equal(page->handlers[0].requests[0], 2);
-  assert_int_equal(page->log_bytes, -1);
+  assert_int_equal(page->sinks[0].log_bytes, -1);
+  assert_int_equal(page->sinks[0].up, -1);
+  assert_int_equal(page->sinks[0].latency.milliseconds, 2000014);
 }
 
 static void a_foreign_file_is_refused(void **state)
@@ -104,6 +111,46 @@ static void a_foreign_file_is_refused(void **state)
   assert_int_equal(close(fds[0]), -1);
   close(fds[1]);
   assert_int_equal(ftruncate(page_fd, 0), -1); /* sealed */
+}
+
+static void use_more_sinks_than_there_are_places(void)
+{
+  char name[TG_STATS_SINK_NAME_SIZE];
+  for (int i = 0; i < TG_STATS_SINKS + 10; i++) {
+    snprintf(name, sizeof name, "sink-%d", i);
+    tg_count(&tg_stats_sink(name)->delivered);
+    tg_count(&tg_stats_sink(name)->delivered);
+  }
+}
+
+static void sinks_have_places_by_their_names(void **state)
+{
+  (void)state;
+  char name[TG_STATS_SINK_NAME_SIZE];
+  in_a_worker(use_more_sinks_than_there_are_places);
+  assert_true(tg_stats_sink_name(page, 0, name));
+  assert_string_equal(name, "sink-0");
+  assert_int_equal(page->sinks[0].delivered, 2);
+  assert_int_equal(page->sinks[0].up, -1);
+  assert_int_equal(page->sinks[0].log_bytes, -1);
+  assert_true(tg_stats_sink_name(page, TG_STATS_SINKS - 1, name));
+  assert_string_equal(name, "_others");
+  assert_int_equal(page->sinks[TG_STATS_SINKS - 1].delivered, 22);
+}
+
+static void what_a_script_scribbles_is_no_name(void **state)
+{
+  (void)state;
+  char name[TG_STATS_SINK_NAME_SIZE];
+  in_a_worker(count_some);
+  assert_true(tg_stats_sink_name(page, 0, name));
+  assert_false(tg_stats_sink_name(page, 1, name)); /* free */
+  strcpy(page->sinks[1].name, "bot");
+  assert_false(tg_stats_sink_name(page, 1, name)); /* there is one already */
+  strcpy(page->sinks[1].name, "x\"} 1\n");
+  assert_false(tg_stats_sink_name(page, 1, name));
+  memset(page->sinks[1].name, 'x', sizeof page->sinks[1].name);
+  assert_false(tg_stats_sink_name(page, 1, name)); /* without an end */
 }
 
 static void use_more_urls_than_there_are_places(void)
@@ -271,6 +318,8 @@ int main(void)
       PAGE_TEST(counters_outlive_the_worker),
       PAGE_TEST(a_foreign_file_is_refused),
       PAGE_TEST(what_does_not_fit_shares_a_place),
+      PAGE_TEST(sinks_have_places_by_their_names),
+      PAGE_TEST(what_a_script_scribbles_is_no_name),
       PAGE_TEST(series_go_on_where_the_last_process_was),
       cmocka_unit_test(series_have_a_bound),
       PAGE_TEST(a_page_that_was_scribbled_over_is_survived),

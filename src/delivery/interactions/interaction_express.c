@@ -60,7 +60,7 @@ static void leave_behind_others(struct tg_interaction *interaction)
     tg_interaction_mark(interaction, TG_MARK_DONE);
   tg_count(&lane->row->delivered);
   tg_count(&tg_stats_type(TG_EVENT_INTERACTION_CREATE)->delivered);
-  tg_stats_latency(tg_env_now(lane->lanes->env) - interaction->arrived);
+  tg_stats_latency(lane->lanes->stats, tg_env_now(lane->lanes->env) - interaction->arrived);
   if (queued) {
     tg_lane_remove(lane, queued); /* and with it tg_interaction_gone() */
     return;

@@ -187,7 +187,7 @@ void tg_lane_count_delivered(struct tg_lane *lane, const struct tg_queued *event
     return;
   tg_count(&lane->row->delivered);
   tg_count(&tg_stats_type(event->type)->delivered);
-  tg_stats_latency(tg_env_now(lane->lanes->env) - event->queued_at);
+  tg_stats_latency(lane->lanes->stats, tg_env_now(lane->lanes->env) - event->queued_at);
 }
 
 static void take_out(struct tg_lane *lane, struct tg_queued *event)

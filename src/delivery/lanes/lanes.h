@@ -147,6 +147,7 @@ struct tg_lanes {
   void (*settled)(struct tg_lane *lane); /* of a lane with a seat: more of its session may be done */
   void (*emptied)(void *ctx); /* nothing waits any more; NULL: nobody cares */
   void *emptied_ctx;
+  struct tg_stats_sink *stats; /* the figures of the sink */
 
   int before_all;                /* lanes of a set that is over: what they have goes first */
   bool shut;                     /* nothing is sent before it is known which lanes share guilds */

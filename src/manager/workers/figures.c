@@ -4,6 +4,7 @@
 #include "shared/loop_lag.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -104,6 +105,75 @@ int tg_workers_handlers(const struct tg_workers *workers, struct tg_handler_stat
         add_handler(entry, &stats->handlers[k]);
     }
   }
+  return count;
+}
+
+static int by_name(const void *a, const void *b)
+{
+  const struct tg_sink_status *left = a, *right = b;
+  bool is_bot = strcmp(left->name, "bot") == 0;
+  if (is_bot != (strcmp(right->name, "bot") == 0))
+    return is_bot ? -1 : 1;
+  return strcmp(left->name, right->name);
+}
+
+static struct tg_sink_status *sink_of(struct tg_sink_status *list, int *count, const char *name)
+{
+  for (int i = 0; i < *count; i++)
+    if (strcmp(list[i].name, name) == 0)
+      return &list[i];
+  if (*count == TG_STATS_SINKS)
+    return NULL;
+  struct tg_sink_status *sink = &list[(*count)++];
+  memset(sink, 0, sizeof *sink);
+  snprintf(sink->name, sizeof sink->name, "%s", name);
+  return sink;
+}
+
+static void add_sink_gauges(struct tg_sink_status *sum, const struct tg_stats_sink *sink)
+{
+  int64_t oldest = atomic_load(&sink->oldest_queued_at), log_bytes = atomic_load(&sink->log_bytes);
+  int up = atomic_load(&sink->up);
+  if (up >= 0) {
+    sum->up = up > 0 && (sum->up || !sum->used);
+    sum->used = true;
+  }
+  sum->queued_events += atomic_load(&sink->queued_events);
+  sum->queued_bytes += atomic_load(&sink->queued_bytes);
+  if (oldest > 0 && (sum->oldest_queued_at == 0 || oldest < sum->oldest_queued_at))
+    sum->oldest_queued_at = oldest;
+  if (log_bytes >= 0) {
+    sum->logged = true;
+    sum->log_bytes += (uint64_t)log_bytes;
+  }
+}
+
+static void add_sink(struct tg_sink_status *sum, const struct tg_stats_sink *sink)
+{
+  sum->delivered += atomic_load(&sink->delivered);
+  sum->retried += atomic_load(&sink->retried);
+  sum->dropped += atomic_load(&sink->dropped);
+  sum->dead += atomic_load(&sink->dead);
+  sum->milliseconds += atomic_load(&sink->latency.milliseconds);
+  for (int i = 0; i <= TG_LATENCY_COUNT; i++)
+    sum->latency[i] += atomic_load(&sink->latency.counts[i]);
+  add_sink_gauges(sum, sink);
+}
+
+int tg_workers_sinks(const struct tg_workers *workers, struct tg_sink_status list[TG_STATS_SINKS])
+{
+  int count = 0;
+  for (int i = 0; i < workers->count; i++) {
+    const struct tg_stats *stats = workers->list[i].stats;
+    for (int place = 0; stats && place < TG_STATS_SINKS; place++) {
+      char name[TG_STATS_SINK_NAME_SIZE];
+      struct tg_sink_status *sum =
+          tg_stats_sink_name(stats, place, name) ? sink_of(list, &count, name) : NULL;
+      if (sum)
+        add_sink(sum, &stats->sinks[place]);
+    }
+  }
+  qsort(list, (size_t)count, sizeof *list, by_name);
   return count;
 }
 

@@ -39,6 +39,24 @@ struct tg_handler_status {
 /* Fills at most `max` of those that are in use now; returns how many there are. */
 int tg_workers_handlers(const struct tg_workers *workers, struct tg_handler_status *list, int max);
 
+/* A sink as all workers have counted for it. */
+struct tg_sink_status {
+  char name[TG_STATS_SINK_NAME_SIZE];
+  uint64_t delivered, retried, dropped, dead; /* events */
+  uint64_t latency[TG_LATENCY_COUNT + 1];     /* not cumulative */
+  uint64_t milliseconds;                      /* of all these */
+  bool used;                                  /* some worker sends events there now: */
+  bool up;                                    /* all that do find it well */
+  uint64_t queued_events, queued_bytes;
+  int64_t oldest_queued_at; /* tg_steady_clock(); 0: nothing waits */
+  bool logged;              /* there is an event log: */
+  uint64_t log_bytes;       /* what it takes on disk */
+};
+
+/* Fills `list` with one a name, in the order of the names but for "bot", which is first; returns how
+ * many. */
+int tg_workers_sinks(const struct tg_workers *workers, struct tg_sink_status list[TG_STATS_SINKS]);
+
 /* The longest time, in ms, that the loop of that process was busy at a stretch,
  * since the last call and of the last minute (so that several who ask see it,
  * too); what it is busy with right now counts. */

@@ -1,0 +1,67 @@
+/* Metrics of each sink, from the statistics pages: what was counted of all workers together, and what a
+ * worker has of its own of what bounds it. */
+
+#include "control/metrics.h"
+
+#include <stdio.h>
+
+/* Those of one worker, and their names. */
+#define EACH_SINK(stats, sink, name)                                                                         \
+  for (int place_ = 0; place_ < TG_STATS_SINKS; place_++)                                                    \
+    for (const struct tg_stats_sink *sink =                                                                  \
+             tg_stats_sink_name(stats, place_, name) ? &(stats)->sinks[place_] : NULL;                       \
+         sink; sink = NULL)
+
+static void label_share(struct tg_exposition *exposition, const char *name, int worker)
+{
+  tg_label(exposition, "sink", name);
+  tg_label_process(exposition, worker);
+}
+
+static void write_room(struct tg_exposition *exposition, struct tg_manager *manager)
+{
+  char name[TG_STATS_SINK_NAME_SIZE];
+  tg_family(exposition, "tidegate_queue_memory_bytes", "gauge",
+            "What events that wait take of queue.memory_bytes.");
+  TG_EACH_PAGE(manager, 0, worker, stats)
+  EACH_SINK(stats, sink, name)
+  {
+    label_share(exposition, name, worker);
+    tg_sample_uint(exposition, tg_load(&sink->memory_bytes));
+  }
+  tg_family(exposition, "tidegate_log_bytes", "gauge",
+            "What the event log takes on disk, of queue.disk_bytes.");
+  TG_EACH_PAGE(manager, 0, worker, stats)
+  EACH_SINK(stats, sink, name)
+  {
+    int64_t bytes = atomic_load(&sink->log_bytes);
+    if (bytes < 0)
+      continue;
+    label_share(exposition, name, worker);
+    tg_sample_uint(exposition, (uint64_t)bytes);
+  }
+}
+
+static void write_latency(struct tg_exposition *exposition, const struct tg_sink_status *sinks, int count)
+{
+  double limits[TG_LATENCY_COUNT];
+  for (int i = 0; i < TG_LATENCY_COUNT; i++)
+    limits[i] = tg_latency_limits[i] / 1000.0;
+  tg_family(exposition, "tidegate_delivery_latency_seconds", "histogram",
+            "From the arrival of an event to its acceptance by the sink.");
+  for (int i = 0; i < count; i++) {
+    char label[sizeof "sink=\"\"" + TG_STATS_SINK_NAME_SIZE];
+    snprintf(label, sizeof label, "sink=\"%.*s\"", TG_STATS_SINK_NAME_SIZE,
+             sinks[i].name); /* needs no escapes */
+    tg_histogram(exposition, label, limits, sinks[i].latency, TG_LATENCY_COUNT,
+                 (double)sinks[i].milliseconds / 1000);
+  }
+}
+
+void tg_metrics_sinks(struct tg_exposition *exposition, struct tg_manager *manager)
+{
+  struct tg_sink_status sinks[TG_STATS_SINKS];
+  int count = tg_gateway_sinks(manager, sinks);
+  write_room(exposition, manager);
+  write_latency(exposition, sinks, count);
+}
