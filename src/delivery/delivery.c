@@ -16,6 +16,7 @@ static void free_all(void *ctx)
 {
   struct tg_delivery *delivery = ctx;
   tg_lanes_free(&delivery->lanes);
+  tg_feeds_free(&delivery->feeds);
   tg_senders_free(&delivery->senders);
   tg_guilds_free(delivery);
   tg_message_cache_free(delivery->messages);
@@ -31,7 +32,7 @@ static void report_waiting(const struct tg_delivery *delivery)
   for (int i = 0; i < delivery->lanes.count; i++) {
     if (!delivery->lanes.at[i])
       continue;
-    struct tg_shard_row *row = delivery->lanes.at[i]->row;
+    struct tg_shard_row *row = delivery->lanes.at[i]->feed->row;
     int64_t since = atomic_load(&row->oldest_queued_at);
     if (since != 0 && (oldest == 0 || since < oldest))
       oldest = since;
@@ -75,14 +76,14 @@ void tg_delivery_ignore_logs(const struct tg_delivery *delivery)
 
 bool tg_delivery_has_log(const struct tg_delivery *delivery)
 {
-  return delivery->lanes.logs.own != NULL;
+  return tg_feeds_have_log(&delivery->feeds);
 }
 
 void tg_delivery_add_side(struct tg_delivery *delivery, int side, struct tg_shard_table *table,
                           uint64_t identity)
 {
   struct tg_guild_store *store = &delivery->guild_stores[side];
-  tg_lanes_add_side(&delivery->lanes, side, table);
+  tg_feeds_add_side(&delivery->feeds, side, table);
   if (!identity)
     return;
   tg_guild_store_open(store, delivery->env.config->state_dir, side, identity);
@@ -98,9 +99,9 @@ static bool has_delivered(void *ctx, tg_shard_ref ref)
 void tg_delivery_end_strays(struct tg_delivery *delivery)
 {
   for (int side = 0; side < TG_SIDES; side++)
-    if (!delivery->lanes.tables[side])
+    if (!delivery->feeds.tables[side])
       tg_lanes_end_strays(&delivery->lanes, side, has_delivered, delivery->env.config->state_dir);
-  tg_lanes_unshut(&delivery->lanes);
+  tg_feeds_unshut(&delivery->feeds);
 }
 
 bool tg_delivery_side_waits(const struct tg_delivery *delivery, int side, uint64_t epoch)
@@ -112,7 +113,7 @@ void tg_delivery_drop_side(struct tg_delivery *delivery, int side)
 {
   tg_seats_remove_files(delivery);
   tg_seats_end(delivery);
-  tg_lanes_drop_side(&delivery->lanes, side);
+  tg_feeds_drop_side(&delivery->feeds, side);
   for (int i = 0; i < delivery->guilds_count; i++)
     if (delivery->guilds[i] && tg_ref_side(tg_ref_at(i)) == side)
       tg_guilds_new_session(delivery->guilds[i]);
@@ -134,19 +135,22 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
   delivery->find_shard = options->find_shard;
   delivery->class_told = options->class_told;
   delivery->ctx = options->ctx;
-  delivery->lanes = (struct tg_lanes){.env = env, .sink = &tg_senders_sink, .sink_ctx = &delivery->senders};
+  delivery->feeds.env = env;
+  delivery->lanes = (struct tg_lanes){
+      .env = env, .feeds = &delivery->feeds, .sink = &tg_senders_sink, .sink_ctx = &delivery->senders};
   delivery->senders = (struct tg_senders){.env = env,
                                           .lanes = &delivery->lanes,
                                           .http = options->http,
                                           .tell = options->tell,
                                           .ctx = options->ctx};
   delivery->lanes.stats = tg_stats_sink("bot");
-  delivery->lanes.shut = options->seats_follow;
-  delivery->lanes.totals[options->side] = options->total_shards;
+  delivery->feeds.shut = options->seats_follow;
+  delivery->feeds.totals[options->side] = options->total_shards;
   tg_delivery_add_side(delivery, options->side, options->table, options->identity);
   tg_handles_init(&env->handles, options->loop, free_all, delivery);
   tg_handles_timer(&env->handles, &delivery->report, delivery);
   tg_handles_timer(&env->handles, &delivery->drain, delivery);
+  tg_feeds_add_sink(&delivery->feeds, &delivery->lanes);
   tg_senders_begin(&delivery->senders);
   tg_interactions_begin(&delivery->interactions, &delivery->lanes, &delivery->senders);
   uint64_t interval = (uint64_t)tg_patience(TG_REPORT_INTERVAL);
@@ -215,6 +219,8 @@ static void leave_out(struct tg_delivery *delivery)
 void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_config *config)
 {
   delivery->env.config = config;
+  delivery->lanes.handler = &config->event_handler;
+  delivery->lanes.limits = &config->queue;
   leave_out(delivery);
   tg_lanes_reconfigure(&delivery->lanes);
   tg_senders_reconfigure(&delivery->senders);
@@ -234,16 +240,17 @@ void tg_delivery_hear(struct tg_delivery *delivery, const char *url, bool up, tg
 
 void tg_delivery_enqueue(struct tg_delivery *delivery, const struct tg_event *event)
 {
-  struct tg_lane *lane = tg_lane_of(&delivery->lanes, tg_event_ref(event));
+  struct tg_feed *feed = tg_feed_of(&delivery->feeds, tg_event_ref(event));
+  struct tg_lane *lane = feed->lanes[0];
   if (!lane->sender && tg_senders_scripted(&delivery->senders)) /* since a moment ago */
     tg_delivery_reconfigure(delivery, delivery->env.config);
   if (lane->sender && __builtin_expect(delivery->unhandled[event->type], 0)) {
-    tg_count(&lane->row->filtered);
+    tg_count(&feed->row->filtered);
     tg_count(&tg_stats_type(event->type)->filtered);
   } else if (lane->sender) {
-    tg_lane_push(lane, event);
+    tg_feed_push(feed, event);
   } else if (script_takes(delivery, event->type)) {
-    tg_count(&lane->row->delivered);
+    tg_count(&feed->row->delivered);
     tg_count(&tg_stats_type(event->type)->delivered);
   }
 }
@@ -264,58 +271,49 @@ void tg_delivery_publish(const struct tg_delivery *delivery)
 
 uint64_t tg_delivery_settled(struct tg_delivery *delivery, tg_shard_ref ref)
 {
-  return tg_lane_settled(tg_lane_of(&delivery->lanes, ref));
+  return tg_feed_durable(tg_feed_of(&delivery->feeds, ref));
 }
 
 bool tg_delivery_durable(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t *sequence)
 {
-  struct tg_lane *lane = tg_lane_of(&delivery->lanes, ref);
-  if (!delivery->lanes.logs.own) {
-    *sequence = tg_lane_unheld(lane, lane->session.received);
-    return lane->session.held_from != 0;
+  struct tg_feed *feed = tg_feed_of(&delivery->feeds, ref);
+  if (!tg_feeds_have_log(&delivery->feeds)) {
+    *sequence = tg_feed_unheld(feed, feed->session.received);
+    return feed->session.held_from != 0;
   }
-  bool in_memory = lane->log.first_unlogged || delivery->lanes.logs.alarmed_at != 0;
-  uint64_t safe = in_memory ? tg_lane_unheld(lane, lane->session.received) : lane->session.durable;
-  if (safe > lane->session.announced)
-    lane->session.announced = safe;
-  *sequence = lane->session.announced;
+  *sequence = tg_feed_announce(feed);
   return true;
 }
 
 void tg_delivery_new_session(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t epoch)
 {
-  struct tg_lane *lane = tg_lane_of(&delivery->lanes, ref);
-  bool delivers = !lane->seat || tg_seat_rules(lane);
-  if (delivers && lane->session.epoch > 0 && epoch > lane->session.epoch) {
-    struct tg_gap lost = {.epoch = lane->session.epoch,
-                          .from = lane->session.received > 0 ? lane->session.received + 1 : 0,
+  struct tg_feed *feed = tg_feed_of(&delivery->feeds, ref);
+  bool delivers = !feed->seat || tg_seat_rules(feed);
+  if (delivers && feed->session.epoch > 0 && epoch > feed->session.epoch) {
+    struct tg_gap lost = {.epoch = feed->session.epoch,
+                          .from = feed->session.received > 0 ? feed->session.received + 1 : 0,
                           .reason = "session_lost"};
-    tg_lane_missed(lane, &lost);
+    tg_feed_missed(feed, &lost);
   }
-  tg_lane_set_session(lane, epoch, 0);
-  if (lane->seat)
-    tg_seat_session(lane, true, 0);
+  tg_feed_set_session(feed, epoch, 0);
+  if (feed->seat)
+    tg_seat_session(feed, true, 0);
   tg_guilds_new_session(tg_guilds_of(delivery, ref));
-  tg_lane_publish(lane);
+  tg_feed_publish(feed);
 }
 
 void tg_delivery_adopt_session(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t epoch,
                                uint64_t settled)
 {
-  struct tg_lane *lane = tg_lane_of(&delivery->lanes, ref);
-  if (lane->seat && lane->session.epoch == epoch && epoch > 0)
+  struct tg_feed *feed = tg_feed_of(&delivery->feeds, ref);
+  if (feed->seat && feed->session.epoch == epoch && epoch > 0)
     return; /* with all of its class, before */
-  uint64_t healed = delivery->lanes.logs.own ? tg_lane_heal(lane, epoch, settled) : settled;
-  if (!lane->seat || tg_seat_rules(lane)) /* else its log has what is its own alone */
-    settled = healed;
-  tg_lane_set_session(lane, epoch, settled);
+  tg_feed_adopt(feed, epoch, settled, !feed->seat || tg_seat_rules(feed));
   tg_guilds_adopt(tg_guilds_of(delivery, ref), epoch);
-  if (atomic_load(&lane->row->handled_epoch) == epoch)
-    lane->session.handled = atomic_load(&lane->row->handled_sequence);
-  tg_lane_publish(lane);
-  if (delivery->lanes.logs.own)
-    tg_lane_told(lane); /* the row says from where on Discord is asked again */
-  delivery->lanes.logs.source_done = true;
+  if (atomic_load(&feed->row->handled_epoch) == epoch)
+    feed->session.handled = atomic_load(&feed->row->handled_sequence);
+  tg_feed_publish(feed);
+  tg_feed_told(feed); /* the row says from where on Discord is asked again */
 }
 
 /* --- the end ---------------------------------------------------------------------- */

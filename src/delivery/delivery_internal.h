@@ -1,7 +1,7 @@
 #pragma once
 
 /* The whole of a delivery, for the files beside this one; those in the folders know only what they are
- * given of it: `env`, lanes, senders.
+ * given of it: `env`, feeds, lanes, senders.
  *
  *     pipeline.c     one event on its way: caches, filters, scripts
  *     guilds.c       what guilds have to do with events
@@ -19,7 +19,7 @@
 /* What is known of a shard's guilds. */
 struct tg_shard_guilds {
   struct tg_delivery *delivery;
-  struct tg_lane *lane; /* of the shard */
+  struct tg_feed *feed; /* of the shard */
   struct tg_guild_cache cache;
   bool loading;     /* between READY and guilds_loaded */
   uv_timer_t quiet; /* since the last GUILD_CREATE */
@@ -29,6 +29,7 @@ struct tg_delivery {
   struct tg_delivery_env env;
   struct tg_shard *(*find_shard)(void *ctx, tg_shard_ref ref);
   void *ctx;
+  struct tg_feeds feeds;
   struct tg_lanes lanes;
   struct tg_senders senders;
   struct tg_interactions interactions;
@@ -50,8 +51,8 @@ struct tg_delivery {
 
 /* --- pipeline.c --- */
 
-/* The rest of the way: the event is new, and this lane's to deliver. */
-void tg_delivery_pass_on(struct tg_delivery *delivery, struct tg_lane *lane, struct tg_shard *shard,
+/* The rest of the way: the event is new, and this feed's to deliver. */
+void tg_delivery_pass_on(struct tg_delivery *delivery, struct tg_feed *feed, struct tg_shard *shard,
                          struct tg_event *event);
 
 /* --- guilds.c --- */
@@ -63,7 +64,7 @@ void tg_guilds_adopt(struct tg_shard_guilds *guilds, uint64_t epoch);
 void tg_guilds_on_ready(struct tg_shard_guilds *guilds, struct tg_event *event);
 void tg_guilds_on_create(struct tg_shard_guilds *guilds, struct tg_event *event);
 void tg_guilds_on_delete(struct tg_shard_guilds *guilds, struct tg_event *event);
-/* The event comes by a lane with a seat: what it means for its session is noted now, and is not asked again
+/* The event comes by a feed with a seat: what it means for its session is noted now, and is not asked again
  * when the event goes on (tg_event.noted). */
 void tg_guilds_note_create(struct tg_shard_guilds *guilds, struct tg_event *event);
 /* True: the bot has left; false: an outage. */

@@ -16,7 +16,7 @@ static struct tg_shard_guilds *new_guilds(struct tg_delivery *delivery, tg_shard
 {
   struct tg_shard_guilds *guilds = tg_calloc(1, sizeof *guilds);
   guilds->delivery = delivery;
-  guilds->lane = tg_lane_of(&delivery->lanes, ref);
+  guilds->feed = tg_feed_of(&delivery->feeds, ref);
   tg_guild_cache_init(&guilds->cache, &delivery->guild_stores[tg_ref_side(ref)], tg_ref_id(ref));
   tg_handles_timer(&delivery->env.handles, &guilds->quiet, guilds);
   return guilds;
@@ -77,14 +77,14 @@ static void guilds_loaded(struct tg_shard_guilds *guilds, struct tg_shard *shard
   guilds->loading = false;
   uv_timer_stop(&guilds->quiet);
   tg_guild_cache_loaded(&guilds->cache);
-  if (guilds->lane->seat)
-    tg_seat_loaded(guilds->lane);
+  if (guilds->feed->seat)
+    tg_seat_loaded(guilds->feed);
   if (guilds->cache.loading > 0)
-    tg_log_with(TG_INFO, guilds->lane->shard_id, TG_WITH(TG_TOLD_NUMBER(GUILDS, guilds->cache.loading)),
+    tg_log_with(TG_INFO, guilds->feed->shard_id, TG_WITH(TG_TOLD_NUMBER(GUILDS, guilds->cache.loading)),
                 "%u of %u guilds have not come yet", guilds->cache.loading, guilds->cache.count);
   if (!delivery->env.hooks->want_life[TG_LIFE_guilds_loaded])
     return;
-  json_t *details = json_pack("{s:i, s:i, s:i}", "shard_id", guilds->lane->shard_id, "guilds",
+  json_t *details = json_pack("{s:i, s:i, s:i}", "shard_id", guilds->feed->shard_id, "guilds",
                               (int)guilds->cache.count, "missing", (int)guilds->cache.loading);
   tg_hook_life(delivery->env.hooks, TG_LIFE_guilds_loaded, shard, details);
   json_decref(details);
@@ -94,13 +94,13 @@ static void on_quiet(uv_timer_t *timer)
 {
   struct tg_shard_guilds *guilds = timer->data;
   struct tg_delivery *delivery = guilds->delivery;
-  guilds_loaded(guilds, delivery->find_shard ? delivery->find_shard(delivery->ctx, guilds->lane->ref) : NULL);
+  guilds_loaded(guilds, delivery->find_shard ? delivery->find_shard(delivery->ctx, guilds->feed->ref) : NULL);
 }
 
 /* Without READY's list the row's own count is carried on. */
 static void publish_guilds(struct tg_shard_guilds *guilds, int change)
 {
-  struct tg_shard_row *row = guilds->lane->row;
+  struct tg_shard_row *row = guilds->feed->row;
   uint32_t count = atomic_load_explicit(&row->guilds, memory_order_relaxed);
   if (guilds->cache.complete)
     count = guilds->cache.count;
@@ -118,7 +118,7 @@ static void await_guilds(struct tg_shard_guilds *guilds)
 
 void tg_guilds_on_ready(struct tg_shard_guilds *guilds, struct tg_event *event)
 {
-  tg_guild_cache_ready(&guilds->cache, event->data, guilds->lane->session.epoch);
+  tg_guild_cache_ready(&guilds->cache, event->data, guilds->feed->session.epoch);
   publish_guilds(guilds, 0);
   await_guilds(guilds);
 }

@@ -68,39 +68,39 @@ static bool run_caches(struct tg_delivery *delivery, struct tg_event *event)
   return true;
 }
 
-static void count_received(struct tg_lane *lane, const struct tg_event *event)
+static void count_received(struct tg_feed *feed, const struct tg_event *event)
 {
   struct tg_stats_type *counts = tg_stats_type(event->type);
-  tg_count(&lane->row->received);
+  tg_count(&feed->row->received);
   tg_count(&counts->received);
   tg_count_by(&counts->bytes, event->raw.length);
 }
 
-static void count_filtered(struct tg_lane *lane, const struct tg_event *event)
+static void count_filtered(struct tg_feed *feed, const struct tg_event *event)
 {
-  tg_count(&lane->row->filtered);
+  tg_count(&feed->row->filtered);
   tg_count(&tg_stats_type(event->type)->filtered);
 }
 
 /* A handler may be the end of the process. The event is safe by then, and what is
  * sent again does not meet the handlers again: it is delivered without them. */
-static void run_handlers(struct tg_delivery *delivery, struct tg_lane *lane, struct tg_shard *shard,
+static void run_handlers(struct tg_delivery *delivery, struct tg_feed *feed, struct tg_shard *shard,
                          struct tg_event *event)
 {
-  if (event->sequence > 0 && event->sequence <= lane->session.handled)
+  if (event->sequence > 0 && event->sequence <= feed->session.handled)
     return;
-  tg_backlog_write(&delivery->lanes);
-  atomic_store_explicit(&lane->row->handled_epoch, lane->session.epoch, memory_order_relaxed);
-  atomic_store_explicit(&lane->row->handled_sequence, event->sequence, memory_order_relaxed);
+  tg_feeds_write(&delivery->feeds);
+  atomic_store_explicit(&feed->row->handled_epoch, feed->session.epoch, memory_order_relaxed);
+  atomic_store_explicit(&feed->row->handled_sequence, event->sequence, memory_order_relaxed);
   delivery->env.hooks->dispatch(delivery->env.hooks->script, shard, event);
 }
 
-static void run_script(struct tg_delivery *delivery, struct tg_lane *lane, struct tg_shard *shard,
+static void run_script(struct tg_delivery *delivery, struct tg_feed *feed, struct tg_shard *shard,
                        struct tg_event *event, uint8_t want)
 {
   struct tg_hooks *hooks = delivery->env.hooks;
   if ((want & TG_WANT_FILTER) && hooks->filter(hooks->script, event) == TG_DROP) {
-    count_filtered(lane, event);
+    count_filtered(feed, event);
     return;
   }
   if (tg_hooked(hooks, TG_METHOD_delivery_handle_discord_payload)) {
@@ -111,70 +111,70 @@ static void run_script(struct tg_delivery *delivery, struct tg_lane *lane, struc
     tg_delivery_enqueue(delivery, event);
   }
   if (want & TG_WANT_HANDLER)
-    run_handlers(delivery, lane, shard, event);
+    run_handlers(delivery, feed, shard, event);
 }
 
 /* A RESUMED takes a number, but is no part of the next replay: where a
  * connection broke before ours came, it leaves a hole in which nothing was. The RESUMED of the replay that
  * runs is still to come. */
-static bool was_resumed(struct tg_lane *lane, const struct tg_event *event, uint64_t missing)
+static bool was_resumed(struct tg_feed *feed, const struct tg_event *event, uint64_t missing)
 {
-  uint32_t unheard = atomic_load_explicit(&lane->row->unheard, memory_order_relaxed);
-  if (!event->replayed || lane->session.holes + missing >= unheard)
+  uint32_t unheard = atomic_load_explicit(&feed->row->unheard, memory_order_relaxed);
+  if (!event->replayed || feed->session.holes + missing >= unheard)
     return false;
-  lane->session.holes += (uint32_t)missing;
+  feed->session.holes += (uint32_t)missing;
   return true;
 }
 
-static void note_resumed(struct tg_lane *lane, const struct tg_event *event)
+static void note_resumed(struct tg_feed *feed, const struct tg_event *event)
 {
-  lane->session.resumed = event->sequence;
-  lane->session.heard = atomic_load_explicit(&lane->row->unheard, memory_order_relaxed);
+  feed->session.resumed = event->sequence;
+  feed->session.heard = atomic_load_explicit(&feed->row->unheard, memory_order_relaxed);
 }
 
-static void note_missing(struct tg_lane *lane, const struct tg_event *event)
+static void note_missing(struct tg_feed *feed, const struct tg_event *event)
 {
-  struct tg_gap gap = {.epoch = lane->session.epoch,
-                       .from = lane->session.received + 1,
+  struct tg_gap gap = {.epoch = feed->session.epoch,
+                       .from = feed->session.received + 1,
                        .to = event->sequence - 1,
-                       .count = event->sequence - lane->session.received - 1,
+                       .count = event->sequence - feed->session.received - 1,
                        .reason = "skipped"};
-  if (was_resumed(lane, event, gap.count) || (lane->seat && tg_seat_skipped(lane)))
+  if (was_resumed(feed, event, gap.count) || (feed->seat && tg_seat_skipped(feed)))
     return;
-  tg_lane_missed(lane, &gap);
-  tg_log_with(TG_WARN, lane->shard_id,
+  tg_feed_missed(feed, &gap);
+  tg_log_with(TG_WARN, feed->shard_id,
               TG_WITH(TG_NUMBER(EPOCH, gap.epoch), TG_NUMBER(SEQUENCE, gap.from), TG_NUMBER(LAST, gap.to),
                       TG_NUMBER(EVENTS, gap.count)),
               "events of this session never came");
 }
 
 /* What was received before, and what Discord left out. */
-static bool is_next(struct tg_lane *lane, const struct tg_event *event)
+static bool is_next(struct tg_feed *feed, const struct tg_event *event)
 {
-  if (event->sequence <= lane->session.received && event->sequence > 0) {
-    tg_count(&lane->row->replayed);
+  if (event->sequence <= feed->session.received && event->sequence > 0) {
+    tg_count(&feed->row->replayed);
     return false;
   }
-  if (lane->session.received > 0 && event->sequence > lane->session.received + 1)
-    note_missing(lane, event);
+  if (feed->session.received > 0 && event->sequence > feed->session.received + 1)
+    note_missing(feed, event);
   if (event->type == TG_EVENT_RESUMED)
-    note_resumed(lane, event);
+    note_resumed(feed, event);
   if (event->sequence > 0)
-    lane->session.received = event->sequence;
+    feed->session.received = event->sequence;
   return true;
 }
 
-void tg_delivery_pass_on(struct tg_delivery *delivery, struct tg_lane *lane, struct tg_shard *shard,
+void tg_delivery_pass_on(struct tg_delivery *delivery, struct tg_feed *feed, struct tg_shard *shard,
                          struct tg_event *event)
 {
   uint8_t want = delivery->env.hooks->want[event->type];
-  count_received(lane, event);
+  count_received(feed, event);
   if (!run_caches(delivery, event) || (want & TG_WANT_DROP))
-    count_filtered(lane, event);
+    count_filtered(feed, event);
   else if ((want & TG_WANT_FILTER) ||
            tg_hooked(delivery->env.hooks, TG_METHOD_delivery_handle_discord_payload) ||
            (want & TG_WANT_HANDLER))
-    run_script(delivery, lane, shard, event, want);
+    run_script(delivery, feed, shard, event, want);
   else
     tg_delivery_enqueue(delivery, event);
   if (event->replacement.at) {
@@ -185,15 +185,15 @@ void tg_delivery_pass_on(struct tg_delivery *delivery, struct tg_lane *lane, str
 
 void tg_delivery_event(struct tg_delivery *delivery, struct tg_shard *shard, struct tg_event *event)
 {
-  struct tg_lane *lane = tg_lane_of(&delivery->lanes, tg_event_ref(event));
-  if (event->epoch != lane->session.epoch)
+  struct tg_feed *feed = tg_feed_of(&delivery->feeds, tg_event_ref(event));
+  if (event->epoch != feed->session.epoch)
     tg_delivery_new_session(delivery, tg_event_ref(event), event->epoch);
-  if (!is_next(lane, event))
+  if (!is_next(feed, event))
     return;
-  if (__builtin_expect(!lane->seat, 1) || !tg_seat_takes(delivery, lane, event))
-    tg_delivery_pass_on(delivery, lane, shard, event);
-  tg_lane_publish(lane);
-  tg_lane_touch(lane);
+  if (__builtin_expect(!feed->seat, 1) || !tg_seat_takes(delivery, feed, event))
+    tg_delivery_pass_on(delivery, feed, shard, event);
+  tg_feed_publish(feed);
+  tg_feed_touch(feed);
   struct tg_shard_guilds *guilds = tg_guilds_of(delivery, tg_event_ref(event));
   if (__builtin_expect(guilds->loading, 0))
     tg_guilds_look(guilds, shard);

@@ -139,7 +139,7 @@ struct tg_interaction *tg_interaction_new(struct tg_lane *lane, struct tg_span m
   size_t size = size_of(message.length, facts);
   if (!make_room(lane, size)) {
     const struct tg_interaction unwatched = {
-        .ref = lane->ref, .epoch = epoch, .sequence = sequence, .facts = *facts};
+        .ref = lane->feed->ref, .epoch = epoch, .sequence = sequence, .facts = *facts};
     tg_interaction_count_failed(lane->lanes->watch_ctx, &unwatched, "too many wait already");
     return NULL;
   }
@@ -150,7 +150,7 @@ struct tg_interaction *tg_interaction_new(struct tg_lane *lane, struct tg_span m
   interaction->epoch = epoch;
   interaction->sequence = sequence;
   interaction->lane = lane;
-  interaction->ref = lane->ref;
+  interaction->ref = lane->feed->ref;
   interaction->watch = TG_WATCH_NONE;
   interaction->length = message.length;
   interaction->facts = *facts;
@@ -221,7 +221,7 @@ static bool is_durable(const struct tg_interaction *interaction)
   const struct tg_interactions *all = interaction->all;
   const struct tg_lane *lane = interaction->lane;
   return interaction->source != all->lanes->logs.own || !interaction->source ||
-         lane->session.epoch != interaction->epoch || lane->session.durable >= interaction->sequence ||
+         lane->feed->session.epoch != interaction->epoch || lane->durable >= interaction->sequence ||
          lane->log.first_unlogged || all->lanes->logs.alarmed_at != 0;
 }
 

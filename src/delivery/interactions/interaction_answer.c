@@ -49,7 +49,7 @@ static void note_deferred(struct tg_interaction *interaction)
 
 void tg_interaction_count_unqueued(struct tg_lane *lane)
 {
-  tg_count(&lane->row->filtered);
+  tg_count(&lane->feed->row->filtered);
   tg_count(&tg_stats_type(TG_EVENT_INTERACTION_CREATE)->filtered);
 }
 

@@ -92,7 +92,7 @@ static void take_over(struct opening *opening, const char *name)
   struct tg_event_log_options options = {
       .directory = source->directory,
       .mode = TG_LOG_DRAIN,
-      .max_age = lanes->env->config->queue.max_age,
+      .max_age = lanes->limits->max_age,
       .on_gap = tg_gaps_note,
       .ctx = source,
       .wanted = lanes->logs.wanted ? is_wanted : NULL,
@@ -126,8 +126,8 @@ static bool begin_own(struct opening *opening, struct tg_error *error)
   struct tg_event_log_options options = {
       .directory = source->directory,
       .mode = TG_LOG_WRITE,
-      .disk_bytes = lanes->env->config->queue.disk_bytes,
-      .max_age = lanes->env->config->queue.max_age,
+      .disk_bytes = lanes->limits->disk_bytes,
+      .max_age = lanes->limits->max_age,
       .on_gap = tg_gaps_note,
       .ctx = source,
   };
@@ -146,7 +146,7 @@ static bool begin_own(struct opening *opening, struct tg_error *error)
  * least. */
 static uint64_t own_bound(const struct tg_lanes *lanes)
 {
-  uint64_t limit = lanes->env->config->queue.disk_bytes, taken = 0;
+  uint64_t limit = lanes->limits->disk_bytes, taken = 0;
   for (const struct tg_log_source *source = lanes->logs.sources; source != lanes->logs.own;
        source = source->next) {
     struct tg_log_figures figures;
@@ -160,11 +160,10 @@ void tg_backlog_reconfigure(struct tg_lanes *lanes)
 {
   if (!lanes->logs.own)
     return;
-  const struct tg_config *config = lanes->env->config;
   lanes->logs.own_bound = own_bound(lanes);
   for (struct tg_log_source *source = lanes->logs.sources; source; source = source->next)
     tg_event_log_set_bounds(source->log, source == lanes->logs.own ? lanes->logs.own_bound : 0,
-                            config->queue.max_age);
+                            lanes->limits->max_age);
 }
 
 void tg_backlog_tend(struct tg_lanes *lanes)
@@ -179,12 +178,10 @@ void tg_backlog_tend(struct tg_lanes *lanes)
 
 static void advance(struct tg_lane *lane, uint64_t safe)
 {
-  if (safe > lane->session.safe)
-    lane->session.safe = safe;
-  uint64_t durable = tg_lane_unheld(lane, lane->session.safe);
-  if (durable > lane->session.durable)
-    lane->session.durable = durable;
-  tg_lane_publish(lane);
+  if (safe > lane->safe)
+    lane->safe = safe;
+  tg_lane_unhold(lane);
+  tg_feed_publish(lane->feed);
 }
 
 void tg_lane_flushed(struct tg_lane *lane)
@@ -204,12 +201,12 @@ static void on_synced(void *ctx, bool ok, tg_log_position through, const struct 
   while (lanes->logs.synced) {
     struct tg_lane *lane = lanes->logs.synced;
     lanes->logs.synced = lane->log.next_synced;
-    if (ok && lane->log.synced_epoch == lane->session.epoch)
+    if (ok && lane->log.synced_epoch == lane->feed->session.epoch)
       advance(lane, lane->log.synced_safe);
     else
       tg_lane_touch(lane);
   }
-  if (ok && lanes->env->config->queue.sync == TG_SYNC_BATCH)
+  if (ok && lanes->limits->sync == TG_SYNC_BATCH)
     sync_touched(lanes);
 }
 
@@ -223,7 +220,7 @@ static void sync_touched(struct tg_lanes *lanes)
     lanes->logs.touched = lane->log.next_touched;
     lane->log.touched = false;
     lane->log.synced_safe = tg_lane_safe(lane);
-    lane->log.synced_epoch = lane->session.epoch;
+    lane->log.synced_epoch = lane->feed->session.epoch;
     lane->log.next_synced = lanes->logs.synced;
     lanes->logs.synced = lane;
   }
@@ -277,7 +274,7 @@ static void end_turn(struct tg_lanes *lanes, bool at_once)
     lanes->logs.tight =
         tg_event_log_disk(lanes->logs.own->log) > lanes->logs.own_bound - lanes->logs.own_bound / 5;
   if (lanes->logs.touched && tg_backlog_flush(lanes, at_once)) {
-    if (lanes->env->config->queue.sync == TG_SYNC_BATCH && !at_once)
+    if (lanes->limits->sync == TG_SYNC_BATCH && !at_once)
       sync_touched(lanes);
     else
       while (lanes->logs.touched) {
@@ -287,7 +284,7 @@ static void end_turn(struct tg_lanes *lanes, bool at_once)
         advance(lane, tg_lane_safe(lane));
       }
   }
-  if (lanes->env->config->queue.sync == TG_SYNC_INTERVAL && lanes->logs.unsynced && !lanes->logs.syncing &&
+  if (lanes->limits->sync == TG_SYNC_INTERVAL && lanes->logs.unsynced && !lanes->logs.syncing &&
       tg_env_now(lanes->env) - lanes->logs.synced_at >= SYNC_INTERVAL) {
     lanes->logs.unsynced = false;
     lanes->logs.syncing = true;
@@ -335,11 +332,11 @@ static void count_recovered(struct tg_lane *lane)
   for (struct tg_log_source *source = lane->lanes->logs.sources; source; source = source->next) {
     struct tg_log_figures figures = {.events = 0};
     if (source->older)
-      tg_event_log_shard_figures(source->log, lane->ref, &figures);
+      tg_event_log_shard_figures(source->log, lane->feed->ref, &figures);
     events += figures.events;
   }
-  if (atomic_load(&lane->row->recovered) == 0)
-    tg_count_by(&lane->row->recovered, events);
+  if (atomic_load(&lane->feed->row->recovered) == 0)
+    tg_count_by(&lane->feed->row->recovered, events);
 }
 
 static void begin_lanes(struct tg_lanes *lanes)
@@ -354,7 +351,7 @@ static void begin_lanes(struct tg_lanes *lanes)
   for (int i = 0; i < lanes->count; i++)
     if (lanes->at[i]) {
       tg_lane_refill(lanes->at[i]);
-      tg_lane_publish(lanes->at[i]);
+      tg_feed_publish(lanes->at[i]->feed);
     }
   for (int i = 0; i < lanes->count; i++)
     if (lanes->at[i])
@@ -416,7 +413,7 @@ void tg_backlog_close(struct tg_lanes *lanes)
 {
   if (lanes->logs.own) {
     end_turn(lanes, true);
-    if (lanes->env->config->queue.sync != TG_SYNC_NONE)
+    if (lanes->limits->sync != TG_SYNC_NONE)
       tg_event_log_sync_now(lanes->logs.own->log, NULL);
     tg_handles_close(&lanes->env->handles, &lanes->logs.prepare);
     tg_handles_close(&lanes->env->handles, &lanes->logs.check);

@@ -152,7 +152,7 @@ tg_log_position tg_backlog_append_queued(struct tg_lane *lane, struct tg_queued 
       .marker = event->marker,
       .parts = {{"", 0}, {body.at, body.length - 1}, {"}", 1}},
   };
-  tg_log_position position = append(lanes, lane->ref, &item, event->queued_at);
+  tg_log_position position = append(lanes, lane->feed->ref, &item, event->queued_at);
   lanes->logs.written_again += position != 0;
   return position;
 }

@@ -9,7 +9,7 @@ size_t tg_gap_write(char body[TG_MARKER_MAX], const struct tg_lane *lane, const 
     const char *name;
     uint64_t value;
   } numbers[] = {{"from", gap->from}, {"to", gap->to}, {"count", gap->count}};
-  struct tg_body_head head = {lane->shard_id, lane->total_shards, gap->epoch};
+  struct tg_body_head head = {lane->feed->shard_id, lane->feed->total_shards, gap->epoch};
   int length = (int)tg_body_prefix(body, &head, "gap");
   body[length++] = '{';
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)

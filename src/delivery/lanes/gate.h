@@ -1,7 +1,8 @@
 #pragma once
 
-/* Where two sets of shards have the same guilds, their lanes share a gate: what the side that takes over has
- * to send waits until the event handler has accepted all that came before it.
+/* Where two sets of shards have the same guilds, their feeds share a gate, which each sink has for its
+ * lanes: what the side that takes over has to send waits until the event handler has accepted all that came
+ * before it.
  *
  *     a lane whose side has never ruled sends nothing;
  *     a lane sends nothing while a lane of the other side, which has ruled, has a lower epoch at its head.
@@ -14,9 +15,10 @@
 #include <stdbool.h>
 
 struct tg_lane;
+struct tg_feed;
 
 struct tg_lane_gate {
-  struct tg_lane **lanes[TG_SIDES]; /* the owner's */
+  struct tg_feed **feeds[TG_SIDES]; /* the owner's */
   int counts[TG_SIDES];
   bool ruled[TG_SIDES]; /* ever */
 };

@@ -36,51 +36,26 @@ void tg_lane_wait(struct tg_lane *lane, tg_ms delay)
   uv_timer_start(&lane->retry, on_retry, (uint64_t)delay, 0);
 }
 
-void tg_lane_find_row(struct tg_lane *lane)
+struct tg_lane *tg_lane_new(struct tg_lanes *lanes, struct tg_feed *feed)
 {
-  struct tg_lanes *lanes = lane->lanes;
-  int side = tg_ref_side(lane->ref);
-  struct tg_shard_table *table = lanes->tables[side];
-  bool was_stray = lane->stray;
-  lane->stray = !table && lanes->tables[!side];
-  lanes->live += was_stray - lane->stray; /* strays have no window */
-  lane->total_shards = lane->shard_id < lanes->totals[side] ? lanes->totals[side] : 0;
-  if (table && lane->shard_id < tg_shard_table_total(table)) {
-    lane->row = tg_shard_table_row(table, lane->shard_id);
-    return;
-  }
-  if (!lanes->spare_row)
-    lanes->spare_row = tg_calloc(1, sizeof *lanes->spare_row);
-  lane->row = lanes->spare_row;
-}
-
-static struct tg_lane *new_lane(struct tg_lanes *lanes, tg_shard_ref ref)
-{
-  struct tg_lane *lane = tg_calloc(1, sizeof *lane);
-  lane->lanes = lanes;
-  lane->ref = ref;
-  lane->shard_id = tg_ref_id(ref);
-  lanes->live++;
-  tg_lane_find_row(lane);
-  lanes->sink->joins(lane);
-  tg_handles_timer(&lanes->env->handles, &lane->retry, lane);
-  tg_lane_set_session(lane, 0, 0);
-  return lane;
-}
-
-struct tg_lane *tg_lane_of(struct tg_lanes *lanes, tg_shard_ref ref)
-{
-  int index = tg_ref_index(ref);
+  int index = tg_ref_index(feed->ref);
   if (index >= lanes->count) {
     int count = (index | 15) + 1;
     lanes->at = tg_realloc(lanes->at, (size_t)count * sizeof lanes->at[0]);
     memset(lanes->at + lanes->count, 0, (size_t)(count - lanes->count) * sizeof lanes->at[0]);
     lanes->count = count;
   }
-  struct tg_lane *lane = lanes->at[index];
-  if (__builtin_expect(!lane, 0))
-    lane = lanes->at[index] = new_lane(lanes, ref);
+  struct tg_lane *lane = lanes->at[index] = tg_calloc(1, sizeof *lane);
+  lane->lanes = lanes;
+  lane->feed = feed;
+  lanes->sink->joins(lane);
+  tg_handles_timer(&lanes->env->handles, &lane->retry, lane);
   return lane;
+}
+
+struct tg_lane *tg_lane_of(struct tg_lanes *lanes, tg_shard_ref ref)
+{
+  return tg_feed_of(lanes->feeds, ref)->lanes[lanes->index];
 }
 
 void tg_lane_free_event(struct tg_lane *lane, struct tg_queued *event)
@@ -90,102 +65,45 @@ void tg_lane_free_event(struct tg_lane *lane, struct tg_queued *event)
   free(event);
 }
 
-static void write_prefix(struct tg_lane *lane)
+void tg_lane_begin_session(struct tg_lane *lane)
 {
-  struct tg_body_head head = {lane->shard_id, lane->total_shards, lane->session.epoch};
-  lane->prefix_length = tg_body_prefix(lane->prefix, &head, "message");
-}
-
-void tg_lane_set_session(struct tg_lane *lane, uint64_t epoch, uint64_t received)
-{
-  lane->session.epoch = lane->session.began = epoch;
-  lane->session.received = lane->session.safe = lane->session.durable = received;
-  lane->session.handled = lane->session.held_from = 0;
-  lane->session.delivered = lane->session.announced = lane->session.resumed = lane->session.holes = 0;
+  const struct tg_feed_session *session = &lane->feed->session;
+  lane->safe = lane->durable = session->received;
+  lane->delivered = lane->ahead = 0;
   lane->log.first_unlogged = NULL;
-  tg_lane_queue_new_session(&lane->queue, epoch);
-  write_prefix(lane);
+  tg_lane_queue_new_session(&lane->queue, session->epoch);
 }
 
-/* What waits of it was put in under the epoch that it had. */
-void tg_lane_raise_epoch(struct tg_lane *lane, uint64_t epoch)
+void tg_lane_is_ahead(struct tg_lane *lane, uint64_t sequence)
 {
-  if (atomic_load(&lane->row->handled_epoch) == lane->session.epoch)
-    atomic_store(&lane->row->handled_epoch, epoch);
-  lane->session.epoch = lane->queue.epoch = epoch;
-  write_prefix(lane);
+  lane->ahead = lane->safe = lane->durable = sequence;
 }
 
-static uint64_t delivered_alone(const struct tg_lane *lane)
+void tg_lane_unhold(struct tg_lane *lane)
+{
+  uint64_t durable = tg_feed_unheld(lane->feed, lane->safe);
+  if (durable > lane->durable)
+    lane->durable = durable;
+}
+
+uint64_t tg_lane_delivered(const struct tg_lane *lane)
 {
   const struct tg_queued *first = lane->queue.session;
   if (!first)
-    return lane->log.spilled ? lane->session.delivered : lane->session.received;
+    return lane->log.spilled ? lane->delivered : lane->feed->session.received;
   return first->sequence > 0 ? first->sequence - 1 : 0;
 }
 
-static uint64_t delivered(const struct tg_lane *lane)
+bool tg_lane_waits(const struct tg_lane *lane)
 {
-  return tg_lane_unheld(lane, delivered_alone(lane));
-}
-
-uint64_t tg_lane_settled_alone(const struct tg_lane *lane)
-{
-  return lane->lanes->logs.own ? lane->session.safe : delivered_alone(lane);
-}
-
-void tg_lane_hold_from(struct tg_lane *lane, uint64_t sequence)
-{
-  if (sequence == lane->session.held_from)
-    return;
-  lane->session.held_from = sequence;
-  uint64_t durable = tg_lane_unheld(lane, lane->session.safe);
-  if (durable > lane->session.durable)
-    lane->session.durable = durable;
-  tg_lane_publish(lane);
-}
-
-uint64_t tg_lane_settled(const struct tg_lane *lane)
-{
-  return lane->lanes->logs.own ? lane->session.durable : delivered(lane);
-}
-
-/* From here on another process would not be sent that RESUMED's number either. */
-static void settle_resumed(struct tg_lane *lane)
-{
-  uint32_t unheard = atomic_load_explicit(&lane->row->unheard, memory_order_relaxed);
-  unheard = unheard > lane->session.heard ? unheard - lane->session.heard : 0;
-  atomic_store_explicit(&lane->row->unheard, unheard, memory_order_relaxed);
-  lane->session.resumed = lane->session.holes = 0;
-}
-
-void tg_lane_publish(struct tg_lane *lane)
-{
-  struct tg_shard_row *row = lane->row;
-  const struct tg_queued *head = lane->queue.head;
-  if (lane->session.epoch > 0) { /* else the row still tells what is to be adopted */
-    atomic_store_explicit(&row->durable_sequence, tg_lane_settled(lane), memory_order_relaxed);
-    atomic_store_explicit(&row->delivered_sequence, delivered(lane), memory_order_relaxed);
-    if (__builtin_expect(lane->session.resumed != 0, 0) && tg_lane_settled(lane) >= lane->session.resumed)
-      settle_resumed(lane);
-  }
-  atomic_store_explicit(&row->queued_events,
-                        lane->queue.events + lane->log.late.events + lane->log.spilled_events,
-                        memory_order_relaxed);
-  atomic_store_explicit(&row->queued_bytes,
-                        lane->queue.bytes + lane->log.late.bytes + lane->log.spilled_bytes,
-                        memory_order_relaxed);
-  atomic_store_explicit(&row->oldest_queued_at, head ? head->queued_at + tg_steady_ahead() : 0,
-                        memory_order_relaxed);
-  if (__builtin_expect(lane->seat != NULL, 0))
-    lane->lanes->settled(lane);
+  return lane->queue.head || lane->log.spilled;
 }
 
 void tg_lane_count_delivered(struct tg_lane *lane, const struct tg_queued *event)
 {
   if (event->marker)
     return;
-  tg_count(&lane->row->delivered);
+  tg_count(&lane->feed->row->delivered);
   tg_count(&tg_stats_type(event->type)->delivered);
   tg_stats_latency(lane->lanes->stats, tg_env_now(lane->lanes->env) - event->queued_at);
 }
@@ -203,7 +121,7 @@ static void has_shrunk(struct tg_lane *lane)
   struct tg_lanes *lanes = lane->lanes;
   if (lane->log.spilled)
     tg_lane_refill(lane);
-  tg_lane_publish(lane);
+  tg_feed_publish(lane->feed);
   tg_gate_moved(lane);
   if (__builtin_expect(lane->script.by_default, 0) && !lane->queue.head && lane->state == TG_LANE_IDLE)
     tg_lane_wait(lane, 0); /* who is told that it is empty may do anything: not from in here */
@@ -238,7 +156,7 @@ static void queue_item(struct tg_lane *lane, const struct tg_item *item, tg_log_
   queued->source = position != 0 ? lanes->logs.own : NULL;
   queued->position = lane->log.last_position;
   tg_lane_queue_push(lane->log.spilled ? &lane->log.late : &lane->queue, &lanes->queued, queued);
-  if (position == 0 && !lane->log.first_unlogged && item->epoch == lane->session.epoch)
+  if (position == 0 && !lane->log.first_unlogged && item->epoch == lane->feed->session.epoch)
     lane->log.first_unlogged = queued;
   if (lane->state == TG_LANE_IDLE)
     tg_lane_go_on(lane);
@@ -259,7 +177,7 @@ tg_log_position tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
     }
     if (tg_hooked(lanes->env->hooks, TG_METHOD_delivery_queue_overflow))
       tg_overflow_ask_for_log(lanes, size);
-    position = tg_backlog_append(lanes, lane->ref, item);
+    position = tg_backlog_append(lanes, lane->feed->ref, item);
     if (position != 0)
       lane->log.last_position = position;
   }
@@ -274,12 +192,14 @@ tg_log_position tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
 
 void tg_lane_push(struct tg_lane *lane, const struct tg_event *event)
 {
+  if (__builtin_expect(event->sequence <= lane->ahead, 0) && event->sequence > 0)
+    return; /* its log had it when the process began */
   struct tg_item item = {
       .epoch = event->epoch,
       .sequence = event->sequence,
       .type = event->type,
       .keep = event->type == TG_EVENT_INTERACTION_CREATE,
-      .parts = {{lane->prefix, lane->prefix_length}, tg_event_message(event), {"}", 1}},
+      .parts = {{lane->feed->prefix, lane->feed->prefix_length}, tg_event_message(event), {"}", 1}},
   };
   char suffix[TG_BODY_SUFFIX_MAX];
   if (__builtin_expect(event->guild_create != TG_GUILD_NONE, 0))

@@ -20,8 +20,9 @@ void tg_lane_touch(struct tg_lane *lane)
 uint64_t tg_lane_safe(const struct tg_lane *lane)
 {
   const struct tg_queued *first = lane->log.first_unlogged;
+  uint64_t received = lane->feed->session.received;
   if (!first)
-    return lane->session.received;
+    return received > lane->ahead ? received : lane->ahead;
   uint64_t sequence = first->gap ? tg_gap_of(first).from : first->sequence;
   return sequence > 0 ? sequence - 1 : 0;
 }
@@ -29,8 +30,8 @@ uint64_t tg_lane_safe(const struct tg_lane *lane)
 /* Memory is shared out evenly, so that the sum is bounded and no lane starves. */
 static uint64_t window(const struct tg_lanes *lanes)
 {
-  int live = lanes->live > 0 ? lanes->live : 1;
-  return lanes->env->config->queue.memory_bytes / (uint64_t)live;
+  int live = lanes->feeds->live > 0 ? lanes->feeds->live : 1;
+  return lanes->limits->memory_bytes / (uint64_t)live;
 }
 
 bool tg_lane_has_window(const struct tg_lane *lane, uint64_t size)
@@ -70,7 +71,7 @@ void tg_lane_recount(struct tg_lane *lane)
     return; /* all of it is in the queue */
   for (struct tg_log_source *source = lane->lanes->logs.sources; source; source = source->next) {
     struct tg_log_figures figures;
-    tg_event_log_shard_figures(source->log, lane->ref, &figures);
+    tg_event_log_shard_figures(source->log, lane->feed->ref, &figures);
     events += figures.events;
     bytes += figures.bytes;
   }
@@ -107,7 +108,7 @@ static void note_done(struct tg_lane *lane, struct tg_log_source *source)
   struct tg_log_figures figures;
   if (source == lane->lanes->logs.own)
     return;
-  tg_event_log_shard_figures(source->log, lane->ref, &figures);
+  tg_event_log_shard_figures(source->log, lane->feed->ref, &figures);
   if (figures.events > 0)
     return;
   tg_lane_told(lane);
@@ -116,7 +117,7 @@ static void note_done(struct tg_lane *lane, struct tg_log_source *source)
 
 static void ack(struct tg_lane *lane, struct tg_log_source *source, tg_log_position position)
 {
-  tg_event_log_ack(source->log, lane->ref, position);
+  tg_event_log_ack(source->log, lane->feed->ref, position);
   note_done(lane, source);
 }
 
@@ -142,12 +143,12 @@ static void damaged(struct tg_lane *lane, tg_log_position position, const struct
                        .to = entry->sequence,
                        .count = 1,
                        .reason = tg_log_loss_name(TG_LOSS_DAMAGED)};
-  tg_log_with(TG_ERROR, lane->shard_id,
+  tg_log_with(TG_ERROR, lane->feed->shard_id,
               TG_WITH(TG_NUMBER(EPOCH, entry->epoch), TG_NUMBER(SEQUENCE, entry->sequence),
                       TG_TEXT(REASON, error->message)),
               "an event is lost");
-  tg_count(&lane->row->dropped);
-  tg_event_log_drop(lane->log.source->log, lane->ref, position, TG_LOSS_DAMAGED);
+  tg_count(&lane->feed->row->dropped);
+  tg_event_log_drop(lane->log.source->log, lane->feed->ref, position, TG_LOSS_DAMAGED);
   tg_lane_add_gap(lane, lane->log.source->order, position, &gap);
   note_done(lane, lane->log.source);
 }
@@ -172,7 +173,7 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
   uint64_t bytes = entry->length < lane->log.spilled_bytes ? entry->length : lane->log.spilled_bytes;
   count_spilled(lane, lane->log.spilled_events - (lane->log.spilled_events > 0),
                 lane->log.spilled_bytes - bytes);
-  if (!tg_event_log_read(lane->log.source->log, lane->ref, position, &record, &error)) {
+  if (!tg_event_log_read(lane->log.source->log, lane->feed->ref, position, &record, &error)) {
     damaged(lane, position, entry, &error);
     return;
   }
@@ -199,13 +200,13 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
 void tg_lane_skip(struct tg_lane *lane, struct tg_log_source *source, tg_log_position position)
 {
   struct tg_log_entry entry;
-  if (tg_event_log_next(source->log, lane->ref, position - 1, &entry) != position)
+  if (tg_event_log_next(source->log, lane->feed->ref, position - 1, &entry) != position)
     return;
   uint64_t bytes = entry.length < lane->log.spilled_bytes ? entry.length : lane->log.spilled_bytes;
   count_spilled(lane, lane->log.spilled_events - (lane->log.spilled_events > 0),
                 lane->log.spilled_bytes - bytes);
   ack(lane, source, position);
-  tg_lane_publish(lane);
+  tg_feed_publish(lane->feed);
 }
 
 void tg_lane_refill(struct tg_lane *lane)
@@ -214,11 +215,11 @@ void tg_lane_refill(struct tg_lane *lane)
   uint64_t limit = window(lanes);
   for (int i = 0; lane->log.spilled; i++) {
     if (lane->queue.head && (i >= TG_REFILL_MAX || lane->queue.bytes >= limit ||
-                             lanes->queued.bytes >= lanes->env->config->queue.memory_bytes))
+                             lanes->queued.bytes >= lanes->limits->memory_bytes))
       break;
     struct tg_log_entry entry;
     struct tg_log_source *source = lane->log.source;
-    tg_log_position next = tg_event_log_next(source->log, lane->ref, lane->log.after, &entry);
+    tg_log_position next = tg_event_log_next(source->log, lane->feed->ref, lane->log.after, &entry);
     if (take_late(lane, next))
       continue;
     if (next != 0) {
@@ -315,7 +316,7 @@ static bool log_event(struct tg_lane *lane, struct tg_queued *event, uint64_t *b
 static void spill_late(struct tg_lane *lane, struct tg_queued *event)
 {
   struct tg_log_entry entry = {0};
-  tg_event_log_next(event->source->log, lane->ref, event->position - 1, &entry);
+  tg_event_log_next(event->source->log, lane->feed->ref, event->position - 1, &entry);
   count_spilled(lane, lane->log.spilled_events + 1, lane->log.spilled_bytes + entry.length);
   lane->log.gaps_queued -= event->gap;
   free_logged(lane, &lane->log.late, event);
@@ -343,7 +344,7 @@ static struct tg_queued *find_unlogged(const struct tg_lane *lane)
   struct tg_queued *const heads[] = {lane->queue.head, lane->log.late.head};
   for (int i = 0; i < 2; i++)
     for (struct tg_queued *event = heads[i]; event; event = event->next)
-      if (!event->logged && event->epoch >= lane->session.began)
+      if (!event->logged && event->epoch >= lane->feed->session.began)
         return event;
   return NULL;
 }
@@ -357,7 +358,7 @@ bool tg_lane_log_again(struct tg_lane *lane, uint64_t *budget)
     return done;
   lane->log.first_unlogged = find_unlogged(lane);
   tg_lane_touch(lane);
-  tg_lane_publish(lane);
+  tg_feed_publish(lane->feed);
   return done;
 }
 
@@ -385,15 +386,15 @@ void tg_lane_remove_late(struct tg_lane *lane, struct tg_queued *event)
   if (first)
     lane->log.first_unlogged = skip_logged(lane->log.late.head);
   tg_lane_touch(lane);
-  tg_lane_publish(lane);
+  tg_feed_publish(lane->feed);
 }
 
 void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event)
 {
   if (event == lane->log.first_unlogged)
     next_unlogged(lane, event);
-  if (event->epoch >= lane->session.began && !event->gap)
-    lane->session.delivered = event->sequence;
+  if (event->epoch >= lane->feed->session.began && !event->gap)
+    lane->delivered = event->sequence;
   if (event->gap) {
     lane->log.gaps_queued--;
     tg_lane_told(lane);

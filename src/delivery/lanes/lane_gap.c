@@ -98,7 +98,7 @@ static void keep_pending(struct tg_lane *lane, int order, tg_log_position point,
     source = source->next;
   /* What stood between the two may be gone by now. */
   if (last && last->order == order && same_hole(&last->gap, gap) && source &&
-      (last->point == point || !tg_event_log_waits(source->log, lane->ref, last->point))) {
+      (last->point == point || !tg_event_log_waits(source->log, lane->feed->ref, last->point))) {
     widen(&last->gap, gap);
     last->point = point;
     return;
@@ -110,7 +110,7 @@ static void keep_pending(struct tg_lane *lane, int order, tg_log_position point,
 
 void tg_lane_add_gap(struct tg_lane *lane, int order, tg_log_position point, const struct tg_gap *gap)
 {
-  if (!lane->lanes->env->config->event_handler.markers)
+  if (!lane->lanes->handler->markers)
     return;
   struct tg_queued *place = lane->queue.head;
   while (place && !is_behind(place, order, point))
@@ -148,7 +148,7 @@ static void forget_lost(struct tg_lane *lane, struct tg_log_source *source, tg_l
     next = event->next;
     if (event->source == source && before != 0 && event->position >= before)
       break;
-    if (event->source != source || tg_event_log_waits(source->log, lane->ref, event->position))
+    if (event->source != source || tg_event_log_waits(source->log, lane->feed->ref, event->position))
       continue;
     if (event->in_flight) { /* it may still arrive: not part of what is lost */
       event->source = NULL;
@@ -171,8 +171,8 @@ void tg_lane_told(struct tg_lane *lane)
   if (lane->log.gaps || lane->log.gaps_queued > 0 || lane->log.lost_tail.epoch != 0)
     return;
   for (struct tg_log_figures figures = {0}; source && figures.events == 0; source = source->next) {
-    tg_event_log_told(source->log, lane->ref);
-    tg_event_log_shard_figures(source->log, lane->ref, &figures);
+    tg_event_log_told(source->log, lane->feed->ref);
+    tg_event_log_shard_figures(source->log, lane->feed->ref, &figures);
   }
 }
 
@@ -188,7 +188,7 @@ static void lose_tail(struct tg_lane *lane, const struct tg_log_source *source, 
 {
   uint64_t epoch, sequence;
   const struct tg_log_source *newer = source->next;
-  while (newer && !tg_event_log_first(newer->log, lane->ref, &epoch, &sequence))
+  while (newer && !tg_event_log_first(newer->log, lane->feed->ref, &epoch, &sequence))
     newer = newer->next;
   if (!newer) {
     lane->log.lost_tail = *gap;
@@ -220,14 +220,14 @@ static void lose(struct tg_lane *lane, struct tg_log_source *source, const struc
     lose_tail(lane, source, &gap);
   else if (gap.to == 0 || gap.from <= gap.to)
     name_loss(lane, source->order, point, &gap);
-  if (!lanes->env->config->event_handler.markers && lost->reason != TG_LOSS_DAMAGED)
-    tg_event_log_told(source->log, lane->ref);
+  if (!lanes->handler->markers && lost->reason != TG_LOSS_DAMAGED)
+    tg_event_log_told(source->log, lane->feed->ref);
 }
 
 static void go_on(struct tg_lane *lane)
 {
   tg_lane_refill(lane);
-  tg_lane_publish(lane);
+  tg_feed_publish(lane->feed);
   tg_lane_go_on(lane);
 }
 
@@ -235,7 +235,7 @@ uint64_t tg_lane_last_logged(const struct tg_lane *lane, uint64_t epoch, uint64_
 {
   for (const struct tg_log_source *source = lane->lanes->logs.sources; source; source = source->next) {
     uint64_t its_epoch, sequence;
-    if (tg_event_log_last(source->log, lane->ref, &its_epoch, &sequence) && its_epoch == epoch &&
+    if (tg_event_log_last(source->log, lane->feed->ref, &its_epoch, &sequence) && its_epoch == epoch &&
         sequence > last)
       last = sequence;
   }
@@ -256,7 +256,8 @@ uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled)
   }
   if (last < tail.from)
     return last;
-  tg_log_with(TG_INFO, lane->shard_id, TG_WITH(TG_NUMBER(EPOCH, tail.epoch), TG_NUMBER(SEQUENCE, tail.from)),
+  tg_log_with(TG_INFO, lane->feed->shard_id,
+              TG_WITH(TG_NUMBER(EPOCH, tail.epoch), TG_NUMBER(SEQUENCE, tail.from)),
               "the log has lost its last events: Discord is asked for them again");
   return tail.from - 1;
 }
@@ -264,8 +265,8 @@ uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled)
 void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap)
 {
   char body[TG_MARKER_MAX];
-  tg_count(&lane->row->gaps);
-  if (!lane->lanes->env->config->event_handler.markers || !lane->sender)
+  bool had = gap->to > 0 && gap->to <= lane->ahead;
+  if (!lane->lanes->handler->markers || !lane->sender || had)
     return;
   struct tg_item item = {
       .epoch = gap->epoch,

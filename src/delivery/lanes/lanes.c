@@ -36,22 +36,12 @@ void tg_lanes_free(struct tg_lanes *lanes)
     if (lanes->at[i])
       free_lane(lanes->at[i]);
   free(lanes->at);
-  free(lanes->spare_row);
+  free(lanes->directory);
 }
 
 /* --- sets of shards ---------------------------------------------------------- */
 
-void tg_lanes_add_side(struct tg_lanes *lanes, int side, struct tg_shard_table *table)
-{
-  lanes->tables[side] = table;
-  if (table)
-    lanes->totals[side] = tg_shard_table_total(table);
-  for (int i = 0; i < lanes->count; i++)
-    if (lanes->at[i] && tg_ref_side(lanes->at[i]->ref) == side)
-      tg_lane_find_row(lanes->at[i]);
-}
-
-static void let_all_go(struct tg_lanes *lanes)
+void tg_lanes_let_go(struct tg_lanes *lanes)
 {
   for (int i = 0; i < lanes->count; i++) {
     struct tg_lane *lane = lanes->at[i];
@@ -60,31 +50,17 @@ static void let_all_go(struct tg_lanes *lanes)
   }
 }
 
-void tg_lanes_unshut(struct tg_lanes *lanes)
-{
-  if (lanes->shut)
-    lanes->shut = false;
-  else
-    return;
-  let_all_go(lanes);
-}
-
-static bool waits(const struct tg_lane *lane)
-{
-  return lane->queue.head || lane->log.spilled;
-}
-
 static bool waits_up_to(const struct tg_lane *lane, uint64_t epoch)
 {
-  return waits(lane) && (!lane->queue.head || lane->queue.head->epoch <= epoch);
+  return tg_lane_waits(lane) && (!lane->queue.head || lane->queue.head->epoch <= epoch);
 }
 
 bool tg_lanes_side_waits(const struct tg_lanes *lanes, int side, uint64_t epoch)
 {
   for (int i = 0; i < lanes->count; i++) {
     const struct tg_lane *lane = lanes->at[i];
-    if (lane && tg_ref_side(lane->ref) == side && waits_up_to(lane, epoch) &&
-        (!lane->gate || lane->gate->ruled[side]))
+    if (lane && tg_ref_side(lane->feed->ref) == side && waits_up_to(lane, epoch) &&
+        (!lane->feed->gate || lane->feed->gate->ruled[side]))
       return true;
   }
   return false;
@@ -95,9 +71,8 @@ void tg_lane_is_done(struct tg_lane *lane)
 {
   struct tg_lanes *lanes = lane->lanes;
   lane->before_all = false;
-  lane->stray = true;
   if (--lanes->before_all == 0)
-    let_all_go(lanes);
+    tg_lanes_let_go(lanes);
 }
 
 uint64_t tg_lanes_may_go(const struct tg_lanes *lanes)
@@ -111,43 +86,37 @@ uint64_t tg_lanes_may_go(const struct tg_lanes *lanes)
   return events;
 }
 
-static void clear(struct tg_lane *lane);
-
 void tg_lanes_end_strays(struct tg_lanes *lanes, int side, bool (*has_delivered)(void *ctx, tg_shard_ref ref),
                          void *ctx)
 {
   for (int i = 0; i < lanes->count; i++) {
     struct tg_lane *lane = lanes->at[i];
-    if (!lane || tg_ref_side(lane->ref) != side || !lane->stray)
+    if (!lane || tg_ref_side(lane->feed->ref) != side || !lane->feed->stray)
       continue;
-    if (!waits(lane) || !has_delivered(ctx, lane->ref)) {
-      clear(lane);
+    if (!tg_lane_waits(lane) || !has_delivered(ctx, lane->feed->ref)) {
+      tg_lane_clear(lane);
       continue;
     }
-    lane->stray = false;
     lane->before_all = true;
     lanes->before_all++;
   }
-  let_all_go(lanes);
+  tg_lanes_let_go(lanes);
 }
 
 static void drop_logged(struct tg_lane *lane)
 {
   for (struct tg_log_source *source = lane->lanes->logs.sources; source; source = source->next) {
     tg_log_position position = 0;
-    while ((position = tg_event_log_next(source->log, lane->ref, position, NULL)) != 0)
-      tg_event_log_ack(source->log, lane->ref, position);
-    tg_event_log_told(source->log, lane->ref);
+    while ((position = tg_event_log_next(source->log, lane->feed->ref, position, NULL)) != 0)
+      tg_event_log_ack(source->log, lane->feed->ref, position);
+    tg_event_log_told(source->log, lane->feed->ref);
   }
   lane->lanes->logs.source_done = lane->lanes->logs.sources != NULL;
 }
 
-/* The lane itself stays for the next shard of that name: scripts may still have something to do with it. */
-static void clear(struct tg_lane *lane)
+void tg_lane_clear(struct tg_lane *lane)
 {
   struct tg_lanes *lanes = lane->lanes;
-  lane->gate = NULL;
-  lane->seat = NULL;
   lanes->sink->cleared(lane);
   while (lane->queue.head) {
     struct tg_queued *event = lane->queue.head;
@@ -160,16 +129,4 @@ static void clear(struct tg_lane *lane)
   lane->log.refused = (struct tg_gap){0};
   lane->log.lost_tail = (struct tg_gap){0};
   lane->log.gaps_queued = 0;
-  tg_lane_set_session(lane, 0, 0);
-}
-
-void tg_lanes_drop_side(struct tg_lanes *lanes, int side)
-{
-  lanes->tables[side] = NULL;
-  lanes->totals[side] = 0;
-  for (int i = 0; i < lanes->count; i++)
-    if (lanes->at[i] && tg_ref_side(lanes->at[i]->ref) == side) {
-      clear(lanes->at[i]);
-      tg_lane_find_row(lanes->at[i]);
-    }
 }

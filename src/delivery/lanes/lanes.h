@@ -1,9 +1,10 @@
 #pragma once
 
-/* The lanes of a worker, one a shard: what waits for the event handler, in order, in memory and in the
- * logs underneath.
+/* The lanes of a sink, one a shard: what waits for whoever takes its events, in order, in memory and in the
+ * logs underneath. What belongs to the shard itself is its feed's (feed.h), which has a lane at each
+ * sink.
  *
- *     lane.c       an event's way in and out of a lane; its row of the shard table
+ *     lane.c       an event's way in and out of a lane
  *     backlog.h    the logs underneath: backlog.c, backlog_write.c, lane_backlog.c, lane_gap.c
  *     overflow.h   bounds: what is not queued, what is dropped, and who hears of it
  *     gate.h       which of two lanes with the same guilds goes first
@@ -15,6 +16,7 @@
 #include "delivery/env.h"
 #include "delivery/lanes/backlog.h"
 #include "delivery/lanes/body.h"
+#include "delivery/lanes/feed.h"
 #include "delivery/lanes/gate.h"
 #include "delivery/lanes/lane_queue.h"
 #include "delivery/lanes/overflow.h"
@@ -25,30 +27,6 @@
 #include "proto/shard_ref.h"
 #include "shared/shard_table.h"
 #include "shared/stats.h"
-
-/* How far the shard's session is. All are numbers (s) of that session; 0: none yet.
- *
- *     delivered <= received,  durable <= received
- *
- * With a log `durable` is where another process would have to RESUME from, and `delivered` is for the eye;
- * without one it is `delivered`. Discord is told `durable`, but never less than before (`announced`), and
- * `received` while the log refuses events: it cannot wait for ever. */
-struct tg_lane_session {
-  uint64_t epoch;
-  uint64_t received;  /* the highest that has come */
-  uint64_t began;     /* the epoch that it had first; a class that takes over raises it */
-  uint64_t safe;      /* up to here all that went into the lane is in the flushed log, or done */
-  uint64_t durable;   /* up to here all are in the flushed log, or done */
-  uint64_t announced; /* the highest that Discord was told is durable */
-  uint64_t delivered; /* the last that has left the queue */
-  uint64_t handled;   /* up to here an earlier process has started the script's handlers */
-  uint64_t held_from; /* of the events from here on some wait outside of the lane; 0: none */
-  /* A RESUMED takes a number, but no later replay contains it. The row counts those that may have come while
-   * a connection broke, unheard by us (tg_shard_row.unheard). */
-  uint64_t resumed; /* of one that was heard, and is not durable yet */
-  uint32_t heard;   /* so many of the row's count are settled when that is durable */
-  uint32_t holes;   /* so many of them have been found since: numbers that no event has */
-};
 
 /* With a log underneath: where what waits of the shard is. In the order in which it will be sent,
  *
@@ -109,19 +87,19 @@ struct tg_lane_script {
 
 struct tg_lane {
   struct tg_lanes *lanes;
-  tg_shard_ref ref;
-  int shard_id;     /* of it */
-  int total_shards; /* 0: it is one of an earlier set, of which only the logs tell */
-  struct tg_shard_row *row;
-  struct tg_lane_session session;
+  struct tg_feed *feed;
+  /* Numbers of the feed's session, none beyond what was received but for `ahead`. With a log `durable` is
+   * what this lane has to say of where another process would have to RESUME from, and `delivered` is for the
+   * eye; without one that is tg_lane_delivered(). */
+  uint64_t safe;      /* up to here all that went into the lane is in the flushed log, or done */
+  uint64_t durable;   /* the same, in front of the first event that is held outside of the lanes */
+  uint64_t delivered; /* the last that has left the queue */
+  uint64_t ahead; /* up to here its log had the events when the session was adopted: further than another's */
   struct tg_lane_queue queue; /* in memory */
   struct tg_lane_log log;
   uint64_t taken; /* events that have left the queue, ever */
 
-  struct tg_lane_gate *gate;       /* NULL: its guilds are its own */
-  bool stray;                 /* of a set that is not there (yet): sends nothing */
-  bool before_all;            /* of a set that is over, and has delivered: goes before all others */
-  struct tg_class_seat *seat; /* likewise: where its shard sits (reshard/) */
+  bool before_all;          /* of a set that is over, and has delivered: goes before all others */
   struct tg_sender *sender; /* the sink's; NULL: nobody takes events */
   struct tg_parcel parcel;  /* the first of the queue, when they are in flight */
   enum tg_lane_state state;
@@ -129,30 +107,27 @@ struct tg_lane {
   struct tg_lane_script script;
 
   LIST_HEAD(, tg_interaction) interactions; /* the watch's */
-
-  char prefix[TG_BODY_PREFIX_MAX]; /* of the bodies of this session's events */
-  size_t prefix_length;
 };
 
 /* All lanes that share a sink, its logs and its bounds. The owner sets what stands in front of `at`. */
 struct tg_lanes {
   struct tg_delivery_env *env;
-  struct tg_shard_table *tables[TG_SIDES]; /* NULL: there are no rows */
-  int totals[TG_SIDES];                    /* of shards; 0: not known */
-  struct tg_shard_row *spare_row;          /* for shards without a row */
+  struct tg_feeds *feeds;
+  int index;                               /* of the sink: tg_feed.lanes */
+  const struct tg_handler_config *handler; /* its part of the configuration, another one after a reload ... */
+  const struct tg_queue_config *limits;    /* ... of what waits */
+  char *directory;                         /* where its logs are; owned */
   const struct tg_lane_sink *sink;
   void *sink_ctx;
   const struct tg_lane_watch *watch;
   void *watch_ctx;
-  void (*settled)(struct tg_lane *lane); /* of a lane with a seat: more of its session may be done */
   void (*emptied)(void *ctx); /* nothing waits any more; NULL: nobody cares */
   void *emptied_ctx;
   struct tg_stats_sink *stats; /* the figures of the sink */
 
   int before_all;                /* lanes of a set that is over: what they have goes first */
-  bool shut;                     /* nothing is sent before it is known which lanes share guilds */
   struct tg_lane **at;           /* by tg_ref_index(); NULL: not yet */
-  int count, live;               /* places; lanes */
+  int count;                     /* places */
   struct tg_queue_total queued;  /* in memory */
   struct tg_queue_total spilled; /* in the logs alone */
   struct tg_logs logs;
@@ -171,45 +146,37 @@ static inline uint64_t tg_lanes_waiting(const struct tg_lanes *lanes)
 void tg_lanes_end(struct tg_lanes *lanes);
 /* When the handles are closed. */
 void tg_lanes_free(struct tg_lanes *lanes);
-/* A set of shards comes: its rows are in that table. Lanes of it may be there, read from the logs. */
-void tg_lanes_add_side(struct tg_lanes *lanes, int side, struct tg_shard_table *table);
 /* Something of sessions up to that epoch waits in that side's lanes, and is to be delivered. */
 bool tg_lanes_side_waits(const struct tg_lanes *lanes, int side, uint64_t epoch);
 /* Of a set that is not there: what lanes that have delivered still have goes before all others, what is in
  * the rest is dropped. */
 void tg_lanes_end_strays(struct tg_lanes *lanes, int side, bool (*has_delivered)(void *ctx, tg_shard_ref ref),
                          void *ctx);
-/* It is known: what had to wait for that may go. */
-void tg_lanes_unshut(struct tg_lanes *lanes);
+/* What waits, and need not, goes in a turn of the loop of its own. */
+void tg_lanes_let_go(struct tg_lanes *lanes);
 /* How many events wait that no other lane keeps back. */
 uint64_t tg_lanes_may_go(const struct tg_lanes *lanes);
-/* It is over: what waits in its lanes is dropped, without a word, and its table is not looked at any more. */
-void tg_lanes_drop_side(struct tg_lanes *lanes, int side);
 /* The configuration is another one. */
 void tg_lanes_reconfigure(struct tg_lanes *lanes);
 
 /* --- lane.c --- */
 
-/* The shard's lane, made when there is none. */
+/* For the feed, which keeps it. */
+struct tg_lane *tg_lane_new(struct tg_lanes *lanes, struct tg_feed *feed);
+/* The shard's lane, made with its feed when there is none. */
 struct tg_lane *tg_lane_of(struct tg_lanes *lanes, tg_shard_ref ref);
-/* Its row, or a spare one. */
-void tg_lane_find_row(struct tg_lane *lane);
-void tg_lane_set_session(struct tg_lane *lane, uint64_t epoch, uint64_t received);
-uint64_t tg_lane_settled(const struct tg_lane *lane);
-/* The same, whatever is held. */
-uint64_t tg_lane_settled_alone(const struct tg_lane *lane);
-/* Events from there on are held; 0: none is. */
-void tg_lane_hold_from(struct tg_lane *lane, uint64_t sequence);
-/* The session goes on under a higher epoch. */
-void tg_lane_raise_epoch(struct tg_lane *lane, uint64_t epoch);
-/* Of events up to `sequence` those in front of the first that is held. */
-static inline uint64_t tg_lane_unheld(const struct tg_lane *lane, uint64_t sequence)
-{
-  uint64_t from = lane->session.held_from;
-  return __builtin_expect(from != 0, 0) && from <= sequence ? from - 1 : sequence;
-}
-/* Writes the lane's numbers into its row. */
-void tg_lane_publish(struct tg_lane *lane);
+/* What waits in it is dropped, without a word. It stays for the next shard of that name: scripts may still
+ * have something to do with it. */
+void tg_lane_clear(struct tg_lane *lane);
+/* The feed has another session. */
+void tg_lane_begin_session(struct tg_lane *lane);
+/* Its log has the session's events up to there, though others' have fewer. */
+void tg_lane_is_ahead(struct tg_lane *lane, uint64_t sequence);
+/* What is held outside of the lanes is less. */
+void tg_lane_unhold(struct tg_lane *lane);
+/* Up to here all of the session that has come has left the lane. */
+uint64_t tg_lane_delivered(const struct tg_lane *lane);
+bool tg_lane_waits(const struct tg_lane *lane);
 /* The event handler has accepted the event. */
 void tg_lane_count_delivered(struct tg_lane *lane, const struct tg_queued *event);
 void tg_lane_push(struct tg_lane *lane, const struct tg_event *event);

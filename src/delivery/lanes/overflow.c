@@ -19,7 +19,7 @@ static const char *bound(const struct tg_lanes *lanes)
 static void first_drop(struct tg_lanes *lanes)
 {
   lanes->overflow.dropping = true;
-  uint64_t bytes = lanes->queued.bytes, limit = lanes->env->config->queue.memory_bytes;
+  uint64_t bytes = lanes->queued.bytes, limit = lanes->limits->memory_bytes;
   if (lanes->logs.own && !lanes->logs.refuses) {
     bytes = tg_event_log_disk(lanes->logs.own->log);
     limit = lanes->logs.own_bound;
@@ -38,7 +38,7 @@ void tg_overflow_count(struct tg_lane *lane, enum tg_drop reason, uint64_t count
   if (!lanes->overflow.dropping && (reason == TG_DROP_FIRST || reason == TG_DROP_OLDEST))
     first_drop(lanes);
   lanes->overflow.drops[reason] += count;
-  tg_count_by(&lane->row->dropped, count);
+  tg_count_by(&lane->feed->row->dropped, count);
 }
 
 static const char *reason_of(enum tg_drop reason)
@@ -94,8 +94,8 @@ void tg_overflow_lost(struct tg_lane *lane, const struct tg_gap *gap)
 {
   struct tg_losses *losses = &lane->lanes->overflow.losses;
   tg_ms now = tg_env_now(lane->lanes->env);
-  tg_count(&lane->row->gaps);
-  tg_count_by(&lane->row->dropped, gap->count);
+  tg_count(&lane->feed->row->gaps);
+  tg_count_by(&lane->feed->row->dropped, gap->count);
   if (losses->told_at != 0 && now - losses->told_at < TG_REPORT_INTERVAL) {
     losses->gaps++;
     losses->events += gap->count;
@@ -103,7 +103,7 @@ void tg_overflow_lost(struct tg_lane *lane, const struct tg_gap *gap)
     return;
   }
   losses->told_at = now ? now : 1;
-  tg_log_with(TG_WARN, lane->shard_id,
+  tg_log_with(TG_WARN, lane->feed->shard_id,
               TG_WITH(TG_NUMBER(EPOCH, gap->epoch), TG_NUMBER(SEQUENCE, gap->from), TG_NUMBER(LAST, gap->to),
                       TG_NUMBER(EVENTS, gap->count), TG_TEXT(REASON, gap->reason)),
               "events are lost");
@@ -117,7 +117,7 @@ void tg_overflow_refuse(struct tg_lane *lane, const struct tg_item *item, enum t
   if (item->marker)
     return;
   tg_overflow_count(lane, reason, 1);
-  if (!lane->lanes->env->config->event_handler.markers)
+  if (!lane->lanes->handler->markers)
     return;
   if (gap->count > 0 && gap->epoch != item->epoch)
     tg_overflow_tell(lane, true);
@@ -134,10 +134,11 @@ void tg_overflow_tell(struct tg_lane *lane, bool at_once)
   struct tg_gap gap = lane->log.refused;
   if (gap.count == 0)
     return;
-  if (!at_once && gap.epoch == lane->session.epoch &&
+  if (!at_once && gap.epoch == lane->feed->session.epoch &&
       tg_env_now(lane->lanes->env) - lane->log.refused_since < TELL_AFTER)
     return;
   lane->log.refused.count = 0;
+  tg_count(&lane->feed->row->gaps);
   tg_lane_missed(lane, &gap);
 }
 
@@ -146,9 +147,9 @@ void tg_overflow_tell(struct tg_lane *lane, bool at_once)
 /* In a log: who is to be told hears of it again, should the process die. */
 static void settle_in_log(struct tg_lane *lane, struct tg_queued *event)
 {
-  if (!event->source || !lane->lanes->env->config->event_handler.markers)
+  if (!event->source || !lane->lanes->handler->markers)
     return;
-  tg_event_log_drop(event->source->log, lane->ref, event->position, TG_LOSS_OVERFLOW);
+  tg_event_log_drop(event->source->log, lane->feed->ref, event->position, TG_LOSS_OVERFLOW);
 }
 
 static void drop(struct tg_lane *lane, struct tg_lane_queue *queue, struct tg_queued *event,
@@ -161,7 +162,7 @@ static void drop(struct tg_lane *lane, struct tg_lane_queue *queue, struct tg_qu
                        .reason = reason_of(reason)};
   if (!event->marker) {
     tg_overflow_count(lane, reason, 1);
-    if (lane->lanes->env->config->event_handler.markers)
+    if (lane->lanes->handler->markers)
       tg_lane_mark_drop(lane, queue, event, &gap); /* joins that of the one before */
   }
   if (queue == &lane->log.late) {
@@ -268,7 +269,7 @@ void tg_overflow_ask_for_log(struct tg_lanes *lanes, uint64_t size)
 /* False: there is no room, and none can be made. */
 static bool make_room(struct tg_lanes *lanes, uint64_t size)
 {
-  uint64_t limit = lanes->env->config->queue.memory_bytes;
+  uint64_t limit = lanes->limits->memory_bytes;
   if (lanes->walking > 0 || size > limit)
     return size <= limit;
   bool hooked = tg_hooked(lanes->env->hooks, TG_METHOD_delivery_queue_overflow);
@@ -287,7 +288,7 @@ static bool make_room(struct tg_lanes *lanes, uint64_t size)
 bool tg_overflow_admit(struct tg_lane *lane, const struct tg_item *item, uint64_t size)
 {
   struct tg_lanes *lanes = lane->lanes;
-  uint64_t limit = lanes->env->config->queue.memory_bytes, roomy = limit - limit / 5;
+  uint64_t limit = lanes->limits->memory_bytes, roomy = limit - limit / 5;
   if (__builtin_expect(lanes->queued.bytes + size <= roomy, 1))
     return true;
   bool early = lanes->overflow.drop_first[item->type];
@@ -312,8 +313,8 @@ static void expire_lane(struct tg_lane *lane, tg_ms limit)
 
 void tg_overflow_expire(struct tg_lanes *lanes)
 {
-  tg_ms limit = tg_env_now(lanes->env) - lanes->env->config->queue.max_age;
-  if (lanes->env->config->queue.max_age <= 0)
+  tg_ms limit = tg_env_now(lanes->env) - lanes->limits->max_age;
+  if (lanes->limits->max_age <= 0)
     return;
   for (int i = 0; i < lanes->count; i++)
     if (lanes->at[i])
@@ -322,7 +323,7 @@ void tg_overflow_expire(struct tg_lanes *lanes)
 
 void tg_overflow_reconfigure(struct tg_lanes *lanes)
 {
-  const struct tg_strings *names = &lanes->env->config->queue.drop_first;
+  const struct tg_strings *names = &lanes->limits->drop_first;
   bool *drop_first = lanes->overflow.drop_first;
   memset(drop_first, 0, sizeof lanes->overflow.drop_first);
   for (int i = 0; i < names->count; i++)

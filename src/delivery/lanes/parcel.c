@@ -9,7 +9,7 @@
 void tg_parcel_name(struct tg_parcel *parcel, uint64_t epoch, struct tg_parcel_end first,
                     struct tg_parcel_end last, int count, size_t bytes)
 {
-  parcel->shard_id = parcel->lane->shard_id;
+  parcel->shard_id = parcel->lane->feed->shard_id;
   parcel->epoch = epoch;
   parcel->first = first;
   parcel->last = last;

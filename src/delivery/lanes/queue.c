@@ -21,8 +21,8 @@ void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char 
   tg_body_read(body, &parts);
   *event = (struct tg_event){
       .type = queued->type,
-      .shard_id = lane->shard_id,
-      .side = (uint8_t)tg_ref_side(lane->ref),
+      .shard_id = lane->feed->shard_id,
+      .side = (uint8_t)tg_ref_side(lane->feed->ref),
       .total_shards = parts.total_shards,
       .epoch = queued->epoch,
       .sequence = queued->sequence,
@@ -72,11 +72,11 @@ void tg_queues_figures(struct tg_lanes *lanes, tg_shard_ref ref, struct tg_queue
   *figures = (struct tg_queue_figures){0};
   for (int i = 0; i < lanes->count; i++) {
     struct tg_lane *lane = lanes->at[i];
-    if (!lane || (ref != TG_ALL_SHARDS && lane->ref != ref))
+    if (!lane || (ref != TG_ALL_SHARDS && lane->feed->ref != ref))
       continue;
     if (ref == TG_ALL_SHARDS || lane->state != TG_LANE_SCRIPT || !tg_gate_holds(lane))
       add_figures(lane, figures);
-    if (lane->ref == ref)
+    if (lane->feed->ref == ref)
       lanes->sink->looked_at(lane);
   }
 }
@@ -85,14 +85,14 @@ tg_shard_ref tg_queues_next_shard(struct tg_lanes *lanes, tg_shard_ref after)
 {
   for (int i = after < 0 ? 0 : tg_ref_index(after) + 1; i < lanes->count; i++)
     if (lanes->at[i] && waiting(lanes->at[i]) > 0)
-      return lanes->at[i]->ref;
+      return lanes->at[i]->feed->ref;
   return -1;
 }
 
 /* What is not the lane's turn yet is not shown to the script that drains it: up to which epoch it is. */
 static uint64_t turn_of(const struct tg_lane *lane)
 {
-  return lane->gate && lane->state == TG_LANE_SCRIPT ? tg_gate_limit(lane) : UINT64_MAX;
+  return lane->feed->gate && lane->state == TG_LANE_SCRIPT ? tg_gate_limit(lane) : UINT64_MAX;
 }
 
 /* --- a walk -------------------------------------------------------------------------- */
@@ -138,7 +138,7 @@ uint64_t tg_queues_walk(struct tg_lanes *lanes, tg_shard_ref ref, tg_queue_visit
   bool goes_on = true;
   lanes->walking++;
   for (int i = 0; i < lanes->count && goes_on; i++)
-    if (lanes->at[i] && (ref == TG_ALL_SHARDS || lanes->at[i]->ref == ref)) {
+    if (lanes->at[i] && (ref == TG_ALL_SHARDS || lanes->at[i]->feed->ref == ref)) {
       lanes->sink->looked_at(lanes->at[i]);
       goes_on = walk_lane(lanes->at[i], visit, ctx);
     }
@@ -184,8 +184,8 @@ static uint64_t drop_in_log(struct tg_lane *lane, struct tg_log_source *source, 
   struct tg_log_entry entry;
   struct tg_gap gap = {.reason = tg_log_loss_name(TG_LOSS_OVERFLOW)};
   uint64_t dropped = 0;
-  bool markers = lane->lanes->env->config->event_handler.markers;
-  while ((after = tg_event_log_next(source->log, lane->ref, after, &entry)) != 0 && dropped < count) {
+  bool markers = lane->lanes->handler->markers;
+  while ((after = tg_event_log_next(source->log, lane->feed->ref, after, &entry)) != 0 && dropped < count) {
     bool goes = entry.kind == TG_LOG_EVENT && (any || !(entry.flags & TG_LOG_KEEP));
     if (!goes || gap.epoch != entry.epoch)
       tell_gap(lane, source, after, &gap);
@@ -199,9 +199,9 @@ static uint64_t drop_in_log(struct tg_lane *lane, struct tg_log_source *source, 
     gap.count++;
     dropped++;
     if (markers)
-      tg_event_log_drop(source->log, lane->ref, after, TG_LOSS_OVERFLOW);
+      tg_event_log_drop(source->log, lane->feed->ref, after, TG_LOSS_OVERFLOW);
     else
-      tg_event_log_ack(source->log, lane->ref, after);
+      tg_event_log_ack(source->log, lane->feed->ref, after);
   }
   tg_log_position end = source == lane->lanes->logs.own ? lane->log.last_position + 1 : UINT64_MAX;
   tell_gap(lane, source, after != 0 ? after : end, &gap);
@@ -228,7 +228,7 @@ static uint64_t drop_of_lane(struct tg_lane *lane, uint64_t count, bool any)
   dropped += drop_at_hand(lane, &lane->log.late, count - dropped, any);
   tg_lane_recount(lane);
   tg_lane_refill(lane);
-  tg_lane_publish(lane);
+  tg_feed_publish(lane->feed);
   return dropped;
 }
 
@@ -252,7 +252,7 @@ static uint64_t drop_of_fullest(struct tg_lanes *lanes, uint64_t count, bool any
   while (dropped < count && (lane = fullest(lanes, spent)) != NULL) {
     uint64_t left = count - dropped, wanted = left < DROPS_A_LOOK ? left : DROPS_A_LOOK;
     uint64_t of_lane = drop_of_lane(lane, wanted, any);
-    spent[tg_ref_index(lane->ref)] = of_lane < wanted;
+    spent[tg_ref_index(lane->feed->ref)] = of_lane < wanted;
     dropped += of_lane;
   }
   free(spent);

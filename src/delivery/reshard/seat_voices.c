@@ -6,27 +6,27 @@
 
 #include <string.h>
 
-static struct tg_lane *lane_of(struct tg_seats *seats, uint64_t guild, int side)
+static struct tg_feed *feed_of(struct tg_seats *seats, uint64_t guild, int side)
 {
   int total = side == seats->old_side ? seats->from : seats->to;
-  return tg_lane_of(&seats->delivery->lanes, tg_ref_of((int)((guild >> 22) % (uint64_t)total), side));
+  return tg_feed_of(&seats->delivery->feeds, tg_ref_of((int)((guild >> 22) % (uint64_t)total), side));
 }
 
-static const char *session_of(const struct tg_lane *lane, struct tg_session *session)
+static const char *session_of(const struct tg_feed *feed, struct tg_session *session)
 {
-  return tg_session_load(lane->row, session) ? session->id : "";
+  return tg_session_load(feed->row, session) ? session->id : "";
 }
 
-void tg_seat_voice(struct tg_seated_class *seated, struct tg_lane *lane, const struct tg_event *event)
+void tg_seat_voice(struct tg_seated_class *seated, struct tg_feed *feed, const struct tg_event *event)
 {
   struct tg_session old, now;
   uint64_t guild;
   if ((event->type != TG_EVENT_VOICE_STATE_UPDATE && event->type != TG_EVENT_GUILD_CREATE &&
        event->type != TG_EVENT_GUILD_DELETE) ||
-      tg_ref_side(lane->ref) == seated->all->old_side || !tg_event_guild_id(event, &guild))
+      tg_ref_side(feed->ref) == seated->all->old_side || !tg_event_guild_id(event, &guild))
     return;
-  const struct tg_lane *left = lane_of(seated->all, guild, seated->all->old_side);
-  tg_voices_note(seated->voices, event, guild, session_of(left, &old), session_of(lane, &now));
+  const struct tg_feed *left = feed_of(seated->all, guild, seated->all->old_side);
+  tg_voices_note(seated->voices, event, guild, session_of(left, &old), session_of(feed, &now));
 }
 
 int tg_delivery_each_voice(struct tg_delivery *delivery, int number,
@@ -38,12 +38,12 @@ int tg_delivery_each_voice(struct tg_delivery *delivery, int number,
   int count = 0;
   for (int i = 0; seated && (voice = tg_voices_at(seated->voices, i)) != NULL; i++) {
     struct tg_session session;
-    const struct tg_lane *left = lane_of(seats, voice->guild, seats->old_side);
+    const struct tg_feed *left = feed_of(seats, voice->guild, seats->old_side);
     if (strcmp(session_of(left, &session), voice->session) != 0)
       continue; /* that session has ended, and so has the connection */
     count++;
     if (each)
-      each(ctx, lane_of(seats, voice->guild, !seats->old_side)->ref, voice);
+      each(ctx, feed_of(seats, voice->guild, !seats->old_side)->ref, voice);
   }
   return count;
 }

@@ -22,9 +22,9 @@ struct tg_seated_class *tg_seats_find(struct tg_seats *seats, int number)
   return NULL;
 }
 
-bool tg_seat_rules(const struct tg_lane *lane)
+bool tg_seat_rules(const struct tg_feed *feed)
 {
-  return tg_class_rules(lane->seat->of->class, lane->seat->member);
+  return tg_class_rules(feed->seat->of->class, feed->seat->member);
 }
 
 static tg_ms now_of(const struct tg_seated_class *seated)
@@ -34,9 +34,9 @@ static tg_ms now_of(const struct tg_seated_class *seated)
 
 /* --- sessions and connections ------------------------------------------------------ */
 
-static enum tg_class_link link_of(const struct tg_lane *lane)
+static enum tg_class_link link_of(const struct tg_feed *feed)
 {
-  switch ((enum tg_shard_state)atomic_load_explicit(&lane->row->state, memory_order_relaxed)) {
+  switch ((enum tg_shard_state)atomic_load_explicit(&feed->row->state, memory_order_relaxed)) {
   case TG_SHARD_CONNECTED:
     return TG_CLASS_UP;
   case TG_SHARD_RESUMING:
@@ -48,70 +48,70 @@ static enum tg_class_link link_of(const struct tg_lane *lane)
   }
 }
 
-void tg_seat_session(struct tg_lane *lane, bool fresh, uint64_t through)
+void tg_seat_session(struct tg_feed *feed, bool fresh, uint64_t through)
 {
-  struct tg_seated_class *seated = lane->seat->of;
+  struct tg_seated_class *seated = feed->seat->of;
   const struct tg_class_session session = {
-      .epoch = lane->session.epoch,
+      .epoch = feed->session.epoch,
       .through = through,
-      .logged = fresh ? 0 : tg_lane_last_logged(lane, lane->session.epoch, 0),
+      .logged = fresh ? 0 : tg_feed_last_logged(feed, feed->session.epoch),
       .fresh = fresh,
   };
   tg_ms now = now_of(seated);
-  tg_class_session(seated->class, lane->seat->member, &session, now);
+  tg_class_session(seated->class, feed->seat->member, &session, now);
   if (fresh)
-    tg_class_link(seated->class, lane->seat->member, TG_CLASS_UP, now);
+    tg_class_link(seated->class, feed->seat->member, TG_CLASS_UP, now);
   tg_seats_apply_bounds(seated);
 }
 
 void tg_delivery_session_lost(struct tg_delivery *delivery, tg_shard_ref ref)
 {
-  struct tg_lane *lane = tg_lane_of(&delivery->lanes, ref);
-  if (!lane->seat)
+  struct tg_feed *feed = tg_feed_of(&delivery->feeds, ref);
+  if (!feed->seat)
     return;
-  struct tg_seated_class *seated = lane->seat->of;
-  tg_class_link(seated->class, lane->seat->member, TG_CLASS_DOWN, now_of(seated));
-  tg_class_lost(seated->class, lane->seat->member, now_of(seated));
+  struct tg_seated_class *seated = feed->seat->of;
+  tg_class_link(seated->class, feed->seat->member, TG_CLASS_DOWN, now_of(seated));
+  tg_class_lost(seated->class, feed->seat->member, now_of(seated));
   tg_take_over_if_urged(seated);
   tg_seats_apply_bounds(seated);
   tg_seats_tell(seated, true);
 }
 
-bool tg_seat_skipped(struct tg_lane *lane)
+bool tg_seat_skipped(struct tg_feed *feed)
 {
-  struct tg_seated_class *seated = lane->seat->of;
-  tg_class_skipped(seated->class, lane->seat->member, now_of(seated));
+  struct tg_seated_class *seated = feed->seat->of;
+  tg_class_skipped(seated->class, feed->seat->member, now_of(seated));
   tg_take_over_if_urged(seated);
-  return !tg_seat_rules(lane);
+  return !tg_seat_rules(feed);
 }
 
-void tg_seat_loaded(struct tg_lane *lane)
+void tg_seat_loaded(struct tg_feed *feed)
 {
-  struct tg_seated_class *seated = lane->seat->of;
-  tg_class_loaded(seated->class, lane->seat->member, now_of(seated));
+  struct tg_seated_class *seated = feed->seat->of;
+  tg_class_loaded(seated->class, feed->seat->member, now_of(seated));
 }
 
 uint64_t tg_delivery_last_epoch(struct tg_delivery *delivery, tg_shard_ref ref)
 {
-  const struct tg_lane *lane = tg_lane_of(&delivery->lanes, ref);
-  return lane->seat ? tg_class_next_epoch(lane->seat->of->class) - 1 : 0;
+  const struct tg_feed *feed = tg_feed_of(&delivery->feeds, ref);
+  return feed->seat ? tg_class_next_epoch(feed->seat->of->class) - 1 : 0;
 }
 
 /* --- events -------------------------------------------------------------------------- */
 
 /* Whether the guild is in outage for the other side: then what is loading for this one is its return. */
-static bool is_down_elsewhere(struct tg_delivery *delivery, const struct tg_lane *lane, uint64_t guild)
+static bool is_down_elsewhere(struct tg_delivery *delivery, const struct tg_feed *feed, uint64_t guild)
 {
   const struct tg_seats *seats = delivery->seats;
-  int side = !tg_ref_side(lane->ref), total = side == seats->old_side ? seats->from : seats->to;
+  int side = !tg_ref_side(feed->ref), total = side == seats->old_side ? seats->from : seats->to;
   tg_shard_ref ref = tg_ref_of((int)((guild >> 22) % (uint64_t)total), side);
-  if (tg_class_member_of(lane->seat->of->class, ref) < 0)
+  if (tg_class_member_of(feed->seat->of->class, ref) < 0)
     return false;
   return tg_guild_cache_is_down(&tg_guilds_of(delivery, ref)->cache, guild);
 }
 
 /* Keeps the guild cache up, which the usual path does not see before the event is released. */
-static enum tg_guild_change note_guild(struct tg_delivery *delivery, struct tg_lane *lane,
+static enum tg_guild_change note_guild(struct tg_delivery *delivery, struct tg_feed *feed,
                                        struct tg_event *event)
 {
   static const enum tg_guild_change changes[] = {[TG_GUILD_NONE] = TG_GUILD_CHANGE_NONE,
@@ -120,24 +120,24 @@ static enum tg_guild_change note_guild(struct tg_delivery *delivery, struct tg_l
                                                  [TG_GUILD_AVAILABLE] = TG_GUILD_CHANGE_AVAILABLE};
   uint64_t guild;
   if (event->type == TG_EVENT_GUILD_CREATE) {
-    tg_guilds_note_create(tg_guilds_of(delivery, lane->ref), event);
+    tg_guilds_note_create(tg_guilds_of(delivery, feed->ref), event);
     if (event->guild_create == TG_GUILD_LOADING && tg_event_guild_id(event, &guild) &&
-        is_down_elsewhere(delivery, lane, guild))
+        is_down_elsewhere(delivery, feed, guild))
       event->guild_create = TG_GUILD_AVAILABLE;
     return changes[event->guild_create];
   }
   if (event->type != TG_EVENT_GUILD_DELETE)
     return TG_GUILD_CHANGE_NONE;
-  return tg_guilds_note_delete(tg_guilds_of(delivery, lane->ref), event) ? TG_GUILD_CHANGE_LEFT
+  return tg_guilds_note_delete(tg_guilds_of(delivery, feed->ref), event) ? TG_GUILD_CHANGE_LEFT
                                                                          : TG_GUILD_CHANGE_OUTAGE;
 }
 
-bool tg_seat_takes(struct tg_delivery *delivery, struct tg_lane *lane, struct tg_event *event)
+bool tg_seat_takes(struct tg_delivery *delivery, struct tg_feed *feed, struct tg_event *event)
 {
-  struct tg_seated_class *seated = lane->seat->of;
-  int m = lane->seat->member;
-  enum tg_guild_change change = note_guild(delivery, lane, event);
-  tg_seat_voice(seated, lane, event);
+  struct tg_seated_class *seated = feed->seat->of;
+  int m = feed->seat->member;
+  enum tg_guild_change change = note_guild(delivery, feed, event);
+  tg_seat_voice(seated, feed, event);
   if (event->replayed)
     tg_class_link(seated->class, m, TG_CLASS_REPLAYING, now_of(seated));
   switch (tg_class_show(seated->class, m, event, change, now_of(seated))) {
@@ -145,7 +145,7 @@ bool tg_seat_takes(struct tg_delivery *delivery, struct tg_lane *lane, struct tg
     return false;
   case TG_CLASS_SKIP:
     if (event->type == TG_EVENT_READY) /* the usual path does not see it */
-      tg_guilds_on_ready(tg_guilds_of(delivery, lane->ref), event);
+      tg_guilds_on_ready(tg_guilds_of(delivery, feed->ref), event);
     break;
   case TG_CLASS_HOLD:
     tg_take_over_if_urged(seated);
@@ -162,20 +162,20 @@ void tg_seats_apply_bounds(struct tg_seated_class *seated)
   for (int m = 0; m < seated->members; m++) {
     uint64_t through;
     bool bound = tg_class_bound(seated->class, m, &through);
-    if (bound || seated->lanes[m]->session.held_from != 0)
-      tg_lane_hold_from(seated->lanes[m], bound ? through + 1 : 0);
+    if (bound || seated->feeds[m]->session.held_from != 0)
+      tg_feed_hold_from(seated->feeds[m], bound ? through + 1 : 0);
   }
 }
 
-void tg_seat_settled(struct tg_lane *lane)
+void tg_seat_settled(struct tg_feed *feed)
 {
-  struct tg_class_seat *seat = lane->seat;
-  uint64_t through = tg_lane_settled_alone(lane);
-  if (lane->session.epoch == 0 || (through == seat->settled && seat->settled_epoch == lane->session.epoch))
+  struct tg_class_seat *seat = feed->seat;
+  uint64_t through = tg_feed_durable_alone(feed);
+  if (feed->session.epoch == 0 || (through == seat->settled && seat->settled_epoch == feed->session.epoch))
     return;
   seat->settled = through;
-  seat->settled_epoch = lane->session.epoch;
-  tg_class_settled(seat->of->class, seat->member, lane->session.epoch, through);
+  seat->settled_epoch = feed->session.epoch;
+  tg_class_settled(seat->of->class, seat->member, feed->session.epoch, through);
   tg_seats_apply_bounds(seat->of);
 }
 
@@ -200,7 +200,7 @@ static uint64_t count_guilds(const struct tg_seated_class *seated)
   uint64_t guilds = 0;
   for (int m = 0; m < seated->members; m++)
     if (tg_class_rules(seated->class, m))
-      guilds += atomic_load_explicit(&seated->lanes[m]->row->guilds, memory_order_relaxed);
+      guilds += atomic_load_explicit(&seated->feeds[m]->row->guilds, memory_order_relaxed);
   return guilds;
 }
 
@@ -208,7 +208,7 @@ static int count_loading(const struct tg_seated_class *seated)
 {
   int loading = 0;
   for (int m = 0; m < seated->members; m++)
-    loading += tg_guilds_of(seated->all->delivery, seated->lanes[m]->ref)->loading;
+    loading += tg_guilds_of(seated->all->delivery, seated->feeds[m]->ref)->loading;
   return loading;
 }
 
@@ -219,7 +219,7 @@ static json_t *guild_ids(const struct tg_seated_class *seated)
     uint64_t id;
     if (!tg_class_rules(seated->class, m))
       continue;
-    const struct tg_guild_cache *cache = &tg_guilds_of(seated->all->delivery, seated->lanes[m]->ref)->cache;
+    const struct tg_guild_cache *cache = &tg_guilds_of(seated->all->delivery, seated->feeds[m]->ref)->cache;
     for (uint32_t at = 0; tg_guild_cache_next(cache, &at, &id);)
       json_array_append_new(guilds, json_sprintf("%llu", (unsigned long long)id));
   }
@@ -278,10 +278,10 @@ static void look_for_missing(struct tg_seated_class *seated)
   uint32_t missing = 0;
   uint64_t id, example = 0;
   for (int m = 0; m < seated->members; m++) {
-    const struct tg_lane *lane = seated->lanes[m];
-    if (tg_ref_side(lane->ref) == seated->all->old_side)
+    const struct tg_feed *feed = seated->feeds[m];
+    if (tg_ref_side(feed->ref) == seated->all->old_side)
       continue;
-    const struct tg_guild_cache *cache = &tg_guilds_of(delivery, lane->ref)->cache;
+    const struct tg_guild_cache *cache = &tg_guilds_of(delivery, feed->ref)->cache;
     for (uint32_t at = 0; tg_guild_cache_next(cache, &at, &id);) {
       tg_shard_ref ref = tg_ref_of((int)((id >> 22) % (uint64_t)seated->all->from), seated->all->old_side);
       const struct tg_guild_cache *old = &tg_guilds_of(delivery, ref)->cache;
@@ -297,7 +297,7 @@ static void look_for_missing(struct tg_seated_class *seated)
 static bool is_empty(const struct tg_seated_class *seated)
 {
   for (int m = 0; m < seated->members; m++)
-    if (!tg_class_rules(seated->class, m) && (seated->lanes[m]->queue.head || seated->lanes[m]->log.spilled))
+    if (!tg_class_rules(seated->class, m) && tg_feed_waits(seated->feeds[m]))
       return false;
   return true;
 }
@@ -306,7 +306,7 @@ static void look(struct tg_seated_class *seated)
 {
   tg_ms now = now_of(seated);
   for (int m = 0; m < seated->members; m++)
-    tg_class_link(seated->class, m, link_of(seated->lanes[m]), now);
+    tg_class_link(seated->class, m, link_of(seated->feeds[m]), now);
   enum tg_class_state state = tg_class_state(seated->class);
   if (state >= TG_CLASS_LOADING && state <= TG_CLASS_READY && now - seated->looked_at >= GUILDS_LOOK) {
     seated->looked_at = now;
@@ -338,7 +338,7 @@ static uint64_t random_seed(void)
 /* A number of epochs may have been raised when the last process died. */
 static void know_epoch(struct tg_seated_class *seated, int m)
 {
-  struct tg_shard_row *row = seated->lanes[m]->row;
+  struct tg_shard_row *row = seated->feeds[m]->row;
   struct tg_session session;
   tg_session_load(row, &session);
   tg_class_know(seated->class, m, session.epoch);
@@ -350,32 +350,32 @@ static void know_epoch(struct tg_seated_class *seated, int m)
 /* What runs already, or is to be resumed, with all that is known of it. */
 static void take_session(struct tg_seated_class *seated, int m)
 {
-  struct tg_lane *lane = seated->lanes[m];
+  struct tg_feed *feed = seated->feeds[m];
   struct tg_delivery *delivery = seated->all->delivery;
   struct tg_session session;
-  bool resumable = tg_session_load(lane->row, &session);
+  bool resumable = tg_session_load(feed->row, &session);
   if (!resumable)
     return;
-  if (lane->session.epoch == 0)
-    tg_delivery_adopt_session(delivery, lane->ref, session.epoch, session.sequence);
-  tg_seat_session(lane, false, lane->session.received);
-  if (!tg_guilds_of(delivery, lane->ref)->loading)
-    tg_seat_loaded(lane);
+  if (feed->session.epoch == 0)
+    tg_delivery_adopt_session(delivery, feed->ref, session.epoch, session.sequence);
+  tg_seat_session(feed, false, feed->session.received);
+  if (!tg_guilds_of(delivery, feed->ref)->loading)
+    tg_seat_loaded(feed);
 }
 
 static void seat_members(struct tg_seated_class *seated)
 {
-  struct tg_lanes *lanes = &seated->all->delivery->lanes;
+  struct tg_feeds *feeds = &seated->all->delivery->feeds;
   for (int m = 0; m < seated->members; m++) {
-    struct tg_lane *lane = tg_lane_of(lanes, tg_class_ref(seated->class, m));
-    int side = tg_ref_side(lane->ref);
-    seated->lanes[m] = lane;
+    struct tg_feed *feed = tg_feed_of(feeds, tg_class_ref(seated->class, m));
+    int side = tg_ref_side(feed->ref);
+    seated->feeds[m] = feed;
     seated->seats[m] = (struct tg_class_seat){.of = seated, .member = m};
     if (seated->gate.counts[side]++ == 0)
-      seated->gate.lanes[side] = &seated->lanes[m];
+      seated->gate.feeds[side] = &seated->feeds[m];
     seated->gate.ruled[side] = tg_class_has_ruled(seated->class, m);
-    lane->gate = &seated->gate;
-    lane->seat = &seated->seats[m];
+    feed->gate = &seated->gate;
+    feed->seat = &seated->seats[m];
   }
 }
 
@@ -402,7 +402,7 @@ static struct tg_seated_class *new_class(struct tg_seats *seats, int number)
   seated->voices = tg_voices_open(config->state_dir, number);
   seated->told_state = TG_CLASS_STATES;
   seated->members = tg_class_members(class);
-  seated->lanes = tg_calloc((size_t)seated->members, sizeof(struct tg_lane *));
+  seated->feeds = tg_calloc((size_t)seated->members, sizeof(struct tg_feed *));
   seated->seats = tg_calloc((size_t)seated->members, sizeof *seated->seats);
   seat_members(seated);
   return seated;
@@ -428,7 +428,7 @@ void tg_delivery_take_seats(struct tg_delivery *delivery, const struct tg_delive
   seats->old_side = classes->old_side;
   seats->at = tg_calloc((size_t)classes->count + 1, sizeof *seats->at);
   delivery->seats = seats;
-  delivery->lanes.settled = tg_seat_settled;
+  delivery->feeds.settled = tg_seat_settled;
   for (int i = 0; i < classes->count; i++) {
     struct tg_seated_class *seated = new_class(seats, classes->numbers[i]);
     if (seated)
@@ -436,7 +436,7 @@ void tg_delivery_take_seats(struct tg_delivery *delivery, const struct tg_delive
   }
   for (int i = 0; i < seats->count; i++)
     begin_class(seats->at[i]);
-  tg_lanes_unshut(&delivery->lanes);
+  tg_feeds_unshut(&delivery->feeds);
   tg_handles_timer(&delivery->env.handles, &seats->timer, seats);
   uint64_t pace = (uint64_t)tg_patience(LOOK);
   uv_timer_start(&seats->timer, on_timer, pace, pace);
@@ -446,14 +446,14 @@ void tg_delivery_take_seats(struct tg_delivery *delivery, const struct tg_delive
 static void free_class(struct tg_seated_class *seated)
 {
   for (int m = 0; m < seated->members; m++) {
-    struct tg_lane *lane = seated->lanes[m];
-    lane->gate = NULL;
-    lane->seat = NULL;
-    lane->session.held_from = 0;
+    struct tg_feed *feed = seated->feeds[m];
+    feed->gate = NULL;
+    feed->seat = NULL;
+    feed->session.held_from = 0;
   }
   tg_class_free(seated->class);
   tg_voices_close(seated->voices);
-  free(seated->lanes);
+  free(seated->feeds);
   free(seated->seats);
   free(seated);
 }

@@ -1,6 +1,6 @@
 #pragma once
 
-/* The classes of a worker (class.h), each with the lanes of its shards and the gate between them: who is
+/* The classes of a worker (class.h), each with the feeds of its shards and the gate between them: who is
  * asked first about an event, and who switches. A delivery has them while the bot goes over from one number
  * of shards to another.
  *
@@ -9,8 +9,8 @@
  *     seat_voices.c  the bot's voice connections
  *
  * What a class says comes true here: what it holds back keeps numbers from being durable
- * (tg_lane_session.held_from), whoever does not rule keeps its gate shut, and what is released goes the usual
- * way. */
+ * (tg_feed_session.held_from), whoever does not rule keeps its gate shut, and what is released goes the
+ * usual way. */
 
 #include "delivery/delivery.h"
 #include "delivery/lanes/lanes.h"
@@ -19,7 +19,7 @@
 
 struct tg_seated_class;
 
-/* Of a lane. */
+/* Of a feed. */
 struct tg_class_seat {
   struct tg_seated_class *of;
   int member;
@@ -32,7 +32,7 @@ struct tg_seated_class {
   struct tg_class *class;
   struct tg_lane_gate gate;
   struct tg_voices *voices;
-  struct tg_lane **lanes; /* by member */
+  struct tg_feed **feeds; /* by member */
   struct tg_class_seat *seats;
   int members;
   tg_ms looked_at; /* for guilds that are missing */
@@ -55,26 +55,26 @@ struct tg_seats {
 struct tg_seated_class *tg_seats_find(struct tg_seats *seats, int number);
 /* The change is over. */
 void tg_seats_remove_files(struct tg_delivery *delivery);
-/* All classes go; their lanes are ordinary ones from now on. */
+/* All classes go; their feeds are ordinary ones from now on. */
 void tg_seats_end(struct tg_delivery *delivery);
 
-/* --- what happens to a lane with a seat --- */
+/* --- what happens to a feed with a seat --- */
 
-/* True: the event is held, or was delivered by another lane: that was all. Else it goes on. */
-bool tg_seat_takes(struct tg_delivery *delivery, struct tg_lane *lane, struct tg_event *event);
+/* True: the event is held, or was delivered by another one: that was all. Else it goes on. */
+bool tg_seat_takes(struct tg_delivery *delivery, struct tg_feed *feed, struct tg_event *event);
 /* Numbers are missing in front of an event. True: the bot misses nothing. */
-bool tg_seat_skipped(struct tg_lane *lane);
+bool tg_seat_skipped(struct tg_feed *feed);
 /* A session has begun (`fresh`), or is to be resumed behind `through`. */
-void tg_seat_session(struct tg_lane *lane, bool fresh, uint64_t through);
-bool tg_seat_rules(const struct tg_lane *lane);
-void tg_seat_loaded(struct tg_lane *lane);
-/* tg_lanes.settled */
-void tg_seat_settled(struct tg_lane *lane);
+void tg_seat_session(struct tg_feed *feed, bool fresh, uint64_t through);
+bool tg_seat_rules(const struct tg_feed *feed);
+void tg_seat_loaded(struct tg_feed *feed);
+/* tg_feeds.settled */
+void tg_seat_settled(struct tg_feed *feed);
 
 /* --- seat_voices.c --- */
 
-/* An event has come to a lane with a seat. */
-void tg_seat_voice(struct tg_seated_class *seated, struct tg_lane *lane, const struct tg_event *event);
+/* An event has come to a feed with a seat. */
+void tg_seat_voice(struct tg_seated_class *seated, struct tg_feed *feed, const struct tg_event *event);
 
 /* --- takeover.c --- */
 

@@ -15,24 +15,17 @@
  *
  * What is in the log by then is whole, since it is flushed first. */
 
-static struct tg_lanes *lanes_of(const struct tg_seated_class *seated)
-{
-  return &seated->all->delivery->lanes;
-}
-
 /* All that was delivered by the side that rules is safe; without a log as far as the bot has it. */
 static bool settle(struct tg_seated_class *seated, struct tg_error *error)
 {
-  struct tg_lanes *lanes = lanes_of(seated);
-  if (lanes->logs.own && (!tg_backlog_flush(lanes, true) || lanes->logs.refuses))
+  if (!tg_feeds_flush(&seated->all->delivery->feeds))
     return tg_fail(error, "disk", "the event log cannot be written: class %d stays as it is",
                    tg_class_number(seated->class));
   for (int m = 0; m < seated->members; m++) {
-    struct tg_lane *lane = seated->lanes[m];
-    if (lanes->logs.own)
-      tg_lane_flushed(lane); /* the class and the row hear of it */
-    if (lane->session.epoch > 0)
-      tg_class_settled(seated->class, m, lane->session.epoch, tg_lane_settled_alone(lane));
+    struct tg_feed *feed = seated->feeds[m];
+    tg_feed_flushed(feed); /* the class and the row hear of it */
+    if (feed->session.epoch > 0)
+      tg_class_settled(seated->class, m, feed->session.epoch, tg_feed_durable_alone(feed));
   }
   tg_seats_apply_bounds(seated);
   return true;
@@ -51,16 +44,16 @@ static struct tg_skip_file *decide(const struct tg_seated_class *seated, struct 
 static void raise_epoch(const struct tg_seated_class *seated, int m, uint64_t epoch)
 {
   struct tg_delivery *delivery = seated->all->delivery;
-  struct tg_lane *lane = seated->lanes[m];
-  struct tg_shard *shard = delivery->find_shard ? delivery->find_shard(delivery->ctx, lane->ref) : NULL;
-  if (epoch <= lane->session.epoch)
+  struct tg_feed *feed = seated->feeds[m];
+  struct tg_shard *shard = delivery->find_shard ? delivery->find_shard(delivery->ctx, feed->ref) : NULL;
+  if (epoch <= feed->session.epoch)
     return;
   if (shard)
     tg_shard_raise_epoch(shard, epoch);
   else
-    tg_session_raise(lane->row, epoch);
-  tg_lane_raise_epoch(lane, epoch);
-  tg_guild_cache_rename(&tg_guilds_of(delivery, lane->ref)->cache, epoch);
+    tg_session_raise(feed->row, epoch);
+  tg_feed_raise_epoch(feed, epoch);
+  tg_guild_cache_rename(&tg_guilds_of(delivery, feed->ref)->cache, epoch);
 }
 
 static void on_release(void *ctx, int m, const struct tg_class_held *held)
@@ -71,17 +64,17 @@ static void on_release(void *ctx, int m, const struct tg_class_held *held)
                                                [TG_GUILD_CHANGE_LEFT] = TG_GUILD_NONE};
   const struct tg_seated_class *seated = ctx;
   struct tg_delivery *delivery = seated->all->delivery;
-  struct tg_lane *lane = seated->lanes[m];
-  struct tg_shard *shard = delivery->find_shard ? delivery->find_shard(delivery->ctx, lane->ref) : NULL;
+  struct tg_feed *feed = seated->feeds[m];
+  struct tg_shard *shard = delivery->find_shard ? delivery->find_shard(delivery->ctx, feed->ref) : NULL;
   held->event->noted = true;
   held->event->guild_create = kinds[held->change];
-  tg_delivery_pass_on(delivery, lane, shard, held->event);
+  tg_delivery_pass_on(delivery, feed, shard, held->event);
 }
 
 /* --- markers ----------------------------------------------------------------------------- */
 
-/* The guilds of one lane that are another one's from now on. */
-static void tell_between(const struct tg_seated_class *seated, struct tg_lane *before, struct tg_lane *after)
+/* The guilds of one feed that are another one's from now on. */
+static void tell_between(const struct tg_seated_class *seated, struct tg_feed *before, struct tg_feed *after)
 {
   const struct tg_guild_cache *cache = &tg_guilds_of(seated->all->delivery, before->ref)->cache;
   uint64_t *guilds = tg_calloc((size_t)cache->count + 1, sizeof *guilds), id;
@@ -92,21 +85,21 @@ static void tell_between(const struct tg_seated_class *seated, struct tg_lane *b
       guilds[handover.count++] = id;
   uint64_t held = after->session.held_from;
   if (handover.count > 0) {
-    tg_lane_tell_handover(before, before->session.received, &handover);
-    tg_lane_tell_handover(after, held > 0 ? held - 1 : after->session.received, &handover);
+    tg_feed_tell_handover(before, before->session.received, &handover);
+    tg_feed_tell_handover(after, held > 0 ? held - 1 : after->session.received, &handover);
   }
   free(guilds);
 }
 
-/* In the lane that had them behind its last event, in the one that has them in front of its first. */
+/* In the feed that had them behind its last event, in the one that has them in front of its first. */
 static void tell_handover(const struct tg_seated_class *seated, int side)
 {
   if (!seated->all->delivery->env.config->event_handler.markers)
     return;
   for (int o = 0; o < seated->members; o++)
     for (int n = 0; n < seated->members; n++)
-      if (tg_ref_side(seated->lanes[o]->ref) != side && tg_ref_side(seated->lanes[n]->ref) == side)
-        tell_between(seated, seated->lanes[o], seated->lanes[n]);
+      if (tg_ref_side(seated->feeds[o]->ref) != side && tg_ref_side(seated->feeds[n]->ref) == side)
+        tell_between(seated, seated->feeds[o], seated->feeds[n]);
 }
 
 /* --- the switch ---------------------------------------------------------------------------- */
@@ -119,13 +112,13 @@ static void go_over(struct tg_seated_class *seated, struct tg_skip_file *file)
   tell_handover(seated, side);
   tg_class_switch(seated->class, file, tg_env_now(&delivery->env), on_release, seated);
   for (int m = 0; m < seated->members; m++)
-    if (tg_ref_side(seated->lanes[m]->ref) == side)
-      tg_guild_cache_all_known(&tg_guilds_of(delivery, seated->lanes[m]->ref)->cache);
-  tg_backlog_write(lanes_of(seated));
+    if (tg_ref_side(seated->feeds[m]->ref) == side)
+      tg_guild_cache_all_known(&tg_guilds_of(delivery, seated->feeds[m]->ref)->cache);
+  tg_feeds_write(&seated->all->delivery->feeds);
   tg_seats_apply_bounds(seated);
   for (int m = 0; m < seated->members; m++) {
-    tg_lane_publish(seated->lanes[m]);
-    tg_lane_touch(seated->lanes[m]);
+    tg_feed_publish(seated->feeds[m]);
+    tg_feed_touch(seated->feeds[m]);
   }
   tg_gate_open(&seated->gate, side);
 }
@@ -140,7 +133,7 @@ bool tg_take_over(struct tg_seated_class *seated, struct tg_error *error)
   seated->all->taking_over = true;
   int side = !tg_class_ruling_side(seated->class);
   for (int m = 0; m < seated->members; m++)
-    if (tg_ref_side(seated->lanes[m]->ref) == side)
+    if (tg_ref_side(seated->feeds[m]->ref) == side)
       raise_epoch(seated, m, tg_skip_file_list(file)->members[m].epoch);
   go_over(seated, file);
   seated->all->taking_over = false;
@@ -179,7 +172,7 @@ bool tg_delivery_each_silent(struct tg_delivery *delivery, int number,
   struct tg_seated_class *seated = tg_seats_find(delivery->seats, number);
   for (int m = 0; seated && m < seated->members; m++)
     if (!tg_class_rules(seated->class, m))
-      each(ctx, seated->lanes[m]->ref);
+      each(ctx, seated->feeds[m]->ref);
   return seated != NULL;
 }
 

@@ -70,7 +70,7 @@ static tg_ms usual_delay(const struct tg_queued *event)
 static void send_again(const struct tg_lane_answer *of, tg_ms delay)
 {
   if (tg_log_on(TG_DEBUG))
-    tg_log_with(TG_DEBUG, of->lane->shard_id,
+    tg_log_with(TG_DEBUG, of->lane->feed->shard_id,
                 TG_WITH(TG_NUMBER(EPOCH, of->event->epoch), TG_NUMBER(SEQUENCE, of->event->sequence),
                         TG_NUMBER(EVENTS, of->count), TG_NUMBER(ATTEMPT, of->event->attempts),
                         TG_NUMBER(DELAY, delay), TG_TEXT(REASON, of->judgement->answer->error.message)),
@@ -97,7 +97,7 @@ static void on_delivered(const struct tg_lane_answer *of)
 
 static void count_again(const struct tg_lane_answer *of)
 {
-  tg_count_by(&of->lane->row->retried, (uint64_t)of->count);
+  tg_count_by(&of->lane->feed->row->retried, (uint64_t)of->count);
 }
 
 /* The handler is in trouble, and all lanes of it share the trouble: while its
@@ -181,7 +181,7 @@ static const struct tg_parcel_owner owner = {
 static void on_joins(struct tg_lane *lane)
 {
   lane->parcel = (struct tg_parcel){.owner = &owner, .lane = lane, .way = TG_WAY_LANE};
-  lane->sender = tg_senders_of(lane->lanes->sink_ctx, lane->shard_id);
+  lane->sender = tg_senders_of(lane->lanes->sink_ctx, lane->feed->shard_id);
 }
 
 /* A script that has a handle_queue gets the queue instead. */

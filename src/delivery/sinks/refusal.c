@@ -38,7 +38,7 @@ static void note_too_large(const struct tg_lane_answer *of, const char *type, bo
     return;
   sender->too_large.told_at = now ? now : 1;
   sender->too_large.events = sender->too_large.bytes = 0;
-  tg_log_with(TG_ERROR, of->lane->shard_id,
+  tg_log_with(TG_ERROR, of->lane->feed->shard_id,
               TG_WITH(TG_TEXT(URL, sender->public_url), TG_TEXT(EVENT, type), TG_NUMBER(BYTES, of->bytes),
                       TG_NUMBER(EPOCH, of->event->epoch), TG_NUMBER(SEQUENCE, of->event->sequence)),
               "an event of %zu bytes is too large for the event handler (413): %s. Raise what its framework "
@@ -74,7 +74,7 @@ static bool write_letter(const struct tg_lane_answer *of, char type[TG_STATS_NAM
   const struct tg_config *config = lane->lanes->env->config;
   struct tg_strings secrets = tg_config_secrets(config);
   struct tg_dead_letter letter = {
-      .shard_id = lane->shard_id,
+      .shard_id = lane->feed->shard_id,
       .epoch = event->epoch,
       .sequence = event->sequence,
       .name = {"", 0},
@@ -109,26 +109,26 @@ static void bury(const struct tg_lane_answer *of)
   bool written = write_letter(of, type, &error);
   if (status == TG_TOO_LARGE)
     note_too_large(of, type, written);
-  tg_log_with(status == TG_TOO_LARGE && written ? TG_DEBUG : TG_WARN, lane->shard_id,
+  tg_log_with(status == TG_TOO_LARGE && written ? TG_DEBUG : TG_WARN, lane->feed->shard_id,
               TG_WITH(TG_TEXT(EVENT, type), TG_NUMBER(EPOCH, event->epoch),
                       TG_NUMBER(SEQUENCE, event->sequence), TG_NUMBER(ATTEMPT, event->refusals),
                       TG_NUMBER(BYTES, of->bytes), TG_NUMBER(CODE, status),
                       TG_TEXT(REASON, of->judgement->answer->error.message)),
               "the event handler refuses this event: %s%s",
               written ? "it is in dead.jsonl of the state directory" : "it is lost: ", error.message);
-  tg_count(&lane->row->dead);
+  tg_count(&lane->feed->row->dead);
   tg_lane_remove(lane, of->event);
 }
 
 static void split(const struct tg_lane_answer *of)
 {
   if (tg_log_on(TG_DEBUG))
-    tg_log_with(TG_DEBUG, of->lane->shard_id,
+    tg_log_with(TG_DEBUG, of->lane->feed->shard_id,
                 TG_WITH(TG_NUMBER(EPOCH, of->event->epoch), TG_NUMBER(SEQUENCE, of->event->sequence),
                         TG_NUMBER(EVENTS, of->count), TG_NUMBER(BYTES, of->bytes),
                         TG_TEXT(REASON, of->judgement->answer->error.message)),
                 "events are refused together");
-  tg_count_by(&of->lane->row->retried, (uint64_t)of->count);
+  tg_count_by(&of->lane->feed->row->retried, (uint64_t)of->count);
   if (of->judgement->answer->status == TG_TOO_LARGE)
     tg_batch_shrink(of->lane, of->count);
   else

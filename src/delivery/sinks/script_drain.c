@@ -67,7 +67,7 @@ static void end_call(struct tg_lane *lane, struct tg_call *call)
 
 static void give_up(struct tg_lane *lane, struct tg_call *call)
 {
-  tg_log(TG_ERROR, lane->shard_id,
+  tg_log(TG_ERROR, lane->feed->shard_id,
          "gateway.delivery:handle_queue has not looked at its queue for %lld s; the default drains it",
          (long long)tg_script_patience(lane->lanes->env) / 1000);
   leave(call);
@@ -124,7 +124,7 @@ bool tg_script_drain(struct tg_lane *lane)
   uv_timer_start(&lane->retry, on_timer, (uint64_t)tg_script_patience(lane->lanes->env), 0);
   if (goes_on)
     return true;
-  struct tg_value argument = tg_value_queue(lane->ref);
+  struct tg_value argument = tg_value_queue(lane->feed->ref);
   tg_hook_start(env->hooks, TG_METHOD_delivery_handle_queue, &argument, 1, on_reply, call);
   return true;
 }

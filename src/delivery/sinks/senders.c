@@ -98,7 +98,7 @@ static void empty_lane(struct tg_lane *lane)
       event = event->next;
     if (!event)
       return;
-    tg_count(&lane->row->dropped);
+    tg_count(&lane->feed->row->dropped);
     tg_lane_remove(lane, event);
   }
 }
@@ -129,7 +129,7 @@ void tg_senders_reconfigure(struct tg_senders *senders)
     senders->at[i] = sender_for(senders, old, old_count, scripted ? NULL : urls->items[i]);
   for (int i = 0; i < lanes->count; i++)
     if (lanes->at[i])
-      assign(lanes->at[i], tg_senders_of(senders, lanes->at[i]->shard_id));
+      assign(lanes->at[i], tg_senders_of(senders, lanes->at[i]->feed->shard_id));
   for (int i = 0; i < old_count; i++)
     if (old[i])
       tg_sender_retire(old[i]);

@@ -13,8 +13,9 @@
 
 static struct tg_config config;
 static struct tg_delivery_env env = {.config = &config};
-static struct tg_lanes lanes = {.env = &env};
-static struct tg_lane lane = {.lanes = &lanes, .shard_id = 3};
+static struct tg_lanes lanes = {.env = &env, .handler = &config.event_handler, .limits = &config.queue};
+static struct tg_feed feed = {.shard_id = 3};
+static struct tg_lane lane = {.lanes = &lanes, .feed = &feed};
 static struct tg_parcel parcel;
 
 static int begin(void **state)
