@@ -3,7 +3,9 @@
 
 #include "control/metrics.h"
 
+#include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Those of one worker, and their names. */
 #define EACH_SINK(stats, sink, name)                                                                         \
@@ -26,6 +28,8 @@ static void write_room(struct tg_exposition *exposition, struct tg_manager *mana
   TG_EACH_PAGE(manager, 0, worker, stats)
   EACH_SINK(stats, sink, name)
   {
+    if (atomic_load(&sink->up) < 0)
+      continue;
     label_share(exposition, name, worker);
     tg_sample_uint(exposition, tg_load(&sink->memory_bytes));
   }
@@ -39,6 +43,66 @@ static void write_room(struct tg_exposition *exposition, struct tg_manager *mana
       continue;
     label_share(exposition, name, worker);
     tg_sample_uint(exposition, (uint64_t)bytes);
+  }
+}
+
+static void write_counters(struct tg_exposition *exposition, const struct tg_sink_status *sinks, int count)
+{
+#define FIELD(field) offsetof(struct tg_sink_status, field)
+  static const struct {
+    const char *name, *help;
+    size_t offset; /* of a uint64_t */
+  } families[] = {
+      {"tidegate_sink_delivered_total", "Events the sink has accepted.", FIELD(delivered)},
+      {"tidegate_sink_retried_total", "Deliveries that failed and were tried again.", FIELD(retried)},
+      {"tidegate_sink_dropped_total", "Events lost to the bounds of the sink's queue.", FIELD(dropped)},
+      {"tidegate_sink_dead_total", "Events the sink has refused for good: dead letters.", FIELD(dead)},
+  };
+#undef FIELD
+  for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+    tg_family(exposition, families[i].name, "counter", families[i].help);
+    for (int k = 0; k < count; k++) {
+      uint64_t value;
+      memcpy(&value, (const char *)&sinks[k] + families[i].offset, sizeof value);
+      tg_label(exposition, "sink", sinks[k].name);
+      tg_sample_uint(exposition, value);
+    }
+  }
+}
+
+/* Of those that are used: nothing waits for the others. */
+static void write_queues(struct tg_exposition *exposition, const struct tg_sink_status *sinks, int count)
+{
+  tg_family(exposition, "tidegate_sink_up", "gauge", "0 when somebody who takes the sink's events is down.");
+  for (int i = 0; i < count; i++) {
+    if (!sinks[i].used)
+      continue;
+    tg_label(exposition, "sink", sinks[i].name);
+    tg_sample_uint(exposition, sinks[i].up);
+  }
+  tg_family(exposition, "tidegate_sink_queue_events", "gauge", "Events that wait for the sink.");
+  for (int i = 0; i < count; i++) {
+    if (!sinks[i].used)
+      continue;
+    tg_label(exposition, "sink", sinks[i].name);
+    tg_sample_uint(exposition, sinks[i].queued_events);
+  }
+  tg_family(exposition, "tidegate_sink_queue_bytes", "gauge", "What the events that wait take.");
+  for (int i = 0; i < count; i++) {
+    if (!sinks[i].used)
+      continue;
+    tg_label(exposition, "sink", sinks[i].name);
+    tg_sample_uint(exposition, sinks[i].queued_bytes);
+  }
+  int64_t now = tg_steady_clock();
+  tg_family(exposition, "tidegate_sink_queue_oldest_seconds", "gauge",
+            "How long the oldest event has waited; 0: none waits.");
+  for (int i = 0; i < count; i++) {
+    int64_t oldest = sinks[i].oldest_queued_at;
+    if (!sinks[i].used)
+      continue;
+    tg_label(exposition, "sink", sinks[i].name);
+    tg_sample_ms(exposition, oldest > 0 && oldest < now ? now - oldest : 0);
   }
 }
 
@@ -62,6 +126,8 @@ void tg_metrics_sinks(struct tg_exposition *exposition, struct tg_manager *manag
 {
   struct tg_sink_status sinks[TG_STATS_SINKS];
   int count = tg_gateway_sinks(manager, sinks);
+  write_counters(exposition, sinks, count);
+  write_queues(exposition, sinks, count);
   write_room(exposition, manager);
   write_latency(exposition, sinks, count);
 }

@@ -250,23 +250,14 @@ void tg_delivery_enqueue(struct tg_delivery *delivery, const struct tg_event *ev
   } else if (lane->sender) {
     tg_feed_push(feed, event);
   } else if (script_takes(delivery, event->type)) {
-    tg_count(&feed->row->delivered);
+    tg_lane_count(lane, delivered, 1);
     tg_count(&tg_stats_type(event->type)->delivered);
   }
 }
 
 void tg_delivery_publish(const struct tg_delivery *delivery)
 {
-  int64_t bytes = 0;
-  for (const struct tg_log_source *source = delivery->lanes.logs.sources; source; source = source->next) {
-    struct tg_log_figures left = {.bytes = 0}; /* of a log that others may read, too: its own share */
-    if (source != delivery->lanes.logs.own)
-      tg_event_log_figures(source->log, &left);
-    bytes += (int64_t)(source == delivery->lanes.logs.own ? tg_event_log_disk(source->log) : left.bytes);
-  }
-  struct tg_stats_sink *stats = delivery->lanes.stats;
-  atomic_store_explicit(&stats->log_bytes, delivery->lanes.logs.own ? bytes : -1, memory_order_relaxed);
-  atomic_store_explicit(&stats->memory_bytes, delivery->lanes.queued.bytes, memory_order_relaxed);
+  tg_lanes_publish(&delivery->lanes, tg_senders_up(&delivery->senders));
 }
 
 uint64_t tg_delivery_settled(struct tg_delivery *delivery, tg_shard_ref ref)

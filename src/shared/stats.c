@@ -153,6 +153,30 @@ void tg_stats_clear_sink(struct tg_stats_sink *sink)
   atomic_store(&sink->log_bytes, -1);
   atomic_store(&sink->memory_bytes, 0);
   atomic_store(&sink->up, -1);
+  tg_stats_set_lanes(sink, &(struct tg_stats_lanes){0});
+}
+
+void tg_stats_set_lanes(struct tg_stats_sink *sink, const struct tg_stats_lanes *lanes)
+{
+  uint32_t guard = atomic_load(&sink->lanes_guard) | 1;
+  atomic_store(&sink->lanes_guard, guard);
+  atomic_thread_fence(memory_order_seq_cst);
+  sink->lanes = *lanes;
+  atomic_store(&sink->lanes_guard, guard + 1);
+}
+
+bool tg_stats_get_lanes(const struct tg_stats_sink *sink, struct tg_stats_lanes *lanes)
+{
+  for (int tries = 0; tries < 1000; tries++) {
+    uint32_t before = atomic_load(&sink->lanes_guard);
+    *lanes = sink->lanes;
+    atomic_thread_fence(memory_order_acquire);
+    if ((before & 1) == 0 && before == atomic_load(&sink->lanes_guard)) {
+      lanes->count = lanes->count < TG_STATS_LANES ? lanes->count : TG_STATS_LANES;
+      return true;
+    }
+  }
+  return false;
 }
 
 bool tg_stats_sink_name(const struct tg_stats *stats, int place, char name[TG_STATS_SINK_NAME_SIZE])

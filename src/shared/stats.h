@@ -19,6 +19,7 @@
 
 #include "base/error.h"
 #include "proto/event_types.h"
+#include "proto/shard_ref.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -79,6 +80,20 @@ struct tg_stats_handler {
   _Atomic uint64_t microseconds;                /* that they took */
 };
 
+/* What waits of one shard for a sink. */
+struct tg_stats_lane {
+  tg_shard_ref ref;
+  uint64_t events, bytes;
+  int64_t oldest_queued_at; /* tg_steady_clock() */
+};
+
+enum { TG_STATS_LANES = 64 };
+
+struct tg_stats_lanes {
+  uint32_t waiting, count; /* in how many lanes something waits; those of them that are told of: */
+  struct tg_stats_lane list[TG_STATS_LANES]; /* where most events wait, most first */
+};
+
 /* What has become of events at one sink, the shards of the worker together. */
 struct tg_stats_sink {
   char name[TG_STATS_SINK_NAME_SIZE];                 /* "": a free place */
@@ -94,6 +109,8 @@ struct tg_stats_sink {
   _Atomic uint64_t memory_bytes;                /* gauge: queued in memory */
   /* Gauge: whether all are well that take its events: 1, 0; -1: nobody takes any. */
   _Atomic int32_t up;
+  _Atomic uint32_t lanes_guard; /* odd: being written */
+  struct tg_stats_lanes lanes;  /* gauges; by the functions below alone */
 };
 
 struct tg_stats_lua {
@@ -191,6 +208,8 @@ static inline struct tg_stats_type *tg_stats_type(uint16_t type)
 struct tg_stats_sink *tg_stats_sink(const char *name);
 /* The worker has no such sink any more: what its gauges say is void. */
 void tg_stats_clear_sink(struct tg_stats_sink *sink);
+/* Says where most events wait for it. */
+void tg_stats_set_lanes(struct tg_stats_sink *sink, const struct tg_stats_lanes *lanes);
 /* Arrival to acceptance, in milliseconds. */
 void tg_stats_latency(struct tg_stats_sink *sink, int64_t ms);
 
@@ -205,3 +224,5 @@ const char *tg_stats_type_name(const struct tg_stats *stats, int place, char buf
 /* The name of sinks[place]. False: nobody has taken the place, or what stands there is no sink's name, or
  * one that an earlier place has. */
 bool tg_stats_sink_name(const struct tg_stats *stats, int place, char name[TG_STATS_SINK_NAME_SIZE]);
+/* Where most events wait for it. False: that cannot be said, since the process was killed while it wrote. */
+bool tg_stats_get_lanes(const struct tg_stats_sink *sink, struct tg_stats_lanes *lanes);

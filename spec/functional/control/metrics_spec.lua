@@ -134,6 +134,8 @@ gateway.filter("MESSAGE_CREATE", function() end)
     local delivered = metrics:sum "tidegate_events_delivered_total"
     assert.equal(delivered, metrics:sum "tidegate_shard_delivered_total")
     assert.equal(delivered, metrics:value("tidegate_delivery_latency_seconds_count", { sink = "bot" }))
+    assert.equal(delivered, metrics:value("tidegate_sink_delivered_total", { sink = "bot" }))
+    assert.equal(0, metrics:sum "tidegate_sink_dropped_total" + metrics:sum "tidegate_sink_dead_total")
     assert.is_true(metrics:value("tidegate_log_bytes", { sink = "bot", worker = 1 }) > 0)
     assert.equal(delivered, metrics:sum("tidegate_handler_requests_total", { outcome = "delivered" }))
     assert.equal(100, metrics:sum("tidegate_lua_calls_total", { group = "filter" }))
@@ -220,7 +222,11 @@ gateway.filter("MESSAGE_CREATE", function() end)
     local metrics = wait_for(s, "the handler to be down", function(metrics)
       return metrics:sum "tidegate_handler_up" == 0 and metrics:sum "tidegate_shard_queue_oldest_seconds" > 0
         and metrics:sum "tidegate_shard_queue_events" == 20
+        and metrics:value("tidegate_sink_queue_events", { sink = "bot" }) == 20
+        and metrics:value("tidegate_sink_up", { sink = "bot" }) == 0
     end)
+    assert.is_true(metrics:sum "tidegate_sink_queue_oldest_seconds" > 0)
+    assert.is_true(metrics:sum "tidegate_sink_queue_bytes" > 0)
     assert.is_true(metrics:sum "tidegate_shard_queue_bytes" > 0)
     assert.is_true(metrics:sum("tidegate_handler_requests_total", { outcome = "misconfigured" }) >= 2)
     local since = metrics:value("tidegate_handler_changed_timestamp_seconds", { url = s.bot.url, worker = 1 })
@@ -229,8 +235,10 @@ gateway.filter("MESSAGE_CREATE", function() end)
     s:wait_delivered()
     metrics = wait_for(s, "the handler to be up", function(now)
       return now:sum "tidegate_handler_up" == 2 and now:sum "tidegate_shard_queue_events" == 0
+        and now:sum "tidegate_sink_up" == 1 and now:sum "tidegate_sink_queue_events" == 0
     end)
     assert.is_true(metrics:sum "tidegate_shard_retried_total" >= 2)
+    assert.equal(metrics:sum "tidegate_shard_retried_total", metrics:sum "tidegate_sink_retried_total")
     -- Most of them were read back from the log, where events have no type but in their text.
     assert.equal(20, metrics:value("tidegate_events_delivered_total", { type = "MESSAGE_CREATE" }))
   end)

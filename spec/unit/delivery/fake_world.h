@@ -21,6 +21,8 @@
 #include "proto/envelope.h"
 #include "proto/event_types.h"
 #include "shard/shard.h"
+#include "shared/shard_table.h"
+#include "shared/stats.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -323,6 +325,8 @@ static inline int the_open_post(void)
 /* --- shard table, shard, hooks -------------------------------------------------------- */
 
 static struct tg_shard_row rows[16];
+static struct tg_shard_row *next_rows; /* as many, of the other set of shards; NULL: there is none */
+static uint64_t delivered_without_row; /* of a set that is over */
 static int total_shards = 16; /* at most */
 
 struct tg_shard_row *tg_shard_table_row(struct tg_shard_table *table, int shard_id)
@@ -406,6 +410,9 @@ static inline int begin_world(void **state)
   chance = 0.999999;
   post_count = open_posts = most_open = 0;
   memset(rows, 0, sizeof rows);
+  memset(tg_stats()->sinks, 0, sizeof tg_stats()->sinks);
+  next_rows = NULL;
+  delivered_without_row = 0;
   memset(&hooks, 0, sizeof hooks);
   memset(timers, 0, sizeof timers);
   memset(next_sequence, 0, sizeof next_sequence);
@@ -436,10 +443,29 @@ static inline int begin_world(void **state)
   return 0;
 }
 
+/* What was counted of shards was counted of the sink, too. */
+static inline void assert_sink_counted(void)
+{
+  uint64_t delivered = delivered_without_row, retried = 0, dropped = 0, dead = 0;
+  struct tg_stats_sink *bot = tg_stats_sink("bot");
+  for (int i = 0; i < (next_rows ? 32 : 16); i++) {
+    struct tg_shard_row *row = i < 16 ? &rows[i] : &next_rows[i - 16];
+    delivered += value(&row->delivered);
+    retried += value(&row->retried);
+    dropped += value(&row->dropped);
+    dead += value(&row->dead);
+  }
+  assert_int_equal(value(&bot->delivered), delivered);
+  assert_int_equal(value(&bot->retried), retried);
+  assert_int_equal(value(&bot->dropped), dropped);
+  assert_int_equal(value(&bot->dead), dead);
+}
+
 static inline int end_world(void **state)
 {
   (void)state;
   char path[128];
+  assert_sink_counted();
   tg_delivery_free(delivery);
   run_closes();
   assert_int_equal(open_posts, 0); /* what was in flight was cancelled */

@@ -138,6 +138,36 @@ static void sinks_have_places_by_their_names(void **state)
   assert_int_equal(page->sinks[TG_STATS_SINKS - 1].delivered, 22);
 }
 
+static void say_where_events_wait(void)
+{
+  struct tg_stats_lanes lanes = {.waiting = 70, .count = 2};
+  lanes.list[0] = (struct tg_stats_lane){.ref = tg_ref_of(3, 1), .events = 9, .bytes = 90, .oldest_queued_at = 900};
+  lanes.list[1].events = 5;
+  tg_stats_set_lanes(tg_stats_sink("bot"), &lanes);
+}
+
+static void lanes_are_read_whole_or_not_at_all(void **state)
+{
+  (void)state;
+  struct tg_stats_lanes lanes;
+  in_a_worker(say_where_events_wait);
+  assert_true(tg_stats_get_lanes(&page->sinks[0], &lanes));
+  assert_int_equal(lanes.waiting, 70);
+  assert_int_equal(lanes.count, 2);
+  assert_int_equal(lanes.list[0].ref, tg_ref_of(3, 1));
+  assert_int_equal(lanes.list[0].bytes, 90);
+  page->sinks[0].lanes_guard++; /* as if it had been killed while it wrote */
+  assert_false(tg_stats_get_lanes(&page->sinks[0], &lanes));
+  page->sinks[0].lanes.count = 4000000000;
+  page->sinks[0].lanes_guard++;
+  assert_true(tg_stats_get_lanes(&page->sinks[0], &lanes));
+  assert_int_equal(lanes.count, TG_STATS_LANES); /* a script scribbles */
+  page->sinks[0].lanes_guard++;
+  tg_stats_clear_gauges(page);
+  assert_true(tg_stats_get_lanes(&page->sinks[0], &lanes));
+  assert_int_equal(lanes.count, 0);
+}
+
 static void what_a_script_scribbles_is_no_name(void **state)
 {
   (void)state;
@@ -320,6 +350,7 @@ int main(void)
       PAGE_TEST(what_does_not_fit_shares_a_place),
       PAGE_TEST(sinks_have_places_by_their_names),
       PAGE_TEST(what_a_script_scribbles_is_no_name),
+      PAGE_TEST(lanes_are_read_whole_or_not_at_all),
       PAGE_TEST(series_go_on_where_the_last_process_was),
       cmocka_unit_test(series_have_a_bound),
       PAGE_TEST(a_page_that_was_scribbled_over_is_survived),

@@ -58,7 +58,7 @@ static void leave_behind_others(struct tg_interaction *interaction)
   struct tg_queued *queued = interaction->queued;
   if (interaction->source && !is_first_in_log(interaction))
     tg_interaction_mark(interaction, TG_MARK_DONE);
-  tg_count(&lane->feed->row->delivered);
+  tg_lane_count(lane, delivered, 1);
   tg_count(&tg_stats_type(TG_EVENT_INTERACTION_CREATE)->delivered);
   tg_stats_latency(lane->lanes->stats, tg_env_now(lane->lanes->env) - interaction->arrived);
   if (queued) {

@@ -103,7 +103,7 @@ void tg_lane_count_delivered(struct tg_lane *lane, const struct tg_queued *event
 {
   if (event->marker)
     return;
-  tg_count(&lane->feed->row->delivered);
+  tg_lane_count(lane, delivered, 1);
   tg_count(&tg_stats_type(event->type)->delivered);
   tg_stats_latency(lane->lanes->stats, tg_env_now(lane->lanes->env) - event->queued_at);
 }

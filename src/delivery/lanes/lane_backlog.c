@@ -147,7 +147,7 @@ static void damaged(struct tg_lane *lane, tg_log_position position, const struct
               TG_WITH(TG_NUMBER(EPOCH, entry->epoch), TG_NUMBER(SEQUENCE, entry->sequence),
                       TG_TEXT(REASON, error->message)),
               "an event is lost");
-  tg_count(&lane->feed->row->dropped);
+  tg_lane_count(lane, dropped, 1);
   tg_event_log_drop(lane->log.source->log, lane->feed->ref, position, TG_LOSS_DAMAGED);
   tg_lane_add_gap(lane, lane->log.source->order, position, &gap);
   note_done(lane, lane->log.source);

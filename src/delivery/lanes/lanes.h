@@ -158,6 +158,8 @@ void tg_lanes_let_go(struct tg_lanes *lanes);
 uint64_t tg_lanes_may_go(const struct tg_lanes *lanes);
 /* The configuration is another one. */
 void tg_lanes_reconfigure(struct tg_lanes *lanes);
+/* figures.c: what waits, as the sink's gauges have it. `up`: as there (tg_stats_sink). */
+void tg_lanes_publish(const struct tg_lanes *lanes, int up);
 
 /* --- lane.c --- */
 
@@ -177,6 +179,9 @@ void tg_lane_unhold(struct tg_lane *lane);
 /* Up to here all of the session that has come has left the lane. */
 uint64_t tg_lane_delivered(const struct tg_lane *lane);
 bool tg_lane_waits(const struct tg_lane *lane);
+/* Counts events (delivered, retried, dropped, dead) for the shard and for the sink. */
+#define tg_lane_count(lane, counter, events)                                                                 \
+  (tg_count_by(&(lane)->feed->row->counter, events), tg_count_by(&(lane)->lanes->stats->counter, events))
 /* The event handler has accepted the event. */
 void tg_lane_count_delivered(struct tg_lane *lane, const struct tg_queued *event);
 void tg_lane_push(struct tg_lane *lane, const struct tg_event *event);

@@ -38,7 +38,7 @@ void tg_overflow_count(struct tg_lane *lane, enum tg_drop reason, uint64_t count
   if (!lanes->overflow.dropping && (reason == TG_DROP_FIRST || reason == TG_DROP_OLDEST))
     first_drop(lanes);
   lanes->overflow.drops[reason] += count;
-  tg_count_by(&lane->feed->row->dropped, count);
+  tg_lane_count(lane, dropped, count);
 }
 
 static const char *reason_of(enum tg_drop reason)
@@ -95,7 +95,7 @@ void tg_overflow_lost(struct tg_lane *lane, const struct tg_gap *gap)
   struct tg_losses *losses = &lane->lanes->overflow.losses;
   tg_ms now = tg_env_now(lane->lanes->env);
   tg_count(&lane->feed->row->gaps);
-  tg_count_by(&lane->feed->row->dropped, gap->count);
+  tg_lane_count(lane, dropped, gap->count);
   if (losses->told_at != 0 && now - losses->told_at < TG_REPORT_INTERVAL) {
     losses->gaps++;
     losses->events += gap->count;

@@ -97,7 +97,7 @@ static void on_delivered(const struct tg_lane_answer *of)
 
 static void count_again(const struct tg_lane_answer *of)
 {
-  tg_count_by(&of->lane->feed->row->retried, (uint64_t)of->count);
+  tg_lane_count(of->lane, retried, (uint64_t)of->count);
 }
 
 /* The handler is in trouble, and all lanes of it share the trouble: while its

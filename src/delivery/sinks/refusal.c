@@ -116,7 +116,7 @@ static void bury(const struct tg_lane_answer *of)
                       TG_TEXT(REASON, of->judgement->answer->error.message)),
               "the event handler refuses this event: %s%s",
               written ? "it is in dead.jsonl of the state directory" : "it is lost: ", error.message);
-  tg_count(&lane->feed->row->dead);
+  tg_lane_count(lane, dead, 1);
   tg_lane_remove(lane, of->event);
 }
 
@@ -128,7 +128,7 @@ static void split(const struct tg_lane_answer *of)
                         TG_NUMBER(EVENTS, of->count), TG_NUMBER(BYTES, of->bytes),
                         TG_TEXT(REASON, of->judgement->answer->error.message)),
                 "events are refused together");
-  tg_count_by(&of->lane->feed->row->retried, (uint64_t)of->count);
+  tg_lane_count(of->lane, retried, (uint64_t)of->count);
   if (of->judgement->answer->status == TG_TOO_LARGE)
     tg_batch_shrink(of->lane, of->count);
   else

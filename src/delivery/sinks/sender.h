@@ -156,6 +156,9 @@ void tg_senders_free(struct tg_senders *senders);
 /* Whether a script takes events, since there are no URLs. */
 bool tg_senders_scripted(const struct tg_senders *senders);
 
+/* As the gauge of the sink has it: 1: all circuits are closed; 0: one is not; -1: there is no sender. */
+int tg_senders_up(const struct tg_senders *senders);
+
 /* Which one is the shard's; NULL: there is none. */
 static inline struct tg_sender *tg_senders_of(const struct tg_senders *senders, int shard_id)
 {

@@ -89,6 +89,14 @@ bool tg_senders_scripted(const struct tg_senders *senders)
   return delivers && senders->env->config->event_handler.urls.count == 0;
 }
 
+int tg_senders_up(const struct tg_senders *senders)
+{
+  bool up = true;
+  for (int i = 0; i < senders->count; i++)
+    up = up && senders->at[i]->circuit.state == TG_CIRCUIT_CLOSED;
+  return senders->count > 0 ? up : -1;
+}
+
 /* Nobody takes events any more: what waits has nowhere to go. */
 static void empty_lane(struct tg_lane *lane)
 {
@@ -98,7 +106,7 @@ static void empty_lane(struct tg_lane *lane)
       event = event->next;
     if (!event)
       return;
-    tg_count(&lane->feed->row->dropped);
+    tg_lane_count(lane, dropped, 1);
     tg_lane_remove(lane, event);
   }
 }
