@@ -2,7 +2,7 @@
  * spec/support/failing_disk.lua: the file that TG_FAILING_DISK names holds the
  * error number, 4 bytes, with which segments of event logs and the files of a
  * resharding can be neither made nor written; 0: all is well. It may be written
- * at any time. */
+ * at any time. With TG_FAILING_PATH, those alone whose path has that in it. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,10 +18,12 @@
 
 static const _Atomic int no_error = 0;
 static const _Atomic int *error_number = &no_error;
+static const char *part_of_path = "";
 
 static void __attribute__((constructor)) open_file(void)
 {
-  const char *path = getenv("TG_FAILING_DISK");
+  const char *path = getenv("TG_FAILING_DISK"), *part = getenv("TG_FAILING_PATH");
+  part_of_path = part ? part : "";
   int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
   if (fd < 0)
     return;
@@ -36,6 +38,8 @@ static int is_meant(const char *path, size_t length)
   static const char suffix[] = ".segment";
   enum { LENGTH = sizeof suffix - 1 };
   const char *name = strrchr(path, '/');
+  if (!strstr(path, part_of_path))
+    return 0;
   return (length > LENGTH && strcmp(path + length - LENGTH, suffix) == 0) ||
          (name && (strncmp(name, "/reshard", 8) == 0 || strncmp(name, "/.reshard", 9) == 0));
 }

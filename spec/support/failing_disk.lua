@@ -3,7 +3,7 @@
 --
 --   local disk = failing_disk.new()
 --   local s = scene.start { env = disk:env { LOG_LEVEL = "info" } }
---   disk:fail(failing_disk.EIO)
+--   disk:fail(failing_disk.EIO)                 with failing_disk.new "/sinks/audit/": files there alone
 --   disk:mend()
 
 local ffi = require "ffi"
@@ -14,8 +14,8 @@ local failing_disk = { EIO = 5, ENOSPC = 28, EDQUOT = 122 }
 local Disk = {}
 Disk.__index = Disk
 
-function failing_disk.new()
-  local self = setmetatable({ path = paths.tmp() .. "/error" }, Disk)
+function failing_disk.new(part)
+  local self = setmetatable({ path = paths.tmp() .. "/error", part = part }, Disk)
   paths.write(self.path, ("\0"):rep(4))
   return self
 end
@@ -25,6 +25,7 @@ function Disk:env(more)
   local env = {
     LD_PRELOAD = paths.bin "spec/failing_disk.so",
     TG_FAILING_DISK = self.path,
+    TG_FAILING_PATH = self.part,
     ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":verify_asan_link_order=0",
   }
   for name, value in pairs(more or {}) do
