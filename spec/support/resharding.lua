@@ -226,14 +226,17 @@ end
 
 -- ---- the verdict ----
 
-local function await_repeats(self, repeats, timeout)
+local function await_repeats(self, bot, repeats, timeout)
   local wanted = 0
   for _, entry in ipairs(repeats) do
     wanted = wanted + entry.count
   end
   local deadline = loop.now() + timeout * paths.slow
   while true do
-    local report = checker.compare(self.bot.events, { repeats = repeats })
+    if bot.poll then
+      bot:poll()
+    end
+    local report = checker.compare(bot.events, { repeats = repeats })
     if report.repeats >= wanted then
       return
     elseif loop.now() > deadline then
@@ -254,6 +257,18 @@ local function sequenced(events, options)
     end
   end
   return list
+end
+
+-- Waits until all is at that bot, and compares.
+local function judge_bot(self, bot, options)
+  local timeout = options.timeout or 60000
+  local guilds = self:wait_delivered(timeout, bot)
+  local repeats = self.fake:sent().repeats
+  await_repeats(self, bot, repeats, timeout)
+  local judge = options.repeated and checker.assert_nothing_lost or checker.assert_complete
+  return judge(sequenced(bot.events, options), {
+    guilds = guilds, repeats = repeats, under_way = options.under_way,
+  })
 end
 
 local function check_log(self)
@@ -292,17 +307,15 @@ local FIGURES = "# %s: %d numbered and %d equal events, %d interactions; 0 lost,
 -- events may come again with an equal key, as after a crash), under_way (so many with another key), gaps
 -- (true: markers may tell of losses, of which there are none), violations (how many the faults of the spec
 -- make), voices_dropped (likewise), pause (ms that no guild's pause may exceed), express (true: interactions
--- need not come in order), timeout. Prints one line of figures; returns the checker's report.
+-- need not come in order), timeout, others (more bots, or readers of streams, that get all events: each of
+-- them is judged likewise, but for interactions). Prints one line of figures; returns the checker's report.
 function Run:assert_verdict(options)
   self.fake:settings { rate = 0, repeat_rate = 0 }
-  local guilds = self:wait_delivered(options.timeout or 60000)
-  local repeats = self.fake:sent().repeats
-  await_repeats(self, repeats, options.timeout or 60000)
+  local report = judge_bot(self, self.bot, options)
   check_interactions(self)
-  local judge = options.repeated and checker.assert_nothing_lost or checker.assert_complete
-  local report = judge(sequenced(self.bot.events, options), {
-    guilds = guilds, repeats = repeats, under_way = options.under_way,
-  })
+  for _, bot in ipairs(options.others or {}) do
+    judge_bot(self, bot, options)
+  end
   local counters, pause = self:counters(), report.longest_pause
   print(FIGURES:format(options.name, report.numbered, report.repeats, #self.interactions, #report.doubled,
     #report.doubled_with_other_key, counters.identifies, counters.resumes_ok, pause and pause.ms or 0))

@@ -85,7 +85,7 @@ local function script_of(self)
   end
   local options = merge(self.settings.configure, {
     event_handler = merge({ markers = true }, self.settings.event_handler),
-    queue = self.settings.queue, sinks = sinks,
+    queue = self.settings.queue, sinks = next(sinks) and sinks or nil,
   })
   return ('local gateway = require "tidegate"\ngateway.configure %s\n%s\n'):format(
     literal(options), self.settings.lua or "")
