@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/un.h>
 
 bool tg_address_set(struct tg_address *address, const struct sockaddr *at, socklen_t size)
 {
@@ -25,6 +26,18 @@ bool tg_address_set(struct tg_address *address, const struct sockaddr *at, sockl
     address->size = sizeof *to;
   }
   return address->size > 0;
+}
+
+bool tg_address_set_unix(struct tg_address *address, const char *path)
+{
+  struct sockaddr_un *to = (struct sockaddr_un *)&address->at;
+  *address = (struct tg_address){0};
+  if (strlen(path) >= sizeof to->sun_path)
+    return false;
+  to->sun_family = AF_UNIX;
+  memcpy(to->sun_path, path, strlen(path));
+  address->size = sizeof *to;
+  return true;
 }
 
 bool tg_address_equal(const struct tg_address *one, const struct tg_address *other)

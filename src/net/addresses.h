@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 
 struct tg_address {
-  struct sockaddr_storage at; /* IPv4 or IPv6, with its port */
+  struct sockaddr_storage at; /* IPv4 or IPv6, with its port; or of a unix socket */
   socklen_t size;
 };
 
@@ -26,6 +26,9 @@ bool tg_address_equal(const struct tg_address *one, const struct tg_address *oth
 
 /* False: neither IPv4 nor IPv6. */
 bool tg_address_set(struct tg_address *address, const struct sockaddr *at, socklen_t size);
+
+/* Of a unix socket. False: the path is too long for one (107 bytes). */
+bool tg_address_set_unix(struct tg_address *address, const char *path);
 
 enum { TG_ADDRESS_TEXT = 64 };
 

@@ -68,8 +68,8 @@ void tg_stream_watch(struct tg_stream *stream)
 {
   int events = 0;
   bool wants_write = stream->out.length > 0 || stream->more_to_read || stream->state == TG_STREAM_CONNECTING;
-  if (stream->state == TG_STREAM_HANDSHAKING)
-    wants_write = SSL_want_write(stream->ssl);
+  if (stream->state == TG_STREAM_HANDSHAKING) /* a client's begins with its own word */
+    wants_write = SSL_want_write(stream->ssl) || SSL_get_state(stream->ssl) == TLS_ST_BEFORE;
   if (stream->state == TG_STREAM_HANDSHAKING || (stream->state == TG_STREAM_OPEN && stream->reading))
     events |= UV_READABLE;
   if (wants_write)

@@ -1,7 +1,8 @@
 #pragma once
 
-/* A TCP connection on a libuv loop: bytes in, bytes out. The client side is plain (dial.h: up to where
- * link.h goes on), the server side has TLS or has not (the fake Discord).
+/* A connection on a libuv loop, over TCP or a unix socket: bytes in, bytes out. The client side is plain
+ * (dial.h: up to where link.h goes on) until tg_stream_secure(), the server side has TLS or has not (the
+ * fake Discord).
  *
  *     stream = tg_stream_connect(loop, &address, "gateway.discord.gg", &callbacks, ctx, &error);
  *
@@ -29,7 +30,8 @@ void tg_tls_free(struct tg_tls *tls);
 struct tg_stream;
 
 struct tg_stream_callbacks {
-  /* Connected, and through the TLS handshake where a server has one. */
+  /* Connected, and through the TLS handshake where a server has one. Again when tg_stream_secure() is
+   * through. */
   void (*on_open)(void *ctx);
   /* Bytes as they come; borrowed, in pieces of at most 64 KiB. */
   void (*on_data)(void *ctx, const char *bytes, size_t length);
@@ -46,6 +48,11 @@ struct tg_stream_callbacks {
 struct tg_stream *tg_stream_connect(uv_loop_t *loop, const struct tg_address *address, const char *name,
                                     const struct tg_stream_callbacks *callbacks, void *ctx,
                                     struct tg_error *error);
+
+/* TLS from here on, on an open plain stream out on which nothing has been written: `host` is asked for, and
+ * what the certificate is checked against; `tls` (tg_tls_client()) has to outlive the stream. on_open comes
+ * once more. False: `error`; nothing has changed. */
+bool tg_stream_secure(struct tg_stream *stream, struct tg_tls *tls, const char *host, struct tg_error *error);
 
 /* The socket of an open plain stream that nothing waits for in, for somebody else to go on with. The stream
  * is gone. */

@@ -1,4 +1,4 @@
-/* The way to an open stream: TCP, and TLS on the server side. */
+/* The way to an open stream: TCP or a unix socket, and TLS. */
 
 #include "base/buf.h"
 #include "net/stream_impl.h"
@@ -100,6 +100,16 @@ void tg_stream_handshake(struct tg_stream *stream)
     tg_tls_explain(stream->ssl, stream->name, &error);
   }
   tg_stream_end(stream, &error);
+}
+
+bool tg_stream_secure(struct tg_stream *stream, struct tg_tls *tls, const char *host, struct tg_error *error)
+{
+  stream->ssl = tg_tls_connect(tls, stream->fd, host);
+  if (!stream->ssl)
+    return tg_fail(error, "tls", "%s: TLS cannot be set up", stream->name);
+  stream->state = TG_STREAM_HANDSHAKING;
+  tg_stream_watch(stream);
+  return true;
 }
 
 void tg_stream_connected(struct tg_stream *stream)

@@ -8,7 +8,8 @@
 #include "net/tls.h"
 
 /* The way: CONNECTING > OPEN > ENDED (on_end was called) or LINGERING (the owner
- * has closed, bytes still wait). A server's TLS is HANDSHAKING before OPEN.
+ * has closed, bytes still wait). A server's TLS is HANDSHAKING before OPEN, a client's after it, and before
+ * OPEN again.
  *
  * The handles are allocated apart, because libuv needs them for a moment after
  * the stream itself is gone. */

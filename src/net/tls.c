@@ -129,6 +129,18 @@ SSL *tg_tls_accept(struct tg_tls *tls, int fd)
   return ssl;
 }
 
+SSL *tg_tls_connect(struct tg_tls *tls, int fd, const char *host)
+{
+  SSL *ssl = SSL_new(tls->context);
+  if (!ssl)
+    return NULL;
+  SSL_set_fd(ssl, fd);
+  SSL_set_alpn_protos(ssl, NULL, 0);
+  tg_tls_expect_host(ssl, host);
+  SSL_set_connect_state(ssl);
+  return ssl;
+}
+
 void tg_tls_explain(SSL *ssl, const char *host, struct tg_error *error)
 {
   long verdict = SSL_get_verify_result(ssl);

@@ -16,6 +16,10 @@ struct tg_tls {
 /* A server's connection on the connected socket `fd`. NULL: out of memory. */
 SSL *tg_tls_accept(struct tg_tls *tls, int fd);
 
+/* A client's on the connected socket `fd`, to `host`. No ALPN: what is spoken is known. NULL: out of memory.
+ */
+SSL *tg_tls_connect(struct tg_tls *tls, int fd, const char *host);
+
 /* What a client asks for by SNI and checks the certificate against; before the handshake. */
 void tg_tls_expect_host(SSL *ssl, const char *host);
 
