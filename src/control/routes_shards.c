@@ -1,8 +1,9 @@
 /* GET /shards: straight from the shard table into one text, for it is polled. */
 
 #include "control/routes.h"
+
+#include "base/url_parts.h"
 #include "manager/status.h"
-#include "net/url_parts.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

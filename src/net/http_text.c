@@ -1,6 +1,7 @@
 #include "net/http_text.h"
 
 #include "base/buf.h"
+#include "base/url_parts.h"
 #include "net/retry_after.h"
 
 #include <ctype.h>
@@ -32,28 +33,6 @@ static bool parse_unix(const char *text, struct tg_http_url *url, struct tg_erro
   return true;
 }
 
-/* Behind "https://", if it stands there. */
-static const char *behind_scheme(const char *text)
-{
-  size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
-  return starts_with(text + length, "://") ? text + length + 3 : text;
-}
-
-/* Where the host begins, past a user and password. */
-static const char *host_of(const char *text, size_t *length)
-{
-  const char *host = behind_scheme(text);
-  size_t all = strcspn(host, "/?#");
-  for (size_t i = all; i > 0; i--)
-    if (host[i - 1] == '@') {
-      host += i;
-      all -= i;
-      break;
-    }
-  *length = all;
-  return host;
-}
-
 bool tg_http_url_parse(const char *text, struct tg_http_url *url, struct tg_error *error)
 {
   *url = (struct tg_http_url){0};
@@ -67,7 +46,7 @@ bool tg_http_url_parse(const char *text, struct tg_http_url *url, struct tg_erro
     return false;
   }
   size_t length;
-  const char *host = host_of(text, &length);
+  const char *host = tg_url_host(text, &length);
   if (length == 0)
     return tg_fail(error, "bad_url", "the URL names no host");
   url->url = tg_strdup(text);
@@ -87,15 +66,7 @@ void tg_http_url_free(struct tg_http_url *url)
 
 char *tg_http_url_public(const char *text)
 {
-  struct tg_buf result = {0};
-  const char *rest = text;
-  if (!starts_with(text, unix_scheme)) {
-    size_t length;
-    rest = host_of(text, &length);
-    tg_buf_append(&result, text, (size_t)(behind_scheme(text) - text));
-  }
-  tg_buf_append(&result, rest, strcspn(rest, "?#"));
-  return tg_buf_take(&result);
+  return tg_url_public(text);
 }
 
 /* RFC 3986, 3.3. A percent sign is not among them: what is escaped already is

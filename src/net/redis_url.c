@@ -1,8 +1,8 @@
 #include "net/redis_url.h"
 
 #include "base/buf.h"
+#include "base/url_parts.h"
 #include "net/addresses.h"
-#include "net/url_parts.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
 #include "script/api/routes.h"
 
 #include "base/suggest.h"
-#include "net/url_parts.h"
+#include "base/url_parts.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
 
 #include "script/api/routes.h"
 
-#include "net/url_parts.h"
+#include "base/url_parts.h"
 #include "script/api/json.h"
 #include "script/vm/sched.h"
 

@@ -1,6 +1,6 @@
-/* Targets of requests, taken apart: escapes and queries. */
+/* URLs and targets of requests, taken apart: escapes, queries, and what is secret. */
 
-#include "net/url_parts.h"
+#include "base/url_parts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -80,12 +80,44 @@ static void queries_have_names_and_values(void **state)
   }
 }
 
+static void what_may_be_seen_and_what_not(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *url, *public, *password; /* password NULL: none */
+  } rows[] = {
+      {"http://user:secret@bot:8081/events?key=secret", "http://bot:8081/events", "secret"},
+      {"https://bot/@x:y@z", "https://bot/@x:y@z", NULL},
+      {"https://user@bot", "https://bot", NULL},
+      {"https://user:@bot", "https://bot", NULL},
+      {"http+unix:///run/a@b:/events?x", "http+unix:///run/a@b:/events", NULL},
+      {"redis://user:se:cret@r:6379/1", "redis://r:6379/1", "se:cret"},
+      {"redis://:secret@[::1]", "redis://[::1]", "secret"},
+      {"REDISS://:se/cr?et@r/1", "REDISS://r/1", "se/cr?et"}, /* refused, but who knows where it is shown before */
+      {"redis+unix://:secret@/run/r?db=12&x=secret", "redis+unix:///run/r?db=12", "secret"},
+      {"redis+unix:///run/r?x=secret", "redis+unix:///run/r", NULL},
+      {"user:secret@bot/events", "bot/events", "secret"}, /* no URL, but who knows what was meant */
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    size_t length;
+    char *public = tg_url_public(rows[i].url);
+    const char *password = tg_url_password(rows[i].url, &length);
+    assert_string_equal(public, rows[i].public);
+    if (!rows[i].password != !password || (password && length != strlen(rows[i].password)))
+      fail_msg("%s: %s", rows[i].url, password ? password : "none");
+    if (password)
+      assert_memory_equal(password, rows[i].password, length);
+    free(public);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(escapes_are_undone),
       cmocka_unit_test(a_text_may_end_anywhere),
       cmocka_unit_test(queries_have_names_and_values),
+      cmocka_unit_test(what_may_be_seen_and_what_not),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
