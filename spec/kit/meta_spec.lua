@@ -204,6 +204,16 @@ local CUSTOM = {
   plugins = "table<string,table>",
   ["log.format"] = '"text"|"json"',
   ["event_handler.headers"] = "table<string,string|tidegate.InFile>",
+  sinks = "table<string,tidegate.Config.sink>",
+}
+
+-- Of a sink: what may stand in files.
+local OF_SINKS = {
+  url = "string|tidegate.InFile",
+  urls = "(string|tidegate.InFile)[]",
+  authorization = "string|tidegate.InFile",
+  signing_secrets = "(string|tidegate.InFile)[]",
+  headers = "table<string,string|tidegate.InFile>",
 }
 
 local function type_of(path, kind, arguments)
@@ -230,6 +240,15 @@ it("every key of the configuration is declared, with its type", function()
   end
   assert.truthy(expected["tls.ca_file"])
   assert.same(expected, declared_keys("tidegate.Config", "", {}))
+end)
+
+it("so is every key of a sink", function()
+  local expected = {}
+  for path, kind, arguments in options:gmatch 'S%("([%l_.]+)",%s*\\?%s*(%u+)(%b())' do
+    expected[path] = OF_SINKS[path] or type_of(path, kind, arguments:sub(2, -2))
+  end
+  assert.truthy(expected["queue.durability"])
+  assert.same(expected, declared_keys("tidegate.Config.sink", "", {}))
 end)
 
 it("the configuration that holds has only declared keys", function()

@@ -36,9 +36,9 @@ it("documents each method of the gateway, no other, and whether it waits", funct
 end)
 
 -- key -> true, of the tables of keys; and what they name as the variable of a row.
-local function documented_keys()
+local function documented_keys(heading)
   local keys, variables = {}, {}
-  for _, cells in ipairs(pages.rows "^key$") do
+  for _, cells in ipairs(pages.rows(heading)) do
     for text in cells[1]:gmatch "`([^`]+)`" do
       local stem, list = text:match "^(.-){(.*)}$"
       for key in (list or text):gmatch "[%l_.]+" do
@@ -53,7 +53,7 @@ local function documented_keys()
 end
 
 it("documents each configuration key, and no other", function()
-  local documented, variables = documented_keys()
+  local documented, variables = documented_keys "^key$"
   local count = 0
   for key in options:gmatch 'X%("([%l_.]+)"' do
     assert.is_true(documented[key], key .. " stands in no table of keys")
@@ -64,6 +64,16 @@ it("documents each configuration key, and no other", function()
   for variable in pairs(variables) do
     assert.truthy(options:find('.env = "' .. variable .. '"', 1, true), variable .. " is not read")
   end
+end)
+
+it("documents each key of a sink, and no other", function()
+  local documented, count = documented_keys "^key of a sink$", 0
+  for key in options:gmatch 'S%("([%l_.]+)"' do
+    assert.is_true(documented[key], key .. " stands in no table of a sink's keys")
+    documented[key], count = nil, count + 1
+  end
+  assert.is_true(count > 20)
+  assert.is_nil(next(documented))
 end)
 
 it("names each environment variable", function()

@@ -1,5 +1,7 @@
 #include "base/address.h"
 
+#include "base/url_parts.h"
+
 #include <arpa/inet.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -14,6 +16,7 @@ static const char no_login[] = "must not have a user or a password in it";
 static const char too_long[] = "is too long; a URL may have 255 bytes";
 static const char several[] = "holds more than one URL; separate them with commas or blanks";
 static const char no_query[] = "must not have a ? or a #: paths are put behind it";
+static const char no_escape[] = "has a % without two hexadecimal digits behind it; % itself is %25";
 static const char long_socket[] = "has a path too long for a unix socket, which may have 107 bytes";
 
 enum { PORT_MAX = 65535, URL_MAX = 255 };
@@ -83,9 +86,12 @@ static const char *check_host(const char *host, const char *end)
 /* A second URL behind a separator that is none of ours. */
 static bool has_another(const char *text)
 {
+  static const char *const starts_of_urls[] = {"http://",  "https://",  "http+unix://",
+                                               "redis://", "rediss://", "redis+unix://"};
   for (const char *at = text; (at = strpbrk(at, ";,|")) != NULL; at++)
-    if (starts(at + 1, "http://") || starts(at + 1, "https://") || starts(at + 1, "http+unix://"))
-      return true;
+    for (size_t i = 0; i < sizeof starts_of_urls / sizeof *starts_of_urls; i++)
+      if (starts(at + 1, starts_of_urls[i]))
+        return true;
   return false;
 }
 
@@ -159,6 +165,92 @@ const char *tg_check_handler_url(const char *text)
   return fits_socket(path, strcspn(path, ":")) ? NULL : long_socket;
 }
 
+/* ---- Redis ---- */
+
+static const char redis_socket[] = "redis+unix://";
+
+/* NUL is no part of a user, a password or a path. */
+static bool has_bad_escape(const char *text, size_t length)
+{
+  static const char digits[] = "0123456789abcdefABCDEF";
+  for (const char *at = text; (at = memchr(at, '%', length - (size_t)(at - text))) != NULL; at++) {
+    bool whole = (size_t)(at - text) + 2 < length && strspn(at + 1, digits) >= 2;
+    if (!whole || strncmp(at + 1, "00", 2) == 0)
+      return true;
+  }
+  return false;
+}
+
+static bool is_database(const char *text, size_t length)
+{
+  enum { DIGITS_MAX = 6 };
+  return length > 0 && length <= DIGITS_MAX && strspn(text, "0123456789") >= length;
+}
+
+static const char *check_redis_host(const char *host, size_t length)
+{
+  const char *path = host + length, *fault = check_host(host, path);
+  for (size_t i = 0; i < length && !fault; i++)
+    if ((unsigned char)host[i] >= 0x80 || host[i] == '%')
+      fault = no_host;
+  if (!fault && path[strcspn(path, "?#")])
+    fault = "must not have a ? or a # behind the host";
+  if (!fault && *path == '/' && path[1] && !is_database(path + 1, strlen(path + 1)))
+    fault = "expected the number of a database behind the host, like /0";
+  return fault;
+}
+
+static const char *check_redis_socket(const char *host, size_t host_length)
+{
+  const char *path = host + host_length;
+  size_t length = strcspn(path, "?#");
+  if (host_length > 0 || length < 2)
+    return "expected the path of a socket, like redis+unix:///run/redis.sock?db=0";
+  if (has_bad_escape(path, length))
+    return no_escape;
+  if (!fits_socket(path, length))
+    return long_socket;
+  bool has_database =
+      strncmp(path + length, "?db=", 4) == 0 && is_database(path + length + 4, strlen(path + length + 4));
+  return path[length] && !has_database ? "expected the number of a database behind the socket, like ?db=0"
+                                       : NULL;
+}
+
+bool tg_url_is_redis(const char *url)
+{
+  return starts(url, "redis://") || starts(url, "rediss://") || starts(url, redis_socket);
+}
+
+const char *tg_check_redis_url(const char *text)
+{
+  size_t length;
+  if (!tg_url_is_redis(text))
+    return "expected a URL that starts with redis://, rediss:// or redis+unix:///";
+  const char *host = tg_url_host(text, &length), *login = strstr(text, "://") + 3;
+  size_t login_length = (size_t)(host - login);
+  if (has_another(text))
+    return several;
+  if (text[strcspn(text, " \t\"<>\\^`{|}")])
+    return "must not contain blanks, quotes, < > \\ ^ ` { | }; in a password write them as %20 and the like";
+  if (strcspn(login, "/?#") < login_length || strcspn(login, "@") + 1 < login_length)
+    return "has a / ? # or @ in its user or password; write them as %2F, %3F, %23 and %40";
+  if (has_bad_escape(login, login_length))
+    return no_escape;
+  bool socket = starts(text, redis_socket);
+  return socket ? check_redis_socket(host, length) : check_redis_host(host, length);
+}
+
+const char *tg_check_sink_url(const char *text)
+{
+  static const char unix_socket[] = "http+unix://";
+  if (tg_url_is_redis(text))
+    return tg_check_redis_url(text);
+  if (is_http(text) || starts(text, unix_socket))
+    return tg_check_handler_url(text);
+  return "expected a URL that starts with http://, https://, http+unix:///, redis://, rediss:// or "
+         "redis+unix:///";
+}
+
 const char *tg_check_broker_url(const char *text)
 {
   const char *fault = tg_check_handler_url(text);
@@ -212,13 +304,12 @@ bool tg_host_is_loopback(const char *host)
 bool tg_url_is_loopback(const char *url)
 {
   char bare[256] = "";
-  const char *host = strstr(url, "://");
-  if (!host || strncasecmp(url, "http+unix:", 10) == 0)
-    return host != NULL;
-  host += 3;
-  const char *end = host + strcspn(host, "/?#"), *login = memrchr(host, '@', (size_t)(end - host));
-  if (login)
-    host = login + 1;
+  size_t all;
+  if (!strstr(url, "://"))
+    return false;
+  if (starts(url, "http+unix:") || starts(url, redis_socket))
+    return true;
+  const char *host = tg_url_host(url, &all);
   bool bracketed = *host == '[';
   size_t length = strcspn(host + bracketed, bracketed ? "]" : ":/?#");
   if (length < sizeof bare)

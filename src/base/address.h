@@ -14,7 +14,15 @@ const char *tg_check_gateway_url(const char *text);
 /* http://, https://, or http+unix:///path/of/socket, with :/path of the request */
 const char *tg_check_handler_url(const char *text);
 
-/* The same, but paths are put behind it. */
+/* redis:// or rediss://[user:password@]host[:port][/database],
+ * redis+unix://[user:password@]/path/of/socket[?db=database] */
+const char *tg_check_redis_url(const char *text);
+bool tg_url_is_redis(const char *url);
+
+/* What tg_check_handler_url() or tg_check_redis_url() takes. */
+const char *tg_check_sink_url(const char *text);
+
+/* The same as of a handler, but paths are put behind it. */
 const char *tg_check_broker_url(const char *text);
 
 /* An address and a port, unix:/path, or off. */

@@ -9,44 +9,14 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/utf8.h"
-#include "config/config_options.h"
 #include "config/config_warnings.h"
 #include "config/environment.h"
-#include "net/http_text.h"
 #include "script/script.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
-
-static json_t *public_url(const json_t *url)
-{
-  char *text = tg_http_url_public(json_string_value(url));
-  json_t *masked = json_string(text);
-  free(text);
-  return masked;
-}
-
-/* Users, passwords and queries of URLs are as secret as tokens. */
-static json_t *masked_configuration(const struct tg_config *config)
-{
-  json_t *configuration = tg_config_to_json(config);
-  for (size_t i = 0; i < tg_config_option_count; i++) {
-    const char *path = tg_config_options[i].path, *dot = strrchr(path, '.');
-    json_t *value = (json_t *)tg_schema_find(configuration, path);
-    if (!tg_config_options[i].url || !value)
-      continue;
-    for (size_t k = 0; k < json_array_size(value); k++)
-      json_array_set_new(value, k, public_url(json_array_get(value, k)));
-    if (json_is_string(value)) {
-      char *table = tg_strndup(path, (size_t)(dot - path));
-      json_object_set_new((json_t *)tg_schema_find(configuration, table), dot + 1, public_url(value));
-      free(table);
-    }
-  }
-  return configuration;
-}
 
 /* NULL: it cannot be loaded. */
 static json_t *warnings_about(const struct tg_script *script)
@@ -78,7 +48,7 @@ static json_t *describe_script(struct tg_script *script, char **problem)
   json_t *routes = tg_proxies_routes(proxies, config);
   tg_proxies_free(proxies);
   return json_pack("{s:o, s:o, s:O, s:o, s:o}", "script", tg_script_describe(script), "configuration",
-                   masked_configuration(config), "secretFiles", config->secret_files, "warnings",
+                   tg_config_to_json(config), "secretFiles", config->secret_files, "warnings",
                    warnings_about(script), "proxies", routes);
 }
 

@@ -1,130 +1,14 @@
 #include "cli/check_text.h"
+#include "cli/check_config.h"
 #include "cli/check_plugins.h"
 #include "cli/check_table.h"
 
 #include "base/buf.h"
-#include "config/config.h"
-#include "config/config_options.h"
-#include "proto/intents.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- configuration ---- */
-
-static const json_t *at_path(const json_t *object, const char *path)
-{
-  for (const char *dot; object && (dot = strchr(path, '.')); path = dot + 1) {
-    char *key = tg_strndup(path, (size_t)(dot - path));
-    object = json_object_get(object, key);
-    free(key);
-  }
-  return json_object_get(object, path);
-}
-
-struct unit {
-  int64_t size;
-  const char *name;
-};
-
-/* In the largest unit that leaves no fraction. */
-static void print_number(struct tg_buf *out, int64_t number, const struct unit *units)
-{
-  while (units->size > 1 && (number == 0 || number % units->size != 0))
-    units++;
-  tg_buf_printf(out, "%lld %s", (long long)(number / units->size), units->name);
-}
-
-static void put_keys(struct tg_buf *out, const json_t *object)
-{
-  const char *key;
-  json_t *value;
-  json_object_foreach((json_t *)object, key, value)
-      tg_buf_printf(out, "%s%s", out->length > 0 ? ", " : "", key);
-}
-
-static void value_text(struct tg_buf *out, const struct tg_option *option, const json_t *value)
-{
-  static const struct unit times[] = {
-      {86400000, "d"}, {3600000, "h"}, {60000, "min"}, {1000, "s"}, {1, "ms"}};
-  static const struct unit sizes[] = {{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}, {1, "bytes"}};
-  if (strcmp(option->path, "intents") == 0 || strcmp(option->path, "optional_intents") == 0) {
-    char names[TG_INTENTS_TEXT];
-    tg_intents_format((uint64_t)json_integer_value(value), names, sizeof names);
-    tg_buf_printf(out, "%s (%lld)", names[0] ? names : "none", (long long)json_integer_value(value));
-  } else if (json_is_integer(value) && (option->kind == TG_OPTION_MS || option->kind == TG_OPTION_SIZE)) {
-    print_number(out, json_integer_value(value), option->kind == TG_OPTION_MS ? times : sizes);
-  } else if (strcmp(option->path, "plugins") == 0) {
-    put_keys(out, value); /* what each is configured with is told with it */
-  } else if (json_is_string(value)) {
-    tg_buf_puts(out, json_string_value(value));
-  } else if (json_is_array(value) && option->kind == TG_OPTION_STRINGS) {
-    for (size_t i = 0; i < json_array_size(value); i++)
-      tg_buf_printf(out, "%s%s", i > 0 ? ", " : "", json_string_value(json_array_get(value, i)));
-    if (json_array_size(value) == 0)
-      tg_buf_puts(out,
-                  strcmp(option->path, "event_handler.urls") == 0 ? "none: events only reach Lua" : "none");
-  } else {
-    char *text = json_dumps(value, JSON_ENCODE_ANY);
-    tg_buf_puts(out, text ? text : "");
-    free(text);
-  }
-}
-
-/* The environment without our own variables: what the defaults depend on. */
-static const char *plain_environment(const char *name)
-{
-  char own[TG_VARIABLE_NAME];
-  for (size_t i = 0; tg_config_variable(i, own); i++) {
-    if (strcmp(own, name) == 0)
-      return NULL;
-  }
-  return getenv(name);
-}
-
-static json_t *defaults(void)
-{
-  struct tg_config config = {0};
-  struct tg_problems problems = {0};
-  json_t *given = json_pack("{s:s, s:i}", "token", "none", "intents", 0), *result = NULL;
-  if (tg_config_load(given, plain_environment, &config, &problems)) {
-    result = tg_config_to_json(&config);
-    tg_config_free(&config);
-  }
-  tg_problems_free(&problems);
-  json_decref(given);
-  return result;
-}
-
-static bool is_required(const char *path)
-{
-  return strcmp(path, "token") == 0 || strcmp(path, "intents") == 0;
-}
-
-static void print_configuration(const json_t *configuration, const json_t *secret_files)
-{
-  json_t *usual = defaults();
-  struct tg_check_table set = {0}, rest = {0};
-  for (size_t i = 0; i < tg_config_option_count; i++) {
-    const struct tg_option *option = &tg_config_options[i];
-    const json_t *value = at_path(configuration, option->path), *otherwise = at_path(usual, option->path);
-    if (!value)
-      continue;
-    struct tg_buf text = {0};
-    value_text(&text, option, value);
-    const char *file = json_string_value(json_object_get(secret_files, option->path));
-    if (file)
-      tg_buf_printf(&text, " from %s", file);
-    char *words = tg_buf_take(&text);
-    bool told = file || is_required(option->path) || !json_equal(value, otherwise);
-    tg_check_row(told ? &set : &rest, option->path, "", words);
-    free(words);
-  }
-  json_decref(usual);
-  tg_check_rows_print(&set, "Configuration");
-  tg_check_rows_print(&rest, "By default");
-}
 
 /* ---- what the script has set up ---- */
 
@@ -315,7 +199,7 @@ void tg_check_print(const json_t *configuration, const json_t *secret_files, con
     printf("%s loads in the manager and in the workers.\n", script);
   else
     puts("No script: the environment alone configures the gateway.");
-  print_configuration(configuration, secret_files);
+  tg_check_print_config(configuration, secret_files);
   print_proxies(proxies);
   tg_check_print_plugins(plugins);
   print_overrides(manager, worker);

@@ -1,10 +1,12 @@
 #include "cli/proxies.h"
 
+#include "base/address.h"
 #include "base/buf.h"
 #include "base/log.h"
 #include "config/environment.h"
 #include "net/http_text.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +30,17 @@ static void add_route(json_t *routes, const struct tg_proxies *proxies, const ch
   free(public);
 }
 
+/* Proxies are for HTTP. */
+static void add_sink_routes(json_t *routes, const struct tg_proxies *proxies,
+                            const struct tg_sink_config *sink)
+{
+  char what[TG_SINK_PATH_SIZE];
+  snprintf(what, sizeof what, "the sink %s", sink->name);
+  for (int i = 0; i < sink->handler.urls.count; i++)
+    if (!tg_url_is_redis(sink->handler.urls.items[i]))
+      add_route(routes, proxies, what, sink->handler.urls.items[i]);
+}
+
 json_t *tg_proxies_routes(const struct tg_proxies *proxies, const struct tg_config *config)
 {
   json_t *routes = json_array();
@@ -37,6 +50,8 @@ json_t *tg_proxies_routes(const struct tg_proxies *proxies, const struct tg_conf
   add_route(routes, proxies, "the gateway", likely_gateway(config));
   for (int i = 0; i < config->event_handler.urls.count; i++)
     add_route(routes, proxies, "the event handler", config->event_handler.urls.items[i]);
+  for (int i = 0; i < config->sink_count; i++)
+    add_sink_routes(routes, proxies, &config->sinks[i]);
   add_route(routes, proxies, "the identify broker", config->identify.url);
   return routes;
 }

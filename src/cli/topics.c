@@ -52,6 +52,7 @@ void tg_topic_files(void)
   item("STATE_DIR/clock.json", "how the times in these files go on, whatever the wall clock is set to");
   item("STATE_DIR/gateway_bot.json", "what Discord said last of the gateway");
   item("STATE_DIR/log/", "events that wait for the event handler, a directory for each worker");
+  item("STATE_DIR/sinks/", "events that wait for other sinks, likewise in a directory for each");
   item("STATE_DIR/dead.jsonl", "events that it has refused for good, a line each; older: dead.jsonl.1 to .4");
   item("STATE_DIR/poison", "what scripts are doing, and what of it ended a process and must not run again");
   item("STATE_DIR/rocks/", "plugins, and what they depend on: tidegate plugin install");

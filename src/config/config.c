@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "config/config_options.h"
 #include "config/config_values.h"
+#include "config/handler_rules.h"
 #include "config/handler_values.h"
 #include "config/plugin_values.h"
 #include "config/secret.h"
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 typedef const char *env_lookup(const char *name);
 
@@ -21,20 +21,9 @@ static const char *variable(env_lookup *env, const char *name)
   return value && *value ? value : NULL;
 }
 
-static bool is_reported(const struct tg_problems *problems, const char *path)
-{
-  size_t length = strlen(path);
-  for (int i = 0; i < problems->count; i++) {
-    const char *text = problems->items[i];
-    if (strncmp(text, path, length) == 0 && strchr(":[ ", text[length]))
-      return true;
-  }
-  return false;
-}
-
 static void check_required(const struct tg_config *config, struct tg_problems *problems)
 {
-  if (!config->token && !is_reported(problems, "token"))
+  if (!config->token && !tg_problem_is_with(problems, "token"))
     tg_problem_add(problems,
                    "token: is required; set DISCORD_TOKEN in the environment, or DISCORD_TOKEN_FILE to the "
                    "path of a file that holds it, or token in gateway.configure");
@@ -57,7 +46,7 @@ static void check_combinations(const struct tg_config *config, struct tg_problem
     tg_problem_add(problems, "gateway_bot.session_start_limit.remaining: %d is greater than total, %d",
                    config->gateway_bot.remaining, config->gateway_bot.total);
   if (!tg_listen_is_loopback(config->control.listen) && !config->control.authorization &&
-      !is_reported(problems, "control.authorization"))
+      !tg_problem_is_with(problems, "control.authorization"))
     tg_problem_add(
         problems,
         "control.authorization: is required because control.listen, %s, can be reached from other machines; "
@@ -65,59 +54,16 @@ static void check_combinations(const struct tg_config *config, struct tg_problem
         config->control.listen);
 }
 
-/* Whether the URL leads to the address that this gateway listens on itself; as
- * far as their texts tell. */
-static bool leads_to(const char *url, const char *listen)
+static void check_takers(const struct tg_config *config, struct tg_problems *problems)
 {
-  static const char unix_url[] = "http+unix://", unix_socket[] = "unix:";
-  const char *at = strstr(url, "://");
-  bool to_socket = strncasecmp(url, unix_url, strlen(unix_url)) == 0;
-  if (!at || strcmp(listen, "off") == 0 ||
-      to_socket != (strncmp(listen, unix_socket, strlen(unix_socket)) == 0))
-    return false;
-  const char *own = to_socket ? listen + strlen(unix_socket) : listen;
-  size_t length = strcspn(at + 3, to_socket ? ":" : "/?#");
-  return strlen(own) == length && strncasecmp(at + 3, own, length) == 0;
-}
-
-/* What it would answer to events is no bot's answer. */
-static void check_handlers(const struct tg_config *config, struct tg_problems *problems)
-{
-  for (int i = 0; i < config->event_handler.urls.count; i++)
-    if (leads_to(config->event_handler.urls.items[i], config->control.listen))
-      tg_problem_add(
-          problems,
-          "event_handler.urls[%d]: leads to %s, this gateway's own control.listen; events need the "
-          "address of the bot",
-          i + 1, config->control.listen);
-}
-
-static bool names_all(const struct tg_config *config)
-{
-  const struct tg_strings *events = &config->event_handler.events;
-  for (int i = 0; i < events->count; i++)
-    if (strcmp(events->items[i], TG_ALL_EVENTS) == 0)
-      return true;
-  return false;
-}
-
-static void check_format(const struct tg_config *config, struct tg_problems *problems)
-{
-  enum tg_event_format format = config->event_handler.format;
-  if (format == TG_FORMAT_CHAT_SDK && config->event_handler.batch)
-    tg_problem_add(problems, "event_handler.batch: must be false with event_handler.format \"chat-sdk\"; the "
-                             "adapter takes one event a request, and would answer 200 to a list and drop it");
-  if (config->event_handler.signing_secrets.count > TG_SIGNING_SECRETS)
-    tg_problem_add(
-        problems,
-        "event_handler.signing_secrets: has %d secrets; two are enough, the new one and the one that "
-        "it takes the place of",
-        config->event_handler.signing_secrets.count);
-  if (config->event_handler.events.count > 1 && names_all(config))
-    tg_problem_add(problems, "event_handler.events: has \"all\" and other names; write one or the other");
-  if (config->event_handler.events.count == 0 && !is_reported(problems, "event_handler.events"))
-    tg_problem_add(problems, "event_handler.events: names no event; expected names like MESSAGE_CREATE, or "
-                             "\"all\"");
+  const char *listen = config->control.listen;
+  tg_check_handler("event_handler", &config->event_handler, problems);
+  tg_check_handler_urls("event_handler", &config->event_handler, listen, problems);
+  for (int i = 0; i < config->sink_count; i++) {
+    char path[TG_SINK_PATH_SIZE];
+    snprintf(path, sizeof path, "sinks.%s", config->sinks[i].name);
+    tg_check_handler_urls(path, &config->sinks[i].handler, listen, problems);
+  }
 }
 
 static void check_broker(const struct tg_config *config, struct tg_problems *problems)
@@ -125,12 +71,12 @@ static void check_broker(const struct tg_config *config, struct tg_problems *pro
   const char *url = config->identify.url;
   if (!url)
     return;
-  if (leads_to(url, config->control.listen))
+  if (tg_url_leads_to(url, config->control.listen))
     tg_problem_add(problems,
                    "identify.url: %s is this gateway's own control.listen; the broker itself is configured "
                    "without identify.url, all other hosts with the broker's address",
                    url);
-  if (config->total_shards == 0 && !is_reported(problems, "total_shards"))
+  if (config->total_shards == 0 && !tg_problem_is_with(problems, "total_shards"))
     tg_problem_add(problems, "total_shards: is required with identify.url, because all gateway hosts have to "
                              "agree on it; set it, or TOTAL_SHARDS");
 }
@@ -197,6 +143,7 @@ static char *usual_authorization(const char *token)
 static void note_secret_files(struct tg_config *config, const json_t *given, env_lookup *env)
 {
   config->secret_files = json_object();
+  tg_schema_files(tg_config_options, tg_config_option_count, given, config->secret_files);
   for (size_t i = 0; i < tg_config_option_count; i++) {
     const struct tg_option *option = &tg_config_options[i];
     char named_by[TG_SECRET_NAME];
@@ -238,8 +185,7 @@ bool tg_config_load(const json_t *given, env_lookup *env, struct tg_config *conf
     tg_plugins_configure(config->plugins, env, problems);
   check_required(config, problems);
   check_combinations(config, problems);
-  check_handlers(config, problems);
-  check_format(config, problems);
+  check_takers(config, problems);
   check_broker(config, problems);
   fill_computed(config, given, env);
   note_secret_files(config, given, env);
@@ -282,9 +228,17 @@ const struct tg_sink_config *tg_config_sink(const struct tg_config *config, cons
   return NULL;
 }
 
+bool tg_config_sink_equal(const struct tg_sink_config *a, const struct tg_sink_config *b)
+{
+  for (size_t i = 0; i < tg_sink_option_count; i++)
+    if (!tg_schema_equal(&tg_sink_options[i], a, b))
+      return false;
+  return strcmp(a->name, b->name) == 0;
+}
+
 bool tg_config_wants_all_events(const struct tg_config *config)
 {
-  return config->event_handler.events.count == 0 || names_all(config);
+  return tg_handler_takes_all(&config->event_handler);
 }
 
 void tg_config_bot_id(const struct tg_config *config, char id[TG_BOT_ID_SIZE])
@@ -306,11 +260,7 @@ struct tg_strings tg_config_secrets(const struct tg_config *config)
 struct tg_problems tg_config_needs_restart(const struct tg_config *old, const struct tg_config *new_config)
 {
   struct tg_problems keys = {0};
-  for (size_t i = 0; i < tg_config_option_count; i++) {
-    const struct tg_option *option = &tg_config_options[i];
-    if (option->restart && !tg_schema_equal(option, old, new_config))
-      tg_problem_add(&keys, "%s", option->path);
-  }
+  tg_schema_needs_restart(tg_config_options, tg_config_option_count, old, new_config, &keys);
   return keys;
 }
 
@@ -319,10 +269,7 @@ void tg_config_carry_over(struct tg_config *running, struct tg_config *next)
   char *usual = usual_authorization(next->token);
   bool is_usual = strcmp(next->rest.authorization, usual) == 0;
   free(usual);
-  for (size_t i = 0; i < tg_config_option_count; i++) {
-    if (tg_config_options[i].restart)
-      tg_schema_swap(&tg_config_options[i], running, next);
-  }
+  tg_schema_carry_over(tg_config_options, tg_config_option_count, running, next);
   if (!is_usual)
     return;
   free(next->rest.authorization);

@@ -64,7 +64,10 @@ struct tg_redis_config {
   char *commands_group; /* TG_LAYOUT_DISCORDJS: the group that reads the bot's commands */
 };
 
-enum { TG_SINKS_MAX = 9 }; /* with the bot */
+enum {
+  TG_SINKS_MAX = 9,       /* with the bot */
+  TG_SINK_PATH_SIZE = 64, /* bytes of "sinks.<name>", for messages */
+};
 
 /* Where events go beside the bot. */
 struct tg_sink_config {
@@ -166,8 +169,8 @@ char *tg_config_state_dir(const char *(*env)(const char *name));
  * with tg_strings_free(). */
 struct tg_strings tg_config_rocks_trees(const char *(*env)(const char *name));
 
-/* Everything the configuration says, defaults included, secrets as "***". The
- * caller decrefs it. */
+/* Everything the configuration says, defaults included, secrets as "***", and
+ * URLs without users, passwords and queries. The caller decrefs it. */
 json_t *tg_config_to_json(const struct tg_config *config);
 
 /* The same as scripts see it: secrets as their placeholders, unless
@@ -184,6 +187,9 @@ struct tg_strings tg_config_secrets(const struct tg_config *config);
 /* The sink of that name, which is not the bot's; NULL: there is none. */
 const struct tg_sink_config *tg_config_sink(const struct tg_config *config, const char *name);
 
+/* Whether they say the same. */
+bool tg_config_sink_equal(const struct tg_sink_config *a, const struct tg_sink_config *b);
+
 /* Whether event_handler.events names all. */
 bool tg_config_wants_all_events(const struct tg_config *config);
 
@@ -192,7 +198,8 @@ enum { TG_BOT_ID_SIZE = 24 };
 void tg_config_bot_id(const struct tg_config *config, char id[TG_BOT_ID_SIZE]);
 
 /* The keys whose values differ and cannot change while the program runs
- * (token, intents, shard numbers, state directory, addresses). The result
+ * (token, intents, shard numbers, state directory, addresses, the durability of
+ * a sink that is in both). The result
  * holds their paths; the caller frees it with tg_problems_free(). */
 struct tg_problems tg_config_needs_restart(const struct tg_config *old, const struct tg_config *new_config);
 

@@ -5,12 +5,14 @@
 #include "config/config_values.h"
 #include "config/handler_values.h"
 #include "config/plugin_values.h"
+#include "config/sink_values.h"
 #include "proto/event_names.h"
 
 #include <limits.h>
 #include <stdio.h>
 
-#define FIELD(name) .offset = offsetof(struct tg_config, name), .size = sizeof((struct tg_config *)0)->name
+/* TARGET is the struct that the rows are about. */
+#define FIELD(name) .offset = offsetof(TARGET, name), .size = sizeof((TARGET *)0)->name
 #define BOOL(name, default) FIELD(name), .kind = TG_OPTION_BOOL, .number = (default)
 #define RANGE(name, type, from, to, default)                                                                 \
   FIELD(name), .kind = TG_OPTION_##type, .min = (from), .max = (to), .number = (default)
@@ -27,11 +29,63 @@ enum { WORKERS_MAX = 1024, HOUR = 3600 * 1000, DAY = 24 * HOUR };
 #define GIB (INT64_C(1) << 30)
 
 static const char *const durabilities[] = {"log", "memory", NULL};
+static const char *const sink_durability_words[] = {"log", "memory", "none", NULL};
+static const char *const layouts[] = {"tidegate", "discordjs", NULL};
 static const char *const syncs[] = {"none", "interval", "batch", NULL};
 static const char *const formats[] = {"seed", "discordeno", "chat-sdk", "cloudevents", NULL};
 static const char *const message_updates[] = {"content", "all", NULL};
 static const char *const voices[] = {"move", "wait", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
+
+/* S(path, ...): the keys of each table in `sinks`. */
+#define SINK_OPTIONS(S)                                                                                      \
+  S("url", CUSTOM(handler.urls, sink_url), .check = tg_check_sink_url, .url = true, .in_file = true)         \
+  S("urls", STRINGS(handler.urls), .check = tg_check_sink_url, .url = true, .in_file = true)                 \
+  S("events", STRINGS(handler.events), .text = TG_ALL_EVENTS, .check = tg_check_handled_event,               \
+    .meant = tg_event_name_misspelt)                                                                         \
+  S("queue.memory_bytes", RANGE(queue.memory_bytes, SIZE, 4096, 1024 * GIB, 16 * MIB))                       \
+  S("queue.disk_bytes", RANGE(queue.disk_bytes, SIZE, 4096, 1024 * 1024 * GIB, GIB))                         \
+  S("queue.max_age", RANGE(queue.max_age, MS, 1000, INT64_C(365) * DAY, DAY))                                \
+  S("queue.durability", CHOICE(queue.durability, sink_durability_words, TG_DURABILITY_LOG), .restart = true) \
+  S("queue.sync", CHOICE(queue.sync, syncs, TG_SYNC_NONE))                                                   \
+  S("queue.drop_first", STRINGS(queue.drop_first), .text = "TYPING_START,PRESENCE_UPDATE",                   \
+    .check = tg_check_event_name, .meant = tg_event_name_misspelt)                                           \
+  S("format", CHOICE(handler.format, formats, TG_FORMAT_SEED))                                               \
+  S("authorization", STRING(handler.authorization), .secret = true, .in_file = true)                         \
+  S("timeout", RANGE(handler.timeout, MS, 1, HOUR, 10000))                                                   \
+  S("batch", BOOL(handler.batch, false))                                                                     \
+  S("markers", BOOL(handler.markers, false))                                                                 \
+  S("headers", CUSTOM(handler.headers, headers), .release = tg_release_json, .secrets = tg_header_secrets,   \
+    .secret = true, .composed = true)                                                                        \
+  S("signing_secrets", STRINGS(handler.signing_secrets), .check = tg_check_signing_secret, .secret = true,   \
+    .composed = true, .in_file = true)                                                                       \
+  S("guild_loaded", BOOL(handler.guild_loaded, false))                                                       \
+  S("prefix", STRING(redis.prefix), .text = "tidegate", .check = tg_check_redis_name)                        \
+  S("layout", CHOICE(redis.layout, layouts, TG_LAYOUT_OWN))                                                  \
+  S("max_length", RANGE(redis.max_length, COUNT, 1000, INT64_C(1000000000), 100000))                         \
+  S("replicas", RANGE(redis.replicas, INT, 0, 100, 0))                                                       \
+  S("settle", RANGE(redis.settle, MS, 0, HOUR, 2000))                                                        \
+  S("commands_group", STRING(redis.commands_group), .text = "tidegate", .check = tg_check_redis_name)
+
+#define TARGET struct tg_sink_config
+#define S(name, ...) {.path = name, __VA_ARGS__},
+const struct tg_option tg_sink_options[] = {SINK_OPTIONS(S)};
+#undef S
+#undef TARGET
+
+const size_t tg_sink_option_count = sizeof tg_sink_options / sizeof tg_sink_options[0];
+
+static const struct tg_map_form sink_form = {
+    .what = "sink",
+    .options = tg_sink_options,
+    .option_count = sizeof tg_sink_options / sizeof tg_sink_options[0],
+    .size = sizeof(struct tg_sink_config),
+    .count_at = offsetof(struct tg_config, sink_count) - offsetof(struct tg_config, sinks),
+    .max = TG_SINKS_MAX - 1,
+    .check_name = tg_check_sink_name,
+    .is_shown = tg_sink_has,
+    .finish = tg_finish_sink,
+};
 
 /* X(path, ...): the order is that of the messages and of the documentation. */
 #define OPTIONS(X)                                                                                           \
@@ -99,6 +153,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
   X("queue.sync", CHOICE(queue.sync, syncs, TG_SYNC_NONE))                                                   \
   X("queue.drop_first", STRINGS(queue.drop_first), .text = "TYPING_START,PRESENCE_UPDATE",                   \
     .check = tg_check_event_name, .meant = tg_event_name_misspelt)                                           \
+  X("sinks", FIELD(sinks), .kind = TG_OPTION_MAP, .form = &sink_form)                                        \
   X("interaction.grace", RANGE(interaction.grace, MS, 0, 2900, 1500))                                        \
   X("interaction.fallback", BOOL(interaction.fallback, true))                                                \
   X("interaction.express", BOOL(interaction.express, false))                                                 \
@@ -129,9 +184,11 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
   X("log.format", CUSTOM(log.json, log_format), .env = "LOG_FORMAT")                                         \
   X("tls.ca_file", STRING(tls.ca_file), .env = "TIDEGATE_CA_FILE", .restart = true)
 
+#define TARGET struct tg_config
 #define X(name, ...) {.path = name, __VA_ARGS__},
 const struct tg_option tg_config_options[] = {OPTIONS(X)};
 #undef X
+#undef TARGET
 
 #define X(name, ...) name,
 const char *const tg_config_keys[] = {OPTIONS(X) NULL};

@@ -9,6 +9,10 @@
 extern const struct tg_option tg_config_options[];
 extern const size_t tg_config_option_count;
 
+/* Of each table in `sinks`; their fields are those of struct tg_sink_config. */
+extern const struct tg_option tg_sink_options[];
+extern const size_t tg_sink_option_count;
+
 enum { TG_VARIABLE_NAME = 64 };
 
 /* The names of all environment variables that configure something, those for

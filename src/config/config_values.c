@@ -169,7 +169,7 @@ void tg_read_presence(const struct tg_reader *reader, const json_t *value, void 
   struct tg_presence_fault fault;
   json_t *normal = tg_presence_normalise(value, &fault);
   if (!normal) {
-    tg_problem_add(reader->problems, "%s%s: %s", reader->option->path, fault.path, fault.text);
+    tg_problem_add(reader->problems, "%s%s: %s", reader->path, fault.path, fault.text);
     return;
   }
   json_decref(normal);

@@ -3,8 +3,11 @@
 #include "base/address.h"
 #include "base/buf.h"
 #include "base/suggest.h"
+#include "base/url_parts.h"
 #include "config/config_options.h"
 #include "config/environment.h"
+#include "config/handler_rules.h"
+#include "config/handler_values.h"
 #include "config/plugin_values.h"
 #include "proto/event_names.h"
 #include "proto/intents.h"
@@ -105,16 +108,21 @@ static void warn_secret(const char *key, const char *secret, const char *where, 
                    key, length, length == 1 ? "" : "s", where, SECRET_LENGTH);
 }
 
+static bool leads_away(const struct tg_strings *urls)
+{
+  for (int i = 0; i < urls->count; i++)
+    if (!tg_url_is_loopback(urls->items[i]))
+      return true;
+  return false;
+}
+
 static void warn_secrets(const struct tg_config *config, struct tg_problems *warnings)
 {
-  const char *listen = config->control.listen, *broker = config->identify.url, *handler = NULL;
-  for (int i = 0; i < config->event_handler.urls.count && !handler; i++) {
-    if (!tg_url_is_loopback(config->event_handler.urls.items[i]))
-      handler = "the event handler";
-  }
+  const char *listen = config->control.listen, *broker = config->identify.url;
   warn_secret("control.authorization", config->control.authorization,
               tg_listen_is_loopback(listen) ? NULL : "the control API", warnings);
-  warn_secret("event_handler.authorization", config->event_handler.authorization, handler, warnings);
+  warn_secret("event_handler.authorization", config->event_handler.authorization,
+              leads_away(&config->event_handler.urls) ? "the event handler" : NULL, warnings);
   warn_secret("identify.authorization", config->identify.authorization,
               broker && !tg_url_is_loopback(broker) ? "the broker" : NULL, warnings);
 }
@@ -130,35 +138,76 @@ static void warn_event_names(const char *key, const struct tg_strings *names, st
   }
 }
 
-static bool is_handled(const struct tg_config *config, const char *name)
+static bool is_plain_http(const char *url)
 {
-  const struct tg_strings *events = &config->event_handler.events;
-  for (int i = 0; i < events->count; i++)
-    if (strcmp(events->items[i], name) == 0)
-      return true;
-  return tg_config_wants_all_events(config);
+  return strncasecmp(url, "http://", 7) == 0 && !tg_url_is_loopback(url);
 }
 
-static void warn_handler(const struct tg_config *config, struct tg_problems *warnings)
+/* `path`: "event_handler", or "sinks.stats". */
+static void warn_handler(const char *path, const struct tg_handler_config *handler,
+                         struct tg_problems *warnings)
 {
-  enum tg_event_format format = config->event_handler.format;
-  if (config->event_handler.guild_loaded && format != TG_FORMAT_DISCORDENO)
-    tg_problem_add(warnings, "event_handler.guild_loaded: means something with event_handler.format "
-                             "\"discordeno\" alone");
-  for (int i = 0; i < config->event_handler.urls.count && format == TG_FORMAT_CHAT_SDK; i++) {
-    const char *url = config->event_handler.urls.items[i];
-    if (strncasecmp(url, "http://", 7) == 0 && !tg_url_is_loopback(url))
-      tg_problem_add(
-          warnings,
-          "event_handler.urls[%d]: is not https://, and with event_handler.format \"chat-sdk\" the "
-          "bot's token goes there with each request, to be read by all in between",
-          i + 1);
-  }
-  if (config->interaction.express && !is_handled(config, "INTERACTION_CREATE"))
+  char events[TG_SINK_PATH_SIZE + 8];
+  snprintf(events, sizeof events, "%s.events", path);
+  if (handler->guild_loaded && handler->format != TG_FORMAT_DISCORDENO)
+    tg_problem_add(warnings, "%s.guild_loaded: means something with %s.format \"discordeno\" alone", path,
+                   path);
+  for (int i = 0; i < handler->urls.count && handler->format == TG_FORMAT_CHAT_SDK; i++)
+    if (is_plain_http(handler->urls.items[i]))
+      tg_problem_add(warnings,
+                     "%s.urls[%d]: is not https://, and with %s.format \"chat-sdk\" the bot's token goes "
+                     "there with each request, to be read by all in between",
+                     path, i + 1, path);
+  if (!tg_handler_takes_all(handler))
+    warn_event_names(events, &handler->events, warnings);
+}
+
+static void warn_express(const struct tg_config *config, struct tg_problems *warnings)
+{
+  if (config->interaction.express && !tg_handler_takes(&config->event_handler, "INTERACTION_CREATE"))
     tg_problem_add(warnings, "interaction.express: does nothing, because event_handler.events leaves "
                              "INTERACTION_CREATE out");
-  if (!tg_config_wants_all_events(config))
-    warn_event_names("event_handler.events", &config->event_handler.events, warnings);
+}
+
+/* ---- sinks ---- */
+
+/* Which of its keys goes with each request, and is secret; NULL: none. */
+static const char *secret_key(const struct tg_handler_config *handler)
+{
+  struct tg_strings secrets = {0};
+  tg_header_secrets(&handler->headers, &secrets);
+  bool in_headers = secrets.count > 0;
+  tg_strings_free(&secrets);
+  return handler->authorization ? "authorization" : in_headers ? "headers" : NULL;
+}
+
+/* A secret that is to be read by all between here and the sink. */
+static void warn_sink_url(const char *path, const char *url, const char *secret, struct tg_problems *warnings)
+{
+  size_t length;
+  bool redis = strncasecmp(url, "redis://", 8) == 0 && !tg_url_is_loopback(url);
+  const char *what = tg_url_password(url, &length) ? "the password in it" : redis ? NULL : secret;
+  char *shown = tg_url_public(url);
+  if (what && (redis || is_plain_http(url)))
+    tg_problem_add(warnings,
+                   "%s: %s is not %s, so that %s is to be read by all between here and there: fine on "
+                   "a network of your own alone",
+                   path, shown, redis ? "rediss://" : "https://", what);
+  free(shown);
+}
+
+static void warn_sink(const struct tg_sink_config *sink, struct tg_problems *warnings)
+{
+  char path[TG_SINK_PATH_SIZE], key[TG_SINK_PATH_SIZE + 24];
+  snprintf(path, sizeof path, "sinks.%s", sink->name);
+  warn_handler(path, &sink->handler, warnings);
+  for (int i = 0; i < sink->handler.urls.count; i++)
+    warn_sink_url(path, sink->handler.urls.items[i], secret_key(&sink->handler), warnings);
+  snprintf(key, sizeof key, "%s.authorization", path);
+  warn_secret(key, sink->handler.authorization, leads_away(&sink->handler.urls) ? "the sink" : NULL,
+              warnings);
+  snprintf(key, sizeof key, "%s.queue.drop_first", path);
+  warn_event_names(key, &sink->queue.drop_first, warnings);
 }
 
 /* ---- variables ---- */
@@ -256,7 +305,10 @@ struct tg_problems tg_config_warnings(const struct tg_config *config, char *cons
     warn_script(config, &warnings);
     warn_secrets(config, &warnings);
     warn_event_names("queue.drop_first", &config->queue.drop_first, &warnings);
-    warn_handler(config, &warnings);
+    warn_handler("event_handler", &config->event_handler, &warnings);
+    warn_express(config, &warnings);
+    for (int i = 0; i < config->sink_count; i++)
+      warn_sink(&config->sinks[i], &warnings);
   }
   warn_environment(environment, &warnings);
   if (config)

@@ -83,7 +83,7 @@ static const char *name_fault(const char *name)
     if (!isalnum((unsigned char)*at) && !strchr("!#$%&'*+-.^_`|~", *at))
       return "is no name of a header: letters, digits and - are";
   if (strcasecmp(name, "Authorization") == 0)
-    return "is what event_handler.authorization is for";
+    return "is what authorization beside headers is for";
   for (int i = 0; of_the_connection[i]; i++)
     if (strcasecmp(name, of_the_connection[i]) == 0)
       return "belongs to the connection, which is not the configuration's";
@@ -114,7 +114,7 @@ static void complain(const struct tg_reader *reader, const char *name, const cha
   for (; name[length] && length < sizeof shown - 1; length++)
     shown[length] = (unsigned char)name[length] < 0x20 || name[length] == 0x7f ? '?' : name[length];
   shown[length] = '\0';
-  tg_problem_add(reader->problems, "%s[\"%s\"]%s%s%s: %s", reader->option->path, shown,
+  tg_problem_add(reader->problems, "%s[\"%s\"]%s%s%s: %s", reader->path, shown,
                  reader->variable ? " (environment variable " : "", reader->variable ? reader->variable : "",
                  reader->variable ? ")" : "", fault);
 }

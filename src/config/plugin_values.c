@@ -90,7 +90,7 @@ static void read_table(const struct tg_reader *reader, const json_t *value, json
       json_object_set_new(plugins, name, empty_list ? json_object() : json_deep_copy(config));
     else if (!json_is_null(config))
       tg_problem_add(reader->problems, "%s.%s: expected a table, the plugin's configuration, got %s",
-                     reader->option->path, name, tg_json_kind(config));
+                     reader->path, name, tg_json_kind(config));
   }
   drop_nulls(plugins);
 }

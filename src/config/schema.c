@@ -3,132 +3,16 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "config/schema_keys.h"
+#include "config/schema_map.h"
 #include "config/secret.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 static const char blanks[] = " \t\r\n\v\f";
-
-void tg_strings_add(struct tg_strings *strings, const char *text)
-{
-  strings->items = tg_realloc(strings->items, ((size_t)strings->count + 1) * sizeof *strings->items);
-  strings->items[strings->count++] = tg_strdup(text);
-}
-
-void tg_strings_split(struct tg_strings *strings, const char *text, const char *separators)
-{
-  for (size_t length; *(text += strspn(text, separators)); text += length) {
-    length = strcspn(text, separators);
-    char *part = tg_strndup(text, length);
-    tg_strings_add(strings, part);
-    free(part);
-  }
-}
-
-void tg_strings_free(struct tg_strings *strings)
-{
-  for (int i = 0; i < strings->count; i++)
-    free(strings->items[i]);
-  free(strings->items);
-  *strings = (struct tg_strings){0};
-}
-
-void tg_problems_free(struct tg_problems *problems)
-{
-  struct tg_strings strings = {problems->items, problems->count};
-  tg_strings_free(&strings);
-  *problems = (struct tg_problems){0};
-}
-
-static void add_problem(struct tg_problems *problems, struct tg_buf *text)
-{
-  struct tg_strings strings = {problems->items, problems->count};
-  char *line = tg_buf_take(text);
-  tg_strings_add(&strings, line);
-  free(line);
-  *problems = (struct tg_problems){strings.items, strings.count};
-}
-
-/* Takes the rest of the message and adds the whole. */
-__attribute__((format(printf, 3, 0))) static void
-finish_problem(struct tg_problems *problems, struct tg_buf *text, const char *format, va_list args)
-{
-  char *message = NULL;
-  if (vasprintf(&message, format, args) >= 0)
-    tg_buf_puts(text, message);
-  free(message);
-  add_problem(problems, text);
-}
-
-void tg_problem_add(struct tg_problems *problems, const char *format, ...)
-{
-  struct tg_buf text = {0};
-  va_list args;
-  va_start(args, format);
-  finish_problem(problems, &text, format, args);
-  va_end(args);
-}
-
-void tg_problem(const struct tg_reader *reader, size_t index, const char *format, ...)
-{
-  struct tg_buf text = {0};
-  tg_buf_puts(&text, reader->option->path);
-  if (index > 0)
-    tg_buf_printf(&text, "[%zu]", index);
-  if (reader->variable)
-    tg_buf_printf(&text, " (environment variable %s)", reader->variable);
-  tg_buf_puts(&text, ": ");
-  va_list args;
-  va_start(args, format);
-  finish_problem(reader->problems, &text, format, args);
-  va_end(args);
-}
-
-const char *tg_json_kind(const json_t *value)
-{
-  switch (json_typeof(value)) {
-  case JSON_OBJECT:
-    return json_object_size(value) == 0 ? "an empty table" : "a table";
-  case JSON_ARRAY:
-    return "a list";
-  case JSON_STRING:
-    return "a string";
-  case JSON_INTEGER:
-  case JSON_REAL:
-    return "a number";
-  case JSON_TRUE:
-    return "true";
-  case JSON_FALSE:
-    return "false";
-  case JSON_NULL:
-    break;
-  }
-  return "nothing";
-}
-
-void tg_describe(const struct tg_reader *reader, const json_t *value, char *text, size_t size)
-{
-  int shown = 0;
-  if (json_is_string(value)) {
-    const char *given = json_string_value(value);
-    shown = (int)strnlen(given, 40);
-    while (shown > 0 && (given[shown] & 0xc0) == 0x80) /* not in the middle of a character */
-      shown--;
-  }
-  if (json_is_integer(value))
-    snprintf(text, size, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-  else if (json_is_real(value))
-    snprintf(text, size, "%g", json_real_value(value));
-  else if (json_is_string(value) && !reader->option->secret)
-    snprintf(text, size, "\"%.*s\"", shown, json_string_value(value));
-  else
-    snprintf(text, size, "%s", tg_json_kind(value));
-}
 
 static void expected(const struct tg_reader *reader, size_t index, const char *what, const json_t *value)
 {
@@ -192,6 +76,8 @@ static void read_number(const struct tg_reader *reader, const json_t *value, voi
     *(int *)field = (int)number;
   } else if (option->kind == TG_OPTION_MS) {
     *(tg_ms *)field = number;
+  } else if (option->kind == TG_OPTION_COUNT) {
+    *(int64_t *)field = number;
   } else {
     *(uint64_t *)field = (uint64_t)number;
   }
@@ -227,59 +113,85 @@ static const char *text_fault(const struct tg_option *option, const char *text)
   return option->check ? option->check(text) : NULL;
 }
 
-static void read_string(const struct tg_reader *reader, const json_t *value, char **field)
+/* Of { file = "/path" }: what stands in the file. NULL: a problem was added. */
+static char *text_in_file(const struct tg_reader *reader, size_t index, const json_t *value)
 {
-  if (!json_is_string(value)) {
-    expected(reader, 0, "a string", value);
-    return;
-  }
-  const char *text = json_string_value(value);
-  const char *fault = *text ? text_fault(reader->option, text) : "is empty; leave it out instead";
-  if (strlen(text) != json_string_length(value))
-    fault = "must not contain a NUL byte";
-  if (fault) {
-    tg_problem(reader, 0, "%s", fault);
-    return;
-  }
-  free(*field);
-  *field = tg_strdup(text);
+  const char *path = json_string_value(json_object_get(value, "file"));
+  struct tg_error error;
+  char *text = NULL;
+  if (!path || json_object_size(value) != 1)
+    tg_problem(reader, index, "expected a string, or { file = \"/path\" } for one in a file");
+  else if (!(text = tg_secret_read(path, &error)))
+    tg_problem(reader, index, "%s", error.message);
+  return text;
 }
 
-static void add_checked(const struct tg_reader *reader, size_t index, const char *text,
+char *tg_schema_text(const struct tg_reader *reader, size_t index, const json_t *value)
+{
+  char *text = NULL;
+  if (reader->option->in_file && json_is_object(value))
+    text = text_in_file(reader, index, value);
+  else if (json_is_string(value))
+    text = tg_strdup(json_string_value(value));
+  else
+    expected(reader, index, "a string", value);
+  if (!text)
+    return NULL;
+  const char *fault = *text ? text_fault(reader->option, text) : "is empty; leave it out instead";
+  if (json_is_string(value) && strlen(text) != json_string_length(value))
+    fault = "must not contain a NUL byte";
+  if (!fault)
+    return text;
+  tg_problem(reader, index, "%s", fault);
+  free(text);
+  return NULL;
+}
+
+static void read_string(const struct tg_reader *reader, const json_t *value, char **field)
+{
+  char *text = tg_schema_text(reader, 0, value);
+  if (!text)
+    return;
+  free(*field);
+  *field = text;
+}
+
+static void add_checked(const struct tg_reader *reader, size_t index, const json_t *value,
                         struct tg_strings *strings)
 {
-  const struct tg_option *option = reader->option;
-  const char *fault = *text ? text_fault(option, text) : "is empty";
-  const char *meant = !fault && option->meant ? option->meant(text) : NULL;
-  if (fault)
-    tg_problem(reader, index, "%s", fault);
-  else if (meant)
+  char *text = tg_schema_text(reader, index, value);
+  const char *meant = text && reader->option->meant ? reader->option->meant(text) : NULL;
+  if (meant)
     tg_problem(reader, index, "there is no \"%.60s\"; did you mean %s?", text, meant);
-  else
+  else if (text)
     tg_strings_add(strings, text);
+  free(text);
+}
+
+/* As one text, separated. */
+static json_t *parts_of(const char *text)
+{
+  struct tg_strings parts = {0};
+  json_t *list = json_array();
+  tg_strings_split(&parts, text, TG_LIST_SEPARATORS);
+  for (int i = 0; i < parts.count; i++)
+    json_array_append_new(list, json_string(parts.items[i]));
+  tg_strings_free(&parts);
+  return list;
 }
 
 static void read_strings(const struct tg_reader *reader, const json_t *value, struct tg_strings *field)
 {
   struct tg_strings strings = {0};
   bool empty_table = json_is_object(value) && json_object_size(value) == 0;
-  struct tg_strings parts = {0};
-  if (json_is_string(value)) {
-    tg_strings_split(&parts, json_string_value(value), TG_LIST_SEPARATORS);
-  } else if (!json_is_array(value) && !empty_table) {
+  if (!json_is_string(value) && !json_is_array(value) && !empty_table) {
     expected(reader, 0, "a list of strings", value);
     return;
   }
-  for (size_t i = 0; i < json_array_size(value); i++) {
-    const json_t *item = json_array_get(value, i);
-    if (json_is_string(item))
-      add_checked(reader, i + 1, json_string_value(item), &strings);
-    else
-      expected(reader, i + 1, "a string", item);
-  }
-  for (int i = 0; i < parts.count; i++)
-    add_checked(reader, (size_t)i + 1, parts.items[i], &strings);
-  tg_strings_free(&parts);
+  json_t *list = json_is_string(value) ? parts_of(json_string_value(value)) : json_incref((json_t *)value);
+  for (size_t i = 0; i < json_array_size(list); i++)
+    add_checked(reader, i + 1, json_array_get(list, i), &strings);
+  json_decref(list);
   tg_strings_free(field);
   *field = strings;
 }
@@ -293,6 +205,7 @@ static void read_value(const struct tg_reader *reader, const json_t *value, void
   case TG_OPTION_INT:
   case TG_OPTION_MS:
   case TG_OPTION_SIZE:
+  case TG_OPTION_COUNT:
     read_number(reader, value, field);
     break;
   case TG_OPTION_STRING:
@@ -304,6 +217,9 @@ static void read_value(const struct tg_reader *reader, const json_t *value, void
   case TG_OPTION_CHOICE:
     read_choice(reader, value, field);
     break;
+  case TG_OPTION_MAP:
+    tg_map_read(reader, value, field);
+    break;
   case TG_OPTION_CUSTOM:
     reader->option->read(reader, value, field);
     break;
@@ -313,7 +229,7 @@ static void read_value(const struct tg_reader *reader, const json_t *value, void
 static void set_default(const struct tg_option *option, void *field)
 {
   struct tg_problems none = {0};
-  struct tg_reader reader = {.option = option, .problems = &none};
+  struct tg_reader reader = {.option = option, .path = option->path, .problems = &none};
   switch (option->kind) {
   case TG_OPTION_BOOL:
     *(bool *)field = option->number != 0;
@@ -327,6 +243,11 @@ static void set_default(const struct tg_option *option, void *field)
     break;
   case TG_OPTION_SIZE:
     *(uint64_t *)field = (uint64_t)option->number;
+    break;
+  case TG_OPTION_COUNT:
+    *(int64_t *)field = option->number;
+    break;
+  case TG_OPTION_MAP:
     break;
   case TG_OPTION_STRING:
     *(char **)field = option->text ? tg_strdup(option->text) : NULL;
@@ -398,24 +319,89 @@ static void read_secret(struct tg_reader *reader, const char *(*env)(const char 
   free(path);
 }
 
+static void read_option(const struct tg_option *option, const char *path, const json_t *given,
+                        const char *(*env)(const char *name), void *field, struct tg_problems *problems)
+{
+  struct tg_reader reader = {.option = option, .path = path, .problems = problems};
+  set_default(option, field);
+  const json_t *value = tg_schema_find(given, option->path);
+  const char *text = !value && option->env ? env(option->env) : NULL;
+  if (value) {
+    read_value(&reader, value, field);
+  } else if (text && *text) {
+    reader.variable = option->env;
+    read_text(&reader, text, field);
+  }
+  if (!value && option->env && option->secret)
+    read_secret(&reader, env, field);
+}
+
+void tg_schema_read_table(const char *prefix, const struct tg_option *options, size_t count,
+                          const json_t *given, const char *(*env)(const char *name), void *target,
+                          struct tg_problems *problems)
+{
+  for (size_t i = 0; i < count; i++) {
+    struct tg_buf path = {0};
+    tg_buf_printf(&path, "%s%s", prefix, options[i].path);
+    read_option(&options[i], path.data, given, env, (char *)target + options[i].offset, problems);
+    tg_buf_free(&path);
+  }
+  tg_schema_unknown_keys(prefix, options, count, given, problems);
+}
+
 void tg_schema_read(const struct tg_option *options, size_t count, const json_t *given,
                     const char *(*env)(const char *name), void *target, struct tg_problems *problems)
 {
-  for (size_t i = 0; i < count; i++) {
-    const struct tg_option *option = &options[i];
-    void *field = (char *)target + option->offset;
-    struct tg_reader reader = {.option = option, .problems = problems};
-    set_default(option, field);
-    const json_t *value = tg_schema_find(given, option->path);
-    const char *text = !value && option->env ? env(option->env) : NULL;
-    if (value) {
-      read_value(&reader, value, field);
-    } else if (text && *text) {
-      reader.variable = option->env;
-      read_text(&reader, text, field);
+  tg_schema_read_table("", options, count, given, env, target, problems);
+}
+
+/* ---- files ---- */
+
+static void add_files(const char *prefix, const struct tg_option *options, size_t count, const json_t *given,
+                      json_t *files);
+
+static void add_file(struct tg_buf *names, const json_t *value)
+{
+  const char *path = json_string_value(json_object_get(value, "file"));
+  if (path)
+    tg_buf_printf(names, "%s%s", names->length > 0 ? ", " : "", path);
+}
+
+static void add_files_of(const char *path, const struct tg_option *option, const json_t *value, json_t *files)
+{
+  struct tg_buf names = {0};
+  const char *name;
+  json_t *member;
+  if (option->kind == TG_OPTION_MAP) {
+    json_object_foreach((json_t *)value, name, member)
+    {
+      struct tg_buf prefix = {0};
+      tg_buf_printf(&prefix, "%s.%s.", path, name);
+      add_files(prefix.data, option->form->options, option->form->option_count, member, files);
+      tg_buf_free(&prefix);
     }
-    if (!value && option->env && option->secret)
-      read_secret(&reader, env, field);
+  } else if (option->in_file) {
+    add_file(&names, value);
+    for (size_t i = 0; i < json_array_size(value); i++)
+      add_file(&names, json_array_get(value, i));
   }
-  tg_schema_unknown_keys(options, count, given, problems);
+  if (names.length > 0)
+    json_object_set_new(files, path, json_string(names.data));
+  tg_buf_free(&names);
+}
+
+static void add_files(const char *prefix, const struct tg_option *options, size_t count, const json_t *given,
+                      json_t *files)
+{
+  for (size_t i = 0; i < count; i++) {
+    struct tg_buf path = {0};
+    tg_buf_printf(&path, "%s%s", prefix, options[i].path);
+    add_files_of(path.data, &options[i], tg_schema_find(given, options[i].path), files);
+    tg_buf_free(&path);
+  }
+}
+
+void tg_schema_files(const struct tg_option *options, size_t count, const json_t *given, json_t *files)
+{
+  add_files("", options, count, given, files);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 struct walk {
+  const char *base; /* of all paths */
   const struct tg_option *options;
   size_t count;
   struct tg_problems *problems;
@@ -70,20 +71,25 @@ static void report(const struct walk *walk, const char *prefix, const char *key)
 {
   const char *dot = strchr(key, '.');
   if (is_option(walk, key) && dot) {
-    tg_problem_add(walk->problems, "%s%s: unknown key; write a table inside a table: %.*s = { %s = ... }",
-                   prefix, key, (int)(dot - key), key, dot + 1);
+    tg_problem_add(walk->problems, "%s%s%s: unknown key; write a table inside a table: %.*s = { %s = ... }",
+                   walk->base, prefix, key, (int)(dot - key), key, dot + 1);
     return;
   }
   if (is_option(walk, key)) {
-    tg_problem_add(walk->problems, "%s%s: unknown key; %s belongs at the top level", prefix, key, key);
+    if (*walk->base)
+      tg_problem_add(walk->problems, "%s%s%s: unknown key; did you mean %s%s?", walk->base, prefix, key,
+                     walk->base, key);
+    else
+      tg_problem_add(walk->problems, "%s%s: unknown key; %s belongs at the top level", prefix, key, key);
     return;
   }
   char *sibling = suggest_sibling(walk, prefix, key);
   const char *meant = sibling ? sibling : suggest_elsewhere(walk, key);
   if (meant)
-    tg_problem_add(walk->problems, "%s%.80s: unknown key; did you mean %s?", prefix, key, meant);
+    tg_problem_add(walk->problems, "%s%s%.80s: unknown key; did you mean %s%s?", walk->base, prefix, key,
+                   walk->base, meant);
   else
-    tg_problem_add(walk->problems, "%s%.80s: unknown key", prefix, key);
+    tg_problem_add(walk->problems, "%s%s%.80s: unknown key", walk->base, prefix, key);
   free(sibling);
 }
 
@@ -105,7 +111,8 @@ static void walk_table(const struct walk *walk, const json_t *table, const char 
         walk_table(walk, value, inner);
         free(inner);
       } else if (!empty_list && !json_is_null(value)) {
-        tg_problem_add(walk->problems, "%s: expected a table, got %s", path, tg_json_kind(value));
+        tg_problem_add(walk->problems, "%s%s: expected a table, got %s", walk->base, path,
+                       tg_json_kind(value));
       }
     } else if (has_dot || !is_option(walk, path)) {
       report(walk, prefix, key);
@@ -114,10 +121,10 @@ static void walk_table(const struct walk *walk, const json_t *table, const char 
   }
 }
 
-void tg_schema_unknown_keys(const struct tg_option *options, size_t count, const json_t *given,
-                            struct tg_problems *problems)
+void tg_schema_unknown_keys(const char *prefix, const struct tg_option *options, size_t count,
+                            const json_t *given, struct tg_problems *problems)
 {
-  struct walk walk = {options, count, problems};
+  struct walk walk = {prefix, options, count, problems};
   bool empty_list = json_is_array(given) && json_array_size(given) == 0;
   if (json_is_object(given))
     walk_table(&walk, given, "");

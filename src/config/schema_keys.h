@@ -5,6 +5,6 @@
 #include "config/schema.h"
 
 /* Adds a problem for each key of `given` that no option has, and for each
- * value that should have been a table. */
-void tg_schema_unknown_keys(const struct tg_option *options, size_t count, const json_t *given,
-                            struct tg_problems *problems);
+ * value that should have been a table. `prefix` of their paths: "", or "sinks.stats." */
+void tg_schema_unknown_keys(const char *prefix, const struct tg_option *options, size_t count,
+                            const json_t *given, struct tg_problems *problems);

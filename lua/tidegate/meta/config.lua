@@ -23,6 +23,7 @@
 ---@field capabilities? integer Sent with IDENTIFY.
 ---@field event_handler? tidegate.Config.event_handler
 ---@field queue? tidegate.Config.queue
+---@field sinks? table<string,tidegate.Config.sink> By their names: where events go beside the bot.
 ---@field interaction? tidegate.Config.interaction
 ---@field message_updates? "content"|"all" "content" drops those in which nobody did anything.
 ---@field resharding? tidegate.Config.resharding
@@ -76,6 +77,35 @@
 ---@field disk_bytes? integer
 ---@field max_age? integer
 ---@field durability? "log"|"memory"
+---@field sync? "none"|"interval"|"batch"
+---@field drop_first? string[]
+
+---Of one kind, which its URLs say; none: a script takes the events.
+---@class tidegate.Config.sink
+---@field url? string|tidegate.InFile http://, https://, http+unix://, redis://, rediss:// or redis+unix://.
+---@field urls? (string|tidegate.InFile)[] Instead of `url`.
+---@field events? string[] Those that it gets. Default "all".
+---@field queue? tidegate.Config.sink.queue
+---@field format? "seed"|"discordeno"|"chat-sdk"|"cloudevents" Default "seed".
+---@field authorization? string|tidegate.InFile
+---@field timeout? integer
+---@field batch? boolean
+---@field markers? boolean
+---@field headers? table<string,string|tidegate.InFile>
+---@field signing_secrets? (string|tidegate.InFile)[]
+---@field guild_loaded? boolean
+---@field prefix? string Redis: of the keys.
+---@field layout? "tidegate"|"discordjs" Redis. Default "tidegate".
+---@field max_length? integer Redis: entries of a stream.
+---@field replicas? integer Redis: so many have to have a batch before it counts.
+---@field settle? integer Redis: ms that accepted events are kept for one that comes back without them.
+---@field commands_group? string Redis, layout "discordjs": the group that reads what bots send.
+
+---@class tidegate.Config.sink.queue
+---@field memory_bytes? integer Of each worker.
+---@field disk_bytes? integer
+---@field max_age? integer
+---@field durability? "log"|"memory"|"none" "none": what waits may be lost.
 ---@field sync? "none"|"interval"|"batch"
 ---@field drop_first? string[]
 

@@ -106,6 +106,101 @@ describe("the configuration", function()
   end)
 end)
 
+describe("sinks", function()
+  -- Of the configuration alone, with nothing else in it.
+  local function check_sinks(sinks, options)
+    options = options or {}
+    local dir = paths.tmp()
+    paths.write(dir .. "/bot.lua", ([[
+local gateway = require "tidegate"
+gateway.configure { token = "abc.def.ghi", intents = 513, sinks = { %s } }
+]]):format(sinks))
+    local argv = { paths.bin "tidegate", "check", "bot.lua", options.json and "--json" or nil }
+    local run = process.run(argv, { cwd = dir, env = options.env })
+    assert.equal(options.exit_code or 0, run.exit_code, run.stdout .. run.stderr)
+    assert.is_nil((run.stdout .. run.stderr):find("hidden-word", 1, true))
+    return run.stdout, run.stderr
+  end
+
+  it("are told each with the keys of its kind, and without users and passwords", function()
+    local output = check_sinks [[
+      stats = {
+        urls = { "http://user:hidden-word@127.0.0.1:81/x", "http+unix:///run/stats.sock" }, batch = true,
+        events = { "GUILD_CREATE", "GUILD_DELETE" }, queue = { max_age = 60000 },
+        authorization = "hidden-word",
+      },
+      feed = { url = "redis://user:hidden-word@127.0.0.1:6379/1" },
+      ours = {} ]]
+    local set, default = section(output, "Configuration"), section(output, "By default")
+    assert.same({
+      "token | ***",
+      "intents | guilds, guild_messages (513)",
+      "sinks.feed.url | redis://127.0.0.1:6379/1",
+      "sinks.ours.urls | none: a script takes the events",
+      "sinks.stats.urls | http://127.0.0.1:81/x, http+unix:///run/stats.sock",
+      "sinks.stats.events | GUILD_CREATE, GUILD_DELETE",
+      "sinks.stats.queue.max_age | 1 min",
+      "sinks.stats.authorization | ***",
+      "sinks.stats.batch | true",
+    }, set)
+    assert(has(default, "sinks.feed.queue.memory_bytes | 16 MiB"))
+    assert(has(default, "sinks.feed.markers | true"))
+    assert(has(default, "sinks.stats.markers | false"))
+    assert(has(default, "sinks.feed.max_length | 100000"))
+    assert(has(default, "sinks.feed.settle | 2 s"))
+    assert(has(default, "sinks.ours.timeout | 10 s"))
+    assert.is_false((has(default, "sinks.feed.format | seed")))
+    assert.is_false((has(default, "sinks.stats.layout | tidegate")))
+  end)
+
+  it("are told with the files that their secrets come from, and with the proxies on their way", function()
+    local dir = paths.tmp()
+    local url = paths.write(dir .. "/url", "rediss://:hidden-word@redis.test/2\n")
+    local key = paths.write(dir .. "/key", "hidden-word-hidden-word\n")
+    local sinks = ([[
+      feed = { url = { file = "%s" } },
+      stats = {
+        url = "https://stats.test/x?key=hidden-word", authorization = { file = "%s" },
+      } ]]):format(url, key)
+    local output = check_sinks(sinks, { env = { https_proxy = "proxy.test:3128" } })
+    local set = section(output, "Configuration")
+    assert(has(set, "sinks.feed.url | rediss://redis.test/2 from " .. url))
+    assert(has(set, "sinks.stats.authorization | *** from " .. key))
+    assert(has(section(output, "Proxies of the environment"),
+      "the sink stats | https://stats.test/x | over http://proxy.test:3128 (https_proxy)"))
+    assert.is_nil(output:find("the sink feed", 1, true))
+    local report = cjson.decode((check_sinks(sinks, { json = true })))
+    assert.same({ ["sinks.feed.url"] = url, ["sinks.stats.authorization"] = key }, report.secretFiles)
+    assert.equal("rediss://redis.test/2", report.configuration.sinks.feed.url)
+    assert.equal("log", report.configuration.sinks.feed.queue.durability)
+  end)
+
+  it("are refused with all mistakes at once, each with its full path and without what was secret", function()
+    local _, problems = check_sinks([[
+      stats = { url = "http://stats", queue = { memory_bytes = 1 }, layout = "discordjs", evnts = "all" },
+      feed = { url = "redis://:hidden-word@redis:no/1" },
+      more = { url = "redis://redis", format = "seed" },
+      bot = {} ]], { exit_code = 1 })
+    for _, wanted in ipairs {
+      "sinks.bot: is the sink that event_handler configures; take another name",
+      "sinks.feed.url: has no valid port; it is a number from 1 to 65535",
+      "sinks.more.format: means nothing here: entries of a Redis stream have fields of their own; see layout",
+      "sinks.stats.queue.memory_bytes: expected a whole number of bytes from 4096 to 1099511627776, got 1",
+      "sinks.stats.evnts: unknown key; did you mean sinks.stats.events?",
+      "sinks.stats.layout: means nothing here: it is of Redis, and this sink has URLs of http",
+    } do
+      assert.matches(wanted, problems, 1, true)
+    end
+    assert.equal(6, select(2, problems:gsub("sinks%.[%w._]+: ", "")))
+  end)
+
+  it("are warned of where others may read their passwords", function()
+    local _, warnings = check_sinks [[ feed = { url = "redis://:hidden-word@redis.test" } ]]
+    assert.matches("sinks.feed: redis://redis.test is not rediss://, so that the password in it is to be "
+      .. "read by all between here and there", warnings, 1, true)
+  end)
+end)
+
 describe("the script", function()
   it("is told to load in both roles", function()
     assert.matches("^bot.lua loads in the manager and in the workers%.\n", check "")

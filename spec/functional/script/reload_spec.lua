@@ -137,6 +137,25 @@ gateway.configure {
     assert.equal(10, s.gateway:count_log "needs a restart")
   end)
 
+  it("takes sinks that come, change and go; where one that stays keeps its events needs a restart", function()
+    local configure = "gateway.configure { sinks = { %s } }\n" .. version "one"
+    local s = start(configure:format [[ a = { url = "http://127.0.0.1:9" }, b = { events = { "RESUMED" } } ]])
+    rewrite(s, configure:format [[ b = { queue = { durability = "none" }, events = { "READY" } }, c = {} ]])
+    assert.is_true((s.gateway:reload()))
+    s.gateway:wait_for_log "sinks.b.queue.durability has changed, and needs a restart to take effect"
+    assert.equal(1, s.gateway:count_log "needs a restart")
+    rewrite(s, configure:format [[ b = { queue = { durability = "log" } } ]])
+    assert.is_true((s.gateway:reload())) -- as it runs: nothing is left to be said
+    assert.equal(1, s.gateway:count_log "needs a restart")
+    rewrite(s, configure:format [[ b = { url = "redis://:hidden-word@a/b", queue = { sync = "now" } } ]])
+    local ok, line = s.gateway:reload()
+    assert.is_false(ok)
+    assert.matches("the reload failed, nothing has changed", line, 1, true)
+    s.gateway:wait_for_log "sinks.b.url: expected the number of a database behind the host, like /0"
+    s.gateway:wait_for_log 'sinks.b.queue.sync: expected one of "none", "interval", "batch"'
+    assert.equal(0, s.gateway:count_log "hidden%-word")
+  end)
+
   it("keeps gateway.state; timers and what waits of the old script end", function()
     local s = start [[
 local state = gateway.state

@@ -57,6 +57,44 @@ static const struct row {
     {tg_check_handler_url, "http://a/\"x\"", "quotes"},
     {tg_check_handler_url, "http+unix:///run/bot.sock:events", "path of the request"},
     {tg_check_handler_url, "http+unix:///" X100 "/" X10 ":/x", "107 bytes"},
+    {tg_check_redis_url, "redis://a", NULL},
+    {tg_check_redis_url, "REDISS://user:p%40ss,word;@redis.example:6380/15", NULL},
+    {tg_check_redis_url, "redis://:pass@[::1]:6379/", NULL},
+    {tg_check_redis_url, "redis+unix:///run/redis.sock", NULL},
+    {tg_check_redis_url, "redis+unix://user:pass@/run/redis.sock?db=15", NULL},
+    {tg_check_redis_url, "http://a", "starts with redis://, rediss:// or redis+unix:///"},
+    {tg_check_redis_url, "redis:a", "starts with"},
+    {tg_check_redis_url, "redis://", "host name"},
+    {tg_check_redis_url, "redis://:pass@", "host name"},
+    {tg_check_redis_url, "redis://b\xc3\xbc" "cher", "host name"},
+    {tg_check_redis_url, "redis://[fe80::1%eth0]", "host name"},
+    {tg_check_redis_url, "redis://a:0", "port"},
+    {tg_check_redis_url, "redis://a:70000/0", "port"},
+    {tg_check_redis_url, "redis://a/x", "number of a database"},
+    {tg_check_redis_url, "redis://a/0/1", "number of a database"},
+    {tg_check_redis_url, "redis://a/1000000", "number of a database"},
+    {tg_check_redis_url, "redis://a?db=1", "? or a #"},
+    {tg_check_redis_url, "redis://a,redis://b", "more than one URL"},
+    {tg_check_redis_url, "redis+unix:///a;redis+unix:///b", "more than one URL"},
+    {tg_check_redis_url, "redis://:pa ss@a", "in a password write them as %20"},
+    {tg_check_redis_url, "redis://:pa/ss@a", "%2F, %3F, %23 and %40"},
+    {tg_check_redis_url, "redis://:pa#ss@a", "%2F, %3F, %23 and %40"},
+    {tg_check_redis_url, "redis://:pa@ss@a", "%2F, %3F, %23 and %40"},
+    {tg_check_redis_url, "redis://:pa%zzss@a", "% itself is %25"},
+    {tg_check_redis_url, "redis://:pass%2@a", "% itself is %25"},
+    {tg_check_redis_url, "redis://:pa%00ss@a", "% itself is %25"},
+    {tg_check_redis_url, "redis+unix://run/redis.sock", "path of a socket"},
+    {tg_check_redis_url, "redis+unix:///", "path of a socket"},
+    {tg_check_redis_url, "redis+unix:///run/%", "% itself is %25"},
+    {tg_check_redis_url, "redis+unix:///run/redis.sock?db=x", "number of a database"},
+    {tg_check_redis_url, "redis+unix:///run/redis.sock?db=1&x=2", "number of a database"},
+    {tg_check_redis_url, "redis+unix:///run/redis.sock#1", "number of a database"},
+    {tg_check_redis_url, "redis+unix:///" X100 "/" X10, "107 bytes"},
+    {tg_check_sink_url, "https://a/x", NULL},
+    {tg_check_sink_url, "http+unix:///run/bot.sock:/events", NULL},
+    {tg_check_sink_url, "http+unix://run", "starts with http://, https:// or http+unix:///"},
+    {tg_check_sink_url, "redis+unix:///run/redis.sock", NULL},
+    {tg_check_sink_url, "amqp://a", "starts with http://, https://, http+unix:///, redis://, rediss:// or"},
     {tg_check_rest_url, "https://discord.com/api/v10", NULL},
     {tg_check_rest_url, "http+unix:///x", "starts with http:// or https://"},
     {tg_check_rest_url, "http://a/api?x=1", "must not have a ?"},
@@ -112,6 +150,21 @@ static void what_is_this_machine(void **state)
       fail_msg("%s", others[i]);
 }
 
+static void which_urls_stay_here(void **state)
+{
+  (void)state;
+  static const char *const own[] = {"http://localhost/x",       "http://user:a@b@[::1]:80", "http+unix:///run/x",
+                                    "redis://:a/b@127.0.0.1/0", "redis+unix:///run/x",      "rediss://localhost"};
+  static const char *const others[] = {"localhost", "http://localhost@a", "redis://:localhost@a/0",
+                                       "http://a/@localhost"};
+  for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+    if (!tg_url_is_loopback(own[i]))
+      fail_msg("%s", own[i]);
+  for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+    if (tg_url_is_loopback(others[i]))
+      fail_msg("%s", others[i]);
+}
+
 static void what_is_discord(void **state)
 {
   (void)state;
@@ -128,6 +181,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(addresses),
       cmocka_unit_test(what_is_this_machine),
+      cmocka_unit_test(which_urls_stay_here),
       cmocka_unit_test(what_is_discord),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -186,6 +186,7 @@ static const struct row {
      NULL},
     {"queue.drop_first", "[\"TYPING_START\",\"PRESENCE_UPDATE\"]", "[\"TYPING_START\"]", NULL, NULL, NULL,
      "[\"typing_start\"]", "in capitals", NULL},
+    {"sinks", "{}", "{}", NULL, NULL, NULL, "[\"http://a\"]", "a table of sinks by their names", NULL},
     {"interaction.grace", "1500", "2000", NULL, NULL, NULL, "3000", "to 2900", NULL},
     {"interaction.fallback", "true", "false", NULL, NULL, NULL, "0", "true or false", NULL},
     {"interaction.express", "false", "true", NULL, NULL, NULL, "0", "true or false", NULL},

@@ -1,0 +1,179 @@
+#include "cli/check_config.h"
+
+#include "base/buf.h"
+#include "cli/check_table.h"
+#include "config/config.h"
+#include "config/config_options.h"
+#include "proto/intents.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const json_t *at_path(const json_t *object, const char *path)
+{
+  for (const char *dot; object && (dot = strchr(path, '.')); path = dot + 1) {
+    char *key = tg_strndup(path, (size_t)(dot - path));
+    object = json_object_get(object, key);
+    free(key);
+  }
+  return json_object_get(object, path);
+}
+
+struct unit {
+  int64_t size;
+  const char *name;
+};
+
+/* In the largest unit that leaves no fraction. */
+static void print_number(struct tg_buf *out, int64_t number, const struct unit *units)
+{
+  while (units->size > 1 && (number == 0 || number % units->size != 0))
+    units++;
+  tg_buf_printf(out, "%lld %s", (long long)(number / units->size), units->name);
+}
+
+static void put_keys(struct tg_buf *out, const json_t *object)
+{
+  const char *key;
+  json_t *value;
+  json_object_foreach((json_t *)object, key, value)
+      tg_buf_printf(out, "%s%s", out->length > 0 ? ", " : "", key);
+}
+
+/* What an empty list says. */
+static const char *where_none(const char *path)
+{
+  if (strcmp(path, "urls") == 0)
+    return "none: a script takes the events";
+  return strcmp(path, "event_handler.urls") == 0 ? "none: events only reach Lua" : "none";
+}
+
+static void value_text(struct tg_buf *out, const struct tg_option *option, const json_t *value)
+{
+  static const struct unit times[] = {
+      {86400000, "d"}, {3600000, "h"}, {60000, "min"}, {1000, "s"}, {1, "ms"}};
+  static const struct unit sizes[] = {{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}, {1, "bytes"}};
+  if (strcmp(option->path, "intents") == 0 || strcmp(option->path, "optional_intents") == 0) {
+    char names[TG_INTENTS_TEXT];
+    tg_intents_format((uint64_t)json_integer_value(value), names, sizeof names);
+    tg_buf_printf(out, "%s (%lld)", names[0] ? names : "none", (long long)json_integer_value(value));
+  } else if (json_is_integer(value) && (option->kind == TG_OPTION_MS || option->kind == TG_OPTION_SIZE)) {
+    print_number(out, json_integer_value(value), option->kind == TG_OPTION_MS ? times : sizes);
+  } else if (strcmp(option->path, "plugins") == 0) {
+    put_keys(out, value); /* what each is configured with is told with it */
+  } else if (json_is_string(value)) {
+    tg_buf_puts(out, json_string_value(value));
+  } else if (json_is_array(value) && option->kind == TG_OPTION_STRINGS) {
+    for (size_t i = 0; i < json_array_size(value); i++)
+      tg_buf_printf(out, "%s%s", i > 0 ? ", " : "", json_string_value(json_array_get(value, i)));
+    if (json_array_size(value) == 0)
+      tg_buf_puts(out, where_none(option->path));
+  } else {
+    char *text = json_dumps(value, JSON_ENCODE_ANY);
+    tg_buf_puts(out, text ? text : "");
+    free(text);
+  }
+}
+
+/* The environment without our own variables: what the defaults depend on. */
+static const char *plain_environment(const char *name)
+{
+  char own[TG_VARIABLE_NAME];
+  for (size_t i = 0; tg_config_variable(i, own); i++) {
+    if (strcmp(own, name) == 0)
+      return NULL;
+  }
+  return getenv(name);
+}
+
+/* A sink's URLs say of what kind it is, and with its layout which keys it has. */
+static json_t *bare_sinks(const json_t *sinks)
+{
+  static const char *const kept[] = {"url", "urls", "layout"};
+  json_t *bare = json_object(), *sink;
+  const char *name;
+  json_object_foreach((json_t *)sinks, name, sink)
+  {
+    json_t *keys = json_object();
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+      if (json_object_get(sink, kept[i]))
+        json_object_set(keys, kept[i], json_object_get(sink, kept[i]));
+    json_object_set_new(bare, name, keys);
+  }
+  return bare;
+}
+
+/* What holds if nobody says more than that there are these sinks. */
+static json_t *defaults(const json_t *sinks)
+{
+  struct tg_config config = {0};
+  struct tg_problems problems = {0};
+  json_t *given = json_pack("{s:s, s:i, s:o}", "token", "none", "intents", 0, "sinks", bare_sinks(sinks));
+  json_t *result = NULL;
+  if (tg_config_load(given, plain_environment, &config, &problems)) {
+    result = tg_config_to_json(&config);
+    tg_config_free(&config);
+  }
+  tg_problems_free(&problems);
+  json_decref(given);
+  return result;
+}
+
+struct printing {
+  struct tg_check_table told, usual; /* what somebody has said, and what holds without */
+  const json_t *secret_files;
+};
+
+/* `value` NULL: there is none. `otherwise`: what it would be by default. */
+static void add(struct printing *printing, const struct tg_option *option, const char *path, bool always,
+                const json_t *value, const json_t *otherwise)
+{
+  struct tg_buf text = {0};
+  if (!value)
+    return;
+  value_text(&text, option, value);
+  const char *file = json_string_value(json_object_get(printing->secret_files, path));
+  if (file)
+    tg_buf_printf(&text, " from %s", file);
+  char *words = tg_buf_take(&text);
+  bool told = file || always || !json_equal(value, otherwise);
+  tg_check_row(told ? &printing->told : &printing->usual, path, "", words);
+  free(words);
+}
+
+static void add_sinks(struct printing *printing, const json_t *sinks, const json_t *usual)
+{
+  const char *name;
+  json_t *sink;
+  json_object_foreach((json_t *)sinks, name, sink)
+  {
+    const json_t *otherwise = json_object_get(usual, name);
+    for (size_t i = 0; i < tg_sink_option_count; i++) {
+      const char *key = tg_sink_options[i].path;
+      struct tg_buf path = {0};
+      tg_buf_printf(&path, "sinks.%s.%s", name, key);
+      add(printing, &tg_sink_options[i], path.data, strncmp(key, "url", 3) == 0, at_path(sink, key),
+          at_path(otherwise, key));
+      tg_buf_free(&path);
+    }
+  }
+}
+
+void tg_check_print_config(const json_t *configuration, const json_t *secret_files)
+{
+  json_t *usual = defaults(json_object_get(configuration, "sinks"));
+  struct printing printing = {.secret_files = secret_files};
+  for (size_t i = 0; i < tg_config_option_count; i++) {
+    const struct tg_option *option = &tg_config_options[i];
+    const json_t *value = at_path(configuration, option->path), *otherwise = at_path(usual, option->path);
+    bool required = strcmp(option->path, "token") == 0 || strcmp(option->path, "intents") == 0;
+    if (option->kind == TG_OPTION_MAP)
+      add_sinks(&printing, value, otherwise);
+    else
+      add(&printing, option, option->path, required, value, otherwise);
+  }
+  json_decref(usual);
+  tg_check_rows_print(&printing.told, "Configuration");
+  tg_check_rows_print(&printing.usual, "By default");
+}
