@@ -6,8 +6,10 @@
 #include "fuzz.h"
 
 #include "base/address.h"
+#include "base/url_parts.h"
 #include "net/http_text.h"
 #include "net/proxy.h"
+#include "net/redis_url.h"
 #include "proto/gateway_trust.h"
 
 #include <arpa/inet.h>
@@ -25,6 +27,26 @@ static void check_http_url(const char *text, bool may_follow)
   require(url.url && url.where && (may_follow || !strpbrk(url.url, "?#")));
   require(!strpbrk(url.where, "?#@") || url.socket_path);
   tg_http_url_free(&url);
+}
+
+static void check_redis_url(const char *text)
+{
+  struct tg_redis_url url;
+  struct tg_error error = {0};
+  require(tg_redis_url_parse(text, &url, &error));
+  require(url.name && !url.path != !url.host && tg_url_is_redis(text) && !tg_check_sink_url(text));
+  tg_redis_url_free(&url);
+}
+
+/* What is a password is not in what is shown. */
+static void check_public_url(const char *text)
+{
+  size_t length;
+  const char *password = tg_url_password(text, &length);
+  char *public = tg_url_public(text);
+  require(!password || (password >= text && password + length <= text + strlen(text) && length > 0));
+  require(!password || strlen(public) + length < strlen(text));
+  free(public);
 }
 
 static bool is_port(const char *text)
@@ -122,6 +144,9 @@ static void check_text(const char *text)
     check_http_url(text, true);
   if (!tg_check_broker_url(text))
     check_http_url(text, false);
+  if (!tg_check_redis_url(text))
+    check_redis_url(text);
+  check_public_url(text);
   read_gateway_url(text, &url);
   if (!tg_check_listen(text) && tg_listen_is_loopback(text))
     require(strncmp(text, "127.", 4) == 0 || strncmp(text, "localhost:", 10) == 0 ||

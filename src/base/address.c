@@ -232,8 +232,8 @@ const char *tg_check_redis_url(const char *text)
     return several;
   if (text[strcspn(text, " \t\"<>\\^`{|}")])
     return "must not contain blanks, quotes, < > \\ ^ ` { | }; in a password write them as %20 and the like";
-  if (strcspn(login, "/?#") < login_length || strcspn(login, "@") + 1 < login_length)
-    return "has a / ? # or @ in its user or password; write them as %2F, %3F, %23 and %40";
+  if (strcspn(login, "/?#") < login_length)
+    return "has a / ? or # in its user or password; write them as %2F, %3F and %23";
   if (has_bad_escape(login, login_length))
     return no_escape;
   bool socket = starts(text, redis_socket);

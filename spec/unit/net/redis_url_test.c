@@ -1,5 +1,6 @@
 /* URLs of Redis: what they say, and that nothing of a login is ever shown. */
 
+#include "base/address.h"
 #include "net/redis_url.h"
 
 #include <stdarg.h>
@@ -123,11 +124,31 @@ static void refuses_what_is_none(void **state)
   }
 }
 
+/* What the configuration takes must not fail later. */
+static void reads_what_the_configuration_takes(void **state)
+{
+  (void)state;
+  static const char *const texts[] = {
+      "redis://a",          "REDISS://user:p%40ss,word;@redis.example:6380/15",
+      "redis://:a@[::1]/",  "redis+unix://user:pass@/run/r%20s.sock?db=15",
+      "redis://:p@ss@a_b.", "redis+unix:///r?db=999999",
+  };
+  for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+    struct tg_redis_url url;
+    struct tg_error error = {0};
+    assert_null(tg_check_redis_url(texts[i]));
+    if (!tg_redis_url_parse(texts[i], &url, &error))
+      fail_msg("%s: %s", texts[i], error.message);
+    tg_redis_url_free(&url);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(reads_urls),
       cmocka_unit_test(refuses_what_is_none),
+      cmocka_unit_test(reads_what_the_configuration_takes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
