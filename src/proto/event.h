@@ -15,6 +15,13 @@
 /* How a GUILD_CREATE is to be understood ("guildCreate" of its body). */
 enum tg_guild_create { TG_GUILD_NONE, TG_GUILD_LOADING, TG_GUILD_JOINED, TG_GUILD_AVAILABLE };
 
+/* What an event is that Discord has not sent: it has no message, but tells something. */
+enum tg_marker {
+  TG_MARKER_NONE,     /* it is one of Discord's */
+  TG_MARKER_GAP,      /* events are lost: "gap" */
+  TG_MARKER_HANDOVER, /* guilds have gone over to another shard: "resharding" */
+};
+
 /* "loading", "joined", "available"; NULL for TG_GUILD_NONE. */
 const char *tg_guild_create_name(enum tg_guild_create kind);
 
@@ -33,11 +40,10 @@ struct tg_event {
   bool replayed;   /* came between RESUME and RESUMED */
   int64_t came_at; /* of an event out of a queue: tg_now() of its arrival; 0: just now */
 
-  /* Of an event out of a queue: the body of its POST, into which the spans above
-   * point. A marker tells of a gap, or of guilds that go over to another shard: its
-   * name is GATEWAY_GAP or GATEWAY_RESHARDING, its data what it tells. */
-  struct tg_span body;
-  bool marker;
+  /* Of an event out of a queue. The name of a marker is GATEWAY_GAP or GATEWAY_RESHARDING, its data what it
+   * tells, and `raw` its body in the format "seed". */
+  enum tg_marker marker;
+  bool deferred; /* it was answered in the place of the event handler */
 
   /* What a filter or script put in place of the message (the whole
    * {"t":..,"s":..,"op":0,"d":..} text); .at is NULL when nothing did. Owned

@@ -186,6 +186,52 @@ describe("event_handler.format", function()
     end)
   end
 
+  -- handler before, handler behind; of a body, or of a list of them: its events' content.
+  local RELOADS = {
+    { "", 'format = "cloudevents"', function(body) return { body.data.content } end },
+    { "", 'format = "discordeno", batch = true', function(list)
+      local contents = {}
+      for _, body in ipairs(list) do
+        contents[#contents + 1] = body.payload.d.content -- none of a guild
+      end
+      return contents
+    end },
+    { 'format = "cloudevents", batch = true', "", function(body) return { body.message.d.content } end },
+  }
+  for _, reload in ipairs(RELOADS) do
+    it(("changes by a reload from %q to %q, for what waits in memory and in the log"):format(
+      reload[1], reload[2]), function()
+      local memory = "queue = { memory_bytes = 16384 }" -- for half of them
+      local seen = [[gateway.on("MESSAGE_CREATE", function(event)
+        gateway.log.info("seen " .. event.data.content:match "^%d+")
+      end)]]
+      local s = start(reload[1], { more = memory, script = seen })
+      local sent, got = {}, {}
+      hook:wait_for(1, "GUILD_CREATE")
+      hook:down()
+      for i = 1, 40 do
+        sent[i] = ("%d %s"):format(i, ("x"):rep(500))
+        message(s, sent[i])
+      end
+      s.gateway:wait_for_log "seen 40"
+      s.gateway:wait_for_log "down"
+      paths.write(s.gateway.script, script_of(reload[2], seen, memory))
+      assert.is_true((s.gateway:reload()))
+      hook:forget()
+      hook:up()
+      loop.wait_for("all of them", function()
+        got = {}
+        for _, request in ipairs(hook:select "xxx") do
+          for _, content in ipairs(reload[3](request:json())) do
+            got[#got + 1] = content
+          end
+        end
+        return #got >= 40
+      end, 30000)
+      assert.same(sent, got)
+    end)
+  end
+
   it("changes by a reload, for what waits, too", function()
     local s = start ""
     hook:wait_for(1)

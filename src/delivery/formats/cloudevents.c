@@ -1,6 +1,6 @@
 #include "delivery/formats/format.h"
 
-#include "delivery/lanes/body.h"
+#include "delivery/lanes/parcel.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -27,43 +27,42 @@ static void write_time(char text[TIME_SIZE], tg_ms at)
   snprintf(text + length, TIME_SIZE - length, ".%03dZ", (int)(at % 1000));
 }
 
-static void put_names(const struct tg_config *config, const struct tg_format_event *event, struct tg_buf *out)
+static void put_names(const struct tg_config *config, const struct tg_stored *event, struct tg_buf *out)
 {
   char bot[TG_BOT_ID_SIZE], name[TG_PARCEL_END_MAX];
+  struct tg_parcel_end end = tg_parcel_end(event);
   tg_config_bot_id(config, bot);
-  tg_parcel_end_text(&event->name, name);
+  tg_parcel_end_text(&end, name);
   tg_buf_printf(out, "{\"specversion\":\"1.0\",\"id\":\"%d.%llu.%s\",\"source\":\"/tidegate%s%s/shards/%d\"",
                 event->shard_id, (unsigned long long)event->epoch, name, bot[0] ? "/bots/" : "", bot,
                 event->shard_id);
 }
 
-static void put_extensions(const struct tg_format_event *event, const struct tg_body_parts *parts,
-                           struct tg_buf *out)
+static void put_extensions(const struct tg_stored *event, struct tg_buf *out)
 {
-  const char *guild_create = tg_guild_create_name(parts->guild_create);
+  const char *guild_create = tg_guild_create_name(event->guild_create);
   tg_buf_printf(out, ",\"shardid\":%d", event->shard_id);
-  if (parts->total_shards > 0)
-    tg_buf_printf(out, ",\"totalshards\":%d", parts->total_shards);
+  if (event->total_shards > 0)
+    tg_buf_printf(out, ",\"totalshards\":%d", event->total_shards);
   tg_buf_printf(out, ",\"epoch\":\"%llu\"", (unsigned long long)event->epoch);
-  if (!event->name.marker)
-    tg_buf_printf(out, ",\"sequence\":\"%010llu\"", (unsigned long long)event->name.sequence);
+  if (!event->marker)
+    tg_buf_printf(out, ",\"sequence\":\"%010llu\"", (unsigned long long)event->sequence);
   if (guild_create)
     tg_buf_printf(out, ",\"guildcreate\":\"%s\"", guild_create);
-  if (parts->deferred)
+  if (event->deferred)
     tg_buf_puts(out, ",\"deferred\":true");
 }
 
-void tg_cloudevent_write(const struct tg_config *config, const struct tg_format_event *event,
-                         const struct tg_body_parts *parts, struct tg_span name, struct tg_span data,
-                         struct tg_buf *out)
+void tg_cloudevent_write(const struct tg_config *config, const struct tg_stored *event, tg_ms at,
+                         struct tg_span name, struct tg_span data, struct tg_buf *out)
 {
   char time[TIME_SIZE];
-  write_time(time, event->at);
+  write_time(time, at);
   put_names(config, event, out);
-  tg_buf_puts(out, event->name.marker ? ",\"type\":\"tidegate." : ",\"type\":\"com.discord.");
+  tg_buf_puts(out, event->marker ? ",\"type\":\"tidegate." : ",\"type\":\"com.discord.");
   tg_buf_append(out, name.at, name.length);
   tg_buf_printf(out, "\",\"time\":\"%s\",\"datacontenttype\":\"application/json\"", time);
-  put_extensions(event, parts, out);
+  put_extensions(event, out);
   tg_buf_puts(out, ",\"data\":");
   tg_buf_append(out, data.at, data.length);
   tg_buf_puts(out, "}");

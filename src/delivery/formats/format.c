@@ -11,16 +11,22 @@ static void append(struct tg_buf *out, struct tg_span text)
   tg_buf_append(out, text.at, text.length);
 }
 
+static void put_tail(struct tg_buf *out, const struct tg_stored *event)
+{
+  char suffix[TG_BODY_SUFFIX_MAX];
+  tg_buf_append(out, suffix, tg_body_suffix(suffix, event));
+}
+
 /* The t and d of a message, as they stand. What has no name is named by nothing, and what has no data has
  * null. Of a marker: what it tells, under the name that scripts know it by. */
-static void look_inside(const struct tg_body_parts *parts, struct tg_span *name, struct tg_span *data)
+static void look_inside(const struct tg_stored *event, struct tg_span *name, struct tg_span *data)
 {
   struct tg_envelope envelope = {.op = -1};
-  *name = tg_marker_name(parts->marker);
-  *data = parts->marker ? parts->message : (struct tg_span){"null", 4};
-  if (parts->marker)
+  *name = tg_marker_name(event->marker);
+  *data = event->marker ? event->message : (struct tg_span){"null", 4};
+  if (event->marker)
     return;
-  tg_envelope_scan(parts->message.at, parts->message.length, &envelope);
+  tg_envelope_scan(event->message.at, event->message.length, &envelope);
   if (envelope.name.at)
     *name = envelope.name;
   if (envelope.data.at)
@@ -45,81 +51,65 @@ static void put_guild_loaded(struct tg_buf *out, struct tg_span message)
   tg_buf_append(out, behind, (size_t)(message.at + message.length - behind));
 }
 
-static void put_discordeno(const struct tg_config *config, const struct tg_body_parts *parts,
+static void put_discordeno(const struct tg_handler_config *handler, const struct tg_stored *event,
                            struct tg_buf *out)
 {
-  append(out, parts->head);
-  static const char *const keys[] = {[TG_MARKER_NONE] = ",\"payload\":",
-                                     [TG_MARKER_GAP] = ",\"gap\":",
-                                     [TG_MARKER_HANDOVER] = ",\"resharding\":"};
-  tg_buf_puts(out, keys[parts->marker]);
-  if (config->event_handler.guild_loaded && parts->guild_create == TG_GUILD_LOADING)
-    put_guild_loaded(out, parts->message);
+  char prefix[TG_BODY_PREFIX_MAX];
+  const char *key = event->marker ? tg_marker_key(event->marker) : "payload";
+  tg_buf_append(out, prefix, tg_body_prefix(prefix, event, key));
+  if (handler->guild_loaded && event->guild_create == TG_GUILD_LOADING)
+    put_guild_loaded(out, event->message);
   else
-    append(out, parts->message);
-  append(out, parts->tail);
+    append(out, event->message);
+  put_tail(out, event);
 }
 
 /* --- chat-sdk ------------------------------------------------------------------------------ */
 
-static void put_chat_sdk(const struct tg_format_event *event, const struct tg_body_parts *parts,
-                         struct tg_buf *out)
+static void put_chat_sdk(const struct tg_stored *event, tg_ms at, struct tg_buf *out)
 {
   static const char prefix[] = "GATEWAY_";
   struct tg_span name, data;
-  look_inside(parts, &name, &data);
+  look_inside(event, &name, &data);
   tg_buf_puts(out, "{\"type\":\"");
-  tg_buf_puts(out, parts->marker ? "" : prefix);
+  tg_buf_puts(out, event->marker ? "" : prefix);
   append(out, name);
-  tg_buf_printf(out, "\",\"timestamp\":%lld,\"data\":", (long long)event->at);
+  tg_buf_printf(out, "\",\"timestamp\":%lld,\"data\":", (long long)at);
   append(out, data);
-  append(out, parts->tail);
+  put_tail(out, event);
 }
 
 /* --- all ------------------------------------------------------------------------------------- */
 
-void tg_format_write(const struct tg_config *config, enum tg_event_format format,
-                     const struct tg_format_event *event, struct tg_buf *out)
+void tg_format_write(const struct tg_config *config, const struct tg_handler_config *handler,
+                     enum tg_event_format format, const struct tg_stored *event, tg_ms at, struct tg_buf *out)
 {
-  struct tg_body_parts parts;
   struct tg_span name, data;
-  if (format == TG_FORMAT_SEED || !tg_body_read(event->body, &parts)) {
-    append(out, event->body);
-    return;
-  }
   switch (format) {
   case TG_FORMAT_SEED:
+    tg_body_write(out, event);
     break;
   case TG_FORMAT_DISCORDENO:
-    put_discordeno(config, &parts, out);
+    put_discordeno(handler, event, out);
     break;
   case TG_FORMAT_CHAT_SDK:
-    put_chat_sdk(event, &parts, out);
+    put_chat_sdk(event, at, out);
     break;
   case TG_FORMAT_CLOUDEVENTS:
-    look_inside(&parts, &name, &data);
-    tg_cloudevent_write(config, event, &parts, name, data, out);
+    look_inside(event, &name, &data);
+    tg_cloudevent_write(config, event, at, name, data, out);
     break;
   }
 }
 
 void tg_format_write_event(const struct tg_config *config, const struct tg_event *event, struct tg_buf *out)
 {
-  struct tg_buf kept = {0};
-  if (!config || config->event_handler.format == TG_FORMAT_SEED) {
-    tg_event_write_body(event, out);
-    return;
-  }
-  tg_event_write_body(event, &kept);
-  struct tg_format_event whole = {
-      .body = {kept.data, kept.length},
-      .shard_id = event->shard_id,
-      .epoch = event->epoch,
-      .name = tg_parcel_end(event->sequence, event->marker, event->body),
-      .at = event->came_at ? tg_wall_at(event->came_at) : tg_wall_clock(),
-  };
-  tg_format_write(config, config->event_handler.format, &whole, out);
-  tg_buf_free(&kept);
+  struct tg_stored stored = tg_event_stored(event);
+  if (!config || config->event_handler.format == TG_FORMAT_SEED)
+    tg_body_write(out, &stored);
+  else
+    tg_format_write(config, &config->event_handler, config->event_handler.format, &stored,
+                    event->came_at ? tg_wall_at(event->came_at) : tg_wall_clock(), out);
 }
 
 size_t tg_format_growth(enum tg_event_format format)

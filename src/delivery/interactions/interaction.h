@@ -151,7 +151,7 @@ void tg_express_end(struct tg_interactions *all);
 void tg_interactions_recover(struct tg_lanes *lanes);
 
 /* The record is marked. True: nothing more is to be done for it, and it is counted. */
-bool tg_interaction_is_over(struct tg_lane *lane, const struct tg_log_record *record);
+bool tg_interaction_is_over(struct tg_lane *lane, const struct tg_log_record *record, struct tg_span message);
 
 /* The event was read back from a log, with its marks there. */
 void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uint8_t marks);

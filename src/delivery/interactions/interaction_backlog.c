@@ -12,20 +12,18 @@ static struct tg_span data_of(struct tg_span message)
   return envelope.data;
 }
 
-static bool is_autocomplete(struct tg_span body)
+static bool is_autocomplete(struct tg_span message)
 {
   struct tg_interaction_facts facts;
-  struct tg_body_parts parts;
-  return tg_body_read(body, &parts) && tg_interaction_read(data_of(parts.message), &facts) &&
-         facts.type == TG_INTERACTION_AUTOCOMPLETE;
+  return tg_interaction_read(data_of(message), &facts) && facts.type == TG_INTERACTION_AUTOCOMPLETE;
 }
 
-bool tg_interaction_is_over(struct tg_lane *lane, const struct tg_log_record *record)
+bool tg_interaction_is_over(struct tg_lane *lane, const struct tg_log_record *record, struct tg_span message)
 {
   struct tg_error error = {0};
   if (record->marks & TG_MARK_DONE)
     return true;
-  if (!is_autocomplete(record->payload))
+  if (!is_autocomplete(message))
     return false;
   tg_event_log_mark(lane->log.source->log, record->position, record->marks | TG_MARK_DONE, &error);
   tg_interaction_count_unqueued(lane);
@@ -34,7 +32,7 @@ bool tg_interaction_is_over(struct tg_lane *lane, const struct tg_log_record *re
 
 void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uint8_t marks)
 {
-  event->deferred = marks & TG_MARK_DEFERRED;
+  event->deferred |= (marks & TG_MARK_DEFERRED) != 0;
   struct tg_interaction *interaction = tg_interaction_find(lane, event->epoch, event->sequence);
   if (interaction)
     tg_interaction_link(interaction, event);
@@ -46,16 +44,16 @@ static void recover(struct tg_lane *lane, struct tg_log_source *source, const st
 {
   struct tg_interactions *all = lane->lanes->watch_ctx;
   struct tg_interaction_facts facts;
-  struct tg_body_parts parts;
-  if (record->marks != 0 || !tg_body_read(record->payload, &parts) ||
-      !tg_interaction_read(data_of(parts.message), &facts))
+  struct tg_stored event;
+  if (record->marks != 0 || !tg_stored_read(record, &event, NULL) ||
+      !tg_interaction_read(data_of(event.message), &facts))
     return;
   struct tg_interaction *interaction =
-      tg_interaction_new(lane, parts.message, &facts, record->epoch, record->sequence);
+      tg_interaction_new(lane, event.message, &facts, record->epoch, record->sequence);
   if (!interaction)
     return;
   interaction->arrived = tg_env_since(all->env, record->at);
-  interaction->total_shards = parts.total_shards;
+  interaction->total_shards = event.total_shards;
   interaction->source = source;
   interaction->position = record->position;
   interaction->due = interaction->arrived + all->env->config->interaction.grace;
@@ -106,7 +104,7 @@ void tg_interactions_expire(struct tg_lane *lane)
     if (age > tg_patience(TG_INTERACTION_TOKEN_LIFE)) {
       tg_overflow_drop(lane, event, TG_DROP_INTERACTION);
       tg_count(&tg_stats()->interactions.expired);
-    } else if ((age > TG_INTERACTION_LIFE || event->deferred) && is_autocomplete(tg_queued_body(event))) {
+    } else if ((age > TG_INTERACTION_LIFE || event->deferred) && is_autocomplete(tg_queued_message(event))) {
       tg_lane_remove(lane, event);
       tg_interaction_count_unqueued(lane);
     } else {

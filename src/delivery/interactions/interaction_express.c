@@ -94,6 +94,19 @@ static bool is_wanted(const struct tg_interaction *interaction)
          may_offer(interaction);
 }
 
+static struct tg_stored stored_of(const struct tg_interaction *interaction)
+{
+  return (struct tg_stored){
+      .shard_id = tg_ref_id(interaction->ref),
+      .total_shards = interaction->total_shards,
+      .epoch = interaction->epoch,
+      .sequence = interaction->sequence,
+      .type = TG_EVENT_INTERACTION_CREATE,
+      .deferred = interaction->marks & TG_MARK_DEFERRED,
+      .message = {interaction->message, interaction->length},
+  };
+}
+
 static bool prepare(struct tg_parcel *parcel)
 {
   struct tg_interaction *interaction = interaction_of(parcel);
@@ -104,23 +117,17 @@ static bool prepare(struct tg_parcel *parcel)
   if (interaction->queued)
     interaction->queued->in_flight = true;
   tg_count(&tg_stats()->interactions.express);
-  struct tg_parcel_end only = {.sequence = interaction->sequence};
-  tg_parcel_name(parcel, interaction->epoch, only, only, 1, interaction->length);
+  struct tg_stored event = stored_of(interaction);
+  struct tg_parcel_end only = tg_parcel_end(&event);
+  tg_parcel_name(parcel, event.epoch, only, only, 1, tg_body_length(&event));
   return true;
 }
 
 static void write_body(struct tg_parcel *parcel)
 {
   const struct tg_interaction *interaction = interaction_of(parcel);
-  struct tg_buf body = {0};
-  struct tg_body_head head = {tg_ref_id(interaction->ref), interaction->total_shards, interaction->epoch};
-  tg_body_write(&body, &head, (struct tg_span){interaction->message, interaction->length}, TG_GUILD_NONE,
-                interaction->marks & TG_MARK_DEFERRED);
-  struct tg_parcel_event event = {.body = {body.data, body.length},
-                                  .name = {.sequence = interaction->sequence},
-                                  .at = interaction->arrived};
-  tg_parcel_put(parcel, &event);
-  tg_buf_free(&body);
+  struct tg_stored event = stored_of(interaction);
+  tg_parcel_put(parcel, &event, interaction->arrived);
 }
 
 static void on_returned(struct tg_parcel *parcel)

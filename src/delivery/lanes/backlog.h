@@ -59,11 +59,9 @@ struct tg_handover {
 
 /* An event on its way into a lane. */
 struct tg_item {
-  uint64_t epoch, sequence;
+  struct tg_stored event;
   uint64_t from; /* of a marker: the first event that it tells of; 0: not known */
-  uint16_t type;
-  bool keep, marker;
-  struct tg_span parts[3]; /* of the body: prefix, message, suffix */
+  bool keep;
 };
 
 /* The logs of a worker's lanes. */
@@ -181,20 +179,20 @@ uint64_t tg_lane_last_logged(const struct tg_lane *lane, uint64_t epoch, uint64_
  * way, the logs hear that what they have lost is told. */
 void tg_lane_told(struct tg_lane *lane);
 
-/* gap.c */
 /* --- handover.c --- */
 
-/* The body of the marker that tells of it in this lane, which is that of one of the two shards. */
-void tg_handover_write(struct tg_buf *body, const struct tg_lane *lane, const struct tg_handover *handover);
+/* What the marker that tells of it has for its message. */
+void tg_handover_write(struct tg_buf *text, const struct tg_handover *handover);
 /* Queues it, behind what waits; nothing without event_handler.markers. `sequence`: of the last event of this
  * session in front of it, or below that of the first behind it: not beyond what was received. */
 void tg_lane_tell_handover(struct tg_lane *lane, uint64_t sequence, const struct tg_handover *handover);
 
 /* --- gap.c --- */
 
-/* The marker's body; `length` bytes were written. */
-size_t tg_gap_write(char body[TG_MARKER_MAX], const struct tg_lane *lane, const struct tg_gap *gap);
-/* The same of an event that is a gap. */
-size_t tg_gap_text(char body[TG_MARKER_MAX], const struct tg_lane *lane, const struct tg_queued *event);
+/* What the marker that tells of it has for its message. Returns its length. */
+size_t tg_gap_write(char text[TG_GAP_MAX], const struct tg_gap *gap);
+/* The event of that lane, whatever it is. `text`: room for what a gap tells. */
+struct tg_stored tg_lane_stored(const struct tg_lane *lane, const struct tg_queued *event,
+                                char text[TG_GAP_MAX]);
 /* What an event that is a gap stands for. */
 struct tg_gap tg_gap_of(const struct tg_queued *event);

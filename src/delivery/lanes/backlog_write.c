@@ -66,16 +66,18 @@ static void refuse(struct tg_lanes *lanes, const struct tg_error *error)
 
 static tg_log_position append(struct tg_lanes *lanes, tg_shard_ref ref, const struct tg_item *item, tg_ms at)
 {
+  char head[TG_STORED_HEAD_MAX];
+  const struct tg_span parts[] = {{head, tg_stored_head(head, &item->event)}, item->event.message};
   struct tg_log_event event = {
       .shard_id = ref,
-      .epoch = item->epoch,
-      .sequence = item->sequence,
+      .epoch = item->event.epoch,
+      .sequence = item->event.sequence,
       .from = item->from,
       .at = at + tg_steady_ahead(),
-      .kind = item->marker ? TG_LOG_MARKER : TG_LOG_EVENT,
+      .kind = item->event.marker ? TG_LOG_MARKER : TG_LOG_EVENT,
       .flags = item->keep ? TG_LOG_KEEP : 0,
-      .parts = item->parts,
-      .part_count = 3,
+      .parts = parts,
+      .part_count = 2,
   };
   struct tg_error error = {0};
   tg_log_position position = tg_event_log_append(lanes->logs.own->log, &event, &error);
@@ -124,9 +126,10 @@ static bool may_go(struct tg_lanes *lanes, const struct tg_queued *event)
 {
   const struct tg_queued *next = event->next;
   struct tg_error error = {0};
-  if (!event->gap || !next || next->logged || next->body_length > TG_LOG_PAYLOAD_MAX / 2)
+  if (!event->gap || !next || next->logged || tg_queued_record_length(next) > TG_LOG_PAYLOAD_MAX / 2)
     return true;
-  const uint32_t lengths[] = {TG_MARKER_MAX, next->gap ? TG_MARKER_MAX : next->body_length};
+  const uint32_t lengths[] = {TG_MARKER_MAX,
+                              next->gap ? TG_MARKER_MAX : (uint32_t)tg_queued_record_length(next)};
   if (tg_event_log_ready(lanes->logs.own->log, lengths, 2, &error))
     return true;
   refuse(lanes, &error);
@@ -136,21 +139,13 @@ static bool may_go(struct tg_lanes *lanes, const struct tg_queued *event)
 tg_log_position tg_backlog_append_queued(struct tg_lane *lane, struct tg_queued *event)
 {
   struct tg_lanes *lanes = lane->lanes;
-  char text[TG_MARKER_MAX];
-  struct tg_span body = {event->body, event->body_length};
+  char text[TG_GAP_MAX];
   if (!may_go(lanes, event))
     return 0;
-  if (event->gap)
-    body = (struct tg_span){text, tg_gap_text(text, lane, event)};
-  /* The last byte is another one in the body of an event that was told to be deferred. */
   struct tg_item item = {
-      .epoch = event->epoch,
-      .sequence = event->sequence,
+      .event = tg_lane_stored(lane, event, text),
       .from = event->gap ? tg_gap_of(event).from : 0,
-      .type = event->type,
       .keep = event->keep,
-      .marker = event->marker,
-      .parts = {{"", 0}, {body.at, body.length - 1}, {"}", 1}},
   };
   tg_log_position position = append(lanes, lane->feed->ref, &item, event->queued_at);
   lanes->logs.written_again += position != 0;

@@ -14,13 +14,13 @@ static int suspects(const struct tg_queued *head)
 
 static size_t length_of(const struct tg_queued *event)
 {
-  return event->gap ? TG_MARKER_MAX : event->body_length;
+  return event->gap ? TG_MARKER_MAX : tg_queued_body_length(event);
 }
 
-static struct tg_parcel_end end_of(const struct tg_queued *event)
+static struct tg_parcel_end end_of(const struct tg_lane *lane, const struct tg_queued *event)
 {
-  struct tg_span body = {event->body, event->gap ? 0 : event->body_length};
-  return tg_parcel_end(event->sequence, event->marker, body);
+  struct tg_stored stored = tg_queued_stored(event, lane->feed->shard_id);
+  return tg_parcel_end(&stored);
 }
 
 /* Says how many go. */
@@ -58,22 +58,20 @@ void tg_batch_lend(struct tg_lane *lane, size_t most)
     bytes += length_of(event);
     last = event;
   }
-  tg_parcel_name(&lane->parcel, first->epoch, end_of(first), end_of(last), count, bytes);
+  tg_parcel_name(&lane->parcel, first->epoch, end_of(lane, first), end_of(lane, last), count, bytes);
 }
 
 void tg_batch_write(struct tg_lane *lane)
 {
-  char text[TG_MARKER_MAX];
+  char text[TG_GAP_MAX];
   struct tg_queued *event = lane->queue.head;
+  if (tg_parcel_takes_body(&lane->parcel) && !event->gap) {
+    lane->parcel.body = tg_queued_body(event, lane->feed->shard_id);
+    return;
+  }
   for (int i = 0; i < lane->parcel.count; i++, event = event->next) {
-    struct tg_parcel_event of = {.name = end_of(event), .at = event->queued_at};
-    if (event->gap) {
-      of.body = (struct tg_span){text, tg_gap_text(text, lane, event)};
-      tg_parcel_put(&lane->parcel, &of);
-    } else {
-      of.body = tg_queued_body(event);
-      tg_parcel_lend(&lane->parcel, &of);
-    }
+    struct tg_stored stored = tg_lane_stored(lane, event, text);
+    tg_parcel_put(&lane->parcel, &stored, event->queued_at);
   }
 }
 

@@ -161,19 +161,12 @@ void tg_feeds_drop_side(struct tg_feeds *feeds, int side)
 
 /* --- the session --------------------------------------------------------------------- */
 
-static void write_prefix(struct tg_feed *feed)
-{
-  struct tg_body_head head = {feed->shard_id, feed->total_shards, feed->session.epoch};
-  feed->prefix_length = tg_body_prefix(feed->prefix, &head, "message");
-}
-
 void tg_feed_set_session(struct tg_feed *feed, uint64_t epoch, uint64_t received)
 {
   feed->session = (struct tg_feed_session){.epoch = epoch, .began = epoch, .received = received};
   for (int i = 0; i < feed->all->places; i++)
     if (feed->lanes[i])
       tg_lane_begin_session(feed->lanes[i]);
-  write_prefix(feed);
 }
 
 /* Whether what is durable of the feed waits for that lane. */
@@ -213,7 +206,6 @@ void tg_feed_raise_epoch(struct tg_feed *feed, uint64_t epoch)
   for (int i = 0; i < feed->all->places; i++)
     if (feed->lanes[i])
       feed->lanes[i]->queue.epoch = epoch;
-  write_prefix(feed);
 }
 
 void tg_feed_hold_from(struct tg_feed *feed, uint64_t sequence)

@@ -14,7 +14,6 @@
 
 #include "config/config.h"
 #include "delivery/env.h"
-#include "delivery/lanes/body.h"
 #include "delivery/lanes/gate.h"
 #include "proto/event.h"
 #include "proto/shard_ref.h"
@@ -58,9 +57,6 @@ struct tg_feed {
   bool stray;                 /* of a set that is not there (yet): sends nothing */
   struct tg_lane_gate *gate;  /* NULL: its guilds are its own */
   struct tg_class_seat *seat; /* likewise: where it sits (reshard/) */
-
-  char prefix[TG_BODY_PREFIX_MAX]; /* of the bodies of this session's events */
-  size_t prefix_length;
 };
 
 /* All of a worker. The owner sets what stands in front of `sinks`. */

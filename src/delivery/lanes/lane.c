@@ -145,18 +145,14 @@ void tg_lane_remove_first(struct tg_lane *lane, int count)
 static void queue_item(struct tg_lane *lane, const struct tg_item *item, tg_log_position position)
 {
   struct tg_lanes *lanes = lane->lanes;
-  struct tg_queued *queued = tg_queued_new(item->parts[0], item->parts[1], item->parts[2]);
-  queued->epoch = item->epoch;
-  queued->sequence = item->sequence;
-  queued->type = item->type;
+  struct tg_queued *queued = tg_queued_new(&item->event);
   queued->queued_at = tg_env_now(lanes->env);
   queued->keep = item->keep;
-  queued->marker = item->marker;
   queued->logged = position != 0;
   queued->source = position != 0 ? lanes->logs.own : NULL;
   queued->position = lane->log.last_position;
   tg_lane_queue_push(lane->log.spilled ? &lane->log.late : &lane->queue, &lanes->queued, queued);
-  if (position == 0 && !lane->log.first_unlogged && item->epoch == lane->feed->session.epoch)
+  if (position == 0 && !lane->log.first_unlogged && queued->epoch == lane->feed->session.epoch)
     lane->log.first_unlogged = queued;
   if (lane->state == TG_LANE_IDLE)
     tg_lane_go_on(lane);
@@ -165,13 +161,13 @@ static void queue_item(struct tg_lane *lane, const struct tg_item *item, tg_log_
 tg_log_position tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
 {
   struct tg_lanes *lanes = lane->lanes;
-  uint64_t length = item->parts[0].length + item->parts[1].length + item->parts[2].length;
-  uint64_t size = tg_queued_size(length);
+  const struct tg_stored *event = &item->event;
+  uint64_t size = tg_queued_size(tg_body_length(event));
   tg_log_position position = 0;
-  if (__builtin_expect(lane->log.refused.count > 0, 0) && !item->marker)
+  if (__builtin_expect(lane->log.refused.count > 0, 0) && !event->marker)
     tg_overflow_tell(lane, false);
   if (lanes->logs.own) {
-    if (__builtin_expect(lanes->logs.tight, 0) && lanes->overflow.drop_first[item->type]) {
+    if (__builtin_expect(lanes->logs.tight, 0) && lanes->overflow.drop_first[event->type]) {
       tg_overflow_refuse(lane, item, TG_DROP_FIRST);
       return 0;
     }
@@ -182,7 +178,7 @@ tg_log_position tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
       lane->log.last_position = position;
   }
   if (position != 0 && !tg_lane_has_window(lane, size))
-    tg_lane_spill(lane, position, length);
+    tg_lane_spill(lane, position, tg_stored_length(event->type, event->message.length));
   else if (position != 0 || tg_overflow_admit(lane, item, size))
     queue_item(lane, item, position);
   if (__builtin_expect(lanes->logs.noted_gaps.length > 0, 0))
@@ -195,15 +191,9 @@ void tg_lane_push(struct tg_lane *lane, const struct tg_event *event)
   if (__builtin_expect(event->sequence <= lane->ahead, 0) && event->sequence > 0)
     return; /* its log had it when the process began */
   struct tg_item item = {
-      .epoch = event->epoch,
-      .sequence = event->sequence,
-      .type = event->type,
+      .event = tg_event_stored(event),
       .keep = event->type == TG_EVENT_INTERACTION_CREATE,
-      .parts = {{lane->feed->prefix, lane->feed->prefix_length}, tg_event_message(event), {"}", 1}},
   };
-  char suffix[TG_BODY_SUFFIX_MAX];
-  if (__builtin_expect(event->guild_create != TG_GUILD_NONE, 0))
-    item.parts[2] = (struct tg_span){suffix, tg_body_suffix(suffix, event->guild_create, false)};
   tg_log_position position = tg_lane_put(lane, &item);
   if (item.keep)
     lane->lanes->watch->arrived(lane, event, position);

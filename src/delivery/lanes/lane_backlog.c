@@ -79,7 +79,8 @@ void tg_lane_recount(struct tg_lane *lane)
     if (!event->source)
       continue;
     events -= events > 0;
-    bytes -= event->body_length < bytes ? event->body_length : bytes;
+    uint64_t its = tg_queued_record_length(event);
+    bytes -= its < bytes ? its : bytes;
   }
   count_spilled(lane, events, bytes);
 }
@@ -153,42 +154,28 @@ static void damaged(struct tg_lane *lane, tg_log_position position, const struct
   note_done(lane, lane->log.source);
 }
 
-/* The type of an event as it stands in its body, for the counters. */
-static uint16_t type_of(struct tg_span body)
-{
-  struct tg_body_parts parts;
-  struct tg_span value, name;
-  if (!tg_body_read(body, &parts) || parts.marker || !tg_json_member(parts.message, "t", &value) ||
-      !tg_json_plain_string(value, &name))
-    return TG_EVENT_OTHER;
-  return tg_event_type(name.at, name.length);
-}
-
 static void read_back(struct tg_lane *lane, tg_log_position position, const struct tg_log_entry *entry)
 {
   struct tg_lanes *lanes = lane->lanes;
   struct tg_log_record record;
+  struct tg_stored stored;
   struct tg_error error = {0};
   lane->log.after = position;
   uint64_t bytes = entry->length < lane->log.spilled_bytes ? entry->length : lane->log.spilled_bytes;
   count_spilled(lane, lane->log.spilled_events - (lane->log.spilled_events > 0),
                 lane->log.spilled_bytes - bytes);
-  if (!tg_event_log_read(lane->log.source->log, lane->feed->ref, position, &record, &error)) {
+  if (!tg_event_log_read(lane->log.source->log, lane->feed->ref, position, &record, &error) ||
+      !tg_stored_read(&record, &stored, &error)) {
     damaged(lane, position, entry, &error);
     return;
   }
-  if (__builtin_expect(record.marks != 0, 0) && lanes->watch->is_over(lane, &record)) {
+  if (__builtin_expect(record.marks != 0, 0) && lanes->watch->is_over(lane, &record, stored.message)) {
     ack(lane, lane->log.source, position);
     return;
   }
-  struct tg_span nothing = {"", 0};
-  struct tg_queued *event = tg_queued_new(nothing, record.payload, nothing);
-  event->epoch = record.epoch;
-  event->sequence = record.sequence;
-  event->type = type_of(record.payload);
+  struct tg_queued *event = tg_queued_new(&stored);
   event->queued_at = tg_env_since(lanes->env, record.at);
   event->keep = record.flags & TG_LOG_KEEP;
-  event->marker = record.kind == TG_LOG_MARKER;
   event->logged = true;
   event->source = lane->log.source;
   event->position = position;
@@ -271,7 +258,7 @@ static void unload(struct tg_lane *lane, struct tg_queued *event)
   lane->log.spilled = true;
   lane->log.source = event->source;
   lane->log.after = event->position - 1;
-  count_spilled(lane, lane->log.spilled_events + 1, lane->log.spilled_bytes + event->body_length);
+  count_spilled(lane, lane->log.spilled_events + 1, lane->log.spilled_bytes + tg_queued_record_length(event));
   free_logged(lane, &lane->queue, event);
 }
 
@@ -307,7 +294,8 @@ static bool log_event(struct tg_lane *lane, struct tg_queued *event, uint64_t *b
   tg_log_position position = *budget > 0 ? tg_backlog_append_queued(lane, event) : 0;
   if (position == 0)
     return false;
-  *budget -= *budget < event->body_length ? *budget : event->body_length;
+  uint64_t bytes = tg_queued_record_length(event);
+  *budget -= *budget < bytes ? *budget : bytes;
   note_in_log(lane, event, position);
   return tg_event_log_unflushed(lane->lanes->logs.own->log) < FLUSH_AT || tg_backlog_flush(lane->lanes, true);
 }
@@ -329,7 +317,7 @@ static bool log_events(struct tg_lane *lane, struct tg_lane_queue *queue, bool g
     next = event->next;
     if (event->logged)
       continue;
-    if (goes_on && event->body_length <= TG_LOG_PAYLOAD_MAX)
+    if (goes_on && tg_queued_record_length(event) <= TG_LOG_PAYLOAD_MAX)
       goes_on = log_event(lane, event, budget);
     if (!event->logged)
       event->position = lane->log.last_position;

@@ -49,16 +49,17 @@ static struct tg_queued *put_marker(struct tg_lane *lane, struct tg_lane_queue *
     if (same_hole(&known, gap)) {
       widen(&known, gap);
       before->sequence = known.to;
-      memcpy(before->body, &known, sizeof known);
+      memcpy(before->bytes + before->front, &known, sizeof known);
       return before;
     }
   }
-  struct tg_span nothing = {"", 0}, body = {(const char *)gap, sizeof *gap};
-  struct tg_queued *marker = tg_queued_new(nothing, body, nothing);
-  marker->epoch = gap->epoch;
-  marker->sequence = sequence_of(gap);
+  struct tg_stored stored = {.epoch = gap->epoch,
+                             .sequence = sequence_of(gap),
+                             .marker = TG_MARKER_GAP,
+                             .message = {(const char *)gap, sizeof *gap}};
+  struct tg_queued *marker = tg_queued_new(&stored);
   marker->queued_at = tg_env_now(lanes->env);
-  marker->keep = marker->marker = marker->gap = true;
+  marker->keep = marker->gap = true;
   marker->logged = logged;
   if (place) {
     marker->position = place->position;
@@ -264,17 +265,19 @@ uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled)
 
 void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap)
 {
-  char body[TG_MARKER_MAX];
+  char text[TG_GAP_MAX];
   bool had = gap->to > 0 && gap->to <= lane->ahead;
   if (!lane->lanes->handler->markers || !lane->sender || had)
     return;
   struct tg_item item = {
-      .epoch = gap->epoch,
-      .sequence = sequence_of(gap),
+      .event = {.shard_id = lane->feed->shard_id,
+                .total_shards = lane->feed->total_shards,
+                .epoch = gap->epoch,
+                .sequence = sequence_of(gap),
+                .marker = TG_MARKER_GAP,
+                .message = {text, tg_gap_write(text, gap)}},
       .from = gap->from,
       .keep = true,
-      .marker = true,
-      .parts = {{"", 0}, {body, tg_gap_write(body, lane, gap)}, {"", 0}},
   };
   tg_lane_put(lane, &item);
 }

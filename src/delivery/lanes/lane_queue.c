@@ -1,46 +1,80 @@
 #include "delivery/lanes/lane_queue.h"
 
 #include "base/buf.h"
-#include "delivery/lanes/body.h"
+#include "delivery/lanes/stored.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Takes the place of the body's last byte. Each event has room for it. */
-static const char deferred[] = TG_BODY_DEFERRED;
+_Static_assert(TG_BODY_PREFIX_MAX <= UINT8_MAX, "tg_queued.front counts it");
 
 uint64_t tg_queued_size(size_t body_length)
 {
-  return sizeof(struct tg_queued) + body_length;
+  return offsetof(struct tg_queued, bytes) + body_length;
 }
 
-struct tg_queued *tg_queued_new(struct tg_span prefix, struct tg_span message, struct tg_span suffix)
+/* That it is deferred is said in room that is there anyway. */
+static uint64_t size_of(const struct tg_queued *event)
 {
-  size_t length = prefix.length + message.length + suffix.length;
-  struct tg_queued *event = tg_alloc(sizeof *event + length + sizeof deferred);
-  memset(event, 0, sizeof *event);
-  memcpy(event->body, prefix.at, prefix.length);
-  memcpy(event->body + prefix.length, message.at, message.length);
-  memcpy(event->body + prefix.length + message.length, suffix.at, suffix.length);
-  event->body_length = (uint32_t)length;
+  enum tg_guild_create kind = (enum tg_guild_create)event->guild_create;
+  return tg_queued_size(event->front + event->length + tg_body_suffix_length(kind, false));
+}
+
+struct tg_queued *tg_queued_new(const struct tg_stored *stored)
+{
+  size_t front = tg_body_prefix_length(stored), behind = tg_body_suffix_length(stored->guild_create, true);
+  struct tg_queued *event = tg_alloc(tg_queued_size(front + stored->message.length + behind));
+  *event = (struct tg_queued){
+      .epoch = stored->epoch,
+      .sequence = stored->sequence,
+      .total_shards = stored->total_shards,
+      .type = stored->type,
+      .deferred = stored->deferred,
+      .marker = (uint8_t)stored->marker,
+      .guild_create = (uint8_t)stored->guild_create,
+      .front = (uint8_t)front,
+      .length = (uint32_t)stored->message.length,
+  };
+  memcpy(event->bytes + front, stored->message.at, stored->message.length);
   return event;
 }
 
-struct tg_span tg_queued_body(struct tg_queued *event)
+struct tg_stored tg_queued_stored(const struct tg_queued *event, int shard_id)
 {
-  size_t length = event->body_length;
-  if (event->deferred) {
-    length += sizeof deferred - 2;
-    if (!event->told)
-      memcpy(event->body + event->body_length - 1, deferred, sizeof deferred - 1);
-    event->told = true;
-  }
-  return (struct tg_span){event->body, length};
+  return (struct tg_stored){
+      .shard_id = shard_id,
+      .total_shards = event->total_shards,
+      .epoch = event->epoch,
+      .sequence = event->sequence,
+      .type = event->type,
+      .marker = (enum tg_marker)event->marker,
+      .guild_create = (enum tg_guild_create)event->guild_create,
+      .deferred = event->deferred,
+      .message = tg_queued_message(event),
+  };
+}
+
+size_t tg_queued_body_length(const struct tg_queued *event)
+{
+  enum tg_guild_create kind = (enum tg_guild_create)event->guild_create;
+  return event->front + event->length + tg_body_suffix_length(kind, event->deferred);
+}
+
+struct tg_span tg_queued_body(struct tg_queued *event, int shard_id)
+{
+  struct tg_stored stored = tg_queued_stored(event, shard_id);
+  size_t length = tg_body_prefix(event->bytes, &stored, tg_marker_key(stored.marker)) + event->length;
+  return (struct tg_span){event->bytes, length + tg_body_suffix(event->bytes + length, &stored)};
+}
+
+size_t tg_queued_record_length(const struct tg_queued *event)
+{
+  return tg_stored_length(event->type, event->length);
 }
 
 void tg_lane_queue_push(struct tg_lane_queue *queue, struct tg_queue_total *total, struct tg_queued *event)
 {
-  uint64_t size = tg_queued_size(event->body_length);
+  uint64_t size = size_of(event);
   event->next = NULL;
   event->previous = queue->tail;
   if (queue->tail)
@@ -68,7 +102,7 @@ static struct tg_queued *skip_kept(struct tg_queued *event)
 void tg_lane_queue_insert(struct tg_lane_queue *queue, struct tg_queue_total *total, struct tg_queued *event,
                           struct tg_queued *place)
 {
-  uint64_t size = tg_queued_size(event->body_length);
+  uint64_t size = size_of(event);
   event->next = place;
   event->previous = place->previous;
   if (place->previous)
@@ -86,7 +120,7 @@ void tg_lane_queue_insert(struct tg_lane_queue *queue, struct tg_queue_total *to
 
 void tg_lane_queue_remove(struct tg_lane_queue *queue, struct tg_queue_total *total, struct tg_queued *event)
 {
-  uint64_t size = tg_queued_size(event->body_length);
+  uint64_t size = size_of(event);
   if (event->previous)
     event->previous->next = event->next;
   else

@@ -114,18 +114,19 @@ void tg_overflow_lost(struct tg_lane *lane, const struct tg_gap *gap)
 void tg_overflow_refuse(struct tg_lane *lane, const struct tg_item *item, enum tg_drop reason)
 {
   struct tg_gap *gap = &lane->log.refused;
-  if (item->marker)
+  if (item->event.marker)
     return;
   tg_overflow_count(lane, reason, 1);
   if (!lane->lanes->handler->markers)
     return;
-  if (gap->count > 0 && gap->epoch != item->epoch)
+  if (gap->count > 0 && gap->epoch != item->event.epoch)
     tg_overflow_tell(lane, true);
   if (gap->count == 0) {
-    *gap = (struct tg_gap){.epoch = item->epoch, .from = item->sequence, .reason = reason_of(reason)};
+    *gap = (struct tg_gap){
+        .epoch = item->event.epoch, .from = item->event.sequence, .reason = reason_of(reason)};
     lane->log.refused_since = tg_env_now(lane->lanes->env);
   }
-  gap->to = item->sequence;
+  gap->to = item->event.sequence;
   gap->count++;
 }
 
@@ -291,7 +292,7 @@ bool tg_overflow_admit(struct tg_lane *lane, const struct tg_item *item, uint64_
   uint64_t limit = lanes->limits->memory_bytes, roomy = limit - limit / 5;
   if (__builtin_expect(lanes->queued.bytes + size <= roomy, 1))
     return true;
-  bool early = lanes->overflow.drop_first[item->type];
+  bool early = lanes->overflow.drop_first[item->event.type];
   while (early && lanes->queued.bytes + size > roomy && unload(lanes))
     ;
   if (lanes->queued.bytes + size <= roomy || (!early && make_room(lanes, size)))

@@ -20,14 +20,11 @@ void tg_parcel_name(struct tg_parcel *parcel, uint64_t epoch, struct tg_parcel_e
   parcel->bytes = parcel->batch ? bytes + (size_t)count + 1 : bytes;
 }
 
-struct tg_parcel_end tg_parcel_end(uint64_t sequence, bool marker, struct tg_span body)
+struct tg_parcel_end tg_parcel_end(const struct tg_stored *event)
 {
-  struct tg_body_parts parts;
-  struct tg_parcel_end end = {sequence, marker ? TG_MARKER_GAP : TG_MARKER_NONE, 0};
-  if (marker && body.length > 0 && tg_body_read(body, &parts) && parts.marker == TG_MARKER_HANDOVER) {
-    end.marker = TG_MARKER_HANDOVER;
-    end.other = parts.other;
-  }
+  struct tg_parcel_end end = {event->sequence, event->marker, 0};
+  if (event->marker == TG_MARKER_HANDOVER)
+    tg_handover_other(event->message, event->total_shards, &end.other);
   return end;
 }
 
@@ -57,42 +54,23 @@ void tg_parcel_key(const struct tg_parcel *parcel, char key[TG_PARCEL_KEY_MAX])
            first, one ? "" : "-", one ? "" : last);
 }
 
-static void write_event(struct tg_parcel *parcel, const struct tg_parcel_event *event)
+void tg_parcel_put(struct tg_parcel *parcel, const struct tg_stored *event, tg_ms at)
 {
-  struct tg_format_event whole = {
-      .body = event->body,
-      .shard_id = parcel->shard_id,
-      .epoch = parcel->epoch,
-      .name = event->name,
-      .at = tg_wall_at(event->at),
-  };
-  tg_format_write(parcel->lane->lanes->env->config, parcel->format, &whole, &parcel->text);
-}
-
-void tg_parcel_put(struct tg_parcel *parcel, const struct tg_parcel_event *event)
-{
+  const struct tg_lanes *lanes = parcel->lane->lanes;
   struct tg_buf *text = &parcel->text;
   if (parcel->batch && text->length > 0)
     text->data[text->length - 1] = ','; /* in the place of the array's end */
   else if (parcel->batch)
     tg_buf_puts(text, "[");
   if (parcel->format == TG_FORMAT_SEED)
-    tg_buf_append(text, event->body.at, event->body.length);
+    tg_body_write(text, event);
   else
-    write_event(parcel, event);
+    tg_format_write(lanes->env->config, lanes->handler, parcel->format, event, tg_wall_at(at), text);
   if (parcel->batch)
     tg_buf_puts(text, "]");
   parcel->body = (struct tg_span){text->data, text->length};
   if (parcel->format != TG_FORMAT_SEED)
     parcel->bytes = text->length;
-}
-
-void tg_parcel_lend(struct tg_parcel *parcel, const struct tg_parcel_event *event)
-{
-  if (parcel->batch || parcel->format != TG_FORMAT_SEED)
-    tg_parcel_put(parcel, event);
-  else
-    parcel->body = event->body;
 }
 
 void tg_parcel_empty(struct tg_parcel *parcel)

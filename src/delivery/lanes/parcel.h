@@ -61,7 +61,7 @@ struct tg_parcel {
   struct tg_lane *lane; /* of the shard that the events are of */
   enum tg_parcel_way way;
   bool waits;
-  struct tg_sender *sender; /* for which it waits, or which has it in flight; else NULL */
+  struct tg_sender *sender;   /* for which it waits, or which has it in flight; else NULL */
   struct tg_carrier *carrier; /* which has it in flight */
   union {
     uint64_t request;
@@ -88,10 +88,10 @@ static inline bool tg_parcel_in_flight(const struct tg_parcel *parcel)
   return parcel->sender && !parcel->waits;
 }
 
-/* What an event is called; `body`: of a marker that has one, as it is kept. */
-struct tg_parcel_end tg_parcel_end(uint64_t sequence, bool marker, struct tg_span body);
+/* What an event is called. */
+struct tg_parcel_end tg_parcel_end(const struct tg_stored *event);
 
-/* What is in it; `bytes`: of the bodies of all events, as they are kept. */
+/* What is in it; `bytes`: of the bodies of all events, in "seed". */
 void tg_parcel_name(struct tg_parcel *parcel, uint64_t epoch, struct tg_parcel_end first,
                     struct tg_parcel_end last, int count, size_t bytes);
 
@@ -103,16 +103,13 @@ void tg_parcel_end_text(const struct tg_parcel_end *end, char text[TG_PARCEL_END
 enum { TG_PARCEL_KEY_MAX = 144 };
 void tg_parcel_key(const struct tg_parcel *parcel, char key[TG_PARCEL_KEY_MAX]);
 
-/* An event on its way into a body. */
-struct tg_parcel_event {
-  struct tg_span body; /* as it is kept: body.h */
-  struct tg_parcel_end name;
-  tg_ms at; /* uv_now() when it came */
-};
-
-/* The body of its next event, in the parcel's format. */
-void tg_parcel_put(struct tg_parcel *parcel, const struct tg_parcel_event *event);
-/* The same; those bytes stay where they are, as long as it is in flight. */
-void tg_parcel_lend(struct tg_parcel *parcel, const struct tg_parcel_event *event);
+/* The body of its next event, which came at `at` (uv_now()), in the parcel's format. */
+void tg_parcel_put(struct tg_parcel *parcel, const struct tg_stored *event, tg_ms at);
+/* Whether its body is that of its event in "seed", as it is: bytes that stay where they are as long as it is
+ * in flight may be set instead. */
+static inline bool tg_parcel_takes_body(const struct tg_parcel *parcel)
+{
+  return !parcel->batch && parcel->format == TG_FORMAT_SEED;
+}
 /* Forgets the body; the sender does that. */
 void tg_parcel_empty(struct tg_parcel *parcel);

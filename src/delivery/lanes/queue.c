@@ -10,39 +10,46 @@
 
 /* --- events ---------------------------------------------------------------------- */
 
+/* All of a marker's body: a gap's is written out, the other's message stands in it already. */
+static struct tg_span marker_body(const struct tg_lane *lane, struct tg_queued *queued,
+                                  char text[TG_MARKER_MAX], struct tg_span *tells)
+{
+  if (!queued->gap) {
+    *tells = tg_queued_message(queued);
+    return tg_queued_body(queued, lane->feed->shard_id);
+  }
+  char gap[TG_GAP_MAX];
+  struct tg_stored stored = tg_lane_stored(lane, queued, gap);
+  size_t length = tg_body_prefix(text, &stored, tg_marker_key(stored.marker));
+  *tells = (struct tg_span){memcpy(text + length, gap, stored.message.length), stored.message.length};
+  length += stored.message.length;
+  return (struct tg_span){text, length + tg_body_suffix(text + length, &stored)};
+}
+
 void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char text[TG_MARKER_MAX],
                      struct tg_event *event)
 {
-  struct tg_span body = tg_queued_body(queued);
-  struct tg_body_parts parts;
   struct tg_envelope envelope;
-  if (queued->gap)
-    body = (struct tg_span){text, tg_gap_text(text, lane, queued)};
-  tg_body_read(body, &parts);
   *event = (struct tg_event){
       .type = queued->type,
       .shard_id = lane->feed->shard_id,
       .side = (uint8_t)tg_ref_side(lane->feed->ref),
-      .total_shards = parts.total_shards,
+      .total_shards = queued->gap ? lane->feed->total_shards : queued->total_shards,
       .epoch = queued->epoch,
       .sequence = queued->sequence,
-      .body = body,
-      .marker = queued->marker,
+      .guild_create = (enum tg_guild_create)queued->guild_create,
+      .marker = (enum tg_marker)queued->marker,
+      .deferred = queued->deferred,
       .came_at = queued->queued_at,
-      .raw = body,
+      .raw = tg_queued_message(queued),
   };
   if (queued->marker) {
-    event->name = tg_marker_name(parts.marker);
-    event->data = parts.message;
-    return;
-  }
-  if (parts.message.at)
-    event->raw = parts.message;
-  if (tg_envelope_scan(event->raw.at, event->raw.length, &envelope)) {
+    event->name = tg_marker_name(event->marker);
+    event->raw = marker_body(lane, queued, text, &event->data);
+  } else if (tg_envelope_scan(event->raw.at, event->raw.length, &envelope)) {
     event->name = tg_envelope_name(&envelope, text, TG_MARKER_MAX);
     event->data = envelope.data;
   }
-  event->guild_create = parts.guild_create;
 }
 
 /* --- looking ----------------------------------------------------------------------- */

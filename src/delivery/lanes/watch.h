@@ -17,9 +17,9 @@ struct tg_lane_watch {
   void (*arrived)(struct tg_lane *lane, const struct tg_event *event, tg_log_position position);
   /* The logs of earlier processes are open; nothing has been read back. */
   void (*opened)(struct tg_lanes *lanes);
-  /* The record is the next one that the lane reads back, and it is marked (tg_event_log_mark()). True:
-   * nothing more is to be done for it. */
-  bool (*is_over)(struct tg_lane *lane, const struct tg_log_record *record);
+  /* The record is the next one that the lane reads back, and it is marked (tg_event_log_mark()); `message`:
+   * what it has. True: nothing more is to be done for it. */
+  bool (*is_over)(struct tg_lane *lane, const struct tg_log_record *record, struct tg_span message);
   /* The event was read back, with its marks in the log. */
   void (*read_back)(struct tg_lane *lane, struct tg_queued *event, uint8_t marks);
   /* The event waited in memory alone, and has been put into its log (tg_queued.source). */

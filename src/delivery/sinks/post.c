@@ -17,11 +17,9 @@ enum { WAITING_MAX = 1000 };
 struct tg_post {
   struct tg_parcel parcel; /* the next one */
   LIST_ENTRY(tg_post) link;
-  struct tg_buf text; /* the bodies, one behind the other */
+  struct tg_buf text; /* their messages, one behind the other */
   struct part {
-    size_t from, length; /* in text */
-    uint64_t epoch;
-    struct tg_parcel_end name;
+    struct tg_stored event;
     tg_ms at; /* uv_now() when it came */
   } * parts;
   int count, sent; /* events: all, and those that are accepted */
@@ -80,16 +78,19 @@ static bool prepare(struct tg_parcel *parcel)
   const struct part *first = &post->parts[post->sent], *next = first + 1;
   const struct part *end = post->parts + post->count;
   const struct tg_config *config = parcel->lane->lanes->env->config;
-  size_t bytes = first->length, growth = tg_format_growth(config->event_handler.format) + 1;
+  size_t bytes = tg_body_length(&first->event), growth = tg_format_growth(config->event_handler.format) + 1;
   if (!config->event_handler.batch)
     end = next;
   else if (end - first > TG_BATCH_EVENTS)
     end = first + TG_BATCH_EVENTS;
   size_t most = parcel->lane->sender->batch_bytes;
-  for (; next < end && next->epoch == first->epoch; bytes += next++->length)
-    if (bytes + next->length + (size_t)(next - first + 1) * growth + 1 > most)
+  for (size_t length; next < end && next->event.epoch == first->event.epoch; next++, bytes += length) {
+    length = tg_body_length(&next->event);
+    if (bytes + length + (size_t)(next - first + 1) * growth + 1 > most)
       break;
-  tg_parcel_name(parcel, first->epoch, first->name, next[-1].name, (int)(next - first), bytes);
+  }
+  tg_parcel_name(parcel, first->event.epoch, tg_parcel_end(&first->event), tg_parcel_end(&next[-1].event),
+                 (int)(next - first), bytes);
   return true;
 }
 
@@ -97,11 +98,8 @@ static void write_body(struct tg_parcel *parcel)
 {
   const struct tg_post *post = (const struct tg_post *)parcel;
   const struct part *part = &post->parts[post->sent];
-  for (int i = 0; i < parcel->count; i++, part++) {
-    struct tg_parcel_event event = {
-        .body = {post->text.data + part->from, part->length}, .name = part->name, .at = part->at};
-    tg_parcel_lend(parcel, &event);
-  }
+  for (int i = 0; i < parcel->count; i++, part++)
+    tg_parcel_put(parcel, &part->event, part->at);
 }
 
 static void on_over(struct tg_parcel *parcel, struct tg_judgement *judgement)
@@ -134,6 +132,20 @@ static const struct tg_parcel_owner owner = {
 
 /* --- what scripts see ------------------------------------------------------------------ */
 
+static void copy_events(struct tg_post *post, const struct tg_event *events, tg_ms now)
+{
+  post->parts = tg_calloc((size_t)post->count, sizeof post->parts[0]);
+  for (int i = 0; i < post->count; i++) {
+    post->parts[i] = (struct part){tg_event_stored(&events[i]), events[i].came_at ? events[i].came_at : now};
+    tg_buf_append(&post->text, post->parts[i].event.message.at, post->parts[i].event.message.length);
+  }
+  const char *at = post->text.data; /* where they stay from now on */
+  for (int i = 0; i < post->count; i++) {
+    post->parts[i].event.message.at = at;
+    at += post->parts[i].event.message.length;
+  }
+}
+
 struct tg_post *tg_post_start(struct tg_lane *lane, const struct tg_event *events, int count, tg_posted *done,
                               void *ctx)
 {
@@ -154,18 +166,7 @@ struct tg_post *tg_post_start(struct tg_lane *lane, const struct tg_event *event
   post->done = done;
   post->ctx = ctx;
   post->count = count;
-  post->parts = tg_calloc((size_t)count, sizeof post->parts[0]);
-  for (int i = 0; i < count; i++) {
-    size_t from = post->text.length;
-    tg_event_write_body(&events[i], &post->text);
-    post->parts[i] = (struct part){
-        .from = from,
-        .length = post->text.length - from,
-        .epoch = events[i].epoch,
-        .name = tg_parcel_end(events[i].sequence, events[i].marker, events[i].body),
-        .at = events[i].came_at ? events[i].came_at : tg_env_now(lane->lanes->env),
-    };
-  }
+  copy_events(post, events, tg_env_now(lane->lanes->env));
   LIST_INSERT_HEAD(&lane->sender->all->posts, post, link);
   send_or_wait(post);
   return post;

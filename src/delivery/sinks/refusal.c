@@ -4,7 +4,6 @@
 #include "delivery/lanes/queue.h"
 #include "delivery/sinks/dead_letter.h"
 #include "delivery/sinks/lane_parcel.h"
-#include "proto/envelope.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -12,16 +11,6 @@
 /* What becomes of events that the event handler does not want: they are tried
  * again, in halves where they came together, and in the end each to blame is a
  * dead letter, and the lane goes on. */
-
-/* The message in the body; of a marker all of it. `parts`: what else the body is made of. */
-static struct tg_span message_of(const struct tg_lane *lane, struct tg_queued *event,
-                                 char marker[TG_MARKER_MAX], struct tg_body_parts *parts)
-{
-  struct tg_span body =
-      event->gap ? (struct tg_span){marker, tg_gap_text(marker, lane, event)} : tg_queued_body(event);
-  bool known = tg_body_read(body, parts);
-  return known && !parts->marker ? parts->message : body;
-}
 
 /* --- answers of 413 --------------------------------------------------------------- */
 
@@ -67,29 +56,28 @@ static bool write_letter(const struct tg_lane_answer *of, char type[TG_STATS_NAM
                          struct tg_error *error)
 {
   struct tg_lane *lane = of->lane;
-  struct tg_queued *event = of->event;
-  struct tg_envelope envelope;
-  struct tg_body_parts parts;
-  char marker[TG_MARKER_MAX], name[TG_MARKER_MAX];
+  struct tg_event event;
+  char text[TG_MARKER_MAX];
   const struct tg_config *config = lane->lanes->env->config;
   struct tg_strings secrets = tg_config_secrets(config);
+  tg_queued_event(lane, of->event, text, &event);
   struct tg_dead_letter letter = {
       .shard_id = lane->feed->shard_id,
-      .epoch = event->epoch,
-      .sequence = event->sequence,
+      .total_shards = event.total_shards,
+      .epoch = event.epoch,
+      .sequence = event.sequence,
       .name = {"", 0},
       .status = of->judgement->answer->status,
       .answer = of->judgement->answer->body,
-      .message = message_of(lane, event, marker, &parts),
+      .message = event.raw,
       .bytes = of->bytes,
-      .deferred = event->deferred,
-      .marker = event->marker,
+      .guild_create = tg_guild_create_name(event.guild_create),
+      .deferred = event.deferred,
+      .marker = event.marker != TG_MARKER_NONE,
       .secrets = &secrets,
   };
-  letter.total_shards = parts.total_shards;
-  letter.guild_create = tg_guild_create_name(parts.guild_create);
-  if (tg_envelope_scan(letter.message.at, letter.message.length, &envelope))
-    letter.name = tg_envelope_name(&envelope, name, sizeof name);
+  if (event.name.at && !event.marker)
+    letter.name = event.name;
   if (!config->state_dir)
     tg_fail(error, "failed", "there is no state directory");
   bool written =

@@ -105,30 +105,23 @@ static struct tg_span moved(struct tg_span span, struct tg_span from, const char
   return span.at ? (struct tg_span){copy + (span.at - from.at), span.length} : span;
 }
 
-/* What the event's spans point into, but for its name. */
-static struct tg_span whole_of(const struct tg_event *event)
-{
-  return event->body.at && !event->replacement.at ? event->body : tg_event_message(event);
-}
-
 size_t tg_event_text_size(const struct tg_event *event)
 {
-  return event->name.length + whole_of(event).length;
+  return event->name.length + tg_event_message(event).length;
 }
 
 void tg_event_copy(struct tg_event *copy, const struct tg_event *event, char *text)
 {
-  struct tg_span message = tg_event_message(event), data = data_of(event), whole = whole_of(event);
+  struct tg_span message = tg_event_message(event), data = data_of(event);
   char *name = text;
   text += event->name.length;
   *copy = *event;
   if (event->name.length > 0)
     memcpy(name, event->name.at, event->name.length);
-  memcpy(text, whole.at, whole.length);
+  memcpy(text, message.at, message.length);
   copy->name.at = name;
-  copy->raw = moved(message, whole, text);
-  copy->data = moved(data, whole, text);
-  copy->body = event->body.at && !event->replacement.at ? moved(whole, whole, text) : (struct tg_span){0};
+  copy->raw = moved(message, message, text);
+  copy->data = moved(data, message, text);
   copy->replacement = (struct tg_span){0};
 }
 

@@ -39,24 +39,25 @@ static struct tg_span text(const char *of)
   return (struct tg_span){of, strlen(of)};
 }
 
+static struct tg_parcel_end end_of(uint64_t sequence, bool marker)
+{
+  struct tg_stored event = {.sequence = sequence, .marker = marker ? TG_MARKER_GAP : TG_MARKER_NONE};
+  return tg_parcel_end(&event);
+}
+
 static void name(uint64_t first, bool first_is_marker, uint64_t last, bool last_is_marker, int count)
 {
-  struct tg_span none = {"", 0};
-  tg_parcel_name(&parcel, 7, tg_parcel_end(first, first_is_marker, none),
-                 tg_parcel_end(last, last_is_marker, none), count, 0);
+  tg_parcel_name(&parcel, 7, end_of(first, first_is_marker), end_of(last, last_is_marker), count, 0);
 }
 
-static void put(const char *body)
+/* Without a total, of shard 3. */
+static void put(const char *message)
 {
-  struct tg_parcel_event event = {.body = text(body)};
-  tg_parcel_put(&parcel, &event);
+  struct tg_stored event = {.shard_id = 3, .epoch = 7, .message = text(message)};
+  tg_parcel_put(&parcel, &event, 0);
 }
 
-static void lend(const char *body)
-{
-  struct tg_parcel_event event = {.body = text(body)};
-  tg_parcel_lend(&parcel, &event);
-}
+#define BODY(message) "{\"shardId\":3,\"epoch\":7,\"message\":" message "}"
 
 static void assert_key(const char *expected)
 {
@@ -90,16 +91,20 @@ static void a_key_names_the_first_and_the_last_event(void **state)
 static void a_key_tells_markers_of_one_place_apart(void **state)
 {
   (void)state;
-  struct tg_span old = text("{\"shardId\":3,\"totalShards\":16,\"epoch\":7,\"resharding\":"
-                            "{\"from\":[3,16],\"to\":[19,32],\"guilds\":[\"1\"]}}");
-  struct tg_span new = text("{\"shardId\":3,\"totalShards\":32,\"epoch\":8,\"resharding\":"
-                            "{\"from\":[3,16],\"to\":[3,32],\"guilds\":[]}}");
-  struct tg_parcel_end first = tg_parcel_end(42, true, old), last = tg_parcel_end(42, true, new);
+  struct tg_stored old = {.sequence = 42,
+                          .total_shards = 16,
+                          .marker = TG_MARKER_HANDOVER,
+                          .message = text("{\"from\":[3,16],\"to\":[19,32],\"guilds\":[\"1\"]}")};
+  struct tg_stored new = {.sequence = 42,
+                          .total_shards = 32,
+                          .marker = TG_MARKER_HANDOVER,
+                          .message = text("{\"from\":[3,16],\"to\":[3,32],\"guilds\":[]}")};
+  struct tg_parcel_end first = tg_parcel_end(&old), last = tg_parcel_end(&new);
   tg_parcel_name(&parcel, 7, first, first, 1, 0);
   assert_key("3.7.resharding-19-42");
   tg_parcel_name(&parcel, 7, first, last, 2, 0);
   assert_key("3.7.resharding-19-42-resharding-3-42");
-  tg_parcel_name(&parcel, 7, tg_parcel_end(42, false, old), last, 2, 0);
+  tg_parcel_name(&parcel, 7, end_of(42, false), last, 2, 0);
   assert_key("3.7.42-resharding-3-42");
   struct tg_parcel_end longest = {UINT64_MAX, TG_MARKER_HANDOVER, INT32_MAX},
                        other = {UINT64_MAX, TG_MARKER_HANDOVER, 1};
@@ -108,24 +113,28 @@ static void a_key_tells_markers_of_one_place_apart(void **state)
       "3.18446744073709551615.resharding-2147483647-18446744073709551615-resharding-1-18446744073709551615");
 }
 
-static void a_single_body_is_lent(void **state)
+static void a_single_body_may_be_lent(void **state)
 {
   (void)state;
-  const char *body = "{\"a\":1}";
   name(1, false, 1, false, 1);
-  lend(body);
-  assert_ptr_equal(parcel.body.at, body);
-  assert_body("{\"a\":1}");
+  assert_true(tg_parcel_takes_body(&parcel));
+  config.event_handler.format = TG_FORMAT_DISCORDENO;
+  name(1, false, 1, false, 1);
+  assert_false(tg_parcel_takes_body(&parcel));
+  config.event_handler.format = TG_FORMAT_SEED;
+  config.event_handler.batch = true;
+  name(1, false, 1, false, 1);
+  assert_false(tg_parcel_takes_body(&parcel));
 }
 
-static void a_single_body_that_does_not_stay_is_copied(void **state)
+static void a_message_does_not_need_to_stay(void **state)
 {
   (void)state;
-  char body[] = "{\"a\":1}";
+  char message[] = "{\"a\":1}";
   name(1, true, 1, true, 1);
-  put(body);
-  body[2] = 'b';
-  assert_body("{\"a\":1}");
+  put(message);
+  message[2] = 'b';
+  assert_body(BODY("{\"a\":1}"));
 }
 
 static void a_batch_is_an_array_also_of_one(void **state)
@@ -133,11 +142,24 @@ static void a_batch_is_an_array_also_of_one(void **state)
   (void)state;
   config.event_handler.batch = true;
   name(1, false, 3, false, 3);
-  lend("{\"a\":1}");
-  assert_body("[{\"a\":1}]");
+  put("{\"a\":1}");
+  assert_body("[" BODY("{\"a\":1}") "]");
   put("{\"b\":2}");
-  lend("{}");
-  assert_body("[{\"a\":1},{\"b\":2},{}]");
+  put("{}");
+  assert_body("[" BODY("{\"a\":1}") "," BODY("{\"b\":2}") "," BODY("{}") "]");
+}
+
+static void a_batch_in_another_format(void **state)
+{
+  (void)state;
+  config.event_handler.batch = true;
+  config.event_handler.format = TG_FORMAT_DISCORDENO;
+  name(1, false, 2, false, 2);
+  put("{\"a\":1}");
+  put("{}");
+  assert_body(
+      "[{\"shardId\":3,\"epoch\":7,\"payload\":{\"a\":1}},{\"shardId\":3,\"epoch\":7,\"payload\":{}}]");
+  assert_int_equal(parcel.bytes, parcel.body.length);
 }
 
 static void its_length_is_known_before(void **state)
@@ -158,9 +180,9 @@ static void what_is_in_flight_stays_what_it_is(void **state)
   config.event_handler.batch = true;
   name(1, false, 2, false, 2);
   config.event_handler.batch = false;
-  lend("{\"a\":1}");
-  lend("{\"b\":2}");
-  assert_body("[{\"a\":1},{\"b\":2}]");
+  put("{\"a\":1}");
+  put("{\"b\":2}");
+  assert_body("[" BODY("{\"a\":1}") "," BODY("{\"b\":2}") "]");
 }
 
 int main(void)
@@ -169,9 +191,10 @@ int main(void)
   const struct CMUnitTest tests[] = {
       PARCEL(a_key_names_the_first_and_the_last_event),
       PARCEL(a_key_tells_markers_of_one_place_apart),
-      PARCEL(a_single_body_is_lent),
-      PARCEL(a_single_body_that_does_not_stay_is_copied),
+      PARCEL(a_single_body_may_be_lent),
+      PARCEL(a_message_does_not_need_to_stay),
       PARCEL(a_batch_is_an_array_also_of_one),
+      PARCEL(a_batch_in_another_format),
       PARCEL(its_length_is_known_before),
       PARCEL(what_is_in_flight_stays_what_it_is),
   };
