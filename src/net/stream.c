@@ -191,35 +191,35 @@ static void finish_lingering(struct tg_stream *stream)
   tg_stream_destroy(stream);
 }
 
-/* Hands over as much as the socket takes. Errors are left to the reading side,
+/* Hands over as much as the socket takes, and tells how much that was. Errors are left to the reading side,
  * which sees them next: a caller of tg_stream_write() is never called back. */
-static void flush(struct tg_stream *stream)
+static size_t hand_over(struct tg_stream *stream, const char *bytes, size_t length)
 {
   size_t done = 0;
-  while (done < stream->out.length) {
-    const char *at = stream->out.data + done;
-    size_t left = stream->out.length - done;
+  while (done < length) {
+    const char *at = bytes + done;
+    size_t left = length - done;
     ssize_t n;
     if (stream->ssl) {
       ERR_clear_error();
       n = SSL_write(stream->ssl, at, left > INT32_MAX ? INT32_MAX : (int)left);
       if (n <= 0) {
         int why = SSL_get_error(stream->ssl, (int)n);
-        if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
-          done = stream->out.length;
-        break;
+        return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? done : length;
       }
     } else {
       n = send(stream->fd, at, left, MSG_NOSIGNAL);
-      if (n < 0) {
-        if (errno != EAGAIN && errno != EINTR)
-          done = stream->out.length;
-        break;
-      }
+      if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? done : length;
     }
     done += (size_t)n;
   }
-  tg_buf_consume(&stream->out, done);
+  return done;
+}
+
+static void flush(struct tg_stream *stream)
+{
+  tg_buf_consume(&stream->out, hand_over(stream, stream->out.data, stream->out.length));
   if (stream->out.length == 0)
     tg_buf_reset(&stream->out, 0);
 }
@@ -266,10 +266,9 @@ void tg_stream_write(struct tg_stream *stream, const void *bytes, size_t length)
 {
   if (stream->state != TG_STREAM_OPEN)
     return;
-  bool idle = stream->out.length == 0;
-  tg_buf_append(&stream->out, bytes, length);
-  if (idle)
-    flush(stream);
+  size_t done = stream->out.length == 0 ? hand_over(stream, bytes, length) : 0;
+  if (done < length)
+    tg_buf_append(&stream->out, (const char *)bytes + done, length - done);
   tg_stream_watch(stream);
 }
 

@@ -66,7 +66,7 @@ void tg_stream_hand_over(struct tg_stream *stream, const struct tg_stream_callba
 struct tg_stream *tg_stream_accept(uv_loop_t *loop, struct tg_tls *tls, int fd,
                                    const struct tg_stream_callbacks *callbacks, void *ctx);
 
-/* Copies and sends as the socket takes it. */
+/* Sends what the socket takes; the rest is copied, and sent when it takes more. */
 void tg_stream_write(struct tg_stream *stream, const void *bytes, size_t length);
 size_t tg_stream_unsent(const struct tg_stream *stream);
 
