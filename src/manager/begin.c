@@ -167,6 +167,7 @@ static void run(struct tg_manager *manager)
 {
   manager->phase = TG_MANAGER_RUNNING;
   tg_spawn_all(manager->spawner);
+  tg_redis_commands_look(manager->redis_commands);
   if (!manager->env.stopping)
     tg_manager_tell(manager, TG_MANAGER_IS_RUNNING);
 }

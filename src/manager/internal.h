@@ -17,6 +17,7 @@
 #include "manager/commands/commands.h"
 #include "manager/commands/members.h"
 #include "manager/commands/presences.h"
+#include "manager/commands/redis_commands.h"
 #include "manager/commands/sending.h"
 #include "manager/env.h"
 #include "manager/fetch.h"
@@ -60,6 +61,7 @@ struct tg_manager {
   struct tg_members *members;
   struct tg_presences *presences;
   struct tg_commands *commands;
+  struct tg_redis_commands *redis_commands;
   struct tg_optional_intents *optional;
   struct tg_reshard *reshard;
 

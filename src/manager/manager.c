@@ -265,6 +265,7 @@ static void make_rooms(struct tg_manager *manager)
                                                                     .sendings = manager->sendings,
                                                                     .shutdown = on_shutdown,
                                                                     .ctx = manager});
+  manager->redis_commands = tg_redis_commands_new(env);
   manager->optional = tg_optional_new(env, &of_optional, manager);
   manager->reshard = tg_reshard_new(&(struct tg_reshard_options){.env = &manager->env,
                                                                  .fetch = manager->fetch,
@@ -342,6 +343,7 @@ void tg_manager_reconfigure(struct tg_manager *manager, const struct tg_config *
   tg_problems_free(&keys);
   tg_reload_note_restart(manager->reloads, list);
   tg_slots_reconfigured(manager->slots);
+  tg_redis_commands_look(manager->redis_commands);
   tg_optional_reloaded(manager->optional);
 }
 
@@ -381,6 +383,7 @@ static void free_rooms(struct tg_manager *manager)
 {
   tg_reshard_free(manager->reshard);
   tg_optional_free(manager->optional);
+  tg_redis_commands_free(manager->redis_commands);
   tg_commands_free(manager->commands);
   tg_presences_free(manager->presences);
   tg_members_free(manager->members);

@@ -78,6 +78,7 @@ void tg_manager_stop(struct tg_manager *manager, bool keep_sessions, int exit_co
   tg_slots_end(manager->slots, "the gateway is stopping");
   tg_spawner_end(manager->spawner, "the gateway is stopping");
   tg_members_end(manager->members);
+  tg_redis_commands_stop(manager->redis_commands);
   tg_sendings_stop(manager->sendings);
   tg_workers_stop(manager->workers, manager->keep_sessions, tg_now() + WORKER_TIME);
   arm(manager, tg_workers_running(manager->workers) > 0 ? KILL_TIME : 0);
