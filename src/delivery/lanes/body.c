@@ -68,7 +68,7 @@ static char *put_number(char *at, uint64_t number)
 static size_t digits_of(uint64_t number)
 {
   size_t count = 1;
-  while ((number /= 10) > 0)
+  for (uint64_t power = 10; number >= power && count < DIGITS_MAX; power *= 10)
     count++;
   return count;
 }
