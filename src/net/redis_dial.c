@@ -136,7 +136,9 @@ void tg_redis_dial_progress(const struct tg_redis_dial *dial, char *text, size_t
       best = dial->tries[i];
   char name[NAME_SIZE];
   if (!best) {
-    snprintf(text, size, "the name %s is not resolved", dial->url->host);
+    snprintf(text, size,
+             dial->resolving ? "the name of %.400s is not resolved" : "Redis at %.400s is not tried yet",
+             dial->url->name);
     return;
   }
   name_of(dial, best->index, name, sizeof name);
