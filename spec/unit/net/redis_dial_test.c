@@ -115,12 +115,21 @@ static void refuses_a_url_that_is_none(void **state)
 
 /* ---- TLS ---- */
 
+/* Who knows no protocol of that name hangs up. */
+static int refuse_protocols(SSL *ssl, const unsigned char **out, unsigned char *out_length,
+                            const unsigned char *in, unsigned int in_length, void *ctx)
+{
+  (void)ssl, (void)out, (void)out_length, (void)in, (void)in_length, (void)ctx;
+  return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
 static void serve_tls(struct redis_world *world, struct place *place)
 {
   make_place(place);
   FILE *trusted = fopen(place->ca, "w");
   assert_non_null(trusted);
   world->tls = make_tls_server("gateway.test", 2, trusted);
+  SSL_CTX_set_alpn_select_cb(world->tls, refuse_protocols, NULL);
   fclose(trusted);
 }
 
@@ -139,10 +148,6 @@ static void speaks_tls(void **state)
   serve_tls(world, &place);
   open_tls(world, "127.0.0.1", place.ca, 8000);
   RUN_UNTIL(world, strstr(world->input, "$6\r\ngeheim\r\n"));
-  const unsigned char *protocol;
-  unsigned length;
-  SSL_get0_alpn_selected(world->ssl, &protocol, &length);
-  assert_int_equal(length, 0);
   say(world, welcome);
   RUN_UNTIL(world, world->ups == 1);
   world->input_length = 0;
