@@ -39,8 +39,9 @@ struct tg_redis_reply {
   const struct tg_redis_reply *items; /* ARRAY: one behind the other */
 };
 
-/* What the replies may hold together until tg_resp_reset(): bytes of text, and parts. */
-enum { TG_RESP_BYTES_MAX = 16 * 1024 * 1024, TG_RESP_PARTS_MAX = 256 * 1024 };
+/* What the replies may hold together until tg_resp_reset(): bytes of text, and parts; and how many arrays may
+ * stand in each other. */
+enum { TG_RESP_BYTES_MAX = 16 * 1024 * 1024, TG_RESP_PARTS_MAX = 256 * 1024, TG_RESP_DEPTH_MAX = 7 };
 
 /* Replies out of bytes as they come. */
 struct tg_resp_reader;

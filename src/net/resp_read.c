@@ -105,7 +105,10 @@ static void *create_text(const redisReadTask *task, char *at, size_t length)
 static void *create_parts(const redisReadTask *task, size_t count)
 {
   struct tg_resp_reader *reader = task->privdata;
-  if (count > TG_RESP_PARTS_MAX - reader->parts)
+  int depth = 1;
+  for (const redisReadTask *outer = task->parent; outer; outer = outer->parent)
+    depth++;
+  if (count > TG_RESP_PARTS_MAX - reader->parts || depth > TG_RESP_DEPTH_MAX)
     return refuse_size(reader);
   reader->parts += count;
   struct tg_redis_reply *reply = place(task);
@@ -189,8 +192,10 @@ void tg_resp_reader_free(struct tg_resp_reader *reader)
 static bool fail_too_large(struct tg_resp_reader *reader, struct tg_error *error)
 {
   reader->broken = true;
-  return tg_fail(error, "protocol", "the answer is larger than %d MiB, or has more than %d parts",
-                 TG_RESP_BYTES_MAX / 1024 / 1024, TG_RESP_PARTS_MAX);
+  return tg_fail(error, "protocol",
+                 "the answer is larger than %d MiB, or has more than %d parts, or more than "
+                 "%d lists in each other",
+                 TG_RESP_BYTES_MAX / 1024 / 1024, TG_RESP_PARTS_MAX, TG_RESP_DEPTH_MAX);
 }
 
 bool tg_resp_feed(struct tg_resp_reader *reader, const char *bytes, size_t length, struct tg_error *error)
