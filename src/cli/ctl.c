@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/ctl_client.h"
 #include "cli/ctl_figures.h"
+#include "cli/ctl_queue.h"
 #include "cli/ctl_reshard.h"
 #include "cli/ctl_show.h"
 #include "cli/options.h"
@@ -107,6 +108,17 @@ static bool ask_reshard(const char **words, struct ask *ask, struct tg_error *er
   return fill_plain(ask, "POST", "/reshard");
 }
 
+static bool ask_queue(const char **words, struct ask *ask, struct tg_error *error)
+{
+  if (!words[0])
+    return fill_plain(ask, "GET", "/queue");
+  if (strcmp(words[0], "forget") != 0 || !words[1])
+    return tg_fail(error, "usage", "queue: expected nothing, or forget and the name of a sink");
+  ask->method = "POST";
+  ask->path = tg_ctl_forget_path(words[1], error);
+  return ask->path != NULL;
+}
+
 static char *read_input(struct tg_error *error)
 {
   struct tg_buf text = {0};
@@ -204,6 +216,7 @@ static const struct command {
 } commands[] = {
     {"status", 0, 0, NULL, SOON, ask_status, tg_ctl_show_status},
     {"shards", 0, 0, NULL, SOON, ask_shards, tg_ctl_show_shards},
+    {"queue", 0, 2, NULL, SOON, ask_queue, tg_ctl_show_queue},
     {"reload", 0, 0, NULL, LATER, ask_reload, tg_ctl_show_reload},
     {"reshard", 0, 1, NULL, BEGIN, ask_reshard, show_reshard},
     {"payload", 2, 2, "a shard and the JSON to send", LATER, ask_payload, show_payload},
@@ -367,7 +380,9 @@ static enum tg_exit reshard(struct ctl *ctl, const struct command *command, cons
              : terminal_takes_colours() ? TG_FOLLOW_BAR
                                         : TG_FOLLOW_LINES,
       .timeout = ctl->timeout,
-      .wanted = !changes ? NULL : strstr(ask->body, "abort") ? "aborted" : "done",
+      .wanted = !changes                     ? NULL
+                : strstr(ask->body, "abort") ? "aborted"
+                                             : "done",
   };
   ctl->follows = reshard_is_followed(ctl, ask);
   if (changes || !ctl->follows) {
@@ -422,6 +437,8 @@ static int run(struct ctl *ctl, const struct command *command, const char **word
     exit_code = command->ask == ask_reshard ? (int)reshard(ctl, command, &ask)
                 : ctl->wait                 ? (int)ask_until_ready(ctl, command, &ask)
                                             : (int)ask_once(ctl, command, &ask);
+  if (exit_code == TG_EXIT_UNAVAILABLE && command->ask == ask_queue && words[0])
+    tg_ctl_forget_by_hand(words[1]);
   free(ask.path);
   free(ask.body);
   tg_ctl_client_free(ctl->client);

@@ -1,5 +1,6 @@
 #include "cli/ctl_show.h"
 #include "cli/ctl_figures.h"
+#include "cli/ctl_queue.h"
 #include "cli/ctl_reshard.h"
 #include "cli/table.h"
 
@@ -223,6 +224,7 @@ void tg_ctl_show_status(const json_t *status)
   tg_table_print(&table, stdout);
   show_workers(json_object_get(status, "workers"));
   show_handlers(json_object_get(status, "handlers"));
+  tg_ctl_show_sinks(status);
 }
 
 void tg_ctl_show_progress(const json_t *status)

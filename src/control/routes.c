@@ -16,6 +16,8 @@ static const struct tg_route routes[] = {
     {"POST", "/payload", .handle = tg_route_all_payload, .body = TG_BODY_JSON},
     {"POST", "/guilds/{}/payload", .handle = tg_route_guild_payload, .body = TG_BODY_JSON},
     {"POST", "/reload", .handle = tg_route_reload},
+    {"GET", "/queue", .handle = tg_route_queue, .costly = true},
+    {"POST", "/sinks/{}/forget", .handle = tg_route_forget_sink},
     {"GET", "/reshard", .handle = tg_route_resharding},
     {"POST", "/reshard", .handle = tg_route_reshard, .body = TG_BODY_JSON},
     {"POST", "/shutdown", .handle = tg_route_shutdown},

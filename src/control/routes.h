@@ -45,6 +45,12 @@ json_t *tg_identify_json(struct tg_manager *manager); /* of /identify and /statu
 void tg_route_reload(struct tg_request *request);
 void tg_route_shutdown(struct tg_request *request);
 
+/* routes_queue.c */
+void tg_route_queue(struct tg_request *request);
+void tg_route_forget_sink(struct tg_request *request);
+json_t *tg_sinks_json(struct tg_manager *manager); /* of /queue and /status, as the next */
+json_t *tg_left_sinks_json(struct tg_manager *manager);
+
 /* routes_reshard.c */
 void tg_route_resharding(struct tg_request *request);
 void tg_route_reshard(struct tg_request *request);

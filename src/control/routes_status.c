@@ -228,6 +228,8 @@ void tg_route_status(struct tg_request *request)
   json_object_set_new(body, "intents", describe_intents(manager));
   json_object_set_new(body, "handlers", describe_handlers(manager));
   json_object_set_new(body, "queue", describe_queue(&sums, spool_of(manager)));
+  json_object_set_new(body, "sinks", tg_sinks_json(manager));
+  json_object_set_new(body, "leftSinks", tg_left_sinks_json(manager));
   json_object_set_new(body, "resharding", describe_resharding(manager));
   tg_respond_json(request, 200, body);
 }

@@ -120,6 +120,15 @@ bool tg_event_log_remove(struct tg_event_log *log, struct tg_error *error);
 char **tg_event_log_list(const char *parent);
 void tg_event_log_list_free(char **names);
 
+/* Removes the logs below `parent`, which is a directory of their own, whatever waits in
+ * them, and the directory. They go all at once: who is killed meanwhile leaves them as
+ * they were, or files that tg_event_logs_tidy() removes. Codes: "locked" (somebody has
+ * one of them; nothing has changed), "missing", "disk". */
+bool tg_event_logs_forget(const char *parent, struct tg_error *error);
+/* What such processes have left beside `parent`, in the directory `above` it. Nobody may
+ * have these logs open. */
+void tg_event_logs_tidy(const char *above);
+
 /* Which logs are older is told by the number at the end of their names, as in
  * "worker-3.1767225600000-1767225612345": whoever begins one makes it higher
  * than all that are there. -1: the name has none (such logs are sorted by the

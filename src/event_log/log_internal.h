@@ -9,6 +9,7 @@
  *     log_read.c      records out of files and buffer
  *     log_sync.c      fdatasync
  *     log_directory.c lock, list and removal of directories
+ *     log_forget.c    directories of several logs
  *
  * event_log.c is above all others, and these are above log_shards.c. */
 

@@ -9,6 +9,7 @@
  *   stop.c          the end
  *   status.c        figures for the control API and metrics
  *   progress.c      the bar while shards come up
+ *   left_sinks.c    what sinks that are not configured any more have left
  *
  * No room includes this: fetch.h, identify/slots.h, workers/workers.h,
  * workers/spawn.h, workers/reload.h, commands/, reshard/reshard.h. Each has its own struct, and tells
@@ -23,6 +24,7 @@
 #include "manager/fetch.h"
 #include "manager/identify/optional_intents.h"
 #include "manager/identify/slots.h"
+#include "manager/left_sinks.h"
 #include "manager/manager.h"
 #include "manager/reshard/reshard.h"
 #include "manager/steady.h"
@@ -64,6 +66,7 @@ struct tg_manager {
   struct tg_redis_commands *redis_commands;
   struct tg_optional_intents *optional;
   struct tg_reshard *reshard;
+  struct tg_left_sinks *left_sinks;
 
   uv_timer_t *end_timer; /* deadlines of the end */
   int exit_code;

@@ -200,7 +200,9 @@ static void on_reload_news(void *ctx, enum tg_reload_news news)
   static const enum tg_manager_news told[] = {[TG_RELOAD_BEGINS] = TG_MANAGER_RELOADING,
                                               [TG_RELOAD_IS_DONE] = TG_MANAGER_RELOADED,
                                               [TG_RELOAD_HAS_FAILED] = TG_MANAGER_RELOAD_FAILED};
-  tg_manager_tell(ctx, told[news]);
+  struct tg_manager *manager = ctx;
+  tg_left_sinks_reloading(manager->left_sinks, news == TG_RELOAD_BEGINS);
+  tg_manager_tell(manager, told[news]);
 }
 
 static void on_shutdown(void *ctx, bool keep_sessions)
@@ -267,6 +269,7 @@ static void make_rooms(struct tg_manager *manager)
                                                                     .ctx = manager});
   manager->redis_commands = tg_redis_commands_new(env);
   manager->optional = tg_optional_new(env, &of_optional, manager);
+  manager->left_sinks = tg_left_sinks_new(env);
   manager->reshard = tg_reshard_new(&(struct tg_reshard_options){.env = &manager->env,
                                                                  .fetch = manager->fetch,
                                                                  .slots = manager->slots,
@@ -310,6 +313,8 @@ static void on_pulse(uv_timer_t *timer)
   if (manager->env.shards.table)
     tg_poison_tidy(manager->env.shards.table, manager->env.next.table);
   tg_figures_look(manager->workers);
+  if (manager->phase == TG_MANAGER_RUNNING)
+    tg_left_sinks_look(manager->left_sinks);
   tg_reshard_look(manager->reshard);
   tg_steady_look(&manager->steady);
   tg_log_tick();
@@ -361,6 +366,11 @@ void tg_manager_call_default(struct tg_manager *manager, enum tg_method method, 
   tg_call_default(manager->env.calls, method, args, reply, ctx);
 }
 
+bool tg_manager_forget_sink(struct tg_manager *manager, const char *name, struct tg_error *error)
+{
+  return tg_left_sinks_forget(manager->left_sinks, name, error);
+}
+
 void tg_manager_reload(struct tg_manager *manager, tg_manager_reply *reply, void *ctx)
 {
   tg_reload_start(manager->reloads, reply, ctx);
@@ -382,6 +392,7 @@ void tg_manager_identify_gone(struct tg_manager *manager, uint64_t id)
 static void free_rooms(struct tg_manager *manager)
 {
   tg_reshard_free(manager->reshard);
+  tg_left_sinks_free(manager->left_sinks);
   tg_optional_free(manager->optional);
   tg_redis_commands_free(manager->redis_commands);
   tg_commands_free(manager->commands);

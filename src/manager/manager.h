@@ -92,6 +92,11 @@ void tg_manager_serve(struct tg_manager *manager, const struct tg_hook_request *
  * whole traceback, which is also in the log. */
 void tg_manager_reload(struct tg_manager *manager, tg_manager_reply *reply, void *ctx);
 
+/* Removes what a sink that is not configured any more has left in the state directory.
+ * False: codes "no_sink", "sink_configured", "sink_busy" (a worker is about to let go of
+ * it), "reload_running", "disk". */
+bool tg_manager_forget_sink(struct tg_manager *manager, const char *name, struct tg_error *error);
+
 /* POST /identify/{shard_id}: another gateway host wants a slot for its shard, or
  * says what became of one (manager/identify/broker_wire.h has the words). `body` is
  * borrowed, NULL: empty. Answered exactly once, perhaps before this returns.

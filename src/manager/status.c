@@ -130,9 +130,24 @@ int tg_gateway_handlers(const struct tg_manager *manager, struct tg_handler_stat
   return tg_workers_handlers(manager->workers, list, max);
 }
 
+const struct tg_config *tg_gateway_config(const struct tg_manager *manager)
+{
+  return manager->env.config;
+}
+
+int tg_gateway_left_sinks(const struct tg_manager *manager, struct tg_left_sink *list, int max)
+{
+  return tg_left_sinks_list(manager->left_sinks, list, max);
+}
+
 int tg_gateway_sinks(const struct tg_manager *manager, struct tg_sink_status list[TG_STATS_SINKS])
 {
   return tg_workers_sinks(manager->workers, list);
+}
+
+struct tg_lane_status *tg_gateway_lanes(const struct tg_manager *manager, int *count, uint64_t *all)
+{
+  return tg_workers_lanes(manager->workers, count, all);
 }
 
 int64_t tg_gateway_loop_lag(struct tg_manager *manager, int worker)

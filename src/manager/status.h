@@ -4,6 +4,8 @@
  * hand, without messages to the workers. Loop thread of the manager only. */
 
 #include "base/clock.h"
+#include "config/config.h"
+#include "manager/left_sinks.h"
 #include "manager/shard_set.h"
 #include "manager/workers/figures.h"
 #include "shared/class_state.h"
@@ -113,9 +115,15 @@ struct tg_resharding_status {
 
 void tg_gateway_resharding(struct tg_manager *manager, struct tg_resharding_status *status);
 
+/* What runs now. */
+const struct tg_config *tg_gateway_config(const struct tg_manager *manager);
+/* Those of left_sinks.h. */
+int tg_gateway_left_sinks(const struct tg_manager *manager, struct tg_left_sink *list, int max);
+
 /* Those of workers/figures.h. `worker` may be TG_MANAGER_ITSELF. */
 const struct tg_stats *tg_gateway_stats(const struct tg_manager *manager, int worker);
 void tg_gateway_usage(struct tg_manager *manager, int worker, struct tg_process_usage *usage);
 int tg_gateway_handlers(const struct tg_manager *manager, struct tg_handler_status *list, int max);
 int tg_gateway_sinks(const struct tg_manager *manager, struct tg_sink_status list[TG_STATS_SINKS]);
+struct tg_lane_status *tg_gateway_lanes(const struct tg_manager *manager, int *count, uint64_t *all);
 int64_t tg_gateway_loop_lag(struct tg_manager *manager, int worker);

@@ -77,7 +77,7 @@ int tg_status_of(const char *code)
       {"replaced", 409},     {"killed", 409},        {"refused", 409},      {"reload_running", 409},
       {"no_script", 409},    {"reload_failed", 422}, {"rate_limited", 429}, {"queue_full", 429},
       {"resharding_running", 409}, {"no_resharding", 409}, {"too_late", 409}, {"budget", 503},
-      {"rest_away", 503},
+      {"rest_away", 503},    {"no_sink", 404},       {"sink_configured", 409}, {"sink_busy", 409},
       {"unavailable", 501},  {"bad_answer", 502},    {"not_ready", 503},    {"worker_down", 503},
       {"worker_exit", 503},  {"closed", 503},        {"gone", 503},         {"stopping", 503},
       {"cancelled", 503},    {"timeout", 504},

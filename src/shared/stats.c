@@ -179,12 +179,16 @@ bool tg_stats_get_lanes(const struct tg_stats_sink *sink, struct tg_stats_lanes 
   return false;
 }
 
+bool tg_stats_is_sink_name(const char *name)
+{
+  size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-");
+  return length > 0 && length < TG_STATS_SINK_NAME_SIZE && name[length] == '\0';
+}
+
 bool tg_stats_sink_name(const struct tg_stats *stats, int place, char name[TG_STATS_SINK_NAME_SIZE])
 {
   memcpy(name, stats->sinks[place].name, TG_STATS_SINK_NAME_SIZE);
-  size_t length = strnlen(name, TG_STATS_SINK_NAME_SIZE);
-  bool is_name = length > 0 && length < TG_STATS_SINK_NAME_SIZE &&
-                 strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") == length;
+  bool is_name = memchr(name, '\0', TG_STATS_SINK_NAME_SIZE) && tg_stats_is_sink_name(name);
   for (int i = 0; i < place && is_name; i++)
     is_name = !is_named(stats->sinks[i].name, TG_STATS_SINK_NAME_SIZE, name);
   return is_name;

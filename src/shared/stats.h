@@ -221,6 +221,8 @@ struct tg_stats_handler *tg_stats_handler(const char *url);
 /* The name of types[place]: NULL, nothing was counted there. `buffer` may hold it. */
 const char *tg_stats_type_name(const struct tg_stats *stats, int place, char buffer[TG_STATS_NAME_SIZE]);
 
+/* Whether a sink may be called so. */
+bool tg_stats_is_sink_name(const char *name);
 /* The name of sinks[place]. False: nobody has taken the place, or what stands there is no sink's name, or
  * one that an earlier place has. */
 bool tg_stats_sink_name(const struct tg_stats *stats, int place, char name[TG_STATS_SINK_NAME_SIZE]);

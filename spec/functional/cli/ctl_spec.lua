@@ -89,6 +89,7 @@ describe("tidegate ctl", function()
       local ok = { 200, {} }
       serve {
         ["GET /status"] = { 200, STATUS }, ["GET /shards"] = { 200, { { shardId = 0 } } },
+        ["GET /queue"] = ok, ["POST /sinks/copy_2-x/forget"] = ok,
         ["POST /reload"] = ok, ["POST /reshard"] = ok, ["GET /reshard"] = ok, ["POST /shards/3/payload"] = ok,
         ["POST /payload"] = ok,
         ["POST /guilds/4177198342314/payload"] = ok, ["GET /identify"] = ok, ["POST /shutdown"] = ok,
@@ -96,6 +97,7 @@ describe("tidegate ctl", function()
       local payload = '{"op":3,"d":{"since":null,"afk":false,"status":"idle","activities":[]}}'
       for _, case in ipairs {
         { { "status" }, "GET /status" }, { { "shards" }, "GET /shards" }, { { "reload" }, "POST /reload" },
+        { { "queue" }, "GET /queue" }, { { "queue", "forget", "copy_2-x" }, "POST /sinks/copy_2-x/forget" },
         { { "reshard", "64", "--json" }, "POST /reshard", '{"totalShards":64}' },
         { { "reshard", "abort", "--json" }, "POST /reshard", '{"abort":true}' },
         { { "reshard" }, "GET /reshard" }, { { "reshard", "status" }, "GET /reshard" },
@@ -189,6 +191,50 @@ Shard  Worker  State         RTT   Sequence  Delivered  Queued
 ]], ctl { "shards", "--table" }.stdout)
     end)
 
+    it("what waits for which sink, and what is left", function()
+      local null = cjson.null
+      local sinks = {
+        { name = "bot", kind = "http", up = true, delivered = 123456, retried = 1, dropped = 0, dead = 0,
+          logBytes = 4194304, queued = { events = 0, bytes = 0, age = null } },
+        { name = "copy", kind = "redis", up = false, delivered = 1000, retried = 3, dropped = 2, dead = 0,
+          logBytes = null, queued = { events = 42, bytes = 43008, age = 65000 } },
+        { name = "own", kind = "script", up = null, delivered = 0, retried = 0, dropped = 0, dead = 0,
+          logBytes = null, queued = { events = 0, bytes = 0, age = null } },
+      }
+      local left = { { name = "old", events = 1234, bytes = 3355443 } }
+      serve {
+        ["GET /queue"] = { 200, { sinks = sinks, leftSinks = left, more = 3, waiting = {
+          { sink = "copy", shardId = 3, totalShards = 16, events = 40, bytes = 40960, age = 65000 },
+          { sink = "copy", shardId = 3, totalShards = 32, events = 2, bytes = 2048, age = 1000 },
+        } } },
+        ["GET /status"] = { 200, copy { sinks = sinks, leftSinks = left } },
+        ["POST /sinks/old/forget"] = { 200, { forgotten = "old" } },
+      }
+      local all = [[
+Sink  Kind    State  Waiting     Bytes     Oldest  Delivered  Retried  Dropped  Dead      Log
+bot   http    up           0   0 bytes          -    123,456        1        0     0  4.0 MiB
+copy  redis   down        42  42.0 KiB  1 min 5 s      1,000        3        2     0        -
+own   script  -            0   0 bytes          -          0        0        0     0        -
+]]
+      local rest = [[
+
+Not configured any more  Events left    Bytes
+old                            1,234  3.2 MiB
+"tidegate ctl queue forget NAME" removes what a sink has left.
+]]
+      assert.equal(all .. [[
+
+For   Shard  Of  Waiting     Bytes     Oldest
+copy      3  16       40  40.0 KiB  1 min 5 s
+copy      3  32        2   2.0 KiB        1 s
+Fewer events wait of 3 more shards.
+]] .. rest, ctl({ "queue", "--table" }).stdout)
+      local status = ctl({ "status", "--table" }).stdout
+      assert.equal("\n" .. all .. rest, status:sub(-#all - #rest - 1))
+      assert.equal("forgotten: what the sink old had left\n",
+        ctl({ "queue", "forget", "old", "--table" }).stdout)
+    end)
+
     it("the identify budget", function()
       serve { ["GET /identify"] = { 200, STATUS.identify } }
       assert.equal([[
@@ -259,11 +305,17 @@ Left     Of  Reserve  Window ends in  At a time  Waiting
           handlers = { { url = evil, state = evil } },
         } },
         ["GET /shards"] = { 200, { { state = evil } } },
+        ["GET /queue"] = { 200, {
+          sinks = { { name = evil, kind = evil } }, waiting = { { sink = evil } },
+          leftSinks = { { name = evil } },
+        } },
+        ["POST /sinks/x/forget"] = { 200, { forgotten = evil } },
         ["POST /reload"] = { 409, { error = evil, problem = evil .. evil } },
         ["POST /shutdown"] = { 200, "{" .. evil },
       }
       for _, args in ipairs {
-        { "status" }, { "status", "--json" }, { "shards" }, { "reload" }, { "shutdown" },
+        { "status" }, { "status", "--json" }, { "shards" }, { "queue" }, { "queue", "forget", "x" },
+        { "reload" }, { "shutdown" },
       } do
         local p = ctl_on_terminal(args, { NO_COLOR = "1" })
         assert.is_nil(p.stdout:find "[%z\1-\8\11\12\14-\31\127]", p.stdout)
@@ -399,6 +451,9 @@ Left     Of  Reserve  Window ends in  At a time  Waiting
         { "one word too many", "reshard", "8", "16" },
         { "expected the new number of shards", "reshard", "0" },
         { "expected the new number of shards", "reshard", "64x" },
+        { "expected nothing, or forget and the name", "queue", "forget" },
+        { "expected nothing, or forget and the name", "queue", "old" },
+        { 'no sink can be called "../log"', "queue", "forget", "../log" },
         { "needs a shard and the JSON", "payload", "3" },
         { "expected a shard's number", "payload", "guild:x", "{}" },
         { "line 1, column", "payload", "3", '{"op":3' },

@@ -1,5 +1,6 @@
 #include "manager/workers/figures.h"
 
+#include "base/buf.h"
 #include "manager/workers/workers_impl.h"
 #include "shared/loop_lag.h"
 
@@ -175,6 +176,50 @@ int tg_workers_sinks(const struct tg_workers *workers, struct tg_sink_status lis
   }
   qsort(list, (size_t)count, sizeof *list, by_name);
   return count;
+}
+
+static int by_events(const void *a, const void *b)
+{
+  const struct tg_lane_status *left = a, *right = b;
+  if (left->events != right->events)
+    return left->events > right->events ? -1 : 1;
+  return left->ref != right->ref ? (left->ref > right->ref) - (left->ref < right->ref)
+                                 : strcmp(left->sink, right->sink);
+}
+
+static void add_lanes(struct tg_buf *list, uint64_t *all, const char *name, const struct tg_stats_sink *sink)
+{
+  struct tg_stats_lanes lanes;
+  if (!tg_stats_get_lanes(sink, &lanes))
+    return;
+  *all += lanes.waiting;
+  for (uint32_t i = 0; i < lanes.count; i++) {
+    const struct tg_stats_lane *lane = &lanes.list[i];
+    struct tg_lane_status status = {.ref = lane->ref,
+                                    .events = lane->events,
+                                    .bytes = lane->bytes,
+                                    .oldest_queued_at = lane->oldest_queued_at};
+    memcpy(status.sink, name, sizeof status.sink);
+    tg_buf_append(list, &status, sizeof status);
+  }
+}
+
+struct tg_lane_status *tg_workers_lanes(const struct tg_workers *workers, int *count, uint64_t *all)
+{
+  struct tg_buf list = {0};
+  *all = 0;
+  for (int i = 0; i < workers->count; i++) {
+    const struct tg_stats *stats = workers->list[i].stats;
+    for (int place = 0; stats && place < TG_STATS_SINKS; place++) {
+      char name[TG_STATS_SINK_NAME_SIZE];
+      if (tg_stats_sink_name(stats, place, name))
+        add_lanes(&list, all, name, &stats->sinks[place]);
+    }
+  }
+  *count = (int)(list.length / sizeof(struct tg_lane_status));
+  if (*count > 0)
+    qsort(list.data, (size_t)*count, sizeof(struct tg_lane_status), by_events);
+  return (struct tg_lane_status *)(void *)list.data;
 }
 
 /* ---- lag ---- */

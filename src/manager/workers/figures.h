@@ -57,6 +57,18 @@ struct tg_sink_status {
  * many. */
 int tg_workers_sinks(const struct tg_workers *workers, struct tg_sink_status list[TG_STATS_SINKS]);
 
+/* What waits of a shard for a sink. */
+struct tg_lane_status {
+  char sink[TG_STATS_SINK_NAME_SIZE];
+  tg_shard_ref ref;
+  uint64_t events, bytes;
+  int64_t oldest_queued_at; /* tg_steady_clock() */
+};
+
+/* Where most events wait, most first: of each worker and sink no more than TG_STATS_LANES. Returns a list
+ * that the caller frees (NULL: nothing waits), with its length in *count; in *all how many there would be. */
+struct tg_lane_status *tg_workers_lanes(const struct tg_workers *workers, int *count, uint64_t *all);
+
 /* The longest time, in ms, that the loop of that process was busy at a stretch,
  * since the last call and of the last minute (so that several who ask see it,
  * too); what it is busy with right now counts. */

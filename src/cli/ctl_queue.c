@@ -1,0 +1,179 @@
+#include "cli/ctl_queue.h"
+#include "cli/ctl_figures.h"
+#include "cli/table.h"
+
+#include "base/buf.h"
+#include "config/config.h"
+#include "config/environment.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- sinks ---- */
+
+static void add_state(struct tg_table *table, const json_t *up)
+{
+  if (json_is_true(up))
+    tg_table_cell(table, TG_GOOD, "up");
+  else if (json_is_false(up))
+    tg_table_cell(table, TG_BAD, "down");
+  else
+    tg_table_cell(table, TG_PLAIN, "-");
+}
+
+static void add_waiting(struct tg_table *table, const json_t *queued)
+{
+  enum tg_colour colour = tg_figure_number(queued, "events") > 0 ? TG_UNEASY : TG_PLAIN;
+  tg_table_cell(table, colour, "%s", tg_figure_count(queued, "events"));
+  tg_table_cell(table, TG_PLAIN, "%s", tg_figure_bytes(queued, "bytes"));
+  tg_table_cell(table, TG_PLAIN, "%s", tg_figure_duration(queued, "age"));
+}
+
+static void add_lost(struct tg_table *table, const json_t *sink, const char *key)
+{
+  tg_table_cell(table, tg_figure_number(sink, key) > 0 ? TG_UNEASY : TG_PLAIN, "%s",
+                tg_figure_count(sink, key));
+}
+
+static void show_sinks(const json_t *sinks)
+{
+  static const char *const numbers[] = {"Waiting", "Bytes",   "Oldest", "Delivered",
+                                        "Retried", "Dropped", "Dead",   "Log"};
+  struct tg_table table = {0};
+  tg_table_column(&table, "Sink", false);
+  tg_table_column(&table, "Kind", false);
+  tg_table_column(&table, "State", false);
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+    tg_table_column(&table, numbers[i], true);
+  size_t i;
+  json_t *sink;
+  json_array_foreach((json_t *)sinks, i, sink)
+  {
+    tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_text(sink, "name"));
+    tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_text(sink, "kind"));
+    add_state(&table, json_object_get(sink, "up"));
+    add_waiting(&table, json_object_get(sink, "queued"));
+    tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(sink, "delivered"));
+    tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(sink, "retried"));
+    add_lost(&table, sink, "dropped");
+    add_lost(&table, sink, "dead");
+    tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_bytes(sink, "logBytes"));
+  }
+  tg_table_print(&table, stdout);
+}
+
+/* ---- where events wait ---- */
+
+/* Shards of one total, or of several: then a shard's number alone does not say which. */
+static bool totals_differ(const json_t *lanes)
+{
+  int64_t first = tg_figure_number(json_array_get(lanes, 0), "totalShards");
+  size_t i;
+  json_t *lane;
+  json_array_foreach((json_t *)lanes, i, lane)
+  {
+    if (tg_figure_number(lane, "totalShards") != first)
+      return true;
+  }
+  return false;
+}
+
+static void show_lanes(const json_t *lanes)
+{
+  if (json_array_size(lanes) == 0)
+    return;
+  bool totals = totals_differ(lanes);
+  struct tg_table table = {0};
+  tg_table_column(&table, "For", false);
+  tg_table_column(&table, "Shard", true);
+  if (totals)
+    tg_table_column(&table, "Of", true);
+  tg_table_column(&table, "Waiting", true);
+  tg_table_column(&table, "Bytes", true);
+  tg_table_column(&table, "Oldest", true);
+  size_t i;
+  json_t *lane;
+  json_array_foreach((json_t *)lanes, i, lane)
+  {
+    tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_text(lane, "sink"));
+    tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(lane, "shardId"));
+    if (totals)
+      tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(lane, "totalShards"));
+    add_waiting(&table, lane);
+  }
+  putchar('\n');
+  tg_table_print(&table, stdout);
+}
+
+/* ---- what is left ---- */
+
+static void show_left(const json_t *left)
+{
+  if (json_array_size(left) == 0)
+    return;
+  struct tg_table table = {0};
+  tg_table_column(&table, "Not configured any more", false);
+  tg_table_column(&table, "Events left", true);
+  tg_table_column(&table, "Bytes", true);
+  size_t i;
+  json_t *sink;
+  json_array_foreach((json_t *)left, i, sink)
+  {
+    tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_text(sink, "name"));
+    tg_table_cell(&table, TG_UNEASY, "%s", tg_figure_count(sink, "events"));
+    tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_bytes(sink, "bytes"));
+  }
+  putchar('\n');
+  tg_table_print(&table, stdout);
+  puts("\"tidegate ctl queue forget NAME\" removes what a sink has left.");
+}
+
+void tg_ctl_show_queue(const json_t *answer)
+{
+  const char *forgotten = json_string_value(json_object_get(answer, "forgotten"));
+  if (forgotten) {
+    fputs("forgotten: what the sink ", stdout);
+    tg_put_safe(forgotten);
+    puts(" had left");
+    return;
+  }
+  show_sinks(json_object_get(answer, "sinks"));
+  show_lanes(json_object_get(answer, "waiting"));
+  if (tg_figure_number(answer, "more") > 0)
+    printf("Fewer events wait of %s more shards.\n", tg_figure_count(answer, "more"));
+  show_left(json_object_get(answer, "leftSinks"));
+}
+
+void tg_ctl_show_sinks(const json_t *status)
+{
+  const json_t *sinks = json_object_get(status, "sinks");
+  if (json_array_size(sinks) > 1) {
+    putchar('\n');
+    show_sinks(sinks);
+  }
+  show_left(json_object_get(status, "leftSinks"));
+}
+
+/* ---- forgetting ---- */
+
+char *tg_ctl_forget_path(const char *name, struct tg_error *error)
+{
+  size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-");
+  if (length == 0 || name[length])
+    return tg_fail(error, "usage", "queue forget: no sink can be called \"%s\"", name), NULL;
+  struct tg_buf path = {0};
+  tg_buf_printf(&path, "/sinks/%s/forget", name);
+  return tg_buf_take(&path);
+}
+
+void tg_ctl_forget_by_hand(const char *name)
+{
+  char *state_dir = tg_config_state_dir(tg_environment);
+  fprintf(
+      stderr,
+      "tidegate ctl: where no gateway runs, remove the directory sinks/%s of its state directory, which is "
+      "%s unless the script names another\n",
+      name, state_dir);
+  free(state_dir);
+}
