@@ -102,16 +102,14 @@ void tg_delivery_session_lost(struct tg_delivery *delivery, tg_shard_ref ref);
 /* The highest epoch of a shard that shares guilds with this one; 0: none does. */
 uint64_t tg_delivery_last_epoch(struct tg_delivery *delivery, tg_shard_ref ref);
 
-/* With queue.durability = "log": opens the worker's log in <state_dir>/log, and
- * takes over what earlier processes left there for the shards that `wanted`
- * names (called with options.ctx; NULL: all). Before any event. `stamp` tells
- * this run of the gateway from others; `moved`: shards have gone from one worker to
- * another in this run. False: the log cannot be written. */
-bool tg_delivery_open_log(struct tg_delivery *delivery, bool (*wanted)(void *ctx, tg_shard_ref ref),
-                          uint64_t stamp, bool moved, struct tg_error *error);
-
-/* With queue.durability = "memory": says so if earlier processes have left logs. */
-void tg_delivery_ignore_logs(const struct tg_delivery *delivery);
+/* Opens the worker's log of each sink with queue.durability = "log", in <state_dir>/log, of
+ * others than the bot in <state_dir>/sinks/<name>, and takes over what earlier processes left
+ * there for the shards that `wanted` names (called with options.ctx; NULL: all). Of other
+ * sinks it says so if there is something. Before any event. `stamp` tells this run of the
+ * gateway from others; `moved`: shards have gone from one worker to another in this run.
+ * False: a log cannot be written. */
+bool tg_delivery_open_logs(struct tg_delivery *delivery, bool (*wanted)(void *ctx, tg_shard_ref ref),
+                           uint64_t stamp, bool moved, struct tg_error *error);
 
 /* What is still queued is lost here in memory mode: drain first. Requests in
  * flight are cancelled, so free this before its tg_http. The memory goes with

@@ -6,6 +6,7 @@
  *     pipeline.c     one event on its way: caches, filters, scripts
  *     guilds.c       what guilds have to do with events
  *     for_scripts.c  what scripts call
+ *     sink_set.c     which sinks there are
  *     delivery.c     life and death, configuration, drain */
 
 #include "delivery/caches/guild_cache.h"
@@ -14,7 +15,7 @@
 #include "delivery/env.h"
 #include "delivery/interactions/interaction.h"
 #include "delivery/lanes/lanes.h"
-#include "delivery/sinks/sender.h"
+#include "delivery/sinks/sink.h"
 
 /* What is known of a shard's guilds. */
 struct tg_shard_guilds {
@@ -30,8 +31,10 @@ struct tg_delivery {
   struct tg_shard *(*find_shard)(void *ctx, tg_shard_ref ref);
   void *ctx;
   struct tg_feeds feeds;
-  struct tg_lanes lanes;
-  struct tg_senders senders;
+  struct tg_sink *sinks[TG_SINKS_MAX]; /* by tg_lanes.index; NULL: there is none. [TG_SINK_BOT]: always */
+  struct tg_http *http;
+  void (*tell)(void *ctx, const char *url, bool up, tg_ms asked);
+  struct tg_log_opening opening;
   struct tg_interactions interactions;
   struct tg_message_cache *messages;
   struct tg_guild_store guild_stores[TG_SIDES];
@@ -39,8 +42,7 @@ struct tg_delivery {
   void (*class_told)(void *ctx, int number, const char *state, json_t *figures);
   struct tg_shard_guilds **guilds; /* by tg_ref_index(); NULL: not yet */
   int guilds_count;
-  bool nobody_takes;                 /* events: no handler, and no script */
-  bool unhandled[TG_EVENT_TYPE_MAX]; /* event_handler.events leaves them out */
+  bool nobody_takes; /* events: no handler, and no script */
 
   uv_timer_t report;
   uv_timer_t drain;
@@ -48,6 +50,20 @@ struct tg_delivery {
   void (*drained)(void *ctx, uint64_t left);
   void *drained_ctx;
 };
+
+static inline struct tg_sink *tg_delivery_bot(const struct tg_delivery *delivery)
+{
+  return delivery->sinks[TG_SINK_BOT];
+}
+
+/* --- sink_set.c --- */
+
+/* Takes over which sinks are configured, and how. */
+void tg_sinks_reconfigure(struct tg_delivery *delivery);
+/* Whether any of them has somebody to take events. */
+bool tg_sinks_are_taken(const struct tg_delivery *delivery);
+/* How many events wait, of all sinks. */
+uint64_t tg_sinks_waiting(const struct tg_delivery *delivery);
 
 /* --- pipeline.c --- */
 

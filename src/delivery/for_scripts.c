@@ -19,33 +19,33 @@ void tg_delivery_cancel_answer(struct tg_callback *answer)
 void tg_delivery_queue_figures(struct tg_delivery *delivery, tg_shard_ref ref,
                                struct tg_queue_figures *figures)
 {
-  tg_queues_figures(&delivery->lanes, ref, figures);
+  tg_queues_figures(&tg_delivery_bot(delivery)->lanes, ref, figures);
 }
 
 tg_shard_ref tg_delivery_queue_next_shard(struct tg_delivery *delivery, tg_shard_ref after)
 {
-  return tg_queues_next_shard(&delivery->lanes, after);
+  return tg_queues_next_shard(&tg_delivery_bot(delivery)->lanes, after);
 }
 
 uint64_t tg_delivery_queue_walk(struct tg_delivery *delivery, tg_shard_ref ref, tg_queue_visit *visit,
                                 void *ctx)
 {
-  return tg_queues_walk(&delivery->lanes, ref, visit, ctx);
+  return tg_queues_walk(&tg_delivery_bot(delivery)->lanes, ref, visit, ctx);
 }
 
 uint64_t tg_delivery_queue_drop(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t count)
 {
-  return tg_queues_drop(&delivery->lanes, ref, count);
+  return tg_queues_drop(&tg_delivery_bot(delivery)->lanes, ref, count);
 }
 
 bool tg_delivery_queue_ack(struct tg_delivery *delivery, const struct tg_event *event)
 {
-  return tg_queues_ack(&delivery->lanes, event);
+  return tg_queues_ack(&tg_delivery_bot(delivery)->lanes, event);
 }
 
 void tg_delivery_queue_overflow(struct tg_delivery *delivery)
 {
-  tg_queues_overflow(&delivery->lanes);
+  tg_queues_overflow(&tg_delivery_bot(delivery)->lanes);
 }
 
 /* --- deliveries of their own ---------------------------------------------------------- */
@@ -54,7 +54,8 @@ struct tg_post *tg_delivery_post(struct tg_delivery *delivery, const struct tg_e
                                  tg_posted *done, void *ctx)
 {
   if (count > 0)
-    return tg_post_start(tg_lane_of(&delivery->lanes, tg_event_ref(&events[0])), events, count, done, ctx);
+    return tg_post_start(tg_lane_of(&tg_delivery_bot(delivery)->lanes, tg_event_ref(&events[0])), events,
+                         count, done, ctx);
   done(ctx, NULL, 0);
   return NULL;
 }
@@ -67,10 +68,10 @@ void tg_delivery_cancel_post(struct tg_post *post)
 bool tg_delivery_drain_queue(struct tg_delivery *delivery, tg_shard_ref ref, void (*done)(void *ctx),
                              void *ctx)
 {
-  return tg_script_drain_by_default(tg_lane_of(&delivery->lanes, ref), done, ctx);
+  return tg_script_drain_by_default(tg_lane_of(&tg_delivery_bot(delivery)->lanes, ref), done, ctx);
 }
 
 void tg_delivery_forget_drain(struct tg_delivery *delivery, void *ctx)
 {
-  tg_script_forget_drain(&delivery->lanes, ctx);
+  tg_script_forget_drain(&tg_delivery_bot(delivery)->lanes, ctx);
 }

@@ -200,13 +200,8 @@ static bool is_alone(const struct tg_worker *worker)
 
 static bool open_log(struct tg_worker *worker, struct tg_error *error)
 {
-  if (worker->options.config->queue.durability != TG_DURABILITY_LOG) {
-    if (worker->options.worker_id == 0)
-      tg_delivery_ignore_logs(worker->delivery);
-    return true;
-  }
-  return tg_delivery_open_log(worker->delivery, is_alone(worker) ? NULL : is_wanted, worker->stamp,
-                              worker->moved, error);
+  return tg_delivery_open_logs(worker->delivery, is_alone(worker) ? NULL : is_wanted, worker->stamp,
+                               worker->moved, error);
 }
 
 static bool durable_sequence(void *owner, const struct tg_shard *shard, uint64_t *sequence)

@@ -121,6 +121,7 @@
 ---@class tidegate.HandlerChange
 ---@field url string Without user, password and query.
 ---@field reason string
+---@field sink string The sink's name; "bot": event_handler.
 
 ---@class tidegate.Resharding
 ---@field step "started"|"switched"|"done"|"aborted"|"failed"

@@ -7,7 +7,7 @@
 static inline void open_log(void)
 {
   struct tg_error error = {0};
-  if (!tg_delivery_open_log(delivery, NULL, 1, false, &error))
+  if (!tg_delivery_open_logs(delivery, NULL, 1, false, &error))
     fail_msg("%s", error.message);
 }
 
@@ -22,7 +22,7 @@ static inline int begin_logged(void **state)
 static inline int end_logged(void **state)
 {
   char command[128];
-  snprintf(command, sizeof command, "rm -rf %s/log", state_dir);
+  snprintf(command, sizeof command, "rm -rf %s/log %s/sinks", state_dir, state_dir);
   tg_delivery_free(delivery);
   assert_int_equal(system(command), 0);
   return end_world(state);

@@ -47,7 +47,7 @@ static int begin_synced(void **state)
   syncs = syncs_at_the_end = 0;
   synced = NULL;
   config.queue.disk_bytes = 8 << 20;
-  assert_true(tg_delivery_open_log(delivery, NULL, 1, false, &error));
+  assert_true(tg_delivery_open_logs(delivery, NULL, 1, false, &error));
   return 0;
 }
 

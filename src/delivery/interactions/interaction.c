@@ -375,9 +375,10 @@ static const struct tg_lane_watch watch = {
     .has_turn = tg_interactions_expire,
 };
 
-void tg_interactions_begin(struct tg_interactions *all, struct tg_lanes *lanes, struct tg_senders *senders)
+void tg_interactions_begin(struct tg_interactions *all, struct tg_delivery_env *env, struct tg_lanes *lanes,
+                           struct tg_senders *senders)
 {
-  all->env = lanes->env;
+  all->env = env;
   all->lanes = lanes;
   all->senders = senders;
   lanes->watch = &watch;

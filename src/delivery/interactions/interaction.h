@@ -91,7 +91,8 @@ struct tg_interaction {
 };
 
 /* interaction.c */
-void tg_interactions_begin(struct tg_interactions *all, struct tg_lanes *lanes, struct tg_senders *senders);
+void tg_interactions_begin(struct tg_interactions *all, struct tg_delivery_env *env, struct tg_lanes *lanes,
+                           struct tg_senders *senders);
 /* Before the logs are closed: nothing is answered any more. */
 void tg_interactions_end(struct tg_interactions *all);
 

@@ -359,23 +359,22 @@ static void begin_lanes(struct tg_lanes *lanes)
   lanes->logs.source_done = true;
 }
 
-bool tg_backlog_open(struct tg_lanes *lanes, bool (*wanted)(void *ctx, tg_shard_ref ref), void *ctx,
-                     uint64_t stamp, bool moved, struct tg_error *error)
+bool tg_backlog_open(struct tg_lanes *lanes, const struct tg_log_opening *how, struct tg_error *error)
 {
   struct tg_buf parent = {0}, text = {0};
-  tg_buf_printf(&parent, "%s/log", lanes->env->config->state_dir);
-  tg_buf_printf(&text, ".%" PRIu64 "-", stamp);
-  struct opening opening = {.lanes = lanes, .last = &lanes->logs.sources, .moved = moved};
+  tg_buf_puts(&parent, lanes->directory);
+  tg_buf_printf(&text, ".%" PRIu64 "-", how->stamp);
+  struct opening opening = {.lanes = lanes, .last = &lanes->logs.sources, .moved = how->moved};
   opening.parent = tg_buf_take(&parent);
   opening.stamp = tg_buf_take(&text);
-  lanes->logs.wanted = wanted;
-  lanes->logs.wanted_ctx = ctx;
+  lanes->logs.wanted = how->wanted;
+  lanes->logs.wanted_ctx = how->ctx;
   char **names = tg_event_log_list(opening.parent);
   for (size_t i = 0; names && names[i]; i++) {
     tg_ms number = tg_event_log_number(names[i]);
     if (number > opening.newest)
       opening.newest = number;
-    if (moved || !is_of_another(&opening, names[i]))
+    if (how->moved || !is_of_another(&opening, names[i]))
       take_over(&opening, names[i]);
   }
   tg_event_log_list_free(names);
@@ -394,19 +393,17 @@ bool tg_backlog_open(struct tg_lanes *lanes, bool (*wanted)(void *ctx, tg_shard_
 
 void tg_backlog_ignore(const struct tg_lanes *lanes)
 {
-  struct tg_buf parent = {0};
-  tg_buf_printf(&parent, "%s/log", lanes->env->config->state_dir);
-  char *directory = tg_buf_take(&parent), **names = tg_event_log_list(directory);
+  char **names = lanes->directory ? tg_event_log_list(lanes->directory) : NULL;
   int count = 0;
   while (names && names[count])
     count++;
   tg_event_log_list_free(names);
   if (count > 0)
     tg_log(TG_WARN, TG_NO_SHARD,
-           "queue.durability is \"memory\", but logs of earlier runs (%d) are in %s: their events are not "
+           "queue.durability of %s is not \"log\", but logs of earlier runs (%d) are in %s: their events are "
+           "not "
            "delivered. Start once with \"log\" to deliver them, or remove the directory",
-           count, directory);
-  free(directory);
+           lanes->title, count, lanes->directory);
 }
 
 void tg_backlog_close(struct tg_lanes *lanes)

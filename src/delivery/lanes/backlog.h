@@ -93,9 +93,17 @@ enum tg_log_reading {
   TG_REFILL_MAX = 256,     /* events that are read back at a time */
 };
 
+/* What is to be known where logs are opened. */
+struct tg_log_opening {
+  bool (*wanted)(void *ctx, tg_shard_ref ref); /* whose events are this process's; NULL: all */
+  void *ctx;
+  uint64_t stamp; /* of this run of the gateway */
+  bool moved;     /* shards have gone from one worker to another in it */
+  bool done;      /* the first logs are open */
+};
+
 /* backlog.c */
-bool tg_backlog_open(struct tg_lanes *lanes, bool (*wanted)(void *ctx, tg_shard_ref ref), void *ctx,
-                     uint64_t stamp, bool moved, struct tg_error *error);
+bool tg_backlog_open(struct tg_lanes *lanes, const struct tg_log_opening *how, struct tg_error *error);
 /* There is none: says so if earlier processes have left some. */
 void tg_backlog_ignore(const struct tg_lanes *lanes);
 void tg_backlog_close(struct tg_lanes *lanes);

@@ -27,9 +27,9 @@ static struct tg_parcel_end end_of(const struct tg_lane *lane, const struct tg_q
 static int choose(struct tg_lane *lane, size_t most)
 {
   struct tg_queued *head = lane->queue.head, *event = head;
-  const struct tg_config *config = lane->lanes->env->config;
-  bool batches = config->event_handler.batch;
-  size_t growth = tg_format_growth(config->event_handler.format) + 1;
+  const struct tg_handler_config *handler = lane->lanes->handler;
+  bool batches = handler->batch;
+  size_t growth = tg_format_growth(handler->format) + 1;
   bool again = head->trying;
   int limit = batches ? TG_BATCH_EVENTS : 1, count = 0;
   size_t bytes = 0;

@@ -286,11 +286,17 @@ uint64_t tg_feed_last_logged(const struct tg_feed *feed, uint64_t epoch)
 
 /* --- events ------------------------------------------------------------------------------ */
 
-void tg_feed_push(struct tg_feed *feed, const struct tg_event *event)
+bool tg_feed_push(struct tg_feed *feed, const struct tg_event *event)
 {
-  for (int i = 0; i < feed->all->places; i++)
-    if (feed->lanes[i])
-      tg_lane_push(feed->lanes[i], event);
+  bool wanted = false;
+  for (int i = 0; i < feed->all->places; i++) {
+    struct tg_lane *lane = feed->lanes[i];
+    if (!lane || !lane->sender || __builtin_expect(lane->lanes->unwanted[event->type], 0))
+      continue;
+    tg_lane_push(lane, event);
+    wanted = true;
+  }
+  return wanted;
 }
 
 void tg_feed_missed(struct tg_feed *feed, const struct tg_gap *gap)

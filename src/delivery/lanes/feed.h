@@ -126,8 +126,8 @@ uint64_t tg_feed_last_logged(const struct tg_feed *feed, uint64_t epoch);
 
 /* --- events --- */
 
-/* Puts the event into the lane of each sink that wants it. */
-void tg_feed_push(struct tg_feed *feed, const struct tg_event *event);
+/* Puts the event into the lane of each sink that wants it. False: none does. */
+bool tg_feed_push(struct tg_feed *feed, const struct tg_event *event);
 /* Events that have never come, and never will: their marker waits behind the events that did. */
 void tg_feed_missed(struct tg_feed *feed, const struct tg_gap *gap);
 /* Guilds go over to another shard; see tg_lane_tell_handover(). */

@@ -171,7 +171,7 @@ tg_log_position tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
       tg_overflow_refuse(lane, item, TG_DROP_FIRST);
       return 0;
     }
-    if (tg_hooked(lanes->env->hooks, TG_METHOD_delivery_queue_overflow))
+    if (tg_lanes_hooked(lanes, TG_METHOD_delivery_queue_overflow))
       tg_overflow_ask_for_log(lanes, size);
     position = tg_backlog_append(lanes, lane->feed->ref, item);
     if (position != 0)

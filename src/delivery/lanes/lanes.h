@@ -85,6 +85,8 @@ struct tg_lane_script {
   int idle_drains;             /* calls of handle_queue in a row that took nothing */
 };
 
+enum { TG_SINK_BOT = 0 /* tg_lanes.index of event_handler */ };
+
 struct tg_lane {
   struct tg_lanes *lanes;
   struct tg_feed *feed;
@@ -100,7 +102,7 @@ struct tg_lane {
   uint64_t taken; /* events that have left the queue, ever */
 
   bool before_all;          /* of a set that is over, and has delivered: goes before all others */
-  struct tg_sender *sender; /* the sink's; NULL: nobody takes events */
+  struct tg_sender *sender; /* whoever sends for it; NULL: nobody takes events */
   struct tg_parcel parcel;  /* the first of the queue, when they are in flight */
   enum tg_lane_state state;
   uv_timer_t retry;
@@ -114,8 +116,11 @@ struct tg_lanes {
   struct tg_delivery_env *env;
   struct tg_feeds *feeds;
   int index;                               /* of the sink: tg_feed.lanes */
+  const char *name, *title;                /* of the sink: "stats", and as logs name it */
   const struct tg_handler_config *handler; /* its part of the configuration, another one after a reload ... */
-  const struct tg_queue_config *limits;    /* ... of what waits */
+  const struct tg_queue_config *limits;    /* ... of what waits ... */
+  const struct tg_redis_config *redis;     /* ... of a Redis; NULL: it is the bot's */
+  bool unwanted[TG_EVENT_TYPE_MAX];        /* `events` leaves them out */
   char *directory;                         /* where its logs are; owned */
   const struct tg_lane_sink *sink;
   void *sink_ctx;
@@ -135,6 +140,12 @@ struct tg_lanes {
   int walking;     /* queues are being looked at by a script: nothing may leave them */
   uint64_t chosen; /* events that are to be dropped then */
 };
+
+/* What a method of gateway.delivery has a say in is the bot's. */
+static inline bool tg_lanes_hooked(const struct tg_lanes *lanes, enum tg_method method)
+{
+  return lanes->index == TG_SINK_BOT && tg_hooked(lanes->env->hooks, method);
+}
 
 /* How many events wait, in memory and in the logs. */
 static inline uint64_t tg_lanes_waiting(const struct tg_lanes *lanes)

@@ -27,9 +27,9 @@ static void first_drop(struct tg_lanes *lanes)
   tg_log_with(TG_WARN, TG_NO_SHARD,
               TG_WITH(TG_NUMBER(EVENTS, tg_lanes_waiting(lanes)), TG_NUMBER(BYTES, bytes),
                       TG_TEXT(KEY, bound(lanes))),
-              "the queue for the event handler is filling up: events are dropped from now on "
+              "the queue for %s is filling up: events are dropped from now on "
               "(queue.drop_first above 80 %% of its %llu bytes, the oldest ones when it is full)",
-              (unsigned long long)limit);
+              lanes->title, (unsigned long long)limit);
 }
 
 void tg_overflow_count(struct tg_lane *lane, enum tg_drop reason, uint64_t count)
@@ -61,13 +61,13 @@ static void report_drops(struct tg_lanes *lanes)
   tg_log(TG_WARN, TG_NO_SHARD,
          "dropped %llu events in the last minute: %llu of types in queue.drop_first, %llu oldest ones, %llu "
          "by the script, %llu older than queue.max_age, %llu interactions nobody could answer any more; "
-         "%llu events (%llu bytes) wait, since the event handler takes fewer than come. A faster handler, "
-         "more event_handler.urls, a filter, or a larger %s helps",
+         "%llu events (%llu bytes) wait, since %s takes fewer than come. A faster handler, "
+         "more URLs, a filter, or a larger %s helps",
          (unsigned long long)all, (unsigned long long)drops[TG_DROP_FIRST],
          (unsigned long long)drops[TG_DROP_OLDEST], (unsigned long long)drops[TG_DROP_SCRIPT],
          (unsigned long long)drops[TG_DROP_EXPIRED], (unsigned long long)drops[TG_DROP_INTERACTION],
          (unsigned long long)tg_lanes_waiting(lanes),
-         (unsigned long long)(lanes->queued.bytes + lanes->spilled.bytes), bound(lanes));
+         (unsigned long long)(lanes->queued.bytes + lanes->spilled.bytes), lanes->title, bound(lanes));
 }
 
 static void report_losses(struct tg_lanes *lanes)
@@ -273,7 +273,7 @@ static bool make_room(struct tg_lanes *lanes, uint64_t size)
   uint64_t limit = lanes->limits->memory_bytes;
   if (lanes->walking > 0 || size > limit)
     return size <= limit;
-  bool hooked = tg_hooked(lanes->env->hooks, TG_METHOD_delivery_queue_overflow);
+  bool hooked = tg_lanes_hooked(lanes, TG_METHOD_delivery_queue_overflow);
   while (lanes->queued.bytes + size > limit) {
     if (unload(lanes))
       continue;

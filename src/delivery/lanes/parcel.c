@@ -14,9 +14,9 @@ void tg_parcel_name(struct tg_parcel *parcel, uint64_t epoch, struct tg_parcel_e
   parcel->first = first;
   parcel->last = last;
   parcel->count = count;
-  const struct tg_config *config = parcel->lane->lanes->env->config;
-  parcel->batch = config->event_handler.batch;
-  parcel->format = config->event_handler.format;
+  const struct tg_handler_config *handler = parcel->lane->lanes->handler;
+  parcel->batch = handler->batch;
+  parcel->format = handler->format;
   parcel->bytes = parcel->batch ? bytes + (size_t)count + 1 : bytes;
 }
 

@@ -9,6 +9,7 @@
 #include "delivery/sinks/answer.h"
 
 struct tg_carrier;
+struct tg_senders;
 
 struct tg_carrier_kind {
   /* Sends the parcel, whose body is to be had from its owner (tg_carrier_write()). Calls carrier->ended()
@@ -17,7 +18,7 @@ struct tg_carrier_kind {
   /* The parcel ends now, and carrier->ended() is not called. */
   void (*cancel)(struct tg_carrier *carrier, struct tg_parcel *parcel);
   /* The configuration is another one; may be NULL. */
-  void (*reconfigure)(struct tg_carrier *carrier, const struct tg_config *config);
+  void (*reconfigure)(struct tg_carrier *carrier, const struct tg_senders *senders);
   /* No parcel is in it any more. */
   void (*free)(struct tg_carrier *carrier);
 };
@@ -42,11 +43,11 @@ static inline tg_ms tg_script_patience(const struct tg_delivery_env *env)
   return 6 * env->config->event_handler.timeout;
 }
 
-struct tg_http;
-
-/* http_carrier.c: POSTs to a URL (http:, https:, http+unix:), with the parcel's key as Idempotency-Key. */
-struct tg_carrier *tg_http_carrier_new(const struct tg_delivery_env *env, struct tg_http *http,
-                                       const char *url);
+/* Carriers of a sink are made with its senders, from which they have their environment, and the sink's part
+ * of the configuration (senders->lanes->handler, ->redis).
+ *
+ * http_carrier.c: POSTs to a URL (http:, https:, http+unix:), with the parcel's key as Idempotency-Key. */
+struct tg_carrier *tg_http_carrier_new(const struct tg_senders *senders, const char *url);
 
 /* script_carrier.c: the script's deliver; what that does not want goes to the sender's own carrier
  * (tg_sender.direct). One for all senders. */

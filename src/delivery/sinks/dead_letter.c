@@ -283,6 +283,8 @@ bool tg_dead_letter_write(const char *state_dir, uint64_t file_bytes, const stru
   tg_buf_printf(&line, ",\"bytes\":%zu", letter->bytes);
   if (letter->guild_create)
     tg_buf_printf(&line, ",\"guildCreate\":\"%s\"", letter->guild_create);
+  if (letter->sink)
+    tg_buf_printf(&line, ",\"sink\":\"%s\"", letter->sink);
   tg_buf_puts(&line, letter->deferred ? ",\"deferred\":true" : "");
   tg_buf_puts(&line, letter->marker ? ",\"marker\":true" : "");
   tg_buf_puts(&line, secrets.count > 0 ? ",\"masked\":true" : "");

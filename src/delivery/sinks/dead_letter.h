@@ -46,6 +46,7 @@ struct tg_dead_letter {
   size_t bytes;             /* of the body that was refused */
   const char *guild_create; /* as in the body; NULL: not there */
   bool deferred, marker;
+  const char *sink;                 /* that has refused it; NULL: the event handler */
   const struct tg_strings *secrets; /* or NULL */
 };
 

@@ -1,7 +1,7 @@
 #include "base/buf.h"
-#include "delivery/env.h"
-#include "delivery/sinks/carrier.h"
+#include "delivery/lanes/lanes.h"
 #include "delivery/sinks/request_head.h"
+#include "delivery/sinks/sender.h"
 #include "net/http.h"
 #include "net/http_text.h"
 
@@ -15,15 +15,17 @@ enum {
 
 struct http_carrier {
   struct tg_carrier carrier;
-  const struct tg_delivery_env *env;
+  tg_ms timeout;
   struct tg_http *http;
   char *url;
   struct tg_usual_headers usual;
 };
 
-static void reconfigure(struct tg_carrier *carrier, const struct tg_config *config)
+static void reconfigure(struct tg_carrier *carrier, const struct tg_senders *senders)
 {
-  tg_usual_headers_read(&((struct http_carrier *)carrier)->usual, config);
+  struct http_carrier *http = (struct http_carrier *)carrier;
+  http->timeout = senders->lanes->handler->timeout;
+  tg_usual_headers_read(&http->usual, senders->lanes->handler, senders->env->config->token);
 }
 
 static void on_response(void *ctx, const struct tg_http_response *response)
@@ -46,7 +48,7 @@ static void on_response(void *ctx, const struct tg_http_response *response)
 static void start(struct tg_carrier *carrier, struct tg_parcel *parcel)
 {
   const struct http_carrier *http = (const struct http_carrier *)carrier;
-  tg_ms timeout = http->env->config->event_handler.timeout;
+  tg_ms timeout = http->timeout;
   struct tg_span body = tg_carrier_write(parcel);
   struct tg_request_head head;
   tg_request_head_write(&head, &http->usual, parcel, body);
@@ -77,15 +79,13 @@ static void free_carrier(struct tg_carrier *carrier)
   free(http);
 }
 
-struct tg_carrier *tg_http_carrier_new(const struct tg_delivery_env *env, struct tg_http *http,
-                                       const char *url)
+struct tg_carrier *tg_http_carrier_new(const struct tg_senders *senders, const char *url)
 {
   static const struct tg_carrier_kind kind = {start, cancel, reconfigure, free_carrier};
   struct http_carrier *carrier = tg_calloc(1, sizeof *carrier);
   carrier->carrier = (struct tg_carrier){.kind = &kind, .name = tg_http_url_public(url)};
-  carrier->env = env;
-  carrier->http = http;
+  carrier->http = senders->http;
   carrier->url = tg_strdup(url);
-  reconfigure(&carrier->carrier, env->config);
+  reconfigure(&carrier->carrier, senders);
   return &carrier->carrier;
 }

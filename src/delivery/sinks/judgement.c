@@ -10,13 +10,13 @@ _Static_assert((int)TG_OUTCOME_CANCELLED < (int)TG_STATS_OUTCOMES, "each has its
  * scripts. */
 
 /* The script may see a status otherwise. */
-static enum tg_outcome judge(const struct tg_delivery_env *env, const struct tg_answer *answer)
+static enum tg_outcome judge(const struct tg_lanes *lanes, const struct tg_answer *answer)
 {
   enum tg_outcome outcome = answer->outcome;
-  if (answer->status == 0 || !tg_hooked(env->hooks, TG_METHOD_delivery_is_delivered))
+  if (answer->status == 0 || !tg_lanes_hooked(lanes, TG_METHOD_delivery_is_delivered))
     return outcome;
   struct tg_value status = tg_value_int(answer->status), result;
-  if (!tg_hook_call(env->hooks, TG_METHOD_delivery_is_delivered, &status, 1, &result))
+  if (!tg_hook_call(lanes->env->hooks, TG_METHOD_delivery_is_delivered, &status, 1, &result))
     return outcome;
   if (result.boolean)
     return TG_OUTCOME_DELIVERED;
@@ -28,7 +28,7 @@ struct tg_judgement tg_judgement_of(const struct tg_parcel *parcel, const struct
   struct tg_sender *sender = parcel->sender;
   struct tg_judgement judgement = {.sender = sender,
                                    .answer = answer,
-                                   .outcome = judge(sender->all->env, answer),
+                                   .outcome = judge(sender->all->lanes, answer),
                                    .in_flight = sender->in_flight,
                                    .events = parcel->count};
   judgement.teaches = !parcel->posted && judgement.outcome != TG_OUTCOME_CANCELLED;
@@ -46,7 +46,8 @@ static void tell_script(const struct tg_sender *sender, enum tg_life what, const
   struct tg_hooks *hooks = sender->all->env->hooks;
   if (!hooks->want_life[what])
     return;
-  json_t *details = json_pack("{s:s, s:s}", "url", sender->public_url, "reason", reason);
+  json_t *details = json_pack("{s:s, s:s, s:s}", "url", sender->public_url, "reason", reason, "sink",
+                              sender->all->lanes->name);
   tg_hook_life(hooks, what, NULL, details);
   json_decref(details);
 }
@@ -77,7 +78,7 @@ static void succeeded(struct tg_sender *sender)
   tg_log_with(TG_INFO, TG_NO_SHARD,
               TG_WITH(TG_TEXT(URL, sender->public_url), TG_NUMBER(DURATION, down_for),
                       TG_NUMBER(EVENTS, tg_lanes_waiting(sender->all->lanes))),
-              "the event handler is up again");
+              "%s is up again", sender->all->lanes->title);
   tell_script(sender, TG_LIFE_handler_up, "answers again");
 }
 
@@ -91,7 +92,7 @@ static void raise_alarm(struct tg_sender *sender, const struct tg_judgement *jud
               TG_WITH(TG_TEXT(URL, sender->public_url), TG_TEXT(REASON, judgement->answer->error.message),
                       TG_NUMBER(DURATION, now - sender->down_since),
                       TG_NUMBER(EVENTS, tg_lanes_waiting(sender->all->lanes))),
-              "the event handler is down: %s",
+              "%s is down: %s", sender->all->lanes->title,
               misconfigured && advice ? advice : "it is tried again until it answers");
 }
 
@@ -123,7 +124,7 @@ static void failed(struct tg_sender *sender, const struct tg_judgement *judgemen
     raise_alarm(sender, judgement);
   if (opened)
     tell_script(sender, TG_LIFE_handler_down, answer->error.message);
-  if (sender->circuit.state != TG_CIRCUIT_CLOSED)
+  if (sender->circuit.state != TG_CIRCUIT_CLOSED && sender->all->on_down)
     sender->all->on_down(sender->all->on_down_ctx, sender);
 }
 

@@ -50,7 +50,7 @@ static tg_ms scripted_delay(const struct tg_lane_answer *of)
 {
   struct tg_hooks *hooks = of->lane->lanes->env->hooks;
   const struct tg_answer *answer = of->judgement->answer;
-  if (!tg_hooked(hooks, TG_METHOD_delivery_retry_delay))
+  if (!tg_lanes_hooked(of->lane->lanes, TG_METHOD_delivery_retry_delay))
     return -1;
   json_t *err = json_pack("{s:s, s:s, s:I}", "code", answer->status ? "status" : answer->error.code,
                           "message", answer->error.message, "status", (json_int_t)answer->status);

@@ -77,9 +77,9 @@ static bool prepare(struct tg_parcel *parcel)
   const struct tg_post *post = (const struct tg_post *)parcel;
   const struct part *first = &post->parts[post->sent], *next = first + 1;
   const struct part *end = post->parts + post->count;
-  const struct tg_config *config = parcel->lane->lanes->env->config;
-  size_t bytes = tg_body_length(&first->event), growth = tg_format_growth(config->event_handler.format) + 1;
-  if (!config->event_handler.batch)
+  const struct tg_handler_config *handler = parcel->lane->lanes->handler;
+  size_t bytes = tg_body_length(&first->event), growth = tg_format_growth(handler->format) + 1;
+  if (!handler->batch)
     end = next;
   else if (end - first > TG_BATCH_EVENTS)
     end = first + TG_BATCH_EVENTS;

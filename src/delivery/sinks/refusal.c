@@ -30,10 +30,11 @@ static void note_too_large(const struct tg_lane_answer *of, const char *type, bo
   tg_log_with(TG_ERROR, of->lane->feed->shard_id,
               TG_WITH(TG_TEXT(URL, sender->public_url), TG_TEXT(EVENT, type), TG_NUMBER(BYTES, of->bytes),
                       TG_NUMBER(EPOCH, of->event->epoch), TG_NUMBER(SEQUENCE, of->event->sequence)),
-              "an event of %zu bytes is too large for the event handler (413): %s. Raise what its framework "
+              "an event of %zu bytes is too large for %s (413): %s. Raise what its framework "
               "takes: express.json({limit}), fastify's bodyLimit, aiohttp's client_max_size, nginx's "
               "client_max_body_size",
-              of->bytes, written ? "it is in dead.jsonl of the state directory" : "it is lost");
+              of->bytes, sender->all->lanes->title,
+              written ? "it is in dead.jsonl of the state directory" : "it is lost");
 }
 
 void tg_refusals_report(struct tg_sender *sender)
@@ -43,8 +44,8 @@ void tg_refusals_report(struct tg_sender *sender)
   tg_log_with(TG_ERROR, TG_NO_SHARD,
               TG_WITH(TG_TEXT(URL, sender->public_url), TG_NUMBER(EVENTS, sender->too_large.events),
                       TG_NUMBER(BYTES, sender->too_large.bytes)),
-              "more events were too large for the event handler (413), the largest of them of %zu bytes",
-              sender->too_large.bytes);
+              "more events were too large for %s (413), the largest of them of %zu bytes",
+              sender->all->lanes->title, sender->too_large.bytes);
   sender->too_large.told_at = tg_env_now(sender->all->env);
   sender->too_large.events = sender->too_large.bytes = 0;
 }
@@ -74,6 +75,7 @@ static bool write_letter(const struct tg_lane_answer *of, char type[TG_STATS_NAM
       .guild_create = tg_guild_create_name(event.guild_create),
       .deferred = event.deferred,
       .marker = event.marker != TG_MARKER_NONE,
+      .sink = lane->lanes->index == TG_SINK_BOT ? NULL : lane->lanes->name,
       .secrets = &secrets,
   };
   if (event.name.at && !event.marker)
@@ -102,7 +104,7 @@ static void bury(const struct tg_lane_answer *of)
                       TG_NUMBER(SEQUENCE, event->sequence), TG_NUMBER(ATTEMPT, event->refusals),
                       TG_NUMBER(BYTES, of->bytes), TG_NUMBER(CODE, status),
                       TG_TEXT(REASON, of->judgement->answer->error.message)),
-              "the event handler refuses this event: %s%s",
+              "%s refuses this event: %s%s", lane->lanes->title,
               written ? "it is in dead.jsonl of the state directory" : "it is lost: ", error.message);
   tg_lane_count(lane, dead, 1);
   tg_lane_remove(lane, of->event);

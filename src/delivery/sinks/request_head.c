@@ -28,21 +28,21 @@ void tg_usual_headers_free(struct tg_usual_headers *usual)
   OPENSSL_cleanse(usual, sizeof *usual);
 }
 
-void tg_usual_headers_read(struct tg_usual_headers *usual, const struct tg_config *config)
+void tg_usual_headers_read(struct tg_usual_headers *usual, const struct tg_handler_config *handler,
+                           const char *token)
 {
   const char *name;
   json_t *value;
   tg_usual_headers_free(usual);
-  if (config->event_handler.authorization)
-    add_line(&usual->lines, "Authorization", config->event_handler.authorization);
-  json_object_foreach(config->event_handler.headers, name, value)
-      add_line(&usual->lines, name, json_string_value(value));
-  if (config->event_handler.format == TG_FORMAT_CHAT_SDK && config->token) {
+  if (handler->authorization)
+    add_line(&usual->lines, "Authorization", handler->authorization);
+  json_object_foreach(handler->headers, name, value) add_line(&usual->lines, name, json_string_value(value));
+  if (handler->format == TG_FORMAT_CHAT_SDK && token) {
     struct tg_buf line = {0};
-    tg_buf_printf(&line, "x-discord-gateway-token: %s", config->token);
+    tg_buf_printf(&line, "x-discord-gateway-token: %s", token);
     usual->token = tg_buf_take(&line);
   }
-  tg_signing_keys_read(&usual->keys, &config->event_handler.signing_secrets);
+  tg_signing_keys_read(&usual->keys, &handler->signing_secrets);
 }
 
 /* --- what each has of its own ----------------------------------------------------------------- */

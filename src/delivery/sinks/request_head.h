@@ -33,7 +33,8 @@ struct tg_usual_headers {
   struct tg_signing_keys keys;
 };
 
-void tg_usual_headers_read(struct tg_usual_headers *usual, const struct tg_config *config);
+void tg_usual_headers_read(struct tg_usual_headers *usual, const struct tg_handler_config *handler,
+                           const char *token);
 void tg_usual_headers_free(struct tg_usual_headers *usual);
 
 enum {

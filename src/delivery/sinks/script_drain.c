@@ -109,7 +109,8 @@ static void on_reply(void *ctx, bool ok, const struct tg_value *result)
 bool tg_script_drain(struct tg_lane *lane)
 {
   const struct tg_delivery_env *env = lane->lanes->env;
-  if (!tg_hooked(env->hooks, TG_METHOD_delivery_handle_queue) || lane->script.by_default || env->stopping)
+  if (!tg_lanes_hooked(lane->lanes, TG_METHOD_delivery_handle_queue) || lane->script.by_default ||
+      env->stopping)
     return false;
   lane->state = TG_LANE_SCRIPT;
   struct tg_call *call = lane->script.draining;

@@ -153,6 +153,9 @@ void tg_senders_end(struct tg_senders *senders);
 /* ... and the rest after them. */
 void tg_senders_free(struct tg_senders *senders);
 
+/* What another worker has found out of that URL, if it is one of them. */
+void tg_senders_hear(struct tg_senders *senders, const char *url, bool up, tg_ms asked);
+
 /* Whether a script takes events, since there are no URLs. */
 bool tg_senders_scripted(const struct tg_senders *senders);
 

@@ -9,7 +9,7 @@
 /* The kinds of carriers that a URL can name. */
 static const struct {
   const char *scheme;
-  struct tg_carrier *(*make)(const struct tg_delivery_env *env, struct tg_http *http, const char *url);
+  struct tg_carrier *(*make)(const struct tg_senders *senders, const char *url);
 } kinds[] = {
     {"http:", tg_http_carrier_new},
     {"https:", tg_http_carrier_new},
@@ -22,7 +22,7 @@ static struct tg_carrier *make_carrier(const struct tg_senders *senders, const c
   size_t kind = 0, last = sizeof kinds / sizeof *kinds - 1;
   while (kind < last && strncmp(url, kinds[kind].scheme, strlen(kinds[kind].scheme)) != 0)
     kind++;
-  return kinds[kind].make(senders->env, senders->http, url);
+  return kinds[kind].make(senders, url);
 }
 
 void tg_senders_begin(struct tg_senders *senders)
@@ -77,7 +77,7 @@ static struct tg_sender *sender_for(struct tg_senders *senders, struct tg_sender
   if (!sender)
     return tg_sender_new(senders, url, url ? make_carrier(senders, url) : NULL);
   if (sender->direct)
-    sender->direct->kind->reconfigure(sender->direct, senders->env->config);
+    sender->direct->kind->reconfigure(sender->direct, senders);
   return sender;
 }
 
@@ -86,7 +86,7 @@ bool tg_senders_scripted(const struct tg_senders *senders)
   const struct tg_hooks *hooks = senders->env->hooks;
   bool delivers = tg_hooked(hooks, TG_METHOD_delivery_deliver) ||
                   tg_hooked(hooks, TG_METHOD_delivery_handle_queue) || hooks->away;
-  return delivers && senders->env->config->event_handler.urls.count == 0;
+  return delivers && senders->lanes->index == TG_SINK_BOT && senders->lanes->handler->urls.count == 0;
 }
 
 int tg_senders_up(const struct tg_senders *senders)
@@ -127,7 +127,7 @@ static void assign(struct tg_lane *lane, struct tg_sender *sender)
 void tg_senders_reconfigure(struct tg_senders *senders)
 {
   struct tg_lanes *lanes = senders->lanes;
-  const struct tg_strings *urls = &senders->env->config->event_handler.urls;
+  const struct tg_strings *urls = &senders->lanes->handler->urls;
   struct tg_sender **old = senders->at;
   int old_count = senders->count;
   bool scripted = tg_senders_scripted(senders);
@@ -144,4 +144,13 @@ void tg_senders_reconfigure(struct tg_senders *senders)
   free(old);
   for (int i = 0; i < senders->count; i++)
     tg_sender_pump(senders->at[i]);
+}
+
+void tg_senders_hear(struct tg_senders *senders, const char *url, bool up, tg_ms asked)
+{
+  for (int i = 0; i < senders->count; i++) {
+    struct tg_sender *sender = senders->at[i];
+    if (sender->url && strcmp(sender->url, url) == 0)
+      tg_sender_hear(sender, up, asked);
+  }
 }

@@ -19,7 +19,7 @@ static int begin(void **state)
 static void open_log(void)
 {
   struct tg_error error = {0};
-  if (!tg_delivery_open_log(delivery, NULL, 1, false, &error))
+  if (!tg_delivery_open_logs(delivery, NULL, 1, false, &error))
     fail_msg("%s", error.message);
 }
 

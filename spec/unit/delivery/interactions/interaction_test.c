@@ -34,7 +34,7 @@ static int begin_logged(void **state)
   begin(state);
   config.queue.disk_bytes = 8 << 20;
   config.event_handler.markers = true;
-  if (!tg_delivery_open_log(delivery, NULL, 1, false, &error))
+  if (!tg_delivery_open_logs(delivery, NULL, 1, false, &error))
     fail_msg("%s", error.message);
   return 0;
 }
@@ -62,7 +62,7 @@ static void restart(tg_ms later)
       .http = (struct tg_http *)rows,
   };
   delivery = tg_delivery_new(&options);
-  assert_true(tg_delivery_open_log(delivery, NULL, 1, false, &error));
+  assert_true(tg_delivery_open_logs(delivery, NULL, 1, false, &error));
 }
 
 static void interact(int shard_id, int type)

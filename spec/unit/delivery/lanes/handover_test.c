@@ -13,7 +13,7 @@ static const uint64_t guilds[] = {41771983423143937, 1, UINT64_MAX};
 
 static struct tg_lane *lane_of(int shard_id)
 {
-  return tg_lane_of(&delivery->lanes, tg_ref_of(shard_id, 0));
+  return tg_lane_of(&delivery->sinks[TG_SINK_BOT]->lanes, tg_ref_of(shard_id, 0));
 }
 
 /* From shard 3 of 16, which these lanes are of, to one of 32. */

@@ -116,7 +116,8 @@ static void the_circuit_spares_a_dead_bot(void **state)
   assert_int_equal(open_posts, sent - 8);
   for (int i = 8; i < sent; i++)
     fail_with(i, "refused");
-  assert_non_null(strstr(calls, "handler_down{\"reason\":\"http://bot: refused\",\"url\":\"http://bot/\"};"));
+  assert_non_null(strstr(calls, "handler_down{\"reason\":\"http://bot: refused\",\"sink\":\"bot\","
+                                "\"url\":\"http://bot/\"};"));
   assert_int_equal(log_lines[TG_WARN], 1);
   advance(499);
   assert_int_equal(open_posts, 0);

@@ -27,7 +27,7 @@ static void start_worker(int id, bool (*wanted)(void *ctx, tg_shard_ref ref), bo
       .worker_id = id,
   };
   delivery = tg_delivery_new(&options);
-  if (!tg_delivery_open_log(delivery, wanted, 1, moved, &error))
+  if (!tg_delivery_open_logs(delivery, wanted, 1, moved, &error))
     fail_msg("%s", error.message);
 }
 

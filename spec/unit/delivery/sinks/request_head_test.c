@@ -62,7 +62,7 @@ static void write_head(const struct tg_config *config, enum tg_event_format form
 {
   struct tg_parcel parcel = {
       .shard_id = 3, .epoch = 7, .first = {42, true}, .last = {49, false}, .batch = batch, .format = format};
-  tg_usual_headers_read(&usual, config);
+  tg_usual_headers_read(&usual, &config->event_handler, config->token);
   tg_request_head_write(&head, &usual, &parcel, text("{}"));
 }
 

@@ -1,0 +1,222 @@
+/* Several sinks: each has its own lanes, log and circuit, and what is durable is the least of them. */
+
+#include "unit/delivery/logged_world.h"
+
+static struct tg_sink_config sinks[2];
+static char copy[] = "copy", spare[] = "spare";
+
+static void fill(struct tg_sink_config *sink, char *name, const char *url)
+{
+  *sink = (struct tg_sink_config){.name = name, .handler.timeout = 10000, .queue = config.queue};
+  tg_strings_add(&sink->handler.urls, url);
+}
+
+static void configure(int count)
+{
+  fill(&sinks[0], copy, "http://copy/");
+  fill(&sinks[1], spare, "http://spare/");
+  config.sinks = sinks;
+  config.sink_count = count;
+}
+
+static void forget(void)
+{
+  for (int i = 0; i < 2; i++) {
+    tg_strings_free(&sinks[i].handler.urls);
+    tg_strings_free(&sinks[i].handler.events);
+  }
+  config.sinks = NULL;
+  config.sink_count = 0;
+}
+
+static int begin_sinks(void **state)
+{
+  begin_world(state);
+  config.queue.disk_bytes = 8 << 20;
+  configure(1);
+  tg_delivery_reconfigure(delivery, &config);
+  open_log();
+  return 0;
+}
+
+static int end_sinks(void **state)
+{
+  int done = end_logged(state);
+  forget();
+  return done;
+}
+
+/* The open request to that URL; -1: there is none. */
+static int open_at(const char *url)
+{
+  for (int i = 0; i < post_count; i++)
+    if (posts[i].open && strcmp(posts[i].url, url) == 0)
+      return i;
+  return -1;
+}
+
+static void expect(const char *url, const char *key)
+{
+  int post = open_at(url);
+  assert_int_not_equal(post, -1);
+  assert_key(post, key);
+  answer(post, 200);
+  end_turn();
+}
+
+static void an_event_goes_to_each(void **state)
+{
+  (void)state;
+  deliver(3, "MESSAGE_DELETE", "{}");
+  end_turn();
+  assert_int_equal(tg_delivery_settled(delivery, 3), 1);
+  expect("http://bot/", "3.7.1");
+  expect("http://copy/", "3.7.1");
+  assert_int_equal(open_posts, 0);
+  assert_int_equal(value(&rows[3].delivered), 2);
+  assert_int_equal(value(&rows[3].queued_events), 0);
+}
+
+static void one_that_is_down_costs_the_other_nothing(void **state)
+{
+  (void)state;
+  for (int i = 0; i < 50; i++) {
+    deliver(3, "MESSAGE_DELETE", "{}");
+    end_turn();
+    char key[16];
+    snprintf(key, sizeof key, "3.7.%d", i + 1);
+    expect("http://bot/", key);
+    if (open_at("http://copy/") >= 0)
+      fail_with(open_at("http://copy/"), "refused");
+    advance(100);
+  }
+  assert_int_equal(value(&rows[3].queued_events), 50);
+  assert_int_equal(value(&rows[3].durable_sequence), 50);
+  assert_int_equal(value(&rows[3].delivered_sequence), 0); /* the least of both */
+}
+
+static void each_has_its_own_events(void **state)
+{
+  (void)state;
+  tg_strings_add(&sinks[0].handler.events, "TYPING_START");
+  tg_delivery_reconfigure(delivery, &config);
+  deliver(3, "MESSAGE_DELETE", "{}");
+  deliver(3, "TYPING_START", "{}");
+  end_turn();
+  expect("http://bot/", "3.7.1");
+  expect("http://bot/", "3.7.2");
+  expect("http://copy/", "3.7.2");
+  assert_int_equal(open_posts, 0);
+  assert_int_equal(tg_delivery_settled(delivery, 3), 2);
+}
+
+/* The process has died when one log had the event, and the other had not. */
+static void each_log_drops_what_it_has(void **state)
+{
+  (void)state;
+  end_process();
+  config.sink_count = 0;
+  next_process();
+  tg_delivery_adopt_session(delivery, 3, 7, 0);
+  for (int i = 0; i < 3; i++)
+    deliver(3, "MESSAGE_DELETE", "{}");
+  end_process(); /* the bot's log has three events, ... */
+  config.sink_count = 1;
+  next_process();
+  tg_delivery_adopt_session(delivery, 3, 7, 1); /* ... the other one has one, as the row says */
+  uint64_t sequence;
+  assert_true(tg_delivery_durable(delivery, 3, &sequence));
+  assert_int_equal(sequence, 1);
+  for (uint64_t s = 2; s <= 4; s++)
+    replay(3, s, "{\"t\":\"MESSAGE_DELETE\",\"s\":1,\"op\":0,\"d\":{}}");
+  assert_int_equal(tg_delivery_settled(delivery, 3), 1);
+  end_turn();
+  assert_int_equal(tg_delivery_settled(delivery, 3), 4);
+  static const char *const of_bot[] = {"3.7.1", "3.7.2", "3.7.3", "3.7.4"};
+  for (int i = 0; i < 4; i++)
+    expect("http://bot/", of_bot[i]);
+  for (int i = 1; i < 4; i++)
+    expect("http://copy/", of_bot[i]);
+  assert_int_equal(open_posts, 0);
+}
+
+static void one_that_comes_gets_what_comes_next(void **state)
+{
+  (void)state;
+  deliver(3, "MESSAGE_DELETE", "{}");
+  end_turn();
+  config.sink_count = 2;
+  tg_delivery_reconfigure(delivery, &config);
+  assert_int_equal(open_posts, 2);
+  deliver(3, "MESSAGE_DELETE", "{}");
+  assert_int_equal(tg_delivery_settled(delivery, 3), 1);
+  end_turn();
+  assert_int_equal(tg_delivery_settled(delivery, 3), 2);
+  expect("http://spare/", "3.7.2");
+  expect("http://copy/", "3.7.1");
+  expect("http://copy/", "3.7.2");
+  expect("http://bot/", "3.7.1");
+  expect("http://bot/", "3.7.2");
+}
+
+/* What waits is in its log, and comes when it is there again. */
+static void one_that_goes_leaves_its_log(void **state)
+{
+  (void)state;
+  deliver(3, "MESSAGE_DELETE", "{}");
+  end_turn();
+  config.sink_count = 0;
+  tg_delivery_reconfigure(delivery, &config);
+  run_closes();
+  assert_int_equal(open_at("http://copy/"), -1);
+  assert_non_null(strstr(logged, "the sink \"copy\" is not configured any more: what waits for it stays"));
+  expect("http://bot/", "3.7.1");
+  deliver(3, "MESSAGE_DELETE", "{}");
+  end_turn();
+  expect("http://bot/", "3.7.2");
+  assert_int_equal(open_posts, 0);
+  assert_int_equal(value(&rows[3].queued_events), 0);
+  assert_int_equal(tg_delivery_settled(delivery, 3), 2);
+  config.sink_count = 1;
+  now += 10;
+  tg_delivery_reconfigure(delivery, &config);
+  deliver(3, "MESSAGE_DELETE", "{}");
+  end_turn();
+  expect("http://copy/", "3.7.1");
+  expect("http://copy/", "3.7.3");
+  expect("http://bot/", "3.7.3");
+}
+
+/* Copies that may be lost are waited for by nobody; what is in memory alone is asked for again. */
+static void what_is_durable_counts_by_its_kind(void **state)
+{
+  (void)state;
+  end_process();
+  configure(2);
+  sinks[0].queue.durability = TG_DURABILITY_NONE;
+  sinks[1].queue.durability = TG_DURABILITY_MEMORY;
+  next_process();
+  tg_delivery_adopt_session(delivery, 3, 7, 0);
+  deliver(3, "MESSAGE_DELETE", "{}");
+  end_turn();
+  assert_int_equal(tg_delivery_settled(delivery, 3), 0);
+  expect("http://spare/", "3.7.1");
+  assert_int_equal(tg_delivery_settled(delivery, 3), 1);
+  assert_int_not_equal(open_at("http://copy/"), -1);
+}
+
+#define SINKS(test) cmocka_unit_test_setup_teardown(test, begin_sinks, end_sinks)
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      SINKS(an_event_goes_to_each),
+      SINKS(one_that_is_down_costs_the_other_nothing),
+      SINKS(each_has_its_own_events),
+      SINKS(each_log_drops_what_it_has),
+      SINKS(one_that_comes_gets_what_comes_next),
+      SINKS(one_that_goes_leaves_its_log),
+      SINKS(what_is_durable_counts_by_its_kind),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

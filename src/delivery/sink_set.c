@@ -1,0 +1,136 @@
+#include "delivery/delivery_internal.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+
+#include <string.h>
+
+/* Which sinks there are. One that is configured as before keeps its lanes, its log and its circuits over a
+ * reload; one that comes gets what comes from then on; what one that goes has in its log stays there. */
+
+static struct tg_sink *find(const struct tg_delivery *delivery, const char *name)
+{
+  for (int i = TG_SINK_BOT + 1; i < TG_SINKS_MAX; i++)
+    if (delivery->sinks[i] && strcmp(delivery->sinks[i]->name, name) == 0)
+      return delivery->sinks[i];
+  return NULL;
+}
+
+static struct tg_sink *make(struct tg_delivery *delivery, int index, const char *name)
+{
+  const struct tg_sink_options options = {
+      .env = &delivery->env,
+      .feeds = &delivery->feeds,
+      .index = index,
+      .name = name,
+      .http = delivery->http,
+      .tell = delivery->tell,
+      .ctx = delivery->ctx,
+  };
+  return delivery->sinks[index] = tg_sink_new(&options);
+}
+
+/* What no log has is lost with it. */
+static void remove_sink(struct tg_delivery *delivery, int index)
+{
+  struct tg_sink *sink = delivery->sinks[index];
+  uint64_t waiting = tg_lanes_waiting(&sink->lanes);
+  bool kept = sink->lanes.logs.own && !sink->lanes.logs.refuses;
+  tg_sink_unconfigure(sink);
+  delivery->sinks[index] = NULL;
+  tg_feeds_remove_sink(&delivery->feeds, &sink->lanes);
+  if (waiting > 0)
+    tg_log_with(kept ? TG_INFO : TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(EVENTS, waiting)),
+                "%s is not configured any more: what waits for it %s", sink->title,
+                kept ? "stays in its event log" : "is lost");
+  if (!kept)
+    tg_count_by(&sink->lanes.stats->dropped, waiting);
+  tg_sink_end(sink);
+}
+
+/* It cannot be waited for without the sessions being lost. */
+static void open_log(struct tg_delivery *delivery, struct tg_sink *sink)
+{
+  struct tg_error error = {0};
+  struct tg_log_opening how = delivery->opening;
+  how.moved = true; /* shards may have, since the first logs were opened */
+  if (!tg_backlog_open(&sink->lanes, &how, &error))
+    tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_TEXT(REASON, error.message)),
+                "the event log of %s cannot be opened: what waits for it is kept in memory alone until the "
+                "next start",
+                sink->title);
+}
+
+static void add_sink(struct tg_delivery *delivery, const struct tg_sink_config *of)
+{
+  int index = TG_SINK_BOT + 1;
+  while (index < TG_SINKS_MAX && delivery->sinks[index])
+    index++;
+  if (index == TG_SINKS_MAX)
+    return; /* the configuration lets no more pass */
+  struct tg_sink *sink = make(delivery, index, of->name);
+  tg_sink_configure(sink, delivery->env.config, &of->handler, &of->queue, &of->redis);
+  tg_feeds_add_sink(&delivery->feeds, &sink->lanes);
+  if (delivery->opening.done && of->queue.durability == TG_DURABILITY_LOG)
+    open_log(delivery, sink);
+}
+
+void tg_sinks_reconfigure(struct tg_delivery *delivery)
+{
+  const struct tg_config *config = delivery->env.config;
+  if (!tg_delivery_bot(delivery)) {
+    make(delivery, TG_SINK_BOT, "bot");
+    tg_feeds_add_sink(&delivery->feeds, &tg_delivery_bot(delivery)->lanes);
+  }
+  for (int i = TG_SINK_BOT + 1; i < TG_SINKS_MAX; i++)
+    if (delivery->sinks[i] && !tg_config_sink(config, delivery->sinks[i]->name))
+      remove_sink(delivery, i);
+  tg_sink_configure(tg_delivery_bot(delivery), config, &config->event_handler, &config->queue, NULL);
+  for (int i = 0; i < config->sink_count; i++) {
+    const struct tg_sink_config *of = &config->sinks[i];
+    struct tg_sink *sink = find(delivery, of->name);
+    if (sink)
+      tg_sink_configure(sink, config, &of->handler, &of->queue, &of->redis);
+    else
+      add_sink(delivery, of);
+  }
+}
+
+bool tg_sinks_are_taken(const struct tg_delivery *delivery)
+{
+  for (int i = 0; i < TG_SINKS_MAX; i++)
+    if (delivery->sinks[i] && tg_sink_is_taken(delivery->sinks[i]))
+      return true;
+  return false;
+}
+
+uint64_t tg_sinks_waiting(const struct tg_delivery *delivery)
+{
+  uint64_t waiting = 0;
+  for (int i = 0; i < TG_SINKS_MAX; i++)
+    if (delivery->sinks[i])
+      waiting += tg_lanes_waiting(&delivery->sinks[i]->lanes);
+  return waiting;
+}
+
+/* --- their logs --------------------------------------------------------------------- */
+
+bool tg_delivery_open_logs(struct tg_delivery *delivery, bool (*wanted)(void *ctx, tg_shard_ref ref),
+                           uint64_t stamp, bool moved, struct tg_error *error)
+{
+  delivery->opening = (struct tg_log_opening){
+      .wanted = wanted, .ctx = delivery->ctx, .stamp = stamp, .moved = moved, .done = true};
+  for (int i = 0; i < TG_SINKS_MAX; i++) {
+    struct tg_sink *sink = delivery->sinks[i];
+    if (!sink)
+      continue;
+    if (sink->lanes.limits->durability != TG_DURABILITY_LOG) {
+      if (delivery->env.worker_id == 0)
+        tg_backlog_ignore(&sink->lanes);
+      continue;
+    }
+    if (!tg_backlog_open(&sink->lanes, &delivery->opening, error))
+      return false;
+  }
+  return true;
+}
