@@ -168,6 +168,7 @@ void tg_backlog_reconfigure(struct tg_lanes *lanes)
 
 void tg_backlog_tend(struct tg_lanes *lanes)
 {
+  tg_lanes_release(lanes, tg_env_now(lanes->env) - lanes->limits->max_age / 2); /* they are not lost */
   for (struct tg_log_source *source = lanes->logs.sources; source; source = source->next)
     if (tg_event_log_expire(source->log, tg_steady_clock()) > 0)
       lanes->logs.source_done = true;
@@ -273,6 +274,8 @@ static void end_turn(struct tg_lanes *lanes, bool at_once)
   if (lanes->logs.touched)
     lanes->logs.tight =
         tg_event_log_disk(lanes->logs.own->log) > lanes->logs.own_bound - lanes->logs.own_bound / 5;
+  if (__builtin_expect(lanes->logs.tight, 0))
+    tg_lanes_release(lanes, INT64_MAX); /* what waits needs the room more */
   if (lanes->logs.touched && tg_backlog_flush(lanes, at_once)) {
     if (lanes->limits->sync == TG_SYNC_BATCH && !at_once)
       sync_touched(lanes);

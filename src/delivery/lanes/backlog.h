@@ -8,6 +8,7 @@
  *     backlog.c       opening and taking over, the end of a loop turn
  *     backlog_write.c the own log, and what it refuses
  *     lane_backlog.c  a lane between its window in memory and the logs
+ *     accepted.c      what the sink has, but may lose
  *     lane_gap.c      what is lost, and how the event handler is told
  *
  * Directories: <state_dir>/log/worker-<id>.<gateway stamp>-<number>; the number
@@ -151,8 +152,9 @@ bool tg_lane_unload(struct tg_lane *lane);
 bool tg_lane_log_again(struct tg_lane *lane, uint64_t *budget);
 /* Takes an event out of `late` for good, and frees it. */
 void tg_lane_remove_late(struct tg_lane *lane, struct tg_queued *event);
-/* The event is about to leave the queue for good: the log that has it hears of that. */
-void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event);
+/* The event is about to leave the queue for good: the log that has it hears of that. `accepted`: by the sink,
+ * which may want to have it kept. */
+void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event, bool accepted);
 /* Nothing waits in the source any more, and it goes. */
 void tg_lane_leave_source(struct tg_lane *lane, struct tg_log_source *source);
 /* The source is open: what is in it waits, behind what is in older ones. */
@@ -162,6 +164,27 @@ void tg_lane_recount(struct tg_lane *lane);
 /* Up to where all events of the session will be durable when the own log is flushed. */
 uint64_t tg_lane_safe(const struct tg_lane *lane);
 void tg_lane_forget_backlog(struct tg_lane *lane);
+
+/* Everything in the queue leaves it, and what is in that source from there on is read again. */
+void tg_lane_read_again(struct tg_lane *lane, struct tg_log_source *source, tg_log_position from);
+/* An event of the source is done. */
+void tg_lane_ack(struct tg_lane *lane, struct tg_log_source *source, tg_log_position position);
+
+/* accepted.c */
+/* The event, which is in a log, was accepted, and stays there (tg_lanes.keeps). */
+void tg_lane_accepted(struct tg_lane *lane, const struct tg_queued *event);
+/* Those that were accepted at that moment (uv_now()) or before are safe: the log is done with them. */
+void tg_lane_release(struct tg_lane *lane, tg_ms before);
+void tg_lanes_release(struct tg_lanes *lanes, tg_ms before);
+/* Whether any are not yet. */
+bool tg_lanes_keep_some(const struct tg_lanes *lanes);
+/* Which one was accepted last of those; 0: there is none. */
+void tg_lane_last_accepted(const struct tg_lane *lane, uint64_t *epoch, uint64_t *sequence);
+/* The sink has none behind that one (any more): those that the log still has wait again, in front of all
+ * others. Not while something of the lane is in flight. False: there are none. */
+bool tg_lane_rewind(struct tg_lane *lane, uint64_t epoch, uint64_t sequence);
+void tg_lane_forget_accepted(struct tg_lane *lane);
+void tg_lane_count_accepted(const struct tg_lane *lane, uint64_t *events, uint64_t *bytes);
 
 /* lane_gap.c */
 /* A log, which is in the middle of a call, has lost records. `ctx`: the source. */

@@ -169,10 +169,12 @@ void tg_feed_set_session(struct tg_feed *feed, uint64_t epoch, uint64_t received
       tg_lane_begin_session(feed->lanes[i]);
 }
 
-/* Whether what is durable of the feed waits for that lane. */
+/* Whether what is durable of the feed waits for that lane. Beside the bot's only for one with a log: what
+ * another sink has in memory alone may be as far behind as Discord keeps nothing any more, and would cost the
+ * session. */
 static bool counts(const struct tg_lane *lane)
 {
-  return lane && lane->lanes->limits->durability != TG_DURABILITY_NONE;
+  return lane && (lane->lanes->index == TG_SINK_BOT || lane->lanes->logs.own);
 }
 
 uint64_t tg_feed_adopt(struct tg_feed *feed, uint64_t epoch, uint64_t settled, bool heal)

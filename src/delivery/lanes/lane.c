@@ -108,9 +108,9 @@ void tg_lane_count_delivered(struct tg_lane *lane, const struct tg_queued *event
   tg_stats_latency(lane->lanes->stats, tg_env_now(lane->lanes->env) - event->queued_at);
 }
 
-static void take_out(struct tg_lane *lane, struct tg_queued *event)
+static void take_out(struct tg_lane *lane, struct tg_queued *event, bool accepted)
 {
-  tg_lane_settle(lane, event);
+  tg_lane_settle(lane, event, accepted);
   tg_lane_queue_remove(&lane->queue, &lane->lanes->queued, event);
   tg_lane_free_event(lane, event);
   lane->taken++;
@@ -131,14 +131,14 @@ static void has_shrunk(struct tg_lane *lane)
 
 void tg_lane_remove(struct tg_lane *lane, struct tg_queued *event)
 {
-  take_out(lane, event);
+  take_out(lane, event, false);
   has_shrunk(lane);
 }
 
 void tg_lane_remove_first(struct tg_lane *lane, int count)
 {
   while (count-- > 0)
-    take_out(lane, lane->queue.head);
+    take_out(lane, lane->queue.head, true);
   has_shrunk(lane);
 }
 

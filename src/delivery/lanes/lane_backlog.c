@@ -82,7 +82,9 @@ void tg_lane_recount(struct tg_lane *lane)
     uint64_t its = tg_queued_record_length(event);
     bytes -= its < bytes ? its : bytes;
   }
-  count_spilled(lane, events, bytes);
+  uint64_t kept, kept_bytes;
+  tg_lane_count_accepted(lane, &kept, &kept_bytes);
+  count_spilled(lane, events > kept ? events - kept : 0, bytes > kept_bytes ? bytes - kept_bytes : 0);
 }
 
 void tg_lanes_read(struct tg_lanes *lanes, struct tg_log_source *source)
@@ -116,7 +118,7 @@ static void note_done(struct tg_lane *lane, struct tg_log_source *source)
   lane->lanes->logs.source_done = true;
 }
 
-static void ack(struct tg_lane *lane, struct tg_log_source *source, tg_log_position position)
+void tg_lane_ack(struct tg_lane *lane, struct tg_log_source *source, tg_log_position position)
 {
   tg_event_log_ack(source->log, lane->feed->ref, position);
   note_done(lane, source);
@@ -170,7 +172,7 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
     return;
   }
   if (__builtin_expect(record.marks != 0, 0) && lanes->watch->is_over(lane, &record, stored.message)) {
-    ack(lane, lane->log.source, position);
+    tg_lane_ack(lane, lane->log.source, position);
     return;
   }
   struct tg_queued *event = tg_queued_new(&stored);
@@ -192,7 +194,7 @@ void tg_lane_skip(struct tg_lane *lane, struct tg_log_source *source, tg_log_pos
   uint64_t bytes = entry.length < lane->log.spilled_bytes ? entry.length : lane->log.spilled_bytes;
   count_spilled(lane, lane->log.spilled_events - (lane->log.spilled_events > 0),
                 lane->log.spilled_bytes - bytes);
-  ack(lane, source, position);
+  tg_lane_ack(lane, source, position);
   tg_feed_publish(lane->feed);
 }
 
@@ -276,6 +278,27 @@ bool tg_lane_unload(struct tg_lane *lane)
     unload(lane, lane->queue.tail);
   while (lane->queue.bytes > enough && may_leave(lane, lane->queue.tail) && lane->queue.tail->source);
   return true;
+}
+
+/* A marker stands in front of the record that it has the place of. */
+static void leave(struct tg_lane *lane, struct tg_queued *event)
+{
+  if (event->source) {
+    free_logged(lane, &lane->queue, event);
+    return;
+  }
+  if (event->gap)
+    event->position = event->position > 0 ? event->position - 1 : lane->log.last_position;
+  make_late(lane, event);
+}
+
+void tg_lane_read_again(struct tg_lane *lane, struct tg_log_source *source, tg_log_position from)
+{
+  while (lane->queue.tail)
+    leave(lane, lane->queue.tail);
+  lane->log.spilled = true;
+  lane->log.source = source;
+  lane->log.after = from - 1;
 }
 
 /* --- writing what the log has refused --------------------------------------------- */
@@ -377,8 +400,9 @@ void tg_lane_remove_late(struct tg_lane *lane, struct tg_queued *event)
   tg_feed_publish(lane->feed);
 }
 
-void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event)
+void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event, bool accepted)
 {
+  const struct tg_lanes *lanes = lane->lanes;
   if (event == lane->log.first_unlogged)
     next_unlogged(lane, event);
   if (event->epoch >= lane->feed->session.began && !event->gap)
@@ -388,12 +412,15 @@ void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event)
     tg_lane_told(lane);
     lane->lanes->logs.source_done = true;
   }
-  if (event->source)
-    ack(lane, event->source, event->position);
+  if (event->source && accepted && lanes->keeps && !lanes->logs.tight)
+    tg_lane_accepted(lane, event);
+  else if (event->source)
+    tg_lane_ack(lane, event->source, event->position);
 }
 
 void tg_lane_forget_backlog(struct tg_lane *lane)
 {
+  tg_lane_forget_accepted(lane);
   while (lane->log.gaps) {
     struct tg_pending_gap *first = lane->log.gaps;
     lane->log.gaps = first->next;

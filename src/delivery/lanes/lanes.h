@@ -62,6 +62,7 @@ struct tg_lane_log {
   struct tg_gap lost_tail;
   int lost_tail_order; /* of the log that has lost it */
   struct tg_queued *first_unlogged;
+  struct tg_accepted *accepted, *last_accepted; /* a list: accepted.c */
   /* Whose `durable` may have changed in this turn of the loop: a list from tg_logs.touched on; and from
    * tg_logs.synced on those for which a sync runs, with what is durable then. */
   bool touched;
@@ -121,6 +122,7 @@ struct tg_lanes {
   const struct tg_queue_config *limits;    /* ... of what waits ... */
   const struct tg_redis_config *redis;     /* ... of a Redis; NULL: it is the bot's */
   bool unwanted[TG_EVENT_TYPE_MAX];        /* `events` leaves them out */
+  bool keeps; /* what was accepted stays in the log until it is released: accepted.c */
   char *directory;                         /* where its logs are; owned */
   const struct tg_lane_sink *sink;
   void *sink_ctx;
@@ -202,7 +204,7 @@ tg_log_position tg_lane_put(struct tg_lane *lane, const struct tg_item *item);
 void tg_lane_free_event(struct tg_lane *lane, struct tg_queued *event);
 /* Takes the event out of its lane for good, and frees it. */
 void tg_lane_remove(struct tg_lane *lane, struct tg_queued *event);
-/* The same for the first `count` ones. */
+/* The same for the first `count` ones, which the sink has accepted. */
 void tg_lane_remove_first(struct tg_lane *lane, int count);
 /* It was one of those that go before all others, and has nothing more. */
 void tg_lane_is_done(struct tg_lane *lane);

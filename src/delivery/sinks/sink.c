@@ -20,9 +20,9 @@ static void opened(struct tg_lanes *lanes)
   (void)lanes;
 }
 
-static bool is_over(struct tg_lane *lane, const struct tg_log_record *record)
+static bool is_over(struct tg_lane *lane, const struct tg_log_record *record, struct tg_span message)
 {
-  (void)lane, (void)record;
+  (void)lane, (void)record, (void)message;
   return false;
 }
 

@@ -1,5 +1,7 @@
 /* Several sinks: each has its own lanes, log and circuit, and what is durable is the least of them. */
 
+#include "delivery/delivery_internal.h"
+
 #include "unit/delivery/logged_world.h"
 
 static struct tg_sink_config sinks[2];
@@ -187,7 +189,7 @@ static void one_that_goes_leaves_its_log(void **state)
   expect("http://bot/", "3.7.3");
 }
 
-/* Copies that may be lost are waited for by nobody; what is in memory alone is asked for again. */
+/* What another sink has in memory alone is waited for by nobody. */
 static void what_is_durable_counts_by_its_kind(void **state)
 {
   (void)state;
@@ -198,11 +200,97 @@ static void what_is_durable_counts_by_its_kind(void **state)
   next_process();
   tg_delivery_adopt_session(delivery, 3, 7, 0);
   deliver(3, "MESSAGE_DELETE", "{}");
-  end_turn();
   assert_int_equal(tg_delivery_settled(delivery, 3), 0);
-  expect("http://spare/", "3.7.1");
+  end_turn();
   assert_int_equal(tg_delivery_settled(delivery, 3), 1);
   assert_int_not_equal(open_at("http://copy/"), -1);
+  expect("http://spare/", "3.7.1");
+}
+
+/* --- what was accepted stays in the log for a while --- */
+
+static struct tg_lane *copy_lane(void)
+{
+  return tg_lane_of(&delivery->sinks[1]->lanes, 3);
+}
+
+static uint64_t in_log(void)
+{
+  struct tg_log_figures figures;
+  tg_event_log_shard_figures(delivery->sinks[1]->lanes.logs.own->log, 3, &figures);
+  return figures.events;
+}
+
+static void deliver_many(int count)
+{
+  for (int i = 0; i < count; i++)
+    deliver(3, "MESSAGE_DELETE", "{}");
+  end_turn();
+}
+
+static void expect_copies(int from, int to)
+{
+  for (int i = from; i <= to; i++) {
+    char key[16];
+    snprintf(key, sizeof key, "3.7.%d", i);
+    expect("http://copy/", key);
+  }
+}
+
+static void what_is_kept_is_released(void **state)
+{
+  (void)state;
+  delivery->sinks[1]->lanes.keeps = true;
+  deliver_many(3);
+  expect_copies(1, 2);
+  advance(100);
+  expect_copies(3, 3);
+  assert_int_equal(in_log(), 3);
+  assert_int_equal(tg_delivery_settled(delivery, 3), 3);
+  assert_int_equal(value(&rows[3].queued_events), 3); /* the bot's */
+  tg_lanes_release(&delivery->sinks[1]->lanes, (tg_ms)now - 50);
+  assert_int_equal(in_log(), 1);
+  assert_true(tg_lanes_keep_some(&delivery->sinks[1]->lanes));
+  tg_lanes_release(&delivery->sinks[1]->lanes, (tg_ms)now);
+  assert_int_equal(in_log(), 0);
+  assert_false(tg_lanes_keep_some(&delivery->sinks[1]->lanes));
+}
+
+static void what_the_sink_has_lost_comes_again(void **state)
+{
+  (void)state;
+  delivery->sinks[1]->lanes.keeps = true;
+  deliver_many(6);
+  expect_copies(1, 2);
+  advance(1);
+  expect_copies(3, 4);
+  fail_with(open_at("http://copy/"), "refused");
+  uint64_t epoch, sequence;
+  tg_lane_last_accepted(copy_lane(), &epoch, &sequence);
+  assert_int_equal(epoch, 7);
+  assert_int_equal(sequence, 4);
+  assert_false(tg_lane_rewind(copy_lane(), 7, 4)); /* it has all of them */
+  assert_true(tg_lane_rewind(copy_lane(), 7, 2));
+  assert_int_equal(copy_lane()->queue.events + copy_lane()->log.spilled_events, 4);
+  deliver_many(1);
+  advance(1000);
+  expect_copies(3, 7);
+  assert_int_equal(open_at("http://copy/"), -1);
+  assert_int_equal(in_log(), 7);
+  tg_lanes_release(&delivery->sinks[1]->lanes, (tg_ms)now);
+  assert_int_equal(in_log(), 0);
+  assert_int_equal(copy_lane()->log.spilled_events, 0);
+}
+
+static void a_process_that_takes_over_sends_again_what_is_kept(void **state)
+{
+  (void)state;
+  delivery->sinks[1]->lanes.keeps = true;
+  deliver_many(2);
+  expect_copies(1, 2);
+  restart();
+  tg_delivery_adopt_session(delivery, 3, 7, 2);
+  expect_copies(1, 2);
 }
 
 #define SINKS(test) cmocka_unit_test_setup_teardown(test, begin_sinks, end_sinks)
@@ -217,6 +305,9 @@ int main(void)
       SINKS(one_that_comes_gets_what_comes_next),
       SINKS(one_that_goes_leaves_its_log),
       SINKS(what_is_durable_counts_by_its_kind),
+      SINKS(what_is_kept_is_released),
+      SINKS(what_the_sink_has_lost_comes_again),
+      SINKS(a_process_that_takes_over_sends_again_what_is_kept),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
