@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "config/config.h"
+#include "delivery/lanes/batch.h"
 #include "delivery/lanes/parcel.h"
 #include "delivery/lanes/stored.h"
 #include "delivery/sinks/answer.h"
@@ -35,8 +36,13 @@ struct tg_redis_place {
   struct tg_redis_id accepted; /* the last that Redis has said to have */
   struct tg_redis_id writing;  /* the last of the batch under way */
 
-  /* Of TG_LAYOUT_DISCORDJS: bit i says that event i of the batch is there already. */
-  uint64_t there;
+  /* Of TG_LAYOUT_DISCORDJS, whose streams all lanes share: `last`, `accepted` and `writing` are of the events
+   * themselves, and `stream` is the one that is full. */
+  struct tg_redis_stream *(*stream_of)(struct tg_redis_carrier *carrier, struct tg_span key);
+  struct tg_redis_carrier *carrier;                   /* that has them */
+  struct tg_redis_stream *questions[TG_BATCH_EVENTS]; /* those that were asked about */
+  int question_count;
+  bool recheck; /* of all streams it is to be asked whether they are streams */
 };
 
 /* What comes next. */
@@ -63,4 +69,5 @@ struct tg_redis_layout_kind {
                               struct tg_answer *answer);
 };
 
-extern const struct tg_redis_layout_kind tg_redis_own_layout; /* redis_own.c */
+extern const struct tg_redis_layout_kind tg_redis_own_layout;       /* redis_own.c */
+extern const struct tg_redis_layout_kind tg_redis_discordjs_layout; /* redis_discordjs.c */

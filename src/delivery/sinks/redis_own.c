@@ -1,6 +1,7 @@
 #include "delivery/sinks/redis_layout.h"
 
 #include "delivery/sinks/redis_meaning.h"
+#include "delivery/sinks/redis_parts.h"
 #include "net/resp.h"
 #include "proto/envelope.h"
 #include "proto/event.h"
@@ -15,8 +16,6 @@
  *
  *     event   t type, g guild ("" without one), d data, shard, key [, guildCreate] [, deferred "1"]
  *     marker  marker "gap" or "resharding", d what it tells, shard, key */
-
-enum { HOLD_DELAY = 5000, FULL_DELAY = 1000, REPLICAS_PATIENCE = 500 /* ms */ };
 
 /* --- ids of markers ------------------------------------------------------------------------- */
 
@@ -76,38 +75,12 @@ static struct tg_redis_id id_of(const struct tg_redis_batch *batch, int i)
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-static void put(struct tg_buf *out, const char *name, struct tg_span value)
-{
-  tg_resp_string(out, name);
-  tg_resp_text(out, value.at, value.length);
-}
-
-static void put_text(struct tg_buf *out, const char *name, const char *text)
-{
-  put(out, name, (struct tg_span){text, strlen(text)});
-}
-
-/* As parcel.h has it: "3.7.42", "3.7.gap-42". */
-static size_t write_key(char key[TG_PARCEL_KEY_MAX], const struct tg_redis_place *place,
-                        const struct tg_stored *event)
-{
-  char *at = tg_redis_number_write(key, (uint64_t)place->shard_id);
-  *at++ = '.';
-  at = tg_redis_number_write(at, event->epoch);
-  *at++ = '.';
-  if (__builtin_expect(event->marker == TG_MARKER_NONE, 1))
-    return (size_t)(tg_redis_number_write(at, event->sequence) - key);
-  struct tg_parcel_end name = tg_parcel_end(event);
-  tg_parcel_end_text(&name, at);
-  return (size_t)(at - key) + strlen(at);
-}
-
 static void put_name(struct tg_buf *out, const struct tg_redis_place *place, const struct tg_stored *event)
 {
   char key[TG_PARCEL_KEY_MAX];
   tg_resp_string(out, "shard");
   tg_resp_number(out, place->shard_id);
-  put(out, "key", (struct tg_span){key, write_key(key, place, event)});
+  tg_redis_put(out, "key", (struct tg_span){key, tg_redis_key_write(key, place, event)});
 }
 
 static void put_event(struct tg_buf *out, const struct tg_redis_place *place, const struct tg_stored *event)
@@ -121,20 +94,20 @@ static void put_event(struct tg_buf *out, const struct tg_redis_place *place, co
   whole.data = envelope.data.at ? envelope.data : (struct tg_span){"null", 4};
   if (tg_event_guild_id(&whole, &guild_id))
     end = tg_redis_number_write(guild, guild_id);
-  put(out, "t", tg_envelope_name(&envelope, name, sizeof name));
-  put(out, "g", (struct tg_span){guild, (size_t)(end - guild)});
-  put(out, "d", whole.data);
+  tg_redis_put(out, "t", tg_envelope_name(&envelope, name, sizeof name));
+  tg_redis_put(out, "g", (struct tg_span){guild, (size_t)(end - guild)});
+  tg_redis_put(out, "d", whole.data);
   put_name(out, place, event);
   if (event->guild_create != TG_GUILD_NONE)
-    put_text(out, "guildCreate", tg_guild_create_name(event->guild_create));
+    tg_redis_put_text(out, "guildCreate", tg_guild_create_name(event->guild_create));
   if (event->deferred)
-    put_text(out, "deferred", "1");
+    tg_redis_put_text(out, "deferred", "1");
 }
 
 static void put_marker(struct tg_buf *out, const struct tg_redis_place *place, const struct tg_stored *event)
 {
-  put_text(out, "marker", event->marker == TG_MARKER_GAP ? "gap" : "resharding");
-  put(out, "d", event->message);
+  tg_redis_put_text(out, "marker", event->marker == TG_MARKER_GAP ? "gap" : "resharding");
+  tg_redis_put(out, "d", event->message);
   put_name(out, place, event);
 }
 
@@ -166,26 +139,6 @@ static void put_xadd(struct tg_buf *out, const struct tg_redis_place *place, con
     put_marker(out, place, event);
 }
 
-static void put_command(struct tg_buf *out, const char *const *words, int count)
-{
-  tg_resp_begin(out, count);
-  for (int i = 0; i < count; i++)
-    tg_resp_string(out, words[i]);
-}
-
-static void put_word(struct tg_buf *out, const char *word)
-{
-  put_command(out, &word, 1);
-}
-
-static void put_wait(struct tg_buf *out, const struct tg_redis_place *place)
-{
-  tg_resp_begin(out, 3);
-  tg_resp_string(out, "WAIT");
-  tg_resp_number(out, place->replicas);
-  tg_resp_number(out, REPLICAS_PATIENCE);
-}
-
 static int count_new(const struct tg_redis_place *place, const struct tg_redis_batch *batch)
 {
   struct tg_redis_id last = place->last;
@@ -208,11 +161,11 @@ static int write_batch(struct tg_redis_place *place, const struct tg_redis_batch
   place->writing = place->last;
   place->replicas = place->config->replicas;
   if (count == 0) {
-    put_word(out, "PING");
+    tg_redis_put_word(out, "PING");
     replies = 1;
   }
   if (count > 1) {
-    put_word(out, "MULTI");
+    tg_redis_put_word(out, "MULTI");
     replies += 2;
   }
   for (int i = 0; i < batch->count; i++) {
@@ -223,9 +176,9 @@ static int write_batch(struct tg_redis_place *place, const struct tg_redis_batch
     place->writing = id;
   }
   if (count > 1)
-    put_word(out, "EXEC");
+    tg_redis_put_word(out, "EXEC");
   if (place->replicas > 0) {
-    put_wait(out, place);
+    tg_redis_put_wait(out, place);
     replies++;
   }
   return replies;
@@ -248,34 +201,14 @@ static int ask(struct tg_redis_place *place, const struct tg_redis_batch *batch,
     return 0;
   if (first) {
     char *streams = tg_redis_streams_key(place->config->prefix);
-    put_word(out, "MULTI");
-    put_command(out, (const char *[]){"SADD", streams, place->stream->key}, 3);
+    tg_redis_put_word(out, "MULTI");
+    tg_redis_put_command(out, (const char *[]){"SADD", streams, place->stream->key}, 3);
     free(streams);
   }
-  put_command(out, (const char *[]){"XINFO", "STREAM", place->stream->key}, 3);
+  tg_redis_put_command(out, (const char *[]){"XINFO", "STREAM", place->stream->key}, 3);
   if (first)
-    put_word(out, "EXEC");
+    tg_redis_put_word(out, "EXEC");
   return first ? 4 : 1;
-}
-
-static enum tg_redis_step refuse(struct tg_redis_place *place, struct tg_answer *answer, struct tg_span error)
-{
-  bool of_key = tg_redis_refused(answer, place->server, error);
-  place->asked = false;
-  if (!of_key)
-    return TG_REDIS_END;
-  answer->outcome = TG_OUTCOME_SLOW_DOWN;
-  answer->retry_after = tg_patience(HOLD_DELAY);
-  return TG_REDIS_HOLD;
-}
-
-/* The error of a transaction: of one of its commands, since that of EXEC only says that there was one. */
-static const struct tg_redis_reply *error_in(const struct tg_redis_reply *replies, int count)
-{
-  for (int i = 0; i < count; i++)
-    if (replies[i].kind == TG_REDIS_ERROR)
-      return &replies[i];
-  return NULL;
 }
 
 static bool take_info(struct tg_redis_place *place, const struct tg_redis_reply *info)
@@ -296,7 +229,7 @@ static enum tg_redis_step hold_for_conflict(struct tg_redis_place *place, struct
   tg_redis_id_write(last, place->last);
   place->asked = false;
   answer->outcome = TG_OUTCOME_SLOW_DOWN;
-  answer->retry_after = tg_patience(HOLD_DELAY);
+  answer->retry_after = tg_patience(TG_REDIS_HOLD_DELAY);
   answer->advice =
       "stop the other gateway, or give this sink another prefix; if nobody else writes there, the state "
       "directory is an older one: rename or delete the stream";
@@ -331,22 +264,23 @@ static enum tg_redis_step learn(struct tg_redis_place *place, const struct tg_re
                                 const struct tg_redis_reply *replies, int count, struct tg_answer *answer)
 {
   const struct tg_redis_reply *info = &replies[count - 1];
-  const struct tg_redis_reply *error = count > 1 ? error_in(replies, count) : NULL;
+  const struct tg_redis_reply *error = count > 1 ? tg_redis_error_in(replies, count) : NULL;
   (void)batch;
   if (count > 1 && !error && info->kind == TG_REDIS_ARRAY && info->count == 2) {
-    error = error_in(info->items, 1);
+    error = tg_redis_error_in(info->items, 1);
     info = &info->items[1];
     place->listed = !error;
   }
   if (!error && info->kind == TG_REDIS_ERROR && !tg_redis_is_no_key(info))
     error = info;
   if (error)
-    return refuse(place, answer, error->text);
+    return tg_redis_layout_refuse(place, answer, error->text);
   if (info->kind == TG_REDIS_ERROR) {
     place->last = (struct tg_redis_id){0, 0};
     place->stream->length = place->stream->groups = 0;
   } else if (!take_info(place, info)) {
-    return refuse(place, answer, (struct tg_span){"ERR syntax error: not what XINFO STREAM answers", 47});
+    return tg_redis_layout_refuse(place, answer,
+                                  (struct tg_span){"ERR syntax error: not what XINFO STREAM answers", 47});
   }
   place->asked = true;
   if (is_of_others(place))
@@ -356,7 +290,7 @@ static enum tg_redis_step learn(struct tg_redis_place *place, const struct tg_re
   if (!is_full(place))
     return TG_REDIS_WRITE;
   answer->outcome = TG_OUTCOME_SLOW_DOWN;
-  answer->retry_after = tg_patience(FULL_DELAY);
+  answer->retry_after = tg_patience(TG_REDIS_FULL_DELAY);
   tg_fail(&answer->error, "full",
           "the stream %s has max_length entries that its groups have not acknowledged", place->stream->key);
   return TG_REDIS_FULL;
@@ -364,36 +298,24 @@ static enum tg_redis_step learn(struct tg_redis_place *place, const struct tg_re
 
 /* --- replies to a batch ------------------------------------------------------------------------ */
 
-static enum tg_redis_step wait_for_replicas(const struct tg_redis_place *place,
-                                            const struct tg_redis_reply *wait, struct tg_answer *answer)
-{
-  if (wait->kind != TG_REDIS_INTEGER) {
-    tg_redis_refused(answer, place->server, wait->text);
-    return TG_REDIS_END;
-  }
-  answer->outcome = TG_OUTCOME_BUSY;
-  tg_fail(&answer->error, "noreplicas", "after %d ms %lld of %d replicas have it", REPLICAS_PATIENCE,
-          (long long)wait->integer, place->replicas);
-  return TG_REDIS_END;
-}
-
 static enum tg_redis_step judge(struct tg_redis_place *place, const struct tg_redis_reply *replies, int count,
                                 struct tg_answer *answer)
 {
   const struct tg_redis_reply *wait = place->replicas > 0 ? &replies[--count] : NULL;
-  const struct tg_redis_reply *exec = &replies[count - 1], *error = error_in(replies, count);
+  const struct tg_redis_reply *exec = &replies[count - 1], *error = tg_redis_error_in(replies, count);
   if (!error && exec->kind == TG_REDIS_ARRAY)
-    error = error_in(exec->items, (int)exec->count);
+    error = tg_redis_error_in(exec->items, (int)exec->count);
   if (error && tg_redis_is_repeat(error->text)) { /* somebody has written since it was asked */
     place->asked = false;
     return TG_REDIS_ASK;
   }
   if (error || exec->kind == TG_REDIS_NIL)
-    return refuse(place, answer, error ? error->text : (struct tg_span){"ERR EXEC gave nothing", 21});
+    return tg_redis_layout_refuse(place, answer,
+                                  error ? error->text : (struct tg_span){"ERR EXEC gave nothing", 21});
   place->stream->length += count > 1 ? (uint64_t)count - 2 : exec->kind == TG_REDIS_TEXT;
   place->last = place->writing;
   if (wait && (wait->kind != TG_REDIS_INTEGER || wait->integer < place->replicas))
-    return wait_for_replicas(place, wait, answer);
+    return tg_redis_wait_for_replicas(place, wait, answer);
   place->accepted = place->last;
   answer->outcome = TG_OUTCOME_DELIVERED;
   return TG_REDIS_END;

@@ -27,6 +27,7 @@ struct tg_redis_stream {
   char *key;
   uint64_t length; /* entries; between two looks at it what is written is added */
   uint64_t groups; /* of consumers */
+  bool known;      /* both, ever */
 
   bool looked_at;             /* a look runs */
   struct tg_redis_id keep;    /* what stands in front of it may go */
