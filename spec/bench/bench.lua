@@ -12,6 +12,7 @@ local path = require "spec.bench.path"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
 local reshard = require "spec.bench.reshard"
+local sinks = require "spec.bench.sinks"
 
 local function parse(arguments)
   local options = { rounds = 3, scale = 1 }
@@ -26,7 +27,8 @@ local function parse(arguments)
     end
   end
   if not next(chosen) then
-    for _, what in ipairs { "receive", "delivery", "log", "memory", "lua", "json", "control", "reshard" } do
+    local all = { "receive", "delivery", "log", "memory", "lua", "json", "control", "reshard", "sinks" }
+    for _, what in ipairs(all) do
       chosen[what] = true
     end
   end
@@ -63,6 +65,10 @@ local function main(arguments)
   end
   if chosen.reshard then
     reshard.measure(options)
+    print()
+  end
+  if chosen.sinks then
+    sinks.measure(options)
   end
 end
 

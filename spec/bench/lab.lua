@@ -100,7 +100,7 @@ end
 -- ---- set-ups ----
 
 -- options: shards, tls, handler (of those above; without it events only reach Lua), batch (true: as lists),
--- script (Lua text), env (for the gateway).
+-- sinks (Lua text of the table), durability, script (Lua text), env (for the gateway).
 function lab.start(options)
   local fake = fake_discord.start {
     tls = options.tls,
@@ -121,11 +121,13 @@ function lab.start(options)
 local gateway = require "tidegate"
 gateway.configure {
   event_handler = { timeout = 3600000, batch = %s },
-  queue = { memory_bytes = 64 * 1024 * 1024 * 1024, durability = "%s" },
+  queue = { memory_bytes = 64 * 1024 * 1024 * 1024, disk_bytes = 64 * 1024 * 1024 * 1024, durability = "%s" },
+  sinks = { %s },
 }
 ]]
   local self = setmetatable({ fake = fake, shards = options.shards }, SetUp)
-  self.head = configure:format(options.batch or false, lab.durability)
+  local durability = options.durability or lab.durability
+  self.head = configure:format(options.batch or false, durability, options.sinks or "")
   self.gateway = gateway.start {
     fake = fake,
     bot = options.handler and { url = options.handler.url, authorization = "bench-secret" },

@@ -37,7 +37,8 @@ static void on_response(void *ctx, const struct tg_http_response *response)
       .retry_after = response->retry_after,
       .body = response->body,
       .error = response->error,
-      .advice = tg_outcome_advice(response->status, response->error.code),
+      .advice = tg_outcome_advice(response->status, response->error.code,
+                                  parcel->lane->lanes->index == TG_SINK_BOT),
       .seconds = response->seconds,
   };
   if (response->status)

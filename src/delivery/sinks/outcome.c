@@ -63,16 +63,22 @@ const char *tg_outcome_name(enum tg_outcome outcome)
   return (size_t)outcome < sizeof names / sizeof *names ? names[outcome] : "other";
 }
 
-const char *tg_outcome_advice(long status, const char *error_code)
+/* Of another sink than the bot the keys are its own, and no variable sets them. */
+const char *tg_outcome_advice(long status, const char *error_code, bool of_bot)
 {
   if (status == 401 || status == 403)
-    return "it does not accept our Authorization header: set event_handler.authorization "
-           "(EVENT_HANDLER_SECRET_KEY) to the secret it expects";
+    return of_bot
+               ? "it does not accept our Authorization header: set event_handler.authorization "
+                 "(EVENT_HANDLER_SECRET_KEY) to the secret it expects"
+               : "it does not accept our Authorization header: set the sink's authorization to the secret it "
+                 "expects";
   if (status == 404 || status == 410)
-    return "nothing takes events at that path: correct event_handler.urls (EVENT_HANDLER_URL)";
+    return of_bot ? "nothing takes events at that path: correct event_handler.urls (EVENT_HANDLER_URL)"
+                  : "nothing takes events at that path: correct the sink's url";
   if (status >= 300 && status < 400)
-    return "it redirects, which is not followed: put the final address into event_handler.urls "
-           "(EVENT_HANDLER_URL)";
+    return of_bot ? "it redirects, which is not followed: put the final address into event_handler.urls "
+                    "(EVENT_HANDLER_URL)"
+                  : "it redirects, which is not followed: put the final address into the sink's url";
   if (strcmp(error_code, "tls") == 0)
     return "the TLS connection is not trusted or cannot be made: check the certificate, tls.ca_file "
            "(TIDEGATE_CA_FILE), and that the port speaks TLS";
@@ -80,6 +86,6 @@ const char *tg_outcome_advice(long status, const char *error_code)
     return "the proxy that the environment names does not let it pass: mend that, or put the handler's host "
            "into no_proxy to reach it directly";
   if (strcmp(error_code, "bad_url") == 0)
-    return "correct event_handler.urls (EVENT_HANDLER_URL)";
+    return of_bot ? "correct event_handler.urls (EVENT_HANDLER_URL)" : "correct the sink's url";
   return "it is retried until it answers";
 }

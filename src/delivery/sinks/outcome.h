@@ -46,4 +46,4 @@ bool tg_refused_for_good(long status, int refusals, tg_ms first, tg_ms now, tg_m
 const char *tg_outcome_name(enum tg_outcome outcome);
 
 /* What to tell the operator when a handler is wrongly set up. */
-const char *tg_outcome_advice(long status, const char *error_code);
+const char *tg_outcome_advice(long status, const char *error_code, bool of_bot);

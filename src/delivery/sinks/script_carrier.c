@@ -138,7 +138,7 @@ static void take_failure(struct tg_answer *answer, const struct tg_value *failur
     answer->outcome = TG_OUTCOME_CANCELLED;
     answer->status = 0;
   }
-  answer->advice = tg_outcome_advice(failure->status, code);
+  answer->advice = tg_outcome_advice(failure->status, code, true);
 }
 
 static void on_reply(void *ctx, bool ok, const struct tg_value *result)

@@ -82,10 +82,13 @@ static void gives_up_refused_events(void **state)
 static void gives_advice(void **state)
 {
   (void)state;
-  assert_non_null(strstr(tg_outcome_advice(401, ""), "event_handler.authorization"));
-  assert_non_null(strstr(tg_outcome_advice(404, ""), "event_handler.urls"));
-  assert_non_null(strstr(tg_outcome_advice(302, ""), "redirect"));
-  assert_non_null(strstr(tg_outcome_advice(0, "tls"), "tls.ca_file"));
+  assert_non_null(strstr(tg_outcome_advice(401, "", true), "event_handler.authorization"));
+  assert_non_null(strstr(tg_outcome_advice(404, "", true), "event_handler.urls"));
+  assert_null(strstr(tg_outcome_advice(401, "", false), "event_handler"));
+  assert_null(strstr(tg_outcome_advice(404, "", false), "event_handler"));
+  assert_null(strstr(tg_outcome_advice(0, "bad_url", false), "event_handler"));
+  assert_non_null(strstr(tg_outcome_advice(302, "", true), "redirect"));
+  assert_non_null(strstr(tg_outcome_advice(0, "tls", true), "tls.ca_file"));
 }
 
 static void circuit_opens_after_five(void **state)
