@@ -171,6 +171,7 @@ static void one_that_goes_leaves_its_log(void **state)
   tg_delivery_reconfigure(delivery, &config);
   run_closes();
   assert_int_equal(open_at("http://copy/"), -1);
+  assert_int_equal(value(&rows[3].queued_events), 1);
   assert_non_null(strstr(logged, "the sink \"copy\" is not configured any more: what waits for it stays"));
   expect("http://bot/", "3.7.1");
   deliver(3, "MESSAGE_DELETE", "{}");

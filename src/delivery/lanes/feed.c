@@ -84,8 +84,10 @@ void tg_feeds_remove_sink(struct tg_feeds *feeds, const struct tg_lanes *lanes)
   while (feeds->places > 0 && !feeds->sinks[feeds->places - 1])
     feeds->places--;
   for (int i = 0; i < feeds->count; i++)
-    if (feeds->at[i])
+    if (feeds->at[i]) {
       feeds->at[i]->lanes[lanes->index] = NULL;
+      tg_feed_publish(feeds->at[i]);
+    }
 }
 
 bool tg_feeds_have_log(const struct tg_feeds *feeds)
