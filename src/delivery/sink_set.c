@@ -43,8 +43,9 @@ static void remove_sink(struct tg_delivery *delivery, int index)
     tg_log_with(kept ? TG_INFO : TG_WARN, TG_NO_SHARD, TG_WITH(TG_NUMBER(EVENTS, waiting)),
                 "%s is not configured any more: what waits for it %s", sink->title,
                 kept ? "stays in its event log" : "is lost");
-  if (!kept)
-    tg_count_by(&sink->lanes.stats->dropped, waiting);
+  for (int i = 0; i < sink->lanes.count && !kept; i++)
+    if (sink->lanes.at[i])
+      tg_lane_count(sink->lanes.at[i], dropped, tg_lane_waiting(sink->lanes.at[i]));
   tg_sink_end(sink);
 }
 

@@ -171,7 +171,8 @@ static void one_that_goes_leaves_its_log(void **state)
   tg_delivery_reconfigure(delivery, &config);
   run_closes();
   assert_int_equal(open_at("http://copy/"), -1);
-  assert_int_equal(value(&rows[3].queued_events), 1);
+  assert_int_equal(value(&rows[3].queued_events), 1); /* the bot's */
+  assert_int_equal(value(&rows[3].dropped), 0);
   assert_non_null(strstr(logged, "the sink \"copy\" is not configured any more: what waits for it stays"));
   expect("http://bot/", "3.7.1");
   deliver(3, "MESSAGE_DELETE", "{}");
@@ -191,6 +192,25 @@ static void one_that_goes_leaves_its_log(void **state)
 }
 
 /* What another sink has in memory alone is waited for by nobody. */
+static void one_that_goes_without_a_log_loses_what_waits(void **state)
+{
+  (void)state;
+  config.sink_count = 2;
+  sinks[1].queue.durability = TG_DURABILITY_MEMORY;
+  tg_delivery_reconfigure(delivery, &config);
+  for (int i = 0; i < 3; i++)
+    deliver(3, "MESSAGE_DELETE", "{}");
+  end_turn();
+  config.sink_count = 1;
+  tg_delivery_reconfigure(delivery, &config);
+  run_closes();
+  assert_non_null(strstr(logged, "the sink \"spare\" is not configured any more: what waits for it is lost"));
+  assert_int_equal(value(&rows[3].dropped), 3);
+  assert_int_equal(value(&tg_stats_sink("spare")->dropped), 3);
+  assert_int_equal(value(&rows[3].queued_events), 6); /* of the bot and the copy */
+  assert_int_equal(atomic_load(&tg_stats_sink("spare")->up), -1);
+}
+
 static void what_is_durable_counts_by_its_kind(void **state)
 {
   (void)state;
@@ -305,6 +325,7 @@ int main(void)
       SINKS(each_log_drops_what_it_has),
       SINKS(one_that_comes_gets_what_comes_next),
       SINKS(one_that_goes_leaves_its_log),
+      SINKS(one_that_goes_without_a_log_loses_what_waits),
       SINKS(what_is_durable_counts_by_its_kind),
       SINKS(what_is_kept_is_released),
       SINKS(what_the_sink_has_lost_comes_again),

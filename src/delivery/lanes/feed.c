@@ -383,7 +383,7 @@ static void publish_queues(const struct tg_feed *feed)
       continue;
     const struct tg_queued *head = lane->queue.head;
     tg_ms at = head ? head->queued_at + tg_steady_ahead() : 0;
-    events += lane->queue.events + lane->log.late.events + lane->log.spilled_events;
+    events += tg_lane_waiting(lane);
     bytes += lane->queue.bytes + lane->log.late.bytes + lane->log.spilled_bytes;
     oldest = at != 0 && (oldest == 0 || at < oldest) ? at : oldest;
   }

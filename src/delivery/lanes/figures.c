@@ -25,7 +25,7 @@ static struct tg_stats_lane look_at(const struct tg_lane *lane)
   const struct tg_queued *head = lane->queue.head;
   return (struct tg_stats_lane){
       .ref = lane->feed->ref,
-      .events = lane->queue.events + lane->log.late.events + lane->log.spilled_events,
+      .events = tg_lane_waiting(lane),
       .bytes = lane->queue.bytes + lane->log.late.bytes + lane->log.spilled_bytes,
       .oldest_queued_at = head ? head->queued_at + tg_steady_ahead() : 0,
   };

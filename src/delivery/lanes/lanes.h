@@ -192,6 +192,11 @@ void tg_lane_unhold(struct tg_lane *lane);
 /* Up to here all of the session that has come has left the lane. */
 uint64_t tg_lane_delivered(const struct tg_lane *lane);
 bool tg_lane_waits(const struct tg_lane *lane);
+/* How many events wait in it, in memory and in the logs. */
+static inline uint64_t tg_lane_waiting(const struct tg_lane *lane)
+{
+  return lane->queue.events + lane->log.late.events + lane->log.spilled_events;
+}
 /* Counts events (delivered, retried, dropped, dead) for the shard and for the sink. */
 #define tg_lane_count(lane, counter, events)                                                                 \
   (tg_count_by(&(lane)->feed->row->counter, events), tg_count_by(&(lane)->lanes->stats->counter, events))
