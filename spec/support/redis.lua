@@ -4,6 +4,7 @@
 --   local server = redis.start { password = "geheim", appendonly = true, maxmemory = "4mb" }
 --   server:url { password = "geheim", db = 2 }      "redis://:geheim@127.0.0.1:41234/2"
 --   server:command("XLEN", "tidegate:4:0")          the reply; an error of Redis is raised
+--   redis.wait_for("ten entries", function() return server:command("XLEN", key) == 10 end)
 --   server:kill()       server:stop()       server:restart()       server:restart { empty = true }
 --   server:freeze()     server:thaw()
 --   local replica = redis.start()
@@ -206,6 +207,21 @@ function Server:stream(key, from, to)
     entries[i] = { id = entry[1], fields = fields }
   end
   return entries
+end
+
+-- Asks again and again until predicate() is true, and returns that.
+function redis.wait_for(description, predicate, timeout)
+  local deadline = loop.now() + (timeout or 20000) * paths.slow
+  while true do
+    local value = predicate()
+    if value then
+      return value
+    elseif loop.now() > deadline then
+      error("waited in vain for " .. description, 2)
+    end
+    local next_look = loop.now() + 20
+    loop.wait_for("the next look", function() return loop.now() >= next_look end)
+  end
 end
 
 -- ---- life and death ----

@@ -14,6 +14,9 @@ struct tg_answer {
   struct tg_error error; /* unless it is delivered: what has happened, in words for the log */
   const char *advice;    /* misconfigured: what a person can do */
   double seconds;        /* from start to end */
+  /* It has lost what it had accepted of the lane behind that event (0, 0: all of it). */
+  bool lost;
+  uint64_t epoch, sequence;
 };
 
 /* The end of a script's post: NULL, all are accepted; else the answer to the first event that was not, and

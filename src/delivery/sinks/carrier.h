@@ -49,6 +49,9 @@ static inline tg_ms tg_script_patience(const struct tg_delivery_env *env)
  * http_carrier.c: POSTs to a URL (http:, https:, http+unix:), with the parcel's key as Idempotency-Key. */
 struct tg_carrier *tg_http_carrier_new(const struct tg_senders *senders, const char *url);
 
+/* redis_carrier.c: Redis Streams (redis:, rediss:, redis+unix:); of sinks alone, whose lanes have batches. */
+struct tg_carrier *tg_redis_carrier_new(const struct tg_senders *senders, const char *url);
+
 /* script_carrier.c: the script's deliver; what that does not want goes to the sender's own carrier
  * (tg_sender.direct). One for all senders. */
 struct tg_carrier *tg_script_carrier_new(struct tg_delivery_env *env);

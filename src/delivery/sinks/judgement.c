@@ -141,7 +141,8 @@ void tg_judgement_teach(struct tg_judgement *judgement, tg_ms wait)
     succeeded(sender);
     break;
   case TG_OUTCOME_SLOW_DOWN:
-    tg_window_failure(&sender->window);
+    if (judgement->answer->status != 0) /* else this lane alone has a reason to wait */
+      tg_window_failure(&sender->window);
     succeeded(sender);
     break;
   case TG_OUTCOME_REFUSED:

@@ -170,6 +170,8 @@ static void on_over(struct tg_parcel *parcel, struct tg_judgement *judgement)
   tg_batch_take_back(lane);
   lane->state = TG_LANE_IDLE;
   act(&of);
+  if (judgement->answer->lost)
+    tg_lane_rewind(lane, judgement->answer->epoch, judgement->answer->sequence);
   tg_lane_go_on(lane);
 }
 

@@ -72,6 +72,9 @@ const char *tg_outcome_advice(long status, const char *error_code, bool of_bot)
                  "(EVENT_HANDLER_SECRET_KEY) to the secret it expects"
                : "it does not accept our Authorization header: set the sink's authorization to the secret it "
                  "expects";
+  if (status == TG_TOO_LARGE)
+    return "raise what its framework takes: express.json({limit}), fastify's bodyLimit, aiohttp's "
+           "client_max_size, nginx's client_max_body_size";
   if (status == 404 || status == 410)
     return of_bot ? "nothing takes events at that path: correct event_handler.urls (EVENT_HANDLER_URL)"
                   : "nothing takes events at that path: correct the sink's url";

@@ -48,7 +48,7 @@ static const struct meaning {
     {"OLD", NULL, TG_OUTCOME_MISCONFIGURED, false, 0, "take Redis 7.0 or later"},
     {"ERR", "DB index is out of range", TG_OUTCOME_MISCONFIGURED, false, 0,
      "correct the number at the end of the sink's URL, or let Redis have more (databases)"},
-    {"ERR", "invalid bulk length", TG_OUTCOME_REFUSED, false, TG_TOO_LARGE, NULL},
+    {"ERR", "invalid bulk length", TG_OUTCOME_REFUSED, false, TG_TOO_LARGE, "raise its proto-max-bulk-len"},
     {"TLS", NULL, TG_OUTCOME_MISCONFIGURED, false, 0,
      "check the certificate, tls.ca_file (TIDEGATE_CA_FILE), and that the port speaks TLS"},
     {"PROTOCOL", NULL, TG_OUTCOME_MISCONFIGURED, false, 0, "correct host and port in the sink's URL"},

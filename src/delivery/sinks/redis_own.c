@@ -7,7 +7,6 @@
 #include "proto/event.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* One stream a shard, <prefix>:<total>:<shard>, whose ids are the events' own names, <epoch>-<s>. Ids only
@@ -200,10 +199,8 @@ static int ask(struct tg_redis_place *place, const struct tg_redis_batch *batch,
   if (place->asked && !is_full(place))
     return 0;
   if (first) {
-    char *streams = tg_redis_streams_key(place->config->prefix);
     tg_redis_put_word(out, "MULTI");
-    tg_redis_put_command(out, (const char *[]){"SADD", streams, place->stream->key}, 3);
-    free(streams);
+    tg_redis_put_command(out, (const char *[]){"SADD", place->stream->set, place->stream->key}, 3);
   }
   tg_redis_put_command(out, (const char *[]){"XINFO", "STREAM", place->stream->key}, 3);
   if (first)

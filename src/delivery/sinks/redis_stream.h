@@ -25,6 +25,7 @@ struct tg_redis_stream {
   struct tg_redis_carrier *of;      /* that has it */
   const char *server;               /* the URL of its Redis, without secrets; borrowed */
   char *key;
+  char *set;       /* the key of the set that it is listed in */
   uint64_t length; /* entries; between two looks at it what is written is added */
   uint64_t groups; /* of consumers */
   bool known;      /* both, ever */

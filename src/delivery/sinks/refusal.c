@@ -23,6 +23,7 @@ static void note_too_large(const struct tg_lane_answer *of, const char *type, bo
   sender->too_large.events++;
   if (of->bytes > sender->too_large.bytes)
     sender->too_large.bytes = of->bytes;
+  const char *advice = of->judgement->answer->advice;
   if (sender->too_large.told_at != 0 && now - sender->too_large.told_at < TG_REPORT_INTERVAL)
     return;
   sender->too_large.told_at = now ? now : 1;
@@ -30,11 +31,9 @@ static void note_too_large(const struct tg_lane_answer *of, const char *type, bo
   tg_log_with(TG_ERROR, of->lane->feed->shard_id,
               TG_WITH(TG_TEXT(URL, sender->public_url), TG_TEXT(EVENT, type), TG_NUMBER(BYTES, of->bytes),
                       TG_NUMBER(EPOCH, of->event->epoch), TG_NUMBER(SEQUENCE, of->event->sequence)),
-              "an event of %zu bytes is too large for %s (413): %s. Raise what its framework "
-              "takes: express.json({limit}), fastify's bodyLimit, aiohttp's client_max_size, nginx's "
-              "client_max_body_size",
-              of->bytes, sender->all->lanes->title,
-              written ? "it is in dead.jsonl of the state directory" : "it is lost");
+              "an event of %zu bytes is too large for %s (413): %s; %s", of->bytes, sender->all->lanes->title,
+              written ? "it is in dead.jsonl of the state directory" : "it is lost",
+              advice ? advice : "raise what it takes");
 }
 
 void tg_refusals_report(struct tg_sender *sender)

@@ -14,6 +14,9 @@ static const struct {
     {"http:", tg_http_carrier_new},
     {"https:", tg_http_carrier_new},
     {"http+unix:", tg_http_carrier_new},
+    {"redis:", tg_redis_carrier_new},
+    {"rediss:", tg_redis_carrier_new},
+    {"redis+unix:", tg_redis_carrier_new},
 };
 
 /* The configuration has let only known ones pass; curl says what is wrong with others. */
@@ -133,8 +136,11 @@ void tg_senders_reconfigure(struct tg_senders *senders)
   bool scripted = tg_senders_scripted(senders);
   senders->count = urls->count + scripted;
   senders->at = tg_calloc((size_t)senders->count + 1, sizeof *senders->at);
+  lanes->keeps = false; /* carriers that want it say so */
   for (int i = 0; i < senders->count; i++)
     senders->at[i] = sender_for(senders, old, old_count, scripted ? NULL : urls->items[i]);
+  if (!lanes->keeps)
+    tg_lanes_release(lanes, INT64_MAX);
   for (int i = 0; i < lanes->count; i++)
     if (lanes->at[i])
       assign(lanes->at[i], tg_senders_of(senders, lanes->at[i]->feed->shard_id));

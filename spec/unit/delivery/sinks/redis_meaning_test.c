@@ -47,7 +47,7 @@ static void each_error_has_its_meaning(void **state)
       {"ERR unknown command 'XADD', with args beginning with: ", "err", TG_OUTCOME_MISCONFIGURED, true},
       {"ERR syntax error", "err", TG_OUTCOME_MISCONFIGURED, true},
       {"ERR DB index is out of range", "err", TG_OUTCOME_MISCONFIGURED, true},
-      {"ERR Protocol error: invalid bulk length", "err", TG_OUTCOME_REFUSED, false},
+      {"ERR Protocol error: invalid bulk length", "err", TG_OUTCOME_REFUSED, true},
       {"ERR something that nobody has heard of", "err", TG_OUTCOME_RETRY, false},
       {"OOMPH", "oomph", TG_OUTCOME_RETRY, false},
   };

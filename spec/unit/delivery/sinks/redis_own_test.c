@@ -19,7 +19,7 @@ static int begin(void **state)
 {
   (void)state;
   config = (struct tg_redis_config){.prefix = (char *)"tidegate", .max_length = 1000};
-  stream = (struct tg_redis_stream){.key = (char *)"tidegate:16:3"};
+  stream = (struct tg_redis_stream){.key = (char *)"tidegate:16:3", .set = (char *)"tidegate:streams"};
   place = (struct tg_redis_place){.config = &config, .shard_id = 3, .total_shards = 16, .epoch = 7, .server = "redis://r", .stream = &stream};
   place.asked = place.listed = true;
   batch = (struct tg_redis_batch){.events = events};
