@@ -25,6 +25,7 @@ local fields = {
   delivery = core.delivery,
   cache = core.cache,
   default = guard.sealed("gateway.default", core.default),
+  sink = require "tidegate.sink",
 
   on = core.on,
   filter = core.filter,

@@ -62,6 +62,8 @@ for table_name, methods in pairs(host.methods) do
   for _, method in ipairs(methods) do every_method[#every_method + 1] = table_name .. ":" .. method end
 end
 
+every_method[#every_method + 1] = "sink:deliver"
+
 local function check_method(where, name)
   for _, known in ipairs(every_method) do
     if name == known then return end
@@ -459,6 +461,16 @@ function Kit:shard(id)
   id = id or 0
   self.shards[id] = self.shards[id] or setmetatable({ kit = self, id = id }, Shard)
   return self.shards[id]
+end
+
+-- What takes the events of a sink beside the bot: gateway.sink(name).deliver, with what it returns.
+function Kit:sink(name)
+  if type(name) ~= "string" then error("kit:sink: expected the name of a sink, got " .. type(name), 2) end
+  return {
+    deliver = function(events)
+      return finish(self, as_returned(self.host:call_sink(name, json.array { events })))
+    end,
+  }
 end
 
 -- ---- queues ----

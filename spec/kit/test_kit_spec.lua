@@ -507,3 +507,54 @@ describe("queues", function()
     end
   end)
 end)
+
+describe("sinks", function()
+  local SCRIPT = [[
+local gateway = require "tidegate"
+gateway.configure { sinks = { stats = { url = "http://stats", events = { "READY", "RESUMED" } }, feed = {} } }
+local stats = gateway.sink "stats"
+local before = stats.deliver
+function stats.deliver(events)
+  if #events == 2 then return before(events) end
+  gateway.sleep(1000)
+  return nil, { code = "odd", message = "oddly", status = 422 }
+end
+]]
+
+  it("have functions that are called with events, and may wait", function()
+    local kit = test.script(SCRIPT)
+    local ok, err = kit:sink("stats").deliver(test.events { test.event "READY" })
+    assert.same({ nil, 422, "oddly" }, { ok, err.status, tostring(err) })
+    assert.equal(1000, kit:now())
+    raises("there is no sink 'stast'; did you mean 'stats'?", function()
+      kit:sink("stast").deliver(test.events { test.event "READY" })
+    end)
+    raises("expected the name of a sink, got nil", function() kit:sink() end)
+  end)
+
+  it("have defaults, for which the test answers", function()
+    local kit = test.script(SCRIPT)
+    local two = test.events { test.event "READY", test.event "RESUMED" }
+    assert.is_true(kit:sink("stats").deliver(two))
+    kit:answer("sink:deliver", nil, { code = "status", status = 503, message = "down" })
+    local ok, err = kit:sink("feed").deliver(two)
+    assert.same({ nil, 503 }, { ok, err.status })
+    assert.same({ { "stats", 2 }, { "feed", 2 } },
+      { kit:calls("sink:deliver")[1].args, kit:calls("sink:deliver")[2].args })
+    assert.equal(0, #kit:delivered())
+  end)
+
+  it("have queues of what their `events` name, and nothing is sent from them", function()
+    local kit = test.script(SCRIPT, { shards = 2 })
+    local ready, resumed = test.event("READY", { n = 1 }), test.event("RESUMED", { n = 2 })
+    kit:fill_queue(1, { ready, test.event "TYPING_START", resumed })
+    local function ask(text) return kit:eval("local queue = gateway.sink('stats'):queue() " .. text) end
+    assert.equal(2, ask "return #queue")
+    assert.same({ 1, 2 }, ask "local two = queue:shards()[1]:peek(5) return { two[1].data.n, two[2].data.n }")
+    assert.equal(1, ask "return queue:drop 'READY'")
+    assert.equal(1, ask "return queue:ack(queue:shards()[1]:peek())")
+    assert.equal(0, ask "return #queue")
+    assert.equal(3, #kit:queued(1))
+    assert.same({}, kit:log())
+  end)
+end)

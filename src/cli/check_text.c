@@ -26,6 +26,7 @@ static bool contains(const json_t *list, const json_t *item)
   {
     if (strcmp(tg_check_text_at(item, "where"), tg_check_text_at(other, "where")) == 0 &&
         same_events(item, other) &&
+        strcmp(tg_check_text_at(item, "sink"), tg_check_text_at(other, "sink")) == 0 &&
         strcmp(tg_check_text_at(item, "method"), tg_check_text_at(other, "method")) == 0)
       return true;
   }
@@ -52,8 +53,12 @@ static void print_overrides(const json_t *manager, const json_t *worker)
       if (!used && contains(other, item))
         continue; /* told with the role that calls it */
       struct tg_buf name = {0};
-      tg_buf_printf(&name, "gateway.%s:%s", tg_check_text_at(item, "table"),
-                    tg_check_text_at(item, "method"));
+      const char *sink = tg_check_text_at(item, "sink");
+      if (*sink)
+        tg_buf_printf(&name, "gateway.sink(\"%s\").deliver", sink);
+      else
+        tg_buf_printf(&name, "gateway.%s:%s", tg_check_text_at(item, "table"),
+                      tg_check_text_at(item, "method"));
       if (!used)
         tg_buf_printf(&name, " (%s)", roles[1 - i].elsewhere);
       char *words = tg_buf_take(&name);

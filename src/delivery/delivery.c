@@ -30,6 +30,8 @@ static bool nobody_takes(const struct tg_delivery *delivery)
 static void look_for_takers(struct tg_delivery *delivery)
 {
   bool before = delivery->nobody_takes;
+  tg_sinks_tell_untaken(delivery);
+  delivery->sink_changes = delivery->env.hooks->sink_changes;
   delivery->nobody_takes = nobody_takes(delivery);
   if (delivery->nobody_takes && !before && delivery->env.worker_id == 0)
     tg_log(
@@ -178,8 +180,10 @@ void tg_delivery_hear(struct tg_delivery *delivery, const char *url, bool up, tg
 void tg_delivery_enqueue(struct tg_delivery *delivery, const struct tg_event *event)
 {
   struct tg_feed *feed = tg_feed_of(&delivery->feeds, tg_event_ref(event));
-  if (__builtin_expect(!feed->lanes[TG_SINK_BOT]->sender, 0) &&
-      tg_senders_scripted(&tg_delivery_bot(delivery)->senders)) /* since a moment ago */
+  bool bot_taken = __builtin_expect(!feed->lanes[TG_SINK_BOT]->sender, 0) &&
+                   tg_senders_scripted(&tg_delivery_bot(delivery)->senders);
+  bool sinks_changed = delivery->sink_changes != delivery->env.hooks->sink_changes;
+  if (__builtin_expect(bot_taken || sinks_changed, 0)) /* since a moment ago */
     tg_delivery_reconfigure(delivery, delivery->env.config);
   if (__builtin_expect(tg_feed_push(feed, event), 1))
     return;

@@ -173,35 +173,39 @@ void tg_delivery_cancel_answer(struct tg_callback *answer);
 
 /* --- for scripts: queues and deliveries of their own ------------------------------- */
 
-void tg_delivery_queue_figures(struct tg_delivery *delivery, tg_shard_ref ref,
+/* Of the sink of that name; NULL: the bot. */
+bool tg_delivery_has_sink(const struct tg_delivery *delivery, const char *sink);
+
+void tg_delivery_queue_figures(struct tg_delivery *delivery, const char *sink, tg_shard_ref ref,
                                struct tg_queue_figures *figures);
 
 /* The next shard behind `after` (-1: the first) of which something waits; -1: none. */
-tg_shard_ref tg_delivery_queue_next_shard(struct tg_delivery *delivery, tg_shard_ref after);
+tg_shard_ref tg_delivery_queue_next_shard(struct tg_delivery *delivery, const char *sink, tg_shard_ref after);
 
 /* Shows the shard's (or all shards') events to `visit`, those that are at hand in
  * memory and not in flight, the oldest of a shard first, and drops what it says,
  * with markers and counts. The event lives only during the call. Nothing leaves
  * a queue while this runs. Returns how many were dropped. */
-uint64_t tg_delivery_queue_walk(struct tg_delivery *delivery, tg_shard_ref ref, tg_queue_visit *visit,
-                                void *ctx);
+uint64_t tg_delivery_queue_walk(struct tg_delivery *delivery, const char *sink, tg_shard_ref ref,
+                                tg_queue_visit *visit, void *ctx);
 
 /* Drops the oldest `count` events, interactions last, also those that are in a
  * log alone; of all shards: of the fullest. Returns how many were there. */
-uint64_t tg_delivery_queue_drop(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t count);
+uint64_t tg_delivery_queue_drop(struct tg_delivery *delivery, const char *sink, tg_shard_ref ref,
+                                uint64_t count);
 
 /* The event, as a walk has shown it, is delivered. False: it does not wait any more. */
-bool tg_delivery_queue_ack(struct tg_delivery *delivery, const struct tg_event *event);
+bool tg_delivery_queue_ack(struct tg_delivery *delivery, const char *sink, const struct tg_event *event);
 
 /* The default of delivery.queue_overflow: the oldest goes, of the fullest shard. */
 void tg_delivery_queue_overflow(struct tg_delivery *delivery);
 
-/* The default of delivery.deliver: POSTs events of one shard, in order, to its
- * event handler, as the lane would. Copies what it needs. `done` is called once,
- * perhaps from in here (then NULL is returned). */
+/* The default of delivery.deliver, and of a sink's: POSTs events of one shard, in order, to its
+ * URL there, as the lane would. Copies what it needs. `done` is called once, perhaps from in here
+ * (then NULL is returned). A Redis takes what waits in its queue alone: "unavailable". */
 struct tg_post;
-struct tg_post *tg_delivery_post(struct tg_delivery *delivery, const struct tg_event *events, int count,
-                                 tg_posted *done, void *ctx);
+struct tg_post *tg_delivery_post(struct tg_delivery *delivery, const char *sink,
+                                 const struct tg_event *events, int count, tg_posted *done, void *ctx);
 /* `done` is not called. */
 void tg_delivery_cancel_post(struct tg_post *post);
 

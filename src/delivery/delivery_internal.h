@@ -42,7 +42,8 @@ struct tg_delivery {
   void (*class_told)(void *ctx, int number, const char *state, json_t *figures);
   struct tg_shard_guilds **guilds; /* by tg_ref_index(); NULL: not yet */
   int guilds_count;
-  bool nobody_takes; /* events: no handler, and no script */
+  bool nobody_takes;     /* events: no handler, and no script */
+  uint32_t sink_changes; /* tg_hooks.sink_changes, as far as it is heeded */
 
   uv_timer_t report;
   uv_timer_t drain;
@@ -60,8 +61,12 @@ static inline struct tg_sink *tg_delivery_bot(const struct tg_delivery *delivery
 
 /* Takes over which sinks are configured, and how. */
 void tg_sinks_reconfigure(struct tg_delivery *delivery);
+/* The one of that name beside the bot; NULL: there is none. */
+struct tg_sink *tg_sinks_find(const struct tg_delivery *delivery, const char *name);
 /* Whether any of them has somebody to take events. */
 bool tg_sinks_are_taken(const struct tg_delivery *delivery);
+/* Warns of those that nobody takes events of, once. The first worker speaks for all. */
+void tg_sinks_tell_untaken(struct tg_delivery *delivery);
 /* How many events wait, of all sinks. */
 uint64_t tg_sinks_waiting(const struct tg_delivery *delivery);
 

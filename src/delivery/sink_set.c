@@ -8,7 +8,7 @@
 /* Which sinks there are. One that is configured as before keeps its lanes, its log and its circuits over a
  * reload; one that comes gets what comes from then on; what one that goes has in its log stays there. */
 
-static struct tg_sink *find(const struct tg_delivery *delivery, const char *name)
+struct tg_sink *tg_sinks_find(const struct tg_delivery *delivery, const char *name)
 {
   for (int i = TG_SINK_BOT + 1; i < TG_SINKS_MAX; i++)
     if (delivery->sinks[i] && strcmp(delivery->sinks[i]->name, name) == 0)
@@ -89,11 +89,27 @@ void tg_sinks_reconfigure(struct tg_delivery *delivery)
   tg_sink_configure(tg_delivery_bot(delivery), config, &config->event_handler, &config->queue, NULL);
   for (int i = 0; i < config->sink_count; i++) {
     const struct tg_sink_config *of = &config->sinks[i];
-    struct tg_sink *sink = find(delivery, of->name);
+    struct tg_sink *sink = tg_sinks_find(delivery, of->name);
     if (sink)
       tg_sink_configure(sink, config, &of->handler, &of->queue, &of->redis);
     else
       add_sink(delivery, of);
+  }
+}
+
+void tg_sinks_tell_untaken(struct tg_delivery *delivery)
+{
+  for (int i = TG_SINK_BOT + 1; i < TG_SINKS_MAX; i++) {
+    struct tg_sink *sink = delivery->sinks[i];
+    if (!sink)
+      continue;
+    bool untaken = !tg_sink_is_taken(sink);
+    if (untaken && !sink->is_untaken && delivery->env.worker_id == 0)
+      tg_log(
+          TG_WARN, TG_NO_SHARD,
+          "events for %s go nowhere: sinks.%s has no url, and the script has no gateway.sink(\"%s\").deliver",
+          sink->title, sink->name, sink->name);
+    sink->is_untaken = untaken;
   }
 }
 

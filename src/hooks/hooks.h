@@ -16,17 +16,28 @@
 
 #include "base/clock.h"
 #include "base/json_scan.h"
+#include "config/config.h"
 #include "hooks/methods.h"
 #include "proto/shard_ref.h"
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 struct tg_event;
 struct tg_shard;
 struct tg_script;
 struct tg_override; /* the script's own */
+
+/* gateway.sink(name).deliver: what takes the events of a sink beside the bot. */
+struct tg_sink_hook {
+  const char *name;  /* of the sink */
+  const char *where; /* "bot.lua:12", TG_WHERE_SIZE bytes */
+  bool set;          /* it is there ... */
+  bool delivers;     /* ... and not switched off */
+  bool away;         /* as tg_hooks.away, of this one */
+};
 
 struct tg_value {
   enum tg_value_kind kind;
@@ -92,11 +103,17 @@ struct tg_hooks {
   uint8_t want[TG_WANT_SIZE]; /* by event type */
   bool want_life[TG_LIFE_COUNT];
   bool away; /* the script does not run, but would deliver events: they have to wait for it */
+  struct tg_sink_hook sinks[TG_SINKS_MAX - 1]; /* those that have one */
+  int sink_count;
+  uint32_t sink_changes; /* counts when one of them was set, or taken away */
 
   bool (*call)(struct tg_script *script, enum tg_method method, const struct tg_value *args, int count,
                struct tg_value *result);
   void (*start)(struct tg_script *script, enum tg_method method, const struct tg_value *args, int count,
                 tg_hook_reply *reply, void *ctx);
+  /* As start, of what takes the events of that sink. */
+  void (*start_sink)(struct tg_script *script, const char *sink, const struct tg_value *events,
+                     tg_hook_reply *reply, void *ctx);
   /* Runs the computed filters. TG_REPLACED: event->replacement is set (malloc). */
   enum tg_verdict (*filter)(struct tg_script *script, struct tg_event *event);
   /* Starts the handlers of a dispatch. */
@@ -145,6 +162,15 @@ static inline struct tg_value tg_value_queue(tg_shard_ref ref)
 static inline bool tg_hooked(const struct tg_hooks *hooks, enum tg_method method)
 {
   return hooks->method[method] != NULL;
+}
+
+/* What a script has for the sink of that name; NULL: nothing. */
+static inline const struct tg_sink_hook *tg_hook_of_sink(const struct tg_hooks *hooks, const char *name)
+{
+  for (int i = 0; i < hooks->sink_count; i++)
+    if (strcmp(hooks->sinks[i].name, name) == 0)
+      return &hooks->sinks[i];
+  return NULL;
 }
 
 /* Calls an override that may not wait. The `self` of manager and delivery

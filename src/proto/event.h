@@ -36,9 +36,11 @@ struct tg_event {
   struct tg_span raw;  /* the whole message */
   struct tg_span data; /* d, any JSON value */
   enum tg_guild_create guild_create;
-  bool noted;      /* the guild caches have it already: guild_create is known */
-  bool replayed;   /* came between RESUME and RESUMED */
-  int64_t came_at; /* of an event out of a queue: tg_now() of its arrival; 0: just now */
+  bool noted;          /* the guild caches have it already: guild_create is known */
+  bool replayed;       /* came between RESUME and RESUMED */
+  uint8_t body_format; /* of an event out of a sink's queue: 1 + its enum tg_event_format; 0: the bot's */
+  bool guild_loaded;   /* ... and the sink's guild_loaded */
+  int64_t came_at;     /* of an event out of a queue: tg_now() of its arrival; 0: just now */
 
   /* Of an event out of a queue. The name of a marker is GATEWAY_GAP or GATEWAY_RESHARDING, its data what it
    * tells, and `raw` its body in the format "seed". */

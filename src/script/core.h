@@ -13,6 +13,7 @@
 
 /* Of queues; the test kit has them in a file of their own. */
 #define TG_CORE_QUEUE_FUNCTIONS(X)                                                                           \
+  X(delivery_has_sink)                                                                                       \
   X(delivery_queue_figures)                                                                                  \
   X(delivery_queue_next_shard)                                                                               \
   X(delivery_queue_walk)                                                                                     \

@@ -17,6 +17,14 @@ static json_t *overrides(const struct tg_state *state)
                                             tg_table_is_ours(state->script, tg_methods[i].table),
                                             "switchedOff", override->off));
   }
+  for (int i = 0; i < state->sink_count; i++) {
+    const struct tg_override *deliver = &state->sinks[i].deliver;
+    if (deliver->ref != LUA_NOREF)
+      json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:b, s:b}", "table", "sink", "sink",
+                                            state->sinks[i].name, "method", "deliver", "where",
+                                            deliver->where, "used", state->script->role == TG_ROLE_WORKER,
+                                            "switchedOff", deliver->off));
+  }
   return list;
 }
 

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum tg_taken { TG_TAKEN, TG_TAKEN_NOTHING, TG_TAKEN_WRONG };
+
 void tg_push_value(lua_State *L, const struct tg_value *value)
 {
   switch (value->kind) {
@@ -46,7 +48,7 @@ void tg_push_value(lua_State *L, const struct tg_value *value)
     }
     return;
   case TG_QUEUE:
-    tg_push_queue(L, (int)value->integer);
+    tg_push_queue(L, NULL, (int)value->integer);
     return;
   }
 }
@@ -68,11 +70,10 @@ static void take_string(lua_State *L, int index, enum tg_method method, struct t
   take_text(L, index, (int)method + 1, &result->string);
 }
 
-static enum tg_taken wrong(struct tg_state *state, enum tg_method method, const char *got,
-                           const char *expected)
+static enum tg_taken wrong(struct tg_state *state, const char *full, const char *got, const char *expected)
 {
   struct tg_buf words = {0};
-  tg_buf_printf(&words, "%s returned %s, expected %s", tg_methods[method].full, got, expected);
+  tg_buf_printf(&words, "%s returned %s, expected %s", full, got, expected);
   free(state->error);
   state->error = tg_buf_take(&words);
   return TG_TAKEN_WRONG;
@@ -109,16 +110,17 @@ static enum tg_taken take_failure(lua_State *L, int index, enum tg_method method
   return TG_TAKEN;
 }
 
-static enum tg_taken take_json(lua_State *L, int index, enum tg_method method, struct tg_value *result)
+static enum tg_taken take_json(lua_State *L, int index, const char *full, struct tg_value *result)
 {
   const char *problem;
   result->json = tg_json_take(L, index, &problem);
-  return result->json ? TG_TAKEN : wrong(tg_state_of(L), method, problem, "a value that JSON can carry");
+  return result->json ? TG_TAKEN : wrong(tg_state_of(L), full, problem, "a value that JSON can carry");
 }
 
 /* What has become of an interaction. */
 static enum tg_taken take_answer(lua_State *L, int index, enum tg_method method, struct tg_value *result)
 {
+  const char *full = tg_methods[method].full;
   static const char expected[] = "true, false, \"wait\" or nothing";
   int type = lua_type(L, index);
   result->kind = type <= LUA_TNIL ? TG_NIL : type == LUA_TBOOLEAN ? TG_BOOL : TG_STRING;
@@ -127,14 +129,17 @@ static enum tg_taken take_answer(lua_State *L, int index, enum tg_method method,
   if (type <= LUA_TNIL || type == LUA_TBOOLEAN)
     return TG_TAKEN;
   if (type != LUA_TSTRING)
-    return wrong(tg_state_of(L), method, luaL_typename(L, index), expected);
+    return wrong(tg_state_of(L), full, luaL_typename(L, index), expected);
   if (strcmp(lua_tostring(L, index), "wait") != 0)
-    return wrong(tg_state_of(L), method, lua_pushfstring(L, "\"%s\"", lua_tostring(L, index)), expected);
+    return wrong(tg_state_of(L), full, lua_pushfstring(L, "\"%s\"", lua_tostring(L, index)), expected);
   take_string(L, index, method, result);
   return TG_TAKEN;
 }
 
-enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, struct tg_value *result)
+/* Reads the values at `index` and above it (value, err) as a result of that method, or of a function that is
+ * called as it is. `full`: its name. */
+static enum tg_taken take_value(lua_State *L, int index, enum tg_method method, const char *full,
+                                struct tg_value *result)
 {
   struct tg_state *state = tg_state_of(L);
   int type = lua_type(L, index);
@@ -153,23 +158,23 @@ enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, stru
   switch (expected) {
   case TG_BOOL:
     result->boolean = lua_toboolean(L, index);
-    return type == LUA_TBOOLEAN ? TG_TAKEN : wrong(state, method, luaL_typename(L, index), "true or false");
+    return type == LUA_TBOOLEAN ? TG_TAKEN : wrong(state, full, luaL_typename(L, index), "true or false");
   case TG_INT: {
     if (type != LUA_TNUMBER)
-      return wrong(state, method, luaL_typename(L, index), "a whole number");
+      return wrong(state, full, luaL_typename(L, index), "a whole number");
     lua_Number number = lua_tonumber(L, index);
     if (!(fabs(number) < 9.2e18) || number != floor(number))
-      return wrong(state, method, "a number with a fraction", "a whole number");
+      return wrong(state, full, "a number with a fraction", "a whole number");
     result->integer = (int64_t)number;
     return TG_TAKEN;
   }
   case TG_STRING:
     if (type != LUA_TSTRING)
-      return wrong(state, method, luaL_typename(L, index), "a string");
+      return wrong(state, full, luaL_typename(L, index), "a string");
     take_string(L, index, method, result);
     return TG_TAKEN;
   case TG_JSON:
-    return take_json(L, index, method, result);
+    return take_json(L, index, full, result);
   case TG_NIL:
   case TG_ANSWER:
   case TG_SHARD:
@@ -187,22 +192,24 @@ enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, stru
 struct hook_call {
   struct tg_state *state;
   enum tg_method method;
+  const struct tg_override *function; /* of the method, or of a sink */
   const struct tg_value *args;
   int count;
   struct tg_value *result;
   enum tg_taken taken;
 };
 
-/* [-0, +n] The function, its self, its arguments. */
+/* [-0, +n] The function, its self, unless it is a sink's, its arguments. */
 static int push_call(lua_State *L, void *ctx)
 {
   struct hook_call *call = ctx;
   struct tg_state *state = call->state;
   int table = tg_methods[call->method].table, n = call->count + 1;
-  state->memory.owner = state->override[call->method].owner;
+  bool is_method = call->function == &state->override[call->method];
+  state->memory.owner = call->function->owner;
   luaL_checkstack(L, n + 4, "arguments");
-  lua_rawgeti(L, LUA_REGISTRYINDEX, state->override[call->method].ref);
-  if (table != TG_TABLE_SHARD) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, call->function->ref);
+  if (is_method && table != TG_TABLE_SHARD) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_table[table]);
     n++;
   }
@@ -219,7 +226,8 @@ static int run_call(lua_State *L, void *ctx)
   struct hook_call *call = ctx;
   lua_call(L, push_call(L, ctx) - 1, 2);
   struct tg_value ignored;
-  call->taken = tg_take_value(L, 1, call->method, call->result ? call->result : &ignored);
+  call->taken =
+      take_value(L, 1, call->method, tg_methods[call->method].full, call->result ? call->result : &ignored);
   return 0;
 }
 
@@ -273,7 +281,7 @@ static bool hook_call(struct tg_script *script, enum tg_method method, const str
                       struct tg_value *result)
 {
   struct tg_state *state = script->state;
-  struct hook_call call = {state, method, args, count, result, TG_TAKEN_NOTHING};
+  struct hook_call call = {state, method, &state->override[method], args, count, result, TG_TAKEN_NOTHING};
   struct tg_poison_call noted = note_on(script->core, method, args, count);
   if (tg_poison_skips(&noted, NULL))
     return false;
@@ -296,6 +304,7 @@ static bool hook_call(struct tg_script *script, enum tg_method method, const str
 
 struct started {
   enum tg_method method;
+  struct tg_sink_function *sink; /* its function, which is called as the method would be; NULL: the method */
   int shard_id;
   tg_hook_reply *reply;
   void *ctx;
@@ -304,10 +313,15 @@ struct started {
 struct finished {
   struct tg_thread *thread;
   int count;
-  enum tg_method method;
+  const struct started *started;
   struct tg_value result;
   enum tg_taken taken;
 };
+
+static const char *full_name(const struct started *started)
+{
+  return started->sink ? started->sink->full : tg_methods[started->method].full;
+}
 
 static int take_results(lua_State *L, void *ctx)
 {
@@ -317,8 +331,16 @@ static int take_results(lua_State *L, void *ctx)
   luaL_checkstack(L, 8, "results");
   lua_xmove(end->thread->L, L, end->count < 2 ? end->count : 2);
   lua_settop(L, 2);
-  end->taken = tg_take_value(L, 1, end->method, &end->result);
+  end->taken = take_value(L, 1, end->started->method, full_name(end->started), &end->result);
   return 0;
+}
+
+static void fault(struct tg_state *state, const struct started *started)
+{
+  if (started->sink)
+    tg_fault_sink(state, started->sink, started->shard_id);
+  else
+    tg_fault_override(state, started->method, started->shard_id, NULL);
 }
 
 static void on_method_done(struct tg_thread *thread, void *ctx, bool ok, int count)
@@ -329,13 +351,12 @@ static void on_method_done(struct tg_thread *thread, void *ctx, bool ok, int cou
     free(started);
     return;
   }
-  struct finished end = {
-      .thread = thread, .count = count, .method = started->method, .taken = TG_TAKEN_WRONG};
+  struct finished end = {.thread = thread, .count = count, .started = started, .taken = TG_TAKEN_WRONG};
   if (ok)
     ok = tg_protect(state, NULL, TG_BUDGET_HOST, take_results, &end);
   bool cut_off = thread->cancelled;
   if ((!ok || end.taken == TG_TAKEN_WRONG) && !cut_off)
-    tg_fault_override(state, started->method, started->shard_id, NULL);
+    fault(state, started);
   struct tg_value none = {.kind = TG_NIL};
   int how = cut_off ? tg_methods[started->method].how : 0;
   bool taken = ok && end.taken == TG_TAKEN && !(how & TG_CUT_IS_NOTHING);
@@ -349,30 +370,58 @@ static void on_method_done(struct tg_thread *thread, void *ctx, bool ok, int cou
   free(started);
 }
 
-static void hook_start(struct tg_script *script, enum tg_method method, const struct tg_value *args,
-                       int count, tg_hook_reply *reply, void *ctx)
+static void start(struct tg_state *state, const struct started *what, const struct tg_poison_call *noted,
+                  const struct tg_value *args, int count)
 {
-  struct tg_state *state = script->state;
-  struct tg_poison_call noted = note_on(script->core, method, args, count);
-  if (tg_poison_skips(&noted, NULL)) {
-    struct tg_value none = {.kind = TG_NIL};
-    reply(ctx, false, &none);
-    return;
-  }
+  const struct tg_override *function = what->sink ? &what->sink->deliver : &state->override[what->method];
   struct started *started = tg_calloc(1, sizeof *started);
-  *started = (struct started){method, noted.shard_id, reply, ctx};
-  struct hook_call call = {state, method, args, count, NULL, TG_TAKEN_NOTHING};
-  struct tg_thread_options options = {.group = tg_method_group(method),
-                                      .what = tg_methods[method].full,
-                                      .where = state->override[method].where,
-                                      .owner = state->override[method].owner,
+  *started = *what;
+  started->shard_id = noted->shard_id;
+  struct hook_call call = {state, what->method, function, args, count, NULL, TG_TAKEN_NOTHING};
+  struct tg_thread_options options = {.group = (enum tg_lua_group)noted->group,
+                                      .what = full_name(what),
+                                      .where = function->where,
+                                      .owner = function->owner,
                                       .shard_id = started->shard_id,
-                                      .call = noted,
+                                      .call = *noted,
                                       .done = on_method_done,
                                       .ctx = started};
   int events = state->live_events;
   tg_thread_start(state, &options, push_call, &call);
   state->live_events = events;
+}
+
+static void reply_nothing(tg_hook_reply *reply, void *ctx)
+{
+  struct tg_value none = {.kind = TG_NIL};
+  reply(ctx, false, &none);
+}
+
+static void hook_start(struct tg_script *script, enum tg_method method, const struct tg_value *args,
+                       int count, tg_hook_reply *reply, void *ctx)
+{
+  struct started started = {.method = method, .reply = reply, .ctx = ctx};
+  struct tg_poison_call noted = note_on(script->core, method, args, count);
+  if (tg_poison_skips(&noted, NULL))
+    reply_nothing(reply, ctx);
+  else
+    start(script->state, &started, &noted, args, count);
+}
+
+static void hook_start_sink(struct tg_script *script, const char *sink, const struct tg_value *events,
+                            tg_hook_reply *reply, void *ctx)
+{
+  struct started started = {.method = TG_METHOD_delivery_deliver,
+                            .sink = tg_sink_function(script->state, sink),
+                            .reply = reply,
+                            .ctx = ctx};
+  struct tg_poison_call noted = note_on(script->core, started.method, events, 1);
+  noted.group = TG_LUA_sink;
+  noted.number = 0;
+  if (!started.sink || tg_poison_skips(&noted, started.sink->deliver.where))
+    reply_nothing(reply, ctx);
+  else
+    start(script->state, &started, &noted, events, 1);
 }
 
 /* ---- filling ---- */
@@ -395,6 +444,26 @@ void tg_hooks_fill_method(struct tg_state *state, enum tg_method method)
   bool set = override->ref != LUA_NOREF && !override->off && !is_off(state, tg_method_group(method)) &&
              tg_table_is_ours(state->script, tg_methods[method].table);
   state->script->hooks.method[method] = set ? override : NULL;
+}
+
+void tg_hooks_fill_sinks(struct tg_state *state)
+{
+  if (!live_state(state))
+    return;
+  struct tg_hooks *hooks = &state->script->hooks;
+  bool ours = state->script->role == TG_ROLE_WORKER && !is_off(state, TG_LUA_sink);
+  hooks->sink_count = state->sink_count;
+  for (int i = 0; i < state->sink_count; i++) {
+    const struct tg_sink_function *sink = &state->sinks[i];
+    hooks->sinks[i] = (struct tg_sink_hook){
+        .name = sink->name,
+        .where = sink->deliver.where,
+        .set = state->script->role == TG_ROLE_WORKER && sink->deliver.ref != LUA_NOREF,
+        .delivers = ours && sink->deliver.ref != LUA_NOREF && !sink->deliver.off,
+        .away = sink->away,
+    };
+  }
+  hooks->sink_changes++;
 }
 
 void tg_hooks_fill_event(struct tg_state *state, uint16_t type)
@@ -429,12 +498,14 @@ void tg_hooks_fill(struct tg_script *script)
 {
   script->hooks.away = script->state && script->state->bare_delivers;
   memset(script->hooks.method, 0, sizeof script->hooks.method);
+  script->hooks.sink_count = 0;
   memset(script->hooks.want, 0, sizeof script->hooks.want);
   memset(script->hooks.want_life, 0, sizeof script->hooks.want_life);
   if (!script->state || !live_state(script->state))
     return;
   for (int i = 0; i < TG_METHOD_COUNT; i++)
     tg_hooks_fill_method(script->state, (enum tg_method)i);
+  tg_hooks_fill_sinks(script->state);
   for (int i = 0; i < TG_WANT_SIZE; i++)
     tg_hooks_fill_event(script->state, (uint16_t)i);
   for (int i = 0; i < TG_LIFE_COUNT; i++)
@@ -446,6 +517,7 @@ void tg_hooks_init(struct tg_script *script)
   script->hooks.script = script;
   script->hooks.call = hook_call;
   script->hooks.start = hook_start;
+  script->hooks.start_sink = hook_start_sink;
   script->hooks.filter = tg_run_filters;
   script->hooks.dispatch = tg_run_handlers;
   script->hooks.life = tg_run_life;

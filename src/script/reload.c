@@ -171,6 +171,7 @@ static void tell_of_off(const struct tg_script *script)
       {1 << TG_LUA_manager, "methods of gateway.manager (the defaults run)"},
       {1 << TG_LUA_shard, "methods of gateway.shard (the defaults run)"},
       {1 << TG_LUA_delivery, "methods of gateway.delivery (the defaults run)"},
+      {1 << TG_LUA_sink, "functions of gateway.sink (the defaults run)"},
       {1 << TG_LUA_cache, "methods of gateway.cache (the defaults run)"},
   };
   struct tg_buf list = {0};

@@ -166,7 +166,12 @@ int tg_script_sources(const struct tg_script *script)
     return -1;
   bool delivers = state->override[TG_METHOD_delivery_deliver].ref != LUA_NOREF ||
                   state->override[TG_METHOD_delivery_handle_queue].ref != LUA_NOREF;
-  json_t *settings = json_pack("{s:b, s:O*}", "delivers", delivers, "configuration", state->given);
+  json_t *sinks = json_array();
+  for (int i = 0; i < state->sink_count; i++)
+    if (state->sinks[i].deliver.ref != LUA_NOREF)
+      json_array_append_new(sinks, json_string(state->sinks[i].name));
+  json_t *settings =
+      json_pack("{s:b, s:o, s:O*}", "delivers", delivers, "sinks", sinks, "configuration", state->given);
   char *text = json_dumps(settings, JSON_COMPACT);
   json_decref(settings);
   int fd = tg_sources_to_fd(&state->sources, text ? text : "{}");

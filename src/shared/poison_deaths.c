@@ -38,6 +38,9 @@ static void name_hook(const struct tg_poison_call *call, char name[TG_POISON_NAM
   case TG_LUA_route:
     text = "self:route";
     break;
+  case TG_LUA_sink:
+    text = "gateway.sink(...).deliver";
+    break;
   case TG_LUA_GROUP_COUNT:
     break;
   }

@@ -49,7 +49,8 @@ enum {
   X(broadcast)                                                                                               \
   X(timer) /* gateway.after, every, spawn */                                                                 \
   X(load)  /* the top level of the script */                                                                 \
-  X(route) /* what plugins serve in the control API */
+  X(route) /* what plugins serve in the control API */                                                       \
+  X(sink)  /* gateway.sink(name).deliver */
 
 enum tg_lua_group {
 #define X(name) TG_LUA_##name,

@@ -1,7 +1,7 @@
 ---@meta
 
--- gateway.delivery and gateway.cache: assign to a name to override it. deliver, handle_interaction_queueing
--- and handle_queue may wait, the others run inline and have to return at once.
+-- gateway.delivery, gateway.sink and gateway.cache: assign to a name to override it. deliver,
+-- handle_interaction_queueing and handle_queue may wait, the others run inline and have to return at once.
 
 ---@class tidegate.Delivery
 local delivery = {}
@@ -87,6 +87,22 @@ function queue:ack(events) end
 ---@param which integer|string|string[]|tidegate.Event|tidegate.Event[]|fun(event: tidegate.Event): boolean?
 ---@return integer dropped
 function queue:drop(which) end
+
+---A sink beside the bot, as `sinks` in the configuration names it.
+---@class tidegate.Sink
+---@field name string
+---@field deliver tidegate.SinkFunction Assigned: it stands in the place of the sink's URL; nil: the default.
+local sink = {}
+
+---Takes the first events of a shard's queue: one, or with the sink's `batch` what goes in one request. May
+---wait, for six times the sink's `timeout`; nil alone leaves the events to the default, which sends them to
+---the sink's URL. A failure counts as the answer `err.status` (without one: as no answer). Their `body` is in
+---the sink's `format`.
+---@alias tidegate.SinkFunction fun(events: tidegate.Event[]): boolean?, tidegate.DeliveryError?
+
+---What waits for the sink in this worker.
+---@return tidegate.Queue
+function sink:queue() end
 
 ---@class tidegate.Cache
 local cache = {}

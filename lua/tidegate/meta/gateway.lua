@@ -43,6 +43,11 @@ local gateway = {}
 ---@param config tidegate.Config
 function gateway.configure(config) end
 
+---A sink of the configuration, by its name. After gateway.configure; raises for a name that is not there.
+---@param name string
+---@return tidegate.Sink
+function gateway.sink(name) end
+
 ---Loads a plugin, as a part of this script. Mistakes are raised, all at once; so is what its `load` raises.
 ---@param name string      "drop-bots": the rock tidegate-plugin-drop-bots, or one that is built in.
 ---@param config? table    As its schema has it.

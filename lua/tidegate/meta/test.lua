@@ -136,6 +136,12 @@ function kit_shard:set(fields) end
 ---@field rtt? integer
 ---@field safe_requests? integer
 
+---What takes the events of a sink beside the bot: what the script has assigned, or the default, whose answer
+---kit:answer("sink:deliver", ...) gives. A call that waits moves the time on until it has ended.
+---@param name string
+---@return { deliver: fun(events: table): any, any } sink Of what test.events() returns.
+function kit:sink(name) end
+
 ---Asks for what a plugin serves, as a client of the control API does. For a kit in the manager's role. A
 ---route that waits moves the time on until it has answered.
 ---@param method "GET"|"HEAD"|"POST"|"PUT"|"PATCH"|"DELETE"
@@ -154,7 +160,7 @@ function kit:now() end
 ---Lets events wait in the queue of a shard, behind those that do already. It is the gateway's own, in memory:
 ---`queue.memory_bytes` and `queue.drop_first` hold; queue_overflow is asked when there is no room. Nothing
 ---is sent by itself: events are there for methods that look at queues. What the defaults of deliver and
----handle_queue take is delivered.
+---handle_queue take is delivered. They wait in the queues of sinks, too, as far as `events` names them.
 ---@param shard_id integer
 ---@param list table[] of what test.event() returns
 function kit:fill_queue(shard_id, list) end

@@ -101,6 +101,28 @@ describe("on the wire", function()
     assert.equal(3, refused)
   end)
 
+  it("statistics.lua counts each message once, while the bot gets them all", function()
+    local counted, down = {}, true
+    local counter = serve(function(request)
+      if down then return 503 end
+      for guild, n in request.body:gmatch '"(%d+)":(%d+)' do
+        counted[guild] = (counted[guild] or 0) + n
+      end
+      return 204
+    end)
+    local s = start("statistics.lua", { shards = 2, env = { COUNTER_URL = counter.url .. "/messages" } })
+    s.fake:emit { count = 60 }
+    local sent = s:wait_delivered()
+    down = false
+    loop.wait_for("all at the counter", function()
+      for guild, last in pairs(sent) do
+        if (counted[guild] or 0) < last then return false end
+      end
+      return true
+    end, 20000)
+    assert.same(sent, counted)
+  end)
+
   it("identify_when_ready.lua lets no shard identify before the bot is ready", function()
     local asked = 0
     local bot = serve(function()

@@ -264,18 +264,27 @@ void tg_delivery_cancel_answer(struct tg_callback *answer)
 static struct tg_event fake_waiting[8];
 static int fake_waiting_count;
 
-void tg_delivery_queue_figures(struct tg_delivery *delivery, int shard_id, struct tg_queue_figures *figures)
+/* There is a sink "stats", whose queue is the bot's. */
+bool tg_delivery_has_sink(const struct tg_delivery *delivery, const char *sink)
 {
-  (void)delivery;
+  return delivery && (!sink || strcmp(sink, "stats") == 0);
+}
+void tg_delivery_queue_figures(struct tg_delivery *delivery, const char *sink, int shard_id,
+                               struct tg_queue_figures *figures)
+{
+  (void)delivery, (void)sink;
   bool any = shard_id == 1 || shard_id == TG_ALL_SHARDS;
   *figures = (struct tg_queue_figures){any ? (uint64_t)fake_waiting_count : 0, any ? 4096 : 0, any ? 1500 : 0};
 }
-int tg_delivery_queue_next_shard(struct tg_delivery *delivery, int after)
+int tg_delivery_queue_next_shard(struct tg_delivery *delivery, const char *sink, int after)
 {
+  (void)sink;
   return delivery && after < 1 && fake_waiting_count > 0 ? 1 : -1;
 }
-uint64_t tg_delivery_queue_walk(struct tg_delivery *delivery, int shard_id, tg_queue_visit *visit, void *ctx)
+uint64_t tg_delivery_queue_walk(struct tg_delivery *delivery, const char *sink, int shard_id,
+                                tg_queue_visit *visit, void *ctx)
 {
+  (void)sink;
   uint64_t dropped = 0;
   for (int i = 0; delivery && i < fake_waiting_count; i++) {
     enum tg_queue_verdict verdict = visit(ctx, &fake_waiting[i]);
@@ -288,13 +297,15 @@ uint64_t tg_delivery_queue_walk(struct tg_delivery *delivery, int shard_id, tg_q
   }
   return dropped;
 }
-uint64_t tg_delivery_queue_drop(struct tg_delivery *delivery, int shard_id, uint64_t count)
+uint64_t tg_delivery_queue_drop(struct tg_delivery *delivery, const char *sink, int shard_id, uint64_t count)
 {
+  (void)sink;
   note("drop the oldest %d of %d;", (int)count, shard_id);
   return delivery ? count : 0;
 }
-bool tg_delivery_queue_ack(struct tg_delivery *delivery, const struct tg_event *event)
+bool tg_delivery_queue_ack(struct tg_delivery *delivery, const char *sink, const struct tg_event *event)
 {
+  (void)sink;
   note("ack %d;", (int)event->sequence);
   return delivery != NULL;
 }
@@ -302,10 +313,10 @@ void tg_delivery_queue_overflow(struct tg_delivery *delivery)
 {
   note("overflow%s;", delivery ? "" : " nowhere");
 }
-struct tg_post *tg_delivery_post(struct tg_delivery *delivery, const struct tg_event *events, int count,
-                                 tg_posted *done, void *ctx)
+struct tg_post *tg_delivery_post(struct tg_delivery *delivery, const char *sink,
+                                 const struct tg_event *events, int count, tg_posted *done, void *ctx)
 {
-  note("post %d from %d on;", count, (int)events[0].sequence);
+  note("post %d from %d on%s%s;", count, (int)events[0].sequence, sink ? " to " : "", sink ? sink : "");
   fake.posted = done;
   fake.posted_ctx = ctx;
   return (struct tg_post *)delivery;

@@ -105,10 +105,15 @@ void tg_format_write(const struct tg_config *config, const struct tg_handler_con
 void tg_format_write_event(const struct tg_config *config, const struct tg_event *event, struct tg_buf *out)
 {
   struct tg_stored stored = tg_event_stored(event);
-  if (!config || config->event_handler.format == TG_FORMAT_SEED)
+  struct tg_handler_config of_sink = {.format = (enum tg_event_format)(event->body_format - 1),
+                                      .guild_loaded = event->guild_loaded};
+  const struct tg_handler_config *handler = event->body_format ? &of_sink
+                                            : config           ? &config->event_handler
+                                                               : NULL;
+  if (!handler || handler->format == TG_FORMAT_SEED)
     tg_body_write(out, &stored);
   else
-    tg_format_write(config, &config->event_handler, config->event_handler.format, &stored,
+    tg_format_write(config, handler, handler->format, &stored,
                     event->came_at ? tg_wall_at(event->came_at) : tg_wall_clock(), out);
 }
 

@@ -22,8 +22,8 @@ void tg_format_write(const struct tg_config *config, const struct tg_handler_con
                      enum tg_event_format format, const struct tg_stored *event, tg_ms at,
                      struct tg_buf *out);
 
-/* Appends what a request to the bot with this event alone would carry: `body` of scripts. `config` may be
- * NULL: "seed". */
+/* Appends what a request to the bot, or to the sink that it waits for, with this event alone would carry:
+ * `body` of scripts. `config` may be NULL: "seed". */
 void tg_format_write_event(const struct tg_config *config, const struct tg_event *event, struct tg_buf *out);
 
 /* At most so many bytes more than the body in "seed". */

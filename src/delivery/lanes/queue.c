@@ -30,6 +30,7 @@ void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char 
                      struct tg_event *event)
 {
   struct tg_envelope envelope;
+  const struct tg_lanes *lanes = lane->lanes;
   *event = (struct tg_event){
       .type = queued->type,
       .shard_id = lane->feed->shard_id,
@@ -40,6 +41,8 @@ void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char 
       .guild_create = (enum tg_guild_create)queued->guild_create,
       .marker = (enum tg_marker)queued->marker,
       .deferred = queued->deferred,
+      .body_format = lanes->index == TG_SINK_BOT ? 0 : (uint8_t)(1 + lanes->handler->format),
+      .guild_loaded = lanes->handler->guild_loaded,
       .came_at = queued->queued_at,
       .raw = tg_queued_message(queued),
   };

@@ -9,6 +9,7 @@
 #include "delivery/sinks/answer.h"
 
 struct tg_carrier;
+struct tg_lanes;
 struct tg_senders;
 
 struct tg_carrier_kind {
@@ -37,12 +38,6 @@ static inline struct tg_span tg_carrier_write(struct tg_parcel *parcel)
   return parcel->body;
 }
 
-/* So long a script may keep what it was given; then the default sees to it. */
-static inline tg_ms tg_script_patience(const struct tg_delivery_env *env)
-{
-  return 6 * env->config->event_handler.timeout;
-}
-
 /* Carriers of a sink are made with its senders, from which they have their environment, and the sink's part
  * of the configuration (senders->lanes->handler, ->redis).
  *
@@ -54,6 +49,8 @@ struct tg_carrier *tg_redis_carrier_new(const struct tg_senders *senders, const 
 
 /* script_carrier.c: the script's deliver; what that does not want goes to the sender's own carrier
  * (tg_sender.direct). One for all senders. */
-struct tg_carrier *tg_script_carrier_new(struct tg_delivery_env *env);
+struct tg_carrier *tg_script_carrier_new(const struct tg_senders *senders);
+/* So long a script may keep what it was given; then the default sees to it. */
+tg_ms tg_script_patience(const struct tg_lanes *lanes);
 /* Calls that have not ended are forgotten; its timer closes. Then it may be freed with the handles. */
 void tg_script_carrier_end(struct tg_carrier *carrier);

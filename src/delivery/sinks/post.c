@@ -1,3 +1,4 @@
+#include "config/sink_values.h"
 #include "delivery/formats/format.h"
 #include "delivery/lanes/batch.h"
 #include "delivery/lanes/lanes.h"
@@ -9,7 +10,7 @@
  * in it. */
 enum { WAITING_MAX = 1000 };
 
-/* The default of gateway.delivery:deliver, called by a script: the events are its
+/* The default of gateway.delivery:deliver, or of a sink's, called by a script: the events are its
  * own copies, and no lane knows of it. A post takes a place in the window of its
  * event handler, as a lane would, or the place that its lane has; but it does not
  * wait for a handler that is down: that is for the script to decide. It goes out in
@@ -45,15 +46,25 @@ static void finish(struct tg_post *post, const struct tg_answer *answer)
   done(ctx, all ? NULL : answer, delivered);
 }
 
-static void fail_unavailable(struct tg_answer *answer)
+/* Its ids follow the queue: what came from elsewhere would have no place among them. */
+static bool is_redis(const struct tg_lane *lane)
+{
+  return tg_sink_kind(lane->lanes->handler) == TG_SINK_REDIS;
+}
+
+static void fail_unavailable(const struct tg_lane *lane, struct tg_answer *answer)
 {
   *answer = (struct tg_answer){.outcome = TG_OUTCOME_RETRY, .retry_after = -1};
-  tg_fail(&answer->error, "unavailable", "there are no event_handler.urls");
+  if (lane->lanes->index == TG_SINK_BOT)
+    tg_fail(&answer->error, "unavailable", "there are no event_handler.urls");
+  else
+    tg_fail(&answer->error, "unavailable", "%s %s", lane->lanes->title,
+            is_redis(lane) ? "is a Redis, which gets what waits in its queue alone" : "has no url");
 }
 
 static bool can_send(const struct tg_lane *lane)
 {
-  return lane->sender && lane->sender->direct && !lane->lanes->env->stopping;
+  return lane->sender && lane->sender->direct && !is_redis(lane) && !lane->lanes->env->stopping;
 }
 
 static void send_or_wait(struct tg_post *post)
@@ -123,7 +134,7 @@ static void on_returned(struct tg_parcel *parcel)
     send_or_wait((struct tg_post *)parcel);
     return;
   }
-  fail_unavailable(&answer);
+  fail_unavailable(parcel->lane, &answer);
   finish((struct tg_post *)parcel, &answer);
 }
 
@@ -151,7 +162,7 @@ struct tg_post *tg_post_start(struct tg_lane *lane, const struct tg_event *event
 {
   struct tg_answer answer = {.outcome = TG_OUTCOME_RETRY, .retry_after = -1};
   if (!can_send(lane)) {
-    fail_unavailable(&answer);
+    fail_unavailable(lane, &answer);
     done(ctx, &answer, 0);
     return NULL;
   }

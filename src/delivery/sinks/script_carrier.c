@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A script's deliver. The ends of its calls are looked at in the next turn of the
- * loop: a reload ends many of them at once, from the inside of what ends the state. */
+/* A script's deliver: gateway.delivery's for the bot, that of gateway.sink(name) for others. The ends of its
+ * calls are looked at in the next turn of the loop: a reload ends many of them at once, from the inside of
+ * what ends the state. */
 
 struct call {
   TAILQ_ENTRY(call) link;
@@ -25,10 +26,27 @@ struct call {
 
 struct script_carrier {
   struct tg_carrier carrier;
-  struct tg_delivery_env *env;
-  TAILQ_HEAD(, call) calls; /* that have not ended */
+  const struct tg_lanes *lanes; /* of the sink */
+  struct tg_delivery_env *env;  /* its */
+  char *function;               /* for people: "gateway.delivery:deliver" */
+  TAILQ_HEAD(, call) calls;     /* that have not ended */
   uv_timer_t timer;
 };
+
+tg_ms tg_script_patience(const struct tg_lanes *lanes)
+{
+  return 6 * lanes->handler->timeout;
+}
+
+static bool is_bot(const struct script_carrier *script)
+{
+  return script->lanes->index == TG_SINK_BOT;
+}
+
+static const char *where_urls_are(const struct script_carrier *script)
+{
+  return is_bot(script) ? "there are no event_handler.urls" : "the sink has no url";
+}
 
 static void forget(struct call *call)
 {
@@ -45,7 +63,7 @@ static void end(struct tg_parcel *parcel, const struct tg_answer *answer)
   parcel->carrier->ended(parcel, answer);
 }
 
-static void deliver_by_default(struct tg_parcel *parcel)
+static void deliver_by_default(struct script_carrier *script, struct tg_parcel *parcel)
 {
   struct tg_carrier *direct = parcel->sender->direct;
   if (direct) {
@@ -55,7 +73,7 @@ static void deliver_by_default(struct tg_parcel *parcel)
     return;
   }
   struct tg_answer answer = {.outcome = TG_OUTCOME_RETRY, .retry_after = -1};
-  tg_fail(&answer.error, "failed", "the script's deliver has failed, and there are no event_handler.urls");
+  tg_fail(&answer.error, "failed", "the script's deliver has failed, and %s", where_urls_are(script));
   end(parcel, &answer);
 }
 
@@ -67,7 +85,7 @@ static void end_call(struct script_carrier *script, struct call *call)
   answer.seconds = (double)(tg_env_now(script->env) - call->began) / 1000;
   forget(call);
   if (failed)
-    deliver_by_default(parcel);
+    deliver_by_default(script, parcel);
   else
     end(parcel, &answer);
 }
@@ -75,17 +93,16 @@ static void end_call(struct script_carrier *script, struct call *call)
 static void give_up(struct script_carrier *script, struct call *call)
 {
   struct tg_parcel *parcel = call->parcel;
-  tg_log(TG_ERROR, parcel->shard_id,
-         "gateway.delivery:deliver has not returned for %lld s; the default delivers these events",
-         (long long)tg_script_patience(script->env) / 1000);
+  tg_log(TG_ERROR, parcel->shard_id, "%s has not returned for %lld s; the default delivers these events",
+         script->function, (long long)tg_script_patience(script->lanes) / 1000);
   parcel->call = NULL;
   call->parcel = NULL;
-  deliver_by_default(parcel);
+  deliver_by_default(script, parcel);
 }
 
 static struct call *next_due(const struct script_carrier *script)
 {
-  tg_ms limit = tg_env_now(script->env) - tg_script_patience(script->env);
+  tg_ms limit = tg_env_now(script->env) - tg_script_patience(script->lanes);
   struct call *call;
   TAILQ_FOREACH(call, &script->calls, link)
   {
@@ -103,7 +120,7 @@ static void set_timer(struct script_carrier *script)
   const struct call *call;
   TAILQ_FOREACH(call, &script->calls, link)
   {
-    tg_ms at = call->done ? now : call->began + tg_script_patience(script->env);
+    tg_ms at = call->done ? now : call->began + tg_script_patience(script->lanes);
     if (call->parcel && at < next)
       next = at;
   }
@@ -154,7 +171,7 @@ static void on_reply(void *ctx, bool ok, const struct tg_value *result)
   if (ok && result->kind == TG_FAILURE) {
     take_failure(answer, result);
   } else if (ok && result->kind == TG_BOOL && !result->boolean) {
-    tg_fail(&answer->error, "failed", "gateway.delivery:deliver returned false");
+    tg_fail(&answer->error, "failed", "%s returned false", call->carrier->function);
     answer->outcome = TG_OUTCOME_RETRY;
   } else {
     answer->outcome = TG_OUTCOME_DELIVERED;
@@ -183,24 +200,39 @@ static struct call *end_soon(struct script_carrier *script, struct tg_parcel *pa
   return call;
 }
 
-/* Whether what is in the parcel, or some of it, has ended a process in there. */
-static bool is_poison(const struct tg_parcel *parcel)
+/* What a script has for it; NULL: it is the bot's, whose is a method, or there is none. */
+static const struct tg_sink_hook *hook_of(const struct script_carrier *script)
 {
-  struct tg_poison_call call = {
-      .group = TG_LUA_delivery, .number = TG_METHOD_delivery_deliver, .shard_id = parcel->shard_id};
+  return is_bot(script) ? NULL : tg_hook_of_sink(script->env->hooks, script->lanes->name);
+}
+
+static bool is_hooked(const struct script_carrier *script)
+{
+  const struct tg_sink_hook *hook = hook_of(script);
+  return is_bot(script) ? tg_hooked(script->env->hooks, TG_METHOD_delivery_deliver) : hook && hook->delivers;
+}
+
+/* Whether what is in the parcel, or some of it, has ended a process in there. */
+static bool is_poison(const struct script_carrier *script, const struct tg_parcel *parcel)
+{
+  const struct tg_sink_hook *hook = hook_of(script);
+  const char *where = hook ? hook->where : NULL;
+  struct tg_poison_call call = {.group = hook ? TG_LUA_sink : TG_LUA_delivery,
+                                .number = hook ? 0 : TG_METHOD_delivery_deliver,
+                                .shard_id = parcel->shard_id};
   const struct tg_queued *queued = parcel->lane->queue.head;
   for (int i = 0; i < parcel->count; i++, queued = queued->next) {
     if (queued->marker)
       continue;
     if (call.sequence == 0 || call.epoch != queued->epoch) {
-      if (tg_poison_has_event(&call, NULL))
+      if (tg_poison_has_event(&call, where))
         return true;
       call.epoch = queued->epoch;
       call.sequence = queued->sequence;
     }
     call.last = queued->sequence;
   }
-  return tg_poison_has_event(&call, NULL);
+  return tg_poison_has_event(&call, where);
 }
 
 /* Until the one to blame stands alone. It goes to the bot; or to the dead letters,
@@ -208,13 +240,13 @@ static bool is_poison(const struct tg_parcel *parcel)
 static void refuse_poison(struct script_carrier *script, struct tg_parcel *parcel)
 {
   if (parcel->count == 1 && parcel->sender->direct) {
-    deliver_by_default(parcel);
+    deliver_by_default(script, parcel);
     return;
   }
   struct call *call = end_soon(script, parcel);
   call->answer.outcome = TG_OUTCOME_REFUSED;
-  tg_fail(&call->answer.error, "poison",
-          "it has ended the process in gateway.delivery:deliver, and there are no event_handler.urls");
+  tg_fail(&call->answer.error, "poison", "it has ended the process in %s, and %s", script->function,
+          where_urls_are(script));
 }
 
 static void ask(struct script_carrier *script, struct tg_parcel *parcel)
@@ -227,7 +259,11 @@ static void ask(struct script_carrier *script, struct tg_parcel *parcel)
   struct tg_value argument = tg_value_events(events, parcel->count);
   struct call *call = begin(script, parcel);
   set_timer(script);
-  tg_hook_start(script->env->hooks, TG_METHOD_delivery_deliver, &argument, 1, on_reply, call);
+  struct tg_hooks *hooks = script->env->hooks;
+  if (is_bot(script))
+    tg_hook_start(hooks, TG_METHOD_delivery_deliver, &argument, 1, on_reply, call);
+  else
+    hooks->start_sink(hooks->script, script->lanes->name, &argument, on_reply, call);
   free(events);
   free(texts);
 }
@@ -235,12 +271,12 @@ static void ask(struct script_carrier *script, struct tg_parcel *parcel)
 static void start(struct tg_carrier *carrier, struct tg_parcel *parcel)
 {
   struct script_carrier *script = (struct script_carrier *)carrier;
-  bool hooked = tg_hooked(script->env->hooks, TG_METHOD_delivery_deliver);
+  bool hooked = is_hooked(script);
   if (!hooked && parcel->sender->direct)
-    deliver_by_default(parcel);
+    deliver_by_default(script, parcel);
   else if (!hooked)
     end_soon(script, parcel)->failed = true;
-  else if (__builtin_expect(is_poison(parcel), 0))
+  else if (__builtin_expect(is_poison(script, parcel), 0))
     refuse_poison(script, parcel);
   else
     ask(script, parcel);
@@ -260,18 +296,27 @@ static void cancel(struct tg_carrier *carrier, struct tg_parcel *parcel)
 
 static void free_carrier(struct tg_carrier *carrier)
 {
+  free(((struct script_carrier *)carrier)->function);
   free(carrier->name);
   free(carrier);
 }
 
-struct tg_carrier *tg_script_carrier_new(struct tg_delivery_env *env)
+struct tg_carrier *tg_script_carrier_new(const struct tg_senders *senders)
 {
   static const struct tg_carrier_kind kind = {start, cancel, NULL, free_carrier};
   struct script_carrier *script = tg_calloc(1, sizeof *script);
-  script->carrier = (struct tg_carrier){.kind = &kind, .name = tg_strdup("gateway.delivery")};
-  script->env = env;
+  struct tg_buf name = {0};
+  script->lanes = senders->lanes;
+  script->env = senders->env;
+  if (is_bot(script))
+    tg_buf_puts(&name, "gateway.delivery");
+  else
+    tg_buf_printf(&name, "gateway.sink(\"%s\")", senders->lanes->name);
+  script->carrier = (struct tg_carrier){.kind = &kind, .name = tg_strdup(name.data)};
+  tg_buf_puts(&name, is_bot(script) ? ":deliver" : ".deliver");
+  script->function = tg_buf_take(&name);
   TAILQ_INIT(&script->calls);
-  tg_handles_timer(&env->handles, &script->timer, script);
+  tg_handles_timer(&script->env->handles, &script->timer, script);
   return &script->carrier;
 }
 

@@ -69,7 +69,7 @@ static void give_up(struct tg_lane *lane, struct tg_call *call)
 {
   tg_log(TG_ERROR, lane->feed->shard_id,
          "gateway.delivery:handle_queue has not looked at its queue for %lld s; the default drains it",
-         (long long)tg_script_patience(lane->lanes->env) / 1000);
+         (long long)tg_script_patience(lane->lanes) / 1000);
   leave(call);
   lane->state = TG_LANE_IDLE;
   lane->script.by_default = lane->queue.head != NULL;
@@ -80,7 +80,7 @@ static void on_timer(uv_timer_t *timer)
 {
   struct tg_lane *lane = timer->data;
   struct tg_call *call = lane->script.draining;
-  tg_ms now = tg_env_now(lane->lanes->env), until = call->touched + tg_script_patience(lane->lanes->env);
+  tg_ms now = tg_env_now(lane->lanes->env), until = call->touched + tg_script_patience(lane->lanes);
   if (lane->lanes->env->stopping)
     return;
   if (call->done)
@@ -122,7 +122,7 @@ bool tg_script_drain(struct tg_lane *lane)
     LIST_INSERT_HEAD(&lane->sender->all->drains, call, link);
   }
   call->touched = tg_env_now(env);
-  uv_timer_start(&lane->retry, on_timer, (uint64_t)tg_script_patience(lane->lanes->env), 0);
+  uv_timer_start(&lane->retry, on_timer, (uint64_t)tg_script_patience(lane->lanes), 0);
   if (goes_on)
     return true;
   struct tg_value argument = tg_value_queue(lane->feed->ref);

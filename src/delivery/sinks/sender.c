@@ -14,7 +14,7 @@ struct tg_sender *tg_sender_new(struct tg_senders *all, const char *url, struct 
   struct tg_sender *sender = tg_calloc(1, sizeof *sender);
   sender->all = all;
   sender->url = url ? tg_strdup(url) : NULL;
-  sender->carrier = all->lanes->index == TG_SINK_BOT ? all->script : direct;
+  sender->carrier = all->script;
   sender->direct = direct;
   sender->public_url = direct ? direct->name : sender->carrier->name;
   sender->carrier->ended = on_ended;

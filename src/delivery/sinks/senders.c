@@ -30,7 +30,7 @@ static struct tg_carrier *make_carrier(const struct tg_senders *senders, const c
 
 void tg_senders_begin(struct tg_senders *senders)
 {
-  senders->script = tg_script_carrier_new(senders->env);
+  senders->script = tg_script_carrier_new(senders);
   LIST_INIT(&senders->posts);
   LIST_INIT(&senders->drains);
 }
@@ -87,9 +87,15 @@ static struct tg_sender *sender_for(struct tg_senders *senders, struct tg_sender
 bool tg_senders_scripted(const struct tg_senders *senders)
 {
   const struct tg_hooks *hooks = senders->env->hooks;
-  bool delivers = tg_hooked(hooks, TG_METHOD_delivery_deliver) ||
-                  tg_hooked(hooks, TG_METHOD_delivery_handle_queue) || hooks->away;
-  return delivers && senders->lanes->index == TG_SINK_BOT && senders->lanes->handler->urls.count == 0;
+  const struct tg_lanes *lanes = senders->lanes;
+  const struct tg_sink_hook *hook = NULL;
+  if (lanes->handler->urls.count > 0)
+    return false;
+  if (lanes->index == TG_SINK_BOT)
+    return tg_hooked(hooks, TG_METHOD_delivery_deliver) ||
+           tg_hooked(hooks, TG_METHOD_delivery_handle_queue) || hooks->away;
+  hook = tg_hook_of_sink(hooks, lanes->name);
+  return hook && (hook->set || hook->away);
 }
 
 int tg_senders_up(const struct tg_senders *senders)

@@ -16,7 +16,8 @@ struct tg_sink {
   struct tg_lanes lanes;
   struct tg_senders senders;
   char *name;
-  char *title; /* as logs name it: "the event handler", "the sink \"stats\"" */
+  bool is_untaken; /* as it was when somebody looked last */
+  char *title;     /* as logs name it: "the event handler", "the sink \"stats\"" */
   /* What is left of its configuration when that is gone: as much as its end needs. */
   struct tg_handler_config last_handler;
   struct tg_queue_config last_limits;

@@ -312,6 +312,7 @@ int tg_open_core(lua_State *L)
   tg_bind_default(L, state);
   lua_setfield(L, -2, "default");
   tg_bind_subscribe(L, state);
+  tg_bind_sinks(L);
   tg_bind_timers(L);
   tg_bind_broadcast(L);
   tg_bind_http(L);

@@ -17,15 +17,20 @@ static const char *name_of(lua_State *L)
   return tg_methods[lua_tointeger(L, lua_upvalueindex(1))].full;
 }
 
-/* The worker's delivery; NULL: there is none, and nil, err is pushed. */
-static struct tg_delivery *delivery_of(lua_State *L)
+/* The worker's delivery; NULL: there is none, and nil, err is pushed in the name of that function. */
+static struct tg_delivery *delivery_for(lua_State *L, const char *function)
 {
   struct tg_script *script = tg_state_of(L)->script;
   struct tg_delivery *delivery =
       script->worker && !script->stopped ? script->core->worker_delivery(script->worker) : NULL;
   if (!delivery)
-    tg_push_failure(L, "unavailable", "%s: only a running worker has a delivery", name_of(L));
+    tg_push_failure(L, "unavailable", "%s: only a running worker has a delivery", function);
   return delivery;
+}
+
+static struct tg_delivery *delivery_of(lua_State *L)
+{
+  return delivery_for(L, name_of(L));
 }
 
 /* handle_discord_payload(shard, event): into the shard's lane */
@@ -139,11 +144,13 @@ struct delivering {
   struct tg_wait wait;
   const struct tg_core *core;
   struct tg_post *post; /* NULL: it has ended */
+  bool by_sink;
 };
 
 struct posted {
   const struct tg_answer *answer; /* NULL: all are accepted */
   int delivered;
+  bool by_sink;
 };
 
 /* true; or nil, err with err.status, err.retry_after and err.delivered */
@@ -156,7 +163,8 @@ static int push_posted(lua_State *L, void *ctx)
     return 1;
   }
   if (answer->status)
-    tg_push_failure(L, "status", "the event handler answered %ld", answer->status);
+    tg_push_failure(L, "status", "the %s answered %ld", posted->by_sink ? "sink" : "event handler",
+                    answer->status);
   else
     tg_push_failure(L, answer->error.code, "%s", answer->error.message);
   lua_pushinteger(L, (lua_Integer)answer->status);
@@ -173,7 +181,7 @@ static int push_posted(lua_State *L, void *ctx)
 static void on_posted(void *ctx, const struct tg_answer *answer, int delivered)
 {
   struct delivering *delivering = ctx;
-  struct posted posted = {answer, delivered};
+  struct posted posted = {answer, delivered, delivering->by_sink};
   delivering->post = NULL;
   tg_wait_finish(&delivering->wait, push_posted, &posted);
   free(delivering);
@@ -187,11 +195,30 @@ static void cancel_delivering(struct tg_wait *wait)
   free(delivering);
 }
 
-static void check_one_shard(lua_State *L, const struct tg_event *events, int count)
+static void check_one_shard(lua_State *L, int index, const struct tg_event *events, int count)
 {
-  luaL_argcheck(L, count > 0, 2, "expected at least one event");
+  luaL_argcheck(L, count > 0, index, "expected at least one event");
   for (int i = 1; i < count; i++)
-    luaL_argcheck(L, tg_event_ref(&events[i]) == tg_event_ref(&events[0]), 2, "expected events of one shard");
+    luaL_argcheck(L, tg_event_ref(&events[i]) == tg_event_ref(&events[0]), index,
+                  "expected events of one shard");
+}
+
+/* The events at index 2 go to the URL of their shard at that sink; NULL: the bot. */
+static int post(lua_State *L, struct tg_delivery *delivery, const char *sink)
+{
+  int count;
+  const struct tg_event *events = tg_check_events(L, 2, &count);
+  check_one_shard(L, 2, events, count);
+  struct delivering *delivering = tg_calloc(1, sizeof *delivering);
+  delivering->core = tg_core_of(L);
+  delivering->by_sink = sink != NULL;
+  tg_wait_init(&delivering->wait, L, cancel_delivering);
+  struct tg_wait *wait = &delivering->wait;
+  struct tg_post *under_way =
+      delivering->core->delivery_post(delivery, sink, events, count, on_posted, delivering);
+  if (under_way)
+    delivering->post = under_way;
+  return tg_wait_yield(L, wait);
 }
 
 /* deliver(events): POSTs them to the event handler of their shard */
@@ -200,19 +227,18 @@ static int l_deliver(lua_State *L)
   if (!tg_wait_allowed(L, name_of(L)))
     return tg_wait_park(L);
   struct tg_delivery *delivery = delivery_of(L);
-  if (!delivery)
-    return 2;
-  int count;
-  const struct tg_event *events = tg_check_events(L, 2, &count);
-  check_one_shard(L, events, count);
-  struct delivering *delivering = tg_calloc(1, sizeof *delivering);
-  delivering->core = tg_core_of(L);
-  tg_wait_init(&delivering->wait, L, cancel_delivering);
-  struct tg_wait *wait = &delivering->wait;
-  struct tg_post *post = delivering->core->delivery_post(delivery, events, count, on_posted, delivering);
-  if (post)
-    delivering->post = post;
-  return tg_wait_yield(L, wait);
+  return delivery ? post(L, delivery, NULL) : 2;
+}
+
+/* core.sink_deliver(name, events): the default of gateway.sink(name).deliver */
+int tg_sink_deliver(lua_State *L)
+{
+  static const char function[] = "gateway.sink(name).deliver";
+  if (!tg_wait_allowed(L, function))
+    return tg_wait_park(L);
+  const char *sink = luaL_checkstring(L, 1);
+  struct tg_delivery *delivery = delivery_for(L, function);
+  return delivery ? post(L, delivery, sink) : 2;
 }
 
 /* ---- handle_queue, queue_overflow ---- */

@@ -44,12 +44,12 @@ static int l_missing(lua_State *L)
   return no_such_method(L, table, lua_tostring(L, 2));
 }
 
-static void note_where(lua_State *L, int index, char *where, size_t size)
+void tg_where_of_function(lua_State *L, int index, char where[TG_WHERE_SIZE])
 {
   lua_Debug info;
   lua_pushvalue(L, index);
   lua_getinfo(L, ">S", &info);
-  snprintf(where, size, info.linedefined > 0 ? "%s:%d" : "%s", info.short_src, info.linedefined);
+  snprintf(where, TG_WHERE_SIZE, info.linedefined > 0 ? "%s:%d" : "%s", info.short_src, info.linedefined);
 }
 
 /* The function at the top of the stack (nil: the default) becomes the method. [-1, +0, e] */
@@ -65,7 +65,7 @@ static void put(lua_State *L, struct tg_state *state, enum tg_method method, boo
     if (where)
       snprintf(override->where, sizeof override->where, "%s", where);
     else
-      note_where(L, lua_gettop(L), override->where, sizeof override->where);
+      tg_where_of_function(L, lua_gettop(L), override->where);
     lua_pushvalue(L, -1);
     override->ref = luaL_ref(L, LUA_REGISTRYINDEX);
     override->owner =

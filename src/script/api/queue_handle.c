@@ -1,17 +1,19 @@
-/* The queue object of gateway.delivery's methods: what waits of one shard, or of
- * the whole worker. It carries the shard's reference, and asks the delivery each
- * time. */
+/* The queue object of gateway.delivery's methods, and of sinks: what waits of one
+ * shard, or of the whole worker. It carries the shard's reference and the sink's
+ * name, and asks the delivery each time. */
 
 #include "script/vm/state.h"
 
 #include "base/suggest.h"
 #include "proto/event_types.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct queue_handle {
-  const void *kind; /* &handle_kind */
-  tg_shard_ref ref; /* or TG_ALL_SHARDS */
+  const void *kind;             /* &handle_kind */
+  tg_shard_ref ref;             /* or TG_ALL_SHARDS */
+  char sink[TG_SINK_PATH_SIZE]; /* "": the bot */
 };
 
 static const char handle_kind;
@@ -26,30 +28,53 @@ static struct queue_handle *to_handle(lua_State *L, int index)
   return handle->kind == &handle_kind ? handle : NULL;
 }
 
-tg_shard_ref tg_check_queue(lua_State *L, int index)
+static const struct queue_handle *check_handle(lua_State *L, int index)
 {
-  struct queue_handle *handle = to_handle(L, index);
+  const struct queue_handle *handle = to_handle(L, index);
   if (!handle)
     luaL_argerror(L, index, lua_pushfstring(L, "expected a queue, got %s", luaL_typename(L, index)));
+  return handle;
+}
+
+tg_shard_ref tg_check_queue(lua_State *L, int index)
+{
+  const struct queue_handle *handle = check_handle(L, index);
+  if (handle->sink[0])
+    luaL_argerror(
+        L, index,
+        lua_pushfstring(L, "expected a queue of the bot's, got one of the sink '%s'", handle->sink));
   return handle->ref;
 }
 
-void tg_push_queue(lua_State *L, tg_shard_ref ref)
+void tg_push_queue(lua_State *L, const char *sink, tg_shard_ref ref)
 {
   struct tg_state *state = tg_state_of(L);
   struct queue_handle *handle = lua_newuserdata(L, sizeof *handle);
   *handle = (struct queue_handle){.kind = &handle_kind, .ref = ref};
+  snprintf(handle->sink, sizeof handle->sink, "%s", sink ? sink : "");
   lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_queue_meta);
   lua_setmetatable(L, -2);
 }
 
-/* The worker's delivery; raises when there is none. */
-static struct tg_delivery *delivery_of(lua_State *L)
+/* What a queue is of: the worker's delivery, a sink of it, shards. */
+struct queue_place {
+  struct tg_delivery *delivery;
+  const char *sink; /* the handle's; NULL: the bot */
+  tg_shard_ref ref;
+};
+
+/* Of the queue at index 1. Raises when there is no delivery, or no such sink any more. */
+static struct queue_place place_of(lua_State *L)
 {
+  const struct queue_handle *handle = check_handle(L, 1);
   struct tg_script *script = tg_state_of(L)->script;
   if (!script->worker || script->stopped)
     luaL_error(L, "a queue is there only while the worker runs");
-  return script->core->worker_delivery(script->worker);
+  struct queue_place place = {script->core->worker_delivery(script->worker),
+                              handle->sink[0] ? handle->sink : NULL, handle->ref};
+  if (place.sink && !script->core->delivery_has_sink(place.delivery, place.sink))
+    luaL_error(L, "the sink '%s' is not there: it comes and goes with the configuration", place.sink);
+  return place;
 }
 
 /* ---- figures ---- */
@@ -57,9 +82,8 @@ static struct tg_delivery *delivery_of(lua_State *L)
 static struct tg_queue_figures figures_of(lua_State *L)
 {
   struct tg_queue_figures figures;
-  tg_shard_ref ref = tg_check_queue(L, 1);
-  struct tg_delivery *delivery = delivery_of(L);
-  tg_core_of(L)->delivery_queue_figures(delivery, ref, &figures);
+  struct queue_place of = place_of(L);
+  tg_core_of(L)->delivery_queue_figures(of.delivery, of.sink, of.ref, &figures);
   return figures;
 }
 
@@ -84,14 +108,14 @@ static int l_age(lua_State *L)
 /* shards() -> the queues in which something waits */
 static int l_shards(lua_State *L)
 {
-  tg_shard_ref of = tg_check_queue(L, 1);
+  struct queue_place of = place_of(L);
+  const struct tg_core *core = tg_core_of(L);
   int count = 0;
-  struct tg_delivery *delivery = delivery_of(L);
   lua_newtable(L);
-  for (tg_shard_ref ref = -1; (ref = tg_core_of(L)->delivery_queue_next_shard(delivery, ref)) >= 0;) {
-    if (of != TG_ALL_SHARDS && of != ref)
+  for (tg_shard_ref ref = -1; (ref = core->delivery_queue_next_shard(of.delivery, of.sink, ref)) >= 0;) {
+    if (of.ref != TG_ALL_SHARDS && of.ref != ref)
       continue;
-    tg_push_queue(L, ref);
+    tg_push_queue(L, of.sink, ref);
     lua_rawseti(L, -2, ++count);
   }
   return 1;
@@ -130,17 +154,16 @@ static enum tg_queue_verdict peek_at(void *ctx, struct tg_event *event)
 /* peek(n = 1) -> a list of the oldest events that are at hand */
 static int l_peek(lua_State *L)
 {
-  tg_shard_ref ref = tg_check_queue(L, 1);
-  struct tg_delivery *delivery = delivery_of(L);
+  struct queue_place of = place_of(L);
   lua_Integer wanted = luaL_optinteger(L, 2, 1);
   luaL_argcheck(L, wanted >= 1 && wanted <= PEEK_MAX, 2, "expected a number from 1 to 1000");
-  if (ref == TG_ALL_SHARDS)
+  if (of.ref == TG_ALL_SHARDS)
     return luaL_error(L, "peek looks at the queue of one shard: for _, queue in ipairs(queue:shards())");
   lua_settop(L, 1);
   struct peek peek = {L, (int)wanted, 0};
   lua_createtable(L, peek.wanted < 64 ? peek.wanted : 64, 0);
   luaL_checkstack(L, 8, "events");
-  tg_core_of(L)->delivery_queue_walk(delivery, ref, peek_at, &peek);
+  tg_core_of(L)->delivery_queue_walk(of.delivery, of.sink, of.ref, peek_at, &peek);
   return peek.got < 0 ? lua_error(L) : 1;
 }
 
@@ -205,7 +228,16 @@ static void check_type(lua_State *L, int index, bool types[TG_EVENT_TYPE_MAX])
   types[tg_check_event_type(L, "queue:drop", lua_tostring(L, index), false)] = true;
 }
 
-static int drop_types(lua_State *L, struct tg_delivery *delivery, tg_shard_ref ref)
+static int walk(lua_State *L, const struct queue_place *of, tg_queue_visit *visit, struct choice *choice)
+{
+  uint64_t dropped = tg_core_of(L)->delivery_queue_walk(of->delivery, of->sink, of->ref, visit, choice);
+  if (choice->failed)
+    return lua_error(L);
+  lua_pushnumber(L, (lua_Number)dropped);
+  return 1;
+}
+
+static int drop_types(lua_State *L, const struct queue_place *of)
 {
   bool types[TG_EVENT_TYPE_MAX] = {false};
   struct choice choice = {.L = L, .types = types};
@@ -217,8 +249,7 @@ static int drop_types(lua_State *L, struct tg_delivery *delivery, tg_shard_ref r
   }
   if (count == 0)
     check_type(L, 2, types);
-  lua_pushnumber(L, (lua_Number)tg_core_of(L)->delivery_queue_walk(delivery, ref, choose_listed, &choice));
-  return 1;
+  return walk(L, of, choose_listed, &choice);
 }
 
 /* Whether there is an event, or a list of them. */
@@ -235,40 +266,33 @@ static bool are_events(lua_State *L, int index)
 /* drop(n | type | types | function(event) | event | events) -> how many */
 static int l_drop(lua_State *L)
 {
-  tg_shard_ref ref = tg_check_queue(L, 1);
-  struct tg_delivery *delivery = delivery_of(L);
+  struct queue_place of = place_of(L);
   lua_settop(L, 2);
   luaL_checkstack(L, 16, "events");
   if (lua_type(L, 2) == LUA_TNUMBER) {
     lua_Number count = lua_tonumber(L, 2);
     luaL_argcheck(L, count >= 0 && count < 1e15, 2, "expected a number of events");
-    lua_pushnumber(L, (lua_Number)tg_core_of(L)->delivery_queue_drop(delivery, ref, (uint64_t)count));
+    lua_pushnumber(
+        L, (lua_Number)tg_core_of(L)->delivery_queue_drop(of.delivery, of.sink, of.ref, (uint64_t)count));
     return 1;
   }
   struct choice choice = {.L = L};
-  tg_queue_visit *visit = choose_listed;
   if (lua_isfunction(L, 2))
-    visit = ask_predicate;
-  else if (are_events(L, 2))
-    choice.events = tg_check_events(L, 2, &choice.count);
-  else
-    return drop_types(L, delivery, ref);
-  uint64_t dropped = tg_core_of(L)->delivery_queue_walk(delivery, ref, visit, &choice);
-  if (choice.failed)
-    return lua_error(L);
-  lua_pushnumber(L, (lua_Number)dropped);
-  return 1;
+    return walk(L, &of, ask_predicate, &choice);
+  if (!are_events(L, 2))
+    return drop_types(L, &of);
+  choice.events = tg_check_events(L, 2, &choice.count);
+  return walk(L, &of, choose_listed, &choice);
 }
 
 /* ack(event | events): they are delivered -> how many of them were still there */
 static int l_ack(lua_State *L)
 {
-  tg_check_queue(L, 1);
-  struct tg_delivery *delivery = delivery_of(L);
+  struct queue_place of = place_of(L);
   int count, acked = 0;
   const struct tg_event *events = tg_check_events(L, 2, &count);
   for (int i = 0; i < count; i++)
-    acked += tg_core_of(L)->delivery_queue_ack(delivery, &events[i]);
+    acked += tg_core_of(L)->delivery_queue_ack(of.delivery, of.sink, &events[i]);
   lua_pushinteger(L, acked);
   return 1;
 }
@@ -308,7 +332,8 @@ static int no_such_field(lua_State *L, const char *name)
 /* Upvalue: the table of methods. */
 static int l_index(lua_State *L)
 {
-  tg_shard_ref ref = tg_check_queue(L, 1);
+  const struct queue_handle *handle = check_handle(L, 1);
+  tg_state_of(L);
   lua_pushvalue(L, 2);
   lua_rawget(L, lua_upvalueindex(1));
   if (!lua_isnil(L, -1))
@@ -316,10 +341,10 @@ static int l_index(lua_State *L)
   const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?";
   if (strcmp(name, "shard_id") != 0)
     return no_such_field(L, name);
-  if (ref == TG_ALL_SHARDS)
+  if (handle->ref == TG_ALL_SHARDS)
     lua_pushnil(L);
   else
-    lua_pushinteger(L, tg_ref_id(ref));
+    lua_pushinteger(L, tg_ref_id(handle->ref));
   return 1;
 }
 
@@ -331,11 +356,15 @@ static int l_newindex(lua_State *L)
 
 static int l_tostring(lua_State *L)
 {
-  tg_shard_ref ref = tg_check_queue(L, 1);
-  if (ref == TG_ALL_SHARDS)
+  const struct queue_handle *handle = check_handle(L, 1);
+  tg_state_of(L);
+  lua_pushfstring(L, handle->sink[0] ? " of the sink %s" : "", handle->sink);
+  if (handle->ref == TG_ALL_SHARDS)
     lua_pushliteral(L, "queue of the worker");
   else
-    lua_pushfstring(L, "queue of shard %d", tg_ref_id(ref));
+    lua_pushfstring(L, "queue of shard %d", tg_ref_id(handle->ref));
+  lua_insert(L, -2);
+  lua_concat(L, 2);
   return 1;
 }
 

@@ -29,7 +29,8 @@ struct tg_kit {
   struct tg_stats *stats; /* the script's */
   struct tg_clock clock;
   uv_loop_t loop;               /* the delivery's; turned only to close its timers */
-  struct tg_config config;      /* the script's, but for where events go; owns nothing */
+  struct tg_config config;      /* the script's, but for where events go; owns nothing, but ... */
+  struct tg_sink_config sinks[TG_SINKS_MAX]; /* ... its sinks, of which the same is true */
   struct tg_delivery *delivery; /* NULL: a manager */
   struct tg_hooks hooks;        /* the script's, with an eye on them */
   int worker_id, total_shards;
@@ -94,6 +95,8 @@ const char *tg_kit_event(struct tg_kit *kit, int shard_id, uint64_t epoch, uint6
                          const char *name, const json_t *data);
 json_t *tg_kit_call(struct tg_kit *kit, enum tg_method method, int shard_id, const json_t *args,
                     char **problem);
+/* gateway.sink(name).deliver */
+json_t *tg_kit_call_sink(struct tg_kit *kit, const char *name, const json_t *args, char **problem);
 json_t *tg_kit_eval(struct tg_kit *kit, const char *text, size_t length, char **problem);
 /* A request for /plugins/..., `body` (borrowed) NULL for none: {"status":, "body":, "allow":}, the latter two
  * if there. Lets time pass until it is answered. */

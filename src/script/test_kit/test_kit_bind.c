@@ -155,6 +155,19 @@ static int l_call(lua_State *T)
   return end_visit(&visit, T, results, problem);
 }
 
+/* kit:call_sink(name, {arguments}) -> results */
+static int l_call_sink(lua_State *T)
+{
+  struct tg_kit *kit = tg_check_kit(T);
+  const char *name = luaL_checkstring(T, 2);
+  const json_t *args = tg_check_json(T, 3, json_array());
+  struct tg_visit visit;
+  char *problem = NULL;
+  tg_kit_enter(&visit, T, kit, 1);
+  json_t *results = tg_kit_call_sink(kit, name, args, &problem);
+  return end_visit(&visit, T, results, problem);
+}
+
 /* kit:eval(text) -> results */
 static int l_eval(lua_State *T)
 {
@@ -314,6 +327,7 @@ int tg_open_test_kit(lua_State *T)
                                      {"expects", l_expects},
                                      {"life", l_life},
                                      {"call", l_call},
+                                     {"call_sink", l_call_sink},
                                      {"eval", l_eval},
                                      {"route", l_route},
                                      {"advance", l_advance},

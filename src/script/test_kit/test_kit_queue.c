@@ -43,37 +43,44 @@ static enum tg_queue_verdict list(void *ctx, struct tg_event *event)
 json_t *tg_kit_queued(struct tg_kit *kit, int shard_id)
 {
   json_t *events = json_array();
-  tg_delivery_queue_walk(kit->delivery, shard_id, list, events);
+  tg_delivery_queue_walk(kit->delivery, NULL, shard_id, list, events);
   return events;
 }
 
 /* ---- for scripts ---- */
 
-void tg_kit_delivery_queue_figures(struct tg_delivery *delivery, tg_shard_ref ref,
+bool tg_kit_delivery_has_sink(const struct tg_delivery *delivery, const char *sink)
+{
+  return tg_delivery_has_sink(((const struct tg_kit *)delivery)->delivery, sink);
+}
+
+void tg_kit_delivery_queue_figures(struct tg_delivery *delivery, const char *sink, tg_shard_ref ref,
                                    struct tg_queue_figures *figures)
 {
-  tg_delivery_queue_figures(real(delivery), ref, figures);
+  tg_delivery_queue_figures(real(delivery), sink, ref, figures);
 }
 
-tg_shard_ref tg_kit_delivery_queue_next_shard(struct tg_delivery *delivery, tg_shard_ref after)
+tg_shard_ref tg_kit_delivery_queue_next_shard(struct tg_delivery *delivery, const char *sink,
+                                              tg_shard_ref after)
 {
-  return tg_delivery_queue_next_shard(real(delivery), after);
+  return tg_delivery_queue_next_shard(real(delivery), sink, after);
 }
 
-uint64_t tg_kit_delivery_queue_walk(struct tg_delivery *delivery, tg_shard_ref ref, tg_queue_visit *visit,
-                                    void *ctx)
+uint64_t tg_kit_delivery_queue_walk(struct tg_delivery *delivery, const char *sink, tg_shard_ref ref,
+                                    tg_queue_visit *visit, void *ctx)
 {
-  return tg_delivery_queue_walk(real(delivery), ref, visit, ctx);
+  return tg_delivery_queue_walk(real(delivery), sink, ref, visit, ctx);
 }
 
-uint64_t tg_kit_delivery_queue_drop(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t count)
+uint64_t tg_kit_delivery_queue_drop(struct tg_delivery *delivery, const char *sink, tg_shard_ref ref,
+                                    uint64_t count)
 {
-  return tg_delivery_queue_drop(real(delivery), ref, count);
+  return tg_delivery_queue_drop(real(delivery), sink, ref, count);
 }
 
-bool tg_kit_delivery_queue_ack(struct tg_delivery *delivery, const struct tg_event *event)
+bool tg_kit_delivery_queue_ack(struct tg_delivery *delivery, const char *sink, const struct tg_event *event)
 {
-  return tg_delivery_queue_ack(real(delivery), event);
+  return tg_delivery_queue_ack(real(delivery), sink, event);
 }
 
 void tg_kit_delivery_queue_overflow(struct tg_delivery *delivery)
@@ -82,19 +89,20 @@ void tg_kit_delivery_queue_overflow(struct tg_delivery *delivery)
 }
 
 /* Where the answers to deliver come from: kit:answer("delivery:deliver", ...). */
-struct tg_post *tg_kit_delivery_post(struct tg_delivery *delivery, const struct tg_event *events, int count,
-                                     tg_posted *done, void *ctx)
+struct tg_post *tg_kit_delivery_post(struct tg_delivery *delivery, const char *sink,
+                                     const struct tg_event *events, int count, tg_posted *done, void *ctx)
 {
   struct tg_kit *kit = kit_of(delivery);
   struct tg_answer said = {.retry_after = -1};
-  json_t *answer = tg_kit_called(kit, "delivery:deliver", events[0].shard_id, json_pack("[i]", count));
+  json_t *args = sink ? json_pack("[s, i]", sink, count) : json_pack("[i]", count);
+  json_t *answer = tg_kit_called(kit, sink ? "sink:deliver" : "delivery:deliver", events[0].shard_id, args);
   bool failed = tg_kit_read_error(answer, &said.error);
   const json_t *error = json_object_get(answer, "error");
   said.status = (long)json_number_value(json_object_get(error, "status"));
   if (json_object_get(error, "retry_after"))
     said.retry_after = (tg_ms)json_number_value(json_object_get(error, "retry_after"));
   json_decref(answer);
-  for (int i = 0; i < count && !failed; i++)
+  for (int i = 0; i < count && !failed && !sink; i++)
     tg_kit_deliver(kit, &events[i]);
   done(ctx, failed ? &said : NULL, failed ? 0 : count);
   return NULL;
@@ -131,8 +139,8 @@ bool tg_kit_delivery_drain_queue(struct tg_delivery *delivery, tg_shard_ref ref,
   json_decref(tg_kit_called(kit, "delivery:handle_queue", tg_ref_id(ref), NULL));
   do {
     first.found = false;
-    tg_delivery_queue_walk(kit->delivery, ref, deliver_first, &first);
-  } while (first.found && tg_delivery_queue_ack(kit->delivery, &first.event));
+    tg_delivery_queue_walk(kit->delivery, NULL, ref, deliver_first, &first);
+  } while (first.found && tg_delivery_queue_ack(kit->delivery, NULL, &first.event));
   done(ctx);
   return false;
 }

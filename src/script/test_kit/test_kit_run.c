@@ -83,6 +83,12 @@ static void take_config(struct tg_kit *kit)
   kit->config = *tg_script_config(kit->script);
   kit->config.event_handler.urls = (struct tg_strings){0};
   kit->config.queue.durability = TG_DURABILITY_MEMORY;
+  for (int i = 0; i < kit->config.sink_count; i++) {
+    kit->sinks[i] = kit->config.sinks[i];
+    kit->sinks[i].handler.urls = (struct tg_strings){0};
+    kit->sinks[i].queue.durability = TG_DURABILITY_MEMORY;
+  }
+  kit->config.sinks = kit->sinks;
 }
 
 bool tg_kit_reload(struct tg_kit *kit, char **problem)
@@ -165,6 +171,9 @@ void tg_kit_watch_hooks(struct tg_kit *kit)
   kit->hooks.method[TG_METHOD_delivery_handle_queue] = &there;
   kit->hooks.call = watched_call;
   kit->hooks.start = watched_start;
+  kit->hooks.sink_count = kit->config.sink_count;
+  for (int i = 0; i < kit->config.sink_count; i++) /* nothing goes to them by itself */
+    kit->hooks.sinks[i] = (struct tg_sink_hook){.name = kit->sinks[i].name, .where = "", .set = true};
   kit->hooks.filter = watched_filter;
   kit->hooks.dispatch = watched_dispatch;
   kit->hooks.life = watched_life;
@@ -180,6 +189,7 @@ void tg_kit_begin(struct tg_kit *kit)
       .config = &kit->config,
       .hooks = &kit->hooks,
       .total_shards = kit->total_shards,
+      .seats_follow = true, /* which they never do: nothing is sent */
   };
   kit->delivery = tg_delivery_new(&options);
 }
@@ -228,6 +238,7 @@ struct called {
 
   const char *text; /* or this, to be run */
   size_t length;
+  const char *sink; /* or what takes its events */
 
   json_t *results;
   bool over;
@@ -290,7 +301,7 @@ static void push_argument(lua_State *L, struct called *called, int i, const json
     bool all = json_is_null(queue);
     if (!all)
       shard_at(kit, L, (int)json_number_value(queue));
-    tg_push_queue(L, all ? TG_ALL_SHARDS : (int)json_number_value(queue));
+    tg_push_queue(L, NULL, all ? TG_ALL_SHARDS : (int)json_number_value(queue));
   } else if (json_is_null(arg)) {
     lua_pushnil(L);
   } else {
@@ -317,6 +328,25 @@ static int push_method(lua_State *L, void *ctx)
   for (int i = 0; i < count; i++)
     push_argument(L, called, i, json_array_get(called->args, (size_t)i));
   return count + 2;
+}
+
+static int push_sink(lua_State *L, void *ctx)
+{
+  struct called *called = ctx;
+  int count = (int)json_array_size(called->args);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, called->kit->script->state->ref_gateway);
+  lua_getfield(L, -1, "sink");
+  lua_pushstring(L, called->sink);
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "deliver");
+  lua_insert(L, 1);
+  lua_settop(L, 1);
+  if (count > ARGS_MAX)
+    luaL_error(L, "more than %d arguments", ARGS_MAX);
+  luaL_checkstack(L, count + 8, "arguments");
+  for (int i = 0; i < count; i++)
+    push_argument(L, called, i, json_array_get(called->args, (size_t)i));
+  return count + 1;
 }
 
 static int push_chunk(lua_State *L, void *ctx)
@@ -434,6 +464,14 @@ json_t *tg_kit_call(struct tg_kit *kit, enum tg_method method, int shard_id, con
       called.problem = tg_strdup(state->error);
     state->live_events = events;
   }
+  return end_call(&called, problem);
+}
+
+json_t *tg_kit_call_sink(struct tg_kit *kit, const char *name, const json_t *args, char **problem)
+{
+  struct called called = {
+      .kit = kit, .shard_id = TG_NO_SHARD, .sink = name, .args = args, .results = json_array()};
+  run_waiting(kit, &called, "gateway.sink(name).deliver", push_sink);
   return end_call(&called, problem);
 }
 

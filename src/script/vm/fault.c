@@ -124,29 +124,43 @@ void tg_fault_log_at(struct tg_state *state, enum tg_lua_group group, int shard_
   log_fault(state, group, shard_id, full, where, message ? message : "unknown error", then);
 }
 
-void tg_fault_override(struct tg_state *state, enum tg_method method, int shard_id, const char *message)
+/* Whether the override has just been switched off. */
+static bool fault(struct tg_state *state, struct tg_override *override, enum tg_lua_group group,
+                  const char *full, int shard_id, const char *message)
 {
-  struct tg_override *override = &state->override[method];
   char what[160];
   const char *where = override->stopped[0] ? override->stopped : override->where;
-  snprintf(what, sizeof what, "%s (%s)", tg_methods[method].full, where);
-  log_fault(state, tg_method_group(method), shard_id, what, where,
+  snprintf(what, sizeof what, "%s (%s)", full, where);
+  log_fault(state, group, shard_id, what, where,
             message        ? message
             : state->error ? state->error
                            : "unknown error",
             "the default is used");
   if (override->stopped[0]) /* the plugins' stack counts it, and switches off that one alone */
-    return;
+    return false;
   tg_ms now = tg_script_now(state->script), *slot = &override->errors[override->next_error];
   bool too_many = *slot != 0 && now - *slot < TG_ERRORS_WINDOW;
   *slot = now;
   override->next_error = (override->next_error + 1) % (TG_ERRORS_TO_SWITCH_OFF - 1);
   if (!too_many || override->off)
-    return;
+    return false;
   override->off = true;
   atomic_fetch_add(&state->script->stats->lua_switched_off, 1);
-  tg_hooks_fill_method(state, method);
   tg_log_with(TG_ERROR, shard_id, TG_WITH(TG_TOLD(METHOD, what)),
               "%s failed %d times in a minute and is switched off until the next reload", what,
               TG_ERRORS_TO_SWITCH_OFF);
+  return true;
+}
+
+void tg_fault_override(struct tg_state *state, enum tg_method method, int shard_id, const char *message)
+{
+  if (fault(state, &state->override[method], tg_method_group(method), tg_methods[method].full, shard_id,
+            message))
+    tg_hooks_fill_method(state, method);
+}
+
+void tg_fault_sink(struct tg_state *state, struct tg_sink_function *sink, int shard_id)
+{
+  if (fault(state, &sink->deliver, TG_LUA_sink, sink->full, shard_id, NULL))
+    tg_hooks_fill_sinks(state);
 }

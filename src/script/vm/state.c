@@ -261,6 +261,12 @@ static void take_settings(struct tg_state *state)
   json_t *settings = source ? json_loadb(source->bytes, source->length, 0, NULL) : NULL;
   state->given = json_incref(json_object_get(settings, "configuration"));
   state->bare_delivers = json_is_true(json_object_get(settings, "delivers"));
+  const json_t *sinks = json_object_get(settings, "sinks");
+  for (size_t i = 0; i < json_array_size(sinks); i++) {
+    struct tg_sink_function *sink = tg_sink_function_add(state, json_string_value(json_array_get(sinks, i)));
+    if (sink)
+      sink->away = true;
+  }
   json_decref(settings);
 }
 

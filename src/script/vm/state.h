@@ -120,6 +120,14 @@ struct tg_override {
   char where[TG_WHERE_SIZE]; /* "bot.lua:12" */
 };
 
+/* What a script has put in the place of a sink's URL: gateway.sink(name).deliver. */
+struct tg_sink_function {
+  char name[TG_SINK_PATH_SIZE];
+  char full[TG_SINK_PATH_SIZE + 32]; /* gateway.sink("stats").deliver */
+  struct tg_override deliver;
+  bool away; /* the script is not run, but would have one */
+};
+
 enum tg_order { TG_UNORDERED, TG_BY_SHARD, TG_BY_GUILD };
 
 /* One name of one gateway.on or gateway.filter. */
@@ -203,6 +211,8 @@ struct tg_state {
   int ref_rebase;     /* is told what scripts assign where plugins stand */
   int ref_methods[4]; /* their current functions, by name */
   struct tg_override override[TG_METHOD_COUNT];
+  struct tg_sink_function sinks[TG_SINKS_MAX - 1]; /* in the order in which they were first set */
+  int sink_count;
 
   struct tg_subscription *subscriptions;
   struct tg_subscriber *filters[TG_WANT_SIZE];
@@ -389,6 +399,7 @@ int tg_place_of_function(lua_State *L, int index, char *place, size_t size);
 /* Counts and logs an error of an override; switches it off when it fails too
  * often. `message` NULL: state->error. */
 void tg_fault_override(struct tg_state *state, enum tg_method method, int shard_id, const char *message);
+void tg_fault_sink(struct tg_state *state, struct tg_sink_function *sink, int shard_id);
 
 /* ---- override.c ---- */
 
@@ -405,6 +416,9 @@ bool tg_table_is_ours(const struct tg_script *script, int table);
 
 /* [-0, +1, e] The proxy table gateway.<table> and its natives. */
 void tg_bind_methods(lua_State *L, struct tg_state *state, int table);
+
+/* Where a function (index of L) is written: "bot.lua:12". */
+void tg_where_of_function(lua_State *L, int index, char where[TG_WHERE_SIZE]);
 
 /* [-1, +0, e] The function on top stands for the plugins of that method, `where` for people. */
 void tg_override_stack(lua_State *L, enum tg_method method, const char *where);
@@ -424,15 +438,12 @@ void tg_hooks_init(struct tg_script *script);
 /* Makes script->hooks say what the live state wants: everything, or one. */
 void tg_hooks_fill(struct tg_script *script);
 void tg_hooks_fill_method(struct tg_state *state, enum tg_method method);
+void tg_hooks_fill_sinks(struct tg_state *state);
 void tg_hooks_fill_event(struct tg_state *state, uint16_t type);
 void tg_hooks_fill_life(struct tg_state *state, enum tg_life life);
 
 /* [-0, +1, m] Pushes an argument. */
 void tg_push_value(lua_State *L, const struct tg_value *value);
-
-/* Reads the values at `index` and above it (value, err) as a result. */
-enum tg_taken { TG_TAKEN, TG_TAKEN_NOTHING, TG_TAKEN_WRONG };
-enum tg_taken tg_take_value(lua_State *L, int index, enum tg_method method, struct tg_value *result);
 
 /* ---- subscribe.c, dispatch.c, waiting.c ---- */
 
@@ -511,10 +522,10 @@ struct tg_event *tg_check_event(lua_State *L, int index, bool copy_will_do);
 uint16_t tg_check_event_type(lua_State *L, const char *function, const char *name, bool with_life);
 
 void tg_open_shard(lua_State *L, struct tg_state *state);
-/* The queue of a shard, or of the worker: queue_handle.c. */
+/* The queue of a shard, or of the worker, at a sink (NULL: the bot): queue_handle.c. */
 void tg_open_queue(lua_State *L, struct tg_state *state);
-void tg_push_queue(lua_State *L, tg_shard_ref ref);
-/* Raises when it is not one. */
+void tg_push_queue(lua_State *L, const char *sink, tg_shard_ref ref);
+/* Raises when it is not one of the bot's. */
 tg_shard_ref tg_check_queue(lua_State *L, int index);
 /* [-0, +0, e] The events in the list at `index` (or the one there), which stay
  * Lua's; the array is a new userdata on the stack ([-0, +1]). */
@@ -528,6 +539,12 @@ struct tg_shard *tg_check_shard(lua_State *L, int index, const char *method);
 int tg_open_core(lua_State *L);
 void tg_bind_http(lua_State *L);    /* adds http to the table on top */
 void tg_bind_secrets(lua_State *L); /* getenv, placeholder, rest */
+/* gateway.sink: api/bind_sink.c. */
+void tg_bind_sinks(lua_State *L); /* adds sink_names, sink_function, sink_assign, sink_queue */
+/* The function of that sink; NULL: none was ever set. */
+struct tg_sink_function *tg_sink_function(struct tg_state *state, const char *name);
+struct tg_sink_function *tg_sink_function_add(struct tg_state *state, const char *name);
+int tg_sink_deliver(lua_State *L); /* core.sink_deliver: api/bind_delivery.c */
 void tg_bind_timers(lua_State *L);  /* adds sleep, spawn, after, every */
 void tg_bind_broadcast(lua_State *L); /* adds broadcast */
 void tg_bind_metrics(lua_State *L); /* adds metric */

@@ -2,7 +2,7 @@
 
 #include "unit/delivery/fake_script.h"
 
-static void drop_two(void) { assert_int_equal(tg_delivery_queue_drop(delivery, TG_ALL_SHARDS, 2), 2); }
+static void drop_two(void) { assert_int_equal(tg_delivery_queue_drop(delivery, NULL, TG_ALL_SHARDS, 2), 2); }
 
 static enum tg_queue_verdict not_the_first(void *ctx, struct tg_event *event)
 {
@@ -11,7 +11,7 @@ static enum tg_queue_verdict not_the_first(void *ctx, struct tg_event *event)
   return event->sequence > 2 ? TG_QUEUE_DROP : TG_QUEUE_KEEP;
 }
 
-static void walk_and_drop(void) { tg_delivery_queue_walk(delivery, 0, not_the_first, NULL); }
+static void walk_and_drop(void) { tg_delivery_queue_walk(delivery, NULL, 0, not_the_first, NULL); }
 
 static void overflow(int events)
 {
@@ -67,12 +67,12 @@ static void interactions_are_dropped_last(void **state)
     deliver(0, "TYPING_START", "{}");
   deliver(1, "TYPING_START", "{}");
   deliver(1, "TYPING_START", "{}");
-  assert_int_equal(tg_delivery_queue_next_shard(delivery, -1), 0);
-  assert_int_equal(tg_delivery_queue_next_shard(delivery, 0), 1);
-  assert_int_equal(tg_delivery_queue_next_shard(delivery, 1), -1);
-  assert_int_equal(tg_delivery_queue_drop(delivery, 0, 3), 3);
+  assert_int_equal(tg_delivery_queue_next_shard(delivery, NULL, -1), 0);
+  assert_int_equal(tg_delivery_queue_next_shard(delivery, NULL, 0), 1);
+  assert_int_equal(tg_delivery_queue_next_shard(delivery, NULL, 1), -1);
+  assert_int_equal(tg_delivery_queue_drop(delivery, NULL, 0, 3), 3);
   assert_int_equal(value(&rows[0].queued_events), 2); /* what is in flight, and the interaction */
-  assert_int_equal(tg_delivery_queue_drop(delivery, TG_ALL_SHARDS, 10), 2);
+  assert_int_equal(tg_delivery_queue_drop(delivery, NULL, TG_ALL_SHARDS, 10), 2);
   assert_int_equal(value(&rows[0].queued_events), 1);
   assert_int_equal(value(&rows[1].queued_events), 1);
   answer(0, 200);
@@ -87,10 +87,10 @@ static void interactions_of_the_fullest_queue_go_after_all_else_of_others(void *
     deliver(0, "INTERACTION_CREATE", "{}");
   for (int i = 0; i < 3; i++)
     deliver(1, "TYPING_START", "{}");
-  assert_int_equal(tg_delivery_queue_drop(delivery, TG_ALL_SHARDS, 2), 2);
+  assert_int_equal(tg_delivery_queue_drop(delivery, NULL, TG_ALL_SHARDS, 2), 2);
   assert_int_equal(value(&rows[0].queued_events), 6);
   assert_int_equal(value(&rows[1].queued_events), 1);
-  assert_int_equal(tg_delivery_queue_drop(delivery, TG_ALL_SHARDS, 4), 4);
+  assert_int_equal(tg_delivery_queue_drop(delivery, NULL, TG_ALL_SHARDS, 4), 4);
   assert_int_equal(value(&rows[0].queued_events), 2);
   answer(0, 200);
   answer(1, 200);

@@ -185,11 +185,11 @@ static enum tg_queue_verdict take_keys(void *ctx, struct tg_event *event)
 static void ack_first(int shard_id, int count)
 {
   struct tg_event events[64] = {0};
-  tg_delivery_queue_walk(delivery, shard_id, take_keys, events);
+  tg_delivery_queue_walk(delivery, NULL, shard_id, take_keys, events);
   for (int i = 0; i < count; i++)
-    assert_true(tg_delivery_queue_ack(delivery, &events[i]));
+    assert_true(tg_delivery_queue_ack(delivery, NULL, &events[i]));
   if (count > 0)
-    assert_false(tg_delivery_queue_ack(delivery, &events[0]));
+    assert_false(tg_delivery_queue_ack(delivery, NULL, &events[0]));
 }
 
 static void a_queue_is_handed_over(void **state)
@@ -255,7 +255,7 @@ static void who_does_not_look_loses_the_queue(void **state)
   hook(TG_METHOD_delivery_handle_queue);
   deliver(0, "TYPING_START", "{}");
   advance(5000);
-  tg_delivery_queue_figures(delivery, 0, &figures);
+  tg_delivery_queue_figures(delivery, NULL, 0, &figures);
   assert_int_equal(figures.events, 1);
   assert_int_equal(figures.age, 5000);
   advance(5999);
@@ -359,8 +359,8 @@ static const char *post_events(int count)
 {
   struct tg_event events[64] = {0};
   posted[0] = '\0';
-  tg_delivery_queue_walk(delivery, 0, take_keys, events);
-  tg_delivery_post(delivery, events, count, on_posted, posted);
+  tg_delivery_queue_walk(delivery, NULL, 0, take_keys, events);
+  tg_delivery_post(delivery, NULL, events, count, on_posted, posted);
   return posted;
 }
 
@@ -419,10 +419,10 @@ static void a_post_that_is_cancelled(void **state)
   struct tg_event events[64] = {0};
   hook(TG_METHOD_delivery_handle_queue);
   deliver(0, "TYPING_START", "{}");
-  tg_delivery_queue_walk(delivery, 0, take_keys, events);
-  tg_delivery_cancel_post(tg_delivery_post(delivery, events, 1, on_posted, posted));
+  tg_delivery_queue_walk(delivery, NULL, 0, take_keys, events);
+  tg_delivery_cancel_post(tg_delivery_post(delivery, NULL, events, 1, on_posted, posted));
   assert_int_equal(open_posts, 0);
-  tg_delivery_post(delivery, events, 1, on_posted, posted); /* freed with the delivery */
+  tg_delivery_post(delivery, NULL, events, 1, on_posted, posted); /* freed with the delivery */
   set_urls("http://other/", NULL);
   tg_delivery_reconfigure(delivery, &config);
 }
