@@ -38,9 +38,8 @@
   "\n"                                                                                                       \
   "  status                  shards, identifies, queue, workers, event handlers\n"                           \
   "  shards                  a line a shard\n"                                                               \
-  "  queue                   what waits for each sink, and of which shards; what sinks have left\n"          \
-  "                          that are not configured any more\n"                                             \
-  "  queue forget NAME       remove what that sink has left\n"                                               \
+  "  queue                   what waits for each sink, and of which shards\n"                                \
+  "  queue forget NAME       remove what a sink has left that is not configured any more\n"                  \
   "  reload                  reload the script; what is wrong with it goes to standard error\n"              \
   "  reshard N               go over to N shards while events flow; shows how far it is until it\n"          \
   "                          is over. Ctrl-C leaves it running\n"                                            \
