@@ -4,6 +4,7 @@ local cjson = require "cjson"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
 local prometheus = require "spec.support.prometheus"
+local redis = require "spec.support.redis"
 local scene = require "spec.support.scene"
 local uv = require "luv"
 
@@ -165,6 +166,34 @@ describe("the figures of sinks", function()
     assert_values(metrics, "tidegate_delivery_latency_seconds_count", { bot = FIRST, copy = messages })
     assert.equal(0, metrics:sum "tidegate_shard_filtered_total") -- the bot wants them
     assert.equal(messages, metrics:value("tidegate_events_delivered_total", { type = "MESSAGE_CREATE" }))
+  end)
+
+  it("are those of a Redis, too, which is shown without its password", function()
+    local server = redis.start { password = "geheim-geheim", appendonly = "always" }
+    local s = start({}, { script = ([[
+require "tidegate".configure { sinks = { stream = { url = %q } } }
+]]):format(server:url { password = "geheim-geheim" }) })
+    local sinks = await(s, "what comes first", function(now)
+      return now.bot.delivered == FIRST and now.stream.delivered == FIRST and now.stream.up
+    end)
+    assert.equal("redis", sinks.stream.kind)
+    assert.same({ (server:url()) }, sinks.stream.urls)
+    server:kill()
+    s.fake:emit { count = EVENTS }
+    await(s, "all to be delivered, or to wait", function(now)
+      return now.bot.delivered == ALL and now.stream.queued.events == SHARDS * EVENTS
+        and now.stream.up == false
+    end)
+    for _, path in ipairs { "/status", "/metrics", "/queue" } do
+      assert.is_nil(s.gateway:control("GET", path).body:find("geheim", 1, true))
+    end
+    assert.is_nil(s.gateway.stderr:find("geheim", 1, true))
+    server:restart()
+    local _, metrics = await(s, "the rest", function(now)
+      return now.stream.delivered >= ALL and now.stream.queued.events == 0 and now.stream.up
+    end)
+    assert_values(metrics, "tidegate_sink_up", { bot = 1, stream = 1 })
+    assert.is_true(metrics:value("tidegate_delivery_latency_seconds_count", { sink = "stream" }) >= ALL)
   end)
 
   it("say who has lost events, and who has refused them", function()
