@@ -7,6 +7,7 @@ local npm = require "spec.support.npm"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
 local redis = require "spec.support.redis"
+local scene = require "spec.support.scene"
 
 local FOLDER = paths.root .. "/examples/bots/redis-streams"
 local EPOCH = 1790000000
@@ -148,7 +149,15 @@ local function wait_until_done()
   assert.same({ MESSAGE_CREATE = tostring(total_fed()) }, server:fields("HGETALL", "tidegate:bot:counts"))
 end
 
+-- Not before it runs: until then a signal ends it in its own way.
 local function end_by(each, signal)
+  wait_in_redis("process " .. each.pid, function()
+    for _, member in ipairs(server:command("ZRANGE", "tidegate:bot:members", 0, -1)) do
+      if member:find("-" .. each.pid .. "-", 1, true) then
+        return true
+      end
+    end
+  end)
   each:kill(signal)
   each:wait()
   assert.equal(0, each.exit_code, each.stderr)
@@ -187,6 +196,7 @@ for _, row in ipairs(ROWS) do
     end)
 
     after_each(function()
+      scene.stop()
       process.cleanup()
       redis.teardown()
     end)
@@ -217,6 +227,26 @@ for _, row in ipairs(ROWS) do
       assert_in_order(2)
       end_by(two, "SIGINT")
       end_by(three, "SIGTERM")
+    end)
+
+    promises("takes events from the gateway, of all shards", function()
+      local s = scene.start {
+        bot = false, shards = 4, fake = { max_concurrency = 4 }, script = FOLDER .. "/gateway.lua",
+        env = { REDIS_URL = server:url() },
+      }
+      local one, two = consumer(1), consumer(2)
+      wait_for_lines(4, "READY")
+      wait_for_lines(#s.fake:guilds(), "GUILD_CREATE")
+      s.fake:emit { count = 400, rate = 2000 }
+      wait_for_lines(400, "MESSAGE_CREATE")
+      local last = {}
+      for _, line in ipairs(lines "^shard ") do
+        local shard, number = line:match "^shard (%d+) #(%d+) [A-Z_]+ %d*$"
+        assert.equal((last[shard] or 0) + 1, tonumber(number), line)
+        last[shard] = tonumber(number)
+      end
+      end_by(one, "SIGINT")
+      end_by(two, "SIGINT")
     end)
 
     if row.mixed then

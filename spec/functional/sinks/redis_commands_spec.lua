@@ -1,7 +1,6 @@
 -- What a bot writes into the stream "gateway_send" of a sink with layout "discordjs" is sent by its shard.
 
 local cjson = require "cjson"
-local loop = require "spec.support.loop"
 local msgpack = require "spec.support.msgpack"
 local paths = require "spec.support.paths"
 local redis = require "spec.support.redis"
@@ -42,16 +41,6 @@ local function told(n)
   return list
 end
 
-local function wait_in_redis(what, predicate)
-  local deadline = loop.now() + 20000 * paths.slow
-  while not predicate() do
-    if loop.now() > deadline then
-      error("waiting for " .. what .. "\n" .. s.gateway.stderr, 2)
-    end
-    server:command("WAIT", 1, 20) -- for a replica, which there is none: looks again in 20 ms
-  end
-end
-
 -- How many were read, and not acknowledged.
 local function pending(group)
   local ok, summary = pcall(server.command, server, "XPENDING", STREAM, group or "tidegate")
@@ -59,11 +48,11 @@ local function pending(group)
 end
 
 local function wait_acknowledged(group)
-  wait_in_redis("the acknowledgements", function() return pending(group) == 0 end)
+  redis.wait_for("the acknowledgements", function() return pending(group) == 0 end)
 end
 
 local function wait_group(group)
-  wait_in_redis("the group", function() return pending(group or "tidegate") end)
+  redis.wait_for("the group", function() return pending(group or "tidegate") end)
 end
 
 describe("commands of a bot over Redis", function()
@@ -130,7 +119,7 @@ describe("commands of a bot over Redis", function()
     s.fake:fault { ["do"] = "close", code = 4000, shard = 0 }
     s.gateway:wait_for_log "shard 0: resuming"
     send { shardId = 0, payload = presence "idle" }
-    wait_in_redis("somebody who reads it", function() return pending() == 1 end)
+    redis.wait_for("somebody who reads it", function() return pending() == 1 end)
     s.gateway:stop "SIGKILL"
     send { shardId = 1, payload = presence "dnd" }
     assert.same({}, s:list "commands")
@@ -149,7 +138,7 @@ describe("commands of a bot over Redis", function()
     s.fake:fault { ["do"] = "close", code = 4000, shard = 0 }
     s.gateway:wait_for_log "shard 0: resuming"
     send { shardId = 0, payload = presence "idle" }
-    wait_in_redis("somebody who reads it", function() return pending() == 1 end)
+    redis.wait_for("somebody who reads it", function() return pending() == 1 end)
     s.gateway:stop()
     assert.equal(1, pending())
     s:again()
@@ -199,7 +188,7 @@ describe("commands of a bot over Redis", function()
     start()
     assert.same({ "1 idle" }, told(1))
     wait_acknowledged()
-    wait_in_redis("the trimming", function() return server:command("XLEN", STREAM) < 150 end)
+    redis.wait_for("the trimming", function() return server:command("XLEN", STREAM) < 150 end)
   end)
 
   it("of gateways with a part of the shards each come to the one that has them", function()
