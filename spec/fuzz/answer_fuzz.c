@@ -2,6 +2,7 @@
  * nothing or some time, what is said of them to people has no secret in it. */
 
 #include "fuzz.h"
+#include "base/url_parts.h"
 
 #include "delivery/interactions/interaction_facts.h"
 #include "delivery/sinks/outcome.h"
@@ -26,7 +27,7 @@ static void check_url(const char *text)
   if (!tg_http_url_parse(text, &url, &error))
     require(error.code[0] && error.message[0]);
   tg_http_url_free(&url);
-  char *public = tg_http_url_public(text);
+  char *public = tg_url_public(text);
   require(public && !strchr(public, '?'));
   free(public);
 }

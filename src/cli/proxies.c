@@ -3,8 +3,8 @@
 #include "base/address.h"
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/url_parts.h"
 #include "config/environment.h"
-#include "net/http_text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@ static void add_route(json_t *routes, const struct tg_proxies *proxies, const ch
   if (!url)
     return;
   const struct tg_proxy *proxy = tg_proxy_for_url(proxies, url);
-  char *public = tg_http_url_public(url);
+  char *public = tg_url_public(url);
   json_array_append_new(routes,
                         json_pack("{s:s, s:s, s:s?, s:s?}", "what", what, "url", public, "proxy",
                                   proxy ? proxy->where : NULL, "variable", proxy ? proxy->variable : NULL));

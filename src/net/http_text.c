@@ -39,7 +39,7 @@ bool tg_http_url_parse(const char *text, struct tg_http_url *url, struct tg_erro
   if (starts_with(text, unix_scheme))
     return parse_unix(text, url, error);
   if (!starts_with(text, "http://") && !starts_with(text, "https://")) {
-    char *public = tg_http_url_public(text);
+    char *public = tg_url_public(text);
     tg_fail(error, "bad_url", "\"%s\" is not a URL that starts with http://, https:// or http+unix://",
             public);
     free(public);
@@ -62,11 +62,6 @@ void tg_http_url_free(struct tg_http_url *url)
   free(url->socket_path);
   free(url->where);
   *url = (struct tg_http_url){0};
-}
-
-char *tg_http_url_public(const char *text)
-{
-  return tg_url_public(text);
 }
 
 /* RFC 3986, 3.3. A percent sign is not among them: what is escaped already is

@@ -22,10 +22,6 @@ struct tg_http_url {
 bool tg_http_url_parse(const char *text, struct tg_http_url *url, struct tg_error *error);
 void tg_http_url_free(struct tg_http_url *url);
 
-/* The URL as it may be logged: without user, password and query. The caller
- * frees it. */
-char *tg_http_url_public(const char *text);
-
 /* Appends a slash and `part` to the path of a URL, so that it is one part of it
  * whatever it holds. False, and nothing appended: no path has such a part. Those
  * are "", "." and "..", which lead elsewhere, also if their dots are escaped. */

@@ -7,9 +7,14 @@ local cjson = require "cjson"
 local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
+local redis = require "spec.support.redis"
 local scene = require "spec.support.scene"
+local streams = require "spec.support.streams"
 
-after_each(scene.stop)
+after_each(function()
+  scene.stop()
+  redis.teardown()
+end)
 
 -- What the scripts here take events to: a bot of the spec's own, which keeps what it gets.
 local SEND = [[
@@ -105,6 +110,23 @@ end
 ]], { url = true })
     s.fake:emit { count = 60 }
     assert_both(s)
+  end)
+
+  it("may stand in the place of a Redis, whose stream gets what it leaves to the default", function()
+    local r = redis.start()
+    local s = start([[
+local stream = gateway.sink "stream"
+local before, calls = stream.deliver, 0
+function stream.deliver(events)
+  calls = calls + 1
+  if calls == 1 then gateway.log.info("%s", tostring(select(2, before(events)))) end
+end
+]], { others = ("stream = { url = %q }"):format(r:url()), keys = 'events = { "READY" }' })
+    s.gateway:wait_for_log 'the sink "stream" is a Redis, which gets what waits in its queue alone'
+    s.fake:emit { count = 60 }
+    local reader = streams.reader(r)
+    local sent = s:wait_delivered(20000, reader)
+    checker.assert_complete(reader.events, { guilds = sent, contiguous = true })
   end)
 
   it("that throws costs the bot nothing; its events wait for one that does not", function()

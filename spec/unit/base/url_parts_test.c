@@ -88,6 +88,7 @@ static void what_may_be_seen_and_what_not(void **state)
   } rows[] = {
       {"http://user:secret@bot:8081/events?key=secret", "http://bot:8081/events", "secret"},
       {"https://bot/@x:y@z", "https://bot/@x:y@z", NULL},
+      {"https:?/secret@bot://x", "https:", NULL},
       {"https://user@bot", "https://bot", NULL},
       {"https://user:@bot", "https://bot", NULL},
       {"http+unix:///run/a@b:/events?x", "http+unix:///run/a@b:/events", NULL},

@@ -38,21 +38,9 @@ static void retry_after_texts(void **state)
     assert_int_equal(tg_http_retry_after(rows[i].headers, 100000), rows[i].expected);
 }
 
-static void public_urls_hide_secrets(void **state)
+static void where_it_leads_hides_secrets(void **state)
 {
   (void)state;
-  const char *rows[][2] = {
-      {"http://user:secret@bot.example:8081/events?key=secret", "http://bot.example:8081/events"},
-      {"https://bot.example", "https://bot.example"},
-      {"http+unix:///run/bot.sock:/events?x", "http+unix:///run/bot.sock:/events"},
-      {"user:secret@bot.example/events", "bot.example/events"}, /* no URLs, but who knows what was meant */
-      {"https:?/secret@bot.example://x", "https:"},
-  };
-  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-    char *text = tg_http_url_public(rows[i][0]);
-    assert_string_equal(text, rows[i][1]);
-    free(text);
-  }
   struct tg_http_url url;
   assert_true(tg_http_url_parse("http://user:secret@bot.example:8081/x?key=secret", &url, NULL));
   assert_string_equal(url.where, "http://bot.example:8081");
@@ -101,7 +89,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(retry_after_texts),
-      cmocka_unit_test(public_urls_hide_secrets),
+      cmocka_unit_test(where_it_leads_hides_secrets),
       cmocka_unit_test(parts_of_paths_lead_nowhere_else),
       cmocka_unit_test(reasons),
   };

@@ -1,9 +1,9 @@
 #include "base/buf.h"
+#include "base/url_parts.h"
 #include "delivery/lanes/lanes.h"
 #include "delivery/sinks/request_head.h"
 #include "delivery/sinks/sender.h"
 #include "net/http.h"
-#include "net/http_text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,7 +84,7 @@ struct tg_carrier *tg_http_carrier_new(const struct tg_senders *senders, const c
 {
   static const struct tg_carrier_kind kind = {start, cancel, reconfigure, free_carrier};
   struct http_carrier *carrier = tg_calloc(1, sizeof *carrier);
-  carrier->carrier = (struct tg_carrier){.kind = &kind, .name = tg_http_url_public(url)};
+  carrier->carrier = (struct tg_carrier){.kind = &kind, .name = tg_url_public(url)};
   carrier->http = senders->http;
   carrier->url = tg_strdup(url);
   reconfigure(&carrier->carrier, senders);

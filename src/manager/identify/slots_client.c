@@ -2,9 +2,9 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/url_parts.h"
 #include "manager/identify/broker_client.h"
 #include "net/http.h"
-#include "net/http_text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -39,7 +39,7 @@ struct tg_slots_client {
 
 static char *broker_name(const struct tg_slots_client *client)
 {
-  return tg_http_url_public(client->env->config->identify.url);
+  return tg_url_public(client->env->config->identify.url);
 }
 
 /* ---- requests ---- */
