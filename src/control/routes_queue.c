@@ -1,5 +1,6 @@
 /* Sinks, what waits for each, and what is left of those that are gone: GET /queue, POST /sinks/{}/forget. */
 
+#include "base/address.h"
 #include "base/url_parts.h"
 #include "control/routes.h"
 #include "manager/status.h"
@@ -11,7 +12,7 @@
 static const char *kind_of(const struct tg_strings *urls, bool is_bot, bool taken)
 {
   if (urls->count > 0)
-    return strncmp(urls->items[0], "redis", 5) == 0 ? "redis" : "http";
+    return tg_url_is_redis(urls->items[0]) ? "redis" : "http";
   return is_bot && !taken ? "none" : "script";
 }
 

@@ -38,11 +38,12 @@ end
 ]]
 
 -- options: keys (of the sink), others (further sinks), configure (beside `sinks`), url (the sink has that of
--- s.ours), and those of scenes.
+-- s.ours; a text: with another scheme), and those of scenes.
 local function start(script, options)
   options = options or {}
   local ours = bot_support.start { authorization = false }
-  local keys = (options.url and ("url = %q, "):format(ours.url) or "") .. (options.keys or "")
+  local url = options.url and ours.url:gsub("^http", options.url == true and "http" or options.url)
+  local keys = (url and ("url = %q, "):format(url) or "") .. (options.keys or "")
   local beside, others = options.configure or 'message_updates = "all"', options.others or ""
   local head = SEND:format(beside, keys, others, ours.url)
   options.keys, options.others, options.configure, options.url = nil, nil, nil, nil
@@ -127,6 +128,17 @@ end
     local reader = streams.reader(r)
     local sent = s:wait_delivered(20000, reader)
     checker.assert_complete(reader.events, { guilds = sent, contiguous = true })
+  end)
+
+  it("is not needed for a URL, in whatever case its scheme is written", function()
+    local r = redis.start()
+    local s = start("", {
+      url = "HTTP", others = ("stream = { url = %q }"):format((r:url():gsub("^redis", "Redis"))),
+    })
+    s.fake:emit { count = 20 }
+    assert_both(s)
+    local reader = streams.reader(r)
+    checker.assert_complete(reader.events, { guilds = s:wait_delivered(20000, reader), contiguous = true })
   end)
 
   it("that throws costs the bot nothing; its events wait for one that does not", function()

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* The kinds of carriers that a URL can name. */
 static const struct {
@@ -23,7 +24,7 @@ static const struct {
 static struct tg_carrier *make_carrier(const struct tg_senders *senders, const char *url)
 {
   size_t kind = 0, last = sizeof kinds / sizeof *kinds - 1;
-  while (kind < last && strncmp(url, kinds[kind].scheme, strlen(kinds[kind].scheme)) != 0)
+  while (kind < last && strncasecmp(url, kinds[kind].scheme, strlen(kinds[kind].scheme)) != 0)
     kind++;
   return kinds[kind].make(senders, url);
 }

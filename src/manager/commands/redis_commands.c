@@ -1,5 +1,6 @@
 #include "manager/commands/redis_commands.h"
 
+#include "base/address.h"
 #include "base/buf.h"
 #include "base/human.h"
 #include "base/log.h"
@@ -234,11 +235,6 @@ static void sweep(struct tg_redis_commands *all)
   }
 }
 
-static bool speaks_redis(const char *url)
-{
-  return strncmp(url, "redis", 5) == 0;
-}
-
 void tg_redis_commands_look(struct tg_redis_commands *all)
 {
   const struct tg_config *config = all->env->config;
@@ -249,7 +245,7 @@ void tg_redis_commands_look(struct tg_redis_commands *all)
   for (int i = 0; i < config->sink_count; i++) {
     const struct tg_sink_config *sink = &config->sinks[i];
     for (int k = 0; sink->redis.layout == TG_LAYOUT_DISCORDJS && k < sink->handler.urls.count; k++) {
-      if (speaks_redis(sink->handler.urls.items[k]))
+      if (tg_url_is_redis(sink->handler.urls.items[k]))
         want(all, sink, sink->handler.urls.items[k]);
     }
   }
