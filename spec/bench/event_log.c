@@ -192,7 +192,7 @@ static void open_log(struct bench *bench, const char *name)
 static void remove_log(struct bench *bench)
 {
   struct tg_error error = {0};
-  check(tg_event_log_remove(bench->log, &error), &error);
+  check(tg_event_log_remove(bench->log, NULL, NULL, &error), &error);
 }
 
 int main(int argc, char **argv)

@@ -82,3 +82,8 @@ EXPORTED int posix_fallocate(int fd, off_t offset, off_t length)
   int number = fate(fd);
   return number != 0 || syscall(SYS_fallocate, fd, 0, offset, length) == 0 ? number : errno;
 }
+
+/* The same, as programs know them that are built with _FILE_OFFSET_BITS=64. */
+EXPORTED ssize_t pwrite64(int fd, const void *bytes, size_t length, off_t offset)
+    __attribute__((alias("pwrite")));
+EXPORTED int posix_fallocate64(int fd, off_t offset, off_t length) __attribute__((alias("posix_fallocate")));

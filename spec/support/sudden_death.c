@@ -158,6 +158,10 @@ EXPORTED ssize_t pwrite(int fd, const void *bytes, size_t length, off_t offset)
   return result;
 }
 
+/* The same, as programs know it that are built with _FILE_OFFSET_BITS=64. */
+EXPORTED ssize_t pwrite64(int fd, const void *bytes, size_t length, off_t offset)
+    __attribute__((alias("pwrite")));
+
 EXPORTED ssize_t write(int fd, const void *bytes, size_t length)
 {
   char path[4096];

@@ -108,7 +108,7 @@ static bool wants_all(void *ctx, int shard_id)
 
 /* A log that several drain is looked through beside the others, and taken for oneself
  * only when nothing is left in it: who finds it locked meanwhile misses nothing. */
-bool tg_event_log_remove(struct tg_event_log *log, struct tg_error *error)
+bool tg_event_log_remove(struct tg_event_log *log, tg_log_may_go *may_go, void *ctx, struct tg_error *error)
 {
   char *directory = tg_strdup(log->directory), *reader = tg_strdup(log->reader);
   struct tg_event_log_options options = {.directory = directory,
@@ -121,6 +121,8 @@ bool tg_event_log_remove(struct tg_event_log *log, struct tg_error *error)
   if (log && !tg_event_log_settled(log))
     tg_fail(error, "waiting", "the log %s still holds %llu events that wait, or losses that are not told",
             directory, (unsigned long long)log->events);
+  else if (log && may_go && !may_go(ctx, log))
+    tg_fail(error, "waiting", "what the log %s tells of its shards is needed still", directory);
   else if (log &&
            (!log->shared || tg_log_directory_seize(log->directory_fd, log->lock_fd, directory, error)) &&
            !(removed = tg_log_directory_remove(directory, log->directory_fd)))

@@ -108,10 +108,14 @@ void tg_event_log_close(struct tg_event_log *log);
 /* Whether nothing waits, and whatever is lost has been told (tg_event_log_told()). */
 bool tg_event_log_settled(const struct tg_event_log *log);
 
-/* Closes, and removes the directory if it is settled, for any shard. False: the
- * directory stays. Codes: "locked" (somebody else drains it: he will do it),
- * "waiting" (there is something left, for shards nobody wanted), "disk". */
-bool tg_event_log_remove(struct tg_event_log *log, struct tg_error *error);
+/* Whether the log may be removed, for all of its shards, as far as the owner is concerned. */
+typedef bool tg_log_may_go(void *ctx, const struct tg_event_log *log);
+
+/* Closes, and removes the directory if it is settled, for any shard, and `may_go`
+ * (NULL: nobody is asked) says so of the whole log. False: the directory stays.
+ * Codes: "locked" (somebody else drains it: he will do it), "waiting" (there is
+ * something left, for shards nobody wanted), "disk". */
+bool tg_event_log_remove(struct tg_event_log *log, tg_log_may_go *may_go, void *ctx, struct tg_error *error);
 
 /* The logs below `parent` (<state_dir>/log), and what is left of those that were
  * being made or removed when a process was killed; oldest first, as names. For each

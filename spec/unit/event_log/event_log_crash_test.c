@@ -260,7 +260,7 @@ static void nothing_is_lost_by_kill_9(void **state)
   struct tg_event_log_options options = {.directory = directory, .mode = TG_LOG_DRAIN};
   struct tg_event_log *log = tg_event_log_open(&options, &error);
   assert_non_null(log);
-  if (!tg_event_log_remove(log, &error))
+  if (!tg_event_log_remove(log, NULL, NULL, &error))
     fail_msg("%s", error.message);
   assert_int_equal(rmdir(parent), 0);
   uint64_t events = 0;

@@ -48,7 +48,7 @@ static void drains_and_removes(void **state)
   for (int shard = 0; shard < 3; shard++)
     ack(test, shard, 10);
   assert_int_equal(count_segments(test), 0); /* the only one to drain it: room comes back at once */
-  assert_true(tg_event_log_remove(test->log, &test->error));
+  assert_true(tg_event_log_remove(test->log, NULL, NULL, &test->error));
   test->log = NULL;
   assert_int_equal(access(test->directory, F_OK), -1);
   assert_null(tg_event_log_open(&test->options, &test->error));
@@ -63,11 +63,43 @@ static void is_not_removed_while_something_waits(void **state)
   log_open(test);
   ack(test, 0, 10);
   ack(test, 1, 10);
-  assert_false(tg_event_log_remove(test->log, &test->error));
+  assert_false(tg_event_log_remove(test->log, NULL, NULL, &test->error));
   assert_string_equal(test->error.code, "waiting");
   log_open(test);
   expect_waiting(test, 0, 1, 11, 10);
   expect_waiting(test, 2, 1, 1, 10);
+}
+
+static bool has_told_of_shard_2(void *ctx, const struct tg_event_log *log)
+{
+  uint64_t epoch, sequence;
+  assert_true(tg_event_log_last(log, 2, &epoch, &sequence));
+  assert_true(epoch == 1 && sequence == 10);
+  return *(bool *)ctx;
+}
+
+/* Whoever drains it may have had other shards of it only. */
+static void the_owner_is_asked_for_all_of_its_shards(void **state)
+{
+  struct log_test *test = *state;
+  struct taker taker = {test, 1};
+  bool may_go = false;
+  leave_log(test, "worker-0");
+  test->options.mode = TG_LOG_DRAIN;
+  log_open(test);
+  for (int shard = 0; shard < 3; shard++)
+    ack(test, shard, 10);
+  struct tg_event_log_options options = {
+      .directory = test->directory, .mode = TG_LOG_DRAIN, .wanted = takes_others, .reader = "worker-1", .ctx = &taker};
+  for (int tries = 0; tries < 2; tries++) {
+    assert_false(tg_event_log_remove(test->log, has_told_of_shard_2, &may_go, &test->error));
+    assert_string_equal(test->error.code, "waiting");
+    test->log = tg_event_log_open(&options, &test->error);
+    assert_non_null(test->log);
+  }
+  may_go = true;
+  assert_true(tg_event_log_remove(test->log, has_told_of_shard_2, &may_go, &test->error));
+  test->log = NULL;
 }
 
 static void several_drain_one_log(void **state)
@@ -96,7 +128,7 @@ static void several_drain_one_log(void **state)
   expect_waiting(test, 0, 1, 1, 10);
   assert_int_equal(first_of(test, 1), 0);
   ack(test, 0, 10);
-  assert_false(tg_event_log_remove(other, &test->error));
+  assert_false(tg_event_log_remove(other, NULL, NULL, &test->error));
   assert_string_equal(test->error.code, "waiting");
 
   taker.lowest = 2; /* with another number of workers */
@@ -106,7 +138,7 @@ static void several_drain_one_log(void **state)
   assert_non_null(test->log);
   expect_waiting(test, 2, 1, 5, 10);
   ack(test, 2, 6);
-  assert_true(tg_event_log_remove(test->log, &test->error));
+  assert_true(tg_event_log_remove(test->log, NULL, NULL, &test->error));
   test->log = NULL;
   assert_int_equal(access(test->directory, F_OK), -1);
 }
@@ -127,9 +159,9 @@ static void the_last_one_removes_it(void **state)
   ack(test, 2, 10);
   test->log = other;
   ack(test, 0, 10);
-  assert_false(tg_event_log_remove(one, &test->error));
+  assert_false(tg_event_log_remove(one, NULL, NULL, &test->error));
   assert_string_equal(test->error.code, "locked");
-  assert_true(tg_event_log_remove(other, &test->error));
+  assert_true(tg_event_log_remove(other, NULL, NULL, &test->error));
   test->log = NULL;
 }
 
@@ -158,7 +190,7 @@ static bool killed_while_removing(struct log_test *test, int which)
   if (child == 0) {
     ptrace(PTRACE_TRACEME, 0, NULL, NULL);
     raise(SIGSTOP);
-    _exit(tg_event_log_remove(test->log, &test->error) ? 0 : 1);
+    _exit(tg_event_log_remove(test->log, NULL, NULL, &test->error) ? 0 : 1);
   }
   tg_event_log_close(test->log);
   test->log = NULL;
@@ -209,7 +241,7 @@ static void it_is_looked_through_beside_the_others(void **state)
   options.wanted = takes_others;
   options.reader = "worker-0";
   struct tg_event_log *other = tg_event_log_open(&options, &test->error);
-  assert_false(tg_event_log_remove(one, &test->error));
+  assert_false(tg_event_log_remove(one, NULL, NULL, &test->error));
   assert_string_equal(test->error.code, "waiting");
   test->log = other;
   expect_waiting(test, 0, 1, 1, 10);
@@ -302,7 +334,7 @@ static void remains_are_found_and_removed(void **state)
     assert_non_null(names[i]);
     snprintf(path, sizeof path, "%s/%s", test->parent, names[i]);
     log_open(test);
-    assert_true(tg_event_log_remove(test->log, &test->error));
+    assert_true(tg_event_log_remove(test->log, NULL, NULL, &test->error));
     test->log = NULL;
     assert_int_equal(access(path, F_OK), -1);
   }
@@ -363,6 +395,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(drains_and_removes, log_begin, log_end),
       cmocka_unit_test_setup_teardown(is_not_removed_while_something_waits, log_begin, log_end),
+      cmocka_unit_test_setup_teardown(the_owner_is_asked_for_all_of_its_shards, log_begin, log_end),
       cmocka_unit_test_setup_teardown(several_drain_one_log, log_begin, log_end),
       cmocka_unit_test_setup_teardown(the_last_one_removes_it, log_begin, log_end),
       cmocka_unit_test_setup_teardown(it_is_looked_through_beside_the_others, log_begin, log_end),

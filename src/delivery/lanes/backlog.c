@@ -230,7 +230,24 @@ static void sync_touched(struct tg_lanes *lanes)
   tg_event_log_sync(lanes->logs.own->log, lanes->env->loop, on_synced, lanes);
 }
 
-/* Nothing waits in it, and no marker of what it has lost is on its way. */
+/* A log knows which events its sink has. Those that another sink lacks are asked for again, and must not come
+ * twice to this one (tg_feed_adopt()): so it stays until all sinks have them, whoever has the shard. */
+static bool may_go(void *ctx, const struct tg_event_log *log)
+{
+  struct tg_lanes *lanes = ctx;
+  struct tg_session session;
+  uint64_t epoch, sequence;
+  int ref;
+  for (int i = 0; (ref = tg_event_log_shard_at(log, i)) >= 0; i++) {
+    struct tg_shard_row *row = tg_feeds_row(lanes->feeds, ref);
+    if (row && tg_event_log_last(log, ref, &epoch, &sequence) && tg_session_load(row, &session) &&
+        session.epoch == epoch && session.sequence < sequence)
+      return false;
+  }
+  return true;
+}
+
+/* Nothing waits in it, no marker of what it has lost is on its way, and nobody needs what it knows. */
 static bool is_settled(struct tg_lanes *lanes, struct tg_log_source *source)
 {
   struct tg_log_figures figures;
@@ -238,7 +255,7 @@ static bool is_settled(struct tg_lanes *lanes, struct tg_log_source *source)
   for (int i = 0; figures.events == 0 && i < lanes->count; i++)
     if (lanes->at[i])
       tg_lane_told(lanes->at[i]);
-  return tg_event_log_settled(source->log);
+  return tg_event_log_settled(source->log) && may_go(lanes, source->log);
 }
 
 static void remove_drained(struct tg_lanes *lanes)
@@ -255,7 +272,7 @@ static void remove_drained(struct tg_lanes *lanes)
       if (lanes->at[i])
         tg_lane_leave_source(lanes->at[i], source);
     *at = source->next;
-    if (tg_event_log_remove(source->log, &error))
+    if (tg_event_log_remove(source->log, may_go, lanes, &error))
       tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_TEXT(PATH, source->directory)),
                   "nothing waits in this log any more: it is removed");
     else if (strcmp(error.code, "disk") == 0)
@@ -426,7 +443,7 @@ void tg_backlog_close(struct tg_lanes *lanes)
     lanes->logs.sources = source->next;
     struct tg_error error = {0};
     if (is_settled(lanes, source))
-      tg_event_log_remove(source->log, &error);
+      tg_event_log_remove(source->log, may_go, lanes, &error);
     else
       tg_event_log_close(source->log);
     free_source(source);

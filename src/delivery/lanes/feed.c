@@ -8,6 +8,13 @@
 
 /* --- all of them ----------------------------------------------------------------- */
 
+struct tg_shard_row *tg_feeds_row(const struct tg_feeds *feeds, tg_shard_ref ref)
+{
+  struct tg_shard_table *table = feeds->tables[tg_ref_side(ref)];
+  return table && tg_ref_id(ref) < tg_shard_table_total(table) ? tg_shard_table_row(table, tg_ref_id(ref))
+                                                               : NULL;
+}
+
 static void find_row(struct tg_feed *feed)
 {
   struct tg_feeds *feeds = feed->all;
@@ -17,10 +24,9 @@ static void find_row(struct tg_feed *feed)
   feed->stray = !table && feeds->tables[!side];
   feeds->live += was_stray - feed->stray; /* strays have no window */
   feed->total_shards = feed->shard_id < feeds->totals[side] ? feeds->totals[side] : 0;
-  if (table && feed->shard_id < tg_shard_table_total(table)) {
-    feed->row = tg_shard_table_row(table, feed->shard_id);
+  feed->row = tg_feeds_row(feeds, feed->ref);
+  if (feed->row)
     return;
-  }
   if (!feeds->spare_row)
     feeds->spare_row = tg_calloc(1, sizeof *feeds->spare_row);
   feed->row = feeds->spare_row;
@@ -181,7 +187,7 @@ static bool counts(const struct tg_lane *lane)
 
 uint64_t tg_feed_adopt(struct tg_feed *feed, uint64_t epoch, uint64_t settled, bool heal)
 {
-  uint64_t had[TG_SINKS_MAX], least = UINT64_MAX;
+  uint64_t had[TG_SINKS_MAX], least = UINT64_MAX, most = settled;
   int places = feed->all->places;
   for (int i = 0; i < places; i++) {
     struct tg_lane *lane = feed->lanes[i];
@@ -189,12 +195,14 @@ uint64_t tg_feed_adopt(struct tg_feed *feed, uint64_t epoch, uint64_t settled, b
     if (lane && lane->lanes->logs.own) {
       uint64_t healed = tg_lane_heal(lane, epoch, settled);
       had[i] = heal ? healed : settled; /* else its log has what is its own alone */
+      most = healed > most ? healed : most;
     }
     if (counts(lane) && had[i] < least)
       least = had[i];
   }
   least = least == UINT64_MAX ? settled : least;
   tg_feed_set_session(feed, epoch, least);
+  feed->session.ahead = most > least ? most : 0;
   for (int i = 0; i < places; i++)
     if (feed->lanes[i] && had[i] > least)
       tg_lane_is_ahead(feed->lanes[i], had[i]);
@@ -362,6 +370,15 @@ static void settle_resumed(struct tg_feed *feed)
   feed->session.resumed = feed->session.holes = 0;
 }
 
+/* No log is kept for what it tells of the feed any more. */
+static void catch_up(struct tg_feed *feed)
+{
+  feed->session.ahead = 0;
+  for (int i = 0; i < feed->all->places; i++)
+    if (feed->lanes[i])
+      feed->lanes[i]->lanes->logs.source_done = feed->lanes[i]->lanes->logs.sources != NULL;
+}
+
 static void publish_session(struct tg_feed *feed)
 {
   struct tg_shard_row *row = feed->row;
@@ -370,6 +387,8 @@ static void publish_session(struct tg_feed *feed)
   atomic_store_explicit(&row->delivered_sequence, least(feed, delivered_of), memory_order_relaxed);
   if (__builtin_expect(feed->session.resumed != 0, 0) && durable >= feed->session.resumed)
     settle_resumed(feed);
+  if (__builtin_expect(feed->session.ahead != 0, 0) && durable >= feed->session.ahead)
+    catch_up(feed);
 }
 
 static void publish_queues(const struct tg_feed *feed)

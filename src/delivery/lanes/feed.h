@@ -37,6 +37,7 @@ struct tg_feed_session {
   uint64_t received;  /* the highest that has come */
   uint64_t announced; /* the highest that Discord was told is durable */
   uint64_t handled;   /* up to here an earlier process has started the script's handlers */
+  uint64_t ahead;     /* up to here the log of one of the sinks had it then; 0: it is durable since */
   uint64_t held_from; /* of the events from here on some wait outside of the lanes; 0: none */
   /* A RESUMED takes a number, but no later replay contains it. The row counts those that may have come while
    * a connection broke, unheard by us (tg_shard_row.unheard). */
@@ -95,6 +96,8 @@ bool tg_feeds_flush(struct tg_feeds *feeds);
 /* Whether one of the sinks has an event log. */
 bool tg_feeds_have_log(const struct tg_feeds *feeds);
 
+/* The shard's row, whoever has the shard; NULL: there is none. */
+struct tg_shard_row *tg_feeds_row(const struct tg_feeds *feeds, tg_shard_ref ref);
 /* The shard's feed, made with its lanes when there is none. */
 struct tg_feed *tg_feed_of(struct tg_feeds *feeds, tg_shard_ref ref);
 
