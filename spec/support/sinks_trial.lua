@@ -197,10 +197,10 @@ function Trial:assert_nothing_lost(expected)
     if not expected.of or wanted[name] then
       local bot, reader = self.bots_of_sinks[name], self.readers[name]
       if reader then
-        judge(self, name, expected, { bot = reader, once = true })
+        judge(self, name, expected, { bot = reader, repeated = 0 })
         if not expected.kept then
           reader:reread()
-          judge(self, name .. ", read again", expected, { bot = reader, once = true })
+          judge(self, name .. ", read again", expected, { bot = reader, repeated = 0 })
         end
       elseif bot then
         judge(self, name, expected, { bot = bot })

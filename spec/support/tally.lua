@@ -110,19 +110,21 @@ local SUM = "# %s: %d events, %d numbered, 0 lost, %d repeated, 0 out of order, 
 -- order within its shard, repeated only with an equal key, no gap was told, no rule of Discord's was broken,
 -- and no identify but `identifies` was spent. Prints the sum, for whoever runs the spec by hand.
 -- options: name, identifies, timeout (ms; default 60,000), bot (another than the scene's, or a reader of
--- streams), once (true: nothing may be repeated at all), told (true: the log may tell of losses, which are
--- another one's).
+-- streams), repeated (no more may be repeated than that many; default: any number), told (true: the log may
+-- tell of losses, which are another one's).
 function tally.assert_nothing_lost(s, options)
   local timeout, bot = options.timeout or 60000, options.bot or s.bot
   s.fake:settings { rate = 0 }
   local sent = s:wait_delivered(timeout, bot)
   local problem = await_sequences(s, bot, 10000)
   local events, gaps = without_gaps(bot.events)
-  local judge = options.once and checker.assert_complete or checker.assert_nothing_lost
-  local report = judge(events, { guilds = sent })
+  local report = checker.assert_nothing_lost(events, { guilds = sent })
   local counters = s:counters()
   print(SUM:format(options.name, #events, report.numbered, #report.doubled, counters.identifies,
     counters.resumes_ok))
+  if #report.doubled > (options.repeated or math.huge) then
+    error(report.text, 2)
+  end
   if problem or #gaps > 0 then
     error((problem or "") .. describe_gaps(gaps), 2)
   end

@@ -1,0 +1,102 @@
+-- A bot goes over to another number of shards while it has two sinks: what one sees of it the other one sees,
+-- too, and neither loses, doubles or mixes up anything.
+
+local cjson = require "cjson"
+local resharding = require "spec.support.resharding"
+
+local FROM, TO = 4, 8
+
+local function script(scene)
+  return ([[
+require "tidegate".configure {
+  event_handler = { markers = true },
+  sinks = { audit = { url = %q, authorization = "secret-of-audit", markers = true } },
+}
+]]):format(scene.sinks.audit.url)
+end
+
+local function start()
+  return resharding.start {
+    shards = FROM, per_worker = 2, workers = 2, rate = 300, repeat_rate = 60, script = script,
+    sinks = { audit = { authorization = "secret-of-audit" } },
+  }
+end
+
+-- Which guilds went from where to where: each told once, to the old shard and to the new one.
+local function handovers(bot)
+  local found = {}
+  for _, event in ipairs(bot.events) do
+    local told = event.resharding
+    for _, guild in ipairs(told and told.guilds or {}) do
+      local name = ("%s at %d of %d"):format(guild, event.shard, event.total)
+      found[name] = ("%s to %s"):format(cjson.encode(told.from), cjson.encode(told.to))
+    end
+  end
+  return found
+end
+
+describe("going over with two sinks", function()
+  after_each(resharding.stop)
+
+  it("from 4 shards to 8: each guild's order is kept in both, and both are told", function()
+    local t = start()
+    t:interact(4)
+    t:reshard(TO)
+    t:await_phase "matching"
+    t:interact(4)
+    t:await_over()
+    t:assert_verdict {
+      name = "4 to 8, two sinks", identifies = { [FROM] = FROM, [TO] = TO }, others = { t.sinks.audit },
+    }
+    local told = handovers(t.bot)
+    assert.is_truthy(next(told), "no marker came")
+    assert.same(told, handovers(t.sinks.audit))
+  end)
+
+  it("while one of them is down: it gets the same, in the same order, later", function()
+    local t = start()
+    t.sinks.audit:down()
+    t:reshard(TO)
+    t:await_phase "settling" -- until the old shards' events are delivered
+    t:await_events(100)
+    t.sinks.audit:up()
+    t:await_over()
+    t:assert_verdict {
+      name = "4 to 8, one down", identifies = { [FROM] = FROM, [TO] = TO }, others = { t.sinks.audit },
+    }
+    assert.same(handovers(t.bot), handovers(t.sinks.audit))
+  end)
+
+  it("while it is the bot that is down", function()
+    local t = start()
+    t.bot:down()
+    t:reshard(TO)
+    t:await_phase "settling"
+    t.bot:up()
+    t:await_over()
+    t:assert_verdict {
+      name = "4 to 8, the bot down", identifies = { [FROM] = FROM, [TO] = TO }, others = { t.sinks.audit },
+    }
+    assert.same(handovers(t.sinks.audit), handovers(t.bot))
+  end)
+
+  it("and killed at random moments of it: neither loses anything", function()
+    local t = start()
+    t:reshard(TO)
+    t:await_phase "matching"
+    for i = 1, 4 do
+      t:pass(t.random:between(0, 600))
+      if i % 2 == 0 then
+        t:kill_group()
+        t:again()
+      else
+        t:kill_worker(t:await_worker())
+      end
+    end
+    t:await_over()
+    t:assert_verdict {
+      name = "4 to 8, two sinks, 4 x kill -9", repeated = true, identifies = { [FROM] = FROM, [TO] = TO },
+      spare = 4, others = { t.sinks.audit },
+    }
+  end)
+end)
