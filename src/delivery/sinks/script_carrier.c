@@ -312,7 +312,7 @@ struct tg_carrier *tg_script_carrier_new(const struct tg_senders *senders)
     tg_buf_puts(&name, "gateway.delivery");
   else
     tg_buf_printf(&name, "gateway.sink(\"%s\")", senders->lanes->name);
-  script->carrier = (struct tg_carrier){.kind = &kind, .name = tg_strdup(name.data)};
+  script->carrier = (struct tg_carrier){.kind = &kind, .name = tg_strndup(name.data, name.length)};
   tg_buf_puts(&name, is_bot(script) ? ":deliver" : ".deliver");
   script->function = tg_buf_take(&name);
   TAILQ_INIT(&script->calls);
