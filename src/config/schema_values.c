@@ -111,10 +111,12 @@ static void add_password(const char *url, struct tg_strings *secrets)
     return;
   char *written = tg_strndup(password, length);
   tg_strings_add(secrets, written);
-  if (tg_url_decode(&plain, password, length, false) && strcmp(plain.data, written) != 0)
-    tg_strings_add(secrets, plain.data);
+  bool whole = tg_url_decode(&plain, password, length, false);
+  char *meant = tg_buf_take(&plain);
+  if (whole && strcmp(meant, written) != 0)
+    tg_strings_add(secrets, meant);
   free(written);
-  tg_buf_free(&plain);
+  free(meant);
 }
 
 static void add_passwords(const json_t *urls, struct tg_strings *secrets)

@@ -215,7 +215,7 @@ static void what_is_durable_counts_by_its_kind(void **state)
 {
   (void)state;
   end_process();
-  configure(2);
+  config.sink_count = 2;
   sinks[0].queue.durability = TG_DURABILITY_NONE;
   sinks[1].queue.durability = TG_DURABILITY_MEMORY;
   next_process();
