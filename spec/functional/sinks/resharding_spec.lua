@@ -2,23 +2,25 @@
 -- too, and neither loses, doubles or mixes up anything.
 
 local cjson = require "cjson"
+local redis = require "spec.support.redis"
 local resharding = require "spec.support.resharding"
+local streams = require "spec.support.streams"
 
 local FROM, TO = 4, 8
 
-local function script(scene)
-  return ([[
+local SCRIPT = [[
 require "tidegate".configure {
   event_handler = { markers = true },
-  sinks = { audit = { url = %q, authorization = "secret-of-audit", markers = true } },
+  sinks = { audit = { url = %q, authorization = "secret-of-audit", markers = true }, %s },
 }
-]]):format(scene.sinks.audit.url)
-end
+]]
 
-local function start()
+local function start(server)
+  local streams_sink = server and ("streams = { url = %q, markers = true }"):format(server:url()) or ""
   return resharding.start {
-    shards = FROM, per_worker = 2, workers = 2, rate = 300, repeat_rate = 60, script = script,
+    shards = FROM, per_worker = 2, workers = 2, rate = 300, repeat_rate = 60,
     sinks = { audit = { authorization = "secret-of-audit" } },
+    script = function(scene) return SCRIPT:format(scene.sinks.audit.url, streams_sink) end,
   }
 end
 
@@ -78,6 +80,28 @@ describe("going over with two sinks", function()
       name = "4 to 8, the bot down", identifies = { [FROM] = FROM, [TO] = TO }, others = { t.sinks.audit },
     }
     assert.same(handovers(t.sinks.audit), handovers(t.bot))
+  end)
+
+  it("and a Redis, killed meanwhile: the streams of both sets have each event once", function()
+    local server = redis.start { appendonly = "always" }
+    local t = start(server)
+    local reader = streams.reader(server)
+    t:reshard(TO)
+    t:await_phase "matching"
+    server:kill()
+    t:await_phase "switching"
+    server:restart()
+    t:await_over()
+    t:assert_verdict {
+      name = "4 to 8, with a Redis", identifies = { [FROM] = FROM, [TO] = TO },
+      others = { t.sinks.audit, reader },
+    }
+    assert.equal(FROM + TO, #reader:streams()) -- a shard 3 of each set has its own
+    local told, at_bot = handovers(reader), handovers(t.bot)
+    assert.is_truthy(next(told), "no marker is in the streams")
+    for name, what in pairs(told) do
+      assert.equal(at_bot[name], what)
+    end
   end)
 
   it("and killed at random moments of it: neither loses anything", function()
