@@ -196,6 +196,25 @@ require "tidegate".configure { sinks = { stream = { url = %q } } }
     assert.is_true(metrics:value("tidegate_delivery_latency_seconds_count", { sink = "stream" }) >= ALL)
   end)
 
+  it("are those of a script, too", function()
+    local s = start({}, { script = [[
+local gateway = require "tidegate"
+gateway.configure { sinks = { own = { events = { "GUILD_CREATE", "MESSAGE_CREATE" } } } }
+gateway.sink("own").deliver = function(events)
+  if events[1].type == "GUILD_CREATE" then return true end
+  return nil, "not now"
+end
+]] })
+    s.fake:emit { count = EVENTS }
+    local sinks, metrics = await(s, "all to be delivered, or to wait", function(now, values)
+      return now.bot.delivered == ALL and now.own.delivered == GUILDS and now.own.up == false
+        and now.own.queued.events == SHARDS * EVENTS
+        and values:value("tidegate_sink_up", { sink = "own" }) == 0
+    end)
+    assert.same({ "script", {}, 0 }, { sinks.own.kind, sinks.own.urls, sinks.own.dropped })
+    assert_values(metrics, "tidegate_sink_delivered_total", { bot = ALL, own = GUILDS })
+  end)
+
   it("say who has lost events, and who has refused them", function()
     local s = start { copy = 'queue = { durability = "memory", memory_bytes = 8192 }', choosy = "" }
     await(s, "what comes first", function(sinks)
