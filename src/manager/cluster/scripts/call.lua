@@ -1,0 +1,2 @@
+-- The end of the script.
+return cjson.encode(calls[ARGV[1]]())
