@@ -4,32 +4,38 @@
 
 enum { DIGITS_MAX = 20, LINE_MAX = DIGITS_MAX + 4 };
 
-/* '$' or '*', a number and the line's end. Many a word is short: printf() would be most of the cost. */
-static void put_line(struct tg_buf *out, char kind, uint64_t number)
+/* '$' or '*', a number and the line's end; returns the byte behind. Most words are short, and each event has
+ * many of them: printf() would be most of the cost, and growing the buffer piece by piece the rest. */
+static char *write_line(char *at, char kind, uint64_t number)
 {
-  char digits[DIGITS_MAX], *at = tg_buf_reserve(out, LINE_MAX);
+  char digits[DIGITS_MAX];
   int count = 0;
   do
     digits[count++] = (char)('0' + number % 10);
   while (number /= 10);
   *at++ = kind;
-  for (int i = count; i > 0; i--)
-    *at++ = digits[i - 1];
+  while (count > 0)
+    *at++ = digits[--count];
   *at++ = '\r';
-  *at = '\n';
-  out->length += (size_t)count + 3;
+  *at++ = '\n';
+  return at;
 }
 
 void tg_resp_begin(struct tg_buf *out, int arguments)
 {
-  put_line(out, '*', (uint64_t)arguments);
+  char *at = tg_buf_reserve(out, LINE_MAX), *end = write_line(at, '*', (uint64_t)arguments);
+  out->length += (size_t)(end - at);
 }
 
-void tg_resp_text(struct tg_buf *out, const char *at, size_t length)
+void tg_resp_text(struct tg_buf *out, const char *text, size_t length)
 {
-  put_line(out, '$', length);
-  tg_buf_append(out, at, length);
-  tg_buf_append(out, "\r\n", 2);
+  char *at = tg_buf_reserve(out, LINE_MAX + length + 2), *end = write_line(at, '$', length);
+  if (length > 0)
+    memcpy(end, text, length);
+  end += length;
+  *end++ = '\r';
+  *end++ = '\n';
+  out->length += (size_t)(end - at);
 }
 
 void tg_resp_string(struct tg_buf *out, const char *text)
