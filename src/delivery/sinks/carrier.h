@@ -27,6 +27,7 @@ struct tg_carrier_kind {
 struct tg_carrier {
   const struct tg_carrier_kind *kind;
   char *name; /* for logs and metrics: without secrets */
+  bool wide;  /* it takes what all lanes have at once, one behind the other: no window bounds it */
   void (*ended)(struct tg_parcel *parcel, const struct tg_answer *answer);
 };
 

@@ -432,7 +432,8 @@ struct tg_carrier *tg_redis_carrier_new(const struct tg_senders *senders, const 
   };
   struct tg_error error;
   redis->redis = tg_redis_new(&options, &error);
-  redis->carrier = (struct tg_carrier){.kind = &kind, .name = tg_strdup(tg_redis_name(redis->redis))};
+  redis->carrier =
+      (struct tg_carrier){.kind = &kind, .wide = true, .name = tg_strdup(tg_redis_name(redis->redis))};
   redis->env = senders->env;
   redis->lanes = senders->lanes;
   LIST_INIT(&redis->waiting);

@@ -179,7 +179,8 @@ void tg_sender_withdraw(struct tg_parcel *parcel)
 
 bool tg_sender_has_room(const struct tg_sender *sender)
 {
-  return sender->in_flight - sender->express_in_flight < tg_window_limit(&sender->window);
+  return sender->carrier->wide ||
+         sender->in_flight - sender->express_in_flight < tg_window_limit(&sender->window);
 }
 
 /* --- sending ---------------------------------------------------------------------------- */
