@@ -2,6 +2,7 @@
 -- in them, whatever dies: each event of each shard once, and those of a stream in the order of their shard.
 
 local msgpack = require "spec.support.msgpack"
+local paths = require "spec.support.paths"
 local redis = require "spec.support.redis"
 local scene = require "spec.support.scene"
 local sudden_death = require "spec.support.sudden_death"
@@ -160,6 +161,49 @@ describe("a Redis sink as discord.js' brokers have it", function()
     s.gateway:wait_for_log "Redis has lost events that it had taken: the hash tidegate:marks"
     s.fake:emit { count = 50 }
     assert_complete()
+  end)
+
+  it("takes the place of the own layout by a reload, and gives it back: each event is there once", function()
+    r = redis.start()
+    start { reload = false }
+    local total = 0
+    for _, layout in ipairs { "tidegate", "discordjs", "tidegate" } do
+      s.fake:emit { count = 300, rate = 3000 }
+      total = total + 300
+      s.fake:wait_emitted(30000)
+      local script = paths.read(s.gateway.script)
+      paths.write(s.gateway.script, (script:gsub('layout = "%l+"', ('layout = %q'):format(layout))))
+      s.gateway:reload()
+    end
+    s.fake:emit { count = 300, rate = 3000 }
+    total = total + 300
+    local sent, keys = s.fake:wait_emitted(30000), {}
+    local function count()
+      local entries = written()
+      for shard = 0, 1 do
+        for _, entry in ipairs(r:stream("tidegate:2:" .. shard)) do
+          entry.fields.data = "\165nonce\179" .. (entry.fields.d:match '"nonce":"(%d+:%d+)"' or "")
+          entries[#entries + 1] = entry
+        end
+      end
+      return entries, numbered(entries)
+    end
+    redis.wait_for("all events", function()
+      local _, guilds = count()
+      local there = 0
+      for _, n in pairs(guilds) do
+        there = there + n
+      end
+      return there >= total
+    end)
+    local entries, guilds = count()
+    for _, entry in ipairs(entries) do
+      assert.is_nil(keys[entry.fields.key], entry.fields.key)
+      keys[entry.fields.key] = true
+    end
+    assert.same(sent, guilds)
+    assert.is_true(r:command("XLEN", "tidegate:2:0") > 100)
+    assert.is_true(r:command("XLEN", "MESSAGE_CREATE") > 100)
   end)
 
   it("waits for a group that lags, and trims what all have acknowledged", function()
