@@ -34,21 +34,6 @@ local function die_with_a_backlog(t, behind, other)
   t:again()
 end
 
--- Waits until the last message of each guild is at a bot that may have missed others.
-local function await_newest(t, bot)
-  local guilds, newest = t.fake:sent_guilds(), {}
-  bot:wait_for_events(1, function(event)
-    local guild, n = (event.body or ""):match '"nonce":"(%d+):(%d+)"'
-    newest[guild or ""] = tonumber(n)
-    for id, last in pairs(guilds) do
-      if newest[id] ~= last then
-        return false
-      end
-    end
-    return true
-  end)
-end
-
 describe("when all die while one sink is behind", function()
   after_each(sinks_trial.stop)
 
@@ -94,7 +79,7 @@ describe("when all die while one sink is behind", function()
       t:assert_nothing_lost { name = "behind, " .. durability, identifies = SHARDS, of = { "bot" },
         repeated = SHARDS }
       assert.equal(0, replayed(t))
-      await_newest(t, t.sinks.audit)
+      t:await_newest(t.sinks.audit)
       local report = checker.compare(t.sinks.audit.events)
       assert.same({ 0, 0, 0 }, { #report.doubled, #report.doubled_with_other_key, #report.out_of_order })
       assert.is_true(#t.sinks.audit.events < #t.bot.events, "nothing of it was lost")

@@ -58,11 +58,8 @@ end
 local WAYS = {
   { name = "two sinks with logs", audit = {} },
   { name = "the bot in memory, the other in a log", queue = { durability = "memory" }, audit = {} },
-  { name = "the bot in a log, the other in memory", audit = { queue = { durability = "memory" } } },
   { name = "batches, small windows", event_handler = { batch = true }, queue = { memory_bytes = 65536 },
     audit = { batch = true, queue = { memory_bytes = 65536 } } },
-  { name = "both in memory", queue = { durability = "memory" },
-    audit = { queue = { durability = "memory" } } },
 }
 
 describe("two sinks, while processes are killed at random instants,", function()

@@ -9,6 +9,7 @@ local process = require "spec.support.process"
 local sinks_trial = require "spec.support.sinks_trial"
 local webhook = require "spec.support.webhook"
 
+local LONG = os.getenv "TG_SPEC_LONG" == "1"
 local SHARDS = 2
 
 local function start(options)
@@ -67,14 +68,7 @@ describe("a reload while events flow", function()
       name = "a sink is added", identifies = SHARDS, of = { "bot", "audit" }, repeated = 0,
     }
     local sent = t.fake:sent_guilds()
-    loop.wait_for("the last ones at the new sink", function()
-      for guild, list in pairs(numbers(late.events)) do
-        if list[#list] ~= sent[guild] then
-          return false
-        end
-      end
-      return #late.events > 100
-    end)
+    t:await_newest(late)
     assert_without_holes(late.events, sent)
     assert.is_true(#late.events < #t.bot.events)
     assert.same({}, checker.compare(late.events).out_of_order)
@@ -94,15 +88,7 @@ describe("a reload while events flow", function()
     t:assert_nothing_lost { name = "added, and killed", identifies = SHARDS, of = { "bot" } }
     late:up()
     local sent = t.fake:sent_guilds()
-    loop.wait_for("the last ones at the new sink", function()
-      local found = numbers(late.events)
-      for guild, last in pairs(sent) do
-        if not found[guild] or found[guild][#found[guild]] ~= last then
-          return false
-        end
-      end
-      return true
-    end, 30000)
+    t:await_newest(late)
     assert_without_holes(late.events, sent)
     assert.is_true(#late.events >= 200, #late.events)
   end)
@@ -186,17 +172,7 @@ describe("a sink that a reload removes", function()
   -- Of each guild what was sent before it was removed, without a hole, and what is sent later.
   local function assert_got_what_waited(t)
     local sent = t.fake:sent_guilds()
-    loop.wait_for(function()
-      return "what waited, and what is new; the log ends:\n" .. t.gateway.stderr:sub(-2000)
-    end, function()
-      local found = numbers(t.sinks.audit.events)
-      for guild, last in pairs(sent) do
-        if not found[guild] or found[guild][#found[guild]] ~= last then
-          return false
-        end
-      end
-      return true
-    end, 20000)
+    t:await_newest(t.sinks.audit)
     local report = checker.compare(t.sinks.audit.events, { guilds = sent })
     assert.equal(30 * SHARDS, #report.lost, report.text)
     assert.same({ 0, 0, 0 }, { #report.doubled, #report.doubled_with_other_key, #report.out_of_order })
@@ -259,5 +235,66 @@ describe("a sink that a reload removes", function()
       assert.equal(sent[guild], list[#list])
     end
     assert.equal(got + 20 * SHARDS, #t.sinks.audit.events)
+  end)
+end)
+
+describe("sinks that come and go at random", function()
+  after_each(sinks_trial.stop)
+
+  -- How often a number is missing in a guild's messages, however many at once.
+  local function count_holes(list)
+    local holes = list[1] > 1 and 1 or 0
+    for i = 2, #list do
+      holes = holes + (list[i] > list[i - 1] + 1 and 1 or 0)
+    end
+    return holes
+  end
+
+  local function first_arrivals(events)
+    local first, seen = {}, {}
+    for _, event in ipairs(events) do
+      if not seen[event.key] then
+        seen[event.key] = true
+        first[#first + 1] = event
+      end
+    end
+    return first
+  end
+
+  it("while processes die: one misses only what came while it was not there, and the bot nothing", function()
+    local t = start { rate = 600, sinks = { audit = {} } }
+    t.sinks.audit:wait_for_events(SHARDS, "READY")
+    local there, up, removed = true, true, 0
+    for _ = 1, LONG and 60 or 10 do
+      t:await_emitted(t.random:between(1, 80))
+      local what = t.random:one_of { "kill", "kill", "reload", "reload", "bot" }
+      if what == "reload" then
+        there = not there
+        removed = removed + (there and 0 or 1)
+        t:configure { sinks = there and { audit = {} } or {} }
+      elseif what == "bot" then
+        up = not up
+        t.sinks.audit[up and "up" or "down"](t.sinks.audit)
+      elseif t.random:chance(0.5) then
+        t:kill_group()
+        t:again()
+      else
+        local resumed = t:counters().resumes_ok
+        t:kill_worker(t:await_worker())
+        t:wait_counter("resumes_ok", resumed + 1, 30000)
+      end
+    end
+    t.sinks.audit:up()
+    t:configure { sinks = { audit = {} } }
+    t:await_emitted(50 * SHARDS)
+    t:assert_nothing_lost { name = "sinks come and go", identifies = SHARDS, of = { "bot" } }
+    t:await_newest(t.sinks.audit)
+    local report = checker.compare(t.sinks.audit.events)
+    assert.same({ 0, 0 }, { #report.doubled_with_other_key, #report.out_of_order }, report.text)
+    for guild, list in pairs(numbers(first_arrivals(t.sinks.audit.events))) do
+      assert.is_true(count_holes(list) <= removed, ("guild %s, %d times removed"):format(guild, removed))
+    end
+    print(("# %d times removed; %d of %d events came to it"):format(
+      removed, #t.sinks.audit.events, #t.bot.events))
   end)
 end)
