@@ -414,16 +414,17 @@ bool tg_backlog_open(struct tg_lanes *lanes, const struct tg_log_opening *how, s
 void tg_backlog_ignore(const struct tg_lanes *lanes)
 {
   char **names = lanes->directory ? tg_event_log_list(lanes->directory) : NULL;
+  bool of_bot = lanes->index == TG_SINK_BOT;
   int count = 0;
   while (names && names[count])
     count++;
   tg_event_log_list_free(names);
   if (count > 0)
     tg_log(TG_WARN, TG_NO_SHARD,
-           "queue.durability of %s is not \"log\", but logs of earlier runs (%d) are in %s: their events are "
-           "not "
+           "%s%s%squeue.durability is \"%s\", but logs of earlier runs (%d) are in %s: their events are not "
            "delivered. Start once with \"log\" to deliver them, or remove the directory",
-           lanes->title, count, lanes->directory);
+           of_bot ? "" : "sinks.", of_bot ? "" : lanes->name, of_bot ? "" : ".",
+           lanes->limits->durability == TG_DURABILITY_MEMORY ? "memory" : "none", count, lanes->directory);
 }
 
 void tg_backlog_close(struct tg_lanes *lanes)
