@@ -413,7 +413,8 @@ describe("queue.durability = \"memory\"", function()
     pile_up(s, { count = 50 })
     kill_gateway(s)
     s:again { script = script 'queue = { durability = "memory" }' }
-    s.gateway:wait_for_log "warn [^\n]*queue.durability is \"memory\", but logs of earlier runs %(1%) are in"
+    s.gateway:wait_for_log(
+      "warn [^\n]*durability of the event handler is not \"log\", but logs of earlier runs %(1%) are in")
     s.gateway:stop()
     s.bot:up()
     s:again { script = script "" }

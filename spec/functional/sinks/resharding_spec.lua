@@ -1,7 +1,10 @@
 -- A bot goes over to another number of shards while it has two sinks: what one sees of it the other one sees,
 -- too, and neither loses, doubles or mixes up anything.
 
+local bot_support = require "spec.support.bot"
+local checker = require "spec.support.checker"
 local cjson = require "cjson"
+local paths = require "spec.support.paths"
 local redis = require "spec.support.redis"
 local resharding = require "spec.support.resharding"
 local streams = require "spec.support.streams"
@@ -102,6 +105,28 @@ describe("going over with two sinks", function()
     for name, what in pairs(told) do
       assert.equal(at_bot[name], what)
     end
+  end)
+
+  it("of which one comes, and one goes, in the midst of it: who stays notices nothing", function()
+    local t = start()
+    local late = bot_support.start { authorization = "secret-of-audit" }
+    t:reshard(TO)
+    t:await_phase "matching"
+    local text = paths.read(t.gateway.script)
+    local sink = ("late = { url = %q,"):format(late.url)
+    paths.write(t.gateway.script, (text:gsub("audit = { url = [^,]+,", sink)))
+    local ok, line = t.gateway:reload()
+    assert.is_true(ok, line)
+    t:await_over()
+    t:await_events(50)
+    t:assert_verdict { name = "4 to 8, one comes and one goes", identifies = { [FROM] = FROM, [TO] = TO } }
+    local events = {}
+    for _, event in ipairs(late:wait_for_events(50)) do
+      events[#events + 1] = event.s and event or nil
+    end
+    local report = checker.compare(events)
+    assert.same({ 0, 0 }, { #report.doubled, #report.out_of_order }, report.text)
+    assert.same({}, report.doubled_with_other_key)
   end)
 
   it("and killed at random moments of it: neither loses anything", function()
