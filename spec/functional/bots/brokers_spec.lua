@@ -26,8 +26,10 @@ class RedisGateway extends EventEmitter {
     return 2;
   }
 
+  // The client listens for what it asks for only when this has returned: with a Discord this near, waiting
+  // for Redis' answer could be too long.
   async send(shardId, payload) {
-    await broker.publish("gateway_send", { shardId, payload });
+    broker.publish("gateway_send", { shardId, payload }).catch((problem) => console.error(problem));
   }
 
   async init(events) {
