@@ -77,17 +77,11 @@ void tg_delivery_add_side(struct tg_delivery *delivery, int side, struct tg_shar
     tg_guild_store_sweep(store, tg_shard_table_total(table));
 }
 
-static bool has_delivered(void *ctx, tg_shard_ref ref)
-{
-  return tg_skip_files_have_ruled(ctx, ref);
-}
-
 void tg_delivery_end_strays(struct tg_delivery *delivery)
 {
-  for (int side = 0; side < TG_SIDES; side++)
-    for (int i = 0; i < TG_SINKS_MAX && !delivery->feeds.tables[side]; i++)
-      if (delivery->sinks[i])
-        tg_lanes_end_strays(&delivery->sinks[i]->lanes, side, has_delivered, delivery->env.config->state_dir);
+  for (int i = 0; i < TG_SINKS_MAX; i++)
+    if (delivery->sinks[i])
+      tg_sinks_end_strays(delivery, delivery->sinks[i]);
   tg_feeds_unshut(&delivery->feeds);
 }
 

@@ -67,6 +67,8 @@ struct tg_sink *tg_sinks_find(const struct tg_delivery *delivery, const char *na
 bool tg_sinks_are_taken(const struct tg_delivery *delivery);
 /* Warns of those that nobody takes events of, once. The first worker speaks for all. */
 void tg_sinks_tell_untaken(struct tg_delivery *delivery);
+/* Of what the sink's logs have for sets of shards that are not there: tg_delivery_end_strays(). */
+void tg_sinks_end_strays(struct tg_delivery *delivery, struct tg_sink *sink);
 /* How many events wait, of all sinks. */
 uint64_t tg_sinks_waiting(const struct tg_delivery *delivery);
 

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "delivery/reshard/skip_file.h"
 
 #include <string.h>
 
@@ -62,6 +63,27 @@ static void open_log(struct tg_delivery *delivery, struct tg_sink *sink)
                 sink->title);
 }
 
+static bool has_delivered(void *ctx, tg_shard_ref ref)
+{
+  return tg_skip_files_have_ruled(ctx, ref);
+}
+
+/* A sink that was away may have missed the whole change, and the files that tell who ruled in it are gone. */
+static bool may_have_delivered(void *ctx, tg_shard_ref ref)
+{
+  (void)ctx, (void)ref;
+  return true;
+}
+
+void tg_sinks_end_strays(struct tg_delivery *delivery, struct tg_sink *sink)
+{
+  bool of_bot = sink == tg_delivery_bot(delivery);
+  for (int side = 0; side < TG_SIDES; side++)
+    if (!delivery->feeds.tables[side])
+      tg_lanes_end_strays(&sink->lanes, side, of_bot ? has_delivered : may_have_delivered,
+                          delivery->env.config->state_dir);
+}
+
 static void add_sink(struct tg_delivery *delivery, const struct tg_sink_config *of)
 {
   int index = TG_SINK_BOT + 1;
@@ -72,8 +94,11 @@ static void add_sink(struct tg_delivery *delivery, const struct tg_sink_config *
   struct tg_sink *sink = make(delivery, index, of->name);
   tg_sink_configure(sink, delivery->env.config, &of->handler, &of->queue, &of->redis);
   tg_feeds_add_sink(&delivery->feeds, &sink->lanes);
-  if (delivery->opening.done && of->queue.durability == TG_DURABILITY_LOG)
-    open_log(delivery, sink);
+  if (!delivery->opening.done || of->queue.durability != TG_DURABILITY_LOG)
+    return;
+  open_log(delivery, sink);
+  if (!delivery->feeds.shut)
+    tg_sinks_end_strays(delivery, sink);
 }
 
 void tg_sinks_reconfigure(struct tg_delivery *delivery)

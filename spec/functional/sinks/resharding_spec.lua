@@ -4,6 +4,7 @@
 local bot_support = require "spec.support.bot"
 local checker = require "spec.support.checker"
 local cjson = require "cjson"
+local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
 local redis = require "spec.support.redis"
 local resharding = require "spec.support.resharding"
@@ -127,6 +128,28 @@ describe("going over with two sinks", function()
     local report = checker.compare(events)
     assert.same({ 0, 0 }, { #report.doubled, #report.out_of_order }, report.text)
     assert.same({}, report.doubled_with_other_key)
+  end)
+
+  -- The files that tell which side ruled are gone when it is there again.
+  it("while one of them is not configured: what had waited for it comes when it is there again", function()
+    local t = start()
+    t.sinks.audit:wait_for_events(20)
+    t.fake:settings { rate = 0, repeat_rate = 0 }
+    t:wait_delivered(nil, t.sinks.audit)
+    t.sinks.audit:down()
+    t.fake:emit { count = 20, total = FROM }
+    local sent = t:wait_delivered()
+    local text = paths.read(t.gateway.script)
+    paths.write(t.gateway.script, (text:gsub("sinks = %b{},", "")))
+    assert.is_true((t.gateway:reload()))
+    t:reshard(TO)
+    t:await_over()
+    t.sinks.audit:up()
+    paths.write(t.gateway.script, text)
+    assert.is_true((t.gateway:reload()))
+    loop.wait_for("what had waited", function()
+      return #checker.compare(t.sinks.audit.events, { guilds = sent }).lost == 0
+    end)
   end)
 
   it("and killed at random moments of it: neither loses anything", function()
