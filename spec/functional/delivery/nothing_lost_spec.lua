@@ -414,7 +414,7 @@ describe("queue.durability = \"memory\"", function()
     kill_gateway(s)
     s:again { script = script 'queue = { durability = "memory" }' }
     s.gateway:wait_for_log(
-      "warn [^\n]*durability of the event handler is not \"log\", but logs of earlier runs %(1%) are in")
+      "warn [^\n]*queue.durability is \"memory\", but logs of earlier runs %(1%) are in")
     s.gateway:stop()
     s.bot:up()
     s:again { script = script "" }
