@@ -12,6 +12,7 @@
 enum {
   LOCK_PATIENCE = 3000, /* ms for a process that is ending, or tidying up */
   LOCK_STEP = 20,
+  OWN_TRIES = 10,
   SYNC_INTERVAL = 1000,
 };
 
@@ -110,28 +111,41 @@ static void take_over(struct opening *opening, const char *name)
   opening->last = &source->next;
 }
 
+/* Another worker may look into the directory before the lock is ours, and takes it for one that was left. */
+static struct tg_event_log *open_own(const struct opening *opening, struct tg_log_source *source,
+                                     struct tg_error *error)
+{
+  const struct tg_lanes *lanes = opening->lanes;
+  tg_ms number = tg_steady_clock();
+  if (number <= opening->newest)
+    number = opening->newest + 1;
+  for (int tries = 0;; tries++, number++) {
+    struct tg_buf path = {0};
+    tg_buf_printf(&path, "%s/worker-%d%s%" PRId64, opening->parent, lanes->env->worker_id, opening->stamp,
+                  (int64_t)number);
+    free(source->directory);
+    source->directory = tg_buf_take(&path);
+    struct tg_event_log_options options = {
+        .directory = source->directory,
+        .mode = TG_LOG_WRITE,
+        .disk_bytes = lanes->limits->disk_bytes,
+        .max_age = lanes->limits->max_age,
+        .on_gap = tg_gaps_note,
+        .ctx = source,
+    };
+    struct tg_event_log *log = tg_event_log_open(&options, error);
+    if (log || strcmp(error->code, "locked") != 0 || tries == OWN_TRIES)
+      return log;
+  }
+}
+
 static bool begin_own(struct opening *opening, struct tg_error *error)
 {
   struct tg_lanes *lanes = opening->lanes;
   struct tg_log_source *source = tg_calloc(1, sizeof *source);
-  struct tg_buf path = {0};
-  tg_ms number = tg_steady_clock();
-  if (number <= opening->newest)
-    number = opening->newest + 1;
-  tg_buf_printf(&path, "%s/worker-%d%s%" PRId64, opening->parent, lanes->env->worker_id, opening->stamp,
-                (int64_t)number);
   source->lanes = lanes;
-  source->directory = tg_buf_take(&path);
   source->order = TG_ORDER_LAST;
-  struct tg_event_log_options options = {
-      .directory = source->directory,
-      .mode = TG_LOG_WRITE,
-      .disk_bytes = lanes->limits->disk_bytes,
-      .max_age = lanes->limits->max_age,
-      .on_gap = tg_gaps_note,
-      .ctx = source,
-  };
-  source->log = tg_event_log_open(&options, error);
+  source->log = open_own(opening, source, error);
   if (!source->log) {
     free_source(source);
     return false;
