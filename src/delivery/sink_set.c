@@ -54,7 +54,9 @@ static void remove_sink(struct tg_delivery *delivery, int index)
 static void open_log(struct tg_delivery *delivery, struct tg_sink *sink)
 {
   struct tg_error error = {0};
-  if (!tg_backlog_open(&sink->lanes, &delivery->opening, &error))
+  struct tg_log_opening how = delivery->opening;
+  how.moved = true; /* the bot may have gone over to other shards while the sink was away */
+  if (!tg_backlog_open(&sink->lanes, &how, &error))
     tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_TEXT(REASON, error.message)),
                 "the event log of %s cannot be opened: what waits for it is kept in memory alone until the "
                 "next start",
