@@ -228,19 +228,6 @@ const struct tg_sink_config *tg_config_sink(const struct tg_config *config, cons
   return NULL;
 }
 
-bool tg_config_sink_equal(const struct tg_sink_config *a, const struct tg_sink_config *b)
-{
-  for (size_t i = 0; i < tg_sink_option_count; i++)
-    if (!tg_schema_equal(&tg_sink_options[i], a, b))
-      return false;
-  return strcmp(a->name, b->name) == 0;
-}
-
-bool tg_config_wants_all_events(const struct tg_config *config)
-{
-  return tg_handler_takes_all(&config->event_handler);
-}
-
 void tg_config_bot_id(const struct tg_config *config, char id[TG_BOT_ID_SIZE])
 {
   size_t length = config->token ? strcspn(config->token, ".") : 0;

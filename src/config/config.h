@@ -187,12 +187,6 @@ struct tg_strings tg_config_secrets(const struct tg_config *config);
 /* The sink of that name, which is not the bot's; NULL: there is none. */
 const struct tg_sink_config *tg_config_sink(const struct tg_config *config, const char *name);
 
-/* Whether they say the same. */
-bool tg_config_sink_equal(const struct tg_sink_config *a, const struct tg_sink_config *b);
-
-/* Whether event_handler.events names all. */
-bool tg_config_wants_all_events(const struct tg_config *config);
-
 /* The bot's id, which is the first part of its token; "": the token has none. */
 enum { TG_BOT_ID_SIZE = 24 };
 void tg_config_bot_id(const struct tg_config *config, char id[TG_BOT_ID_SIZE]);

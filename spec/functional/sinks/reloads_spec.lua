@@ -7,6 +7,7 @@ local bot_support = require "spec.support.bot"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
 local sinks_trial = require "spec.support.sinks_trial"
+local uv = require "luv"
 local webhook = require "spec.support.webhook"
 
 local LONG = os.getenv "TG_SPEC_LONG" == "1"
@@ -91,6 +92,19 @@ describe("a reload while events flow", function()
     t:await_newest(late)
     assert_without_holes(late.events, sent)
     assert.is_true(#late.events >= 200, #late.events)
+  end)
+
+  it("adds a sink whose event log cannot be opened: it is told, and delivers from memory", function()
+    local t = start { sinks = {} }
+    t.bot:wait_for_events(SHARDS, "READY")
+    assert(uv.fs_mkdir(t.gateway.state_dir .. "/sinks", 448))
+    paths.write(t.gateway.state_dir .. "/sinks/late", "in the way")
+    local late, sink = another()
+    t:configure { sinks = { late = sink } }
+    t.gateway:wait_for_log 'the event log of the sink "late" cannot be opened: [^\n]*until the next start'
+    t.fake:emit { count = 5 }
+    t:wait_delivered()
+    t:wait_delivered(nil, late)
   end)
 
   it("changes which events a sink gets, from one event on", function()

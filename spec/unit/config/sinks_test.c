@@ -447,19 +447,6 @@ static void what_a_reload_may_change(void **state)
   }
 }
 
-static void two_are_equal_or_not(void **state)
-{
-  (void)state;
-  struct tg_config config = load("{'a':{'url':'http://a'},'b':{'url':'http://a'}}");
-  struct tg_config again =
-      load("{'a':{'urls':['http://a'],'batch':false},'b':{'url':'http://a','batch':true}}");
-  assert_true(tg_config_sink_equal(&config.sinks[0], &again.sinks[0]));
-  assert_false(tg_config_sink_equal(&config.sinks[0], &config.sinks[1])); /* another name */
-  assert_false(tg_config_sink_equal(&config.sinks[1], &again.sinks[1]));
-  tg_config_free(&config);
-  tg_config_free(&again);
-}
-
 static void strange_ones_are_warned_of(void **state)
 {
   (void)state;
@@ -510,7 +497,6 @@ int main(void)
       cmocka_unit_test(scripts_see_secrets_if_they_may),
       cmocka_unit_test(secrets_may_stand_in_files),
       cmocka_unit_test(what_a_reload_may_change),
-      cmocka_unit_test(two_are_equal_or_not),
       cmocka_unit_test(strange_ones_are_warned_of),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

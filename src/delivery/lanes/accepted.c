@@ -100,13 +100,6 @@ void tg_lane_count_accepted(const struct tg_lane *lane, uint64_t *events, uint64
   }
 }
 
-void tg_lane_last_accepted(const struct tg_lane *lane, uint64_t *epoch, uint64_t *sequence)
-{
-  const struct tg_accepted *last = lane->log.last_accepted;
-  *epoch = last ? last->epoch : 0;
-  *sequence = last ? last->sequence : 0;
-}
-
 /* --- back ------------------------------------------------------------------------------ */
 
 static bool is_behind(const struct tg_accepted *run, uint64_t epoch, uint64_t sequence)

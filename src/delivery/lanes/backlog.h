@@ -178,8 +178,6 @@ void tg_lane_release(struct tg_lane *lane, tg_ms before);
 void tg_lanes_release(struct tg_lanes *lanes, tg_ms before);
 /* Whether any are not yet. */
 bool tg_lanes_keep_some(const struct tg_lanes *lanes);
-/* Which one was accepted last of those; 0: there is none. */
-void tg_lane_last_accepted(const struct tg_lane *lane, uint64_t *epoch, uint64_t *sequence);
 /* The sink has none behind that one (any more): those that the log still has wait again, in front of all
  * others. Not while something of the lane is in flight. False: there are none. */
 bool tg_lane_rewind(struct tg_lane *lane, uint64_t epoch, uint64_t sequence);

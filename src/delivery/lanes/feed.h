@@ -83,7 +83,7 @@ void tg_feeds_free(struct tg_feeds *feeds);
 void tg_feeds_add_sink(struct tg_feeds *feeds, struct tg_lanes *lanes);
 /* It goes: its lanes are not the feeds' any more. */
 void tg_feeds_remove_sink(struct tg_feeds *feeds, const struct tg_lanes *lanes);
-/* A set of shards comes: its rows are in that table. Streams of it may be there, read from logs. */
+/* A set of shards comes: its rows are in that table. Feeds of it may be there, read from logs. */
 void tg_feeds_add_side(struct tg_feeds *feeds, int side, struct tg_shard_table *table);
 /* It is over: what waits in its lanes is dropped, without a word, and its table is not looked at any more. */
 void tg_feeds_drop_side(struct tg_feeds *feeds, int side);

@@ -2,7 +2,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
-#include "config/handler_values.h"
+#include "config/handler_rules.h"
 #include "delivery/sinks/lane_parcel.h"
 
 #include <stdlib.h>
@@ -121,9 +121,10 @@ struct tg_sink *tg_sink_new(const struct tg_sink_options *options)
 }
 
 /* Those that Discord adds, and that nobody has named, are among them. */
-static void leave_out(struct tg_sink *sink, const struct tg_strings *events)
+static void leave_out(struct tg_sink *sink, const struct tg_handler_config *handler)
 {
-  bool all = events->count == 0 || (events->count == 1 && strcmp(events->items[0], TG_ALL_EVENTS) == 0);
+  const struct tg_strings *events = &handler->events;
+  bool all = tg_handler_takes_all(handler);
   memset(sink->lanes.unwanted, !all, sizeof sink->lanes.unwanted);
   for (int i = 0; i < events->count && !all; i++)
     sink->lanes.unwanted[tg_event_type(events->items[i], strlen(events->items[i]))] = false;
@@ -140,7 +141,7 @@ void tg_sink_configure(struct tg_sink *sink, const struct tg_config *config,
   sink->last_handler = (struct tg_handler_config){.timeout = handler->timeout, .markers = handler->markers};
   sink->last_limits = *limits;
   sink->last_limits.drop_first = (struct tg_strings){0};
-  leave_out(sink, &handler->events);
+  leave_out(sink, handler);
   tg_lanes_reconfigure(&sink->lanes);
   tg_senders_reconfigure(&sink->senders);
 }
@@ -164,25 +165,12 @@ void tg_sink_end(struct tg_sink *sink)
 
 /* --- figures ---------------------------------------------------------------------------- */
 
-/* tg_steady_clock() when what has waited longest came; 0: nothing waits. */
-static int64_t oldest(const struct tg_lanes *lanes)
-{
-  int64_t oldest = 0;
-  for (int i = 0; i < lanes->count; i++) {
-    const struct tg_queued *head = lanes->at[i] ? lanes->at[i]->queue.head : NULL;
-    int64_t at = head ? head->queued_at + tg_steady_ahead() : 0;
-    if (at != 0 && (oldest == 0 || at < oldest))
-      oldest = at;
-  }
-  return oldest;
-}
-
 static void report_waiting(const struct tg_sink *sink)
 {
   const struct tg_stats_sink *stats = sink->lanes.stats;
   if (tg_lanes_waiting(&sink->lanes) == 0)
     return;
-  int64_t since = oldest(&sink->lanes);
+  int64_t since = atomic_load(&stats->oldest_queued_at); /* as of the last beat */
   uint64_t bytes = sink->lanes.queued.bytes + sink->lanes.spilled.bytes;
   tg_log_with(TG_INFO, TG_NO_SHARD,
               TG_WITH(TG_NUMBER(EVENTS, tg_lanes_waiting(&sink->lanes)), TG_NUMBER(BYTES, bytes),
