@@ -158,8 +158,8 @@ describe("a Redis that refuses", function()
 
   it("because a stream is something else, by a mistake: it has all when that is mended", function()
     local t = start(redis.start(), { rate = 0 })
-    await_written(t, SHARDS)
     local name = ("tidegate:%d:0"):format(SHARDS)
+    redis.wait_for("a stream of the shard", function() return t.server:command("EXISTS", name) == 1 end)
     t.server:command("RENAME", name, "aside")
     t.server:command("SET", name, "x")
     t.fake:settings { rate = 400 }
