@@ -208,7 +208,7 @@ static void turn(struct tg_shard *shard, uv_loop_t *loop)
     open_connection();
   if (world.wants_slot) {
     world.wants_slot = false;
-    tg_shard_allow_identify(shard, tg_now() + 5000);
+    tg_shard_allow_identify(shard, tg_now() + 5000, 0);
   }
 }
 

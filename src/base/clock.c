@@ -15,6 +15,7 @@ static tg_ms read_clock(clockid_t id)
 }
 
 tg_ms tg_now(void) { return read_clock(CLOCK_MONOTONIC); }
+tg_ms tg_boot_clock(void) { return read_clock(CLOCK_BOOTTIME); }
 tg_ms tg_wall_clock(void) { return read_clock(CLOCK_REALTIME); }
 
 tg_ms tg_wall_at(tg_ms at)

@@ -2,8 +2,9 @@
 
 /* Time and chance. All times are in milliseconds.
  *
- * Three clocks, for three purposes:
+ * Four clocks, for four purposes:
  *   tg_now()           how long something takes, and when it is due, in memory
+ *   tg_boot_clock()    how long others have waited for this machine, which may have slept
  *   tg_steady_clock()  the same over restarts: what is written to files to be
  *                      reckoned with later
  *   tg_wall_clock()    what people and other machines are told, and nothing else:
@@ -16,6 +17,10 @@ typedef int64_t tg_ms;
 /* CLOCK_MONOTONIC, and so uv_now(): the same in all processes of one machine, so that
  * deadlines can travel from the manager to a worker. Stands while the machine sleeps. */
 tg_ms tg_now(void);
+
+/* CLOCK_BOOTTIME: as tg_now(), the same in all processes of one machine and never set, but it runs while
+ * the machine sleeps. For what another machine counts on: leases. */
+tg_ms tg_boot_clock(void);
 
 /* Milliseconds since 1970, as this machine has it now. */
 tg_ms tg_wall_clock(void);

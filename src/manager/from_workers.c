@@ -88,6 +88,18 @@ static void on_session_lost(struct tg_manager *manager, struct tg_managed_shard 
   tg_spawn_session_lost(manager->spawner, shard, message->session_lost.reason);
 }
 
+static void on_session_up(struct tg_manager *manager, struct tg_managed_shard *shard,
+                          const struct tg_message *message)
+{
+  (void)manager, (void)shard, (void)message; /* without a cluster nobody asks */
+}
+
+static void on_connection_cut(struct tg_manager *manager, struct tg_managed_shard *shard,
+                              const struct tg_message *message)
+{
+  (void)manager, (void)shard, (void)message;
+}
+
 /* The same configuration cannot succeed: all shards stop. */
 static void on_shard_fatal(struct tg_manager *manager, struct tg_managed_shard *shard,
                            const struct tg_message *message)

@@ -73,8 +73,9 @@ void tg_shard_free(struct tg_shard *shard);
  * the shard is already on its way. */
 void tg_shard_start(struct tg_shard *shard);
 
-/* The slot is granted: op 2 may leave until `deadline` (tg_now()). */
-void tg_shard_allow_identify(struct tg_shard *shard, tg_ms deadline);
+/* The slot is granted: op 2 may leave until `deadline` (tg_now()). `epoch`: of the session that READY begins;
+ * 0: the one that follows the last. One that does not is not taken: epochs of a shard rise. */
+void tg_shard_allow_identify(struct tg_shard *shard, tg_ms deadline, uint64_t epoch);
 
 /* Ends: closes with a code that keeps the session (true) or ends it. Calls
  * done(ctx) once the connection is gone, at most some seconds later. */

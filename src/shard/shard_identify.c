@@ -80,6 +80,7 @@ static void on_slot_by_hook(void *ctx, bool ok, const struct tg_value *result)
   if (shard->slot != TG_SLOT_GRANTED) {
     shard->slot = TG_SLOT_GRANTED;
     shard->slot_deadline = INT64_MAX;
+    shard->granted_epoch = 0;
   }
   identify_by_hook(shard);
 }
@@ -136,7 +137,7 @@ void tg_shard_request_identify(struct tg_shard *shard, void (*done)(void *ctx, b
   shard->env->request_identify(shard->env->owner, shard);
 }
 
-void tg_shard_allow_identify(struct tg_shard *shard, tg_ms deadline)
+void tg_shard_allow_identify(struct tg_shard *shard, tg_ms deadline, uint64_t epoch)
 {
   if (shard->phase != TG_PHASE_SLOT || shard->slot != TG_SLOT_ASKED) {
     shard->env->identify_unused(shard->env->owner, shard);
@@ -144,6 +145,7 @@ void tg_shard_allow_identify(struct tg_shard *shard, tg_ms deadline)
   }
   shard->slot = TG_SLOT_GRANTED;
   shard->slot_deadline = deadline;
+  shard->granted_epoch = epoch;
   tg_ms left = deadline - tg_now();
   tg_shard_set_timer(shard, left > 0 ? left + 1 : 1);
   void (*done)(void *ctx, bool allowed) = shard->slot_done;

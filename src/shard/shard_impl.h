@@ -141,6 +141,7 @@ struct tg_shard {
 
   enum { TG_SLOT_NONE, TG_SLOT_ASKED, TG_SLOT_GRANTED, TG_SLOT_SENT } slot;
   tg_ms slot_deadline; /* when granted */
+  uint64_t granted_epoch; /* of the session that READY begins; 0: nobody has said */
   void (*slot_done)(void *ctx, bool allowed);
   void *slot_ctx;
   json_t *presence;      /* as set by tg_shard_set_presence() */

@@ -94,7 +94,9 @@ static uint64_t next_epoch(const struct tg_shard *shard)
            (long long)(now / 1000));
   const struct tg_shard_env *env = shard->env;
   uint64_t last = env->last_epoch ? env->last_epoch(env->owner, shard) : 0;
-  return tg_next_epoch(last > shard->session.epoch ? last : shard->session.epoch, now);
+  if (last < shard->session.epoch)
+    last = shard->session.epoch;
+  return shard->granted_epoch > last ? shard->granted_epoch : tg_next_epoch(last, now);
 }
 
 static void begin_session(struct tg_shard *shard, const struct tg_envelope *packet)

@@ -6,7 +6,7 @@
  *
  * It makes status free of messages, and lets a replacement worker, or the
  * whole gateway started again, RESUME. Only the worker that owns a shard
- * writes its row (the manager does while no worker owns it). Readers of other
+ * writes its row (the manager does while no worker owns it, and what is said to be its own). Readers of other
  * processes may see numbers that are a moment old, never a torn session: that
  * part is guarded by `session_guard`.
  *
@@ -83,6 +83,23 @@ struct tg_shard_row {
   /* Intents that Discord has refused: what the next IDENTIFY does without (the manager
    * writes it), and what the session was made without (0 without a session). */
   _Atomic uint64_t withheld_intents, missing_intents;
+
+  /* ---- of a gateway on several hosts (manager/cluster/); else all 0 ---- */
+
+  /* By the manager. The lease under which this host has the shard; 0: it has it not. */
+  _Atomic uint64_t fence;
+  /* By the manager: until then, by tg_boot_clock(), the shard's events may be delivered; INT64_MAX: nobody
+   * can say so, as Redis is away, and all goes on. */
+  _Atomic int64_t lease_until;
+  /* By the manager: 1: it is not to RESUME for now, for another host may have the session. */
+  _Atomic uint32_t no_resume;
+  /* By the manager: how far the shard was when this host had it last, under `left_fence`; 0: nothing is
+   * left. */
+  _Atomic uint32_t left_guilds;
+  _Atomic uint64_t left_fence, left_epoch, left_durable, left_delivered_epoch, left_delivered;
+  /* By the worker: all up to here is delivered, or was dropped by policy, at all sinks that others wait for:
+   * the first event that is not may be of an earlier epoch than the session. */
+  _Atomic uint64_t owed_epoch, owed_sequence;
 };
 
 /* The epoch of the session that follows the one of epoch `last`. Where nothing is

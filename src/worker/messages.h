@@ -42,6 +42,13 @@
   X(close_class)                                                                                             \
   X(drop_set)
 
+/* To the worker, too: shards that come from other hosts, and go to them. Each is asked, and answered. */
+#define TG_MESSAGES_ABOUT_LEASES(X)                                                                          \
+  X(let_go_shard)                                                                                            \
+  X(leave_shard)                                                                                             \
+  X(fill_hole)                                                                                               \
+  X(void_left)
+
 #define TG_MESSAGES_BOTH_WAYS(X)                                                                             \
   X(broadcast)                                                                                               \
   X(handler)
@@ -60,6 +67,8 @@
   X(identify_unused)                                                                                         \
   X(identify_done)                                                                                           \
   X(session_lost)                                                                                            \
+  X(session_up)                                                                                              \
+  X(connection_cut)                                                                                          \
   X(shard_fatal)                                                                                             \
   X(members_chunk)                                                                                           \
   X(members_limited)
@@ -68,6 +77,7 @@
   TG_MESSAGES_FIRST(X)                                                                                       \
   TG_MESSAGES_TO_WORKER(X)                                                                                   \
   TG_MESSAGES_ABOUT_SETS(X)                                                                                  \
+  TG_MESSAGES_ABOUT_LEASES(X)                                                                                \
   TG_MESSAGES_BOTH_WAYS(X)                                                                                   \
   TG_MESSAGES_OF_WORKER(X)                                                                                   \
   TG_MESSAGES_OF_SHARD(X)
@@ -81,7 +91,8 @@
 /* Once. `steady_ahead`: tg_steady_ahead() of all processes.
  * `next_total`: of the set to go over to, 0: there is none; prepare_set follows.
  * `stamp` tells this run of the gateway from others. `owners`: the worker of each
- * shard from `first_shard` on. `moved`: some had another one earlier in this run. */
+ * shard from `first_shard` on. `moved`: some had another one earlier in this run.
+ * `clustered`: other hosts share the shards; this one has those with a lease. */
 #define TG_FIELDS_start(F)                                                                                   \
   F(INT, side)                                                                                               \
   F(INT, total_shards)                                                                                       \
@@ -92,15 +103,18 @@
   F(NUMBER, steady_ahead)                                                                                    \
   F(INT, first_shard)                                                                                        \
   F(JSON, owners)                                                                                            \
-  F(BOOL, moved)
+  F(BOOL, moved)                                                                                             \
+  F(BOOL, clustered)
 
-/* Start this shard: RESUME if it has a session. */
+/* Start this shard, as its row says: RESUME if it has a session. Ends let_go_shard. */
 #define TG_FIELDS_identify_shard(F) F(INT, ref)
 
-/* Op 2 may leave until then. */
+/* Op 2 may leave until then. `epoch`: of the session that READY begins; 0: the one
+ * that follows its last. */
 #define TG_FIELDS_allow_identify(F)                                                                          \
   F(INT, ref)                                                                                           \
-  F(NUMBER, deadline)
+  F(NUMBER, deadline)                                                                                        \
+  F(NUMBER, epoch)
 
 /* Answered when `data` was sent. `timeout`: ms. `priority`: tg_send_priority_name().
  * `forward_until` above 0: `data` is an op 8 whose d.nonce the worker remembers
@@ -145,6 +159,35 @@
 /* A set is over: what of its shards still runs ends, and all classes and their
  * files are forgotten. Answered when that is done. */
 #define TG_FIELDS_drop_set(F) F(INT, side)
+
+/* Another host is to have the shard: its connection is closed so that the session is
+ * kept, what is being delivered has `patience` ms to be answered for, and nothing of
+ * it is sent from then on, until identify_shard. Answered true when its row says how
+ * far it is. */
+#define TG_FIELDS_let_go_shard(F)                                                                            \
+  F(INT, ref)                                                                                           \
+  F(NUMBER, patience)
+
+/* Another host has the shard. Its connection is dropped without a word, what is being
+ * delivered is cancelled, and all that waits goes to its left feed (proto/shard_ref.h):
+ * the shard itself is as if this host had never had it. Answered true; or with an
+ * error, "disk": then the rest stays where it is, and nothing of it is sent. May be
+ * asked again. */
+#define TG_FIELDS_leave_shard(F) F(INT, ref)
+
+/* What is left of the shard behind (from_epoch, from), up to and with (to_epoch, to),
+ * is delivered, marked as late, to each sink that has it. Answered true when all have;
+ * however long that takes. May be asked again. */
+#define TG_FIELDS_fill_hole(F)                                                                               \
+  F(INT, ref)                                                                                           \
+  F(NUMBER, from_epoch)                                                                                      \
+  F(NUMBER, from)                                                                                            \
+  F(NUMBER, to_epoch)                                                                                        \
+  F(NUMBER, to)
+
+/* What is left of the shard is thrown away, but for what a fill_hole is under way for.
+ * Answered true. */
+#define TG_FIELDS_void_left(F) F(INT, ref)
 
 /* Answered {"problem": text, if it does not load, "files": what it has read}. */
 #define TG_FIELDS_prepare_reload(F) F(INT, generation)
@@ -211,6 +254,15 @@
 #define TG_FIELDS_session_lost(F)                                                                            \
   F(INT, ref)                                                                                           \
   F(TEXT, reason)
+
+/* Only in a cluster: READY has come (behind identify_done), or RESUMED. */
+#define TG_FIELDS_session_up(F)                                                                              \
+  F(INT, ref)                                                                                           \
+  F(BOOL, resumed)
+
+/* Only in a cluster: the other end has ended the connection, with a session that is
+ * still there. */
+#define TG_FIELDS_connection_cut(F) F(INT, ref)
 
 /* Closed with a code after which it is of no use to come again. `intents`: those it
  * had identified with. */

@@ -34,6 +34,7 @@ struct tg_worker {
   int next_total;               /* of the set to come; 0: there is none */
   uint64_t stamp;               /* of this run of the gateway */
   bool moved;                   /* shards have gone from one worker to another in it */
+  bool clustered;               /* shards come from other hosts, and go to them: worker_leases.c */
   struct tg_expected_members *expected_members; /* a list */
   uv_timer_t *alive; /* tells the manager that the loop turns */
   tg_ms alive_at, alive_interval; /* the last beat, and between two */
@@ -71,6 +72,12 @@ void tg_worker_on_drop_set(struct tg_worker *worker, const struct tg_message *me
 void tg_worker_forget_closing(struct tg_worker *worker);
 /* Ends the shards of the class that do not rule, and answers. */
 void tg_worker_close_class(struct tg_worker *worker, int number, int64_t nonce);
+
+/* worker_leases.c: messages of the manager, by their names */
+void tg_worker_on_let_go_shard(struct tg_worker *worker, const struct tg_message *message);
+void tg_worker_on_leave_shard(struct tg_worker *worker, const struct tg_message *message);
+void tg_worker_on_fill_hole(struct tg_worker *worker, const struct tg_message *message);
+void tg_worker_on_void_left(struct tg_worker *worker, const struct tg_message *message);
 
 /* worker_voices.c */
 /* The class's voice connections leave the old shards; then tg_worker_close_class(). */

@@ -41,6 +41,7 @@ static void on_start(struct tg_worker *worker, const struct tg_message *message)
   worker->options.reload.commit(worker->options.reload.ctx, start->generation);
   worker->next_total = start->next_total;
   worker->moved = start->moved;
+  worker->clustered = start->clustered;
   tg_worker_set_owners(worker, start->first_shard, start->owners, (uint64_t)start->stamp);
   if (!tg_worker_begin(worker, start->gateway_url, start->side, start->total_shards, &error)) {
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
@@ -69,7 +70,7 @@ static void on_allow_identify(struct tg_worker *worker, const struct tg_message 
 {
   struct tg_shard *shard = tg_worker_shard(worker, message->allow_identify.ref);
   if (shard)
-    tg_shard_allow_identify(shard, message->allow_identify.deadline);
+    tg_shard_allow_identify(shard, message->allow_identify.deadline, (uint64_t)message->allow_identify.epoch);
 }
 
 /* ---- commands ---- */
@@ -196,7 +197,7 @@ void tg_worker_on_message(void *ctx, const char *type, const json_t *json)
       TG_MESSAGES_TO_WORKER(X) TG_MESSAGES_BOTH_WAYS(X)
 #undef X
 #define X(name) [TG_MESSAGE_##name] = tg_worker_on_##name,
-          TG_MESSAGES_ABOUT_SETS(X)
+          TG_MESSAGES_ABOUT_SETS(X) TG_MESSAGES_ABOUT_LEASES(X)
 #undef X
   };
   struct tg_worker *worker = ctx;

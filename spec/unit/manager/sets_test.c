@@ -8,7 +8,7 @@
 #include "manager/internal.h"
 #include "proto/shard_ref.h"
 
-enum { OLD = 4, NEW = 8, INDICES = NEW * TG_SIDES, FAULTS = 3, ROUNDS = 4 };
+enum { OLD = 4, NEW = 8, INDICES = NEW * TG_REF_PLACES, FAULTS = 3, ROUNDS = 4 };
 
 /* ---- the workers ---- */
 

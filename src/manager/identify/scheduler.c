@@ -235,15 +235,17 @@ static bool before(const struct scheduled *a, const struct scheduled *b)
   return a->priority != b->priority ? a->priority < b->priority : a->order < b->order;
 }
 
-/* The shards of a bucket, those of both sides, as indices of the entries. */
+/* The shards of a bucket, those of both sides, as indices of the entries. What is left of a shard asks for
+ * nothing. */
 static int first_of(int bucket)
 {
-  return bucket * TG_SIDES;
+  return bucket * TG_REF_PLACES;
 }
 
 static int next_of(const struct tg_scheduler *scheduler, int index)
 {
-  return (index + 1) % TG_SIDES != 0 ? index + 1 : index + 1 + (scheduler->max_concurrency - 1) * TG_SIDES;
+  int place = index % TG_REF_PLACES;
+  return place + 1 < TG_SIDES ? index + 1 : index - place + scheduler->max_concurrency * TG_REF_PLACES;
 }
 
 /* The foremost shard of the bucket in `state` whose time has come; -1: none. */

@@ -197,7 +197,8 @@ static void say_start(struct tg_managed_worker *worker)
   tg_say(worker->ipc, start, .side = env->shards.side, .total_shards = env->shards.range.total,
          .next_total = env->next.count > 0 ? env->next.range.total : 0, .gateway_url = env->info->url,
          .generation = workers->generation, .stamp = env->stamp, .steady_ahead = tg_steady_ahead(),
-         .first_shard = env->shards.range.first, .owners = owners, .moved = workers->moved);
+         .first_shard = env->shards.range.first, .owners = owners, .moved = workers->moved,
+         .clustered = env->clustered);
   json_decref(owners);
 }
 
