@@ -202,6 +202,7 @@ local CUSTOM = {
   optional_intents = "integer|tidegate.Intent[]",
   presence = "tidegate.Presence",
   plugins = "table<string,table>",
+  ["cluster.url"] = "string|tidegate.InFile", -- it may stand in one
   ["log.format"] = '"text"|"json"',
   ["event_handler.headers"] = "table<string,string|tidegate.InFile>",
   sinks = "table<string,tidegate.Config.sink>",
@@ -219,7 +220,7 @@ local OF_SINKS = {
 local function type_of(path, kind, arguments)
   if kind == "CHOICE" then return choices(arguments:match "^[^,]+,%s*([%w_]+)") end
   local simple = { BOOL = "boolean", RANGE = "integer", STRING = "string", STRINGS = "string[]" }
-  return simple[kind] or CUSTOM[path]
+  return CUSTOM[path] or simple[kind]
 end
 
 local function declared_keys(class, prefix, into)

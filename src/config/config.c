@@ -2,6 +2,7 @@
 
 #include "base/address.h"
 #include "base/buf.h"
+#include "config/cluster_rules.h"
 #include "config/config_options.h"
 #include "config/config_values.h"
 #include "config/handler_rules.h"
@@ -147,7 +148,7 @@ static void note_secret_files(struct tg_config *config, const json_t *given, env
   for (size_t i = 0; i < tg_config_option_count; i++) {
     const struct tg_option *option = &tg_config_options[i];
     char named_by[TG_SECRET_NAME];
-    if (!option->secret || !option->env || tg_schema_find(given, option->path) || variable(env, option->env))
+    if (!tg_option_has_file(option) || tg_schema_find(given, option->path) || variable(env, option->env))
       continue;
     char *path = tg_secret_path(option->env, env, named_by);
     if (path)
@@ -187,6 +188,7 @@ bool tg_config_load(const json_t *given, env_lookup *env, struct tg_config *conf
   check_combinations(config, problems);
   check_takers(config, problems);
   check_broker(config, problems);
+  tg_finish_cluster(given, env, config, problems);
   fill_computed(config, given, env);
   note_secret_files(config, given, env);
   if (problems->count == 0)

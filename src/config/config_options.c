@@ -1,6 +1,7 @@
 #include "config/config_options.h"
 
 #include "base/address.h"
+#include "config/cluster_rules.h"
 #include "config/config.h"
 #include "config/config_values.h"
 #include "config/handler_values.h"
@@ -171,6 +172,12 @@ static const struct tg_map_form sink_form = {
     .url = true, .restart = true)                                                                            \
   X("identify.authorization", STRING(identify.authorization), .env = "TIDEGATE_IDENTIFY_SECRET",             \
     .secret = true)                                                                                          \
+  X("cluster.url", STRING(cluster.url), .env = "TIDEGATE_CLUSTER", .check = tg_check_redis_url, .url = true, \
+    .in_file = true, .restart = true)                                                                        \
+  X("cluster.name", STRING(cluster.name), .env = "TIDEGATE_CLUSTER_NAME", .check = tg_check_cluster_name,    \
+    .restart = true)                                                                                         \
+  X("cluster.host", STRING(cluster.host), .env = "TIDEGATE_CLUSTER_HOST", .check = tg_check_cluster_name,    \
+    .restart = true)                                                                                         \
   X("state_dir", STRING(state_dir), .env = "TIDEGATE_STATE_DIR", .restart = true)                            \
   X("script.inline_budget", RANGE(script.inline_budget, MS, 1, HOUR, 5))                                     \
   X("script.slice_budget", RANGE(script.slice_budget, MS, 1, HOUR, 50))                                      \
@@ -200,7 +207,7 @@ bool tg_config_variable(size_t index, char name[TG_VARIABLE_NAME])
 {
   for (size_t i = 0; i < tg_config_option_count; i++) {
     const struct tg_option *option = &tg_config_options[i];
-    size_t names = !option->env ? 0 : option->secret ? 2 : 1;
+    size_t names = !option->env ? 0 : tg_option_has_file(option) ? 2 : 1;
     if (index < names) {
       snprintf(name, TG_VARIABLE_NAME, "%s%s", option->env, index == 1 ? "_FILE" : "");
       return true;

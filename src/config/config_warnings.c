@@ -181,8 +181,10 @@ static const char *secret_key(const struct tg_handler_config *handler)
   return handler->authorization ? "authorization" : in_headers ? "headers" : NULL;
 }
 
-/* A secret that is to be read by all between here and the sink. */
-static void warn_sink_url(const char *path, const char *url, const char *secret, struct tg_problems *warnings)
+/* A secret that is to be read by all between here and there; `secret`: the key of one beside the URL, or
+ * NULL. */
+static void warn_plain_url(const char *path, const char *url, const char *secret,
+                           struct tg_problems *warnings)
 {
   size_t length;
   bool redis = strncasecmp(url, "redis://", 8) == 0 && !tg_url_is_loopback(url);
@@ -202,7 +204,7 @@ static void warn_sink(const struct tg_sink_config *sink, struct tg_problems *war
   snprintf(path, sizeof path, "sinks.%s", sink->name);
   warn_handler(path, &sink->handler, warnings);
   for (int i = 0; i < sink->handler.urls.count; i++)
-    warn_sink_url(path, sink->handler.urls.items[i], secret_key(&sink->handler), warnings);
+    warn_plain_url(path, sink->handler.urls.items[i], secret_key(&sink->handler), warnings);
   snprintf(key, sizeof key, "%s.authorization", path);
   warn_secret(key, sink->handler.authorization, leads_away(&sink->handler.urls) ? "the sink" : NULL,
               warnings);
@@ -309,6 +311,8 @@ struct tg_problems tg_config_warnings(const struct tg_config *config, char *cons
     warn_express(config, &warnings);
     for (int i = 0; i < config->sink_count; i++)
       warn_sink(&config->sinks[i], &warnings);
+    if (config->cluster.url)
+      warn_plain_url("cluster.url", config->cluster.url, NULL, &warnings);
   }
   warn_environment(environment, &warnings);
   if (config)

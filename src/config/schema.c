@@ -319,6 +319,11 @@ static void read_secret(struct tg_reader *reader, const char *(*env)(const char 
   free(path);
 }
 
+bool tg_option_has_file(const struct tg_option *option)
+{
+  return option->env && (option->secret || option->in_file);
+}
+
 static void read_option(const struct tg_option *option, const char *path, const json_t *given,
                         const char *(*env)(const char *name), void *field, struct tg_problems *problems)
 {
@@ -332,7 +337,7 @@ static void read_option(const struct tg_option *option, const char *path, const 
     reader.variable = option->env;
     read_text(&reader, text, field);
   }
-  if (!value && option->env && option->secret)
+  if (!value && tg_option_has_file(option))
     read_secret(&reader, env, field);
 }
 

@@ -93,7 +93,9 @@ struct tg_option {
   bool secret;                /* never shown */
   bool composed;              /* a secret that is a list or a table of texts, not a text */
   bool url;                   /* may have a password or a key in it: shown without */
-  bool in_file; /* STRING and each of STRINGS: { file = "/path" } for one that stands in a file */
+  /* STRING and each of STRINGS: { file = "/path" } for one that stands in a file. A URL of this kind is
+   * shown to nobody with what is secret in it, scripts included. */
+  bool in_file;
   const struct tg_map_form *form; /* MAP */
   bool restart;                   /* cannot change while the program runs */
 
@@ -108,6 +110,9 @@ struct tg_option {
   /* The same: what a misspelt text was meant to be, or NULL. */
   const char *(*meant)(const char *text);
 };
+
+/* Whether its variable may have _FILE behind its name, and hold a path then. */
+bool tg_option_has_file(const struct tg_option *option);
 
 /* Reads all options and fills in the defaults; reports keys that no option
  * has, with a suggestion. `given` may be NULL. `target` is zeroed memory;
@@ -130,8 +135,8 @@ void tg_schema_secrets(const struct tg_option *options, size_t count, const void
 
 /* How a value that must not be seen is written. */
 enum tg_secrets {
-  TG_SECRETS_MASKED, /* "***" */
-  TG_SECRETS_NAMED,  /* its placeholder: config/placeholder.h */
+  TG_SECRETS_MASKED, /* "***"; URLs without users, passwords and queries */
+  TG_SECRETS_NAMED,  /* its placeholder: config/placeholder.h; URLs as they are, but for those of in_file */
   TG_SECRETS_SHOWN,
 };
 

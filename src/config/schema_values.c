@@ -183,7 +183,8 @@ static json_t *veil(const struct tg_option *option, json_t *value, enum tg_secre
   if (value && option->secret && secrets != TG_SECRETS_SHOWN) {
     tg_placeholder(option, placeholder);
     veiled = veil_texts(value, secrets == TG_SECRETS_NAMED ? placeholder : "***");
-  } else if (value && option->url && secrets == TG_SECRETS_MASKED) {
+  } else if (value && option->url &&
+             (secrets == TG_SECRETS_MASKED || (secrets == TG_SECRETS_NAMED && option->in_file))) {
     veiled = public_urls(value);
   }
   if (!veiled)

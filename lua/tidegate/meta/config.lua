@@ -29,6 +29,7 @@
 ---@field resharding? tidegate.Config.resharding
 ---@field control? tidegate.Config.control
 ---@field identify? tidegate.Config.identify
+---@field cluster? tidegate.Config.cluster
 ---@field state_dir? string
 ---@field script? tidegate.Config.script
 ---@field rocks_trees? string[]
@@ -128,6 +129,12 @@
 ---@class tidegate.Config.identify
 ---@field url? string Control API of the gateway host that grants the identifies of all hosts.
 ---@field authorization? string That host's control.authorization.
+
+---The same on all hosts of a bot, but for `host`: they share its shards.
+---@class tidegate.Config.cluster
+---@field url? string|tidegate.InFile Of the Redis where they meet: redis://, rediss:// or redis+unix://.
+---@field name? string Of the cluster in that Redis. Default "bot".
+---@field host? string Of this host, which no other has. Default: the machine's name.
 
 ---@class tidegate.Config.script
 ---@field inline_budget? integer

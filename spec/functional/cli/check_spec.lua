@@ -3,6 +3,7 @@
 local cjson = require "cjson"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
+local uv = require "luv"
 
 after_each(process.cleanup)
 
@@ -198,6 +199,67 @@ gateway.configure { token = "abc.def.ghi", intents = 513, sinks = { %s } }
     local _, warnings = check_sinks [[ feed = { url = "redis://:hidden-word@redis.test" } ]]
     assert.matches("sinks.feed: redis://redis.test is not rediss://, so that the password in it is to be "
       .. "read by all between here and there", warnings, 1, true)
+  end)
+end)
+
+describe("the cluster", function()
+  local function check_cluster(keys, options)
+    options = options or {}
+    local dir = paths.tmp()
+    paths.write(dir .. "/bot.lua", ([[
+local gateway = require "tidegate"
+gateway.configure { token = "abc.def.ghi", intents = 513, %s }
+local cluster = gateway.config.cluster or {}
+print("seen: " .. tostring(cluster.url) .. " " .. tostring(os.getenv "TIDEGATE_CLUSTER"))
+]]):format(keys))
+    local run = process.run({ paths.bin "tidegate", "check", "bot.lua" }, { cwd = dir, env = options.env })
+    assert.equal(options.exit_code or 0, run.exit_code, run.stdout .. run.stderr)
+    assert.is_nil((run.stdout .. run.stderr):find("hidden-word", 1, true), run.stdout .. run.stderr)
+    return run.stdout, run.stderr
+  end
+
+  it("is told with its host's name, without user and password, which scripts do not see either", function()
+    local output, log = check_cluster([[ cluster = { url = "rediss://user:hidden-word@redis.test/1" } ]])
+    local set = section(output, "Configuration")
+    assert(has(set, "cluster.url | rediss://redis.test/1"))
+    assert(has(set, "cluster.name | bot"))
+    assert(has(set, "cluster.host | " .. uv.os_gethostname()))
+    assert.matches("seen: rediss://redis.test/1 nil", output .. log, 1, true)
+  end)
+
+  it("is configured by the environment alone, and its URL may stand in a file", function()
+    local env = {
+      TIDEGATE_CLUSTER = "rediss://:hidden-word@redis.test/1", TIDEGATE_CLUSTER_NAME = "ferry",
+      TIDEGATE_CLUSTER_HOST = "gw-1",
+    }
+    local output, log = check_cluster("", { env = env })
+    local set = section(output, "Configuration")
+    assert(has(set, "cluster.url | rediss://redis.test/1"))
+    assert(has(set, "cluster.name | ferry"))
+    assert(has(set, "cluster.host | gw-1"))
+    assert.matches("seen: rediss://redis.test/1 rediss://redis.test/1", output .. log, 1, true)
+    local file = paths.write(paths.tmp() .. "/url", "rediss://:hidden-word@redis.test/2\n")
+    output = check_cluster("", { env = { TIDEGATE_CLUSTER_FILE = file } })
+    assert(has(section(output, "Configuration"), "cluster.url | rediss://redis.test/2 from " .. file))
+  end)
+
+  it("is refused beside what cannot be, all at once and in words", function()
+    local _, problems = check_cluster([[
+      total_shards = 8, first_shard_id = 4, identify = { url = "http://broker" },
+      queue = { durability = "memory" },
+      cluster = { url = "redis://redis.test", host = "gw 1" } ]], { exit_code = 1 })
+    for _, wanted in ipairs {
+      "first_shard_id: cannot stand beside cluster.url: the hosts of a cluster share all shards by",
+      "identify.url: cannot stand beside cluster.url",
+      'queue.durability: must be "log" beside cluster.url',
+      "cluster.host: expected up to 64 letters, digits, dots, _ and -",
+    } do
+      assert.matches(wanted, problems, 1, true)
+    end
+    _, problems = check_cluster("", { env = { TIDEGATE_CLUSTER_HOST = "gw-1" }, exit_code = 1 })
+    assert.matches("cluster.host: is set, but cluster.url is not", problems, 1, true)
+    _, problems = check_cluster([[ cluster = { url = "redis://:hidden-word@redis.test" } ]])
+    assert.matches("cluster.url: redis://redis.test is not rediss://", problems, 1, true)
   end)
 end)
 

@@ -82,6 +82,16 @@ static void add_required(json_t *given)
   bool broker = member(given, "identify.url") || *(look_up("TIDEGATE_IDENTIFY_URL") ?: "");
   if (broker && !json_object_get(given, "total_shards"))
     json_object_set_new(given, "total_shards", json_integer(4));
+  static const char *const of_cluster[][2] = {{"cluster.name", "TIDEGATE_CLUSTER_NAME"},
+                                              {"cluster.host", "TIDEGATE_CLUSTER_HOST"}};
+  for (int i = 0; i < 2; i++) {
+    json_t *value = member(given, of_cluster[i][0]);
+    if ((!value || json_is_null(value)) && !*(look_up(of_cluster[i][1]) ?: ""))
+      continue;
+    json_t *url = nested("cluster.url", "\"redis://h\"");
+    json_object_update_recursive(given, url);
+    json_decref(url);
+  }
 }
 
 /* Loads `given` (stolen), expects success, and compares one key of the result. */
@@ -205,6 +215,11 @@ static const struct row {
      "\"https://broker\"", "\"10.0.0.1:8377\"", "http://", "broker"},
     {"identify.authorization", NULL, "\"secret\"", "TIDEGATE_IDENTIFY_SECRET", "secret", "\"***\"", "\"\"",
      "is empty", "a\nb"},
+    {"cluster.url", NULL, "\"redis://10.0.0.1\"", "TIDEGATE_CLUSTER", "redis+unix:///run/redis.sock",
+     "\"redis+unix:///run/redis.sock\"", "\"http://10.0.0.1\"", "redis://", "10.0.0.1:6379"},
+    {"cluster.name", NULL, "\"ferry\"", "TIDEGATE_CLUSTER_NAME", "ferry.2", "\"ferry.2\"", "\"two words\"",
+     "up to 64 letters", "{ferry}"},
+    {"cluster.host", NULL, "\"gw-1\"", "TIDEGATE_CLUSTER_HOST", "gw_2", "\"gw_2\"", "5", "a string", "gw:1"},
     {"state_dir", "\"/var/lib/tidegate\"", "\"/srv/tidegate\"", "TIDEGATE_STATE_DIR", "/tmp/t", "\"/tmp/t\"",
      "5", "a string", NULL},
     {"script.inline_budget", "5", "10", NULL, NULL, NULL, "0", "milliseconds", NULL},

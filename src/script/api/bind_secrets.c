@@ -4,11 +4,13 @@
 
 #include "script/vm/state.h"
 
+#include "base/url_parts.h"
 #include "config/config_options.h"
 #include "config/environment.h"
 #include "config/placeholder.h"
 #include "config/plugin_values.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- what comes back ---- */
@@ -73,18 +75,23 @@ static bool shown(const struct tg_state *state)
 static int l_getenv(lua_State *L)
 {
   const char *name = luaL_checkstring(L, 1), *value = tg_environment(name);
-  char placeholder[TG_PLACEHOLDER_SIZE];
+  char placeholder[TG_PLACEHOLDER_SIZE], *public = NULL;
   if (value && !shown(tg_state_of(L)) && tg_is_plugin_variable(name))
     value = "***"; /* it may have secrets in it, which its plugin sees */
   for (size_t i = 0; value && !shown(tg_state_of(L)) && i < tg_config_option_count; i++) {
     const struct tg_option *option = &tg_config_options[i];
-    if (!option->secret || !option->env || strcmp(option->env, name) != 0)
+    if (!tg_option_has_file(option) || strcmp(option->env, name) != 0)
       continue;
-    tg_placeholder(option, placeholder);
-    value = placeholder;
+    if (option->secret) {
+      tg_placeholder(option, placeholder);
+      value = placeholder;
+    } else {
+      value = public = tg_url_public(value);
+    }
     break;
   }
   lua_pushstring(L, value); /* nil for NULL */
+  free(public);
   return 1;
 }
 
