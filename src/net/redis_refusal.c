@@ -43,6 +43,8 @@ static const struct {
     {"DB index is out of range", "it has fewer databases than that; see its \"databases\""},
     {"SELECT is not allowed in cluster mode",
      "a Redis Cluster has the database 0 alone, and is not spoken here"},
+    {"The user executing the script",
+     "the user of the URL may not do that; give the right to it with ACL SETUSER"},
     {"max number of clients", "it has as many clients as its \"maxclients\" lets in"},
     {"max number of allowed clients", "it has as many clients as its \"maxclients\" lets in"},
 };

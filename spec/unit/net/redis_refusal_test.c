@@ -31,6 +31,7 @@ static void says_what_to_do(void **state)
       {"MISCONF Redis is configured to save RDB snapshots", "misconf", "cannot write to its disk"},
       {"WRONGTYPE Operation against a key holding the wrong kind of value", "wrongtype", "another prefix"},
       {"ERR unknown command 'XADD'", "err", "a Redis of 7.0 or later"},
+      {"ERR The user executing the script can't run this command or subcommand", "err", "ACL SETUSER"},
       {"ERR something new", "err", "refuses: \"ERR something new\""},
       {"SOMETHINGNEW of a later release", "somethingnew", "refuses: \"SOMETHINGNEW of a later release\""},
       {"no word in capitals", "err", "refuses: \"no word in capitals\""},
