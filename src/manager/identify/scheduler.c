@@ -31,6 +31,7 @@ struct bucket {
 struct tg_scheduler {
   int max_concurrency;
   tg_ms spacing;
+  bool is_shared; /* the buckets, with other hosts */
   int allowance;
   uint64_t orders;
   struct scheduled *entries; /* by tg_ref_index() */
@@ -149,6 +150,11 @@ static enum tg_identify_priority natural_priority(const struct scheduled *entry)
   return entry->ready_at ? TG_IDENTIFY_LOST : TG_IDENTIFY_FIRST;
 }
 
+void tg_scheduler_share(struct tg_scheduler *scheduler)
+{
+  scheduler->is_shared = true;
+}
+
 void tg_scheduler_hold(struct tg_scheduler *scheduler, int bucket, tg_ms free_at)
 {
   scheduler->buckets[bucket].free_at = free_at;
@@ -262,33 +268,48 @@ static tg_shard_ref foremost(const struct tg_scheduler *scheduler, int bucket, e
   return best < 0 ? best : tg_ref_at(best);
 }
 
-/* On their way to a slot. Those of lower rank do not keep a shard back. */
-static int count_ahead(const struct tg_scheduler *scheduler, int bucket, enum tg_identify_priority rank,
-                       tg_ms now)
+/* Of a bucket: how many are on their way to a slot, and of these, how many have their
+ * HELLO, or should be about to. Those of lower rank do not keep a shard back. */
+struct ahead {
+  int all, near;
+};
+
+static struct ahead count_ahead(const struct tg_scheduler *scheduler, int bucket,
+                                enum tg_identify_priority rank, tg_ms now)
 {
-  int ahead = 0;
+  struct ahead ahead = {0};
   for (int i = first_of(bucket); i < scheduler->count; i = next_of(scheduler, i)) {
     const struct scheduled *entry = &scheduler->entries[i];
-    bool on_its_way = entry->state == TG_IDENTIFY_ASKING || entry->state == TG_IDENTIFY_GRANTED ||
-                      (entry->state == TG_IDENTIFY_STARTED && now - entry->since < TG_START_STALE);
-    ahead += on_its_way && !entry->away && entry->priority <= rank;
+    bool has_hello = entry->state == TG_IDENTIFY_ASKING || entry->state == TG_IDENTIFY_GRANTED;
+    tg_ms took = entry->state == TG_IDENTIFY_STARTED ? now - entry->since : TG_START_STALE;
+    bool counts = !entry->away && entry->priority <= rank;
+    ahead.all += counts && (has_hello || took < TG_START_STALE);
+    ahead.near += counts && (has_hello || took < TG_START_ORDER);
   }
   return ahead;
+}
+
+static bool has_enough(const struct tg_scheduler *scheduler, int bucket, enum tg_identify_priority rank,
+                       tg_ms now)
+{
+  struct ahead ahead = count_ahead(scheduler, bucket, rank, now);
+  return ahead.all >= TG_CONNECT_AHEAD || (scheduler->is_shared && ahead.near > 0);
 }
 
 bool tg_scheduler_next_start(struct tg_scheduler *scheduler, tg_ms now, tg_shard_ref *ref)
 {
   int ahead_of_all = 0;
   for (int bucket = 0; bucket < scheduler->max_concurrency; bucket++)
-    ahead_of_all += count_ahead(scheduler, bucket, TG_IDENTIFY_RESHARDING, now);
+    ahead_of_all += count_ahead(scheduler, bucket, TG_IDENTIFY_RESHARDING, now).all;
   if (ahead_of_all >= scheduler->allowance)
     return false;
   for (int bucket = 0; bucket < scheduler->max_concurrency; bucket++) {
+    settle(scheduler, &scheduler->buckets[bucket], now);
     tg_shard_ref best = foremost(scheduler, bucket, TG_IDENTIFY_QUEUED, now);
     if (best < 0)
       continue;
     struct scheduled *entry = entry_of(scheduler, best);
-    if (count_ahead(scheduler, bucket, entry->priority, now) >= TG_CONNECT_AHEAD)
+    if (has_enough(scheduler, bucket, entry->priority, now))
       continue;
     set_state(entry, TG_IDENTIFY_STARTED, now);
     entry->order = ++scheduler->orders; /* shards of other hosts have come meanwhile */
@@ -366,6 +387,12 @@ bool tg_scheduler_next_grant(struct tg_scheduler *scheduler, tg_ms now, tg_shard
     return true;
   }
   return false;
+}
+
+bool tg_scheduler_due(const struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now)
+{
+  return tg_scheduler_state(scheduler, ref) == TG_IDENTIFY_ASKING &&
+         scheduler->entries[tg_ref_index(ref)].not_before <= now;
 }
 
 tg_ms tg_scheduler_deadline(const struct tg_scheduler *scheduler, tg_shard_ref ref)
@@ -464,6 +491,8 @@ tg_ms tg_scheduler_wakeup(struct tg_scheduler *scheduler, tg_ms now)
     else if (entry->state == TG_IDENTIFY_STARTED)
       sooner(&first, entry->since + (now < entry->since + TG_START_ORDER ? TG_START_ORDER : TG_START_STALE),
              now);
+    else if (entry->state == TG_IDENTIFY_ASKING && scheduler->is_shared)
+      sooner(&first, entry->not_before, now);
     else if (entry->state == TG_IDENTIFY_ASKING && bucket->holder < 0)
       sooner(&first, bucket->free_at > entry->not_before ? bucket->free_at : entry->not_before, now);
   }

@@ -22,7 +22,8 @@
  * Shards of other gateway hosts (manager/broker.h) only ask; their own hosts
  * start them. A gateway whose slots come from a broker uses no next_grant():
  * it asks the broker for each shard that is ASKING, and enters what it gets
- * with tg_scheduler_grant_until(). */
+ * with tg_scheduler_grant_until(). So does a host of a cluster, whose buckets are
+ * used by other hosts, too (tg_scheduler_share()). */
 
 #include "base/clock.h"
 #include "proto/shard_ref.h"
@@ -60,6 +61,10 @@ struct tg_scheduler;
 struct tg_scheduler *tg_scheduler_new(int max_concurrency, tg_ms spacing);
 void tg_scheduler_free(struct tg_scheduler *scheduler);
 
+/* Other hosts' shards use the same buckets: one that has its HELLO is enough of each,
+ * for its turn may be long in coming. */
+void tg_scheduler_share(struct tg_scheduler *scheduler);
+
 /* After a start of the process: the bucket was used; nothing before `free_at`. */
 void tg_scheduler_hold(struct tg_scheduler *scheduler, int bucket, tg_ms free_at);
 
@@ -92,13 +97,16 @@ bool tg_scheduler_next_grant(struct tg_scheduler *scheduler, tg_ms now, tg_shard
 /* Somebody else decided that this shard may identify now. Returns the deadline. */
 tg_ms tg_scheduler_grant_anyway(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now);
 
-/* The broker has granted: op 2 may leave until `deadline`. */
+/* Whoever decides elsewhere has granted: op 2 may leave until `deadline`. */
 void tg_scheduler_grant_until(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms deadline, tg_ms now);
 
 /* Whether the bucket of the shard rests or is in use, as of what this scheduler
  * knows; and whether the shard itself need not wait any longer, either. */
 bool tg_scheduler_busy(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now);
 bool tg_scheduler_ripe(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now);
+
+/* Whether the shard asks for its slot and need not wait after failures, whatever its bucket does. */
+bool tg_scheduler_due(const struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now);
 
 /* Until when the shard may send; 0: it holds no grant. */
 tg_ms tg_scheduler_deadline(const struct tg_scheduler *scheduler, tg_shard_ref ref);

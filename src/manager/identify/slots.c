@@ -9,8 +9,8 @@
 #include "manager/identify/ledger.h"
 #include "manager/identify/slots_broker.h"
 #include "manager/identify/slots_client.h"
+#include "manager/identify/slots_cluster.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -25,8 +25,14 @@ struct tg_slots {
   struct tg_ledger *ledger;
   struct tg_asks *asks;
   bool pumping, pump_again;
-  struct tg_slots_broker *broker; /* serves nobody if the next is there */
-  struct tg_slots_client *client; /* NULL: it decides by itself */
+  struct tg_slots_broker *broker;   /* serves nobody if the next is there */
+  struct tg_slots_client *client;   /* NULL: no broker decides */
+  struct tg_slots_cluster *cluster; /* NULL: no cluster does */
+};
+
+enum {
+  PLENTY = TG_SCHEDULED_SHARD_MAX, /* as allowance: who decides elsewhere counts */
+  LOOK_AGAIN = 1000,               /* ms, whether the cluster still holds identifies back */
 };
 
 static struct tg_managed_shard *shard_of(struct tg_slots *slots, tg_shard_ref ref)
@@ -60,13 +66,15 @@ void tg_slots_info_changed(struct tg_slots *slots)
 
 static int allowance(struct tg_slots *slots)
 {
-  if (slots->client) /* the broker counts for all hosts */
-    return tg_slots_held_back(slots) ? 0 : INT_MAX;
+  if (slots->client || slots->cluster) /* it is counted for all hosts together */
+    return tg_slots_held_back(slots) ? 0 : PLENTY;
   return tg_gate_allowance(slots->gate);
 }
 
 bool tg_slots_held_back(const struct tg_slots *slots)
 {
+  if (slots->cluster)
+    return slots->events->held_back(slots->ctx);
   return slots->client ? !tg_slots_client_open(slots->client) : tg_gate_closed(slots->gate);
 }
 
@@ -151,18 +159,25 @@ static void pump_once(struct tg_slots *slots)
 {
   tg_scheduler_set_allowance(slots->scheduler, allowance(slots));
   start_shards(slots);
-  if (slots->client)
+  if (slots->cluster) {
+    tg_slots_cluster_pump(slots->cluster);
+    tg_ledger_save(slots->ledger);
+  } else if (slots->client) {
     tg_slots_client_pump(slots->client);
-  else
+  } else {
     grant_slots(slots);
+  }
 }
 
 /* When something can become due by time alone; -1: never. */
 static tg_ms next_wakeup(struct tg_slots *slots, tg_ms now)
 {
-  tg_ms own = tg_scheduler_wakeup(slots->scheduler, now);
-  tg_ms other =
-      slots->client ? tg_slots_client_wakeup(slots->client, now) : tg_slots_broker_wakeup(slots->broker);
+  tg_ms own = tg_scheduler_wakeup(slots->scheduler, now), other;
+  if (slots->cluster)
+    other = tg_slots_held_back(slots) ? now + LOOK_AGAIN : -1;
+  else
+    other =
+        slots->client ? tg_slots_client_wakeup(slots->client, now) : tg_slots_broker_wakeup(slots->broker);
   return own < 0 || (other >= 0 && other < own) ? other : own;
 }
 
@@ -209,12 +224,17 @@ static void on_allowed(void *ctx, struct tg_managed_shard *shard)
     tg_asks_in_line(slots->asks, shard);
     return;
   }
+  if (deadline == 0 && slots->cluster) { /* the script says yes, but other hosts do not know its reasons */
+    tg_asks_in_line(slots->asks, shard);
+    return;
+  }
   if (deadline == 0) {
     deadline = tg_scheduler_grant_anyway(slots->scheduler, shard->ref, now);
     take(slots, shard->ref, deadline);
     tg_ledger_save(slots->ledger);
   }
-  slots->events->allow(slots->ctx, shard, deadline);
+  slots->events->allow(slots->ctx, shard, deadline,
+                       slots->cluster ? tg_slots_cluster_epoch(slots->cluster, shard) : 0);
   tg_slots_pump(slots);
 }
 
@@ -227,6 +247,23 @@ static bool is_reachable(void *ctx, const struct tg_managed_shard *shard)
 void tg_slots_asked(struct tg_slots *slots, struct tg_managed_shard *shard)
 {
   tg_asks_of_worker(slots->asks, shard);
+}
+
+void tg_slots_granted(struct tg_slots *slots, struct tg_managed_shard *shard, tg_ms deadline, uint64_t epoch)
+{
+  tg_ms now = tg_now();
+  bool asks = tg_scheduler_state(slots->scheduler, shard->ref) == TG_IDENTIFY_ASKING;
+  if (asks && !tg_asks_awaited(slots->asks, shard)) {
+    tg_slots_unused(slots, shard); /* whoever asked is gone */
+  } else if (!asks || deadline <= now || slots->env->stopping) {
+    tg_slots_cluster_left(slots->cluster, shard); /* and is asked for again if it is still wanted */
+  } else {
+    tg_slots_cluster_granted(slots->cluster, shard, epoch);
+    tg_scheduler_grant_until(slots->scheduler, shard->ref, deadline, now);
+    take(slots, shard->ref, deadline);
+    tg_asks_granted(slots->asks, shard);
+  }
+  tg_slots_pump(slots);
 }
 
 struct host_asking {
@@ -249,11 +286,9 @@ static void on_host_answer(void *ctx, int status, tg_ms retry_after, json_t *bod
 /* A script asks for a shard of another gateway host. */
 static void request_for_host(const struct tg_args *args, struct tg_slots *slots, int shard_id)
 {
-  if (slots->client) {
-    tg_arg_bad(args,
-               "shard_id: shard %d is of another gateway host, and this one has its slots from a broker, too "
-               "(identify.url)",
-               shard_id);
+  if (slots->client || slots->cluster) {
+    tg_arg_bad(args, "shard_id: shard %d is of another gateway host, and this one has its slots from %s",
+               shard_id, slots->cluster ? "the cluster" : "a broker, too (identify.url)");
     return;
   }
   struct host_asking *asking = tg_alloc(sizeof *asking);
@@ -298,7 +333,7 @@ static void request_default(void *room, const json_t *list, tg_manager_reply *re
 
 /* ---- what became of a slot ---- */
 
-void tg_slots_sent(struct tg_slots *slots, const struct tg_managed_shard *shard)
+void tg_slots_sent(struct tg_slots *slots, struct tg_managed_shard *shard)
 {
   enum tg_identify_state before = tg_scheduler_state(slots->scheduler, shard->ref);
   if (before != TG_IDENTIFY_GRANTED && before != TG_IDENTIFY_SENT) {
@@ -310,33 +345,41 @@ void tg_slots_sent(struct tg_slots *slots, const struct tg_managed_shard *shard)
   tg_scheduler_sent(slots->scheduler, shard->ref, tg_now());
   if (client_for(slots, shard))
     tg_slots_client_sent(slots->client, shard->id);
+  if (slots->cluster)
+    tg_slots_cluster_sent(slots->cluster, shard);
   tg_slots_pump(slots);
 }
 
-void tg_slots_unused(struct tg_slots *slots, const struct tg_managed_shard *shard)
+void tg_slots_unused(struct tg_slots *slots, struct tg_managed_shard *shard)
 {
   if (tg_scheduler_unused(slots->scheduler, shard->ref, tg_now()))
     tg_ledger_give_back(slots->ledger, tg_scheduler_bucket(slots->scheduler, shard->ref));
   if (client_for(slots, shard))
     tg_slots_client_left(slots->client, shard->id);
+  if (slots->cluster)
+    tg_slots_cluster_left(slots->cluster, shard);
   tg_slots_pump(slots);
 }
 
-void tg_slots_done(struct tg_slots *slots, const struct tg_managed_shard *shard, bool ready)
+void tg_slots_done(struct tg_slots *slots, struct tg_managed_shard *shard, bool ready)
 {
   tg_scheduler_done(slots->scheduler, shard->ref, ready, tg_now());
   if (client_for(slots, shard))
     tg_slots_client_done(slots->client, shard->id, ready);
+  if (slots->cluster)
+    tg_slots_cluster_done(slots->cluster, shard, ready);
   tg_slots_pump(slots);
 }
 
-void tg_slots_gone(struct tg_slots *slots, const struct tg_managed_shard *shard, const char *why)
+void tg_slots_gone(struct tg_slots *slots, struct tg_managed_shard *shard, const char *why)
 {
   if (!slots->scheduler)
     return;
   tg_scheduler_gone(slots->scheduler, shard->ref, tg_now());
   if (client_for(slots, shard))
     tg_slots_client_gone(slots->client, shard->id);
+  if (slots->cluster)
+    tg_slots_cluster_gone(slots->cluster, shard);
   tg_asks_drop(slots->asks, shard, why);
 }
 
@@ -346,6 +389,8 @@ void tg_slots_set_over(struct tg_slots *slots, const struct tg_shard_set *set, c
     return;
   for (int i = 0; i < set->count; i++) {
     tg_slots_gone(slots, &set->list[i], why);
+    if (slots->cluster)
+      tg_slots_cluster_forget(slots->cluster, &set->list[i]);
     tg_scheduler_forget(slots->scheduler, set->list[i].ref, tg_now());
   }
   tg_asks_set_over(slots->asks, set, why);
@@ -452,7 +497,9 @@ void tg_slots_begin(struct tg_slots *slots)
   }
   tg_gate_begin(slots->gate, slots->ledger);
   tg_slots_info_changed(slots);
-  if (config->identify.url)
+  if (env->clustered)
+    slots->cluster = tg_slots_cluster_new(env, slots->scheduler, slots->events, slots->ctx);
+  else if (config->identify.url)
     slots->client = tg_slots_client_new(env, slots->host_name, slots->scheduler, &of_client, slots);
   else
     tg_slots_broker_begin(slots->broker, slots->scheduler, slots->ledger);
@@ -467,6 +514,8 @@ void tg_slots_end(struct tg_slots *slots, const char *why)
 {
   for (int i = 0; slots->asks && i < tg_all_shards(slots->env); i++)
     tg_asks_drop(slots->asks, tg_any_shard(slots->env, i), why);
+  if (slots->cluster)
+    tg_slots_cluster_end(slots->cluster);
   tg_slots_broker_end(slots->broker, why);
   if (slots->client)
     tg_slots_client_end(slots->client);
@@ -479,6 +528,7 @@ void tg_slots_free(struct tg_slots *slots)
   tg_gate_free(slots->gate);
   tg_slots_broker_free(slots->broker);
   tg_slots_client_free(slots->client);
+  tg_slots_cluster_free(slots->cluster);
   tg_scheduler_free(slots->scheduler);
   tg_ledger_close(slots->ledger);
   tg_timer_free(slots->timer);

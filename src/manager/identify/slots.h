@@ -3,8 +3,9 @@
 /* The slots of this gateway's identifies: the scheduler (scheduler.h) and its
  * ledger at work. A slot is asked for when a shard has its HELLO, and granted by
  * this gateway's own scheduler, or by the broker that identify.url names
- * (slots_client.h). Without identify.url this gateway is such a broker itself,
- * for whatever hosts ask (slots_broker.h).
+ * (slots_client.h), or by the cluster that it is a host of (slots_cluster.h). Without
+ * identify.url this gateway is such a broker itself, for whatever hosts ask
+ * (slots_broker.h).
  *
  *     enqueue -> events.start: it is its turn to connect
  *             -> asked       -> events.allow: op 2 may leave
@@ -25,14 +26,25 @@ struct tg_slots_events {
   void (*start)(void *ctx, struct tg_managed_shard *shard);
   /* Whether it can be reached now; else its grant is not worth sending. */
   bool (*reachable)(void *ctx, const struct tg_managed_shard *shard);
-  /* It has its slot: op 2 may leave until then (tg_now()). */
-  void (*allow)(void *ctx, struct tg_managed_shard *shard, tg_ms deadline);
+  /* It has its slot: op 2 may leave until then (tg_now()). `epoch`: of the session that READY begins; 0: as
+   * the shard counts. */
+  void (*allow)(void *ctx, struct tg_managed_shard *shard, tg_ms deadline, uint64_t epoch);
   /* Discord should be asked for session_start_limit again; tg_slots_refreshed()
    * is waited for. */
   void (*refresh)(void *ctx);
   /* The gateway waits before it can start: for what, and until when. False: it
    * does not. */
   bool (*put_off)(void *ctx, char *text, size_t size);
+
+  /* Only of a host of a cluster, NULL elsewhere: the cluster is to know that the shard wants its turn, for
+   * which tg_slots_granted() is the answer; that it does not any more, or has not used it; that op 2 has
+   * left; and what became of that. */
+  void (*ask)(void *ctx, struct tg_managed_shard *shard, enum tg_identify_priority priority);
+  void (*unask)(void *ctx, struct tg_managed_shard *shard);
+  void (*sent)(void *ctx, struct tg_managed_shard *shard);
+  void (*done)(void *ctx, struct tg_managed_shard *shard, bool ready);
+  /* The cluster lets nobody identify now: the day's reserve, or it cannot be asked. */
+  bool (*held_back)(void *ctx);
 };
 
 /* Both are borrowed. */
@@ -59,13 +71,16 @@ void tg_slots_enqueue(struct tg_slots *slots, const struct tg_managed_shard *sha
 void tg_slots_started(struct tg_slots *slots, const struct tg_managed_shard *shard);
 /* It wants its slot. Pumps. */
 void tg_slots_asked(struct tg_slots *slots, struct tg_managed_shard *shard);
+/* The cluster has granted what events.ask has asked for: op 2 may leave until `deadline` (tg_now()), and its
+ * READY begins the session `epoch`. Pumps. */
+void tg_slots_granted(struct tg_slots *slots, struct tg_managed_shard *shard, tg_ms deadline, uint64_t epoch);
 /* Op 2 has left; or did not, in time. Both pump. */
-void tg_slots_sent(struct tg_slots *slots, const struct tg_managed_shard *shard);
-void tg_slots_unused(struct tg_slots *slots, const struct tg_managed_shard *shard);
+void tg_slots_sent(struct tg_slots *slots, struct tg_managed_shard *shard);
+void tg_slots_unused(struct tg_slots *slots, struct tg_managed_shard *shard);
 /* What became of op 2. Pumps. */
-void tg_slots_done(struct tg_slots *slots, const struct tg_managed_shard *shard, bool ready);
+void tg_slots_done(struct tg_slots *slots, struct tg_managed_shard *shard, bool ready);
 /* Its process is gone, or it was stopped. */
-void tg_slots_gone(struct tg_slots *slots, const struct tg_managed_shard *shard, const char *why);
+void tg_slots_gone(struct tg_slots *slots, struct tg_managed_shard *shard, const char *why);
 
 /* The shards of that set are about to be no more. Pumps. */
 void tg_slots_set_over(struct tg_slots *slots, const struct tg_shard_set *set, const char *why);
@@ -82,7 +97,7 @@ void tg_slots_refreshed(struct tg_slots *slots);
 /* After a reload, which may have brought another secret for the broker. */
 void tg_slots_reconfigured(struct tg_slots *slots);
 
-/* No identify goes out for now: below the reserve, or the broker cannot be asked. */
+/* No identify goes out for now: below the reserve, or who grants cannot be asked. */
 bool tg_slots_held_back(const struct tg_slots *slots);
 bool tg_slots_from_broker(const struct tg_slots *slots);
 /* About how long until every shard that waits now has had its slot, in ms. */
