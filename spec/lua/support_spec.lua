@@ -246,7 +246,7 @@ describe("checker", function()
       list[i] = {
         shard = 0, epoch = item.epoch or 1, s = item.s, t = "MESSAGE_CREATE",
         key = item.key or "0.1." .. item.s,
-        body = ('{"nonce":"7:%d"}'):format(item.n),
+        body = ('{"nonce":"7:%d"}'):format(item.n), late = item.late,
       }
     end
     return list
@@ -283,6 +283,23 @@ describe("checker", function()
     assert.same({ "message 7:3 after 4", "shard 0 epoch 1 s 1 after 2" }, report.out_of_order)
     list = events({ s = 1, n = 9, epoch = 2 }, { s = 1, n = 10, key = "0.1.1" })
     assert.same({ "shard 0 epoch 1 after 2" }, checker.compare(list).out_of_order)
+  end)
+
+  it("lets those come late that are marked, but neither get lost nor be doubled", function()
+    local late = { s = 2, n = 2, late = true }
+    local list = events({ s = 1, n = 1 }, { s = 3, n = 3 }, late, { s = 4, n = 4 },
+      { s = 1, n = 5, epoch = 2, key = "0.2.1" }, { s = 5, n = 6, late = true })
+    local sent = { guilds = { ["7"] = 6 }, contiguous = true }
+    assert.equal(2, checker.assert_complete(list, sent).late)
+    table.insert(list, 3, events(late)[1])
+    assert.equal(1, #checker.assert_nothing_lost(list, sent).doubled)
+    list[4].key = "0.1.9"
+    assert.error_matches(function() checker.assert_nothing_lost(list, sent) end, "1 doubled with other key")
+    table.remove(list, 4)
+    table.remove(list, 3)
+    assert.same({ "message 7:2", "shard 0 epoch 1 s 2" }, checker.compare(list, sent).lost)
+    list = events({ s = 1, n = 1 }, { s = 3, n = 3 }, { s = 2, n = 2 }) -- not marked
+    assert.error_matches(function() checker.assert_nothing_lost(list) end, "2 out of order")
   end)
 
   it("counts events that nothing tells apart, and those that came by another way once more", function()

@@ -2,7 +2,8 @@
 --
 --   local bot = require("spec.support.bot").start()
 --   bot:wait_for_events(100)
---   bot.events[1]    {shard, total, epoch, s, t, key, body, guild_create, at}; :data() and :message() decode
+--   bot.events[1]    {shard, total, epoch, s, t, key, body, guild_create, late, at}; :data() and :message()
+--                    decode
 --
 -- It answers 204 and keeps what it accepted, in order of arrival: bot.events, and bot.by_shard[shard].
 -- Requests without the right Authorization get 401 and are counted in bot.unauthorized. How it answers is a
@@ -46,7 +47,7 @@ function Event:text()
   return cjson.encode {
     shardId = self.shard, totalShards = self.total, epoch = self.epoch, message = self.decoded,
     guildCreate = self.guild_create, deferred = self.deferred, gap = self.gap,
-    resharding = self.resharding,
+    resharding = self.resharding, late = self.late,
   }
 end
 
@@ -62,6 +63,7 @@ local function from_table(value)
     deferred = value.deferred,
     gap = value.gap,
     resharding = value.resharding,
+    late = value.late,
     decoded = message,
   }, Event)
 end
@@ -75,6 +77,7 @@ local function parse(body)
   if shard and t ~= "GUILD_CREATE" and t ~= "INTERACTION_CREATE" then
     return { setmetatable({
       shard = tonumber(shard), total = tonumber(total), epoch = tonumber(epoch), s = tonumber(s), t = t,
+      late = body:find(',"late":true}', -13, true) and true or nil,
     }, Event) }
   end
   local value = cjson.decode(body)
@@ -113,6 +116,7 @@ local function record(self, request, events)
   end
   for _, event in ipairs(events) do
     event.at = loop.now()
+    event.late = event.late or request.headers["x-tidegate-late"] == "1" or nil
     event.key = event.position and key_of(event) or request.headers["idempotency-key"]
     event.body = self.keep_bodies and (event.position and event:text() or request.body) or nil
     self.events[#self.events + 1] = event

@@ -5,6 +5,7 @@
 -- Numbered messages: the fake numbers the MESSAGE_CREATEs of a guild 1, 2, 3, ... in d.nonce = "<guild>:<n>".
 -- Sequences: within a session (shard, epoch) s counts every dispatch; (epoch, s) of a shard id never falls,
 -- whatever the number of shards that it is one of.
+-- Late: what a bot has got marked as such is exempt from order; it may neither be lost nor doubled.
 -- Repeats: events that nothing tells apart are counted, by type, guild and user.
 
 local checker = {}
@@ -33,6 +34,7 @@ end
 local function new_report()
   return {
     numbered = 0,
+    late = 0,
     repeats = 0,
     lost = {},
     doubled = {},
@@ -70,10 +72,12 @@ local function check_guilds(first, sent, report)
       report.numbered = report.numbered + 1
       got[guild] = got[guild] or {}
       got[guild][n] = true
-      if last[guild] and n < last[guild] then
-        table.insert(report.out_of_order, ("message %s:%d after %d"):format(guild, n, last[guild]))
+      if not event.late then
+        if last[guild] and n < last[guild] then
+          table.insert(report.out_of_order, ("message %s:%d after %d"):format(guild, n, last[guild]))
+        end
+        last[guild] = math.max(last[guild] or 0, n)
       end
-      last[guild] = math.max(last[guild] or 0, n)
       if sent and n > (sent[guild] or 0) then
         table.insert(report.unexpected, ("message %s:%d, sent were %d"):format(guild, n, sent[guild] or 0))
       end
@@ -93,18 +97,35 @@ local function check_guilds(first, sent, report)
   end
 end
 
-local function check_sequences(first, contiguous, report)
-  local last = {}
+local function session_of(event)
+  return event.shard .. "." .. event.epoch
+end
+
+-- {"<shard>.<epoch>.<s>" -> true}
+local function late_ones(first)
+  local late = {}
   for _, event in ipairs(first) do
-    if event.s then
-      local session = event.shard .. "." .. event.epoch
+    if event.late and event.s then
+      late[session_of(event) .. "." .. event.s] = true
+    end
+  end
+  return late
+end
+
+local function check_sequences(first, contiguous, report)
+  local last, late = {}, late_ones(first)
+  for _, event in ipairs(first) do
+    if event.s and not event.late then
+      local session = session_of(event)
       local before = last[session]
       if before and event.s < before then
         table.insert(report.out_of_order, ("shard %d epoch %d s %d after %d"):format(
           event.shard, event.epoch, event.s, before))
       elseif contiguous then
         for s = (before or 0) + 1, event.s - 1 do
-          table.insert(report.lost, ("shard %d epoch %d s %d"):format(event.shard, event.epoch, s))
+          if not late[session .. "." .. s] then
+            table.insert(report.lost, ("shard %d epoch %d s %d"):format(event.shard, event.epoch, s))
+          end
         end
       end
       last[session] = math.max(before or 0, event.s)
@@ -116,11 +137,14 @@ local function check_epochs(first, report)
   local epochs = {}
   for _, event in ipairs(first) do
     local before = epochs[event.shard] or 0
-    if event.epoch < before then
+    if event.late then
+      report.late = report.late + 1
+    elseif event.epoch < before then
       local text = ("shard %d epoch %d after %d"):format(event.shard, event.epoch, before)
       table.insert(report.out_of_order, text)
+    else
+      epochs[event.shard] = event.epoch
     end
-    epochs[event.shard] = math.max(before, event.epoch)
   end
 end
 
@@ -154,7 +178,7 @@ end
 local function find_longest_pause(first, report)
   local last = {}
   for _, event in ipairs(first) do
-    local guild = number_of(event)
+    local guild = not event.late and number_of(event) or nil
     local before = guild and last[guild]
     local longest = report.longest_pause and report.longest_pause.ms or 0
     if before and event.at and event.at - before.at > longest then
@@ -185,10 +209,10 @@ end
 
 -- sent.guilds: how many numbered messages went out, by guild id (without it, what came tells how many there
 -- must be). sent.repeats: the fake's list of events that are equal, with their counts. sent.contiguous:
--- nothing is filtered, so that each s of a session must have come. The report has numbered and repeats (how
--- many came); lost, doubled (equal Idempotency-Key: a bot sorts these out itself), doubled_with_other_key,
--- out_of_order, unexpected: lists of descriptions; longest_pause, if the bot has noted when events came: {ms,
--- guild, from, to (the keys around it)}; and text.
+-- nothing is filtered, so that each s of a session must have come. The report has numbered, late and repeats
+-- (how many came); lost, doubled (equal Idempotency-Key: a bot sorts these out itself),
+-- doubled_with_other_key, out_of_order, unexpected: lists of descriptions; longest_pause, if the bot has
+-- noted when events came: {ms, guild, from, to (the keys around it)}; and text.
 function checker.compare(events, sent)
   sent = sent or {}
   local report = new_report()

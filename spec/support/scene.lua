@@ -27,9 +27,9 @@ scene.crashes = { ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":handle_se
 
 -- options: shards (of fake and gateway, default 1), per_worker, fake (more of its settings), bot (options
 -- of the bot, a list of bots, or false for none), sinks (options of one more bot each, by name, which is in
--- s.sinks), ready (false: do not wait until all shards are up; default true), hurry (TIDEGATE_HURRY), and
--- everything that gateway.start() takes. `script` may be a function that makes it of the scene, whose bots
--- have URLs then.
+-- s.sinks), ready (false: do not wait until all shards are up; default true), gateway (false: none yet, see
+-- Scene:run()), hurry (TIDEGATE_HURRY), and everything that gateway.start() takes. `script` may be a function
+-- that makes it of the scene, whose bots have URLs then.
 function scene.start(options)
   local self = setmetatable({ gateways = {}, sinks = {}, options = options }, Scene)
   started[#started + 1] = self
@@ -45,7 +45,9 @@ function scene.start(options)
   for name, bot_options in pairs(options.sinks or {}) do
     self.sinks[name] = bot_support.start(bot_options)
   end
-  self:run(options)
+  if options.gateway ~= false then
+    self:run(options)
+  end
   return self
 end
 
@@ -66,8 +68,10 @@ end
 
 local OWN = {
   fake = true, bot = true, sinks = true, shards = true, per_worker = true, ready = true, hurry = true,
+  gateway = true,
 }
 
+-- A gateway in the scene; takes what scene.start() takes.
 function Scene:run(options)
   local passed = { env = { TIDEGATE_HURRY = options.hurry } }
   for name, value in pairs(options) do

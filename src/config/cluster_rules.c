@@ -1,5 +1,6 @@
 #include "config/cluster_rules.h"
 
+#include "base/address.h"
 #include "base/buf.h"
 
 #include <stdlib.h>
@@ -16,6 +17,15 @@ const char *tg_check_cluster_name(const char *text)
   if (length == 0 || length > NAME_MAX_LENGTH || strspn(text, letters) < length)
     return "expected up to 64 letters, digits, dots, _ and -";
   return NULL;
+}
+
+const char *tg_check_cluster_url(const char *text)
+{
+  const char *next = strpbrk(text, ", ");
+  if (next && strstr(next, "://"))
+    return "holds more than one URL, but the hosts meet in one Redis; expected the address that leads to its "
+           "master";
+  return tg_check_redis_url(text);
 }
 
 static void fill_host(struct tg_config *config, struct tg_problems *problems)

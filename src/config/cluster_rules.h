@@ -7,6 +7,8 @@
 
 /* Of the cluster, or of a host: what is wrong with it, or NULL. */
 const char *tg_check_cluster_name(const char *text);
+/* Likewise, of its Redis. */
+const char *tg_check_cluster_url(const char *text);
 
 /* With cluster.url: fills in name and host, and adds what cannot be beside it to the problems. Without: the
  * other two must not be given. */

@@ -172,8 +172,8 @@ static const struct tg_map_form sink_form = {
     .url = true, .restart = true)                                                                            \
   X("identify.authorization", STRING(identify.authorization), .env = "TIDEGATE_IDENTIFY_SECRET",             \
     .secret = true)                                                                                          \
-  X("cluster.url", STRING(cluster.url), .env = "TIDEGATE_CLUSTER", .check = tg_check_redis_url, .url = true, \
-    .in_file = true, .restart = true)                                                                        \
+  X("cluster.url", STRING(cluster.url), .env = "TIDEGATE_CLUSTER", .check = tg_check_cluster_url,            \
+    .url = true, .in_file = true, .restart = true)                                                           \
   X("cluster.name", STRING(cluster.name), .env = "TIDEGATE_CLUSTER_NAME", .check = tg_check_cluster_name,    \
     .restart = true)                                                                                         \
   X("cluster.host", STRING(cluster.host), .env = "TIDEGATE_CLUSTER_HOST", .check = tg_check_cluster_name,    \

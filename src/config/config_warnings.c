@@ -260,10 +260,29 @@ static bool is_near(const char *name, const char *own)
          tg_suggest_distance(name, own) <= 2;
 }
 
+/* TIDEGATE_CLUSTER_URL means TIDEGATE_CLUSTER, although TIDEGATE_CLUSTER_FILE takes as few letters. */
+static const char *begins_with(const struct variables *own, const char *name)
+{
+  const char *longest = NULL;
+  for (size_t i = 0; i < own->count; i++) {
+    size_t length = strlen(own->names[i]);
+    if (strncmp(name, own->names[i], length) == 0 && name[length] == '_' &&
+        (!longest || length > strlen(longest)))
+      longest = own->names[i];
+  }
+  return longest;
+}
+
+static const char *meant_by(const struct variables *own, const char *name)
+{
+  const char *meant = tg_suggest(name, own->names, own->count), *beginning = begins_with(own, name);
+  return beginning && !(meant && is_near(name, meant)) ? beginning : meant;
+}
+
 static void warn_variable(const struct variables *own, char *const *environment, const char *name,
                           struct tg_problems *warnings)
 {
-  const char *meant = tg_suggest(name, own->names, own->count);
+  const char *meant = meant_by(own, name);
   bool prefixed = strncmp(name, "TIDEGATE_", strlen("TIDEGATE_")) == 0 && !is_of_a_service(name);
   bool near = meant && is_near(name, meant) && !is_set(environment, meant);
   if (is_ours(own, name) || tg_is_plugin_variable(name) || (!prefixed && !near))

@@ -269,7 +269,15 @@ describe("a session", function()
     local second = resume { session_id = first.session_id, seq = 1 }
     second:wait_event "RESUMED"
     first:wait_end()
-    assert.equal(1, #fake:state("connections").connections)
+    local connections = fake:state("connections").connections
+    assert.equal(1, #connections)
+    second:close(4000)
+    fake:wait_for("its end", function(state) return #state.connections == 0 end, { only = "connections" })
+    resume({ session_id = first.session_id, seq = 1 }):wait_event "RESUMED"
+    local resumes = fake:state("resumes").resumes
+    assert.equal("number", type(resumes[1].taken_from))
+    assert.not_equal(connections[1].connection, resumes[1].taken_from)
+    assert.equal(cjson.null, resumes[2].taken_from)
   end)
 
   it("does not replay an old RESUMED", function()

@@ -121,6 +121,8 @@ static void what_cannot_be(void **state)
       {"\"cluster\":{\"host\":\"gw-1\"}", "cluster.host: is set, but cluster.url is not"},
       {"\"cluster\":{\"url\":\"http://h\",\"host\":\"gw-1\"}",
        "cluster.url: expected a URL that starts with"},
+      {"\"cluster\":{\"url\":\"redis://h,redis://i\",\"host\":\"gw-1\"}",
+       "cluster.url: holds more than one URL, but the hosts meet in one Redis"},
       {"\"cluster\":{\"url\":\"redis://h\",\"host\":\"\"}", "cluster.host: is empty"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -13,14 +13,15 @@
 static void record(struct tg_fake_conn *conn, const char *session_id, json_int_t seq,
                    const struct tg_fake_session *session, const char *result)
 {
-  tg_fake_note(conn->fake, TG_FAKE_LIST_resumes,
-               json_pack("{s:i, s:o, s:o, s:s, s:I, s:o, s:o, s:s, s:s}", "connection", (int)conn->id,
-                         "shard", session ? json_integer(session->identify.shard_id) : json_null(), "total",
-                         session ? json_integer(session->identify.total) : json_null(), "session_id",
-                         session_id, "seq", seq, "current",
-                         session ? json_integer((json_int_t)session->sequence) : json_null(), "replayed",
-                         session ? json_integer((json_int_t)session->sequence - seq) : json_null(), "result",
-                         result, "host", conn->host));
+  tg_fake_note(
+      conn->fake, TG_FAKE_LIST_resumes,
+      json_pack("{s:i, s:o, s:o, s:s, s:I, s:o, s:o, s:o, s:s, s:s}", "connection", (int)conn->id, "shard",
+                session ? json_integer(session->identify.shard_id) : json_null(), "total",
+                session ? json_integer(session->identify.total) : json_null(), "session_id", session_id,
+                "seq", seq, "current", session ? json_integer((json_int_t)session->sequence) : json_null(),
+                "replayed", session ? json_integer((json_int_t)session->sequence - seq) : json_null(),
+                "taken_from", session && session->conn ? json_integer((int)session->conn->id) : json_null(),
+                "result", result, "host", conn->host));
 }
 
 static void refuse(struct tg_fake_conn *conn, const char *session_id, json_int_t seq,

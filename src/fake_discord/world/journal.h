@@ -10,7 +10,7 @@
 #define TG_FAKE_LISTS(X)                                                                                     \
   X(handshakes)  /* upgrade requests: connection, status, target, host, user_agent */                       \
   X(identifies)  /* connection, shard, total, bucket, since_last, verdict, intents, presence, .. */         \
-  X(resumes)     /* connection, shard, total, session_id, seq, current, replayed, result */                 \
+  X(resumes)     /* connection, shard, total, session_id, seq, current, replayed, taken_from, result */     \
   X(closes)      /* connection, shard, total, by (client, server), how (close, fin, reset), code, reason */ \
   X(heartbeats_missed)                                                                                       \
   X(commands)    /* connection, shard, total, op, d, result */                                              \
