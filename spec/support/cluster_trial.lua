@@ -5,9 +5,7 @@
 --   after_each(trial.stop)
 --
 --   local t = trial.start { hosts = 3, shards = 12, max_concurrency = 16, rate = 240 }
---   t.hosts[1].name                        "gw-1"; t.hosts[1].gateway as spec.support.gateway has it
---   t.hosts[1]:kill()  :freeze()  :thaw()  :again { intents = 1 }  :shards()
---   t.hosts[1].proxy:cut()                 with proxies = true (spec.support.redis_proxy)
+--   t.hosts[1]:kill()                      spec.support.cluster_host
 --   t.redis:restart { empty = true }       spec.support.redis
 --   local since = t:now()                  Discord's clock
 --   t:await_resumed(shards, since)         {shard -> ms since then}
@@ -17,6 +15,8 @@
 -- Everything of a kill_trial, and of its scene (t.fake, t.bot, t:counters()), is at hand in t, too.
 
 local assert = require "luassert"
+local checker = require "spec.support.checker"
+local cluster_host = require "spec.support.cluster_host"
 local judge = require "spec.support.cluster_judge"
 local kill_trial = require "spec.support.kill_trial"
 local loop = require "spec.support.loop"
@@ -26,7 +26,6 @@ local redis_proxy = require "spec.support.redis_proxy"
 local scene = require "spec.support.scene"
 local streams = require "spec.support.streams"
 local tally = require "spec.support.tally"
-local uv = require "luv"
 
 local cluster_trial = {}
 
@@ -36,83 +35,7 @@ function Trial:__index(key)
   return Trial[key] or kill_trial.Trial.__index(self, key)
 end
 
-local NAME = "bot"
 local WINDOW = 5000
-
--- ---- a host ----
-
-local Host = {}
-Host.__index = Host
-
--- On its state directory, if it was there before. `changes` hold from now on: what gateway.start() takes.
-function Host:start(changes)
-  for name, value in pairs(changes or {}) do
-    self.options[name] = value
-  end
-  local options = {}
-  for name, value in pairs(self.options) do
-    options[name] = value
-  end
-  options.state_dir = self.gateway and self.gateway.state_dir
-  options.env = {
-    TIDEGATE_CLUSTER = (self.proxy or self.trial.redis):url(), TIDEGATE_CLUSTER_NAME = NAME,
-    TIDEGATE_CLUSTER_HOST = self.name,
-  }
-  for name, value in pairs(self.options.env or {}) do
-    options.env[name] = value
-  end
-  self.gateway = self.trial.scene:run(options)
-  return self
-end
-
-Host.again = Host.start
-
-function Host:runs()
-  return self.gateway ~= nil and not self.gateway.process.ended and not self.is_frozen
-end
-
--- All its processes, at once, from one moment to the next. Returns what it had, and Discord's clock.
-function Host:kill()
-  local shards, since = self:shards(), self.trial:now()
-  local workers = self.gateway:worker_pids()
-  uv.kill(-self.gateway.pid, "sigkill")
-  self.gateway.process:wait()
-  self.trial:await_end(workers)
-  return shards, since
-end
-
--- All its processes stand still; its connections stay.
-function Host:freeze()
-  local shards, since = self:shards(), self.trial:now()
-  self.is_frozen = true
-  uv.kill(-self.gateway.pid, "sigstop")
-  return shards, since
-end
-
-function Host:thaw()
-  self.is_frozen = false
-  uv.kill(-self.gateway.pid, "sigcont")
-end
-
--- SIGTERM, and it has ended; returns what it had, and Discord's clock from before.
-function Host:stop(timeout)
-  local shards, since = self:shards(), self.trial:now()
-  local code = self.gateway:stop("SIGTERM", timeout or 60000)
-  assert.equal(0, code)
-  return shards, since
-end
-
--- Numbers of the shards of which it has a lease, in order.
-function Host:shards()
-  local list = {}
-  for shard, lease in pairs(self.trial:leases()) do
-    if lease.host == self.name then
-      list[#list + 1] = shard
-    end
-  end
-  table.sort(list)
-  return list
-end
 
 -- ---- the start ----
 
@@ -189,13 +112,9 @@ function cluster_trial.start(options)
 end
 
 function Trial:new_host(name, common, own, is_proxied)
-  local host = setmetatable({ trial = self, name = name, options = {} }, Host)
-  for _, options in ipairs { common, own or {} } do
-    for key, value in pairs(options) do
-      host.options[key] = value
-    end
-  end
-  host.proxy = is_proxied and redis_proxy.start(self.redis) or nil
+  local host = cluster_host.new(self, name, is_proxied and redis_proxy.start(self.redis) or nil)
+  host:set(common)
+  host:set(own)
   table.insert(self.hosts, host)
   return host:start()
 end
@@ -248,16 +167,20 @@ end
 
 -- {shard -> {host, fence}}: leases that live.
 function Trial:leases()
-  local base = ("tidegate:{%s}:"):format(NAME)
-  local now = tonumber(self.redis:command("HGET", base .. "c", "now")) or 0
+  local now = tonumber(self.redis:command("HGET", cluster_host.KEY .. "c", "now")) or 0
   local leases = {}
-  for shard, text in pairs(self.redis:fields("HGETALL", base .. "lease")) do
+  for shard, text in pairs(self.redis:fields("HGETALL", cluster_host.KEY .. "lease")) do
     local fence, till, host = text:match "^(%d+) (%d+) %d+ (.*)$"
     if tonumber(till) > now then
       leases[tonumber(shard)] = { host = host, fence = tonumber(fence) }
     end
   end
   return leases
+end
+
+-- How many holes Redis knows of.
+function Trial:holes()
+  return self.redis:command("HLEN", cluster_host.KEY .. "holes")
 end
 
 -- {host -> how many shards}, of those that run; and how many others have.
@@ -391,6 +314,24 @@ function Trial:assert_verdict(expected)
   self:await_up()
   self:check_rules((expected.identifies or self.shards) == self.shards)
   return reports[self.bot]
+end
+
+-- Where sessions were lost: all messages of guilds have come, as the checker has it, and no rule was broken.
+-- (Nothing may have been sent while a shard had no session.)
+function Trial:assert_messages(name)
+  self.fake:settings { rate = 0 }
+  local sent, events = self.scene:wait_delivered(60000), {}
+  for _, event in ipairs(self.bot.events) do
+    if not event.gap then
+      events[#events + 1] = event
+    end
+  end
+  local report = checker.assert_nothing_lost(events, { guilds = sent })
+  self:check_rules(false)
+  print(("# %s: %d events, %d numbered, 0 lost, %d repeated, %d late, %d identifies, %d resumes"):format(name,
+    #events, report.numbered, #report.doubled, report.late, self:counters().identifies,
+    self:counters().resumes_ok))
+  return report
 end
 
 cluster_trial.LONG = os.getenv "TG_SPEC_LONG" == "1"

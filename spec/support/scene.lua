@@ -171,6 +171,25 @@ function Scene:wait_delivered(timeout, bot)
   return sent
 end
 
+-- Waits until the newest message of each guild is at the bot (or another one) that need not have got all.
+function Scene:await_newest(bot, timeout)
+  bot = bot or self.bot
+  local left = self.fake:wait_emitted()
+  local seen = 0
+  loop.wait_for(function()
+    return "the newest messages at the bot; the log ends:\n" .. self.gateway.stderr:sub(-2000)
+  end, function()
+    for i = seen + 1, #bot.events do
+      local guild, n = (bot.events[i].body or ""):match '"nonce":"(%d+):(%d+)"'
+      if guild and left[guild] == tonumber(n) then
+        left[guild] = nil
+      end
+    end
+    seen = #bot.events
+    return next(left) == nil
+  end, timeout or 30000, 2)
+end
+
 function scene.stop()
   local problems = {}
   local function try(fn, ...)

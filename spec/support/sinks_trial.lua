@@ -17,7 +17,6 @@
 -- of its streams: t.readers.name. `bots` are options of the bots of sinks, by name.
 
 local kill_trial = require "spec.support.kill_trial"
-local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
 local streams = require "spec.support.streams"
 local tally = require "spec.support.tally"
@@ -176,24 +175,6 @@ function Trial:logs(name)
 end
 
 -- ---- the verdict ----
-
--- Waits until the newest message of each guild is at a bot that need not have got all of them.
-function Trial:await_newest(bot, timeout)
-  local left = self.fake:wait_emitted()
-  local seen = 0
-  loop.wait_for(function()
-    return "the newest messages at the bot; the log ends:\n" .. self.gateway.stderr:sub(-2000)
-  end, function()
-    for i = seen + 1, #bot.events do
-      local guild, n = (bot.events[i].body or ""):match '"nonce":"(%d+):(%d+)"'
-      if guild and left[guild] == tonumber(n) then
-        left[guild] = nil
-      end
-    end
-    seen = #bot.events
-    return next(left) == nil
-  end, timeout or 30000, 2)
-end
 
 local function judge(self, name, expected, more)
   local passed = merge(expected, more)
