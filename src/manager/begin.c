@@ -31,6 +31,8 @@ static bool sessions_kept(struct tg_manager *manager, int side, int total)
 
 static int choose_total(struct tg_manager *manager)
 {
+  if (manager->member)
+    return tg_member_total(manager->member);
   int side = tg_reshard_side(manager->reshard), held = tg_reshard_total(manager->reshard);
   if (held > 0)
     return held; /* the bot has gone over to it, or is about to leave it */
@@ -76,11 +78,13 @@ static int worker_of(struct tg_manager *manager, const struct tg_managed_shard *
   int dealt = tg_reshard_worker(manager->reshard, shard->id), usual = manager->usual_workers;
   if (dealt >= 0)
     return dealt; /* while the bot goes over, shards stay beside those that they share guilds with */
+  /* Each may come and go: so they are spread evenly whichever they are. */
+  int beside = manager->env.clustered ? shard->id % usual
+                                      : tg_worker_of(manager->env.config, range, usual, shard->id);
   bool free_choice = tg_hooked(manager->env.hooks, TG_METHOD_manager_calculate_worker_id);
   json_t *args = json_pack("[i]", shard->id);
   int worker = tg_call_int(manager->env.calls, TG_METHOD_manager_calculate_worker_id, args, 0,
-                           free_choice ? TG_MAX_WORKERS - 1 : usual - 1,
-                           tg_worker_of(manager->env.config, range, usual, shard->id));
+                           free_choice ? TG_MAX_WORKERS - 1 : usual - 1, beside);
   json_decref(args);
   return worker;
 }
@@ -101,6 +105,8 @@ static int assign_workers(struct tg_manager *manager)
     atomic_store(&row->state, TG_SHARD_OFFLINE);
     atomic_store(&row->worker_id, shard->worker_id);
     atomic_store(&row->rtt, -1);
+    shard->held = !manager->env.clustered;
+    atomic_store(&row->lease_until, 0);
   }
   return workers;
 }
@@ -116,18 +122,12 @@ static void warn_delay(const struct tg_manager *manager)
   tg_problems_free(&warnings);
 }
 
-void tg_manager_begin(struct tg_manager *manager)
+static void go_on(struct tg_manager *manager)
 {
   struct tg_error error = {0};
   struct tg_shard_range range;
   struct tg_shard_set *shards = &manager->env.shards;
   const struct tg_proxy *proxy = tg_proxy_for_url(manager->options.proxies, manager->env.info->url);
-  if (manager->env.stopping)
-    return;
-  if (!tg_reshard_restore(manager->reshard, &error)) {
-    tg_manager_fail(manager, TG_EXIT_CONFIG, "%s", error.message);
-    return;
-  }
   if (!choose_range(manager, &range))
     return;
   if (!tg_proxies_tunnel(manager->options.proxies, manager->env.info->url, &error)) {
@@ -163,10 +163,34 @@ void tg_manager_begin(struct tg_manager *manager)
   tg_workers_start(manager->workers, workers);
 }
 
+void tg_manager_begin(struct tg_manager *manager)
+{
+  struct tg_error error = {0};
+  int total = manager->env.config->total_shards;
+  if (manager->env.stopping)
+    return;
+  if (!tg_reshard_restore(manager->reshard, &error)) {
+    tg_manager_fail(manager, TG_EXIT_CONFIG, "%s", error.message);
+    return;
+  }
+  if (!manager->member)
+    go_on(manager);
+  else if (!tg_member_begin(manager->member, tg_reshard_side(manager->reshard), total, &error))
+    tg_manager_fail(manager, tg_state_dir_exit(&error), "%s", error.message);
+}
+
+void tg_manager_joined(struct tg_manager *manager)
+{
+  if (!manager->env.stopping)
+    go_on(manager);
+}
+
 static void run(struct tg_manager *manager)
 {
   manager->phase = TG_MANAGER_RUNNING;
   tg_spawn_all(manager->spawner);
+  if (manager->member && !manager->env.stopping)
+    tg_member_go_on(manager->member);
   tg_redis_commands_look(manager->redis_commands);
   if (!manager->env.stopping)
     tg_manager_tell(manager, TG_MANAGER_IS_RUNNING);

@@ -32,7 +32,7 @@ struct tg_manager_env {
   const bool *ruled_by_next;
   int classes;
   bool next_is_current;
-  bool clustered; /* other hosts share the shards: those with a lease are this one's */
+  bool clustered; /* several hosts share the shards: those that are this gateway's are `held` (cluster/) */
   bool stopping;
 };
 

@@ -5,6 +5,7 @@
  *   manager.c       its life: the rooms, start, pulse, free
  *   begin.c         from the gateway information to shards that start
  *   sets.c          the second set of shards
+ *   joining.c       what the cluster tells
  *   from_workers.c  what workers say, and whom it concerns
  *   stop.c          the end
  *   status.c        figures for the control API and metrics
@@ -15,6 +16,7 @@
  * workers/spawn.h, workers/reload.h, commands/, reshard/reshard.h. Each has its own struct, and tells
  * what it has to tell by callbacks, which are manager.c's. */
 
+#include "manager/cluster/member.h"
 #include "manager/commands/commands.h"
 #include "manager/commands/members.h"
 #include "manager/commands/presences.h"
@@ -58,6 +60,7 @@ struct tg_manager {
   struct tg_slots *slots;
   struct tg_workers *workers;
   struct tg_spawner *spawner;
+  struct tg_member *member; /* NULL: there is no cluster */
   struct tg_reloads *reloads;
   struct tg_sendings *sendings;
   struct tg_members *members;
@@ -69,6 +72,8 @@ struct tg_manager {
   struct tg_left_sinks *left_sinks;
 
   uv_timer_t *end_timer; /* deadlines of the end */
+  bool leaving;          /* the end waits for shards that go to other hosts */
+  tg_ms leave_until;     /* tg_now() */
   int exit_code;
   bool keep_sessions;
 };
@@ -85,10 +90,16 @@ static inline void tg_manager_tell(struct tg_manager *manager, enum tg_manager_n
 void tg_begin_offer(struct tg_manager *manager);
 /* The gateway information is there. */
 void tg_manager_begin(struct tg_manager *manager);
+/* The number of shards of the cluster is known. */
+void tg_manager_joined(struct tg_manager *manager);
 /* A worker has loaded its script. */
 void tg_manager_worker_loaded(struct tg_manager *manager);
 /* Starts the shards if all workers have loaded, or had long enough. */
 void tg_manager_try_to_run(struct tg_manager *manager, tg_ms now);
+
+/* ---- joining.c ---- */
+
+extern const struct tg_member_events tg_manager_of_member;
 
 /* ---- sets.c ---- */
 

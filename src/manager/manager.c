@@ -35,6 +35,8 @@ static void on_info_refreshed(void *ctx, bool anew)
   struct tg_manager *manager = ctx;
   if (anew)
     tg_slots_info_changed(manager->slots);
+  if (anew && manager->member)
+    tg_member_budget(manager->member);
   tg_slots_refreshed(manager->slots);
   tg_reshard_refreshed(manager->reshard, anew);
 }
@@ -237,6 +239,7 @@ static void make_env(struct tg_manager *manager)
       .state_dir = tg_strdup(config->state_dir),
       .bot = tg_identity_bot(config->token, 0),
       .bot_with_intents = tg_identity_bot(config->token, config->intents),
+      .clustered = config->cluster.url != NULL,
   };
   tg_steady_begin(&manager->steady, manager->env.state_dir);
   manager->env.stamp = tg_steady_clock();
@@ -256,6 +259,9 @@ static void make_rooms(struct tg_manager *manager)
                                                                  .events = &of_workers,
                                                                  .ctx = manager});
   manager->spawner = tg_spawner_new(env, manager->slots, manager->workers, &of_spawner, manager);
+  if (env->clustered)
+    manager->member =
+        tg_member_new(env, manager->workers, manager->spawner, &tg_manager_of_member, manager);
   manager->reloads = tg_reloads_new(env, manager->workers, reload, on_reload_news, manager);
   manager->sendings = tg_sendings_new(env, manager->workers);
   manager->members = tg_members_new(env, manager->sendings);
@@ -402,6 +408,7 @@ static void free_rooms(struct tg_manager *manager)
   tg_reloads_free(manager->reloads);
   tg_spawner_free(manager->spawner);
   tg_workers_free(manager->workers);
+  tg_member_free(manager->member); /* workers that are gone answer it once more */
   tg_slots_free(manager->slots);
   tg_fetch_free(manager->fetch);
 }

@@ -11,7 +11,7 @@ void tg_shard_set_make(struct tg_shard_set *set, int side, const struct tg_shard
   set->list = tg_calloc((size_t)count, sizeof *set->list);
   for (int i = 0; i < count; i++) {
     int id = range->first + i;
-    set->list[i] = (struct tg_managed_shard){.id = id, .ref = tg_ref_of(id, side), .set = set};
+    set->list[i] = (struct tg_managed_shard){.id = id, .ref = tg_ref_of(id, side), .set = set, .held = true};
   }
 }
 

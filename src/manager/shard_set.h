@@ -21,6 +21,7 @@ struct tg_managed_shard {
   tg_shard_ref ref;
   struct tg_shard_set *set;
   int worker_id;
+  bool held;                       /* is this gateway's; in a cluster all are listed, and some are its own */
   bool told;                       /* its worker was told to start it */
   bool wanted;                     /* is to run: started once, and not killed since */
   bool was_up;                     /* READY or RESUMED, ever */

@@ -14,9 +14,12 @@ enum {
   KILL_TIME = 10000,  /* ms until it is killed */
   HURRY_TIME = 500,   /* the same, asked twice */
   HURRY_KILL_TIME = 1500,
+  LEAVE_TIME = 20000, /* ms for shards to go to other hosts */
+  LEAVE_LOOK = 50,
 };
 
 static void on_timer(uv_timer_t *timer);
+static void end(struct tg_manager *manager, bool keep_sessions, int exit_code);
 
 static void arm(struct tg_manager *manager, tg_ms wait)
 {
@@ -53,7 +56,40 @@ void tg_stop_worker_gone(struct tg_manager *manager)
     arm(manager, 0); /* not from inside whatever led here */
 }
 
+/* ---- shards go to other hosts first ---- */
+
+static void on_leaving(uv_timer_t *timer)
+{
+  struct tg_manager *manager = timer->data;
+  bool is_over = tg_member_count(manager->member) == 0 || !tg_member_is_connected(manager->member) ||
+                 !tg_member_has_others(manager->member) || tg_now() >= manager->leave_until;
+  if (is_over)
+    end(manager, true, manager->exit_code);
+  else
+    tg_timer_start(timer, on_leaving, LEAVE_LOOK);
+}
+
+static bool may_leave(const struct tg_manager *manager, bool keep_sessions)
+{
+  return keep_sessions && manager->member && !manager->leaving && manager->phase == TG_MANAGER_RUNNING &&
+         tg_member_is_connected(manager->member) && tg_member_has_others(manager->member) &&
+         tg_member_count(manager->member) > 0;
+}
+
 void tg_manager_stop(struct tg_manager *manager, bool keep_sessions, int exit_code)
+{
+  if (exit_code == TG_EXIT_OK && may_leave(manager, keep_sessions)) {
+    tg_log(TG_INFO, TG_NO_SHARD, "stops; other hosts of the cluster take its shards (again to stop at once)");
+    manager->leaving = true;
+    manager->leave_until = tg_now() + LEAVE_TIME;
+    tg_member_drain(manager->member, false);
+    tg_timer_start(manager->end_timer, on_leaving, LEAVE_LOOK);
+    return;
+  }
+  end(manager, keep_sessions, exit_code);
+}
+
+static void end(struct tg_manager *manager, bool keep_sessions, int exit_code)
 {
   if (manager->phase == TG_MANAGER_OVER)
     return;
@@ -71,6 +107,8 @@ void tg_manager_stop(struct tg_manager *manager, bool keep_sessions, int exit_co
   manager->exit_code = exit_code;
   tg_manager_tell(manager, TG_MANAGER_IS_STOPPING);
   tg_progress_end();
+  if (manager->member)
+    tg_member_stop(manager->member);
   tg_fetch_cancel(manager->fetch);
   tg_optional_end(manager->optional);
   tg_reshard_end(manager->reshard, keep_sessions);

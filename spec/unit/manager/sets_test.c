@@ -174,7 +174,7 @@ static void begin_two_sets(void)
 static void start_next(void)
 {
   for (int i = 0; i < NEW; i++)
-    tg_spawn_next_start(fixture.manager->spawner, &fixture.manager->env.next.list[i]);
+    tg_spawn_take(fixture.manager->spawner, &fixture.manager->env.next.list[i]);
 }
 
 static int count_all_up(void)

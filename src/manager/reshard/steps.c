@@ -195,7 +195,7 @@ static bool first_is_there(const struct tg_shard_set *next)
 static void start_shard(struct tg_reshard *reshard, struct tg_managed_shard *shard)
 {
   if (reshard->told[shard->worker_id] == TG_RESHARD_TOLD)
-    tg_spawn_next_start(reshard->options.spawner, shard);
+    tg_spawn_take(reshard->options.spawner, shard);
 }
 
 /* Starts those whose turn it is. True: all have been up. */

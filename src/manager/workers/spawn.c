@@ -100,6 +100,10 @@ static void tell_worker(struct tg_spawner *spawner, struct tg_managed_shard *sha
                         void *ctx)
 {
   struct tg_ipc *line = tg_workers_line(spawner->workers, shard->worker_id);
+  if (!shard->held) {
+    tg_reply_error(reply, ctx, "no_shard", "shard %d runs on another host of the cluster", shard->id);
+    return;
+  }
   shard->wanted = true;
   if (!line || spawner->env->stopping) {
     tg_reply_error(reply, ctx, "worker_down", "worker %d is not up; shard %d starts when it is",
@@ -167,11 +171,20 @@ static void start_shard(struct tg_spawner *spawner, struct tg_managed_shard *sha
                      shard->was_up || shard->had_session ? TG_IDENTIFY_LOST : TG_IDENTIFY_FIRST);
 }
 
-void tg_spawn_next_start(struct tg_spawner *spawner, struct tg_managed_shard *shard)
+void tg_spawn_take(struct tg_spawner *spawner, struct tg_managed_shard *shard)
 {
   shard->wanted = true; /* if its worker is not there, it starts with it */
   if (!shard->told && tg_workers_up(spawner->workers, shard->worker_id))
     start_shard(spawner, shard);
+}
+
+void tg_spawn_rest(struct tg_spawner *spawner, struct tg_managed_shard *shard)
+{
+  static const char why[] = "another host of the cluster takes the shard";
+  shard->wanted = shard->told = shard->was_up = shard->had_session = false;
+  shard->still_since = 0;
+  tg_waiters_end(&shard->start_waiters, "moved", why);
+  tg_slots_gone(spawner->slots, shard, why);
 }
 
 /* The worker is there (again). Resumes do not wait for identifies. */
@@ -365,6 +378,8 @@ static void spawn_default(void *room, const json_t *args, tg_manager_reply *repl
   for (int pass = 0; pass < 2; pass++) { /* sessions that live first: they need no slot */
     for (int i = 0; i < count && !spawner->env->stopping; i++) {
       struct tg_managed_shard *shard = tg_shard_set_find(&spawner->env->shards, order.ids[i]);
+      if (!shard->held)
+        continue;
       shard->wanted = true;
       if (!shard->told && tg_workers_up(spawner->workers, shard->worker_id) &&
           has_session(shard) == (pass == 0))
@@ -395,7 +410,7 @@ static void on_spawned(void *ctx, json_t *value, const struct tg_error *error)
     tg_log_with(TG_ERROR, TG_NO_SHARD,
                 TG_WITH(TG_TEXT(METHOD, "gateway.manager:spawn_shards"), TG_TEXT(REASON, error->message)),
                 "the shards could not all be started");
-  else if (!any_wanted(spawner) && !spawner->env->next_is_current) /* only a script can leave it at that */
+  else if (!any_wanted(spawner) && !spawner->env->next_is_current && !spawner->env->clustered) /* only a script can leave it at that */
     tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TOLD(METHOD, "gateway.manager:spawn_shards")),
                 "gateway.manager:spawn_shards has ended and told no shard to identify: none starts until the "
                 "script calls gateway.default.manager.spawn_shards(self) or tell_worker_to_identify");

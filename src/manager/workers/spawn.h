@@ -3,7 +3,7 @@
 /* Which shard starts when: sessions that live first, the rest through the identify
  * slots; and the defaults of gateway.manager's spawn_shards, prepare_buckets,
  * tell_worker_to_identify and tell_worker_to_prepare. Writes what shard_set.h says of
- * shards. Those of the set to come start one by one, when tg_spawn_next_start() says
+ * shards. Those of the set to come start one by one, when tg_spawn_take() says
  * so; from then on it looks after them as after all others. */
 
 #include "manager/env.h"
@@ -39,8 +39,12 @@ void tg_spawn_worker_shards(struct tg_spawner *spawner, int worker);
  * tell_worker_to_prepare for a shard of the set to come. */
 void tg_spawn_tell(struct tg_spawner *spawner, struct tg_managed_shard *shard);
 
-/* A shard of the set to come is wanted from now on. Its worker knows of that set. */
-void tg_spawn_next_start(struct tg_spawner *spawner, struct tg_managed_shard *shard);
+/* A shard of the set to come, whose worker knows of that set, or one that the cluster has given to this
+ * gateway, is wanted from now on: starts, or does with its worker. */
+void tg_spawn_take(struct tg_spawner *spawner, struct tg_managed_shard *shard);
+/* It is on its way to another host: it is not started, whatever happens, until it is taken. Its worker is the
+ * caller's to be told. */
+void tg_spawn_rest(struct tg_spawner *spawner, struct tg_managed_shard *shard);
 
 /* ---- what becomes of shards ---- */
 

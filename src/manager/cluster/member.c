@@ -1,0 +1,440 @@
+#include "manager/cluster/member.h"
+
+#include "base/buf.h"
+#include "base/human.h"
+#include "base/log.h"
+#include "base/timer.h"
+#include "manager/cluster/member_impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  TRY_AGAIN = 250,       /* ms between two looks for what could not be done */
+  COMPLAIN_EVERY = 60000 /* ms, of a Redis that is away */
+};
+
+/* ---- leases, as rows have them ---- */
+
+void tg_member_lease(struct tg_member *member, int shard_id)
+{
+  const struct tg_managed_shard *shard = tg_member_managed(member, shard_id);
+  struct tg_shard_row *row = tg_shard_row_of(shard);
+  bool held = shard->held;
+  tg_ms until = held ? tg_cluster_lease_until(member->cluster, shard_id) : 0;
+  uint32_t no_resume = held && !tg_cluster_may_resume(member->cluster, shard_id);
+  if (atomic_load(&row->lease_until) != until)
+    atomic_store(&row->lease_until, until);
+  if (atomic_load(&row->no_resume) != no_resume)
+    atomic_store(&row->no_resume, no_resume);
+}
+
+static void write_leases(struct tg_member *member)
+{
+  for (int i = 0; member->goes_on && i < member->total; i++)
+    tg_member_lease(member, i);
+}
+
+/* ---- words ---- */
+
+static void tell_mismatch(struct tg_member *member, const struct tg_cluster_word *word)
+{
+  const struct tg_config *config = member->env->config;
+  const char *theirs = word->theirs ? word->theirs : "?";
+  char text[600];
+  if (strcmp(word->text, "bot") == 0)
+    snprintf(text, sizeof text,
+             "the cluster \"%s\" at %s is that of another bot: its hosts have another token. Give each bot a "
+             "cluster.name of its own",
+             config->cluster.name, tg_link_where(member->link));
+  else if (strcmp(word->text, "total") == 0)
+    snprintf(text, sizeof text,
+             "total_shards is %d here, and the cluster \"%s\" at %s has %s shards. All hosts have the same, "
+             "or none names it",
+             config->total_shards, config->cluster.name, tg_link_where(member->link), theirs);
+  else
+    snprintf(text, sizeof text,
+             "cluster.host \"%s\" is alive elsewhere: another gateway has that name in the cluster \"%s\" at "
+             "%s. Each host needs a name of its own, and a state directory of its own",
+             config->cluster.host, config->cluster.name, tg_link_where(member->link));
+  member->events->refused(member->ctx, text);
+}
+
+static void on_total(struct tg_member *member, int total)
+{
+  if (member->total == total)
+    return;
+  if (member->total > 0) {
+    char text[200];
+    snprintf(text, sizeof text, "the cluster has %d shards now, and had %d when this host joined it", total,
+             member->total);
+    member->events->refused(member->ctx, text);
+    return;
+  }
+  member->total = total;
+  member->shards = tg_calloc((size_t)total, sizeof *member->shards);
+  for (int i = 0; i < total; i++)
+    member->shards[i] = (struct tg_member_shard){.member = member, .id = i};
+  member->events->total(member->ctx);
+}
+
+static void on_granted(struct tg_member *member, const struct tg_cluster_word *word)
+{
+  struct tg_managed_shard *shard = tg_member_managed(member, word->shard);
+  if (shard)
+    member->events->granted(member->ctx, shard, tg_now() + word->deadline - tg_boot_clock(), word->epoch);
+}
+
+static void hear(struct tg_member *member, const struct tg_cluster_word *word)
+{
+  switch (word->kind) {
+  case TG_CLUSTER_MISMATCH:
+    tell_mismatch(member, word);
+    break;
+  case TG_CLUSTER_TOTAL:
+    on_total(member, word->total);
+    break;
+  case TG_CLUSTER_GRANTED:
+    on_granted(member, word);
+    break;
+  case TG_CLUSTER_ASK_DISCORD:
+    member->events->ask_discord(member->ctx);
+    break;
+  default:
+    tg_member_word(member, word);
+    break;
+  }
+}
+
+/* ---- what people are told ---- */
+
+static void tell_hosts(struct tg_member *member)
+{
+  const struct tg_cluster_view *view = &member->view;
+  struct tg_buf names = {0};
+  for (int i = 0; i < view->host_count; i++)
+    tg_buf_printf(&names, "%s%s%s", i > 0 ? ", " : "", view->hosts[i].name,
+                  view->hosts[i].draining ? " (goes)" : "");
+  char text[sizeof member->hosts_told];
+  snprintf(text, sizeof text, "%s", names.length > 0 ? names.data : "");
+  tg_buf_free(&names);
+  if (text[0] == '\0' || strcmp(text, member->hosts_told) == 0)
+    return;
+  memcpy(member->hosts_told, text, sizeof text);
+  tg_log(TG_INFO, TG_NO_SHARD, "hosts of the cluster: %s", text);
+}
+
+static void complain(struct tg_member *member, const struct tg_error *error)
+{
+  tg_ms now = tg_now();
+  if (member->away_since == 0)
+    member->away_since = now;
+  if (member->complained_at && now - member->complained_at < COMPLAIN_EVERY)
+    return;
+  member->complained_at = now;
+  tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TEXT(URL, tg_link_where(member->link)),
+                                            TG_TEXT(REASON, error->message)),
+              member->total > 0 ? "the cluster's Redis is away: shards go on and are delivered, none identifies "
+                                  "or moves until it is back"
+                                : "the cluster's Redis cannot be reached: this host waits for it");
+}
+
+/* ---- Redis ---- */
+
+struct member_call {
+  struct tg_member *member;
+  uint64_t id;
+};
+
+static void on_replied(void *ctx, const char *text, size_t length, const struct tg_error *error)
+{
+  struct member_call call = *(struct member_call *)ctx;
+  free(ctx);
+  struct tg_member *member = call.member;
+  if (!member || member->stopped)
+    return;
+  if (error) {
+    if (tg_link_is_up(member->link))
+      tg_link_break(member->link, error->message);
+    return;
+  }
+  if (!tg_cluster_answered(member->cluster, call.id, text, length, tg_boot_clock()))
+    tg_link_break(member->link, "the cluster's script has not answered as it should");
+  tg_member_pump(member);
+}
+
+static void send_calls(struct tg_member *member)
+{
+  struct tg_cluster_call call;
+  while (tg_cluster_next_call(member->cluster, &call)) {
+    struct member_call *sent = tg_alloc(sizeof *sent);
+    *sent = (struct member_call){member, call.id};
+    if (!tg_link_call(member->link, call.name, call.body, on_replied, sent))
+      free(sent); /* it has just ended, of which the cluster hears */
+    free(call.body);
+  }
+}
+
+static void on_up(void *ctx, const char *run_id)
+{
+  struct tg_member *member = ctx;
+  tg_ms away = member->away_since ? tg_now() - member->away_since : 0;
+  tg_log_with(TG_INFO, TG_NO_SHARD,
+              TG_WITH(TG_TEXT(URL, tg_link_where(member->link)), TG_NUMBER_IF(away > 0, DURATION, away)),
+              "in touch with the cluster's Redis");
+  member->away_since = member->complained_at = 0;
+  tg_cluster_link_up(member->cluster, run_id, tg_boot_clock());
+  tg_member_pump(member);
+}
+
+static void on_down(void *ctx, const struct tg_error *error)
+{
+  struct tg_member *member = ctx;
+  complain(member, error);
+  tg_cluster_link_down(member->cluster, tg_boot_clock());
+  tg_member_pump(member);
+}
+
+static void on_posted(void *ctx, const char *word, const char *body, size_t length)
+{
+  struct tg_member *member = ctx;
+  if (!tg_cluster_posted(member->cluster, word, body, length, tg_boot_clock()))
+    member->events->posted(member->ctx, word, body, length);
+  tg_member_pump(member);
+}
+
+/* ---- its time ---- */
+
+static void on_timer(uv_timer_t *timer)
+{
+  struct tg_member *member = timer->data;
+  tg_member_try_again(member);
+  tg_member_pump(member);
+}
+
+static void pump_once(struct tg_member *member)
+{
+  struct tg_cluster_word word;
+  tg_cluster_tick(member->cluster, tg_boot_clock());
+  while (!member->stopped && tg_cluster_next_word(member->cluster, &word))
+    hear(member, &word);
+  if (member->stopped)
+    return;
+  send_calls(member);
+  write_leases(member);
+  tg_cluster_view(member->cluster, &member->view);
+}
+
+void tg_member_pump(struct tg_member *member)
+{
+  if (member->stopped || !member->cluster)
+    return;
+  member->pump_again = true;
+  if (member->pumping)
+    return;
+  member->pumping = true;
+  while (member->pump_again && !member->stopped) {
+    member->pump_again = false;
+    pump_once(member);
+  }
+  member->pumping = false;
+  if (member->stopped)
+    return;
+  tell_hosts(member);
+  tg_ms now = tg_boot_clock(), wait = tg_cluster_wakeup(member->cluster, now) - now;
+  tg_timer_start(member->timer, on_timer, wait < TRY_AGAIN ? wait : TRY_AGAIN);
+}
+
+/* ---- life ---- */
+
+struct tg_member *tg_member_new(const struct tg_manager_env *env, struct tg_workers *workers,
+                                struct tg_spawner *spawner, const struct tg_member_events *events, void *ctx)
+{
+  struct tg_member *member = tg_calloc(1, sizeof *member);
+  *member = (struct tg_member){
+      .env = env, .workers = workers, .spawner = spawner, .events = events, .ctx = ctx};
+  member->timer = tg_timer_new(env->loop, member);
+  return member;
+}
+
+bool tg_member_begin(struct tg_member *member, int side, int total, struct tg_error *error)
+{
+  static const struct tg_link_events events = {.up = on_up, .down = on_down, .posted = on_posted};
+  const struct tg_config *config = member->env->config;
+  member->link = tg_link_new(&(struct tg_link_options){.loop = member->env->loop,
+                                                       .url = config->cluster.url,
+                                                       .ca_file = config->tls.ca_file,
+                                                       .name = config->cluster.name,
+                                                       .host = config->cluster.host,
+                                                       .events = &events,
+                                                       .ctx = member},
+                             error);
+  if (!member->link || !tg_member_identify(member, side, total, error))
+    return false;
+  tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_TEXT(URL, tg_link_where(member->link))),
+              "joins the cluster \"%s\" as \"%s\"", config->cluster.name, config->cluster.host);
+  tg_link_connect(member->link);
+  tg_member_pump(member);
+  return true;
+}
+
+void tg_member_go_on(struct tg_member *member)
+{
+  tg_shard_table_close(member->before);
+  member->before = NULL;
+  member->goes_on = true;
+  for (int i = 0; i < member->total; i++)
+    tg_member_lease(member, i);
+  tg_member_try_again(member);
+  tg_member_pump(member);
+}
+
+void tg_member_stop(struct tg_member *member)
+{
+  if (member->stopped)
+    return;
+  member->stopped = true;
+  uv_timer_stop(member->timer);
+  if (member->shards)
+    tg_member_forget_tasks(member);
+  tg_link_free(member->link);
+  member->link = NULL;
+}
+
+void tg_member_free(struct tg_member *member)
+{
+  if (!member)
+    return;
+  tg_member_stop(member);
+  tg_shard_table_close(member->before);
+  tg_cluster_free(member->cluster);
+  tg_timer_free(member->timer);
+  free(member->shards);
+  free(member->digest);
+  free(member);
+}
+
+/* ---- what is known ---- */
+
+int tg_member_total(const struct tg_member *member)
+{
+  return member->total;
+}
+
+bool tg_member_has(const struct tg_member *member, int shard_id)
+{
+  const struct tg_managed_shard *shard = tg_member_managed(member, shard_id);
+  return shard && shard->held;
+}
+
+int tg_member_count(const struct tg_member *member)
+{
+  int count = 0;
+  for (int i = 0; i < member->env->shards.count; i++)
+    count += member->env->shards.list[i].held;
+  return count;
+}
+
+bool tg_member_is_connected(const struct tg_member *member)
+{
+  return member->link && tg_link_is_up(member->link) && !member->view.away;
+}
+
+bool tg_member_has_others(struct tg_member *member)
+{
+  const struct tg_cluster_view *view = &member->view;
+  for (int i = 0; i < view->host_count; i++)
+    if (!view->hosts[i].draining && strcmp(view->hosts[i].name, member->env->config->cluster.host) != 0)
+      return true;
+  return false;
+}
+
+bool tg_member_held_back(struct tg_member *member)
+{
+  return !tg_member_is_connected(member) || member->view.held_back > tg_boot_clock();
+}
+
+const struct tg_cluster_view *tg_member_view(struct tg_member *member)
+{
+  return &member->view;
+}
+
+struct tg_link *tg_member_link(struct tg_member *member)
+{
+  return member->link;
+}
+
+void tg_member_drain(struct tg_member *member, bool anyway)
+{
+  if (!member->draining)
+    tg_log(TG_INFO, TG_NO_SHARD, "all shards of this host go to others%s",
+           anyway ? ", and what is not delivered stays here" : "");
+  member->draining = true;
+  tg_cluster_drain(member->cluster, anyway);
+  tg_member_pump(member);
+}
+
+bool tg_member_is_draining(const struct tg_member *member)
+{
+  return member->draining;
+}
+
+/* ---- what becomes of shards ---- */
+
+void tg_member_ask(struct tg_member *member, const struct tg_managed_shard *shard,
+                   enum tg_identify_priority priority)
+{
+  tg_cluster_ask(member->cluster, shard->id, priority, tg_boot_clock());
+  tg_member_pump(member);
+}
+
+void tg_member_unask(struct tg_member *member, const struct tg_managed_shard *shard)
+{
+  tg_cluster_unask(member->cluster, shard->id);
+  tg_member_pump(member);
+}
+
+void tg_member_sent(struct tg_member *member, const struct tg_managed_shard *shard)
+{
+  tg_cluster_sent(member->cluster, shard->id);
+  tg_member_pump(member);
+}
+
+void tg_member_done(struct tg_member *member, const struct tg_managed_shard *shard)
+{
+  tg_cluster_done(member->cluster, shard->id);
+  tg_member_pump(member);
+}
+
+void tg_member_session_up(struct tg_member *member, const struct tg_managed_shard *shard)
+{
+  struct tg_session session;
+  if (!tg_member_has(member, shard->id) || !tg_session_load(tg_shard_row_of(shard), &session))
+    return;
+  const struct tg_cluster_session running = {session.epoch, session.id, session.resume_url, member->digest};
+  tg_cluster_runs(member->cluster, shard->id, &running);
+  tg_member_pump(member);
+}
+
+void tg_member_cut(struct tg_member *member, const struct tg_managed_shard *shard)
+{
+  tg_cluster_cut(member->cluster, shard->id, tg_boot_clock());
+  tg_member_pump(member);
+}
+
+void tg_member_budget(struct tg_member *member)
+{
+  const struct tg_gateway_info *info = member->env->info;
+  if (member->stopped || !member->cluster)
+    return;
+  tg_cluster_budget(member->cluster, info->total, info->remaining, info->reset_after, info->max_concurrency,
+                    info->shards);
+  tg_member_pump(member);
+}
+
+void tg_member_worker_ready(struct tg_member *member, int worker)
+{
+  (void)worker;
+  tg_member_try_again(member);
+}

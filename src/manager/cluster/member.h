@@ -1,0 +1,76 @@
+#pragma once
+
+/* This gateway as a host of its cluster: what cluster.h decides, done to shards, workers and rows.
+ *
+ *     Redis <-> link.h <-> cluster.h -- words --> member_words.c -> workers/spawn.h, workers, the shard table
+ *
+ * A shard is held here from "run" until it is lost or released. What the cluster says of one shard is done in
+ * its order, one after the other: a worker that has to leave a shard first does that before the shard is
+ * run again. Whoever is asked and is not there is asked again.
+ *
+ * Written into rows here: fence, lease_until, no_resume, left_*; and all of it while no worker has the shard. */
+
+#include "manager/cluster/cluster.h"
+#include "manager/cluster/link.h"
+#include "manager/env.h"
+#include "manager/workers/spawn.h"
+#include "manager/workers/workers.h"
+
+struct tg_member;
+
+struct tg_member_events {
+  /* The number of shards is known: tg_member_total(). Once, before all others. */
+  void (*total)(void *ctx);
+  /* This gateway cannot be part of the cluster, for that reason. */
+  void (*refused)(void *ctx, const char *why);
+  /* Op 2 may leave until `deadline` (tg_now()), and begins the session `epoch`. */
+  void (*granted)(void *ctx, struct tg_managed_shard *shard, tg_ms deadline, uint64_t epoch);
+  /* /gateway/bot is to be asked: tg_member_budget(). */
+  void (*ask_discord)(void *ctx);
+  /* An entry of this host's stream that is not the cluster's own. */
+  void (*posted)(void *ctx, const char *word, const char *body, size_t length);
+};
+
+/* NULL: the state directory or Redis' URL is of no use. All is borrowed. */
+struct tg_member *tg_member_new(const struct tg_manager_env *env, struct tg_workers *workers,
+                                struct tg_spawner *spawner, const struct tg_member_events *events, void *ctx);
+void tg_member_free(struct tg_member *member);
+
+/* The gateway information is there: joins, as soon as Redis is. `side`, `total`: of the shards that this
+ * gateway has had, or is to have; 0: whatever the cluster has. False: `error`. */
+bool tg_member_begin(struct tg_member *member, int side, int total, struct tg_error *error);
+/* Nothing is done any more, and Redis is left. */
+void tg_member_stop(struct tg_member *member);
+/* The shard set is there; workers may come up. Shards start from here on. */
+void tg_member_go_on(struct tg_member *member);
+
+int tg_member_total(const struct tg_member *member); /* 0: not known yet */
+bool tg_member_has(const struct tg_member *member, int shard_id);
+int tg_member_count(const struct tg_member *member); /* shards that are held */
+/* Whether Redis answers. */
+bool tg_member_is_connected(const struct tg_member *member);
+/* Whether another host lives that takes shards. */
+bool tg_member_has_others(struct tg_member *member);
+/* No identify for now: the day's reserve, or Redis is away. */
+bool tg_member_held_back(struct tg_member *member);
+const struct tg_cluster_view *tg_member_view(struct tg_member *member);
+struct tg_link *tg_member_link(struct tg_member *member);
+
+/* All shards go to others; see tg_cluster_drain(). */
+void tg_member_drain(struct tg_member *member, bool anyway);
+bool tg_member_is_draining(const struct tg_member *member);
+
+/* ---- what becomes of shards ---- */
+
+void tg_member_ask(struct tg_member *member, const struct tg_managed_shard *shard,
+                   enum tg_identify_priority priority);
+void tg_member_unask(struct tg_member *member, const struct tg_managed_shard *shard);
+void tg_member_sent(struct tg_member *member, const struct tg_managed_shard *shard);
+void tg_member_done(struct tg_member *member, const struct tg_managed_shard *shard);
+/* READY or RESUMED. */
+void tg_member_session_up(struct tg_member *member, const struct tg_managed_shard *shard);
+void tg_member_cut(struct tg_member *member, const struct tg_managed_shard *shard);
+/* Discord has answered. */
+void tg_member_budget(struct tg_member *member);
+/* The worker is there (again). */
+void tg_member_worker_ready(struct tg_member *member, int worker);

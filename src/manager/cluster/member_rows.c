@@ -1,0 +1,203 @@
+/* What a host of a cluster keeps in its state directory: who it is, and in the shard table how far it is. */
+
+#include "base/buf.h"
+#include "manager/cluster/member_impl.h"
+#include "manager/state_file.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  HOME_LENGTH = 16,
+  CHANCE = 1000,        /* the last digits of a life: a copy of the directory that runs, too, has others */
+  RESUMED_UNHEARD = 8,  /* numbers of RESUMED that other hosts may have heard of a session, and we have not */
+};
+
+static const char file_name[] = "cluster.json";
+
+/* ---- who this host is ---- */
+
+static void make_home(char home[HOME_LENGTH + 1])
+{
+  snprintf(home, HOME_LENGTH + 1, "%08x%08x", (unsigned)tg_random(UINT32_MAX),
+           (unsigned)tg_random(UINT32_MAX));
+}
+
+/* The home is made once; the life is another one at each start, and higher. */
+static bool begin_life(const char *state_dir, char home[HOME_LENGTH + 1], uint64_t *life,
+                       struct tg_error *error)
+{
+  json_t *file = tg_state_file_read(state_dir, file_name, error);
+  const char *kept = json_string_value(json_object_get(file, "home"));
+  uint64_t starts = (uint64_t)json_number_value(json_object_get(file, "starts")) + 1;
+  if (kept && strlen(kept) == HOME_LENGTH)
+    memcpy(home, kept, HOME_LENGTH + 1);
+  else
+    make_home(home); /* what was left under an earlier one is found by nobody: see the page */
+  *life = starts * CHANCE + tg_random(CHANCE);
+  json_decref(file);
+  json_t *content = json_pack("{s:s, s:I}", "home", home, "starts", (json_int_t)starts);
+  bool done = tg_state_file_write(state_dir, file_name, content, error);
+  json_decref(content);
+  return done;
+}
+
+static uint64_t unix_seconds(void)
+{
+  tg_ms now = tg_wall_clock();
+  return tg_clock_is_sane(now) ? (uint64_t)(now / 1000) : 0;
+}
+
+static char *digest_of(const struct tg_manager_env *env)
+{
+  const struct tg_config *config = env->config;
+  struct tg_buf text = {0};
+  tg_buf_printf(&text, "%016" PRIx64 ".%d.%d", env->bot_with_intents, config->large_threshold,
+                config->capabilities);
+  return tg_buf_take(&text);
+}
+
+/* ---- what it had ---- */
+
+static void tell_row(struct tg_cluster *cluster, int shard, struct tg_shard_row *row, const char *digest)
+{
+  struct tg_session session;
+  uint64_t fence = atomic_load(&row->fence), left = atomic_load(&row->left_fence);
+  bool live = tg_session_load(row, &session);
+  const struct tg_cluster_session had = {session.epoch, live ? session.id : NULL,
+                                         live ? session.resume_url : NULL, digest};
+  if (fence)
+    tg_cluster_had(cluster, shard, fence, &had);
+  const struct tg_cluster_progress progress = {
+      .epoch = atomic_load(&row->left_epoch),
+      .durable = atomic_load(&row->left_durable),
+      .delivered_epoch = atomic_load(&row->left_delivered_epoch),
+      .delivered = atomic_load(&row->left_delivered),
+      .guilds = atomic_load(&row->left_guilds),
+  };
+  if (left)
+    tg_cluster_left(cluster, shard, left, &progress);
+}
+
+static uint64_t highest_fence(struct tg_shard_table *table)
+{
+  uint64_t highest = 0;
+  for (int i = 0; table && i < tg_shard_table_total(table); i++) {
+    struct tg_shard_row *row = tg_shard_table_row(table, i);
+    uint64_t fence = atomic_load(&row->fence), left = atomic_load(&row->left_fence);
+    highest = fence > highest ? fence : highest;
+    highest = left > highest ? left : highest;
+  }
+  return highest;
+}
+
+static uint64_t highest(uint64_t a, uint64_t b)
+{
+  return a > b ? a : b;
+}
+
+bool tg_member_identify(struct tg_member *member, int side, int total, struct tg_error *error)
+{
+  const struct tg_manager_env *env = member->env;
+  char home[HOME_LENGTH + 1], bot[20];
+  uint64_t life;
+  if (!begin_life(env->state_dir, home, &life, error))
+    return false;
+  int before = tg_shard_table_peek(env->state_dir, side, env->bot_with_intents);
+  if (before > 0 && (total == 0 || total == before))
+    member->before = tg_shard_table_open(env->state_dir, side, before,
+                                         tg_identity(env->bot_with_intents, before), 0, error);
+  uint64_t mark = highest(highest_fence(member->before), tg_shard_tables_last_epoch(env->state_dir));
+  snprintf(bot, sizeof bot, "%016" PRIx64, env->bot);
+  member->digest = digest_of(env);
+  const struct tg_cluster_options options = {
+      .host = env->config->cluster.host,
+      .home = home,
+      .life = life,
+      .bot = bot,
+      .digest = member->digest,
+      .total = total,
+      .reserve = env->info->total * env->config->resharding.identify_reserve / 100,
+      .mark = highest(mark, unix_seconds()),
+      .progress = tg_member_progress,
+      .ctx = member,
+  };
+  member->cluster = tg_cluster_new(&options, tg_boot_clock());
+  for (int i = 0; member->before && i < before; i++)
+    tell_row(member->cluster, i, tg_shard_table_row(member->before, i), member->digest);
+  return true;
+}
+
+/* ---- how far a shard is ---- */
+
+static struct tg_shard_row *row_of(const struct tg_member *member, int shard_id)
+{
+  struct tg_managed_shard *shard = tg_member_managed(member, shard_id);
+  if (shard)
+    return tg_shard_row_of(shard);
+  bool is_there = member->before && shard_id < tg_shard_table_total(member->before);
+  return is_there ? tg_shard_table_row(member->before, shard_id) : NULL;
+}
+
+static struct tg_cluster_progress progress_of(struct tg_shard_row *row)
+{
+  struct tg_session session;
+  tg_session_load(row, &session);
+  struct tg_cluster_progress progress = {
+      .epoch = session.epoch,
+      .durable = session.sequence,
+      .delivered_epoch = atomic_load(&row->owed_epoch),
+      .delivered = atomic_load(&row->owed_sequence),
+      .guilds = atomic_load(&row->guilds),
+  };
+  if (progress.delivered_epoch == 0 || progress.delivered_epoch > progress.epoch) {
+    progress.delivered_epoch = progress.epoch; /* a worker of an earlier version wrote it last */
+    progress.delivered = atomic_load(&row->delivered_sequence);
+  }
+  return progress;
+}
+
+void tg_member_progress(void *ctx, int shard_id, struct tg_cluster_progress *progress)
+{
+  struct tg_shard_row *row = row_of(ctx, shard_id);
+  *progress = row ? progress_of(row) : (struct tg_cluster_progress){0};
+}
+
+void tg_row_leave(struct tg_shard_row *row)
+{
+  struct tg_cluster_progress progress = progress_of(row);
+  uint64_t fence = atomic_load(&row->fence);
+  if (fence == 0)
+    return;
+  if (!atomic_load(&row->left_fence)) { /* else the first event that is not delivered is an earlier one */
+    atomic_store(&row->left_delivered_epoch, progress.delivered_epoch);
+    atomic_store(&row->left_delivered, progress.delivered);
+  }
+  atomic_store(&row->left_epoch, progress.epoch);
+  atomic_store(&row->left_durable, progress.durable);
+  atomic_store(&row->left_guilds, progress.guilds);
+  atomic_store(&row->left_fence, fence);
+  atomic_store(&row->lease_until, 0);
+  atomic_store(&row->fence, 0);
+}
+
+void tg_row_take(struct tg_shard_row *row, const struct tg_cluster_word *word)
+{
+  struct tg_session session = {
+      .epoch = word->session.epoch, .sequence = word->sequence, .seen_at = tg_wall_clock()};
+  if (word->session.id) {
+    snprintf(session.id, sizeof session.id, "%s", word->session.id);
+    snprintf(session.resume_url, sizeof session.resume_url, "%s",
+             word->session.resume_url ? word->session.resume_url : "");
+  }
+  tg_session_store(row, &session);
+  atomic_store(&row->durable_sequence, word->sequence);
+  atomic_store(&row->delivered_sequence, word->sequence);
+  atomic_store(&row->owed_sequence, word->sequence);
+  atomic_store(&row->owed_epoch, session.epoch);
+  atomic_store(&row->unheard, RESUMED_UNHEARD);
+  atomic_store(&row->handled_epoch, 0);
+  atomic_store(&row->fence, word->fence);
+}

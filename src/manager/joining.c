@@ -1,0 +1,36 @@
+/* What the cluster tells (cluster/member.h), and whom it concerns. */
+
+#include "manager/internal.h"
+
+static void on_total(void *ctx)
+{
+  tg_manager_joined(ctx);
+}
+
+static void on_refused(void *ctx, const char *why)
+{
+  tg_manager_fail(ctx, TG_EXIT_CONFIG, "%s", why);
+}
+
+static void on_granted(void *ctx, struct tg_managed_shard *shard, tg_ms deadline, uint64_t epoch)
+{
+  struct tg_manager *manager = ctx;
+  tg_slots_granted(manager->slots, shard, deadline, epoch);
+}
+
+static void ask_discord(void *ctx)
+{
+  struct tg_manager *manager = ctx;
+  tg_fetch_refresh(manager->fetch);
+}
+
+static void on_posted(void *ctx, const char *word, const char *body, size_t length)
+{
+  (void)ctx, (void)word, (void)body, (void)length;
+}
+
+const struct tg_member_events tg_manager_of_member = {.total = on_total,
+                                                      .refused = on_refused,
+                                                      .granted = on_granted,
+                                                      .ask_discord = ask_discord,
+                                                      .posted = on_posted};
