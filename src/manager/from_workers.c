@@ -17,6 +17,8 @@ static void on_hello(struct tg_manager *manager, struct tg_worker_process from,
   tg_reload_note_files(manager->reloads, message->hello.generation, message->hello.files);
   tg_reload_catch_up(manager->reloads, from.worker);
   tg_reshard_worker_ready(manager->reshard, from.worker);
+  if (manager->member)
+    tg_member_worker_ready(manager->member);
   if (tg_spawn_begun(manager->spawner))
     tg_spawn_worker_shards(manager->spawner, from.worker);
   else
@@ -91,13 +93,17 @@ static void on_session_lost(struct tg_manager *manager, struct tg_managed_shard 
 static void on_session_up(struct tg_manager *manager, struct tg_managed_shard *shard,
                           const struct tg_message *message)
 {
-  (void)manager, (void)shard, (void)message; /* without a cluster nobody asks */
+  (void)message;
+  if (manager->member)
+    tg_member_session_up(manager->member, shard);
 }
 
 static void on_connection_cut(struct tg_manager *manager, struct tg_managed_shard *shard,
                               const struct tg_message *message)
 {
-  (void)manager, (void)shard, (void)message;
+  (void)message;
+  if (manager->member)
+    tg_member_cut(manager->member, shard);
 }
 
 /* The same configuration cannot succeed: all shards stop. */

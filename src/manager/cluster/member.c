@@ -47,17 +47,17 @@ static void tell_mismatch(struct tg_member *member, const struct tg_cluster_word
     snprintf(text, sizeof text,
              "the cluster \"%s\" at %s is that of another bot: its hosts have another token. Give each bot a "
              "cluster.name of its own",
-             config->cluster.name, tg_link_where(member->link));
+             config->cluster.name, tg_redis_link_where(member->link));
   else if (strcmp(word->text, "total") == 0)
     snprintf(text, sizeof text,
              "total_shards is %d here, and the cluster \"%s\" at %s has %s shards. All hosts have the same, "
              "or none names it",
-             config->total_shards, config->cluster.name, tg_link_where(member->link), theirs);
+             config->total_shards, config->cluster.name, tg_redis_link_where(member->link), theirs);
   else
     snprintf(text, sizeof text,
              "cluster.host \"%s\" is alive elsewhere: another gateway has that name in the cluster \"%s\" at "
              "%s. Each host needs a name of its own, and a state directory of its own",
-             config->cluster.host, config->cluster.name, tg_link_where(member->link));
+             config->cluster.host, config->cluster.name, tg_redis_link_where(member->link));
   member->events->refused(member->ctx, text);
 }
 
@@ -133,7 +133,7 @@ static void complain(struct tg_member *member, const struct tg_error *error)
   if (member->complained_at && now - member->complained_at < COMPLAIN_EVERY)
     return;
   member->complained_at = now;
-  tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TEXT(URL, tg_link_where(member->link)),
+  tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TEXT(URL, tg_redis_link_where(member->link)),
                                             TG_TEXT(REASON, error->message)),
               member->total > 0 ? "the cluster's Redis is away: shards go on and are delivered, none identifies "
                                   "or moves until it is back"
@@ -155,12 +155,11 @@ static void on_replied(void *ctx, const char *text, size_t length, const struct 
   if (!member || member->stopped)
     return;
   if (error) {
-    if (tg_link_is_up(member->link))
-      tg_link_break(member->link, error->message);
+    tg_redis_link_break(member->link, error->message);
     return;
   }
   if (!tg_cluster_answered(member->cluster, call.id, text, length, tg_boot_clock()))
-    tg_link_break(member->link, "the cluster's script has not answered as it should");
+    tg_redis_link_break(member->link, "the cluster's script has not answered as it should");
   tg_member_pump(member);
 }
 
@@ -170,7 +169,7 @@ static void send_calls(struct tg_member *member)
   while (tg_cluster_next_call(member->cluster, &call)) {
     struct member_call *sent = tg_alloc(sizeof *sent);
     *sent = (struct member_call){member, call.id};
-    if (!tg_link_call(member->link, call.name, call.body, on_replied, sent))
+    if (!tg_redis_link_call(member->link, call.name, call.body, on_replied, sent))
       free(sent); /* it has just ended, of which the cluster hears */
     free(call.body);
   }
@@ -181,7 +180,7 @@ static void on_up(void *ctx, const char *run_id)
   struct tg_member *member = ctx;
   tg_ms away = member->away_since ? tg_now() - member->away_since : 0;
   tg_log_with(TG_INFO, TG_NO_SHARD,
-              TG_WITH(TG_TEXT(URL, tg_link_where(member->link)), TG_NUMBER_IF(away > 0, DURATION, away)),
+              TG_WITH(TG_TEXT(URL, tg_redis_link_where(member->link)), TG_NUMBER_IF(away > 0, DURATION, away)),
               "in touch with the cluster's Redis");
   member->away_since = member->complained_at = 0;
   tg_cluster_link_up(member->cluster, run_id, tg_boot_clock());
@@ -260,9 +259,9 @@ struct tg_member *tg_member_new(const struct tg_manager_env *env, struct tg_work
 
 bool tg_member_begin(struct tg_member *member, int side, int total, struct tg_error *error)
 {
-  static const struct tg_link_events events = {.up = on_up, .down = on_down, .posted = on_posted};
+  static const struct tg_redis_link_events events = {.up = on_up, .down = on_down, .posted = on_posted};
   const struct tg_config *config = member->env->config;
-  member->link = tg_link_new(&(struct tg_link_options){.loop = member->env->loop,
+  member->link = tg_redis_link_new(&(struct tg_redis_link_options){.loop = member->env->loop,
                                                        .url = config->cluster.url,
                                                        .ca_file = config->tls.ca_file,
                                                        .name = config->cluster.name,
@@ -272,9 +271,9 @@ bool tg_member_begin(struct tg_member *member, int side, int total, struct tg_er
                              error);
   if (!member->link || !tg_member_identify(member, side, total, error))
     return false;
-  tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_TEXT(URL, tg_link_where(member->link))),
+  tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_TEXT(URL, tg_redis_link_where(member->link))),
               "joins the cluster \"%s\" as \"%s\"", config->cluster.name, config->cluster.host);
-  tg_link_connect(member->link);
+  tg_redis_link_connect(member->link);
   tg_member_pump(member);
   return true;
 }
@@ -298,8 +297,6 @@ void tg_member_stop(struct tg_member *member)
   uv_timer_stop(member->timer);
   if (member->shards)
     tg_member_forget_tasks(member);
-  tg_link_free(member->link);
-  member->link = NULL;
 }
 
 void tg_member_free(struct tg_member *member)
@@ -307,6 +304,8 @@ void tg_member_free(struct tg_member *member)
   if (!member)
     return;
   tg_member_stop(member);
+  if (member->link)
+    tg_redis_link_free(member->link);
   tg_shard_table_close(member->before);
   tg_cluster_free(member->cluster);
   tg_timer_free(member->timer);
@@ -338,7 +337,7 @@ int tg_member_count(const struct tg_member *member)
 
 bool tg_member_is_connected(const struct tg_member *member)
 {
-  return member->link && tg_link_is_up(member->link) && !member->view.away;
+  return member->link && tg_redis_link_is_up(member->link) && !member->view.away;
 }
 
 bool tg_member_has_others(struct tg_member *member)
@@ -360,7 +359,7 @@ const struct tg_cluster_view *tg_member_view(struct tg_member *member)
   return &member->view;
 }
 
-struct tg_link *tg_member_link(struct tg_member *member)
+struct tg_redis_link *tg_member_link(struct tg_member *member)
 {
   return member->link;
 }
@@ -433,8 +432,7 @@ void tg_member_budget(struct tg_member *member)
   tg_member_pump(member);
 }
 
-void tg_member_worker_ready(struct tg_member *member, int worker)
+void tg_member_worker_ready(struct tg_member *member)
 {
-  (void)worker;
   tg_member_try_again(member);
 }

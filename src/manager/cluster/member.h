@@ -39,7 +39,7 @@ void tg_member_free(struct tg_member *member);
 /* The gateway information is there: joins, as soon as Redis is. `side`, `total`: of the shards that this
  * gateway has had, or is to have; 0: whatever the cluster has. False: `error`. */
 bool tg_member_begin(struct tg_member *member, int side, int total, struct tg_error *error);
-/* Nothing is done any more, and Redis is left. */
+/* Nothing is done any more. */
 void tg_member_stop(struct tg_member *member);
 /* The shard set is there; workers may come up. Shards start from here on. */
 void tg_member_go_on(struct tg_member *member);
@@ -54,7 +54,7 @@ bool tg_member_has_others(struct tg_member *member);
 /* No identify for now: the day's reserve, or Redis is away. */
 bool tg_member_held_back(struct tg_member *member);
 const struct tg_cluster_view *tg_member_view(struct tg_member *member);
-struct tg_link *tg_member_link(struct tg_member *member);
+struct tg_redis_link *tg_member_link(struct tg_member *member);
 
 /* All shards go to others; see tg_cluster_drain(). */
 void tg_member_drain(struct tg_member *member, bool anyway);
@@ -72,5 +72,5 @@ void tg_member_session_up(struct tg_member *member, const struct tg_managed_shar
 void tg_member_cut(struct tg_member *member, const struct tg_managed_shard *shard);
 /* Discord has answered. */
 void tg_member_budget(struct tg_member *member);
-/* The worker is there (again). */
-void tg_member_worker_ready(struct tg_member *member, int worker);
+/* A worker is there (again). */
+void tg_member_worker_ready(struct tg_member *member);

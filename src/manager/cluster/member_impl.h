@@ -30,7 +30,7 @@ struct tg_member {
   void *ctx;
 
   struct tg_cluster *cluster; /* NULL: before tg_member_begin() */
-  struct tg_link *link;
+  struct tg_redis_link *link;
   uv_timer_t *timer;
   bool pumping, pump_again, stopped, goes_on;
   bool draining, drains_anyway;

@@ -52,11 +52,11 @@ void tg_claim_answered(struct tg_cluster *cluster, const struct tg_call_under_wa
 /* ---- giving ---- */
 
 /* The host with the least shards of those that may have our sessions; NULL: no other host shares. */
-static const struct tg_cluster_host *poorest(const struct tg_cluster *cluster)
+static struct tg_cluster_host *poorest(const struct tg_cluster *cluster)
 {
-  const struct tg_cluster_host *least = NULL;
+  struct tg_cluster_host *least = NULL;
   for (int i = 0; i < cluster->host_count; i++) {
-    const struct tg_cluster_host *host = &cluster->hosts[i];
+    struct tg_cluster_host *host = &cluster->hosts[i];
     if (!host->draining && strcmp(host->digest, cluster->digest) == 0 &&
         strcmp(host->name, cluster->host) != 0 && (!least || host->shards < least->shards))
       least = host;
@@ -95,15 +95,16 @@ static bool can_move(const struct tg_cluster *cluster, int number)
 
 static void give(struct tg_cluster *cluster)
 {
-  const struct tg_cluster_host *to = poorest(cluster);
-  if (!to)
-    return;
-  for (int i = cluster->shard_count - 1; i >= 0; i--) {
-    int aim = tg_moves_under_way(cluster) < TG_GIVE_AT_ONCE ? aim_of(cluster, to) : 0;
+  int most = cluster->draining ? TG_DRAIN_AT_ONCE : TG_GIVE_AT_ONCE;
+  for (int i = cluster->shard_count - 1; i >= 0 && tg_moves_under_way(cluster) < most; i--) {
+    struct tg_cluster_host *to = poorest(cluster);
+    int aim = to ? aim_of(cluster, to) : 0;
     if (aim == 0)
       return;
-    if (can_move(cluster, i))
-      tg_move_offer(cluster, i, to->name, aim);
+    if (!can_move(cluster, i))
+      continue;
+    tg_move_offer(cluster, i, to->name, aim);
+    to->shards++; /* until the next beat tells */
   }
 }
 
@@ -118,6 +119,6 @@ void tg_shares_tick(struct tg_cluster *cluster)
   claim(cluster);
   if (cluster->now < cluster->give_at)
     return;
-  cluster->give_at = cluster->now + TG_GIVE_INTERVAL;
+  cluster->give_at = cluster->now + (cluster->draining ? TG_DRAIN_INTERVAL : TG_GIVE_INTERVAL);
   give(cluster);
 }
