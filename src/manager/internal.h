@@ -100,6 +100,12 @@ void tg_manager_try_to_run(struct tg_manager *manager, tg_ms now);
 /* ---- joining.c ---- */
 
 extern const struct tg_member_events tg_manager_of_member;
+/* What it hears of turns to identify: see tg_slots_events. */
+void tg_joined_ask(void *ctx, struct tg_managed_shard *shard, enum tg_identify_priority priority);
+void tg_joined_unask(void *ctx, struct tg_managed_shard *shard);
+void tg_joined_sent(void *ctx, struct tg_managed_shard *shard);
+void tg_joined_done(void *ctx, struct tg_managed_shard *shard, bool ready);
+bool tg_joined_held_back(void *ctx);
 
 /* ---- sets.c ---- */
 

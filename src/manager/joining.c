@@ -34,3 +34,36 @@ const struct tg_member_events tg_manager_of_member = {.total = on_total,
                                                       .granted = on_granted,
                                                       .ask_discord = ask_discord,
                                                       .posted = on_posted};
+
+/* ---- turns to identify ---- */
+
+void tg_joined_ask(void *ctx, struct tg_managed_shard *shard, enum tg_identify_priority priority)
+{
+  struct tg_manager *manager = ctx;
+  tg_member_ask(manager->member, shard, priority);
+}
+
+void tg_joined_unask(void *ctx, struct tg_managed_shard *shard)
+{
+  struct tg_manager *manager = ctx;
+  tg_member_unask(manager->member, shard);
+}
+
+void tg_joined_sent(void *ctx, struct tg_managed_shard *shard)
+{
+  struct tg_manager *manager = ctx;
+  tg_member_sent(manager->member, shard);
+}
+
+void tg_joined_done(void *ctx, struct tg_managed_shard *shard, bool ready)
+{
+  struct tg_manager *manager = ctx;
+  (void)ready;
+  tg_member_done(manager->member, shard);
+}
+
+bool tg_joined_held_back(void *ctx)
+{
+  struct tg_manager *manager = ctx;
+  return tg_member_held_back(manager->member);
+}

@@ -79,7 +79,12 @@ static const struct tg_slots_events of_slots = {.start = on_turn,
                                                 .reachable = is_reachable,
                                                 .allow = on_allowed,
                                                 .refresh = refresh_info,
-                                                .put_off = is_put_off};
+                                                .put_off = is_put_off,
+                                                .ask = tg_joined_ask,
+                                                .unask = tg_joined_unask,
+                                                .sent = tg_joined_sent,
+                                                .done = tg_joined_done,
+                                                .held_back = tg_joined_held_back};
 
 static void on_worker_gone(void *ctx, int worker)
 {

@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-  TRY_AGAIN = 250,       /* ms between two looks for what could not be done */
+  LOOK_AGAIN = 250,       /* ms between two looks for what could not be done */
   COMPLAIN_EVERY = 60000 /* ms, of a Redis that is away */
 };
 
@@ -242,7 +242,7 @@ void tg_member_pump(struct tg_member *member)
     return;
   tell_hosts(member);
   tg_ms now = tg_boot_clock(), wait = tg_cluster_wakeup(member->cluster, now) - now;
-  tg_timer_start(member->timer, on_timer, wait < TRY_AGAIN ? wait : TRY_AGAIN);
+  tg_timer_start(member->timer, on_timer, wait < LOOK_AGAIN ? wait : LOOK_AGAIN);
 }
 
 /* ---- life ---- */
