@@ -12,7 +12,8 @@
 
 enum {
   LOOK_AGAIN = 250,       /* ms between two looks for what could not be done */
-  COMPLAIN_EVERY = 60000 /* ms, of a Redis that is away */
+  COMPLAIN_EVERY = 60000, /* ms, of a Redis that is away */
+  BUDGET_WINDOW = 24 * 3600 * 1000, /* ms of session_start_limit */
 };
 
 /* ---- leases, as rows have them ---- */
@@ -427,8 +428,8 @@ void tg_member_budget(struct tg_member *member)
   const struct tg_gateway_info *info = member->env->info;
   if (member->stopped || !member->cluster)
     return;
-  tg_cluster_budget(member->cluster, info->total, info->remaining, info->reset_after, info->max_concurrency,
-                    info->shards);
+  tg_ms window = info->reset_after > 0 ? info->reset_after : BUDGET_WINDOW; /* it begins with the first start */
+  tg_cluster_budget(member->cluster, info->total, info->remaining, window, info->max_concurrency, info->shards);
   tg_member_pump(member);
 }
 
