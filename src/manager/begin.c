@@ -79,8 +79,8 @@ static int worker_of(struct tg_manager *manager, const struct tg_managed_shard *
   if (dealt >= 0)
     return dealt; /* while the bot goes over, shards stay beside those that they share guilds with */
   /* Each may come and go: so they are spread evenly whichever they are. */
-  int beside = manager->env.clustered ? shard->id % usual
-                                      : tg_worker_of(manager->env.config, range, usual, shard->id);
+  int beside =
+      manager->env.clustered ? shard->id % usual : tg_worker_of(manager->env.config, range, usual, shard->id);
   bool free_choice = tg_hooked(manager->env.hooks, TG_METHOD_manager_calculate_worker_id);
   json_t *args = json_pack("[i]", shard->id);
   int worker = tg_call_int(manager->env.calls, TG_METHOD_manager_calculate_worker_id, args, 0,

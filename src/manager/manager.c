@@ -265,8 +265,7 @@ static void make_rooms(struct tg_manager *manager)
                                                                  .ctx = manager});
   manager->spawner = tg_spawner_new(env, manager->slots, manager->workers, &of_spawner, manager);
   if (env->clustered)
-    manager->member =
-        tg_member_new(env, manager->workers, manager->spawner, &tg_manager_of_member, manager);
+    manager->member = tg_member_new(env, manager->workers, manager->spawner, &tg_manager_of_member, manager);
   manager->reloads = tg_reloads_new(env, manager->workers, reload, on_reload_news, manager);
   manager->sendings = tg_sendings_new(env, manager->workers);
   manager->members = tg_members_new(env, manager->sendings);

@@ -51,7 +51,7 @@ static void draw_bar(struct tg_manager *manager, int up, int total)
 
 void tg_progress_draw(struct tg_manager *manager)
 {
-  int total = manager->env.shards.count;
+  int total = tg_shard_set_count_held(&manager->env.shards);
   if (!tg_spawn_begun(manager->spawner) || tg_spawn_all_up(manager->spawner) || manager->env.stopping ||
       total == 0)
     return;
@@ -70,14 +70,16 @@ void tg_progress_draw(struct tg_manager *manager)
 void tg_manager_status_text(struct tg_manager *manager, char *text, size_t size)
 {
   const struct tg_shard_set *shards = tg_current_set(&manager->env);
-  int total = shards->count;
+  int total = tg_shard_set_count_held(shards);
   int workers = tg_workers_count(manager->workers);
   int up = total > 0 ? tg_shard_set_count_up(shards) : 0;
   char left[80];
   switch (manager->phase) {
   case TG_MANAGER_NEW:
   case TG_MANAGER_FETCHING:
-    if (!tg_fetch_is_put_off(manager->fetch, text, size))
+    if (manager->member && tg_member_waits(manager->member))
+      snprintf(text, size, "waits for the cluster's Redis");
+    else if (!tg_fetch_is_put_off(manager->fetch, text, size))
       snprintf(text, size, "asking Discord where and how to connect");
     break;
   case TG_MANAGER_LOADING:

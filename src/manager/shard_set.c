@@ -39,6 +39,14 @@ void tg_shard_set_deal(struct tg_shard_set *set, const int *workers, int classes
   }
 }
 
+int tg_shard_set_count_held(const struct tg_shard_set *set)
+{
+  int held = 0;
+  for (int i = 0; i < set->count; i++)
+    held += set->list[i].held;
+  return held;
+}
+
 int tg_shard_set_count_up(const struct tg_shard_set *set)
 {
   int up = 0;

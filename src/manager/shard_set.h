@@ -49,6 +49,8 @@ void tg_shard_set_clear(struct tg_shard_set *set);
 /* The shards of class i (id % classes) are of workers[i] from now on. */
 void tg_shard_set_deal(struct tg_shard_set *set, const int *workers, int classes);
 
+/* How many are this gateway's. */
+int tg_shard_set_count_held(const struct tg_shard_set *set);
 /* How many are connected. */
 int tg_shard_set_count_up(const struct tg_shard_set *set);
 /* How many a worker has. */

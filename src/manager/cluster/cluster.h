@@ -44,13 +44,13 @@ enum {
   TG_STOOD_STILL = 1000,    /* ms between two ticks that tell that it has */
   TG_HOSTS_SETTLE = 3000,   /* ms that the set of hosts stands still before a start claims */
   TG_HOSTS_SETTLE_MAX = 10000,
-  TG_GIVE_INTERVAL = 500, /* ms between two rounds of offers */
-  TG_GIVE_AT_ONCE = 2,    /* moves of one giver */
+  TG_GIVE_INTERVAL = 500,  /* ms between two rounds of offers */
+  TG_GIVE_AT_ONCE = 2,     /* moves of one giver */
   TG_DRAIN_INTERVAL = 100, /* the same of one that drains: somebody waits for its end */
   TG_DRAIN_AT_ONCE = 8,
-  TG_MOVE_MAX = 10000,    /* ms that a receiver waits for what was offered */
-  TG_MOVE_READY = 3000,   /* ms that a giver waits for a receiver to have its HELLO */
-  TG_CUT_AGAIN = 30000,   /* ms within which a second cut means that another host has the session */
+  TG_MOVE_MAX = 10000,  /* ms that a receiver waits for what was offered */
+  TG_MOVE_READY = 3000, /* ms that a giver waits for a receiver to have its HELLO */
+  TG_CUT_AGAIN = 30000, /* ms within which a second cut means that another host has the session */
 };
 
 #define TG_LEASE_OPEN INT64_MAX

@@ -11,8 +11,8 @@
 #include <string.h>
 
 enum {
-  LOOK_AGAIN = 250,       /* ms between two looks for what could not be done */
-  COMPLAIN_EVERY = 60000, /* ms, of a Redis that is away */
+  LOOK_AGAIN = 250,                 /* ms between two looks for what could not be done */
+  COMPLAIN_EVERY = 60000,           /* ms, of a Redis that is away */
   BUDGET_WINDOW = 24 * 3600 * 1000, /* ms of session_start_limit */
 };
 
@@ -134,11 +134,12 @@ static void complain(struct tg_member *member, const struct tg_error *error)
   if (member->complained_at && now - member->complained_at < COMPLAIN_EVERY)
     return;
   member->complained_at = now;
-  tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TEXT(URL, tg_redis_link_where(member->link)),
-                                            TG_TEXT(REASON, error->message)),
-              member->total > 0 ? "the cluster's Redis is away: shards go on and are delivered, none identifies "
-                                  "or moves until it is back"
-                                : "the cluster's Redis cannot be reached: this host waits for it");
+  tg_log_with(TG_WARN, TG_NO_SHARD,
+              TG_WITH(TG_TEXT(URL, tg_redis_link_where(member->link)), TG_TEXT(REASON, error->message)),
+              member->total > 0
+                  ? "the cluster's Redis is away: shards go on and are delivered, none identifies "
+                    "or moves until it is back"
+                  : "the cluster's Redis cannot be reached: this host waits for it");
 }
 
 /* ---- Redis ---- */
@@ -180,9 +181,10 @@ static void on_up(void *ctx, const char *run_id)
 {
   struct tg_member *member = ctx;
   tg_ms away = member->away_since ? tg_now() - member->away_since : 0;
-  tg_log_with(TG_INFO, TG_NO_SHARD,
-              TG_WITH(TG_TEXT(URL, tg_redis_link_where(member->link)), TG_NUMBER_IF(away > 0, DURATION, away)),
-              "in touch with the cluster's Redis");
+  tg_log_with(
+      TG_INFO, TG_NO_SHARD,
+      TG_WITH(TG_TEXT(URL, tg_redis_link_where(member->link)), TG_NUMBER_IF(away > 0, DURATION, away)),
+      "in touch with the cluster's Redis");
   member->away_since = member->complained_at = 0;
   tg_cluster_link_up(member->cluster, run_id, tg_boot_clock());
   tg_member_pump(member);
@@ -252,8 +254,8 @@ struct tg_member *tg_member_new(const struct tg_manager_env *env, struct tg_work
                                 struct tg_spawner *spawner, const struct tg_member_events *events, void *ctx)
 {
   struct tg_member *member = tg_calloc(1, sizeof *member);
-  *member = (struct tg_member){
-      .env = env, .workers = workers, .spawner = spawner, .events = events, .ctx = ctx};
+  *member =
+      (struct tg_member){.env = env, .workers = workers, .spawner = spawner, .events = events, .ctx = ctx};
   member->timer = tg_timer_new(env->loop, member);
   return member;
 }
@@ -263,13 +265,13 @@ bool tg_member_begin(struct tg_member *member, int side, int total, struct tg_er
   static const struct tg_redis_link_events events = {.up = on_up, .down = on_down, .posted = on_posted};
   const struct tg_config *config = member->env->config;
   member->link = tg_redis_link_new(&(struct tg_redis_link_options){.loop = member->env->loop,
-                                                       .url = config->cluster.url,
-                                                       .ca_file = config->tls.ca_file,
-                                                       .name = config->cluster.name,
-                                                       .host = config->cluster.host,
-                                                       .events = &events,
-                                                       .ctx = member},
-                             error);
+                                                                   .url = config->cluster.url,
+                                                                   .ca_file = config->tls.ca_file,
+                                                                   .name = config->cluster.name,
+                                                                   .host = config->cluster.host,
+                                                                   .events = &events,
+                                                                   .ctx = member},
+                                   error);
   if (!member->link || !tg_member_identify(member, side, total, error))
     return false;
   tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_TEXT(URL, tg_redis_link_where(member->link))),
@@ -317,6 +319,11 @@ void tg_member_free(struct tg_member *member)
 
 /* ---- what is known ---- */
 
+bool tg_member_waits(const struct tg_member *member)
+{
+  return member->cluster && member->total == 0;
+}
+
 int tg_member_total(const struct tg_member *member)
 {
   return member->total;
@@ -330,10 +337,7 @@ bool tg_member_has(const struct tg_member *member, int shard_id)
 
 int tg_member_count(const struct tg_member *member)
 {
-  int count = 0;
-  for (int i = 0; i < member->env->shards.count; i++)
-    count += member->env->shards.list[i].held;
-  return count;
+  return tg_shard_set_count_held(&member->env->shards);
 }
 
 bool tg_member_is_connected(const struct tg_member *member)
@@ -428,8 +432,10 @@ void tg_member_budget(struct tg_member *member)
   const struct tg_gateway_info *info = member->env->info;
   if (member->stopped || !member->cluster)
     return;
-  tg_ms window = info->reset_after > 0 ? info->reset_after : BUDGET_WINDOW; /* it begins with the first start */
-  tg_cluster_budget(member->cluster, info->total, info->remaining, window, info->max_concurrency, info->shards);
+  tg_ms window =
+      info->reset_after > 0 ? info->reset_after : BUDGET_WINDOW; /* it begins with the first start */
+  tg_cluster_budget(member->cluster, info->total, info->remaining, window, info->max_concurrency,
+                    info->shards);
   tg_member_pump(member);
 }
 

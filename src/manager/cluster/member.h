@@ -8,7 +8,8 @@
  * its order, one after the other: a worker that has to leave a shard first does that before the shard is
  * run again. Whoever is asked and is not there is asked again.
  *
- * Written into rows here: fence, lease_until, no_resume, left_*; and all of it while no worker has the shard. */
+ * Written into rows here: fence, lease_until, no_resume, left_*; and all of it while no worker has the shard.
+ */
 
 #include "manager/cluster/cluster.h"
 #include "manager/cluster/link.h"
@@ -44,6 +45,8 @@ void tg_member_stop(struct tg_member *member);
 /* The shard set is there; workers may come up. Shards start from here on. */
 void tg_member_go_on(struct tg_member *member);
 
+/* It has begun, and does not know yet how many shards there are. */
+bool tg_member_waits(const struct tg_member *member);
 int tg_member_total(const struct tg_member *member); /* 0: not known yet */
 bool tg_member_has(const struct tg_member *member, int shard_id);
 int tg_member_count(const struct tg_member *member); /* shards that are held */

@@ -19,7 +19,7 @@ struct tg_member_shard {
   int id;
   struct tg_task *tasks;
   enum tg_asked asked; /* of the first of them */
-  bool left; /* the first is "run", and the worker has left the shard */
+  bool left;           /* the first is "run", and the worker has left the shard */
 };
 
 struct tg_member {
@@ -37,7 +37,8 @@ struct tg_member {
   bool told_away;
   tg_ms away_since, complained_at; /* tg_now() */
   char *digest;
-  struct tg_shard_table *before; /* as it was at the start, until the set of shards is there; NULL: there is none */
+  struct tg_shard_table
+      *before; /* as it was at the start, until the set of shards is there; NULL: there is none */
   int total;
   struct tg_member_shard *shards; /* `total` of them; NULL before it is known */
   struct tg_filling *fillings;    /* holes that workers are asked to fill: a list */

@@ -11,8 +11,8 @@
 
 enum {
   HOME_LENGTH = 16,
-  CHANCE = 1000,        /* the last digits of a life: a copy of the directory that runs, too, has others */
-  RESUMED_UNHEARD = 8,  /* numbers of RESUMED that other hosts may have heard of a session, and we have not */
+  CHANCE = 1000,       /* the last digits of a life: a copy of the directory that runs, too, has others */
+  RESUMED_UNHEARD = 8, /* numbers of RESUMED that other hosts may have heard of a session, and we have not */
 };
 
 static const char file_name[] = "cluster.json";

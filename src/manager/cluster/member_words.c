@@ -81,8 +81,7 @@ static void complain(const struct tg_member_shard *shard, const char *what, cons
 
 static bool ask_to_leave(struct tg_member_shard *shard, tg_ipc_reply *reply)
 {
-  const struct tg_message message = {.type = TG_MESSAGE_leave_shard,
-                                     .leave_shard = {managed_of(shard)->ref}};
+  const struct tg_message message = {.type = TG_MESSAGE_leave_shard, .leave_shard = {managed_of(shard)->ref}};
   return ask(shard, &message, LEAVE_TIMEOUT, reply);
 }
 
@@ -207,8 +206,7 @@ static void on_void(void *ctx, const json_t *data, const struct tg_error *error)
 
 static void make_void(struct tg_member_shard *shard)
 {
-  const struct tg_message message = {.type = TG_MESSAGE_void_left,
-                                     .void_left = {managed_of(shard)->ref}};
+  const struct tg_message message = {.type = TG_MESSAGE_void_left, .void_left = {managed_of(shard)->ref}};
   if (!ask(shard, &message, LEAVE_TIMEOUT, on_void))
     shard->asked = TG_ASKED_AGAIN;
 }

@@ -410,7 +410,8 @@ static void on_spawned(void *ctx, json_t *value, const struct tg_error *error)
     tg_log_with(TG_ERROR, TG_NO_SHARD,
                 TG_WITH(TG_TEXT(METHOD, "gateway.manager:spawn_shards"), TG_TEXT(REASON, error->message)),
                 "the shards could not all be started");
-  else if (!any_wanted(spawner) && !spawner->env->next_is_current && !spawner->env->clustered) /* only a script can leave it at that */
+  else if (!any_wanted(spawner) && !spawner->env->next_is_current &&
+           !spawner->env->clustered) /* only a script can leave it at that */
     tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TOLD(METHOD, "gateway.manager:spawn_shards")),
                 "gateway.manager:spawn_shards has ended and told no shard to identify: none starts until the "
                 "script calls gateway.default.manager.spawn_shards(self) or tell_worker_to_identify");
