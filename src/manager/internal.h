@@ -73,7 +73,9 @@ struct tg_manager {
 
   uv_timer_t *end_timer; /* deadlines of the end */
   bool leaving;          /* the end waits for shards that go to other hosts */
-  tg_ms leave_until;     /* tg_now() */
+  tg_ms leave_until;     /* tg_now(): put off with each shard that has gone, up to leave_latest */
+  tg_ms leave_latest;
+  int leaving_shards; /* at the last look */
   int exit_code;
   bool keep_sessions;
 };

@@ -14,7 +14,8 @@ enum {
   KILL_TIME = 10000,  /* ms until it is killed */
   HURRY_TIME = 500,   /* the same, asked twice */
   HURRY_KILL_TIME = 1500,
-  LEAVE_TIME = 20000, /* ms for shards to go to other hosts */
+  LEAVE_TIME = 30000,    /* ms for shards to go to other hosts */
+  LEAVE_PATIENCE = 4000, /* without one that goes: what is left cannot, while the bot is down for one */
   LEAVE_LOOK = 50,
 };
 
@@ -61,7 +62,13 @@ void tg_stop_worker_gone(struct tg_manager *manager)
 static void on_leaving(uv_timer_t *timer)
 {
   struct tg_manager *manager = timer->data;
-  bool is_over = tg_member_count(manager->member) == 0 || !tg_member_is_connected(manager->member) ||
+  int count = tg_member_count(manager->member);
+  if (count < manager->leaving_shards)
+    manager->leave_until = tg_now() + LEAVE_PATIENCE;
+  manager->leaving_shards = count;
+  if (manager->leave_until > manager->leave_latest)
+    manager->leave_until = manager->leave_latest;
+  bool is_over = count == 0 || !tg_member_is_connected(manager->member) ||
                  !tg_member_has_others(manager->member) || tg_now() >= manager->leave_until;
   if (is_over)
     end(manager, true, manager->exit_code);
@@ -81,7 +88,9 @@ void tg_manager_stop(struct tg_manager *manager, bool keep_sessions, int exit_co
   if (exit_code == TG_EXIT_OK && may_leave(manager, keep_sessions)) {
     tg_log(TG_INFO, TG_NO_SHARD, "stops; other hosts of the cluster take its shards (again to stop at once)");
     manager->leaving = true;
-    manager->leave_until = tg_now() + LEAVE_TIME;
+    manager->leaving_shards = tg_member_count(manager->member);
+    manager->leave_until = tg_now() + LEAVE_PATIENCE;
+    manager->leave_latest = tg_now() + LEAVE_TIME;
     tg_member_drain(manager->member, false);
     tg_timer_start(manager->end_timer, on_leaving, LEAVE_LOOK);
     return;
