@@ -14,7 +14,7 @@ enum {
   KILL_TIME = 10000,  /* ms until it is killed */
   HURRY_TIME = 500,   /* the same, asked twice */
   HURRY_KILL_TIME = 1500,
-  LEAVE_TIME = 30000,    /* ms for shards to go to other hosts */
+  LEAVE_TIME = 240000,   /* ms for shards to go to other hosts */
   LEAVE_PATIENCE = 4000, /* without one that goes: what is left cannot, while the bot is down for one */
   LEAVE_LOOK = 50,
 };
