@@ -60,6 +60,19 @@ static void on_report(uv_timer_t *timer)
   tg_interactions_report(&delivery->interactions);
 }
 
+static void on_leases(uv_timer_t *timer)
+{
+  struct tg_delivery *delivery = timer->data;
+  tg_feeds_look_at_leases(&delivery->feeds);
+}
+
+static void begin_leases(struct tg_delivery *delivery)
+{
+  tg_handles_timer(&delivery->env.handles, &delivery->leases, delivery);
+  uv_timer_start(&delivery->leases, on_leases, TG_LEASE_LOOK, TG_LEASE_LOOK);
+  uv_unref((uv_handle_t *)&delivery->leases);
+}
+
 bool tg_delivery_has_log(const struct tg_delivery *delivery)
 {
   return tg_feeds_have_log(&delivery->feeds);
@@ -123,6 +136,7 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
   delivery->tell = options->tell;
   delivery->feeds.env = env;
   delivery->feeds.shut = options->seats_follow;
+  delivery->feeds.clustered = options->clustered;
   delivery->feeds.totals[options->side] = options->total_shards;
   tg_delivery_add_side(delivery, options->side, options->table, options->identity);
   tg_handles_init(&env->handles, options->loop, free_all, delivery);
@@ -131,6 +145,8 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
   uint64_t interval = (uint64_t)tg_patience(TG_REPORT_INTERVAL);
   uv_timer_start(&delivery->report, on_report, interval, interval);
   uv_unref((uv_handle_t *)&delivery->report);
+  if (options->clustered)
+    begin_leases(delivery);
   tg_sinks_reconfigure(delivery);
   tg_interactions_begin(&delivery->interactions, &delivery->env, &tg_delivery_bot(delivery)->lanes,
                         &tg_delivery_bot(delivery)->senders);
@@ -151,6 +167,8 @@ void tg_delivery_free(struct tg_delivery *delivery)
       tg_sink_end(delivery->sinks[i]);
   tg_guilds_end(delivery);
   tg_handles_close(&delivery->env.handles, &delivery->report);
+  if (delivery->feeds.clustered)
+    tg_handles_close(&delivery->env.handles, &delivery->leases);
   tg_handles_close(&delivery->env.handles, &delivery->drain);
   tg_handles_end(&delivery->env.handles);
 }

@@ -30,6 +30,7 @@ struct tg_delivery_options {
   const tg_ms *clock; /* the time that ages are reckoned by, of a test that stops it; NULL: the loop's */
   const struct tg_config *config;
   struct tg_hooks *hooks;
+  bool clustered;               /* other hosts share the shards: rows have leases */
   bool seats_follow;            /* nothing is sent before tg_delivery_take_seats(), or ..._end_strays() */
   int side;                     /* of the set of shards that runs ... */
   struct tg_shard_table *table; /* ... and its table */
@@ -96,6 +97,16 @@ int tg_delivery_each_voice(struct tg_delivery *delivery, int number,
                            void *ctx);
 /* These are closed. */
 void tg_delivery_class_closed(struct tg_delivery *delivery, int number);
+
+/* --- shards that go to other hosts, and what is left of them here: left/ ------------ */
+
+/* The shard is on its way to another host: nothing of it is sent from now on, until tg_delivery_go_on(). What
+ * is in flight goes on: until it does not any more (is_busy), or is taken back, as if it had not been sent.
+ */
+void tg_delivery_withhold(struct tg_delivery *delivery, tg_shard_ref ref);
+bool tg_delivery_is_busy(struct tg_delivery *delivery, tg_shard_ref ref);
+void tg_delivery_take_back(struct tg_delivery *delivery, tg_shard_ref ref);
+void tg_delivery_go_on(struct tg_delivery *delivery, tg_shard_ref ref);
 
 /* The shard's session is over, and not resumed. */
 void tg_delivery_session_lost(struct tg_delivery *delivery, tg_shard_ref ref);

@@ -46,6 +46,7 @@ struct tg_delivery {
   uint32_t sink_changes; /* tg_hooks.sink_changes, as far as it is heeded */
 
   uv_timer_t report;
+  uv_timer_t leases; /* where there are any: looks again at what is withheld */
   uv_timer_t drain;
   tg_ms drain_until; /* uv_now() */
   void (*drained)(void *ctx, uint64_t left);

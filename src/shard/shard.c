@@ -97,6 +97,11 @@ void tg_shard_set_timer(struct tg_shard *shard, tg_ms delay)
 
 bool tg_shard_has_session(const struct tg_shard *shard) { return shard->session.id[0] != '\0'; }
 
+bool tg_shard_is_withheld(const struct tg_shard *shard)
+{
+  return shard->env->clustered && tg_shard_has_session(shard) && atomic_load(&shard->row->no_resume) != 0;
+}
+
 bool tg_shard_needs_identify(const struct tg_shard *shard)
 {
   return shard->phase == TG_PHASE_IDENTIFYING || (shard->in_session && !tg_shard_has_session(shard));
@@ -123,8 +128,22 @@ void tg_shard_life(struct tg_shard *shard, enum tg_life what, json_t *details)
   json_decref(details);
 }
 
+static void end_stop(struct tg_shard *shard)
+{
+  void (*stopped)(void *ctx) = shard->stopped;
+  shard->stopped = NULL;
+  if (stopped)
+    stopped(shard->stopped_ctx);
+}
+
 void tg_shard_start(struct tg_shard *shard)
 {
+  if (shard->phase == TG_PHASE_CLOSING && shard->plan == TG_PLAN_STOP && tg_shard_has_session(shard)) {
+    shard->plan = TG_PLAN_RECONNECT;
+    shard->delay = 0;
+    end_stop(shard);
+    return;
+  }
   if (shard->phase != TG_PHASE_OFF)
     return;
   shard->plan = TG_PLAN_RECONNECT;

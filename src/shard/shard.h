@@ -33,6 +33,7 @@ struct tg_shard_env {
   struct tg_dialer *dialer;
   const char *gateway_url; /* where identifies go */
   int worker_id;
+  bool clustered; /* other hosts may get the shard, and its session: its row has a lease */
   struct tg_buf *text;                         /* decompressed text, shared by all shards of the loop */
   int handshakes;                              /* connections being set up now; bounded */
   TAILQ_HEAD(tg_shard_list, tg_shard) waiting; /* for their turn to connect; TAILQ_INIT it */
@@ -59,6 +60,10 @@ struct tg_shard_env {
   /* There is no session (any more): the shard is off, and waits for
    * tg_shard_start(), which the manager paces. */
   void (*session_lost)(void *owner, struct tg_shard *shard, const char *reason);
+  /* Only if `clustered`: READY has come, or RESUMED ... */
+  void (*session_up)(void *owner, struct tg_shard *shard, bool resumed);
+  /* ... and the other end has ended a connection with a session that can still be resumed. */
+  void (*connection_cut)(void *owner, struct tg_shard *shard);
   /* Closed with a code that leaves no way: the shard is off. `intents`: those it had identified with. */
   void (*on_fatal)(void *owner, struct tg_shard *shard, int code, uint64_t intents);
 };
@@ -70,7 +75,8 @@ struct tg_shard *tg_shard_new(struct tg_shard_env *env, const struct tg_shard_si
 void tg_shard_free(struct tg_shard *shard);
 
 /* Connects: RESUME when there is a session, else IDENTIFY. Does nothing when
- * the shard is already on its way. */
+ * the shard is already on its way. One that stops, with a session that is kept,
+ * goes on when its connection is closed; whoever waits for that is told now. */
 void tg_shard_start(struct tg_shard *shard);
 
 /* The slot is granted: op 2 may leave until `deadline` (tg_now()). `epoch`: of the session that READY begins;
@@ -80,6 +86,9 @@ void tg_shard_allow_identify(struct tg_shard *shard, tg_ms deadline, uint64_t ep
 /* Ends: closes with a code that keeps the session (true) or ends it. Calls
  * done(ctx) once the connection is gone, at most some seconds later. */
 void tg_shard_stop(struct tg_shard *shard, bool keep_session, void (*done)(void *ctx), void *ctx);
+
+/* It stops, and the other end does not close: that is not waited for any more. */
+void tg_shard_hurry(struct tg_shard *shard);
 
 /* Its session goes on under a higher epoch, from the next event on. */
 void tg_shard_raise_epoch(struct tg_shard *shard, uint64_t epoch);

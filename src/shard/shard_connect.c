@@ -12,8 +12,8 @@ void tg_shard_end_handshake(struct tg_shard *shard)
     return;
   shard->counted = false;
   shard->env->handshakes--;
-  struct tg_shard *next = TAILQ_FIRST(&shard->env->waiting);
-  if (next)
+  struct tg_shard *next; /* one that may not connect yet leaves its turn to others */
+  while (shard->env->handshakes < TG_HANDSHAKES_MAX && (next = TAILQ_FIRST(&shard->env->waiting)))
     tg_shard_begin(next);
 }
 
@@ -38,10 +38,26 @@ void tg_shard_drop(struct tg_shard *shard)
 
 /* ---- connect ---- */
 
+/* Whoever has taken the session may be another host, of which the owner hears in a moment if Redis is away.
+ */
+static tg_ms wait_for_word(struct tg_shard *shard)
+{
+  bool cut = shard->cut;
+  shard->cut = false;
+  if (tg_shard_is_withheld(shard))
+    return TG_WITHHELD_LOOK;
+  return cut && atomic_load(&shard->row->lease_until) == INT64_MAX ? TG_CUT_PAUSE : 0;
+}
+
 void tg_shard_begin(struct tg_shard *shard)
 {
   struct tg_shard_env *env = shard->env;
-  tg_ms pause = env->paused_until - tg_now();
+  tg_ms pause = env->paused_until - tg_now(), word = env->clustered ? wait_for_word(shard) : 0;
+  if (word > 0) {
+    tg_shard_set_phase(shard, TG_PHASE_WAITING);
+    tg_shard_set_timer(shard, word);
+    return;
+  }
   if (pause > 0) {
     tg_shard_set_phase(shard, TG_PHASE_WAITING);
     tg_shard_set_timer(shard, pause + tg_patience((tg_ms)tg_random(1000)));

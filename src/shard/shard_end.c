@@ -240,9 +240,14 @@ static void lost_connection(struct tg_shard *shard, const struct tg_ws_end *end)
   follow_plan(shard);
 }
 
-void tg_shard_on_end(void *ctx, const struct tg_ws_end *end)
+void tg_shard_hurry(struct tg_shard *shard)
 {
-  struct tg_shard *shard = ctx;
+  if (shard->phase == TG_PHASE_CLOSING)
+    follow_plan(shard);
+}
+
+static void take_end(struct tg_shard *shard, const struct tg_ws_end *end)
+{
   enum tg_phase phase = shard->phase;
   if (phase == TG_PHASE_CLOSING) {
     follow_plan(shard);
@@ -255,6 +260,18 @@ void tg_shard_on_end(void *ctx, const struct tg_ws_end *end)
     lost_connection(shard, end);
 }
 
+/* If another connection had taken the session over, this one would end so. */
+void tg_shard_on_end(void *ctx, const struct tg_ws_end *end)
+{
+  struct tg_shard *shard = ctx;
+  bool had = shard->env->clustered && shard->phase != TG_PHASE_CLOSING && shard->in_session;
+  take_end(shard, end);
+  if (!had || !tg_shard_has_session(shard))
+    return;
+  shard->cut = true;
+  shard->env->connection_cut(shard->env->owner, shard);
+}
+
 /* ---- deadlines ---- */
 
 static void deadline_passed(struct tg_shard *shard, const char *what)
@@ -263,7 +280,7 @@ static void deadline_passed(struct tg_shard *shard, const char *what)
   tg_fail(&end.error, "timeout", "%s", what);
   if (shard->ws)
     tg_ws_blame_address(shard->ws);
-  tg_shard_on_end(shard, &end);
+  take_end(shard, &end);
 }
 
 static void connecting_takes_too_long(struct tg_shard *shard)

@@ -67,6 +67,8 @@ enum {
   TG_BACKOFF_CAP = 60000,
   TG_BLOCKED_PAUSE = 120000, /* after 403 or 429 without Retry-After */
   TG_REFUSED_PAUSE = 5000,   /* after a slot that the script has refused */
+  TG_WITHHELD_LOOK = 250,    /* whether it may be resumed by now (tg_shard_row.no_resume) */
+  TG_CUT_PAUSE = 100,        /* so that it is known by then whether it may */
 };
 
 enum {
@@ -115,6 +117,7 @@ struct tg_shard {
   int resume_fails; /* RESUMEs that ended without an answer */
   int url_fails;    /* connects to the resume URL that failed */
   bool on_resume_url;
+  bool cut;         /* the other end has ended the last connection, of which the owner was told */
   uint64_t resumed_from; /* the sequence op 6 carried */
 
   struct tg_ws *ws;
@@ -165,6 +168,8 @@ struct tg_shard {
 void tg_shard_set_phase(struct tg_shard *shard, enum tg_phase phase);
 void tg_shard_set_timer(struct tg_shard *shard, tg_ms delay);
 bool tg_shard_has_session(const struct tg_shard *shard); /* that can be resumed */
+/* Another host may have its session: it is not to be resumed for now. */
+bool tg_shard_is_withheld(const struct tg_shard *shard);
 /* What this connection has, or waits for, ends with it: an identify has to follow. */
 bool tg_shard_needs_identify(const struct tg_shard *shard);
 /* What heartbeats and RESUME say was received. False: nothing yet. */

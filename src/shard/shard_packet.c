@@ -35,6 +35,10 @@ static void on_hello(struct tg_shard *shard, const struct tg_envelope *packet)
     tg_shard_prepare_identify(shard);
     return;
   }
+  if (__builtin_expect(tg_shard_is_withheld(shard), 0)) {
+    tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_RECONNECT, TG_WITHHELD_LOOK);
+    return;
+  }
   struct tg_value self = tg_value_shard(shard);
   if (!tg_hook_call(shard->env->hooks, TG_METHOD_shard_resume, &self, 1, NULL))
     tg_shard_resume(shard);
@@ -99,6 +103,12 @@ static uint64_t next_epoch(const struct tg_shard *shard)
   return shard->granted_epoch > last ? shard->granted_epoch : tg_next_epoch(last, now);
 }
 
+static void tell_up(struct tg_shard *shard, bool resumed)
+{
+  if (shard->env->clustered)
+    shard->env->session_up(shard->env->owner, shard, resumed);
+}
+
 static void begin_session(struct tg_shard *shard, const struct tg_envelope *packet)
 {
   struct tg_session session = {.epoch = next_epoch(shard), .seen_at = tg_wall_clock()};
@@ -114,6 +124,7 @@ static void begin_session(struct tg_shard *shard, const struct tg_envelope *pack
   shard->env->on_session(shard->env->owner, shard, session.epoch);
   tg_shard_settled(shard);
   tg_shard_end_slot(shard, "ready", 0);
+  tell_up(shard, false);
   tg_log_with(TG_INFO, shard->id, TG_WITH(TG_NUMBER(EPOCH, session.epoch)), "ready: a new session");
   tg_shard_life(shard, TG_LIFE_ready, NULL);
 }
@@ -124,6 +135,7 @@ static void end_replay(struct tg_shard *shard, bool numbered)
     atomic_fetch_sub(&shard->row->unheard, 1);
   atomic_fetch_add(&shard->row->resumes, 1);
   tg_shard_settled(shard);
+  tell_up(shard, true);
   tg_log_with(TG_INFO, shard->id,
               TG_WITH(TG_NUMBER(EPOCH, shard->session.epoch), TG_NUMBER(SEQUENCE, shard->resumed_from)),
               "resumed");

@@ -80,6 +80,18 @@ static void session_lost(void *owner, struct tg_shard *shard, const char *reason
   tg_say(worker->ipc, session_lost, .ref = tg_shard_get_ref(shard), .reason = reason);
 }
 
+static void session_up(void *owner, struct tg_shard *shard, bool resumed)
+{
+  struct tg_worker *worker = owner;
+  tg_say(worker->ipc, session_up, .ref = tg_shard_get_ref(shard), .resumed = resumed);
+}
+
+static void connection_cut(void *owner, struct tg_shard *shard)
+{
+  struct tg_worker *worker = owner;
+  tg_say(worker->ipc, connection_cut, .ref = tg_shard_get_ref(shard));
+}
+
 static void on_fatal(void *owner, struct tg_shard *shard, int code, uint64_t intents)
 {
   struct tg_worker *worker = owner;
@@ -219,6 +231,7 @@ static void fill_env(struct tg_worker *worker)
       .dialer = worker->dialer,
       .gateway_url = worker->gateway_url,
       .worker_id = worker->options.worker_id,
+      .clustered = worker->clustered,
       .text = &worker->text,
       .owner = worker,
       .on_dispatch = on_dispatch,
@@ -230,6 +243,8 @@ static void fill_env(struct tg_worker *worker)
       .identify_unused = identify_unused,
       .identify_done = identify_done,
       .session_lost = session_lost,
+      .session_up = session_up,
+      .connection_cut = connection_cut,
       .on_fatal = on_fatal,
   };
   TAILQ_INIT(&worker->env.waiting);
@@ -271,6 +286,7 @@ bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int side
       .config = config,
       .hooks = worker->options.hooks,
       .seats_follow = worker->next_total > 0,
+      .clustered = worker->clustered,
       .side = side,
       .table = worker->sides[side].of.table,
       .http = worker->options.http,
@@ -332,6 +348,7 @@ void tg_worker_free(struct tg_worker *worker)
   tg_worker_forget_voices(worker);
   for (int side = 0; side < TG_SIDES; side++)
     free_shards(&worker->sides[side]);
+  tg_worker_forget_letting(worker);
   if (worker->delivery)
     tg_delivery_free(worker->delivery);
   uv_close((uv_handle_t *)worker->alive, free_handle);

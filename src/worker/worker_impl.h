@@ -42,6 +42,7 @@ struct tg_worker {
 
   struct tg_closing *dropping; /* a set is on its way out: worker_sets.c */
   struct tg_voices_left *voices_left; /* a list: worker_voices.c */
+  struct tg_letting *letting; /* shards on their way to other hosts, a list: worker_leases.c */
 
   bool stopping, exited;
   bool keep_sessions;
@@ -78,6 +79,10 @@ void tg_worker_on_let_go_shard(struct tg_worker *worker, const struct tg_message
 void tg_worker_on_leave_shard(struct tg_worker *worker, const struct tg_message *message);
 void tg_worker_on_fill_hole(struct tg_worker *worker, const struct tg_message *message);
 void tg_worker_on_void_left(struct tg_worker *worker, const struct tg_message *message);
+/* The shard has been started: it is not on its way to another host. */
+void tg_worker_keep_shard(struct tg_worker *worker, tg_shard_ref ref);
+/* Its shards are off. */
+void tg_worker_forget_letting(struct tg_worker *worker);
 
 /* worker_voices.c */
 /* The class's voice connections leave the old shards; then tg_worker_close_class(). */

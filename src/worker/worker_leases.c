@@ -1,6 +1,15 @@
 /* Shards that go to other hosts, and what is left of them here. */
 
+#include "base/buf.h"
+#include "base/timer.h"
 #include "worker/worker_impl.h"
+
+#include <stdlib.h>
+
+enum {
+  LOOK = 5,             /* ms between two looks at what is in flight */
+  CLOSE_PATIENCE = 250, /* ms for Discord to answer a close frame */
+};
 
 static void refuse(struct tg_worker *worker, const struct tg_message *message)
 {
@@ -10,10 +19,106 @@ static void refuse(struct tg_worker *worker, const struct tg_message *message)
   tg_ipc_answer(worker->ipc, message->nonce, NULL, &error);
 }
 
+/* Whether there is such a shard, and a delivery that has its events. Else that has been said. */
+static bool is_there(struct tg_worker *worker, const struct tg_message *message, tg_shard_ref ref)
+{
+  const struct tg_worker_side *side = &worker->sides[tg_ref_side(ref)];
+  bool known = ref >= 0 && !tg_ref_is_left(ref) && tg_ref_id(ref) < side->of.total_shards;
+  if (worker->begun && worker->clustered && !worker->exited && known)
+    return true;
+  refuse(worker, message);
+  return false;
+}
+
+/* ---- a shard is let go ---- */
+
+/* A question of the manager, until the shard is silent. */
+struct tg_letting {
+  struct tg_letting *next;
+  struct tg_worker *worker;
+  tg_shard_ref ref;
+  int64_t nonce;
+  tg_ms close_until, deliver_until; /* tg_now() */
+  bool closed;
+  uv_timer_t *timer;
+};
+
+static void end_letting(struct tg_letting *letting)
+{
+  struct tg_letting **at = &letting->worker->letting;
+  while (*at != letting)
+    at = &(*at)->next;
+  *at = letting->next;
+  tg_timer_free(letting->timer);
+  free(letting);
+}
+
+static void on_closed(void *ctx)
+{
+  struct tg_letting *letting = ctx;
+  letting->closed = true;
+}
+
+static void look(uv_timer_t *timer)
+{
+  struct tg_letting *letting = timer->data;
+  struct tg_worker *worker = letting->worker;
+  struct tg_shard *shard = tg_worker_shard(worker, letting->ref);
+  tg_ms now = tg_now();
+  if (!letting->closed && shard && now >= letting->close_until)
+    tg_shard_hurry(shard);
+  bool silent = letting->closed || !shard, busy = tg_delivery_is_busy(worker->delivery, letting->ref);
+  if (!silent || (busy && now < letting->deliver_until)) {
+    tg_timer_start(timer, look, LOOK);
+    return;
+  }
+  tg_delivery_take_back(worker->delivery, letting->ref);
+  tg_ipc_answer(worker->ipc, letting->nonce, json_true(), NULL);
+  end_letting(letting);
+}
+
 void tg_worker_on_let_go_shard(struct tg_worker *worker, const struct tg_message *message)
 {
-  refuse(worker, message);
+  const struct tg_message_let_go_shard *wanted = &message->let_go_shard;
+  if (!is_there(worker, message, wanted->ref))
+    return;
+  struct tg_letting *letting = tg_alloc(sizeof *letting);
+  *letting = (struct tg_letting){.next = worker->letting,
+                                 .worker = worker,
+                                 .ref = wanted->ref,
+                                 .nonce = message->nonce,
+                                 .close_until = tg_now() + CLOSE_PATIENCE,
+                                 .deliver_until = tg_now() + wanted->patience};
+  letting->timer = tg_timer_new(worker->options.loop, letting);
+  worker->letting = letting;
+  tg_delivery_withhold(worker->delivery, wanted->ref);
+  struct tg_shard *shard = tg_worker_shard(worker, wanted->ref);
+  if (shard)
+    tg_shard_stop(shard, true, on_closed, letting);
+  look(letting->timer);
 }
+
+void tg_worker_keep_shard(struct tg_worker *worker, tg_shard_ref ref)
+{
+  for (struct tg_letting *letting = worker->letting, *next; letting; letting = next) {
+    next = letting->next;
+    if (letting->ref != ref)
+      continue;
+    struct tg_error error;
+    tg_fail(&error, "cancelled", "shard %d was told to go on", tg_ref_id(ref));
+    tg_ipc_answer(worker->ipc, letting->nonce, NULL, &error);
+    end_letting(letting);
+  }
+  tg_delivery_go_on(worker->delivery, ref);
+}
+
+void tg_worker_forget_letting(struct tg_worker *worker)
+{
+  while (worker->letting)
+    end_letting(worker->letting);
+}
+
+/* ---- what is left of it ---- */
 
 void tg_worker_on_leave_shard(struct tg_worker *worker, const struct tg_message *message)
 {

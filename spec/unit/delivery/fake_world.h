@@ -185,6 +185,7 @@ static inline void advance(uint64_t ms)
 }
 
 tg_ms tg_now(void) { return (tg_ms)now; }
+tg_ms tg_boot_clock(void) { return (tg_ms)now; }
 tg_ms tg_wall_clock(void) { return (tg_ms)(WALL + now); }
 tg_ms tg_wall_at(tg_ms at) { return at + WALL; }
 tg_ms tg_steady_ahead(void) { return WALL; }

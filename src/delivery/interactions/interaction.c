@@ -225,12 +225,18 @@ static bool is_durable(const struct tg_interaction *interaction)
          lane->log.first_unlogged || all->lanes->logs.alarmed_at != 0;
 }
 
+/* Another host that has the shard sees to it; but what was to be done is over in any case with its time. */
+static bool is_withheld(const struct tg_interaction *interaction)
+{
+  return tg_lane_is_withheld(interaction->lane) && tg_env_now(interaction->all->env) < interaction->until;
+}
+
 static struct tg_interaction *first_to_answer(const struct tg_interactions *all)
 {
   struct tg_interaction *interaction;
   TAILQ_FOREACH(interaction, &all->due, link)
   {
-    if (is_durable(interaction))
+    if (is_durable(interaction) && !is_withheld(interaction))
       return interaction;
   }
   return NULL;
@@ -363,6 +369,42 @@ static void on_gone(struct tg_queued *event)
   tg_interaction_gone(event->interaction);
 }
 
+static bool is_busy(const struct tg_lane *lane)
+{
+  const struct tg_interaction *interaction;
+  LIST_FOREACH(interaction, &lane->interactions, in_lane)
+  {
+    if (tg_parcel_in_flight(&interaction->parcel))
+      return true;
+  }
+  return false;
+}
+
+static void on_stopped(struct tg_lane *lane)
+{
+  struct tg_interaction *interaction = LIST_FIRST(&lane->interactions), *next;
+  for (; interaction; interaction = next) {
+    next = LIST_NEXT(interaction, in_lane);
+    if (!interaction->is_express)
+      continue;
+    if (interaction->queued)
+      interaction->queued->in_flight = false;
+    tg_express_return(interaction);
+  }
+}
+
+/* A script that is answering one of them is not stopped; its word changes nothing here any more. */
+static void on_leaves(struct tg_lane *lane)
+{
+  struct tg_interaction *interaction;
+  while ((interaction = LIST_FIRST(&lane->interactions)) != NULL) {
+    bool by_script = interaction->watch == TG_WATCH_ANSWERING && !interaction->callback;
+    tg_interaction_leave_lane(interaction);
+    if (!by_script)
+      tg_interaction_unwatch(interaction);
+  }
+}
+
 static const struct tg_lane_watch watch = {
     .arrived = arrived,
     .opened = tg_interactions_recover,
@@ -371,6 +413,9 @@ static const struct tg_lane_watch watch = {
     .logged = on_logged,
     .unloaded = on_unloaded,
     .gone = on_gone,
+    .busy = is_busy,
+    .stopped = on_stopped,
+    .leaves = on_leaves,
     .leaves_source = leave_source,
     .has_turn = tg_interactions_expire,
 };

@@ -10,7 +10,7 @@
 
 struct tg_shard_row *tg_feeds_row(const struct tg_feeds *feeds, tg_shard_ref ref)
 {
-  struct tg_shard_table *table = feeds->tables[tg_ref_side(ref)];
+  struct tg_shard_table *table = tg_ref_is_left(ref) ? NULL : feeds->tables[tg_ref_side(ref)];
   return table && tg_ref_id(ref) < tg_shard_table_total(table) ? tg_shard_table_row(table, tg_ref_id(ref))
                                                                : NULL;
 }
@@ -21,7 +21,7 @@ static void find_row(struct tg_feed *feed)
   int side = tg_ref_side(feed->ref);
   struct tg_shard_table *table = feeds->tables[side];
   bool was_stray = feed->stray;
-  feed->stray = !table && feeds->tables[!side];
+  feed->stray = !feed->left && !table && feeds->tables[!side];
   feeds->live += was_stray - feed->stray; /* strays have no window */
   feed->total_shards = feed->shard_id < feeds->totals[side] ? feeds->totals[side] : 0;
   feed->row = tg_feeds_row(feeds, feed->ref);
@@ -38,7 +38,8 @@ static struct tg_feed *new_feed(struct tg_feeds *feeds, tg_shard_ref ref)
   feed->all = feeds;
   feed->ref = ref;
   feed->shard_id = tg_ref_id(ref);
-  feeds->live++;
+  feed->left = tg_ref_is_left(ref);
+  feeds->live += !feed->left;
   find_row(feed);
   for (int i = 0; i < feeds->places; i++)
     if (feeds->sinks[i])
@@ -131,6 +132,14 @@ static void let_all_go(struct tg_feeds *feeds)
       tg_lanes_let_go(feeds->sinks[i]);
 }
 
+void tg_feeds_look_at_leases(struct tg_feeds *feeds)
+{
+  if (!feeds->withheld)
+    return;
+  feeds->withheld = false;
+  let_all_go(feeds);
+}
+
 void tg_feeds_unshut(struct tg_feeds *feeds)
 {
   if (!feeds->shut)
@@ -155,7 +164,7 @@ void tg_feeds_drop_side(struct tg_feeds *feeds, int side)
   feeds->totals[side] = 0;
   for (int i = 0; i < feeds->count; i++) {
     struct tg_feed *feed = feeds->at[i];
-    if (!feed || tg_ref_side(feed->ref) != side)
+    if (!feed || tg_ref_side(feed->ref) != side || feed->left)
       continue;
     feed->gate = NULL;
     feed->seat = NULL;

@@ -22,6 +22,7 @@
 struct tg_class_seat;
 struct tg_gap;
 struct tg_handover;
+struct tg_hole;
 struct tg_lane;
 struct tg_lanes;
 struct tg_feeds;
@@ -56,6 +57,9 @@ struct tg_feed {
   struct tg_lane *lanes[TG_SINKS_MAX]; /* by tg_lanes.index; NULL: there is no such sink */
 
   bool stray;                 /* of a set that is not there (yet): sends nothing */
+  bool left;                  /* what is left of a shard (tg_ref_left()): no session, no row of its own */
+  bool let_go;                /* its shard is on its way to another host: lease.h */
+  const struct tg_hole *hole; /* of a left one: what is asked for of it; NULL: nothing */
   struct tg_lane_gate *gate;  /* NULL: its guilds are its own */
   struct tg_class_seat *seat; /* likewise: where it sits (reshard/) */
 };
@@ -71,8 +75,10 @@ struct tg_feeds {
   struct tg_shard_row *spare_row;          /* for shards without a row */
   void (*settled)(struct tg_feed *feed);   /* of a feed with a seat: more of its session may be done */
   bool shut;                               /* nothing is sent before it is known which feeds share guilds */
+  bool clustered;                          /* several hosts share the shards: rows have leases */
+  bool withheld;                           /* since the last look something did not go for want of one */
   struct tg_feed **at;                     /* by tg_ref_index(); NULL: not yet */
-  int count, live;                         /* places; feeds that are no strays */
+  int count, live;                         /* places; feeds that are no strays, nor left */
 };
 
 /* --- all of them --- */
@@ -87,6 +93,8 @@ void tg_feeds_remove_sink(struct tg_feeds *feeds, const struct tg_lanes *lanes);
 void tg_feeds_add_side(struct tg_feeds *feeds, int side, struct tg_shard_table *table);
 /* It is over: what waits in its lanes is dropped, without a word, and its table is not looked at any more. */
 void tg_feeds_drop_side(struct tg_feeds *feeds, int side);
+/* What was withheld may go by now: looks again. */
+void tg_feeds_look_at_leases(struct tg_feeds *feeds);
 /* It is known which feeds share guilds: what had to wait for that may go. */
 void tg_feeds_unshut(struct tg_feeds *feeds);
 /* Writes what was appended to the sinks' logs so far, in the middle of a turn. */

@@ -21,6 +21,8 @@ uint64_t tg_gate_limit(const struct tg_lane *lane)
 bool tg_gate_holds(const struct tg_lane *lane)
 {
   const struct tg_lane_gate *gate = lane->feed->gate;
+  if (tg_lane_is_withheld(lane))
+    return true;
   if (__builtin_expect(!gate, 1))
     return (!lane->before_all && (lane->feed->stray || lane->lanes->before_all > 0)) || lane->feed->all->shut;
   return lane->queue.head && lane->queue.head->epoch > tg_gate_limit(lane);

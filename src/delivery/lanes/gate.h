@@ -26,7 +26,7 @@ struct tg_lane_gate {
 /* Of a lane with a gate: what it has under higher epochs than that is not its turn yet. */
 uint64_t tg_gate_limit(const struct tg_lane *lane);
 
-/* Whether what the lane has first has to wait for others. */
+/* Whether what the lane has first has to wait, for others or for the shard's lease (lease.h). */
 bool tg_gate_holds(const struct tg_lane *lane);
 
 /* The lane's first event is another one, or there is none: those that have waited for it may go, in a turn

@@ -8,6 +8,7 @@
  *     backlog.h    the logs underneath: backlog.c, backlog_write.c, lane_backlog.c, lane_gap.c
  *     overflow.h   bounds: what is not queued, what is dropped, and who hears of it
  *     gate.h       which of two lanes with the same guilds goes first
+ *     lease.h      whether the shard is this host's at all
  *     batch.h      what of a lane goes in one parcel (parcel.h)
  *     queue.h      what scripts see of the queues, and do to them
  *
@@ -19,6 +20,7 @@
 #include "delivery/lanes/feed.h"
 #include "delivery/lanes/gate.h"
 #include "delivery/lanes/lane_queue.h"
+#include "delivery/lanes/lease.h"
 #include "delivery/lanes/overflow.h"
 #include "delivery/lanes/parcel.h"
 #include "delivery/lanes/sink.h"
@@ -192,6 +194,17 @@ void tg_lane_unhold(struct tg_lane *lane);
 /* Up to here all of the session that has come has left the lane. */
 uint64_t tg_lane_delivered(const struct tg_lane *lane);
 bool tg_lane_waits(const struct tg_lane *lane);
+/* Whether something of it is in flight, or a script has its queue. */
+static inline bool tg_lane_is_busy(const struct tg_lane *lane)
+{
+  return lane->lanes->sink->busy(lane) || lane->lanes->watch->busy(lane);
+}
+/* What is in flight is as if it had not been sent: it waits again, in its place. */
+static inline void tg_lane_stop(struct tg_lane *lane)
+{
+  lane->lanes->sink->stopped(lane);
+  lane->lanes->watch->stopped(lane);
+}
 /* How many events wait in it, in memory and in the logs. */
 static inline uint64_t tg_lane_waiting(const struct tg_lane *lane)
 {

@@ -30,6 +30,12 @@ struct tg_lane_watch {
   void (*has_turn)(struct tg_lane *lane);
   /* The event is delivered or dropped, and about to be freed. */
   void (*gone)(struct tg_queued *event);
+  /* Whether something of the lane is sent beside it, and is in flight. */
+  bool (*busy)(const struct tg_lane *lane);
+  /* That is taken back. */
+  void (*stopped)(struct tg_lane *lane);
+  /* All that waits in the lane is another host's to see to. */
+  void (*leaves)(struct tg_lane *lane);
   /* That log goes. */
   void (*leaves_source)(struct tg_lane *lane, const struct tg_log_source *source);
 };

@@ -200,6 +200,11 @@ static void on_go(struct tg_lane *lane)
   tg_sender_pump(lane->sender);
 }
 
+static bool is_busy(const struct tg_lane *lane)
+{
+  return lane->state == TG_LANE_SENDING || lane->state == TG_LANE_SCRIPT || tg_posts_busy(lane);
+}
+
 static void on_cleared(struct tg_lane *lane)
 {
   if (lane->parcel.sender)
@@ -209,11 +214,21 @@ static void on_cleared(struct tg_lane *lane)
   lane->state = TG_LANE_IDLE;
 }
 
+static void on_stopped(struct tg_lane *lane)
+{
+  if (lane->state == TG_LANE_SENDING)
+    tg_batch_take_back(lane);
+  on_cleared(lane);
+  tg_posts_stop(lane);
+}
+
 const struct tg_lane_sink tg_senders_sink = {
     .joins = on_joins,
     .wants_turn = on_wants_turn,
     .go = on_go,
     .emptied = tg_script_drained,
+    .busy = is_busy,
+    .stopped = on_stopped,
     .cleared = on_cleared,
     .looked_at = tg_script_looked_at,
 };

@@ -24,6 +24,7 @@ struct tg_post {
     tg_ms at; /* uv_now() when it came */
   } * parts;
   int count, sent; /* events: all, and those that are accepted */
+  bool waited;     /* for its turn: it may not be sent any more */
   tg_posted *done;
   void *ctx;
 };
@@ -55,7 +56,12 @@ static bool is_redis(const struct tg_lane *lane)
 static void fail_unavailable(const struct tg_lane *lane, struct tg_answer *answer)
 {
   *answer = (struct tg_answer){.outcome = TG_OUTCOME_RETRY, .retry_after = -1};
-  if (lane->lanes->index == TG_SINK_BOT)
+  if (tg_lane_is_withheld(lane))
+    tg_fail(&answer->error, "unavailable",
+            "another host has shard %d, or may have it: its events are not "
+            "delivered here",
+            lane->feed->shard_id);
+  else if (lane->lanes->index == TG_SINK_BOT)
     tg_fail(&answer->error, "unavailable", "there are no event_handler.urls");
   else
     tg_fail(&answer->error, "unavailable", "%s %s", lane->lanes->title,
@@ -64,7 +70,8 @@ static void fail_unavailable(const struct tg_lane *lane, struct tg_answer *answe
 
 static bool can_send(const struct tg_lane *lane)
 {
-  return lane->sender && lane->sender->direct && !is_redis(lane) && !lane->lanes->env->stopping;
+  return lane->sender && lane->sender->direct && !is_redis(lane) && !lane->lanes->env->stopping &&
+         !tg_lane_is_withheld(lane);
 }
 
 static void send_or_wait(struct tg_post *post)
@@ -74,10 +81,18 @@ static void send_or_wait(struct tg_post *post)
   bool delivers = tg_parcel_in_flight(of_lane) && of_lane->carrier == sender->all->script;
   of_lane->posted |= delivers;
   parcel->way = delivers && of_lane->sender == sender ? TG_WAY_NESTED : TG_WAY_POST;
-  if (parcel->way == TG_WAY_NESTED || tg_sender_has_room(sender))
-    tg_sender_send(sender, parcel);
-  else
+  post->waited = parcel->way != TG_WAY_NESTED && !tg_sender_has_room(sender);
+  if (post->waited)
     tg_sender_queue(sender, parcel);
+  else
+    tg_sender_send(sender, parcel);
+}
+
+static void give_up(struct tg_post *post)
+{
+  struct tg_answer answer;
+  fail_unavailable(post->parcel.lane, &answer);
+  finish(post, &answer);
 }
 
 /* --- what its parcels are ------------------------------------------------------------ */
@@ -85,7 +100,11 @@ static void send_or_wait(struct tg_post *post)
 /* As tg_batch_lend() does. */
 static bool prepare(struct tg_parcel *parcel)
 {
-  const struct tg_post *post = (const struct tg_post *)parcel;
+  struct tg_post *post = (struct tg_post *)parcel;
+  if (post->waited && tg_lane_is_withheld(parcel->lane)) {
+    give_up(post);
+    return false;
+  }
   const struct part *first = &post->parts[post->sent], *next = first + 1;
   const struct part *end = post->parts + post->count;
   const struct tg_handler_config *handler = parcel->lane->lanes->handler;
@@ -122,6 +141,8 @@ static void on_over(struct tg_parcel *parcel, struct tg_judgement *judgement)
     post->sent += parcel->count;
   if (accepted && post->sent < post->count && can_send(parcel->lane))
     send_or_wait(post);
+  else if (accepted && post->sent < post->count)
+    give_up(post);
   else
     finish(post, judgement->answer);
 }
@@ -129,13 +150,10 @@ static void on_over(struct tg_parcel *parcel, struct tg_judgement *judgement)
 /* Another sender may have come for it. */
 static void on_returned(struct tg_parcel *parcel)
 {
-  struct tg_answer answer;
-  if (can_send(parcel->lane) && !parcel->lane->sender->retired) {
+  if (can_send(parcel->lane) && !parcel->lane->sender->retired)
     send_or_wait((struct tg_post *)parcel);
-    return;
-  }
-  fail_unavailable(parcel->lane, &answer);
-  finish((struct tg_post *)parcel, &answer);
+  else
+    give_up((struct tg_post *)parcel);
 }
 
 static const struct tg_parcel_owner owner = {
@@ -193,4 +211,33 @@ void tg_posts_free(struct tg_senders *senders)
 {
   while (!LIST_EMPTY(&senders->posts))
     tg_post_cancel(LIST_FIRST(&senders->posts));
+}
+
+/* --- a lane that is to send nothing any more ------------------------------------------------- */
+
+static struct tg_post *find_post(const struct tg_lane *lane)
+{
+  struct tg_post *post;
+  const struct tg_senders *senders = lane->lanes->sink_ctx;
+  LIST_FOREACH(post, &senders->posts, link)
+  {
+    if (post->parcel.lane == lane)
+      return post;
+  }
+  return NULL;
+}
+
+bool tg_posts_busy(const struct tg_lane *lane)
+{
+  return find_post(lane) != NULL;
+}
+
+/* Whoever is told may post again, which fails at once. */
+void tg_posts_stop(struct tg_lane *lane)
+{
+  struct tg_post *post;
+  while ((post = find_post(lane)) != NULL) {
+    tg_sender_withdraw(&post->parcel);
+    give_up(post);
+  }
 }

@@ -188,11 +188,22 @@ static void tell_loss(const struct tg_redis_lane *at, const struct tg_answer *an
               answer->error.message, (long long)at->place.config->settle);
 }
 
+/* It was to be written when that was allowed; by now another host may have the shard. */
+static bool is_withheld(struct tg_redis_lane *at)
+{
+  struct tg_answer answer = {.outcome = TG_OUTCOME_CANCELLED, .retry_after = -1};
+  if (!tg_lane_is_withheld(at->lane))
+    return false;
+  end(at, &answer);
+  return true;
+}
+
 static void take_step(struct tg_redis_lane *at, enum tg_redis_step step, struct tg_answer *answer)
 {
   switch (step) {
   case TG_REDIS_WRITE:
-    write_batch(at);
+    if (!is_withheld(at))
+      write_batch(at);
     return;
   case TG_REDIS_ASK:
     go(at);
@@ -329,7 +340,8 @@ static void on_up(void *ctx)
   struct tg_redis_lane *at;
   take_waiting(redis, &taken);
   while ((at = next_of(&taken)))
-    go(at);
+    if (!is_withheld(at))
+      go(at);
   tg_redis_check(redis);
 }
 

@@ -77,6 +77,16 @@ static void deliver_by_default(struct script_carrier *script, struct tg_parcel *
   end(parcel, &answer);
 }
 
+/* Some time has passed since it was allowed to go. */
+static void deliver_if_ours(struct script_carrier *script, struct tg_parcel *parcel)
+{
+  const struct tg_answer none = {.outcome = TG_OUTCOME_CANCELLED, .retry_after = -1};
+  if (tg_lane_is_withheld(parcel->lane))
+    end(parcel, &none);
+  else
+    deliver_by_default(script, parcel);
+}
+
 static void end_call(struct script_carrier *script, struct call *call)
 {
   struct tg_parcel *parcel = call->parcel;
@@ -85,7 +95,7 @@ static void end_call(struct script_carrier *script, struct call *call)
   answer.seconds = (double)(tg_env_now(script->env) - call->began) / 1000;
   forget(call);
   if (failed)
-    deliver_by_default(script, parcel);
+    deliver_if_ours(script, parcel);
   else
     end(parcel, &answer);
 }
@@ -97,7 +107,7 @@ static void give_up(struct script_carrier *script, struct call *call)
          script->function, (long long)tg_script_patience(script->lanes) / 1000);
   parcel->call = NULL;
   call->parcel = NULL;
-  deliver_by_default(script, parcel);
+  deliver_if_ours(script, parcel);
 }
 
 static struct call *next_due(const struct script_carrier *script)

@@ -140,6 +140,9 @@ void tg_post_cancel(struct tg_post *post);
 bool tg_script_drain_by_default(struct tg_lane *lane, void (*done)(void *ctx), void *ctx);
 void tg_script_forget_drain(struct tg_lanes *lanes, void *ctx);
 void tg_posts_free(struct tg_senders *senders);
+/* Whether any of the lane is in flight; and those of it that have not ended fail. */
+bool tg_posts_busy(const struct tg_lane *lane);
+void tg_posts_stop(struct tg_lane *lane);
 void tg_script_drains_end(struct tg_senders *senders);
 
 /* --- senders.c --- */

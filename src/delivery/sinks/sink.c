@@ -36,9 +36,15 @@ static void of_event(struct tg_queued *event)
   (void)event;
 }
 
-static void has_turn(struct tg_lane *lane)
+static void of_lane(struct tg_lane *lane)
 {
   (void)lane;
+}
+
+static bool busy(const struct tg_lane *lane)
+{
+  (void)lane;
+  return false;
 }
 
 static void leaves_source(struct tg_lane *lane, const struct tg_log_source *source)
@@ -53,8 +59,11 @@ static const struct tg_lane_watch nobody = {
     .read_back = read_back,
     .logged = of_event,
     .unloaded = of_event,
-    .has_turn = has_turn,
+    .has_turn = of_lane,
     .gone = of_event,
+    .busy = busy,
+    .stopped = of_lane,
+    .leaves = of_lane,
     .leaves_source = leaves_source,
 };
 
