@@ -69,6 +69,12 @@ static bool may_reshard(const struct tg_deal_wish *wish, struct tg_error *error)
         error, "bad_argument",
         "other gateway hosts identify with this token, too (identify.url): only a gateway that has "
         "all shards of the bot can reshard it");
+  if (wish->config->cluster.url)
+    return tg_fail(
+        error, "bad_argument",
+        "hosts of the cluster \"%s\" share the shards of this bot (cluster.url), and cannot change "
+        "their number while they run: stop all of them, then start them with another total_shards",
+        wish->config->cluster.name);
   return true;
 }
 

@@ -123,6 +123,18 @@ static void a_part_of_the_bot_is_refused(void **state)
   config.identify.url = NULL;
 }
 
+static void hosts_of_a_cluster_are_refused(void **state)
+{
+  (void)state;
+  static char redis[] = "redis://10.0.0.1", name[] = "bot";
+  config.cluster.url = redis;
+  config.cluster.name = name;
+  assert_false(check(4, 8, 0));
+  assert_says("cluster \"bot\"");
+  assert_says("another total_shards");
+  config.cluster.url = NULL;
+}
+
 static void blocks_need_no_regroup_for_a_multiple(void **state)
 {
   (void)state;
@@ -204,6 +216,7 @@ int main(void)
       cmocka_unit_test(crowded_shards_are_refused),
       cmocka_unit_test(large_classes_are_refused),
       cmocka_unit_test(a_part_of_the_bot_is_refused),
+      cmocka_unit_test(hosts_of_a_cluster_are_refused),
       cmocka_unit_test(blocks_need_no_regroup_for_a_multiple),
       cmocka_unit_test(classes_that_are_spread_go_where_most_of_them_are),
       cmocka_unit_test(only_workers_that_give_or_get_are_affected),
