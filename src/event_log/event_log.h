@@ -181,6 +181,10 @@ size_t tg_event_log_unflushed(const struct tg_event_log *log);
  * not. False: not one. After open: what is replayed up to here is durable. */
 bool tg_event_log_last(const struct tg_event_log *log, int shard_id, uint64_t *epoch, uint64_t *sequence);
 
+/* The same of what waits: the last of it. */
+bool tg_event_log_last_waiting(const struct tg_event_log *log, int shard_id, uint64_t *epoch,
+                               uint64_t *sequence);
+
 /* --- against power cuts: queue.sync ----------------------------------------- */
 
 /* `through`: all records up to here are on the disk itself. */

@@ -171,6 +171,23 @@ bool tg_event_log_last(const struct tg_event_log *log, int shard_id, uint64_t *e
   return true;
 }
 
+bool tg_event_log_last_waiting(const struct tg_event_log *log, int shard_id, uint64_t *epoch,
+                               uint64_t *sequence)
+{
+  const struct tg_log_shard *shard = tg_log_find_shard(log, shard_id);
+  if (!shard)
+    return false;
+  for (uint64_t ordinal = tg_index_end(&shard->index); ordinal-- > shard->index.first;) {
+    const struct tg_index_entry *entry = tg_index_at(&shard->index, ordinal);
+    if (entry->done)
+      continue;
+    *epoch = entry->epoch;
+    *sequence = entry->sequence;
+    return true;
+  }
+  return false;
+}
+
 bool tg_event_log_first(const struct tg_event_log *log, int shard_id, uint64_t *epoch, uint64_t *sequence)
 {
   const struct tg_log_shard *shard = tg_log_find_shard(log, shard_id);

@@ -98,9 +98,14 @@ struct tg_shard_row {
   _Atomic uint32_t left_guilds;
   _Atomic uint64_t left_fence, left_epoch, left_durable, left_delivered_epoch, left_delivered;
   /* By the worker: all up to here is delivered, or was dropped by policy, at all sinks that others wait for:
-   * the first event that is not may be of an earlier epoch than the session. */
+   * the first event that is not may be of an earlier epoch than the session. Read and written together:
+   * tg_row_owed(). */
   _Atomic uint64_t owed_epoch, owed_sequence;
 };
+
+/* Up to where nobody is owed anything. Whoever reads while that changes never sees more than is true. */
+void tg_row_set_owed(struct tg_shard_row *row, uint64_t epoch, uint64_t sequence);
+void tg_row_owed(struct tg_shard_row *row, uint64_t *epoch, uint64_t *sequence);
 
 /* The epoch of the session that follows the one of epoch `last`. Where nothing is
  * known of an earlier one (0) it is the time in Unix seconds, `now` being

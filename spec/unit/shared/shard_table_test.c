@@ -78,6 +78,25 @@ static void the_durable_sequence_is_where_to_resume(void **state)
   tg_shard_table_close(table);
 }
 
+/* Whoever has the shard next begins there: it may be less than is true, but not more. */
+static void what_is_owed_is_of_one_epoch(void **state)
+{
+  (void)state;
+  struct tg_shard_row row = {0};
+  uint64_t epoch, sequence;
+  tg_row_owed(&row, &epoch, &sequence);
+  assert_int_equal(epoch, 0);
+  tg_row_set_owed(&row, 7, 42);
+  tg_row_owed(&row, &epoch, &sequence);
+  assert_int_equal(epoch, 7);
+  assert_int_equal(sequence, 42);
+  tg_row_set_owed(&row, 7, 43);
+  tg_row_set_owed(&row, 8, 0);
+  tg_row_owed(&row, &epoch, &sequence);
+  assert_int_equal(epoch, 8);
+  assert_int_equal(sequence, 0);
+}
+
 static void another_bot_starts_empty(void **state)
 {
   (void)state;
@@ -535,6 +554,7 @@ int main(void)
       IN_DIRECTORY(an_epoch_that_cannot_be_is_none),
       IN_DIRECTORY(a_header_that_says_too_much_is_not_believed),
       IN_DIRECTORY(links_are_neither_followed_nor_cut),
+      cmocka_unit_test(what_is_owed_is_of_one_epoch),
       cmocka_unit_test(an_epoch_follows_the_last_one_or_is_the_time),
       IN_DIRECTORY(each_side_has_its_own_table),
       IN_DIRECTORY(epochs_go_on_above_those_of_both_sides),

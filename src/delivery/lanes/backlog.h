@@ -202,7 +202,10 @@ void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap);
 /* A session is adopted: is what the log has lost at its end still to be had from
  * Discord? Returns where to resume from. */
 uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled);
-/* The highest sequence of that session in any log; `last` if none is higher. */
+/* The highest sequence of that session that waits in any log, if it is the last there; `last` if none is
+ * higher. */
+uint64_t tg_lane_last_waiting(const struct tg_lane *lane, uint64_t epoch, uint64_t last);
+/* The same of all that is or was in any log. */
 uint64_t tg_lane_last_logged(const struct tg_lane *lane, uint64_t epoch, uint64_t last);
 /* A marker, or the last event of a log, is delivered: if no more markers are on their
  * way, the logs hear that what they have lost is told. */

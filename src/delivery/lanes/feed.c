@@ -1,6 +1,7 @@
 #include "delivery/lanes/feed.h"
 
 #include "base/buf.h"
+#include "delivery/lanes/hole.h"
 #include "delivery/lanes/lanes.h"
 
 #include <stdlib.h>
@@ -388,12 +389,39 @@ static void catch_up(struct tg_feed *feed)
       feed->lanes[i]->lanes->logs.source_done = feed->lanes[i]->lanes->logs.sources != NULL;
 }
 
+/* In front of what waits first at that lane: numbers of the epoch that it is of. */
+static struct tg_place done_by(const struct tg_lane *lane)
+{
+  const struct tg_feed_session *session = &lane->feed->session;
+  const struct tg_queued *head = lane->queue.head;
+  if (!head)
+    return (struct tg_place){session->epoch, tg_feed_unheld(lane->feed, session->received)};
+  uint64_t first = head->gap ? tg_gap_of(head).from : head->sequence;
+  return (struct tg_place){head->epoch, first > 0 ? first - 1 : 0};
+}
+
+static void publish_owed(const struct tg_feed *feed)
+{
+  struct tg_place least = {feed->session.epoch, tg_feed_unheld(feed, feed->session.received)};
+  for (int i = 0; i < feed->all->places; i++) {
+    const struct tg_lane *lane = feed->lanes[i];
+    if (!counts(lane))
+      continue;
+    struct tg_place its = done_by(lane);
+    if (tg_place_is_behind(least, its))
+      least = its;
+  }
+  tg_row_set_owed(feed->row, least.epoch, least.sequence);
+}
+
 static void publish_session(struct tg_feed *feed)
 {
   struct tg_shard_row *row = feed->row;
   uint64_t durable = tg_feed_durable(feed);
   atomic_store_explicit(&row->durable_sequence, durable, memory_order_relaxed);
   atomic_store_explicit(&row->delivered_sequence, least(feed, delivered_of), memory_order_relaxed);
+  if (__builtin_expect(feed->all->clustered, 0))
+    publish_owed(feed);
   if (__builtin_expect(feed->session.resumed != 0, 0) && durable >= feed->session.resumed)
     settle_resumed(feed);
   if (__builtin_expect(feed->session.ahead != 0, 0) && durable >= feed->session.ahead)

@@ -232,22 +232,41 @@ static void go_on(struct tg_lane *lane)
   tg_lane_go_on(lane);
 }
 
-uint64_t tg_lane_last_logged(const struct tg_lane *lane, uint64_t epoch, uint64_t last)
+static uint64_t last_in_logs(const struct tg_lane *lane, uint64_t epoch, uint64_t last,
+                             bool (*find)(const struct tg_event_log *log, int ref, uint64_t *epoch,
+                                          uint64_t *sequence))
 {
   for (const struct tg_log_source *source = lane->lanes->logs.sources; source; source = source->next) {
     uint64_t its_epoch, sequence;
-    if (tg_event_log_last(source->log, lane->feed->ref, &its_epoch, &sequence) && its_epoch == epoch &&
-        sequence > last)
+    if (find(source->log, lane->feed->ref, &its_epoch, &sequence) && its_epoch == epoch && sequence > last)
       last = sequence;
   }
   return last;
+}
+
+uint64_t tg_lane_last_logged(const struct tg_lane *lane, uint64_t epoch, uint64_t last)
+{
+  return last_in_logs(lane, epoch, last, tg_event_log_last);
+}
+
+uint64_t tg_lane_last_waiting(const struct tg_lane *lane, uint64_t epoch, uint64_t last)
+{
+  return last_in_logs(lane, epoch, last, tg_event_log_last_waiting);
+}
+
+/* Where others may have the shard in between, the log may tell of events from before that, up to beyond those
+ * that are to come: only what waits is known to be of now. */
+static uint64_t last_of_ours(const struct tg_lane *lane, uint64_t epoch, uint64_t settled)
+{
+  return lane->feed->all->clustered ? tg_lane_last_waiting(lane, epoch, settled)
+                                    : tg_lane_last_logged(lane, epoch, settled);
 }
 
 uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled)
 {
   struct tg_gap tail = lane->log.lost_tail;
   lane->log.lost_tail = (struct tg_gap){0};
-  uint64_t last = tg_lane_last_logged(lane, epoch, settled);
+  uint64_t last = last_of_ours(lane, epoch, settled);
   if (tail.epoch == 0)
     return last;
   if (tail.epoch != epoch || settled == 0) {
