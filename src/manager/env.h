@@ -13,6 +13,7 @@
 #include <uv.h>
 
 struct tg_http;
+struct tg_post_office;
 
 struct tg_manager_env {
   uv_loop_t *loop;
@@ -20,6 +21,7 @@ struct tg_manager_env {
   struct tg_hooks *hooks;
   struct tg_http *http; /* NULL: there is none */
   struct tg_calls *calls;
+  struct tg_post_office *post; /* to shards of other hosts; NULL: there is no cluster */
   char *state_dir;
   uint64_t bot, bot_with_intents; /* which bot the files of the state directory are for */
   int64_t stamp; /* tg_steady_clock() of this start: tells the logs of this run from older ones */

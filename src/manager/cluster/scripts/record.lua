@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- The beginning of the script: time, the cluster's record, hosts, leases. The files of this folder are one
--- script (begin to end: record, holes, leases, moves, turns, status, call), so that a call is one step that
--- nobody sees half done. It may run when memory is full (allow-oom): events may fill Redis, but leases must
--- not end by that.
+-- script (begin to end: record, holes, leases, moves, turns, commands, presences, status, call), so that a
+-- call is one step that nobody sees half done. It may run when memory is full (allow-oom): events may fill
+-- Redis, but leases must not end by that.
 --
 -- KEYS[1]: what all keys begin with; ARGV[1]: the call; ARGV[2]: what it is given, as JSON. Answers JSON. A
 -- call that is not granted answers {"refused": word}. No key has a TTL, so that no policy of eviction finds
