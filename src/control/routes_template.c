@@ -200,6 +200,8 @@ static void all_shards(struct tg_request *request)
   json_t *all = json_array();
   for (int i = 0; set && i < set->count; i++) {
     const struct tg_managed_shard *shard = &set->list[i];
+    if (!shard->held)
+      continue; /* another host's */
     const struct tg_shard_row *row = tg_shard_row_of(shard);
     json_array_append_new(all, json_pack("{s:i, s:i, s:i, s:i}", "workerId", shard->worker_id, "shardId",
                                          shard->id, "rtt", (int)atomic_load(&row->rtt), "state",

@@ -147,6 +147,8 @@ static void go_on(struct tg_manager *manager)
   tg_shard_set_make(shards, side, &range);
   shards->table = table;
   tg_presences_begin(manager->presences, shards);
+  if (manager->shared_presences)
+    tg_shared_presences_tell(manager->shared_presences);
   int workers = assign_workers(manager), count = shards->count;
   tg_slots_begin(manager->slots);
   tg_optional_begin(manager->optional);

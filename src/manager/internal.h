@@ -17,6 +17,8 @@
  * what it has to tell by callbacks, which are manager.c's. */
 
 #include "manager/cluster/member.h"
+#include "manager/cluster/post.h"
+#include "manager/cluster/shared_presences.h"
 #include "manager/commands/commands.h"
 #include "manager/commands/members.h"
 #include "manager/commands/presences.h"
@@ -64,6 +66,7 @@ struct tg_manager {
   struct tg_reloads *reloads;
   struct tg_sendings *sendings;
   struct tg_members *members;
+  struct tg_shared_presences *shared_presences; /* NULL: there is no cluster */
   struct tg_presences *presences;
   struct tg_commands *commands;
   struct tg_redis_commands *redis_commands;
@@ -108,6 +111,8 @@ void tg_joined_unask(void *ctx, struct tg_managed_shard *shard);
 void tg_joined_sent(void *ctx, struct tg_managed_shard *shard);
 void tg_joined_done(void *ctx, struct tg_managed_shard *shard, bool ready);
 bool tg_joined_held_back(void *ctx);
+/* See tg_presence_changed. */
+void tg_joined_presence(void *ctx, int shard_id, const json_t *presence);
 
 /* ---- sets.c ---- */
 

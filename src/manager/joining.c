@@ -26,14 +26,39 @@ static void ask_discord(void *ctx)
 
 static void on_posted(void *ctx, const char *word, const char *body, size_t length)
 {
-  (void)ctx, (void)word, (void)body, (void)length;
+  struct tg_manager *manager = ctx;
+  if (!tg_post_heard(manager->env.post, word, body, length))
+    tg_shared_presences_heard(manager->shared_presences, word, body, length);
+}
+
+static void on_linked(void *ctx)
+{
+  struct tg_manager *manager = ctx;
+  struct tg_redis_link *link = tg_member_link(manager->member);
+  tg_post_up(manager->env.post, link);
+  tg_shared_presences_up(manager->shared_presences, link);
+}
+
+static void on_left(void *ctx, const struct tg_managed_shard *shard)
+{
+  struct tg_manager *manager = ctx;
+  tg_sendings_left(manager->sendings, shard);
+  tg_members_left(manager->members, shard);
 }
 
 const struct tg_member_events tg_manager_of_member = {.total = on_total,
                                                       .refused = on_refused,
                                                       .granted = on_granted,
                                                       .ask_discord = ask_discord,
+                                                      .linked = on_linked,
+                                                      .left = on_left,
                                                       .posted = on_posted};
+
+void tg_joined_presence(void *ctx, int shard_id, const json_t *presence)
+{
+  struct tg_manager *manager = ctx;
+  tg_presences_take(manager->presences, shard_id, presence);
+}
 
 /* ---- turns to identify ---- */
 

@@ -264,12 +264,16 @@ static void make_rooms(struct tg_manager *manager)
                                                                  .events = &of_workers,
                                                                  .ctx = manager});
   manager->spawner = tg_spawner_new(env, manager->slots, manager->workers, &of_spawner, manager);
-  if (env->clustered)
+  if (env->clustered) {
+    const char *host = env->config->cluster.host;
     manager->member = tg_member_new(env, manager->workers, manager->spawner, &tg_manager_of_member, manager);
+    manager->env.post = tg_post_new(env, host);
+    manager->shared_presences = tg_shared_presences_new(host, tg_joined_presence, manager);
+  }
   manager->reloads = tg_reloads_new(env, manager->workers, reload, on_reload_news, manager);
   manager->sendings = tg_sendings_new(env, manager->workers);
   manager->members = tg_members_new(env, manager->sendings);
-  manager->presences = tg_presences_new(env, manager->workers);
+  manager->presences = tg_presences_new(env, manager->workers, manager->shared_presences);
   manager->commands = tg_commands_new(&(struct tg_commands_options){.env = env,
                                                                     .workers = manager->workers,
                                                                     .slots = manager->slots,
@@ -412,7 +416,11 @@ static void free_rooms(struct tg_manager *manager)
   tg_reloads_free(manager->reloads);
   tg_spawner_free(manager->spawner);
   tg_workers_free(manager->workers);
+  tg_post_end(manager->env.post);
+  tg_shared_presences_end(manager->shared_presences);
   tg_member_free(manager->member); /* workers that are gone answer it once more */
+  tg_post_free(manager->env.post);
+  tg_shared_presences_free(manager->shared_presences);
   tg_slots_free(manager->slots);
   tg_fetch_free(manager->fetch);
 }

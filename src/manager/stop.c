@@ -118,6 +118,8 @@ static void end(struct tg_manager *manager, bool keep_sessions, int exit_code)
   tg_progress_end();
   if (manager->member)
     tg_member_stop(manager->member);
+  tg_post_end(manager->env.post);
+  tg_shared_presences_end(manager->shared_presences);
   tg_fetch_cancel(manager->fetch);
   tg_optional_end(manager->optional);
   tg_reshard_end(manager->reshard, keep_sessions);

@@ -80,6 +80,7 @@ function manager:send_payload(shard_id, payload, options) end
 ---@field queued integer
 ---@field generation integer
 
+---In a cluster: of the shards that this host has.
 ---@return tidegate.ShardInfo[]
 function manager:get_shard_info() end
 

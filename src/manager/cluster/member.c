@@ -188,6 +188,8 @@ static void on_up(void *ctx, const char *run_id)
   member->away_since = member->complained_at = 0;
   tg_cluster_link_up(member->cluster, run_id, tg_boot_clock());
   tg_member_pump(member);
+  if (!member->stopped)
+    member->events->linked(member->ctx);
 }
 
 static void on_down(void *ctx, const struct tg_error *error)

@@ -28,6 +28,10 @@ struct tg_member_events {
   void (*granted)(void *ctx, struct tg_managed_shard *shard, tg_ms deadline, uint64_t epoch);
   /* /gateway/bot is to be asked: tg_member_budget(). */
   void (*ask_discord)(void *ctx);
+  /* The link to Redis is up (again). */
+  void (*linked)(void *ctx);
+  /* The shard is not this host's any more: another one has it, or will. */
+  void (*left)(void *ctx, const struct tg_managed_shard *shard);
   /* An entry of this host's stream that is not the cluster's own. */
   void (*posted)(void *ctx, const char *word, const char *body, size_t length);
 };

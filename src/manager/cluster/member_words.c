@@ -152,9 +152,12 @@ static void leave(struct tg_member_shard *shard)
   if (shard->tasks->word.kind == TG_CLUSTER_LOST && managed->held)
     tg_log(TG_WARN, shard->id, "another host has it: this one stops it, and keeps what is not delivered");
   tg_row_leave(row_of(shard));
-  if (managed->held)
+  bool was_held = managed->held;
+  if (was_held)
     tg_spawn_rest(shard->member->spawner, managed);
   managed->held = false;
+  if (was_held)
+    shard->member->events->left(shard->member->ctx, managed);
   atomic_store(&row_of(shard)->state, TG_SHARD_OFFLINE);
   if (!ask_to_leave(shard, on_left))
     end_task(shard);

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "manager/arguments.h"
+#include "manager/cluster/post.h"
 #include "manager/commands/ask_worker.h"
 #include "manager/commands/gathering.h"
 #include "manager/commands/guild_shard.h"
@@ -76,7 +77,9 @@ static void send_payload_default(void *room, const json_t *list, tg_manager_repl
   json_t *payload = json_array_get(list, 1);
   if (!json_is_object(payload))
     tg_arg_bad(&args, "payload (argument 2) has to be a table like {op = 3, d = {...}}");
-  else if (read_send_options(&args, given, &options))
+  else if (read_send_options(&args, given, &options) &&
+           !tg_post_elsewhere(commands->env->post, shard, TG_METHOD_manager_send_payload, list,
+                              options.timeout, reply, ctx))
     tg_send_command(commands->options.sendings, shard, json_incref(payload), &options, reply, ctx);
 }
 
@@ -89,11 +92,12 @@ static json_t *id_text(uint64_t id)
   return json_string(text);
 }
 
-static void send_voice(struct tg_commands *commands, const struct tg_args *args, uint64_t guild_id,
-                       json_t *channel, bool self_mute, bool self_deaf)
+static void send_voice(struct tg_commands *commands, const struct tg_args *args, enum tg_method method,
+                       uint64_t guild_id, json_t *channel, bool self_mute, bool self_deaf)
 {
   struct tg_managed_shard *shard = tg_guild_shard(commands->env, args, guild_id);
-  if (!shard) {
+  if (!shard || tg_post_elsewhere(commands->env->post, shard, method, args->list, SEND_TIMEOUT, args->reply,
+                                  args->ctx)) {
     json_decref(channel);
     return;
   }
@@ -124,7 +128,8 @@ static void join_voice_default(void *room, const json_t *list, tg_manager_reply 
   if (tg_arg_id(&args, 0, "guild_id", &guild_id) && tg_arg_id(&args, 1, "channel_id", &channel_id) &&
       tg_arg_options(&args, 2, &options) && read_flag(&args, options, "self_mute", false, &self_mute) &&
       read_flag(&args, options, "self_deaf", true, &self_deaf))
-    send_voice(commands, &args, guild_id, id_text(channel_id), self_mute, self_deaf);
+    send_voice(commands, &args, TG_METHOD_manager_join_voice_channel, guild_id, id_text(channel_id),
+               self_mute, self_deaf);
 }
 
 static void leave_voice_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
@@ -133,15 +138,22 @@ static void leave_voice_default(void *room, const json_t *list, tg_manager_reply
   struct tg_args args = {list, "leave_voice_channel", reply, ctx};
   uint64_t guild_id;
   if (tg_arg_id(&args, 0, "guild_id", &guild_id))
-    send_voice(commands, &args, guild_id, json_null(), false, false);
+    send_voice(commands, &args, TG_METHOD_manager_leave_voice_channel, guild_id, json_null(), false, false);
 }
 
 static void send_soundboard(struct tg_commands *commands, tg_shard_ref ref, json_t *ids,
                             struct tg_gathering *gathering)
 {
-  tg_send_command(commands->options.sendings, tg_shard_of_ref(commands->env, ref),
+  const struct tg_managed_shard *shard = tg_shard_of_ref(commands->env, ref);
+  json_t *list = json_pack("[O]", ids);
+  bool goes = tg_post_elsewhere(commands->env->post, shard, TG_METHOD_manager_request_soundboard_sounds, list,
+                                SEND_TIMEOUT, tg_gather_part, tg_gather_add(gathering));
+  json_decref(list);
+  if (goes)
+    return;
+  tg_send_command(commands->options.sendings, shard,
                   json_pack("{s:i, s:{s:O}}", "op", TG_OP_REQUEST_SOUNDBOARD_SOUNDS, "d", "guild_ids", ids),
-                  &usual_options, tg_gather_part, tg_gather_add(gathering));
+                  &usual_options, tg_gather_part, gathering);
 }
 
 static void soundboard_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
@@ -219,7 +231,8 @@ static void shard_info_default(void *room, const json_t *list, tg_manager_reply 
   json_t *all = json_array();
   const struct tg_shard_set *shards = tg_current_set(commands->env);
   for (int i = 0; i < shards->count; i++)
-    json_array_append_new(all, describe_shard(commands, &shards->list[i]));
+    if (shards->list[i].held)
+      json_array_append_new(all, describe_shard(commands, &shards->list[i]));
   tg_reply_value(reply, ctx, all);
 }
 
@@ -228,7 +241,8 @@ static void kill_default(void *room, const json_t *list, tg_manager_reply *reply
   struct tg_commands *commands = room;
   struct tg_args args = {list, "kill", reply, ctx};
   struct tg_managed_shard *shard;
-  if (!tg_arg_shard(&args, 0, tg_current_set(commands->env), &shard))
+  if (!tg_arg_shard(&args, 0, tg_current_set(commands->env), &shard) ||
+      tg_post_elsewhere(commands->env->post, shard, TG_METHOD_manager_kill, list, KILL_TIMEOUT, reply, ctx))
     return;
   bool runs = tg_spawn_killed(commands->options.spawner, shard);
   tg_log(TG_INFO, shard->id, "killed by request; it stays down until tell_worker_to_identify");

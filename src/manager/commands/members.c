@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/suggest.h"
 #include "manager/arguments.h"
+#include "manager/cluster/post.h"
 #include "manager/commands/guild_shard.h"
 #include "proto/intents.h"
 #include "proto/payload.h"
@@ -321,6 +322,17 @@ void tg_members_set_over(struct tg_members *members, const struct tg_shard_set *
   }
 }
 
+void tg_members_left(struct tg_members *members, const struct tg_managed_shard *shard)
+{
+  struct tg_members_request *request = members->list;
+  while (request) {
+    bool over = request->ref == shard->ref;
+    if (over)
+      fail(request, "moved", "its shard has gone to another host of the cluster; ask again");
+    request = over ? members->list : request->next;
+  }
+}
+
 bool tg_members_await(const struct tg_members *members, int side, int classes, int number)
 {
   for (const struct tg_members_request *request = members->list; request; request = request->next) {
@@ -431,6 +443,13 @@ static bool read_options(const struct tg_args *args, struct tg_members *members,
   return false;
 }
 
+/* Of another host, which looks at what it is. */
+static tg_ms patience_of(const json_t *options)
+{
+  double timeout = json_number_value(json_object_get(options, "timeout"));
+  return timeout >= 1000 && timeout <= TIMEOUT_MAX ? (tg_ms)timeout : TIMEOUT;
+}
+
 static void members_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
 {
   struct tg_members *members = room;
@@ -440,7 +459,8 @@ static void members_default(void *room, const json_t *list, tg_manager_reply *re
   if (!tg_arg_id(&args, 0, "guild_id", &guild_id) || !tg_arg_options(&args, 1, &options))
     return;
   struct tg_managed_shard *shard = tg_guild_shard(members->env, &args, guild_id);
-  if (!shard)
+  if (!shard || tg_post_elsewhere(members->env->post, shard, TG_METHOD_manager_request_members, list,
+                                  patience_of(options), reply, ctx))
     return;
   struct tg_members_request *request = tg_calloc(1, sizeof *request);
   *request = (struct tg_members_request){.next = members->list,

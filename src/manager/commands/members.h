@@ -24,5 +24,7 @@ void tg_members_worker_gone(struct tg_members *members, int worker);
 bool tg_members_await(const struct tg_members *members, int side, int classes, int number);
 /* The shards of that set are about to be no more. */
 void tg_members_set_over(struct tg_members *members, const struct tg_shard_set *set);
+/* The shard has gone to another host. */
+void tg_members_left(struct tg_members *members, const struct tg_managed_shard *shard);
 /* To be called every now and then. */
 void tg_members_tick(struct tg_members *members, tg_ms now);

@@ -1,6 +1,7 @@
 #include "manager/commands/presences.h"
 
 #include "base/buf.h"
+#include "base/log.h"
 #include "manager/arguments.h"
 #include "manager/commands/ask_worker.h"
 #include "manager/commands/gathering.h"
@@ -17,7 +18,8 @@ enum {
 struct tg_presences {
   const struct tg_manager_env *env;
   struct tg_workers *workers;
-  json_t *of_bot; /* d of op 3; NULL: as configured */
+  struct tg_shared_presences *shared; /* NULL: there is no cluster */
+  json_t *of_bot;                     /* d of op 3; NULL: as configured */
   struct presences_of_set {
     int count;
     struct presence {
@@ -107,6 +109,18 @@ static bool keep(struct tg_presences *presences, const struct tg_managed_shard *
   return shard->told;
 }
 
+/* Steals `presence`. */
+static void set_of_bot(struct tg_presences *presences, json_t *presence, struct tg_gathering *gathering)
+{
+  json_decref(presences->of_bot);
+  presences->of_bot = presence;
+  for (int i = 0; i < tg_all_shards(presences->env); i++) {
+    const struct tg_managed_shard *shard = tg_any_shard(presences->env, i);
+    if (keep(presences, shard, NULL))
+      set_presence(presences, shard, tg_gather_part, tg_gather_add(gathering));
+  }
+}
+
 static void bot_status_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
 {
   struct tg_presences *presences = room;
@@ -114,14 +128,13 @@ static void bot_status_default(void *room, const json_t *list, tg_manager_reply 
   json_t *presence;
   if (!read_presence(&args, 0, &presence))
     return;
-  json_decref(presences->of_bot);
-  presences->of_bot = presence;
-  struct tg_gathering *gathering = tg_gather(reply, ctx);
-  for (int i = 0; i < tg_all_shards(presences->env); i++) {
-    const struct tg_managed_shard *shard = tg_any_shard(presences->env, i);
-    if (keep(presences, shard, NULL))
-      set_presence(presences, shard, tg_gather_part, tg_gather_add(gathering));
+  if (presences->shared) {
+    tg_shared_presences_set(presences->shared, TG_ALL_SHARDS, presence, reply, ctx);
+    json_decref(presence);
+    return;
   }
+  struct tg_gathering *gathering = tg_gather(reply, ctx);
+  set_of_bot(presences, presence, gathering);
   tg_gather_part(gathering, NULL, NULL);
 }
 
@@ -132,6 +145,19 @@ static bool inherits(const struct tg_managed_shard *heir, const struct tg_manage
   return heir->id % shard->set->range.total == shard->id;
 }
 
+/* Steals `presence`. */
+static void set_of_shard(struct tg_presences *presences, const struct tg_managed_shard *shard,
+                         json_t *presence, struct tg_gathering *gathering)
+{
+  if (keep(presences, shard, presence))
+    set_presence(presences, shard, tg_gather_part, tg_gather_add(gathering));
+  for (int i = 0; i < presences->env->next.count; i++) {
+    const struct tg_managed_shard *heir = &presences->env->next.list[i];
+    if (inherits(heir, shard) && keep(presences, heir, json_incref(presence)))
+      set_presence(presences, heir, tg_gather_part, tg_gather_add(gathering));
+  }
+}
+
 static void shard_status_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
 {
   struct tg_presences *presences = room;
@@ -140,27 +166,49 @@ static void shard_status_default(void *room, const json_t *list, tg_manager_repl
   json_t *presence;
   if (!tg_arg_shard(&args, 0, tg_current_set(presences->env), &shard) || !read_presence(&args, 1, &presence))
     return;
-  struct tg_gathering *gathering = tg_gather(reply, ctx);
-  if (keep(presences, shard, presence))
-    set_presence(presences, shard, tg_gather_part, tg_gather_add(gathering));
-  for (int i = 0; i < presences->env->next.count; i++) {
-    const struct tg_managed_shard *heir = &presences->env->next.list[i];
-    if (inherits(heir, shard) && keep(presences, heir, json_incref(presence)))
-      set_presence(presences, heir, tg_gather_part, tg_gather_add(gathering));
+  if (presences->shared) {
+    tg_shared_presences_set(presences->shared, shard->id, presence, reply, ctx);
+    json_decref(presence);
+    return;
   }
+  struct tg_gathering *gathering = tg_gather(reply, ctx);
+  set_of_shard(presences, shard, presence, gathering);
+  tg_gather_part(gathering, NULL, NULL);
+}
+
+/* Whoever has set it was answered when the cluster had it. */
+static void on_taken(void *ctx, json_t *value, const struct tg_error *error)
+{
+  (void)ctx, (void)value;
+  if (error)
+    tg_log(TG_WARN, TG_NO_SHARD, "a presence that was set could not be sent: %s", error->message);
+}
+
+void tg_presences_take(struct tg_presences *presences, int shard_id, const json_t *presence)
+{
+  struct tg_gathering *gathering = tg_gather(on_taken, NULL);
+  const struct tg_managed_shard *shard = tg_shard_set_find(tg_current_set(presences->env), shard_id);
+  json_t *own = json_incref((json_t *)presence);
+  if (shard_id == TG_ALL_SHARDS)
+    set_of_bot(presences, own, gathering);
+  else if (shard)
+    set_of_shard(presences, shard, own, gathering);
+  else
+    json_decref(own);
   tg_gather_part(gathering, NULL, NULL);
 }
 
 /* ---- life ---- */
 
-struct tg_presences *tg_presences_new(const struct tg_manager_env *env, struct tg_workers *workers)
+struct tg_presences *tg_presences_new(const struct tg_manager_env *env, struct tg_workers *workers,
+                                      struct tg_shared_presences *shared)
 {
   static const struct tg_default defaults[] = {
       {TG_METHOD_manager_edit_bot_status, bot_status_default},
       {TG_METHOD_manager_edit_shard_status, shard_status_default},
   };
   struct tg_presences *presences = tg_calloc(1, sizeof *presences);
-  *presences = (struct tg_presences){.env = env, .workers = workers};
+  *presences = (struct tg_presences){.env = env, .workers = workers, .shared = shared};
   tg_calls_offer(env->calls, defaults, sizeof defaults / sizeof *defaults, presences);
   return presences;
 }

@@ -4,13 +4,18 @@
  * (edit_bot_status, edit_shard_status). It is kept: a shard gets it again whenever
  * it is started. */
 
+#include "manager/cluster/shared_presences.h"
 #include "manager/env.h"
 #include "manager/workers/workers.h"
 
 struct tg_presences;
 
-/* All is borrowed. */
-struct tg_presences *tg_presences_new(const struct tg_manager_env *env, struct tg_workers *workers);
+/* All is borrowed. `shared`: those of the cluster, to which goes what is set, and from where it comes back
+ * (tg_presences_take()); NULL: there is no cluster. */
+struct tg_presences *tg_presences_new(const struct tg_manager_env *env, struct tg_workers *workers,
+                                      struct tg_shared_presences *shared);
+/* See tg_presence_changed of cluster/shared_presences.h. */
+void tg_presences_take(struct tg_presences *presences, int shard_id, const json_t *presence);
 /* The shards of a set are known. Those of a second one begin with what those of the
  * first have. */
 void tg_presences_begin(struct tg_presences *presences, const struct tg_shard_set *set);

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/timer.h"
+#include "manager/cluster/post.h"
 #include "proto/payload.h"
 
 #include <stdlib.h>
@@ -57,6 +58,28 @@ static void finish(struct tg_sending *sending, const struct tg_error *error)
     reply(ctx, NULL, error);
   else
     tg_reply_value(reply, ctx, json_true());
+}
+
+/* True: its shard is another host's by now, which sends it in its place, and answers. Not what waits for
+ * events of the shard here. */
+static bool goes_after(struct tg_sending *sending)
+{
+  const struct tg_sendings *all = sending->all;
+  const struct tg_managed_shard *shard = tg_shard_of_ref(all->env, sending->ref);
+  tg_ms left = sending->deadline - tg_now();
+  if (!shard || shard->held || !all->env->post || sending->options.forward_until || left < 1)
+    return false;
+  json_t *args = json_pack("[i, O, {s:I, s:s}]", shard->id, sending->payload, "timeout", (json_int_t)left,
+                           "priority", tg_send_priority_name(sending->options.priority));
+  struct tg_sending gone = *sending;
+  take_out(sending);
+  free(sending);
+  if (!tg_post_elsewhere(all->env->post, shard, TG_METHOD_manager_send_payload, args, left, gone.reply,
+                         gone.ctx))
+    tg_reply_error(gone.reply, gone.ctx, "moved", "shard %d goes from host to host; try again", shard->id);
+  json_decref(args);
+  json_decref(gone.payload);
+  return true;
 }
 
 static int op_of(const struct tg_sending *sending)
@@ -114,6 +137,9 @@ static void on_answer(void *ctx, const json_t *data, const struct tg_error *erro
   struct tg_sending *sending = ctx;
   struct tg_sendings *all = sending->all;
   bool died = error && strcmp(error->code, "closed") == 0;
+  bool is_unsent = died || (error && strcmp(error->code, "gone") == 0);
+  if (is_unsent && !all->env->stopping && goes_after(sending))
+    return;
   if (died && all->env->stopping) {
     struct tg_error stopping;
     tg_fail(&stopping, "stopping", "the gateway is stopping");
@@ -190,6 +216,17 @@ void tg_send_command(struct tg_sendings *all, const struct tg_managed_shard *sha
     ask(sending, line);
   else
     arm(all);
+}
+
+void tg_sendings_left(struct tg_sendings *all, const struct tg_managed_shard *shard)
+{
+  struct tg_sending *sending = all->list;
+  while (sending) {
+    bool waits = sending->ref == shard->ref && !sending->asked;
+    bool goes = waits && goes_after(sending);
+    sending = goes ? all->list : sending->next;
+  }
+  arm(all);
 }
 
 /* Those that no worker has. `set`: of its shards; NULL: of all. */

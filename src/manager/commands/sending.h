@@ -24,6 +24,8 @@ struct tg_sendings *tg_sendings_new(const struct tg_manager_env *env, struct tg_
 void tg_sendings_stop(struct tg_sendings *sendings);
 /* The shards of that set are about to be no more: the same, of what waits for them. */
 void tg_sendings_set_over(struct tg_sendings *sendings, const struct tg_shard_set *set);
+/* The shard has gone to another host: so does what waits for it here. */
+void tg_sendings_left(struct tg_sendings *sendings, const struct tg_managed_shard *shard);
 /* After the end of the workers. */
 void tg_sendings_free(struct tg_sendings *sendings);
 
