@@ -4,7 +4,8 @@
 --   judge.check_epochs(bot.events)
 --   judge.check_sessions(state, 12, true)
 --   judge.resumed(state.resumes, { 3, 7 }, since)      {shard -> ms since then}, or nil: not all yet
---   judge.moves(state, since), judge.taken(state.resumes, since), judge.figures(list)
+--   judge.moves(state, since), judge.taken(state.resumes, since)
+--   judge.most_resumes(state.resumes, since), judge.figures(list)
 
 local judge = {}
 
@@ -130,6 +131,15 @@ function judge.taken(resumes, since)
     end
   end
   return count
+end
+
+-- How many RESUMEs since then the shard has had that had most.
+function judge.most_resumes(resumes, since)
+  local most = 0
+  for _, count in pairs(count_by_shard(resumes, function(resume) return resume.at >= since end)) do
+    most = math.max(most, count)
+  end
+  return most
 end
 
 -- {count, median, p99, max} of a list, or of the values of a table.

@@ -245,6 +245,32 @@ function Trial:await_resumed(shards, since, timeout)
   end, timeout)
 end
 
+-- Redis is back: the hosts have told it what there is, the quiet time is over, and then some.
+function Trial:await_peace()
+  self:await("leases of all shards, after a quiet time", function()
+    local ok, record = pcall(self.redis.fields, self.redis, "HGETALL", cluster_host.KEY .. "c")
+    local count = 0
+    for _ in pairs(ok and record.now and self:leases() or {}) do
+      count = count + 1
+    end
+    return count == self.shards and tonumber(record.now) > tonumber(record.quiet)
+  end)
+  self:await_flow(2500)
+end
+
+-- Nobody has another lease than before.
+function Trial:assert_same_leases(before)
+  local now = self:leases()
+  for shard, lease in pairs(before) do
+    assert.same(lease, now[shard], ("shard %d"):format(shard))
+  end
+end
+
+-- How often a shard was resumed since then, at most.
+function Trial:most_resumes(since)
+  return judge.most_resumes(self:list "resumes", since)
+end
+
 -- Nothing but waiting, under the flow of events.
 function Trial:await_flow(ms)
   local events = #self.bot.events
