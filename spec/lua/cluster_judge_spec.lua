@@ -60,6 +60,9 @@ describe("the judge of a cluster", function()
     assert.same({ 20, 5 }, judge.moves({ closes = closes, resumes = resumes }, 100))
     assert.same({ 1, 0 }, { judge.taken(resumes, 100), judge.taken(resumes, 131) })
     assert.same({ 2, 1 }, { judge.most_resumes(resumes, 100), judge.most_resumes(resumes, 131) })
+    local events = { { key = "a" }, { key = "a" }, { key = "b" }, { key = "a" }, { key = "c" } }
+    assert.same({ 2, 1, 0 },
+      { judge.repeated(events, 0), judge.repeated(events, 2), judge.repeated(events, 4) })
     assert.same({ count = 3, median = 40, p99 = 50, max = 50 }, judge.figures { a = 50, b = 30, c = 40 })
     assert.same({ count = 0, median = 0, p99 = 0, max = 0 }, judge.figures {})
   end)

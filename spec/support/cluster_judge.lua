@@ -5,7 +5,7 @@
 --   judge.check_sessions(state, 12, true)
 --   judge.resumed(state.resumes, { 3, 7 }, since)      {shard -> ms since then}, or nil: not all yet
 --   judge.moves(state, since), judge.taken(state.resumes, since)
---   judge.most_resumes(state.resumes, since), judge.figures(list)
+--   judge.most_resumes(state.resumes, since), judge.repeated(bot.events, count), judge.figures(list)
 
 local judge = {}
 
@@ -131,6 +131,16 @@ function judge.taken(resumes, since)
     end
   end
   return count
+end
+
+-- How many of the events behind the first `count` had come before.
+function judge.repeated(events, count)
+  local seen, repeated = {}, 0
+  for i, event in ipairs(events) do
+    repeated = repeated + (i > count and seen[event.key] and 1 or 0)
+    seen[event.key] = true
+  end
+  return repeated
 end
 
 -- How many RESUMEs since then the shard has had that had most.

@@ -91,8 +91,8 @@ function cluster_trial.start(options)
   self.scene = scene.start { gateway = false, shards = shards, fake = fake, bot = options.bot, sinks = bots }
   self.redis = redis.start(options.redis)
   local common = {
-    script = script_of(self, options), log_level = "info", reload = false, workers = 2, ready = false,
-    hurry = 1,
+    script = script_of(self, options), log_level = "info", reload = false, ready = false, hurry = 1,
+    workers = 2, per_worker = math.ceil(shards / 2),
   }
   for name, value in pairs(options) do
     common[name] = not OWN[name] and value or common[name]

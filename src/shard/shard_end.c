@@ -6,6 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Where other hosts may take a session from us: so many RESUMED of theirs there may be until we have it
+ * again, each with a number that nobody is sent once more. */
+enum { RESUMED_ELSEWHERE = 2 };
+
 static void report_fatal(struct tg_shard *shard, int code)
 {
   tg_shard_set_phase(shard, TG_PHASE_OFF);
@@ -269,6 +273,7 @@ void tg_shard_on_end(void *ctx, const struct tg_ws_end *end)
   if (!had || !tg_shard_has_session(shard))
     return;
   shard->cut = true;
+  atomic_fetch_add(&shard->row->unheard, RESUMED_ELSEWHERE);
   shard->env->connection_cut(shard->env->owner, shard);
 }
 
