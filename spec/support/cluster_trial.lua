@@ -97,8 +97,9 @@ function cluster_trial.start(options)
   for name, value in pairs(options) do
     common[name] = not OWN[name] and value or common[name]
   end
+  self.common, self.proxies = common, options.proxies
   for i = 1, options.hosts or 3 do
-    self:new_host("gw-" .. i, common, (options.each or {})[i], options.proxies)
+    self:new_host("gw-" .. i, (options.each or {})[i])
   end
   for _, name in ipairs(options.sinks or {}) do
     self.readers[name] = name == "stream" and streams.reader(self.redis) or nil
@@ -111,9 +112,10 @@ function cluster_trial.start(options)
   return self
 end
 
-function Trial:new_host(name, common, own, is_proxied)
-  local host = cluster_host.new(self, name, is_proxied and redis_proxy.start(self.redis) or nil)
-  host:set(common)
+-- `own`: what it has that the others have not.
+function Trial:new_host(name, own)
+  local host = cluster_host.new(self, name, self.proxies and redis_proxy.start(self.redis) or nil)
+  host:set(self.common)
   host:set(own)
   table.insert(self.hosts, host)
   return host:start()
