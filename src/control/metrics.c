@@ -1,6 +1,7 @@
 #include "control/metrics.h"
 
 #include "base/clock.h"
+#include "control/cluster.h"
 #include "control/resharding.h"
 #include "control/routes.h"
 
@@ -32,14 +33,13 @@ static void write_gateway(struct tg_exposition *exposition, struct tg_manager *m
 {
   struct tg_gateway_status status;
   tg_gateway_status(manager, &status);
-  int shards = status.last - status.first + 1;
   tg_family(exposition, "tidegate_build_info", "gauge", "The version that runs.");
   tg_label(exposition, "version", TG_VERSION);
   tg_sample_uint(exposition, 1);
   gauge_ms(exposition, "tidegate_start_time_seconds", "When the gateway was started, in seconds since 1970.",
            tg_wall_at(status.began));
   gauge(exposition, "tidegate_ready", "1 when all shards are Connected.",
-        shards > 0 && status.up == shards && strcmp(status.phase, "stopping") != 0);
+        status.ready);
   gauge(exposition, "tidegate_script_generation", "Counts the reloads that took effect, from 1.",
         status.generation);
   struct tg_reload_counts reloads = tg_gateway_reloads(manager);
@@ -73,6 +73,13 @@ static void write_resharding(struct tg_exposition *exposition, struct tg_manager
   struct tg_resharding_status status;
   tg_gateway_resharding(manager, &status);
   tg_resharding_metrics(exposition, &status);
+}
+
+static void write_cluster(struct tg_exposition *exposition, struct tg_manager *manager)
+{
+  struct tg_cluster_status status;
+  if (tg_manager_cluster(manager, &status))
+    tg_cluster_metrics(exposition, &status);
 }
 
 /* ---- processes ---- */
@@ -148,6 +155,7 @@ void tg_metrics_write(struct tg_manager *manager, struct tg_buf *out)
   write_gateway(&exposition, manager);
   write_identifies(&exposition, manager);
   write_resharding(&exposition, manager);
+  write_cluster(&exposition, manager);
   write_workers(&exposition, manager);
   write_usage(&exposition, manager);
   tg_metrics_sinks(&exposition, manager);

@@ -6,6 +6,7 @@
  *
  *     metrics.c          of the gateway as a whole and its processes
  *     resharding.c       of a resharding
+ *     cluster.c          of the cluster
  *     metrics_sinks.c    of each sink
  *     metrics_events.c   events by type, event handlers, interactions, calls into Lua
  *     metrics_shards.c   of each shard

@@ -35,7 +35,7 @@ enum { COUNTERS = sizeof counters / sizeof *counters };
 /* For each row: the walk that all families share. */
 #define EACH_SHARD(manager, status, id, row)                                                                 \
   for (int id = (status)->first; id <= (status)->last; id++)                                                 \
-    for (const struct tg_shard_row *row = tg_gateway_shard(manager, id); row; row = NULL)
+    for (const struct tg_shard_row *row = tg_gateway_held_shard(manager, id); row; row = NULL)
 
 static void write_states(struct tg_exposition *exposition, struct tg_manager *manager,
                          const struct tg_gateway_status *status)

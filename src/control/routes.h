@@ -55,6 +55,12 @@ json_t *tg_left_sinks_json(struct tg_manager *manager);
 void tg_route_resharding(struct tg_request *request);
 void tg_route_reshard(struct tg_request *request);
 
+/* routes_cluster.c */
+void tg_route_cluster(struct tg_request *request);
+void tg_route_drain(struct tg_request *request);
+void tg_route_forget_host(struct tg_request *request);
+json_t *tg_route_cluster_json(struct tg_manager *manager); /* of /status; NULL: there is no cluster */
+
 /* routes_payload.c */
 void tg_route_shard_payload(struct tg_request *request);
 void tg_route_all_payload(struct tg_request *request);

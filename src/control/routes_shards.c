@@ -31,11 +31,15 @@ static void put_shard(struct tg_buf *out, struct tg_manager *manager, int worker
 
 static void put_set(struct tg_buf *out, struct tg_request *request, const struct tg_shard_set *set)
 {
+  bool any = false;
   tg_buf_puts(out, "[");
   for (int i = 0; set && i < set->count; i++) {
     const struct tg_managed_shard *shard = &set->list[i];
-    if (i > 0)
+    if (!shard->held)
+      continue;
+    if (any)
       tg_buf_puts(out, ",");
+    any = true;
     put_shard(out, request->manager, shard->worker_id, shard->id, tg_shard_row_of(shard),
               request->has_secret);
   }

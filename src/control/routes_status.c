@@ -2,10 +2,12 @@
 
 #include "control/resharding.h"
 #include "control/routes.h"
+#include "manager/cluster_front.h"
 #include "manager/status.h"
 #include "manager/workers/figures.h"
 #include "proto/intents.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,30 +25,30 @@ void tg_route_healthz(struct tg_request *request)
   tg_respond_json(request, 200, body);
 }
 
-static int shard_count(const struct tg_gateway_status *status)
+/* Why it is not. */
+static void put_reason(struct tg_manager *manager, char *text, size_t size)
 {
-  return status->last - status->first + 1;
-}
-
-static bool is_ready(const struct tg_gateway_status *status)
-{
-  int count = shard_count(status);
-  return count > 0 && status->up == count && strcmp(status->phase, "stopping") != 0;
+  struct tg_cluster_status cluster;
+  tg_ms left;
+  if (tg_gateway_waits(manager, text, size, &left))
+    return;
+  if (tg_manager_cluster(manager, &cluster) && cluster.draining)
+    snprintf(text, size, "this host of the cluster gives its shards away");
+  else
+    snprintf(text, size, "not all shards are ready");
 }
 
 void tg_route_readyz(struct tg_request *request)
 {
   struct tg_gateway_status status;
   tg_gateway_status(request->manager, &status);
-  bool ready = is_ready(&status);
-  json_t *body = json_pack("{s:b, s:s, s:{s:i, s:i}}", "ready", ready, "phase", status.phase, "progress",
-                           "ready", status.up, "total", shard_count(&status));
-  char text[TEXT_SIZE] = "not all shards are ready";
-  tg_ms left;
-  tg_gateway_waits(request->manager, text, sizeof text, &left);
-  if (!ready)
+  json_t *body = json_pack("{s:b, s:s, s:{s:i, s:i}}", "ready", status.ready, "phase", status.phase,
+                           "progress", "ready", status.up, "total", status.held);
+  char text[TEXT_SIZE];
+  put_reason(request->manager, text, sizeof text);
+  if (!status.ready)
     json_object_set_new(body, "error", json_string(text));
-  tg_respond_json(request, ready ? 200 : 503, body);
+  tg_respond_json(request, status.ready ? 200 : 503, body);
 }
 
 /* ---- GET /status ---- */
@@ -170,7 +172,7 @@ static json_t *describe_waiting(struct tg_manager *manager)
   tg_ms left;
   if (!tg_gateway_waits(manager, text, sizeof text, &left))
     return json_null();
-  return json_pack("{s:s, s:I}", "reason", text, "left", (json_int_t)left);
+  return json_pack("{s:s, s:o}", "reason", text, "left", or_null(left >= 0, left));
 }
 
 static json_t *intent_names(uint64_t intents)
@@ -211,15 +213,15 @@ void tg_route_status(struct tg_request *request)
   struct sums sums = {0};
   tg_gateway_status(manager, &status);
   for (int id = status.first; id <= status.last; id++) {
-    struct tg_shard_row *row = tg_gateway_shard(manager, id);
+    struct tg_shard_row *row = tg_gateway_held_shard(manager, id);
     if (row)
       add_row(&sums, row);
   }
-  json_t *body = json_pack("{s:s, s:i, s:i, s:I, s:s, s:b, s:{s:i, s:i, s:o}}", "version", TG_VERSION,
-                           "generation", status.generation, "pid", (int)getpid(), "uptime",
-                           (json_int_t)status.uptime, "phase", status.phase, "ready", is_ready(&status),
-                           "progress", "ready", status.up, "total", shard_count(&status), "eta",
-                           or_null(status.eta >= 0 && status.up < shard_count(&status), status.eta));
+  json_t *body =
+      json_pack("{s:s, s:i, s:i, s:I, s:s, s:b, s:{s:i, s:i, s:o}}", "version", TG_VERSION, "generation",
+                status.generation, "pid", (int)getpid(), "uptime", (json_int_t)status.uptime, "phase",
+                status.phase, "ready", status.ready, "progress", "ready", status.up, "total", status.held,
+                "eta", or_null(status.eta >= 0 && status.up < status.held, status.eta));
   json_object_set_new(body, "waiting", describe_waiting(manager));
   json_object_set_new(body, "shards", describe_shards(&status, &sums));
   json_object_set_new(body, "guilds", or_null(status.up > 0, sums.guilds));
@@ -231,5 +233,8 @@ void tg_route_status(struct tg_request *request)
   json_object_set_new(body, "sinks", tg_sinks_json(manager));
   json_object_set_new(body, "leftSinks", tg_left_sinks_json(manager));
   json_object_set_new(body, "resharding", describe_resharding(manager));
+  json_t *cluster = tg_route_cluster_json(manager);
+  if (cluster)
+    json_object_set_new(body, "cluster", cluster);
   tg_respond_json(request, 200, body);
 }

@@ -8,6 +8,7 @@
  *   joining.c       what the cluster tells
  *   from_workers.c  what workers say, and whom it concerns
  *   stop.c          the end
+ *   cluster_front.c what people see of the cluster, and ask of it
  *   status.c        figures for the control API and metrics
  *   progress.c      the bar while shards come up
  *   left_sinks.c    what sinks that are not configured any more have left
@@ -78,7 +79,8 @@ struct tg_manager {
   bool leaving;          /* the end waits for shards that go to other hosts */
   tg_ms leave_until;     /* tg_now(): put off with each shard that has gone, up to leave_latest */
   tg_ms leave_latest;
-  int leaving_shards; /* at the last look */
+  int leaving_shards;         /* at the last look */
+  tg_ms differing_told_again; /* cluster_front.c; tg_now() */
   int exit_code;
   bool keep_sessions;
 };

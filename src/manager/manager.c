@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/timer.h"
 #include "manager/commands/ask_worker.h"
+#include "manager/cluster_front.h"
 #include "manager/internal.h"
 #include "manager/lock.h"
 #include "manager/workers/deaths.h"
@@ -330,6 +331,7 @@ static void on_pulse(uv_timer_t *timer)
   if (manager->phase == TG_MANAGER_RUNNING)
     tg_left_sinks_look(manager->left_sinks);
   tg_reshard_look(manager->reshard);
+  tg_cluster_front_look(manager, now);
   tg_steady_look(&manager->steady);
   tg_log_tick();
   uv_timer_set_repeat(timer, tg_spawn_all_up(manager->spawner) ? PULSE_CALM : PULSE_BUSY);

@@ -3,6 +3,7 @@
 #include "base/human.h"
 #include "base/log.h"
 #include "manager/internal.h"
+#include "manager/status.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -74,12 +75,11 @@ void tg_manager_status_text(struct tg_manager *manager, char *text, size_t size)
   int workers = tg_workers_count(manager->workers);
   int up = total > 0 ? tg_shard_set_count_up(shards) : 0;
   char left[80];
+  tg_ms wait;
   switch (manager->phase) {
   case TG_MANAGER_NEW:
   case TG_MANAGER_FETCHING:
-    if (manager->member && tg_member_waits(manager->member))
-      snprintf(text, size, "waits for the cluster's Redis");
-    else if (!tg_fetch_is_put_off(manager->fetch, text, size))
+    if (!tg_gateway_waits(manager, text, size, &wait))
       snprintf(text, size, "asking Discord where and how to connect");
     break;
   case TG_MANAGER_LOADING:

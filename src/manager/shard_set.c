@@ -55,6 +55,14 @@ int tg_shard_set_count_up(const struct tg_shard_set *set)
   return up;
 }
 
+int tg_shard_set_count_held_of(const struct tg_shard_set *set, int worker)
+{
+  int count = 0;
+  for (int i = 0; i < set->count; i++)
+    count += set->list[i].held && set->list[i].worker_id == worker;
+  return count;
+}
+
 int tg_shard_set_count_of(const struct tg_shard_set *set, int worker)
 {
   int count = 0;

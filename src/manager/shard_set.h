@@ -53,7 +53,8 @@ void tg_shard_set_deal(struct tg_shard_set *set, const int *workers, int classes
 int tg_shard_set_count_held(const struct tg_shard_set *set);
 /* How many are connected. */
 int tg_shard_set_count_up(const struct tg_shard_set *set);
-/* How many a worker has. */
+/* How many a worker has of those that are held, and of all. */
+int tg_shard_set_count_held_of(const struct tg_shard_set *set, int worker);
 int tg_shard_set_count_of(const struct tg_shard_set *set, int worker);
 
 /* NULL: not a shard of this set. */

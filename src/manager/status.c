@@ -1,20 +1,33 @@
 #include "manager/status.h"
 
 #include "manager/arguments.h"
+#include "manager/cluster_front.h"
 #include "manager/internal.h"
 
-static const char *phase_name(const struct tg_manager *manager)
+/* A host of a cluster may be ready without a shard. */
+static const char *phase_name(const struct tg_manager *manager, const struct tg_gateway_status *status)
 {
   if (manager->env.stopping)
     return "stopping";
-  return tg_spawn_all_up(manager->spawner) ? "ready" : "starting";
+  return tg_spawn_all_up(manager->spawner) || status->ready ? "ready" : "starting";
+}
+
+/* A host of a cluster that has no shard has done its part if others have all of them. Shards of which it has
+ * just got the lease are not run yet. */
+static bool is_ready(struct tg_manager *manager, const struct tg_gateway_status *status)
+{
+  struct tg_cluster_status cluster;
+  bool all_up = status->up == status->held && !manager->env.stopping;
+  if (!tg_manager_cluster(manager, &cluster))
+    return all_up && status->held > 0;
+  return all_up && cluster.joined && !cluster.draining && status->held >= cluster.view->held &&
+         (status->held > 0 || cluster.view->free == 0);
 }
 
 void tg_gateway_status(struct tg_manager *manager, struct tg_gateway_status *status)
 {
   const struct tg_shard_set *shards = tg_current_set(&manager->env);
   *status = (struct tg_gateway_status){
-      .phase = phase_name(manager),
       .generation = tg_workers_generation(manager->workers),
       .began = manager->began,
       .uptime = tg_now() - manager->began,
@@ -27,25 +40,38 @@ void tg_gateway_status(struct tg_manager *manager, struct tg_gateway_status *sta
   if (shards->count == 0) {
     status->total = status->first = 0;
     status->last = -1;
+    status->phase = phase_name(manager, status);
     return;
   }
+  status->held = tg_shard_set_count_held(shards);
   status->up = tg_shard_set_count_up(shards);
+  status->ready = is_ready(manager, status);
+  status->phase = phase_name(manager, status);
   if (tg_spawn_begun(manager->spawner) && !tg_slots_held_back(manager->slots))
     status->eta = tg_slots_eta(manager->slots);
 }
 
 bool tg_gateway_waits(struct tg_manager *manager, char *text, size_t size, tg_ms *left)
 {
-  if (manager->phase != TG_MANAGER_FETCHING || !tg_fetch_is_put_off(manager->fetch, text, size))
+  if (manager->phase != TG_MANAGER_FETCHING)
     return false;
-  *left = tg_fetch_wait(manager->fetch);
-  return true;
+  if (tg_fetch_is_put_off(manager->fetch, text, size)) {
+    *left = tg_fetch_wait(manager->fetch);
+    return true;
+  }
+  return tg_cluster_front_waits(manager, text, size, left);
 }
 
 struct tg_shard_row *tg_gateway_shard(struct tg_manager *manager, int shard_id)
 {
   const struct tg_managed_shard *shard = tg_shard_set_find(tg_current_set(&manager->env), shard_id);
   return shard ? tg_shard_row_of(shard) : NULL;
+}
+
+struct tg_shard_row *tg_gateway_held_shard(struct tg_manager *manager, int shard_id)
+{
+  const struct tg_managed_shard *shard = tg_shard_set_find(tg_current_set(&manager->env), shard_id);
+  return shard && shard->held ? tg_shard_row_of(shard) : NULL;
 }
 
 int tg_gateway_total_of_guild(struct tg_manager *manager, const char *guild_id)

@@ -22,19 +22,23 @@ struct tg_gateway_status {
   tg_ms began;       /* tg_now() */
   tg_ms uptime;
   int total, first, last; /* shards: of the bot, and those of this gateway; total 0: not known yet */
-  int up;                 /* of ours, Connected now */
+  int held;               /* of these: in a cluster those that this host has now, else all */
+  int up;                 /* of them, Connected now */
+  bool ready;             /* all of them are; in a cluster, that this host has taken part and does not go */
   tg_ms eta;              /* about how long until all have identified; -1: not known */
   int workers;            /* places of workers */
 };
 
 void tg_gateway_status(struct tg_manager *manager, struct tg_gateway_status *status);
 
-/* The start waits until it may ask Discord again where to connect: for what, and
- * the ms left. False: it does not. */
+/* The start waits until it may ask Discord again where to connect, or for the Redis of the cluster: for what, and
+ * the ms left, -1 if nobody knows. False: it does not. */
 bool tg_gateway_waits(struct tg_manager *manager, char *text, size_t size, tg_ms *left);
 
 /* NULL: not a shard of this gateway, or they are not known yet. */
 struct tg_shard_row *tg_gateway_shard(struct tg_manager *manager, int shard_id);
+/* The same of those that this host has now, if it is one of a cluster. */
+struct tg_shard_row *tg_gateway_held_shard(struct tg_manager *manager, int shard_id);
 /* How many shards the set has that has this guild now: while the bot goes over to another
  * number of them that may be either. 0: not known yet, or it is no id. */
 int tg_gateway_total_of_guild(struct tg_manager *manager, const char *guild_id);

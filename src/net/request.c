@@ -81,7 +81,8 @@ int tg_status_of(const char *code)
       {"rest_away", 503},    {"no_sink", 404},       {"sink_configured", 409}, {"sink_busy", 409},
       {"unavailable", 501},  {"bad_answer", 502},    {"not_ready", 503},    {"worker_down", 503},
       {"worker_exit", 503},  {"closed", 503},        {"gone", 503},         {"stopping", 503},
-      {"cancelled", 503},    {"timeout", 504},
+      {"cancelled", 503},    {"timeout", 504},         {"no_cluster", 409},   {"no_others", 409},
+      {"no_host", 404},      {"host_alive", 409},      {"redis_away", 503},
   };
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
     if (strcmp(known[i].code, code) == 0)

@@ -221,6 +221,7 @@ static void learn(struct tg_cluster *cluster, const struct tg_call_under_way *ca
 void tg_beat_answered(struct tg_cluster *cluster, const struct tg_call_under_way *call, const json_t *answer)
 {
   cluster->beats_under_way--;
+  cluster->beat_took = cluster->now - call->at;
   const char *what = tg_answer_text(answer, "refused");
   if (what) {
     refused(cluster, what, answer);

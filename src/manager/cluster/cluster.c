@@ -340,6 +340,7 @@ void tg_cluster_view(const struct tg_cluster *cluster, struct tg_cluster_view *v
       .holes = cluster->hole_count,
       .moves = cluster->moves,
       .lost_leases = cluster->lost_leases,
+      .beat = cluster->beat_took,
       .held_back = cluster->held_back_until > cluster->now ? cluster->held_back_until : 0,
       .hosts = cluster->hosts,
       .host_count = cluster->host_count,

@@ -235,6 +235,7 @@ struct tg_cluster_view {
   const char *leader; /* NULL: not known */
   int total, held, unsure, free, target, remaining, holes;
   uint64_t moves, lost_leases; /* counters */
+  tg_ms beat;                  /* that the last beat took, there and back */
   tg_ms held_back;             /* until then no identify: the day's reserve; 0: not so */
   const struct tg_cluster_host *hosts;
   int host_count;

@@ -110,7 +110,7 @@ struct tg_cluster {
   bool joined;  /* once */
   bool greeted; /* over this connection: nothing but a beat is heard before it was */
   int beats_under_way;
-  tg_ms beat_at;
+  tg_ms beat_at, beat_took;
   /* Another has our name until then, by the time of Redis, and has put that off so often: it lives. */
   int64_t taken_till;
   int taken_longer;

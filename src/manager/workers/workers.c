@@ -385,7 +385,7 @@ void tg_workers_status(const struct tg_workers *workers, int id, struct tg_worke
   *status = (struct tg_worker_status){
       .pid = worker->process ? worker->process->pid : 0,
       .state = state_name(worker),
-      .shards = count_shards(worker),
+      .shards = tg_shard_set_count_held_of(&worker->workers->env->shards, worker->id),
       .restarts = worker->incarnation > 1 ? (int)worker->incarnation - 1 : 0,
       .generation = worker->generation,
   };
