@@ -3,6 +3,8 @@
 #include "cli/advice.h"
 #include "cli/cli.h"
 #include "cli/ctl_client.h"
+#include "cli/ctl_cluster.h"
+#include "cli/ctl_drain.h"
 #include "cli/ctl_figures.h"
 #include "cli/ctl_queue.h"
 #include "cli/ctl_reshard.h"
@@ -34,6 +36,7 @@ enum {
 struct ctl {
   struct tg_ctl_client *client;
   bool as_json, as_table, wait;
+  bool now;      /* drain: without waiting for the bot */
   bool follows;  /* a resharding, after its first answer */
   tg_ms timeout; /* 0: what the command usually gets */
 };
@@ -117,6 +120,26 @@ static bool ask_queue(const char **words, struct ask *ask, struct tg_error *erro
   ask->method = "POST";
   ask->path = tg_ctl_forget_path(words[1], error);
   return ask->path != NULL;
+}
+
+static bool ask_cluster(const char **words, struct ask *ask, struct tg_error *error)
+{
+  if (!words[0])
+    return fill_plain(ask, "GET", "/cluster");
+  if (strcmp(words[0], "forget") != 0 || !words[1])
+    return tg_fail(error, "usage", "cluster: expected nothing, or forget and the name of a host");
+  json_t *body = json_pack("{s:s}", "host", words[1]);
+  ask->body = body ? json_dumps(body, JSON_COMPACT) : NULL;
+  json_decref(body);
+  if (!ask->body)
+    return tg_fail(error, "usage", "cluster forget: the name of the host is no text");
+  return fill_plain(ask, "POST", "/cluster/forget");
+}
+
+static bool ask_drain(const char **words, struct ask *ask, struct tg_error *error)
+{
+  (void)words, (void)error;
+  return fill_plain(ask, "POST", "/cluster/drain");
 }
 
 static char *read_input(struct tg_error *error)
@@ -220,6 +243,8 @@ static const struct command {
     {"reload", 0, 0, NULL, LATER, ask_reload, tg_ctl_show_reload},
     {"reshard", 0, 1, NULL, BEGIN, ask_reshard, show_reshard},
     {"payload", 2, 2, "a shard and the JSON to send", LATER, ask_payload, show_payload},
+    {"cluster", 0, 2, NULL, SOON, ask_cluster, tg_ctl_show_cluster},
+    {"drain", 0, 0, NULL, SOON, ask_drain, NULL},
     {"identify-budget", 0, 0, NULL, SOON, ask_budget, tg_ctl_show_budget},
     {"shutdown", 0, 0, NULL, SOON, ask_shutdown, show_shutdown},
 };
@@ -393,6 +418,28 @@ static enum tg_exit reshard(struct ctl *ctl, const struct command *command, cons
   return tg_ctl_follow(&follow);
 }
 
+/* ---- draining ---- */
+
+/* What is shown is how far it gets, not the first answer. */
+static enum tg_exit drain(const struct ctl *ctl, const struct command *command, const struct ask *ask)
+{
+  struct tg_error error = {0};
+  struct tg_ctl_answer answer;
+  const struct tg_drain wanted = {
+      .client = ctl->client,
+      .draws = terminal_takes_colours() && !ctl->as_json,
+      .as_json = ctl->as_json,
+      .anyway = ctl->now,
+      .timeout = ctl->timeout,
+  };
+  enum tg_exit result = tg_ctl_ask(ctl->client, ask->method, ask->path, ctl->now ? "{\"now\":true}" : NULL,
+                                   command->timeout, &answer, &error);
+  if (result != TG_EXIT_OK)
+    complain(&error, answer.body);
+  json_decref(answer.body);
+  return result == TG_EXIT_OK ? tg_ctl_wait_drained(&wanted) : result;
+}
+
 /* ---- the command line ---- */
 
 static int __attribute__((format(printf, 1, 2))) misuse(const char *format, ...)
@@ -435,6 +482,7 @@ static int run(struct ctl *ctl, const struct command *command, const char **word
     complain(&error, NULL);
   else
     exit_code = command->ask == ask_reshard ? (int)reshard(ctl, command, &ask)
+                : command->ask == ask_drain ? (int)drain(ctl, command, &ask)
                 : ctl->wait                 ? (int)ask_until_ready(ctl, command, &ask)
                                             : (int)ask_once(ctl, command, &ask);
   if (exit_code == TG_EXIT_UNAVAILABLE && command->ask == ask_queue && words[0])
@@ -451,11 +499,8 @@ int tg_cli_ctl(int argc, char **argv)
   const char *words[MAX_WORDS] = {0}, *timeout = NULL;
   int exit_code;
   const struct tg_cli_option options[] = {
-      {"--json", &ctl.as_json, NULL},
-      {"--table", &ctl.as_table, NULL},
-      {"--wait", &ctl.wait, NULL},
-      {"--timeout", NULL, &timeout},
-      {NULL, NULL, NULL},
+      {"--json", &ctl.as_json, NULL}, {"--table", &ctl.as_table, NULL}, {"--wait", &ctl.wait, NULL},
+      {"--now", &ctl.now, NULL},      {"--timeout", NULL, &timeout},    {NULL, NULL, NULL},
   };
   int count = tg_cli_options(argc, argv, options, TG_HELP_CTL, words, MAX_WORDS, &exit_code);
   if (count < 0)
@@ -473,6 +518,8 @@ int tg_cli_ctl(int argc, char **argv)
     return misuse("--json or --table, not both");
   if (ctl.wait && command->ask != ask_status && command->ask != ask_reshard)
     return misuse("%s has no --wait", command->name);
+  if (ctl.now && command->ask != ask_drain)
+    return misuse("%s has no --now", command->name);
   if (timeout && (!is_number(timeout, 9) || atoi(timeout) == 0))
     return misuse("--timeout takes milliseconds, not \"%s\"", timeout);
   ctl.timeout = timeout ? atoi(timeout) : 0;

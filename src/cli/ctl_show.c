@@ -1,4 +1,5 @@
 #include "cli/ctl_show.h"
+#include "cli/ctl_cluster.h"
 #include "cli/ctl_figures.h"
 #include "cli/ctl_queue.h"
 #include "cli/ctl_reshard.h"
@@ -157,6 +158,22 @@ static void add_resharding(struct tg_table *table, const json_t *running)
   free(text);
 }
 
+static void add_cluster(struct tg_table *table, const json_t *cluster)
+{
+  if (!json_is_object(cluster))
+    return;
+  struct tg_buf line = {0};
+  tg_ctl_cluster_line(cluster, &line);
+  tg_buf_puts(&line, "; ");
+  bool trouble = tg_ctl_cluster_trouble(cluster, "; ", &line);
+  if (!trouble)
+    tg_buf_puts(&line, "all is well");
+  char *text = tg_buf_take(&line);
+  tg_table_cell(table, TG_BOLD, "Cluster");
+  tg_table_cell(table, trouble ? TG_UNEASY : TG_PLAIN, "%s", text);
+  free(text);
+}
+
 static void show_workers(const json_t *workers)
 {
   struct tg_table table = {0};
@@ -221,6 +238,7 @@ void tg_ctl_show_status(const json_t *status)
   add_queue(&table, json_object_get(status, "queue"));
   add_intents(&table, json_object_get(status, "intents"));
   add_resharding(&table, json_object_get(status, "resharding"));
+  add_cluster(&table, json_object_get(status, "cluster"));
   tg_table_print(&table, stdout);
   show_workers(json_object_get(status, "workers"));
   show_handlers(json_object_get(status, "handlers"));

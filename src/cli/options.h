@@ -45,6 +45,10 @@
   "                          is over. Ctrl-C leaves it running\n"                                            \
   "  reshard [status]        how far it is, what is planned, how the last one ended\n"                       \
   "  reshard abort           take it back, until the first old shard is closed\n"                            \
+  "  cluster                 hosts that share the bot's shards, and what each has\n"                         \
+  "  cluster forget HOST     it will not come back: give up the events that only it has\n"                   \
+  "  drain [--now]           give all shards to other hosts, and wait until they have them; --now\n"         \
+  "                          does not wait for the bot to take events that only this host has\n"             \
   "  payload SHARD JSON      send {\"op\":..., ...} over a shard (or: all, guild:ID); - reads stdin\n"       \
   "  identify-budget         how many identifies are left, and until when\n"                                 \
   "  shutdown                stop the gateway and end its sessions\n"                                        \

@@ -43,7 +43,7 @@ bool tg_manager_cluster(struct tg_manager *manager, struct tg_cluster_status *st
 
 /* ---- what Redis is asked ---- */
 
-struct asking {
+struct cluster_question {
   tg_manager_reply *reply;
   void *ctx;
   char *host; /* that is to be forgotten; NULL: none */
@@ -60,7 +60,7 @@ static bool is_there(struct tg_manager *manager, struct tg_error *error)
 }
 
 /* Steals `asking`. */
-static void end(struct asking *asking, json_t *value, const struct tg_error *error)
+static void end(struct cluster_question *asking, json_t *value, const struct tg_error *error)
 {
   if (error)
     tg_reply_error(asking->reply, asking->ctx, error->code, "%s", error->message);
@@ -70,12 +70,12 @@ static void end(struct asking *asking, json_t *value, const struct tg_error *err
   free(asking);
 }
 
-static void on_survey(struct asking *asking, json_t *answer)
+static void on_survey(struct cluster_question *asking, json_t *answer)
 {
   end(asking, json_incref(answer), NULL);
 }
 
-static void on_forgotten(struct asking *asking, json_t *answer)
+static void on_forgotten(struct cluster_question *asking, json_t *answer)
 {
   struct tg_error error;
   json_int_t holes = json_integer_value(json_object_get(answer, "holes"));
@@ -96,7 +96,7 @@ static void on_forgotten(struct asking *asking, json_t *answer)
 
 static void on_answer(void *ctx, const char *text, size_t length, const struct tg_error *error)
 {
-  struct asking *asking = ctx;
+  struct cluster_question *asking = ctx;
   struct tg_error problem;
   json_t *answer = text ? json_loadb(text, length, 0, NULL) : NULL;
   if (!text) {
@@ -118,8 +118,8 @@ static void ask(struct tg_manager *manager, const char *name, json_t *body, cons
                 tg_manager_reply *reply, void *ctx)
 {
   struct tg_error error;
-  struct asking *asking = tg_alloc(sizeof *asking);
-  *asking = (struct asking){reply, ctx, host ? tg_strdup(host) : NULL};
+  struct cluster_question *asking = tg_alloc(sizeof *asking);
+  *asking = (struct cluster_question){reply, ctx, host ? tg_strdup(host) : NULL};
   if (!is_there(manager, &error)) {
     json_decref(body);
     end(asking, NULL, &error);

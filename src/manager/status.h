@@ -31,8 +31,8 @@ struct tg_gateway_status {
 
 void tg_gateway_status(struct tg_manager *manager, struct tg_gateway_status *status);
 
-/* The start waits until it may ask Discord again where to connect, or for the Redis of the cluster: for what, and
- * the ms left, -1 if nobody knows. False: it does not. */
+/* The start waits until it may ask Discord again where to connect, or for the Redis of the cluster: for what,
+ * and the ms left, -1 if nobody knows. False: it does not. */
 bool tg_gateway_waits(struct tg_manager *manager, char *text, size_t size, tg_ms *left);
 
 /* NULL: not a shard of this gateway, or they are not known yet. */

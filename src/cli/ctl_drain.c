@@ -1,0 +1,165 @@
+#include "cli/ctl_drain.h"
+#include "cli/ctl_figures.h"
+
+#include "base/buf.h"
+#include "base/human.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+  POLL = 250,
+  ANSWER = 10000,     /* what the manager knows itself */
+  SAID_EVERY = 10000, /* ms between two lines of the same number of shards */
+};
+
+struct drain_watch {
+  const struct tg_drain *drain;
+  tg_ms deadline; /* INT64_MAX: none */
+  tg_ms said_at;
+  int64_t said_held;
+};
+
+/* What is waited for, beside the time that it takes. */
+static const char *obstacle(const json_t *cluster)
+{
+  const json_t *engine = json_object_get(cluster, "engine");
+  if (json_is_false(json_object_get(engine, "up")))
+    return "; waits for Redis, which does not answer";
+  if (json_is_false(json_object_get(cluster, "othersTake")))
+    return "; waits for another host that takes them: none is there";
+  return tg_figure_number(cluster, "quiet") > 0 ? "; waits for the quiet time after Redis has begun anew"
+                                                : "";
+}
+
+static const char *plural(int64_t count)
+{
+  return count == 1 ? "" : "s";
+}
+
+static void put_step(const struct drain_watch *watch, const json_t *cluster, struct tg_buf *out)
+{
+  const json_t *shards = json_object_get(cluster, "shards");
+  int64_t held = tg_figure_number(shards, "held"), queued = tg_figure_number(cluster, "queued");
+  tg_buf_printf(out, "%s shard%s here", tg_figure_count(shards, "held"), plural(held));
+  if (queued > 0)
+    tg_buf_printf(out, ", with %s event%s that only this host has%s", tg_figure_count(cluster, "queued"),
+                  plural(queued),
+                  watch->drain->anyway ? "" : " (--now does not wait for the bot to take them)");
+  tg_buf_puts(out, obstacle(cluster));
+}
+
+static void put_end(const json_t *cluster, struct tg_buf *out)
+{
+  int64_t holes = tg_figure_number(cluster, "holes");
+  tg_buf_puts(out, "no shard is here any more");
+  if (holes > 0)
+    tg_buf_printf(out,
+                  "; %s hole%s of this host %s to be delivered, late: by this process, or the next one with "
+                  "its state directory",
+                  tg_figure_count(cluster, "holes"), plural(holes), holes == 1 ? "is" : "are");
+}
+
+static void wipe(const struct drain_watch *watch)
+{
+  if (watch->drain->draws)
+    fputs("\r\033[K", stdout);
+}
+
+/* Of the same shards rarely: the number of events changes with each answer. */
+static void show_step(struct drain_watch *watch, const json_t *cluster)
+{
+  int64_t held = tg_figure_number(json_object_get(cluster, "shards"), "held");
+  tg_ms now = tg_now();
+  bool is_news = held != watch->said_held || now - watch->said_at >= SAID_EVERY;
+  if (watch->drain->as_json || (!watch->drain->draws && !is_news))
+    return;
+  watch->said_held = held;
+  watch->said_at = now;
+  struct tg_buf line = {0};
+  put_step(watch, cluster, &line);
+  char *text = tg_buf_take(&line);
+  wipe(watch);
+  printf(watch->drain->draws ? "%s" : "%s\n", text);
+  fflush(stdout);
+  free(text);
+}
+
+static enum tg_exit show_end(const struct drain_watch *watch, const json_t *cluster)
+{
+  struct tg_buf line = {0};
+  wipe(watch);
+  put_end(cluster, &line);
+  char *text = tg_buf_take(&line);
+  char *json = watch->drain->as_json ? json_dumps(cluster, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+  puts(json ? json : text);
+  free(json);
+  free(text);
+  return fflush(stdout) == 0 ? TG_EXIT_OK : TG_EXIT_FAILED;
+}
+
+static enum tg_exit fail(const struct drain_watch *watch, enum tg_exit result, const char *text)
+{
+  wipe(watch);
+  fprintf(stderr, "tidegate ctl: %s\n", text);
+  return result;
+}
+
+/* False: it goes on. */
+static bool look(struct drain_watch *watch, enum tg_exit *result)
+{
+  struct tg_error error = {0};
+  struct tg_ctl_answer answer;
+  tg_ms left = watch->deadline - tg_now();
+  *result = tg_ctl_ask(watch->drain->client, "GET", "/status", NULL,
+                       left > ANSWER ? ANSWER
+                       : left > 1    ? left
+                                     : 1,
+                       &answer, &error);
+  const json_t *cluster = json_object_get(answer.body, "cluster");
+  bool drains = json_is_true(json_object_get(cluster, "draining"));
+  int64_t held = tg_figure_number(json_object_get(cluster, "shards"), "held");
+  bool goes_on = *result == TG_EXIT_OK && drains && held > 0 && tg_now() < watch->deadline;
+  if (goes_on)
+    show_step(watch, cluster);
+  else if (*result != TG_EXIT_OK && tg_now() < watch->deadline)
+    *result = fail(watch, *result, error.message);
+  else if (*result == TG_EXIT_OK && !drains)
+    *result = fail(watch, TG_EXIT_FAILED, "the gateway was started again meanwhile, and keeps its shards");
+  else if (*result == TG_EXIT_OK && held == 0)
+    *result = show_end(watch, cluster);
+  else
+    *result =
+        fail(watch, TG_EXIT_FAILED, "not all shards have gone within the time given; the others still go");
+  json_decref(answer.body);
+  return !goes_on;
+}
+
+/* Only what is allowed in the midst of anything. The signal comes once more when this returns. */
+static void on_interrupt(int number)
+{
+  static const char said[] =
+      "\ntidegate ctl: the shards still go: `tidegate ctl cluster` shows how many are here\n";
+  ssize_t written = write(STDERR_FILENO, said, sizeof said - 1);
+  (void)written;
+  raise(number);
+}
+
+enum tg_exit tg_ctl_wait_drained(const struct tg_drain *drain)
+{
+  struct drain_watch watch = {
+      .drain = drain,
+      .deadline = drain->timeout ? tg_now() + drain->timeout : INT64_MAX,
+      .said_held = -1,
+  };
+  struct sigaction interrupt = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+  enum tg_exit result;
+  sigaction(SIGINT, &interrupt, NULL);
+  while (!look(&watch, &result))
+    usleep(POLL * 1000);
+  return result;
+}
