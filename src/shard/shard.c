@@ -99,7 +99,9 @@ bool tg_shard_has_session(const struct tg_shard *shard) { return shard->session.
 
 bool tg_shard_is_withheld(const struct tg_shard *shard)
 {
-  return shard->env->clustered && tg_shard_has_session(shard) && atomic_load(&shard->row->no_resume) != 0;
+  if (!shard->env->clustered || !tg_shard_has_session(shard))
+    return false;
+  return atomic_load(&shard->row->no_resume) != 0 || atomic_load(&shard->row->lease_until) <= tg_boot_clock();
 }
 
 bool tg_shard_needs_identify(const struct tg_shard *shard)
