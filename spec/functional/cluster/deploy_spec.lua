@@ -75,8 +75,8 @@ local function pod_env(name)
 end
 
 -- What `tidegate check` says of a gateway with this environment, which it must have nothing against.
-local function check(env)
-  local argv = { paths.bin "tidegate", "check", "--json" }
+local function check(env, script)
+  local argv = { paths.bin "tidegate", "check", "--json", script }
   local run = process.run(argv, { env = env })
   assert.equal(0, run.exit_code, run.stderr)
   assert.equal("", run.stderr) -- warnings: names that mean nothing, secrets that are shown to others
@@ -92,6 +92,15 @@ local function assert_host(env, name)
 end
 
 describe("a host of the examples", function()
+  it("has the three lines of the page", function()
+    local folder = paths.tmp()
+    local script = paths.write(folder .. "/gateway.lua", 'local gateway = require "tidegate"\n'
+      .. read "README.md":match "\n```lua\n(.-)```\n")
+    local config = check({ DISCORD_TOKEN = "a.b.c", INTENTS = "1", EVENT_HANDLER_URL = "http://127.0.0.1:1" },
+      script).configuration
+    assert.same({ url = "rediss://redis.example:6379/0", name = "bot", host = "gw-1" }, config.cluster)
+  end)
+
   it("with systemd is configured as the gateway takes it, by all lines of its file", function()
     local text = read "host.env"
     assert_host(env_file(text), uv.os_gethostname())
@@ -110,6 +119,12 @@ describe("a host of the examples", function()
     assert.equal(tonumber(pod_env "".TOTAL_WORKERS), config.total_workers)
   end)
 end)
+
+-- The longest that a host of a cluster takes to stop, in ms.
+local function stop_time()
+  local source = paths.read(paths.root .. "/src/manager/stop.c")
+  return tonumber(source:match " LEAVE_TIME = (%d+),") + tonumber(source:match " KILL_TIME = (%d+),")
+end
 
 -- ---- systemd ----
 
@@ -131,9 +146,9 @@ describe("the drop-in", function()
     assert.equal(0, verify.exit_code)
   end)
 
-  it("hands on the file that the pages name, under the name by which the gateway looks for it", function()
-    local name, file = text:match "\nLoadCredential=([%w_]+):([%w_.]+)\n"
-    assert.equal("tidegate_cluster", name)
+  it("may leave the URL to the file that the pages name", function()
+    local unit = paths.read(paths.root .. "/examples/deploy/tidegate.service")
+    local name, file = unit:match "\nLoadCredential=(tidegate_cluster):([%w_.]+)\n"
     assert.matches("/etc/credstore[^\n]*" .. file, read "host.env")
     local folder = paths.tmp()
     local env = env_file(read "host.env")
@@ -142,10 +157,8 @@ describe("the drop-in", function()
     assert_host(env, uv.os_gethostname())
   end)
 
-  it("leaves more time to stop than the unit", function()
-    local unit = paths.read(paths.root .. "/examples/deploy/tidegate.service")
-    local own = tonumber(unit:match "\nTimeoutStopSec=(%d+)\n")
-    assert.is_true(tonumber(text:match "\nTimeoutStopSec=(%d+)\n") >= 4 * own)
+  it("leaves the time to give the shards away, and to end", function()
+    assert.is_true(tonumber(text:match "\nTimeoutStopSec=(%d+)\n") * 1000 > stop_time() + 10000)
   end)
 end)
 
@@ -247,9 +260,17 @@ describe("the example's manifest", function()
     end
   end)
 
-  it("leaves as much time to give the shards away as the drop-in", function()
-    local stop = tonumber(read "cluster.conf":match "\nTimeoutStopSec=(%d+)\n")
-    assert.equal(stop, pod().terminationGracePeriodSeconds)
+  it("gives the shards away before a pod ends, and leaves the time for both", function()
+    local hook = container().lifecycle.preStop.exec.command
+    local words, timeout = { paths.bin "tidegate", unpack(hook, 2) }, nil
+    for i, word in ipairs(words) do
+      timeout = timeout or word == "--timeout" and tonumber(words[i + 1])
+    end
+    local env = pod_env "tidegate-0"
+    env.TIDEGATE_CONTROL = "127.0.0.1:1"
+    local run = process.run(words, { env = env })
+    assert.equal(69, run.exit_code, run.stderr) -- not 64: the words are right, but nobody is there
+    assert.is_true(pod().terminationGracePeriodSeconds * 1000 > timeout + stop_time() + 10000)
   end)
 
   -- Whether a key exists tsc says, by the types of the objects; whether the values are right, their schemas.
