@@ -6,6 +6,7 @@ local npm = require "spec.support.npm"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
 local redis = require "spec.support.redis"
+local scene = require "spec.support.scene"
 local uv = require "luv"
 local yaml = require "spec.support.yaml"
 
@@ -299,5 +300,82 @@ execFileSync("../node_modules/.bin/tsc", ["--noEmit", "--strict", "--skipLibChec
 console.log(JSON.stringify(documents));
 ]], { ["kubernetes.yaml"] = read "kubernetes.yaml" })
     assert.same(yaml.read(read "kubernetes.yaml"), cjson.decode(output)) -- and we have read what others read
+  end)
+end)
+
+-- ---- all of it ----
+
+describe("three pods of the example", function()
+  after_each(scene.stop)
+
+  local PODS, SHARDS = 3, 6
+
+  -- What is of this machine in the place of what is the reader's own.
+  local function env_on(server, name)
+    local env = pod_env(name)
+    for _, variable in ipairs {
+      "DISCORD_TOKEN", "INTENTS", "EVENT_HANDLER_URL", "EVENT_HANDLER_SECRET_KEY", "TIDEGATE_STATE_DIR",
+    } do
+      assert.is_not_nil(env[variable], variable)
+      env[variable] = nil
+    end
+    local user, password = env.TIDEGATE_CLUSTER:match "//(.-):(.-)@"
+    env.TIDEGATE_CLUSTER = server:url { user = user, password = password }
+    env.TIDEGATE_CONTROL, env.LOG_LEVEL = "127.0.0.1:0", "debug"
+    return env
+  end
+
+  local function start_pods(server)
+    local s, pods
+    for i = 1, PODS do
+      local name = "tidegate-" .. i - 1
+      local options = {
+        ready = false, reload = false, env = env_on(server, name), state_dir = paths.tmp() .. "/state",
+        shards = SHARDS, fake = { max_concurrency = SHARDS },
+      }
+      if not s then
+        s = scene.start(options)
+        pods = { s.gateway }
+      else
+        pods[i] = s:run(options)
+      end
+      pods[i].env = options.env
+    end
+    return s, pods
+  end
+
+  local function probe(pod_of, name)
+    return pod_of:control("GET", container()[name .. "Probe"].httpGet.path, { secret = false }).status
+  end
+
+  local function shards_of(pod_of)
+    return pod_of:control("GET", "/status"):json().cluster.shards.held
+  end
+
+  it("share the shards as the user of the example's Redis, and one that ends gives its own away", function()
+    local server = start_redis()
+    local replica = redis.start { config = { masteruser = "replica", masterauth = "change-this-too" } }
+    replica:replica_of(server)
+    local s, pods = start_pods(server)
+    s:wait_counter("identifies_ok", SHARDS, 40000)
+    for _, each in ipairs(pods) do
+      redis.wait_for("a pod to be ready", function() return probe(each, "readiness") == 200 end)
+      assert.equal(200, probe(each, "liveness"))
+      assert.equal(SHARDS / PODS, shards_of(each))
+    end
+
+    local words = { paths.bin "tidegate", unpack(container().lifecycle.preStop.exec.command, 2) }
+    local env = pods[1].env
+    env.TIDEGATE_CONTROL = pods[1]:control_url():match "^http://(.*)$"
+    local drain = process.run(words, { env = env, timeout = 60000 })
+    assert.equal(0, drain.exit_code, drain.stderr)
+    assert.equal(0, shards_of(pods[1]))
+    assert.same({ 3, 3 }, { shards_of(pods[2]), shards_of(pods[3]) })
+    s:wait_counter("resumes_ok", SHARDS / PODS)
+    assert.equal(0, (pods[1]:stop()))
+
+    assert.equal(SHARDS, s:counters().identifies)
+    assert.same({}, s:list "violations")
+    assert.same({}, server:command("ACL", "LOG")) -- the gateways have tried nothing that they may not do
   end)
 end)
