@@ -45,20 +45,23 @@ static void tell_mismatch(struct tg_member *member, const struct tg_cluster_word
   const char *theirs = word->theirs ? word->theirs : "?";
   char text[600];
   if (strcmp(word->text, "bot") == 0)
-    snprintf(text, sizeof text,
-             "the cluster \"%s\" at %s is that of another bot: its hosts have another token. Give each bot a "
-             "cluster.name of its own",
-             config->cluster.name, tg_redis_link_where(member->link));
+    snprintf(
+        text, sizeof text,
+        "the token here is that of the bot %s, and the cluster \"%s\" at %s is that of %s. Give each bot a "
+        "cluster.name of its own, and all its hosts one token",
+        member->bot, config->cluster.name, tg_redis_link_where(member->link), theirs);
   else if (strcmp(word->text, "total") == 0)
     snprintf(text, sizeof text,
-             "total_shards is %d here, and the cluster \"%s\" at %s has %s shards. All hosts have the same, "
-             "or none names it",
+             "total_shards is %d here, and the cluster \"%s\" at %s has %s shards. Give all hosts the same "
+             "number, "
+             "or none; a cluster takes another one when no host of it lives",
              config->total_shards, config->cluster.name, tg_redis_link_where(member->link), theirs);
   else
-    snprintf(text, sizeof text,
-             "cluster.host \"%s\" is alive elsewhere: another gateway has that name in the cluster \"%s\" at "
-             "%s. Each host needs a name of its own, and a state directory of its own",
-             config->cluster.host, config->cluster.name, tg_redis_link_where(member->link));
+    snprintf(
+        text, sizeof text,
+        "cluster.host \"%s\" is alive elsewhere: a gateway with another state directory, or a copy of this "
+        "one, has that name in the cluster \"%s\" at %s. Give each host a name of its own",
+        config->cluster.host, config->cluster.name, tg_redis_link_where(member->link));
   member->events->refused(member->ctx, text);
 }
 

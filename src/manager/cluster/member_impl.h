@@ -35,8 +35,8 @@ struct tg_member {
   bool pumping, pump_again, stopped, goes_on;
   bool draining, drains_anyway;
   bool told_away;
-  tg_ms away_since, complained_at; /* tg_now() */
-  char *digest;
+  tg_ms away_since, complained_at;   /* tg_now() */
+  char *digest, bot[TG_BOT_ID_SIZE]; /* as the cluster is told them */
   struct tg_shard_table
       *before; /* as it was at the start, until the set of shards is there; NULL: there is none */
   int total;

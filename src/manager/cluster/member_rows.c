@@ -98,10 +98,18 @@ static uint64_t highest(uint64_t a, uint64_t b)
   return a > b ? a : b;
 }
 
+/* The same for all tokens that a bot has had: hosts may get a new one after each other. */
+static void name_bot(const struct tg_manager_env *env, char bot[TG_BOT_ID_SIZE])
+{
+  tg_config_bot_id(env->config, bot);
+  if (!bot[0])
+    snprintf(bot, TG_BOT_ID_SIZE, "%016" PRIx64, env->bot);
+}
+
 bool tg_member_identify(struct tg_member *member, int side, int total, struct tg_error *error)
 {
   const struct tg_manager_env *env = member->env;
-  char home[HOME_LENGTH + 1], bot[20];
+  char home[HOME_LENGTH + 1];
   uint64_t life;
   if (!begin_life(env->state_dir, home, &life, error))
     return false;
@@ -110,13 +118,13 @@ bool tg_member_identify(struct tg_member *member, int side, int total, struct tg
     member->before = tg_shard_table_open(env->state_dir, side, before,
                                          tg_identity(env->bot_with_intents, before), 0, error);
   uint64_t mark = highest(highest_fence(member->before), tg_shard_tables_last_epoch(env->state_dir));
-  snprintf(bot, sizeof bot, "%016" PRIx64, env->bot);
+  name_bot(env, member->bot);
   member->digest = digest_of(env);
   const struct tg_cluster_options options = {
       .host = env->config->cluster.host,
       .home = home,
       .life = life,
-      .bot = bot,
+      .bot = member->bot,
       .digest = member->digest,
       .total = total,
       .reserve = env->info->total * env->config->resharding.identify_reserve / 100,
