@@ -40,8 +40,15 @@ static int by_name(const void *a, const void *b)
   return strcmp((*left)->name, (*right)->name);
 }
 
-static json_t *hosts_json(const struct tg_cluster_view *view)
+/* Of itself a host knows better than Redis did when it was last asked. */
+static int shards_of(const struct tg_cluster_status *status, const struct tg_cluster_host *host)
 {
+  return strcmp(host->name, status->host) == 0 ? status->view->held : host->shards;
+}
+
+static json_t *hosts_json(const struct tg_cluster_status *status)
+{
+  const struct tg_cluster_view *view = status->view;
   json_t *list = json_array();
   int target = share(view);
   const struct tg_cluster_host **sorted = tg_calloc((size_t)view->host_count + 1, sizeof *sorted);
@@ -51,8 +58,8 @@ static json_t *hosts_json(const struct tg_cluster_view *view)
   for (int i = 0; i < view->host_count; i++) {
     const struct tg_cluster_host *host = sorted[i];
     json_array_append_new(list, json_pack("{s:s, s:i, s:i, s:I, s:s, s:b}", "name", host->name, "shards",
-                                          host->shards, "target", host->draining ? 0 : target, "age",
-                                          (json_int_t)host->age, "digest", host->digest, "draining",
+                                          shards_of(status, host), "target", host->draining ? 0 : target,
+                                          "age", (json_int_t)host->age, "digest", host->digest, "draining",
                                           host->draining));
   }
   free(sorted);
@@ -72,7 +79,7 @@ json_t *tg_cluster_json(const struct tg_cluster_status *status, const char *url)
                              or_null(view->held_back > now, view->held_back - now));
   json_t *json =
       json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o}", "name", status->name, "host", status->host, "leader",
-                view->leader, "engine", engine, "shards", shards, "hosts", hosts_json(view));
+                view->leader, "engine", engine, "shards", shards, "hosts", hosts_json(status));
   json_t *more =
       json_pack("{s:i, s:o, s:o, s:b, s:b, s:I, s:I, s:I}", "holes", view->holes, "quiet",
                 or_null(status->joined, view->quiet), "budget", budget, "draining", status->draining,
