@@ -127,9 +127,12 @@ describe("the unit", function()
 
   it("has a credential for each secret, named as the gateway looks for it", function()
     local secrets, credentials = {}, {}
-    for variable in paths.read(paths.root .. "/src/config/config_options.c")
-      :gsub("\\%s*\n", " "):gsub("\n?  X%(", "\n"):gmatch '%.env = "([%u_]+)",[^\n]-%.secret = true' do
-      secrets[#secrets + 1] = variable:lower()
+    for row in paths.read(paths.root .. "/src/config/config_options.c")
+      :gsub("\\%s*\n", " "):gsub("\n?  X%(", "\n"):gmatch "[^\n]+" do
+      local variable = row:match '^"[%l_.]+", .-%.env = "([%u_]+)"'
+      if variable and (row:find "%.secret = true" or row:find "%.in_file = true") then
+        secrets[#secrets + 1] = variable:lower()
+      end
     end
     for _, credential in ipairs(unit(text, "LoadCredential")) do
       local name, file = credential:match "^([%l_]+):(tidegate%.[%l_]+)$"

@@ -6,6 +6,7 @@ local npm = require "spec.support.npm"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
 local redis = require "spec.support.redis"
+local scene = require "spec.support.scene"
 local uv = require "luv"
 local yaml = require "spec.support.yaml"
 
@@ -75,8 +76,8 @@ local function pod_env(name)
 end
 
 -- What `tidegate check` says of a gateway with this environment, which it must have nothing against.
-local function check(env)
-  local argv = { paths.bin "tidegate", "check", "--json" }
+local function check(env, script)
+  local argv = { paths.bin "tidegate", "check", "--json", script }
   local run = process.run(argv, { env = env })
   assert.equal(0, run.exit_code, run.stderr)
   assert.equal("", run.stderr) -- warnings: names that mean nothing, secrets that are shown to others
@@ -92,6 +93,15 @@ local function assert_host(env, name)
 end
 
 describe("a host of the examples", function()
+  it("has the three lines of the page", function()
+    local folder = paths.tmp()
+    local script = paths.write(folder .. "/gateway.lua", 'local gateway = require "tidegate"\n'
+      .. read "README.md":match "\n```lua\n(.-)```\n")
+    local config = check({ DISCORD_TOKEN = "a.b.c", INTENTS = "1", EVENT_HANDLER_URL = "http://127.0.0.1:1" },
+      script).configuration
+    assert.same({ url = "rediss://redis.example:6379/0", name = "bot", host = "gw-1" }, config.cluster)
+  end)
+
   it("with systemd is configured as the gateway takes it, by all lines of its file", function()
     local text = read "host.env"
     assert_host(env_file(text), uv.os_gethostname())
@@ -110,6 +120,12 @@ describe("a host of the examples", function()
     assert.equal(tonumber(pod_env "".TOTAL_WORKERS), config.total_workers)
   end)
 end)
+
+-- The longest that a host of a cluster takes to stop, in ms.
+local function stop_time()
+  local source = paths.read(paths.root .. "/src/manager/stop.c")
+  return tonumber(source:match " LEAVE_TIME = (%d+),") + tonumber(source:match " KILL_TIME = (%d+),")
+end
 
 -- ---- systemd ----
 
@@ -131,9 +147,9 @@ describe("the drop-in", function()
     assert.equal(0, verify.exit_code)
   end)
 
-  it("hands on the file that the pages name, under the name by which the gateway looks for it", function()
-    local name, file = text:match "\nLoadCredential=([%w_]+):([%w_.]+)\n"
-    assert.equal("tidegate_cluster", name)
+  it("may leave the URL to the file that the pages name", function()
+    local unit = paths.read(paths.root .. "/examples/deploy/tidegate.service")
+    local name, file = unit:match "\nLoadCredential=(tidegate_cluster):([%w_.]+)\n"
     assert.matches("/etc/credstore[^\n]*" .. file, read "host.env")
     local folder = paths.tmp()
     local env = env_file(read "host.env")
@@ -142,10 +158,8 @@ describe("the drop-in", function()
     assert_host(env, uv.os_gethostname())
   end)
 
-  it("leaves more time to stop than the unit", function()
-    local unit = paths.read(paths.root .. "/examples/deploy/tidegate.service")
-    local own = tonumber(unit:match "\nTimeoutStopSec=(%d+)\n")
-    assert.is_true(tonumber(text:match "\nTimeoutStopSec=(%d+)\n") >= 4 * own)
+  it("leaves the time to give the shards away, and to end", function()
+    assert.is_true(tonumber(text:match "\nTimeoutStopSec=(%d+)\n") * 1000 > stop_time() + 10000)
   end)
 end)
 
@@ -247,9 +261,17 @@ describe("the example's manifest", function()
     end
   end)
 
-  it("leaves as much time to give the shards away as the drop-in", function()
-    local stop = tonumber(read "cluster.conf":match "\nTimeoutStopSec=(%d+)\n")
-    assert.equal(stop, pod().terminationGracePeriodSeconds)
+  it("gives the shards away before a pod ends, and leaves the time for both", function()
+    local hook = container().lifecycle.preStop.exec.command
+    local words, timeout = { paths.bin "tidegate", unpack(hook, 2) }, nil
+    for i, word in ipairs(words) do
+      timeout = timeout or word == "--timeout" and tonumber(words[i + 1])
+    end
+    local env = pod_env "tidegate-0"
+    env.TIDEGATE_CONTROL = "127.0.0.1:1"
+    local run = process.run(words, { env = env })
+    assert.equal(69, run.exit_code, run.stderr) -- not 64: the words are right, but nobody is there
+    assert.is_true(pod().terminationGracePeriodSeconds * 1000 > timeout + stop_time() + 10000)
   end)
 
   -- Whether a key exists tsc says, by the types of the objects; whether the values are right, their schemas.
@@ -278,5 +300,82 @@ execFileSync("../node_modules/.bin/tsc", ["--noEmit", "--strict", "--skipLibChec
 console.log(JSON.stringify(documents));
 ]], { ["kubernetes.yaml"] = read "kubernetes.yaml" })
     assert.same(yaml.read(read "kubernetes.yaml"), cjson.decode(output)) -- and we have read what others read
+  end)
+end)
+
+-- ---- all of it ----
+
+describe("three pods of the example", function()
+  after_each(scene.stop)
+
+  local PODS, SHARDS = 3, 6
+
+  -- What is of this machine in the place of what is the reader's own.
+  local function env_on(server, name)
+    local env = pod_env(name)
+    for _, variable in ipairs {
+      "DISCORD_TOKEN", "INTENTS", "EVENT_HANDLER_URL", "EVENT_HANDLER_SECRET_KEY", "TIDEGATE_STATE_DIR",
+    } do
+      assert.is_not_nil(env[variable], variable)
+      env[variable] = nil
+    end
+    local user, password = env.TIDEGATE_CLUSTER:match "//(.-):(.-)@"
+    env.TIDEGATE_CLUSTER = server:url { user = user, password = password }
+    env.TIDEGATE_CONTROL, env.LOG_LEVEL = "127.0.0.1:0", "debug"
+    return env
+  end
+
+  local function start_pods(server)
+    local s, pods
+    for i = 1, PODS do
+      local name = "tidegate-" .. i - 1
+      local options = {
+        ready = false, reload = false, env = env_on(server, name), state_dir = paths.tmp() .. "/state",
+        shards = SHARDS, fake = { max_concurrency = SHARDS },
+      }
+      if not s then
+        s = scene.start(options)
+        pods = { s.gateway }
+      else
+        pods[i] = s:run(options)
+      end
+      pods[i].env = options.env
+    end
+    return s, pods
+  end
+
+  local function probe(pod_of, name)
+    return pod_of:control("GET", container()[name .. "Probe"].httpGet.path, { secret = false }).status
+  end
+
+  local function shards_of(pod_of)
+    return pod_of:control("GET", "/status"):json().cluster.shards.held
+  end
+
+  it("share the shards as the user of the example's Redis, and one that ends gives its own away", function()
+    local server = start_redis()
+    local replica = redis.start { config = { masteruser = "replica", masterauth = "change-this-too" } }
+    replica:replica_of(server)
+    local s, pods = start_pods(server)
+    s:wait_counter("identifies_ok", SHARDS, 40000)
+    for _, each in ipairs(pods) do
+      redis.wait_for("a pod to be ready", function() return probe(each, "readiness") == 200 end)
+      assert.equal(200, probe(each, "liveness"))
+      assert.equal(SHARDS / PODS, shards_of(each))
+    end
+
+    local words = { paths.bin "tidegate", unpack(container().lifecycle.preStop.exec.command, 2) }
+    local env = pods[1].env
+    env.TIDEGATE_CONTROL = pods[1]:control_url():match "^http://(.*)$"
+    local drain = process.run(words, { env = env, timeout = 60000 })
+    assert.equal(0, drain.exit_code, drain.stderr)
+    assert.equal(0, shards_of(pods[1]))
+    assert.same({ 3, 3 }, { shards_of(pods[2]), shards_of(pods[3]) })
+    s:wait_counter("resumes_ok", SHARDS / PODS)
+    assert.equal(0, (pods[1]:stop()))
+
+    assert.equal(SHARDS, s:counters().identifies)
+    assert.same({}, s:list "violations")
+    assert.same({}, server:command("ACL", "LOG")) -- the gateways have tried nothing that they may not do
   end)
 end)

@@ -1,0 +1,120 @@
+-- What somebody meets who makes hosts a cluster for the first time, and does it wrong.
+
+local fake_discord = require "spec.support.fake_discord"
+local loop = require "spec.support.loop"
+local paths = require "spec.support.paths"
+local redis = require "spec.support.redis"
+local scene = require "spec.support.scene"
+
+local PASSWORD = "sesame-of-the-cluster"
+
+describe("a host that cannot be part of the cluster", function()
+  local server
+
+  before_each(function() server = redis.start { password = PASSWORD } end)
+  after_each(function()
+    scene.stop()
+    redis.teardown()
+  end)
+
+  local function url(login)
+    return server:url(login or { password = PASSWORD })
+  end
+
+  local function env_of(name, more)
+    local env = { TIDEGATE_CLUSTER = url(), TIDEGATE_CLUSTER_HOST = name }
+    for variable, value in pairs(more or {}) do
+      env[variable] = value
+    end
+    return env
+  end
+
+  -- A host that is all right.
+  local function start(options)
+    local passed = { shards = 2, fake = { max_concurrency = 2 }, reload = false, env = env_of "gw-1" }
+    for name, value in pairs(options or {}) do
+      passed[name] = value
+    end
+    return scene.start(passed)
+  end
+
+  -- Another one in its scene, which ends by itself; what it says.
+  local function refused(s, name, options)
+    local host = { state_dir = paths.tmp() .. "/state", ready = false, env = env_of(name, options.env) }
+    local g = s:run(host)
+    assert.equal(78, (g.process:wait(30000)), g.stderr)
+    assert.is_nil(g.stderr:find(PASSWORD, 1, true))
+    return g.stderr
+  end
+
+  local function assert_waits(s, reason)
+    local g = s.gateway
+    g:wait_for_log("warn +manager: the cluster's Redis cannot be reached: this host waits for it [^\n]*"
+      .. reason)
+    assert.equal(200, g:control("GET", "/healthz").status)
+    local ready = g:control("GET", "/readyz")
+    assert.equal(503, ready.status)
+    assert.matches("Redis", ready:json().error)
+    assert.is_nil(g.stderr:find(PASSWORD, 1, true))
+    return g
+  end
+
+  -- Not by a time-out of something that it waits for.
+  local function assert_ends_at_once(g)
+    local began = loop.now()
+    assert.equal(0, (g:stop "SIGINT"))
+    assert.is_true(loop.now() - began < 2500 * paths.slow, ("%d ms"):format(loop.now() - began))
+  end
+
+  it("since Redis is not there waits for it, says so once, and ends at once when asked to", function()
+    server:kill()
+    local s = start { ready = false }
+    local g = assert_waits(s, "refused")
+    assert_ends_at_once(g)
+    assert.equal(1, g:count_log "the cluster's Redis")
+    assert.same({}, s:list "identifies")
+
+    g = s:again { ready = false }
+    assert_waits(s, "refused")
+    server:restart()
+    g:wait_ready(2)
+    assert.equal(200, g:control("GET", "/readyz").status)
+  end)
+
+  it("with a wrong password is told which it is", function()
+    local wrong = url { password = "knock-knock" }
+    local s = start { ready = false, env = env_of("gw-1", { TIDEGATE_CLUSTER = wrong }) }
+    local g = assert_waits(s, "password")
+    assert.is_nil(g.stderr:find("knock-knock", 1, true))
+    assert_ends_at_once(g)
+  end)
+
+  it("with the name of a host that lives is told so, and does not harm it", function()
+    local s = start()
+    local g = s.gateway
+    local said = refused(s, "gw-1", {})
+    assert.matches('cluster.host "gw%-1" is alive elsewhere', said)
+    assert.is_nil(g.process.ended)
+    assert.same({ 2, 2 }, { s:counters().identifies, g:ready_shards() })
+  end)
+
+  it("with another token is told that the cluster is another bot's", function()
+    local s = start()
+    local other = fake_discord.start { token = "other.discord.token", shards = 2 }
+    local said = refused(s, "gw-2", { env = { DISCORD_TOKEN = other.token, REST_URL = other.rest } })
+    assert.matches('the cluster "bot" at [^\n]* is that of another bot', said)
+    assert.is_nil(said:find("other.discord.token", 1, true))
+    other:stop()
+  end)
+
+  it("with another total_shards is told both", function()
+    local said = refused(start(), "gw-2", { env = { TOTAL_SHARDS = 4 } })
+    assert.matches('total_shards is 4 here, and the cluster "bot" at [^\n]* has 2 shards', said)
+  end)
+
+  it("with a range of shards is told before anything else", function()
+    local said = refused(start(), "gw-2", { env = { FIRST_SHARD_ID = 1, LAST_SHARD_ID = 1 } })
+    assert.matches("first_shard_id: cannot stand beside cluster.url", said)
+    assert.is_nil(said:find "joins the cluster")
+  end)
+end)
