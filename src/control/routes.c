@@ -10,7 +10,7 @@ static const struct tg_route routes[] = {
     {"GET", "/metrics", .handle = tg_route_metrics, .costly = true},
     {"GET", "/shards", .handle = tg_route_shards, .costly = true},
     {"GET", "/gateway/bot", .handle = tg_route_gateway_bot},
-    {"GET", "/identify", .handle = tg_route_identify_budget},
+    {"GET", "/identify", .handle = tg_route_identify_or_budget},
     {"POST", "/identify/{}", .handle = tg_route_identify, .body = TG_BODY_OPTIONAL},
     {"POST", "/shards/{}/payload", .handle = tg_route_shard_payload, .body = TG_BODY_JSON},
     {"POST", "/payload", .handle = tg_route_all_payload, .body = TG_BODY_JSON},

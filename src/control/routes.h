@@ -38,7 +38,6 @@ void tg_route_shards(struct tg_request *request);
 
 /* routes_gateway.c */
 void tg_route_gateway_bot(struct tg_request *request);
-void tg_route_identify_budget(struct tg_request *request);
 json_t *tg_identify_json(struct tg_manager *manager); /* of /identify and /status */
 
 /* routes_process.c */
@@ -80,4 +79,5 @@ void tg_route_plugins(struct tg_request *request);
 void tg_route_metrics(struct tg_request *request);
 
 /* routes_identify.c */
+void tg_route_identify_or_budget(struct tg_request *request);
 void tg_route_identify(struct tg_request *request);

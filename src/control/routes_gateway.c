@@ -1,4 +1,4 @@
-/* What Discord has said, and what is left of it: GET /gateway/bot, /identify. */
+/* What Discord has said, and what is left of it: GET /gateway/bot; of /identify. */
 
 #include "control/routes.h"
 #include "manager/status.h"
@@ -26,9 +26,4 @@ json_t *tg_identify_json(struct tg_manager *manager)
                    known(counted, status.remaining), "resetAfter", known(counted, status.reset_after),
                    "maxConcurrency", known(status.max_concurrency > 0, status.max_concurrency), "reserve",
                    known(counted, status.reserve), "waiting", status.waiting, "heldBack", status.held_back);
-}
-
-void tg_route_identify_budget(struct tg_request *request)
-{
-  tg_respond_json(request, 200, tg_identify_json(request->manager));
 }

@@ -113,6 +113,7 @@ void tg_joined_unask(void *ctx, struct tg_managed_shard *shard);
 void tg_joined_sent(void *ctx, struct tg_managed_shard *shard);
 void tg_joined_done(void *ctx, struct tg_managed_shard *shard, bool ready);
 bool tg_joined_held_back(void *ctx);
+bool tg_joined_call(void *ctx, const char *name, json_t *body, tg_redis_link_replied *done, void *done_ctx);
 /* See tg_presence_changed. */
 void tg_joined_presence(void *ctx, int shard_id, const json_t *presence);
 

@@ -92,3 +92,9 @@ bool tg_joined_held_back(void *ctx)
   struct tg_manager *manager = ctx;
   return tg_member_held_back(manager->member);
 }
+
+bool tg_joined_call(void *ctx, const char *name, json_t *body, tg_redis_link_replied *done, void *done_ctx)
+{
+  struct tg_manager *manager = ctx;
+  return tg_redis_link_ask(tg_member_link(manager->member), name, body, done, done_ctx);
+}

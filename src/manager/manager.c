@@ -85,7 +85,8 @@ static const struct tg_slots_events of_slots = {.start = on_turn,
                                                 .unask = tg_joined_unask,
                                                 .sent = tg_joined_sent,
                                                 .done = tg_joined_done,
-                                                .held_back = tg_joined_held_back};
+                                                .held_back = tg_joined_held_back,
+                                                .call = tg_joined_call};
 
 static void on_worker_gone(void *ctx, int worker)
 {
@@ -401,6 +402,17 @@ uint64_t tg_manager_identify(struct tg_manager *manager, int shard_id, const jso
 void tg_manager_identify_gone(struct tg_manager *manager, uint64_t id)
 {
   tg_slots_identify_gone(manager->slots, id);
+}
+
+uint64_t tg_manager_await_turn(struct tg_manager *manager, int shard_id, tg_identify_answer *answer,
+                               void *ctx)
+{
+  return tg_slots_await_turn(manager->slots, shard_id, answer, ctx);
+}
+
+void tg_manager_turn_gone(struct tg_manager *manager, uint64_t id)
+{
+  tg_slots_turn_gone(manager->slots, id);
 }
 
 /* ---- the end ---- */

@@ -107,3 +107,11 @@ uint64_t tg_manager_identify(struct tg_manager *manager, int shard_id, const jso
 /* Nobody waits for that answer any more: there will be none. Unknown numbers
  * are ignored. */
 void tg_manager_identify_gone(struct tg_manager *manager, uint64_t id);
+
+/* GET /identify?shard=N: another program wants to identify with this token, and waits for its turn however
+ * long that takes. Answered exactly once, perhaps before this returns: 200 is the turn, 503 means that the
+ * gateway stops. Returns a number for tg_manager_turn_gone(); 0: was answered. */
+uint64_t tg_manager_await_turn(struct tg_manager *manager, int shard_id, tg_identify_answer *answer,
+                               void *ctx);
+/* Nobody waits for that answer any more: there will be none. Unknown numbers are ignored. */
+void tg_manager_turn_gone(struct tg_manager *manager, uint64_t id);

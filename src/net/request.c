@@ -67,6 +67,13 @@ void tg_respond_failure(struct tg_request *request, const struct tg_error *error
                             tg_json_text(error->code)));
 }
 
+void tg_respond_nothing(struct tg_request *request)
+{
+  if (request->connection)
+    tg_connection_forget(request->connection);
+  tg_request_free(request);
+}
+
 int tg_status_of(const char *code)
 {
   static const struct {

@@ -65,6 +65,9 @@ void tg_respond_error(struct tg_request *request, int status, const char *format
 /* {"error": "...", "code": "..."}, the status by the code (see tg_status_of()). */
 void tg_respond_failure(struct tg_request *request, const struct tg_error *error);
 
+/* Ends the connection instead: for who takes any answer for a yes. */
+void tg_respond_nothing(struct tg_request *request);
+
 /* The HTTP status for an error of the manager. */
 int tg_status_of(const char *code);
 

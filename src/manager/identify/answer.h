@@ -1,7 +1,7 @@
 #pragma once
 
-/* The answer to POST /identify/{shard_id}: the status, what Retry-After should
- * say (ms; -1: nothing) and a body, borrowed. */
+/* The answer to who asks for a turn to identify over HTTP: the status, what Retry-After
+ * should say (ms; -1: nothing) and a body, borrowed. */
 
 #include "base/clock.h"
 

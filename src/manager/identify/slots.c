@@ -6,6 +6,7 @@
 #include "manager/arguments.h"
 #include "manager/identify/asks.h"
 #include "manager/identify/gate.h"
+#include "manager/identify/grants.h"
 #include "manager/identify/ledger.h"
 #include "manager/identify/slots_broker.h"
 #include "manager/identify/slots_client.h"
@@ -28,6 +29,7 @@ struct tg_slots {
   struct tg_slots_broker *broker;   /* serves nobody if the next is there */
   struct tg_slots_client *client;   /* NULL: no broker decides */
   struct tg_slots_cluster *cluster; /* NULL: no cluster does */
+  struct tg_grants *grants;         /* for other programs */
 };
 
 enum {
@@ -86,7 +88,7 @@ static int count_held_back(struct tg_slots *slots)
     enum tg_identify_state state = tg_scheduler_state(slots->scheduler, tg_any_shard(slots->env, i)->ref);
     count += state >= TG_IDENTIFY_QUEUED && state <= TG_IDENTIFY_ASKING;
   }
-  return count + tg_slots_broker_count(slots->broker);
+  return count + tg_slots_broker_count(slots->broker) + tg_grants_count(slots->grants);
 }
 
 void tg_slots_refreshed(struct tg_slots *slots)
@@ -105,6 +107,8 @@ struct grant {
 static void tell(struct tg_slots *slots, const struct grant *grant, tg_ms now)
 {
   struct tg_managed_shard *shard = shard_of(slots, grant->ref);
+  if (!shard && tg_grants_granted(slots->grants, tg_ref_id(grant->ref), grant->deadline, now))
+    return;
   if (!shard)
     tg_slots_broker_granted(slots->broker, tg_ref_id(grant->ref), grant->deadline, now);
   else if (tg_asks_awaited(slots->asks, shard))
@@ -151,14 +155,17 @@ static void grant_slots(struct tg_slots *slots)
   int held_back = tg_gate_closed(slots->gate) ? 0 : count_held_back(slots);
   if (held_back > 0)
     tg_gate_close(slots->gate, held_back);
-  if (tg_gate_closed(slots->gate))
-    tg_slots_broker_hold_back(slots->broker, tg_gate_wait(slots->gate), tg_now());
+  if (!tg_gate_closed(slots->gate))
+    return;
+  tg_slots_broker_hold_back(slots->broker, tg_gate_wait(slots->gate), tg_now());
+  tg_grants_hold_back(slots->grants, tg_gate_wait(slots->gate), tg_now());
 }
 
 static void pump_once(struct tg_slots *slots)
 {
   tg_scheduler_set_allowance(slots->scheduler, allowance(slots));
   start_shards(slots);
+  tg_grants_tick(slots->grants, tg_now());
   if (slots->cluster) {
     tg_slots_cluster_pump(slots->cluster);
     tg_ledger_save(slots->ledger);
@@ -169,16 +176,22 @@ static void pump_once(struct tg_slots *slots)
   }
 }
 
+static tg_ms sooner(tg_ms a, tg_ms b)
+{
+  return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 /* When something can become due by time alone; -1: never. */
 static tg_ms next_wakeup(struct tg_slots *slots, tg_ms now)
 {
-  tg_ms own = tg_scheduler_wakeup(slots->scheduler, now), other;
+  tg_ms of_host = -1;
   if (slots->cluster)
-    other = tg_slots_held_back(slots) ? now + LOOK_AGAIN : -1;
+    of_host = tg_slots_held_back(slots) ? now + LOOK_AGAIN : -1;
+  else if (slots->client)
+    of_host = tg_slots_client_wakeup(slots->client, now);
   else
-    other =
-        slots->client ? tg_slots_client_wakeup(slots->client, now) : tg_slots_broker_wakeup(slots->broker);
-  return own < 0 || (other >= 0 && other < own) ? other : own;
+    of_host = tg_slots_broker_wakeup(slots->broker);
+  return sooner(sooner(tg_scheduler_wakeup(slots->scheduler, now), of_host), tg_grants_wakeup(slots->grants));
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -266,15 +279,15 @@ void tg_slots_granted(struct tg_slots *slots, struct tg_managed_shard *shard, tg
   tg_slots_pump(slots);
 }
 
-struct host_asking {
+struct script_asking {
   tg_manager_reply *reply;
   void *ctx;
 };
 
-static void on_host_answer(void *ctx, int status, tg_ms retry_after, json_t *body)
+static void on_turn(void *ctx, int status, tg_ms retry_after, json_t *body)
 {
   (void)retry_after;
-  struct host_asking asking = *(struct host_asking *)ctx;
+  struct script_asking asking = *(struct script_asking *)ctx;
   free(ctx);
   const char *problem = json_string_value(json_object_get(body, "error"));
   if (status == 200)
@@ -283,18 +296,19 @@ static void on_host_answer(void *ctx, int status, tg_ms retry_after, json_t *bod
     tg_reply_error(asking.reply, asking.ctx, "closed", "%s", problem ? problem : "there is no slot");
 }
 
-/* A script asks for a shard of another gateway host. */
-static void request_for_host(const struct tg_args *args, struct tg_slots *slots, int shard_id)
+/* A script asks for a shard that this gateway does not run. */
+static void request_for_others(const struct tg_args *args, struct tg_slots *slots, int shard_id)
 {
-  if (slots->client || slots->cluster) {
-    tg_arg_bad(args, "shard_id: shard %d is of another gateway host, and this one has its slots from %s",
-               shard_id, slots->cluster ? "the cluster" : "a broker, too (identify.url)");
+  if (slots->client) {
+    tg_arg_bad(args,
+               "shard_id: shard %d is of another gateway host, and this one has its slots from a broker, too "
+               "(identify.url)",
+               shard_id);
     return;
   }
-  struct host_asking *asking = tg_alloc(sizeof *asking);
-  *asking = (struct host_asking){args->reply, args->ctx};
-  tg_slots_broker_ask(slots->broker, shard_id, on_host_answer, asking);
-  tg_slots_pump(slots);
+  struct script_asking *asking = tg_alloc(sizeof *asking);
+  *asking = (struct script_asking){args->reply, args->ctx};
+  tg_slots_await_turn(slots, shard_id, on_turn, asking);
 }
 
 /* A script that passes on the id alone means the shard for which it was asked. */
@@ -325,10 +339,10 @@ static void request_default(void *room, const json_t *list, tg_manager_reply *re
     return;
   }
   struct tg_managed_shard *shard = find_named(slots, id, total);
-  if (shard)
+  if (shard && shard->held)
     tg_asks_of_script(slots->asks, shard, reply, ctx);
   else
-    request_for_host(&args, slots, id);
+    request_for_others(&args, slots, id);
 }
 
 /* ---- what became of a slot ---- */
@@ -438,6 +452,12 @@ static bool on_put_off(void *ctx, char *text, size_t size)
   return slots->events->put_off(slots->ctx, text, size);
 }
 
+static bool on_call(void *ctx, const char *name, json_t *body, tg_redis_link_replied *done, void *done_ctx)
+{
+  const struct tg_slots *slots = ctx;
+  return slots->events->call(slots->ctx, name, body, done, done_ctx);
+}
+
 void tg_slots_reconfigured(struct tg_slots *slots)
 {
   if (!slots->client)
@@ -446,15 +466,53 @@ void tg_slots_reconfigured(struct tg_slots *slots)
   tg_slots_pump(slots);
 }
 
+/* ---- other programs ---- */
+
+uint64_t tg_slots_await_turn(struct tg_slots *slots, int shard_id, tg_identify_answer *answer, void *ctx)
+{
+  const struct tg_grant_wish wish = {shard_id, TG_IDENTIFY_FIRST, TG_GRANT_FOR_EVER};
+  if (slots->env->config->identify.url) {
+    json_t *refusal =
+        json_pack("{s:s}", "error", "this gateway has its own slots from a broker (identify.url)");
+    answer(ctx, 409, -1, refusal);
+    json_decref(refusal);
+    return 0;
+  }
+  return tg_grants_ask(slots->grants, &wish, answer, ctx);
+}
+
+void tg_slots_turn_gone(struct tg_slots *slots, uint64_t id)
+{
+  tg_grants_leave(slots->grants, id);
+}
+
+static uint64_t ask_for_program(struct tg_slots *slots, int shard_id, const json_t *body,
+                                tg_identify_answer *answer, void *ctx)
+{
+  struct tg_grant_wish wish;
+  struct tg_error error;
+  if (tg_grant_wish_read(body, shard_id, &wish, &error))
+    return tg_grants_ask(slots->grants, &wish, answer, ctx);
+  json_t *refusal = json_pack("{s:s, s:s}", "error", error.message, "code", error.code);
+  answer(ctx, 400, -1, refusal);
+  json_decref(refusal);
+  return 0;
+}
+
 uint64_t tg_slots_identify(struct tg_slots *slots, int shard_id, const json_t *body,
                            tg_identify_answer *answer, void *ctx)
 {
+  if (slots->env->clustered)
+    return ask_for_program(slots, shard_id, body, answer, ctx);
   return tg_slots_broker_hear(slots->broker, shard_id, body, answer, ctx);
 }
 
 void tg_slots_identify_gone(struct tg_slots *slots, uint64_t id)
 {
-  tg_slots_broker_poll_gone(slots->broker, id);
+  if (slots->env->clustered)
+    tg_grants_leave(slots->grants, id);
+  else
+    tg_slots_broker_poll_gone(slots->broker, id);
 }
 
 /* ---- life ---- */
@@ -463,6 +521,7 @@ struct tg_slots *tg_slots_new(const struct tg_manager_env *env, const struct tg_
                               void *ctx)
 {
   static const struct tg_slots_broker_events of_broker = {on_changed, on_put_off};
+  static const struct tg_grants_events of_grants = {on_changed, on_put_off, on_call};
   static const struct tg_default defaults[] = {
       {TG_METHOD_manager_request_identify, request_default},
   };
@@ -475,6 +534,7 @@ struct tg_slots *tg_slots_new(const struct tg_manager_env *env, const struct tg_
   snprintf(slots->host_name, sizeof slots->host_name, "%08x%08x", (unsigned)tg_random(UINT32_MAX),
            (unsigned)tg_random(UINT32_MAX));
   slots->broker = tg_slots_broker_new(env, slots->host_name, &of_broker, slots);
+  slots->grants = tg_grants_new(env, &of_grants, slots);
   tg_calls_offer(env->calls, defaults, 1, slots);
   return slots;
 }
@@ -503,6 +563,8 @@ void tg_slots_begin(struct tg_slots *slots)
     slots->client = tg_slots_client_new(env, slots->host_name, slots->scheduler, &of_client, slots);
   else
     tg_slots_broker_begin(slots->broker, slots->scheduler, slots->ledger);
+  if (!slots->client)
+    tg_grants_begin(slots->grants, slots->scheduler);
 }
 
 bool tg_slots_begun(const struct tg_slots *slots)
@@ -517,6 +579,7 @@ void tg_slots_end(struct tg_slots *slots, const char *why)
   if (slots->cluster)
     tg_slots_cluster_end(slots->cluster);
   tg_slots_broker_end(slots->broker, why);
+  tg_grants_end(slots->grants, why);
   if (slots->client)
     tg_slots_client_end(slots->client);
   uv_timer_stop(slots->timer);
@@ -527,6 +590,7 @@ void tg_slots_free(struct tg_slots *slots)
 {
   tg_gate_free(slots->gate);
   tg_slots_broker_free(slots->broker);
+  tg_grants_free(slots->grants);
   tg_slots_client_free(slots->client);
   tg_slots_cluster_free(slots->cluster);
   tg_scheduler_free(slots->scheduler);

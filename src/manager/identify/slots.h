@@ -5,7 +5,7 @@
  * this gateway's own scheduler, or by the broker that identify.url names
  * (slots_client.h), or by the cluster that it is a host of (slots_cluster.h). Without
  * identify.url this gateway is such a broker itself, for whatever hosts ask
- * (slots_broker.h).
+ * (slots_broker.h). Other programs have their turns there, too (grants.h).
  *
  *     enqueue -> events.start: it is its turn to connect
  *             -> asked       -> events.allow: op 2 may leave
@@ -14,6 +14,7 @@
  * All but tg_slots_new(), tg_slots_end() and tg_slots_gone() want tg_slots_begin()
  * first. */
 
+#include "manager/cluster/link.h"
 #include "manager/env.h"
 #include "manager/identify/answer.h"
 #include "manager/identify/scheduler.h"
@@ -45,6 +46,8 @@ struct tg_slots_events {
   void (*done)(void *ctx, struct tg_managed_shard *shard, bool ready);
   /* The cluster lets nobody identify now: the day's reserve, or it cannot be asked. */
   bool (*held_back)(void *ctx);
+  /* A call of its script for who is no host of it: see tg_redis_link_ask(). */
+  bool (*call)(void *ctx, const char *name, json_t *body, tg_redis_link_replied *done, void *done_ctx);
 };
 
 /* Both are borrowed. */
@@ -109,3 +112,8 @@ void tg_slots_status(const struct tg_slots *slots, struct tg_identify_status *st
 uint64_t tg_slots_identify(struct tg_slots *slots, int shard_id, const json_t *body,
                            tg_identify_answer *answer, void *ctx);
 void tg_slots_identify_gone(struct tg_slots *slots, uint64_t id);
+
+/* ---- other programs: see tg_manager_await_turn() ---- */
+
+uint64_t tg_slots_await_turn(struct tg_slots *slots, int shard_id, tg_identify_answer *answer, void *ctx);
+void tg_slots_turn_gone(struct tg_slots *slots, uint64_t id);
