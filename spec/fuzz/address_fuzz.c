@@ -142,8 +142,6 @@ static void check_text(const char *text)
     check_http_url(text, false);
   if (!tg_check_handler_url(text))
     check_http_url(text, true);
-  if (!tg_check_broker_url(text))
-    check_http_url(text, false);
   if (!tg_check_redis_url(text))
     check_redis_url(text);
   check_public_url(text);

@@ -38,7 +38,6 @@ end
 
 local SECRETS = {
   "DISCORD_TOKEN", "EVENT_HANDLER_SECRET_KEY", "TIDEGATE_CONTROL_SECRET", "REST_AUTHORIZATION",
-  "TIDEGATE_IDENTIFY_SECRET",
 }
 
 local function script_path(self, script)

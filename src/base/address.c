@@ -251,12 +251,6 @@ const char *tg_check_sink_url(const char *text)
          "redis+unix:///";
 }
 
-const char *tg_check_broker_url(const char *text)
-{
-  const char *fault = tg_check_handler_url(text);
-  return !fault && has_query(text) ? no_query : fault;
-}
-
 const char *tg_check_listen(const char *text)
 {
   static const char fault[] =

@@ -22,9 +22,6 @@ bool tg_url_is_redis(const char *url);
 /* What tg_check_handler_url() or tg_check_redis_url() takes. */
 const char *tg_check_sink_url(const char *text);
 
-/* The same as of a handler, but paths are put behind it. */
-const char *tg_check_broker_url(const char *text);
-
 /* An address and a port, unix:/path, or off. */
 const char *tg_check_listen(const char *text);
 

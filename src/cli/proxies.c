@@ -52,7 +52,6 @@ json_t *tg_proxies_routes(const struct tg_proxies *proxies, const struct tg_conf
     add_route(routes, proxies, "the event handler", config->event_handler.urls.items[i]);
   for (int i = 0; i < config->sink_count; i++)
     add_sink_routes(routes, proxies, &config->sinks[i]);
-  add_route(routes, proxies, "the identify broker", config->identify.url);
   return routes;
 }
 

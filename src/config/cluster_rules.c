@@ -28,6 +28,24 @@ const char *tg_check_cluster_url(const char *text)
   return tg_check_redis_url(text);
 }
 
+const char *tg_cluster_instead_of(const char *name)
+{
+  if (strcmp(name, "identify") != 0 && strcmp(name, "TIDEGATE_IDENTIFY_URL") != 0)
+    return NULL;
+  return "there is no broker of identifies any more: gateway hosts share the shards of a bot, and its "
+         "identifies, "
+         "by a cluster. Set cluster.url, or TIDEGATE_CLUSTER, on each of them to the same Redis, and leave "
+         "first_shard_id and last_shard_id out";
+}
+
+static void check_before(const char *(*env)(const char *name), struct tg_problems *problems)
+{
+  static const char name[] = "TIDEGATE_IDENTIFY_URL";
+  const char *value = env(name);
+  if (value && *value)
+    tg_problem_add(problems, "%s: %s", name, tg_cluster_instead_of(name));
+}
+
 static void fill_host(struct tg_config *config, struct tg_problems *problems)
 {
   char name[HOST_NAME_SIZE] = "";
@@ -81,6 +99,7 @@ static void check_range(const struct tg_config *config, struct tg_problems *prob
 void tg_finish_cluster(const json_t *given, const char *(*env)(const char *name), struct tg_config *config,
                        struct tg_problems *problems)
 {
+  check_before(env, problems);
   if (!config->cluster.url) {
     check_alone(given, env, problems);
     return;
@@ -89,10 +108,6 @@ void tg_finish_cluster(const json_t *given, const char *(*env)(const char *name)
     config->cluster.name = tg_strdup("bot");
   fill_host(config, problems);
   check_range(config, problems);
-  if (config->identify.url)
-    tg_problem_add(problems,
-                   "identify.url: cannot stand beside cluster.url: the hosts of a cluster grant each "
-                   "other the identifies over its Redis; leave one of the two out");
   if (config->queue.durability != TG_DURABILITY_LOG)
     tg_problem_add(problems, "queue.durability: must be \"log\" beside cluster.url: what a host has not "
                              "delivered when another one takes over its shards is on its disk alone");

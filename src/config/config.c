@@ -67,21 +67,6 @@ static void check_takers(const struct tg_config *config, struct tg_problems *pro
   }
 }
 
-static void check_broker(const struct tg_config *config, struct tg_problems *problems)
-{
-  const char *url = config->identify.url;
-  if (!url)
-    return;
-  if (tg_url_leads_to(url, config->control.listen))
-    tg_problem_add(problems,
-                   "identify.url: %s is this gateway's own control.listen; the broker itself is configured "
-                   "without identify.url, all other hosts with the broker's address",
-                   url);
-  if (config->total_shards == 0 && !tg_problem_is_with(problems, "total_shards"))
-    tg_problem_add(problems, "total_shards: is required with identify.url, because all gateway hosts have to "
-                             "agree on it; set it, or TOTAL_SHARDS");
-}
-
 /* Where state goes when nobody says: what systemd made for the service, else
  * the user's own state directory. */
 static char *default_state_dir(env_lookup *env)
@@ -172,7 +157,6 @@ static void fill_computed(struct tg_config *config, const json_t *given, env_loo
   if (!tg_schema_find(given, "rocks_trees") && !variable(env, "TIDEGATE_ROCKS_TREES"))
     config->rocks_trees = default_trees(config->state_dir);
   cut_slashes(config->rest.url);
-  cut_slashes(config->identify.url);
 }
 
 bool tg_config_load(const json_t *given, env_lookup *env, struct tg_config *config,
@@ -187,7 +171,6 @@ bool tg_config_load(const json_t *given, env_lookup *env, struct tg_config *conf
   check_required(config, problems);
   check_combinations(config, problems);
   check_takers(config, problems);
-  check_broker(config, problems);
   tg_finish_cluster(given, env, config, problems);
   fill_computed(config, given, env);
   note_secret_files(config, given, env);

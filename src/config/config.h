@@ -131,10 +131,6 @@ struct tg_config {
     char *authorization;
   } control;
   struct {
-    char *url; /* of the broker's control API, no slash at the end; NULL: this gateway decides by itself */
-    char *authorization; /* NULL: no header */
-  } identify;
-  struct {
     char *url;         /* of the Redis where the bot's hosts meet; NULL: this gateway runs its shards alone */
     char *name, *host; /* of the cluster; of this host in it. NULL without the URL */
   } cluster;

@@ -168,10 +168,6 @@ static const struct tg_map_form sink_form = {
     .check = tg_check_listen, .restart = true)                                                               \
   X("control.authorization", STRING(control.authorization), .env = "TIDEGATE_CONTROL_SECRET",                \
     .secret = true)                                                                                          \
-  X("identify.url", STRING(identify.url), .env = "TIDEGATE_IDENTIFY_URL", .check = tg_check_broker_url,      \
-    .url = true, .restart = true)                                                                            \
-  X("identify.authorization", STRING(identify.authorization), .env = "TIDEGATE_IDENTIFY_SECRET",             \
-    .secret = true)                                                                                          \
   X("cluster.url", STRING(cluster.url), .env = "TIDEGATE_CLUSTER", .check = tg_check_cluster_url,            \
     .url = true, .in_file = true, .restart = true)                                                           \
   X("cluster.name", STRING(cluster.name), .env = "TIDEGATE_CLUSTER_NAME", .check = tg_check_cluster_name,    \

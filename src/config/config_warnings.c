@@ -63,14 +63,12 @@ void tg_config_warn_resharding(const struct tg_config *config, struct tg_problem
 {
   int first = config->first_shard_id, last = config->last_shard_id, total = config->total_shards;
   bool part = first > 0 || (last >= 0 && last != total - 1);
-  if (!config->resharding.enabled || (!part && !config->identify.url))
-    return;
-  tg_problem_add(
-      warnings,
-      "resharding: this gateway %s, so that it cannot go over to more shards by itself when the bot "
-      "grows; resharding.enabled = false says that this is known",
-      part ? "has a part of the bot's shards (first_shard_id, last_shard_id)"
-           : "shares the bot's shards with others (identify.url)");
+  if (config->resharding.enabled && part)
+    tg_problem_add(
+        warnings,
+        "resharding: this gateway has a part of the bot's shards (first_shard_id, last_shard_id), so "
+        "that it cannot go over to more shards by itself when the bot grows; resharding.enabled = "
+        "false says that this is known");
 }
 
 /* The secret of a proxy, such as a bot's environment may have, would be shown to Discord. */
@@ -118,13 +116,11 @@ static bool leads_away(const struct tg_strings *urls)
 
 static void warn_secrets(const struct tg_config *config, struct tg_problems *warnings)
 {
-  const char *listen = config->control.listen, *broker = config->identify.url;
+  const char *listen = config->control.listen;
   warn_secret("control.authorization", config->control.authorization,
               tg_listen_is_loopback(listen) ? NULL : "the control API", warnings);
   warn_secret("event_handler.authorization", config->event_handler.authorization,
               leads_away(&config->event_handler.urls) ? "the event handler" : NULL, warnings);
-  warn_secret("identify.authorization", config->identify.authorization,
-              broker && !tg_url_is_loopback(broker) ? "the broker" : NULL, warnings);
 }
 
 static void warn_event_names(const char *key, const struct tg_strings *names, struct tg_problems *warnings)

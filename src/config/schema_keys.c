@@ -1,10 +1,11 @@
 /* Keys that no option has: most are misspelt, so each is answered with the one
  * that was meant. */
 
+#include "config/schema_keys.h"
 #include "base/buf.h"
 #include "base/suggest.h"
+#include "config/cluster_rules.h"
 #include "config/schema.h"
-#include "config/schema_keys.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -69,7 +70,11 @@ static const char *suggest_elsewhere(const struct walk *walk, const char *key)
 
 static void report(const struct walk *walk, const char *prefix, const char *key)
 {
-  const char *dot = strchr(key, '.');
+  const char *dot = strchr(key, '.'), *instead = *walk->base || *prefix ? NULL : tg_cluster_instead_of(key);
+  if (instead) {
+    tg_problem_add(walk->problems, "%s: %s", key, instead);
+    return;
+  }
   if (is_option(walk, key) && dot) {
     tg_problem_add(walk->problems, "%s%s%s: unknown key; write a table inside a table: %.*s = { %s = ... }",
                    walk->base, prefix, key, (int)(dot - key), key, dot + 1);

@@ -15,7 +15,7 @@
 
 struct asking {
   struct tg_request *request;
-  uint64_t id; /* for tg_manager_identify_gone() or tg_manager_turn_gone(); 0: not known yet */
+  uint64_t id; /* for tg_manager_identify_gone(); 0: not known yet */
 };
 
 static bool read_shard_id(const char *text, size_t length, int *shard_id)
@@ -34,12 +34,37 @@ static void refuse_shard_id(struct tg_request *request, const char *text, size_t
                    (int)(length < 20 ? length : 20), text, TG_SCHEDULED_SHARD_MAX);
 }
 
-static struct asking *wait_for_answer(struct tg_request *request)
+static void on_gone(struct tg_request *request)
+{
+  struct asking *asking = request->ctx;
+  tg_manager_identify_gone(request->manager, asking->id);
+  free(asking);
+  tg_respond_error(request, 503, "nobody waits");
+}
+
+static struct asking *begin_to_wait(struct tg_request *request)
 {
   struct asking *asking = tg_alloc(sizeof *asking);
   *asking = (struct asking){request, 0};
   request->ctx = asking;
   return asking;
+}
+
+/* `id` 0: it was answered; request and asking are gone. */
+static void wait_on(struct asking *asking, uint64_t id)
+{
+  if (id == 0)
+    return;
+  asking->id = id;
+  asking->request->on_gone = on_gone;
+}
+
+static struct tg_request *end_of_waiting(struct asking *asking)
+{
+  struct tg_request *request = asking->request;
+  free(asking);
+  request->on_gone = NULL;
+  return request;
 }
 
 static void respond(struct tg_request *request, int status, tg_ms retry_after, const json_t *body)
@@ -52,30 +77,11 @@ static void respond(struct tg_request *request, int status, tg_ms retry_after, c
   free(text);
 }
 
-/* The client went: what its request waited for. */
-static struct asking forget(struct tg_request *request)
-{
-  struct asking asking = *(struct asking *)request->ctx;
-  free(request->ctx);
-  return asking;
-}
-
 /* ---- POST /identify/{shard_id} ---- */
 
 static void on_answer(void *ctx, int status, tg_ms retry_after, json_t *body)
 {
-  struct asking *asking = ctx;
-  struct tg_request *request = asking->request;
-  free(asking);
-  request->on_gone = NULL;
-  respond(request, status, retry_after, body);
-}
-
-static void on_gone(struct tg_request *request)
-{
-  struct asking asking = forget(request);
-  tg_manager_identify_gone(request->manager, asking.id);
-  tg_respond_error(request, 503, "nobody waits");
+  respond(end_of_waiting(ctx), status, retry_after, body);
 }
 
 void tg_route_identify(struct tg_request *request)
@@ -85,33 +91,19 @@ void tg_route_identify(struct tg_request *request)
     refuse_shard_id(request, request->params[0], strlen(request->params[0]));
     return;
   }
-  struct asking *asking = wait_for_answer(request);
-  uint64_t id = tg_manager_identify(request->manager, shard_id, request->json, on_answer, asking);
-  if (id == 0)
-    return; /* answered; request and asking are gone */
-  asking->id = id;
-  request->on_gone = on_gone;
+  struct asking *asking = begin_to_wait(request);
+  wait_on(asking, tg_manager_identify(request->manager, shard_id, request->json, on_answer, asking));
 }
 
 /* ---- GET /identify?shard=N ---- */
 
 static void on_turn(void *ctx, int status, tg_ms retry_after, json_t *body)
 {
-  struct asking *asking = ctx;
-  struct tg_request *request = asking->request;
-  free(asking);
-  request->on_gone = NULL;
+  struct tg_request *request = end_of_waiting(ctx);
   if (status == 503)
     tg_respond_nothing(request);
   else
     respond(request, status, retry_after, body);
-}
-
-static void on_nobody_waits(struct tg_request *request)
-{
-  struct asking asking = forget(request);
-  tg_manager_turn_gone(request->manager, asking.id);
-  tg_respond_error(request, 503, "nobody waits");
 }
 
 static bool find_shard(const char *query, struct tg_span *value)
@@ -136,10 +128,6 @@ void tg_route_identify_or_budget(struct tg_request *request)
     refuse_shard_id(request, value.at, value.length);
     return;
   }
-  struct asking *asking = wait_for_answer(request);
-  uint64_t id = tg_manager_await_turn(request->manager, shard_id, on_turn, asking);
-  if (id == 0)
-    return;
-  asking->id = id;
-  request->on_gone = on_nobody_waits;
+  struct asking *asking = begin_to_wait(request);
+  wait_on(asking, tg_manager_await_turn(request->manager, shard_id, on_turn, asking));
 }

@@ -364,7 +364,6 @@ void tg_manager_reconfigure(struct tg_manager *manager, const struct tg_config *
   }
   tg_problems_free(&keys);
   tg_reload_note_restart(manager->reloads, list);
-  tg_slots_reconfigured(manager->slots);
   tg_redis_commands_look(manager->redis_commands);
   tg_optional_reloaded(manager->optional);
 }
@@ -399,20 +398,15 @@ uint64_t tg_manager_identify(struct tg_manager *manager, int shard_id, const jso
   return tg_slots_identify(manager->slots, shard_id, body, answer, ctx);
 }
 
-void tg_manager_identify_gone(struct tg_manager *manager, uint64_t id)
-{
-  tg_slots_identify_gone(manager->slots, id);
-}
-
 uint64_t tg_manager_await_turn(struct tg_manager *manager, int shard_id, tg_identify_answer *answer,
                                void *ctx)
 {
   return tg_slots_await_turn(manager->slots, shard_id, answer, ctx);
 }
 
-void tg_manager_turn_gone(struct tg_manager *manager, uint64_t id)
+void tg_manager_identify_gone(struct tg_manager *manager, uint64_t id)
 {
-  tg_slots_turn_gone(manager->slots, id);
+  tg_slots_identify_gone(manager->slots, id);
 }
 
 /* ---- the end ---- */

@@ -97,21 +97,16 @@ void tg_manager_reload(struct tg_manager *manager, tg_manager_reply *reply, void
  * it), "reload_running", "disk". */
 bool tg_manager_forget_sink(struct tg_manager *manager, const char *name, struct tg_error *error);
 
-/* POST /identify/{shard_id}: another gateway host wants a slot for its shard, or
- * says what became of one (manager/identify/broker_wire.h has the words). `body` is
- * borrowed, NULL: empty. Answered exactly once, perhaps before this returns.
- * Returns a number for tg_manager_identify_gone(); 0: was answered. */
+/* POST /identify/{shard_id}: another program wants to identify a shard with this token (identify/grants.h has
+ * the answers). `body` is borrowed, NULL: empty. Answered exactly once, perhaps before this returns. Returns
+ * a number for tg_manager_identify_gone(); 0: was answered. */
 uint64_t tg_manager_identify(struct tg_manager *manager, int shard_id, const json_t *body,
                              tg_identify_answer *answer, void *ctx);
+/* GET /identify?shard=N: the same, and it waits for its turn however long that takes. 503 means that the
+ * gateway stops. */
+uint64_t tg_manager_await_turn(struct tg_manager *manager, int shard_id, tg_identify_answer *answer,
+                               void *ctx);
 
 /* Nobody waits for that answer any more: there will be none. Unknown numbers
  * are ignored. */
 void tg_manager_identify_gone(struct tg_manager *manager, uint64_t id);
-
-/* GET /identify?shard=N: another program wants to identify with this token, and waits for its turn however
- * long that takes. Answered exactly once, perhaps before this returns: 200 is the turn, 503 means that the
- * gateway stops. Returns a number for tg_manager_turn_gone(); 0: was answered. */
-uint64_t tg_manager_await_turn(struct tg_manager *manager, int shard_id, tg_identify_answer *answer,
-                               void *ctx);
-/* Nobody waits for that answer any more: there will be none. Unknown numbers are ignored. */
-void tg_manager_turn_gone(struct tg_manager *manager, uint64_t id);

@@ -27,9 +27,7 @@ static void format_left(struct tg_manager *manager, char *text, size_t size)
   tg_ms left = tg_slots_eta(manager->slots);
   tg_human_seconds(left, time, sizeof time);
   if (tg_slots_held_back(manager->slots))
-    snprintf(text, size,
-             tg_slots_from_broker(manager->slots) ? "waiting for the identify broker"
-                                                  : "identifies are held back");
+    snprintf(text, size, "identifies are held back");
   else
     snprintf(text, size, left > 0 ? "about %s left" : "nearly there", time);
 }

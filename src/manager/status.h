@@ -67,7 +67,7 @@ struct tg_identify_status {
   int max_concurrency;
   int reserve;    /* session starts that are kept back */
   int waiting;    /* shards that wait for their slot */
-  bool held_back; /* the reserve is reached, or the broker cannot be asked: only resumes go out */
+  bool held_back; /* the reserve is reached, or the cluster cannot be asked: only resumes go out */
 };
 
 void tg_gateway_identifies(struct tg_manager *manager, struct tg_identify_status *status);

@@ -28,7 +28,6 @@
 ---@field message_updates? "content"|"all" "content" drops those in which nobody did anything.
 ---@field resharding? tidegate.Config.resharding
 ---@field control? tidegate.Config.control
----@field identify? tidegate.Config.identify
 ---@field cluster? tidegate.Config.cluster
 ---@field state_dir? string
 ---@field script? tidegate.Config.script
@@ -125,10 +124,6 @@
 ---@class tidegate.Config.control
 ---@field listen? string
 ---@field authorization? string
-
----@class tidegate.Config.identify
----@field url? string Control API of the gateway host that grants the identifies of all hosts.
----@field authorization? string That host's control.authorization.
 
 ---The same on all hosts of a bot, but for `host`: they share its shards.
 ---@class tidegate.Config.cluster

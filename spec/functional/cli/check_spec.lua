@@ -250,7 +250,7 @@ print("seen: " .. tostring(cluster.url) .. " " .. tostring(os.getenv "TIDEGATE_C
       cluster = { url = "redis://redis.test", host = "gw 1" } ]], { exit_code = 1 })
     for _, wanted in ipairs {
       "first_shard_id: cannot stand beside cluster.url: the hosts of a cluster share all shards by",
-      "identify.url: cannot stand beside cluster.url",
+      "identify: there is no broker of identifies any more",
       'queue.durability: must be "log" beside cluster.url',
       "cluster.host: expected up to 64 letters, digits, dots, _ and -",
     } do

@@ -58,7 +58,6 @@ end)
     ["config.control.authorization"] = { "***control.authorization***", CONTROL },
     ["os.getenv 'DISCORD_TOKEN'"] = { "***token***", FAKE },
     ["early.token"] = { "***token***", "***token***" }, -- from before gateway.configure
-    ["config.identify.authorization"] = { "nil", "nil" },
     ["os.getenv 'REST_AUTHORIZATION'"] = { "nil", "nil" },
     ["select(2, require 'tidegate.core'.rest())"] = {
       "***rest.authorization***", "***rest.authorization***",

@@ -12,7 +12,6 @@ local function environment(more)
   local env = { -- the token is the fake Discord's own
     REST_AUTHORIZATION = "Bot fake.discord.token",
     TIDEGATE_CONTROL_SECRET = HIDDEN .. "-of-the-control-api",
-    TIDEGATE_IDENTIFY_SECRET = HIDDEN .. "-of-the-broker",
     http_proxy = "http://user:" .. HIDDEN .. "@127.0.0.1:9",
     no_proxy = "*",
     PLAIN = "a plain word",

@@ -19,7 +19,10 @@ local function start(options)
   return scene.start {
     shards = 4, per_worker = 4, workers = 1, bot = false, spawn_shard_delay = DELAY, hurry = 20,
     reload = false, ready = options.ready, script = options.script, log_level = options.log_level,
-    env = { TOTAL_SHARDS = 8, FIRST_SHARD_ID = 0, LAST_SHARD_ID = 3 }, fake = fake,
+    env = {
+      TOTAL_SHARDS = 8, FIRST_SHARD_ID = 0, LAST_SHARD_ID = 3, TIDEGATE_CONTROL_SECRET = options.secret,
+    },
+    fake = fake,
   }
 end
 
@@ -108,11 +111,10 @@ end
                       fake = { total = 100, remaining = 14, reset_after = 3600000 } }
     s.gateway:wait_ready(4) -- the rest is the reserve
     local client = wait_for_turn(s, 5)
-    s.gateway:wait_for_log "identifies are held back"
-    assert.same({ 202, "held_back" }, (function()
-      local answer = s.gateway:control("POST", "/identify/6")
-      return { answer.status, answer:json().state }
-    end)())
+    s.gateway:wait_for_log "identifies are held back until [^\n]*: 10 of 100 session starts are left"
+    local answer = s.gateway:control("POST", "/identify/6", { json = { wait = 60000 } })
+    assert.same({ 202, "held_back" }, { answer.status, answer:json().state })
+    assert.is_true(tonumber(answer.headers["retry-after"]) > 0)
     assert.equal("", client.received)
   end)
 
@@ -134,6 +136,43 @@ end
     client:close()
     local answer = s.gateway:control("GET", "/identify?shard=7", { timeout = 20000 })
     assert.equal(200, answer.status)
+  end)
+end)
+
+describe("POST /identify/{shard_id}", function()
+  after_each(scene.stop)
+
+  it("grants a turn, or says after a while that it is to be asked again", function()
+    local s = start()
+    local answer = s.gateway:control("POST", "/identify/5", { timeout = 20000 })
+    assert.equal(200, answer.status)
+    local body = answer:json()
+    assert.equal("granted", body.state)
+    assert.equal(VALID, body.validFor)
+    assert.is_true(body.waited >= 0 and body.waited < 10000)
+    answer = s.gateway:control("POST", "/identify/5", { json = { wait = 0 } }) -- its bucket rests
+    assert.same({ 202, "waiting" }, { answer.status, answer:json().state })
+    answer = s.gateway:control("POST", "/identify/5", { json = { wait = 60000 }, timeout = 20000 })
+    assert.same({ 200, "granted" }, { answer.status, answer:json().state })
+    assert.equal(4, s:counters().identifies)
+  end)
+
+  it("refuses what is not for other programs, and says why", function()
+    local s = start { secret = "the-secret-of-the-gateway" }
+    for _, case in ipairs {
+      { "8", nil, 409, "there is no shard 8" },
+      { "3", nil, 409, "shard 3 is this gateway's own" },
+      { "x", nil, 400, "is not a shard id" },
+      { "4", { wait = -1 }, 400, '"wait" has to be a whole number' },
+      { "4", { priority = "soon" }, 400, '"priority" has to be' },
+      { "4", { state = "check", host = "x" }, 400, "share a bot's shards by a cluster %(cluster.url%)" },
+    } do
+      local answer = s.gateway:control("POST", "/identify/" .. case[1], { json = case[2] })
+      assert.equal(case[3], answer.status)
+      assert.matches(case[4], answer:json().error)
+    end
+    local answer = s.gateway:control("POST", "/identify/4", { headers = { Authorization = "wrong" } })
+    assert.equal(401, answer.status)
   end)
 end)
 

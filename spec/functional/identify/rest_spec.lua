@@ -160,14 +160,13 @@ describe("a start that Discord has put off", function()
     notify_socket.cleanup()
   end)
 
-  it("tells a host that asks it for slots what it waits for", function()
+  it("tells who asks it for a turn what it waits for", function()
     rest = rest_server.start { BAN }
     local s = scene.start { ready = false, env = { REST_URL = rest.url } }
     s.gateway:wait_for_log "waiting until"
-    local ask = { state = "ask", host = "b", number = 1 }
-    local answer = s.gateway:control("POST", "/identify/0", { json = ask })
+    local answer = s.gateway:control("POST", "/identify/0")
     assert.equal(503, answer.status)
-    assert.matches("the broker starts later; it is " .. WAITING, answer:json().error)
+    assert.matches("the gateway starts later; it is " .. WAITING, answer:json().error)
   end)
 
   it("waits longer each time while nobody says how long", function()

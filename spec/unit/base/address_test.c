@@ -99,8 +99,6 @@ static const struct row {
     {tg_check_rest_url, "http://a/api?x=1", "must not have a ?"},
     {tg_check_rest_url, "http://a/api#x", "must not have a ?"},
     {tg_check_rest_url, "http://a:99999", "port"},
-    {tg_check_broker_url, "http+unix:///run/t:/", NULL},
-    {tg_check_broker_url, "http://a/?x", "must not have a ?"},
     {tg_check_gateway_url, "wss://gateway.discord.gg/?v=10", NULL},
     {tg_check_gateway_url, "ws://127.0.0.1:99999", "port"},
     {tg_check_gateway_url, "ws://127.0.0.1:99999999", "port"},

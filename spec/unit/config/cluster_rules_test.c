@@ -112,8 +112,9 @@ static void what_cannot_be(void **state)
        "first_shard_id: cannot stand"},
       {CLUSTER ",\"total_shards\":8,\"last_shard_id\":3", "last_shard_id: cannot stand beside cluster.url"},
       {CLUSTER ",\"last_shard_id\":3", "last_shard_id: cannot stand beside cluster.url"},
-      {CLUSTER ",\"total_shards\":8,\"identify\":{\"url\":\"http://b\"}",
-       "identify.url: cannot stand beside cluster.url"},
+      {CLUSTER ",\"identify\":{\"url\":\"http://b\"}", "identify: there is no broker of identifies any more"},
+      {"\"identify\":{\"url\":\"http://b\"}", "identify: there is no broker of identifies any more"},
+      {"\"identify\":1", "identify: there is no broker of identifies any more"},
       {CLUSTER ",\"queue\":{\"durability\":\"memory\"}",
        "queue.durability: must be \"log\" beside cluster.url"},
       {CLUSTER ",\"sinks\":{\"s\":{\"url\":\"redis://h\",\"queue\":{\"durability\":\"none\"}}}", NULL},
@@ -151,6 +152,25 @@ static void variables_of_a_host_alone_are_refused(void **state)
   assert_non_null(strstr(problems.items[1], "cluster.host: is set, but cluster.url is not"));
   tg_problems_free(&problems);
   config = expect("", ENV("TIDEGATE_CLUSTER_NAME", "", "TIDEGATE_CLUSTER_HOST", ""));
+  tg_config_free(&config);
+}
+
+/* Each host would identify at its own pace, and all together too fast. */
+static void who_has_a_broker_is_told_what_takes_its_place(void **state)
+{
+  (void)state;
+  struct tg_config config;
+  struct tg_problems problems;
+  const char *const *env = ENV("TIDEGATE_IDENTIFY_URL", "http://10.0.0.1:8377");
+  assert_false(load("\"total_shards\":8,\"first_shard_id\":4", env, &config, &problems));
+  assert_int_equal(problems.count, 1);
+  assert_string_equal(
+      problems.items[0],
+      "TIDEGATE_IDENTIFY_URL: there is no broker of identifies any more: gateway hosts share the "
+      "shards of a bot, and its identifies, by a cluster. Set cluster.url, or TIDEGATE_CLUSTER, on "
+      "each of them to the same Redis, and leave first_shard_id and last_shard_id out");
+  tg_problems_free(&problems);
+  config = expect("", ENV("TIDEGATE_IDENTIFY_URL", ""));
   tg_config_free(&config);
 }
 
@@ -265,6 +285,7 @@ int main(void)
       cmocka_unit_test(nothing_is_made_up_without_it),
       cmocka_unit_test(what_cannot_be),
       cmocka_unit_test(variables_of_a_host_alone_are_refused),
+      cmocka_unit_test(who_has_a_broker_is_told_what_takes_its_place),
       cmocka_unit_test(names),
       cmocka_unit_test(the_password_is_seen_by_nobody),
       cmocka_unit_test(the_url_may_stand_in_a_file),

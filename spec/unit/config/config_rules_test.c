@@ -422,30 +422,6 @@ static void events_do_not_go_to_the_gateway_itself(void **state)
   tg_config_free(&config);
 }
 
-static void a_broker_needs_all_hosts_to_agree(void **state)
-{
-  (void)state;
-  const char *const *env = ENV("DISCORD_TOKEN", "t", "INTENTS", "1");
-  expect_problems("{\"identify\":{\"url\":\"http://10.0.0.1:8377\"}}", env,
-                  PROBLEMS("total_shards: is required with identify.url"));
-  static const char *const own[][2] = {
-      {"127.0.0.1:9000", "http://127.0.0.1:9000"},      {"127.0.0.1:9000", "HTTP://127.0.0.1:9000/"},
-      {"127.0.0.1:9000", "https://127.0.0.1:9000"},     {"unix:/run/t", "http+unix:///run/t"},
-      {"unix:/run/t", "http+unix:///run/t:/"},
-  };
-  for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
-    char given[200];
-    snprintf(given, sizeof given,
-             "{\"total_shards\":4,\"control\":{\"listen\":\"%s\"},\"identify\":{\"url\":\"%s\"}}", own[i][0],
-             own[i][1]);
-    expect_problems(given, env, PROBLEMS("identify.url: "));
-  }
-  struct tg_config config =
-      expect("{\"total_shards\":4,\"identify\":{\"url\":\"http://127.0.0.1:9000//\"}}", env);
-  assert_string_equal(config.identify.url, "http://127.0.0.1:9000");
-  tg_config_free(&config);
-}
-
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -466,7 +442,6 @@ int main(void)
       cmocka_unit_test(what_needs_a_restart_stays),
       cmocka_unit_test(long_and_odd_texts),
       cmocka_unit_test(events_do_not_go_to_the_gateway_itself),
-      cmocka_unit_test(a_broker_needs_all_hosts_to_agree),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

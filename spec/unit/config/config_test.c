@@ -79,9 +79,6 @@ static void add_required(json_t *given)
     json_object_set_new(given, "token", json_string("FAKE.TOKEN"));
   if (!json_object_get(given, "intents"))
     json_object_set_new(given, "intents", json_integer(1));
-  bool broker = member(given, "identify.url") || *(look_up("TIDEGATE_IDENTIFY_URL") ?: "");
-  if (broker && !json_object_get(given, "total_shards"))
-    json_object_set_new(given, "total_shards", json_integer(4));
   static const char *const of_cluster[][2] = {{"cluster.name", "TIDEGATE_CLUSTER_NAME"},
                                               {"cluster.host", "TIDEGATE_CLUSTER_HOST"}};
   for (int i = 0; i < 2; i++) {
@@ -210,10 +207,6 @@ static const struct row {
     {"control.listen", "\"127.0.0.1:8377\"", "\"[::1]:80\"", "TIDEGATE_CONTROL", "localhost:0",
      "\"localhost:0\"", "8377", "a string", "127.0.0.1"},
     {"control.authorization", NULL, "\"secret\"", "TIDEGATE_CONTROL_SECRET", "secret", "\"***\"", "\"\"",
-     "is empty", "a\nb"},
-    {"identify.url", NULL, "\"http://10.0.0.1:8377\"", "TIDEGATE_IDENTIFY_URL", "https://broker/",
-     "\"https://broker\"", "\"10.0.0.1:8377\"", "http://", "broker"},
-    {"identify.authorization", NULL, "\"secret\"", "TIDEGATE_IDENTIFY_SECRET", "secret", "\"***\"", "\"\"",
      "is empty", "a\nb"},
     {"cluster.url", NULL, "\"redis://10.0.0.1\"", "TIDEGATE_CLUSTER", "redis+unix:///run/redis.sock",
      "\"redis+unix:///run/redis.sock\"", "\"http://10.0.0.1\"", "redis://", "10.0.0.1:6379"},

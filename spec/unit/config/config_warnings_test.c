@@ -36,9 +36,6 @@ static struct tg_config load(const char *rest)
 #define HANDLER(url, secret)                                                                                 \
   "\"intents\":1,\"event_handler\":{\"urls\":[\"" url "\"],\"authorization\":\"" secret "\"}"
 
-#define BROKER                                                                                               \
-  "\"intents\":1,\"total_shards\":1,\"identify\":{\"url\":\"http://a\",\"authorization\":\"sixteen-letters!\"}"
-
 static void settings(void **state)
 {
   (void)state;
@@ -89,8 +86,6 @@ static void settings(void **state)
       {"\"intents\":1,\"interaction\":{\"express\":true},\"event_handler\":{\"events\":[\"READY\"]}",
        "interaction.express: does nothing"},
       {"\"intents\":1,\"interaction\":{\"express\":true}", NULL},
-      {"\"intents\":1,\"total_shards\":1,\"identify\":{\"url\":\"http://a\",\"authorization\":\"word\"}",
-       "identify.authorization: a secret of 4 characters can be guessed, and the broker is not"},
   };
   char *environment[] = {NULL};
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -107,14 +102,12 @@ static void settings(void **state)
 static void resharding(void **state)
 {
   (void)state;
-  static const char shares[] = "resharding: this gateway shares the bot's shards with others (identify.url)";
   static const char part[] = "resharding: this gateway has a part of the bot's shards (first_shard_id, ";
   static const struct {
     const char *given, *said;
   } rows[] = {
-      {BROKER, shares},
-      {BROKER ",\"resharding\":{\"enabled\":false}", NULL},
       {"\"intents\":1,\"total_shards\":8,\"first_shard_id\":4", part},
+      {"\"intents\":1,\"total_shards\":8,\"first_shard_id\":4,\"resharding\":{\"enabled\":false}", NULL},
       {"\"intents\":1,\"total_shards\":8,\"last_shard_id\":3", part},
       {"\"intents\":1,\"total_shards\":8,\"first_shard_id\":0,\"last_shard_id\":7", NULL},
       {"\"intents\":1,\"total_shards\":8", NULL},

@@ -44,9 +44,14 @@ static bool read_wait(const json_t *body, tg_ms *wait, struct tg_error *error)
 
 bool tg_grant_wish_read(const json_t *body, int shard_id, struct tg_grant_wish *wish, struct tg_error *error)
 {
-  *wish = (struct tg_grant_wish){shard_id, TG_IDENTIFY_FIRST, TG_GRANT_WAIT};
+  *wish = (struct tg_grant_wish){shard_id, TG_IDENTIFY_FIRST, TG_GRANT_WAIT, false};
   if (body && !json_is_object(body) && !json_is_null(body))
     return tg_fail(error, "bad_request", "the body has to be a JSON object");
+  if (json_object_get(body, "state") || json_object_get(body, "host"))
+    return tg_fail(
+        error, "bad_request",
+        "\"state\" and \"host\" are words of gateway hosts that had a broker; now they share a bot's "
+        "shards by a cluster (cluster.url). Other programs say \"priority\" and \"wait\" alone");
   return read_priority(body, &wish->priority, error) && read_wait(body, &wish->wait, error);
 }
 
@@ -142,11 +147,13 @@ void tg_grant_hold_back(struct tg_grants *grants, struct tg_grant_claim *claim, 
 
 /* ---- for which shards ---- */
 
-static bool is_offered(const struct tg_grants *grants, int shard_id, char *why, size_t size)
+static bool is_offered(const struct tg_grants *grants, const struct tg_grant_wish *wish, char *why,
+                       size_t size)
 {
   const struct tg_manager_env *env = grants->env;
   const struct tg_shard_range *range = &env->shards.range;
-  if (shard_id >= range->total)
+  int shard_id = wish->shard_id;
+  if (!wish->is_any && shard_id >= range->total)
     snprintf(why, size, "there is no shard %d: total_shards is %d", shard_id, range->total);
   else if (!env->clustered && tg_shard_set_find(&env->shards, shard_id))
     snprintf(why, size,
@@ -160,12 +167,12 @@ static bool is_offered(const struct tg_grants *grants, int shard_id, char *why, 
 static void enter(struct tg_grants *grants, struct tg_grant_claim *claim, tg_ms now)
 {
   char why[TG_ERROR_MESSAGE_SIZE];
-  if (!is_offered(grants, claim->wish.shard_id, why, sizeof why))
+  if (!is_offered(grants, &claim->wish, why, sizeof why))
     tg_grant_refuse(grants, claim, "%s", why);
   else if (grants->env->clustered)
     claim->ask_at = now;
   else
-    tg_scheduler_ask_away(grants->scheduler, claim->wish.shard_id, claim->wish.priority, false, now);
+    tg_scheduler_ask_away(grants->scheduler, claim->wish.shard_id, claim->wish.priority, now);
 }
 
 /* There are no turns now. False: there are, or who asks waits until there are. */

@@ -25,6 +25,7 @@ struct tg_grant_wish {
   int shard_id;
   enum tg_identify_priority priority;
   tg_ms wait;
+  bool is_any; /* also if there are not so many shards, as this gateway counts them */
 };
 
 /* From the body of a request: {"priority": "lost" | "first" | "resharding", "wait": ms}, or NULL for an empty

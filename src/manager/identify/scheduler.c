@@ -9,8 +9,7 @@
 struct scheduled {
   enum tg_identify_state state;
   enum tg_identify_priority priority;
-  bool away;        /* of another gateway host, as it asked last */
-  bool reports;     /* ... which says what becomes of a grant */
+  bool away;        /* of another program */
   bool fresh;       /* has not had a grant since it was told to connect */
   int failures;     /* in a row */
   uint64_t order;   /* of coming */
@@ -23,7 +22,6 @@ struct bucket {
   tg_shard_ref holder; /* whose slot runs; -1: none */
   bool sent;     /* the holder's op 2 is out */
   bool assumed;  /* ... as far as we know: it never said */
-  tg_ms granted_at;
   tg_ms at;      /* of op 2 if sent, else the deadline of the grant */
   tg_ms free_at; /* while nobody holds it */
 };
@@ -99,14 +97,6 @@ static void release(struct bucket *bucket, tg_ms free_at)
     bucket->free_at = free_at;
 }
 
-/* How long a slot may run without a word of READY, op 9 or close. Of a host
- * that has not even said whether it sent, no more is to be expected. */
-static tg_ms slot_limit(const struct tg_scheduler *scheduler, const struct bucket *bucket)
-{
-  bool silent = bucket->assumed && scheduler->entries[tg_ref_index(bucket->holder)].away;
-  return silent && scheduler->spacing < TG_SLOT_MAX ? scheduler->spacing : TG_SLOT_MAX;
-}
-
 /* What time alone has decided. */
 static void settle(struct tg_scheduler *scheduler, struct bucket *bucket, tg_ms now)
 {
@@ -118,7 +108,7 @@ static void settle(struct tg_scheduler *scheduler, struct bucket *bucket, tg_ms 
     bucket->sent = bucket->assumed = true;
     set_state(entry_of(scheduler, bucket->holder), TG_IDENTIFY_SENT, now);
   }
-  if (bucket->sent && now >= bucket->at + slot_limit(scheduler, bucket))
+  if (bucket->sent && now >= bucket->at + TG_SLOT_MAX)
     release(bucket, bucket->at + scheduler->spacing);
 }
 
@@ -227,12 +217,11 @@ void tg_scheduler_ask(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms no
 }
 
 void tg_scheduler_ask_away(struct tg_scheduler *scheduler, tg_shard_ref ref,
-                           enum tg_identify_priority priority, bool reports, tg_ms now)
+                           enum tg_identify_priority priority, tg_ms now)
 {
   struct scheduled *entry = ask(scheduler, ref, now);
   entry->away = true;
-  entry->reports = reports;
-  entry->fresh = false; /* its own host tells it to connect */
+  entry->fresh = false; /* it is connected */
   entry->priority = priority;
 }
 
@@ -312,7 +301,7 @@ bool tg_scheduler_next_start(struct tg_scheduler *scheduler, tg_ms now, tg_shard
     if (has_enough(scheduler, bucket, entry->priority, now))
       continue;
     set_state(entry, TG_IDENTIFY_STARTED, now);
-    entry->order = ++scheduler->orders; /* shards of other hosts have come meanwhile */
+    entry->order = ++scheduler->orders; /* shards of other programs have come meanwhile */
     entry->fresh = true;
     *ref = best;
     return true;
@@ -325,7 +314,7 @@ void tg_scheduler_grant_until(struct tg_scheduler *scheduler, tg_shard_ref ref, 
   struct scheduled *entry = entry_of(scheduler, ref);
   struct bucket *bucket = bucket_of(scheduler, ref);
   scheduler->allowance--;
-  if (entry->away && !entry->reports) {
+  if (entry->away) {
     set_state(entry, TG_IDENTIFY_IDLE, now);
     entry->away = false;
     release(bucket, deadline + scheduler->spacing);
@@ -333,7 +322,6 @@ void tg_scheduler_grant_until(struct tg_scheduler *scheduler, tg_shard_ref ref, 
   }
   bucket->holder = ref;
   bucket->sent = bucket->assumed = false;
-  bucket->granted_at = now;
   bucket->at = deadline;
   set_state(entry, TG_IDENTIFY_GRANTED, now);
 }
@@ -344,18 +332,6 @@ tg_ms tg_scheduler_grant_anyway(struct tg_scheduler *scheduler, tg_shard_ref ref
   tg_ms deadline = now + (away ? TG_GRANT_VALID_AWAY : TG_GRANT_VALID);
   tg_scheduler_grant_until(scheduler, ref, deadline, now);
   return deadline;
-}
-
-bool tg_scheduler_busy(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now)
-{
-  struct bucket *bucket = bucket_of(scheduler, ref);
-  settle(scheduler, bucket, now);
-  return bucket->holder >= 0 || now < bucket->free_at;
-}
-
-bool tg_scheduler_ripe(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now)
-{
-  return !tg_scheduler_busy(scheduler, ref, now) && entry_of(scheduler, ref)->not_before <= now;
 }
 
 /* Until when the slot is kept for a shard that comes before `best` and is about
@@ -402,24 +378,17 @@ tg_ms tg_scheduler_deadline(const struct tg_scheduler *scheduler, tg_shard_ref r
   return scheduler->buckets[tg_scheduler_bucket(scheduler, ref)].at;
 }
 
-void tg_scheduler_note_use(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms at)
-{
-  struct bucket *bucket = bucket_of(scheduler, ref);
-  if (bucket->free_at < at + scheduler->spacing)
-    bucket->free_at = at + scheduler->spacing;
-}
-
-void tg_scheduler_sent(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms at)
+void tg_scheduler_sent(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now)
 {
   struct bucket *bucket = bucket_of(scheduler, ref);
   if (bucket->holder == ref) {
     bucket->sent = true;
     bucket->assumed = false;
-    bucket->at = at > bucket->granted_at ? at : bucket->granted_at;
-  } else {
-    tg_scheduler_note_use(scheduler, ref, at); /* without a grant, but Discord has seen it */
+    bucket->at = now;
+  } else if (bucket->free_at < now + scheduler->spacing) { /* without a grant, but Discord has seen it */
+    bucket->free_at = now + scheduler->spacing;
   }
-  set_state(entry_of(scheduler, ref), TG_IDENTIFY_SENT, at);
+  set_state(entry_of(scheduler, ref), TG_IDENTIFY_SENT, now);
 }
 
 bool tg_scheduler_unused(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now)
@@ -442,9 +411,7 @@ void tg_scheduler_done(struct tg_scheduler *scheduler, tg_shard_ref ref, bool re
   struct scheduled *entry = entry_of(scheduler, ref);
   struct bucket *bucket = bucket_of(scheduler, ref);
   if (bucket->holder == ref) {
-    /* Of another host it is not known whether it will still send: at the deadline at the latest. */
-    bool known = bucket->sent || entry->away;
-    release(bucket, (known ? bucket->at : now) + scheduler->spacing);
+    release(bucket, (bucket->sent ? bucket->at : now) + scheduler->spacing);
   }
   if (ready)
     entry->ready_at = now;
@@ -480,7 +447,7 @@ tg_ms tg_scheduler_wakeup(struct tg_scheduler *scheduler, tg_ms now)
     const struct bucket *bucket = &scheduler->buckets[i];
     if (bucket->holder < 0)
       continue;
-    tg_ms at = bucket->at + (bucket->sent ? slot_limit(scheduler, bucket) : TG_GRANT_GRACE + 1);
+    tg_ms at = bucket->at + (bucket->sent ? TG_SLOT_MAX : TG_GRANT_GRACE + 1);
     sooner(&first, at, now);
   }
   for (int i = 0; i < scheduler->count; i++) {

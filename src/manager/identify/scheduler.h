@@ -14,16 +14,15 @@
  * A slot runs from when op 2 was sent: at least `spacing`, and until READY,
  * op 9 or close, at most TG_SLOT_MAX. Within a bucket lost sessions go before
  * first starts, those before resharding, equals in order of their coming: of
- * being told to connect, or of asking for those that other hosts tell. A
+ * being told to connect, or of asking for those that other programs run. A
  * bounded number connects ahead. A shard whose identifies keep failing waits
  * longer and longer, so that nothing burns the day's identifies in a loop
  * (these waits are hurried by tg_patience(), what Discord measures is not).
  *
- * Shards of other gateway hosts (manager/broker.h) only ask; their own hosts
- * start them. A gateway whose slots come from a broker uses no next_grant():
- * it asks the broker for each shard that is ASKING, and enters what it gets
- * with tg_scheduler_grant_until(). So does a host of a cluster, whose buckets are
- * used by other hosts, too (tg_scheduler_share()). */
+ * Shards of other programs (grants.h) only ask. A host of a cluster, whose buckets
+ * are used by other hosts, too (tg_scheduler_share()), uses no next_grant(): it asks
+ * the cluster for each shard that is due, and enters what it gets with
+ * tg_scheduler_grant_until(). */
 
 #include "base/clock.h"
 #include "proto/shard_ref.h"
@@ -44,7 +43,7 @@ enum tg_identify_state {
 enum {
   TG_CONNECT_AHEAD = 2,       /* shards of a bucket on their way to their slot */
   TG_GRANT_VALID = 400,       /* ms */
-  TG_GRANT_VALID_AWAY = 1000, /* ms for another host: the way there and back is part of it */
+  TG_GRANT_VALID_AWAY = 1000, /* ms for another program: the way there and back is part of it */
   TG_GRANT_GRACE = 1000,      /* ms more until a silent grant counts as used */
   TG_SLOT_MAX = 15000,        /* ms that a slow READY may hold its bucket */
   TG_START_ORDER = 1000,      /* ms that a slot waits for a shard whose turn comes first to have its HELLO */
@@ -83,10 +82,10 @@ void tg_scheduler_started(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_m
 /* The shard has its HELLO and wants its slot. */
 void tg_scheduler_ask(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now);
 
-/* The same for a shard of another gateway host. `reports`: that host will say
- * what became of the grant; else it counts as used at its deadline. */
+/* The same for a shard of another program, of which nothing more is heard: its grant counts as
+ * used at the deadline. */
 void tg_scheduler_ask_away(struct tg_scheduler *scheduler, tg_shard_ref ref,
-                           enum tg_identify_priority priority, bool reports, tg_ms now);
+                           enum tg_identify_priority priority, tg_ms now);
 
 /* The next shard to be told to connect; it counts as started. Call until false. */
 bool tg_scheduler_next_start(struct tg_scheduler *scheduler, tg_ms now, tg_shard_ref *ref);
@@ -100,22 +99,14 @@ tg_ms tg_scheduler_grant_anyway(struct tg_scheduler *scheduler, tg_shard_ref ref
 /* Whoever decides elsewhere has granted: op 2 may leave until `deadline`. */
 void tg_scheduler_grant_until(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms deadline, tg_ms now);
 
-/* Whether the bucket of the shard rests or is in use, as of what this scheduler
- * knows; and whether the shard itself need not wait any longer, either. */
-bool tg_scheduler_busy(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now);
-bool tg_scheduler_ripe(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now);
-
 /* Whether the shard asks for its slot and need not wait after failures, whatever its bucket does. */
 bool tg_scheduler_due(const struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now);
 
 /* Until when the shard may send; 0: it holds no grant. */
 tg_ms tg_scheduler_deadline(const struct tg_scheduler *scheduler, tg_shard_ref ref);
 
-/* An op 2 for this shard left at `at`, of which this scheduler knew nothing. */
-void tg_scheduler_note_use(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms at);
-
-/* Op 2 left at `at`, which another host may tell some time after. */
-void tg_scheduler_sent(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms at);
+/* Op 2 has left. */
+void tg_scheduler_sent(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now);
 /* The grant was not used, or the shard no longer asks: its connection is gone.
  * True: it held its slot, which is free again. */
 bool tg_scheduler_unused(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now);

@@ -8,8 +8,6 @@
 #include "manager/identify/gate.h"
 #include "manager/identify/grants.h"
 #include "manager/identify/ledger.h"
-#include "manager/identify/slots_broker.h"
-#include "manager/identify/slots_client.h"
 #include "manager/identify/slots_cluster.h"
 
 #include <stdio.h>
@@ -21,32 +19,22 @@ struct tg_slots {
   void *ctx;
   uv_timer_t *timer; /* the scheduler's next moment */
   struct tg_gate *gate;
-  char host_name[20]; /* of this run, among gateway hosts */
   struct tg_scheduler *scheduler;
   struct tg_ledger *ledger;
   struct tg_asks *asks;
   bool pumping, pump_again;
-  struct tg_slots_broker *broker;   /* serves nobody if the next is there */
-  struct tg_slots_client *client;   /* NULL: no broker decides */
-  struct tg_slots_cluster *cluster; /* NULL: no cluster does */
+  struct tg_slots_cluster *cluster; /* NULL: this gateway decides by itself */
   struct tg_grants *grants;         /* for other programs */
 };
 
 enum {
-  PLENTY = TG_SCHEDULED_SHARD_MAX, /* as allowance: who decides elsewhere counts */
+  PLENTY = TG_SCHEDULED_SHARD_MAX, /* as allowance: the cluster counts for all hosts together */
   LOOK_AGAIN = 1000,               /* ms, whether the cluster still holds identifies back */
 };
 
 static struct tg_managed_shard *shard_of(struct tg_slots *slots, tg_shard_ref ref)
 {
   return tg_shard_of_ref(slots->env, ref);
-}
-
-/* The broker knows one set of shards. A gateway that has its slots from one does not go
- * over to another. NULL: the shard does not concern it. */
-static struct tg_slots_client *client_for(struct tg_slots *slots, const struct tg_managed_shard *shard)
-{
-  return shard->set == &slots->env->shards ? slots->client : NULL;
 }
 
 /* ---- the books ---- */
@@ -68,16 +56,14 @@ void tg_slots_info_changed(struct tg_slots *slots)
 
 static int allowance(struct tg_slots *slots)
 {
-  if (slots->client || slots->cluster) /* it is counted for all hosts together */
+  if (slots->cluster)
     return tg_slots_held_back(slots) ? 0 : PLENTY;
   return tg_gate_allowance(slots->gate);
 }
 
 bool tg_slots_held_back(const struct tg_slots *slots)
 {
-  if (slots->cluster)
-    return slots->events->held_back(slots->ctx);
-  return slots->client ? !tg_slots_client_open(slots->client) : tg_gate_closed(slots->gate);
+  return slots->cluster ? slots->events->held_back(slots->ctx) : tg_gate_closed(slots->gate);
 }
 
 /* Shards whose identify does not go out while the gate is closed. */
@@ -88,7 +74,7 @@ static int count_held_back(struct tg_slots *slots)
     enum tg_identify_state state = tg_scheduler_state(slots->scheduler, tg_any_shard(slots->env, i)->ref);
     count += state >= TG_IDENTIFY_QUEUED && state <= TG_IDENTIFY_ASKING;
   }
-  return count + tg_slots_broker_count(slots->broker) + tg_grants_count(slots->grants);
+  return count + tg_grants_count(slots->grants);
 }
 
 void tg_slots_refreshed(struct tg_slots *slots)
@@ -107,10 +93,8 @@ struct grant {
 static void tell(struct tg_slots *slots, const struct grant *grant, tg_ms now)
 {
   struct tg_managed_shard *shard = shard_of(slots, grant->ref);
-  if (!shard && tg_grants_granted(slots->grants, tg_ref_id(grant->ref), grant->deadline, now))
-    return;
   if (!shard)
-    tg_slots_broker_granted(slots->broker, tg_ref_id(grant->ref), grant->deadline, now);
+    tg_grants_granted(slots->grants, tg_ref_id(grant->ref), grant->deadline, now);
   else if (tg_asks_awaited(slots->asks, shard))
     tg_asks_granted(slots->asks, shard);
   else
@@ -148,17 +132,14 @@ static void start_shards(struct tg_slots *slots)
 
 static void grant_slots(struct tg_slots *slots)
 {
-  tg_slots_broker_tick(slots->broker, tg_now());
   let_go(slots);
   if (allowance(slots) > 0)
     return;
   int held_back = tg_gate_closed(slots->gate) ? 0 : count_held_back(slots);
   if (held_back > 0)
     tg_gate_close(slots->gate, held_back);
-  if (!tg_gate_closed(slots->gate))
-    return;
-  tg_slots_broker_hold_back(slots->broker, tg_gate_wait(slots->gate), tg_now());
-  tg_grants_hold_back(slots->grants, tg_gate_wait(slots->gate), tg_now());
+  if (tg_gate_closed(slots->gate))
+    tg_grants_hold_back(slots->grants, tg_gate_wait(slots->gate), tg_now());
 }
 
 static void pump_once(struct tg_slots *slots)
@@ -169,8 +150,6 @@ static void pump_once(struct tg_slots *slots)
   if (slots->cluster) {
     tg_slots_cluster_pump(slots->cluster);
     tg_ledger_save(slots->ledger);
-  } else if (slots->client) {
-    tg_slots_client_pump(slots->client);
   } else {
     grant_slots(slots);
   }
@@ -184,14 +163,8 @@ static tg_ms sooner(tg_ms a, tg_ms b)
 /* When something can become due by time alone; -1: never. */
 static tg_ms next_wakeup(struct tg_slots *slots, tg_ms now)
 {
-  tg_ms of_host = -1;
-  if (slots->cluster)
-    of_host = tg_slots_held_back(slots) ? now + LOOK_AGAIN : -1;
-  else if (slots->client)
-    of_host = tg_slots_client_wakeup(slots->client, now);
-  else
-    of_host = tg_slots_broker_wakeup(slots->broker);
-  return sooner(sooner(tg_scheduler_wakeup(slots->scheduler, now), of_host), tg_grants_wakeup(slots->grants));
+  tg_ms first = sooner(tg_scheduler_wakeup(slots->scheduler, now), tg_grants_wakeup(slots->grants));
+  return slots->cluster && tg_slots_held_back(slots) ? sooner(first, now + LOOK_AGAIN) : first;
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -299,16 +272,10 @@ static void on_turn(void *ctx, int status, tg_ms retry_after, json_t *body)
 /* A script asks for a shard that this gateway does not run. */
 static void request_for_others(const struct tg_args *args, struct tg_slots *slots, int shard_id)
 {
-  if (slots->client) {
-    tg_arg_bad(args,
-               "shard_id: shard %d is of another gateway host, and this one has its slots from a broker, too "
-               "(identify.url)",
-               shard_id);
-    return;
-  }
   struct script_asking *asking = tg_alloc(sizeof *asking);
   *asking = (struct script_asking){args->reply, args->ctx};
-  tg_slots_await_turn(slots, shard_id, on_turn, asking);
+  const struct tg_grant_wish wish = {shard_id, TG_IDENTIFY_FIRST, TG_GRANT_FOR_EVER, true};
+  tg_grants_ask(slots->grants, &wish, on_turn, asking);
 }
 
 /* A script that passes on the id alone means the shard for which it was asked. */
@@ -357,8 +324,6 @@ void tg_slots_sent(struct tg_slots *slots, struct tg_managed_shard *shard)
     tg_ledger_save(slots->ledger);
   }
   tg_scheduler_sent(slots->scheduler, shard->ref, tg_now());
-  if (client_for(slots, shard))
-    tg_slots_client_sent(slots->client, shard->id);
   if (slots->cluster)
     tg_slots_cluster_sent(slots->cluster, shard);
   tg_slots_pump(slots);
@@ -368,8 +333,6 @@ void tg_slots_unused(struct tg_slots *slots, struct tg_managed_shard *shard)
 {
   if (tg_scheduler_unused(slots->scheduler, shard->ref, tg_now()))
     tg_ledger_give_back(slots->ledger, tg_scheduler_bucket(slots->scheduler, shard->ref));
-  if (client_for(slots, shard))
-    tg_slots_client_left(slots->client, shard->id);
   if (slots->cluster)
     tg_slots_cluster_left(slots->cluster, shard);
   tg_slots_pump(slots);
@@ -378,8 +341,6 @@ void tg_slots_unused(struct tg_slots *slots, struct tg_managed_shard *shard)
 void tg_slots_done(struct tg_slots *slots, struct tg_managed_shard *shard, bool ready)
 {
   tg_scheduler_done(slots->scheduler, shard->ref, ready, tg_now());
-  if (client_for(slots, shard))
-    tg_slots_client_done(slots->client, shard->id, ready);
   if (slots->cluster)
     tg_slots_cluster_done(slots->cluster, shard, ready);
   tg_slots_pump(slots);
@@ -390,8 +351,6 @@ void tg_slots_gone(struct tg_slots *slots, struct tg_managed_shard *shard, const
   if (!slots->scheduler)
     return;
   tg_scheduler_gone(slots->scheduler, shard->ref, tg_now());
-  if (client_for(slots, shard))
-    tg_slots_client_gone(slots->client, shard->id);
   if (slots->cluster)
     tg_slots_cluster_gone(slots->cluster, shard);
   tg_asks_drop(slots->asks, shard, why);
@@ -423,23 +382,7 @@ void tg_slots_started(struct tg_slots *slots, const struct tg_managed_shard *sha
   tg_scheduler_started(slots->scheduler, shard->ref, tg_now());
 }
 
-/* ---- the broker, when it is another host, and the hosts, when it is this one ---- */
-
-static bool on_waits(void *ctx, struct tg_managed_shard *shard)
-{
-  struct tg_slots *slots = ctx;
-  return tg_asks_awaited(slots->asks, shard);
-}
-
-/* As a grant of the own scheduler from here on. */
-static void on_granted(void *ctx, struct tg_managed_shard *shard, tg_ms deadline)
-{
-  struct tg_slots *slots = ctx;
-  tg_scheduler_grant_until(slots->scheduler, shard->ref, deadline, tg_now());
-  take(slots, shard->ref, deadline);
-  tg_ledger_save(slots->ledger);
-  tg_asks_granted(slots->asks, shard);
-}
+/* ---- other programs ---- */
 
 static void on_changed(void *ctx)
 {
@@ -458,36 +401,8 @@ static bool on_call(void *ctx, const char *name, json_t *body, tg_redis_link_rep
   return slots->events->call(slots->ctx, name, body, done, done_ctx);
 }
 
-void tg_slots_reconfigured(struct tg_slots *slots)
-{
-  if (!slots->client)
-    return;
-  tg_slots_client_retry(slots->client);
-  tg_slots_pump(slots);
-}
-
-/* ---- other programs ---- */
-
-uint64_t tg_slots_await_turn(struct tg_slots *slots, int shard_id, tg_identify_answer *answer, void *ctx)
-{
-  const struct tg_grant_wish wish = {shard_id, TG_IDENTIFY_FIRST, TG_GRANT_FOR_EVER};
-  if (slots->env->config->identify.url) {
-    json_t *refusal =
-        json_pack("{s:s}", "error", "this gateway has its own slots from a broker (identify.url)");
-    answer(ctx, 409, -1, refusal);
-    json_decref(refusal);
-    return 0;
-  }
-  return tg_grants_ask(slots->grants, &wish, answer, ctx);
-}
-
-void tg_slots_turn_gone(struct tg_slots *slots, uint64_t id)
-{
-  tg_grants_leave(slots->grants, id);
-}
-
-static uint64_t ask_for_program(struct tg_slots *slots, int shard_id, const json_t *body,
-                                tg_identify_answer *answer, void *ctx)
+uint64_t tg_slots_identify(struct tg_slots *slots, int shard_id, const json_t *body,
+                           tg_identify_answer *answer, void *ctx)
 {
   struct tg_grant_wish wish;
   struct tg_error error;
@@ -499,20 +414,15 @@ static uint64_t ask_for_program(struct tg_slots *slots, int shard_id, const json
   return 0;
 }
 
-uint64_t tg_slots_identify(struct tg_slots *slots, int shard_id, const json_t *body,
-                           tg_identify_answer *answer, void *ctx)
+uint64_t tg_slots_await_turn(struct tg_slots *slots, int shard_id, tg_identify_answer *answer, void *ctx)
 {
-  if (slots->env->clustered)
-    return ask_for_program(slots, shard_id, body, answer, ctx);
-  return tg_slots_broker_hear(slots->broker, shard_id, body, answer, ctx);
+  const struct tg_grant_wish wish = {shard_id, TG_IDENTIFY_FIRST, TG_GRANT_FOR_EVER, false};
+  return tg_grants_ask(slots->grants, &wish, answer, ctx);
 }
 
 void tg_slots_identify_gone(struct tg_slots *slots, uint64_t id)
 {
-  if (slots->env->clustered)
-    tg_grants_leave(slots->grants, id);
-  else
-    tg_slots_broker_poll_gone(slots->broker, id);
+  tg_grants_leave(slots->grants, id);
 }
 
 /* ---- life ---- */
@@ -520,7 +430,6 @@ void tg_slots_identify_gone(struct tg_slots *slots, uint64_t id)
 struct tg_slots *tg_slots_new(const struct tg_manager_env *env, const struct tg_slots_events *events,
                               void *ctx)
 {
-  static const struct tg_slots_broker_events of_broker = {on_changed, on_put_off};
   static const struct tg_grants_events of_grants = {on_changed, on_put_off, on_call};
   static const struct tg_default defaults[] = {
       {TG_METHOD_manager_request_identify, request_default},
@@ -531,9 +440,6 @@ struct tg_slots *tg_slots_new(const struct tg_manager_env *env, const struct tg_
   slots->ctx = ctx;
   slots->timer = tg_timer_new(env->loop, slots);
   slots->gate = tg_gate_new(env, events->refresh, ctx);
-  snprintf(slots->host_name, sizeof slots->host_name, "%08x%08x", (unsigned)tg_random(UINT32_MAX),
-           (unsigned)tg_random(UINT32_MAX));
-  slots->broker = tg_slots_broker_new(env, slots->host_name, &of_broker, slots);
   slots->grants = tg_grants_new(env, &of_grants, slots);
   tg_calls_offer(env->calls, defaults, 1, slots);
   return slots;
@@ -542,7 +448,6 @@ struct tg_slots *tg_slots_new(const struct tg_manager_env *env, const struct tg_
 void tg_slots_begin(struct tg_slots *slots)
 {
   static const struct tg_asks_events of_asks = {on_wanted, on_allowed, is_reachable};
-  static const struct tg_slots_client_events of_client = {on_waits, on_granted, on_changed};
   const struct tg_manager_env *env = slots->env;
   const struct tg_config *config = env->config;
   int buckets = env->info->max_concurrency;
@@ -559,12 +464,7 @@ void tg_slots_begin(struct tg_slots *slots)
   tg_slots_info_changed(slots);
   if (env->clustered)
     slots->cluster = tg_slots_cluster_new(env, slots->scheduler, slots->events, slots->ctx);
-  else if (config->identify.url)
-    slots->client = tg_slots_client_new(env, slots->host_name, slots->scheduler, &of_client, slots);
-  else
-    tg_slots_broker_begin(slots->broker, slots->scheduler, slots->ledger);
-  if (!slots->client)
-    tg_grants_begin(slots->grants, slots->scheduler);
+  tg_grants_begin(slots->grants, slots->scheduler);
 }
 
 bool tg_slots_begun(const struct tg_slots *slots)
@@ -578,10 +478,7 @@ void tg_slots_end(struct tg_slots *slots, const char *why)
     tg_asks_drop(slots->asks, tg_any_shard(slots->env, i), why);
   if (slots->cluster)
     tg_slots_cluster_end(slots->cluster);
-  tg_slots_broker_end(slots->broker, why);
   tg_grants_end(slots->grants, why);
-  if (slots->client)
-    tg_slots_client_end(slots->client);
   uv_timer_stop(slots->timer);
   tg_gate_end(slots->gate);
 }
@@ -589,9 +486,7 @@ void tg_slots_end(struct tg_slots *slots, const char *why)
 void tg_slots_free(struct tg_slots *slots)
 {
   tg_gate_free(slots->gate);
-  tg_slots_broker_free(slots->broker);
   tg_grants_free(slots->grants);
-  tg_slots_client_free(slots->client);
   tg_slots_cluster_free(slots->cluster);
   tg_scheduler_free(slots->scheduler);
   tg_ledger_close(slots->ledger);
@@ -610,11 +505,6 @@ enum tg_identify_state tg_slots_state(const struct tg_slots *slots, const struct
 int tg_slots_bucket(const struct tg_slots *slots, const struct tg_managed_shard *shard)
 {
   return tg_scheduler_bucket(slots->scheduler, shard->ref);
-}
-
-bool tg_slots_from_broker(const struct tg_slots *slots)
-{
-  return slots->client != NULL;
 }
 
 tg_ms tg_slots_eta(const struct tg_slots *slots)

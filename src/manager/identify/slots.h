@@ -2,10 +2,8 @@
 
 /* The slots of this gateway's identifies: the scheduler (scheduler.h) and its
  * ledger at work. A slot is asked for when a shard has its HELLO, and granted by
- * this gateway's own scheduler, or by the broker that identify.url names
- * (slots_client.h), or by the cluster that it is a host of (slots_cluster.h). Without
- * identify.url this gateway is such a broker itself, for whatever hosts ask
- * (slots_broker.h). Other programs have their turns there, too (grants.h).
+ * this gateway's own scheduler, or by the cluster that it is a host of
+ * (slots_cluster.h). Other programs have their turns there, too (grants.h).
  *
  *     enqueue -> events.start: it is its turn to connect
  *             -> asked       -> events.allow: op 2 may leave
@@ -97,23 +95,16 @@ int tg_slots_bucket(const struct tg_slots *slots, const struct tg_managed_shard 
 void tg_slots_info_changed(struct tg_slots *slots);
 /* A refresh has ended, with an answer or not. Pumps. */
 void tg_slots_refreshed(struct tg_slots *slots);
-/* After a reload, which may have brought another secret for the broker. */
-void tg_slots_reconfigured(struct tg_slots *slots);
 
-/* No identify goes out for now: below the reserve, or who grants cannot be asked. */
+/* No identify goes out for now: below the reserve, or the cluster cannot be asked. */
 bool tg_slots_held_back(const struct tg_slots *slots);
-bool tg_slots_from_broker(const struct tg_slots *slots);
 /* About how long until every shard that waits now has had its slot, in ms. */
 tg_ms tg_slots_eta(const struct tg_slots *slots);
 void tg_slots_status(const struct tg_slots *slots, struct tg_identify_status *status);
 
-/* ---- other gateway hosts: see tg_manager_identify() ---- */
+/* ---- other programs: see tg_manager_identify() and tg_manager_await_turn() ---- */
 
 uint64_t tg_slots_identify(struct tg_slots *slots, int shard_id, const json_t *body,
                            tg_identify_answer *answer, void *ctx);
-void tg_slots_identify_gone(struct tg_slots *slots, uint64_t id);
-
-/* ---- other programs: see tg_manager_await_turn() ---- */
-
 uint64_t tg_slots_await_turn(struct tg_slots *slots, int shard_id, tg_identify_answer *answer, void *ctx);
-void tg_slots_turn_gone(struct tg_slots *slots, uint64_t id);
+void tg_slots_identify_gone(struct tg_slots *slots, uint64_t id);

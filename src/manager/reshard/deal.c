@@ -64,11 +64,6 @@ static bool may_reshard(const struct tg_deal_wish *wish, struct tg_error *error)
                    "this gateway has shards %d to %d of %d (first_shard_id, last_shard_id): only a gateway "
                    "that has all shards of the bot can reshard it",
                    range->first, range->last, range->total);
-  if (wish->config->identify.url)
-    return tg_fail(
-        error, "bad_argument",
-        "other gateway hosts identify with this token, too (identify.url): only a gateway that has "
-        "all shards of the bot can reshard it");
   if (wish->config->cluster.url)
     return tg_fail(
         error, "bad_argument",

@@ -19,7 +19,7 @@ static const char *reason_to_drop(const struct tg_reshard *reshard)
     return "the option total_shards has changed";
   if (config->intents != record->intents)
     return "the intents have changed";
-  if (config->first_shard_id > 0 || config->last_shard_id >= 0 || config->identify.url)
+  if (config->first_shard_id > 0 || config->last_shard_id >= 0)
     return "this gateway has a part of the shards now";
   if (config->cluster.url)
     return "hosts of a cluster share the shards now";

@@ -208,7 +208,7 @@ static void shutdown_ends_the_gateway(void **state)
   assert_int_equal(fixture.exit_code, 0);
 }
 
-static void other_hosts_get_slots(void **state)
+static void other_programs_get_slots(void **state)
 {
   (void)state;
   begin_plain();
@@ -506,7 +506,7 @@ int main(int argc, char **argv)
       MANAGER_TEST(commands_that_wait_hear_of_the_end),
       MANAGER_TEST(a_killed_shard_stays_down_until_told),
       MANAGER_TEST(shutdown_ends_the_gateway),
-      MANAGER_TEST(other_hosts_get_slots),
+      MANAGER_TEST(other_programs_get_slots),
       MANAGER_TEST(members_come_in_parts_and_chunks),
       MANAGER_TEST(members_without_an_end_are_not_kept),
       MANAGER_TEST(members_obey_rate_limited),

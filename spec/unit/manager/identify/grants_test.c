@@ -116,7 +116,7 @@ static int tear_down(void **state)
 
 static uint64_t ask(int shard_id, tg_ms wait, struct answer *answer)
 {
-  const struct tg_grant_wish wish = {shard_id, TG_IDENTIFY_FIRST, wait};
+  const struct tg_grant_wish wish = {shard_id, TG_IDENTIFY_FIRST, wait, false};
   return tg_grants_ask(world.grants, &wish, on_answer, answer);
 }
 
@@ -150,6 +150,8 @@ static void a_request_may_say_how_urgent_it_is_and_how_long_it_waits(void **stat
       {"{\"wait\":1.5}", "\"wait\" has to be", 0, 0},
       {"{\"priority\":\"soon\"}", "\"priority\" has to be \"lost\", \"first\" or \"resharding\"", 0, 0},
       {"{\"priority\":1}", "\"priority\" has to be", 0, 0},
+      {"{\"state\":\"check\",\"host\":\"x\"}", "they share a bot's shards by a cluster (cluster.url)", 0, 0},
+      {"{\"host\":\"x\",\"number\":1}", "words of gateway hosts that had a broker", 0, 0},
       {"[]", "the body has to be a JSON object", 0, 0},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -248,6 +250,10 @@ static void shards_of_this_gateway_are_not_for_others(void **state)
   assert_int_equal(answer.status, 409);
   assert_non_null(strstr(answer.text, "there is no shard 12: total_shards is 12"));
   assert_non_null(strstr(answer.text, "\"code\":\"shard\""));
+  const struct tg_grant_wish any = {12, TG_IDENTIFY_FIRST, TG_GRANT_FOR_EVER, true};
+  assert_true(tg_grants_ask(world.grants, &any, on_answer, &answer) > 0);
+  assert_int_equal(grant(tg_now()), 12);
+  assert_int_equal(answer.status, 200);
 }
 
 static void without_identifies_some_come_back_and_others_wait(void **state)

@@ -11,7 +11,13 @@
 
 #include <cmocka.h>
 
-enum { SPACING = 5300, RULE = 5000, PLENTY = 1000, MAX_SHARDS = 64, AWAY = 1000 /* ids of other hosts' shards */ };
+enum {
+  SPACING = 5300,
+  RULE = 5000,
+  PLENTY = 1000,
+  MAX_SHARDS = 64,
+  AWAY = 1000 /* ids of other programs' shards */
+};
 
 /* Lets every shard that may start or identify do so; returns how many may identify. */
 static int starts(struct tg_scheduler *scheduler, tg_ms now, int *ids)
@@ -373,12 +379,12 @@ static void a_restart_keeps_the_spacing(void **state)
   tg_scheduler_free(scheduler);
 }
 
-static void slots_for_other_hosts_count(void **state)
+static void slots_for_other_programs_count(void **state)
 {
   (void)state;
   struct tg_scheduler *scheduler = make(16);
   int ids[MAX_SHARDS];
-  tg_scheduler_ask_away(scheduler, 1000, TG_IDENTIFY_FIRST, false, 0);
+  tg_scheduler_ask_away(scheduler, 1000, TG_IDENTIFY_FIRST, 0);
   assert_int_equal(grants(scheduler, 0, ids), 1);
   assert_int_equal(ids[0], 1000);
   assert_int_equal(tg_scheduler_state(scheduler, 1000), TG_IDENTIFY_IDLE);
@@ -496,7 +502,7 @@ int main(void)
       cmocka_unit_test(a_healthy_session_forgives),
       cmocka_unit_test(a_failing_shard_does_not_hold_up_its_bucket),
       cmocka_unit_test(a_restart_keeps_the_spacing),
-      cmocka_unit_test(slots_for_other_hosts_count),
+      cmocka_unit_test(slots_for_other_programs_count),
       cmocka_unit_test(a_second_connection_ends_the_earlier_try),
       cmocka_unit_test(both_sides_share_their_buckets),
       cmocka_unit_test(shards_to_come_stay_behind),

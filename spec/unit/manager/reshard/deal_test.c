@@ -116,11 +116,6 @@ static void a_part_of_the_bot_is_refused(void **state)
   struct tg_deal_wish wish = {&config, &range, 32, 0};
   assert_false(tg_deal_check(&wish, &error));
   assert_says("shards 0 to 7 of 16");
-  static char url[] = "http://10.0.0.1:8377";
-  config.identify.url = url;
-  assert_false(check(4, 8, 0));
-  assert_says("identify.url");
-  config.identify.url = NULL;
 }
 
 static void hosts_of_a_cluster_are_refused(void **state)
