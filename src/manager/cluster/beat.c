@@ -40,9 +40,10 @@ static void send_part(struct tg_cluster *cluster, json_t *held, bool last)
   json_t *left = json_array();
   if (last)
     add_left(cluster, left, cluster->ids + 1);
-  json_t *body = json_pack("{s:s,s:s,s:i,s:s,s:b,s:b,s:o,s:o}", "home", cluster->home, "bot", cluster->bot,
-                           "total", cluster->total_wanted, "digest", cluster->digest, "draining",
-                           cluster->draining, "last", last, "held", held, "left", left);
+  json_t *body =
+      json_pack("{s:s,s:s,s:i,s:i,s:s,s:b,s:b,s:o,s:o}", "home", cluster->home, "bot", cluster->bot, "total",
+                cluster->total_wanted, "known", cluster->total, "digest", cluster->digest, "draining",
+                cluster->draining, "last", last, "held", held, "left", left);
   tg_cluster_call(cluster, TG_CALL_BEAT, -1, body);
   cluster->beats_under_way++;
 }

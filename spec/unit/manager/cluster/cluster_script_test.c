@@ -130,6 +130,26 @@ static void waits_while_it_is_not_known(void **state)
   ASSERT_REFUSED(world, "a", "claim", json_pack("{s:i}", "max", 4), "quiet");
 }
 
+/* Nobody has named the total, Discord has recommended it: a Redis that has lost all must not keep sessions
+ * as those of another one. */
+static void hears_how_many_shards_there_are_from_who_runs_them(void **state)
+{
+  struct redis_world *world = *state;
+  enum { FENCE = 1700000001, EPOCH };
+  come_up(world);
+  json_t *held = progress(5, FENCE, EPOCH, 7, 7);
+  json_object_set_new(held, "sure", json_true());
+  json_t *body = beat_body(0, false, json_pack("[o]", held), json_array());
+  json_object_set_new(body, "known", json_integer(6));
+  json_t *answer = ask_as(world, "a", "beat", body);
+  assert_int_equal(number(answer, "total"), 6);
+  assert_int_equal(number(answer, "free"), 5);
+  json_decref(answer);
+  put(world, "a", 5, FENCE, EPOCH, 7, 7);
+  assert_string_equal(command(world, "HLEN tidegate:{bot}:s:6"), "1");
+  assert_string_equal(command(world, "EXISTS tidegate:{bot}:s:0"), "0");
+}
+
 static void gives_shards_and_renews_them(void **state)
 {
   struct redis_world *world = *state;
@@ -442,6 +462,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
   const struct CMUnitTest tests[] = {
       TEST(waits_while_it_is_not_known),
+      TEST(hears_how_many_shards_there_are_from_who_runs_them),
       TEST(gives_shards_and_renews_them),
       TEST(keeps_sessions),
       TEST(knows_its_hosts),

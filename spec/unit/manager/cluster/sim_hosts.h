@@ -371,7 +371,7 @@ static void be_born(struct sim_host *host)
                                              .life = (uint64_t)++host->life,
                                              .bot = "bot",
                                              .digest = "intents-1",
-                                             .total = SHARDS,
+                                             .total = chance(2) ? SHARDS : 0,
                                              .reserve = RESERVE,
                                              .mark = mark,
                                              .progress = on_progress,

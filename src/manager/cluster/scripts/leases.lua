@@ -63,8 +63,9 @@ local function disagreement(hosts)
     total = 0
   end
   if other_bot or not c.bot then note('bot', given.bot) end
-  if total == 0 and given.total > 0 then
-    total = given.total
+  local theirs = given.total > 0 and given.total or given.known or 0
+  if total == 0 and theirs > 0 then -- a Redis that lost all hears it from who runs shards
+    total = theirs
     note('total', total)
   end
 end
@@ -175,11 +176,11 @@ local function survey(answer, hosts)
   answer.hosts, answer.free, answer.soonest = list, free, soonest
 end
 
--- beat {home, life, bot, total, digest, draining, held: [{shard, fence, sure, epoch, durable,
--- delivered_epoch, delivered, guilds}], left: [{shard, fence, epoch, delivered_epoch, delivered}], last}:
--- all leases of a host live on, in one or several calls; the last one is told what there is. `home` is the
--- state directory, `life` counts the processes that ran on it: a later one may take an earlier one's place
--- at once, but nobody else may have the name as long as the host is alive.
+-- beat {home, life, bot, total: as configured, known: as it runs, digest, draining, held: [{shard, fence,
+-- sure, epoch, durable, delivered_epoch, delivered, guilds}], left: [{shard, fence, epoch, delivered_epoch,
+-- delivered}], last}: all leases of a host live on, in one or several calls; the last one is told what there
+-- is. `home` is the state directory, `life` counts the processes that ran on it: a later one may take an
+-- earlier one's place at once, but nobody else may have the name as long as the host is alive.
 function calls.beat()
   local hosts = read_hosts()
   local mine = hosts[given.host]
