@@ -66,6 +66,19 @@ void tg_progress_draw(struct tg_manager *manager)
     manager->shown_percent = percent;
 }
 
+/* Of a host of a cluster that has no shards, or gives them away. */
+static bool format_share(struct tg_manager *manager, int held, char *text, size_t size)
+{
+  if (!manager->member)
+    return false;
+  bool leaves = tg_member_is_draining(manager->member);
+  if (held == 0)
+    snprintf(text, size, leaves ? "all shards have gone to other hosts" : "no shard is this host's yet");
+  else if (leaves)
+    snprintf(text, size, "%d shard%s to go to other hosts", held, held == 1 ? " is" : "s are");
+  return held == 0 || leaves;
+}
+
 void tg_manager_status_text(struct tg_manager *manager, char *text, size_t size)
 {
   const struct tg_shard_set *shards = tg_current_set(&manager->env);
@@ -85,6 +98,8 @@ void tg_manager_status_text(struct tg_manager *manager, char *text, size_t size)
     break;
   case TG_MANAGER_RUNNING:
     format_left(manager, left, sizeof left);
+    if (format_share(manager, total, text, size))
+      break;
     if (tg_spawn_all_up(manager->spawner) && !tg_slots_held_back(manager->slots))
       snprintf(text, size, "%d of %d shard%s up", up, total, total == 1 ? "" : "s");
     else

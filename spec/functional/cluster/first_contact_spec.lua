@@ -2,6 +2,7 @@
 
 local fake_discord = require "spec.support.fake_discord"
 local loop = require "spec.support.loop"
+local notify_socket = require "spec.support.notify_socket"
 local paths = require "spec.support.paths"
 local redis = require "spec.support.redis"
 local scene = require "spec.support.scene"
@@ -81,6 +82,29 @@ describe("a host that cannot be part of the cluster", function()
     assert.equal(200, g:control("GET", "/readyz").status)
   end)
 
+  it("tells the service manager what it waits for, and what becomes of its shards", function()
+    server:kill()
+    local socket = notify_socket.open()
+    local s = start { ready = false, env = env_of("gw-1", { NOTIFY_SOCKET = socket.name }) }
+    local away = "STATUS=waiting for the cluster's Redis, redis://[^,]+, which does not answer"
+    local _, redis_away = socket:wait_for(away)
+    socket:wait_for "EXTEND_TIMEOUT_USEC=%d+"
+    server:restart()
+    local ready, at = socket:wait_for("READY=1", redis_away, 30000)
+    assert.equal("no shard is this host's yet", ready.STATUS)
+    local _, all = socket:wait_for("STATUS=2 of 2 shards up", at, 30000)
+
+    local first = s.gateway
+    local other = s:again { ready = false, state_dir = paths.tmp() .. "/state", env = env_of "gw-2" }
+    redis.wait_for("its share", function()
+      return other:control("GET", "/status"):json().cluster.shards.held == 1
+    end)
+    socket:wait_for("STATUS=1 of 1 shard up", all)
+    assert.equal(202, first:control("POST", "/cluster/drain", { json = {} }).status)
+    socket:wait_for("STATUS=all shards have gone to other hosts", all)
+    notify_socket.cleanup()
+  end)
+
   it("with a wrong password is told which it is", function()
     local wrong = url { password = "knock-knock" }
     local s = start { ready = false, env = env_of("gw-1", { TIDEGATE_CLUSTER = wrong }) }
@@ -98,12 +122,12 @@ describe("a host that cannot be part of the cluster", function()
     assert.same({ 2, 2 }, { s:counters().identifies, g:ready_shards() })
   end)
 
-  it("with another token is told that the cluster is another bot's", function()
-    local s = start()
-    local other = fake_discord.start { token = "other.discord.token", shards = 2 }
+  it("with the token of another bot is told which bots these are", function()
+    local s = start { fake = { max_concurrency = 2, token = "MTE4OTAwMDAwMDAwMDAwMDAwMQ.first.of-its-bot" } }
+    local other = fake_discord.start { token = "MTE4OTAwMDAwMDAwMDAwMDAwMg.first.of-another", shards = 2 }
     local said = refused(s, "gw-2", { env = { DISCORD_TOKEN = other.token, REST_URL = other.rest } })
-    assert.matches('the cluster "bot" at [^\n]* is that of another bot', said)
-    assert.is_nil(said:find("other.discord.token", 1, true))
+    assert.matches('bot 1189000000000000002, and the cluster "bot" at [^\n]* of 1189000000000000001', said)
+    assert.is_nil(said:find(other.token, 1, true))
     other:stop()
   end)
 
