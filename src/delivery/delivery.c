@@ -73,6 +73,13 @@ static void begin_leases(struct tg_delivery *delivery)
   uv_unref((uv_handle_t *)&delivery->leases);
 }
 
+static void end_leases(struct tg_delivery *delivery)
+{
+  tg_left_end(delivery);
+  if (delivery->feeds.clustered)
+    tg_handles_close(&delivery->env.handles, &delivery->leases);
+}
+
 bool tg_delivery_has_log(const struct tg_delivery *delivery)
 {
   return tg_feeds_have_log(&delivery->feeds);
@@ -145,6 +152,7 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
   uint64_t interval = (uint64_t)tg_patience(TG_REPORT_INTERVAL);
   uv_timer_start(&delivery->report, on_report, interval, interval);
   uv_unref((uv_handle_t *)&delivery->report);
+  tg_left_begin(delivery);
   if (options->clustered)
     begin_leases(delivery);
   tg_sinks_reconfigure(delivery);
@@ -160,6 +168,7 @@ void tg_delivery_free(struct tg_delivery *delivery)
     return;
   delivery->env.stopping = true;
   tg_seats_end(delivery);
+  end_leases(delivery);
   tg_interactions_report(&delivery->interactions);
   tg_interactions_end(&delivery->interactions);
   for (int i = 0; i < TG_SINKS_MAX; i++)
@@ -167,8 +176,6 @@ void tg_delivery_free(struct tg_delivery *delivery)
       tg_sink_end(delivery->sinks[i]);
   tg_guilds_end(delivery);
   tg_handles_close(&delivery->env.handles, &delivery->report);
-  if (delivery->feeds.clustered)
-    tg_handles_close(&delivery->env.handles, &delivery->leases);
   tg_handles_close(&delivery->env.handles, &delivery->drain);
   tg_handles_end(&delivery->env.handles);
 }

@@ -12,6 +12,7 @@
 #include "config/config.h"
 #include "delivery/interactions/interaction_facts.h"
 #include "delivery/lanes/body.h"
+#include "delivery/lanes/hole.h"
 #include "delivery/lanes/queue.h"
 #include "delivery/sinks/answer.h"
 #include "hooks/hooks.h"
@@ -107,6 +108,26 @@ void tg_delivery_withhold(struct tg_delivery *delivery, tg_shard_ref ref);
 bool tg_delivery_is_busy(struct tg_delivery *delivery, tg_shard_ref ref);
 void tg_delivery_take_back(struct tg_delivery *delivery, tg_shard_ref ref);
 void tg_delivery_go_on(struct tg_delivery *delivery, tg_shard_ref ref);
+
+/* `error` NULL: it is done. Called once, perhaps from in here. */
+typedef void tg_left_done(void *ctx, const struct tg_error *error);
+
+/* Another host has the shard: what is in flight of it is taken back, and what waits is with what is left of
+ * it, when that is done; the shard's feed is as new. Code "disk": it could not be written, and some of it is
+ * where it was; nothing of the shard is sent until this is asked again, and done. */
+void tg_delivery_leave(struct tg_delivery *delivery, tg_shard_ref ref, tg_left_done *done, void *ctx);
+/* Whether that is under way, or has failed. */
+bool tg_delivery_is_leaving(struct tg_delivery *delivery, tg_shard_ref ref);
+/* The same, with nobody to hear of it, for all shards that are not this host's by their rows, and of which
+ * the logs have something: at the start. */
+void tg_delivery_leave_lost(struct tg_delivery *delivery);
+
+/* What is in the hole of what is left of the shard is delivered, marked as late. Done when all sinks have it;
+ * holes of a shard are filled one after the other. */
+void tg_delivery_fill(struct tg_delivery *delivery, tg_shard_ref ref, const struct tg_hole *hole,
+                      tg_left_done *done, void *ctx);
+/* What is left of the shard, and in no hole that is being filled, is thrown away. */
+void tg_delivery_void(struct tg_delivery *delivery, tg_shard_ref ref);
 
 /* The shard's session is over, and not resumed. */
 void tg_delivery_session_lost(struct tg_delivery *delivery, tg_shard_ref ref);

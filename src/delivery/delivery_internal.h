@@ -46,7 +46,10 @@ struct tg_delivery {
   uint32_t sink_changes; /* tg_hooks.sink_changes, as far as it is heeded */
 
   uv_timer_t report;
-  uv_timer_t leases; /* where there are any: looks again at what is withheld */
+  LIST_HEAD(, tg_leaving) leavings; /* left/: shards that other hosts have got ... */
+  LIST_HEAD(, tg_left) lefts;       /* ... and what is asked for of what is left of them */
+  uv_timer_t left_timer;            /* goes on with these */
+  uv_timer_t leases;                /* where there are any: looks again at what is withheld */
   uv_timer_t drain;
   tg_ms drain_until; /* uv_now() */
   void (*drained)(void *ctx, uint64_t left);
@@ -73,6 +76,12 @@ void tg_sinks_end_strays(struct tg_delivery *delivery, struct tg_sink *sink);
 /* How many events wait, of all sinks. */
 uint64_t tg_sinks_waiting(const struct tg_delivery *delivery);
 
+/* --- left/ --- */
+
+void tg_left_begin(struct tg_delivery *delivery);
+/* Whatever is under way ends, and whoever waits is told. */
+void tg_left_end(struct tg_delivery *delivery);
+
 /* --- pipeline.c --- */
 
 /* The rest of the way: the event is new, and this feed's to deliver. */
@@ -84,6 +93,8 @@ void tg_delivery_pass_on(struct tg_delivery *delivery, struct tg_feed *feed, str
 /* What is known of the shard's guilds, made when there is nothing. */
 struct tg_shard_guilds *tg_guilds_of(struct tg_delivery *delivery, tg_shard_ref ref);
 void tg_guilds_new_session(struct tg_shard_guilds *guilds);
+/* Others have its session: what is known of its guilds, and kept in the state directory, is soon not true. */
+void tg_guilds_forget(struct tg_delivery *delivery, tg_shard_ref ref);
 void tg_guilds_adopt(struct tg_shard_guilds *guilds, uint64_t epoch);
 void tg_guilds_on_ready(struct tg_shard_guilds *guilds, struct tg_event *event);
 void tg_guilds_on_create(struct tg_shard_guilds *guilds, struct tg_event *event);

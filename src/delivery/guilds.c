@@ -63,6 +63,17 @@ void tg_guilds_new_session(struct tg_shard_guilds *guilds)
   uv_timer_stop(&guilds->quiet);
 }
 
+void tg_guilds_forget(struct tg_delivery *delivery, tg_shard_ref ref)
+{
+  struct tg_shard_guilds *guilds = tg_guilds_of(delivery, ref);
+  tg_guilds_new_session(guilds);
+  if (!guilds->cache.set.store->directory)
+    return;
+  tg_guild_set_begin(&guilds->cache.set, 0, 0); /* of no session */
+  tg_guild_set_publish(&guilds->cache.set);
+  tg_guild_cache_free(&guilds->cache);
+}
+
 void tg_guilds_adopt(struct tg_shard_guilds *guilds, uint64_t epoch)
 {
   tg_guild_cache_adopt(&guilds->cache, epoch);

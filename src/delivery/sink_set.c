@@ -97,6 +97,8 @@ static void add_sink(struct tg_delivery *delivery, const struct tg_sink_config *
   if (!delivery->opening.done || of->queue.durability != TG_DURABILITY_LOG)
     return;
   open_log(delivery, sink);
+  if (delivery->feeds.clustered)
+    tg_delivery_leave_lost(delivery);
   if (!delivery->feeds.shut)
     tg_sinks_end_strays(delivery, sink);
 }

@@ -299,7 +299,11 @@ bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int side
   };
   worker->delivery = tg_delivery_new(&options);
   fill_env(worker);
-  return open_log(worker, error);
+  if (!open_log(worker, error))
+    return false;
+  if (worker->clustered)
+    tg_delivery_leave_lost(worker->delivery);
+  return true;
 }
 
 /* Where the shard stands; NULL: there is none. */
@@ -321,6 +325,15 @@ struct tg_shard *tg_worker_take_shard(struct tg_worker *worker, tg_shard_ref ref
   bool resumable = tg_session_load(tg_shard_table_row(of->table, tg_ref_id(ref)), &session);
   tg_delivery_adopt_session(worker->delivery, ref, session.epoch, resumable ? session.sequence : 0);
   return *place = tg_shard_new(&worker->env, of, tg_ref_id(ref));
+}
+
+void tg_worker_give_shard(struct tg_worker *worker, tg_shard_ref ref)
+{
+  struct tg_shard **place = place_of(worker, ref);
+  if (!place)
+    return;
+  tg_shard_free(*place);
+  *place = NULL;
 }
 
 static void free_shards(struct tg_worker_side *side)

@@ -57,6 +57,8 @@ bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int side
                      struct tg_error *error);
 /* NULL: there is no such shard. */
 struct tg_shard *tg_worker_take_shard(struct tg_worker *worker, tg_shard_ref ref);
+/* The shard is gone, and its connection dropped without a word; nothing if there is none. */
+void tg_worker_give_shard(struct tg_worker *worker, tg_shard_ref ref);
 void tg_worker_stop(struct tg_worker *worker, bool keep_sessions, tg_ms deadline);
 
 /* The table of a set. False: it cannot be had. */
@@ -79,8 +81,8 @@ void tg_worker_on_let_go_shard(struct tg_worker *worker, const struct tg_message
 void tg_worker_on_leave_shard(struct tg_worker *worker, const struct tg_message *message);
 void tg_worker_on_fill_hole(struct tg_worker *worker, const struct tg_message *message);
 void tg_worker_on_void_left(struct tg_worker *worker, const struct tg_message *message);
-/* The shard has been started: it is not on its way to another host. */
-void tg_worker_keep_shard(struct tg_worker *worker, tg_shard_ref ref);
+/* The shard is this host's: starts it, or goes on with it, when nothing of an earlier time is in its way. */
+void tg_worker_run_shard(struct tg_worker *worker, tg_shard_ref ref);
 /* Its shards are off. */
 void tg_worker_forget_letting(struct tg_worker *worker);
 

@@ -1,6 +1,7 @@
 /* Shards that go to other hosts, and what is left of them here. */
 
 #include "base/buf.h"
+#include "base/log.h"
 #include "base/timer.h"
 #include "worker/worker_impl.h"
 
@@ -19,16 +20,26 @@ static void refuse(struct tg_worker *worker, const struct tg_message *message)
   tg_ipc_answer(worker->ipc, message->nonce, NULL, &error);
 }
 
+static bool is_of_set(const struct tg_worker *worker, tg_shard_ref ref)
+{
+  const struct tg_worker_side *side = &worker->sides[tg_ref_side(ref)];
+  return ref >= 0 && !tg_ref_is_left(ref) && tg_ref_id(ref) < side->of.total_shards;
+}
+
 /* Whether there is such a shard, and a delivery that has its events. Else that has been said. */
 static bool is_there(struct tg_worker *worker, const struct tg_message *message, tg_shard_ref ref)
 {
-  const struct tg_worker_side *side = &worker->sides[tg_ref_side(ref)];
-  bool known = ref >= 0 && !tg_ref_is_left(ref) && tg_ref_id(ref) < side->of.total_shards;
-  if (worker->begun && worker->clustered && !worker->exited && known)
+  if (worker->begun && worker->clustered && !worker->exited && is_of_set(worker, ref))
     return true;
   refuse(worker, message);
   return false;
 }
+
+/* A question of the manager that is not answered yet. */
+struct tg_unanswered {
+  struct tg_worker *worker;
+  int64_t nonce;
+};
 
 /* ---- a shard is let go ---- */
 
@@ -98,7 +109,8 @@ void tg_worker_on_let_go_shard(struct tg_worker *worker, const struct tg_message
   look(letting->timer);
 }
 
-void tg_worker_keep_shard(struct tg_worker *worker, tg_shard_ref ref)
+/* It is not on its way to another host any more. */
+static void keep(struct tg_worker *worker, tg_shard_ref ref)
 {
   for (struct tg_letting *letting = worker->letting, *next; letting; letting = next) {
     next = letting->next;
@@ -120,17 +132,78 @@ void tg_worker_forget_letting(struct tg_worker *worker)
 
 /* ---- what is left of it ---- */
 
+static void on_done(void *ctx, const struct tg_error *error)
+{
+  struct tg_unanswered question = *(struct tg_unanswered *)ctx;
+  free(ctx);
+  tg_ipc_answer(question.worker->ipc, question.nonce, error ? NULL : json_true(), error);
+}
+
+static struct tg_unanswered *remember(struct tg_worker *worker, const struct tg_message *message)
+{
+  struct tg_unanswered *question = tg_alloc(sizeof *question);
+  *question = (struct tg_unanswered){worker, message->nonce};
+  return question;
+}
+
 void tg_worker_on_leave_shard(struct tg_worker *worker, const struct tg_message *message)
 {
-  refuse(worker, message);
+  tg_shard_ref ref = message->leave_shard.ref;
+  if (!is_there(worker, message, ref))
+    return;
+  tg_worker_give_shard(worker, ref);
+  tg_delivery_leave(worker->delivery, ref, on_done, remember(worker, message));
 }
 
 void tg_worker_on_fill_hole(struct tg_worker *worker, const struct tg_message *message)
 {
-  refuse(worker, message);
+  const struct tg_message_fill_hole *wanted = &message->fill_hole;
+  if (!is_there(worker, message, wanted->ref))
+    return;
+  const struct tg_hole hole = {.from = {(uint64_t)wanted->from_epoch, (uint64_t)wanted->from},
+                               .to = {(uint64_t)wanted->to_epoch, (uint64_t)wanted->to}};
+  tg_delivery_fill(worker->delivery, wanted->ref, &hole, on_done, remember(worker, message));
 }
 
 void tg_worker_on_void_left(struct tg_worker *worker, const struct tg_message *message)
 {
-  refuse(worker, message);
+  if (!is_there(worker, message, message->void_left.ref))
+    return;
+  tg_delivery_void(worker->delivery, message->void_left.ref);
+  tg_ipc_answer(worker->ipc, message->nonce, json_true(), NULL);
+}
+
+/* ---- a shard comes ---- */
+
+struct tg_running {
+  struct tg_worker *worker;
+  tg_shard_ref ref;
+};
+
+static void on_left_to_run(void *ctx, const struct tg_error *error)
+{
+  struct tg_running running = *(struct tg_running *)ctx;
+  free(ctx);
+  struct tg_worker *worker = running.worker;
+  if (error) {
+    tg_log_with(
+        TG_ERROR, tg_ref_id(running.ref), TG_WITH(TG_TEXT(REASON, error->message)),
+        "the shard does not start: events that it had here before another host got it stand in its way");
+    return;
+  }
+  struct tg_shard *shard = worker->stopping ? NULL : tg_worker_take_shard(worker, running.ref);
+  if (!shard)
+    return;
+  tg_shard_start(shard);
+  keep(worker, running.ref);
+}
+
+void tg_worker_run_shard(struct tg_worker *worker, tg_shard_ref ref)
+{
+  struct tg_running *running = tg_alloc(sizeof *running);
+  *running = (struct tg_running){worker, ref};
+  if (!is_of_set(worker, ref) || !tg_delivery_is_leaving(worker->delivery, ref))
+    on_left_to_run(running, NULL);
+  else
+    tg_delivery_leave(worker->delivery, ref, on_left_to_run, running);
 }

@@ -61,12 +61,13 @@ static void on_identify_shard(struct tg_worker *worker, const struct tg_message 
     return; /* its shards could not be told from those of the set that was to come first */
   if (!worker->sides[!worker->current].of.table)
     tg_delivery_end_strays(worker->delivery);
-  struct tg_shard *shard = tg_worker_take_shard(worker, message->identify_shard.ref);
-  if (!shard)
+  if (worker->clustered) {
+    tg_worker_run_shard(worker, message->identify_shard.ref);
     return;
-  tg_shard_start(shard);
-  if (worker->clustered)
-    tg_worker_keep_shard(worker, tg_shard_get_ref(shard));
+  }
+  struct tg_shard *shard = tg_worker_take_shard(worker, message->identify_shard.ref);
+  if (shard)
+    tg_shard_start(shard);
 }
 
 static void on_allow_identify(struct tg_worker *worker, const struct tg_message *message)

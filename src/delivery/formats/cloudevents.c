@@ -14,6 +14,7 @@
  *     sequence     text of ten digits, so that texts sort as the numbers do; a marker has none
  *     guildcreate  "loading", "joined", "available"
  *     deferred     true: it was answered in the place of the event handler
+ *     late         true: its shard has gone on at another host meanwhile
  *
  * `id` and `source` together name an event for ever, as the Idempotency-Key does for one bot. */
 
@@ -51,6 +52,8 @@ static void put_extensions(const struct tg_stored *event, struct tg_buf *out)
     tg_buf_printf(out, ",\"guildcreate\":\"%s\"", guild_create);
   if (event->deferred)
     tg_buf_puts(out, ",\"deferred\":true");
+  if (event->late)
+    tg_buf_puts(out, ",\"late\":true");
 }
 
 void tg_cloudevent_write(const struct tg_config *config, const struct tg_stored *event, tg_ms at,

@@ -84,7 +84,8 @@ void tg_interactions_recover(struct tg_lanes *lanes)
   for (struct tg_log_source *source = all->lanes->logs.sources; source != all->lanes->logs.own;
        source = source->next)
     for (int i = 0, id; (id = tg_event_log_shard_at(source->log, i)) >= 0; i++)
-      recover_shard(source, id, now);
+      if (!tg_ref_is_left(id)) /* those are another host's to answer */
+        recover_shard(source, id, now);
 }
 
 /* --- what is too old ---------------------------------------------------------------------------- */

@@ -115,6 +115,13 @@ void tg_backlog_tend(struct tg_lanes *lanes);
 void tg_backlog_reconfigure(struct tg_lanes *lanes);
 
 /* backlog_write.c */
+/* Appends the record under another reference; the payload is the caller's own, or in no log. Codes as of
+ * tg_event_log_append(). */
+tg_log_position tg_backlog_append_as(struct tg_lanes *lanes, tg_shard_ref ref,
+                                     const struct tg_log_record *record, struct tg_error *error);
+/* The same for what stands for a gap. */
+tg_log_position tg_backlog_append_gap(struct tg_lane *lane, tg_shard_ref ref, const struct tg_gap *gap,
+                                      struct tg_error *error);
 /* Appends to the own log; 0: it is refused, the event stays in memory alone. */
 tg_log_position tg_backlog_append(struct tg_lanes *lanes, tg_shard_ref ref, const struct tg_item *item);
 /* Writes what was appended so far, in the middle of a turn. */
@@ -142,6 +149,8 @@ void tg_lane_spill(struct tg_lane *lane, tg_log_position position, uint64_t leng
 void tg_lane_forget_spilled(struct tg_lane *lane);
 /* Reads back what fits. Afterwards the queue is only empty if nothing waits. */
 void tg_lane_refill(struct tg_lane *lane);
+/* What is asked for of a left feed is read, and delivered; the lane is empty. */
+void tg_lane_read_hole(struct tg_lane *lane);
 /* An event that is in the log alone is delivered, or not wanted any more. */
 void tg_lane_skip(struct tg_lane *lane, struct tg_log_source *source, tg_log_position position);
 /* Gives memory back: the latter half of the queue leaves it, as far as a log has those events, too. They
@@ -199,6 +208,13 @@ void tg_lane_pass_gaps(struct tg_lane *lane, int order, tg_log_position position
 /* Events that have never come, and never will: their marker waits behind the events that did, and is in the
  * log as these are. */
 void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap);
+/* Of a left feed: what is lost of it, and is not queued, need not be told any more. `some`: but for what is
+ * asked for. */
+void tg_lane_forget_gaps(struct tg_lane *lane, bool some);
+/* Of a left feed: whether any of its pending gaps is asked for. */
+bool tg_lane_has_gap(const struct tg_lane *lane);
+/* The marker for a gap, with `text` for its message. */
+struct tg_item tg_gap_item(const struct tg_lane *lane, const struct tg_gap *gap, char text[TG_GAP_MAX]);
 /* A session is adopted: is what the log has lost at its end still to be had from
  * Discord? Returns where to resume from. */
 uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled);

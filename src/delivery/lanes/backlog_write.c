@@ -64,7 +64,8 @@ static void refuse(struct tg_lanes *lanes, const struct tg_error *error)
 
 /* --- writing ------------------------------------------------------------------------ */
 
-static tg_log_position append(struct tg_lanes *lanes, tg_shard_ref ref, const struct tg_item *item, tg_ms at)
+static tg_log_position append_item(struct tg_lanes *lanes, tg_shard_ref ref, const struct tg_item *item,
+                                   tg_ms at, struct tg_error *error)
 {
   char head[TG_STORED_HEAD_MAX];
   const struct tg_span parts[] = {{head, tg_stored_head(head, &item->event)}, item->event.message};
@@ -79,11 +80,44 @@ static tg_log_position append(struct tg_lanes *lanes, tg_shard_ref ref, const st
       .parts = parts,
       .part_count = 2,
   };
+  return tg_event_log_append(lanes->logs.own->log, &event, error);
+}
+
+static tg_log_position append(struct tg_lanes *lanes, tg_shard_ref ref, const struct tg_item *item, tg_ms at)
+{
   struct tg_error error = {0};
-  tg_log_position position = tg_event_log_append(lanes->logs.own->log, &event, &error);
+  tg_log_position position = append_item(lanes, ref, item, at, &error);
   if (__builtin_expect(position == 0, 0))
     refuse(lanes, &error);
   return position;
+}
+
+tg_log_position tg_backlog_append_as(struct tg_lanes *lanes, tg_shard_ref ref,
+                                     const struct tg_log_record *record, struct tg_error *error)
+{
+  struct tg_event_log *log = lanes->logs.own->log;
+  struct tg_log_event event = {
+      .shard_id = ref,
+      .epoch = record->epoch,
+      .sequence = record->sequence,
+      .at = record->at,
+      .kind = record->kind,
+      .flags = record->flags,
+      .parts = &record->payload,
+      .part_count = 1,
+  };
+  tg_log_position position = tg_event_log_append(log, &event, error);
+  if (position != 0 && record->marks != 0)
+    tg_event_log_mark(log, position, record->marks, NULL); /* it is in the buffer: that succeeds */
+  return position;
+}
+
+tg_log_position tg_backlog_append_gap(struct tg_lane *lane, tg_shard_ref ref, const struct tg_gap *gap,
+                                      struct tg_error *error)
+{
+  char text[TG_GAP_MAX];
+  struct tg_item item = tg_gap_item(lane, gap, text);
+  return append_item(lane->lanes, ref, &item, tg_env_now(lane->lanes->env), error);
 }
 
 tg_log_position tg_backlog_append(struct tg_lanes *lanes, tg_shard_ref ref, const struct tg_item *item)

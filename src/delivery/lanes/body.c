@@ -8,13 +8,14 @@
 #define EPOCH ",\"epoch\":"
 #define GUILD_CREATE ",\"guildCreate\":\""
 #define DEFERRED ",\"deferred\":true"
+#define LATE ",\"late\":true"
 
 /* Of text that is written in another place. */
 enum { DIGITS_MAX = 20 };
 _Static_assert(sizeof SHARD_ID TOTAL_SHARDS EPOCH ",\"resharding\":" - 1 + 10 + 10 + DIGITS_MAX <=
                    TG_BODY_PREFIX_MAX,
                "the longest prefix fits");
-_Static_assert(sizeof GUILD_CREATE "available\"" DEFERRED "}" - 1 <= TG_BODY_SUFFIX_MAX,
+_Static_assert(sizeof GUILD_CREATE "available\"" DEFERRED LATE "}" - 1 <= TG_BODY_SUFFIX_MAX,
                "the longest suffix fits");
 
 struct tg_span tg_marker_name(enum tg_marker marker)
@@ -99,13 +100,16 @@ size_t tg_body_suffix(char suffix[TG_BODY_SUFFIX_MAX], const struct tg_stored *e
     at = PUT(put(PUT(at, GUILD_CREATE), kind, strlen(kind)), "\"");
   if (event->deferred)
     at = PUT(at, DEFERRED);
+  if (event->late)
+    at = PUT(at, LATE);
   return (size_t)(PUT(at, "}") - suffix);
 }
 
-size_t tg_body_suffix_length(enum tg_guild_create kind, bool deferred)
+size_t tg_body_suffix_length(enum tg_guild_create kind, bool deferred, bool late)
 {
   const char *name = tg_guild_create_name(kind);
-  return (name ? sizeof GUILD_CREATE "\"" - 1 + strlen(name) : 0) + (deferred ? sizeof DEFERRED - 1 : 0) + 1;
+  return (name ? sizeof GUILD_CREATE "\"" - 1 + strlen(name) : 0) + (deferred ? sizeof DEFERRED - 1 : 0) +
+         (late ? sizeof LATE - 1 : 0) + 1;
 }
 
 void tg_body_write(struct tg_buf *body, const struct tg_stored *event)

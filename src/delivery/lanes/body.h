@@ -3,6 +3,8 @@
 /* The body that "seed" makes of an event (stored.h):
  *
  *     {"shardId":3,"totalShards":16,"epoch":7,"message":{"t":...},"guildCreate":"joined","deferred":true}
+ *
+ * and "late":true behind that, of an event whose shard another host has had since.
  */
 
 #include "base/buf.h"
@@ -12,7 +14,7 @@
 
 enum {
   TG_BODY_PREFIX_MAX = 96,
-  TG_BODY_SUFFIX_MAX = 48,
+  TG_BODY_SUFFIX_MAX = 64,
   TG_GAP_MAX = 176,                                                     /* what a marker tells of a gap */
   TG_MARKER_MAX = TG_BODY_PREFIX_MAX + TG_GAP_MAX + TG_BODY_SUFFIX_MAX, /* ... and its body */
 };
@@ -36,12 +38,12 @@ size_t tg_body_suffix(char suffix[TG_BODY_SUFFIX_MAX], const struct tg_stored *e
 
 /* The lengths of both, in "seed". */
 size_t tg_body_prefix_length(const struct tg_stored *event);
-size_t tg_body_suffix_length(enum tg_guild_create kind, bool deferred);
+size_t tg_body_suffix_length(enum tg_guild_create kind, bool deferred, bool late);
 
 static inline size_t tg_body_length(const struct tg_stored *event)
 {
   return tg_body_prefix_length(event) + event->message.length +
-         tg_body_suffix_length(event->guild_create, event->deferred);
+         tg_body_suffix_length(event->guild_create, event->deferred, event->late);
 }
 
 /* Appends the body in "seed". */

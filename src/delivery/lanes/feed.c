@@ -1,7 +1,6 @@
 #include "delivery/lanes/feed.h"
 
 #include "base/buf.h"
-#include "delivery/lanes/hole.h"
 #include "delivery/lanes/lanes.h"
 
 #include <stdlib.h>
@@ -25,7 +24,7 @@ static void find_row(struct tg_feed *feed)
   feed->stray = !feed->left && !table && feeds->tables[!side];
   feeds->live += was_stray - feed->stray; /* strays have no window */
   feed->total_shards = feed->shard_id < feeds->totals[side] ? feeds->totals[side] : 0;
-  feed->row = tg_feeds_row(feeds, feed->ref);
+  feed->row = tg_feeds_row(feeds, tg_ref_live(feed->ref)); /* what is left is counted there */
   if (feed->row)
     return;
   if (!feeds->spare_row)
@@ -452,6 +451,8 @@ void tg_feed_publish(struct tg_feed *feed)
 {
   if (feed->session.epoch > 0) /* else the row still tells what is to be adopted */
     publish_session(feed);
+  else if (feed->left)
+    return;
   publish_queues(feed);
   if (__builtin_expect(feed->seat != NULL, 0))
     feed->all->settled(feed);

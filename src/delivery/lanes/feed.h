@@ -15,6 +15,7 @@
 #include "config/config.h"
 #include "delivery/env.h"
 #include "delivery/lanes/gate.h"
+#include "delivery/lanes/hole.h"
 #include "proto/event.h"
 #include "proto/shard_ref.h"
 #include "shared/shard_table.h"
@@ -22,7 +23,6 @@
 struct tg_class_seat;
 struct tg_gap;
 struct tg_handover;
-struct tg_hole;
 struct tg_lane;
 struct tg_lanes;
 struct tg_feeds;
@@ -56,9 +56,11 @@ struct tg_feed {
   struct tg_feed_session session;
   struct tg_lane *lanes[TG_SINKS_MAX]; /* by tg_lanes.index; NULL: there is no such sink */
 
-  bool stray;                 /* of a set that is not there (yet): sends nothing */
-  bool left;                  /* what is left of a shard (tg_ref_left()): no session, no row of its own */
-  bool let_go;                /* its shard is on its way to another host: lease.h */
+  bool stray;      /* of a set that is not there (yet): sends nothing */
+  bool left;       /* what is left of a shard (tg_ref_left()): no session; in its row it counts alone */
+  bool let_go;     /* its shard is on its way to another host: lease.h */
+  bool leaving;    /* another host has it, and what waits here is not all with what is left yet */
+  unsigned tenure; /* how often it has gone to one */
   const struct tg_hole *hole; /* of a left one: what is asked for of it; NULL: nothing */
   struct tg_lane_gate *gate;  /* NULL: its guilds are its own */
   struct tg_class_seat *seat; /* likewise: where it sits (reshard/) */
@@ -70,15 +72,16 @@ struct tg_feeds {
   struct tg_lanes *sinks[TG_SINKS_MAX]; /* by their index; NULL: there is none */
   int places;                           /* in front of the last of them, and with it */
 
-  struct tg_shard_table *tables[TG_SIDES]; /* NULL: there are no rows */
-  int totals[TG_SIDES];                    /* of shards; 0: not known */
-  struct tg_shard_row *spare_row;          /* for shards without a row */
-  void (*settled)(struct tg_feed *feed);   /* of a feed with a seat: more of its session may be done */
-  bool shut;                               /* nothing is sent before it is known which feeds share guilds */
-  bool clustered;                          /* several hosts share the shards: rows have leases */
-  bool withheld;                           /* since the last look something did not go for want of one */
-  struct tg_feed **at;                     /* by tg_ref_index(); NULL: not yet */
-  int count, live;                         /* places; feeds that are no strays, nor left */
+  struct tg_shard_table *tables[TG_SIDES];  /* NULL: there are no rows */
+  int totals[TG_SIDES];                     /* of shards; 0: not known */
+  struct tg_shard_row *spare_row;           /* for shards without a row */
+  void (*settled)(struct tg_feed *feed);    /* of a feed with a seat: more of its session may be done */
+  bool shut;                                /* nothing is sent before it is known which feeds share guilds */
+  bool clustered;                           /* several hosts share the shards: rows have leases */
+  void (*left_moved)(struct tg_feed *feed); /* nothing is at hand of what is asked for of a left one */
+  bool withheld;                            /* since the last look something did not go for want of one */
+  struct tg_feed **at;                      /* by tg_ref_index(); NULL: not yet */
+  int count, live;                          /* places; feeds that are no strays, nor left */
 };
 
 /* --- all of them --- */
@@ -151,5 +154,10 @@ void tg_feed_told(struct tg_feed *feed);
 void tg_feed_flushed(struct tg_feed *feed);
 /* Writes its numbers into its row. */
 void tg_feed_publish(struct tg_feed *feed);
+/* Of a left feed: whether that is asked for. */
+static inline bool tg_feed_is_asked_for(const struct tg_feed *feed, uint64_t epoch, uint64_t sequence)
+{
+  return feed->hole && tg_hole_has(feed->hole, epoch, sequence);
+}
 /* Whether something of it waits at a sink. */
 bool tg_feed_waits(const struct tg_feed *feed);

@@ -54,7 +54,7 @@ void tg_lanes_publish(const struct tg_lanes *lanes, int up)
     struct tg_stats_lane lane = {0};
     if (lanes->at[i])
       lane = look_at(lanes->at[i]);
-    if (lane.events > 0)
+    if (lane.events > 0 && !tg_ref_is_left(lane.ref))
       add(&most, &lane);
     if (lane.oldest_queued_at > 0 && (oldest == 0 || lane.oldest_queued_at < oldest))
       oldest = lane.oldest_queued_at;

@@ -49,4 +49,6 @@ void tg_gate_moved(struct tg_lane *lane)
     tg_gate_open(lane->feed->gate, !tg_ref_side(lane->feed->ref));
   else if (__builtin_expect(lane->before_all, 0) && !lane->queue.head)
     tg_lane_is_done(lane);
+  else if (__builtin_expect(lane->feed->left, 0) && !tg_lane_waits(lane))
+    lane->feed->all->left_moved(lane->feed);
 }

@@ -64,17 +64,31 @@ void tg_lane_spill(struct tg_lane *lane, tg_log_position position, uint64_t leng
   count_spilled(lane, lane->log.spilled_events + 1, lane->log.spilled_bytes + length);
 }
 
-void tg_lane_recount(struct tg_lane *lane)
+/* Of a left feed what is asked for alone; the rest may wait for ever. */
+static void count_logged(const struct tg_lane *lane, uint64_t *events, uint64_t *bytes)
 {
-  uint64_t events = 0, bytes = 0;
-  if (!lane->log.spilled)
-    return; /* all of it is in the queue */
+  *events = *bytes = 0;
   for (struct tg_log_source *source = lane->lanes->logs.sources; source; source = source->next) {
     struct tg_log_figures figures;
     tg_event_log_shard_figures(source->log, lane->feed->ref, &figures);
-    events += figures.events;
-    bytes += figures.bytes;
+    *events += figures.events;
+    *bytes += figures.bytes;
+    struct tg_log_entry entry;
+    tg_log_position at = 0;
+    while (lane->feed->left && (at = tg_event_log_next(source->log, lane->feed->ref, at, &entry)) != 0)
+      if (!tg_feed_is_asked_for(lane->feed, entry.epoch, entry.sequence)) {
+        *events -= 1;
+        *bytes -= entry.length;
+      }
   }
+}
+
+void tg_lane_recount(struct tg_lane *lane)
+{
+  uint64_t events, bytes;
+  if (!lane->log.spilled)
+    return; /* all of it is in the queue */
+  count_logged(lane, &events, &bytes);
   for (const struct tg_queued *event = lane->queue.head; event; event = event->next) {
     if (!event->source)
       continue;
@@ -92,7 +106,7 @@ void tg_lanes_read(struct tg_lanes *lanes, struct tg_log_source *source)
   for (int i = 0, id; (id = tg_event_log_shard_at(source->log, i)) >= 0; i++) {
     struct tg_log_figures figures;
     tg_event_log_shard_figures(source->log, id, &figures);
-    if (figures.events == 0)
+    if (figures.events == 0 || tg_ref_is_left(id)) /* that waits until somebody asks for it */
       continue;
     struct tg_lane *lane = tg_lane_of(lanes, id);
     if (!lane->log.spilled) {
@@ -175,6 +189,7 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
     tg_lane_ack(lane, lane->log.source, position);
     return;
   }
+  stored.late = lane->feed->left;
   struct tg_queued *event = tg_queued_new(&stored);
   event->queued_at = tg_env_since(lanes->env, record.at);
   event->keep = record.flags & TG_LOG_KEEP;
@@ -211,6 +226,11 @@ void tg_lane_refill(struct tg_lane *lane)
     tg_log_position next = tg_event_log_next(source->log, lane->feed->ref, lane->log.after, &entry);
     if (take_late(lane, next))
       continue;
+    if (next != 0 && __builtin_expect(lane->feed->left, 0) &&
+        !tg_feed_is_asked_for(lane->feed, entry.epoch, entry.sequence)) {
+      lane->log.after = next;
+      continue;
+    }
     if (next != 0) {
       tg_lane_pass_gaps(lane, source->order, next);
       read_back(lane, next, &entry);
@@ -226,7 +246,19 @@ void tg_lane_refill(struct tg_lane *lane)
       count_spilled(lane, 0, 0);
     }
   }
+  if (__builtin_expect(lane->feed->left, 0) && !lane->queue.head)
+    lane->feed->all->left_moved(lane->feed);
   tg_lane_wants_turn(lane);
+}
+
+void tg_lane_read_hole(struct tg_lane *lane)
+{
+  lane->log.spilled = true;
+  lane->log.source = lane->lanes->logs.sources;
+  lane->log.after = 0;
+  tg_lane_recount(lane);
+  tg_lane_refill(lane);
+  tg_lane_go_on(lane);
 }
 
 /* --- giving memory back ---------------------------------------------------------- */
@@ -412,7 +444,8 @@ void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event, bool ac
     tg_lane_told(lane);
     lane->lanes->logs.source_done = true;
   }
-  if (event->source && accepted && lanes->keeps && !lanes->logs.tight)
+  bool kept = lanes->keeps && !lanes->logs.tight && !lane->feed->left; /* what is late is not taken back */
+  if (event->source && accepted && kept)
     tg_lane_accepted(lane, event);
   else if (event->source)
     tg_lane_ack(lane, event->source, event->position);

@@ -56,6 +56,7 @@ static struct tg_queued *put_marker(struct tg_lane *lane, struct tg_lane_queue *
   struct tg_stored stored = {.epoch = gap->epoch,
                              .sequence = sequence_of(gap),
                              .marker = TG_MARKER_GAP,
+                             .late = lane->feed->left,
                              .message = {(const char *)gap, sizeof *gap}};
   struct tg_queued *marker = tg_queued_new(&stored);
   marker->queued_at = tg_env_now(lanes->env);
@@ -109,10 +110,23 @@ static void keep_pending(struct tg_lane *lane, int order, tg_log_position point,
   *at = pending;
 }
 
+/* Of a left feed: whether it lies in what is asked for, or some of it does. */
+static bool is_asked_for(const struct tg_lane *lane, const struct tg_gap *gap)
+{
+  const struct tg_hole *hole = lane->feed->hole;
+  uint64_t to = gap->to > 0 ? gap->to : gap->from, first = gap->from > 0 ? gap->from : to;
+  struct tg_place begins = {gap->epoch, first}, ends = {gap->epoch, to};
+  return hole && !tg_place_is_behind(begins, hole->to) && tg_place_is_behind(ends, hole->from);
+}
+
 void tg_lane_add_gap(struct tg_lane *lane, int order, tg_log_position point, const struct tg_gap *gap)
 {
   if (!lane->lanes->handler->markers)
     return;
+  if (__builtin_expect(lane->feed->left, 0) && !is_asked_for(lane, gap)) {
+    keep_pending(lane, order, point, gap);
+    return;
+  }
   struct tg_queued *place = lane->queue.head;
   while (place && !is_behind(place, order, point))
     place = place->next;
@@ -128,13 +142,39 @@ void tg_lane_add_gap(struct tg_lane *lane, int order, tg_log_position point, con
 
 void tg_lane_pass_gaps(struct tg_lane *lane, int order, tg_log_position position)
 {
-  while (lane->log.gaps && (lane->log.gaps->order < order ||
-                            (lane->log.gaps->order == order && lane->log.gaps->point <= position))) {
-    struct tg_pending_gap *first = lane->log.gaps;
-    lane->log.gaps = first->next;
+  struct tg_pending_gap **at = &lane->log.gaps, *first;
+  while ((first = *at) != NULL &&
+         (first->order < order || (first->order == order && first->point <= position))) {
+    if (__builtin_expect(lane->feed->left, 0) && !is_asked_for(lane, &first->gap)) {
+      at = &first->next;
+      continue;
+    }
+    *at = first->next;
     queue_marker(lane, &first->gap, NULL);
     free(first);
   }
+}
+
+void tg_lane_forget_gaps(struct tg_lane *lane, bool some)
+{
+  struct tg_pending_gap **at = &lane->log.gaps, *gap;
+  while ((gap = *at) != NULL) {
+    if (some && is_asked_for(lane, &gap->gap)) {
+      at = &gap->next;
+      continue;
+    }
+    *at = gap->next;
+    free(gap);
+  }
+  tg_lane_told(lane);
+}
+
+bool tg_lane_has_gap(const struct tg_lane *lane)
+{
+  for (const struct tg_pending_gap *gap = lane->log.gaps; gap; gap = gap->next)
+    if (is_asked_for(lane, &gap->gap))
+      return true;
+  return false;
 }
 
 /* --- what is lost ----------------------------------------------------------------- */
@@ -217,7 +257,7 @@ static void lose(struct tg_lane *lane, struct tg_log_source *source, const struc
   forget_lost(lane, source, lost->before, &gap);
   tg_lane_recount(lane);
   bool tail = source != lanes->logs.own && lost->reason == TG_LOSS_DAMAGED && lost->before == 0;
-  if (tail && gap.to > 0)
+  if (tail && gap.to > 0 && !lane->feed->left)
     lose_tail(lane, source, &gap);
   else if (gap.to == 0 || gap.from <= gap.to)
     name_loss(lane, source->order, point, &gap);
@@ -282,13 +322,9 @@ uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled)
   return tail.from - 1;
 }
 
-void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap)
+struct tg_item tg_gap_item(const struct tg_lane *lane, const struct tg_gap *gap, char text[TG_GAP_MAX])
 {
-  char text[TG_GAP_MAX];
-  bool had = gap->to > 0 && gap->to <= lane->ahead;
-  if (!lane->lanes->handler->markers || !lane->sender || had)
-    return;
-  struct tg_item item = {
+  return (struct tg_item){
       .event = {.shard_id = lane->feed->shard_id,
                 .total_shards = lane->feed->total_shards,
                 .epoch = gap->epoch,
@@ -298,6 +334,15 @@ void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap)
       .from = gap->from,
       .keep = true,
   };
+}
+
+void tg_lane_missed(struct tg_lane *lane, const struct tg_gap *gap)
+{
+  char text[TG_GAP_MAX];
+  bool had = gap->to > 0 && gap->to <= lane->ahead;
+  if (!lane->lanes->handler->markers || !lane->sender || had)
+    return;
+  struct tg_item item = tg_gap_item(lane, gap, text);
   tg_lane_put(lane, &item);
 }
 
@@ -316,6 +361,13 @@ void tg_gaps_note(void *ctx, const struct tg_log_gap *gap)
   tg_buf_append(&source->lanes->logs.noted_gaps, &noted, sizeof noted);
 }
 
+/* While what waits of a shard goes to what is left of it, that is told what is lost of it. */
+static struct tg_lane *whose(struct tg_lanes *lanes, tg_shard_ref ref)
+{
+  struct tg_lane *lane = tg_lane_of(lanes, ref);
+  return lane->feed->leaving ? tg_lane_of(lanes, tg_ref_left(ref)) : lane;
+}
+
 void tg_gaps_take(struct tg_lanes *lanes)
 {
   while (lanes->logs.noted_gaps.length > 0 && lanes->walking == 0) {
@@ -324,7 +376,7 @@ void tg_gaps_take(struct tg_lanes *lanes)
     const struct noted_gap *gaps = (const struct noted_gap *)noted.data;
     size_t count = noted.length / sizeof *gaps;
     for (size_t i = 0; i < count; i++)
-      lose(tg_lane_of(lanes, gaps[i].gap.shard_id), gaps[i].source, &gaps[i].gap);
+      lose(whose(lanes, gaps[i].gap.shard_id), gaps[i].source, &gaps[i].gap);
     for (size_t i = 0; i < count; i++) /* not before: an event under way is in front of the gaps to come */
       go_on(tg_lane_of(lanes, gaps[i].gap.shard_id));
     tg_buf_free(&noted);

@@ -17,12 +17,13 @@ uint64_t tg_queued_size(size_t body_length)
 static uint64_t size_of(const struct tg_queued *event)
 {
   enum tg_guild_create kind = (enum tg_guild_create)event->guild_create;
-  return tg_queued_size(event->front + event->length + tg_body_suffix_length(kind, false));
+  return tg_queued_size(event->front + event->length + tg_body_suffix_length(kind, false, event->late));
 }
 
 struct tg_queued *tg_queued_new(const struct tg_stored *stored)
 {
-  size_t front = tg_body_prefix_length(stored), behind = tg_body_suffix_length(stored->guild_create, true);
+  size_t front = tg_body_prefix_length(stored);
+  size_t behind = tg_body_suffix_length(stored->guild_create, true, stored->late);
   struct tg_queued *event = tg_alloc(tg_queued_size(front + stored->message.length + behind));
   *event = (struct tg_queued){
       .epoch = stored->epoch,
@@ -30,6 +31,7 @@ struct tg_queued *tg_queued_new(const struct tg_stored *stored)
       .total_shards = stored->total_shards,
       .type = stored->type,
       .deferred = stored->deferred,
+      .late = stored->late,
       .marker = (uint8_t)stored->marker,
       .guild_create = (uint8_t)stored->guild_create,
       .front = (uint8_t)front,
@@ -50,6 +52,7 @@ struct tg_stored tg_queued_stored(const struct tg_queued *event, int shard_id)
       .marker = (enum tg_marker)event->marker,
       .guild_create = (enum tg_guild_create)event->guild_create,
       .deferred = event->deferred,
+      .late = event->late,
       .message = tg_queued_message(event),
   };
 }
@@ -57,7 +60,7 @@ struct tg_stored tg_queued_stored(const struct tg_queued *event, int shard_id)
 size_t tg_queued_body_length(const struct tg_queued *event)
 {
   enum tg_guild_create kind = (enum tg_guild_create)event->guild_create;
-  return event->front + event->length + tg_body_suffix_length(kind, event->deferred);
+  return event->front + event->length + tg_body_suffix_length(kind, event->deferred, event->late);
 }
 
 struct tg_span tg_queued_body(struct tg_queued *event, int shard_id)

@@ -38,6 +38,7 @@ struct tg_queued {
   bool logged;          /* outlives this process, or did until the log lost it */
   bool keep;            /* is dropped only when nothing else is left (interactions) */
   bool deferred;        /* answered in the place of the event handler, which is to know it */
+  bool late;            /* what others of its shard have gone before */
   uint8_t marker;       /* enum tg_marker */
   uint8_t guild_create; /* enum tg_guild_create */
   uint8_t front;        /* bytes of room in front of the message */

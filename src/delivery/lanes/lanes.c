@@ -59,7 +59,7 @@ bool tg_lanes_side_waits(const struct tg_lanes *lanes, int side, uint64_t epoch)
 {
   for (int i = 0; i < lanes->count; i++) {
     const struct tg_lane *lane = lanes->at[i];
-    if (lane && tg_ref_side(lane->feed->ref) == side && waits_up_to(lane, epoch) &&
+    if (lane && !lane->feed->left && tg_ref_side(lane->feed->ref) == side && waits_up_to(lane, epoch) &&
         (!lane->feed->gate || lane->feed->gate->ruled[side]))
       return true;
   }

@@ -7,7 +7,8 @@ bool tg_lease_withholds(const struct tg_feed *feed)
   if (feed->left)
     return !feed->hole;
   tg_ms until = atomic_load_explicit(&feed->row->lease_until, memory_order_relaxed);
-  if (!feed->let_go && tg_boot_clock() < until)
+  bool ours = atomic_load_explicit(&feed->row->fence, memory_order_relaxed) != 0;
+  if (ours && !feed->let_go && tg_boot_clock() < until)
     return false;
   feed->all->withheld = true;
   return true;

@@ -41,6 +41,7 @@ void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char 
       .guild_create = (enum tg_guild_create)queued->guild_create,
       .marker = (enum tg_marker)queued->marker,
       .deferred = queued->deferred,
+      .late = queued->late,
       .body_format = lanes->index == TG_SINK_BOT ? 0 : (uint8_t)(1 + lanes->handler->format),
       .guild_loaded = lanes->handler->guild_loaded,
       .came_at = queued->queued_at,
@@ -94,7 +95,7 @@ void tg_queues_figures(struct tg_lanes *lanes, tg_shard_ref ref, struct tg_queue
 tg_shard_ref tg_queues_next_shard(struct tg_lanes *lanes, tg_shard_ref after)
 {
   for (int i = after < 0 ? 0 : tg_ref_index(after) + 1; i < lanes->count; i++)
-    if (lanes->at[i] && waiting(lanes->at[i]) > 0)
+    if (lanes->at[i] && !lanes->at[i]->feed->left && waiting(lanes->at[i]) > 0)
       return lanes->at[i]->feed->ref;
   return -1;
 }

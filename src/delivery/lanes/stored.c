@@ -28,6 +28,7 @@ struct tg_stored tg_event_stored(const struct tg_event *event)
       .marker = event->marker,
       .guild_create = event->guild_create,
       .deferred = event->deferred,
+      .late = event->late,
       /* Of a marker `raw` is all of its body. */
       .message = event->marker ? event->data : tg_event_message(event),
   };

@@ -32,7 +32,8 @@ struct tg_stored {
   uint16_t type; /* tg_event_type() */
   enum tg_marker marker;
   enum tg_guild_create guild_create;
-  bool deferred;          /* it was answered in the place of the event handler, which is to know it */
+  bool deferred; /* it was answered in the place of the event handler, which is to know it */
+  bool late;     /* others of its shard have gone before it, though it came first: not kept in logs */
   struct tg_span message; /* of a marker: what it tells, an object */
 };
 

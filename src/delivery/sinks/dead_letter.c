@@ -286,6 +286,7 @@ bool tg_dead_letter_write(const char *state_dir, uint64_t file_bytes, const stru
   if (letter->sink)
     tg_buf_printf(&line, ",\"sink\":\"%s\"", letter->sink);
   tg_buf_puts(&line, letter->deferred ? ",\"deferred\":true" : "");
+  tg_buf_puts(&line, letter->late ? ",\"late\":true" : "");
   tg_buf_puts(&line, letter->marker ? ",\"marker\":true" : "");
   tg_buf_puts(&line, secrets.count > 0 ? ",\"masked\":true" : "");
   tg_buf_puts(&line, ",\"event\":");

@@ -11,7 +11,7 @@
  * numbers the letters of a state directory, from the oldest to the newest, so
  * that a person can name one; (shard, epoch, s) is the event's own name. `event`
  * is the message as it came: with shard, epoch, and `totalShards`, `guildCreate`
- * and `deferred`, where they are, it is all that the body of its request was made of, and so can
+ * `deferred` and `late`, where they are, it is all that the body of its request was made of, and so can
  * be delivered again. With "marker":true it is not a message, but such a body.
  * `bytes`: of the body.
  *
@@ -45,7 +45,7 @@ struct tg_dead_letter {
   struct tg_span message;   /* JSON; empty: there is none */
   size_t bytes;             /* of the body that was refused */
   const char *guild_create; /* as in the body; NULL: not there */
-  bool deferred, marker;
+  bool deferred, late, marker;
   const char *sink;                 /* that has refused it; NULL: the event handler */
   const struct tg_strings *secrets; /* or NULL */
 };

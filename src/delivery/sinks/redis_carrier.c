@@ -47,10 +47,13 @@ static struct tg_redis_stream *stream_of(struct tg_redis_carrier *redis, struct 
   return stream;
 }
 
-static struct tg_redis_stream *own_stream(struct tg_redis_carrier *redis, int total, int shard_id)
+static struct tg_redis_stream *own_stream(struct tg_redis_carrier *redis, int total, int shard_id, bool late)
 {
   char *key = tg_redis_stream_key(redis->config.prefix, total, shard_id);
-  struct tg_redis_stream *stream = stream_of(redis, (struct tg_span){key, strlen(key)});
+  struct tg_buf text = {0};
+  tg_buf_printf(&text, "%s%s", key, late ? ":late" : "");
+  struct tg_redis_stream *stream = stream_of(redis, (struct tg_span){text.data, text.length});
+  tg_buf_free(&text);
   free(key);
   return stream;
 }
@@ -96,19 +99,22 @@ static void refresh(struct tg_redis_lane *at, int total)
 {
   struct tg_redis_carrier *redis = at->of;
   struct tg_redis_place *place = &at->place;
-  if (at->stale || place->total_shards != total) {
-    int shard_id = at->lane->feed->shard_id;
+  const struct tg_feed *feed = at->lane->feed;
+  if (at->stale || place->total_shards != total || at->tenure != feed->tenure) {
+    int shard_id = feed->shard_id;
     bool own = redis->config.layout == TG_LAYOUT_OWN;
     *place = (struct tg_redis_place){
         .server = redis->carrier.name,
         .shard_id = shard_id,
         .total_shards = total,
-        .stream = own ? own_stream(redis, total, shard_id) : NULL,
+        .late = feed->left,
+        .stream = own ? own_stream(redis, total, shard_id, feed->left) : NULL,
         .stream_of = stream_of,
         .carrier = redis,
     };
     at->layout = layout_of(redis->config.layout);
     at->stale = false;
+    at->tenure = feed->tenure;
   }
   place->config = &redis->config;
   if (!place->asked)

@@ -35,6 +35,7 @@ struct tg_redis_lane {
   bool waits;
   bool sure;        /* on this connection: it was looked what Redis has of what it had accepted */
   bool stale;       /* it was made for another prefix or layout, or number of shards */
+  unsigned tenure;  /* of the feed: in another one others have written meanwhile */
   uint64_t began;   /* uv_hrtime() */
   tg_ms alarmed_at; /* when it was last told that only a person can help it; 0: never */
 };

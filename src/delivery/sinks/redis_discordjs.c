@@ -15,12 +15,13 @@
 /* As @discordjs/brokers reads it, and its RedisGateway hands it to @discordjs/core: a stream for each type of
  * event, of all shards together, under the type's own name, with ids of Redis' making.
  *
- *     data MessagePack {shardId, payload}, key [, guildCreate] [, deferred "1"]
+ *     data MessagePack {shardId, payload}, key [, guildCreate] [, deferred "1"] [, late "1"]
  *
  * Its readers pass over the fields behind `data`. Nothing in such a stream refuses what it has already. So
  * the hash <prefix>:marks says of each shard how far it is written: the mark is moved in the transaction that
  * writes the events, and stands before or behind a batch as a whole, whatever breaks. A marker has no place
- * among events of one type, and is not written. */
+ * among events of one type, and is not written. What comes late, when another host has gone on with the
+ * shard, is written beside the mark: a batch of which nobody has heard comes again. */
 
 enum { MARKS_FIELD_SIZE = 32, TYPE_SIZE = 256, BULK_HEAD_MAX = 24 };
 
@@ -31,7 +32,8 @@ static struct tg_redis_id id_in_lane(const struct tg_stored *event)
 
 static bool is_new(const struct tg_redis_place *place, const struct tg_stored *event)
 {
-  return event->marker == TG_MARKER_NONE && tg_redis_id_compare(id_in_lane(event), place->last) > 0;
+  return event->marker == TG_MARKER_NONE &&
+         (place->late || tg_redis_id_compare(id_in_lane(event), place->last) > 0);
 }
 
 static struct tg_redis_stream *stream_of(const struct tg_redis_place *place, const struct tg_stored *event)
@@ -106,7 +108,7 @@ static void put_xadd(struct tg_buf *out, const struct tg_redis_place *place, con
   char key[TG_PARCEL_KEY_MAX];
   struct tg_redis_stream *stream = stream_of(place, event);
   bool trims = stream->groups == 0, tells = event->guild_create != TG_GUILD_NONE;
-  tg_resp_begin(out, 3 + (trims ? 3 : 0) + 2 * (2 + tells + event->deferred));
+  tg_resp_begin(out, 3 + (trims ? 3 : 0) + 2 * (2 + tells + event->deferred + place->late));
   tg_resp_string(out, "XADD");
   tg_resp_string(out, stream->key);
   if (trims) {
@@ -121,6 +123,8 @@ static void put_xadd(struct tg_buf *out, const struct tg_redis_place *place, con
     tg_redis_put_text(out, "guildCreate", tg_guild_create_name(event->guild_create));
   if (event->deferred)
     tg_redis_put_text(out, "deferred", "1");
+  if (place->late)
+    tg_redis_put_text(out, "late", "1");
   stream->length++;
 }
 
@@ -136,11 +140,13 @@ static int write_batch(struct tg_redis_place *place, const struct tg_redis_batch
     if (!is_new(place, &batch->events[i]))
       continue;
     put_xadd(out, place, &batch->events[i]);
-    place->writing = id_in_lane(&batch->events[i]);
+    if (!place->late)
+      place->writing = id_in_lane(&batch->events[i]);
     count++;
   }
   if (count > 0) {
-    put_mark(out, place, place->writing);
+    if (!place->late)
+      put_mark(out, place, place->writing);
     tg_redis_put_word(out, "EXEC");
   } else {
     out->length = start;
@@ -148,7 +154,7 @@ static int write_batch(struct tg_redis_place *place, const struct tg_redis_batch
   }
   if (place->replicas > 0)
     tg_redis_put_wait(out, place);
-  return (count > 0 ? count + 3 : 1) + (place->replicas > 0);
+  return (count > 0 ? count + 2 + !place->late : 1) + (place->replicas > 0);
 }
 
 /* --- asking ------------------------------------------------------------------------------------ */
@@ -178,8 +184,9 @@ static void find_questions(struct tg_redis_place *place, const struct tg_redis_b
 
 static int ask(struct tg_redis_place *place, const struct tg_redis_batch *batch, struct tg_buf *out)
 {
+  bool asks_mark = !place->asked && !place->late;
   find_questions(place, batch);
-  if (!place->asked) {
+  if (asks_mark) {
     char *key = marks_key(place), field[MARKS_FIELD_SIZE];
     write_field(field, place);
     tg_redis_put_command(out, (const char *[]){"HGET", key, field}, 3);
@@ -187,7 +194,7 @@ static int ask(struct tg_redis_place *place, const struct tg_redis_batch *batch,
   }
   for (int i = 0; i < place->question_count; i++)
     tg_redis_put_command(out, (const char *[]){"XINFO", "STREAM", place->questions[i]->key}, 3);
-  return !place->asked + place->question_count;
+  return asks_mark + place->question_count;
 }
 
 static enum tg_redis_step hold_for_conflict(struct tg_redis_place *place, struct tg_answer *answer)
@@ -275,7 +282,7 @@ static enum tg_redis_step learn(struct tg_redis_place *place, const struct tg_re
   }
   place->asked = true;
   place->recheck = false;
-  if (place->last.epoch > place->epoch)
+  if (!place->late && place->last.epoch > place->epoch)
     return hold_for_conflict(place, answer);
   if (tg_redis_id_compare(place->last, place->accepted) < 0)
     return tell_loss(place, answer);
@@ -306,7 +313,8 @@ static enum tg_redis_step judge(struct tg_redis_place *place, const struct tg_re
   place->last = place->writing;
   if (wait && (wait->kind != TG_REDIS_INTEGER || wait->integer < place->replicas))
     return tg_redis_wait_for_replicas(place, wait, answer);
-  place->accepted = place->last;
+  if (!place->late)
+    place->accepted = place->last;
   answer->outcome = TG_OUTCOME_DELIVERED;
   return TG_REDIS_END;
 }

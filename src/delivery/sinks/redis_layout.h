@@ -28,12 +28,13 @@ struct tg_redis_place {
   bool asked;     /* on this connection: what layout->ask() asks for is known */
   int replicas;   /* that the batch under way waits for: another configuration may have come */
   bool doubtful;  /* a batch was sent, and nobody has said what has come of it */
+  bool late;      /* of what is left of a shard that others have: it has no place among what they write */
 
   /* Of the own layout: its stream. */
   struct tg_redis_stream *stream;
   bool listed;                 /* on this connection: in the set of all streams */
   struct tg_redis_id last;     /* the last that the stream has had */
-  struct tg_redis_id accepted; /* the last that Redis has said to have */
+  struct tg_redis_id accepted; /* the last that Redis has said to have; of what is late never any */
   struct tg_redis_id writing;  /* the last of the batch under way */
 
   /* Of TG_LAYOUT_DISCORDJS, whose streams all lanes share: `last`, `accepted` and `writing` are of the events

@@ -14,7 +14,11 @@
  * and is not written: a lane sends its events in order, and a batch is there as a whole or not at all.
  *
  *     event   t type, g guild ("" without one), d data, shard, key [, guildCreate] [, deferred "1"]
- *     marker  marker "gap" or "resharding", d what it tells, shard, key */
+ *     marker  marker "gap" or "resharding", d what it tells, shard, key
+ *
+ * What comes late, when another host has gone on with the shard, would be below the last id: it has a stream
+ * of its own, <prefix>:<total>:<shard>:late, with ids of Redis' making and a field late "1" besides. There a
+ * batch of which nobody has heard comes again; its keys are the same. */
 
 /* --- ids of markers ------------------------------------------------------------------------- */
 
@@ -101,6 +105,8 @@ static void put_event(struct tg_buf *out, const struct tg_redis_place *place, co
     tg_redis_put_text(out, "guildCreate", tg_guild_create_name(event->guild_create));
   if (event->deferred)
     tg_redis_put_text(out, "deferred", "1");
+  if (place->late)
+    tg_redis_put_text(out, "late", "1");
 }
 
 static void put_marker(struct tg_buf *out, const struct tg_redis_place *place, const struct tg_stored *event)
@@ -108,13 +114,15 @@ static void put_marker(struct tg_buf *out, const struct tg_redis_place *place, c
   tg_redis_put_text(out, "marker", event->marker == TG_MARKER_GAP ? "gap" : "resharding");
   tg_redis_put(out, "d", event->message);
   put_name(out, place, event);
+  if (place->late)
+    tg_redis_put_text(out, "late", "1");
 }
 
-static int fields_of(const struct tg_stored *event)
+static int fields_of(const struct tg_redis_place *place, const struct tg_stored *event)
 {
   if (event->marker != TG_MARKER_NONE)
-    return 4;
-  return 5 + (event->guild_create != TG_GUILD_NONE) + event->deferred;
+    return 4 + place->late;
+  return 5 + (event->guild_create != TG_GUILD_NONE) + event->deferred + place->late;
 }
 
 /* Where there are groups of consumers, nothing goes that they have not acknowledged (redis_stream.h). */
@@ -123,7 +131,7 @@ static void put_xadd(struct tg_buf *out, const struct tg_redis_place *place, con
 {
   char text[TG_REDIS_ID_SIZE];
   bool trims = place->stream->groups == 0;
-  tg_resp_begin(out, 3 + (trims ? 3 : 0) + 2 * fields_of(event));
+  tg_resp_begin(out, 3 + (trims ? 3 : 0) + 2 * fields_of(place, event));
   tg_resp_string(out, "XADD");
   tg_resp_string(out, place->stream->key);
   if (trims) {
@@ -131,7 +139,10 @@ static void put_xadd(struct tg_buf *out, const struct tg_redis_place *place, con
     tg_resp_string(out, "~");
     tg_resp_number(out, place->config->max_length);
   }
-  tg_resp_text(out, text, (size_t)tg_redis_id_write(text, id));
+  if (place->late)
+    tg_resp_string(out, "*");
+  else
+    tg_resp_text(out, text, (size_t)tg_redis_id_write(text, id));
   if (event->marker == TG_MARKER_NONE)
     put_event(out, place, event);
   else
@@ -142,6 +153,8 @@ static int count_new(const struct tg_redis_place *place, const struct tg_redis_b
 {
   struct tg_redis_id last = place->last;
   int count = 0;
+  if (place->late)
+    return batch->count;
   for (int i = 0; i < batch->count; i++) {
     struct tg_redis_id id = id_of(batch, i);
     if (tg_redis_id_compare(id, last) <= 0)
@@ -169,10 +182,11 @@ static int write_batch(struct tg_redis_place *place, const struct tg_redis_batch
   }
   for (int i = 0; i < batch->count; i++) {
     struct tg_redis_id id = id_of(batch, i);
-    if (tg_redis_id_compare(id, place->writing) <= 0)
+    if (!place->late && tg_redis_id_compare(id, place->writing) <= 0)
       continue;
     put_xadd(out, place, &batch->events[i], id);
-    place->writing = id;
+    if (!place->late)
+      place->writing = id;
   }
   if (count > 1)
     tg_redis_put_word(out, "EXEC");
@@ -280,7 +294,7 @@ static enum tg_redis_step learn(struct tg_redis_place *place, const struct tg_re
                                   (struct tg_span){"ERR syntax error: not what XINFO STREAM answers", 47});
   }
   place->asked = true;
-  if (is_of_others(place))
+  if (!place->late && is_of_others(place))
     return hold_for_conflict(place, answer);
   if (tg_redis_id_compare(place->last, place->accepted) < 0)
     return tell_loss(place, answer);
@@ -313,7 +327,8 @@ static enum tg_redis_step judge(struct tg_redis_place *place, const struct tg_re
   place->last = place->writing;
   if (wait && (wait->kind != TG_REDIS_INTEGER || wait->integer < place->replicas))
     return tg_redis_wait_for_replicas(place, wait, answer);
-  place->accepted = place->last;
+  if (!place->late)
+    place->accepted = place->last;
   answer->outcome = TG_OUTCOME_DELIVERED;
   return TG_REDIS_END;
 }

@@ -73,6 +73,7 @@ static bool write_letter(const struct tg_lane_answer *of, char type[TG_STATS_NAM
       .bytes = of->bytes,
       .guild_create = tg_guild_create_name(event.guild_create),
       .deferred = event.deferred,
+      .late = event.late,
       .marker = event.marker != TG_MARKER_NONE,
       .sink = lane->lanes->index == TG_SINK_BOT ? NULL : lane->lanes->name,
       .secrets = &secrets,

@@ -102,13 +102,34 @@ static void tails_of_bodies(void **state)
                                       ",\"guildCreate\":\"loading\",\"deferred\":true}",
                                       ",\"guildCreate\":\"joined\",\"deferred\":true}",
                                       ",\"guildCreate\":\"available\",\"deferred\":true}"};
-  for (int i = 0; i < 8; i++) {
-    char suffix[TG_BODY_SUFFIX_MAX];
-    struct tg_stored event = {.guild_create = (enum tg_guild_create)(i % 4), .deferred = i >= 4};
+  for (int i = 0; i < 16; i++) {
+    char suffix[TG_BODY_SUFFIX_MAX], tail[TG_BODY_SUFFIX_MAX];
+    struct tg_stored event = {
+        .guild_create = (enum tg_guild_create)(i % 4), .deferred = i / 4 % 2 == 1, .late = i >= 8};
     size_t length = tg_body_suffix(suffix, &event);
-    assert_span((struct tg_span){suffix, length}, tails[i]);
-    assert_int_equal(length, tg_body_suffix_length(event.guild_create, event.deferred));
+    snprintf(tail, sizeof tail, "%.*s%s}", (int)strlen(tails[i % 8]) - 1, tails[i % 8],
+             event.late ? ",\"late\":true" : "");
+    assert_span((struct tg_span){suffix, length}, tail);
+    assert_int_equal(length, tg_body_suffix_length(event.guild_create, event.deferred, event.late));
   }
+}
+
+/* Another host has gone on with the shard before it came. */
+static void late_ones_say_so(void **state)
+{
+  (void)state;
+  assert_form(TG_FORMAT_SEED, STORED(MESSAGE, .late = true), BODY(MESSAGE, ",\"late\":true"));
+  assert_form(TG_FORMAT_DISCORDENO, STORED(MESSAGE, .late = true),
+              HEAD ",\"payload\":" MESSAGE ",\"late\":true}");
+  assert_form(TG_FORMAT_CHAT_SDK, STORED(MESSAGE, .late = true),
+              "{\"type\":\"GATEWAY_MESSAGE_CREATE\",\"timestamp\":1700000000123,\"data\":" DATA
+              ",\"late\":true}");
+  struct tg_stored event = STORED(MESSAGE, .deferred = true, .late = true);
+  struct tg_buf body = {0};
+  tg_format_write(&config, &config.event_handler, TG_FORMAT_CLOUDEVENTS, &event, 0, &body);
+  tg_buf_append(&body, "", 1);
+  assert_non_null(strstr(body.data, ",\"deferred\":true,\"late\":true,\"data\":"));
+  tg_buf_free(&body);
 }
 
 /* Of a set whose number of shards is not known: as older logs have them. */
@@ -255,6 +276,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(heads_of_bodies, begin),
       cmocka_unit_test_setup(tails_of_bodies, begin),
+      cmocka_unit_test_setup(late_ones_say_so, begin),
       cmocka_unit_test_setup(without_a_total, begin),
       cmocka_unit_test_setup(the_other_end_of_a_handover, begin),
       cmocka_unit_test_setup(seed, begin),

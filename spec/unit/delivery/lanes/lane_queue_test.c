@@ -76,6 +76,26 @@ static void it_says_that_the_event_is_deferred_by_now(void **state)
   free(event);
 }
 
+/* There is room for both, and the bytes around it are nobody else's. */
+static void it_may_be_late_and_deferred(void **state)
+{
+  (void)state;
+  struct tg_stored stored = {.shard_id = 3,
+                             .total_shards = 16,
+                             .epoch = 7,
+                             .sequence = 42,
+                             .guild_create = TG_GUILD_AVAILABLE,
+                             .late = true,
+                             .message = text(MESSAGE)};
+  struct tg_queued *event = tg_queued_new(&stored);
+  assert_body(event, BODY(TAIL ",\"late\":true"));
+  event->deferred = true;
+  assert_body(event, BODY(TAIL ",\"deferred\":true,\"late\":true"));
+  assert_int_equal(tg_queued_body_length(event), strlen(BODY(TAIL ",\"deferred\":true,\"late\":true")));
+  assert_true(tg_queued_stored(event, 3).late);
+  free(event);
+}
+
 static void markers_have_their_own(void **state)
 {
   (void)state;
@@ -138,6 +158,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_body_is_made_around_the_message),
       cmocka_unit_test(it_says_that_the_event_is_deferred_by_now),
+      cmocka_unit_test(it_may_be_late_and_deferred),
       cmocka_unit_test(markers_have_their_own),
       cmocka_unit_test(all_of_the_event_is_in_it),
       cmocka_unit_test(what_is_counted_is_counted_back),

@@ -341,10 +341,30 @@ static void one_that_failed_inside_is_written_again_when_that_is_a_stream(void *
   assert_int_equal(layout->write(&place, &batch, &out), 5);
 }
 
+/* Another host goes on with the shard, and moves its mark. */
+static void late_ones_are_written_beside_the_mark(void **state)
+{
+  (void)state;
+  place.late = true;
+  place.epoch = 0;
+  place.asked = false;
+  add(7, 2, READY);
+  add(7, 3, "{\"op\":0,\"t\":\"READY\",\"d\":1}")->marker = TG_MARKER_GAP;
+  assert_asks(1, "XINFO STREAM READY");
+  assert_int_equal(learn(INFO(5, 0)), TG_REDIS_WRITE);
+  assert_int_equal(layout->write(&place, &batch, &out), 3);
+  assert_written("MULTI | " XADD("READY") READY_DATA " key 3.7.2 late 1 | EXEC");
+  assert_int_equal(judge("+OK\r\n+QUEUED\r\n*1\r\n$3\r\n9-0\r\n"), TG_REDIS_END);
+  assert_int_equal(answer.outcome, TG_OUTCOME_DELIVERED);
+  assert_id(place.accepted, 0, 0);
+  assert_asks(0, "");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
   const struct CMUnitTest tests[] = {
+      TEST(late_ones_are_written_beside_the_mark),
       TEST(an_event_is_written_with_its_mark),
       TEST(each_type_has_its_stream),
       TEST(where_groups_read_nothing_is_trimmed_in_writing),

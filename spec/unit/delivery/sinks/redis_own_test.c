@@ -398,9 +398,60 @@ static void replicas_are_waited_for(void **state)
 
 #define OF(setup, test) cmocka_unit_test_setup_teardown(test, setup, end)
 
+/* --- what is left of a shard that another host has ------------------------------------ */
+
+static int begin_late(void **state)
+{
+  begin(state);
+  stream.key = (char *)"tidegate:16:3:late";
+  place.late = true;
+  place.epoch = 0; /* it has no session */
+  place.asked = place.listed = false;
+  return 0;
+}
+
+#define LATE "XADD tidegate:16:3:late MAXLEN ~ 1000 * "
+
+/* Whatever its stream has, and whatever is older than that. */
+static void late_ones_have_a_stream_of_their_own(void **state)
+{
+  (void)state;
+  add(7, 2, TYPING);
+  add_gap(7, 4, "{\"from\":3,\"to\":4,\"count\":2,\"reason\":\"expired\"}");
+  assert_int_equal(layout->ask(&place, &batch, &out), 4);
+  assert_written("MULTI | SADD tidegate:streams tidegate:16:3:late | XINFO STREAM tidegate:16:3:late | EXEC");
+  assert_int_equal(
+      learn("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n*6\r\n$17\r\nlast-generated-id\r\n$15\r\n"
+            "1700000000000-5\r\n$6\r\nlength\r\n:1\r\n$6\r\ngroups\r\n:0\r\n"),
+      TG_REDIS_WRITE);
+  assert_writes(4, "MULTI | " LATE "t TYPING_START g 81 d {\"guild_id\":\"81\"} shard 3 key 3.7.2 late 1 | " LATE
+                   "marker gap d {\"from\":3,\"to\":4,\"count\":2,\"reason\":\"expired\"} shard 3 "
+                   "key 3.7.gap-4 late 1 | EXEC");
+  assert_int_equal(judge("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n$3\r\n9-2\r\n$3\r\n9-3\r\n"), TG_REDIS_END);
+  assert_int_equal(answer.outcome, TG_OUTCOME_DELIVERED);
+  assert_id(place.accepted, 0, 0); /* nobody looks whether Redis has lost it */
+  assert_int_equal(stream.length, 3);
+}
+
+static void late_ones_are_bounded_as_others(void **state)
+{
+  (void)state;
+  add(7, 2, TYPING);
+  stream.groups = 1;
+  stream.length = 1000;
+  place.asked = place.listed = true;
+  assert_int_equal(layout->ask(&place, &batch, &out), 1);
+  assert_written("XINFO STREAM tidegate:16:3:late");
+  assert_int_equal(learn("*6\r\n$17\r\nlast-generated-id\r\n$3\r\n9-5\r\n$6\r\nlength\r\n:1000\r\n"
+                         "$6\r\ngroups\r\n:1\r\n"),
+                   TG_REDIS_FULL);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      OF(begin_late, late_ones_have_a_stream_of_their_own),
+      OF(begin_late, late_ones_are_bounded_as_others),
       OF(begin, one_event_needs_no_transaction),
       OF(begin, several_are_one_transaction),
       OF(begin, a_guild_has_its_id_and_its_kind),
