@@ -22,7 +22,7 @@ static struct {
   void *ctx;
   bool open;
   uint64_t received;
-  bool wants_slot;
+  int64_t wants_slot; /* number of that ask; 0: it does not */
   uint64_t epoch; /* of the last session */
   bool discord;   /* the main URL is Discord's; else one of this machine, without TLS */
 } world;
@@ -168,10 +168,10 @@ static void check_session(void *owner, struct tg_shard *shard, uint64_t epoch)
   world.epoch = epoch;
 }
 
-static void want_slot(void *owner, struct tg_shard *shard)
+static void want_slot(void *owner, struct tg_shard *shard, int64_t ask)
 {
   (void)owner, (void)shard;
-  world.wants_slot = true;
+  world.wants_slot = ask;
 }
 
 static void take_note(void *owner, struct tg_shard *shard)
@@ -207,8 +207,9 @@ static void turn(struct tg_shard *shard, uv_loop_t *loop)
   if (world.dialing)
     open_connection();
   if (world.wants_slot) {
-    world.wants_slot = false;
-    tg_shard_allow_identify(shard, tg_now() + 5000, 0);
+    int64_t ask = world.wants_slot;
+    world.wants_slot = 0;
+    tg_shard_allow_identify(shard, ask, tg_now() + 5000, 0);
   }
 }
 

@@ -49,8 +49,7 @@ static void on_class_state(struct tg_manager *manager, struct tg_worker_process 
 static void on_request_identify(struct tg_manager *manager, struct tg_managed_shard *shard,
                                 const struct tg_message *message)
 {
-  (void)message;
-  tg_slots_asked(manager->slots, shard);
+  tg_slots_asked(manager->slots, shard, message->request_identify.ask);
 }
 
 static void on_identify_sent(struct tg_manager *manager, struct tg_managed_shard *shard,

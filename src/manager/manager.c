@@ -57,10 +57,10 @@ static bool is_reachable(void *ctx, const struct tg_managed_shard *shard)
   return tg_workers_up(manager->workers, shard->worker_id);
 }
 
-static void on_allowed(void *ctx, struct tg_managed_shard *shard, tg_ms deadline, uint64_t epoch)
+static void on_allowed(void *ctx, struct tg_managed_shard *shard, int64_t ask, tg_ms deadline, uint64_t epoch)
 {
   const struct tg_manager *manager = ctx;
-  tg_say(tg_workers_line(manager->workers, shard->worker_id), allow_identify, .ref = shard->ref,
+  tg_say(tg_workers_line(manager->workers, shard->worker_id), allow_identify, .ref = shard->ref, .ask = ask,
          .deadline = deadline, .epoch = (int64_t)epoch);
 }
 

@@ -50,8 +50,8 @@ struct tg_shard_env {
   /* The highest epoch that a session has which could be taken for one of this shard: another set may have a
    * shard of the same id. NULL: none has. */
   uint64_t (*last_epoch)(void *owner, const struct tg_shard *shard);
-  /* Ask for an identify slot; the answer is tg_shard_allow_identify(). */
-  void (*request_identify)(void *owner, struct tg_shard *shard);
+  /* Ask for an identify slot; the answer is tg_shard_allow_identify() with that number. */
+  void (*request_identify)(void *owner, struct tg_shard *shard, int64_t ask);
   void (*identify_sent)(void *owner, struct tg_shard *shard);
   /* The grant was not used: too late, or the connection is gone. */
   void (*identify_unused)(void *owner, struct tg_shard *shard);
@@ -80,8 +80,10 @@ void tg_shard_free(struct tg_shard *shard);
 void tg_shard_start(struct tg_shard *shard);
 
 /* The slot is granted: op 2 may leave until `deadline` (tg_now()). `epoch`: of the session that READY begins;
- * 0: the one that follows the last. One that does not is not taken: epochs of a shard rise. */
-void tg_shard_allow_identify(struct tg_shard *shard, tg_ms deadline, uint64_t epoch);
+ * 0: the one that follows the last. One that does not is not taken: epochs of a shard rise. `ask`: which
+ * request_identify was for this. Of an earlier one was said by then that its slot is not used, and it may be
+ * somebody else's. */
+void tg_shard_allow_identify(struct tg_shard *shard, int64_t ask, tg_ms deadline, uint64_t epoch);
 
 /* Ends: closes with a code that keeps the session (true) or ends it. Calls
  * done(ctx) once the connection is gone, at most some seconds later. */

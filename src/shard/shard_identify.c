@@ -134,11 +134,13 @@ void tg_shard_request_identify(struct tg_shard *shard, void (*done)(void *ctx, b
   shard->slot = TG_SLOT_ASKED;
   shard->slot_done = done;
   shard->slot_ctx = ctx;
-  shard->env->request_identify(shard->env->owner, shard);
+  shard->env->request_identify(shard->env->owner, shard, ++shard->asks);
 }
 
-void tg_shard_allow_identify(struct tg_shard *shard, tg_ms deadline, uint64_t epoch)
+void tg_shard_allow_identify(struct tg_shard *shard, int64_t ask, tg_ms deadline, uint64_t epoch)
 {
+  if (ask != shard->asks)
+    return;
   if (shard->phase != TG_PHASE_SLOT || shard->slot != TG_SLOT_ASKED) {
     shard->env->identify_unused(shard->env->owner, shard);
     return;

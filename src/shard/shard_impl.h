@@ -143,6 +143,7 @@ struct tg_shard {
   int rtt;
 
   enum { TG_SLOT_NONE, TG_SLOT_ASKED, TG_SLOT_GRANTED, TG_SLOT_SENT } slot;
+  int64_t asks;        /* for slots, so far */
   tg_ms slot_deadline; /* when granted */
   uint64_t granted_epoch; /* of the session that READY begins; 0: nobody has said */
   void (*slot_done)(void *ctx, bool allowed);

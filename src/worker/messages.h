@@ -110,9 +110,10 @@
 #define TG_FIELDS_identify_shard(F) F(INT, ref)
 
 /* Op 2 may leave until then. `epoch`: of the session that READY begins; 0: the one
- * that follows its last. */
+ * that follows its last. `ask`: of the request_identify that this answers. */
 #define TG_FIELDS_allow_identify(F)                                                                          \
-  F(INT, ref)                                                                                           \
+  F(INT, ref)                                                                                                \
+  F(NUMBER, ask)                                                                                             \
   F(NUMBER, deadline)                                                                                        \
   F(NUMBER, epoch)
 
@@ -240,7 +241,10 @@
 #define TG_FIELDS_still_alive(F) /* the loop turns (watchdog); at least once a second */
 #define TG_FIELDS_stopped(F)     /* shards are closed, events delivered: about to exit */
 
-#define TG_FIELDS_request_identify(F) F(INT, ref) /* has its HELLO, wants its slot */
+/* It has its HELLO and wants its slot. `ask`: its number; the grant has the same. */
+#define TG_FIELDS_request_identify(F)                                                                        \
+  F(INT, ref)                                                                                                \
+  F(NUMBER, ask)
 #define TG_FIELDS_identify_sent(F) F(INT, ref)    /* op 2 has left */
 #define TG_FIELDS_identify_unused(F) F(INT, ref)  /* too late, or the socket is gone */
 

@@ -43,10 +43,10 @@ static void on_session(void *owner, struct tg_shard *shard, uint64_t epoch)
   tg_delivery_new_session(worker->delivery, tg_shard_get_ref(shard), epoch);
 }
 
-static void request_identify(void *owner, struct tg_shard *shard)
+static void request_identify(void *owner, struct tg_shard *shard, int64_t ask)
 {
   struct tg_worker *worker = owner;
-  tg_say(worker->ipc, request_identify, .ref = tg_shard_get_ref(shard));
+  tg_say(worker->ipc, request_identify, .ref = tg_shard_get_ref(shard), .ask = ask);
 }
 
 static void identify_sent(void *owner, struct tg_shard *shard)

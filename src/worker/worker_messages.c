@@ -72,9 +72,10 @@ static void on_identify_shard(struct tg_worker *worker, const struct tg_message 
 
 static void on_allow_identify(struct tg_worker *worker, const struct tg_message *message)
 {
-  struct tg_shard *shard = tg_worker_shard(worker, message->allow_identify.ref);
+  const struct tg_message_allow_identify *grant = &message->allow_identify;
+  struct tg_shard *shard = tg_worker_shard(worker, grant->ref);
   if (shard)
-    tg_shard_allow_identify(shard, message->allow_identify.deadline, (uint64_t)message->allow_identify.epoch);
+    tg_shard_allow_identify(shard, grant->ask, grant->deadline, (uint64_t)grant->epoch);
 }
 
 /* ---- commands ---- */

@@ -8,6 +8,7 @@
 struct slot_ask {
   unsigned asked; /* number of the call of the script of which an answer is awaited; 0: none */
   bool in_line;   /* its worker waits for the scheduler */
+  int64_t last;   /* number of what its worker asked */
   struct tg_waiter *waiters;
 };
 
@@ -138,9 +139,15 @@ static void ask_script(struct tg_asks *asks, struct tg_managed_shard *shard)
   json_decref(args);
 }
 
-void tg_asks_of_worker(struct tg_asks *asks, struct tg_managed_shard *shard)
+int64_t tg_asks_last(struct tg_asks *asks, const struct tg_managed_shard *shard)
 {
-  const struct slot_ask *ask = ask_of(asks, shard);
+  return ask_of(asks, shard)->last;
+}
+
+void tg_asks_of_worker(struct tg_asks *asks, struct tg_managed_shard *shard, int64_t number)
+{
+  struct slot_ask *ask = ask_of(asks, shard);
+  ask->last = number;
   if (ask->in_line || (ask->asked && ask->waiters)) /* asks again, with its next connection */
     asks->events->wanted(asks->ctx, shard);
   else if (ask->asked)

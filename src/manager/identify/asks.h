@@ -24,8 +24,10 @@ struct tg_asks *tg_asks_new(const struct tg_manager_env *env, const struct tg_as
 /* NULL: none. */
 void tg_asks_free(struct tg_asks *asks);
 
-/* The worker of the shard wants its slot: asks the script, if that has a say. */
-void tg_asks_of_worker(struct tg_asks *asks, struct tg_managed_shard *shard);
+/* The worker of the shard wants its slot: asks the script, if that has a say. `number`: of that ask. */
+void tg_asks_of_worker(struct tg_asks *asks, struct tg_managed_shard *shard, int64_t number);
+/* The number of what the worker asked last. */
+int64_t tg_asks_last(struct tg_asks *asks, const struct tg_managed_shard *shard);
 /* The same, and the script is not asked. */
 void tg_asks_in_line(struct tg_asks *asks, struct tg_managed_shard *shard);
 /* Replies true with the slot. */

@@ -219,7 +219,7 @@ static void on_allowed(void *ctx, struct tg_managed_shard *shard)
     take(slots, shard->ref, deadline);
     tg_ledger_save(slots->ledger);
   }
-  slots->events->allow(slots->ctx, shard, deadline,
+  slots->events->allow(slots->ctx, shard, tg_asks_last(slots->asks, shard), deadline,
                        slots->cluster ? tg_slots_cluster_epoch(slots->cluster, shard) : 0);
   tg_slots_pump(slots);
 }
@@ -230,9 +230,9 @@ static bool is_reachable(void *ctx, const struct tg_managed_shard *shard)
   return slots->events->reachable(slots->ctx, shard);
 }
 
-void tg_slots_asked(struct tg_slots *slots, struct tg_managed_shard *shard)
+void tg_slots_asked(struct tg_slots *slots, struct tg_managed_shard *shard, int64_t ask)
 {
-  tg_asks_of_worker(slots->asks, shard);
+  tg_asks_of_worker(slots->asks, shard, ask);
 }
 
 void tg_slots_granted(struct tg_slots *slots, struct tg_managed_shard *shard, tg_ms deadline, uint64_t epoch)

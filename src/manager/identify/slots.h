@@ -25,9 +25,9 @@ struct tg_slots_events {
   void (*start)(void *ctx, struct tg_managed_shard *shard);
   /* Whether it can be reached now; else its grant is not worth sending. */
   bool (*reachable)(void *ctx, const struct tg_managed_shard *shard);
-  /* It has its slot: op 2 may leave until then (tg_now()). `epoch`: of the session that READY begins; 0: as
-   * the shard counts. */
-  void (*allow)(void *ctx, struct tg_managed_shard *shard, tg_ms deadline, uint64_t epoch);
+  /* It has its slot, for which it asked with that number: op 2 may leave until then (tg_now()). `epoch`: of
+   * the session that READY begins; 0: as the shard counts. */
+  void (*allow)(void *ctx, struct tg_managed_shard *shard, int64_t ask, tg_ms deadline, uint64_t epoch);
   /* Discord should be asked for session_start_limit again; tg_slots_refreshed()
    * is waited for. */
   void (*refresh)(void *ctx);
@@ -70,8 +70,8 @@ void tg_slots_enqueue(struct tg_slots *slots, const struct tg_managed_shard *sha
                       enum tg_identify_priority priority);
 /* It was told to connect, without having been asked to by events.start. */
 void tg_slots_started(struct tg_slots *slots, const struct tg_managed_shard *shard);
-/* It wants its slot. Pumps. */
-void tg_slots_asked(struct tg_slots *slots, struct tg_managed_shard *shard);
+/* It wants its slot; `ask` is the number of that wish. Pumps. */
+void tg_slots_asked(struct tg_slots *slots, struct tg_managed_shard *shard, int64_t ask);
 /* The cluster has granted what events.ask has asked for: op 2 may leave until `deadline` (tg_now()), and its
  * READY begins the session `epoch`. Pumps. */
 void tg_slots_granted(struct tg_slots *slots, struct tg_managed_shard *shard, tg_ms deadline, uint64_t epoch);

@@ -103,7 +103,7 @@ static void override(void)
 static void a_worker_waits_for_the_scheduler(void **state)
 {
   (void)state;
-  tg_asks_of_worker(asks, &shards[1]);
+  tg_asks_of_worker(asks, &shards[1], 1);
   assert_int_equal(wanted[1], 1);
   assert_true(tg_asks_awaited(asks, &shards[1]));
   assert_false(tg_asks_awaited(asks, &shards[0]));
@@ -115,8 +115,8 @@ static void a_worker_waits_for_the_scheduler(void **state)
 static void it_may_ask_again_and_is_allowed_once(void **state)
 {
   (void)state;
-  tg_asks_of_worker(asks, &shards[1]);
-  tg_asks_of_worker(asks, &shards[1]);
+  tg_asks_of_worker(asks, &shards[1], 1);
+  tg_asks_of_worker(asks, &shards[1], 1);
   assert_int_equal(wanted[1], 2);
   tg_asks_granted(asks, &shards[1]);
   tg_asks_granted(asks, &shards[1]);
@@ -126,7 +126,7 @@ static void it_may_ask_again_and_is_allowed_once(void **state)
 static void a_worker_that_cannot_be_reached_is_not_allowed(void **state)
 {
   (void)state;
-  tg_asks_of_worker(asks, &shards[0]);
+  tg_asks_of_worker(asks, &shards[0], 1);
   unreachable = true;
   tg_asks_granted(asks, &shards[0]);
   assert_int_equal(allowed[0], 0);
@@ -136,8 +136,8 @@ static void a_script_that_says_yes_needs_no_scheduler(void **state)
 {
   (void)state;
   override();
-  tg_asks_of_worker(asks, &shards[2]);
-  tg_asks_of_worker(asks, &shards[2]); /* it is asked once */
+  tg_asks_of_worker(asks, &shards[2], 1);
+  tg_asks_of_worker(asks, &shards[2], 1); /* it is asked once */
   assert_int_equal(calls, 1);
   assert_false(tg_asks_awaited(asks, &shards[2]));
   answer(true);
@@ -149,7 +149,7 @@ static void after_a_no_the_scheduler_decides(void **state)
 {
   (void)state;
   override();
-  tg_asks_of_worker(asks, &shards[2]);
+  tg_asks_of_worker(asks, &shards[2], 1);
   answer(false);
   assert_int_equal(allowed[2], 0);
   assert_int_equal(wanted[2], 1);
@@ -162,9 +162,9 @@ static void an_answer_to_an_earlier_process_is_not_for_this_one(void **state)
   (void)state;
   const struct tg_value yes = {.kind = TG_BOOL, .boolean = true};
   override();
-  tg_asks_of_worker(asks, &shards[0]);
+  tg_asks_of_worker(asks, &shards[0], 1);
   tg_asks_drop(asks, &shards[0], "its worker has ended");
-  tg_asks_of_worker(asks, &shards[0]);
+  tg_asks_of_worker(asks, &shards[0], 1);
   assert_int_equal(calls, 2);
   earlier.reply(earlier.ctx, true, &yes);
   assert_int_equal(allowed[0], 0);
@@ -206,7 +206,7 @@ static void who_waits_for_a_shard_that_is_gone_hears_why(void **state)
 {
   (void)state;
   struct told told = {0};
-  tg_asks_of_worker(asks, &shards[0]);
+  tg_asks_of_worker(asks, &shards[0], 1);
   tg_asks_of_script(asks, &shards[0], on_reply, &told);
   tg_asks_drop(asks, &shards[0], "the shard was killed");
   assert_int_equal(told.count, 1);

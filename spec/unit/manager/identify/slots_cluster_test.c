@@ -30,6 +30,8 @@ static struct {
   char told[512]; /* what the cluster was told, a word and a shard each */
   int started[SHARDS], allowed[SHARDS];
   enum tg_identify_priority priority;
+  int64_t asks; /* of workers, so far */
+  int64_t ask;  /* that was granted */
   tg_ms deadline;
   uint64_t epoch;
 } host;
@@ -60,9 +62,10 @@ static bool is_reachable(void *ctx, const struct tg_managed_shard *shard)
   return !host.worker_is_gone;
 }
 
-static void on_allow(void *ctx, struct tg_managed_shard *shard, tg_ms deadline, uint64_t epoch)
+static void on_allow(void *ctx, struct tg_managed_shard *shard, int64_t ask, tg_ms deadline, uint64_t epoch)
 {
   (void)ctx;
+  host.ask = ask;
   host.allowed[shard->id]++;
   host.deadline = deadline;
   host.epoch = epoch;
@@ -199,7 +202,7 @@ static struct tg_managed_shard *asks(int shard_id, enum tg_identify_priority pri
   struct tg_managed_shard *shard = &host.shards[shard_id];
   tg_slots_enqueue(host.slots, shard, priority);
   assert_int_equal(tg_slots_state(host.slots, shard), TG_IDENTIFY_STARTED);
-  tg_slots_asked(host.slots, shard);
+  tg_slots_asked(host.slots, shard, ++host.asks);
   return shard;
 }
 
@@ -216,7 +219,7 @@ static void a_shard_that_has_its_hello_asks_once(void **state)
   struct tg_managed_shard *shard = asks(3, TG_IDENTIFY_LOST);
   assert_told("ask 3");
   assert_int_equal(host.priority, TG_IDENTIFY_LOST);
-  tg_slots_asked(host.slots, shard); /* with its next connection */
+  tg_slots_asked(host.slots, shard, ++host.asks); /* with its next connection */
   tg_slots_pump(host.slots);
   assert_told("");
   assert_int_equal(host.allowed[3], 0); /* its bucket has rested, and nothing is spent: the cluster decides */
@@ -253,7 +256,7 @@ static void what_its_worker_does_not_use_is_given_back(void **state)
   grant(shard, EPOCH);
   tg_slots_unused(host.slots, shard);
   assert_told("ask 3, unask 3");
-  tg_slots_asked(host.slots, shard);
+  tg_slots_asked(host.slots, shard, ++host.asks);
   grant(shard, EPOCH + 2);
   tg_slots_sent(host.slots, shard);
   assert_told("ask 3, sent 3");
@@ -270,6 +273,16 @@ static void nobody_waits_for_a_shard_whose_connection_is_gone(void **state)
   assert_int_equal(host.allowed[3], 0);
 }
 
+/* So that the worker can tell it from what it has asked before. */
+static void a_grant_answers_what_was_asked_last(void **state)
+{
+  (void)state;
+  struct tg_managed_shard *shard = asks(3, TG_IDENTIFY_FIRST);
+  tg_slots_asked(host.slots, shard, 7);
+  grant(shard, EPOCH);
+  assert_int_equal(host.ask, 7);
+}
+
 static void a_failed_identify_waits_before_it_asks_again(void **state)
 {
   (void)state;
@@ -278,7 +291,7 @@ static void a_failed_identify_waits_before_it_asks_again(void **state)
   tg_slots_sent(host.slots, shard);
   tg_slots_done(host.slots, shard, false);
   assert_told("ask 3, sent 3, failed 3");
-  tg_slots_asked(host.slots, shard);
+  tg_slots_asked(host.slots, shard, ++host.asks);
   assert_told("");
 }
 
@@ -303,7 +316,7 @@ static void one_of_a_bucket_connects_ahead_of_its_turn(void **state)
     tg_slots_enqueue(host.slots, &host.shards[i], TG_IDENTIFY_FIRST);
   for (int i = 0; i < SHARDS; i++)
     assert_int_equal(host.started[i], i < BUCKETS);
-  tg_slots_asked(host.slots, &host.shards[2]);
+  tg_slots_asked(host.slots, &host.shards[2], ++host.asks);
   assert_int_equal(host.started[6], 0);
   grant(&host.shards[2], EPOCH);
   assert_int_equal(host.started[6], 0);
@@ -436,6 +449,7 @@ int main(void)
       T(what_comes_too_late_is_given_back_and_asked_for_again),
       T(what_its_worker_does_not_use_is_given_back),
       T(nobody_waits_for_a_shard_whose_connection_is_gone),
+      T(a_grant_answers_what_was_asked_last),
       T(a_failed_identify_waits_before_it_asks_again),
       T(the_cluster_alone_counts_and_paces),
       T(one_of_a_bucket_connects_ahead_of_its_turn),
