@@ -66,25 +66,35 @@ static json_t *hosts_json(const struct tg_cluster_status *status)
   return list;
 }
 
+/* Of all hosts together. */
+static json_t *budget_json(const struct tg_cluster_status *status)
+{
+  const struct tg_cluster_budget_view *budget = &status->view->budget;
+  tg_ms now = tg_boot_clock(), held_back = status->view->held_back;
+  bool known = status->joined && budget->limit > 0;
+  return json_pack("{s:o, s:o, s:o, s:o, s:o}", "total", or_null(known, budget->limit), "remaining",
+                   or_null(known && budget->remaining >= 0, budget->remaining), "resetAfter",
+                   or_null(known, budget->reset_after), "maxConcurrency",
+                   or_null(known, budget->max_concurrency), "heldBack",
+                   or_null(held_back > now, held_back - now));
+}
+
 json_t *tg_cluster_json(const struct tg_cluster_status *status, const char *url)
 {
   const struct tg_cluster_view *view = status->view;
   char *public = tg_url_public(url);
-  tg_ms now = tg_boot_clock();
   json_t *engine = json_pack("{s:s, s:b, s:o}", "url", public, "up", status->up, "beat",
                              or_null(status->joined, view->beat));
   json_t *shards = json_pack("{s:o, s:i, s:i, s:o}", "total", or_null(view->total > 0, view->total), "held",
                              view->held, "unsure", view->unsure, "free", or_null(status->joined, view->free));
-  json_t *budget = json_pack("{s:o, s:o}", "remaining", or_null(status->joined, view->remaining), "heldBack",
-                             or_null(view->held_back > now, view->held_back - now));
   json_t *json =
       json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o}", "name", status->name, "host", status->host, "leader",
                 view->leader, "engine", engine, "shards", shards, "hosts", hosts_json(status));
   json_t *more =
       json_pack("{s:i, s:o, s:o, s:b, s:b, s:I, s:I, s:I}", "holes", view->holes, "quiet",
-                or_null(status->joined, view->quiet), "budget", budget, "draining", status->draining,
-                "othersTake", status->has_others, "queued", (json_int_t)status->queued, "moves",
-                (json_int_t)view->moves, "lostLeases", (json_int_t)view->lost_leases);
+                or_null(status->joined, view->quiet), "budget", budget_json(status), "draining",
+                status->draining, "othersTake", status->has_others, "queued", (json_int_t)status->queued,
+                "moves", (json_int_t)view->moves, "lostLeases", (json_int_t)view->lost_leases);
   json_object_update(json, more);
   json_decref(more);
   free(public);
@@ -166,15 +176,11 @@ static json_t *holes_of(const json_t *answer, const char *host)
 
 void tg_cluster_add_survey(json_t *json, const json_t *answer)
 {
-  json_t *hosts = json_object_get(json, "hosts"), *budget = json_object_get(json, "budget"), *host;
+  json_t *hosts = json_object_get(json, "hosts"), *host;
   size_t i;
   add_hosts(hosts, answer);
   json_array_foreach(hosts, i, host)
       json_object_set_new(host, "holes", holes_of(answer, text_of(host, "name")));
-  json_object_set_new(budget, "remaining", number_of(answer, "remaining"));
-  json_object_set_new(budget, "total", number_of(answer, "limit"));
-  json_object_set_new(budget, "resetAfter", number_of(answer, "reset_after"));
-  json_object_set_new(budget, "maxConcurrency", number_of(answer, "max_concurrency"));
 }
 
 /* ---- metrics ---- */

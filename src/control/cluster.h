@@ -10,7 +10,7 @@
 /* As the last beat of this host has told it: of /status. `url`: of Redis, may have a password. */
 json_t *tg_cluster_json(const struct tg_cluster_status *status, const char *url);
 
-/* Adds what only Redis knows to it: hosts that do not live, holes of each, the whole budget. `answer` is the
+/* Adds what only Redis knows to it: hosts that do not live, holes of each. `answer` is the
  * script's, of `status`. */
 void tg_cluster_add_survey(json_t *json, const json_t *answer);
 

@@ -111,7 +111,20 @@ void tg_gateway_optional(struct tg_manager *manager, struct tg_optional_status *
 
 void tg_gateway_identifies(struct tg_manager *manager, struct tg_identify_status *status)
 {
+  struct tg_cluster_status cluster;
   tg_slots_status(manager->slots, status);
+  if (!tg_manager_cluster(manager, &cluster) || status->total == 0)
+    return;
+  const struct tg_cluster_budget_view *budget = &cluster.view->budget;
+  bool known = cluster.joined && budget->limit > 0 && budget->remaining >= 0;
+  if (!known) {
+    status->total = status->remaining = status->reserve = 0;
+    return;
+  }
+  status->total = budget->limit;
+  status->remaining = budget->remaining;
+  status->reset_after = budget->reset_after;
+  status->max_concurrency = budget->max_concurrency;
 }
 
 json_t *tg_gateway_bot(struct tg_manager *manager)
@@ -121,7 +134,7 @@ json_t *tg_gateway_bot(struct tg_manager *manager)
   if (!info.url[0])
     return NULL;
   tg_gateway_identifies(manager, &identifies);
-  if (tg_slots_begun(manager->slots)) {
+  if (tg_slots_begun(manager->slots) && identifies.total > 0) {
     info.total = identifies.total;
     info.remaining = identifies.remaining;
     info.reset_after = identifies.reset_after;

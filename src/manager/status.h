@@ -60,7 +60,7 @@ struct tg_worker_status {
 /* `worker` from 0 to workers - 1. */
 void tg_gateway_worker(struct tg_manager *manager, int worker, struct tg_worker_status *status);
 
-/* The identify budget. All but max_concurrency are 0 before the shards are known. */
+/* The identify budget, in a cluster that of all hosts. All but max_concurrency are 0 before it is known. */
 struct tg_identify_status {
   int total, remaining; /* session starts of the window */
   tg_ms reset_after;    /* the rest of the window; 0: none runs */

@@ -153,6 +153,9 @@ local function check_status(host)
   end
   assert.same({ 0, 0, false, true }, { cluster.holes, cluster.quiet, cluster.draining, cluster.othersTake })
   assert.same({ ready = 2, total = 2, eta = cjson.null }, all.progress)
+  assert.same({ 1000, 1000 - SHARDS, 16 },
+    { cluster.budget.total, cluster.budget.remaining, cluster.budget.maxConcurrency })
+  assert.same({ 1000, 1000 - SHARDS }, { all.identify.total, all.identify.remaining })
   assert.same({ 2, 0 }, { all.shards.states.Connected, all.shards.states.Offline })
   assert.equal(2, #cjson.decode(host:control("GET", "/shards").body))
   assert.equal(200, (ready_answer(host)))

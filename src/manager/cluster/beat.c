@@ -202,7 +202,12 @@ static void learn(struct tg_cluster *cluster, const struct tg_call_under_way *ca
   cluster->quiet = tg_answer_number(answer, "quiet");
   cluster->budget_unknown = json_is_true(json_object_get(answer, "budget_unknown"));
   cluster->free = (int)tg_answer_number(answer, "free");
-  cluster->remaining = (int)tg_answer_number(answer, "remaining");
+  cluster->budget = (struct tg_cluster_budget_view){
+      .limit = (int)tg_answer_number(answer, "limit"),
+      .remaining = (int)tg_answer_number(answer, "remaining"),
+      .reset_after = tg_answer_number(answer, "reset_after"),
+      .max_concurrency = (int)tg_answer_number(answer, "max_concurrency"),
+  };
   free(cluster->leader);
   const char *leader = tg_answer_text(answer, "leader");
   cluster->leader = leader ? tg_strdup(leader) : NULL;

@@ -336,7 +336,7 @@ void tg_cluster_view(const struct tg_cluster *cluster, struct tg_cluster_view *v
       .held = tg_lease_count(cluster),
       .free = cluster->free,
       .target = tg_share_of(cluster),
-      .remaining = cluster->remaining,
+      .budget = cluster->budget,
       .holes = cluster->hole_count,
       .moves = cluster->moves,
       .lost_leases = cluster->lost_leases,

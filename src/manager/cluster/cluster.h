@@ -229,11 +229,19 @@ struct tg_cluster_host {
   tg_ms age; /* ms since its last beat, when Redis answered */
 };
 
+/* Identifies of the day, of all hosts together. */
+struct tg_cluster_budget_view {
+  int limit, max_concurrency; /* 0: not known */
+  int remaining;              /* -1: not known */
+  tg_ms reset_after;          /* when Redis answered; 0: no day has begun */
+};
+
 struct tg_cluster_view {
   bool away;          /* Redis does not answer */
   tg_ms quiet;        /* ms left, when Redis answered */
   const char *leader; /* NULL: not known */
-  int total, held, unsure, free, target, remaining, holes;
+  int total, held, unsure, free, target, holes;
+  struct tg_cluster_budget_view budget;
   uint64_t moves, lost_leases; /* counters */
   tg_ms beat;                  /* that the last beat took, there and back */
   tg_ms held_back;             /* until then no identify: the day's reserve; 0: not so */

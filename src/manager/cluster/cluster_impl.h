@@ -120,7 +120,8 @@ struct tg_cluster {
   tg_ms quiet, told_at;
   char *leader;
   bool budget_unknown;
-  int free, remaining;
+  int free;
+  struct tg_cluster_budget_view budget;
   struct tg_cluster_host *hosts;
   int host_count;
   tg_ms hosts_since, joined_at;

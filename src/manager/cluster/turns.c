@@ -103,7 +103,7 @@ void tg_slot_answered(struct tg_cluster *cluster, const struct tg_call_under_way
     cluster->beat_at = cluster->now;
   } else if (json_object_get(answer, "held_back")) {
     tg_ms wait = tg_answer_number(answer, "held_back");
-    cluster->remaining = (int)tg_answer_number(answer, "remaining");
+    cluster->budget.remaining = (int)tg_answer_number(answer, "remaining");
     cluster->held_back_until = cluster->now + wait;
     wait = wait < HELD_BACK_MIN ? HELD_BACK_MIN : wait;
     shard->slot_at = cluster->now + (wait > HELD_BACK_MAX ? HELD_BACK_MAX : wait);

@@ -205,7 +205,8 @@ function calls.beat()
   answer.max_concurrency = tonumber(c.max_concurrency) or 0
   -- An identify that an earlier Redis has granted has left by now, so that Discord has counted it.
   answer.budget_unknown = not c.remaining and quiet <= TTL - 2500
-  answer.remaining = tonumber(c.remaining) or 0
+  answer.remaining, answer.limit = tonumber(c.remaining) or -1, tonumber(c.limit)
+  answer.reset_after = c.reset_at and math.max(0, c.reset_at - now)
   answer.given = read_given()
   answer.void = read_void()
   answer.holes = read_holes(given.host)
