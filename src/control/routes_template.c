@@ -155,14 +155,21 @@ static void request_members(struct tg_request *request)
 
 /* ---- shards ---- */
 
+static void on_shard_info(void *ctx, json_t *value, const struct tg_error *error)
+{
+  struct tg_request *request = ctx;
+  const json_t *info = json_array_get(value, 0);
+  if (error)
+    tg_respond_error(request, 400, "%s", error->message);
+  else
+    tg_respond_json(request, 200,
+                    json_pack("{s:O*, s:O*}", "shardId", json_object_get(info, "shard_id"), "rtt",
+                              json_object_get(info, "rtt")));
+}
+
 static void answer_shard(struct tg_request *request, int shard_id)
 {
-  const struct tg_shard_row *row = tg_gateway_shard(request->manager, shard_id);
-  if (row)
-    tg_respond_json(request, 200,
-                    json_pack("{s:i, s:i}", "shardId", shard_id, "rtt", (int)atomic_load(&row->rtt)));
-  else
-    tg_respond_error(request, 400, "shard %d is not run by this gateway", shard_id);
+  tg_manager_shard_info(request->manager, shard_id, on_shard_info, request);
 }
 
 static void on_shard_found(void *ctx, json_t *value, const struct tg_error *error)

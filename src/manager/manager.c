@@ -17,6 +17,7 @@ enum {
   PULSE_BUSY = 250, /* ms, while shards come up */
   PULSE_CALM = 1000,
   END_TIMEOUT = 10000, /* ms for the end of a session */
+  SHARD_INFO_TIMEOUT = 5000,
 };
 
 /* ---- what the rooms tell ---- */
@@ -380,6 +381,16 @@ void tg_manager_call_default(struct tg_manager *manager, enum tg_method method, 
                              tg_manager_reply *reply, void *ctx)
 {
   tg_call_default(manager->env.calls, method, args, reply, ctx);
+}
+
+void tg_manager_shard_info(struct tg_manager *manager, int shard_id, tg_manager_reply *reply, void *ctx)
+{
+  const struct tg_managed_shard *shard = tg_shard_set_find(tg_current_set(&manager->env), shard_id);
+  json_t *args = json_pack("[i]", shard_id);
+  if (!shard || !tg_post_elsewhere(manager->env.post, shard, TG_METHOD_manager_get_shard_info, args,
+                                   SHARD_INFO_TIMEOUT, reply, ctx))
+    tg_call_default(manager->env.calls, TG_METHOD_manager_get_shard_info, args, reply, ctx);
+  json_decref(args);
 }
 
 bool tg_manager_forget_sink(struct tg_manager *manager, const char *name, struct tg_error *error)

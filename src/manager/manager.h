@@ -76,6 +76,9 @@ void tg_manager_call(struct tg_manager *manager, enum tg_method method, const js
 void tg_manager_call_default(struct tg_manager *manager, enum tg_method method, const json_t *args,
                              tg_manager_reply *reply, void *ctx);
 
+/* What get_shard_info tells of that shard, in a list of one; in a cluster of whichever host has it. */
+void tg_manager_shard_info(struct tg_manager *manager, int shard_id, tg_manager_reply *reply, void *ctx);
+
 /* gateway.broadcast: to the scripts of all workers that run and of this process.
  * `from`: a worker, or TG_FROM_MANAGER. All processes get all broadcasts in one
  * order. Borrows `value`. */

@@ -56,6 +56,7 @@ static bool is_asked_for(enum tg_method method)
 {
   switch (method) {
   case TG_METHOD_manager_send_payload:
+  case TG_METHOD_manager_get_shard_info:
   case TG_METHOD_manager_kill:
   case TG_METHOD_manager_request_members:
   case TG_METHOD_manager_request_soundboard_sounds:

@@ -224,14 +224,19 @@ static json_t *describe_shard(struct tg_commands *commands, const struct tg_mana
   return info;
 }
 
+/* With a number: of that shard alone. */
 static void shard_info_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
 {
   struct tg_commands *commands = room;
-  (void)list;
-  json_t *all = json_array();
+  struct tg_args args = {list, "get_shard_info", reply, ctx};
   const struct tg_shard_set *shards = tg_current_set(commands->env);
+  const json_t *given = json_array_get(list, 0);
+  struct tg_managed_shard *only = NULL;
+  if (given && !json_is_null(given) && !tg_arg_shard(&args, 0, shards, &only))
+    return;
+  json_t *all = json_array();
   for (int i = 0; i < shards->count; i++)
-    if (shards->list[i].held)
+    if (only ? &shards->list[i] == only : shards->list[i].held)
       json_array_append_new(all, describe_shard(commands, &shards->list[i]));
   tg_reply_value(reply, ctx, all);
 }
