@@ -219,6 +219,11 @@ bool tg_redis_link_is_up(const struct tg_redis_link *link)
   return link->state == TG_LINK_UP;
 }
 
+const char *tg_redis_link_run_id(const struct tg_redis_link *link)
+{
+  return link->run_id;
+}
+
 const char *tg_redis_link_where(const struct tg_redis_link *link)
 {
   return link->where;

@@ -46,6 +46,8 @@ void tg_redis_link_free(struct tg_redis_link *link);
 /* Begins; from then on it is kept up. */
 void tg_redis_link_connect(struct tg_redis_link *link);
 bool tg_redis_link_is_up(const struct tg_redis_link *link);
+/* Of the process of Redis; of the last one while it is not up. */
+const char *tg_redis_link_run_id(const struct tg_redis_link *link);
 /* The URL, without user and password. */
 const char *tg_redis_link_where(const struct tg_redis_link *link);
 

@@ -12,6 +12,7 @@
 enum {
   ASKS_MAX = 4096,
   CALL_MAX = 256 * 1024,
+  ASK_AGAIN = 1000,     /* ms until it is asked whether what was posted was begun, and by whom it should be */
   ANSWER_MARGIN = 7000, /* ms more for the way, and for a worker's answer (commands/sending.c) */
 };
 
@@ -34,14 +35,6 @@ bool tg_post_call(struct tg_post_office *office, const char *name, json_t *body,
   }
   json_decref(body);
   return false;
-}
-
-void tg_post_refusal(const char *text, size_t length, char word[TG_ERROR_CODE_SIZE])
-{
-  json_t *answer = json_loadb(text, length, 0, NULL);
-  const char *refused = json_string_value(json_object_get(answer, "refused"));
-  snprintf(word, TG_ERROR_CODE_SIZE, "%s", refused ? refused : "");
-  json_decref(answer);
 }
 
 void tg_post_do(struct tg_post_office *office, enum tg_method method, const json_t *args,
@@ -86,53 +79,56 @@ static int shard_of(const struct tg_post_ask *ask)
   return tg_ref_id(ask->ref);
 }
 
-/* Takes it out of the list; whoever is told may call again. */
-static struct tg_post_ask take_out(struct tg_post_ask *ask)
+static void release(struct tg_post_ask *ask)
 {
-  struct tg_post_ask taken = *ask;
   TAILQ_REMOVE(&ask->office->asks, ask, link);
   free(ask->call);
   tg_buf_free(&ask->answer);
-  free(ask);
-  return taken;
+  ask->office = NULL;
+  if (!ask->calling)
+    free(ask);
 }
 
 static void fail(struct tg_post_ask *ask, const char *code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Whoever is told may call again. */
 static void fail(struct tg_post_ask *ask, const char *code, const char *format, ...)
 {
   char text[TG_ERROR_MESSAGE_SIZE];
+  tg_manager_reply *reply = ask->reply;
+  void *ctx = ask->ctx;
   va_list args;
   va_start(args, format);
   vsnprintf(text, sizeof text, format, args);
   va_end(args);
-  struct tg_post_ask taken = take_out(ask);
-  tg_reply_error(taken.reply, taken.ctx, code, "%s", text);
+  release(ask);
+  tg_reply_error(reply, ctx, code, "%s", text);
 }
 
-static void fail_late(struct tg_post_ask *ask, tg_ms waited)
+static void fail_silent(struct tg_post_ask *ask)
 {
-  if (ask->state != TG_ASK_WAITS)
-    fail(ask, "timeout",
-         "shard %d is host \"%s\"'s, which has not answered for %lld ms: it is not known whether it has done "
-         "what was asked",
-         shard_of(ask), ask->to, (long long)waited);
-  else if (!tg_post_is_linked(ask->office))
+  fail(ask, "timeout",
+       "shard %d is host \"%s\"'s, which has begun, and not answered for %lld ms: it is not known whether it "
+       "has done what was asked",
+       shard_of(ask), ask->to, (long long)(tg_now() - ask->since));
+}
+
+static void fail_undone(struct tg_post_ask *ask)
+{
+  long long waited = tg_now() - ask->since;
+  if (!tg_post_is_linked(ask->office))
     fail(ask, "redis_away",
-         "shard %d is another host's, and the cluster's Redis, by which hosts are asked, is away",
-         shard_of(ask));
-  else
+         "shard %d is another host's, and the cluster's Redis, by which hosts are asked, is away%s",
+         shard_of(ask), ask->stage == TG_ASK_WAITS ? "" : ": it is not known whether it has done it");
+  else if (ask->stage == TG_ASK_WAITS)
     fail(ask, "no_holder",
          "shard %d is nobody's at the moment: no host of the cluster has had it for %lld ms", shard_of(ask),
-         (long long)waited);
-}
-
-static void fail_unknown(struct tg_post_ask *ask, const char *why)
-{
-  fail(ask, "redis_away",
-       "shard %d is another host's: it is not known whether it has heard what was asked: %.600s",
-       shard_of(ask), why);
+         waited);
+  else
+    fail(ask, "timeout",
+         "shard %d is host \"%s\"'s, which has not begun what was asked for %lld ms, and will not",
+         shard_of(ask), ask->to, waited);
 }
 
 /* ---- asking ---- */
@@ -152,52 +148,83 @@ static struct tg_post_ask *find(struct tg_post_office *office, const char *id)
 static void do_here(struct tg_post_ask *ask)
 {
   struct tg_post_office *office = ask->office;
+  tg_manager_reply *reply = ask->reply;
+  void *ctx = ask->ctx;
   enum tg_method method;
   json_t *args;
   bool good = tg_post_read_call(ask->call, &method, &args);
-  struct tg_post_ask taken = take_out(ask);
+  release(ask);
   if (!good)
     return; /* cannot be: it was written here */
-  tg_post_do(office, method, args, taken.reply, taken.ctx);
+  tg_post_do(office, method, args, reply, ctx);
   json_decref(args);
 }
 
-static void go_out(struct tg_post_ask *ask, const char *to, tg_ms now)
+static void was_begun(struct tg_post_ask *ask)
 {
-  ask->state = TG_ASK_POSTED;
-  snprintf(ask->to, sizeof ask->to, "%s", to);
-  ask->due = now + ask->patience + tg_patience(TG_POST_BEGIN + ANSWER_MARGIN);
+  if (ask->stage != TG_ASK_BEGUN)
+    ask->due = tg_now() + ask->patience + tg_patience(ANSWER_MARGIN);
+  ask->stage = TG_ASK_BEGUN;
 }
 
+/* True: nobody waits any more for what was called. */
+static bool is_over(struct tg_post_ask *ask)
+{
+  ask->calling = false;
+  if (ask->office)
+    return false;
+  free(ask);
+  return true;
+}
+
+/* Without an answer it is not known whether Redis has done it: it is asked again, with the same id. */
 static void on_called(void *ctx, const char *text, size_t length, const struct tg_error *error)
 {
   struct tg_post_ask *ask = ctx;
-  if (!ask->office) {
-    free(ask->call); /* the office has ended meanwhile */
-    free(ask);
+  if (is_over(ask) || ask->stage == TG_ASK_BEGUN)
     return;
-  }
-  if (error) {
-    fail_unknown(ask, error->message);
-    return;
-  }
-  json_t *answer = json_loadb(text, length, 0, NULL);
+  json_t *answer = error ? NULL : json_loadb(text, length, 0, NULL);
   const char *to = json_string_value(json_object_get(answer, "to"));
-  if (json_is_true(json_object_get(answer, "here")))
+  if (error || to)
+    ask->stage = TG_ASK_POSTED;
+  if (to)
+    snprintf(ask->to, sizeof ask->to, "%s", to);
+  if (json_is_true(json_object_get(answer, "begun")))
+    was_begun(ask);
+  else if (json_is_true(json_object_get(answer, "here")))
     do_here(ask);
-  else if (to)
-    go_out(ask, to, tg_now());
-  else
-    ask->state = TG_ASK_WAITS;
   json_decref(answer);
 }
 
+/* Also what was posted already: to whom has the shard by now, if nobody has begun. */
 static void call(struct tg_post_ask *ask)
 {
   json_t *body = json_pack("{s:i, s:s, s:s, s:i, s:s}", "shard", shard_of(ask), "id", ask->id, "from",
                            ask->office->host, "hops", 0, "call", ask->call);
-  if (tg_post_call(ask->office, "command", body, on_called, ask))
-    ask->state = TG_ASK_CALLS;
+  ask->calling = tg_post_call(ask->office, "command", body, on_called, ask);
+  ask->again_at = tg_now() + tg_patience(ASK_AGAIN);
+}
+
+static void on_withdrawn(void *ctx, const char *text, size_t length, const struct tg_error *error)
+{
+  struct tg_post_ask *ask = ctx;
+  if (is_over(ask))
+    return;
+  json_t *answer = error ? NULL : json_loadb(text, length, 0, NULL);
+  if (json_is_true(json_object_get(answer, "begun")))
+    was_begun(ask);
+  else
+    fail_undone(ask);
+  json_decref(answer);
+}
+
+/* Its time is over, and nobody is known to have begun. */
+static void give_up(struct tg_post_ask *ask)
+{
+  json_t *body = json_pack("{s:s}", "id", ask->id);
+  ask->calling = tg_post_call(ask->office, "withdraw", body, on_withdrawn, ask);
+  if (!ask->calling)
+    fail_undone(ask);
 }
 
 /* One that asks for the same shard waits already: this one goes behind it. */
@@ -206,7 +233,7 @@ static bool is_behind_another(const struct tg_post_ask *ask)
   const struct tg_post_ask *other;
   TAILQ_FOREACH(other, &ask->office->asks, link)
   {
-    if (other != ask && other->ref == ask->ref && other->state == TG_ASK_WAITS)
+    if (other != ask && other->ref == ask->ref && other->stage == TG_ASK_WAITS && !other->calling)
       return true;
   }
   return false;
@@ -217,15 +244,13 @@ static void make_id(struct tg_post_office *office, char id[TG_POST_ID_SIZE])
   snprintf(id, TG_POST_ID_SIZE, "%s-%" PRIx64, office->prefix, ++office->ids);
 }
 
-static void ask_other(struct tg_post_office *office, const struct tg_managed_shard *shard,
-                      enum tg_method method, char *call_text, tg_ms patience, tg_manager_reply *reply,
-                      void *ctx)
+static void ask_other(struct tg_post_office *office, const struct tg_managed_shard *shard, char *call_text,
+                      tg_ms patience, tg_manager_reply *reply, void *ctx)
 {
   struct tg_post_ask *ask = tg_calloc(1, sizeof *ask);
   tg_ms now = tg_now();
   *ask = (struct tg_post_ask){.office = office,
                               .ref = shard->ref,
-                              .method = method,
                               .call = call_text,
                               .since = now,
                               .patience = patience,
@@ -266,7 +291,7 @@ bool tg_post_elsewhere(struct tg_post_office *office, const struct tg_managed_sh
   else if (count_asks(office) >= ASKS_MAX)
     tg_reply_error(reply, ctx, "queue_full", "%d commands wait for other hosts already", ASKS_MAX);
   else {
-    ask_other(office, shard, method, text, patience, reply, ctx);
+    ask_other(office, shard, text, patience, reply, ctx);
     return true;
   }
   free(text);
@@ -287,12 +312,13 @@ static void finish(struct tg_post_ask *ask, const char *code)
     fail(ask, "bad_answer", "host \"%s\" has answered what is no JSON: %s", ask->to, where.text);
     return;
   }
-  struct tg_post_ask taken = take_out(ask);
-  if (json_is_null(value)) {
+  tg_manager_reply *reply = ask->reply;
+  void *ctx = ask->ctx;
+  release(ask);
+  bool is_nil = json_is_null(value);
+  if (is_nil)
     json_decref(value);
-    value = NULL;
-  }
-  tg_reply_value(taken.reply, taken.ctx, value);
+  tg_reply_value(reply, ctx, is_nil ? NULL : value);
 }
 
 static void ask_for_more(struct tg_post_ask *ask)
@@ -315,14 +341,14 @@ static void on_answer(struct tg_post_office *office, const char *body, size_t le
   const char *host = json_string_value(json_object_get(header, "host"));
   const char *code = json_string_value(json_object_get(header, "code"));
   struct tg_post_ask *ask = id && host ? find(office, id) : NULL;
-  if (ask && ask->state == TG_ASK_POSTED &&
-      json_integer_value(json_object_get(header, "part")) == ask->parts) {
+  if (ask && json_integer_value(json_object_get(header, "part")) == ask->parts) {
     if (code)
       tg_buf_reset(&ask->answer, 0); /* in place of what did not come whole */
     tg_buf_append(&ask->answer, line_end + 1, length - (size_t)(line_end + 1 - body));
     ask->parts++;
     snprintf(ask->to, sizeof ask->to, "%s", host);
     if (json_is_true(json_object_get(header, "more"))) {
+      ask->stage = TG_ASK_BEGUN;
       ask->due = tg_now() + TG_POST_READ_MAX;
       ask_for_more(ask);
     } else {
@@ -360,13 +386,16 @@ static void look_at_asks(struct tg_post_office *office, tg_ms now)
   struct tg_post_ask *ask = TAILQ_FIRST(&office->asks);
   while (ask) {
     struct tg_post_ask *next = TAILQ_NEXT(ask, link);
-    if (now >= ask->due && ask->state != TG_ASK_CALLS) {
-      fail_late(ask, now - ask->since);
+    bool is_late = now >= ask->due, has_begun = ask->stage == TG_ASK_BEGUN;
+    if (is_late && (has_begun || !tg_post_is_linked(office))) {
+      has_begun ? fail_silent(ask) : fail_undone(ask);
       next = TAILQ_FIRST(&office->asks);
-    } else if (ask->state == TG_ASK_WAITS) {
-      call(ask);
     } else if (ask->wants_more) {
       ask_for_more(ask);
+    } else if (!ask->calling && !has_begun && is_late) {
+      give_up(ask);
+    } else if (!ask->calling && !has_begun && (ask->stage == TG_ASK_WAITS || now >= ask->again_at)) {
+      call(ask);
     }
     ask = next;
   }
@@ -386,11 +415,29 @@ static void on_timer(uv_timer_t *timer)
   look(timer->data);
 }
 
+/* Another Redis does not know what became of what was posted. */
+static void fail_posted(struct tg_post_office *office)
+{
+  struct tg_post_ask *ask = TAILQ_FIRST(&office->asks);
+  while (ask) {
+    bool is_posted = ask->stage == TG_ASK_POSTED;
+    if (is_posted)
+      fail(ask, "redis_away",
+           "shard %d is another host's: the cluster's Redis is another one meanwhile, and it is not known "
+           "whether what was asked is done",
+           shard_of(ask));
+    ask = is_posted ? TAILQ_FIRST(&office->asks) : TAILQ_NEXT(ask, link);
+  }
+}
+
 void tg_post_up(struct tg_post_office *office, struct tg_redis_link *link)
 {
   if (office->ended)
     return;
   office->link = link;
+  if (strcmp(office->run_id, tg_redis_link_run_id(link)) != 0)
+    fail_posted(office);
+  snprintf(office->run_id, sizeof office->run_id, "%s", tg_redis_link_run_id(link));
   look(office);
 }
 
@@ -414,17 +461,8 @@ void tg_post_end(struct tg_post_office *office)
     return;
   office->ended = true;
   uv_timer_stop(office->timer);
-  while ((ask = TAILQ_FIRST(&office->asks))) {
-    tg_manager_reply *reply = ask->reply;
-    void *ctx = ask->ctx;
-    if (ask->state == TG_ASK_CALLS) { /* the link answers it yet */
-      TAILQ_REMOVE(&office->asks, ask, link);
-      ask->office = NULL;
-    } else {
-      take_out(ask);
-    }
-    tg_reply_error(reply, ctx, "stopping", "the gateway is stopping");
-  }
+  while ((ask = TAILQ_FIRST(&office->asks)))
+    fail(ask, "stopping", "the gateway is stopping");
   tg_post_jobs_end(office);
   office->link = NULL;
 }

@@ -7,10 +7,11 @@
  *
  *     elsewhere -> "command" -> the other host -> default -> "answer" -> reply
  *
- * A call waits while no host has the shard, or Redis is away, as one waits for a worker that is down. It is
- * done once or not at all: where nobody can tell, the error says so. One that comes to a host which has just
- * given the shard away goes after it, once. Answers may be larger than an entry: they come in parts, each
- * when the one before has been read. */
+ * A call waits while no host has the shard, or Redis is away, as one waits for a worker that is down. Each
+ * has an id, by which Redis knows whether somebody has begun it: so it is done once or not at all, also when
+ * who was asked has died, or has just given the shard away, and it is asked again of who has the shard by
+ * then. Where nobody can tell, the error says so. Answers may be larger than an entry: they come in parts,
+ * each when the one before has been read. */
 
 #include "manager/cluster/link.h"
 #include "manager/env.h"
@@ -30,8 +31,8 @@ void tg_post_up(struct tg_post_office *office, struct tg_redis_link *link);
 bool tg_post_heard(struct tg_post_office *office, const char *word, const char *body, size_t length);
 
 /* True: the shard is another host's, which is asked; it has `patience` ms for that, as the method itself has
- * them, and `reply` tells its answer, or "no_holder", "redis_away", "moved", "timeout", "too_large",
- * "queue_full", "stopping". False: it is to be done here. `office` NULL: there is no cluster. */
+ * them, and `reply` tells its answer, or "no_holder", "redis_away", "timeout", "too_large", "queue_full",
+ * "stopping". False: it is to be done here. `office` NULL: there is no cluster. */
 bool tg_post_elsewhere(struct tg_post_office *office, const struct tg_managed_shard *shard,
                        enum tg_method method, const json_t *args, tg_ms patience, tg_manager_reply *reply,
                        void *ctx);

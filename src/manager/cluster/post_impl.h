@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "manager/cluster/post.h"
+#include "manager/cluster/redis_facts.h"
 
 #include <sys/queue.h>
 
@@ -18,17 +19,20 @@ enum {
   TG_POST_ANSWER_MAX = 128 << 20,
 };
 
+/* WAITS: for who has the shard. POSTED: somebody may have begun. BEGUN: somebody has. */
+enum tg_post_stage { TG_ASK_WAITS, TG_ASK_POSTED, TG_ASK_BEGUN };
+
 /* A call that goes to another host. */
 struct tg_post_ask {
   TAILQ_ENTRY(tg_post_ask) link;
-  struct tg_post_office *office;
+  struct tg_post_office *office; /* NULL: it has ended, and is freed by the answer that is under way */
   char id[TG_POST_ID_SIZE];
   tg_shard_ref ref;
-  enum tg_method method;
   char *call; /* {"method", "args"} */
-  enum { TG_ASK_WAITS, TG_ASK_CALLS, TG_ASK_POSTED } state;
-  tg_ms since, patience, due;
-  char to[TG_POST_HOST_SIZE]; /* POSTED: who has it */
+  enum tg_post_stage stage;
+  bool calling; /* a call of the script is under way */
+  tg_ms since, patience, due, again_at;
+  char to[TG_POST_HOST_SIZE]; /* not WAITS: who was asked last, or has answered */
   struct tg_buf answer;       /* so far */
   int parts;                  /* of it */
   bool wants_more;            /* which could not be said yet */
@@ -59,7 +63,8 @@ LIST_HEAD(tg_post_jobs, tg_post_job);
 struct tg_post_office {
   const struct tg_manager_env *env;
   char *host;
-  char prefix[20]; /* of ids, other ones with each process */
+  char run_id[TG_RUN_ID_SIZE]; /* of the Redis that knows of what was asked */
+  char prefix[20];             /* of ids, other ones with each process */
   uint64_t ids;
   struct tg_redis_link *link; /* NULL: it has not been up yet, or is gone */
   bool here;                  /* what is called now is to be done here, whoever has the shard */
@@ -79,8 +84,6 @@ void tg_post_watch(struct tg_post_office *office);
 /* A call of the script; steals `body`. False: it cannot be made now. */
 bool tg_post_call(struct tg_post_office *office, const char *name, json_t *body, tg_redis_link_replied *done,
                   void *ctx);
-/* {"refused": word} of an answer; "" if it is none. */
-void tg_post_refusal(const char *text, size_t length, char word[TG_ERROR_CODE_SIZE]);
 /* Runs the default of the call, whoever has the shard. */
 void tg_post_do(struct tg_post_office *office, enum tg_method method, const json_t *args,
                 tg_manager_reply *reply, void *ctx);

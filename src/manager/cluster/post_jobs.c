@@ -45,18 +45,20 @@ static bool is_last_part(const struct tg_post_job *job)
   return job->taken + length_of_part(job) == job->length;
 }
 
-/* Redis' memory is full of events: there is no room for an answer of that size. */
+/* A part may have been read, and the next one be posted, before its own post is answered here. */
 static void on_posted(void *ctx, const char *text, size_t length, const struct tg_error *error)
 {
   struct tg_post_job *job = ctx;
   (void)text, (void)length;
   job->posting--;
+  if (job->posting > 0)
+    return;
   if (!job->office) {
-    if (job->posting == 0)
-      free(job);
+    free(job);
   } else if (!error && is_last_part(job)) {
     end_job(job);
   } else if (error && strcmp(error->code, "oom") == 0 && job->length > TG_POST_SMALL) {
+    /* Events have filled Redis' memory: there is no room for an answer of that size. */
     char message[TG_ERROR_MESSAGE_SIZE + 80];
     snprintf(message, sizeof message, "the answer, which another host has, cannot come: %s", error->message);
     job->taken = 0; /* a small one may come all the same */
@@ -104,18 +106,24 @@ static void post_part(struct tg_post_job *job)
   tg_buf_free(&body);
 }
 
+static struct tg_post_job *find(struct tg_post_office *office, const char *id, const char *from)
+{
+  struct tg_post_job *job;
+  LIST_FOREACH(job, &office->jobs, link)
+  {
+    if (strcmp(job->id, id) == 0 && strcmp(job->from, from) == 0)
+      return job;
+  }
+  return NULL;
+}
+
 void tg_post_job_more(struct tg_post_office *office, const json_t *more)
 {
   const char *id = json_string_value(json_object_get(more, "id"));
   const char *from = json_string_value(json_object_get(more, "from"));
   json_int_t part = json_integer_value(json_object_get(more, "part"));
-  struct tg_post_job *job;
-  LIST_FOREACH(job, &office->jobs, link)
-  {
-    if (id && from && job->answered && strcmp(job->id, id) == 0 && strcmp(job->from, from) == 0)
-      break;
-  }
-  if (!job || part != job->part + 1 || is_last_part(job))
+  struct tg_post_job *job = id && from ? find(office, id, from) : NULL;
+  if (!job || !job->answered || part != job->part + 1 || is_last_part(job))
     return;
   job->taken += length_of_part(job);
   job->part++;
@@ -171,54 +179,44 @@ static bool is_over(struct tg_post_job *job)
   return true;
 }
 
+/* Who has asked asks again where it came to nothing. */
 static void on_sent_after(void *ctx, const char *text, size_t length, const struct tg_error *error)
 {
   struct tg_post_job *job = ctx;
   if (is_over(job))
     return;
-  if (error) {
-    answer_error(job, "redis_away", error->message);
-    return;
-  }
-  json_t *answer = json_loadb(text, length, 0, NULL);
+  json_t *answer = error ? NULL : json_loadb(text, length, 0, NULL);
   if (json_is_true(json_object_get(answer, "here")))
     do_it(job); /* it has come back */
-  else if (json_is_string(json_object_get(answer, "to")))
-    end_job(job);
   else
-    answer_error(job, "moved", "the shard is on its way from one host to another; try again");
+    end_job(job);
   json_decref(answer);
 }
 
 static void send_after(struct tg_post_job *job)
 {
-  if (job->hops > 0) {
-    answer_error(job, "moved", "the shard goes from host to host; try again");
-    return;
-  }
   json_t *body = json_pack("{s:i, s:s, s:s, s:i, s:s}", "shard", job->shard_id, "id", job->id, "from",
-                           job->from, "hops", 1, "call", job->call);
+                           job->from, "hops", job->hops + 1, "call", job->call);
   if (!tg_post_call(job->office, "command", body, on_sent_after, job))
-    answer_error(job, "redis_away", "Redis has gone away from the host which had the shard; try again");
+    end_job(job);
 }
 
 static void on_begun(void *ctx, const char *text, size_t length, const struct tg_error *error)
 {
   struct tg_post_job *job = ctx;
-  char refused[TG_ERROR_CODE_SIZE];
   if (is_over(job))
     return;
-  if (error) {
-    answer_error(job, "redis_away", error->message);
-    return;
-  }
-  tg_post_refusal(text, length, refused);
-  if (!refused[0])
+  json_t *answer = error ? NULL : json_loadb(text, length, 0, NULL);
+  const char *refused = json_string_value(json_object_get(answer, "refused"));
+  if (error)
+    answer_error(job, "redis_away", "Redis has gone away from the host which has the shard; try again");
+  else if (!refused)
     do_it(job);
-  else if (strcmp(refused, "moved") == 0)
+  else if (strcmp(refused, "moved") == 0 && job->hops == 0)
     send_after(job);
   else
-    answer_error(job, "timeout", "the host which has the shard has heard too late what was asked");
+    end_job(job);
+  json_decref(answer);
 }
 
 void tg_post_job_heard(struct tg_post_office *office, const json_t *command)
@@ -226,12 +224,12 @@ void tg_post_job_heard(struct tg_post_office *office, const json_t *command)
   const char *id = json_string_value(json_object_get(command, "id"));
   const char *from = json_string_value(json_object_get(command, "from"));
   const char *call = json_string_value(json_object_get(command, "call"));
-  json_t *deadline = json_object_get(command, "deadline");
-  if (!id || !from || !call || !json_is_number(deadline) || strlen(id) >= TG_POST_ID_SIZE ||
-      strlen(from) >= TG_POST_HOST_SIZE) {
+  if (!id || !from || !call || strlen(id) >= TG_POST_ID_SIZE || strlen(from) >= TG_POST_HOST_SIZE) {
     tg_log(TG_WARN, TG_NO_SHARD, "a command in this host's stream of the cluster makes no sense");
     return;
   }
+  if (find(office, id, from))
+    return; /* it was asked again */
   struct tg_post_job *job = tg_calloc(1, sizeof *job);
   job->office = office;
   strcpy(job->id, id);
@@ -241,9 +239,9 @@ void tg_post_job_heard(struct tg_post_office *office, const json_t *command)
   job->call = tg_strdup(call);
   LIST_INSERT_HEAD(&office->jobs, job, link);
   tg_post_watch(office);
-  json_t *body = json_pack("{s:i, s:O}", "shard", job->shard_id, "deadline", deadline);
-  if (!tg_post_call(office, "begin", body, on_begun, job))
-    answer_error(job, "redis_away", "Redis has gone away from the host which has the shard; try again");
+  if (!tg_post_call(office, "begin", json_pack("{s:i, s:s}", "shard", job->shard_id, "id", id), on_begun,
+                    job))
+    end_job(job);
 }
 
 /* ---- time ---- */
