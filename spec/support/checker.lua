@@ -112,10 +112,10 @@ local function late_ones(first)
   return late
 end
 
-local function check_sequences(first, contiguous, report)
-  local last, late = {}, late_ones(first)
+local function check_sequences(first, sent, report)
+  local last, late, contiguous = {}, late_ones(first), sent.contiguous
   for _, event in ipairs(first) do
-    if event.s and not event.late then
+    if event.s and not event.late and event.t ~= sent.any_order then
       local session = session_of(event)
       local before = last[session]
       if before and event.s < before then
@@ -209,7 +209,8 @@ end
 
 -- sent.guilds: how many numbered messages went out, by guild id (without it, what came tells how many there
 -- must be). sent.repeats: the fake's list of events that are equal, with their counts. sent.contiguous:
--- nothing is filtered, so that each s of a session must have come. The report has numbered, late and repeats
+-- nothing is filtered, so that each s of a session must have come. sent.any_order: the name of events that
+-- may come after later ones. The report has numbered, late and repeats
 -- (how many came); lost, doubled (equal Idempotency-Key: a bot sorts these out itself),
 -- doubled_with_other_key, out_of_order, unexpected: lists of descriptions; longest_pause, if the bot has
 -- noted when events came: {ms, guild, from, to (the keys around it)}; and text.
@@ -218,7 +219,7 @@ function checker.compare(events, sent)
   local report = new_report()
   local first = first_arrivals(events, report)
   check_guilds(first, sent.guilds, report)
-  check_sequences(first, sent.contiguous, report)
+  check_sequences(first, sent, report)
   check_epochs(first, report)
   check_repeats(first, sent.repeats or {}, report)
   find_longest_pause(first, report)

@@ -111,14 +111,14 @@ local SUM = "# %s: %d events, %d numbered, 0 lost, %d repeated, 0 out of order, 
 -- and no identify but `identifies` was spent. Prints the sum, for whoever runs the spec by hand.
 -- options: name, identifies, timeout (ms; default 60,000), bot (another than the scene's, or a reader of
 -- streams), repeated (no more may be repeated than that many; default: any number), told (true: the log may
--- tell of losses, which are another one's).
+-- tell of losses, which are another one's), any_order (as the checker has it).
 function tally.assert_nothing_lost(s, options)
   local timeout, bot = options.timeout or 60000, options.bot or s.bot
   s.fake:settings { rate = 0 }
   local sent = s:wait_delivered(timeout, bot)
   local problem = await_sequences(s, bot, 10000)
   local events, gaps = without_gaps(bot.events)
-  local report = checker.assert_nothing_lost(events, { guilds = sent })
+  local report = checker.assert_nothing_lost(events, { guilds = sent, any_order = options.any_order })
   local counters = s:counters()
   print(SUM:format(options.name, #events, report.numbered, #report.doubled, counters.identifies,
     counters.resumes_ok))
