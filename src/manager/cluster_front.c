@@ -167,11 +167,13 @@ bool tg_cluster_front_waits(struct tg_manager *manager, char *text, size_t size,
   if (!member || !tg_member_waits(member))
     return false;
   *left = -1;
+  const char *trouble = tg_member_trouble(member);
   if (tg_member_is_connected(member))
     snprintf(text, size, "waiting for the cluster to know its number of shards");
+  else if (trouble)
+    snprintf(text, size, "waiting for the cluster: %s", trouble);
   else
-    snprintf(text, size, "waiting for the cluster's Redis, %s, which does not answer",
-             tg_redis_link_where(tg_member_link(member)));
+    snprintf(text, size, "waiting for the cluster's Redis, %s", tg_redis_link_where(tg_member_link(member)));
   return true;
 }
 

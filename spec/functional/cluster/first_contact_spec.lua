@@ -50,12 +50,11 @@ describe("a host that cannot be part of the cluster", function()
 
   local function assert_waits(s, reason)
     local g = s.gateway
-    g:wait_for_log("warn +manager: the cluster's Redis cannot be reached: this host waits for it [^\n]*"
-      .. reason)
+    g:wait_for_log("warn +manager: this host waits for the cluster's Redis [^\n]*" .. reason)
     assert.equal(200, g:control("GET", "/healthz").status)
     local ready = g:control("GET", "/readyz")
     assert.equal(503, ready.status)
-    assert.matches("Redis", ready:json().error)
+    assert.matches("^waiting for the cluster: .*" .. reason, ready:json().error)
     assert.is_nil(g.stderr:find(PASSWORD, 1, true))
     return g
   end
@@ -86,8 +85,7 @@ describe("a host that cannot be part of the cluster", function()
     server:kill()
     local socket = notify_socket.open()
     local s = start { ready = false, env = env_of("gw-1", { NOTIFY_SOCKET = socket.name }) }
-    local away = "STATUS=waiting for the cluster's Redis, redis://[^,]+, which does not answer"
-    local _, redis_away = socket:wait_for(away)
+    local _, redis_away = socket:wait_for "STATUS=waiting for the cluster: Redis at .*refused.*"
     socket:wait_for "EXTEND_TIMEOUT_USEC=%d+"
     server:restart()
     local ready, at = socket:wait_for("READY=1", redis_away, 30000)
@@ -111,6 +109,27 @@ describe("a host that cannot be part of the cluster", function()
     local g = assert_waits(s, "password")
     assert.is_nil(g.stderr:find("knock-knock", 1, true))
     assert_ends_at_once(g)
+  end)
+
+  it("with a user that may not do all, or a Redis that takes nothing, is told why, and once", function()
+    local login = { user = "app", password = "opensesame" }
+    server:command("ACL", "SETUSER", "app", "on", ">opensesame", "~tidegate:*", "+@all", "-hset")
+    local s = start { ready = false, env = env_of("gw-1", { TIDEGATE_CLUSTER = url(login) }) }
+    local g = assert_waits(s, "the user of the URL may not do that; give the right to it with ACL SETUSER")
+    local refusals = tonumber(server:info("stats").total_error_replies)
+    server:command("CONFIG", "SET", "min-replicas-to-write", 1)
+    server:command("ACL", "SETUSER", "app", "+hset")
+    redis.wait_for("more tries", function()
+      return tonumber(server:info("stats").total_error_replies) > refusals + 2
+    end)
+    redis.wait_for("the other reason", function()
+      return g:control("GET", "/readyz"):json().error:find("fewer replicas than its", 1, true)
+    end)
+    assert.equal(1, g:count_log "the cluster's Redis")
+    server:command("CONFIG", "SET", "min-replicas-to-write", 0)
+    g:wait_ready(2, 30000)
+    assert.equal(1, g:count_log "in touch with the cluster's Redis [^\n]*duration=")
+    assert.equal(2, g:count_log "the cluster's Redis")
   end)
 
   it("with the name of a host that lives is told so, and does not harm it", function()

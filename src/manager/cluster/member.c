@@ -129,20 +129,42 @@ static void tell_hosts(struct tg_member *member)
   tg_log(TG_INFO, TG_NO_SHARD, "hosts of the cluster: %s", text);
 }
 
+/* One that comes and goes is told of once a minute, both ways. */
 static void complain(struct tg_member *member, const struct tg_error *error)
 {
   tg_ms now = tg_now();
   if (member->away_since == 0)
     member->away_since = now;
+  free(member->trouble);
+  member->trouble = tg_strdup(error->message);
   if (member->complained_at && now - member->complained_at < COMPLAIN_EVERY)
     return;
   member->complained_at = now;
+  member->told_away = true;
   tg_log_with(TG_WARN, TG_NO_SHARD,
               TG_WITH(TG_TEXT(URL, tg_redis_link_where(member->link)), TG_TEXT(REASON, error->message)),
               member->total > 0
                   ? "the cluster's Redis is away: shards go on and are delivered, none identifies "
                     "or moves until it is back"
-                  : "the cluster's Redis cannot be reached: this host waits for it");
+                  : "this host waits for the cluster's Redis");
+}
+
+/* It has done what it was asked: one that is there may still refuse that, again and again. */
+static void rejoice(struct tg_member *member)
+{
+  if (member->told_up && !member->away_since)
+    return;
+  tg_ms away = member->away_since ? tg_now() - member->away_since : 0;
+  if (!member->told_up || member->told_away)
+    tg_log_with(
+        TG_INFO, TG_NO_SHARD,
+        TG_WITH(TG_TEXT(URL, tg_redis_link_where(member->link)), TG_NUMBER_IF(away > 0, DURATION, away)),
+        "in touch with the cluster's Redis");
+  member->told_up = true;
+  member->told_away = false;
+  member->away_since = 0;
+  free(member->trouble);
+  member->trouble = NULL;
 }
 
 /* ---- Redis ---- */
@@ -163,7 +185,9 @@ static void on_replied(void *ctx, const char *text, size_t length, const struct 
     tg_redis_link_break(member->link, error->message);
     return;
   }
-  if (!tg_cluster_answered(member->cluster, call.id, text, length, tg_boot_clock()))
+  if (tg_cluster_answered(member->cluster, call.id, text, length, tg_boot_clock()))
+    rejoice(member);
+  else
     tg_redis_link_break(member->link, "the cluster's script has not answered as it should");
   tg_member_pump(member);
 }
@@ -183,12 +207,6 @@ static void send_calls(struct tg_member *member)
 static void on_up(void *ctx, const char *run_id)
 {
   struct tg_member *member = ctx;
-  tg_ms away = member->away_since ? tg_now() - member->away_since : 0;
-  tg_log_with(
-      TG_INFO, TG_NO_SHARD,
-      TG_WITH(TG_TEXT(URL, tg_redis_link_where(member->link)), TG_NUMBER_IF(away > 0, DURATION, away)),
-      "in touch with the cluster's Redis");
-  member->away_since = member->complained_at = 0;
   tg_cluster_link_up(member->cluster, run_id, tg_boot_clock());
   tg_member_pump(member);
   if (!member->stopped)
@@ -319,6 +337,7 @@ void tg_member_free(struct tg_member *member)
   tg_timer_free(member->timer);
   free(member->shards);
   free(member->digest);
+  free(member->trouble);
   free(member);
 }
 
@@ -348,6 +367,11 @@ int tg_member_count(const struct tg_member *member)
 bool tg_member_is_connected(const struct tg_member *member)
 {
   return member->link && tg_redis_link_is_up(member->link) && !member->view.away;
+}
+
+const char *tg_member_trouble(const struct tg_member *member)
+{
+  return member->trouble;
 }
 
 bool tg_member_has_others(struct tg_member *member)

@@ -56,6 +56,8 @@ bool tg_member_has(const struct tg_member *member, int shard_id);
 int tg_member_count(const struct tg_member *member); /* shards that are held */
 /* Whether Redis answers. */
 bool tg_member_is_connected(const struct tg_member *member);
+/* Why it does not, in words; NULL: it does, or has not been asked yet. */
+const char *tg_member_trouble(const struct tg_member *member);
 /* Whether another host lives that takes shards. */
 bool tg_member_has_others(struct tg_member *member);
 /* No identify for now: the day's reserve, or Redis is away. */

@@ -34,8 +34,9 @@ struct tg_member {
   uv_timer_t *timer;
   bool pumping, pump_again, stopped, goes_on;
   bool draining, drains_anyway;
-  bool told_away;
+  bool told_away, told_up;           /* as the log was told last */
   tg_ms away_since, complained_at;   /* tg_now() */
+  char *trouble;                     /* with Redis; NULL: it answers */
   char *digest, bot[TG_BOT_ID_SIZE]; /* as the cluster is told them */
   struct tg_shard_table
       *before; /* as it was at the start, until the set of shards is there; NULL: there is none */
