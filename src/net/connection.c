@@ -26,6 +26,7 @@ enum phase {
   YIELDING,  /* more requests are there, but others have their turn */
   ANSWERING, /* by its route */
   WRITING,
+  STREAMING, /* an answer without an end: what there is to say goes out as it comes */
   LINGERING, /* the last answer is out; waits for the client to close */
   CLOSING,
 };
@@ -49,6 +50,7 @@ struct tg_connection {
   bool ended;    /* the client sends no more */
   bool last;     /* no request after this one */
   bool paused;   /* enough is there to read: it is not listened to */
+  bool unread;   /* STREAMING: what went out last is not taken yet */
   tg_ms turn_at; /* when its turn has begun */
   struct tg_buf out;
   size_t holds; /* bytes, as the server knows it */
@@ -124,6 +126,7 @@ static enum tg_use use_of(enum phase phase)
   case YIELDING:
   case ANSWERING:
   case WRITING:
+  case STREAMING:
     return TG_USE_SERVED;
   case LINGERING:
   case CLOSING:
@@ -257,6 +260,69 @@ void tg_connection_answer(struct tg_connection *connection, int status, const ch
   if (!connection->reader.head_only)
     tg_buf_append(out, body, length);
   write_out(connection);
+}
+
+/* ---- answers without an end ---- */
+
+static void on_streamed(uv_write_t *write, int status)
+{
+  struct tg_connection *connection = write->data;
+  if (connection->phase == CLOSING)
+    return;
+  if (status != 0) {
+    tg_connection_close(connection);
+    return;
+  }
+  tg_buf_reset(&connection->out, 4096);
+  account(connection, holds(connection));
+  connection->unread = false;
+  if (connection->phase == STREAMING)
+    uv_timer_stop(&connection->timer);
+}
+
+bool tg_connection_send(struct tg_connection *connection, const void *bytes, size_t length)
+{
+  if (connection->unread || !tg_server_has_room(connection->server, connection->holds, length))
+    return false;
+  uv_buf_t rest = uv_buf_init((char *)(uintptr_t)bytes, (unsigned)length);
+  int done = uv_try_write(&connection->stream, &rest, 1);
+  if (done == (int)length)
+    return true;
+  size_t taken = done > 0 ? (size_t)done : 0;
+  tg_buf_append(&connection->out, (const char *)bytes + taken, length - taken);
+  account(connection, holds(connection));
+  connection->unread = true;
+  connection->write.data = connection;
+  tg_timer_start(&connection->timer, on_late, tg_patience(WRITE_TIME));
+  rest = uv_buf_init(connection->out.data, (unsigned)connection->out.length);
+  if (uv_write(&connection->write, &connection->stream, &rest, 1, on_streamed) != 0)
+    tg_timer_start(&connection->timer, on_late,
+                   0); /* its end is not for here: others may be in a row with it */
+  return true;
+}
+
+bool tg_connection_stream(struct tg_connection *connection, const char *type, const char *headers)
+{
+  struct tg_buf head = {0};
+  connection->last = true;
+  tg_buf_printf(&head, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nConnection: close\r\n%s\r\n", type, headers);
+  bool follows = !connection->reader.head_only;
+  if (follows) {
+    enter(connection, STREAMING, 0);
+    tg_connection_send(connection, head.data, head.length);
+  } else {
+    connection->request = NULL;
+    tg_buf_append(&connection->out, head.data, head.length);
+    write_out(connection);
+  }
+  tg_buf_free(&head);
+  return follows;
+}
+
+void tg_connection_stream_end(struct tg_connection *connection)
+{
+  connection->request = NULL;
+  linger(connection);
 }
 
 /* What the server itself has to say about what a client sends, or does not. */
@@ -399,8 +465,8 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *bytes)
     on_end(connection);
   else if (length < 0)
     tg_connection_close(connection);
-  if (length <= 0 || connection->phase == LINGERING)
-    return;
+  if (length <= 0 || connection->phase == LINGERING || connection->phase == STREAMING)
+    return; /* the last answer has begun */
   tg_buf_append(&connection->in, bytes->base, (size_t)length);
   connection->turn_at = tg_now();
   advance(connection);

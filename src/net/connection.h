@@ -23,6 +23,11 @@ void tg_connection_turn_away(struct tg_connection *connection);
 void tg_connection_answer(struct tg_connection *connection, int status, const char *type, const char *headers,
                           const void *body, size_t length);
 
+/* See tg_respond_begin() and its neighbours. */
+bool tg_connection_stream(struct tg_connection *connection, const char *type, const char *headers);
+bool tg_connection_send(struct tg_connection *connection, const void *bytes, size_t length);
+void tg_connection_stream_end(struct tg_connection *connection);
+
 const struct tg_standing *tg_connection_standing(const struct tg_connection *connection);
 
 /* Ends it at once. */

@@ -74,6 +74,26 @@ void tg_respond_nothing(struct tg_request *request)
   tg_request_free(request);
 }
 
+bool tg_respond_begin(struct tg_request *request, const char *type, const char *headers)
+{
+  bool follows = request->connection && tg_connection_stream(request->connection, type, headers);
+  if (!follows)
+    tg_request_free(request);
+  return follows;
+}
+
+bool tg_respond_more(struct tg_request *request, const void *bytes, size_t length)
+{
+  return request->connection && tg_connection_send(request->connection, bytes, length);
+}
+
+void tg_respond_end(struct tg_request *request)
+{
+  if (request->connection)
+    tg_connection_stream_end(request->connection);
+  tg_request_free(request);
+}
+
 int tg_status_of(const char *code)
 {
   static const struct {

@@ -20,6 +20,7 @@ enum {
   TG_REQUEST_BODY_MAX = 1024 * 1024,
 };
 
+struct tg_live;
 struct tg_manager;
 struct tg_connection;
 struct tg_route;
@@ -32,6 +33,7 @@ struct tg_request {
   json_t *json;                        /* the body, for routes that take JSON, of most an object; else NULL */
   char *params[TG_REQUEST_PARAMS_MAX]; /* what stands for the {} of the route's path */
   struct tg_manager *manager;
+  struct tg_live *live; /* who looks at the status page */
 
   /* Called once when the client goes before it is answered; may be NULL. The
    * request still has to be answered, and may be from inside. */
@@ -47,7 +49,8 @@ struct tg_request {
   } headers[TG_REQUEST_HEADERS_MAX];
   char *texts; /* holds path, query, headers */
   bool has_body, expects_continue;
-  bool has_secret; /* the client has shown that it knows the secret */
+  bool has_secret;   /* the client has shown that it knows the secret */
+  bool wants_secret; /* there is one, which the client of this route need not know */
 };
 
 /* NULL: no such header. Case does not matter. */
@@ -67,6 +70,18 @@ void tg_respond_failure(struct tg_request *request, const struct tg_error *error
 
 /* Ends the connection instead: for who takes any answer for a yes. */
 void tg_respond_nothing(struct tg_request *request);
+
+/* ---- an answer without an end ---- */
+
+/* Begins one with status 200: what tg_respond_more() is given follows as it comes, until tg_respond_end(), or
+ * until the client goes, which on_gone tells (set it before); the request is the route's until then.
+ * `headers` as for tg_respond(), or "". False: it was a HEAD, which is answered by that. */
+bool tg_respond_begin(struct tg_request *request, const char *type, const char *headers);
+/* False: nothing of it goes out, because the client has not taken yet what went before. One that takes
+ * nothing for half a minute is closed. Never calls on_gone from inside. */
+bool tg_respond_more(struct tg_request *request, const void *bytes, size_t length);
+/* Frees the request, whether its client is still there or not. */
+void tg_respond_end(struct tg_request *request);
 
 /* The HTTP status for an error of the manager. */
 int tg_status_of(const char *code);
