@@ -31,6 +31,7 @@ static struct {
   bool terminal;
   bool journal;
   struct tg_log_limit limit;
+  tg_log_watcher *watcher;
   tg_log_sink *sink;
   void *sink_ctx;
 } the_log = {.level = TG_INFO, .role = "tidegate", .worker_id = -1, .limit = {.processes = 1}};
@@ -72,6 +73,11 @@ void tg_log_set_sink(tg_log_sink *sink, void *ctx)
 {
   the_log.sink = sink;
   the_log.sink_ctx = ctx;
+}
+
+void tg_log_set_watcher(tg_log_watcher *watcher)
+{
+  the_log.watcher = watcher;
 }
 
 void tg_log_set_role(const char *role, int worker_id)
@@ -121,7 +127,7 @@ static void clean(char *text)
   }
 }
 
-static void make_safe(char *text)
+void tg_log_make_safe(char *text)
 {
   for (int i = 0; i < the_log.secret_count; i++)
     mask(text, the_log.secrets[i]);
@@ -150,6 +156,10 @@ static void put_line(const struct tg_log_line *line, unsigned lines)
 {
   char time[64], text[TG_LOG_LINE_MAX], indent[8];
   size_t length;
+  if (the_log.watcher && line->level >= TG_WARN) {
+    tg_log_line_message(line, text, sizeof text);
+    the_log.watcher(line->level, line->shard_id, text);
+  }
   format_time(time, sizeof time);
   if (the_log.json) {
     char *json = tg_log_line_json(line, time, &length);
@@ -230,7 +240,7 @@ static void copy_fields(const struct tg_log_field *given, struct tg_log_field *f
       continue; /* never the given text, which may have secrets in it */
     if ((size_t)snprintf(texts, size, "%s", given->text) >= size)
       cut(texts, size);
-    make_safe(texts);
+    tg_log_make_safe(texts);
     field->text = texts;
     size_t length = strlen(texts) + 1;
     texts += length;
@@ -258,7 +268,7 @@ __attribute__((format(printf, 4, 0))) static void write_line(enum tg_log_level l
   struct tg_log_field fields[TG_LOG_FIELDS_MAX + 1];
   if ((size_t)vsnprintf(text, sizeof text, format, args) >= sizeof text)
     cut(text, sizeof text);
-  make_safe(text);
+  tg_log_make_safe(text);
   copy_fields(given, fields, texts, sizeof texts);
   struct tg_log_line line = {level, the_log.role, the_log.worker_id, shard_id, text, fields};
   if (the_log.sink) {

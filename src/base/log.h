@@ -55,6 +55,15 @@ typedef void tg_log_sink(void *ctx, enum tg_log_level level, int shard_id, const
                          const struct tg_log_field *fields);
 void tg_log_set_sink(tg_log_sink *sink, void *ctx);
 
+/* Is told, besides, of each line at TG_WARN or above that goes out: what it says with its fields, without
+ * secrets. NULL: nobody. May not log. */
+typedef void tg_log_watcher(enum tg_log_level level, int shard_id, const char *text);
+void tg_log_set_watcher(tg_log_watcher *watcher);
+
+/* Makes `text` what a line would show of it: secrets are "***", control characters "?". It does not get
+ * longer. */
+void tg_log_make_safe(char *text);
+
 /* Shows what was held back once its time is over; to be called now and then. */
 void tg_log_tick(void);
 
@@ -78,4 +87,7 @@ void tg_log_with(enum tg_log_level level, int shard_id, const struct tg_log_fiel
                  ...) __attribute__((format(printf, 4, 5)));
 
 /* For work done only to be logged at debug level. */
-static inline bool tg_log_on(enum tg_log_level level) { return level >= tg_log_get_level(); }
+static inline bool tg_log_on(enum tg_log_level level)
+{
+  return level >= tg_log_get_level();
+}

@@ -5,6 +5,7 @@
 #include "config/config_options.h"
 #include "config/environment.h"
 #include "shared/loop_lag.h"
+#include "shared/recent.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +56,7 @@ static void first_log_settings(enum tg_role role, int worker_id)
       tg_log_secret(tg_environment(tg_config_options[i].env));
   const char *format = getenv("LOG_FORMAT");
   tg_log_set_json(format && strcmp(format, "json") == 0);
+  tg_recent_begin();
 }
 
 /* Each shard is a socket: ask for as many as the system allows. */

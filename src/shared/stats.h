@@ -20,6 +20,7 @@
 #include "base/error.h"
 #include "proto/event_types.h"
 #include "proto/shard_ref.h"
+#include "shared/recent.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -151,6 +152,8 @@ struct tg_stats {
   _Atomic int64_t alive_at;              /* tg_now() of the last beat of the loop */
   struct tg_stats_lag lag[TG_LAG_SLOTS]; /* gauge: loop_lag.h */
   _Atomic uint64_t resident;             /* gauge: bytes of memory of the process, at its last beat */
+
+  struct tg_recent recent; /* what it has warned of */
 
   /* What scripts count: series.h. */
   _Atomic uint32_t series_used, series_count;
