@@ -403,6 +403,11 @@ void tg_manager_reload(struct tg_manager *manager, tg_manager_reply *reply, void
   tg_reload_start(manager->reloads, reply, ctx);
 }
 
+void tg_manager_reconnect(struct tg_manager *manager, int shard_id, tg_manager_reply *reply, void *ctx)
+{
+  tg_commands_reconnect(manager->commands, shard_id, reply, ctx);
+}
+
 uint64_t tg_manager_identify(struct tg_manager *manager, int shard_id, const json_t *body,
                              tg_identify_answer *answer, void *ctx)
 {

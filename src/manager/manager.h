@@ -95,6 +95,11 @@ void tg_manager_serve(struct tg_manager *manager, const struct tg_hook_request *
  * whole traceback, which is also in the log. */
 void tg_manager_reload(struct tg_manager *manager, tg_manager_reply *reply, void *ctx);
 
+/* Ends the connection of that shard for another, which resumes its session; one that is on its way anyway
+ * goes on. Replies true when that is under way, or "no_shard", "not_ready", "worker_down", "refused" (no
+ * session that could be resumed). */
+void tg_manager_reconnect(struct tg_manager *manager, int shard_id, tg_manager_reply *reply, void *ctx);
+
 /* Removes what a sink that is not configured any more has left in the state directory.
  * False: codes "no_sink", "sink_configured", "sink_busy" (a worker is about to let go of
  * it), "reload_running", "disk". */

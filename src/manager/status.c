@@ -147,6 +147,11 @@ struct tg_reload_counts tg_gateway_reloads(const struct tg_manager *manager)
   return tg_reload_counts(manager->reloads);
 }
 
+struct tg_last_reload tg_gateway_last_reload(const struct tg_manager *manager)
+{
+  return tg_reload_last(manager->reloads);
+}
+
 void tg_gateway_resharding(struct tg_manager *manager, struct tg_resharding_status *status)
 {
   tg_reshard_status(manager->reshard, status);

@@ -92,6 +92,15 @@ struct tg_reload_counts {
   uint64_t done, failed;
 };
 
+/* Of the last reload. */
+struct tg_last_reload {
+  tg_ms at;            /* tg_now(); 0: there was none */
+  const char *problem; /* why it failed, with the traceback, without secrets; NULL: it took effect. Borrowed
+                          until the next one */
+};
+
+struct tg_last_reload tg_gateway_last_reload(const struct tg_manager *manager);
+
 struct tg_reload_counts tg_gateway_reloads(const struct tg_manager *manager);
 
 /* Going over from one number of shards to another (reshard/). */

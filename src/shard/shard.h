@@ -92,6 +92,11 @@ void tg_shard_stop(struct tg_shard *shard, bool keep_session, void (*done)(void 
 /* It stops, and the other end does not close: that is not waited for any more. */
 void tg_shard_hurry(struct tg_shard *shard);
 
+/* Makes a new connection in the place of the one that is up, which resumes the session. One that is on its
+ * way anyway is left alone. False: "refused", for the shard is off, or has no session: a new connection would
+ * cost an identify. */
+bool tg_shard_reconnect(struct tg_shard *shard, struct tg_error *error);
+
 /* Its session goes on under a higher epoch, from the next event on. */
 void tg_shard_raise_epoch(struct tg_shard *shard, uint64_t epoch);
 

@@ -116,6 +116,20 @@ void tg_shard_close(struct tg_shard *shard, int code, const char *reason)
   tg_ws_close(shard->ws, code, reason, tg_patience(TG_T_CLOSE));
 }
 
+bool tg_shard_reconnect(struct tg_shard *shard, struct tg_error *error)
+{
+  if (shard->phase == TG_PHASE_OFF || shard->plan == TG_PLAN_STOP)
+    return tg_fail(error, "refused", "shard %d is off, so that there is nothing to reconnect", shard->id);
+  if (!tg_shard_has_session(shard))
+    return tg_fail(error, "refused", "shard %d has no session to resume: reconnecting would cost an identify",
+                   shard->id);
+  if (shard->phase != TG_PHASE_READY)
+    return true;
+  tg_log(TG_INFO, shard->id, "reconnecting by request");
+  tg_shard_leave(shard, TG_CLOSE_KEEP, "", TG_PLAN_RECONNECT, 0);
+  return true;
+}
+
 static void pause_everybody(struct tg_shard *shard, const struct tg_ws_end *end)
 {
   tg_ms pause = end->retry_after > 0 ? end->retry_after : tg_patience(TG_BLOCKED_PAUSE);

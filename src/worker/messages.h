@@ -30,6 +30,7 @@
   X(shard_payload)                                                                                           \
   X(set_presence)                                                                                            \
   X(kill_shard)                                                                                              \
+  X(reconnect_shard)                                                                                         \
   X(prepare_reload)                                                                                          \
   X(commit_reload)                                                                                           \
   X(abort_reload)                                                                                            \
@@ -136,6 +137,10 @@
 
 /* Ends its session; answered when it is gone. */
 #define TG_FIELDS_kill_shard(F) F(INT, ref)
+
+/* Ends its connection for another, which resumes; answered true when that is under way, or with an error:
+ * "refused". */
+#define TG_FIELDS_reconnect_shard(F) F(INT, ref)
 
 /* The set of shards to go over to; after `start`, before identify_shard of its
  * shards, and also where a worker has started again in the middle. `classes`: the

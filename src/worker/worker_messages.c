@@ -150,6 +150,16 @@ static void on_kill_shard(struct tg_worker *worker, const struct tg_message *mes
     tg_shard_stop(shard, false, on_killed, remember(worker, message));
 }
 
+static void on_reconnect_shard(struct tg_worker *worker, const struct tg_message *message)
+{
+  struct tg_error error;
+  struct tg_shard *shard = find_shard(worker, message, message->reconnect_shard.ref);
+  if (shard && tg_shard_reconnect(shard, &error))
+    tg_ipc_answer(worker->ipc, message->nonce, json_true(), NULL);
+  else if (shard)
+    tg_ipc_answer(worker->ipc, message->nonce, NULL, &error);
+}
+
 /* ---- reload and stop ---- */
 
 static void on_prepare_reload(struct tg_worker *worker, const struct tg_message *message)

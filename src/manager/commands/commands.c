@@ -17,6 +17,7 @@
 enum {
   SEND_TIMEOUT = 30000, /* ms a command waits for READY and the send budget */
   KILL_TIMEOUT = 10000,
+  ANSWER_TIMEOUT = 5000,   /* of a worker, which need not wait for anybody */
   SOUNDBOARD_GUILDS = 100, /* a frame: 4096 bytes hold them */
 };
 
@@ -257,6 +258,23 @@ static void kill_default(void *room, const json_t *list, tg_manager_reply *reply
   else
     tg_reply_value(reply, ctx, json_true());
   tg_slots_pump(commands->options.slots);
+}
+
+void tg_commands_reconnect(struct tg_commands *commands, int shard_id, tg_manager_reply *reply, void *ctx)
+{
+  const struct tg_shard_set *shards = tg_current_set(commands->env);
+  const struct tg_managed_shard *shard = tg_shard_set_find(shards, shard_id);
+  if (shards->count == 0) {
+    tg_reply_error(reply, ctx, "not_ready", "the shards are not known yet");
+    return;
+  }
+  if (!shard) {
+    tg_reply_error(reply, ctx, "no_shard", "shard %d is not run by this gateway: it has %d to %d", shard_id,
+                   shards->range.first, shards->range.last);
+    return;
+  }
+  const struct tg_message message = {.type = TG_MESSAGE_reconnect_shard, .reconnect_shard = {shard->ref}};
+  tg_ask_worker(commands->options.workers, commands->env, shard, &message, ANSWER_TIMEOUT, reply, ctx);
 }
 
 static void shutdown_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)

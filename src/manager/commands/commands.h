@@ -24,4 +24,6 @@ struct tg_commands_options {
 
 /* All is borrowed. */
 struct tg_commands *tg_commands_new(const struct tg_commands_options *options);
+/* See tg_manager_reconnect(). */
+void tg_commands_reconnect(struct tg_commands *commands, int shard_id, tg_manager_reply *reply, void *ctx);
 void tg_commands_free(struct tg_commands *commands);

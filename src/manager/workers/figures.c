@@ -83,6 +83,9 @@ static void add_handler(struct tg_handler_status *entry, const struct tg_stats_h
   bool down = atomic_load(&handler->down) > 0;
   int64_t since = atomic_load(&handler->since);
   entry->in_flight += atomic_load(&handler->in_flight);
+  entry->microseconds += atomic_load(&handler->microseconds);
+  for (int i = 0; i < TG_STATS_OUTCOMES; i++)
+    entry->requests[i] += atomic_load(&handler->requests[i]);
   if (down && (!entry->down || since < entry->since))
     entry->since = since;
   else if (!down && !entry->down && since > entry->since)

@@ -33,7 +33,9 @@ struct tg_handler_status {
   char url[TG_STATS_URL_SIZE]; /* without user information */
   bool down;                   /* for at least one of them */
   int in_flight;
-  int64_t since; /* tg_now(): down, or up again; 0: up from the start */
+  int64_t since;                        /* tg_now(): down, or up again; 0: up from the start */
+  uint64_t requests[TG_STATS_OUTCOMES]; /* that have ended, by enum tg_outcome */
+  uint64_t microseconds;                /* that they took */
 };
 
 /* Fills at most `max` of those that are in use now; returns how many there are. */

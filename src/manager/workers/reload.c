@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ANSWER_TIMEOUT = 5000 };
+enum { ANSWER_TIMEOUT = 5000, PROBLEM_MAX = 16 << 10 /* bytes that are kept of a traceback */ };
 
 struct tg_reload_run {
   struct tg_reloads *reloads; /* NULL: the gateway is stopping */
@@ -31,6 +31,8 @@ struct tg_reloads {
   void *ctx;
   struct tg_reload_run *run; /* NULL: none */
   struct tg_reload_counts counts;
+  tg_ms last_at;         /* tg_now(): of the last one; 0: there was none */
+  char *last_problem;    /* why it failed; NULL: it did not */
   json_t *needs_restart; /* keys that the last reload could not change; NULL: none */
 };
 
@@ -187,6 +189,19 @@ static void finish(struct tg_reload_run *run)
     begin(reloads, next);
 }
 
+/* `problem` NULL: it took effect. */
+static void note_end(struct tg_reloads *reloads, const char *problem)
+{
+  free(reloads->last_problem);
+  reloads->last_at = tg_now();
+  reloads->last_problem = problem ? tg_strdup(problem) : NULL;
+  if (!problem)
+    return;
+  tg_log_make_safe(reloads->last_problem); /* first: a secret that is cut in two would not be found */
+  size_t length = strlen(reloads->last_problem);
+  reloads->last_problem[tg_utf8_cut(reloads->last_problem, length, PROBLEM_MAX)] = '\0';
+}
+
 static void commit(struct tg_reload_run *run)
 {
   struct tg_reloads *reloads = run->reloads;
@@ -203,6 +218,7 @@ static void commit(struct tg_reload_run *run)
   reloads->script->commit(reloads->script->ctx, run->generation); /* may reconfigure us */
   tg_reload_tell_sum(reloads->script);
   reloads->counts.done++;
+  note_end(reloads, NULL);
   tg_log_with(TG_INFO, TG_NO_SHARD,
               TG_WITH(TG_NUMBER(GENERATION, run->generation), TG_NUMBER(DURATION, tg_now() - run->began)),
               "reloaded");
@@ -224,6 +240,7 @@ static void abort_run(struct tg_reload_run *run)
     tg_ask(worker->ipc, ANSWER_TIMEOUT, on_aborted, NULL, abort_reload, .generation = run->generation);
   }
   reloads->counts.failed++;
+  note_end(reloads, run->problem.data);
   tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_TOLD_NUMBER(GENERATION, reloads->workers->generation)),
               "the reload failed, nothing has changed:\n%s", run->problem.data);
   finish(run);
@@ -361,6 +378,11 @@ struct tg_reload_counts tg_reload_counts(const struct tg_reloads *reloads)
   return reloads->counts;
 }
 
+struct tg_last_reload tg_reload_last(const struct tg_reloads *reloads)
+{
+  return (struct tg_last_reload){reloads->last_at, reloads->last_problem};
+}
+
 struct tg_reloads *tg_reloads_new(const struct tg_manager_env *env, struct tg_workers *workers,
                                   const struct tg_reload *script,
                                   void (*on_news)(void *ctx, enum tg_reload_news news), void *ctx)
@@ -374,5 +396,6 @@ struct tg_reloads *tg_reloads_new(const struct tg_manager_env *env, struct tg_wo
 void tg_reloads_free(struct tg_reloads *reloads)
 {
   json_decref(reloads->needs_restart);
+  free(reloads->last_problem);
   free(reloads);
 }

@@ -35,4 +35,5 @@ void tg_reload_note_restart(struct tg_reloads *reloads, json_t *keys);
 /* Which script this process runs, for those that know its faults (shared/poison.h). */
 void tg_reload_tell_sum(const struct tg_reload *script);
 
+struct tg_last_reload tg_reload_last(const struct tg_reloads *reloads);
 struct tg_reload_counts tg_reload_counts(const struct tg_reloads *reloads);
