@@ -2,6 +2,7 @@
 
 #include "base/address.h"
 #include "base/log.h"
+#include "control/page/live.h"
 #include "control/routes.h"
 #include "net/server.h"
 #include "net/turns.h"
@@ -17,6 +18,7 @@ struct tg_control {
   struct tg_manager *manager;
   struct tg_server *server;
   struct tg_turns *turns;
+  struct tg_live *live;
   char *secret;  /* NULL: none */
   bool closed;   /* the manager is not to be asked any more */
   bool loopback; /* only this machine can reach it */
@@ -58,19 +60,54 @@ static bool asked_by_another_page(const struct tg_request *request)
   return site && strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0;
 }
 
+static bool came_by_a_name(const struct tg_control *control, const struct tg_request *request)
+{
+  const char *host = tg_request_header(request, "host");
+  return control->web && host && *host && !names_this_machine(host);
+}
+
+/* The status page, at the very name and port that the request is for. */
+static bool is_own_origin(const struct tg_control *control, const struct tg_request *request,
+                          const char *origin)
+{
+  static const char scheme[] = "http://";
+  const char *host = tg_request_header(request, "host");
+  return control->web && host && names_this_machine(host) &&
+         strncasecmp(origin, scheme, sizeof scheme - 1) == 0 &&
+         strcasecmp(origin + sizeof scheme - 1, host) == 0;
+}
+
 /* Without a secret every program of this machine may ask, but not the pages of
  * a browser that runs on it: those send an Origin, or came by a name. */
 static bool is_web_page(const struct tg_control *control, const struct tg_request *request)
 {
-  const char *host = tg_request_header(request, "host");
-  return tg_request_header(request, "origin") || asked_by_another_page(request) ||
-         (control->web && host && *host && !names_this_machine(host));
+  const char *origin = tg_request_header(request, "origin");
+  return (origin && !is_own_origin(control, request, origin)) || asked_by_another_page(request) ||
+         came_by_a_name(control, request);
+}
+
+static bool refuse_web_page(struct tg_request *request)
+{
+  tg_respond_error(request, 403,
+                   "without control.authorization (TIDEGATE_CONTROL_SECRET) requests of web pages, and such "
+                   "to another Host than localhost, 127.0.0.1 or [::1], are refused");
+  return false;
+}
+
+/* What the status page is made of is no secret; but under a foreign name it would be that name's page. A link
+ * to it may stand anywhere. */
+static bool may_have_page(const struct tg_control *control, struct tg_request *request)
+{
+  request->wants_secret = control->secret;
+  return control->secret || !came_by_a_name(control, request) || refuse_web_page(request);
 }
 
 static bool allowed(const struct tg_control *control, struct tg_request *request)
 {
   if (request->route->open)
     return true;
+  if (request->route->page)
+    return may_have_page(control, request);
   if (control->secret && !knows_secret(control, request)) {
     static const char body[] = "{\"error\":\"the header Authorization has to be the secret of control."
                                "authorization (TIDEGATE_CONTROL_SECRET)\",\"code\":\"unauthorized\"}";
@@ -82,10 +119,7 @@ static bool allowed(const struct tg_control *control, struct tg_request *request
   request->has_secret = control->secret;
   if (control->secret || !is_web_page(control, request))
     return true;
-  tg_respond_error(request, 403,
-                   "without control.authorization (TIDEGATE_CONTROL_SECRET) requests of web pages, and such "
-                   "to another Host than localhost, 127.0.0.1 or [::1], are refused");
-  return false;
+  return refuse_web_page(request);
 }
 
 /* ---- requests ---- */
@@ -101,6 +135,7 @@ static bool admit(void *ctx, struct tg_request *request)
 {
   struct tg_control *control = ctx;
   request->manager = control->manager;
+  request->live = control->live;
   return !refuse_late(control, request) && tg_route_find(request) && allowed(control, request);
 }
 
@@ -150,6 +185,7 @@ bool tg_control_start(struct tg_control **result, uv_loop_t *loop, struct tg_man
     return false;
   }
   control->turns = tg_turns_new(loop, serve, control);
+  control->live = tg_live_new(loop, manager);
   set_secret(control, config->control.authorization);
   tg_log(TG_INFO, TG_NO_SHARD, "the control API is at %s", tg_server_address(control->server));
   *result = control;
@@ -171,8 +207,10 @@ void tg_control_reconfigure(struct tg_control *control, const struct tg_config *
 
 void tg_control_close(struct tg_control *control)
 {
-  if (control)
-    control->closed = true;
+  if (!control || control->closed)
+    return;
+  control->closed = true;
+  tg_live_close(control->live);
 }
 
 void tg_control_free(struct tg_control *control)
@@ -181,6 +219,7 @@ void tg_control_free(struct tg_control *control)
     return;
   tg_server_free(control->server);
   tg_turns_free(control->turns);
+  tg_live_free(control->live);
   set_secret(control, NULL);
   free(control);
 }

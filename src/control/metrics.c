@@ -149,7 +149,16 @@ static void write_usage(struct tg_exposition *exposition, struct tg_manager *man
   }
 }
 
-void tg_metrics_write(struct tg_manager *manager, struct tg_buf *out)
+static void write_live(struct tg_exposition *exposition, const struct tg_live *live)
+{
+  gauge(exposition, "tidegate_live_viewers", "Who looks at the status page, or at GET /live.",
+        tg_live_viewers(live));
+  tg_family(exposition, "tidegate_live_snapshots_total", "counter",
+            "Snapshots made for all of them together.");
+  tg_sample_uint(exposition, tg_live_snapshots(live));
+}
+
+void tg_metrics_write(struct tg_manager *manager, struct tg_live *live, struct tg_buf *out)
 {
   struct tg_exposition exposition = {.out = out};
   write_gateway(&exposition, manager);
@@ -158,6 +167,7 @@ void tg_metrics_write(struct tg_manager *manager, struct tg_buf *out)
   write_cluster(&exposition, manager);
   write_workers(&exposition, manager);
   write_usage(&exposition, manager);
+  write_live(&exposition, live);
   tg_metrics_sinks(&exposition, manager);
   tg_metrics_events(&exposition, manager);
   tg_metrics_lua(&exposition, manager);
@@ -168,7 +178,7 @@ void tg_metrics_write(struct tg_manager *manager, struct tg_buf *out)
 void tg_route_metrics(struct tg_request *request)
 {
   struct tg_buf text = {0};
-  tg_metrics_write(request->manager, &text);
+  tg_metrics_write(request->manager, request->live, &text);
   tg_respond(request, 200, "text/plain; version=0.0.4; charset=utf-8", NULL, text.data, text.length);
   tg_buf_free(&text);
 }

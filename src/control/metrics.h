@@ -15,10 +15,11 @@
  * The label `worker` is a worker's number, or "manager". */
 
 #include "control/exposition.h"
+#include "control/page/live.h"
 #include "manager/status.h"
 #include "manager/workers/figures.h"
 
-void tg_metrics_write(struct tg_manager *manager, struct tg_buf *out);
+void tg_metrics_write(struct tg_manager *manager, struct tg_live *live, struct tg_buf *out);
 
 /* ---- what these files share ---- */
 

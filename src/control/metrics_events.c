@@ -1,6 +1,7 @@
 /* Metrics of events by their type, of event handlers, of the interaction
  * fallback and of calls into Lua: from the statistics pages. */
 
+#include "control/event_totals.h"
 #include "control/metrics.h"
 #include "delivery/sinks/outcome.h"
 #include "shared/poison.h"
@@ -11,51 +12,9 @@
 
 /* ---- events by type, all workers together ---- */
 
-struct total {
-  char name[TG_STATS_NAME_SIZE];
-  struct {
-    uint64_t received, filtered, delivered, bytes;
-  } counts;
-};
-
-struct totals {
-  struct total items[TG_EVENT_TYPE_MAX + 1];
-  int count;
-};
-
-/* Names that come when the table is full share that of the types without one. */
-static struct total *total_of(struct totals *totals, const char *name)
-{
-  const char *others = tg_event_type_name(TG_EVENT_OTHER);
-  for (int i = 0; i < totals->count; i++)
-    if (strcmp(totals->items[i].name, name) == 0)
-      return &totals->items[i];
-  if (totals->count >= TG_EVENT_TYPE_MAX && strcmp(name, others) != 0)
-    return total_of(totals, others);
-  struct total *total = &totals->items[totals->count++];
-  snprintf(total->name, sizeof total->name, "%s", name);
-  return total;
-}
-
-static void add_page(struct totals *totals, const struct tg_stats *stats)
-{
-  char buffer[TG_STATS_NAME_SIZE];
-  for (int place = 0; place < TG_EVENT_TYPE_MAX; place++) {
-    const char *name = tg_stats_type_name(stats, place, buffer);
-    if (!name)
-      continue;
-    const struct tg_stats_type *row = &stats->types[place];
-    struct total *total = total_of(totals, name);
-    total->counts.received += tg_load(&row->received);
-    total->counts.filtered += tg_load(&row->filtered);
-    total->counts.delivered += tg_load(&row->delivered);
-    total->counts.bytes += tg_load(&row->bytes);
-  }
-}
-
 static void write_types(struct tg_exposition *exposition, struct tg_manager *manager)
 {
-#define FIELD(field) offsetof(struct total, counts.field)
+#define FIELD(field) offsetof(struct tg_event_total, field)
   static const struct {
     const char *name, *help;
     size_t offset; /* of a uint64_t */
@@ -67,9 +26,7 @@ static void write_types(struct tg_exposition *exposition, struct tg_manager *man
       {"tidegate_events_received_bytes_total", "Bytes of the events received, inflated.", FIELD(bytes)},
   };
 #undef FIELD
-  struct totals *totals = tg_calloc(1, sizeof *totals);
-  TG_EACH_PAGE(manager, 0, worker, stats)
-    add_page(totals, stats);
+  struct tg_event_totals *totals = tg_event_totals(manager);
   for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
     tg_family(exposition, families[i].name, "counter", families[i].help);
     for (int k = 0; k < totals->count; k++) {
@@ -195,7 +152,7 @@ void tg_metrics_events(struct tg_exposition *exposition, struct tg_manager *mana
 {
   struct views views = {0};
   TG_EACH_PAGE(manager, 0, worker, stats)
-    add_views(&views, stats, worker);
+  add_views(&views, stats, worker);
   write_types(exposition, manager);
   write_handler_states(exposition, views.items, views.count);
   write_handler_requests(exposition, views.items, views.count);

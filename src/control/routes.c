@@ -6,6 +6,9 @@
 static const struct tg_route routes[] = {
     {"GET", "/healthz", .handle = tg_route_healthz, .open = true},
     {"GET", "/readyz", .handle = tg_route_readyz, .open = true},
+    {"GET", "/", .handle = tg_route_page, .page = true},
+    {"GET", "/page/{}", .handle = tg_route_page_file, .page = true},
+    {"GET", "/live", .handle = tg_route_live, .costly = true},
     {"GET", "/status", .handle = tg_route_status, .costly = true},
     {"GET", "/metrics", .handle = tg_route_metrics, .costly = true},
     {"GET", "/shards", .handle = tg_route_shards, .costly = true},
@@ -13,6 +16,7 @@ static const struct tg_route routes[] = {
     {"GET", "/identify", .handle = tg_route_identify_or_budget},
     {"POST", "/identify/{}", .handle = tg_route_identify, .body = TG_BODY_OPTIONAL},
     {"POST", "/shards/{}/payload", .handle = tg_route_shard_payload, .body = TG_BODY_JSON},
+    {"POST", "/shards/{}/reconnect", .handle = tg_route_reconnect},
     {"POST", "/payload", .handle = tg_route_all_payload, .body = TG_BODY_JSON},
     {"POST", "/guilds/{}/payload", .handle = tg_route_guild_payload, .body = TG_BODY_JSON},
     {"POST", "/reload", .handle = tg_route_reload},

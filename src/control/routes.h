@@ -19,6 +19,7 @@ struct tg_route {
   void (*handle)(struct tg_request *request);
   enum tg_route_body body;
   bool open;   /* needs no secret */
+  bool page;   /* nor does this, for a browser comes without; but not by a name that is not this machine's */
   bool costly; /* takes its turn (control/turns.h) */
 };
 
@@ -32,9 +33,16 @@ bool tg_route_read_body(struct tg_request *request);
 void tg_route_healthz(struct tg_request *request);
 void tg_route_readyz(struct tg_request *request);
 void tg_route_status(struct tg_request *request);
+json_t *tg_status_json(struct tg_manager *manager); /* of /status and /live */
 
 /* routes_shards.c */
 void tg_route_shards(struct tg_request *request);
+void tg_route_reconnect(struct tg_request *request);
+
+/* page/page.c */
+void tg_route_page(struct tg_request *request);
+void tg_route_page_file(struct tg_request *request);
+void tg_route_live(struct tg_request *request);
 
 /* routes_gateway.c */
 void tg_route_gateway_bot(struct tg_request *request);

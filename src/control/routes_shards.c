@@ -1,4 +1,4 @@
-/* GET /shards: straight from the shard table into one text, for it is polled. */
+/* GET /shards: straight from the shard table into one text, for it is polled. POST /shards/{}/reconnect. */
 
 #include "control/routes.h"
 
@@ -108,4 +108,25 @@ void tg_route_shards(struct tg_request *request)
   put_set(&out, request, set);
   tg_respond(request, 200, "application/json", NULL, out.data, out.length);
   tg_buf_free(&out);
+}
+
+/* ---- POST /shards/{}/reconnect ---- */
+
+static void on_reconnecting(void *ctx, json_t *value, const struct tg_error *error)
+{
+  (void)value;
+  struct tg_request *request = ctx;
+  if (error)
+    tg_respond_failure(request, error);
+  else
+    tg_respond_json(request, 202, json_pack("{s:b}", "reconnecting", true));
+}
+
+void tg_route_reconnect(struct tg_request *request)
+{
+  const char *text = request->params[0];
+  if (strlen(text) <= 5 && strspn(text, "0123456789") == strlen(text))
+    tg_manager_reconnect(request->manager, atoi(text), on_reconnecting, request);
+  else
+    tg_respond_error(request, 404, "\"%s\" is not the number of a shard", text);
 }

@@ -1,7 +1,9 @@
 /* How the gateway is: GET /healthz, /readyz, /status. */
 
+#include "base/utf8.h"
 #include "control/resharding.h"
 #include "control/routes.h"
+#include "delivery/sinks/outcome.h"
 #include "manager/cluster_front.h"
 #include "manager/status.h"
 #include "manager/workers/figures.h"
@@ -126,6 +128,15 @@ static json_t *describe_workers(struct tg_manager *manager, int count)
   return list;
 }
 
+static json_t *describe_requests(const struct tg_handler_status *handler)
+{
+  json_t *requests = json_object();
+  for (int outcome = 0; outcome <= TG_OUTCOME_CANCELLED; outcome++)
+    json_object_set_new(requests, tg_outcome_name((enum tg_outcome)outcome),
+                        json_integer((json_int_t)handler->requests[outcome]));
+  return requests;
+}
+
 static json_t *describe_handlers(struct tg_manager *manager)
 {
   struct tg_handler_status *handlers = tg_alloc(TG_STATS_HANDLERS * sizeof *handlers);
@@ -135,9 +146,11 @@ static json_t *describe_handlers(struct tg_manager *manager)
   for (int i = 0; i < count && i < TG_STATS_HANDLERS; i++) {
     const struct tg_handler_status *handler = &handlers[i];
     json_t *url = json_string(handler->url);
-    json_array_append_new(list, json_pack("{s:o, s:s, s:i, s:o}", "url", url ? url : json_null(), "state",
-                                          handler->down ? "down" : "up", "inFlight", handler->in_flight,
-                                          "since", or_null(handler->since > 0, now - handler->since)));
+    json_array_append_new(list,
+                          json_pack("{s:o, s:s, s:i, s:o, s:o}", "url", url ? url : json_null(), "state",
+                                    handler->down ? "down" : "up", "inFlight", handler->in_flight, "since",
+                                    or_null(handler->since > 0, now - handler->since), "requests",
+                                    describe_requests(handler)));
   }
   free(handlers);
   return list;
@@ -206,9 +219,21 @@ static json_t *describe_resharding(struct tg_manager *manager)
   return tg_resharding_running_json(&status);
 }
 
-void tg_route_status(struct tg_request *request)
+static json_t *describe_reloads(struct tg_manager *manager)
 {
-  struct tg_manager *manager = request->manager;
+  struct tg_reload_counts counts = tg_gateway_reloads(manager);
+  struct tg_last_reload last = tg_gateway_last_reload(manager);
+  json_t *of_last = json_null(); /* as are all of them: nobody has to give it back */
+  if (last.at > 0)
+    of_last = json_pack("{s:s, s:I, s:o}", "result", last.problem ? "failed" : "done", "age",
+                        (json_int_t)(tg_now() - last.at), "problem",
+                        last.problem ? tg_json_text(last.problem) : json_null());
+  return json_pack("{s:I, s:I, s:o}", "done", (json_int_t)counts.done, "failed", (json_int_t)counts.failed,
+                   "last", of_last);
+}
+
+json_t *tg_status_json(struct tg_manager *manager)
+{
   struct tg_gateway_status status;
   struct sums sums = {0};
   tg_gateway_status(manager, &status);
@@ -236,5 +261,11 @@ void tg_route_status(struct tg_request *request)
   json_t *cluster = tg_route_cluster_json(manager);
   if (cluster)
     json_object_set_new(body, "cluster", cluster);
-  tg_respond_json(request, 200, body);
+  json_object_set_new(body, "reloads", describe_reloads(manager));
+  return body;
+}
+
+void tg_route_status(struct tg_request *request)
+{
+  tg_respond_json(request, 200, tg_status_json(request->manager));
 }

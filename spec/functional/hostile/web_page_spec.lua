@@ -34,7 +34,7 @@ describe("a web page", function()
     ["with no origin that it would name"] = { Origin = "null" },
   } do
     it(what .. " can neither read nor do anything", function()
-      for _, path in ipairs { "/shards", "/status", "/metrics", "/reload", "/gateway/bot" } do
+      for _, path in ipairs { "/shards", "/status", "/metrics", "/reload", "/gateway/bot", "/live" } do
         assert.equal(403, status(path, headers), path)
       end
       assert.equal(200, status("/healthz", headers))
@@ -54,6 +54,33 @@ describe("a web page", function()
       assert.equal(200, status("/shards", headers))
     end)
   end
+
+  it("has the status page under no name of its own, but may have a link to it", function()
+    for _, path in ipairs { "/", "/page/main.js" } do
+      local function get(headers)
+        headers.Accept = "text/html"
+        return s.gateway:control("GET", path, { headers = headers }).status
+      end
+      assert.equal(403, get { Host = "rebound.example" })
+      assert.equal(403, get { Host = "127.evil.example", ["Sec-Fetch-Site"] = "same-origin" })
+      assert.equal(200, get { ["Sec-Fetch-Site"] = "cross-site", ["Sec-Fetch-Mode"] = "navigate" })
+    end
+  end)
+
+  it("is the gateway's own only at the very name and port that it asks", function()
+    local function reload(origin, host)
+      return status("/reload", { Origin = origin, Host = host, ["Sec-Fetch-Site"] = "same-origin" })
+    end
+    assert.equal(200, reload("http://localhost:8377", "localhost:8377"))
+    assert.equal(200, reload("http://127.0.0.1:9", "127.0.0.1:9"))
+    assert.equal(403, reload("http://localhost:3000", "localhost:8377"))
+    assert.equal(403, reload("https://localhost:8377", "localhost:8377"))
+    assert.equal(403, reload("http://rebound.example", "rebound.example"))
+    assert.equal(403, reload("null", "localhost:8377"))
+    assert.equal(403, status("/reload", {
+      Origin = "http://localhost:8377", Host = "localhost:8377", ["Sec-Fetch-Site"] = "cross-site",
+    }))
+  end)
 
   it("that gets through all the same finds no session there", function()
     for _, shard in ipairs(s.gateway:control("GET", "/shards"):json()) do

@@ -268,9 +268,11 @@ void tg_commands_reconnect(struct tg_commands *commands, int shard_id, tg_manage
     tg_reply_error(reply, ctx, "not_ready", "the shards are not known yet");
     return;
   }
-  if (!shard) {
-    tg_reply_error(reply, ctx, "no_shard", "shard %d is not run by this gateway: it has %d to %d", shard_id,
-                   shards->range.first, shards->range.last);
+  if (!shard || !shard->held) {
+    tg_reply_error(reply, ctx, "no_shard",
+                   "shard %d is not run by this gateway, which has those of %d to %d%s", shard_id,
+                   shards->range.first, shards->range.last,
+                   commands->env->clustered ? " that no other host has" : "");
     return;
   }
   const struct tg_message message = {.type = TG_MESSAGE_reconnect_shard, .reconnect_shard = {shard->ref}};

@@ -1,5 +1,6 @@
-# Writes OUTPUT, a C file with a table of the files in SOURCES (paths relative to ROOT): path and content.
-set(out "/* Made by embed_template.cmake. */\n#include \"cli/plugin_new.h\"\n\n")
+# Writes OUTPUT, a C file with a table of the files in SOURCES (paths relative to ROOT): path and content. TABLE is its
+# declaration in HEADER, "struct some_file some_files".
+set(out "/* Made by embed_files.cmake. */\n#include \"${HEADER}\"\n\n")
 set(table "")
 set(n 0)
 foreach(source ${SOURCES})
@@ -9,5 +10,5 @@ foreach(source ${SOURCES})
   string(APPEND table "  {\"${source}\", (const char *)file_${n}},\n")
   math(EXPR n "${n} + 1")
 endforeach()
-string(APPEND out "\nconst struct tg_template_file tg_template_files[] = {\n${table}  {0},\n};\n")
+string(APPEND out "\nconst ${TABLE}[] = {\n${table}  {0},\n};\n")
 file(WRITE ${OUTPUT} "${out}")
