@@ -3,6 +3,7 @@
 local SLOT = 15000 -- ms that a slow READY may hold its bucket
 local SPACING = 5300 -- ms from op 2 to the next one of the bucket
 local SLOW = 200 -- ms until a shard asks again while another one's READY does not come
+local UNSENT = 450 -- ms until a shard asks again while it is not known whether another one uses its grant
 local TURN = 60 -- ms until a shard asks again whose turn it is not
 local PATIENCE = 1500 -- ms that one who asks may be late before others go first
 
@@ -18,12 +19,14 @@ local function write_bucket(number, bucket)
              string.format('%.0f %.0f %.0f', bucket.free_at, bucket.mark, bucket.sent_at))
 end
 
--- How long a bucket rests at least: one whose READY has not come may be free as soon as it comes.
+-- How long a bucket rests at least: one whose READY has not come may be free as soon as it comes, and one
+-- whose grant is not used, at once.
 local function rest(bucket)
   if bucket.sent_at > 0 and bucket.free_at == bucket.sent_at + SLOT then
     return math.max(SLOW, bucket.sent_at + SPACING - now)
   end
-  return bucket.free_at - now
+  local left = bucket.free_at - now
+  return bucket.mark > 0 and bucket.sent_at == 0 and math.min(UNSENT, left) or left
 end
 
 local function bucket_of(shard)
