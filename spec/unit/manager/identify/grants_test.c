@@ -67,14 +67,20 @@ static bool call_cluster(void *ctx, const char *name, json_t *body, tg_redis_lin
   size_t length = strlen(world.calls);
   snprintf(world.calls + length, sizeof world.calls - length, "%s%s %s", length ? "; " : "", name, text);
   free(text);
+  if (world.redis_is_away)
+    return false;
   world.done = done;
   world.done_ctx = done_ctx;
-  return !world.redis_is_away;
+  return true;
 }
 
+/* To the last call. `text` NULL: it has ended without an answer. */
 static void reply(const char *text)
 {
-  world.done(world.done_ctx, text, strlen(text), NULL);
+  const struct tg_error error = {.code = "closed", .message = "it has ended"};
+  tg_redis_link_replied *done = world.done;
+  world.done = NULL;
+  done(world.done_ctx, text, text ? strlen(text) : 0, text ? NULL : &error);
 }
 
 #define assert_called(text)                                                                                  \
@@ -109,6 +115,8 @@ static int tear_down(void **state)
   (void)state;
   if (world.grants)
     tg_grants_free(world.grants);
+  if (world.done)
+    reply(NULL); /* as the end of the link does */
   tg_scheduler_free(world.scheduler);
   tg_shard_set_clear(&world.env.shards);
   return 0;
@@ -354,10 +362,8 @@ static void a_turn_that_nobody_takes_is_given_back(void **state)
   uint64_t id = ask(5, TG_GRANT_WAIT, &answer);
   tg_grants_tick(world.grants, tg_now());
   world.calls[0] = '\0';
-  tg_redis_link_replied *done = world.done;
-  void *ctx = world.done_ctx;
   tg_grants_leave(world.grants, id);
-  done(ctx, "{\"epoch\":1790000000}", 20, NULL);
+  reply("{\"epoch\":1790000000}");
   assert_called("unused {\"epoch\":1790000000,\"shard\":5}");
 
   ask(5, TG_GRANT_WAIT, &answer); /* does not wait for what was under way */
@@ -399,8 +405,7 @@ static void while_redis_is_away_it_is_tried_again(void **state)
   assert_called("");
   tg_grants_tick(world.grants, tg_now() + 1100);
   assert_called("slot {\"fence\":0,\"priority\":1,\"reserve\":100,\"shard\":5}");
-  const struct tg_error error = {.code = "closed", .message = "it has ended"};
-  world.done(world.done_ctx, NULL, 0, &error);
+  reply(NULL);
   tg_grants_tick(world.grants, tg_now() + 1100);
   assert_called("slot {\"fence\":0,\"priority\":1,\"reserve\":100,\"shard\":5}");
   reply("{\"held_back\":500000,\"remaining\":3}");
