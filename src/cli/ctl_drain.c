@@ -15,6 +15,7 @@ enum {
   POLL = 250,
   ANSWER = 10000,     /* what the manager knows itself */
   SAID_EVERY = 10000, /* ms between two lines of the same number of shards */
+  HOLES_KNOWN = 1500, /* ms until a host has heard from Redis of holes that its last shards have left */
 };
 
 struct drain_watch {
@@ -22,6 +23,7 @@ struct drain_watch {
   tg_ms deadline; /* INT64_MAX: none */
   tg_ms said_at;
   int64_t said_held;
+  tg_ms gone_at; /* when no shard was there first; 0: not yet */
 };
 
 /* What is waited for, beside the time that it takes. */
@@ -76,7 +78,7 @@ static void show_step(struct drain_watch *watch, const json_t *cluster)
   int64_t held = tg_figure_number(json_object_get(cluster, "shards"), "held");
   tg_ms now = tg_now();
   bool is_news = held != watch->said_held || now - watch->said_at >= SAID_EVERY;
-  if (watch->drain->as_json || (!watch->drain->draws && !is_news))
+  if (held == 0 || watch->drain->as_json || (!watch->drain->draws && !is_news))
     return;
   watch->said_held = held;
   watch->said_at = now;
@@ -109,6 +111,32 @@ static enum tg_exit fail(const struct drain_watch *watch, enum tg_exit result, c
   return result;
 }
 
+/* Holes come of what goes without being delivered. */
+static bool is_over(struct drain_watch *watch, int64_t held)
+{
+  if (held > 0)
+    watch->gone_at = 0;
+  else if (watch->gone_at == 0)
+    watch->gone_at = tg_now();
+  if (held > 0)
+    return false;
+  return !watch->drain->anyway || tg_now() - watch->gone_at >= HOLES_KNOWN;
+}
+
+/* `result`: of the last question; the gateway has not answered, or it is over, or it takes too long. */
+static enum tg_exit end_with(const struct drain_watch *watch, enum tg_exit result, const json_t *cluster,
+                             const char *problem)
+{
+  bool in_time = tg_now() < watch->deadline;
+  if (result != TG_EXIT_OK && in_time)
+    return fail(watch, result, problem);
+  if (result == TG_EXIT_OK && !json_is_true(json_object_get(cluster, "draining")))
+    return fail(watch, TG_EXIT_FAILED, "the gateway was started again meanwhile, and keeps its shards");
+  if (result == TG_EXIT_OK && watch->gone_at)
+    return show_end(watch, cluster);
+  return fail(watch, TG_EXIT_FAILED, "not all shards have gone within the time given; the others still go");
+}
+
 /* False: it goes on. */
 static bool look(struct drain_watch *watch, enum tg_exit *result)
 {
@@ -123,18 +151,11 @@ static bool look(struct drain_watch *watch, enum tg_exit *result)
   const json_t *cluster = json_object_get(answer.body, "cluster");
   bool drains = json_is_true(json_object_get(cluster, "draining"));
   int64_t held = tg_figure_number(json_object_get(cluster, "shards"), "held");
-  bool goes_on = *result == TG_EXIT_OK && drains && held > 0 && tg_now() < watch->deadline;
+  bool goes_on = *result == TG_EXIT_OK && drains && !is_over(watch, held) && tg_now() < watch->deadline;
   if (goes_on)
     show_step(watch, cluster);
-  else if (*result != TG_EXIT_OK && tg_now() < watch->deadline)
-    *result = fail(watch, *result, error.message);
-  else if (*result == TG_EXIT_OK && !drains)
-    *result = fail(watch, TG_EXIT_FAILED, "the gateway was started again meanwhile, and keeps its shards");
-  else if (*result == TG_EXIT_OK && held == 0)
-    *result = show_end(watch, cluster);
   else
-    *result =
-        fail(watch, TG_EXIT_FAILED, "not all shards have gone within the time given; the others still go");
+    *result = end_with(watch, *result, cluster, error.message);
   json_decref(answer.body);
   return !goes_on;
 }

@@ -88,11 +88,17 @@ static char *states_text(const json_t *states)
 static void add_shards(struct tg_table *table, const json_t *status)
 {
   const json_t *shards = json_object_get(status, "shards");
+  const json_t *cluster = json_object_get(status, "cluster");
   char *states = states_text(json_object_get(shards, "states"));
   tg_table_cell(table, TG_BOLD, "Shards");
-  tg_table_cell(table, TG_PLAIN, "%s to %s of %s%s%s", tg_figure_count(shards, "first"),
-                tg_figure_count(shards, "last"), tg_figure_count(shards, "total"), *states ? ": " : "",
-                states);
+  if (json_is_object(cluster))
+    tg_table_cell(table, TG_PLAIN, "%s of %s%s%s",
+                  tg_figure_count(json_object_get(cluster, "shards"), "held"),
+                  tg_figure_count(shards, "total"), *states ? ": " : "", states);
+  else
+    tg_table_cell(table, TG_PLAIN, "%s to %s of %s%s%s", tg_figure_count(shards, "first"),
+                  tg_figure_count(shards, "last"), tg_figure_count(shards, "total"), *states ? ": " : "",
+                  states);
   free(states);
   tg_table_cell(table, TG_BOLD, "Guilds");
   tg_table_cell(table, TG_PLAIN, "%s", tg_figure_count(status, "guilds"));

@@ -136,8 +136,9 @@ describe("a gateway without a cluster", function()
 end)
 
 local function check_status(host)
-  local all = status(host)
-  local cluster = all.cluster
+  local cluster, all = wait_for("a beat with what is left of the day", host, function(cluster)
+    return cluster.budget.remaining == 1000 - SHARDS
+  end)
   assert.equal("ferry", cluster.name)
   assert.equal("gw-2", cluster.host)
   assert.is_true(cluster.engine.up)
@@ -200,6 +201,7 @@ local function check_terminal(host, leader)
   _, out = ctl(host, "status", "--table")
   assert.matches(("Cluster ferry, this host is gw-2: 2 of 4 shards, 2 hosts, %s leads; all is well"):format(
     leader), words(out), 1, true)
+  assert.matches("Shards 2 of 4: Connected 2 ", words(out), 1, true)
 end
 
 -- Of any shard, as Redis has been told: {epoch, durable, epoch and sequence of what is delivered, guilds}.
@@ -246,9 +248,10 @@ describe("hosts of a cluster", function()
     assert.matches("^2 shards here, with %d+ events that only this host has %(%-%-now does not wait", out)
     exit, out = ctl(first, "drain", "--now", "--table")
     assert.equal(0, exit)
-    assert.matches("no shard is here any more", out, 1, true)
+    assert.matches("no shard is here any more; 2 holes of this host are to be delivered, late", out, 1, true)
     wait_for("all shards", second, holds(SHARDS, 0))
     s.bot:answer(nil)
+    wait_for("its holes to be delivered", first, function(cluster) return cluster.holes == 0 end)
   end)
 
   it("name one that is away until it is forgotten", function()
