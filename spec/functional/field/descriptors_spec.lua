@@ -256,12 +256,15 @@ end)
 
   it("a background job goes on though its terminal stops those that write", function()
     local fake = fake_discord.start { shards = 1 }
-    local command = ("stty tostop; set -m; %s run & wait"):format(paths.bin "tidegate")
+    local command = ("stty tostop; set -m; %s run & echo job=$!; wait"):format(paths.bin "tidegate")
     local p = process.start({ "script", "-qec", ("sh -c '%s'"):format(command), "/dev/null" }, { env = {
       DISCORD_TOKEN = fake.token, REST_URL = fake.rest, INTENTS = 1, TERM = "dumb", TOTAL_WORKERS = 1,
       TIDEGATE_CONTROL = "127.0.0.1:0", TIDEGATE_STATE_DIR = paths.tmp() .. "/state",
     } })
     p:wait_for_output("all shards are up", "stdout")
+    local job = tonumber(p:wait_for_output("job=(%d+)", "stdout"))
+    assert(uv.kill(job, "sigterm")) -- a job does not end with its terminal
+    loop.wait_for("the end of the job", function() return not uv.kill(job, 0) end, 20000)
     fake:stop()
   end)
 end)
