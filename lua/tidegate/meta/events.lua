@@ -17,6 +17,7 @@
 ---@field data any d, decoded
 ---@field guild_create? "loading"|"joined"|"available" Of a GUILD_CREATE.
 ---@field replayed boolean Whether it was sent again after a RESUME.
+---@field late boolean Whether its shard has gone on at another host before it; of queues and deliver alone.
 ---@field body string The body of its POST, in event_handler.format: {"shardId":...,...,"message":...}
 
 ---The documented ones; others that Discord sends can be named, too.

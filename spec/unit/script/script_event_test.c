@@ -100,13 +100,18 @@ static void event_fields(void **state)
                 "  assert(shard.id == 3 and tostring(event) == 'event GUILD_CREATE (shard 3, s 12)')\n"
                 "  assert(not pcall(function() return event.colour end))\n"
                 "  assert(not pcall(function() event.type = 1 end))\n"
-                "  gateway.log.info 'all right'\n"
+                "  gateway.log.info(event.late == true and 'late as well' or event.late == false and 'all right')\n"
                 "end)\n");
   struct tg_event event =
       make_event("GUILD_CREATE", 3, 12, "{\"id\":\"1184467440737095516\",\"name\":\"x\\\"\\n\"}");
   event.guild_create = TG_GUILD_JOINED;
   dispatch(script, &event);
   assert_contains(logged(), "all right");
+  event = make_event("GUILD_CREATE", 3, 12, "{\"id\":\"1184467440737095516\",\"name\":\"x\\\"\\n\"}");
+  event.guild_create = TG_GUILD_JOINED;
+  event.late = true;
+  dispatch(script, &event);
+  assert_contains(logged(), "late as well");
   tg_script_free(script);
 }
 

@@ -136,7 +136,7 @@ static void forget(struct tg_left *left)
 /* What waits in the shard's own lanes is to be with the rest first. */
 static bool is_ready(struct tg_delivery *delivery, const struct tg_left *left)
 {
-  if (!tg_delivery_is_leaving(delivery, left->ref))
+  if (!tg_left_is_due(delivery, left->ref))
     return true;
   tg_delivery_leave(delivery, left->ref, NULL, NULL);
   return false;

@@ -164,13 +164,23 @@ static bool is_in_logs(const struct tg_feed *feed)
   return false;
 }
 
+static bool is_lost(const struct tg_feed *feed)
+{
+  const struct tg_shard_row *row = feed->left ? NULL : tg_feeds_row(feed->all, feed->ref);
+  return row && atomic_load(&row->fence) == 0 && is_in_logs(feed);
+}
+
+bool tg_left_is_due(struct tg_delivery *delivery, tg_shard_ref ref)
+{
+  const struct tg_feed *feed = tg_feed_of(&delivery->feeds, ref);
+  return feed->leaving || is_lost(feed);
+}
+
 void tg_delivery_leave_lost(struct tg_delivery *delivery)
 {
-  const struct tg_feeds *feeds = &delivery->feeds;
-  for (int i = 0; i < feeds->count; i++) {
-    struct tg_feed *feed = feeds->at[i];
-    struct tg_shard_row *row = feed && !feed->left ? tg_feeds_row(feeds, feed->ref) : NULL;
-    if (row && atomic_load(&row->fence) == 0 && is_in_logs(feed))
+  for (int i = 0; i < delivery->feeds.count; i++) {
+    const struct tg_feed *feed = delivery->feeds.at[i];
+    if (feed && is_lost(feed))
       tg_delivery_leave(delivery, feed->ref, NULL, NULL);
   }
 }

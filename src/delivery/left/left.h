@@ -53,6 +53,8 @@ bool tg_left_move(struct tg_lane *lane, const struct tg_left_names *names, uint6
 
 /* --- leave.c, holes.c --- */
 
+/* Something of the shard, which another host has, is in its own lanes still: nobody can say what is left. */
+bool tg_left_is_due(struct tg_delivery *delivery, tg_shard_ref ref);
 /* In a turn of the loop of their own: goes on with what is under way. */
 void tg_left_wake(struct tg_delivery *delivery);
 /* True: there is more to do, at once. */

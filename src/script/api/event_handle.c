@@ -219,12 +219,13 @@ enum field {
   DATA,
   GUILD_CREATE,
   REPLAYED,
+  LATE,
   BODY
 };
 
 static const char *const field_names[] = {"type",         "shard_id", "total_shards", "sequence", "epoch",
                                           "id",           "guild_id", "size",         "raw",      "data",
-                                          "guild_create", "replayed", "body"};
+                                          "guild_create", "replayed", "late",         "body"};
 
 enum { FIELD_COUNT = sizeof field_names / sizeof field_names[0] };
 _Static_assert((int)FIELD_COUNT == (int)TG_EVENT_FIELDS, "state->event_fields has one place a field");
@@ -294,6 +295,9 @@ static int l_index(lua_State *L)
     break;
   case REPLAYED:
     lua_pushboolean(L, event->replayed);
+    break;
+  case LATE:
+    lua_pushboolean(L, event->late);
     break;
   case BODY: {
     struct tg_buf *body = &state->scratch;

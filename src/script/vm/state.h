@@ -164,7 +164,7 @@ struct tg_subscription {
 /* At the bottom of the main coroutine's stack, for calls from the loop. */
 enum { TG_STACK_TRACEBACK = 1, TG_STACK_TRAMPOLINE };
 
-enum { TG_LIVE_EVENTS = 32, TG_EVENT_FIELDS = 13 };
+enum { TG_LIVE_EVENTS = 32, TG_EVENT_FIELDS = 14 };
 
 /* What there was to say about the value that was last written as JSON. */
 struct tg_json_words {

@@ -75,6 +75,22 @@ static void a_hole_with_nothing_in_it_is_filled(void **state)
   assert_int_equal(open_posts, 0);
 }
 
+/* The shard is not this host's any more, but nobody has come to say so of what waits. */
+static void a_hole_may_be_asked_for_before_the_shard_is_left(void **state)
+{
+  (void)state;
+  receive(3, 3);
+  take("3.7.1");
+  take_lease(3);
+  fill(3, 0, 2);
+  take_late(2, 2);
+  assert_int_equal(filled.count, 1);
+  left(3);
+  fill(3, 2, 3);
+  take_late(3, 3);
+  assert_int_equal(filled.count, 2);
+}
+
 static void a_hole_that_is_asked_for_twice_is_filled_once(void **state)
 {
   (void)state;
@@ -294,6 +310,7 @@ int main(void)
       LEFT(the_shard_is_as_new),
       LEFT(what_is_void_is_gone),
       LEFT(a_hole_with_nothing_in_it_is_filled),
+      LEFT(a_hole_may_be_asked_for_before_the_shard_is_left),
       LEFT(a_hole_that_is_asked_for_twice_is_filled_once),
       LEFT(what_is_being_filled_is_not_void),
       LEFT(a_hole_waits_for_a_handler_that_is_down),
