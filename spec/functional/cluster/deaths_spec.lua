@@ -44,6 +44,30 @@ describe("a host that is killed", function()
     t:assert_verdict { name = "a host killed, and back at once" }
   end)
 
+  it("gets some back before what it had has all been delivered by others", function()
+    t.fake:settings { rate = t.shards * 5 }
+    t.bot:delay(300) -- a little more comes than is delivered
+    t:await_flow(8000)
+    t.hosts[1]:kill()
+    local ends = {}
+    for _, session in ipairs(t:list "sessions") do
+      ends[session.shard] = session.written
+    end
+    t:await("others to have them", function() return #t.hosts[1]:shards() == 0 end)
+    local since = t:now()
+    t.hosts[1]:again()
+    t:await_even()
+    local before = 0
+    for _, resume in ipairs(t:list "resumes") do
+      if resume.at >= since and resume.result == "ok" and resume.seq < (ends[resume.shard] or 0) then
+        before = before + 1
+      end
+    end
+    assert.is_true(before > 0, "none has come back from before the end of its log")
+    t.bot:delay(nil)
+    t:assert_verdict { name = ("%d shards back from before the end of a log"):format(before) }
+  end)
+
   it("may be the last one: one that is back has all, and others their share", function()
     t:flow()
     local since, all = t:now(), {}
