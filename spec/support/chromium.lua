@@ -218,7 +218,7 @@ end
 
 function Browser:stop()
   self.line:drop()
-  self.process:kill "SIGTERM"
+  self.process:kill "SIGKILL" -- it has nothing to keep
   self.process:wait(PATIENCE)
 end
 

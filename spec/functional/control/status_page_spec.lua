@@ -9,6 +9,7 @@ local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
 local prometheus = require "spec.support.prometheus"
 local raw_client = require "spec.support.raw_client"
+local redis = require "spec.support.redis"
 local scene = require "spec.support.scene"
 
 local LIVE = "document.querySelector('#line').innerText === 'live' && !document.querySelector('#main').hidden"
@@ -195,6 +196,31 @@ describe("the status page in Chromium", function()
     page:wait("the new process",
       ("document.querySelector('#workers tbody td:last-child').innerText !== %q"):format(pid))
     assert.is_false(page:eval "document.querySelector('#reload').disabled")
+  end)
+
+  test("shows a resharding, with both sets of shards", function()
+    start { shards = 2, hurry = 20, fake = { max_concurrency = 4, guilds = 16 } }
+    open()
+    assert.is_true(page:eval "document.querySelector('#resharding').hidden")
+    assert.equal(202, s.gateway:control("POST", "/reshard", { json = { totalShards = 4 } }).status)
+    wait_shows("#resharding-said", "From 2 to 4 shards")
+    page:wait("six shards", "document.querySelectorAll('#grid .cell').length === 6")
+    page:screenshot "resharding"
+    page:wait("the four new ones", "document.querySelectorAll('#grid .cell').length === 4", 60000)
+    wait_shows("#figures", "4\nof 4")
+    page:wait("its end", "document.querySelector('#resharding').hidden")
+  end)
+
+  test("shows the cluster", function()
+    start { ready = false, env = {
+      TIDEGATE_CLUSTER = redis.start():url(), TIDEGATE_CLUSTER_NAME = "ferry", TIDEGATE_CLUSTER_HOST = "gw-1",
+    } }
+    open()
+    wait_shows("#cluster-said", "This host is gw-1 of the cluster ferry · its Redis answers")
+    wait_shows("#cluster-said", "it has 4 of 4 shards")
+    wait_shows("#hosts", "gw-1")
+    wait_shows("#problems", "All is well.")
+    page:screenshot "cluster"
   end)
 
   test("fits a telephone, in the light and in the dark, with a thousand shards", function()

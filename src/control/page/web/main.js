@@ -31,7 +31,7 @@ function drawSnapshot(snapshot) {
   const problems = problemsOf(snapshot, shardsOf(snapshot), rates);
   show(find("ask"), false);
   show(find("main"), true);
-  find("reload").disabled = false;
+  show(find("reload"), true);
   drawHead(status);
   drawProblems(problems);
   drawFigures(snapshot, now);
@@ -64,7 +64,7 @@ const line = new Line({
     document.documentElement.dataset.line = word;
     setAttribute(find("line"), "data-state", { live: "up", down: "down" }[word] ?? "coming");
     setText(find("line"), word === "live" || lastAt === null ? text : `${text} · as of ${time(lastAt)}`);
-    find("reload").disabled = word !== "live" || lastAt === null;
+    find("reload").disabled = word !== "live";
   },
   refused(text) {
     ask(text);
@@ -74,7 +74,7 @@ const line = new Line({
 function ask(text) {
   show(find("ask"), true);
   show(find("main"), false);
-  find("reload").disabled = true;
+  show(find("reload"), false);
   setText(find("ask-said"), text);
   setAttribute(find("line"), "data-state", "coming");
   setText(find("line"), "waits for the secret");

@@ -116,9 +116,10 @@ export class Shards {
   }
 
   #drawUnwell() {
+    const age = (shard) => Math.round(shard.oldest / 5000); // so that rows do not jump about
     const order = { down: 0, off: 1, far: 2, coming: 3, behind: 4 };
     const unwell = this.#list.filter((shard) => shard.kind !== "up")
-      .sort((a, b) => order[a.kind] - order[b.kind] || b.oldest - a.oldest || a.shardId - b.shardId);
+      .sort((a, b) => order[a.kind] - order[b.kind] || age(b) - age(a) || a.shardId - b.shardId);
     const table = find("unwell");
     show(table, unwell.length > 0);
     setText(table.caption, unwell.length > LISTED ? `Not well: ${LISTED} of ${count(unwell.length)}` : "Not well");
