@@ -155,6 +155,30 @@ describe("a host that cannot be part of the cluster", function()
     assert.matches('total_shards is 4 here, and the cluster "bot" at [^\n]* has 2 shards', said)
   end)
 
+  it("with another total_shards begins anew when the others have just been stopped", function()
+    local s = start()
+    local states = { s.gateway.state_dir, paths.tmp() .. "/state" }
+    s:run { ready = false, state_dir = states[2], env = env_of "gw-2" }
+    s:wait_counter("resumes_ok", 1) -- each has a shard
+    s:wait_counter("identifies_ok", 2)
+    for _, g in ipairs(s.gateways) do
+      g:stop()
+    end
+    s.fake:settings { shards = 4 }
+    for i, state_dir in ipairs(states) do
+      s:run { ready = false, state_dir = state_dir, env = env_of("gw-" .. i, { TOTAL_SHARDS = 4 }) }
+    end
+    s:wait_counter("identifies_ok", 6, 40000)
+    redis.wait_for("both to have a share", function()
+      local held = {}
+      for i = 3, 4 do
+        held[i - 2] = s.gateways[i]:control("GET", "/status"):json().cluster.shards.held
+      end
+      return held[1] == 2 and held[2] == 2
+    end)
+    assert.same({}, s:list "violations")
+  end)
+
   it("with a range of shards is told before anything else", function()
     local said = refused(start(), "gw-2", { env = { FIRST_SHARD_ID = 1, LAST_SHARD_ID = 1 } })
     assert.matches("first_shard_id: cannot stand beside cluster.url", said)

@@ -71,8 +71,9 @@ void tg_beat_tick(struct tg_cluster *cluster)
 
 enum { TAKEN_LONGER = 3 };
 
-/* Who had the name may have died: then its time ends, but for a beat of its that comes late. */
-static bool is_name_taken(struct tg_cluster *cluster, int64_t till)
+/* Who has the name, or is of another bot or total, may have died, or have been stopped: then its time ends,
+ * but for a beat of its that comes late. */
+static bool is_alive(struct tg_cluster *cluster, int64_t till)
 {
   cluster->taken_longer += cluster->taken_till && till > cluster->taken_till;
   cluster->taken_till = till;
@@ -83,7 +84,7 @@ static void refused(struct tg_cluster *cluster, const char *what, const json_t *
 {
   if (strcmp(what, "late") == 0)
     return; /* not of this connection */
-  if (strcmp(what, "name") == 0 && !is_name_taken(cluster, tg_answer_number(answer, "till")))
+  if (!is_alive(cluster, tg_answer_number(answer, "till")))
     return;
   tg_cluster_say(cluster, &(struct tg_cluster_word){.kind = TG_CLUSTER_MISMATCH,
                                                     .text = what,

@@ -164,8 +164,8 @@ enum tg_cluster_word_kind {
   /* The total is known: open the table for `total` shards. Before all words with a shard. */
   TG_CLUSTER_TOTAL,
   /* This host cannot take part: `text` is what differs ("bot", "total", or "name": it is alive
-   * elsewhere), `theirs` the cluster's value. Said once; nothing comes behind it. Who has had the name and
-   * died is waited for, TG_LEASE_TTL. */
+   * elsewhere), `theirs` the cluster's value. Said once; nothing comes behind it. Hosts that have died, or
+   * were stopped, are waited for, TG_LEASE_TTL: they object no more. */
   TG_CLUSTER_MISMATCH,
 };
 

@@ -46,17 +46,18 @@ local function read_given()
   return list
 end
 
--- Hosts agree on bot and total; while no other lives, one may begin anew with others.
+-- Hosts agree on bot and total; while no other lives, one may begin anew with others. `till`: until when
+-- others live, which goes on as long as they do.
 local function disagreement(hosts)
-  local alone = true
+  local till = 0
   for name, host in pairs(hosts) do
-    if host.alive and name ~= given.host then alone = false end
+    if host.alive and name ~= given.host then till = math.max(till, host.till) end
   end
   local other_bot = c.bot and c.bot ~= given.bot
   local other_total = given.total > 0 and total > 0 and total ~= given.total
-  if not alone then
-    if other_bot then return { refused = 'bot', theirs = c.bot } end
-    if other_total then return { refused = 'total', theirs = tostring(total) } end
+  if till > 0 then
+    if other_bot then return { refused = 'bot', theirs = c.bot, till = till } end
+    if other_total then return { refused = 'total', theirs = tostring(total), till = till } end
   elseif other_bot or other_total then
     redis.call('DEL', LEASES, GIVEN, MOVES, ASKS, OWED)
     if other_bot then drop('remaining') end
