@@ -66,14 +66,13 @@ static bool came_by_a_name(const struct tg_control *control, const struct tg_req
   return control->web && host && *host && !names_this_machine(host);
 }
 
-/* The status page, at the very name and port that the request is for. */
+/* The status page, at the very name and port that the request is for; which names may be, others say. */
 static bool is_own_origin(const struct tg_control *control, const struct tg_request *request,
                           const char *origin)
 {
   static const char scheme[] = "http://";
   const char *host = tg_request_header(request, "host");
-  return control->web && host && names_this_machine(host) &&
-         strncasecmp(origin, scheme, sizeof scheme - 1) == 0 &&
+  return control->web && host && strncasecmp(origin, scheme, sizeof scheme - 1) == 0 &&
          strcasecmp(origin + sizeof scheme - 1, host) == 0;
 }
 
