@@ -41,7 +41,7 @@ async function work(events, positions, handle) {
       console.error(problem);
       return problem instanceof TryAgain ? 503 : 422; // a fault of the bot's own: tried thrice, then a dead letter
     }
-    if (event.message) {
+    if (event.message && !event.late) {
       positions.set(event.shardId, [event.epoch, event.message.s]);
     }
   }
@@ -50,8 +50,9 @@ async function work(events, positions, handle) {
 
 // (epoch, s) of a shard only grows. The Idempotency-Key has the same three numbers; of a list it names the first and
 // the last, and after a crash the same events may come in other lists, so each is looked at by itself. (With
-// interaction.express interactions come out of turn: remember the keys of those.)
+// interaction.express interactions come out of turn: remember the keys of those.) What is late comes behind others of its
+// shard, and is seldom a repeat.
 function isRepeat(event, positions) {
   const [epoch, s] = positions.get(event.shardId) ?? [0, 0];
-  return event.message && (event.epoch < epoch || (event.epoch === epoch && event.message.s <= s));
+  return event.message && !event.late && (event.epoch < epoch || (event.epoch === epoch && event.message.s <= s));
 }

@@ -40,8 +40,11 @@ def is_repeat(event):
     """(epoch, s) of a shard only grows: moves the shard's position on, and what does not move it has come before.
 
     The Idempotency-Key has the same three numbers; of a list it names the first and the last, and after a crash the
-    same events may come in other lists. (With interaction.express interactions come out of turn: keep their keys.)
+    same events may come in other lists. (With interaction.express interactions come out of turn: keep their keys.) What
+    is late comes behind others of its shard, and is seldom a repeat.
     """
+    if event.get("late"):
+        return False
     moved = db.execute(
         "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT (shard) DO UPDATE"
         " SET epoch = excluded.epoch, s = excluded.s WHERE (excluded.epoch, excluded.s) > (epoch, s)",

@@ -174,9 +174,9 @@ end
 
 -- An event as the gateway sends it: shard 5, epoch 7, unless `more` says otherwise.
 local function event(more)
-  local d = cjson.encode(more.d or { channel_id = "1" })
-  return ('{"shardId":%d,"totalShards":16,"epoch":%d,"message":{"t":"%s","s":%d,"op":0,"d":%s}}'):format(
-    more.shardId or 5, more.epoch or 7, more.t or "TYPING_START", more.s or 1, d)
+  local d, late = cjson.encode(more.d or { channel_id = "1" }), more.late and ',"late":true' or ""
+  return ('{"shardId":%d,"totalShards":16,"epoch":%d,"message":{"t":"%s","s":%d,"op":0,"d":%s}%s}'):format(
+    more.shardId or 5, more.epoch or 7, more.t or "TYPING_START", more.s or 1, d, late)
 end
 
 local function interaction(given)
@@ -315,11 +315,15 @@ for _, of in ipairs(BOTS) do
       assert.equal(204, bot:post('{"shardId":5,"totalShards":16,"epoch":7,"resharding":'
         .. '{"from":[5,16],"to":[21,32],"guilds":["41771983423143937"]}}'))
       assert.equal(204, bot:post(event { epoch = 6, s = 9 }))
+      assert.equal(204, bot:post(event { epoch = 6, s = 8, late = true })) -- behind others, but new
+      assert.equal(204, bot:post(event { s = 3 }))
       assert.equal(204, bot:post(event { shardId = 6, s = 1 }))
       assert.equal(204, bot:post(event { epoch = 8, s = 1, d = { name = ("x"):rep(16 * 1024 * 1024) } }))
       assert.equal(413, bot:post(event { s = 9, d = { name = ("x"):rep(33 * 1024 * 1024) } }))
       bot:wait_for(1, "shard 5 #1 ")
-      local expected = { "shard 5 #2", "shard 5 #3", "shard 5 has lost 4", "shard 6 #1", "shard 5 #1" }
+      local expected = {
+        "shard 5 #2", "shard 5 #3", "shard 5 has lost 4", "shard 5 #8", "shard 6 #1", "shard 5 #1",
+      }
       local function assert_handled()
         for i, line in ipairs(bot:wait_for(#expected, "^shard ")) do
           assert.equal(expected[i], line:sub(1, #(expected[i] or "")))
