@@ -99,17 +99,33 @@ static bool find_place(struct tg_server *server, const struct tg_connection *new
   return places_taken(server) <= places || make_room(server, newcomer, false);
 }
 
+/* Whoever has had an answer and does not go holds no place, but may not stay for ever. False: there is none.
+ */
+static bool end_oldest_over(struct tg_server *server)
+{
+  struct tg_connection *oldest = NULL;
+  for (int i = 0; i < server->count; i++) {
+    struct tg_connection *connection = server->connections[i];
+    const struct tg_standing *standing = tg_connection_standing(connection);
+    if (standing->use == TG_USE_OVER && (!oldest || standing->since < tg_connection_standing(oldest)->since))
+      oldest = connection;
+  }
+  if (oldest)
+    tg_connection_close(oldest);
+  return oldest;
+}
+
 static void on_connection(uv_stream_t *stream, int status)
 {
   struct tg_server *server = stream->data;
   if (status != 0)
     return; /* the kernel has lost it again */
   struct tg_connection *connection = tg_connection_accept(server, stream);
-  if (!connection || find_place(server, connection))
+  if (!connection)
     return;
-  if (server->count > CONNECTIONS_MAX)
+  if (server->count > CONNECTIONS_MAX && !end_oldest_over(server))
     tg_connection_close(connection);
-  else
+  else if (!find_place(server, connection))
     tg_connection_turn_away(connection);
 }
 

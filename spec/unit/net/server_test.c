@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -300,6 +301,29 @@ static void what_a_client_sends_ahead_is_bounded(void **state)
   close(fd);
 }
 
+/* They have had their answers, hold no place, and do not go. */
+static void whoever_stays_after_the_answer_goes_for_others(void **state)
+{
+  (void)state;
+  enum { CLIENTS = 2 * (TG_CLIENTS_MAX + TG_CLIENTS_REFUSED), AT_ONCE = 64 };
+  static int fds[CLIENTS];
+  struct rlimit files;
+  getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+  for (int i = 0; i < CLIENTS; i++) {
+    fds[i] = dial();
+    say(fds[i], "GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    if (i % AT_ONCE == AT_ONCE - 1)
+      wait_for(world.handled == i + 1);
+  }
+  struct tg_buf heard = {0};
+  wait_for(has(fds[CLIENTS - 1], &heard, "200 OK"));
+  tg_buf_free(&heard);
+  for (int i = 0; i < CLIENTS; i++)
+    close(fds[i]);
+}
+
 static void requests_outlive_the_server(void **state)
 {
   (void)state;
@@ -339,6 +363,7 @@ int main(void)
       SERVER_TEST(an_answer_that_nobody_takes_ends_the_connection),
       SERVER_TEST(a_large_answer_arrives),
       SERVER_TEST(what_a_client_sends_ahead_is_bounded),
+      SERVER_TEST(whoever_stays_after_the_answer_goes_for_others),
       SERVER_TEST(requests_outlive_the_server),
       SERVER_TEST(an_address_in_use_is_said),
   };
