@@ -17,18 +17,29 @@ static json_t *held_item(struct tg_cluster *cluster, int number)
   json_t *item = json_pack("{s:i,s:I,s:b}", "shard", number, "fence", (json_int_t)shard->fence, "sure",
                            tg_lease_is_sure(shard, cluster->now));
   tg_lease_progress(cluster, number, item);
+  json_t *list = cluster->next ? json_array() : NULL;
+  for (int next = -1; (next = tg_change_next_of(cluster, number, next)) >= 0;) {
+    json_t *new = json_pack("{s:i}", "shard", next - TG_CLUSTER_NEXT);
+    cluster->next[next - TG_CLUSTER_NEXT].beat = cluster->ids + 1;
+    if (tg_lease_progress(cluster, next, new) && cluster->next[next - TG_CLUSTER_NEXT].epoch > 0)
+      json_array_append(list, new);
+    json_decref(new);
+  }
+  if (list)
+    json_object_set_new(item, "next", list);
   return item;
 }
 
-static void add_left(struct tg_cluster *cluster, json_t *left, uint64_t id)
+/* Of shards of which there are, or were, `of`. */
+static void add_left(json_t *left, struct tg_cluster_shard *shards, int count, int of, uint64_t id)
 {
-  for (int i = 0; i < cluster->total; i++) {
-    struct tg_cluster_shard *shard = &cluster->shards[i];
+  for (int i = 0; i < count; i++) {
+    struct tg_cluster_shard *shard = &shards[i];
     if (shard->left_fence == 0)
       continue;
     shard->left_beat = id;
     json_array_append_new(left,
-                          json_pack("{s:i,s:I,s:I,s:I,s:I}", "shard", i, "fence",
+                          json_pack("{s:i,s:i,s:I,s:I,s:I,s:I}", "of", of, "shard", i, "fence",
                                     (json_int_t)shard->left_fence, "epoch", (json_int_t)shard->left.epoch,
                                     "delivered_epoch", (json_int_t)shard->left.delivered_epoch, "delivered",
                                     (json_int_t)shard->left.delivered));
@@ -37,13 +48,18 @@ static void add_left(struct tg_cluster *cluster, json_t *left, uint64_t id)
 
 static void send_part(struct tg_cluster *cluster, json_t *held, bool last)
 {
+  uint64_t id = cluster->ids + 1;
   json_t *left = json_array();
-  if (last)
-    add_left(cluster, left, cluster->ids + 1);
+  if (last && cluster->total > 0) {
+    add_left(left, cluster->shards, cluster->total, cluster->total, id);
+    add_left(left, cluster->next, cluster->to, cluster->to, id);
+    add_left(left, cluster->before, cluster->before_count, cluster->before_total, id);
+  }
   json_t *body =
       json_pack("{s:s,s:s,s:i,s:i,s:s,s:b,s:b,s:o,s:o}", "home", cluster->home, "bot", cluster->bot, "total",
-                cluster->total_wanted, "known", cluster->total, "digest", cluster->digest, "draining",
-                cluster->draining, "last", last, "held", held, "left", left);
+                cluster->total_wanted, "known", tg_class_count_of(cluster), "digest", cluster->digest,
+                "draining", cluster->draining, "last", last, "held", held, "left", left);
+  tg_change_tell(cluster, body);
   tg_cluster_call(cluster, TG_CALL_BEAT, -1, body);
   cluster->beats_under_way++;
 }
@@ -100,7 +116,8 @@ static void learn_total(struct tg_cluster *cluster, int total)
   tg_cluster_shard_at(cluster, total - 1);
   for (int i = total; i < cluster->shard_count; i++)
     cluster->shards[i].hold = TG_HOLD_NONE; /* rows of another total */
-  tg_cluster_say(cluster, &(struct tg_cluster_word){.kind = TG_CLUSTER_TOTAL, .total = total});
+  tg_cluster_say(
+      cluster, &(struct tg_cluster_word){.kind = TG_CLUSTER_TOTAL, .total = total, .change = cluster->done});
 }
 
 /* Whether the answer to `call` is about the shard: it was named there, and is still under that fence. */
@@ -121,6 +138,12 @@ static void renewed(struct tg_cluster *cluster, const struct tg_call_under_way *
     struct tg_cluster_shard *shard = named_shard(cluster, item, call->id);
     if (shard && shard->epoch > 0)
       shard->put_due = true;
+  }
+  json_array_foreach(json_object_get(answer, "wanted_next"), i, item)
+  {
+    int number = (int)json_number_value(item);
+    if (number < cluster->to && cluster->next[number].beat == call->id && cluster->next[number].epoch > 0)
+      cluster->next[number].put_due = true;
   }
   json_array_foreach(json_object_get(answer, "unsure"), i, item)
   {
@@ -189,11 +212,19 @@ static void learn_void(struct tg_cluster *cluster, const struct tg_call_under_wa
   json_t *item;
   json_array_foreach(list, i, item)
   {
-    json_int_t number = (json_int_t)json_number_value(item);
-    if (number < 0 || number >= cluster->shard_count || cluster->shards[number].left_beat != call->id)
+    int of = (int)tg_answer_number(item, "of"), number = (int)tg_answer_number(item, "shard");
+    bool is_new = cluster->next && of == cluster->to, is_old = of != cluster->total && !is_new;
+    struct tg_cluster_word word = {.kind = TG_CLUSTER_VOID, .shard = number, .total = of};
+    struct tg_cluster_shard *shard;
+    if (is_old)
+      shard = of == cluster->before_total && number < cluster->before_count ? &cluster->before[number] : NULL;
+    else
+      shard = tg_cluster_find(cluster, word.shard = is_new ? TG_CLUSTER_NEXT + number : number);
+    if (!shard || shard->left_beat != call->id)
       continue; /* it was left again meanwhile */
-    cluster->shards[number].left_fence = 0;
-    tg_cluster_say_shard(cluster, TG_CLUSTER_VOID, (int)number);
+    shard->left_fence = 0;
+    word.total = is_new ? cluster->total : of;
+    tg_cluster_say(cluster, &word);
   }
 }
 
@@ -238,7 +269,10 @@ void tg_beat_answered(struct tg_cluster *cluster, const struct tg_call_under_way
     cluster->joined_at = cluster->hosts_since = cluster->now;
   cluster->joined = cluster->greeted = true;
   cluster->taken_longer = 0;
+  tg_change_learn_end(cluster, answer);
   learn_total(cluster, (int)tg_answer_number(answer, "total"));
+  if (cluster->total > 0)
+    tg_change_learn(cluster, answer);
   renewed(cluster, call, answer);
   if (json_object_get(answer, "hosts"))
     learn(cluster, call, answer);

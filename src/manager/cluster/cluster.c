@@ -8,6 +8,7 @@ static const char *const call_names[] = {
     [TG_CALL_OFFER] = "offer",   [TG_CALL_READY] = "ready",   [TG_CALL_RELEASE] = "release",
     [TG_CALL_SLOT] = "slot",     [TG_CALL_SENT] = "sent",     [TG_CALL_DONE] = "done",
     [TG_CALL_UNUSED] = "unused", [TG_CALL_BUDGET] = "budget", [TG_CALL_FILLED] = "filled",
+    [TG_CALL_CLASS] = "class",
 };
 
 /* ---- life ---- */
@@ -23,17 +24,35 @@ struct tg_cluster *tg_cluster_new(const struct tg_cluster_options *options, tg_m
   cluster->total_wanted = options->total;
   cluster->reserve = options->reserve;
   cluster->mark = options->mark;
+  cluster->before_told = options->before;
+  cluster->ended_change = options->ended;
+  cluster->done = options->done;
+  if (options->change) {
+    cluster->change = options->change;
+    cluster->to = options->to;
+    cluster->next = tg_calloc((size_t)options->to, sizeof *cluster->next);
+  }
+  cluster->was = options->was ? options->was : options->total;
   cluster->progress = options->progress;
   cluster->ctx = options->ctx;
   cluster->now = cluster->ticked_at = cluster->answered_at = cluster->beat_at = cluster->give_at = now;
   return cluster;
 }
 
-static void free_session(struct tg_cluster_shard *shard)
+void tg_cluster_free_shard(struct tg_cluster_shard *shard)
 {
   free(shard->id);
   free(shard->resume_url);
   free(shard->digest);
+  free(shard->peer);
+  free(shard->file);
+}
+
+static void free_shards(struct tg_cluster_shard *shards, int count)
+{
+  for (int i = 0; i < count; i++)
+    tg_cluster_free_shard(&shards[i]);
+  free(shards);
 }
 
 static void forget_calls(struct tg_cluster *cluster)
@@ -56,10 +75,9 @@ void tg_cluster_free(struct tg_cluster *cluster)
   forget_calls(cluster);
   for (int i = 0; i < cluster->word_count; i++)
     free_word(&cluster->words[i]);
-  for (int i = 0; i < cluster->shard_count; i++) {
-    free_session(&cluster->shards[i]);
-    free(cluster->shards[i].peer);
-  }
+  free_shards(cluster->shards, cluster->shard_count);
+  free_shards(cluster->next, cluster->to);
+  free_shards(cluster->before, cluster->before_count);
   for (int i = 0; i < cluster->host_count; i++) {
     free((char *)cluster->hosts[i].name);
     free((char *)cluster->hosts[i].digest);
@@ -68,7 +86,6 @@ void tg_cluster_free(struct tg_cluster *cluster)
   free(cluster->out);
   free(cluster->under_way);
   free(cluster->words);
-  free(cluster->shards);
   free(cluster->hosts);
   free(cluster->leader);
   free(cluster->run_id);
@@ -79,8 +96,25 @@ void tg_cluster_free(struct tg_cluster *cluster)
   free(cluster);
 }
 
+struct tg_cluster_shard *tg_cluster_find(const struct tg_cluster *cluster, int shard)
+{
+  if (shard >= TG_CLUSTER_NEXT)
+    return shard - TG_CLUSTER_NEXT < cluster->to ? &cluster->next[shard - TG_CLUSTER_NEXT] : NULL;
+  return shard < cluster->shard_count ? &cluster->shards[shard] : NULL;
+}
+
+int tg_cluster_next_of(const struct tg_cluster *cluster, int shard)
+{
+  int next = shard + 1;
+  if (next < TG_CLUSTER_NEXT && next >= cluster->shard_count)
+    next = TG_CLUSTER_NEXT;
+  return tg_cluster_find(cluster, next) ? next : -1;
+}
+
 struct tg_cluster_shard *tg_cluster_shard_at(struct tg_cluster *cluster, int shard)
 {
+  if (shard >= TG_CLUSTER_NEXT)
+    return &cluster->next[shard - TG_CLUSTER_NEXT];
   if (shard >= cluster->shard_count) {
     int count = shard + 1 > cluster->total ? shard + 1 : cluster->total;
     cluster->shards = tg_realloc(cluster->shards, (size_t)count * sizeof *cluster->shards);
@@ -132,8 +166,10 @@ void tg_cluster_say(struct tg_cluster *cluster, const struct tg_cluster_word *wo
 
 void tg_cluster_say_shard(struct tg_cluster *cluster, enum tg_cluster_word_kind kind, int shard)
 {
-  tg_cluster_say(cluster, &(struct tg_cluster_word){
-                              .kind = kind, .shard = shard, .fence = cluster->shards[shard].fence});
+  tg_cluster_say(cluster, &(struct tg_cluster_word){.kind = kind,
+                                                    .shard = shard,
+                                                    .total = cluster->total,
+                                                    .fence = tg_lease_of(cluster, shard)->fence});
 }
 
 bool tg_cluster_next_word(struct tg_cluster *cluster, struct tg_cluster_word *word)
@@ -157,8 +193,11 @@ uint64_t tg_cluster_call(struct tg_cluster *cluster, enum tg_call_kind kind, int
   json_object_set_new(body, "life", json_integer((json_int_t)cluster->life));
   json_object_set_new(body, "link", json_integer((json_int_t)cluster->links));
   json_object_set_new(body, "mark", json_integer((json_int_t)cluster->mark));
-  if (shard >= 0)
-    json_object_set_new(body, "shard", json_integer(shard));
+  if (shard >= 0) {
+    bool is_new = shard >= TG_CLUSTER_NEXT;
+    json_object_set_new(body, "shard", json_integer(is_new ? shard - TG_CLUSTER_NEXT : shard));
+    json_object_set_new(body, "of", json_integer(is_new ? cluster->to : cluster->total));
+  }
   uint64_t id = ++cluster->ids;
   cluster->out = tg_realloc(cluster->out, (size_t)(cluster->out_count + 1) * sizeof *cluster->out);
   cluster->out[cluster->out_count++] =
@@ -182,8 +221,11 @@ bool tg_cluster_next_call(struct tg_cluster *cluster, struct tg_cluster_call *ca
 void tg_cluster_link_up(struct tg_cluster *cluster, const char *run_id, tg_ms now)
 {
   bool is_another = cluster->run_id && strcmp(cluster->run_id, run_id) != 0;
-  for (int i = 0; i < cluster->shard_count && is_another; i++) /* it may lack the last that was said */
-    cluster->shards[i].put_due = cluster->shards[i].put_due || cluster->shards[i].has_run;
+  for (int i = -1; is_another && (i = tg_cluster_next_of(cluster, i)) >= 0;) {
+    struct tg_cluster_shard *shard = tg_cluster_find(cluster, i); /* it may lack the last that was said */
+    shard->put_due = shard->put_due || shard->has_run;
+    shard->step_wants = shard->step_wants > shard->step ? shard->step_wants : shard->step;
+  }
   free(cluster->run_id);
   cluster->run_id = tg_strdup(run_id);
   cluster->link_up = true;
@@ -199,9 +241,12 @@ void tg_cluster_link_down(struct tg_cluster *cluster, tg_ms now)
   cluster->beats_under_way = 0;
   forget_calls(cluster);
   tg_holes_link_down(cluster);
-  for (int i = 0; i < cluster->shard_count; i++) {
-    struct tg_cluster_shard *shard = &cluster->shards[i];
+  for (int i = 0; i < cluster->before_count; i++)
+    cluster->before[i].left_beat = 0;
+  for (int i = -1; (i = tg_cluster_next_of(cluster, i)) >= 0;) {
+    struct tg_cluster_shard *shard = tg_cluster_find(cluster, i);
     shard->beat = shard->left_beat = shard->put_call = shard->move_call = shard->slot_call = 0;
+    shard->class_call = 0;
     if (shard->hold == TG_HOLD_MINE)
       tg_move_cancel(shard); /* whether it was offered is not known; the receiver waits in vain */
   }
@@ -222,6 +267,8 @@ static bool take_call(struct tg_cluster *cluster, uint64_t id, struct tg_call_un
 
 static void answered(struct tg_cluster *cluster, const struct tg_call_under_way *call, const json_t *answer)
 {
+  if (call->shard < -1 || (call->shard >= 0 && !tg_cluster_find(cluster, call->shard)))
+    return;
   switch (call->kind) {
   case TG_CALL_BEAT:
     tg_beat_answered(cluster, call, answer);
@@ -243,6 +290,9 @@ static void answered(struct tg_cluster *cluster, const struct tg_call_under_way 
     break;
   case TG_CALL_FILLED:
     tg_filled_answered(cluster);
+    break;
+  case TG_CALL_CLASS:
+    tg_class_answered(cluster, call, answer);
     break;
   case TG_CALL_BUDGET:
     cluster->beat_at = cluster->now; /* what it was needed for */
@@ -285,10 +335,19 @@ static void look_at_clock(struct tg_cluster *cluster, tg_ms now)
   cluster->away = now - cluster->answered_at > TG_REDIS_PATIENCE && now - cluster->woke_at > TG_REDIS_WOKEN;
 }
 
+/* The owner does not know yet that numbers mean other shards now. */
+static bool is_renumbered(const struct tg_cluster *cluster)
+{
+  for (int i = cluster->word_is_out; i < cluster->word_count; i++)
+    if (cluster->words[i].word.kind == TG_CLUSTER_CHANGED)
+      return true;
+  return false;
+}
+
 void tg_cluster_tick(struct tg_cluster *cluster, tg_ms now)
 {
   look_at_clock(cluster, now);
-  if (cluster->ended)
+  if (cluster->ended || is_renumbered(cluster))
     return;
   tg_lease_tick(cluster);
   tg_moves_tick(cluster);
@@ -298,6 +357,7 @@ void tg_cluster_tick(struct tg_cluster *cluster, tg_ms now)
   if (!cluster->greeted)
     return;
   tg_lease_put_due(cluster);
+  tg_change_tick(cluster);
   tg_holes_tick(cluster);
   tg_turns_tick(cluster);
   tg_shares_tick(cluster);
@@ -308,10 +368,10 @@ tg_ms tg_cluster_wakeup(const struct tg_cluster *cluster, tg_ms now)
   tg_ms first = cluster->ticked_at + TG_STOOD_STILL / 4;
   if (cluster->link_up && cluster->beats_under_way == 0 && cluster->beat_at < first)
     first = cluster->beat_at;
-  for (int i = 0; i < cluster->shard_count; i++) {
-    const struct tg_cluster_shard *shard = &cluster->shards[i];
+  for (int i = -1; (i = tg_cluster_next_of(cluster, i)) >= 0;) {
+    const struct tg_cluster_shard *shard = tg_cluster_find(cluster, i);
     if (shard->turn == TG_TURN_ASKING && shard->slot_call == 0 && shard->slot_at < first &&
-        tg_lease_is_sure(shard, now))
+        tg_lease_is_sure(tg_lease_of(cluster, i), now))
       first = shard->slot_at;
   }
   return first > now ? first : now + 1;
@@ -344,7 +404,9 @@ void tg_cluster_view(const struct tg_cluster *cluster, struct tg_cluster_view *v
       .held_back = cluster->held_back_until > cluster->now ? cluster->held_back_until : 0,
       .hosts = cluster->hosts,
       .host_count = cluster->host_count,
+      .to = cluster->to,
   };
+  memcpy(view->classes, cluster->classes, sizeof view->classes);
   for (int i = 0; i < cluster->shard_count; i++)
     view->unsure += tg_hold_has_lease(&cluster->shards[i]) && cluster->shards[i].until <= cluster->now;
 }

@@ -7,7 +7,7 @@
  * Whoever has one
  *   - sends its calls (tg_cluster_next_call()) to Redis, in their order, over one
  *     connection, and hands back the answers (tg_cluster_answered());
- *   - does what its words say (tg_cluster_next_word());
+ *   - does what its words say (tg_cluster_next_word()), before it says anything else;
  *   - tells it what becomes of shards, and calls tg_cluster_tick() at
  *     tg_cluster_wakeup(), and after each answer.
  *
@@ -80,7 +80,12 @@ struct tg_cluster_options {
   const char *bot;    /* the same for all hosts of a bot */
   const char *digest; /* of intents and session options: sessions go only between equal ones */
   int total;          /* as configured; 0: what the cluster has, or Discord recommends */
-  int reserve;        /* identifies of the day that are not used */
+  int was;            /* of how many shards tg_cluster_had() tells; 0: of `total` */
+  /* What this host knows of changes of the number of shards: the one that it was in (0: in none) and to how
+   * many; the last that was over, the last that was not taken back, and how many shards there were before. */
+  uint64_t change, ended, done;
+  int to, before;
+  int reserve; /* identifies of the day that are not used */
   /* The highest epoch and fence that this host knows of, or the time in Unix seconds, if that is higher and
    * sane. */
   uint64_t mark;
@@ -88,6 +93,10 @@ struct tg_cluster_options {
   void (*progress)(void *ctx, int shard, struct tg_cluster_progress *progress);
   void *ctx;
 };
+
+/* While the number of shards is being changed, a new shard has this number and its own, in calls and words:
+ * both sets are there. */
+enum { TG_CLUSTER_NEXT = 1 << 17 };
 
 struct tg_cluster;
 
@@ -161,17 +170,42 @@ enum tg_cluster_word_kind {
   TG_CLUSTER_GRANTED,
   /* This host leads: ask /gateway/bot, then tg_cluster_budget(). Said again every 10 s until then. */
   TG_CLUSTER_ASK_DISCORD,
-  /* The total is known: open the table for `total` shards. Before all words with a shard. */
+  /* The total is known: open the table for `total` shards. Before all words with a shard. `change`: the last
+   * change of it that was not taken back; 0: none. */
   TG_CLUSTER_TOTAL,
+  /* The number of shards is being changed, to `total`: the change `change`. New shards are run (RUN, of
+   * TG_CLUSTER_NEXT and its number) as their classes are here; a class is what one old shard and its new ones
+   * are, and goes with the lease of the old one. See tg_cluster_class(). */
+  TG_CLUSTER_CHANGE,
+  /* The class of the old shard `shard` is so far (`step`), for all hosts to know. If it has come from another
+   * host, before its shards are run: `text` is the file of that one; NULL: none. From TG_CLASS_STEP_SWITCHED
+   * on the old shard is not run by who takes the class. */
+  TG_CLUSTER_CLASS,
+  /* It is taken back: nothing is left of the new shards. */
+  TG_CLUSTER_TAKEN_BACK,
+  /* There are `total` shards now, and `change` was the change. `own`: the new shards are the shards; those
+   * that ran here run on. Else this host was not there: it has none. */
+  TG_CLUSTER_CHANGED,
   /* This host cannot take part: `text` is what differs ("bot", "total", or "name": it is alive
    * elsewhere), `theirs` the cluster's value. Said once; nothing comes behind it. Hosts that have died, or
    * were stopped, are waited for, TG_LEASE_TTL: they object no more. */
   TG_CLUSTER_MISMATCH,
 };
 
+/* How far a class is. */
+enum tg_class_step {
+  TG_CLASS_STEP_NONE,
+  TG_CLASS_STEP_UP,       /* its new shards have had their READY */
+  TG_CLASS_STEP_SWITCHED, /* they deliver, and the old one does not any more; it cannot be taken back */
+  TG_CLASS_STEP_SETTLED,  /* the old one is not needed any more */
+  TG_CLASS_STEP_CLOSED,   /* it is closed */
+};
+
 struct tg_cluster_word {
   enum tg_cluster_word_kind kind;
-  int shard, total;
+  int shard, total; /* of shards that were before a change: of how many; else as they are now */
+  enum tg_class_step step;
+  uint64_t change;
   uint64_t fence, epoch, sequence;
   bool own;
   struct tg_cluster_session session;
@@ -202,7 +236,8 @@ bool tg_cluster_has(const struct tg_cluster *cluster, int shard);
 
 /* The connection was ended by the other end. */
 void tg_cluster_cut(struct tg_cluster *cluster, int shard, tg_ms now);
-/* Whether it may be resumed now: not after a second cut while Redis says nothing. */
+/* Whether it may be resumed now: not while it may be another host's, nor after a second cut while Redis is
+ * away. */
 bool tg_cluster_may_resume(const struct tg_cluster *cluster, int shard);
 
 /* It has its HELLO and no session: asks Redis until it is granted. */
@@ -215,6 +250,13 @@ void tg_cluster_done(struct tg_cluster *cluster, int shard);
 
 void tg_cluster_budget(struct tg_cluster *cluster, int limit, int remaining, tg_ms reset_after,
                        int max_concurrency, int shards);
+
+/* While the number of shards is being changed: how far the class of that old shard is here, and what another
+ * host would have to know to go on with it (NULL: as it was said before, or nothing). What it has taken over
+ * is not delivered before TG_CLUSTER_CLASS says that it has switched; and until then all that the old shard
+ * has is to be delivered, and nothing of it counts as durable that the new ones have taken over. Said again,
+ * with another `file`, as that changes. */
+void tg_cluster_class(struct tg_cluster *cluster, int shard, enum tg_class_step step, const char *file);
 
 /* All shards go to others, as fast as others take them. `anyway`: also those of which much is not
  * delivered, which leaves holes. */
@@ -245,6 +287,8 @@ struct tg_cluster_view {
   uint64_t moves, lost_leases; /* counters */
   tg_ms beat;                  /* that the last beat took, there and back */
   tg_ms held_back;             /* until then no identify: the day's reserve; 0: not so */
+  int to;                      /* the number of shards is being changed to that; 0: it is not */
+  int classes[4];              /* so many are at least at a step, from the first on */
   const struct tg_cluster_host *hosts;
   int host_count;
 };
@@ -255,6 +299,6 @@ void tg_cluster_view(const struct tg_cluster *cluster, struct tg_cluster_view *v
 /* ---- the script ---- */
 
 /* All of scripts/, one text for SCRIPT LOAD. Called with one key, "<prefix>:{<name>}", and two arguments.
- * Calls for people (status, forget) are made by the owner itself; each needs "run", the run id of that
- * Redis, and "mark", 0. */
+ * Calls for people (status, forget, reshard, abort) are made by the owner itself; each needs "run", the run
+ * id of that Redis, and "mark", 0. */
 extern const char tg_cluster_script[];

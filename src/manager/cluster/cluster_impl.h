@@ -48,6 +48,16 @@ struct tg_cluster_shard {
 
   tg_ms cut_at; /* while the lease was not sure; 0: was not */
   bool is_cut_again;
+
+  bool was_here; /* a new shard: when this process began */
+
+  /* Of the class of an old shard while the number of shards is being changed. */
+  bool without_old;              /* it had switched when it came: only its new shards run here */
+  enum tg_class_step step;       /* as Redis has it */
+  enum tg_class_step step_wants; /* to be told; NONE: nothing */
+  char *file;                    /* with it */
+  uint64_t class_call;
+  tg_ms class_at; /* not before */
 };
 
 enum tg_call_kind {
@@ -63,12 +73,13 @@ enum tg_call_kind {
   TG_CALL_UNUSED,
   TG_CALL_BUDGET,
   TG_CALL_FILLED,
+  TG_CALL_CLASS,
 };
 
 struct tg_call_under_way {
   uint64_t id;
   enum tg_call_kind kind;
-  int shard; /* -1: of none */
+  int shard; /* -1: of none; -2: of one that is no more */
   tg_ms at;  /* when it was made */
 };
 
@@ -106,6 +117,18 @@ struct tg_cluster {
 
   struct tg_cluster_shard *shards; /* at least `total` */
   int shard_count, total;
+  int was; /* of how many the host has told that it had them */
+
+  /* The number of shards is being changed: the new ones. They have no leases of their own. */
+  struct tg_cluster_shard *next; /* `to` of them; NULL: it is not being changed */
+  int to;
+  uint64_t change;
+  int classes[4];
+  /* Changes that are over; and of the shards that were, what is left here. */
+  uint64_t ended_change, done;
+  struct tg_cluster_shard *before; /* `before_count` of `before_total` */
+  int before_count, before_total;
+  int before_told; /* how many there were before the last change, as Redis says */
 
   bool joined;  /* once */
   bool greeted; /* over this connection: nothing but a beat is heard before it was */
@@ -143,6 +166,11 @@ uint64_t tg_cluster_call(struct tg_cluster *cluster, enum tg_call_kind kind, int
 void tg_cluster_say(struct tg_cluster *cluster, const struct tg_cluster_word *word);
 void tg_cluster_say_shard(struct tg_cluster *cluster, enum tg_cluster_word_kind kind, int shard);
 struct tg_cluster_shard *tg_cluster_shard_at(struct tg_cluster *cluster, int shard); /* makes room */
+/* NULL: there is none of that number. */
+struct tg_cluster_shard *tg_cluster_find(const struct tg_cluster *cluster, int shard);
+/* Behind that one, from -1 on, the new ones of a change included; -1: there is none. */
+int tg_cluster_next_of(const struct tg_cluster *cluster, int shard);
+void tg_cluster_free_shard(struct tg_cluster_shard *shard);
 void tg_cluster_note_mark(struct tg_cluster *cluster, uint64_t mark);
 /* Of JSON that the script has made; 0 if it is not there. */
 int64_t tg_answer_number(const json_t *answer, const char *key);
@@ -152,17 +180,42 @@ const char *tg_answer_text(const json_t *answer, const char *key); /* NULL: not 
 void tg_beat_tick(struct tg_cluster *cluster);
 void tg_beat_answered(struct tg_cluster *cluster, const struct tg_call_under_way *call, const json_t *answer);
 
+/* ---- change.c ---- */
+/* Numbers of the new shards of a class, from -1 on; -1: there is no further one. */
+int tg_change_next_of(const struct tg_cluster *cluster, int class, int shard);
+static inline int tg_class_count_of(const struct tg_cluster *cluster)
+{
+  return cluster->total ? cluster->total : cluster->was;
+}
+/* What an answer says of changes: of one that has come to its end, before all else of the answer; of one that
+ * goes on, when the total is known. */
+void tg_change_learn_end(struct tg_cluster *cluster, const json_t *answer);
+void tg_change_learn(struct tg_cluster *cluster, const json_t *answer);
+/* The class is run here, from now on: its new shards. `given`: what is known of it; NULL: the host's own. */
+void tg_change_run(struct tg_cluster *cluster, int class, const json_t *given);
+void tg_change_tick(struct tg_cluster *cluster);
+void tg_class_answered(struct tg_cluster *cluster, const struct tg_call_under_way *call,
+                       const json_t *answer);
+void tg_change_tell(const struct tg_cluster *cluster, json_t *beat);
+
 /* ---- leases.c ---- */
+/* The shard whose lease it is: an old one. */
+struct tg_cluster_shard *tg_lease_of(const struct tg_cluster *cluster, int shard);
 static inline bool tg_hold_has_lease(const struct tg_cluster_shard *shard)
 {
   return shard->hold >= TG_HOLD_MINE;
 }
+/* Of a shard with a lease. */
 static inline bool tg_lease_is_sure(const struct tg_cluster_shard *shard, tg_ms now)
 {
   return tg_hold_has_lease(shard) && now < shard->until;
 }
 void tg_lease_take(struct tg_cluster *cluster, const json_t *given, tg_ms at);
+void tg_lease_say_run(struct tg_cluster *cluster, int shard, bool own, uint64_t sequence);
+void tg_lease_set_session(struct tg_cluster_shard *shard, const json_t *given); /* NULL: none */
 void tg_lease_confirmed(struct tg_cluster *cluster, int shard, tg_ms at);
+/* That shard alone is left: a word says so. */
+void tg_lease_leave(struct tg_cluster *cluster, int shard, uint64_t fence, enum tg_cluster_word_kind kind);
 void tg_lease_lost(struct tg_cluster *cluster, int shard);
 bool tg_lease_any_unsure(const struct tg_cluster *cluster);
 int tg_lease_count(const struct tg_cluster *cluster);

@@ -20,10 +20,28 @@ static void set_session(struct tg_cluster_shard *shard, const struct tg_cluster_
   set_text(&shard->digest, session->digest);
 }
 
-static void say_run(struct tg_cluster *cluster, int number, bool own, uint64_t sequence)
+void tg_lease_set_session(struct tg_cluster_shard *shard, const json_t *given)
 {
-  struct tg_cluster_shard *shard = &cluster->shards[number];
-  struct tg_cluster_word word = {.kind = TG_CLUSTER_RUN, .shard = number, .fence = shard->fence, .own = own};
+  set_session(shard, &(struct tg_cluster_session){
+                         .epoch = (uint64_t)tg_answer_number(given, "epoch"),
+                         .id = tg_answer_text(given, "session"),
+                         .resume_url = tg_answer_text(given, "url"),
+                         .digest = tg_answer_text(given, "digest"),
+                     });
+}
+
+struct tg_cluster_shard *tg_lease_of(const struct tg_cluster *cluster, int number)
+{
+  int class = number >= TG_CLUSTER_NEXT ? (number - TG_CLUSTER_NEXT) % tg_class_count_of(cluster) : number;
+  return &cluster->shards[class];
+}
+
+void tg_lease_say_run(struct tg_cluster *cluster, int number, bool own, uint64_t sequence)
+{
+  struct tg_cluster_shard *shard = tg_cluster_find(cluster, number);
+  struct tg_cluster_word word = {.kind = TG_CLUSTER_RUN, .shard = number, .own = own};
+  word.total = cluster->total;
+  word.fence = tg_lease_of(cluster, number)->fence;
   word.sequence = sequence;
   word.epoch = word.session.epoch = shard->epoch;
   /* A session of other intents, or options, would send what we do not want, and not what we do. */
@@ -40,9 +58,12 @@ void tg_cluster_had(struct tg_cluster *cluster, int number, uint64_t fence,
                     const struct tg_cluster_session *session)
 {
   struct tg_cluster_shard *shard = tg_cluster_shard_at(cluster, number);
-  shard->hold = TG_HOLD_MINE;
-  shard->fence = fence;
-  shard->until = cluster->now; /* not sure of it */
+  shard->was_here = true;
+  if (number < TG_CLUSTER_NEXT) {
+    shard->hold = TG_HOLD_MINE;
+    shard->fence = fence;
+    shard->until = cluster->now; /* not sure of it */
+  }
   set_session(shard, session);
   tg_cluster_note_mark(cluster, fence);
   tg_cluster_note_mark(cluster, session->epoch);
@@ -75,18 +96,37 @@ void tg_cluster_left(struct tg_cluster *cluster, int number, uint64_t fence,
 }
 
 /* What remains is that it was here. */
-static void leave(struct tg_cluster *cluster, int number)
+void tg_lease_leave(struct tg_cluster *cluster, int number, uint64_t fence, enum tg_cluster_word_kind kind)
+{
+  struct tg_cluster_shard *shard = tg_cluster_find(cluster, number);
+  struct tg_cluster_progress progress = {0};
+  tg_turn_end(cluster, number);
+  cluster->progress(cluster->ctx, number, &progress);
+  note_left(shard, fence, &progress);
+  shard->running = shard->put_due = shard->has_run = shard->was_here = false;
+  shard->cut_at = 0;
+  shard->is_cut_again = false;
+  tg_cluster_say_shard(cluster, kind, number);
+}
+
+/* And its new shards, if the number of shards is being changed: those that run, or would. */
+static void leave_class(struct tg_cluster *cluster, int number, enum tg_cluster_word_kind kind)
 {
   struct tg_cluster_shard *shard = &cluster->shards[number];
-  struct tg_cluster_progress progress = {0};
-  cluster->progress(cluster->ctx, number, &progress);
-  note_left(shard, shard->fence, &progress);
+  if (!shard->without_old)
+    tg_lease_leave(cluster, number, shard->fence, kind);
+  for (int next = -1; (next = tg_change_next_of(cluster, number, next)) >= 0;) {
+    const struct tg_cluster_shard *new = tg_cluster_find(cluster, next);
+    if (new->running || new->was_here)
+      tg_lease_leave(cluster, next, shard->fence, kind);
+  }
   tg_move_cancel(shard);
   shard->hold = TG_HOLD_NONE;
-  shard->running = shard->open = shard->put_due = shard->has_run = false;
-  shard->until = shard->cut_at = 0;
-  shard->is_cut_again = false;
+  shard->running = shard->open = shard->without_old = false;
+  shard->until = 0;
   shard->beat = 0;
+  shard->step = shard->step_wants = TG_CLASS_STEP_NONE;
+  shard->class_call = 0;
 }
 
 void tg_lease_lost(struct tg_cluster *cluster, int number)
@@ -97,9 +137,7 @@ void tg_lease_lost(struct tg_cluster *cluster, int number)
     cluster->moves++;
   else
     cluster->lost_leases++;
-  tg_turn_end(cluster, number);
-  leave(cluster, number);
-  tg_cluster_say_shard(cluster, was_given ? TG_CLUSTER_RELEASED : TG_CLUSTER_LOST, number);
+  leave_class(cluster, number, was_given ? TG_CLUSTER_RELEASED : TG_CLUSTER_LOST);
 }
 
 void tg_lease_confirmed(struct tg_cluster *cluster, int number, tg_ms at)
@@ -108,8 +146,15 @@ void tg_lease_confirmed(struct tg_cluster *cluster, int number, tg_ms at)
   shard->until = at + TG_LEASE_HELD;
   shard->open = shard->is_cut_again = false;
   shard->cut_at = 0;
-  if (!shard->running)
-    say_run(cluster, number, true, 0);
+  for (int next = -1; (next = tg_change_next_of(cluster, number, next)) >= 0;) {
+    struct tg_cluster_shard *new = tg_cluster_find(cluster, next);
+    new->is_cut_again = false;
+    new->cut_at = 0;
+  }
+  if (shard->running)
+    return;
+  tg_lease_say_run(cluster, number, true, 0);
+  tg_change_run(cluster, number, NULL);
 }
 
 void tg_lease_take(struct tg_cluster *cluster, const json_t *given, tg_ms at)
@@ -130,13 +175,12 @@ void tg_lease_take(struct tg_cluster *cluster, const json_t *given, tg_ms at)
   shard->until = at + TG_LEASE_HELD;
   shard->beat = 0;
   tg_cluster_note_mark(cluster, fence);
-  set_session(shard, &(struct tg_cluster_session){
-                         .epoch = (uint64_t)tg_answer_number(given, "epoch"),
-                         .id = tg_answer_text(given, "session"),
-                         .resume_url = tg_answer_text(given, "url"),
-                         .digest = tg_answer_text(given, "digest"),
-                     });
-  say_run(cluster, number, false, (uint64_t)tg_answer_number(given, "from"));
+  shard->running = true;
+  shard->without_old = tg_answer_number(given, "step") >= TG_CLASS_STEP_SWITCHED;
+  tg_lease_set_session(shard, shard->without_old ? NULL : given);
+  if (!shard->without_old)
+    tg_lease_say_run(cluster, number, false, (uint64_t)tg_answer_number(given, "from"));
+  tg_change_run(cluster, number, given);
 }
 
 bool tg_lease_any_unsure(const struct tg_cluster *cluster)
@@ -157,28 +201,26 @@ int tg_lease_count(const struct tg_cluster *cluster)
 
 tg_ms tg_cluster_lease_until(const struct tg_cluster *cluster, int number)
 {
-  if (number >= cluster->shard_count)
+  if (!tg_cluster_has(cluster, number))
     return 0;
-  const struct tg_cluster_shard *shard = &cluster->shards[number];
-  if (!shard->running || shard->hold != TG_HOLD_MINE)
-    return 0;
-  return shard->open ? TG_LEASE_OPEN : shard->until;
+  const struct tg_cluster_shard *lease = tg_lease_of(cluster, number);
+  return lease->open ? TG_LEASE_OPEN : lease->until;
 }
 
 bool tg_cluster_has(const struct tg_cluster *cluster, int number)
 {
-  return number < cluster->shard_count && cluster->shards[number].running &&
-         cluster->shards[number].hold == TG_HOLD_MINE;
+  const struct tg_cluster_shard *shard = tg_cluster_find(cluster, number);
+  return shard && shard->running && tg_lease_of(cluster, number)->hold == TG_HOLD_MINE;
 }
 
 /* ---- cuts ---- */
 
 void tg_cluster_cut(struct tg_cluster *cluster, int number, tg_ms now)
 {
-  if (number >= cluster->shard_count)
+  struct tg_cluster_shard *shard = tg_cluster_find(cluster, number);
+  if (!shard)
     return;
-  struct tg_cluster_shard *shard = &cluster->shards[number];
-  if (tg_lease_is_sure(shard, now)) {
+  if (tg_lease_is_sure(tg_lease_of(cluster, number), now)) {
     shard->cut_at = 0;
     return;
   }
@@ -188,14 +230,19 @@ void tg_cluster_cut(struct tg_cluster *cluster, int number, tg_ms now)
 
 bool tg_cluster_may_resume(const struct tg_cluster *cluster, int number)
 {
-  return tg_cluster_has(cluster, number) && !cluster->shards[number].is_cut_again;
+  if (!tg_cluster_has(cluster, number) || tg_cluster_find(cluster, number)->is_cut_again)
+    return false;
+  const struct tg_cluster_shard *lease = tg_lease_of(cluster, number);
+  return lease->open || tg_lease_is_sure(lease, cluster->now); /* else it may be another's by now */
 }
 
 /* ---- sessions ---- */
 
 void tg_cluster_runs(struct tg_cluster *cluster, int number, const struct tg_cluster_session *session)
 {
-  struct tg_cluster_shard *shard = tg_cluster_shard_at(cluster, number);
+  struct tg_cluster_shard *shard = tg_cluster_find(cluster, number);
+  if (!shard)
+    return; /* of a change that is over */
   set_session(shard, session);
   tg_cluster_note_mark(cluster, session->epoch);
   shard->has_run = shard->put_due = true;
@@ -204,7 +251,7 @@ void tg_cluster_runs(struct tg_cluster *cluster, int number, const struct tg_clu
 
 bool tg_lease_progress(const struct tg_cluster *cluster, int number, json_t *item)
 {
-  const struct tg_cluster_shard *shard = &cluster->shards[number];
+  const struct tg_cluster_shard *shard = tg_cluster_find(cluster, number);
   struct tg_cluster_progress progress = {0};
   cluster->progress(cluster->ctx, number, &progress);
   bool is_told = progress.epoch == shard->epoch;
@@ -220,8 +267,9 @@ bool tg_lease_progress(const struct tg_cluster *cluster, int number, json_t *ite
 
 static void put(struct tg_cluster *cluster, int number)
 {
-  struct tg_cluster_shard *shard = &cluster->shards[number];
-  json_t *body = json_pack("{s:I,s:b}", "fence", (json_int_t)shard->fence, "runs", shard->has_run);
+  struct tg_cluster_shard *shard = tg_cluster_find(cluster, number);
+  json_t *body = json_pack("{s:I,s:b}", "fence", (json_int_t)tg_lease_of(cluster, number)->fence, "runs",
+                           shard->has_run);
   if (!tg_lease_progress(cluster, number, body)) {
     json_decref(body);
     return;
@@ -237,7 +285,7 @@ static void put(struct tg_cluster *cluster, int number)
 
 void tg_put_answered(struct tg_cluster *cluster, const struct tg_call_under_way *call, const json_t *answer)
 {
-  struct tg_cluster_shard *shard = &cluster->shards[call->shard];
+  struct tg_cluster_shard *shard = tg_cluster_find(cluster, call->shard);
   if (shard->put_call != call->id)
     return;
   shard->put_call = 0;
@@ -248,9 +296,9 @@ void tg_put_answered(struct tg_cluster *cluster, const struct tg_call_under_way 
 
 void tg_lease_put_due(struct tg_cluster *cluster)
 {
-  for (int i = 0; i < cluster->shard_count; i++) {
-    const struct tg_cluster_shard *shard = &cluster->shards[i];
-    if (tg_hold_has_lease(shard) && shard->put_due && !shard->put_call)
+  for (int i = -1; (i = tg_cluster_next_of(cluster, i)) >= 0;) {
+    const struct tg_cluster_shard *shard = tg_cluster_find(cluster, i);
+    if (shard->put_due && !shard->put_call && tg_hold_has_lease(tg_lease_of(cluster, i)))
       put(cluster, i);
   }
 }

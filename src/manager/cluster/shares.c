@@ -44,6 +44,10 @@ static void claim(struct tg_cluster *cluster)
 void tg_claim_answered(struct tg_cluster *cluster, const struct tg_call_under_way *call, const json_t *answer)
 {
   cluster->claim_under_way = false;
+  if (tg_answer_text(answer, "refused"))
+    return;
+  tg_change_learn_end(cluster, answer);
+  tg_change_learn(cluster, answer);
   size_t i;
   json_t *item;
   json_array_foreach(json_object_get(answer, "given"), i, item) tg_lease_take(cluster, item, call->at);
@@ -89,8 +93,8 @@ static bool can_move(const struct tg_cluster *cluster, int number)
 {
   const struct tg_cluster_shard *shard = &cluster->shards[number];
   bool anyway = cluster->draining && cluster->drains_anyway;
-  return shard->hold == TG_HOLD_MINE && shard->running && !shard->peer && !shard->put_due &&
-         shard->turn <= TG_TURN_ASKING && (anyway || is_near(cluster, number));
+  return cluster->to == 0 && shard->hold == TG_HOLD_MINE && shard->running && !shard->peer &&
+         !shard->put_due && shard->turn <= TG_TURN_ASKING && (anyway || is_near(cluster, number));
 }
 
 static void give(struct tg_cluster *cluster)

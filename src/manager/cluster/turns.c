@@ -6,11 +6,6 @@
 
 enum { HELD_BACK_MIN = 1000, HELD_BACK_MAX = 60000, REFUSED_PAUSE = 1000, DISCORD_PAUSE = 10000 };
 
-static struct tg_cluster_shard *held_shard(struct tg_cluster *cluster, int number)
-{
-  return number < cluster->shard_count ? &cluster->shards[number] : NULL;
-}
-
 /* What became of a grant. If it does not get there, Redis reckons with the worst. */
 static void report(struct tg_cluster *cluster, enum tg_call_kind kind, int number, uint64_t epoch)
 {
@@ -20,7 +15,7 @@ static void report(struct tg_cluster *cluster, enum tg_call_kind kind, int numbe
 
 void tg_cluster_ask(struct tg_cluster *cluster, int number, enum tg_identify_priority priority, tg_ms now)
 {
-  struct tg_cluster_shard *shard = held_shard(cluster, number);
+  struct tg_cluster_shard *shard = tg_cluster_find(cluster, number);
   if (!shard || !tg_cluster_has(cluster, number))
     return;
   if (shard->turn != TG_TURN_ASKING) {
@@ -33,7 +28,7 @@ void tg_cluster_ask(struct tg_cluster *cluster, int number, enum tg_identify_pri
 
 void tg_cluster_unask(struct tg_cluster *cluster, int number)
 {
-  struct tg_cluster_shard *shard = held_shard(cluster, number);
+  struct tg_cluster_shard *shard = tg_cluster_find(cluster, number);
   if (!shard)
     return;
   if (shard->turn == TG_TURN_GRANTED)
@@ -46,7 +41,7 @@ void tg_cluster_unask(struct tg_cluster *cluster, int number)
 /* A grant that the owner has may be used at this moment: nobody says that it is not. */
 void tg_turn_end(struct tg_cluster *cluster, int number)
 {
-  struct tg_cluster_shard *shard = &cluster->shards[number];
+  struct tg_cluster_shard *shard = tg_cluster_find(cluster, number);
   if (shard->turn == TG_TURN_SENT)
     report(cluster, TG_CALL_DONE, number, shard->granted);
   shard->turn = TG_TURN_NONE;
@@ -54,7 +49,7 @@ void tg_turn_end(struct tg_cluster *cluster, int number)
 
 void tg_cluster_sent(struct tg_cluster *cluster, int number)
 {
-  struct tg_cluster_shard *shard = held_shard(cluster, number);
+  struct tg_cluster_shard *shard = tg_cluster_find(cluster, number);
   if (!shard || shard->turn != TG_TURN_GRANTED)
     return;
   shard->turn = TG_TURN_SENT;
@@ -63,14 +58,14 @@ void tg_cluster_sent(struct tg_cluster *cluster, int number)
 
 void tg_cluster_done(struct tg_cluster *cluster, int number)
 {
-  struct tg_cluster_shard *shard = held_shard(cluster, number);
+  struct tg_cluster_shard *shard = tg_cluster_find(cluster, number);
   if (shard && shard->turn == TG_TURN_SENT)
     tg_cluster_unask(cluster, number);
 }
 
 static void granted(struct tg_cluster *cluster, const struct tg_call_under_way *call, uint64_t epoch)
 {
-  struct tg_cluster_shard *shard = &cluster->shards[call->shard];
+  struct tg_cluster_shard *shard = tg_cluster_find(cluster, call->shard);
   tg_ms deadline = shard->asked_at + TG_GRANT_VALID;
   tg_cluster_note_mark(cluster, epoch);
   cluster->held_back_until = 0;
@@ -81,14 +76,16 @@ static void granted(struct tg_cluster *cluster, const struct tg_call_under_way *
   }
   shard->turn = TG_TURN_GRANTED;
   shard->granted = epoch;
-  tg_cluster_say(cluster,
-                 &(struct tg_cluster_word){
-                     .kind = TG_CLUSTER_GRANTED, .shard = call->shard, .epoch = epoch, .deadline = deadline});
+  tg_cluster_say(cluster, &(struct tg_cluster_word){.kind = TG_CLUSTER_GRANTED,
+                                                    .shard = call->shard,
+                                                    .total = cluster->total,
+                                                    .epoch = epoch,
+                                                    .deadline = deadline});
 }
 
 void tg_slot_answered(struct tg_cluster *cluster, const struct tg_call_under_way *call, const json_t *answer)
 {
-  struct tg_cluster_shard *shard = &cluster->shards[call->shard];
+  struct tg_cluster_shard *shard = tg_cluster_find(cluster, call->shard);
   uint64_t epoch = (uint64_t)tg_answer_number(answer, "epoch");
   if (shard->slot_call != call->id) { /* of a lease before this one */
     if (epoch)
@@ -134,15 +131,15 @@ static void ask_discord(struct tg_cluster *cluster)
 void tg_turns_tick(struct tg_cluster *cluster)
 {
   ask_discord(cluster);
-  for (int i = 0; i < cluster->shard_count; i++) {
-    struct tg_cluster_shard *shard = &cluster->shards[i];
+  for (int i = -1; (i = tg_cluster_next_of(cluster, i)) >= 0;) {
+    struct tg_cluster_shard *shard = tg_cluster_find(cluster, i);
     if (shard->turn != TG_TURN_ASKING || shard->slot_call || cluster->now < shard->slot_at ||
-        !tg_lease_is_sure(shard, cluster->now))
+        !tg_lease_is_sure(tg_lease_of(cluster, i), cluster->now))
       continue;
     shard->asked_at = cluster->now;
     shard->slot_call =
         tg_cluster_call(cluster, TG_CALL_SLOT, i,
-                        json_pack("{s:I,s:i,s:i}", "fence", (json_int_t)shard->fence, "priority",
-                                  (int)shard->priority, "reserve", cluster->reserve));
+                        json_pack("{s:I,s:i,s:i}", "fence", (json_int_t)tg_lease_of(cluster, i)->fence,
+                                  "priority", (int)shard->priority, "reserve", cluster->reserve));
   }
 }

@@ -275,6 +275,119 @@ static void moves_a_shard(void **state)
   json_decref(answer);
 }
 
+/* ---- another number of shards ---- */
+
+static json_t *reshard_to(int to, int reserve)
+{
+  return json_pack("{s:i, s:i}", "to", to, "reserve", reserve);
+}
+
+/* All four run at host a, which leads; returns the fence of the first. */
+static int64_t begin_with_all(struct redis_world *world)
+{
+  begin(world);
+  int64_t fence = claim(world, "a", 4);
+  for (int shard = 0; shard < 4; shard++)
+    put(world, "a", shard, fence + shard, fence + shard, 500, 480);
+  return fence;
+}
+
+/* The mark of the change to eight. */
+static int64_t begin_change(struct redis_world *world)
+{
+  json_t *answer = ask_as(world, "a", "reshard", reshard_to(8, 100));
+  assert_int_equal(number(answer, "from"), 4);
+  assert_int_equal(number(answer, "to"), 8);
+  json_decref(answer);
+  answer = beat(world, "b", NULL);
+  int64_t change = number(answer, "change");
+  assert_int_equal(number(answer, "to"), 8);
+  json_decref(answer);
+  return change;
+}
+
+static json_t *class_at(int class, int64_t fence, int64_t change, int step)
+{
+  return json_pack("{s:i, s:I, s:I, s:i, s:s}", "shard", class, "fence", (json_int_t)fence, "change",
+                   (json_int_t)change, "step", step, "file", "what has switched");
+}
+
+static void put_new(struct redis_world *world, int shard, int64_t fence)
+{
+  json_t *body = progress(shard, fence, 1700009000 + shard, 30, 30);
+  json_object_update_new(body, json_pack("{s:i, s:s, s:s, s:s, s:b}", "of", 8, "session", "new", "url",
+                                         "wss://resume.test", "digest", "d", "runs", 1));
+  ASSERT_EMPTY(world, "a", "put", body);
+}
+
+static void changes_the_number_of_shards_by_who_leads(void **state)
+{
+  struct redis_world *world = *state;
+  begin(world);
+  int64_t fence = claim(world, "a", 4);
+  ASSERT_REFUSED(world, "b", "reshard", reshard_to(8, 100), "leader");
+  ASSERT_REFUSED(world, "a", "reshard", reshard_to(6, 100), "total");
+  ASSERT_REFUSED(world, "a", "reshard", reshard_to(4, 100), "total");
+  ASSERT_REFUSED(world, "a", "reshard", reshard_to(8, 100), "moving"); /* they have no sessions yet */
+  for (int shard = 0; shard < 4; shard++)
+    put(world, "a", shard, fence + shard, fence + shard, 500, 480);
+  ASSERT_REFUSED(world, "a", "reshard", reshard_to(8, 991), "budget"); /* 9 of the 999 */
+  ASSERT_REFUSED(world, "a", "abort", json_object(), "none");
+  begin_change(world);
+  ASSERT_REFUSED(world, "a", "reshard", reshard_to(12, 100), "running");
+  ASSERT_REFUSED(world, "a", "offer", offer(fence, "b"), "change");
+  json_decref(ask_as(world, "a", "abort", json_object()));
+  ASSERT_EMPTY(world, "a", "offer", offer(fence, "b"));
+}
+
+static void changes_class_by_class(void **state)
+{
+  struct redis_world *world = *state;
+  int64_t fence = begin_with_all(world), change = begin_change(world);
+  ASSERT_REFUSED(world, "a", "class", class_at(0, fence, change, 2), "sessions");
+  for (int shard = 0; shard < 8; shard++)
+    put_new(world, shard, fence + shard % 4);
+  ASSERT_REFUSED(world, "a", "class", class_at(0, fence, change + 1, 2), "over");
+  ASSERT_REFUSED(world, "a", "class", class_at(0, fence + 9, change, 2), "lease");
+  json_decref(ask_as(world, "a", "class", class_at(0, fence, change, 2)));
+  ASSERT_REFUSED(world, "a", "abort", json_object(), "late");
+  for (int class = 0; class < 4; class ++)
+    json_decref(ask_as(world, "a", "class", class_at(class, fence + class, change, 4)));
+  json_t *answer = beat(world, "b", NULL);
+  assert_int_equal(number(answer, "total"), 8);
+  assert_int_equal(number(answer, "done"), change);
+  assert_int_equal(number(answer, "free"), 0);
+  assert_null(json_object_get(answer, "change"));
+  json_decref(answer);
+  json_t *late = progress(3, fence + 3, 1, 0, 0);
+  json_object_set_new(late, "of", json_integer(4)); /* which are no more */
+  ASSERT_REFUSED(world, "a", "put", late, "lease");
+  assert_string_equal(command(world, "EXISTS tidegate:{bot}:s:4 tidegate:{bot}:class tidegate:{bot}:file"),
+                      "0");
+}
+
+/* Host b takes two classes when host a is gone: one that has switched, one that has not. */
+static void hands_classes_over_as_they_are(void **state)
+{
+  struct redis_world *world = *state;
+  int64_t fence = begin_with_all(world), change = begin_change(world);
+  for (int shard = 0; shard < 8; shard++)
+    put_new(world, shard, fence + shard % 4);
+  json_decref(ask_as(world, "a", "class", class_at(0, fence, change, 2)));
+  assert_non_null(command(world, "DEL tidegate:{bot}:lease"));
+  json_t *answer = ask_as(world, "b", "claim", json_pack("{s:i}", "max", 2));
+  const json_t *switched = item(answer, "given", 0), *other = item(answer, "given", 1);
+  assert_int_equal(number(switched, "step"), 2);
+  assert_string_equal(text(switched, "file"), "what has switched");
+  assert_int_equal(number(item(switched, "next", 1), "shard"), 4);
+  assert_string_equal(text(item(switched, "next", 1), "session"), "new");
+  assert_int_equal(number(item(switched, "next", 1), "from"), 30);
+  assert_int_equal(number(other, "step"), 0);
+  assert_string_equal(text(other, "session"), "abc");
+  assert_null(json_object_get(item(other, "next", 0), "session"));
+  json_decref(answer);
+}
+
 /* ---- turns ---- */
 
 static json_t *slot(int shard, int64_t fence, int priority)
@@ -404,7 +517,7 @@ static void shows_all_and_forgets_a_host(void **state)
   assert_true(number(answer, "reset_after") > 3500000);
   assert_int_equal(json_array_size(json_object_get(answer, "hosts")), 2);
   assert_string_equal(text(item(answer, "holes", 0), "host"), "a");
-  assert_int_equal(number(json_object_get(json_object_get(answer, "owed"), "0 a"), "from"), 900);
+  assert_int_equal(number(json_object_get(json_object_get(answer, "owed"), "4 0 a"), "from"), 900);
   json_decref(answer);
   ASSERT_REFUSED(world, "", "forget", json_pack("{s:s}", "name", "a"), "alive");
   json_t *host = json_loads(command(world, "HGET tidegate:{bot}:hosts a"), 0, NULL);
@@ -467,6 +580,9 @@ int main(void)
       TEST(keeps_sessions),
       TEST(knows_its_hosts),
       TEST(moves_a_shard),
+      TEST(changes_the_number_of_shards_by_who_leads),
+      TEST(changes_class_by_class),
+      TEST(hands_classes_over_as_they_are),
       TEST(lets_shards_identify),
       TEST(keeps_the_days_reserve),
       TEST(keeps_holes_until_they_are_filled),

@@ -29,9 +29,21 @@ struct sim_shard {
   tg_ms deadline;
 };
 
+/* A class, at a host, while the number of shards is changed. */
+struct sim_class {
+  /* On disk. */
+  bool switched; /* here: what has a copy up to `last` is the old shard's */
+  sim_twin last;
+  bool without_old;
+  uint64_t fence;
+  /* In memory. */
+  enum tg_class_step step, told; /* as all know; as Redis was told */
+  tg_ms since;                   /* both sides have been up */
+};
+
 struct sim_hole {
   bool used;
-  int shard;
+  int shard; /* its place */
   uint64_t from_epoch, from, to_epoch, to;
   char key[96];
 };
@@ -50,8 +62,12 @@ struct sim_host {
   tg_ms asked_at;
   tg_ms last_there, last_back;
   tg_ms wakeup, discord_at; /* when /gateway/bot answers; 0: it was not asked */
-  struct sim_shard shards[SHARDS];
+  struct sim_shard shards[PLACES];
   struct sim_hole holes[64];
+  /* Of changes of the number of shards; on disk. */
+  bool changed; /* the new shards are the shards */
+  uint64_t change, ended, done;
+  struct sim_class classes[SHARDS];
 };
 
 static struct sim_host hosts[HOSTS];

@@ -9,46 +9,47 @@
 local END = 99999999999999 -- of an epoch: whatever there is (JSON has 14 digits here)
 local HOLE_AGE = 7 * 24 * 3600 * 1000
 
-local function leave_hole(host, shard, from_epoch, from, to_epoch, to)
+local function leave_hole(host, of, shard, from_epoch, from, to_epoch, to)
   if to_epoch == 0 or (from_epoch == to_epoch and from >= to) then return end
-  local hole = { host = host, total = total, shard = shard, from_epoch = from_epoch, from = from,
+  local hole = { host = host, total = of, shard = shard, from_epoch = from_epoch, from = from,
                  to_epoch = to_epoch, to = to, at = now }
-  local key = string.format('%s/%d/%d/%.0f/%.0f', host, total, shard, from_epoch, from)
+  local key = string.format('%s/%d/%d/%.0f/%.0f', host, of, shard, from_epoch, from)
   redis.call('HSET', HOLES, key, cjson.encode(hole))
 end
 
-local function owed_key(shard, host)
-  return shard .. ' ' .. host
+local function owed_key(of, shard, host)
+  return string.format('%d %d %s', of, shard, host)
 end
 
-local function write_owed(shard, host, epoch, from, settled)
+local function write_owed(of, shard, host, epoch, from, settled)
   local text = string.format('%.0f %.0f %d', epoch, from, settled and 1 or 0)
-  redis.call('HSET', OWED, owed_key(shard, host), text)
+  redis.call('HSET', OWED, owed_key(of, shard, host), text)
 end
 
--- {"<shard> <host>" -> {shard, host, epoch and from: where the successor was to go on, settled}}
+-- {"<of> <shard> <host>" -> {of, shard, host, epoch and from: where the successor was to go on, settled}}
 local function read_owed()
   local owed = read_hash(OWED)
   for key, text in pairs(owed) do
-    local shard, host = string.match(key, '^(%d+) (.*)$')
+    local of, shard, host = string.match(key, '^(%d+) (%d+) (.*)$')
     local epoch, from, settled = string.match(text, '^(%d+) (%d+) (%d)$')
-    owed[key] = { shard = tonumber(shard), host = host, epoch = tonumber(epoch), from = tonumber(from),
-                  settled = settled == '1' }
+    owed[key] = { of = tonumber(of), shard = tonumber(shard), host = host, epoch = tonumber(epoch),
+                  from = tonumber(from), settled = settled == '1' }
   end
   return owed
 end
 
-local function note_owed(shard, host, epoch, from)
-  local it = read_owed()[owed_key(shard, host)]
-  if not it or it.settled then write_owed(shard, host, epoch, from, false) end
+local function note_owed(of, shard, host, epoch, from)
+  local it = read_owed()[owed_key(of, shard, host)]
+  if not it or it.settled then write_owed(of, shard, host, epoch, from, false) end
 end
 
--- The successor has resumed the session (so that nothing is owed), or it is lost.
-local function settle_owed(shard, is_lost)
+-- The successor runs the session of that epoch; END: none of before. If it is the one of which something is
+-- owed Discord has sent that again; else that one is lost.
+local function settle_owed(of, shard, epoch)
   for _, it in pairs(read_owed()) do
-    if it.shard == shard and not it.settled then
-      if is_lost then leave_hole(it.host, shard, it.epoch, it.from, it.epoch, END) end
-      write_owed(shard, it.host, it.epoch, it.from, true)
+    if it.of == of and it.shard == shard and not it.settled then
+      if it.epoch < epoch then leave_hole(it.host, of, shard, it.epoch, it.from, it.epoch, END) end
+      write_owed(of, shard, it.host, it.epoch, it.from, true)
     end
   end
 end

@@ -1,4 +1,5 @@
--- Planned moves: the giver offers, the receiver says when it is ready, the giver releases.
+-- Planned moves: the giver offers, the receiver says when it is ready, the giver releases. While the number
+-- of shards is being changed each stays where it is.
 
 local MOVE = 10000 -- ms that a move takes at most
 
@@ -6,7 +7,8 @@ local MOVE = 10000 -- ms that a move takes at most
 -- on their way.
 function calls.offer()
   if quiet > 0 then return { refused = 'quiet' } end
-  if not is_mine(read_lease(given.shard)) then return { refused = 'lease' } end
+  if next_total > 0 then return { refused = 'change' } end
+  if not is_mine(lease_of_given()) then return { refused = 'lease' } end
   local hosts = read_hosts()
   local me, to = hosts[given.host], hosts[given.to]
   if not to or not to.alive or to.draining or not me or to.digest ~= me.digest then
@@ -41,12 +43,13 @@ end
 -- release {shard, fence, to, epoch, durable, delivered_epoch, delivered, guilds}: the shard has stopped
 -- here.
 function calls.release()
-  local lease = read_lease(given.shard)
+  local lease = lease_of_given()
   if not is_mine(lease) then return { refused = 'lease' } end
   redis.call('HDEL', MOVES, given.shard)
   local to = read_hosts()[given.to]
+  if next_total > 0 then return { refused = 'change' } end
   if quiet > 0 or not to or not to.alive then return { refused = 'host' } end
-  if given.epoch == lease.epoch then redis.call('HSET', progress_key(), given.shard, progress_text(given)) end
+  if given.epoch == lease.epoch then redis.call('HSET', progress_key(total), given.shard, progress_text(given)) end
   hand_over(given.shard, given.host, given.to)
   post(given.to, 'given', { shard = given.shard, from = given.host })
   return {}

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- The beginning of the script: time, the cluster's record, hosts, leases. The files of this folder are one
--- script (begin to end: record, holes, leases, moves, turns, commands, presences, status, call), so that a
--- call is one step that nobody sees half done. It may run when memory is full (allow-oom): events may fill
--- Redis, but leases must not end by that.
+-- script (begin to end: record, holes, change, leases, beat, moves, turns, commands, presences, status, call),
+-- so that a call is one step that nobody sees half done. It may run when memory is full (allow-oom): events
+-- may fill Redis, but leases must not end by that.
 --
 -- KEYS[1]: what all keys begin with; ARGV[1]: the call; ARGV[2]: what it is given, as JSON. Answers JSON. A
 -- call that is not granted answers {"refused": word}. No key has a TTL, so that no policy of eviction finds
@@ -19,6 +19,7 @@ local calls = {}
 local RECORD, HOSTS, LEASES = base .. 'c', base .. 'hosts', base .. 'lease'
 local GIVEN, MOVES, ASKS, BUCKETS = base .. 'given', base .. 'moves', base .. 'ask', base .. 'bucket'
 local HOLES, OWED = base .. 'holes', base .. 'owed'
+local CLASSES, FILES = base .. 'class', base .. 'file'
 
 local function read_hash(key)
   local flat, hash = redis.call('HGETALL', key), {}
@@ -28,6 +29,9 @@ end
 
 local c = read_hash(RECORD)
 local total = tonumber(c.total) or 0
+-- While the number of shards is being changed: to how many (change.lua).
+local next_total = tonumber(c.next_total) or 0
+given.of = given.of or total -- of how many shards `shard` is one
 
 local function note(field, value)
   c[field] = value
@@ -108,13 +112,23 @@ local function is_mine(lease)
   return lease and lease.host == given.host and lease.fence == given.fence and is_known(read_hosts())
 end
 
--- What is known of a shard's session: {epoch, session, url, digest}; and how far its events are: {epoch,
--- durable, delivered_epoch, delivered, guilds}.
-local function sessions_key() return base .. 's:' .. total end
-local function progress_key() return base .. 'p:' .. total end
+-- What is said of a shard says of how many it is one: it may come late, when there are others.
+local function is_of_now()
+  return given.of == total or (next_total > 0 and given.of == next_total)
+end
 
-local function read_session(shard)
-  local text = redis.call('HGET', sessions_key(), shard)
+-- The lease by which a host has the shard: a new one goes with the old one that has its guilds.
+local function lease_of_given()
+  return is_of_now() and read_lease(given.shard % total) or nil
+end
+
+-- What is known of the session of a shard, one of `of`: {epoch, session, url, digest}; and how far its events
+-- are: {epoch, durable, delivered_epoch, delivered, guilds}.
+local function sessions_key(of) return base .. 's:' .. of end
+local function progress_key(of) return base .. 'p:' .. of end
+
+local function read_session(of, shard)
+  local text = redis.call('HGET', sessions_key(of), shard)
   return text and cjson.decode(text) or { epoch = 0 }
 end
 
@@ -123,8 +137,8 @@ local function progress_text(it)
                        it.guilds)
 end
 
-local function read_progress(shard)
-  local text = redis.call('HGET', progress_key(), shard) or '0 0 0 0 0'
+local function read_progress(of, shard)
+  local text = redis.call('HGET', progress_key(of), shard) or '0 0 0 0 0'
   local epoch, durable, delivered_epoch, delivered, guilds =
     string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
   return { epoch = tonumber(epoch), durable = tonumber(durable), delivered_epoch = tonumber(delivered_epoch),

@@ -33,19 +33,25 @@ local function bucket_of(shard)
   return shard % tonumber(c.max_concurrency)
 end
 
+-- Of a new shard, before there are no more old ones: "n" and its number.
+local function ask_key()
+  return (given.of == next_total and 'n' or '') .. given.shard
+end
+
 local function ask_again(wait)
-  redis.call('HSET', ASKS, given.shard, string.format('%.0f %d', now + wait + PATIENCE, given.priority))
+  redis.call('HSET', ASKS, ask_key(), string.format('%.0f %d', now + wait + PATIENCE, given.priority))
   return { wait = wait }
 end
 
 -- Of those who ask for the bucket: by priority, then by number, as Discord wants it.
 local function is_first(number)
-  for other, text in pairs(read_hash(ASKS)) do
+  for key, text in pairs(read_hash(ASKS)) do
     local till, priority = string.match(text, '^(%d+) (%d+)$')
-    other, priority = tonumber(other), tonumber(priority)
+    local other = tonumber(string.match(key, '%d+'))
+    priority = tonumber(priority)
     if tonumber(till) <= now then
-      redis.call('HDEL', ASKS, other)
-    elseif other ~= given.shard and bucket_of(other) == number and
+      redis.call('HDEL', ASKS, key)
+    elseif key ~= ask_key() and bucket_of(other) == number and
            (priority < given.priority or (priority == given.priority and other < given.shard)) then
       return false
     end
@@ -53,13 +59,14 @@ local function is_first(number)
   return true
 end
 
--- slot {shard, fence, priority, reserve}: op 2 may leave now, and makes a session of the epoch that is
+-- slot {shard, of, fence, priority, reserve}: op 2 may leave now, and makes a session of the epoch that is
 -- answered; or so many ms to wait. With fence 0: for who is no host, and only if no host has that shard.
 function calls.slot()
-  local lease = read_lease(given.shard)
+  local lease = lease_of_given()
   if given.fence > 0 and not is_mine(lease) then return { refused = 'lease' } end
   if given.fence == 0 and lease and lease.till > now then return { refused = 'held' } end
   if quiet > 0 or hold > 0 then return ask_again(math.min(math.max(quiet, hold), 1000)) end
+  if given.of == next_total and given.shard > 0 and not c.next_is_good then return { wait = SLOW } end
   local remaining = tonumber(c.remaining)
   if not remaining then return ask_again(500) end
   if remaining <= given.reserve then
@@ -69,11 +76,11 @@ function calls.slot()
   local bucket = read_bucket(number)
   if bucket.free_at > now then return ask_again(rest(bucket)) end
   if not is_first(number) then return ask_again(TURN) end
-  redis.call('HDEL', ASKS, given.shard)
+  redis.call('HDEL', ASKS, ask_key())
   note('remaining', remaining - 1)
   local epoch = next_mark()
   write_bucket(number, { free_at = now + WINDOW, mark = epoch, sent_at = 0 })
-  settle_owed(given.shard, true) -- who asks has lost the session
+  settle_owed(given.of, given.shard, END) -- who asks has lost the session
   return { epoch = epoch }
 end
 
