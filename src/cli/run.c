@@ -64,7 +64,7 @@ static void on_signal(uv_signal_t *handle, int number)
     tg_manager_reload(run->manager, on_reloaded, NULL);
     return;
   }
-  bool keep = number == SIGTERM;
+  bool keep = number == SIGTERM || tg_manager_has_others(run->manager);
   tg_log(TG_INFO, TG_NO_SHARD, keep ? "stopping; the sessions are kept for the next start"
                                     : "stopping; the sessions are ended");
   tg_manager_stop(run->manager, keep, TG_EXIT_OK);

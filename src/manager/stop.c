@@ -76,17 +76,23 @@ static void on_leaving(uv_timer_t *timer)
     tg_timer_start(timer, on_leaving, LEAVE_LOOK);
 }
 
+bool tg_manager_has_others(const struct tg_manager *manager)
+{
+  return manager->member && manager->phase == TG_MANAGER_RUNNING && tg_member_is_connected(manager->member) &&
+         tg_member_has_others(manager->member);
+}
+
 static bool may_leave(const struct tg_manager *manager, bool keep_sessions)
 {
-  return keep_sessions && manager->member && !manager->leaving && manager->phase == TG_MANAGER_RUNNING &&
-         tg_member_is_connected(manager->member) && tg_member_has_others(manager->member) &&
+  return keep_sessions && !manager->leaving && tg_manager_has_others(manager) &&
          tg_member_count(manager->member) > 0;
 }
 
 void tg_manager_stop(struct tg_manager *manager, bool keep_sessions, int exit_code)
 {
   if (exit_code == TG_EXIT_OK && may_leave(manager, keep_sessions)) {
-    tg_log(TG_INFO, TG_NO_SHARD, "stops; other hosts of the cluster take its shards (again to stop at once)");
+    tg_log(TG_INFO, TG_NO_SHARD,
+           "other hosts of the cluster take this one's shards first (stop it again to end at once)");
     manager->leaving = true;
     manager->leaving_shards = tg_member_count(manager->member);
     manager->leave_until = tg_now() + LEAVE_PATIENCE;
