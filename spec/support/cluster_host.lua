@@ -77,10 +77,10 @@ function Host:thaw()
   uv.kill(-self.gateway.pid, "sigcont")
 end
 
--- SIGTERM, and it has ended; returns what it had, and Discord's clock from before.
-function Host:stop(timeout)
+-- A signal (SIGTERM), and it has ended; returns what it had, and Discord's clock from before.
+function Host:stop(signal)
   local shards, since = self:shards(), self.trial:now()
-  local code = self.gateway:stop("SIGTERM", timeout or 60000)
+  local code = self.gateway:stop(signal or "SIGTERM", 60000)
   assert.equal(0, code)
   return shards, since
 end

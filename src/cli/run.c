@@ -14,6 +14,7 @@
 #include "control/control.h"
 #include "manager/lock.h"
 #include "manager/manager.h"
+#include "manager/status.h"
 #include "net/stream.h"
 
 #include <errno.h>
@@ -64,7 +65,8 @@ static void on_signal(uv_signal_t *handle, int number)
     tg_manager_reload(run->manager, on_reloaded, NULL);
     return;
   }
-  bool keep = number == SIGTERM || tg_manager_has_others(run->manager);
+  /* In a cluster sessions are not one host's to end. */
+  bool keep = number == SIGTERM || tg_gateway_config(run->manager)->cluster.url;
   tg_log(TG_INFO, TG_NO_SHARD, keep ? "stopping; the sessions are kept for the next start"
                                     : "stopping; the sessions are ended");
   tg_manager_stop(run->manager, keep, TG_EXIT_OK);

@@ -53,9 +53,6 @@ struct tg_manager *tg_manager_new(const struct tg_manager_options *options, stru
  * logged with what to do, and ends in on_exit. */
 void tg_manager_start(struct tg_manager *manager);
 
-/* Whether other hosts of a cluster live that take this one's shards when it stops: then no session is to end
- * with it. */
-bool tg_manager_has_others(const struct tg_manager *manager);
 /* Stops all workers, then calls on_exit(exit_code). A second call hurries. */
 void tg_manager_stop(struct tg_manager *manager, bool keep_sessions, int exit_code);
 

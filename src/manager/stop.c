@@ -76,7 +76,7 @@ static void on_leaving(uv_timer_t *timer)
     tg_timer_start(timer, on_leaving, LEAVE_LOOK);
 }
 
-bool tg_manager_has_others(const struct tg_manager *manager)
+static bool has_others(const struct tg_manager *manager)
 {
   return manager->member && manager->phase == TG_MANAGER_RUNNING && tg_member_is_connected(manager->member) &&
          tg_member_has_others(manager->member);
@@ -84,8 +84,7 @@ bool tg_manager_has_others(const struct tg_manager *manager)
 
 static bool may_leave(const struct tg_manager *manager, bool keep_sessions)
 {
-  return keep_sessions && !manager->leaving && tg_manager_has_others(manager) &&
-         tg_member_count(manager->member) > 0;
+  return keep_sessions && !manager->leaving && has_others(manager) && tg_member_count(manager->member) > 0;
 }
 
 void tg_manager_stop(struct tg_manager *manager, bool keep_sessions, int exit_code)

@@ -12,6 +12,10 @@ struct tg_task {
   char *texts[3];
 };
 
+enum {
+  TG_RESUMED_ELSEWHERE = 8 /* numbers of RESUMED that other hosts may have had of a session, and we not */
+};
+
 enum tg_asked { TG_ASKED_NOT, TG_ASKED_NOW, TG_ASKED_AGAIN /* later: it was in vain */ };
 
 struct tg_member_shard {

@@ -12,7 +12,6 @@
 enum {
   HOME_LENGTH = 16,
   CHANCE = 1000,       /* the last digits of a life: a copy of the directory that runs, too, has others */
-  RESUMED_UNHEARD = 8, /* numbers of RESUMED that other hosts may have heard of a session, and we have not */
 };
 
 static const char file_name[] = "cluster.json";
@@ -205,7 +204,7 @@ void tg_row_take(struct tg_shard_row *row, const struct tg_cluster_word *word)
   atomic_store(&row->delivered_sequence, word->sequence);
   atomic_store(&row->owed_sequence, word->sequence);
   atomic_store(&row->owed_epoch, session.epoch);
-  atomic_store(&row->unheard, RESUMED_UNHEARD);
+  atomic_store(&row->unheard, TG_RESUMED_ELSEWHERE);
   atomic_store(&row->handled_epoch, 0);
   atomic_store(&row->fence, word->fence);
 }

@@ -129,6 +129,14 @@ static void run(struct tg_member_shard *shard)
   start(shard);
 }
 
+/* It was let go, and whether another host has had it since is not known: RESUMED that came there have numbers
+ * which nobody is sent again. */
+static void keep(struct tg_member_shard *shard)
+{
+  atomic_fetch_add(&row_of(shard)->unheard, TG_RESUMED_ELSEWHERE);
+  start(shard);
+}
+
 /* ---- lost, released ---- */
 
 static void on_left(void *ctx, const json_t *data, const struct tg_error *error)
@@ -298,7 +306,7 @@ static void step(struct tg_member_shard *shard)
       let_go(shard);
       break;
     case TG_CLUSTER_KEEP:
-      start(shard);
+      keep(shard);
       break;
     case TG_CLUSTER_VOID:
       make_void(shard);

@@ -291,8 +291,9 @@ static void shutdown_default(void *room, const json_t *list, tg_manager_reply *r
     tg_arg_bad(&args, "reason (argument 2) has to be a string");
     return;
   }
-  /* As with Discord's own close codes: 1000 and 1001 end the sessions. */
-  bool keep = code != 1000 && code != 1001;
+  /* As with Discord's own close codes: 1000 and 1001 end the sessions, but those that other hosts have next.
+   */
+  bool keep = (code != 1000 && code != 1001) || commands->env->clustered;
   tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_TEXT(REASON, json_string_value(reason))),
               keep ? "shutting down by request; the sessions are kept"
                    : "shutting down by request; the sessions are ended");
