@@ -63,7 +63,7 @@ struct sim_host {
   tg_ms last_there, last_back;
   tg_ms wakeup, discord_at; /* when /gateway/bot answers; 0: it was not asked */
   struct sim_shard shards[PLACES];
-  struct sim_hole holes[64];
+  struct sim_hole holes[256];
   /* Of changes of the number of shards; on disk. */
   bool changed; /* the new shards are the shards */
   uint64_t change, ended, done;
