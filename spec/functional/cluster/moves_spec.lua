@@ -22,11 +22,7 @@ end
 describe("a host that drains, or ends", function()
   local t
 
-  setup(function()
-    t = trial.start {
-      shards = trial.LONG and 64 or 12, proxies = true, sinks = { "audit" }, hurry = 5,
-    }
-  end)
+  setup(function() t = trial.start { shards = trial.LONG and 64 or 12, sinks = { "audit" } } end)
   teardown(trial.stop)
   before_each(function() t:flow() end)
 
@@ -58,6 +54,15 @@ describe("a host that drains, or ends", function()
     t:moved("moves of hosts that are restarted", since)
     t:assert_verdict { name = "all hosts restarted, one by one", repeated = 0 }
   end)
+
+end)
+
+describe("a host that drains", function()
+  local t
+
+  setup(function() t = trial.start { shards = 12, proxies = true, sinks = { "audit" }, hurry = 5 } end)
+  teardown(trial.stop)
+  before_each(function() t:flow() end)
 
   it("may lose sight of Redis in the midst of it", function()
     for _ = 1, trial.LONG and 20 or 2 do
