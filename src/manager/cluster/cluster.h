@@ -111,6 +111,9 @@ void tg_cluster_had(struct tg_cluster *cluster, int shard, uint64_t fence,
 /* Likewise: something is left of that shard, from when this host had it under that fence, and came so far. */
 void tg_cluster_left(struct tg_cluster *cluster, int shard, uint64_t fence,
                      const struct tg_cluster_progress *progress);
+/* Likewise, of a shard as they were before the last change of their number (options.before). */
+void tg_cluster_left_before(struct tg_cluster *cluster, int shard, uint64_t fence,
+                            const struct tg_cluster_progress *progress);
 
 /* ---- Redis ---- */
 

@@ -95,6 +95,17 @@ void tg_cluster_left(struct tg_cluster *cluster, int number, uint64_t fence,
   tg_cluster_note_mark(cluster, fence);
 }
 
+void tg_cluster_left_before(struct tg_cluster *cluster, int number, uint64_t fence,
+                            const struct tg_cluster_progress *progress)
+{
+  if (!cluster->before) {
+    cluster->before_count = cluster->before_total = cluster->before_told;
+    cluster->before = tg_calloc((size_t)cluster->before_count, sizeof *cluster->before);
+  }
+  note_left(&cluster->before[number], fence, progress);
+  tg_cluster_note_mark(cluster, fence);
+}
+
 /* What remains is that it was here. */
 void tg_lease_leave(struct tg_cluster *cluster, int number, uint64_t fence, enum tg_cluster_word_kind kind)
 {

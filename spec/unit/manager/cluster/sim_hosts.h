@@ -484,7 +484,9 @@ static void be_born(struct sim_host *host)
     uint64_t fence = i < SHARDS && host->classes[i].without_old ? host->classes[i].fence : shard->fence;
     if (fence && is_there(host, i))
       tg_cluster_had(host->cluster, told(host, i), fence, &session);
-    if (shard->left_fence && is_there(host, i))
+    if (shard->left_fence && host->changed && i < SHARDS)
+      tg_cluster_left_before(host->cluster, i, shard->left_fence, &shard->left);
+    else if (shard->left_fence && is_there(host, i))
       tg_cluster_left(host->cluster, told(host, i), shard->left_fence, &shard->left);
   }
 }
