@@ -4,12 +4,13 @@
 #include "manager/cluster_front.h"
 #include "manager/internal.h"
 
-/* A host of a cluster may be ready without a shard. */
+/* Once all shards have been up, and seen to be. A host of a cluster may be ready without a shard. */
 static const char *phase_name(const struct tg_manager *manager, const struct tg_gateway_status *status)
 {
   if (manager->env.stopping)
     return "stopping";
-  return tg_spawn_all_up(manager->spawner) || status->ready ? "ready" : "starting";
+  bool ready = tg_spawn_all_up(manager->spawner) || (manager->member && status->ready);
+  return ready ? "ready" : "starting";
 }
 
 /* A host of a cluster that has no shard has done its part if others have all of them. Shards of which it has
