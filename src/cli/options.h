@@ -41,25 +41,21 @@
   "  queue                   what waits for each sink, and of which shards\n"                                \
   "  queue forget NAME       remove what a sink has left that is not configured any more\n"                  \
   "  reload                  reload the script; what is wrong with it goes to standard error\n"              \
-  "  reshard N               go over to N shards while events flow; shows how far it is until it\n"          \
-  "                          is over. Ctrl-C leaves it running\n"                                            \
+  "  reshard N               go over to N shards, and show how far it is; Ctrl-C leaves it\n"                \
   "  reshard [status]        how far it is, what is planned, how the last one ended\n"                       \
   "  reshard abort           take it back, until the first old shard is closed\n"                            \
   "  cluster                 hosts that share the bot's shards, and what each has\n"                         \
   "  cluster forget HOST     it will not come back: give up the events that only it has\n"                   \
-  "  drain [--now]           give all shards to other hosts, and wait until they have them; --now\n"         \
-  "                          does not wait for the bot to take events that only this host has\n"             \
+  "  drain [--now]           give all shards to other hosts; --now: those the bot is behind with, too\n"     \
   "  payload SHARD JSON      send {\"op\":..., ...} over a shard (or: all, guild:ID); - reads stdin\n"       \
   "  identify-budget         how many identifies are left, and until when\n"                                 \
   "  shutdown                stop the gateway and end its sessions\n"                                        \
   "\n"                                                                                                       \
   "  --json, --table         form of the answer; without it a table on a terminal, else JSON\n"              \
-  "  --wait                  status: come back when all shards are up; reshard: when it is over\n"           \
-  "  --timeout MS            wait no longer than that\n"                                                     \
+  "  --wait [--timeout MS]   status: come back when all shards are up; reshard: when it is over\n"           \
   "\n"                                                                                                       \
-  "TIDEGATE_CONTROL (127.0.0.1:8377, or unix:/path) and TIDEGATE_CONTROL_SECRET tell where the\n"            \
-  "gateway is. Exit codes: 0 fine, 1 refused or failed, 64 usage, 69 gateway not reachable,\n"               \
-  "77 not authorized.\n"
+  "TIDEGATE_CONTROL (127.0.0.1:8377, or unix:/path) and TIDEGATE_CONTROL_SECRET: where it is.\n"             \
+  "Exit codes: 0 fine, 1 refused or failed, 64 usage, 69 not reachable, 77 not authorized.\n"
 
 #define TG_HELP_PLUGIN                                                                                       \
   "tidegate plugin COMMAND\n"                                                                                \
