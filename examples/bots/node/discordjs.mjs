@@ -21,8 +21,11 @@ class TidegateGateway extends EventEmitter {
     return (await this.#ask("/gateway/bot")).shards;
   }
 
+  // Does not wait for the gateway's answer: what has been asked for may be there before it, and the client listens for
+  // that when this has returned.
   async send(shardId, payload) {
-    await this.#ask(`/shards/${shardId}/payload`, { method: "POST", body: JSON.stringify(payload) });
+    this.#ask(`/shards/${shardId}/payload`, { method: "POST", body: JSON.stringify(payload) })
+      .catch((problem) => console.error(`shard ${shardId} has not been sent op ${payload.op}: ${problem.message}`));
   }
 
   receive({ message, shardId, deferred }) {
