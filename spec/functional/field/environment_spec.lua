@@ -54,7 +54,7 @@ describe("a secret in the environment", function()
 local gateway = require "tidegate"
 gateway.filter("TYPING_START", function()
   local line = { os.getenv "DISCORD_TOKEN", os.getenv "SAID" }
-  for _, name in ipairs { "rest", "event_handler", "control", "identify" } do
+  for _, name in ipairs { "rest", "event_handler", "control" } do
     line[#line + 1] = gateway.config[name].authorization
   end
   gateway.log.warn("known are %s", table.concat(line, " "))
