@@ -112,6 +112,7 @@ end)
       return planned and planned.to == 8 and (planned.waitsFor or ""):find "put it off"
     end)
     t:await_over()
+    t.gateway:wait_for_log "step: done 4 8"
     local function count(pattern)
       return t.gateway:count_log(pattern)
     end
