@@ -85,6 +85,14 @@ function Host:stop(signal)
   return shards, since
 end
 
+-- The same by its control API.
+function Host:shut_down()
+  self.gateway.stopping = true
+  local answer = self.gateway:control("POST", "/shutdown")
+  assert.equal(202, answer.status, answer.body)
+  assert.equal(0, (self.gateway.process:wait(60000)))
+end
+
 -- Numbers of the shards of which it has a lease, in order.
 function Host:shards()
   local list = {}

@@ -1,5 +1,5 @@
-/* POST /identify/{shard_id}: slots to identify, for other gateway hosts and other programs. The words are in
- * manager/broker_wire.h; an ask waits here until its slot is there.
+/* POST /identify/{shard_id}: slots to identify, for other programs. The words are in
+ * manager/identify/grants.h; an ask waits here until its slot is there.
  *
  * GET /identify?shard=N waits as twilight's queue does: its clients take whatever is answered for their turn,
  * so that a gateway that stops ends the connection instead. Without a shard it shows the budget. */

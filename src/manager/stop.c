@@ -59,6 +59,12 @@ void tg_stop_worker_gone(struct tg_manager *manager)
 
 /* ---- shards go to other hosts first ---- */
 
+static bool has_others(const struct tg_manager *manager)
+{
+  return manager->member && manager->phase == TG_MANAGER_RUNNING && tg_member_is_connected(manager->member) &&
+         tg_member_has_others(manager->member);
+}
+
 static void on_leaving(uv_timer_t *timer)
 {
   struct tg_manager *manager = timer->data;
@@ -68,18 +74,10 @@ static void on_leaving(uv_timer_t *timer)
   manager->leaving_shards = count;
   if (manager->leave_until > manager->leave_latest)
     manager->leave_until = manager->leave_latest;
-  bool is_over = count == 0 || !tg_member_is_connected(manager->member) ||
-                 !tg_member_has_others(manager->member) || tg_now() >= manager->leave_until;
-  if (is_over)
+  if (count == 0 || !has_others(manager) || tg_now() >= manager->leave_until)
     end(manager, true, manager->exit_code);
   else
     tg_timer_start(timer, on_leaving, LEAVE_LOOK);
-}
-
-static bool has_others(const struct tg_manager *manager)
-{
-  return manager->member && manager->phase == TG_MANAGER_RUNNING && tg_member_is_connected(manager->member) &&
-         tg_member_has_others(manager->member);
 }
 
 static bool may_leave(const struct tg_manager *manager, bool keep_sessions)

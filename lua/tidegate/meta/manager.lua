@@ -89,7 +89,7 @@ function manager:get_shard_info() end
 ---@return tidegate.Error? err
 function manager:kill(shard_id) end
 
----Ends the gateway. 1000 and 1001 end the sessions, other codes keep them.
+---Ends the gateway. 1000 and 1001 end the sessions, other codes keep them; a host of a cluster always does.
 ---@param code? integer
 ---@param reason? string
 ---@return true|nil

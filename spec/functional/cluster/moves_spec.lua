@@ -47,7 +47,11 @@ describe("a host that drains, or ends", function()
       if i == 2 then
         host:set { workers = 1, per_worker = t.shards } -- shards are other processes' then
       end
-      host:stop(i == 3 and "SIGINT" or nil) -- Ctrl-C ends no session that others have next
+      if i == 1 then -- neither this nor Ctrl-C ends sessions that others have next
+        host:shut_down()
+      else
+        host:stop(i == 3 and "SIGINT" or nil)
+      end
       host:again()
       t:await_even()
     end

@@ -51,12 +51,15 @@ void tg_grants_begin(struct tg_grants *grants, struct tg_scheduler *scheduler);
 void tg_grants_end(struct tg_grants *grants, const char *why);
 void tg_grants_free(struct tg_grants *grants);
 
-/* Answers
- *   200 {"state": "granted", "waited", "validFor"}: op 2 may leave until waited + validFor ms after the
- * request began 202 {"state": "waiting"}: after `wait` ms; to be asked again, at once: the place in the queue
- * is kept 202 {"state": "held_back", "retryAfter"}: no identifies are left. Who waits for ever waits on 409
- * {"error", "code": "shard"}: it is not a shard for which anybody else may identify; 503 {"error"}: not now
- * exactly once, perhaps before this returns. Returns a number for tg_grants_leave(); 0: was answered. */
+/* Answers, exactly once, perhaps before this returns,
+ * - 200 {"state": "granted", "waited", "validFor"}: op 2 may leave until waited + validFor ms after the
+ * request began
+ * - 202 {"state": "waiting"}: after `wait` ms; to be asked again, at once: the place in the queue is kept
+ * - 202 {"state": "held_back", "retryAfter"}: no identifies are left. Who waits for ever waits on
+ * - 409 {"error", "code": "shard"}: it is not a shard for which anybody else may identify
+ * - 503 {"error"}: not now
+ *
+ * Returns a number for tg_grants_leave(); 0: was answered. */
 uint64_t tg_grants_ask(struct tg_grants *grants, const struct tg_grant_wish *wish, tg_identify_answer *answer,
                        void *ctx);
 /* Nobody waits for that answer any more: there will be none. Unknown numbers are ignored. */
