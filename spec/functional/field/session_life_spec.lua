@@ -319,9 +319,15 @@ end)
       s.fake:emit { event = "GUILD_CREATE", d = { id = id, name = "deadly" }, shard = 0 }
       s:wait_counter("resumes_ok", i)
     end
-    local creates = s.bot:wait_for_events(3, "GUILD_CREATE")
-    assert.same({ "loading", "joined", "available" },
-      { creates[1].guild_create, creates[2].guild_create, creates[3].guild_create })
+    local kinds, came = {}, {} -- one that was accepted right before a death may come twice
+    for i, event in ipairs(s.bot:wait_for_events(3, function(event)
+      local first = event.t == "GUILD_CREATE" and (came[event.key] or event) == event
+      came[event.key] = came[event.key] or event
+      return first
+    end)) do
+      kinds[i] = event.guild_create
+    end
+    assert.same({ "loading", "joined", "available" }, kinds)
     assert.equal(1, s:counters().identifies)
   end)
 end)
