@@ -6,69 +6,65 @@ local control = require "spec.bench.control"
 local hooks = require "spec.bench.hooks"
 local json = require "spec.bench.json"
 local lab = require "spec.bench.lab"
+local latency = require "spec.bench.latency"
 local log = require "spec.bench.log"
 local memory = require "spec.bench.memory"
 local path = require "spec.bench.path"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
+local report = require "spec.bench.report"
 local reshard = require "spec.bench.reshard"
 local sinks = require "spec.bench.sinks"
 
+-- In the order in which they run; "delivery" is a part of "receive".
+local ALL = {
+  { "receive", path.measure },
+  { "log", log.measure },
+  { "memory", memory.measure },
+  { "lua", hooks.measure },
+  { "json", json.measure },
+  { "control", control.measure },
+  { "reshard", reshard.measure },
+  { "sinks", sinks.measure },
+  { "latency", latency.measure },
+}
+
 local function parse(arguments)
-  local options = { rounds = 3, scale = 1 }
-  local chosen = {}
+  local options, chosen = { rounds = 3, scale = 1 }, {}
   for _, argument in ipairs(arguments) do
     if argument == "--quick" then
       options.rounds, options.scale = 1, 0.25
     elseif argument == "--log" then
       lab.durability = "log"
+    elseif argument == "--report" then
+      options.report = paths.build .. "/figures.md"
     else
       chosen[argument] = true
     end
   end
-  if not next(chosen) then
-    local all = { "receive", "delivery", "log", "memory", "lua", "json", "control", "reshard", "sinks" }
-    for _, what in ipairs(all) do
-      chosen[what] = true
-    end
-  end
-  options.delivery = chosen.delivery
+  options.delivery = chosen.delivery or not next(chosen)
+  chosen.receive = chosen.receive or chosen.delivery
   return options, chosen
 end
 
 local function main(arguments)
   local options, chosen = parse(arguments)
   io.stdout:setvbuf "line"
-  if chosen.receive or chosen.delivery then
-    path.measure(options)
-    print()
+  local page = options.report and report.open(options.report, arguments)
+  local any = next(chosen)
+  for _, row in ipairs(ALL) do
+    local name, measure = row[1], row[2]
+    if chosen[name] or not any then
+      if page then
+        page:section(name)
+      end
+      measure(options)
+      io.stdout:write "\n"
+    end
   end
-  if chosen.log then
-    log.measure(options)
-    print()
-  end
-  if chosen.memory then
-    memory.measure()
-    print()
-  end
-  if chosen.lua then
-    hooks.measure(options)
-    print()
-  end
-  if chosen.json then
-    json.measure(options)
-    print()
-  end
-  if chosen.control then
-    control.measure(options)
-    print()
-  end
-  if chosen.reshard then
-    reshard.measure(options)
-    print()
-  end
-  if chosen.sinks then
-    sinks.measure(options)
+  if page then
+    page:close()
+    print("The page: " .. options.report)
   end
 end
 

@@ -57,7 +57,7 @@ function lab.memory(pid)
   return kilobytes * 1024
 end
 
-local function pause(ms)
+function lab.pause(ms)
   local over = loop.now() + ms
   loop.wait_for("a moment to pass", function() return loop.now() >= over end)
 end
@@ -69,7 +69,7 @@ function lab.wait_until(description, predicate)
     if loop.now() > deadline then
       error("waited in vain for " .. (type(description) == "function" and description() or description), 2)
     end
-    pause(LOOK_EVERY)
+    lab.pause(LOOK_EVERY)
   end
 end
 

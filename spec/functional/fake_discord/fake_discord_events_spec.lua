@@ -3,6 +3,7 @@
 local cjson = require "cjson"
 local fake_discord = require "spec.support.fake_discord"
 local loop = require "spec.support.loop"
+local uv = require "luv"
 local world = require "spec.support.fake_world"
 
 local fake
@@ -90,6 +91,15 @@ describe("numbered events", function()
       assert.equal(8, i - (last[guild] or i - 8))
       last[guild] = i
     end
+  end)
+
+  it("tell when they were made, when that is set", function()
+    local client = ready()
+    fake:settings { stamped = true }
+    local before = uv.hrtime() / 1000
+    fake:emit { count = 1, shard = 0 }
+    local event = client:wait_event "MESSAGE_CREATE"
+    assert.is_true(event.d.stamp >= math.floor(before) and event.d.stamp <= uv.hrtime() / 1000)
   end)
 
   it("follow from the seed", function()

@@ -14,7 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EVENTS_A_TURN = 64, TICK = 5, UNWANTED = -1, WAITING = 0, EMITTED = 1 };
+enum {
+  EVENTS_A_TURN = 64,
+  TICK = 5 /* ms */,
+  FINE_TICK = 1,
+  FINE_FROM = 1000,
+  UNWANTED = -1,
+  WAITING = 0,
+  EMITTED = 1
+};
 
 /* So many events for one shard. */
 struct numbered_job {
@@ -216,8 +224,9 @@ void tg_fake_emit_kick(struct tg_fake *fake)
   if (unpaced)
     uv_idle_start(&emitter->idle, on_idle);
   if (paced && emitter->ticked_at == 0) {
+    uint64_t tick = fake->settings.rate >= FINE_FROM ? FINE_TICK : TICK; /* many are not to come in bursts */
     emitter->ticked_at = uv_now(fake->loop);
-    uv_timer_start(&emitter->timer, on_tick, TICK, TICK);
+    uv_timer_start(&emitter->timer, on_tick, tick, tick);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uv.h>
 
 enum { AUTHORS = 64 };
 
@@ -278,7 +279,10 @@ void tg_fake_write_message(struct tg_fake *fake, const struct tg_fake_message *m
       write_words(random, rest / 2 + (size_t)(random >> 20) % (rest + 1), out);
     }
   }
-  tg_buf_puts(out, "\"}");
+  tg_buf_puts(out, "\"");
+  if (fake->settings.stamped)
+    tg_buf_printf(out, ",\"stamp\":%" PRIu64, uv_hrtime() / 1000);
+  tg_buf_puts(out, "}");
 }
 
 struct tg_fake_event *tg_fake_make_message(struct tg_fake *fake, const struct tg_fake_message *message)
