@@ -1,4 +1,5 @@
 #include "cli/cli.h"
+#include "cli/ctl/command.h"
 #include "cli/options.h"
 #include "cli/topics.h"
 
@@ -6,6 +7,7 @@
 #include "base/suggest.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char overview[] =
@@ -26,18 +28,21 @@ static const char overview[] =
     "Exit codes: 0 fine, 1 failed, 64 usage, 69 Discord not reachable at start, 78 configuration,\n"
     "state directory unusable or in use, or refused by Discord (token, intents, shards).\n";
 
+static void print_ctl(void)
+{
+  char *text = tg_ctl_help(NULL);
+  fputs(text, stdout);
+  free(text);
+}
+
 static const struct {
   const char *name, *text; /* or */
   void (*print)(void);
 } pages[] = {
-    {"run", TG_HELP_RUN, NULL},
-    {"check", TG_HELP_CHECK, NULL},
-    {"ctl", TG_HELP_CTL, NULL},
-    {"plugin", TG_HELP_PLUGIN, NULL},
-    {"test", TG_HELP_TEST, NULL},
-    {"environment", NULL, tg_topic_environment},
-    {"files", NULL, tg_topic_files},
-    {"version", overview, NULL},
+    {"run", TG_HELP_RUN, NULL},      {"check", TG_HELP_CHECK, NULL},
+    {"ctl", NULL, print_ctl},        {"plugin", TG_HELP_PLUGIN, NULL},
+    {"test", TG_HELP_TEST, NULL},    {"environment", NULL, tg_topic_environment},
+    {"files", NULL, tg_topic_files}, {"version", overview, NULL},
     {"help", overview, NULL},
 };
 
@@ -59,14 +64,35 @@ const char *tg_cli_meant(const char *word, char *text, size_t size)
   return text;
 }
 
+/* `help ctl COMMAND`: as `ctl COMMAND --help`. */
+static int help_of_ctl(const char *name)
+{
+  const struct tg_ctl_command *command = tg_ctl_command_find(name);
+  if (!command) {
+    fprintf(stderr, "tidegate help: ctl has no command \"%s\"; `tidegate help ctl` lists them\n", name);
+    return TG_EXIT_USAGE;
+  }
+  char *text = tg_ctl_help(command);
+  fputs(text, stdout);
+  free(text);
+  return TG_EXIT_OK;
+}
+
 int tg_cli_help(int argc, char **argv)
 {
-  const char *word = "help";
+  const char *words[2] = {"help"};
   int exit_code;
-  if (tg_cli_options(argc, argv, no_options, overview, &word, 1, &exit_code) < 0)
+  int count = tg_cli_options(argc, argv, no_options, overview, words, 2, &exit_code);
+  if (count < 0)
     return exit_code;
+  if (count == 2 && strcmp(words[0], "ctl") == 0)
+    return help_of_ctl(words[1]);
+  if (count == 2) {
+    fprintf(stderr, "tidegate help: \"%s\" is one word too many\n", words[1]);
+    return TG_EXIT_USAGE;
+  }
   for (int i = 0; i < PAGES; i++) {
-    if (strcmp(pages[i].name, word) != 0)
+    if (strcmp(pages[i].name, words[0]) != 0)
       continue;
     if (pages[i].print)
       pages[i].print();
@@ -75,8 +101,8 @@ int tg_cli_help(int argc, char **argv)
     return TG_EXIT_OK;
   }
   char meant[80];
-  fprintf(stderr, "tidegate help: there is no page for \"%s\"%s; `tidegate help` lists them\n", word,
-          tg_cli_meant(word, meant, sizeof meant));
+  fprintf(stderr, "tidegate help: there is no page for \"%s\"%s; `tidegate help` lists them\n", words[0],
+          tg_cli_meant(words[0], meant, sizeof meant));
   return TG_EXIT_USAGE;
 }
 

@@ -76,6 +76,11 @@ function title_of(text) {
   return match(text, /^[A-Z][a-z ]*:\n/) ? substr(text, 1, RLENGTH - 2) : ""
 }
 
+# "tidegate ctl queue ...": a command of the command before.
+function is_part(text) {
+  return text ~ /^[a-z-]+ [a-z]+ [a-z]/
+}
+
 function body(text,    parts, count, k) {
   count = split(text, parts, /\n\n+/)
   for (k = 2; k <= count; k++) {
@@ -102,6 +107,8 @@ END {
   section("SYNOPSIS")
   synopsis = total == 1 ? "\\fB" escape(title[1]) "\\fR [\\fIOPTIONS\\fR]" : ""
   for (i = 2; i <= total && title_of(page[i]) == ""; i++) {
+    if (is_part(page[i]))
+      continue
     match(page[i], /^[^\n]*/)
     synopsis = synopsis (i > 2 ? "\n.br\n" : "") call(substr(page[i], 1, RLENGTH))
   }

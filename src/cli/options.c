@@ -18,7 +18,7 @@ static const struct tg_cli_option *find(const struct tg_cli_option *options, con
 /* " (did you mean --watch?)", or nothing */
 static void suggest(const struct tg_cli_option *options, const char *word, char *text, size_t size)
 {
-  const char *names[16] = {"--help"};
+  const char *names[48] = {"--help"};
   size_t count = 1;
   for (; options->name && count < sizeof names / sizeof names[0]; options++)
     names[count++] = options->name;

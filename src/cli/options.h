@@ -31,32 +31,6 @@
   "\n"                                                                                                       \
   "The manual of scripts (lua/README.md) has an example under \"Testing your script\".\n"
 
-#define TG_HELP_CTL                                                                                          \
-  "tidegate ctl COMMAND\n"                                                                                   \
-  "\n"                                                                                                       \
-  "Asks, or tells, the running gateway.\n"                                                                   \
-  "\n"                                                                                                       \
-  "  status                  shards, identifies, queue, workers, event handlers\n"                           \
-  "  shards                  a line a shard\n"                                                               \
-  "  queue                   what waits for each sink, and of which shards\n"                                \
-  "  queue forget NAME       remove what a sink has left that is not configured any more\n"                  \
-  "  reload                  reload the script; what is wrong with it goes to standard error\n"              \
-  "  reshard N               go over to N shards, and show how far it is; Ctrl-C leaves it\n"                \
-  "  reshard [status]        how far it is, what is planned, how the last one ended\n"                       \
-  "  reshard abort           take it back, until the first old shard is closed\n"                            \
-  "  cluster                 hosts that share the bot's shards, and what each has\n"                         \
-  "  cluster forget HOST     it will not come back: give up the events that only it has\n"                   \
-  "  drain [--now]           give all shards to other hosts; --now: those the bot is behind with, too\n"     \
-  "  payload SHARD JSON      send {\"op\":..., ...} over a shard (or: all, guild:ID); - reads stdin\n"       \
-  "  identify-budget         how many identifies are left, and until when\n"                                 \
-  "  shutdown                stop the gateway and end its sessions\n"                                        \
-  "\n"                                                                                                       \
-  "  --json, --table         form of the answer; without it a table on a terminal, else JSON\n"              \
-  "  --wait [--timeout MS]   status: come back when all shards are up; reshard: when it is over\n"           \
-  "\n"                                                                                                       \
-  "TIDEGATE_CONTROL (127.0.0.1:8377, or unix:/path) and TIDEGATE_CONTROL_SECRET: where it is.\n"             \
-  "Exit codes: 0 fine, 1 refused or failed, 64 usage, 69 not reachable, 77 not authorized.\n"
-
 #define TG_HELP_PLUGIN                                                                                       \
   "tidegate plugin COMMAND\n"                                                                                \
   "\n"                                                                                                       \

@@ -49,6 +49,26 @@ describe("the command line", function()
     end
   end)
 
+  it("has a page for each command of ctl that fits a screen, and leads to no other", function()
+    local count = 0
+    for command, what in run({ "ctl", "--help" }).stdout:gmatch "\n  (%l[%l-]+)  +([^\n]+)" do
+      local p = run { "ctl", command, "--help" }
+      assert.equal(0, p.exit_code)
+      assert.matches("^tidegate ctl " .. command:gsub("%-", "%%-") .. "[ \n]", p.stdout)
+      local _, lines = p.stdout:gsub("\n", "")
+      assert.is_true(lines >= 5 and lines <= 24, p.stdout)
+      for line in p.stdout:gmatch "[^\n]+" do assert.is_true(#line <= 110, line) end
+      assert.is_true(#what <= 85, what)
+      assert.equal(p.stdout, run({ "help", "ctl", command }).stdout)
+      assert.equal(p.stdout, run({ "ctl", "-h", command }).stdout)
+      count = count + 1
+    end
+    assert.is_true(count >= 10)
+    local p = run { "help", "ctl", "stauts" }
+    assert.equal(64, p.exit_code)
+    assert.matches('ctl has no command "stauts"', p.stderr, 1, true)
+  end)
+
   it("refuses unknown commands, options and words with 64", function()
     for _, args in ipairs {
       { "rum" }, { "run", "--wach" }, { "check", "a.lua", "b.lua" }, { "help", "nope" },

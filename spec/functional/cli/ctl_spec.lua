@@ -115,6 +115,17 @@ describe("tidegate ctl", function()
       end
     end)
 
+    it("it with options wherever they stand", function()
+      serve { ["GET /status"] = { 200, STATUS } }
+      for _, args in ipairs {
+        { "--timeout", "9000", "status", "--table" }, { "--table", "status", "--timeout", "9000", "--" },
+      } do
+        local p = ctl(args)
+        assert.equal(0, p.exit_code, p.stderr)
+        assert.matches("^tidegate 0.1.0, pid 4711", p.stdout)
+      end
+    end)
+
     it("the gateway, with a secret that stands in a file", function()
       serve { ["GET /status"] = { 200, STATUS } }
       local dir = paths.tmp()
@@ -451,15 +462,17 @@ Left     Of  Reserve  Window ends in  At a time  Waiting
         { "one word too many", "reshard", "8", "16" },
         { "expected the new number of shards", "reshard", "0" },
         { "expected the new number of shards", "reshard", "64x" },
-        { "expected nothing, or forget and the name", "queue", "forget" },
-        { "expected nothing, or forget and the name", "queue", "old" },
+        { "queue forget needs NAME", "queue", "forget" },
+        { '"old" is one word too many', "queue", "old" },
+        { 'queue has no "forgte" (did you mean forget?)', "queue", "forgte", "old" },
         { 'no sink can be called "../log"', "queue", "forget", "../log" },
-        { "needs a shard and the JSON", "payload", "3" },
+        { "payload needs SHARD JSON", "payload", "3" },
         { "expected a shard's number", "payload", "guild:x", "{}" },
         { "line 1, column", "payload", "3", '{"op":3' },
         { "expected an object", "payload", "3", "[]" },
         { "not both", "status", "--json", "--table" },
-        { "has no --wait", "shards", "--wait" },
+        { "shards has no --wait", "shards", "--wait" },
+        { "reshard abort has no --now", "reshard", "abort", "--now" },
         { "takes milliseconds", "status", "--timeout", "soon" },
       } do
         check(64, case[1], { unpack(case, 2) }, { TIDEGATE_CONTROL = "127.0.0.1:9" })

@@ -56,6 +56,11 @@ describe("the manual page of", function()
         check(page, help)
       end
     end
+    for command in run(paths.bin "tidegate", "ctl", "--help").stdout:gmatch "\n  (%l[%l-]+) " do
+      local help = run(paths.bin "tidegate", "ctl", command, "--help").stdout
+      assert.matches(help:match "^[^\n]+", page, 1, true)
+      check(page, help)
+    end
     for _, topic in ipairs { "environment", "files" } do
       assert.matches("|" .. topic, overview, 1, true)
       assert.matches(" " .. topic:upper() .. " ", page, 1, true)

@@ -1,15 +1,11 @@
 #pragma once
 
-/* `tidegate ctl cluster`: what GET /cluster says, as people read it. */
+/* What stands of a cluster in the answers of several routes, as people read it. */
 
 #include "base/buf.h"
 
 #include <jansson.h>
 #include <stdbool.h>
-
-/* Its hosts as a table, with what is not as it should be above and the day's identifies below; or what POST
- * /cluster/forget has answered. */
-void tg_ctl_show_cluster(const json_t *answer);
 
 /* Of GET /status: "bot, this host is gw-1: 22 of 64 shards, 3 hosts, gw-2 leads". The text may be of
  * somebody else. */

@@ -1,9 +1,10 @@
-#include "cli/ctl_figures.h"
+#include "cli/ctl/figures.h"
 
 #include "base/human.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* In turn. */
 static char *place(void)
@@ -58,6 +59,21 @@ const char *tg_figure_duration(const json_t *object, const char *key)
   if (tg_figure(object, key, &value) && value >= 0)
     tg_human_duration(value, text, TG_HUMAN_SIZE);
   return text;
+}
+
+enum tg_colour tg_figure_colour(const char *state)
+{
+  static const char *const good[] = {"ready", "up", "running", "Connected"};
+  static const char *const bad[] = {"down", "stopped", "Offline", "Disconnected"};
+  for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+    if (strcmp(state, good[i]) == 0)
+      return TG_GOOD;
+  }
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    if (strcmp(state, bad[i]) == 0)
+      return TG_BAD;
+  }
+  return TG_UNEASY;
 }
 
 const char *tg_figure_text(const json_t *object, const char *key)

@@ -1,8 +1,11 @@
-#include "cli/ctl_show.h"
-#include "cli/ctl_cluster.h"
-#include "cli/ctl_figures.h"
-#include "cli/ctl_queue.h"
-#include "cli/ctl_reshard.h"
+/* `tidegate ctl status`: all at a glance, and with --wait not before all shards are up. */
+
+#include "cli/ctl/answer.h"
+#include "cli/ctl/cluster.h"
+#include "cli/ctl/command.h"
+#include "cli/ctl/figures.h"
+#include "cli/ctl/queue.h"
+#include "cli/ctl/reshard.h"
 #include "cli/table.h"
 
 #include "base/human.h"
@@ -11,27 +14,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { BAR_WIDTH = 30 };
+enum {
+  BAR_WIDTH = 30,
+  POLL = 250,
+  APPEAR = 30000, /* --wait: a gateway that has just been started is not there yet */
+};
 
-/* ---- states ---- */
-
-static enum tg_colour colour_of(const char *state)
-{
-  static const char *const good[] = {"ready", "up", "running", "Connected"};
-  static const char *const bad[] = {"down", "stopped", "Offline", "Disconnected"};
-  for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-    if (strcmp(state, good[i]) == 0)
-      return TG_GOOD;
-  }
-  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-    if (strcmp(state, bad[i]) == 0)
-      return TG_BAD;
-  }
-  return TG_UNEASY;
-}
-
-/* ---- status ---- */
+/* ---- what is shown ---- */
 
 static void bar_text(const json_t *progress, struct tg_buf *out)
 {
@@ -51,7 +42,7 @@ static void bar_text(const json_t *progress, struct tg_buf *out)
 static void show_head(const json_t *status)
 {
   const char *phase = tg_figure_text(status, "phase");
-  enum tg_colour colour = colour_of(phase);
+  enum tg_colour colour = tg_figure_colour(phase);
   fputs("tidegate ", stdout);
   tg_put_safe(tg_figure_text(status, "version"));
   printf(", pid %" PRId64 ", up %s, generation %" PRId64 ": %s", tg_figure_number(status, "pid"),
@@ -197,7 +188,7 @@ static void show_workers(const json_t *workers)
     const char *state = tg_figure_text(worker, "state");
     tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(worker, "workerId"));
     tg_table_cell(&table, TG_PLAIN, "%" PRId64, tg_figure_number(worker, "pid"));
-    tg_table_cell(&table, colour_of(state), "%s", state);
+    tg_table_cell(&table, tg_figure_colour(state), "%s", state);
     tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(worker, "shards"));
     tg_table_cell(&table, tg_figure_number(worker, "restarts") > 0 ? TG_UNEASY : TG_PLAIN, "%s",
                   tg_figure_count(worker, "restarts"));
@@ -224,7 +215,7 @@ static void show_handlers(const json_t *handlers)
   {
     const char *state = tg_figure_text(handler, "state");
     tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_text(handler, "url"));
-    tg_table_cell(&table, colour_of(state), "%s", state);
+    tg_table_cell(&table, tg_figure_colour(state), "%s", state);
     tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_duration(handler, "since"));
     tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(handler, "inFlight"));
   }
@@ -232,7 +223,7 @@ static void show_handlers(const json_t *handlers)
   tg_table_print(&table, stdout);
 }
 
-void tg_ctl_show_status(const json_t *status)
+static void show(const json_t *status)
 {
   struct tg_table table = {0};
   show_head(status);
@@ -251,7 +242,17 @@ void tg_ctl_show_status(const json_t *status)
   tg_ctl_show_sinks(status);
 }
 
-void tg_ctl_show_progress(const json_t *status)
+/* ---- --wait ---- */
+
+struct waiting {
+  tg_ms deadline;  /* INT64_MAX: none */
+  tg_ms last_seen; /* when the gateway has last answered, or the start */
+  bool answered;   /* the last time it was asked */
+  bool draws;
+};
+
+/* One line over the one before, while `status` says that the gateway starts; NULL wipes it. */
+static void show_progress(const json_t *status)
 {
   struct tg_buf line = {0};
   tg_buf_puts(&line, "\r\033[K");
@@ -263,66 +264,76 @@ void tg_ctl_show_progress(const json_t *status)
   free(text);
 }
 
-/* ---- the other answers ---- */
-
-void tg_ctl_show_shards(const json_t *shards)
+static enum tg_exit not_ready(const struct tg_ctl *ctl)
 {
-  struct tg_table table = {0};
-  tg_table_column(&table, "Shard", true);
-  tg_table_column(&table, "Worker", true);
-  tg_table_column(&table, "State", false);
-  tg_table_column(&table, "RTT", true);
-  tg_table_column(&table, "Sequence", true);
-  tg_table_column(&table, "Delivered", true);
-  tg_table_column(&table, "Queued", true);
-  size_t i;
-  json_t *shard;
-  json_array_foreach((json_t *)shards, i, shard)
-  {
-    const char *state = tg_figure_text(shard, "state");
-    tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(shard, "shardId"));
-    tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(shard, "workerId"));
-    tg_table_cell(&table, colour_of(state), "%s", state);
-    tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_duration(shard, "rtt"));
-    tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(shard, "sequence"));
-    tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(shard, "delivered"));
-    tg_table_cell(&table, tg_figure_number(shard, "queued") > 0 ? TG_UNEASY : TG_PLAIN, "%s",
-                  tg_figure_count(shard, "queued"));
+  fprintf(stderr, "tidegate ctl: not all shards are up after %lld ms\n", (long long)ctl->timeout);
+  return TG_EXIT_FAILED;
+}
+
+/* False: it is not ready, and to be asked again. */
+static bool ask_ready(const struct tg_ctl *ctl, const struct tg_ctl_ask *ask, struct waiting *waiting,
+                      enum tg_exit *result)
+{
+  struct tg_error error = {0};
+  struct tg_ctl_answer answer;
+  tg_ms left = waiting->deadline - tg_now(), timeout = left > TG_CTL_SOON ? TG_CTL_SOON : left > 1 ? left : 1;
+  *result = tg_ctl_ask(ctl->client, ask->method, ask->path, NULL, timeout, &answer, &error);
+  bool ready = json_is_true(json_object_get(answer.body, "ready"));
+  bool absent = *result == TG_EXIT_UNAVAILABLE && tg_now() - waiting->last_seen < APPEAR;
+  bool goes_on = (*result == TG_EXIT_OK ? !ready : absent) && tg_now() < waiting->deadline;
+  bool cut_off = *result == TG_EXIT_UNAVAILABLE && waiting->answered && left < TG_CTL_SOON;
+  waiting->answered = *result == TG_EXIT_OK;
+  if (waiting->answered)
+    waiting->last_seen = tg_now();
+  if (waiting->draws)
+    show_progress(goes_on && answer.body ? answer.body : NULL);
+  if (!goes_on && *result == TG_EXIT_OK) {
+    enum tg_exit shown = tg_ctl_show(ctl, answer.body);
+    *result = ready ? shown : not_ready(ctl);
+  } else if (!goes_on && cut_off) { /* by the deadline, not by the gateway */
+    *result = not_ready(ctl);
+  } else if (!goes_on) {
+    tg_ctl_complain(&error, answer.body);
   }
-  tg_table_print(&table, stdout);
+  json_decref(answer.body);
+  return !goes_on;
 }
 
-void tg_ctl_show_budget(const json_t *identify)
+static enum tg_exit run(struct tg_ctl *ctl, const struct tg_ctl_ask *ask)
 {
-  struct tg_table table = {0};
-  tg_table_column(&table, "Left", true);
-  tg_table_column(&table, "Of", true);
-  tg_table_column(&table, "Reserve", true);
-  tg_table_column(&table, "Window ends in", true);
-  tg_table_column(&table, "At a time", true);
-  tg_table_column(&table, "Waiting", true);
-  tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(identify, "remaining"));
-  tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(identify, "total"));
-  tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(identify, "reserve"));
-  tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_duration(identify, "resetAfter"));
-  tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(identify, "maxConcurrency"));
-  tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(identify, "waiting"));
-  tg_table_print(&table, stdout);
-  if (json_is_true(json_object_get(identify, "heldBack")))
-    puts("Only the reserve is left: identifies are held back until the window ends. Resumes go on.");
+  struct waiting waiting = {
+      .deadline = ctl->timeout ? tg_now() + ctl->timeout : INT64_MAX,
+      .last_seen = tg_now(),
+      .draws = tg_ctl_terminal() && !ctl->as_json,
+  };
+  enum tg_exit result;
+  if (!tg_ctl_has(ctl, "--wait"))
+    return tg_ctl_ask_and_show(ctl, ask);
+  while (!ask_ready(ctl, ask, &waiting, &result))
+    usleep(POLL * 1000);
+  return result;
 }
 
-void tg_ctl_show_reload(const json_t *answer)
-{
-  const json_t *keys = json_object_get(answer, "needsRestart");
-  size_t i;
-  json_t *key;
-  printf("reloaded: generation %s\n", tg_figure_count(answer, "generation"));
-  json_array_foreach((json_t *)keys, i, key)
-  {
-    fputs(i == 0 ? "changed, but needs a restart: " : ", ", stdout);
-    tg_put_safe(json_is_string(key) ? json_string_value(key) : "?");
-  }
-  if (json_array_size(keys) > 0)
-    putchar('\n');
-}
+static const struct tg_ctl_option options[] = {
+    {"--wait", NULL, "come back when all shards are up, at the latest after --timeout", NULL},
+    {NULL, NULL, NULL, NULL},
+};
+
+static const struct tg_ctl_action actions[] = {
+    {
+        .name = "",
+        .timeout = TG_CTL_SOON,
+        .options = options,
+        .method = "GET",
+        .path = "/status",
+        .show = show,
+        .run = run,
+    },
+    {0},
+};
+
+const struct tg_ctl_command tg_ctl_status = {
+    .name = "status",
+    .line = "shards, identifies, queue, workers, event handlers",
+    .actions = actions,
+};

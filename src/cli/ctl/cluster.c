@@ -1,5 +1,6 @@
-#include "cli/ctl_cluster.h"
-#include "cli/ctl_figures.h"
+#include "cli/ctl/cluster.h"
+#include "cli/ctl/command.h"
+#include "cli/ctl/figures.h"
 #include "cli/table.h"
 
 #include <inttypes.h>
@@ -178,20 +179,9 @@ static void show_trouble(const json_t *cluster)
   free(words);
 }
 
-static void show_forgotten(const json_t *answer)
-{
-  int64_t holes = tg_figure_number(answer, "holes");
-  tg_put_safe(tg_figure_text(answer, "host"));
-  printf(" is forgotten, with %s hole%s\n", tg_figure_count(answer, "holes"), plural(holes));
-}
-
-void tg_ctl_show_cluster(const json_t *answer)
+static void show(const json_t *answer)
 {
   struct tg_buf line = {0};
-  if (!json_object_get(answer, "hosts")) {
-    show_forgotten(answer);
-    return;
-  }
   tg_ctl_cluster_line(answer, &line);
   char *text = tg_buf_take(&line);
   tg_put_safe(text);
@@ -203,3 +193,49 @@ void tg_ctl_show_cluster(const json_t *answer)
   show_budget(json_object_get(answer, "budget"));
   free(text);
 }
+
+/* ---- forgetting ---- */
+
+static bool ask_forget(const struct tg_ctl *ctl, struct tg_ctl_ask *ask, struct tg_error *error)
+{
+  json_t *body = json_pack("{s:s}", "host", ctl->words[0]);
+  ask->body = body ? json_dumps(body, JSON_COMPACT) : NULL;
+  json_decref(body);
+  return ask->body || tg_fail(error, "usage", "cluster forget: the name of the host is no text");
+}
+
+static void show_forgotten(const json_t *answer)
+{
+  int64_t holes = tg_figure_number(answer, "holes");
+  tg_put_safe(tg_figure_text(answer, "host"));
+  printf(" is forgotten, with %s hole%s\n", tg_figure_count(answer, "holes"), plural(holes));
+}
+
+static const struct tg_ctl_action actions[] = {
+    {
+        .name = "",
+        .timeout = TG_CTL_SOON,
+        .method = "GET",
+        .path = "/cluster",
+        .show = show,
+    },
+    {
+        .name = "forget",
+        .usage = "HOST",
+        .line = "it will not come back: give up the events that only it has",
+        .least = 1,
+        .most = 1,
+        .timeout = TG_CTL_SOON,
+        .method = "POST",
+        .path = "/cluster/forget",
+        .ask = ask_forget,
+        .show = show_forgotten,
+    },
+    {0},
+};
+
+const struct tg_ctl_command tg_ctl_cluster = {
+    .name = "cluster",
+    .line = "hosts that share the bot's shards, and what each has",
+    .actions = actions,
+};

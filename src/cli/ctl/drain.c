@@ -1,5 +1,8 @@
-#include "cli/ctl_drain.h"
-#include "cli/ctl_figures.h"
+/* `tidegate ctl drain`: waiting until a host of a cluster has given all its shards away. */
+
+#include "cli/ctl/answer.h"
+#include "cli/ctl/command.h"
+#include "cli/ctl/figures.h"
 
 #include "base/buf.h"
 #include "base/human.h"
@@ -13,13 +16,14 @@
 
 enum {
   POLL = 250,
-  ANSWER = 10000,     /* what the manager knows itself */
   SAID_EVERY = 10000, /* ms between two lines of the same number of shards */
   HOLES_KNOWN = 1500, /* ms until a host has heard from Redis of holes that its last shards have left */
 };
 
 struct drain_watch {
-  const struct tg_drain *drain;
+  struct tg_ctl *ctl;
+  bool draws;     /* one line, written over and over: a terminal */
+  bool anyway;    /* it was asked for without waiting for the bot */
   tg_ms deadline; /* INT64_MAX: none */
   tg_ms said_at;
   int64_t said_held;
@@ -50,8 +54,7 @@ static void put_step(const struct drain_watch *watch, const json_t *cluster, str
   tg_buf_printf(out, "%s shard%s here", tg_figure_count(shards, "held"), plural(held));
   if (queued > 0)
     tg_buf_printf(out, ", with %s event%s that only this host has%s", tg_figure_count(cluster, "queued"),
-                  plural(queued),
-                  watch->drain->anyway ? "" : " (--now does not wait for the bot to take them)");
+                  plural(queued), watch->anyway ? "" : " (--now does not wait for the bot to take them)");
   tg_buf_puts(out, obstacle(cluster));
 }
 
@@ -68,7 +71,7 @@ static void put_end(const json_t *cluster, struct tg_buf *out)
 
 static void wipe(const struct drain_watch *watch)
 {
-  if (watch->drain->draws)
+  if (watch->draws)
     fputs("\r\033[K", stdout);
 }
 
@@ -78,7 +81,7 @@ static void show_step(struct drain_watch *watch, const json_t *cluster)
   int64_t held = tg_figure_number(json_object_get(cluster, "shards"), "held");
   tg_ms now = tg_now();
   bool is_news = held != watch->said_held || now - watch->said_at >= SAID_EVERY;
-  if (held == 0 || watch->drain->as_json || (!watch->drain->draws && !is_news))
+  if (held == 0 || watch->ctl->as_json || (!watch->draws && !is_news))
     return;
   watch->said_held = held;
   watch->said_at = now;
@@ -86,7 +89,7 @@ static void show_step(struct drain_watch *watch, const json_t *cluster)
   put_step(watch, cluster, &line);
   char *text = tg_buf_take(&line);
   wipe(watch);
-  printf(watch->drain->draws ? "%s" : "%s\n", text);
+  printf(watch->draws ? "%s" : "%s\n", text);
   fflush(stdout);
   free(text);
 }
@@ -97,7 +100,7 @@ static enum tg_exit show_end(const struct drain_watch *watch, const json_t *clus
   wipe(watch);
   put_end(cluster, &line);
   char *text = tg_buf_take(&line);
-  char *json = watch->drain->as_json ? json_dumps(cluster, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+  char *json = watch->ctl->as_json ? json_dumps(cluster, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
   puts(json ? json : text);
   free(json);
   free(text);
@@ -120,7 +123,7 @@ static bool is_over(struct drain_watch *watch, int64_t held)
     watch->gone_at = tg_now();
   if (held > 0)
     return false;
-  return !watch->drain->anyway || tg_now() - watch->gone_at >= HOLES_KNOWN;
+  return !watch->anyway || tg_now() - watch->gone_at >= HOLES_KNOWN;
 }
 
 /* `result`: of the last question; the gateway has not answered, or it is over, or it takes too long. */
@@ -143,10 +146,10 @@ static bool look(struct drain_watch *watch, enum tg_exit *result)
   struct tg_error error = {0};
   struct tg_ctl_answer answer;
   tg_ms left = watch->deadline - tg_now();
-  *result = tg_ctl_ask(watch->drain->client, "GET", "/status", NULL,
-                       left > ANSWER ? ANSWER
-                       : left > 1    ? left
-                                     : 1,
+  *result = tg_ctl_ask(watch->ctl->client, "GET", "/status", NULL,
+                       left > TG_CTL_SOON ? TG_CTL_SOON
+                       : left > 1         ? left
+                                          : 1,
                        &answer, &error);
   const json_t *cluster = json_object_get(answer.body, "cluster");
   bool drains = json_is_true(json_object_get(cluster, "draining"));
@@ -170,11 +173,15 @@ static void on_interrupt(int number)
   raise(number);
 }
 
-enum tg_exit tg_ctl_wait_drained(const struct tg_drain *drain)
+/* Says how many shards are there, and how many events only this host has, until none is. Ctrl-C ends the
+ * program, not what was asked for, and says so. */
+static enum tg_exit wait_drained(struct tg_ctl *ctl)
 {
   struct drain_watch watch = {
-      .drain = drain,
-      .deadline = drain->timeout ? tg_now() + drain->timeout : INT64_MAX,
+      .ctl = ctl,
+      .draws = tg_ctl_terminal() && !ctl->as_json,
+      .anyway = tg_ctl_has(ctl, "--now"),
+      .deadline = ctl->timeout ? tg_now() + ctl->timeout : INT64_MAX,
       .said_held = -1,
   };
   struct sigaction interrupt = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
@@ -184,3 +191,41 @@ enum tg_exit tg_ctl_wait_drained(const struct tg_drain *drain)
     usleep(POLL * 1000);
   return result;
 }
+
+/* What is shown is how far it gets, not the first answer. */
+static enum tg_exit run(struct tg_ctl *ctl, const struct tg_ctl_ask *ask)
+{
+  struct tg_error error = {0};
+  struct tg_ctl_answer answer;
+  const char *body = tg_ctl_has(ctl, "--now") ? "{\"now\":true}" : NULL;
+  enum tg_exit result =
+      tg_ctl_ask(ctl->client, ask->method, ask->path, body, ctl->action->timeout, &answer, &error);
+  if (result != TG_EXIT_OK)
+    tg_ctl_complain(&error, answer.body);
+  json_decref(answer.body);
+  return result == TG_EXIT_OK ? wait_drained(ctl) : result;
+}
+
+static const struct tg_ctl_option options[] = {
+    {"--now", NULL, "those that the bot is behind with, too", NULL},
+    {NULL, NULL, NULL, NULL},
+};
+
+static const struct tg_ctl_action actions[] = {
+    {
+        .name = "",
+        .timeout = TG_CTL_SOON,
+        .options = options,
+        .method = "POST",
+        .path = "/cluster/drain",
+        .run = run,
+    },
+    {0},
+};
+
+const struct tg_ctl_command tg_ctl_drain = {
+    .name = "drain",
+    .line = "give all shards to the other hosts of the cluster",
+    .page = "Waits until all have gone, and tells what for. Ctrl-C leaves it running.\n",
+    .actions = actions,
+};

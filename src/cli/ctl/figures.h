@@ -4,6 +4,7 @@
  * decides what comes: nothing is taken for granted. */
 
 #include "base/buf.h"
+#include "cli/table.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -18,6 +19,9 @@ int64_t tg_figure_number(const json_t *object, const char *key);
 const char *tg_figure_count(const json_t *object, const char *key);    /* "1,234" */
 const char *tg_figure_bytes(const json_t *object, const char *key);    /* "3.2 MiB" */
 const char *tg_figure_duration(const json_t *object, const char *key); /* "2 h 3 min" */
+
+/* Of the state of a shard, worker, handler or gateway: TG_UNEASY if it is not a known one. */
+enum tg_colour tg_figure_colour(const char *state);
 
 /* As it came: not safe for a terminal. */
 const char *tg_figure_text(const json_t *object, const char *key);

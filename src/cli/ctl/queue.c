@@ -1,5 +1,7 @@
-#include "cli/ctl_queue.h"
-#include "cli/ctl_figures.h"
+#include "cli/ctl/queue.h"
+#include "cli/ctl/answer.h"
+#include "cli/ctl/command.h"
+#include "cli/ctl/figures.h"
 #include "cli/table.h"
 
 #include "base/buf.h"
@@ -129,22 +131,6 @@ static void show_left(const json_t *left)
   puts("\"tidegate ctl queue forget NAME\" removes what a sink has left.");
 }
 
-void tg_ctl_show_queue(const json_t *answer)
-{
-  const char *forgotten = json_string_value(json_object_get(answer, "forgotten"));
-  if (forgotten) {
-    fputs("forgotten: what the sink ", stdout);
-    tg_put_safe(forgotten);
-    puts(" had left");
-    return;
-  }
-  show_sinks(json_object_get(answer, "sinks"));
-  show_lanes(json_object_get(answer, "waiting"));
-  if (tg_figure_number(answer, "more") > 0)
-    printf("Fewer events wait of %s more shards.\n", tg_figure_count(answer, "more"));
-  show_left(json_object_get(answer, "leftSinks"));
-}
-
 void tg_ctl_show_sinks(const json_t *status)
 {
   const json_t *sinks = json_object_get(status, "sinks");
@@ -155,25 +141,77 @@ void tg_ctl_show_sinks(const json_t *status)
   show_left(json_object_get(status, "leftSinks"));
 }
 
-/* ---- forgetting ---- */
-
-char *tg_ctl_forget_path(const char *name, struct tg_error *error)
+static void show(const json_t *answer)
 {
-  size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-");
-  if (length == 0 || name[length])
-    return tg_fail(error, "usage", "queue forget: no sink can be called \"%s\"", name), NULL;
-  struct tg_buf path = {0};
-  tg_buf_printf(&path, "/sinks/%s/forget", name);
-  return tg_buf_take(&path);
+  show_sinks(json_object_get(answer, "sinks"));
+  show_lanes(json_object_get(answer, "waiting"));
+  if (tg_figure_number(answer, "more") > 0)
+    printf("Fewer events wait of %s more shards.\n", tg_figure_count(answer, "more"));
+  show_left(json_object_get(answer, "leftSinks"));
 }
 
-void tg_ctl_forget_by_hand(const char *name)
+/* ---- forgetting ---- */
+
+static bool ask_forget(const struct tg_ctl *ctl, struct tg_ctl_ask *ask, struct tg_error *error)
 {
+  const char *name = ctl->words[0];
+  size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-");
+  if (length == 0 || name[length])
+    return tg_fail(error, "usage", "queue forget: no sink can be called \"%s\"", name);
+  struct tg_buf path = {0};
+  tg_buf_printf(&path, "/sinks/%s/forget", name);
+  ask->path = tg_buf_take(&path);
+  return true;
+}
+
+static void show_forgotten(const json_t *answer)
+{
+  fputs("forgotten: what the sink ", stdout);
+  tg_put_safe(tg_figure_text(answer, "forgotten"));
+  puts(" had left");
+}
+
+/* No gateway is there to be asked: how it is done without one. */
+static enum tg_exit run_forget(struct tg_ctl *ctl, const struct tg_ctl_ask *ask)
+{
+  enum tg_exit result = tg_ctl_ask_and_show(ctl, ask);
+  if (result != TG_EXIT_UNAVAILABLE)
+    return result;
   char *state_dir = tg_config_state_dir(tg_environment);
   fprintf(
       stderr,
       "tidegate ctl: where no gateway runs, remove the directory sinks/%s of its state directory, which is "
       "%s unless the script names another\n",
-      name, state_dir);
+      ctl->words[0], state_dir);
   free(state_dir);
+  return result;
 }
+
+static const struct tg_ctl_action actions[] = {
+    {
+        .name = "",
+        .timeout = TG_CTL_SOON,
+        .method = "GET",
+        .path = "/queue",
+        .show = show,
+    },
+    {
+        .name = "forget",
+        .usage = "NAME",
+        .line = "remove what a sink has left that is not configured any more",
+        .least = 1,
+        .most = 1,
+        .timeout = TG_CTL_SOON,
+        .method = "POST",
+        .ask = ask_forget,
+        .show = show_forgotten,
+        .run = run_forget,
+    },
+    {0},
+};
+
+const struct tg_ctl_command tg_ctl_queue = {
+    .name = "queue",
+    .line = "what waits for each sink, and of which shards",
+    .actions = actions,
+};

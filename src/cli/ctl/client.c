@@ -1,4 +1,4 @@
-#include "cli/ctl_client.h"
+#include "cli/ctl/client.h"
 
 #include "base/address.h"
 #include "base/buf.h"

@@ -1,0 +1,25 @@
+#include "cli/ctl/command.h"
+
+#include <string.h>
+
+/* In the order of the help. */
+const struct tg_ctl_command *const tg_ctl_commands[] = {
+    &tg_ctl_status,          &tg_ctl_shards,   &tg_ctl_queue, &tg_ctl_reload,
+    &tg_ctl_reshard,         &tg_ctl_cluster,  &tg_ctl_drain, &tg_ctl_payload,
+    &tg_ctl_identify_budget, &tg_ctl_shutdown, NULL,
+};
+
+const struct tg_ctl_option tg_ctl_common_options[] = {
+    {"--json", NULL, "the answer as JSON, also on a terminal", NULL},
+    {"--table", NULL, "the answer for people, also where no terminal is", NULL},
+    {"--timeout", "MS", "how long to wait for it, in milliseconds", NULL},
+    {NULL, NULL, NULL, NULL},
+};
+
+const struct tg_ctl_command *tg_ctl_command_find(const char *name)
+{
+  for (int i = 0; tg_ctl_commands[i]; i++)
+    if (strcmp(tg_ctl_commands[i]->name, name) == 0)
+      return tg_ctl_commands[i];
+  return NULL;
+}
