@@ -39,10 +39,10 @@ static void add_left(json_t *left, struct tg_cluster_shard *shards, int count, i
       continue;
     shard->left_beat = id;
     json_array_append_new(left,
-                          json_pack("{s:i,s:i,s:I,s:I,s:I,s:I}", "of", of, "shard", i, "fence",
+                          json_pack("{s:i,s:i,s:I,s:I,s:I,s:I,s:b}", "of", of, "shard", i, "fence",
                                     (json_int_t)shard->left_fence, "epoch", (json_int_t)shard->left.epoch,
                                     "delivered_epoch", (json_int_t)shard->left.delivered_epoch, "delivered",
-                                    (json_int_t)shard->left.delivered));
+                                    (json_int_t)shard->left.delivered, "published", shard->left.published));
   }
 }
 

@@ -69,6 +69,9 @@ struct tg_cluster_progress {
    * event that is not may be of an earlier epoch than the session. */
   uint64_t delivered_epoch, delivered;
   uint32_t guilds;
+  /* Of a new shard, while the number of shards is changed: its class had switched, for all to know, when it
+   * was here, so that what is not delivered came by it alone. */
+  bool published;
 };
 
 struct tg_cluster_options {

@@ -84,6 +84,7 @@ static void note_left(struct tg_cluster_shard *shard, uint64_t fence,
   }
   if (is_more && first.epoch > shard->left.epoch)
     shard->left.epoch = first.epoch;
+  shard->left.published = progress->published || (is_more && first.published);
   shard->left_fence = fence;
   shard->left_beat = 0;
 }

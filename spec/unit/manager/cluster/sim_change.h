@@ -25,6 +25,7 @@ static void obey_class(struct sim_host *host, const struct tg_cluster_word *word
   }
   if (word->step >= TG_CLASS_STEP_SWITCHED && class->step < TG_CLASS_STEP_SWITCHED)
     publish(host, word->shard);
+  class->published = word->step >= TG_CLASS_STEP_SWITCHED;
   class->step = class->told = word->step;
 }
 

@@ -130,7 +130,7 @@ static void step_lane(struct sim_host *host, int number)
   }
 }
 
-static void note_progress(const struct sim_host *host, int number, struct tg_cluster_progress *progress)
+static void note_progress(struct sim_host *host, int number, struct tg_cluster_progress *progress)
 {
   const struct sim_shard *shard = &host->shards[number];
   const struct sim_place *place = &world.places[number];
@@ -141,12 +141,13 @@ static void note_progress(const struct sim_host *host, int number, struct tg_clu
       .delivered_epoch = any ? place->sessions[shard->lane_session].epoch : shard->epoch,
       .delivered = any ? shard->delivered : shard->durable,
       .guilds = GUILDS,
+      .published = number >= SHARDS && class_of(host, number)->published,
   };
 }
 
 static void on_progress(void *ctx, int number, struct tg_cluster_progress *progress)
 {
-  const struct sim_host *host = ctx;
+  struct sim_host *host = ctx;
   note_progress(host, place_of(number, host->changed ? NEW_SHARDS : SHARDS), progress);
 }
 
@@ -176,6 +177,7 @@ static void stop_shard(struct sim_host *host, int number)
   if (shard->left_fence) { /* from the first event that is not delivered */
     shard->left.delivered_epoch = before.delivered_epoch;
     shard->left.delivered = before.delivered;
+    shard->left.published = shard->left.published || before.published;
   }
   shard->left_fence = shard->fence;
   shard->fence = 0;
@@ -348,6 +350,7 @@ static void run_shard(struct sim_host *host, int place, const struct tg_cluster_
     return;
   class->fence = shard->fence = word->fence;
   if (!word->own) {
+    class->published = class->published && place >= SHARDS;
     leave_all(number_of(host), place);
     shard->epoch = word->session.epoch;
     shard->has_session = word->session.id != NULL;
@@ -383,7 +386,7 @@ static void obey_shard(struct sim_host *host, const struct tg_cluster_word *word
     break;
   case TG_CLUSTER_LOST:
     world.lost_leases++;
-    *class_of(host, place) = (struct sim_class){0};
+    *class_of(host, place) = (struct sim_class){.published = class_of(host, place)->published};
     stop_shard(host, place);
     break;
   case TG_CLUSTER_RELEASED:

@@ -35,6 +35,7 @@ struct sim_class {
   bool switched; /* here: what has a copy up to `last` is the old shard's */
   sim_twin last;
   bool without_old;
+  bool published; /* all know that it has switched */
   uint64_t fence;
   /* In memory. */
   enum tg_class_step step, told; /* as all know; as Redis was told */

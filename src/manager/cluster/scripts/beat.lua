@@ -11,9 +11,11 @@ local function renews(item, lease)
 end
 
 -- What a host has of a session that nobody else knew of, or of which Redis does not know any more to whom it
--- went, is a hole.
+-- went, is a hole; also that of a new shard that has begun anew elsewhere, because Redis has lost that its
+-- class had switched.
 local function note_unknown(of, it)
   local known = read_owed()[owed_key(of, it.shard, given.host)]
+  if known and known.epoch == END and it.published then known = nil end
   if it.epoch > (known and known.epoch or 0) then
     leave_hole(given.host, of, it.shard, it.delivered_epoch, it.delivered, it.epoch, END)
     write_owed(of, it.shard, given.host, it.epoch, 0, true)
@@ -128,7 +130,8 @@ end
 
 -- beat {home, life, bot, total: as configured, known: as it runs, done, before, ended, change, to, digest,
 -- draining, held: [{shard, fence, sure, epoch, durable, delivered_epoch, delivered, guilds, next: [{shard,
--- epoch, durable, ...}]}], left: [{of, shard, fence, epoch, delivered_epoch, delivered}], last}: all leases of
+-- epoch, durable, ...}]}], left: [{of, shard, fence, epoch, delivered_epoch, delivered,
+-- published}], last}: all leases of
 -- a host live on, in one or several calls; the last one is told what there is. `home` is the state directory,
 -- `life` counts the processes that ran on it: a later one may take an earlier one's place at once, but nobody
 -- else may have the name as long as the host is alive.

@@ -160,8 +160,9 @@ function calls.reshard()
   return { from = total, to = next_total }
 end
 
--- abort {}: it is taken back.
+-- abort {}: it is taken back. While it is quiet a class may have switched of which nobody has said so yet.
 function calls.abort()
+  if quiet > 0 then return { refused = 'quiet' } end
   if next_total == 0 then return { refused = 'none' } end
   local switched = count_classes()[SWITCHED]
   if switched > 0 then return { refused = 'late', switched = switched } end
