@@ -26,11 +26,19 @@ static bool is_crowded(const struct tg_deal_wish *wish, int to)
   return wish->guilds > (uint64_t)to * TG_DEAL_GUILDS_MAX;
 }
 
+/* Hosts have shards each for itself: a guild's old shard and its new one are the same host's if each class
+ * has one old shard. */
+static bool splits_across_hosts(const struct tg_deal_wish *wish, int to)
+{
+  int from = wish->range->total;
+  return wish->config->cluster.url && (to <= from || to % from != 0);
+}
+
 static bool is_good(const struct tg_deal_wish *wish, int to)
 {
   int from = wish->range->total;
   return to >= 1 && to <= TG_SHARDS_MAX && to != from && !is_crowded(wish, to) &&
-         sessions_of_class(from, to) <= class_limit(wish->config);
+         !splits_across_hosts(wish, to) && sessions_of_class(from, to) <= class_limit(wish->config);
 }
 
 /* The nearest good totals below and above; 0: there is none. */
@@ -55,7 +63,7 @@ static void format_nearest(const struct tg_deal_wish *wish, char *text, size_t s
     snprintf(text, size, "no other total is possible");
 }
 
-/* What is so of any total: this gateway alone cannot decide, or does not see all. */
+/* What is so of any total: this gateway does not see all. */
 static bool may_reshard(const struct tg_deal_wish *wish, struct tg_error *error)
 {
   const struct tg_shard_range *range = wish->range;
@@ -64,12 +72,6 @@ static bool may_reshard(const struct tg_deal_wish *wish, struct tg_error *error)
                    "this gateway has shards %d to %d of %d (first_shard_id, last_shard_id): only a gateway "
                    "that has all shards of the bot can reshard it",
                    range->first, range->last, range->total);
-  if (wish->config->cluster.url)
-    return tg_fail(
-        error, "bad_argument",
-        "hosts of the cluster \"%s\" share the shards of this bot (cluster.url), and cannot change "
-        "their number while they run: stop all of them, then start them with another total_shards",
-        wish->config->cluster.name);
   return true;
 }
 
@@ -91,6 +93,12 @@ bool tg_deal_check(const struct tg_deal_wish *wish, struct tg_error *error)
                    "%d shard%s for %" PRIu64 " guilds would be more than %d guilds a shard, and Discord ends "
                    "shards at 2500; %s",
                    to, to == 1 ? "" : "s", wish->guilds, TG_DEAL_GUILDS_MAX, others);
+  if (splits_across_hosts(wish, to))
+    return tg_fail(
+        error, "bad_argument",
+        "hosts of the cluster \"%s\" go over to a multiple of the %d shard%s that there %s, so that "
+        "each guild stays with its host, and not to %d; %s",
+        wish->config->cluster.name, from, from == 1 ? "" : "s", from == 1 ? "is" : "are", to, others);
   if (!is_good(wish, to))
     return tg_fail(
         error, "bad_argument",
@@ -98,6 +106,12 @@ bool tg_deal_check(const struct tg_deal_wish *wish, struct tg_error *error)
         "than %d (%d times shards_per_worker): take a total that has more divisors in common with "
         "%d; %s",
         from, to, sessions_of_class(from, to), class_limit(wish->config), TG_DEAL_CLASS_MAX, from, others);
+  if (wish->config->cluster.url)
+    return tg_fail(
+        error, "bad_argument",
+        "hosts of the cluster \"%s\" share the shards of this bot (cluster.url), and cannot change "
+        "their number while they run: stop all of them, then start them with another total_shards",
+        wish->config->cluster.name);
   return true;
 }
 

@@ -260,8 +260,8 @@ static bool survives_stop_before_it_is_known(const char *script)
   return ends_well();
 }
 
-/* Redis loses that a class has switched, and the host dies before it can say it again. Others begin anew, as the
- * old sessions are lost, too: what the dead one had not delivered, nobody else has. */
+/* Redis loses that a class has switched, and the host dies before it can say it again. Others begin anew, as
+ * the old sessions are lost, too: what the dead one had not delivered, nobody else has. */
 static bool survives_switch_that_is_forgotten(const char *script)
 {
   begin_with_change(1, script);
@@ -295,9 +295,8 @@ static void test_each_rule_is_needed(void **state)
        "if false then write_owed(next_total", "", "too"},
       {"what had switched is not void", "known.epoch == END and it.published", "false", "", "not delivered"},
   };
-  static bool (*const survives[])(const char *script) = {survives_stop_behind_switch,
-                                                         survives_stop_before_it_is_known,
-                                                         survives_switch_that_is_forgotten};
+  static bool (*const survives[])(const char *script) = {
+      survives_stop_behind_switch, survives_stop_before_it_is_known, survives_switch_that_is_forgotten};
   for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
     char *script = replaced(tg_cluster_script, &rules[i]);
     if (!survives[i](tg_cluster_script))

@@ -118,12 +118,25 @@ static void a_part_of_the_bot_is_refused(void **state)
   assert_says("shards 0 to 7 of 16");
 }
 
-static void hosts_of_a_cluster_are_refused(void **state)
+static void hosts_of_a_cluster_go_over_to_a_multiple(void **state)
 {
   (void)state;
   static char redis[] = "redis://10.0.0.1", name[] = "bot";
   config.cluster.url = redis;
   config.cluster.name = name;
+  assert_false(check(4, 6, 0));
+  assert_says("hosts of the cluster \"bot\" go over to a multiple of the 4 shards that there are");
+  assert_says("not to 6; the nearest total that is possible is 8");
+  assert_false(check(4, 11, 0));
+  assert_says("not to 11; the nearest totals that are possible are 8 and 12");
+  assert_false(check(4, 2, 0));
+  assert_says("not to 2; the nearest total that is possible is 8");
+  assert_false(check(4, 4, 0));
+  assert_says("4 shards already; the nearest total that is possible is 8");
+  assert_false(check(40000, 60000, 0));
+  assert_says("not to 60000; no other total is possible");
+  assert_false(check(4, 9, 20000)); /* 8 would be crowded */
+  assert_says("not to 9; the nearest total that is possible is 12");
   assert_false(check(4, 8, 0));
   assert_says("cluster \"bot\"");
   assert_says("another total_shards");
@@ -211,7 +224,7 @@ int main(void)
       cmocka_unit_test(crowded_shards_are_refused),
       cmocka_unit_test(large_classes_are_refused),
       cmocka_unit_test(a_part_of_the_bot_is_refused),
-      cmocka_unit_test(hosts_of_a_cluster_are_refused),
+      cmocka_unit_test(hosts_of_a_cluster_go_over_to_a_multiple),
       cmocka_unit_test(blocks_need_no_regroup_for_a_multiple),
       cmocka_unit_test(classes_that_are_spread_go_where_most_of_them_are),
       cmocka_unit_test(only_workers_that_give_or_get_are_affected),
