@@ -1,6 +1,9 @@
 -- Redis is away, for all hosts: what runs goes on, and is delivered. It comes back with what it had, with
 -- nothing, or as another one. With TG_SPEC_LONG=1 (scripts/test --long) for a minute, too.
 
+local cjson = require "cjson"
+local cluster_host = require "spec.support.cluster_host"
+local paths = require "spec.support.paths"
 local redis = require "spec.support.redis"
 local trial = require "spec.support.cluster_trial"
 
@@ -85,5 +88,32 @@ describe("hosts whose Redis is away", function()
     t:await_up()
     t:flow()
     t:assert_messages "Redis back with nothing, and a session lost"
+  end)
+end)
+
+local function mark_in(state_dir)
+  return cjson.decode(paths.read(state_dir .. "/cluster.json")).mark
+end
+
+describe("a host that has died, and its Redis has lost all", function()
+  after_each(trial.stop)
+
+  it("hand out no epoch again, though the count had outrun their clocks", function()
+    local t = trial.start { hosts = 1, shards = 1 }
+    local record = cluster_host.KEY .. "c"
+    local function mark()
+      return tonumber(t.redis:command("HGET", record, "mark")) or 0
+    end
+    local ahead = mark() + 100000
+    t.redis:command("HSET", record, "mark", ahead)
+    t:await("the host to have heard of it", function()
+      return mark_in(t.hosts[1].gateway.state_dir) > ahead
+    end)
+    t.hosts[1]:kill()
+    t.redis:restart { empty = true }
+    t.hosts[1]:again()
+    t:await_peace()
+    assert.is_true(mark() > ahead)
+    t:assert_messages "a host and what its Redis had gone"
   end)
 end)

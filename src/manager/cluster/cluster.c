@@ -404,6 +404,7 @@ void tg_cluster_view(const struct tg_cluster *cluster, struct tg_cluster_view *v
       .held_back = cluster->held_back_until > cluster->now ? cluster->held_back_until : 0,
       .hosts = cluster->hosts,
       .host_count = cluster->host_count,
+      .mark = cluster->mark,
       .to = cluster->to,
   };
   memcpy(view->classes, cluster->classes, sizeof view->classes);

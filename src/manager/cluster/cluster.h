@@ -293,6 +293,7 @@ struct tg_cluster_view {
   uint64_t moves, lost_leases; /* counters */
   tg_ms beat;                  /* that the last beat took, there and back */
   tg_ms held_back;             /* until then no identify: the day's reserve; 0: not so */
+  uint64_t mark;               /* the highest epoch or fence that this host knows of */
   int to;                      /* the number of shards is being changed to that; 0: it is not */
   int classes[4];              /* so many are at least at a step, from the first on */
   const struct tg_cluster_host *hosts;

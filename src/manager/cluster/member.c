@@ -249,6 +249,7 @@ static void pump_once(struct tg_member *member)
   send_calls(member);
   write_leases(member);
   tg_cluster_view(member->cluster, &member->view);
+  tg_member_keep_mark(member);
 }
 
 void tg_member_pump(struct tg_member *member)

@@ -48,6 +48,7 @@ struct tg_member {
   struct tg_member_shard *shards; /* `total` of them; NULL before it is known */
   struct tg_filling *fillings;    /* holes that workers are asked to fill: a list */
   struct tg_cluster_view view;
+  uint64_t mark_kept;   /* the state directory has it */
   char hosts_told[512]; /* their names, as the log was told last */
 };
 
@@ -69,6 +70,9 @@ void tg_member_forget_tasks(struct tg_member *member);
 /* member_rows.c */
 /* Makes `cluster`, with what this host had when it ended. False: the state directory cannot be written. */
 bool tg_member_identify(struct tg_member *member, int side, int total, struct tg_error *error);
+/* Where the count of epochs and fences is, if it has outrun this host's clock, with which it would begin
+ * again should Redis lose it. */
+void tg_member_keep_mark(struct tg_member *member);
 void tg_member_progress(void *ctx, int shard_id, struct tg_cluster_progress *progress);
 /* What is in the row of a shard that was lost or released: for the next start. */
 void tg_row_leave(struct tg_shard_row *row);

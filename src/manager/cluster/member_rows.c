@@ -11,7 +11,8 @@
 
 enum {
   HOME_LENGTH = 16,
-  CHANCE = 1000,       /* the last digits of a life: a copy of the directory that runs, too, has others */
+  CHANCE = 1000,    /* the last digits of a life: a copy of the directory that runs, too, has others */
+  MARK_AHEAD = 100, /* so that it is seldom written */
 };
 
 static const char file_name[] = "cluster.json";
@@ -25,7 +26,7 @@ static void make_home(char home[HOME_LENGTH + 1])
 }
 
 /* The home is made once; the life is another one at each start, and higher. */
-static bool begin_life(const char *state_dir, char home[HOME_LENGTH + 1], uint64_t *life,
+static bool begin_life(const char *state_dir, char home[HOME_LENGTH + 1], uint64_t *life, uint64_t *mark,
                        struct tg_error *error)
 {
   json_t *file = tg_state_file_read(state_dir, file_name, error);
@@ -36,8 +37,10 @@ static bool begin_life(const char *state_dir, char home[HOME_LENGTH + 1], uint64
   else
     make_home(home); /* what was left under an earlier one is found by nobody: see the page */
   *life = starts * CHANCE + tg_random(CHANCE);
+  *mark = (uint64_t)json_number_value(json_object_get(file, "mark"));
   json_decref(file);
-  json_t *content = json_pack("{s:s, s:I}", "home", home, "starts", (json_int_t)starts);
+  json_t *content =
+      json_pack("{s:s, s:I, s:I}", "home", home, "starts", (json_int_t)starts, "mark", (json_int_t)*mark);
   bool done = tg_state_file_write(state_dir, file_name, content, error);
   json_decref(content);
   return done;
@@ -47,6 +50,21 @@ static uint64_t unix_seconds(void)
 {
   tg_ms now = tg_wall_clock();
   return tg_clock_is_sane(now) ? (uint64_t)(now / 1000) : 0;
+}
+
+void tg_member_keep_mark(struct tg_member *member)
+{
+  uint64_t mark = member->view.mark;
+  struct tg_error error;
+  if (mark <= member->mark_kept || mark <= unix_seconds())
+    return;
+  json_t *file = tg_state_file_read(member->env->state_dir, file_name, &error);
+  if (!file)
+    return; /* it is tried again */
+  json_object_set_new(file, "mark", json_integer((json_int_t)mark + MARK_AHEAD));
+  if (tg_state_file_write(member->env->state_dir, file_name, file, &error))
+    member->mark_kept = mark + MARK_AHEAD;
+  json_decref(file);
 }
 
 static char *digest_of(const struct tg_manager_env *env)
@@ -110,7 +128,7 @@ bool tg_member_identify(struct tg_member *member, int side, int total, struct tg
   const struct tg_manager_env *env = member->env;
   char home[HOME_LENGTH + 1];
   uint64_t life;
-  if (!begin_life(env->state_dir, home, &life, error))
+  if (!begin_life(env->state_dir, home, &life, &member->mark_kept, error))
     return false;
   int before = tg_shard_table_peek(env->state_dir, side, env->bot_with_intents);
   if (before > 0 && (total == 0 || total == before))
@@ -127,7 +145,7 @@ bool tg_member_identify(struct tg_member *member, int side, int total, struct tg
       .digest = member->digest,
       .total = total,
       .reserve = env->info->total * env->config->resharding.identify_reserve / 100,
-      .mark = highest(mark, unix_seconds()),
+      .mark = highest(highest(mark, member->mark_kept), unix_seconds()),
       .progress = tg_member_progress,
       .ctx = member,
   };

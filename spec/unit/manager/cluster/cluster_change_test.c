@@ -13,7 +13,11 @@
 
 #include <cmocka.h>
 
-enum { SECONDS = 2 /* of CPU, for seeds */, TROUBLE_MEANWHILE = 120000 };
+enum {
+  SECONDS = 2, /* of CPU, for seeds */
+  TROUBLE_MEANWHILE = 120000,
+  NEW_UP_WITHIN = 45000, /* twice as many shards have to identify, by as many buckets */
+};
 
 static void begin_change_seed(uint64_t seed, const char *script, const char *faults)
 {
@@ -40,7 +44,7 @@ static tg_ms run_change(uint64_t seed, const char *script, const char *faults)
       violation("the change has not come to its end");
     if (changed_at && !up_at && count_up() == NEW_SHARDS)
       up_at = world.now;
-    if (changed_at && !up_at && world.now > changed_at + UP_WITHIN)
+    if (changed_at && !up_at && world.now > changed_at + NEW_UP_WITHIN)
       violation("%d of %d new shards are up", count_up(), NEW_SHARDS);
   }
   if (!world.violations)

@@ -441,12 +441,25 @@ static void obey(struct sim_host *host)
 
 /* ---- processes ---- */
 
+static uint64_t wall_clock_of(const struct sim_host *host)
+{
+  return (uint64_t)((redis_clock() - world.redis_offset + host->wall_offset) / 1000);
+}
+
+static void keep_mark(struct sim_host *host)
+{
+  struct tg_cluster_view view;
+  tg_cluster_view(host->cluster, &view);
+  if (view.mark > host->mark && view.mark > wall_clock_of(host))
+    host->mark = view.mark;
+}
+
 static void be_born(struct sim_host *host)
 {
   char name[32], home[32];
   snprintf(name, sizeof name, "host-%d", number_of(host));
   snprintf(home, sizeof home, "home-%d-%d", number_of(host), host->home);
-  uint64_t mark = (uint64_t)((redis_clock() - world.redis_offset + host->wall_offset) / 1000);
+  uint64_t mark = wall_clock_of(host) > host->mark ? wall_clock_of(host) : host->mark;
   const struct tg_cluster_options options = {.host = name,
                                              .home = home,
                                              .life = (uint64_t)++host->life,
@@ -519,7 +532,7 @@ static void die(struct sim_host *host, bool wiped)
   if (wiped) {
     host->home++;
     host->changed = false;
-    host->change = host->ended = host->done = 0;
+    host->change = host->ended = host->done = host->mark = 0;
     memset(host->classes, 0, sizeof host->classes);
   }
   tg_cluster_free(host->cluster);
@@ -549,6 +562,7 @@ static void step_host(struct sim_host *host)
     tg_ms now = clock_of(host);
     tg_cluster_tick(host->cluster, now);
     host->wakeup = world.now + (tg_cluster_wakeup(host->cluster, now) - now);
+    keep_mark(host);
   }
   obey(host);
   step_link(host);

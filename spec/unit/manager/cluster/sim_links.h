@@ -53,6 +53,7 @@ struct sim_host {
   bool alive, stopped, partitioned, draining;
   tg_ms born_at, runs_at, joined_again_at; /* ends of its faults, true time */
   int life, home;
+  uint64_t mark; /* on disk, where the count has outrun the clock */
   double rate;
   tg_ms offset, wall_offset;
   struct tg_cluster *cluster;

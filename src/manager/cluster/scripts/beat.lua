@@ -76,7 +76,7 @@ end
 -- Shards that the host has left and of which nobody will ever ask it for anything.
 local function read_void()
   local void, kept = {}, {}
-  if quiet > 0 or #given.left == 0 then return void end
+  if quiet > 0 then return void end
   for _, it in ipairs(given.left) do
     it.of = it.of or total
     it.is_others = is_others(it)
@@ -84,13 +84,18 @@ local function read_void()
     if it.is_others and is_known_total then note_unknown(it.of, it) end
   end
   for _, hole in ipairs(read_holes(given.host)) do kept[hole.total .. ' ' .. hole.shard] = true end
-  local owed = read_owed()
+  local owed, listed = read_owed(), {}
   for _, it in ipairs(given.left) do
     local key = owed_key(it.of, it.shard, given.host)
-    if it.is_others and not kept[it.of .. ' ' .. it.shard] and (not owed[key] or owed[key].settled) then
-      redis.call('HDEL', OWED, key)
+    local known = owed[key]
+    listed[key] = true
+    if it.is_others and not kept[it.of .. ' ' .. it.shard] and (not known or known.settled) then
+      if known then write_owed(it.of, it.shard, given.host, known.epoch, known.from, true, true) end
       void[#void + 1] = { of = it.of, shard = it.shard }
     end
+  end
+  for key, it in pairs(owed) do -- it has heard that, or it would tell of it again
+    if it.host == given.host and it.told and not listed[key] then redis.call('HDEL', OWED, key) end
   end
   return void
 end

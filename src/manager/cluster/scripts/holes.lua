@@ -21,19 +21,20 @@ local function owed_key(of, shard, host)
   return string.format('%d %d %s', of, shard, host)
 end
 
-local function write_owed(of, shard, host, epoch, from, settled)
-  local text = string.format('%.0f %.0f %d', epoch, from, settled and 1 or 0)
+-- told: the host was told that it is settled.
+local function write_owed(of, shard, host, epoch, from, settled, told)
+  local text = string.format('%.0f %.0f %d', epoch, from, told and 2 or settled and 1 or 0)
   redis.call('HSET', OWED, owed_key(of, shard, host), text)
 end
 
--- {"<of> <shard> <host>" -> {of, shard, host, epoch and from: where the successor was to go on, settled}}
+-- {"<of> <shard> <host>" -> {of, shard, host, epoch and from: where the successor was to go on, settled, told}}
 local function read_owed()
   local owed = read_hash(OWED)
   for key, text in pairs(owed) do
     local of, shard, host = string.match(key, '^(%d+) (%d+) (.*)$')
     local epoch, from, settled = string.match(text, '^(%d+) (%d+) (%d)$')
     owed[key] = { of = tonumber(of), shard = tonumber(shard), host = host, epoch = tonumber(epoch),
-                  from = tonumber(from), settled = settled == '1' }
+                  from = tonumber(from), settled = settled ~= '0', told = settled == '2' }
   end
   return owed
 end
