@@ -97,8 +97,11 @@ bool tg_segments_list(struct tg_log_segments *segments, struct tg_error *error)
   }
   uint32_t number;
   for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
-    if (read_name(entry->d_name, &number))
-      add(segments, number)->sealed = true;
+    if (read_name(entry->d_name, &number)) {
+      struct tg_log_segment *segment = add(segments, number);
+      segment->sealed = true;
+      segment->unsynced = true; /* by what an earlier process knows, which may have been killed before it was */
+    }
   closedir(directory);
   if (segments->count > 0)
     qsort(segments->at, segments->count, sizeof *segments->at, by_number);

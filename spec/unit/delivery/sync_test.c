@@ -1,6 +1,6 @@
 /* queue.sync: when the log is synced, and what counts as received meanwhile. */
 
-#include "fake_world.h"
+#include "logged_world.h"
 
 #include "event_log/event_log.h"
 #include "event_log/log_internal.h"
@@ -150,6 +150,23 @@ static void batch_that_fails_counts_for_nothing(void **state)
   assert_int_equal(settled(), 2);
 }
 
+/* Whoever wrote it may have been killed in front of the disk, and it is not asked for again. */
+static void what_is_taken_over_is_synced_first(void **state)
+{
+  (void)state;
+  for (enum tg_sync sync = TG_SYNC_NONE; sync <= TG_SYNC_BATCH; sync++) {
+    config.queue.sync = sync;
+    event_and_turn();
+    if (synced)
+      end_sync(true);
+    end_process();
+    syncs_at_the_end = 0;
+    next_process();
+    assert_int_equal(syncs_at_the_end > 0, sync != TG_SYNC_NONE);
+  }
+  syncs_at_the_end = 0;
+}
+
 #define SYNCED(test) cmocka_unit_test_setup_teardown(test, begin_synced, end_synced)
 
 int main(void)
@@ -160,6 +177,7 @@ int main(void)
       SYNCED(interval_waits_for_the_last_one),
       SYNCED(batch_is_before_an_event_counts_as_received),
       SYNCED(batch_that_fails_counts_for_nothing),
+      SYNCED(what_is_taken_over_is_synced_first),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

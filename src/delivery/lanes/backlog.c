@@ -78,6 +78,14 @@ static bool is_in_order(const struct opening *opening, const char *name, const s
          (strcmp(error->code, "locked") == 0 && is_of_another(opening, name));
 }
 
+/* What it has counts as received from here on. Whoever wrote it may have been killed before it was synced. */
+static void make_safe(const struct tg_lanes *lanes, struct tg_log_source *source)
+{
+  struct tg_error error = {0};
+  if (lanes->limits->sync != TG_SYNC_NONE && !tg_event_log_sync_now(source->log, &error))
+    tg_log(TG_WARN, TG_NO_SHARD, "%s; a power cut would lose what waits in it", error.message);
+}
+
 static void take_over(struct opening *opening, const char *name)
 {
   struct tg_lanes *lanes = opening->lanes;
@@ -109,6 +117,7 @@ static void take_over(struct opening *opening, const char *name)
   }
   *opening->last = source;
   opening->last = &source->next;
+  make_safe(lanes, source);
 }
 
 /* Another worker may look into the directory before the lock is ours, and takes it for one that was left. */

@@ -1,0 +1,119 @@
+/* Files of the state directory when the power fails (unit/event_log/power_disk.h): at any moment the file is what was
+ * written last, or what was written before that; never half of it, nor nothing. */
+
+#include "unit/event_log/power_disk.h"
+
+#include "manager/state_file.h"
+
+#include <errno.h>
+
+enum { CUTS = 1000 };
+
+static struct disk *disk;
+static char parent[64], directory[80], image[80];
+static int written = -1, cuts; /* the number in the file */
+static bool cutting;
+
+static int number_in(const char *state_dir, struct tg_error *error)
+{
+  json_t *content = tg_state_file_read(state_dir, "file.json", error);
+  int number = content ? (int)json_integer_value(json_object_get(content, "number")) : -1;
+  json_decref(content);
+  return number;
+}
+
+static void cut(void)
+{
+  struct tg_error error = {0};
+  cutting = true;
+  assert_int_equal(mkdir(image, 0700), 0);
+  disk_cut(disk, image);
+  int found = number_in(image, &error);
+  if (found < 0 && strcmp(error.code, "missing") != 0)
+    fail_msg("cut %d: %s", cuts, error.message);
+  assert_true(found <= written + 1);
+  char path[128];
+  snprintf(path, sizeof path, "%s/file.json", image);
+  unlink(path);
+  snprintf(path, sizeof path, "%s/.file.json.next", image);
+  unlink(path);
+  assert_int_equal(rmdir(image), 0);
+  cuts++;
+  cutting = false;
+}
+
+static void come_by(void)
+{
+  if (!disk || cutting)
+    return;
+  int code = errno;
+  disk_look(disk);
+  if (disk->file_count > 0 && disk_random(disk, 10) == 0)
+    disk_write_back(disk);
+  cut();
+  errno = code;
+}
+
+int rename(const char *from, const char *to)
+{
+  come_by();
+  int result = (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+  come_by();
+  return result;
+}
+
+int fdatasync(int fd)
+{
+  come_by();
+  disk_synced(disk, fd);
+  come_by();
+  return 0;
+}
+
+static void is_old_or_new(void **state)
+{
+  (void)state;
+  struct tg_error error;
+  while (cuts < CUTS) {
+    json_t *content = json_pack("{s:i, s:s%}", "number", written + 1, "filling",
+                                "this makes it longer than a sector of the disk, and then shorter again", 61 - written % 60);
+    for (int i = 0; i < (int)disk_random(disk, 300); i++) { /* more than a page, now and then */
+      char name[16];
+      snprintf(name, sizeof name, "%d", i);
+      json_object_set_new(content, name, json_string("a value of some length that stands for others"));
+    }
+    assert_true(tg_state_file_write(directory, "file.json", content, &error));
+    json_decref(content);
+    written++;
+  }
+}
+
+static int begin(void **state)
+{
+  (void)state;
+  snprintf(parent, sizeof parent, "%s/tg-state-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+  assert_non_null(mkdtemp(parent));
+  snprintf(directory, sizeof directory, "%s/state", parent);
+  snprintf(image, sizeof image, "%s/image", parent);
+  assert_int_equal(mkdir(directory, 0700), 0);
+  disk = calloc(1, sizeof *disk);
+  disk->directory = directory;
+  disk->random = 4711;
+  return 0;
+}
+
+static int end(void **state)
+{
+  (void)state;
+  char path[128];
+  snprintf(path, sizeof path, "%s/file.json", directory);
+  disk_free(disk);
+  disk = NULL;
+  return unlink(path) | rmdir(directory) | rmdir(parent);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(is_old_or_new, begin, end)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
