@@ -100,7 +100,8 @@ bool tg_segments_list(struct tg_log_segments *segments, struct tg_error *error)
     if (read_name(entry->d_name, &number)) {
       struct tg_log_segment *segment = add(segments, number);
       segment->sealed = true;
-      segment->unsynced = true; /* by what an earlier process knows, which may have been killed before it was */
+      segment->unsynced =
+          true; /* by what an earlier process knows, which may have been killed before it was */
     }
   closedir(directory);
   if (segments->count > 0)

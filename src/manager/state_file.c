@@ -55,8 +55,7 @@ bool tg_state_file_write(const char *state_dir, const char *name, const json_t *
     return tg_fail(error, "failed", "%s cannot be written: its content is no JSON", path);
   int fd = tg_state_make(AT_FDCWD, next);
   /* Before it takes the other's place: else a power cut could leave a name with nothing behind it. */
-  bool written =
-      fd >= 0 && write_all(fd, text, strlen(text)) && write_all(fd, "\n", 1) && fdatasync(fd) == 0;
+  bool written = fd >= 0 && write_all(fd, text, strlen(text)) && write_all(fd, "\n", 1) && fdatasync(fd) == 0;
   int problem = errno;
   if (fd >= 0 && close(fd) != 0 && written) {
     problem = errno;

@@ -172,12 +172,9 @@ static void what_is_taken_over_is_synced_first(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      SYNCED(none_leaves_it_to_the_kernel),
-      SYNCED(interval_is_once_a_second),
-      SYNCED(interval_waits_for_the_last_one),
-      SYNCED(batch_is_before_an_event_counts_as_received),
-      SYNCED(batch_that_fails_counts_for_nothing),
-      SYNCED(what_is_taken_over_is_synced_first),
+      SYNCED(none_leaves_it_to_the_kernel),        SYNCED(interval_is_once_a_second),
+      SYNCED(interval_waits_for_the_last_one),     SYNCED(batch_is_before_an_event_counts_as_received),
+      SYNCED(batch_that_fails_counts_for_nothing), SYNCED(what_is_taken_over_is_synced_first),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

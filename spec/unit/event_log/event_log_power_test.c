@@ -1,9 +1,10 @@
-/* The log when the power fails: at a thousand moments for each setting of queue.sync, in the middle of whatever the
- * log does, a directory is made as it may be found then (power_disk.h), and opened as by the next start.
+/* The log when the power fails: at a thousand moments for each setting of queue.sync, in the middle of
+ * whatever the log does, a directory is made as it may be found then (power_disk.h), and opened as by the
+ * next start.
  *
  * What was synced is all there, but for what was delivered. Of the rest anything may be missing, but what
- * comes is whole, in order, and what is missing in front of something that came is told; Discord sends again what is
- * behind the last of it. And what is written from then on is found by the start after that. */
+ * comes is whole, in order, and what is missing in front of something that came is told; Discord sends again
+ * what is behind the last of it. And what is written from then on is found by the start after that. */
 
 #include "event_log_fixture.h"
 #include "power_disk.h"
@@ -26,7 +27,10 @@ static int cuts, reboots;
 static bool cutting;
 static uint64_t lost, repeated, told; /* for people */
 
-void tg_boot_name(char name[TG_BOOT_SIZE]) { memcpy(name, boot, TG_BOOT_SIZE); }
+void tg_boot_name(char name[TG_BOOT_SIZE])
+{
+  memcpy(name, boot, TG_BOOT_SIZE);
+}
 
 /* ---- the next start ---- */
 
@@ -34,7 +38,8 @@ static bool is_told(const struct log_test *test, int shard, uint64_t sequence)
 {
   for (int i = 0; i < test->gap_count; i++) {
     const struct tg_log_gap *gap = &test->gaps[i];
-    if (gap->shard_id == shard && (gap->from == 0 || gap->from <= sequence) && (gap->to == 0 || sequence <= gap->to))
+    if (gap->shard_id == shard && (gap->from == 0 || gap->from <= sequence) &&
+        (gap->to == 0 || sequence <= gap->to))
       return true;
   }
   return false;
@@ -79,7 +84,8 @@ static void check_shard(struct log_test *test, int shard, uint64_t *next)
   tg_event_log_last(test->log, shard, &epoch, &last);
   assert_true(last >= waits && last <= truth->put);
   if (last < truth->synced && truth->acked < truth->synced)
-    fail_msg("cut %d: shard %d: the log ends with %d, and %d was synced", cuts, shard, (int)last, (int)truth->synced);
+    fail_msg("cut %d: shard %d: the log ends with %d, and %d was synced", cuts, shard, (int)last,
+             (int)truth->synced);
   expect_no_loss(test, shard, waits + 1, last + 1);
   lost += truth->put - (last > truth->acked ? last : truth->acked);
   *next = last + 1;
@@ -205,7 +211,8 @@ static void deliver(struct log_test *test)
 {
   int shard = (int)disk_random(disk, SHARDS), count = (int)disk_random(disk, 40);
   struct tg_log_entry entry;
-  for (tg_log_position position; count-- > 0 && (position = tg_event_log_next(test->log, shard, 0, &entry)) != 0;) {
+  for (tg_log_position position;
+       count-- > 0 && (position = tg_event_log_next(test->log, shard, 0, &entry)) != 0;) {
     truths[shard].acked = entry.sequence;
     tg_event_log_ack(test->log, shard, position);
   }
@@ -239,15 +246,22 @@ static void run(struct log_test *test, enum sync sync)
   log_open(test);
   lives_until(test, sync);
   assert_int_equal(cuts, CUTS);
-  print_message("# %d cuts: %.1f events behind the last sync lost a cut, %.1f told as missing, %.1f come again\n", cuts,
-                (double)lost / cuts, (double)told / cuts, (double)repeated / cuts);
+  print_message(
+      "# %d cuts: %.1f events behind the last sync lost a cut, %.1f told as missing, %.1f come again\n", cuts,
+      (double)lost / cuts, (double)told / cuts, (double)repeated / cuts);
   struct disk *seen = disk;
   disk = NULL;
   disk_free(seen);
 }
 
-static void without_sync(void **state) { run(*state, NONE); }
-static void with_a_sync_now_and_then(void **state) { run(*state, INTERVAL); }
+static void without_sync(void **state)
+{
+  run(*state, NONE);
+}
+static void with_a_sync_now_and_then(void **state)
+{
+  run(*state, INTERVAL);
+}
 
 static void with_a_sync_each_turn(void **state)
 {

@@ -1,12 +1,13 @@
 #pragma once
 
-/* A disk that loses its power. While a program works in a real directory, this keeps what the kernel has of it and
- * what it has certainly written, and makes, at any moment, a directory as it may be found after a power cut:
+/* A disk that loses its power. While a program works in a real directory, this keeps what the kernel has of
+ * it and what it has certainly written, and makes, at any moment, a directory as it may be found after a
+ * power cut:
  *
  * - What fdatasync() has ended for is there. Of all else in a file each page may be new or old, or torn
  *   between its sectors, whatever was written first; so may a file's length, with zeros where nothing came.
- * - Names (made, renamed, removed) come in their order, as file systems with a journal keep it, but as many of
- *   the last ones as have not been synced may be missing. To sync a file keeps its name, too.
+ * - Names (made, renamed, removed) come in their order, as file systems with a journal keep it, but as many
+ * of the last ones as have not been synced may be missing. To sync a file keeps its name, too.
  *
  * Mapped files are seen like all others: their pages are compared. One directory, without others in it. */
 
@@ -132,7 +133,8 @@ static void disk_look(struct disk *disk)
     return; /* not made yet */
   memset(seen, 0, sizeof seen);
   for (struct dirent *entry; (entry = readdir(walk)) != NULL;) {
-    if (entry->d_name[0] == '.' && strlen(entry->d_name) < 3 && strspn(entry->d_name, ".") == strlen(entry->d_name))
+    if (entry->d_name[0] == '.' && strlen(entry->d_name) < 3 &&
+        strspn(entry->d_name, ".") == strlen(entry->d_name))
       continue;
     int file = find_file(disk, entry->d_ino);
     if (file < 0)
@@ -185,7 +187,7 @@ static inline void disk_write_back(struct disk *disk)
 static void tear(struct disk *disk, const struct disk_file *file, uint32_t likely, struct disk_bytes *image)
 {
   const struct disk_bytes *old = &file->kept, *new = &file->cached;
-  bool grown = old->length != new->length && disk_random(disk, 8) < likely;
+  bool grown = old->length != new->length &&disk_random(disk, 8) < likely;
   copy_bytes(image, old);
   resize(image, grown ? new->length : old->length);
   for (size_t page = 0; page < image->length; page += DISK_PAGE) {
@@ -219,12 +221,15 @@ static void disk_cut(struct disk *disk, const char *directory)
   static char names[DISK_FILES][DISK_NAME];
   static struct disk_bytes image;
   uint32_t likely = disk_random(disk, 9); /* 0: nothing but what was synced; 8: all of it */
-  int steps = likely == 8 ? disk->step_count : likely == 0 ? 0 : (int)disk_random(disk, (uint32_t)disk->step_count + 1);
+  int steps = likely == 8   ? disk->step_count
+              : likely == 0 ? 0
+                            : (int)disk_random(disk, (uint32_t)disk->step_count + 1);
   for (int i = 0; i < disk->file_count; i++)
     memcpy(names[i], disk->files[i].kept_name, DISK_NAME);
   for (int i = 0; i < steps; i++) {
     const struct disk_step *step = &disk->steps[i];
-    for (int other = 0; other < disk->file_count && step->name[0]; other++) /* a rename puts it in its place */
+    for (int other = 0; other < disk->file_count && step->name[0];
+         other++) /* a rename puts it in its place */
       if (strcmp(names[other], step->name) == 0)
         names[other][0] = '\0';
     memcpy(names[step->file], step->name, DISK_NAME);

@@ -1,5 +1,5 @@
-/* Files of the state directory when the power fails (unit/event_log/power_disk.h): at any moment the file is what was
- * written last, or what was written before that; never half of it, nor nothing. */
+/* Files of the state directory when the power fails (unit/event_log/power_disk.h): at any moment the file is
+ * what was written last, or what was written before that; never half of it, nor nothing. */
 
 #include "unit/event_log/power_disk.h"
 
@@ -76,7 +76,8 @@ static void is_old_or_new(void **state)
   struct tg_error error;
   while (cuts < CUTS) {
     json_t *content = json_pack("{s:i, s:s%}", "number", written + 1, "filling",
-                                "this makes it longer than a sector of the disk, and then shorter again", 61 - written % 60);
+                                "this makes it longer than a sector of the disk, and then shorter again",
+                                61 - written % 60);
     for (int i = 0; i < (int)disk_random(disk, 300); i++) { /* more than a page, now and then */
       char name[16];
       snprintf(name, sizeof name, "%d", i);
