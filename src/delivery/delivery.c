@@ -255,18 +255,22 @@ void tg_delivery_new_session(struct tg_delivery *delivery, tg_shard_ref ref, uin
   tg_feed_publish(feed);
 }
 
-void tg_delivery_adopt_session(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t epoch,
-                               uint64_t settled)
+void tg_delivery_adopt(struct tg_delivery *delivery, struct tg_feed *feed, uint64_t epoch, uint64_t settled)
 {
-  struct tg_feed *feed = tg_feed_of(&delivery->feeds, ref);
-  if (feed->seat && feed->session.epoch == epoch && epoch > 0)
-    return; /* with all of its class, before */
   tg_feed_adopt(feed, epoch, settled, !feed->seat || tg_seat_rules(feed));
-  tg_guilds_adopt(tg_guilds_of(delivery, ref), epoch);
+  tg_guilds_adopt(tg_guilds_of(delivery, feed->ref), epoch);
   if (atomic_load(&feed->row->handled_epoch) == epoch)
     feed->session.handled = atomic_load(&feed->row->handled_sequence);
   tg_feed_publish(feed);
   tg_feed_told(feed); /* the row says from where on Discord is asked again */
+}
+
+void tg_delivery_adopt_session(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t epoch,
+                               uint64_t settled)
+{
+  struct tg_feed *feed = tg_feed_of(&delivery->feeds, ref);
+  if (!feed->seat || feed->session.epoch != epoch || epoch == 0) /* else with all of its class, before */
+    tg_delivery_adopt(delivery, feed, epoch, settled);
 }
 
 /* --- the end ---------------------------------------------------------------------- */

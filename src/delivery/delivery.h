@@ -49,9 +49,9 @@ struct tg_delivery_options {
    * wants to be left alone, 0: it has not said. The URL is as configured, and may
    * contain secrets. May be NULL. */
   void (*tell)(void *ctx, const char *url, bool up, tg_ms asked);
-  /* How a class is (tg_class_state_name()), and figures as worker/messages.h says of class_state; borrowed.
-   */
-  void (*class_told)(void *ctx, int number, const char *state, json_t *figures);
+  /* How a class is (tg_class_state_name()), figures, and `file`, as worker/messages.h says of class_state;
+   * borrowed. */
+  void (*class_told)(void *ctx, int number, const char *state, json_t *figures, const char *file);
   void *ctx;
 };
 
@@ -88,6 +88,25 @@ void tg_delivery_take_seats(struct tg_delivery *delivery, const struct tg_delive
 
 /* The other side delivers the events of that class. Codes: "no_class", "not_ready", "disk". */
 bool tg_delivery_switch(struct tg_delivery *delivery, int number, bool back, struct tg_error *error);
+
+/* Where several hosts share the shards a class goes with them. One of which no shard is this host's (by the
+ * rows) is idle: nothing is told of it, and what it was is forgotten. */
+
+/* The class comes from another host, and has switched there as that text tells; "": it has not. Its shards
+ * have all been left here, and are run afterwards. Codes: "no_class", "not_ready", "bad_text", "disk". */
+bool tg_delivery_class_comes(struct tg_delivery *delivery, int number, const char *text,
+                             struct tg_error *error);
+/* All hosts know that the class has switched: what the new side has may be delivered. */
+void tg_delivery_class_published(struct tg_delivery *delivery, int number);
+/* Before that: it is as if the class had never switched. What its old shards showed since comes again when
+ * they are resumed from their rows, for which `again` is called for each, and what the new ones have taken
+ * over is not delivered. Code: "published". */
+bool tg_delivery_switch_undone(struct tg_delivery *delivery, int number,
+                               void (*again)(void *ctx, tg_shard_ref ref), void *ctx, struct tg_error *error);
+/* The shard is about to run, with what its row says; its class hears of it first, which may change the row.
+ */
+void tg_delivery_shard_comes(struct tg_delivery *delivery, tg_shard_ref ref);
+
 /* Calls for each shard of the class whose side does not deliver. False: no such class. */
 bool tg_delivery_each_silent(struct tg_delivery *delivery, int number,
                              void (*each)(void *ctx, tg_shard_ref ref), void *ctx);

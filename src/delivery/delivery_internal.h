@@ -39,7 +39,7 @@ struct tg_delivery {
   struct tg_message_cache *messages;
   struct tg_guild_store guild_stores[TG_SIDES];
   struct tg_seats *seats; /* while the bot goes over to another number of shards; else NULL */
-  void (*class_told)(void *ctx, int number, const char *state, json_t *figures);
+  void (*class_told)(void *ctx, int number, const char *state, json_t *figures, const char *file);
   struct tg_shard_guilds **guilds; /* by tg_ref_index(); NULL: not yet */
   int guilds_count;
   bool nobody_takes;     /* events: no handler, and no script */
@@ -75,6 +75,11 @@ void tg_sinks_tell_untaken(struct tg_delivery *delivery);
 void tg_sinks_end_strays(struct tg_delivery *delivery, struct tg_sink *sink);
 /* How many events wait, of all sinks. */
 uint64_t tg_sinks_waiting(const struct tg_delivery *delivery);
+
+/* --- delivery.c --- */
+
+/* The session in the row is to be resumed, from behind `settled`. */
+void tg_delivery_adopt(struct tg_delivery *delivery, struct tg_feed *feed, uint64_t epoch, uint64_t settled);
 
 /* --- left/ --- */
 

@@ -41,6 +41,8 @@
   X(prepare_set)                                                                                             \
   X(switch_class)                                                                                            \
   X(close_class)                                                                                             \
+  X(class_file)                                                                                              \
+  X(class_published)                                                                                         \
   X(drop_set)
 
 /* To the worker, too: shards that come from other hosts, and go to them. Each is asked, and answered. */
@@ -153,7 +155,9 @@
   F(JSON, classes)
 
 /* From now on the other side rules that class; `back`: the side that had ruled
- * first. Answered true when that is done, or with an error: "not_ready", "disk". */
+ * first. Answered true when that is done, or with an error: "not_ready", "disk". In a
+ * cluster what the new side has is not delivered before class_published, and until
+ * then `back` makes it as if it had never switched. */
 #define TG_FIELDS_switch_class(F)                                                                            \
   F(INT, number)                                                                                             \
   F(BOOL, back)
@@ -161,6 +165,17 @@
 /* Ends the sessions of the shards that rule that class no more; answered when
  * they are gone. */
 #define TG_FIELDS_close_class(F) F(INT, number)
+
+/* In a cluster, before identify_shard of any of its shards, and behind leave_shard of all: a class comes
+ * from another host. `text`: `file` of class_state as that host told it last; "": it has not switched
+ * there, and begins anew. Answered true, or with an error: "not_ready", "disk" (the class is as it was). */
+#define TG_FIELDS_class_file(F)                                                                              \
+  F(INT, number)                                                                                             \
+  F(TEXT, text)
+
+/* In a cluster: all hosts know that the class has switched. What the side that took over has is delivered
+ * from now on, and the class does not go back any more. Answered true. */
+#define TG_FIELDS_class_published(F) F(INT, number)
 
 /* A set is over: what of its shards still runs ends, and all classes and their
  * files are forgotten. Answered when that is done. */
@@ -237,11 +252,15 @@
  * numbers; "loading": new shards whose guilds still come; "unmatched": {TYPE: n};
  * "cut": [TYPE]; "lost": the side that has lost a session, if one has; "guild_ids":
  * when it has switched; "through": the side that does not rule may go as soon as what
- * it has is delivered}. */
+ * it has is delivered; in a cluster, once it has switched: what the old side has is}.
+ * `file`, in a cluster: what another host has to know to go on with a class that has
+ * switched; "": as it was told before, or nothing. Of a class none of whose shards is
+ * this host's nothing is said. */
 #define TG_FIELDS_class_state(F)                                                                             \
   F(INT, number)                                                                                             \
   F(TEXT, state)                                                                                             \
-  F(JSON, figures)
+  F(JSON, figures)                                                                                           \
+  F(TEXT, file)
 
 #define TG_FIELDS_still_alive(F) /* the loop turns (watchdog); at least once a second */
 #define TG_FIELDS_stopped(F)     /* shards are closed, events delivered: about to exit */

@@ -109,10 +109,10 @@ static void tell_of_handler(void *ctx, const char *url, bool up, tg_ms asked)
   tg_say(worker->ipc, handler, .url = url, .up = up, .asked = asked);
 }
 
-static void tell_of_class(void *ctx, int number, const char *state, json_t *figures)
+static void tell_of_class(void *ctx, int number, const char *state, json_t *figures, const char *file)
 {
   struct tg_worker *worker = ctx;
-  tg_say(worker->ipc, class_state, .number = number, .state = state, .figures = figures);
+  tg_say(worker->ipc, class_state, .number = number, .state = state, .figures = figures, .file = file);
 }
 
 /* ---- life ---- */
@@ -322,6 +322,7 @@ struct tg_shard *tg_worker_take_shard(struct tg_worker *worker, tg_shard_ref ref
     return place ? *place : NULL;
   const struct tg_shard_side *of = &worker->sides[tg_ref_side(ref)].of;
   struct tg_session session;
+  tg_delivery_shard_comes(worker->delivery, ref);
   bool resumable = tg_session_load(tg_shard_table_row(of->table, tg_ref_id(ref)), &session);
   tg_delivery_adopt_session(worker->delivery, ref, session.epoch, resumable ? session.sequence : 0);
   return *place = tg_shard_new(&worker->env, of, tg_ref_id(ref));

@@ -71,6 +71,8 @@ void tg_worker_close_side(struct tg_worker *worker, int side);
 void tg_worker_on_prepare_set(struct tg_worker *worker, const struct tg_message *message);
 void tg_worker_on_switch_class(struct tg_worker *worker, const struct tg_message *message);
 void tg_worker_on_close_class(struct tg_worker *worker, const struct tg_message *message);
+void tg_worker_on_class_file(struct tg_worker *worker, const struct tg_message *message);
+void tg_worker_on_class_published(struct tg_worker *worker, const struct tg_message *message);
 void tg_worker_on_drop_set(struct tg_worker *worker, const struct tg_message *message);
 void tg_worker_forget_closing(struct tg_worker *worker);
 /* Ends the shards of the class that do not rule, and answers. */

@@ -1,7 +1,8 @@
 /* The second set of shards: it comes (prepare_set), its classes take over one by
  * one (switch_class), what has ruled before goes (close_class), and one of the two
- * sets is over (drop_set). What a class is stands in shared/class_state.h; the work
- * is done in delivery/reshard/. */
+ * sets is over (drop_set). In a cluster classes also come from other hosts
+ * (class_file), and are told what all know of them (class_published). What a class is stands in
+ * shared/class_state.h; the work is done in delivery/reshard/. */
 
 #include "base/buf.h"
 #include "base/timer.h"
@@ -74,6 +75,16 @@ void tg_worker_on_prepare_set(struct tg_worker *worker, const struct tg_message 
 
 /* ---- a class goes over ---- */
 
+/* Its row says from where on. */
+static void run_again(void *ctx, tg_shard_ref ref)
+{
+  struct tg_worker *worker = ctx;
+  bool runs = tg_worker_shard(worker, ref) != NULL;
+  tg_worker_give_shard(worker, ref);
+  if (runs)
+    tg_worker_run_shard(worker, ref);
+}
+
 void tg_worker_on_switch_class(struct tg_worker *worker, const struct tg_message *message)
 {
   const struct tg_message_switch_class *wanted = &message->switch_class;
@@ -83,10 +94,27 @@ void tg_worker_on_switch_class(struct tg_worker *worker, const struct tg_message
     answer(worker, message, false, &error);
     return;
   }
-  if (!tg_delivery_switch(worker->delivery, wanted->number, wanted->back, &error)) {
-    answer(worker, message, false, &error);
-    return;
-  }
+  bool undone = wanted->back && worker->clustered;
+  bool done = undone ? tg_delivery_switch_undone(worker->delivery, wanted->number, run_again, worker, &error)
+                     : tg_delivery_switch(worker->delivery, wanted->number, wanted->back, &error);
+  answer(worker, message, done, &error);
+}
+
+void tg_worker_on_class_file(struct tg_worker *worker, const struct tg_message *message)
+{
+  const struct tg_message_class_file *comes = &message->class_file;
+  struct tg_error error = {0};
+  bool done = worker->begun && worker->clustered
+                  ? tg_delivery_class_comes(worker->delivery, comes->number, comes->text, &error)
+                  : tg_fail(&error, "not_ready", "worker %d has no classes of other hosts",
+                            worker->options.worker_id);
+  answer(worker, message, done, &error);
+}
+
+void tg_worker_on_class_published(struct tg_worker *worker, const struct tg_message *message)
+{
+  if (worker->begun)
+    tg_delivery_class_published(worker->delivery, message->class_published.number);
   answer(worker, message, true, NULL);
 }
 

@@ -368,6 +368,14 @@ bool tg_feed_waits(const struct tg_feed *feed)
   return false;
 }
 
+bool tg_feed_owes(const struct tg_feed *feed)
+{
+  for (int i = 0; i < feed->all->places; i++)
+    if (counts(feed->lanes[i]) && tg_lane_waits(feed->lanes[i]))
+      return true;
+  return false;
+}
+
 /* --- its row ------------------------------------------------------------------------------- */
 
 /* From here on another process would not be sent that RESUMED's number either. */

@@ -161,3 +161,5 @@ static inline bool tg_feed_is_asked_for(const struct tg_feed *feed, uint64_t epo
 }
 /* Whether something of it waits at a sink. */
 bool tg_feed_waits(const struct tg_feed *feed);
+/* The same, of those sinks that count for what is durable. */
+bool tg_feed_owes(const struct tg_feed *feed);

@@ -1,6 +1,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "delivery/left/left.h"
+#include "delivery/reshard/seats.h"
 
 #include <stdlib.h>
 
@@ -91,6 +92,8 @@ static bool begin(struct tg_delivery *delivery, struct tg_feed *feed, struct tg_
   tg_feed_set_session(feed, 0, 0);
   tg_guilds_forget(delivery, feed->ref);
   tg_feed_publish(feed);
+  if (feed->seat)
+    tg_seat_left(feed);
   return true;
 }
 

@@ -22,7 +22,9 @@ static void begin_with_file(struct tg_class *class)
   const struct tg_skip_list *list = tg_skip_file_list(class->skip);
   class->seed = list->seed;
   class->ruling = list->ruling;
-  class->has_ruled[0] = class->has_ruled[1] = true;
+  class->has_ruled[tg_other_side(class->ruling)] = true;
+  class->waits = tg_skip_file_waits(class->skip);
+  class->has_ruled[class->ruling] = !class->waits;
   for (int i = 0; i < list->member_count; i++) {
     int m = tg_class_member_of(class, list->members[i].ref);
     if (m >= 0)
@@ -199,7 +201,7 @@ static void take_up(struct tg_class *class, struct tg_class_member *member)
     const struct tg_skip_member *known = &list->members[i];
     if (known->ref != member->ref || known->epoch != member->epoch)
       continue;
-    member->cut_before = known->seen;
+    member->cut_before = member->taken_at = known->seen;
     if (known->passed > member->passed_before)
       member->passed_before = known->passed;
   }
@@ -229,7 +231,7 @@ void tg_class_session(struct tg_class *class, int m, const struct tg_class_sessi
   member->first_epoch = member->epoch;
   member->seen = member->settled = session->through;
   member->passed = member->passed_before = session->logged;
-  member->alone = member->cut_before = 0;
+  member->alone = member->cut_before = member->taken_at = 0;
   if (!session->fresh)
     take_up(class, member);
   look_at_links(class);

@@ -86,6 +86,7 @@ struct tg_class_options {
   uint64_t *held_bytes; /* of all classes of this worker: theirs together; outlives them */
   size_t member_bytes, worker_bytes; /* 0: the bounds above */
   tg_ms grace; /* how long an interaction may wait for its answer (interaction.grace); 0: no matter */
+  bool clustered;            /* other hosts may get the class: see tg_class_publish() */
   struct tg_skip_file *skip; /* of an earlier process; taken over, also by a NULL that is returned. Or NULL */
 };
 
@@ -103,7 +104,7 @@ tg_shard_ref tg_class_ref(const struct tg_class *class, int m);
 /* The side that delivers, 0 or 1; and whether the shard is of it. */
 int tg_class_ruling_side(const struct tg_class *class);
 bool tg_class_rules(const struct tg_class *class, int m);
-/* Whether its side has ever ruled: then what its lane has may be sent. */
+/* Whether its side has ever ruled, for all to know: then what its lane has may be sent. */
 bool tg_class_has_ruled(const struct tg_class *class, int m);
 
 /* --- sessions --- */
@@ -221,6 +222,23 @@ struct tg_class_held {
  * released member by member in order of numbers. */
 void tg_class_switch(struct tg_class *class, struct tg_skip_file *file, tg_ms now,
                      void (*release)(void *ctx, int m, const struct tg_class_held *held), void *ctx);
+
+/* --- other hosts ---
+ *
+ * Where several hosts share the shards a class goes with its old shard until it is known to all that it has
+ * switched. Whoever gets it before begins its new shards anew, and resumes the old one from its row: so from
+ * the switch on nothing counts of the old session, and nothing that the new ones have taken over is
+ * delivered, until tg_class_publish(). Who gets it afterwards resumes the new shards by their rows, with the
+ * skip file as it is by then; the old one is nobody's any more. So a class does not go back by itself. */
+
+/* It has switched, and waits for that. */
+bool tg_class_waits_for_word(const struct tg_class *class);
+/* All hosts know that it has switched. */
+void tg_class_publish(struct tg_class *class);
+/* Rises with all that changes in the skip file. */
+uint64_t tg_class_uses(const struct tg_class *class);
+/* The skip file, as it is now; NULL: it has not switched. */
+const struct tg_skip_list *tg_class_skip_list(const struct tg_class *class);
 
 /* --- figures --- */
 

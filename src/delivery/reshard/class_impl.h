@@ -30,6 +30,7 @@ struct tg_class_member {
   /* What comes again after a death, and was dealt with before: up to here what belongs to the session is
    * delivered, and the types that are cut by time have been dropped. */
   uint64_t passed_before, cut_before;
+  uint64_t taken_at; /* the highest number that it had shown when the other side took over */
 
   /* For each member of the other side, on the clock of this one's side: when that had shown what this one has
    * reached, too. Before that it has nothing that this one has yet to show. */
@@ -65,6 +66,7 @@ struct tg_class {
   bool skip_read;
   int ruling;
   bool has_ruled[TG_SIDES];
+  bool waits; /* the side that rules has taken over, and other hosts do not know yet */
   uint64_t seed;
 
   struct tg_class_member *members;
@@ -84,6 +86,7 @@ struct tg_class {
 
   tg_ms
       orphaned_since; /* on the other side's clock: a shard of the ruler has no session, that side has all */
+  uint64_t uses;      /* so often something was noted in the skip file */
   bool synced; /* it is known of each event which side has shown it */
   /* On the common clock: when a side last left something out; and since when the other has been far enough
    * for its copies of that to have come, so that they are old by now. */

@@ -64,9 +64,10 @@ static void mark_safe(struct tg_class *class)
   {
     if (entry->slot < 0 || entry->safe)
       continue;
-    if ((entry->safe = tg_class_is_safe(class, &entry->shown)))
+    if ((entry->safe = tg_class_is_safe(class, &entry->shown))) {
       tg_skip_file_safe(class->skip, entry->slot);
-    else
+      class->uses++;
+    } else
       class->unsafe = true;
   }
 }
@@ -81,13 +82,22 @@ void tg_class_settled(struct tg_class *class, int m, uint64_t epoch, uint64_t th
     mark_safe(class);
 }
 
+/* What it has shown since the other side took over counts for nobody but this host. */
+static bool is_kept_back(const struct tg_class *class, int m)
+{
+  return class->waits && !tg_class_rules(class, m) && class->members[m].session;
+}
+
 bool tg_class_bound(struct tg_class *class, int m, uint64_t *sequence)
 {
   struct tg_class_member *member = &class->members[m];
   tg_class_trim(class, member);
   const struct tg_entry *first = first_in_doubt(class, member);
-  if (!first)
+  uint64_t bound = first && first->shown.sequence > 0 ? first->shown.sequence - 1 : 0;
+  if (is_kept_back(class, m) && (!first || member->taken_at < bound))
+    bound = member->taken_at;
+  else if (!first)
     return false;
-  *sequence = first->shown.sequence > 0 ? first->shown.sequence - 1 : 0;
+  *sequence = bound;
   return true;
 }

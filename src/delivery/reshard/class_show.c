@@ -49,8 +49,10 @@ static void leave_open(struct tg_class *class, struct tg_entry *entry)
 
 void tg_class_close_entry(struct tg_class *class, struct tg_entry *entry)
 {
-  if (entry->slot >= 0)
+  if (entry->slot >= 0) {
     tg_skip_file_use(class->skip, entry->slot, TG_SKIP_NEVER);
+    class->uses++;
+  }
   leave_open(class, entry);
   tg_match_free_entry(&class->match, entry);
 }

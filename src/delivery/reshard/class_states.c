@@ -187,10 +187,17 @@ const char *tg_class_urge_text(enum tg_class_urge urge)
 
 /* --- states -------------------------------------------------------------------------- */
 
+/* Of a class that came from another host when it had switched: nobody has the old shard any more. */
+static bool is_no_more(const struct tg_class *class, int m)
+{
+  return class->options.clustered && !class->waits && class->ruling != class->options.old_side &&
+         m < class->old_count && !class->members[m].session;
+}
+
 static int without_session(const struct tg_class *class)
 {
   for (int m = 0; m < class->member_count; m++)
-    if (!class->members[m].session)
+    if (!class->members[m].session && !is_no_more(class, m))
       return m;
   return -1;
 }
@@ -244,21 +251,24 @@ bool tg_class_waits_for(const struct tg_class *class, char *text, size_t size)
     if (!class->members[m].loaded)
       return shard_text(class, m, "gets its guilds", text, size), true;
   for (m = 0; m < class->member_count; m++)
-    if (class->members[m].link != TG_CLASS_UP)
+    if (class->members[m].link != TG_CLASS_UP && !is_no_more(class, m))
       return shard_text(class, m, "connects again", text, size), true;
   tg_ms left = tg_patience(TG_CLASS_OVERLAPS) - (common->time - class->clean_since);
+  bool compares = !class->synced && !is_no_more(class, 0);
   if (class->missing > 0)
     snprintf(text, size, "%u guilds are unavailable to one set of shards alone: %llu", class->missing,
              (unsigned long long)class->missing_example);
-  else if (!class->synced && left > 0)
+  else if (compares && left > 0)
     snprintf(text, size, "both sets of shards to show the same for %lld s more",
              (long long)((left + 999) / 1000));
-  else if (!class->synced && is_late(class))
+  else if (compares && is_late(class))
     snprintf(text, size, "one set of shards is behind the other");
-  else if (!class->synced)
+  else if (compares)
     snprintf(text, size, "events of some type differ between the sets of shards");
   else if (!is_safe_alone(class))
     snprintf(text, size, "what only the shards that deliver have shown to be accepted");
+  else if (class->waits)
+    snprintf(text, size, "all hosts to know that it has switched");
   else if (class->ruling != class->options.old_side && !class->emptied)
     snprintf(text, size, "events of the old shards to be delivered");
   else if (class->ruling != class->options.old_side && !class->settled)

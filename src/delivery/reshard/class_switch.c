@@ -13,7 +13,7 @@
 struct skip_listing {
   const struct tg_class *class;
   struct tg_skip_list *list;
-  uint64_t epoch;                     /* of those that take over */
+  uint64_t epoch;                     /* of those that take over; 0: theirs are above already */
   uint32_t places[TG_EVENT_TYPE_MAX]; /* of the types' names, and 1 */
 };
 
@@ -39,7 +39,21 @@ uint16_t tg_class_type_of(const char *name)
 static uint64_t epoch_afterwards(const struct skip_listing *listing, int m)
 {
   const struct tg_class *class = listing->class;
-  return tg_class_rules(class, m) ? class->members[m].epoch : listing->epoch;
+  return tg_class_rules(class, m) || !listing->epoch ? class->members[m].epoch : listing->epoch;
+}
+
+/* Of a cluster: all hosts know a session by its epoch, which so does not change without need. */
+static bool are_above(const struct tg_class *class)
+{
+  uint64_t lowest = UINT64_MAX, highest = 0;
+  for (int m = 0; m < class->member_count; m++) {
+    uint64_t epoch = class->members[m].epoch;
+    if (!tg_class_rules(class, m) && epoch < lowest)
+      lowest = epoch;
+    else if (tg_class_rules(class, m) && epoch > highest)
+      highest = epoch;
+  }
+  return class->options.clustered && lowest > highest;
 }
 
 static void list_members(struct skip_listing *listing)
@@ -56,6 +70,7 @@ static void list_members(struct skip_listing *listing)
         .ref = member->ref,
         .seen = (uint32_t)seen,
         .passed = (uint32_t)(passed > member->passed_before ? passed : member->passed_before),
+        .flags = class->options.clustered && !tg_class_rules(class, m) ? TG_SKIP_WAITS : 0,
         .epoch = epoch_afterwards(listing, m),
     };
   }
@@ -115,7 +130,7 @@ void tg_class_list(const struct tg_class *class, struct tg_skip_list *list)
       .ruling = tg_other_side(class->ruling),
       .seed = class->seed,
   };
-  struct skip_listing listing = {class, list, tg_class_next_epoch(class), {0}};
+  struct skip_listing listing = {class, list, are_above(class) ? 0 : tg_class_next_epoch(class), {0}};
   const struct tg_entry *entry;
   size_t room = class->match.count;
   list_members(&listing);
@@ -184,11 +199,15 @@ void tg_class_switch(struct tg_class *class, struct tg_skip_file *file, tg_ms no
   tg_skip_file_close(class->skip);
   class->skip = file;
   class->skip_read = true;
-  for (int m = 0; m < class->member_count; m++)
+  for (int m = 0; m < class->member_count; m++) {
     tg_class_know(class, m, list->members[m].epoch);
+    class->members[m].taken_at = list->members[m].seen;
+  }
   take_slots(class);
   class->ruling = list->ruling;
-  class->has_ruled[class->ruling] = true;
+  class->waits = tg_skip_file_waits(file);
+  class->has_ruled[class->ruling] = !class->waits;
+  class->uses++;
   class->emptied = class->settled = false;
   class->lost = class->urge == TG_CLASS_LOST ? class->lost : -1;
   class->urge = TG_CLASS_CALM;
@@ -215,6 +234,33 @@ void tg_class_note_use(struct tg_class *class, const struct tg_entry *entry)
                        .sequence = (uint32_t)entry->shown.sequence,
                        .epoch = member->epoch,
                    });
+  class->uses++;
+}
+
+/* --- other hosts -------------------------------------------------------------------------- */
+
+bool tg_class_waits_for_word(const struct tg_class *class)
+{
+  return class->waits;
+}
+
+void tg_class_publish(struct tg_class *class)
+{
+  if (!class->waits)
+    return;
+  tg_skip_file_publish(class->skip);
+  class->waits = false;
+  class->has_ruled[class->ruling] = true;
+}
+
+uint64_t tg_class_uses(const struct tg_class *class)
+{
+  return class->uses;
+}
+
+const struct tg_skip_list *tg_class_skip_list(const struct tg_class *class)
+{
+  return class->skip ? tg_skip_file_list(class->skip) : NULL;
 }
 
 /* --- what an earlier process has left ----------------------------------------------------- */
@@ -262,6 +308,7 @@ void tg_class_read_skip(struct tg_class *class)
   if (class->skip_read)
     return;
   class->skip_read = true;
+  class->uses++;
   const struct tg_skip_list *list = class->skip ? tg_skip_file_list(class->skip) : NULL;
   for (int i = 0; list && i < list->entry_count; i++)
     read_entry(class, list, i);

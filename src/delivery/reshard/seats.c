@@ -226,6 +226,13 @@ static json_t *guild_ids(const struct tg_seated_class *seated)
   return guilds;
 }
 
+static bool is_through(const struct tg_seated_class *seated)
+{
+  bool shared =
+      seated->all->delivery->feeds.clustered && tg_class_ruling_side(seated->class) != seated->all->old_side;
+  return shared ? tg_seats_are_through(seated) : tg_class_is_through(seated->class);
+}
+
 static json_t *describe(const struct tg_seated_class *seated, enum tg_class_state state,
                         const struct tg_class_figures *figures)
 {
@@ -235,7 +242,7 @@ static json_t *describe(const struct tg_seated_class *seated, enum tg_class_stat
   if (tg_class_waits_for(seated->class, waits_for, sizeof waits_for))
     json_object_set_new(json, "waits_for", json_string(waits_for));
   json_object_set_new(json, "loading", json_integer(count_loading(seated)));
-  json_object_set_new(json, "through", json_boolean(tg_class_is_through(seated->class)));
+  json_object_set_new(json, "through", json_boolean(is_through(seated)));
   if (state >= TG_CLASS_SWITCHED &&
       (seated->told_state < TG_CLASS_SWITCHED || seated->told_state == TG_CLASS_STATES))
     json_object_set_new(json, "guild_ids", guild_ids(seated));
@@ -251,21 +258,27 @@ void tg_seats_tell(struct tg_seated_class *seated, bool at_once)
   enum tg_class_state state = tg_class_state(seated->class);
   struct tg_class_figures figures;
   tg_ms now = now_of(seated);
+  if (!tg_seats_hold(seated))
+    return;
   bool changed = state != seated->told_state;
   if (!changed && !at_once && now - seated->told_at < FIGURES_TOLD)
     return;
   tg_class_figures(seated->class, &figures);
   uint64_t sum = figures.held * 31 + figures.held_bytes + figures.unmatched * 1009 +
-                 (uint64_t)(figures.lost + 1) + tg_class_is_through(seated->class) * 7919;
+                 (uint64_t)(figures.lost + 1) + is_through(seated) * 7919 +
+                 (seated->told_uses != tg_class_uses(seated->class)) * 104729;
   if (!changed && !at_once && sum == seated->told_figures)
     return;
   json_t *json = describe(seated, state, &figures);
+  char *file = tg_seats_text(seated);
   seated->told_at = now;
   seated->told_state = state;
   seated->told_figures = sum;
   if (delivery->class_told)
-    delivery->class_told(delivery->ctx, tg_class_number(seated->class), tg_class_state_name(state), json);
+    delivery->class_told(delivery->ctx, tg_class_number(seated->class), tg_class_state_name(state), json,
+                         file ? file : "");
   json_decref(json);
+  free(file);
 }
 
 /* --- the clock ------------------------------------------------------------------------------- */
@@ -305,6 +318,8 @@ static bool is_empty(const struct tg_seated_class *seated)
 static void look(struct tg_seated_class *seated)
 {
   tg_ms now = now_of(seated);
+  if (!seated->begun || !tg_seats_hold(seated))
+    return;
   for (int m = 0; m < seated->members; m++)
     tg_class_link(seated->class, m, link_of(seated->feeds[m]), now);
   enum tg_class_state state = tg_class_state(seated->class);
@@ -354,10 +369,10 @@ static void take_session(struct tg_seated_class *seated, int m)
   struct tg_delivery *delivery = seated->all->delivery;
   struct tg_session session;
   bool resumable = tg_session_load(feed->row, &session);
-  if (!resumable)
+  if (!resumable || (delivery->feeds.clustered && atomic_load(&feed->row->fence) == 0))
     return;
   if (feed->session.epoch == 0)
-    tg_delivery_adopt_session(delivery, feed->ref, session.epoch, session.sequence);
+    tg_delivery_adopt(delivery, feed, session.epoch, session.sequence);
   tg_seat_session(feed, false, feed->session.received);
   if (!tg_guilds_of(delivery, feed->ref)->loading)
     tg_seat_loaded(feed);
@@ -379,7 +394,8 @@ static void seat_members(struct tg_seated_class *seated)
   }
 }
 
-static struct tg_seated_class *new_class(struct tg_seats *seats, int number)
+/* By the skip file, if there is one. NULL: there is no such class. */
+static struct tg_class *make_class(struct tg_seats *seats, int number)
 {
   struct tg_delivery *delivery = seats->delivery;
   const struct tg_config *config = delivery->env.config;
@@ -391,16 +407,23 @@ static struct tg_seated_class *new_class(struct tg_seats *seats, int number)
       .seed = random_seed(),
       .held_bytes = &seats->held_bytes,
       .grace = config->interaction.grace,
+      .clustered = delivery->feeds.clustered,
       .skip = tg_skip_file_open(config->state_dir, number, seats->from, seats->to, seats->old_side),
   };
-  struct tg_class *class = tg_class_new(&options);
+  return tg_class_new(&options);
+}
+
+static struct tg_seated_class *new_class(struct tg_seats *seats, int number)
+{
+  struct tg_class *class = make_class(seats, number);
   if (!class)
     return NULL;
   struct tg_seated_class *seated = tg_calloc(1, sizeof *seated);
   seated->all = seats;
   seated->class = class;
-  seated->voices = tg_voices_open(config->state_dir, number);
+  seated->voices = tg_voices_open(seats->delivery->env.config->state_dir, number);
   seated->told_state = TG_CLASS_STATES;
+  seated->told_uses = UINT64_MAX;
   seated->members = tg_class_members(class);
   seated->feeds = tg_calloc((size_t)seated->members, sizeof(struct tg_feed *));
   seated->seats = tg_calloc((size_t)seated->members, sizeof *seated->seats);
@@ -408,8 +431,34 @@ static struct tg_seated_class *new_class(struct tg_seats *seats, int number)
   return seated;
 }
 
-static void begin_class(struct tg_seated_class *seated)
+void tg_seats_renew(struct tg_seated_class *seated)
 {
+  int number = tg_class_number(seated->class);
+  tg_class_free(seated->class);
+  seated->class = make_class(seated->all, number);
+  seated->told_state = TG_CLASS_STATES;
+  seated->told_uses = UINT64_MAX;
+  seated->begun = false;
+  for (int m = 0; m < seated->members; m++) {
+    struct tg_feed *feed = seated->feeds[m];
+    seated->seats[m] = (struct tg_class_seat){.of = seated, .member = m};
+    seated->gate.ruled[tg_ref_side(feed->ref)] = tg_class_has_ruled(seated->class, m);
+    tg_feed_hold_from(feed, 0);
+  }
+}
+
+void tg_seat_begin(struct tg_feed *feed)
+{
+  know_epoch(feed->seat->of, feed->seat->member);
+  take_session(feed->seat->of, feed->seat->member);
+  tg_seats_apply_bounds(feed->seat->of);
+}
+
+void tg_seats_begin(struct tg_seated_class *seated)
+{
+  if (seated->begun)
+    return;
+  seated->begun = true;
   for (int m = 0; m < seated->members; m++)
     know_epoch(seated, m);
   for (int m = 0; m < seated->members; m++)
@@ -435,7 +484,10 @@ void tg_delivery_take_seats(struct tg_delivery *delivery, const struct tg_delive
       seats->at[seats->count++] = seated;
   }
   for (int i = 0; i < seats->count; i++)
-    begin_class(seats->at[i]);
+    if (tg_seats_hold(seats->at[i]))
+      tg_seats_begin(seats->at[i]);
+    else
+      tg_seats_forget_switch(seats->at[i]); /* what it was here is over */
   tg_feeds_unshut(&delivery->feeds);
   tg_handles_timer(&delivery->env.handles, &seats->timer, seats);
   uint64_t pace = (uint64_t)tg_patience(LOOK);

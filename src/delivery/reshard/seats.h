@@ -6,6 +6,7 @@
  *
  *     seats.c      made and ended; what sessions, connections and clocks tell a class
  *     takeover.c   the switch, in one turn of the loop
+ *     shared_seats.c  where other hosts may get a class, or have had it
  *     seat_voices.c  the bot's voice connections
  *
  * What a class says comes true here: what it holds back keeps numbers from being durable
@@ -39,6 +40,8 @@ struct tg_seated_class {
   tg_ms told_at;   /* the owner, of: */
   enum tg_class_state told_state;
   uint64_t told_figures;
+  uint64_t told_uses; /* tg_class_uses() of the file that was told; UINT64_MAX: none was */
+  bool begun;         /* it knows the sessions in the rows */
 };
 
 struct tg_seats {
@@ -57,6 +60,27 @@ struct tg_seated_class *tg_seats_find(struct tg_seats *seats, int number);
 void tg_seats_remove_files(struct tg_delivery *delivery);
 /* All classes go; their feeds are ordinary ones from now on. */
 void tg_seats_end(struct tg_delivery *delivery);
+
+/* Its class begins anew, by the skip file that there is now, and knows no session. */
+void tg_seats_renew(struct tg_seated_class *seated);
+/* It takes in the sessions that are in the rows; nothing if it has. */
+void tg_seats_begin(struct tg_seated_class *seated);
+/* The same of one member, whose row has been written since. */
+void tg_seat_begin(struct tg_feed *feed);
+
+/* --- shared_seats.c --- */
+
+/* Some shard of the class is this host's; else it is idle, and nobody's matter here. */
+bool tg_seats_hold(const struct tg_seated_class *seated);
+/* It is not here, or comes anew: as if it had never switched. */
+void tg_seats_forget_switch(struct tg_seated_class *seated);
+/* The shard has gone to another host. */
+void tg_seat_left(struct tg_feed *feed);
+/* What another host would have to know, if that has changed since it was told; NULL: nothing. The caller's to
+ * free. */
+char *tg_seats_text(struct tg_seated_class *seated);
+/* Of a class that has switched: what the old shards had is delivered at all sinks that count. */
+bool tg_seats_are_through(const struct tg_seated_class *seated);
 
 /* --- what happens to a feed with a seat --- */
 

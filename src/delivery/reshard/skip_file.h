@@ -42,11 +42,15 @@ struct tg_skip_entry {
   uint32_t flags;             /* TG_SKIP_SAFE */
 };
 
+/* Of a cluster, of those that have taken over: not all hosts know it yet, and until then nothing of theirs is
+ * delivered. */
+enum { TG_SKIP_WAITS = 1 };
+
 struct tg_skip_member {
   int32_t ref;
   uint32_t seen;   /* the highest number that it had shown at the switch */
   uint32_t passed; /* up to here what belongs to its session alone was delivered, and is safe */
-  uint32_t fill;
+  uint32_t flags;  /* TG_SKIP_WAITS */
   uint64_t epoch; /* of its session, from the switch on: at least that, whatever the shard table says */
 };
 
@@ -86,6 +90,10 @@ const struct tg_skip_list *tg_skip_file_list(const struct tg_skip_file *file);
 
 void tg_skip_file_use(struct tg_skip_file *file, int entry, struct tg_skip_place use);
 void tg_skip_file_safe(struct tg_skip_file *file, int entry);
+
+/* Whether those that it says deliver wait for other hosts to hear of it; and that they need not any more. */
+bool tg_skip_file_waits(const struct tg_skip_file *file);
+void tg_skip_file_publish(struct tg_skip_file *file);
 
 /* The file stays. */
 void tg_skip_file_close(struct tg_skip_file *file);

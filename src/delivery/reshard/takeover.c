@@ -108,7 +108,7 @@ static void go_over(struct tg_seated_class *seated, struct tg_skip_file *file)
 {
   struct tg_delivery *delivery = seated->all->delivery;
   int side = !tg_class_ruling_side(seated->class);
-  seated->gate.ruled[side] = true;
+  seated->gate.ruled[side] = !delivery->feeds.clustered;
   tell_handover(seated, side);
   tg_class_switch(seated->class, file, tg_env_now(&delivery->env), on_release, seated);
   for (int m = 0; m < seated->members; m++)
@@ -145,9 +145,11 @@ void tg_take_over_if_urged(struct tg_seated_class *seated)
 {
   struct tg_error error = {0};
   enum tg_class_urge urge = tg_class_urges(seated->class);
+  bool back = tg_class_ruling_side(seated->class) != seated->all->old_side;
   if (urge == TG_CLASS_CALM || seated->all->taking_over)
     return;
-  bool back = tg_class_ruling_side(seated->class) != seated->all->old_side;
+  if (back && seated->all->delivery->feeds.clustered)
+    return; /* other hosts know that it has switched, or may do so by now */
   bool done = tg_take_over(seated, &error);
   tg_log_with(done ? TG_INFO : TG_WARN, TG_NO_SHARD, TG_WITH(TG_TEXT_IF(!done, REASON, error.message)),
               "class %d of the guilds %s to the %s shards at once: %s", tg_class_number(seated->class),

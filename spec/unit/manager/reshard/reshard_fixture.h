@@ -67,7 +67,7 @@ static inline void say_state(int class, const char *state)
   json_t *figures = json_pack("{s:i, s:i, s:{s:i}, s:[s], s:b}", "held", 2, "held_bytes", 300, "unmatched",
                               "TYPING_START", 1, "guild_ids", "41771983423143936", "through",
                               workings.behind == 0);
-  tg_say(played.ipc, class_state, .number = class, .state = state, .figures = figures);
+  tg_say(played.ipc, class_state, .number = class, .state = state, .figures = figures, .file = "");
   json_decref(figures);
 }
 
