@@ -55,6 +55,7 @@ static bool is_asked_for(enum tg_method method)
   case TG_METHOD_manager_request_soundboard_sounds:
   case TG_METHOD_manager_join_voice_channel:
   case TG_METHOD_manager_leave_voice_channel:
+  case TG_METHOD_manager_reshard:
     return true;
   default:
     return false;
@@ -76,7 +77,24 @@ bool tg_post_read_call(const char *call, enum tg_method *method, json_t **args)
 
 static int shard_of(const struct tg_post_ask *ask)
 {
-  return tg_ref_id(ask->ref);
+  return ask->ref == TG_POST_LEAD ? -1 : tg_ref_id(ask->ref);
+}
+
+/* What the host has that is asked, for errors. */
+static void name_it(tg_shard_ref ref, char text[TG_POST_NAME_SIZE])
+{
+  if (ref == TG_POST_LEAD)
+    snprintf(text, TG_POST_NAME_SIZE, "the lead of the cluster");
+  else
+    snprintf(text, TG_POST_NAME_SIZE, "shard %d", tg_ref_id(ref));
+}
+
+static void tell_whose(tg_shard_ref ref, char text[TG_POST_NAME_SIZE])
+{
+  if (ref == TG_POST_LEAD)
+    snprintf(text, TG_POST_NAME_SIZE, "the cluster's leader is to do it");
+  else
+    snprintf(text, TG_POST_NAME_SIZE, "shard %d is another host's", tg_ref_id(ref));
 }
 
 static void release(struct tg_post_ask *ask)
@@ -108,27 +126,29 @@ static void fail(struct tg_post_ask *ask, const char *code, const char *format, 
 
 static void fail_silent(struct tg_post_ask *ask)
 {
+  char it[TG_POST_NAME_SIZE];
+  name_it(ask->ref, it);
   fail(ask, "timeout",
-       "shard %d is host \"%s\"'s, which has begun, and not answered for %lld ms: it is not known whether it "
+       "%s is host \"%s\"'s, which has begun, and not answered for %lld ms: it is not known whether it "
        "has done what was asked",
-       shard_of(ask), ask->to, (long long)(tg_now() - ask->since));
+       it, ask->to, (long long)(tg_now() - ask->since));
 }
 
 static void fail_undone(struct tg_post_ask *ask)
 {
   long long waited = tg_now() - ask->since;
+  char it[TG_POST_NAME_SIZE], whose[TG_POST_NAME_SIZE];
+  name_it(ask->ref, it);
+  tell_whose(ask->ref, whose);
   if (!tg_post_is_linked(ask->office))
-    fail(ask, "redis_away",
-         "shard %d is another host's, and the cluster's Redis, by which hosts are asked, is away%s",
-         shard_of(ask), ask->stage == TG_ASK_WAITS ? "" : ": it is not known whether it has done it");
+    fail(ask, "redis_away", "%s, and the cluster's Redis, by which hosts are asked, is away%s", whose,
+         ask->stage == TG_ASK_WAITS ? "" : ": it is not known whether it has done it");
   else if (ask->stage == TG_ASK_WAITS)
-    fail(ask, "no_holder",
-         "shard %d is nobody's at the moment: no host of the cluster has had it for %lld ms", shard_of(ask),
+    fail(ask, "no_holder", "%s is nobody's at the moment: no host of the cluster has had it for %lld ms", it,
          waited);
   else
-    fail(ask, "timeout",
-         "shard %d is host \"%s\"'s, which has not begun what was asked for %lld ms, and will not",
-         shard_of(ask), ask->to, waited);
+    fail(ask, "timeout", "%s is host \"%s\"'s, which has not begun what was asked for %lld ms, and will not",
+         it, ask->to, waited);
 }
 
 /* ---- asking ---- */
@@ -244,13 +264,13 @@ static void make_id(struct tg_post_office *office, char id[TG_POST_ID_SIZE])
   snprintf(id, TG_POST_ID_SIZE, "%s-%" PRIx64, office->prefix, ++office->ids);
 }
 
-static void ask_other(struct tg_post_office *office, const struct tg_managed_shard *shard, char *call_text,
-                      tg_ms patience, tg_manager_reply *reply, void *ctx)
+static void ask_other(struct tg_post_office *office, tg_shard_ref ref, char *call_text, tg_ms patience,
+                      tg_manager_reply *reply, void *ctx)
 {
   struct tg_post_ask *ask = tg_calloc(1, sizeof *ask);
   tg_ms now = tg_now();
   *ask = (struct tg_post_ask){.office = office,
-                              .ref = shard->ref,
+                              .ref = ref,
                               .call = call_text,
                               .since = now,
                               .patience = patience,
@@ -272,12 +292,11 @@ static int count_asks(const struct tg_post_office *office)
   return count;
 }
 
-bool tg_post_elsewhere(struct tg_post_office *office, const struct tg_managed_shard *shard,
-                       enum tg_method method, const json_t *args, tg_ms patience, tg_manager_reply *reply,
-                       void *ctx)
+static void ask_who_has(struct tg_post_office *office, tg_shard_ref ref, enum tg_method method,
+                        const json_t *args, tg_ms patience, tg_manager_reply *reply, void *ctx)
 {
-  if (!office || shard->held || office->here)
-    return false;
+  char whose[TG_POST_NAME_SIZE];
+  tell_whose(ref, whose);
   const char *name = tg_manager_method_name(method);
   json_t *whole = json_pack("{s:s, s:O}", "method", name, "args", args);
   char *text = json_dumps(whole, JSON_COMPACT);
@@ -285,16 +304,33 @@ bool tg_post_elsewhere(struct tg_post_office *office, const struct tg_managed_sh
   if (office->ended || office->env->stopping)
     tg_reply_error(reply, ctx, "stopping", "the gateway is stopping");
   else if (strlen(text) > CALL_MAX)
-    tg_reply_error(reply, ctx, "too_large",
-                   "gateway.manager:%s: shard %d is another host's, to which no more than %d bytes go", name,
-                   shard->id, CALL_MAX);
+    tg_reply_error(reply, ctx, "too_large", "gateway.manager:%s: %s, to which no more than %d bytes go", name,
+                   whose, CALL_MAX);
   else if (count_asks(office) >= ASKS_MAX)
     tg_reply_error(reply, ctx, "queue_full", "%d commands wait for other hosts already", ASKS_MAX);
   else {
-    ask_other(office, shard, text, patience, reply, ctx);
-    return true;
+    ask_other(office, ref, text, patience, reply, ctx);
+    return;
   }
   free(text);
+}
+
+bool tg_post_elsewhere(struct tg_post_office *office, const struct tg_managed_shard *shard,
+                       enum tg_method method, const json_t *args, tg_ms patience, tg_manager_reply *reply,
+                       void *ctx)
+{
+  if (!office || shard->held || office->here)
+    return false;
+  ask_who_has(office, shard->ref, method, args, patience, reply, ctx);
+  return true;
+}
+
+bool tg_post_to_leader(struct tg_post_office *office, enum tg_method method, const json_t *args,
+                       tg_ms patience, tg_manager_reply *reply, void *ctx)
+{
+  if (!office || office->here)
+    return false;
+  ask_who_has(office, TG_POST_LEAD, method, args, patience, reply, ctx);
   return true;
 }
 
@@ -421,11 +457,13 @@ static void fail_posted(struct tg_post_office *office)
   struct tg_post_ask *ask = TAILQ_FIRST(&office->asks);
   while (ask) {
     bool is_posted = ask->stage == TG_ASK_POSTED;
+    char whose[TG_POST_NAME_SIZE];
+    tell_whose(ask->ref, whose);
     if (is_posted)
       fail(ask, "redis_away",
-           "shard %d is another host's: the cluster's Redis is another one meanwhile, and it is not known "
+           "%s: the cluster's Redis is another one meanwhile, and it is not known "
            "whether what was asked is done",
-           shard_of(ask));
+           whose);
     ask = is_posted ? TAILQ_FIRST(&office->asks) : TAILQ_NEXT(ask, link);
   }
 }

@@ -1,9 +1,9 @@
 #pragma once
 
-/* Commands to shards that other hosts of the cluster have. Whoever has a shard is asked of Redis; the call
- * (a method of gateway.manager, and its arguments as they came) goes into that host's stream, is done there
- * by the default of the method, for an override of the script has run where it was called, and its answer
- * comes back in the stream of who has asked.
+/* Commands to shards that other hosts of the cluster have, and to who leads it. Whoever has a shard is asked
+ * of Redis; the call (a method of gateway.manager, and its arguments as they came) goes into that host's
+ * stream, is done there by the default of the method, for an override of the script has run where it was
+ * called, and its answer comes back in the stream of who has asked.
  *
  *     elsewhere -> "command" -> the other host -> default -> "answer" -> reply
  *
@@ -36,3 +36,7 @@ bool tg_post_heard(struct tg_post_office *office, const char *word, const char *
 bool tg_post_elsewhere(struct tg_post_office *office, const struct tg_managed_shard *shard,
                        enum tg_method method, const json_t *args, tg_ms patience, tg_manager_reply *reply,
                        void *ctx);
+/* True: the host that leads the cluster is asked, as above, which may be this one. False: it is to be done
+ * here, as there is no cluster, or as this host was asked for it because it leads. */
+bool tg_post_to_leader(struct tg_post_office *office, enum tg_method method, const json_t *args,
+                       tg_ms patience, tg_manager_reply *reply, void *ctx);

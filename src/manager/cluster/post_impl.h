@@ -11,6 +11,8 @@
 enum {
   TG_POST_ID_SIZE = 48,
   TG_POST_HOST_SIZE = 80,
+  TG_POST_NAME_SIZE = 48,   /* "shard 65535 is another host's" */
+  TG_POST_LEAD = -1,        /* in the place of a shard's reference: for who leads the cluster */
   TG_POST_TICK = 250,       /* ms between two looks at what waits */
   TG_POST_BEGIN = 5000,     /* ms in which the other host begins (scripts/commands.lua), or does not at all */
   TG_POST_READ_MAX = 30000, /* ms in which a part of an answer is to be read */

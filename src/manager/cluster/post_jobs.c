@@ -209,7 +209,7 @@ static void on_begun(void *ctx, const char *text, size_t length, const struct tg
   json_t *answer = error ? NULL : json_loadb(text, length, 0, NULL);
   const char *refused = json_string_value(json_object_get(answer, "refused"));
   if (error)
-    answer_error(job, "redis_away", "Redis has gone away from the host which has the shard; try again");
+    answer_error(job, "redis_away", "Redis has gone away from the host that was asked; try again");
   else if (!refused)
     do_it(job);
   else if (strcmp(refused, "moved") == 0 && job->hops == 0)
@@ -263,7 +263,7 @@ void tg_post_jobs_look(struct tg_post_office *office, tg_ms now)
 /* Nobody hears of what becomes of this one. */
 static void say_that_it_ends(const struct tg_post_job *job)
 {
-  static const char why[] = "the host which has the shard is stopping; it is not known whether it has done "
+  static const char why[] = "the host that was asked is stopping; it is not known whether it has done "
                             "what was asked";
   struct tg_buf body = {0};
   tg_buf_printf(&body, "{\"id\":\"%s\",\"host\":\"%s\",\"part\":0,\"code\":\"stopping\"}\n%s", job->id,

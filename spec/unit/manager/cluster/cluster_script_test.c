@@ -351,6 +351,7 @@ static void changes_class_by_class(void **state)
   ASSERT_REFUSED(world, "a", "class", class_at(0, fence + 9, change, 2), "lease");
   json_decref(ask_as(world, "a", "class", class_at(0, fence, change, 2)));
   ASSERT_REFUSED(world, "a", "abort", json_object(), "late");
+  command(world, "HSET tidegate:{bot}:presences 1 idle all online mark 5");
   for (int class = 0; class < 4; class ++)
     json_decref(ask_as(world, "a", "class", class_at(class, fence + class, change, 4)));
   json_t *answer = beat(world, "b", NULL);
@@ -362,6 +363,9 @@ static void changes_class_by_class(void **state)
   json_t *late = progress(3, fence + 3, 1, 0, 0);
   json_object_set_new(late, "of", json_integer(4)); /* which are no more */
   ASSERT_REFUSED(world, "a", "put", late, "lease");
+  assert_string_equal(command(world, "HGET tidegate:{bot}:presences 5"), "idle"); /* of those guilds */
+  assert_string_equal(command(world, "HLEN tidegate:{bot}:presences"), "4");
+  assert_true(atoi(command(world, "HGET tidegate:{bot}:presences mark")) > 5);
   assert_string_equal(command(world, "EXISTS tidegate:{bot}:s:4 tidegate:{bot}:class tidegate:{bot}:file"),
                       "0");
 }

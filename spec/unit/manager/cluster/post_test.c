@@ -58,6 +58,45 @@ static void does_here_what_is_about_to_be_here(void **state)
   assert_int_equal(waiting_for(world, "a"), 0);
 }
 
+/* While the number of shards is changed: it goes with its class. */
+static void asks_who_has_the_class_of_a_new_shard(void **state)
+{
+  struct post_world *world = *state;
+  for (int i = 0; i < SHARDS; i++)
+    give(world, i, i == 2 ? "c" : "b");
+  ask_of(world, A, NEW_SHARD, "one", 0);
+  assert_string_equal(wait_for_reply(world), "{\"by\":\"c\"}\n");
+  assert_int_equal(world->hosts[B].done.length, 0);
+}
+
+static void asks_who_leads(void **state)
+{
+  struct post_world *world = *state;
+  let_lead(world, "b");
+  ask_leader(world, A);
+  assert_string_equal(wait_for_reply(world), "{\"by\":\"b\"}\n");
+  ask_leader(world, B); /* itself */
+  ASSERT_SAYS(wait_for_reply(world), "\n{\"by\":\"b\"}\n");
+  let_lead(world, "c");
+  world->hosts[C].code = "bad_argument";
+  ask_leader(world, B);
+  ASSERT_SAYS(wait_for_reply(world), "bad_argument: it is bad_argument\n");
+  assert_string_equal(text_of(&world->hosts[B].done), "[{\"to\":8}]\n[{\"to\":8}]\n");
+  let_lead(world, NULL);
+  ask_leader(world, A);
+  ASSERT_SAYS(
+      wait_for_reply(world),
+      "no_holder: the lead of the cluster is nobody's at the moment: no host of the cluster has had it");
+  kill_server(world->redis);
+  RUN_UNTIL(world->redis, !world->hosts[A].is_up);
+  ask_leader(world, A);
+  ASSERT_SAYS(
+      wait_for_reply(world),
+      "redis_away: the cluster's leader is to do it, and the cluster's Redis, by which hosts are asked, "
+      "is away\n");
+  run_server(world->redis);
+}
+
 /* ---- nobody, or nobody knows ---- */
 
 static void says_that_nobody_has_it(void **state)
@@ -319,7 +358,7 @@ static void ends_with_all_that_wait(void **state)
   ask_of(world, A, 2, "one", 0);
   RUN_UNTIL(world->redis, world->hosts[B].waiting);
   tg_post_end(world->hosts[B].office); /* who has asked hears of it */
-  ASSERT_SAYS(wait_for_reply(world), "stopping: the host which has the shard is stopping");
+  ASSERT_SAYS(wait_for_reply(world), "stopping: the host that was asked is stopping");
   give(world, 1, NULL);
   ask_of(world, A, 1, "two", 0);
   ask_of(world, A, 3, "three", 0);
@@ -338,6 +377,8 @@ int main(void)
       TEST(asks_who_has_the_shard),
       TEST(keeps_their_order),
       TEST(does_here_what_is_about_to_be_here),
+      TEST(asks_who_has_the_class_of_a_new_shard),
+      TEST(asks_who_leads),
       TEST(says_that_nobody_has_it),
       TEST(says_that_redis_is_away),
       TEST(asks_again_after_a_break),

@@ -7,14 +7,14 @@
 
 #include "manager/calls.h"
 
-enum { HOSTS = 3, SHARDS = 4, A = 0, B = 1, C = 2 };
+enum { HOSTS = 3, SHARDS = 4, NEW_SHARD = 6 /* of 8 */, A = 0, B = 1, C = 2 };
 
 struct host {
   const char *name;
   struct redis_world *world;
   struct tg_hooks hooks;
   struct tg_manager_env env;
-  struct tg_managed_shard shards[SHARDS];
+  struct tg_managed_shard shards[NEW_SHARD + 1];
   struct tg_redis_link *link;
   struct tg_post_office *office;
   bool is_up;
@@ -79,15 +79,8 @@ static inline void answer(const struct host *host, tg_manager_reply *reply, void
   }
 }
 
-/* As the defaults of commands/ do: elsewhere, or here. */
-static inline void send_payload_default(void *room, const json_t *args, tg_manager_reply *reply, void *ctx)
+static inline void do_there(struct host *host, const json_t *args, tg_manager_reply *reply, void *ctx)
 {
-  struct host *host = room;
-  int shard_id = (int)json_integer_value(json_array_get(args, 0));
-  tg_ms patience = (tg_ms)json_integer_value(json_array_get(args, 2));
-  if (tg_post_elsewhere(host->office, &host->shards[shard_id], TG_METHOD_manager_send_payload, args,
-                        patience ? patience : 10000, reply, ctx))
-    return;
   char *text = json_dumps(args, JSON_COMPACT);
   tg_buf_printf(&host->done, "%s\n", text);
   free(text);
@@ -95,6 +88,24 @@ static inline void send_payload_default(void *room, const json_t *args, tg_manag
   host->waiting_ctx = ctx;
   if (!host->is_silent)
     answer(host, reply, ctx);
+}
+
+/* As the defaults of commands/ do: elsewhere, or here. */
+static inline void send_payload_default(void *room, const json_t *args, tg_manager_reply *reply, void *ctx)
+{
+  struct host *host = room;
+  int shard_id = (int)json_integer_value(json_array_get(args, 0));
+  tg_ms patience = (tg_ms)json_integer_value(json_array_get(args, 2));
+  if (!tg_post_elsewhere(host->office, &host->shards[shard_id], TG_METHOD_manager_send_payload, args,
+                         patience ? patience : 10000, reply, ctx))
+    do_there(host, args, reply, ctx);
+}
+
+static inline void reshard_default(void *room, const json_t *args, tg_manager_reply *reply, void *ctx)
+{
+  struct host *host = room;
+  if (!tg_post_to_leader(host->office, TG_METHOD_manager_reshard, args, 600, reply, ctx))
+    do_there(host, args, reply, ctx);
 }
 
 static inline void open_host(struct host *host)
@@ -120,15 +131,16 @@ static inline void let_in(struct host *host, bool may)
 
 static inline void make_host(struct host *host, struct redis_world *world, const char *name)
 {
-  static const struct tg_default defaults[] = {{TG_METHOD_manager_send_payload, send_payload_default}};
+  static const struct tg_default defaults[] = {{TG_METHOD_manager_send_payload, send_payload_default},
+                                               {TG_METHOD_manager_reshard, reshard_default}};
   host->name = name;
   host->world = world;
   let_in(host, true);
   host->env = (struct tg_manager_env){.loop = &world->loop, .hooks = &host->hooks, .clustered = true};
   host->env.calls = tg_calls_new(&host->hooks);
   host->office = host->env.post = tg_post_new(&host->env, name);
-  tg_calls_offer(host->env.calls, defaults, 1, host);
-  for (int i = 0; i < SHARDS; i++)
+  tg_calls_offer(host->env.calls, defaults, 2, host);
+  for (int i = 0; i <= NEW_SHARD; i++)
     host->shards[i] = (struct tg_managed_shard){.id = i, .ref = i};
   open_host(host);
 }
@@ -167,6 +179,16 @@ static inline void give(struct post_world *world, int shard, const char *host)
   if (host)
     tg_resp_string(out, lease);
   wait_for_other(world->redis);
+}
+
+/* From now on that host leads; NULL: nobody. */
+static inline void let_lead(struct post_world *world, const char *host)
+{
+  char words[100];
+  double now = strtod(command(world->redis, "HGET tidegate:{bot}:c now"), NULL);
+  snprintf(words, sizeof words, "HSET tidegate:{bot}:c leader %s leader_till %.0f", host ? host : "a",
+           host ? now + 1e6 : 0);
+  command(world->redis, words);
 }
 
 static inline void may_begin(struct post_world *world, const char *id)
@@ -245,6 +267,13 @@ static inline void ask_of(struct post_world *world, int host, int shard, const c
 {
   json_t *args = json_pack("[i, s, i]", shard, what, patience);
   tg_call(world->hosts[host].env.calls, TG_METHOD_manager_send_payload, args, on_reply, world);
+  json_decref(args);
+}
+
+static inline void ask_leader(struct post_world *world, int host)
+{
+  json_t *args = json_pack("[{s:i}]", "to", 8);
+  tg_call(world->hosts[host].env.calls, TG_METHOD_manager_reshard, args, on_reply, world);
   json_decref(args);
 }
 

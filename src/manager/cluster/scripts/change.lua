@@ -60,6 +60,7 @@ local function finish_change()
     end
     if to_begin[class] then redis.call('HSET', GIVEN, shard, to_begin[class]) end
   end
+  inherit_presences(next_total)
   note('asked', c.asked or total)
   note('before', total)
   note('done', c.next_mark)

@@ -1,5 +1,5 @@
--- Commands to a shard that another host has. Each has an id, and is done once, whatever is said again: by who
--- may begin.
+-- Commands to a shard that another host has, or to who leads. Each has an id, and is done once, whatever is
+-- said again: by who may begin.
 
 local BEGIN = 5000 -- ms in which whoever is asked begins, or does not
 local KEPT = 60000 -- ms for which it is known that a command was begun
@@ -25,13 +25,19 @@ local function sweep_calls()
   end
 end
 
+-- {host, till}: who has the shard, a new one with its class; -1: who leads. nil: nobody.
+local function read_holder()
+  if given.shard < 0 then return c.leader and { host = c.leader, till = tonumber(c.leader_till) } end
+  return total > 0 and read_lease(given.shard % total)
+end
+
 -- command {host, shard, id, from, hops, call}: to the stream of who has that shard; `from` wants the answer.
 -- Begun: it was, by whom it went to before. Here: the one who asks has the shard, and begins. `call` is a text
 -- of theirs.
 function calls.command()
   local known = read_call(given.id)
   if known and known.begun then return { begun = true } end
-  local lease = read_lease(given.shard)
+  local lease = read_holder()
   if not lease or lease.till <= now then return { refused = 'nobody' } end
   sweep_calls()
   if lease.host == given.host then
@@ -49,7 +55,7 @@ end
 function calls.begin()
   local known = read_call(given.id)
   if not known or known.begun or known.time <= now then return { refused = 'late' } end
-  local lease = read_lease(given.shard)
+  local lease = read_holder()
   if not lease or lease.till <= now or lease.host ~= given.host then return { refused = 'moved' } end
   note_call(given.id, now, 1)
   return {}

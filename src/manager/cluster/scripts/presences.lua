@@ -9,20 +9,34 @@ local function keep_presences(mark, texts)
   for of, text in pairs(texts) do redis.call('HSET', PRESENCES, of, text) end
 end
 
+local function set_presence(of, text, mark)
+  if text then
+    redis.call('HSET', PRESENCES, of, text)
+  else
+    redis.call('HDEL', PRESENCES, of)
+  end
+  redis.call('HSET', PRESENCES, 'mark', string.format('%.0f', mark))
+  for name, host in pairs(read_hosts()) do
+    if host.alive then post(name, 'present', { mark = mark, of = of, text = text }) end
+  end
+end
+
+-- There are `count` shards from now on: each has the presence of the one that had its guilds.
+local function inherit_presences(count)
+  for of, text in pairs(read_hash(PRESENCES)) do
+    local shard = tonumber(of) -- else of all, or the mark
+    for new = shard and shard + total or count, count - 1, total do
+      set_presence(tostring(new), text, next_mark())
+    end
+  end
+end
+
 -- present {of, text, known}: from now on; without a text as configured, or as the whole bot. What is said of
 -- the whole bot ends what was of single shards. `known` is the mark of who says it.
 function calls.present()
   local mark = math.max(next_mark(), given.known + 1)
   if given.of == 'all' then redis.call('DEL', PRESENCES) end
-  if given.text then
-    redis.call('HSET', PRESENCES, given.of, given.text)
-  else
-    redis.call('HDEL', PRESENCES, given.of)
-  end
-  redis.call('HSET', PRESENCES, 'mark', string.format('%.0f', mark))
-  for name, host in pairs(read_hosts()) do
-    if host.alive then post(name, 'present', { mark = mark, of = given.of, text = given.text }) end
-  end
+  set_presence(given.of, given.text, mark)
   return { mark = mark }
 end
 

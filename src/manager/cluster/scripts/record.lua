@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- The beginning of the script: time, the cluster's record, hosts, leases. The files of this folder are one
--- script (begin to end: record, holes, change, leases, beat, moves, turns, commands, presences, status, call),
+-- script (begin to end: record, holes, presences, change, leases, beat, moves, turns, commands, status, call),
 -- so that a call is one step that nobody sees half done. It may run when memory is full (allow-oom): events
 -- may fill Redis, but leases must not end by that.
 --
