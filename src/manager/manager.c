@@ -58,9 +58,18 @@ static bool is_reachable(void *ctx, const struct tg_managed_shard *shard)
   return tg_workers_up(manager->workers, shard->worker_id);
 }
 
+/* A power cut may have taken table and logs back behind a session that the bot has seen: the next one begins
+ * with an epoch that no earlier session has had, since all of them began before. 0: as the shard counts. */
+static uint64_t least_epoch(const struct tg_manager *manager)
+{
+  return manager->steady.rebooted ? (uint64_t)(manager->env.stamp / 1000) : 0;
+}
+
 static void on_allowed(void *ctx, struct tg_managed_shard *shard, int64_t ask, tg_ms deadline, uint64_t epoch)
 {
   const struct tg_manager *manager = ctx;
+  if (epoch == 0)
+    epoch = least_epoch(manager);
   tg_say(tg_workers_line(manager->workers, shard->worker_id), allow_identify, .ref = shard->ref, .ask = ask,
          .deadline = deadline, .epoch = (int64_t)epoch);
 }

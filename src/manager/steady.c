@@ -81,13 +81,18 @@ static void save(struct tg_steady *steady)
 
 /* ---- the clock ---- */
 
-/* What the steady clock is ahead of tg_now() from here on. */
-static tg_ms go_on(const struct clock_content *then, tg_ms wall_ahead)
+static bool is_another_boot(const struct clock_content *then)
 {
   char boot[TG_BOOT_SIZE];
   boot_name(boot);
-  bool same = boot[0] && strcmp(boot, then->boot) == 0;
-  if (same && tg_now() + then->ahead >= then->steady)
+  return !boot[0] || strcmp(boot, then->boot) != 0;
+}
+
+/* What the steady clock is ahead of tg_now() from here on. */
+static tg_ms go_on(const struct tg_steady *steady, const struct clock_content *then)
+{
+  tg_ms wall_ahead = steady->wall_ahead;
+  if (!steady->rebooted && tg_now() + then->ahead >= then->steady)
     return then->ahead;
   tg_ms by_wall = wall_ahead - then->wall_distance, least = then->steady + AT_LEAST_AWAY - tg_now();
   return by_wall > least ? by_wall : least;
@@ -98,7 +103,9 @@ void tg_steady_begin(struct tg_steady *steady, const char *state_dir)
   struct clock_content then = {0};
   *steady = (struct tg_steady){.state_dir = state_dir};
   steady->wall_ahead = look_at_wall(tg_wall_clock() - tg_now());
-  tg_steady_set_ahead(read_file(steady, &then) ? go_on(&then, steady->wall_ahead) : steady->wall_ahead);
+  bool goes_on = read_file(steady, &then);
+  steady->rebooted = goes_on && is_another_boot(&then);
+  tg_steady_set_ahead(goes_on ? go_on(steady, &then) : steady->wall_ahead);
   save(steady);
 }
 

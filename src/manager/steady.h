@@ -14,10 +14,13 @@
 
 #include "base/clock.h"
 
+#include <stdbool.h>
+
 struct tg_steady {
   const char *state_dir; /* borrowed */
   tg_ms wall_ahead;      /* of tg_now(), as it was last seen */
   tg_ms saved_at;        /* tg_now() */
+  bool rebooted;         /* the machine was started anew since the file was written */
 };
 
 /* Sets the steady clock of this process; the lock of the state directory is held. */

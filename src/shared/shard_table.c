@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,12 @@ struct tg_shard_table {
 };
 
 _Static_assert(sizeof(struct tg_shard_row) <= ROW_SIZE, "a row outgrew its place: see make()");
+/* A power cut leaves a sector old or new: a session has one epoch, id and number then, but for the end of an
+ * id that is longer than any that was seen. */
+enum { SECTOR = 512 };
+_Static_assert(ROW_SIZE % SECTOR == 0 && FIRST_ROW_SIZE % SECTOR == 0 &&
+                   offsetof(struct tg_shard_row, durable_sequence) + sizeof(uint64_t) <= SECTOR,
+               "a session lies in one sector");
 
 const char *tg_shard_state_name(enum tg_shard_state state)
 {

@@ -1,5 +1,5 @@
 /* The log when the power fails: at a thousand moments for each setting of queue.sync, in the middle of
- * whatever the log does, a directory is made as it may be found then (power_disk.h), and opened as by the
+ * whatever the log does, a directory is made as it may be found then (unit/base/power_disk.h), and opened as by the
  * next start.
  *
  * What was synced is all there, but for what was delivered. Of the rest anything may be missing, but what
@@ -7,7 +7,7 @@
  * what is behind the last of it. And what is written from then on is found by the start after that. */
 
 #include "event_log_fixture.h"
-#include "power_disk.h"
+#include "unit/base/power_disk.h"
 
 #include "base/boot.h"
 

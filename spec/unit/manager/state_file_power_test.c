@@ -1,7 +1,7 @@
-/* Files of the state directory when the power fails (unit/event_log/power_disk.h): at any moment the file is
+/* Files of the state directory when the power fails (unit/base/power_disk.h): at any moment the file is
  * what was written last, or what was written before that; never half of it, nor nothing. */
 
-#include "unit/event_log/power_disk.h"
+#include "unit/base/power_disk.h"
 
 #include "manager/state_file.h"
 

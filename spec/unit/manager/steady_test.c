@@ -102,6 +102,19 @@ static void counts_on_when_the_wall_clock_is_set(void **state)
   }
 }
 
+static void tells_whether_the_machine_was_started_anew(void **state)
+{
+  struct test *test = *state;
+  assert_false(test->steady.rebooted); /* nothing is known */
+  start_gateway(test);
+  assert_false(test->steady.rebooted);
+  start_machine("second", TODAY + HOUR);
+  start_gateway(test);
+  assert_true(test->steady.rebooted);
+  start_gateway(test);
+  assert_false(test->steady.rebooted);
+}
+
 static void keeps_its_distance_from_the_wall_clock_over_a_start_of_the_machine(void **state)
 {
   struct test *test = *state;
@@ -170,6 +183,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       CASE(begins_as_the_wall_clock),
       CASE(counts_on_when_the_wall_clock_is_set),
+      CASE(tells_whether_the_machine_was_started_anew),
       CASE(keeps_its_distance_from_the_wall_clock_over_a_start_of_the_machine),
       CASE(never_goes_back),
       CASE(machines_of_one_name_whose_clock_begins_anew_are_told_apart),

@@ -159,7 +159,7 @@ static void keep_steps(struct disk *disk, int count)
 }
 
 /* fdatasync(fd) has ended well. */
-static void disk_synced(struct disk *disk, int fd)
+static inline void disk_synced(struct disk *disk, int fd)
 {
   struct stat status;
   assert_int_equal(fstat(fd, &status), 0);
