@@ -64,6 +64,22 @@ static const struct tg_shard_set *read_set(const struct tg_args *args, const str
   return NULL;
 }
 
+/* Of a class that came from another host when it had gone over already the old shard is nobody's: the new one
+ * with that guild is meant, or with that number. */
+static struct tg_managed_shard *heir_of(const struct tg_manager_env *env, struct tg_managed_shard *shard,
+                                        const json_t *payload)
+{
+  bool ruled = env->ruled_by_next && env->ruled_by_next[shard->id % env->classes];
+  if (!env->clustered || shard->held || shard->set != &env->shards || !ruled)
+    return shard;
+  uint64_t guild_id;
+  int id = shard->id;
+  if (tg_read_id(json_object_get(json_object_get(payload, "d"), "guild_id"), &guild_id))
+    id = tg_shard_of_guild(guild_id, env->next.range.total);
+  struct tg_managed_shard *heir = tg_shard_set_find(&env->next, id);
+  return heir && heir->held ? heir : shard;
+}
+
 static void send_payload_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
 {
   struct tg_commands *commands = room;
@@ -76,6 +92,7 @@ static void send_payload_default(void *room, const json_t *list, tg_manager_repl
       !tg_arg_shard(&args, 0, set, &shard))
     return;
   json_t *payload = json_array_get(list, 1);
+  shard = heir_of(commands->env, shard, payload);
   if (!json_is_object(payload))
     tg_arg_bad(&args, "payload (argument 2) has to be a table like {op = 3, d = {...}}");
   else if (read_send_options(&args, given, &options) &&

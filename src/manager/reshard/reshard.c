@@ -265,10 +265,14 @@ static void reshard_default(void *room, const json_t *list, tg_manager_reply *re
   struct tg_reshard *reshard = room;
   struct tg_args args = {list, "reshard", reply, ctx};
   const json_t *info = json_array_get(list, 0), *total = json_object_get(info, "total_shards");
-  if (json_is_true(json_object_get(info, "abort")))
-    abort_by_hand(reshard, reply, ctx);
-  else if (!json_is_number(total) || json_number_value(total) != (double)(int)json_number_value(total))
+  bool aborts = json_is_true(json_object_get(info, "abort"));
+  if (!aborts &&
+      (!json_is_number(total) || json_number_value(total) != (double)(int)json_number_value(total)))
     tg_arg_bad(&args, "info (argument 1) has to be a table like {total_shards = 8} or {abort = true}");
+  else if (tg_reshard_pass_on(reshard, list, !aborts, reply, ctx))
+    return;
+  else if (aborts)
+    abort_by_hand(reshard, reply, ctx);
   else
     tg_reshard_ask(reshard, (int)json_number_value(total), reply, ctx);
 }
@@ -338,7 +342,8 @@ void tg_reshard_look(struct tg_reshard *reshard)
     look_at_wish(reshard, now);
   tg_reshard_step(reshard, now);
   tg_reshard_check(reshard, now);
-  if (!tg_reshard_runs(reshard))
+  tg_reshard_answer_passed_on(reshard, false);
+  if (!tg_reshard_runs(reshard) && !reshard->passed_on)
     uv_timer_stop(reshard->timer);
 }
 
@@ -362,6 +367,7 @@ void tg_reshard_end(struct tg_reshard *reshard, bool keep_sessions)
 {
   struct tg_error error;
   uv_timer_stop(reshard->timer);
+  tg_reshard_answer_passed_on(reshard, true);
   if (reshard->wish.to > 0) {
     tg_fail(&error, "stopping", "the gateway is stopping");
     answer_wish(reshard, &error);

@@ -7,6 +7,7 @@
  *   classes.c         what workers say of classes; switching them, and back; closing
  *   over.c            the end: a set is dropped, the other one is the current one
  *   restore.c         what a start finds
+ *   passed_on.c       asking who leads a cluster
  *   automatic.c       whether more shards are needed
  *   reshard_status.c  how far it is
  *   told.c            what people and scripts hear of it
@@ -77,6 +78,7 @@ struct tg_reshard {
   enum tg_reshard_told told[TG_MAX_WORKERS];
   tg_ms tell_at[TG_MAX_WORKERS];
   struct tg_reshard_wish wish;
+  struct tg_passed_on *passed_on; /* answers that are kept until one runs here */
   int from, to; /* for people; the sets may have changed places already */
   tg_ms began, looked_at, phase_at;
   tg_ms deadline;  /* tg_now(): all new shards are up; 0: it does not run */
@@ -133,6 +135,14 @@ void tg_reshard_arm(struct tg_reshard *reshard);
 bool tg_reshard_make_next(struct tg_reshard *reshard, struct tg_error *error);
 /* How long until all new shards are up, in ms, at best. */
 tg_ms tg_reshard_estimate(const struct tg_reshard *reshard, int shards);
+
+/* ---- passed_on.c ---- */
+
+/* True: the host that leads the cluster is asked, and answers. False: it is to be done here. */
+bool tg_reshard_pass_on(struct tg_reshard *reshard, const json_t *args, bool begins, tg_manager_reply *reply,
+                        void *ctx);
+/* Those that are due, or all. */
+void tg_reshard_answer_passed_on(struct tg_reshard *reshard, bool anyway);
 
 /* ---- steps.c ---- */
 
