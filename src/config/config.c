@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "config/cluster_rules.h"
 #include "config/config_options.h"
+#include "config/config_sources.h"
 #include "config/config_values.h"
 #include "config/handler_rules.h"
 #include "config/handler_values.h"
@@ -174,6 +175,7 @@ bool tg_config_load(const json_t *given, env_lookup *env, struct tg_config *conf
   tg_finish_cluster(given, env, config, problems);
   fill_computed(config, given, env);
   note_secret_files(config, given, env);
+  config->sources = tg_config_sources_find(given, env, config);
   if (problems->count == 0)
     return true;
   tg_config_free(config);
@@ -184,6 +186,7 @@ void tg_config_free(struct tg_config *config)
 {
   tg_schema_release(tg_config_options, tg_config_option_count, config);
   json_decref(config->secret_files);
+  json_decref(config->sources);
   *config = (struct tg_config){0};
 }
 
@@ -241,6 +244,9 @@ void tg_config_carry_over(struct tg_config *running, struct tg_config *next)
   char *usual = usual_authorization(next->token);
   bool is_usual = strcmp(next->rest.authorization, usual) == 0;
   free(usual);
+  struct tg_problems changed = tg_config_needs_restart(running, next);
+  tg_config_sources_swap(running, next, &changed);
+  tg_problems_free(&changed);
   tg_schema_carry_over(tg_config_options, tg_config_option_count, running, next);
   if (!is_usual)
     return;

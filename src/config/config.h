@@ -151,6 +151,7 @@ struct tg_config {
     char *ca_file; /* NULL: the system's */
   } tls;
   json_t *secret_files; /* {"token": path}: where the secrets stand that come from files */
+  json_t *sources;      /* where the others come from: config/config_sources.h */
 };
 
 /* `given` is borrowed; NULL or an empty object means the environment alone

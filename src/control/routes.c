@@ -12,6 +12,7 @@ static const struct tg_route routes[] = {
     {"GET", "/status", .handle = tg_route_status, .costly = true},
     {"GET", "/metrics", .handle = tg_route_metrics, .costly = true},
     {"GET", "/shards", .handle = tg_route_shards, .costly = true},
+    {"GET", "/config", .handle = tg_route_config, .costly = true},
     {"GET", "/gateway/bot", .handle = tg_route_gateway_bot},
     {"GET", "/identify", .handle = tg_route_identify_or_budget},
     {"POST", "/identify/{}", .handle = tg_route_identify, .body = TG_BODY_OPTIONAL},

@@ -52,6 +52,9 @@ json_t *tg_identify_json(struct tg_manager *manager); /* of /identify and /statu
 void tg_route_reload(struct tg_request *request);
 void tg_route_shutdown(struct tg_request *request);
 
+/* routes_config.c */
+void tg_route_config(struct tg_request *request);
+
 /* routes_queue.c */
 void tg_route_queue(struct tg_request *request);
 void tg_route_forget_sink(struct tg_request *request);

@@ -153,6 +153,16 @@ struct tg_last_reload tg_gateway_last_reload(const struct tg_manager *manager)
   return tg_reload_last(manager->reloads);
 }
 
+const json_t *tg_gateway_needs_restart(const struct tg_manager *manager)
+{
+  return tg_reload_needs_restart(manager->reloads);
+}
+
+const char *tg_gateway_script(const struct tg_manager *manager)
+{
+  return manager->script_path;
+}
+
 void tg_gateway_resharding(struct tg_manager *manager, struct tg_resharding_status *status)
 {
   tg_reshard_status(manager->reshard, status);

@@ -130,6 +130,11 @@ void tg_gateway_resharding(struct tg_manager *manager, struct tg_resharding_stat
 
 /* What runs now. */
 const struct tg_config *tg_gateway_config(const struct tg_manager *manager);
+/* Paths of keys that the last reload has changed, which takes a restart. Borrowed until the next one; NULL:
+ * there was none. */
+const json_t *tg_gateway_needs_restart(const struct tg_manager *manager);
+/* As it was named at the start; NULL: none runs. */
+const char *tg_gateway_script(const struct tg_manager *manager);
 /* Those of left_sinks.h. */
 int tg_gateway_left_sinks(const struct tg_manager *manager, struct tg_left_sink *list, int max);
 

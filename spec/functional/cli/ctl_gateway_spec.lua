@@ -102,6 +102,17 @@ require("tidegate").configure { intents = { "guilds", "guild_members" }, optiona
     assert.equal(3, json(s, "status").generation)
   end)
 
+  it("to take a new connection for a shard, which resumes", function()
+    local s = start { bot = false }
+    local said = ctl(s, { "reconnect", "1", "--table" }).stdout
+    assert.equal("reconnecting; the shard resumes its session\n", said)
+    s:wait_counter("resumes", 1)
+    s:wait_counter("identifies_ok", 2)
+    local p = ctl(s, { "reconnect", "7" })
+    assert.same({ 1, "" }, { p.exit_code, p.stdout })
+    assert.matches("^tidegate ctl: [^\n]*7", p.stderr)
+  end)
+
   it("to send payloads", function()
     local s = start { bot = false }
     local presence = '{"op":3,"d":{"since":null,"afk":false,"status":"idle","activities":[]}}'

@@ -90,6 +90,7 @@ describe("tidegate ctl", function()
       serve {
         ["GET /status"] = { 200, STATUS }, ["GET /shards"] = { 200, { { shardId = 0 } } },
         ["GET /queue"] = ok, ["POST /sinks/copy_2-x/forget"] = ok,
+        ["GET /config"] = ok, ["GET /config?key=queue.sync"] = ok, ["POST /shards/7/reconnect"] = ok,
         ["POST /reload"] = ok, ["POST /reshard"] = ok, ["GET /reshard"] = ok, ["POST /shards/3/payload"] = ok,
         ["POST /payload"] = ok,
         ["POST /guilds/4177198342314/payload"] = ok, ["GET /identify"] = ok, ["POST /shutdown"] = ok,
@@ -98,6 +99,8 @@ describe("tidegate ctl", function()
       for _, case in ipairs {
         { { "status" }, "GET /status" }, { { "shards" }, "GET /shards" }, { { "reload" }, "POST /reload" },
         { { "queue" }, "GET /queue" }, { { "queue", "forget", "copy_2-x" }, "POST /sinks/copy_2-x/forget" },
+        { { "config" }, "GET /config" }, { { "config", "queue.sync" }, "GET /config?key=queue.sync" },
+        { { "reconnect", "7" }, "POST /shards/7/reconnect" },
         { { "reshard", "64", "--json" }, "POST /reshard", '{"totalShards":64}' },
         { { "reshard", "abort", "--json" }, "POST /reshard", '{"abort":true}' },
         { { "reshard" }, "GET /reshard" }, { { "reshard", "status" }, "GET /reshard" },
@@ -320,13 +323,17 @@ Left     Of  Reserve  Window ends in  At a time  Waiting
           sinks = { { name = evil, kind = evil } }, waiting = { { sink = evil } },
           leftSinks = { { name = evil } },
         } },
+        ["GET /config"] = { 200, { script = evil, needsRestart = { evil }, values = {
+          { key = evil, value = evil, from = evil, variable = evil, file = evil },
+          { key = "x", value = { evil } },
+        } } },
         ["POST /sinks/x/forget"] = { 200, { forgotten = evil } },
         ["POST /reload"] = { 409, { error = evil, problem = evil .. evil } },
         ["POST /shutdown"] = { 200, "{" .. evil },
       }
       for _, args in ipairs {
-        { "status" }, { "status", "--json" }, { "shards" }, { "queue" }, { "queue", "forget", "x" },
-        { "reload" }, { "shutdown" },
+        { "status" }, { "status", "--json" }, { "shards" }, { "queue" }, { "config" },
+        { "queue", "forget", "x" }, { "reload" }, { "shutdown" },
       } do
         local p = ctl_on_terminal(args, { NO_COLOR = "1" })
         assert.is_nil(p.stdout:find "[%z\1-\8\11\12\14-\31\127]", p.stdout)
@@ -466,6 +473,8 @@ Left     Of  Reserve  Window ends in  At a time  Waiting
         { '"old" is one word too many', "queue", "old" },
         { 'queue has no "forgte" (did you mean forget?)', "queue", "forgte", "old" },
         { 'no sink can be called "../log"', "queue", "forget", "../log" },
+        { 'no key is called "a b"', "config", "a b" },
+        { "expected the number of a shard", "reconnect", "all" },
         { "payload needs SHARD JSON", "payload", "3" },
         { "expected a shard's number", "payload", "guild:x", "{}" },
         { "line 1, column", "payload", "3", '{"op":3' },

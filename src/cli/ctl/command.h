@@ -68,8 +68,9 @@ struct tg_ctl_command {
 /* Ends with NULL. */
 extern const struct tg_ctl_command *const tg_ctl_commands[];
 
-extern const struct tg_ctl_command tg_ctl_status, tg_ctl_shards, tg_ctl_queue, tg_ctl_reload, tg_ctl_reshard,
-    tg_ctl_payload, tg_ctl_identify_budget, tg_ctl_cluster, tg_ctl_drain, tg_ctl_shutdown;
+extern const struct tg_ctl_command tg_ctl_status, tg_ctl_shards, tg_ctl_queue, tg_ctl_config, tg_ctl_reload,
+    tg_ctl_reshard, tg_ctl_cluster, tg_ctl_drain, tg_ctl_reconnect, tg_ctl_payload, tg_ctl_identify_budget,
+    tg_ctl_shutdown;
 
 /* Of all commands; ends with a NULL name. */
 extern const struct tg_ctl_option tg_ctl_common_options[];

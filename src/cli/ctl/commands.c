@@ -4,9 +4,19 @@
 
 /* In the order of the help. */
 const struct tg_ctl_command *const tg_ctl_commands[] = {
-    &tg_ctl_status,          &tg_ctl_shards,   &tg_ctl_queue, &tg_ctl_reload,
-    &tg_ctl_reshard,         &tg_ctl_cluster,  &tg_ctl_drain, &tg_ctl_payload,
-    &tg_ctl_identify_budget, &tg_ctl_shutdown, NULL,
+    &tg_ctl_status,
+    &tg_ctl_shards,
+    &tg_ctl_queue,
+    &tg_ctl_config,
+    &tg_ctl_reload,
+    &tg_ctl_reshard,
+    &tg_ctl_reconnect,
+    &tg_ctl_payload,
+    &tg_ctl_identify_budget,
+    &tg_ctl_cluster,
+    &tg_ctl_drain,
+    &tg_ctl_shutdown,
+    NULL,
 };
 
 const struct tg_ctl_option tg_ctl_common_options[] = {

@@ -1,10 +1,13 @@
-/* `tidegate ctl shards`, `identify-budget`: what shards do, and may do. */
+/* `tidegate ctl shards`, `reconnect`, `identify-budget`: what shards do, and may do. */
 
 #include "cli/ctl/command.h"
 #include "cli/ctl/figures.h"
 #include "cli/table.h"
 
+#include "base/buf.h"
+
 #include <stdio.h>
+#include <stdlib.h>
 
 /* ---- shards ---- */
 
@@ -50,6 +53,47 @@ const struct tg_ctl_command tg_ctl_shards = {
     .name = "shards",
     .line = "a line a shard",
     .actions = shards_actions,
+};
+
+/* ---- reconnect ---- */
+
+static bool ask_reconnect(const struct tg_ctl *ctl, struct tg_ctl_ask *ask, struct tg_error *error)
+{
+  if (!tg_ctl_is_number(ctl->words[0], 5))
+    return tg_fail(error, "usage", "reconnect: expected the number of a shard, got \"%s\"", ctl->words[0]);
+  struct tg_buf path = {0};
+  tg_buf_printf(&path, "/shards/%d/reconnect", atoi(ctl->words[0]));
+  ask->path = tg_buf_take(&path);
+  return true;
+}
+
+static void show_reconnecting(const json_t *answer)
+{
+  (void)answer;
+  puts("reconnecting; the shard resumes its session");
+}
+
+static const struct tg_ctl_action reconnect_actions[] = {
+    {
+        .name = "",
+        .usage = "SHARD",
+        .least = 1,
+        .most = 1,
+        .timeout = TG_CTL_LATER,
+        .method = "POST",
+        .ask = ask_reconnect,
+        .show = show_reconnecting,
+    },
+    {0},
+};
+
+const struct tg_ctl_command tg_ctl_reconnect = {
+    .name = "reconnect",
+    .line = "a new connection for a shard, which resumes its session",
+    .page =
+        "No identify is spent, and no event is lost. A shard that is on its way anyway is left alone; one\n"
+        "without a session that could be resumed is refused.\n",
+    .actions = reconnect_actions,
 };
 
 /* ---- identify-budget ---- */

@@ -373,6 +373,11 @@ void tg_reload_note_restart(struct tg_reloads *reloads, json_t *keys)
   reloads->needs_restart = keys;
 }
 
+const json_t *tg_reload_needs_restart(const struct tg_reloads *reloads)
+{
+  return reloads->needs_restart;
+}
+
 struct tg_reload_counts tg_reload_counts(const struct tg_reloads *reloads)
 {
   return reloads->counts;

@@ -32,6 +32,8 @@ void tg_reload_note_files(struct tg_reloads *reloads, int generation, const json
 void tg_reload_catch_up(struct tg_reloads *reloads, int worker);
 /* Keys of the configuration that only a restart can change. Steals the list. */
 void tg_reload_note_restart(struct tg_reloads *reloads, json_t *keys);
+/* Borrowed; NULL: there was no reload. */
+const json_t *tg_reload_needs_restart(const struct tg_reloads *reloads);
 /* Which script this process runs, for those that know its faults (shared/poison.h). */
 void tg_reload_tell_sum(const struct tg_reload *script);
 
