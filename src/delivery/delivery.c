@@ -99,10 +99,12 @@ void tg_delivery_add_side(struct tg_delivery *delivery, int side, struct tg_shar
 
 void tg_delivery_end_strays(struct tg_delivery *delivery)
 {
-  for (int i = 0; i < TG_SINKS_MAX; i++)
+  for (int i = 0; i < TG_SINKS_MAX && !delivery->feeds.clustered; i++)
     if (delivery->sinks[i])
       tg_sinks_end_strays(delivery, delivery->sinks[i]);
   tg_feeds_unshut(&delivery->feeds);
+  if (delivery->feeds.clustered)
+    tg_delivery_leave_lost(delivery);
 }
 
 bool tg_delivery_side_waits(const struct tg_delivery *delivery, int side, uint64_t epoch)

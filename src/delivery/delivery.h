@@ -67,7 +67,8 @@ void tg_delivery_add_side(struct tg_delivery *delivery, int side, struct tg_shar
 void tg_delivery_drop_side(struct tg_delivery *delivery, int side);
 
 /* What is in the logs for a set that is not there is of a change that is over: what shards that have
- * delivered left goes first, the rest is dropped. Once, when the sets of this start are known. */
+ * delivered left goes first, the rest is dropped; where several hosts share the shards it is left (see
+ * below), since others have them. When the sets of this start are known. */
 void tg_delivery_end_strays(struct tg_delivery *delivery);
 
 /* Events wait that shards of that side are to deliver, of sessions up to that epoch: it is not to be dropped
@@ -138,7 +139,7 @@ void tg_delivery_leave(struct tg_delivery *delivery, tg_shard_ref ref, tg_left_d
 /* Whether that is under way, or has failed. */
 bool tg_delivery_is_leaving(struct tg_delivery *delivery, tg_shard_ref ref);
 /* The same, with nobody to hear of it, for all shards that are not this host's by their rows, and of which
- * the logs have something: at the start. */
+ * the logs have something; and of sets that are not there: at the start, and when a set comes. */
 void tg_delivery_leave_lost(struct tg_delivery *delivery);
 
 /* What is in the hole of what is left of the shard is delivered, marked as late. Done when all sinks have it;
@@ -147,6 +148,8 @@ void tg_delivery_fill(struct tg_delivery *delivery, tg_shard_ref ref, const stru
                       tg_left_done *done, void *ctx);
 /* What is left of the shard, and in no hole that is being filled, is thrown away. */
 void tg_delivery_void(struct tg_delivery *delivery, tg_shard_ref ref);
+/* The same of all shards of that side. */
+void tg_delivery_void_side(struct tg_delivery *delivery, int side);
 
 /* The shard's session is over, and not resumed. */
 void tg_delivery_session_lost(struct tg_delivery *delivery, tg_shard_ref ref);

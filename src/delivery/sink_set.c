@@ -99,7 +99,7 @@ static void add_sink(struct tg_delivery *delivery, const struct tg_sink_config *
   open_log(delivery, sink);
   if (delivery->feeds.clustered)
     tg_delivery_leave_lost(delivery);
-  if (!delivery->feeds.shut)
+  else if (!delivery->feeds.shut)
     tg_sinks_end_strays(delivery, sink);
 }
 

@@ -189,17 +189,20 @@ static int owner_of(const struct tg_worker *worker, tg_shard_ref ref)
   return at >= 0 && at < worker->owned_count ? at : -1;
 }
 
-/* Shards that nobody has any more (there are fewer now) go to the first worker. */
+/* Shards that nobody has any more (there are fewer now) go to the first worker; in a cluster, where something
+ * may be left of them, to the one that any shard of that number has. */
 static bool is_wanted(void *ctx, tg_shard_ref ref)
 {
   const struct tg_worker *worker = ctx;
-  int at = owner_of(worker, ref), lowest = worker->options.worker_id;
+  int at = owner_of(worker, ref), lowest = worker->options.worker_id, highest = lowest;
   if (at >= 0)
     return worker->owners[at] == worker->options.worker_id;
-  for (int i = 0; i < worker->owned_count; i++)
-    if (worker->owners[i] < lowest)
-      lowest = worker->owners[i];
-  return lowest == worker->options.worker_id;
+  for (int i = 0; i < worker->owned_count; i++) {
+    lowest = worker->owners[i] < lowest ? worker->owners[i] : lowest;
+    highest = worker->owners[i] > highest ? worker->owners[i] : highest;
+  }
+  int its = worker->clustered ? tg_ref_id(ref) % (highest + 1) : lowest;
+  return its == worker->options.worker_id;
 }
 
 static bool is_alone(const struct tg_worker *worker)

@@ -26,10 +26,13 @@ static bool is_of_set(const struct tg_worker *worker, tg_shard_ref ref)
   return ref >= 0 && !tg_ref_is_left(ref) && tg_ref_id(ref) < side->of.total_shards;
 }
 
-/* Whether there is such a shard, and a delivery that has its events. Else that has been said. */
+/* Whether there is a delivery that may have events of such a shard: also of a set that is over, or was while
+ * this worker was not there, of which something is left. Else that has been said. */
 static bool is_there(struct tg_worker *worker, const struct tg_message *message, tg_shard_ref ref)
 {
-  if (worker->begun && worker->clustered && !worker->exited && is_of_set(worker, ref))
+  bool is_shard = ref >= 0 && !tg_ref_is_left(ref) && tg_ref_id(ref) < TG_SHARDS_MAX;
+  bool is_to_come = is_shard && worker->next_total > 0 && !worker->sides[tg_ref_side(ref)].of.table;
+  if (worker->begun && worker->clustered && !worker->exited && is_shard && !is_to_come)
     return true;
   refuse(worker, message);
   return false;

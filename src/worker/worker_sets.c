@@ -70,6 +70,8 @@ void tg_worker_on_prepare_set(struct tg_worker *worker, const struct tg_message 
   classes.numbers = numbers;
   tg_delivery_take_seats(worker->delivery, &classes);
   free(numbers);
+  if (worker->clustered)
+    tg_delivery_leave_lost(worker->delivery);
   answer(worker, message, true, NULL);
 }
 
@@ -145,6 +147,8 @@ static void on_side_gone(uv_timer_t *timer)
     return;
   }
   worker->dropping = NULL;
+  if (worker->clustered)
+    tg_delivery_void_side(worker->delivery, closing->side); /* nobody asks for it any more */
   if (worker->sides[closing->side].of.table)
     end_side(worker, closing->side);
   tg_ipc_answer(worker->ipc, closing->nonce, json_true(), NULL);

@@ -164,7 +164,10 @@ void tg_feeds_drop_side(struct tg_feeds *feeds, int side)
   feeds->totals[side] = 0;
   for (int i = 0; i < feeds->count; i++) {
     struct tg_feed *feed = feeds->at[i];
-    if (!feed || tg_ref_side(feed->ref) != side || feed->left)
+    if (!feed || tg_ref_side(feed->ref) != side)
+      continue;
+    find_row(feed);
+    if (feed->left)
       continue;
     feed->gate = NULL;
     feed->seat = NULL;
@@ -172,7 +175,6 @@ void tg_feeds_drop_side(struct tg_feeds *feeds, int side)
       if (feed->lanes[k])
         tg_lane_clear(feed->lanes[k]);
     tg_feed_set_session(feed, 0, 0);
-    find_row(feed);
   }
 }
 

@@ -216,3 +216,12 @@ void tg_delivery_void(struct tg_delivery *delivery, tg_shard_ref ref)
     tg_log_with(TG_DEBUG, feed->shard_id, TG_WITH(TG_NUMBER(EVENTS, events)),
                 "what was left of the shard is others' now");
 }
+
+void tg_delivery_void_side(struct tg_delivery *delivery, int side)
+{
+  for (int i = 0; i < delivery->feeds.count; i++) {
+    const struct tg_feed *feed = delivery->feeds.at[i];
+    if (feed && feed->left && tg_ref_side(feed->ref) == side)
+      tg_delivery_void(delivery, tg_ref_live(feed->ref));
+  }
+}

@@ -167,10 +167,13 @@ static bool is_in_logs(const struct tg_feed *feed)
   return false;
 }
 
+/* Also one of a set that is not there: while this host was not, the bot may have gone over to another. Before
+ * it is known which sets there are (tg_feeds.shut) that set may be yet to come. */
 static bool is_lost(const struct tg_feed *feed)
 {
   const struct tg_shard_row *row = feed->left ? NULL : tg_feeds_row(feed->all, feed->ref);
-  return row && atomic_load(&row->fence) == 0 && is_in_logs(feed);
+  bool is_not_here = row ? atomic_load(&row->fence) == 0 : feed->stray && !feed->all->shut;
+  return is_not_here && is_in_logs(feed);
 }
 
 bool tg_left_is_due(struct tg_delivery *delivery, tg_shard_ref ref)

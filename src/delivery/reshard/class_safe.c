@@ -23,7 +23,7 @@ static void drop_first(struct tg_class *class, struct tg_class_member *member)
 static bool is_done(const struct tg_class *class, const struct tg_entry *entry)
 {
   return entry->kind == TG_ENTRY_DONE ||
-         (entry->kind == TG_ENTRY_PAIRED && tg_class_is_safe(class, &entry->given));
+         (entry->kind == TG_ENTRY_PAIRED && (entry->safe || tg_class_is_safe(class, &entry->given)));
 }
 
 /* The first one that is not; NULL: all are. */

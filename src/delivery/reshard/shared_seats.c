@@ -118,12 +118,13 @@ void tg_delivery_class_published(struct tg_delivery *delivery, int number)
   tg_seats_tell(seated, true);
 }
 
-/* What the log has behind that is its session's own, and no sign that the rest is there. */
-static void go_back_to_row(struct tg_seated_class *seated, int m)
+/* The row says from where on the old shard is resumed. What the log has behind that is its session's own, and
+ * no sign that the rest is there. */
+static void go_back_to_row(struct tg_feed *feed)
 {
-  struct tg_feed *feed = seated->feeds[m];
   struct tg_session session;
-  if (tg_seat_rules(feed) && feed->session.epoch > 0 && tg_session_load(feed->row, &session))
+  tg_feed_publish(feed);
+  if (feed->session.epoch > 0 && tg_session_load(feed->row, &session))
     tg_feed_adopt(feed, session.epoch, session.sequence, false);
 }
 
@@ -136,11 +137,10 @@ bool tg_delivery_switch_undone(struct tg_delivery *delivery, int number,
   if (!tg_class_waits_for_word(seated->class))
     return tg_fail(error, "published", "all hosts know that class %d has switched", number);
   for (int m = 0; m < seated->members; m++)
-    tg_feed_publish(seated->feeds[m]); /* the rows say from where on the old shards are resumed */
+    if (!tg_seat_rules(seated->feeds[m]))
+      go_back_to_row(seated->feeds[m]);
   tg_skip_file_remove(delivery->env.config->state_dir, number);
   tg_seats_renew(seated);
-  for (int m = 0; m < seated->members; m++)
-    go_back_to_row(seated, m);
   tg_seats_begin(seated);
   for (int m = 0; m < seated->members; m++)
     if (tg_seat_rules(seated->feeds[m]))
