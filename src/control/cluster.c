@@ -1,6 +1,7 @@
 #include "control/cluster.h"
 
 #include "base/url_parts.h"
+#include "control/resharding.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,15 @@ static json_t *budget_json(const struct tg_cluster_status *status)
                    or_null(held_back > now, held_back - now));
 }
 
+static json_t *change_json(const struct tg_cluster_view *view)
+{
+  if (view->to == 0)
+    return json_null();
+  json_t *json = tg_resharding_steps_json(view->classes);
+  json_object_set_new(json, "to", json_integer(view->to));
+  return json;
+}
+
 json_t *tg_cluster_json(const struct tg_cluster_status *status, const char *url)
 {
   const struct tg_cluster_view *view = status->view;
@@ -97,6 +107,7 @@ json_t *tg_cluster_json(const struct tg_cluster_status *status, const char *url)
                 "moves", (json_int_t)view->moves, "lostLeases", (json_int_t)view->lost_leases);
   json_object_update(json, more);
   json_decref(more);
+  json_object_set_new(json, "resharding", change_json(view));
   free(public);
   return json;
 }

@@ -18,6 +18,16 @@ static json_t *classes_by_state(const struct tg_resharding_status *status)
   return states;
 }
 
+static const char *const steps[] = {"up", "switched", "settled", "closed"};
+
+json_t *tg_resharding_steps_json(const int counts[4])
+{
+  json_t *json = json_object();
+  for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+    json_object_set_new(json, steps[i], json_integer(counts[i]));
+  return json;
+}
+
 json_t *tg_resharding_running_json(const struct tg_resharding_status *status)
 {
   if (!status->running)
@@ -31,6 +41,8 @@ json_t *tg_resharding_running_json(const struct tg_resharding_status *status)
   json_object_set_new(json, "unmatched",
                       status->unmatched ? json_deep_copy(status->unmatched) : json_object());
   json_object_set_new(json, "cut", status->cut ? json_deep_copy(status->cut) : json_array());
+  if (status->is_shared)
+    json_object_set_new(json, "everywhere", tg_resharding_steps_json(status->everywhere));
   return json;
 }
 
@@ -75,6 +87,18 @@ static void write_classes(struct tg_exposition *exposition, const struct tg_resh
   }
 }
 
+static void write_steps(struct tg_exposition *exposition, const struct tg_resharding_status *status)
+{
+  if (!status->is_shared)
+    return;
+  tg_family(exposition, "tidegate_resharding_cluster_classes", "gauge",
+            "Classes of guilds of all hosts, by how far they are at least.");
+  for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+    tg_label(exposition, "step", steps[i]);
+    tg_sample_uint(exposition, (uint64_t)status->everywhere[i]);
+  }
+}
+
 static void write_types(struct tg_exposition *exposition, const struct tg_resharding_status *status)
 {
   const char *type;
@@ -114,6 +138,7 @@ static void write_running(struct tg_exposition *exposition, const struct tg_resh
     tg_sample_ms(exposition, status->eta);
   }
   write_classes(exposition, status);
+  write_steps(exposition, status);
   gauge(exposition, "tidegate_resharding_held_events",
         "Events that workers hold until their twin comes, or their class goes over.", status->held_events);
   gauge(exposition, "tidegate_resharding_held_bytes", "What these take in memory.", status->held_bytes);

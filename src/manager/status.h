@@ -111,6 +111,8 @@ struct tg_resharding_status {
   tg_ms began, eta; /* tg_now(); ms left, -1: unknown */
   int up;           /* shards of the new set */
   int classes, by_state[TG_CLASS_STATES];
+  bool is_shared;    /* with other hosts of a cluster: `up`, `by_state` and what is held are this one's */
+  int everywhere[4]; /* then: so many classes of all hosts are at a step, or further, from "up" on */
   char waits_for[160];              /* "": nothing */
   uint64_t held_events, held_bytes; /* in the workers' memory, until a switch or their twin */
   json_t *unmatched, *cut;          /* {TYPE: n}, [TYPE]; borrowed, until the next turn of the loop */

@@ -121,6 +121,12 @@ Identifies: 958 left of 1,000, the window ends in 1 h 0 min, 16 at a time
     end
   end)
 
+  it("shows that the number of shards changes, and how far that is", function()
+    serve { cluster { resharding = { to = 86, up = 43, switched = 9, settled = 2, closed = 0 } } }
+    local line = "gw-2 leads, goes over to 86: of 43 classes 43 up, 9 switched, 2 settled, 0 closed; Redis is"
+    assert.matches(line, ctl("cluster", "--table").stdout, 1, true)
+  end)
+
   it("begins with what is not as it should be", function()
     serve { cluster {
       quiet = 4000, draining = true, holes = 2, shards = { total = 43, held = 22, unsure = 22, free = 1 },

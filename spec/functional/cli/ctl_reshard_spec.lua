@@ -241,6 +241,23 @@ Last        failed: from 4 to 8 shards, 3 min 2 s, 8 session starts; REST is awa
     assert.matches("Resharding  from 4 to 8 shards: switching, 1 of 4 classes over\n", p.stdout, 1, true)
   end)
 
+  it("counts what all hosts of a cluster have come to", function()
+    local everywhere = { up = 4, switched = 3, settled = 1, closed = 0 }
+    local STEP_OF = {
+      identifying = "4 of 4 classes with their new shards up", matching = "1 of 2 classes of this host ready",
+      switching = "3 of 4 classes over", settling = "1 of 4 classes settled",
+      closing = "0 of 4 classes without old shards",
+    }
+    for phase, text in pairs(STEP_OF) do
+      serve { running { phase = phase, byState = { overlap = 1, ready = 1 }, everywhere = everywhere } }
+      local p = reshard { "--table" }
+      assert.matches(("Step        %s, %s\n"):format(phase, text), p.stdout, 1, true)
+      assert.matches("All hosts   %l+ %d", p.stdout)
+      server:close()
+    end
+    serve { NOTHING }
+  end)
+
   it("does not know other words", function()
     serve { NOTHING }
     for _, word in ipairs { "0", "64x", "-8", "stop" } do

@@ -79,6 +79,17 @@ static void all_that_is_at_hand(void **state)
   assert_text(json, "lostLeases", "7");
   assert_text(json, "draining", "false");
   assert_text(json, "othersTake", "true");
+  assert_text(json, "resharding", "null");
+  json_decref(json);
+}
+
+static void a_number_of_shards_that_is_being_changed(void **state)
+{
+  (void)state;
+  view.to = 86;
+  memcpy(view.classes, (const int[]){43, 9, 2, 0}, sizeof view.classes);
+  json_t *json = tg_cluster_json(&status, "redis://h");
+  assert_text(json, "resharding", "{\"closed\":0,\"settled\":2,\"switched\":9,\"to\":86,\"up\":43}");
   json_decref(json);
 }
 
@@ -217,6 +228,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(all_that_is_at_hand, begin),
+      cmocka_unit_test_setup(a_number_of_shards_that_is_being_changed, begin),
       cmocka_unit_test_setup(each_host_with_what_it_aims_at, begin),
       cmocka_unit_test_setup(what_is_not_known_yet_is_null, begin),
       cmocka_unit_test_setup(identifies_that_are_held_back, begin),

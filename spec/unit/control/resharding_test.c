@@ -69,6 +69,19 @@ static void one_runs(void **state)
       "\"unmatched\":{},\"cut\":[]},\"planned\":null,\"last\":null}");
 }
 
+static void one_that_hosts_share(void **state)
+{
+  (void)state;
+  run_from_4_to_8();
+  status.is_shared = true;
+  memcpy(status.everywhere, (const int[]){4, 3, 1, 0}, sizeof status.everywhere);
+  json_t *running = tg_resharding_running_json(&status);
+  char *text = json_dumps(json_object_get(running, "everywhere"), JSON_COMPACT);
+  assert_string_equal(text, "{\"up\":4,\"switched\":3,\"settled\":1,\"closed\":0}");
+  free(text);
+  json_decref(running);
+}
+
 static void one_runs_with_all_there_is_to_say(void **state)
 {
   (void)state;
@@ -162,6 +175,7 @@ static void metrics_of_one_that_runs(void **state)
   status.cut = json_pack("[s]", "PRESENCE_UPDATE");
   char *text = metrics();
   assert_null(strstr(text, "tidegate_resharding_eta_seconds"));
+  assert_null(strstr(text, "tidegate_resharding_cluster_classes"));
   assert_line(text, "tidegate_resharding_running 1");
   assert_line(text, "tidegate_resharding_from_shards 4");
   assert_line(text, "tidegate_resharding_to_shards 8");
@@ -180,8 +194,12 @@ static void metrics_of_one_that_runs(void **state)
   json_decref(status.cut);
   status.unmatched = status.cut = NULL;
   status.eta = 1500;
+  status.is_shared = true;
+  status.everywhere[1] = 3;
   text = metrics();
   assert_line(text, "tidegate_resharding_eta_seconds 1.5");
+  assert_line(text, "tidegate_resharding_cluster_classes{step=\"up\"} 0");
+  assert_line(text, "tidegate_resharding_cluster_classes{step=\"switched\"} 3");
   assert_null(strstr(text, "tidegate_resharding_unmatched_total"));
   free(text);
 }
@@ -191,6 +209,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(nothing_runs, begin),
       cmocka_unit_test_setup(one_runs, begin),
+      cmocka_unit_test_setup(one_that_hosts_share, begin),
       cmocka_unit_test_setup(one_runs_with_all_there_is_to_say, begin),
       cmocka_unit_test_setup(what_was_and_what_is_wanted, begin),
       cmocka_unit_test_setup(metrics_without_one, begin),

@@ -24,6 +24,17 @@ static const char *plural(int64_t count)
   return count == 1 ? "" : "s";
 }
 
+/* Each of the shards there are makes a class. */
+static void add_change(const json_t *cluster, struct tg_buf *out)
+{
+  const json_t *change = json_object_get(cluster, "resharding"), *shards = json_object_get(cluster, "shards");
+  if (json_is_object(change))
+    tg_buf_printf(out, ", goes over to %s: of %s classes %s up, %s switched, %s settled, %s closed",
+                  tg_figure_count(change, "to"), tg_figure_count(shards, "total"),
+                  tg_figure_count(change, "up"), tg_figure_count(change, "switched"),
+                  tg_figure_count(change, "settled"), tg_figure_count(change, "closed"));
+}
+
 void tg_ctl_cluster_line(const json_t *cluster, struct tg_buf *out)
 {
   const json_t *shards = json_object_get(cluster, "shards");
@@ -34,6 +45,7 @@ void tg_ctl_cluster_line(const json_t *cluster, struct tg_buf *out)
                 tg_figure_count(shards, "total"), hosts, plural(hosts));
   if (leader)
     tg_buf_printf(out, ", %s leads", leader);
+  add_change(cluster, out);
 }
 
 static void add(struct tg_buf *out, const char *between, bool *any)

@@ -53,6 +53,7 @@ static void add_running(struct tg_table *table, const json_t *running)
   add_row(table, "Resharding", TG_PLAIN, tg_buf_take(&head));
   add_row(table, "Step", TG_PLAIN, tg_buf_take(&step));
   add_row(table, "Classes", TG_PLAIN, counts_text(json_object_get(running, "byState")));
+  add_row(table, "All hosts", TG_PLAIN, counts_text(json_object_get(running, "everywhere")));
   if (json_is_string(waits))
     add_row(table, "Waits for", TG_UNEASY, tg_strdup(json_string_value(waits)));
   tg_table_cell(table, TG_BOLD, "Held");

@@ -11,17 +11,44 @@ static int64_t in_state(const json_t *running, const char *state)
   return tg_figure_number(json_object_get(running, "byState"), state);
 }
 
+/* How many classes are so far: of all hosts where several go over together, else in these states. */
+static int64_t at_step(const json_t *running, const char *step, int64_t here)
+{
+  const json_t *everywhere = json_object_get(running, "everywhere");
+  return everywhere ? tg_figure_number(everywhere, step) : here;
+}
+
+static int64_t over_here(const json_t *running)
+{
+  return in_state(running, "switched") + in_state(running, "settled") + in_state(running, "gone");
+}
+
+static int64_t classes_here(const json_t *running)
+{
+  const char *state;
+  json_t *count;
+  int64_t all = 0;
+  json_object_foreach(json_object_get(running, "byState"), state, count) all += json_integer_value(count);
+  return all;
+}
+
 void tg_ctl_reshard_step(const json_t *running, struct tg_buf *out)
 {
   const char *phase = tg_figure_text(running, "phase");
-  int64_t classes = tg_figure_number(running, "classes"), gone = in_state(running, "gone");
-  int64_t settled = in_state(running, "settled") + gone, over = in_state(running, "switched") + settled;
+  bool is_shared = json_object_get(running, "everywhere") != NULL;
+  int64_t classes = tg_figure_number(running, "classes");
+  int64_t gone = at_step(running, "closed", in_state(running, "gone"));
+  int64_t settled = at_step(running, "settled", in_state(running, "settled") + gone);
+  int64_t over = at_step(running, "switched", over_here(running));
   const struct {
     const char *phase, *text;
     int64_t done, all;
   } steps[] = {
-      {"identifying", "shards up", tg_figure_number(running, "up"), tg_figure_number(running, "to")},
-      {"matching", "classes ready", in_state(running, "ready") + over, classes},
+      {"identifying", is_shared ? "classes with their new shards up" : "shards up",
+       at_step(running, "up", tg_figure_number(running, "up")),
+       is_shared ? classes : tg_figure_number(running, "to")},
+      {"matching", is_shared ? "classes of this host ready" : "classes ready",
+       in_state(running, "ready") + over_here(running), is_shared ? classes_here(running) : classes},
       {"switching", "classes over", over, classes},
       {"settling", "classes settled", settled, classes},
       {"closing", "classes without old shards", gone, classes},
@@ -55,7 +82,8 @@ void tg_ctl_reshard_eta(const json_t *running, struct tg_buf *out)
 int tg_ctl_reshard_filled(const json_t *running, int width)
 {
   int64_t done = tg_figure_number(running, "duration"), left;
-  int64_t over = in_state(running, "switched") + in_state(running, "settled") + 2 * in_state(running, "gone");
+  int64_t over = at_step(running, "switched", over_here(running)) +
+                 at_step(running, "closed", in_state(running, "gone"));
   if (!tg_figure(running, "eta", &left) || left < 0) {
     done = tg_figure_number(running, "up") + over;
     left = tg_figure_number(running, "to") + 2 * tg_figure_number(running, "classes") - done;

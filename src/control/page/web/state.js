@@ -130,11 +130,14 @@ export function drawScript(status) {
 export function drawResharding(resharding) {
   show(find("resharding"), Boolean(resharding));
   if (!resharding) return;
-  const { from, to, classes, byState, up, eta, waitsFor } = resharding, settled = byState.settled ?? 0;
+  const { from, to, classes, byState, up, eta, waitsFor, everywhere } = resharding;
+  const settled = everywhere?.settled ?? byState.settled ?? 0;
   setText(find("resharding-said"), `From ${count(from)} to ${counted(to, "shard")}: ${resharding.phase}`
     + (eta === null ? "" : `, about ${duration(eta)} left`));
   fillMeter(find("classes"), classes > 0 ? settled / classes : 0, 0);
   const states = Object.entries(byState).map(([state, n]) => `${count(n)} ${state}`).join(", ");
-  setText(find("resharding-more"), `${count(up)} of the new shards are up · classes: ${states || "none yet"}`
-    + (waitsFor ? ` · waits for ${waitsFor}` : ""));
+  const shared = everywhere && ` · on all hosts, of ${counted(classes, "class", "classes")}: `
+    + Object.entries(everywhere).map(([step, n]) => `${count(n)} ${step}`).join(", ");
+  setText(find("resharding-more"), `${count(up)} of the new shards are up${shared ? " here" : ""} · classes: `
+    + (states || "none yet") + (shared || "") + (waitsFor ? ` · waits for ${waitsFor}` : ""));
 }

@@ -115,6 +115,7 @@ export function drawCluster(cluster) {
   if (shards?.free > 0) parts.push(`${counted(shards.free, "shard")} of nobody`);
   if (cluster.holes > 0) parts.push(`${counted(cluster.holes, "range")} of events still to be delivered late`);
   if (cluster.leader) parts.push(`${cluster.leader} leads`);
+  if (cluster.resharding) parts.push(`they go over to ${count(cluster.resharding.to)}`);
   setText(find("cluster-said"), parts.join(" · "));
   fillTable(find("hosts"), hosts, (host) => host.name, [
     { text: (host) => host.name },
