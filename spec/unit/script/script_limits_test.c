@@ -3,6 +3,7 @@
 
 #include "script_world.h"
 
+#include "script/vm/watchdog.h"
 #include "shared/stats.h"
 
 static bool heartbeat(struct tg_script *script)
@@ -35,6 +36,24 @@ static void endless_loops_are_stopped(void **state)
     assert_true(tg_hook_call(tg_script_hooks(script), TG_METHOD_shard_heartbeat, args, 2, NULL));
     tg_script_free(script);
   }
+}
+
+static void who_looks_after_calls_rests_between_them(void **state)
+{
+  (void)state;
+  struct tg_script *script = load(HEAD "jit.off()\n"
+                                       "function gateway.shard:heartbeat(i)\n"
+                                       "  if i == 1 then while true do end end\n"
+                                       "end\n");
+  struct tg_value short_one[] = {tg_value_shard(&fake_shards[1]), tg_value_int(2)};
+  for (int i = 0; i < 5; i++) {
+    TURN_UNTIL(tg_watchdog_rests());
+    assert_false(heartbeat(script)); /* endless, and stopped */
+    TURN_UNTIL(tg_watchdog_rests());
+    assert_true(tg_hook_call(tg_script_hooks(script), TG_METHOD_shard_heartbeat, short_one, 2, NULL));
+    assert_false(tg_watchdog_rests());
+  }
+  tg_script_free(script);
 }
 
 static void a_slice_of_a_coroutine_has_a_budget(void **state)
@@ -336,6 +355,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       WORLD_TEST(endless_loops_are_stopped),
+      WORLD_TEST(who_looks_after_calls_rests_between_them),
       WORLD_TEST(a_slice_of_a_coroutine_has_a_budget),
       WORLD_TEST(a_call_that_holds_the_loop_is_told),
       WORLD_TEST(of_several_filters_the_one_that_holds_the_loop_is_told),

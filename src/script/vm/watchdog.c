@@ -5,14 +5,17 @@
 #include "base/log.h"
 #include "base/log_writer.h"
 
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 /* SIGURG is ignored by default, and nothing here uses out-of-band data. */
-enum { SIGNAL = SIGURG, TICK = 10, IDLE_TICK = 50, IDLE_AFTER = 100, PATIENCE = 1000 };
+enum { SIGNAL = SIGURG, TICK = 10, PATIENCE = 1000 };
 
 /* What the signal asks of the Lua thread. */
 enum { TELL = 1, STOP = 2 };
@@ -35,6 +38,8 @@ static struct {
   _Atomic uint64_t told; /* the call that `name` is of */
   char name[200];        /* of what ran when the Lua thread was asked */
   _Atomic int64_t patience;
+  _Atomic bool rests; /* the watcher waits for a call to begin, and is to be woken by it */
+  bool may_rest;
 } the_watchdog = {
     .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .patience = PATIENCE};
 
@@ -190,6 +195,30 @@ static void tell_of_long_call(uint64_t number, tg_ms began)
   }
 }
 
+/* Until a call begins that has a budget. Who enters Lua looks at `rests` behind its stores, without a fence,
+ * which would cost as much as all of them: the barrier for both sides comes from here. */
+static void rest(void)
+{
+  uint64_t seen = atomic_load(&the_watchdog.call);
+  atomic_store(&the_watchdog.rests, true);
+  syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+  while (!the_watchdog.stop && atomic_load(&the_watchdog.rests) && atomic_load(&the_watchdog.budget) == 0 &&
+         atomic_load(&the_watchdog.call) == seen)
+    pthread_cond_wait(&the_watchdog.wake, &the_watchdog.lock);
+  atomic_store(&the_watchdog.rests, false);
+}
+
+static void end_rest(void)
+{
+  atomic_signal_fence(memory_order_seq_cst);
+  if (!atomic_load_explicit(&the_watchdog.rests, memory_order_relaxed))
+    return;
+  pthread_mutex_lock(&the_watchdog.lock);
+  atomic_store(&the_watchdog.rests, false);
+  pthread_cond_signal(&the_watchdog.wake);
+  pthread_mutex_unlock(&the_watchdog.lock);
+}
+
 /* Processor time, not the wall clock: on a busy machine a call that merely
  * waits for its turn has done nothing wrong. */
 static void *watch(void *ctx)
@@ -200,24 +229,23 @@ static void *watch(void *ctx)
   uint64_t seen = 0;
   int64_t since = 0;
   tg_ms began = 0;
-  int idle = 0;
   pthread_mutex_lock(&the_watchdog.lock);
   while (!the_watchdog.stop) {
-    pause_for(idle > IDLE_AFTER ? IDLE_TICK : TICK);
-    int64_t budget = atomic_load_explicit(&the_watchdog.budget, memory_order_relaxed);
     uint64_t call = atomic_load_explicit(&the_watchdog.call, memory_order_relaxed);
+    int64_t budget = atomic_load_explicit(&the_watchdog.budget, memory_order_relaxed);
     if (call != seen) {
       seen = call;
       since = cpu_time(clock);
       began = tg_now();
-      idle = 0;
-    } else if (budget == 0) {
-      idle++;
-    } else {
+    } else if (budget > 0) {
       if (cpu_time(clock) - since >= budget * 1000)
         order(STOP);
       tell_of_long_call(call, began);
+    } else if (the_watchdog.may_rest) {
+      rest();
+      continue; /* with the call that has begun */
     }
+    pause_for(TICK);
   }
   pthread_mutex_unlock(&the_watchdog.lock);
   return NULL;
@@ -232,6 +260,7 @@ void tg_watchdog_start(void)
   listen_to_crashes();
   the_watchdog.lua_thread = pthread_self();
   the_watchdog.stop = false;
+  the_watchdog.may_rest = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, &before); /* the new thread takes no signal meant for others */
@@ -265,12 +294,20 @@ void tg_watchdog_enter(struct tg_watch *outer, struct tg_state *state, tg_ms bud
   uint64_t call = atomic_load_explicit(&the_watchdog.call, memory_order_relaxed);
   atomic_store_explicit(&the_watchdog.call, call + 1, memory_order_relaxed);
   atomic_store_explicit(&the_watchdog.budget, budget, memory_order_relaxed);
+  end_rest();
+}
+
+bool tg_watchdog_rests(void)
+{
+  return atomic_load(&the_watchdog.rests);
 }
 
 void tg_watchdog_set_budget(tg_ms budget)
 {
-  if (the_watchdog.depth == 1)
-    atomic_store_explicit(&the_watchdog.budget, budget, memory_order_relaxed);
+  if (the_watchdog.depth != 1)
+    return;
+  atomic_store_explicit(&the_watchdog.budget, budget, memory_order_relaxed);
+  end_rest();
 }
 
 void tg_watchdog_leave(const struct tg_watch *outer)
