@@ -237,6 +237,9 @@ bool tg_class_waits_for_word(const struct tg_class *class);
 void tg_class_publish(struct tg_class *class);
 /* Rises with all that changes in the skip file. */
 uint64_t tg_class_uses(const struct tg_class *class);
+/* Others know the file as it was when that was said. Copies that were dropped by it are durable only then:
+ * whoever resumes from behind them has to know that they do not come. */
+void tg_class_told(struct tg_class *class, uint64_t uses);
 /* The skip file, as it is now; NULL: it has not switched. */
 const struct tg_skip_list *tg_class_skip_list(const struct tg_class *class);
 

@@ -86,7 +86,8 @@ struct tg_class {
 
   tg_ms
       orphaned_since; /* on the other side's clock: a shard of the ruler has no session, that side has all */
-  uint64_t uses;      /* so often something was noted in the skip file */
+  uint64_t uses;      /* so often something was noted in the skip file ... */
+  uint64_t told;      /* ... as far as others know */
   bool synced; /* it is known of each event which side has shown it */
   /* On the common clock: when a side last left something out; and since when the other has been far enough
    * for its copies of that to have come, so that they are old by now. */
@@ -181,4 +182,4 @@ uint16_t tg_class_type_of(const char *name);
 /* Takes in the entries that an earlier process has left, when all sessions are known. */
 void tg_class_read_skip(struct tg_class *class);
 /* The copy of a paired entry has come, and is noted in the file. */
-void tg_class_note_use(struct tg_class *class, const struct tg_entry *entry);
+void tg_class_note_use(struct tg_class *class, struct tg_entry *entry);

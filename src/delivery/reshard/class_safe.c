@@ -19,11 +19,17 @@ static void drop_first(struct tg_class *class, struct tg_class_member *member)
   tg_match_free_entry(&class->match, first);
 }
 
+/* Other hosts have still to hear that this copy was dropped. */
+static bool is_untold(const struct tg_class *class, const struct tg_entry *entry)
+{
+  return class->options.clustered && entry->noted > class->told;
+}
+
 /* Nothing that was held or dropped comes again for its own sake. */
 static bool is_done(const struct tg_class *class, const struct tg_entry *entry)
 {
-  return entry->kind == TG_ENTRY_DONE ||
-         (entry->kind == TG_ENTRY_PAIRED && (entry->safe || tg_class_is_safe(class, &entry->given)));
+  return entry->kind == TG_ENTRY_DONE || (entry->kind == TG_ENTRY_PAIRED && !is_untold(class, entry) &&
+                                          (entry->safe || tg_class_is_safe(class, &entry->given)));
 }
 
 /* The first one that is not; NULL: all are. */

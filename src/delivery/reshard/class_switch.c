@@ -225,7 +225,7 @@ void tg_class_switch(struct tg_class *class, struct tg_skip_file *file, tg_ms no
   }
 }
 
-void tg_class_note_use(struct tg_class *class, const struct tg_entry *entry)
+void tg_class_note_use(struct tg_class *class, struct tg_entry *entry)
 {
   const struct tg_class_member *member = &class->members[entry->shown.m];
   tg_skip_file_use(class->skip, entry->slot,
@@ -234,7 +234,7 @@ void tg_class_note_use(struct tg_class *class, const struct tg_entry *entry)
                        .sequence = (uint32_t)entry->shown.sequence,
                        .epoch = member->epoch,
                    });
-  class->uses++;
+  entry->noted = ++class->uses;
 }
 
 /* --- other hosts -------------------------------------------------------------------------- */
@@ -256,6 +256,11 @@ void tg_class_publish(struct tg_class *class)
 uint64_t tg_class_uses(const struct tg_class *class)
 {
   return class->uses;
+}
+
+void tg_class_told(struct tg_class *class, uint64_t uses)
+{
+  class->told = uses;
 }
 
 const struct tg_skip_list *tg_class_skip_list(const struct tg_class *class)

@@ -38,6 +38,7 @@ struct tg_entry {
   bool counts;                 /* for whether the sides differ in that type */
   bool safe;                   /* of one in the skip file: marked as safe there */
   int slot;                    /* in the skip file; -1: it is not there */
+  uint64_t noted;              /* tg_class_uses(), when its use was noted there */
   struct tg_entry_place shown; /* where; of an open one: the copy that was delivered */
   struct tg_entry_place given; /* of a paired one: the copy of the other side, which was delivered */
   /* On the clock of the side whose copy is awaited: when it was shown, and since when there was always one of

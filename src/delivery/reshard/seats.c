@@ -329,6 +329,7 @@ static void look(struct tg_seated_class *seated)
   }
   if (state == TG_CLASS_SWITCHED && is_empty(seated))
     tg_class_emptied(seated->class, now);
+  tg_seats_text_is_known(seated);
   tg_class_tick(seated->class, now);
   tg_voices_keep(seated->voices);
   tg_take_over_if_urged(seated);

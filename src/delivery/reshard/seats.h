@@ -41,6 +41,7 @@ struct tg_seated_class {
   enum tg_class_state told_state;
   uint64_t told_figures;
   uint64_t told_uses; /* tg_class_uses() of the file that was told; UINT64_MAX: none was */
+  tg_ms told_uses_at;
   bool begun;         /* it knows the sessions in the rows */
 };
 
@@ -79,6 +80,8 @@ void tg_seat_left(struct tg_feed *feed);
 /* What another host would have to know, if that has changed since it was told; NULL: nothing. The caller's to
  * free. */
 char *tg_seats_text(struct tg_seated_class *seated);
+/* What was told a while ago is known by now. */
+void tg_seats_text_is_known(struct tg_seated_class *seated);
 /* Of a class that has switched: what the old shards had is delivered at all sinks that count. */
 bool tg_seats_are_through(const struct tg_seated_class *seated);
 

@@ -5,7 +5,8 @@
 #include "delivery/reshard/skip_text.h"
 
 #include <stdlib.h>
-#include <string.h>
+
+enum { TEXT_TAKES = 1000 /* ms, at most, on its way to those who read rows */ };
 
 /* Classes where several hosts share the shards. A class is on the host that has its shards, goes with them,
  * and others go by what they are told of it: so what it takes over by its switch is kept back until all know
@@ -98,7 +99,16 @@ char *tg_seats_text(struct tg_seated_class *seated)
   if (!seated->all->delivery->feeds.clustered || !is_switched(seated) || uses == seated->told_uses)
     return NULL;
   seated->told_uses = uses;
+  seated->told_uses_at = tg_env_now(&seated->all->delivery->env);
   return tg_skip_text(tg_class_skip_list(seated->class));
+}
+
+/* In the cluster the file goes before all that a row says later: whoever tells both has had it for long. */
+void tg_seats_text_is_known(struct tg_seated_class *seated)
+{
+  tg_ms now = tg_env_now(&seated->all->delivery->env);
+  if (seated->told_uses != UINT64_MAX && now - seated->told_uses_at >= TEXT_TAKES)
+    tg_class_told(seated->class, seated->told_uses);
 }
 
 void tg_delivery_class_published(struct tg_delivery *delivery, int number)

@@ -323,6 +323,31 @@ static void the_file_is_told_again_when_it_changes(void **state)
   free(first);
 }
 
+/* Who resumes from behind the copy would wait for it, and take an equal event for it. */
+static void a_copy_that_is_dropped_counts_when_the_file_has_gone_before(void **state)
+{
+  (void)state;
+  overlap();
+  message(OLD, 0, 1, 100);
+  answer_everything();
+  switch_over(false);
+  published();
+  answer_everything();
+  advance(2000);
+  message(NEW, 0, 2, 100);
+  message(NEW, 0, 3, 101);
+  answer_everything();
+  assert_int_equal(durable_of(&new_rows[0]), 1);
+  assert_int_equal(owed_of(&new_rows[0]), 1);
+  int before = told.count;
+  advance(900);
+  assert_true(told.count > before);
+  assert_int_equal(durable_of(&new_rows[0]), 1);
+  advance(2000);
+  assert_int_equal(durable_of(&new_rows[0]), 3);
+  assert_int_equal(owed_of(&new_rows[0]), 3);
+}
+
 static void nothing_is_said_of_a_class_that_is_not_here(void **state)
 {
   (void)state;
@@ -546,6 +571,7 @@ int main(void)
       CHANGE(it_does_not_go_back_by_itself),
       CHANGE(it_is_told_when_the_old_shard_owes_nothing_any_more),
       CHANGE(the_file_is_told_again_when_it_changes),
+      CHANGE(a_copy_that_is_dropped_counts_when_the_file_has_gone_before),
       CHANGE(nothing_is_said_of_a_class_that_is_not_here),
       CHANGE(what_was_delivered_there_is_not_delivered_again),
       CHANGE(also_where_sides_have_changed_places),
