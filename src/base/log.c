@@ -22,7 +22,9 @@ enum {
 static const char *const priorities[] = {"<7>", "<6>", "<4>", "<3>"}; /* of syslog */
 
 static struct {
-  enum tg_log_level level;
+  enum tg_log_level level; /* the one that counts */
+  enum tg_log_level configured;
+  int asked; /* TG_LOG_AS_CONFIGURED: none */
   bool json;
   char role[32];
   int worker_id;
@@ -34,7 +36,12 @@ static struct {
   tg_log_watcher *watcher;
   tg_log_sink *sink;
   void *sink_ctx;
-} the_log = {.level = TG_INFO, .role = "tidegate", .worker_id = -1, .limit = {.processes = 1}};
+} the_log = {.level = TG_INFO,
+             .configured = TG_INFO,
+             .asked = TG_LOG_AS_CONFIGURED,
+             .role = "tidegate",
+             .worker_id = -1,
+             .limit = {.processes = 1}};
 
 bool tg_log_level_parse(const char *name, enum tg_log_level *level)
 {
@@ -47,14 +54,33 @@ bool tg_log_level_parse(const char *name, enum tg_log_level *level)
   return false;
 }
 
+static void choose_level(void)
+{
+  the_log.level = the_log.asked >= 0 ? (enum tg_log_level)the_log.asked : the_log.configured;
+}
+
 void tg_log_set_level(enum tg_log_level level)
 {
-  the_log.level = level;
+  the_log.configured = level;
+  choose_level();
 }
+
+void tg_log_ask_level(int level)
+{
+  the_log.asked = level;
+  choose_level();
+}
+
+int tg_log_asked_level(void)
+{
+  return the_log.asked;
+}
+
 enum tg_log_level tg_log_get_level(void)
 {
   return the_log.level;
 }
+
 void tg_log_set_json(bool json)
 {
   the_log.json = json;

@@ -24,7 +24,13 @@ enum tg_log_level { TG_DEBUG, TG_INFO, TG_WARN, TG_ERROR };
 /* Reads "debug", "info", "warn" or "error". False: not a level. */
 bool tg_log_level_parse(const char *name, enum tg_log_level *level);
 
+/* As it is configured. */
 void tg_log_set_level(enum tg_log_level level);
+/* In its place, until it is taken back. */
+enum { TG_LOG_AS_CONFIGURED = -1 };
+void tg_log_ask_level(int level); /* or TG_LOG_AS_CONFIGURED */
+int tg_log_asked_level(void);     /* likewise */
+/* The one that counts. */
 enum tg_log_level tg_log_get_level(void);
 
 /* JSON lines from here on (log.format = "json"). */

@@ -13,6 +13,8 @@ static const struct tg_route routes[] = {
     {"GET", "/metrics", .handle = tg_route_metrics, .costly = true},
     {"GET", "/shards", .handle = tg_route_shards, .costly = true},
     {"GET", "/config", .handle = tg_route_config, .costly = true},
+    {"GET", "/log-level", .handle = tg_route_log_level},
+    {"POST", "/log-level", .handle = tg_route_ask_log_level, .body = TG_BODY_JSON},
     {"GET", "/gateway/bot", .handle = tg_route_gateway_bot},
     {"GET", "/identify", .handle = tg_route_identify_or_budget},
     {"POST", "/identify/{}", .handle = tg_route_identify, .body = TG_BODY_OPTIONAL},

@@ -54,6 +54,8 @@ void tg_route_shutdown(struct tg_request *request);
 
 /* routes_config.c */
 void tg_route_config(struct tg_request *request);
+void tg_route_log_level(struct tg_request *request);
+void tg_route_ask_log_level(struct tg_request *request);
 
 /* routes_queue.c */
 void tg_route_queue(struct tg_request *request);

@@ -1,5 +1,8 @@
-/* GET /config: the configuration that runs, key by key, and where each value comes from. */
+/* GET /config: the configuration that runs, key by key, and where each value comes from. GET, POST
+ * /log-level: the one of its values that can be changed without a reload. */
 
+#include "base/log.h"
+#include "base/log_line.h"
 #include "base/suggest.h"
 #include "base/url_parts.h"
 #include "config/config_options.h"
@@ -31,6 +34,11 @@ static void add(struct value_listing *listing, const char *key, const json_t *va
   json_t *row = json_pack("{s:s, s:o, s:s}", "key", key, "value",
                           value ? json_incref((json_t *)value) : json_null(), "from", "default");
   json_object_update(row, (json_t *)source);
+  if (strcmp(key, "log.level") == 0 && tg_log_asked_level() != TG_LOG_AS_CONFIGURED) {
+    json_object_clear(row);
+    json_object_update_new(row, json_pack("{s:s, s:s, s:s}", "key", key, "value",
+                                          tg_log_level_name(tg_log_get_level()), "from", "command"));
+  }
   if (file)
     json_object_set(row, "file", (json_t *)file);
   json_array_append_new(listing->values, row);
@@ -122,4 +130,32 @@ void tg_route_config(struct tg_request *request)
                               waiting ? json_copy((json_t *)waiting) : json_array()));
   }
   free(wanted);
+}
+
+/* ---- the log level ---- */
+
+void tg_route_log_level(struct tg_request *request)
+{
+  enum tg_log_level configured = tg_gateway_config(request->manager)->log.level;
+  tg_respond_json(request, 200,
+                  json_pack("{s:s, s:s}", "level", tg_log_level_name(tg_log_get_level()), "configured",
+                            tg_log_level_name(configured)));
+}
+
+/* {"level": "debug"}, or null: as configured. */
+void tg_route_ask_log_level(struct tg_request *request)
+{
+  const json_t *given = json_object_get(request->json, "level");
+  const char *name = json_string_value(given);
+  enum tg_log_level level;
+  if (json_is_null(given))
+    tg_manager_ask_log_level(request->manager, TG_LOG_AS_CONFIGURED);
+  else if (name && tg_log_level_parse(name, &level))
+    tg_manager_ask_log_level(request->manager, (int)level);
+  else {
+    tg_respond_error(request, 400,
+                     "expected {\"level\": \"debug\"}, or info, warn, error; null: as configured");
+    return;
+  }
+  tg_route_log_level(request);
 }

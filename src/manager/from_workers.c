@@ -14,6 +14,7 @@ static void on_hello(struct tg_manager *manager, struct tg_worker_process from,
                      const struct tg_message *message)
 {
   tg_workers_heard_hello(manager->workers, from.worker, message->hello.generation);
+  tg_log_level_tell(manager, from.worker);
   tg_reload_note_files(manager->reloads, message->hello.generation, message->hello.files);
   tg_reload_catch_up(manager->reloads, from.worker);
   tg_reshard_worker_ready(manager->reshard, from.worker);

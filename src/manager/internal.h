@@ -11,6 +11,7 @@
  *   cluster_front.c what people see of the cluster, and ask of it
  *   status.c        figures for the control API and metrics
  *   progress.c      the bar while shards come up
+ *   log_level.c     the level that somebody has asked for
  *   left_sinks.c    what sinks that are not configured any more have left
  *
  * No room includes this: fetch.h, identify/slots.h, workers/workers.h,
@@ -90,6 +91,13 @@ static inline void tg_manager_tell(struct tg_manager *manager, enum tg_manager_n
   if (manager->options.on_news)
     manager->options.on_news(manager->options.ctx, news);
 }
+
+/* ---- log_level.c ---- */
+
+/* A worker is there: it has the configured level. */
+void tg_log_level_tell(struct tg_manager *manager, int worker);
+/* A reload has taken effect. */
+void tg_log_level_reloaded(struct tg_manager *manager);
 
 /* ---- begin.c ---- */
 

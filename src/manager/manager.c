@@ -376,6 +376,7 @@ void tg_manager_reconfigure(struct tg_manager *manager, const struct tg_config *
   tg_reload_note_restart(manager->reloads, list);
   tg_redis_commands_look(manager->redis_commands);
   tg_optional_reloaded(manager->optional);
+  tg_log_level_reloaded(manager);
 }
 
 /* ---- what others ask ---- */

@@ -100,6 +100,10 @@ void tg_manager_reload(struct tg_manager *manager, tg_manager_reply *reply, void
  * session that could be resumed). */
 void tg_manager_reconnect(struct tg_manager *manager, int shard_id, tg_manager_reply *reply, void *ctx);
 
+/* The log level of all processes, also of those that start meanwhile, until the next reload takes effect.
+ * TG_LOG_AS_CONFIGURED: from now on the configured one again. */
+void tg_manager_ask_log_level(struct tg_manager *manager, int level);
+
 /* Removes what a sink that is not configured any more has left in the state directory.
  * False: codes "no_sink", "sink_configured", "sink_busy" (a worker is about to let go of
  * it), "reload_running", "disk". */

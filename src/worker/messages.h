@@ -34,6 +34,7 @@
   X(prepare_reload)                                                                                          \
   X(commit_reload)                                                                                           \
   X(abort_reload)                                                                                            \
+  X(log_level)                                                                                               \
   X(stop)
 
 /* To the worker, too: of a second set of shards. */
@@ -214,6 +215,9 @@
 #define TG_FIELDS_prepare_reload(F) F(INT, generation)
 #define TG_FIELDS_commit_reload(F) F(INT, generation) /* answered */
 #define TG_FIELDS_abort_reload(F) F(INT, generation)  /* answered */
+
+/* In the place of the one that is configured, which "" means. */
+#define TG_FIELDS_log_level(F) F(TEXT, level)
 
 /* A second one has a shorter deadline. */
 #define TG_FIELDS_stop(F)                                                                                    \

@@ -186,6 +186,14 @@ static void on_abort_reload(struct tg_worker *worker, const struct tg_message *m
   tg_ipc_answer(worker->ipc, message->nonce, json_true(), NULL);
 }
 
+static void on_log_level(struct tg_worker *worker, const struct tg_message *message)
+{
+  enum tg_log_level level;
+  bool asked = tg_log_level_parse(message->log_level.level, &level);
+  (void)worker;
+  tg_log_ask_level(asked ? (int)level : TG_LOG_AS_CONFIGURED);
+}
+
 static void on_broadcast(struct tg_worker *worker, const struct tg_message *message)
 {
   const struct tg_message_broadcast *broadcast = &message->broadcast;

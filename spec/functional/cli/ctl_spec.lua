@@ -91,6 +91,7 @@ describe("tidegate ctl", function()
         ["GET /status"] = { 200, STATUS }, ["GET /shards"] = { 200, { { shardId = 0 } } },
         ["GET /queue"] = ok, ["POST /sinks/copy_2-x/forget"] = ok,
         ["GET /config"] = ok, ["GET /config?key=queue.sync"] = ok, ["POST /shards/7/reconnect"] = ok,
+        ["GET /log-level"] = ok, ["POST /log-level"] = ok,
         ["POST /reload"] = ok, ["POST /reshard"] = ok, ["GET /reshard"] = ok, ["POST /shards/3/payload"] = ok,
         ["POST /payload"] = ok,
         ["POST /guilds/4177198342314/payload"] = ok, ["GET /identify"] = ok, ["POST /shutdown"] = ok,
@@ -101,6 +102,9 @@ describe("tidegate ctl", function()
         { { "queue" }, "GET /queue" }, { { "queue", "forget", "copy_2-x" }, "POST /sinks/copy_2-x/forget" },
         { { "config" }, "GET /config" }, { { "config", "queue.sync" }, "GET /config?key=queue.sync" },
         { { "reconnect", "7" }, "POST /shards/7/reconnect" },
+        { { "log-level" }, "GET /log-level" },
+        { { "log-level", "debug" }, "POST /log-level", '{"level":"debug"}' },
+        { { "log-level", "configured" }, "POST /log-level", '{"level":null}' },
         { { "reshard", "64", "--json" }, "POST /reshard", '{"totalShards":64}' },
         { { "reshard", "abort", "--json" }, "POST /reshard", '{"abort":true}' },
         { { "reshard" }, "GET /reshard" }, { { "reshard", "status" }, "GET /reshard" },
@@ -285,6 +289,14 @@ Left     Of  Reserve  Window ends in  At a time  Waiting
       local p = ctl { "payload", "all", "{}", "--table" }
       assert.same({ 1, "sent over 1 shards\n", "tidegate ctl: shard 1: not in time\n" },
         { p.exit_code, p.stdout, p.stderr })
+    end)
+
+    it("which log level counts, and for how long", function()
+      serve { ["GET /log-level"] = { 200, { level = "info", configured = "info" } },
+        ["POST /log-level"] = { 200, { level = "debug", configured = "info" } } }
+      assert.equal("the log level is info\n", ctl { "log-level", "--table" }.stdout)
+      assert.equal("the log level is debug until the next reload or start; configured is info\n",
+        ctl { "log-level", "debug", "--table" }.stdout)
     end)
 
     it("what a reload has come to", function()
@@ -475,6 +487,7 @@ Left     Of  Reserve  Window ends in  At a time  Waiting
         { 'no sink can be called "../log"', "queue", "forget", "../log" },
         { 'no key is called "a b"', "config", "a b" },
         { "expected the number of a shard", "reconnect", "all" },
+        { 'expected debug, info, warn, error or configured, got "loud"', "log-level", "loud" },
         { "payload needs SHARD JSON", "payload", "3" },
         { "expected a shard's number", "payload", "guild:x", "{}" },
         { "line 1, column", "payload", "3", '{"op":3' },

@@ -68,9 +68,19 @@ struct tg_ctl_command {
 /* Ends with NULL. */
 extern const struct tg_ctl_command *const tg_ctl_commands[];
 
-extern const struct tg_ctl_command tg_ctl_status, tg_ctl_shards, tg_ctl_queue, tg_ctl_config, tg_ctl_reload,
-    tg_ctl_reshard, tg_ctl_cluster, tg_ctl_drain, tg_ctl_reconnect, tg_ctl_payload, tg_ctl_identify_budget,
-    tg_ctl_shutdown;
+extern const struct tg_ctl_command tg_ctl_status;
+extern const struct tg_ctl_command tg_ctl_shards;
+extern const struct tg_ctl_command tg_ctl_queue;
+extern const struct tg_ctl_command tg_ctl_config;
+extern const struct tg_ctl_command tg_ctl_reload;
+extern const struct tg_ctl_command tg_ctl_reshard;
+extern const struct tg_ctl_command tg_ctl_reconnect;
+extern const struct tg_ctl_command tg_ctl_payload;
+extern const struct tg_ctl_command tg_ctl_identify_budget;
+extern const struct tg_ctl_command tg_ctl_log_level;
+extern const struct tg_ctl_command tg_ctl_cluster;
+extern const struct tg_ctl_command tg_ctl_drain;
+extern const struct tg_ctl_command tg_ctl_shutdown;
 
 /* Of all commands; ends with a NULL name. */
 extern const struct tg_ctl_option tg_ctl_common_options[];

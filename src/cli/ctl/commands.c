@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+/* clang-format off */
 /* In the order of the help. */
 const struct tg_ctl_command *const tg_ctl_commands[] = {
     &tg_ctl_status,
@@ -13,11 +14,13 @@ const struct tg_ctl_command *const tg_ctl_commands[] = {
     &tg_ctl_reconnect,
     &tg_ctl_payload,
     &tg_ctl_identify_budget,
+    &tg_ctl_log_level,
     &tg_ctl_cluster,
     &tg_ctl_drain,
     &tg_ctl_shutdown,
     NULL,
 };
+/* clang-format on */
 
 const struct tg_ctl_option tg_ctl_common_options[] = {
     {"--json", NULL, "the answer as JSON, also on a terminal", NULL},
