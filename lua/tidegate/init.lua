@@ -31,6 +31,7 @@ local fields = {
   filter = core.filter,
   broadcast = core.broadcast,
   on_broadcast = core.on_broadcast,
+  storm = core.storm,
 
   now = core.now,
   spawn = core.spawn,

@@ -206,6 +206,7 @@ local CUSTOM = {
   ["log.format"] = '"text"|"json"',
   ["event_handler.headers"] = "table<string,string|tidegate.InFile>",
   sinks = "table<string,tidegate.Config.sink>",
+  ["storm.rules"] = "tidegate.StormRule[]",
 }
 
 -- Of a sink: what may stand in files.
@@ -250,6 +251,19 @@ it("so is every key of a sink", function()
   end
   assert.truthy(expected["queue.durability"])
   assert.same(expected, declared_keys("tidegate.Config.sink", "", {}))
+end)
+
+it("so is every key of a rule against storms", function()
+  local expected, declared = {}, {}
+  local rows = read("src/config/storm_values.c"):match "rule_options%[%] = (%b{})"
+  for name in rows:gmatch '%.path = "(%l+)"' do
+    expected[#expected + 1] = name
+  end
+  for name in pairs(classes["tidegate.StormRule"].fields) do declared[#declared + 1] = name end
+  table.sort(expected)
+  table.sort(declared)
+  assert.same(expected, declared)
+  assert.equal(5, #expected)
 end)
 
 it("the configuration that holds has only declared keys", function()

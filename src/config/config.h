@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/schema.h"
+#include "config/storm_values.h"
 #include "proto/compression.h"
 
 #include <jansson.h>
@@ -119,6 +120,7 @@ struct tg_config {
     bool express;
   } interaction;
   enum tg_message_updates message_updates;
+  struct tg_storm_config storm;
   struct {
     bool enabled;
     int shards_full_percentage;

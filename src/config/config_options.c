@@ -159,6 +159,8 @@ static const struct tg_map_form sink_form = {
   X("interaction.fallback", BOOL(interaction.fallback, true))                                                \
   X("interaction.express", BOOL(interaction.express, false))                                                 \
   X("message_updates", CHOICE(message_updates, message_updates, TG_UPDATES_CONTENT))                         \
+  X("storm.rules", CUSTOM(storm.rules, storm_rules), .release = tg_release_storm_rules)                      \
+  X("storm.self_updates", BOOL(storm.self_updates, true))                                                    \
   X("resharding.enabled", BOOL(resharding.enabled, true))                                                    \
   X("resharding.shards_full_percentage", RANGE(resharding.shards_full_percentage, INT, 1, 100, 80))          \
   X("resharding.check_interval", RANGE(resharding.check_interval, MS, 1000, INT64_C(365) * DAY, 8 * HOUR))   \

@@ -208,6 +208,17 @@ static void warn_sink(const struct tg_sink_config *sink, struct tg_problems *war
   warn_event_names(key, &sink->queue.drop_first, warnings);
 }
 
+static void warn_storm(const struct tg_storm_rules *rules, struct tg_problems *warnings)
+{
+  for (int i = 0; i < rules->count; i++) {
+    const struct tg_strings *events = &rules->list[i].events;
+    char key[48];
+    snprintf(key, sizeof key, "storm.rules[%d].events", i + 1);
+    if (strcmp(events->items[0], TG_ALL_EVENTS) != 0)
+      warn_event_names(key, events, warnings);
+  }
+}
+
 /* ---- variables ---- */
 
 struct variables {
@@ -324,6 +335,7 @@ struct tg_problems tg_config_warnings(const struct tg_config *config, char *cons
     warn_event_names("queue.drop_first", &config->queue.drop_first, &warnings);
     warn_handler("event_handler", &config->event_handler, &warnings);
     warn_express(config, &warnings);
+    warn_storm(&config->storm.rules, &warnings);
     for (int i = 0; i < config->sink_count; i++)
       warn_sink(&config->sinks[i], &warnings);
     if (config->cluster.url)

@@ -20,8 +20,8 @@ static void write_types(struct tg_exposition *exposition, struct tg_manager *man
     size_t offset; /* of a uint64_t */
   } families[] = {
       {"tidegate_events_received_total", "Events received, replayed ones left out.", FIELD(received)},
-      {"tidegate_events_filtered_total", "Events that filters, caches or event_handler.events drop.",
-       FIELD(filtered)},
+      {"tidegate_events_filtered_total",
+       "Events that filters, caches, rules against storms or event_handler.events drop.", FIELD(filtered)},
       {"tidegate_events_delivered_total", "Events the event handler has accepted.", FIELD(delivered)},
       {"tidegate_events_received_bytes_total", "Bytes of the events received, inflated.", FIELD(bytes)},
   };
@@ -37,6 +37,31 @@ static void write_types(struct tg_exposition *exposition, struct tg_manager *man
     }
   }
   free(totals);
+}
+
+/* ---- storms, all workers together ---- */
+
+static void write_storms(struct tg_exposition *exposition, struct tg_manager *manager)
+{
+  struct tg_storm_status storms[TG_STATS_STORMS];
+  int count = tg_gateway_storms(manager, storms);
+  tg_family(exposition, "tidegate_storm_dropped_total", "counter",
+            "Events that a rule against storms has dropped.");
+  for (int i = 0; i < count; i++) {
+    tg_label(exposition, "rule", storms[i].rule);
+    tg_sample_uint(exposition, storms[i].dropped);
+  }
+  tg_family(exposition, "tidegate_storms_total", "counter", "Storms that have begun.");
+  for (int i = 0; i < count; i++) {
+    tg_label(exposition, "rule", storms[i].rule);
+    tg_sample_uint(exposition, storms[i].storms);
+  }
+  tg_family(exposition, "tidegate_storms_running", "gauge",
+            "Guilds, users, shards or types, as the rule has it, that are in a storm now.");
+  for (int i = 0; i < count; i++) {
+    tg_label(exposition, "rule", storms[i].rule);
+    tg_sample_uint(exposition, (uint64_t)storms[i].running);
+  }
 }
 
 /* ---- event handlers ---- */
@@ -154,6 +179,7 @@ void tg_metrics_events(struct tg_exposition *exposition, struct tg_manager *mana
   TG_EACH_PAGE(manager, 0, worker, stats)
   add_views(&views, stats, worker);
   write_types(exposition, manager);
+  write_storms(exposition, manager);
   write_handler_states(exposition, views.items, views.count);
   write_handler_requests(exposition, views.items, views.count);
   write_interactions(exposition, manager);

@@ -179,6 +179,20 @@ static json_t *describe_queue(const struct sums *sums, json_int_t spool)
                    "replayed", sums->replayed, "gaps", sums->gaps, "spool", or_null(spool >= 0, spool));
 }
 
+/* Rules that are not there any more keep what they have dropped. */
+static json_t *describe_storms(struct tg_manager *manager)
+{
+  struct tg_storm_status storms[TG_STATS_STORMS];
+  int count = tg_gateway_storms(manager, storms);
+  json_t *rules = json_array();
+  for (int i = 0; i < count; i++)
+    json_array_append_new(rules, json_pack("{s:s, s:I, s:I, s:i}", "rule", storms[i].rule, "dropped",
+                                           (json_int_t)storms[i].dropped, "storms",
+                                           (json_int_t)storms[i].storms, "running", storms[i].running));
+  return json_pack("{s:s, s:o}", "setBy", tg_gateway_storm_is_scripts(manager) ? "script" : "configuration",
+                   "rules", rules);
+}
+
 static json_t *describe_waiting(struct tg_manager *manager)
 {
   char text[TEXT_SIZE];
@@ -256,6 +270,7 @@ json_t *tg_status_json(struct tg_manager *manager)
   json_object_set_new(body, "handlers", describe_handlers(manager));
   json_object_set_new(body, "queue", describe_queue(&sums, spool_of(manager)));
   json_object_set_new(body, "sinks", tg_sinks_json(manager));
+  json_object_set_new(body, "storm", describe_storms(manager));
   json_object_set_new(body, "leftSinks", tg_left_sinks_json(manager));
   json_object_set_new(body, "resharding", describe_resharding(manager));
   json_t *cluster = tg_route_cluster_json(manager);

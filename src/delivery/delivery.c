@@ -46,6 +46,7 @@ static void free_all(void *ctx)
 {
   struct tg_delivery *delivery = ctx;
   tg_feeds_free(&delivery->feeds);
+  tg_storms_free(&delivery->storms);
   tg_guilds_free(delivery);
   tg_message_cache_free(delivery->messages);
   free(delivery);
@@ -154,6 +155,8 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
   uint64_t interval = (uint64_t)tg_patience(TG_REPORT_INTERVAL);
   uv_timer_start(&delivery->report, on_report, interval, interval);
   uv_unref((uv_handle_t *)&delivery->report);
+  tg_storms_begin(&delivery->storms, env);
+  tg_storms_configure(&delivery->storms, &env->config->storm);
   tg_left_begin(delivery);
   if (options->clustered)
     begin_leases(delivery);
@@ -177,6 +180,7 @@ void tg_delivery_free(struct tg_delivery *delivery)
     if (delivery->sinks[i])
       tg_sink_end(delivery->sinks[i]);
   tg_guilds_end(delivery);
+  tg_storms_end(&delivery->storms);
   tg_handles_close(&delivery->env.handles, &delivery->report);
   tg_handles_close(&delivery->env.handles, &delivery->drain);
   tg_handles_end(&delivery->env.handles);
@@ -187,6 +191,14 @@ void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_confi
   delivery->env.config = config;
   tg_sinks_reconfigure(delivery);
   look_for_takers(delivery);
+  if (!delivery->storms.of_script)
+    tg_storms_configure(&delivery->storms, &config->storm);
+}
+
+void tg_delivery_set_storm(struct tg_delivery *delivery, const struct tg_storm_config *storm)
+{
+  delivery->storms.of_script = storm != NULL;
+  tg_storms_configure(&delivery->storms, storm ? storm : &delivery->env.config->storm);
 }
 
 void tg_delivery_hear(struct tg_delivery *delivery, const char *url, bool up, tg_ms asked)

@@ -273,5 +273,8 @@ void tg_delivery_forget_drain(struct tg_delivery *delivery, void *ctx);
 /* What another worker has told. */
 void tg_delivery_hear(struct tg_delivery *delivery, const char *url, bool up, tg_ms asked);
 
+/* From now on these rules in the place of those of the configuration; NULL: those again. */
+void tg_delivery_set_storm(struct tg_delivery *delivery, const struct tg_storm_config *storm);
+
 /* The configuration has changed by a reload; takes over what can change live. */
 void tg_delivery_reconfigure(struct tg_delivery *delivery, const struct tg_config *config);

@@ -16,6 +16,7 @@
 #include "delivery/interactions/interaction.h"
 #include "delivery/lanes/lanes.h"
 #include "delivery/sinks/sink.h"
+#include "delivery/storm/storm.h"
 
 /* What is known of a shard's guilds. */
 struct tg_shard_guilds {
@@ -36,6 +37,7 @@ struct tg_delivery {
   void (*tell)(void *ctx, const char *url, bool up, tg_ms asked);
   struct tg_log_opening opening;
   struct tg_interactions interactions;
+  struct tg_storms storms;
   struct tg_message_cache *messages;
   struct tg_guild_store guild_stores[TG_SIDES];
   struct tg_seats *seats; /* while the bot goes over to another number of shards; else NULL */

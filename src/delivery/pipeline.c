@@ -53,6 +53,7 @@ static bool run_caches(struct tg_delivery *delivery, struct tg_event *event)
 {
   switch (event->type) {
   case TG_EVENT_READY:
+    tg_storms_learn(&delivery->storms, event);
     tg_guilds_on_ready(tg_guilds_of(delivery, tg_event_ref(event)), event);
     return true;
   case TG_EVENT_GUILD_CREATE:
@@ -169,7 +170,9 @@ void tg_delivery_pass_on(struct tg_delivery *delivery, struct tg_feed *feed, str
 {
   uint8_t want = delivery->env.hooks->want[event->type];
   count_received(feed, event);
-  if (!run_caches(delivery, event) || (want & TG_WANT_DROP))
+  if (__builtin_expect(delivery->storms.on, 0) && tg_storms_drop(&delivery->storms, event))
+    count_filtered(feed, event);
+  else if (!run_caches(delivery, event) || (want & TG_WANT_DROP))
     count_filtered(feed, event);
   else if ((want & TG_WANT_FILTER) ||
            tg_hooked(delivery->env.hooks, TG_METHOD_delivery_handle_discord_payload) ||

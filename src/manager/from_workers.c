@@ -18,6 +18,7 @@ static void on_hello(struct tg_manager *manager, struct tg_worker_process from,
   tg_reload_note_files(manager->reloads, message->hello.generation, message->hello.files);
   tg_reload_catch_up(manager->reloads, from.worker);
   tg_reshard_worker_ready(manager->reshard, from.worker);
+  tg_storm_tell(manager, from.worker);
   if (manager->member)
     tg_member_worker_ready(manager->member);
   if (tg_spawn_begun(manager->spawner))
@@ -199,6 +200,13 @@ static void on_broadcast(struct tg_manager *manager, struct tg_worker_process fr
 {
   if (message->broadcast.value)
     tg_manager_broadcast(manager, message->broadcast.topic, message->broadcast.value, from.worker);
+}
+
+static void on_set_storm(struct tg_manager *manager, struct tg_worker_process from,
+                         const struct tg_message *message)
+{
+  (void)from;
+  tg_manager_set_storm(manager, message->set_storm.storm, message->set_storm.generation);
 }
 
 /* Workers share what they know: one of them asks a handler that is down, not each. */

@@ -12,6 +12,7 @@
  *   status.c        figures for the control API and metrics
  *   progress.c      the bar while shards come up
  *   log_level.c     the level that somebody has asked for
+ *   storm.c         rules against storms that a script sets
  *   left_sinks.c    what sinks that are not configured any more have left
  *
  * No room includes this: fetch.h, identify/slots.h, workers/workers.h,
@@ -34,6 +35,7 @@
 #include "manager/manager.h"
 #include "manager/reshard/reshard.h"
 #include "manager/steady.h"
+#include "manager/storm.h"
 #include "manager/workers/reload.h"
 #include "manager/workers/spawn.h"
 #include "manager/workers/workers.h"
@@ -75,6 +77,8 @@ struct tg_manager {
   struct tg_optional_intents *optional;
   struct tg_reshard *reshard;
   struct tg_left_sinks *left_sinks;
+  json_t *storm;        /* what a script has set; NULL: nothing. storm.c ... */
+  int storm_generation; /* ... and which one of the script */
 
   uv_timer_t *end_timer; /* deadlines of the end */
   bool leaving;          /* the end waits for shards that go to other hosts */

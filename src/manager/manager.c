@@ -441,6 +441,7 @@ static void free_rooms(struct tg_manager *manager)
 {
   tg_reshard_free(manager->reshard);
   tg_left_sinks_free(manager->left_sinks);
+  json_decref(manager->storm);
   tg_optional_free(manager->optional);
   tg_redis_commands_free(manager->redis_commands);
   tg_commands_free(manager->commands);

@@ -84,6 +84,10 @@ void tg_manager_shard_info(struct tg_manager *manager, int shard_id, tg_manager_
  * order. Borrows `value`. */
 void tg_manager_broadcast(struct tg_manager *manager, const char *topic, json_t *value, int from);
 
+/* gateway.storm: from now on workers have these rules (config/storm_values.h) in the place of those of the
+ * configuration; NULL: those again. Until the next reload. Borrows `storm`. `generation`: of the script. */
+void tg_manager_set_storm(struct tg_manager *manager, json_t *storm, int generation);
+
 /* A request for what plugins serve: the script of this process answers it. */
 void tg_manager_serve(struct tg_manager *manager, const struct tg_hook_request *request,
                       tg_hook_answered *answered, void *ctx);

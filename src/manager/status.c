@@ -195,6 +195,11 @@ int tg_gateway_left_sinks(const struct tg_manager *manager, struct tg_left_sink 
   return tg_left_sinks_list(manager->left_sinks, list, max);
 }
 
+int tg_gateway_storms(const struct tg_manager *manager, struct tg_storm_status list[TG_STATS_STORMS])
+{
+  return tg_workers_storms(manager->workers, list);
+}
+
 int tg_gateway_sinks(const struct tg_manager *manager, struct tg_sink_status list[TG_STATS_SINKS])
 {
   return tg_workers_sinks(manager->workers, list);

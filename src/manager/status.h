@@ -140,10 +140,14 @@ const char *tg_gateway_script(const struct tg_manager *manager);
 /* Those of left_sinks.h. */
 int tg_gateway_left_sinks(const struct tg_manager *manager, struct tg_left_sink *list, int max);
 
+/* Whether a script has set the rules against storms that hold now; else they are the configuration's. */
+bool tg_gateway_storm_is_scripts(const struct tg_manager *manager);
+
 /* Those of workers/figures.h. `worker` may be TG_MANAGER_ITSELF. */
 const struct tg_stats *tg_gateway_stats(const struct tg_manager *manager, int worker);
 void tg_gateway_usage(struct tg_manager *manager, int worker, struct tg_process_usage *usage);
 int tg_gateway_handlers(const struct tg_manager *manager, struct tg_handler_status *list, int max);
+int tg_gateway_storms(const struct tg_manager *manager, struct tg_storm_status list[TG_STATS_STORMS]);
 int tg_gateway_sinks(const struct tg_manager *manager, struct tg_sink_status list[TG_STATS_SINKS]);
 struct tg_lane_status *tg_gateway_lanes(const struct tg_manager *manager, int *count, uint64_t *all);
 int64_t tg_gateway_loop_lag(struct tg_manager *manager, int worker);

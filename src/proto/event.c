@@ -32,4 +32,35 @@ bool tg_event_guild_id(const struct tg_event *event, uint64_t *guild_id)
   return data_number(event, is_guild ? "id" : "guild_id", guild_id);
 }
 
+static bool user_number(struct tg_span object, const char *key, uint64_t *number)
+{
+  struct tg_span user, value;
+  return tg_json_member(object, key, &user) && tg_json_member(user, "id", &value) &&
+         tg_json_uint(value, number);
+}
+
+static bool user_of_member(const struct tg_event *event, uint64_t *number)
+{
+  struct tg_span member;
+  return tg_json_member(event->data, "member", &member) && user_number(member, "user", number);
+}
+
+/* One pass over most events: messages have an author, members and presences a user. */
+bool tg_event_user_id(const struct tg_event *event, uint64_t *user_id)
+{
+  switch (event->type) {
+  case TG_EVENT_MESSAGE_CREATE:
+  case TG_EVENT_MESSAGE_UPDATE:
+    return user_number(event->data, "author", user_id);
+  case TG_EVENT_READY:
+  case TG_EVENT_GUILD_MEMBER_ADD:
+  case TG_EVENT_GUILD_MEMBER_UPDATE:
+  case TG_EVENT_GUILD_MEMBER_REMOVE:
+  case TG_EVENT_PRESENCE_UPDATE:
+    return user_number(event->data, "user", user_id);
+  }
+  return data_number(event, "user_id", user_id) || user_number(event->data, "user", user_id) ||
+         user_of_member(event, user_id) || user_number(event->data, "author", user_id);
+}
+
 bool tg_event_id(const struct tg_event *event, uint64_t *id) { return data_number(event, "id", id); }

@@ -40,7 +40,7 @@ struct tg_event {
   bool replayed;       /* came between RESUME and RESUMED */
   uint8_t body_format; /* of an event out of a sink's queue: 1 + its enum tg_event_format; 0: the bot's */
   bool guild_loaded;   /* ... and the sink's guild_loaded */
-  int64_t came_at;     /* of an event out of a queue: tg_now() of its arrival; 0: just now */
+  int64_t came_at;     /* of an event that has waited: tg_now() of its arrival; 0: just now */
 
   /* Of an event out of a queue. The name of a marker is GATEWAY_GAP or GATEWAY_RESHARDING, its data what it
    * tells, and `raw` its body in the format "seed". */
@@ -68,6 +68,10 @@ static inline tg_shard_ref tg_event_ref(const struct tg_event *event)
 /* The guild the event belongs to; false: none. GUILD_CREATE, GUILD_UPDATE and
  * GUILD_DELETE carry it as d.id, the others as d.guild_id. */
 bool tg_event_guild_id(const struct tg_event *event, uint64_t *guild_id);
+
+/* The user whom the event is about, or who has done it: d.user_id, or the id of d.user, d.author or
+ * d.member.user. False: none stands there. */
+bool tg_event_user_id(const struct tg_event *event, uint64_t *user_id);
 
 /* d.id as a number: message, interaction, guild, ... */
 bool tg_event_id(const struct tg_event *event, uint64_t *id);

@@ -52,8 +52,10 @@
   X(worker_delivery)                                                                                         \
   X(worker_call_manager)                                                                                     \
   X(worker_broadcast)                                                                                        \
+  X(worker_set_storm)                                                                                        \
   X(manager_call_default)                                                                                    \
   X(manager_broadcast)                                                                                       \
+  X(manager_set_storm)                                                                                       \
   X(delivery_enqueue)                                                                                        \
   X(delivery_guild_create_kind)                                                                              \
   X(delivery_message_changed)                                                                                \

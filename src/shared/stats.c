@@ -194,6 +194,28 @@ bool tg_stats_sink_name(const struct tg_stats *stats, int place, char name[TG_ST
   return is_name;
 }
 
+struct tg_stats_storm *tg_stats_storm(const char *rule)
+{
+  struct tg_stats_storm *storm = tg_stats_page->storms, *last = &storm[TG_STATS_STORMS - 1];
+  while (storm < last && storm->rule[0] && !is_named(storm->rule, TG_STATS_RULE_SIZE, rule))
+    storm++;
+  if (!storm->rule[0])
+    put_name(storm->rule, TG_STATS_RULE_SIZE, storm < last ? rule : "_others");
+  return storm;
+}
+
+bool tg_stats_storm_rule(const struct tg_stats *stats, int place, char rule[TG_STATS_RULE_SIZE])
+{
+  memcpy(rule, stats->storms[place].rule, TG_STATS_RULE_SIZE);
+  size_t length = strnlen(rule, TG_STATS_RULE_SIZE);
+  bool is_text = length > 0 && length < TG_STATS_RULE_SIZE;
+  for (size_t i = 0; i < length && is_text; i++)
+    is_text = rule[i] >= ' ' && rule[i] <= '~';
+  for (int i = 0; i < place && is_text; i++)
+    is_text = !is_named(stats->storms[i].rule, TG_STATS_RULE_SIZE, rule);
+  return is_text;
+}
+
 void tg_stats_latency(struct tg_stats_sink *sink, int64_t ms)
 {
   int bucket = 0;
@@ -231,6 +253,8 @@ void tg_stats_clear_gauges(struct tg_stats *stats)
   }
   for (int i = 0; i < TG_STATS_SINKS && stats->sinks[i].name[0]; i++)
     tg_stats_clear_sink(&stats->sinks[i]);
+  for (int i = 0; i < TG_STATS_STORMS; i++)
+    atomic_store(&stats->storms[i].running, 0);
   atomic_store(&stats->lua_memory, 0);
   atomic_store(&stats->lua_off, 0);
   atomic_store(&stats->lua_waiting, 0);

@@ -31,6 +31,8 @@ enum {
   TG_STATS_HANDLERS = 64, /* further URLs share the last place */
   TG_STATS_SINKS = 64,    /* likewise; names of sinks that reloads have taken away keep theirs */
   TG_STATS_SINK_NAME_SIZE = 40,
+  TG_STATS_STORMS = 128, /* likewise, of rules */
+  TG_STATS_RULE_SIZE = 96,
   TG_STATS_URL_SIZE = 512,
   TG_STATS_NAME_SIZE = 64,
   TG_LAG_SLOTS = 7,      /* a minute, and what has begun of the next */
@@ -89,6 +91,13 @@ struct tg_stats_lane {
   int64_t oldest_queued_at; /* tg_steady_clock() */
 };
 
+/* What a rule against storms has done. */
+struct tg_stats_storm {
+  char rule[TG_STATS_RULE_SIZE];    /* as tg_storm_title() has it; "": a free place */
+  _Atomic uint64_t dropped, storms; /* events; storms that have begun */
+  _Atomic int32_t running;          /* gauge: keys that are in a storm */
+};
+
 enum { TG_STATS_LANES = 64 };
 
 struct tg_stats_lanes {
@@ -134,6 +143,7 @@ struct tg_stats {
 
   struct tg_stats_sink sinks[TG_STATS_SINKS];
   struct tg_stats_handler handlers[TG_STATS_HANDLERS];
+  struct tg_stats_storm storms[TG_STATS_STORMS];
   /* The interaction fallback: answered in place of the bot, failed to, too old
    * to be delivered late, sent ahead of a backlog. */
   struct {
@@ -214,6 +224,8 @@ struct tg_stats_sink *tg_stats_sink(const char *name);
 void tg_stats_clear_sink(struct tg_stats_sink *sink);
 /* Says where most events wait for it. */
 void tg_stats_set_lanes(struct tg_stats_sink *sink, const struct tg_stats_lanes *lanes);
+/* The place of the rule, found or taken. Those that find none share the last, "_others". */
+struct tg_stats_storm *tg_stats_storm(const char *rule);
 /* Arrival to acceptance, in milliseconds. */
 void tg_stats_latency(struct tg_stats_sink *sink, int64_t ms);
 
@@ -230,5 +242,7 @@ bool tg_stats_is_sink_name(const char *name);
 /* The name of sinks[place]. False: nobody has taken the place, or what stands there is no sink's name, or
  * one that an earlier place has. */
 bool tg_stats_sink_name(const struct tg_stats *stats, int place, char name[TG_STATS_SINK_NAME_SIZE]);
+/* The rule of storms[place]. False: nobody has taken the place, or what stands there is no text. */
+bool tg_stats_storm_rule(const struct tg_stats *stats, int place, char rule[TG_STATS_RULE_SIZE]);
 /* Where most events wait for it. False: that cannot be said, since the process was killed while it wrote. */
 bool tg_stats_get_lanes(const struct tg_stats_sink *sink, struct tg_stats_lanes *lanes);

@@ -55,6 +55,7 @@
 
 #define TG_MESSAGES_BOTH_WAYS(X)                                                                             \
   X(broadcast)                                                                                               \
+  X(set_storm)                                                                                               \
   X(handler)
 
 #define TG_MESSAGES_OF_WORKER(X)                                                                             \
@@ -230,6 +231,13 @@
   F(TEXT, topic)                                                                                             \
   F(JSON, value)                                                                                             \
   F(INT, from)
+
+/* gateway.storm: rules (config/storm_values.h) in the place of those of the configuration, for
+ * all workers; NULL: those again. `generation`: of the script that says so; the next one
+ * ends it. */
+#define TG_FIELDS_set_storm(F)                                                                               \
+  F(INT, generation)                                                                                         \
+  F(JSON, storm)
 
 /* What a worker has found out of an event handler, for the others: up again, or
  * (still) down; `asked`: ms for which it wants to be left alone. */

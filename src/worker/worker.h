@@ -47,6 +47,9 @@ void tg_worker_reconfigure(struct tg_worker *worker, const struct tg_config *con
 struct tg_shard *tg_worker_shard(struct tg_worker *worker, tg_shard_ref ref);
 struct tg_delivery *tg_worker_delivery(struct tg_worker *worker);
 
+/* gateway.storm: as tg_manager_set_storm(). */
+void tg_worker_set_storm(struct tg_worker *worker, json_t *storm, int generation);
+
 /* gateway.broadcast: goes to the scripts of all processes, this one's too, once
  * it comes back from the manager. Borrows `value`; both are UTF-8. */
 void tg_worker_broadcast(struct tg_worker *worker, const char *topic, json_t *value);

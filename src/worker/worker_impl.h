@@ -35,6 +35,7 @@ struct tg_worker {
   uint64_t stamp;               /* of this run of the gateway */
   bool moved;                   /* shards have gone from one worker to another in it */
   bool clustered;               /* shards come from other hosts, and go to them: worker_leases.c */
+  int storm_generation;         /* of the script that has set the rules against storms; 0: none has */
   struct tg_expected_members *expected_members; /* a list */
   uv_timer_t *alive; /* tells the manager that the loop turns */
   tg_ms alive_at, alive_interval; /* the last beat, and between two */

@@ -174,9 +174,20 @@ static void on_prepare_reload(struct tg_worker *worker, const struct tg_message 
   free(problem);
 }
 
+/* What a script has set at run time ends with it. */
+static void end_storm_of_script(struct tg_worker *worker, int generation)
+{
+  if (worker->storm_generation == 0 || worker->storm_generation == generation)
+    return;
+  worker->storm_generation = 0;
+  if (worker->delivery)
+    tg_delivery_set_storm(worker->delivery, NULL);
+}
+
 static void on_commit_reload(struct tg_worker *worker, const struct tg_message *message)
 {
   worker->options.reload.commit(worker->options.reload.ctx, message->commit_reload.generation);
+  end_storm_of_script(worker, message->commit_reload.generation);
   tg_ipc_answer(worker->ipc, message->nonce, json_true(), NULL);
 }
 
@@ -198,6 +209,24 @@ static void on_broadcast(struct tg_worker *worker, const struct tg_message *mess
 {
   const struct tg_message_broadcast *broadcast = &message->broadcast;
   tg_hook_broadcast(worker->options.hooks, broadcast->topic, broadcast->value, broadcast->from);
+}
+
+static void on_set_storm(struct tg_worker *worker, const struct tg_message *message)
+{
+  struct tg_storm_config storm = {0};
+  struct tg_problems problems = {0};
+  json_t *given = message->set_storm.storm;
+  if (!worker->delivery || worker->exited)
+    return;
+  worker->storm_generation = given ? message->set_storm.generation : 0;
+  if (!given)
+    tg_delivery_set_storm(worker->delivery, NULL);
+  else if (tg_storm_config_read(given, &storm, &problems))
+    tg_delivery_set_storm(worker->delivery, &storm);
+  else
+    tg_log(TG_ERROR, TG_NO_SHARD, "rules against storms were not understood: %s", problems.items[0]);
+  tg_storm_config_free(&storm);
+  tg_problems_free(&problems);
 }
 
 static void on_handler(struct tg_worker *worker, const struct tg_message *message)
@@ -248,6 +277,11 @@ static void on_call_answered(void *ctx, const json_t *data, const struct tg_erro
   struct call_to_manager call = *(struct call_to_manager *)ctx;
   free(ctx);
   call.reply(call.ctx, data, error);
+}
+
+void tg_worker_set_storm(struct tg_worker *worker, json_t *storm, int generation)
+{
+  tg_say(worker->ipc, set_storm, .generation = generation, .storm = storm);
 }
 
 void tg_worker_broadcast(struct tg_worker *worker, const char *topic, json_t *value)

@@ -26,6 +26,7 @@
 ---@field sinks? table<string,tidegate.Config.sink> By their names: where events go beside the bot.
 ---@field interaction? tidegate.Config.interaction
 ---@field message_updates? "content"|"all" "content" drops those in which nobody did anything.
+---@field storm? tidegate.Config.storm
 ---@field resharding? tidegate.Config.resharding
 ---@field control? tidegate.Config.control
 ---@field cluster? tidegate.Config.cluster
@@ -71,6 +72,18 @@
 ---A text that stands in a file.
 ---@class tidegate.InFile
 ---@field file string
+
+---What becomes of events that come too fast.
+---@class tidegate.Config.storm
+---@field rules? tidegate.StormRule[] At most 32; an event has to pass all that name it.
+---@field self_updates? boolean Default true; false drops the GUILD_MEMBER_UPDATEs of the bot itself.
+
+---@class tidegate.StormRule
+---@field events string[]|"all"
+---@field rate number Events a second that pass.
+---@field burst? integer So many at once. Default: as in a second.
+---@field per? "guild"|"user"|"shard"|"type" What counts for itself. Default "guild".
+---@field keep? "first"|"none" "none" drops all of them as long as the storm lasts. Default "first".
 
 ---@class tidegate.Config.queue
 ---@field memory_bytes? integer Of each worker.

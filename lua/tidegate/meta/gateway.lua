@@ -87,6 +87,13 @@ function gateway.on(names, handler, options) end
 ---@return tidegate.Error? err "too_large", "unavailable"
 function gateway.broadcast(topic, value) end
 
+---From now on all workers go by these rules against storms, in the place of those of the configuration (nil: by
+---those again), until the next reload. Not while the script is loaded.
+---@param storm tidegate.Config.storm|nil
+---@return true|nil sent
+---@return tidegate.Error? err "unavailable"
+function gateway.storm(storm) end
+
 ---@param topic string
 ---@param handler fun(value: any, from: { role: "manager"|"worker", worker_id?: integer }) It may wait.
 ---@param options? { priority?: integer }

@@ -61,7 +61,8 @@ end
 -- A scrape with something behind each name.
 local function full_scrape()
   local beating = { max_concurrency = 4, heartbeat_interval = 150 * paths.slow }
-  local s = two_workers("", { fake = beating, hurry = 20 })
+  local script = "gateway.configure { storm = { self_updates = false } }\n"
+  local s = two_workers(script, { fake = beating, hurry = 20 })
   s.fake:fault { ["do"] = "close", code = 4000, shard = 1 }
   s:wait_counter("resumes_ok", 1)
   s.bot:answer(function() return 404 end)

@@ -432,7 +432,8 @@ static inline int begin_world(void **state)
   calls[0] = '\0';
   clear_log();
   hooks.life = on_life;
-  config = (struct tg_config){.intents = 0x8201, .message_updates = TG_UPDATES_CONTENT};
+  config = (struct tg_config){
+      .intents = 0x8201, .message_updates = TG_UPDATES_CONTENT, .storm = {.self_updates = true}};
   config.event_handler.authorization = (char *)"opensesame";
   config.event_handler.timeout = 10000;
   config.queue.memory_bytes = 64 << 20;

@@ -39,6 +39,32 @@ static void only_the_given_bytes_count(void **state)
   assert_int_not_equal(tg_event_type(longer, 64), TG_EVENT_OTHER);
 }
 
+/* 0: there is none. */
+static uint64_t user_of(const char *name, const char *data)
+{
+  uint64_t id = 0;
+  struct tg_event event = {.type = tg_event_type(name, strlen(name)), .data = {data, strlen(data)}};
+  return tg_event_user_id(&event, &id) ? id : 0;
+}
+
+static void users_stand_in_several_places(void **state)
+{
+  (void)state;
+  assert_int_equal(user_of("GUILD_MEMBER_UPDATE", "{\"guild_id\":\"1\",\"user\":{\"id\":\"7\"}}"), 7);
+  assert_int_equal(user_of("PRESENCE_UPDATE", "{\"user\":{\"id\":\"7\"},\"status\":\"idle\"}"), 7);
+  assert_int_equal(user_of("READY", "{\"v\":10,\"user\":{\"bot\":true,\"id\":\"7\"}}"), 7);
+  assert_int_equal(user_of("MESSAGE_CREATE", "{\"member\":{},\"author\":{\"id\":\"7\"}}"), 7);
+  assert_int_equal(user_of("TYPING_START", "{\"user_id\":\"7\",\"member\":{\"user\":{\"id\":\"8\"}}}"), 7);
+  assert_int_equal(user_of("MESSAGE_REACTION_ADD", "{\"user_id\":\"7\",\"message_author_id\":\"8\"}"), 7);
+  assert_int_equal(user_of("GUILD_BAN_ADD", "{\"user\":{\"id\":\"7\"},\"guild_id\":\"8\"}"), 7);
+  assert_int_equal(user_of("INTERACTION_CREATE", "{\"id\":\"8\",\"member\":{\"user\":{\"id\":\"7\"}}}"), 7);
+  assert_int_equal(user_of("INTERACTION_CREATE", "{\"id\":\"8\",\"user\":{\"id\":\"7\"}}"), 7);
+  assert_int_equal(user_of("NEVER_HEARD_OF", "{\"author\":{\"id\":\"7\"}}"), 7);
+  assert_int_equal(user_of("CHANNEL_UPDATE", "{\"id\":\"8\",\"guild_id\":\"9\"}"), 0);
+  assert_int_equal(user_of("GUILD_MEMBER_UPDATE", "{\"user\":\"7\"}"), 0);
+  assert_int_equal(user_of("GUILD_MEMBER_UPDATE", "null"), 0);
+}
+
 /* Fills the table: the last test of the group. */
 static void new_names_get_numbers_until_the_table_is_full(void **state)
 {
@@ -145,6 +171,7 @@ int main(void)
       cmocka_unit_test(guild_and_id),
       cmocka_unit_test(message_is_the_replacement_if_there_is_one),
       cmocka_unit_test(names_of_guild_create),
+      cmocka_unit_test(users_stand_in_several_places),
       cmocka_unit_test(new_names_get_numbers_until_the_table_is_full),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -232,6 +232,20 @@ void tg_manager_broadcast(struct tg_manager *manager, const char *topic, json_t 
   free(text);
 }
 
+void tg_worker_set_storm(struct tg_worker *worker, json_t *storm, int generation)
+{
+  char *text = storm ? json_dumps(storm, JSON_COMPACT | JSON_SORT_KEYS) : strdup("nil");
+  note("worker_storm %d %s %d;", worker != NULL, text, generation);
+  free(text);
+}
+
+void tg_manager_set_storm(struct tg_manager *manager, json_t *storm, int generation)
+{
+  char *text = storm ? json_dumps(storm, JSON_COMPACT | JSON_SORT_KEYS) : strdup("nil");
+  note("manager_storm %d %s %d;", manager != NULL, text, generation);
+  free(text);
+}
+
 void tg_delivery_enqueue(struct tg_delivery *delivery, const struct tg_event *event)
 {
   note("enqueue %d;", delivery ? (int)event->sequence : -1);

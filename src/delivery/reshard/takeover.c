@@ -67,6 +67,7 @@ static void on_release(void *ctx, int m, const struct tg_class_held *held)
   struct tg_feed *feed = seated->feeds[m];
   struct tg_shard *shard = delivery->find_shard ? delivery->find_shard(delivery->ctx, feed->ref) : NULL;
   held->event->noted = true;
+  held->event->came_at = held->came_at;
   held->event->guild_create = kinds[held->change];
   tg_delivery_pass_on(delivery, feed, shard, held->event);
 }

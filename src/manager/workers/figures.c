@@ -181,6 +181,39 @@ int tg_workers_sinks(const struct tg_workers *workers, struct tg_sink_status lis
   return count;
 }
 
+static struct tg_storm_status *storm_of(struct tg_storm_status *list, int *count, const char *rule)
+{
+  for (int i = 0; i < *count; i++)
+    if (strcmp(list[i].rule, rule) == 0)
+      return &list[i];
+  if (*count == TG_STATS_STORMS)
+    return NULL;
+  struct tg_storm_status *storm = &list[(*count)++];
+  *storm = (struct tg_storm_status){0};
+  snprintf(storm->rule, sizeof storm->rule, "%s", rule);
+  return storm;
+}
+
+int tg_workers_storms(const struct tg_workers *workers, struct tg_storm_status list[TG_STATS_STORMS])
+{
+  int count = 0;
+  for (int i = 0; i < workers->count; i++) {
+    const struct tg_stats *stats = workers->list[i].stats;
+    for (int place = 0; stats && place < TG_STATS_STORMS; place++) {
+      char rule[TG_STATS_RULE_SIZE];
+      struct tg_storm_status *sum =
+          tg_stats_storm_rule(stats, place, rule) ? storm_of(list, &count, rule) : NULL;
+      if (!sum)
+        continue;
+      int running = atomic_load(&stats->storms[place].running);
+      sum->dropped += atomic_load(&stats->storms[place].dropped);
+      sum->storms += atomic_load(&stats->storms[place].storms);
+      sum->running += running > 0 ? running : 0;
+    }
+  }
+  return count;
+}
+
 static int by_events(const void *a, const void *b)
 {
   const struct tg_lane_status *left = a, *right = b;

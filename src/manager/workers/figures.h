@@ -59,6 +59,16 @@ struct tg_sink_status {
  * many. */
 int tg_workers_sinks(const struct tg_workers *workers, struct tg_sink_status list[TG_STATS_SINKS]);
 
+/* What a rule against storms has done in all workers. */
+struct tg_storm_status {
+  char rule[TG_STATS_RULE_SIZE];
+  uint64_t dropped, storms; /* events; storms that have begun */
+  int running;              /* keys that are in a storm now */
+};
+
+/* Fills `list` with one a rule; returns how many. */
+int tg_workers_storms(const struct tg_workers *workers, struct tg_storm_status list[TG_STATS_STORMS]);
+
 /* What waits of a shard for a sink. */
 struct tg_lane_status {
   char sink[TG_STATS_SINK_NAME_SIZE];

@@ -315,6 +315,7 @@ int tg_open_core(lua_State *L)
   tg_bind_sinks(L);
   tg_bind_timers(L);
   tg_bind_broadcast(L);
+  tg_bind_storm(L);
   tg_bind_http(L);
   tg_bind_secrets(L);
   tg_bind_metrics(L);

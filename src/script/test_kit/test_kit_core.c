@@ -342,6 +342,26 @@ static void manager_broadcast(struct tg_manager *manager, const char *topic, jso
   broadcast((struct tg_kit *)manager, topic, value, from);
 }
 
+/* The kit's own delivery goes by them, as one of several workers would. */
+static void worker_set_storm(struct tg_worker *worker, json_t *storm, int generation)
+{
+  struct tg_kit *kit = (struct tg_kit *)worker;
+  struct tg_storm_config read;
+  struct tg_problems problems;
+  (void)generation;
+  if (kit->delivery && storm && tg_storm_config_read(storm, &read, &problems)) {
+    tg_delivery_set_storm(kit->delivery, &read);
+    tg_storm_config_free(&read);
+  } else if (kit->delivery && !storm) {
+    tg_delivery_set_storm(kit->delivery, NULL);
+  }
+}
+
+static void manager_set_storm(struct tg_manager *manager, json_t *storm, int generation)
+{
+  (void)manager, (void)storm, (void)generation; /* there are no workers */
+}
+
 /* ---- HTTP ---- */
 
 struct tg_kit_request {

@@ -547,6 +547,7 @@ struct tg_sink_function *tg_sink_function_add(struct tg_state *state, const char
 int tg_sink_deliver(lua_State *L); /* core.sink_deliver: api/bind_delivery.c */
 void tg_bind_timers(lua_State *L);  /* adds sleep, spawn, after, every */
 void tg_bind_broadcast(lua_State *L); /* adds broadcast */
+void tg_bind_storm(lua_State *L);     /* adds storm */
 void tg_bind_metrics(lua_State *L); /* adds metric */
 void tg_bind_log(lua_State *L);     /* adds log, log_on, log_fields */
 void tg_bind_utf8(lua_State *L);    /* adds utf8 */
