@@ -9,9 +9,9 @@
 #include <string.h>
 
 static const struct tg_command_line commands[] = {
-    {"run", tg_cli_run},       {"check", tg_cli_check}, {"version", tg_cli_version}, {"help", tg_cli_help},
-    {"worker", tg_cli_worker}, {"test", tg_cli_test},   {"ctl", tg_cli_ctl},
-    {"plugin", tg_cli_plugin},
+    {"run", tg_cli_run},   {"check", tg_cli_check},   {"version", tg_cli_version},
+    {"help", tg_cli_help}, {"worker", tg_cli_worker}, {"test", tg_cli_test},
+    {"ctl", tg_cli_ctl},   {"plugin", tg_cli_plugin}, {"completion", tg_cli_completion},
 };
 
 static int run(const char *name, int argc, char **argv)

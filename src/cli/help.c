@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char overview[] =
+const char tg_cli_overview[] =
     "tidegate " TG_VERSION ": holds a bot's connections to Discord; the bot behind it restarts freely\n"
     "\n"
     "  tidegate run [SCRIPT]      the gateway; without a script the environment configures it\n"
@@ -18,7 +18,9 @@ static const char overview[] =
     "  tidegate ctl COMMAND       status, reload, shards, ... of the running gateway\n"
     "  tidegate plugin COMMAND    install, list, remove, new, pack: plugins\n"
     "  tidegate test [PATH...]    run specs of scripts (busted) inside tidegate's Lua\n"
-    "  tidegate version | help [COMMAND|environment|files]\n"
+    "  tidegate completion SHELL  what bash, zsh or fish needs to complete all of this\n"
+    "  tidegate version           which one this is\n"
+    "  tidegate help [COMMAND|environment|files]\n"
     "\n"
     "Least that is needed:  DISCORD_TOKEN=... INTENTS=guilds,guild_messages \\\n"
     "                       EVENT_HANDLER_URL=http://127.0.0.1:8081 tidegate run\n"
@@ -39,11 +41,16 @@ static const struct {
   const char *name, *text; /* or */
   void (*print)(void);
 } pages[] = {
-    {"run", TG_HELP_RUN, NULL},      {"check", TG_HELP_CHECK, NULL},
-    {"ctl", NULL, print_ctl},        {"plugin", TG_HELP_PLUGIN, NULL},
-    {"test", TG_HELP_TEST, NULL},    {"environment", NULL, tg_topic_environment},
-    {"files", NULL, tg_topic_files}, {"version", overview, NULL},
-    {"help", overview, NULL},
+    {"run", TG_HELP_RUN, NULL},
+    {"check", TG_HELP_CHECK, NULL},
+    {"ctl", NULL, print_ctl},
+    {"plugin", TG_HELP_PLUGIN, NULL},
+    {"test", TG_HELP_TEST, NULL},
+    {"completion", TG_HELP_COMPLETION, NULL},
+    {"environment", NULL, tg_topic_environment},
+    {"files", NULL, tg_topic_files},
+    {"version", tg_cli_overview, NULL},
+    {"help", tg_cli_overview, NULL},
 };
 
 enum { PAGES = sizeof pages / sizeof *pages };
@@ -64,6 +71,15 @@ const char *tg_cli_meant(const char *word, char *text, size_t size)
   return text;
 }
 
+bool tg_cli_page(int index, const char **name, const char **text)
+{
+  if (index >= PAGES)
+    return false;
+  *name = pages[index].name;
+  *text = pages[index].text == tg_cli_overview ? NULL : pages[index].text;
+  return true;
+}
+
 /* `help ctl COMMAND`: as `ctl COMMAND --help`. */
 static int help_of_ctl(const char *name)
 {
@@ -82,7 +98,7 @@ int tg_cli_help(int argc, char **argv)
 {
   const char *words[2] = {"help"};
   int exit_code;
-  int count = tg_cli_options(argc, argv, no_options, overview, words, 2, &exit_code);
+  int count = tg_cli_options(argc, argv, no_options, tg_cli_overview, words, 2, &exit_code);
   if (count < 0)
     return exit_code;
   if (count == 2 && strcmp(words[0], "ctl") == 0)
@@ -109,7 +125,7 @@ int tg_cli_help(int argc, char **argv)
 int tg_cli_version(int argc, char **argv)
 {
   int exit_code;
-  if (tg_cli_options(argc, argv, no_options, overview, NULL, 0, &exit_code) < 0)
+  if (tg_cli_options(argc, argv, no_options, tg_cli_overview, NULL, 0, &exit_code) < 0)
     return exit_code;
   puts("tidegate " TG_VERSION);
   return TG_EXIT_OK;

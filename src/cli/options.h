@@ -31,6 +31,16 @@
   "\n"                                                                                                       \
   "The manual of scripts (lua/README.md) has an example under \"Testing your script\".\n"
 
+#define TG_HELP_COMPLETION                                                                                   \
+  "tidegate completion SHELL\n"                                                                              \
+  "\n"                                                                                                       \
+  "Writes what a shell needs to complete the commands and options of tidegate. The package has\n"            \
+  "it installed; without that:\n"                                                                            \
+  "\n"                                                                                                       \
+  "  bash      source <(tidegate completion bash), in ~/.bashrc\n"                                           \
+  "  zsh       source <(tidegate completion zsh), in ~/.zshrc, behind compinit\n"                            \
+  "  fish      tidegate completion fish | source, in ~/.config/fish/config.fish\n"
+
 #define TG_HELP_PLUGIN                                                                                       \
   "tidegate plugin COMMAND\n"                                                                                \
   "\n"                                                                                                       \

@@ -40,7 +40,7 @@ describe("the command line", function()
 
   it("has a help page for each command that fits a screen", function()
     local pages = { { "help" }, { "run", "--help" }, { "check", "--help" }, { "test", "--help" },
-      { "ctl", "--help" }, { "plugin", "--help" }, {} }
+      { "ctl", "--help" }, { "plugin", "--help" }, { "completion", "--help" }, {} }
     for _, args in ipairs(pages) do
       local p = run(args)
       assert.equal(0, p.exit_code)
@@ -73,6 +73,7 @@ describe("the command line", function()
     for _, args in ipairs {
       { "rum" }, { "run", "--wach" }, { "check", "a.lua", "b.lua" }, { "help", "nope" },
       { "help", "run", "x" }, { "help", "--all" }, { "version", "x" }, { "--version", "x" },
+      { "completion", "tcsh" },
     } do
       local p = run(args)
       assert.equal(64, p.exit_code)

@@ -50,6 +50,16 @@ end)
     end
   end)
 
+  it("what shells complete is there, as the program writes it", function()
+    for shell, path in pairs {
+      bash = "bash-completion/completions/tidegate", zsh = "zsh/site-functions/_tidegate",
+      fish = "fish/vendor_completions.d/tidegate.fish",
+    } do
+      local said = process.run({ paths.bin "tidegate", "completion", shell }).stdout
+      assert.equal(said, paths.read(prefix .. "/share/" .. path))
+    end
+  end)
+
   it("the unit of the service names the program that is there", function()
     local unit = paths.read(prefix .. "/lib/systemd/system/tidegate.service")
     assert.matches("\nExecStart=" .. prefix .. "/bin/tidegate run /etc/tidegate/gateway.lua\n", unit, 1, true)

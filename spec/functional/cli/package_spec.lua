@@ -87,7 +87,9 @@ describe("the package", function()
     local list = run("dpkg-deb", "-c", deb)
     for _, path in ipairs {
       "bin/tidegate", "bin/tidegate-fake-discord", "lib/systemd/system/tidegate.service",
-      "share/man/man1/tidegate.1.gz", "share/tidegate/meta/gateway.lua", "share/doc/tidegate/copyright",
+      "share/man/man1/tidegate.1.gz", "share/bash-completion/completions/tidegate",
+      "share/zsh/vendor-completions/_tidegate", "share/fish/vendor_completions.d/tidegate.fish",
+      "share/tidegate/meta/gateway.lua", "share/doc/tidegate/copyright",
       "share/doc/tidegate/README.md", "share/doc/tidegate/lua/README.md",
       "share/doc/tidegate/examples/deploy/README.md", "share/doc/tidegate/examples/scripts/first.lua",
     } do

@@ -45,6 +45,7 @@ struct tg_ctl_action {
   const char *usage;                   /* the words that follow: "NAME"; NULL: none */
   const char *line;                    /* of the help; NULL: that of the command */
   const char *values;                  /* "a|b": which words may follow, for completion */
+  const char *const *words;            /* likewise; ends with NULL */
   int least, most;                     /* how many words */
   tg_ms timeout;                       /* how long the answer may take */
   const struct tg_ctl_option *options; /* beside those of all commands; ends with a NULL name; NULL: none */

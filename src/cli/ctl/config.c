@@ -6,6 +6,7 @@
 #include "cli/table.h"
 
 #include "base/buf.h"
+#include "config/config.h"
 #include "config/config_options.h"
 
 #include <stdio.h>
@@ -108,6 +109,7 @@ static const struct tg_ctl_action actions[] = {
         .name = "",
         .usage = "[KEY]",
         .line = "of one key, as queue.sync, or of all that begin so, as queue; without it: all",
+        .words = tg_config_keys,
         .most = 1,
         .timeout = TG_CTL_SOON,
         .method = "GET",
