@@ -28,6 +28,7 @@ enum tg_exit {
   TG_EXIT_FAILED = 1,
   TG_EXIT_USAGE = 64,
   TG_EXIT_UNAVAILABLE = 69,   /* Discord or REST not reachable at start; of ctl: no gateway */
+  TG_EXIT_AGAIN = 75,         /* it has to be started anew, and will do then */
   TG_EXIT_NO_PERMISSION = 77, /* ctl: not authorized */
   TG_EXIT_CONFIG = 78,        /* configuration, or a fatal close code */
 };

@@ -168,23 +168,26 @@ static void go_on(struct tg_manager *manager)
 void tg_manager_begin(struct tg_manager *manager)
 {
   struct tg_error error = {0};
-  int total = manager->env.config->total_shards;
+  struct tg_member_past past;
   if (manager->env.stopping)
     return;
   if (!tg_reshard_restore(manager->reshard, &error)) {
     tg_manager_fail(manager, TG_EXIT_CONFIG, "%s", error.message);
     return;
   }
+  tg_reshard_past(manager->reshard, &past);
   if (!manager->member)
     go_on(manager);
-  else if (!tg_member_begin(manager->member, tg_reshard_side(manager->reshard), total, &error))
+  else if (!tg_member_begin(manager->member, &past, &error))
     tg_manager_fail(manager, tg_state_dir_exit(&error), "%s", error.message);
 }
 
-void tg_manager_joined(struct tg_manager *manager)
+void tg_manager_joined(struct tg_manager *manager, uint64_t change)
 {
-  if (!manager->env.stopping)
-    go_on(manager);
+  if (manager->env.stopping)
+    return;
+  tg_reshard_joined(manager->reshard, tg_member_total(manager->member), change);
+  go_on(manager);
 }
 
 static void run(struct tg_manager *manager)

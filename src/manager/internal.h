@@ -109,8 +109,8 @@ void tg_log_level_reloaded(struct tg_manager *manager);
 void tg_begin_offer(struct tg_manager *manager);
 /* The gateway information is there. */
 void tg_manager_begin(struct tg_manager *manager);
-/* The number of shards of the cluster is known. */
-void tg_manager_joined(struct tg_manager *manager);
+/* The number of shards of the cluster is known, and the last change of it. */
+void tg_manager_joined(struct tg_manager *manager, uint64_t change);
 /* A worker has loaded its script. */
 void tg_manager_worker_loaded(struct tg_manager *manager);
 /* Starts the shards if all workers have loaded, or had long enough. */

@@ -2,9 +2,15 @@
 
 #include "manager/internal.h"
 
-static void on_total(void *ctx)
+static void on_total(void *ctx, uint64_t change)
 {
-  tg_manager_joined(ctx);
+  tg_manager_joined(ctx, change);
+}
+
+static bool on_change(void *ctx, const struct tg_cluster_word *word)
+{
+  struct tg_manager *manager = ctx;
+  return tg_reshard_heard(manager->reshard, word);
 }
 
 static void on_refused(void *ctx, const char *why)
@@ -52,6 +58,7 @@ const struct tg_member_events tg_manager_of_member = {.total = on_total,
                                                       .ask_discord = ask_discord,
                                                       .linked = on_linked,
                                                       .left = on_left,
+                                                      .change = on_change,
                                                       .posted = on_posted};
 
 void tg_joined_presence(void *ctx, int shard_id, const json_t *presence)

@@ -211,8 +211,16 @@ static void on_helpless(void *ctx, const char *why)
   tg_manager_stop(manager, !wrong_number, TG_EXIT_CONFIG);
 }
 
-static const struct tg_reshard_events of_reshard = {
-    .make_next = on_make_next, .drop_next = on_drop_next, .take_next = on_take_next, .helpless = on_helpless};
+static void on_outrun(void *ctx, const char *why)
+{
+  tg_manager_fail(ctx, TG_EXIT_AGAIN, "%s", why);
+}
+
+static const struct tg_reshard_events of_reshard = {.make_next = on_make_next,
+                                                    .drop_next = on_drop_next,
+                                                    .take_next = on_take_next,
+                                                    .helpless = on_helpless,
+                                                    .outrun = on_outrun};
 
 static void on_reload_news(void *ctx, enum tg_reload_news news)
 {
@@ -302,6 +310,7 @@ static void make_rooms(struct tg_manager *manager)
                                                                  .workers = manager->workers,
                                                                  .spawner = manager->spawner,
                                                                  .members = manager->members,
+                                                                 .member = manager->member,
                                                                  .events = &of_reshard,
                                                                  .ctx = manager});
   tg_begin_offer(manager);

@@ -22,6 +22,8 @@ bool tg_manager_make_next(struct tg_manager *manager, int total, uint64_t first_
     struct tg_shard_row *row = tg_shard_row_of(&env->next.list[i]);
     atomic_store(&row->state, TG_SHARD_OFFLINE);
     atomic_store(&row->rtt, -1);
+    atomic_store(&row->lease_until, 0);
+    env->next.list[i].held = !env->clustered;
   }
   tg_presences_begin(manager->presences, &env->next);
   tg_optional_begin_next(manager->optional);

@@ -101,6 +101,9 @@ struct tg_shard_row {
    * the first event that is not may be of an earlier epoch than the session. Read and written together:
    * tg_row_owed(). */
   _Atomic uint64_t owed_epoch, owed_sequence;
+  /* By the manager: 1: what is not delivered of the shard, or of what is left of it, came by it alone: its
+   * class had gone over to it, for all hosts to know. */
+  _Atomic uint32_t published, left_published;
 };
 
 /* Up to where nobody is owed anything. Whoever reads while that changes never sees more than is true. */

@@ -18,13 +18,13 @@ enum {
 
 /* ---- leases, as rows have them ---- */
 
-void tg_member_lease(struct tg_member *member, int shard_id)
+void tg_member_lease(struct tg_member *member, struct tg_managed_shard *shard)
 {
-  const struct tg_managed_shard *shard = tg_member_managed(member, shard_id);
   struct tg_shard_row *row = tg_shard_row_of(shard);
-  bool held = shard->held;
-  tg_ms until = held ? tg_cluster_lease_until(member->cluster, shard_id) : 0;
-  uint32_t no_resume = held && !tg_cluster_may_resume(member->cluster, shard_id);
+  int number = tg_member_number(member, shard);
+  bool is_known = shard->held && (number < TG_CLUSTER_NEXT || member->to > 0);
+  tg_ms until = is_known ? tg_cluster_lease_until(member->cluster, number) : 0;
+  uint32_t no_resume = is_known && !tg_cluster_may_resume(member->cluster, number);
   if (atomic_load(&row->lease_until) != until)
     atomic_store(&row->lease_until, until);
   if (atomic_load(&row->no_resume) != no_resume)
@@ -33,8 +33,8 @@ void tg_member_lease(struct tg_member *member, int shard_id)
 
 static void write_leases(struct tg_member *member)
 {
-  for (int i = 0; member->goes_on && i < member->total; i++)
-    tg_member_lease(member, i);
+  for (int i = 0; member->goes_on && i < tg_all_shards(member->env); i++)
+    tg_member_lease(member, tg_any_shard(member->env, i));
 }
 
 /* ---- words ---- */
@@ -65,22 +65,23 @@ static void tell_mismatch(struct tg_member *member, const struct tg_cluster_word
   member->events->refused(member->ctx, text);
 }
 
-static void on_total(struct tg_member *member, int total)
+static void on_total(struct tg_member *member, const struct tg_cluster_word *word)
 {
-  if (member->total == total)
+  if (member->total == word->total)
     return;
   if (member->total > 0) {
     char text[200];
-    snprintf(text, sizeof text, "the cluster has %d shards now, and had %d when this host joined it", total,
-             member->total);
+    snprintf(text, sizeof text, "the cluster has %d shards now, and had %d when this host joined it",
+             word->total, member->total);
     member->events->refused(member->ctx, text);
     return;
   }
-  member->total = total;
-  member->shards = tg_calloc((size_t)total, sizeof *member->shards);
-  for (int i = 0; i < total; i++)
-    member->shards[i] = (struct tg_member_shard){.member = member, .id = i};
-  member->events->total(member->ctx);
+  member->total = word->total;
+  member->events->total(member->ctx, word->change);
+  if (member->stopped || member->env->shards.count == 0)
+    return;
+  tg_member_take_sides(member, word->total);
+  tg_member_take_change(member);
 }
 
 static void on_granted(struct tg_member *member, const struct tg_cluster_word *word)
@@ -97,7 +98,7 @@ static void hear(struct tg_member *member, const struct tg_cluster_word *word)
     tell_mismatch(member, word);
     break;
   case TG_CLUSTER_TOTAL:
-    on_total(member, word->total);
+    on_total(member, word);
     break;
   case TG_CLUSTER_GRANTED:
     on_granted(member, word);
@@ -106,7 +107,10 @@ static void hear(struct tg_member *member, const struct tg_cluster_word *word)
     member->events->ask_discord(member->ctx);
     break;
   default:
-    tg_member_word(member, word);
+    if (word->kind == TG_CLUSTER_HOLE)
+      tg_member_hole(member, word);
+    else if (!tg_member_change_word(member, word))
+      tg_member_word(member, word);
     break;
   }
 }
@@ -284,7 +288,7 @@ struct tg_member *tg_member_new(const struct tg_manager_env *env, struct tg_work
   return member;
 }
 
-bool tg_member_begin(struct tg_member *member, int side, int total, struct tg_error *error)
+bool tg_member_begin(struct tg_member *member, const struct tg_member_past *past, struct tg_error *error)
 {
   static const struct tg_redis_link_events events = {.up = on_up, .down = on_down, .posted = on_posted};
   const struct tg_config *config = member->env->config;
@@ -296,7 +300,7 @@ bool tg_member_begin(struct tg_member *member, int side, int total, struct tg_er
                                                                    .events = &events,
                                                                    .ctx = member},
                                    error);
-  if (!member->link || !tg_member_identify(member, side, total, error))
+  if (!member->link || !tg_member_identify(member, past, error))
     return false;
   tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_TEXT(URL, tg_redis_link_where(member->link))),
               "joins the cluster \"%s\" as \"%s\"", config->cluster.name, config->cluster.host);
@@ -307,11 +311,8 @@ bool tg_member_begin(struct tg_member *member, int side, int total, struct tg_er
 
 void tg_member_go_on(struct tg_member *member)
 {
-  tg_shard_table_close(member->before);
-  member->before = NULL;
   member->goes_on = true;
-  for (int i = 0; i < member->total; i++)
-    tg_member_lease(member, i);
+  write_leases(member);
   tg_member_try_again(member);
   tg_member_pump(member);
 }
@@ -322,8 +323,10 @@ void tg_member_stop(struct tg_member *member)
     return;
   member->stopped = true;
   uv_timer_stop(member->timer);
-  if (member->shards)
-    tg_member_forget_tasks(member);
+  for (int side = 0; side < TG_SIDES; side++)
+    tg_member_forget_tasks(&member->sides[side]);
+  tg_member_forget_change(member);
+  tg_member_forget_holes(member);
 }
 
 void tg_member_free(struct tg_member *member)
@@ -333,10 +336,9 @@ void tg_member_free(struct tg_member *member)
   tg_member_stop(member);
   if (member->link)
     tg_redis_link_free(member->link);
-  tg_shard_table_close(member->before);
   tg_cluster_free(member->cluster);
   tg_timer_free(member->timer);
-  free(member->shards);
+  tg_member_free_sides(member);
   free(member->digest);
   free(member->trouble);
   free(member);
@@ -419,41 +421,41 @@ bool tg_member_is_draining(const struct tg_member *member)
 void tg_member_ask(struct tg_member *member, const struct tg_managed_shard *shard,
                    enum tg_identify_priority priority)
 {
-  tg_cluster_ask(member->cluster, shard->id, priority, tg_boot_clock());
+  tg_cluster_ask(member->cluster, tg_member_number(member, shard), priority, tg_boot_clock());
   tg_member_pump(member);
 }
 
 void tg_member_unask(struct tg_member *member, const struct tg_managed_shard *shard)
 {
-  tg_cluster_unask(member->cluster, shard->id);
+  tg_cluster_unask(member->cluster, tg_member_number(member, shard));
   tg_member_pump(member);
 }
 
 void tg_member_sent(struct tg_member *member, const struct tg_managed_shard *shard)
 {
-  tg_cluster_sent(member->cluster, shard->id);
+  tg_cluster_sent(member->cluster, tg_member_number(member, shard));
   tg_member_pump(member);
 }
 
 void tg_member_done(struct tg_member *member, const struct tg_managed_shard *shard)
 {
-  tg_cluster_done(member->cluster, shard->id);
+  tg_cluster_done(member->cluster, tg_member_number(member, shard));
   tg_member_pump(member);
 }
 
 void tg_member_session_up(struct tg_member *member, const struct tg_managed_shard *shard)
 {
   struct tg_session session;
-  if (!tg_member_has(member, shard->id) || !tg_session_load(tg_shard_row_of(shard), &session))
+  if (!shard->held || !tg_session_load(tg_shard_row_of(shard), &session))
     return;
   const struct tg_cluster_session running = {session.epoch, session.id, session.resume_url, member->digest};
-  tg_cluster_runs(member->cluster, shard->id, &running);
+  tg_cluster_runs(member->cluster, tg_member_number(member, shard), &running);
   tg_member_pump(member);
 }
 
 void tg_member_cut(struct tg_member *member, const struct tg_managed_shard *shard)
 {
-  tg_cluster_cut(member->cluster, shard->id, tg_boot_clock());
+  tg_cluster_cut(member->cluster, tg_member_number(member, shard), tg_boot_clock());
   tg_member_pump(member);
 }
 

@@ -78,24 +78,47 @@ static char *digest_of(const struct tg_manager_env *env)
 
 /* ---- what it had ---- */
 
-static void tell_row(struct tg_cluster *cluster, int shard, struct tg_shard_row *row, const char *digest)
+static struct tg_cluster_progress left_of(struct tg_shard_row *row)
+{
+  return (struct tg_cluster_progress){
+      .epoch = atomic_load(&row->left_epoch),
+      .durable = atomic_load(&row->left_durable),
+      .delivered_epoch = atomic_load(&row->left_delivered_epoch),
+      .delivered = atomic_load(&row->left_delivered),
+      .guilds = atomic_load(&row->left_guilds),
+      .published = atomic_load(&row->left_published) != 0,
+  };
+}
+
+static void tell_row(struct tg_cluster *cluster, int number, struct tg_shard_row *row, const char *digest)
 {
   struct tg_session session;
   uint64_t fence = atomic_load(&row->fence), left = atomic_load(&row->left_fence);
   bool live = tg_session_load(row, &session);
   const struct tg_cluster_session had = {session.epoch, live ? session.id : NULL,
                                          live ? session.resume_url : NULL, digest};
+  const struct tg_cluster_progress progress = left_of(row);
   if (fence)
-    tg_cluster_had(cluster, shard, fence, &had);
-  const struct tg_cluster_progress progress = {
-      .epoch = atomic_load(&row->left_epoch),
-      .durable = atomic_load(&row->left_durable),
-      .delivered_epoch = atomic_load(&row->left_delivered_epoch),
-      .delivered = atomic_load(&row->left_delivered),
-      .guilds = atomic_load(&row->left_guilds),
-  };
+    tg_cluster_had(cluster, number, fence, &had);
   if (left)
-    tg_cluster_left(cluster, shard, left, &progress);
+    tg_cluster_left(cluster, number, left, &progress);
+}
+
+/* Of the shards that there were, those that were to come, or those that were before. */
+static void tell_rows(struct tg_member *member, const struct tg_member_past *past)
+{
+  struct tg_shard_table *table = member->sides[past->side].table, *other = member->sides[!past->side].table;
+  for (int i = 0; table && i < tg_shard_table_total(table); i++)
+    tell_row(member->cluster, i, tg_shard_table_row(table, i), member->digest);
+  for (int i = 0; other && i < tg_shard_table_total(other); i++) {
+    struct tg_shard_row *row = tg_shard_table_row(other, i);
+    const struct tg_cluster_progress progress = left_of(row);
+    uint64_t left = atomic_load(&row->left_fence);
+    if (past->next > 0)
+      tell_row(member->cluster, TG_CLUSTER_NEXT + i, row, member->digest);
+    else if (left)
+      tg_cluster_left_before(member->cluster, i, left, &progress);
+  }
 }
 
 static uint64_t highest_fence(struct tg_shard_table *table)
@@ -123,18 +146,41 @@ static void name_bot(const struct tg_manager_env *env, char bot[TG_BOT_ID_SIZE])
     snprintf(bot, TG_BOT_ID_SIZE, "%016" PRIx64, env->bot);
 }
 
-bool tg_member_identify(struct tg_member *member, int side, int total, struct tg_error *error)
+/* As the last run has left them, if they are of so many shards. */
+static struct tg_shard_table *open_table(const struct tg_manager_env *env, int side, int total,
+                                         struct tg_error *error)
+{
+  return total > 0 && tg_shard_table_peek(env->state_dir, side, env->bot_with_intents) == total
+             ? tg_shard_table_open(env->state_dir, side, total, tg_identity(env->bot_with_intents, total), 0,
+                                   error)
+             : NULL;
+}
+
+static void open_tables(struct tg_member *member, const struct tg_member_past *past, struct tg_error *error)
+{
+  const struct tg_manager_env *env = member->env;
+  int configured = env->config->total_shards;
+  int total = tg_shard_table_peek(env->state_dir, past->side, env->bot_with_intents);
+  if (configured > 0 && total != configured && total != past->total)
+    total = 0;
+  member->side = past->side;
+  member->sides[past->side].table = open_table(env, past->side, total, error);
+  member->sides[!past->side].table =
+      open_table(env, !past->side, past->next > 0 ? past->next : past->before, error);
+}
+
+bool tg_member_identify(struct tg_member *member, const struct tg_member_past *past, struct tg_error *error)
 {
   const struct tg_manager_env *env = member->env;
   char home[HOME_LENGTH + 1];
-  uint64_t life;
+  uint64_t life, mark = tg_shard_tables_last_epoch(env->state_dir);
   if (!begin_life(env->state_dir, home, &life, &member->mark_kept, error))
     return false;
-  int before = tg_shard_table_peek(env->state_dir, side, env->bot_with_intents);
-  if (before > 0 && (total == 0 || total == before))
-    member->before = tg_shard_table_open(env->state_dir, side, before,
-                                         tg_identity(env->bot_with_intents, before), 0, error);
-  uint64_t mark = highest(highest_fence(member->before), tg_shard_tables_last_epoch(env->state_dir));
+  open_tables(member, past, error);
+  for (int side = 0; side < TG_SIDES; side++)
+    mark = highest(mark, highest_fence(member->sides[side].table));
+  struct tg_shard_table *table = member->sides[past->side].table;
+  bool goes_on = table && past->next > 0 && member->sides[!past->side].table;
   name_bot(env, member->bot);
   member->digest = digest_of(env);
   const struct tg_cluster_options options = {
@@ -143,28 +189,26 @@ bool tg_member_identify(struct tg_member *member, int side, int total, struct tg
       .life = life,
       .bot = member->bot,
       .digest = member->digest,
-      .total = total,
+      .total = env->config->total_shards,
+      .was = table ? tg_shard_table_total(table) : 0,
+      .change = goes_on ? past->change : 0,
+      .to = goes_on ? past->next : 0,
+      .ended = past->ended,
+      .done = past->done,
+      .before = past->before,
       .reserve = env->info->total * env->config->resharding.identify_reserve / 100,
       .mark = highest(highest(mark, member->mark_kept), unix_seconds()),
       .progress = tg_member_progress,
       .ctx = member,
   };
   member->cluster = tg_cluster_new(&options, tg_boot_clock());
-  for (int i = 0; member->before && i < before; i++)
-    tell_row(member->cluster, i, tg_shard_table_row(member->before, i), member->digest);
+  struct tg_member_past known = *past;
+  known.next = goes_on ? past->next : 0;
+  tell_rows(member, &known);
   return true;
 }
 
 /* ---- how far a shard is ---- */
-
-static struct tg_shard_row *row_of(const struct tg_member *member, int shard_id)
-{
-  struct tg_managed_shard *shard = tg_member_managed(member, shard_id);
-  if (shard)
-    return tg_shard_row_of(shard);
-  bool is_there = member->before && shard_id < tg_shard_table_total(member->before);
-  return is_there ? tg_shard_table_row(member->before, shard_id) : NULL;
-}
 
 static struct tg_cluster_progress progress_of(struct tg_shard_row *row)
 {
@@ -184,22 +228,26 @@ static struct tg_cluster_progress progress_of(struct tg_shard_row *row)
   return progress;
 }
 
-void tg_member_progress(void *ctx, int shard_id, struct tg_cluster_progress *progress)
+void tg_member_progress(void *ctx, int number, struct tg_cluster_progress *progress)
 {
-  struct tg_shard_row *row = row_of(ctx, shard_id);
+  struct tg_shard_row *row = tg_member_row_of(ctx, number);
   *progress = row ? progress_of(row) : (struct tg_cluster_progress){0};
+  progress->published = row && number >= TG_CLUSTER_NEXT && atomic_load(&row->published);
 }
 
 void tg_row_leave(struct tg_shard_row *row)
 {
   struct tg_cluster_progress progress = progress_of(row);
   uint64_t fence = atomic_load(&row->fence);
+  bool is_more = atomic_load(&row->left_fence) != 0;
   if (fence == 0)
     return;
-  if (!atomic_load(&row->left_fence)) { /* else the first event that is not delivered is an earlier one */
+  if (!is_more) { /* else the first event that is not delivered is an earlier one */
     atomic_store(&row->left_delivered_epoch, progress.delivered_epoch);
     atomic_store(&row->left_delivered, progress.delivered);
   }
+  if (!is_more || atomic_load(&row->published))
+    atomic_store(&row->left_published, atomic_load(&row->published));
   atomic_store(&row->left_epoch, progress.epoch);
   atomic_store(&row->left_durable, progress.durable);
   atomic_store(&row->left_guilds, progress.guilds);

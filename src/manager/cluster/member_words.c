@@ -13,17 +13,17 @@ enum {
   LEAVE_TIMEOUT = 120000, /* ms: what waits for the bot may be much, and is written anew */
   LET_GO_PATIENCE = 300,  /* ms for events that are under way to the bot */
   LET_GO_TIMEOUT = 5000,
-  FILL_TIMEOUT = 24 * 3600 * 1000,
 };
 
+/* NULL: its set is over. */
 static struct tg_managed_shard *managed_of(const struct tg_member_shard *shard)
 {
-  return tg_member_managed(shard->member, shard->id);
+  return tg_shard_of_ref(shard->member->env, shard->ref);
 }
 
 static struct tg_shard_row *row_of(const struct tg_member_shard *shard)
 {
-  return tg_shard_row_of(managed_of(shard));
+  return tg_member_row(shard->member, shard->ref);
 }
 
 static void step(struct tg_member_shard *shard);
@@ -33,15 +33,28 @@ static char *copy(const char *text)
   return text ? tg_strdup(text) : NULL;
 }
 
-static void add_task(struct tg_member_shard *shard, const struct tg_cluster_word *word)
+struct tg_task *tg_task_new(const struct tg_cluster_word *word)
 {
-  struct tg_task *task = tg_calloc(1, sizeof *task), **last = &shard->tasks;
+  struct tg_task *task = tg_calloc(1, sizeof *task);
   task->word = *word;
   task->word.session.id = task->texts[0] = copy(word->session.id);
   task->word.session.resume_url = task->texts[1] = copy(word->session.resume_url);
-  while (*last)
-    last = &(*last)->next;
-  *last = task;
+  task->word.text = task->texts[2] = copy(word->text);
+  return task;
+}
+
+void tg_task_free(struct tg_task *task)
+{
+  for (size_t i = 0; i < sizeof task->texts / sizeof task->texts[0]; i++)
+    free(task->texts[i]);
+  free(task);
+}
+
+void tg_task_append(struct tg_task **list, struct tg_task *task)
+{
+  while (*list)
+    list = &(*list)->next;
+  *list = task;
 }
 
 static void end_task(struct tg_member_shard *shard)
@@ -49,10 +62,9 @@ static void end_task(struct tg_member_shard *shard)
   struct tg_task *task = shard->tasks;
   shard->tasks = task->next;
   shard->asked = TG_ASKED_NOT;
-  shard->left = false;
-  free(task->texts[0]);
-  free(task->texts[1]);
-  free(task);
+  shard->left = shard->taken = false;
+  shard->worker = 0;
+  tg_task_free(task);
 }
 
 /* ---- a worker is asked ---- */
@@ -61,12 +73,25 @@ static void end_task(struct tg_member_shard *shard)
 static bool ask(struct tg_member_shard *shard, const struct tg_message *message, tg_ms timeout,
                 tg_ipc_reply *reply)
 {
-  struct tg_ipc *line = tg_workers_line(shard->member->workers, managed_of(shard)->worker_id);
+  const struct tg_managed_shard *managed = managed_of(shard);
+  int worker = managed ? managed->worker_id : shard->worker;
+  struct tg_ipc *line = tg_workers_line(shard->member->workers, worker);
   if (!line)
     return false;
   shard->asked = TG_ASKED_NOW;
   tg_message_ask(line, message, timeout, reply, shard);
   return true;
+}
+
+/* What is left of a shard that is no more may lie with any worker: each is asked, one after the other. True:
+ * all have been. */
+static bool was_last(struct tg_member_shard *shard)
+{
+  if (managed_of(shard) || shard->worker + 1 >= tg_workers_count(shard->member->workers))
+    return true;
+  shard->worker++;
+  shard->asked = TG_ASKED_NOT;
+  return false;
 }
 
 static bool is_gone(const struct tg_error *error)
@@ -76,32 +101,41 @@ static bool is_gone(const struct tg_error *error)
 
 static void complain(const struct tg_member_shard *shard, const char *what, const struct tg_error *error)
 {
-  tg_log_with(TG_WARN, shard->id, TG_WITH(TG_TEXT(REASON, error->message)), "%s; it is tried again", what);
+  tg_log_with(TG_WARN, tg_ref_id(shard->ref), TG_WITH(TG_TEXT(REASON, error->message)),
+              "%s; it is tried again", what);
 }
 
 static bool ask_to_leave(struct tg_member_shard *shard, tg_ipc_reply *reply)
 {
-  const struct tg_message message = {.type = TG_MESSAGE_leave_shard, .leave_shard = {managed_of(shard)->ref}};
+  const struct tg_message message = {.type = TG_MESSAGE_leave_shard, .leave_shard = {shard->ref}};
   return ask(shard, &message, LEAVE_TIMEOUT, reply);
 }
 
 /* ---- run ---- */
 
+static bool has_session(struct tg_shard_row *row)
+{
+  struct tg_session session;
+  return tg_session_load(row, &session);
+}
+
+/* New shards that have to identify begin one after the other: reshard/ says when. */
 static void start(struct tg_member_shard *shard)
 {
   struct tg_member *member = shard->member;
   struct tg_managed_shard *managed = managed_of(shard);
   end_task(shard);
   managed->held = true;
-  tg_member_lease(member, shard->id);
-  tg_spawn_take(member->spawner, managed);
+  tg_member_lease(member, managed);
+  if (managed->set == &member->env->shards || has_session(tg_shard_row_of(managed)))
+    tg_spawn_take(member->spawner, managed);
 }
 
 static void on_left_to_run(void *ctx, const json_t *data, const struct tg_error *error)
 {
   struct tg_member_shard *shard = ctx;
   (void)data;
-  if (shard->member->stopped)
+  if (!shard->member || shard->member->stopped)
     return;
   shard->left = !error;
   shard->asked = error ? TG_ASKED_AGAIN : TG_ASKED_NOT;
@@ -110,20 +144,51 @@ static void on_left_to_run(void *ctx, const json_t *data, const struct tg_error 
   step(shard);
 }
 
+/* The old shard of a class whose guilds had gone over when it came is not run. That the class is this host's
+ * stands in its row all the same, for the next start. */
+static void note_class(const struct tg_member_shard *shard, const struct tg_cluster_word *word)
+{
+  const struct tg_member *member = shard->member;
+  const struct tg_managed_shard *old = tg_member_managed(member, tg_ref_id(shard->ref) % member->total);
+  struct tg_shard_row *row = tg_shard_row_of(old);
+  if (!tg_member_is_published(member, shard) || old->held)
+    return;
+  tg_session_store(row, &(struct tg_session){0});
+  atomic_store(&row->fence, word->fence);
+}
+
+void tg_member_take_row(struct tg_member_shard *shard)
+{
+  const struct tg_cluster_word *word = shard->tasks ? &shard->tasks->word : NULL;
+  struct tg_shard_row *row = row_of(shard);
+  if (!word || !managed_of(shard) || shard->taken || word->kind != TG_CLUSTER_RUN ||
+      (!word->own && !shard->left))
+    return;
+  shard->taken = true;
+  if (word->own) {
+    atomic_store(&row->fence, word->fence);
+  } else {
+    tg_row_take(row, word);
+    atomic_store(&row->published, tg_member_is_published(shard->member, shard));
+  }
+  note_class(shard, word);
+}
+
 static void run(struct tg_member_shard *shard)
 {
   const struct tg_cluster_word *word = &shard->tasks->word;
-  struct tg_shard_row *row = row_of(shard);
-  if (word->own) {
-    atomic_store(&row->fence, word->fence);
-  } else if (!shard->left) {
-    if (!ask_to_leave(shard, on_left_to_run))
+  const struct tg_managed_shard *managed = managed_of(shard);
+  if (!managed || (!word->own && !shard->left)) {
+    if (!managed || !ask_to_leave(shard, on_left_to_run))
       shard->asked = TG_ASKED_AGAIN;
     return;
-  } else {
-    tg_row_take(row, word);
   }
-  tg_log_with(TG_DEBUG, shard->id,
+  if (!tg_member_class_may_run(shard->member, shard)) {
+    shard->asked = TG_ASKED_AGAIN;
+    return;
+  }
+  tg_member_take_row(shard);
+  tg_log_with(TG_DEBUG, managed->id,
               TG_WITH(TG_TEXT(NEXT, word->own || word->session.id ? "resume" : "identify")),
               "is this host's now");
   start(shard);
@@ -143,32 +208,59 @@ static void on_left(void *ctx, const json_t *data, const struct tg_error *error)
 {
   struct tg_member_shard *shard = ctx;
   (void)data;
-  if (shard->member->stopped)
+  if (!shard->member || shard->member->stopped)
     return;
-  if (!error || is_gone(error)) { /* who takes its place puts it aside before all else */
-    end_task(shard);
-  } else {
+  bool is_done = !error || (is_gone(error) && managed_of(shard)); /* who takes its place does that first */
+  if (!is_done)
     shard->asked = TG_ASKED_AGAIN;
+  else if (was_last(shard))
+    end_task(shard);
+  if (error && !is_gone(error))
     complain(shard, "what is left of the shard cannot be put aside", error);
-  }
   step(shard);
+}
+
+/* The class of a new shard goes with it. */
+static void forget_class(const struct tg_member_shard *shard, const struct tg_managed_shard *managed)
+{
+  const struct tg_member *member = shard->member;
+  if (managed->set != &member->env->next)
+    return;
+  const struct tg_managed_shard *old = tg_member_managed(member, managed->id % member->total);
+  if (!old->held)
+    atomic_store(&tg_shard_row_of(old)->fence, 0);
+}
+
+static void stop(struct tg_member_shard *shard, struct tg_managed_shard *managed)
+{
+  struct tg_member *member = shard->member;
+  bool was_held = managed->held;
+  if (shard->tasks->word.kind == TG_CLUSTER_LOST && was_held)
+    tg_log(TG_WARN, managed->id, "another host has it: this one stops it, and keeps what is not delivered");
+  if (was_held)
+    tg_spawn_rest(member->spawner, managed);
+  managed->held = false;
+  forget_class(shard, managed);
+  if (was_held)
+    member->events->left(member->ctx, managed);
 }
 
 static void leave(struct tg_member_shard *shard)
 {
   struct tg_managed_shard *managed = managed_of(shard);
-  if (shard->tasks->word.kind == TG_CLUSTER_LOST && managed->held)
-    tg_log(TG_WARN, shard->id, "another host has it: this one stops it, and keeps what is not delivered");
-  tg_row_leave(row_of(shard));
-  bool was_held = managed->held;
-  if (was_held)
-    tg_spawn_rest(shard->member->spawner, managed);
-  managed->held = false;
-  if (was_held)
-    shard->member->events->left(shard->member->ctx, managed);
-  atomic_store(&row_of(shard)->state, TG_SHARD_OFFLINE);
-  if (!ask_to_leave(shard, on_left))
+  struct tg_shard_row *row = row_of(shard);
+  if (row && shard->worker == 0) {
+    tg_row_leave(row);
+    if (managed)
+      stop(shard, managed);
+    atomic_store(&row->state, TG_SHARD_OFFLINE);
+  }
+  if (ask_to_leave(shard, on_left))
+    return;
+  if (managed)
     end_task(shard);
+  else
+    shard->asked = TG_ASKED_AGAIN;
 }
 
 /* ---- a move ---- */
@@ -177,10 +269,10 @@ static void on_let_go(void *ctx, const json_t *data, const struct tg_error *erro
 {
   struct tg_member_shard *shard = ctx;
   (void)data, (void)error; /* a worker that is gone has let go, too */
-  if (shard->member->stopped)
+  if (!shard->member || shard->member->stopped)
     return;
   end_task(shard);
-  tg_cluster_let_go(shard->member->cluster, shard->id, false);
+  tg_cluster_let_go(shard->member->cluster, tg_ref_id(shard->ref), false); /* no new shard goes alone */
   step(shard);
   tg_member_pump(shard->member);
 }
@@ -190,11 +282,12 @@ static void let_go(struct tg_member_shard *shard)
   struct tg_member *member = shard->member;
   struct tg_managed_shard *managed = managed_of(shard);
   const struct tg_message message = {.type = TG_MESSAGE_let_go_shard,
-                                     .let_go_shard = {managed->ref, LET_GO_PATIENCE}};
-  tg_spawn_rest(member->spawner, managed);
-  if (!ask(shard, &message, LET_GO_TIMEOUT, on_let_go)) {
+                                     .let_go_shard = {shard->ref, LET_GO_PATIENCE}};
+  if (managed)
+    tg_spawn_rest(member->spawner, managed);
+  if (!managed || !ask(shard, &message, LET_GO_TIMEOUT, on_let_go)) {
     end_task(shard);
-    tg_cluster_let_go(member->cluster, shard->id, false);
+    tg_cluster_let_go(member->cluster, tg_ref_id(shard->ref), false);
   }
 }
 
@@ -204,88 +297,28 @@ static void on_void(void *ctx, const json_t *data, const struct tg_error *error)
 {
   struct tg_member_shard *shard = ctx;
   (void)data;
-  if (shard->member->stopped)
+  if (!shard->member || shard->member->stopped)
     return;
   if (error) {
     shard->asked = TG_ASKED_AGAIN;
     return;
   }
-  atomic_store(&row_of(shard)->left_fence, 0);
-  end_task(shard);
+  if (was_last(shard)) {
+    struct tg_shard_row *row = row_of(shard);
+    if (row) {
+      atomic_store(&row->left_published, 0);
+      atomic_store(&row->left_fence, 0);
+    }
+    end_task(shard);
+  }
   step(shard);
 }
 
 static void make_void(struct tg_member_shard *shard)
 {
-  const struct tg_message message = {.type = TG_MESSAGE_void_left, .void_left = {managed_of(shard)->ref}};
+  const struct tg_message message = {.type = TG_MESSAGE_void_left, .void_left = {shard->ref}};
   if (!ask(shard, &message, LEAVE_TIMEOUT, on_void))
     shard->asked = TG_ASKED_AGAIN;
-}
-
-/* A hole, until it is filled. */
-struct tg_filling {
-  struct tg_filling *next;
-  struct tg_member *member; /* NULL: it is over */
-  struct tg_cluster_word word;
-  char *key;
-  bool asked;
-};
-
-static void on_filled(void *ctx, const json_t *data, const struct tg_error *error)
-{
-  struct tg_filling *filling = ctx;
-  struct tg_member *member = filling->member;
-  (void)data;
-  filling->asked = false;
-  if (!member) {
-    free(filling->key);
-    free(filling);
-    return;
-  }
-  if (error)
-    return;
-  tg_cluster_filled(member->cluster, filling->key);
-  for (struct tg_filling **at = &member->fillings; *at; at = &(*at)->next)
-    if (*at == filling) {
-      *at = filling->next;
-      break;
-    }
-  tg_log(TG_INFO, filling->word.shard, "what only this host had of it is delivered");
-  free(filling->key);
-  free(filling);
-  tg_member_pump(member);
-}
-
-static void fill(struct tg_filling *filling)
-{
-  struct tg_member *member = filling->member;
-  const struct tg_cluster_word *word = &filling->word;
-  const struct tg_managed_shard *managed = tg_member_managed(member, word->shard);
-  if (filling->asked || !managed || word->total != member->total || member->shards[word->shard].tasks)
-    return;
-  struct tg_ipc *line = tg_workers_line(member->workers, managed->worker_id);
-  if (!line)
-    return;
-  filling->asked = true;
-  tg_ask(line, FILL_TIMEOUT, on_filled, filling, fill_hole, .ref = managed->ref,
-         .from_epoch = (int64_t)word->from_epoch, .from = (int64_t)word->from,
-         .to_epoch = (int64_t)word->to_epoch, .to = (int64_t)word->to);
-}
-
-static void add_filling(struct tg_member *member, const struct tg_cluster_word *word)
-{
-  for (const struct tg_filling *known = member->fillings; known; known = known->next)
-    if (strcmp(known->key, word->key) == 0)
-      return;
-  struct tg_filling *filling = tg_calloc(1, sizeof *filling);
-  *filling = (struct tg_filling){.next = member->fillings, .member = member, .word = *word};
-  filling->key = tg_strdup(word->key);
-  filling->word.key = filling->key;
-  member->fillings = filling;
-  tg_log(TG_INFO, word->shard,
-         "another host has it, and events of before are on this one's disk alone: they are delivered late");
-  if (member->goes_on)
-    fill(filling);
 }
 
 /* ---- all of them ---- */
@@ -313,7 +346,7 @@ static void step(struct tg_member_shard *shard)
       break;
     case TG_CLUSTER_EXPECT:
       end_task(shard);
-      tg_cluster_expected(member->cluster, shard->id);
+      tg_cluster_expected(member->cluster, tg_ref_id(shard->ref));
       break;
     default:
       end_task(shard);
@@ -324,14 +357,14 @@ static void step(struct tg_member_shard *shard)
 
 void tg_member_word(struct tg_member *member, const struct tg_cluster_word *word)
 {
-  if (word->kind == TG_CLUSTER_HOLE) {
-    add_filling(member, word);
+  bool is_early = member->total == 0 && !member->sides[member->side].list;
+  if (is_early &&
+      member->sides[member->side].table) /* a change has ended, and this host has not heard of it */
+    tg_member_list(member, member->side, tg_shard_table_total(member->sides[member->side].table));
+  struct tg_member_shard *shard = tg_member_find(member, word->shard, word->total);
+  if (!shard)
     return;
-  }
-  if (word->shard < 0 || word->shard >= member->total)
-    return;
-  struct tg_member_shard *shard = &member->shards[word->shard];
-  add_task(shard, word);
+  tg_task_append(&shard->tasks, tg_task_new(word));
   step(shard);
 }
 
@@ -339,28 +372,21 @@ void tg_member_try_again(struct tg_member *member)
 {
   if (!member->goes_on || member->stopped)
     return;
-  for (int i = 0; i < member->total; i++) {
-    struct tg_member_shard *shard = &member->shards[i];
-    if (shard->asked == TG_ASKED_AGAIN)
-      shard->asked = TG_ASKED_NOT;
-    step(shard);
+  tg_member_change_again(member);
+  for (int at = 0; at < TG_SIDES; at++) {
+    for (int i = 0; i < member->sides[at].count; i++) {
+      struct tg_member_shard *shard = &member->sides[at].list[i];
+      if (shard->asked == TG_ASKED_AGAIN)
+        shard->asked = TG_ASKED_NOT;
+      step(shard);
+    }
   }
-  for (struct tg_filling *filling = member->fillings; filling; filling = filling->next)
-    fill(filling);
+  tg_member_fill_all(member);
 }
 
-void tg_member_forget_tasks(struct tg_member *member)
+void tg_member_forget_tasks(struct tg_member_side *side)
 {
-  for (int i = 0; i < member->total; i++)
-    while (member->shards[i].tasks)
-      end_task(&member->shards[i]);
-  for (struct tg_filling *filling = member->fillings, *next; filling; filling = next) {
-    next = filling->next;
-    filling->member = NULL;
-    if (filling->asked)
-      continue;
-    free(filling->key);
-    free(filling);
-  }
-  member->fillings = NULL;
+  for (int i = 0; i < side->count; i++)
+    while (side->list[i].tasks)
+      end_task(&side->list[i]);
 }

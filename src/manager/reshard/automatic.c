@@ -14,9 +14,11 @@ uint64_t tg_reshard_guilds(const struct tg_reshard *reshard)
 {
   const struct tg_shard_set *shards = tg_current_set(reshard->env);
   uint64_t guilds = 0;
+  int held = tg_shard_set_count_held(shards);
   for (int i = 0; i < shards->count; i++)
-    guilds += atomic_load(&tg_shard_row_of(&shards->list[i])->guilds);
-  return guilds;
+    if (shards->list[i].held)
+      guilds += atomic_load(&tg_shard_row_of(&shards->list[i])->guilds);
+  return held > 0 ? guilds * (uint64_t)shards->count / (uint64_t)held : 0; /* other hosts' are as full */
 }
 
 bool tg_reshard_has_room(const struct tg_reshard *reshard, int to, struct tg_error *error)
@@ -131,7 +133,7 @@ static void on_needed(void *ctx, json_t *value, const struct tg_error *error)
 
 static bool is_wanted(const struct tg_reshard *reshard)
 {
-  return reshard->env->config->resharding.enabled && !tg_reshard_runs(reshard) &&
+  return reshard->env->config->resharding.enabled && !tg_reshard_runs(reshard) && tg_reshard_leads(reshard) &&
          tg_spawn_all_up(reshard->options.spawner);
 }
 

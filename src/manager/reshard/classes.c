@@ -46,6 +46,15 @@ static void take_figures(struct tg_reshard_class *class, json_t *figures)
   take_json(&class->guilds, guilds, json_is_array(guilds));
 }
 
+static void take_file(struct tg_reshard_class *class, const char *file)
+{
+  if (!file || !file[0])
+    return;
+  free(class->file);
+  class->file = tg_strdup(file);
+  class->file_is_news = true;
+}
+
 static void take_state(struct tg_reshard *reshard, int number, enum tg_class_state state)
 {
   struct tg_reshard_class *class = &reshard->classes[number];
@@ -74,7 +83,23 @@ void tg_reshard_class_state(struct tg_reshard *reshard, int worker,
     return;
   }
   take_figures(&reshard->classes[number], message->figures);
+  take_file(&reshard->classes[number], message->file);
   take_state(reshard, number, state);
+  if (reshard->options.member)
+    tg_reshard_class_heard(reshard, number);
+}
+
+void tg_reshard_forget_class(struct tg_reshard *reshard, int number)
+{
+  struct tg_reshard_class *class = &reshard->classes[number];
+  free(class->file);
+  class->file = NULL;
+  class->state = TG_CLASS_WAITING;
+  class->announced = class->opened = class->told_sessions = class->file_is_news = false;
+  class->through = true;
+  class->step = class->told = TG_CLASS_STEP_NONE;
+  class->settled_at = 0;
+  reshard->ruled[number] = false;
 }
 
 /* By the file that its worker goes by when it starts. That may have switched it without a word. */
@@ -103,6 +128,7 @@ void tg_reshard_classes_unknown(struct tg_reshard *reshard, int worker)
       continue;
     find_state(reshard, i);
     class->loading = class->lost = -1;
+    class->opened = false;
     class->held = class->held_bytes = 0;
     snprintf(class->waits_for, sizeof class->waits_for, "worker %d, which has ended", worker);
   }
@@ -122,6 +148,7 @@ void tg_reshard_free_classes(struct tg_reshard *reshard)
     json_decref(reshard->classes[i].unmatched);
     json_decref(reshard->classes[i].cut);
     json_decref(reshard->classes[i].guilds);
+    free(reshard->classes[i].file);
   }
   free(reshard->classes);
   reshard->classes = NULL;
@@ -225,7 +252,7 @@ void tg_reshard_switch_some(struct tg_reshard *reshard, tg_ms now)
     return;
   for (int i = 0; i < reshard->deal.classes; i++) {
     struct tg_ipc *line = may_switch(reshard, &reshard->classes[i]) ? line_of(reshard, i, now) : NULL;
-    if (!line || awaits_members(reshard, i, TG_RESHARD_MEMBERS, now))
+    if (!line || !tg_reshard_has_class(reshard, i) || awaits_members(reshard, i, TG_RESHARD_MEMBERS, now))
       continue;
     tg_ask(line, TG_RESHARD_ASK, on_answer, question_about(reshard, i, false), switch_class, .number = i,
            .back = false);
@@ -243,6 +270,8 @@ bool tg_reshard_switch_back(struct tg_reshard *reshard, tg_ms now)
   }
   for (int i = 0; i < reshard->deal.classes; i++) {
     const struct tg_reshard_class *class = &reshard->classes[i];
+    if (reshard->options.member && !reshard->env->shards.list[i].held)
+      continue; /* another host's */
     if (class->asked || tg_class_is_switched(class->state) || !class->through)
       return false;
   }
@@ -265,7 +294,7 @@ bool tg_reshard_close_some(struct tg_reshard *reshard, tg_ms now)
     bool gone = reshard->classes[i].state == TG_CLASS_GONE;
     struct tg_ipc *line = gone ? NULL : line_of(reshard, i, now);
     all = all && gone;
-    if (!line || reshard->classes[i].state < TG_CLASS_SETTLED ||
+    if (!line || reshard->classes[i].state < TG_CLASS_SETTLED || !tg_reshard_has_class(reshard, i) ||
         awaits_members(reshard, i, TG_RESHARD_LONG_ASK, now))
       continue;
     forget_old(reshard, i);

@@ -20,6 +20,11 @@ void tg_reshard_abort(struct tg_reshard *reshard, bool failed, const char *forma
   va_start(args, format);
   vsnprintf(reshard->abort_reason, sizeof reshard->abort_reason, format, args);
   va_end(args);
+  if (reshard->options.member) { /* it is not this host's to decide */
+    snprintf(reshard->abort_wanted, sizeof reshard->abort_wanted, "%s", reshard->abort_reason);
+    reshard->abort_reason[0] = '\0';
+    return;
+  }
   reshard->failed = failed;
   tg_log_with(failed ? TG_ERROR : TG_INFO, TG_NO_SHARD, TG_WITH(TG_TEXT(REASON, reshard->abort_reason)),
               "resharding from %d to %d is undone: the %d shards go on", reshard->from, reshard->to,
@@ -41,25 +46,45 @@ uint64_t tg_reshard_highest_epoch(const struct tg_reshard *reshard)
   return so_far;
 }
 
-/* From now on a start knows of one set. False: it could not be written. */
+static bool write_record(struct tg_reshard *reshard, const struct tg_reshard_record *record)
+{
+  struct tg_error error;
+  if (tg_reshard_record_write(reshard->env->state_dir, record, &error)) {
+    reshard->stuck = false;
+    return true;
+  }
+  if (!reshard->stuck)
+    tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TEXT(REASON, error.message)),
+                "resharding waits until it can be written how it has ended");
+  reshard->stuck = true;
+  return false;
+}
+
+/* From now on a start knows of one set. False: it could not be written. In a cluster that is what holds,
+ * whether it is written or not: a start hears it from the others. */
 static bool write_end(struct tg_reshard *reshard, struct tg_set_name current)
 {
+  const struct tg_reshard_record *record = &reshard->record;
+  bool gone_over = record->next.total > 0 && current.side == record->next.side;
   struct tg_reshard_record ended = {.current = current,
                                     .configured_total = reshard->env->config->total_shards,
-                                    .bot = reshard->record.bot,
-                                    .epoch = tg_reshard_highest_epoch(reshard)};
-  struct tg_error error;
-  if (!tg_reshard_record_write(reshard->env->state_dir, &ended, &error)) {
-    if (!reshard->stuck)
-      tg_log_with(TG_WARN, TG_NO_SHARD, TG_WITH(TG_TEXT(REASON, error.message)),
-                  "resharding waits until it can be written how it has ended");
-    reshard->stuck = true;
+                                    .bot = record->bot,
+                                    .epoch = tg_reshard_highest_epoch(reshard),
+                                    .ended = record->ended,
+                                    .done = record->done,
+                                    .before = gone_over ? record->current.total : record->before};
+  reshard->unwritten = !write_record(reshard, &ended);
+  if (reshard->unwritten && !reshard->options.member)
     return false;
-  }
-  reshard->stuck = false;
   tg_reshard_record_free(&reshard->record);
   reshard->record = ended;
   return true;
+}
+
+void tg_reshard_write_again(struct tg_reshard *reshard)
+{
+  if (reshard->unwritten)
+    reshard->unwritten = !write_record(reshard, &reshard->record);
 }
 
 /* ---- the workers forget a set ---- */
@@ -77,7 +102,7 @@ static void clear_run(struct tg_reshard *reshard)
   reshard->env->next_is_current = false;
 }
 
-static void begin_dropping(struct tg_reshard *reshard, int side)
+void tg_reshard_drop(struct tg_reshard *reshard, int side)
 {
   reshard->dropping = side;
   memset(reshard->drop_told, 0, sizeof reshard->drop_told);
@@ -88,6 +113,13 @@ static void on_all_dropped(struct tg_reshard *reshard)
 {
   bool aborted = reshard->env->next.count > 0;
   int side = reshard->dropping;
+  if (reshard->is_quiet) {
+    tg_member_forget_old(reshard->options.member);
+    tg_shard_table_remove(reshard->env->state_dir, side);
+    reshard->dropping = -1;
+    reshard->is_quiet = false;
+    return;
+  }
   char reason[sizeof reshard->abort_reason];
   if (aborted)
     reshard->options.events->drop_next(reshard->options.ctx);
@@ -139,6 +171,8 @@ void tg_reshard_drop_step(struct tg_reshard *reshard)
 {
   struct tg_workers *workers = reshard->options.workers;
   int side = reshard->dropping >= 0 ? reshard->dropping : 1 - reshard->record.current.side;
+  if (reshard->is_quiet && tg_member_has_old(reshard->options.member))
+    return; /* other hosts may still ask for what it has of them */
   for (int worker = 0; worker < tg_workers_count(workers); worker++) {
     struct tg_ipc *line = tg_workers_line(workers, worker);
     if (!line || reshard->drop_told[worker])
@@ -177,17 +211,23 @@ void tg_reshard_drop_next(struct tg_reshard *reshard)
   for (int i = 0; i < next->count; i++)
     tg_spawn_killed(reshard->options.spawner, &next->list[i]);
   clear_run(reshard);
-  begin_dropping(reshard, side);
+  tg_reshard_drop(reshard, side);
 }
 
 void tg_reshard_finish(struct tg_reshard *reshard)
 {
   struct tg_manager_env *env = reshard->env;
+  bool in_cluster = reshard->options.member != NULL;
   int side = env->shards.side;
   if (!write_end(reshard, reshard->record.next))
     return;
   tg_reshard_note_cut(reshard);
   clear_run(reshard);
   reshard->options.events->take_next(reshard->options.ctx);
-  begin_dropping(reshard, side);
+  reshard->is_quiet = in_cluster;
+  if (in_cluster) {
+    reshard->check.refused = false;
+    tg_reshard_tell_over(reshard, "done", "");
+  }
+  tg_reshard_drop(reshard, side);
 }

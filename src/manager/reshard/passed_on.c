@@ -42,7 +42,7 @@ static void on_answered(void *ctx, json_t *value, const struct tg_error *error)
     answer(passed);
     return;
   }
-  passed->until = tg_now() + tg_patience(HEARING);
+  passed->until = tg_now() + HEARING;
   passed->next = reshard->passed_on;
   reshard->passed_on = passed;
   tg_reshard_arm(reshard);

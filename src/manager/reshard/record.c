@@ -99,6 +99,21 @@ static const char *read_next(const json_t *content, struct tg_reshard_record *re
   return read_deal(json_object_get(content, "deal"), record) ? NULL : "deal";
 }
 
+/* A gateway that was never a host of a cluster has not written them. */
+static uint64_t read_mark(const json_t *content, const char *key)
+{
+  json_int_t number = json_integer_value(json_object_get(content, key));
+  return number > 0 ? (uint64_t)number : 0;
+}
+
+static void read_changes(const json_t *content, struct tg_reshard_record *record)
+{
+  record->change = read_mark(content, "change");
+  record->ended = read_mark(content, "ended");
+  record->done = read_mark(content, "done");
+  read_int(content, "before", 0, TG_SHARDS_MAX, &record->before);
+}
+
 static const char *read_record(const json_t *content, struct tg_reshard_record *record)
 {
   json_int_t epoch, began, intents, most = INT64_MAX;
@@ -118,6 +133,7 @@ static const char *read_record(const json_t *content, struct tg_reshard_record *
   record->intents = (uint64_t)intents;
   record->epoch = (uint64_t)epoch;
   record->began = began;
+  read_changes(content, record);
   return read_next(content, record);
 }
 
@@ -173,11 +189,12 @@ bool tg_reshard_record_write(const char *state_dir, const struct tg_reshard_reco
   for (int i = 0; i < record->classes; i++)
     json_array_append_new(deal, json_integer(record->deal[i]));
   json_t *content = json_pack(
-      "{s:i, s:s, s:s, s:o, s:o, s:o, s:i, s:I, s:I, s:I}", "version", VERSION, "bot", bot, "phase",
-      phases[record->phase], "current", set_to_json(&record->current), "next",
+      "{s:i, s:s, s:s, s:o, s:o, s:o, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "version", VERSION, "bot",
+      bot, "phase", phases[record->phase], "current", set_to_json(&record->current), "next",
       record->next.total == 0 ? json_null() : set_to_json(&record->next), "deal", deal, "configured_total",
       record->configured_total, "intents", (json_int_t)record->intents, "epoch", (json_int_t)record->epoch,
-      "began", (json_int_t)record->began);
+      "began", (json_int_t)record->began, "change", (json_int_t)record->change, "ended",
+      (json_int_t)record->ended, "done", (json_int_t)record->done, "before", record->before);
   bool written = tg_state_file_write(state_dir, file_name, content, error);
   json_decref(content);
   return written;

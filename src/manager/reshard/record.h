@@ -43,6 +43,12 @@ struct tg_reshard_record {
   uint64_t intents;     /* ... and what the sessions of `next` have identified with */
   uint64_t epoch;       /* the highest of any set so far */
   tg_ms began;          /* tg_steady_clock() */
+
+  /* Of a host of a cluster, which numbers the changes (manager/cluster/); else 0. */
+  uint64_t change; /* the one that `next` is of */
+  uint64_t ended;  /* the last that is over, as far as this host knows ... */
+  uint64_t done;   /* ... and the last that was not taken back, */
+  int before;      /* before which there were so many shards: of the other side */
 };
 
 /* False: error->code is "missing" (there is no such file, or it is another bot's) or

@@ -85,7 +85,7 @@ bool tg_reshard_make_next(struct tg_reshard *reshard, struct tg_error *error)
 }
 
 /* The record says it first: after that a start knows of the new set. */
-static bool begin(struct tg_reshard *reshard, int to, struct tg_error *error)
+bool tg_reshard_begin_record(struct tg_reshard *reshard, int to, uint64_t change, struct tg_error *error)
 {
   struct tg_manager_env *env = reshard->env;
   struct tg_reshard_record record = {.phase = TG_RESHARD_PREPARING,
@@ -95,7 +95,11 @@ static bool begin(struct tg_reshard *reshard, int to, struct tg_error *error)
                                      .bot = env->bot,
                                      .intents = env->config->intents,
                                      .epoch = tg_reshard_highest_epoch(reshard),
-                                     .began = tg_steady_clock()};
+                                     .began = tg_steady_clock(),
+                                     .change = change,
+                                     .ended = reshard->record.ended,
+                                     .done = reshard->record.done,
+                                     .before = reshard->record.before};
   int *owners = tg_calloc((size_t)env->shards.count, sizeof *owners);
   for (int i = 0; i < env->shards.count; i++)
     owners[i] = env->shards.list[i].worker_id;
@@ -118,16 +122,17 @@ static bool begin(struct tg_reshard *reshard, int to, struct tg_error *error)
 
 /* ---- who asks for one ---- */
 
-static void answer_wish(struct tg_reshard *reshard, const struct tg_error *error)
+void tg_reshard_answer_wish(struct tg_reshard *reshard, const struct tg_error *error)
 {
   struct tg_reshard_wish wish = reshard->wish;
+  int from = reshard->env->shards.range.total;
   reshard->wish = (struct tg_reshard_wish){0};
   if (error)
     wish.reply(wish.ctx, NULL, error);
   else
     tg_reply_value(wish.reply, wish.ctx,
-                   json_pack("{s:i, s:i, s:i}", "from", reshard->from, "to", reshard->to, "identifies",
-                             tg_check_identifies(reshard->to)));
+                   json_pack("{s:i, s:i, s:i}", "from", from, "to", wish.to, "identifies",
+                             tg_check_identifies(wish.to)));
 }
 
 /* Discord has said how many identifies are left. */
@@ -135,24 +140,28 @@ static void grant_wish(struct tg_reshard *reshard)
 {
   struct tg_error error = {0};
   int to = reshard->wish.to;
-  if (!tg_reshard_has_room(reshard, to, &error)) {
-    answer_wish(reshard, &error);
+  if (reshard->options.member) {
+    tg_reshard_ask_to_begin(reshard);
     return;
   }
-  if (!begin(reshard, to, &error)) {
-    answer_wish(reshard, &error);
+  if (!tg_reshard_has_room(reshard, to, &error)) {
+    tg_reshard_answer_wish(reshard, &error);
+    return;
+  }
+  if (!tg_reshard_begin_record(reshard, to, 0, &error)) {
+    tg_reshard_answer_wish(reshard, &error);
     return;
   }
   reshard->began = tg_now();
   if (!tg_reshard_make_next(reshard, &error)) {
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
     tg_reshard_give_up(reshard);
-    answer_wish(reshard, &error);
+    tg_reshard_answer_wish(reshard, &error);
     return;
   }
   reshard->check.planned = 0;
   tg_reshard_tell_started(reshard);
-  answer_wish(reshard, NULL);
+  tg_reshard_answer_wish(reshard, NULL);
   tg_reshard_arm(reshard);
 }
 
@@ -165,7 +174,7 @@ static void refuse_without_discord(struct tg_reshard *reshard)
   else
     tg_fail(&error, "rest_away",
             "Discord has to be asked how many identifies are left, and does not answer; nothing has changed");
-  answer_wish(reshard, &error);
+  tg_reshard_answer_wish(reshard, &error);
 }
 
 void tg_reshard_refreshed(struct tg_reshard *reshard, bool anew)
@@ -187,11 +196,15 @@ static void refuse_before_the_last_is_over(struct tg_reshard *reshard)
   struct tg_error error;
   tg_fail(&error, "not_ready",
           "not all workers are up and have delivered what earlier shards have left; nothing has changed");
-  answer_wish(reshard, &error);
+  tg_reshard_answer_wish(reshard, &error);
 }
 
 static void look_at_wish(struct tg_reshard *reshard, tg_ms now)
 {
+  if (reshard->wish.granted && now >= reshard->wish.until)
+    tg_reshard_answer_wish(reshard, NULL);
+  if (reshard->wish.asked)
+    return; /* Redis answers, or the link to it ends */
   if (reshard->wish.answered && tg_reshard_all_dropped(reshard))
     grant_wish(reshard);
   else if (now >= reshard->wish.until && reshard->wish.answered)
@@ -210,6 +223,16 @@ static void refuse_second(const struct tg_reshard *reshard, tg_manager_reply *re
       from, to, tg_reshard_phase_name(tg_reshard_phase(reshard)));
 }
 
+static void refuse_without_lead(const struct tg_reshard *reshard, tg_manager_reply *reply, void *ctx)
+{
+  const char *leader = tg_member_view(reshard->options.member)->leader;
+  if (leader)
+    tg_reply_error(reply, ctx, "not_leader",
+                   "the host \"%s\" leads the cluster, and this one does not: it begins there", leader);
+  else
+    tg_reply_error(reply, ctx, "not_ready", "it is not known yet which host leads the cluster");
+}
+
 void tg_reshard_ask(struct tg_reshard *reshard, int to, tg_manager_reply *reply, void *ctx)
 {
   const struct tg_manager_env *env = reshard->env;
@@ -223,6 +246,8 @@ void tg_reshard_ask(struct tg_reshard *reshard, int to, tg_manager_reply *reply,
     tg_reply_error(reply, ctx, "not_ready", "the shards are not all up yet; wait until they are");
   } else if (!tg_deal_check(&wish, &error)) {
     reply(ctx, NULL, &error);
+  } else if (!tg_reshard_leads(reshard)) {
+    refuse_without_lead(reshard, reply, ctx);
   } else {
     reshard->wish = (struct tg_reshard_wish){
         .to = to, .until = tg_now() + tg_patience(DISCORD_PATIENCE), .reply = reply, .ctx = ctx};
@@ -240,7 +265,10 @@ static void abort_by_hand(struct tg_reshard *reshard, tg_manager_reply *reply, v
   }
   if (reshard->wish.to > 0) {
     tg_fail(&error, "cancelled", "aborted by request; nothing has changed");
-    answer_wish(reshard, &error);
+    tg_reshard_answer_wish(reshard, &error);
+  } else if (reshard->options.member) {
+    tg_reshard_ask_to_abort(reshard, reply, ctx);
+    return;
   } else if (reshard->env->next_is_current || reshard->record.phase == TG_RESHARD_CLOSING ||
              (reshard->dropping >= 0 && reshard->env->next.count == 0)) {
     tg_reply_error(
@@ -340,7 +368,10 @@ void tg_reshard_look(struct tg_reshard *reshard)
     return;
   if (reshard->wish.to > 0)
     look_at_wish(reshard, now);
-  tg_reshard_step(reshard, now);
+  if (reshard->options.member)
+    tg_reshard_follow(reshard, now);
+  else
+    tg_reshard_step(reshard, now);
   tg_reshard_check(reshard, now);
   tg_reshard_answer_passed_on(reshard, false);
   if (!tg_reshard_runs(reshard) && !reshard->passed_on)
@@ -370,7 +401,7 @@ void tg_reshard_end(struct tg_reshard *reshard, bool keep_sessions)
   tg_reshard_answer_passed_on(reshard, true);
   if (reshard->wish.to > 0) {
     tg_fail(&error, "stopping", "the gateway is stopping");
-    answer_wish(reshard, &error);
+    tg_reshard_answer_wish(reshard, &error);
   }
   if (!keep_sessions && reshard->record.phase != TG_RESHARD_NONE)
     tg_reshard_give_up(reshard);

@@ -10,6 +10,9 @@
  *   settling     until nothing of the old shards is on its way any more
  *   closing      the old shards end; the new set is the current one
  *
+ * Where hosts share the shards they decide that together, by what stands in Redis (cluster/cluster.h): each
+ * does all of it for its own classes.
+ *
  * Each step is in resharding.json (record.h) before it is taken. Until the first old
  * shard is closed it can be undone: classes go back, the new set is dropped. Workers
  * say how far their classes are, and may switch by themselves; that is taken as it is.
@@ -17,6 +20,7 @@
  * Offers the defaults of
  * gateway.manager:reshard, resharding_needed and on_resharding_switch. */
 
+#include "manager/cluster/member.h"
 #include "manager/commands/members.h"
 #include "manager/env.h"
 #include "manager/fetch.h"
@@ -35,6 +39,8 @@ struct tg_reshard_events {
   void (*take_next)(void *ctx);
   /* A shard was refused for the number of shards, and no other number can help. */
   void (*helpless)(void *ctx, const char *why);
+  /* The cluster has another number of shards now, and this gateway was not there: it has to start anew. */
+  void (*outrun)(void *ctx, const char *why);
 };
 
 struct tg_reshard_options {
@@ -44,6 +50,7 @@ struct tg_reshard_options {
   struct tg_workers *workers;
   struct tg_spawner *spawner;
   struct tg_members *members;
+  struct tg_member *member; /* NULL: there is no cluster, and this gateway decides by itself */
   const struct tg_reshard_events *events;
   void *ctx;
 };
@@ -69,6 +76,15 @@ int tg_reshard_worker(const struct tg_reshard *reshard, int shard_id);
 /* The current set is made; workers do not run yet. If the last run was in the middle of it, the next set is
  * made, too. False: it cannot. */
 bool tg_reshard_begin(struct tg_reshard *reshard, struct tg_error *error);
+
+/* ---- of a host of a cluster ---- */
+
+/* Before it joins: what it has had. */
+void tg_reshard_past(const struct tg_reshard *reshard, struct tg_member_past *past);
+/* It has joined, before the current set is made: there are so many shards, since that change. */
+void tg_reshard_joined(struct tg_reshard *reshard, int total, uint64_t change);
+/* See struct tg_member_events. */
+bool tg_reshard_heard(struct tg_reshard *reshard, const struct tg_cluster_word *word);
 
 /* ---- what happens meanwhile ---- */
 

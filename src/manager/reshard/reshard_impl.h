@@ -5,6 +5,8 @@
  *   reshard.c         its life; how one is asked for, and begins
  *   steps.c           what follows from one phase to the next
  *   classes.c         what workers say of classes; switching them, and back; closing
+ *   reshard_cluster.c the same where hosts of a cluster do it together
+ *   cluster_ask.c     what Redis is asked: to begin, to take it back
  *   over.c            the end: a set is dropped, the other one is the current one
  *   restore.c         what a start finds
  *   passed_on.c       asking who leads a cluster
@@ -45,6 +47,15 @@ struct tg_reshard_class {
   uint64_t held, held_bytes;
   char waits_for[120];
   json_t *unmatched, *cut, *guilds; /* NULL: none */
+
+  /* In a cluster. */
+  enum tg_class_step step,
+      told;   /* as the cluster has it; as it was told by this host, since it has the class */
+  char *file; /* what another host would have to know, as the worker said last; NULL: nothing */
+  bool file_is_news;
+  bool told_sessions; /* of its new shards, when it had switched */
+  bool opened;        /* the worker knows that the class has switched for all */
+  tg_ms settled_at;   /* tg_now(): that it has; 0: it has not */
 };
 
 /* What a worker knows of the new set. */
@@ -55,6 +66,8 @@ struct tg_reshard_wish {
   int to; /* 0: nobody */
   tg_ms until;
   bool answered; /* by Discord */
+  bool asked;    /* Redis, in a cluster */
+  bool granted;  /* by Redis: it is answered when this host hears that it begins */
   tg_manager_reply *reply;
   void *ctx;
 };
@@ -93,6 +106,14 @@ struct tg_reshard {
   bool failed;             /* it aborts by itself, nobody has asked for it */
   bool stuck;              /* the last record could not be written: said */
 
+  /* in a cluster */
+  bool joined_anew;       /* the number of shards is another one than the last run had */
+  bool unwritten;         /* how it has ended, which is tried again */
+  bool is_quiet;          /* `dropping` is all that is left to do: for people it is over */
+  bool is_asking;         /* Redis, to take it back */
+  char abort_wanted[160]; /* why it is to be taken back; "": it is not */
+  tg_ms ask_at;           /* tg_now() */
+
   /* a set that is over, and that workers may still have */
   int dropping; /* its side; -1: none */
   bool drop_told[TG_MAX_WORKERS];
@@ -119,7 +140,8 @@ struct tg_reshard {
 
 static inline bool tg_reshard_runs(const struct tg_reshard *reshard)
 {
-  return reshard->record.phase != TG_RESHARD_NONE || reshard->dropping >= 0 || reshard->wish.to > 0;
+  return reshard->record.phase != TG_RESHARD_NONE || (reshard->dropping >= 0 && !reshard->is_quiet) ||
+         reshard->wish.to > 0;
 }
 
 static inline bool tg_class_is_switched(enum tg_class_state state)
@@ -133,6 +155,10 @@ void tg_reshard_ask(struct tg_reshard *reshard, int to, tg_manager_reply *reply,
 void tg_reshard_arm(struct tg_reshard *reshard);
 /* Makes the next set, its table and what goes with it. */
 bool tg_reshard_make_next(struct tg_reshard *reshard, struct tg_error *error);
+/* Writes that one begins, to so many; `change`: its number in the cluster, or 0. */
+bool tg_reshard_begin_record(struct tg_reshard *reshard, int to, uint64_t change, struct tg_error *error);
+/* Whoever wants one has his answer. NULL: it has begun. */
+void tg_reshard_answer_wish(struct tg_reshard *reshard, const struct tg_error *error);
 /* How long until all new shards are up, in ms, at best. */
 tg_ms tg_reshard_estimate(const struct tg_reshard *reshard, int shards);
 
@@ -150,6 +176,28 @@ void tg_reshard_step(struct tg_reshard *reshard, tg_ms now);
 /* Writes that phase, then is in it. False: it cannot be written, which was said; the phase is as it was. */
 bool tg_reshard_enter(struct tg_reshard *reshard, enum tg_reshard_phase phase);
 int tg_reshard_up(const struct tg_reshard *reshard);
+/* True: all that have classes know of the new set. */
+bool tg_reshard_tell_workers(struct tg_reshard *reshard, tg_ms now);
+/* Starts new shards whose turn it is. True: all have been up. */
+bool tg_reshard_start_shards(struct tg_reshard *reshard, tg_ms now);
+
+/* ---- reshard_cluster.c ---- */
+
+/* Does what is due. */
+void tg_reshard_follow(struct tg_reshard *reshard, tg_ms now);
+/* Whether it is this host that switches the class, and closes it. */
+bool tg_reshard_has_class(const struct tg_reshard *reshard, int number);
+/* Its worker has spoken of it. */
+void tg_reshard_class_heard(struct tg_reshard *reshard, int number);
+/* This host leads: it begins what hosts do together. */
+bool tg_reshard_leads(const struct tg_reshard *reshard);
+
+/* ---- cluster_ask.c ---- */
+
+/* That the wish is begun with. */
+void tg_reshard_ask_to_begin(struct tg_reshard *reshard);
+/* That it is taken back; `reply` may be NULL. */
+void tg_reshard_ask_to_abort(struct tg_reshard *reshard, tg_manager_reply *reply, void *ctx);
 
 /* ---- classes.c ---- */
 
@@ -162,6 +210,8 @@ bool tg_reshard_close_some(struct tg_reshard *reshard, tg_ms now);
 void tg_reshard_find_states(struct tg_reshard *reshard);
 /* The worker of classes is gone: what it said may not hold any more. */
 void tg_reshard_classes_unknown(struct tg_reshard *reshard, int worker);
+/* In a cluster: it is another host's. */
+void tg_reshard_forget_class(struct tg_reshard *reshard, int number);
 void tg_reshard_free_classes(struct tg_reshard *reshard);
 
 /* ---- over.c ---- */
@@ -173,6 +223,10 @@ void tg_reshard_drop_next(struct tg_reshard *reshard);
 /* The old shards are gone. */
 void tg_reshard_finish(struct tg_reshard *reshard);
 void tg_reshard_drop_step(struct tg_reshard *reshard);
+/* Workers are to forget that side. */
+void tg_reshard_drop(struct tg_reshard *reshard, int side);
+/* In a cluster: what could not be written about an end. */
+void tg_reshard_write_again(struct tg_reshard *reshard);
 /* All workers have said that nothing is left of a set that is over. */
 bool tg_reshard_all_dropped(const struct tg_reshard *reshard);
 

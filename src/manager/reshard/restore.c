@@ -17,12 +17,14 @@ static const char *reason_to_drop(const struct tg_reshard *reshard)
   const struct tg_reshard_record *record = &reshard->record;
   if (config->total_shards != record->configured_total)
     return "the option total_shards has changed";
-  if (config->intents != record->intents)
+  if (config->intents != record->intents && !config->cluster.url) /* other hosts may go on with the change */
     return "the intents have changed";
   if (config->first_shard_id > 0 || config->last_shard_id >= 0)
     return "this gateway has a part of the shards now";
-  if (config->cluster.url)
+  if (config->cluster.url && !record->change)
     return "hosts of a cluster share the shards now";
+  if (!config->cluster.url && record->change)
+    return "this gateway was a host of a cluster, and is none now";
   return NULL;
 }
 
@@ -45,6 +47,7 @@ static void drop(struct tg_reshard *reshard, const char *why)
   record->classes = 0;
   record->next = (struct tg_set_name){0};
   record->phase = TG_RESHARD_NONE;
+  record->change = 0;
   reshard->dropped = true;
 }
 
@@ -83,6 +86,66 @@ int tg_reshard_worker(const struct tg_reshard *reshard, int shard_id)
   return record->phase == TG_RESHARD_NONE ? -1 : record->deal[shard_id % record->classes];
 }
 
+/* ---- a host of a cluster ---- */
+
+void tg_reshard_past(const struct tg_reshard *reshard, struct tg_member_past *past)
+{
+  const struct tg_reshard_record *record = &reshard->record;
+  *past = (struct tg_member_past){.side = record->current.side,
+                                  .total = tg_reshard_total(reshard),
+                                  .next = record->next.total,
+                                  .before = record->before,
+                                  .change = record->change,
+                                  .ended = record->ended,
+                                  .done = record->done};
+}
+
+/* Of how many shards this host has something. */
+static int total_kept(const struct tg_reshard *reshard)
+{
+  const struct tg_manager_env *env = reshard->env;
+  return tg_shard_table_peek(env->state_dir, reshard->record.current.side, env->bot_with_intents);
+}
+
+/* A change has come to its end without this host. */
+static void take_end(struct tg_reshard *reshard, int total, uint64_t change)
+{
+  struct tg_reshard_record *record = &reshard->record;
+  int had = total_kept(reshard);
+  bool took_part =
+      record->phase != TG_RESHARD_NONE && record->change == change && record->next.total == total;
+  int other = 1 - record->current.side;
+  record->done = change;
+  if (change > record->ended)
+    record->ended = change;
+  reshard->joined_anew = reshard->recorded = true;
+  if (!took_part && (had == 0 || had == total))
+    return;
+  if (!took_part)
+    tg_shard_table_remove(reshard->env->state_dir, other); /* of another change */
+  record->before = had;
+  record->current = (struct tg_set_name){other, total};
+  reshard->from = had;
+  tg_log(TG_INFO, TG_NO_SHARD, "the cluster has gone over from %d to %d shards meanwhile", had, total);
+}
+
+void tg_reshard_joined(struct tg_reshard *reshard, int total, uint64_t change)
+{
+  struct tg_reshard_record *record = &reshard->record;
+  bool is_over = change > record->done;
+  if (is_over)
+    take_end(reshard, total, change);
+  if (record->phase != TG_RESHARD_NONE && (is_over || record->current.total != total)) {
+    free(record->deal);
+    record->deal = NULL;
+    record->classes = 0;
+    record->next = (struct tg_set_name){0};
+    record->phase = TG_RESHARD_NONE;
+    record->change = 0;
+    reshard->joined_anew = true;
+  }
+}
+
 /* ---- going on ---- */
 
 static void adopt_deal(struct tg_reshard *reshard)
@@ -109,13 +172,18 @@ static void raise_epochs(const struct tg_reshard *reshard, uint64_t epoch)
   }
 }
 
+static bool has_table_of(const struct tg_manager_env *env, int side, int total)
+{
+  return total > 0 && tg_shard_table_peek(env->state_dir, side, env->bot_with_intents) == total;
+}
+
 /* One set is left: the file says so, and nothing is of the other. */
 static bool begin_alone(struct tg_reshard *reshard, struct tg_error *error)
 {
   const struct tg_manager_env *env = reshard->env;
   struct tg_reshard_record *record = &reshard->record;
   struct tg_set_name current = {env->shards.side, env->shards.range.total};
-  bool changed = reshard->dropped || current.total != record->current.total ||
+  bool changed = reshard->dropped || reshard->joined_anew || current.total != record->current.total ||
                  record->configured_total != env->config->total_shards;
   if (!reshard->recorded)
     return true;
@@ -124,12 +192,17 @@ static bool begin_alone(struct tg_reshard *reshard, struct tg_error *error)
   uint64_t last = tg_shard_tables_last_epoch(env->state_dir);
   if (last > record->epoch)
     record->epoch = last;
-  raise_epochs(reshard, record->epoch);
+  if (!env->clustered) /* else all hosts together count them */
+    raise_epochs(reshard, record->epoch);
   if (changed) {
     if (!tg_reshard_record_write(env->state_dir, record, error))
       return false;
   }
-  tg_shard_table_remove(env->state_dir, 1 - current.side);
+  reshard->is_quiet = env->clustered && has_table_of(env, 1 - current.side, record->before);
+  if (reshard->is_quiet)
+    reshard->dropping = 1 - current.side; /* as soon as nothing is left of those shards */
+  else
+    tg_shard_table_remove(env->state_dir, 1 - current.side);
   return true;
 }
 

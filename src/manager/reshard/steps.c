@@ -82,8 +82,7 @@ static void tell_worker(struct tg_reshard *reshard, int worker)
   json_decref(classes);
 }
 
-/* True: all that have classes know of the new set. */
-static bool tell_workers(struct tg_reshard *reshard, tg_ms now)
+bool tg_reshard_tell_workers(struct tg_reshard *reshard, tg_ms now)
 {
   bool all = true;
   for (int worker = 0; worker < tg_workers_count(reshard->options.workers); worker++) {
@@ -148,7 +147,7 @@ static void prepare(struct tg_reshard *reshard, tg_ms now)
   }
   if (tg_workers_regrouping(reshard->options.workers))
     return;
-  bool all_told = tell_workers(reshard, now);
+  bool all_told = tg_reshard_tell_workers(reshard, now);
   bool waits = reshard->regrouped && tg_shard_set_count_up(shards) < shards->count;
   if (now - reshard->phase_at >= tg_patience(PREPARE_PATIENCE) && !all_told)
     tg_reshard_abort(reshard, true, "not all workers were there to prepare the new set of shards");
@@ -198,8 +197,7 @@ static void start_shard(struct tg_reshard *reshard, struct tg_managed_shard *sha
     tg_spawn_take(reshard->options.spawner, shard);
 }
 
-/* Starts those whose turn it is. True: all have been up. */
-static bool start_shards(struct tg_reshard *reshard, tg_ms now)
+bool tg_reshard_start_shards(struct tg_reshard *reshard, tg_ms now)
 {
   struct tg_shard_set *next = &reshard->env->next;
   bool busy[TG_MAX_WORKERS] = {false}, all = true;
@@ -209,16 +207,16 @@ static bool start_shards(struct tg_reshard *reshard, tg_ms now)
     const struct tg_managed_shard *shard = &next->list[i];
     if (shard->was_up && !reshard->ready_at[i])
       reshard->ready_at[i] = now;
-    all = all && shard->was_up;
+    all = all && (shard->was_up || !shard->held);
     busy[shard->worker_id] = busy[shard->worker_id] || (shard->wanted && still_loads(reshard, shard, now));
   }
   if (all)
     return true;
-  bool alone = !first_is_there(next);
+  bool alone = !reshard->options.member && !first_is_there(next); /* in a cluster Redis sees to it */
   for (int i = 0; i < next->count && !(alone && i > 0); i++) {
     struct tg_managed_shard *shard = &next->list[i];
     bool resumes = !shard->wanted && has_session(shard);
-    if (shard->wanted || (!resumes && busy[shard->worker_id]))
+    if (shard->wanted || !shard->held || (!resumes && busy[shard->worker_id]))
       continue;
     start_shard(reshard, shard);
     busy[shard->worker_id] = busy[shard->worker_id] || !resumes;
@@ -240,7 +238,7 @@ static void watch_deadline(struct tg_reshard *reshard, tg_ms now)
 
 static void identify(struct tg_reshard *reshard, tg_ms now)
 {
-  if (start_shards(reshard, now))
+  if (tg_reshard_start_shards(reshard, now))
     tg_reshard_enter(reshard, TG_RESHARD_MATCHING);
   else
     watch_deadline(reshard, now);
@@ -325,10 +323,10 @@ void tg_reshard_step(struct tg_reshard *reshard, tg_ms now)
   enum tg_reshard_phase phase = reshard->record.phase;
   bool aborts = reshard->abort_reason[0] && phase != TG_RESHARD_NONE && phase != TG_RESHARD_ABORTING;
   if (phase > TG_RESHARD_PREPARING)
-    tell_workers(reshard, now);
+    tg_reshard_tell_workers(reshard, now);
   /* After a start of the gateway in the middle. To go back, what rules has to run. */
   if (phase > TG_RESHARD_IDENTIFYING && (phase < TG_RESHARD_ABORTING || tg_reshard_switched(reshard) > 0))
-    start_shards(reshard, now);
+    tg_reshard_start_shards(reshard, now);
   if (!aborts || tg_reshard_enter(reshard, TG_RESHARD_ABORTING))
     step_phase(reshard, now);
   reshard->looked_at = now;

@@ -30,9 +30,18 @@ static bool is_to_come(const struct tg_spawner *spawner, const struct tg_managed
   return shard->set == &spawner->env->next;
 }
 
+/* Where hosts share the shards nothing goes back by itself once the guilds have gone over. */
+static bool is_needed_no_more(const struct tg_manager_env *env, const struct tg_managed_shard *shard)
+{
+  return env->clustered && env->ruled_by_next && shard->set == &env->shards &&
+         env->ruled_by_next[shard->id % env->classes];
+}
+
 /* Its set is closing: it may go on with the session that it has, and begins none. */
 static bool is_ending(const struct tg_spawner *spawner, const struct tg_managed_shard *shard)
 {
+  if (is_needed_no_more(spawner->env, shard))
+    return true;
   return shard->set != tg_current_set(spawner->env) && !is_to_come(spawner, shard);
 }
 
@@ -462,7 +471,7 @@ void tg_spawn_look(struct tg_spawner *spawner)
   for (int i = 0; i < tg_all_shards(spawner->env); i++) {
     struct tg_managed_shard *shard = tg_any_shard(spawner->env, i);
     /* Those to come are wanted one after another. */
-    wanted += shard->set == current && (shard->wanted || is_to_come(spawner, shard));
+    wanted += shard->set == current && (shard->wanted || (shard->held && is_to_come(spawner, shard)));
     look_at(spawner, shard, now);
   }
   int up = tg_shard_set_count_up(current);

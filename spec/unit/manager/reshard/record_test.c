@@ -65,7 +65,11 @@ static struct tg_reshard_record running(int *deal)
                                     .bot = BOT,
                                     .intents = 33281,
                                     .epoch = 1700000123,
-                                    .began = 1000};
+                                    .began = 1000,
+                                    .change = 1700000100,
+                                    .ended = 1700000090,
+                                    .done = 1700000080,
+                                    .before = 2};
 }
 
 static void what_is_written_is_read(void **state)
@@ -76,6 +80,10 @@ static void what_is_written_is_read(void **state)
   assert_true(tg_reshard_record_write(dir, &given, &error));
   assert_true(read_record(BOT));
   assert_int_equal(record.phase, TG_RESHARD_SWITCHING);
+  assert_int_equal(record.change, 1700000100);
+  assert_int_equal(record.ended, 1700000090);
+  assert_int_equal(record.done, 1700000080);
+  assert_int_equal(record.before, 2);
   assert_int_equal(record.current.side, 1);
   assert_int_equal(record.current.total, 4);
   assert_int_equal(record.next.side, 0);
