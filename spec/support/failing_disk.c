@@ -2,7 +2,8 @@
  * spec/support/failing_disk.lua: the file that TG_FAILING_DISK names holds the
  * error number, 4 bytes, with which segments of event logs and the files of a
  * resharding can be neither made nor written; 0: all is well. It may be written
- * at any time. With TG_FAILING_PATH, those alone whose path has that in it. */
+ * at any time. With TG_FAILING_PATH, those alone whose path has that in it, and
+ * dead letters, too. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +42,8 @@ static int is_meant(const char *path, size_t length)
   if (!strstr(path, part_of_path))
     return 0;
   return (length > LENGTH && strcmp(path + length - LENGTH, suffix) == 0) ||
-         (name && (strncmp(name, "/reshard", 8) == 0 || strncmp(name, "/.reshard", 9) == 0));
+         (name && (strncmp(name, "/reshard", 8) == 0 || strncmp(name, "/.reshard", 9) == 0)) ||
+         (name && *part_of_path && strncmp(name, "/dead.jsonl", 11) == 0);
 }
 
 /* What happens to that file now; 0: nothing. */

@@ -2,6 +2,7 @@
  * worker has of its own of what bounds it. */
 
 #include "control/metrics.h"
+#include "manager/letters/letters.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -122,6 +123,24 @@ static void write_latency(struct tg_exposition *exposition, const struct tg_sink
   }
 }
 
+static void write_letters(struct tg_exposition *exposition, struct tg_manager *manager)
+{
+  struct tg_letters_status status;
+  tg_letters_status(tg_gateway_letters(manager), &status);
+  tg_family(exposition, "tidegate_dead_letters", "gauge", "Dead letters that are kept.");
+  tg_sample_uint(exposition, status.letters);
+  tg_family(exposition, "tidegate_dead_letters_bytes", "gauge", "What their files take on disk.");
+  tg_sample_uint(exposition, status.bytes);
+  tg_family(exposition, "tidegate_dead_letters_retried_total", "counter",
+            "Dead letters that were sent again by request.");
+  tg_label(exposition, "result", "delivered");
+  tg_sample_uint(exposition, status.delivered);
+  tg_label(exposition, "result", "refused");
+  tg_sample_uint(exposition, status.refused);
+  tg_label(exposition, "result", "failed");
+  tg_sample_uint(exposition, status.failed);
+}
+
 void tg_metrics_sinks(struct tg_exposition *exposition, struct tg_manager *manager)
 {
   struct tg_sink_status sinks[TG_STATS_SINKS];
@@ -130,4 +149,5 @@ void tg_metrics_sinks(struct tg_exposition *exposition, struct tg_manager *manag
   write_queues(exposition, sinks, count);
   write_room(exposition, manager);
   write_latency(exposition, sinks, count);
+  write_letters(exposition, manager);
 }

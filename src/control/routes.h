@@ -63,6 +63,13 @@ void tg_route_forget_sink(struct tg_request *request);
 json_t *tg_sinks_json(struct tg_manager *manager); /* of /queue and /status, as the next */
 json_t *tg_left_sinks_json(struct tg_manager *manager);
 
+/* routes_dead.c */
+void tg_route_dead(struct tg_request *request);
+void tg_route_dead_letter(struct tg_request *request);
+void tg_route_dead_retry(struct tg_request *request);
+void tg_route_dead_purge(struct tg_request *request);
+json_t *tg_dead_json(struct tg_manager *manager); /* of /status */
+
 /* routes_reshard.c */
 void tg_route_resharding(struct tg_request *request);
 void tg_route_reshard(struct tg_request *request);

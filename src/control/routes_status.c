@@ -272,6 +272,7 @@ json_t *tg_status_json(struct tg_manager *manager)
   json_object_set_new(body, "sinks", tg_sinks_json(manager));
   json_object_set_new(body, "storm", describe_storms(manager));
   json_object_set_new(body, "leftSinks", tg_left_sinks_json(manager));
+  json_object_set_new(body, "deadLetters", tg_dead_json(manager));
   json_object_set_new(body, "resharding", describe_resharding(manager));
   json_t *cluster = tg_route_cluster_json(manager);
   if (cluster)

@@ -15,6 +15,7 @@
 #include "delivery/lanes/hole.h"
 #include "delivery/lanes/queue.h"
 #include "delivery/sinks/answer.h"
+#include "delivery/sinks/letter.h"
 #include "hooks/hooks.h"
 #include "proto/event.h"
 #include "shared/shard_table.h"
@@ -269,6 +270,13 @@ bool tg_delivery_drain_queue(struct tg_delivery *delivery, tg_shard_ref ref, voi
                              void *ctx);
 /* `done` is not called. */
 void tg_delivery_forget_drain(struct tg_delivery *delivery, void *ctx);
+
+/* --- dead letters ------------------------------------------------------------------- */
+
+/* Sends the letter again, to the sink that has refused it, and removes it when that has accepted it. It goes
+ * once, beside the queues, whatever else is under way. `done` is called once, perhaps from in here. */
+void tg_delivery_send_letter(struct tg_delivery *delivery, const struct tg_dead_place *place,
+                             tg_letter_done *done, void *ctx);
 
 /* What another worker has told. */
 void tg_delivery_hear(struct tg_delivery *delivery, const char *url, bool up, tg_ms asked);

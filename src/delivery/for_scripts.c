@@ -1,5 +1,10 @@
 #include "delivery/delivery_internal.h"
 
+#include "delivery/sinks/dead_files.h"
+
+#include <stdio.h>
+#include <string.h>
+
 /* What scripts see of the parts of a delivery, and ask of them. */
 
 struct tg_callback *tg_delivery_answer_interaction(struct tg_delivery *delivery,
@@ -85,6 +90,39 @@ struct tg_post *tg_delivery_post(struct tg_delivery *delivery, const char *sink,
 void tg_delivery_cancel_post(struct tg_post *post)
 {
   tg_post_cancel(post);
+}
+
+/* --- dead letters ------------------------------------------------------------------------ */
+
+/* Of the letter with that line; NULL: it is not there any more, and `name` is what it was called. */
+static struct tg_sink *sink_of_letter(const struct tg_delivery *delivery, struct tg_span line, char name[64])
+{
+  struct tg_dead_line letter;
+  snprintf(name, 64, "bot");
+  if (tg_dead_line_read(line, &letter) && letter.sink.at)
+    snprintf(name, 64, "%.*s", (int)letter.sink.length, letter.sink.at);
+  return strcmp(name, "bot") == 0 ? tg_delivery_bot(delivery) : tg_sinks_find(delivery, name);
+}
+
+void tg_delivery_send_letter(struct tg_delivery *delivery, const struct tg_dead_place *place,
+                             tg_letter_done *done, void *ctx)
+{
+  const char *state_dir = delivery->env.config->state_dir;
+  struct tg_letter_result refused = {.outcome = TG_OUTCOME_RETRY};
+  struct tg_dead_place at = *place;
+  struct tg_buf line = {0};
+  struct tg_sink *sink = NULL;
+  char name[64];
+  if (!state_dir)
+    tg_fail(&refused.error, "failed", "there is no state directory");
+  else if (tg_dead_take(state_dir, &at, &line, &refused.error) &&
+           !(sink = sink_of_letter(delivery, (struct tg_span){line.data, line.length}, name)))
+    tg_fail(&refused.error, "no_sink", "the sink \"%s\" is not configured any more", name);
+  if (sink)
+    tg_letter_start(&sink->senders, state_dir, &at, &line, done, ctx);
+  else
+    done(ctx, &refused);
+  tg_buf_free(&line);
 }
 
 bool tg_delivery_drain_queue(struct tg_delivery *delivery, tg_shard_ref ref, void (*done)(void *ctx),

@@ -32,6 +32,7 @@
 #include "manager/identify/optional_intents.h"
 #include "manager/identify/slots.h"
 #include "manager/left_sinks.h"
+#include "manager/letters/letters.h"
 #include "manager/manager.h"
 #include "manager/reshard/reshard.h"
 #include "manager/steady.h"
@@ -79,6 +80,7 @@ struct tg_manager {
   struct tg_left_sinks *left_sinks;
   json_t *storm;        /* what a script has set; NULL: nothing. storm.c ... */
   int storm_generation; /* ... and which one of the script */
+  struct tg_letters *letters;
 
   uv_timer_t *end_timer; /* deadlines of the end */
   bool leaving;          /* the end waits for shards that go to other hosts */

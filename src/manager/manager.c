@@ -304,6 +304,7 @@ static void make_rooms(struct tg_manager *manager)
   manager->redis_commands = tg_redis_commands_new(env);
   manager->optional = tg_optional_new(env, &of_optional, manager);
   manager->left_sinks = tg_left_sinks_new(env);
+  manager->letters = tg_letters_new(env, manager->workers);
   manager->reshard = tg_reshard_new(&(struct tg_reshard_options){.env = &manager->env,
                                                                  .fetch = manager->fetch,
                                                                  .slots = manager->slots,
@@ -350,6 +351,7 @@ static void on_pulse(uv_timer_t *timer)
   tg_figures_look(manager->workers);
   if (manager->phase == TG_MANAGER_RUNNING)
     tg_left_sinks_look(manager->left_sinks);
+  tg_letters_look(manager->letters);
   tg_reshard_look(manager->reshard);
   tg_cluster_front_look(manager, now);
   tg_steady_look(&manager->steady);
@@ -460,6 +462,7 @@ static void free_rooms(struct tg_manager *manager)
   tg_reloads_free(manager->reloads);
   tg_spawner_free(manager->spawner);
   tg_workers_free(manager->workers);
+  tg_letters_free(manager->letters); /* workers that are gone answer it once more */
   tg_post_end(manager->env.post);
   tg_shared_presences_end(manager->shared_presences);
   tg_member_free(manager->member); /* workers that are gone answer it once more */
@@ -489,6 +492,7 @@ void tg_manager_free(struct tg_manager *manager)
   tg_optional_end(manager->optional);
   tg_reshard_end(manager->reshard, true);
   tg_slots_end(manager->slots, "the gateway is gone");
+  tg_letters_end(manager->letters);
   tg_members_end(manager->members);
   tg_sendings_stop(manager->sendings);
   tg_calls_end(manager->env.calls);

@@ -200,6 +200,11 @@ int tg_gateway_storms(const struct tg_manager *manager, struct tg_storm_status l
   return tg_workers_storms(manager->workers, list);
 }
 
+struct tg_letters *tg_gateway_letters(const struct tg_manager *manager)
+{
+  return manager->letters;
+}
+
 int tg_gateway_sinks(const struct tg_manager *manager, struct tg_sink_status list[TG_STATS_SINKS])
 {
   return tg_workers_sinks(manager->workers, list);

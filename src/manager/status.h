@@ -14,6 +14,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+struct tg_letters;
 struct tg_manager;
 
 struct tg_gateway_status {
@@ -142,6 +143,9 @@ int tg_gateway_left_sinks(const struct tg_manager *manager, struct tg_left_sink 
 
 /* Whether a script has set the rules against storms that hold now; else they are the configuration's. */
 bool tg_gateway_storm_is_scripts(const struct tg_manager *manager);
+
+/* The dead letters: which there are, to be sent again, or removed. */
+struct tg_letters *tg_gateway_letters(const struct tg_manager *manager);
 
 /* Those of workers/figures.h. `worker` may be TG_MANAGER_ITSELF. */
 const struct tg_stats *tg_gateway_stats(const struct tg_manager *manager, int worker);

@@ -110,6 +110,7 @@ int tg_status_of(const char *code)
       {"worker_exit", 503},  {"closed", 503},        {"gone", 503},         {"stopping", 503},
       {"cancelled", 503},    {"timeout", 504},         {"no_cluster", 409},   {"no_others", 409},
       {"no_host", 404},      {"host_alive", 409},      {"redis_away", 503},
+      {"no_letter", 404},    {"retry_running", 409},
   };
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
     if (strcmp(known[i].code, code) == 0)

@@ -31,6 +31,7 @@
   X(set_presence)                                                                                            \
   X(kill_shard)                                                                                              \
   X(reconnect_shard)                                                                                         \
+  X(send_letter)                                                                                             \
   X(prepare_reload)                                                                                          \
   X(commit_reload)                                                                                           \
   X(abort_reload)                                                                                            \
@@ -145,6 +146,15 @@
 /* Ends its connection for another, which resumes; answered true when that is under way, or with an error:
  * "refused". */
 #define TG_FIELDS_reconnect_shard(F) F(INT, ref)
+
+/* Sends that dead letter again, and removes it when it is accepted (delivery.h). Where it stands:
+ * delivery/sinks/dead_files.h. Answered {"outcome": tg_outcome_name(), "status", "answer": text, "bytes",
+ * "removed"}, and "reason" where it is not delivered, or not removed; or with an error: it was not sent. */
+#define TG_FIELDS_send_letter(F)                                                                             \
+  F(NUMBER, number)                                                                                          \
+  F(NUMBER, inode)                                                                                           \
+  F(NUMBER, at)                                                                                              \
+  F(NUMBER, length)
 
 /* The set of shards to go over to; after `start`, before identify_shard of its
  * shards, and also where a worker has started again in the middle. `classes`: the

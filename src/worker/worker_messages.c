@@ -160,6 +160,37 @@ static void on_reconnect_shard(struct tg_worker *worker, const struct tg_message
     tg_ipc_answer(worker->ipc, message->nonce, NULL, &error);
 }
 
+static void on_letter_sent(void *ctx, const struct tg_letter_result *result)
+{
+  bool delivered = result->outcome == TG_OUTCOME_DELIVERED;
+  if (!result->sent) {
+    answer(ctx, NULL, &result->error);
+    return;
+  }
+  json_t *data =
+      json_pack("{s:s, s:I, s:s%, s:I, s:b}", "outcome", tg_outcome_name(result->outcome), "status",
+                (json_int_t)result->status, "answer", result->answer.at, result->answer.length, "bytes",
+                (json_int_t)result->bytes, "removed", result->removed);
+  if (!delivered || !result->removed)
+    json_object_set_new(data, "reason", tg_json_text(result->error.message));
+  answer(ctx, data, NULL);
+}
+
+static void on_send_letter(struct tg_worker *worker, const struct tg_message *message)
+{
+  const struct tg_message_send_letter *letter = &message->send_letter;
+  const struct tg_dead_place place = {.number = (uint64_t)letter->number,
+                                      .inode = (uint64_t)letter->inode,
+                                      .at = (uint64_t)letter->at,
+                                      .length = (size_t)letter->length};
+  struct tg_letter_result stopping = {.outcome = TG_OUTCOME_RETRY};
+  tg_fail(&stopping.error, "not_ready", "worker %d has no events to deliver", worker->options.worker_id);
+  if (worker->delivery && !worker->stopping && !worker->exited)
+    tg_delivery_send_letter(worker->delivery, &place, on_letter_sent, remember(worker, message));
+  else
+    on_letter_sent(remember(worker, message), &stopping);
+}
+
 /* ---- reload and stop ---- */
 
 static void on_prepare_reload(struct tg_worker *worker, const struct tg_message *message)

@@ -113,6 +113,33 @@ require("tidegate").configure { intents = { "guilds", "guild_members" }, optiona
     assert.matches("^tidegate ctl: [^\n]*7", p.stderr)
   end)
 
+  it("for dead letters: which there are, to send them again, and to remove them", function()
+    local refuse = function(_, event)
+      if event.t == "MESSAGE_CREATE" then
+        return 413, nil, "too\27[31m large"
+      end
+    end
+    local s = start { bot = { answer = refuse } }
+    assert.equal("no dead letters\n", ctl(s, { "dead", "--table" }).stdout)
+    s.fake:emit { count = 3, shard = 1 }
+    s.gateway:wait_for_log "too large for the event handler"
+    repeat until json(s, "dead").matching == 3
+    local shown = ctl(s, { "dead", "--shard", "1", "--since", "1h", "--limit", "2", "--table" }).stdout
+    assert.matches("^Letter +Age +Shard +Type +Sink +Answer +Bytes +Retries +It said\n", shown)
+    assert.matches("\n +3 +[^\n]* +1 +MESSAGE_CREATE +bot +413 [^\n]* 0 +too\\u001b%[31m large\n", shown)
+    assert.matches("2 of 3; %-%-before 2 shows older ones\n$", shown)
+    assert.matches('"t": "MESSAGE_CREATE"', ctl(s, { "dead", "show", "2", "--table" }).stdout)
+    local p = ctl(s, { "dead", "retry", "2", "--table" })
+    assert.same({ 1, "0 of 1 delivered, 1 refused again; what was not delivered stays\n"
+      .. "letter 2: refused (413): too\\u001b[31m large\n" }, { p.exit_code, p.stdout })
+    s.bot:answer(nil)
+    p = ctl(s, { "dead", "retry", "2", "3", "--table" })
+    assert.same({ 0, "2 of 2 delivered\n" }, { p.exit_code, p.stdout })
+    assert.equal("1 removed\n", ctl(s, { "dead", "purge", "--all", "--table" }).stdout)
+    assert.equal("there are no such letters\n", ctl(s, { "dead", "retry", "--all", "--table" }).stdout)
+    assert.equal(1, ctl(s, { "dead", "show", "2" }).exit_code)
+  end)
+
   it("to send payloads", function()
     local s = start { bot = false }
     local presence = '{"op":3,"d":{"since":null,"afk":false,"status":"idle","activities":[]}}'

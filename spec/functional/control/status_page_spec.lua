@@ -131,6 +131,60 @@ describe("the status page in Chromium", function()
     assert.is_true(page:eval "document.querySelector('#traceback').hidden")
   end)
 
+  test("shows dead letters, and has them delivered again: secret, keyboard, narrow window", function()
+    local refused = "<b>too large</b>"
+    local function refuse(status)
+      return function(_, event)
+        if event.t == "MESSAGE_CREATE" then
+          return status, nil, refused
+        end
+      end
+    end
+    start { shards = 1, env = { TIDEGATE_CONTROL_SECRET = SECRET }, bot = { answer = refuse(413) } }
+    open(false)
+    page:wait("the question", "!document.querySelector('#ask').hidden")
+    page:type(SECRET)
+    page:press "Enter"
+    page:wait("the page to be live", LIVE)
+    assert.is_true(page:eval "document.querySelector('#dead').hidden")
+    s.fake:emit { count = 3, shard = 0 }
+    wait_shows("#dead-said", "3 letters")
+    wait_shows("#problems", "3 events were refused for good. See Dead letters.")
+    local ROWS = "document.querySelectorAll('#letters tbody tr').length"
+    page:wait("three letters", ROWS .. " === 3")
+    wait_shows("#letters tbody tr", "MESSAGE_CREATE")
+    wait_shows("#letters tbody tr", refused)
+    assert.equal(0, page:eval "document.querySelectorAll('#letters b').length")
+    page:screenshot "dead-letters"
+    -- One, by the keyboard: the bot refuses it again, and it stays.
+    page:resize(360, 800)
+    assert.is_true(page:eval "document.documentElement.scrollWidth <= innerWidth")
+    assert.is_true(page:eval [[(({ right, height }) => right <= innerWidth && height >= 40)(
+      document.querySelector("#letters button").getBoundingClientRect())]])
+    page:tab_to "#letters tbody tr:first-child button"
+    assert.equal("Deliver letter 3 again", page:eval "document.activeElement.ariaLabel")
+    s.bot:answer(refuse(422))
+    page:press "Enter"
+    wait_shows("#said", "0 of 1 letter delivered, 1 refused again: <b>too large</b>.")
+    wait_shows("#letters tbody tr", "422")
+    assert.equal("Deliver letter 3 again", page:eval "document.activeElement.ariaLabel")
+    page:screenshot "dead-letters-narrow"
+    -- Now it takes it, and the next row has the focus.
+    s.bot:answer(nil)
+    page:press "Enter"
+    wait_shows("#said", "1 of 1 letter delivered.")
+    page:wait("two letters", ROWS .. " === 2")
+    assert.equal("Deliver letter 2 again", page:eval "document.activeElement.ariaLabel")
+    assert.equal(1, #s.bot:select "MESSAGE_CREATE")
+    -- All that is left, by the mouse.
+    page:eval "document.querySelector('#retry-all').click()"
+    wait_shows("#said", "2 of 2 letters delivered.")
+    page:wait("no letters", "document.querySelector('#dead').hidden")
+    wait_shows("#problems", "All is well.")
+    assert.equal(3, #s.bot:select "MESSAGE_CREATE")
+    assert.is_true(s.bot:select("MESSAGE_CREATE")[3].late)
+  end)
+
   test("can be used with the keyboard alone", function()
     start { shards = 6, workers = 1 }
     open()
@@ -336,6 +390,15 @@ describe("the status page in Chromium", function()
     assert.same({ "up", "behind", "far", "down", "off", "coming" }, module("shards.js",
       [=[[["Connected", 0], ["Connected", 1000], ["Connected", 30000], ["Disconnected", 0], ["Offline", 0],
         ["Identifying", 0]].map(([state, oldest]) => m.kindOf({ state, oldest }))]=]))
+    assert.same({
+      { text = "5 of 9 letters delivered, 1 refused again, 2 could not be delivered, 1 not tried: "
+        .. "it is down. 2 went out without their tokens, which letters do not keep.", bad = true },
+      { text = "1 of 1 letter delivered.", bad = false },
+      { text = "There are no such letters.", bad = false },
+    }, module("letters.js", [=[[[9, 5, 1, 2, 1, 2, "it is down"], [1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]]
+      .map(([letters, delivered, refused, failed, untried, masked, reason]) => m.outcomeOf({
+        letters, delivered, refused, failed, untried, masked, problems: reason ? [{ reason }] : [],
+      }))]=]))
     assert.same({ { "a", { 1 } }, { "b", 2 }, "event: c" }, module("stream.js", [[(() => {
       const seen = [], text = 'event: a\ndata: [1]\n\nevent: b\ndata: 2\n\nevent: c';
       const rest = m.takeEvents(text, (name, data) => seen.push([name, data]));

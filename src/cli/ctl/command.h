@@ -72,6 +72,7 @@ extern const struct tg_ctl_command *const tg_ctl_commands[];
 extern const struct tg_ctl_command tg_ctl_status;
 extern const struct tg_ctl_command tg_ctl_shards;
 extern const struct tg_ctl_command tg_ctl_queue;
+extern const struct tg_ctl_command tg_ctl_dead;
 extern const struct tg_ctl_command tg_ctl_config;
 extern const struct tg_ctl_command tg_ctl_reload;
 extern const struct tg_ctl_command tg_ctl_reshard;

@@ -31,6 +31,7 @@ enum tg_parcel_way {
   TG_WAY_POST, /* the window has room, whether the handler is up or not */
   TG_WAY_EXPRESS, /* the handler is up: a few beside the window */
   TG_WAY_NESTED,  /* at once: part of what a script is delivering in a lane's turn */
+  TG_WAY_LETTER,  /* at once, beside the window: by the script's deliver, if there is one */
   TG_WAYS
 };
 
@@ -46,6 +47,9 @@ struct tg_parcel_owner {
   void (*returned)(struct tg_parcel *parcel);
   /* Since when its first event waits, uv_now(); of TG_WAY_LANE alone. */
   tg_ms (*since)(const struct tg_parcel *parcel);
+  /* All that is in it, as scripts see events; `texts` holds what has to be written for that. Of those ways
+   * alone that a script's deliver may be on. */
+  void (*show)(const struct tg_parcel *parcel, struct tg_event *events, char (*texts)[TG_MARKER_MAX]);
 };
 
 /* An event in the parcel's name. */

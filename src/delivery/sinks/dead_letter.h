@@ -15,12 +15,17 @@
  * be delivered again. With "marker":true it is not a message, but such a body.
  * `bytes`: of the body.
  *
+ * A letter that was sent again, and refused again, has the last status and answer, and "retries":1 and
+ * "retriedAt":1700000000000 behind them. One that was removed has "v":0, until its file is tidied
+ * (dead_files.h).
+ *
  * All workers append to one file; a line is one write. A file that is full
  * becomes dead.jsonl.1, and so on; the oldest goes. Secrets - d.token of the
  * event, the session's id and resume URL in a READY, and those that are given -
  * stand there as "***". A letter whose event has lost one has "masked":true: it
  * cannot be delivered as it was. The files are for their owner alone (0600). */
 
+#include "base/buf.h"
 #include "base/error.h"
 #include "base/json_scan.h"
 #include "config/schema.h"
@@ -54,3 +59,6 @@ struct tg_dead_letter {
  * False: the letter is not written. */
 bool tg_dead_letter_write(const char *state_dir, uint64_t file_bytes, const struct tg_dead_letter *letter,
                           struct tg_error *error);
+
+/* Appends the answer with *** in the place of these secrets (NULL: none). */
+void tg_dead_mask(struct tg_span answer, const struct tg_strings *secrets, struct tg_buf *out);

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "delivery/lanes/batch.h"
 #include "delivery/lanes/lanes.h"
+#include "delivery/lanes/queue.h"
 
 #include <stdio.h>
 
@@ -41,6 +42,13 @@ static tg_ms since(const struct tg_parcel *parcel)
 static void on_returned(struct tg_parcel *parcel)
 {
   parcel->lane->state = TG_LANE_IDLE;
+}
+
+static void show(const struct tg_parcel *parcel, struct tg_event *events, char (*texts)[TG_MARKER_MAX])
+{
+  struct tg_queued *queued = parcel->lane->queue.head;
+  for (int i = 0; i < parcel->count; i++, queued = queued->next)
+    tg_queued_event(parcel->lane, queued, texts[i], &events[i]);
 }
 
 /* --- what an answer does to the events -------------------------------------------------- */
@@ -175,8 +183,12 @@ static void on_over(struct tg_parcel *parcel, struct tg_judgement *judgement)
   tg_lane_go_on(lane);
 }
 
-static const struct tg_parcel_owner owner = {
-    .prepare = prepare, .write = write_body, .over = on_over, .returned = on_returned, .since = since};
+static const struct tg_parcel_owner owner = {.prepare = prepare,
+                                             .write = write_body,
+                                             .over = on_over,
+                                             .returned = on_returned,
+                                             .since = since,
+                                             .show = show};
 
 /* --- what lanes see --------------------------------------------------------------------- */
 

@@ -53,10 +53,16 @@ static bool is_redis(const struct tg_lane *lane)
   return tg_sink_kind(lane->lanes->handler) == TG_SINK_REDIS;
 }
 
+/* A script that delivers a letter posts what belongs to a shard that may be another host's. */
+static bool is_withheld(const struct tg_lane *lane)
+{
+  return tg_lane_is_withheld(lane) && !tg_letter_at_script(lane->lanes->sink_ctx, lane->feed->ref);
+}
+
 static void fail_unavailable(const struct tg_lane *lane, struct tg_answer *answer)
 {
   *answer = (struct tg_answer){.outcome = TG_OUTCOME_RETRY, .retry_after = -1};
-  if (tg_lane_is_withheld(lane))
+  if (is_withheld(lane))
     tg_fail(&answer->error, "unavailable",
             "another host has shard %d, or may have it: its events are not "
             "delivered here",
@@ -71,7 +77,7 @@ static void fail_unavailable(const struct tg_lane *lane, struct tg_answer *answe
 static bool can_send(const struct tg_lane *lane)
 {
   return lane->sender && lane->sender->direct && !is_redis(lane) && !lane->lanes->env->stopping &&
-         !tg_lane_is_withheld(lane);
+         !is_withheld(lane);
 }
 
 static void send_or_wait(struct tg_post *post)
@@ -101,7 +107,7 @@ static void give_up(struct tg_post *post)
 static bool prepare(struct tg_parcel *parcel)
 {
   struct tg_post *post = (struct tg_post *)parcel;
-  if (post->waited && tg_lane_is_withheld(parcel->lane)) {
+  if (post->waited && is_withheld(parcel->lane)) {
     give_up(post);
     return false;
   }

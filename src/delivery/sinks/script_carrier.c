@@ -81,7 +81,7 @@ static void deliver_by_default(struct script_carrier *script, struct tg_parcel *
 static void deliver_if_ours(struct script_carrier *script, struct tg_parcel *parcel)
 {
   const struct tg_answer none = {.outcome = TG_OUTCOME_CANCELLED, .retry_after = -1};
-  if (tg_lane_is_withheld(parcel->lane))
+  if (parcel->way != TG_WAY_LETTER && tg_lane_is_withheld(parcel->lane))
     end(parcel, &none);
   else
     deliver_by_default(script, parcel);
@@ -223,24 +223,24 @@ static bool is_hooked(const struct script_carrier *script)
 }
 
 /* Whether what is in the parcel, or some of it, has ended a process in there. */
-static bool is_poison(const struct script_carrier *script, const struct tg_parcel *parcel)
+static bool is_poison(const struct script_carrier *script, const struct tg_parcel *parcel,
+                      const struct tg_event *events)
 {
   const struct tg_sink_hook *hook = hook_of(script);
   const char *where = hook ? hook->where : NULL;
   struct tg_poison_call call = {.group = hook ? TG_LUA_sink : TG_LUA_delivery,
                                 .number = hook ? 0 : TG_METHOD_delivery_deliver,
                                 .shard_id = parcel->shard_id};
-  const struct tg_queued *queued = parcel->lane->queue.head;
-  for (int i = 0; i < parcel->count; i++, queued = queued->next) {
-    if (queued->marker)
+  for (const struct tg_event *event = events; event < events + parcel->count; event++) {
+    if (event->marker)
       continue;
-    if (call.sequence == 0 || call.epoch != queued->epoch) {
+    if (call.sequence == 0 || call.epoch != event->epoch) {
       if (tg_poison_has_event(&call, where))
         return true;
-      call.epoch = queued->epoch;
-      call.sequence = queued->sequence;
+      call.epoch = event->epoch;
+      call.sequence = event->sequence;
     }
-    call.last = queued->sequence;
+    call.last = event->sequence;
   }
   return tg_poison_has_event(&call, where);
 }
@@ -259,13 +259,8 @@ static void refuse_poison(struct script_carrier *script, struct tg_parcel *parce
           where_urls_are(script));
 }
 
-static void ask(struct script_carrier *script, struct tg_parcel *parcel)
+static void ask(struct script_carrier *script, struct tg_parcel *parcel, struct tg_event *events)
 {
-  struct tg_event *events = tg_calloc((size_t)parcel->count, sizeof *events);
-  char(*texts)[TG_MARKER_MAX] = tg_alloc((size_t)parcel->count * TG_MARKER_MAX);
-  struct tg_queued *queued = parcel->lane->queue.head;
-  for (int i = 0; i < parcel->count; i++, queued = queued->next)
-    tg_queued_event(parcel->lane, queued, texts[i], &events[i]);
   struct tg_value argument = tg_value_events(events, parcel->count);
   struct call *call = begin(script, parcel);
   set_timer(script);
@@ -274,6 +269,17 @@ static void ask(struct script_carrier *script, struct tg_parcel *parcel)
     tg_hook_start(hooks, TG_METHOD_delivery_deliver, &argument, 1, on_reply, call);
   else
     hooks->start_sink(hooks->script, script->lanes->name, &argument, on_reply, call);
+}
+
+static void hand_over(struct script_carrier *script, struct tg_parcel *parcel)
+{
+  struct tg_event *events = tg_calloc((size_t)parcel->count, sizeof *events);
+  char(*texts)[TG_MARKER_MAX] = tg_alloc((size_t)parcel->count * TG_MARKER_MAX);
+  parcel->owner->show(parcel, events, texts);
+  if (__builtin_expect(is_poison(script, parcel, events), 0))
+    refuse_poison(script, parcel);
+  else
+    ask(script, parcel, events);
   free(events);
   free(texts);
 }
@@ -286,10 +292,8 @@ static void start(struct tg_carrier *carrier, struct tg_parcel *parcel)
     deliver_by_default(script, parcel);
   else if (!hooked)
     end_soon(script, parcel)->failed = true;
-  else if (__builtin_expect(is_poison(script, parcel), 0))
-    refuse_poison(script, parcel);
   else
-    ask(script, parcel);
+    hand_over(script, parcel);
 }
 
 /* Its end is waited for, since the script may work on for long, but nobody is told. */

@@ -103,7 +103,7 @@ static struct tg_parcel *next_of_lanes(const struct tg_sender *sender)
 
 static void count(struct tg_sender *sender, const struct tg_parcel *parcel, int change)
 {
-  if (parcel->way == TG_WAY_NESTED) {
+  if (parcel->way == TG_WAY_NESTED || parcel->way == TG_WAY_LETTER) {
     sender->nested_in_flight += change;
     return;
   }
@@ -117,7 +117,8 @@ void tg_sender_send(struct tg_sender *sender, struct tg_parcel *parcel)
   if (!parcel->owner->prepare(parcel))
     return;
   parcel->sender = sender;
-  parcel->carrier = parcel->way == TG_WAY_LANE ? sender->carrier : sender->direct;
+  bool scripted = parcel->way == TG_WAY_LANE || parcel->way == TG_WAY_LETTER;
+  parcel->carrier = scripted ? sender->carrier : sender->direct;
   parcel->posted = false;
   count(sender, parcel, 1);
   parcel->carrier->kind->start(parcel->carrier, parcel);
@@ -154,8 +155,9 @@ static void on_ended(struct tg_parcel *parcel, const struct tg_answer *answer)
   struct tg_judgement judgement = tg_judgement_of(parcel, answer);
   if (judgement.teaches)
     learn_size(sender, parcel, &judgement);
-  if (parcel->way == TG_WAY_POST && sender->circuit.state == TG_CIRCUIT_OPEN && is_up(judgement.outcome))
-    sender->circuit.state = TG_CIRCUIT_HALF_OPEN; /* the script has not waited, and was right */
+  bool unasked = parcel->way == TG_WAY_POST || parcel->way == TG_WAY_LETTER;
+  if (unasked && sender->circuit.state == TG_CIRCUIT_OPEN && is_up(judgement.outcome))
+    sender->circuit.state = TG_CIRCUIT_HALF_OPEN; /* a script, or a person, has not waited, and was right */
   take_back(parcel);
   parcel->owner->over(parcel, &judgement);
   if (sender->retired)

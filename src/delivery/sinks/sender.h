@@ -11,6 +11,7 @@
  *     judgement.c   what an answer means, and what the sender learns from it
  *     lane_parcel.c what lanes send, and what an answer does to the events; refusal.c: ... that are refused
  *     post.c        the default of a script's deliver
+ *     letter.c      dead letters that are sent again
  *     script_drain.c  a script's handle_queue, in the place of all this
  *     http_carrier.c, script_carrier.c  the kinds of carriers */
 
@@ -18,6 +19,7 @@
 #include "delivery/lanes/parcel.h"
 #include "delivery/sinks/carrier.h"
 #include "delivery/sinks/circuit.h"
+#include "delivery/sinks/letter.h"
 #include "shared/stats.h"
 
 struct tg_lanes;
@@ -63,6 +65,7 @@ struct tg_senders {
   struct tg_sender **at; /* as in event_handler.urls */
   int count;
   LIST_HEAD(, tg_post) posts;  /* of scripts */
+  LIST_HEAD(, tg_letter) letters; /* dead letters that are sent again */
   LIST_HEAD(, tg_call) drains; /* calls of a script's handle_queue that have not ended */
   /* What was found out of a handler, for the other workers: see tg_delivery_options.tell. */
   void (*tell)(void *ctx, const char *url, bool up, tg_ms asked);
@@ -144,6 +147,16 @@ void tg_posts_free(struct tg_senders *senders);
 bool tg_posts_busy(const struct tg_lane *lane);
 void tg_posts_stop(struct tg_lane *lane);
 void tg_script_drains_end(struct tg_senders *senders);
+
+/* --- letter.c: see delivery.h --- */
+
+/* Sends the letter with that line, which it takes over. */
+void tg_letter_start(struct tg_senders *senders, const char *state_dir, const struct tg_dead_place *place,
+                     struct tg_buf *line, tg_letter_done *done, void *ctx);
+/* Whether the script is delivering a letter of that shard now. */
+bool tg_letter_at_script(const struct tg_senders *senders, tg_shard_ref ref);
+/* They end unsent. */
+void tg_letter_end_all(struct tg_senders *senders);
 
 /* --- senders.c --- */
 

@@ -33,6 +33,7 @@ void tg_senders_begin(struct tg_senders *senders)
 {
   senders->script = tg_script_carrier_new(senders);
   LIST_INIT(&senders->posts);
+  LIST_INIT(&senders->letters);
   LIST_INIT(&senders->drains);
 }
 
@@ -44,6 +45,7 @@ void tg_senders_end(struct tg_senders *senders)
       tg_sender_withdraw(&lanes->at[i]->parcel);
   tg_script_drains_end(senders);
   tg_posts_free(senders);
+  tg_letter_end_all(senders);
   for (int i = 0; i < senders->count; i++)
     tg_sender_retire(senders->at[i]);
   tg_script_carrier_end(senders->script);

@@ -2,6 +2,7 @@
 
 import { Charts } from "./charts.js";
 import { find, setAttribute, setText, show } from "./dom.js";
+import { Letters } from "./letters.js";
 import { Rates, countersOf } from "./rates.js";
 import { Shards, shardsOf } from "./shards.js";
 import {
@@ -39,6 +40,7 @@ function drawSnapshot(snapshot) {
   shards.draw(snapshot);
   drawSinks(status, rates);
   drawHandlers(status, rates);
+  letters.draw(status);
   events.draw(snapshot, rates);
   drawProcesses(snapshot, rates);
   drawIdentify(status.identify);
@@ -81,6 +83,8 @@ function ask(text) {
   find("secret").value = "";
   find("secret").focus();
 }
+
+const letters = new Letters(line, say);
 
 async function act(path, done) {
   try {

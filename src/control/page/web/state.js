@@ -42,6 +42,8 @@ export function problemsOf(snapshot, shards, rates) {
   if (status.identify.heldBack) add("identify", "No identifies are left but the reserve: only resumes go out.");
   if (status.intents?.missing.length > 0)
     add("intents", `${counted(status.intents.shards, "session does", "sessions do")} without ${status.intents.missing.join(", ")}.`);
+  if (status.deadLetters.letters > 0)
+    add("dead", `${counted(status.deadLetters.letters, "event was", "events were")} refused for good. See Dead letters.`, false);
   if (status.leftSinks.length > 0)
     add("left", `Sinks that are not configured any more have left events: `
       + `${status.leftSinks.map((sink) => sink.name).join(", ")}.`, false);

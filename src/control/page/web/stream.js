@@ -102,11 +102,22 @@ export class Line {
     }
   }
 
-  // A command: the answer's JSON, or an error with what the gateway says.
-  async post(path) {
-    const response = await fetch(path, { method: "POST", headers: this.#headers() });
+  async #ask(path, options) {
+    const response = await fetch(path, { cache: "no-store", ...options });
     const body = await response.json().catch(() => null);
     if (!response.ok) throw new Refused(response.status, body);
     return body;
+  }
+
+  // A question, or a command with what belongs to it: the answer's JSON, or an error with what the gateway says.
+  get(path) {
+    return this.#ask(path, { headers: this.#headers() });
+  }
+
+  post(path, value) {
+    const body = value && JSON.stringify(value);
+    return this.#ask(path, {
+      method: "POST", body, headers: { ...this.#headers(), ...(body && { "Content-Type": "application/json" }) },
+    });
   }
 }
