@@ -114,6 +114,7 @@ function manager:edit_shard_status(shard_id, presence) end
 ---@field presences? boolean
 ---@field timeout? integer
 
+---Those who ask for the same while it is under way get one answer of Discord.
 ---@param guild_id string
 ---@param options? tidegate.MembersOptions
 ---@return { members: table[], not_found: string[], presences?: table[] }|nil

@@ -174,7 +174,7 @@ describe("gateway.manager:request_members", function()
 
   local function members(body, options)
     options = options or {}
-    options.intents = WITH_MEMBERS
+    options.intents = options.intents or WITH_MEMBERS
     return start("another worker", [[
   local function request(what, ...)
     local answer, err = manager:request_members(...)
@@ -244,10 +244,73 @@ describe("gateway.manager:request_members", function()
     s.gateway:wait_for_log "Discord asks to wait delay=%d+"
     s.gateway:wait_for_log "second: 3 members"
     local results = {}
-    for i, command in ipairs(commands(s, 4)) do
+    for i, command in ipairs(commands(s, 3)) do
       results[i] = command.result
     end
-    assert.same({ "ok", "rate limited", "rate limited", "ok" }, results)
+    assert.same({ "ok", "rate limited", "ok" }, results) -- the one short of time was enough to know it
+  end)
+
+  local function results_of(s, n)
+    local results = {}
+    for i, command in ipairs(commands(s, n)) do
+      results[i] = command.result
+    end
+    return results
+  end
+
+  it("asks Discord once for all who ask for the same at a time", function()
+    local s = members([[
+  for i = 1, 5 do
+    gateway.spawn(function() request("all " .. i, guild, { query = "", limit = 0 }) end)
+    gateway.spawn(function() request("ids " .. i, guild, { user_ids = { "9", "8" } }) end)
+  end
+  request("others", guild, { user_ids = { "8", "7", "6" } })
+]], { fake = { members = 2500 } })
+    for i = 1, 5 do
+      s.gateway:wait_for_log(("all %d: 2500 members, 0 not found"):format(i))
+      s.gateway:wait_for_log(("ids %d: 0 members, 2 not found"):format(i))
+    end
+    s.gateway:wait_for_log "others: 0 members, 3 not found"
+    s.gateway:wait_for_log "that was all"
+    assert.same({ "ok", "ok", "ok" }, results_of(s, 3))
+  end)
+
+  it("gives each of those its own time", function()
+    local s = members [[
+  local function ask(what, timeout)
+    request(what, "4194304", { query = "Sailor", limit = 1, timeout = timeout })
+  end
+  gateway.spawn(ask, "long", 2500)
+  gateway.spawn(ask, "short", 1000)
+]]
+    s.gateway:wait_for_log "long: nil, timeout"
+    local log = s.gateway.stderr
+    assert.is_true(log:find("short: nil, timeout", 1, true) < log:find("long: nil, timeout", 1, true))
+    assert.equal(1, #results_of(s, 1))
+  end)
+
+  it("waits out RATE_LIMITED once for all", function()
+    local s = members([[
+  local presences = { query = "", limit = 0, presences = true }
+  gateway.on("RATE_LIMITED", function()
+    if not gateway.state.asked then
+      gateway.state.asked = true
+      for i = 1, 3 do
+        gateway.spawn(function() request("same " .. i, guild, { query = "", limit = 0 }) end)
+        gateway.spawn(function() request("presences " .. i, guild, presences) end)
+      end
+    end
+  end)
+  request("first", guild, { query = "", limit = 0 })
+  request("limited", guild, { query = "", limit = 0 })
+]], { fake = { members_window = 1500 }, intents = WITH_MEMBERS + 256, shards = 1 })
+    s.gateway:wait_for_log "limited: 3 members"
+    for i = 1, 3 do
+      s.gateway:wait_for_log(("same %d: 3 members"):format(i))
+      s.gateway:wait_for_log(("presences %d: 3 members"):format(i))
+    end
+    assert.same({ "ok", "rate limited", "ok", "rate limited", "ok" }, results_of(s, 5))
+    assert.equal(2, s.gateway:count_log "Discord asks to wait")
   end)
 
   it("gives up when Discord does not answer in time", function()

@@ -2,11 +2,9 @@
 
 #include "base/buf.h"
 #include "base/log.h"
-#include "base/suggest.h"
-#include "manager/arguments.h"
 #include "manager/cluster/post.h"
 #include "manager/commands/guild_shard.h"
-#include "proto/intents.h"
+#include "manager/commands/members_impl.h"
 #include "proto/payload.h"
 
 #include <inttypes.h>
@@ -16,42 +14,12 @@
 
 enum {
   IDS_PER_REQUEST = 100,
-  TIMEOUT = 60000, /* ms for the whole; RATE_LIMITED may cost 30 s of it */
-  TIMEOUT_MAX = 600000,
   RETRY_JITTER = 250,
   CHUNKS_MAX = 100000,
   ANSWERS_MAX = 512 << 20, /* bytes of all that are not over: some 250,000 members */
-  NONCE_SIZE = 33,         /* 32 bytes are allowed */
-};
-
-struct tg_members_request {
-  struct tg_members_request *next;
-  struct tg_members *all;
-  tg_shard_ref ref;
-  char guild_id[24];
-  char *query;  /* NULL: by ids */
-  json_t *ids;  /* strings */
-  size_t done;  /* ids of earlier parts */
-  size_t asked; /* ids of this part */
-  int limit;
-  bool presences;
-  tg_ms deadline;
-  tg_ms retry_at; /* after RATE_LIMITED; 0: a part is under way */
-  bool sent;      /* that part, by its shard */
-  char nonce[NONCE_SIZE];
-  bool *seen; /* chunks of this part */
-  int chunk_count, chunks_seen;
-  size_t bytes; /* of the answers so far */
-  json_t *members, *not_found, *found_presences;
-  tg_manager_reply *reply;
-  void *ctx;
-};
-
-struct tg_members {
-  const struct tg_manager_env *env;
-  struct tg_sendings *sendings;
-  struct tg_members_request *list;
-  uint64_t nonces;
+  JOIN_WITHIN = 10000,     /* ms: what Discord was asked so long ago is not asked again meanwhile */
+  A_MOMENT = 100,          /* ms */
+  BEHIND_MAX = 5000,       /* ms that a request waits for the answer to another one */
 };
 
 static void send_part(struct tg_members_request *request);
@@ -73,32 +41,100 @@ static void release(struct tg_members_request *request)
   free(request);
 }
 
+/* One after the other: whoever is told may ask for more. */
+static void reply_error(struct tg_members_asker *askers, const char *guild_id, const char *code,
+                        const char *text)
+{
+  while (askers) {
+    struct tg_members_asker asker = *askers;
+    free(askers);
+    askers = asker.next;
+    tg_reply_error(asker.reply, asker.ctx, code, "members of guild %s: %s", guild_id, text);
+  }
+}
+
 static void fail(struct tg_members_request *request, const char *code, const char *text)
 {
-  tg_manager_reply *reply = request->reply;
-  void *ctx = request->ctx;
+  struct tg_members_asker *askers = request->askers;
   char guild_id[sizeof request->guild_id];
   memcpy(guild_id, request->guild_id, sizeof guild_id);
   release(request);
-  tg_reply_error(reply, ctx, code, "members of guild %s: %s", guild_id, text);
+  reply_error(askers, guild_id, code, text);
+}
+
+/* Those whose time ends before `at`; with the last of them the request is over. False: it is. */
+static bool fail_before(struct tg_members_request *request, tg_ms at, const char *code, const char *text)
+{
+  struct tg_members_asker *late = NULL, **last = &late, **link = &request->askers;
+  char guild_id[sizeof request->guild_id];
+  memcpy(guild_id, request->guild_id, sizeof guild_id);
+  while (*link) {
+    struct tg_members_asker *asker = *link;
+    if (asker->deadline >= at) {
+      link = &asker->next;
+      continue;
+    }
+    *link = asker->next;
+    asker->next = NULL;
+    *last = asker;
+    last = &asker->next;
+  }
+  bool goes_on = request->askers != NULL;
+  if (!goes_on)
+    release(request);
+  reply_error(late, guild_id, code, text);
+  return goes_on;
 }
 
 static void succeed(struct tg_members_request *request)
 {
-  tg_manager_reply *reply = request->reply;
-  void *ctx = request->ctx;
+  struct tg_members_asker *askers = request->askers;
   json_t *result = json_pack("{s:O, s:O}", "members", request->members, "not_found", request->not_found);
   if (request->presences)
     json_object_set(result, "presences", request->found_presences);
   release(request);
-  tg_reply_value(reply, ctx, result);
+  while (askers) {
+    struct tg_members_asker asker = *askers;
+    free(askers);
+    askers = asker.next;
+    tg_reply_value(asker.reply, asker.ctx, json_incref(result));
+  }
+  json_decref(result);
+}
+
+static tg_ms deadline_of(const struct tg_members_request *request)
+{
+  tg_ms deadline = 0;
+  for (const struct tg_members_asker *asker = request->askers; asker; asker = asker->next)
+    deadline = asker->deadline > deadline ? asker->deadline : deadline;
+  return deadline;
+}
+
+/* ---- what Discord asks to wait with ---- */
+
+static void wait_until(struct tg_members_request *request, tg_ms until)
+{
+  request->retry_at = until + (tg_ms)tg_random(RETRY_JITTER);
+  fail_before(request, request->retry_at, "rate_limited",
+              "Discord asks to wait longer than the time that is left");
+}
+
+/* Of those that had to wait one goes first: Discord may have the next ones wait again. */
+static bool is_behind(const struct tg_members_request *request, tg_ms now)
+{
+  for (const struct tg_members_request *other = request->all->list; other; other = other->next)
+    if (other != request && !other->retry_at && !other->seen && now - other->part_at < BEHIND_MAX &&
+        tg_members_asks_all(other) == tg_members_asks_all(request) &&
+        strcmp(other->guild_id, request->guild_id) == 0)
+      return true;
+  return false;
 }
 
 /* ---- sending ---- */
 
 struct members_part {
   struct tg_members *members;
-  char nonce[NONCE_SIZE];
+  char nonce[TG_MEMBERS_NONCE_SIZE];
 };
 
 static struct tg_members_request *find(struct tg_members *members, const char *nonce)
@@ -115,10 +151,16 @@ static void on_part_sent(void *ctx, json_t *value, const struct tg_error *error)
   struct members_part part = *(struct members_part *)ctx;
   free(ctx);
   struct tg_members_request *request = find(part.members, part.nonce);
-  if (request)
-    request->sent = true;
-  if (request && error)
+  if (!request)
+    return;
+  request->sent = true;
+  if (!error)
+    return;
+  bool in_time = strcmp(error->code, "timeout") == 0; /* of those who had asked when it was to be sent */
+  if (!in_time)
     fail(request, error->code, error->message);
+  else if (fail_before(request, tg_now() + A_MOMENT, error->code, error->message))
+    send_part(request);
 }
 
 static json_t *make_payload(struct tg_members_request *request)
@@ -143,6 +185,15 @@ static void send_part(struct tg_members_request *request)
 {
   struct tg_members *members = request->all;
   size_t left = json_array_size(request->ids) - request->done;
+  tg_ms until = tg_members_limited_until(request), deadline = deadline_of(request);
+  if (until) {
+    wait_until(request, until);
+    return;
+  }
+  request->part_at = tg_now();
+  if (request->done == 0)
+    request->began = request->part_at;
+  request->forward_until = deadline + JOIN_WITHIN; /* of those who may join */
   request->asked = left < IDS_PER_REQUEST ? left : IDS_PER_REQUEST;
   request->retry_at = 0;
   request->sent = false;
@@ -155,9 +206,9 @@ static void send_part(struct tg_members_request *request)
   struct members_part *part = tg_alloc(sizeof *part);
   part->members = members;
   memcpy(part->nonce, request->nonce, sizeof part->nonce);
-  struct tg_send_options options = {.timeout = request->deadline - tg_now(),
+  struct tg_send_options options = {.timeout = deadline - request->part_at,
                                     .priority = TG_SEND_NORMAL,
-                                    .forward_until = request->deadline};
+                                    .forward_until = request->forward_until};
   tg_send_command(members->sendings, tg_shard_of_ref(members->env, request->ref), make_payload(request),
                   &options, on_part_sent, part);
 }
@@ -238,8 +289,8 @@ static struct tg_members_request *find_unanswered(struct tg_members *members, tg
   struct tg_members_request *request = members->list;
   while (request) {
     bool waits = request->ref == ref && request->sent && !request->retry_at && !request->seen;
-    bool asks_all = request->query && !request->query[0] && request->limit == 0;
-    if (waits && (!all || asks_all) && (!guild_id || strcmp(request->guild_id, guild_id) == 0))
+    if (waits && (!all || tg_members_asks_all(request)) &&
+        (!guild_id || strcmp(request->guild_id, guild_id) == 0))
       break;
     request = request->next;
   }
@@ -271,30 +322,41 @@ void tg_members_limited(struct tg_members *members, tg_shard_ref ref, const json
     return;
   double seconds = json_number_value(json_object_get(data, "retry_after"));
   tg_ms wait = seconds > 0 && seconds < 3600 ? (tg_ms)(seconds * 1000) + 1 : 30000;
-  request->retry_at = tg_now() + wait + (tg_ms)tg_random(RETRY_JITTER);
+  tg_members_note_limit(request, tg_now() + wait);
   tg_log_with(TG_INFO, tg_ref_id(request->ref), TG_WITH(TG_NUMBER(DELAY, wait)),
               "members of guild %s: Discord asks to wait", request->guild_id);
-  if (request->retry_at > request->deadline)
-    fail(request, "rate_limited", "Discord asks to wait longer than the time that is left");
+  wait_until(request, tg_now() + wait);
 }
 
 /* ---- time and death ---- */
 
-void tg_members_tick(struct tg_members *members, tg_ms now)
+/* NULL: for none. */
+static struct tg_members_request *find_due(struct tg_members *members, tg_ms now)
 {
   struct tg_members_request *request = members->list;
-  while (request) {
-    bool late = now >= request->deadline;
-    if (!late && (!request->retry_at || now < request->retry_at)) {
-      request = request->next;
-      continue;
-    }
-    if (late)
-      fail(request, "timeout", "not all answers came in time");
-    else
-      send_part(request);
-    request = members->list; /* whoever was told may have changed the list */
-  }
+  while (request && (!request->retry_at || now < request->retry_at || is_behind(request, now)))
+    request = request->next;
+  return request;
+}
+
+static struct tg_members_request *find_late(struct tg_members *members, tg_ms now)
+{
+  for (struct tg_members_request *request = members->list; request; request = request->next)
+    for (const struct tg_members_asker *asker = request->askers; asker; asker = asker->next)
+      if (asker->deadline <= now)
+        return request;
+  return NULL;
+}
+
+/* Whoever is told may change the list. */
+void tg_members_tick(struct tg_members *members, tg_ms now)
+{
+  struct tg_members_request *request;
+  tg_members_forget_limits(members, now);
+  while ((request = find_late(members, now)))
+    fail_before(request, now + 1, "timeout", "not all answers came in time");
+  while ((request = find_due(members, now)))
+    send_part(request);
 }
 
 void tg_members_worker_gone(struct tg_members *members, int worker)
@@ -351,103 +413,54 @@ void tg_members_end(struct tg_members *members)
 
 /* ---- the method ---- */
 
-static bool check_names(const struct tg_args *args, const json_t *options)
+static bool is_equal(const struct tg_members_request *a, const struct tg_members_request *b)
 {
-  static const char *const names[] = {"query", "limit", "presences", "user_ids", "timeout"};
-  enum { COUNT = sizeof names / sizeof *names };
-  const char *key;
-  json_t *value;
-  json_object_foreach((json_t *)options, key, value)
-  {
-    size_t i = 0;
-    while (i < COUNT && strcmp(key, names[i]) != 0)
-      i++;
-    if (i < COUNT)
-      continue;
-    const char *like = tg_suggest(key, names, COUNT);
-    tg_arg_bad(args, "there is no option \"%s\"%s%s%s", key, like ? "; did you mean \"" : "",
-               like ? like : "", like ? "\"?" : "");
-    return false;
+  return a->ref == b->ref && strcmp(a->guild_id, b->guild_id) == 0 && a->limit == b->limit &&
+         a->presences == b->presences && !a->query == !b->query &&
+         (!a->query || strcmp(a->query, b->query) == 0) && json_equal(a->ids, b->ids);
+}
+
+/* One that is under way, and whose answer will be as good, and come as far as its time goes; NULL: none. */
+static struct tg_members_request *find_equal(const struct tg_members_request *request)
+{
+  tg_ms now = tg_now(), deadline = request->askers->deadline;
+  for (struct tg_members_request *other = request->next; other; other = other->next) {
+    bool unasked = other->retry_at && other->done == 0;
+    if ((unasked || (now - other->began <= JOIN_WITHIN && deadline <= other->forward_until)) &&
+        is_equal(request, other))
+      return other;
   }
-  return true;
+  return NULL;
 }
 
-static bool read_ids(const struct tg_args *args, const json_t *given, json_t *ids)
+static void join(struct tg_members_request *request, struct tg_members_request *other)
 {
-  size_t count = json_is_array(given) ? json_array_size(given) : 1;
-  for (size_t i = 0; i < count; i++) {
-    uint64_t id;
-    char text[24];
-    if (!tg_read_id(json_is_array(given) ? json_array_get(given, i) : given, &id)) {
-      tg_arg_bad(args, "user_ids[%zu] has to be an id as a string of digits", i + 1);
-      return false;
-    }
-    snprintf(text, sizeof text, "%" PRIu64, id);
-    json_array_append_new(ids, json_string(text));
-  }
-  if (count == 0)
-    tg_arg_bad(args, "user_ids is empty");
-  return count > 0;
+  struct tg_members_asker **last = &other->askers;
+  while (*last)
+    last = &(*last)->next;
+  *last = request->askers;
+  release(request);
+  if (other->retry_at) /* the new one may have less time than there is to wait */
+    fail_before(other, other->retry_at, "rate_limited",
+                "Discord asks to wait longer than the time that is left");
 }
 
-static bool read_number(const struct tg_args *args, const json_t *options, const char *name, int low,
-                        int high, int *number)
+static struct tg_members_request *new_request(struct tg_members *members, tg_shard_ref ref, uint64_t guild_id,
+                                              tg_manager_reply *reply, void *ctx)
 {
-  const json_t *given = json_object_get(options, name);
-  if (!given)
-    return true;
-  *number = (int)json_number_value(given);
-  if (json_is_number(given) && json_number_value(given) >= low && json_number_value(given) <= high)
-    return true;
-  tg_arg_bad(args, "%s has to be a number from %d to %d", name, low, high);
-  return false;
-}
-
-/* Fills what the options say. */
-static bool read_options(const struct tg_args *args, struct tg_members *members, const json_t *options,
-                         struct tg_members_request *request)
-{
-  const json_t *query = json_object_get(options, "query"), *ids = json_object_get(options, "user_ids");
-  const json_t *presences = json_object_get(options, "presences");
-  const char *text = query ? json_string_value(query) : "";
-  int timeout = TIMEOUT;
-  if (!check_names(args, options) || (ids && !read_ids(args, ids, request->ids)))
-    return false;
-  if (query && (ids || !text)) {
-    tg_arg_bad(args, ids ? "give query or user_ids, not both" : "query has to be a string");
-    return false;
-  }
-  request->limit = text && text[0] ? 100 : 0;
-  if (!read_number(args, options, "limit", 0, 100000, &request->limit) ||
-      !read_number(args, options, "timeout", 1000, TIMEOUT_MAX, &timeout))
-    return false;
-  request->deadline = tg_now() + timeout;
-  request->presences = json_is_true(presences);
-  const struct tg_shard_row *row = tg_shard_row_of(tg_shard_of_ref(members->env, request->ref));
-  uint64_t missing = atomic_load(&row->missing_intents), intents = members->env->config->intents & ~missing;
-  if (!ids)
-    request->query = tg_strdup(text);
-  /* Discord would not answer at all. */
-  if (!ids && !text[0] && request->limit == 0 && !(intents & TG_INTENT_GUILD_MEMBERS))
-    tg_arg_bad(args, missing & TG_INTENT_GUILD_MEMBERS
-                         ? "Discord has refused the intent guild_members, which all members of a guild need"
-                         : "all members of a guild need the intent guild_members");
-  else if (presences && !json_is_boolean(presences))
-    tg_arg_bad(args, "presences has to be true or false");
-  else if (request->presences && !(intents & TG_INTENT_GUILD_PRESENCES))
-    tg_arg_bad(args, missing & TG_INTENT_GUILD_PRESENCES
-                         ? "Discord has refused the intent guild_presences, which presences need"
-                         : "presences need the intent guild_presences");
-  else
-    return true;
-  return false;
-}
-
-/* Of another host, which looks at what it is. */
-static tg_ms patience_of(const json_t *options)
-{
-  double timeout = json_number_value(json_object_get(options, "timeout"));
-  return timeout >= 1000 && timeout <= TIMEOUT_MAX ? (tg_ms)timeout : TIMEOUT;
+  struct tg_members_request *request = tg_calloc(1, sizeof *request);
+  *request = (struct tg_members_request){.next = members->list,
+                                         .all = members,
+                                         .askers = tg_calloc(1, sizeof *request->askers),
+                                         .ref = ref,
+                                         .ids = json_array(),
+                                         .members = json_array(),
+                                         .not_found = json_array(),
+                                         .found_presences = json_array()};
+  *request->askers = (struct tg_members_asker){.reply = reply, .ctx = ctx};
+  snprintf(request->guild_id, sizeof request->guild_id, "%" PRIu64, guild_id);
+  members->list = request;
+  return request;
 }
 
 static void members_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)
@@ -460,24 +473,17 @@ static void members_default(void *room, const json_t *list, tg_manager_reply *re
     return;
   struct tg_managed_shard *shard = tg_guild_shard(members->env, &args, guild_id);
   if (!shard || tg_post_elsewhere(members->env->post, shard, TG_METHOD_manager_request_members, list,
-                                  patience_of(options), reply, ctx))
+                                  tg_members_patience(options), reply, ctx))
     return;
-  struct tg_members_request *request = tg_calloc(1, sizeof *request);
-  *request = (struct tg_members_request){.next = members->list,
-                                         .all = members,
-                                         .ref = shard->ref,
-                                         .ids = json_array(),
-                                         .members = json_array(),
-                                         .not_found = json_array(),
-                                         .found_presences = json_array(),
-                                         .reply = reply,
-                                         .ctx = ctx};
-  members->list = request;
-  snprintf(request->guild_id, sizeof request->guild_id, "%" PRIu64, guild_id);
-  if (read_options(&args, members, options, request))
-    send_part(request);
-  else
+  struct tg_members_request *request = new_request(members, shard->ref, guild_id, reply, ctx), *other;
+  if (!tg_members_read(&args, options, request)) {
+    free(request->askers);
     release(request);
+  } else if ((other = find_equal(request))) {
+    join(request, other);
+  } else {
+    send_part(request);
+  }
 }
 
 /* ---- life ---- */
@@ -493,5 +499,6 @@ struct tg_members *tg_members_new(const struct tg_manager_env *env, struct tg_se
 
 void tg_members_free(struct tg_members *members)
 {
+  tg_members_forget_limits(members, INT64_MAX);
   free(members);
 }
