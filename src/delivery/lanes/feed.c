@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "delivery/lanes/lanes.h"
+#include "proto/event_key.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -398,11 +399,29 @@ static void catch_up(struct tg_feed *feed)
       feed->lanes[i]->lanes->logs.source_done = feed->lanes[i]->lanes->logs.sources != NULL;
 }
 
+static bool comes_alone(const struct tg_queued *event)
+{
+  return event->marker ? event->marker == TG_MARKER_HANDOVER
+                       : !event->gap && tg_event_key_rule(event->type) == TG_KEY_SESSION;
+}
+
+/* Of a shard whose guilds another one has, too, READY waits until it takes over, and what tells of that. All
+ * that came behind READY is dealt with meanwhile: whoever resumes the session must not ask for it again. */
+static const struct tg_queued *first_owed(const struct tg_lane *lane)
+{
+  const struct tg_queued *event = lane->queue.head;
+  if (__builtin_expect(!lane->feed->seat, 1))
+    return event;
+  while (event && comes_alone(event))
+    event = event->next;
+  return event || !lane->log.spilled ? event : lane->queue.head;
+}
+
 /* In front of what waits first at that lane: numbers of the epoch that it is of. */
 static struct tg_place done_by(const struct tg_lane *lane)
 {
   const struct tg_feed_session *session = &lane->feed->session;
-  const struct tg_queued *head = lane->queue.head;
+  const struct tg_queued *head = first_owed(lane);
   if (!head)
     return (struct tg_place){session->epoch, tg_feed_unheld(lane->feed, session->received)};
   uint64_t first = head->gap ? tg_gap_of(head).from : head->sequence;

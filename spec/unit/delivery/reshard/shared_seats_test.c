@@ -2,149 +2,7 @@
  * that its class has switched, and how classes come from other hosts and go to them (delivery/reshard/
  * shared_seats.c). */
 
-#include "unit/delivery/left/clustered_world.h"
-#include "unit/delivery/reshard/seats_world.h"
-
-#include <unistd.h>
-
-static int old_side; /* of this host: sides change places with each change that it has been in */
-
-static struct {
-  int count;
-  char state[16];
-  bool through;
-  char *file; /* the last one */
-} told;
-
-static void on_class(void *ctx, int number, const char *state, json_t *figures, const char *file)
-{
-  (void)ctx;
-  assert_int_equal(number, 0);
-  told.count++;
-  snprintf(told.state, sizeof told.state, "%s", state);
-  told.through = json_is_true(json_object_get(figures, "through"));
-  if (!file[0])
-    return;
-  free(told.file);
-  told.file = tg_strdup(file);
-}
-
-/* --- hosts ----------------------------------------------------------------------------------- */
-
-static void hold_row(struct tg_shard_row *row, bool held)
-{
-  atomic_store(&row->fence, held ? 1 : 0);
-  atomic_store(&row->lease_until, held ? INT64_MAX : 0);
-}
-
-static void take_seats(void)
-{
-  static const int numbers[] = {0};
-  const struct tg_delivery_classes classes = {
-      .from = 1, .to = 2, .old_side = old_side, .numbers = numbers, .count = 1};
-  tg_delivery_add_side(delivery, !old_side, (struct tg_shard_table *)new_rows, 0);
-  tg_delivery_take_seats(delivery, &classes);
-}
-
-static void begin_process(void)
-{
-  struct tg_delivery_options options = {
-      .clustered = true,
-      .seats_follow = true,
-      .config = &config,
-      .hooks = &hooks,
-      .side = old_side,
-      .table = (struct tg_shard_table *)rows,
-      .http = (struct tg_http *)rows,
-      .class_told = on_class,
-  };
-  delivery = tg_delivery_new(&options);
-  open_log();
-}
-
-static void restart_host(void)
-{
-  end_process();
-  begin_process();
-  take_seats();
-}
-
-/* Its log and its class's file are there no more; the rows are as they are. */
-static void forget_disk(void)
-{
-  char command[128];
-  snprintf(command, sizeof command, "rm -rf %s/log %s/reshard.0", state_dir, state_dir);
-  assert_int_equal(system(command), 0);
-}
-
-static int begin_change(void **state)
-{
-  begin_world(state);
-  config.queue.disk_bytes = 64 << 20;
-  tg_delivery_free(delivery);
-  run_closes();
-  memset(new_rows, 0, sizeof new_rows);
-  next_rows = new_rows;
-  old_side = OLD;
-  epoch_of[OLD][0] = OLD_EPOCH;
-  put_session(&rows[0], "old", OLD_EPOCH);
-  hold_row(&rows[0], true);
-  hold_row(&new_rows[0], true);
-  hold_row(&new_rows[1], true);
-  begin_process();
-  take_seats();
-  ready(0);
-  ready(1);
-  advance(1000);
-  return 0;
-}
-
-static int end_change(void **state)
-{
-  free(told.file);
-  memset(&told, 0, sizeof told);
-  end_process();
-  forget_disk();
-  begin_process();
-  return end_logged(state);
-}
-
-static bool has_file(void)
-{
-  char path[128];
-  snprintf(path, sizeof path, "%s/reshard.0", state_dir);
-  return access(path, F_OK) == 0;
-}
-
-static void published(void)
-{
-  tg_delivery_class_published(delivery, 0);
-  end_turn();
-  advance(0);
-}
-
-static uint64_t durable_of(const struct tg_shard_row *row)
-{
-  return atomic_load(&row->durable_sequence);
-}
-
-static uint64_t owed_of(struct tg_shard_row *row)
-{
-  uint64_t epoch, sequence;
-  tg_row_owed(row, &epoch, &sequence);
-  return sequence;
-}
-
-/* Both have shown 100, the new one is ahead of the old one by 101. */
-static void switch_in_the_middle(void)
-{
-  overlap();
-  message(OLD, 0, 1, 100);
-  message(NEW, 0, 2, 100);
-  message(NEW, 0, 3, 101);
-  answer_everything();
-  switch_over(false);
-}
+#include "unit/delivery/reshard/shared_seats_world.h"
 
 /* --- kept back -------------------------------------------------------------------------------- */
 
@@ -208,6 +66,21 @@ static void a_type_in_which_the_sides_differ_does_not_move_it_either(void **stat
   assert_int_equal(owed_of(&rows[0]), 120);
   published();
   answer_everything();
+}
+
+/* READY waits, but what came behind it is dealt with: another host must not ask for it again. */
+static void the_new_ones_owe_what_they_have_taken_over_alone(void **state)
+{
+  (void)state;
+  switch_in_the_middle();
+  message(NEW, 0, 4, 102);
+  advance(2000);
+  assert_int_equal(owed_of(&new_rows[0]), 2);
+  assert_int_equal(owed_of(&new_rows[1]), 1);
+  published();
+  answer_everything();
+  advance(2000);
+  assert_int_equal(owed_of(&new_rows[0]), 4);
 }
 
 static void its_epochs_stay_if_they_are_above(void **state)
@@ -564,6 +437,7 @@ int main(void)
       CHANGE(nothing_that_is_taken_over_is_sent_before_all_know),
       CHANGE(the_old_session_stands_at_the_switch_until_then),
       CHANGE(a_type_in_which_the_sides_differ_does_not_move_it_either),
+      CHANGE(the_new_ones_owe_what_they_have_taken_over_alone),
       CHANGE(its_epochs_stay_if_they_are_above),
       CHANGE(and_rise_if_not),
       CHANGE(a_process_that_dies_in_between_keeps_it_back_too),
