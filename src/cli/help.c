@@ -19,7 +19,7 @@ const char tg_cli_overview[] =
     "  tidegate plugin COMMAND    install, list, remove, new, pack: plugins\n"
     "  tidegate test [PATH...]    run specs of scripts (busted) inside tidegate's Lua\n"
     "  tidegate completion SHELL  what bash, zsh or fish needs to complete all of this\n"
-    "  tidegate version           which one this is\n"
+    "  tidegate version           which one this is; --verbose: with its libraries\n"
     "  tidegate help [COMMAND|environment|files]\n"
     "\n"
     "Least that is needed:  DISCORD_TOKEN=... INTENTS=guilds,guild_messages \\\n"
@@ -49,13 +49,13 @@ static const struct {
     {"completion", TG_HELP_COMPLETION, NULL},
     {"environment", NULL, tg_topic_environment},
     {"files", NULL, tg_topic_files},
-    {"version", tg_cli_overview, NULL},
+    {"version", TG_HELP_VERSION, NULL},
     {"help", tg_cli_overview, NULL},
 };
 
 enum { PAGES = sizeof pages / sizeof *pages };
 
-/* Neither `help` nor `version` has options of its own. */
+/* `help` has none of its own. */
 static const struct tg_cli_option no_options[] = {{NULL, NULL, NULL}};
 
 const char *tg_cli_meant(const char *word, char *text, size_t size)
@@ -120,13 +120,4 @@ int tg_cli_help(int argc, char **argv)
   fprintf(stderr, "tidegate help: there is no page for \"%s\"%s; `tidegate help` lists them\n", words[0],
           tg_cli_meant(words[0], meant, sizeof meant));
   return TG_EXIT_USAGE;
-}
-
-int tg_cli_version(int argc, char **argv)
-{
-  int exit_code;
-  if (tg_cli_options(argc, argv, no_options, tg_cli_overview, NULL, 0, &exit_code) < 0)
-    return exit_code;
-  puts("tidegate " TG_VERSION);
-  return TG_EXIT_OK;
 }

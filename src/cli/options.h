@@ -41,6 +41,14 @@
   "  zsh       source <(tidegate completion zsh), in ~/.zshrc, behind compinit\n"                            \
   "  fish      tidegate completion fish | source, in ~/.config/fish/config.fish\n"
 
+#define TG_HELP_VERSION                                                                                      \
+  "tidegate version [--verbose]\n"                                                                           \
+  "\n"                                                                                                       \
+  "Which version of tidegate this is. A gateway that runs may be of another one, until it starts\n"          \
+  "again: `tidegate ctl status` tells that.\n"                                                               \
+  "\n"                                                                                                       \
+  "  --verbose   with those of its libraries as they are loaded, compiler and kernel: for bug reports\n"
+
 #define TG_HELP_PLUGIN                                                                                       \
   "tidegate plugin COMMAND\n"                                                                                \
   "\n"                                                                                                       \

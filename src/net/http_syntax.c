@@ -1,6 +1,7 @@
 #include "net/http_syntax.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #ifdef TG_LLHTTP
@@ -452,3 +453,38 @@ size_t tg_http_syntax_read(struct tg_http_syntax *syntax, const char *bytes, siz
     *step = syntax->headed == headed ? TG_HTTP_MORE : TG_HTTP_HEAD;
   return used;
 }
+
+/* ---- for people ---- */
+
+#ifdef TG_LLHTTP
+
+#define TEXT_OF(number) #number
+#define DOTTED(major, minor, patch) TEXT_OF(major) "." TEXT_OF(minor) "." TEXT_OF(patch)
+
+const char *tg_http_syntax_library(void)
+{
+  return "llhttp";
+}
+
+/* It does not tell by itself. */
+const char *tg_http_syntax_version(void)
+{
+  return DOTTED(LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH);
+}
+
+#else
+
+const char *tg_http_syntax_library(void)
+{
+  return "http-parser";
+}
+
+const char *tg_http_syntax_version(void)
+{
+  static char text[32];
+  unsigned long version = http_parser_version();
+  snprintf(text, sizeof text, "%lu.%lu.%lu", version >> 16 & 255, version >> 8 & 255, version & 255);
+  return text;
+}
+
+#endif

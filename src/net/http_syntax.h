@@ -81,3 +81,7 @@ void tg_http_syntax_init(struct tg_http_syntax *syntax, enum tg_http_type type,
 /* Returns how many bytes were used; stops at each step. */
 size_t tg_http_syntax_read(struct tg_http_syntax *syntax, const char *bytes, size_t length,
                            enum tg_http_step *step);
+
+/* The library beneath: "llhttp", and its version. */
+const char *tg_http_syntax_library(void);
+const char *tg_http_syntax_version(void);

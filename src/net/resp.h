@@ -61,3 +61,6 @@ struct tg_redis_reply *tg_resp_room(struct tg_resp_reader *reader, size_t count)
 
 /* The replies so far are not needed any more. Between two replies. */
 void tg_resp_reset(struct tg_resp_reader *reader);
+
+/* Of hiredis, as this was built with it: it does not tell by itself. */
+const char *tg_resp_library_version(void);

@@ -1,6 +1,7 @@
 #include "net/resp.h"
 
 #include <ctype.h>
+#include <hiredis/hiredis.h>
 #include <hiredis/read.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -258,4 +259,12 @@ int tg_resp_next(struct tg_resp_reader *reader, struct tg_redis_reply *reply, st
   reader->begun = true;
   *reply = reader->root;
   return 1;
+}
+
+#define TEXT_OF(number) #number
+#define DOTTED(major, minor, patch) TEXT_OF(major) "." TEXT_OF(minor) "." TEXT_OF(patch)
+
+const char *tg_resp_library_version(void)
+{
+  return DOTTED(HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH);
 }

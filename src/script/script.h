@@ -95,3 +95,10 @@ json_t *tg_script_describe(const struct tg_script *script);
  * of the environment when it is not loaded, and what is built in. NULL: `*problem`
  * (malloc) says why. */
 json_t *tg_script_installed(struct tg_script *script, const char *tree, char **problem);
+
+/* For `tidegate version`: of LuaJIT, and of the lua-cjson that modules find; "": there is none. */
+struct tg_script_versions {
+  char luajit[64], cjson[32];
+};
+
+struct tg_script_versions tg_script_versions(void);

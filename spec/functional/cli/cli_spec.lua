@@ -38,9 +38,29 @@ describe("the command line", function()
     assert.matches("^tidegate %d+%.%d+%.%d+\n$", p.stdout)
   end)
 
+  it("tells the versions of its libraries with --verbose", function()
+    local p = run { "version", "--verbose" }
+    assert.equal(0, p.exit_code)
+    local told = {}
+    for name, version in p.stdout:match("^tidegate [%d.]+\n\n(.*)"):gmatch "(%S+) +([^\n]+)\n" do
+      assert.matches("^%d+%.%d+", version)
+      told[name:lower()] = version
+    end
+    assert.truthy(told.llhttp or told["http-parser"])
+    for _, name in ipairs { "lua-cjson", "linux" } do assert.truthy(told[name], name) end
+    local libraries = {
+      "luajit", "libuv", "libwebsockets", "openssl", "libcurl", "zlib", "libzstd", "jansson", "hiredis",
+    }
+    for _, name in ipairs(libraries) do
+      local built = process.run({ "pkg-config", "--modversion", name })
+      assert.equal(0, built.exit_code, name)
+      assert.equal(built.stdout:match "^(.-)%-?\n", told[name], name)
+    end
+  end)
+
   it("has a help page for each command that fits a screen", function()
     local pages = { { "help" }, { "run", "--help" }, { "check", "--help" }, { "test", "--help" },
-      { "ctl", "--help" }, { "plugin", "--help" }, { "completion", "--help" }, {} }
+      { "ctl", "--help" }, { "plugin", "--help" }, { "completion", "--help" }, { "version", "--help" }, {} }
     for _, args in ipairs(pages) do
       local p = run(args)
       assert.equal(0, p.exit_code)
