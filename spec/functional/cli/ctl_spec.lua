@@ -325,6 +325,19 @@ Left     Of  Reserve  Window ends in  At a time  Waiting
       assert.matches("generation 3: ready", p.stdout, 1, true)
       assert.is_nil(p.stdout:find "\27")
       assert.is_nil(ctl_on_terminal({ "status" }, { TERM = "dumb" }).stdout:find "\27")
+      assert.is_nil(ctl_on_terminal({ "status" }, { TERM = "" }).stdout:find "\27")
+      assert.matches("\27[32mready\27[0m", ctl_on_terminal({ "status" }, { NO_COLOR = "" }).stdout, 1, true)
+      assert.is_nil(ctl({ "status", "--table" }).stdout:find "\27") -- not a terminal
+    end)
+
+    it("shows in the configuration what somebody has said before what holds anyway", function()
+      serve { ["GET /config"] = { 200, { script = "bot.lua", generation = 1, values = {
+        { key = "queue.max_age", value = 7200000, from = "script" },
+        { key = "queue.sync", value = "none", from = "default" },
+      } } } }
+      local shown = ctl_on_terminal({ "config" }).stdout
+      assert.matches("\27[1mqueue.max_age\27[0m  script ", shown, 1, true)
+      assert.matches("\27[2mqueue.sync\27[0m     \27[2mdefault\27[0m", shown, 1, true)
     end)
 
     it("shows readable JSON with --json", function()
@@ -378,6 +391,11 @@ Left     Of  Reserve  Window ends in  At a time  Waiting
       assert.equal(0, p.exit_code)
       assert.matches("\r\27[K[#######", p.stdout, 1, true)
       assert.matches("\27[32mready", p.stdout, 1, true)
+      answers = 0 -- a bar is no colour
+      p = ctl_on_terminal({ "status", "--wait" }, { NO_COLOR = "1" })
+      assert.matches("\r\27[K[#######", p.stdout, 1, true)
+      assert.is_nil(p.stdout:find "\27%[%d*m")
+      assert.matches("generation 3: ready", p.stdout, 1, true)
     end)
   end)
 

@@ -8,10 +8,16 @@
 #include <string.h>
 #include <unistd.h>
 
-bool tg_ctl_terminal(void)
+bool tg_ctl_draws(void)
 {
-  const char *term = getenv("TERM"), *refused = getenv("NO_COLOR");
-  return isatty(STDOUT_FILENO) && term && strcmp(term, "dumb") != 0 && !(refused && *refused);
+  const char *term = getenv("TERM");
+  return isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb") != 0;
+}
+
+bool tg_ctl_colours(void)
+{
+  const char *refused = getenv("NO_COLOR");
+  return tg_ctl_draws() && !(refused && *refused);
 }
 
 /* ---- answers ---- */

@@ -4,9 +4,10 @@
 
 #include "cli/ctl/command.h"
 
-/* Whether lines may be coloured, and written over: standard output is a terminal that can, and nobody has
- * said otherwise (NO_COLOR). */
-bool tg_ctl_terminal(void);
+/* Whether lines may be written over: standard output is a terminal that can. */
+bool tg_ctl_draws(void);
+/* Whether they may be coloured: likewise, and nobody has said otherwise (NO_COLOR). */
+bool tg_ctl_colours(void);
 
 /* As the options want it, else for who looks. */
 enum tg_exit tg_ctl_show(const struct tg_ctl *ctl, const json_t *answer);

@@ -239,7 +239,7 @@ int tg_cli_ctl(int argc, char **argv)
   free(help);
   if (count < 0 || !take_words(&ctl, words, count, &exit_code) || !take_options(&ctl, &exit_code))
     return exit_code;
-  tg_table_set_colours(tg_ctl_terminal());
+  tg_table_set_colours(tg_ctl_colours());
   exit_code = run(&ctl);
   if (exit_code == TG_EXIT_UNAVAILABLE || exit_code == TG_EXIT_NO_PERMISSION)
     tg_advice_print("tidegate ctl");

@@ -179,7 +179,7 @@ static enum tg_exit wait_drained(struct tg_ctl *ctl)
 {
   struct drain_watch watch = {
       .ctl = ctl,
-      .draws = tg_ctl_terminal() && !ctl->as_json,
+      .draws = tg_ctl_draws() && !ctl->as_json,
       .anyway = tg_ctl_has(ctl, "--now"),
       .deadline = ctl->timeout ? tg_now() + ctl->timeout : INT64_MAX,
       .said_held = -1,

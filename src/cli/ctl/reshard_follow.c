@@ -167,9 +167,9 @@ enum tg_exit tg_ctl_follow(const struct tg_ctl *ctl, const char *wanted)
 {
   struct following following = {
       .ctl = ctl,
-      .how = ctl->as_json        ? SILENT
-             : tg_ctl_terminal() ? BAR
-                                 : LINES,
+      .how = ctl->as_json     ? SILENT
+             : tg_ctl_draws() ? BAR
+                              : LINES,
       .wanted = wanted,
       .deadline = ctl->timeout ? tg_now() + ctl->timeout : INT64_MAX,
       .last_seen = tg_now(),

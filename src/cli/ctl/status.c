@@ -304,7 +304,7 @@ static enum tg_exit run(struct tg_ctl *ctl, const struct tg_ctl_ask *ask)
   struct waiting waiting = {
       .deadline = ctl->timeout ? tg_now() + ctl->timeout : INT64_MAX,
       .last_seen = tg_now(),
-      .draws = tg_ctl_terminal() && !ctl->as_json,
+      .draws = tg_ctl_draws() && !ctl->as_json,
   };
   enum tg_exit result;
   if (!tg_ctl_has(ctl, "--wait"))
