@@ -1,6 +1,7 @@
 /* tidegate: argv -> one of the commands in cli/. */
 
 #include "cli/cli.h"
+#include "cli/image.h"
 
 #include "base/error.h"
 #include "base/program.h"
@@ -29,6 +30,7 @@ static int run(const char *name, int argc, char **argv)
 int main(int argc, char **argv)
 {
   tg_program_begin();
+  tg_image_begin(argv);
   const char *name = argc > 1 ? argv[1] : "help";
   if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
     name = "help";

@@ -38,10 +38,10 @@ static int look_after(pid_t child, const sigset_t *signals)
   }
 }
 
-void tg_init_if_first(void)
+bool tg_init_if_first(void)
 {
   if (getpid() != 1)
-    return;
+    return false;
   sigset_t all, before;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, &before); /* blocked ones are kept, whatever their default */
@@ -53,4 +53,5 @@ void tg_init_if_first(void)
   if (child < 0)
     tg_log(TG_WARN, TG_NO_SHARD, "process 1 cannot have a child: %s", strerror(errno));
   sigprocmask(SIG_SETMASK, &before, NULL);
+  return true;
 }

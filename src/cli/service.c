@@ -127,13 +127,13 @@ static void on_look(uv_timer_t *timer)
 
 static void on_beat(uv_timer_t *timer) { send_text(timer->data, "WATCHDOG=1", MSG_DONTWAIT); }
 
-static void send_reloading(struct tg_service *service)
+static void send_reloading(struct tg_service *service, const char *what)
 {
   struct timespec now;
   char text[128];
   clock_gettime(CLOCK_MONOTONIC, &now);
-  snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\nSTATUS=reloading",
-           (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
+  snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\nSTATUS=%s",
+           (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000, what);
   service->said[0] = '\0';
   send_text(service, text, 0);
 }
@@ -149,7 +149,15 @@ void tg_service_news(struct tg_service *service, enum tg_manager_news news)
     break;
   case TG_MANAGER_RELOADING:
     if (service->ready)
-      send_reloading(service);
+      send_reloading(service, "reloading");
+    break;
+  case TG_MANAGER_UPGRADING:
+    if (service->ready)
+      send_reloading(service, "upgrading");
+    break;
+  case TG_MANAGER_UPGRADED:
+    if (service->ready)
+      send_state(service, "READY=1");
     break;
   case TG_MANAGER_RELOADED:
   case TG_MANAGER_RELOAD_FAILED:
@@ -178,6 +186,11 @@ void tg_service_attach(struct tg_service *service, uv_loop_t *loop, struct tg_ma
   uv_timer_start(&service->look, on_look, 0, LOOK_EVERY);
   if (service->watchdog > 0)
     uv_timer_start(&service->beat, on_beat, 0, service->watchdog);
+}
+
+void tg_service_goes_on(struct tg_service *service)
+{
+  service->ready = true;
 }
 
 void tg_service_end(struct tg_service *service)

@@ -10,8 +10,9 @@
  *   STATUS=       how many shards are up, when it changes, once a second at most
  *   EXTEND_TIMEOUT_USEC=
  *                 while Discord has put the start off
- *   RELOADING=1   with MONOTONIC_USEC; READY=1 again when it is over, for better
- *                 or worse
+ *   RELOADING=1   with MONOTONIC_USEC, of a reload and of an upgrade, during which
+ *                 the process stays the main one; READY=1 again when it is over,
+ *                 for better or worse
  *   STOPPING=1
  *   WATCHDOG=1    from the manager's loop, twice in WATCHDOG_USEC
  *
@@ -41,6 +42,9 @@ struct tg_service {
 /* Takes the variables out of the environment, so that neither workers nor
  * children of scripts speak in our name. Before anything else starts. */
 void tg_service_begin(struct tg_service *service);
+
+/* The service was ready before this program took over. */
+void tg_service_goes_on(struct tg_service *service);
 
 /* From here on the loop tells. `manager` has tg_service_news() for its news. */
 void tg_service_attach(struct tg_service *service, uv_loop_t *loop, struct tg_manager *manager);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "control/page/live.h"
 #include "control/routes.h"
+#include "manager/upgrade/handed.h"
 #include "net/server.h"
 #include "net/turns.h"
 
@@ -19,6 +20,7 @@ struct tg_control {
   struct tg_server *server;
   struct tg_turns *turns;
   struct tg_live *live;
+  char *listen;  /* as it was configured */
   char *secret;  /* NULL: none */
   bool closed;   /* the manager is not to be asked any more */
   bool loopback; /* only this machine can reach it */
@@ -164,8 +166,15 @@ static void set_secret(struct tg_control *control, const char *secret)
   free(old);
 }
 
+/* Of the program before, if it is to be at the same address; -1: there is none. */
+static int socket_of(const json_t *handed, const char *listen)
+{
+  const char *before = json_string_value(json_object_get(handed, "listen"));
+  return before && strcmp(before, listen) == 0 ? tg_handed_fd(handed, "socket") : -1;
+}
+
 bool tg_control_start(struct tg_control **result, uv_loop_t *loop, struct tg_manager *manager,
-                      const struct tg_config *config, struct tg_error *error)
+                      const struct tg_config *config, const json_t *handed, struct tg_error *error)
 {
   *result = NULL;
   if (strcmp(config->control.listen, "off") == 0) {
@@ -173,8 +182,12 @@ bool tg_control_start(struct tg_control **result, uv_loop_t *loop, struct tg_man
     return true;
   }
   struct tg_control *control = tg_calloc(1, sizeof *control);
-  struct tg_server_options options = {
-      .loop = loop, .listen = config->control.listen, .admit = admit, .handle = handle, .ctx = control};
+  struct tg_server_options options = {.loop = loop,
+                                      .listen = config->control.listen,
+                                      .socket = socket_of(handed, config->control.listen),
+                                      .admit = admit,
+                                      .handle = handle,
+                                      .ctx = control};
   control->manager = manager;
   control->loopback = tg_listen_is_loopback(config->control.listen);
   control->web = control->loopback && strncmp(config->control.listen, "unix:", 5) != 0;
@@ -186,6 +199,7 @@ bool tg_control_start(struct tg_control **result, uv_loop_t *loop, struct tg_man
   control->turns = tg_turns_new(loop, serve, control);
   control->live = tg_live_new(loop, manager);
   set_secret(control, config->control.authorization);
+  control->listen = tg_strdup(config->control.listen);
   tg_log(TG_INFO, TG_NO_SHARD, "the control API is at %s", tg_server_address(control->server));
   *result = control;
   return true;
@@ -204,6 +218,26 @@ void tg_control_reconfigure(struct tg_control *control, const struct tg_config *
            "machines");
 }
 
+json_t *tg_control_hand_over(const struct tg_control *control)
+{
+  if (!control)
+    return json_object();
+  json_t *json = json_pack("{s:s}", "listen", control->listen);
+  tg_handed_put_fd(json, "socket", tg_server_socket(control->server));
+  return json;
+}
+
+void tg_control_rest(struct tg_control *control, bool rest)
+{
+  if (control)
+    tg_server_rest(control->server, rest);
+}
+
+bool tg_control_at_rest(const struct tg_control *control)
+{
+  return !control || tg_server_at_rest(control->server);
+}
+
 void tg_control_close(struct tg_control *control)
 {
   if (!control || control->closed)
@@ -220,5 +254,6 @@ void tg_control_free(struct tg_control *control)
   tg_turns_free(control->turns);
   tg_live_free(control->live);
   set_secret(control, NULL);
+  free(control->listen);
   free(control);
 }

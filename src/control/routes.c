@@ -34,6 +34,8 @@ static const struct tg_route routes[] = {
     {"GET", "/cluster", .handle = tg_route_cluster},
     {"POST", "/cluster/drain", .handle = tg_route_drain, .body = TG_BODY_OPTIONAL},
     {"POST", "/cluster/forget", .handle = tg_route_forget_host, .body = TG_BODY_JSON},
+    {"GET", "/upgrade", .handle = tg_route_upgrading},
+    {"POST", "/upgrade", .handle = tg_route_upgrade},
     {"POST", "/shutdown", .handle = tg_route_shutdown},
     {"POST", "/", .handle = tg_route_template, .body = TG_BODY_JSON},
     {"GET", "/timecheck", .handle = tg_route_timecheck},

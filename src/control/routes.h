@@ -51,6 +51,8 @@ json_t *tg_identify_json(struct tg_manager *manager); /* of /identify and /statu
 /* routes_process.c */
 void tg_route_reload(struct tg_request *request);
 void tg_route_shutdown(struct tg_request *request);
+void tg_route_upgrade(struct tg_request *request);
+void tg_route_upgrading(struct tg_request *request);
 
 /* routes_config.c */
 void tg_route_config(struct tg_request *request);

@@ -1,4 +1,4 @@
-/* What is done to the gateway as a whole: POST /reload, /shutdown. */
+/* What is done to the gateway as a whole: POST /reload, /upgrade, /shutdown. */
 
 #include "control/routes.h"
 #include "manager/manager.h"
@@ -26,6 +26,28 @@ static void on_reloaded(void *ctx, json_t *value, const struct tg_error *error)
 void tg_route_reload(struct tg_request *request)
 {
   tg_manager_reload(request->manager, on_reloaded, request);
+}
+
+/* ---- /upgrade ---- */
+
+void tg_route_upgrading(struct tg_request *request)
+{
+  tg_respond_json(request, 200, tg_manager_upgrade_status(request->manager));
+}
+
+static void on_tried(void *ctx, json_t *value, const struct tg_error *error)
+{
+  struct tg_request *request = ctx;
+  if (error)
+    tg_respond_failure(request, error);
+  else
+    tg_respond_json(request, 202, json_incref(value));
+}
+
+/* Answers when the other program has been tried: then it takes over, and GET /upgrade tells the rest. */
+void tg_route_upgrade(struct tg_request *request)
+{
+  tg_manager_upgrade(request->manager, on_tried, request);
 }
 
 /* ---- POST /shutdown ---- */

@@ -35,6 +35,7 @@ struct tg_manager_env {
   int classes;
   bool next_is_current;
   bool clustered; /* several hosts share the shards: those that are this gateway's are `held` (cluster/) */
+  bool upgrading; /* another program is about to take over (upgrade/): nothing long is begun */
   bool stopping;
 };
 

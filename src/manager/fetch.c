@@ -431,6 +431,25 @@ void tg_fetch_at_start(struct tg_fetch *fetch)
   attempt(fetch);
 }
 
+json_t *tg_fetch_hand_over(const struct tg_fetch *fetch)
+{
+  json_t *json = tg_gateway_info_to_json(&fetch->info);
+  json_object_set_new(json, "fetched_at", json_integer(fetch->fetched_at));
+  return json;
+}
+
+bool tg_fetch_take_over(struct tg_fetch *fetch, const json_t *handed)
+{
+  struct tg_error error;
+  if (!tg_gateway_info_parse(handed, &fetch->info, &error))
+    return false;
+  fetch->fetched_at = json_integer_value(json_object_get(handed, "fetched_at"));
+  tg_ms left = fetch->info.reset_after - (fetch->fetched_at ? tg_now() - fetch->fetched_at : 0);
+  fetch->info.reset_after = left > 0 ? left : 0;
+  tg_gateway_info_override(&fetch->info, fetch->env->config);
+  return true;
+}
+
 void tg_fetch_refresh_old(struct tg_fetch *fetch)
 {
   if (fetch->fetched_at && tg_now() - fetch->fetched_at > REFRESH_AGE)

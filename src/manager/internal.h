@@ -8,6 +8,8 @@
  *   joining.c       what the cluster tells
  *   from_workers.c  what workers say, and whom it concerns
  *   stop.c          the end
+ *   upgrading.c     another program takes over: when it may, and when all is at rest
+ *   handover.c      what that one is told, and how it goes on with it
  *   cluster_front.c what people see of the cluster, and ask of it
  *   status.c        figures for the control API and metrics
  *   progress.c      the bar while shards come up
@@ -37,6 +39,7 @@
 #include "manager/reshard/reshard.h"
 #include "manager/steady.h"
 #include "manager/storm.h"
+#include "manager/upgrade/upgrade.h"
 #include "manager/workers/reload.h"
 #include "manager/workers/spawn.h"
 #include "manager/workers/workers.h"
@@ -81,6 +84,7 @@ struct tg_manager {
   json_t *storm;        /* what a script has set; NULL: nothing. storm.c ... */
   int storm_generation; /* ... and which one of the script */
   struct tg_letters *letters;
+  struct tg_upgrade *upgrade;
 
   uv_timer_t *end_timer; /* deadlines of the end */
   bool leaving;          /* the end waits for shards that go to other hosts */
@@ -155,6 +159,16 @@ void tg_manager_fail(struct tg_manager *manager, int exit_code, const char *form
     __attribute__((format(printf, 3, 4)));
 /* The process of a worker is gone, while the gateway stops. */
 void tg_stop_worker_gone(struct tg_manager *manager);
+
+/* ---- upgrading.c ---- */
+
+struct tg_upgrade *tg_manager_make_upgrade(struct tg_manager *manager);
+
+/* ---- handover.c ---- */
+
+json_t *tg_manager_hand_over(struct tg_manager *manager);
+/* In place of the start. False: it cannot be. */
+bool tg_manager_take_over(struct tg_manager *manager, const json_t *handed, struct tg_error *error);
 
 /* ---- progress.c ---- */
 

@@ -8,6 +8,7 @@
 #include "manager/internal.h"
 #include "manager/lock.h"
 #include "manager/workers/deaths.h"
+#include "manager/upgrade/handed.h"
 #include "shared/poison.h"
 
 #include <stdlib.h>
@@ -108,6 +109,7 @@ static void on_worker_gone(void *ctx, int worker)
   tg_spawn_worker_gone(manager->spawner, worker);
   tg_members_worker_gone(manager->members, worker);
   tg_reshard_worker_gone(manager->reshard, worker);
+  tg_upgrade_worker_gone(manager->upgrade, worker);
   tg_slots_pump(manager->slots);
 }
 
@@ -314,12 +316,14 @@ static void make_rooms(struct tg_manager *manager)
                                                                  .member = manager->member,
                                                                  .events = &of_reshard,
                                                                  .ctx = manager});
+  manager->upgrade = tg_manager_make_upgrade(manager);
   tg_begin_offer(manager);
 }
 
 struct tg_manager *tg_manager_new(const struct tg_manager_options *options, struct tg_error *error)
 {
-  int lock_fd = tg_lock_state_dir(options->config->state_dir, error);
+  const json_t *handed = options->successor ? options->successor->handed : NULL;
+  int lock_fd = handed ? tg_handed_fd(handed, "lock") : tg_lock_state_dir(options->config->state_dir, error);
   if (lock_fd < 0)
     return NULL;
   struct tg_manager *manager = tg_calloc(1, sizeof *manager);
@@ -352,7 +356,8 @@ static void on_pulse(uv_timer_t *timer)
   if (manager->phase == TG_MANAGER_RUNNING)
     tg_left_sinks_look(manager->left_sinks);
   tg_letters_look(manager->letters);
-  tg_reshard_look(manager->reshard);
+  if (!manager->env.upgrading)
+    tg_reshard_look(manager->reshard);
   tg_cluster_front_look(manager, now);
   tg_steady_look(&manager->steady);
   tg_log_tick();
@@ -361,9 +366,15 @@ static void on_pulse(uv_timer_t *timer)
 
 void tg_manager_start(struct tg_manager *manager)
 {
-  manager->phase = TG_MANAGER_FETCHING;
+  const struct tg_successor *successor = manager->options.successor;
+  struct tg_error error = {0};
   uv_timer_start(manager->pulse, on_pulse, PULSE_BUSY, PULSE_BUSY);
-  tg_fetch_at_start(manager->fetch);
+  if (!successor || !successor->handed) {
+    manager->phase = TG_MANAGER_FETCHING;
+    tg_fetch_at_start(manager->fetch);
+  } else if (!tg_manager_take_over(manager, successor->handed, &error)) {
+    tg_manager_fail(manager, TG_EXIT_FAILED, "%s", error.message);
+  }
 }
 
 void tg_manager_serve(struct tg_manager *manager, const struct tg_hook_request *request,
@@ -451,6 +462,7 @@ void tg_manager_identify_gone(struct tg_manager *manager, uint64_t id)
 static void free_rooms(struct tg_manager *manager)
 {
   tg_reshard_free(manager->reshard);
+  tg_upgrade_free(manager->upgrade);
   tg_left_sinks_free(manager->left_sinks);
   json_decref(manager->storm);
   tg_optional_free(manager->optional);
@@ -487,6 +499,7 @@ void tg_manager_free(struct tg_manager *manager)
   manager->phase = TG_MANAGER_OVER;
   manager->env.stopping = true;
   tg_progress_end();
+  tg_upgrade_end(manager->upgrade);
   tg_reloads_end(manager->reloads);
   tg_fetch_cancel(manager->fetch);
   tg_optional_end(manager->optional);

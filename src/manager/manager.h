@@ -13,6 +13,7 @@
 #include "hooks/reload.h"
 #include "manager/identify/answer.h"
 #include "manager/reply.h"
+#include "manager/upgrade/upgrade.h"
 
 #include <uv.h>
 
@@ -26,6 +27,8 @@ enum tg_manager_news {
   TG_MANAGER_RELOADING,  /* followed by one of the next two, unless the end comes first */
   TG_MANAGER_RELOADED,
   TG_MANAGER_RELOAD_FAILED,
+  TG_MANAGER_UPGRADING, /* another program is about to take over, or has; followed by: */
+  TG_MANAGER_UPGRADED,  /* or not: the log says how it went */
   TG_MANAGER_IS_STOPPING,
 };
 
@@ -37,6 +40,7 @@ struct tg_manager_options {
   const struct tg_proxies *proxies; /* of the gateway's connections; NULL: none */
   struct tg_reload reload;          /* of the manager's own script */
   const char *script_path;          /* given to the workers; NULL: none */
+  const struct tg_successor *successor; /* what can take this program's place; with `ctx` */
   bool progress;                    /* draw the progress bar (standard error is a terminal) */
   /* The gateway is over; the loop should end with this exit code. Never called
    * from inside a call to the manager. */
@@ -98,6 +102,13 @@ void tg_manager_serve(struct tg_manager *manager, const struct tg_hook_request *
  * "reload_running"); of a failed script `value` is {"problem": text} with the
  * whole traceback, which is also in the log. */
 void tg_manager_reload(struct tg_manager *manager, tg_manager_reply *reply, void *ctx);
+
+/* See tg_upgrade_start() and tg_upgrade_status(). */
+void tg_manager_upgrade(struct tg_manager *manager, tg_manager_reply *reply, void *ctx);
+json_t *tg_manager_upgrade_status(struct tg_manager *manager);
+/* For a program that is tried: whether one with this configuration could go on with what `handed`, that of
+ * tg_successor, says of the manager. */
+bool tg_manager_could_follow(const struct tg_config *config, const json_t *handed, struct tg_error *error);
 
 /* Ends the connection of that shard for another, which resumes its session; one that is on its way anyway
  * goes on. Replies true when that is under way, or "no_shard", "not_ready", "worker_down", "refused" (no

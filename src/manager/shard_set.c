@@ -55,6 +55,18 @@ int tg_shard_set_count_up(const struct tg_shard_set *set)
   return up;
 }
 
+int tg_shard_set_count_resuming(const struct tg_shard_set *set, int worker)
+{
+  int count = 0;
+  for (int i = 0; i < set->count; i++) {
+    const struct tg_managed_shard *shard = &set->list[i];
+    struct tg_session session;
+    count += shard->worker_id == worker && shard->told && tg_shard_state_of(shard) != TG_SHARD_CONNECTED &&
+             tg_session_load(tg_shard_row_of(shard), &session);
+  }
+  return count;
+}
+
 int tg_shard_set_count_held_of(const struct tg_shard_set *set, int worker)
 {
   int count = 0;

@@ -53,6 +53,8 @@ void tg_shard_set_deal(struct tg_shard_set *set, const int *workers, int classes
 int tg_shard_set_count_held(const struct tg_shard_set *set);
 /* How many are connected. */
 int tg_shard_set_count_up(const struct tg_shard_set *set);
+/* How many of a worker have sessions and are about to resume them. */
+int tg_shard_set_count_resuming(const struct tg_shard_set *set, int worker);
 /* How many a worker has of those that are held, and of all. */
 int tg_shard_set_count_held_of(const struct tg_shard_set *set, int worker);
 int tg_shard_set_count_of(const struct tg_shard_set *set, int worker);

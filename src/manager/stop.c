@@ -118,6 +118,7 @@ static void end(struct tg_manager *manager, bool keep_sessions, int exit_code)
   manager->keep_sessions = keep_sessions;
   manager->exit_code = exit_code;
   tg_manager_tell(manager, TG_MANAGER_IS_STOPPING);
+  tg_upgrade_end(manager->upgrade);
   tg_progress_end();
   if (manager->member)
     tg_member_stop(manager->member);

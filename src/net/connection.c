@@ -245,7 +245,7 @@ void tg_connection_answer(struct tg_connection *connection, int status, const ch
     body = crowded;
     length = sizeof crowded - 1;
   }
-  if (unread || !connection->reader.keep_alive)
+  if (unread || !connection->reader.keep_alive || tg_server_rests(connection->server))
     connection->last = true;
   tg_buf_printf(out, "HTTP/1.1 %d %s\r\n", status, tg_http_reason(status));
   if (status != 204 && status != 304) /* they have no body, and do not say so */

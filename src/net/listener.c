@@ -143,6 +143,48 @@ static bool open_unix(struct tg_listener *listener, uv_loop_t *loop, const char 
       path, uv_strerror(failed));
 }
 
+/* ---- one that listens already ---- */
+
+static int take_tcp(struct tg_listener *listener, uv_loop_t *loop, int fd)
+{
+  uv_tcp_init(loop, &listener->tcp);
+  listener->open = true;
+  return uv_tcp_open(&listener->tcp, fd);
+}
+
+static int take_unix(struct tg_listener *listener, uv_loop_t *loop, const char *path, int fd)
+{
+  uv_pipe_init(loop, &listener->pipe, 0);
+  listener->open = true;
+  snprintf(listener->path, sizeof listener->path, "%s", path);
+  snprintf(listener->address, sizeof listener->address, "%s%s", unix_prefix, path);
+  return uv_pipe_open(&listener->pipe, fd);
+}
+
+bool tg_listener_take(struct tg_listener *listener, uv_loop_t *loop, const char *text, int fd, int backlog,
+                      uv_connection_cb on_connection, struct tg_error *error)
+{
+  bool is_unix = strncmp(text, unix_prefix, UNIX_PREFIX) == 0;
+  memset(listener, 0, sizeof *listener);
+  int failed = is_unix ? take_unix(listener, loop, text + UNIX_PREFIX, fd) : take_tcp(listener, loop, fd);
+  if (failed != 0) {
+    close(fd);
+    return tg_fail(error, "listen", "the control API cannot go on at %s: %s", text, uv_strerror(failed));
+  }
+  if (!is_unix)
+    note_address(listener);
+  failed = uv_listen(&listener->stream, backlog, on_connection);
+  if (failed == 0)
+    return true;
+  return tg_fail(error, "listen", "the control API cannot go on at %s: %s", text, uv_strerror(failed));
+}
+
+int tg_listener_fd(const struct tg_listener *listener)
+{
+  uv_os_fd_t fd;
+  return listener->open && uv_fileno(&listener->handle, &fd) == 0 ? fd : -1;
+}
+
 /* ---- */
 
 bool tg_listener_open(struct tg_listener *listener, uv_loop_t *loop, const char *text, int backlog,
@@ -164,8 +206,11 @@ void tg_listener_close(struct tg_listener *listener, void (*done)(void *owner), 
 {
   listener->done = done;
   listener->owner = owner;
-  if (listener->open)
-    uv_close(&listener->handle, on_closed); /* removes the file of a unix socket, too */
-  else
+  if (listener->open) {
+    uv_close(&listener->handle, on_closed); /* removes the file of a unix socket, too, */
+    if (listener->path[0])
+      unlink(listener->path); /* which it does not know of one that it has not bound */
+  } else {
     done(owner);
+  }
 }

@@ -13,6 +13,7 @@ struct tg_server {
   struct tg_listener listener;
   struct tg_connection *connections[CONNECTIONS_MAX + 1]; /* one more, to be closed */
   int count;
+  bool rests;
   size_t held; /* bytes, by all of them */
 };
 
@@ -134,12 +135,40 @@ struct tg_server *tg_server_new(const struct tg_server_options *options, struct 
   struct tg_server *server = tg_calloc(1, sizeof *server);
   server->options = *options;
   server->options.listen = NULL; /* need not live as long */
-  if (!tg_listener_open(&server->listener, options->loop, options->listen, BACKLOG, on_connection, error)) {
+  bool open = options->socket > 0
+                  ? tg_listener_take(&server->listener, options->loop, options->listen, options->socket, BACKLOG,
+                                     on_connection, error)
+                  : tg_listener_open(&server->listener, options->loop, options->listen, BACKLOG, on_connection,
+                                     error);
+  if (!open) {
     tg_listener_close(&server->listener, free, server);
     return NULL;
   }
   server->listener.stream.data = server;
   return server;
+}
+
+int tg_server_socket(const struct tg_server *server)
+{
+  return tg_listener_fd(&server->listener);
+}
+
+bool tg_server_rests(const struct tg_server *server)
+{
+  return server->rests;
+}
+
+void tg_server_rest(struct tg_server *server, bool rest)
+{
+  server->rests = rest;
+  for (int i = server->count - 1; rest && i >= 0; i--) /* the last takes the place of one that goes */
+    if (tg_connection_standing(server->connections[i])->use == TG_USE_NONE)
+      tg_connection_close(server->connections[i]);
+}
+
+bool tg_server_at_rest(const struct tg_server *server)
+{
+  return server->count == 0;
 }
 
 void tg_server_free(struct tg_server *server)

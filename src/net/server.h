@@ -22,6 +22,7 @@ enum {
 struct tg_server_options {
   uv_loop_t *loop;
   const char *listen; /* "127.0.0.1:8377", "[::1]:0", "unix:/path" */
+  int socket;         /* that listens there already, and is taken over; below 1: there is none */
   /* The head of a request is there. False: it was answered. The body, if any,
    * comes next. */
   bool (*admit)(void *ctx, struct tg_request *request);
@@ -38,11 +39,20 @@ struct tg_server *tg_server_new(const struct tg_server_options *options, struct 
 /* Where: "http://127.0.0.1:8377", "unix:/path". */
 const char *tg_server_address(const struct tg_server *server);
 
+/* The socket that listens; the server's own. */
+int tg_server_socket(const struct tg_server *server);
+/* Each answer is the last of its connection from here on, or no longer: clients come again for the next one.
+ * Whoever has not begun a request goes at once. */
+void tg_server_rest(struct tg_server *server, bool rest);
+/* Nobody is connected. */
+bool tg_server_at_rest(const struct tg_server *server);
+
 /* Closes all connections; requests without an answer stay with their routes.
  * The memory goes when the loop has closed the handles. */
 void tg_server_free(struct tg_server *server);
 
 /* For connection.c. */
+bool tg_server_rests(const struct tg_server *server);
 const struct tg_server_options *tg_server_options_of(const struct tg_server *server);
 void tg_server_joined(struct tg_server *server, struct tg_connection *connection);
 void tg_server_left(struct tg_server *server, struct tg_connection *connection);

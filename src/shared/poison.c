@@ -162,14 +162,22 @@ static bool begin_empty(int fd, const char *path, struct tg_error *error)
   return true;
 }
 
+/* Another file is of another version, whose workers may still have it mapped: it is theirs. */
 static int open_file(const char *state_dir, struct tg_error *error)
 {
   char path[1024];
   snprintf(path, sizeof path, "%s/poison", state_dir);
-  int fd = tg_state_open(AT_FDCWD, path, O_RDWR | O_CREAT);
+  int fd = tg_state_open(AT_FDCWD, path, O_RDWR);
+  if (fd >= 0 && is_current(fd))
+    return fd;
+  if (fd >= 0) {
+    close(fd);
+    unlink(path);
+  }
+  fd = tg_state_open(AT_FDCWD, path, O_RDWR | O_CREAT);
   if (fd < 0)
     tg_fail(error, "disk", "%s cannot be opened: %s", path, tg_state_problem(errno));
-  else if (is_current(fd) || begin_empty(fd, path, error))
+  else if (begin_empty(fd, path, error))
     return fd;
   if (fd >= 0)
     close(fd);

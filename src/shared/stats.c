@@ -57,14 +57,18 @@ void tg_stats_unmap(struct tg_stats *stats)
     munmap(stats, sizeof *stats);
 }
 
-bool tg_stats_attach(int fd, struct tg_error *error)
+struct tg_stats *tg_stats_map(int fd, struct tg_error *error)
 {
   struct stat status;
-  struct tg_stats *stats = NULL;
-  if (fstat(fd, &status) != 0 || status.st_size != sizeof *stats)
-    tg_fail(error, "memory", "file descriptor %d is no statistics page", fd);
-  else
-    stats = map(fd, error);
+  if (fstat(fd, &status) == 0 && status.st_size == sizeof(struct tg_stats))
+    return map(fd, error);
+  tg_fail(error, "memory", "file descriptor %d is no statistics page", fd);
+  return NULL;
+}
+
+bool tg_stats_attach(int fd, struct tg_error *error)
+{
+  struct tg_stats *stats = tg_stats_map(fd, error);
   close(fd);
   if (!stats)
     return false;

@@ -176,6 +176,9 @@ struct tg_stats {
  * in *fd what is to be inherited (close-on-exec; belongs to the caller). */
 struct tg_stats *tg_stats_make(int *fd, struct tg_error *error);
 void tg_stats_unmap(struct tg_stats *stats); /* NULL is fine */
+/* A page that tg_stats_make() of an earlier program has made; `fd` stays the caller's. NULL: its layout is
+ * another one, or it is none. */
+struct tg_stats *tg_stats_map(int fd, struct tg_error *error);
 
 /* For the worker, before anything is counted: counts in that page from now on.
  * Closes `fd`. */

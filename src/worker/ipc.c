@@ -337,3 +337,14 @@ bool tg_ipc_flushed(const struct tg_ipc *ipc)
 {
   return ipc->closed || uv_stream_get_write_queue_size((const uv_stream_t *)&ipc->pipe) == 0;
 }
+
+bool tg_ipc_at_rest(const struct tg_ipc *ipc)
+{
+  return tg_ipc_flushed(ipc) && ipc->in.length == 0;
+}
+
+int tg_ipc_fd(const struct tg_ipc *ipc)
+{
+  uv_os_fd_t fd;
+  return uv_fileno((const uv_handle_t *)&ipc->pipe, &fd) == 0 ? fd : -1;
+}

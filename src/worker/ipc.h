@@ -55,3 +55,6 @@ void tg_ipc_answer(struct tg_ipc *ipc, int64_t nonce, json_t *data, const struct
 
 /* Whether all that was sent has been handed to the kernel. */
 bool tg_ipc_flushed(const struct tg_ipc *ipc);
+/* And of what came no half message is here: whoever has the socket may go on with it. */
+bool tg_ipc_at_rest(const struct tg_ipc *ipc);
+int tg_ipc_fd(const struct tg_ipc *ipc);

@@ -14,6 +14,20 @@ const char *tg_message_name(enum tg_message_type type)
   return names[type];
 }
 
+/* FNV-1a over the lists themselves: nobody has to remember to count. */
+uint64_t tg_messages_version(void)
+{
+#define F(kind, name) #kind " " #name ","
+#define X(name) #name "(" TG_FIELDS_##name(F) ")"
+  static const char lists[] = TG_MESSAGES(X);
+#undef X
+#undef F
+  uint64_t sum = 14695981039346656037U;
+  for (const char *at = lists; *at; at++)
+    sum = (sum ^ (unsigned char)*at) * 1099511628211U;
+  return sum;
+}
+
 /* ---- to JSON ---- */
 
 static void write_INT(json_t *json, const char *name, int value)

@@ -368,6 +368,11 @@ struct tg_message {
 
 const char *tg_message_name(enum tg_message_type type);
 
+/* Another number: another list of messages or fields, as a program of another version may have. Of such a
+ * worker, which it has got from the program before (manager/upgrade/), a manager hears nothing and it says
+ * nothing to it but `stop`, whose fields are for ever. */
+uint64_t tg_messages_version(void);
+
 /* Borrows all fields. After the other side has gone it does nothing. */
 void tg_message_send(struct tg_ipc *ipc, const struct tg_message *message);
 

@@ -224,6 +224,33 @@ void tg_presences_begin(struct tg_presences *presences, const struct tg_shard_se
         all->list[k].own = json_incref(presence_of(presences, &current->list[i])->own);
 }
 
+json_t *tg_presences_hand_over(const struct tg_presences *presences)
+{
+  const struct presences_of_set *all = &presences->of_sets[presences->env->shards.side];
+  json_t *list = json_array();
+  for (int i = 0; i < all->count; i++)
+    json_array_append_new(list, json_pack("{s:O?, s:b}", "own", all->list[i].own, "due", all->list[i].due));
+  return json_pack("{s:O?, s:o}", "of_bot", presences->of_bot, "list", list);
+}
+
+static json_t *presence_in(const json_t *handed, const char *name)
+{
+  json_t *presence = json_object_get(handed, name);
+  return json_is_object(presence) ? json_incref(presence) : NULL;
+}
+
+void tg_presences_take_over(struct tg_presences *presences, const json_t *handed)
+{
+  struct presences_of_set *all = &presences->of_sets[presences->env->shards.side];
+  const json_t *list = json_object_get(handed, "list");
+  presences->of_bot = presence_in(handed, "of_bot");
+  for (int i = 0; i < all->count; i++) {
+    const json_t *one = json_array_get(list, (size_t)i);
+    all->list[i].own = presence_in(one, "own");
+    all->list[i].due = json_is_true(json_object_get(one, "due"));
+  }
+}
+
 void tg_presences_set_over(struct tg_presences *presences, const struct tg_shard_set *set)
 {
   struct presences_of_set *all = &presences->of_sets[set->side];

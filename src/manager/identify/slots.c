@@ -23,6 +23,7 @@ struct tg_slots {
   struct tg_ledger *ledger;
   struct tg_asks *asks;
   bool pumping, pump_again;
+  bool resting; /* none is granted for now */
   struct tg_slots_cluster *cluster; /* NULL: this gateway decides by itself */
   struct tg_grants *grants;         /* for other programs */
 };
@@ -174,7 +175,7 @@ static void on_timer(uv_timer_t *timer)
 
 void tg_slots_pump(struct tg_slots *slots)
 {
-  if (!slots->scheduler || slots->env->stopping)
+  if (!slots->scheduler || slots->resting || slots->env->stopping)
     return;
   slots->pump_again = true;
   if (slots->pumping)
@@ -190,6 +191,25 @@ void tg_slots_pump(struct tg_slots *slots)
   if (wakeup < 0 || slots->env->stopping)
     return;
   tg_timer_start(slots->timer, on_timer, wakeup - now);
+}
+
+void tg_slots_rest(struct tg_slots *slots, bool rest)
+{
+  slots->resting = rest;
+  if (rest)
+    uv_timer_stop(slots->timer);
+  else
+    tg_slots_pump(slots);
+}
+
+bool tg_slots_at_rest(const struct tg_slots *slots)
+{
+  for (int i = 0; slots->scheduler && i < tg_all_shards(slots->env); i++) {
+    enum tg_identify_state state = tg_slots_state(slots, tg_any_shard(slots->env, i));
+    if (state == TG_IDENTIFY_GRANTED || state == TG_IDENTIFY_SENT)
+      return false;
+  }
+  return true;
 }
 
 /* ---- request_identify ---- */

@@ -63,6 +63,10 @@ void tg_slots_free(struct tg_slots *slots);
  * functions below that say so do it themselves. */
 void tg_slots_pump(struct tg_slots *slots);
 
+/* For now nobody gets a slot, or they go on; and whether none is out whose end is to come. */
+void tg_slots_rest(struct tg_slots *slots, bool rest);
+bool tg_slots_at_rest(const struct tg_slots *slots);
+
 /* ---- the way of a shard ---- */
 
 /* It needs an identify. Pumps. */

@@ -240,6 +240,8 @@ void tg_reshard_ask(struct tg_reshard *reshard, int to, tg_manager_reply *reply,
   struct tg_error error = {0};
   if (env->stopping) {
     tg_reply_error(reply, ctx, "stopping", "the gateway is stopping");
+  } else if (env->upgrading) {
+    tg_reply_error(reply, ctx, "upgrade_running", "an upgrade is under way; wait for its end");
   } else if (tg_reshard_runs(reshard)) {
     refuse_second(reshard, reply, ctx);
   } else if (!tg_spawn_all_up(reshard->options.spawner)) {

@@ -106,5 +106,9 @@ void tg_reshard_forget_total(struct tg_reshard *reshard);
  */
 void tg_reshard_look(struct tg_reshard *reshard);
 
+/* What has ended in this run, for the next program in this process; and there. */
+json_t *tg_reshard_hand_over(const struct tg_reshard *reshard);
+void tg_reshard_take_over(struct tg_reshard *reshard, const json_t *handed);
+
 /* See tg_gateway_resharding(). */
 void tg_reshard_status(struct tg_reshard *reshard, struct tg_resharding_status *status);

@@ -176,3 +176,23 @@ void tg_reshard_status(struct tg_reshard *reshard, struct tg_resharding_status *
   status->unmatched = reshard->unmatched;
   status->cut = reshard->cut;
 }
+
+json_t *tg_reshard_hand_over(const struct tg_reshard *reshard)
+{
+  return json_pack("{s:I, s:I, s:I, s:I}", "done", (json_int_t)reshard->done, "aborted",
+                   (json_int_t)reshard->aborted, "failures", (json_int_t)reshard->failures, "identifies",
+                   (json_int_t)reshard->all_identifies);
+}
+
+static uint64_t count_of(const json_t *handed, const char *name)
+{
+  return (uint64_t)json_integer_value(json_object_get(handed, name));
+}
+
+void tg_reshard_take_over(struct tg_reshard *reshard, const json_t *handed)
+{
+  reshard->done = count_of(handed, "done");
+  reshard->aborted = count_of(handed, "aborted");
+  reshard->failures = count_of(handed, "failures");
+  reshard->all_identifies = count_of(handed, "identifies");
+}

@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PREPARE_PATIENCE = 120000 /* ms until all workers are there and know of the new set */ };
+enum {
+  PREPARE_PATIENCE = 120000, /* ms until all workers are there and know of the new set */
+  REGROUP_TIME = 2000,       /* ms for a worker to close its shards, and to deliver what is on its way */
+};
 
 bool tg_reshard_enter(struct tg_reshard *reshard, enum tg_reshard_phase phase)
 {
@@ -126,7 +129,8 @@ static void on_regrouped(void *ctx)
 static void regroup(struct tg_reshard *reshard)
 {
   struct tg_shard_set *shards = &reshard->env->shards;
-  const struct tg_regroup regroup = {on_ended, on_regrouped, reshard};
+  const struct tg_regroup regroup = {
+      .ended = on_ended, .done = on_regrouped, .ctx = reshard, .patience = REGROUP_TIME, .moves = true};
   bool affected[TG_MAX_WORKERS] = {false};
   int *owners = tg_calloc((size_t)shards->count, sizeof *owners);
   for (int i = 0; i < shards->count; i++)

@@ -49,7 +49,7 @@ static void look_at_manager(struct tg_workers *workers)
 
 static void look_at_worker(struct tg_managed_worker *worker)
 {
-  look_at(&worker->usage, worker->process ? worker->process->pid : 0, worker->stats);
+  look_at(&worker->usage, worker->process ? tg_child_pid(worker->process) : 0, worker->stats);
 }
 
 void tg_workers_usage(struct tg_workers *workers, int worker, struct tg_process_usage *usage)

@@ -289,6 +289,11 @@ void tg_reload_start(struct tg_reloads *reloads, tg_manager_reply *reply, void *
     tg_reply_error(reply, ctx, "stopping", "the gateway is stopping");
     return;
   }
+  if (reloads->env->upgrading) {
+    tg_reply_error(reply, ctx, "upgrade_running",
+                   "an upgrade is under way, which loads the script anew; wait for its end");
+    return;
+  }
   if (!reloads->script->prepare) {
     tg_reply_error(reply, ctx, "no_script", "there is no script to reload");
     return;
@@ -376,6 +381,16 @@ void tg_reload_note_restart(struct tg_reloads *reloads, json_t *keys)
 const json_t *tg_reload_needs_restart(const struct tg_reloads *reloads)
 {
   return reloads->needs_restart;
+}
+
+bool tg_reload_runs(const struct tg_reloads *reloads)
+{
+  return reloads->run != NULL;
+}
+
+void tg_reload_take_over(struct tg_reloads *reloads, const struct tg_reload_counts *counts)
+{
+  reloads->counts = *counts;
 }
 
 struct tg_reload_counts tg_reload_counts(const struct tg_reloads *reloads)

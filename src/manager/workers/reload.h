@@ -37,5 +37,8 @@ const json_t *tg_reload_needs_restart(const struct tg_reloads *reloads);
 /* Which script this process runs, for those that know its faults (shared/poison.h). */
 void tg_reload_tell_sum(const struct tg_reload *script);
 
+bool tg_reload_runs(const struct tg_reloads *reloads);
+/* The counts go on from those of the program before. */
+void tg_reload_take_over(struct tg_reloads *reloads, const struct tg_reload_counts *counts);
 struct tg_last_reload tg_reload_last(const struct tg_reloads *reloads);
 struct tg_reload_counts tg_reload_counts(const struct tg_reloads *reloads);

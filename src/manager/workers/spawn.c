@@ -433,6 +433,13 @@ void tg_spawn_all(struct tg_spawner *spawner)
   tg_call(spawner->env->calls, TG_METHOD_manager_spawn_shards, NULL, on_spawned, spawner);
 }
 
+void tg_spawn_take_over(struct tg_spawner *spawner, bool all_up)
+{
+  spawner->begun = true;
+  spawner->all_up = all_up;
+  spawner->began = tg_now();
+}
+
 /* ---- what only shows in the table ---- */
 
 static bool stands_still(struct tg_spawner *spawner, const struct tg_managed_shard *shard)

@@ -31,6 +31,8 @@ void tg_spawner_free(struct tg_spawner *spawner);
 
 /* Starts all shards, through the method spawn_shards. */
 void tg_spawn_all(struct tg_spawner *spawner);
+/* In place of it: they were started by the program before, in the same process. */
+void tg_spawn_take_over(struct tg_spawner *spawner, bool all_up);
 bool tg_spawn_begun(const struct tg_spawner *spawner);
 
 /* Those of a worker that is there (again). */

@@ -10,11 +10,6 @@
 
 enum { WORKER_FD = 3, STATS_FD = 4, POISON_FD = 5, SOURCES_FD = 6 };
 
-static void free_handle(uv_handle_t *handle)
-{
-  free(handle);
-}
-
 static uv_stdio_container_t inherited(int fd)
 {
   if (fd < 0)
@@ -34,7 +29,7 @@ static void add(struct words *words, const char *option, const char *value)
     words->at[words->count++] = value;
 }
 
-static int start_process(struct tg_managed_worker *worker, int fd, int sources, uv_exit_cb on_exit)
+static int start_process(struct tg_managed_worker *worker, int fd, int sources, tg_child_ended *ended)
 {
   const struct tg_workers *workers = worker->workers;
   char id[16], numbers[SOURCES_FD + 1][4];
@@ -66,27 +61,21 @@ static int start_process(struct tg_managed_worker *worker, int fd, int sources, 
   uv_process_options_t options = {
       .file = "/proc/self/exe", /* this binary, even if its file was replaced meanwhile */
       .args = (char **)words.at,
-      .exit_cb = on_exit,
       .stdio = stdio,
       .stdio_count = SOURCES_FD + 1,
   };
-  uv_process_t *process = tg_calloc(1, sizeof *process);
-  process->data = worker;
-  int failed = uv_spawn(workers->env->loop, process, &options);
-  if (failed == 0) {
+  int failed;
+  struct tg_child *process = tg_child_start(workers->env->loop, &options, ended, worker, &failed);
+  if (process)
     worker->process = process;
-    return 0;
-  }
-  process->data = NULL;
-  uv_close((uv_handle_t *)process, free_handle);
   return failed;
 }
 
-int tg_worker_spawn_process(struct tg_managed_worker *worker, int fd, uv_exit_cb on_exit)
+int tg_worker_spawn_process(struct tg_managed_worker *worker, int fd, tg_child_ended *ended)
 {
   const struct tg_reload *reload = worker->workers->options.reload;
   int sources = reload->sources ? reload->sources(reload->ctx) : -1;
-  int failed = start_process(worker, fd, sources, on_exit);
+  int failed = start_process(worker, fd, sources, ended);
   if (sources >= 0)
     close(sources);
   return failed;

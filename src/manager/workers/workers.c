@@ -26,11 +26,6 @@ enum {
   STALL = 3000,          /* ms late: then it was us who stood still */
 };
 
-static void free_handle(uv_handle_t *handle)
-{
-  free(handle);
-}
-
 static int count_shards(const struct tg_managed_worker *worker)
 {
   return tg_shard_set_count_of(&worker->workers->env->shards, worker->id);
@@ -46,7 +41,7 @@ void tg_worker_shoot(struct tg_managed_worker *worker, const char *why)
   if (!worker->process || worker->shot_for)
     return;
   worker->shot_for = why;
-  uv_process_kill(worker->process, SIGKILL);
+  tg_child_kill(worker->process, SIGKILL);
 }
 
 /* ---- the end of a process ---- */
@@ -98,12 +93,9 @@ static void mourn(struct tg_managed_worker *worker, int64_t status, int number)
   call_handle_exit(worker, reason, false);
 }
 
-static void on_exit_of_process(uv_process_t *process, int64_t status, int number)
+static void on_ended(void *owner, int64_t status, int number)
 {
-  struct tg_managed_worker *worker = process->data;
-  uv_close((uv_handle_t *)process, free_handle);
-  if (!worker)
-    return; /* the manager is gone */
+  struct tg_managed_worker *worker = owner;
   struct tg_workers *workers = worker->workers;
   worker->process = NULL;
   tg_figures_worker_gone(worker);
@@ -124,7 +116,8 @@ static void on_exit_of_process(uv_process_t *process, int64_t status, int number
 static void on_restart(uv_timer_t *timer)
 {
   struct tg_managed_worker *worker = timer->data;
-  if (!worker->process && worker->move != TG_WORKER_ENDS && !worker->workers->env->stopping)
+  if (!worker->process && worker->move != TG_WORKER_ENDS && !worker->workers->env->stopping &&
+      !worker->workers->starts_none)
     tg_worker_start(worker);
 }
 
@@ -166,6 +159,8 @@ static void on_message(void *ctx, const char *type, const json_t *json)
   struct tg_message message;
   struct tg_error error;
   worker->heard_at = tg_now();
+  if (worker->foreign)
+    return;
   if (tg_message_read(type, json, &message, &error)) {
     options->events->message(options->ctx, (struct tg_worker_process){worker->id, worker->incarnation},
                              &message);
@@ -202,9 +197,10 @@ static void say_start(struct tg_managed_worker *worker)
   json_decref(owners);
 }
 
+static const struct tg_ipc_callbacks of_line = {.on_message = on_message, .on_closed = on_closed};
+
 void tg_worker_start(struct tg_managed_worker *worker)
 {
-  static const struct tg_ipc_callbacks callbacks = {.on_message = on_message, .on_closed = on_closed};
   int fds[2];
   struct tg_error error;
   if (!worker->stats && !(worker->stats = tg_stats_make(&worker->stats_fd, &error))) {
@@ -216,7 +212,7 @@ void tg_worker_start(struct tg_managed_worker *worker)
     not_spawned(worker, strerror(errno));
     return;
   }
-  int failed = tg_worker_spawn_process(worker, fds[1], on_exit_of_process);
+  int failed = tg_worker_spawn_process(worker, fds[1], on_ended);
   close(fds[1]);
   if (failed != 0) {
     close(fds[0]);
@@ -229,14 +225,25 @@ void tg_worker_start(struct tg_managed_worker *worker)
   worker->ready_at = worker->cut_at = 0;
   worker->generation = worker->workers->generation;
   worker->prepared = 0;
-  worker->ipc = tg_ipc_new(worker->workers->env->loop, fds[0], &callbacks, worker);
+  worker->foreign = false;
+  worker->ipc = tg_ipc_new(worker->workers->env->loop, fds[0], &of_line, worker);
   if (worker->ipc)
     say_start(worker);
   else
     tg_worker_shoot(worker, "no line to it");
 }
 
-void tg_workers_start(struct tg_workers *workers, int count)
+void tg_worker_adopt(struct tg_managed_worker *worker, int pid, int line)
+{
+  worker->process = tg_child_adopt(worker->workers->env->loop, pid, on_ended, worker);
+  worker->state = TG_WORKER_READY;
+  worker->heard_at = tg_now();
+  worker->ipc = tg_ipc_new(worker->workers->env->loop, line, &of_line, worker);
+  if (!worker->ipc)
+    tg_worker_shoot(worker, "no line to it");
+}
+
+void tg_workers_make(struct tg_workers *workers, int count)
 {
   workers->list = tg_calloc((size_t)count, sizeof *workers->list);
   workers->count = count;
@@ -247,6 +254,11 @@ void tg_workers_start(struct tg_workers *workers, int count)
     worker->restart = tg_timer_new(workers->env->loop, worker);
     worker->wanted = tg_worker_has_shards(worker);
   }
+}
+
+void tg_workers_start(struct tg_workers *workers, int count)
+{
+  tg_workers_make(workers, count);
   for (int i = 0; i < count && !workers->env->stopping; i++) {
     if (workers->list[i].wanted)
       tg_worker_start(&workers->list[i]);
@@ -358,6 +370,11 @@ bool tg_workers_up(const struct tg_workers *workers, int worker)
   return tg_workers_line(workers, worker) != NULL;
 }
 
+bool tg_workers_runs(const struct tg_workers *workers, int worker)
+{
+  return workers->list[worker].process != NULL;
+}
+
 int tg_workers_generation(const struct tg_workers *workers)
 {
   return workers->generation;
@@ -383,7 +400,7 @@ void tg_workers_status(const struct tg_workers *workers, int id, struct tg_worke
 {
   const struct tg_managed_worker *worker = &workers->list[id];
   *status = (struct tg_worker_status){
-      .pid = worker->process ? worker->process->pid : 0,
+      .pid = worker->process ? tg_child_pid(worker->process) : 0,
       .state = state_name(worker),
       .shards = tg_shard_set_count_held_of(&worker->workers->env->shards, worker->id),
       .restarts = worker->incarnation > 1 ? (int)worker->incarnation - 1 : 0,
@@ -396,7 +413,7 @@ void tg_workers_status(const struct tg_workers *workers, int id, struct tg_worke
 struct tg_ipc *tg_workers_line(const struct tg_workers *workers, int id)
 {
   const struct tg_managed_worker *worker = id < workers->count ? &workers->list[id] : NULL;
-  return worker && worker->state == TG_WORKER_READY ? worker->ipc : NULL;
+  return worker && worker->state == TG_WORKER_READY && !worker->foreign ? worker->ipc : NULL;
 }
 
 struct tg_ipc *tg_workers_line_of(const struct tg_workers *workers, struct tg_worker_process process)
@@ -410,7 +427,7 @@ struct tg_ipc *tg_workers_line_of(const struct tg_workers *workers, struct tg_wo
 void tg_workers_tell_all(const struct tg_workers *workers, const struct tg_message *message, int except)
 {
   for (int i = 0; i < workers->count; i++) {
-    if (i != except && workers->list[i].ipc)
+    if (i != except && workers->list[i].ipc && !workers->list[i].foreign)
       tg_message_send(workers->list[i].ipc, message);
   }
 }
@@ -454,8 +471,8 @@ void tg_workers_end(struct tg_workers *workers)
   for (int i = 0; i < workers->count; i++) {
     struct tg_managed_worker *worker = &workers->list[i];
     if (worker->process) {
-      uv_process_kill(worker->process, SIGKILL);
-      worker->process->data = NULL;
+      tg_child_kill(worker->process, SIGKILL);
+      tg_child_forget(worker->process);
     }
     tg_ipc_free(worker->ipc);
     worker->ipc = NULL;

@@ -43,13 +43,15 @@ void tg_workers_free(struct tg_workers *workers);
 
 /* So many places, for the shards that are dealt out to them. */
 void tg_workers_start(struct tg_workers *workers, int count);
-/* How shards go from one worker to another. */
+/* How shards go from one worker to another, or all workers to another program. */
 struct tg_regroup {
   /* None of those workers runs any more: the sets' lists are to say who has which. */
   void (*ended)(void *ctx);
   /* Those that have shards are up again, with these, and resume. */
   void (*done)(void *ctx);
   void *ctx;
+  tg_ms patience; /* ms to close the shards, and to deliver what is on its way */
+  bool moves;     /* shards go from one to another */
 };
 
 /* Ends the processes of the workers that `affected` says (by number), keeping their
@@ -57,12 +59,24 @@ struct tg_regroup {
  * unless the gateway stops. One at a time. */
 void tg_workers_regroup(struct tg_workers *workers, const bool *affected, const struct tg_regroup *regroup);
 bool tg_workers_regrouping(const struct tg_workers *workers);
+/* That is given up: no process is started any more, and those that have not begun end. */
+void tg_workers_break_off(struct tg_workers *workers);
 /* Tells all to stop until the deadline; those that still load are killed. */
 void tg_workers_stop(struct tg_workers *workers, bool keep_sessions, tg_ms deadline);
 /* Kills those that did not. */
 void tg_workers_kill_late(struct tg_workers *workers);
 /* To be called every now and then: those that hang are killed. */
 void tg_workers_watch(struct tg_workers *workers, tg_ms now);
+
+/* ---- to the next program in this process ---- */
+
+/* Their processes and lines, and what has been counted of them. A new reference. */
+json_t *tg_workers_hand_over(const struct tg_workers *workers);
+/* In place of tg_workers_start(): so many places, with those that run. Those whose messages are of another
+ * version are told nothing but to stop; those that do not run are started. */
+void tg_workers_take_over(struct tg_workers *workers, const json_t *handed);
+/* Nothing is half said on any line. `all`: and all that have shards are up. */
+bool tg_workers_at_rest(const struct tg_workers *workers, bool all);
 
 /* ---- how they are ---- */
 
@@ -71,6 +85,8 @@ int tg_workers_running(const struct tg_workers *workers);
 /* Some that are wanted have not loaded their script yet. */
 bool tg_workers_loading(const struct tg_workers *workers);
 bool tg_workers_up(const struct tg_workers *workers, int worker);
+/* Some process of it is there. */
+bool tg_workers_runs(const struct tg_workers *workers, int worker);
 /* Of the script: that of all, and that which a worker runs. */
 int tg_workers_generation(const struct tg_workers *workers);
 int tg_workers_generation_of(const struct tg_workers *workers, int worker);

@@ -3,6 +3,7 @@
 /* The inside of the workers, shared by workers.c (their life), spawn_process.c,
  * regroup.c, figures.c and reload.c. */
 
+#include "manager/workers/child.h"
 #include "manager/workers/figures.h"
 #include "manager/workers/workers.h"
 
@@ -26,12 +27,13 @@ struct tg_managed_worker {
   bool wanted; /* has shards */
   enum tg_worker_state state;
   unsigned incarnation;   /* counts its processes */
-  uv_process_t *process;  /* NULL: none runs */
-  struct tg_ipc *ipc;     /* NULL: the line is cut */
+  struct tg_child *process; /* NULL: none runs */
+  struct tg_ipc *ipc;       /* NULL: the line is cut */
   struct tg_stats *stats; /* what its processes count, one after the other; NULL: none yet */
   int stats_fd;
   struct tg_process_usage usage;
   int64_t lag;    /* figures.c */
+  bool foreign;   /* its process speaks another version of the messages: it is only told to stop */
   bool was_ready; /* some process of this place was */
   int generation; /* of the script it runs */
   int prepared;   /* generation it has ready beside that; 0: none */
@@ -53,6 +55,7 @@ struct tg_workers {
   int count;
   int generation;                /* of the script, that all are to have */
   struct tg_regroup regroup;     /* `done` NULL: none is under way */
+  bool starts_none;              /* the program before takes over again */
   bool moved;                    /* shards have gone from one worker to another in this run */
   tg_ms watched_at;              /* last time; 0: never */
   struct tg_process_usage usage; /* of the manager itself */
@@ -66,6 +69,10 @@ void tg_worker_start(struct tg_managed_worker *worker);
 void tg_worker_shoot(struct tg_managed_worker *worker, const char *why);
 /* Of either set. */
 bool tg_worker_has_shards(const struct tg_managed_worker *worker);
+/* So many places, without processes. */
+void tg_workers_make(struct tg_workers *workers, int count);
+/* A process that has run all along, and its line. */
+void tg_worker_adopt(struct tg_managed_worker *worker, int pid, int line);
 
 /* ---- regroup.c ---- */
 
@@ -75,6 +82,5 @@ void tg_regroup_look(struct tg_workers *workers);
 /* ---- spawn_process.c ---- */
 
 /* Runs this binary again as that worker, with the other end of its line; the
- * worker's stats are there. `on_exit` has the worker in process->data. Returns 0,
- * or what libuv says. */
-int tg_worker_spawn_process(struct tg_managed_worker *worker, int fd, uv_exit_cb on_exit);
+ * worker's stats are there. `ended` gets the worker. Returns 0, or what libuv says. */
+int tg_worker_spawn_process(struct tg_managed_worker *worker, int fd, tg_child_ended *ended);

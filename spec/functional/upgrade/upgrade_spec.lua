@@ -1,0 +1,171 @@
+-- Another program takes the place of the one that runs: the manager's in its own process, then worker after
+-- worker. However that ends, all goes on.
+
+local paths = require "spec.support.paths"
+local process = require "spec.support.process"
+local trial = require "spec.support.upgrade_trial"
+
+describe("a live upgrade", function()
+  after_each(trial.stop)
+
+  local function start(options)
+    local given = { shards = 4, per_worker = 2, workers = 2 }
+    for name, value in pairs(options or {}) do
+      given[name] = value
+    end
+    return trial.start(given)
+  end
+
+  it("to the same program: all goes on, in new workers", function()
+    local t = start()
+    local workers = t.gateway:worker_pids()
+    local last, answer = t:upgrade()
+    assert.equal(202, answer.status)
+    assert.equal("done", last.result)
+    for _, pid in ipairs(workers) do
+      assert.is_false(process.is_running(pid))
+    end
+    assert.equal(2, #t.gateway:worker_pids())
+    t:assert_unharmed("the same program", { resumes = 4 })
+  end)
+
+  it("to another version, with SIGUSR2, and to the next", function()
+    local t = start()
+    t:install { ["0.1.0"] = "0.1.7" }
+    t:signal()
+    local last = t:await_end()
+    assert.equal("done", last.result)
+    assert.same({ "0.1.0", "0.1.7" }, { last.from, last.to })
+    assert.equal("0.1.7", t:status().version)
+    t:install { ["0.1.0"] = "0.1.8" }
+    assert.same({ "0.1.7", "0.1.8" }, { t:upgrade().from, t:status().version })
+    t:assert_unharmed("another version", { resumes = 8 })
+  end)
+
+  it("to one that speaks another version of the messages: workers are told nothing but to stop", function()
+    local t = start()
+    t:install { still_alive = "still_awake", ["0.1.0"] = "0.1.9" }
+    assert.equal("done", t:upgrade().result)
+    assert.equal("0.1.9", t:status().version)
+    assert.equal(1, t.gateway:count_log "the workers speak another version of the messages")
+    assert.equal(0, t.gateway:count_log "was not understood")
+    t:assert_unharmed("another version of the messages", { resumes = 4 })
+  end)
+
+  describe("does not take place with a program that", function()
+    local function refused(t, problem)
+      local workers = t.gateway:worker_pids()
+      local last, answer = t:upgrade()
+      assert.equal(409, answer.status)
+      assert.matches(problem, answer:json().error)
+      assert.equal("failed", last.result)
+      assert.matches(problem, last.problem)
+      assert.same(workers, t.gateway:worker_pids())
+      t:assert_unharmed(problem, { resumes = 0 })
+    end
+
+    it("refuses to start", function()
+      local t = start()
+      t:install "#!/bin/sh\nexit 78\n"
+      refused(t, "it ended with exit code 78")
+    end)
+
+    it("crashes in its first second", function()
+      local t = start()
+      t:install "#!/bin/sh\nkill -SEGV $$\n"
+      refused(t, "it was ended by signal 11")
+    end)
+
+    it("does not know of upgrades", function()
+      local t = start()
+      t:install { ["--candidate"] = "--candidacy" }
+      refused(t, "it does not know live upgrades")
+    end)
+
+    it("is no program, or none at all", function()
+      local t = start()
+      t:install "no program"
+      assert.matches("cannot be executed", t:upgrade().problem)
+      os.remove(t.program)
+      refused(t, "cannot be executed")
+    end)
+
+    it("keeps sessions otherwise", function()
+      local t = start()
+      t:install { ["/shards"] = "/shreds" }
+      refused(t, "it keeps sessions in another way")
+    end)
+
+    it("finds another configuration, which needs a restart", function()
+      local t = start()
+      paths.write(t.gateway.script, 'require "tidegate".configure { intents = 513 }')
+      refused(t, "the token or the intents are others now")
+    end)
+
+    it("finds a script that does not load", function()
+      local t = start()
+      paths.write(t.gateway.script, "oh no")
+      refused(t, "it ended with exit code 78")
+    end)
+  end)
+
+  describe("fails with a program that", function()
+    -- Once, and in the manager's own process: the program that is tried before has another pid.
+    local SCRIPT = [[
+      local gateway = require "tidegate"
+      local ffi = require "ffi"
+      ffi.cdef "int getpid(void);"
+      gateway.configure { event_handler = { markers = true } }
+      local name = gateway.role == "manager" and "manager-" .. ffi.C.getpid() or gateway.role
+      if os.remove(name) then
+        FAULT
+      end
+    ]]
+
+    local CRASH = 'ffi.cast("int *", 8)[0] = 1'
+
+    local function start_with(fault)
+      return start {
+        script = (SCRIPT:gsub("FAULT", function() return fault end)),
+        env = require("spec.support.scene").crashes,
+      }
+    end
+
+    local function fails(t, role, problem)
+      paths.write(t.gateway.dir .. "/" .. (role == "manager" and "manager-" .. t.pid or role), "")
+      t:install { ["0.1.0"] = "0.1.7" }
+      local last, answer = t:upgrade()
+      assert.equal(202, answer.status)
+      assert.equal("failed", last.result)
+      assert.matches(problem, last.problem)
+      assert.equal("0.1.0", t:status().version)
+      t:assert_unharmed(problem)
+      t:install {}
+      assert.equal("done", t:upgrade().result)
+    end
+
+    it("crashes as it begins", function()
+      fails(start_with(CRASH), "manager", "signal 11")
+    end)
+
+    it("crashes in its first second", function()
+      fails(start_with(("gateway.after(500, function() %s end)"):format(CRASH)), "manager", "signal 11")
+    end)
+
+    it("ends", function()
+      fails(start_with "os.exit(7)", "manager", "it ended with exit code")
+    end)
+
+    it("does not load its script", function()
+      fails(start_with "error 'not today'", "manager", "it ended with exit code 78")
+    end)
+
+    it("has workers that crash", function()
+      fails(start_with(CRASH), "worker", "its worker 0 has ended before it was up")
+    end)
+
+    it("has workers that do not load their script", function()
+      fails(start_with "error 'not today'", "worker", "its worker 0 has ended before it was up")
+    end)
+  end)
+end)

@@ -1,0 +1,154 @@
+-- A gateway under load whose program is replaced while it runs: for specs of live upgrades.
+--
+--   local trial = require "spec.support.upgrade_trial"
+--   after_each(trial.stop)
+--
+--   local t = trial.start { shards = 4, per_worker = 2 }
+--   t:install { ["0.1.0"] = "0.2.0" }        another program at the same path: a copy with other words in it
+--   t:install "#!/bin/sh\nexit 1\n"          or that text
+--   t:upgrade()                              asks for it, and waits for its end; returns how it ended
+--   t:assert_unharmed()                      same process, nothing lost, no identify, counters, sockets
+--
+-- All the while GET /healthz is asked, each time over a new connection.
+
+local assert = require "luassert"
+local health_watch = require "spec.support.health_watch"
+local kill_trial = require "spec.support.kill_trial"
+local loop = require "spec.support.loop"
+local paths = require "spec.support.paths"
+local process = require "spec.support.process"
+local prometheus = require "spec.support.prometheus"
+local uv = require "luv"
+
+local trial = {}
+
+local Trial = {}
+
+function Trial:__index(key)
+  return Trial[key] or rawget(self, "under_load")[key]
+end
+
+local SILENCE = 200 -- ms without an answer of /healthz
+
+local function read_file(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+-- The file is another one afterwards; whoever runs the old one goes on with that.
+local function put_file(path, text)
+  local fresh = path .. ".new"
+  local file = assert(io.open(fresh, "wb"))
+  file:write(text)
+  file:close()
+  assert(uv.fs_chmod(fresh, 493)) -- 0755
+  assert(os.rename(fresh, path))
+end
+
+-- A program with other words in it, each as long as the one in its place.
+local function with_words(program, words)
+  for old, new in pairs(words) do
+    assert.equal(#old, #new)
+    local count
+    program, count = program:gsub(old:gsub("%p", "%%%0"), (new:gsub("%%", "%%%%")))
+    assert.is_true(count > 0, old .. " does not stand in the program")
+  end
+  return program
+end
+
+-- options: those of kill_trial.start(). The program is a copy of that of the build.
+function trial.start(options)
+  local self = setmetatable({ program = paths.tmp() .. "/tidegate" }, Trial)
+  self.original = read_file(paths.bin "tidegate")
+  put_file(self.program, self.original)
+  local given = { program = self.program, rate = 400 }
+  for name, value in pairs(options) do
+    given[name] = value
+  end
+  self.under_load = kill_trial.start(given)
+  self.pid = self.gateway.pid
+  self.upgrades = 0
+  self.before = { metrics = self:metrics() }
+  self.health = health_watch.start(self.gateway:control_url())
+  return self
+end
+
+trial.stop = kill_trial.stop
+
+function Trial:install(what)
+  put_file(self.program, type(what) == "table" and with_words(self.original, what) or what)
+end
+
+-- GET /upgrade.
+function Trial:status()
+  return self.gateway:control("GET", "/upgrade"):json()
+end
+
+function Trial:metrics()
+  return prometheus.parse(self.gateway:control("GET", "/metrics").body)
+end
+
+-- Asks for the upgrade, with the answer to that; or by signal.
+function Trial:ask()
+  self.upgrades = self.upgrades + 1
+  return self.gateway:control("POST", "/upgrade", { timeout = 30000 })
+end
+
+function Trial:signal()
+  self.upgrades = self.upgrades + 1
+  self.gateway.process:kill "SIGUSR2"
+end
+
+-- Waits until the upgrade that was asked for has ended; GET /upgrade's "last".
+function Trial:await_end()
+  loop.wait_for(function()
+    return "the end of the upgrade; the log ends:\n" .. self.gateway.stderr:sub(-4000)
+  end, function()
+    if self.gateway.process.ended then
+      error("the gateway has ended:\n" .. self.gateway.stderr:sub(-4000), 0)
+    end
+    return self.gateway:count_log "manager: upgraded from" + self.gateway:count_log "the upgrade has failed"
+      + self.gateway:count_log "the upgrade does not take place" >= self.upgrades
+  end, 60000)
+  return self:status().last
+end
+
+-- Both.
+function Trial:upgrade()
+  local answer = self:ask()
+  return self:await_end(), answer
+end
+
+function Trial:wait_for(pattern)
+  return self.gateway:wait_for_log(pattern, 30000)
+end
+
+function Trial:await_up()
+  local deadline = loop.now() + 20000 * paths.slow
+  repeat
+    loop.step()
+    assert.is_true(loop.now() < deadline, "the shards are not up again:\n" .. self.gateway.stderr:sub(-4000))
+  until self.gateway:control("GET", "/readyz").status == 200
+end
+
+-- What an upgrade, however it ends, leaves as it was. options: resumes (so many, when nothing else happened).
+function Trial:assert_unharmed(name, options)
+  self:await_up()
+  local seen = self.health:stop()
+  local before, after = self.before.metrics:counters(), self:metrics():counters()
+  assert.is_true(process.is_running(self.pid))
+  assert.same({}, seen.failures)
+  assert.is_true(seen.silence <= SILENCE * paths.slow, ("/healthz was silent for %d ms"):format(seen.silence))
+  for counter, value in pairs(before) do
+    assert.is_true((after[counter] or 0) >= value, counter .. " has gone back")
+  end
+  self:assert_nothing_lost { name = name, identifies = self.shards }
+  if options and options.resumes then
+    assert.equal(options.resumes, self:counters().resumes_ok)
+  end
+  print(("# %s: /healthz asked %d times, silent for %d ms at most"):format(name, seen.answers, seen.silence))
+end
+
+return trial

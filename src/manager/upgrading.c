@@ -1,0 +1,78 @@
+/* Another program takes over (upgrade/): when it may, and when all is at rest. */
+
+#include "manager/internal.h"
+
+static bool may(void *ctx, struct tg_error *error)
+{
+  struct tg_manager *manager = ctx;
+  struct tg_resharding_status resharding;
+  tg_reshard_status(manager->reshard, &resharding);
+  if (manager->env.stopping)
+    return tg_fail(error, "stopping", "the gateway is stopping");
+  if (manager->phase != TG_MANAGER_RUNNING)
+    return tg_fail(error, "not_ready", "the gateway is starting; upgrade it when its workers run");
+  if (manager->member)
+    return tg_fail(error, "upgrade_refused",
+                   "this gateway is a host of a cluster, where none is needed: restart the hosts one after the "
+                   "other; the shards of each are resumed by the others meanwhile");
+  if (resharding.running || resharding.planned > 0)
+    return tg_fail(error, "resharding_running",
+                   "the bot goes over to another number of shards; upgrade when that is over");
+  if (tg_reload_runs(manager->reloads))
+    return tg_fail(error, "reload_running", "a reload is under way; upgrade when it is over");
+  return true;
+}
+
+static void rest(void *ctx, bool rest)
+{
+  struct tg_manager *manager = ctx;
+  tg_slots_rest(manager->slots, rest);
+}
+
+static bool at_rest(void *ctx, const char **waits_for)
+{
+  struct tg_manager *manager = ctx;
+  bool back = tg_upgrade_returns(manager->upgrade);
+  if (!tg_slots_at_rest(manager->slots))
+    *waits_for = "an identify that is under way";
+  else if (!tg_workers_at_rest(manager->workers, !back))
+    *waits_for = "a worker that is not up, or does not read what it is told";
+  return *waits_for == NULL;
+}
+
+static json_t *hand_over(void *ctx)
+{
+  return tg_manager_hand_over(ctx);
+}
+
+static void news(void *ctx, bool running)
+{
+  struct tg_manager *manager = ctx;
+  manager->env.upgrading = running;
+  tg_manager_tell(manager, running ? TG_MANAGER_UPGRADING : TG_MANAGER_UPGRADED);
+}
+
+struct tg_upgrade *tg_manager_make_upgrade(struct tg_manager *manager)
+{
+  return tg_upgrade_new(&(struct tg_upgrade_options){.env = &manager->env,
+                                                     .successor = manager->options.successor,
+                                                     .successor_ctx = manager->options.ctx,
+                                                     .script_path = manager->script_path,
+                                                     .workers = manager->workers,
+                                                     .may = may,
+                                                     .rest = rest,
+                                                     .at_rest = at_rest,
+                                                     .hand_over = hand_over,
+                                                     .news = news,
+                                                     .ctx = manager});
+}
+
+void tg_manager_upgrade(struct tg_manager *manager, tg_manager_reply *reply, void *ctx)
+{
+  tg_upgrade_start(manager->upgrade, reply, ctx);
+}
+
+json_t *tg_manager_upgrade_status(struct tg_manager *manager)
+{
+  return tg_upgrade_status(manager->upgrade);
+}
