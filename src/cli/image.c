@@ -323,8 +323,12 @@ void tg_image_go_back(int exit_code)
 void tg_image_settled(void)
 {
   alarm(0);
-  for (int i = 0; the_image.guarded && i < FATAL; i++)
-    sigaction(fatal[i], &usual[i], NULL);
+  for (int i = 0; the_image.guarded && i < FATAL; i++) {
+    struct sigaction now;
+    sigaction(fatal[i], NULL, &now);
+    if (now.sa_handler == on_fatal) /* others have put theirs before it, and come to it at the end */
+      sigaction(fatal[i], &usual[i], NULL);
+  }
   the_image.guarded = false;
   for (int i = 0; i < the_image.kept_count; i++)
     if (the_image.kept[i] != the_image.old)

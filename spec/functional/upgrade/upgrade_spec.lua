@@ -84,7 +84,7 @@ describe("a live upgrade", function()
 
     it("is no program, or none at all", function()
       local t = start()
-      t:install "no program"
+      t:install "\127ELF, but no program"
       assert.matches("cannot be executed", t:upgrade().problem)
       os.remove(t.program)
       refused(t, "cannot be executed")

@@ -116,6 +116,10 @@ static void on_signal(int number)
   }
 }
 
+static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+enum { CRASHES = sizeof crashes / sizeof *crashes };
+static struct sigaction usual[CRASHES];
+
 /* What crashed is as good as ended: whatever a line of the log may do to it. */
 static void on_crash(int number)
 {
@@ -128,6 +132,9 @@ static void on_crash(int number)
                 "crashed (%s) inside of %s", strsignal(number), name);
   }
   tg_log_writer_drain();
+  for (int i = 0; i < CRASHES; i++)
+    if (crashes[i] == number)
+      sigaction(number, &usual[i], NULL);
   raise(number); /* now with its usual end */
 }
 
@@ -142,13 +149,16 @@ static void listen_to_crashes(void)
 {
   if (SANITIZED)
     return;
-  static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
   static char stack[64 * 1024]; /* the usual one may be used up */
   stack_t other = {.ss_sp = stack, .ss_size = sizeof stack};
   sigaltstack(&other, NULL);
   struct sigaction action = {.sa_handler = on_crash, .sa_flags = SA_RESETHAND | SA_ONSTACK};
-  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-    sigaction(numbers[i], &action, NULL);
+  struct sigaction before;
+  for (int i = 0; i < CRASHES; i++) {
+    sigaction(crashes[i], &action, &before);
+    if (before.sa_handler != on_crash)
+      usual[i] = before;
+  }
 }
 
 static int64_t cpu_time(clockid_t clock)
