@@ -84,7 +84,8 @@ end
 -- options: fake (needed for all but start-up errors: rest, ca, token), bot (one or a list), script (Lua text,
 -- or the path of a .lua file), workers, shards, shards_per_worker, spawn_shard_delay, intents, log_level, env
 -- (wins over all of these; false takes a variable away), args (more arguments), wrap (words in front of the
--- command line), program (the file, else that of the build), state_dir (of an earlier gateway, to resume), reload (false: not in steps).
+-- command line), program (the file, else that of the build), state_dir (of an earlier gateway, to resume),
+-- reload (false: not in steps).
 function gateway.start(options)
   local dir = paths.tmp()
   local self = setmetatable({

@@ -1,5 +1,5 @@
--- Asks GET /healthz again and again, each time over a new connection, as a process of its own: what it sees is
--- not how busy a spec is.
+-- Asks GET /healthz again and again, each time over a new connection, as a process of its own: what it sees
+-- is not how busy a spec is.
 --
 --   local watch = health_watch.start(gateway:control_url())
 --   local seen = watch:stop()        {answers, silence (ms, the longest), failures (a list of texts)}
@@ -45,7 +45,8 @@ function health_watch.run(host, port, out)
       seen.answers = seen.answers + 1
       last = now()
     else
-      seen.failures[#seen.failures + 1] = ("%s after %d ms"):format(problem or text or "closed", now() - began)
+      local what = problem or text or "closed"
+      seen.failures[#seen.failures + 1] = ("%s after %d ms"):format(what, now() - began)
     end
     timer:start(EVERY, 0, ask)
   end

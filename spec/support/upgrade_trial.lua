@@ -63,7 +63,7 @@ function trial.start(options)
   local self = setmetatable({ program = paths.tmp() .. "/tidegate" }, Trial)
   self.original = read_file(paths.bin "tidegate")
   put_file(self.program, self.original)
-  local given = { program = self.program, rate = 400 }
+  local given = { program = self.program, rate = 400, watched = nil }
   for name, value in pairs(options) do
     given[name] = value
   end
@@ -71,7 +71,9 @@ function trial.start(options)
   self.pid = self.gateway.pid
   self.upgrades = 0
   self.before = { metrics = self:metrics() }
-  self.health = health_watch.start(self.gateway:control_url())
+  if options.watched ~= false then
+    self.health = health_watch.start(self.gateway:control_url())
+  end
   return self
 end
 
@@ -99,6 +101,13 @@ end
 function Trial:signal()
   self.upgrades = self.upgrades + 1
   self.gateway.process:kill "SIGUSR2"
+end
+
+-- `tidegate ctl`, of the build.
+function Trial:ctl(...)
+  local at = self.gateway:control_url():gsub("^http://", "")
+  local options = { env = { TIDEGATE_CONTROL = at }, timeout = 60000 }
+  return process.run({ paths.bin "tidegate", "ctl", ... }, options)
 end
 
 -- Waits until the upgrade that was asked for has ended; GET /upgrade's "last".

@@ -16,7 +16,7 @@
 void tg_program_begin(void);
 
 /* For programs that run for good: signals that mean nothing here, but would end
- * the process or stop it, are ignored from here on. SIGUSR1 and SIGUSR2; SIGXFSZ
+ * the process or stop it, are ignored from here on. SIGUSR1 and SIGUSR2, until somebody listens; SIGXFSZ
  * (a file has reached its limit: the write fails, that is enough); SIGTTOU (a
  * background job writes to a terminal that is set to stop those). */
 void tg_program_serves(void);

@@ -25,8 +25,8 @@ const char tg_cli_overview[] =
     "Least that is needed:  DISCORD_TOKEN=... INTENTS=guilds,guild_messages \\\n"
     "                       EVENT_HANDLER_URL=http://127.0.0.1:8081 tidegate run\n"
     "\n"
-    "Signals: SIGHUP reloads the script; SIGTERM stops and keeps the sessions (the next start\n"
-    "resumes them); SIGINT (Ctrl-C) stops and ends them.\n"
+    "Signals: SIGHUP reloads the script; SIGUSR2 upgrades; SIGTERM stops and keeps the sessions (the\n"
+    "next start resumes them); SIGINT (Ctrl-C) stops and ends them.\n"
     "Exit codes: 0 fine, 1 failed, 64 usage, 69 Discord not reachable at start, 78 configuration,\n"
     "state directory unusable or in use, or refused by Discord (token, intents, shards).\n";
 

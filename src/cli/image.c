@@ -168,7 +168,8 @@ static void put_number(char *text, size_t *at, int number)
   int count = 0;
   if (number < 0)
     text[(*at)++] = '-';
-  for (unsigned rest = number < 0 ? 0U - (unsigned)number : (unsigned)number; count == 0 || rest > 0; rest /= 10)
+  for (unsigned rest = number < 0 ? 0U - (unsigned)number : (unsigned)number; count == 0 || rest > 0;
+       rest /= 10)
     digits[count++] = (char)('0' + rest % 10);
   while (count > 0)
     text[(*at)++] = digits[--count];

@@ -38,9 +38,9 @@ static bool at_rest(void *ctx)
 /* Steals `manager`. */
 static json_t *whole(const struct tg_succession *succession, json_t *manager)
 {
-  json_t *state = json_pack("{s:i, s:s, s:s, s:o, s:o}", "format", TG_HANDED_FORMAT, "version", TG_VERSION,
-                            "path", tg_image_path(), "manager", manager, "control",
-                            tg_control_hand_over(*succession->control));
+  json_t *state =
+      json_pack("{s:i, s:s, s:s, s:o, s:o}", "format", TG_HANDED_FORMAT, "version", TG_VERSION, "path",
+                tg_image_path(), "manager", manager, "control", tg_control_hand_over(*succession->control));
   tg_handed_put_fd(state, "stats", succession->stats);
   return state;
 }
@@ -138,9 +138,10 @@ bool tg_succession_begin(struct tg_succession *succession, bool contained)
       .path = tg_image_path(),
       .environment = tg_image_environment(),
       .container =
-          contained ? "this is a container, whose program comes from its image: start one of the new image in "
-                      "its place, with the same state directory; the sessions are kept"
-                    : NULL,
+          contained
+              ? "this is a container, whose program comes from its image: start one of the new image in "
+                "its place, with the same state directory; the sessions are kept"
+              : NULL,
       .handed = json_object_get(succession->handed, "manager"),
       .failure = tg_image_failure(),
       .can_return = tg_image_old() >= 0,

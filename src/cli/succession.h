@@ -1,7 +1,7 @@
 #pragma once
 
-/* The command `run` as one program after another in the same process: what is handed on beside what the manager
- * hands on, and how the next one is executed (image.h), or the one before again. */
+/* The command `run` as one program after another in the same process: what is handed on beside what the
+ * manager hands on, and how the next one is executed (image.h), or the one before again. */
 
 #include "control/control.h"
 #include "manager/manager.h"
@@ -24,11 +24,12 @@ bool tg_succession_begin(struct tg_succession *succession, bool contained);
 void tg_succession_attach_stats(struct tg_succession *succession);
 /* What the control API was; NULL: there was none. */
 const json_t *tg_succession_control(const struct tg_succession *succession);
-/* This program ends with that code, or cannot begin: where that was to be its probation the one before goes on,
- * and this does not return. */
+/* This program ends with that code, or cannot begin: where that was to be its probation the one before goes
+ * on, and this does not return. */
 void tg_succession_fails(int exit_code);
 void tg_succession_end(struct tg_succession *succession);
 
-/* `run --candidate`: says on TG_CANDIDATE_VERDICT whether this program could take over. Returns the exit code.
+/* `run --candidate`: says on TG_CANDIDATE_VERDICT whether this program could take over. Returns the exit
+ * code.
  */
 int tg_candidate_run(const char *script);

@@ -17,8 +17,8 @@ struct tg_manager;
 bool tg_control_start(struct tg_control **control, uv_loop_t *loop, struct tg_manager *manager,
                       const struct tg_config *config, const json_t *handed, struct tg_error *error);
 
-/* For the next program in this process, as `handed` there (NULL: there was none before): the socket, which never
- * ceases to listen. A new reference. */
+/* For the next program in this process, as `handed` there (NULL: there was none before): the socket, which
+ * never ceases to listen. A new reference. */
 json_t *tg_control_hand_over(const struct tg_control *control);
 /* Clients that keep their connection are let go, for that; or no longer. And whether all have gone. */
 void tg_control_rest(struct tg_control *control, bool rest);

@@ -28,7 +28,8 @@ void tg_fetch_free(struct tg_fetch *fetch);
 const struct tg_gateway_info *tg_fetch_info(const struct tg_fetch *fetch);
 
 void tg_fetch_at_start(struct tg_fetch *fetch);
-/* What is known, for the next program in this process; and there, in place of a start. False: it is nothing. */
+/* What is known, for the next program in this process; and there, in place of a start. False: it is nothing.
+ */
 json_t *tg_fetch_hand_over(const struct tg_fetch *fetch);
 bool tg_fetch_take_over(struct tg_fetch *fetch, const json_t *handed);
 /* Asks again while the gateway runs. */

@@ -1,5 +1,6 @@
-/* What the next program in this process is told of the gateway, and how it goes on with it. What stands in files
- * of the state directory (shards, sessions, counters of both, the ledger of identifies) needs no word. */
+/* What the next program in this process is told of the gateway, and how it goes on with it. What stands in
+ * files of the state directory (shards, sessions, counters of both, the ledger of identifies) needs no word.
+ */
 
 #include "base/buf.h"
 #include "manager/internal.h"
@@ -18,9 +19,9 @@ static json_t *hand_shards(const struct tg_shard_set *shards)
   json_t *list = json_array();
   for (int i = 0; i < shards->count; i++) {
     const struct tg_managed_shard *shard = &shards->list[i];
-    json_array_append_new(list, json_pack("{s:i, s:b, s:b, s:b, s:b, s:b}", "worker", shard->worker_id, "held",
-                                          shard->held, "told", shard->told, "wanted", shard->wanted, "was_up",
-                                          shard->was_up, "had_session", shard->had_session));
+    json_array_append_new(list, json_pack("{s:i, s:b, s:b, s:b, s:b, s:b}", "worker", shard->worker_id,
+                                          "held", shard->held, "told", shard->told, "wanted", shard->wanted,
+                                          "was_up", shard->was_up, "had_session", shard->had_session));
   }
   return list;
 }
@@ -37,16 +38,16 @@ json_t *tg_manager_hand_over(struct tg_manager *manager)
   const struct tg_manager_env *env = &manager->env;
   const struct tg_shard_set *shards = &env->shards;
   struct tg_reload_counts reloads = tg_reload_counts(manager->reloads);
-  json_t *json = json_pack("{s:o, s:s, s:I, s:I, s:i, s:b}", "bot", text_of(env->bot_with_intents), "state_dir",
-                           env->state_dir, "stamp", (json_int_t)env->stamp, "began", (json_int_t)manager->began,
-                           "usual_workers", manager->usual_workers, "all_up",
-                           tg_spawn_all_up(manager->spawner));
+  json_t *json =
+      json_pack("{s:o, s:s, s:I, s:I, s:i, s:b}", "bot", text_of(env->bot_with_intents), "state_dir",
+                env->state_dir, "stamp", (json_int_t)env->stamp, "began", (json_int_t)manager->began,
+                "usual_workers", manager->usual_workers, "all_up", tg_spawn_all_up(manager->spawner));
   tg_handed_put_fd(json, "lock", manager->lock_fd);
   json_object_set_new(json, "info", tg_fetch_hand_over(manager->fetch));
   json_object_set_new(json, "set",
-                      json_pack("{s:i, s:i, s:i, s:i, s:o}", "side", shards->side, "total", shards->range.total,
-                                "first", shards->range.first, "last", shards->range.last, "shards",
-                                hand_shards(shards)));
+                      json_pack("{s:i, s:i, s:i, s:i, s:o}", "side", shards->side, "total",
+                                shards->range.total, "first", shards->range.first, "last", shards->range.last,
+                                "shards", hand_shards(shards)));
   json_object_set_new(json, "workers", tg_workers_hand_over(manager->workers));
   json_object_set_new(json, "presences", tg_presences_hand_over(manager->presences));
   json_object_set_new(json, "resharding", tg_reshard_hand_over(manager->reshard));
@@ -90,8 +91,7 @@ bool tg_manager_could_follow(const struct tg_config *config, const json_t *hande
                    config->state_dir);
   if (config->cluster.url)
     return tg_fail(error, "restart", "it is to be a host of a cluster now: restart it");
-  if (config->first_shard_id != number(set, "first") ||
-      (last >= 0 ? last : total - 1) != number(set, "last"))
+  if (config->first_shard_id != number(set, "first") || (last >= 0 ? last : total - 1) != number(set, "last"))
     return tg_fail(error, "restart", "its range of shards is another one now: restart it");
   if (tg_shard_table_peek(config->state_dir, side, bot) != total)
     return tg_fail(error, "restart",
@@ -134,8 +134,9 @@ static bool take_set(struct tg_manager *manager, const json_t *handed, struct tg
 static void take_counts(struct tg_manager *manager, const json_t *handed)
 {
   const json_t *reloads = json_object_get(handed, "reloads");
-  tg_reload_take_over(manager->reloads, &(struct tg_reload_counts){.done = (uint64_t)number(reloads, "done"),
-                                                                   .failed = (uint64_t)number(reloads, "failed")});
+  tg_reload_take_over(manager->reloads,
+                      &(struct tg_reload_counts){.done = (uint64_t)number(reloads, "done"),
+                                                 .failed = (uint64_t)number(reloads, "failed")});
   tg_reshard_take_over(manager->reshard, json_object_get(handed, "resharding"));
 }
 

@@ -3,12 +3,12 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/timer.h"
-#include "manager/commands/ask_worker.h"
 #include "manager/cluster_front.h"
+#include "manager/commands/ask_worker.h"
 #include "manager/internal.h"
 #include "manager/lock.h"
-#include "manager/workers/deaths.h"
 #include "manager/upgrade/handed.h"
+#include "manager/workers/deaths.h"
 #include "shared/poison.h"
 
 #include <stdlib.h>

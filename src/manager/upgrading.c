@@ -12,9 +12,10 @@ static bool may(void *ctx, struct tg_error *error)
   if (manager->phase != TG_MANAGER_RUNNING)
     return tg_fail(error, "not_ready", "the gateway is starting; upgrade it when its workers run");
   if (manager->member)
-    return tg_fail(error, "upgrade_refused",
-                   "this gateway is a host of a cluster, where none is needed: restart the hosts one after the "
-                   "other; the shards of each are resumed by the others meanwhile");
+    return tg_fail(
+        error, "upgrade_refused",
+        "this gateway is a host of a cluster, where none is needed: restart the hosts one after the "
+        "other; the shards of each are resumed by the others meanwhile");
   if (resharding.running || resharding.planned > 0)
     return tg_fail(error, "resharding_running",
                    "the bot goes over to another number of shards; upgrade when that is over");

@@ -19,7 +19,7 @@ struct tg_listener {
     uv_pipe_t pipe;
   };
   char address[TG_ADDRESS_SIZE]; /* "http://127.0.0.1:8377", "unix:/path" */
-  char path[TG_ADDRESS_SIZE]; /* of a unix socket that was taken over; "" */
+  char path[TG_ADDRESS_SIZE];    /* of a unix socket that was taken over; "" */
   bool open;
   void (*done)(void *owner);
   void *owner;
@@ -30,7 +30,8 @@ struct tg_listener {
 bool tg_listener_open(struct tg_listener *listener, uv_loop_t *loop, const char *text, int backlog,
                       uv_connection_cb on_connection, struct tg_error *error);
 
-/* The same at a socket that listens there already: that of the program before in this process. Takes `fd` over.
+/* The same at a socket that listens there already: that of the program before in this process. Takes `fd`
+ * over.
  */
 bool tg_listener_take(struct tg_listener *listener, uv_loop_t *loop, const char *text, int fd, int backlog,
                       uv_connection_cb on_connection, struct tg_error *error);

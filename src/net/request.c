@@ -100,8 +100,7 @@ int tg_status_of(const char *code)
     const char *code;
     int status;
   } known[] = {
-      {"no_holder", 503},    {"redis_away", 503},
-      {"upgrade_running", 409}, {"upgrade_refused", 409}, {"upgrade_failed", 500},    {"moved", 503}, /* of hosts of a cluster */
+      {"no_holder", 503},    {"redis_away", 503},    {"moved", 503}, /* of hosts of a cluster */
       {"bad_argument", 400}, {"bad_payload", 400},   {"too_large", 400},    {"no_shard", 404},
       {"replaced", 409},     {"killed", 409},        {"refused", 409},      {"reload_running", 409},
       {"no_script", 409},    {"reload_failed", 422}, {"rate_limited", 429}, {"queue_full", 429},
@@ -112,6 +111,7 @@ int tg_status_of(const char *code)
       {"cancelled", 503},    {"timeout", 504},         {"no_cluster", 409},   {"no_others", 409},
       {"no_host", 404},      {"host_alive", 409},      {"redis_away", 503},
       {"no_letter", 404},    {"retry_running", 409},
+      {"upgrade_running", 409}, {"upgrade_refused", 409}, {"upgrade_failed", 500},
   };
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
     if (strcmp(known[i].code, code) == 0)

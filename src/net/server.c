@@ -135,11 +135,10 @@ struct tg_server *tg_server_new(const struct tg_server_options *options, struct 
   struct tg_server *server = tg_calloc(1, sizeof *server);
   server->options = *options;
   server->options.listen = NULL; /* need not live as long */
-  bool open = options->socket > 0
-                  ? tg_listener_take(&server->listener, options->loop, options->listen, options->socket, BACKLOG,
-                                     on_connection, error)
-                  : tg_listener_open(&server->listener, options->loop, options->listen, BACKLOG, on_connection,
-                                     error);
+  bool open = options->socket > 0 ? tg_listener_take(&server->listener, options->loop, options->listen,
+                                                     options->socket, BACKLOG, on_connection, error)
+                                  : tg_listener_open(&server->listener, options->loop, options->listen,
+                                                     BACKLOG, on_connection, error);
   if (!open) {
     tg_listener_close(&server->listener, free, server);
     return NULL;

@@ -98,6 +98,7 @@ describe("tidegate ctl", function()
         ["POST /reload"] = ok, ["POST /reshard"] = ok, ["GET /reshard"] = ok, ["POST /shards/3/payload"] = ok,
         ["POST /payload"] = ok,
         ["POST /guilds/4177198342314/payload"] = ok, ["GET /identify"] = ok, ["POST /shutdown"] = ok,
+        ["GET /upgrade"] = ok,
       }
       local payload = '{"op":3,"d":{"since":null,"afk":false,"status":"idle","activities":[]}}'
       for _, case in ipairs {
@@ -123,6 +124,7 @@ describe("tidegate ctl", function()
         { { "payload", "all", payload }, "POST /payload", payload },
         { { "payload", "guild:4177198342314", payload },
           "POST /guilds/4177198342314/payload", payload },
+        { { "upgrade", "status" }, "GET /upgrade" },
         { { "identify-budget" }, "GET /identify" }, { { "shutdown" }, "POST /shutdown" },
       } do
         local p = ctl(case[1], { TIDEGATE_CONTROL_SECRET = "hush hush" })

@@ -283,34 +283,58 @@ assert(require "cjson".null == gateway.json.null)
     uv.fs_chmod(path, tonumber("755", 8))
   end
 
-  on_system("an upgrade restarts it, and every session goes on", function()
-    local tree, next_deb = dir .. "/tree", dir .. "/next.deb"
+  local function next_version(name)
+    local tree, next_deb = dir .. "/" .. name, dir .. "/" .. name .. ".deb"
     run("dpkg-deb", "-R", deb, tree)
     local control = paths.read(tree .. "/DEBIAN/control")
-    control = control:gsub("\nVersion: [^\n]*", "%0+next")
+    control = control:gsub("\nVersion: [^\n]*", "%0+" .. name)
     paths.write(tree .. "/DEBIAN/control", control)
     run("dpkg-deb", "--root-owner-group", "-b", tree, next_deb)
+    return next_deb
+  end
 
+  on_system("an upgrade has the new version take over in the running process", function()
     run("mkdir", "-p", root:path "/run/systemd/system")
-    stub "systemctl" -- the service is active
+    stub("systemctl", ([[
+case "$*" in
+  *MainPID*) echo %d ;;
+  *SIGUSR2*) kill -USR2 %d ;;
+  *ActiveState*) echo active ;;
+esac
+]]):format(service.pid, service.pid))
     stub "deb-systemd-invoke"
+    dpkg("-i", next_version "newer")
+    service:wait_for_output("manager: upgraded from", "stderr", 30000)
+    assert.is_nil(file "/calls":find("deb-systemd-invoke", 1, true))
+    assert.is_nil(service.ended)
+    fake:emit { count = 5 }
+    bot:wait_for_events(15, "MESSAGE_CREATE")
+    assert.equal(SHARDS, counters().resumes_ok)
+    assert.equal(SHARDS, counters().identifies)
+    os.remove(root:path "/calls")
+  end)
+
+  on_system("where that cannot be, it restarts it, and every session goes on", function()
+    stub("systemctl", 'case "$*" in *SIGUSR2*) exit 1 ;; esac\n') -- the service is active
     local settings = file "/etc/tidegate/tidegate.env"
-    local said = dpkg("-i", next_deb)
+    local said = dpkg("-i", next_version "next")
     assert.is_nil(said:find("systemctl enable", 1, true))
     assert.equal("systemctl daemon-reload\nsystemctl --quiet is-active tidegate.service\n"
+      .. "systemctl show --property=MainPID --value tidegate.service\n"
+      .. "systemctl kill --kill-who=main --signal=SIGUSR2 tidegate.service\n"
       .. "deb-systemd-invoke restart tidegate.service\n", file "/calls")
     assert.equal(settings, file "/etc/tidegate/tidegate.env")
     assert.is_nil(service.ended) -- the old version ran on until now
     fake:emit { count = 10 }
-    bot:wait_for_events(20, "MESSAGE_CREATE")
+    bot:wait_for_events(25, "MESSAGE_CREATE")
 
     service:kill "SIGTERM"
     assert.equal(0, (service:wait(20000)))
     fake:emit { count = 10 } -- while nobody is there
     wait_ready()
-    bot:wait_for_events(30, "MESSAGE_CREATE")
+    bot:wait_for_events(35, "MESSAGE_CREATE")
     local counted = counters()
-    assert.equal(SHARDS, counted.resumes_ok)
+    assert.equal(2 * SHARDS, counted.resumes_ok)
     assert.equal(SHARDS, counted.identifies)
     assert.same({}, fake:state("violations").violations)
   end)

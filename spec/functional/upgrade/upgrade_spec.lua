@@ -1,8 +1,10 @@
 -- Another program takes the place of the one that runs: the manager's in its own process, then worker after
 -- worker. However that ends, all goes on.
 
+local notify_socket = require "spec.support.notify_socket"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
+local scene = require "spec.support.scene"
 local trial = require "spec.support.upgrade_trial"
 
 describe("a live upgrade", function()
@@ -50,6 +52,60 @@ describe("a live upgrade", function()
     assert.equal(1, t.gateway:count_log "the workers speak another version of the messages")
     assert.equal(0, t.gateway:count_log "was not understood")
     t:assert_unharmed("another version of the messages", { resumes = 4 })
+  end)
+
+  describe("in the eyes of", function()
+    it("people: ctl says how it went", function()
+      local t = start()
+      t:install { ["0.1.0"] = "0.1.7" }
+      local done = t:ctl "upgrade"
+      assert.equal(0, done.exit_code, done.stderr)
+      assert.matches("takes over: from 0%.1%.0 to 0%.1%.7", done.stdout)
+      assert.matches("\nupgraded from 0%.1%.0 to 0%.1%.7 in ", done.stdout)
+      local status = t:ctl("upgrade", "status", "--table")
+      assert.matches("^version 0%.1%.7 runs; no upgrade is under way\n", status.stdout)
+      t:install "#!/bin/sh\nexit 78\n"
+      local refused = t:ctl "upgrade"
+      assert.equal(1, refused.exit_code)
+      assert.matches("it ended with exit code 78", refused.stderr)
+      t:assert_unharmed("ctl", { resumes = 4 })
+    end)
+
+    it("a service manager: the same main process, which reloads", function()
+      local socket = notify_socket.open()
+      local t = start { env = { NOTIFY_SOCKET = socket.name } }
+      local _, ready = socket:wait_for "READY=1"
+      t:upgrade()
+      local reloading, from = socket:wait_for("RELOADING=1", ready + 1)
+      assert.equal("upgrading", reloading.STATUS)
+      assert.is_number(tonumber(reloading.MONOTONIC_USEC))
+      local _, over = socket:wait_for("READY=1", from + 1)
+      for i = 1, over do
+        assert.equal(t.pid, socket.messages[i].pid)
+        assert.is_nil(socket.messages[i].STOPPING)
+      end
+      t:assert_unharmed "a service"
+      scene.stop()
+      notify_socket.cleanup()
+    end)
+
+    it("clients of a unix socket: it stays where it is, until the end", function()
+      local path = paths.tmp() .. "/control.sock"
+      local t = start { env = { TIDEGATE_CONTROL = "unix:" .. path }, watched = false }
+      assert.equal("done", t:upgrade().result)
+      assert.equal("done", t:upgrade().result)
+      assert.equal(200, t.gateway:control("GET", "/healthz").status)
+      t.gateway:stop()
+      assert.is_nil(io.open(path))
+    end)
+  end)
+
+  it("is refused while the bot goes over to other shards", function()
+    local t = start { shards = 2, per_worker = 1 }
+    assert.equal(202, t.gateway:control("POST", "/reshard", { json = { totalShards = 4 } }).status)
+    local answer = t:ask()
+    assert.equal(409, answer.status)
+    assert.matches("goes over to another number of shards", answer:json().error)
   end)
 
   describe("does not take place with a program that", function()
@@ -127,7 +183,7 @@ describe("a live upgrade", function()
     local function start_with(fault)
       return start {
         script = (SCRIPT:gsub("FAULT", function() return fault end)),
-        env = require("spec.support.scene").crashes,
+        env = scene.crashes,
       }
     end
 

@@ -380,7 +380,8 @@ static void on_all_back(void *ctx)
 
 static void move_shards(const int *deal)
 {
-  static const struct tg_regroup regroup = {.ended = on_all_ended, .done = on_all_back, .patience = 2000, .moves = true};
+  static const struct tg_regroup regroup = {
+      .ended = on_all_ended, .done = on_all_back, .patience = 2000, .moves = true};
   static const bool affected[] = {true, true};
   moves.deal = deal;
   tg_workers_regroup(fixture.manager->workers, affected, &regroup);

@@ -80,6 +80,7 @@ extern const struct tg_ctl_command tg_ctl_reconnect;
 extern const struct tg_ctl_command tg_ctl_payload;
 extern const struct tg_ctl_command tg_ctl_identify_budget;
 extern const struct tg_ctl_command tg_ctl_log_level;
+extern const struct tg_ctl_command tg_ctl_upgrade;
 extern const struct tg_ctl_command tg_ctl_cluster;
 extern const struct tg_ctl_command tg_ctl_drain;
 extern const struct tg_ctl_command tg_ctl_shutdown;

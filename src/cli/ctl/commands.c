@@ -16,6 +16,7 @@ const struct tg_ctl_command *const tg_ctl_commands[] = {
     &tg_ctl_payload,
     &tg_ctl_identify_budget,
     &tg_ctl_log_level,
+    &tg_ctl_upgrade,
     &tg_ctl_cluster,
     &tg_ctl_drain,
     &tg_ctl_shutdown,

@@ -19,8 +19,8 @@ void tg_presences_take(struct tg_presences *presences, int shard_id, const json_
 /* The shards of a set are known. Those of a second one begin with what those of the
  * first have. */
 void tg_presences_begin(struct tg_presences *presences, const struct tg_shard_set *set);
-/* What was set of the whole bot and of the current shards, for the next program in this process; and there, after
- * tg_presences_begin(). */
+/* What was set of the whole bot and of the current shards, for the next program in this process; and there,
+ * after tg_presences_begin(). */
 json_t *tg_presences_hand_over(const struct tg_presences *presences);
 void tg_presences_take_over(struct tg_presences *presences, const json_t *handed);
 /* They are about to be no more. */

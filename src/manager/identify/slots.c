@@ -23,7 +23,7 @@ struct tg_slots {
   struct tg_ledger *ledger;
   struct tg_asks *asks;
   bool pumping, pump_again;
-  bool resting; /* none is granted for now */
+  bool resting;                     /* none is granted for now */
   struct tg_slots_cluster *cluster; /* NULL: this gateway decides by itself */
   struct tg_grants *grants;         /* for other programs */
 };

@@ -11,6 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
+enum {
+  NO_PROGRAM = 126,
+  NOT_FOUND = 127 /* exit codes of a shell, which gets what the kernel does not take */
+};
+
 struct tg_candidate {
   struct tg_child *child;
   uv_timer_t *timer; /* the end of patience */
@@ -28,7 +33,8 @@ static void free_candidate(struct tg_candidate *candidate)
   free(candidate);
 }
 
-static void describe(const struct tg_candidate *candidate, int64_t status, int number, char *text, size_t size)
+static void describe(const struct tg_candidate *candidate, int64_t status, int number, char *text,
+                     size_t size)
 {
   if (candidate->late)
     snprintf(text, size, "it did not come up in time");
@@ -36,6 +42,8 @@ static void describe(const struct tg_candidate *candidate, int64_t status, int n
     snprintf(text, size, "it was ended by signal %d, %s", number, strsignal(number));
   else if (status == TG_EXIT_USAGE)
     snprintf(text, size, "it does not know live upgrades (exit code %d): a restart is needed", TG_EXIT_USAGE);
+  else if (status == NO_PROGRAM || status == NOT_FOUND)
+    snprintf(text, size, "it cannot be executed: it is no program");
   else if (status != TG_EXIT_OK)
     snprintf(text, size, "it ended with exit code %lld; what it has said stands above", (long long)status);
   else

@@ -33,9 +33,9 @@ struct tg_upgrade {
   char *from, *to; /* versions */
   char *failed;    /* why the other program does not stay: this is the way back, or the end of it */
   tg_ms began, until;
-  int worker;              /* that is replaced now */
-  const char *waits_for;   /* NULL: nothing */
-  bool began_next;         /* the worker's next process has been started */
+  int worker;            /* that is replaced now */
+  const char *waits_for; /* NULL: nothing */
+  bool began_next;       /* the worker's next process has been started */
   struct {
     const char *result; /* "done", "failed"; NULL: there was none */
     char *from, *to, *problem;
@@ -156,11 +156,9 @@ static void replace_next(struct tg_upgrade *upgrade)
   upgrade->step = REPLACING;
   upgrade->began_next = false;
   look_in(upgrade, on_worker_late, LOAD_PATIENCE + config->script.load_budget);
-  tg_workers_regroup(workers, affected,
-                     &(struct tg_regroup){.ended = on_ended,
-                                          .done = on_replaced,
-                                          .ctx = upgrade,
-                                          .patience = WORKER_TIME});
+  tg_workers_regroup(
+      workers, affected,
+      &(struct tg_regroup){.ended = on_ended, .done = on_replaced, .ctx = upgrade, .patience = WORKER_TIME});
   free(affected);
 }
 
@@ -266,7 +264,8 @@ static void on_judged(void *ctx, const char *version, const char *problem)
   while (upgrade->waiters) {
     struct tg_waiter *waiter = upgrade->waiters;
     upgrade->waiters = waiter->next;
-    tg_reply_value(waiter->reply, waiter->ctx, json_pack("{s:s, s:s}", "from", TG_VERSION, "to", upgrade->to));
+    tg_reply_value(waiter->reply, waiter->ctx,
+                   json_pack("{s:s, s:s}", "from", TG_VERSION, "to", upgrade->to));
     free(waiter);
   }
   come_to_rest(upgrade);
@@ -373,12 +372,9 @@ void tg_upgrade_go_on(struct tg_upgrade *upgrade, const json_t *handed)
 
 static const char *step_name(const struct tg_upgrade *upgrade)
 {
-  static const char *const names[] = {[IDLE] = "idle",
-                                      [TRYING] = "trying",
-                                      [RESTING] = "resting",
-                                      [PROBATION_TIME] = "probation",
-                                      [REPLACING] = "replacing",
-                                      [RISING] = "replacing"};
+  static const char *const names[] = {
+      [IDLE] = "idle",           [TRYING] = "trying",   [RESTING] = "resting", [PROBATION_TIME] = "probation",
+      [REPLACING] = "replacing", [RISING] = "replacing"};
   return names[upgrade->step];
 }
 

@@ -1,18 +1,18 @@
 #pragma once
 
-/* Live upgrade: another program takes this one's place, in the same process, and the workers follow one by one.
+/* Live upgrade: another program takes this one's place, in the same process, and the workers follow one by
+ * one.
  *
  *   trying     the program at the path runs beside this one: it loads script and configuration, and says that
  *              it could go on with what it would be given (candidate.h)
- *   resting    until nothing is half said: no identify is under way, no half message, no answer of the control
- *              API that is not read
- *   (the process executes that program, which has what tg_manager_hand_over() says)
- *   probation  a second; what fails until here has the program before go on, as it was
- *   replacing  worker after worker: it ends, keeping its sessions; its next process is of this program, and its
- *              shards resume. One that does not come up has the program before go on
+ *   resting    until nothing is half said: no identify is under way, no half message, no answer of the
+ * control API that is not read (the process executes that program, which has what tg_manager_hand_over()
+ * says) probation  a second; what fails until here has the program before go on, as it was replacing  worker
+ * after worker: it ends, keeping its sessions; its next process is of this program, and its shards resume.
+ * One that does not come up has the program before go on
  *
- * Every takeover replaces the workers, that of the program before, too: what was said to a program that is gone
- * and not answered ends with the process that asked. */
+ * Every takeover replaces the workers, that of the program before, too: what was said to a program that is
+ * gone and not answered ends with the process that asked. */
 
 #include "manager/env.h"
 #include "manager/workers/workers.h"
@@ -72,6 +72,6 @@ json_t *tg_upgrade_hand_over(const struct tg_upgrade *upgrade);
 /* The process of a worker has ended. */
 void tg_upgrade_worker_gone(struct tg_upgrade *upgrade, int worker);
 
-/* {"state", "from", "to", "replaced", "workers", "waitsFor", "last": {"result", "from", "to", "problem", "ago",
- * "duration"}}. A new reference. */
+/* {"state", "from", "to", "replaced", "workers", "waitsFor", "last": {"result", "from", "to", "problem",
+ * "ago", "duration"}}. A new reference. */
 json_t *tg_upgrade_status(const struct tg_upgrade *upgrade);

@@ -111,8 +111,9 @@ void tg_workers_take_over(struct tg_workers *workers, const json_t *handed)
   put_version(version);
   bool foreign = !theirs || strcmp(theirs, version) != 0;
   if (foreign)
-    tg_log(TG_INFO, TG_NO_SHARD,
-           "the workers speak another version of the messages: they are told nothing until they are replaced");
+    tg_log(
+        TG_INFO, TG_NO_SHARD,
+        "the workers speak another version of the messages: they are told nothing until they are replaced");
   workers->generation = (int)number(handed, "generation");
   workers->moved = yes(handed, "moved");
   tg_workers_make(workers, (int)json_array_size(list));

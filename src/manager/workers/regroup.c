@@ -1,7 +1,7 @@
-/* Workers that end, and start again: for shards that go from one to another, or for a new program. A worker learns at its start which are
- * its own; and what a process has left in its log is taken over by whoever opens it
- * once that process is gone. So all that give or get shards end, keeping the sessions,
- * before the first of them starts again. */
+/* Workers that end, and start again: for shards that go from one to another, or for a new program. A worker
+ * learns at its start which are its own; and what a process has left in its log is taken over by whoever
+ * opens it once that process is gone. So all that give or get shards end, keeping the sessions, before the
+ * first of them starts again. */
 
 #include "base/log.h"
 #include "manager/workers/workers_impl.h"
