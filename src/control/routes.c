@@ -24,6 +24,8 @@ static const struct tg_route routes[] = {
     {"POST", "/guilds/{}/payload", .handle = tg_route_guild_payload, .body = TG_BODY_JSON},
     {"POST", "/reload", .handle = tg_route_reload},
     {"GET", "/queue", .handle = tg_route_queue, .costly = true},
+    {"GET", "/queue/types", .handle = tg_route_queue_types, .costly = true},
+    {"POST", "/queue/discard", .handle = tg_route_discard, .body = TG_BODY_JSON},
     {"POST", "/sinks/{}/forget", .handle = tg_route_forget_sink},
     {"GET", "/dead", .handle = tg_route_dead, .costly = true},
     {"GET", "/dead/{}", .handle = tg_route_dead_letter},

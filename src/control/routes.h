@@ -61,6 +61,8 @@ void tg_route_ask_log_level(struct tg_request *request);
 
 /* routes_queue.c */
 void tg_route_queue(struct tg_request *request);
+void tg_route_queue_types(struct tg_request *request);
+void tg_route_discard(struct tg_request *request);
 void tg_route_forget_sink(struct tg_request *request);
 json_t *tg_sinks_json(struct tg_manager *manager); /* of /queue and /status, as the next */
 json_t *tg_left_sinks_json(struct tg_manager *manager);

@@ -249,6 +249,16 @@ uint64_t tg_delivery_queue_walk(struct tg_delivery *delivery, const char *sink, 
 uint64_t tg_delivery_queue_drop(struct tg_delivery *delivery, const char *sink, tg_shard_ref ref,
                                 uint64_t count);
 
+/* Discards what waits and is meant, but what is in flight, with markers and counts: as much as may be looked
+ * at in a turn of the loop; `at` is how far it has come. Returns how many events went. `sink` as configured,
+ * "bot" for the event handler; tg_delivery_has_queue(). */
+bool tg_delivery_has_queue(const struct tg_delivery *delivery, const char *sink);
+uint64_t tg_delivery_discard(struct tg_delivery *delivery, const char *sink,
+                             const struct tg_queue_filter *filter, struct tg_queue_cursor *at);
+/* Adds up what is in memory, by type; -1: of all shards. Returns how many events are in the logs alone. */
+uint64_t tg_delivery_queue_types(struct tg_delivery *delivery, const char *sink, int shard_id,
+                                 struct tg_queue_of_type types[TG_EVENT_TYPE_MAX]);
+
 /* The event, as a walk has shown it, is delivered. False: it does not wait any more. */
 bool tg_delivery_queue_ack(struct tg_delivery *delivery, const char *sink, const struct tg_event *event);
 

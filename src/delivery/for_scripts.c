@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What scripts see of the parts of a delivery, and ask of them. */
+/* What scripts and people see of the parts of a delivery, and ask of them. */
 
 struct tg_callback *tg_delivery_answer_interaction(struct tg_delivery *delivery,
                                                    const struct tg_interaction_facts *facts,
@@ -59,6 +59,31 @@ uint64_t tg_delivery_queue_drop(struct tg_delivery *delivery, const char *sink, 
 {
   struct tg_sink *of = sink_of(delivery, sink);
   return of ? tg_queues_drop(&of->lanes, ref, count) : 0;
+}
+
+static struct tg_sink *named(const struct tg_delivery *delivery, const char *name)
+{
+  return sink_of(delivery, strcmp(name, "bot") == 0 ? NULL : name);
+}
+
+bool tg_delivery_has_queue(const struct tg_delivery *delivery, const char *sink)
+{
+  return named(delivery, sink) != NULL;
+}
+
+uint64_t tg_delivery_discard(struct tg_delivery *delivery, const char *sink,
+                             const struct tg_queue_filter *filter, struct tg_queue_cursor *at)
+{
+  struct tg_sink *of = named(delivery, sink);
+  at->done = !of;
+  return of ? tg_queues_discard(&of->lanes, filter, at) : 0;
+}
+
+uint64_t tg_delivery_queue_types(struct tg_delivery *delivery, const char *sink, int shard_id,
+                                 struct tg_queue_of_type types[TG_EVENT_TYPE_MAX])
+{
+  struct tg_sink *of = named(delivery, sink);
+  return of ? tg_queues_types(&of->lanes, shard_id, types) : 0;
 }
 
 bool tg_delivery_queue_ack(struct tg_delivery *delivery, const char *sink, const struct tg_event *event)

@@ -6,6 +6,8 @@
 #include "manager/cluster_front.h"
 #include "manager/commands/ask_worker.h"
 #include "manager/internal.h"
+
+#include "manager/commands/queues.h"
 #include "manager/lock.h"
 #include "manager/upgrade/handed.h"
 #include "manager/workers/deaths.h"
@@ -438,6 +440,18 @@ void tg_manager_reload(struct tg_manager *manager, tg_manager_reply *reply, void
 void tg_manager_reconnect(struct tg_manager *manager, int shard_id, tg_manager_reply *reply, void *ctx)
 {
   tg_commands_reconnect(manager->commands, shard_id, reply, ctx);
+}
+
+void tg_manager_queue_types(struct tg_manager *manager, const struct tg_queue_question *question,
+                            tg_manager_reply *reply, void *ctx)
+{
+  tg_queues_ask_types(manager->workers, &manager->env, question, reply, ctx);
+}
+
+void tg_manager_discard(struct tg_manager *manager, const struct tg_queue_question *question,
+                        tg_manager_reply *reply, void *ctx)
+{
+  tg_queues_discard_all(manager->workers, &manager->env, question, reply, ctx);
 }
 
 uint64_t tg_manager_identify(struct tg_manager *manager, int shard_id, const json_t *body,

@@ -124,6 +124,13 @@ void tg_manager_ask_log_level(struct tg_manager *manager, int level);
  * it), "reload_running", "disk". */
 bool tg_manager_forget_sink(struct tg_manager *manager, const char *name, struct tg_error *error);
 
+/* What waits for a sink, by type, and discarding some of it: see commands/queues.h. */
+struct tg_queue_question;
+void tg_manager_queue_types(struct tg_manager *manager, const struct tg_queue_question *question,
+                            tg_manager_reply *reply, void *ctx);
+void tg_manager_discard(struct tg_manager *manager, const struct tg_queue_question *question,
+                        tg_manager_reply *reply, void *ctx);
+
 /* POST /identify/{shard_id}: another program wants to identify a shard with this token (identify/grants.h has
  * the answers). `body` is borrowed, NULL: empty. Answered exactly once, perhaps before this returns. Returns
  * a number for tg_manager_identify_gone(); 0: was answered. */

@@ -54,6 +54,11 @@
   X(fill_hole)                                                                                               \
   X(void_left)
 
+/* To the worker, too: what waits, for people. Each is asked, and answered. */
+#define TG_MESSAGES_ABOUT_QUEUES(X)                                                                          \
+  X(queue_types)                                                                                             \
+  X(discard_queue)
+
 #define TG_MESSAGES_BOTH_WAYS(X)                                                                             \
   X(broadcast)                                                                                               \
   X(set_storm)                                                                                               \
@@ -84,6 +89,7 @@
   TG_MESSAGES_TO_WORKER(X)                                                                                   \
   TG_MESSAGES_ABOUT_SETS(X)                                                                                  \
   TG_MESSAGES_ABOUT_LEASES(X)                                                                                \
+  TG_MESSAGES_ABOUT_QUEUES(X)                                                                                \
   TG_MESSAGES_BOTH_WAYS(X)                                                                                   \
   TG_MESSAGES_OF_WORKER(X)                                                                                   \
   TG_MESSAGES_OF_SHARD(X)
@@ -155,6 +161,22 @@
   F(NUMBER, inode)                                                                                           \
   F(NUMBER, at)                                                                                              \
   F(NUMBER, length)
+
+/* What waits for the sink ("bot": the event handler) in memory, of that shard (-1: of all). Answered
+ * {"types": {TYPE: [events, bytes, oldest on tg_steady_clock()]}, "onDisk": events in the logs alone}. */
+#define TG_FIELDS_queue_types(F)                                                                             \
+  F(TEXT, sink)                                                                                              \
+  F(INT, shard_id)
+
+/* Of it those of that type ("": of any) that came before that moment on tg_steady_clock() are discarded.
+ * `cursor`: NULL, or from the last answer, which is {"discarded": events}, with a "cursor" while it is not
+ * all. */
+#define TG_FIELDS_discard_queue(F)                                                                           \
+  F(TEXT, sink)                                                                                              \
+  F(INT, shard_id)                                                                                           \
+  F(TEXT, event)                                                                                             \
+  F(NUMBER, before)                                                                                          \
+  F(JSON, cursor)
 
 /* The set of shards to go over to; after `start`, before identify_shard of its
  * shards, and also where a worker has started again in the middle. `classes`: the

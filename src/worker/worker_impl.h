@@ -89,6 +89,10 @@ void tg_worker_run_shard(struct tg_worker *worker, tg_shard_ref ref);
 /* Its shards are off. */
 void tg_worker_forget_letting(struct tg_worker *worker);
 
+/* worker_queues.c: messages of the manager, by their names */
+void tg_worker_on_queue_types(struct tg_worker *worker, const struct tg_message *message);
+void tg_worker_on_discard_queue(struct tg_worker *worker, const struct tg_message *message);
+
 /* worker_voices.c */
 /* The class's voice connections leave the old shards; then tg_worker_close_class(). */
 void tg_worker_leave_voices(struct tg_worker *worker, int class, int64_t nonce);

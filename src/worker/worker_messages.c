@@ -280,7 +280,7 @@ void tg_worker_on_message(void *ctx, const char *type, const json_t *json)
       TG_MESSAGES_TO_WORKER(X) TG_MESSAGES_BOTH_WAYS(X)
 #undef X
 #define X(name) [TG_MESSAGE_##name] = tg_worker_on_##name,
-          TG_MESSAGES_ABOUT_SETS(X) TG_MESSAGES_ABOUT_LEASES(X)
+          TG_MESSAGES_ABOUT_SETS(X) TG_MESSAGES_ABOUT_LEASES(X) TG_MESSAGES_ABOUT_QUEUES(X)
 #undef X
   };
   struct tg_worker *worker = ctx;

@@ -90,6 +90,8 @@ describe("tidegate ctl", function()
       serve {
         ["GET /status"] = { 200, STATUS }, ["GET /shards"] = { 200, { { shardId = 0 } } },
         ["GET /queue"] = ok, ["POST /sinks/copy_2-x/forget"] = ok,
+        ["GET /queue/types?sink=copy&shard=3"] = { 200, { types = {}, onDisk = 0 } },
+        ["POST /queue/discard"] = { 200, { discarded = 1 } },
         ["GET /dead"] = { 200, { letters = {}, matching = 0 } }, ["GET /dead/17"] = ok,
         ["GET /dead?shard=3&type=%52%45%41%44%59&limit=5"] = { 200, { letters = {}, matching = 0 } },
         ["POST /dead/retry"] = ok, ["POST /dead/purge"] = ok,
@@ -104,6 +106,10 @@ describe("tidegate ctl", function()
       for _, case in ipairs {
         { { "status" }, "GET /status" }, { { "shards" }, "GET /shards" }, { { "reload" }, "POST /reload" },
         { { "queue" }, "GET /queue" }, { { "queue", "forget", "copy_2-x" }, "POST /sinks/copy_2-x/forget" },
+        { { "queue", "types", "--sink", "copy", "--shard", "3" }, "GET /queue/types?sink=copy&shard=3" },
+        { { "queue", "discard", "--all" }, "POST /queue/discard", '{"all":true}' },
+        { { "queue", "discard", "--shard", "3", "--type", "READY", "--older", "2m" }, "POST /queue/discard",
+          '{"type":"READY","shard":3,"older":120000}' },
         { { "dead" }, "GET /dead" }, { { "dead", "list" }, "GET /dead" },
         { { "dead", "show", "17" }, "GET /dead/17" },
         { { "dead", "--shard", "3", "--type", "READY", "--limit", "5" },

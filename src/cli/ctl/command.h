@@ -111,5 +111,8 @@ struct tg_ctl {
 bool tg_ctl_has(const struct tg_ctl *ctl, const char *option);
 const char *tg_ctl_value(const struct tg_ctl *ctl, const char *option);
 
+/* "90s", "30m", "2h", "1d" in milliseconds; -1: that is no age. */
+tg_ms tg_ctl_age(const char *text);
+
 /* Nothing but digits, at most `max_digits` of them. */
 bool tg_ctl_is_number(const char *text, size_t max_digits);

@@ -1,5 +1,6 @@
 #include "cli/ctl/command.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* clang-format off */
@@ -37,4 +38,17 @@ const struct tg_ctl_command *tg_ctl_command_find(const char *name)
     if (strcmp(tg_ctl_commands[i]->name, name) == 0)
       return tg_ctl_commands[i];
   return NULL;
+}
+
+tg_ms tg_ctl_age(const char *text)
+{
+  static const struct {
+    char unit;
+    tg_ms length;
+  } units[] = {{'s', 1000}, {'m', 60000}, {'h', 3600000}, {'d', 86400000}};
+  size_t digits = strspn(text, "0123456789");
+  for (size_t i = 0; digits > 0 && digits <= 6 && i < sizeof units / sizeof *units; i++)
+    if (text[digits] == units[i].unit && text[digits + 1] == '\0')
+      return atoi(text) * units[i].length;
+  return -1;
 }

@@ -41,20 +41,6 @@ static const struct tg_ctl_option options[] = {
     {NULL, NULL, NULL, NULL},
 };
 
-/* Milliseconds; -1: that is no age. */
-static tg_ms read_age(const char *text)
-{
-  static const struct {
-    char unit;
-    tg_ms length;
-  } units[] = {{'s', 1000}, {'m', 60000}, {'h', 3600000}, {'d', 86400000}};
-  size_t digits = strspn(text, "0123456789");
-  for (size_t i = 0; digits > 0 && digits <= 6 && i < sizeof units / sizeof *units; i++)
-    if (text[digits] == units[i].unit && text[digits + 1] == '\0')
-      return atoi(text) * units[i].length;
-  return -1;
-}
-
 /* Adds what the options say. False: one of them makes no sense. */
 static bool add_options(const struct tg_ctl *ctl, json_t *which, struct tg_error *error)
 {
@@ -73,7 +59,7 @@ static bool add_options(const struct tg_ctl *ctl, json_t *which, struct tg_error
                         known[i].digits > 0 ? json_integer(atoll(value)) : tg_json_text(value));
   }
   const char *since = tg_ctl_value(ctl, "--since");
-  tg_ms age = since ? read_age(since) : 0;
+  tg_ms age = since ? tg_ctl_age(since) : 0;
   if (age < 0)
     return tg_fail(error, "usage", "dead: --since has to be an age like 90s, 30m, 2h or 1d, not \"%s\"",
                    since);

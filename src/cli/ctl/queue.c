@@ -187,6 +187,97 @@ static enum tg_exit run_forget(struct tg_ctl *ctl, const struct tg_ctl_ask *ask)
   return result;
 }
 
+/* ---- by type, and discarding ---- */
+
+static bool has_shard(const struct tg_ctl *ctl, struct tg_error *error)
+{
+  const char *shard = tg_ctl_value(ctl, "--shard");
+  return !shard || tg_ctl_is_number(shard, 5) ||
+         tg_fail(error, "usage", "queue: --shard has to be the number of a shard, not \"%s\"", shard);
+}
+
+static bool ask_types(const struct tg_ctl *ctl, struct tg_ctl_ask *ask, struct tg_error *error)
+{
+  const char *sink = tg_ctl_value(ctl, "--sink"), *shard = tg_ctl_value(ctl, "--shard");
+  if (sink && sink[strspn(sink, "abcdefghijklmnopqrstuvwxyz0123456789_-")])
+    return tg_fail(error, "usage", "queue: no sink can be called \"%s\"", sink);
+  struct tg_buf path = {0};
+  tg_buf_printf(&path, "/queue/types%s%s%s%s", sink ? "?sink=" : "", sink ? sink : "",
+                shard ? sink ? "&shard=" : "?shard=" : "", shard ? shard : "");
+  ask->path = tg_buf_take(&path);
+  return has_shard(ctl, error);
+}
+
+static bool ask_discard(const struct tg_ctl *ctl, struct tg_ctl_ask *ask, struct tg_error *error)
+{
+  const char *sink = tg_ctl_value(ctl, "--sink"), *shard = tg_ctl_value(ctl, "--shard");
+  const char *type = tg_ctl_value(ctl, "--type"), *older = tg_ctl_value(ctl, "--older");
+  bool all = tg_ctl_has(ctl, "--all");
+  tg_ms age = older ? tg_ctl_age(older) : 0;
+  if (age < 0)
+    return tg_fail(error, "usage",
+                   "queue discard: --older has to be an age like 90s, 30m, 2h or 1d, not \"%s\"", older);
+  if (all == (shard || type || older))
+    return tg_fail(error, "usage",
+                   "queue discard: which events? Some, by --shard, --type, --older; or --all");
+  if (!has_shard(ctl, error))
+    return false;
+  json_t *body = json_pack("{s:s*, s:s*}", "sink", sink, "type", type);
+  if (shard)
+    json_object_set_new(body, "shard", json_integer(atoi(shard)));
+  if (older)
+    json_object_set_new(body, "older", json_integer(age));
+  if (all)
+    json_object_set_new(body, "all", json_true());
+  ask->body = json_dumps(body, JSON_COMPACT);
+  json_decref(body);
+  return true;
+}
+
+static void show_types(const json_t *answer)
+{
+  const json_t *types = json_object_get(answer, "types");
+  struct tg_table table = {0};
+  tg_table_column(&table, "Type", false);
+  tg_table_column(&table, "Waiting", true);
+  tg_table_column(&table, "Bytes", true);
+  tg_table_column(&table, "Oldest", true);
+  size_t i;
+  json_t *type;
+  json_array_foreach((json_t *)types, i, type)
+  {
+    tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_text(type, "type"));
+    add_waiting(&table, type);
+  }
+  if (json_array_size(types) > 0)
+    tg_table_print(&table, stdout);
+  else
+    puts("nothing waits in memory");
+  if (tg_figure_number(answer, "onDisk") > 0)
+    printf("%s more events are in the event log alone, where their types are not known.\n",
+           tg_figure_count(answer, "onDisk"));
+}
+
+static void show_discarded(const json_t *answer)
+{
+  printf("%s events discarded\n", tg_figure_count(answer, "discarded"));
+}
+
+static const struct tg_ctl_option types_options[] = {
+    {"--sink", "NAME", "for that sink; the event handler is bot, and is meant without", NULL},
+    {"--shard", "SHARD", "of that shard", NULL},
+    {NULL, NULL, NULL, NULL},
+};
+
+static const struct tg_ctl_option discard_options[] = {
+    {"--sink", "NAME", "for that sink; the event handler is bot, and is meant without", NULL},
+    {"--shard", "SHARD", "of that shard", NULL},
+    {"--type", "TYPE", "of that type: TYPING_START", NULL},
+    {"--older", "AGE", "that have waited for 90s, 30m, 2h or 1d", NULL},
+    {"--all", NULL, "all that wait", NULL},
+    {NULL, NULL, NULL, NULL},
+};
+
 static const struct tg_ctl_action actions[] = {
     {
         .name = "",
@@ -194,6 +285,25 @@ static const struct tg_ctl_action actions[] = {
         .method = "GET",
         .path = "/queue",
         .show = show,
+    },
+    {
+        .name = "types",
+        .line = "what waits in memory for a sink, by type and age",
+        .timeout = TG_CTL_LATER,
+        .options = types_options,
+        .method = "GET",
+        .ask = ask_types,
+        .show = show_types,
+    },
+    {
+        .name = "discard",
+        .line = "discard events that wait, by shard, type and age, also those on disk",
+        .timeout = 600000,
+        .options = discard_options,
+        .method = "POST",
+        .path = "/queue/discard",
+        .ask = ask_discard,
+        .show = show_discarded,
     },
     {
         .name = "forget",

@@ -60,7 +60,8 @@ static void report_drops(struct tg_lanes *lanes)
     return;
   tg_log(TG_WARN, TG_NO_SHARD,
          "dropped %llu events in the last minute: %llu of types in queue.drop_first, %llu oldest ones, %llu "
-         "by the script, %llu older than queue.max_age, %llu interactions nobody could answer any more; "
+         "by the script or by hand, %llu older than queue.max_age, %llu interactions nobody could answer any "
+         "more; "
          "%llu events (%llu bytes) wait, since %s takes fewer than come. A faster handler, "
          "more URLs, a filter, or a larger %s helps",
          (unsigned long long)all, (unsigned long long)drops[TG_DROP_FIRST],

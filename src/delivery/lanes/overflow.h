@@ -15,7 +15,7 @@ enum { TG_REPORT_INTERVAL = 60000 /* of what the program's log hears now and the
 enum tg_drop {
   TG_DROP_FIRST,       /* queue.drop_first, from 80 % of the bound on */
   TG_DROP_OLDEST,      /* the bound is reached */
-  TG_DROP_SCRIPT,      /* a script has said so */
+  TG_DROP_SCRIPT,      /* a script, or a person, has said so */
   TG_DROP_EXPIRED,     /* queue.max_age */
   TG_DROP_INTERACTION, /* nobody could answer it any more */
   TG_DROP_REASONS,
