@@ -61,6 +61,31 @@ describe("loading", function()
   end)
 end)
 
+describe("rules against storms", function()
+  local function type_in(kit, guild)
+    kit:event("TYPING_START", { guild_id = guild, channel_id = "1", user_id = "2" })
+  end
+
+  it("count by the kit's clock, from the configuration and at run time", function()
+    local kit = script [[
+      gateway.configure { storm = { rules = { { events = "TYPING_START", rate = 1, burst = 2 } } } }
+      gateway.on_broadcast("storm", function(rules) gateway.storm(rules) end)
+    ]]
+    for _ = 1, 5 do type_in(kit, "7") end
+    type_in(kit, "8")
+    assert.equal(3, #kit:delivered "TYPING_START")
+    kit:advance(1000)
+    for _ = 1, 5 do type_in(kit, "7") end
+    assert.equal(4, #kit:delivered "TYPING_START")
+    kit:broadcast("storm", { rules = {} })
+    for _ = 1, 5 do type_in(kit, "7") end
+    assert.equal(9, #kit:delivered "TYPING_START")
+    kit:broadcast("storm", nil)
+    for _ = 1, 5 do type_in(kit, "7") end
+    assert.equal(11, #kit:delivered "TYPING_START")
+  end)
+end)
+
 describe("broadcasts", function()
   it("come from the test, and go to the script itself and to the test", function()
     local kit = script [[

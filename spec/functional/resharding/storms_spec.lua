@@ -1,0 +1,67 @@
+-- Rules against storms while two sets of shards show the same events: each counts once, where it goes out.
+
+local loop = require "spec.support.loop"
+local paths = require "spec.support.paths"
+local resharding = require "spec.support.resharding"
+
+local EVENTS, BURST = 60, 20
+
+local SCRIPT = ([[
+local gateway = require "tidegate"
+gateway.configure {
+  storm = { rules = { { events = "MESSAGE_REACTION_ADD", per = "guild", rate = 0.001, burst = %d } } },
+}
+]]):format(BURST)
+
+local RULE = "MESSAGE_REACTION_ADD per guild"
+
+local function storm_of(t)
+  for _, rule in ipairs(t.gateway:control("GET", "/status"):json().storm.rules) do
+    if rule.rule == RULE then return rule end
+  end
+end
+
+local function wait_dropped(t, count)
+  local deadline = loop.now() + 15000 * paths.slow
+  while storm_of(t).dropped < count do
+    assert(loop.now() < deadline, "waited in vain for what is dropped")
+    local next_look = loop.now() + 20
+    loop.wait_for("the next look", function() return loop.now() >= next_look end)
+  end
+end
+
+describe("a storm while the bot goes over to more shards", function()
+  after_each(resharding.stop)
+
+  it("is one storm of one guild, before and after the switch", function()
+    local t = resharding.start { shards = 2, per_worker = 2, workers = 1, rate = 200, repeat_rate = 30,
+      intents = resharding.INTENTS + 1024, script = SCRIPT }
+    local guild, number = t.fake:guilds(0)[1].id, 0
+    local function react(count)
+      for _ = 1, count do
+        number = number + 1
+        t.fake:emit { event = "MESSAGE_REACTION_ADD", guild = guild,
+          d = { guild_id = guild, channel_id = "1", message_id = tostring(number), user_id = "5",
+            emoji = { id = nil, name = "tide" } } }
+      end
+    end
+    t:reshard(4)
+    t:await_phase "matching"
+    react(EVENTS / 2)
+    t:await_switched(1)
+    react(EVENTS / 2)
+    t:await_over()
+    wait_dropped(t, EVENTS - BURST)
+    t:assert_verdict { name = "2 to 4, in a storm", identifies = { [2] = 2, [4] = 4 } }
+    assert.same({ EVENTS - BURST, 1 }, { storm_of(t).dropped, storm_of(t).storms })
+    local seen = {}
+    for _, event in ipairs(t.bot:select "MESSAGE_REACTION_ADD") do
+      local id = event:data().message_id
+      assert.is_nil(seen[id], "came twice: " .. id)
+      seen[id] = true
+    end
+    for id = 1, EVENTS do
+      assert.equal(id <= BURST or nil, seen[tostring(id)], tostring(id))
+    end
+  end)
+end)
