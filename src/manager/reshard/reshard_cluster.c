@@ -256,6 +256,16 @@ static enum tg_reshard_phase phase_of(const struct tg_reshard *reshard, const st
   return all_told ? TG_RESHARD_IDENTIFYING : TG_RESHARD_PREPARING;
 }
 
+/* Which shards have the guilds of classes that others have is not heard class by class. */
+static void note_others(const struct tg_reshard *reshard)
+{
+  const struct tg_cluster_view *view = tg_member_view(reshard->options.member);
+  bool all = view->to == reshard->to && view->classes[TG_CLASS_STEP_SWITCHED - 1] == reshard->deal.classes;
+  for (int i = 0; i < reshard->deal.classes; i++)
+    if (!tg_member_has_class(reshard->options.member, i))
+      reshard->ruled[i] = all;
+}
+
 /* Old shards that were not to begin a session any more are needed again. */
 static void go_on_with_old(struct tg_reshard *reshard)
 {
@@ -285,6 +295,7 @@ static void go_on(struct tg_reshard *reshard, tg_ms now, bool all_told)
   if (phase != reshard->record.phase && !tg_reshard_enter(reshard, phase))
     return;
   reshard->env->next_is_current = phase == TG_RESHARD_CLOSING;
+  note_others(reshard);
   if (all_told)
     tg_reshard_start_shards(reshard, now);
   for (int i = 0; run == reshard->run && reshard->classes && i < reshard->deal.classes; i++) {

@@ -1,5 +1,5 @@
-/* By what number the cluster speaks of a shard, before, during and after a change of how many there are; and what
- * of those that were is kept. */
+/* By what number the cluster speaks of a shard, before, during and after a change of how many there are; and
+ * what of those that were is kept. */
 
 #include "base/clock.h"
 #include "manager/cluster/member_impl.h"
@@ -153,7 +153,8 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(a_new_shard_has_its_number_and_next, begin, end),
       cmocka_unit_test_setup_teardown(a_change_that_is_over_gives_the_numbers_to_the_new_ones, begin, end),
-      cmocka_unit_test_setup_teardown(what_is_left_of_old_shards_is_kept_until_nobody_asks_for_it, begin, end),
+      cmocka_unit_test_setup_teardown(what_is_left_of_old_shards_is_kept_until_nobody_asks_for_it, begin,
+                                      end),
       cmocka_unit_test_setup_teardown(an_answer_that_comes_late_finds_its_shard_over, begin, end),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

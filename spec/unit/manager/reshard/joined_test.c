@@ -1,4 +1,5 @@
-/* A host of a cluster starts, and hears how many shards there are now: what it had goes on, or is of before. */
+/* A host of a cluster starts, and hears how many shards there are now: what it had goes on, or is of before.
+ */
 
 #include "base/buf.h"
 #include "manager/reshard/reshard_impl.h"
@@ -36,7 +37,8 @@ static int begin(void **state)
   if (!mkdtemp(dir))
     return -1;
   config = (struct tg_config){0};
-  env = (struct tg_manager_env){.state_dir = dir, .config = &config, .bot_with_intents = BOT, .clustered = true};
+  env = (struct tg_manager_env){
+      .state_dir = dir, .config = &config, .bot_with_intents = BOT, .clustered = true};
   reshard = (struct tg_reshard){.env = &env, .dropping = -1};
   return 0;
 }
@@ -145,8 +147,10 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(a_change_goes_on_that_is_not_over, begin, end),
-      cmocka_unit_test_setup_teardown(one_that_has_ended_meanwhile_has_made_its_new_shards_the_shards, begin, end),
-      cmocka_unit_test_setup_teardown(one_that_it_has_never_heard_of_leaves_what_it_had_where_it_is, begin, end),
+      cmocka_unit_test_setup_teardown(one_that_has_ended_meanwhile_has_made_its_new_shards_the_shards, begin,
+                                      end),
+      cmocka_unit_test_setup_teardown(one_that_it_has_never_heard_of_leaves_what_it_had_where_it_is, begin,
+                                      end),
       cmocka_unit_test_setup_teardown(another_one_has_ended_meanwhile, begin, end),
       cmocka_unit_test_setup_teardown(a_fresh_host_has_nothing_of_before, begin, end),
       cmocka_unit_test_setup_teardown(hosts_that_were_all_stopped_may_begin_with_another_number, begin, end),
