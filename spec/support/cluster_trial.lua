@@ -31,6 +31,8 @@ local cluster_trial = {}
 
 local Trial = {}
 
+cluster_trial.Trial = Trial
+
 function Trial:__index(key)
   return Trial[key] or kill_trial.Trial.__index(self, key)
 end

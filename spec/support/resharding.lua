@@ -35,11 +35,11 @@ end
 -- Guilds, their messages and contents, presences, voice states, typing.
 local INTENTS = 1 + 512 + 32768 + 256 + 128 + 2048
 
-resharding.INTENTS = INTENTS
-
 -- Waits of the protocol are this many times shorter: an overlap of 15 s is one and a half, and what waits for
 -- the other side still a second, so that a loaded machine does not decide.
-local HURRY = 10
+local HURRY = math.max(1, math.floor(10 / paths.slow))
+
+resharding.INTENTS, resharding.HURRY = INTENTS, HURRY
 
 local PHASES = { "waiting", "preparing", "identifying", "matching", "switching", "settling", "closing" }
 for i, name in ipairs(PHASES) do
@@ -49,7 +49,7 @@ end
 -- options: those of kill_trial.start(), and repeat_rate (equal events a second over all guilds; default 0).
 -- Identifies need not wait for each other. Messages are of each guild in turn: so a pause means something.
 function resharding.start(options)
-  local given = { hurry = math.max(1, math.floor(HURRY / paths.slow)), intents = INTENTS }
+  local given = { hurry = HURRY, intents = INTENTS }
   for name, value in pairs(options) do
     given[name] = value
   end
@@ -259,8 +259,9 @@ local function sequenced(events, options)
   return list
 end
 
--- Waits until all is at that bot, and compares.
-local function judge_bot(self, bot, options)
+-- Waits until all is at that bot, and compares. `self`: whatever has a scene; options: those of
+-- Run:assert_verdict() that concern a bot.
+function resharding.judge_bot(self, bot, options)
   local timeout = options.timeout or 60000
   local guilds = self:wait_delivered(timeout, bot)
   local repeats = self.fake:sent().repeats
@@ -271,7 +272,8 @@ local function judge_bot(self, bot, options)
   })
 end
 
-local function check_log(self)
+-- No gateway has told of a loss.
+function resharding.check_log(self)
   for _, gateway in ipairs(self.gateways) do
     local told = gateway.stderr:match "[^\n]*: events are lost[^\n]*"
       or gateway.stderr:match "[^\n]*: events of this session never came[^\n]*"
@@ -282,7 +284,7 @@ local function check_log(self)
 end
 
 -- By total, for {[4] = 4, [8] = 8}; of each of them up to `spare` more.
-local function check_identifies(self, expected, spare)
+function resharding.check_identifies(self, expected, spare)
   local got = {}
   for total, count in pairs(self:counters().identifies_by_total) do
     got[tonumber(total)] = count
@@ -311,17 +313,17 @@ local FIGURES = "# %s: %d numbered and %d equal events, %d interactions; 0 lost,
 -- them is judged likewise, but for interactions). Prints one line of figures; returns the checker's report.
 function Run:assert_verdict(options)
   self.fake:settings { rate = 0, repeat_rate = 0 }
-  local report = judge_bot(self, self.bot, options)
+  local report = resharding.judge_bot(self, self.bot, options)
   check_interactions(self)
   for _, bot in ipairs(options.others or {}) do
-    judge_bot(self, bot, options)
+    resharding.judge_bot(self, bot, options)
   end
   local counters, pause = self:counters(), report.longest_pause
   print(FIGURES:format(options.name, report.numbered, report.repeats, #self.interactions, #report.doubled,
     #report.doubled_with_other_key, counters.identifies, counters.resumes_ok, pause and pause.ms or 0))
-  check_log(self)
+  resharding.check_log(self)
   if options.identifies then
-    check_identifies(self, options.identifies, options.spare)
+    resharding.check_identifies(self, options.identifies, options.spare)
   end
   local dropped = self:list "voices_dropped"
   if #dropped ~= (options.voices_dropped or 0) then
