@@ -233,8 +233,9 @@ local function of_total(list, total)
   return own
 end
 
--- Each shard of those that there are has one connection with a session; of others there is none.
-local function check_sessions(self)
+-- Each shard of those that there are has one connection with a session; of others there is none. one_each: no
+-- session was begun in vain.
+local function check_sessions(self, one_each)
   local connections
   self:await("the shards to be up, and no others", function()
     connections = self:list "connections"
@@ -242,7 +243,7 @@ local function check_sessions(self)
   end, 60000)
   local sessions = self:list "sessions"
   judge.check_sessions({ connections = connections, sessions = of_total(sessions, self.shards) }, self.shards,
-    true)
+    one_each)
 end
 
 local FIGURES = "# %s: %d numbered and %d equal events; 0 lost, %d repeated with an equal key, %d with "
@@ -266,7 +267,7 @@ function Run:assert_verdict(options)
   assert(#state.violations == 0, cjson.encode(state.violations))
   judge.check_identifies(state.identifies, 5000)
   judge.check_epochs(self.bot.events)
-  check_sessions(self)
+  check_sessions(self, not options.spare)
   self:await("no hole to be left", function() return self:holes() == 0 end, 60000)
   if options.pause and pause and pause.ms > options.pause * paths.slow then
     error(("a guild paused for longer than %d ms: %s"):format(options.pause, report.text), 2)

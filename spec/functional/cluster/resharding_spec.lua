@@ -3,6 +3,7 @@
 -- lost, what comes twice has an equal key, and comes so only after a death. With TG_SPEC_LONG=1 (scripts/test
 -- --long) each fault is a world of its own, some more of them, and a series.
 
+local resharding = require "spec.support.resharding"
 local together = require "spec.support.cluster_resharding"
 
 local FROM, TO = 4, 8
@@ -17,13 +18,20 @@ local function start(options)
   return together.start(given)
 end
 
--- The new session of that shard, and so its class, is not ready until it is let go.
-local function hold_up(t, shard)
-  t.fake:pace { total = TO, shard = shard, lag = 60000 }
+-- A guild of that class is not available to its new shard, so that the class does not go over, until it is
+-- let go.
+local function hold_up(t, class)
+  for _, guild in ipairs(t.fake:guilds()) do
+    if resharding.shard_of(guild.id, FROM) == class then
+      t.fake:emit { kind = "outage", guild = guild.id, total = TO }
+      t.held_up = guild.id
+      return
+    end
+  end
 end
 
 local function let_go(t)
-  t.fake:fault { ["do"] = "clear" }
+  t.fake:emit { kind = "available", guild = t.held_up, total = TO }
 end
 
 local function finish(t, name, options)
@@ -65,15 +73,16 @@ describe("hosts of a cluster", function()
 
     hold_up(t, 1) -- so that it waits
     assert.same({ from = FROM, to = TO, identifies = 9 }, t:reshard(TO, other))
-    status, answer = t:ask(leader, { totalShards = 12 })
-    assert.same({ 409, "resharding_running" }, { status, answer.code })
     t:await_step("up", FROM)
     for _, host in ipairs(t.hosts) do
+      local running = t:await("all hosts to know how far it is", function()
+        local now = t:status(host).running
+        return now.everywhere.up == FROM and now
+      end)
       local shown = host.gateway:control("GET", "/cluster"):json().resharding
-      assert.same({ TO, 0 }, { shown.to, shown.switched })
-      local running = t:status(host).running
+      assert.same({ TO, FROM, 0 }, { shown.to, shown.up, shown.switched })
       assert.same({ FROM, TO }, { running.from, running.to })
-      assert.same({ FROM, FROM }, { running.classes, running.everywhere.up })
+      assert.equal(FROM, running.classes)
     end
     assert.equal(202, (t:ask(other, { abort = true })))
     t:await_taken_back()
@@ -94,18 +103,119 @@ describe("hosts of a cluster", function()
     finish(t, "4 to 8", { identifies = { [FROM] = FROM, [TO] = 2 * TO } })
   end)
 
-  it("go on when one is killed before all new shards are up, and when one is behind a switch", function()
-    local t = start()
-    t.fake:fault { at = "identify", ["do"] = "delay", ms = 6000, shard = 6, total = TO }
-    t:reshard(TO)
-    t:await_step("up", 1)
-    local victim = t:host_with "up"
-    assert.is_true(t:steps().up < FROM)
-    victim:kill()
-    hold_up(t, 7)
-    t:await_step("switched", 1)
-    victim:again()
-    let_go(t)
-    finish(t, "killed before all were up", { spare = 4, repeated = true })
-  end)
+end)
+
+-- What befalls them in the midst of it; `held` classes have not gone over then. Returns what the verdict is to
+-- allow for.
+local FAULTS = {
+  {
+    name = "one is killed that has a class which has gone over", usual = true, held = 3, step = "switched",
+    strike = function(t)
+      local victim = t:host_with "switched"
+      victim:kill()
+      return victim
+    end,
+    allows = { repeated = true },
+  },
+  {
+    name = "one is killed before all new shards are up", held = 3, step = "up", late = 2,
+    strike = function(t)
+      assert.is_true(t:steps().up < FROM)
+      local victim = t:host_with "up"
+      victim:kill()
+      return victim
+    end,
+    allows = { repeated = true, spare = 4 }, -- new shards of classes that have not gone over begin anew
+  },
+  {
+    name = "the one is killed that leads", held = 3, step = "up",
+    strike = function(t)
+      local victim = t:leader()
+      victim:kill()
+      return victim
+    end,
+    allows = { repeated = true, spare = 4 },
+  },
+  {
+    name = "one dies, and is back before anybody has noticed", held = 3, step = "switched",
+    strike = function(t)
+      local victim = t:host_with "switched"
+      victim:kill()
+      victim:again()
+    end,
+    allows = { repeated = true },
+  },
+  {
+    name = "one is stopped, and started again", held = 3, step = "switched",
+    strike = function(t)
+      local victim = t:host_with "switched"
+      victim:stop()
+      return victim
+    end,
+    allows = { repeated = true, spare = 4 },
+  },
+  {
+    name = "one stands still until others have its shards", held = 3, step = "switched",
+    strike = function(t)
+      local victim = t:host_with "switched"
+      t:await_resumed({ (victim:freeze())[1] }, t:now())
+      victim:thaw()
+    end,
+    allows = { repeated = true, spare = 4 },
+  },
+  {
+    name = "Redis is away for 12 s", held = 3, step = "switched",
+    strike = function(t)
+      t.redis:kill()
+      t:await_flow(12000)
+      t.redis:restart()
+      t:await_peace()
+    end,
+  },
+  {
+    name = "Redis is back with nothing", held = 3, step = "switched",
+    strike = function(t)
+      t.redis:restart { empty = true }
+      t:await_peace()
+    end,
+  },
+  {
+    name = "the bot is down, and one is killed", held = 3, step = "switched",
+    strike = function(t)
+      t.bot:down()
+      t:pass(3000)
+      local victim = t:host_with "switched"
+      victim:kill()
+      t:pass(10000)
+      t.bot:up()
+      return victim
+    end,
+    allows = { repeated = true, spare = 4 },
+  },
+}
+
+describe("hosts of a cluster that go over to more shards go on when", function()
+  for _, fault in ipairs(FAULTS) do
+    if fault.usual or together.LONG then
+      it(fault.name, function()
+        local t = start { redis = { appendonly = true } }
+        hold_up(t, fault.held)
+        if fault.late then -- the READY of a shard of that class
+          t.fake:fault { at = "identify", ["do"] = "delay", ms = 6000, shard = fault.late + FROM, total = TO }
+        end
+        t:reshard(TO)
+        t:await_step(fault.step, 1)
+        local victim = fault.strike(t)
+        if victim then
+          t:await("others to have its shards", function() return #victim:shards() == 0 end)
+        end
+        t:await_flow(1000)
+        if victim then
+          victim:again()
+        end
+        let_go(t)
+        finish(t, fault.name, fault.allows)
+      end)
+    end
+  end
 end)
