@@ -106,12 +106,6 @@ bool tg_deal_check(const struct tg_deal_wish *wish, struct tg_error *error)
         "than %d (%d times shards_per_worker): take a total that has more divisors in common with "
         "%d; %s",
         from, to, sessions_of_class(from, to), class_limit(wish->config), TG_DEAL_CLASS_MAX, from, others);
-  if (wish->config->cluster.url)
-    return tg_fail(
-        error, "bad_argument",
-        "hosts of the cluster \"%s\" share the shards of this bot (cluster.url), and cannot change "
-        "their number while they run: stop all of them, then start them with another total_shards",
-        wish->config->cluster.name);
   return true;
 }
 

@@ -110,6 +110,28 @@ static int behind(const struct tg_reshard_class *class)
   return class->waits_for[0] ? (int)class->state : TG_CLASS_STATES;
 }
 
+/* All of this host are as far as they may be. */
+static void describe_others(const struct tg_reshard *reshard, enum tg_reshard_phase phase, char *text,
+                            size_t size)
+{
+  static const struct {
+    enum tg_class_step step;
+    const char *name;
+  } awaited[] = {
+      [TG_RESHARD_IDENTIFYING] = {TG_CLASS_STEP_UP, "have their new shards up"},
+      [TG_RESHARD_MATCHING] = {TG_CLASS_STEP_SWITCHED, "have gone over"},
+      [TG_RESHARD_SWITCHING] = {TG_CLASS_STEP_SWITCHED, "have gone over"},
+      [TG_RESHARD_SETTLING] = {TG_CLASS_STEP_SETTLED, "have settled"},
+      [TG_RESHARD_CLOSING] = {TG_CLASS_STEP_CLOSED, "have closed their old shards"},
+  };
+  if (phase >= sizeof awaited / sizeof *awaited || !awaited[phase].name)
+    return;
+  int count = tg_member_view(reshard->options.member)->classes[awaited[phase].step - 1];
+  if (count < reshard->deal.classes)
+    snprintf(text, size, "other hosts: of all %d classes %d %s", reshard->deal.classes, count,
+             awaited[phase].name);
+}
+
 static void describe_wait(const struct tg_reshard *reshard, enum tg_reshard_phase phase, char *text,
                           size_t size)
 {
@@ -123,10 +145,13 @@ static void describe_wait(const struct tg_reshard *reshard, enum tg_reshard_phas
     snprintf(text, size, "identifies, which are held back");
   } else {
     for (int i = 0; reshard->classes && i < reshard->deal.classes; i++) {
-      if (!slowest || behind(&reshard->classes[i]) < behind(slowest))
+      if (tg_reshard_has_class(reshard, i) &&
+          (!slowest || behind(&reshard->classes[i]) < behind(slowest)))
         slowest = &reshard->classes[i];
     }
     snprintf(text, size, "%s", slowest ? slowest->waits_for : "");
+    if (!text[0] && reshard->options.member)
+      describe_others(reshard, phase, text, size);
   }
 }
 
@@ -167,10 +192,17 @@ void tg_reshard_status(struct tg_reshard *reshard, struct tg_resharding_status *
   reshard->unmatched = json_object();
   for (int i = 0; reshard->classes && i < reshard->deal.classes; i++) {
     const struct tg_reshard_class *class = &reshard->classes[i];
+    if (!tg_reshard_has_class(reshard, i))
+      continue;
     status->by_state[class->state]++;
     status->held_events += class->held;
     status->held_bytes += class->held_bytes;
     add_counts(reshard->unmatched, class->unmatched);
+  }
+  if (reshard->options.member) {
+    const struct tg_cluster_view *view = tg_member_view(reshard->options.member);
+    status->is_shared = true;
+    memcpy(status->everywhere, view->classes, sizeof status->everywhere);
   }
   gather_cut(reshard);
   status->unmatched = reshard->unmatched;
