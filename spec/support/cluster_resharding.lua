@@ -7,7 +7,7 @@
 --   local t = together.start { shards = 4 }
 --   t:reshard(8)                     by any host: t:reshard(8, t.hosts[2]); t:ask(host, body) may be refused
 --   t:await_step("switched", 1)      so many classes, of all hosts
---   t:holder(2)                      the host that has class 2;  t:host_with("switched"), t:host_without("up")
+--   t:holder(2)                      the host that has class 2;  t:host_with("switched", spared_host)
 --   t:await_changed(8)               all hosts that run have them; who was not there is started again
 --   t:assert_verdict { name = "...", identifies = { [4] = 4, [8] = 8 } }
 --
@@ -68,13 +68,20 @@ function Run.ask(_, host, body)
   return response.status, response:json()
 end
 
--- Begins one; what holds it up for a moment (a shard that moves, what is left of earlier ones) is waited for.
-function Run:reshard(total, host)
+-- The same for another total; what holds it up for a moment (a shard that moves, what is left of earlier
+-- ones) is waited for.
+function Run:ask_for(host, total)
   local status, answer
-  self:await(("the resharding to %d to begin"):format(total), function()
-    status, answer = self:ask(host or self:any_host(), { totalShards = total })
-    return status == 202 or answer.code ~= "not_ready"
+  self:await(("an answer to a resharding to %d"):format(total), function()
+    status, answer = self:ask(host, { totalShards = total })
+    return answer.code ~= "not_ready"
   end)
+  return status, answer
+end
+
+-- Begins one, by any host if none is given.
+function Run:reshard(total, host)
+  local status, answer = self:ask_for(host or self:any_host(), total)
   if status ~= 202 then
     error(("the resharding to %d is refused with %d: %s"):format(total, status, cjson.encode(answer)), 2)
   end
@@ -150,22 +157,19 @@ function Run:holder(class)
   end
 end
 
--- A host that has a class which is so far, and the class; or is not.
-function Run:host_with(step)
-  for class, at in pairs(self:classes()) do
-    if at >= STEPS[step] then
-      return self:holder(class), class
+-- A host, but for that one, that has a class which is so far, and the class; waits for one.
+function Run:host_with(step, spared)
+  local host, class
+  self:await(("a host with a class that is %s"):format(step), function()
+    for number, at in pairs(self:classes()) do
+      local holder = self:holder(number)
+      if at >= STEPS[step] and holder and holder ~= spared then
+        host, class = holder, number
+      end
     end
-  end
-end
-
-function Run:host_without(step)
-  local classes = self:classes()
-  for class = 0, self.shards - 1 do
-    if (classes[class] or 0) < STEPS[step] then
-      return self:holder(class), class
-    end
-  end
+    return host
+  end, 60000)
+  return host, class
 end
 
 -- ---- the end ----
@@ -239,7 +243,8 @@ local function check_sessions(self, one_each)
   local connections
   self:await("the shards to be up, and no others", function()
     connections = self:list "connections"
-    return #connections == self.shards and #judge.missing(of_total(connections, self.shards), self.shards) == 0
+    local own = of_total(connections, self.shards)
+    return #connections == self.shards and #judge.missing(own, self.shards) == 0
   end, 60000)
   local sessions = self:list "sessions"
   judge.check_sessions({ connections = connections, sessions = of_total(sessions, self.shards) }, self.shards,
@@ -250,13 +255,16 @@ local FIGURES = "# %s: %d numbered and %d equal events; 0 lost, %d repeated with
   .. "another, 0 out of order, %d late; %d identifies, %d resumes; longest pause of a guild %d ms"
 
 -- Ends the load, and judges: each event once (options.repeated: or again with its key), in order but for
--- what is late, (epoch, s) of a shard id never falling, no rule of Discord's broken, identifies as expected (by
--- total; of each up to `spare` more), each host with its share of the shards, nothing left of others. Prints
--- one line of figures; returns the checker's report.
+-- what is late, (epoch, s) of a shard id never falling, no rule of Discord's broken, identifies as expected
+-- (by total; of each up to `spare` more), each host with its share of the shards, nothing left of others.
+-- Prints one line of figures; returns the checker's report.
 function Run:assert_verdict(options)
   self:await_even()
   self.fake:settings { rate = 0, repeat_rate = 0 }
-  local report = resharding.judge_bot(self, self.bot, options)
+  local good, report = pcall(resharding.judge_bot, self, self.bot, options)
+  if not good then
+    error(tostring(report) .. "\n" .. self:logs(), 2)
+  end
   local counters, pause = self:counters(), report.longest_pause
   print(FIGURES:format(options.name, report.numbered, report.repeats, #report.doubled,
     #report.doubled_with_other_key, report.late, counters.identifies, counters.resumes_ok,
