@@ -1,5 +1,5 @@
 -- Another program takes the place of the one that runs: the manager's in its own process, then worker after
--- worker. However that ends, all goes on.
+-- worker. However that ends, all goes on. With TG_SPEC_LONG=1 for a big bot, too.
 
 local notify_socket = require "spec.support.notify_socket"
 local paths = require "spec.support.paths"
@@ -30,6 +30,15 @@ describe("a live upgrade", function()
     assert.equal(2, #t.gateway:worker_pids())
     t:assert_unharmed("the same program", { resumes = 4 })
   end)
+
+  if os.getenv "TG_SPEC_LONG" == "1" then
+    it("of 200 shards in 4 workers under 2,000 events a second", function()
+      local t = start { shards = 200, per_worker = 50, workers = 4, rate = 2000 }
+      t:install { ["0.1.0"] = "0.1.7" }
+      assert.equal("done", t:upgrade().result)
+      t:assert_unharmed("200 shards", { resumes = 200 })
+    end)
+  end
 
   it("to another version, with SIGUSR2, and to the next", function()
     local t = start()
