@@ -32,6 +32,7 @@ static struct {
   int variables;
   int state, old, failure; /* failure: a signal, or ENDED + exit code; 0: none */
   bool guarded;
+  void (*returns)(void);
   int *kept;
   int kept_count;
   char handover[VARIABLE_SIZE];
@@ -248,6 +249,7 @@ static void go_back(int failure)
   the_image.guarded = false;
   alarm(0);
   tg_log_writer_drain();
+  the_image.returns();
   keep(the_image.kept, the_image.kept_count);
   set_variable(the_image.state, -1, failure);
   sigemptyset(&none);
@@ -286,13 +288,14 @@ static void listen_to_fatal(void)
     sigaction(fatal[i], &action, &usual[i]);
 }
 
-void tg_image_guard(const int *fds, int count)
+void tg_image_guard(const int *fds, int count, void (*returns)(void))
 {
   static char stack[STACK_SIZE]; /* the script's may be used up */
   stack_t there = {.ss_sp = stack, .ss_size = sizeof stack};
   static bool registered;
   the_image.kept = tg_calloc((size_t)count + 1, sizeof(int));
   the_image.kept_count = count;
+  the_image.returns = returns;
   for (int i = 0; i < count; i++) {
     the_image.kept[i] = fds[i];
     fcntl(fds[i], F_SETFD, FD_CLOEXEC);

@@ -10,7 +10,7 @@
  * and, as the program that was put there:
  *
  *     state = tg_image_state()               what the one before has written; -1: an ordinary start
- *     tg_image_guard(fds, count)             from here on the end of this program is the other one's return
+ *     tg_image_guard(fds, count, returns)    from here on the end of this program is the other one's return
  *     tg_image_settled()                     it stays
  *
  * Main thread only. */
@@ -57,8 +57,8 @@ const char *tg_image_failure(void);
 void tg_image_listen(void);
 
 /* Whatever ends this program - a crash, exit(), SIGALRM when its time is up - has the one before go on, with
- * these descriptors. */
-void tg_image_guard(const int *fds, int count);
+ * these descriptors. `returns` is called right before that, perhaps in a signal handler. */
+void tg_image_guard(const int *fds, int count, void (*returns)(void));
 bool tg_image_guarded(void);
 /* The same on purpose; `exit_code` says why. Returns where there is nothing to go back to. */
 void tg_image_go_back(int exit_code);

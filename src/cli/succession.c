@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "cli/image.h"
+#include "cli/stand_in.h"
 #include "manager/status.h"
 #include "manager/upgrade/handed.h"
 #include "shared/stats.h"
@@ -35,6 +36,13 @@ static bool at_rest(void *ctx)
   return tg_control_at_rest(*succession->control) || tg_now() - succession->rests_since >= LEAVE_PATIENCE;
 }
 
+static int the_stand_in = -1; /* of this program's own beginning; for a signal handler */
+
+static void on_return(void)
+{
+  tg_stand_in_act(the_stand_in);
+}
+
 /* Steals `manager`. */
 static json_t *whole(const struct tg_succession *succession, json_t *manager)
 {
@@ -63,6 +71,8 @@ static void execute(void *ctx, json_t *manager, bool back, struct tg_error *erro
 {
   struct tg_succession *succession = of(ctx);
   json_t *state = whole(succession, manager);
+  int stand_in = tg_stand_in_start(tg_control_socket(*succession->control));
+  tg_handed_put_fd(state, "stand_in", stand_in);
   int count, *fds = tg_handed_fds(state, &count);
   struct tg_image_step step = {.path = back ? NULL : tg_image_path(),
                                .program = back ? tg_image_old() : -1,
@@ -84,6 +94,8 @@ static void execute(void *ctx, json_t *manager, bool back, struct tg_error *erro
     tg_image_become(&step, error);
   if (step.state >= 0)
     close(step.state);
+  if (stand_in >= 0)
+    close(stand_in);
   free(keep);
   free(fds);
 }
@@ -91,6 +103,7 @@ static void execute(void *ctx, json_t *manager, bool back, struct tg_error *erro
 static void settled(void *ctx)
 {
   (void)ctx;
+  the_stand_in = -1; /* it ends with the descriptors that are closed here */
   tg_image_settled();
 }
 
@@ -103,6 +116,12 @@ static void over(void *ctx)
 
 /* ---- as the next program ---- */
 
+static int stand_in_of(const json_t *handed)
+{
+  const json_t *fd = json_object_get(handed, "fd:stand_in");
+  return json_is_integer(fd) ? (int)json_integer_value(fd) : -1;
+}
+
 static bool take(struct tg_succession *succession)
 {
   int count, *fds;
@@ -110,7 +129,7 @@ static bool take(struct tg_succession *succession)
   const char *path = json_string_value(json_object_get(handed, "path"));
   if (!handed || json_integer_value(json_object_get(handed, "format")) != TG_HANDED_FORMAT) {
     json_decref(handed);
-    tg_image_guard(NULL, 0);
+    tg_image_guard(NULL, 0, on_return);
     tg_log(TG_ERROR, TG_NO_SHARD, "what the program before has handed on cannot be read");
     return false;
   }
@@ -121,7 +140,8 @@ static bool take(struct tg_succession *succession)
   kept[count++] = tg_image_state();
   if (tg_image_old() >= 0)
     kept[count++] = tg_image_old();
-  tg_image_guard(kept, count);
+  the_stand_in = stand_in_of(handed);
+  tg_image_guard(kept, count, on_return);
   free(kept);
   free(fds);
   if (path)
@@ -173,6 +193,11 @@ void tg_succession_attach_stats(struct tg_succession *succession)
 const json_t *tg_succession_control(const struct tg_succession *succession)
 {
   return json_object_get(succession->handed, "control");
+}
+
+void tg_succession_listens(void)
+{
+  tg_stand_in_rest(the_stand_in);
 }
 
 void tg_succession_fails(int exit_code)

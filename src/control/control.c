@@ -218,6 +218,11 @@ void tg_control_reconfigure(struct tg_control *control, const struct tg_config *
            "machines");
 }
 
+int tg_control_socket(const struct tg_control *control)
+{
+  return control ? tg_server_socket(control->server) : -1;
+}
+
 json_t *tg_control_hand_over(const struct tg_control *control)
 {
   if (!control)

@@ -20,6 +20,7 @@ bool tg_control_start(struct tg_control **control, uv_loop_t *loop, struct tg_ma
 /* For the next program in this process, as `handed` there (NULL: there was none before): the socket, which
  * never ceases to listen. A new reference. */
 json_t *tg_control_hand_over(const struct tg_control *control);
+int tg_control_socket(const struct tg_control *control); /* -1: there is none */
 /* Clients that keep their connection are let go, for that; or no longer. And whether all have gone. */
 void tg_control_rest(struct tg_control *control, bool rest);
 bool tg_control_at_rest(const struct tg_control *control);

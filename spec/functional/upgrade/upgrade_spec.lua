@@ -40,6 +40,18 @@ describe("a live upgrade", function()
     end)
   end
 
+  it("whose script takes long to load: /healthz is answered meanwhile", function()
+    local t = start { script = [[
+      local gateway = require "tidegate"
+      gateway.configure { event_handler = { markers = true }, script = { load_budget = 10000 } }
+      local clock = os.clock() + (gateway.role == "manager" and io.open "slow" and 0.7 or 0)
+      while os.clock() < clock do end
+    ]] }
+    paths.write(t.gateway.dir .. "/slow", "")
+    assert.equal("done", t:upgrade().result)
+    t:assert_unharmed("a slow script", { resumes = 4 })
+  end)
+
   it("to another version, with SIGUSR2, and to the next", function()
     local t = start()
     t:install { ["0.1.0"] = "0.1.7" }

@@ -137,7 +137,8 @@ int main(void)
       cmocka_unit_test_setup_teardown(one_that_was_there_is_heard_of_when_it_ends, setup, teardown),
       cmocka_unit_test_setup_teardown(so_is_one_that_has_ended_before, setup, teardown),
       cmocka_unit_test_setup_teardown(one_that_is_not_ours_counts_as_gone, setup, teardown),
-      cmocka_unit_test_setup_teardown(one_that_is_started_does_not_disturb_one_that_was_there, setup, teardown),
+      cmocka_unit_test_setup_teardown(one_that_is_started_does_not_disturb_one_that_was_there, setup,
+                                      teardown),
       cmocka_unit_test_setup_teardown(nobody_is_told_of_one_that_is_forgotten, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
