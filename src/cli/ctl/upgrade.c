@@ -14,7 +14,8 @@
 
 enum {
   POLL = 200,
-  APPEAR = 15000, /* ms in which a connection may be cut: one program goes, and the next comes */
+  BETWEEN = 503,  /* what it is answered while one program goes, and the next comes, */
+  APPEAR = 15000, /* for so many ms at most; or a connection is cut */
 };
 
 static void put_versions(const json_t *answer)
@@ -90,7 +91,8 @@ static bool look(const struct tg_ctl *ctl, tg_ms *seen_at, tg_ms deadline, enum 
   bool over = there && strcmp(tg_figure_text(answer.body, "state"), "idle") == 0;
   if (there)
     *seen_at = tg_now();
-  bool lost = !there && (*result != TG_EXIT_UNAVAILABLE || tg_now() - *seen_at > APPEAR);
+  bool away = *result == TG_EXIT_UNAVAILABLE || answer.status == BETWEEN;
+  bool lost = !there && (!away || tg_now() - *seen_at > APPEAR);
   bool late = !over && tg_now() >= deadline;
   if (over)
     *result = show_end(ctl, answer.body);
