@@ -138,6 +138,7 @@ bool tg_seat_takes(struct tg_delivery *delivery, struct tg_feed *feed, struct tg
   int m = feed->seat->member;
   enum tg_guild_change change = note_guild(delivery, feed, event);
   tg_seat_voice(seated, feed, event);
+  tg_seat_meets_guild(feed, event);
   if (event->replayed)
     tg_class_link(seated->class, m, TG_CLASS_REPLAYING, now_of(seated));
   switch (tg_class_show(seated->class, m, event, change, now_of(seated))) {
@@ -304,6 +305,8 @@ static void look_for_missing(struct tg_seated_class *seated)
       example = id;
     }
   }
+  if (missing == 0 && (example = tg_seats_missing_guild(seated)) != 0)
+    missing = 1;
   tg_class_missing(seated->class, missing, example, now_of(seated));
 }
 
@@ -440,6 +443,7 @@ void tg_seats_renew(struct tg_seated_class *seated)
   seated->told_state = TG_CLASS_STATES;
   seated->told_uses = UINT64_MAX;
   seated->begun = false;
+  seated->met = 0;
   for (int m = 0; m < seated->members; m++) {
     struct tg_feed *feed = seated->feeds[m];
     seated->seats[m] = (struct tg_class_seat){.of = seated, .member = m};

@@ -43,6 +43,7 @@ struct tg_seated_class {
   uint64_t told_uses; /* tg_class_uses() of the file that was told; UINT64_MAX: none was */
   tg_ms told_uses_at;
   bool begun;         /* it knows the sessions in the rows */
+  uint64_t met;       /* tg_seat_meets_guild(): the last one; 0: none */
 };
 
 struct tg_seats {
@@ -77,6 +78,11 @@ bool tg_seats_hold(const struct tg_seated_class *seated);
 void tg_seats_forget_switch(struct tg_seated_class *seated);
 /* The shard has gone to another host. */
 void tg_seat_left(struct tg_feed *feed);
+/* The old shard's READY was perhaps seen by another host alone: that a guild is there for it is told by an
+ * event of the guild. Of one that is away for the new shard that is remembered ... */
+void tg_seat_meets_guild(struct tg_feed *feed, const struct tg_event *event);
+/* ... as long as it is. 0: there is none. */
+uint64_t tg_seats_missing_guild(struct tg_seated_class *seated);
 /* What another host would have to know, if that has changed since it was told; NULL: nothing. The caller's to
  * free. */
 char *tg_seats_text(struct tg_seated_class *seated);

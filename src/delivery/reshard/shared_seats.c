@@ -83,6 +83,34 @@ bool tg_delivery_class_comes(struct tg_delivery *delivery, int number, const cha
   return true;
 }
 
+/* --- guilds ------------------------------------------------------------------------------------ */
+
+static const struct tg_guild_cache *cache_of(const struct tg_seated_class *seated, uint64_t guild, bool old)
+{
+  const struct tg_seats *seats = seated->all;
+  int total = old ? seats->from : seats->to, side = old ? seats->old_side : !seats->old_side;
+  return &tg_guilds_of(seats->delivery, tg_ref_of((int)((guild >> 22) % (uint64_t)total), side))->cache;
+}
+
+void tg_seat_meets_guild(struct tg_feed *feed, const struct tg_event *event)
+{
+  struct tg_seated_class *seated = feed->seat->of;
+  uint64_t guild;
+  if (!feed->all->clustered || tg_ref_side(feed->ref) != seated->all->old_side || is_switched(seated) ||
+      event->type == TG_EVENT_GUILD_DELETE || !tg_event_guild_id(event, &guild))
+    return;
+  if (tg_guild_cache_is_down(cache_of(seated, guild, false), guild) &&
+      !tg_guild_cache_is_down(cache_of(seated, guild, true), guild))
+    seated->met = guild;
+}
+
+uint64_t tg_seats_missing_guild(struct tg_seated_class *seated)
+{
+  if (seated->met && !tg_guild_cache_is_down(cache_of(seated, seated->met, false), seated->met))
+    seated->met = 0;
+  return seated->met;
+}
+
 /* --- what others know ------------------------------------------------------------------------- */
 
 bool tg_seats_are_through(const struct tg_seated_class *seated)

@@ -367,6 +367,20 @@ static void a_text_that_is_none_is_refused(void **state)
   }
 }
 
+/* Its READY was another host's: which guilds it has is told by their events. */
+static void a_guild_that_only_the_old_shard_has_is_waited_for(void **state)
+{
+  (void)state;
+  show(NEW, 0, 2, "GUILD_DELETE", "{\"id\":\"8388608\",\"unavailable\":true}");
+  message(OLD, 0, 1, 100);
+  advance(60000);
+  assert_string_equal(told.state, "loading");
+  show(NEW, 0, 3, "GUILD_CREATE", "{\"id\":\"8388608\",\"unavailable\":false}");
+  advance(90000);
+  assert_string_equal(told.state, "ready");
+  answer_everything();
+}
+
 /* --- it is taken back --------------------------------------------------------------------------------- */
 
 static int resumed;
@@ -452,6 +466,7 @@ int main(void)
       CHANGE(it_settles_without_the_old_shard),
       CHANGE(what_had_not_switched_begins_anew),
       CHANGE(a_text_that_is_none_is_refused),
+      CHANGE(a_guild_that_only_the_old_shard_has_is_waited_for),
       CHANGE(taken_back_it_is_as_if_it_had_never_switched),
       CHANGE(not_when_all_know),
       CHANGE(what_it_kept_back_is_left_when_it_comes_back_too_late),
