@@ -140,6 +140,30 @@ function Trial:wait_for(pattern)
   return self.gateway:wait_for_log(pattern, 30000)
 end
 
+-- What the manager has open, but for connections: how many of each kind.
+function Trial:files()
+  local dir, found = ("/proc/%d/fd/"):format(self.pid), {}
+  local scan = assert(uv.fs_scandir(dir))
+  for name in function() return uv.fs_scandir_next(scan) end do
+    local link = uv.fs_readlink(dir .. name)
+    local kind = link and (link:match "^(%a+):%[" or link:gsub("^.*/", ""))
+    if kind and kind ~= "socket" then
+      found[kind] = (found[kind] or 0) + 1
+    end
+  end
+  return found
+end
+
+-- Soon: what clients had is closed, and a program that is gone is forgotten.
+function Trial:assert_files_are(wanted)
+  local deadline = loop.now() + 10000 * paths.slow
+  while loop.now() < deadline and not pcall(assert.same, wanted, self:files()) do
+    loop.step()
+    self.gateway:control("GET", "/healthz")
+  end
+  assert.same(wanted, self:files())
+end
+
 function Trial:await_up()
   local deadline = loop.now() + 20000 * paths.slow
   repeat

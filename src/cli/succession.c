@@ -109,7 +109,7 @@ static void settled(void *ctx)
 
 static void over(void *ctx)
 {
-  (void)ctx;
+  of(ctx)->of_manager.can_return = false;
   tg_image_settled();
   tg_image_forget_old();
 }

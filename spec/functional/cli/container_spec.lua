@@ -75,6 +75,19 @@ describe("process 1", function()
     assert.equal(128 + 9, (s.gateway.process:wait()))
   end)
 
+  it("is not upgraded: its program comes from an image", function()
+    local s = start {}
+    if not s then
+      return
+    end
+    local answer = s.gateway:control("POST", "/upgrade")
+    assert.equal(409, answer.status)
+    assert.matches("start one of the new image in its place", answer:json().error)
+    uv.kill(manager, "sigusr2")
+    s.gateway:wait_for_log "no upgrade for now .*start one of the new image in its place.*no upgrade for now"
+    assert.equal(200, s.gateway:control("GET", "/readyz").status)
+  end)
+
   it("has the exit code of a gateway that cannot start", function()
     local s = start { ready = false, env = { INTENTS = false } }
     if not s then return end

@@ -61,7 +61,9 @@ describe("a live upgrade", function()
     assert.same({ "0.1.0", "0.1.7" }, { last.from, last.to })
     assert.equal("0.1.7", t:status().version)
     t:install { ["0.1.0"] = "0.1.8" }
+    local files = t:files()
     assert.same({ "0.1.7", "0.1.8" }, { t:upgrade().from, t:status().version })
+    t:assert_files_are(files)
     t:assert_unharmed("another version", { resumes = 8 })
   end)
 

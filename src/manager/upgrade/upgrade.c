@@ -145,8 +145,8 @@ static void replace_next(struct tg_upgrade *upgrade)
   struct tg_workers *workers = upgrade->options.workers;
   const struct tg_config *config = upgrade->options.env->config;
   int count = tg_workers_count(workers);
-  while (upgrade->worker < count && !tg_workers_runs(workers, upgrade->worker))
-    upgrade->worker++; /* its next process is of this program anyway */
+  while (upgrade->worker < count && !tg_workers_is_adopted(workers, upgrade->worker))
+    upgrade->worker++; /* it has ended meanwhile, and its next process is of this program anyway */
   if (upgrade->worker >= count) {
     finish(upgrade);
     return;

@@ -225,7 +225,7 @@ void tg_worker_start(struct tg_managed_worker *worker)
   worker->ready_at = worker->cut_at = 0;
   worker->generation = worker->workers->generation;
   worker->prepared = 0;
-  worker->foreign = false;
+  worker->adopted = worker->foreign = false;
   worker->ipc = tg_ipc_new(worker->workers->env->loop, fds[0], &of_line, worker);
   if (worker->ipc)
     say_start(worker);
@@ -236,6 +236,7 @@ void tg_worker_start(struct tg_managed_worker *worker)
 void tg_worker_adopt(struct tg_managed_worker *worker, int pid, int line)
 {
   worker->process = tg_child_adopt(worker->workers->env->loop, pid, on_ended, worker);
+  worker->adopted = true;
   worker->state = TG_WORKER_READY;
   worker->heard_at = tg_now();
   worker->ipc = tg_ipc_new(worker->workers->env->loop, line, &of_line, worker);
@@ -370,9 +371,9 @@ bool tg_workers_up(const struct tg_workers *workers, int worker)
   return tg_workers_line(workers, worker) != NULL;
 }
 
-bool tg_workers_runs(const struct tg_workers *workers, int worker)
+bool tg_workers_is_adopted(const struct tg_workers *workers, int worker)
 {
-  return workers->list[worker].process != NULL;
+  return workers->list[worker].process && workers->list[worker].adopted;
 }
 
 int tg_workers_generation(const struct tg_workers *workers)

@@ -85,8 +85,8 @@ int tg_workers_running(const struct tg_workers *workers);
 /* Some that are wanted have not loaded their script yet. */
 bool tg_workers_loading(const struct tg_workers *workers);
 bool tg_workers_up(const struct tg_workers *workers, int worker);
-/* Some process of it is there. */
-bool tg_workers_runs(const struct tg_workers *workers, int worker);
+/* A process of it is there that the program before has started. */
+bool tg_workers_is_adopted(const struct tg_workers *workers, int worker);
 /* Of the script: that of all, and that which a worker runs. */
 int tg_workers_generation(const struct tg_workers *workers);
 int tg_workers_generation_of(const struct tg_workers *workers, int worker);

@@ -33,6 +33,7 @@ struct tg_managed_worker {
   int stats_fd;
   struct tg_process_usage usage;
   int64_t lag;    /* figures.c */
+  bool adopted;   /* its process was started by the program before this one */
   bool foreign;   /* its process speaks another version of the messages: it is only told to stop */
   bool was_ready; /* some process of this place was */
   int generation; /* of the script it runs */
