@@ -78,11 +78,12 @@
  *     withhold_acks {times, dispatches}      lasts; dispatches: true withholds events as well
  *   now only:
  *     duplicate {times}, skip {times}        the last events again; numbers that no event has
- *     outage {guilds, times, stays}          GUILD_DELETE, and GUILD_CREATE again
- *     big_guild {bytes: 20971520}            one GUILD_CREATE
- *     kill_session                           sessions of WHO; their connections stay
- *     reset_token {code: 4004}               as after too many identifies
- *     clear                                  all rules, what lasts on connections, POST /pace and /differ
+ *     deafen {event, heals}                  the session gets no such events any more, without event none but
+ *                                            READY and RESUMED; heals: until it is resumed, else as long as
+ * it lives outage {guilds, times, stays}          GUILD_DELETE, and GUILD_CREATE again big_guild {bytes:
+ * 20971520}            one GUILD_CREATE kill_session                           sessions of WHO; their
+ * connections stay reset_token {code: 4004}               as after too many identifies clear all rules, what
+ * lasts on connections, POST /pace and /differ
  *
  * POST /pace, GET /pace                        gateway/pace.h
  * POST /differ, GET /differ                    emit/differ.h

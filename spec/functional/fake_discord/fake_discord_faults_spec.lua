@@ -167,6 +167,24 @@ describe("now", function()
     assert.equal(11, client:wait_message("s 11", function(m) return m.s == 11 end).s)
   end)
 
+  it("deafen keeps events from a session, all or those of a type, until it is resumed or for good", function()
+    local client = ready { shard = { 0, 4 } }
+    loop.wait_for("the guilds", function() return #client:events() == 3 end)
+    local function typing() fake:emit { event = "TYPING_START", d = { user_id = "1" }, shard = 0 } end
+    fake:fault { ["do"] = "deafen", event = "MESSAGE_CREATE", shard = 0 }
+    fake:emit { count = 2, shard = 0 }
+    typing()
+    assert.equal(4, client:wait_event("TYPING_START").s) -- the others have no numbers
+    fake:fault { ["do"] = "deafen", shard = 0 }
+    typing()
+    beat(client)
+    client:wait_op(11)
+    assert.equal(4, #client:events())
+    fake:fault { ["do"] = "clear" }
+    typing()
+    loop.wait_for("the event", function() return #client:events() == 5 end)
+  end)
+
   it("outage takes guilds away and brings them back", function()
     local client = ready { shard = { 0, 4 } }
     loop.wait_for("the guilds", function() return #client:events() == 3 end)

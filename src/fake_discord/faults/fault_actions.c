@@ -181,6 +181,15 @@ static void do_withhold_acks(struct tg_fake_conn *conn, const json_t *request)
   conn->withhold_dispatches = json_is_true(json_object_get(request, "dispatches"));
 }
 
+static void do_deafen(struct tg_fake_conn *conn, const json_t *request)
+{
+  if (!conn->session)
+    return;
+  const char *event = text(request, "event");
+  snprintf(conn->session->deaf_to, sizeof conn->session->deaf_to, "%s", event[0] ? event : "*");
+  conn->session->heals = json_is_true(json_object_get(request, "heals"));
+}
+
 static void do_duplicate(struct tg_fake_conn *conn, const json_t *request)
 {
   if (conn->session)
@@ -271,6 +280,7 @@ static const struct action {
     {"corrupt", AT_FRAMES, true, do_corrupt, "i", {"times"}},
     {"truncate", AT_FRAMES, true, do_truncate, "i", {"times"}},
     {"withhold_acks", AT_FRAMES, true, do_withhold_acks, "ib", {"times", "dispatches"}},
+    {"deafen", AT(now), true, do_deafen, "sb", {"event", "heals"}},
     {"duplicate", AT(now), true, do_duplicate, "i", {"times"}},
     {"skip", AT(now), true, do_skip, "i", {"times"}},
     {"outage", AT(now), true, do_outage, "iib", {"guilds", "times", "stays"}},

@@ -79,6 +79,8 @@ void tg_fake_faults_clear(struct tg_fake *fake)
       tg_fake_conn_expect_beat(conn);
     }
     if (conn->session)
+      conn->session->deaf_to[0] = '\0';
+    if (conn->session)
       tg_fake_session_pump(conn->session);
   }
 }

@@ -89,8 +89,17 @@ static void push(struct tg_fake_session *session, struct tg_fake_event *event)
   trim(session);
 }
 
+/* Such events never were, as far as the session goes: they have no numbers. */
+static bool is_deaf_to(const struct tg_fake_session *session, const struct tg_fake_event *event)
+{
+  return session->deaf_to[0] && !event->once &&
+         (strcmp(session->deaf_to, "*") == 0 || strcmp(session->deaf_to, event->name) == 0);
+}
+
 void tg_fake_session_append(struct tg_fake_session *session, struct tg_fake_event *event)
 {
+  if (is_deaf_to(session, event))
+    return;
   if (session->pace && !event->once)
     tg_fake_pace_keep(session, event);
   else
@@ -307,6 +316,8 @@ void tg_fake_session_attach(struct tg_fake_session *session, struct tg_fake_conn
       tg_fake_conn_drop(old, old->deaf ? TG_STREAM_RESET : TG_STREAM_FIN);
   }
   tg_fake_cancel(&session->expiry);
+  if (session->heals && session->written > 0)
+    session->deaf_to[0] = '\0';
   blank_once_events(session, next);
   session->conn = conn;
   conn->session = session;

@@ -46,6 +46,10 @@ struct tg_fake_session {
   struct tg_fake_conn *conn; /* NULL: detached */
   struct tg_fake_timer *expiry;
   struct tg_fake_pace *pace; /* NULL: in time */
+  /* A fault that lasts: it gets no events of that name, "*": of none; "": it hears. READY and RESUMED come.
+   */
+  char deaf_to[64];
+  bool heals; /* with the next RESUME */
   int voices; /* guilds in which the bot is in a channel through it */
 
   /* Numbered events that were put into the log, and the last one written. */
