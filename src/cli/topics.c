@@ -49,6 +49,7 @@ void tg_topic_files(void)
   item("STATE_DIR/resharding.json", "which number of shards the bot has, and how far it is with another");
   item("STATE_DIR/reshard.*", "which classes of guilds have gone over, and what was delivered then");
   item("STATE_DIR/identify.json", "which identifies were used, and when");
+  item("STATE_DIR/baseline.json", "what is usual of each shard, to find those that are deaf");
   item("STATE_DIR/clock.json", "how the times in these files go on, whatever the wall clock is set to");
   item("STATE_DIR/gateway_bot.json", "what Discord said last of the gateway");
   item("STATE_DIR/log/", "events that wait for the event handler, a directory for each worker");

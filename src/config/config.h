@@ -128,6 +128,7 @@ struct tg_config {
     int identify_reserve; /* per cent of session_start_limit.total */
     enum tg_resharding_voice voice;
   } resharding;
+  tg_ms deaf_after; /* a shard that hears nothing for so long may be deaf; 0: it is not looked for */
   struct {
     char *listen;
     char *authorization;

@@ -166,6 +166,7 @@ static const struct tg_map_form sink_form = {
   X("resharding.check_interval", RANGE(resharding.check_interval, MS, 1000, INT64_C(365) * DAY, 8 * HOUR))   \
   X("resharding.identify_reserve", RANGE(resharding.identify_reserve, INT, 0, 90, 10))                       \
   X("resharding.voice", CHOICE(resharding.voice, voices, TG_VOICE_MOVE))                                     \
+  X("deaf_after", RANGE(deaf_after, MS, 0, DAY, 600000))                                                     \
   X("control.listen", STRING(control.listen), .text = "127.0.0.1:8377", .env = "TIDEGATE_CONTROL",           \
     .check = tg_check_listen, .restart = true)                                                               \
   X("control.authorization", STRING(control.authorization), .env = "TIDEGATE_CONTROL_SECRET",                \

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "control/cluster.h"
+#include "control/deaf.h"
 #include "control/resharding.h"
 #include "control/routes.h"
 
@@ -163,6 +164,7 @@ void tg_metrics_write(struct tg_manager *manager, struct tg_live *live, struct t
   struct tg_exposition exposition = {.out = out};
   write_gateway(&exposition, manager);
   write_identifies(&exposition, manager);
+  tg_deaf_metrics(&exposition, manager);
   write_resharding(&exposition, manager);
   write_cluster(&exposition, manager);
   write_workers(&exposition, manager);

@@ -1,6 +1,7 @@
 /* How the gateway is: GET /healthz, /readyz, /status. */
 
 #include "base/utf8.h"
+#include "control/deaf.h"
 #include "control/resharding.h"
 #include "control/routes.h"
 #include "delivery/sinks/outcome.h"
@@ -274,6 +275,7 @@ json_t *tg_status_json(struct tg_manager *manager)
   json_object_set_new(body, "leftSinks", tg_left_sinks_json(manager));
   json_object_set_new(body, "deadLetters", tg_dead_json(manager));
   json_object_set_new(body, "resharding", describe_resharding(manager));
+  json_object_set_new(body, "deaf", tg_deaf_json(manager));
   json_t *cluster = tg_route_cluster_json(manager);
   if (cluster)
     json_object_set_new(body, "cluster", cluster);

@@ -154,6 +154,9 @@ void tg_delivery_void_side(struct tg_delivery *delivery, int side);
 
 /* The shard's session is over, and not resumed. */
 void tg_delivery_session_lost(struct tg_delivery *delivery, tg_shard_ref ref);
+/* One of the guilds of the shard's session that is there, any of them; else one that is not known to be in an
+ * outage. 0: none is known. */
+uint64_t tg_delivery_any_guild(struct tg_delivery *delivery, tg_shard_ref ref);
 /* The highest epoch of a shard that shares guilds with this one; 0: none does. */
 uint64_t tg_delivery_last_epoch(struct tg_delivery *delivery, tg_shard_ref ref);
 

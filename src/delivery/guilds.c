@@ -80,6 +80,20 @@ void tg_guilds_adopt(struct tg_shard_guilds *guilds, uint64_t epoch)
   guilds->loading = tg_guild_cache_starting(&guilds->cache);
 }
 
+uint64_t tg_delivery_any_guild(struct tg_delivery *delivery, tg_shard_ref ref)
+{
+  const struct tg_guild_cache *cache = &tg_guilds_of(delivery, ref)->cache;
+  uint64_t id, there = 0, other = 0, seen = 0;
+  uint32_t at = 0;
+  while (tg_guild_cache_next(cache, &at, &id)) {
+    if (tg_guild_cache_is_up(cache, id) && tg_random(++seen) == 0)
+      there = id;
+    else if (!tg_guild_cache_is_down(cache, id))
+      other = id;
+  }
+  return there ? there : other;
+}
+
 /* --- loading ----------------------------------------------------------------- */
 
 static void guilds_loaded(struct tg_shard_guilds *guilds, struct tg_shard *shard)

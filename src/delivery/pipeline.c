@@ -73,6 +73,7 @@ static void count_received(struct tg_feed *feed, const struct tg_event *event)
 {
   struct tg_stats_type *counts = tg_stats_type(event->type);
   tg_count(&feed->row->received);
+  tg_count(&feed->row->traffic[tg_traffic_places[event->type]]);
   tg_count(&counts->received);
   tg_count_by(&counts->bytes, event->raw.length);
 }

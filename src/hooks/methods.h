@@ -133,6 +133,7 @@ bool tg_method_find(int table, const char *name, enum tg_method *method);
   X(handler_down)                                                                                            \
   X(handler_up)                                                                                              \
   X(resharding)                                                                                              \
+  X(deaf)                                                                                                    \
   X(reload)                                                                                                  \
   X(load)                                                                                                    \
   X(unload)

@@ -194,6 +194,7 @@ static void run(struct tg_manager *manager)
 {
   manager->phase = TG_MANAGER_RUNNING;
   tg_spawn_all(manager->spawner);
+  tg_deaf_begin(manager->deaf);
   if (manager->member && !manager->env.stopping)
     tg_member_go_on(manager->member);
   tg_redis_commands_look(manager->redis_commands);

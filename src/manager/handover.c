@@ -54,6 +54,7 @@ json_t *tg_manager_hand_over(struct tg_manager *manager)
   json_object_set_new(
       json, "reloads",
       json_pack("{s:I, s:I}", "done", (json_int_t)reloads.done, "failed", (json_int_t)reloads.failed));
+  json_object_set_new(json, "deaf", tg_deaf_hand_over(manager->deaf));
   json_object_set_new(json, "upgrade", tg_upgrade_hand_over(manager->upgrade));
   return json;
 }
@@ -138,6 +139,7 @@ static void take_counts(struct tg_manager *manager, const json_t *handed)
                       &(struct tg_reload_counts){.done = (uint64_t)number(reloads, "done"),
                                                  .failed = (uint64_t)number(reloads, "failed")});
   tg_reshard_take_over(manager->reshard, json_object_get(handed, "resharding"));
+  tg_deaf_take_over(manager->deaf, json_object_get(handed, "deaf"));
 }
 
 bool tg_manager_take_over(struct tg_manager *manager, const json_t *handed, struct tg_error *error)
@@ -162,6 +164,7 @@ bool tg_manager_take_over(struct tg_manager *manager, const json_t *handed, stru
   tg_spawn_take_over(manager->spawner, yes(handed, "all_up"));
   tg_workers_take_over(manager->workers, json_object_get(handed, "workers"));
   tg_redis_commands_look(manager->redis_commands);
+  tg_deaf_begin(manager->deaf);
   tg_upgrade_go_on(manager->upgrade, json_object_get(handed, "upgrade"));
   return true;
 }

@@ -18,8 +18,8 @@
  *   left_sinks.c    what sinks that are not configured any more have left
  *
  * No room includes this: fetch.h, identify/slots.h, workers/workers.h,
- * workers/spawn.h, workers/reload.h, commands/, reshard/reshard.h. Each has its own struct, and tells
- * what it has to tell by callbacks, which are manager.c's. */
+ * workers/spawn.h, workers/reload.h, commands/, reshard/reshard.h, deaf/deaf.h. Each has its own struct, and
+ * tells what it has to tell by callbacks, which are manager.c's. */
 
 #include "manager/cluster/member.h"
 #include "manager/cluster/post.h"
@@ -29,6 +29,7 @@
 #include "manager/commands/presences.h"
 #include "manager/commands/redis_commands.h"
 #include "manager/commands/sending.h"
+#include "manager/deaf/deaf.h"
 #include "manager/env.h"
 #include "manager/fetch.h"
 #include "manager/identify/optional_intents.h"
@@ -77,6 +78,7 @@ struct tg_manager {
   struct tg_shared_presences *shared_presences; /* NULL: there is no cluster */
   struct tg_presences *presences;
   struct tg_commands *commands;
+  struct tg_deaf *deaf;
   struct tg_redis_commands *redis_commands;
   struct tg_optional_intents *optional;
   struct tg_reshard *reshard;

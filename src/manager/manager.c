@@ -154,6 +154,8 @@ static const struct tg_spawner_events of_spawner = {
 struct renewal {
   struct tg_manager *manager;
   tg_shard_ref ref;
+  tg_manager_reply *reply; /* NULL: nobody waits for it */
+  void *reply_ctx;
 };
 
 static void on_identify_again(void *ctx, struct tg_managed_shard *shard)
@@ -170,6 +172,17 @@ static void on_ended(void *ctx, json_t *value, const struct tg_error *error)
   const struct tg_managed_shard *shard = tg_shard_of_ref(&renewal.manager->env, renewal.ref);
   if (shard && !renewal.manager->env.stopping)
     tg_slots_enqueue(renewal.manager->slots, shard, TG_IDENTIFY_LOST);
+  tg_reply_value(renewal.reply, renewal.reply_ctx, json_true());
+}
+
+static void renew(struct tg_manager *manager, struct tg_managed_shard *shard, tg_manager_reply *reply,
+                  void *reply_ctx)
+{
+  const struct tg_message message = {.type = TG_MESSAGE_kill_shard, .kill_shard = {shard->ref}};
+  struct renewal *renewal = tg_alloc(sizeof *renewal);
+  *renewal = (struct renewal){manager, shard->ref, reply, reply_ctx};
+  tg_spawn_killed(manager->spawner, shard);
+  tg_ask_worker(manager->workers, &manager->env, shard, &message, END_TIMEOUT, on_ended, renewal);
 }
 
 static void on_renew(void *ctx, struct tg_managed_shard *shard)
@@ -177,12 +190,8 @@ static void on_renew(void *ctx, struct tg_managed_shard *shard)
   struct tg_manager *manager = ctx;
   if (tg_slots_held_back(manager->slots))
     return;
-  const struct tg_message message = {.type = TG_MESSAGE_kill_shard, .kill_shard = {shard->ref}};
-  struct renewal *renewal = tg_alloc(sizeof *renewal);
-  *renewal = (struct renewal){manager, shard->ref};
   tg_log(TG_INFO, shard->id, "ends its session, for one with the intents that are allowed again");
-  tg_spawn_killed(manager->spawner, shard);
-  tg_ask_worker(manager->workers, &manager->env, shard, &message, END_TIMEOUT, on_ended, renewal);
+  renew(manager, shard, NULL, NULL);
 }
 
 static const struct tg_optional_events of_optional = {.again = on_identify_again, .renew = on_renew};
@@ -225,6 +234,20 @@ static const struct tg_reshard_events of_reshard = {.make_next = on_make_next,
                                                     .take_next = on_take_next,
                                                     .helpless = on_helpless,
                                                     .outrun = on_outrun};
+
+static bool on_may_identify(void *ctx)
+{
+  struct tg_identify_status budget;
+  tg_gateway_identifies(ctx, &budget);
+  return !budget.held_back && budget.remaining > budget.reserve;
+}
+
+static void on_deaf_renew(void *ctx, struct tg_managed_shard *shard, tg_manager_reply *reply, void *reply_ctx)
+{
+  renew(ctx, shard, reply, reply_ctx);
+}
+
+static const struct tg_deaf_events of_deaf = {.may_identify = on_may_identify, .renew = on_deaf_renew};
 
 static void on_reload_news(void *ctx, enum tg_reload_news news)
 {
@@ -305,6 +328,11 @@ static void make_rooms(struct tg_manager *manager)
                                                                     .sendings = manager->sendings,
                                                                     .shutdown = on_shutdown,
                                                                     .ctx = manager});
+  manager->deaf = tg_deaf_new(&(struct tg_deaf_options){.env = env,
+                                                        .workers = manager->workers,
+                                                        .commands = manager->commands,
+                                                        .events = &of_deaf,
+                                                        .ctx = manager});
   manager->redis_commands = tg_redis_commands_new(env);
   manager->optional = tg_optional_new(env, &of_optional, manager);
   manager->left_sinks = tg_left_sinks_new(env);
@@ -475,6 +503,7 @@ void tg_manager_identify_gone(struct tg_manager *manager, uint64_t id)
 
 static void free_rooms(struct tg_manager *manager)
 {
+  tg_deaf_free(manager->deaf);
   tg_reshard_free(manager->reshard);
   tg_upgrade_free(manager->upgrade);
   tg_left_sinks_free(manager->left_sinks);
@@ -517,6 +546,7 @@ void tg_manager_free(struct tg_manager *manager)
   tg_reloads_end(manager->reloads);
   tg_fetch_cancel(manager->fetch);
   tg_optional_end(manager->optional);
+  tg_deaf_end(manager->deaf);
   tg_reshard_end(manager->reshard, true);
   tg_slots_end(manager->slots, "the gateway is gone");
   tg_letters_end(manager->letters);

@@ -163,6 +163,11 @@ const char *tg_gateway_script(const struct tg_manager *manager)
   return manager->script_path;
 }
 
+void tg_gateway_deaf(const struct tg_manager *manager, struct tg_deaf_status *status)
+{
+  tg_deaf_status(manager->deaf, status);
+}
+
 void tg_gateway_resharding(struct tg_manager *manager, struct tg_resharding_status *status)
 {
   tg_reshard_status(manager->reshard, status);

@@ -104,6 +104,22 @@ struct tg_last_reload tg_gateway_last_reload(const struct tg_manager *manager);
 
 struct tg_reload_counts tg_gateway_reloads(const struct tg_manager *manager);
 
+/* Sessions that Discord has forgotten (deaf/). */
+struct tg_deaf_status {
+  tg_ms after;       /* deaf_after; 0: it is switched off */
+  int known, shards; /* of how many shards enough is known to judge them at any hour, and of how many */
+  bool outage;       /* many shards are silent at a time: none is touched */
+  int shard;         /* that something is done for; -1: none */
+  const char *type;  /* what it misses; NULL: everything */
+  const char *step;  /* "asking", "reconnecting", "listening" */
+  tg_ms silent;
+  const char *vanished[TG_TRAFFIC_COUNT + 1];    /* types that no shard gets any more; ends with NULL */
+  uint64_t answered, unanswered, not_asked;      /* questions to Discord, so far */
+  uint64_t resumes, identifies, cured, given_up; /* what was done, and what came of it */
+};
+
+void tg_gateway_deaf(const struct tg_manager *manager, struct tg_deaf_status *status);
+
 /* Going over from one number of shards to another (reshard/). */
 struct tg_resharding_status {
   bool running; /* the fields up to `cut` say how far; all 0 or NULL without */

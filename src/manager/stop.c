@@ -126,6 +126,7 @@ static void end(struct tg_manager *manager, bool keep_sessions, int exit_code)
   tg_shared_presences_end(manager->shared_presences);
   tg_fetch_cancel(manager->fetch);
   tg_optional_end(manager->optional);
+  tg_deaf_end(manager->deaf);
   tg_reshard_end(manager->reshard, keep_sessions);
   tg_reloads_end(manager->reloads);
   tg_slots_end(manager->slots, "the gateway is stopping");

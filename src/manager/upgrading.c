@@ -36,6 +36,8 @@ static bool at_rest(void *ctx, const char **waits_for)
   bool back = tg_upgrade_returns(manager->upgrade);
   if (!tg_slots_at_rest(manager->slots))
     *waits_for = "an identify that is under way";
+  else if (tg_deaf_acts(manager->deaf))
+    *waits_for = "the end of a session that is deaf";
   else if (!tg_workers_at_rest(manager->workers, !back))
     *waits_for = "a worker that is not up, or does not read what it is told";
   return *waits_for == NULL;

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "shared/traffic.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -104,6 +105,8 @@ struct tg_shard_row {
   /* By the manager: 1: what is not delivered of the shard, or of what is left of it, came by it alone: its
    * class had gone over to it, for all hosts to know. */
   _Atomic uint32_t published, left_published;
+
+  _Atomic uint64_t traffic[TG_TRAFFIC_COUNT]; /* of what is received, by shared/traffic.h; only grow */
 };
 
 /* Up to where nobody is owed anything. Whoever reads while that changes never sees more than is true. */

@@ -28,6 +28,7 @@
   X(identify_shard)                                                                                          \
   X(allow_identify)                                                                                          \
   X(shard_payload)                                                                                           \
+  X(question_shard)                                                                                          \
   X(set_presence)                                                                                            \
   X(kill_shard)                                                                                              \
   X(reconnect_shard)                                                                                         \
@@ -138,6 +139,12 @@
   F(NUMBER, timeout)                                                                                         \
   F(TEXT, priority)                                                                                          \
   F(NUMBER, forward_until)
+
+/* Asks Discord something of it that has to be answered by an event, within `patience` ms. Answered true when
+ * that has come, or with an error: "unanswered", or, if it could not be asked at all, any other. */
+#define TG_FIELDS_question_shard(F)                                                                          \
+  F(INT, ref)                                                                                                \
+  F(NUMBER, patience)
 
 /* From now on. `presence`: d of op 3; NULL: as configured. `fresh`: it has not
  * gone out yet. Answered when it has. */

@@ -34,6 +34,8 @@ static void on_dispatch(void *owner, struct tg_shard *shard, struct tg_event *ev
   if ((++worker->dispatched & ALIVE_EVERY) == 0 && tg_now() - worker->alive_at >= worker->alive_interval)
     say_alive(worker);
   tg_worker_forward_members(worker, event);
+  if (__builtin_expect(worker->questions != NULL, 0))
+    tg_worker_hear_answer(worker, event);
   tg_delivery_event(worker->delivery, shard, event);
 }
 
@@ -370,6 +372,7 @@ void tg_worker_free(struct tg_worker *worker)
     tg_delivery_free(worker->delivery);
   uv_close((uv_handle_t *)worker->alive, free_handle);
   tg_worker_forget_members(worker);
+  tg_worker_forget_questions(worker);
   tg_ipc_free(worker->ipc);
   for (int side = 0; side < TG_SIDES; side++)
     tg_worker_close_side(worker, side);

@@ -1,8 +1,9 @@
 #pragma once
 
 /* The inside of a worker, shared by worker.c (life), worker_messages.c (what
- * the manager says), worker_sets.c (what it says of a second set of shards) and
- * worker_members.c (answers to request_members). */
+ * the manager says), worker_sets.c (what it says of a second set of shards),
+ * worker_members.c (answers to request_members) and worker_question.c (whether a
+ * session still hears). */
 
 #include "base/buf.h"
 #include "delivery/delivery.h"
@@ -37,6 +38,7 @@ struct tg_worker {
   bool clustered;               /* shards come from other hosts, and go to them: worker_leases.c */
   int storm_generation;         /* of the script that has set the rules against storms; 0: none has */
   struct tg_expected_members *expected_members; /* a list */
+  struct tg_question *questions;                /* a list: worker_question.c */
   uv_timer_t *alive; /* tells the manager that the loop turns */
   tg_ms alive_at, alive_interval; /* the last beat, and between two */
   unsigned dispatched; /* events, so far */
@@ -105,3 +107,10 @@ void tg_worker_on_message(void *ctx, const char *type, const json_t *message);
 void tg_worker_expect_members(struct tg_worker *worker, const json_t *payload, tg_ms until);
 void tg_worker_forward_members(struct tg_worker *worker, const struct tg_event *event);
 void tg_worker_forget_members(struct tg_worker *worker);
+
+/* worker_question.c */
+/* As question_shard says; the shard runs here. */
+void tg_worker_ask_discord(struct tg_worker *worker, const struct tg_message *message);
+/* The event may be an answer. */
+void tg_worker_hear_answer(struct tg_worker *worker, const struct tg_event *event);
+void tg_worker_forget_questions(struct tg_worker *worker);

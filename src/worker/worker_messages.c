@@ -191,6 +191,12 @@ static void on_send_letter(struct tg_worker *worker, const struct tg_message *me
     on_letter_sent(remember(worker, message), &stopping);
 }
 
+static void on_question_shard(struct tg_worker *worker, const struct tg_message *message)
+{
+  if (find_shard(worker, message, message->question_shard.ref))
+    tg_worker_ask_discord(worker, message);
+}
+
 /* ---- reload and stop ---- */
 
 static void on_prepare_reload(struct tg_worker *worker, const struct tg_message *message)

@@ -28,6 +28,7 @@
 ---@field message_updates? "content"|"all" "content" drops those in which nobody did anything.
 ---@field storm? tidegate.Config.storm
 ---@field resharding? tidegate.Config.resharding
+---@field deaf_after? integer ms without events before a shard may count as deaf; 0: nobody looks.
 ---@field control? tidegate.Config.control
 ---@field cluster? tidegate.Config.cluster
 ---@field state_dir? string

@@ -132,6 +132,12 @@
 ---@field classes? integer Of so many.
 ---@field reason? string
 
+---@class tidegate.Deaf
+---@field step "resume"|"identify"|"hears"|"waits"|"given_up"|"vanished"|"back"
+---@field silent integer ms without an event.
+---@field shard_id? integer nil: it is about all shards.
+---@field event? string The type that is missing; nil: all.
+
 ---@class tidegate.Reload
 ---@field generation integer This one is live now.
 
@@ -153,6 +159,7 @@
 ---| "handler_down"
 ---| "handler_up"
 ---| "resharding"
+---| "deaf"
 ---| "reload"
 ---| "load"
 ---| "unload"

@@ -74,6 +74,7 @@ function gateway.filter(names, rule, options) end
 ---@overload fun(name: "heartbeat_ack", handler: fun(shard: tidegate.Shard, details: tidegate.HeartbeatAck), options?: tidegate.LifeOptions): tidegate.Subscription
 ---@overload fun(name: "guilds_loaded", handler: fun(shard: tidegate.Shard, details: tidegate.GuildsLoaded), options?: tidegate.LifeOptions): tidegate.Subscription
 ---@overload fun(name: "resharding", handler: fun(shard: nil, details: tidegate.Resharding), options?: tidegate.LifeOptions): tidegate.Subscription
+---@overload fun(name: "deaf", handler: fun(shard: nil, details: tidegate.Deaf), options?: tidegate.LifeOptions): tidegate.Subscription
 ---@overload fun(name: "handler_down"|"handler_up", handler: fun(shard: nil, details: tidegate.HandlerChange), options?: tidegate.LifeOptions): tidegate.Subscription
 ---@overload fun(name: "reload", handler: fun(shard: nil, details: tidegate.Reload), options?: tidegate.LifeOptions): tidegate.Subscription
 ---@overload fun(names: tidegate.LifeNames, handler: tidegate.LifeHandler, options?: tidegate.LifeOptions): tidegate.Subscription

@@ -55,6 +55,22 @@ describe("alerts in a worker", function()
   end)
 end)
 
+describe("alerts of deaf sessions", function()
+  it("are posted by the manager, with their shards", function()
+    local kit = manager { delay = 0, quiet = 1000 }
+    kit:fire("deaf", { step = "resume", silent = 600000, shard_id = 3 })
+    kit:advance(10)
+    kit:fire("deaf", { step = "hears", silent = 600000, shard_id = 3 })
+    kit:fire("deaf", { step = "vanished", silent = 1800000, event = "MESSAGE_CREATE" })
+    kit:advance(2000)
+    local texts = {}
+    for i, request in ipairs(kit:requests()) do texts[i] = request.json.text end
+    assert.same({ "Tidegate: shard 3: the session gets no events, and is resumed",
+                  "Tidegate:\n- shard 3: the session gets events again\n"
+                    .. "- no shard gets MESSAGE_CREATE any more" }, texts)
+  end)
+end)
+
 describe("alerts of resharding", function()
   local function tell(kit, step, reason)
     kit:fire("resharding", { step = step, from = 4, to = 8, switched = 1, classes = 4, reason = reason })

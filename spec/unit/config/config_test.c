@@ -208,6 +208,7 @@ static const struct row {
     {"resharding.identify_reserve", "10", "20", NULL, NULL, NULL, "100", "from 0 to 90", NULL},
     {"resharding.voice", "\"move\"", "\"wait\"", NULL, NULL, NULL, "\"keep\"", "one of \"move\", \"wait\"",
      NULL},
+    {"deaf_after", "600000", "0", NULL, NULL, NULL, "-1", "milliseconds", NULL},
     {"control.listen", "\"127.0.0.1:8377\"", "\"[::1]:80\"", "TIDEGATE_CONTROL", "localhost:0",
      "\"localhost:0\"", "8377", "a string", "127.0.0.1"},
     {"control.authorization", NULL, "\"secret\"", "TIDEGATE_CONTROL_SECRET", "secret", "\"***\"", "\"\"",

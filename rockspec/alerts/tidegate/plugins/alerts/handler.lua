@@ -25,6 +25,16 @@ local resharding = {
   failed = "going over from %d to %d shards has failed, and is taken back",
 }
 
+local deaf = {
+  resume = "the session gets no %s, and is resumed",
+  identify = "the session gets no %s, and is ended for a new one",
+  hears = "the session gets %s again",
+  waits = "the session gets no %s; a new one waits for session starts",
+  given_up = "the session gets no %s, and nothing has helped",
+  vanished = "no shard gets %s any more",
+  back = "shards get %s again",
+}
+
 local function with_reason(text, reason)
   return reason and reason ~= "" and ("%s: %s"):format(text, reason) or text
 end
@@ -50,6 +60,7 @@ local words = {
   resharding = function(details)
     return with_reason(resharding[details.step]:format(details.from, details.to), details.reason)
   end,
+  deaf = function(details) return deaf[details.step]:format(details.event or "events") end,
 }
 
 -- { event, text, count, shards, first, last }: a kind of alert, of which there may have been many.
@@ -230,6 +241,12 @@ local function watch_resharding(self)
   end)
 end
 
+local function watch_deaf(self)
+  self:on("deaf", function(_, details)
+    if deaf[details.step] then take(self, { alert_of("deaf", details, details.shard_id) }) end
+  end)
+end
+
 local function load_manager(self, topic)
   self.lost = self.metrics.counter("alerts_lost", { help = "Messages with alerts that nobody has taken." })
   self.state.waiting = self.state.waiting or {}
@@ -267,7 +284,7 @@ end
 function Alerts:load(config)
   local topic, events, of_manager = "alerts:" .. self.name, {}, {}
   for _, event in ipairs(config.events) do
-    if event == "worker_exit" or event == "resharding" then
+    if event == "worker_exit" or event == "resharding" or event == "deaf" then
       of_manager[event] = true
     else
       events[#events + 1] = event
@@ -283,6 +300,7 @@ function Alerts:load(config)
   end
   if self.role == "manager" then
     if of_manager.resharding then watch_resharding(self) end
+    if of_manager.deaf then watch_deaf(self) end
     return load_manager(self, topic)
   end
   load_worker(self, topic, events)

@@ -21,10 +21,10 @@ return {
         type = "string",
         one_of = {
           "disconnected", "invalid_session", "requested_reconnect", "identifying", "ready", "resumed",
-          "guilds_loaded", "resharding", "handler_down", "handler_up", "reload", "worker_exit",
+          "guilds_loaded", "resharding", "deaf", "handler_down", "handler_up", "reload", "worker_exit",
         },
       },
-      default = { "disconnected", "invalid_session", "resharding", "handler_down", "handler_up",
+      default = { "disconnected", "invalid_session", "resharding", "deaf", "handler_down", "handler_up",
                   "worker_exit" },
       description = "which life-cycle events give alerts; `worker_exit`: a worker's process has ended",
     },

@@ -1,0 +1,10 @@
+#pragma once
+
+/* Sessions that Discord has forgotten, as JSON and as metrics. */
+
+#include "control/exposition.h"
+#include "manager/status.h"
+
+/* Of GET /status. A new reference. */
+json_t *tg_deaf_json(const struct tg_manager *manager);
+void tg_deaf_metrics(struct tg_exposition *exposition, const struct tg_manager *manager);
