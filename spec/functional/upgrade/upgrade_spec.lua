@@ -123,6 +123,19 @@ describe("a live upgrade", function()
     end)
   end)
 
+  it("while shards identify: each does once, and in its turn", function()
+    local s = scene.start {
+      shards = 8, per_worker = 4, workers = 2, ready = false, reload = false, spawn_shard_delay = 750,
+      fake = { identify_window = 700 },
+    }
+    s.gateway:wait_ready(3)
+    assert.equal(202, s.gateway:control("POST", "/upgrade", { timeout = 30000 }).status)
+    s.gateway:wait_for_log("manager: upgraded from", 30000)
+    s.gateway:wait_ready(8, 30000)
+    assert.equal(8, s:counters().identifies)
+    assert.same({}, s:list "violations")
+  end)
+
   it("is refused while the bot goes over to other shards", function()
     local t = start { shards = 2, per_worker = 1 }
     assert.equal(202, t.gateway:control("POST", "/reshard", { json = { totalShards = 4 } }).status)
