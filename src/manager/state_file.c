@@ -20,8 +20,12 @@ json_t *tg_state_file_read(const char *state_dir, const char *name, struct tg_er
                    tg_state_problem(errno)),
            NULL;
   json_error_t problem;
-  json_t *content = json_loadfd(fd, 0, &problem);
-  close(fd);
+  FILE *file = fdopen(fd, "r"); /* json_loadfd() asks the kernel for each byte */
+  json_t *content = file ? json_loadf(file, 0, &problem) : json_loadfd(fd, 0, &problem);
+  if (file)
+    fclose(file);
+  else
+    close(fd);
   if (!json_is_object(content)) {
     tg_fail(error, "damaged", "%s is damaged (%s)", path, content ? "not an object" : problem.text);
     json_decref(content);
