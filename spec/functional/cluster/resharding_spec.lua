@@ -124,9 +124,9 @@ describe("hosts of a cluster", function()
 
 end)
 
--- What befalls them in the midst of it, when a class has come to that step; one is held up, and does not go
--- over before all is well again. strike() does it to another host than that one's, and returns who is to be
--- started again. allows: what the verdict is to allow for.
+-- What befalls them in the midst of it, when one or so many classes have come to that step; one is held up, and
+-- does not go over before all is well again. strike() does it to another host than that one's, and returns who
+-- is to be started again. allows: what the verdict is to allow for.
 local FAULTS = {
   {
     name = "one is killed that has a class which has gone over", usual = true, step = "switched",
@@ -184,20 +184,22 @@ local FAULTS = {
     allows = { repeated = true, spare = 4 },
   },
   {
-    name = "Redis is away for 12 s", step = "switched",
+    name = "Redis is away for 12 s", step = "switched", count = FROM - 1,
     strike = function(t)
       t.redis:kill()
       t:await_flow(12000)
       t.redis:restart()
       t:await_peace()
     end,
+    allows = { pause = 4000 },
   },
   {
-    name = "Redis is back with nothing", step = "switched",
+    name = "Redis is back with nothing", step = "switched", count = FROM - 1,
     strike = function(t)
       t.redis:restart { empty = true }
       t:await_peace()
     end,
+    allows = { pause = 4000 },
   },
   {
     name = "the bot is down, and one is killed", step = "switched",
@@ -224,7 +226,7 @@ describe("hosts of a cluster that go over to more shards go on when", function()
           t.fake:fault { at = "identify", ["do"] = "delay", ms = 6000, shard = held + FROM, total = TO }
         end
         t:reshard(TO)
-        t:await_step(fault.step, 1)
+        t:await_step(fault.step, fault.count or 1)
         local victim = fault.strike(t, t:holder(held))
         if victim then
           t:await("others to have its shards", function() return #victim:shards() == 0 end)

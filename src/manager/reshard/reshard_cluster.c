@@ -288,6 +288,13 @@ static void go_back(struct tg_reshard *reshard, tg_ms now)
   go_on_with_old(reshard);
 }
 
+/* A class that switches is not delivered before all hosts know it: Redis has to take that now. */
+static bool can_be_known(const struct tg_reshard *reshard)
+{
+  struct tg_member *member = reshard->options.member;
+  return tg_member_is_connected(member) && tg_member_view(member)->quiet == 0;
+}
+
 static void go_on(struct tg_reshard *reshard, tg_ms now, bool all_told)
 {
   enum tg_reshard_phase phase = phase_of(reshard, tg_member_view(reshard->options.member), all_told);
@@ -305,7 +312,7 @@ static void go_on(struct tg_reshard *reshard, tg_ms now, bool all_told)
   }
   if (run != reshard->run || !reshard->classes)
     return;
-  if (phase >= TG_RESHARD_MATCHING && phase <= TG_RESHARD_SETTLING)
+  if (phase >= TG_RESHARD_MATCHING && phase <= TG_RESHARD_SETTLING && can_be_known(reshard))
     tg_reshard_switch_some(reshard, now);
   if (phase == TG_RESHARD_CLOSING)
     tg_reshard_close_some(reshard, now);
