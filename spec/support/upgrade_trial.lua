@@ -31,9 +31,10 @@ end
 -- ms without an answer of /healthz, where others do not keep the machine busy: else as many times more as
 -- there are processes for each processor.
 local SILENCE = 200
+local AWAY = 1000 -- and without a shard, likewise
 
-local function longest_silence()
-  return SILENCE * paths.slow * math.max(1, uv.loadavg() / uv.available_parallelism())
+local function at_most(ms)
+  return ms * paths.slow * math.max(1, uv.loadavg() / uv.available_parallelism())
 end
 
 local function read_file(path)
@@ -172,6 +173,32 @@ function Trial:await_up()
   until self.gateway:control("GET", "/readyz").status == 200
 end
 
+-- No shard is long away, and those of two workers are not at once. Returns the longest time, in ms.
+function Trial:assert_one_at_a_time()
+  local closes, resumes, longest = {}, {}, 0
+  for _, close in ipairs(self.under_load.scene:list "closes") do
+    closes[close.shard] = closes[close.shard] or {}
+    table.insert(closes[close.shard], close.at)
+  end
+  local away = {}
+  for _, resume in ipairs(self.under_load.scene:list "resumes") do
+    resumes[resume.shard] = (resumes[resume.shard] or 0) + 1
+    away[#away + 1] = {
+      worker = math.floor(resume.shard / self.per_worker), to = resume.at,
+      from = closes[resume.shard][resumes[resume.shard]],
+    }
+  end
+  for _, one in ipairs(away) do
+    longest = math.max(longest, one.to - one.from)
+    for _, other in ipairs(away) do
+      local apart = one.worker == other.worker or one.to <= other.from or other.to <= one.from
+      assert.is_true(apart, ("workers %d and %d were away at once"):format(one.worker, other.worker))
+    end
+  end
+  assert.is_true(longest <= at_most(AWAY), ("a shard was away for %d ms"):format(longest))
+  return longest
+end
+
 -- What an upgrade, however it ends, leaves as it was. options: resumes (so many, when nothing else happened).
 function Trial:assert_unharmed(name, options)
   self:await_up()
@@ -179,13 +206,14 @@ function Trial:assert_unharmed(name, options)
   local before, after = self.before.metrics:counters(), self:metrics():counters()
   assert.is_true(process.is_running(self.pid))
   assert.same({}, seen.failures)
-  assert.is_true(seen.silence <= longest_silence(), ("/healthz was silent for %d ms"):format(seen.silence))
+  assert.is_true(seen.silence <= at_most(SILENCE), ("/healthz was silent for %d ms"):format(seen.silence))
   for counter, value in pairs(before) do
     assert.is_true((after[counter] or 0) >= value, counter .. " has gone back")
   end
   self:assert_nothing_lost { name = name, identifies = self.shards }
   if options and options.resumes then
     assert.equal(options.resumes, self:counters().resumes_ok)
+    print(("# %s: no shard was away for more than %d ms"):format(name, self:assert_one_at_a_time()))
   end
   print(("# %s: /healthz asked %d times, silent for %d ms at most"):format(name, seen.answers, seen.silence))
 end
