@@ -27,6 +27,7 @@ static const struct tg_route routes[] = {
     {"GET", "/queue/types", .handle = tg_route_queue_types, .costly = true},
     {"POST", "/queue/discard", .handle = tg_route_discard, .body = TG_BODY_JSON},
     {"POST", "/sinks/{}/forget", .handle = tg_route_forget_sink},
+    {"GET", "/tap", .handle = tg_route_tap},
     {"GET", "/dead", .handle = tg_route_dead, .costly = true},
     {"GET", "/dead/{}", .handle = tg_route_dead_letter},
     {"POST", "/dead/retry", .handle = tg_route_dead_retry, .body = TG_BODY_JSON},

@@ -67,6 +67,9 @@ void tg_route_forget_sink(struct tg_request *request);
 json_t *tg_sinks_json(struct tg_manager *manager); /* of /queue and /status, as the next */
 json_t *tg_left_sinks_json(struct tg_manager *manager);
 
+/* routes_tap.c */
+void tg_route_tap(struct tg_request *request);
+
 /* routes_dead.c */
 void tg_route_dead(struct tg_request *request);
 void tg_route_dead_letter(struct tg_request *request);

@@ -47,6 +47,7 @@ static void free_all(void *ctx)
   struct tg_delivery *delivery = ctx;
   tg_feeds_free(&delivery->feeds);
   tg_storms_free(&delivery->storms);
+  tg_tap_free(&delivery->tap);
   tg_guilds_free(delivery);
   tg_message_cache_free(delivery->messages);
   free(delivery);
@@ -79,6 +80,11 @@ static void end_leases(struct tg_delivery *delivery)
   tg_left_end(delivery);
   if (delivery->feeds.clustered)
     tg_handles_close(&delivery->env.handles, &delivery->leases);
+}
+
+void tg_delivery_tap(struct tg_delivery *delivery, const json_t *viewers)
+{
+  tg_tap_set(&delivery->tap, viewers);
 }
 
 bool tg_delivery_has_log(const struct tg_delivery *delivery)
@@ -141,6 +147,8 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
   env->config = options->config;
   delivery->find_shard = options->find_shard;
   delivery->class_told = options->class_told;
+  delivery->tap.shown = options->tapped;
+  delivery->tap.ctx = options->ctx;
   delivery->ctx = options->ctx;
   delivery->http = options->http;
   delivery->tell = options->tell;

@@ -53,6 +53,8 @@ struct tg_delivery_options {
   /* How a class is (tg_class_state_name()), figures, and `file`, as worker/messages.h says of class_state;
    * borrowed. */
   void (*class_told)(void *ctx, int number, const char *state, json_t *figures, const char *file);
+  /* An event, for one of those who look (tg_delivery_tap()); borrowed. */
+  void (*tapped)(void *ctx, int64_t viewer, const char *line);
   void *ctx;
 };
 
@@ -290,6 +292,9 @@ void tg_delivery_forget_drain(struct tg_delivery *delivery, void *ctx);
  * once, beside the queues, whatever else is under way. `done` is called once, perhaps from in here. */
 void tg_delivery_send_letter(struct tg_delivery *delivery, const struct tg_dead_place *place,
                              tg_letter_done *done, void *ctx);
+
+/* Who looks at events as they pass: see tg_tap_set(). NULL: nobody. */
+void tg_delivery_tap(struct tg_delivery *delivery, const json_t *viewers);
 
 /* What another worker has told. */
 void tg_delivery_hear(struct tg_delivery *delivery, const char *url, bool up, tg_ms asked);

@@ -17,6 +17,7 @@
 #include "delivery/lanes/lanes.h"
 #include "delivery/sinks/sink.h"
 #include "delivery/storm/storm.h"
+#include "delivery/tap.h"
 
 /* What is known of a shard's guilds. */
 struct tg_shard_guilds {
@@ -38,6 +39,7 @@ struct tg_delivery {
   struct tg_log_opening opening;
   struct tg_interactions interactions;
   struct tg_storms storms;
+  struct tg_tap tap;
   struct tg_message_cache *messages;
   struct tg_guild_store guild_stores[TG_SIDES];
   struct tg_seats *seats; /* while the bot goes over to another number of shards; else NULL */

@@ -171,6 +171,8 @@ void tg_delivery_pass_on(struct tg_delivery *delivery, struct tg_feed *feed, str
 {
   uint8_t want = delivery->env.hooks->want[event->type];
   count_received(feed, event);
+  if (__builtin_expect(delivery->tap.on, 0))
+    tg_tap_event(&delivery->tap, event, tg_env_now(&delivery->env));
   if (__builtin_expect(delivery->storms.on, 0) && tg_storms_drop(&delivery->storms, event))
     count_filtered(feed, event);
   else if (!run_caches(delivery, event) || (want & TG_WANT_DROP))

@@ -19,6 +19,7 @@ static void on_hello(struct tg_manager *manager, struct tg_worker_process from,
   tg_reload_catch_up(manager->reloads, from.worker);
   tg_reshard_worker_ready(manager->reshard, from.worker);
   tg_storm_tell(manager, from.worker);
+  tg_taps_tell(manager->taps, from.worker);
   if (manager->member)
     tg_member_worker_ready(manager->member);
   if (tg_spawn_begun(manager->spawner))
@@ -149,6 +150,13 @@ static void on_members_limited(struct tg_manager *manager, struct tg_managed_sha
                                const struct tg_message *message)
 {
   tg_members_limited(manager->members, shard->ref, message->members_limited.data);
+}
+
+static void on_tapped(struct tg_manager *manager, struct tg_worker_process from,
+                      const struct tg_message *message)
+{
+  (void)from;
+  tg_taps_heard(manager->taps, message->tapped.viewer, message->tapped.line);
 }
 
 /* ---- calls ---- */

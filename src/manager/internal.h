@@ -40,6 +40,7 @@
 #include "manager/reshard/reshard.h"
 #include "manager/steady.h"
 #include "manager/storm.h"
+#include "manager/taps.h"
 #include "manager/upgrade/upgrade.h"
 #include "manager/workers/reload.h"
 #include "manager/workers/spawn.h"
@@ -86,6 +87,7 @@ struct tg_manager {
   json_t *storm;        /* what a script has set; NULL: nothing. storm.c ... */
   int storm_generation; /* ... and which one of the script */
   struct tg_letters *letters;
+  struct tg_taps *taps;
   struct tg_upgrade *upgrade;
 
   uv_timer_t *end_timer; /* deadlines of the end */

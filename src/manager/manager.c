@@ -337,6 +337,7 @@ static void make_rooms(struct tg_manager *manager)
   manager->optional = tg_optional_new(env, &of_optional, manager);
   manager->left_sinks = tg_left_sinks_new(env);
   manager->letters = tg_letters_new(env, manager->workers);
+  manager->taps = tg_taps_new(manager->workers);
   manager->reshard = tg_reshard_new(&(struct tg_reshard_options){.env = &manager->env,
                                                                  .fetch = manager->fetch,
                                                                  .slots = manager->slots,
@@ -504,6 +505,7 @@ void tg_manager_identify_gone(struct tg_manager *manager, uint64_t id)
 static void free_rooms(struct tg_manager *manager)
 {
   tg_deaf_free(manager->deaf);
+  tg_taps_free(manager->taps);
   tg_reshard_free(manager->reshard);
   tg_upgrade_free(manager->upgrade);
   tg_left_sinks_free(manager->left_sinks);

@@ -205,6 +205,11 @@ int tg_gateway_storms(const struct tg_manager *manager, struct tg_storm_status l
   return tg_workers_storms(manager->workers, list);
 }
 
+struct tg_taps *tg_gateway_taps(const struct tg_manager *manager)
+{
+  return manager->taps;
+}
+
 struct tg_letters *tg_gateway_letters(const struct tg_manager *manager)
 {
   return manager->letters;

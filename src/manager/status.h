@@ -15,6 +15,7 @@
 #include <stdbool.h>
 
 struct tg_letters;
+struct tg_taps;
 struct tg_manager;
 
 struct tg_gateway_status {
@@ -162,6 +163,8 @@ bool tg_gateway_storm_is_scripts(const struct tg_manager *manager);
 
 /* The dead letters: which there are, to be sent again, or removed. */
 struct tg_letters *tg_gateway_letters(const struct tg_manager *manager);
+/* Events as they pass. */
+struct tg_taps *tg_gateway_taps(const struct tg_manager *manager);
 
 /* Those of workers/figures.h. `worker` may be TG_MANAGER_ITSELF. */
 const struct tg_stats *tg_gateway_stats(const struct tg_manager *manager, int worker);

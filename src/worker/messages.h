@@ -58,7 +58,8 @@
 /* To the worker, too: what waits, for people. Each is asked, and answered. */
 #define TG_MESSAGES_ABOUT_QUEUES(X)                                                                          \
   X(queue_types)                                                                                             \
-  X(discard_queue)
+  X(discard_queue)                                                                                           \
+  X(tap)
 
 #define TG_MESSAGES_BOTH_WAYS(X)                                                                             \
   X(broadcast)                                                                                               \
@@ -69,6 +70,7 @@
   X(hello)                                                                                                   \
   X(manager_call)                                                                                            \
   X(class_state)                                                                                             \
+  X(tapped)                                                                                                  \
   X(still_alive)                                                                                             \
   X(stopped)
 
@@ -184,6 +186,14 @@
   F(TEXT, event)                                                                                             \
   F(NUMBER, before)                                                                                          \
   F(JSON, cursor)
+
+/* Who looks at events as they pass (delivery/tap.h); an empty list: nobody. */
+#define TG_FIELDS_tap(F) F(JSON, viewers)
+
+/* One of them, for one of those. */
+#define TG_FIELDS_tapped(F)                                                                                  \
+  F(NUMBER, viewer)                                                                                          \
+  F(TEXT, line)
 
 /* The set of shards to go over to; after `start`, before identify_shard of its
  * shards, and also where a worker has started again in the middle. `classes`: the

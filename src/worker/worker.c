@@ -300,9 +300,11 @@ bool tg_worker_begin(struct tg_worker *worker, const char *gateway_url, int side
       .find_shard = find_shard,
       .tell = tell_of_handler,
       .class_told = tell_of_class,
+      .tapped = tg_worker_tapped,
       .ctx = worker,
   };
   worker->delivery = tg_delivery_new(&options);
+  tg_delivery_tap(worker->delivery, worker->tap);
   fill_env(worker);
   if (!open_log(worker, error))
     return false;
@@ -380,6 +382,7 @@ void tg_worker_free(struct tg_worker *worker)
   tg_buf_free(&worker->text);
   free(worker->gateway_url);
   free(worker->owners);
+  json_decref(worker->tap);
   free(worker);
 }
 

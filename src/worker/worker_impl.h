@@ -43,6 +43,7 @@ struct tg_worker {
   tg_ms alive_at, alive_interval; /* the last beat, and between two */
   unsigned dispatched; /* events, so far */
 
+  json_t *tap;                 /* who looks at events, before there is a delivery; NULL: nobody */
   struct tg_closing *dropping; /* a set is on its way out: worker_sets.c */
   struct tg_voices_left *voices_left; /* a list: worker_voices.c */
   struct tg_letting *letting; /* shards on their way to other hosts, a list: worker_leases.c */
@@ -94,6 +95,9 @@ void tg_worker_forget_letting(struct tg_worker *worker);
 /* worker_queues.c: messages of the manager, by their names */
 void tg_worker_on_queue_types(struct tg_worker *worker, const struct tg_message *message);
 void tg_worker_on_discard_queue(struct tg_worker *worker, const struct tg_message *message);
+void tg_worker_on_tap(struct tg_worker *worker, const struct tg_message *message);
+/* For tg_delivery_options. */
+void tg_worker_tapped(void *ctx, int64_t viewer, const char *line);
 
 /* worker_voices.c */
 /* The class's voice connections leave the old shards; then tg_worker_close_class(). */

@@ -65,3 +65,19 @@ void tg_worker_on_discard_queue(struct tg_worker *worker, const struct tg_messag
     json_object_set_new(data, "cursor", json_pack("[i, i, I]", at.lane, at.order, (json_int_t)at.after));
   tg_ipc_answer(worker->ipc, message->nonce, data, NULL);
 }
+
+/* ---- events as they pass ---- */
+
+void tg_worker_on_tap(struct tg_worker *worker, const struct tg_message *message)
+{
+  json_decref(worker->tap);
+  worker->tap = json_deep_copy(message->tap.viewers);
+  if (worker->delivery)
+    tg_delivery_tap(worker->delivery, worker->tap);
+}
+
+void tg_worker_tapped(void *ctx, int64_t viewer, const char *line)
+{
+  struct tg_worker *worker = ctx;
+  tg_say(worker->ipc, tapped, .viewer = viewer, .line = line);
+}

@@ -262,3 +262,54 @@ enum tg_exit tg_ctl_ask(struct tg_ctl_client *client, const char *method, const 
   tg_buf_free(&received);
   return result;
 }
+
+/* ---- an answer without an end ---- */
+
+struct streaming {
+  CURL *curl;
+  bool (*take)(void *ctx, const char *bytes, size_t length);
+  void *ctx;
+  bool ended; /* by `take` */
+  struct tg_buf refused;
+};
+
+static size_t pass_on(char *bytes, size_t size, size_t count, void *ctx)
+{
+  struct streaming *following = ctx;
+  long status = 0;
+  curl_easy_getinfo(following->curl, CURLINFO_RESPONSE_CODE, &status);
+  if (status != 200)
+    return keep(bytes, size, count, &following->refused);
+  following->ended = !following->take(following->ctx, bytes, size * count);
+  return following->ended ? 0 : size * count;
+}
+
+enum tg_exit tg_ctl_stream(struct tg_ctl_client *client, const char *path,
+                           bool (*take)(void *ctx, const char *bytes, size_t length), void *ctx,
+                           struct tg_ctl_answer *answer, struct tg_error *error)
+{
+  struct streaming following = {.curl = client->curl, .take = take, .ctx = ctx};
+  struct tg_buf url = {0};
+  tg_buf_printf(&url, "%s%s", client->base, path);
+  char *text = tg_buf_take(&url);
+  *answer = (struct tg_ctl_answer){0};
+  set_up(client, "GET", NULL, 0, NULL);
+  curl_easy_setopt(client->curl, CURLOPT_URL, text);
+  curl_easy_setopt(client->curl, CURLOPT_WRITEFUNCTION, pass_on);
+  curl_easy_setopt(client->curl, CURLOPT_WRITEDATA, &following);
+  CURLcode code = curl_easy_perform(client->curl);
+  free(text);
+  enum tg_exit result = TG_EXIT_OK;
+  curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &answer->status);
+  if (answer->status != 200 && code == CURLE_OK) {
+    answer->body = json_loadb(following.refused.data, following.refused.length, JSON_ALLOW_NUL, NULL);
+    result = judge(client, "GET", path, answer, following.refused.length, error);
+  } else if (!following.ended && (code == CURLE_OK || answer->status == 200)) {
+    tg_fail(error, "ended", "the gateway has ended it");
+    result = TG_EXIT_UNAVAILABLE;
+  } else if (!following.ended) {
+    result = explain_failure(client, code, 0, error);
+  }
+  tg_buf_free(&following.refused);
+  return result;
+}

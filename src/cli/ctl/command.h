@@ -73,6 +73,7 @@ extern const struct tg_ctl_command tg_ctl_status;
 extern const struct tg_ctl_command tg_ctl_shards;
 extern const struct tg_ctl_command tg_ctl_queue;
 extern const struct tg_ctl_command tg_ctl_dead;
+extern const struct tg_ctl_command tg_ctl_tap;
 extern const struct tg_ctl_command tg_ctl_config;
 extern const struct tg_ctl_command tg_ctl_reload;
 extern const struct tg_ctl_command tg_ctl_reshard;

@@ -10,6 +10,7 @@ const struct tg_ctl_command *const tg_ctl_commands[] = {
     &tg_ctl_shards,
     &tg_ctl_queue,
     &tg_ctl_dead,
+    &tg_ctl_tap,
     &tg_ctl_config,
     &tg_ctl_reload,
     &tg_ctl_reshard,

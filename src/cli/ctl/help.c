@@ -26,7 +26,7 @@ static char *list_page(void)
   put_item(&out, NAME_WIDTH, "--json, --table",
            "form of the answer; without it a table on a terminal, else JSON");
   tg_buf_puts(&out,
-              "\nTIDEGATE_CONTROL (127.0.0.1:8377, or unix:/path) and TIDEGATE_CONTROL_SECRET: where it is.\n"
+              "TIDEGATE_CONTROL (127.0.0.1:8377, or unix:/path) and TIDEGATE_CONTROL_SECRET: where it is.\n"
               "Exit codes: 0 fine, 1 refused or failed, 64 usage, 69 not reachable, 77 not authorized.\n");
   return tg_buf_take(&out);
 }

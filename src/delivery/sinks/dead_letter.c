@@ -76,15 +76,15 @@ static void find_secret(struct secrets *secrets, struct tg_span data, const char
 
 /* d.token: who has it may answer the interaction, or join the voice server. What READY has is the session,
  * which whoever has the bot's token, too, could take over. */
-static struct secrets find_secrets(const struct tg_dead_letter *letter)
+static struct secrets find_secrets(struct tg_span name, struct tg_span message)
 {
   static const char ready[] = "READY";
   struct secrets secrets = {.count = 0};
-  struct tg_span message = letter->message, data;
+  struct tg_span data;
   if (message.length == 0 || !tg_json_find(message.at, message.at + message.length, "d", &data))
     return secrets;
   find_secret(&secrets, data, "token");
-  if (letter->name.length == sizeof ready - 1 && memcmp(letter->name.at, ready, sizeof ready - 1) == 0) {
+  if (name.length == sizeof ready - 1 && memcmp(name.at, ready, sizeof ready - 1) == 0) {
     find_secret(&secrets, data, "session_id");
     find_secret(&secrets, data, "resume_gateway_url");
   }
@@ -138,13 +138,19 @@ static void put_message(struct tg_buf *line, struct tg_span message, const struc
   put_json(line, at, message.at + message.length);
 }
 
+void tg_dead_put_masked(struct tg_buf *out, struct tg_span name, struct tg_span message)
+{
+  struct secrets secrets = find_secrets(name, message);
+  put_message(out, message, &secrets);
+}
+
 /* --- the line ----------------------------------------------------------------------- */
 
 bool tg_dead_letter_write(const char *state_dir, uint64_t file_bytes, const struct tg_dead_letter *letter,
                           struct tg_error *error)
 {
   struct tg_buf line = {0};
-  struct secrets secrets = find_secrets(letter);
+  struct secrets secrets = find_secrets(letter->name, letter->message);
   tg_buf_printf(&line, "{\"v\":%d,\"at\":%lld,\"shard\":%d", TG_DEAD_FORMAT, (long long)tg_wall_clock(),
                 letter->shard_id);
   if (letter->total_shards > 0)

@@ -60,5 +60,8 @@ struct tg_dead_letter {
 bool tg_dead_letter_write(const char *state_dir, uint64_t file_bytes, const struct tg_dead_letter *letter,
                           struct tg_error *error);
 
+/* Appends the message of that type on one line, its secrets masked as in letters. */
+void tg_dead_put_masked(struct tg_buf *out, struct tg_span name, struct tg_span message);
+
 /* Appends the answer with *** in the place of these secrets (NULL: none). */
 void tg_dead_mask(struct tg_span answer, const struct tg_strings *secrets, struct tg_buf *out);
