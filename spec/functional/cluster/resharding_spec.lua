@@ -5,6 +5,7 @@
 
 local resharding = require "spec.support.resharding"
 local together = require "spec.support.cluster_resharding"
+local uv = require "luv"
 
 local FROM, TO = 4, 8
 
@@ -255,6 +256,19 @@ describe("hosts of a cluster that go over to more shards", function()
     t:await_changed(TO)
     victim:again()
     finish(t, "away all the while", { repeated = true })
+  end)
+
+  may("lose worker after worker", function()
+    local t = start()
+    t:reshard(TO)
+    for _ = 1, 8 do
+      t:pass(t.random:between(500, 1700))
+      local pid = t.random:one_of(t:any_host().gateway:worker_pids())
+      if pid then
+        uv.kill(pid, "sigkill")
+      end
+    end
+    finish(t, "8 workers killed", { repeated = true, spare = TO })
   end)
 
   may("are killed at random moments", function()

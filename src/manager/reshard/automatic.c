@@ -89,6 +89,20 @@ static void put_off(struct tg_reshard *reshard, const char *why)
     reshard->check.at = again;
 }
 
+/* It may begin later as it is. In a cluster also when hosts are at peace again. */
+static bool is_for_later(const struct tg_reshard *reshard, const struct tg_error *error)
+{
+  static const char *const always[] = {"budget", "rest_away"};
+  static const char *const of_hosts[] = {"not_ready", "redis_away", "not_leader"};
+  for (size_t i = 0; i < sizeof always / sizeof *always; i++)
+    if (strcmp(error->code, always[i]) == 0)
+      return true;
+  for (size_t i = 0; reshard->options.member && i < sizeof of_hosts / sizeof *of_hosts; i++)
+    if (strcmp(error->code, of_hosts[i]) == 0)
+      return true;
+  return false;
+}
+
 static void on_begun(void *ctx, json_t *value, const struct tg_error *error)
 {
   struct tg_reshard *reshard = ctx;
@@ -97,7 +111,7 @@ static void on_begun(void *ctx, json_t *value, const struct tg_error *error)
     return;
   if (json_is_false(value)) {
     put_off(reshard, "for gateway.manager:reshard of the script, which has put it off");
-  } else if (error && (strcmp(error->code, "budget") == 0 || strcmp(error->code, "rest_away") == 0)) {
+  } else if (error && is_for_later(reshard, error)) {
     put_off(reshard, error->message);
   } else if (error) {
     tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_TEXT(REASON, error->message)),
