@@ -133,7 +133,7 @@ static enum tg_exit upgrade(struct tg_ctl *ctl, const struct tg_ctl_ask *ask)
 static const struct tg_ctl_action actions[] = {
     {
         .name = "",
-        .line = "try the installed program, let it take over, and wait until all workers are its own",
+        .line = "let the installed program take over, and wait until all workers are its own",
         .timeout = TG_CTL_LATER,
         .method = "POST",
         .path = "/upgrade",
