@@ -70,15 +70,25 @@ local function post(host, path, body)
   return answer.status, answer:json()
 end
 
--- The shard that has sent op 31 for each guild, and of how many it is one.
-local function senders(t)
-  local list = {}
-  for _, command in ipairs(t:list "commands") do
-    if command.op == 31 then
-      list[#list + 1] = { command.shard, command.total, command.d.guild_ids[1] }
+-- A command to each of these guilds, by each host that runs: sent by its new shard.
+local function ask_of_guilds(t, is_one)
+  local before, count = #t:list "commands", 0
+  for _, guild in ipairs(t.fake:guilds()) do
+    for _, host in ipairs(is_one(guild.id) and t.hosts or {}) do
+      if host:runs() then
+        local sounds = { op = 31, d = { guild_ids = { guild.id } } }
+        local status, answer = post(host, "/guilds/" .. guild.id .. "/payload", sounds)
+        assert.equal(200, status, answer.error)
+        count = count + 1
+      end
     end
   end
-  return list
+  local sent = t:list "commands"
+  assert.equal(before + count, #sent)
+  for i = before + 1, #sent do
+    local guild = sent[i].d.guild_ids[1]
+    assert.same({ resharding.shard_of(guild, TO), TO }, { sent[i].shard, sent[i].total })
+  end
 end
 
 describe("hosts of a cluster", function()
@@ -93,6 +103,8 @@ describe("hosts of a cluster", function()
 
     hold_up(t) -- so that it waits
     assert.same({ from = FROM, to = TO, identifies = 9 }, t:reshard(TO, other))
+    status, answer = t:ask(leader, { totalShards = 12 })
+    assert.same({ 409, "resharding_running" }, { status, answer.code }, answer.error)
     t:await_step("up", 1)
     for _, host in ipairs(t.hosts) do
       local running = t:await("all hosts to know how far it is", function()
@@ -113,18 +125,25 @@ describe("hosts of a cluster", function()
     t:flow()
     t:reshard(TO, leader)
     t:await_changed(TO)
-    for i, guild in ipairs(t.fake:guilds()) do
-      local host = t.hosts[i % #t.hosts + 1]
-      local sounds = { op = 31, d = { guild_ids = { guild.id } } }
-      assert.equal(200, (post(host, "/guilds/" .. guild.id .. "/payload", sounds)))
-    end
-    for _, sent in ipairs(senders(t)) do
-      assert.equal(TO, sent[2])
-    end
+    ask_of_guilds(t, function() return true end)
     finish(t, "4 to 8", { identifies = { [FROM] = FROM, [TO] = taken + TO } })
   end)
 
 end)
+
+-- Of classes that have gone over before their host had them there is no old shard any more.
+local function command_what_has_gone_over(t)
+  local gone = {}
+  for class, step in pairs(t:classes()) do
+    gone[class] = step >= 2
+  end
+  ask_of_guilds(t, function(id) return gone[resharding.shard_of(id, FROM)] end)
+  for class in pairs(gone) do
+    local d = { since = 0, activities = { { name = "tides", type = 3 } }, status = "idle", afk = false }
+    local status, answer = post(t:any_host(), ("/shards/%d/payload"):format(class), { op = 3, d = d })
+    assert.equal(200, status, answer.error)
+  end
+end
 
 -- What befalls them in the midst of it, when one or so many classes have come to that step; one is held up,
 -- and does not go over before all is well again. strike() does it to another host than that one's, and
@@ -232,6 +251,9 @@ describe("hosts of a cluster that go over to more shards go on when", function()
         local victim = fault.strike(t, t:holder(held))
         if victim then
           t:await("others to have its shards", function() return #victim:shards() == 0 end)
+        end
+        if fault.usual then
+          command_what_has_gone_over(t)
         end
         t:await_flow(1000)
         if victim then

@@ -325,6 +325,11 @@ bool tg_post_elsewhere(struct tg_post_office *office, const struct tg_managed_sh
   return true;
 }
 
+bool tg_post_asks(const struct tg_post_office *office)
+{
+  return office && office->here;
+}
+
 bool tg_post_to_leader(struct tg_post_office *office, enum tg_method method, const json_t *args,
                        tg_ms patience, tg_manager_reply *reply, void *ctx)
 {

@@ -40,3 +40,5 @@ bool tg_post_elsewhere(struct tg_post_office *office, const struct tg_managed_sh
  * here, as there is no cluster, or as this host was asked for it because it leads. */
 bool tg_post_to_leader(struct tg_post_office *office, enum tg_method method, const json_t *args,
                        tg_ms patience, tg_manager_reply *reply, void *ctx);
+/* What is called now came here because Redis says that this host has it. `office` may be NULL. */
+bool tg_post_asks(const struct tg_post_office *office);

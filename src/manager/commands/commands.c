@@ -64,18 +64,26 @@ static const struct tg_shard_set *read_set(const struct tg_args *args, const str
   return NULL;
 }
 
-/* Of a class that came from another host when it had gone over already the old shard is nobody's: the new one
- * with that guild is meant, or with that number. */
+static bool names_guild(const json_t *payload, uint64_t *guild_id)
+{
+  const json_t *d = json_object_get(payload, "d"), *id = json_object_get(d, "guild_id");
+  return tg_read_id(id ? id : json_array_get(json_object_get(d, "guild_ids"), 0), guild_id);
+}
+
+/* Where hosts share shards that go over to others, and an old one is named whose class has gone over: the new
+ * one that has the guild is meant. Who asks from elsewhere does not know how far that class is; and if it
+ * came to this host so far the old shard is nobody's, which for want of a guild is the new one of that
+ * number. */
 static struct tg_managed_shard *heir_of(const struct tg_manager_env *env, struct tg_managed_shard *shard,
                                         const json_t *payload)
 {
-  bool ruled = env->ruled_by_next && env->ruled_by_next[shard->id % env->classes];
-  if (!env->clustered || shard->held || shard->set != &env->shards || !ruled)
-    return shard;
   uint64_t guild_id;
-  int id = shard->id;
-  if (tg_read_id(json_object_get(json_object_get(payload, "d"), "guild_id"), &guild_id))
-    id = tg_shard_of_guild(guild_id, env->next.range.total);
+  bool named = names_guild(payload, &guild_id);
+  bool ruled = env->ruled_by_next && env->ruled_by_next[shard->id % env->classes];
+  if (!env->clustered || shard->set != &env->shards || !ruled ||
+      (shard->held && !(named && tg_post_asks(env->post))))
+    return shard;
+  int id = named ? tg_shard_of_guild(guild_id, env->next.range.total) : shard->id;
   struct tg_managed_shard *heir = tg_shard_set_find(&env->next, id);
   return heir && heir->held ? heir : shard;
 }
