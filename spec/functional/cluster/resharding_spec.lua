@@ -9,6 +9,10 @@ local uv = require "luv"
 
 local FROM, TO = 4, 8
 
+local SCRIPT = [[
+require "tidegate".configure { event_handler = { markers = true }, resharding = { check_interval = 1000 } }
+]]
+
 after_each(together.stop)
 
 local function start(options)
@@ -278,6 +282,21 @@ describe("hosts of a cluster that go over to more shards", function()
     t:await_changed(TO)
     victim:again()
     finish(t, "away all the while", { repeated = true })
+  end)
+
+  may("begin by themselves when more are needed: the one that leads", function()
+    local own = { script = SCRIPT }
+    local t = start { each = { own, own, own } }
+    t.fake:settings { shards = TO }
+    t:await_changed(TO)
+    local asked = 0
+    for _, host in ipairs(t.hosts) do
+      for _ in host.gateway.stderr:gmatch "more shards are needed: Discord recommends 8" do
+        asked = asked + 1
+      end
+    end
+    assert.equal(1, asked)
+    finish(t, "by themselves", { repeated = false })
   end)
 
   may("lose worker after worker", function()
