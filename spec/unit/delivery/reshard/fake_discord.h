@@ -57,6 +57,10 @@ struct event {
   /* What the gateway has made of it. */
   bool secure; /* in the flushed log, or delivered */
   int delivered;
+  struct { /* as what, the first time */
+    tg_shard_ref ref;
+    uint64_t epoch, sequence;
+  } key;
   int filtered_in; /* the last process that ran filters for it */
 };
 

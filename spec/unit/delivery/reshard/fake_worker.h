@@ -36,6 +36,8 @@ struct lane {
   tg_ms connects_at;
   tg_ms lost_since; /* the session is known to be lost; 0: it is not */
   int cursor;       /* the connection has shown the session up to here */
+  bool is_no_more;  /* nobody runs it */
+  int taken_from;   /* the session that it had when the other side took over; 0: that has not been */
 };
 
 static struct lane lanes[SESSIONS_MAX];
@@ -45,6 +47,7 @@ static uint64_t worker_bytes;
 static int process;             /* counts them */
 static bool has_log, log_stuck; /* flushes come late */
 static bool disk_full, dead, peaceful;
+static bool clustered; /* other hosts may get the class: fake_hosts.h */
 static int die_at, step_number;
 static int switches, backs, urged, kills, losses;
 static size_t member_bytes;
@@ -107,12 +110,31 @@ struct told {
 static struct told told[64]; /* by shard id */
 static int position[GUILDS]; /* of the last event that it was told of */
 
+/* The bot knows the key: the host that died had delivered it, and could not say so any more. */
+static bool is_known(const struct lane *lane, const struct record *record)
+{
+  const struct event *event = &events[record->event];
+  return clustered && event->delivered > 0 && event->key.ref == lane->ref &&
+         event->key.epoch == record->epoch && event->key.sequence == record->sequence;
+}
+
+static void note_delivered(const struct lane *lane, const struct record *record)
+{
+  struct event *event = &events[record->event];
+  event->secure = true;
+  event->delivered++;
+  event->key.ref = lane->ref;
+  event->key.epoch = record->epoch;
+  event->key.sequence = record->sequence;
+}
+
 static void tell_bot(struct lane *lane, const struct record *record)
 {
   struct event *event = &events[record->event];
   struct told *last = &told[tg_ref_id(lane->ref)];
-  event->secure = true;
-  event->delivered++;
+  if (is_known(lane, record))
+    return;
+  note_delivered(lane, record);
   if (is_watched(record->event))
     TRACE("%s: event %d is delivered as %llu.%llu", name_of(lane), record->event,
           (unsigned long long)record->epoch, (unsigned long long)record->sequence);
@@ -130,8 +152,8 @@ static void tell_bot(struct lane *lane, const struct record *record)
          (unsigned long long)record->sequence, (unsigned long long)last->epoch,
          (unsigned long long)last->sequence);
   *last = (struct told){record->epoch, record->sequence};
-  if (event->loose)
-    return;
+  if (event->loose || (clustered && event->given_up))
+    return; /* the old session was lost before it had shown it: late, by the new one, is better than never */
   /* Which of several equal ones it is cannot be told: the next. */
   int at = record->event;
   if (event->content < 0)
@@ -286,6 +308,7 @@ static bool do_switch(void)
     if (dies())
       return tg_skip_file_close(file), true;
     lanes[m].row.epoch = tg_skip_file_list(file)->members[m].epoch;
+    lanes[m].taken_from = lanes[m].row.session;
   }
   TRACE("switch to side %d, %d entries", tg_skip_file_list(file)->ruling,
         tg_skip_file_list(file)->entry_count);
@@ -301,17 +324,6 @@ static bool do_switch(void)
   dies();
   die_at = 0;
   return true;
-}
-
-/* False: it stayed as it was. */
-static bool obey_urge(void)
-{
-  enum tg_class_urge urge = tg_class_urges(class);
-  if (urge == TG_CLASS_CALM)
-    return false;
-  TRACE("urged: %s", tg_class_urge_text(urge));
-  urged++;
-  return do_switch();
 }
 
 /* --- events of a session -------------------------------------------------------------- */
@@ -330,6 +342,22 @@ static void give_up_all(const struct lane *lane)
   for (int i = 0; i < event_count; i++)
     if (has_guild(lane->session, events[i].guild))
       give_up(i);
+}
+
+enum { FORSAKEN = 15000 /* ms that a shard may be without a session */ };
+
+/* False: it stayed as it was. */
+static bool obey_urge(void)
+{
+  enum tg_class_urge urge = tg_class_urges(class);
+  if (urge == TG_CLASS_CALM || (clustered && tg_class_ruling_side(class) == 1))
+    return false;
+  TRACE("urged: %s", tg_class_urge_text(urge));
+  urged++;
+  for (int m = 0; m < lane_count; m++)
+    if (rules(&lanes[m]) && lanes[m].lost_since > 0 && now - lanes[m].lost_since >= FORSAKEN)
+      give_up_all(&lanes[m]); /* nobody waits any longer for what it alone would have shown */
+  return do_switch();
 }
 
 static void on_hole(int m, int from, int to)
@@ -439,7 +467,7 @@ static void connect_lane(int m)
   } else if (lane->session->is_over || lane->session->number != lane->row.session) {
     lose(m);
   } else {
-    if ((int)lane->row.durable + 1 < lane->session->kept_from)
+    if (!clustered && (int)lane->row.durable + 1 < lane->session->kept_from)
       FAIL("%s: RESUME from %llu, and Discord was told that all before %d is durable", name_of(lane),
            (unsigned long long)lane->row.durable, lane->session->kept_from);
     lane->cursor = (int)lane->row.durable;
@@ -450,6 +478,8 @@ static void connect_lane(int m)
 static void run_lane(int m)
 {
   struct lane *lane = &lanes[m];
+  if (lane->is_no_more)
+    return;
   if (lane->link == TG_CLASS_DOWN) {
     if (lane->connects_at > now)
       return;
@@ -496,7 +526,8 @@ static void start(void)
                                      .seed = seed + (uint64_t)process,
                                      .held_bytes = &worker_bytes,
                                      .member_bytes = member_bytes,
-                                     .grace = 1500};
+                                     .grace = 1500,
+                                     .clustered = clustered};
   options.skip = tg_skip_file_open(state_dir, plan.number, plan.from, plan.to, 0);
   worker_bytes = 0;
   dead = false;

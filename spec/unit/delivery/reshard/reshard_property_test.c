@@ -2,16 +2,17 @@
  * that differ between the sets, guilds that come and go, outages, lost sessions and connections on either
  * side, skipped numbers, deaths at every step, full disks, and switches forth and back. Whatever it is: no
  * event is lost or doubled, each guild's come in order, no key names two, (epoch, s) rises for each shard id,
- * and a process runs its filters once for an event.
+ * and a process runs its filters once for an event. The same in a cluster, where the host may be another one
+ * after a death: there, what was delivered last may come again, under the key that it had.
  *
  * TG_RESHARD_SEEDS=20000 looks for longer; a seed that fails is told, and TG_RESHARD_FIRST=4711 begins with
  * it. TG_RESHARD_TRACE=815 says what happens, and what becomes of event 815. */
 
-#include "unit/delivery/reshard/fake_worker.h"
+#include "unit/delivery/reshard/fake_hosts.h"
 
 #include <time.h>
 
-enum { TROUBLE = 120000 /* ms */, PEACE = 100000, BUDGET = 5 /* s of this test */ };
+enum { TROUBLE = 120000 /* ms */, PEACE = 100000, SETTLES = 90000, BUDGET = 4 /* s of each test */ };
 
 static tg_ms ticks_at, restarts_at, bot_is_down_until;
 
@@ -20,8 +21,10 @@ static tg_ms ticks_at, restarts_at, bot_is_down_until;
 static void make_plan(void)
 {
   static const int totals[][2] = {{1, 2}, {2, 3}, {4, 2}, {3, 4}, {2, 4}, {4, 6}, {3, 1}, {2, 6}};
+  static const int multiples[][2] = {{1, 2}, {2, 4}, {2, 6}, {3, 6}};
   static const tg_ms lags[] = {100, 500, 3000};
-  const int *pair = totals[below(sizeof totals / sizeof totals[0])];
+  const int *pair = clustered ? multiples[below(sizeof multiples / sizeof multiples[0])]
+                              : totals[below(sizeof totals / sizeof totals[0])];
   plan.from = pair[0];
   plan.to = pair[1];
   plan.number = (int)below((uint32_t)tg_class_count(pair[0], pair[1]));
@@ -33,7 +36,7 @@ static void make_plan(void)
   plan.lag = lags[below(3)];
   plan.jitter = below(400);
   plan.trouble_every = chance(85) ? 5000 << below(6) : 0;
-  has_log = chance(80);
+  has_log = chance(80) || clustered;
   member_bytes = chance(20) ? 20000 : 0;
 }
 
@@ -81,6 +84,8 @@ static void begin(uint64_t number)
   ticks_at = restarts_at = bot_is_down_until = 0;
   tg_skip_file_remove(state_dir, plan.number);
   start();
+  begin_redis();
+  read_rows();
 }
 
 static void end(void)
@@ -166,8 +171,12 @@ static void look(void)
   if (obey_urge() || dead)
     return;
   bool back = tg_class_ruling_side(class) == 1;
-  if (tg_class_may_switch(class, back) && chance(back ? 15 : 30))
+  if (clustered && back) {
+    if (!peaceful && !redis.published && once_in(2000))
+      take_back();
+  } else if (tg_class_may_switch(class, back) && chance(back ? 15 : 30)) {
     do_switch();
+  }
 }
 
 static void end_turn(void)
@@ -176,6 +185,8 @@ static void end_turn(void)
     flush(&lanes[m], INT32_MAX);
   if (chance(90))
     write_rows();
+  if (clustered)
+    tell_others();
   for (int m = 0; m < lane_count && bot_is_down_until <= now; m++)
     send_some(m);
   for (int m = 0; m < lane_count; m++)
@@ -206,6 +217,8 @@ static void turn(void)
     end_turn();
   if (dead) {
     die();
+    if (clustered && !peaceful && chance(50))
+      move_to_another_host();
     restarts_at = now + below(3000);
   }
 }
@@ -229,12 +242,17 @@ static void check_all_came(void)
         FAIL("%d events of guild %d with content %d are lost", -owed[guild][content], guild, -content);
 }
 
+static bool is_settled(void)
+{
+  return class && tg_class_state(class) == TG_CLASS_SETTLED;
+}
+
 static void check_class(void)
 {
   char text[160];
   static const uint16_t same[] = {TG_EVENT_MESSAGE_CREATE, TG_EVENT_MESSAGE_UPDATE, TG_EVENT_CHANNEL_UPDATE,
                                   TG_EVENT_MESSAGE_REACTION_ADD, TG_EVENT_GUILD_DELETE};
-  if (!tg_class_may_switch(class, tg_class_ruling_side(class) == 1)) {
+  if (clustered ? !is_settled() : !tg_class_may_switch(class, tg_class_ruling_side(class) == 1)) {
     tg_class_waits_for(class, text, sizeof text);
     for (uint16_t type = 0; type < tg_event_type_count(); type++)
       if (tg_class_unmatched(class, type) > 0)
@@ -262,21 +280,20 @@ static void run_seed(uint64_t number)
   for (int i = 0; i < session_count; i++)
     sessions[i].stalled_until = 0;
   tg_ms quiet = now + 10000;
-  while (now < quiet)
+  while (now < quiet || (clustered && !is_settled() && now < quiet + SETTLES))
     turn();
   check_all_came();
   check_class();
   end();
 }
 
-static void test_seeds(void **state)
+static void run_seeds(int seconds)
 {
   const char *seeds = getenv("TG_RESHARD_SEEDS"), *first = getenv("TG_RESHARD_FIRST");
   uint64_t number = first ? strtoull(first, NULL, 10) : 1,
            count = seeds ? strtoull(seeds, NULL, 10) : UINT64_MAX;
-  clock_t until = clock() + BUDGET * CLOCKS_PER_SEC;
+  clock_t until = clock() + seconds * CLOCKS_PER_SEC;
   uint64_t done = 0, total = 0;
-  (void)state;
   const char *event = getenv("TG_RESHARD_TRACE");
   trace = event != NULL;
   watched = trace && *event ? atoi(event) : -1;
@@ -286,7 +303,25 @@ static void test_seeds(void **state)
   }
   printf("%llu seeds, %llu events, %d switches, %d back, %d urged, %d deaths, %d sessions lost\n",
          (unsigned long long)done, (unsigned long long)total, switches, backs, urged, kills, losses);
+}
+
+static void one_host(void **state)
+{
+  (void)state;
+  run_seeds(BUDGET);
   assert_true(switches > 0 && backs > 0 && kills > 0);
+}
+
+static void several_hosts(void **state)
+{
+  (void)state;
+  clustered = true;
+  switches = backs = urged = kills = losses = 0;
+  run_seeds(BUDGET);
+  printf("%d moves to another host, %d of what had switched, %d taken back\n", moves, published_moves,
+         undone);
+  begin_redis();
+  assert_true(switches > 0 && kills > 0 && published_moves > 0 && moves > published_moves && undone > 0);
 }
 
 int main(void)
@@ -294,7 +329,7 @@ int main(void)
   char directory[] = "/tmp/tidegate-reshard-XXXXXX";
   assert_non_null(mkdtemp(directory));
   state_dir = directory;
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_seeds)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(one_host), cmocka_unit_test(several_hosts)};
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   for (int number = 0; number < 8; number++)
     tg_skip_file_remove(directory, number);
