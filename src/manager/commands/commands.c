@@ -85,7 +85,7 @@ static struct tg_managed_shard *heir_of(const struct tg_manager_env *env, struct
     return shard;
   int id = named ? tg_shard_of_guild(guild_id, env->next.range.total) : shard->id;
   struct tg_managed_shard *heir = tg_shard_set_find(&env->next, id);
-  return heir && heir->held ? heir : shard;
+  return heir ? heir : shard;
 }
 
 static void send_payload_default(void *room, const json_t *list, tg_manager_reply *reply, void *ctx)

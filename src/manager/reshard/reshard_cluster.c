@@ -226,6 +226,8 @@ bool tg_reshard_heard(struct tg_reshard *reshard, const struct tg_cluster_word *
     end(reshard, word);
   } else if (reshard->classes && word->kind == TG_CLUSTER_CLASS && word->shard < reshard->deal.classes) {
     reshard->classes[word->shard].step = word->step;
+    if (word->step >= TG_CLASS_STEP_SWITCHED)
+      reshard->ruled[word->shard] = true; /* its worker says so, too, when it has it */
     open_class(reshard, word->shard);
   } else if (reshard->classes && word->kind != TG_CLUSTER_CLASS) {
     int id = word->shard >= TG_CLUSTER_NEXT ? word->shard - TG_CLUSTER_NEXT : word->shard;
