@@ -231,6 +231,7 @@ describe("the status page in Chromium", function()
     assert.is_false(page:eval(("document.documentElement.outerHTML.includes(%q)"):format(SECRET)))
     assert.equal("", page:eval "document.querySelector('#secret').value")
     -- Nothing was refused before somebody had typed something.
+    s.gateway:wait_for_log "was refused: no or a wrong secret"
     assert.equal(1, s.gateway:count_log "was refused: no or a wrong secret")
     page:call("Page.reload")
     page:wait("the question again", "document.querySelector('#ask')?.hidden === false")

@@ -99,6 +99,6 @@ describe("a bot that has gone over, and back", function()
       assert.is_nil(name:find "^shards%.1", name)
     end
     assert.same({}, list(t.gateway.state_dir .. "/guilds.1"))
-    assert.is_true(#list(t.gateway.state_dir) <= #files + 2, "resharding.json, and guilds.1")
+    assert.is_true(#list(t.gateway.state_dir) <= #files + 3, "resharding.json, guilds.1, baseline.json")
   end)
 end)
