@@ -47,7 +47,8 @@ struct disk_step {
 };
 
 struct disk {
-  const char *directory;
+  const char *directory;               /* what is watched: `own`, unless somebody says otherwise */
+  char parent[64], own[80], image[80]; /* disk_new() makes the first two; the third is for disk_cut() */
   struct disk_file files[DISK_FILES];
   struct disk_step steps[DISK_STEPS];
   int file_count, step_count;
@@ -243,6 +244,28 @@ static void disk_cut(struct disk *disk, const char *directory)
     write_image(fd, names[i], &image);
   }
   close(fd);
+}
+
+/* Empty directories of a name of their own. */
+static inline struct disk *disk_new(const char *name)
+{
+  struct disk *disk = calloc(1, sizeof *disk);
+  assert_non_null(disk);
+  snprintf(disk->parent, sizeof disk->parent, "%s/tg-%s-XXXXXX",
+           access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", name);
+  assert_non_null(mkdtemp(disk->parent));
+  snprintf(disk->own, sizeof disk->own, "%s/state", disk->parent);
+  snprintf(disk->image, sizeof disk->image, "%s/image", disk->parent);
+  assert_int_equal(mkdir(disk->own, 0700), 0);
+  disk->directory = disk->own;
+  disk->random = 4711;
+  return disk;
+}
+
+/* Of disk_new(), when its files are gone. 0: so they are. */
+static inline int disk_remove(struct disk *disk)
+{
+  return rmdir(disk->own) | rmdir(disk->parent);
 }
 
 static void disk_free(struct disk *disk)

@@ -10,7 +10,6 @@
 enum { CUTS = 1000 };
 
 static struct disk *disk;
-static char parent[64], directory[80], image[80];
 static int written = -1, cuts; /* the number in the file */
 static bool cutting;
 
@@ -26,18 +25,18 @@ static void cut(void)
 {
   struct tg_error error = {0};
   cutting = true;
-  assert_int_equal(mkdir(image, 0700), 0);
-  disk_cut(disk, image);
-  int found = number_in(image, &error);
+  assert_int_equal(mkdir(disk->image, 0700), 0);
+  disk_cut(disk, disk->image);
+  int found = number_in(disk->image, &error);
   if (found < 0 && strcmp(error.code, "missing") != 0)
     fail_msg("cut %d: %s", cuts, error.message);
   assert_true(found <= written + 1);
   char path[128];
-  snprintf(path, sizeof path, "%s/file.json", image);
+  snprintf(path, sizeof path, "%s/file.json", disk->image);
   unlink(path);
-  snprintf(path, sizeof path, "%s/.file.json.next", image);
+  snprintf(path, sizeof path, "%s/.file.json.next", disk->image);
   unlink(path);
-  assert_int_equal(rmdir(image), 0);
+  assert_int_equal(rmdir(disk->image), 0);
   cuts++;
   cutting = false;
 }
@@ -83,7 +82,7 @@ static void is_old_or_new(void **state)
       snprintf(name, sizeof name, "%d", i);
       json_object_set_new(content, name, json_string("a value of some length that stands for others"));
     }
-    assert_true(tg_state_file_write(directory, "file.json", content, &error));
+    assert_true(tg_state_file_write(disk->own, "file.json", content, &error));
     json_decref(content);
     written++;
   }
@@ -92,14 +91,7 @@ static void is_old_or_new(void **state)
 static int begin(void **state)
 {
   (void)state;
-  snprintf(parent, sizeof parent, "%s/tg-state-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-  assert_non_null(mkdtemp(parent));
-  snprintf(directory, sizeof directory, "%s/state", parent);
-  snprintf(image, sizeof image, "%s/image", parent);
-  assert_int_equal(mkdir(directory, 0700), 0);
-  disk = calloc(1, sizeof *disk);
-  disk->directory = directory;
-  disk->random = 4711;
+  disk = disk_new("state");
   return 0;
 }
 
@@ -107,10 +99,11 @@ static int end(void **state)
 {
   (void)state;
   char path[128];
-  snprintf(path, sizeof path, "%s/file.json", directory);
+  snprintf(path, sizeof path, "%s/file.json", disk->own);
+  int left = unlink(path) | disk_remove(disk);
   disk_free(disk);
   disk = NULL;
-  return unlink(path) | rmdir(directory) | rmdir(parent);
+  return left;
 }
 
 int main(void)

@@ -11,7 +11,6 @@
 enum { CUTS = 1000, SHARDS = 9 };
 
 static struct disk *disk;
-static char parent[64], directory[80], image[80];
 
 /* All of a session follows from its epoch. */
 static struct tg_session session_of(int shard, uint64_t epoch)
@@ -37,21 +36,19 @@ static void expect_session(struct tg_shard_table *table, int shard, uint64_t las
 static void cut(const uint64_t *epochs)
 {
   struct tg_error error;
-  char path[128];
-  assert_int_equal(mkdir(image, 0700), 0);
+  assert_int_equal(mkdir(disk->image, 0700), 0);
   disk_look(disk);
   if (disk_random(disk, 4) == 0)
     disk_write_back(disk);
-  disk_cut(disk, image);
-  struct tg_shard_table *table = tg_shard_table_open(image, 0, SHARDS, 4711, 0, &error);
+  disk_cut(disk, disk->image);
+  struct tg_shard_table *table = tg_shard_table_open(disk->image, 0, SHARDS, 4711, 0, &error);
   if (!table)
     fail_msg("%s", error.message);
   for (int shard = 0; shard < SHARDS; shard++)
     expect_session(table, shard, epochs[shard]);
   tg_shard_table_close(table);
-  tg_shard_table_remove(image, 0);
-  snprintf(path, sizeof path, "%s", image);
-  assert_int_equal(rmdir(path), 0);
+  tg_shard_table_remove(disk->image, 0);
+  assert_int_equal(rmdir(disk->image), 0);
 }
 
 static void has_whole_sessions(void **state)
@@ -59,7 +56,7 @@ static void has_whole_sessions(void **state)
   (void)state;
   struct tg_error error;
   uint64_t epochs[SHARDS] = {0};
-  struct tg_shard_table *table = tg_shard_table_open(directory, 0, SHARDS, 4711, 0, &error);
+  struct tg_shard_table *table = tg_shard_table_open(disk->own, 0, SHARDS, 4711, 0, &error);
   assert_non_null(table);
   for (int i = 0; i < CUTS; i++) {
     for (int times = (int)disk_random(disk, 20); times > 0; times--) {
@@ -76,23 +73,17 @@ static int begin(void **state)
 {
   (void)state;
   tg_log_set_level(TG_ERROR); /* tables that were not written yet are damaged ones */
-  snprintf(parent, sizeof parent, "%s/tg-table-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-  assert_non_null(mkdtemp(parent));
-  snprintf(directory, sizeof directory, "%s/state", parent);
-  snprintf(image, sizeof image, "%s/image", parent);
-  assert_int_equal(mkdir(directory, 0700), 0);
-  disk = calloc(1, sizeof *disk);
-  disk->directory = directory;
-  disk->random = 4711;
+  disk = disk_new("table");
   return 0;
 }
 
 static int end(void **state)
 {
   (void)state;
-  tg_shard_table_remove(directory, 0);
+  tg_shard_table_remove(disk->own, 0);
+  int left = disk_remove(disk);
   disk_free(disk);
-  return rmdir(directory) | rmdir(parent);
+  return left;
 }
 
 int main(void)

@@ -165,10 +165,8 @@ uint64_t tg_queues_discard(struct tg_lanes *lanes, const struct tg_queue_filter 
 
 /* --- looking ---------------------------------------------------------------------------------- */
 
-static void add_types(const struct tg_lane *lane, const struct tg_lane_queue *queue,
-                      struct tg_queue_of_type types[TG_EVENT_TYPE_MAX])
+static void add_types(const struct tg_lane_queue *queue, struct tg_queue_of_type types[TG_EVENT_TYPE_MAX])
 {
-  (void)lane;
   for (const struct tg_queued *queued = queue->head; queued; queued = queued->next) {
     if (queued->marker)
       continue;
@@ -188,8 +186,8 @@ uint64_t tg_queues_types(struct tg_lanes *lanes, int shard_id,
     const struct tg_lane *lane = lanes->at[i];
     if (!lane || !is_meant(lane, shard_id))
       continue;
-    add_types(lane, &lane->queue, types);
-    add_types(lane, &lane->log.late, types);
+    add_types(&lane->queue, types);
+    add_types(&lane->log.late, types);
     elsewhere += lane->log.spilled_events;
   }
   return elsewhere;
