@@ -1,6 +1,7 @@
 #include "manager/workers/deaths.h"
 
 #include "base/log.h"
+#include "base/log_writer.h"
 #include "shared/poison.h"
 
 #include <stdio.h>
@@ -47,4 +48,6 @@ void tg_deaths_look(int worker, bool guilty, struct tg_stats *stats)
     stats = tg_stats();
   tg_count(&stats->lua[death.call.group].errors);
   tell(worker, &death);
+  if (worker == TG_POISON_MANAGER)
+    tg_log_writer_drain(); /* before the same function ends this process, too */
 }
