@@ -9,6 +9,7 @@ local lab = require "spec.bench.lab"
 local latency = require "spec.bench.latency"
 local log = require "spec.bench.log"
 local memory = require "spec.bench.memory"
+local paced = require "spec.bench.paced"
 local path = require "spec.bench.path"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
@@ -19,6 +20,7 @@ local sinks = require "spec.bench.sinks"
 -- In the order in which they run; "delivery" is a part of "receive".
 local ALL = {
   { "receive", path.measure },
+  { "paced", paced.measure },
   { "log", log.measure },
   { "memory", memory.measure },
   { "lua", hooks.measure },

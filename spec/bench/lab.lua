@@ -172,11 +172,12 @@ function SetUp:counts()
   return assert(counts.received and counts, run.stderr)
 end
 
-local function start_bulk(self, request)
+-- Has the fake send what is asked for (src/fake_discord/emit/bulk.h), as soon as it can.
+function lab.bulk(fake, request)
   local answer
   lab.wait_until("the connections to be ready for a burst", function()
     local options = { json = request, timeout = PATIENCE }
-    local response = assert(http.request("POST", self.fake.admin .. "/bulk", options))
+    local response = assert(http.request("POST", fake.admin .. "/bulk", options))
     answer = cjson.decode(response.body)
     if response.status ~= 200 and response.status ~= 409 then
       error("the fake Discord refuses a burst: " .. answer.error)
@@ -218,7 +219,7 @@ function SetUp:burst(options)
   local each = math.max(1, math.floor(options.events / self.shards))
   local cpu = lab.cpu(self.worker)
   local began = loop.now()
-  local sent = start_bulk(self, { events = each, writes = options.writes, rate = options.rate }).events
+  local sent = lab.bulk(self.fake, { events = each, writes = options.writes, rate = options.rate }).events
   local after = settle(self, before.received + sent, options.delivered and 0)
   cpu = lab.cpu(self.worker) - cpu
   local seconds = (loop.now() - began) / 1000

@@ -16,6 +16,7 @@ Page.__index = Page
 
 local TITLES = {
   receive = "The way of an event",
+  paced = "At the pace of life",
   log = "The event log",
   memory = "Memory",
   lua = "Scripts",
