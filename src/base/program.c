@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -12,6 +13,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
+
+static bool told_to_ignore_pipe; /* by whoever has started this program */
 
 /* The lowest free descriptor is the one that is opened. Where there is no
  * /dev/null any directory keeps the place: what is written to it is refused, as
@@ -31,7 +34,7 @@ static void open_standard_descriptors(void)
 void tg_program_begin(void)
 {
   open_standard_descriptors();
-  signal(SIGPIPE, SIG_IGN);
+  told_to_ignore_pipe = signal(SIGPIPE, SIG_IGN) == SIG_IGN;
 }
 
 void tg_program_serves(void)
@@ -48,17 +51,34 @@ void tg_program_keeps_secrets(void)
     prctl(PR_SET_DUMPABLE, 0);
 }
 
+bool tg_program_is_read(void)
+{
+  struct pollfd output = {.fd = STDOUT_FILENO};
+  return poll(&output, 1, 0) <= 0 || !(output.revents & (POLLERR | POLLHUP));
+}
+
+static void end_as_others_do(void)
+{
+  signal(SIGPIPE, SIG_DFL);
+  raise(SIGPIPE);
+}
+
 int tg_program_end(const char *program, int exit_code)
 {
   errno = 0;
   bool written = fflush(stdout) == 0 && !ferror(stdout);
-  if (!written && exit_code == TG_EXIT_OK) {
+  bool unread = !written && !tg_program_is_read(), leaves = unread && !told_to_ignore_pipe;
+  if (!written && !leaves && exit_code == TG_EXIT_OK) {
     char text[200];
     int length = snprintf(text, sizeof text, "%s: standard output cannot be written: %s\n", program,
-                          errno ? strerror(errno) : "a part of it is lost");
+                          unread  ? strerror(EPIPE)
+                          : errno ? strerror(errno)
+                                  : "a part of it is lost");
     tg_log_writer_put(1, "", text, (size_t)length);
     exit_code = TG_EXIT_FAILED;
   }
   tg_log_writer_drain();
+  if (leaves && exit_code == TG_EXIT_OK)
+    end_as_others_do();
   return exit_code;
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <stdbool.h>
+
 /* What each of our programs does first of all, and last.
  *
  *     int main(int argc, char **argv)
@@ -28,8 +30,13 @@ void tg_program_serves(void);
  * execute another program. */
 void tg_program_keeps_secrets(void);
 
+/* False: standard output is a pipe or socket that nobody reads any more: `... ctl shards | head`. */
+bool tg_program_is_read(void);
+
 /* What stands in stdout's buffer, and in the log's, goes out (log_writer.h).
  * Returns `exit_code`; but when that was 0, and not all of stdout could be
  * written, says so on standard error in the name of `program`, and returns
- * TG_EXIT_FAILED. */
+ * TG_EXIT_FAILED. Where that is because its reader has had enough, the process
+ * ends by SIGPIPE and says nothing, as other programs do, unless it was started
+ * with that signal ignored. */
 int tg_program_end(const char *program, int exit_code);

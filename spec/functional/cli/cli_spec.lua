@@ -1,5 +1,6 @@
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
+local unread = require "spec.support.unread"
 local uv = require "luv"
 
 local function run(args, env)
@@ -116,6 +117,31 @@ describe("the command line", function()
       assert.equal(1, p.exit_code, command)
       assert.matches("standard output cannot be written: No space left", p.stderr, 1, true)
     end
+  end)
+
+  it("ends as other programs do when who reads it has had enough", function()
+    local env = { DISCORD_TOKEN = "abc.def.ghi", INTENTS = "guilds" }
+    for _, command in ipairs { "version", "help", "help run", "check --json", "completion bash" } do
+      local words = unread.new("gone"):words(1)
+      words[#words + 1] = paths.bin "tidegate"
+      for word in command:gmatch "%S+" do
+        words[#words + 1] = word
+      end
+      local p = process.run(words, { env = env })
+      assert.equal("SIGPIPE", p.signal, command)
+      assert.equal("", p.stderr, command)
+      local told = process.run({ "sh", "-c", 'trap "" PIPE; exec "$@"', "sh", unpack(words) }, { env = env })
+      assert.equal(1, told.exit_code, command)
+      assert.matches("standard output cannot be written: Broken pipe", told.stderr, 1, true)
+    end
+  end)
+
+  it("says that it failed whether or not anybody reads of what", function()
+    local words = unread.new("gone"):words(1)
+    for _, word in ipairs { paths.bin "tidegate", "check", "--json", script "x = = 1" } do
+      words[#words + 1] = word
+    end
+    assert.equal(1, process.run(words).exit_code)
   end)
 
   describe("check", function()

@@ -144,4 +144,18 @@ describe("tapping", function()
     p = process.run({ paths.bin "tidegate", "ctl", "tap", "no such" }, { env = env })
     assert.equal(64, p.exit_code)
   end)
+
+  it("ends when who reads it has had enough, and no event comes to show it", function()
+    s = scene.start {}
+    local at = s.gateway:control_url():gsub("^http%+unix://(.*):$", "unix:%1"):gsub("^http://", "")
+    local pipe = ("set -o pipefail; %s ctl tap MESSAGE_CREATE | head -n 1"):format(paths.bin "tidegate")
+    local p = process.start({ "bash", "-c", pipe }, { env = { TIDEGATE_CONTROL = at } })
+    until_it(function()
+      if not p.stdout:find "\n" then s.fake:emit { count = 1, shard = 0 } end
+      return p.stdout:find "\n"
+    end)
+    p:wait(20000)
+    assert.equal(128 + 13, p.exit_code)
+    assert.equal("", p.stderr)
+  end)
 end)

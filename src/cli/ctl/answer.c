@@ -30,16 +30,12 @@ void tg_ctl_show_json(const json_t *answer)
   free(text);
 }
 
-enum tg_exit tg_ctl_show(const struct tg_ctl *ctl, const json_t *answer)
+void tg_ctl_show(const struct tg_ctl *ctl, const json_t *answer)
 {
   if (ctl->as_table || (!ctl->as_json && isatty(STDOUT_FILENO)))
     ctl->action->show(answer);
   else
     tg_ctl_show_json(answer);
-  if (fflush(stdout) == 0)
-    return TG_EXIT_OK;
-  perror("tidegate ctl: standard output");
-  return TG_EXIT_FAILED;
 }
 
 /* ---- failures ---- */
@@ -91,8 +87,8 @@ enum tg_exit tg_ctl_ask_and_show(const struct tg_ctl *ctl, const struct tg_ctl_a
   tg_ms timeout = ctl->timeout ? ctl->timeout : ctl->action->timeout + ask->more;
   enum tg_exit result = tg_ctl_ask(ctl->client, ask->method, ask->path, ask->body, timeout, &answer, &error);
   if (result == TG_EXIT_OK) {
-    enum tg_exit shown = tg_ctl_show(ctl, answer.body), failures = tell_failures(answer.body);
-    result = shown ? shown : failures;
+    tg_ctl_show(ctl, answer.body);
+    result = tell_failures(answer.body);
   } else {
     tg_ctl_complain(&error, answer.body);
   }

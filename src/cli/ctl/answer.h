@@ -9,8 +9,8 @@ bool tg_ctl_draws(void);
 /* Whether they may be coloured: likewise, and nobody has said otherwise (NO_COLOR). */
 bool tg_ctl_colours(void);
 
-/* As the options want it, else for who looks. */
-enum tg_exit tg_ctl_show(const struct tg_ctl *ctl, const json_t *answer);
+/* As the options want it, else for who looks. Whether it could be written tg_program_end() says. */
+void tg_ctl_show(const struct tg_ctl *ctl, const json_t *answer);
 
 /* On a terminal over several lines, and nothing but ASCII: a name of somebody else cannot write on it. */
 void tg_ctl_show_json(const json_t *answer);

@@ -284,6 +284,14 @@ static size_t pass_on(char *bytes, size_t size, size_t count, void *ctx)
   return following->ended ? 0 : size * count;
 }
 
+static int stay(void *ctx, curl_off_t down_total, curl_off_t down, curl_off_t up_total, curl_off_t up)
+{
+  (void)down_total, (void)down, (void)up_total, (void)up;
+  struct streaming *following = ctx;
+  following->ended = following->ended || !following->take(following->ctx, "", 0);
+  return following->ended;
+}
+
 enum tg_exit tg_ctl_stream(struct tg_ctl_client *client, const char *path,
                            bool (*take)(void *ctx, const char *bytes, size_t length), void *ctx,
                            struct tg_ctl_answer *answer, struct tg_error *error)
@@ -297,6 +305,9 @@ enum tg_exit tg_ctl_stream(struct tg_ctl_client *client, const char *path,
   curl_easy_setopt(client->curl, CURLOPT_URL, text);
   curl_easy_setopt(client->curl, CURLOPT_WRITEFUNCTION, pass_on);
   curl_easy_setopt(client->curl, CURLOPT_WRITEDATA, &following);
+  curl_easy_setopt(client->curl, CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(client->curl, CURLOPT_XFERINFOFUNCTION, stay);
+  curl_easy_setopt(client->curl, CURLOPT_XFERINFODATA, &following);
   CURLcode code = curl_easy_perform(client->curl);
   free(text);
   enum tg_exit result = TG_EXIT_OK;

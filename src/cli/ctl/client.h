@@ -21,8 +21,9 @@ struct tg_ctl_answer {
 struct tg_ctl_client *tg_ctl_client_new(struct tg_error *error);
 void tg_ctl_client_free(struct tg_ctl_client *client);
 
-/* Asks for an answer without an end, and calls `take` with what comes of it, until the gateway ends it, or
- * with false `take`. As tg_ctl_ask() else; what is refused is in `answer`. */
+/* Asks for an answer without an end, and calls `take` with what comes of it, and while nothing comes about
+ * once a second with no bytes, until the gateway ends it, or with false `take`. As tg_ctl_ask() else; what is
+ * refused is in `answer`. */
 enum tg_exit tg_ctl_stream(struct tg_ctl_client *client, const char *path,
                            bool (*take)(void *ctx, const char *bytes, size_t length), void *ctx,
                            struct tg_ctl_answer *answer, struct tg_error *error);

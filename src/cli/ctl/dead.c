@@ -249,7 +249,7 @@ static enum tg_exit run_retry(struct tg_ctl *ctl, const struct tg_ctl_ask *ask)
   tg_ms timeout = ctl->timeout ? ctl->timeout : ctl->action->timeout;
   enum tg_exit result = tg_ctl_ask(ctl->client, ask->method, ask->path, ask->body, timeout, &answer, &error);
   if (result == TG_EXIT_OK)
-    result = tg_ctl_show(ctl, answer.body);
+    tg_ctl_show(ctl, answer.body);
   else
     tg_ctl_complain(&error, answer.body);
   bool left = tg_figure_number(answer.body, "refused") + tg_figure_number(answer.body, "failed") +

@@ -112,7 +112,7 @@ static enum tg_exit show_end(const struct following *following, const json_t *an
   if (!fine)
     fprintf(stderr, "tidegate ctl: %s\n", words);
   free(words);
-  return fine && fflush(stdout) == 0 ? TG_EXIT_OK : TG_EXIT_FAILED;
+  return fine ? TG_EXIT_OK : TG_EXIT_FAILED;
 }
 
 static enum tg_exit too_long(const struct following *following)

@@ -288,8 +288,8 @@ static bool ask_ready(const struct tg_ctl *ctl, const struct tg_ctl_ask *ask, st
   if (waiting->draws)
     show_progress(goes_on && answer.body ? answer.body : NULL);
   if (!goes_on && *result == TG_EXIT_OK) {
-    enum tg_exit shown = tg_ctl_show(ctl, answer.body);
-    *result = ready ? shown : not_ready(ctl);
+    tg_ctl_show(ctl, answer.body);
+    *result = ready ? TG_EXIT_OK : not_ready(ctl);
   } else if (!goes_on && cut_off) { /* by the deadline, not by the gateway */
     *result = not_ready(ctl);
   } else if (!goes_on) {

@@ -5,6 +5,7 @@
 #include "cli/ctl/figures.h"
 
 #include "base/buf.h"
+#include "base/program.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,13 +58,13 @@ static bool take(void *ctx, const char *bytes, size_t length)
   struct watch *watch = ctx;
   char *end;
   tg_buf_append(&watch->text, bytes, length);
-  while ((end = memchr(watch->text.data, '\n', watch->text.length))) {
+  while (watch->text.length && (end = memchr(watch->text.data, '\n', watch->text.length))) {
     *end = '\0';
     if (strncmp(watch->text.data, data, sizeof data - 1) == 0)
       show_line(watch, watch->text.data + sizeof data - 1);
     tg_buf_consume(&watch->text, (size_t)(end + 1 - watch->text.data));
   }
-  return fflush(stdout) == 0; /* nobody reads it any more */
+  return fflush(stdout) == 0 && tg_program_is_read();
 }
 
 static bool ask(const struct tg_ctl *ctl, struct tg_ctl_ask *ask, struct tg_error *error)

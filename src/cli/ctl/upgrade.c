@@ -78,7 +78,7 @@ static enum tg_exit show_end(const struct tg_ctl *ctl, const json_t *answer)
   if (!done)
     fprintf(stderr, "tidegate ctl: the upgrade has failed, and all goes on as it was: %s\n",
             json_is_object(last) ? tg_figure_text(last, "problem") : "the gateway was started again");
-  return done && fflush(stdout) == 0 ? TG_EXIT_OK : TG_EXIT_FAILED;
+  return done ? TG_EXIT_OK : TG_EXIT_FAILED;
 }
 
 /* False: it is not over. */
