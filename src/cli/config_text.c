@@ -1,5 +1,6 @@
 #include "cli/config_text.h"
 
+#include "config/batch_values.h"
 #include "proto/intents.h"
 
 #include <stdlib.h>
@@ -34,17 +35,27 @@ static const char *where_none(const char *path)
   return strcmp(path, "event_handler.urls") == 0 ? "none: events only reach Lua" : "none";
 }
 
+static const struct unit times[] = {{86400000, "d"}, {3600000, "h"}, {60000, "min"}, {1000, "s"}, {1, "ms"}};
+static const struct unit sizes[] = {{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}, {1, "bytes"}};
+
+static void print_batch(const json_t *batch, struct tg_buf *out)
+{
+  tg_buf_printf(out, "up to %lld events, ", (long long)json_integer_value(json_object_get(batch, "events")));
+  print_number(out, json_integer_value(json_object_get(batch, "bytes")), sizes);
+  tg_buf_puts(out, ", linger ");
+  print_number(out, json_integer_value(json_object_get(batch, "linger")), times);
+}
+
 void tg_config_text(const struct tg_option *option, const json_t *value, struct tg_buf *out)
 {
-  static const struct unit times[] = {
-      {86400000, "d"}, {3600000, "h"}, {60000, "min"}, {1000, "s"}, {1, "ms"}};
-  static const struct unit sizes[] = {{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}, {1, "bytes"}};
   if (strcmp(option->path, "intents") == 0 || strcmp(option->path, "optional_intents") == 0) {
     char names[TG_INTENTS_TEXT];
     tg_intents_format((uint64_t)json_integer_value(value), names, sizeof names);
     tg_buf_printf(out, "%s (%lld)", names[0] ? names : "none", (long long)json_integer_value(value));
   } else if (json_is_integer(value) && (option->kind == TG_OPTION_MS || option->kind == TG_OPTION_SIZE)) {
     print_number(out, json_integer_value(value), option->kind == TG_OPTION_MS ? times : sizes);
+  } else if (json_is_object(value) && option->write == tg_write_batch) {
+    print_batch(value, out);
   } else if (strcmp(option->path, "plugins") == 0) {
     put_keys(out, value); /* what each is configured with is told with it */
   } else if (json_is_string(value)) {

@@ -59,7 +59,7 @@ static void check_combinations(const struct tg_config *config, struct tg_problem
 static void check_takers(const struct tg_config *config, struct tg_problems *problems)
 {
   const char *listen = config->control.listen;
-  tg_check_handler("event_handler", &config->event_handler, problems);
+  tg_check_handler("event_handler", &config->event_handler, &config->queue, problems);
   tg_check_handler_urls("event_handler", &config->event_handler, listen, problems);
   for (int i = 0; i < config->sink_count; i++) {
     char path[TG_SINK_PATH_SIZE];

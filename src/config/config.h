@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "config/batch_values.h"
 #include "config/schema.h"
 #include "config/storm_values.h"
 #include "proto/compression.h"
@@ -37,7 +38,7 @@ struct tg_handler_config {
   struct tg_strings urls; /* none: events only reach Lua */
   char *authorization;    /* NULL: no header */
   tg_ms timeout;
-  bool batch;
+  struct tg_batch_config batch;
   bool markers;
   enum tg_event_format format;
   bool guild_loaded;                 /* TG_FORMAT_DISCORDENO: a loading guild's t is another one */

@@ -1,6 +1,7 @@
 #include "config/config_options.h"
 
 #include "base/address.h"
+#include "config/batch_values.h"
 #include "config/cluster_rules.h"
 #include "config/config.h"
 #include "config/config_values.h"
@@ -54,7 +55,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
   S("format", CHOICE(handler.format, formats, TG_FORMAT_SEED))                                               \
   S("authorization", STRING(handler.authorization), .secret = true, .in_file = true)                         \
   S("timeout", RANGE(handler.timeout, MS, 1, HOUR, 10000))                                                   \
-  S("batch", BOOL(handler.batch, false))                                                                     \
+  S("batch", CUSTOM(handler.batch, batch))                                                                   \
   S("markers", BOOL(handler.markers, false))                                                                 \
   S("headers", CUSTOM(handler.headers, headers), .release = tg_release_json, .secrets = tg_header_secrets,   \
     .secret = true, .composed = true)                                                                        \
@@ -135,7 +136,7 @@ static const struct tg_map_form sink_form = {
   X("event_handler.authorization", STRING(event_handler.authorization), .env = "EVENT_HANDLER_SECRET_KEY",   \
     .secret = true)                                                                                          \
   X("event_handler.timeout", RANGE(event_handler.timeout, MS, 1, HOUR, 10000))                               \
-  X("event_handler.batch", BOOL(event_handler.batch, false))                                                 \
+  X("event_handler.batch", CUSTOM(event_handler.batch, batch))                                               \
   X("event_handler.markers", BOOL(event_handler.markers, false))                                             \
   X("event_handler.format", CHOICE(event_handler.format, formats, TG_FORMAT_SEED),                           \
     .env = "EVENT_HANDLER_FORMAT")                                                                           \

@@ -26,15 +26,22 @@ bool tg_handler_takes(const struct tg_handler_config *handler, const char *event
   return tg_handler_takes_all(handler) || names(handler, event);
 }
 
-void tg_check_handler(const char *path, const struct tg_handler_config *handler, struct tg_problems *problems)
+void tg_check_handler(const char *path, const struct tg_handler_config *handler,
+                      const struct tg_queue_config *queue, struct tg_problems *problems)
 {
   char events[KEY_SIZE];
   snprintf(events, sizeof events, "%s.events", path);
-  if (handler->format == TG_FORMAT_CHAT_SDK && handler->batch)
+  if (handler->format == TG_FORMAT_CHAT_SDK && handler->batch.events > 0)
     tg_problem_add(problems,
                    "%s.batch: must be false with %s.format \"chat-sdk\"; the adapter takes one event a "
                    "request, and would answer 200 to a list and drop it",
                    path, path);
+  if (handler->batch.linger > 0 && handler->batch.linger >= queue->max_age)
+    tg_problem_add(
+        problems,
+        "%s.batch.linger: %lld ms are not less than queue.max_age, %lld ms: events would be dropped "
+        "before they are sent",
+        path, (long long)handler->batch.linger, (long long)queue->max_age);
   if (handler->signing_secrets.count > TG_SIGNING_SECRETS)
     tg_problem_add(problems,
                    "%s.signing_secrets: has %d secrets; two are enough, the new one and the one that it "

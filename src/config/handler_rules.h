@@ -4,9 +4,9 @@
 
 #include "config/config.h"
 
-/* Adds what cannot be; `path`: "event_handler", or "sinks.stats". */
+/* Adds what cannot be; `path`: "event_handler", or "sinks.stats"; `queue`: of what waits for it. */
 void tg_check_handler(const char *path, const struct tg_handler_config *handler,
-                      struct tg_problems *problems);
+                      const struct tg_queue_config *queue, struct tg_problems *problems);
 
 /* Whether the URL leads to the address that this gateway listens on itself, as far as their texts tell. */
 bool tg_url_leads_to(const char *url, const char *listen);

@@ -145,13 +145,13 @@ void tg_finish_sink(const char *path, const json_t *given, void *entry, struct t
 {
   struct tg_sink_config *sink = entry;
   check_urls(path, given, &sink->handler.urls, problems);
-  tg_check_handler(path, &sink->handler, problems);
+  tg_check_handler(path, &sink->handler, &sink->queue, problems);
   if (is_unknown(path, problems))
     return;
   check_keys(path, given, sink, problems);
   if (tg_sink_kind(&sink->handler) != TG_SINK_REDIS)
     return;
-  sink->handler.batch = true;
+  sink->handler.batch = TG_BATCH_USUAL;
   if (!tg_schema_find(given, "markers"))
     sink->handler.markers = sink->redis.layout == TG_LAYOUT_OWN;
 }

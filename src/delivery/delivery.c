@@ -348,4 +348,8 @@ void tg_delivery_drain(struct tg_delivery *delivery, tg_ms deadline, void (*done
   delivery->drained_ctx = ctx;
   delivery->drain_until = tg_env_now(&delivery->env) + deadline;
   uv_timer_start(&delivery->drain, on_drain, 0, 0);
+  delivery->env.draining = true;
+  for (int i = 0; i < TG_SINKS_MAX; i++)
+    if (delivery->sinks[i])
+      tg_sink_drain(delivery->sinks[i]);
 }

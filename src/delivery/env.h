@@ -17,6 +17,7 @@ struct tg_delivery_env {
   const struct tg_config *config; /* another one after a reload */
   struct tg_hooks *hooks;
   int worker_id;
+  bool draining; /* what waits is all there will be */
   bool stopping; /* nothing is sent any more */
 };
 

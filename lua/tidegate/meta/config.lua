@@ -62,13 +62,19 @@
 ---@field urls? string[] None: events only reach Lua.
 ---@field authorization? string
 ---@field timeout? integer
----@field batch? boolean
+---@field batch? boolean|tidegate.Batch
 ---@field markers? boolean
 ---@field format? "seed"|"discordeno"|"chat-sdk"|"cloudevents" Default "seed".
 ---@field guild_loaded? boolean With "discordeno": a loading guild's GUILD_CREATE is GUILD_LOADED_DD.
 ---@field headers? table<string,string|tidegate.InFile> More headers of each request.
 ---@field signing_secrets? string[] One or two, "whsec_...": requests are signed as Standard Webhooks.
 ---@field events? string[] Those that the bot gets; others still reach scripts. Default "all".
+
+---How many events go in one request, as a list.
+---@class tidegate.Batch
+---@field events? integer At most so many. Default 64.
+---@field bytes? integer At most so many; an event that is larger goes alone. Default 262144.
+---@field linger? integer So many ms its first event waits for others, but for no interaction. Default 0.
 
 ---A text that stands in a file.
 ---@class tidegate.InFile
@@ -103,7 +109,7 @@
 ---@field format? "seed"|"discordeno"|"chat-sdk"|"cloudevents" Default "seed".
 ---@field authorization? string|tidegate.InFile
 ---@field timeout? integer
----@field batch? boolean
+---@field batch? boolean|tidegate.Batch
 ---@field markers? boolean
 ---@field headers? table<string,string|tidegate.InFile>
 ---@field signing_secrets? (string|tidegate.InFile)[]

@@ -131,13 +131,14 @@ gateway.configure { token = "abc.def.ghi", intents = 513, sinks = { %s } }
         authorization = "hidden-word",
       },
       feed = { url = "redis://user:hidden-word@127.0.0.1:6379/1" },
-      ours = {} ]]
+      ours = { batch = { linger = 50 } } ]]
     local set, default = section(output, "Configuration"), section(output, "By default")
     assert.same({
       "token | ***",
       "intents | guilds, guild_messages (513)",
       "sinks.feed.url | redis://127.0.0.1:6379/1",
       "sinks.ours.urls | none: a script takes the events",
+      "sinks.ours.batch | up to 64 events, 256 KiB, linger 50 ms",
       "sinks.stats.urls | http://127.0.0.1:81/x, http+unix:///run/stats.sock",
       "sinks.stats.events | GUILD_CREATE, GUILD_DELETE",
       "sinks.stats.queue.max_age | 1 min",

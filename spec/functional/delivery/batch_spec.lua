@@ -11,8 +11,8 @@ local uv = require "luv"
 local function start(options)
   options = options or {}
   options.script = ([[
-require "tidegate".configure { event_handler = { batch = true, %s }, queue = { %s } }
-]]):format(options.handler or "", options.queue or "")
+require "tidegate".configure { event_handler = { batch = %s, %s }, queue = { %s } }
+]]):format(options.batch or "true", options.handler or "", options.queue or "")
   return scene.start(options)
 end
 
@@ -202,5 +202,114 @@ gateway.on("reload", function() gateway.log.info("the %s sends them one by one",
     local sent = s:wait_delivered(30000)
     checker.assert_nothing_lost(s.bot.events, { guilds = sent, contiguous = true })
     assert.equal(before, #s.bot.batches)
+  end)
+end)
+
+describe("batch = {events, bytes, linger}", function()
+  after_each(scene.stop)
+
+  -- A linger so long that nothing in a spec ends it by chance.
+  local LONG = "{ linger = 50000 }, events = { 'MESSAGE_CREATE', 'INTERACTION_CREATE' }"
+
+  local function interact(s)
+    s.fake:emit { event = "INTERACTION_CREATE", shard = 0, d = {
+      id = "1", application_id = "2", type = 2, token = "t", version = 1,
+      data = { id = "3", name = "ping", type = 1 },
+    } }
+  end
+
+  local function wait_queued(s, n)
+    local deadline = loop.now() + 10000 * paths.slow
+    local queued
+    repeat
+      queued = s.gateway:control("GET", "/shards"):json()[1].queued
+    until queued >= n or loop.now() > deadline
+    assert.equal(n, queued)
+  end
+
+  it("sets how many events and bytes go in one request, of a sink, too", function()
+    local s = scene.start { sinks = { copy = {} }, script = function(s)
+      return ([[
+require "tidegate".configure {
+  event_handler = { batch = { events = 200, bytes = 1048576 } },
+  sinks = { copy = { url = %q, authorization = %q, batch = { events = 1000, bytes = 8192 } } },
+}]]):format(s.sinks.copy.url, s.sinks.copy.authorization)
+    end }
+    s.bot:wait_for_events(1, "READY")
+    s.sinks.copy:wait_for_events(1, "READY")
+    local most = 0
+    s.sinks.copy:answer(function(request) most = math.max(most, #request.body) end)
+    s.sinks.copy:down()
+    pile_up(s, { count = 600, rate = 5000 })
+    s.bot:up()
+    s.sinks.copy:up()
+    for _, bot in ipairs { s.bot, s.sinks.copy } do
+      checker.assert_nothing_lost(bot.events, { guilds = s:wait_delivered(30000, bot), contiguous = true })
+    end
+    assert.equal(200, largest(s.bot.batches))
+    assert.is_true(most > 7000 and most <= 8192, most .. " bytes")
+  end)
+
+  it("a linger fills batches though the bot is quick; without one it gets each as it comes", function()
+    local s = start { batch = "{ events = 10, linger = 50000 }" }
+    for n = 1, 3 do
+      s.fake:emit { count = 30, rate = 300 }
+      s.fake:wait_emitted(20000)
+      s.bot:wait_for_events(30 * n - 10, "MESSAGE_CREATE")
+    end
+    for _, count in ipairs(s.bot.batches) do
+      assert.equal(10, count)
+    end
+    paths.write(s.gateway.script, [[require "tidegate".configure { event_handler = { batch = true } }]])
+    assert.is_true((s.gateway:reload()))
+    s:wait_delivered() -- what has waited goes
+    local before = #s.bot.batches
+    s.fake:emit { count = 10, rate = 20 }
+    checker.assert_complete(s.bot.events, { guilds = s:wait_delivered(), contiguous = true })
+    assert.is_true(#s.bot.batches - before > 5)
+  end)
+
+  it("a linger ends: nothing waits longer than it says", function()
+    local s = start { batch = "{ linger = 300 }" }
+    s.bot:wait_for_events(1, "READY")
+    s.fake:emit { count = 3 }
+    checker.assert_complete(s.bot.events, { guilds = s:wait_delivered(), contiguous = true })
+    assert.equal(3, s.bot.batches[#s.bot.batches])
+  end)
+
+  it("an interaction goes at once, with what is in front of it", function()
+    local s = start { batch = LONG }
+    s.fake:emit { count = 5 }
+    wait_queued(s, 5)
+    assert.same({}, s.bot.events)
+    interact(s)
+    s.bot:wait_for_events(6)
+    assert.same({ 6 }, s.bot.batches)
+    assert.equal("INTERACTION_CREATE", s.bot.events[6].t)
+  end)
+
+  it("nothing is lost when a worker, or all of it, is killed while events linger", function()
+    local s = start { batch = LONG }
+    s.fake:emit { count = 20 }
+    wait_queued(s, 20)
+    uv.kill(s.gateway:worker_pids()[1], "sigkill")
+    s:wait_counter("resumes_ok", 1, 20000)
+    s.fake:emit { count = 10 }
+    wait_queued(s, 30)
+    s.gateway:stop "SIGKILL"
+    s:again()
+    interact(s)
+    checker.assert_complete(s.bot.events, { guilds = s:wait_delivered(30000) })
+    assert.equal(1, s:counters().identifies)
+  end)
+
+  it("what lingers is delivered when the gateway stops", function()
+    local s = start { batch = LONG }
+    s.fake:emit { count = 20 }
+    wait_queued(s, 20)
+    local stopped = loop.now()
+    s.gateway:stop()
+    assert.is_true(loop.now() - stopped < 20000)
+    checker.assert_complete(s.bot.events, { guilds = s:wait_delivered() })
   end)
 end)

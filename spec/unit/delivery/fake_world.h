@@ -90,6 +90,10 @@ int uv_timer_stop(uv_timer_t *timer)
 }
 
 int uv_is_active(const uv_handle_t *handle) { return timer_of((const uv_timer_t *)handle)->active; }
+uint64_t uv_timer_get_due_in(const uv_timer_t *timer)
+{
+  return timer_of(timer)->due - now;
+}
 int uv_is_closing(const uv_handle_t *handle)
 {
   for (int i = 0; i < closing_count; i++)

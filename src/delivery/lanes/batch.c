@@ -28,10 +28,10 @@ static int choose(struct tg_lane *lane, size_t most)
 {
   struct tg_queued *head = lane->queue.head, *event = head;
   const struct tg_handler_config *handler = lane->lanes->handler;
-  bool batches = handler->batch;
+  bool batches = handler->batch.events > 0;
   size_t growth = tg_format_growth(handler->format) + 1;
   bool again = head->trying;
-  int limit = batches ? TG_BATCH_EVENTS : 1, count = 0;
+  int limit = batches ? handler->batch.events : 1, count = 0;
   size_t bytes = 0;
   if (batches && head->suspect)
     limit = (suspects(head) + 1) / 2;
@@ -46,6 +46,35 @@ static int choose(struct tg_lane *lane, size_t most)
   for (; event && event->trying; event = event->next)
     event->trying = false;
   return count;
+}
+
+/* Whether waiting would make it no larger. */
+static bool is_full(const struct tg_lane *lane, const struct tg_batch_config *batch, size_t most)
+{
+  const struct tg_lane_queue *queue = &lane->queue;
+  size_t growth = tg_format_growth(lane->lanes->handler->format) + 1;
+  uint64_t bytes = queue->bytes - queue->events * tg_queued_size(0) + queue->events * growth;
+  return queue->events >= (uint64_t)batch->events || bytes >= most ||
+         queue->head->epoch != queue->tail->epoch || lane->log.spilled;
+}
+
+/* Whether it is to go at once: somebody waits for it, or it has been on its way before. */
+static bool is_urgent(const struct tg_lane *lane)
+{
+  const struct tg_lanes *lanes = lane->lanes;
+  const struct tg_queued *head = lane->queue.head;
+  return lane->queue.kept > 0 || head->trying || head->suspect || head->refusals > 0 ||
+         lane->script.by_default || lane->before_all || lane->feed->gate || lanes->env->draining ||
+         lanes->queued.bytes >= lanes->limits->memory_bytes / 2;
+}
+
+tg_ms tg_batch_linger(const struct tg_lane *lane, size_t most)
+{
+  const struct tg_batch_config *batch = &lane->lanes->handler->batch;
+  if (batch->linger == 0 || is_urgent(lane) || is_full(lane, batch, most))
+    return 0;
+  tg_ms left = lane->queue.head->queued_at + batch->linger - tg_env_now(lane->lanes->env);
+  return left > 0 ? left : 0;
 }
 
 void tg_batch_lend(struct tg_lane *lane, size_t most)

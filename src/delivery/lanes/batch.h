@@ -7,15 +7,20 @@
  * events of the batch are `suspect`: at least one of them is to blame, and half of
  * them are tried at a time. */
 
+#include "base/clock.h"
+
 #include <stddef.h>
 
 struct tg_lane;
 
-enum { TG_BATCH_EVENTS = 64 };
+/* How many ms the lane's first event, which might go now, is still to wait for others to go with
+ * (batch.linger): 0 if the batch of up to `most` bytes is full, or has what does not wait: an interaction, a
+ * marker, what was sent before. The lane has an event, and nothing in flight. */
+tg_ms tg_batch_linger(const struct tg_lane *lane, size_t most);
 
-/* Puts the first of the lane's events into its parcel, up to TG_BATCH_EVENTS and `most` bytes, but one at
- * least; the first is not in flight. They are lent out until tg_batch_take_back(): they stay in the queue,
- * and nobody may take them out of it. */
+/* Puts the first of the lane's events into its parcel, up to batch.events and `most` bytes, but one at least;
+ * the first is not in flight. They are lent out until tg_batch_take_back(): they stay in the queue, and
+ * nobody may take them out of it. */
 void tg_batch_lend(struct tg_lane *lane, size_t most);
 
 /* The parcel's body. */

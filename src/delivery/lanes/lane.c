@@ -36,6 +36,16 @@ void tg_lane_wait(struct tg_lane *lane, tg_ms delay)
   uv_timer_start(&lane->retry, on_retry, (uint64_t)delay, 0);
 }
 
+bool tg_lane_lingers(struct tg_lane *lane, tg_ms left)
+{
+  bool runs = uv_is_active((const uv_handle_t *)&lane->retry);
+  if (left == 0 && runs)
+    uv_timer_stop(&lane->retry);
+  else if (left > 0 && (!runs || uv_timer_get_due_in(&lane->retry) > (uint64_t)left))
+    uv_timer_start(&lane->retry, on_retry, (uint64_t)left, 0);
+  return left > 0;
+}
+
 struct tg_lane *tg_lane_new(struct tg_lanes *lanes, struct tg_feed *feed)
 {
   int index = tg_ref_index(feed->ref);

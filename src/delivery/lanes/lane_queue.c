@@ -90,6 +90,7 @@ void tg_lane_queue_push(struct tg_lane_queue *queue, struct tg_queue_total *tota
   if (!queue->droppable && !event->keep)
     queue->droppable = event;
   queue->events++;
+  queue->kept += event->keep;
   queue->bytes += size;
   total->events++;
   total->bytes += size;
@@ -116,6 +117,7 @@ void tg_lane_queue_insert(struct tg_lane_queue *queue, struct tg_queue_total *to
   if (!event->keep && skip_kept(place) == queue->droppable)
     queue->droppable = event;
   queue->events++;
+  queue->kept += event->keep;
   queue->bytes += size;
   total->events++;
   total->bytes += size;
@@ -137,6 +139,7 @@ void tg_lane_queue_remove(struct tg_lane_queue *queue, struct tg_queue_total *to
   if (queue->droppable == event)
     queue->droppable = skip_kept(event->next);
   queue->events--;
+  queue->kept -= event->keep;
   queue->bytes -= size;
   total->events--;
   total->bytes -= size;

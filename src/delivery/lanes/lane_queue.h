@@ -36,7 +36,7 @@ struct tg_queued {
   bool chosen;          /* a script wants to drop it */
   bool gap;             /* a marker that was not in a log: its message is a struct tg_gap */
   bool logged;          /* outlives this process, or did until the log lost it */
-  bool keep;            /* is dropped only when nothing else is left (interactions) */
+  bool keep;            /* is dropped only when nothing else is left (interactions, markers) */
   bool deferred;        /* answered in the place of the event handler, which is to know it */
   bool late;            /* what others of its shard have gone before */
   uint8_t marker;       /* enum tg_marker */
@@ -50,6 +50,7 @@ struct tg_lane_queue {
   struct tg_queued *session;   /* the first event of the session that runs now */
   struct tg_queued *droppable; /* the first event without `keep` */
   uint64_t events, bytes;
+  uint64_t kept;  /* of them: those with `keep` */
   uint64_t epoch; /* of the session that runs now */
 };
 

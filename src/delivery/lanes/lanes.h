@@ -73,7 +73,7 @@ struct tg_lane_log {
 };
 
 enum tg_lane_state {
-  TG_LANE_IDLE,    /* nothing to send */
+  TG_LANE_IDLE,    /* nothing to send, or not yet: its timer runs while it lingers */
   TG_LANE_READY,   /* its parcel waits for its turn */
   TG_LANE_SENDING, /* the first of its queue are in flight */
   TG_LANE_WAITING, /* its retry timer runs */
@@ -230,5 +230,7 @@ void tg_lane_is_done(struct tg_lane *lane);
 void tg_lane_wants_turn(struct tg_lane *lane);
 /* The same, and now if it can be; not while an answer is being looked at. */
 void tg_lane_go_on(struct tg_lane *lane);
+/* The lane is idle, and stays so until its batch is full, or `left` ms have passed. False: 0 are left. */
+bool tg_lane_lingers(struct tg_lane *lane, tg_ms left);
 /* Sends again after `delay` ms. */
 void tg_lane_wait(struct tg_lane *lane, tg_ms delay);

@@ -15,7 +15,7 @@ void tg_parcel_name(struct tg_parcel *parcel, uint64_t epoch, struct tg_parcel_e
   parcel->last = last;
   parcel->count = count;
   const struct tg_handler_config *handler = parcel->lane->lanes->handler;
-  parcel->batch = handler->batch;
+  parcel->batch = handler->batch.events > 0;
   parcel->format = handler->format;
   parcel->bytes = parcel->batch ? bytes + (size_t)count + 1 : bytes;
 }

@@ -23,7 +23,7 @@ static bool prepare(struct tg_parcel *parcel)
     lane->lanes->sink->emptied(lane);
   if (!head || head->in_flight || tg_gate_holds(lane)) /* it is sent beside the lane, or not yet */
     return false;
-  tg_batch_lend(lane, lane->sender->batch_bytes);
+  tg_batch_lend(lane, tg_sender_batch_bytes(lane->sender));
   lane->state = TG_LANE_SENDING;
   return true;
 }
@@ -201,7 +201,8 @@ static void on_joins(struct tg_lane *lane)
 /* A script that has a handle_queue gets the queue instead. */
 static void on_wants_turn(struct tg_lane *lane)
 {
-  if (tg_script_drain(lane))
+  if (tg_script_drain(lane) ||
+      tg_lane_lingers(lane, tg_batch_linger(lane, tg_sender_batch_bytes(lane->sender))))
     return;
   lane->state = TG_LANE_READY;
   tg_sender_queue(lane->sender, &lane->parcel);

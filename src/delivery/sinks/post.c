@@ -115,11 +115,11 @@ static bool prepare(struct tg_parcel *parcel)
   const struct part *end = post->parts + post->count;
   const struct tg_handler_config *handler = parcel->lane->lanes->handler;
   size_t bytes = tg_body_length(&first->event), growth = tg_format_growth(handler->format) + 1;
-  if (!handler->batch)
+  if (handler->batch.events == 0)
     end = next;
-  else if (end - first > TG_BATCH_EVENTS)
-    end = first + TG_BATCH_EVENTS;
-  size_t most = parcel->lane->sender->batch_bytes;
+  else if (end - first > handler->batch.events)
+    end = first + handler->batch.events;
+  size_t most = tg_sender_batch_bytes(parcel->lane->sender);
   for (size_t length; next < end && next->event.epoch == first->event.epoch; next++, bytes += length) {
     length = tg_body_length(&next->event);
     if (bytes + length + (size_t)(next - first + 1) * growth + 1 > most)

@@ -23,7 +23,6 @@ struct tg_sender *tg_sender_new(struct tg_senders *all, const char *url, struct 
   tg_window_init(&sender->window);
   for (int way = 0; way < TG_WAYS; way++)
     TAILQ_INIT(&sender->waiting[way]);
-  sender->batch_bytes = TG_BATCH_BYTES;
   sender->stats = tg_stats_handler(sender->public_url);
   tg_sender_gauge(&sender->stats->users, 1);
   tg_handles_timer(&all->env->handles, &sender->timer, sender);
@@ -138,10 +137,18 @@ static void learn_size(struct tg_sender *sender, const struct tg_parcel *parcel,
 {
   if (judgement->outcome == TG_OUTCOME_REFUSED && judgement->answer->status == TG_TOO_LARGE &&
       parcel->count > 1)
-    sender->batch_bytes = parcel->bytes / 2;
-  else if (judgement->outcome == TG_OUTCOME_DELIVERED && sender->batch_bytes < TG_BATCH_BYTES &&
-           parcel->bytes + BATCH_GROWTH > sender->batch_bytes)
-    sender->batch_bytes += BATCH_GROWTH;
+    sender->bytes_learned = parcel->bytes / 2;
+  else if (judgement->outcome == TG_OUTCOME_DELIVERED && sender->bytes_learned > 0 &&
+           parcel->bytes + BATCH_GROWTH > sender->bytes_learned)
+    sender->bytes_learned += BATCH_GROWTH;
+  if (sender->bytes_learned >= sender->all->lanes->handler->batch.bytes)
+    sender->bytes_learned = 0;
+}
+
+size_t tg_sender_batch_bytes(const struct tg_sender *sender)
+{
+  size_t most = sender->all->lanes->handler->batch.bytes;
+  return sender->bytes_learned > 0 && sender->bytes_learned < most ? sender->bytes_learned : most;
 }
 
 static bool is_up(enum tg_outcome outcome)

@@ -24,10 +24,7 @@
 
 struct tg_lanes;
 
-enum {
-  TG_EXPRESS_IN_FLIGHT = 4,   /* of a sender */
-  TG_BATCH_BYTES = 256 << 10, /* but an event that is larger goes alone */
-};
+enum { TG_EXPRESS_IN_FLIGHT = 4 /* of a sender */ };
 
 /* Events that were too large for the handler, and that the log has not told of. */
 struct tg_too_large {
@@ -49,7 +46,7 @@ struct tg_sender {
   int in_flight; /* in the window, and beside it: */
   int express_in_flight;
   int nested_in_flight; /* not counted above */
-  size_t batch_bytes;   /* what it takes in one request, as far as is known */
+  size_t bytes_learned; /* what it takes in one request, from a 413; 0: no less than is configured */
   struct tg_too_large too_large;
   uv_timer_t timer; /* the end of the circuit's wait */
   bool retired;     /* no longer configured; goes with its last answer */
@@ -97,6 +94,9 @@ void tg_sender_withdraw(struct tg_parcel *parcel);
 
 /* The turn of a parcel that waits is not to come. */
 void tg_sender_forget(struct tg_parcel *parcel);
+
+/* How many bytes a batch may have. */
+size_t tg_sender_batch_bytes(const struct tg_sender *sender);
 
 /* Whether the window has room for a parcel. */
 bool tg_sender_has_room(const struct tg_sender *sender);

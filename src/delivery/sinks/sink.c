@@ -162,6 +162,12 @@ void tg_sink_unconfigure(struct tg_sink *sink)
   sink->lanes.redis = NULL;
 }
 
+void tg_sink_drain(struct tg_sink *sink)
+{
+  sink->env.draining = true;
+  tg_lanes_let_go(&sink->lanes);
+}
+
 void tg_sink_end(struct tg_sink *sink)
 {
   sink->env.stopping = true;

@@ -54,7 +54,10 @@ void tg_sink_report(struct tg_sink *sink);
  * that is up may take it soon. */
 bool tg_sink_has_hope(const struct tg_sink *sink);
 
-/* That is gone, and the sink is about to end. */
+/* No more will come: what waits for others to go with goes now. */
+void tg_sink_drain(struct tg_sink *sink);
+
+/* The sink's part of the configuration is gone, and the sink is about to end. */
 void tg_sink_unconfigure(struct tg_sink *sink);
 
 /* What is in flight is cancelled, what no log has is lost. The feeds are to know nothing of it any more. Its

@@ -225,7 +225,7 @@ static void accepted_while_it_is_answered(void **state)
 static void batches_leave_it_alone(void **state)
 {
   (void)state;
-  config.event_handler.batch = true;
+  config.event_handler.batch = TG_BATCH_USUAL;
   deliver(0, "TYPING_START", "{}");
   deliver(0, "TYPING_START", "{}");
   interact(0, 2);

@@ -101,7 +101,7 @@ static void what_they_kept_goes_out_in_any_format(void **state)
 {
   (void)state;
   config.event_handler.format = TG_FORMAT_DISCORDENO;
-  config.event_handler.batch = true;
+  config.event_handler.batch = TG_BATCH_USUAL;
   put(1, OLDER);
   put(2, BODY("GUILD_CREATE", ",\"guildCreate\":\"loading\""));
   put(0, HEAD ",\"resharding\":" HANDOVER "}");

@@ -53,7 +53,8 @@ static void it_comes_behind_what_waits(void **state)
 static void it_stands_in_front_of_a_session(void **state)
 {
   (void)state;
-  config.event_handler.markers = config.event_handler.batch = true;
+  config.event_handler.markers = true;
+  config.event_handler.batch = TG_BATCH_USUAL;
   struct tg_handover handover = {19, 32, 3, 16, guilds, 1};
   tg_lane_tell_handover(lane_of(3), 0, &handover);
   deliver(3, "READY", "{\"guilds\":[]}");

@@ -122,7 +122,7 @@ static void a_single_body_may_be_lent(void **state)
   name(1, false, 1, false, 1);
   assert_false(tg_parcel_takes_body(&parcel));
   config.event_handler.format = TG_FORMAT_SEED;
-  config.event_handler.batch = true;
+  config.event_handler.batch = TG_BATCH_USUAL;
   name(1, false, 1, false, 1);
   assert_false(tg_parcel_takes_body(&parcel));
 }
@@ -140,7 +140,7 @@ static void a_message_does_not_need_to_stay(void **state)
 static void a_batch_is_an_array_also_of_one(void **state)
 {
   (void)state;
-  config.event_handler.batch = true;
+  config.event_handler.batch = TG_BATCH_USUAL;
   name(1, false, 3, false, 3);
   put("{\"a\":1}");
   assert_body("[" BODY("{\"a\":1}") "]");
@@ -152,7 +152,7 @@ static void a_batch_is_an_array_also_of_one(void **state)
 static void a_batch_in_another_format(void **state)
 {
   (void)state;
-  config.event_handler.batch = true;
+  config.event_handler.batch = TG_BATCH_USUAL;
   config.event_handler.format = TG_FORMAT_DISCORDENO;
   name(1, false, 2, false, 2);
   put("{\"a\":1}");
@@ -168,7 +168,7 @@ static void its_length_is_known_before(void **state)
   struct tg_parcel_end end = {.sequence = 1};
   tg_parcel_name(&parcel, 7, end, end, 1, 7);
   assert_int_equal(parcel.bytes, strlen("{\"a\":1}"));
-  config.event_handler.batch = true;
+  config.event_handler.batch = TG_BATCH_USUAL;
   tg_parcel_name(&parcel, 7, end, end, 2, 14);
   assert_int_equal(parcel.bytes, strlen("[{\"a\":1},{\"b\":2}]"));
 }
@@ -177,9 +177,9 @@ static void its_length_is_known_before(void **state)
 static void what_is_in_flight_stays_what_it_is(void **state)
 {
   (void)state;
-  config.event_handler.batch = true;
+  config.event_handler.batch = TG_BATCH_USUAL;
   name(1, false, 2, false, 2);
-  config.event_handler.batch = false;
+  config.event_handler.batch = (struct tg_batch_config){0};
   put("{\"a\":1}");
   put("{\"b\":2}");
   assert_body("[" BODY("{\"a\":1}") "," BODY("{\"b\":2}") "]");

@@ -106,7 +106,7 @@ static void what_is_let_go_sends_nothing(void **state)
 static void what_is_in_flight_is_taken_back(void **state)
 {
   (void)state;
-  config.event_handler.batch = true;
+  config.event_handler.batch = TG_BATCH_USUAL;
   config.interaction.express = true;
   deliver(3, "TYPING_START", "{}");
   deliver(3, "TYPING_START", "{}");

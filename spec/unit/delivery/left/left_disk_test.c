@@ -193,7 +193,7 @@ static void a_death_at_any_write_loses_nothing(void **state)
   (void)state;
   bool done = false;
   int deaths = 0;
-  config.event_handler.batch = true;
+  config.event_handler.batch = TG_BATCH_USUAL;
   config.queue.memory_bytes = 1 << 20;
   for (int writes = 0; !done; writes++, deaths++) {
     assert_in_range(writes, 0, 200);

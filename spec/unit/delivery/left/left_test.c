@@ -220,7 +220,7 @@ static void sessions_are_told_apart(void **state)
 static void batches_are_late_as_a_whole(void **state)
 {
   (void)state;
-  config.event_handler.batch = true;
+  config.event_handler.batch = TG_BATCH_USUAL;
   receive(3, 4);
   left(3);
   fill(3, 0, 3);

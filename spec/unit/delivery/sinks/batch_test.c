@@ -7,7 +7,7 @@
 static int begin_batches(void **state)
 {
   begin_world(state);
-  config.event_handler.batch = true;
+  config.event_handler.batch = TG_BATCH_USUAL;
   return 0;
 }
 
@@ -272,17 +272,239 @@ static void can_be_switched_while_it_runs(void **state)
   pile_up(5);
   answer(0, 200);
   answer(1, 500);
-  config.event_handler.batch = false;
+  config.event_handler.batch = (struct tg_batch_config){0};
   tg_delivery_reconfigure(delivery, &config);
   advance(30000);
   assert_post(the_open_post(), "0.7.2");
   assert_memory_equal(posts[the_open_post()].body, "{\"shardId\"", 10);
   answer(the_open_post(), 200);
-  config.event_handler.batch = true;
+  config.event_handler.batch = TG_BATCH_USUAL;
   tg_delivery_reconfigure(delivery, &config);
   answer(the_open_post(), 200);
   assert_post(the_open_post(), "0.7.4-6");
   answer(the_open_post(), 200);
+}
+
+static void other_limits_are_heeded(void **state)
+{
+  (void)state;
+  config.event_handler.batch.events = 100;
+  pile_up(150);
+  answer(0, 200);
+  assert_post(1, "0.7.2-101");
+  config.event_handler.batch.bytes = 1024;
+  answer(1, 200);
+  assert_in_range(strlen(posts[2].body), 1024 - 100, 1024);
+  config.event_handler.batch = (struct tg_batch_config){.events = 1, .bytes = 1024};
+  answer(2, 200);
+  assert_int_equal(events_in(3), 1); /* a list, still */
+}
+
+/* Answers 413 to what is longer than that, until nothing waits; returns the longest that was taken. */
+static size_t take_up_to(size_t most)
+{
+  size_t longest = 0;
+  while (open_posts > 0) {
+    size_t length = strlen(posts[the_open_post()].body);
+    if (length <= most && length > longest)
+      longest = length;
+    answer(the_open_post(), length <= most ? 200 : 413);
+  }
+  return longest;
+}
+
+static void what_a_413_teaches_ends_at_the_limit_of_now(void **state)
+{
+  (void)state;
+  config.event_handler.batch = (struct tg_batch_config){.events = 1000, .bytes = 32 << 10};
+  for (int i = 0; i < 3; i++) { /* what was learned grows, and is forgotten at the limit */
+    pile_up(900);
+    assert_in_range(take_up_to(20 << 10), 10 << 10, 20 << 10);
+  }
+  config.event_handler.batch.bytes = 8 << 10; /* less than what was learned */
+  pile_up(900);
+  assert_in_range(take_up_to(20 << 10), (8 << 10) - 100, 8 << 10);
+  config.event_handler.batch.bytes = 64 << 10;
+  for (int i = 0; i < 3; i++) {
+    pile_up(900);
+    size_t longest = take_up_to(1 << 20);
+    if (i == 2)
+      assert_in_range(longest, 33 << 10, 64 << 10);
+  }
+}
+
+/* --- linger ---------------------------------------------------------------------------- */
+
+static int begin_lingering(void **state)
+{
+  begin_batches(state);
+  config.event_handler.batch = (struct tg_batch_config){.events = 5, .bytes = 2048, .linger = 200};
+  return 0;
+}
+
+static void events_wait_for_others(void **state)
+{
+  (void)state;
+  deliver(0, "TYPING_START", "{}");
+  advance(150);
+  deliver(0, "TYPING_START", "{}");
+  deliver(1, "TYPING_START", "{}");
+  advance(49);
+  assert_int_equal(open_posts, 0);
+  advance(1); /* since the first of them */
+  assert_post(the_open_post(), "0.7.1-2");
+  deliver(0, "TYPING_START", "{}");
+  advance(150);
+  assert_post(1, "1.7.1"); /* each lane for itself */
+  answer(1, 200);
+  deliver(0, "TYPING_START", "{}");
+  answer(0, 200);
+  assert_int_equal(open_posts, 0); /* what has come meanwhile has not waited enough */
+  advance(50);
+  assert_post(the_open_post(), "0.7.3-4");
+  deliver(0, "TYPING_START", "{}");
+  advance(300);
+  answer(2, 200);
+  assert_post(the_open_post(), "0.7.5"); /* it has waited while others were under way */
+  answer(3, 200);
+  advance(1000);
+  assert_int_equal(open_posts, 0);
+  assert_int_equal(value(&rows[0].delivered), 5);
+}
+
+static void full_batches_do_not_wait(void **state)
+{
+  (void)state;
+  for (int i = 0; i < 4; i++)
+    deliver(0, "TYPING_START", "{}");
+  assert_int_equal(open_posts, 0);
+  deliver(0, "TYPING_START", "{}");
+  assert_post(the_open_post(), "0.7.1-5");
+  for (int i = 0; i < 7; i++)
+    deliver(0, "TYPING_START", "{}");
+  answer(0, 200);
+  assert_post(the_open_post(), "0.7.6-10");
+  answer(1, 200);
+  assert_int_equal(open_posts, 0);
+  advance(200);
+  assert_post(the_open_post(), "0.7.11-12");
+  answer(2, 200);
+
+  char large[1200];
+  memset(large, 'x', sizeof large);
+  large[0] = large[sizeof large - 2] = '"';
+  large[sizeof large - 1] = '\0';
+  deliver(0, "TYPING_START", large);
+  assert_int_equal(open_posts, 0);
+  deliver(0, "TYPING_START", large);
+  assert_post(the_open_post(), "0.7.13"); /* the next one does not fit */
+  answer(3, 200);
+  advance(200);
+  assert_post(the_open_post(), "0.7.14");
+}
+
+static void what_people_wait_for_does_not(void **state)
+{
+  (void)state;
+  config.event_handler.markers = true;
+  deliver(0, "TYPING_START", "{}");
+  deliver(0, "INTERACTION_CREATE", "{\"id\":\"1\",\"type\":2,\"token\":\"x\",\"application_id\":\"1\"}");
+  assert_post(the_open_post(), "0.7.1-2"); /* with what is in front of it */
+  deliver(0, "TYPING_START", "{}");
+  answer(0, 200);
+  assert_int_equal(open_posts, 0);
+  advance(200);
+  assert_post(the_open_post(), "0.7.3");
+  answer(1, 200);
+  deliver_as(0, 9, "{\"t\":\"TYPING_START\",\"s\":9,\"op\":0,\"d\":{}}");
+  assert_post(the_open_post(), "0.7.gap-8"); /* of what is missing */
+}
+
+static void a_session_ends_with_its_batch(void **state)
+{
+  (void)state;
+  deliver(0, "TYPING_START", "{}");
+  epochs[0] = 8;
+  next_sequence[0] = 0;
+  tg_delivery_new_session(delivery, 0, 8);
+  deliver(0, "READY", "{\"guilds\":[]}");
+  assert_post(the_open_post(), "0.7.1");
+  answer(0, 200);
+  assert_int_equal(open_posts, 0);
+  advance(200);
+  assert_post(the_open_post(), "0.8.1");
+}
+
+static void what_was_refused_waits_for_nobody(void **state)
+{
+  (void)state;
+  for (int i = 0; i < 5; i++)
+    deliver(0, "TYPING_START", "{}");
+  answer(0, 400);
+  assert_post(the_open_post(), "0.7.1-3");
+  answer(1, 400);
+  assert_post(the_open_post(), "0.7.1-2");
+  answer(2, 200);
+  assert_post(the_open_post(), "0.7.3");
+  answer(3, 503);
+  advance(30000);
+  assert_post(the_open_post(), "0.7.3");
+  answer(4, 200);
+  assert_post(the_open_post(), "0.7.4-5");
+  answer(5, 200);
+}
+
+static void nothing_waits_when_it_ends(void **state)
+{
+  (void)state;
+  deliver(0, "TYPING_START", "{}");
+  deliver(1, "TYPING_START", "{}");
+  tg_delivery_drain(delivery, 10000, NULL, NULL);
+  advance(0);
+  assert_int_equal(open_posts, 2);
+  deliver(2, "TYPING_START", "{}");
+  assert_int_equal(open_posts, 3);
+}
+
+static void nothing_waits_when_room_gets_short(void **state)
+{
+  (void)state;
+  config.queue.memory_bytes = 4096;
+  config.event_handler.batch.events = 1000;
+  config.event_handler.batch.bytes = 1 << 20;
+  int count = 0;
+  while (open_posts == 0 && count++ < 50)
+    deliver(0, "TYPING_START", "{}");
+  assert_in_range(count, 2, 20);
+  assert_int_equal(value(&rows[0].dropped), 0);
+}
+
+static void a_reload_says_how_long(void **state)
+{
+  (void)state;
+  deliver(0, "TYPING_START", "{}");
+  config.event_handler.batch.linger = 60;
+  advance(50);
+  tg_delivery_reconfigure(delivery, &config);
+  assert_int_equal(open_posts, 0);
+  advance(10);
+  assert_post(the_open_post(), "0.7.1");
+  answer(0, 200);
+  deliver(0, "TYPING_START", "{}");
+  config.event_handler.batch.linger = 0;
+  tg_delivery_reconfigure(delivery, &config);
+  assert_post(the_open_post(), "0.7.2");
+  answer(1, 200);
+  advance(1000);
+  deliver(0, "TYPING_START", "{}");
+  assert_post(the_open_post(), "0.7.3");
+}
+
+static void freed_while_it_waits(void **state)
+{
+  (void)state;
+  deliver(0, "TYPING_START", "{}");
+  assert_int_equal(open_posts, 0);
 }
 
 static void freed_with_a_batch_in_flight(void **state)
@@ -310,6 +532,7 @@ static void large_batches_are_not_slow_answers(void **state)
 }
 
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, begin_batches, end_world)
+#define LINGERING(test) cmocka_unit_test_setup_teardown(test, begin_lingering, end_world)
 
 int main(void)
 {
@@ -326,6 +549,17 @@ int main(void)
       IN_WORLD(markers_go_in_order),
       IN_WORLD(what_is_dropped_meanwhile_leaves_the_batch),
       IN_WORLD(can_be_switched_while_it_runs),
+      IN_WORLD(other_limits_are_heeded),
+      IN_WORLD(what_a_413_teaches_ends_at_the_limit_of_now),
+      LINGERING(events_wait_for_others),
+      LINGERING(full_batches_do_not_wait),
+      LINGERING(what_people_wait_for_does_not),
+      LINGERING(a_session_ends_with_its_batch),
+      LINGERING(what_was_refused_waits_for_nobody),
+      LINGERING(nothing_waits_when_it_ends),
+      LINGERING(nothing_waits_when_room_gets_short),
+      LINGERING(a_reload_says_how_long),
+      LINGERING(freed_while_it_waits),
       IN_WORLD(freed_with_a_batch_in_flight),
       cmocka_unit_test(large_batches_are_not_slow_answers),
   };

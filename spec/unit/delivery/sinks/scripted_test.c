@@ -26,7 +26,8 @@ static void deliver_gets_batches_and_markers(void **state)
 {
   (void)state;
   hook(TG_METHOD_delivery_deliver);
-  config.event_handler.batch = config.event_handler.markers = true;
+  config.event_handler.markers = true;
+  config.event_handler.batch = TG_BATCH_USUAL;
   deliver(0, "TYPING_START", "{}");
   deliver(0, "TYPING_START", "{}");
   deliver_as(0, 5, "{\"t\":\"TYPING_START\",\"s\":5,\"op\":0,\"d\":{}}");
@@ -80,13 +81,13 @@ static void an_error_leaves_it_to_the_default(void **state)
 static void a_batch_stays_one_when_batches_are_switched_off(void **state)
 {
   (void)state;
-  config.event_handler.batch = true;
+  config.event_handler.batch = TG_BATCH_USUAL;
   hook(TG_METHOD_delivery_deliver);
   for (int i = 0; i < 3; i++)
     deliver(0, "TYPING_START", "{}");
   say(0, true);
   assert_call(1, "TYPING_START 2,TYPING_START 3");
-  config.event_handler.batch = false;
+  config.event_handler.batch = (struct tg_batch_config){0};
   say_error(1);
   const struct fake_post *post = &posts[the_open_post()];
   assert_string_equal(post->key, "0.7.2-3");
@@ -386,7 +387,7 @@ static void or_as_batches(void **state)
 {
   (void)state;
   hook(TG_METHOD_delivery_handle_queue);
-  config.event_handler.batch = true;
+  config.event_handler.batch = TG_BATCH_USUAL;
   for (int i = 0; i < 3; i++)
     deliver(0, "TYPING_START", "{}");
   post_events(3);
