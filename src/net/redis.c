@@ -120,6 +120,15 @@ static void end(struct tg_redis *redis, const struct tg_error *why)
   redis->options.on_down(redis->options.ctx, &error);
 }
 
+void tg_redis_drop(struct tg_redis *redis, const char *why)
+{
+  struct tg_error error;
+  if (redis->state != REDIS_UP)
+    return;
+  tg_fail(&error, "closed", "Redis at %.400s: the connection is ended, as %s", redis->url.name, why);
+  end(redis, &error);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
   struct tg_redis *redis = handle->data;
@@ -202,6 +211,14 @@ static void watch_time(struct tg_redis *redis)
 
 /* ---- replies ---- */
 
+/* "ERR Protocol error: invalid bulk length": Redis says so once, and nothing behind it. */
+static bool is_last_word(const struct tg_redis_reply *reply)
+{
+  static const char words[] = "ERR Protocol error";
+  return reply->kind == TG_REDIS_ERROR && reply->text.length >= sizeof words - 1 &&
+         memcmp(reply->text.at, words, sizeof words - 1) == 0;
+}
+
 /* False: the connection has ended, or was closed. */
 static bool take_reply(struct tg_redis *redis, const struct tg_redis_reply *reply)
 {
@@ -215,7 +232,9 @@ static bool take_reply(struct tg_redis *redis, const struct tg_redis_reply *repl
   }
   if (!batch->replies)
     batch->replies = tg_resp_room(reader, (size_t)batch->count);
-  batch->replies[batch->come++] = *reply;
+  do
+    batch->replies[batch->come++] = *reply;
+  while (batch->come < batch->count && is_last_word(reply));
   if (batch->come < batch->count)
     return true;
   take_batch(redis);

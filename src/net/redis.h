@@ -65,5 +65,10 @@ void tg_redis_forget(struct tg_redis *redis, const void *ctx);
 void tg_redis_explain(const struct tg_redis *redis, const struct tg_redis_reply *refusal,
                       struct tg_error *error);
 
+/* The connection ends, if it is up, as if the other end had ended it; `why` is a reason as in "an event was
+ * too large for it". Unlike all else here this calls back before it returns: what is under way, then on_down.
+ */
+void tg_redis_drop(struct tg_redis *redis, const char *why);
+
 /* Nobody is told. The memory goes with a later turn of the loop. */
 void tg_redis_close(struct tg_redis *redis);

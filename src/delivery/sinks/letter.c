@@ -202,15 +202,16 @@ static const struct tg_parcel_owner owner = {
 
 /* --- what the delivery sees ------------------------------------------------------------------ */
 
-/* Its ids follow the queue: what came from elsewhere would have no place among them. */
+const struct tg_stored *tg_letter_event(const struct tg_parcel *parcel)
+{
+  return &((const struct tg_letter *)parcel)->event;
+}
+
 static bool is_possible(struct tg_senders *senders, const struct tg_sender *sender, struct tg_error *error)
 {
   const struct tg_lanes *lanes = senders->lanes;
   if (senders->env->stopping)
     return tg_fail(error, "stopping", "the worker is stopping");
-  if (tg_sink_kind(lanes->handler) == TG_SINK_REDIS)
-    return tg_fail(error, "unavailable", "%s is a Redis, which gets what waits in its queue alone",
-                   lanes->title);
   if (!sender)
     return tg_fail(error, "unavailable", "nobody takes events of %s now", lanes->title);
   return true;

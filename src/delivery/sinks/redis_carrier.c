@@ -58,6 +58,14 @@ static struct tg_redis_stream *own_stream(struct tg_redis_carrier *redis, int to
   return stream;
 }
 
+static struct tg_redis_lane *new_place(struct tg_redis_carrier *redis)
+{
+  struct tg_redis_lane *at = tg_calloc(1, sizeof *at);
+  at->of = redis;
+  at->stale = true;
+  return at;
+}
+
 static struct tg_redis_lane *lane_at(struct tg_redis_carrier *redis, tg_shard_ref ref)
 {
   int index = tg_ref_index(ref);
@@ -67,19 +75,23 @@ static struct tg_redis_lane *lane_at(struct tg_redis_carrier *redis, tg_shard_re
     memset(redis->at + redis->count, 0, (size_t)(count - redis->count) * sizeof *redis->at);
     redis->count = count;
   }
-  if (!redis->at[index]) {
-    redis->at[index] = tg_calloc(1, sizeof *redis->at[index]);
-    redis->at[index]->of = redis;
-    redis->at[index]->stale = true;
-  }
+  if (!redis->at[index])
+    redis->at[index] = new_place(redis);
   return redis->at[index];
 }
 
-/* Of the set that its events are of: what an earlier one has left in the logs goes to that one's streams. */
-static int total_of(const struct tg_lane *lane)
+/* A dead letter has a place for itself, beside what waits in its lane. */
+static bool is_letter(const struct tg_redis_lane *at)
 {
-  const struct tg_queued *head = lane->queue.head;
-  return head && head->total_shards > 0 ? head->total_shards : lane->feed->total_shards;
+  return at->parcel->way == TG_WAY_LETTER;
+}
+
+/* Of the set that its events are of: what an earlier one has left in the logs goes to that one's streams. */
+static int total_of(const struct tg_redis_lane *at)
+{
+  const struct tg_queued *head = at->lane->queue.head;
+  int total = is_letter(at) ? tg_letter_event(at->parcel)->total_shards : head ? head->total_shards : 0;
+  return total > 0 ? total : at->lane->feed->total_shards;
 }
 
 /* The highest that this gateway knows of: of the session, or of what has waited since before it was adopted.
@@ -133,6 +145,10 @@ static struct tg_redis_id id_behind(const struct tg_queued *event)
 static struct tg_redis_batch batch_of(struct tg_redis_lane *at)
 {
   struct tg_redis_carrier *redis = at->of;
+  if (is_letter(at)) {
+    redis->events[0] = *tg_letter_event(at->parcel);
+    return (struct tg_redis_batch){.events = redis->events, .count = 1};
+  }
   const struct tg_queued *event = at->lane->queue.head;
   struct tg_redis_batch batch = {.events = redis->events, .count = at->parcel->count};
   redis->texts.length = 0;
@@ -176,12 +192,37 @@ static enum tg_redis_step learn(struct tg_redis_lane *at, const struct tg_redis_
 
 /* --- its way ---------------------------------------------------------------------------------- */
 
+static void begin(struct tg_redis_lane *at);
+
+/* One at a time. */
+static void begin_letter(struct tg_redis_carrier *redis)
+{
+  struct tg_redis_lane *first = TAILQ_FIRST(&redis->letters);
+  if (first && first->began == 0)
+    begin(first);
+}
+
+static void leave(struct tg_redis_lane *at)
+{
+  if (is_letter(at)) {
+    TAILQ_REMOVE(&at->of->letters, at, turn);
+    free(at);
+  } else {
+    at->parcel = NULL;
+  }
+}
+
+/* Redis ends a connection over which an event has come that is too large: nobody else is to be sent there. */
 static void end(struct tg_redis_lane *at, struct tg_answer *answer)
 {
+  struct tg_redis_carrier *redis = at->of;
   struct tg_parcel *parcel = at->parcel;
   answer->seconds = (double)(uv_hrtime() - at->began) / 1e9;
-  at->parcel = NULL;
-  at->of->carrier.ended(parcel, answer);
+  leave(at);
+  redis->carrier.ended(parcel, answer);
+  if (answer->status == TG_TOO_LARGE)
+    tg_redis_drop(redis->redis, "an event was too large for it");
+  begin_letter(redis);
 }
 
 static void go(struct tg_redis_lane *at);
@@ -198,7 +239,7 @@ static void tell_loss(const struct tg_redis_lane *at, const struct tg_answer *an
 static bool is_withheld(struct tg_redis_lane *at)
 {
   struct tg_answer answer = {.outcome = TG_OUTCOME_CANCELLED, .retry_after = -1};
-  if (!tg_lane_is_withheld(at->lane))
+  if (is_letter(at) || !tg_lane_is_withheld(at->lane))
     return false;
   end(at, &answer);
   return true;
@@ -222,7 +263,8 @@ static void take_step(struct tg_redis_lane *at, enum tg_redis_step step, struct 
     tg_redis_keep(at->place.stream);
     break;
   case TG_REDIS_HOLD:
-    tg_redis_alarm(at, answer);
+    if (!is_letter(at)) /* who wants it sent is told */
+      tg_redis_alarm(at, answer);
     break;
   case TG_REDIS_LOST:
     tell_loss(at, answer);
@@ -368,14 +410,11 @@ static void on_down(void *ctx, const struct tg_error *error)
 
 /* --- what senders see -------------------------------------------------------------------------- */
 
-static void start(struct tg_carrier *carrier, struct tg_parcel *parcel)
+static void begin(struct tg_redis_lane *at)
 {
-  struct tg_redis_carrier *redis = carrier_of(carrier);
-  struct tg_redis_lane *at = lane_at(redis, parcel->lane->feed->ref);
-  at->lane = parcel->lane;
-  at->parcel = parcel;
+  struct tg_redis_carrier *redis = at->of;
   at->began = uv_hrtime();
-  refresh(at, total_of(at->lane));
+  refresh(at, total_of(at));
   if (tg_redis_is_up(redis->redis)) {
     go(at);
     return;
@@ -385,16 +424,33 @@ static void start(struct tg_carrier *carrier, struct tg_parcel *parcel)
   tg_redis_connect(redis->redis);
 }
 
+static void start(struct tg_carrier *carrier, struct tg_parcel *parcel)
+{
+  struct tg_redis_carrier *redis = carrier_of(carrier);
+  bool letter = parcel->way == TG_WAY_LETTER;
+  struct tg_redis_lane *at = letter ? new_place(redis) : lane_at(redis, parcel->lane->feed->ref);
+  parcel->call = at;
+  at->lane = parcel->lane;
+  at->parcel = parcel;
+  if (letter) {
+    TAILQ_INSERT_TAIL(&redis->letters, at, turn);
+    begin_letter(redis);
+  } else {
+    begin(at);
+  }
+}
+
 static void cancel(struct tg_carrier *carrier, struct tg_parcel *parcel)
 {
   struct tg_redis_carrier *redis = carrier_of(carrier);
-  struct tg_redis_lane *at = lane_at(redis, parcel->lane->feed->ref);
+  struct tg_redis_lane *at = parcel->call;
   if (at->waits)
     LIST_REMOVE(at, link);
   else
     tg_redis_forget(redis->redis, at);
   at->waits = at->place.asked = false;
-  at->parcel = NULL;
+  leave(at);
+  begin_letter(redis);
 }
 
 static void reconfigure(struct tg_carrier *carrier, const struct tg_senders *senders)
@@ -455,6 +511,7 @@ struct tg_carrier *tg_redis_carrier_new(const struct tg_senders *senders, const 
   redis->env = senders->env;
   redis->lanes = senders->lanes;
   LIST_INIT(&redis->waiting);
+  TAILQ_INIT(&redis->letters);
   LIST_INIT(&redis->streams);
   reconfigure(&redis->carrier, senders);
   tg_redis_keeper_begin(redis);

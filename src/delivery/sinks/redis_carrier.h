@@ -24,7 +24,7 @@ struct tg_lanes;
 struct tg_redis;
 struct tg_redis_carrier;
 
-/* What a lane has at Redis. */
+/* What a lane has at Redis, or a dead letter that is sent again, as long as it is in flight. */
 struct tg_redis_lane {
   struct tg_redis_carrier *of;
   const struct tg_redis_layout_kind *layout; /* of the place */
@@ -32,6 +32,7 @@ struct tg_redis_lane {
   struct tg_parcel *parcel;       /* in flight; NULL: none */
   struct tg_lane *lane;           /* of it */
   LIST_ENTRY(tg_redis_lane) link; /* while it waits for a connection */
+  TAILQ_ENTRY(tg_redis_lane) turn; /* of letters */
   bool waits;
   bool sure;        /* on this connection: it was looked what Redis has of what it had accepted */
   bool stale;       /* it was made for another prefix or layout, or number of shards */
@@ -52,6 +53,7 @@ struct tg_redis_carrier {
   struct tg_redis_lane **at;     /* by tg_ref_index(); NULL: not yet */
   int count;
   struct tg_redis_lanes waiting;
+  TAILQ_HEAD(, tg_redis_lane) letters; /* the first is in flight, the others wait for their turn */
   struct tg_redis_streams streams;
   bool unsure;        /* whether Redis still has what it has accepted: nobody has looked yet */
   uv_timer_t *timer;  /* the keeper's */

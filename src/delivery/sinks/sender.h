@@ -153,6 +153,8 @@ void tg_script_drains_end(struct tg_senders *senders);
 /* Sends the letter with that line, which it takes over. */
 void tg_letter_start(struct tg_senders *senders, const char *state_dir, const struct tg_dead_place *place,
                      struct tg_buf *line, tg_letter_done *done, void *ctx);
+/* What is in a parcel of TG_WAY_LETTER. */
+const struct tg_stored *tg_letter_event(const struct tg_parcel *parcel);
 /* Whether the script is delivering a letter of that shard now. */
 bool tg_letter_at_script(const struct tg_senders *senders, tg_shard_ref ref);
 /* They end unsent. */
