@@ -13,6 +13,7 @@
 
 local assert = require "luassert"
 local health_watch = require "spec.support.health_watch"
+local installed = require "spec.support.installed"
 local kill_trial = require "spec.support.kill_trial"
 local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
@@ -37,39 +38,10 @@ local function at_most(ms)
   return ms * paths.slow * math.max(1, uv.loadavg() / uv.available_parallelism())
 end
 
-local function read_file(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
--- The file is another one afterwards; whoever runs the old one goes on with that.
-local function put_file(path, text)
-  local fresh = path .. ".new"
-  local file = assert(io.open(fresh, "wb"))
-  file:write(text)
-  file:close()
-  assert(uv.fs_chmod(fresh, 493)) -- 0755
-  assert(os.rename(fresh, path))
-end
-
--- A program with other words in it, each as long as the one in its place.
-local function with_words(program, words)
-  for old, new in pairs(words) do
-    assert.equal(#old, #new)
-    local count
-    program, count = program:gsub(old:gsub("%p", "%%%0"), (new:gsub("%%", "%%%%")))
-    assert.is_true(count > 0, old .. " does not stand in the program")
-  end
-  return program
-end
-
 -- options: those of kill_trial.start(). The program is a copy of that of the build.
 function trial.start(options)
-  local self = setmetatable({ program = paths.tmp() .. "/tidegate" }, Trial)
-  self.original = read_file(paths.bin "tidegate")
-  put_file(self.program, self.original)
+  local program = installed.new()
+  local self = setmetatable({ installed = program, program = program.path }, Trial)
   local given = { program = self.program, rate = 400, watched = nil }
   for name, value in pairs(options) do
     given[name] = value
@@ -87,7 +59,7 @@ end
 trial.stop = kill_trial.stop
 
 function Trial:install(what)
-  put_file(self.program, type(what) == "table" and with_words(self.original, what) or what)
+  self.installed:put(what)
 end
 
 -- GET /upgrade.

@@ -310,6 +310,12 @@ void tg_image_guard(const int *fds, int count, void (*returns)(void))
   registered = true;
 }
 
+void tg_image_wait(int patience)
+{
+  if (the_image.guarded)
+    alarm((unsigned)patience);
+}
+
 bool tg_image_guarded(void)
 {
   return the_image.guarded;

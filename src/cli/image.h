@@ -47,6 +47,9 @@ void tg_image_become(const struct tg_image_step *step, struct tg_error *error);
 
 /* ---- of a program that was put in another's place ---- */
 
+/* From now on it has so many seconds until tg_image_settled(), if there is a program to go back to. */
+void tg_image_wait(int patience);
+
 int tg_image_state(void);
 /* The program that was here before; -1: none to go back to. */
 int tg_image_old(void);

@@ -64,6 +64,8 @@ static int show(void *ctx, json_t *manager)
 static int patience(const struct tg_succession *succession)
 {
   const struct tg_config *config = tg_gateway_config(*succession->manager);
+  if (config->cluster.url)
+    return TG_HOST_PATIENCE / 1000;
   return LOAD_PATIENCE + (int)(config->script.load_budget / 1000);
 }
 
@@ -195,9 +197,10 @@ const json_t *tg_succession_control(const struct tg_succession *succession)
   return json_object_get(succession->handed, "control");
 }
 
-void tg_succession_listens(void)
+void tg_succession_listens(struct tg_succession *succession)
 {
   tg_stand_in_rest(the_stand_in);
+  tg_image_wait(patience(succession));
 }
 
 void tg_succession_fails(int exit_code)

@@ -56,6 +56,11 @@ json_t *tg_manager_hand_over(struct tg_manager *manager)
       json_pack("{s:I, s:I}", "done", (json_int_t)reloads.done, "failed", (json_int_t)reloads.failed));
   json_object_set_new(json, "deaf", tg_deaf_hand_over(manager->deaf));
   json_object_set_new(json, "upgrade", tg_upgrade_hand_over(manager->upgrade));
+  if (manager->member) {
+    json_object_set_new(json, "cluster", tg_member_hand_over(manager->member));
+    json_object_set_new(json, "shared_presences", tg_shared_presences_hand_over(manager->shared_presences));
+    json_object_set_new(json, "leaving", json_boolean(manager->leaving));
+  }
   return json;
 }
 
@@ -90,8 +95,8 @@ bool tg_manager_could_follow(const struct tg_config *config, const json_t *hande
   if (!is_text(handed, "state_dir", config->state_dir))
     return tg_fail(error, "restart", "the state directory is another one now (%s): restart it",
                    config->state_dir);
-  if (config->cluster.url)
-    return tg_fail(error, "restart", "it is to be a host of a cluster now: restart it");
+  if (!tg_member_could_follow(config, json_object_get(handed, "cluster"), error))
+    return false;
   if (config->first_shard_id != number(set, "first") || (last >= 0 ? last : total - 1) != number(set, "last"))
     return tg_fail(error, "restart", "its range of shards is another one now: restart it");
   if (tg_shard_table_peek(config->state_dir, side, bot) != total)
@@ -142,6 +147,16 @@ static void take_counts(struct tg_manager *manager, const json_t *handed)
   tg_deaf_take_over(manager->deaf, json_object_get(handed, "deaf"));
 }
 
+static bool take_place_in_cluster(struct tg_manager *manager, const json_t *handed, struct tg_error *error)
+{
+  struct tg_member_past past;
+  if (!manager->member)
+    return true;
+  tg_reshard_past(manager->reshard, &past);
+  tg_shared_presences_take_over(manager->shared_presences, json_object_get(handed, "shared_presences"));
+  return tg_member_take_over(manager->member, &past, json_object_get(handed, "cluster"), error);
+}
+
 bool tg_manager_take_over(struct tg_manager *manager, const json_t *handed, struct tg_error *error)
 {
   struct tg_manager_env *env = &manager->env;
@@ -157,14 +172,18 @@ bool tg_manager_take_over(struct tg_manager *manager, const json_t *handed, stru
   tg_presences_take_over(manager->presences, json_object_get(handed, "presences"));
   tg_slots_begin(manager->slots);
   tg_optional_begin(manager->optional);
-  if (!tg_reshard_begin(manager->reshard, error))
+  if (!tg_reshard_begin(manager->reshard, error) || !take_place_in_cluster(manager, handed, error))
     return false;
   take_counts(manager, handed);
   manager->phase = TG_MANAGER_RUNNING;
   tg_spawn_take_over(manager->spawner, yes(handed, "all_up"));
   tg_workers_take_over(manager->workers, json_object_get(handed, "workers"));
+  if (manager->member)
+    tg_member_go_on(manager->member);
   tg_redis_commands_look(manager->redis_commands);
   tg_deaf_begin(manager->deaf);
   tg_upgrade_go_on(manager->upgrade, json_object_get(handed, "upgrade"));
+  if (yes(handed, "leaving"))
+    tg_manager_stop(manager, true, TG_EXIT_OK);
   return true;
 }

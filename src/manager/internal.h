@@ -91,6 +91,7 @@ struct tg_manager {
   struct tg_upgrade *upgrade;
 
   uv_timer_t *end_timer; /* deadlines of the end */
+  tg_ms rests_since;     /* tg_now(), for another program (upgrading.c) */
   bool leaving;          /* the end waits for shards that go to other hosts */
   tg_ms leave_until;     /* tg_now(): put off with each shard that has gone, up to leave_latest */
   tg_ms leave_latest;

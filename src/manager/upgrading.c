@@ -2,21 +2,23 @@
 
 #include "manager/internal.h"
 
+enum { JOB_PATIENCE = 5000 /* ms */ };
+
 static bool may(void *ctx, struct tg_error *error)
 {
   struct tg_manager *manager = ctx;
   struct tg_resharding_status resharding;
   tg_reshard_status(manager->reshard, &resharding);
-  if (manager->env.stopping)
+  if (manager->env.stopping || manager->leaving)
     return tg_fail(error, "stopping", "the gateway is stopping");
   if (manager->phase != TG_MANAGER_RUNNING)
     return tg_fail(error, "not_ready", "the gateway is starting; upgrade it when its workers run");
-  if (manager->member)
+  if (manager->member && !tg_member_is_connected(manager->member))
     return tg_fail(
-        error, "upgrade_refused",
-        "this gateway is a host of a cluster, where none is needed: restart the hosts one after the "
-        "other; the shards of each are resumed by the others meanwhile");
-  if (resharding.running || resharding.planned > 0)
+        error, "not_ready",
+        "the cluster's Redis does not answer, which is to keep this host's shards meanwhile; upgrade "
+        "when it does");
+  if (resharding.running || resharding.planned > 0 || (manager->member && tg_member_changes(manager->member)))
     return tg_fail(error, "resharding_running",
                    "the bot goes over to another number of shards; upgrade when that is over");
   if (tg_reload_runs(manager->reloads))
@@ -27,7 +29,16 @@ static bool may(void *ctx, struct tg_error *error)
 static void rest(void *ctx, bool rest)
 {
   struct tg_manager *manager = ctx;
+  manager->rests_since = tg_now();
+  if (manager->member)
+    tg_member_rest(manager->member, rest);
   tg_slots_rest(manager->slots, rest);
+}
+
+/* What other hosts have asked for may take longer than anybody waits. */
+static bool jobs_at_rest(const struct tg_manager *manager)
+{
+  return tg_post_at_rest(manager->env.post) || tg_now() - manager->rests_since >= JOB_PATIENCE;
 }
 
 static bool at_rest(void *ctx, const char **waits_for)
@@ -40,6 +51,10 @@ static bool at_rest(void *ctx, const char **waits_for)
     *waits_for = "the end of a session that is deaf";
   else if (!tg_workers_at_rest(manager->workers, !back))
     *waits_for = "a worker that is not up, or does not read what it is told";
+  else if (!jobs_at_rest(manager))
+    *waits_for = "what another host of the cluster has asked for";
+  else if (manager->member)
+    tg_member_at_rest(manager->member, !back, waits_for); /* last: leases are to be fresh */
   return *waits_for == NULL;
 }
 

@@ -210,6 +210,8 @@ struct tg_ipc *tg_ipc_new(uv_loop_t *loop, int fd, const struct tg_ipc_callbacks
   ipc->ctx = ctx;
   ipc->pipe.data = ipc->timer.data = ipc;
   ipc->handles = 2;
+  /* An answer to another program that had this line before is none to a question of this one. */
+  ipc->last_nonce = (json_int_t)tg_random(UINT32_MAX);
   uv_timer_init(loop, &ipc->timer);
   uv_pipe_init(loop, &ipc->pipe, 0);
   fcntl(fd, F_SETFD, FD_CLOEXEC); /* what a script starts must not hold the line open */

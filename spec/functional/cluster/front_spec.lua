@@ -329,14 +329,6 @@ describe("a host of a cluster", function()
     assert.equal(200, (ready_answer(host)))
   end)
 
-  it("says that hosts are restarted one after the other, and not upgraded", function()
-    local host = begin { ready = true }
-    local answer = host:control("POST", "/upgrade")
-    assert.equal(409, answer.status)
-    assert.matches("restart the hosts one after the other", answer:json().error)
-    assert.equal(200, host:control("GET", "/readyz").status)
-  end)
-
   it("is refused words that mean nothing there", function()
     s = scene.start { shards = 1 }
     assert.equal(400, s.gateway:control("POST", "/cluster/drain", { json = { now = 1 } }).status)

@@ -245,12 +245,18 @@ static void an_answer_without_anything_is_null(void **state)
   (void)state;
   struct side a = {0};
   struct answer answer = {0};
-  static const char text[] = "{\"type\":\"nonce_reply\",\"nonce\":1}\n";
+  char asked[200] = "", text[100];
   int fds[2];
   make_pair(fds);
   a.ipc = tg_ipc_new(&loop, fds[0], &callbacks, &a);
   tg_ipc_request(a.ipc, "prepare_reload", NULL, PATIENCE, on_reply, &answer);
-  assert_int_equal(write(fds[1], text, sizeof text - 1), sizeof text - 1);
+  uv_run(&loop, UV_RUN_NOWAIT);
+  assert_true(read(fds[1], asked, sizeof asked - 1) > 0);
+  json_t *question = json_loads(asked, 0, NULL);
+  int length = snprintf(text, sizeof text, "{\"type\":\"nonce_reply\",\"nonce\":%lld}\n",
+                        (long long)nonce_of(question));
+  json_decref(question);
+  assert_int_equal(write(fds[1], text, (size_t)length), length);
   run_until(&answer.count, 1);
   assert_true(json_is_null(answer.data));
   assert_string_equal(answer.error.code, "");

@@ -36,6 +36,7 @@ struct tg_cluster *tg_cluster_new(const struct tg_cluster_options *options, tg_m
   cluster->progress = options->progress;
   cluster->ctx = options->ctx;
   cluster->now = cluster->ticked_at = cluster->answered_at = cluster->beat_at = cluster->give_at = now;
+  cluster->links = (uint64_t)now; /* higher than those of a program before with the same life */
   return cluster;
 }
 
@@ -370,8 +371,8 @@ tg_ms tg_cluster_wakeup(const struct tg_cluster *cluster, tg_ms now)
     first = cluster->beat_at;
   for (int i = -1; (i = tg_cluster_next_of(cluster, i)) >= 0;) {
     const struct tg_cluster_shard *shard = tg_cluster_find(cluster, i);
-    if (shard->turn == TG_TURN_ASKING && shard->slot_call == 0 && shard->slot_at < first &&
-        tg_lease_is_sure(tg_lease_of(cluster, i), now))
+    if (!cluster->resting && shard->turn == TG_TURN_ASKING && shard->slot_call == 0 &&
+        shard->slot_at < first && tg_lease_is_sure(tg_lease_of(cluster, i), now))
       first = shard->slot_at;
   }
   return first > now ? first : now + 1;

@@ -78,7 +78,7 @@ struct tg_cluster_options {
   const char *host; /* its name */
   const char *home; /* its state directory: an id that is made once and kept there */
   /* Rises with each start from that directory, and has some chance in its last digits, so that a copy of
-   * the directory that runs, too, has another one. Below 10^14. */
+   * the directory that runs, too, has another one. Below 10^14. A live upgrade is no start. */
   uint64_t life;
   const char *bot;    /* the same for all hosts of a bot */
   const char *digest; /* of intents and session options: sessions go only between equal ones */
@@ -117,6 +117,27 @@ void tg_cluster_left(struct tg_cluster *cluster, int shard, uint64_t fence,
 /* Likewise, of a shard as they were before the last change of their number (options.before). */
 void tg_cluster_left_before(struct tg_cluster *cluster, int shard, uint64_t fence,
                             const struct tg_cluster_progress *progress);
+
+/* ---- another program in this one's place ---- */
+
+/* Nothing is begun for now of which another program in this one's place would have to know more than what
+ * stands in rows: no claim, no move, no identify. Or it goes on. */
+void tg_cluster_rest(struct tg_cluster *cluster, bool rest);
+/* Nor is such a thing under way. `sure`: and Redis has confirmed all leases since, and knows of no change of
+ * the number of shards. */
+bool tg_cluster_at_rest(const struct tg_cluster *cluster, bool sure);
+
+/* What the one before has known. */
+struct tg_cluster_succession {
+  int total;
+  tg_ms at; /* when that was */
+  uint64_t moves, lost_leases;
+};
+
+/* In that program, which has the life of the one before, and rests at first. Before tg_cluster_had(). */
+void tg_cluster_succeed(struct tg_cluster *cluster, const struct tg_cluster_succession *before);
+/* After tg_cluster_had(): workers run the shard, and count on its lease until then, as its row says. */
+void tg_cluster_runs_on(struct tg_cluster *cluster, int shard, tg_ms until);
 
 /* ---- Redis ---- */
 

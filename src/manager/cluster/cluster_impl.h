@@ -130,6 +130,9 @@ struct tg_cluster {
   int before_count, before_total;
   int before_told; /* how many there were before the last change, as Redis says */
 
+  bool resting;
+  tg_ms rests_since;
+
   bool joined;  /* once */
   bool greeted; /* over this connection: nothing but a beat is heard before it was */
   int beats_under_way;

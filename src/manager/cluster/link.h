@@ -68,6 +68,13 @@ bool tg_redis_link_ask(struct tg_redis_link *link, const char *name, json_t *bod
 bool tg_redis_link_post(struct tg_redis_link *link, const char *host, const char *word, const char *body,
                         size_t length, tg_redis_link_replied *done, void *ctx);
 
+/* What comes into this host's stream from now on stays there, for another program in this one's place; or it
+ * is read, from there on. */
+void tg_redis_link_rest(struct tg_redis_link *link, bool rest);
+/* Where that program goes on to read; before it connects. A new reference. */
+json_t *tg_redis_link_hand_over(const struct tg_redis_link *link);
+void tg_redis_link_take_over(struct tg_redis_link *link, const json_t *handed);
+
 /* Ends both connections, if they stand, and tries again; `why` in words goes to the down event, which comes
  * in a later turn of the loop, as do ends of calls under way. */
 void tg_redis_link_break(struct tg_redis_link *link, const char *why);

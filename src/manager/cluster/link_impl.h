@@ -53,6 +53,7 @@ struct tg_redis_link {
   /* link_reads.c: what was read last, and of whom */
   char last_run_id[TG_RUN_ID_SIZE], last_id[TG_ENTRY_ID_SIZE];
   bool trim_due, clear_due;
+  bool resting, put_off; /* nothing is to be read for now; and it has been */
 };
 
 /* ---- link.c ---- */

@@ -52,6 +52,10 @@ static void on_read(void *ctx, const struct tg_redis_reply *replies, int count, 
   (void)error;
   if (!replies || !tg_redis_link_all_good(link, link->reads, replies, count))
     return;
+  if (link->resting) { /* it is read again */
+    link->put_off = true;
+    return;
+  }
   const struct tg_redis_reply *last = &replies[count - 1];
   const struct tg_redis_reply *stream = last->count > 0 ? &last->items[0] : NULL;
   const struct tg_redis_reply *entries = stream && stream->count == 2 ? &stream->items[1] : NULL;
@@ -68,6 +72,9 @@ static void on_read(void *ctx, const struct tg_redis_reply *replies, int count, 
 /* What was read is trimmed, but for the last: by that it is known where to go on. */
 void tg_link_reads_go_on(struct tg_redis_link *link)
 {
+  link->put_off = link->resting;
+  if (link->resting)
+    return;
   struct tg_buf *out = tg_redis_out(link->reads);
   if (link->trim_due) {
     tg_resp_begin(out, 4);
@@ -141,4 +148,28 @@ void tg_link_reads_on_down(void *ctx, const struct tg_error *error)
   if (strcmp(error->code, "protocol") == 0)
     link->clear_due = true;
   tg_redis_link_fall(link, error);
+}
+
+/* ---- another program goes on ---- */
+
+void tg_redis_link_rest(struct tg_redis_link *link, bool rest)
+{
+  link->resting = rest;
+  if (!rest && link->put_off && link->state == TG_LINK_UP)
+    tg_link_reads_go_on(link);
+}
+
+json_t *tg_redis_link_hand_over(const struct tg_redis_link *link)
+{
+  return json_pack("{s:s, s:s}", "run", link->last_run_id, "entry", link->last_id);
+}
+
+void tg_redis_link_take_over(struct tg_redis_link *link, const json_t *handed)
+{
+  const char *run = json_string_value(json_object_get(handed, "run"));
+  const char *entry = json_string_value(json_object_get(handed, "entry"));
+  if (!run || !entry)
+    return;
+  snprintf(link->last_run_id, sizeof link->last_run_id, "%s", run);
+  snprintf(link->last_id, sizeof link->last_id, "%s", entry);
 }

@@ -288,10 +288,12 @@ struct tg_member *tg_member_new(const struct tg_manager_env *env, struct tg_work
   return member;
 }
 
-bool tg_member_begin(struct tg_member *member, const struct tg_member_past *past, struct tg_error *error)
+bool tg_member_make_link(struct tg_member *member, struct tg_error *error)
 {
   static const struct tg_redis_link_events events = {.up = on_up, .down = on_down, .posted = on_posted};
   const struct tg_config *config = member->env->config;
+  member->name = tg_strdup(config->cluster.name);
+  member->host = tg_strdup(config->cluster.host);
   member->link = tg_redis_link_new(&(struct tg_redis_link_options){.loop = member->env->loop,
                                                                    .url = config->cluster.url,
                                                                    .ca_file = config->tls.ca_file,
@@ -300,8 +302,16 @@ bool tg_member_begin(struct tg_member *member, const struct tg_member_past *past
                                                                    .events = &events,
                                                                    .ctx = member},
                                    error);
-  if (!member->link || !tg_member_identify(member, past, error))
+  return member->link != NULL;
+}
+
+bool tg_member_begin(struct tg_member *member, const struct tg_member_past *past, struct tg_error *error)
+{
+  const struct tg_config *config = member->env->config;
+  if (!tg_member_make_link(member, error) || !tg_member_begin_life(member, error))
     return false;
+  tg_member_identify(member, past, 0);
+  tg_member_tell_rows(member, past);
   tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_TEXT(URL, tg_redis_link_where(member->link))),
               "joins the cluster \"%s\" as \"%s\"", config->cluster.name, config->cluster.host);
   tg_redis_link_connect(member->link);
@@ -339,6 +349,8 @@ void tg_member_free(struct tg_member *member)
   tg_cluster_free(member->cluster);
   tg_timer_free(member->timer);
   tg_member_free_sides(member);
+  free(member->name);
+  free(member->host);
   free(member->digest);
   free(member->trouble);
   free(member);
@@ -407,6 +419,7 @@ void tg_member_drain(struct tg_member *member, bool anyway)
     tg_log(TG_INFO, TG_NO_SHARD, "all shards of this host go to others%s",
            anyway ? ", and what is not delivered stays here" : "");
   member->draining = true;
+  member->drains_anyway = anyway;
   tg_cluster_drain(member->cluster, anyway);
   tg_member_pump(member);
 }

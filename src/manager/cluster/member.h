@@ -58,6 +58,27 @@ struct tg_member_past {
 
 /* The gateway information is there: joins, as soon as Redis is. False: `error`. */
 bool tg_member_begin(struct tg_member *member, const struct tg_member_past *past, struct tg_error *error);
+
+/* ---- another program in this one's place (manager/upgrade/) ---- */
+
+/* Nothing is begun of which the next program would not know, and nothing is read that others tell this host;
+ * or it goes on. */
+void tg_member_rest(struct tg_member *member, bool rest);
+/* False: what it waits for, in words. `sure`: leases are fresh, so that the other hosts do not miss this one
+ * while it is away. */
+bool tg_member_at_rest(const struct tg_member *member, bool sure, const char **waits_for);
+/* A change of the number of shards has begun, as far as this host knows. */
+bool tg_member_changes(const struct tg_member *member);
+/* What the next program has to know. A new reference. */
+json_t *tg_member_hand_over(const struct tg_member *member);
+/* For a program that is tried: whether one with this configuration could go on with that (NULL: the gateway
+ * is no host). */
+bool tg_member_could_follow(const struct tg_config *config, const json_t *handed, struct tg_error *error);
+/* In that program, in the place of tg_member_begin(). The current set is there, with what the one before had
+ * in `held`, which is corrected by what rows say. At rest until tg_member_rest(). */
+bool tg_member_take_over(struct tg_member *member, const struct tg_member_past *past, const json_t *handed,
+                         struct tg_error *error);
+
 /* Nothing is done any more. */
 void tg_member_stop(struct tg_member *member);
 /* The shard set is there; workers may come up. Shards start from here on. */

@@ -13,6 +13,8 @@ struct tg_task {
   char *texts[3];
 };
 
+enum { TG_HOME_LENGTH = 16 };
+
 enum {
   TG_RESUMED_ELSEWHERE = 8 /* numbers of RESUMED that other hosts may have had of a session, and we not */
 };
@@ -62,6 +64,9 @@ struct tg_member {
   tg_ms away_since, complained_at;   /* tg_now() */
   char *trouble;                     /* with Redis; NULL: it answers */
   char *digest, bot[TG_BOT_ID_SIZE]; /* as the cluster is told them */
+  char *name, *host;                 /* as it has joined: a reload may have made others of them */
+  char home[TG_HOME_LENGTH + 1];
+  uint64_t life;
 
   int total; /* 0: not known yet */
   int side;  /* of those; of those that this gateway has had, before the total is known */
@@ -79,6 +84,7 @@ struct tg_member {
 };
 
 /* ---- member.c ---- */
+bool tg_member_make_link(struct tg_member *member, struct tg_error *error);
 void tg_member_pump(struct tg_member *member);
 /* Its lease, as its row is to have it. */
 void tg_member_lease(struct tg_member *member, struct tg_managed_shard *shard);
@@ -135,8 +141,12 @@ void tg_member_take_change(struct tg_member *member);
 void tg_member_forget_change(struct tg_member *member);
 
 /* ---- member_rows.c ---- */
-/* Makes `cluster`, with what this host had when it ended. False: the state directory cannot be written. */
-bool tg_member_identify(struct tg_member *member, const struct tg_member_past *past, struct tg_error *error);
+/* A start: who this host is. False: the state directory cannot be written. */
+bool tg_member_begin_life(struct tg_member *member, struct tg_error *error);
+/* Makes `cluster`, and opens the tables of the last run. `mark`: that the program before knew; 0: none. */
+void tg_member_identify(struct tg_member *member, const struct tg_member_past *past, uint64_t mark);
+/* The cluster is told what this host had when it ended. */
+void tg_member_tell_rows(struct tg_member *member, const struct tg_member_past *past);
 /* Where the count of epochs and fences is, if it has outrun this host's clock, with which it would begin
  * again should Redis lose it. */
 void tg_member_keep_mark(struct tg_member *member);

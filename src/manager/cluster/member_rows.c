@@ -10,7 +10,6 @@
 #include <string.h>
 
 enum {
-  HOME_LENGTH = 16,
   CHANCE = 1000,    /* the last digits of a life: a copy of the directory that runs, too, has others */
   MARK_AHEAD = 100, /* so that it is seldom written */
 };
@@ -19,28 +18,28 @@ static const char file_name[] = "cluster.json";
 
 /* ---- who this host is ---- */
 
-static void make_home(char home[HOME_LENGTH + 1])
+static void make_home(char home[TG_HOME_LENGTH + 1])
 {
-  snprintf(home, HOME_LENGTH + 1, "%08x%08x", (unsigned)tg_random(UINT32_MAX),
+  snprintf(home, TG_HOME_LENGTH + 1, "%08x%08x", (unsigned)tg_random(UINT32_MAX),
            (unsigned)tg_random(UINT32_MAX));
 }
 
 /* The home is made once; the life is another one at each start, and higher. */
-static bool begin_life(const char *state_dir, char home[HOME_LENGTH + 1], uint64_t *life, uint64_t *mark,
-                       struct tg_error *error)
+bool tg_member_begin_life(struct tg_member *member, struct tg_error *error)
 {
+  const char *state_dir = member->env->state_dir;
   json_t *file = tg_state_file_read(state_dir, file_name, error);
   const char *kept = json_string_value(json_object_get(file, "home"));
   uint64_t starts = (uint64_t)json_number_value(json_object_get(file, "starts")) + 1;
-  if (kept && strlen(kept) == HOME_LENGTH)
-    memcpy(home, kept, HOME_LENGTH + 1);
+  if (kept && strlen(kept) == TG_HOME_LENGTH)
+    memcpy(member->home, kept, TG_HOME_LENGTH + 1);
   else
-    make_home(home); /* what was left under an earlier one is found by nobody: see the page */
-  *life = starts * CHANCE + tg_random(CHANCE);
-  *mark = (uint64_t)json_number_value(json_object_get(file, "mark"));
+    make_home(member->home); /* what was left under an earlier one is found by nobody: see the page */
+  member->life = starts * CHANCE + tg_random(CHANCE);
+  member->mark_kept = (uint64_t)json_number_value(json_object_get(file, "mark"));
   json_decref(file);
-  json_t *content =
-      json_pack("{s:s, s:I, s:I}", "home", home, "starts", (json_int_t)starts, "mark", (json_int_t)*mark);
+  json_t *content = json_pack("{s:s, s:I, s:I}", "home", member->home, "starts", (json_int_t)starts, "mark",
+                              (json_int_t)member->mark_kept);
   bool done = tg_state_file_write(state_dir, file_name, content, error);
   json_decref(content);
   return done;
@@ -104,17 +103,23 @@ static void tell_row(struct tg_cluster *cluster, int number, struct tg_shard_row
     tg_cluster_left(cluster, number, left, &progress);
 }
 
+static bool goes_on_with_change(const struct tg_member *member, const struct tg_member_past *past)
+{
+  return past->next > 0 && member->sides[past->side].table && member->sides[!past->side].table;
+}
+
 /* Of the shards that there were, those that were to come, or those that were before. */
-static void tell_rows(struct tg_member *member, const struct tg_member_past *past)
+void tg_member_tell_rows(struct tg_member *member, const struct tg_member_past *past)
 {
   struct tg_shard_table *table = member->sides[past->side].table, *other = member->sides[!past->side].table;
+  bool changes = goes_on_with_change(member, past);
   for (int i = 0; table && i < tg_shard_table_total(table); i++)
     tell_row(member->cluster, i, tg_shard_table_row(table, i), member->digest);
   for (int i = 0; other && i < tg_shard_table_total(other); i++) {
     struct tg_shard_row *row = tg_shard_table_row(other, i);
     const struct tg_cluster_progress progress = left_of(row);
     uint64_t left = atomic_load(&row->left_fence);
-    if (past->next > 0)
+    if (changes)
       tell_row(member->cluster, TG_CLUSTER_NEXT + i, row, member->digest);
     else if (left)
       tg_cluster_left_before(member->cluster, i, left, &progress);
@@ -156,43 +161,41 @@ static struct tg_shard_table *open_table(const struct tg_manager_env *env, int s
              : NULL;
 }
 
-static void open_tables(struct tg_member *member, const struct tg_member_past *past, struct tg_error *error)
+static void open_tables(struct tg_member *member, const struct tg_member_past *past)
 {
   const struct tg_manager_env *env = member->env;
+  struct tg_error error;
   int configured = env->config->total_shards;
   int total = tg_shard_table_peek(env->state_dir, past->side, env->bot_with_intents);
   if (configured > 0 && total != configured && total != past->total)
     total = 0;
   member->side = past->side;
-  member->sides[past->side].table = open_table(env, past->side, total, error);
+  member->sides[past->side].table = open_table(env, past->side, total, &error);
   member->sides[!past->side].table =
-      open_table(env, !past->side, past->next > 0 ? past->next : past->before, error);
+      open_table(env, !past->side, past->next > 0 ? past->next : past->before, &error);
 }
 
-bool tg_member_identify(struct tg_member *member, const struct tg_member_past *past, struct tg_error *error)
+void tg_member_identify(struct tg_member *member, const struct tg_member_past *past, uint64_t mark)
 {
   const struct tg_manager_env *env = member->env;
-  char home[HOME_LENGTH + 1];
-  uint64_t life, mark = tg_shard_tables_last_epoch(env->state_dir);
-  if (!begin_life(env->state_dir, home, &life, &member->mark_kept, error))
-    return false;
-  open_tables(member, past, error);
+  mark = highest(mark, tg_shard_tables_last_epoch(env->state_dir));
+  open_tables(member, past);
   for (int side = 0; side < TG_SIDES; side++)
     mark = highest(mark, highest_fence(member->sides[side].table));
   struct tg_shard_table *table = member->sides[past->side].table;
-  bool goes_on = table && past->next > 0 && member->sides[!past->side].table;
+  bool changes = goes_on_with_change(member, past);
   name_bot(env, member->bot);
   member->digest = digest_of(env);
   const struct tg_cluster_options options = {
       .host = env->config->cluster.host,
-      .home = home,
-      .life = life,
+      .home = member->home,
+      .life = member->life,
       .bot = member->bot,
       .digest = member->digest,
       .total = env->config->total_shards,
       .was = table ? tg_shard_table_total(table) : 0,
-      .change = goes_on ? past->change : 0,
-      .to = goes_on ? past->next : 0,
+      .change = changes ? past->change : 0,
+      .to = changes ? past->next : 0,
       .ended = past->ended,
       .done = past->done,
       .before = past->before,
@@ -202,10 +205,6 @@ bool tg_member_identify(struct tg_member *member, const struct tg_member_past *p
       .ctx = member,
   };
   member->cluster = tg_cluster_new(&options, tg_boot_clock());
-  struct tg_member_past known = *past;
-  known.next = goes_on ? past->next : 0;
-  tell_rows(member, &known);
-  return true;
 }
 
 /* ---- how far a shard is ---- */

@@ -133,7 +133,7 @@ void tg_cluster_expected(struct tg_cluster *cluster, int number)
 static void offered(struct tg_cluster *cluster, int number, const char *from)
 {
   struct tg_cluster_shard *shard = &cluster->shards[number];
-  if (shard->hold != TG_HOLD_NONE || cluster->draining)
+  if (shard->hold != TG_HOLD_NONE || cluster->draining || cluster->resting)
     return;
   shard->hold = TG_HOLD_EXPECTED;
   shard->peer = tg_strdup(from);

@@ -484,6 +484,11 @@ void tg_post_up(struct tg_post_office *office, struct tg_redis_link *link)
   look(office);
 }
 
+bool tg_post_at_rest(const struct tg_post_office *office)
+{
+  return !office || LIST_EMPTY(&office->jobs);
+}
+
 /* ---- life ---- */
 
 struct tg_post_office *tg_post_new(const struct tg_manager_env *env, const char *host)

@@ -27,6 +27,8 @@ void tg_post_free(struct tg_post_office *office);
 
 /* The link is up (again); it is borrowed until tg_post_end(). */
 void tg_post_up(struct tg_post_office *office, struct tg_redis_link *link);
+/* Whether no other host waits for what is done here. */
+bool tg_post_at_rest(const struct tg_post_office *office);
 /* An entry of this host's stream. False: it is not for this office. */
 bool tg_post_heard(struct tg_post_office *office, const char *word, const char *body, size_t length);
 

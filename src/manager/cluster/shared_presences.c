@@ -189,6 +189,25 @@ void tg_shared_presences_set(struct tg_shared_presences *shared, int shard_id, c
   free(text);
 }
 
+/* ---- another program goes on ---- */
+
+json_t *tg_shared_presences_hand_over(const struct tg_shared_presences *shared)
+{
+  return json_pack("{s:b, s:I, s:O}", "began", shared->began, "mark", shared->mark, "texts", shared->texts);
+}
+
+/* Without a word to anybody: those of shards are handed on, too. */
+void tg_shared_presences_take_over(struct tg_shared_presences *shared, const json_t *handed)
+{
+  json_t *texts = json_object_get(handed, "texts");
+  if (!json_is_object(texts))
+    return;
+  shared->began = json_is_true(json_object_get(handed, "began"));
+  shared->mark = json_integer_value(json_object_get(handed, "mark"));
+  json_decref(shared->texts);
+  shared->texts = json_incref(texts);
+}
+
 /* ---- life ---- */
 
 struct tg_shared_presences *tg_shared_presences_new(const char *host, tg_presence_changed *changed, void *ctx)

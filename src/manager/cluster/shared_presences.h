@@ -26,6 +26,10 @@ void tg_shared_presences_up(struct tg_shared_presences *shared, struct tg_redis_
 bool tg_shared_presences_heard(struct tg_shared_presences *shared, const char *word, const char *body,
                                size_t length);
 
+/* For another program in this one's place; and there, before the link is up. */
+json_t *tg_shared_presences_hand_over(const struct tg_shared_presences *shared);
+void tg_shared_presences_take_over(struct tg_shared_presences *shared, const json_t *handed);
+
 /* Tells all that there is as changes: whoever keeps them has begun. */
 void tg_shared_presences_tell(struct tg_shared_presences *shared);
 

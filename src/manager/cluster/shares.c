@@ -118,7 +118,8 @@ void tg_shares_tick(struct tg_cluster *cluster)
 {
   /* What was told long ago may be wrong; and who is not sure of what it has cannot tell how many that is. */
   bool is_fresh = cluster->now - cluster->told_at <= 2 * TG_BEAT_INTERVAL;
-  if (cluster->total == 0 || cluster->quiet > 0 || !is_fresh || tg_lease_any_unsure(cluster))
+  if (cluster->total == 0 || cluster->quiet > 0 || !is_fresh || cluster->resting ||
+      tg_lease_any_unsure(cluster))
     return;
   claim(cluster);
   if (cluster->now < cluster->give_at)

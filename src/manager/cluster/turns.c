@@ -133,8 +133,8 @@ void tg_turns_tick(struct tg_cluster *cluster)
   ask_discord(cluster);
   for (int i = -1; (i = tg_cluster_next_of(cluster, i)) >= 0;) {
     struct tg_cluster_shard *shard = tg_cluster_find(cluster, i);
-    if (shard->turn != TG_TURN_ASKING || shard->slot_call || cluster->now < shard->slot_at ||
-        !tg_lease_is_sure(tg_lease_of(cluster, i), cluster->now))
+    if (cluster->resting || shard->turn != TG_TURN_ASKING || shard->slot_call ||
+        cluster->now < shard->slot_at || !tg_lease_is_sure(tg_lease_of(cluster, i), cluster->now))
       continue;
     shard->asked_at = cluster->now;
     shard->slot_call =

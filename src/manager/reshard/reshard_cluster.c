@@ -138,7 +138,8 @@ static bool begin(struct tg_reshard *reshard, const struct tg_cluster_word *word
   const struct tg_reshard_record *record = &reshard->record;
   if (record->phase != TG_RESHARD_NONE)
     return record->change == word->change; /* as the last run has left it */
-  if (reshard->dropping >= 0 || reshard->env->shards.count == 0 || reshard->env->stopping)
+  if (reshard->dropping >= 0 || reshard->env->shards.count == 0 || reshard->env->upgrading ||
+      reshard->env->stopping)
     return false;
   if (!tg_reshard_begin_record(reshard, word->total, word->change, &error)) {
     if (!reshard->stuck)

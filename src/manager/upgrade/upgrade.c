@@ -180,14 +180,20 @@ static json_t *state_of(struct tg_upgrade *upgrade)
   return options->hand_over(options->ctx);
 }
 
+static void wake_up(struct tg_upgrade *upgrade, const char *code, const char *problem)
+{
+  const struct tg_upgrade_options *options = &upgrade->options;
+  options->rest(options->ctx, false);
+  options->successor->rest(options->successor_ctx, false);
+  refuse(upgrade, code, problem);
+}
+
 static void execute(struct tg_upgrade *upgrade, bool back)
 {
   const struct tg_upgrade_options *options = &upgrade->options;
   struct tg_error error = {0};
   options->successor->execute(options->successor_ctx, state_of(upgrade), back, &error);
-  options->rest(options->ctx, false);
-  options->successor->rest(options->successor_ctx, false);
-  refuse(upgrade, "upgrade_failed", error.message);
+  wake_up(upgrade, "upgrade_failed", error.message);
 }
 
 static bool is_at_rest(struct tg_upgrade *upgrade)
@@ -201,8 +207,13 @@ static void on_resting(uv_timer_t *timer)
 {
   struct tg_upgrade *upgrade = timer->data;
   const struct tg_upgrade_options *options = &upgrade->options;
+  struct tg_error error;
   if (options->env->stopping)
     return;
+  if (!upgrade->failed && !options->may(options->ctx, &error)) { /* not any more */
+    wake_up(upgrade, error.code, error.message);
+    return;
+  }
   if (is_at_rest(upgrade)) {
     if (options->successor->at_rest(options->successor_ctx)) {
       execute(upgrade, upgrade->failed != NULL);
@@ -211,9 +222,7 @@ static void on_resting(uv_timer_t *timer)
   } else if (tg_now() >= upgrade->until) {
     char text[200];
     snprintf(text, sizeof text, "the gateway does not come to rest: it waits for %s", upgrade->waits_for);
-    options->rest(options->ctx, false);
-    options->successor->rest(options->successor_ctx, false);
-    refuse(upgrade, "upgrade_failed", text);
+    wake_up(upgrade, "upgrade_failed", text);
     return;
   }
   look_in(upgrade, on_resting, REST_LOOK);
@@ -249,6 +258,7 @@ static void on_judged(void *ctx, const char *version, const char *problem)
   struct tg_upgrade *upgrade = ctx;
   const struct tg_upgrade_options *options = &upgrade->options;
   struct tg_error error;
+  tg_ms loading = tg_now() - upgrade->began - TG_CANDIDATE_LIFE;
   upgrade->candidate = NULL;
   set_text(&upgrade->to, version ? version : "an unknown version");
   if (problem) {
@@ -257,6 +267,16 @@ static void on_judged(void *ctx, const char *version, const char *problem)
   }
   if (!options->may(options->ctx, &error)) {
     refuse(upgrade, error.code, error.message);
+    return;
+  }
+  if (options->env->clustered && loading > TG_HOST_LOADS) {
+    char text[200];
+    snprintf(
+        text, sizeof text,
+        "it takes %lld ms to load, and a host of a cluster may do so for %d: others would take its shards. "
+        "Restart the hosts one after the other",
+        (long long)loading, TG_HOST_LOADS);
+    refuse(upgrade, "upgrade_refused", text);
     return;
   }
   tg_log_with(TG_INFO, TG_NO_SHARD, TG_WITH(TG_TEXT(PATH, options->successor->path)),
@@ -346,6 +366,7 @@ static void on_probation_over(uv_timer_t *timer)
   if (options->env->stopping)
     return;
   options->successor->settled(options->successor_ctx);
+  options->rest(options->ctx, false);
   upgrade->worker = 0;
   replace_next(upgrade);
 }
@@ -365,6 +386,7 @@ void tg_upgrade_go_on(struct tg_upgrade *upgrade, const json_t *handed)
   else
     tg_log(TG_INFO, TG_NO_SHARD, "version %s has taken over%s", TG_VERSION, failed ? " again" : "");
   options->news(options->ctx, true);
+  options->rest(options->ctx, true); /* what the other one would not know of, should it go on */
   look_in(upgrade, on_probation_over, PROBATION);
 }
 

@@ -19,6 +19,14 @@
 
 struct tg_upgrade;
 
+/* A host of a cluster has its shards for TG_LEASE_TTL after its last beat (cluster/cluster.h), a second of
+ * which may be over: in what is left the next program begins, or hangs, and the one before begins again. */
+enum {
+  TG_HOST_LOADS = 2000, /* ms that a program may take to load there */
+  TG_HOST_PATIENCE =
+      3000, /* ms that it has in the other's place to begin, and then to come through its probation */
+};
+
 /* The program around the manager (cli/run.c), and what it can do. NULL in its place: there is no upgrade. */
 struct tg_successor {
   const char *path;      /* of the file that is to be run */

@@ -246,12 +246,58 @@ static void test_small_steps(void **state)
   assert_true(early * 4 <= seeds);
 }
 
+/* Other programs take the places of those that run, while all else goes on. */
+static void test_upgrades(void **state)
+{
+  (void)state;
+  int upgrades = 0, seeds = getenv("TG_SPEC_LONG") ? 200 : 4;
+  for (uint64_t seed = 1; seed <= (uint64_t)seeds; seed++) {
+    run_seed(seed, tg_cluster_script, false, seed % 2 ? "uuuukzpdfcbwl" : "uuuukb", TROUBLE);
+    upgrades += world.upgrades;
+    if (world.violations)
+      fail_msg("seed %d: %s", (int)seed, world.first_violation);
+  }
+  print_message("%d seeds with %d upgrades\n", seeds, upgrades);
+  assert_true(upgrades > seeds);
+}
+
+/* Nothing else happens: no shard moves, and none has to resume. */
+static void test_calm_upgrades(void **state)
+{
+  (void)state;
+  begin_calm(1, tg_cluster_script);
+  run_until_up(120000);
+  run_for(10000);
+  int moves = world.moves, resumes = world.resumes, identifies = world.identifies;
+  for (int i = 0; i < 12; i++) {
+    struct sim_host *host = &hosts[i % HOSTS];
+    tg_cluster_rest(host->cluster, true);
+    host->rests_till = world.now + 30000;
+    for (tg_ms until = world.now + 5000; world.now < until && !host->execs;)
+      turn();
+    assert_true(host->execs);
+    host->comes_back = false;
+    host->runs_at = world.now + between(10, 4500); /* less than a lease has left */
+    run_for(7000);
+    assert_int_equal(host->rests_till, 0);
+  }
+  assert_int_equal(world.upgrades, 12);
+  assert_int_equal(world.moves, moves);
+  assert_int_equal(world.resumes, resumes);
+  assert_int_equal(world.identifies, identifies);
+  assert_int_equal(world.lost_leases, 0);
+  check_peace();
+  assert_int_equal(world.violations, 0);
+  end_seed();
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_late_calls), cmocka_unit_test(test_times),
-      cmocka_unit_test(test_redis_away), cmocka_unit_test(test_small_steps),
-      cmocka_unit_test(test_seeds),      cmocka_unit_test(test_each_rule_is_needed),
+      cmocka_unit_test(test_late_calls),    cmocka_unit_test(test_times),
+      cmocka_unit_test(test_redis_away),    cmocka_unit_test(test_small_steps),
+      cmocka_unit_test(test_calm_upgrades), cmocka_unit_test(test_upgrades),
+      cmocka_unit_test(test_seeds),         cmocka_unit_test(test_each_rule_is_needed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

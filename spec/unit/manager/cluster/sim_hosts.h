@@ -454,7 +454,7 @@ static void keep_mark(struct sim_host *host)
     host->mark = view.mark;
 }
 
-static void be_born(struct sim_host *host)
+static void make_cluster(struct sim_host *host)
 {
   char name[32], home[32];
   snprintf(name, sizeof name, "host-%d", number_of(host));
@@ -462,7 +462,7 @@ static void be_born(struct sim_host *host)
   uint64_t mark = wall_clock_of(host) > host->mark ? wall_clock_of(host) : host->mark;
   const struct tg_cluster_options options = {.host = name,
                                              .home = home,
-                                             .life = (uint64_t)++host->life,
+                                             .life = (uint64_t)host->life,
                                              .bot = "bot",
                                              .digest = "intents-1",
                                              .total = chance(2) ? SHARDS : 0,
@@ -476,27 +476,24 @@ static void be_born(struct sim_host *host)
                                              .mark = mark,
                                              .progress = on_progress,
                                              .ctx = host};
-  host->alive = true;
-  host->stopped = host->draining = host->linked = false;
+  host->linked = false;
   host->link++;
   host->link_at = host->wakeup = world.now;
   host->asked = 0;
   host->discord_at = 0;
-  host->rate = 0.99 + chance(200) / 10000.0;
   host->cluster = tg_cluster_new(&options, clock_of(host));
   memset(host->holes, 0, sizeof host->holes);
-  trace("host %d is born", number_of(host));
+}
+
+/* What its disk has. */
+static void tell_disk(struct sim_host *host)
+{
   for (int i = 0; i < PLACES; i++) {
-    struct sim_shard *shard = &host->shards[i];
-    begin_phase(shard, OFF, 0);
-    shard->connection = 0;
-    shard->kicked = false;
+    const struct sim_shard *shard = &host->shards[i];
     char id[32];
     snprintf(id, sizeof id, "session-%llu", (unsigned long long)shard->epoch);
     const struct tg_cluster_session session = {shard->epoch, shard->has_session ? id : NULL,
                                                "wss://gateway-1", "intents-1"};
-    if (i < SHARDS)
-      host->classes[i].step = host->classes[i].told = TG_CLASS_STEP_NONE;
     uint64_t fence = i < SHARDS && host->classes[i].without_old ? host->classes[i].fence : shard->fence;
     if (fence && is_there(host, i))
       tg_cluster_had(host->cluster, told(host, i), fence, &session);
@@ -506,6 +503,28 @@ static void be_born(struct sim_host *host)
       tg_cluster_left(host->cluster, told(host, i), shard->left_fence, &shard->left);
   }
 }
+
+static void be_born(struct sim_host *host)
+{
+  host->life++;
+  host->alive = true;
+  host->stopped = host->draining = host->execs = false;
+  host->rests_till = 0;
+  host->rate = 0.99 + chance(200) / 10000.0;
+  make_cluster(host);
+  trace("host %d is born", number_of(host));
+  for (int i = 0; i < PLACES; i++) {
+    struct sim_shard *shard = &host->shards[i];
+    begin_phase(shard, OFF, 0);
+    shard->connection = 0;
+    shard->kicked = false;
+    if (i < SHARDS)
+      host->classes[i].step = host->classes[i].told = TG_CLASS_STEP_NONE;
+  }
+  tell_disk(host);
+}
+
+#include "sim_succession.h"
 
 /* `wiped`: with its disk, and all that was only there. */
 static void die(struct sim_host *host, bool wiped)

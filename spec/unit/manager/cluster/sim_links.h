@@ -57,6 +57,10 @@ struct sim_host {
   double rate;
   tg_ms offset, wall_offset;
   struct tg_cluster *cluster;
+  /* Another program is to take the place of this one, which rests; its memory stands still, and goes over. */
+  tg_ms rests_till; /* 0: it does not */
+  bool execs, comes_back;
+  tg_ms handed_at;
   bool linked;
   int link, run; /* counts connections; to which process of Redis this one goes */
   tg_ms link_at; /* next attempt */

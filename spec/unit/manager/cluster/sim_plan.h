@@ -53,6 +53,14 @@ static void hit_host(char what)
     host->draining = true;
     tg_cluster_drain(host->cluster, chance(2));
     lasts(&host->born_at, 20000);
+  } else if (what == 'u' && !host->stopped && !host->rests_till) {
+    trace("host %d is to be another program", number_of(host));
+    tg_cluster_rest(host->cluster, true);
+    host->rests_till = world.now + 30000;
+    host->handed_at = 0;
+    host->comes_back = false;
+    if (plan.last_fault < host->rests_till + 20000)
+      plan.last_fault = host->rests_till + 20000;
   }
 }
 
@@ -101,13 +109,14 @@ static void lose_sessions(void)
 }
 
 /* A host is killed, sleeps (SIGSTOP), is parted from Redis, or drains; Redis ends, or freezes, or its clock
- * is set (or by little); the bot is down; the wall clock of a host is set; sessions are lost. */
+ * is set (or by little); the bot is down; the wall clock of a host is set; sessions are lost. 'u': another
+ * program takes the place of a host's, soon or late, and perhaps falls over. */
 #define ALL_FAULTS "kkkkzzppdrrfcbwl"
 
 static void begin_fault(void)
 {
   char what = plan.faults[chance((int)strlen(plan.faults))];
-  if (strchr("kzpd", what)) {
+  if (strchr("kzpdu", what)) {
     hit_host(what);
   } else if (what == 'r' && world.redis_up) {
     end_redis();
@@ -135,7 +144,11 @@ static void end_host_faults(struct sim_host *host)
   if (host->stopped && world.now >= host->runs_at) {
     trace("host %d goes on", number_of(host));
     host->stopped = false;
+    if (host->alive && host->execs)
+      be_succeeded(host);
   }
+  if (host->alive)
+    step_succession(host);
   if (host->partitioned && world.now >= host->joined_again_at) {
     trace("host %d reaches Redis again", number_of(host));
     host->partitioned = false;

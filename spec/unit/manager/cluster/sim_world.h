@@ -63,7 +63,7 @@ static struct {
   bool bot_up;
   int limit, spent; /* identifies of the day */
   tg_ms last_identify[BUCKETS];
-  int identifies, resumes, moves, holes, lost_leases;
+  int identifies, resumes, moves, holes, lost_leases, upgrades;
   int violations;
   char first_violation[256];
   bool trace;
