@@ -247,9 +247,10 @@ bool tg_event_log_mark(struct tg_event_log *log, tg_log_position position, uint8
                        struct tg_error *error);
 
 /* The record is delivered, or given up for good: it will not come again. The
- * cursor moves when all before it in its shard are acked or dropped, too;
- * segments in which nothing waits are removed. Records that are gone already
- * are ignored. */
+ * cursor moves when all before it in its shard are acked or dropped, too: those
+ * that are acked before others in front of them may come again after a kill.
+ * Segments in which nothing waits are given back to the disk. Records that are
+ * gone already are ignored. */
 void tg_event_log_ack(struct tg_event_log *log, int shard_id, tg_log_position position);
 
 /* The record is dropped, and somebody has to be told. Until a later record of the

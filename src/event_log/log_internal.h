@@ -70,6 +70,7 @@ struct tg_event_log {
 
   struct tg_log_cursor cursor;
   struct tg_log_segments segments;
+  int emptied;                     /* of them */
   struct tg_log_segment *current;  /* is written to; NULL with TG_LOG_DRAIN */
   struct tg_log_segment *prepared; /* is next, or NULL */
   uint32_t highest;                /* number that has been in use */
@@ -107,7 +108,8 @@ void tg_log_count_lost(struct tg_event_log *log, struct tg_log_shard *shard, uin
                        enum tg_log_loss reason);
 /* Writes shard->state to the cursor. A full disk costs repeats, no more. */
 void tg_log_put_state(struct tg_event_log *log, struct tg_log_shard *shard);
-/* Removes the segment if nothing waits in it. The cursor is written before. */
+/* Removes the segment if nothing waits in it; while others in front of it do whose shard it has records of,
+ * it is emptied instead. The cursor is written before. */
 void tg_log_release(struct tg_event_log *log, struct tg_log_segment *segment);
 /* Writes what is pending to `current`, and how far each shard is to the cursor. */
 bool tg_log_write_pending(struct tg_event_log *log, struct tg_error *error);

@@ -10,12 +10,18 @@
 
 /* What is in the files when a log is opened. Every byte may be damaged: a
  * record counts if its CRC is right, wherever it stands; where records are
- * missing is told by the chain that those of a shard form. */
+ * missing is told by the chain that those of a shard form. Where a record of
+ * nothing has been written over them they were done, or dropped. */
 
 enum { READ_AHEAD = 1 << 20 };
 
+struct stretch {
+  tg_log_position from, to;
+};
+
 struct recovery {
   struct tg_event_log *log;
+  struct tg_buf skipped; /* struct stretch: records of nothing, by their places */
   struct tg_buf gaps; /* of struct tg_log_gap */
   bool rebooted;      /* files that are missing had been delivered, very probably: the cursor is older */
   int damaged;        /* places */
@@ -133,6 +139,25 @@ static void add_gaps(struct recovery *recovery, struct tg_log_shard *shard, cons
                                 .before = before});
 }
 
+/* Whether that record was done and given back, before others in front of it. What was dropped the cursor
+ * tells of. */
+static bool was_done(const struct recovery *recovery, const struct tg_log_shard *shard,
+                     tg_log_position position)
+{
+  const struct stretch *stretches = (const struct stretch *)recovery->skipped.data;
+  size_t low = 0, high = recovery->skipped.length / sizeof *stretches;
+  if (shard->state.lost > 0)
+    return false;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (stretches[middle].to <= position)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low < recovery->skipped.length / sizeof *stretches && stretches[low].from <= position;
+}
+
 static void take(struct recovery *recovery, const struct tg_log_record *record, tg_log_position previous)
 {
   struct tg_event_log *log = recovery->log;
@@ -145,7 +170,7 @@ static void take(struct recovery *recovery, const struct tg_log_record *record, 
     bool seen = shard->chain != 0, first = shard->chain <= acked->position;
     const struct tg_log_point *last = first ? acked : &shard->passed;
     bool gone = recovery->rebooted && !tg_segments_find(&log->segments, tg_log_segment_of(previous));
-    if (previous > last->position && (seen || shard->known) && !gone)
+    if (previous > last->position && (seen || shard->known) && !gone && !was_done(recovery, shard, previous))
       add_gaps(recovery, shard, last, record->epoch, record->sequence, record->position,
                first ? shard->state.lost : 0);
     tg_log_enter(log, shard, recovery->segment, record);
@@ -160,7 +185,10 @@ static void end_shard(struct recovery *recovery, struct tg_log_shard *shard)
   const struct tg_log_state *state = &shard->state;
   struct tg_log_point seen = shard->chain > state->acked.position ? shard->passed : state->acked;
   shard->passed = state->acked;
-  if (state->written.position > seen.position)
+  bool last_done = was_done(recovery, shard, state->written.position);
+  if (last_done)
+    tg_log_note_last(shard, &state->written);
+  else if (state->written.position > seen.position)
     add_gaps(recovery, shard, &seen, state->written.epoch, state->written.sequence + 1, 0,
              shard->index.count == 0 ? state->lost : 0);
   if (shard->chain < state->acked.position)
@@ -260,9 +288,18 @@ static uint32_t find_record(struct recovery *recovery, uint32_t offset)
   return (uint32_t)end;
 }
 
+static void skip(struct recovery *recovery, uint32_t offset, uint64_t size)
+{
+  tg_log_position from = tg_log_position_of(recovery->segment->number, offset);
+  struct stretch stretch = {from, from + size};
+  tg_buf_append(&recovery->skipped, &stretch, sizeof stretch);
+}
+
 static void read_segment(struct recovery *recovery, struct tg_log_segment *segment)
 {
   const char *header;
+  size_t skipped = recovery->skipped.length;
+  uint64_t records = 0;
   recovery->segment = segment;
   recovery->length = 0;
   recovery->unreadable = false;
@@ -279,6 +316,9 @@ static void read_segment(struct recovery *recovery, struct tg_log_segment *segme
     if (state == TG_RECORD_WHOLE || state == TG_RECORD_SKIP) {
       if (state == TG_RECORD_WHOLE)
         take(recovery, &record, previous);
+      else
+        skip(recovery, (uint32_t)at, size);
+      records += state == TG_RECORD_WHOLE;
       at += size;
       segment->end = at < segment->size ? (uint32_t)at : segment->size;
       continue;
@@ -290,6 +330,8 @@ static void read_segment(struct recovery *recovery, struct tg_log_segment *segme
   if (recovery->unreadable)
     segment->end = segment->size;
   segment->unreadable = recovery->unreadable;
+  segment->emptied = records == 0 && !segment->unreadable && recovery->skipped.length > skipped;
+  recovery->log->emptied += segment->emptied;
 }
 
 /* --- the whole ------------------------------------------------------------------------ */
@@ -342,5 +384,6 @@ void tg_log_recover(struct tg_event_log *log)
     tidy(&recovery);
   tell(&recovery);
   tg_buf_free(&recovery.gaps);
+  tg_buf_free(&recovery.skipped);
   free(recovery.bytes);
 }

@@ -152,7 +152,7 @@ static struct tg_log_segment *choose_victim(const struct tg_event_log *log)
   struct tg_log_segment *thinned = NULL;
   for (size_t i = 0; i < log->segments.count; i++) {
     struct tg_log_segment *segment = log->segments.at[i];
-    if (!segment->sealed || segment == log->current)
+    if (!segment->sealed || segment == log->current || segment->emptied)
       continue;
     if (!segment->thinned)
       return segment;
@@ -203,7 +203,7 @@ void tg_event_log_reclaim(struct tg_event_log *log)
 {
   for (size_t i = 0; i < log->segments.count && !log->shared; i++) {
     struct tg_log_segment *segment = log->segments.at[i];
-    if (!segment->sealed || segment == log->current)
+    if (!segment->sealed || segment == log->current || segment->emptied)
       continue;
     bool thinned = segment->thinned; /* that is: all but what is to be kept was dropped */
     thin(log, segment);

@@ -15,6 +15,7 @@ struct tg_log_segment {
   tg_ms created;   /* 0: not known */
   bool sealed;     /* nothing is written to it any more */
   bool thinned;    /* what was dropped in it has been given back */
+  bool emptied;    /* all of it has: it is there to say that its records were done */
   bool unreadable; /* in part, or as a whole */
   bool unsynced;   /* was written since the last fdatasync */
 };

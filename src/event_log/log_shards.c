@@ -209,10 +209,58 @@ bool tg_event_log_first(const struct tg_event_log *log, int shard_id, uint64_t *
 
 /* --- acks --------------------------------------------------------------------------- */
 
+/* Whether some of its records were acked before others of their shard that stand in front of it. After a kill
+ * the cursor does not say so, and without the segment they would count as lost. */
+static bool is_ahead(const struct tg_event_log *log, const struct tg_log_segment *segment)
+{
+  for (int i = 0; i < log->shard_count; i++) {
+    struct tg_log_index *index = &log->shards[i]->index;
+    if (index->count == 0 || tg_log_segment_of(tg_index_at(index, index->first)->position) >= segment->number)
+      continue;
+    uint64_t ordinal = tg_index_from(index, tg_log_position_of(segment->number, 0));
+    if (segment->emptied || (ordinal < tg_index_end(index) &&
+                             tg_log_segment_of(tg_index_at(index, ordinal)->position) == segment->number))
+      return true;
+  }
+  return false;
+}
+
+/* Its file stays, and says that there was something: see log_recovery.c. */
+static void empty(struct tg_event_log *log, struct tg_log_segment *segment)
+{
+  struct tg_error error = {0};
+  if (segment->emptied)
+    return;
+  segment->emptied = true;
+  log->emptied++;
+  if (tg_segment_punch(&log->segments, segment, TG_SEGMENT_HEADER, segment->end, &error))
+    tg_segment_measure(&log->segments, segment);
+  else
+    tg_log(TG_WARN, TG_NO_SHARD, "%s: it keeps its room", error.message);
+}
+
+static void remove_segment(struct tg_event_log *log, struct tg_log_segment *segment)
+{
+  log->emptied -= segment->emptied;
+  tg_segments_remove(&log->segments, segment);
+}
+
 void tg_log_release(struct tg_event_log *log, struct tg_log_segment *segment)
 {
-  if (segment->live == 0 && segment->sealed && segment != log->current && !log->shared)
-    tg_segments_remove(&log->segments, segment);
+  if (segment->live > 0 || !segment->sealed || segment == log->current || log->shared)
+    return;
+  if (is_ahead(log, segment))
+    empty(log, segment);
+  else
+    remove_segment(log, segment);
+}
+
+/* What was in front of them may be done by now. */
+static void release_emptied(struct tg_event_log *log)
+{
+  for (size_t i = log->segments.count; log->emptied > 0 && i-- > 0;)
+    if (log->segments.at[i]->emptied && !is_ahead(log, log->segments.at[i]))
+      remove_segment(log, log->segments.at[i]);
 }
 
 void tg_log_finish(struct tg_event_log *log, struct tg_log_shard *shard, uint64_t ordinal, bool dropped)
@@ -251,6 +299,15 @@ static struct tg_log_shard *finish(struct tg_event_log *log, int shard_id, tg_lo
   return shard;
 }
 
+/* One of its records is done. */
+static void release(struct tg_event_log *log, struct tg_log_segment *segment)
+{
+  if (segment->live > 0)
+    return;
+  tg_log_release(log, segment);
+  release_emptied(log);
+}
+
 static void set_acked(struct tg_event_log *log, struct tg_log_shard *shard, const struct tg_log_point *point)
 {
   if (point->position <= shard->state.acked.position)
@@ -268,7 +325,7 @@ void tg_event_log_ack(struct tg_event_log *log, int shard_id, tg_log_position po
   if (!shard)
     return;
   set_acked(log, shard, &shard->settled);
-  tg_log_release(log, segment);
+  release(log, segment);
 }
 
 void tg_log_count_lost(struct tg_event_log *log, struct tg_log_shard *shard, uint64_t count,
@@ -288,7 +345,7 @@ void tg_event_log_drop(struct tg_event_log *log, int shard_id, tg_log_position p
   if (!shard)
     return;
   tg_log_count_lost(log, shard, 1, reason);
-  tg_log_release(log, segment);
+  release(log, segment);
 }
 
 void tg_event_log_told(struct tg_event_log *log, int shard_id)
