@@ -10,6 +10,7 @@ local latency = require "spec.bench.latency"
 local log = require "spec.bench.log"
 local memory = require "spec.bench.memory"
 local paced = require "spec.bench.paced"
+local order = require "spec.bench.order"
 local path = require "spec.bench.path"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
@@ -29,6 +30,7 @@ local ALL = {
   { "reshard", reshard.measure },
   { "sinks", sinks.measure },
   { "latency", latency.measure },
+  { "order", order.measure },
 }
 
 local function parse(arguments)

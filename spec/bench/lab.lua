@@ -99,13 +99,14 @@ end
 
 -- ---- set-ups ----
 
--- options: shards, tls, handler (of those above; without it events only reach Lua), batch (true: as lists),
--- sinks (Lua text of the table), durability, script (Lua text), env (for the gateway).
+-- options: shards, guilds (default four a shard), tls, handler (of those above; without it events only reach
+-- Lua), batch (true: as lists), order ("guild"), sinks (Lua text of the table), durability, script (Lua
+-- text), env (for the gateway).
 function lab.start(options)
   local fake = fake_discord.start {
     tls = options.tls,
     shards = options.shards,
-    guilds = options.shards * GUILDS_A_SHARD,
+    guilds = options.guilds or options.shards * GUILDS_A_SHARD,
     max_concurrency = math.min(options.shards, 64),
     identify_window = 0,
     total = 1000000,
@@ -120,14 +121,15 @@ function lab.start(options)
   local configure = [[
 local gateway = require "tidegate"
 gateway.configure {
-  event_handler = { timeout = 3600000, batch = %s },
+  event_handler = { timeout = 3600000, batch = %s, order = "%s" },
   queue = { memory_bytes = 64 * 1024 * 1024 * 1024, disk_bytes = 64 * 1024 * 1024 * 1024, durability = "%s" },
   sinks = { %s },
 }
 ]]
-  local self = setmetatable({ fake = fake, shards = options.shards }, SetUp)
+  local self = setmetatable({ fake = fake, shards = options.shards, guilds = options.guilds }, SetUp)
   local durability = options.durability or lab.durability
-  self.head = configure:format(options.batch or false, durability, options.sinks or "")
+  self.head = configure:format(options.batch or false, options.order or "shard", durability,
+    options.sinks or "")
   self.gateway = gateway.start {
     fake = fake,
     bot = options.handler and { url = options.handler.url, authorization = "bench-secret" },
@@ -201,7 +203,7 @@ end
 
 -- Waits until all shards have had READY and a GUILD_CREATE for each guild.
 function SetUp:wait_guilds()
-  settle(self, self.shards * (1 + GUILDS_A_SHARD))
+  settle(self, self.shards + (self.guilds or self.shards * GUILDS_A_SHARD))
 end
 
 -- Waits until the handler has accepted everything.

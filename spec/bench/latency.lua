@@ -25,15 +25,16 @@ local ROWS = {
 
 -- ---- the probe ----
 
-local function start_probe()
-  local probe = process.start { paths.bin "bench/latency_probe" }
+-- Answers after so many ms.
+function latency.start_probe(ms)
+  local probe = process.start { paths.bin "bench/latency_probe", tostring(ms or 0) }
   lab.wait_until("the probe's port", function() return probe.stdout:match "port %d+\n" end)
   probe.url = "http://127.0.0.1:" .. probe.stdout:match "port (%d+)"
   return probe
 end
 
 -- Returns how many events there were, and a list of { us, count }.
-local function stop_probe(probe)
+function latency.stop_probe(probe)
   probe:kill "SIGTERM"
   probe:wait()
   local classes = {}
@@ -46,7 +47,7 @@ end
 -- ---- figures ----
 
 -- In ms: what that part of the events does not exceed.
-local function percentile(classes, total, part)
+function latency.percentile(classes, total, part)
   local sum = 0
   for _, class in ipairs(classes) do
     sum = sum + class.count
@@ -75,7 +76,7 @@ local function draw(classes, total)
 end
 
 local function measure(options, row)
-  local probe = start_probe()
+  local probe = latency.start_probe()
   local set_up = lab.start {
     shards = SHARDS, tls = true, handler = probe, durability = "log", script = row.script,
   }
@@ -87,15 +88,15 @@ local function measure(options, row)
   set_up.fake:settings { rate = 0 }
   set_up:drain()
   set_up:stop()
-  return stop_probe(probe)
+  return latency.stop_probe(probe)
 end
 
 function latency.measure(options)
   print(("Added latency in ms, %d shards, TLS, event log on, one POST an event:"):format(SHARDS))
   for _, row in ipairs(ROWS) do
     local total, classes = measure(options, row)
-    local p50, p90 = percentile(classes, total, 0.5), percentile(classes, total, 0.9)
-    local p99, most = percentile(classes, total, 0.99), percentile(classes, total, 1)
+    local p50, p90 = latency.percentile(classes, total, 0.5), latency.percentile(classes, total, 0.9)
+    local p99, most = latency.percentile(classes, total, 0.99), latency.percentile(classes, total, 1)
     print(("  %5d events/s%s:"):format(row.rate, row.script and ", a script's filter on each" or ""))
     print(("    p50 %.2f  p90 %.2f  p99 %.2f  most %.2f   %s p99 <= %g   (%d events)"):format(p50, p90, p99,
       most, p99 <= AIM and "ok  " or "MISS", AIM, total))

@@ -1,13 +1,13 @@
-/* The event handler of `scripts/bench latency`: answers each POST with 204 at once, and notes how long ago its
- * event was made.
+/* The event handler of `scripts/bench latency` and `order`: answers each POST with 204, at once or after so
+ * many ms, and notes how long ago its event was made.
  *
- *     latency_probe        prints "port N"; at SIGTERM "count N", then a line "US COUNT" for each
+ *     latency_probe [MS]   prints "port N"; at SIGTERM "count N", then a line "US COUNT" for each
  *                          class of latencies: those up to US microseconds, and above the one before
  *
- * An event tells in "stamp" when it was made, in microseconds of CLOCK_MONOTONIC. What counts is when the first
- * byte of its request could be read. Classes are four to each doubling, so that a figure is off by 19 % at
- * most. The events are those of the fake Discord (--set stamped=true), so that the time which it
- * takes to compress, encrypt and write one is part of the figure. */
+ * An event tells in "stamp" when it was made, in microseconds of CLOCK_MONOTONIC. What counts is when the
+ * first byte of its request could be read. Classes are four to each doubling, so that a figure is off by 19 %
+ * at most. The events are those of the fake Discord (--set stamped=true), so that the time which it takes to
+ * compress, encrypt and write one is part of the figure. */
 
 #include <arpa/inet.h>
 #include <inttypes.h>
@@ -27,12 +27,14 @@ enum { CLIENTS = 256, ROOM = 256 * 1024, CLASSES = 4 * 32 };
 struct client {
   size_t length;
   uint64_t began; /* us: the first byte of what is in `bytes` */
+  uint64_t due;   /* us: its request is answered then; 0: it has none */
   char bytes[ROOM];
 };
 
 static struct client *clients[CLIENTS];
 static struct pollfd polled[CLIENTS]; /* the first is the listening socket */
 static nfds_t count = 1;
+static uint64_t delay; /* us */
 static uint64_t classes[CLASSES], events;
 static volatile sig_atomic_t stopped;
 
@@ -66,10 +68,17 @@ static void note(const char *body, uint64_t at)
   events++;
 }
 
+static void answer(struct client *client, int fd)
+{
+  static const char text[] = "HTTP/1.1 204 No Content\r\n\r\n";
+  client->due = 0;
+  if (write(fd, text, sizeof text - 1) < 0)
+    perror("an answer could not be written");
+}
+
 /* False: the request is not whole yet. */
 static bool take_request(struct client *client, int fd)
 {
-  static const char answer[] = "HTTP/1.1 204 No Content\r\n\r\n";
   client->bytes[client->length] = '\0';
   char *end = strstr(client->bytes, "\r\n\r\n"), *field = strcasestr(client->bytes, "\r\ncontent-length:");
   if (!end)
@@ -80,8 +89,10 @@ static bool take_request(struct client *client, int fd)
   if (client->length < whole)
     return false;
   note(body, client->began);
-  if (write(fd, answer, sizeof answer - 1) < 0)
-    perror("an answer could not be written");
+  if (delay > 0)
+    client->due = client->began + delay; /* nobody sends another before that */
+  else
+    answer(client, fd);
   client->length -= whole;
   memmove(client->bytes, client->bytes + whole, client->length);
   return true;
@@ -143,14 +154,32 @@ static void report(void)
       printf("%.0f %" PRIu64 "\n", exp2(i / 4.0), classes[i]);
 }
 
-int main(void)
+/* Answers what is due. Returns until when there is nothing to do. */
+static const struct timespec *answer_due(struct timespec *wait)
 {
+  uint64_t now = now_us(), first = UINT64_MAX;
+  for (nfds_t i = 1; delay > 0 && i < count; i++) {
+    if (clients[i]->due != 0 && clients[i]->due <= now)
+      answer(clients[i], polled[i].fd);
+    if (clients[i]->due != 0 && clients[i]->due < first)
+      first = clients[i]->due;
+  }
+  if (first == UINT64_MAX)
+    return NULL;
+  *wait = (struct timespec){(time_t)((first - now) / 1000000), (long)((first - now) % 1000000 * 1000)};
+  return wait;
+}
+
+int main(int argc, char **argv)
+{
+  struct timespec wait;
   struct sigaction action = {.sa_handler = on_signal};
   sigaction(SIGTERM, &action, NULL);
   signal(SIGPIPE, SIG_IGN);
+  delay = argc > 1 ? strtoull(argv[1], NULL, 10) * 1000 : 0;
   listen_here();
   while (!stopped) {
-    if (poll(polled, count, -1) < 0)
+    if (ppoll(polled, count, answer_due(&wait), NULL) < 0)
       continue;
     if (polled[0].revents)
       accept_client();

@@ -4,7 +4,7 @@
 --
 -- Numbered messages: the fake numbers the MESSAGE_CREATEs of a guild 1, 2, 3, ... in d.nonce = "<guild>:<n>".
 -- Sequences: within a session (shard, epoch) s counts every dispatch; (epoch, s) of a shard id never falls,
--- whatever the number of shards that it is one of.
+-- whatever the number of shards that it is one of. With order = "guild" s never falls within a guild.
 -- Late: what a bot has got marked as such is exempt from order; it may neither be lost nor doubled.
 -- Repeats: events that nothing tells apart are counted, by type, guild and user.
 
@@ -112,7 +112,52 @@ local function late_ones(first)
   return late
 end
 
+local WHOLE_GUILDS = { GUILD_CREATE = true, GUILD_UPDATE = true, GUILD_DELETE = true }
+
+local function guild_of(event)
+  if WHOLE_GUILDS[event.t] then
+    return event:data().id
+  end
+  return event.body:match '"guild_id":"(%d+)"' or "none"
+end
+
+-- Each guild's events in order, and nothing passes READY.
+local function check_guilds_sequences(first, sent, report)
+  local last, reached, barrier, got = {}, {}, {}, {}
+  local function refuse_order(event, before)
+    table.insert(report.out_of_order, ("shard %d epoch %d s %d of guild %s after %d"):format(
+      event.shard, event.epoch, event.s, guild_of(event), before))
+  end
+  for _, event in ipairs(first) do
+    if event.s and not event.late then
+      local session = session_of(event)
+      local line = session .. "." .. guild_of(event)
+      local is_barrier = event.t == "READY"
+      local before = is_barrier and reached[session] or math.max(last[line] or 0, barrier[session] or 0)
+      if before and event.s < before then
+        refuse_order(event, before)
+      end
+      last[line] = event.s
+      reached[session] = math.max(reached[session] or 0, event.s)
+      barrier[session] = is_barrier and event.s or barrier[session]
+      got[session] = got[session] or {}
+      got[session][event.s] = true
+    end
+  end
+  for session, highest in pairs(sent.contiguous and reached or {}) do
+    for s = 1, highest do
+      if not got[session][s] then
+        table.insert(report.lost, ("session %s s %d"):format(session, s))
+      end
+    end
+  end
+end
+
 local function check_sequences(first, sent, report)
+  if sent.by_guild then
+    check_guilds_sequences(first, sent, report)
+    return
+  end
   local last, late, contiguous = {}, late_ones(first), sent.contiguous
   for _, event in ipairs(first) do
     if event.s and not event.late and event.t ~= sent.any_order then
@@ -210,7 +255,8 @@ end
 -- sent.guilds: how many numbered messages went out, by guild id (without it, what came tells how many there
 -- must be). sent.repeats: the fake's list of events that are equal, with their counts. sent.contiguous:
 -- nothing is filtered, so that each s of a session must have come. sent.any_order: the name of events that
--- may come after later ones. The report has numbered, late and repeats
+-- may come after later ones. sent.by_guild: event_handler.order is "guild".
+-- The report has numbered, late and repeats
 -- (how many came); lost, doubled (equal Idempotency-Key: a bot sorts these out itself),
 -- doubled_with_other_key, out_of_order, unexpected: lists of descriptions; longest_pause, if the bot has
 -- noted when events came: {ms, guild, from, to (the keys around it)}; and text.

@@ -30,6 +30,10 @@ enum tg_resharding_voice { TG_VOICE_MOVE, TG_VOICE_WAIT };
 /* How an event looks in its request: delivery/formats/format.h. */
 enum tg_event_format { TG_FORMAT_SEED, TG_FORMAT_DISCORDENO, TG_FORMAT_CHAT_SDK, TG_FORMAT_CLOUDEVENTS };
 
+/* What waits for what: all events of a shard for each other, or those of a guild alone. */
+enum tg_event_order { TG_ORDERED_BY_SHARD, TG_ORDERED_BY_GUILD };
+enum { TG_IN_FLIGHT_MAX = 128 }; /* requests of a handler, or of a shard */
+
 /* How a Redis sink writes: streams and entries of its own, or those of @discordjs/brokers. */
 enum tg_redis_layout { TG_LAYOUT_OWN, TG_LAYOUT_DISCORDJS };
 
@@ -39,6 +43,8 @@ struct tg_handler_config {
   char *authorization;    /* NULL: no header */
   tg_ms timeout;
   struct tg_batch_config batch;
+  enum tg_event_order order;
+  int in_flight; /* TG_ORDERED_BY_GUILD: requests of a shard at once */
   bool markers;
   enum tg_event_format format;
   bool guild_loaded;                 /* TG_FORMAT_DISCORDENO: a loading guild's t is another one */

@@ -35,6 +35,7 @@ static const char *const sink_durability_words[] = {"log", "memory", "none", NUL
 static const char *const layouts[] = {"tidegate", "discordjs", NULL};
 static const char *const syncs[] = {"none", "interval", "batch", NULL};
 static const char *const formats[] = {"seed", "discordeno", "chat-sdk", "cloudevents", NULL};
+static const char *const orders[] = {"shard", "guild", NULL};
 static const char *const message_updates[] = {"content", "all", NULL};
 static const char *const voices[] = {"move", "wait", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
@@ -56,6 +57,8 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
   S("authorization", STRING(handler.authorization), .secret = true, .in_file = true)                         \
   S("timeout", RANGE(handler.timeout, MS, 1, HOUR, 10000))                                                   \
   S("batch", CUSTOM(handler.batch, batch))                                                                   \
+  S("order", CHOICE(handler.order, orders, TG_ORDERED_BY_SHARD))                                             \
+  S("in_flight", RANGE(handler.in_flight, INT, 1, TG_IN_FLIGHT_MAX, 32))                                     \
   S("markers", BOOL(handler.markers, false))                                                                 \
   S("headers", CUSTOM(handler.headers, headers), .release = tg_release_json, .secrets = tg_header_secrets,   \
     .secret = true, .composed = true)                                                                        \
@@ -137,6 +140,8 @@ static const struct tg_map_form sink_form = {
     .secret = true)                                                                                          \
   X("event_handler.timeout", RANGE(event_handler.timeout, MS, 1, HOUR, 10000))                               \
   X("event_handler.batch", CUSTOM(event_handler.batch, batch))                                               \
+  X("event_handler.order", CHOICE(event_handler.order, orders, TG_ORDERED_BY_SHARD))                         \
+  X("event_handler.in_flight", RANGE(event_handler.in_flight, INT, 1, TG_IN_FLIGHT_MAX, 32))                 \
   X("event_handler.markers", BOOL(event_handler.markers, false))                                             \
   X("event_handler.format", CHOICE(event_handler.format, formats, TG_FORMAT_SEED),                           \
     .env = "EVENT_HANDLER_FORMAT")                                                                           \

@@ -42,6 +42,11 @@ void tg_check_handler(const char *path, const struct tg_handler_config *handler,
         "%s.batch.linger: %lld ms are not less than queue.max_age, %lld ms: events would be dropped "
         "before they are sent",
         path, (long long)handler->batch.linger, (long long)queue->max_age);
+  if (handler->batch.linger > 0 && handler->order == TG_ORDERED_BY_GUILD)
+    tg_problem_add(problems,
+                   "%s.batch.linger: must be 0 with %s.order \"guild\": a guild's events go as soon as "
+                   "those before them are taken",
+                   path, path);
   if (handler->signing_secrets.count > TG_SIGNING_SECRETS)
     tg_problem_add(problems,
                    "%s.signing_secrets: has %d secrets; two are enough, the new one and the one that it "

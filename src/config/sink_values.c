@@ -21,6 +21,8 @@ static const struct {
     {"authorization", HTTP | SCRIPT, "a Redis takes user and password from the URL"},
     {"timeout", HTTP | SCRIPT, "a Redis has 3 s for each answer"},
     {"batch", HTTP | SCRIPT, "a Redis always gets batches"},
+    {"order", HTTP, "a Redis stream and a script get each shard's events in their order"},
+    {"in_flight", HTTP, "a Redis stream and a script get each shard's events in their order"},
     {"headers", HTTP | SCRIPT, "a Redis gets no requests of HTTP"},
     {"signing_secrets", HTTP | SCRIPT, "a Redis gets no requests of HTTP"},
     {"guild_loaded", HTTP | SCRIPT, "entries of a Redis stream have fields of their own"},

@@ -63,6 +63,8 @@
 ---@field authorization? string
 ---@field timeout? integer
 ---@field batch? boolean|tidegate.Batch
+---@field order? "shard"|"guild" Which events wait for each other. Default "shard".
+---@field in_flight? integer With "guild": requests of a shard at once, one a guild. Default 32.
 ---@field markers? boolean
 ---@field format? "seed"|"discordeno"|"chat-sdk"|"cloudevents" Default "seed".
 ---@field guild_loaded? boolean With "discordeno": a loading guild's GUILD_CREATE is GUILD_LOADED_DD.
@@ -110,6 +112,8 @@
 ---@field authorization? string|tidegate.InFile
 ---@field timeout? integer
 ---@field batch? boolean|tidegate.Batch
+---@field order? "shard"|"guild" HTTP. Default "shard".
+---@field in_flight? integer HTTP. Default 32.
 ---@field markers? boolean
 ---@field headers? table<string,string|tidegate.InFile>
 ---@field signing_secrets? (string|tidegate.InFile)[]

@@ -14,7 +14,8 @@ local delivery = {}
 function delivery:handle_discord_payload(shard, event) end
 
 ---Takes the first events of a shard's queue: one, or with event_handler.batch what goes in one request. The
----default POSTs them; called from a script it takes any number of events of one shard. An override has six
+---default POSTs them; called from a script it takes any number of events of one shard. With
+---event_handler.order "guild" they are of one guild, and those of several come at once. An override has six
 ---times event_handler.timeout to return; nil alone leaves the events to the default. A failure counts as the
 ---answer `err.status` (without one: as no answer); `err.retry_after` in ms is obeyed.
 ---@param events tidegate.Event[] They can be kept. A marker comes as GATEWAY_GAP or GATEWAY_RESHARDING.

@@ -205,6 +205,9 @@ static void what_does_not_go_together(void **state)
                  "event_handler.signing_secrets: has 3 secrets");
   assert_refused("\"format\":\"chat-sdk\",\"batch\":true", "event_handler.batch: must be false with");
   assert_taken("\"format\":\"cloudevents\",\"batch\":true", NULL);
+  assert_taken("\"order\":\"guild\",\"batch\":{\"events\":8}", NULL);
+  assert_refused("\"order\":\"guild\",\"batch\":{\"linger\":8}",
+                 "event_handler.batch.linger: must be 0 with event_handler.order \"guild\"");
   assert_refused("\"events\":[]", "event_handler.events: names no event");
   assert_refused("\"events\":[\"all\",\"READY\"]", "event_handler.events: has \"all\" and other names");
   assert_refused("\"events\":[\"MESAGE_CREATE\"]",

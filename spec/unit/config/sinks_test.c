@@ -102,15 +102,16 @@ static void each_has_its_defaults(void **state)
 #define QUEUE                                                                                                \
   "'queue':{'disk_bytes':1073741824,'drop_first':['TYPING_START','PRESENCE_UPDATE'],'durability':'log',"     \
   "'max_age':86400000,'memory_bytes':16777216,'sync':'none'}"
-#define HTTP                                                                                                 \
-  "'batch':false,'events':['all'],'format':'seed','guild_loaded':false,'markers':false," QUEUE               \
-  ",'signing_secrets':[],'timeout':10000"
+#define HTTP(in_flight, order)                                                                               \
+  "'batch':false,'events':['all'],'format':'seed','guild_loaded':false," in_flight                           \
+  "'markers':false," order QUEUE ",'signing_secrets':[],'timeout':10000"
       "{'djs':{'commands_group':'tidegate','events':['all'],'layout':'discordjs','markers':false,"
       "'max_length':100000,'prefix':'tidegate'," QUEUE ",'replicas':0,'settle':2000,'url':'rediss://r/3'},"
       "'feed':{'events':['all'],'layout':'tidegate','markers':true,'max_length':100000,'prefix':'tidegate'"
       "," QUEUE ",'replicas':0,'settle':2000,'url':'redis://r'},"
-      "'script':{" HTTP ",'urls':[]},"
-      "'stats':{" HTTP ",'url':'http://a'}}");
+      "'script':{" HTTP("", "") ",'urls':[]},"
+                                "'stats':{" HTTP("'in_flight':32,",
+                                                 "'order':'shard',") ",'url':'http://a'}}");
   free(text);
   assert_int_equal(config.sink_count, 4);
   for (int i = 1; i < config.sink_count; i++) /* sorted, whatever the order they came in */
@@ -143,6 +144,8 @@ static void every_key_is_read(void **state)
       {"http://a", "authorization", "'authorization':'s-e-c-r-e-t'", "'authorization':'***'"},
       {"http://a", "timeout", "'timeout':5", NULL},
       {"http://a", "batch", "'batch':true", NULL},
+      {"http://a", "order", "'order':'guild'", NULL},
+      {"http://a", "in_flight", "'in_flight':8", NULL},
       {"http://a", "markers", "'markers':true", NULL},
       {"http://a", "headers", "'headers':{'X-Key':'abcdef'}", "'headers':{'X-Key':'***'}"},
       {"http://a", "signing_secrets", "'signing_secrets':['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']",
@@ -220,6 +223,10 @@ static void mistakes_are_named(void **state)
        "sinks.x.events[1]: there is no \"MESAGE_CREATE\"; did you mean MESSAGE_CREATE?"},
       {"{'x':{'url':'http://a','format':'chat-sdk','batch':true}}",
        "sinks.x.batch: must be false with sinks.x.format \"chat-sdk\""},
+      {"{'x':{'order':'guild'}}", "sinks.x.order: means nothing here: a Redis stream and a script get each"},
+      {"{'x':{'url':'redis://a','in_flight':8}}", "sinks.x.in_flight: means nothing here: a Redis stream"},
+      {"{'x':{'url':'http://a','order':'guild','batch':{'linger':5}}}",
+       "sinks.x.batch.linger: must be 0 with sinks.x.order \"guild\""},
       {"{'x':{'url':'http://a','headers':{'Host':'b'}}}",
        "sinks.x.headers[\"Host\"]: is set by the gateway itself"},
       {"{'x':{'url':'http://127.0.0.1:8377/events'}}",

@@ -417,7 +417,7 @@ static const struct tg_lane_watch watch = {
     .stopped = on_stopped,
     .leaves = on_leaves,
     .leaves_source = leave_source,
-    .has_turn = tg_interactions_expire,
+    .has_turn = tg_interaction_expires,
 };
 
 void tg_interactions_begin(struct tg_interactions *all, struct tg_delivery_env *env, struct tg_lanes *lanes,

@@ -157,8 +157,8 @@ bool tg_interaction_is_over(struct tg_lane *lane, const struct tg_log_record *re
 /* The event was read back from a log, with its marks there. */
 void tg_interaction_read_back(struct tg_lane *lane, struct tg_queued *event, uint8_t marks);
 
-/* The lane is about to send: takes away what is of no use to the bot any more. */
-void tg_interactions_expire(struct tg_lane *lane);
+/* The event is about to be sent. True: it was of no use to the bot any more, and is gone. */
+bool tg_interaction_expires(struct tg_lane *lane, struct tg_queued *event);
 
 /* Once a minute. */
 void tg_interactions_report(struct tg_interactions *all);

@@ -90,28 +90,22 @@ void tg_interactions_recover(struct tg_lanes *lanes)
 
 /* --- what is too old ---------------------------------------------------------------------------- */
 
-void tg_interactions_expire(struct tg_lane *lane)
+bool tg_interaction_expires(struct tg_lane *lane, struct tg_queued *event)
 {
   struct tg_interactions *all = lane->lanes->watch_ctx;
-  if (!all->env->config->interaction.fallback)
-    return;
-  for (;;) {
-    struct tg_queued *event = lane->queue.head;
-    while (event && event->gap)
-      event = event->next;
-    if (!event || !event->keep || event->marker || event->in_flight)
-      return;
-    tg_ms age = tg_env_now(all->env) - event->queued_at;
-    if (age > tg_patience(TG_INTERACTION_TOKEN_LIFE)) {
-      tg_overflow_drop(lane, event, TG_DROP_INTERACTION);
-      tg_count(&tg_stats()->interactions.expired);
-    } else if ((age > TG_INTERACTION_LIFE || event->deferred) && is_autocomplete(tg_queued_message(event))) {
-      tg_lane_remove(lane, event);
-      tg_interaction_count_unqueued(lane);
-    } else {
-      return;
-    }
+  if (!all->env->config->interaction.fallback || !event->keep || event->marker || event->in_flight)
+    return false;
+  tg_ms age = tg_env_now(all->env) - event->queued_at;
+  if (age > tg_patience(TG_INTERACTION_TOKEN_LIFE)) {
+    tg_overflow_drop(lane, event, TG_DROP_INTERACTION);
+    tg_count(&tg_stats()->interactions.expired);
+    return true;
   }
+  if ((age <= TG_INTERACTION_LIFE && !event->deferred) || !is_autocomplete(tg_queued_message(event)))
+    return false;
+  tg_lane_remove(lane, event);
+  tg_interaction_count_unqueued(lane);
+  return true;
 }
 
 /* --- what is told ------------------------------------------------------------------- */

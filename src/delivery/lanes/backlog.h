@@ -223,6 +223,13 @@ uint64_t tg_lane_heal(struct tg_lane *lane, uint64_t epoch, uint64_t settled);
 uint64_t tg_lane_last_waiting(const struct tg_lane *lane, uint64_t epoch, uint64_t last);
 /* The same of all that is or was in any log. */
 uint64_t tg_lane_last_logged(const struct tg_lane *lane, uint64_t epoch, uint64_t last);
+/* The event, which was sent before a marker in front of it, is done. True: its log hears of that when the
+ * marker is delivered. */
+bool tg_lane_keep_ack(struct tg_lane *lane, const struct tg_queued *event);
+/* That log goes: it need not hear of anything. */
+void tg_lane_drop_kept(struct tg_lane *lane, const struct tg_log_source *source);
+/* No markers are queued any more: logs hear of what waited for them. */
+void tg_lane_ack_kept(struct tg_lane *lane);
 /* A marker, or the last event of a log, is delivered: if no more markers are on their
  * way, the logs hear that what they have lost is told. */
 void tg_lane_told(struct tg_lane *lane);

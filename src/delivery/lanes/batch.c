@@ -2,12 +2,24 @@
 
 #include "delivery/formats/format.h"
 #include "delivery/lanes/lanes.h"
+#include "delivery/lanes/lines.h"
+
+struct tg_queued *tg_parcel_first(const struct tg_parcel *parcel)
+{
+  return __builtin_expect(parcel->line != NULL, 0) ? parcel->line->first : parcel->lane->queue.head;
+}
+
+struct tg_queued *tg_parcel_next(const struct tg_parcel *parcel, const struct tg_queued *event)
+{
+  return __builtin_expect(parcel->line != NULL, 0) ? event->line_next : event->next;
+}
 
 /* How many of the first events hold one that was refused, as far as is known. */
-static int suspects(const struct tg_queued *head)
+static int suspects(const struct tg_parcel *parcel)
 {
   int count = 0;
-  for (; head && head->suspect; head = head->next)
+  for (const struct tg_queued *event = tg_parcel_first(parcel); event && event->suspect;
+       event = tg_parcel_next(parcel, event))
     count++;
   return count;
 }
@@ -23,19 +35,26 @@ static struct tg_parcel_end end_of(const struct tg_lane *lane, const struct tg_q
   return tg_parcel_end(&stored);
 }
 
-/* Says how many go. */
-static int choose(struct tg_lane *lane, size_t most)
+/* With order = "guild" a lane itself sends only what goes alone. */
+static bool batches(const struct tg_parcel *parcel)
 {
-  struct tg_queued *head = lane->queue.head, *event = head;
-  const struct tg_handler_config *handler = lane->lanes->handler;
-  bool batches = handler->batch.events > 0;
+  const struct tg_handler_config *handler = parcel->lane->lanes->handler;
+  return handler->batch.events > 0 && (handler->order == TG_ORDERED_BY_SHARD || parcel->line);
+}
+
+/* Says how many go. */
+static int choose(const struct tg_parcel *parcel, size_t most)
+{
+  struct tg_queued *head = tg_parcel_first(parcel), *event = head;
+  const struct tg_handler_config *handler = parcel->lane->lanes->handler;
+  bool several = batches(parcel);
   size_t growth = tg_format_growth(handler->format) + 1;
   bool again = head->trying;
-  int limit = batches ? handler->batch.events : 1, count = 0;
+  int limit = several ? handler->batch.events : 1, count = 0;
   size_t bytes = 0;
-  if (batches && head->suspect)
-    limit = (suspects(head) + 1) / 2;
-  for (; event && count < limit; event = event->next, count++) {
+  if (several && head->suspect)
+    limit = (suspects(parcel) + 1) / 2;
+  for (; event && count < limit; event = tg_parcel_next(parcel, event), count++) {
     bytes += length_of(event) + growth;
     if (event->in_flight) /* beside the lane */
       break;
@@ -43,7 +62,7 @@ static int choose(struct tg_lane *lane, size_t most)
       break;
     event->trying = true;
   }
-  for (; event && event->trying; event = event->next)
+  for (; event && event->trying; event = tg_parcel_next(parcel, event))
     event->trying = false;
   return count;
 }
@@ -77,55 +96,56 @@ tg_ms tg_batch_linger(const struct tg_lane *lane, size_t most)
   return left > 0 ? left : 0;
 }
 
-void tg_batch_lend(struct tg_lane *lane, size_t most)
+void tg_batch_lend(struct tg_parcel *parcel, size_t most)
 {
-  struct tg_queued *first = lane->queue.head, *last = first, *event = first;
-  int count = choose(lane, most);
+  struct tg_queued *first = tg_parcel_first(parcel), *last = first, *event = first;
+  int count = choose(parcel, most);
   size_t bytes = 0;
-  for (int i = 0; i < count; i++, event = event->next) {
+  for (int i = 0; i < count; i++, event = tg_parcel_next(parcel, event)) {
     event->in_flight = true;
     bytes += length_of(event);
     last = event;
   }
-  tg_parcel_name(&lane->parcel, first->epoch, end_of(lane, first), end_of(lane, last), count, bytes);
+  tg_parcel_name(parcel, first->epoch, end_of(parcel->lane, first), end_of(parcel->lane, last), count, bytes);
 }
 
-void tg_batch_write(struct tg_lane *lane)
+void tg_batch_write(struct tg_parcel *parcel)
 {
   char text[TG_GAP_MAX];
-  struct tg_queued *event = lane->queue.head;
-  if (tg_parcel_takes_body(&lane->parcel) && !event->gap) {
-    lane->parcel.body = tg_queued_body(event, lane->feed->shard_id);
+  const struct tg_lane *lane = parcel->lane;
+  struct tg_queued *event = tg_parcel_first(parcel);
+  if (tg_parcel_takes_body(parcel) && !event->gap) {
+    parcel->body = tg_queued_body(event, lane->feed->shard_id);
     return;
   }
-  for (int i = 0; i < lane->parcel.count; i++, event = event->next) {
+  for (int i = 0; i < parcel->count; i++, event = tg_parcel_next(parcel, event)) {
     struct tg_stored stored = tg_lane_stored(lane, event, text);
-    tg_parcel_put(&lane->parcel, &stored, event->queued_at);
+    tg_parcel_put(parcel, &stored, event->queued_at);
   }
 }
 
-void tg_batch_take_back(struct tg_lane *lane)
+void tg_batch_take_back(struct tg_parcel *parcel)
 {
-  struct tg_queued *event = lane->queue.head;
-  for (int i = 0; i < lane->parcel.count; i++, event = event->next)
+  struct tg_queued *event = tg_parcel_first(parcel);
+  for (int i = 0; i < parcel->count; i++, event = tg_parcel_next(parcel, event))
     event->in_flight = false;
 }
 
-void tg_batch_split(struct tg_lane *lane, int count)
+void tg_batch_split(struct tg_parcel *parcel, int count)
 {
-  struct tg_queued *event = lane->queue.head;
-  for (; count > 0; count--, event = event->next) {
+  struct tg_queued *event = tg_parcel_first(parcel);
+  for (; count > 0; count--, event = tg_parcel_next(parcel, event)) {
     event->suspect = true;
     event->trying = false;
   }
   /* The refused half may be all there is to blame: nothing is known of those behind it. */
-  for (; event && event->suspect; event = event->next)
+  for (; event && event->suspect; event = tg_parcel_next(parcel, event))
     event->suspect = false;
 }
 
-void tg_batch_shrink(struct tg_lane *lane, int count)
+void tg_batch_shrink(struct tg_parcel *parcel, int count)
 {
-  struct tg_queued *event = lane->queue.head;
-  for (; count > 0; count--, event = event->next)
+  struct tg_queued *event = tg_parcel_first(parcel);
+  for (; count > 0; count--, event = tg_parcel_next(parcel, event))
     event->trying = false;
 }

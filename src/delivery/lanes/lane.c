@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "delivery/lanes/batch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@ void tg_lane_wants_turn(struct tg_lane *lane)
 void tg_lane_go_on(struct tg_lane *lane)
 {
   tg_lane_wants_turn(lane);
-  if (lane->state == TG_LANE_READY)
+  if (lane->state == TG_LANE_READY || tg_lane_has_turns(lane))
     lane->lanes->sink->go(lane);
 }
 
@@ -145,11 +146,11 @@ void tg_lane_remove(struct tg_lane *lane, struct tg_queued *event)
   has_shrunk(lane);
 }
 
-void tg_lane_remove_first(struct tg_lane *lane, int count)
+void tg_lane_remove_first(struct tg_parcel *parcel, int count)
 {
   while (count-- > 0)
-    take_out(lane, lane->queue.head, true);
-  has_shrunk(lane);
+    take_out(parcel->lane, tg_parcel_first(parcel), true);
+  has_shrunk(parcel->lane);
 }
 
 static void queue_item(struct tg_lane *lane, const struct tg_item *item, tg_log_position position)

@@ -441,10 +441,13 @@ void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event, bool ac
     lane->delivered = event->sequence;
   if (event->gap) {
     lane->log.gaps_queued--;
+    tg_lane_ack_kept(lane);
     tg_lane_told(lane);
     lane->lanes->logs.source_done = true;
   }
   bool kept = lanes->keeps && !lanes->logs.tight && !lane->feed->left; /* what is late is not taken back */
+  if (__builtin_expect(event->ahead, 0) && tg_lane_keep_ack(lane, event))
+    return;
   if (event->source && accepted && kept)
     tg_lane_accepted(lane, event);
   else if (event->source)
@@ -454,6 +457,7 @@ void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event, bool ac
 void tg_lane_forget_backlog(struct tg_lane *lane)
 {
   tg_lane_forget_accepted(lane);
+  tg_buf_free(&lane->log.ahead);
   while (lane->log.gaps) {
     struct tg_pending_gap *first = lane->log.gaps;
     lane->log.gaps = first->next;
@@ -469,6 +473,7 @@ void tg_lane_forget_backlog(struct tg_lane *lane)
 void tg_lane_leave_source(struct tg_lane *lane, struct tg_log_source *source)
 {
   lane->lanes->watch->leaves_source(lane, source);
+  tg_lane_drop_kept(lane, source);
   for (struct tg_queued *event = lane->queue.head; event; event = event->next)
     if (event->source == source)
       event->source = NULL; /* in flight, and gone meanwhile */

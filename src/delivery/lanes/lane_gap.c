@@ -38,12 +38,71 @@ static void widen(struct tg_gap *gap, const struct tg_gap *next)
   gap->count = gap->count && next->count ? gap->count + next->count : 0;
 }
 
+/* --- what is ahead of a marker ------------------------------------------------------ */
+
+/* With order = "guild" events of other guilds may be under way that stand behind what is lost. Once a log
+ * hears that they are done it takes what is lost in front of them for told (tg_event_log_drop()). So it does
+ * not before the marker is delivered. */
+
+static bool is_beyond(const struct tg_queued *event, const struct tg_gap *gap)
+{
+  return event->epoch > gap->epoch || (event->epoch == gap->epoch && event->sequence > gap->to);
+}
+
+static void note_ahead(struct tg_lane *lane, const struct tg_gap *gap)
+{
+  static const enum tg_line_state states[] = {TG_LINE_SENDING, TG_LINE_WAITING};
+  const struct tg_guild_line *line;
+  for (int i = 0; lane->queue.lines && i < 2; i++)
+    TAILQ_FOREACH(line, &lane->queue.lines->of[states[i]], link)
+  for (struct tg_queued *event = line->first; event; event = event->line_next)
+    event->ahead |= event->trying && is_beyond(event, gap);
+}
+
+struct kept_ack {
+  struct tg_log_source *source;
+  tg_log_position position;
+};
+
+bool tg_lane_keep_ack(struct tg_lane *lane, const struct tg_queued *event)
+{
+  struct kept_ack kept = {event->source, event->position};
+  if (!event->source || lane->log.gaps_queued == 0)
+    return false;
+  tg_buf_append(&lane->log.ahead, &kept, sizeof kept);
+  return true;
+}
+
+void tg_lane_drop_kept(struct tg_lane *lane, const struct tg_log_source *source)
+{
+  struct kept_ack *kept = (struct kept_ack *)lane->log.ahead.data;
+  for (size_t i = 0; i < lane->log.ahead.length / sizeof *kept; i++)
+    if (kept[i].source == source)
+      kept[i].source = NULL;
+}
+
+void tg_lane_ack_kept(struct tg_lane *lane)
+{
+  if (lane->log.gaps_queued > 0 || lane->log.ahead.length == 0)
+    return;
+  struct tg_buf acks = lane->log.ahead;
+  lane->log.ahead = (struct tg_buf){0};
+  const struct kept_ack *kept = (const struct kept_ack *)acks.data;
+  for (size_t i = 0; i < acks.length / sizeof *kept; i++)
+    if (kept[i].source)
+      tg_lane_ack(lane, kept[i].source, kept[i].position);
+  tg_buf_free(&acks);
+}
+
+/* --- markers -------------------------------------------------------------------------- */
+
 /* In front of `place`, or behind all. `logged`: that the events are gone is known to a log, too. */
 static struct tg_queued *put_marker(struct tg_lane *lane, struct tg_lane_queue *queue,
                                     const struct tg_gap *gap, struct tg_queued *place, bool logged)
 {
   struct tg_lanes *lanes = lane->lanes;
   struct tg_queued *before = place ? place->previous : queue->tail;
+  note_ahead(lane, gap);
   if (before && before->gap && before->logged == logged && !before->in_flight && !before->trying) {
     struct tg_gap known = tg_gap_of(before);
     if (same_hole(&known, gap)) {
@@ -64,8 +123,8 @@ static struct tg_queued *put_marker(struct tg_lane *lane, struct tg_lane_queue *
   marker->logged = logged;
   if (place) {
     marker->position = place->position;
-    marker->trying = place->trying; /* in the middle of a batch: part of it */
-    marker->suspect = place->suspect;
+    marker->trying = place->trying && !place->line; /* in the middle of a batch: part of it */
+    marker->suspect = place->suspect && !place->line;
     tg_lane_queue_insert(queue, &lanes->queued, marker, place);
   } else {
     tg_lane_queue_push(queue, &lanes->queued, marker);
@@ -185,6 +244,7 @@ static void forget_lost(struct tg_lane *lane, struct tg_log_source *source, tg_l
                         struct tg_gap *gap)
 {
   struct tg_queued *event = lane->queue.head, *next;
+  bool begun = false; /* something in front of the event is lost */
   for (; event; event = next) {
     next = event->next;
     if (event->source == source && before != 0 && event->position >= before)
@@ -194,11 +254,12 @@ static void forget_lost(struct tg_lane *lane, struct tg_log_source *source, tg_l
     if (event->in_flight) { /* it may still arrive: not part of what is lost */
       event->source = NULL;
       if (event->epoch == gap->epoch && gap->to > 0 && event->sequence >= gap->from) {
-        gap->from = event->sequence + 1;
+        gap->from = begun ? gap->from : event->sequence + 1;
         gap->count -= gap->count > 0 && !event->marker;
       }
       continue;
     }
+    begun = true;
     tg_lane_queue_remove(&lane->queue, &lane->lanes->queued, event);
     tg_lane_free_event(lane, event);
   }

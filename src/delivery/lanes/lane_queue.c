@@ -1,6 +1,7 @@
 #include "delivery/lanes/lane_queue.h"
 
 #include "base/buf.h"
+#include "delivery/lanes/lines.h"
 #include "delivery/lanes/stored.h"
 
 #include <stdlib.h>
@@ -116,6 +117,8 @@ void tg_lane_queue_insert(struct tg_lane_queue *queue, struct tg_queue_total *to
   place->previous = event;
   if (!event->keep && skip_kept(place) == queue->droppable)
     queue->droppable = event;
+  if (place->line)
+    tg_lines_look_again(queue->lines);
   queue->events++;
   queue->kept += event->keep;
   queue->bytes += size;
@@ -126,6 +129,8 @@ void tg_lane_queue_insert(struct tg_lane_queue *queue, struct tg_queue_total *to
 void tg_lane_queue_remove(struct tg_lane_queue *queue, struct tg_queue_total *total, struct tg_queued *event)
 {
   uint64_t size = size_of(event);
+  if (__builtin_expect(queue->lines != NULL, 0))
+    tg_lines_leave(queue->lines, event);
   if (event->previous)
     event->previous->next = event->next;
   else

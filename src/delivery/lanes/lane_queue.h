@@ -15,9 +15,13 @@
 #include <stdint.h>
 
 struct tg_interaction;
+struct tg_guild_line;
+struct tg_lines;
 
 struct tg_queued {
   struct tg_queued *next, *previous;
+  struct tg_guild_line *line; /* with order = "guild", once it was looked at: lines.h; else NULL */
+  struct tg_queued *line_next, *line_previous;
   struct tg_interaction *interaction; /* the watch's, that watches over it; NULL: none */
   uint64_t epoch, sequence;
   tg_ms queued_at;              /* uv_now() */
@@ -33,6 +37,7 @@ struct tg_queued {
   bool in_flight;       /* its bytes are lent out: it may not be freed */
   bool trying;          /* of what was sent last, without success */
   bool suspect;         /* of a batch that was refused */
+  bool ahead;           /* was sent before a marker in front of it: lane_gap.c */
   bool chosen;          /* a script wants to drop it */
   bool gap;             /* a marker that was not in a log: its message is a struct tg_gap */
   bool logged;          /* outlives this process, or did until the log lost it */
@@ -50,8 +55,9 @@ struct tg_lane_queue {
   struct tg_queued *session;   /* the first event of the session that runs now */
   struct tg_queued *droppable; /* the first event without `keep` */
   uint64_t events, bytes;
-  uint64_t kept;  /* of them: those with `keep` */
-  uint64_t epoch; /* of the session that runs now */
+  uint64_t kept;          /* of them: those with `keep` */
+  uint64_t epoch;         /* of the session that runs now */
+  struct tg_lines *lines; /* which its owner keeps, with order = "guild"; else NULL */
 };
 
 /* What all queues of a worker hold. */

@@ -14,13 +14,20 @@ void tg_lanes_end(struct tg_lanes *lanes)
 {
   struct tg_handles *handles = &lanes->env->handles;
   for (int i = 0; i < lanes->count; i++)
-    if (lanes->at[i])
+    if (lanes->at[i]) {
       tg_handles_close(handles, &lanes->at[i]->retry);
+      if (lanes->at[i]->lines)
+        tg_handles_close(handles, &lanes->at[i]->lines->timer);
+    }
   tg_backlog_close(lanes);
 }
 
 static void free_lane(struct tg_lane *lane)
 {
+  lane->queue.lines = NULL;
+  if (lane->lines)
+    tg_lines_free(lane->lines);
+  free(lane->lines);
   while (lane->queue.head) {
     struct tg_queued *event = lane->queue.head;
     tg_lane_queue_remove(&lane->queue, &lane->lanes->queued, event);

@@ -10,6 +10,7 @@
  *     gate.h       which of two lanes with the same guilds goes first
  *     lease.h      whether the shard is this host's at all
  *     batch.h      what of a lane goes in one parcel (parcel.h)
+ *     lines.h      with order = "guild": a parcel a guild
  *     queue.h      what scripts see of the queues, and do to them
  *
  * Lanes know neither who sends (sink.h) nor who watches over single events (watch.h). */
@@ -21,6 +22,7 @@
 #include "delivery/lanes/gate.h"
 #include "delivery/lanes/lane_queue.h"
 #include "delivery/lanes/lease.h"
+#include "delivery/lanes/lines.h"
 #include "delivery/lanes/overflow.h"
 #include "delivery/lanes/parcel.h"
 #include "delivery/lanes/sink.h"
@@ -59,6 +61,7 @@ struct tg_lane_log {
   tg_log_position last_position; /* the shard's last one in the own log */
   struct tg_pending_gap *gaps;
   int gaps_queued;
+  struct tg_buf ahead; /* acks that wait for these: lane_gap.c */
   struct tg_gap refused;
   tg_ms refused_since; /* uv_now() */
   struct tg_gap lost_tail;
@@ -73,7 +76,7 @@ struct tg_lane_log {
 };
 
 enum tg_lane_state {
-  TG_LANE_IDLE,    /* nothing to send, or not yet: its timer runs while it lingers */
+  TG_LANE_IDLE,    /* nothing to send, or not yet: its timer runs while it lingers; or its lines do so */
   TG_LANE_READY,   /* its parcel waits for its turn */
   TG_LANE_SENDING, /* the first of its queue are in flight */
   TG_LANE_WAITING, /* its retry timer runs */
@@ -109,6 +112,7 @@ struct tg_lane {
   struct tg_parcel parcel;  /* the first of the queue, when they are in flight */
   enum tg_lane_state state;
   uv_timer_t retry;
+  struct tg_lines *lines; /* from its first turn with order = "guild" on; in use: queue.lines */
   struct tg_lane_script script;
 
   LIST_HEAD(, tg_interaction) interactions; /* the watch's */
@@ -194,6 +198,11 @@ void tg_lane_unhold(struct tg_lane *lane);
 /* Up to here all of the session that has come has left the lane. */
 uint64_t tg_lane_delivered(const struct tg_lane *lane);
 bool tg_lane_waits(const struct tg_lane *lane);
+/* Whether a line of it waits for its turn. */
+static inline bool tg_lane_has_turns(const struct tg_lane *lane)
+{
+  return __builtin_expect(lane->queue.lines != NULL, 0) && lane->queue.lines->in[TG_LINE_TURN] > 0;
+}
 /* Whether something of it is in flight, or a script has its queue. */
 static inline bool tg_lane_is_busy(const struct tg_lane *lane)
 {
@@ -222,8 +231,8 @@ tg_log_position tg_lane_put(struct tg_lane *lane, const struct tg_item *item);
 void tg_lane_free_event(struct tg_lane *lane, struct tg_queued *event);
 /* Takes the event out of its lane for good, and frees it. */
 void tg_lane_remove(struct tg_lane *lane, struct tg_queued *event);
-/* The same for the first `count` ones, which the sink has accepted. */
-void tg_lane_remove_first(struct tg_lane *lane, int count);
+/* The same for the first `count` ones of that parcel of its, which the sink has accepted. */
+void tg_lane_remove_first(struct tg_parcel *parcel, int count);
 /* It was one of those that go before all others, and has nothing more. */
 void tg_lane_is_done(struct tg_lane *lane);
 /* The lane may send, if it has something and nothing to wait for: when its turn comes. */

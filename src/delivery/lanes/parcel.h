@@ -21,6 +21,7 @@
 
 struct tg_judgement;
 struct tg_lane;
+struct tg_guild_line;
 struct tg_parcel;
 struct tg_sender;
 struct tg_carrier;
@@ -63,6 +64,7 @@ struct tg_parcel {
   TAILQ_ENTRY(tg_parcel) link; /* while it waits */
   const struct tg_parcel_owner *owner;
   struct tg_lane *lane; /* of the shard that the events are of */
+  struct tg_guild_line *line; /* which of its lines has them first (lines.h); NULL: the lane's queue */
   enum tg_parcel_way way;
   bool waits;
   struct tg_sender *sender;   /* for which it waits, or which has it in flight; else NULL */

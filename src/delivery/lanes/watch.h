@@ -26,8 +26,8 @@ struct tg_lane_watch {
   void (*logged)(struct tg_queued *event);
   /* The event has left memory, but waits in its log. */
   void (*unloaded)(struct tg_queued *event);
-  /* The lane is about to send its first events. */
-  void (*has_turn)(struct tg_lane *lane);
+  /* The event is about to be sent. True: it was of no use any more, and is gone. */
+  bool (*has_turn)(struct tg_lane *lane, struct tg_queued *event);
   /* The event is delivered or dropped, and about to be freed. */
   void (*gone)(struct tg_queued *event);
   /* Whether something of the lane is sent beside it, and is in flight. */

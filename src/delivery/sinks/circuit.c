@@ -68,7 +68,14 @@ void tg_circuit_hear_down(struct tg_circuit *circuit, tg_ms now, tg_ms wait, boo
 
 void tg_window_init(struct tg_window *window)
 {
-  *window = (struct tg_window){.limit = TG_WINDOW_START, .answers = TG_WINDOW_START};
+  *window = (struct tg_window){.limit = TG_WINDOW_START, .most = TG_WINDOW_MAX, .answers = TG_WINDOW_START};
+}
+
+void tg_window_set_most(struct tg_window *window, int most)
+{
+  window->most = most;
+  if (window->limit > most)
+    window->limit = most;
 }
 
 int tg_window_limit(const struct tg_window *window)
@@ -113,8 +120,8 @@ void tg_window_success(struct tg_window *window, double ms, int in_flight, int e
     window->ramp = false;
   if (in_flight >= (int)window->limit)
     window->limit += window->ramp ? 1 : 1 / window->limit;
-  if (window->limit > TG_WINDOW_MAX)
-    window->limit = TG_WINDOW_MAX;
+  if (window->limit > window->most)
+    window->limit = window->most;
 }
 
 void tg_window_failure(struct tg_window *window)
@@ -127,5 +134,5 @@ void tg_window_failure(struct tg_window *window)
 
 void tg_window_restart(struct tg_window *window)
 {
-  *window = (struct tg_window){.limit = TG_WINDOW_MIN, .ramp = true};
+  *window = (struct tg_window){.limit = TG_WINDOW_MIN, .most = window->most, .ramp = true};
 }

@@ -23,7 +23,7 @@ enum {
   TG_CIRCUIT_CAP = 2000, /* so soon a handler that is back is noticed */
   TG_WINDOW_MIN = 1,
   TG_WINDOW_START = 8,
-  TG_WINDOW_MAX = 32,
+  TG_WINDOW_MAX = 32, /* unless told otherwise */
   TG_WINDOW_PACES = 7,
 };
 
@@ -60,6 +60,7 @@ void tg_circuit_hear_down(struct tg_circuit *circuit, tg_ms now, tg_ms wait, boo
 
 struct tg_window {
   double limit; /* requests in flight */
+  int most;     /* ... at any time */
   struct tg_pace {
     double baseline;        /* ms: what an answer takes when little else runs; 0: not known */
     double smoothed;        /* ms: what answers take now */
@@ -69,6 +70,8 @@ struct tg_window {
 };
 
 void tg_window_init(struct tg_window *window);
+/* It may grow up to there. */
+void tg_window_set_most(struct tg_window *window, int most);
 int tg_window_limit(const struct tg_window *window);
 
 /* An answer after `ms` to `events` events; `in_flight` counts it, too. Grows by one a round while

@@ -11,11 +11,24 @@
 
 /* --- its turn ------------------------------------------------------------------------ */
 
+/* Away with what is of no use any more; markers of such events may stand in front of the next one. */
+static void look_at_first(struct tg_lane *lane)
+{
+  struct tg_queued *event;
+  do {
+    event = lane->queue.head;
+    while (event && event->gap)
+      event = event->next;
+  } while (event && lane->lanes->watch->has_turn(lane, event));
+}
+
 static bool prepare(struct tg_parcel *parcel)
 {
   struct tg_lane *lane = parcel->lane;
+  if (__builtin_expect(parcel->line != NULL, 0))
+    return tg_line_prepare(parcel->line, lane);
   lane->state = TG_LANE_IDLE;
-  lane->lanes->watch->has_turn(lane);
+  look_at_first(lane);
   if (lane->state != TG_LANE_IDLE) /* it waits again */
     return false;
   const struct tg_queued *head = lane->queue.head;
@@ -23,31 +36,29 @@ static bool prepare(struct tg_parcel *parcel)
     lane->lanes->sink->emptied(lane);
   if (!head || head->in_flight || tg_gate_holds(lane)) /* it is sent beside the lane, or not yet */
     return false;
-  tg_batch_lend(lane, tg_sender_batch_bytes(lane->sender));
+  tg_batch_lend(parcel, tg_sender_batch_bytes(lane->sender));
   lane->state = TG_LANE_SENDING;
   return true;
 }
 
-static void write_body(struct tg_parcel *parcel)
-{
-  tg_batch_write(parcel->lane);
-}
-
 static tg_ms since(const struct tg_parcel *parcel)
 {
-  const struct tg_queued *head = parcel->lane->queue.head;
-  return head ? head->queued_at : INT64_MAX;
+  const struct tg_queued *first = tg_parcel_first(parcel);
+  return first ? first->queued_at : INT64_MAX;
 }
 
 static void on_returned(struct tg_parcel *parcel)
 {
-  parcel->lane->state = TG_LANE_IDLE;
+  if (parcel->line)
+    tg_line_rest(parcel->lane->queue.lines, parcel->line);
+  else
+    parcel->lane->state = TG_LANE_IDLE;
 }
 
 static void show(const struct tg_parcel *parcel, struct tg_event *events, char (*texts)[TG_MARKER_MAX])
 {
-  struct tg_queued *queued = parcel->lane->queue.head;
-  for (int i = 0; i < parcel->count; i++, queued = queued->next)
+  struct tg_queued *queued = tg_parcel_first(parcel);
+  for (int i = 0; i < parcel->count; i++, queued = tg_parcel_next(parcel, queued))
     tg_queued_event(parcel->lane, queued, texts[i], &events[i]);
 }
 
@@ -83,7 +94,10 @@ static void send_again(const struct tg_lane_answer *of, tg_ms delay)
                         TG_NUMBER(EVENTS, of->count), TG_NUMBER(ATTEMPT, of->event->attempts),
                         TG_NUMBER(DELAY, delay), TG_TEXT(REASON, of->judgement->answer->error.message)),
                 "not delivered: sent again");
-  tg_lane_wait(of->lane, delay);
+  if (of->parcel->line)
+    tg_line_wait_for(of->parcel->line, of->lane, delay);
+  else
+    tg_lane_wait(of->lane, delay);
 }
 
 /* False: a script that has heard of it, that the handler is down for one, has taken events out. */
@@ -97,9 +111,9 @@ static bool teach(const struct tg_lane_answer *of, tg_ms wait)
 static void on_delivered(const struct tg_lane_answer *of)
 {
   const struct tg_queued *event = of->event;
-  for (int i = 0; i < of->count; i++, event = event->next)
+  for (int i = 0; i < of->count; i++, event = tg_parcel_next(of->parcel, event))
     tg_lane_count_delivered(of->lane, event);
-  tg_lane_remove_first(of->lane, of->count);
+  tg_lane_remove_first(of->parcel, of->count);
   teach(of, -1);
 }
 
@@ -171,20 +185,24 @@ static void on_over(struct tg_parcel *parcel, struct tg_judgement *judgement)
 {
   struct tg_lane *lane = parcel->lane;
   struct tg_lane_answer of = {.lane = lane,
-                              .event = lane->queue.head,
+                              .parcel = parcel,
+                              .event = tg_parcel_first(parcel),
                               .count = parcel->count,
                               .bytes = parcel->bytes,
                               .judgement = judgement};
-  tg_batch_take_back(lane);
-  lane->state = TG_LANE_IDLE;
+  tg_batch_take_back(parcel);
+  if (!parcel->line)
+    lane->state = TG_LANE_IDLE;
   act(&of);
-  if (judgement->answer->lost)
+  if (parcel->line)
+    tg_line_is_over(parcel->line, lane);
+  else if (judgement->answer->lost)
     tg_lane_rewind(lane, judgement->answer->epoch, judgement->answer->sequence);
   tg_lane_go_on(lane);
 }
 
 static const struct tg_parcel_owner owner = {.prepare = prepare,
-                                             .write = write_body,
+                                             .write = tg_batch_write,
                                              .over = on_over,
                                              .returned = on_returned,
                                              .since = since,
@@ -201,7 +219,7 @@ static void on_joins(struct tg_lane *lane)
 /* A script that has a handle_queue gets the queue instead. */
 static void on_wants_turn(struct tg_lane *lane)
 {
-  if (tg_script_drain(lane) ||
+  if (tg_lines_take_turn(lane) || tg_script_drain(lane) ||
       tg_lane_lingers(lane, tg_batch_linger(lane, tg_sender_batch_bytes(lane->sender))))
     return;
   lane->state = TG_LANE_READY;
@@ -215,13 +233,15 @@ static void on_go(struct tg_lane *lane)
 
 static bool is_busy(const struct tg_lane *lane)
 {
-  return lane->state == TG_LANE_SENDING || lane->state == TG_LANE_SCRIPT || tg_posts_busy(lane);
+  return lane->state == TG_LANE_SENDING || lane->state == TG_LANE_SCRIPT || tg_lines_are_busy(lane) ||
+         tg_posts_busy(lane);
 }
 
 static void on_cleared(struct tg_lane *lane)
 {
   if (lane->parcel.sender)
     tg_sender_withdraw(&lane->parcel);
+  tg_lines_stop(lane);
   tg_script_cleared(lane);
   uv_timer_stop(&lane->retry);
   lane->state = TG_LANE_IDLE;
@@ -230,7 +250,7 @@ static void on_cleared(struct tg_lane *lane)
 static void on_stopped(struct tg_lane *lane)
 {
   if (lane->state == TG_LANE_SENDING)
-    tg_batch_take_back(lane);
+    tg_batch_take_back(&lane->parcel);
   on_cleared(lane);
   tg_posts_stop(lane);
 }

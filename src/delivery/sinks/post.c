@@ -2,6 +2,7 @@
 #include "delivery/formats/format.h"
 #include "delivery/lanes/batch.h"
 #include "delivery/lanes/lanes.h"
+#include "delivery/sinks/lane_parcel.h"
 #include "delivery/sinks/sender.h"
 
 #include <stdlib.h>
@@ -80,13 +81,22 @@ static bool can_send(const struct tg_lane *lane)
          !is_withheld(lane);
 }
 
+/* What the script was given to deliver, and posts; NULL: it does so by itself. */
+static struct tg_parcel *delivered_by_script(const struct tg_post *post)
+{
+  struct tg_lane *lane = post->parcel.lane;
+  const struct tg_stored *event = &post->parts[post->sent].event;
+  struct tg_parcel *parcel = tg_lane_parcel_of(lane, event->epoch, event->sequence);
+  return parcel && parcel->carrier == lane->sender->all->script ? parcel : NULL;
+}
+
 static void send_or_wait(struct tg_post *post)
 {
-  struct tg_parcel *parcel = &post->parcel, *of_lane = &parcel->lane->parcel;
+  struct tg_parcel *parcel = &post->parcel, *of_lane = delivered_by_script(post);
   struct tg_sender *sender = parcel->lane->sender;
-  bool delivers = tg_parcel_in_flight(of_lane) && of_lane->carrier == sender->all->script;
-  of_lane->posted |= delivers;
-  parcel->way = delivers && of_lane->sender == sender ? TG_WAY_NESTED : TG_WAY_POST;
+  if (of_lane)
+    of_lane->posted = true;
+  parcel->way = of_lane && of_lane->sender == sender ? TG_WAY_NESTED : TG_WAY_POST;
   post->waited = parcel->way != TG_WAY_NESTED && !tg_sender_has_room(sender);
   if (post->waited)
     tg_sender_queue(sender, parcel);

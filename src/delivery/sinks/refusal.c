@@ -120,9 +120,9 @@ static void split(const struct tg_lane_answer *of)
                 "events are refused together");
   tg_lane_count(of->lane, retried, (uint64_t)of->count);
   if (of->judgement->answer->status == TG_TOO_LARGE)
-    tg_batch_shrink(of->lane, of->count);
+    tg_batch_shrink(of->parcel, of->count);
   else
-    tg_batch_split(of->lane, of->count);
+    tg_batch_split(of->parcel, of->count);
 }
 
 bool tg_lane_refused(const struct tg_lane_answer *of, tg_ms *delay)

@@ -106,11 +106,15 @@ static void on_reply(void *ctx, bool ok, const struct tg_value *result)
 
 /* --- a call ------------------------------------------------------------------------------ */
 
+bool tg_script_has_queue(const struct tg_lane *lane)
+{
+  return tg_lanes_hooked(lane->lanes, TG_METHOD_delivery_handle_queue) && !lane->script.by_default;
+}
+
 bool tg_script_drain(struct tg_lane *lane)
 {
   const struct tg_delivery_env *env = lane->lanes->env;
-  if (!tg_lanes_hooked(lane->lanes, TG_METHOD_delivery_handle_queue) || lane->script.by_default ||
-      env->stopping)
+  if (!tg_script_has_queue(lane) || env->stopping)
     return false;
   lane->state = TG_LANE_SCRIPT;
   struct tg_call *call = lane->script.draining;

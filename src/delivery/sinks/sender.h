@@ -10,6 +10,7 @@
  *     sender.c      the lines, and what is in flight
  *     judgement.c   what an answer means, and what the sender learns from it
  *     lane_parcel.c what lanes send, and what an answer does to the events; refusal.c: ... that are refused
+ *     lane_lines.c  lanes with order = "guild"
  *     post.c        the default of a script's deliver
  *     letter.c      dead letters that are sent again
  *     script_drain.c  a script's handle_queue, in the place of all this

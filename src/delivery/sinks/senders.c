@@ -41,8 +41,11 @@ void tg_senders_end(struct tg_senders *senders)
 {
   const struct tg_lanes *lanes = senders->lanes;
   for (int i = 0; i < lanes->count; i++)
-    if (lanes->at[i] && lanes->at[i]->parcel.sender)
-      tg_sender_withdraw(&lanes->at[i]->parcel);
+    if (lanes->at[i]) {
+      if (lanes->at[i]->parcel.sender)
+        tg_sender_withdraw(&lanes->at[i]->parcel);
+      tg_lines_stop(lanes->at[i]);
+    }
   tg_script_drains_end(senders);
   tg_posts_free(senders);
   tg_letter_end_all(senders);
@@ -74,6 +77,12 @@ static struct tg_sender *take_sender(struct tg_sender **from, int count, const c
     return sender;
   }
   return NULL;
+}
+
+/* One request a shard at once needs no more. */
+static int window_of(const struct tg_handler_config *handler)
+{
+  return handler->order == TG_ORDERED_BY_GUILD ? TG_IN_FLIGHT_MAX : TG_WINDOW_MAX;
 }
 
 static struct tg_sender *sender_for(struct tg_senders *senders, struct tg_sender **old, int old_count,
@@ -129,10 +138,13 @@ static void assign(struct tg_lane *lane, struct tg_sender *sender)
   lane->sender = sender;
   if (!sender)
     empty_lane(lane);
-  if (sender != before && lane->state == TG_LANE_READY) {
+  bool by_guild = lane->lanes->handler->order == TG_ORDERED_BY_GUILD; /* it may be its lines' turn now */
+  if (lane->state == TG_LANE_READY && (sender != before || by_guild)) {
     tg_sender_forget(&lane->parcel);
     lane->state = TG_LANE_IDLE;
   }
+  if (sender != before)
+    tg_lines_give_turns_back(lane);
   tg_lane_wants_turn(lane);
 }
 
@@ -148,6 +160,8 @@ void tg_senders_reconfigure(struct tg_senders *senders)
   lanes->keeps = false; /* carriers that want it say so */
   for (int i = 0; i < senders->count; i++)
     senders->at[i] = sender_for(senders, old, old_count, scripted ? NULL : urls->items[i]);
+  for (int i = 0; i < senders->count; i++)
+    tg_window_set_most(&senders->at[i]->window, window_of(senders->lanes->handler));
   if (!lanes->keeps)
     tg_lanes_release(lanes, INT64_MAX);
   for (int i = 0; i < lanes->count; i++)

@@ -41,6 +41,12 @@ static void of_lane(struct tg_lane *lane)
   (void)lane;
 }
 
+static bool has_turn(struct tg_lane *lane, struct tg_queued *event)
+{
+  (void)lane, (void)event;
+  return false;
+}
+
 static bool busy(const struct tg_lane *lane)
 {
   (void)lane;
@@ -59,7 +65,7 @@ static const struct tg_lane_watch nobody = {
     .read_back = read_back,
     .logged = of_event,
     .unloaded = of_event,
-    .has_turn = of_lane,
+    .has_turn = has_turn,
     .gone = of_event,
     .busy = busy,
     .stopped = of_lane,
