@@ -17,11 +17,26 @@ json_t *tg_deaf_json(const struct tg_manager *manager)
   json_t *vanished = json_array();
   for (int i = 0; status.vanished[i]; i++)
     json_array_append_new(vanished, json_string(status.vanished[i]));
-  return json_pack("{s:I, s:i, s:b, s:o, s:o, s:I, s:I, s:I, s:I}", "after", (json_int_t)status.after,
-                   "known", status.known, "outage", status.outage, "shard", shard_json(&status), "vanished",
-                   vanished, "resumes", (json_int_t)status.resumes, "identifies",
-                   (json_int_t)status.identifies, "heard", (json_int_t)status.cured, "givenUp",
-                   (json_int_t)status.given_up);
+  json_t *suspects = json_array();
+  for (int i = 0; i < status.suspect_count; i++)
+    json_array_append_new(suspects, json_integer(status.suspects[i]));
+  json_t *questions = json_pack("{s:I, s:I, s:I}", "answered", (json_int_t)status.answered, "unanswered",
+                                (json_int_t)status.unanswered, "notAsked", (json_int_t)status.not_asked);
+  return json_pack("{s:I, s:i, s:b, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I}", "after",
+                   (json_int_t)status.after, "known", status.known, "outage", status.outage, "shard",
+                   shard_json(&status), "suspects", suspects, "vanished", vanished, "questions", questions,
+                   "resumes", (json_int_t)status.resumes, "identifies", (json_int_t)status.identifies,
+                   "heard", (json_int_t)status.cured, "givenUp", (json_int_t)status.given_up);
+}
+
+const char *tg_deaf_word(const struct tg_deaf_status *status, int shard_id)
+{
+  if (status->shard == shard_id)
+    return status->step;
+  for (int i = 0; i < status->suspect_count; i++)
+    if (status->suspects[i] == shard_id)
+      return "suspected";
+  return NULL;
 }
 
 /* ---- metrics ---- */

@@ -1,5 +1,6 @@
 /* GET /shards: straight from the shard table into one text, for it is polled. POST /shards/{}/reconnect. */
 
+#include "control/deaf.h"
 #include "control/routes.h"
 
 #include "base/url_parts.h"
@@ -12,7 +13,7 @@
 /* With the id of a session and the token anybody can go on with it, so that it is shown only to who knows the
  * secret. */
 static void put_shard(struct tg_buf *out, struct tg_manager *manager, int worker_id, int shard_id,
-                      struct tg_shard_row *row, bool with_session)
+                      struct tg_shard_row *row, bool with_session, const char *deaf)
 {
   struct tg_session session;
   bool live = tg_session_load(row, &session);
@@ -23,6 +24,8 @@ static void put_shard(struct tg_buf *out, struct tg_manager *manager, int worker
     tg_buf_puts(out, ",\"sessionId\":");
     tg_buf_put_json(out, session.id, strlen(session.id));
   }
+  if (deaf)
+    tg_buf_printf(out, ",\"deaf\":\"%s\"", deaf);
   tg_buf_printf(
       out, ",\"sequence\":%" PRIu64 ",\"delivered\":%" PRIu64 ",\"queued\":%" PRIu64 ",\"generation\":%d}",
       live ? session.sequence : 0, (uint64_t)atomic_load(&row->delivered_sequence),
@@ -31,7 +34,9 @@ static void put_shard(struct tg_buf *out, struct tg_manager *manager, int worker
 
 static void put_set(struct tg_buf *out, struct tg_request *request, const struct tg_shard_set *set)
 {
+  struct tg_deaf_status deaf;
   bool any = false;
+  tg_gateway_deaf(request->manager, &deaf);
   tg_buf_puts(out, "[");
   for (int i = 0; set && i < set->count; i++) {
     const struct tg_managed_shard *shard = &set->list[i];
@@ -40,8 +45,8 @@ static void put_set(struct tg_buf *out, struct tg_request *request, const struct
     if (any)
       tg_buf_puts(out, ",");
     any = true;
-    put_shard(out, request->manager, shard->worker_id, shard->id, tg_shard_row_of(shard),
-              request->has_secret);
+    put_shard(out, request->manager, shard->worker_id, shard->id, tg_shard_row_of(shard), request->has_secret,
+              tg_deaf_word(&deaf, shard->id));
   }
   tg_buf_puts(out, "]");
 }

@@ -105,6 +105,8 @@ struct tg_last_reload tg_gateway_last_reload(const struct tg_manager *manager);
 
 struct tg_reload_counts tg_gateway_reloads(const struct tg_manager *manager);
 
+enum { TG_DEAF_SUSPECTS = 16 /* that are named at once: more are silent in an outage alone */ };
+
 /* Sessions that Discord has forgotten (deaf/). */
 struct tg_deaf_status {
   tg_ms after;       /* deaf_after; 0: it is switched off */
@@ -114,6 +116,7 @@ struct tg_deaf_status {
   const char *type;  /* what it misses; NULL: everything */
   const char *step;  /* "asking", "reconnecting", "listening" */
   tg_ms silent;
+  int suspects[TG_DEAF_SUSPECTS], suspect_count; /* others that seem deaf: their turn comes, one at a time */
   const char *vanished[TG_TRAFFIC_COUNT + 1];    /* types that no shard gets any more; ends with NULL */
   uint64_t answered, unanswered, not_asked;      /* questions to Discord, so far */
   uint64_t resumes, identifies, cured, given_up; /* what was done, and what came of it */

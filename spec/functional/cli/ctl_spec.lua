@@ -214,17 +214,45 @@ http://127.0.0.1:8081  down   1 min 5 s          3
 ]], (p.stdout:gsub("Resuming 1, Connected 15", "Connected 15, Resuming 1")))
     end)
 
+    it("sessions that are deaf, or were", function()
+      local null = cjson.null
+      local quiet = { shard = null, suspects = {}, vanished = {}, outage = false, resumes = 0, identifies = 0,
+        heard = 0, givenUp = 0 }
+      local function line(changes)
+        local deaf = {}
+        for key, value in pairs(quiet) do deaf[key] = value end
+        for key, value in pairs(changes) do deaf[key] = value end
+        server = server and server:close()
+        serve { ["GET /status"] = { 200, copy { deaf = deaf } } }
+        return ctl({ "status", "--table" }).stdout:match "Deaf +([^\n]+)\n"
+      end
+      local counts = "0 resumed, 0 with a new session: 0 hear again, 0 given up"
+      assert.is_nil(line {})
+      assert.equal("2 resumed, 1 with a new session: 1 hear again, 1 given up",
+        line { resumes = 2, identifies = 1, heard = 1, givenUp = 1 })
+      assert.equal("shard 3 has had no events for 12 min 0 s: asking; suspected: 7, 11; " .. counts,
+        line { shard = { shardId = 3, event = null, step = "asking", silent = 720000 },
+          suspects = { 7, 11 } })
+      assert.equal("shard 3 has had no TYPING_START for 1 h 30 min: listening; " .. counts,
+        line { shard = { shardId = 3, event = "TYPING_START", step = "listening", silent = 5400000 } })
+      assert.equal("no shard gets TYPING_START, MESSAGE_CREATE; many shards are silent, as in an outage of "
+        .. "Discord; " .. counts, line { vanished = { "TYPING_START", "MESSAGE_CREATE" }, outage = true })
+    end)
+
     it("the shards", function()
       serve { ["GET /shards"] = { 200, {
         { workerId = 0, shardId = 9, rtt = 42, state = "Connected", sequence = 1234567,
           delivered = 1234560, queued = 7 },
         { workerId = 1, shardId = 10, rtt = -1, state = "Connecting", sequence = 0,
           delivered = 0, queued = 0 },
+        { workerId = 1, shardId = 11, rtt = 40, state = "Connected", deaf = "asking", sequence = 2,
+          delivered = 2, queued = 0 },
       } } }
       assert.equal([[
-Shard  Worker  State         RTT   Sequence  Delivered  Queued
-    9       0  Connected   42 ms  1,234,567  1,234,560       7
-   10       1  Connecting      -          0          0       0
+Shard  Worker  State                      RTT   Sequence  Delivered  Queued
+    9       0  Connected                42 ms  1,234,567  1,234,560       7
+   10       1  Connecting                   -          0          0       0
+   11       1  Connected, deaf: asking  40 ms          2          2       0
 ]], ctl { "shards", "--table" }.stdout)
     end)
 

@@ -185,6 +185,82 @@ describe("the status page in Chromium", function()
     assert.is_true(s.bot:select("MESSAGE_CREATE")[3].late)
   end)
 
+  test("removes dead letters, and asks before: by the keyboard, and all of them", function()
+    start { shards = 1, bot = { answer = function(_, event)
+      if event.t == "MESSAGE_CREATE" then
+        return 413, nil, "too large"
+      end
+    end } }
+    open()
+    s.fake:emit { count = 4, shard = 0 }
+    local ROWS = "document.querySelectorAll('#letters tbody tr').length"
+    local SURE = "document.querySelector('#sure').open"
+    page:wait("four letters", ROWS .. " === 4")
+    page:resize(360, 800)
+    page:tab_to "#letters tbody tr:first-child [data-does=purge]"
+    assert.equal("Remove letter 4", page:eval "document.activeElement.ariaLabel")
+    -- No, three ways: Keep has the focus first; Escape; and nothing behind the question can be reached.
+    page:press "Enter"
+    wait_shows("#sure-said", "Remove letter 4 for good?")
+    assert.equal("Keep", page:eval "document.activeElement.innerText")
+    page:screenshot "dead-letters-sure"
+    page:press "Enter"
+    page:wait("no question", "!" .. SURE)
+    assert.equal("Remove letter 4", page:eval "document.activeElement.ariaLabel")
+    page:press "Enter"
+    page:wait("the question", SURE)
+    page:press "Escape"
+    page:wait("no question", "!" .. SURE)
+    assert.equal(4, s.gateway:control("GET", "/dead"):json().matching)
+    page:press "Enter"
+    page:wait("the question", SURE)
+    page:press "Tab"
+    assert.equal("Remove", page:eval "document.activeElement.innerText")
+    page:press "Enter"
+    wait_shows("#said", "1 letter is removed.")
+    page:wait("three letters", ROWS .. " === 3")
+    assert.equal("Remove letter 3", page:eval "document.activeElement.ariaLabel")
+    wait_shows("#dead-said", "3 letters")
+    page:eval "document.querySelector('#purge-all').click()"
+    wait_shows("#sure-said", "Remove all 3 dead letters for good?")
+    page:eval "document.querySelector('#sure-yes').click()"
+    wait_shows("#said", "3 letters are removed.")
+    page:wait("no letters", "document.querySelector('#dead').hidden")
+    assert.equal(0, s.gateway:control("GET", "/dead"):json().matching)
+    assert.equal(0, #s.bot:select "MESSAGE_CREATE")
+  end)
+
+  test("shows sessions that are deaf, and what is done for them", function()
+    start { shards = 8, workers = 2, hurry = 100, intents = 33281, fake = { guilds = 8, max_concurrency = 8 },
+      script = 'require "tidegate".configure { deaf_after = 60000 }' }
+    -- It has known its shards for a week, in which each got messages all the time.
+    s.gateway:stop()
+    local path = s.gateway.state_dir .. "/baseline.json"
+    local content = cjson.decode(paths.read(path))
+    local busy = ("ff00"):rep(168) .. ("ff00"):rep(24) .. ("0000"):rep(9 * 24)
+    for id = 0, 7 do content.shards[tostring(id)] = busy end
+    content.together = busy
+    paths.write(path, cjson.encode(content))
+    s.fake:emit { count = 1000000, rate = 40 }
+    s:again()
+    open()
+    assert.is_true(page:eval "document.querySelector('#deaf').hidden")
+    for _ = 1, 50 do
+      s.fake:fault { at = "resume", ["do"] = "delay", ms = 5000, shard = 3 }
+    end
+    s.fake:fault { ["do"] = "deafen", heals = true, shard = 3 }
+    wait_shows("#problems", "Shard 3 seems deaf: no events for")
+    wait_shows("#deaf-said", "it gets another connection.")
+    wait_shows("#deaf-more", "1 resumed, 0 with a new session")
+    wait_shows("#unwell", "deaf: reconnecting")
+    assert.equal("reconnecting", page:eval "document.querySelector('#shard-8\\\\.3').dataset.deaf")
+    page:screenshot "deaf"
+    s.fake:fault { ["do"] = "clear" }
+    wait_shows("#deaf-more", "1 hear again, 0 given up")
+    wait_shows("#deaf-said", "All shards hear.")
+    wait_shows("#problems", "All is well.")
+  end)
+
   test("can be used with the keyboard alone", function()
     start { shards = 6, workers = 1 }
     open()

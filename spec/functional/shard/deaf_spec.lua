@@ -6,7 +6,7 @@ local paths = require "spec.support.paths"
 local prometheus = require "spec.support.prometheus"
 local scene = require "spec.support.scene"
 
-local SHARDS = 4
+local SHARDS = 8
 -- A minute of the gateway's is 0.4 s.
 local HURRY = math.max(1, math.floor(150 / paths.slow))
 local SCRIPT = [[
@@ -36,7 +36,7 @@ local function start()
   end
   content.together = BUSY
   paths.write(path, cjson.encode(content))
-  s.fake:emit { count = 1000000, rate = 20 }
+  s.fake:emit { count = 1000000, rate = 40 }
   s:again()
   return s
 end
@@ -137,6 +137,33 @@ describe("a session that is deaf", function()
     does({ resumes = 1, identifies = 0 }, deafen { event = "MESSAGE_CREATE", heals = true, shard = 3 },
       "deaf: hears shard=3 event=MESSAGE_CREATE")
     assert.matches("no MESSAGE_CREATE had come for [^\n]*, which its sisters get", s.gateway.stderr)
+  end)
+
+  it("has its turn when another one has had it, and is told by then", function()
+    local before, seen = s:counters().resumes, {}
+    deafen { heals = true, shard = 4 }()
+    deafen { heals = true, shard = 5 }()
+    local late = loop.now() + 60000 * paths.slow
+    repeat
+      assert(loop.now() < late, "not both of them hear again")
+      local deaf = status()
+      if deaf.shard ~= cjson.null then
+        seen[deaf.shard.step] = deaf.shard.shardId
+        for _, suspect in ipairs(deaf.suspects) do
+          assert.is_true(suspect ~= deaf.shard.shardId and (suspect == 4 or suspect == 5))
+          seen.suspected = suspect
+        end
+      end
+      for _, shard in ipairs(s.gateway:control("GET", "/shards"):json()) do
+        seen.word = shard.deaf == "suspected" and shard.shardId or seen.word
+        assert(not shard.deaf or shard.shardId == 4 or shard.shardId == 5)
+      end
+    until s.gateway:count_log "deaf: hears shard=[45]" == 2
+    assert.equal(before + 2, s:counters().resumes)
+    assert.is_number(seen.suspected)
+    assert.is_number(seen.word)
+    assert.is_number(seen.asking)
+    assert.same({}, status().suspects)
   end)
 
   it("is left alone where all are: that is an outage", function()

@@ -28,7 +28,9 @@ static void show_shards(const json_t *shards)
     const char *state = tg_figure_text(shard, "state");
     tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(shard, "shardId"));
     tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(shard, "workerId"));
-    tg_table_cell(&table, tg_figure_colour(state), "%s", state);
+    const char *deaf = json_string_value(json_object_get(shard, "deaf"));
+    tg_table_cell(&table, deaf ? TG_BAD : tg_figure_colour(state), "%s%s%s", state, deaf ? ", deaf: " : "",
+                  deaf ? deaf : "");
     tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_duration(shard, "rtt"));
     tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(shard, "sequence"));
     tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(shard, "delivered"));

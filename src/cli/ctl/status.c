@@ -3,6 +3,7 @@
 #include "cli/ctl/answer.h"
 #include "cli/ctl/cluster.h"
 #include "cli/ctl/command.h"
+#include "cli/ctl/deaf.h"
 #include "cli/ctl/figures.h"
 #include "cli/ctl/queue.h"
 #include "cli/ctl/reshard.h"
@@ -142,6 +143,18 @@ static void add_intents(struct tg_table *table, const json_t *intents)
   free(text);
 }
 
+static void add_deaf(struct tg_table *table, const json_t *deaf)
+{
+  struct tg_buf line = {0};
+  bool trouble = tg_ctl_deaf_line(deaf, &line);
+  char *text = tg_buf_take(&line);
+  if (text && *text) {
+    tg_table_cell(table, TG_BOLD, "Deaf");
+    tg_table_cell(table, trouble ? TG_BAD : TG_PLAIN, "%s", text);
+  }
+  free(text);
+}
+
 static void add_resharding(struct tg_table *table, const json_t *running)
 {
   if (!json_is_object(running))
@@ -234,6 +247,7 @@ static void show(const json_t *status)
   add_identifies(&table, json_object_get(status, "identify"));
   add_queue(&table, json_object_get(status, "queue"));
   add_intents(&table, json_object_get(status, "intents"));
+  add_deaf(&table, json_object_get(status, "deaf"));
   add_resharding(&table, json_object_get(status, "resharding"));
   add_cluster(&table, json_object_get(status, "cluster"));
   tg_table_print(&table, stdout);

@@ -29,6 +29,7 @@ struct tg_deaf {
   struct tg_cure cure;
   int side, count; /* of the set that it is of */
   uint32_t vanished;
+  int suspects[TG_DEAF_SUSPECTS], suspect_count; /* places, as of the last minute */
 };
 
 /* By the place in the set. */
@@ -162,6 +163,7 @@ static bool follow_set(struct tg_deaf *deaf)
   deaf->side = shards->side;
   deaf->count = shards->count;
   deaf->vanished = 0;
+  deaf->suspect_count = 0;
   deaf->hearing = tg_hearing_new(shards->count);
   tg_learned_read(deaf->hearing, deaf->env->state_dir, identity_of(deaf), shards->range.first);
   tg_cure_begin(&deaf->cure, deaf->hearing, &acts, deaf);
@@ -200,6 +202,17 @@ static void look_for_vanished(struct tg_deaf *deaf)
   }
 }
 
+/* Those whose turn has not come yet. */
+static void note_suspects(struct tg_deaf *deaf)
+{
+  deaf->suspect_count = 0;
+  for (int place = 0; place < deaf->count && deaf->suspect_count < TG_DEAF_SUSPECTS; place++) {
+    bool in_hand = deaf->cure.step != TG_CURE_IDLE && deaf->cure.suspect.shard == place;
+    if (!in_hand && tg_hearing_is_suspect(deaf->hearing, place, TG_HEARING_ALL))
+      deaf->suspects[deaf->suspect_count++] = place;
+  }
+}
+
 static void end_minute(struct tg_deaf *deaf, bool late)
 {
   tg_ms length = minute();
@@ -210,6 +223,7 @@ static void end_minute(struct tg_deaf *deaf, bool late)
   tg_hearing_turn(deaf->hearing, hour % TG_WEEK_HOURS, patience > 0 ? patience : 1);
   tg_told_outage(&deaf->told, tg_hearing_outage(deaf->hearing));
   tg_cure_minute(&deaf->cure, patience);
+  note_suspects(deaf);
   look_for_vanished(deaf);
   if (hour != deaf->hour)
     save(deaf);
@@ -311,4 +325,7 @@ void tg_deaf_status(const struct tg_deaf *deaf, struct tg_deaf_status *status)
       status->vanished[count++] = tg_traffic_name(TG_TRAFFIC_FIRST_TYPE + type);
   if (deaf->cure.step != TG_CURE_IDLE)
     put_case(deaf, status);
+  status->suspect_count = deaf->suspect_count;
+  for (int i = 0; i < deaf->suspect_count; i++)
+    status->suspects[i] = shard_of(deaf, deaf->suspects[i])->id;
 }

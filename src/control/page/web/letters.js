@@ -1,5 +1,5 @@
-// Dead letters: the newest of them, as GET dead says when the status says that something has changed; and delivering
-// them again.
+// Dead letters: the newest of them, as GET dead says when the status says that something has changed; delivering them
+// again, and removing them.
 
 import { fillTable, find, make, setAttribute, setText, show } from "./dom.js";
 import { bytes, count, counted, duration } from "./text.js";
@@ -18,10 +18,27 @@ export function outcomeOf(answer) {
   return { text: `${text}.`, bad: left.length > 0 };
 }
 
+let answer = null; // of the question that is open
+
+function settle(yes) {
+  const dialog = find("sure"), told = answer;
+  answer = null;
+  if (dialog.open) dialog.close();
+  told?.(yes);
+}
+
+// Asks by a dialog, which has the keyboard meanwhile; Escape is no.
+function isSure(text) {
+  setText(find("sure-said"), text);
+  find("sure").showModal();
+  return new Promise((resolve) => { answer = resolve; });
+}
+
 export class Letters {
   #line;
   #say;
   #list = [];
+  #count = 0; // of all, also those that are not listed
   #shown = null; // what of the status the list is of
   #busy = false;
   #running = false;
@@ -31,14 +48,23 @@ export class Letters {
     this.#line = line;
     this.#say = say;
     find("retry-all").addEventListener("click", () => this.#retry({ all: true }));
+    find("purge-all").addEventListener("click", () => this.#purge({ all: true },
+      `Remove ${this.#count === 1 ? "the dead letter" : `all ${count(this.#count)} dead letters`} for good?`));
     find("letters").addEventListener("click", (event) => {
-      const button = event.target.closest("button");
-      if (button) this.#retry({ numbers: [Number(button.dataset.n)] });
+      const { n, does } = event.target.closest("button")?.dataset ?? {};
+      if (does === "retry") this.#retry({ numbers: [Number(n)] });
+      else if (does === "purge") this.#purge({ numbers: [Number(n)] }, `Remove letter ${n} for good?`);
+    });
+    find("sure-no").addEventListener("click", () => settle(false));
+    find("sure-yes").addEventListener("click", () => settle(true));
+    find("sure").addEventListener("close", ({ target }) => { // comes late: the next question may be open
+      if (!target.open) settle(false);
     });
   }
 
   draw({ deadLetters: dead }) {
     const any = dead.letters > 0 || dead.retry !== null;
+    this.#count = dead.letters;
     if (!any) this.#list = [];
     this.#drawList(any);
     show(find("dead"), any);
@@ -73,6 +99,7 @@ export class Letters {
 
   #drawList(any) {
     const rows = find("letters").tBodies[0].rows;
+    const { does } = document.activeElement.dataset;
     const at = [...rows].indexOf(document.activeElement.closest("#letters tbody tr"));
     const now = Date.now();
     fillTable(find("letters"), this.#list, (letter) => letter.n, [
@@ -85,22 +112,23 @@ export class Letters {
       { text: (letter) => letter.answer, kind: "url wide" },
       { text: () => "", kind: "n", draw: (cell, letter) => {
         if (cell.firstElementChild) return;
-        cell.append(make("button", { type: "button", "data-n": letter.n }, "Deliver again"));
-        setAttribute(cell.firstElementChild, "aria-label", `Deliver letter ${letter.n} again`);
+        const button = (does, name, label) =>
+          make("button", { type: "button", "data-n": letter.n, "data-does": does, "aria-label": label }, name);
+        cell.append(button("retry", "Deliver again", `Deliver letter ${letter.n} again`),
+          button("purge", "Remove", `Remove letter ${letter.n}`));
       } },
     ]);
     if (at < 0 || document.activeElement.closest("#letters")) return;
-    const next = rows[Math.min(at, rows.length - 1)]?.querySelector("button");
-    (next ?? find(any ? "retry-all" : "main")).focus(); // its row is gone
+    const next = rows[Math.min(at, rows.length - 1)]?.querySelector(`[data-does="${does}"]`);
+    (next ?? find(any ? `${does}-all` : "main")).focus(); // its row is gone
   }
 
-  async #retry(which) {
-    if (this.#busy || this.#running) return;
+  // act() returns what there is to say, {text, bad}.
+  async #while(act) {
     this.#busy = true;
     this.#drawBusy();
-    this.#say("Dead letters are being delivered again.", false);
     try {
-      const { text, bad } = outcomeOf(await this.#line.post("dead/retry", which));
+      const { text, bad } = await act();
       this.#say(text, bad);
     } catch (error) {
       this.#say(error.message, true);
@@ -108,5 +136,19 @@ export class Letters {
     this.#busy = false;
     this.#drawBusy();
     this.#load();
+  }
+
+  async #retry(which) {
+    if (this.#busy || this.#running) return;
+    this.#say("Dead letters are being delivered again.", false);
+    await this.#while(async () => outcomeOf(await this.#line.post("dead/retry", which)));
+  }
+
+  async #purge(which, question) {
+    if (this.#busy || this.#running || !await isSure(`${question} What is removed cannot be delivered any more.`)) return;
+    await this.#while(async () => {
+      const { removed } = await this.#line.post("dead/purge", which);
+      return { text: `${counted(removed, "letter is", "letters are")} removed.`, bad: false };
+    });
   }
 }

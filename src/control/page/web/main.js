@@ -6,7 +6,7 @@ import { Letters } from "./letters.js";
 import { Rates, countersOf } from "./rates.js";
 import { Shards, shardsOf } from "./shards.js";
 import {
-  drawFigures, drawHead, drawIdentify, drawProblems, drawResharding, drawScript, figuresOf, problemsOf,
+  drawDeaf, drawFigures, drawHead, drawIdentify, drawProblems, drawResharding, drawScript, figuresOf, problemsOf,
 } from "./state.js";
 import { Line } from "./stream.js";
 import { Events, drawCluster, drawHandlers, drawProcesses, drawSinks } from "./tables.js";
@@ -45,6 +45,7 @@ function drawSnapshot(snapshot) {
   drawProcesses(snapshot, rates);
   drawIdentify(status.identify);
   drawScript(status);
+  drawDeaf(status.deaf);
   drawResharding(status.resharding);
   drawCluster(status.cluster);
   lastAt = snapshot.at;

@@ -2,6 +2,7 @@
 // those that are not well as a table.
 
 import { fillTable, find, keep, make, setAttribute, setText, show } from "./dom.js";
+import { deafWord } from "./state.js";
 import { count, counted, duration } from "./text.js";
 
 const BEHIND = 1000, FAR_BEHIND = 30000; // ms that the oldest event of a shard has waited
@@ -31,12 +32,14 @@ export function shardsOf(snapshot) {
     shard.key = `${set.total}.${shard.shardId}`;
     shard.next = place > 0;
     shard.kind = kindOf(shard);
+    shard.deaf = place > 0 ? null : deafWord(snapshot.status.deaf, shard.shardId);
     return shard;
   }));
 }
 
 function stateOf(shard) {
-  return shard.state + (shard.kind === "behind" ? ", behind" : shard.kind === "far" ? ", far behind" : "");
+  return shard.state + (shard.kind === "behind" ? ", behind" : shard.kind === "far" ? ", far behind" : "")
+    + (shard.deaf ? `, deaf: ${shard.deaf}` : "");
 }
 
 function words(shard) {
@@ -83,11 +86,13 @@ export class Shards {
     keep(this.#grid, this.#list, (shard) => shard.key,
       (shard) => make("div", { role: "option", class: "cell", id: "shard-" + shard.key, "data-key": shard.key }),
       (cell, shard) => {
-        if (cell.kind === shard.kind && cell.word === shard.state) return;
+        const word = stateOf(shard);
+        if (cell.kind === shard.kind && cell.word === word) return;
         cell.kind = shard.kind;
-        cell.word = shard.state;
+        cell.word = word;
         cell.dataset.kind = shard.kind;
-        cell.setAttribute("aria-label", `${shard.shardId} ${shard.state}`);
+        setAttribute(cell, "data-deaf", shard.deaf);
+        cell.setAttribute("aria-label", `${shard.shardId} ${word}`);
       });
     this.#drawLegend();
     this.#drawDetail();
@@ -117,15 +122,15 @@ export class Shards {
 
   #drawUnwell() {
     const age = (shard) => Math.round(shard.oldest / 5000); // so that rows do not jump about
-    const order = { down: 0, off: 1, far: 2, coming: 3, behind: 4 };
-    const unwell = this.#list.filter((shard) => shard.kind !== "up")
+    const order = { down: 0, off: 1, up: 2, far: 3, coming: 4, behind: 5 };
+    const unwell = this.#list.filter((shard) => shard.kind !== "up" || shard.deaf)
       .sort((a, b) => order[a.kind] - order[b.kind] || age(b) - age(a) || a.shardId - b.shardId);
     const table = find("unwell");
     show(table, unwell.length > 0);
     setText(table.caption, unwell.length > LISTED ? `Not well: ${LISTED} of ${count(unwell.length)}` : "Not well");
     fillTable(table, unwell.slice(0, LISTED), (shard) => shard.key, [
       { text: (shard) => shard.next ? `${shard.shardId} of ${shard.total}` : shard.shardId },
-      { text: stateOf, state: (shard) => shard.kind },
+      { text: stateOf, state: (shard) => shard.deaf ? "far" : shard.kind },
       { text: (shard) => shard.workerId, kind: "n wide" },
       { text: (shard) => count(shard.queued), kind: "n" },
       { text: (shard) => shard.oldest > 0 ? duration(shard.oldest) : "–", kind: "n" },

@@ -5,6 +5,28 @@ import { bytes, count, counted, duration, percent, rate, some } from "./text.js"
 
 const LATE = 30000; // ms that an event may wait before it needs attention
 
+const DEAF = {
+  suspected: "its turn comes", asking: "Discord is asked something that it has to answer",
+  reconnecting: "it gets another connection", listening: "it is listened whether they come again",
+};
+
+// What a shard that seems deaf is at: null, or a word of DEAF. Pure.
+export function deafWord(deaf, shardId) {
+  return deaf.shard?.shardId === shardId ? deaf.shard.step : deaf.suspects.includes(shardId) ? "suspected" : null;
+}
+
+// Of now, a sentence each. Pure.
+function deafNow({ shard, suspects, vanished, outage }) {
+  const list = [];
+  if (shard)
+    list.push(`Shard ${shard.shardId} seems deaf: no ${shard.event ?? "events"} for ${duration(shard.silent)}; ${DEAF[shard.step]}.`);
+  if (suspects.length > 0)
+    list.push(`${suspects.length === 1 ? "Another shard seems" : "Other shards seem"} deaf: ${some(suspects, 10)}.`);
+  if (outage) list.push("Many shards get far fewer events than usual: that looks like an outage of Discord, and none is touched.");
+  if (vanished.length > 0) list.push(`No shard gets these any more: ${vanished.join(", ")}.`);
+  return list;
+}
+
 // What somebody should look at, each {key, text, bad}. Pure.
 export function problemsOf(snapshot, shards, rates) {
   const { status } = snapshot, list = [];
@@ -42,6 +64,7 @@ export function problemsOf(snapshot, shards, rates) {
   if (status.identify.heldBack) add("identify", "No identifies are left but the reserve: only resumes go out.");
   if (status.intents?.missing.length > 0)
     add("intents", `${counted(status.intents.shards, "session does", "sessions do")} without ${status.intents.missing.join(", ")}.`);
+  for (const text of deafNow(status.deaf)) add("deaf " + text.split(":")[0], text);
   if (status.deadLetters.letters > 0)
     add("dead", `${counted(status.deadLetters.letters, "event was", "events were")} refused for good. See Dead letters.`, false);
   if (status.leftSinks.length > 0)
@@ -127,6 +150,15 @@ export function drawScript(status) {
   setText(find("script"), parts.join(" · "));
   setText(find("traceback"), last?.problem ?? "");
   show(find("traceback"), Boolean(last?.problem));
+}
+
+export function drawDeaf(deaf) {
+  const { resumes, identifies, heard, givenUp, questions } = deaf, now = deafNow(deaf);
+  show(find("deaf"), now.length > 0 || resumes + identifies + heard + givenUp > 0);
+  setText(find("deaf-said"), now.length > 0 ? now.join(" ") : "All shards hear.");
+  setText(find("deaf-more"), `${count(resumes)} resumed, ${count(identifies)} with a new session · `
+    + `${count(heard)} hear again, ${count(givenUp)} given up · `
+    + `${counted(questions.answered + questions.unanswered, "question")} to Discord, ${count(questions.unanswered)} unanswered`);
 }
 
 export function drawResharding(resharding) {
