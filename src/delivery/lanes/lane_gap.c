@@ -49,14 +49,22 @@ static bool is_beyond(const struct tg_queued *event, const struct tg_gap *gap)
   return event->epoch > gap->epoch || (event->epoch == gap->epoch && event->sequence > gap->to);
 }
 
+static void note_those_of(const struct tg_guild_line *line, const struct tg_gap *gap)
+{
+  for (struct tg_queued *event = line->first; event; event = event->line_next)
+    event->ahead |= event->trying && is_beyond(event, gap);
+}
+
 static void note_ahead(struct tg_lane *lane, const struct tg_gap *gap)
 {
   static const enum tg_line_state states[] = {TG_LINE_SENDING, TG_LINE_WAITING};
-  const struct tg_guild_line *line;
-  for (int i = 0; lane->queue.lines && i < 2; i++)
+  for (int i = 0; lane->queue.lines && i < 2; i++) {
+    const struct tg_guild_line *line;
     TAILQ_FOREACH(line, &lane->queue.lines->of[states[i]], link)
-  for (struct tg_queued *event = line->first; event; event = event->line_next)
-    event->ahead |= event->trying && is_beyond(event, gap);
+    {
+      note_those_of(line, gap);
+    }
+  }
 }
 
 struct kept_ack {
