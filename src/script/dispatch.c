@@ -138,19 +138,12 @@ struct dispatch {
   struct tg_shard *shard;
   struct tg_event *event;
   struct tg_subscriber *handler;
-  int event_ref; /* the userdata, for all handlers; LUA_NOREF: not yet */
+  int event_ref; /* where the userdata for all handlers has its place; LUA_NOREF: nowhere yet */
+  bool made;     /* it stands there */
   bool kept;     /* it has its copy */
   int live_events;
   bool keep_before;
 };
-
-static int make_event(lua_State *L, void *ctx)
-{
-  struct dispatch *run = ctx;
-  tg_push_event(L, run->event);
-  run->event_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-  return 0;
-}
 
 static int keep_event(lua_State *L, void *ctx)
 {
@@ -160,38 +153,64 @@ static int keep_event(lua_State *L, void *ctx)
   return 0;
 }
 
+/* [-0, +1] The first handler finds none. */
+static void push_event(lua_State *L, struct dispatch *run)
+{
+  if (run->made) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, run->event_ref);
+    return;
+  }
+  tg_push_event(L, run->event);
+  lua_pushvalue(L, -1);
+  if (run->event_ref == LUA_NOREF)
+    run->event_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  else
+    lua_rawseti(L, LUA_REGISTRYINDEX, run->event_ref);
+  run->made = true;
+}
+
 static int push_handler(lua_State *L, void *ctx)
 {
   struct dispatch *run = ctx;
   lua_rawgeti(L, LUA_REGISTRYINDEX, run->handler->subscription->ref);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, run->event_ref);
+  push_event(L, run);
   tg_push_shard(L, run->shard);
   return 3;
 }
 
 static void begin_dispatch(struct dispatch *run)
 {
-  run->event_ref = LUA_NOREF;
-  run->kept = false;
-  run->live_events = run->state->live_events;
-  run->keep_before = run->state->keep_events;
-  run->state->keep_events = false;
-  run->state->walking++;
+  struct tg_state *state = run->state;
+  run->event_ref = state->spare_ref;
+  state->spare_ref = LUA_NOREF;
+  run->live_events = state->live_events;
+  run->keep_before = state->keep_events;
+  state->keep_events = false;
+  state->walking++;
 }
 
 static void run_handler(struct dispatch *run, struct tg_subscriber *handler, struct tg_line *line)
 {
   struct tg_state *state = run->state;
   run->handler = handler;
-  if (run->event_ref == LUA_NOREF && !tg_protect(state, NULL, TG_BUDGET_HOST, make_event, run)) {
-    tg_fault_log(state, TG_LUA_handler, run->event->shard_id, tg_event_type_name(run->event->type),
-                 "the handler was not run");
-    tg_waiting_next(state, line);
+  bool waits = tg_waiting_start(state, line, run->event, push_handler, run);
+  if ((waits || state->keep_events) && run->made && !run->kept)
+    run->kept = tg_protect(state, NULL, TG_BUDGET_HOST, keep_event, run);
+}
+
+/* One place is used by one dispatch after the other; those inside of another one make their own. */
+static void give_place_back(struct dispatch *run)
+{
+  struct tg_state *state = run->state;
+  if (state->spare_ref != LUA_NOREF) {
+    luaL_unref(state->L, LUA_REGISTRYINDEX, run->event_ref);
     return;
   }
-  bool waits = tg_waiting_start(state, line, run->event, push_handler, run);
-  if ((waits || state->keep_events) && !run->kept)
-    run->kept = tg_protect(state, NULL, TG_BUDGET_HOST, keep_event, run);
+  if (run->made) {
+    lua_pushboolean(state->L, 0);
+    lua_rawseti(state->L, LUA_REGISTRYINDEX, run->event_ref);
+  }
+  state->spare_ref = run->event_ref;
 }
 
 static void end_dispatch(struct dispatch *run)
@@ -200,7 +219,7 @@ static void end_dispatch(struct dispatch *run)
   state->walking--;
   state->live_events = run->live_events;
   state->keep_events = run->keep_before;
-  luaL_unref(state->L, LUA_REGISTRYINDEX, run->event_ref);
+  give_place_back(run);
   tg_subscriptions_sweep(state);
 }
 

@@ -153,6 +153,43 @@ static void handlers_that_wait_keep_the_event(void **state)
   tg_script_free(script);
 }
 
+static struct tg_script *nested_script;
+
+static void dispatch_another(void)
+{
+  struct tg_event inner = make_event("MESSAGE_CREATE", 1, 2, "{\"content\":\"inner\"}");
+  fake.on_packet = NULL;
+  dispatch(nested_script, &inner);
+}
+
+/* Each dispatch has its event, whatever runs inside of it, and the next one has its own again. */
+static void events_inside_of_others_are_told_apart(void **state)
+{
+  (void)state;
+  struct tg_script *script = nested_script =
+      load(HEAD "gateway.on('MESSAGE_CREATE', function(event, shard)\n"
+                "  if event.sequence == 1 then shard:handle_packet('{}') end\n"
+                "  gateway.log.info('first %d %s', event.sequence, event.data.content)\n"
+                "end)\n"
+                "gateway.on('MESSAGE_CREATE', function(event)\n"
+                "  gateway.log.info('second %d %s', event.sequence, event.data.content)\n"
+                "end)\n");
+  fake.on_packet = dispatch_another;
+  struct tg_event outer = make_event("MESSAGE_CREATE", 1, 1, "{\"content\":\"outer\"}");
+  dispatch(script, &outer);
+  struct tg_event next = make_event("MESSAGE_CREATE", 1, 3, "{\"content\":\"next\"}");
+  dispatch(script, &next);
+  const char *log = logged(), *at = log;
+  static const char *const order[] = {"first 2 inner", "second 2 inner", "first 1 outer",
+                                      "second 1 outer", "first 3 next",   "second 3 next"};
+  for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+    at = at ? strstr(at, order[i]) : NULL;
+    if (!at)
+      assert_contains("", order[i]);
+  }
+  tg_script_free(script);
+}
+
 static void handlers_can_be_removed_while_they_run(void **state)
 {
   (void)state;
@@ -366,6 +403,7 @@ int main(void)
       WORLD_TEST(event_fields),
       WORLD_TEST(an_event_is_over_after_an_inline_call),
       WORLD_TEST(handlers_that_wait_keep_the_event),
+      WORLD_TEST(events_inside_of_others_are_told_apart),
       WORLD_TEST(handlers_can_be_removed_while_they_run),
       WORLD_TEST(ordered_handlers_take_one_event_at_a_time),
       WORLD_TEST(a_handler_runs_so_often_at_once_as_it_may),

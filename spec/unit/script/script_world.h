@@ -40,6 +40,7 @@ static struct {
   json_t *payload;  /* of the last tg_shard_send() */
   const char *send_error;
   bool shards_gone;
+  void (*on_packet)(void); /* what comes of tg_shard_handle_packet() */
   tg_http_done *http_done;
   tg_interaction_answered *answered;
   void *answered_ctx;
@@ -145,6 +146,8 @@ void tg_shard_start_heartbeating(struct tg_shard *shard, tg_ms interval)
 void tg_shard_handle_packet(struct tg_shard *shard, const char *text, size_t length)
 {
   note("handle_packet %d %.*s;", shard->id, (int)length, text);
+  if (fake.on_packet)
+    fake.on_packet();
 }
 struct tg_span tg_shard_decompressed(const struct tg_shard *shard)
 {

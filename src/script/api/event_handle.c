@@ -28,10 +28,9 @@ static const char handle_kind;
 
 static struct event_handle *to_handle(lua_State *L, int index)
 {
-  if (lua_type(L, index) != LUA_TUSERDATA || lua_objlen(L, index) != sizeof(struct event_handle))
-    return NULL;
   struct event_handle *handle = lua_touserdata(L, index);
-  return handle->kind == &handle_kind ? handle : NULL;
+  bool fits = handle && lua_objlen(L, index) == sizeof *handle; /* light ones have no length */
+  return fits && handle->kind == &handle_kind ? handle : NULL;
 }
 
 static struct tg_event *live_event(struct tg_state *state, const struct event_handle *handle)
@@ -228,16 +227,30 @@ static const char *const field_names[] = {"type",         "shard_id", "total_sha
                                           "guild_create", "replayed", "late",         "body"};
 
 enum { FIELD_COUNT = sizeof field_names / sizeof field_names[0] };
-_Static_assert((int)FIELD_COUNT == (int)TG_EVENT_FIELDS, "state->event_fields has one place a field");
+_Static_assert(2 * (int)FIELD_COUNT <= (int)TG_EVENT_PLACES, "most fields are found at once");
 
 /* Equal strings of a lua_State are one string: its address tells the field. */
-static int find_field(const struct tg_state *state, const char *name)
+static size_t place_of(const void *name)
 {
-  for (int i = 0; i < FIELD_COUNT; i++) {
-    if (state->event_fields[i] == name)
-      return i + 1;
+  return (uintptr_t)name / 16 % TG_EVENT_PLACES;
+}
+
+static int find_field(const struct tg_state *state, const void *name)
+{
+  for (size_t i = place_of(name); state->event_fields[i].name; i = (i + 1) % TG_EVENT_PLACES) {
+    if (state->event_fields[i].name == name)
+      return state->event_fields[i].field;
   }
   return 0;
+}
+
+static void add_field(struct tg_state *state, const void *name, int field)
+{
+  size_t i = place_of(name);
+  while (state->event_fields[i].name)
+    i = (i + 1) % TG_EVENT_PLACES;
+  state->event_fields[i].name = name;
+  state->event_fields[i].field = field;
 }
 
 static int no_such_field(lua_State *L)
@@ -254,7 +267,7 @@ static int l_index(lua_State *L)
   struct event_handle *handle = to_handle(L, 1);
   if (!handle)
     return luaL_argerror(L, 1, "expected an event");
-  int field = lua_type(L, 2) == LUA_TSTRING ? find_field(state, lua_tostring(L, 2)) : 0;
+  int field = find_field(state, lua_topointer(L, 2));
   if (field == 0)
     return no_such_field(L);
   if (field == RAW || field == DATA)
@@ -343,7 +356,7 @@ void tg_open_event(lua_State *L, struct tg_state *state)
   lua_createtable(L, FIELD_COUNT, 5);
   for (int i = 0; i < FIELD_COUNT; i++) {
     lua_pushstring(L, field_names[i]);
-    state->event_fields[i] = lua_tostring(L, -1); /* kept alive by the metatable */
+    add_field(state, lua_topointer(L, -1), i + 1); /* kept alive by the metatable */
     lua_rawseti(L, -2, i + 1);
   }
   lua_pushcfunction(L, l_index);

@@ -9,12 +9,16 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 struct reader {
   lua_State *L;
   const char *start, *at, *end;
   const char *problem;
   struct tg_buf *scratch;
+  struct tg_json_size *sizes;
   int marks; /* stack index of the first of the marks' metatables */
   int depth;
 };
@@ -108,12 +112,30 @@ static bool escape(struct reader *r)
   return true;
 }
 
+/* The next byte of a string that does not stand for itself. */
+static const char *skip_plain(const char *at, const char *end)
+{
+#ifdef __SSE2__
+  for (; end - at >= 16; at += 16) {
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at), control = _mm_set1_epi8(0x1f);
+    __m128i special = _mm_cmpeq_epi8(_mm_min_epu8(bytes, control), bytes);
+    special = _mm_or_si128(special, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')));
+    special = _mm_or_si128(special, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
+    int found = _mm_movemask_epi8(special);
+    if (found)
+      return at + __builtin_ctz((unsigned)found);
+  }
+#endif
+  while (at < end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20)
+    at++;
+  return at;
+}
+
 /* Most strings have no escapes and are taken as they stand. */
 static bool string(struct reader *r)
 {
   const char *from = ++r->at;
-  while (r->at < r->end && *r->at != '"' && *r->at != '\\' && (unsigned char)*r->at >= 0x20)
-    r->at++;
+  r->at = skip_plain(from, r->end);
   if (r->at < r->end && *r->at == '"') {
     lua_pushlstring(r->L, from, (size_t)(r->at - from));
     r->at++;
@@ -131,8 +153,7 @@ static bool string(struct reader *r)
       continue;
     }
     from = r->at;
-    while (r->at < r->end && *r->at != '"' && *r->at != '\\' && (unsigned char)*r->at >= 0x20)
-      r->at++;
+    r->at = skip_plain(from, r->end);
     tg_buf_append(r->scratch, from, (size_t)(r->at - from));
   }
   if (r->at == r->end)
@@ -205,17 +226,25 @@ static bool number(struct reader *r)
   return true;
 }
 
+/* [-0, +1] */
+static void push_table(struct reader *r, enum tg_json_mark mark, int elements, int members)
+{
+  lua_createtable(r->L, elements, members);
+  lua_pushvalue(r->L, r->marks + mark);
+  lua_setmetatable(r->L, -2);
+}
+
 static bool array(struct reader *r)
 {
-  lua_newtable(r->L);
-  lua_pushvalue(r->L, r->marks + TG_JSON_ARRAY);
-  lua_setmetatable(r->L, -2);
+  enum { SOME = 2 }; /* room for the first ones at once */
   r->at++;
   skip_space(r);
   if (r->at < r->end && *r->at == ']') {
+    push_table(r, TG_JSON_ARRAY, 0, 0);
     r->at++;
     return true;
   }
+  push_table(r, TG_JSON_ARRAY, SOME, 0);
   for (int i = 1;; i++) {
     if (!value(r))
       return false;
@@ -228,23 +257,37 @@ static bool array(struct reader *r)
   }
 }
 
+static bool key(struct reader *r)
+{
+  skip_space(r);
+  if (r->at == r->end || *r->at != '"')
+    return fail(r, "expected a key in an object");
+  return string(r);
+}
+
+/* Objects that begin with the same key mostly have as many. */
+static struct tg_json_size *size_of(const struct reader *r, const char *first)
+{
+  return &r->sizes[(uintptr_t)first / 16 % TG_JSON_SIZES];
+}
+
 static bool object(struct reader *r)
 {
-  lua_newtable(r->L);
-  lua_pushvalue(r->L, r->marks + TG_JSON_OBJECT);
-  lua_setmetatable(r->L, -2);
+  enum { MOST = 64 };
   r->at++;
   skip_space(r);
   if (r->at < r->end && *r->at == '}') {
+    push_table(r, TG_JSON_OBJECT, 0, 0);
     r->at++;
     return true;
   }
-  for (;;) {
-    skip_space(r);
-    if (r->at == r->end || *r->at != '"')
-      return fail(r, "expected a key in an object");
-    if (!string(r))
-      return false;
+  if (!key(r))
+    return false;
+  const char *first = lua_tostring(r->L, -1);
+  struct tg_json_size *size = size_of(r, first);
+  push_table(r, TG_JSON_OBJECT, 0, size->first == first ? size->members : 0);
+  lua_insert(r->L, -2);
+  for (int members = 1;; members++) {
     skip_space(r);
     if (r->at == r->end || *r->at != ':')
       return fail(r, "expected : behind a key");
@@ -255,8 +298,12 @@ static bool object(struct reader *r)
     skip_space(r);
     if (r->at == r->end || (*r->at != ',' && *r->at != '}'))
       return fail(r, "expected , or } in an object");
-    if (*r->at++ == '}')
+    if (*r->at++ == '}') {
+      *size = (struct tg_json_size){first, members < MOST ? members : MOST};
       return true;
+    }
+    if (!key(r))
+      return false;
   }
 }
 
@@ -313,6 +360,7 @@ bool tg_json_decode(lua_State *L, const char *text, size_t length, const char **
     tg_json_push_mark(L, (enum tg_json_mark)mark);
   struct reader r = {.L = L, .start = text, .at = text, .end = text + length, .marks = top + 1};
   r.scratch = &tg_state_of(L)->scratch;
+  r.sizes = tg_state_of(L)->json_sizes;
   bool ok = value(&r);
   if (ok) {
     skip_space(&r);

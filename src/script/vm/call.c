@@ -97,14 +97,11 @@ static void keep_error(struct tg_state *state, lua_State *L)
   lua_pop(L, 1);
 }
 
-static bool protect(struct tg_state *state, const char *what, enum tg_budget budget, struct job *job,
-                    int results, lua_State **at)
+/* Calls the job, between enter() and leave(). Its results are on the stack of *at. */
+static bool call_job(struct tg_state *state, struct job *job, int results, lua_State **at)
 {
-  struct frame frame;
-  bool outermost = state->depth == 0;
-  lua_State *L = outermost ? state->L : state->now;
-  *at = L;
-  enter(&frame, state, what, NULL, budget);
+  bool outermost = state->depth == 1;
+  lua_State *L = *at = outermost ? state->L : state->now;
   int handler = TG_STACK_TRACEBACK;
   if (outermost) {
     lua_pushvalue(L, TG_STACK_TRAMPOLINE);
@@ -120,8 +117,17 @@ static bool protect(struct tg_state *state, const char *what, enum tg_budget bud
     keep_error(state, L);
   if (!outermost)
     lua_remove(L, handler);
-  leave(&frame, state);
   return status == 0;
+}
+
+static bool protect(struct tg_state *state, const char *what, enum tg_budget budget, struct job *job,
+                    int results, lua_State **at)
+{
+  struct frame frame;
+  enter(&frame, state, what, NULL, budget);
+  bool ok = call_job(state, job, results, at);
+  leave(&frame, state);
+  return ok;
 }
 
 bool tg_protect(struct tg_state *state, const char *what, enum tg_budget budget, tg_body *body, void *ctx)
@@ -158,24 +164,61 @@ static int trace_thread(lua_State *L, void *ctx)
   return tg_trace_thread(L, thread->L);
 }
 
-int tg_resume(struct tg_thread *thread, int arguments)
+static void keep_trace(struct tg_thread *thread)
 {
   struct tg_state *state = thread->state;
-  struct frame frame;
-  struct tg_measure measure;
-  tg_measure_begin(&measure, state, thread->group);
-  enter(&frame, state, thread->what, thread, TG_BUDGET_SLICE);
-  state->memory.owner = thread->owner;
-  int status = lua_resume(thread->L, arguments);
-  leave(&frame, state);
-  tg_measure_end(&measure);
-  if (status == 0 || status == LUA_YIELD)
-    return status;
   lua_State *L = NULL;
   int count = 0;
   if (tg_protect_results(state, trace_thread, thread, &L, &count) && count > 0) {
     keep_error(state, L);
     lua_pop(L, count - 1);
   }
+}
+
+struct start {
+  struct tg_thread *thread;
+  tg_body *push;
+  void *ctx;
+  int count; /* of the values that it has pushed */
+};
+
+static int push_start(lua_State *L, void *ctx)
+{
+  struct start *start = ctx;
+  lua_State *to = start->thread->L;
+  start->count = start->push(L, start->ctx);
+  lua_checkstack(to, start->count + LUA_MINSTACK);
+  lua_xmove(L, to, start->count);
+  return 0;
+}
+
+/* With `push`, what that pushes comes first: one way in for both. */
+static int resume(struct tg_thread *thread, int arguments, tg_body *push, void *ctx)
+{
+  struct tg_state *state = thread->state;
+  struct frame frame;
+  struct tg_measure measure;
+  struct start start = {.thread = thread, .push = push, .ctx = ctx, .count = arguments + 1};
+  struct job job = {push_start, &start};
+  lua_State *L;
+  tg_measure_begin(&measure, state, thread->group);
+  enter(&frame, state, thread->what, thread, TG_BUDGET_SLICE);
+  state->memory.owner = thread->owner;
+  bool pushed = !push || call_job(state, &job, 0, &L);
+  int status = pushed ? lua_resume(thread->L, start.count - 1) : LUA_ERRRUN;
+  leave(&frame, state);
+  tg_measure_end(&measure);
+  if (pushed && status != 0 && status != LUA_YIELD)
+    keep_trace(thread);
   return status;
+}
+
+int tg_resume(struct tg_thread *thread, int arguments)
+{
+  return resume(thread, arguments, NULL, NULL);
+}
+
+int tg_begin(struct tg_thread *thread, tg_body *push, void *ctx)
+{
+  return resume(thread, 0, push, ctx);
 }

@@ -164,16 +164,16 @@ void *tg_memory_allocate(void *ctx, void *memory, size_t old_size, size_t new_si
   struct tg_state *state = ctx;
   struct tg_memory *all = &state->memory;
   header *block = memory;
+  size_t old_room = 0, room = new_size ? new_size + sizeof *block : 0;
   if (block) {
     block--;
     all->owners[*block].bytes -= old_size;
+    old_room = old_size + sizeof *block;
   }
   all->used += new_size - old_size;
-  if (new_size == 0) {
-    free(block);
+  block = tg_block_resize(&all->blocks, block, old_room, room);
+  if (room == 0)
     return NULL;
-  }
-  block = realloc(block, new_size + sizeof *block);
   if (!block)
     give_up(state, "the system has no memory left for the script");
   *block = all->owner;

@@ -19,6 +19,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "script/vm/blocks.h"
 #include "shared/poison.h"
 #include "shared/stats.h"
 
@@ -54,6 +55,7 @@ struct tg_memory {
   uint32_t owner;     /* who allocates now: index of owners */
   int owner_count;
   struct tg_owner owners[TG_OWNERS];
+  struct tg_blocks blocks;
 
   bool closed;                /* no handler starts */
   bool at_limit;              /* the limit was reached since the last collection that helped */

@@ -51,45 +51,33 @@ static void recycle(struct tg_thread *thread, bool reusable)
   state->pooled++;
 }
 
-struct start {
-  struct tg_state *state;
-  uint32_t owner;
-  tg_body *body;
-  void *ctx;
-  struct tg_thread *thread;
-  int count;
-};
-
-static int prepare(lua_State *L, void *ctx)
+static int make_coroutine(lua_State *L, void *ctx)
 {
-  struct start *start = ctx;
-  struct tg_state *state = start->state;
+  struct tg_thread **thread = ctx;
+  lua_State *made = lua_newthread(L);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, tg_state_of(L)->ref_coroutines);
+  lua_pushvalue(L, -2);
+  lua_pushboolean(L, 1);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+  int ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  *thread = tg_calloc(1, sizeof **thread);
+  (*thread)->L = made;
+  (*thread)->ref = ref;
+  return 0;
+}
+
+/* Out of the pool, or a new one. NULL: state->error says why. */
+static struct tg_thread *take_thread(struct tg_state *state, const char *what)
+{
   struct tg_thread *thread = state->pool;
   if (thread) {
     state->pool = thread->next;
     state->pooled--;
-  } else {
-    lua_State *made = lua_newthread(L);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, state->ref_coroutines);
-    lua_pushvalue(L, -2);
-    lua_pushboolean(L, 1);
-    lua_rawset(L, -3);
-    lua_pop(L, 1);
-    int ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    thread = tg_calloc(1, sizeof *thread);
-    thread->L = made;
-    thread->ref = ref;
+  } else if (!tg_protect(state, what, TG_BUDGET_HOST, make_coroutine, &thread)) {
+    return NULL;
   }
-  lua_State *to = thread->L;
-  int ref = thread->ref;
-  *thread = (struct tg_thread){.state = state, .L = to, .ref = ref, .shard_id = TG_NO_SHARD};
-  link_thread(thread);
-  start->thread = thread;
-  state->memory.owner = start->owner;
-  start->count = start->body(L, start->ctx);
-  lua_checkstack(to, start->count + LUA_MINSTACK);
-  lua_xmove(L, to, start->count);
-  return 0;
+  return thread;
 }
 
 /* ---- running ---- */
@@ -120,12 +108,9 @@ static void end(struct tg_thread *thread, bool ok)
   recycle(thread, ok);
 }
 
-/* True: it waits. */
-static bool run(struct tg_thread *thread, int arguments)
+/* What came of running it. True: it waits. */
+static bool settle(struct tg_thread *thread, int status)
 {
-  tg_poison_enter(&thread->call, thread->where);
-  int status = tg_resume(thread, arguments);
-  tg_poison_leave();
   if (status != LUA_YIELD) {
     end(thread, status == 0);
     return false;
@@ -143,6 +128,14 @@ static bool run(struct tg_thread *thread, int arguments)
   }
   end(thread, false);
   return false;
+}
+
+static void run(struct tg_thread *thread, int arguments)
+{
+  tg_poison_enter(&thread->call, thread->where);
+  int status = tg_resume(thread, arguments);
+  tg_poison_leave();
+  settle(thread, status);
 }
 
 static void set_where(struct tg_thread *thread, const char *where)
@@ -165,27 +158,31 @@ static void not_started(struct tg_state *state, const struct tg_thread_options *
 bool tg_thread_start(struct tg_state *state, const struct tg_thread_options *options, tg_body *body,
                      void *ctx)
 {
-  struct start start = {.state = state, .owner = options->owner, .body = body, .ctx = ctx};
-  if (!tg_protect(state, options->what, TG_BUDGET_HOST, prepare, &start)) {
-    if (start.thread)
-      recycle(start.thread, false);
+  struct tg_thread *thread = take_thread(state, options->what);
+  if (!thread) {
     not_started(state, options);
     return false;
   }
-  struct tg_thread *thread = start.thread;
-  tg_count(&state->script->stats->lua[options->group].calls);
-  thread->group = options->group;
-  thread->what = options->what;
+  *thread = (struct tg_thread){.state = state,
+                               .L = thread->L,
+                               .ref = thread->ref,
+                               .group = options->group,
+                               .what = options->what,
+                               .owner = options->owner,
+                               .shard_id = options->shard_id,
+                               .call = options->call,
+                               .outlives = options->outlives,
+                               .done = options->done,
+                               .ctx = options->ctx};
   set_where(thread, options->where);
-  thread->owner = options->owner;
-  thread->shard_id = options->shard_id;
-  thread->call = options->call;
   thread->call.group = (uint8_t)options->group;
   thread->call.shard_id = options->shard_id;
-  thread->outlives = options->outlives;
-  thread->done = options->done;
-  thread->ctx = options->ctx;
-  return run(thread, start.count - 1);
+  link_thread(thread);
+  tg_count(&state->script->stats->lua[options->group].calls);
+  tg_poison_enter(&thread->call, thread->where);
+  int status = tg_begin(thread, body, ctx);
+  tg_poison_leave();
+  return settle(thread, status);
 }
 
 /* ---- waiting ---- */

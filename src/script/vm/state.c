@@ -84,8 +84,10 @@ struct tg_state *tg_state_new(struct tg_script *script, int generation, char **p
     state->ref_natives[i] = LUA_NOREF;
   state->ref_state_base = LUA_NOREF;
   state->ref_rebase = LUA_NOREF;
+  state->spare_ref = LUA_NOREF;
   state->L = state->now = lua_newstate(tg_memory_allocate, state);
   if (!state->L) {
+    tg_blocks_free(&state->memory.blocks);
     free(state);
     *problem = tg_strdup("cannot make a Lua state: this LuaJIT is not built for 64-bit memory (GC64)");
     return NULL;
@@ -172,6 +174,7 @@ void tg_state_free(struct tg_state *state)
   tg_alarm_free(state->deadline);
   tg_memory_free(state);
   lua_close(state->L);
+  tg_blocks_free(&state->memory.blocks);
   if (state->config) {
     tg_config_free(state->config);
     free(state->config);

@@ -164,7 +164,7 @@ struct tg_subscription {
 /* At the bottom of the main coroutine's stack, for calls from the loop. */
 enum { TG_STACK_TRACEBACK = 1, TG_STACK_TRAMPOLINE };
 
-enum { TG_LIVE_EVENTS = 32, TG_EVENT_FIELDS = 14 };
+enum { TG_LIVE_EVENTS = 32, TG_EVENT_PLACES = 32 };
 
 /* What there was to say about the value that was last written as JSON. */
 struct tg_json_words {
@@ -172,6 +172,14 @@ struct tg_json_words {
   char path[160];    /* ... here, at first */
   char problem[320]; /* why it could not be written */
 };
+
+/* How many members an object had that began with that key. */
+struct tg_json_size {
+  const char *first; /* the address of the string; compared, and never read */
+  int members;
+};
+
+enum { TG_JSON_SIZES = 64 };
 
 struct tg_state {
   struct tg_script *script;
@@ -229,7 +237,10 @@ struct tg_state {
   } live[TG_LIVE_EVENTS]; /* the events that C is handing to Lua right now, nested */
   int live_events;
   uint64_t event_serial;
-  const char *event_fields[TG_EVENT_FIELDS]; /* addresses of the names */
+  struct {
+    const void *name; /* its address; NULL: none */
+    int field;
+  } event_fields[TG_EVENT_PLACES];      /* by that address */
   uint32_t entries[TG_LUA_GROUP_COUNT]; /* into Lua, by whom: measure.h */
   bool keep_events; /* something was set going that may use the event of now later */
 
@@ -242,6 +253,7 @@ struct tg_state {
   struct tg_thread *threads; /* live ones */
   struct tg_thread *pool;
   int pooled;
+  int spare_ref; /* into the registry, of a dispatch that is over; LUA_NOREF */
   struct tg_timer *timers;
   struct tg_job *jobs, **last_job;
   struct tg_alarm *ready;    /* runs the jobs in the next loop turn */
@@ -250,6 +262,7 @@ struct tg_state {
 
   struct tg_buf scratch, out; /* used within one function only */
   struct tg_json_words json;
+  struct tg_json_size json_sizes[TG_JSON_SIZES];
   char *error;                /* of the last failed call, with traceback */
 };
 
@@ -340,6 +353,8 @@ bool tg_protect_results(struct tg_state *state, tg_body *body, void *ctx, lua_St
 
 /* Resumes a coroutine whose arguments are pushed. Returns lua_resume()'s. */
 int tg_resume(struct tg_thread *thread, int arguments);
+/* The same, of a new one: push(L, ctx) pushes its function and arguments, and returns how many values. */
+int tg_begin(struct tg_thread *thread, tg_body *push, void *ctx);
 
 int tg_trampoline(lua_State *L);
 
