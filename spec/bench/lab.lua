@@ -99,9 +99,9 @@ end
 
 -- ---- set-ups ----
 
--- options: shards, guilds (default four a shard), tls, handler (of those above; without it events only reach
--- Lua), batch (true: as lists), order ("guild"), sinks (Lua text of the table), durability, script (Lua
--- text), env (for the gateway).
+-- options: shards, guilds (default four a shard), tls, zstd (true: for transport compression), handler (of those
+-- above; without it events only reach Lua), batch (true: as lists), order ("guild"), sinks (Lua text of the
+-- table), durability, script (Lua text), env (for the gateway).
 function lab.start(options)
   local fake = fake_discord.start {
     tls = options.tls,
@@ -115,6 +115,7 @@ function lab.start(options)
   -- What a burst has queued is used again for the next one, as it is when events come and go one by one;
   -- otherwise malloc gives it back, and the kernel's clearing of new pages would be a quarter of the figures.
   local env = { MALLOC_TRIM_THRESHOLD_ = 2000000000 }
+  env.TRANSPORT_COMPRESSION = options.zstd and "zstd-stream"
   for name, value in pairs(options.env or {}) do
     env[name] = value
   end
@@ -126,7 +127,9 @@ gateway.configure {
   sinks = { %s },
 }
 ]]
-  local self = setmetatable({ fake = fake, shards = options.shards, guilds = options.guilds }, SetUp)
+  local self = setmetatable({
+    fake = fake, shards = options.shards, guilds = options.guilds, zstd = options.zstd,
+  }, SetUp)
   local durability = options.durability or lab.durability
   self.head = configure:format(options.batch or false, options.order or "shard", durability,
     options.sinks or "")
@@ -240,7 +243,7 @@ function SetUp:inflate_limit()
     local response = assert(http.request("GET", self.fake.admin .. "/bulk/recording", { timeout = PATIENCE }))
     self.recording = paths.write(paths.tmp() .. "/recording", response.body)
   end
-  local argv = { paths.bin "bench/inflate_limit", self.recording, self.shards }
+  local argv = { paths.bin "bench/inflate_limit", self.recording, self.shards, self.zstd and "zstd" }
   local run = process.run(argv, { timeout = PATIENCE })
   return assert(tonumber(run.stdout), run.stderr)
 end

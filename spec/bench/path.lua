@@ -11,7 +11,7 @@
 -- "2,000 a second" is the pace of a bot with a million members or so: each event comes alone, and most of the
 -- time goes into waking up.
 --
--- The ratio is to inflating the same bytes from memory with as many zlib streams (inflate_limit.c), in turns
+-- The ratio is to inflating the same bytes from memory with as many streams (inflate_limit.c), in turns
 -- with the measured bursts.
 
 local lab = require "spec.bench.lab"
@@ -22,6 +22,7 @@ local path = {}
 local WAYS = {
   { name = "plain", writes = "event", aim = 1.5, on_top = 20 },
   { name = "plain, batches", writes = "event", batch = true, on_top = 1.5 },
+  { name = "plain, zstd-stream", zstd = true, writes = "event", aim = 1.3, on_top = 20 },
   { name = "TLS, a record an event", tls = true, writes = "event", aim = 2.1, on_top = 20 },
   { name = "TLS, bulk writes", tls = true, writes = "bulk", on_top = 20 },
   { name = "TLS, 2,000 a second", tls = true, writes = "event", rate = 2000, connections = 100 },
@@ -36,7 +37,9 @@ end
 
 -- Returns CPU microseconds an event: of inflate alone, of receiving, of all with delivery.
 local function measure(options, connections, way, handler)
-  local set_up = lab.start { shards = connections, tls = way.tls, handler = handler, batch = way.batch }
+  local set_up = lab.start {
+    shards = connections, tls = way.tls, zstd = way.zstd, handler = handler, batch = way.batch,
+  }
   local events = (way.rate and way.rate * SECONDS or EVENTS[connections]) * options.scale
   local burst = { events = events, writes = way.writes, rate = way.rate }
   local whole = { events = burst.events, writes = way.writes, delivered = true }

@@ -21,6 +21,7 @@ after_each(world.cleanup)
 local connect, ready, identify_payload = world.connect, world.ready, world.identify_payload
 
 local ZLIB = "?v=10&encoding=json&compress=zlib-stream"
+local ZSTD = "?v=10&encoding=json&compress=zstd-stream"
 local PLAIN = "?v=10&encoding=json"
 
 local function beat(client, d)
@@ -314,7 +315,8 @@ describe("a recording", function()
   it("is sent to all connections with rising s, and op 11 finds its place between", function()
     local clients = {}
     for shard = 0, 3 do
-      clients[shard] = ready({ shard = { shard, 4 } }, { query = shard == 3 and PLAIN or ZLIB })
+      local query = shard == 3 and PLAIN or shard == 1 and ZSTD or ZLIB
+      clients[shard] = ready({ shard = { shard, 4 } }, { query = query })
     end
     fake:emit { count = 1, shard = 2 } -- the others are brought to the same s
     fake:wait_emitted()

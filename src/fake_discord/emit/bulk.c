@@ -87,7 +87,7 @@ static size_t next_stop(const struct tg_fake_pump *pump)
 {
   const struct tg_fake_recording *recording = pump->recording;
   size_t limit = pump->paced ? pump->allowed : recording->count, stop = pump->written;
-  size_t group = (pump->written / TG_FAKE_RECORDING_GROUP + 1) * TG_FAKE_RECORDING_GROUP;
+  size_t group = (pump->written / recording->group + 1) * recording->group;
   limit = limit < group ? limit : group;
   limit = limit < recording->count ? limit : recording->count;
   if (pump->one_by_one)
@@ -105,7 +105,7 @@ static bool run(struct tg_fake_pump *pump)
   size_t begin = end_of(recording, pump->written);
   /* A stream that has nothing unsent makes a record of each write. */
   while (conn->session && !conn->deaf && tg_stream_unsent(conn->stream) == 0) {
-    if (pump->written % TG_FAKE_RECORDING_GROUP == 0)
+    if (pump->written % recording->group == 0)
       release_held(pump);
     size_t stop = next_stop(pump), from = end_of(recording, pump->written);
     if (stop == pump->written)
@@ -197,7 +197,7 @@ static void on_tick(uv_timer_t *timer)
 static bool is_ready(const struct tg_fake_conn *conn)
 {
   return conn->state == TG_FAKE_READY && conn->session && !conn->session->pace && !conn->pump &&
-         !conn->deaf && conn->compression != TG_COMPRESSION_ZSTD && tg_fake_wire_is_plain(&conn->wire);
+         !conn->deaf && tg_fake_wire_is_plain(&conn->wire);
 }
 
 /* All connections that match, brought to the same s. 0: `error` says why. */
@@ -213,8 +213,7 @@ static uint64_t line_up(struct tg_fake *fake, const struct tg_fake_target *targe
   }
   if (*count == 0)
     return (uint64_t)tg_fail(error, "none",
-                             "no connection matches that has a session, uses zlib-stream or plain "
-                             "text, and is not being fed already");
+                             "no connection matches that has a session and is not being fed already");
   struct tg_fake_event *filler = tg_fake_event_new("TYPING_START", "{}", 2);
   LIST_FOREACH(conn, &fake->conns, link)
   {
@@ -252,21 +251,23 @@ static void start_all(struct tg_fake *fake, const struct tg_fake_target *target,
                       const struct tg_fake_recipe *recipe, bool one_by_one)
 {
   struct tg_fake_bulk *bulk = fake->bulk;
-  struct tg_fake_recording *recordings[2] = {NULL, NULL};
+  struct tg_fake_recording *recordings[TG_COMPRESSION_ZSTD + 1] = {NULL};
   struct tg_fake_conn *conn;
   LIST_FOREACH(conn, &fake->conns, link)
   {
     if (!tg_fake_target_has_conn(target, conn) || !is_ready(conn))
       continue;
-    struct tg_fake_recording **recording = &recordings[conn->compression == TG_COMPRESSION_ZLIB];
+    struct tg_fake_recording **recording = &recordings[conn->compression];
     if (!*recording)
       *recording = tg_fake_record(fake, recipe, conn->compression, first);
     start_pump(conn, *recording, one_by_one, bulk->rate > 0);
   }
-  tg_fake_recording_unref(bulk->last);
-  bulk->last = recordings[1] ? recordings[1] : recordings[0];
-  if (recordings[1])
-    tg_fake_recording_unref(recordings[0]);
+  for (int i = TG_COMPRESSION_NONE; i <= TG_COMPRESSION_ZSTD; i++) {
+    if (!recordings[i])
+      continue;
+    tg_fake_recording_unref(bulk->last);
+    bulk->last = recordings[i];
+  }
 }
 
 /* Each connection has a recording of its own, from its own next s on. */

@@ -1,14 +1,12 @@
 #pragma once
 
 /* Numbered messages, made and compressed beforehand, as the bytes of WebSocket frames. A recording refers to
- * nothing before it, and every TG_FAKE_RECORDING_GROUP events to nothing before them. */
+ * nothing before it, and every group of events to nothing before them. */
 
 #include "base/buf.h"
 #include "base/error.h"
 #include "fake_discord/fake.h"
 #include "proto/compression.h"
-
-enum { TG_FAKE_RECORDING_GROUP = 64 };
 
 struct tg_fake_recipe {
   size_t count, size; /* events; bytes of each, about */
@@ -24,6 +22,7 @@ struct tg_fake_recording {
   enum tg_compression compression;
   uint64_t first; /* s of the first event */
   size_t count;
+  size_t group;  /* events of one */
   size_t *ends;  /* of each event's frame in wire */
   size_t *turns; /* of a recipe with turns: which of its events each one is; else NULL */
   struct tg_buf wire;

@@ -9,12 +9,12 @@ enum {
    * header below still announces 32 KB, as Discord's does. */
   WINDOW_BITS = 13,
   MEMORY_LEVEL = 5,
-  ZSTD_WINDOW_LOG = 18, /* as captured from Discord */
 };
 
 struct tg_fake_encoder {
   enum tg_compression compression;
   bool begun;
+  bool forgotten; /* the next piece ends the frame that is open */
   z_stream zlib;
   ZSTD_CCtx *zstd;
 };
@@ -31,7 +31,7 @@ struct tg_fake_encoder *tg_fake_encoder_new(enum tg_compression compression, int
   } else if (compression == TG_COMPRESSION_ZSTD) {
     encoder->zstd = ZSTD_createCCtx();
     ZSTD_CCtx_setParameter(encoder->zstd, ZSTD_c_compressionLevel, 1);
-    ZSTD_CCtx_setParameter(encoder->zstd, ZSTD_c_windowLog, ZSTD_WINDOW_LOG);
+    ZSTD_CCtx_setParameter(encoder->zstd, ZSTD_c_windowLog, TG_FAKE_ZSTD_WINDOW_LOG);
     ZSTD_CCtx_setParameter(encoder->zstd, ZSTD_c_hashLog, 13);
   }
   return encoder;
@@ -70,6 +70,9 @@ static void encode_zlib(struct tg_fake_encoder *encoder, const void *text, size_
 
 static void encode_zstd(struct tg_fake_encoder *encoder, const void *text, size_t length, struct tg_buf *out)
 {
+  if (encoder->forgotten)
+    tg_buf_append(out, TG_FAKE_ZSTD_END, TG_FAKE_ZSTD_END_SIZE);
+  encoder->forgotten = false;
   ZSTD_inBuffer input = {text, length, 0};
   size_t left;
   do {
@@ -102,4 +105,8 @@ void tg_fake_encoder_forget(struct tg_fake_encoder *encoder)
 {
   if (encoder->compression == TG_COMPRESSION_ZLIB)
     deflateReset(&encoder->zlib);
+  if (encoder->compression == TG_COMPRESSION_ZSTD && encoder->begun) {
+    ZSTD_CCtx_reset(encoder->zstd, ZSTD_reset_session_only);
+    encoder->forgotten = true;
+  }
 }
