@@ -1,5 +1,5 @@
--- What a script costs an event: the difference to an empty script. The hooks are called as the delivery does, with
--- events in memory (script_cost.c): as a part of all that a worker does they are smaller than the noise of that.
+-- What a script costs an event: the difference to an empty script. The hooks are called as the delivery does,
+-- with events in memory (script_cost.c): as a part of all that a worker does they are smaller than its noise.
 
 local lab = require "spec.bench.lab"
 local paths = require "spec.support.paths"

@@ -99,9 +99,9 @@ end
 
 -- ---- set-ups ----
 
--- options: shards, guilds (default four a shard), tls, zstd (true: for transport compression), handler (of those
--- above; without it events only reach Lua), batch (true: as lists), order ("guild"), sinks (Lua text of the
--- table), durability, script (Lua text), env (for the gateway).
+-- options: shards, guilds (default four a shard), tls, zstd (true: for transport compression), handler (of
+-- those above; without it events only reach Lua), batch (true: as lists), order ("guild"), sinks (Lua text of
+-- the table), durability, script (Lua text), env (for the gateway).
 function lab.start(options)
   local fake = fake_discord.start {
     tls = options.tls,

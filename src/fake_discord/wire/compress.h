@@ -18,8 +18,8 @@ bool tg_fake_encoder_begun(const struct tg_fake_encoder *encoder);
  * encoded in several pieces. */
 void tg_fake_encode(struct tg_fake_encoder *encoder, const void *text, size_t length, struct tg_buf *out);
 
-/* A piece of zstd-stream that refers to nothing before it begins with the end of the frame that is open: an empty
- * last block. */
+/* A piece of zstd-stream that refers to nothing before it begins with the end of the frame that is open: an
+ * empty last block. */
 #define TG_FAKE_ZSTD_END "\x01\x00\x00"
 enum { TG_FAKE_ZSTD_END_SIZE = 3, TG_FAKE_ZSTD_WINDOW_LOG = 18 /* as captured from Discord */ };
 
