@@ -55,7 +55,8 @@ struct tg_http_transfer {
   const struct tg_proxy *proxy; /* of the URL; NULL: direct */
   bool tunnel;                  /* ... by CONNECT */
 
-  char *method, *url;        /* as set on the handle */
+  char *method, *url;        /* as set on the handle ... */
+  CURLU *parsed;             /* ... where it is this, if libcurl understands it */
   char *where;               /* for error messages; says over which proxy */
   struct tg_buf header_text; /* the lines of the request, NUL between */
   struct curl_slist *header_nodes;
