@@ -260,6 +260,28 @@ static void says_bad_url(void **state)
   }
 }
 
+/* Whatever the handle was used for before. */
+static void asks_for_what_the_url_names(void **state)
+{
+  struct test *test = *state;
+  const char *host = strstr(test->server.url, "://") + 3;
+  char url[200];
+  struct tg_http_request request = post(test, "x");
+  snprintf(url, sizeof url, "http://us%%40er:pass@%.*s/a/../b%%20c;d?q=%%2F&r=[1]", (int)strcspn(host, "/"),
+           host);
+  for (int i = 0; i < 6; i += 2) {
+    request.url = url;
+    start(test, &request, i);
+    assert_int_equal(finish(test, i)->status, 204);
+    const struct fake_request *seen = &test->server.requests[i / 2];
+    assert_memory_equal(seen->head, "POST /b%20c;d?q=%2F&r=[1] HTTP/1.1\r\n", 36);
+    assert_string_equal(fake_header(seen, "Authorization"), "Basic dXNAZXI6cGFzcw==");
+    request.url = "http://[::1/"; /* what libcurl does not understand */
+    start(test, &request, i + 1);
+    assert_string_equal(finish(test, i + 1)->code, "bad_url");
+  }
+}
+
 static void refuses_headers_with_line_breaks(void **state)
 {
   struct test *test = *state;
@@ -436,6 +458,7 @@ int main(void)
       WITH_SERVER(says_tls),
       WITH_SERVER(says_resolve),
       WITH_SERVER(says_bad_url),
+      WITH_SERVER(asks_for_what_the_url_names),
       WITH_SERVER(refuses_headers_with_line_breaks),
       WITH_SERVER(speaks_over_unix_sockets),
       WITH_SERVER(cancelled_requests_are_not_heard_of),
