@@ -133,7 +133,7 @@ static int start(struct run *run, const char *script, bool watch)
     tg_log(TG_ERROR, TG_NO_SHARD, "%s", error.message);
     return TG_EXIT_CONFIG;
   }
-  tg_succession_listens(&run->succession);
+  tg_succession_listens();
   process->reconfigure = reconfigure;
   process->reconfigure_ctx = run;
   tg_script_attach_manager(process->script, run->manager);

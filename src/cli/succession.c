@@ -13,8 +13,9 @@
 #include <unistd.h>
 
 enum {
-  LEAVE_PATIENCE = 300, /* ms for clients of the control API to take their answers */
-  LOAD_PATIENCE = 10,   /* s on top of the script's own time to load */
+  LEAVE_PATIENCE = 300,                         /* ms for clients of the control API to take their answers */
+  LOAD_PATIENCE = 10,                           /* s on top of the script's own time to load */
+  PROBATION_PATIENCE = TG_HOST_PATIENCE / 1000, /* s, once that is over */
 };
 
 /* The callbacks get the `ctx` of the manager, which is the program: its first member. */
@@ -181,7 +182,9 @@ void tg_succession_attach_stats(struct tg_succession *succession)
 {
   struct tg_error error;
   int fd = tg_handed_fd(succession->handed, "stats");
-  bool attached = fd >= 0 && tg_stats_attach(tg_handed_copy(fd), &error);
+  struct tg_stats *handed = fd >= 0 ? tg_stats_map(fd, &error) : NULL;
+  bool attached = handed && tg_stats_attach(tg_handed_copy(fd), &error);
+  tg_stats_unmap(handed);
   if (!attached && fd >= 0)
     close(fd);
   struct tg_stats *made = attached ? NULL : tg_stats_make(&fd, &error);
@@ -197,10 +200,10 @@ const json_t *tg_succession_control(const struct tg_succession *succession)
   return json_object_get(succession->handed, "control");
 }
 
-void tg_succession_listens(struct tg_succession *succession)
+void tg_succession_listens(void)
 {
   tg_stand_in_rest(the_stand_in);
-  tg_image_wait(patience(succession));
+  tg_image_wait(PROBATION_PATIENCE);
 }
 
 void tg_succession_fails(int exit_code)

@@ -25,7 +25,7 @@ void tg_succession_attach_stats(struct tg_succession *succession);
 /* What the control API was; NULL: there was none. */
 const json_t *tg_succession_control(const struct tg_succession *succession);
 /* The control API is there again. */
-void tg_succession_listens(struct tg_succession *succession);
+void tg_succession_listens(void);
 /* This program ends with that code, or cannot begin: where that was to be its probation the one before goes
  * on, and this does not return. */
 void tg_succession_fails(int exit_code);

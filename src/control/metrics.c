@@ -49,6 +49,13 @@ static void write_gateway(struct tg_exposition *exposition, struct tg_manager *m
   tg_sample_uint(exposition, reloads.done);
   tg_label(exposition, "result", "failed");
   tg_sample_uint(exposition, reloads.failed);
+  struct tg_upgrade_counts upgrades = tg_manager_upgrade_counts(manager);
+  tg_family(exposition, "tidegate_upgrades_total", "counter",
+            "Live upgrades, by how they ended: failed are those that were refused or have gone back.");
+  tg_label(exposition, "result", "done");
+  tg_sample_uint(exposition, upgrades.done);
+  tg_label(exposition, "result", "failed");
+  tg_sample_uint(exposition, upgrades.failed);
 }
 
 static void write_identifies(struct tg_exposition *exposition, struct tg_manager *manager)

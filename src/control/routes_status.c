@@ -280,6 +280,7 @@ json_t *tg_status_json(struct tg_manager *manager)
   if (cluster)
     json_object_set_new(body, "cluster", cluster);
   json_object_set_new(body, "reloads", describe_reloads(manager));
+  json_object_set_new(body, "upgrade", tg_manager_upgrade_status(manager));
   return body;
 }
 

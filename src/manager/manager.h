@@ -106,6 +106,7 @@ void tg_manager_reload(struct tg_manager *manager, tg_manager_reply *reply, void
 /* See tg_upgrade_start() and tg_upgrade_status(). */
 void tg_manager_upgrade(struct tg_manager *manager, tg_manager_reply *reply, void *ctx);
 json_t *tg_manager_upgrade_status(struct tg_manager *manager);
+struct tg_upgrade_counts tg_manager_upgrade_counts(struct tg_manager *manager);
 /* For a program that is tried: whether one with this configuration could go on with what `handed`, that of
  * tg_successor, says of the manager. */
 bool tg_manager_could_follow(const struct tg_config *config, const json_t *handed, struct tg_error *error);

@@ -94,3 +94,8 @@ json_t *tg_manager_upgrade_status(struct tg_manager *manager)
 {
   return tg_upgrade_status(manager->upgrade);
 }
+
+struct tg_upgrade_counts tg_manager_upgrade_counts(struct tg_manager *manager)
+{
+  return tg_upgrade_counts(manager->upgrade);
+}

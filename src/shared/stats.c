@@ -47,6 +47,7 @@ struct tg_stats *tg_stats_make(int *fd, struct tg_error *error)
     *fd = -1;
     return NULL;
   }
+  memcpy(stats->layout, tg_stats_layout, sizeof stats->layout);
   tg_stats_clear_gauges(stats);
   return stats;
 }
@@ -57,7 +58,7 @@ void tg_stats_unmap(struct tg_stats *stats)
     munmap(stats, sizeof *stats);
 }
 
-struct tg_stats *tg_stats_map(int fd, struct tg_error *error)
+static struct tg_stats *map_page(int fd, struct tg_error *error)
 {
   struct stat status;
   if (fstat(fd, &status) == 0 && status.st_size == sizeof(struct tg_stats))
@@ -66,9 +67,20 @@ struct tg_stats *tg_stats_map(int fd, struct tg_error *error)
   return NULL;
 }
 
+struct tg_stats *tg_stats_map(int fd, struct tg_error *error)
+{
+  struct tg_stats *stats = map_page(fd, error);
+  if (!stats || memcmp(stats->layout, tg_stats_layout, sizeof stats->layout) == 0)
+    return stats;
+  tg_stats_unmap(stats);
+  tg_fail(error, "layout", "file descriptor %d is a statistics page of another version", fd);
+  return NULL;
+}
+
+/* Whoever has made it is of the same version; and a script may have scribbled over that it is. */
 bool tg_stats_attach(int fd, struct tg_error *error)
 {
-  struct tg_stats *stats = tg_stats_map(fd, error);
+  struct tg_stats *stats = map_page(fd, error);
   close(fd);
   if (!stats)
     return false;

@@ -38,6 +38,7 @@ enum {
   TG_LAG_SLOTS = 7,      /* a minute, and what has begun of the next */
   TG_STATS_OUTCOMES = 8, /* of a request: enum tg_outcome fits */
   TG_STATS_SERIES_BYTES = 8 << 20,
+  TG_STATS_LAYOUT_SIZE = 24,
 };
 
 /* What of a script is called. X(name) */
@@ -136,6 +137,7 @@ struct tg_stats_lag {
 };
 
 struct tg_stats {
+  char layout[TG_STATS_LAYOUT_SIZE]; /* tg_stats_layout of the program that has made it */
   struct tg_stats_type types[TG_EVENT_TYPE_MAX];
   /* Of the types from TG_EVENT_KNOWN_COUNT on; places differ from the numbers
    * of the process. */
@@ -171,6 +173,10 @@ struct tg_stats {
 };
 
 /* ---- the page ---- */
+
+/* Another text whenever a field is another one, or elsewhere (layout.cmake): what stands in a page is read by
+ * programs of that layout alone. */
+extern const char tg_stats_layout[TG_STATS_LAYOUT_SIZE];
 
 /* For the manager: a page that a worker may attach to. Returns its address, and
  * in *fd what is to be inherited (close-on-exec; belongs to the caller). */

@@ -4,6 +4,7 @@
 local cjson = require "cjson"
 local chromium = require "spec.support.chromium"
 local http = require "spec.support.http"
+local installed = require "spec.support.installed"
 local live = require "spec.support.live"
 local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
@@ -129,6 +130,23 @@ describe("the status page in Chromium", function()
     wait_shows("#problems", "All is well.")
     wait_shows("#script", "1 reload done, 1 failed")
     assert.is_true(page:eval "document.querySelector('#traceback').hidden")
+  end)
+
+  test("shows which program runs, and how an upgrade went", function()
+    local program = installed.new()
+    start { program = program.path }
+    open()
+    wait_shows("#program", "0 upgrades done, 0 failed")
+    program:put "#!/bin/sh\nexit 78\n"
+    assert.equal(409, s.gateway:control("POST", "/upgrade", { timeout = 30000 }).status)
+    wait_shows("#problems", "The last upgrade failed, and version 0.1.0 goes on.")
+    wait_shows("#program", "ago: it ended with exit code 78")
+    program:put { ["0.1.0"] = "0.1.7" }
+    assert.equal(202, s.gateway:control("POST", "/upgrade", { timeout = 30000 }).status)
+    wait_shows("#program", "Version 0.1.7, for")
+    wait_shows("#program", "1 upgrade done, 1 failed · the last one, from 0.1.0 to 0.1.7, took effect")
+    wait_shows("#problems", "All is well.")
+    page:screenshot "upgraded"
   end)
 
   test("shows dead letters, and has them delivered again: secret, keyboard, narrow window", function()

@@ -85,13 +85,29 @@ describe("a live upgrade", function()
       assert.equal(0, done.exit_code, done.stderr)
       assert.matches("takes over: from 0%.1%.0 to 0%.1%.7", done.stdout)
       assert.matches("\nupgraded from 0%.1%.0 to 0%.1%.7 in ", done.stdout)
+      local upgrade = t.gateway:control("GET", "/status"):json().upgrade
+      assert.same({ "0.1.7", 1, 0, "done" },
+        { upgrade.version, upgrade.done, upgrade.failed, upgrade.last.result })
+      assert.is_true(upgrade.since < t.gateway:control("GET", "/status"):json().uptime)
+      assert.matches("\nUpgrade +from 0%.1%.0 to 0%.1%.7 done %d+ m?s ago", t:ctl("status", "--table").stdout)
       local status = t:ctl("upgrade", "status", "--table")
       assert.matches("^version 0%.1%.7 runs; no upgrade is under way\n", status.stdout)
       t:install "#!/bin/sh\nexit 78\n"
       local refused = t:ctl "upgrade"
       assert.equal(1, refused.exit_code)
       assert.matches("it ended with exit code 78", refused.stderr)
-      t:assert_unharmed("ctl", { resumes = 4 })
+      assert.matches("\nUpgrade +from 0%.1%.7 to an unknown version failed %d+ m?s ago: it ended with",
+        t:ctl("status", "--table").stdout)
+      local metrics = t:metrics()
+      assert.same({ 1, 1 }, {
+        metrics:value("tidegate_upgrades_total", { result = "done" }),
+        metrics:value("tidegate_upgrades_total", { result = "failed" }),
+      })
+      t:install { ["0.1.0"] = "0.1.8" }
+      assert.equal(0, t:ctl("upgrade").exit_code)
+      upgrade = t:status()
+      assert.same({ 2, 1 }, { upgrade.done, upgrade.failed })
+      t:assert_unharmed("ctl", { resumes = 8 })
     end)
 
     it("a service manager: the same main process, which reloads", function()
@@ -121,6 +137,43 @@ describe("a live upgrade", function()
       t.gateway:stop()
       assert.is_nil(io.open(path))
     end)
+  end)
+
+  it("of a bot whose script has set presences: sessions that begin later have them", function()
+    local t = start { script = [[
+      local gateway = require "tidegate"
+      gateway.configure { event_handler = { markers = true } }
+      gateway.on("TYPING_START", function(event)
+        local what = event.data.user_id
+        local presence = { activities = { { name = what, type = 0 } } }
+        if what == "the bot" then
+          gateway.manager:edit_bot_status(presence)
+        elseif what:find "^shard" then
+          gateway.manager:edit_shard_status(1, presence)
+        end
+      end)
+    ]] }
+    local function await_presences(n)
+      t.fake:wait_for(n .. " presences", function(state) return #state.commands >= n end,
+        { only = "commands" })
+    end
+    t.scene:type "the bot"
+    await_presences(4)
+    t.scene:type "shard one"
+    await_presences(5)
+    t:install { ["0.1.0"] = "0.1.7" }
+    assert.equal("done", t:upgrade().result)
+    t.fake:settings { rate = 0 }
+    local before = t:counters().identifies
+    t.fake:fault { ["do"] = "invalid_session", resumable = false }
+    t.scene:wait_counter("identifies_ok", before + 4, 30000)
+    local seen = {}
+    for i, identify in ipairs(t:list "identifies") do
+      if i > before then
+        seen[identify.shard] = identify.presence.activities[1].name
+      end
+    end
+    assert.same({ [0] = "the bot", "shard one", "the bot", "the bot" }, seen)
   end)
 
   it("while shards identify: each does once, and in its turn", function()
@@ -206,7 +259,7 @@ describe("a live upgrade", function()
     local SCRIPT = [[
       local gateway = require "tidegate"
       local ffi = require "ffi"
-      ffi.cdef "int getpid(void);"
+      ffi.cdef "int getpid(void); int pthread_mutex_lock(void *);"
       gateway.configure { event_handler = { markers = true } }
       local name = gateway.role == "manager" and "manager-" .. ffi.C.getpid() or gateway.role
       if os.remove(name) then
@@ -215,6 +268,8 @@ describe("a live upgrade", function()
     ]]
 
     local CRASH = 'ffi.cast("int *", 8)[0] = 1'
+    -- No signal ends that.
+    local HANG = 'local mutex = ffi.new "char[64]" for _ = 1, 2 do ffi.C.pthread_mutex_lock(mutex) end'
 
     local function start_with(fault)
       return start {
@@ -240,6 +295,20 @@ describe("a live upgrade", function()
 
     it("crashes in its first second", function()
       fails(start_with(("gateway.after(500, function() %s end)"):format(CRASH)), "manager", "signal 11")
+    end)
+
+    it("hangs as it begins", function()
+      fails(start_with(HANG), "manager", "it did not come up in time")
+    end)
+
+    it("hangs in its first second, and so answers nobody for some", function()
+      local t = start_with(("gateway.after(500, function() %s end)"):format(HANG))
+      t.health:stop()
+      paths.write(t.gateway.dir .. "/manager-" .. t.pid, "")
+      local last = t:upgrade()
+      assert.same({ "failed", "it did not come up in time" }, { last.result, last.problem })
+      t:await_up()
+      t:assert_nothing_lost { name = "hung in its first second", identifies = t.shards }
     end)
 
     it("ends", function()

@@ -326,6 +326,22 @@ static void only_histograms_have_limits(void **state)
   assert_false(tg_series_next(page, &offset, &view));
 }
 
+/* ---- pages of other programs ---- */
+
+static void a_page_of_another_layout_is_not_read(void **state)
+{
+  (void)state;
+  struct tg_error error;
+  struct tg_stats *same = tg_stats_map(page_fd, &error);
+  assert_non_null(same);
+  tg_stats_unmap(same);
+  page->layout[TG_STATS_LAYOUT_SIZE - 4] ^= 1;
+  assert_null(tg_stats_map(page_fd, &error));
+  assert_string_equal(error.code, "layout");
+  in_a_worker(count_some); /* which has it from the program that has made it */
+  assert_int_equal(page->types[TG_EVENT_MESSAGE_CREATE].received, 1);
+}
+
 /* ---- close codes of a shard ---- */
 
 static void close_codes_have_places(void **state)
@@ -355,6 +371,7 @@ int main(void)
       cmocka_unit_test(series_have_a_bound),
       PAGE_TEST(a_page_that_was_scribbled_over_is_survived),
       PAGE_TEST(only_histograms_have_limits),
+      PAGE_TEST(a_page_of_another_layout_is_not_read),
       cmocka_unit_test(close_codes_have_places),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -168,6 +168,26 @@ static void add_resharding(struct tg_table *table, const json_t *running)
   free(text);
 }
 
+/* Only where there was one, or is. */
+static void add_upgrade(struct tg_table *table, const json_t *upgrade)
+{
+  const json_t *last = json_object_get(upgrade, "last");
+  bool runs = json_is_object(upgrade) && strcmp(tg_figure_text(upgrade, "state"), "idle") != 0;
+  bool failed = json_is_string(json_object_get(last, "problem"));
+  if (!runs && !json_is_object(last))
+    return;
+  tg_table_cell(table, TG_BOLD, "Upgrade");
+  if (runs)
+    tg_table_cell(table, TG_UNEASY, "to %s: %s, %s of %s workers are replaced", tg_figure_text(upgrade, "to"),
+                  tg_figure_text(upgrade, "state"), tg_figure_count(upgrade, "replaced"),
+                  tg_figure_count(upgrade, "workers"));
+  else
+    tg_table_cell(table, failed ? TG_UNEASY : TG_PLAIN, "from %s to %s %s %s ago%s%s",
+                  tg_figure_text(last, "from"), tg_figure_text(last, "to"), failed ? "failed" : "done",
+                  tg_figure_duration(last, "ago"), failed ? ": " : "",
+                  failed ? tg_figure_text(last, "problem") : "");
+}
+
 static void add_cluster(struct tg_table *table, const json_t *cluster)
 {
   if (!json_is_object(cluster))
@@ -250,6 +270,7 @@ static void show(const json_t *status)
   add_deaf(&table, json_object_get(status, "deaf"));
   add_resharding(&table, json_object_get(status, "resharding"));
   add_cluster(&table, json_object_get(status, "cluster"));
+  add_upgrade(&table, json_object_get(status, "upgrade"));
   tg_table_print(&table, stdout);
   show_workers(json_object_get(status, "workers"));
   show_handlers(json_object_get(status, "handlers"));

@@ -36,6 +36,8 @@ struct tg_upgrade {
   int worker;            /* that is replaced now */
   const char *waits_for; /* NULL: nothing */
   bool began_next;       /* the worker's next process has been started */
+  tg_ms since;           /* this program runs */
+  struct tg_upgrade_counts counts;
   struct {
     const char *result; /* "done", "failed"; NULL: there was none */
     char *from, *to, *problem;
@@ -59,6 +61,7 @@ static void look_in(struct tg_upgrade *upgrade, uv_timer_cb callback, tg_ms wait
 
 static void note_end(struct tg_upgrade *upgrade, const char *problem)
 {
+  *(problem ? &upgrade->counts.failed : &upgrade->counts.done) += 1;
   upgrade->last.result = problem ? "failed" : "done";
   set_text(&upgrade->last.from, upgrade->from);
   set_text(&upgrade->last.to, upgrade->to);
@@ -354,9 +357,9 @@ bool tg_upgrade_returns(const struct tg_upgrade *upgrade)
 
 json_t *tg_upgrade_hand_over(const struct tg_upgrade *upgrade)
 {
-  json_t *json = json_pack("{s:s, s:s?, s:s?, s:I}", "from", upgrade->from, "to", upgrade->to, "failed",
-                           upgrade->failed, "began", (json_int_t)upgrade->began);
-  return json;
+  return json_pack("{s:s, s:s?, s:s?, s:I, s:I, s:I}", "from", upgrade->from, "to", upgrade->to, "failed",
+                   upgrade->failed, "began", (json_int_t)upgrade->began, "ended_well",
+                   (json_int_t)upgrade->counts.done, "ended_badly", (json_int_t)upgrade->counts.failed);
 }
 
 static void on_probation_over(uv_timer_t *timer)
@@ -379,6 +382,8 @@ void tg_upgrade_go_on(struct tg_upgrade *upgrade, const json_t *handed)
   set_text(&upgrade->to, json_string_value(json_object_get(handed, "to")));
   set_text(&upgrade->failed, failed ? failed : options->successor->failure);
   upgrade->began = json_integer_value(json_object_get(handed, "began"));
+  upgrade->counts.done = (uint64_t)json_integer_value(json_object_get(handed, "ended_well"));
+  upgrade->counts.failed = (uint64_t)json_integer_value(json_object_get(handed, "ended_badly"));
   upgrade->step = PROBATION_TIME;
   if (options->successor->failure)
     tg_log_with(TG_ERROR, TG_NO_SHARD, TG_WITH(TG_TEXT(REASON, options->successor->failure)),
@@ -417,8 +422,10 @@ static json_t *last_json(const struct tg_upgrade *upgrade)
 
 json_t *tg_upgrade_status(const struct tg_upgrade *upgrade)
 {
-  json_t *json = json_pack("{s:s, s:s, s:o}", "state", step_name(upgrade), "version", TG_VERSION, "last",
-                           last_json(upgrade));
+  json_t *json =
+      json_pack("{s:s, s:s, s:I, s:I, s:I, s:o}", "state", step_name(upgrade), "version", TG_VERSION, "since",
+                (json_int_t)(tg_now() - upgrade->since), "done", (json_int_t)upgrade->counts.done, "failed",
+                (json_int_t)upgrade->counts.failed, "last", last_json(upgrade));
   if (upgrade->step == IDLE)
     return json;
   json_object_set_new(json, "from", text_or_null(upgrade->from));
@@ -430,6 +437,11 @@ json_t *tg_upgrade_status(const struct tg_upgrade *upgrade)
   return json;
 }
 
+struct tg_upgrade_counts tg_upgrade_counts(const struct tg_upgrade *upgrade)
+{
+  return upgrade->counts;
+}
+
 /* ---- life ---- */
 
 struct tg_upgrade *tg_upgrade_new(const struct tg_upgrade_options *options)
@@ -437,6 +449,7 @@ struct tg_upgrade *tg_upgrade_new(const struct tg_upgrade_options *options)
   struct tg_upgrade *upgrade = tg_calloc(1, sizeof *upgrade);
   upgrade->options = *options;
   upgrade->timer = tg_timer_new(options->env->loop, upgrade);
+  upgrade->since = tg_now();
   return upgrade;
 }
 

@@ -80,6 +80,13 @@ json_t *tg_upgrade_hand_over(const struct tg_upgrade *upgrade);
 /* The process of a worker has ended. */
 void tg_upgrade_worker_gone(struct tg_upgrade *upgrade, int worker);
 
-/* {"state", "from", "to", "replaced", "workers", "waitsFor", "last": {"result", "from", "to", "problem",
- * "ago", "duration"}}. A new reference. */
+/* {"state", "version", "since": ms that this program runs, "done", "failed", "last": {"result", "from", "to",
+ * "problem", "ago", "duration"} or null}; under way also "from", "to", "replaced", "workers", "waitsFor",
+ * "problem". A new reference. */
 json_t *tg_upgrade_status(const struct tg_upgrade *upgrade);
+
+/* Of this process, whatever programs it has run. */
+struct tg_upgrade_counts {
+  uint64_t done, failed; /* failed: nothing has changed, or the program before goes on */
+};
+struct tg_upgrade_counts tg_upgrade_counts(const struct tg_upgrade *upgrade);

@@ -300,8 +300,10 @@ void tg_figures_look(struct tg_workers *workers)
 void tg_figures_worker_gone(struct tg_managed_worker *worker)
 {
   tg_ms now = tg_now();
-  tg_loop_lag_note(worker->stats, overdue(worker->stats, now), now);
-  tg_stats_clear_gauges(worker->stats);
+  if (worker->stats) { /* else it counts where this program cannot read */
+    tg_loop_lag_note(worker->stats, overdue(worker->stats, now), now);
+    tg_stats_clear_gauges(worker->stats);
+  }
   worker->usage.cpu_earlier = worker->usage.cpu;
   worker->usage.memory = 0;
 }

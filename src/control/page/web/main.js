@@ -6,7 +6,8 @@ import { Letters } from "./letters.js";
 import { Rates, countersOf } from "./rates.js";
 import { Shards, shardsOf } from "./shards.js";
 import {
-  drawDeaf, drawFigures, drawHead, drawIdentify, drawProblems, drawResharding, drawScript, figuresOf, problemsOf,
+  drawDeaf, drawFigures, drawHead, drawIdentify, drawProblems, drawProgram, drawResharding, drawScript, figuresOf,
+  problemsOf,
 } from "./state.js";
 import { Line } from "./stream.js";
 import { Events, drawCluster, drawHandlers, drawProcesses, drawSinks } from "./tables.js";
@@ -46,6 +47,7 @@ function drawSnapshot(snapshot) {
   drawIdentify(status.identify);
   drawScript(status);
   drawDeaf(status.deaf);
+  drawProgram(status.upgrade);
   drawResharding(status.resharding);
   drawCluster(status.cluster);
   lastAt = snapshot.at;

@@ -61,6 +61,8 @@ export function problemsOf(snapshot, shards, rates) {
         + `${worker.switchedOff.join(", ")} switched off until a reload.`);
   }
   if (status.reloads.last?.problem) add("reload", "The last reload failed; the script before it goes on. See Script.");
+  if (status.upgrade.last?.result === "failed")
+    add("upgrade", `The last upgrade failed, and version ${status.version} goes on. See Program.`, false);
   if (status.identify.heldBack) add("identify", "No identifies are left but the reserve: only resumes go out.");
   if (status.intents?.missing.length > 0)
     add("intents", `${counted(status.intents.shards, "session does", "sessions do")} without ${status.intents.missing.join(", ")}.`);
@@ -159,6 +161,17 @@ export function drawDeaf(deaf) {
   setText(find("deaf-more"), `${count(resumes)} resumed, ${count(identifies)} with a new session · `
     + `${count(heard)} hear again, ${count(givenUp)} given up · `
     + `${counted(questions.answered + questions.unanswered, "question")} to Discord, ${count(questions.unanswered)} unanswered`);
+}
+
+export function drawProgram({ version, since, done, failed, last, state, to, replaced, workers, waitsFor }) {
+  const parts = [`Version ${version}, for ${duration(since)}`, `${counted(done, "upgrade")} done, ${count(failed)} failed`];
+  if (state !== "idle")
+    parts.push(`one to ${to ?? "another version"} is under way: ${state}, ${count(replaced)} of ${counted(workers, "worker")} replaced`
+      + (waitsFor ? `, waits for ${waitsFor}` : ""));
+  else if (last)
+    parts.push(`the last one, from ${last.from} to ${last.to ?? "another version"}, ${last.problem ? "failed" : "took effect"} `
+      + `${duration(last.ago)} ago` + (last.problem ? `: ${last.problem}` : ""));
+  setText(find("program"), parts.join(" · "));
 }
 
 export function drawResharding(resharding) {
