@@ -5,6 +5,7 @@ local checker = require "spec.support.checker"
 local cjson = require "cjson"
 local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
+local prometheus = require "spec.support.prometheus"
 local scene = require "spec.support.scene"
 local uv = require "luv"
 
@@ -357,11 +358,13 @@ require "tidegate".configure {
     local s = start { script = [[
 require "tidegate".configure { event_handler = { order = "guild" }, interaction = { grace = 300 } }
 ]] }
-    s.bot:hang()
+    s.bot:answer(function() return 429, { ["Retry-After"] = "1" } end)
     s.fake:emit { interaction = 2, shard = 0, count = 3 }
-    s.fake:wait_for("three answers", function(state) return #state.callbacks == 3 end)
+    s.fake:wait_for("three answers", function()
+      local metrics = prometheus.parse(assert(s.gateway:control("GET", "/metrics")).body)
+      return metrics:sum("tidegate_interactions_total", { result = "answered" }) == 3
+    end)
     s.bot:answer(nil)
-    s.bot:reset_connections()
     s.bot:wait_for_events(3, "INTERACTION_CREATE", 20000)
     for _, event in ipairs(s.bot:select "INTERACTION_CREATE") do
       assert.is_true(event.deferred)
