@@ -158,7 +158,7 @@ function cluster_trial.stop()
   local stopped, why = pcall(scene.stop)
   redis_proxy.cleanup()
   if not ok or not stopped then
-    error(table.concat({ not ok and problem or nil, not stopped and tostring(why) or nil }, "\n"), 0)
+    error((not ok and problem .. "\n" or "") .. (not stopped and tostring(why) or ""), 0)
   end
 end
 

@@ -5,6 +5,7 @@ local cluster_trial = require "spec.support.cluster_trial"
 local installed = require "spec.support.installed"
 local paths = require "spec.support.paths"
 local prometheus = require "spec.support.prometheus"
+local scene = require "spec.support.scene"
 local uv = require "luv"
 
 local SHARDS = 8
@@ -44,7 +45,7 @@ describe("a live upgrade of hosts of a cluster", function()
 
   -- options: those of cluster_trial.start().
   local function start(options)
-    local given = { hosts = 2, shards = SHARDS, rate = 400, script = SCRIPT, each = {} }
+    local given = { hosts = 2, shards = SHARDS, rate = 400, script = SCRIPT, each = {}, env = scene.crashes }
     for name, value in pairs(options or {}) do
       given[name] = value
     end
