@@ -204,13 +204,15 @@ local CUSTOM = {
   plugins = "table<string,table>",
   ["cluster.url"] = "string|tidegate.InFile", -- it may stand in one
   ["log.format"] = '"text"|"json"',
+  ["event_handler.batch"] = "boolean|tidegate.Batch",
   ["event_handler.headers"] = "table<string,string|tidegate.InFile>",
   sinks = "table<string,tidegate.Config.sink>",
   ["storm.rules"] = "tidegate.StormRule[]",
 }
 
--- Of a sink: what may stand in files.
+-- Of a sink: what may stand in files, or be a table.
 local OF_SINKS = {
+  batch = "boolean|tidegate.Batch",
   url = "string|tidegate.InFile",
   urls = "(string|tidegate.InFile)[]",
   authorization = "string|tidegate.InFile",
@@ -253,17 +255,20 @@ it("so is every key of a sink", function()
   assert.same(expected, declared_keys("tidegate.Config.sink", "", {}))
 end)
 
-it("so is every key of a rule against storms", function()
-  local expected, declared = {}, {}
-  local rows = read("src/config/storm_values.c"):match "rule_options%[%] = (%b{})"
-  for name in rows:gmatch '%.path = "(%l+)"' do
+-- Of a table of options in C, and as declared.
+local function same_keys(file, rows, class, count)
+  local expected = {}
+  for name in read(file):match(" " .. rows .. "%[%] = (%b{})"):gmatch '%.path = "([%l_]+)"' do
     expected[#expected + 1] = name
   end
-  for name in pairs(classes["tidegate.StormRule"].fields) do declared[#declared + 1] = name end
   table.sort(expected)
-  table.sort(declared)
-  assert.same(expected, declared)
-  assert.equal(5, #expected)
+  assert.equal(count, #expected)
+  assert.same(expected, sorted(classes[class].fields))
+end
+
+it("so is every key of a rule against storms, and of a batch", function()
+  same_keys("src/config/storm_values.c", "rule_options", "tidegate.StormRule", 5)
+  same_keys("src/config/batch_values.c", "options", "tidegate.Batch", 3)
 end)
 
 it("the configuration that holds has only declared keys", function()
