@@ -12,6 +12,9 @@ enum {
   HEADERS_MAX = 64 * 1024, /* that are kept; of a request by_head more are read, up to libcurl's own bounds */
   LINES_MAX = 512 * 1024,  /* with any number of 1xx, and the trailer */
   KEEP_CAPACITY = 64 * 1024,
+  /* A body of more than 64 KiB goes by way of a buffer of this size, which libcurl makes when there is one:
+   * a batch is one write, and what answers before it has read all finds nothing more to be sent. */
+  UPLOAD_BUFFER = 256 * 1024,
   RESULT_TOO_LARGE = 100, /* CURLE_TOO_LARGE, from libcurl 8.6 on */
 };
 
@@ -91,6 +94,7 @@ struct tg_http_transfer *tg_http_transfer_new(struct tg_http *http, const char *
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
   curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+  curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER);
   curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);

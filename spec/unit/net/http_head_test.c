@@ -189,6 +189,31 @@ static void an_early_answer_ends_the_request(void **state)
   assert_int_equal(test->server.request_count, 0);
 }
 
+/* What a batch has at most has gone when the answer is looked at. */
+static void an_early_answer_to_a_batch_keeps_the_connection(void **state)
+{
+  struct test *test = *state;
+  struct tg_http_request request = post_by_head(test);
+  size_t size = 256 << 10;
+  char *body = malloc(size);
+  memset(body, 'x', size);
+  request.body = (struct tg_span){body, size};
+  test->server.stream.connection_cb = accept_at_once;
+  test->server.handle_request = do_nothing;
+  start(test, &request, 0);
+  assert_int_equal(finish(test, 0)->status, 200);
+  free(body);
+  assert_int_equal(test->server.open_connections, 1);
+  uv_read_start(&test->server.connections->stream, fake_alloc, fake_read);
+  WAIT_UNTIL(&test->base, test->server.request_count == 1);
+  request = post_by_head(test);
+  test->server.handle_request = answer_204;
+  start(test, &request, 1);
+  assert_int_equal(finish(test, 1)->status, 204);
+  assert_int_equal(test->server.request_count, 2);
+  assert_int_equal(test->server.open_connections, 1);
+}
+
 /* In a thread of its own, so that its end may come at any moment of our sending. */
 static void *answer_and_leave(void *ctx)
 {
@@ -358,6 +383,7 @@ int main(void)
       WITH_SERVER(endless_bodies_are_cut),
       WITH_SERVER(large_heads_are_read),
       WITH_SERVER(an_early_answer_ends_the_request),
+      WITH_SERVER(an_early_answer_to_a_batch_keeps_the_connection),
       WITH_SERVER(an_answer_before_the_end_is_heard),
       WITH_SERVER(few_connections_rest),
       WITH_SERVER(answered_requests_cannot_be_cancelled),

@@ -58,6 +58,8 @@ void tg_parcel_put(struct tg_parcel *parcel, const struct tg_stored *event, tg_m
 {
   const struct tg_lanes *lanes = parcel->lane->lanes;
   struct tg_buf *text = &parcel->text;
+  if (text->length == 0)
+    tg_buf_reserve(text, parcel->bytes);
   if (parcel->batch && text->length > 0)
     text->data[text->length - 1] = ','; /* in the place of the array's end */
   else if (parcel->batch)
