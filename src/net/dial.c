@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/timer.h"
 #include "net/race.h"
+#include "net/resolver.h"
 #include "net/stream.h"
 #include "net/tunnel.h"
 #include "proto/close_code.h"
@@ -15,6 +16,7 @@
 struct tg_dialer {
   uv_loop_t *loop;
   struct tg_link_context *links;
+  struct tg_resolver *resolver;
   const struct tg_proxies *proxies;
   struct tg_address_memory memory;
 };
@@ -40,7 +42,7 @@ struct tg_dial {
   struct tg_dial_callbacks callbacks;
   void *ctx;
   const struct tg_proxy *proxy; /* NULL: direct */
-  uv_getaddrinfo_t *resolving;  /* NULL: done */
+  struct tg_lookup *lookup;     /* NULL: done */
   uv_timer_t *timer;            /* of the race */
   struct tg_addresses addresses;
   struct tg_race race;
@@ -58,6 +60,7 @@ struct tg_dialer *tg_dialer_new(uv_loop_t *loop, const char *ca_file, const stru
   struct tg_dialer *dialer = tg_calloc(1, sizeof *dialer);
   dialer->loop = loop;
   dialer->links = links;
+  dialer->resolver = tg_resolver_new(loop);
   dialer->proxies = proxies;
   return dialer;
 }
@@ -67,6 +70,7 @@ void tg_dialer_free(struct tg_dialer *dialer)
   if (!dialer)
     return;
   tg_link_context_free(dialer->links);
+  tg_resolver_free(dialer->resolver);
   free(dialer);
 }
 
@@ -341,27 +345,47 @@ static void advance(struct tg_dial *dial)
     uv_timer_stop(dial->timer);
 }
 
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
+static void begin_race(struct tg_dial *dial)
 {
-  struct tg_dial *dial = request->data;
-  free(request);
-  if (dial) { /* not freed meanwhile */
-    dial->resolving = NULL;
-    const char *why = status ? uv_strerror(status) : "it has no address";
-    if (dial->proxy)
-      tg_fail(&dial->error, "proxy", "the name of the proxy %s (%s) cannot be resolved: %s",
-              dial->proxy->where, dial->proxy->variable, why);
-    else
-      tg_fail(&dial->error, "resolve", "the name %s cannot be resolved: %s", dial->url.host, why);
-    tg_addresses_take(&dial->addresses, found);
-    tg_addresses_sort(&dial->addresses, &dial->dialer->memory, tg_now());
-    tg_race_begin(&dial->race, dial->addresses.count);
-    if (tg_proxy_tunnels(dial->proxy, dial->url.host, &dial->error))
-      advance(dial);
-    else
-      lose(dial, 0, -1);
+  tg_addresses_sort(&dial->addresses, &dial->dialer->memory, tg_now());
+  tg_race_begin(&dial->race, dial->addresses.count);
+  if (tg_proxy_tunnels(dial->proxy, dial->url.host, &dial->error))
+    advance(dial);
+  else
+    lose(dial, 0, -1);
+}
+
+static void on_looked_up(void *ctx, int status, const struct tg_addresses *addresses)
+{
+  struct tg_dial *dial = ctx;
+  const char *why = status ? uv_strerror(status) : "it has no address";
+  dial->lookup = NULL;
+  dial->addresses = *addresses;
+  if (dial->proxy)
+    tg_fail(&dial->error, "proxy", "the name of the proxy %s (%s) cannot be resolved: %s", dial->proxy->where,
+            dial->proxy->variable, why);
+  else
+    tg_fail(&dial->error, "resolve", "the name %s cannot be resolved: %s", dial->url.host, why);
+  begin_race(dial);
+}
+
+static void on_known(uv_timer_t *timer)
+{
+  begin_race(timer->data);
+}
+
+static void resolve(struct tg_dial *dial)
+{
+  struct tg_resolver *resolver = dial->dialer->resolver;
+  const char *host = dial->proxy ? dial->proxy->host : dial->url.host;
+  const char *port = dial->proxy ? dial->proxy->port : dial->url.port;
+  const struct tg_addresses *known = tg_resolver_recall(resolver, host, port);
+  if (!known) {
+    dial->lookup = tg_lookup_begin(resolver, host, port, on_looked_up, dial);
+    return;
   }
-  uv_freeaddrinfo(found);
+  dial->addresses = *known;
+  tg_timer_start(dial->timer, on_known, 0);
 }
 
 struct tg_dial *tg_dial_begin(struct tg_dialer *dialer, const struct tg_gateway_url *url,
@@ -375,16 +399,8 @@ struct tg_dial *tg_dial_begin(struct tg_dialer *dialer, const struct tg_gateway_
   dial->timer = tg_calloc(1, sizeof *dial->timer);
   uv_timer_init(dialer->loop, dial->timer);
   dial->timer->data = dial;
-  dial->resolving = tg_calloc(1, sizeof *dial->resolving);
-  dial->resolving->data = dial;
   dial->proxy = tg_proxy_for(dialer->proxies, url->tls, url->host);
-  const char *host = dial->proxy ? dial->proxy->host : url->host;
-  const char *port = dial->proxy ? dial->proxy->port : url->port;
-  struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-  if (uv_getaddrinfo(dialer->loop, dial->resolving, on_resolved, host, port, &hints) != 0) {
-    /* Only a name that is no name fails at once; say so from the loop. */
-    uv_getaddrinfo(dialer->loop, dial->resolving, on_resolved, "invalid.", port, &hints);
-  }
+  resolve(dial);
   return dial;
 }
 
@@ -397,10 +413,7 @@ void tg_dial_free(struct tg_dial *dial)
 {
   if (!dial)
     return;
-  if (dial->resolving) {
-    dial->resolving->data = NULL;
-    uv_cancel((uv_req_t *)dial->resolving);
-  }
+  tg_lookup_free(dial->lookup);
   drop_all(dial, false);
   uv_close((uv_handle_t *)dial->timer, free_handle);
   free(dial);
