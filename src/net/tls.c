@@ -40,6 +40,35 @@ static struct tg_tls *new_context(const SSL_METHOD *method, bool server, struct 
   return tls;
 }
 
+/* What is kept of it, byte by byte the same; the caller's reference to the one becomes one to the other. */
+static X509 *keep_certificate(struct tg_tls *tls, X509 *certificate)
+{
+  for (int i = 0; i < TG_CERTIFICATES_KEPT && tls->certificates[i]; i++) {
+    if (X509_cmp(tls->certificates[i], certificate) == 0) {
+      X509_up_ref(tls->certificates[i]);
+      X509_free(certificate);
+      return tls->certificates[i];
+    }
+  }
+  X509 **place = &tls->certificates[tls->certificate_count++ % TG_CERTIFICATES_KEPT];
+  X509_free(*place);
+  X509_up_ref(certificate);
+  return *place = certificate;
+}
+
+/* Each connection keeps the peer's certificates for as long as it lives: some kilobytes each, and the same for a
+ * thousand shards. So they are had once, from before they are verified. */
+static int verify(X509_STORE_CTX *verifying, void *ctx)
+{
+  struct tg_tls *tls = ctx;
+  STACK_OF(X509) *chain = X509_STORE_CTX_get0_untrusted(verifying);
+  for (int i = 0; i < sk_X509_num(chain); i++)
+    sk_X509_set(chain, i, keep_certificate(tls, sk_X509_value(chain, i)));
+  if (sk_X509_num(chain) > 0)
+    X509_STORE_CTX_set_cert(verifying, sk_X509_value(chain, 0));
+  return X509_verify_cert(verifying);
+}
+
 struct tg_tls *tg_tls_client(const char *ca_file, struct tg_error *error)
 {
   struct tg_tls *tls = new_context(TLS_client_method(), false, error);
@@ -56,6 +85,7 @@ struct tg_tls *tg_tls_client(const char *ca_file, struct tg_error *error)
            NULL;
   }
   SSL_CTX_set_verify(tls->context, SSL_VERIFY_PEER, NULL);
+  SSL_CTX_set_cert_verify_callback(tls->context, verify, tls);
   static const unsigned char alpn[] = "\x08http/1.1";
   SSL_CTX_set_alpn_protos(tls->context, alpn, sizeof alpn - 1);
   return tls;
@@ -95,6 +125,8 @@ void tg_tls_free(struct tg_tls *tls)
 {
   if (!tls)
     return;
+  for (int i = 0; i < TG_CERTIFICATES_KEPT; i++)
+    X509_free(tls->certificates[i]);
   SSL_CTX_free(tls->context);
   free(tls);
 }

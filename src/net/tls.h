@@ -8,9 +8,13 @@
 #include <openssl/ssl.h>
 #include <stdbool.h>
 
+enum { TG_CERTIFICATES_KEPT = 8 };
+
 struct tg_tls {
   SSL_CTX *context;
   bool server;
+  X509 *certificates[TG_CERTIFICATES_KEPT]; /* of peers, those that came last; NULL: none yet */
+  unsigned certificate_count;               /* so many have been kept so far */
 };
 
 /* A server's connection on the connected socket `fd`. NULL: out of memory. */
