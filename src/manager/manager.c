@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/spare_memory.h"
 #include "base/timer.h"
 #include "manager/cluster_front.h"
 #include "manager/commands/ask_worker.h"
@@ -391,6 +392,7 @@ static void on_pulse(uv_timer_t *timer)
     tg_reshard_look(manager->reshard);
   tg_cluster_front_look(manager, now);
   tg_steady_look(&manager->steady);
+  tg_spare_memory_look(now);
   tg_log_tick();
   uv_timer_set_repeat(timer, tg_spawn_all_up(manager->spawner) ? PULSE_CALM : PULSE_BUSY);
 }

@@ -1,6 +1,7 @@
 #include "worker/worker_impl.h"
 
 #include "base/log.h"
+#include "base/spare_memory.h"
 #include "net/dial.h"
 #include "shared/class_state.h"
 #include "shared/stats.h"
@@ -23,6 +24,7 @@ static void say_alive(struct tg_worker *worker)
   if (worker->delivery)
     tg_delivery_publish(worker->delivery);
   tg_say(worker->ipc, still_alive);
+  tg_spare_memory_look(worker->alive_at);
   tg_log_tick();
 }
 
