@@ -1,8 +1,9 @@
 #pragma once
 
-/* Memory that was freed, but that the allocator keeps: what a backlog has taken, or many handshakes at once, would
- * stay with the process for ever, since something that lives on lies behind it. What nobody has used for a while
- * goes back to the system; what comes and goes in bursts stays, for new pages cost more than the events in them. */
+/* Memory that was freed, but that the allocator keeps: what a backlog has taken, or many handshakes at once,
+ * would stay with the process for ever, since something that lives on lies behind it. What nobody has used
+ * for a while goes back to the system; what comes and goes in bursts stays, for new pages cost more than the
+ * events in them. */
 
 #include "base/clock.h"
 
@@ -18,8 +19,8 @@ struct tg_spare_memory {
   bool much;    /* was spare at the last look */
 };
 
-/* In bytes. Of what is free an unknown part has gone back already, and of what is used not all has been touched:
- * more than what has become resident since cannot be had back. */
+/* In bytes. Of what is free an unknown part has gone back already, and of what is used not all has been
+ * touched: more than what has become resident since cannot be had back. */
 struct tg_memory_use {
   size_t resident, used, free;
 };

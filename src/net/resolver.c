@@ -87,7 +87,8 @@ static void forget_old(struct tg_resolver *resolver, tg_ms now)
   }
 }
 
-const struct tg_addresses *tg_resolver_recall(struct tg_resolver *resolver, const char *host, const char *port)
+const struct tg_addresses *tg_resolver_recall(struct tg_resolver *resolver, const char *host,
+                                              const char *port)
 {
   forget_old(resolver, tg_now());
   const struct name *name = find(resolver, host, port);

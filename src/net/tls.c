@@ -56,8 +56,8 @@ static X509 *keep_certificate(struct tg_tls *tls, X509 *certificate)
   return *place = certificate;
 }
 
-/* Each connection keeps the peer's certificates for as long as it lives: some kilobytes each, and the same for a
- * thousand shards. So they are had once, from before they are verified. */
+/* Each connection keeps the peer's certificates for as long as it lives: some kilobytes each, and the same
+ * for a thousand shards. So they are had once, from before they are verified. */
 static int verify(X509_STORE_CTX *verifying, void *ctx)
 {
   struct tg_tls *tls = ctx;

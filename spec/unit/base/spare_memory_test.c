@@ -9,7 +9,8 @@
 
 enum { MB = 1024 * 1024 };
 
-/* A look at a process with so much of it resident, and so much used and free in its heap, all in megabytes. */
+/* A look at a process with so much of it resident, and so much used and free in its heap, all in megabytes.
+ */
 static bool look(struct tg_spare_memory *spare, size_t resident, size_t used, size_t unused)
 {
   const struct tg_memory_use use = {resident * MB, used * MB, unused * MB};
