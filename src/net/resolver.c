@@ -112,12 +112,13 @@ static void on_answer(uv_getaddrinfo_t *request, int status, struct addrinfo *fo
   free(request);
   if (name) { /* somebody waits */
     name->request = NULL;
-    name->known_until = tg_now() + KNOWN_FOR;
+    name->known_until = INT64_MAX; /* for as long as it is told, which may take any time */
     tg_addresses_take(&name->addresses, found);
     bool known = status == 0 && name->addresses.count > 0;
     if (!known)
       LIST_REMOVE(name, link);
     tell(name, status);
+    name->known_until = tg_now() + KNOWN_FOR;
     if (!known)
       free_name(name);
   }

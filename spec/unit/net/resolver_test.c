@@ -20,7 +20,7 @@ static struct {
   int asked;  /* look-ups so far */
   int status; /* that they end with */
   int told, addresses;
-  bool asks_again;
+  bool asks_again, takes_long;
 } world;
 
 /* ---- in the place of libuv's, and of the clock ---- */
@@ -86,6 +86,10 @@ static void on_told(void *ctx, int status, const struct tg_addresses *addresses)
     world.asks_again = false;
     tg_lookup_begin(world.resolver, "one.test", "443", on_told, NULL);
   }
+  if (world.takes_long) {
+    now += 3600000;
+    assert_non_null(tg_resolver_recall(world.resolver, "one.test", "443"));
+  }
 }
 
 static struct tg_lookup *ask(const char *host)
@@ -125,6 +129,17 @@ static void an_answer_is_known_for_a_while(void **state)
   assert_non_null(tg_resolver_recall(world.resolver, "one.test", "443"));
   now += 1;
   assert_null(tg_resolver_recall(world.resolver, "one.test", "443"));
+}
+
+static void who_is_told_may_take_long(void **state)
+{
+  (void)state;
+  world.takes_long = true;
+  ask("one.test");
+  ask("one.test");
+  run();
+  assert_int_equal(world.told, 2);
+  assert_non_null(tg_resolver_recall(world.resolver, "one.test", "443"));
 }
 
 static void a_failure_is_told_to_all_and_not_kept(void **state)
@@ -187,6 +202,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(a_crowd_asks_once),
       TEST(an_answer_is_known_for_a_while),
+      TEST(who_is_told_may_take_long),
       TEST(a_failure_is_told_to_all_and_not_kept),
       TEST(a_name_that_is_none_is_told_of_later),
       TEST(who_leaves_is_not_told),
