@@ -8,6 +8,7 @@ local json = require "spec.bench.json"
 local lab = require "spec.bench.lab"
 local latency = require "spec.bench.latency"
 local log = require "spec.bench.log"
+local many = require "spec.bench.many"
 local memory = require "spec.bench.memory"
 local paced = require "spec.bench.paced"
 local order = require "spec.bench.order"
@@ -31,6 +32,7 @@ local ALL = {
   { "sinks", sinks.measure },
   { "latency", latency.measure },
   { "order", order.measure },
+  { "many", many.measure },
 }
 
 local function parse(arguments)

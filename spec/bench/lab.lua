@@ -59,7 +59,7 @@ end
 
 function lab.pause(ms)
   local over = loop.now() + ms
-  loop.wait_for("a moment to pass", function() return loop.now() >= over end)
+  loop.wait_for("a moment to pass", function() return loop.now() >= over end, ms + PATIENCE)
 end
 
 -- Looks until predicate() is true.
@@ -99,19 +99,24 @@ end
 
 -- ---- set-ups ----
 
--- options: shards, guilds (default four a shard), tls, zstd (true: for transport compression), handler (of
--- those above; without it events only reach Lua), batch (true: as lists), order ("guild"), sinks (Lua text of
--- the table), durability, script (Lua text), env (for the gateway).
+-- options: shards, workers (default one), guilds (default four a shard), concurrency (of identifies, default
+-- up to 64), tls, zstd (true: for transport compression), handler (of those above; without it events only
+-- reach Lua), batch (true: as lists), order ("guild"), sinks (Lua text of the table), durability, script (Lua
+-- text), env (for the gateway; false takes a variable away), prepare (called with the fake).
 function lab.start(options)
+  local workers = options.workers or 1
   local fake = fake_discord.start {
     tls = options.tls,
     shards = options.shards,
     guilds = options.guilds or options.shards * GUILDS_A_SHARD,
-    max_concurrency = math.min(options.shards, 64),
+    max_concurrency = options.concurrency or math.min(options.shards, 64),
     identify_window = 0,
     total = 1000000,
     remaining = 1000000,
   }
+  if options.prepare then
+    options.prepare(fake)
+  end
   -- What a burst has queued is used again for the next one, as it is when events come and go one by one;
   -- otherwise malloc gives it back, and the kernel's clearing of new pages would be a quarter of the figures.
   local env = { MALLOC_TRIM_THRESHOLD_ = 2000000000 }
@@ -138,15 +143,18 @@ gateway.configure {
     bot = options.handler and { url = options.handler.url, authorization = "bench-secret" },
     script = self.head .. (options.script or ""),
     shards = options.shards,
-    shards_per_worker = options.shards,
-    workers = 1,
+    shards_per_worker = math.ceil(options.shards / workers),
+    workers = workers,
     spawn_shard_delay = 0,
     intents = INTENTS,
     log_level = "info",
     env = env,
   }
+  local began = loop.now()
   self.gateway:wait_ready(options.shards, PATIENCE)
-  self.worker = self.gateway:worker_pids()[1]
+  self.start_ms = loop.now() - began
+  self.workers = self.gateway:worker_pids()
+  self.worker = self.workers[1]
   return self
 end
 

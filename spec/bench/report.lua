@@ -25,6 +25,7 @@ local TITLES = {
   reshard = "Another number of shards",
   sinks = "Sinks",
   latency = "Added latency",
+  many = "Many shards",
 }
 
 local LIBRARIES = {
