@@ -28,10 +28,14 @@ describe("a gateway that does not read", function()
       return state.connections[1].pongs > 0
     end, { only = "connections" })
 
-    -- And the connection is as good as ever.
-    s.fake:fault { ["do"] = "ping", payload = "once more" }
+    -- And the connection is as good as ever. A PING that comes before the last of those PONGs has gone is one
+    -- of the heap, too.
     s.fake:wait_for("its PONG", function(state)
-      return state.connections[1].last_pong == "once more"
+      if state.connections[1].last_pong == "once more" then
+        return true
+      end
+      s.fake:fault { ["do"] = "ping", payload = "once more" }
+      return false
     end, { only = "connections" })
     assert.equal(1, s:counters().upgrades)
   end)
