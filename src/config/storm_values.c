@@ -14,7 +14,7 @@
 enum { RATE_MAX = 1000000, RULE_PATH_SIZE = 64 };
 
 static const char *const pers[] = {"guild", "user", "shard", "type", NULL};
-static const char *const keeps[] = {"first", "none", NULL};
+static const char *const keeps[] = {"first", "none", "last", NULL};
 
 const char *tg_storm_per_name(enum tg_storm_per per)
 {
@@ -82,6 +82,10 @@ static void check_rule(const char *path, struct tg_storm_rule *rule, const json_
   for (int i = 0; i < rule->events.count && rule->events.count > 1; i++)
     if (strcmp(rule->events.items[i], TG_ALL_EVENTS) == 0)
       tg_problem_add(problems, "%s.events: \"all\" stands beside others; write it alone", path);
+  for (int i = 0; i < rule->events.count && rule->keep == TG_STORM_KEEP_LAST; i++)
+    if (strcmp(rule->events.items[i], "INTERACTION_CREATE") == 0)
+      tg_problem_add(problems, "%s.keep: \"last\" brings events later, which an interaction cannot wait for",
+                     path);
   if (rule->burst == 0)
     rule->burst = rule->rate > 1 ? (int)ceil(rule->rate) : 1;
 }

@@ -13,8 +13,9 @@
 
 enum tg_storm_per { TG_STORM_PER_GUILD, TG_STORM_PER_USER, TG_STORM_PER_SHARD, TG_STORM_PER_TYPE };
 
-/* What passes while there are too many: as many as the rate allows; or nothing. */
-enum tg_storm_keep { TG_STORM_KEEP_FIRST, TG_STORM_KEEP_NONE };
+/* What passes while there are too many: as many as the rate allows; nothing; or as many as the rate allows,
+ * and the last one of all, even if later. */
+enum tg_storm_keep { TG_STORM_KEEP_FIRST, TG_STORM_KEEP_NONE, TG_STORM_KEEP_LAST };
 
 struct tg_storm_rule {
   struct tg_strings events; /* names; "all" alone: all that a rule may drop unnamed */

@@ -136,6 +136,30 @@ void tg_delivery_drop_side(struct tg_delivery *delivery, int side)
   tg_guild_store_close(store);
 }
 
+/* --- storms: what is held back ---------------------------------------------------- */
+
+static void release_held(void *ctx, const struct tg_held_copy *copy, struct tg_span message)
+{
+  tg_delivery_release(ctx, copy, message);
+}
+
+static uint64_t fence_of(void *ctx, tg_shard_ref ref)
+{
+  struct tg_delivery *delivery = ctx;
+  return atomic_load(&tg_feed_of(&delivery->feeds, ref)->row->fence);
+}
+
+static void begin_storms(struct tg_delivery *delivery)
+{
+  tg_storms_begin(&delivery->storms, &delivery->env);
+  delivery->storms.last.release = release_held;
+  delivery->storms.last.fence = delivery->feeds.clustered ? fence_of : NULL;
+  delivery->storms.last.ctx = delivery;
+  tg_storms_configure(&delivery->storms, &delivery->env.config->storm);
+}
+
+/* --- life ------------------------------------------------------------------------- */
+
 struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
 {
   struct tg_delivery *delivery = tg_calloc(1, sizeof *delivery);
@@ -163,8 +187,7 @@ struct tg_delivery *tg_delivery_new(const struct tg_delivery_options *options)
   uint64_t interval = (uint64_t)tg_patience(TG_REPORT_INTERVAL);
   uv_timer_start(&delivery->report, on_report, interval, interval);
   uv_unref((uv_handle_t *)&delivery->report);
-  tg_storms_begin(&delivery->storms, env);
-  tg_storms_configure(&delivery->storms, &env->config->storm);
+  begin_storms(delivery);
   tg_left_begin(delivery);
   if (options->clustered)
     begin_leases(delivery);
@@ -264,6 +287,7 @@ void tg_delivery_new_session(struct tg_delivery *delivery, tg_shard_ref ref, uin
 {
   struct tg_feed *feed = tg_feed_of(&delivery->feeds, ref);
   bool delivers = !feed->seat || tg_seat_rules(feed);
+  tg_last_release(&delivery->storms.last, ref); /* what the session begins with is newer */
   if (delivers && feed->session.epoch > 0 && epoch > feed->session.epoch) {
     struct tg_gap lost = {.epoch = feed->session.epoch,
                           .from = feed->session.received > 0 ? feed->session.received + 1 : 0,
@@ -271,6 +295,8 @@ void tg_delivery_new_session(struct tg_delivery *delivery, tg_shard_ref ref, uin
     tg_feed_missed(feed, &lost);
   }
   tg_feed_set_session(feed, epoch, 0);
+  tg_last_found(&delivery->storms.last, ref, (struct tg_place){epoch, 0});
+  tg_last_release(&delivery->storms.last, ref);
   if (feed->seat)
     tg_seat_session(feed, true, 0);
   tg_guilds_new_session(tg_guilds_of(delivery, ref));
@@ -285,6 +311,7 @@ void tg_delivery_adopt(struct tg_delivery *delivery, struct tg_feed *feed, uint6
     feed->session.handled = atomic_load(&feed->row->handled_sequence);
   tg_feed_publish(feed);
   tg_feed_told(feed); /* the row says from where on Discord is asked again */
+  tg_last_found(&delivery->storms.last, feed->ref, (struct tg_place){epoch, feed->session.received});
 }
 
 void tg_delivery_adopt_session(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t epoch,
@@ -343,6 +370,7 @@ static void on_emptied(void *ctx)
 void tg_delivery_drain(struct tg_delivery *delivery, tg_ms deadline, void (*done)(void *ctx, uint64_t left),
                        void *ctx)
 {
+  tg_last_release(&delivery->storms.last, TG_ALL_SHARDS);
   tell_when_emptied(delivery, on_emptied);
   delivery->drained = done;
   delivery->drained_ctx = ctx;

@@ -2,6 +2,7 @@
 #include "delivery/reshard/seats.h"
 
 #include "base/log.h"
+#include "proto/envelope.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -89,11 +90,15 @@ static void count_filtered(struct tg_feed *feed, const struct tg_event *event)
 static void run_handlers(struct tg_delivery *delivery, struct tg_feed *feed, struct tg_shard *shard,
                          struct tg_event *event)
 {
-  if (event->sequence > 0 && event->sequence <= feed->session.handled)
+  if (event->sequence > 0 && event->sequence <= feed->session.handled && !event->late)
     return;
   tg_feeds_write(&delivery->feeds);
-  atomic_store_explicit(&feed->row->handled_epoch, feed->session.epoch, memory_order_relaxed);
-  atomic_store_explicit(&feed->row->handled_sequence, event->sequence, memory_order_relaxed);
+  if (event->late) {
+    tg_last_is_safe(&delivery->storms.last);
+  } else {
+    atomic_store_explicit(&feed->row->handled_epoch, feed->session.epoch, memory_order_relaxed);
+    atomic_store_explicit(&feed->row->handled_sequence, event->sequence, memory_order_relaxed);
+  }
   delivery->env.hooks->dispatch(delivery->env.hooks->script, shard, event);
 }
 
@@ -166,16 +171,12 @@ static bool is_next(struct tg_feed *feed, const struct tg_event *event)
   return true;
 }
 
-void tg_delivery_pass_on(struct tg_delivery *delivery, struct tg_feed *feed, struct tg_shard *shard,
-                         struct tg_event *event)
+/* Behind the storms. */
+static void go_on(struct tg_delivery *delivery, struct tg_feed *feed, struct tg_shard *shard,
+                  struct tg_event *event)
 {
   uint8_t want = delivery->env.hooks->want[event->type];
-  count_received(feed, event);
-  if (__builtin_expect(delivery->tap.on, 0))
-    tg_tap_event(&delivery->tap, event, tg_env_now(&delivery->env));
-  if (__builtin_expect(delivery->storms.on, 0) && tg_storms_drop(&delivery->storms, event))
-    count_filtered(feed, event);
-  else if (!run_caches(delivery, event) || (want & TG_WANT_DROP))
+  if (!run_caches(delivery, event) || (want & TG_WANT_DROP))
     count_filtered(feed, event);
   else if ((want & TG_WANT_FILTER) ||
            tg_hooked(delivery->env.hooks, TG_METHOD_delivery_handle_discord_payload) ||
@@ -187,6 +188,49 @@ void tg_delivery_pass_on(struct tg_delivery *delivery, struct tg_feed *feed, str
     free((char *)event->replacement.at);
     event->replacement = (struct tg_span){0};
   }
+}
+
+/* What one of the logs has already is decided: the sinks that lack it get it. */
+static bool is_dropped(struct tg_delivery *delivery, const struct tg_feed *feed, const struct tg_event *event)
+{
+  return event->sequence > feed->session.ahead && tg_storms_drop(&delivery->storms, event);
+}
+
+void tg_delivery_pass_on(struct tg_delivery *delivery, struct tg_feed *feed, struct tg_shard *shard,
+                         struct tg_event *event)
+{
+  count_received(feed, event);
+  if (__builtin_expect(delivery->tap.on, 0))
+    tg_tap_event(&delivery->tap, event, tg_env_now(&delivery->env));
+  if (__builtin_expect(delivery->storms.on, 0) && is_dropped(delivery, feed, event))
+    count_filtered(feed, event);
+  else
+    go_on(delivery, feed, shard, event);
+}
+
+void tg_delivery_release(struct tg_delivery *delivery, const struct tg_held_copy *copy, struct tg_span message)
+{
+  char name[256];
+  struct tg_envelope envelope;
+  if (!tg_envelope_scan(message.at, message.length, &envelope) || envelope.sequence != copy->sequence)
+    return;
+  struct tg_feed *feed = tg_feed_of(&delivery->feeds, copy->ref);
+  struct tg_event event = {
+      .shard_id = tg_ref_id(copy->ref),
+      .side = (uint8_t)tg_ref_side(copy->ref),
+      .total_shards = copy->total_shards,
+      .epoch = copy->epoch,
+      .sequence = copy->sequence,
+      .name = tg_envelope_name(&envelope, name, sizeof name),
+      .raw = message,
+      .data = envelope.data,
+      .late = true,
+  };
+  event.type = tg_event_type(event.name.at, event.name.length);
+  go_on(delivery, feed, delivery->find_shard ? delivery->find_shard(delivery->ctx, copy->ref) : NULL, &event);
+  tg_feeds_write(&delivery->feeds);
+  tg_feed_publish(feed);
+  tg_feed_touch(feed);
 }
 
 void tg_delivery_event(struct tg_delivery *delivery, struct tg_shard *shard, struct tg_event *event)

@@ -46,7 +46,8 @@ struct tg_event {
    * tells, and `raw` its body in the format "seed". */
   enum tg_marker marker;
   bool deferred; /* it was answered in the place of the event handler */
-  bool late;     /* of what is left of its shard, which another host has had since */
+  bool late;     /* others of its shard have gone before it, though it came first */
+  bool left;     /* of what is left of its shard, which another host has had since */
 
   /* What a filter or script put in place of the message (the whole
    * {"t":..,"s":..,"op":0,"d":..} text); .at is NULL when nothing did. Owned
@@ -62,7 +63,7 @@ static inline struct tg_span tg_event_message(const struct tg_event *event)
 
 static inline tg_shard_ref tg_event_ref(const struct tg_event *event)
 {
-  return tg_ref_of(event->shard_id, event->side) | event->late << TG_REF_LEFT_BIT;
+  return tg_ref_of(event->shard_id, event->side) | event->left << TG_REF_LEFT_BIT;
 }
 
 /* The guild the event belongs to; false: none. GUILD_CREATE, GUILD_UPDATE and

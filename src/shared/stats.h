@@ -96,6 +96,7 @@ struct tg_stats_lane {
 struct tg_stats_storm {
   char rule[TG_STATS_RULE_SIZE];    /* as tg_storm_title() has it; "": a free place */
   _Atomic uint64_t dropped, storms; /* events; storms that have begun */
+  _Atomic uint64_t released;        /* of those that were dropped: they came later after all */
   _Atomic int32_t running;          /* gauge: keys that are in a storm */
 };
 

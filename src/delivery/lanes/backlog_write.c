@@ -69,10 +69,11 @@ static tg_log_position append_item(struct tg_lanes *lanes, tg_shard_ref ref, con
 {
   char head[TG_STORED_HEAD_MAX];
   const struct tg_span parts[] = {{head, tg_stored_head(head, &item->event)}, item->event.message};
+  struct tg_place place = tg_stored_place(&item->event);
   struct tg_log_event event = {
       .shard_id = ref,
-      .epoch = item->event.epoch,
-      .sequence = item->event.sequence,
+      .epoch = place.epoch,
+      .sequence = place.sequence,
       .from = item->from,
       .at = at + tg_steady_ahead(),
       .kind = item->event.marker ? TG_LOG_MARKER : TG_LOG_EVENT,

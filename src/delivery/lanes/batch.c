@@ -60,6 +60,8 @@ static int choose(const struct tg_parcel *parcel, size_t most)
       break;
     if (event != head && (again ? !event->trying : event->epoch != head->epoch || bytes > most))
       break;
+    if (event != head && (event->named_epoch || head->named_epoch)) /* it goes alone */
+      break;
     event->trying = true;
   }
   for (; event && event->trying; event = tg_parcel_next(parcel, event))
@@ -106,7 +108,9 @@ void tg_batch_lend(struct tg_parcel *parcel, size_t most)
     bytes += length_of(event);
     last = event;
   }
-  tg_parcel_name(parcel, first->epoch, end_of(parcel->lane, first), end_of(parcel->lane, last), count, bytes);
+  parcel->late = first->named_epoch != 0;
+  tg_parcel_name(parcel, tg_queued_name(first).epoch, end_of(parcel->lane, first), end_of(parcel->lane, last),
+                 count, bytes);
 }
 
 void tg_batch_write(struct tg_parcel *parcel)

@@ -189,7 +189,9 @@ tg_log_position tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
       lane->log.last_position = position;
   }
   if (position != 0 && !tg_lane_has_window(lane, size))
-    tg_lane_spill(lane, position, tg_stored_length(event->type, event->message.length));
+    tg_lane_spill(lane, position,
+                  tg_stored_length(event->type, event->message.length) +
+                      (event->place.epoch ? TG_STORED_NAME : 0));
   else if (position != 0 || tg_overflow_admit(lane, item, size))
     queue_item(lane, item, position);
   if (__builtin_expect(lanes->logs.noted_gaps.length > 0, 0))
@@ -197,8 +199,20 @@ tg_log_position tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
   return position;
 }
 
+/* It goes behind all that has come so far, and so has the place of the last of that. */
+static void push_late(struct tg_lane *lane, const struct tg_event *event)
+{
+  struct tg_item item = {.event = tg_event_stored(event)};
+  item.event.place = (struct tg_place){lane->feed->session.epoch, lane->feed->session.received};
+  tg_lane_put(lane, &item);
+}
+
 void tg_lane_push(struct tg_lane *lane, const struct tg_event *event)
 {
+  if (__builtin_expect(event->late, 0)) {
+    push_late(lane, event);
+    return;
+  }
   if (__builtin_expect(event->sequence <= lane->ahead, 0) && event->sequence > 0)
     return; /* its log had it when the process began */
   struct tg_item item = {

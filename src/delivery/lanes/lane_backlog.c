@@ -189,7 +189,7 @@ static void read_back(struct tg_lane *lane, tg_log_position position, const stru
     tg_lane_ack(lane, lane->log.source, position);
     return;
   }
-  stored.late = lane->feed->left;
+  stored.late |= lane->feed->left;
   struct tg_queued *event = tg_queued_new(&stored);
   event->queued_at = tg_env_since(lanes->env, record.at);
   event->keep = record.flags & TG_LOG_KEEP;
@@ -445,7 +445,8 @@ void tg_lane_settle(struct tg_lane *lane, const struct tg_queued *event, bool ac
     tg_lane_told(lane);
     lane->lanes->logs.source_done = true;
   }
-  bool kept = lanes->keeps && !lanes->logs.tight && !lane->feed->left; /* what is late is not taken back */
+  bool late = lane->feed->left || event->named_epoch; /* is not taken back */
+  bool kept = lanes->keeps && !lanes->logs.tight && !late;
   if (__builtin_expect(event->ahead, 0) && tg_lane_keep_ack(lane, event))
     return;
   if (event->source && accepted && kept)

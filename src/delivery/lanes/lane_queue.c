@@ -26,9 +26,13 @@ struct tg_queued *tg_queued_new(const struct tg_stored *stored)
   size_t front = tg_body_prefix_length(stored);
   size_t behind = tg_body_suffix_length(stored->guild_create, true, stored->late);
   struct tg_queued *event = tg_alloc(tg_queued_size(front + stored->message.length + behind));
+  struct tg_place place = tg_stored_place(stored);
+  bool named = __builtin_expect(stored->place.epoch != 0, 0);
   *event = (struct tg_queued){
-      .epoch = stored->epoch,
-      .sequence = stored->sequence,
+      .epoch = place.epoch,
+      .sequence = place.sequence,
+      .named_epoch = named ? (uint32_t)stored->epoch : 0,
+      .named_number = named ? (uint32_t)stored->sequence : 0,
       .total_shards = stored->total_shards,
       .type = stored->type,
       .deferred = stored->deferred,
@@ -44,11 +48,13 @@ struct tg_queued *tg_queued_new(const struct tg_stored *stored)
 
 struct tg_stored tg_queued_stored(const struct tg_queued *event, int shard_id)
 {
+  struct tg_place name = tg_queued_name(event), none = {0};
   return (struct tg_stored){
       .shard_id = shard_id,
       .total_shards = event->total_shards,
-      .epoch = event->epoch,
-      .sequence = event->sequence,
+      .epoch = name.epoch,
+      .sequence = name.sequence,
+      .place = event->named_epoch ? (struct tg_place){event->epoch, event->sequence} : none,
       .type = event->type,
       .marker = (enum tg_marker)event->marker,
       .guild_create = (enum tg_guild_create)event->guild_create,
@@ -73,7 +79,7 @@ struct tg_span tg_queued_body(struct tg_queued *event, int shard_id)
 
 size_t tg_queued_record_length(const struct tg_queued *event)
 {
-  return tg_stored_length(event->type, event->length);
+  return tg_stored_length(event->type, event->length) + (event->named_epoch ? TG_STORED_NAME : 0);
 }
 
 void tg_lane_queue_push(struct tg_lane_queue *queue, struct tg_queue_total *total, struct tg_queued *event)

@@ -23,7 +23,8 @@ struct tg_queued {
   struct tg_guild_line *line; /* with order = "guild", once it was looked at: lines.h; else NULL */
   struct tg_queued *line_next, *line_previous;
   struct tg_interaction *interaction; /* the watch's, that watches over it; NULL: none */
-  uint64_t epoch, sequence;
+  uint64_t epoch, sequence;           /* its place, and its name, unless */
+  uint32_t named_epoch, named_number; /* that is another one; 0: it is not */
   tg_ms queued_at;              /* uv_now() */
   tg_ms refused_first;          /* uv_now() of the first refusal */
   struct tg_log_source *source; /* the log it waits in; NULL: none */
@@ -71,6 +72,12 @@ struct tg_queued *tg_queued_new(const struct tg_stored *event);
 static inline struct tg_span tg_queued_message(const struct tg_queued *event)
 {
   return (struct tg_span){event->bytes + event->front, event->length};
+}
+/* What it is called: epoch and number. */
+static inline struct tg_place tg_queued_name(const struct tg_queued *event)
+{
+  return event->named_epoch ? (struct tg_place){event->named_epoch, event->named_number}
+                            : (struct tg_place){event->epoch, event->sequence};
 }
 /* The event of a lane of that shard; its message is not copied. */
 struct tg_stored tg_queued_stored(const struct tg_queued *event, int shard_id);

@@ -120,14 +120,14 @@ void tg_overflow_refuse(struct tg_lane *lane, const struct tg_item *item, enum t
   tg_overflow_count(lane, reason, 1);
   if (!lane->lanes->handler->markers)
     return;
-  if (gap->count > 0 && gap->epoch != item->event.epoch)
+  struct tg_place place = tg_stored_place(&item->event);
+  if (gap->count > 0 && gap->epoch != place.epoch)
     tg_overflow_tell(lane, true);
   if (gap->count == 0) {
-    *gap = (struct tg_gap){
-        .epoch = item->event.epoch, .from = item->event.sequence, .reason = reason_of(reason)};
+    *gap = (struct tg_gap){.epoch = place.epoch, .from = place.sequence, .reason = reason_of(reason)};
     lane->log.refused_since = tg_env_now(lane->lanes->env);
   }
-  gap->to = item->event.sequence;
+  gap->to = place.sequence;
   gap->count++;
 }
 

@@ -80,6 +80,7 @@ struct tg_parcel {
   uint64_t epoch;
   struct tg_parcel_end first, last;
   int count;                   /* of events */
+  bool late;                   /* one alone, which goes behind others of its shard, though it came first */
   bool batch;                  /* the body is a JSON array of theirs */
   enum tg_event_format format; /* of the body */
   size_t bytes;                /* of the body */

@@ -31,17 +31,19 @@ void tg_queued_event(const struct tg_lane *lane, struct tg_queued *queued, char 
 {
   struct tg_envelope envelope;
   const struct tg_lanes *lanes = lane->lanes;
+  struct tg_place name = tg_queued_name(queued);
   *event = (struct tg_event){
       .type = queued->type,
       .shard_id = lane->feed->shard_id,
       .side = (uint8_t)tg_ref_side(lane->feed->ref),
       .total_shards = queued->gap ? lane->feed->total_shards : queued->total_shards,
-      .epoch = queued->epoch,
-      .sequence = queued->sequence,
+      .epoch = name.epoch,
+      .sequence = name.sequence,
       .guild_create = (enum tg_guild_create)queued->guild_create,
       .marker = (enum tg_marker)queued->marker,
       .deferred = queued->deferred,
       .late = queued->late,
+      .left = lane->feed->left,
       .body_format = lanes->index == TG_SINK_BOT ? 0 : (uint8_t)(1 + lanes->handler->format),
       .guild_loaded = lanes->handler->guild_loaded,
       .came_at = queued->queued_at,
@@ -287,12 +289,17 @@ uint64_t tg_queues_drop(struct tg_lanes *lanes, tg_shard_ref ref, uint64_t count
   return dropped;
 }
 
+static bool is_called(const struct tg_queued *queued, const struct tg_event *event)
+{
+  struct tg_place name = tg_queued_name(queued);
+  return name.epoch == event->epoch && name.sequence == event->sequence && queued->marker == event->marker;
+}
+
 bool tg_queues_ack(struct tg_lanes *lanes, const struct tg_event *event)
 {
   struct tg_lane *lane = lane_at(lanes, tg_event_ref(event));
   struct tg_queued *queued = lane && lanes->walking == 0 ? lane->queue.head : NULL;
-  while (queued && (queued->epoch != event->epoch || queued->sequence != event->sequence ||
-                    queued->marker != event->marker))
+  while (queued && !is_called(queued, event))
     queued = queued->next;
   if (!queued || queued->in_flight)
     return false;

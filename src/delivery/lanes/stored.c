@@ -9,6 +9,7 @@
 
 enum {
   VERSION = 1,
+  VERSION_PLACED = 2,
   /* bytes */
   AT_GUILD_CREATE = 1,
   AT_MARKER = 2,
@@ -42,19 +43,30 @@ static const char *name_of(uint16_t type)
   return type == TG_EVENT_OTHER ? "" : tg_event_type_name(type);
 }
 
+static void put_number(char *at, uint32_t number)
+{
+  for (int i = 0; i < 4; i++)
+    at[i] = (char)(number >> (8 * i));
+}
+
 size_t tg_stored_head(char head[TG_STORED_HEAD_MAX], const struct tg_stored *event)
 {
   const char *name = name_of(event->type);
   size_t length = strlen(name);
-  uint32_t total = (uint32_t)event->total_shards;
+  char *at = head + NAME;
   head[0] = VERSION;
   head[AT_GUILD_CREATE] = (char)event->guild_create;
   head[AT_MARKER] = (char)event->marker;
   head[AT_NAME_LENGTH] = (char)length;
-  for (int i = 0; i < 4; i++)
-    head[AT_TOTAL_SHARDS + i] = (char)(total >> (8 * i));
-  memcpy(head + NAME, name, length);
-  return NAME + length;
+  put_number(head + AT_TOTAL_SHARDS, (uint32_t)event->total_shards);
+  if (event->place.epoch) {
+    head[0] = VERSION_PLACED;
+    put_number(at, (uint32_t)event->epoch);
+    put_number(at + 4, (uint32_t)event->sequence);
+    at += TG_STORED_NAME;
+  }
+  memcpy(at, name, length);
+  return (size_t)(at - head) + length;
 }
 
 size_t tg_stored_length(uint16_t type, size_t message)
@@ -64,23 +76,38 @@ size_t tg_stored_length(uint16_t type, size_t message)
 
 /* --- reading -------------------------------------------------------------------------------- */
 
+static uint32_t number_at(const unsigned char *at)
+{
+  return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+/* The record's header has told its place. False: it has no other name. */
+static bool read_name(const unsigned char *at, struct tg_stored *event)
+{
+  event->place = (struct tg_place){event->epoch, event->sequence};
+  event->epoch = number_at(at);
+  event->sequence = number_at(at + 4);
+  event->late = true;
+  return event->place.epoch != 0;
+}
+
 static bool read_neutral(struct tg_span payload, struct tg_stored *event)
 {
   const unsigned char *head = (const unsigned char *)payload.at;
-  if (payload.length < NAME || head[0] != VERSION || head[AT_GUILD_CREATE] > TG_GUILD_AVAILABLE ||
-      head[AT_MARKER] > TG_MARKER_HANDOVER || head[AT_NAME_LENGTH] > payload.length - NAME)
+  size_t front = payload.length > 0 && head[0] == VERSION_PLACED ? NAME + TG_STORED_NAME : NAME;
+  if (payload.length < front || (head[0] != VERSION && head[0] != VERSION_PLACED) ||
+      head[AT_GUILD_CREATE] > TG_GUILD_AVAILABLE || head[AT_MARKER] > TG_MARKER_HANDOVER ||
+      head[AT_NAME_LENGTH] > payload.length - front)
     return false;
-  uint32_t total = 0;
-  for (int i = 0; i < 4; i++)
-    total |= (uint32_t)head[AT_TOTAL_SHARDS + i] << (8 * i);
-  if (total > INT_MAX)
+  uint32_t total = number_at(head + AT_TOTAL_SHARDS);
+  if (total > INT_MAX || (front > NAME && !read_name(head + NAME, event)))
     return false;
   size_t length = head[AT_NAME_LENGTH];
   event->guild_create = (enum tg_guild_create)head[AT_GUILD_CREATE];
   event->marker = (enum tg_marker)head[AT_MARKER];
   event->total_shards = (int)total;
-  event->type = tg_event_type(payload.at + NAME, length);
-  event->message = (struct tg_span){payload.at + NAME + length, payload.length - NAME - length};
+  event->type = tg_event_type(payload.at + front, length);
+  event->message = (struct tg_span){payload.at + front + length, payload.length - front - length};
   return true;
 }
 

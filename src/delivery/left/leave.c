@@ -144,6 +144,7 @@ void tg_delivery_leave(struct tg_delivery *delivery, tg_shard_ref ref, tg_left_d
   }
   if (done)
     tg_left_wait(&leaving->waiters, done, ctx);
+  tg_last_release(&delivery->storms.last, ref);
   if (is_new && !begin(delivery, feed, &error))
     end(delivery, leaving, &error);
   else

@@ -5,6 +5,7 @@
 
 void tg_delivery_withhold(struct tg_delivery *delivery, tg_shard_ref ref)
 {
+  tg_last_release(&delivery->storms.last, ref);
   tg_feed_of(&delivery->feeds, ref)->let_go = true;
 }
 

@@ -129,6 +129,9 @@ bool tg_take_over(struct tg_seated_class *seated, struct tg_error *error)
   struct tg_skip_file *file;
   if (seated->all->taking_over)
     return tg_fail(error, "not_ready", "another class is being switched");
+  seated->all->taking_over = true; /* what is held back goes out as long as they are asked who have it */
+  tg_last_release(&seated->all->delivery->storms.last, TG_ALL_SHARDS);
+  seated->all->taking_over = false;
   if (!settle(seated, error) || !(file = decide(seated, error)))
     return false;
   seated->all->taking_over = true;

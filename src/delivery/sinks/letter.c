@@ -127,6 +127,7 @@ static void show(const struct tg_parcel *parcel, struct tg_event *event, char (*
       .marker = stored->marker,
       .deferred = stored->deferred,
       .late = true,
+      .left = true,
       .body_format = lanes->index == TG_SINK_BOT ? 0 : (uint8_t)(1 + lanes->handler->format),
       .guild_loaded = lanes->handler->guild_loaded,
       .came_at = letter->at,

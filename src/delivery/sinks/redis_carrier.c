@@ -80,6 +80,28 @@ static struct tg_redis_lane *lane_at(struct tg_redis_carrier *redis, tg_shard_re
   return redis->at[index];
 }
 
+/* For all that lanes have. */
+static void each_place(struct tg_redis_carrier *redis, void (*each)(struct tg_redis_lane *at))
+{
+  for (int i = 0; i < redis->count; i++) {
+    if (redis->at[i] && redis->at[i]->late)
+      each(redis->at[i]->late);
+    if (redis->at[i])
+      each(redis->at[i]);
+  }
+}
+
+/* What goes behind others has no place among the ids that its lane has written. */
+static struct tg_redis_lane *place_for(struct tg_redis_carrier *redis, const struct tg_parcel *parcel)
+{
+  struct tg_redis_lane *at = lane_at(redis, parcel->lane->feed->ref);
+  if (__builtin_expect(!parcel->late, 1))
+    return at;
+  if (!at->late)
+    at->late = new_place(redis);
+  return at->late;
+}
+
 /* A dead letter has a place for itself, beside what waits in its lane. */
 static bool is_letter(const struct tg_redis_lane *at)
 {
@@ -114,13 +136,13 @@ static void refresh(struct tg_redis_lane *at, int total)
   const struct tg_feed *feed = at->lane->feed;
   if (at->stale || place->total_shards != total || at->tenure != feed->tenure) {
     int shard_id = feed->shard_id;
-    bool own = redis->config.layout == TG_LAYOUT_OWN;
+    bool own = redis->config.layout == TG_LAYOUT_OWN, late = feed->left || at->parcel->late;
     *place = (struct tg_redis_place){
         .server = redis->carrier.name,
         .shard_id = shard_id,
         .total_shards = total,
-        .late = feed->left,
-        .stream = own ? own_stream(redis, total, shard_id, feed->left) : NULL,
+        .late = late,
+        .stream = own ? own_stream(redis, total, shard_id, late) : NULL,
         .stream_of = stream_of,
         .carrier = redis,
     };
@@ -137,7 +159,7 @@ static void refresh(struct tg_redis_lane *at, int total)
 
 static struct tg_redis_id id_behind(const struct tg_queued *event)
 {
-  while (event && event->marker)
+  while (event && (event->marker || event->named_epoch))
     event = event->next;
   return event ? (struct tg_redis_id){event->epoch, event->sequence} : (struct tg_redis_id){0, 0};
 }
@@ -393,14 +415,17 @@ static void on_up(void *ctx)
   tg_redis_check(redis);
 }
 
+static void forget_connection(struct tg_redis_lane *at)
+{
+  at->sure = at->place.asked = at->place.listed = false;
+}
+
 static void on_down(void *ctx, const struct tg_error *error)
 {
   struct tg_redis_carrier *redis = ctx;
   struct tg_redis_lanes taken;
   struct tg_redis_lane *at;
-  for (int i = 0; i < redis->count; i++)
-    if (redis->at[i])
-      redis->at[i]->sure = redis->at[i]->place.asked = redis->at[i]->place.listed = false;
+  each_place(redis, forget_connection);
   tg_redis_keeper_down(redis);
   look_if_sure(redis);
   take_waiting(redis, &taken);
@@ -428,7 +453,7 @@ static void start(struct tg_carrier *carrier, struct tg_parcel *parcel)
 {
   struct tg_redis_carrier *redis = carrier_of(carrier);
   bool letter = parcel->way == TG_WAY_LETTER;
-  struct tg_redis_lane *at = letter ? new_place(redis) : lane_at(redis, parcel->lane->feed->ref);
+  struct tg_redis_lane *at = letter ? new_place(redis) : place_for(redis, parcel);
   parcel->call = at;
   at->lane = parcel->lane;
   at->parcel = parcel;
@@ -453,6 +478,11 @@ static void cancel(struct tg_carrier *carrier, struct tg_parcel *parcel)
   begin_letter(redis);
 }
 
+static void outdate(struct tg_redis_lane *at)
+{
+  at->stale = true;
+}
+
 static void reconfigure(struct tg_carrier *carrier, const struct tg_senders *senders)
 {
   struct tg_redis_carrier *redis = carrier_of(carrier);
@@ -464,9 +494,13 @@ static void reconfigure(struct tg_carrier *carrier, const struct tg_senders *sen
   redis->config.commands_group = NULL; /* not ours */
   free(before);
   redis->lanes->keeps |= config->settle > 0;
-  for (int i = 0; i < redis->count; i++)
-    if (redis->at[i])
-      redis->at[i]->stale |= !same;
+  if (!same)
+    each_place(redis, outdate);
+}
+
+static void free_place(struct tg_redis_lane *at)
+{
+  free(at);
 }
 
 static void free_carrier(struct tg_carrier *carrier)
@@ -481,8 +515,7 @@ static void free_carrier(struct tg_carrier *carrier)
     free(stream->set);
     free(stream);
   }
-  for (int i = 0; i < redis->count; i++)
-    free(redis->at[i]);
+  each_place(redis, free_place);
   free(redis->at);
   free(redis->config.prefix);
   tg_buf_free(&redis->texts);

@@ -48,7 +48,7 @@ struct tg_bucket *tg_buckets_get(struct tg_buckets *buckets, int rule, uint64_t 
       tg_bucket_fill(bucket, limit, now);
       return bucket;
     }
-    if (bucket->storming)
+    if (bucket->storming || bucket->held)
       continue;
     double full = 1;
     if (bucket->rule > 0) {

@@ -17,13 +17,16 @@ struct tg_bucket_limit {
   double size;
 };
 
+struct tg_held;
+
 struct tg_bucket {
   uint64_t id;
   double level; /* tokens, at: */
   tg_ms at;
   tg_ms began, dropped_at; /* its storm: the first and the last that it has dropped ... */
-  uint64_t dropped;        /* ... how many ... */
-  int shard_id;            /* ... and where it has begun */
+  uint64_t dropped;        /* ... how many, and ... */
+  struct tg_held *held;    /* ... its last one, until it is released; NULL: there is none */
+  int shard_id;            /* where it has begun */
   uint8_t rule;            /* 1 + its number; 0: the place is free */
   bool storming;
 };

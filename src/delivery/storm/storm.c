@@ -31,6 +31,12 @@ static const char *whose(const struct tg_storm_limit *rule, const struct tg_buck
   return text;
 }
 
+static const char *const what_becomes_of_it[] = {
+    [TG_STORM_KEEP_FIRST] = "what is more is dropped",
+    [TG_STORM_KEEP_LAST] = "what is more is dropped, but for the last one",
+    [TG_STORM_KEEP_NONE] = "none passes until it is over",
+};
+
 static void tell_begin(const struct tg_storms *storms, int index, const struct tg_bucket *bucket)
 {
   const struct tg_storm_limit *rule = &storms->rules[index];
@@ -41,7 +47,7 @@ static void tell_begin(const struct tg_storms *storms, int index, const struct t
     tg_log_with(
         TG_WARN, bucket->shard_id, TG_WITH(TG_TOLD(KEY, rule->title)),
         "a storm (%s%s): more than %g a second; %s", rule->title, whose(rule, bucket, text), rule->rate,
-        rule->keep == TG_STORM_KEEP_NONE ? "none passes until it is over" : "what is more is dropped");
+        what_becomes_of_it[rule->keep]);
 }
 
 static void tell_end(const struct tg_storms *storms, int index, const struct tg_bucket *bucket, tg_ms now)
@@ -132,6 +138,13 @@ static bool pours(const struct tg_storms *storms, int index, struct tg_bucket *b
   return poured && !(none && bucket->storming) && index != storms->count;
 }
 
+/* A newer one passes. */
+static void forget_held(struct tg_storms *storms, const struct tg_bucket *bucket)
+{
+  if (__builtin_expect(bucket->held != NULL, 0))
+    tg_last_forget(&storms->last, bucket->held);
+}
+
 /* Whether that rule drops an event of that key. */
 static bool drops(struct tg_storms *storms, int index, uint64_t id, const struct tg_event *event)
 {
@@ -139,15 +152,21 @@ static bool drops(struct tg_storms *storms, int index, uint64_t id, const struct
   struct tg_bucket *bucket = tg_buckets_get(&storms->buckets, index, id, now);
   if (!bucket)
     return false; /* more storms than there is room for */
-  if (bucket->storming && is_over(storms, bucket, now))
+  if (bucket->storming && is_over(storms, bucket, now)) {
+    forget_held(storms, bucket);
     end_storm(storms, bucket, now);
-  if (pours(storms, index, bucket))
+  }
+  bool holds = storms->rules[index].keep == TG_STORM_KEEP_LAST;
+  struct tg_stats_storm *stats = storms->rules[index].stats;
+  if (pours(storms, index, bucket) || (holds && !tg_last_hold(&storms->last, bucket, stats, event))) {
+    forget_held(storms, bucket);
     return false;
+  }
   if (!bucket->storming)
     begin_storm(storms, index, bucket, event->shard_id);
   bucket->dropped++;
   bucket->dropped_at = bucket->at;
-  tg_count(&storms->rules[index].stats->dropped);
+  tg_count(&stats->dropped);
   return true;
 }
 
@@ -268,6 +287,7 @@ void tg_storms_configure(struct tg_storms *storms, const struct tg_storm_config 
     json_decref(wanted);
     return;
   }
+  tg_last_release(&storms->last, TG_ALL_SHARDS);
   end_storms(storms, true);
   json_decref(storms->config);
   storms->config = wanted;
@@ -276,6 +296,8 @@ void tg_storms_configure(struct tg_storms *storms, const struct tg_storm_config 
   storms->drops_self = !config->self_updates;
   storms->on = storms->count > 0 || storms->drops_self;
   for (int i = 0; i < storms->count; i++) {
+    if (config->rules.list[i].keep == TG_STORM_KEEP_LAST)
+      tg_last_prepare(&storms->last);
     tg_storm_title(&config->rules, i, storms->rules[i].title);
     set_rule(storms, i, &config->rules.list[i]);
     set_types(storms, i, &config->rules.list[i].events);
@@ -295,6 +317,7 @@ void tg_storms_begin(struct tg_storms *storms, struct tg_delivery_env *env)
   storms->env = env;
   tg_config_bot_id(env->config, id);
   storms->self = strtoull(id, NULL, 10);
+  tg_last_begin(&storms->last, env, storms->limits);
   tg_handles_timer(&env->handles, &storms->timer, storms);
   uv_unref((uv_handle_t *)&storms->timer);
 }
@@ -302,11 +325,13 @@ void tg_storms_begin(struct tg_storms *storms, struct tg_delivery_env *env)
 void tg_storms_end(struct tg_storms *storms)
 {
   end_storms(storms, true);
+  tg_last_end(&storms->last);
   tg_handles_close(&storms->env->handles, &storms->timer);
 }
 
 void tg_storms_free(struct tg_storms *storms)
 {
+  tg_last_free(&storms->last);
   tg_buckets_free(&storms->buckets);
   json_decref(storms->config);
 }

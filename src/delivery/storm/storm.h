@@ -7,11 +7,14 @@
  * Each rule has a bucket for each of its keys (buckets.h), which an event takes a token out of. The storm of
  * a key begins when there is none, and is over when its bucket is full again.
  *
+ * What of it is held back for later says last.h.
+ *
  * Each worker counts by itself: a guild and a shard are in one worker, a user and a type may be in all. */
 
 #include "config/storm_values.h"
 #include "delivery/env.h"
 #include "delivery/storm/buckets.h"
+#include "delivery/storm/last.h"
 #include "proto/event.h"
 #include "proto/event_types.h"
 
@@ -39,6 +42,7 @@ struct tg_storms {
   struct tg_bucket_limit limits[TG_STORM_RULES_MAX + 1];
   uint32_t of_type[TG_EVENT_TYPE_MAX]; /* the rules of a type, as bits */
   struct tg_buckets buckets;
+  struct tg_last last;
   json_t *config;   /* as it was taken over ... */
   bool of_script;   /* ... at run time, and not from the configuration */
   int storming;     /* so many keys are in a storm ... */
@@ -47,7 +51,8 @@ struct tg_storms {
 
 /* The environment is borrowed, and its configuration tells who the bot is. */
 void tg_storms_begin(struct tg_storms *storms, struct tg_delivery_env *env);
-/* From now on these rules; those that are the same as before go on as if nothing had been. */
+/* From now on these rules; those that are the same as before go on as if nothing had been, else all that is
+ * held is released. */
 void tg_storms_configure(struct tg_storms *storms, const struct tg_storm_config *config);
 /* The timer closes, storms that run are told to be over. */
 void tg_storms_end(struct tg_storms *storms);
@@ -57,5 +62,6 @@ void tg_storms_free(struct tg_storms *storms);
 /* Who the bot is; the token says it, too, unless it is made up. */
 void tg_storms_learn(struct tg_storms *storms, const struct tg_event *ready);
 
-/* Only while storms->on. True: the event is dropped, and counted for its rule. */
+/* Only while storms->on. True: the event is dropped, and counted for its rule; it may come later all the
+ * same. */
 bool tg_storms_drop(struct tg_storms *storms, const struct tg_event *event);
