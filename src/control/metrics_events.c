@@ -51,6 +51,12 @@ static void write_storms(struct tg_exposition *exposition, struct tg_manager *ma
     tg_label(exposition, "rule", storms[i].rule);
     tg_sample_uint(exposition, storms[i].dropped);
   }
+  tg_family(exposition, "tidegate_storm_released_total", "counter",
+            "Events that a rule with keep = last has dropped, and that came later after all.");
+  for (int i = 0; i < count; i++) {
+    tg_label(exposition, "rule", storms[i].rule);
+    tg_sample_uint(exposition, storms[i].released);
+  }
   tg_family(exposition, "tidegate_storms_total", "counter", "Storms that have begun.");
   for (int i = 0; i < count; i++) {
     tg_label(exposition, "rule", storms[i].rule);

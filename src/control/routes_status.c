@@ -187,9 +187,10 @@ static json_t *describe_storms(struct tg_manager *manager)
   int count = tg_gateway_storms(manager, storms);
   json_t *rules = json_array();
   for (int i = 0; i < count; i++)
-    json_array_append_new(rules, json_pack("{s:s, s:I, s:I, s:i}", "rule", storms[i].rule, "dropped",
-                                           (json_int_t)storms[i].dropped, "storms",
-                                           (json_int_t)storms[i].storms, "running", storms[i].running));
+    json_array_append_new(rules,
+                          json_pack("{s:s, s:I, s:I, s:I, s:i}", "rule", storms[i].rule, "dropped",
+                                    (json_int_t)storms[i].dropped, "released", (json_int_t)storms[i].released,
+                                    "storms", (json_int_t)storms[i].storms, "running", storms[i].running));
   return json_pack("{s:s, s:o}", "setBy", tg_gateway_storm_is_scripts(manager) ? "script" : "configuration",
                    "rules", rules);
 }

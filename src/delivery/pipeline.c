@@ -208,7 +208,8 @@ void tg_delivery_pass_on(struct tg_delivery *delivery, struct tg_feed *feed, str
     go_on(delivery, feed, shard, event);
 }
 
-void tg_delivery_release(struct tg_delivery *delivery, const struct tg_held_copy *copy, struct tg_span message)
+void tg_delivery_release(struct tg_delivery *delivery, const struct tg_held_copy *copy,
+                         struct tg_span message)
 {
   char name[256];
   struct tg_envelope envelope;

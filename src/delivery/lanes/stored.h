@@ -15,7 +15,8 @@
  *     then        the message
  *
  * An event that goes behind others, though it came first, has a place among them in the record's header, and
- * version 2: behind the number of shards stand, of 4 bytes each, the epoch and the number that it is called by.
+ * version 2: behind the number of shards stand, of 4 bytes each, the epoch and the number that it is called
+ * by.
  *
  * Whose it is, its epoch and its number stand in the record's own header (event_log.h), and what becomes of
  * it later in the record's marks. Earlier versions kept the body in "seed": such records begin with a
@@ -38,7 +39,7 @@ struct tg_stored {
   enum tg_marker marker;
   enum tg_guild_create guild_create;
   bool deferred; /* it was answered in the place of the event handler, which is to know it */
-  bool late;     /* others of its shard have gone before it, though it came first: a log tells it by the place */
+  bool late; /* others of its shard have gone before it, though it came first: a log tells it by the place */
   struct tg_span message; /* of a marker: what it tells, an object */
 };
 

@@ -31,7 +31,7 @@ struct tg_redis_lane {
   struct tg_redis_place place;
   struct tg_parcel *parcel;       /* in flight; NULL: none */
   struct tg_lane *lane;           /* of it */
-  struct tg_redis_lane *late;     /* what goes behind others, of a lane of which others do not; NULL: not yet */
+  struct tg_redis_lane *late; /* what goes behind others, of a lane of which others do not; NULL: not yet */
   LIST_ENTRY(tg_redis_lane) link; /* while it waits for a connection */
   TAILQ_ENTRY(tg_redis_lane) turn; /* of letters */
   bool waits;

@@ -157,12 +157,15 @@ static int make_file(struct tg_held_room *room, const char *state_dir, int worke
     code = errno;
   if (code == 0 && flock(fd, LOCK_EX | LOCK_NB) != 0)
     code = errno;
-  while (code == 0 && (code = posix_fallocate(fd, 0, SIZE)) == EINTR) /* a full disk must not be a SIGBUS later */
+  while (code == 0 &&
+         (code = posix_fallocate(fd, 0, SIZE)) == EINTR) /* a full disk must not be a SIGBUS later */
     code = 0;
   if (code == 0)
     return fd;
-  tg_log(TG_WARN, TG_NO_SHARD, "%s cannot be made: %s; events that a rule with keep = \"last\" holds back go with "
-         "their process", room->path, tg_state_problem(code));
+  tg_log(TG_WARN, TG_NO_SHARD,
+         "%s cannot be made: %s; events that a rule with keep = \"last\" holds back go with "
+         "their process",
+         room->path, tg_state_problem(code));
   if (fd >= 0) {
     unlink(room->path);
     close(fd);
@@ -235,7 +238,8 @@ static bool lies_inside(const struct tg_held_copy *copy)
          copy->length <= copy->pieces * (uint32_t)TG_HELD_PIECE;
 }
 
-/* Drops what is none, and all if the file cannot be trusted. Whether the rest has something of these shards. */
+/* Drops what is none, and all if the file cannot be trusted. Whether the rest has something of these shards.
+ */
 static bool look_through(struct tg_held_room *room, tg_ms since, bool (*wanted)(void *ctx, tg_shard_ref ref),
                          void *ctx)
 {

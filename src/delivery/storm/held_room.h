@@ -33,8 +33,8 @@ struct tg_held_copy {
   uint32_t piece, pieces, length;
   int32_t ref, total_shards;
   uint64_t epoch, sequence;
-  uint64_t fence;   /* of the lease under which this host had the shard; 0: hosts do not share them */
-  int64_t at;       /* tg_steady_clock(): when it came */
+  uint64_t fence; /* of the lease under which this host had the shard; 0: hosts do not share them */
+  int64_t at;     /* tg_steady_clock(): when it came */
   uint64_t unused;
 };
 
@@ -55,15 +55,15 @@ LIST_HEAD(tg_held_rooms, tg_held_room);
 /* Makes the file; where that fails it says so, and the copies are in memory alone. `state_dir` NULL: so they
  * are anyway. NULL: there is not even memory. */
 struct tg_held_room *tg_held_room_new(const char *state_dir, int worker_id);
-/* Those of processes that are gone, in which there is something of shards that `wanted` names (NULL: all), and
- * that came at `since` or later. */
+/* Those of processes that are gone, in which there is something of shards that `wanted` names (NULL: all),
+ * and that came at `since` or later. */
 void tg_held_rooms_find(struct tg_held_rooms *rooms, const char *state_dir, tg_ms since,
                         bool (*wanted)(void *ctx, tg_shard_ref ref), void *ctx);
 /* The file goes, if nothing is held in it. */
 void tg_held_room_free(struct tg_held_room *room);
 
-/* Copies the message. `before`: the copy that it takes the place of; NULL: of none. NULL: there is no room, and
- * nothing has changed. */
+/* Copies the message. `before`: the copy that it takes the place of; NULL: of none. NULL: there is no room,
+ * and nothing has changed. */
 struct tg_held_copy *tg_held_put(struct tg_held_room *room, struct tg_held_copy *before,
                                  const struct tg_event *event, uint64_t fence, tg_ms at);
 /* It is not held any more. */

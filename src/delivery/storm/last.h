@@ -8,8 +8,8 @@
  *                   |-- a newer one is dropped: takes its place
  *                   |-- a newer one passes: it goes
  *
- * What is held counts as received at once: no RESUME brings it again. It outlives the process in its room, and
- * the next one releases it when the shard's session is there. */
+ * What is held counts as received at once: no RESUME brings it again. It outlives the process in its room,
+ * and the next one releases it when the shard's session is there. */
 
 #include "delivery/env.h"
 #include "delivery/lanes/hole.h"

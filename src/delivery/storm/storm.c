@@ -44,10 +44,9 @@ static void tell_begin(const struct tg_storms *storms, int index, const struct t
   if (index == storms->count)
     tg_log(TG_INFO, bucket->shard_id, "the bot's own GUILD_MEMBER_UPDATEs come, and are dropped");
   else
-    tg_log_with(
-        TG_WARN, bucket->shard_id, TG_WITH(TG_TOLD(KEY, rule->title)),
-        "a storm (%s%s): more than %g a second; %s", rule->title, whose(rule, bucket, text), rule->rate,
-        what_becomes_of_it[rule->keep]);
+    tg_log_with(TG_WARN, bucket->shard_id, TG_WITH(TG_TOLD(KEY, rule->title)),
+                "a storm (%s%s): more than %g a second; %s", rule->title, whose(rule, bucket, text),
+                rule->rate, what_becomes_of_it[rule->keep]);
 }
 
 static void tell_end(const struct tg_storms *storms, int index, const struct tg_bucket *bucket, tg_ms now)

@@ -208,6 +208,7 @@ int tg_workers_storms(const struct tg_workers *workers, struct tg_storm_status l
       int running = atomic_load(&stats->storms[place].running);
       sum->dropped += atomic_load(&stats->storms[place].dropped);
       sum->storms += atomic_load(&stats->storms[place].storms);
+      sum->released += atomic_load(&stats->storms[place].released);
       sum->running += running > 0 ? running : 0;
     }
   }

@@ -63,6 +63,7 @@ int tg_workers_sinks(const struct tg_workers *workers, struct tg_sink_status lis
 struct tg_storm_status {
   char rule[TG_STATS_RULE_SIZE];
   uint64_t dropped, storms; /* events; storms that have begun */
+  uint64_t released;        /* of those dropped: they came later after all */
   int running;              /* keys that are in a storm now */
 };
 

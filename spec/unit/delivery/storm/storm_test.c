@@ -189,8 +189,121 @@ static void the_same_rules_go_on_over_a_reload(void **state)
   assert_int_equal(filtered(0), 4);
 }
 
+/* --- keep = "last" ---------------------------------------------------------------------- */
+
+static void set_last(double rate)
+{
+  set_rule(0, "PRESENCE_UPDATE", TG_STORM_PER_USER, rate, 1, TG_STORM_KEEP_LAST);
+}
+
+static void appear(int shard, const char *user, const char *status)
+{
+  char data[128];
+  snprintf(data, sizeof data, "{\"user\":{\"id\":\"%s\"},\"status\":\"%s\"}", user, status);
+  deliver(shard, "PRESENCE_UPDATE", data);
+}
+
+static void the_last_one_comes_when_there_is_a_token(void **state)
+{
+  (void)state;
+  uint64_t before = value(&tg_stats_storm("PRESENCE_UPDATE per user")->released);
+  set_last(1);
+  appear(0, "5", "a");
+  answer(0, 200);
+  appear(0, "5", "b");
+  appear(0, "5", "c");
+  deliver(0, "CHANNEL_UPDATE", "{}");
+  answer(1, 200);
+  assert_int_equal(tg_delivery_settled(delivery, 0), 4); /* it is not asked for again */
+  advance(900);
+  assert_int_equal(post_count, 2);
+  advance(300);
+  assert_int_equal(post_count, 3);
+  assert_string_equal(posts[2].key, "0.7.3"); /* its own */
+  assert_non_null(strstr(posts[2].body, "\"status\":\"c\""));
+  assert_non_null(strstr(posts[2].body, ",\"late\":true}"));
+  answer(2, 200);
+  advance(5000);
+  assert_int_equal(post_count, 3); /* once */
+  assert_int_equal(tg_delivery_settled(delivery, 0), 4);
+  assert_int_equal(value(&tg_stats_storm("PRESENCE_UPDATE per user")->released) - before, 1);
+}
+
+static void one_that_passes_is_newer_than_the_last(void **state)
+{
+  (void)state;
+  set_last(1);
+  appear(0, "5", "a");
+  answer(0, 200);
+  appear(0, "5", "b");
+  now += 1500; /* before anybody has looked */
+  appear(0, "5", "c");
+  assert_non_null(strstr(posts[1].body, "\"status\":\"c\""));
+  assert_null(strstr(posts[1].body, "late"));
+  answer(1, 200);
+  advance(20000);
+  assert_int_equal(post_count, 2);
+}
+
+static void other_rules_and_sessions_release_it(void **state)
+{
+  (void)state;
+  set_last(0.001);
+  appear(0, "5", "a");
+  answer(0, 200);
+  appear(0, "5", "b");
+  appear(1, "6", "a");
+  answer(1, 200);
+  appear(1, "6", "b");
+  epochs[0] = 8;
+  next_sequence[0] = 0;
+  deliver(0, "READY", "{\"user\":{\"id\":\"77\"},\"guilds\":[]}");
+  assert_string_equal(posts[2].key, "0.7.2"); /* in front of what the session begins with */
+  answer(2, 200);
+  assert_string_equal(posts[3].key, "0.8.1");
+  answer(3, 200);
+  config.storm = (struct tg_storm_config){.self_updates = true};
+  tg_delivery_reconfigure(delivery, &config);
+  assert_string_equal(posts[4].key, "1.7.2");
+  answer(4, 200);
+}
+
+static void on_drained(void *ctx, uint64_t left)
+{
+  *(uint64_t *)ctx = left;
+}
+
+static void the_end_releases_it(void **state)
+{
+  (void)state;
+  uint64_t left = 99;
+  set_last(0.001);
+  appear(0, "5", "a");
+  answer(0, 200);
+  appear(0, "5", "b");
+  tg_delivery_drain(delivery, 1000, on_drained, &left);
+  answer(1, 200);
+  advance(10);
+  assert_int_equal(left, 0);
+  assert_string_equal(posts[1].key, "0.7.2");
+}
+
+/* Nothing is held, and so its file goes with the process. */
+static int end_storms_world(void **state)
+{
+  char path[128];
+  tg_delivery_free(delivery);
+  run_closes();
+  snprintf(path, sizeof path, "%s/storms", state_dir);
+  assert_int_equal(remove(path), 0);
+  delivery = NULL;
+  config.storm = (struct tg_storm_config){.self_updates = true};
+  return end_world(state);
+}
+
 int main(void)
 {
+#define IN_STORM(test) cmocka_unit_test_setup_teardown(test, begin_world, end_storms_world)
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, begin_world, end_world)
   const struct CMUnitTest tests[] = {
       IN_WORLD(only_so_many_pass),
@@ -201,6 +314,10 @@ int main(void)
       IN_WORLD(caches_do_not_see_what_is_dropped),
       IN_WORLD(scripts_do_not_see_it_either),
       IN_WORLD(the_same_rules_go_on_over_a_reload),
+      IN_STORM(the_last_one_comes_when_there_is_a_token),
+      IN_STORM(one_that_passes_is_newer_than_the_last),
+      IN_STORM(other_rules_and_sessions_release_it),
+      IN_STORM(the_end_releases_it),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
