@@ -25,7 +25,7 @@ enum {
 };
 static const char magic[8] = "tg-held1";
 
-struct head {
+struct held_head {
   char magic[8];
   char boot[TG_BOOT_SIZE];
 };
@@ -191,7 +191,7 @@ struct tg_held_room *tg_held_room_new(const char *state_dir, int worker_id)
     tg_held_room_free(room);
     return NULL;
   }
-  struct head *head = (struct head *)room->memory;
+  struct held_head *head = (struct held_head *)room->memory;
   tg_boot_name(head->boot);
   memcpy(head->magic, magic, sizeof magic);
   room->taken = tg_calloc(TG_HELD_PIECES, sizeof *room->taken);
@@ -225,7 +225,7 @@ void tg_held_room_free(struct tg_held_room *room)
 /* Of this file, since this start of the machine. */
 static bool is_sound(const struct tg_held_room *room)
 {
-  struct head head;
+  struct held_head head;
   char boot[TG_BOOT_SIZE];
   tg_boot_name(boot);
   memcpy(&head, room->memory, sizeof head);
