@@ -92,7 +92,7 @@
 ---@field rate number Events a second that pass.
 ---@field burst? integer So many at once. Default: as in a second.
 ---@field per? "guild"|"user"|"shard"|"type" What counts for itself. Default "guild".
----@field keep? "first"|"last"|"none" "last": the last one comes later after all; "none": none passes meanwhile.
+---@field keep? "first"|"last"|"none" "last": the last one comes later after all; "none": none passes.
 
 ---@class tidegate.Config.queue
 ---@field memory_bytes? integer Of each worker.
