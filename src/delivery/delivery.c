@@ -138,9 +138,9 @@ void tg_delivery_drop_side(struct tg_delivery *delivery, int side)
 
 /* --- storms: what is held back ---------------------------------------------------- */
 
-static void release_held(void *ctx, const struct tg_held_copy *copy, struct tg_span message)
+static bool release_held(void *ctx, const struct tg_held *held, int rule)
 {
-  tg_delivery_release(ctx, copy, message);
+  return tg_delivery_release(ctx, held, rule);
 }
 
 static uint64_t fence_of(void *ctx, tg_shard_ref ref)
@@ -295,7 +295,7 @@ void tg_delivery_new_session(struct tg_delivery *delivery, tg_shard_ref ref, uin
     tg_feed_missed(feed, &lost);
   }
   tg_feed_set_session(feed, epoch, 0);
-  tg_last_found(&delivery->storms.last, ref, (struct tg_place){epoch, 0});
+  tg_last_found(&delivery->storms.last, ref, (struct tg_place){epoch, 0}, 0);
   tg_last_release(&delivery->storms.last, ref);
   if (feed->seat)
     tg_seat_session(feed, true, 0);
@@ -311,7 +311,9 @@ void tg_delivery_adopt(struct tg_delivery *delivery, struct tg_feed *feed, uint6
     feed->session.handled = atomic_load(&feed->row->handled_sequence);
   tg_feed_publish(feed);
   tg_feed_told(feed); /* the row says from where on Discord is asked again */
-  tg_last_found(&delivery->storms.last, feed->ref, (struct tg_place){epoch, feed->session.received});
+  uint64_t decided =
+      feed->session.handled > feed->session.ahead ? feed->session.handled : feed->session.ahead;
+  tg_last_found(&delivery->storms.last, feed->ref, (struct tg_place){epoch, feed->session.received}, decided);
 }
 
 void tg_delivery_adopt_session(struct tg_delivery *delivery, tg_shard_ref ref, uint64_t epoch,
@@ -370,7 +372,9 @@ static void on_emptied(void *ctx)
 void tg_delivery_drain(struct tg_delivery *delivery, tg_ms deadline, void (*done)(void *ctx, uint64_t left),
                        void *ctx)
 {
-  tg_last_release(&delivery->storms.last, TG_ALL_SHARDS);
+  bool bot_down = tg_senders_up(&tg_delivery_bot(delivery)->senders) == 0;
+  if (tg_feeds_have_log(&delivery->feeds) || !bot_down) /* else the next process has more use of it */
+    tg_last_release(&delivery->storms.last, TG_ALL_SHARDS);
   tell_when_emptied(delivery, on_emptied);
   delivery->drained = done;
   delivery->drained_ctx = ctx;

@@ -97,10 +97,9 @@ void tg_left_end(struct tg_delivery *delivery);
 void tg_delivery_pass_on(struct tg_delivery *delivery, struct tg_feed *feed, struct tg_shard *shard,
                          struct tg_event *event);
 
-/* What a rule against storms has held back (storm/last.h) is delivered after all, behind what has come since.
- */
-void tg_delivery_release(struct tg_delivery *delivery, const struct tg_held_copy *copy,
-                         struct tg_span message);
+/* What a rule against storms has held back (storm/last.h) is delivered after all, behind what has come since,
+ * if the rules behind `rule` (1 + its number; 0: none is asked) let it pass. False: it is dropped. */
+bool tg_delivery_release(struct tg_delivery *delivery, const struct tg_held *held, int rule);
 
 /* --- guilds.c --- */
 

@@ -90,7 +90,8 @@ static void count_filtered(struct tg_feed *feed, const struct tg_event *event)
 static void run_handlers(struct tg_delivery *delivery, struct tg_feed *feed, struct tg_shard *shard,
                          struct tg_event *event)
 {
-  if (event->sequence > 0 && event->sequence <= feed->session.handled && !event->late)
+  bool unseen = event->late && (event->unseen || event->epoch != feed->session.epoch);
+  if (event->sequence > 0 && event->sequence <= feed->session.handled && !unseen)
     return;
   tg_feeds_write(&delivery->feeds);
   if (event->late) {
@@ -190,10 +191,21 @@ static void go_on(struct tg_delivery *delivery, struct tg_feed *feed, struct tg_
   }
 }
 
-/* What one of the logs has already is decided: the sinks that lack it get it. */
-static bool is_dropped(struct tg_delivery *delivery, const struct tg_feed *feed, const struct tg_event *event)
+/* What one of the logs has already is decided: the sinks that lack it get it. One that an earlier process
+ * has held back is in no log, and was not handled, though others behind it are and were. */
+static bool is_dropped(struct tg_delivery *delivery, const struct tg_feed *feed, struct tg_event *event)
 {
-  return event->sequence > feed->session.ahead && tg_storms_drop(&delivery->storms, event);
+  struct tg_storms *storms = &delivery->storms;
+  if (tg_last_awaits(&storms->last) && tg_last_came(&storms->last, feed->ref, event->sequence)) {
+    event->late = event->unseen = true;
+    return false;
+  }
+  return storms->on && event->sequence > feed->session.ahead && tg_storms_drop(storms, event);
+}
+
+static bool is_looked_at(const struct tg_storms *storms)
+{
+  return storms->on || tg_last_awaits(&storms->last);
 }
 
 void tg_delivery_pass_on(struct tg_delivery *delivery, struct tg_feed *feed, struct tg_shard *shard,
@@ -202,19 +214,20 @@ void tg_delivery_pass_on(struct tg_delivery *delivery, struct tg_feed *feed, str
   count_received(feed, event);
   if (__builtin_expect(delivery->tap.on, 0))
     tg_tap_event(&delivery->tap, event, tg_env_now(&delivery->env));
-  if (__builtin_expect(delivery->storms.on, 0) && is_dropped(delivery, feed, event))
+  if (__builtin_expect(is_looked_at(&delivery->storms), 0) && is_dropped(delivery, feed, event))
     count_filtered(feed, event);
   else
     go_on(delivery, feed, shard, event);
 }
 
-void tg_delivery_release(struct tg_delivery *delivery, const struct tg_held_copy *copy,
-                         struct tg_span message)
+bool tg_delivery_release(struct tg_delivery *delivery, const struct tg_held *held, int rule)
 {
   char name[256];
   struct tg_envelope envelope;
+  const struct tg_held_copy *copy = held->copy;
+  struct tg_span message = tg_held_message(held->room, copy);
   if (!tg_envelope_scan(message.at, message.length, &envelope) || envelope.sequence != copy->sequence)
-    return;
+    return false;
   struct tg_feed *feed = tg_feed_of(&delivery->feeds, copy->ref);
   struct tg_event event = {
       .shard_id = tg_ref_id(copy->ref),
@@ -226,12 +239,16 @@ void tg_delivery_release(struct tg_delivery *delivery, const struct tg_held_copy
       .raw = message,
       .data = envelope.data,
       .late = true,
+      .unseen = !held->stats,
   };
   event.type = tg_event_type(event.name.at, event.name.length);
+  if (rule > 0 && tg_storms_drop_late(&delivery->storms, rule, &event))
+    return false;
   go_on(delivery, feed, delivery->find_shard ? delivery->find_shard(delivery->ctx, copy->ref) : NULL, &event);
   tg_feeds_write(&delivery->feeds);
   tg_feed_publish(feed);
   tg_feed_touch(feed);
+  return true;
 }
 
 void tg_delivery_event(struct tg_delivery *delivery, struct tg_shard *shard, struct tg_event *event)

@@ -176,7 +176,8 @@ bool tg_delivery_open_logs(struct tg_delivery *delivery, bool (*wanted)(void *ct
     if (!tg_backlog_open(&sink->lanes, &delivery->opening, error))
       return false;
   }
-  tg_ms since = tg_steady_clock() - tg_delivery_bot(delivery)->lanes.limits->max_age;
+  tg_ms max_age = tg_delivery_bot(delivery)->lanes.limits->max_age;
+  tg_ms since = max_age > 0 ? tg_steady_clock() - max_age : 0;
   tg_last_find(&delivery->storms.last, since, wanted, delivery->ctx);
   return true;
 }

@@ -48,6 +48,7 @@ struct tg_event {
   bool deferred; /* it was answered in the place of the event handler */
   bool late;     /* others of its shard have gone before it, though it came first */
   bool left;     /* of what is left of its shard, which another host has had since */
+  bool unseen;   /* late, and no process has shown it to the script's handlers, whatever its number */
 
   /* What a filter or script put in place of the message (the whole
    * {"t":..,"s":..,"op":0,"d":..} text); .at is NULL when nothing did. Owned

@@ -199,11 +199,14 @@ tg_log_position tg_lane_put(struct tg_lane *lane, const struct tg_item *item)
   return position;
 }
 
-/* It goes behind all that has come so far, and so has the place of the last of that. */
+/* It goes behind all that has come so far, or that the log had before, and so has the place of the last of
+ * that. */
 static void push_late(struct tg_lane *lane, const struct tg_event *event)
 {
   struct tg_item item = {.event = tg_event_stored(event)};
-  item.event.place = (struct tg_place){lane->feed->session.epoch, lane->feed->session.received};
+  uint64_t received = lane->feed->session.received;
+  item.event.place =
+      (struct tg_place){lane->feed->session.epoch, received > lane->ahead ? received : lane->ahead};
   tg_lane_put(lane, &item);
 }
 

@@ -215,6 +215,7 @@ static enum tg_redis_step learn(struct tg_redis_lane *at, const struct tg_redis_
 /* --- its way ---------------------------------------------------------------------------------- */
 
 static void begin(struct tg_redis_lane *at);
+static void check(struct tg_redis_lane *at);
 
 /* One at a time. */
 static void begin_letter(struct tg_redis_carrier *redis)
@@ -239,12 +240,15 @@ static void end(struct tg_redis_lane *at, struct tg_answer *answer)
 {
   struct tg_redis_carrier *redis = at->of;
   struct tg_parcel *parcel = at->parcel;
+  struct tg_redis_lane *other = parcel->late ? lane_at(redis, at->lane->feed->ref) : NULL;
   answer->seconds = (double)(uv_hrtime() - at->began) / 1e9;
   leave(at);
   redis->carrier.ended(parcel, answer);
   if (answer->status == TG_TOO_LARGE)
     tg_redis_drop(redis->redis, "an event was too large for it");
   begin_letter(redis);
+  if (other && tg_redis_is_up(redis->redis)) /* it could not as long as that was in flight */
+    check(other);
 }
 
 static void go(struct tg_redis_lane *at);
@@ -352,6 +356,12 @@ static void go(struct tg_redis_lane *at)
     write_batch(at);
 }
 
+/* What goes behind others is of the same lane. */
+static bool is_busy(const struct tg_redis_lane *at)
+{
+  return at->parcel || (at->late && at->late->parcel);
+}
+
 static void on_checked(void *ctx, const struct tg_redis_reply *replies, int count,
                        const struct tg_error *error)
 {
@@ -359,7 +369,7 @@ static void on_checked(void *ctx, const struct tg_redis_reply *replies, int coun
   struct tg_redis_batch none = {0};
   struct tg_answer answer = {.retry_after = -1};
   (void)error;
-  if (!replies || at->parcel) /* its batch asks itself */
+  if (!replies || is_busy(at)) /* its batch asks itself */
     return;
   if (learn(at, &none, replies, count, &answer) != TG_REDIS_LOST)
     return;
@@ -368,17 +378,22 @@ static void on_checked(void *ctx, const struct tg_redis_reply *replies, int coun
   tg_lane_go_on(at->lane);
 }
 
+static void check(struct tg_redis_lane *at)
+{
+  struct tg_redis_carrier *redis = at->of;
+  struct tg_redis_batch none = {0};
+  if (is_busy(at) || !is_unsure(at))
+    return;
+  int replies = at->layout->ask(&at->place, &none, tg_redis_out(redis->redis));
+  if (replies > 0)
+    tg_redis_send(redis->redis, replies, on_checked, at);
+}
+
 void tg_redis_check(struct tg_redis_carrier *redis)
 {
-  struct tg_redis_batch none = {0};
-  for (int i = 0; i < redis->count; i++) {
-    struct tg_redis_lane *at = redis->at[i];
-    if (!at || at->parcel || !is_unsure(at))
-      continue;
-    int replies = at->layout->ask(&at->place, &none, tg_redis_out(redis->redis));
-    if (replies > 0)
-      tg_redis_send(redis->redis, replies, on_checked, at);
-  }
+  for (int i = 0; i < redis->count; i++)
+    if (redis->at[i])
+      check(redis->at[i]);
 }
 
 /* --- the connection -------------------------------------------------------------------------- */

@@ -42,6 +42,11 @@ struct tg_span tg_held_message(const struct tg_held_room *room, const struct tg_
   return (struct tg_span){room->memory + MESSAGES + (size_t)copy->piece * TG_HELD_PIECE, copy->length};
 }
 
+bool *tg_held_taken(const struct tg_held_room *room, const struct tg_held_copy *copy)
+{
+  return &room->taken[copy - entries_of(room)];
+}
+
 struct tg_held_copy *tg_held_next(const struct tg_held_room *room, const struct tg_held_copy *after)
 {
   struct tg_held_copy *entries = entries_of(room), *copy = entries;
@@ -265,8 +270,10 @@ static struct tg_held_room *open_left(const char *directory, const char *name)
   bool ours = room->fd >= 0 && flock(room->fd, LOCK_SH | LOCK_NB) == 0 && fstat(room->fd, &status) == 0;
   if (ours && status.st_size < SIZE) /* killed before it had its room */
     unlink(room->path);
-  if (ours && status.st_size >= SIZE && map(room))
+  if (ours && status.st_size >= SIZE && map(room)) {
+    room->taken = tg_calloc(TG_HELD_MAX, sizeof *room->taken);
     return room;
+  }
   tg_held_room_free(room);
   return NULL;
 }

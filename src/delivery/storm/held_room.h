@@ -43,9 +43,10 @@ struct tg_held_room {
   char *memory;
   char *path; /* NULL: memory of this process alone */
   int fd;
-  bool *taken;        /* pieces */
+  bool *taken;        /* pieces; of one that an earlier process has left: entries that are to be released */
   uint16_t *free;     /* entries, the next one last */
   int free_count;     /* of these */
+  int used;           /* so many of an earlier process's are to be released, or awaited */
   uint32_t next;      /* piece to look at */
   uint32_t too_large; /* so many pieces in a row there were not, when it was last looked */
 };
@@ -70,4 +71,6 @@ struct tg_held_copy *tg_held_put(struct tg_held_room *room, struct tg_held_copy 
 void tg_held_drop(struct tg_held_room *room, struct tg_held_copy *copy);
 /* What is held in the room, entry by entry: the one behind `after` (NULL: the first); NULL: no more. */
 struct tg_held_copy *tg_held_next(const struct tg_held_room *room, const struct tg_held_copy *after);
+/* Of a room that an earlier process has left: whether this one is to release it already. */
+bool *tg_held_taken(const struct tg_held_room *room, const struct tg_held_copy *copy);
 struct tg_span tg_held_message(const struct tg_held_room *room, const struct tg_held_copy *copy);

@@ -33,18 +33,35 @@ struct tg_held {
 
 TAILQ_HEAD(tg_held_list, tg_held);
 
+/* Of a shard that is to be resumed: what an earlier process has held of it, and Discord sends again. */
+struct tg_held_awaited {
+  LIST_ENTRY(tg_held_awaited) link;
+  tg_shard_ref ref;
+  uint64_t decided; /* up to here an earlier process has handled and logged what it has not held */
+  int count, next;
+  struct tg_held_in {
+    struct tg_held_room *room;
+    struct tg_held_copy *copy;
+  } list[]; /* by their numbers */
+};
+
+LIST_HEAD(tg_held_awaited_list, tg_held_awaited);
+
 struct tg_last {
   struct tg_delivery_env *env;
   const struct tg_bucket_limit *limits; /* of the buckets, by rule */
   struct tg_held_room *room;            /* NULL: there is no such rule */
   struct tg_held_rooms earlier;
+  struct tg_held_awaited_list awaited;
   struct tg_held_list held; /* the one that came first first */
   struct tg_held *leaves;   /* it is being released */
+  struct tg_held *next;     /* to be looked at */
   uv_timer_t timer;
 
-  /* The owner's. It is to be delivered: `message` is of that copy, and both live until the call ends, or
-   * tg_last_is_safe(). */
-  void (*release)(void *ctx, const struct tg_held_copy *copy, struct tg_span message);
+  /* The owner's. It is to be delivered; its message stays until the call ends, its copy until then or
+   * tg_last_is_safe(). `rule`: 1 + the number of the one that has held it, whose time has come; 0: rules have
+   * no say in it any more. False: others have dropped it. */
+  bool (*release)(void *ctx, const struct tg_held *held, int rule);
   /* Of the lease under which the shard is this host's; NULL: hosts do not share shards. */
   uint64_t (*fence)(void *ctx, tg_shard_ref ref);
   void *ctx;
@@ -72,5 +89,12 @@ void tg_last_is_safe(struct tg_last *last);
  * (tg_steady_clock()). */
 void tg_last_find(struct tg_last *last, tg_ms since, bool (*wanted)(void *ctx, tg_shard_ref ref), void *ctx);
 /* The shard has a session, and has received all up to there: what was found of it is released at the loop's
- * next turn, unless Discord sends it again. */
-void tg_last_found(struct tg_last *last, tg_shard_ref ref, struct tg_place received);
+ * next turn, and what Discord sends again is awaited. `decided`: as there. */
+void tg_last_found(struct tg_last *last, tg_shard_ref ref, struct tg_place received, uint64_t decided);
+static inline bool tg_last_awaits(const struct tg_last *last)
+{
+  return !LIST_EMPTY(&last->awaited);
+}
+/* An event has come again. True: it is one of those, and comes later than what was behind it: no rule is
+ * asked any more. */
+bool tg_last_came(struct tg_last *last, tg_shard_ref ref, uint64_t sequence);

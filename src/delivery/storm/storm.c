@@ -144,6 +144,14 @@ static void forget_held(struct tg_storms *storms, const struct tg_bucket *bucket
     tg_last_forget(&storms->last, bucket->held);
 }
 
+/* Of the same shard by its number; nobody knows of others. */
+static bool is_behind(const struct tg_held *held, const struct tg_event *event)
+{
+  const struct tg_held_copy *copy = held->copy;
+  struct tg_place its = {copy->epoch, copy->sequence}, place = {event->epoch, event->sequence};
+  return copy->ref != tg_event_ref(event) || tg_place_is_behind(its, place);
+}
+
 /* Whether that rule drops an event of that key. */
 static bool drops(struct tg_storms *storms, int index, uint64_t id, const struct tg_event *event)
 {
@@ -151,6 +159,10 @@ static bool drops(struct tg_storms *storms, int index, uint64_t id, const struct
   struct tg_bucket *bucket = tg_buckets_get(&storms->buckets, index, id, now);
   if (!bucket)
     return false; /* more storms than there is room for */
+  if (__builtin_expect(event->late, 0) && bucket->held && is_behind(bucket->held, event)) {
+    tg_count(&storms->rules[index].stats->dropped);
+    return true;
+  }
   if (bucket->storming && is_over(storms, bucket, now)) {
     forget_held(storms, bucket);
     end_storm(storms, bucket, now);
@@ -210,19 +222,31 @@ void tg_storms_learn(struct tg_storms *storms, const struct tg_event *ready)
     storms->self = id;
 }
 
-bool tg_storms_drop(struct tg_storms *storms, const struct tg_event *event)
+/* Whether one of these does. */
+static bool drops_by(struct tg_storms *storms, uint32_t rules, const struct tg_event *event)
 {
-  if (event->type == TG_EVENT_GUILD_MEMBER_UPDATE && storms->drops_self && is_self(storms, event) &&
-      drops(storms, storms->count, 0, event))
-    return true;
   struct keys keys = {.event = event};
-  for (uint32_t rules = storms->of_type[event->type]; rules != 0; rules &= rules - 1) {
+  for (; rules != 0; rules &= rules - 1) {
     int index = __builtin_ctz(rules);
     enum tg_storm_per per = storms->rules[index].per;
     if (find_key(&keys, per) && drops(storms, index, keys.ids[per], event))
       return true;
   }
   return false;
+}
+
+bool tg_storms_drop(struct tg_storms *storms, const struct tg_event *event)
+{
+  if (event->type == TG_EVENT_GUILD_MEMBER_UPDATE && storms->drops_self && is_self(storms, event) &&
+      drops(storms, storms->count, 0, event))
+    return true;
+  return drops_by(storms, storms->of_type[event->type], event);
+}
+
+bool tg_storms_drop_late(struct tg_storms *storms, int rule, const struct tg_event *event)
+{
+  uint32_t behind = rule < TG_STORM_RULES_MAX ? ~UINT32_C(0) << rule : 0;
+  return drops_by(storms, storms->of_type[event->type] & behind, event);
 }
 
 /* --- the rules ------------------------------------------------------------------------------ */

@@ -65,3 +65,5 @@ void tg_storms_learn(struct tg_storms *storms, const struct tg_event *ready);
 /* Only while storms->on. True: the event is dropped, and counted for its rule; it may come later all the
  * same. */
 bool tg_storms_drop(struct tg_storms *storms, const struct tg_event *event);
+/* The same for one that comes late, from `rule` (1 + its number): those behind that one are asked. */
+bool tg_storms_drop_late(struct tg_storms *storms, int rule, const struct tg_event *event);
