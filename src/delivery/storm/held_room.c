@@ -105,6 +105,16 @@ static struct tg_held_copy *new_copy(struct tg_held_room *room, uint32_t pieces)
   return copy;
 }
 
+/* What a small one that takes the place of a large one does not need. */
+static void give_back(struct tg_held_room *room, struct tg_held_copy *copy, uint32_t pieces)
+{
+  if (2 * pieces > copy->pieces)
+    return;
+  set_taken(room, copy, false);
+  copy->pieces = pieces;
+  set_taken(room, copy, true);
+}
+
 struct tg_held_copy *tg_held_put(struct tg_held_room *room, struct tg_held_copy *before,
                                  const struct tg_event *event, uint64_t fence, tg_ms at)
 {
@@ -117,6 +127,7 @@ struct tg_held_copy *tg_held_put(struct tg_held_room *room, struct tg_held_copy 
   if (!copy)
     return NULL;
   set_whole(copy, 0);
+  give_back(room, copy, pieces);
   copy->length = (uint32_t)length;
   copy->ref = tg_event_ref(event);
   copy->total_shards = event->total_shards;

@@ -1,5 +1,7 @@
 /* Rules against storms on an event's way. */
 
+#include "delivery/delivery_internal.h"
+
 #include "unit/delivery/fake_world.h"
 
 static struct tg_storm_rule rules[4];
@@ -288,6 +290,105 @@ static void the_end_releases_it(void **state)
   assert_string_equal(posts[1].key, "0.7.2");
 }
 
+/* More keys than there is room for: what finds none passes, as if there were no rule, and nothing is lost. */
+static void a_room_that_is_full_lets_the_others_pass(void **state)
+{
+  (void)state;
+  enum { USERS = 50000 };
+  uint64_t released = value(&tg_stats_storm("PRESENCE_UPDATE per user")->released);
+  char user[16];
+  set_last(0.001);
+  for (int i = 0; i < 3 * USERS; i++) {
+    snprintf(user, sizeof user, "%d", 1 + i % USERS);
+    appear(0, user, i < 2 * USERS ? "a" : "b");
+  }
+  struct tg_last *last = &delivery->storms.last;
+  uint64_t held = 0, dropped = filtered(0);
+  for (struct tg_held *one = TAILQ_FIRST(&last->held); one; one = TAILQ_NEXT(one, link))
+    held++;
+  assert_in_range(held, 1000, TG_HELD_MAX);
+  assert_in_range(dropped, held, 2 * held);
+  assert_int_equal(value(&rows[0].queued_events), 3 * USERS - dropped);
+  config.storm = (struct tg_storm_config){.self_updates = true};
+  tg_delivery_reconfigure(delivery, &config);
+  assert_true(TAILQ_EMPTY(&last->held));
+  assert_int_equal(value(&tg_stats_storm("PRESENCE_UPDATE per user")->released) - released, held);
+  assert_int_equal(value(&rows[0].queued_events), 3 * USERS - dropped + held);
+}
+
+/* Large ones take the room of many. */
+static void a_message_that_finds_no_room_passes(void **state)
+{
+  (void)state;
+  char *data = malloc(4 << 20);
+  set_last(0.001);
+  for (int i = 0; i < 5; i++) {
+    int length = snprintf(data, 64, "{\"user\":{\"id\":\"%d\"},\"x\":\"", i);
+    memset(data + length, 'x', (2 << 20) + (2 << 19));
+    snprintf(data + length + (2 << 20) + (2 << 19), 8, "\"}");
+    deliver(0, "PRESENCE_UPDATE", data);
+    deliver(0, "PRESENCE_UPDATE", data);
+  }
+  assert_int_equal(filtered(0), 2); /* 3 MiB each, of 8 */
+  deliver(0, "PRESENCE_UPDATE", "{\"user\":{\"id\":\"1\"}}"); /* a small one takes the place of a large one */
+  deliver(0, "PRESENCE_UPDATE", data); /* and so there is room */
+  assert_int_equal(filtered(0), 4);
+  free(data);
+  config.storm = (struct tg_storm_config){.self_updates = true};
+  tg_delivery_reconfigure(delivery, &config);
+}
+
+static void it_goes_alone_between_batches(void **state)
+{
+  (void)state;
+  config.event_handler.batch = (struct tg_batch_config){.events = 10, .bytes = 1 << 20};
+  tg_delivery_reconfigure(delivery, &config);
+  set_last(1);
+  appear(0, "5", "a"); /* in flight */
+  appear(0, "5", "b");
+  deliver(0, "CHANNEL_UPDATE", "{}");
+  deliver(0, "CHANNEL_UPDATE", "{}");
+  advance(1200);
+  deliver(0, "CHANNEL_UPDATE", "{}");
+  deliver(0, "CHANNEL_UPDATE", "{}");
+  static const char *const keys[] = {"0.7.1", "0.7.3-4", "0.7.2", "0.7.5-6"};
+  for (int i = 0; i < 4; i++) {
+    assert_int_equal(post_count, i + 1);
+    assert_string_equal(posts[i].key, keys[i]);
+    assert_true((strstr(posts[i].body, "\"late\":true") != NULL) == (i == 2));
+    answer(i, 200);
+  }
+  assert_int_equal(tg_delivery_settled(delivery, 0), 6);
+}
+
+/* Behind the others of its guild, and of no other. */
+static void with_order_guild_it_has_its_place_in_its_guild(void **state)
+{
+  (void)state;
+  config.event_handler.order = TG_ORDERED_BY_GUILD;
+  config.event_handler.in_flight = 4;
+  tg_delivery_reconfigure(delivery, &config);
+  set_rule(0, "TYPING_START", TG_STORM_PER_GUILD, 1, 1, TG_STORM_KEEP_LAST);
+  type_in(0, "111", "1");
+  type_in(0, "111", "2");
+  deliver(0, "CHANNEL_UPDATE", "{\"guild_id\":\"111\"}");
+  deliver(0, "CHANNEL_UPDATE", "{\"guild_id\":\"222\"}");
+  advance(1200);
+  deliver(0, "CHANNEL_UPDATE", "{\"guild_id\":\"111\"}");
+  assert_int_equal(post_count, 2); /* one of each */
+  static const char *const keys[] = {"0.7.1", "0.7.4", "0.7.3", "0.7.2", "0.7.5"};
+  answer(0, 200);
+  answer(2, 200);
+  answer(3, 200);
+  answer(4, 200);
+  for (int i = 0; i < 5; i++)
+    assert_string_equal(posts[i].key, keys[i]);
+  assert_non_null(strstr(posts[3].body, "\"late\":true"));
+  assert_int_equal(tg_delivery_settled(delivery, 0), 3); /* the first that waits is the other guild's */
+  answer(1, 200);
+  assert_int_equal(tg_delivery_settled(delivery, 0), 5);
+}
+
 /* Nothing is held, and so its file goes with the process. */
 static int end_storms_world(void **state)
 {
@@ -318,6 +419,10 @@ int main(void)
       IN_STORM(one_that_passes_is_newer_than_the_last),
       IN_STORM(other_rules_and_sessions_release_it),
       IN_STORM(the_end_releases_it),
+      IN_STORM(a_room_that_is_full_lets_the_others_pass),
+      IN_STORM(a_message_that_finds_no_room_passes),
+      IN_STORM(it_goes_alone_between_batches),
+      IN_STORM(with_order_guild_it_has_its_place_in_its_guild),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
