@@ -124,65 +124,6 @@ describe("storm", function()
   end)
 end)
 
-describe("a rule with keep = \"last\"", function()
-  after_each(scene.stop)
-
-  local function start(rate)
-    local rule = ([[{ events = "TYPING_START", per = "user", rate = %s, burst = 1,
-      keep = "last" }]]):format(rate)
-    return scene.start { script = script_of("rules = { " .. rule .. " }"), reload = false }
-  end
-
-  local function appear(s, user, count)
-    local guild = s.fake:guilds()[1].id
-    s.fake:emit { event = "TYPING_START", guild = guild, count = count,
-      d = { guild_id = guild, channel_id = "1", user_id = user } }
-  end
-
-  local function late_ones(bot)
-    local list = {}
-    for _, one in ipairs(bot:select "TYPING_START") do
-      if one.late then list[#list + 1] = one end
-    end
-    return list
-  end
-
-  it("brings the newest of each user after all, once, as late", function()
-    local s = start "0.5"
-    appear(s, "5", 40)
-    appear(s, "6", 30)
-    s.bot:wait_for_events(4, "TYPING_START")
-    wait_until("what is released", function()
-      local its = storms_of(s)["TYPING_START per user"]
-      return its and its.released == 2
-    end)
-    s:wait_delivered()
-    local late = late_ones(s.bot)
-    assert.equal(2, #late)
-    assert.equal("5", late[1]:data().user_id)
-    assert.equal("6", late[2]:data().user_id)
-    assert.equal(39, late[1].s - s.bot:select "TYPING_START"[1].s)
-    assert.equal(4, #s.bot:select "TYPING_START")
-  end)
-
-  it("brings it after the death of the worker, once", function()
-    local s = start "0.0001"
-    appear(s, "5", 40)
-    wait_dropped(s, "TYPING_START per user", 39)
-    s.fake:emit { count = 20, guild = s.fake:guilds()[1].id } -- messages, behind it
-    s:wait_delivered()
-    s.bot:wait_for_events(20, "MESSAGE_CREATE")
-    uv.kill(s.gateway:worker_pids()[1], "sigkill")
-    s.gateway:wait_for_log "resumed"
-    s.bot:wait_for_events(2, "TYPING_START")
-    s:wait_delivered()
-    local late = late_ones(s.bot)
-    assert.equal(1, #late)
-    assert.equal(39, late[1].s - s.bot:select "TYPING_START"[1].s)
-    assert.equal(2, #s.bot:select "TYPING_START")
-  end)
-end)
-
 describe("gateway.storm", function()
   after_each(scene.stop)
 
