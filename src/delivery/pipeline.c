@@ -172,9 +172,9 @@ static bool is_next(struct tg_feed *feed, const struct tg_event *event)
   return true;
 }
 
-/* Behind the storms. */
-static void go_on(struct tg_delivery *delivery, struct tg_feed *feed, struct tg_shard *shard,
-                  struct tg_event *event)
+/* Behind the storms. The way of each event: a call costs 20 ns here. */
+static inline __attribute__((always_inline)) void go_on(struct tg_delivery *delivery, struct tg_feed *feed,
+                                                        struct tg_shard *shard, struct tg_event *event)
 {
   uint8_t want = delivery->env.hooks->want[event->type];
   if (!run_caches(delivery, event) || (want & TG_WANT_DROP))

@@ -329,9 +329,9 @@ static void a_message_that_finds_no_room_passes(void **state)
     deliver(0, "PRESENCE_UPDATE", data);
     deliver(0, "PRESENCE_UPDATE", data);
   }
-  assert_int_equal(filtered(0), 2); /* 3 MiB each, of 8 */
+  assert_int_equal(filtered(0), 2);                           /* 3 MiB each, of 8 */
   deliver(0, "PRESENCE_UPDATE", "{\"user\":{\"id\":\"1\"}}"); /* a small one takes the place of a large one */
-  deliver(0, "PRESENCE_UPDATE", data); /* and so there is room */
+  deliver(0, "PRESENCE_UPDATE", data);                        /* and so there is room */
   assert_int_equal(filtered(0), 4);
   free(data);
   config.storm = (struct tg_storm_config){.self_updates = true};
