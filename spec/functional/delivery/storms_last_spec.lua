@@ -2,6 +2,7 @@
 
 local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
+local redis = require "spec.support.redis"
 local scene = require "spec.support.scene"
 local trial = require "spec.support.upgrade_trial"
 local uv = require "luv"
@@ -93,7 +94,10 @@ local function assert_released(s, count)
 end
 
 describe("a rule with keep = \"last\"", function()
-  after_each(scene.stop)
+  after_each(function()
+    scene.stop()
+    redis.teardown()
+  end)
 
   it("brings the newest of each user after all, once, as late", function()
     local s = start { script = script_of "0.5" }
@@ -198,6 +202,31 @@ describe("a rule with keep = \"last\"", function()
     s.gateway:wait_for_log "typing: %d+ true"
     assert_released(s, 5)
     assert.equal(2, s.gateway:count_log "typing: %d+")
+  end)
+
+  it("gives it to a Redis in the stream of what is late, and the others as ever", function()
+    local r = redis.start()
+    local s = start { script = script_of("0.0001", ("sinks = { stream = { url = %q } },"):format(r:url())) }
+    hold(s, 5)
+    uv.kill(s.gateway:worker_pids()[1], "sigkill")
+    s.gateway:wait_for_log "resumed"
+    assert_released(s, 5)
+    local function keys(stream)
+      local list = {}
+      for _, entry in ipairs(r:stream(stream)) do
+        if entry.fields.t == "TYPING_START" then list[#list + 1] = entry.fields.key end
+      end
+      return list
+    end
+    wait_until("what is late in Redis", function() return #keys "tidegate:1:0:late" > 0 end)
+    local first, last = typing(s)[1], late_ones(s)[1]
+    assert.same({ last.key }, keys "tidegate:1:0:late")
+    assert.same({ first.key }, keys "tidegate:1:0")
+    assert.equal("1", r:stream "tidegate:1:0:late"[1].fields.late)
+    wait_until("all behind it", function()
+      local entries = r:stream "tidegate:1:0"
+      return entries[#entries].fields.key == s.bot.events[#s.bot.events].key
+    end)
   end)
 
   it("is not led astray by what is in the directory", function()
