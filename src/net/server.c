@@ -160,9 +160,12 @@ bool tg_server_rests(const struct tg_server *server)
 void tg_server_rest(struct tg_server *server, bool rest)
 {
   server->rests = rest;
-  for (int i = server->count - 1; rest && i >= 0; i--) /* the last takes the place of one that goes */
-    if (tg_connection_standing(server->connections[i])->use == TG_USE_NONE)
+  tg_ms now = tg_now();
+  for (int i = server->count - 1; rest && i >= 0; i--) { /* the last takes the place of one that goes */
+    const struct tg_standing *standing = tg_connection_standing(server->connections[i]);
+    if (standing->use == TG_USE_NONE && tg_standing_may_go(standing, now))
       tg_connection_close(server->connections[i]);
+  }
 }
 
 bool tg_server_at_rest(const struct tg_server *server)

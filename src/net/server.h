@@ -42,7 +42,7 @@ const char *tg_server_address(const struct tg_server *server);
 /* The socket that listens; the server's own. */
 int tg_server_socket(const struct tg_server *server);
 /* Each answer is the last of its connection from here on, or no longer: clients come again for the next one.
- * Whoever has not begun a request goes at once. */
+ * Whoever has not begun a request goes at once, but for those who have just come: theirs is on its way. */
 void tg_server_rest(struct tg_server *server, bool rest);
 /* Nobody is connected. */
 bool tg_server_at_rest(const struct tg_server *server);

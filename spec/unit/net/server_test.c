@@ -3,6 +3,7 @@
 #include "net/server.h"
 
 #include "base/clock.h"
+#include "net/crowd.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -324,6 +325,31 @@ static void whoever_stays_after_the_answer_goes_for_others(void **state)
     close(fds[i]);
 }
 
+/* Before another program takes over: the request of one of them is on its way, the other's is not. */
+static void who_has_just_come_is_heard_before_a_rest(void **state)
+{
+  (void)state;
+  struct tg_buf heard = {0}, of_idle = {0};
+  int idle = dial();
+  say(idle, GET("/1"));
+  wait_for(has(idle, &of_idle, "/1"));
+  tg_ms answered = tg_now();
+  wait_for(tg_now() - answered > TG_STANDING_GRACE);
+  int fd = dial();
+  uv_run(&world.loop, UV_RUN_NOWAIT); /* it is accepted */
+  tg_server_rest(world.server, true);
+  wait_for(hear(idle, &of_idle));
+  assert_false(tg_server_at_rest(world.server));
+  say(fd, GET("/2"));
+  wait_for(has(fd, &heard, "/2"));
+  assert_non_null(memmem(heard.data, heard.length, "Connection: close", 17));
+  close(fd);
+  wait_for(tg_server_at_rest(world.server));
+  close(idle);
+  tg_buf_free(&heard);
+  tg_buf_free(&of_idle);
+}
+
 static void requests_outlive_the_server(void **state)
 {
   (void)state;
@@ -364,6 +390,7 @@ int main(void)
       SERVER_TEST(a_large_answer_arrives),
       SERVER_TEST(what_a_client_sends_ahead_is_bounded),
       SERVER_TEST(whoever_stays_after_the_answer_goes_for_others),
+      SERVER_TEST(who_has_just_come_is_heard_before_a_rest),
       SERVER_TEST(requests_outlive_the_server),
       SERVER_TEST(an_address_in_use_is_said),
   };
