@@ -1,6 +1,7 @@
 -- `tidegate ctl` and a real gateway. What it makes of answers of all kinds: ctl_spec.lua.
 
 local cjson = require "cjson"
+local loop = require "spec.support.loop"
 local paths = require "spec.support.paths"
 local process = require "spec.support.process"
 local scene = require "spec.support.scene"
@@ -66,6 +67,25 @@ require("tidegate").configure { intents = { "guilds", "guild_members" }, optiona
     assert.matches("^Shard +Worker +State +RTT +Sequence +Delivered +Queued\n +0 +0 +Connected ",
       ctl(s, { "shards", "--table" }).stdout)
     assert.matches("^Left +Of +Reserve .*\n +998 +1,000 ", ctl(s, { "identify-budget", "--table" }).stdout)
+  end)
+
+  it("what rules against storms have done, where there are some", function()
+    local s = start()
+    assert.is_nil(ctl(s, { "status", "--table" }).stdout:find "Storms")
+    scene.stop()
+    s = start { script = [[
+      require "tidegate".configure { storm = { rules = {
+        { events = "TYPING_START", per = "user", rate = 0.001, burst = 2 },
+      } } }
+    ]] }
+    s.fake:emit { event = "TYPING_START", shard = 0, count = 7, d = { channel_id = "1", user_id = "5" } }
+    local shown
+    local deadline = loop.now() + 10000 * paths.slow
+    repeat
+      shown = ctl(s, { "status", "--table" }).stdout
+    until shown:find " 5 +0\n" or loop.now() > deadline
+    assert.matches("\nStorms +Running +So far +Dropped +Came later\n", shown)
+    assert.matches("\nTYPING_START per user +1 +1 +5 +0\n", shown)
   end)
 
   it("on a unix socket", function()

@@ -80,6 +80,7 @@ describe("the status page in Chromium", function()
     open()
     assert.same({ up = 4, behind = 0, far = 0, coming = 0, down = 0, off = 0 }, kinds())
     assert.equal("All is well.", page:text "#problems")
+    assert.is_true(page:eval "document.querySelector('#storms-there').hidden")
     assert.equal("4/4 · Tidegate", page:eval "document.title")
     s.fake:fault { at = "resume", ["do"] = "delay", ms = 60000, shard = 2 }
     s.fake:fault { ["do"] = "close", code = 4000, shard = 2 }
@@ -277,6 +278,29 @@ describe("the status page in Chromium", function()
     wait_shows("#deaf-more", "1 hear again, 0 given up")
     wait_shows("#deaf-said", "All shards hear.")
     wait_shows("#problems", "All is well.")
+  end)
+
+  test("shows storms, where there are rules: which run, what they drop, what comes later", function()
+    start { shards = 1, script = [[
+      require "tidegate".configure { storm = { rules = {
+        { events = "TYPING_START", per = "user", rate = 1, burst = 1, keep = "last" },
+      } } }
+    ]] }
+    open()
+    wait_shows("#storms", "TYPING_START per user")
+    wait_shows("#storms td", "none")
+    s.fake:emit { event = "TYPING_START", shard = 0, count = 6, d = { channel_id = "1", user_id = "5" } }
+    wait_shows("#storms td", "1 now")
+    local function cells()
+      return page:eval "[...document.querySelectorAll('#storms tbody tr *')].map((cell) => cell.innerText)"
+    end
+    page:wait("what came later", "document.querySelector('#storms td:last-child').innerText === '1'")
+    assert.same({ "TYPING_START per user", "1 now", "1", "5", "1" }, cells())
+    assert.equal("far", page:eval "document.querySelector('#storms td').dataset.state")
+    page:screenshot "storms"
+    page:resize(360, 800)
+    assert.is_true(page:eval "document.documentElement.scrollWidth <= innerWidth")
+    page:screenshot "storms-narrow"
   end)
 
   test("can be used with the keyboard alone", function()

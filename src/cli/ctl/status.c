@@ -256,6 +256,32 @@ static void show_handlers(const json_t *handlers)
   tg_table_print(&table, stdout);
 }
 
+/* Only where there are rules, or were. */
+static void show_storms(const json_t *rules)
+{
+  if (json_array_size(rules) == 0)
+    return;
+  struct tg_table table = {0};
+  size_t i;
+  json_t *rule;
+  tg_table_column(&table, "Storms", false);
+  tg_table_column(&table, "Running", true);
+  tg_table_column(&table, "So far", true);
+  tg_table_column(&table, "Dropped", true);
+  tg_table_column(&table, "Came later", true);
+  json_array_foreach((json_t *)rules, i, rule)
+  {
+    tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_text(rule, "rule"));
+    tg_table_cell(&table, tg_figure_number(rule, "running") > 0 ? TG_UNEASY : TG_PLAIN, "%s",
+                  tg_figure_count(rule, "running"));
+    tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(rule, "storms"));
+    tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(rule, "dropped"));
+    tg_table_cell(&table, TG_PLAIN, "%s", tg_figure_count(rule, "released"));
+  }
+  putchar('\n');
+  tg_table_print(&table, stdout);
+}
+
 static void show(const json_t *status)
 {
   struct tg_table table = {0};
@@ -275,6 +301,7 @@ static void show(const json_t *status)
   show_workers(json_object_get(status, "workers"));
   show_handlers(json_object_get(status, "handlers"));
   tg_ctl_show_sinks(status);
+  show_storms(json_object_get(json_object_get(status, "storm"), "rules"));
 }
 
 /* ---- --wait ---- */

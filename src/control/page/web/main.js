@@ -10,7 +10,7 @@ import {
   problemsOf,
 } from "./state.js";
 import { Line } from "./stream.js";
-import { Events, drawCluster, drawHandlers, drawProcesses, drawSinks } from "./tables.js";
+import { Events, drawCluster, drawHandlers, drawProcesses, drawSinks, drawStorms } from "./tables.js";
 import { count, time } from "./text.js";
 import { drawWarnings } from "./warnings.js";
 
@@ -43,6 +43,7 @@ function drawSnapshot(snapshot) {
   drawHandlers(status, rates);
   letters.draw(status);
   events.draw(snapshot, rates);
+  drawStorms(status.storm);
   drawProcesses(snapshot, rates);
   drawIdentify(status.identify);
   drawScript(status);

@@ -1,4 +1,4 @@
-// Sinks, event handlers, events by type, processes, hosts: a table each.
+// Sinks, event handlers, storms, events by type, processes, hosts: a table each.
 
 import { fillTable, find, make, setText, show } from "./dom.js";
 import { bytes, count, counted, duration, percent, rate } from "./text.js";
@@ -37,6 +37,20 @@ export function drawHandlers(status, rates) {
     { text: (handler) => count(handler.inFlight), kind: "n" },
     { text: (handler) => rate(rates.rate("handler " + handler.url)), kind: "n" },
     { text: (handler) => outcomes(handler.requests), kind: "wide" },
+  ]);
+}
+
+// Only where there are rules, or were.
+export function drawStorms({ setBy, rules }) {
+  show(find("storms-there"), rules.length > 0);
+  setText(find("storms-set"), setBy === "script" ? "rules of the script" : "");
+  fillTable(find("storms"), rules, ({ rule }) => rule, [
+    { text: ({ rule }) => rule },
+    { text: ({ running }) => running > 0 ? `${count(running)} now` : "none",
+      state: ({ running }) => running > 0 ? "far" : "off" },
+    { text: ({ storms }) => count(storms), kind: "n wide" },
+    { text: ({ dropped }) => count(dropped), kind: "n" },
+    { text: ({ released }) => count(released), kind: "n" },
   ]);
 }
 
