@@ -191,7 +191,7 @@ describe("a rule with keep = \"last\"", function()
     assert.is_true(at.late < at.ready)
   end)
 
-  it("gives what it has to script sinks as what it is", function()
+  it("shows it to the handlers of the script as what it is, once", function()
     local s = start { script = script_of "0.0001" .. [[
       gateway.on("TYPING_START", function(event)
         gateway.log.info("typing: %s %s", tostring(event.sequence), tostring(event.late))
