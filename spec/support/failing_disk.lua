@@ -8,6 +8,7 @@
 
 local ffi = require "ffi"
 local paths = require "spec.support.paths"
+local preload = require "spec.support.preload"
 
 local failing_disk = { EIO = 5, ENOSPC = 28, EDQUOT = 122 }
 
@@ -20,18 +21,9 @@ function failing_disk.new(part)
   return self
 end
 
--- The environment for process.start(), gateway.start() and scene.start(): `more` and what makes the disk.
+-- The environment of such processes: `more` and what makes the disk.
 function Disk:env(more)
-  local env = {
-    LD_PRELOAD = paths.bin "spec/failing_disk.so",
-    TG_FAILING_DISK = self.path,
-    TG_FAILING_PATH = self.part,
-    ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":verify_asan_link_order=0",
-  }
-  for name, value in pairs(more or {}) do
-    env[name] = value
-  end
-  return env
+  return preload.env("failing_disk", { TG_FAILING_DISK = self.path, TG_FAILING_PATH = self.part }, more)
 end
 
 function Disk:fail(number)

@@ -6,6 +6,7 @@
 
 local ffi = require "ffi"
 local paths = require "spec.support.paths"
+local preload = require "spec.support.preload"
 
 local name_lookups = {}
 
@@ -18,17 +19,9 @@ function name_lookups.new()
   return self
 end
 
--- The environment for process.start(), gateway.start() and scene.start(): `more` and what counts.
+-- The environment of such processes: `more` and what counts.
 function Lookups:env(more)
-  local env = {
-    LD_PRELOAD = paths.bin "spec/name_lookups.so",
-    TG_NAME_LOOKUPS = self.path,
-    ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":verify_asan_link_order=0",
-  }
-  for name, value in pairs(more or {}) do
-    env[name] = value
-  end
-  return env
+  return preload.env("name_lookups", { TG_NAME_LOOKUPS = self.path }, more)
 end
 
 function Lookups:count()

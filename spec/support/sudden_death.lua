@@ -15,6 +15,7 @@
 
 local ffi = require "ffi"
 local paths = require "spec.support.paths"
+local preload = require "spec.support.preload"
 
 ffi.cdef [[
 struct tg_spec_plan {
@@ -43,17 +44,9 @@ function sudden_death.new()
   return self
 end
 
--- The environment for process.start(), gateway.start() and scene.start(): `more` and what kills.
+-- The environment of such processes: `more` and what kills.
 function Death:env(more)
-  local env = {
-    LD_PRELOAD = paths.bin "spec/sudden_death.so",
-    TG_SUDDEN_DEATH = self.path,
-    ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":verify_asan_link_order=0",
-  }
-  for name, value in pairs(more or {}) do
-    env[name] = value
-  end
-  return env
+  return preload.env("sudden_death", { TG_SUDDEN_DEATH = self.path }, more)
 end
 
 -- victim: "self" (whoever comes to the last step; default), "parent" (of that one), "group" (all of its).

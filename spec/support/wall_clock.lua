@@ -13,6 +13,7 @@
 
 local ffi = require "ffi"
 local paths = require "spec.support.paths"
+local preload = require "spec.support.preload"
 local uv = require "luv"
 
 local wall_clock = { SECOND = 1000, MINUTE = 60000, HOUR = 3600000, DAY = 86400000 }
@@ -31,17 +32,9 @@ function wall_clock.new()
   return self
 end
 
--- The environment for process.start(), gateway.start() and scene.start(): `more` and what makes the clock.
+-- The environment of such processes: `more` and what makes the clock.
 function Clock:env(more)
-  local env = {
-    LD_PRELOAD = paths.bin "spec/wall_clock.so",
-    TG_WALL_CLOCK = self.path,
-    ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":verify_asan_link_order=0",
-  }
-  for name, value in pairs(more or {}) do
-    env[name] = value
-  end
-  return env
+  return preload.env("wall_clock", { TG_WALL_CLOCK = self.path }, more)
 end
 
 -- What the processes see, in ms since 1970.

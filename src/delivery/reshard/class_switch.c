@@ -61,7 +61,7 @@ static void list_members(struct skip_listing *listing)
   const struct tg_class *class = listing->class;
   struct tg_skip_list *list = listing->list;
   list->member_count = class->member_count;
-  list->members = tg_calloc((size_t) class->member_count, sizeof *list->members);
+  list->members = tg_calloc((unsigned)class->member_count, sizeof *list->members);
   for (int m = 0; m < class->member_count; m++) {
     const struct tg_class_member *member = &class->members[m];
     uint64_t passed = member->passed < member->settled ? member->passed : member->settled;
