@@ -24,6 +24,12 @@ struct bucket {
   bool assumed;  /* ... as far as we know: it never said */
   tg_ms at;      /* of op 2 if sent, else the deadline of the grant */
   tg_ms free_at; /* while nobody holds it */
+  /* What is known of it, so that not all shards are looked at whenever one of them moves. */
+  bool changed;       /* since it was looked at */
+  tg_ms due;          /* when time alone may change it; -1: never */
+  int ahead;          /* shards on their way to a slot */
+  bool none_to_start; /* until it changes */
+  bool none_to_grant;
 };
 
 struct tg_scheduler {
@@ -35,6 +41,7 @@ struct tg_scheduler {
   struct scheduled *entries; /* by tg_ref_index() */
   int count;
   struct bucket *buckets;
+  int ahead; /* in all buckets */
 };
 
 struct tg_scheduler *tg_scheduler_new(int max_concurrency, tg_ms spacing)
@@ -43,8 +50,10 @@ struct tg_scheduler *tg_scheduler_new(int max_concurrency, tg_ms spacing)
   scheduler->max_concurrency = max_concurrency;
   scheduler->spacing = spacing;
   scheduler->buckets = tg_calloc((size_t)max_concurrency, sizeof *scheduler->buckets);
-  for (int i = 0; i < max_concurrency; i++)
+  for (int i = 0; i < max_concurrency; i++) {
     scheduler->buckets[i].holder = -1;
+    scheduler->buckets[i].due = -1;
+  }
   return scheduler;
 }
 
@@ -62,8 +71,15 @@ int tg_scheduler_bucket(const struct tg_scheduler *scheduler, tg_shard_ref ref)
   return tg_ref_id(ref) % scheduler->max_concurrency;
 }
 
+static struct bucket *bucket_of(struct tg_scheduler *scheduler, tg_shard_ref ref)
+{
+  return &scheduler->buckets[tg_scheduler_bucket(scheduler, ref)];
+}
+
+/* For whoever changes it, or its bucket. */
 static struct scheduled *entry_of(struct tg_scheduler *scheduler, tg_shard_ref ref)
 {
+  bucket_of(scheduler, ref)->changed = true;
   int index = tg_ref_index(ref);
   if (index >= scheduler->count) {
     int count = scheduler->count ? scheduler->count : 32;
@@ -75,11 +91,6 @@ static struct scheduled *entry_of(struct tg_scheduler *scheduler, tg_shard_ref r
     scheduler->count = count;
   }
   return &scheduler->entries[index];
-}
-
-static struct bucket *bucket_of(struct tg_scheduler *scheduler, tg_shard_ref ref)
-{
-  return &scheduler->buckets[tg_scheduler_bucket(scheduler, ref)];
 }
 
 static void set_state(struct scheduled *entry, enum tg_identify_state state, tg_ms now)
@@ -143,11 +154,14 @@ static enum tg_identify_priority natural_priority(const struct scheduled *entry)
 void tg_scheduler_share(struct tg_scheduler *scheduler)
 {
   scheduler->is_shared = true;
+  for (int i = 0; i < scheduler->max_concurrency; i++)
+    scheduler->buckets[i].changed = true;
 }
 
 void tg_scheduler_hold(struct tg_scheduler *scheduler, int bucket, tg_ms free_at)
 {
   scheduler->buckets[bucket].free_at = free_at;
+  scheduler->buckets[bucket].changed = true;
 }
 
 void tg_scheduler_set_allowance(struct tg_scheduler *scheduler, int allowance)
@@ -285,21 +299,73 @@ static bool has_enough(const struct tg_scheduler *scheduler, int bucket, enum tg
   return ahead.all >= TG_CONNECT_AHEAD || (scheduler->is_shared && ahead.near > 0);
 }
 
+static void sooner(tg_ms *first, tg_ms at, tg_ms now)
+{
+  if (at > now && (*first < 0 || at < *first))
+    *first = at;
+}
+
+static tg_ms due_of(const struct tg_scheduler *scheduler, int number, tg_ms now)
+{
+  const struct bucket *bucket = &scheduler->buckets[number];
+  tg_ms first = -1;
+  if (bucket->holder >= 0)
+    sooner(&first, bucket->at + (bucket->sent ? TG_SLOT_MAX : TG_GRANT_GRACE + 1), now);
+  for (int i = first_of(number); i < scheduler->count; i = next_of(scheduler, i)) {
+    const struct scheduled *entry = &scheduler->entries[i];
+    if (entry->state == TG_IDENTIFY_QUEUED)
+      sooner(&first, entry->not_before, now);
+    else if (entry->state == TG_IDENTIFY_STARTED)
+      sooner(&first, entry->since + (now < entry->since + TG_START_ORDER ? TG_START_ORDER : TG_START_STALE),
+             now);
+    else if (entry->state == TG_IDENTIFY_ASKING && scheduler->is_shared)
+      sooner(&first, entry->not_before, now);
+    else if (entry->state == TG_IDENTIFY_ASKING && bucket->holder < 0)
+      sooner(&first, bucket->free_at > entry->not_before ? bucket->free_at : entry->not_before, now);
+  }
+  return first;
+}
+
+/* What is known of the bucket holds again. */
+static struct bucket *look(struct tg_scheduler *scheduler, int number, tg_ms now)
+{
+  struct bucket *bucket = &scheduler->buckets[number];
+  if (!bucket->changed && (bucket->due < 0 || now < bucket->due))
+    return bucket;
+  settle(scheduler, bucket, now);
+  scheduler->ahead -= bucket->ahead;
+  bucket->ahead = count_ahead(scheduler, number, TG_IDENTIFY_RESHARDING, now).all;
+  scheduler->ahead += bucket->ahead;
+  bucket->due = due_of(scheduler, number, now);
+  bucket->changed = bucket->none_to_start = bucket->none_to_grant = false;
+  return bucket;
+}
+
+/* -1: none. */
+static tg_shard_ref next_to_start(const struct tg_scheduler *scheduler, int bucket, tg_ms now)
+{
+  tg_shard_ref best = foremost(scheduler, bucket, TG_IDENTIFY_QUEUED, now);
+  if (best < 0 || has_enough(scheduler, bucket, scheduler->entries[tg_ref_index(best)].priority, now))
+    return -1;
+  return best;
+}
+
 bool tg_scheduler_next_start(struct tg_scheduler *scheduler, tg_ms now, tg_shard_ref *ref)
 {
-  int ahead_of_all = 0;
-  for (int bucket = 0; bucket < scheduler->max_concurrency; bucket++)
-    ahead_of_all += count_ahead(scheduler, bucket, TG_IDENTIFY_RESHARDING, now).all;
-  if (ahead_of_all >= scheduler->allowance)
+  for (int i = 0; i < scheduler->max_concurrency; i++)
+    look(scheduler, i, now);
+  if (scheduler->ahead >= scheduler->allowance)
     return false;
-  for (int bucket = 0; bucket < scheduler->max_concurrency; bucket++) {
-    settle(scheduler, &scheduler->buckets[bucket], now);
-    tg_shard_ref best = foremost(scheduler, bucket, TG_IDENTIFY_QUEUED, now);
-    if (best < 0)
+  for (int i = 0; i < scheduler->max_concurrency; i++) {
+    struct bucket *bucket = &scheduler->buckets[i];
+    if (bucket->none_to_start)
       continue;
+    tg_shard_ref best = next_to_start(scheduler, i, now);
+    if (best < 0) {
+      bucket->none_to_start = true;
+      continue;
+    }
     struct scheduled *entry = entry_of(scheduler, best);
-    if (has_enough(scheduler, bucket, entry->priority, now))
-      continue;
     set_state(entry, TG_IDENTIFY_STARTED, now);
     entry->order = ++scheduler->orders; /* shards of other programs have come meanwhile */
     entry->fresh = true;
@@ -351,13 +417,15 @@ static tg_ms kept_until(const struct tg_scheduler *scheduler, int bucket, tg_sha
 bool tg_scheduler_next_grant(struct tg_scheduler *scheduler, tg_ms now, tg_shard_ref *ref, tg_ms *deadline)
 {
   for (int i = 0; i < scheduler->max_concurrency; i++) {
-    struct bucket *bucket = &scheduler->buckets[i];
-    settle(scheduler, bucket, now);
-    if (bucket->holder >= 0 || now < bucket->free_at || scheduler->allowance <= 0)
+    struct bucket *bucket = look(scheduler, i, now);
+    if (bucket->none_to_grant || scheduler->allowance <= 0)
       continue;
-    tg_shard_ref best = foremost(scheduler, i, TG_IDENTIFY_ASKING, now);
-    if (best < 0 || now < kept_until(scheduler, i, best))
+    bool is_free = bucket->holder < 0 && now >= bucket->free_at;
+    tg_shard_ref best = is_free ? foremost(scheduler, i, TG_IDENTIFY_ASKING, now) : -1;
+    if (best < 0 || now < kept_until(scheduler, i, best)) {
+      bucket->none_to_grant = true;
       continue;
+    }
     *ref = best;
     *deadline = tg_scheduler_grant_anyway(scheduler, best, now);
     return true;
@@ -434,35 +502,11 @@ void tg_scheduler_forget(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms
   *entry_of(scheduler, ref) = (struct scheduled){0};
 }
 
-static void sooner(tg_ms *first, tg_ms at, tg_ms now)
-{
-  if (at > now && (*first < 0 || at < *first))
-    *first = at;
-}
-
 tg_ms tg_scheduler_wakeup(struct tg_scheduler *scheduler, tg_ms now)
 {
   tg_ms first = -1;
-  for (int i = 0; i < scheduler->max_concurrency; i++) {
-    const struct bucket *bucket = &scheduler->buckets[i];
-    if (bucket->holder < 0)
-      continue;
-    tg_ms at = bucket->at + (bucket->sent ? TG_SLOT_MAX : TG_GRANT_GRACE + 1);
-    sooner(&first, at, now);
-  }
-  for (int i = 0; i < scheduler->count; i++) {
-    const struct scheduled *entry = &scheduler->entries[i];
-    const struct bucket *bucket = bucket_of(scheduler, tg_ref_at(i));
-    if (entry->state == TG_IDENTIFY_QUEUED)
-      sooner(&first, entry->not_before, now);
-    else if (entry->state == TG_IDENTIFY_STARTED)
-      sooner(&first, entry->since + (now < entry->since + TG_START_ORDER ? TG_START_ORDER : TG_START_STALE),
-             now);
-    else if (entry->state == TG_IDENTIFY_ASKING && scheduler->is_shared)
-      sooner(&first, entry->not_before, now);
-    else if (entry->state == TG_IDENTIFY_ASKING && bucket->holder < 0)
-      sooner(&first, bucket->free_at > entry->not_before ? bucket->free_at : entry->not_before, now);
-  }
+  for (int i = 0; i < scheduler->max_concurrency; i++)
+    sooner(&first, look(scheduler, i, now)->due, now);
   return first;
 }
 

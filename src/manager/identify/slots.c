@@ -181,16 +181,18 @@ void tg_slots_pump(struct tg_slots *slots)
   if (slots->pumping)
     return; /* a reply came back to here */
   slots->pumping = true;
+  tg_ms now = tg_now(); /* what becomes due from here on is waited for, be it due by the end of this */
   while (slots->pump_again && !slots->env->stopping) {
     slots->pump_again = false;
+    now = tg_now();
     pump_once(slots);
   }
   slots->pumping = false;
-  tg_ms now = tg_now(), wakeup = next_wakeup(slots, now);
+  tg_ms wakeup = next_wakeup(slots, now);
   uv_timer_stop(slots->timer);
   if (wakeup < 0 || slots->env->stopping)
     return;
-  tg_timer_start(slots->timer, on_timer, wakeup - now);
+  tg_timer_start(slots->timer, on_timer, wakeup - tg_now());
 }
 
 void tg_slots_rest(struct tg_slots *slots, bool rest)

@@ -15,6 +15,7 @@ struct tg_spawner {
   const struct tg_spawner_events *events;
   void *ctx;
   bool begun, all_up;
+  int down; /* of the current set: the place of one that is wanted and was not up yet */
   tg_ms began;
   struct tg_waiter *waiters; /* spawn_shards: all up */
 };
@@ -222,6 +223,19 @@ void tg_spawn_session_lost(struct tg_spawner *spawner, struct tg_managed_shard *
   start_shard(spawner, shard);
 }
 
+/* Whether a shard that others wait for is not up; without a look at all of them for each that comes. */
+static bool some_are_down(struct tg_spawner *spawner)
+{
+  const struct tg_shard_set *set = tg_current_set(spawner->env);
+  for (; spawner->down < set->count; spawner->down++) {
+    const struct tg_managed_shard *shard = &set->list[spawner->down];
+    if ((shard->wanted || shard->held) && tg_shard_state_of(shard) != TG_SHARD_CONNECTED)
+      return true;
+  }
+  spawner->down = 0;
+  return false;
+}
+
 void tg_spawn_identified(struct tg_spawner *spawner, struct tg_managed_shard *shard, bool ready,
                          const char *why)
 {
@@ -229,8 +243,8 @@ void tg_spawn_identified(struct tg_spawner *spawner, struct tg_managed_shard *sh
     shard->was_up = true;
   tg_waiters_end(&shard->start_waiters, ready ? NULL : "identify_failed", why);
   tg_slots_done(spawner->slots, shard, ready);
-  if (ready)
-    tg_spawn_look(spawner);
+  if (ready && !spawner->all_up && !some_are_down(spawner))
+    tg_spawn_look(spawner); /* they are all up; else the pulse looks */
 }
 
 void tg_spawn_worker_gone(struct tg_spawner *spawner, int worker)
