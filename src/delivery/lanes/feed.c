@@ -24,6 +24,7 @@ static void find_row(struct tg_feed *feed)
   bool was_stray = feed->stray;
   feed->stray = !feed->left && !table && feeds->tables[!side];
   feeds->live += was_stray - feed->stray; /* strays have no window */
+  feeds->strays += feed->stray - was_stray;
   feed->total_shards = feed->shard_id < feeds->totals[side] ? feeds->totals[side] : 0;
   feed->row = tg_feeds_row(feeds, tg_ref_live(feed->ref)); /* what is left is counted there */
   if (feed->row)

@@ -81,7 +81,7 @@ struct tg_feeds {
   void (*left_moved)(struct tg_feed *feed); /* nothing is at hand of what is asked for of a left one */
   bool withheld;                            /* since the last look something did not go for want of one */
   struct tg_feed **at;                      /* by tg_ref_index(); NULL: not yet */
-  int count, live;                          /* places; feeds that are no strays, nor left */
+  int count, live, strays;                  /* places; feeds that are no strays, nor left; strays */
 };
 
 /* --- all of them --- */

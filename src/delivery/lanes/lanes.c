@@ -96,9 +96,11 @@ uint64_t tg_lanes_may_go(const struct tg_lanes *lanes)
 void tg_lanes_end_strays(struct tg_lanes *lanes, int side, bool (*has_delivered)(void *ctx, tg_shard_ref ref),
                          void *ctx)
 {
+  if (lanes->feeds->strays == 0)
+    return;
   for (int i = 0; i < lanes->count; i++) {
     struct tg_lane *lane = lanes->at[i];
-    if (!lane || tg_ref_side(lane->feed->ref) != side || !lane->feed->stray)
+    if (!lane || tg_ref_side(lane->feed->ref) != side || !lane->feed->stray || lane->before_all)
       continue;
     if (!tg_lane_waits(lane) || !has_delivered(ctx, lane->feed->ref)) {
       tg_lane_clear(lane);

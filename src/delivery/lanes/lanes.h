@@ -168,7 +168,7 @@ void tg_lanes_free(struct tg_lanes *lanes);
 /* Something of sessions up to that epoch waits in that side's lanes, and is to be delivered. */
 bool tg_lanes_side_waits(const struct tg_lanes *lanes, int side, uint64_t epoch);
 /* Of a set that is not there: what lanes that have delivered still have goes before all others, what is in
- * the rest is dropped. */
+ * the rest is dropped. More than once is as good as once. */
 void tg_lanes_end_strays(struct tg_lanes *lanes, int side, bool (*has_delivered)(void *ctx, tg_shard_ref ref),
                          void *ctx);
 /* What waits, and need not, goes in a turn of the loop of its own. */

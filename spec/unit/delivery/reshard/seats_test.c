@@ -204,6 +204,7 @@ static void next_without(void)
   end_process();
   next_process();
   tg_delivery_end_strays(delivery);
+  tg_delivery_end_strays(delivery); /* as it is told to start one shard after the other */
   advance(0);
   end_turn();
 }
