@@ -16,6 +16,7 @@ local WORKERS = 2
 local CUT, BACK_AIM = 1000, 10 -- shards, seconds
 local BEATS_FOR = 10000 -- ms that heartbeats are watched; one comes each 41.25 s
 local SPARE = 25000 -- ms after which memory that is spare has gone back
+local BUCKETS = 1000 -- Discord's max_concurrency, at most: each could identify at once
 local ASKED = 5 -- times
 local QUICK = 100 -- shards, at most, with --quick
 
@@ -46,7 +47,7 @@ end
 
 local function start(shards, lookups)
   return lab.start {
-    shards = shards, workers = math.min(WORKERS, shards), guilds = shards, concurrency = shards,
+    shards = shards, workers = math.min(WORKERS, shards), guilds = shards, concurrency = math.min(shards, BUCKETS),
     prepare = give_name, env = lookups:env { MALLOC_TRIM_THRESHOLD_ = false },
   }
 end
