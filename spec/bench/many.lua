@@ -47,8 +47,9 @@ end
 
 local function start(shards, lookups)
   return lab.start {
-    shards = shards, workers = math.min(WORKERS, shards), guilds = shards, concurrency = math.min(shards, BUCKETS),
-    prepare = give_name, env = lookups:env { MALLOC_TRIM_THRESHOLD_ = false },
+    shards = shards, workers = math.min(WORKERS, shards), guilds = shards,
+    concurrency = math.min(shards, BUCKETS), prepare = give_name,
+    env = lookups:env { MALLOC_TRIM_THRESHOLD_ = false },
   }
 end
 

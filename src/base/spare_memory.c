@@ -13,32 +13,35 @@ enum {
 
 /* ---- whether ---- */
 
-static bool is_little(struct tg_spare_memory *spare, size_t bytes)
+bool tg_spare_memory_is_little(struct tg_spare_memory *spare, size_t resident)
 {
-  if (bytes >= MUCH)
+  if (!spare->known)
+    return false;
+  if (resident < spare->floor)
+    spare->floor = resident;
+  if (resident - spare->floor >= MUCH)
     return false;
   spare->much = false;
   return true;
 }
 
-bool tg_spare_memory_is_little(struct tg_spare_memory *spare, size_t resident)
-{
-  if (spare->least == 0 || resident < spare->least)
-    spare->least = resident;
-  return is_little(spare, resident - spare->least);
-}
-
 bool tg_spare_memory_note(struct tg_spare_memory *spare, const struct tg_memory_use *use)
 {
-  size_t grown = use->resident - spare->least, most = grown < use->free ? grown : use->free;
+  int64_t idle = (int64_t)use->resident - (int64_t)use->used;
   bool before = spare->much;
-  spare->much = !is_little(spare, most) && most >= use->used / MUCH_PART;
+  if (!spare->known)
+    *spare = (struct tg_spare_memory){.known = true, .floor = use->resident, .least = idle};
+  if (idle < spare->least)
+    spare->least = idle;
+  size_t grown = (size_t)(idle - spare->least), most = grown < use->free ? grown : use->free;
+  spare->much = most >= MUCH && most >= use->used / MUCH_PART;
   return spare->much && before;
 }
 
-void tg_spare_memory_returned(struct tg_spare_memory *spare, size_t resident)
+void tg_spare_memory_returned(struct tg_spare_memory *spare, size_t resident, size_t used)
 {
-  *spare = (struct tg_spare_memory){.least = resident};
+  spare->least = (int64_t)resident - (int64_t)used;
+  spare->much = false;
 }
 
 /* ---- the process ---- */
@@ -68,12 +71,12 @@ void tg_spare_memory_look(tg_ms now)
     return;
   looked_at = now;
   size_t resident = read_resident();
-  if (tg_spare_memory_is_little(&spare, resident))
+  if (resident == 0 || tg_spare_memory_is_little(&spare, resident))
     return;
   struct mallinfo2 heap = mallinfo2();
   struct tg_memory_use use = {resident, heap.uordblks + heap.hblkhd, heap.fordblks};
   if (!tg_spare_memory_note(&spare, &use))
     return;
   malloc_trim(0);
-  tg_spare_memory_returned(&spare, read_resident());
+  tg_spare_memory_returned(&spare, read_resident(), use.used);
 }

@@ -9,25 +9,29 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
-/* For once a second, or so; looks every ten seconds. */
+/* For once a second, or so; looks every ten seconds. First when the process has begun: what it has grown by
+ * since is what may be spare. */
 void tg_spare_memory_look(tg_ms now);
 
 /* What decides it; begin with zeros. */
 struct tg_spare_memory {
-  size_t least; /* resident since memory went back; 0: not known */
-  bool much;    /* was spare at the last look */
+  bool known;    /* the rest is */
+  size_t floor;  /* the least that was ever resident */
+  int64_t least; /* resident and not used, since memory went back */
+  bool much;     /* was spare at the last look */
 };
 
 /* In bytes. Of what is free an unknown part has gone back already, and of what is used not all has been
- * touched: more than what has become resident since cannot be had back. */
+ * touched: what is resident and not used tells by how much it has grown, not how much it is. */
 struct tg_memory_use {
   size_t resident, used, free;
 };
 
-/* Whether the process has grown so little that there is no need to find out what is used. */
+/* Whether the process is so small that there is no need to find out what is used. */
 bool tg_spare_memory_is_little(struct tg_spare_memory *spare, size_t resident);
 /* True: there has been much at two looks in a row, and it is to go back. */
 bool tg_spare_memory_note(struct tg_spare_memory *spare, const struct tg_memory_use *use);
-/* It has; so much is resident still. */
-void tg_spare_memory_returned(struct tg_spare_memory *spare, size_t resident);
+/* It has; so much is resident still, of which so much is used. */
+void tg_spare_memory_returned(struct tg_spare_memory *spare, size_t resident, size_t used);

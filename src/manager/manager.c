@@ -401,6 +401,7 @@ void tg_manager_start(struct tg_manager *manager)
 {
   const struct tg_successor *successor = manager->options.successor;
   struct tg_error error = {0};
+  tg_spare_memory_look(tg_now());
   uv_timer_start(manager->pulse, on_pulse, PULSE_BUSY, PULSE_BUSY);
   if (!successor || !successor->handed) {
     manager->phase = TG_MANAGER_FETCHING;

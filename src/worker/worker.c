@@ -164,6 +164,7 @@ struct tg_worker *tg_worker_new(const struct tg_worker_options *options, struct 
   uv_timer_init(options->loop, worker->alive);
   worker->alive->data = worker;
   begin_alive(worker);
+  tg_spare_memory_look(tg_now()); /* what it takes without events */
   return worker;
 }
 
