@@ -3,7 +3,7 @@
  * error number, 4 bytes, with which segments of event logs and the files of a
  * resharding can be neither made nor written; 0: all is well. It may be written
  * at any time. With TG_FAILING_PATH, those alone whose path has that in it, and
- * dead letters, too. */
+ * dead letters, too. With TG_SLOW_SYNC=MS each fdatasync() takes that long. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,9 +20,12 @@
 static const _Atomic int no_error = 0;
 static const _Atomic int *error_number = &no_error;
 static const char *part_of_path = "";
+static unsigned slow_sync; /* ms */
 
 static void __attribute__((constructor)) open_file(void)
 {
+  const char *slow = getenv("TG_SLOW_SYNC");
+  slow_sync = slow ? (unsigned)atoi(slow) : 0;
   const char *path = getenv("TG_FAILING_DISK"), *part = getenv("TG_FAILING_PATH");
   part_of_path = part ? part : "";
   int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
@@ -83,6 +86,13 @@ EXPORTED int posix_fallocate(int fd, off_t offset, off_t length)
 {
   int number = fate(fd);
   return number != 0 || syscall(SYS_fallocate, fd, 0, offset, length) == 0 ? number : errno;
+}
+
+EXPORTED int fdatasync(int fd)
+{
+  if (slow_sync > 0)
+    usleep(slow_sync * 1000);
+  return (int)syscall(SYS_fdatasync, fd);
 }
 
 /* The same, as programs know them that are built with _FILE_OFFSET_BITS=64. */

@@ -1,5 +1,6 @@
 -- Identifies: spaced by bucket, one after READY of the other, within the day's budget.
 
+local failing_disk = require "spec.support.failing_disk"
 local loop = require "spec.support.loop"
 local scene = require "spec.support.scene"
 
@@ -44,6 +45,18 @@ describe("identifies", function()
       end
     end)
   end
+
+  -- The ledger is on it before anybody hears of his slot.
+  it("go out on a disk that takes longer than a slot is valid", function()
+    local s = scene.start {
+      shards = 4, ready = false, bot = false, log_level = "info", fake = { identify_window = 100 },
+      env = failing_disk.new(nil, 600):env(),
+    }
+    s.gateway:wait_ready(4, 30000)
+    local state = s.fake:state "identifies,violations"
+    assert.same({}, state.violations)
+    assert.equal(4, #state.identifies)
+  end)
 
   it("wait for READY, op 9 or the close of the one before", function()
     local s = scene.start { shards = 3, ready = false, fake = { identify_window = 50 }, bot = false }

@@ -37,6 +37,7 @@ struct tg_scheduler {
   tg_ms spacing;
   bool is_shared; /* the buckets, with other hosts */
   int allowance;
+  tg_ms delay; /* until a grant is heard of */
   uint64_t orders;
   struct scheduled *entries; /* by tg_ref_index() */
   int count;
@@ -162,6 +163,11 @@ void tg_scheduler_hold(struct tg_scheduler *scheduler, int bucket, tg_ms free_at
 {
   scheduler->buckets[bucket].free_at = free_at;
   scheduler->buckets[bucket].changed = true;
+}
+
+void tg_scheduler_set_delay(struct tg_scheduler *scheduler, tg_ms delay)
+{
+  scheduler->delay = delay;
 }
 
 void tg_scheduler_set_allowance(struct tg_scheduler *scheduler, int allowance)
@@ -395,7 +401,7 @@ void tg_scheduler_grant_until(struct tg_scheduler *scheduler, tg_shard_ref ref, 
 tg_ms tg_scheduler_grant_anyway(struct tg_scheduler *scheduler, tg_shard_ref ref, tg_ms now)
 {
   bool away = entry_of(scheduler, ref)->away;
-  tg_ms deadline = now + (away ? TG_GRANT_VALID_AWAY : TG_GRANT_VALID);
+  tg_ms deadline = now + scheduler->delay + (away ? TG_GRANT_VALID_AWAY : TG_GRANT_VALID);
   tg_scheduler_grant_until(scheduler, ref, deadline, now);
   return deadline;
 }

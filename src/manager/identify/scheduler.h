@@ -72,6 +72,10 @@ void tg_scheduler_hold(struct tg_scheduler *scheduler, int bucket, tg_ms free_at
  * ledger whenever it likes. Starts at 0. */
 void tg_scheduler_set_allowance(struct tg_scheduler *scheduler, int allowance);
 
+/* Whoever is granted a slot hears of it so many ms later, for it is written down before; slots are valid so
+ * much longer. */
+void tg_scheduler_set_delay(struct tg_scheduler *scheduler, tg_ms delay);
+
 /* The shard needs an identify. From whatever state: its earlier try is over. */
 void tg_scheduler_enqueue(struct tg_scheduler *scheduler, tg_shard_ref ref,
                           enum tg_identify_priority priority, tg_ms now);

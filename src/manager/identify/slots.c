@@ -31,6 +31,7 @@ struct tg_slots {
 enum {
   PLENTY = TG_SCHEDULED_SHARD_MAX, /* as allowance: the cluster counts for all hosts together */
   LOOK_AGAIN = 1000,               /* ms, whether the cluster still holds identifies back */
+  DELAY_MAX = 10000,               /* ms, of a slot by the disk */
 };
 
 static struct tg_managed_shard *shard_of(struct tg_slots *slots, tg_shard_ref ref)
@@ -102,6 +103,18 @@ static void tell(struct tg_slots *slots, const struct grant *grant, tg_ms now)
     tg_slots_unused(slots, shard); /* whoever asked is gone */
 }
 
+/* Before anybody hears of it. Slots would be over before they are used on a disk that takes its time, if they
+ * were not valid as much longer. */
+static void write_down(struct tg_slots *slots)
+{
+  tg_ms began = tg_now();
+  tg_ledger_save(slots->ledger);
+  tg_ms took = tg_now() - began;
+  if (took < TG_GRANT_VALID / 4)
+    took = 0;
+  tg_scheduler_set_delay(slots->scheduler, took < DELAY_MAX ? took : DELAY_MAX);
+}
+
 static void let_go(struct tg_slots *slots)
 {
   struct tg_buf grants = {0};
@@ -112,7 +125,7 @@ static void let_go(struct tg_slots *slots)
     tg_buf_append(&grants, &grant, sizeof grant);
   }
   if (grants.length > 0)
-    tg_ledger_save(slots->ledger); /* before anybody hears of it */
+    write_down(slots);
   for (size_t at = 0; at < grants.length; at += sizeof grant)
     tell(slots, (const struct grant *)(grants.data + at), now);
   tg_buf_free(&grants);
@@ -170,17 +183,11 @@ static tg_ms next_wakeup(struct tg_slots *slots, tg_ms now)
 
 static void on_timer(uv_timer_t *timer)
 {
-  tg_slots_pump(timer->data);
-}
-
-void tg_slots_pump(struct tg_slots *slots)
-{
+  struct tg_slots *slots = timer->data;
   if (!slots->scheduler || slots->resting || slots->env->stopping)
     return;
-  slots->pump_again = true;
-  if (slots->pumping)
-    return; /* a reply came back to here */
   slots->pumping = true;
+  slots->pump_again = true;
   tg_ms now = tg_now(); /* what becomes due from here on is waited for, be it due by the end of this */
   while (slots->pump_again && !slots->env->stopping) {
     slots->pump_again = false;
@@ -193,6 +200,14 @@ void tg_slots_pump(struct tg_slots *slots)
   if (wakeup < 0 || slots->env->stopping)
     return;
   tg_timer_start(slots->timer, on_timer, wakeup - tg_now());
+}
+
+/* In the loop's next turn: of many shards that ask at once, the ledger is written once. */
+void tg_slots_pump(struct tg_slots *slots)
+{
+  slots->pump_again = true;
+  if (slots->scheduler && !slots->pumping && !slots->resting && !slots->env->stopping)
+    uv_timer_start(slots->timer, on_timer, 0, 0);
 }
 
 void tg_slots_rest(struct tg_slots *slots, bool rest)
@@ -239,7 +254,7 @@ static void on_allowed(void *ctx, struct tg_managed_shard *shard)
   if (deadline == 0) {
     deadline = tg_scheduler_grant_anyway(slots->scheduler, shard->ref, now);
     take(slots, shard->ref, deadline);
-    tg_ledger_save(slots->ledger);
+    write_down(slots);
   }
   slots->events->allow(slots->ctx, shard, tg_asks_last(slots->asks, shard), deadline,
                        slots->cluster ? tg_slots_cluster_epoch(slots->cluster, shard) : 0);
