@@ -23,7 +23,7 @@ bool tg_is_plugin_name(const char *name)
 
 void tg_plugin_variable(const char *name, char variable[TG_PLUGIN_VARIABLE_SIZE])
 {
-  snprintf(variable, TG_PLUGIN_VARIABLE_SIZE, "%s%s", prefix, name);
+  snprintf(variable, TG_PLUGIN_VARIABLE_SIZE, "%s%.*s", prefix, (int)NAME_MAX_LENGTH, name);
   for (char *at = variable + strlen(prefix); *at; at++)
     *at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
 }

@@ -23,7 +23,7 @@ struct tg_deaf {
   struct tg_deaf_told told;
   uv_timer_t *timer;
   tg_ms minute_ends;
-  int hour; /* since 1970, of the last minute */
+  int64_t hour; /* since 1970, of the last minute */
   /* NULL: there are no shards to listen to. */
   struct tg_hearing *hearing;
   struct tg_cure cure;
@@ -217,10 +217,12 @@ static void end_minute(struct tg_deaf *deaf, bool late)
 {
   tg_ms length = minute();
   int patience = (int)((tg_patience(deaf->env->config->deaf_after) + length - 1) / length);
-  int hour = (int)(tg_wall_clock() / (length * TG_HEARING_HOUR));
+  int64_t hour = tg_wall_clock() / (length * TG_HEARING_HOUR), week_hour = hour % TG_WEEK_HOURS;
   for (int place = 0; place < deaf->count; place++)
     take(deaf, place, late);
-  tg_hearing_turn(deaf->hearing, hour % TG_WEEK_HOURS, patience > 0 ? patience : 1);
+  if (week_hour < 0) /* the clock says that it is before 1970 */
+    week_hour += TG_WEEK_HOURS;
+  tg_hearing_turn(deaf->hearing, (int)week_hour, patience > 0 ? patience : 1);
   tg_told_outage(&deaf->told, tg_hearing_outage(deaf->hearing));
   tg_cure_minute(&deaf->cure, patience);
   note_suspects(deaf);
