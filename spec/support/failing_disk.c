@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,12 +21,12 @@
 static const _Atomic int no_error = 0;
 static const _Atomic int *error_number = &no_error;
 static const char *part_of_path = "";
-static unsigned slow_sync; /* ms */
+static int slow_sync; /* ms */
 
 static void __attribute__((constructor)) open_file(void)
 {
   const char *slow = getenv("TG_SLOW_SYNC");
-  slow_sync = slow ? (unsigned)atoi(slow) : 0;
+  slow_sync = slow ? atoi(slow) : 0;
   const char *path = getenv("TG_FAILING_DISK"), *part = getenv("TG_FAILING_PATH");
   part_of_path = part ? part : "";
   int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
@@ -91,7 +92,7 @@ EXPORTED int posix_fallocate(int fd, off_t offset, off_t length)
 EXPORTED int fdatasync(int fd)
 {
   if (slow_sync > 0)
-    usleep(slow_sync * 1000);
+    poll(NULL, 0, slow_sync);
   return (int)syscall(SYS_fdatasync, fd);
 }
 
