@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 static bool told_to_ignore_pipe; /* by whoever has started this program */
+static bool has_more;
 
 /* The lowest free descriptor is the one that is opened. Where there is no
  * /dev/null any directory keeps the place: what is written to it is refused, as
@@ -57,6 +58,11 @@ bool tg_program_is_read(void)
   return poll(&output, 1, 0) <= 0 || !(output.revents & (POLLERR | POLLHUP));
 }
 
+void tg_program_has_more(void)
+{
+  has_more = true;
+}
+
 static void end_as_others_do(void)
 {
   signal(SIGPIPE, SIG_DFL);
@@ -66,7 +72,7 @@ static void end_as_others_do(void)
 int tg_program_end(const char *program, int exit_code)
 {
   errno = 0;
-  bool written = fflush(stdout) == 0 && !ferror(stdout);
+  bool written = fflush(stdout) == 0 && !ferror(stdout) && !has_more;
   bool unread = !written && !tg_program_is_read(), leaves = unread && !told_to_ignore_pipe;
   if (!written && !leaves && exit_code == TG_EXIT_OK) {
     char text[200];

@@ -32,6 +32,9 @@ void tg_program_keeps_secrets(void);
 
 /* False: standard output is a pipe or socket that nobody reads any more: `... ctl shards | head`. */
 bool tg_program_is_read(void);
+/* There would be more to be written, but nobody reads it: to tg_program_end() that is as if it had been
+ * tried. */
+void tg_program_has_more(void);
 
 /* What stands in stdout's buffer, and in the log's, goes out (log_writer.h).
  * Returns `exit_code`; but when that was 0, and not all of stdout could be

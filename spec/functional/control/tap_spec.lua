@@ -150,9 +150,10 @@ describe("tapping", function()
     local at = s.gateway:control_url():gsub("^http%+unix://(.*):$", "unix:%1"):gsub("^http://", "")
     local pipe = ("set -o pipefail; %s ctl tap MESSAGE_CREATE | head -n 1"):format(paths.bin "tidegate")
     local p = process.start({ "bash", "-c", pipe }, { env = { TIDEGATE_CONTROL = at } })
+    local function is_shown() return p.stdout:find "\n" end
     until_it(function()
-      if not p.stdout:find "\n" then s.fake:emit { count = 1, shard = 0 } end
-      return p.stdout:find "\n"
+      s.fake:emit { count = 1, shard = 0 }
+      return pcall(loop.wait_for, "the one event", is_shown, 500 * paths.slow)
     end)
     p:wait(20000)
     assert.equal(128 + 13, p.exit_code)

@@ -99,7 +99,7 @@ end
     local s = start([[
 local send = gateway.shard.send
 function gateway.shard:send(payload, options)
-  assert(options.timeout == 1000 and options.priority == "normal")
+  assert(options.timeout > 0 and options.timeout <= 1000 and options.priority == "normal")
   local channel = payload.d.channel_id
   if channel == "1" then return nil, { code = "muted", message = "not channel 1" } end
   if channel == "2" then return false end

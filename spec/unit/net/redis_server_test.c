@@ -100,7 +100,8 @@ static void put_words(struct redis_world *world, const char *words)
   for (; count > 0; count--) {
     size_t length = strcspn(words, " ");
     tg_resp_text(out, words, length);
-    words += length + 1;
+    words += length;
+    words += *words == ' ';
   }
 }
 

@@ -64,7 +64,10 @@ static bool take(void *ctx, const char *bytes, size_t length)
       show_line(watch, watch->text.data + sizeof data - 1);
     tg_buf_consume(&watch->text, (size_t)(end + 1 - watch->text.data));
   }
-  return fflush(stdout) == 0 && tg_program_is_read();
+  if (fflush(stdout) == 0 && tg_program_is_read())
+    return true;
+  tg_program_has_more();
+  return false;
 }
 
 static bool ask(const struct tg_ctl *ctl, struct tg_ctl_ask *ask, struct tg_error *error)
