@@ -45,7 +45,7 @@ local function await_own_logs(t, workers)
   loop.wait_for(function()
     return ("the logs of the dead to be gone; there are %s; the log ends:\n%s"):format(
       table.concat(logs(t), ", "), t.gateway.stderr:sub(-3000))
-  end, function() return #logs(t) == workers end)
+  end, function() return #logs(t) == workers end, 30000)
 end
 
 describe("the next start with another number of workers", function()

@@ -60,8 +60,12 @@ static struct tg_usual_headers usual;
 
 static void write_head(const struct tg_config *config, enum tg_event_format format, bool batch)
 {
-  struct tg_parcel parcel = {
-      .shard_id = 3, .epoch = 7, .first = {42, true}, .last = {49, false}, .batch = batch, .format = format};
+  struct tg_parcel parcel = {.shard_id = 3,
+                             .epoch = 7,
+                             .first = {42, true, 0},
+                             .last = {49, false, 0},
+                             .batch = batch,
+                             .format = format};
   tg_usual_headers_read(&usual, &config->event_handler, config->token);
   tg_request_head_write(&head, &usual, &parcel, text("{}"));
 }
