@@ -128,7 +128,7 @@ void tg_fault_log_at(struct tg_state *state, enum tg_lua_group group, int shard_
 static bool fault(struct tg_state *state, struct tg_override *override, enum tg_lua_group group,
                   const char *full, int shard_id, const char *message)
 {
-  char what[160];
+  char what[256];
   const char *where = override->stopped[0] ? override->stopped : override->where;
   snprintf(what, sizeof what, "%s (%s)", full, where);
   log_fault(state, group, shard_id, what, where,
