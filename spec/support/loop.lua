@@ -7,6 +7,7 @@ local uv = require "luv"
 local loop = {}
 
 local POLL = 5 -- ms: for what no handle tells of, such as files and processes that are not our children
+local ASK_EVERY = 20 -- ms
 
 local failure
 local running = false
@@ -72,6 +73,24 @@ function loop.wait_for(description, predicate, timeout, level)
     error(("waited %d ms in vain for %s"):format(timeout, description), (level or 1) + 1)
   end
   return value
+end
+
+-- For a look that waits itself, such as for an answer of the gateway: asks again and again, and returns what
+-- it says when that is true. Time-out (15,000 ms) and description are as of wait_for().
+function loop.ask_until(description, look, timeout)
+  timeout = (timeout or 15000) * paths.slow
+  local deadline = loop.now() + timeout
+  while true do
+    local value = look()
+    if value then
+      return value
+    elseif loop.now() >= deadline then
+      description = type(description) == "function" and description() or description
+      error(("waited %d ms in vain for %s"):format(timeout, description), 2)
+    end
+    local next_look = loop.now() + ASK_EVERY
+    loop.wait_for("the next look", function() return loop.now() >= next_look end)
+  end
 end
 
 -- Turns the loop without waiting: what is there already is read.

@@ -42,21 +42,9 @@ describe("dead letters", function()
 
   local function get(path) return ask("GET", path) end
 
-  -- Asks until the answer is as wanted.
-  local function until_it(what, look)
-    local late = loop.now() + 10000 * paths.slow
-    repeat
-      local value = look()
-      if value then
-        return value
-      end
-    until loop.now() > late
-    error("waited in vain for " .. what, 3)
-  end
-
   -- Messages that became letters: so many in all.
   local function wait_letters(n, path)
-    return until_it(n .. " dead letters", function()
+    return loop.ask_until(n .. " dead letters", function()
       local list = get(path or "/dead?limit=1000")
       return list.matching == n and list
     end)
@@ -138,7 +126,7 @@ describe("dead letters", function()
     for _, path in ipairs { "/dead/retry", "/dead/purge" } do
       assert.equal(401, s.gateway:control("POST", path, { secret = "x", json = { all = true } }).status)
     end
-    local status = until_it("the count of letters", function()
+    local status = loop.ask_until("the count of letters", function()
       local kept = get("/status").deadLetters
       return kept.letters == 5 and kept
     end)
@@ -277,7 +265,7 @@ gateway.on("TYPING_START", function() gateway.state.wants = true end)
     assert.same({ 2, 0 }, { #s.sinks.audit:select "MESSAGE_CREATE", #s.bot:select "MESSAGE_CREATE" })
     assert.equal(2, ask("POST", "/dead/retry", { sink = "own" }).refused)
     s:type()
-    until_it("the sink to take them",
+    loop.ask_until("the sink to take them",
       function() return ask("POST", "/dead/retry", { sink = "own" }).delivered == 2 end)
     s.gateway:wait_for_log(("own has got %d, late true"):format(s1))
     -- A sink that is not configured any more.
@@ -339,7 +327,7 @@ function gateway.delivery:deliver(events) return deliver(self, events) end
     s.bot:delay(20)
     for round = 1, 3 do
       -- Its answer is not waited for: who is asked dies.
-      until_it("the end of the last one", function()
+      loop.ask_until("the end of the last one", function()
         local answer = s.gateway:control("GET", "/dead")
         return answer and answer.status == 200 and answer:json().retry == cjson.null
       end)
@@ -355,7 +343,7 @@ function gateway.delivery:deliver(events) return deliver(self, events) end
       else
         local pid = get("/status").workers[1].pid
         uv.kill(pid, "sigkill")
-        until_it("another worker", function()
+        loop.ask_until("another worker", function()
           local worker = get("/status").workers[1]
           return worker.state == "running" and worker.pid ~= pid
         end)
@@ -363,7 +351,7 @@ function gateway.delivery:deliver(events) return deliver(self, events) end
       s.gateway:wait_ready(1)
     end
     s.bot:delay(nil)
-    until_it("the last letter", function()
+    loop.ask_until("the last letter", function()
       local answer = s.gateway:control("POST", "/dead/retry", { json = { all = true }, timeout = 30000 })
       return answer.status == 200 and get("/dead").matching == 0
     end)

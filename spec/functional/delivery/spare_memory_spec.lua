@@ -35,31 +35,22 @@ gateway.configure { queue = { durability = "memory", memory_bytes = 128 * 1024 *
     local function queued()
       return s.gateway:control("GET", "/status"):json().queue.bytes
     end
-    local function wait_until(description, predicate)
-      local deadline = loop.now() + 60000 * paths.slow
-      while not predicate() do
-        assert(loop.now() < deadline, "waited in vain for " .. description())
-        local next_look = loop.now() + 100
-        loop.wait_for("the next look", function() return loop.now() >= next_look end)
-      end
-    end
-
     s.fake:emit { count = 5, size = SIZE }
     s:wait_delivered()
     local before = resident()
     s.bot:down()
     s.fake:emit { count = EVENTS, size = SIZE }
-    wait_until(function() return "the backlog, of which there are " .. queued() end, function()
+    loop.ask_until(function() return "the backlog, of which there are " .. queued() end, function()
       return queued() >= BACKLOG
-    end)
+    end, 60000)
     local full = resident()
     assert.is_true(full > before + 0.8 * BACKLOG, ("%d with a backlog, %d before"):format(full, before))
 
     s.bot:up()
     s:wait_delivered(60000)
-    wait_until(function()
+    loop.ask_until(function()
       return ("the memory to go back: %d before, %d with a backlog, %d now"):format(before, full, resident())
-    end, function() return resident() < before + NEAR end)
+    end, function() return resident() < before + NEAR end, 60000)
     assert.equal(0, queued())
   end)
 end)

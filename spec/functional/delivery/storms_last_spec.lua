@@ -28,15 +28,6 @@ local function start(options)
   return scene.start(options)
 end
 
-local function wait_until(what, look)
-  local deadline = loop.now() + 15000 * paths.slow
-  while not look() do
-    if loop.now() > deadline then error("waited in vain for " .. what, 2) end
-    local next_look = loop.now() + 20
-    loop.wait_for("the next look", function() return loop.now() >= next_look end)
-  end
-end
-
 local function rule_of(s)
   for _, rule in ipairs(assert(s.gateway:control("GET", "/status"):json()).storm.rules) do
     if rule.rule == RULE then return rule end
@@ -44,7 +35,7 @@ local function rule_of(s)
 end
 
 local function wait_dropped(s, count)
-  wait_until(count .. " dropped", function()
+  loop.ask_until(count .. " dropped", function()
     local rule = rule_of(s)
     return rule and rule.dropped == count
   end)
@@ -104,7 +95,7 @@ describe("a rule with keep = \"last\"", function()
     appear(s, "5", 40)
     appear(s, "6", 30)
     s.bot:wait_for_events(4, "TYPING_START")
-    wait_until("what is released", function() return rule_of(s).released == 2 end)
+    loop.ask_until("what is released", function() return rule_of(s).released == 2 end)
     pass_by(s)
     local late = late_ones(s)
     assert.equal(2, #late)
@@ -128,7 +119,7 @@ describe("a rule with keep = \"last\"", function()
     s.bot:down()
     for n = 1, 3 do
       uv.kill(s.gateway:worker_pids()[1], "sigkill")
-      wait_until("resumed again", function() return s.gateway:count_log "resumed" == n end)
+      loop.ask_until("resumed again", function() return s.gateway:count_log "resumed" == n end)
     end
     s.bot:up()
     assert_released(s, 5)
@@ -218,12 +209,12 @@ describe("a rule with keep = \"last\"", function()
       end
       return list
     end
-    wait_until("what is late in Redis", function() return #keys "tidegate:1:0:late" > 0 end)
+    loop.ask_until("what is late in Redis", function() return #keys "tidegate:1:0:late" > 0 end)
     local first, last = typing(s)[1], late_ones(s)[1]
     assert.same({ last.key }, keys "tidegate:1:0:late")
     assert.same({ first.key }, keys "tidegate:1:0")
     assert.equal("1", r:stream "tidegate:1:0:late"[1].fields.late)
-    wait_until("all behind it", function()
+    loop.ask_until("all behind it", function()
       local entries = r:stream "tidegate:1:0"
       return entries[#entries].fields.key == s.bot.events[#s.bot.events].key
     end)

@@ -1,7 +1,6 @@
 -- storm: events that come faster than a rule allows, seen from the bot, the log, /status and the metrics.
 
 local loop = require "spec.support.loop"
-local paths = require "spec.support.paths"
 local prometheus = require "spec.support.prometheus"
 local scene = require "spec.support.scene"
 local uv = require "luv"
@@ -15,16 +14,6 @@ gateway.configure { storm = { %s } }
 %s]]):format(storm, more or "")
 end
 
--- Asks again and again until look() is true.
-local function wait_until(what, look)
-  local deadline = loop.now() + 15000 * paths.slow
-  while not look() do
-    if loop.now() > deadline then error("waited in vain for " .. what, 2) end
-    local next_look = loop.now() + 20
-    loop.wait_for("the next look", function() return loop.now() >= next_look end)
-  end
-end
-
 local function storms_of(s)
   local status = assert(s.gateway:control("GET", "/status"):json()).storm
   local rules = {}
@@ -33,7 +22,7 @@ local function storms_of(s)
 end
 
 local function wait_dropped(s, rule, count)
-  wait_until(("%d dropped by %s"):format(count, rule), function()
+  loop.ask_until(("%d dropped by %s"):format(count, rule), function()
     local its = storms_of(s)[rule]
     return its and its.dropped == count
   end)
@@ -114,7 +103,7 @@ describe("storm", function()
     s:wait_delivered()
     uv.kill(s.gateway:worker_pids()[1], "sigkill")
     s.gateway:wait_for_log "resumed"
-    wait_until("no storm runs", function()
+    loop.ask_until("no storm runs", function()
       return storms_of(s)["TYPING_START per guild"].running == 0
     end)
     s:type()
@@ -151,7 +140,7 @@ end)
   end
 
   local function wait_set_by(s, who)
-    wait_until("rules of the " .. who, function()
+    loop.ask_until("rules of the " .. who, function()
       local _, set_by = storms_of(s)
       return set_by == who
     end)
@@ -169,14 +158,14 @@ end)
     say(s, "on")
     wait_set_by(s, "script")
     wait_dropped(s, "TYPING_START per shard", 0)
-    wait_until("both workers", function()
+    loop.ask_until("both workers", function()
       type_on_each(s, 1)
       local its = storms_of(s)["TYPING_START per shard"]
       return its.running == 2
     end)
     say(s, "off")
     wait_set_by(s, "configuration")
-    wait_until("no storm runs", function()
+    loop.ask_until("no storm runs", function()
       return storms_of(s)["TYPING_START per shard"].running == 0
     end)
     local before = storms_of(s)["TYPING_START per shard"].dropped
@@ -192,13 +181,13 @@ end)
     wait_set_by(s, "script")
     uv.kill(s.gateway:worker_pids()[2], "sigkill")
     s.gateway:wait_for_log "resumed"
-    wait_until("the new worker's", function()
+    loop.ask_until("the new worker's", function()
       s.fake:emit { event = "TYPING_START", shard = 1, d = { channel_id = "1", user_id = "2" } }
       local its = storms_of(s)["TYPING_START per shard"]
       return its and its.running > 0
     end)
     assert.is_true((s.gateway:reload()))
-    wait_until("the end of the script's rules", function()
+    loop.ask_until("the end of the script's rules", function()
       local rules, set_by = storms_of(s)
       return set_by == "configuration" and rules["TYPING_START per shard"].running == 0
     end)

@@ -1,7 +1,6 @@
 -- Rules against storms while two sets of shards show the same events: each counts once, where it goes out.
 
 local loop = require "spec.support.loop"
-local paths = require "spec.support.paths"
 local resharding = require "spec.support.resharding"
 local uv = require "luv"
 
@@ -23,11 +22,19 @@ local function storm_of(t)
 end
 
 local function wait_dropped(t, count)
-  local deadline = loop.now() + 15000 * paths.slow
-  while storm_of(t).dropped < count do
-    assert(loop.now() < deadline, "waited in vain for what is dropped")
-    local next_look = loop.now() + 20
-    loop.wait_for("the next look", function() return loop.now() >= next_look end)
+  loop.ask_until(count .. " dropped", function() return storm_of(t).dropped >= count end, 15000)
+end
+
+-- Returns a function that makes so many reactions in a guild; their ids go on from 1.
+local function reactions(t)
+  local guild, number = t.fake:guilds(0)[1].id, 0
+  return function(count)
+    for _ = 1, count do
+      number = number + 1
+      t.fake:emit { event = "MESSAGE_REACTION_ADD", guild = guild,
+        d = { guild_id = guild, channel_id = "1", message_id = tostring(number), user_id = "5",
+          emoji = { id = nil, name = "tide" } } }
+    end
   end
 end
 
@@ -37,15 +44,7 @@ describe("a storm while the bot goes over to more shards", function()
   it("is one storm of one guild, before and after the switch", function()
     local t = resharding.start { shards = 2, per_worker = 2, workers = 1, rate = 200, repeat_rate = 30,
       intents = resharding.INTENTS + 1024, script = SCRIPT }
-    local guild, number = t.fake:guilds(0)[1].id, 0
-    local function react(count)
-      for _ = 1, count do
-        number = number + 1
-        t.fake:emit { event = "MESSAGE_REACTION_ADD", guild = guild,
-          d = { guild_id = guild, channel_id = "1", message_id = tostring(number), user_id = "5",
-            emoji = { id = nil, name = "tide" } } }
-      end
-    end
+    local react = reactions(t)
     t:reshard(4)
     t:await_phase "matching"
     react(EVENTS / 2)
@@ -69,15 +68,7 @@ describe("a storm while the bot goes over to more shards", function()
   it("brings what it holds back once: at the switch, and after the death of its worker", function()
     local t = resharding.start { shards = 2, per_worker = 2, workers = 1, rate = 200, repeat_rate = 30,
       intents = resharding.INTENTS + 1024, script = SCRIPT:gsub("burst = %d+", '%0, keep = "last"') }
-    local guild, number = t.fake:guilds(0)[1].id, 0
-    local function react(count)
-      for _ = 1, count do
-        number = number + 1
-        t.fake:emit { event = "MESSAGE_REACTION_ADD", guild = guild,
-          d = { guild_id = guild, channel_id = "1", message_id = tostring(number), user_id = "5",
-            emoji = { id = nil, name = "tide" } } }
-      end
-    end
+    local react = reactions(t)
     local function came(count)
       return function()
         local list = t.bot:select "MESSAGE_REACTION_ADD"
@@ -89,12 +80,12 @@ describe("a storm while the bot goes over to more shards", function()
     react(EVENTS / 2)
     wait_dropped(t, EVENTS / 2 - BURST)
     t:await_switched(1)
-    loop.wait_for("what was held before the switch", came(EVENTS / 2), 15000 * paths.slow)
+    loop.wait_for("what was held before the switch", came(EVENTS / 2), 15000)
     t:await_over()
     react(EVENTS / 2)
     wait_dropped(t, EVENTS - BURST)
     for _, pid in ipairs(t.gateway:worker_pids()) do uv.kill(pid, "sigkill") end
-    loop.wait_for("what was held after it", came(EVENTS), 15000 * paths.slow)
+    loop.wait_for("what was held after it", came(EVENTS), 15000)
     t:assert_verdict { name = "2 to 4, holding back", repeated = true, identifies = { [2] = 2, [4] = 4 } }
     local ids = {}
     for _, event in ipairs(t.bot:select "MESSAGE_REACTION_ADD") do
